@@ -1,0 +1,50 @@
+// The data plane: terminates TLS, maps hosts to upstreams, forwards. Worker threads of its own, each with
+// an epoll loop; no CAF and no lock on the data path. The public calls may come from any thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "edge/route_table.hpp"
+#include "events/error.hpp"
+
+namespace atlasflow::edge {
+
+struct EdgeConfig {
+  std::string http_address = "127.0.0.1";
+  std::uint16_t http_port = 0;       // 0: the kernel chooses; see Edge::http_port
+  std::string https_address = "127.0.0.1";
+  std::uint16_t https_port = 0;
+  std::string domain = "atlasflow.localhost";
+  std::filesystem::path ca_dir;      // the local CA's key and certificate; made on first start
+  bool redirect_http = true;         // plain HTTP answers 308 (301 for GET and HEAD) to https
+  int workers = 0;                   // 0: one per core
+};
+
+class Edge {
+ public:
+  virtual ~Edge() = default;         // closes listeners and connections
+
+  // Makes the table the one that every worker uses; returns when all of them do (a few milliseconds).
+  // Requests in flight finish on the upstream that they have. conflict: generation not higher.
+  [[nodiscard]] virtual Result<void> publish(const RouteTable& table) = 0;
+  [[nodiscard]] virtual std::uint64_t generation() const = 0;
+
+  // Waits until no request is in flight on the upstream, or the deadline has passed; then cuts what is
+  // left. Returns how many were cut. Call it after a publish that no longer names the upstream.
+  [[nodiscard]] virtual std::uint64_t drain(const std::string& vm_id,
+                                            std::chrono::milliseconds deadline) = 0;
+
+  [[nodiscard]] virtual std::uint16_t http_port() const = 0;
+  [[nodiscard]] virtual std::uint16_t https_port() const = 0;
+  [[nodiscard]] virtual std::filesystem::path ca_certificate() const = 0;  // PEM, for curl --cacert
+};
+
+[[nodiscard]] Result<std::unique_ptr<Edge>> start_edge(const EdgeConfig& config);
+
+}  // namespace atlasflow::edge

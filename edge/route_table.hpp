@@ -1,0 +1,31 @@
+// Which host goes where: the whole table, published at once under a generation. Values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace atlasflow::edge {
+
+struct Upstream {
+  std::string vm_id;          // identity: two upstreams with one address are still two
+  std::string address;        // IPv4 literal or "unix:/path" (the control plane's own API)
+  std::uint16_t port = 0;
+  friend bool operator==(const Upstream&, const Upstream&) = default;
+};
+
+struct Route {
+  std::string host;           // lower case, no port, no trailing dot
+  std::string project;        // for logs and error pages
+  std::string deployment;
+  std::vector<Upstream> upstreams;  // empty: 503 with the reason below
+  std::string unavailable_reason;
+  friend bool operator==(const Route&, const Route&) = default;
+};
+
+struct RouteTable {
+  std::uint64_t generation = 0;  // a lower or equal one than the published is refused
+  std::vector<Route> routes;     // one per host; a host twice is refused
+};
+
+}  // namespace atlasflow::edge

@@ -1,0 +1,41 @@
+#include "events/ids.hpp"
+
+#include <string_view>
+
+namespace atlasflow {
+namespace {
+
+constexpr std::string_view k_deployment_prefix = "deployment/";
+constexpr std::string_view k_project_prefix = "project/";
+
+template <typename Id>
+Id strip_prefix(const StreamId& stream, std::string_view prefix) {
+  if (!stream.str().starts_with(prefix)) return Id{};
+  return Id{stream.str().substr(prefix.size())};
+}
+
+}  // namespace
+
+StreamId deployment_stream(const DeploymentId& id) {
+  return StreamId{std::string(k_deployment_prefix) + id.str()};
+}
+
+StreamId project_stream(const ProjectId& id) {
+  return StreamId{std::string(k_project_prefix) + id.str()};
+}
+
+StreamId node_stream() { return StreamId{"node"}; }
+
+DeploymentId deployment_of(const StreamId& stream) {
+  return strip_prefix<DeploymentId>(stream, k_deployment_prefix);
+}
+
+ProjectId project_of(const StreamId& stream) {
+  return strip_prefix<ProjectId>(stream, k_project_prefix);
+}
+
+EffectId effect_id(const DeploymentId& id, StreamVersion intent) {
+  return EffectId{id.str() + "-v" + std::to_string(intent.value())};
+}
+
+}  // namespace atlasflow
