@@ -1,4 +1,5 @@
-// The event log on RocksDB. See event_log.hpp for the contract and docs/event-format.md for the format.
+// The event log on RocksDB. See event_log.hpp for the contract and docs/event-format.md for the
+// format.
 #pragma once
 
 #include <filesystem>
@@ -11,11 +12,12 @@ namespace atlasflow::storage {
 
 struct EventLogConfig {
   std::filesystem::path folder;
-  std::string build_id;         // stamped on every record
-  bool accept_loss = false;     // start although the log is behind its anchor; appends LogTailLost
+  std::string build_id;      // stamped on every record
+  bool accept_loss = false;  // start although the log is behind its anchor; appends LogTailLost
 };
 
-// Opens for writing. unavailable: another process holds it. corrupt: behind its anchor, a newer format.
+// Opens for writing. unavailable: another process holds it. corrupt: behind its anchor, a newer
+// format.
 [[nodiscard]] Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config);
 
 // A read-only view of a log that another process may be writing (OpenAsSecondary). Sees what was

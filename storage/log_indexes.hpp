@@ -1,0 +1,26 @@
+// The indexes that a log keeps beside its records, opened up for verify(). Implemented by every
+// log; reads only, any thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "storage/batch_plan.hpp"
+
+namespace atlasflow::storage {
+
+class LogIndexes : public LogLookup {
+ public:
+  // Where the index says that version of the stream is; nothing when it has no such entry.
+  [[nodiscard]] virtual Result<std::optional<Position>> find_version(
+      const StreamId& stream, StreamVersion version) const = 0;
+
+  struct Counts {
+    std::uint64_t streams = 0;
+    std::uint64_t versions = 0;
+    std::uint64_t dedupe_keys = 0;
+  };
+  [[nodiscard]] virtual Result<Counts> count_entries() const = 0;
+};
+
+}  // namespace atlasflow::storage
