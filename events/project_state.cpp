@@ -1,0 +1,185 @@
+#include <algorithm>
+
+#include "events/project.hpp"
+#include "events/settings.hpp"
+
+namespace atlasflow {
+namespace {
+
+using Events = std::vector<pb::Event>;
+
+tl::unexpected<Error> gone(const ProjectState& state) {
+  return fail(ErrorCode::not_found, state.deleted ? "project '" + state.name + "' was deleted"
+                                                  : "there is no such project");
+}
+
+struct Decider {
+  const ProjectState& state;
+
+  Result<Events> operator()(const CreateProject& command) const {
+    if (state.version != StreamVersion{}) {
+      return fail(ErrorCode::already_exists, "project '" + command.name + "' exists already");
+    }
+    if (auto ok = validate_project_name(command.name); !ok) return tl::unexpected(ok.error());
+    if (auto ok = validate_repository_url(command.repository_url); !ok) {
+      return tl::unexpected(ok.error());
+    }
+    if (auto ok = validate(command.settings); !ok) return tl::unexpected(ok.error());
+    Events events(2);
+    auto* created = events[0].mutable_project_created();
+    created->set_name(command.name);
+    *created->mutable_settings() = command.settings;
+    auto* connected = events[1].mutable_repository_connected();
+    connected->set_url(command.repository_url);
+    connected->set_branch(command.branch);
+    connected->set_webhook_secret_ref(command.webhook_secret_ref);
+    return events;
+  }
+
+  Result<Events> operator()(const ChangeSettings& command) const {
+    if (!state.exists()) return gone(state);
+    if (auto ok = validate(command.settings); !ok) return tl::unexpected(ok.error());
+    Events events(1);
+    *events[0].mutable_settings_changed()->mutable_settings() = command.settings;
+    return events;
+  }
+
+  Result<Events> operator()(const SetEnv& command) const {
+    if (!state.exists()) return gone(state);
+    Events events;
+    for (const auto& [name, entry] : command.entries) {
+      if (auto ok = validate_env_name(name); !ok) return tl::unexpected(ok.error());
+      auto* set = events.emplace_back().mutable_env_set();
+      set->set_name(name);
+      set->set_digest(entry.digest);
+      set->set_sealed_ref(entry.sealed_ref);
+    }
+    return events;
+  }
+
+  Result<Events> operator()(const UnsetEnv& command) const {
+    if (!state.exists()) return gone(state);
+    Events events;
+    for (const auto& name : command.names) {
+      if (!state.env.contains(name)) {
+        return fail(ErrorCode::not_found,
+                    "project '" + state.name + "' has no variable '" + name + "'");
+      }
+      events.emplace_back().mutable_env_unset()->set_name(name);
+    }
+    return events;
+  }
+
+  Result<Events> operator()(const IgnorePush& command) const {
+    if (!state.exists()) return gone(state);
+    Events events(1);
+    *events[0].mutable_push_ignored() = command.push;
+    return events;
+  }
+
+  Result<Events> operator()(const DeleteProject&) const {
+    if (!state.exists()) return gone(state);
+    Events events(1);
+    events[0].mutable_project_deleted();
+    return events;
+  }
+};
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return text;
+}
+
+bool strip_suffix(std::string& text, std::string_view suffix) {
+  if (!text.ends_with(suffix)) return false;
+  text.resize(text.size() - suffix.size());
+  return true;
+}
+
+}  // namespace
+
+Result<Events> decide(const ProjectState& state, const ProjectCommand& command) {
+  return std::visit(Decider{state}, command);
+}
+
+void evolve(ProjectState& state, const pb::Event& event) {
+  state.version = state.version.next();
+  switch (event.kind_case()) {
+    case pb::Event::kProjectCreated:
+      state.name = event.project_created().name();
+      state.settings = event.project_created().settings();
+      break;
+    case pb::Event::kRepositoryConnected:
+      state.repository_url = event.repository_connected().url();
+      state.branch = event.repository_connected().branch();
+      state.webhook_secret_ref = event.repository_connected().webhook_secret_ref();
+      break;
+    case pb::Event::kSettingsChanged:
+      state.settings = event.settings_changed().settings();
+      break;
+    case pb::Event::kEnvSet:
+      state.env[event.env_set().name()] =
+          EnvEntry{event.env_set().digest(), event.env_set().sealed_ref()};
+      break;
+    case pb::Event::kEnvUnset:
+      state.env.erase(event.env_unset().name());
+      break;
+    case pb::Event::kProjectDeleted:
+      state.deleted = true;
+      break;
+    default:  // PushIgnored is a record for readers; later types are no part of this state.
+      break;
+  }
+}
+
+std::string normalized_repository(const std::string& url) {
+  std::string text = url;
+  if (text.starts_with("file://")) text.erase(0, 7);
+  if (text.starts_with("/")) {
+    while (text.size() > 1 && text.back() == '/') text.pop_back();
+    return text;
+  }
+  if (const auto scheme = text.find("://"); scheme != std::string::npos) {
+    text.erase(0, scheme + 3);
+  } else if (const auto colon = text.find(':'); colon != std::string::npos) {
+    text[colon] = '/';  // git@github.com:owner/name.git
+  }
+  const auto host_end = text.find('/');
+  if (const auto at = text.find('@'); at != std::string::npos && at < host_end) text.erase(0, at + 1);
+  while (!text.empty() && text.back() == '/') text.pop_back();
+  strip_suffix(text, ".git");
+  const auto slash = text.find('/');
+  std::string host = lower(text.substr(0, slash));
+  std::string path = slash == std::string::npos ? "" : text.substr(slash);
+  if (!strip_suffix(host, ":443")) strip_suffix(host, ":80");
+  if (host == "github.com") path = lower(path);
+  return host + path;
+}
+
+Result<void> validate_repository_url(const std::string& url) {
+  const auto bad = [&url](const std::string& why) {
+    return fail(ErrorCode::invalid_argument, "'" + url.substr(0, 200) + "' can't be cloned: " + why);
+  };
+  if (url.empty() || url.size() > 2048 ||
+      std::any_of(url.begin(), url.end(), [](char c) { return c <= ' ' || c == 0x7f; })) {
+    return fail(ErrorCode::invalid_argument,
+                "a repository URL takes 1 to 2048 characters without spaces");
+  }
+  if (url.starts_with("/") || url.starts_with("file:///")) return {};
+  const auto scheme = url.find("://");
+  if (!url.starts_with("https://") && !url.starts_with("http://")) {
+    return bad("it must start with https://, http://, file:/// or be an absolute path");
+  }
+  const auto host_end = url.find('/', scheme + 3);
+  const auto authority = url.substr(scheme + 3, host_end - scheme - 3);
+  if (authority.find('@') != std::string::npos) {
+    // The URL itself is not repeated: it holds a secret.
+    return fail(ErrorCode::invalid_argument,
+                "a repository URL must hold no credentials; the log keeps it for ever");
+  }
+  if (authority.empty()) return bad("it names no host");
+  return {};
+}
+
+}  // namespace atlasflow

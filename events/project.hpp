@@ -1,0 +1,62 @@
+// One project: its state as a fold of its stream, and what may be commanded. Pure.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "events/error.hpp"
+#include "events/event.pb.h"
+#include "events/ids.hpp"
+
+namespace atlasflow {
+
+struct EnvEntry {
+  std::string digest;      // tells whether two values are equal, nothing more
+  std::string sealed_ref;  // where storage/secrets keeps the value
+};
+
+struct ProjectState {
+  ProjectId id;
+  StreamVersion version;
+  std::string name;
+  std::string repository_url;
+  std::string branch;      // empty: the repository's default branch
+  std::string webhook_secret_ref;
+  pb::Settings settings;
+  std::map<std::string, EnvEntry> env;
+  bool deleted = false;
+
+  [[nodiscard]] bool exists() const { return version != StreamVersion{} && !deleted; }
+};
+
+struct CreateProject {
+  std::string name;
+  std::string repository_url;
+  std::string branch;
+  std::string webhook_secret_ref;
+  pb::Settings settings;
+};
+struct ChangeSettings { pb::Settings settings; };
+struct SetEnv { std::vector<std::pair<std::string, EnvEntry>> entries; };
+struct UnsetEnv { std::vector<std::string> names; };
+struct IgnorePush { pb::PushIgnored push; };
+struct DeleteProject {};
+
+using ProjectCommand =
+    std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv, IgnorePush, DeleteProject>;
+
+[[nodiscard]] Result<std::vector<pb::Event>> decide(const ProjectState& state,
+                                                    const ProjectCommand& command);
+void evolve(ProjectState& state, const pb::Event& event);
+
+// "github.com/owner/name" of the ways to write one repository: scheme, user, port 443, ".git" and a
+// trailing slash are dropped, hosts and GitHub paths compared in lower case; local paths stay.
+[[nodiscard]] std::string normalized_repository(const std::string& url);
+
+// https://, http://, file:// or an absolute path, without credentials.
+[[nodiscard]] Result<void> validate_repository_url(const std::string& url);
+
+}  // namespace atlasflow
