@@ -1,0 +1,102 @@
+// The control plane as its callers outside the actor system see it: commands that block until they are
+// durable, and the read model. Owned by the composition root; every call may come from any thread that
+// is not an actor's. The actors behind it: actors/README.md.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "actors/engines.hpp"
+#include "events/error.hpp"
+#include "events/ids.hpp"
+#include "storage/catalog.hpp"
+#include "storage/event_log.hpp"
+#include "storage/secrets.hpp"
+
+namespace atlasflow::actors {
+
+// A push as a webhook tells it, whatever the sender.
+struct Push {
+  std::vector<std::string> repository_urls;  // every way the sender writes the repository
+  std::string default_branch;
+  std::string ref;                           // "refs/heads/main"
+  std::string before;
+  std::string after;
+  bool deleted = false;
+  std::string delivery_id;                   // X-GitHub-Delivery
+  std::string pusher;
+};
+
+// What a push came to, for one project.
+struct PushReceipt {
+  enum class Verdict : std::uint8_t { deployed, duplicate, ignored };
+  Verdict verdict = Verdict::ignored;
+  std::string project;
+  DeploymentId deployment;  // of deployed and duplicate
+  std::string reason;       // of ignored
+};
+
+struct NewProject {
+  std::string name;
+  std::string repository_url;
+  std::string branch;                         // empty: the repository's default branch
+  std::optional<std::string> webhook_secret;  // unset: the server's
+};
+
+struct ControlPlaneConfig {
+  std::string domain = "atlasflow.localhost";
+  std::string registry;      // "127.0.0.1:5000"
+  std::string build_id;
+  int builders = 1;
+  std::string crash_after;   // tests: kill -9 this process when an event of this name is durable
+};
+
+class ControlPlane {
+ public:
+  virtual ~ControlPlane() = default;  // stops in order: intake, deployments, supervisors, log
+
+  // Durable before it returns. An empty list: no project is connected to the repository.
+  [[nodiscard]] virtual Result<std::vector<PushReceipt>> receive_push(const Push& push) = 0;
+
+  [[nodiscard]] virtual Result<ProjectId> create_project(const NewProject& project) = 0;
+  // Retires what is live and cancels what is under way, then forgets the name.
+  [[nodiscard]] virtual Result<void> delete_project(const std::string& name) = 0;
+
+  // Seals the values; all of the names or none.
+  [[nodiscard]] virtual Result<void> set_env(
+      const std::string& project, const std::vector<std::pair<std::string, std::string>>& entries) = 0;
+  [[nodiscard]] virtual Result<void> unset_env(const std::string& project,
+                                               const std::vector<std::string>& names) = 0;
+
+  // Deploys the commit, or the head of the project's branch as the remote tells it now. command_id makes
+  // a repeated command one deployment.
+  [[nodiscard]] virtual Result<DeploymentId> deploy(const std::string& project,
+                                                    const std::optional<std::string>& sha,
+                                                    const std::string& command_id) = 0;
+
+  // The plain webhook secrets to check a delivery against: the projects', by name. The server's own
+  // secret is the API's configuration.
+  [[nodiscard]] virtual std::vector<std::pair<std::string, std::string>> webhook_secrets() = 0;
+
+  [[nodiscard]] virtual const storage::Catalog& catalog() const = 0;
+  [[nodiscard]] virtual const storage::EventLog& log() const = 0;
+
+  // Lines about the parts for `atlasflow status`: name, state ("ok", "degraded", "down"), detail.
+  struct PartStatus {
+    std::string name;
+    std::string state;
+    std::string detail;
+  };
+  [[nodiscard]] virtual std::vector<PartStatus> parts() = 0;
+};
+
+// Starts every actor, replays the log and takes up what is unfinished. The engines, the log and the
+// secrets must outlive the control plane.
+[[nodiscard]] Result<std::unique_ptr<ControlPlane>> start_control_plane(
+    const ControlPlaneConfig& config, storage::EventLog& log, storage::SecretStore& secrets,
+    const Engines& engines);
+
+}  // namespace atlasflow::actors

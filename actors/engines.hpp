@@ -1,0 +1,135 @@
+// The worlds outside, as the actors call them: the composition root gives real ones (over builder/, vmm/
+// and edge/), the simulator its own. Every call may block and comes from a worker thread, never from a
+// scheduled actor; each implementation is thread-safe.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "events/error.hpp"
+#include "events/event.pb.h"
+#include "events/ids.hpp"
+#include "events/project.hpp"
+
+namespace atlasflow::actors {
+
+// The only source of time in the control plane.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  [[nodiscard]] virtual TimestampUs now() const = 0;
+};
+
+struct ResolvedRef {
+  std::string ref;  // "refs/heads/main"
+  std::string sha;
+};
+
+struct SourceJob {
+  EffectId effect;          // names the build's log, its containers and its cgroup
+  DeploymentId deployment;  // names the work folder: clone and build share it
+  std::string project;
+  std::string repository_url;
+  std::string ref;
+  std::string sha;
+  std::chrono::microseconds remaining{};  // until the step's deadline
+};
+
+// Source to image. Idempotent by effect.
+class BuildEngine {
+ public:
+  virtual ~BuildEngine() = default;
+  // An empty branch: the remote's default one.
+  [[nodiscard]] virtual Result<ResolvedRef> resolve(const std::string& repository_url,
+                                                    const std::string& branch) = 0;
+  [[nodiscard]] virtual Result<pb::Cloned> clone(const SourceJob& job, std::stop_token stop) = 0;
+  // exit_code: of the failed step, when there is one.
+  [[nodiscard]] virtual Result<pb::Built> build(const SourceJob& job, std::stop_token stop) = 0;
+  [[nodiscard]] virtual Result<pb::ImagePushed> push(const std::string& image_id,
+                                                     const std::string& repository,
+                                                     std::stop_token stop) = 0;
+  // Ends and removes what earlier processes left of builds and checkouts, but for the checkouts to keep;
+  // returns what it reaped.
+  [[nodiscard]] virtual std::vector<std::string> reap(const std::vector<DeploymentId>& keep) = 0;
+  // The deployment needs its checkout no more.
+  virtual void forget(const DeploymentId& deployment) = 0;
+  [[nodiscard]] virtual std::string describe() const = 0;
+};
+
+struct VmJob {
+  std::string vm_id;
+  std::string project;
+  std::string project_id;
+  std::string deployment;
+  std::string image;
+  std::vector<std::pair<std::string, EnvEntry>> env;  // references; the engine opens them
+  pb::Settings settings;
+};
+
+struct VmLocation {
+  std::string address;
+  std::int32_t port = 0;
+};
+
+struct VmObservation {
+  bool running = false;
+  VmLocation location;
+  pb::VMExited exit;  // when it is not running
+};
+
+struct ProbeObservation {
+  std::int32_t status = 0;
+  std::string error;
+};
+
+// One VM host. Idempotent by vm_id.
+class VmEngine {
+ public:
+  virtual ~VmEngine() = default;
+  [[nodiscard]] virtual Result<VmLocation> start(const VmJob& job, std::stop_token stop) = 0;
+  [[nodiscard]] virtual VmObservation observe(const std::string& vm_id) = 0;
+  [[nodiscard]] virtual ProbeObservation probe(const std::string& vm_id, const std::string& path,
+                                               const std::string& host) = 0;
+  // How the app ended; -1 when it is not known.
+  [[nodiscard]] virtual Result<std::int32_t> stop(const std::string& vm_id) = 0;
+  [[nodiscard]] virtual std::vector<std::string> list() = 0;
+  [[nodiscard]] virtual std::int64_t memory_mib() const = 0;  // for VMs, in all
+  [[nodiscard]] virtual std::string describe() const = 0;
+};
+
+struct RouteClaim {
+  std::string host;
+  std::string project;
+  std::string deployment;
+  std::string vm_id;    // empty: no upstream
+  VmLocation location;
+  std::string unavailable_reason;
+};
+
+// The edge: takes whole tables.
+class EdgeEngine {
+ public:
+  virtual ~EdgeEngine() = default;
+  [[nodiscard]] virtual Result<void> publish(std::uint64_t generation,
+                                             const std::vector<RouteClaim>& table) = 0;
+  // Blocks until drained or the deadline; returns how many requests were cut.
+  [[nodiscard]] virtual std::uint64_t drain(const std::string& vm_id,
+                                            std::chrono::microseconds deadline) = 0;
+  [[nodiscard]] virtual std::uint64_t generation() const = 0;
+  [[nodiscard]] virtual std::string describe() const = 0;
+};
+
+// Owned by the composition root.
+struct Engines {
+  Clock* clock = nullptr;
+  BuildEngine* build = nullptr;
+  VmEngine* vms = nullptr;
+  EdgeEngine* edge = nullptr;
+};
+
+}  // namespace atlasflow::actors

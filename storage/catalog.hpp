@@ -1,0 +1,78 @@
+// The read model of projects and deployments: a fold of the whole log, kept in memory. One projector
+// applies records in position order; any thread reads. Readers get copies as of one position.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "events/deployment.hpp"
+#include "events/project.hpp"
+#include "storage/event_log.hpp"
+
+namespace atlasflow::storage {
+
+// One of the seven events of the happy path (or an end), with its time.
+struct Milestone {
+  std::string name;  // "PushReceived", …
+  TimestampUs at = 0;
+  Position position;
+};
+
+struct DeploymentView {
+  DeploymentState state;
+  TimestampUs created_at = 0;
+  TimestampUs updated_at = 0;
+  Position first_position;
+  std::uint64_t number = 0;           // 1 for the project's first
+  std::vector<Milestone> milestones;  // in log order; the seven, the failures and the ends
+};
+
+struct ProjectView {
+  ProjectState state;
+  TimestampUs created_at = 0;
+  TimestampUs updated_at = 0;
+  std::vector<DeploymentId> deployments;  // oldest first
+  std::optional<DeploymentId> live;       // what its default hostname answers with
+  std::map<std::string, TimestampUs> env_set_at;
+};
+
+class Catalog {
+ public:
+  // Records must come in position order without a gap.
+  void apply(const Record& record);
+
+  [[nodiscard]] Position position() const;
+  // Waits until the record at position has been applied; false after the timeout.
+  [[nodiscard]] bool wait_for(Position position, std::chrono::milliseconds timeout) const;
+
+  // Projects that exist, by name.
+  [[nodiscard]] std::vector<ProjectView> projects() const;
+  [[nodiscard]] std::optional<ProjectView> project_named(const std::string& name) const;
+  [[nodiscard]] std::optional<ProjectView> project(const ProjectId& id) const;
+  [[nodiscard]] std::optional<DeploymentView> deployment(const DeploymentId& id) const;
+  // Newest first, at most limit.
+  [[nodiscard]] std::vector<DeploymentView> deployments_of(const ProjectId& id,
+                                                           std::size_t limit) const;
+  // Not terminal, over all projects.
+  [[nodiscard]] std::vector<DeploymentView> active_deployments() const;
+
+ private:
+  void apply_to_deployment(const DeploymentId& id, const Record& record);
+  void apply_to_project(const ProjectId& id, const Record& record);
+
+  mutable std::shared_mutex mutex_;
+  mutable std::condition_variable_any applied_;
+  Position position_;
+  std::map<ProjectId, ProjectView> projects_;
+  std::map<DeploymentId, DeploymentView> deployments_;
+};
+
+// The event's name as users see it: "PushReceived", "VMStarted".
+[[nodiscard]] std::string event_name(const pb::Event& event);
+
+}  // namespace atlasflow::storage
