@@ -94,6 +94,7 @@ struct DeploymentState {
   std::string stack;
   std::string image;          // reference by digest
   std::optional<VmRecord> vm;
+  std::string newest_vm_id;   // names the newest run log; stays when the VM is gone
   std::vector<std::string> hostnames;
   std::uint64_t generation = 0;  // of its claim on the hostnames; 0: none
   bool routed = false;           // Routed has been recorded at least once

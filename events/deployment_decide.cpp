@@ -314,7 +314,7 @@ struct Decider {
   }
 
   Result<Events> operator()(const VmEnded& command) const {
-    const bool expected = !state.vm || state.vm->vm_id != command.exit.vm_id || !state.vm->started ||
+    const bool expected = !state.vm || state.vm->vm_id != command.exit.vm_id() || !state.vm->started ||
                           state.vm->exited || state.vm->stop_requested;
     // An end that was asked for, or of a VM that is not this deployment's any more, is no news.
     if (expected || state.status == DeploymentStatus::retiring) return Events{};

@@ -162,6 +162,7 @@ struct Evolution {
     if (!state.vm) state.vm = VmRecord{};
     state.vm->host = event.host();
     state.vm->vm_id = state.intent.str();
+    state.newest_vm_id = state.vm->vm_id;
     progress(DeploymentStatus::starting);
   }
   void on(const pb::VMStarted& event) const {
