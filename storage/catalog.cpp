@@ -29,7 +29,8 @@ bool is_milestone(pb::Event::KindCase kind) {
 }  // namespace
 
 std::string event_name(const pb::Event& event) {
-  const auto* field = pb::Event::descriptor()->FindFieldByNumber(static_cast<int>(event.kind_case()));
+  const auto* field =
+      pb::Event::descriptor()->FindFieldByNumber(static_cast<int>(event.kind_case()));
   return field == nullptr ? "Unknown" : field->message_type()->name();
 }
 

@@ -1,5 +1,6 @@
-// The read model of projects and deployments: a fold of the whole log, kept in memory. One projector
-// applies records in position order; any thread reads. Readers get copies as of one position.
+// The read model of projects and deployments: a fold of the whole log, kept in memory. One
+// projector applies records in position order; any thread reads. Readers get copies as of one
+// position.
 #pragma once
 
 #include <chrono>

@@ -99,7 +99,7 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
       if (!codec.check_chain(*bytes, previous)) {
         return tl::unexpected(damaged(position, "its hash does not follow from the one before"));
       }
-      auto record = codec.decode(*bytes);
+      auto record = RecordCodec::decode(*bytes);
       if (!record) return tl::unexpected(std::move(record.error()));
       previous = record->chain;
       if (!visit(*record)) break;
@@ -120,7 +120,7 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
                        found->second.end());
     }
     for (const Position position : positions) {
-      auto record = codec().decode(*bytes_at(position));
+      auto record = RecordCodec::decode(*bytes_at(position));
       if (!record) return tl::unexpected(std::move(record.error()));
       if (!visit(*record)) break;
     }
@@ -129,7 +129,7 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
 
   Result<std::optional<Record>> read_at(Position position) const override {
     if (position.value() == 0 || position > last_position()) return std::optional<Record>{};
-    auto record = codec().decode(*bytes_at(position));
+    auto record = RecordCodec::decode(*bytes_at(position));
     if (!record) return tl::unexpected(std::move(record.error()));
     return std::optional<Record>{std::move(*record)};
   }
@@ -176,9 +176,6 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
   }
 
  private:
-  // Decoding uses no state of the codec, so readers share one without the lock.
-  const RecordCodec& codec() const { return store_->codec; }
-
   MemoryStore::Bytes bytes_at(Position position) const {
     const std::lock_guard lock(store_->mutex);
     return store_->records[position.value() - 1];
@@ -208,7 +205,7 @@ std::shared_ptr<MemoryStore> fork_memory_store(const MemoryStore& store, Positio
     if (duplicate.position <= last) fork->dedupe[key] = duplicate;
   }
   if (count > 0) {
-    const auto newest = fork->codec.decode(*fork->records.back());
+    const auto newest = RecordCodec::decode(*fork->records.back());
     ATLAS_ASSERT(newest.has_value(), "a record in memory does not decode");
     fork->chain = newest->chain;
   }

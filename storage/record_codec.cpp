@@ -70,7 +70,7 @@ std::string RecordCodec::encode(Record& record, const ChainHash& previous) {
   return bytes;
 }
 
-Result<Record> RecordCodec::decode(std::string_view bytes) const {
+Result<Record> RecordCodec::decode(std::string_view bytes) {
   const auto unreadable = [](std::string what) {
     return fail(ErrorCode::corrupt, "a record of the event log cannot be read: " + what);
   };

@@ -26,7 +26,7 @@ class RecordCodec {
 
   // Error corrupt: the bytes do not parse, or a newer version wrote them. The chain is taken over
   // as stored; check_chain compares it.
-  [[nodiscard]] Result<Record> decode(std::string_view stored) const;
+  [[nodiscard]] static Result<Record> decode(std::string_view stored);
 
   // Whether the stored hash follows from the previous one and the stored bytes.
   [[nodiscard]] bool check_chain(std::string_view stored, const ChainHash& previous);
