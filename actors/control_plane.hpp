@@ -28,6 +28,9 @@ struct Push {
   bool deleted = false;
   std::string delivery_id;                   // X-GitHub-Delivery
   std::string pusher;
+  // Names of the projects that the delivery's signature speaks for. Empty: those without a webhook
+  // secret of their own. Every other project connected to the repository is left alone.
+  std::vector<std::string> signed_for;
 };
 
 // What a push came to, for one project.
