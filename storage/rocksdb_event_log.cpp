@@ -119,11 +119,11 @@ class RocksdbEventLog final : public RocksdbReader {
     auto* lost = request.events.emplace_back().mutable_log_tail_lost();
     lost->set_anchor_position(anchor.position.value());
     lost->set_log_position(tip_.last.value());
-    anchored_ = Position{};
     // Nobody has taken an epoch yet, so this record is the last of the one that lost its tail.
+    // Being the first append, it moves the anchor back as well.
     auto appended = append_as(newest_epoch_, {request}, now);
     if (!appended) return tl::unexpected(std::move(appended.error()));
-    return this->anchor();
+    return {};
   }
 
   Result<std::vector<AppendOutcome>> append_as(Epoch own,
