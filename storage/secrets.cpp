@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <system_error>
 
 #include <fcntl.h>
@@ -58,7 +60,7 @@ class Key {
 // The bytes of a string, wiped when it goes.
 class WipedString {
  public:
-  explicit WipedString(std::string value) : value(std::move(value)) {}
+  explicit WipedString(std::string secret) : value(std::move(secret)) {}
   ~WipedString() { OPENSSL_cleanse(value.data(), value.size()); }
   WipedString(const WipedString&) = delete;
   WipedString& operator=(const WipedString&) = delete;
