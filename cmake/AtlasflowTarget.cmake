@@ -23,12 +23,20 @@ function(atlasflow_library name)
   target_link_libraries(atlasflow_${name} PUBLIC atlasflow_options ${arg_LINK})
 endfunction()
 
-# atlasflow_test(NAME SOURCES a.cpp ... LINK lib ... [LABELS l ...] [TIMEOUT s]): one GoogleTest
-# executable, every TEST its own ctest case.
+# atlasflow_test(NAME SOURCES a.cpp ... LINK lib ... [LABELS l] [TIMEOUT s]): one GoogleTest
+# executable, every TEST its own ctest case. The labels are in tests/README.md.
 function(atlasflow_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
+  endif()
+  list(LENGTH arg_LABELS label_count)
+  if(label_count GREATER 1)
+    message(FATAL_ERROR "${name}: one label only; gtest_discover_tests would drop the others")
+  endif()
+  # A whole server with its VMs wants the machine for itself.
+  if(arg_LABELS STREQUAL "end_to_end")
+    set(serial RUN_SERIAL TRUE)
   endif()
   add_executable(${name}_test ${arg_SOURCES})
   target_link_libraries(${name}_test PRIVATE atlasflow_options ${arg_LINK} GTest::gmock
@@ -37,5 +45,5 @@ function(atlasflow_test name)
   gtest_discover_tests(${name}_test
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60
-    PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}")
+    PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ${serial})
 endfunction()
