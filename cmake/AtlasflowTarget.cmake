@@ -24,7 +24,7 @@ function(atlasflow_library name)
 endfunction()
 
 # atlasflow_test(NAME SOURCES a.cpp ... LINK lib ... [LABELS l] [TIMEOUT s]): one GoogleTest
-# executable, every TEST its own ctest case. The labels are in tests/README.md.
+# executable, every TEST its own ctest case, "NAME.Suite.claim". The labels are in tests/README.md.
 function(atlasflow_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT arg_TIMEOUT)
@@ -43,6 +43,7 @@ function(atlasflow_test name)
                                              GTest::gtest_main)
   include(GoogleTest)
   gtest_discover_tests(${name}_test
+    TEST_PREFIX ${name}.
     DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60
     PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" ${serial})
