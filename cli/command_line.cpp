@@ -1,0 +1,194 @@
+#include "cli/command_line.hpp"
+
+#include <functional>
+#include <limits>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/version.hpp"
+
+namespace atlasflow::cli {
+namespace {
+
+constexpr const char* k_footer =
+    "The server is found by --socket, else $ATLASFLOW_SOCKET, else atlasflow.sock in the state "
+    "folder\n"
+    "(--state-dir, else $ATLASFLOW_STATE_DIR, else /var/lib/atlasflow).\n"
+    "Exit codes: 0 done, 1 failed, 2 wrong usage or input.";
+
+// Adds a verb whose options fill `command`, which becomes the answer when the verb is the one
+// given.
+template <typename T>
+CLI::App* add_verb(CLI::App& parent, Command& chosen, const std::shared_ptr<T>& command,
+                   const std::string& name, const std::string& description) {
+  auto* verb = parent.add_subcommand(name, description);
+  verb->callback([&chosen, command] { chosen = *command; });
+  return verb;
+}
+
+template <typename T>
+void add_json(CLI::App* verb, const std::shared_ptr<T>& command) {
+  verb->add_flag("--json", command->json, "Print the server's JSON answer");
+}
+
+void add_project_verbs(CLI::App& app, Command& chosen) {
+  auto* project = app.add_subcommand("project", "Create, list, show and delete projects");
+  project->require_subcommand(1);
+
+  auto create = std::make_shared<ProjectCreateCommand>();
+  auto* verb =
+      add_verb(*project, chosen, create, "create", "Connect a repository to a new project");
+  verb->add_option("NAME", create->name, "Becomes the hostname's first label")->required();
+  verb->add_option("--repo", create->repository, "https:// or file:// URL, or an absolute path")
+      ->required();
+  verb->add_option("--branch", create->branch,
+                   "Deployed on push (default: the repository's default branch)");
+  verb->add_option("--webhook-secret-file", create->webhook_secret_file,
+                   "File with the webhook's secret, - for standard input (default: the server's)");
+  add_json(verb, create);
+
+  auto list = std::make_shared<ProjectListCommand>();
+  add_json(add_verb(*project, chosen, list, "list", "List the projects"), list);
+
+  auto show = std::make_shared<ProjectShowCommand>();
+  verb = add_verb(*project, chosen, show, "show", "Show a project and its webhook's URL");
+  verb->add_option("NAME", show->name, "The project")->required();
+  add_json(verb, show);
+
+  auto remove = std::make_shared<ProjectDeleteCommand>();
+  verb = add_verb(*project, chosen, remove, "delete", "Stop a project and forget it");
+  verb->add_option("NAME", remove->name, "The project")->required();
+  verb->add_flag("-y,--yes", remove->yes, "Do not ask");
+}
+
+void add_env_verbs(CLI::App& app, Command& chosen) {
+  auto* env = app.add_subcommand("env", "Set, list and unset a project's environment variables");
+  env->require_subcommand(1);
+
+  auto set = std::make_shared<EnvSetCommand>();
+  auto* verb = add_verb(*env, chosen, set, "set", "Set variables; they apply to later deployments");
+  verb->add_option("NAME", set->project, "The project")->required();
+  auto* assignments =
+      verb->add_option("ASSIGNMENT", set->assignments, "K=V, any number")->type_name("K=V");
+  auto* file = verb->add_option("--from-file", set->from_file, "A .env file, - for standard input");
+  auto* from_stdin = verb->add_option("--stdin", set->stdin_name,
+                                      "Read this variable's value from standard input");
+  file->excludes(assignments)->excludes(from_stdin);
+
+  auto list = std::make_shared<EnvListCommand>();
+  verb = add_verb(*env, chosen, list, "list", "List names and digests; values are never shown");
+  verb->add_option("NAME", list->project, "The project")->required();
+  add_json(verb, list);
+
+  auto unset = std::make_shared<EnvUnsetCommand>();
+  verb = add_verb(*env, chosen, unset, "unset", "Remove variables");
+  verb->add_option("NAME", unset->project, "The project")->required();
+  verb->add_option("VARIABLE", unset->names, "Names")->required();
+}
+
+void add_deployment_verbs(CLI::App& app, Command& chosen) {
+  auto deploy = std::make_shared<DeployCommand>();
+  auto* verb = add_verb(app, chosen, deploy, "deploy", "Deploy a project's branch or one commit");
+  verb->add_option("NAME", deploy->project, "The project")->required();
+  verb->add_option("--sha", deploy->sha, "The commit, 40 hex digits (default: the branch's head)");
+  verb->add_flag("--wait", deploy->wait, "Print each step as it comes; exit 1 when it fails");
+  add_json(verb, deploy);
+
+  auto deployments = std::make_shared<DeploymentsCommand>();
+  verb = add_verb(app, chosen, deployments, "deployments", "List a project's deployments");
+  verb->add_option("NAME", deployments->project, "The project")->required();
+  verb->add_option("--limit", deployments->limit, "At most this many, newest first")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  add_json(verb, deployments);
+}
+
+void add_reading_verbs(CLI::App& app, Command& chosen) {
+  auto status = std::make_shared<StatusCommand>();
+  add_json(add_verb(app, chosen, status, "status", "Show the server's parts and what is under way"),
+           status);
+
+  auto logs = std::make_shared<LogsCommand>();
+  auto* verb = add_verb(app, chosen, logs, "logs", "Print the app's or the build's log");
+  verb->add_option("NAME", logs->subject, "A project (its live deployment) or a deployment's id")
+      ->required();
+  verb->add_flag("--build", logs->build, "The build's log in place of the app's");
+  verb->add_flag("-f,--follow", logs->follow, "Go on as lines come");
+  verb->add_option("-n,--lines", logs->lines, "The last N lines, 0 for all")
+      ->check(CLI::Range(0, 1'000'000))
+      ->capture_default_str();
+
+  auto events = std::make_shared<EventsCommand>();
+  verb = add_verb(app, chosen, events, "events", "Print the event log");
+  verb->add_option("--project", events->project, "Only this project's");
+  verb->add_option("--from", events->from, "First position")
+      ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max())
+                  .description("POSITION"))
+      ->capture_default_str();
+  verb->add_flag("-f,--follow", events->follow, "Go on as events come");
+  add_json(verb, events);
+
+  auto* log = app.add_subcommand("log", "Look after the event log");
+  log->require_subcommand(1);
+  add_verb(*log, chosen, std::make_shared<LogVerifyCommand>(), "verify",
+           "Check the whole event log in the state folder, also while the server runs");
+}
+
+std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  // The help that fits is that of the deepest verb that was recognised.
+  std::string verb = "atlasflow";
+  const CLI::App* current = &app;
+  while (true) {
+    const auto given = current->get_subcommands();
+    if (given.empty()) break;
+    current = given.front();
+    verb += " " + current->get_name();
+  }
+  std::string what = error.what();
+  if (what.starts_with("A subcommand is required")) {
+    const auto rest = app.remaining(true);
+    what = rest.empty() ? "a verb is missing" : "'" + rest.front() + "' is no verb";
+  }
+  while (!what.empty() && (what.back() == '\n' || what.back() == '.')) what.pop_back();
+  return "atlasflow: " + what + "; '" + verb + " --help' shows the usage\n";
+}
+
+}  // namespace
+
+tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* const* argv) {
+  CommandLine line;
+  Command chosen;
+  CLI::App app("Atlasflow takes a Git push to a running service on machines of your own.",
+               "atlasflow");
+  app.footer(k_footer);
+  app.set_version_flag("--version", std::string("atlasflow ") + k_version);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.add_option("--socket", line.connection.socket, "The server's socket");
+  app.add_option("--state-dir", line.connection.state_dir, "The server's state folder");
+
+  auto server = std::make_shared<ServerCommand>();
+  auto* verb = add_verb(app, chosen, server, "server", "Run the server until SIGTERM or Ctrl-C");
+  verb->add_option("--config", server->config_file, "atlasflow.toml (default: built-in defaults)");
+  verb->add_flag("--print-config", server->print_config, "Print a commented example and exit");
+  add_project_verbs(app, chosen);
+  add_env_verbs(app, chosen);
+  add_deployment_verbs(app, chosen);
+  add_reading_verbs(app, chosen);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) {
+      std::ostringstream out;
+      app.exit(error, out, out);
+      return tl::unexpected(EarlyExit{0, out.str(), {}});
+    }
+    return tl::unexpected(EarlyExit{2, {}, usage_error(app, error)});
+  }
+  line.command = std::move(chosen);
+  return line;
+}
+
+}  // namespace atlasflow::cli

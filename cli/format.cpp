@@ -1,0 +1,232 @@
+#include "cli/format.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <ctime>
+
+#include <nlohmann/json.hpp>
+
+namespace atlasflow::cli {
+namespace {
+
+constexpr std::int64_t k_second = 1'000'000;
+
+std::string formatted_time(TimestampUs at, const char* format) {
+  const auto seconds = static_cast<std::time_t>(at / k_second);
+  std::tm parts{};
+  ::localtime_r(&seconds, &parts);
+  char buffer[64];
+  const auto size = std::strftime(buffer, sizeof buffer, format, &parts);
+  return {buffer, size};
+}
+
+// "1.2": one decimal of value / unit.
+std::string tenths(std::int64_t value, std::int64_t unit) {
+  const auto rounded = (value * 10 + unit / 2) / unit;
+  return std::to_string(rounded / 10) + "." + std::to_string(rounded % 10);
+}
+
+bool continues_character(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
+
+std::size_t columns_of(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return !continues_character(c); }));
+}
+
+std::string joined(const nlohmann::json& object, const char* key) {
+  std::string list;
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_array()) return list;
+  for (const auto& item : *found) {
+    if (item.is_string()) list += (list.empty() ? "" : ", ") + item.get<std::string>();
+  }
+  return list;
+}
+
+// "STEP_PUSH_IMAGE" as users see it.
+std::string step_name(const std::string& step) {
+  if (step == "STEP_CLONE") return "clone";
+  if (step == "STEP_BUILD") return "build";
+  if (step == "STEP_PUSH_IMAGE") return "image push";
+  if (step == "STEP_START_VM") return "VM start";
+  if (step == "STEP_HEALTH") return "health check";
+  if (step == "STEP_ROUTE") return "route";
+  return step;
+}
+
+// An event without words of its own: its plain fields.
+std::string plain_fields(const nlohmann::json& data) {
+  std::string line;
+  if (!data.is_object()) return line;
+  for (const auto& [key, value] : data.items()) {
+    if (value.is_object() || value.is_array()) continue;
+    const auto text = text_of(data, key.c_str());
+    if (!text.empty()) line += (line.empty() ? "" : " ") + key + "=" + text;
+  }
+  return line;
+}
+
+std::string branch_of(const std::string& ref) {
+  constexpr std::string_view k_heads = "refs/heads/";
+  return ref.starts_with(k_heads) ? ref.substr(k_heads.size()) : ref;
+}
+
+std::string health_detail(const std::string& type, const nlohmann::json& data) {
+  if (type == "Healthy") {
+    return "status " + text_of(data, "status") + " after " + duration(number_of(data, "after_us"));
+  }
+  const auto status = number_of(data, "last_status");
+  auto detail = status == 0 ? text_of(data, "last_error") : "status " + std::to_string(status);
+  if (type == "HealthDeadlineExceeded") {
+    detail = "no 2xx in " + duration(number_of(data, "limit_us")) + ", last: " + detail;
+  }
+  return detail;
+}
+
+}  // namespace
+
+std::string local_time(TimestampUs at) { return formatted_time(at, "%Y-%m-%d %H:%M:%S"); }
+
+std::string clock_time(TimestampUs at) {
+  char milliseconds[8];
+  std::snprintf(milliseconds, sizeof milliseconds, ".%03d",
+                static_cast<int>((at % k_second) / 1000));
+  return formatted_time(at, "%H:%M:%S") + milliseconds;
+}
+
+std::string age(TimestampUs now, TimestampUs then) {
+  const auto seconds = std::max<std::int64_t>(0, now - then) / k_second;
+  if (seconds < 1) return "just now";
+  if (seconds < 60) return std::to_string(seconds) + " s ago";
+  if (seconds < 3600) return std::to_string(seconds / 60) + " min ago";
+  if (seconds < 2 * 86'400) return std::to_string(seconds / 3600) + " h ago";
+  return std::to_string(seconds / 86'400) + " days ago";
+}
+
+std::string duration(std::int64_t us) {
+  if (us < 0) us = 0;
+  if (us < k_second) return std::to_string(us / 1000) + " ms";
+  if (us < 60 * k_second) return tenths(us, k_second) + " s";
+  const auto seconds = us / k_second;
+  if (seconds < 3600) {
+    return std::to_string(seconds / 60) + " min" +
+           (seconds % 60 == 0 ? "" : " " + std::to_string(seconds % 60) + " s");
+  }
+  return std::to_string(seconds / 3600) + " h " + std::to_string(seconds / 60 % 60) + " min";
+}
+
+std::string byte_size(std::int64_t bytes) {
+  constexpr std::int64_t k_kib = 1024;
+  if (bytes < k_kib) return std::to_string(bytes) + " B";
+  if (bytes < k_kib * k_kib) return tenths(bytes, k_kib) + " KiB";
+  if (bytes < k_kib * k_kib * k_kib) return tenths(bytes, k_kib * k_kib) + " MiB";
+  return tenths(bytes, k_kib * k_kib * k_kib) + " GiB";
+}
+
+std::string short_sha(std::string_view sha) { return std::string(sha.substr(0, 7)); }
+
+std::string printable(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    // The control characters of ISO 6429: C0, DEL, and C1 as UTF-8 writes it (0xC2 0x80 to 0x9F).
+    const bool is_c1 =
+        byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    if (byte < 0x20 || byte == 0x7F || is_c1) {
+      result += byte == '\t' ? ' ' : '?';
+      if (is_c1) ++i;
+    } else {
+      result += text[i];
+    }
+  }
+  return result;
+}
+
+std::string shortened(std::string_view text, std::size_t columns) {
+  if (columns_of(text) <= columns) return std::string(text);
+  std::size_t taken = 0;
+  std::size_t end = 0;
+  for (; end < text.size(); ++end) {
+    if (!continues_character(text[end]) && ++taken == columns) break;
+  }
+  return std::string(text.substr(0, end)) + "…";
+}
+
+std::string table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      widths[i] = std::max(widths[i], columns_of(row[i]));
+    }
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      line += row[i] + std::string(widths[i] - columns_of(row[i]) + 2, ' ');
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
+
+std::string event_detail(const std::string& type, const nlohmann::json& data) {
+  std::string detail;
+  if (type == "PushReceived") {
+    detail = short_sha(text_of(data, "after")) + " on " + branch_of(text_of(data, "ref"));
+    if (const auto pusher = text_of(data, "pusher"); !pusher.empty()) detail += " by " + pusher;
+  } else if (type == "Cloned") {
+    detail = "“" + text_of(data, "subject") + "” by " + text_of(data, "author") + ", " +
+             byte_size(number_of(data, "size_bytes"));
+  } else if (type == "Built") {
+    detail = text_of(data, "stack") + " in " + duration(number_of(data, "duration_us"));
+  } else if (type == "ImagePushed") {
+    detail =
+        text_of(data, "digest").substr(0, 19) + ", " + byte_size(number_of(data, "size_bytes"));
+  } else if (type == "VMStarted") {
+    detail =
+        text_of(data, "vm_id") + " at " + text_of(data, "address") + ":" + text_of(data, "port");
+  } else if (type == "Healthy" || type == "HealthCheckFailed" || type == "HealthDeadlineExceeded" ||
+             type == "BecameUnhealthy") {
+    detail = health_detail(type, data);
+  } else if (type == "Routed" || type == "RouteChangeRequested") {
+    detail = joined(data, "hostnames");
+  } else if (type == "DeploymentFailed") {
+    detail = step_name(text_of(data, "step")) + ": " + text_of(data, "reason");
+  } else if (type == "BuildTimedOut") {
+    detail = "limit " + duration(number_of(data, "limit_us"));
+  } else if (type == "RetryScheduled" || type == "TimerFired") {
+    detail = step_name(text_of(data, "step")) + ", attempt " + text_of(data, "attempt");
+  } else if (type == "PushIgnored") {
+    detail = branch_of(text_of(data, "ref")) + ": " + text_of(data, "reason");
+  } else if (type == "RepositoryConnected") {
+    detail = text_of(data, "url");
+  } else if (type == "EnvSet" || type == "EnvUnset" || type == "ProjectCreated") {
+    detail = text_of(data, "name");
+  } else if (const auto reason = text_of(data, "reason"); !reason.empty()) {
+    detail = reason;
+  } else {
+    detail = plain_fields(data);
+  }
+  return printable(detail);
+}
+
+std::string text_of(const nlohmann::json& object, const char* key) {
+  if (!object.is_object()) return {};
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return {};
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
+std::int64_t number_of(const nlohmann::json& object, const char* key) {
+  const auto text = text_of(object, key);
+  std::int64_t number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
+}  // namespace atlasflow::cli

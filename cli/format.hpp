@@ -1,0 +1,39 @@
+// How values look on a terminal: times, sizes, tables and one line per event. Pure but for the
+// local time zone; any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "events/ids.hpp"
+
+namespace atlasflow::cli {
+
+[[nodiscard]] std::string local_time(TimestampUs at);              // "2026-11-23 06:53:35"
+[[nodiscard]] std::string clock_time(TimestampUs at);              // "06:53:35.123"
+[[nodiscard]] std::string age(TimestampUs now, TimestampUs then);  // "5 min ago"
+[[nodiscard]] std::string duration(std::int64_t us);        // "850 ms", "12.3 s", "4 min 3 s"
+[[nodiscard]] std::string byte_size(std::int64_t bytes);    // "4.2 MiB"
+[[nodiscard]] std::string short_sha(std::string_view sha);  // 7 digits
+
+// Without control characters: text from a repository must not steer the terminal.
+[[nodiscard]] std::string printable(std::string_view text);
+// At most `columns` characters, the last an ellipsis when some were left out.
+[[nodiscard]] std::string shortened(std::string_view text, std::size_t columns);
+
+// Rows in columns, two spaces apart; the first row is the heading. No space at a line's end.
+[[nodiscard]] std::string table(const std::vector<std::vector<std::string>>& rows);
+
+// "Built: dockerfile in 1.2 s": what a person wants of an event of the API, without its time.
+[[nodiscard]] std::string event_detail(const std::string& type, const nlohmann::json& data);
+
+// A field of the API's JSON, whichever way it came: null and absent are empty, Protobuf's int64 are
+// text.
+[[nodiscard]] std::string text_of(const nlohmann::json& object, const char* key);
+[[nodiscard]] std::int64_t number_of(const nlohmann::json& object, const char* key);
+
+}  // namespace atlasflow::cli

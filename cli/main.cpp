@@ -1,0 +1,52 @@
+// The one executable: reads the command line and hands over to the server or to a verb.
+
+#include <exception>
+#include <iostream>
+#include <type_traits>
+
+#include <curl/curl.h>
+
+#include "cli/client.hpp"
+#include "cli/command_line.hpp"
+#include "cli/server.hpp"
+#include "cli/verbs.hpp"
+
+namespace atlasflow::cli {
+namespace {
+
+int execute(const CommandLine& line) {
+  const Terminal terminal{std::cin, std::cout, std::cerr};
+  return std::visit(
+      [&](const auto& command) {
+        using T = std::decay_t<decltype(command)>;
+        if constexpr (std::is_same_v<T, ServerCommand> || std::is_same_v<T, LogVerifyCommand>) {
+          return run(command, line.connection, terminal);
+        } else {
+          ApiClient api(socket_path(line.connection));
+          return run(command, api, terminal);
+        }
+      },
+      line.command);
+}
+
+}  // namespace
+}  // namespace atlasflow::cli
+
+int main(int argc, char** argv) {
+  using namespace atlasflow::cli;
+  try {
+    const auto line = parse_command_line(argc, argv);
+    if (!line) {
+      std::cout << line.error().out << std::flush;
+      std::cerr << line.error().err << std::flush;
+      return line.error().code;
+    }
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    const int code = execute(*line);
+    curl_global_cleanup();
+    return code;
+  } catch (const std::exception& error) {
+    std::cerr << "atlasflow: an unexpected failure; please report it (" << error.what() << ")\n";
+    return k_exit_failed;
+  }
+}

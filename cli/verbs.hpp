@@ -1,0 +1,50 @@
+// The verbs that talk to a running server: each does what its command says and returns the exit
+// code. Any thread; they block.
+#pragma once
+
+#include <istream>
+#include <ostream>
+
+#include "cli/client.hpp"
+#include "cli/command_line.hpp"
+#include "events/ids.hpp"
+
+namespace atlasflow::cli {
+
+inline constexpr int k_exit_ok = 0;
+inline constexpr int k_exit_failed = 1;
+inline constexpr int k_exit_usage = 2;
+
+struct Terminal {
+  std::istream& in;
+  std::ostream& out;
+  std::ostream& err;
+};
+
+// Prints the sentence; 2 when the input was wrong, else 1.
+int report(const Terminal& terminal, const Error& error);
+
+int run(const ProjectCreateCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const ProjectListCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const ProjectShowCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const ProjectDeleteCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const EnvSetCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const EnvListCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const EnvUnsetCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const DeployCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const DeploymentsCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const StatusCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const LogsCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const EventsCommand& command, ApiClient& api, const Terminal& terminal);
+
+// Microseconds since 1970, from the machine's clock.
+[[nodiscard]] TimestampUs wall_clock();
+
+// The heading and one row per deployment.
+[[nodiscard]] std::string deployments_table(const nlohmann::json& deployments, TimestampUs now,
+                                            bool with_project);
+
+// The whole of a file, or of `in` for "-". At most 1 MiB.
+[[nodiscard]] Result<std::string> read_input(const std::string& file, std::istream& in);
+
+}  // namespace atlasflow::cli

@@ -1,0 +1,147 @@
+#include <nlohmann/json.hpp>
+
+#include "cli/format.hpp"
+#include "cli/verbs.hpp"
+
+namespace atlasflow::cli {
+namespace {
+
+using nlohmann::json;
+
+// What GitHub is to be told; needs the server's domain and port.
+Result<std::string> webhook_url(ApiClient& api) {
+  const auto status = api.get("/v1/status");
+  if (!status) return tl::unexpected(status.error());
+  const auto port = number_of(*status, "https_port");
+  return "https://" + text_of(*status, "domain") + (port == 443 ? "" : ":" + std::to_string(port)) +
+         "/webhooks/github";
+}
+
+std::string one_line(const json& deployment, TimestampUs now) {
+  return text_of(deployment, "id") + " (" + text_of(deployment, "status") + ", " +
+         short_sha(text_of(deployment, "sha")) + ", " +
+         age(now, number_of(deployment, "updated_at_us")) + ")";
+}
+
+int print_project(const json& project, ApiClient& api, const Terminal& terminal) {
+  const auto webhook = webhook_url(api);
+  if (!webhook) return report(terminal, webhook.error());
+  const auto now = wall_clock();
+  const auto branch = text_of(project, "branch");
+  std::vector<std::vector<std::string>> rows = {
+      {"Project", text_of(project, "name")},
+      {"URL", text_of(project, "url")},
+      {"Repository", printable(text_of(project, "repository"))},
+      {"Branch", branch.empty() ? "(the repository's default)" : printable(branch)},
+      {"Webhook", *webhook},
+      {"Status", text_of(project, "status")},
+  };
+  const auto live = project.value("live_deployment", json());
+  const auto newest = project.value("newest_deployment", json());
+  const auto described = [&](const json& deployment) {
+    return deployment.is_object() ? one_line(deployment, now) : text_of({{"id", deployment}}, "id");
+  };
+  rows.push_back({"Live", live.is_null() ? "nothing yet" : described(live)});
+  if (!newest.is_null() && newest != live) rows.push_back({"Newest", described(newest)});
+  std::string variables;
+  for (const auto& name : project.value("env_names", json::array())) {
+    variables += (variables.empty() ? "" : ", ") + name.get<std::string>();
+  }
+  rows.push_back({"Variables", variables.empty() ? "none" : variables});
+  const auto created = number_of(project, "created_at_us");
+  rows.push_back({"Created", local_time(created) + " (" + age(now, created) + ")"});
+  terminal.out << table(rows);
+  return k_exit_ok;
+}
+
+}  // namespace
+
+int run(const ProjectCreateCommand& command, ApiClient& api, const Terminal& terminal) {
+  json body = {{"name", command.name}, {"repository", command.repository}};
+  if (!command.branch.empty()) body["branch"] = command.branch;
+  if (!command.webhook_secret_file.empty()) {
+    auto secret = read_input(command.webhook_secret_file, terminal.in);
+    if (!secret) return report(terminal, secret.error());
+    while (!secret->empty() && (secret->back() == '\n' || secret->back() == '\r')) {
+      secret->pop_back();
+    }
+    if (secret->empty()) {
+      return report(terminal, {ErrorCode::invalid_argument,
+                               "the webhook secret in " + command.webhook_secret_file +
+                                   " is empty; write a long random text into it",
+                               {}});
+    }
+    body["webhook_secret"] = *secret;
+  }
+  const auto project = api.post("/v1/projects", body);
+  if (!project) return report(terminal, project.error());
+  if (command.json) {
+    terminal.out << project->dump(2) << "\n";
+    return k_exit_ok;
+  }
+  const auto webhook = webhook_url(api);
+  if (!webhook) return report(terminal, webhook.error());
+  terminal.out << "Created " << text_of(*project, "name") << ", at " << text_of(*project, "url")
+               << "\n"
+               << "Deploy it now:    atlasflow deploy " << text_of(*project, "name") << " --wait\n"
+               << "Deploy on push:   in GitHub, add a webhook with the URL " << *webhook
+               << ",\n                  content type application/json, and "
+               << (command.webhook_secret_file.empty() ? "the server's webhook secret"
+                                                       : "the secret you gave")
+               << "\n";
+  return k_exit_ok;
+}
+
+int run(const ProjectListCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto answer = api.get("/v1/projects");
+  if (!answer) return report(terminal, answer.error());
+  if (command.json) {
+    terminal.out << answer->dump(2) << "\n";
+    return k_exit_ok;
+  }
+  const auto& projects = answer->at("projects");
+  if (projects.empty()) {
+    terminal.out << "No projects yet; 'atlasflow project create NAME --repo URL' makes one\n";
+    return k_exit_ok;
+  }
+  const auto now = wall_clock();
+  std::vector<std::vector<std::string>> rows = {{"NAME", "STATUS", "URL", "CHANGED", "REPOSITORY"}};
+  for (const auto& project : projects) {
+    rows.push_back({text_of(project, "name"), text_of(project, "status"), text_of(project, "url"),
+                    age(now, number_of(project, "updated_at_us")),
+                    printable(text_of(project, "repository"))});
+  }
+  terminal.out << table(rows);
+  return k_exit_ok;
+}
+
+int run(const ProjectShowCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto project = api.get("/v1/projects/" + encoded(command.name));
+  if (!project) return report(terminal, project.error());
+  if (command.json) {
+    terminal.out << project->dump(2) << "\n";
+    return k_exit_ok;
+  }
+  return print_project(*project, api, terminal);
+}
+
+int run(const ProjectDeleteCommand& command, ApiClient& api, const Terminal& terminal) {
+  if (!command.yes) {
+    const auto project = api.get("/v1/projects/" + encoded(command.name));
+    if (!project) return report(terminal, project.error());
+    terminal.out << "Delete " << command.name << " (" << text_of(*project, "url")
+                 << ") and stop its microVMs? Type its name to go on: " << std::flush;
+    std::string answer;
+    std::getline(terminal.in, answer);
+    if (answer != command.name) {
+      terminal.err << "atlasflow: nothing was deleted; type the name, or give --yes\n";
+      return k_exit_failed;
+    }
+  }
+  const auto deleted = api.remove("/v1/projects/" + encoded(command.name));
+  if (!deleted) return report(terminal, deleted.error());
+  terminal.out << "Deleted " << command.name << "\n";
+  return k_exit_ok;
+}
+
+}  // namespace atlasflow::cli

@@ -1,0 +1,198 @@
+#include <chrono>
+#include <fstream>
+#include <iterator>
+#include <map>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/format.hpp"
+#include "cli/verbs.hpp"
+
+namespace atlasflow::cli {
+namespace {
+
+using nlohmann::json;
+
+// Tells of each stream whose it is, and asks the server once about those that the log did not tell.
+class StreamNames {
+ public:
+  explicit StreamNames(ApiClient& api) : api_(api) {}
+
+  // "web/d7k2m9qa", "web", "node".
+  std::string name_of(const std::string& stream, const std::string& type, const json& data) {
+    const auto slash = stream.find('/');
+    if (slash == std::string::npos) return stream;
+    const auto kind = stream.substr(0, slash);
+    const auto id = stream.substr(slash + 1);
+    if (kind == "deployment") {
+      if (type == "PushReceived") projects_of_deployments_[id] = text_of(data, "project_name");
+      return project_of_deployment(id) + "/" + id;
+    }
+    if (type == "ProjectCreated") project_names_[id] = text_of(data, "name");
+    return project_name(id);
+  }
+
+ private:
+  std::string project_of_deployment(const std::string& id) {
+    const auto known = projects_of_deployments_.find(id);
+    if (known != projects_of_deployments_.end()) return known->second;
+    const auto deployment = api_.get("/v1/deployments/" + encoded(id));
+    return projects_of_deployments_[id] = deployment ? text_of(*deployment, "project") : "?";
+  }
+
+  std::string project_name(const std::string& id) {
+    if (!project_names_.contains(id)) {
+      project_names_[id] = id;
+      const auto answer = api_.get("/v1/projects");
+      for (const auto& project : answer ? answer->at("projects") : json::array()) {
+        project_names_[text_of(project, "id")] = text_of(project, "name");
+      }
+    }
+    return project_names_[id];
+  }
+
+  ApiClient& api_;
+  std::map<std::string, std::string> projects_of_deployments_;
+  std::map<std::string, std::string> project_names_;
+};
+
+std::string event_line(const json& event, StreamNames& names) {
+  const auto type = text_of(event, "type");
+  const auto data = event.value("data", json::object());
+  auto stream = names.name_of(text_of(event, "stream"), type, data);
+  stream.resize(std::max<std::size_t>(stream.size(), 20), ' ');
+  auto line = clock_time(number_of(event, "at_us")) + "  " + stream + "  " + type;
+  const auto detail = event_detail(type, data);
+  constexpr std::size_t k_detail_columns = 200;
+  return detail.empty() ? line : line + "  " + shortened(detail, k_detail_columns);
+}
+
+// Cuts a stream of bytes into lines; the last one may lack its line break.
+class LineSplitter {
+ public:
+  template <typename Take>
+  void feed(std::string_view bytes, const Take& take) {
+    rest_ += bytes;
+    std::size_t start = 0;
+    for (auto end = rest_.find('\n'); end != std::string::npos; end = rest_.find('\n', start)) {
+      take(rest_.substr(start, end - start));
+      start = end + 1;
+    }
+    rest_.erase(0, start);
+  }
+
+ private:
+  std::string rest_;
+};
+
+std::string query_of(const LogsCommand& command) {
+  return std::string("/logs?kind=") + (command.build ? "build" : "run") +
+         (command.lines == 0 ? "" : "&tail=" + std::to_string(command.lines)) +
+         "&follow=" + (command.follow ? "1" : "0");
+}
+
+}  // namespace
+
+TimestampUs wall_clock() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+int report(const Terminal& terminal, const Error& error) {
+  terminal.out << std::flush;
+  terminal.err << "atlasflow: " << printable(to_string(error)) << "\n";
+  return error.code == ErrorCode::invalid_argument ? k_exit_usage : k_exit_failed;
+}
+
+Result<std::string> read_input(const std::string& file, std::istream& in) {
+  constexpr std::size_t k_bytes_max = 1U << 20U;
+  std::ifstream opened;
+  if (file != "-") {
+    opened.open(file, std::ios::binary);
+    if (!opened || opened.peek() == std::ifstream::traits_type::eof()) {
+      if (!opened.is_open() || opened.bad() || !opened.eof()) {
+        return fail(ErrorCode::invalid_argument, "can't read " + file + "; name a readable file");
+      }
+      return std::string{};
+    }
+  }
+  auto& source = file == "-" ? in : opened;
+  std::string text(k_bytes_max + 1, '\0');
+  source.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(source.gcount()));
+  if (text.size() > k_bytes_max) {
+    return fail(ErrorCode::invalid_argument, file + " has more than 1 MiB; give a smaller one");
+  }
+  return text;
+}
+
+int run(const StatusCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto status = api.get("/v1/status");
+  if (!status) return report(terminal, status.error());
+  if (command.json) {
+    terminal.out << status->dump(2) << "\n";
+    return k_exit_ok;
+  }
+  terminal.out << table({
+      {"Version", text_of(*status, "version") + " (build " + text_of(*status, "build_id") + ")"},
+      {"Domain", text_of(*status, "domain") + ", https on port " + text_of(*status, "https_port") +
+                     ", http on port " + text_of(*status, "http_port")},
+      {"CA", text_of(*status, "ca_certificate")},
+      {"Up for", duration(number_of(*status, "uptime_seconds") * 1'000'000)},
+      {"Log", "position " + text_of(*status, "log_position")},
+      {"Projects", text_of(*status, "projects")},
+  });
+  std::vector<std::vector<std::string>> rows = {{"PART", "STATE", "DETAIL"}};
+  for (const auto& part : status->value("parts", json::array())) {
+    rows.push_back(
+        {text_of(part, "name"), text_of(part, "state"), printable(text_of(part, "detail"))});
+  }
+  terminal.out << "\n" << table(rows);
+  const auto active = status->value("active", json::array());
+  if (!active.empty()) {
+    terminal.out << "\n" << deployments_table(active, wall_clock(), true);
+  }
+  return k_exit_ok;
+}
+
+int run(const LogsCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto print = [&](std::string_view bytes) { terminal.out << bytes << std::flush; };
+  // A project's name may look like a deployment's id: the project is asked for first.
+  auto read = api.stream("/v1/projects/" + encoded(command.subject) + query_of(command), print);
+  if (!read && read.error().code == ErrorCode::not_found) {
+    const auto project = api.get("/v1/projects/" + encoded(command.subject));
+    if (!project && project.error().code == ErrorCode::not_found) {
+      read = api.stream("/v1/deployments/" + encoded(command.subject) + query_of(command), print);
+      const auto deployment = api.get("/v1/deployments/" + encoded(command.subject));
+      if (!deployment && deployment.error().code == ErrorCode::not_found) {
+        return report(terminal,
+                      {ErrorCode::not_found,
+                       "no project or deployment '" + command.subject +
+                           "'; 'atlasflow project list' and 'atlasflow deployments NAME' show them",
+                       {}});
+      }
+    }
+  }
+  return read ? k_exit_ok : report(terminal, read.error());
+}
+
+int run(const EventsCommand& command, ApiClient& api, const Terminal& terminal) {
+  auto path =
+      "/v1/events?from=" + std::to_string(command.from) + "&follow=" + (command.follow ? "1" : "0");
+  if (!command.project.empty()) path += "&project=" + encoded(command.project);
+  StreamNames names(api);
+  LineSplitter lines;
+  const auto read = api.stream(path, [&](std::string_view bytes) {
+    lines.feed(bytes, [&](const std::string& line) {
+      const auto event = json::parse(line, nullptr, false);
+      // An empty line keeps a quiet connection open.
+      if (!event.is_object()) return;
+      terminal.out << (command.json ? line : event_line(event, names)) << "\n";
+    });
+    terminal.out << std::flush;
+  });
+  return read ? k_exit_ok : report(terminal, read.error());
+}
+
+}  // namespace atlasflow::cli

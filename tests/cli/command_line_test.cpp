@@ -1,0 +1,115 @@
+#include "cli/command_line.hpp"
+
+#include <algorithm>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace atlasflow::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+tl::expected<CommandLine, EarlyExit> parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "atlasflow");
+  return parse_command_line(static_cast<int>(arguments.size()), arguments.data());
+}
+
+template <typename T>
+T command(std::vector<const char*> arguments) {
+  auto line = parse(std::move(arguments));
+  EXPECT_TRUE(line) << line.error().err;
+  if (!line || !std::holds_alternative<T>(line->command)) {
+    ADD_FAILURE() << "another verb was understood";
+    return {};
+  }
+  return std::get<T>(line->command);
+}
+
+TEST(CommandLine, project_create_takes_its_options_in_any_order) {
+  const auto create = command<ProjectCreateCommand>(
+      {"project", "create", "--repo", "https://github.com/a/b", "web", "--branch", "main"});
+  EXPECT_EQ(create.name, "web");
+  EXPECT_EQ(create.repository, "https://github.com/a/b");
+  EXPECT_EQ(create.branch, "main");
+}
+
+TEST(CommandLine, env_set_keeps_assignments_as_they_are) {
+  const auto set = command<EnvSetCommand>({"env", "set", "web", "A=1", "B=--x y", "C="});
+  EXPECT_EQ(set.project, "web");
+  EXPECT_THAT(set.assignments, ElementsAre("A=1", "B=--x y", "C="));
+}
+
+TEST(CommandLine, env_set_refuses_a_file_beside_assignments) {
+  const auto line = parse({"env", "set", "web", "A=1", "--from-file", ".env"});
+  ASSERT_FALSE(line);
+  EXPECT_EQ(line.error().code, 2);
+}
+
+TEST(CommandLine, the_connections_options_may_stand_anywhere) {
+  for (const auto& arguments :
+       std::vector<std::vector<const char*>>{{"--state-dir", "/s", "status"},
+                                             {"status", "--state-dir", "/s"},
+                                             {"project", "list", "--state-dir", "/s"}}) {
+    const auto line = parse(arguments);
+    ASSERT_TRUE(line) << line.error().err;
+    EXPECT_EQ(line->connection.state_dir, "/s");
+  }
+}
+
+TEST(CommandLine, logs_understands_the_short_flags) {
+  const auto logs = command<LogsCommand>({"logs", "web", "--build", "-f", "-n", "5"});
+  EXPECT_EQ(logs.subject, "web");
+  EXPECT_TRUE(logs.build);
+  EXPECT_TRUE(logs.follow);
+  EXPECT_EQ(logs.lines, 5);
+}
+
+TEST(CommandLine, deploy_and_events_have_defaults) {
+  EXPECT_FALSE(command<DeployCommand>({"deploy", "web"}).wait);
+  EXPECT_EQ(command<DeploymentsCommand>({"deployments", "web"}).limit, 20);
+  EXPECT_EQ(command<EventsCommand>({"events"}).from, 1);
+}
+
+class WrongUsage : public testing::TestWithParam<std::vector<const char*>> {};
+
+TEST_P(WrongUsage, is_exit_code_2_with_one_line_that_names_the_help) {
+  const auto line = parse(GetParam());
+  ASSERT_FALSE(line);
+  EXPECT_EQ(line.error().code, 2);
+  EXPECT_EQ(line.error().out, "");
+  EXPECT_THAT(line.error().err, HasSubstr("--help"));
+  EXPECT_EQ(std::count(line.error().err.begin(), line.error().err.end(), '\n'), 1)
+      << line.error().err;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Lines, WrongUsage,
+    testing::Values(std::vector<const char*>{}, std::vector<const char*>{"launch"},
+                    std::vector<const char*>{"project"},
+                    std::vector<const char*>{"project", "boot"},
+                    std::vector<const char*>{"project", "create", "web"},
+                    std::vector<const char*>{"project", "show"},
+                    std::vector<const char*>{"status", "--fast"},
+                    std::vector<const char*>{"status", "extra"},
+                    std::vector<const char*>{"deployments", "web", "--limit", "0"},
+                    std::vector<const char*>{"deployments", "web", "--limit", "many"},
+                    std::vector<const char*>{"logs", "web", "-n"},
+                    std::vector<const char*>{"events", "--from", "-1"}));
+
+TEST(CommandLine, the_help_of_a_verb_is_that_of_the_deepest_one_given) {
+  EXPECT_THAT(parse({"env", "set"}).error().err, HasSubstr("'atlasflow env set --help'"));
+}
+
+TEST(CommandLine, help_and_version_are_no_failure) {
+  for (const char* flag : {"--help", "--version"}) {
+    const auto line = parse({flag});
+    ASSERT_FALSE(line);
+    EXPECT_EQ(line.error().code, 0);
+    EXPECT_THAT(line.error().out, HasSubstr("tlasflow"));
+  }
+}
+
+}  // namespace
+}  // namespace atlasflow::cli

@@ -1,0 +1,101 @@
+#include "cli/format.hpp"
+
+#include <cstdlib>
+#include <ctime>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace atlasflow::cli {
+namespace {
+
+constexpr TimestampUs k_second = 1'000'000;
+
+TEST(Format, columns_are_aligned_by_characters_and_end_without_spaces) {
+  EXPECT_EQ(table({{"NAME", "URL"}, {"hé", "x"}, {"longer", ""}}),
+            "NAME    URL\n"
+            "hé      x\n"
+            "longer\n");
+}
+
+TEST(Format, an_age_is_told_in_the_largest_unit_that_fits) {
+  const TimestampUs now = 100 * 86'400 * k_second;
+  EXPECT_EQ(age(now, now), "just now");
+  EXPECT_EQ(age(now, now + k_second), "just now");  // clocks differ
+  EXPECT_EQ(age(now, now - 59 * k_second), "59 s ago");
+  EXPECT_EQ(age(now, now - 60 * k_second), "1 min ago");
+  EXPECT_EQ(age(now, now - 3600 * k_second), "1 h ago");
+  EXPECT_EQ(age(now, now - 3 * 86'400 * k_second), "3 days ago");
+}
+
+TEST(Format, durations_and_sizes_carry_their_units) {
+  EXPECT_EQ(duration(850'000), "850 ms");
+  EXPECT_EQ(duration(12'340'000), "12.3 s");
+  EXPECT_EQ(duration(243 * k_second), "4 min 3 s");
+  EXPECT_EQ(duration(120 * k_second), "2 min");
+  EXPECT_EQ(byte_size(17), "17 B");
+  EXPECT_EQ(byte_size(4'400'000), "4.2 MiB");
+}
+
+TEST(Format, times_are_local) {
+  ::setenv("TZ", "UTC-2", 1);
+  ::tzset();
+  EXPECT_EQ(local_time(0), "1970-01-01 02:00:00");
+  EXPECT_EQ(clock_time(1'234'567), "02:00:01.234");
+  ::unsetenv("TZ");
+  ::tzset();
+}
+
+TEST(Format, text_from_a_repository_cannot_steer_the_terminal) {
+  EXPECT_EQ(printable("a\x1b[31mb\n\x7f"), "a?[31mb??");
+  EXPECT_EQ(printable("x\xC2\x9By"), "x?y");
+  EXPECT_EQ(printable("naïve"), "naïve");
+}
+
+TEST(Format, long_text_is_cut_between_characters) {
+  EXPECT_EQ(shortened("äöü", 3), "äöü");
+  EXPECT_EQ(shortened("äöüx", 3), "äö…");
+}
+
+TEST(Format, the_seven_events_read_as_sentences_of_what_happened) {
+  EXPECT_EQ(event_detail("PushReceived", {{"after", "0123456789abcdef"},
+                                          {"ref", "refs/heads/feature/x"},
+                                          {"pusher", "ada"}}),
+            "0123456 on feature/x by ada");
+  EXPECT_EQ(event_detail("Cloned", {{"subject", "Fix"}, {"author", "Ada"}, {"size_bytes", "2048"}}),
+            "“Fix” by Ada, 2.0 KiB");
+  EXPECT_EQ(event_detail("Built", {{"stack", "dockerfile"}, {"duration_us", "1200000"}}),
+            "dockerfile in 1.2 s");
+  EXPECT_EQ(
+      event_detail("VMStarted", {{"vm_id", "d-v9"}, {"address", "127.0.0.1"}, {"port", 4000}}),
+      "d-v9 at 127.0.0.1:4000");
+  EXPECT_EQ(event_detail("Healthy", {{"status", 200}, {"after_us", "1500000"}}),
+            "status 200 after 1.5 s");
+  EXPECT_EQ(event_detail("Routed", {{"hostnames", {"a.localhost", "b.localhost"}}}),
+            "a.localhost, b.localhost");
+}
+
+TEST(Format, a_failure_tells_its_step_and_reason) {
+  EXPECT_EQ(event_detail("DeploymentFailed", {{"step", "STEP_BUILD"}, {"reason", "exit 1"}}),
+            "build: exit 1");
+  EXPECT_EQ(event_detail("HealthDeadlineExceeded",
+                         {{"limit_us", "5000000"}, {"last_status", 500}, {"last_error", ""}}),
+            "no 2xx in 5.0 s, last: status 500");
+}
+
+TEST(Format, an_event_without_words_of_its_own_shows_its_fields) {
+  EXPECT_EQ(event_detail("NodeStarted", {{"epoch", "3"}, {"version", "0.1.0"}}),
+            "epoch=3 version=0.1.0");
+  EXPECT_EQ(event_detail("ProjectDeleted", nlohmann::json::object()), "");
+}
+
+TEST(Format, numbers_come_as_numbers_or_as_protobufs_text) {
+  EXPECT_EQ(number_of({{"n", 5}}, "n"), 5);
+  EXPECT_EQ(number_of({{"n", "5"}}, "n"), 5);
+  EXPECT_EQ(number_of({{"n", nullptr}}, "n"), 0);
+  EXPECT_EQ(number_of({{"m", 5}}, "n"), 0);
+}
+
+}  // namespace
+}  // namespace atlasflow::cli
