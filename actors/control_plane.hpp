@@ -1,6 +1,6 @@
-// The control plane as its callers outside the actor system see it: commands that block until they are
-// durable, and the read model. Owned by the composition root; every call may come from any thread that
-// is not an actor's. The actors behind it: actors/README.md.
+// The control plane as its callers outside the actor system see it: commands that block until they
+// are durable, and the read model. Owned by the composition root; every call may come from any
+// thread that is not an actor's. The actors behind it: actors/README.md.
 #pragma once
 
 #include <memory>
@@ -22,11 +22,11 @@ namespace atlasflow::actors {
 struct Push {
   std::vector<std::string> repository_urls;  // every way the sender writes the repository
   std::string default_branch;
-  std::string ref;                           // "refs/heads/main"
+  std::string ref;  // "refs/heads/main"
   std::string before;
   std::string after;
   bool deleted = false;
-  std::string delivery_id;                   // X-GitHub-Delivery
+  std::string delivery_id;  // X-GitHub-Delivery
   std::string pusher;
   // Names of the projects that the delivery's signature speaks for. Empty: those without a webhook
   // secret of their own. Every other project connected to the repository is left alone.
@@ -51,10 +51,9 @@ struct NewProject {
 
 struct ControlPlaneConfig {
   std::string domain = "atlasflow.localhost";
-  std::string registry;      // "127.0.0.1:5000"
   std::string build_id;
   int builders = 1;
-  std::string crash_after;   // tests: kill -9 this process when an event of this name is durable
+  std::string crash_after;  // tests: kill -9 this process when an event of this name is durable
 };
 
 class ControlPlane {
@@ -70,12 +69,13 @@ class ControlPlane {
 
   // Seals the values; all of the names or none.
   [[nodiscard]] virtual Result<void> set_env(
-      const std::string& project, const std::vector<std::pair<std::string, std::string>>& entries) = 0;
+      const std::string& project,
+      const std::vector<std::pair<std::string, std::string>>& entries) = 0;
   [[nodiscard]] virtual Result<void> unset_env(const std::string& project,
                                                const std::vector<std::string>& names) = 0;
 
-  // Deploys the commit, or the head of the project's branch as the remote tells it now. command_id makes
-  // a repeated command one deployment.
+  // Deploys the commit, or the head of the project's branch as the remote tells it now. command_id
+  // makes a repeated command one deployment.
   [[nodiscard]] virtual Result<DeploymentId> deploy(const std::string& project,
                                                     const std::optional<std::string>& sha,
                                                     const std::string& command_id) = 0;

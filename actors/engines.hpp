@@ -1,6 +1,6 @@
-// The worlds outside, as the actors call them: the composition root gives real ones (over builder/, vmm/
-// and edge/), the simulator its own. Every call may block and comes from a worker thread, never from a
-// scheduled actor; each implementation is thread-safe.
+// The worlds outside, as the actors call them: the composition root gives real ones (over builder/,
+// vmm/ and edge/), the simulator its own. Every call may block and comes from a worker thread,
+// never from a scheduled actor; each implementation is thread-safe.
 #pragma once
 
 #include <chrono>
@@ -53,8 +53,8 @@ class BuildEngine {
   [[nodiscard]] virtual Result<pb::ImagePushed> push(const std::string& image_id,
                                                      const std::string& repository,
                                                      std::stop_token stop) = 0;
-  // Ends and removes what earlier processes left of builds and checkouts, but for the checkouts to keep;
-  // returns what it reaped.
+  // Ends and removes what earlier processes left of builds and checkouts, but for the checkouts to
+  // keep; returns what it reaped.
   [[nodiscard]] virtual std::vector<std::string> reap(const std::vector<DeploymentId>& keep) = 0;
   // The deployment needs its checkout no more.
   virtual void forget(const DeploymentId& deployment) = 0;
@@ -106,7 +106,7 @@ struct RouteClaim {
   std::string host;
   std::string project;
   std::string deployment;
-  std::string vm_id;    // empty: no upstream
+  std::string vm_id;  // empty: no upstream
   VmLocation location;
   std::string unavailable_reason;
 };

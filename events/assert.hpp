@@ -1,5 +1,6 @@
-// ATLAS_ASSERT: an invariant, checked in every build. When it does not hold, both values are printed
-// and the process aborts: state is a fold of the log, so stopping loses nothing and going on might.
+// ATLAS_ASSERT: an invariant, checked in every build. When it does not hold, both values are
+// printed and the process aborts: state is a fold of the log, so stopping loses nothing and going
+// on might.
 #pragma once
 
 #include <sstream>

@@ -16,8 +16,8 @@ constexpr std::int32_t k_push_attempts = 4;
 constexpr std::int32_t k_start_attempts = 3;
 constexpr std::int32_t k_route_attempts = 5;
 
-// Exponential from 1 s to 60 s, plus up to a quarter that depends on the deployment, so that many that
-// failed together do not come back together. A hash stands for randomness: events/ has none.
+// Exponential from 1 s to 60 s, plus up to a quarter that depends on the deployment, so that many
+// that failed together do not come back together. A hash stands for randomness: events/ has none.
 TimestampUs backoff_us(const DeploymentId& id, std::int32_t attempt) {
   const std::int32_t doublings = std::clamp(attempt - 1, 0, 6);
   const TimestampUs base = std::min(k_second_us << doublings, 60 * k_second_us);
@@ -115,8 +115,8 @@ struct Decider {
     return events;
   }
 
-  // Clone, push, VM start, route, drain and stop are idempotent by name and are simply done again under
-  // the same intent. A build is not: it gets a new name.
+  // Clone, push, VM start, route, drain and stop are idempotent by name and are simply done again
+  // under the same intent. A build is not: it gets a new name.
   Result<Events> operator()(const Recover& command) const {
     Events events;
     if (cancelling() && state.intent_kind != IntentKind::stop_vm) {
@@ -314,8 +314,8 @@ struct Decider {
   }
 
   Result<Events> operator()(const VmEnded& command) const {
-    const bool expected = !state.vm || state.vm->vm_id != command.exit.vm_id() || !state.vm->started ||
-                          state.vm->exited || state.vm->stop_requested;
+    const bool expected = !state.vm || state.vm->vm_id != command.exit.vm_id() ||
+                          !state.vm->started || state.vm->exited || state.vm->stop_requested;
     // An end that was asked for, or of a VM that is not this deployment's any more, is no news.
     if (expected || state.status == DeploymentStatus::retiring) return Events{};
     Events events(1);
@@ -335,10 +335,12 @@ struct Decider {
     const auto& settings = state.push.settings();
     switch (command.step) {
       case pb::STEP_CLONE:
-        events.push_back(clone_started(command.attempt, command.now + settings.clone_deadline_us()));
+        events.push_back(
+            clone_started(command.attempt, command.now + settings.clone_deadline_us()));
         break;
       case pb::STEP_BUILD:
-        events.push_back(build_started(command.attempt, command.now + settings.build_deadline_us()));
+        events.push_back(
+            build_started(command.attempt, command.now + settings.build_deadline_us()));
         break;
       case pb::STEP_PUSH_IMAGE:
         events.push_back(image_push_started(command.attempt));

@@ -5,44 +5,71 @@ namespace atlasflow {
 
 std::string_view name_of(DeploymentStatus status) {
   switch (status) {
-    case DeploymentStatus::absent: return "absent";
-    case DeploymentStatus::queued: return "queued";
-    case DeploymentStatus::cloning: return "cloning";
-    case DeploymentStatus::building: return "building";
-    case DeploymentStatus::pushing: return "pushing";
-    case DeploymentStatus::starting: return "starting";
-    case DeploymentStatus::checking: return "checking";
-    case DeploymentStatus::routing: return "routing";
-    case DeploymentStatus::live: return "live";
-    case DeploymentStatus::restarting: return "restarting";
-    case DeploymentStatus::retiring: return "retiring";
-    case DeploymentStatus::failing: return "failing";
-    case DeploymentStatus::cancelling: return "cancelling";
-    case DeploymentStatus::failed: return "failed";
-    case DeploymentStatus::superseded: return "superseded";
-    case DeploymentStatus::cancelled: return "cancelled";
-    case DeploymentStatus::retired: return "retired";
+    case DeploymentStatus::absent:
+      return "absent";
+    case DeploymentStatus::queued:
+      return "queued";
+    case DeploymentStatus::cloning:
+      return "cloning";
+    case DeploymentStatus::building:
+      return "building";
+    case DeploymentStatus::pushing:
+      return "pushing";
+    case DeploymentStatus::starting:
+      return "starting";
+    case DeploymentStatus::checking:
+      return "checking";
+    case DeploymentStatus::routing:
+      return "routing";
+    case DeploymentStatus::live:
+      return "live";
+    case DeploymentStatus::restarting:
+      return "restarting";
+    case DeploymentStatus::retiring:
+      return "retiring";
+    case DeploymentStatus::failing:
+      return "failing";
+    case DeploymentStatus::cancelling:
+      return "cancelling";
+    case DeploymentStatus::failed:
+      return "failed";
+    case DeploymentStatus::superseded:
+      return "superseded";
+    case DeploymentStatus::cancelled:
+      return "cancelled";
+    case DeploymentStatus::retired:
+      return "retired";
   }
   return "absent";
 }
 
 std::string_view name_of(pb::Step step) {
   switch (step) {
-    case pb::STEP_CLONE: return "clone";
-    case pb::STEP_BUILD: return "build";
-    case pb::STEP_PUSH_IMAGE: return "image push";
-    case pb::STEP_START_VM: return "VM start";
-    case pb::STEP_HEALTH: return "health check";
-    case pb::STEP_ROUTE: return "route";
-    default: return "unknown step";
+    case pb::STEP_CLONE:
+      return "clone";
+    case pb::STEP_BUILD:
+      return "build";
+    case pb::STEP_PUSH_IMAGE:
+      return "image push";
+    case pb::STEP_START_VM:
+      return "VM start";
+    case pb::STEP_HEALTH:
+      return "health check";
+    case pb::STEP_ROUTE:
+      return "route";
+    default:
+      return "unknown step";
   }
 }
 
 std::string_view name_of(pb::Fault fault) {
   switch (fault) {
-    case pb::FAULT_USER: return "user";
-    case pb::FAULT_SYSTEM: return "system";
-    default: return "unknown";
+    case pb::FAULT_USER:
+      return "user";
+    case pb::FAULT_SYSTEM:
+      return "system";
+    default:
+      return "unknown";
   }
 }
 
@@ -257,35 +284,62 @@ void evolve(DeploymentState& state, const pb::Event& event) {
   state.version = state.version.next();
   const Evolution evolution{state};
   switch (event.kind_case()) {
-    case pb::Event::kPushReceived: return evolution.on(event.push_received());
-    case pb::Event::kDeploymentSuperseded: return evolution.on(event.deployment_superseded());
-    case pb::Event::kCancelRequested: return evolution.on(event.cancel_requested());
-    case pb::Event::kDeploymentCancelled: return evolution.on(event.deployment_cancelled());
-    case pb::Event::kCloneStarted: return evolution.on(event.clone_started());
-    case pb::Event::kCloned: return evolution.on(event.cloned());
-    case pb::Event::kBuildStarted: return evolution.on(event.build_started());
-    case pb::Event::kBuilt: return evolution.on(event.built());
-    case pb::Event::kImagePushStarted: return evolution.on(event.image_push_started());
-    case pb::Event::kImagePushed: return evolution.on(event.image_pushed());
-    case pb::Event::kVmPlaced: return evolution.on(event.vm_placed());
-    case pb::Event::kVmStartRequested: return evolution.on(event.vm_start_requested());
-    case pb::Event::kVmStarted: return evolution.on(event.vm_started());
-    case pb::Event::kVmExited: return evolution.on(event.vm_exited());
-    case pb::Event::kVmRestarting: return evolution.on(event.vm_restarting());
-    case pb::Event::kVmStopRequested: return evolution.on(event.vm_stop_requested());
-    case pb::Event::kVmStopped: return evolution.on(event.vm_stopped());
-    case pb::Event::kHealthy: return evolution.on(event.healthy());
+    case pb::Event::kPushReceived:
+      return evolution.on(event.push_received());
+    case pb::Event::kDeploymentSuperseded:
+      return evolution.on(event.deployment_superseded());
+    case pb::Event::kCancelRequested:
+      return evolution.on(event.cancel_requested());
+    case pb::Event::kDeploymentCancelled:
+      return evolution.on(event.deployment_cancelled());
+    case pb::Event::kCloneStarted:
+      return evolution.on(event.clone_started());
+    case pb::Event::kCloned:
+      return evolution.on(event.cloned());
+    case pb::Event::kBuildStarted:
+      return evolution.on(event.build_started());
+    case pb::Event::kBuilt:
+      return evolution.on(event.built());
+    case pb::Event::kImagePushStarted:
+      return evolution.on(event.image_push_started());
+    case pb::Event::kImagePushed:
+      return evolution.on(event.image_pushed());
+    case pb::Event::kVmPlaced:
+      return evolution.on(event.vm_placed());
+    case pb::Event::kVmStartRequested:
+      return evolution.on(event.vm_start_requested());
+    case pb::Event::kVmStarted:
+      return evolution.on(event.vm_started());
+    case pb::Event::kVmExited:
+      return evolution.on(event.vm_exited());
+    case pb::Event::kVmRestarting:
+      return evolution.on(event.vm_restarting());
+    case pb::Event::kVmStopRequested:
+      return evolution.on(event.vm_stop_requested());
+    case pb::Event::kVmStopped:
+      return evolution.on(event.vm_stopped());
+    case pb::Event::kHealthy:
+      return evolution.on(event.healthy());
     case pb::Event::kHealthDeadlineExceeded:
       return evolution.on(event.health_deadline_exceeded());
-    case pb::Event::kRouteChangeRequested: return evolution.on(event.route_change_requested());
-    case pb::Event::kRouted: return evolution.on(event.routed());
-    case pb::Event::kRouteFailed: return evolution.on(event.route_failed());
-    case pb::Event::kRetirementRequested: return evolution.on(event.retirement_requested());
-    case pb::Event::kDrained: return evolution.on(event.drained());
-    case pb::Event::kRetryScheduled: return evolution.on(event.retry_scheduled());
-    case pb::Event::kTimerFired: return evolution.on(event.timer_fired());
-    case pb::Event::kDeploymentFailed: return evolution.on(event.deployment_failed());
-    case pb::Event::kDeploymentRetired: return evolution.on(event.deployment_retired());
+    case pb::Event::kRouteChangeRequested:
+      return evolution.on(event.route_change_requested());
+    case pb::Event::kRouted:
+      return evolution.on(event.routed());
+    case pb::Event::kRouteFailed:
+      return evolution.on(event.route_failed());
+    case pb::Event::kRetirementRequested:
+      return evolution.on(event.retirement_requested());
+    case pb::Event::kDrained:
+      return evolution.on(event.drained());
+    case pb::Event::kRetryScheduled:
+      return evolution.on(event.retry_scheduled());
+    case pb::Event::kTimerFired:
+      return evolution.on(event.timer_fired());
+    case pb::Event::kDeploymentFailed:
+      return evolution.on(event.deployment_failed());
+    case pb::Event::kDeploymentRetired:
+      return evolution.on(event.deployment_retired());
     // Each of these ends the intent that it answers; what follows is in the events after it.
     case pb::Event::kCloneFailed:
     case pb::Event::kBuildFailed:
@@ -351,10 +405,9 @@ std::vector<Effect> outstanding(const DeploymentState& state) {
   const bool returning = state.status == DeploymentStatus::restarting;
   if (state.generation != 0 && (serving || returning)) {
     const bool up = state.vm && state.vm->healthy && !state.vm->exited && !state.vm->stop_requested;
-    effects.emplace_back(
-        ClaimRouteEffect{state.intent_kind == IntentKind::route ? state.intent : EffectId{},
-                         state.generation, up,
-                         up ? "" : "The app has ended and is being started again."});
+    effects.emplace_back(ClaimRouteEffect{
+        state.intent_kind == IntentKind::route ? state.intent : EffectId{}, state.generation, up,
+        up ? "" : "The app has ended and is being started again."});
   }
   if (state.retry) {
     effects.emplace_back(TimerEffect{state.retry->step, state.retry->attempt, state.retry->due});

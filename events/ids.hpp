@@ -21,7 +21,9 @@ class StringId {
   [[nodiscard]] bool empty() const { return value_.empty(); }
   friend auto operator<=>(const StringId&, const StringId&) = default;
   friend bool operator==(const StringId&, const StringId&) = default;
-  friend std::ostream& operator<<(std::ostream& out, const StringId& id) { return out << id.value_; }
+  friend std::ostream& operator<<(std::ostream& out, const StringId& id) {
+    return out << id.value_;
+  }
 
  private:
   std::string value_;
@@ -38,19 +40,22 @@ class NumberId {
   [[nodiscard]] constexpr NumberId next() const { return NumberId(value_ + 1); }
   friend constexpr auto operator<=>(const NumberId&, const NumberId&) = default;
   friend constexpr bool operator==(const NumberId&, const NumberId&) = default;
-  friend std::ostream& operator<<(std::ostream& out, const NumberId& id) { return out << id.value_; }
+  friend std::ostream& operator<<(std::ostream& out, const NumberId& id) {
+    return out << id.value_;
+  }
 
  private:
   std::uint64_t value_ = 0;
 };
 
-using ProjectId = StringId<struct ProjectIdTag>;        // 8 characters of [a-z2-7]
-using DeploymentId = StringId<struct DeploymentIdTag>;  // 8 characters of [a-z2-7], safe in a hostname
-using StreamId = StringId<struct StreamIdTag>;          // "deployment/<id>", "project/<id>", "node"
-using EffectId = StringId<struct EffectIdTag>;          // "<deployment id>-v<version of the intent>"
-using Position = NumberId<struct PositionTag>;          // place in the whole log, dense from 1
-using StreamVersion = NumberId<struct VersionTag>;      // place in one stream, dense from 1
-using Epoch = NumberId<struct EpochTag>;                // number of the control plane's start
+using ProjectId = StringId<struct ProjectIdTag>;  // 8 characters of [a-z2-7]
+using DeploymentId =
+    StringId<struct DeploymentIdTag>;               // 8 characters of [a-z2-7], safe in a hostname
+using StreamId = StringId<struct StreamIdTag>;      // "deployment/<id>", "project/<id>", "node"
+using EffectId = StringId<struct EffectIdTag>;      // "<deployment id>-v<version of the intent>"
+using Position = NumberId<struct PositionTag>;      // place in the whole log, dense from 1
+using StreamVersion = NumberId<struct VersionTag>;  // place in one stream, dense from 1
+using Epoch = NumberId<struct EpochTag>;            // number of the control plane's start
 
 // Microseconds since 1970-01-01T00:00:00Z. Comes in with commands; events/ never asks a clock.
 using TimestampUs = std::int64_t;

@@ -23,7 +23,7 @@ struct ProjectState {
   StreamVersion version;
   std::string name;
   std::string repository_url;
-  std::string branch;      // empty: the repository's default branch
+  std::string branch;  // empty: the repository's default branch
   std::string webhook_secret_ref;
   pb::Settings settings;
   std::map<std::string, EnvEntry> env;
@@ -39,10 +39,18 @@ struct CreateProject {
   std::string webhook_secret_ref;
   pb::Settings settings;
 };
-struct ChangeSettings { pb::Settings settings; };
-struct SetEnv { std::vector<std::pair<std::string, EnvEntry>> entries; };
-struct UnsetEnv { std::vector<std::string> names; };
-struct IgnorePush { pb::PushIgnored push; };
+struct ChangeSettings {
+  pb::Settings settings;
+};
+struct SetEnv {
+  std::vector<std::pair<std::string, EnvEntry>> entries;
+};
+struct UnsetEnv {
+  std::vector<std::string> names;
+};
+struct IgnorePush {
+  pb::PushIgnored push;
+};
 struct DeleteProject {};
 
 using ProjectCommand =
@@ -51,6 +59,15 @@ using ProjectCommand =
 [[nodiscard]] Result<std::vector<pb::Event>> decide(const ProjectState& state,
                                                     const ProjectCommand& command);
 void evolve(ProjectState& state, const pb::Event& event);
+
+// What a push says of the repository.
+struct PushedRef {
+  std::string ref;             // "refs/heads/main", "refs/tags/v1"
+  std::string default_branch;  // as the sender tells it
+  bool deleted = false;
+};
+// Why this push makes no deployment of the project, as a sentence; empty when it makes one.
+[[nodiscard]] std::string reason_to_ignore(const ProjectState& state, const PushedRef& push);
 
 // "github.com/owner/name" of the ways to write one repository: scheme, user, port 443, ".git" and a
 // trailing slash are dropped, hosts and GitHub paths compared in lower case; local paths stay.

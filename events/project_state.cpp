@@ -86,8 +86,9 @@ struct Decider {
 };
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
   return text;
 }
 
@@ -133,6 +134,19 @@ void evolve(ProjectState& state, const pb::Event& event) {
   }
 }
 
+std::string reason_to_ignore(const ProjectState& state, const PushedRef& push) {
+  constexpr std::string_view k_heads = "refs/heads/";
+  if (push.ref.starts_with("refs/tags/")) return "tags are not deployed: " + push.ref.substr(10);
+  if (!push.ref.starts_with(k_heads)) return "'" + push.ref + "' is no branch";
+  const auto branch = push.ref.substr(k_heads.size());
+  if (push.deleted) return "branch '" + branch + "' was deleted";
+  const auto& wanted = state.branch.empty() ? push.default_branch : state.branch;
+  if (branch != wanted) {
+    return "branch '" + branch + "' is not deployed; the project deploys '" + wanted + "'";
+  }
+  return "";
+}
+
 std::string normalized_repository(const std::string& url) {
   std::string text = url;
   if (text.starts_with("file://")) text.erase(0, 7);
@@ -146,7 +160,8 @@ std::string normalized_repository(const std::string& url) {
     text[colon] = '/';  // git@github.com:owner/name.git
   }
   const auto host_end = text.find('/');
-  if (const auto at = text.find('@'); at != std::string::npos && at < host_end) text.erase(0, at + 1);
+  if (const auto at = text.find('@'); at != std::string::npos && at < host_end)
+    text.erase(0, at + 1);
   while (!text.empty() && text.back() == '/') text.pop_back();
   strip_suffix(text, ".git");
   const auto slash = text.find('/');
@@ -159,7 +174,8 @@ std::string normalized_repository(const std::string& url) {
 
 Result<void> validate_repository_url(const std::string& url) {
   const auto bad = [&url](const std::string& why) {
-    return fail(ErrorCode::invalid_argument, "'" + url.substr(0, 200) + "' can't be cloned: " + why);
+    return fail(ErrorCode::invalid_argument,
+                "'" + url.substr(0, 200) + "' can't be cloned: " + why);
   };
   if (url.empty() || url.size() > 2048 ||
       std::any_of(url.begin(), url.end(), [](char c) { return c <= ' ' || c == 0x7f; })) {

@@ -41,7 +41,8 @@ Result<void> validate(const pb::Settings& settings) {
   }
   constexpr std::int64_t k_day_us = 86'400 * k_second_us;
   if (auto ok = in_range("port", settings.port(), 1, 65535); !ok) return ok;
-  if (auto ok = in_range("health_deadline_us", settings.health_deadline_us(), k_second_us, k_day_us);
+  if (auto ok =
+          in_range("health_deadline_us", settings.health_deadline_us(), k_second_us, k_day_us);
       !ok) {
     return ok;
   }
@@ -61,9 +62,8 @@ Result<void> validate(const pb::Settings& settings) {
 }
 
 Result<void> validate_project_name(const std::string& name) {
-  const bool characters = std::all_of(name.begin(), name.end(), [](char c) {
-    return is_lower(c) || is_digit(c) || c == '-';
-  });
+  const bool characters = std::all_of(
+      name.begin(), name.end(), [](char c) { return is_lower(c) || is_digit(c) || c == '-'; });
   if (name.empty() || name.size() > 40 || !characters || !is_lower(name.front()) ||
       name.back() == '-') {
     return fail(ErrorCode::invalid_argument,

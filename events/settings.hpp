@@ -14,7 +14,8 @@ constexpr std::int64_t k_second_us = 1'000'000;
 // invalid_argument names the setting, the value and the range.
 [[nodiscard]] Result<void> validate(const pb::Settings& settings);
 
-// A project's name becomes a hostname label: 1 to 40 of [a-z0-9-], a letter first, no '-' at an end.
+// A project's name becomes a hostname label: 1 to 40 of [a-z0-9-], a letter first, no '-' at an
+// end.
 [[nodiscard]] Result<void> validate_project_name(const std::string& name);
 
 // A variable's name: 1 to 128 of [A-Za-z0-9_], no digit first; PORT and HOST are Atlasflow's own.

@@ -1,0 +1,412 @@
+// The root: starts the actors in order, replays, supervises the parts, stops in order, and stands
+// between them and the threads outside.
+#include "actors/control_plane.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+
+#include <caf/all.hpp>
+#include <spdlog/spdlog.h>
+
+#include "actors/projects.hpp"
+#include "events/settings.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+constexpr auto k_catalog_timeout = std::chrono::seconds(10);
+
+// Applies what is committed to the read model. One per read model; today there is one.
+record_sink::behavior_type projector(record_sink::pointer, storage::Catalog* catalog) {
+  return {[catalog](const RecordBatch& batch) {
+    for (const auto& record : *batch.records) {
+      if (record.position > catalog->position()) catalog->apply(record);
+    }
+  }};
+}
+
+// A part that can't be restarted by itself ends the process: its start replays everything, and the
+// VMs and their routes' next table come from the log.
+[[noreturn]] void end_process(const std::string& why) {
+  spdlog::critical("part=root event=stopping_after_failure reason=\"{}\"", why);
+  spdlog::shutdown();
+  std::_Exit(70);
+}
+
+// Watches the parts; the last step of every escalation.
+caf::behavior root(caf::event_based_actor* self, std::vector<caf::actor> parts) {
+  for (const auto& part : parts) self->monitor(part);
+  self->set_down_handler([](const caf::down_msg& down) {
+    if (down.reason == caf::exit_reason::user_shutdown || down.reason == caf::exit_reason::normal) {
+      return;
+    }
+    end_process("a part of the control plane died: " + caf::to_string(down.reason));
+  });
+  return {[](const Tick&) {}};
+}
+
+caf::actor_system_config make_actor_config() {
+  caf::actor_system_config config;
+  // Fair between mailboxes: CAF's default lets one actor run until its mailbox is empty.
+  config.set("scheduler.max-throughput", std::size_t{50});
+  config.set("scheduler.max-threads", std::size_t{4});
+  return config;
+}
+
+class LocalControlPlane final : public ControlPlane {
+ public:
+  LocalControlPlane(ControlPlaneConfig config, storage::EventLog& log,
+                    storage::SecretStore& secrets, const Engines& engines)
+      : config_(std::move(config)),
+        log_(log),
+        secrets_(secrets),
+        engines_(engines),
+        actor_config_(make_actor_config()),
+        system_(actor_config_) {}
+
+  ~LocalControlPlane() override { stop(); }
+
+  Result<void> start();
+
+  Result<std::vector<PushReceipt>> receive_push(const Push& push) override;
+  Result<ProjectId> create_project(const NewProject& project) override;
+  Result<void> delete_project(const std::string& name) override;
+  Result<void> set_env(const std::string& project,
+                       const std::vector<std::pair<std::string, std::string>>& entries) override;
+  Result<void> unset_env(const std::string& project,
+                         const std::vector<std::string>& names) override;
+  Result<DeploymentId> deploy(const std::string& project, const std::optional<std::string>& sha,
+                              const std::string& command_id) override;
+  std::vector<std::pair<std::string, std::string>> webhook_secrets() override;
+  const storage::Catalog& catalog() const override { return catalog_; }
+  const storage::EventLog& log() const override { return log_; }
+  std::vector<PartStatus> parts() override;
+
+ private:
+  Result<void> append_to_node(std::vector<pb::Event> events);
+  void spawn_parts();
+  std::vector<DeploymentId> unfinished() const;
+  Result<void> reap_orphans();
+  void stop();
+  Result<void> command(const std::string& project, ProjectCommand command);
+  // Asks an actor and waits; the answer's position is in the catalog when this returns.
+  template <typename Reply, typename Handle, typename Message>
+  Result<Reply> ask(const Handle& handle, Message message);
+  Result<void> wait_for_catalog(Position position);
+
+  ControlPlaneConfig config_;
+  storage::EventLog& log_;
+  storage::SecretStore& secrets_;
+  Engines engines_;
+  storage::Catalog catalog_;
+  Epoch epoch_;
+  bool started_ = false;
+  caf::actor_system_config actor_config_;
+  caf::actor_system system_;
+  caf::actor root_;
+  log_actor log_writer_;
+  record_sink projector_;
+  timers_actor timers_;
+  builder_pool_actor builders_;
+  vm_hosts_actor hosts_;
+  edge_actor edge_;
+  deployments_actor deployments_;
+  projects_actor projects_;
+};
+
+template <typename Reply, typename Handle, typename Message>
+Result<Reply> LocalControlPlane::ask(const Handle& handle, Message message) {
+  caf::scoped_actor self{system_};
+  Result<Reply> result = fail(ErrorCode::internal, "no answer");
+  self->request(handle, k_request_timeout, std::move(message))
+      .receive([&](Reply& reply) { result = std::move(reply); },
+               [&](const caf::error& error) { result = tl::unexpected(from_caf(error)); });
+  return result;
+}
+
+Result<void> LocalControlPlane::wait_for_catalog(Position position) {
+  if (catalog_.wait_for(position, k_catalog_timeout)) return {};
+  return fail(ErrorCode::timed_out, "recorded, but the read model is late; look again shortly");
+}
+
+Result<void> LocalControlPlane::append_to_node(std::vector<pb::Event> events) {
+  const auto version = log_.version_of(node_stream());
+  if (!version) return tl::unexpected(version.error());
+  Append append;
+  append.request.stream = node_stream();
+  append.request.expected_version = *version;
+  append.request.events = std::move(events);
+  append.request.actor = "root";
+  auto reply = ask<AppendReply>(log_writer_, std::move(append));
+  if (!reply) return tl::unexpected(reply.error());
+  if (!std::holds_alternative<storage::Appended>(reply->outcome)) {
+    return fail(ErrorCode::conflict, "another control plane writes to this log");
+  }
+  return {};
+}
+
+void LocalControlPlane::spawn_parts() {
+  const SpawnMode blocking{true};
+  LogWriterConfig writer;
+  writer.log = &log_;
+  writer.clock = engines_.clock;
+  writer.fatal = [](const Error& error) { end_process(to_string(error)); };
+  writer.crash_after = config_.crash_after;
+  log_writer_ = system_.spawn<caf::detached>(log_writer, writer);
+  projector_ = system_.spawn(projector, &catalog_);
+  timers_ = system_.spawn(timers, engines_.clock);
+  builders_ = system_.spawn(
+      builder_pool, BuilderPoolConfig{engines_.build, engines_.clock, config_.builders, blocking});
+  hosts_ = system_.spawn(vm_hosts, VmHostConfig{engines_.vms, engines_.clock, blocking});
+  edge_ = system_.spawn<caf::detached>(edge_supervisor,
+                                       EdgeActorConfig{engines_.edge, engines_.clock, blocking});
+  const DeploymentWiring wiring{log_writer_, timers_, builders_,      hosts_,
+                                edge_,       &log_,   engines_.clock, config_.domain};
+  deployments_ = system_.spawn(deployments, wiring);
+  projects_ =
+      system_.spawn(projects, ProjectWiring{log_writer_, deployments_, engines_.clock}, &log_);
+  std::vector<caf::actor> parts;
+  const auto watch = [&](const auto& handle) {
+    parts.push_back(caf::actor_cast<caf::actor>(handle));
+  };
+  watch(log_writer_);
+  watch(projector_);
+  watch(timers_);
+  watch(builders_);
+  watch(hosts_);
+  watch(edge_);
+  watch(deployments_);
+  watch(projects_);
+  root_ = system_.spawn(root, parts);
+  caf::anon_send(log_writer_, projector_);
+  caf::anon_send(log_writer_, caf::actor_cast<record_sink>(projects_));
+}
+
+std::vector<DeploymentId> LocalControlPlane::unfinished() const {
+  std::vector<DeploymentId> ids;
+  for (const auto& view : catalog_.active_deployments()) ids.push_back(view.state.id);
+  return ids;
+}
+
+// What the world has and no intent explains: builds of a process that is gone, VMs that no
+// deployment knows. Runs before any deployment goes on, so nothing that is wanted can be taken for
+// an orphan.
+Result<void> LocalControlPlane::reap_orphans() {
+  std::set<std::string> explained;
+  for (const auto& view : catalog_.active_deployments()) {
+    if (view.state.vm && !view.state.vm->vm_id.empty()) explained.insert(view.state.vm->vm_id);
+  }
+  std::vector<pb::Event> events;
+  const auto reaped = [&](const std::string& kind, const std::string& name) {
+    auto* orphan = events.emplace_back().mutable_orphan_reaped();
+    orphan->set_kind(kind);
+    orphan->set_name(name);
+    spdlog::warn("part=root event=orphan_reaped kind={} name={}", kind, name);
+  };
+  for (const auto& name : engines_.build->reap(unfinished())) reaped("build", name);
+  for (const auto& vm_id : engines_.vms->list()) {
+    if (explained.contains(vm_id)) continue;
+    if (const auto stopped = engines_.vms->stop(vm_id); !stopped) {
+      spdlog::error("part=root event=orphan_not_reaped vm={} error=\"{}\"", vm_id,
+                    to_string(stopped.error()));
+      continue;
+    }
+    reaped("vm", vm_id);
+  }
+  if (events.empty()) return {};
+  return append_to_node(std::move(events));
+}
+
+Result<void> LocalControlPlane::start() {
+  const auto read = log_.read_all(Position{1}, [&](const storage::Record& record) {
+    catalog_.apply(record);
+    return true;
+  });
+  if (!read) return tl::unexpected(read.error());
+  const auto epoch = log_.begin_epoch();
+  if (!epoch) return tl::unexpected(epoch.error());
+  epoch_ = *epoch;
+  spawn_parts();
+  started_ = true;
+  std::vector<pb::Event> events(1);
+  events[0].mutable_node_started()->set_epoch(epoch_.value());
+  events[0].mutable_node_started()->set_build_id(config_.build_id);
+  if (auto done = append_to_node(std::move(events)); !done) return done;
+  if (auto done = reap_orphans(); !done) return done;
+  std::vector<DeploymentId> begun;
+  for (const auto& view : catalog_.active_deployments()) {
+    if (view.state.status != DeploymentStatus::queued) begun.push_back(view.state.id);
+  }
+  caf::anon_send(deployments_, Resume{begun});
+  caf::anon_send(projects_, BeginProjects{});
+  spdlog::info("part=root event=started epoch={} position={} unfinished={}", epoch_.value(),
+               log_.last_position().value(), begun.size());
+  return {};
+}
+
+void LocalControlPlane::stop() {
+  if (!started_) return;
+  started_ = false;
+  std::vector<pb::Event> events(1);
+  events[0].mutable_node_stopped()->set_epoch(epoch_.value());
+  static_cast<void>(append_to_node(std::move(events)));
+  // Intake first, the log last: what still happens in between is recorded.
+  const auto end = [this](const auto& handle) {
+    caf::scoped_actor self{system_};
+    self->send_exit(handle, caf::exit_reason::user_shutdown);
+    self->wait_for(handle);
+  };
+  end(projects_);
+  end(deployments_);
+  end(builders_);
+  end(hosts_);
+  end(edge_);
+  end(timers_);
+  end(projector_);
+  end(log_writer_);
+  end(root_);
+  projects_ = nullptr;
+  deployments_ = nullptr;
+  builders_ = nullptr;
+  hosts_ = nullptr;
+  edge_ = nullptr;
+  timers_ = nullptr;
+  projector_ = nullptr;
+  log_writer_ = nullptr;
+  root_ = nullptr;
+}
+
+Result<std::vector<PushReceipt>> LocalControlPlane::receive_push(const Push& push) {
+  auto reply = ask<PushReply>(projects_, ReceivePushNow{push});
+  if (!reply) return tl::unexpected(reply.error());
+  if (auto seen = wait_for_catalog(reply->position); !seen) return tl::unexpected(seen.error());
+  return std::move(reply->receipts);
+}
+
+Result<ProjectId> LocalControlPlane::create_project(const NewProject& project) {
+  CreateProject create;
+  create.name = project.name;
+  create.repository_url = project.repository_url;
+  create.branch = project.branch;
+  create.settings = default_settings();
+  // Checked before a secret is sealed for a project that can't be.
+  if (auto possible = decide(ProjectState{}, create); !possible) {
+    return tl::unexpected(possible.error());
+  }
+  if (catalog_.project_named(project.name)) {
+    return fail(ErrorCode::already_exists,
+                "project '" + project.name + "' exists already; choose another name");
+  }
+  if (project.webhook_secret) {
+    if (project.webhook_secret->empty()) {
+      return fail(ErrorCode::invalid_argument, "the webhook secret is empty");
+    }
+    auto sealed = secrets_.seal("webhook/" + project.name, *project.webhook_secret);
+    if (!sealed) return tl::unexpected(sealed.error());
+    create.webhook_secret_ref = sealed->ref;
+  }
+  auto reply = ask<ProjectReply>(projects_, CreateProjectNow{create});
+  if (!reply) {
+    if (!create.webhook_secret_ref.empty()) secrets_.remove(create.webhook_secret_ref);
+    return tl::unexpected(reply.error());
+  }
+  if (auto seen = wait_for_catalog(reply->position); !seen) return tl::unexpected(seen.error());
+  return reply->id;
+}
+
+Result<void> LocalControlPlane::command(const std::string& project, ProjectCommand command) {
+  auto reply = ask<ProjectReply>(projects_, CommandProject{project, std::move(command)});
+  if (!reply) return tl::unexpected(reply.error());
+  return wait_for_catalog(reply->position);
+}
+
+Result<void> LocalControlPlane::delete_project(const std::string& name) {
+  return command(name, DeleteProject{});
+}
+
+Result<void> LocalControlPlane::set_env(
+    const std::string& project, const std::vector<std::pair<std::string, std::string>>& entries) {
+  const auto view = catalog_.project_named(project);
+  if (!view) {
+    return fail(ErrorCode::not_found, "there is no project '" + project.substr(0, 60) +
+                                          "'; atlasflow project list shows those that are");
+  }
+  SetEnv set;
+  for (const auto& [name, value] : entries) set.entries.emplace_back(name, EnvEntry{});
+  if (auto possible = decide(view->state, set); !possible) return tl::unexpected(possible.error());
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    auto sealed = secrets_.seal(view->state.id.str() + "/" + entries[i].first, entries[i].second);
+    if (!sealed) return tl::unexpected(sealed.error());
+    set.entries[i].second = EnvEntry{sealed->digest, sealed->ref};
+  }
+  return command(project, std::move(set));
+}
+
+Result<void> LocalControlPlane::unset_env(const std::string& project,
+                                          const std::vector<std::string>& names) {
+  return command(project, UnsetEnv{names});
+}
+
+Result<DeploymentId> LocalControlPlane::deploy(const std::string& project,
+                                               const std::optional<std::string>& sha,
+                                               const std::string& command_id) {
+  const auto view = catalog_.project_named(project);
+  if (!view) {
+    return fail(ErrorCode::not_found, "there is no project '" + project.substr(0, 60) +
+                                          "'; atlasflow project list shows those that are");
+  }
+  DeployNow deploy;
+  deploy.project = project;
+  deploy.command_id = command_id;
+  if (sha) {
+    deploy.sha = *sha;
+    deploy.ref = view->state.branch.empty() ? "" : "refs/heads/" + view->state.branch;
+  } else {
+    auto head = engines_.build->resolve(view->state.repository_url, view->state.branch);
+    if (!head) return tl::unexpected(head.error());
+    deploy.sha = head->sha;
+    deploy.ref = head->ref;
+  }
+  auto reply = ask<PushReply>(projects_, std::move(deploy));
+  if (!reply) return tl::unexpected(reply.error());
+  if (auto seen = wait_for_catalog(reply->position); !seen) return tl::unexpected(seen.error());
+  return reply->receipts.front().deployment;
+}
+
+std::vector<std::pair<std::string, std::string>> LocalControlPlane::webhook_secrets() {
+  std::vector<std::pair<std::string, std::string>> secrets;
+  for (const auto& view : catalog_.projects()) {
+    if (view.state.webhook_secret_ref.empty()) continue;
+    auto secret = secrets_.open("webhook/" + view.state.name, view.state.webhook_secret_ref);
+    if (!secret) {
+      spdlog::error("part=root event=secret_unreadable project={} error=\"{}\"", view.state.name,
+                    to_string(secret.error()));
+      continue;
+    }
+    secrets.emplace_back(view.state.name, std::move(*secret));
+  }
+  return secrets;
+}
+
+std::vector<ControlPlane::PartStatus> LocalControlPlane::parts() {
+  return {{"log", "ok",
+           "position " + std::to_string(log_.last_position().value()) + ", epoch " +
+               std::to_string(epoch_.value())},
+          {"builder", "ok", engines_.build->describe()},
+          {"vm host", "ok", engines_.vms->describe()},
+          {"edge", "ok", engines_.edge->describe()}};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ControlPlane>> start_control_plane(const ControlPlaneConfig& config,
+                                                          storage::EventLog& log,
+                                                          storage::SecretStore& secrets,
+                                                          const Engines& engines) {
+  auto plane = std::make_unique<LocalControlPlane>(config, log, secrets, engines);
+  if (auto started = plane->start(); !started) return tl::unexpected(started.error());
+  return plane;
+}
+
+}  // namespace atlasflow::actors

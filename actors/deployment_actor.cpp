@@ -1,0 +1,259 @@
+#include "actors/deployment_actor.hpp"
+
+#include <stdexcept>
+
+#include <spdlog/spdlog.h>
+
+#include "events/settings.hpp"
+#include "storage/catalog.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+constexpr std::size_t k_stash_max = 1000;
+
+// The times and names that only the shell knows are put into a command when it is decided.
+void complete(DeploymentCommand& command, const DeploymentActorState& state) {
+  if (auto* succeeded = std::get_if<Succeeded>(&command);
+      succeeded && succeeded->outcome.has_healthy()) {
+    succeeded->log_position = state.wiring.log->last_position().value();
+    succeeded->hostnames = state.hostnames();
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> DeploymentActorState::hostnames() const {
+  const auto& project = fold.push.project_name();
+  return {project + "." + wiring.domain, fold.id.str() + "-" + project + "." + wiring.domain};
+}
+
+void DeploymentActorState::handle(deployment_actor::pointer self, DeploymentCommand command) {
+  if (appending) {
+    if (stash.size() >= k_stash_max) throw std::runtime_error("too many commands wait");
+    stash.push_back(std::move(command));
+    return;
+  }
+  complete(command, *this);
+  auto events = decide(fold, command);
+  if (!events) {
+    spdlog::debug("part=deployment event=refused deployment={} reason=\"{}\"", fold.id.str(),
+                  to_string(events.error()));
+    next(self);
+    return;
+  }
+  if (events->empty()) {
+    // Nothing to tell the fold after a restart: what it owes can be handed out as it stands.
+    if (std::holds_alternative<Recover>(command)) carry_out_outstanding(self);
+    next(self);
+    return;
+  }
+  append(self, std::move(*events));
+}
+
+void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb::Event> events) {
+  appending = true;
+  Append message;
+  message.request.stream = deployment_stream(fold.id);
+  message.request.expected_version = fold.version;
+  message.request.events = std::move(events);
+  message.request.correlation_id = fold.push.delivery_id();
+  message.request.actor = "deployment";
+  self->request(wiring.log_writer, k_request_timeout, std::move(message))
+      .then(
+          [this, self](const AppendReply& reply) {
+            if (const auto* done = std::get_if<storage::Appended>(&reply.outcome)) {
+              return appended(self, *done);
+            }
+            // Another writer of this stream: a bug, or a fence. Replaying is the only safe answer.
+            self->quit(caf::exit_reason::unhandled_exception);
+          },
+          [self](const caf::error&) { self->quit(caf::exit_reason::unhandled_exception); });
+}
+
+void DeploymentActorState::appended(deployment_actor::pointer self,
+                                    const storage::Appended& appended) {
+  appending = false;
+  for (const auto& record : appended.records) {
+    evolve(fold, record.event);
+    spdlog::info("part=deployment event={} project={} deployment={} position={}",
+                 storage::event_name(record.event), fold.push.project_name(), fold.id.str(),
+                 record.position.value());
+  }
+  carry_out_outstanding(self);
+  next(self);
+}
+
+void DeploymentActorState::next(deployment_actor::pointer self) {
+  if (is_terminal(fold.status) && stash.empty()) {
+    self->quit();
+    return;
+  }
+  if (appending || stash.empty()) return;
+  auto command = std::move(stash.front());
+  stash.pop_front();
+  handle(self, std::move(command));
+}
+
+void DeploymentActorState::carry_out_outstanding(deployment_actor::pointer self) {
+  const auto effects = outstanding(fold);
+  std::set<std::string> owed;
+  bool claim = false;
+  for (const auto& effect : effects) {
+    owed.insert(key_of(effect));
+    claim = claim || std::holds_alternative<ClaimRouteEffect>(effect);
+  }
+  // The claim goes before what else is owed: a VM must leave the route table before it is drained.
+  if (claimed && !claim) self->send(wiring.edge, DropClaim{fold.id});
+  claimed = claim;
+  for (const auto& effect : effects) {
+    if (!in_flight.contains(key_of(effect))) carry_out(self, effect);
+  }
+  in_flight = std::move(owed);
+  if (is_terminal(fold.status)) {
+    SourceTask forget;
+    forget.step = SourceStep::forget_checkout;
+    forget.job.deployment = fold.id;
+    self->send(wiring.builders, std::move(forget), deployment_actor{self});
+  }
+}
+
+SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& effect,
+                                             TimestampUs deadline) const {
+  SourceTask task;
+  task.step = step;
+  task.image_id = fold.image_id;
+  task.job.effect = effect;
+  task.job.deployment = fold.id;
+  task.job.project = fold.push.project_name();
+  task.job.repository_url = fold.push.repository_url();
+  task.job.ref = fold.push.ref();
+  task.job.sha = fold.push.after();
+  if (deadline != 0) {
+    task.job.remaining = std::chrono::microseconds(
+        std::max<TimestampUs>(deadline - wiring.clock->now(), k_second_us));
+  }
+  return task;
+}
+
+Result<VmJob> DeploymentActorState::vm_job(const std::string& vm_id) const {
+  VmJob job;
+  job.vm_id = vm_id;
+  job.project = fold.push.project_name();
+  job.project_id = fold.push.project_id();
+  job.deployment = fold.id.str();
+  job.image = fold.image;
+  job.settings = fold.push.settings();
+  // The environment as it was when the deployment was made, not as it is now.
+  ProjectState project;
+  const StreamVersion made_with{fold.push.settings_version()};
+  const auto read = wiring.log->read_stream(project_stream(ProjectId{fold.push.project_id()}),
+                                            StreamVersion{1}, [&](const storage::Record& record) {
+                                              if (record.stream_version > made_with) return false;
+                                              evolve(project, record.event);
+                                              return true;
+                                            });
+  if (!read) return tl::unexpected(read.error());
+  job.env.assign(project.env.begin(), project.env.end());
+  return job;
+}
+
+namespace {
+
+struct Carrier {
+  DeploymentActorState& state;
+  deployment_actor::pointer self;
+  deployment_actor sink{self};
+
+  void operator()(const CloneEffect& effect) const {
+    self->send(state.wiring.builders,
+               state.source_task(SourceStep::clone, effect.effect, effect.deadline), sink);
+  }
+  void operator()(const BuildEffect& effect) const {
+    self->send(state.wiring.builders,
+               state.source_task(SourceStep::build, effect.effect, effect.deadline), sink);
+  }
+  void operator()(const PushImageEffect& effect) const {
+    self->send(state.wiring.builders, state.source_task(SourceStep::push_image, effect.effect, 0),
+               sink);
+  }
+  void operator()(const PlaceVmEffect& effect) const {
+    self->send(state.wiring.hosts, PlaceVm{effect.effect, state.fold.push.settings().memory_mib()},
+               sink);
+  }
+  void operator()(const StartVmEffect& effect) const {
+    auto job = state.vm_job(effect.effect.str());
+    if (!job) throw std::runtime_error("the project's stream can't be read");
+    self->send(
+        state.wiring.hosts,
+        StartVm{std::move(*job), effect.host, state.fold.push.settings().health_deadline_us(), {}},
+        sink);
+  }
+  void operator()(const ProbeEffect& effect) const {
+    self->send(state.wiring.hosts,
+               ProbeVm{effect.vm_id, state.fold.vm->host, state.fold.push.settings().health_path(),
+                       state.hostnames().front(), effect.deadline},
+               sink);
+  }
+  void operator()(const KeepVmEffect& effect) const {
+    self->send(state.wiring.hosts,
+               KeepVm{effect.vm_id, effect.host, state.fold.push.settings().memory_mib()}, sink);
+  }
+  void operator()(const ClaimRouteEffect& effect) const {
+    ClaimRoute claim;
+    claim.deployment = state.fold.id;
+    claim.project = state.fold.push.project_name();
+    claim.effect = effect.effect;
+    claim.generation = effect.generation;
+    claim.hostnames = state.fold.hostnames;
+    claim.unavailable_reason = effect.unavailable_reason;
+    if (effect.has_upstream) {
+      claim.vm_id = state.fold.vm->vm_id;
+      claim.location = {state.fold.vm->address, state.fold.vm->port};
+    }
+    self->send(state.wiring.edge, std::move(claim), sink);
+  }
+  void operator()(const DrainEffect& effect) const {
+    self->send(state.wiring.edge,
+               DrainVm{state.fold.id, effect.effect, effect.vm_id, effect.deadline}, sink);
+  }
+  void operator()(const StopVmEffect& effect) const {
+    self->send(state.wiring.hosts, StopVm{effect.effect, effect.vm_id, effect.host}, sink);
+  }
+  void operator()(const TimerEffect& effect) const {
+    self->send(state.wiring.timers, WakeAt{effect.due, TimerDue{effect.step, effect.attempt, 0}},
+               sink);
+  }
+  void operator()(const AbortEffect& effect) const {
+    self->send(state.wiring.builders, AbortTask{effect.effect});
+    self->send(state.wiring.hosts, AbortVm{effect.effect});
+  }
+};
+
+}  // namespace
+
+void DeploymentActorState::carry_out(deployment_actor::pointer self, const Effect& effect) {
+  std::visit(Carrier{*this, self}, effect);
+}
+
+deployment_actor::behavior_type deployment(
+    deployment_actor::stateful_pointer<DeploymentActorState> self, DeploymentId id,
+    DeploymentWiring wiring, bool recovering) {
+  auto& state = self->state;
+  state.wiring = std::move(wiring);
+  state.fold.id = id;
+  const auto read = state.wiring.log->read_stream(deployment_stream(id), StreamVersion{1},
+                                                  [&](const storage::Record& record) {
+                                                    evolve(state.fold, record.event);
+                                                    return true;
+                                                  });
+  if (!read) throw std::runtime_error("the deployment's stream can't be read");
+  if (recovering) {
+    self->send(deployment_actor{self}, Deliver{Recover{state.wiring.clock->now()}});
+  } else {
+    state.carry_out_outstanding(self);
+  }
+  return {[self](Deliver& message) { self->state.handle(self, std::move(message.command)); }};
+}
+
+}  // namespace atlasflow::actors

@@ -1,0 +1,58 @@
+// One deployment: a shell around the fold. Command → decide → append → evolve → hand out what is
+// outstanding. It holds nothing that its stream does not; a new one over the same stream goes on.
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <set>
+
+#include "actors/builder_pool.hpp"
+#include "actors/edge_actor.hpp"
+#include "actors/log_writer.hpp"
+#include "actors/timers.hpp"
+#include "actors/vm_hosts.hpp"
+
+namespace atlasflow::actors {
+
+using deployment_actor = outcome_sink;
+
+// Whom a deployment asks; the same for all of them.
+struct DeploymentWiring {
+  log_actor log_writer;
+  timers_actor timers;
+  builder_pool_actor builders;
+  vm_hosts_actor hosts;
+  edge_actor edge;
+  const storage::EventLog* log = nullptr;
+  Clock* clock = nullptr;
+  std::string domain;
+};
+
+struct DeploymentActorState {
+  DeploymentWiring wiring;
+  DeploymentState fold;
+  std::deque<DeploymentCommand> stash;  // commands that came while an append was under way
+  bool appending = false;
+  std::set<std::string> in_flight;  // keys of the effects that have been handed out
+  bool claimed = false;
+  const char* name = "deployment";
+
+  void handle(deployment_actor::pointer self, DeploymentCommand command);
+  void append(deployment_actor::pointer self, std::vector<pb::Event> events);
+  void appended(deployment_actor::pointer self, const storage::Appended& appended);
+  void next(deployment_actor::pointer self);
+  void carry_out_outstanding(deployment_actor::pointer self);
+  void carry_out(deployment_actor::pointer self, const Effect& effect);
+  [[nodiscard]] SourceTask source_task(SourceStep step, const EffectId& effect,
+                                       TimestampUs deadline) const;
+  [[nodiscard]] Result<VmJob> vm_job(const std::string& vm_id) const;
+  [[nodiscard]] std::vector<std::string> hostnames() const;
+};
+
+// Folds its stream from the log and hands out what is outstanding; with `recovering`, first tells
+// the fold that an earlier process is gone. Quits when the deployment has reached its end.
+[[nodiscard]] deployment_actor::behavior_type deployment(
+    deployment_actor::stateful_pointer<DeploymentActorState> self, DeploymentId id,
+    DeploymentWiring wiring, bool recovering);
+
+}  // namespace atlasflow::actors

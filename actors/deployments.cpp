@@ -1,0 +1,71 @@
+#include "actors/deployments.hpp"
+
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+namespace atlasflow::actors {
+
+DeploymentsState::Child* DeploymentsState::child(deployments_actor::pointer self,
+                                                 const DeploymentId& id, bool recovering) {
+  if (quarantined.contains(id)) return nullptr;
+  const auto [found, fresh] = children.try_emplace(id);
+  if (fresh) {
+    found->second.handle = self->spawn(deployment, id, wiring, recovering);
+    self->monitor(found->second.handle);
+  }
+  return &found->second;
+}
+
+void DeploymentsState::on_down(deployments_actor::pointer self, const caf::down_msg& down) {
+  const auto found = std::find_if(children.begin(), children.end(), [&](const auto& item) {
+    return item.second.handle.address() == down.source;
+  });
+  if (found == children.end()) return;
+  const auto id = found->first;
+  children.erase(found);
+  if (down.reason == caf::exit_reason::normal) {
+    restarts.erase(id);
+    return;
+  }
+  if (!restarts[id].allow(wiring.clock->now())) return quarantine(self, id);
+  spdlog::warn("part=deployments event=restarted deployment={}", id.str());
+  static_cast<void>(child(self, id, false));
+}
+
+void DeploymentsState::quarantine(deployments_actor::pointer self, const DeploymentId& id) {
+  quarantined.insert(id);
+  spdlog::error("part=deployments event=quarantined deployment={}", id.str());
+  const auto version = wiring.log->version_of(node_stream());
+  if (!version) return;
+  Append message;
+  message.request.stream = node_stream();
+  message.request.expected_version = *version;
+  auto* violated = message.request.events.emplace_back().mutable_invariant_violated();
+  violated->set_stream(deployment_stream(id).str());
+  violated->set_reason("its actor died again and again; the server's log says why");
+  message.request.actor = "deployments";
+  self->request(wiring.log_writer, k_request_timeout, std::move(message))
+      .then([](const AppendReply&) {}, [](const caf::error&) {});
+}
+
+deployments_actor::behavior_type deployments(
+    deployments_actor::stateful_pointer<DeploymentsState> self, DeploymentWiring wiring) {
+  self->state.wiring = std::move(wiring);
+  self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
+  self->set_exit_handler([self](const caf::exit_msg& exit) {
+    for (auto& [id, child] : self->state.children) self->send_exit(child.handle, exit.reason);
+    self->quit(exit.reason);
+  });
+  return {[self](DeliverTo& message) {
+            auto* child = self->state.child(self, message.id, false);
+            if (child != nullptr) self->send(child->handle, Deliver{std::move(message.command)});
+          },
+          [self](const Resume& message) {
+            for (const auto& id : message.ids) {
+              static_cast<void>(self->state.child(self, id, true));
+            }
+          }};
+}
+
+}  // namespace atlasflow::actors

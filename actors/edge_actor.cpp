@@ -1,0 +1,113 @@
+#include "actors/edge_actor.hpp"
+
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+namespace atlasflow::actors {
+namespace {
+
+constexpr auto k_publish_retry = std::chrono::seconds(1);
+
+// Waits out one drain: blocks, so it is an actor of its own for as long as that takes.
+caf::behavior drainer(caf::event_based_actor* self, EdgeEngine* engine, Clock* clock,
+                      DrainVm request, outcome_sink sink) {
+  self->send(self, Tick{});
+  return {[=](const Tick&) {
+    const auto left = std::max<TimestampUs>(request.deadline - clock->now(), 0);
+    Succeeded succeeded;
+    succeeded.effect = request.effect;
+    const auto cut = engine->drain(request.vm_id, std::chrono::microseconds(left));
+    succeeded.outcome.mutable_drained()->set_requests_cut(static_cast<std::int64_t>(cut));
+    succeeded.now = clock->now();
+    self->send(sink, Deliver{std::move(succeeded)});
+    self->quit();
+  }};
+}
+
+}  // namespace
+
+std::vector<RouteClaim> EdgeActorState::table() const {
+  std::map<std::string, const Claim*> winners;
+  for (const auto& [deployment, claim] : claims) {
+    for (const auto& host : claim.claim.hostnames) {
+      auto& winner = winners[host];
+      if (winner == nullptr || winner->claim.generation < claim.claim.generation) winner = &claim;
+    }
+  }
+  std::vector<RouteClaim> routes;
+  routes.reserve(winners.size());
+  for (const auto& [host, claim] : winners) {
+    routes.push_back({host, claim->claim.project, claim->claim.deployment.str(), claim->claim.vm_id,
+                      claim->claim.location, claim->claim.unavailable_reason});
+  }
+  return routes;
+}
+
+void EdgeActorState::publish_soon(edge_actor::pointer self) {
+  if (std::exchange(publishing, true)) return;
+  self->send(self, Publish{});
+}
+
+void EdgeActorState::publish(edge_actor::pointer self) {
+  publishing = false;
+  generation = std::max(generation, config.engine->generation()) + 1;
+  const auto published = config.engine->publish(generation, table());
+  const auto now = config.clock->now();
+  if (!published) {
+    spdlog::error("part=edge event=publish_failed generation={} error=\"{}\"", generation,
+                  to_string(published.error()));
+  }
+  for (auto& [deployment, claim] : claims) {
+    if (!claim.owed) continue;
+    claim.owed = false;
+    if (!published) {
+      self->send(claim.sink,
+                 Deliver{failure_of(claim.claim.effect, pb::STEP_ROUTE, published.error(), now)});
+      continue;
+    }
+    Succeeded succeeded;
+    succeeded.effect = claim.claim.effect;
+    succeeded.now = now;
+    auto* routed = succeeded.outcome.mutable_routed();
+    routed->set_generation(claim.claim.generation);
+    for (const auto& host : claim.claim.hostnames) routed->add_hostnames(host);
+    self->send(claim.sink, Deliver{std::move(succeeded)});
+  }
+  if (!published) {
+    // Withdrawn claims must leave the table too, and nobody else would ask again.
+    publishing = true;
+    self->delayed_send(self, k_publish_retry, Publish{});
+    return;
+  }
+  for (const auto& drain : std::exchange(draining, {})) {
+    if (config.spawn.detach_blocking) {
+      self->spawn<caf::detached>(drainer, config.engine, config.clock, drain.request, drain.sink);
+    } else {
+      self->spawn(drainer, config.engine, config.clock, drain.request, drain.sink);
+    }
+  }
+}
+
+edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActorState> self,
+                                          EdgeActorConfig config) {
+  self->state.config = config;
+  return {[self](ClaimRoute& claim, const outcome_sink& sink) {
+            const bool owed = !claim.effect.empty();
+            const auto deployment = claim.deployment;
+            self->state.claims.insert_or_assign(
+                deployment, EdgeActorState::Claim{std::move(claim), sink, owed});
+            self->state.publish_soon(self);
+          },
+          [self](const DropClaim& message) {
+            if (self->state.claims.erase(message.deployment) != 0) self->state.publish_soon(self);
+          },
+          [self](DrainVm& message, const outcome_sink& sink) {
+            self->state.claims.erase(message.deployment);
+            self->state.draining.push_back({std::move(message), sink});
+            self->state.publish_soon(self);
+          },
+          [self](const Publish&) { self->state.publish(self); }};
+}
+
+}  // namespace atlasflow::actors

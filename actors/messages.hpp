@@ -1,0 +1,231 @@
+// Every message between the actors of the control plane, as plain structs: the type is the
+// message's name, so a protocol reads as a list of them. They stay inside one process and are never
+// serialised.
+#pragma once
+
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include <caf/allowed_unsafe_message_type.hpp>
+
+#include "actors/control_plane.hpp"
+#include "actors/engines.hpp"
+#include "events/deployment.hpp"
+#include "events/project.hpp"
+#include "storage/event_log.hpp"
+
+namespace atlasflow::actors {
+
+// ---- log writer ----
+
+struct Append {
+  storage::AppendRequest request;
+};
+struct AppendReply {
+  storage::AppendOutcome outcome;
+};
+// To itself: commit what is queued by now.
+struct Flush {};
+// What was committed, in position order; to every subscriber.
+struct RecordBatch {
+  std::shared_ptr<const std::vector<storage::Record>> records;
+};
+
+// ---- deployments ----
+
+// One command or outcome for the receiving deployment.
+struct Deliver {
+  DeploymentCommand command;
+};
+// The same for a deployment by name; the directory finds or starts its actor.
+struct DeliverTo {
+  DeploymentId id;
+  DeploymentCommand command;
+};
+// Take up these unfinished deployments after a start of the control plane.
+struct Resume {
+  std::vector<DeploymentId> ids;
+};
+
+// ---- projects ----
+
+// Take up what the log holds and from now on decide what runs.
+struct BeginProjects {};
+struct CreateProjectNow {
+  CreateProject command;
+};
+struct CommandProject {
+  std::string name;
+  ProjectCommand command;
+};
+struct ProjectReply {
+  ProjectId id;
+  Position position;
+};
+struct ReceivePushNow {
+  Push push;
+};
+struct DeployNow {
+  std::string project;
+  std::string ref;
+  std::string sha;
+  std::string command_id;
+};
+struct PushReply {
+  std::vector<PushReceipt> receipts;
+  Position position;
+};
+// To one project: a push or command that names a commit.
+struct Intake {
+  pb::Trigger trigger = pb::TRIGGER_UNSPECIFIED;
+  std::string ref;
+  std::string default_branch;
+  std::string before;
+  std::string after;
+  bool deleted = false;
+  std::string delivery_id;
+  std::string pusher;
+};
+struct IntakeReply {
+  PushReceipt receipt;
+  Position position;
+};
+// To one project, from its directory.
+struct DecideProject {
+  ProjectCommand command;
+};
+
+// ---- builders ----
+
+enum class SourceStep : std::uint8_t { clone, build, push_image, forget_checkout };
+struct SourceTask {
+  SourceStep step = SourceStep::clone;
+  SourceJob job;
+  std::string image_id;  // for push_image
+};
+// The pool gives work to whoever asks; stop is the pool's means to end it early.
+struct RunTask {
+  SourceTask task;
+  std::stop_token stop;
+  std::uint64_t lease = 0;
+};
+struct TaskDone {
+  std::uint64_t lease = 0;
+  DeploymentCommand outcome;
+};
+// The lease on a task has run out.
+struct LeaseExpired {
+  std::uint64_t lease = 0;
+};
+struct AbortTask {
+  EffectId effect;
+};
+
+// ---- VM hosts ----
+
+struct PlaceVm {
+  EffectId effect;
+  std::int64_t memory_mib = 0;
+};
+struct StartVm {
+  VmJob job;
+  std::string host;
+  TimestampUs health_limit_us = 0;
+  std::stop_token stop;  // filled in by the host
+};
+struct KeepVm {
+  std::string vm_id;
+  std::string host;
+  std::int64_t memory_mib = 0;
+};
+struct ProbeVm {
+  std::string vm_id;
+  std::string host;
+  std::string path;
+  std::string host_header;
+  TimestampUs deadline = 0;
+};
+struct StopVm {
+  EffectId effect;
+  std::string vm_id;
+  std::string host;
+};
+struct AbortVm {
+  EffectId effect;
+};
+// To itself: look at the VM, or probe it, again.
+struct Tick {};
+
+// ---- edge ----
+
+struct ClaimRoute {
+  DeploymentId deployment;
+  std::string project;
+  EffectId effect;  // Routed is owed to it; empty: none
+  std::uint64_t generation = 0;
+  std::vector<std::string> hostnames;
+  std::string vm_id;  // empty: answer 503 with the reason
+  VmLocation location;
+  std::string unavailable_reason;
+};
+struct DropClaim {
+  DeploymentId deployment;
+};
+struct DrainVm {
+  DeploymentId deployment;
+  EffectId effect;
+  std::string vm_id;
+  TimestampUs deadline = 0;
+};
+// To itself: publish what was claimed by now.
+struct Publish {};
+
+// ---- timers ----
+
+struct WakeAt {
+  TimestampUs due = 0;
+  DeploymentCommand command;
+};
+struct WakeDue {
+  std::uint64_t id = 0;
+};
+
+}  // namespace atlasflow::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Append)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AppendReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Flush)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RecordBatch)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Deliver)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DeliverTo)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Resume)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::BeginProjects)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CreateProjectNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CommandProject)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ProjectReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReceivePushNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DeployNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PushReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Intake)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::IntakeReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DecideProject)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::SourceTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RunTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::TaskDone)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::LeaseExpired)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AbortTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PlaceVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::StartVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::KeepVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ProbeVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::StopVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AbortVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Tick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ClaimRoute)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DropClaim)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DrainVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Publish)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::WakeAt)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::WakeDue)
