@@ -1,0 +1,135 @@
+#include "api/api.hpp"
+
+#include <chrono>
+
+#include <spdlog/spdlog.h>
+
+#include "api/context.hpp"
+#include "api/http_server.hpp"
+#include "api/listener.hpp"
+#include "api/webhook.hpp"
+
+namespace atlasflow::api {
+namespace {
+
+using namespace std::chrono_literals;
+
+// How long a command's answer may wait for the read model, which follows the log within
+// milliseconds.
+constexpr auto k_catalog_patience = 5s;
+// Each may hold a body of 25 MiB; what the edge forwards is few and short.
+constexpr std::size_t k_webhook_connections_max = 64;
+
+class ServedApi final : public Api {
+ public:
+  ServedApi(const ApiConfig& config, actors::ControlPlane& control)
+      : config_(config),
+        started_(std::chrono::steady_clock::now()),
+        context_{
+            control, {config.domain, config.https_port}, config.log_dir, config.webhook_secret} {
+    add_health_route(private_router_);
+    add_health_route(public_router_);
+    add_webhook_route(private_router_, context_);
+    add_webhook_route(public_router_, context_);
+    private_router_.add({"GET", "/v1/status", 0, [this](const Request&) { return show_status(); }});
+    add_project_routes(private_router_, context_);
+    add_deployment_routes(private_router_, context_);
+    add_log_routes(private_router_, context_);
+    add_event_routes(private_router_, context_);
+  }
+
+  Result<void> start() {
+    auto socket = Listener::on_unix_socket(config_.socket);
+    if (!socket) return tl::unexpected(std::move(socket.error()));
+    auto tcp = Listener::on_tcp(config_.webhook_address, config_.webhook_port);
+    if (!tcp) return tl::unexpected(std::move(tcp.error()));
+    auto private_server = HttpServer::start(std::move(*socket), private_router_);
+    if (!private_server) return tl::unexpected(std::move(private_server.error()));
+    private_server_ = std::move(*private_server);
+    HttpServerLimits limits;
+    limits.connections_max = k_webhook_connections_max;
+    auto public_server = HttpServer::start(std::move(*tcp), public_router_, limits);
+    if (!public_server) return tl::unexpected(std::move(public_server.error()));
+    public_server_ = std::move(*public_server);
+    return {};
+  }
+
+  std::uint16_t webhook_port() const override { return public_server_->port(); }
+
+ private:
+  static void add_health_route(Router& router) {
+    router.add({"GET", "/healthz", 0, [](const Request&) {
+                  Json json;
+                  json["status"] = "ok";
+                  return json_response(json);
+                }});
+  }
+
+  Response show_status() const {
+    const auto& catalog = context_.control.catalog();
+    const auto uptime = std::chrono::steady_clock::now() - started_;
+    Json json;
+    json["version"] = config_.version;
+    json["build_id"] = config_.build_id;
+    json["domain"] = config_.domain;
+    json["http_port"] = config_.http_port;
+    json["https_port"] = config_.https_port;
+    json["ca_certificate"] =
+        config_.ca_certificate.empty() ? Json() : Json(config_.ca_certificate.string());
+    json["uptime_seconds"] = std::chrono::duration_cast<std::chrono::seconds>(uptime).count();
+    json["log_position"] = context_.control.log().last_position().value();
+    json["parts"] = Json::array();
+    for (const auto& part : context_.control.parts()) {
+      json["parts"].push_back(
+          {{"name", part.name}, {"state", part.state}, {"detail", part.detail}});
+    }
+    json["projects"] = catalog.projects().size();
+    json["active"] = Json::array();
+    for (const auto& view : catalog.active_deployments()) {
+      json["active"].push_back(json_of(view, context_.address));
+    }
+    return json_response(json);
+  }
+
+  const ApiConfig config_;
+  const std::chrono::steady_clock::time_point started_;
+  const Context context_;
+  Router private_router_;  // of the unix socket
+  Router public_router_;   // of the TCP listener
+  // The servers go first: their threads use all of the above.
+  std::unique_ptr<HttpServer> private_server_;
+  std::unique_ptr<HttpServer> public_server_;
+};
+
+}  // namespace
+
+Result<storage::ProjectView> project_named(const Context& context, const std::string& name) {
+  auto view = context.control.catalog().project_named(name);
+  if (!view) {
+    return fail(ErrorCode::not_found,
+                "There is no project '" + name + "'; atlasflow project list shows them.");
+  }
+  return *std::move(view);
+}
+
+void wait_for_commands(const Context& context) {
+  const auto position = context.control.log().last_position();
+  if (!context.control.catalog().wait_for(position, k_catalog_patience)) {
+    spdlog::warn("event=catalog_behind position={}", position.value());
+  }
+}
+
+Response json_response(const Json& json, int status) {
+  Response response;
+  response.status = status;
+  response.body = text_of(json);
+  return response;
+}
+
+Result<std::unique_ptr<Api>> start_api(const ApiConfig& config, actors::ControlPlane& control) {
+  auto api = std::make_unique<ServedApi>(config, control);
+  if (auto started = api->start(); !started) return tl::unexpected(std::move(started.error()));
+  return api;
+}
+
+}  // namespace atlasflow::api

@@ -1,0 +1,42 @@
+// What every route's handler may use. Owned by the Api, constant once it has started; any thread.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "actors/control_plane.hpp"
+#include "api/json.hpp"
+#include "api/router.hpp"
+
+namespace atlasflow::api {
+
+struct Context {
+  actors::ControlPlane& control;
+  PublicAddress address;
+  std::filesystem::path log_folder;
+  std::string server_webhook_secret;  // empty: none
+};
+
+// The project of that name, or the not_found that every route answers with.
+[[nodiscard]] Result<storage::ProjectView> project_named(const Context& context,
+                                                         const std::string& name);
+
+// Waits for the read model to show what a command has just made durable.
+void wait_for_commands(const Context& context);
+
+[[nodiscard]] Response json_response(const Json& json, int status = 200);
+// An error response when the result is none, else what `make` makes of its value.
+template <typename T, typename Make>
+[[nodiscard]] Response response_of(const Result<T>& result, Make make) {
+  return result ? make(*result) : error_response(result.error());
+}
+
+// The routes by subject. The context must outlive the router.
+void add_project_routes(Router& router, const Context& context);
+void add_deployment_routes(Router& router, const Context& context);
+void add_log_routes(Router& router, const Context& context);
+void add_event_routes(Router& router, const Context& context);
+
+}  // namespace atlasflow::api

@@ -1,0 +1,97 @@
+// Deployments: begin one, list them, show one.
+#include <spdlog/spdlog.h>
+
+#include "api/context.hpp"
+#include "api/url.hpp"
+#include "events/settings.hpp"
+
+namespace atlasflow::api {
+namespace {
+
+constexpr std::uint64_t k_deploy_bytes_max = 4 << 10;
+constexpr std::uint64_t k_limit_default = 20;
+constexpr std::uint64_t k_limit_max = 1000;
+constexpr std::size_t k_command_id_bytes_max = 128;
+
+struct DeployRequest {
+  std::optional<std::string> sha;
+  std::string command_id;
+};
+
+Result<DeployRequest> parsed_deploy_request(const std::string& body) {
+  const auto json = parsed_object(body, "The body");
+  if (!json) return tl::unexpected(json.error());
+  const Members members(*json);
+  auto sha = members.string("sha");
+  if (!sha) return tl::unexpected(std::move(sha.error()));
+  if (*sha && !is_commit_sha(**sha)) {
+    return fail(ErrorCode::invalid_argument,
+                "'sha' must be a full commit id of 40 hex digits in lower case; git rev-parse "
+                "prints it.");
+  }
+  auto command_id = members.required_string("command_id");
+  if (!command_id) return tl::unexpected(std::move(command_id.error()));
+  if (command_id->size() > k_command_id_bytes_max) {
+    return fail(ErrorCode::invalid_argument, "'command_id' is longer than 128 bytes.");
+  }
+  return DeployRequest{*std::move(sha), *std::move(command_id)};
+}
+
+Response show_deployment(const Context& context, const DeploymentId& id, int status = 200) {
+  const auto view = context.control.catalog().deployment(id);
+  if (!view) {
+    return error_response(
+        {ErrorCode::not_found,
+         "There is no deployment '" + id.str() + "'; atlasflow deployment list shows a project's.",
+         {}});
+  }
+  return json_response(json_of(*view, context.address), status);
+}
+
+Response deploy(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  const auto wanted = parsed_deploy_request(request.body);
+  if (!wanted) return error_response(wanted.error());
+  const auto deployment = context.control.deploy(project, wanted->sha, wanted->command_id);
+  if (!deployment) return error_response(deployment.error());
+  spdlog::info("event=deploy_commanded project={} deployment={}", project, deployment->str());
+  wait_for_commands(context);
+  return show_deployment(context, *deployment, 202);
+}
+
+Response list_deployments(const Context& context, const Request& request) {
+  std::uint64_t limit = k_limit_default;
+  if (const auto* text = request.query_value("limit")) {
+    const auto number = parsed_number(*text, k_limit_max);
+    if (!number || *number == 0) {
+      return error_response(
+          {ErrorCode::invalid_argument, "'limit' must be a number from 1 to 1000.", {}});
+    }
+    limit = *number;
+  }
+  return response_of(project_named(context, request.parameters.at("name")),
+                     [&](const storage::ProjectView& view) {
+                       Json deployments = Json::array();
+                       for (const auto& deployment :
+                            context.control.catalog().deployments_of(view.state.id, limit)) {
+                         deployments.push_back(json_of(deployment, context.address));
+                       }
+                       Json json;
+                       json["deployments"] = std::move(deployments);
+                       return json_response(json);
+                     });
+}
+
+}  // namespace
+
+void add_deployment_routes(Router& router, const Context& context) {
+  router.add({"POST", "/v1/projects/:name/deployments", k_deploy_bytes_max,
+              [&context](const Request& request) { return deploy(context, request); }});
+  router.add({"GET", "/v1/projects/:name/deployments", 0,
+              [&context](const Request& request) { return list_deployments(context, request); }});
+  router.add({"GET", "/v1/deployments/:id", 0, [&context](const Request& request) {
+                return show_deployment(context, DeploymentId(request.parameters.at("id")));
+              }});
+}
+
+}  // namespace atlasflow::api

@@ -1,0 +1,251 @@
+#include "api/json.hpp"
+
+#include <google/protobuf/util/json_util.h>
+
+#include "events/assert.hpp"
+
+namespace atlasflow::api {
+namespace {
+
+constexpr int k_depth_max = 64;
+
+std::string trigger_name(pb::Trigger trigger) {
+  switch (trigger) {
+    case pb::TRIGGER_WEBHOOK:
+      return "webhook";
+    case pb::TRIGGER_COMMAND:
+      return "command";
+    default:
+      return "unknown";
+  }
+}
+
+Json json_of(const pb::Settings& settings) {
+  return {{"health_path", settings.health_path()},
+          {"port", settings.port()},
+          {"health_deadline_us", settings.health_deadline_us()},
+          {"clone_deadline_us", settings.clone_deadline_us()},
+          {"build_deadline_us", settings.build_deadline_us()},
+          {"drain_deadline_us", settings.drain_deadline_us()},
+          {"memory_mib", settings.memory_mib()},
+          {"vcpus", settings.vcpus()}};
+}
+
+Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
+
+// The message of the oneof that is set, or nullptr for an event that this build does not know.
+const google::protobuf::Message* inner_message(const pb::Event& event) {
+  const auto* kind = pb::Event::descriptor()->FindOneofByName("kind");
+  const auto* reflection = pb::Event::GetReflection();
+  const auto* field = reflection->GetOneofFieldDescriptor(event, kind);
+  return field == nullptr ? nullptr : &reflection->GetMessage(event, field);
+}
+
+std::string inner_json(const pb::Event& event) {
+  const auto* message = inner_message(event);
+  if (message == nullptr) return "{}";
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  options.always_print_primitive_fields = true;
+  std::string text;
+  const auto status = google::protobuf::util::MessageToJsonString(*message, &text, options);
+  ATLAS_ASSERT(status.ok(), status.ToString());
+  return text;
+}
+
+// The parser below builds the whole tree, so depth is looked at first: 25 MB of '[' are gigabytes
+// of it.
+bool is_too_deep(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        in_string = false;
+      }
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > k_depth_max) return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string PublicAddress::url_of(const std::string& project) const {
+  return "https://" + project + "." + domain +
+         (https_port == 443 ? "" : ":" + std::to_string(https_port));
+}
+
+std::string PublicAddress::preview_url_of(const DeploymentId& deployment,
+                                          const std::string& project) const {
+  return url_of(deployment.str() + "-" + project);
+}
+
+Json json_of(const storage::DeploymentView& view, const PublicAddress& address) {
+  const auto& state = view.state;
+  const auto& project = state.push.project_name();
+  Json json;
+  json["id"] = state.id.str();
+  json["number"] = view.number;
+  json["project"] = project;
+  json["environment"] = state.push.environment();
+  json["sha"] = state.push.after();
+  json["ref"] = state.push.ref();
+  json["subject"] = state.subject;
+  json["author"] = state.author;
+  json["trigger"] = trigger_name(state.push.trigger());
+  json["status"] = name_of(state.status);
+  json["url"] = address.url_of(project);
+  json["preview_url"] = address.preview_url_of(state.id, project);
+  json["image"] = state.image;
+  json["stack"] = state.stack;
+  json["created_at_us"] = view.created_at;
+  json["updated_at_us"] = view.updated_at;
+  json["milestones"] = Json::array();
+  for (const auto& milestone : view.milestones) {
+    json["milestones"].push_back({{"name", milestone.name},
+                                  {"at_us", milestone.at},
+                                  {"position", milestone.position.value()}});
+  }
+  json["failure"] = nullptr;
+  if (state.failure) {
+    json["failure"] = {{"step", name_of(state.failure->step)},
+                       {"fault", name_of(state.failure->fault)},
+                       {"reason", state.failure->reason}};
+  }
+  json["superseded_by"] = text_or_null(state.superseded_by);
+  json["notices"] = state.notices;
+  json["restarts"] = state.restarts;
+  json["vm"] = nullptr;
+  if (state.vm) {
+    json["vm"] = {{"id", state.vm->vm_id},
+                  {"host", state.vm->host},
+                  {"address", state.vm->address},
+                  {"port", state.vm->port}};
+  }
+  return json;
+}
+
+Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
+             const PublicAddress& address) {
+  const auto& state = view.state;
+  const auto deployment = [&](const DeploymentId& id) {
+    const auto found = catalog.deployment(id);
+    return found ? json_of(*found, address) : Json();
+  };
+  Json json;
+  json["id"] = state.id.str();
+  json["name"] = state.name;
+  json["repository"] = state.repository_url;
+  json["branch"] = state.branch;
+  json["url"] = address.url_of(state.name);
+  json["live_deployment"] = view.live ? deployment(*view.live) : Json();
+  json["newest_deployment"] =
+      view.deployments.empty() ? Json() : deployment(view.deployments.back());
+  json["status"] =
+      json["newest_deployment"].is_null() ? Json("empty") : json["newest_deployment"]["status"];
+  json["created_at_us"] = view.created_at;
+  json["updated_at_us"] = view.updated_at;
+  json["env_names"] = Json::array();
+  for (const auto& [name, entry] : state.env) json["env_names"].push_back(name);
+  json["settings"] = json_of(state.settings);
+  return json;
+}
+
+Json env_json_of(const storage::ProjectView& view) {
+  Json variables = Json::array();
+  for (const auto& [name, entry] : view.state.env) {
+    const auto set_at = view.env_set_at.find(name);
+    variables.push_back({{"name", name},
+                         {"digest", entry.digest},
+                         {"set_at_us", set_at == view.env_set_at.end() ? 0 : set_at->second}});
+  }
+  Json json;
+  json["variables"] = std::move(variables);
+  return json;
+}
+
+std::string event_line(const storage::Record& record) {
+  Json json;
+  json["position"] = record.position.value();
+  json["stream"] = record.stream.str();
+  json["version"] = record.stream_version.value();
+  json["at_us"] = record.recorded_at;
+  json["type"] = storage::event_name(record.event);
+  json["correlation_id"] = record.correlation_id;
+  json["actor"] = record.actor;
+  auto line = text_of(json);
+  line.resize(line.size() - 2);  // "}\n", which come again after the data
+  return line + ",\"data\":" + inner_json(record.event) + "}\n";
+}
+
+std::string text_of(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Result<ParsedJson> parsed_object(std::string_view text, std::string_view what) {
+  const std::string name(what);
+  if (is_too_deep(text)) {
+    return fail(ErrorCode::invalid_argument, name + " is nested deeper than 64 levels.");
+  }
+  auto json = ParsedJson::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) {
+    return fail(ErrorCode::invalid_argument, name + " is not well-formed JSON in UTF-8.");
+  }
+  if (!json.is_object()) {
+    return fail(ErrorCode::invalid_argument, name + " must be a JSON object.");
+  }
+  return json;
+}
+
+const ParsedJson* Members::find(const char* name) const {
+  const auto found = object_.find(name);
+  return found == object_.end() || found->is_null() ? nullptr : &*found;
+}
+
+std::string Members::path_of(const char* name) const {
+  return path_.empty() ? name : path_ + "." + name;
+}
+
+tl::unexpected<Error> Members::wrong_type(const char* name, const char* wanted) const {
+  return fail(ErrorCode::invalid_argument, "'" + path_of(name) + "' must be " + wanted + ".");
+}
+
+Result<std::optional<std::string>> Members::string(const char* name) const {
+  const auto* member = find(name);
+  if (member == nullptr) return std::optional<std::string>();
+  if (!member->is_string()) return wrong_type(name, "a string");
+  return member->get<std::string>();
+}
+
+Result<std::string> Members::required_string(const char* name) const {
+  auto text = string(name);
+  if (!text) return tl::unexpected(std::move(text.error()));
+  if (!*text || (*text)->empty()) {
+    return fail(ErrorCode::invalid_argument, "'" + path_of(name) + "' is missing.");
+  }
+  return **std::move(text);
+}
+
+Result<std::optional<bool>> Members::boolean(const char* name) const {
+  const auto* member = find(name);
+  if (member == nullptr) return std::optional<bool>();
+  if (!member->is_boolean()) return wrong_type(name, "true or false");
+  return member->get<bool>();
+}
+
+Result<const ParsedJson*> Members::object(const char* name) const {
+  const auto* member = find(name);
+  if (member != nullptr && !member->is_object()) return wrong_type(name, "an object");
+  return member;
+}
+
+}  // namespace atlasflow::api

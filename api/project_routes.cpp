@@ -1,0 +1,164 @@
+// Projects and their environment variables.
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+#include "api/context.hpp"
+#include "events/settings.hpp"
+
+namespace atlasflow::api {
+namespace {
+
+constexpr std::uint64_t k_project_bytes_max = 64 << 10;
+constexpr std::uint64_t k_env_bytes_max = 8 << 20;
+constexpr std::size_t k_env_value_bytes_max = 64 << 10;  // what a sealed value may hold
+
+Response list_projects(const Context& context) {
+  const auto& catalog = context.control.catalog();
+  Json projects = Json::array();
+  for (const auto& view : catalog.projects()) {
+    projects.push_back(json_of(view, catalog, context.address));
+  }
+  Json json;
+  json["projects"] = std::move(projects);
+  return json_response(json);
+}
+
+Response show_project(const Context& context, const std::string& name, int status = 200) {
+  return response_of(project_named(context, name), [&](const storage::ProjectView& view) {
+    return json_response(json_of(view, context.control.catalog(), context.address), status);
+  });
+}
+
+Response show_env(const Context& context, const std::string& name) {
+  return response_of(project_named(context, name), [](const storage::ProjectView& view) {
+    return json_response(env_json_of(view));
+  });
+}
+
+Result<actors::NewProject> parsed_new_project(const std::string& body) {
+  const auto json = parsed_object(body, "The body");
+  if (!json) return tl::unexpected(json.error());
+  const Members members(*json);
+  auto name = members.required_string("name");
+  if (!name) return tl::unexpected(std::move(name.error()));
+  auto repository = members.required_string("repository");
+  if (!repository) return tl::unexpected(std::move(repository.error()));
+  auto branch = members.string("branch");
+  if (!branch) return tl::unexpected(std::move(branch.error()));
+  auto secret = members.string("webhook_secret");
+  if (!secret) return tl::unexpected(std::move(secret.error()));
+  if (*secret && (*secret)->empty()) {
+    return fail(ErrorCode::invalid_argument,
+                "'webhook_secret' is empty, which would sign nothing; leave it out to use the "
+                "server's secret.");
+  }
+  return actors::NewProject{*std::move(name), *std::move(repository), branch->value_or(""),
+                            *std::move(secret)};
+}
+
+Response create_project(const Context& context, const Request& request) {
+  const auto project = parsed_new_project(request.body);
+  if (!project) return error_response(project.error());
+  const auto created = context.control.create_project(*project);
+  if (!created) return error_response(created.error());
+  spdlog::info("event=project_created project={} id={}", project->name, created->str());
+  wait_for_commands(context);
+  return show_project(context, project->name, 201);
+}
+
+Response delete_project(const Context& context, const std::string& name) {
+  const auto deleted = context.control.delete_project(name);
+  if (!deleted) return error_response(deleted.error());
+  spdlog::info("event=project_deleted project={}", name);
+  wait_for_commands(context);
+  Json json;
+  json["deleted"] = name;
+  return json_response(json);
+}
+
+using Variables = std::vector<std::pair<std::string, std::string>>;
+
+// No error quotes a value: it is a secret.
+Result<Variables> parsed_variables(const std::string& body) {
+  const auto json = parsed_object(body, "The body");
+  if (!json) return tl::unexpected(json.error());
+  const auto members = Members(*json).object("variables");
+  if (!members) return tl::unexpected(members.error());
+  if (*members == nullptr || (*members)->empty()) {
+    return fail(ErrorCode::invalid_argument,
+                "'variables' is missing or empty: send {\"variables\":{\"NAME\":\"value\"}}.");
+  }
+  Variables variables;
+  for (const auto& [name, value] : (*members)->items()) {
+    if (auto valid = validate_env_name(name); !valid) return tl::unexpected(valid.error());
+    if (!value.is_string()) {
+      return fail(ErrorCode::invalid_argument, "The value of " + name + " must be a string.");
+    }
+    auto text = value.get<std::string>();
+    if (text.find('\0') != std::string::npos) {
+      return fail(ErrorCode::invalid_argument,
+                  "The value of " + name + " has a NUL byte, which no environment can hold.");
+    }
+    if (text.size() > k_env_value_bytes_max) {
+      return fail(ErrorCode::too_large, "The value of " + name + " is larger than 64 KiB.");
+    }
+    variables.emplace_back(name, std::move(text));
+  }
+  return variables;
+}
+
+Response set_env(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  const auto variables = parsed_variables(request.body);
+  if (!variables) return error_response(variables.error());
+  if (const auto set = context.control.set_env(project, *variables); !set) {
+    return error_response(set.error());
+  }
+  spdlog::info("event=env_set project={} variables={}", project, variables->size());
+  wait_for_commands(context);
+  return show_env(context, project);
+}
+
+Response unset_env(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  std::vector<std::string> names;
+  for (const auto& [key, value] : request.query) {
+    if (key == "name") names.push_back(value);
+  }
+  if (names.empty()) {
+    return error_response(
+        {ErrorCode::invalid_argument, "Name the variables to remove: ?name=A&name=B.", {}});
+  }
+  if (const auto unset = context.control.unset_env(project, names); !unset) {
+    return error_response(unset.error());
+  }
+  spdlog::info("event=env_unset project={} variables={}", project, names.size());
+  wait_for_commands(context);
+  return show_env(context, project);
+}
+
+}  // namespace
+
+void add_project_routes(Router& router, const Context& context) {
+  const auto add = [&](const char* method, const char* pattern, std::uint64_t body_bytes_max,
+                       auto handler) {
+    router.add({method, pattern, body_bytes_max,
+                [&context, handler](const Request& request) { return handler(context, request); }});
+  };
+  add("GET", "/v1/projects", 0, [](const Context& c, const Request&) { return list_projects(c); });
+  add("POST", "/v1/projects", k_project_bytes_max, create_project);
+  add("GET", "/v1/projects/:name", 0, [](const Context& c, const Request& request) {
+    return show_project(c, request.parameters.at("name"));
+  });
+  add("DELETE", "/v1/projects/:name", 0, [](const Context& c, const Request& request) {
+    return delete_project(c, request.parameters.at("name"));
+  });
+  add("GET", "/v1/projects/:name/env", 0, [](const Context& c, const Request& request) {
+    return show_env(c, request.parameters.at("name"));
+  });
+  add("PUT", "/v1/projects/:name/env", k_env_bytes_max, set_env);
+  add("DELETE", "/v1/projects/:name/env", 0, unset_env);
+}
+
+}  // namespace atlasflow::api

@@ -1,0 +1,186 @@
+#include "api/webhook.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include <spdlog/spdlog.h>
+
+#include "api/push_payload.hpp"
+#include "api/signature.hpp"
+#include "edge/http_message.hpp"
+
+namespace atlasflow::api {
+namespace {
+
+constexpr std::size_t k_header_bytes_max = 128;  // of a delivery's id and an event's name
+
+// Whom a delivery's signature speaks for.
+struct Signer {
+  bool is_server = false;
+  std::vector<std::string> projects;  // with a secret of their own that made the signature
+};
+
+tl::unexpected<Error> unauthorized(std::string message) {
+  return fail(ErrorCode::unauthorized, std::move(message));
+}
+
+// Every secret is tried, also after one that fits: how long it takes tells nothing about which did.
+Result<Signer> signer_of(const Context& context, const Request& request) {
+  const auto project_secrets = context.control.webhook_secrets();
+  const bool has_server_secret = !context.server_webhook_secret.empty();
+  const bool has_project_secret =
+      std::any_of(project_secrets.begin(), project_secrets.end(),
+                  [](const auto& item) { return !item.second.empty(); });
+  if (!has_server_secret && !has_project_secret) {
+    return unauthorized(
+        "No webhook secret is configured, so no delivery can be trusted: put one into the file "
+        "that "
+        "api.webhook_secret_file names, or give the project its own with atlasflow project create "
+        "--webhook-secret-file.");
+  }
+  // With two of them it would be open which one counts.
+  if (request.count_fields("X-Hub-Signature-256") != 1) {
+    return unauthorized(
+        "X-Hub-Signature-256 is missing; set the same secret in GitHub's webhook settings and "
+        "here.");
+  }
+  const auto signature = parsed_signature(*request.field("X-Hub-Signature-256"));
+  if (!signature) {
+    return unauthorized("X-Hub-Signature-256 must be sha256= and 64 hex digits.");
+  }
+  const auto fits = [&](const std::string& secret) {
+    return !secret.empty() && equal_in_constant_time(hmac_sha256(secret, request.body), *signature);
+  };
+  Signer signer;
+  signer.is_server = fits(context.server_webhook_secret);
+  for (const auto& [project, secret] : project_secrets) {
+    if (fits(secret)) signer.projects.push_back(project);
+  }
+  if (!signer.is_server && signer.projects.empty()) {
+    return unauthorized(
+        "The signature fits no secret that is configured here; set the same secret in GitHub's "
+        "webhook settings and here.");
+  }
+  return signer;
+}
+
+// As actors::Push::signed_for wants it.
+std::vector<std::string> signed_for(const Context& context, const Signer& signer) {
+  auto names = signer.projects;
+  if (signer.is_server && !names.empty()) {
+    // The server's secret and a project's are the same: it speaks for both kinds.
+    for (const auto& view : context.control.catalog().projects()) {
+      if (view.state.webhook_secret_ref.empty()) names.push_back(view.state.name);
+    }
+  }
+  return names;
+}
+
+// A header that is also an id or a name in log lines and events.
+Result<std::string> required_token(const Request& request, const char* name) {
+  const auto* value = request.field(name);
+  if (value == nullptr || value->empty()) {
+    return fail(ErrorCode::invalid_argument, std::string(name) + " is missing.");
+  }
+  if (value->size() > k_header_bytes_max || !edge::is_token(*value)) {
+    return fail(ErrorCode::invalid_argument,
+                std::string(name) + " must be at most 128 letters, digits and hyphens.");
+  }
+  return *value;
+}
+
+std::string_view name_of(actors::PushReceipt::Verdict verdict) {
+  switch (verdict) {
+    case actors::PushReceipt::Verdict::deployed:
+      return "deployed";
+    case actors::PushReceipt::Verdict::duplicate:
+      return "duplicate";
+    case actors::PushReceipt::Verdict::ignored:
+      return "ignored";
+  }
+  return "ignored";
+}
+
+Response answer_push(const std::vector<actors::PushReceipt>& receipts) {
+  using Verdict = actors::PushReceipt::Verdict;
+  Json json;
+  json["receipts"] = Json::array();
+  for (const auto& receipt : receipts) {
+    json["receipts"].push_back(
+        {{"project", receipt.project},
+         {"deployment", receipt.deployment.empty() ? Json() : Json(receipt.deployment.str())},
+         {"verdict", name_of(receipt.verdict)},
+         {"reason", receipt.reason}});
+  }
+  if (receipts.empty()) {
+    json["note"] =
+        "No project that this signature speaks for is connected to the repository; atlasflow "
+        "project "
+        "create connects one.";
+  }
+  const bool only_duplicates =
+      !receipts.empty() && std::all_of(receipts.begin(), receipts.end(), [](const auto& receipt) {
+        return receipt.verdict == Verdict::duplicate;
+      });
+  return json_response(json, only_duplicates ? 200 : 202);
+}
+
+Response take_push(const Context& context, const ParsedJson& payload, const Signer& signer,
+                   const std::string& delivery) {
+  auto push = parsed_push(payload);
+  if (!push) return error_response(push.error());
+  push->delivery_id = delivery;
+  push->signed_for = signed_for(context, signer);
+  const auto receipts = context.control.receive_push(*push);
+  if (!receipts) {
+    spdlog::error("event=push_not_recorded delivery={} cause=\"{}\"", delivery,
+                  to_string(receipts.error()));
+    return error_response(receipts.error());
+  }
+  for (const auto& receipt : *receipts) {
+    spdlog::info("event=push_received delivery={} project={} verdict={} deployment={}", delivery,
+                 receipt.project, name_of(receipt.verdict), receipt.deployment.str());
+  }
+  return answer_push(*receipts);
+}
+
+Response pong(const ParsedJson& payload) {
+  const auto zen = Members(payload).string("zen");
+  if (!zen) return error_response(zen.error());
+  Json json;
+  json["pong"] = zen->value_or("");
+  return json_response(json);
+}
+
+Response take_delivery(const Context& context, const Request& request) {
+  const auto signer = signer_of(context, request);
+  if (!signer) {
+    spdlog::warn("event=webhook_refused bytes={} reason=\"{}\"", request.body.size(),
+                 signer.error().message);
+    return error_response(signer.error());
+  }
+  const auto event = required_token(request, "X-GitHub-Event");
+  if (!event) return error_response(event.error());
+  const auto delivery = required_token(request, "X-GitHub-Delivery");
+  if (!delivery) return error_response(delivery.error());
+  const auto* content_type = request.field("Content-Type");
+  const auto text = payload_text(content_type == nullptr ? "" : *content_type, request.body);
+  if (!text) return error_response(text.error());
+  const auto payload = parsed_object(*text, "The payload");
+  if (!payload) return error_response(payload.error());
+
+  if (*event == "ping") return pong(*payload);
+  if (*event == "push") return take_push(context, *payload, *signer, *delivery);
+  Json json;
+  json["ignored"] = "event '" + *event + "' is not handled";
+  return json_response(json, 202);
+}
+
+}  // namespace
+
+void add_webhook_route(Router& router, const Context& context) {
+  router.add({"POST", "/webhooks/github", k_webhook_bytes_max,
+              [&context](const Request& request) { return take_delivery(context, request); }});
+}
+
+}  // namespace atlasflow::api
