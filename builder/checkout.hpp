@@ -1,4 +1,5 @@
-// Gets one commit of a repository into a folder, by libgit2. Blocking; any thread; one call per folder.
+// Gets one commit of a repository into a folder, by libgit2. Blocking; any thread; one call per
+// folder.
 #pragma once
 
 #include <cstdint>
@@ -15,28 +16,28 @@ namespace atlasflow::builder {
 
 struct Credential {
   std::string username;
-  std::string password;   // or a token; never logged, never in a URL
+  std::string password;  // or a token; never logged, never in a URL
 };
 
 struct CheckoutRequest {
-  std::string url;                     // https://, http://, file:// or a plain path; no credentials in it
-  std::string sha;                     // 40 hex digits
-  std::string ref;                     // "refs/heads/main": fetched first, so that sha is likely in it
-  std::filesystem::path folder;        // ends up holding exactly the tree of sha, without .git
+  std::string url;               // https://, http://, file:// or a plain path; no credentials in it
+  std::string sha;               // 40 hex digits
+  std::string ref;               // "refs/heads/main": fetched first, so that sha is likely in it
+  std::filesystem::path folder;  // ends up holding exactly the tree of sha, without .git
   std::function<std::optional<Credential>()> credential;  // asked only when the remote wants one
-  std::uint64_t limit_bytes = 2ULL << 30;  // of received data and of the tree
+  std::uint64_t limit_bytes = 2ULL << 30;                 // of received data and of the tree
 };
 
 struct Checkout {
   std::string sha;
-  std::string subject;                 // first line of the message, at most 200 bytes
-  std::string author;                  // name only
-  std::uint64_t size_bytes = 0;        // of the files
-  std::vector<std::string> notices;    // e.g. "submodule 'vendor/x' was left out: …"
+  std::string subject;               // first line of the message, at most 200 bytes
+  std::string author;                // name only
+  std::uint64_t size_bytes = 0;      // of the files
+  std::vector<std::string> notices;  // e.g. "submodule 'vendor/x' was left out: …"
 };
 
-// Idempotent: a folder from an earlier, unfinished call is cleared; one that is complete and at sha is
-// kept and returned. user_error or not_found: no such repository, no such commit, access denied;
+// Idempotent: a folder from an earlier, unfinished call is cleared; one that is complete and at sha
+// is kept and returned. user_error or not_found: no such repository, no such commit, access denied;
 // unavailable: the remote does not answer; cancelled: stop was requested.
 [[nodiscard]] Result<Checkout> check_out(const CheckoutRequest& request, std::stop_token stop);
 

@@ -12,19 +12,20 @@
 namespace atlasflow::builder {
 
 struct RegistryConfig {
-  std::filesystem::path state_dir;   // blobs, config.yml, registry.log, registry.json (pid, start time, port)
-  std::uint16_t port = 0;            // 0: a free one, kept over restarts when it is still free
+  std::filesystem::path
+      state_dir;           // blobs, config.yml, registry.log, registry.json (pid, start time, port)
+  std::uint16_t port = 0;  // 0: a free one, kept over restarts when it is still free
 };
 
 class Registry {
  public:
-  virtual ~Registry() = default;     // stops the child
+  virtual ~Registry() = default;                          // stops the child
   [[nodiscard]] virtual std::string address() const = 0;  // "127.0.0.1:<port>"
   [[nodiscard]] virtual bool healthy() const = 0;         // GET /v2/ answered lately
 };
 
-// Returns when GET /v2/ answers. A registry that an earlier, killed server left running over the same
-// folder is adopted or ended first, never doubled.
+// Returns when GET /v2/ answers. A registry that an earlier, killed server left running over the
+// same folder is adopted or ended first, never doubled.
 [[nodiscard]] Result<std::unique_ptr<Registry>> start_registry(const RegistryConfig& config);
 
 }  // namespace atlasflow::builder

@@ -1,0 +1,121 @@
+#include "builder/buildah.hpp"
+
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "builder/source_file.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t k_state_bytes_max = 8U << 20U;
+constexpr std::chrono::milliseconds k_store_deadline{120'000};
+
+}  // namespace
+
+Result<Buildah> Buildah::make(const BuildahOptions& options) {
+  for (const char* program : {"buildah", "runc"}) {
+    if (find_program(program).empty()) {
+      return fail(ErrorCode::unavailable,
+                  std::string(program) + " is not installed; script/bootstrap installs it");
+    }
+  }
+  auto sandbox = Sandbox::make(options.rung.user_namespace);
+  if (!sandbox) return tl::unexpected(sandbox.error());
+  std::error_code error;
+  fs::create_directories(options.storage.parent_path(), error);
+  if (auto owned = (*sandbox)->own(options.storage); !owned) return tl::unexpected(owned.error());
+  return Buildah(options, std::move(*sandbox));
+}
+
+Result<RunOutcome> Buildah::run(const Call& call,
+                                const std::function<void(std::string_view)>& on_output) const {
+  static const std::vector<FileDescriptor> no_cgroup;
+  // Every sandbox has its own mounts, so the run root, which counts them, must be its own as well.
+  std::vector<std::string> argv = {
+      find_program("buildah"), "--root",           "/mnt/storage", "--runroot",
+      "/mnt/run/storage",      "--storage-driver", "overlay"};
+  argv.insert(argv.end(), call.arguments.begin(), call.arguments.end());
+  const SandboxMounts mounts{options_.storage, call.scratch, call.context, call.hooks_name};
+  return sandbox_->run(std::move(argv), mounts, call.network,
+                       call.cgroup_procs == nullptr ? no_cgroup : *call.cgroup_procs, call.deadline,
+                       call.stop, on_output);
+}
+
+std::vector<std::string> Buildah::isolation_arguments() const {
+  // "host" is the sandbox's network: it has only what the sandbox was given. buildah's own networks
+  // would leave a bridge and firewall tables behind.
+  return {"--isolation", options_.rung.isolation, "--runtime", find_program("runc"), "--network",
+          "host"};
+}
+
+Result<void> Buildah::own(const fs::path& folder) const { return sandbox_->own(folder); }
+
+Result<std::set<std::string>> Buildah::image_names(const fs::path& scratch) const {
+  Call call;
+  call.arguments = {"images", "--json"};
+  call.scratch = scratch;
+  call.deadline = k_store_deadline;
+  std::string output;
+  auto ran = run(call, [&output](std::string_view text) { output += text; });
+  if (!ran) return tl::unexpected(ran.error());
+  const auto json = nlohmann::json::parse(output, nullptr, false);
+  if (ran->exit_code != 0 || ran->end != RunOutcome::End::exited) {
+    return fail(ErrorCode::internal, "the image store cannot be read", output.substr(0, 400));
+  }
+  std::set<std::string> names;
+  if (!json.is_array()) return names;  // "null": the store is empty.
+  for (const auto& image : json) {
+    const auto list = image.find("names");
+    if (list == image.end() || !list->is_array()) continue;
+    for (const auto& name : *list) {
+      if (name.is_string()) names.insert(name.get<std::string>());
+    }
+  }
+  return names;
+}
+
+// Read from the store's files, not by `buildah containers`, which does not tell what a container is
+// for.
+std::vector<Buildah::Container> Buildah::containers() const {
+  std::vector<Container> found;
+  const auto list =
+      read_source_file(options_.storage, "overlay-containers/containers.json", k_state_bytes_max);
+  if (!list || !*list) return found;
+  const auto json = nlohmann::json::parse(**list, nullptr, false);
+  if (!json.is_array()) return found;
+  for (const auto& container : json) {
+    const auto id = container.find("id");
+    if (id == container.end() || !id->is_string()) continue;
+    Container entry{id->get<std::string>(), {}};
+    const auto state = read_source_file(options_.storage,
+                                        "overlay-containers/" + entry.id + "/userdata/buildah.json",
+                                        k_state_bytes_max);
+    if (state && *state) {
+      const auto parsed = nlohmann::json::parse(**state, nullptr, false);
+      const auto hooks = nlohmann::json::json_pointer("/CommonBuildOpts/OCIHooksDir/0");
+      if (parsed.is_object() && parsed.contains(hooks) && parsed[hooks].is_string()) {
+        entry.hooks_name = fs::path(parsed[hooks].get<std::string>()).filename().string();
+      }
+    }
+    found.push_back(std::move(entry));
+  }
+  return found;
+}
+
+void Buildah::remove_containers(const std::vector<std::string>& ids,
+                                const fs::path& scratch) const {
+  if (ids.empty()) return;
+  Call call;
+  call.arguments = {"rm"};
+  call.arguments.insert(call.arguments.end(), ids.begin(), ids.end());
+  call.scratch = scratch;
+  call.deadline = k_store_deadline;
+  // What stays behind is found again by the next reap.
+  [[maybe_unused]] const auto ran = run(call, [](std::string_view) {});
+}
+
+}  // namespace atlasflow::builder

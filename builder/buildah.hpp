@@ -1,0 +1,75 @@
+// The buildah commands that the builder uses, each in a sandbox, over one containers-storage.
+// Internal to builder/; any thread.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "builder/sandbox.hpp"
+#include "events/error.hpp"
+
+namespace atlasflow::builder {
+
+// One way to run builds. The storage of a rung belongs to its user ids, so each kind has its own.
+struct Rung {
+  std::string label;      // "oci+userns"
+  std::string isolation;  // buildah's --isolation
+  bool user_namespace = false;
+};
+
+struct BuildahOptions {
+  std::filesystem::path storage;
+  Rung rung;
+};
+
+class Buildah {
+ public:
+  [[nodiscard]] static Result<Buildah> make(const BuildahOptions& options);
+
+  struct Call {
+    std::vector<std::string> arguments;  // of buildah, after its global ones
+    std::filesystem::path scratch;       // exists; -> /mnt/scratch
+    std::filesystem::path context;       // -> /mnt/context
+    std::string hooks_name;
+    SandboxNetwork network = SandboxNetwork::none;
+    const std::vector<FileDescriptor>* cgroup_procs = nullptr;
+    std::chrono::milliseconds deadline{60'000};
+    std::stop_token stop;
+  };
+  [[nodiscard]] Result<RunOutcome> run(
+      const Call& call, const std::function<void(std::string_view)>& on_output) const;
+
+  // Arguments of `bud` and of `push` that depend on the rung.
+  [[nodiscard]] std::vector<std::string> isolation_arguments() const;
+  [[nodiscard]] Result<void> own(const std::filesystem::path& folder) const;
+
+  // All names of all images in the store.
+  [[nodiscard]] Result<std::set<std::string>> image_names(
+      const std::filesystem::path& scratch) const;
+
+  // Working containers, each with the hooks name of the build that made it; empty when that is not
+  // known (the build was ended before it wrote it down).
+  struct Container {
+    std::string id;
+    std::string hooks_name;
+  };
+  [[nodiscard]] std::vector<Container> containers() const;
+  void remove_containers(const std::vector<std::string>& ids,
+                         const std::filesystem::path& scratch) const;
+
+ private:
+  Buildah(BuildahOptions options, std::unique_ptr<Sandbox> sandbox)
+      : options_(std::move(options)), sandbox_(std::move(sandbox)) {}
+
+  BuildahOptions options_;
+  std::unique_ptr<Sandbox> sandbox_;
+};
+
+}  // namespace atlasflow::builder

@@ -1,0 +1,28 @@
+// Reads of a Dockerfile only what must be known before buildah does: which images it starts from.
+// Everything else stays with buildah. Pure; any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "events/error.hpp"
+
+namespace atlasflow::builder {
+
+// The images that must be in the local store before the build: FROM (but not an earlier stage or
+// scratch), COPY --from, ADD --from and RUN --mount=from, each once, with the ARGs before the first
+// FROM put in. A name whose variable has no value is left out: buildah says what is wrong with it.
+[[nodiscard]] std::vector<std::string> images_named_by(
+    std::string_view dockerfile,
+    const std::vector<std::pair<std::string, std::string>>& build_args);
+
+// "debian" -> "docker.io/library/debian:latest", "ghcr.io/x/y@sha256:…" as it is.
+[[nodiscard]] std::string full_image_name(std::string_view name);
+
+// user_error when a Dockerfile may not start from this image: images of this server's other
+// projects, and registries on addresses that only this machine or its network can reach.
+[[nodiscard]] Result<void> check_base_image(std::string_view full_name);
+
+}  // namespace atlasflow::builder

@@ -1,0 +1,625 @@
+#include "builder/image_builder.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "builder/build_failure.hpp"
+#include "builder/build_log.hpp"
+#include "builder/buildah.hpp"
+#include "builder/cgroup.hpp"
+#include "builder/detect.hpp"
+#include "builder/dockerfile.hpp"
+#include "builder/http.hpp"
+#include "builder/source_file.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr milliseconds k_build_deadline_default{15 * 60 * 1000};
+constexpr milliseconds k_pull_deadline{5 * 60 * 1000};
+constexpr milliseconds k_push_deadline{10 * 60 * 1000};
+constexpr milliseconds k_probe_deadline{60 * 1000};
+constexpr milliseconds k_registry_deadline{10 * 1000};
+constexpr std::size_t k_small_file_bytes_max = 4096;
+constexpr const char* k_policy = "/mnt/policy.json";
+constexpr const char* k_manifest_types =
+    "Accept: application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.v2+json";
+
+bool is_build_id(const std::string& id) {
+  return !id.empty() && id.size() <= 48 && std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
+}
+
+// One path component of an image name.
+bool is_project(const std::string& name) {
+  const auto is_word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return !name.empty() && name.size() <= 100 && is_word(name.front()) && is_word(name.back()) &&
+         std::all_of(name.begin(), name.end(),
+                     [&](char c) { return is_word(c) || c == '-' || c == '_' || c == '.'; });
+}
+
+Result<void> write_text(const fs::path& path, const std::string& text) {
+  std::ofstream file(path, std::ios::trunc | std::ios::binary);
+  file << text;
+  file.close();
+  if (!file) {
+    return fail(ErrorCode::internal,
+                "cannot write " + path.string() + "; see the disk's free space");
+  }
+  return {};
+}
+
+std::string image_hex(const std::string& image_id) {
+  return image_id.starts_with("sha256:") ? image_id.substr(7) : image_id;
+}
+
+// ---- the builder
+// ---------------------------------------------------------------------------------
+
+class BuildahBuilder final : public ImageBuilder {
+ public:
+  BuildahBuilder(ImageBuilderConfig config, Rung rung, Buildah buildah, FileDescriptor lock)
+      : config_(std::move(config)),
+        rung_(std::move(rung)),
+        buildah_(std::move(buildah)),
+        lock_(std::move(lock)),
+        cgroups_(own_cgroups()) {
+    // Two servers with different folders may share a cgroup; each must find its own builds only.
+    const std::size_t hash = std::hash<std::string>{}(config_.state_dir.string());
+    std::array<char, 20> text{};
+    std::snprintf(text.data(), text.size(), "%016zx-", hash);
+    cgroup_tag_ = text.data();
+  }
+
+  std::string isolation() const override {
+    return rung_.label + (config_.network && !network_works_ ? " without network" : "") +
+           (cgroup_works_ ? "" : " without cgroup");
+  }
+
+  Result<BuiltImage> build(const BuildRequest& request, std::stop_token stop) override;
+  Result<PushedImage> push(const std::string& image_id, const std::string& registry,
+                           const std::string& repository, std::stop_token stop) override;
+  void reap(const std::string& build_id) override;
+  std::vector<std::string> leftovers() override;
+
+  // Builds a tiny image with a RUN step, with the network first; on success the rung is in working
+  // order.
+  Result<void> probe();
+  // What an earlier server left that names no build.
+  void clear_unnamed();
+
+ private:
+  // The part of build() between taking the build_id and giving it back.
+  Result<BuiltImage> build_in(const BuildRequest& request, BuildLog& log,
+                              const std::stop_token& stop);
+  Result<std::vector<std::string>> absent_bases(const Stack& stack, const BuildRequest& request,
+                                                const std::set<std::string>& present) const;
+  Result<void> pull(const std::vector<std::string>& names, const fs::path& scratch, BuildLog& log,
+                    Clock::time_point until, const std::stop_token& stop) const;
+  Result<std::string> run_bud(const BuildRequest& request, const fs::path& scratch, BuildLog& log,
+                              Clock::time_point until, const std::stop_token& stop);
+  Result<std::string> choose_base(const std::vector<std::string>& candidates,
+                                  const std::set<std::string>& present) const;
+  Result<std::uint64_t> size_of(const std::string& registry, const std::string& repository,
+                                const std::string& digest) const;
+  Error stopped(RunOutcome::End end) const;
+  void clean_up(const std::string& build_id);
+  Result<fs::path> make_scratch(const std::string& name) const;
+  fs::path scratch_folder() const { return config_.state_dir / "scratch"; }
+  BuildCgroup cgroup_of(const std::string& build_id) const {
+    return BuildCgroup(cgroups_, cgroup_tag_ + build_id);
+  }
+
+  ImageBuilderConfig config_;
+  Rung rung_;
+  Buildah buildah_;
+  FileDescriptor lock_;
+  std::vector<CgroupHierarchy> cgroups_;
+  std::string cgroup_tag_;
+  bool network_works_ = true;
+  bool cgroup_works_ = true;
+  std::atomic<std::uint64_t> calls_{0};
+
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  std::map<std::string, std::stop_source> active_;  // guarded by mutex_
+};
+
+Error BuildahBuilder::stopped(RunOutcome::End end) const {
+  return end == RunOutcome::End::cancelled
+             ? Error{ErrorCode::cancelled, "the build was stopped", {}}
+             : Error{ErrorCode::timed_out, "the build took longer than it may", {}};
+}
+
+Result<fs::path> BuildahBuilder::make_scratch(const std::string& name) const {
+  const fs::path folder = scratch_folder() / name;
+  std::error_code error;
+  fs::remove_all(folder, error);
+  if (auto owned = buildah_.own(folder); !owned) return tl::unexpected(owned.error());
+  return folder;
+}
+
+Result<std::string> BuildahBuilder::choose_base(const std::vector<std::string>& candidates,
+                                                const std::set<std::string>& present) const {
+  if (candidates.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                "the configuration names no base image for this stack");
+  }
+  const auto found =
+      std::find_if(candidates.begin(), candidates.end(),
+                   [&present](const std::string& name) { return present.contains(name); });
+  return found == candidates.end() ? candidates.front() : *found;
+}
+
+Result<std::vector<std::string>> BuildahBuilder::absent_bases(
+    const Stack& stack, const BuildRequest& request, const std::set<std::string>& present) const {
+  std::vector<std::string> absent;
+  for (const std::string& name : images_named_by(stack.dockerfile, request.build_args)) {
+    const std::string full = full_image_name(name);
+    // A base of the configuration is the operator's choice; check what the repository names.
+    if (stack.name == "dockerfile") {
+      if (auto allowed = check_base_image(full); !allowed) return tl::unexpected(allowed.error());
+    }
+    if (!present.contains(full)) absent.push_back(full);
+  }
+  return absent;
+}
+
+Result<void> BuildahBuilder::pull(const std::vector<std::string>& names, const fs::path& scratch,
+                                  BuildLog& log, Clock::time_point until,
+                                  const std::stop_token& stop) const {
+  for (const std::string& name : names) {
+    if (name.starts_with("localhost/")) {
+      return tl::unexpected(pull_failure(name, {}));
+    }
+    log.heading("Pulling " + name);
+    Buildah::Call call;
+    call.arguments = {"pull", "--signature-policy", k_policy, "--policy", "missing", "--quiet",
+                      name};
+    call.scratch = scratch;
+    call.network = SandboxNetwork::host;
+    call.deadline =
+        std::min(std::chrono::duration_cast<milliseconds>(until - Clock::now()), k_pull_deadline);
+    call.stop = stop;
+    std::string output;
+    auto ran = buildah_.run(call, [&](std::string_view text) {
+      log.output(text);
+      if (output.size() < (1U << 20U)) output += text;
+    });
+    if (!ran) return tl::unexpected(ran.error());
+    if (ran->end == RunOutcome::End::cancelled) return tl::unexpected(stopped(ran->end));
+    if (ran->end == RunOutcome::End::timed_out) {
+      return fail(ErrorCode::unavailable, "pulling the base image " + name + " took too long");
+    }
+    if (ran->exit_code != 0) return tl::unexpected(pull_failure(name, output));
+  }
+  return {};
+}
+
+Result<std::string> BuildahBuilder::run_bud(const BuildRequest& request, const fs::path& scratch,
+                                            BuildLog& log, Clock::time_point until,
+                                            const std::stop_token& stop) {
+  BuildCgroup cgroup = cgroup_of(request.build_id);
+  cgroup.create({config_.memory_limit_mib, 4096});
+  cgroup_works_ = !cgroup.procs().empty();
+
+  Buildah::Call call;
+  call.arguments = {"bud",
+                    "--layers",
+                    "--format",
+                    "oci",
+                    "--pull-never",
+                    "--signature-policy",
+                    k_policy,
+                    "--file",
+                    "/mnt/scratch/Dockerfile",
+                    "--ignorefile",
+                    "/mnt/scratch/ignore",
+                    "--iidfile",
+                    "/mnt/scratch/image",
+                    "--hooks-dir",
+                    "/mnt/hooks/" + request.build_id,
+                    "--tag",
+                    "localhost/atlasflow/" + request.project + ":" + request.build_id};
+  for (std::string& word : buildah_.isolation_arguments())
+    call.arguments.push_back(std::move(word));
+  for (const auto& [name, value] : request.build_args) {
+    call.arguments.push_back("--build-arg");
+    call.arguments.push_back(name + "=" + value);
+  }
+  call.arguments.push_back("/mnt/context");
+  call.scratch = scratch;
+  call.context = request.folder;
+  call.hooks_name = request.build_id;
+  call.network =
+      config_.network && network_works_ ? SandboxNetwork::internet : SandboxNetwork::none;
+  call.cgroup_procs = &cgroup.procs();
+  call.deadline =
+      std::max(std::chrono::duration_cast<milliseconds>(until - Clock::now()), milliseconds(1));
+  call.stop = stop;
+  auto ran = buildah_.run(call, [&log](std::string_view text) { log.output(text); });
+  if (!ran) return tl::unexpected(ran.error());
+  if (ran->end != RunOutcome::End::exited) return tl::unexpected(stopped(ran->end));
+  if (ran->exit_code != 0) {
+    return tl::unexpected(build_failure(log.tail(), ran->exit_code, cgroup.oom_kills() > 0,
+                                        config_.memory_limit_mib));
+  }
+  auto id = read_source_file(scratch, "image", k_small_file_bytes_max);
+  if (!id || !*id || image_hex(**id).size() < 64) {
+    return fail(ErrorCode::internal, "buildah did not say which image it built");
+  }
+  return "sha256:" + image_hex(**id).substr(0, 64);
+}
+
+Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLog& log,
+                                            const std::stop_token& stop) {
+  const auto until =
+      Clock::now() + (request.deadline.count() > 0 ? request.deadline : k_build_deadline_default);
+  auto scratch = make_scratch(request.build_id);
+  if (!scratch) return tl::unexpected(scratch.error());
+  auto present = buildah_.image_names(*scratch);
+  if (!present) return tl::unexpected(present.error());
+  auto node_base = choose_base(config_.node_bases, *present);
+  if (!node_base) return tl::unexpected(node_base.error());
+  auto static_base = choose_base(config_.static_bases, *present);
+  if (!static_base) return tl::unexpected(static_base.error());
+  auto stack = detect_stack(request.folder, {*node_base, *static_base});
+  if (!stack) return tl::unexpected(stack.error());
+  log.heading("Building " + request.project + " (" + stack->reason + ")");
+  if (stack->name != "dockerfile")
+    log.note("Dockerfile made by Atlasflow, from " +
+             full_image_name(stack->name == "node" ? *node_base : *static_base));
+  if (config_.network && !network_works_) {
+    log.note("RUN steps have no network: slirp4netns does not work on this machine");
+  }
+  if (auto done = write_text(*scratch / "Dockerfile", stack->dockerfile).and_then([&] {
+        return write_text(*scratch / "ignore", stack->ignore);
+      });
+      !done) {
+    return tl::unexpected(done.error());
+  }
+  auto absent = absent_bases(*stack, request, *present);
+  if (!absent) return tl::unexpected(absent.error());
+  if (auto pulled = pull(*absent, *scratch, log, until, stop); !pulled) {
+    return tl::unexpected(pulled.error());
+  }
+  auto image_id = run_bud(request, *scratch, log, until, stop);
+  if (!image_id) return tl::unexpected(image_id.error());
+  return BuiltImage{std::move(*image_id), stack->name, stack->reason};
+}
+
+Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_token stop) {
+  if (!is_build_id(request.build_id)) {
+    return fail(ErrorCode::invalid_argument, "a build id has 1 to 48 characters of a-z, 0-9 and -");
+  }
+  if (!is_project(request.project)) {
+    return fail(ErrorCode::invalid_argument,
+                "'" + request.project + "' cannot be part of an image's name");
+  }
+  std::stop_source own_stop;
+  {
+    const std::lock_guard guard(mutex_);
+    if (!active_.emplace(request.build_id, own_stop).second) {
+      return fail(ErrorCode::conflict, "build " + request.build_id + " is already running");
+    }
+  }
+  const std::stop_callback forward(stop, [&own_stop] { own_stop.request_stop(); });
+  const auto started = Clock::now();
+  Result<BuiltImage> built = tl::unexpected(Error{});
+  {
+    auto log = BuildLog::open(config_.log_dir, request.build_id);
+    built = log ? build_in(request, *log, own_stop.get_token()) : tl::unexpected(log.error());
+    clean_up(request.build_id);
+    if (log)
+      log->heading(built ? "Built " + built->image_id.substr(0, 19)
+                         : "Failed: " + built.error().message);
+  }
+  const auto took = std::chrono::duration_cast<milliseconds>(Clock::now() - started);
+  spdlog::info("event=build build_id={} project={} ok={} took_ms={}{}", request.build_id,
+               request.project, built.has_value(), took.count(),
+               built ? "" : " error=" + std::string(name_of(built.error().code)));
+  const std::lock_guard guard(mutex_);
+  active_.erase(request.build_id);
+  ended_.notify_all();
+  return built;
+}
+
+// ---- push
+// ----------------------------------------------------------------------------------------
+
+Result<std::uint64_t> BuildahBuilder::size_of(const std::string& registry,
+                                              const std::string& repository,
+                                              const std::string& digest) const {
+  const std::string url = (config_.registry_plain_http ? "http://" : "https://") + registry +
+                          "/v2/" + repository + "/manifests/" + digest;
+  auto answer = http_get(url, {k_manifest_types}, k_registry_deadline);
+  if (!answer) return tl::unexpected(answer.error());
+  const auto manifest = nlohmann::json::parse(answer->body, nullptr, false);
+  if (answer->status != 200 || !manifest.is_object()) {
+    return fail(ErrorCode::unavailable,
+                "the registry does not have the image that was pushed to it",
+                "HTTP " + std::to_string(answer->status));
+  }
+  try {
+    std::uint64_t size = manifest.at("config").at("size").get<std::uint64_t>();
+    for (const auto& layer : manifest.at("layers")) size += layer.at("size").get<std::uint64_t>();
+    return size;
+  } catch (const nlohmann::json::exception& error) {
+    return fail(ErrorCode::internal, "the registry's manifest cannot be read", error.what());
+  }
+}
+
+Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std::string& registry,
+                                         const std::string& repository, std::stop_token stop) {
+  const std::string hex = image_hex(image_id);
+  if (hex.size() != 64 || hex.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    return fail(ErrorCode::invalid_argument, "an image id is sha256: and 64 hex digits");
+  }
+  if (!is_project(repository) || registry.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                "'" + repository + "' cannot be the name of a repository");
+  }
+  const std::string name = "push." + std::to_string(calls_.fetch_add(1));
+  auto scratch = make_scratch(name);
+  if (!scratch) return tl::unexpected(scratch.error());
+  Buildah::Call call;
+  // The tag keeps the registry's garbage collection off; it names the content, so pushing twice is
+  // the same.
+  call.arguments = {"push",
+                    "--signature-policy",
+                    k_policy,
+                    "--quiet",
+                    "--digestfile",
+                    "/mnt/scratch/digest",
+                    std::string("--tls-verify=") + (config_.registry_plain_http ? "false" : "true"),
+                    hex,
+                    "docker://" + registry + "/" + repository + ":" + hex};
+  call.scratch = *scratch;
+  call.network = SandboxNetwork::host;
+  call.deadline = k_push_deadline;
+  call.stop = stop;
+  std::string output;
+  auto ran = buildah_.run(call, [&output](std::string_view text) {
+    if (output.size() < (1U << 20U)) output += text;
+  });
+  auto digest_file = read_source_file(*scratch, "digest", k_small_file_bytes_max);
+  std::error_code ignored;
+  fs::remove_all(*scratch, ignored);
+  if (!ran) return tl::unexpected(ran.error());
+  if (ran->end == RunOutcome::End::cancelled) {
+    return fail(ErrorCode::cancelled, "the push of the image was stopped");
+  }
+  if (ran->end == RunOutcome::End::timed_out) {
+    return fail(ErrorCode::timed_out, "the push of the image to " + registry + " took too long");
+  }
+  if (ran->exit_code != 0) {
+    if (output.find("image not known") != std::string::npos) {
+      return fail(ErrorCode::not_found,
+                  "image " + hex.substr(0, 12) + " is not in the local store; build again");
+    }
+    return fail(ErrorCode::unavailable,
+                "the image could not be pushed to " + registry + "/" + repository,
+                output.substr(output.size() - std::min<std::size_t>(output.size(), 400)));
+  }
+  if (!digest_file || !*digest_file || !(*digest_file)->starts_with("sha256:") ||
+      (*digest_file)->size() < 71) {
+    return fail(ErrorCode::internal, "buildah did not say which digest it pushed");
+  }
+  PushedImage pushed;
+  pushed.digest = (*digest_file)->substr(0, 71);
+  pushed.reference = registry + "/" + repository + "@" + pushed.digest;
+  auto size = size_of(registry, repository, pushed.digest);
+  if (!size) return tl::unexpected(size.error());
+  pushed.size_bytes = *size;
+  return pushed;
+}
+
+// ---- cleaning up
+// ---------------------------------------------------------------------------------
+
+void BuildahBuilder::clean_up(const std::string& build_id) {
+  if (!cgroup_of(build_id).remove()) {
+    spdlog::error("event=build_stuck build_id={} reason=\"processes in its cgroup do not end\"",
+                  build_id);
+  }
+  std::vector<std::string> ids;
+  for (const Buildah::Container& container : buildah_.containers()) {
+    if (container.hooks_name == build_id) ids.push_back(container.id);
+  }
+  const fs::path scratch = scratch_folder() / build_id;
+  if (!ids.empty()) {
+    if (auto made = make_scratch(build_id)) buildah_.remove_containers(ids, scratch);
+  }
+  std::error_code error;
+  fs::remove_all(scratch, error);
+  if (error)
+    spdlog::warn("event=scratch_left build_id={} reason=\"{}\"", build_id, error.message());
+}
+
+void BuildahBuilder::reap(const std::string& build_id) {
+  if (!is_build_id(build_id)) return;
+  std::unique_lock guard(mutex_);
+  if (const auto found = active_.find(build_id); found != active_.end()) {
+    found->second.request_stop();
+    ended_.wait(guard, [&] { return !active_.contains(build_id); });
+  }
+  // Taken, so that no build of this name starts meanwhile.
+  active_.emplace(build_id, std::stop_source{});
+  guard.unlock();
+  clean_up(build_id);
+  guard.lock();
+  active_.erase(build_id);
+  ended_.notify_all();
+}
+
+std::vector<std::string> BuildahBuilder::leftovers() {
+  std::set<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator i(scratch_folder(), error), end; !error && i != end;
+       i.increment(error)) {
+    names.insert(i->path().filename().string());
+  }
+  for (const std::string& name : BuildCgroup::names(cgroups_)) {
+    if (name.starts_with(cgroup_tag_)) names.insert(name.substr(cgroup_tag_.size()));
+  }
+  for (const Buildah::Container& container : buildah_.containers())
+    names.insert(container.hooks_name);
+  std::vector<std::string> left;
+  const std::lock_guard guard(mutex_);
+  std::copy_if(names.begin(), names.end(), std::back_inserter(left),
+               [this](const std::string& name) {
+                 return is_build_id(name) && !active_.contains(name);  // "push.…" is no build id.
+               });
+  return left;
+}
+
+void BuildahBuilder::clear_unnamed() {
+  std::error_code error;
+  std::vector<fs::path> pushes;
+  for (fs::directory_iterator i(scratch_folder(), error), end; !error && i != end;
+       i.increment(error)) {
+    if (i->path().filename().string().starts_with("push.")) pushes.push_back(i->path());
+  }
+  for (const fs::path& path : pushes) fs::remove_all(path, error);
+  std::vector<std::string> ids;
+  for (const Buildah::Container& container : buildah_.containers()) {
+    if (container.hooks_name.empty()) ids.push_back(container.id);
+  }
+  if (ids.empty()) return;
+  const std::string name = "push.clear";
+  if (auto scratch = make_scratch(name)) {
+    buildah_.remove_containers(ids, *scratch);
+    fs::remove_all(*scratch, error);
+  }
+}
+
+// ---- the probe
+// -----------------------------------------------------------------------------------
+
+Result<void> BuildahBuilder::probe() {
+  const std::string busybox = find_program("busybox");
+  if (busybox.empty()) {
+    return fail(ErrorCode::unavailable,
+                "busybox-static is not installed; script/bootstrap installs it");
+  }
+  const std::string build_id = "probe-" + std::to_string(::getpid());
+  BuildRequest request;
+  request.build_id = build_id;
+  request.project = "probe";
+  request.folder = scratch_folder() / "push.probe";  // Cleared at the next start, like a push's.
+  auto attempt = [&]() -> Result<void> {
+    auto scratch = make_scratch(build_id);
+    if (!scratch) return tl::unexpected(scratch.error());
+    std::error_code error;
+    fs::create_directories(request.folder, error);
+    fs::copy_file(busybox, request.folder / "busybox", fs::copy_options::overwrite_existing, error);
+    if (error) return fail(ErrorCode::internal, "cannot prepare the probe", error.message());
+    auto log = BuildLog::open(*scratch, build_id);
+    if (!log) return tl::unexpected(log.error());
+    // The pid is in it, so that no cached layer takes the place of the RUN step.
+    auto written =
+        write_text(*scratch / "Dockerfile",
+                   "FROM scratch\nCOPY busybox /busybox\nRUN [\"/busybox\", \"echo\", \"" +
+                       build_id + std::to_string(calls_.fetch_add(1)) + "\"]\n")
+            .and_then([&] { return write_text(*scratch / "ignore", ""); });
+    if (!written) return written;
+    auto image = run_bud(request, *scratch, *log, Clock::now() + k_probe_deadline, {});
+    if (!image) {
+      Error failure = image.error();
+      failure.cause =
+          log->tail().substr(log->tail().size() - std::min<std::size_t>(log->tail().size(), 600)) +
+          failure.cause;
+      return tl::unexpected(failure);
+    }
+    Buildah::Call call;
+    call.arguments = {"rmi", "--force", image_hex(*image)};
+    call.scratch = *scratch;
+    [[maybe_unused]] const auto removed = buildah_.run(call, [](std::string_view) {});
+    return {};
+  };
+  auto result = attempt();
+  clean_up(build_id);
+  if (!result && config_.network) {
+    const Error with_network = result.error();
+    network_works_ = false;
+    result = attempt();
+    clean_up(build_id);
+    if (result) {
+      spdlog::warn("event=build_without_network reason=\"{}\"", to_string(with_network));
+    } else {
+      network_works_ = true;
+    }
+  }
+  std::error_code ignored;
+  fs::remove_all(request.folder, ignored);
+  return result;
+}
+
+Result<FileDescriptor> lock_folder(const fs::path& folder) {
+  FileDescriptor fd(::open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd.valid()) {
+    return fail(ErrorCode::internal, "cannot write to the folder of builds " + folder.string());
+  }
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    return fail(ErrorCode::conflict, "another server uses the folder of builds " + folder.string());
+  }
+  return fd;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ImageBuilder>> make_buildah_builder(const ImageBuilderConfig& config) {
+  if (!config.state_dir.is_absolute() || !config.log_dir.is_absolute()) {
+    return fail(ErrorCode::invalid_argument, "the folders of builds must be absolute paths");
+  }
+  std::error_code error;
+  fs::create_directories(config.state_dir / "scratch", error);
+  if (error) {
+    return fail(ErrorCode::internal,
+                "cannot make the folder of builds " + config.state_dir.string(), error.message());
+  }
+  auto lock = lock_folder(config.state_dir);
+  if (!lock) return tl::unexpected(lock.error());
+  std::vector<Rung> rungs = {{"oci+userns", "oci", true}, {"oci", "oci", false}};
+  if (config.allow_chroot_isolation) rungs.push_back({"chroot", "chroot", true});
+  std::string failures;
+  for (const Rung& rung : rungs) {
+    auto buildah = Buildah::make(
+        {config.state_dir / (rung.user_namespace ? "storage" : "storage-root"), rung});
+    if (!buildah) {
+      failures += rung.label + ": " + to_string(buildah.error()) + "; ";
+      continue;
+    }
+    FileDescriptor rung_lock(::fcntl(lock->get(), F_DUPFD_CLOEXEC, 0));
+    auto builder =
+        std::make_unique<BuildahBuilder>(config, rung, std::move(*buildah), std::move(rung_lock));
+    builder->clear_unnamed();
+    if (auto probed = builder->probe(); !probed) {
+      failures += rung.label + ": " + to_string(probed.error()) + "; ";
+      continue;
+    }
+    spdlog::info("event=builder_ready isolation=\"{}\"", builder->isolation());
+    return builder;
+  }
+  return fail(ErrorCode::unavailable, "this machine cannot build images in isolation", failures);
+}
+
+}  // namespace atlasflow::builder
