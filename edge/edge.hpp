@@ -1,5 +1,6 @@
-// The data plane: terminates TLS, maps hosts to upstreams, forwards. Worker threads of its own, each with
-// an epoll loop; no CAF and no lock on the data path. The public calls may come from any thread.
+// The data plane: terminates TLS, maps hosts to upstreams, forwards. Worker threads of its own,
+// each with an epoll loop; no CAF and no lock on the data path. The public calls may come from any
+// thread.
 #pragma once
 
 #include <chrono>
@@ -15,28 +16,46 @@
 
 namespace atlasflow::edge {
 
+// How long the edge waits for whom. A slow client may hold a connection, never an upstream's
+// worker.
+struct EdgeTimeouts {
+  std::chrono::milliseconds tls_handshake{10'000};
+  std::chrono::milliseconds request_head{10'000};  // the whole head, not per byte
+  std::chrono::milliseconds keep_alive{60'000};    // between two requests of a client
+  std::chrono::milliseconds request_body_idle{30'000};
+  std::chrono::milliseconds client_write_idle{60'000};
+  std::chrono::milliseconds connect{2'000};
+  std::chrono::milliseconds connect_retry{5'000};  // how long a request is held for a connection
+  std::chrono::milliseconds response_head{60'000};
+  std::chrono::milliseconds response_idle{3'600'000};  // long: event streams are silent for minutes
+  std::chrono::milliseconds tunnel_idle{3'600'000};
+  std::chrono::milliseconds upstream_idle{4'000};  // below the 5 s at which Node closes
+};
+
 struct EdgeConfig {
   std::string http_address = "127.0.0.1";
-  std::uint16_t http_port = 0;       // 0: the kernel chooses; see Edge::http_port
+  std::uint16_t http_port = 0;  // 0: the kernel chooses; see Edge::http_port
   std::string https_address = "127.0.0.1";
   std::uint16_t https_port = 0;
   std::string domain = "atlasflow.localhost";
-  std::filesystem::path ca_dir;      // the local CA's key and certificate; made on first start
-  bool redirect_http = true;         // plain HTTP answers 308 (301 for GET and HEAD) to https
-  int workers = 0;                   // 0: one per core
+  std::filesystem::path ca_dir;  // the local CA's key and certificate; made on first start
+  bool redirect_http = true;     // plain HTTP answers 308 (301 for GET and HEAD) to https
+  EdgeTimeouts timeouts;
+  int workers = 0;  // 0: one per core
 };
 
 class Edge {
  public:
-  virtual ~Edge() = default;         // closes listeners and connections
+  virtual ~Edge() = default;  // closes listeners and connections
 
-  // Makes the table the one that every worker uses; returns when all of them do (a few milliseconds).
-  // Requests in flight finish on the upstream that they have. conflict: generation not higher.
+  // Makes the table the one that every worker uses; returns when all of them do (a few
+  // milliseconds). Requests in flight finish on the upstream that they have. conflict: generation
+  // not higher.
   [[nodiscard]] virtual Result<void> publish(const RouteTable& table) = 0;
   [[nodiscard]] virtual std::uint64_t generation() const = 0;
 
-  // Waits until no request is in flight on the upstream, or the deadline has passed; then cuts what is
-  // left. Returns how many were cut. Call it after a publish that no longer names the upstream.
+  // Waits until no request is in flight on the upstream, or the deadline has passed; then cuts what
+  // is left. Returns how many were cut. Call it after a publish that no longer names the upstream.
   [[nodiscard]] virtual std::uint64_t drain(const std::string& vm_id,
                                             std::chrono::milliseconds deadline) = 0;
 

@@ -8,15 +8,15 @@
 namespace atlasflow::edge {
 
 struct Upstream {
-  std::string vm_id;          // identity: two upstreams with one address are still two
-  std::string address;        // IPv4 literal or "unix:/path" (the control plane's own API)
+  std::string vm_id;    // identity: two upstreams with one address are still two
+  std::string address;  // IPv4 literal or "unix:/path" (the control plane's own API)
   std::uint16_t port = 0;
   friend bool operator==(const Upstream&, const Upstream&) = default;
 };
 
 struct Route {
-  std::string host;           // lower case, no port, no trailing dot
-  std::string project;        // for logs and error pages
+  std::string host;     // lower case, no port, no trailing dot
+  std::string project;  // for logs and error pages
   std::string deployment;
   std::vector<Upstream> upstreams;  // empty: 503 with the reason below
   std::string unavailable_reason;

@@ -1,0 +1,106 @@
+// Byte buffers of a worker, made of slabs that the worker's pool lends: a connection that idles
+// holds none. One worker's thread only.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace atlasflow::edge {
+
+inline constexpr std::size_t k_slab_bytes = 16 * 1024;
+
+class SlabPool {
+ public:
+  [[nodiscard]] std::unique_ptr<char[]> take() {
+    if (free_.empty()) return std::unique_ptr<char[]>(new char[k_slab_bytes]);
+    auto slab = std::move(free_.back());
+    free_.pop_back();
+    return slab;
+  }
+  void give(std::unique_ptr<char[]> slab) {
+    if (free_.size() < k_kept_max) free_.push_back(std::move(slab));
+  }
+
+ private:
+  static constexpr std::size_t k_kept_max = 256;
+  std::vector<std::unique_ptr<char[]>> free_;
+};
+
+// A queue of bytes: written at the end, read at the front. Grows past one slab only when it must.
+class Buffer {
+ public:
+  explicit Buffer(SlabPool& pool) : pool_(&pool) {}
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() { clear(); }
+
+  [[nodiscard]] bool empty() const { return begin_ == end_; }
+  [[nodiscard]] std::size_t size() const { return end_ - begin_; }
+  [[nodiscard]] std::string_view view() const { return {storage_.get() + begin_, size()}; }
+
+  // Room for at least `bytes` more; commit() says how many of them were written.
+  [[nodiscard]] char* reserve(std::size_t bytes) {
+    if (!storage_) {
+      if (bytes <= k_slab_bytes) {
+        storage_ = pool_->take();
+        capacity_ = k_slab_bytes;
+      } else {
+        storage_.reset(new char[bytes]);
+        capacity_ = bytes;
+      }
+      begin_ = end_ = 0;
+    } else if (capacity_ - end_ < bytes) {
+      make_room(bytes);
+    }
+    return storage_.get() + end_;
+  }
+  [[nodiscard]] std::size_t room() const { return capacity_ - end_; }
+  void commit(std::size_t bytes) { end_ += bytes; }
+
+  void append(std::string_view bytes) {
+    if (bytes.empty()) return;
+    std::memcpy(reserve(bytes.size()), bytes.data(), bytes.size());
+    end_ += bytes.size();
+  }
+
+  void consume(std::size_t bytes) {
+    begin_ += bytes;
+    if (begin_ == end_) clear();
+  }
+
+  void clear() {
+    if (storage_ && capacity_ == k_slab_bytes) pool_->give(std::move(storage_));
+    storage_.reset();
+    begin_ = end_ = capacity_ = 0;
+  }
+
+ private:
+  void make_room(std::size_t bytes) {
+    const std::size_t used = size();
+    if (used + bytes <= capacity_) {
+      std::memmove(storage_.get(), storage_.get() + begin_, used);
+    } else {
+      const std::size_t grown = std::max(capacity_ * 2, used + bytes);
+      std::unique_ptr<char[]> larger(new char[grown]);
+      std::memcpy(larger.get(), storage_.get() + begin_, used);
+      if (capacity_ == k_slab_bytes) pool_->give(std::move(storage_));
+      storage_ = std::move(larger);
+      capacity_ = grown;
+    }
+    begin_ = 0;
+    end_ = used;
+  }
+
+  SlabPool* pool_;
+  std::unique_ptr<char[]> storage_;
+  std::size_t capacity_ = 0;
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+};
+
+}  // namespace atlasflow::edge

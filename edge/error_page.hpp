@@ -1,0 +1,30 @@
+// The answers that the edge gives in its own name: as HTML, JSON or text, whichever the client
+// prefers, marked so that nobody takes them for the application's. Pure; any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace atlasflow::edge {
+
+struct EdgeAnswer {
+  int status = 502;
+  std::string_view code;   // "unknown_host"; sent as X-Atlas-Error and in the JSON
+  std::string title{};     // one line
+  std::string message{};   // what happened and what to do
+  int retry_after_s = 0;   // 0: no Retry-After
+  std::string location{};  // for redirects
+};
+
+struct AnswerContext {
+  std::string_view accept;  // the request's Accept field
+  std::string_view request_id;
+  bool close = false;
+  bool to_head = false;  // no body
+  bool client_http10 = false;
+};
+
+// The whole response, head and body.
+[[nodiscard]] std::string render_answer(const EdgeAnswer& answer, const AnswerContext& context);
+
+}  // namespace atlasflow::edge
