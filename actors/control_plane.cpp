@@ -9,7 +9,7 @@
 #include <caf/all.hpp>
 #include <spdlog/spdlog.h>
 
-#include "actors/projects.hpp"
+#include "actors/parts.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow::actors {
@@ -17,33 +17,12 @@ namespace {
 
 constexpr auto k_catalog_timeout = std::chrono::seconds(10);
 
-// Applies what is committed to the read model. One per read model; today there is one.
-record_sink::behavior_type projector(record_sink::pointer, storage::Catalog* catalog) {
-  return {[catalog](const RecordBatch& batch) {
-    for (const auto& record : *batch.records) {
-      if (record.position > catalog->position()) catalog->apply(record);
-    }
-  }};
-}
-
 // A part that can't be restarted by itself ends the process: its start replays everything, and the
 // VMs and their routes' next table come from the log.
 [[noreturn]] void end_process(const std::string& why) {
   spdlog::critical("part=root event=stopping_after_failure reason=\"{}\"", why);
   spdlog::shutdown();
   std::_Exit(70);
-}
-
-// Watches the parts; the last step of every escalation.
-caf::behavior root(caf::event_based_actor* self, std::vector<caf::actor> parts) {
-  for (const auto& part : parts) self->monitor(part);
-  self->set_down_handler([](const caf::down_msg& down) {
-    if (down.reason == caf::exit_reason::user_shutdown || down.reason == caf::exit_reason::normal) {
-      return;
-    }
-    end_process("a part of the control plane died: " + caf::to_string(down.reason));
-  });
-  return {[](const Tick&) {}};
 }
 
 caf::actor_system_config make_actor_config() {
@@ -85,7 +64,7 @@ class LocalControlPlane final : public ControlPlane {
 
  private:
   Result<void> append_to_node(std::vector<pb::Event> events);
-  void spawn_parts();
+  PartsConfig parts_config();
   std::vector<DeploymentId> unfinished() const;
   Result<void> reap_orphans();
   void stop();
@@ -104,15 +83,7 @@ class LocalControlPlane final : public ControlPlane {
   bool started_ = false;
   caf::actor_system_config actor_config_;
   caf::actor_system system_;
-  caf::actor root_;
-  log_actor log_writer_;
-  record_sink projector_;
-  timers_actor timers_;
-  builder_pool_actor builders_;
-  vm_hosts_actor hosts_;
-  edge_actor edge_;
-  deployments_actor deployments_;
-  projects_actor projects_;
+  Parts parts_;
 };
 
 template <typename Reply, typename Handle, typename Message>
@@ -138,7 +109,7 @@ Result<void> LocalControlPlane::append_to_node(std::vector<pb::Event> events) {
   append.request.expected_version = *version;
   append.request.events = std::move(events);
   append.request.actor = "root";
-  auto reply = ask<AppendReply>(log_writer_, std::move(append));
+  auto reply = ask<AppendReply>(parts_.log_writer, std::move(append));
   if (!reply) return tl::unexpected(reply.error());
   if (!std::holds_alternative<storage::Appended>(reply->outcome)) {
     return fail(ErrorCode::conflict, "another control plane writes to this log");
@@ -146,41 +117,16 @@ Result<void> LocalControlPlane::append_to_node(std::vector<pb::Event> events) {
   return {};
 }
 
-void LocalControlPlane::spawn_parts() {
-  const SpawnMode blocking{true};
-  LogWriterConfig writer;
-  writer.log = &log_;
-  writer.clock = engines_.clock;
-  writer.fatal = [](const Error& error) { end_process(to_string(error)); };
-  writer.crash_after = config_.crash_after;
-  log_writer_ = system_.spawn<caf::detached>(log_writer, writer);
-  projector_ = system_.spawn(projector, &catalog_);
-  timers_ = system_.spawn(timers, engines_.clock);
-  builders_ = system_.spawn(
-      builder_pool, BuilderPoolConfig{engines_.build, engines_.clock, config_.builders, blocking});
-  hosts_ = system_.spawn(vm_hosts, VmHostConfig{engines_.vms, engines_.clock, blocking});
-  edge_ = system_.spawn<caf::detached>(edge_supervisor,
-                                       EdgeActorConfig{engines_.edge, engines_.clock, blocking});
-  const DeploymentWiring wiring{log_writer_, timers_, builders_,      hosts_,
-                                edge_,       &log_,   engines_.clock, config_.domain};
-  deployments_ = system_.spawn(deployments, wiring);
-  projects_ =
-      system_.spawn(projects, ProjectWiring{log_writer_, deployments_, engines_.clock}, &log_);
-  std::vector<caf::actor> parts;
-  const auto watch = [&](const auto& handle) {
-    parts.push_back(caf::actor_cast<caf::actor>(handle));
-  };
-  watch(log_writer_);
-  watch(projector_);
-  watch(timers_);
-  watch(builders_);
-  watch(hosts_);
-  watch(edge_);
-  watch(deployments_);
-  watch(projects_);
-  root_ = system_.spawn(root, parts);
-  caf::anon_send(log_writer_, projector_);
-  caf::anon_send(log_writer_, caf::actor_cast<record_sink>(projects_));
+PartsConfig LocalControlPlane::parts_config() {
+  PartsConfig config;
+  config.log = &log_;
+  config.catalog = &catalog_;
+  config.engines = engines_;
+  config.domain = config_.domain;
+  config.builders = config_.builders;
+  config.crash_after = config_.crash_after;
+  config.fatal = [](const Error& error) { end_process(to_string(error)); };
+  return config;
 }
 
 std::vector<DeploymentId> LocalControlPlane::unfinished() const {
@@ -227,21 +173,16 @@ Result<void> LocalControlPlane::start() {
   const auto epoch = log_.begin_epoch();
   if (!epoch) return tl::unexpected(epoch.error());
   epoch_ = *epoch;
-  spawn_parts();
+  parts_ = spawn_parts(system_, parts_config());
   started_ = true;
   std::vector<pb::Event> events(1);
   events[0].mutable_node_started()->set_epoch(epoch_.value());
   events[0].mutable_node_started()->set_build_id(config_.build_id);
   if (auto done = append_to_node(std::move(events)); !done) return done;
   if (auto done = reap_orphans(); !done) return done;
-  std::vector<DeploymentId> begun;
-  for (const auto& view : catalog_.active_deployments()) {
-    if (view.state.status != DeploymentStatus::queued) begun.push_back(view.state.id);
-  }
-  caf::anon_send(deployments_, Resume{begun});
-  caf::anon_send(projects_, BeginProjects{});
-  spdlog::info("part=root event=started epoch={} position={} unfinished={}", epoch_.value(),
-               log_.last_position().value(), begun.size());
+  resume(parts_, catalog_);
+  spdlog::info("part=root event=started epoch={} position={}", epoch_.value(),
+               log_.last_position().value());
   return {};
 }
 
@@ -252,33 +193,16 @@ void LocalControlPlane::stop() {
   events[0].mutable_node_stopped()->set_epoch(epoch_.value());
   static_cast<void>(append_to_node(std::move(events)));
   // Intake first, the log last: what still happens in between is recorded.
-  const auto end = [this](const auto& handle) {
+  for (const auto& part : parts_.in_stop_order()) {
     caf::scoped_actor self{system_};
-    self->send_exit(handle, caf::exit_reason::user_shutdown);
-    self->wait_for(handle);
-  };
-  end(projects_);
-  end(deployments_);
-  end(builders_);
-  end(hosts_);
-  end(edge_);
-  end(timers_);
-  end(projector_);
-  end(log_writer_);
-  end(root_);
-  projects_ = nullptr;
-  deployments_ = nullptr;
-  builders_ = nullptr;
-  hosts_ = nullptr;
-  edge_ = nullptr;
-  timers_ = nullptr;
-  projector_ = nullptr;
-  log_writer_ = nullptr;
-  root_ = nullptr;
+    self->send_exit(part, caf::exit_reason::user_shutdown);
+    self->wait_for(part);
+  }
+  parts_ = Parts{};
 }
 
 Result<std::vector<PushReceipt>> LocalControlPlane::receive_push(const Push& push) {
-  auto reply = ask<PushReply>(projects_, ReceivePushNow{push});
+  auto reply = ask<PushReply>(parts_.projects, ReceivePushNow{push});
   if (!reply) return tl::unexpected(reply.error());
   if (auto seen = wait_for_catalog(reply->position); !seen) return tl::unexpected(seen.error());
   return std::move(reply->receipts);
@@ -306,7 +230,7 @@ Result<ProjectId> LocalControlPlane::create_project(const NewProject& project) {
     if (!sealed) return tl::unexpected(sealed.error());
     create.webhook_secret_ref = sealed->ref;
   }
-  auto reply = ask<ProjectReply>(projects_, CreateProjectNow{create});
+  auto reply = ask<ProjectReply>(parts_.projects, CreateProjectNow{create});
   if (!reply) {
     if (!create.webhook_secret_ref.empty()) secrets_.remove(create.webhook_secret_ref);
     return tl::unexpected(reply.error());
@@ -316,7 +240,7 @@ Result<ProjectId> LocalControlPlane::create_project(const NewProject& project) {
 }
 
 Result<void> LocalControlPlane::command(const std::string& project, ProjectCommand command) {
-  auto reply = ask<ProjectReply>(projects_, CommandProject{project, std::move(command)});
+  auto reply = ask<ProjectReply>(parts_.projects, CommandProject{project, std::move(command)});
   if (!reply) return tl::unexpected(reply.error());
   return wait_for_catalog(reply->position);
 }
@@ -368,7 +292,7 @@ Result<DeploymentId> LocalControlPlane::deploy(const std::string& project,
     deploy.sha = head->sha;
     deploy.ref = head->ref;
   }
-  auto reply = ask<PushReply>(projects_, std::move(deploy));
+  auto reply = ask<PushReply>(parts_.projects, std::move(deploy));
   if (!reply) return tl::unexpected(reply.error());
   if (auto seen = wait_for_catalog(reply->position); !seen) return tl::unexpected(seen.error());
   return reply->receipts.front().deployment;

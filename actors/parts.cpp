@@ -1,0 +1,85 @@
+#include "actors/parts.hpp"
+
+#include <spdlog/spdlog.h>
+
+namespace atlasflow::actors {
+namespace {
+
+// Applies what is committed to the read model. One per read model; today there is one.
+record_sink::behavior_type projector(record_sink::pointer, storage::Catalog* catalog) {
+  return {[catalog](const RecordBatch& batch) {
+    for (const auto& record : *batch.records) {
+      if (record.position > catalog->position()) catalog->apply(record);
+    }
+  }};
+}
+
+// Watches the parts. One that dies could not be restarted where it stands: its handles are
+// everywhere and what it held is a fold of the log, so the whole process starts anew.
+caf::behavior root_actor(caf::event_based_actor* self, const std::vector<caf::actor>& parts,
+                         const std::function<void(const Error&)>& fatal) {
+  for (const auto& part : parts) self->monitor(part);
+  self->set_down_handler([fatal](const caf::down_msg& down) {
+    if (down.reason == caf::exit_reason::user_shutdown || down.reason == caf::exit_reason::kill ||
+        down.reason == caf::exit_reason::normal) {
+      return;
+    }
+    fatal(Error{ErrorCode::internal, "a part of the control plane died; start it again",
+                caf::to_string(down.reason)});
+  });
+  return {[](const Tick&) {}};
+}
+
+}  // namespace
+
+std::vector<caf::actor> Parts::in_stop_order() const {
+  return {caf::actor_cast<caf::actor>(projects),
+          caf::actor_cast<caf::actor>(deployments),
+          caf::actor_cast<caf::actor>(builders),
+          caf::actor_cast<caf::actor>(hosts),
+          caf::actor_cast<caf::actor>(edge),
+          caf::actor_cast<caf::actor>(timers),
+          caf::actor_cast<caf::actor>(projector),
+          caf::actor_cast<caf::actor>(log_writer),
+          root};
+}
+
+Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
+  Parts parts;
+  auto* clock = config.engines.clock;
+  const LogWriterConfig writer{config.log, clock, config.fatal, config.crash_after};
+  parts.log_writer = config.spawn.detach_blocking ? system.spawn<caf::detached>(log_writer, writer)
+                                                  : system.spawn(log_writer, writer);
+  parts.projector = system.spawn(projector, config.catalog);
+  parts.timers = system.spawn(timers, clock);
+  parts.builders = system.spawn(
+      builder_pool, BuilderPoolConfig{config.engines.build, clock, config.builders, config.spawn});
+  parts.hosts = system.spawn(vm_hosts, VmHostConfig{config.engines.vms, clock, config.spawn});
+  const EdgeActorConfig edge_config{config.engines.edge, clock, config.spawn};
+  parts.edge = config.spawn.detach_blocking
+                   ? system.spawn<caf::detached>(edge_supervisor, edge_config)
+                   : system.spawn(edge_supervisor, edge_config);
+  parts.deployments = system.spawn(
+      deployments, DeploymentWiring{parts.log_writer, parts.timers, parts.builders, parts.hosts,
+                                    parts.edge, config.log, clock, config.domain});
+  parts.projects =
+      system.spawn(projects, ProjectWiring{parts.log_writer, parts.deployments, clock}, config.log);
+  auto watched = parts.in_stop_order();
+  watched.pop_back();
+  parts.root = system.spawn(root_actor, watched, config.fatal);
+  caf::anon_send(parts.log_writer, parts.projector);
+  caf::anon_send(parts.log_writer, caf::actor_cast<record_sink>(parts.projects));
+  return parts;
+}
+
+void resume(const Parts& parts, const storage::Catalog& catalog) {
+  Resume begun;
+  for (const auto& view : catalog.active_deployments()) {
+    if (view.state.status != DeploymentStatus::queued) begun.ids.push_back(view.state.id);
+  }
+  spdlog::info("part=root event=resuming unfinished={}", begun.ids.size());
+  caf::anon_send(parts.deployments, std::move(begun));
+  caf::anon_send(parts.projects, BeginProjects{});
+}
+
+}  // namespace atlasflow::actors

@@ -1,0 +1,108 @@
+#include "events/project.hpp"
+
+#include <gmock/gmock.h>
+
+#include "events/settings.hpp"
+
+namespace atlasflow {
+namespace {
+
+ProjectState made(const std::string& branch = "") {
+  ProjectState state;
+  CreateProject create{"web", "https://github.com/Acme/Web.git", branch, "", default_settings()};
+  const auto events = decide(state, create);
+  EXPECT_TRUE(events);
+  for (const auto& event : *events) evolve(state, event);
+  return state;
+}
+
+TEST(Project, a_name_that_is_no_hostname_label_is_refused) {
+  for (const std::string name : {"", "Web", "1web", "web-", "-web", "we_b", "we.b", "wéb"}) {
+    const auto result =
+        decide(ProjectState{}, CreateProject{name, "/srv/a", "", "", default_settings()});
+    ASSERT_FALSE(result) << name;
+    EXPECT_EQ(result.error().code, ErrorCode::invalid_argument);
+  }
+  EXPECT_FALSE(validate_project_name(std::string(41, 'a')));
+  EXPECT_TRUE(validate_project_name(std::string(40, 'a')));
+}
+
+TEST(Project, a_repository_url_with_credentials_is_refused_and_not_repeated) {
+  const auto result = validate_repository_url("https://user:hunter2@github.com/a/b");
+  ASSERT_FALSE(result);
+  EXPECT_THAT(to_string(result.error()), testing::Not(testing::HasSubstr("hunter2")));
+}
+
+TEST(Project, repository_urls_that_can_be_cloned_are_taken) {
+  for (const std::string url :
+       {"https://github.com/a/b.git", "http://host:8080/x", "/srv/git/a", "file:///srv/git/a"}) {
+    EXPECT_TRUE(validate_repository_url(url)) << url;
+  }
+  for (const std::string url : {"", "ftp://x/y", "relative/path", "https://", "git@github.com:a/b",
+                                "https://host/with space"}) {
+    EXPECT_FALSE(validate_repository_url(url)) << url;
+  }
+}
+
+TEST(Project, the_ways_to_write_one_repository_are_one) {
+  const auto wanted = normalized_repository("https://github.com/Acme/Web.git");
+  for (const std::string url :
+       {"https://github.com/acme/web", "git@github.com:Acme/Web.git",
+        "ssh://git@github.com/acme/web.git", "git://github.com/Acme/Web.git",
+        "https://GitHub.com:443/acme/web/"}) {
+    EXPECT_EQ(normalized_repository(url), wanted) << url;
+  }
+  EXPECT_NE(normalized_repository("https://gitlab.com/acme/web"), wanted);
+  EXPECT_EQ(normalized_repository("file:///srv/a.git/"), normalized_repository("/srv/a.git"));
+}
+
+TEST(Project, only_pushes_to_its_branch_are_deployed_and_the_reason_is_said) {
+  const auto state = made();
+  EXPECT_EQ(reason_to_ignore(state, {"refs/heads/main", "main", false}), "");
+  EXPECT_THAT(reason_to_ignore(state, {"refs/heads/topic", "main", false}),
+              testing::HasSubstr("'topic' is not deployed"));
+  EXPECT_THAT(reason_to_ignore(state, {"refs/tags/v1", "main", false}), testing::HasSubstr("tags"));
+  EXPECT_THAT(reason_to_ignore(state, {"refs/heads/main", "main", true}),
+              testing::HasSubstr("deleted"));
+  EXPECT_EQ(reason_to_ignore(made("release/2"), {"refs/heads/release/2", "main", false}), "");
+  EXPECT_NE(reason_to_ignore(made("release/2"), {"refs/heads/main", "main", false}), "");
+}
+
+TEST(Project, variables_come_and_go_and_reserved_names_are_refused) {
+  auto state = made();
+  const auto set = decide(state, SetEnv{{{"KEY", {"d1", "r1"}}, {"OTHER", {"d2", "r2"}}}});
+  ASSERT_TRUE(set);
+  for (const auto& event : *set) evolve(state, event);
+  EXPECT_EQ(state.env.at("KEY").sealed_ref, "r1");
+  const auto unset = decide(state, UnsetEnv{{"KEY"}});
+  ASSERT_TRUE(unset);
+  for (const auto& event : *unset) evolve(state, event);
+  EXPECT_FALSE(state.env.contains("KEY"));
+  EXPECT_FALSE(decide(state, UnsetEnv{{"KEY"}}));
+  EXPECT_FALSE(decide(state, SetEnv{{{"PORT", {}}}}));
+  EXPECT_FALSE(decide(state, SetEnv{{{"1X", {}}}}));
+}
+
+TEST(Project, a_deleted_project_takes_no_command) {
+  auto state = made();
+  const auto deleted = decide(state, DeleteProject{});
+  ASSERT_TRUE(deleted);
+  for (const auto& event : *deleted) evolve(state, event);
+  EXPECT_FALSE(decide(state, DeleteProject{}));
+  EXPECT_FALSE(decide(state, SetEnv{{{"KEY", {}}}}));
+}
+
+TEST(Settings, the_defaults_are_valid_and_limits_are_named) {
+  EXPECT_TRUE(validate(default_settings()));
+  auto settings = default_settings();
+  settings.set_port(70000);
+  const auto result = validate(settings);
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, testing::HasSubstr("port is 70000"));
+  settings = default_settings();
+  settings.set_health_path("health");
+  EXPECT_FALSE(validate(settings));
+}
+
+}  // namespace
+}  // namespace atlasflow
