@@ -1,6 +1,7 @@
-// Runs images as microVMs on this machine. One object per host; its calls block and may come from several
-// threads at once (one call at a time per vm_id). VMs are processes of their own session: they survive
-// the death of the control plane, and a new Hypervisor over the same folder finds them again.
+// Runs images as microVMs on this machine. One object per host; its calls block and may come from
+// several threads at once (one call at a time per vm_id). VMs are processes of their own session:
+// they survive the death of the control plane, and a new Hypervisor over the same folder finds them
+// again.
 #pragma once
 
 #include <chrono>
@@ -20,22 +21,23 @@ namespace atlasflow::vmm {
 enum class Accelerator : std::uint8_t { kvm, tcg };
 
 struct HostConfig {
-  std::filesystem::path state_dir;    // vm/<vm_id>/, layers/, kernel cache; created when missing
-  std::filesystem::path kernel_dir;   // holds vmlinuz-* and lib/modules/*, as script/bootstrap lays it out
-  std::filesystem::path guest_init;   // the static PID 1
-  std::filesystem::path log_dir;      // <log_dir>/<vm_id>.run.log: console of the app, append only
-  bool registry_plain_http = true;    // the registry speaks HTTP (loopback)
+  std::filesystem::path state_dir;  // vm/<vm_id>/, layers/, kernel cache; created when missing
+  std::filesystem::path
+      kernel_dir;  // holds vmlinuz-* and lib/modules/*, as script/bootstrap lays it out
+  std::filesystem::path guest_init;  // the static PID 1
+  std::filesystem::path log_dir;     // <log_dir>/<vm_id>.run.log: console of the app, append only
+  bool registry_plain_http = true;   // the registry speaks HTTP (loopback)
   std::optional<Accelerator> accelerator;  // unset: probe for KVM, else TCG
 };
 
 struct VmSpec {
-  std::string vm_id;                  // [a-z0-9-]{1,48}; names the folder and the process
+  std::string vm_id;  // [a-z0-9-]{1,48}; names the folder and the process
   std::string hostname;
-  std::string image;                  // "<registry>/<repository>@sha256:…"
-  // The project's environment; wins over the image's. Secret: reaches the guest by the private config
-  // drive only. PORT and HOST come from port and are not to be listed.
+  std::string image;  // "<registry>/<repository>@sha256:…"
+  // The project's environment; wins over the image's. Secret: reaches the guest by the private
+  // config drive only. PORT and HOST come from port and are not to be listed.
   std::vector<std::pair<std::string, std::string>> env;
-  std::uint16_t port = 3000;          // where the app listens inside the guest
+  std::uint16_t port = 3000;  // where the app listens inside the guest
   int memory_mib = 512;
   int vcpus = 1;
 };
@@ -48,18 +50,18 @@ struct Endpoint {
 };
 
 struct VmExit {
-  int exit_code = -1;                 // of the app; -1: not known (killed VM, guest panic)
+  int exit_code = -1;  // of the app; -1: not known (killed VM, guest panic)
   int signal = 0;
   bool out_of_memory = false;
-  std::string reason;                 // a sentence: "the app exited with code 1"
+  std::string reason;  // a sentence: "the app exited with code 1"
 };
 
 enum class VmPhase : std::uint8_t { absent, starting, running, exited };
 
 struct VmStatus {
   VmPhase phase = VmPhase::absent;
-  Endpoint endpoint;                  // set from starting on
-  std::optional<VmExit> exit;         // set when exited
+  Endpoint endpoint;           // set from starting on
+  std::optional<VmExit> exit;  // set when exited
 };
 
 class Hypervisor {
@@ -68,10 +70,10 @@ class Hypervisor {
 
   [[nodiscard]] virtual Accelerator accelerator() const = 0;
 
-  // Pulls the image, makes the disks, starts QEMU and returns when the guest init has started the app.
-  // Idempotent by vm_id: a VM of that name that is running is returned as it is; remains of one that is
-  // not are cleared first. On an error nothing is left running. user_error: the image cannot run (no
-  // command, unknown user).
+  // Pulls the image, makes the disks, starts QEMU and returns when the guest init has started the
+  // app. Idempotent by vm_id: a VM of that name that is running is returned as it is; remains of
+  // one that is not are cleared first. On an error nothing is left running. user_error: the image
+  // cannot run (no command, unknown user).
   [[nodiscard]] virtual Result<Endpoint> start(const VmSpec& spec, std::stop_token stop) = 0;
 
   // What the world says about a VM. Cheap: reads a file and /proc.
@@ -80,13 +82,15 @@ class Hypervisor {
   // Every vm_id that has a process or a folder here.
   [[nodiscard]] virtual std::vector<std::string> list() = 0;
 
-  // SIGTERM to the app, after grace SIGKILL, then the VM's end; returns how the app ended. Removes disks,
-  // sockets and the folder; the log stays. A VM that does not exist is a success (exit_code -1).
+  // SIGTERM to the app, after grace SIGKILL, then the VM's end; returns how the app ended. Removes
+  // disks, sockets and the folder; the log stays. A VM that does not exist is a success (exit_code
+  // -1).
   [[nodiscard]] virtual Result<VmExit> stop(const std::string& vm_id,
                                             std::chrono::milliseconds grace) = 0;
 };
 
-// Probes KVM, prepares kernel and initramfs. Error unavailable: says which package or file is missing.
+// Probes KVM, prepares kernel and initramfs. Error unavailable: says which package or file is
+// missing.
 [[nodiscard]] Result<std::unique_ptr<Hypervisor>> make_qemu_hypervisor(const HostConfig& config);
 
 }  // namespace atlasflow::vmm

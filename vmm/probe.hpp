@@ -9,8 +9,8 @@
 namespace atlasflow::vmm {
 
 struct ProbeResult {
-  int status = 0;          // HTTP status; 0 when no response came
-  std::string error;       // empty when a response came: "connection refused", "no answer within 1 s"
+  int status = 0;     // HTTP status; 0 when no response came
+  std::string error;  // empty when a response came: "connection refused", "no answer within 1 s"
   [[nodiscard]] bool healthy() const { return status >= 200 && status <= 299; }
 };
 

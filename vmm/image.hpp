@@ -1,0 +1,26 @@
+// Images from the registry, by digest. Blocking, any thread.
+#pragma once
+
+#include <filesystem>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "events/error.hpp"
+#include "vmm/config_drive.hpp"
+#include "vmm/layers.hpp"
+
+namespace atlasflow::vmm {
+
+struct PulledImage {
+  ImageConfig config;
+  std::vector<LayerBlob> layers;  // bottom first
+};
+
+// Pulls into dir (blobs are shared between images) unless it is there already. image must name a
+// digest. not_found: the registry does not have it. unavailable: the registry does not answer.
+[[nodiscard]] Result<PulledImage> pull_image(const std::string& image, bool plain_http,
+                                             const std::filesystem::path& dir,
+                                             const std::stop_token& stop);
+
+}  // namespace atlasflow::vmm

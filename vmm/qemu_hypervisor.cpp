@@ -1,0 +1,632 @@
+// The Hypervisor over QEMU: what start, status, list and stop do, step by step. The parts are in
+// the files beside this one; README.md says which.
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <random>
+#include <set>
+#include <thread>
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/accelerator.hpp"
+#include "vmm/config_drive.hpp"
+#include "vmm/control.hpp"
+#include "vmm/files.hpp"
+#include "vmm/guest/config_format.hpp"
+#include "vmm/hypervisor.hpp"
+#include "vmm/image.hpp"
+#include "vmm/kernel.hpp"
+#include "vmm/layers.hpp"
+#include "vmm/machine.hpp"
+#include "vmm/network.hpp"
+#include "vmm/process.hpp"
+#include "vmm/record.hpp"
+#include "vmm/scratch.hpp"
+
+namespace atlasflow::vmm {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr auto k_boot_limit_tcg = seconds(60);
+constexpr auto k_boot_limit_kvm = seconds(30);
+constexpr auto k_poll = milliseconds(5);
+constexpr auto k_power_off_limit = seconds(3);
+constexpr auto k_kill_limit = seconds(10);
+constexpr int k_port_attempts = 3;
+constexpr const char* k_control_socket = "control.sock";
+
+bool is_vm_id(const std::string& id) {
+  return !id.empty() && id.size() <= 48 && std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
+}
+
+// Bounds how many VMs boot at once: under emulation a boot takes a whole core, and more of them
+// than cores only makes each one miss its deadline.
+class BootGate {
+ public:
+  explicit BootGate(unsigned places) : free_(places) {}
+
+  class Place {
+   public:
+    explicit Place(BootGate* gate) : gate_(gate) {}
+    Place(Place&& other) noexcept : gate_(std::exchange(other.gate_, nullptr)) {}
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    Place& operator=(Place&&) = delete;
+    ~Place() {
+      if (gate_ == nullptr) return;
+      {
+        const std::lock_guard guard(gate_->mutex_);
+        ++gate_->free_;
+      }
+      gate_->freed_.notify_one();
+    }
+
+   private:
+    BootGate* gate_;
+  };
+
+  std::optional<Place> enter(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    if (!freed_.wait(lock, stop, [this] { return free_ > 0; })) return std::nullopt;
+    --free_;
+    return std::optional<Place>(std::in_place, this);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any freed_;
+  unsigned free_;
+};
+
+struct HostFolders {
+  fs::path vms;
+  fs::path layers;
+  fs::path images;
+  fs::path cache;
+  fs::path logs;
+};
+
+class QemuHypervisor final : public Hypervisor {
+ public:
+  QemuHypervisor(const HostConfig& config, HostFolders folders, GuestBoot boot,
+                 Accelerator accelerator, fs::path scratch, std::string host_id)
+      : config_(config),
+        folders_(std::move(folders)),
+        boot_(std::move(boot)),
+        accelerator_(accelerator),
+        scratch_(std::move(scratch)),
+        name_prefix_("atlasflow-" + host_id + "-"),
+        boot_id_(host_boot_id()),
+        layers_(folders_.layers, accelerator == Accelerator::kvm),
+        gate_(std::max(1U, std::thread::hardware_concurrency()) *
+              (accelerator == Accelerator::kvm ? 4U : 1U)) {}
+
+  Accelerator accelerator() const override { return accelerator_; }
+  Result<Endpoint> start(const VmSpec& spec, std::stop_token stop) override;
+  VmStatus status(const std::string& vm_id) override;
+  std::vector<std::string> list() override;
+  Result<VmExit> stop(const std::string& vm_id, milliseconds grace) override;
+
+ private:
+  // What start gathers before there is a process.
+  struct Prepared {
+    GuestRun run;
+    std::vector<fs::path> disks;
+  };
+  struct Launch {
+    ProcessId process;
+    Endpoint endpoint;
+  };
+
+  fs::path dir_of(const std::string& vm_id) const { return folders_.vms / vm_id; }
+  std::string name_of(const std::string& vm_id) const { return name_prefix_ + vm_id; }
+
+  std::optional<ProcessId> process_of(const std::string& vm_id, const VmRecord& record) const;
+  std::vector<std::pair<std::string, ProcessId>> running_machines() const;
+  Result<void> remove(const std::string& vm_id);
+  Result<Endpoint> boot_vm(const VmSpec& spec, const std::stop_token& stop);
+  Result<Prepared> prepare(const VmSpec& spec, const std::stop_token& stop);
+  Result<Launch> launch(const VmSpec& spec, const Prepared& prepared);
+  Result<void> await_started(const std::string& vm_id, const Launch& launched,
+                             const std::stop_token& stop) const;
+  std::string last_words(const std::string& vm_id) const;
+
+  HostConfig config_;
+  HostFolders folders_;
+  GuestBoot boot_;
+  Accelerator accelerator_;
+  fs::path scratch_;
+  std::string name_prefix_;
+  std::string boot_id_;
+  LayerStore layers_;
+  BootGate gate_;
+  std::mutex mutex_;
+  std::set<std::string> starting_;  // in this process; a folder that is not in here was left behind
+};
+
+Result<void> check(const VmSpec& spec) {
+  if (!is_vm_id(spec.vm_id)) {
+    return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
+  }
+  if (!is_vm_id(spec.hostname)) {
+    return fail(ErrorCode::invalid_argument, "a VM's hostname is 1 to 48 of a-z, 0-9 and '-'");
+  }
+  if (spec.memory_mib < 64 || spec.memory_mib > 65'536 || spec.vcpus < 1 || spec.vcpus > 16) {
+    return fail(ErrorCode::invalid_argument,
+                "a VM has 64 to 65536 MiB of memory and 1 to 16 processors");
+  }
+  if (spec.port == 0) return fail(ErrorCode::invalid_argument, "the app's port is 1 to 65535");
+  return {};
+}
+
+// The last line of a file that may hold a guest's text.
+std::string last_line(const fs::path& path) {
+  auto text = read_whole_file(path, 1 << 20).value_or("");
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  text.erase(0, text.rfind('\n') + 1);
+  if (text.size() > 300) text.erase(0, text.size() - 300);
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return text;
+}
+
+// ---- finding ------------------------------------------------------------------------------------
+
+std::optional<ProcessId> QemuHypervisor::process_of(const std::string& vm_id,
+                                                    const VmRecord& record) const {
+  if (record.process.pid <= 0 || record.boot_id != boot_id_) return std::nullopt;
+  // A control plane that was killed right after it let the process go leaves one that has not
+  // executed QEMU yet; give it a moment to show its name.
+  for (int tries = 0; tries < 40; ++tries) {
+    if (!is_alive(record.process)) return std::nullopt;
+    const std::string command = command_line_of(record.process.pid) + " ";
+    if (command.find(" -name " + name_of(vm_id) + " ") != std::string::npos) return record.process;
+    std::this_thread::sleep_for(k_poll);
+  }
+  return std::nullopt;
+}
+
+std::vector<std::pair<std::string, ProcessId>> QemuHypervisor::running_machines() const {
+  std::vector<std::pair<std::string, ProcessId>> machines;
+  std::error_code error;
+  for (auto it = fs::directory_iterator("/proc", error); !error && it != fs::directory_iterator();
+       it.increment(error)) {
+    const std::string number = it->path().filename().string();
+    pid_t pid = 0;
+    const char* const end = number.data() + number.size();
+    if (std::from_chars(number.data(), end, pid).ptr != end) continue;
+    const std::string command = command_line_of(pid);
+    const std::string mark = " -name " + name_prefix_;
+    const std::size_t at = command.find(mark);
+    if (at == std::string::npos) continue;
+    const std::size_t from = at + mark.size();
+    std::string vm_id = command.substr(from, command.find(' ', from) - from);
+    const auto process = identify_process(pid);
+    if (process && is_vm_id(vm_id)) machines.emplace_back(std::move(vm_id), *process);
+  }
+  return machines;
+}
+
+std::vector<std::string> QemuHypervisor::list() {
+  std::set<std::string> ids;
+  std::error_code error;
+  for (auto it = fs::directory_iterator(folders_.vms, error);
+       !error && it != fs::directory_iterator(); it.increment(error)) {
+    std::string name = it->path().filename().string();
+    if (is_vm_id(name)) ids.insert(std::move(name));
+  }
+  for (auto& [vm_id, process] : running_machines()) ids.insert(vm_id);
+  return {ids.begin(), ids.end()};
+}
+
+VmStatus QemuHypervisor::status(const std::string& vm_id) {
+  VmStatus status;
+  if (!is_vm_id(vm_id) || !fs::exists(dir_of(vm_id))) return status;
+  const auto record = read_record(dir_of(vm_id));
+  if (record) status.endpoint = record->endpoint;
+  const bool alive = record && process_of(vm_id, *record).has_value();
+  // After the look at the process: an exit it told before its end is then on disk.
+  const GuestEvents events = read_guest_events(dir_of(vm_id));
+  if (events.exit) {
+    status.phase = VmPhase::exited;
+    status.exit = events.exit;
+    return status;
+  }
+  if (alive) {
+    status.phase = events.started ? VmPhase::running : VmPhase::starting;
+    return status;
+  }
+  {
+    const std::lock_guard guard(mutex_);
+    if (starting_.contains(vm_id)) {
+      status.phase = VmPhase::starting;
+      return status;
+    }
+  }
+  status.phase = VmPhase::exited;
+  status.exit = VmExit{};
+  if (!record || record->process.pid == 0) {
+    status.exit->reason = "the start of the microVM was interrupted";
+  } else if (record->boot_id != boot_id_) {
+    status.exit->reason = "the host was restarted";
+  } else if (events.failed) {
+    status.exit->reason = to_string(*events.failed);
+  } else {
+    status.exit->reason = "the microVM ended without a word: " + last_words(vm_id);
+  }
+  return status;
+}
+
+std::string QemuHypervisor::last_words(const std::string& vm_id) const {
+  const auto kernel = read_whole_file(dir_of(vm_id) / "kernel.log", 1 << 20).value_or("");
+  if (kernel.find("Kernel panic") != std::string::npos) return "its kernel panicked";
+  const std::string line = last_line(dir_of(vm_id) / "qemu.log");
+  return line.empty() ? "it was killed" : line;
+}
+
+// ---- starting -----------------------------------------------------------------------------------
+
+Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop) {
+  if (auto checked = check(spec); !checked) return tl::unexpected<Error>(checked.error());
+  const VmStatus before = status(spec.vm_id);
+  if (before.phase == VmPhase::running) return before.endpoint;
+  if (auto removed = remove(spec.vm_id); !removed) return tl::unexpected<Error>(removed.error());
+
+  {
+    const std::lock_guard guard(mutex_);
+    if (!starting_.insert(spec.vm_id).second) {
+      return fail(ErrorCode::conflict, "the VM " + spec.vm_id + " is being started already");
+    }
+  }
+  const auto begin = steady_clock::now();
+  auto endpoint = boot_vm(spec, stop);
+  if (!endpoint) {
+    if (auto removed = remove(spec.vm_id); !removed) {
+      spdlog::error("event=vm_remains vm={} error=\"{}\"", spec.vm_id, to_string(removed.error()));
+    }
+  }
+  {
+    const std::lock_guard guard(mutex_);
+    starting_.erase(spec.vm_id);
+  }
+  const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin).count();
+  if (endpoint) {
+    spdlog::info("event=vm_started vm={} image={} port={} took_ms={}", spec.vm_id, spec.image,
+                 endpoint->port, took);
+  } else {
+    spdlog::info("event=vm_start_failed vm={} image={} took_ms={} error=\"{}\"", spec.vm_id,
+                 spec.image, took, to_string(endpoint.error()));
+  }
+  return endpoint;
+}
+
+Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_token& stop) {
+  const fs::path dir = dir_of(spec.vm_id);
+  if (auto made = make_folder(dir); !made) return tl::unexpected<Error>(made.error());
+  ::chmod(dir.c_str(), 0700);
+  if (auto written = write_record(dir, {spec.vm_id, spec.image, boot_id_, {}, {}}); !written) {
+    return tl::unexpected<Error>(written.error());
+  }
+  const auto prepared = prepare(spec, stop);
+  if (!prepared) return tl::unexpected<Error>(prepared.error());
+  if (auto guarded = guard_host(); !guarded) return tl::unexpected<Error>(guarded.error());
+
+  const auto place = gate_.enter(stop);
+  if (!place) return fail(ErrorCode::cancelled, "the start was stopped on request");
+  for (int attempt = 1;; ++attempt) {
+    const auto launched = launch(spec, *prepared);
+    if (!launched) return tl::unexpected<Error>(launched.error());
+    const auto started = await_started(spec.vm_id, *launched, stop);
+    if (started) return launched->endpoint;
+    kill_process(launched->process, k_kill_limit);
+    const bool port_taken =
+        read_whole_file(dir / "qemu.log", 1 << 20).value_or("").find("host forwarding rule") !=
+        std::string::npos;
+    if (!port_taken || attempt == k_port_attempts) return tl::unexpected<Error>(started.error());
+  }
+}
+
+Result<QemuHypervisor::Prepared> QemuHypervisor::prepare(const VmSpec& spec,
+                                                         const std::stop_token& stop) {
+  const auto image = pull_image(spec.image, config_.registry_plain_http, folders_.images, stop);
+  if (!image) return tl::unexpected<Error>(image.error());
+  auto run = merge_run(image->config, spec.env, spec.port);
+  if (!run) return tl::unexpected<Error>(run.error());
+  // Before the dear steps: an environment that does not fit should not cost an unpacked image.
+  if (auto fits = encode_config_drive(*run, spec.hostname, guest_network(), 1); !fits) {
+    return tl::unexpected<Error>(fits.error());
+  }
+  auto disks = layers_.disks_for(image->layers, stop);
+  if (!disks) return tl::unexpected<Error>(disks.error());
+  return Prepared{std::move(*run), std::move(*disks)};
+}
+
+// A file in memory only: the secrets in it are on no disk, and end with QEMU.
+Result<Fd> config_in_memory(const std::string& bytes, uid_t owner) {
+  Fd fd(::memfd_create("atlasflow-config", MFD_CLOEXEC));
+  if (!fd ||
+      ::pwrite(fd.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()) ||
+      ::fchmod(fd.get(), 0400) != 0 || ::fchown(fd.get(), owner, owner) != 0) {
+    return fail(ErrorCode::internal, "cannot make the config drive", std::strerror(errno));
+  }
+  return fd;
+}
+
+// Files for QEMU to inherit; the n-th has the number 3 + n there.
+class Inheritance {
+ public:
+  int add(Fd fd) {
+    complete_ = complete_ && fd;
+    fds_.push_back(std::move(fd));
+    return static_cast<int>(fds_.size()) + 2;
+  }
+  int open(const fs::path& path, int flags, mode_t mode = 0) {
+    return add(Fd(::open(path.c_str(), flags | O_CLOEXEC, mode)));
+  }
+  std::string open_as_path(const fs::path& path, int flags) {
+    return "/proc/self/fd/" + std::to_string(open(path, flags));
+  }
+  [[nodiscard]] bool complete() const { return complete_; }
+  [[nodiscard]] std::vector<int> numbers() const {
+    std::vector<int> numbers;
+    for (const Fd& fd : fds_) numbers.push_back(fd.get());
+    return numbers;
+  }
+
+ private:
+  std::vector<Fd> fds_;
+  bool complete_ = true;
+};
+
+Result<QemuHypervisor::Launch> QemuHypervisor::launch(const VmSpec& spec,
+                                                      const Prepared& prepared) {
+  const fs::path dir = dir_of(spec.vm_id);
+  std::error_code ignored;
+  for (const char* name :
+       {"guest.events", "qemu.log", "kernel.log", "scratch.ext4", k_control_socket}) {
+    fs::remove(dir / name, ignored);  // of an attempt whose port was taken
+  }
+  auto port = lease_port();
+  if (!port) return tl::unexpected<Error>(port.error());
+  const uid_t user = uid_of_port(port->port);
+  if (auto copied = copy_scratch(scratch_, dir / "scratch.ext4", user); !copied) {
+    return tl::unexpected<Error>(copied.error());
+  }
+  const auto drive = encode_config_drive(prepared.run, spec.hostname, guest_network(),
+                                         static_cast<int>(prepared.disks.size()));
+  if (!drive) return tl::unexpected<Error>(drive.error());
+  auto config = config_in_memory(*drive, user);
+  if (!config) return tl::unexpected<Error>(config.error());
+  auto control = listen_at(dir, k_control_socket);
+  if (!control) return tl::unexpected<Error>(control.error());
+
+  constexpr int k_append = O_WRONLY | O_CREAT | O_APPEND;
+  Inheritance files;
+  Machine machine;
+  machine.name = name_of(spec.vm_id);
+  machine.accelerator = accelerator_;
+  machine.tsc_khz = host_tsc_khz();
+  machine.memory_mib = spec.memory_mib;
+  machine.vcpus = spec.vcpus;
+  machine.kernel = files.open_as_path(boot_.vmlinux, O_RDONLY);
+  machine.initramfs = files.open_as_path(boot_.initramfs, O_RDONLY);
+  machine.host_port = port->port;
+  machine.guest_port = spec.port;
+  machine.events_fd = files.open(dir / "guest.events", k_append, 0600);
+  machine.log_fd = files.open(folders_.logs / (spec.vm_id + ".run.log"), k_append, 0640);
+  machine.kernel_log_fd = files.open(dir / "kernel.log", k_append, 0600);
+  machine.control_fd = files.add(std::move(*control));
+  for (std::size_t i = 0; i < prepared.disks.size(); ++i) {
+    machine.disks.push_back({guest::k_serial_layer + std::to_string(i),
+                             files.open_as_path(prepared.disks[i], O_RDONLY), true});
+  }
+  machine.disks.push_back({guest::k_serial_config,
+                           "/proc/self/fd/" + std::to_string(files.add(std::move(*config))), true});
+  machine.disks.push_back(
+      {guest::k_serial_scratch, files.open_as_path(dir / "scratch.ext4", O_RDWR), false});
+  const Fd output(::open((dir / "qemu.log").c_str(), k_append | O_CLOEXEC, 0600));
+  if (!files.complete() || !output) {
+    return fail(ErrorCode::internal, "cannot open a file of the VM " + spec.vm_id,
+                std::strerror(errno));
+  }
+
+  DaemonSpec daemon;
+  daemon.args = qemu_arguments(machine);
+  daemon.fds = files.numbers();
+  daemon.stderr_fd = output.get();
+  daemon.change_user = true;
+  daemon.uid = user;
+  daemon.gid = user;
+  daemon.file_bytes_max = k_scratch_bytes;
+  struct stat kvm {};
+  if (accelerator_ == Accelerator::kvm && ::stat("/dev/kvm", &kvm) == 0) {
+    daemon.groups.push_back(kvm.st_gid);
+  }
+  const Endpoint endpoint{"127.0.0.1", port->port};
+  const auto process = spawn_daemon(daemon, [&](const ProcessId& id) {
+    return write_record(dir, {spec.vm_id, spec.image, boot_id_, endpoint, id});
+  });
+  if (!process) return tl::unexpected<Error>(process.error());
+  // QEMU listens long before it runs the guest; until then the lease keeps others off the port.
+  const auto deadline = steady_clock::now() + seconds(10);
+  while (is_alive(*process) && steady_clock::now() < deadline && !read_guest_events(dir).hello &&
+         fs::file_size(dir / "kernel.log", ignored) == 0) {
+    std::this_thread::sleep_for(k_poll);
+  }
+  return Launch{*process, endpoint};
+}
+
+Result<void> QemuHypervisor::await_started(const std::string& vm_id, const Launch& launched,
+                                           const std::stop_token& stop) const {
+  const auto limit = accelerator_ == Accelerator::kvm ? k_boot_limit_kvm : k_boot_limit_tcg;
+  const auto deadline = steady_clock::now() + limit;
+  for (;;) {
+    // In this order: what the guest said before its end is on disk once the process is gone.
+    const bool alive = is_alive(launched.process);
+    const GuestEvents events = read_guest_events(dir_of(vm_id));
+    if (events.started) return {};
+    if (events.failed) return tl::unexpected<Error>(*events.failed);
+    if (!alive) {
+      return fail(ErrorCode::unavailable, "the microVM ended before the app was started; try again",
+                  last_words(vm_id));
+    }
+    if (stop.stop_requested())
+      return fail(ErrorCode::cancelled, "the start was stopped on request");
+    if (steady_clock::now() >= deadline) {
+      return fail(ErrorCode::timed_out,
+                  "the microVM did not boot within " + std::to_string(limit.count()) +
+                      " s; the host may be overloaded, try again",
+                  last_line(dir_of(vm_id) / "kernel.log"));
+    }
+    std::this_thread::sleep_for(k_poll);
+  }
+}
+
+// ---- stopping -----------------------------------------------------------------------------------
+
+Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace) {
+  if (!is_vm_id(vm_id)) {
+    return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
+  }
+  const fs::path dir = dir_of(vm_id);
+  const auto record = read_record(dir);
+  const auto process = record ? process_of(vm_id, *record) : std::nullopt;
+  GuestEvents events = read_guest_events(dir);
+  bool asked = false;
+  if (process && events.started && !events.exit) {
+    asked = ask_to_stop(dir, k_control_socket, grace).has_value();
+    const auto deadline = steady_clock::now() + grace + k_power_off_limit;
+    while (asked && !events.exit && is_alive(*process) && steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(k_poll);
+      events = read_guest_events(dir);
+    }
+  }
+  if (process && events.exit) {
+    const auto deadline = steady_clock::now() + k_power_off_limit;
+    while (is_alive(*process) && steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(k_poll);
+    }
+  }
+  events = read_guest_events(dir);
+  VmExit exit;
+  if (events.exit) {
+    exit = *events.exit;
+  } else if (asked && is_alive(*process)) {
+    exit.reason = "the microVM did not answer and was killed";
+  } else {
+    const VmStatus last = status(vm_id);
+    exit =
+        last.exit.value_or(VmExit{-1, 0, false, "the microVM was killed before its app started"});
+    if (last.phase == VmPhase::absent) exit.reason = "there is no such microVM";
+  }
+  if (auto removed = remove(vm_id); !removed) return tl::unexpected<Error>(removed.error());
+  spdlog::info("event=vm_stopped vm={} exit_code={} signal={} reason=\"{}\"", vm_id, exit.exit_code,
+               exit.signal, exit.reason);
+  return exit;
+}
+
+// Kills what runs under that name, recorded or not, and removes the folder. The log stays.
+Result<void> QemuHypervisor::remove(const std::string& vm_id) {
+  const fs::path dir = dir_of(vm_id);
+  bool gone = true;
+  if (const auto record = read_record(dir)) {
+    if (const auto process = process_of(vm_id, *record)) {
+      gone = kill_process(*process, k_kill_limit);
+    }
+  }
+  for (const auto& [name, process] : running_machines()) {
+    if (name == vm_id) gone = kill_process(process, k_kill_limit) && gone;
+  }
+  if (!gone) {
+    return fail(ErrorCode::timed_out,
+                "the microVM " + vm_id + " does not die; look at its process");
+  }
+  std::error_code error;
+  fs::remove_all(dir, error);
+  if (error) {
+    return fail(ErrorCode::internal, "cannot remove the folder " + dir.string(), error.message());
+  }
+  return {};
+}
+
+// ---- making -------------------------------------------------------------------------------------
+
+// Names the processes of this state folder, so that two of them on one host leave each other alone.
+Result<std::string> host_id_of(const fs::path& state_dir) {
+  const fs::path path = state_dir / "host_id";
+  if (const auto text = read_whole_file(path, 64); text && is_vm_id(*text)) return *text;
+  std::random_device random;
+  const std::string id =
+      sha256_hex(std::to_string(random()) + "-" + std::to_string(random())).substr(0, 10);
+  if (auto written = write_file_atomically(path, id, 0600); !written) {
+    return tl::unexpected<Error>(written.error());
+  }
+  return id;
+}
+
+// What a killed control plane left half made. Younger ones may be another thread's.
+void sweep_temporaries(const fs::path& dir) {
+  const auto oldest = fs::file_time_type::clock::now() - std::chrono::hours(1);
+  std::error_code error;
+  std::vector<fs::path> old;
+  for (const auto& entry : fs::directory_iterator(dir, error)) {
+    if (entry.path().extension() == ".tmp" && entry.last_write_time(error) < oldest) {
+      old.push_back(entry.path());
+    }
+  }
+  for (const auto& path : old) fs::remove_all(path, error);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Hypervisor>> make_qemu_hypervisor(const HostConfig& config) {
+  if (::geteuid() != 0) {
+    return fail(ErrorCode::unavailable,
+                "microVMs need root, to give each one a user of its own; run the server as root");
+  }
+  const HostFolders folders{config.state_dir / "vm", config.state_dir / "layers",
+                            config.state_dir / "images", config.state_dir / "cache",
+                            config.log_dir};
+  for (const auto& dir :
+       {folders.vms, folders.layers, folders.images, folders.cache, folders.logs}) {
+    if (auto made = make_folder(dir); !made) return tl::unexpected<Error>(made.error());
+  }
+  // Unpacked layers hold setuid files and other people's data.
+  for (const auto& dir : {folders.vms, folders.layers, folders.images}) ::chmod(dir.c_str(), 0700);
+  sweep_temporaries(folders.layers);
+  sweep_temporaries(folders.images);
+
+  const auto kernel = find_kernel(config.kernel_dir);
+  if (!kernel) return tl::unexpected<Error>(kernel.error());
+  const auto boot = prepare_kernel(*kernel, config.guest_init, folders.cache);
+  if (!boot) return tl::unexpected<Error>(boot.error());
+  const auto scratch = prepare_scratch(folders.cache);
+  if (!scratch) return tl::unexpected<Error>(scratch.error());
+  const auto host_id = host_id_of(config.state_dir);
+  if (!host_id) return tl::unexpected<Error>(host_id.error());
+  if (auto guarded = guard_host(); !guarded) return tl::unexpected<Error>(guarded.error());
+  if (auto version = run_tool({"qemu-system-x86_64", "--version"}, seconds(20)); !version) {
+    return tl::unexpected<Error>(version.error());
+  }
+  const Accelerator accelerator =
+      config.accelerator ? *config.accelerator : choose_accelerator(*boot, folders.cache);
+  return std::make_unique<QemuHypervisor>(config, folders, *boot, accelerator, *scratch, *host_id);
+}
+
+}  // namespace atlasflow::vmm
