@@ -27,6 +27,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr const char* k_program_folders[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin",
                                              "/usr/bin",        "/sbin",          "/bin"};
+constexpr std::chrono::milliseconds k_start_deadline{30'000};
 constexpr int k_high_fd =
     200;  // inherited descriptors are moved here first, out of each other's way
 
@@ -131,21 +132,32 @@ Result<Pipe> make_pipe() {
   return Pipe{FileDescriptor(fds[0]), FileDescriptor(fds[1])};
 }
 
-// nullopt: the other end was closed, which by exec means success.
-std::optional<ChildReport> read_report(int fd) {
-  ChildReport report{};
-  ssize_t n = 0;
-  do {
-    n = ::read(fd, &report, sizeof report);
-  } while (n < 0 && errno == EINTR);
-  return n == sizeof report ? std::optional(report) : std::nullopt;
+enum class Heard : std::uint8_t { report, closed, nothing };
+
+// By exec the child closes its end, which means success.
+Heard read_report(int fd, ChildReport& report) {
+  const auto until = Clock::now() + k_start_deadline;
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
+    pollfd poll_fd{fd, POLLIN, 0};
+    const int n = ::poll(&poll_fd, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return Heard::nothing;
+    const ssize_t size = ::read(fd, &report, sizeof report);
+    if (size < 0 && errno == EINTR) continue;
+    return size == sizeof report ? Heard::report : Heard::closed;
+  }
 }
 
-tl::unexpected<Error> child_failed(const SpawnRequest& request,
-                                   const std::optional<ChildReport>& report) {
-  const std::string step = report && report->step != nullptr ? report->step : "start";
-  return fail(ErrorCode::unavailable, request.argv.front() + " could not be started (" + step + ")",
-              report ? std::strerror(report->error) : "it ended at once");
+tl::unexpected<Error> child_failed(const SpawnRequest& request, Heard heard,
+                                   const ChildReport& report) {
+  const bool told = heard == Heard::report && report.step != nullptr;
+  return fail(
+      ErrorCode::unavailable,
+      request.argv.front() + " could not be started (" + (told ? report.step : "start") + ")",
+      told                      ? std::strerror(report.error)
+      : heard == Heard::nothing ? "it did not get ready in time"
+                                : "it ended at once");
 }
 
 }  // namespace
@@ -179,13 +191,15 @@ Result<Process> spawn(const SpawnRequest& request) {
   Process process(static_cast<pid_t>(pid), FileDescriptor(pidfd));
   report->write.reset();
   gate->read.reset();
-  const auto prepared = read_report(report->read.get());
-  if (!prepared || prepared->step != nullptr) return child_failed(request, prepared);
+  ChildReport said{};
+  Heard heard = read_report(report->read.get(), said);
+  if (heard != Heard::report || said.step != nullptr) return child_failed(request, heard, said);
   if (request.before_exec) {
     if (auto done = request.before_exec(process.pid()); !done) return tl::unexpected(done.error());
   }
-  if (::write(gate->write.get(), "g", 1) != 1) return child_failed(request, std::nullopt);
-  if (const auto failed = read_report(report->read.get())) return child_failed(request, failed);
+  if (::write(gate->write.get(), "g", 1) != 1) return child_failed(request, Heard::closed, said);
+  heard = read_report(report->read.get(), said);
+  if (heard != Heard::closed) return child_failed(request, heard, said);
   return process;
 }
 

@@ -10,7 +10,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <ifaddrs.h>
 #include <linux/mount.h>
 #include <net/if.h>
@@ -169,8 +168,12 @@ int prepare_child(void* context, const char** step) {
   *step = "unshare";
   if (::unshare(unshared) != 0) return errno;
   *step = "change the user";
-  if (::setgroups(0, nullptr) != 0 || ::setresgid(0, 0, 0) != 0 || ::setresuid(0, 0, 0) != 0)
+  // By the kernel's own calls: glibc's want to tell the threads of the server, which are not here,
+  // and would wait for their answer.
+  if (::syscall(SYS_setgroups, 0, nullptr) != 0 || ::syscall(SYS_setresgid, 0, 0, 0) != 0 ||
+      ::syscall(SYS_setresuid, 0, 0, 0) != 0) {
     return errno;
+  }
   *step = "set the host name";
   constexpr const char* k_host_name = "build";
   if (::sethostname(k_host_name, ::strlen(k_host_name)) != 0) return errno;

@@ -242,10 +242,10 @@ TEST_F(ImageBuilderTest, a_run_step_sees_no_process_no_secret_and_no_user_of_the
   put_busybox("app");
   write(folder("app") / "Dockerfile",
         busybox_dockerfile("RUN mkdir -p /x && env && ps && cat /proc/self/uid_map && "
-                           "! cat /proc/1/environ | tr '\\0' '\\n' | grep do-not-tell\n"));
+                           "tr '\\0' '\\n' < /proc/1/environ\n"));
   const auto built = build("b-1", "app");
   ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
-  EXPECT_THAT(log("b-1"), Not(HasSubstr("do-not-tell\n")));
+  EXPECT_THAT(log("b-1"), Not(HasSubstr("do-not-tell")));
   EXPECT_THAT(log("b-1"), Not(HasSubstr("builder_build_test")));
   if (builder_->isolation().starts_with("oci+userns")) {
     EXPECT_THAT(log("b-1"), HasSubstr("200000"));
