@@ -1,0 +1,312 @@
+// What a client gets when something is missing, broken or slow, and what is tried again before
+// that.
+#include <filesystem>
+
+#include "edge_fixture.hpp"
+
+namespace atlasflow::edge {
+namespace {
+
+using Request = UpstreamSession::Request;
+
+class Failure : public EdgeTest {
+ protected:
+  // The response of a GET on a connection of its own.
+  ClientResponse get(const std::string& host, const std::string& fields = "") {
+    Client client;
+    if (!client.connect(edge_->http_port())) return {};
+    return client.get(host, "/", fields);
+  }
+  ClientResponse post(const std::string& host) {
+    Client client;
+    if (!client.connect(edge_->http_port())) return {};
+    client.send("POST / HTTP/1.1\r\nHost: " + host + "\r\nContent-Length: 4\r\n\r\ndata");
+    return client.receive();
+  }
+};
+
+TEST_F(Failure, an_unknown_host_gets_a_page_that_names_it) {
+  start();
+  route("shop.apps.test", {});
+  publish();
+  const ClientResponse text = get("shoop.apps.test:8080");
+  EXPECT_EQ(text.status, 404);
+  EXPECT_EQ(text.field("x-atlas-error"), "unknown_host");
+  EXPECT_EQ(text.field("cache-control"), "no-store");
+  EXPECT_EQ(text.field("x-request-id").size(), 36U);
+  EXPECT_EQ(text.field("content-type"), "text/plain; charset=utf-8");
+  EXPECT_NE(text.body.find("shoop.apps.test"), std::string::npos);
+  EXPECT_NE(text.body.find("No deployment answers"), std::string::npos);
+
+  const ClientResponse html =
+      get("a.test", "Accept: application/json;q=0.8, text/html, */*;q=0.1\r\n");
+  EXPECT_EQ(html.field("content-type"), "text/html; charset=utf-8");
+  EXPECT_NE(html.body.find("<h1>404"), std::string::npos);
+  const ClientResponse json = get("a.test", "Accept: text/html;q=0.5, application/json\r\n");
+  EXPECT_EQ(json.field("content-type"), "application/json");
+  EXPECT_NE(json.body.find("\"code\":\"unknown_host\""), std::string::npos);
+}
+
+TEST_F(Failure, the_edges_own_answers_keep_the_connection) {
+  start();
+  publish();
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->http_port()));
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\ndata"));
+    EXPECT_EQ(client.receive().status, 404);
+    EXPECT_EQ(client.get("b.test").status, 404);
+  }
+  ASSERT_TRUE(client.send("HEAD / HTTP/1.1\r\nHost: a.test\r\n\r\n"));
+  EXPECT_TRUE(client.receive(true).body.empty());
+  ASSERT_TRUE(client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 90000000\r\n\r\n"));
+  EXPECT_EQ(client.receive().field("connection"), "close") << "too much to read for nothing";
+}
+
+TEST_F(Failure, a_route_without_an_upstream_says_why_and_when_to_come_back) {
+  start();
+  route("shop.apps.test", {}, "its deployment is starting");
+  publish();
+  const ClientResponse response = get("shop.apps.test");
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(response.field("retry-after"), "5");
+  EXPECT_NE(response.body.find("its deployment is starting"), std::string::npos);
+}
+
+TEST_F(Failure, an_upstream_that_never_accepts_is_a_502_after_a_while) {
+  start([](EdgeConfig& config) { config.timeouts.connect_retry = 400ms; });
+  RecordingUpstream gone(answer_with("x"));
+  const Upstream address = at(gone);
+  gone.stop();
+  route("shop.apps.test", {address});
+  publish();
+  const ClientResponse response = get("shop.apps.test");
+  EXPECT_EQ(response.status, 502);
+  EXPECT_EQ(response.field("x-atlas-error"), "upstream_unreachable");
+}
+
+TEST_F(Failure, a_request_of_any_method_waits_for_the_current_snapshots_upstream) {
+  start([](EdgeConfig& config) { config.timeouts.connect_retry = 15s; });
+  RecordingUpstream gone(answer_with("x"));
+  RecordingUpstream next(answer_with("next"));
+  const Upstream address = at(gone);
+  gone.stop();
+  route("shop.apps.test", {address});
+  publish();
+  ClientResponse response;
+  std::thread poster([&] { response = post("shop.apps.test"); });
+  std::this_thread::sleep_for(200ms);
+  route("shop.apps.test", {at(next, "vm-2")});
+  publish();
+  poster.join();
+  EXPECT_EQ(response.body, "next");
+}
+
+TEST_F(Failure, another_upstream_of_the_route_takes_over_at_once) {
+  start();
+  RecordingUpstream gone(answer_with("x"));
+  RecordingUpstream alive(answer_with("alive"));
+  const Upstream address = at(gone);
+  gone.stop();
+  route("shop.apps.test", {address, at(alive, "vm-2")});
+  publish();
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(post("shop.apps.test").body, "alive");
+}
+
+TEST_F(Failure, a_silent_upstream_is_a_504) {
+  start([](EdgeConfig& config) { config.timeouts.response_head = 300ms; });
+  RecordingUpstream silent([](UpstreamSession& session) {
+    Request request;
+    if (session.read_request(request)) (void)session.read_some();
+  });
+  route("shop.apps.test", {at(silent)});
+  publish();
+  const ClientResponse response = get("shop.apps.test");
+  EXPECT_EQ(response.status, 504);
+  EXPECT_EQ(response.field("x-atlas-error"), "upstream_timeout");
+  EXPECT_EQ(silent.connections(), 1) << "a request that may have run is not repeated";
+}
+
+TEST_F(Failure, nonsense_from_the_upstream_is_a_502) {
+  start();
+  for (const char* nonsense :
+       {"nonsense\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\nContent-Length: 0\n\n", "HTTP/1.1 100 Continue\r\n\r\n"}) {
+    RecordingUpstream upstream([&](UpstreamSession& session) {
+      Request request;
+      if (session.read_request(request)) session.write(nonsense);
+    });
+    route("shop.apps.test", {at(upstream)});
+    publish();
+    EXPECT_EQ(get("shop.apps.test").status, 502) << nonsense;
+  }
+}
+
+TEST_F(Failure, a_cut_response_never_looks_whole) {
+  start();
+  for (const char* cut : {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+                          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+                          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nX"}) {
+    RecordingUpstream upstream([&](UpstreamSession& session) {
+      Request request;
+      if (session.read_request(request)) session.write(cut);
+    });
+    route("shop.apps.test", {at(upstream)});
+    publish();
+    const ClientResponse response = get("shop.apps.test");
+    EXPECT_EQ(response.status, 200) << cut;
+    EXPECT_EQ(response.body, "abc") << cut;
+    EXPECT_FALSE(response.complete) << cut;
+  }
+}
+
+TEST_F(Failure, bytes_after_a_response_end_that_connection) {
+  start([](EdgeConfig& config) { config.workers = 1; });
+  RecordingUpstream upstream([](UpstreamSession& session) {
+    Request request;
+    while (session.read_request(request)) {
+      session.write(
+          "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n"
+          "Content-Length: 4\r\n\r\nevil");
+    }
+  });
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->http_port()));
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(client.get("shop.apps.test").body, "ok");
+  EXPECT_EQ(upstream.connections(), 5);
+}
+
+// Serves one request per connection without saying so, then closes as soon as the next one is read:
+// what the edge sees when a pooled connection times out under it.
+RecordingUpstream::Handler one_then_close(std::atomic<int>& requests) {
+  return [&requests](UpstreamSession& session) {
+    Request request;
+    if (!session.read_request(request)) return;
+    ++requests;
+    session.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    if (session.read_request(request)) ++requests;
+  };
+}
+
+TEST_F(Failure, a_get_is_sent_again_when_a_pooled_connection_closes_unanswered) {
+  start([](EdgeConfig& config) { config.workers = 1; });
+  std::atomic<int> requests{0};
+  RecordingUpstream upstream(one_then_close(requests));
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(get("shop.apps.test").body, "ok");
+  EXPECT_GT(requests.load(), 6);
+}
+
+TEST_F(Failure, a_post_is_never_sent_again_once_written) {
+  start([](EdgeConfig& config) { config.workers = 1; });
+  std::atomic<int> requests{0};
+  RecordingUpstream upstream(one_then_close(requests));
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  EXPECT_EQ(post("shop.apps.test").body, "ok");
+  EXPECT_EQ(post("shop.apps.test").status, 502);
+  EXPECT_EQ(requests.load(), 2) << "the upstream has seen each of the two once";
+}
+
+TEST_F(Failure, a_fresh_connection_that_closes_unanswered_is_a_502) {
+  start();
+  RecordingUpstream upstream([](UpstreamSession& session) {
+    Request request;
+    (void)session.read_request(request);
+  });
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  EXPECT_EQ(get("shop.apps.test").status, 502);
+  EXPECT_EQ(upstream.connections(), 1);
+}
+
+TEST_F(Failure, a_connection_that_idles_too_long_is_not_reused) {
+  start([](EdgeConfig& config) {
+    config.workers = 1;
+    config.timeouts.upstream_idle = 50ms;
+  });
+  RecordingUpstream upstream(answer_with("ok"));
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->http_port()));
+  EXPECT_EQ(client.get("shop.apps.test").body, "ok");
+  std::this_thread::sleep_for(120ms);
+  EXPECT_EQ(client.get("shop.apps.test").body, "ok");
+  EXPECT_EQ(upstream.connections(), 2);
+}
+
+TEST_F(Failure, a_slow_head_is_a_408_and_a_silent_connection_is_closed) {
+  start([](EdgeConfig& config) {
+    config.timeouts.request_head = 300ms;
+    config.timeouts.keep_alive = 300ms;
+  });
+  publish();
+  Client slow;
+  ASSERT_TRUE(slow.connect(edge_->http_port()));
+  ASSERT_TRUE(slow.send("GET / HTTP/1.1\r\nHos"));
+  EXPECT_EQ(slow.receive().status, 408);
+  Client silent;
+  ASSERT_TRUE(silent.connect(edge_->http_port()));
+  EXPECT_TRUE(silent.ended());
+  Client idle;
+  ASSERT_TRUE(idle.connect(edge_->http_port()));
+  EXPECT_EQ(idle.get("a.test").status, 404);
+  EXPECT_TRUE(idle.ended());
+}
+
+TEST_F(Failure, a_body_that_stops_is_a_408_and_frees_the_upstream) {
+  start([](EdgeConfig& config) { config.timeouts.request_body_idle = 300ms; });
+  std::atomic<bool> freed{false};
+  RecordingUpstream upstream([&](UpstreamSession& session) {
+    Request request;
+    if (session.read_head(request) && !session.read_body(request)) freed = true;
+  });
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->http_port()));
+  ASSERT_TRUE(client.send("POST / HTTP/1.1\r\nHost: shop.apps.test\r\nContent-Length: 9\r\n\r\na"));
+  EXPECT_EQ(client.receive().status, 408);
+  EXPECT_TRUE(eventually([&] { return freed.load(); }));
+}
+
+TEST_F(Failure, an_answer_before_the_end_of_the_request_arrives_and_ends_the_connection) {
+  start();
+  RecordingUpstream upstream([](UpstreamSession& session) {
+    Request request;
+    if (!session.read_head(request)) return;
+    session.write("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig");
+    while (!session.read_some().empty()) {
+    }
+  });
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->http_port()));
+  ASSERT_TRUE(
+      client.send("POST / HTTP/1.1\r\nHost: shop.apps.test\r\nContent-Length: 100000\r\n\r\n"));
+  ASSERT_TRUE(client.send(std::string(50000, 'x')));
+  const ClientResponse response = client.receive();
+  EXPECT_EQ(response.status, 413);
+  EXPECT_EQ(response.body, "big");
+  EXPECT_EQ(response.field("connection"), "close");
+}
+
+TEST_F(Failure, a_port_that_is_taken_is_refused_rather_than_shared) {
+  start();
+  EdgeConfig config;
+  config.domain = "apps.test";
+  config.ca_dir = directory_ + "/other";
+  config.http_port = edge_->http_port();
+  const auto second = start_edge(config);
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().code, ErrorCode::conflict);
+}
+
+}  // namespace
+}  // namespace atlasflow::edge
