@@ -292,7 +292,7 @@ memory_limit_mib = 2048
 # Kernel and modules of the microVMs, as script/bootstrap lays them out.
 kernel_dir = "/usr/lib/atlasflow/kernel"
 # The guest's PID 1; the one beside the executable unless set.
-# guest_init = "/usr/lib/atlasflow/guest_init"
+# guest_init = "/usr/lib/atlasflow/atlasflow-guest-init"
 # auto, kvm or tcg. auto tries KVM and falls back to emulation (tcg).
 accelerator = "auto"
 # Memory of all VMs together, in MiB; 0: three quarters of the machine's.

@@ -1,0 +1,99 @@
+// The real worlds behind actors/engines.hpp: the machine's clock, and builder/, vmm/ and edge/ as
+// the control plane calls them. Owned by the composition root; thread-safe where the parts are.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "actors/engines.hpp"
+#include "builder/image_builder.hpp"
+#include "edge/edge.hpp"
+#include "storage/secrets.hpp"
+#include "vmm/hypervisor.hpp"
+
+namespace atlasflow::cli {
+
+class SystemClock final : public actors::Clock {
+ public:
+  [[nodiscard]] TimestampUs now() const override;
+};
+
+// Checkouts lie in <work>/<deployment id>.
+class LocalBuildEngine final : public actors::BuildEngine {
+ public:
+  struct Config {
+    std::filesystem::path work;
+    std::string registry;  // "127.0.0.1:5000"
+    std::function<bool()> registry_healthy;
+  };
+  LocalBuildEngine(Config config, builder::ImageBuilder& images)
+      : config_(std::move(config)), images_(images) {}
+
+  Result<actors::ResolvedRef> resolve(const std::string& repository_url,
+                                      const std::string& branch) override;
+  Result<pb::Cloned> clone(const actors::SourceJob& job, std::stop_token stop) override;
+  Result<pb::Built> build(const actors::SourceJob& job, std::stop_token stop) override;
+  Result<pb::ImagePushed> push(const std::string& image_id, const std::string& repository,
+                               std::stop_token stop) override;
+  std::vector<std::string> reap(const std::vector<DeploymentId>& keep) override;
+  void forget(const DeploymentId& deployment) override;
+  [[nodiscard]] std::string describe() const override;
+
+ private:
+  Config config_;
+  builder::ImageBuilder& images_;
+};
+
+// Opens the sealed environment on the way to the guest; the context of each value is
+// "<project id>/<name>".
+class LocalVmEngine final : public actors::VmEngine {
+ public:
+  LocalVmEngine(vmm::Hypervisor& hypervisor, storage::SecretStore& secrets, std::int64_t memory_mib)
+      : hypervisor_(hypervisor), secrets_(secrets), memory_mib_(memory_mib) {}
+
+  Result<actors::VmLocation> start(const actors::VmJob& job, std::stop_token stop) override;
+  actors::VmObservation observe(const std::string& vm_id) override;
+  actors::ProbeObservation probe(const std::string& vm_id, const std::string& path,
+                                 const std::string& host) override;
+  Result<std::int32_t> stop(const std::string& vm_id) override;
+  std::vector<std::string> list() override;
+  [[nodiscard]] std::int64_t memory_mib() const override { return memory_mib_; }
+  [[nodiscard]] std::string describe() const override;
+
+ private:
+  vmm::Hypervisor& hypervisor_;
+  storage::SecretStore& secrets_;
+  std::int64_t memory_mib_;
+};
+
+// Adds the control plane's own route to every table: the bare domain leads to the webhook's
+// listener. The edge's generations are its own, so that this route can change between two tables of
+// the actors.
+class LocalEdgeEngine final : public actors::EdgeEngine {
+ public:
+  LocalEdgeEngine(edge::Edge& edge, std::string domain) : edge_(edge), domain_(std::move(domain)) {}
+
+  [[nodiscard]] Result<void> route_domain_to(const std::string& address, std::uint16_t port);
+
+  Result<void> publish(std::uint64_t generation,
+                       const std::vector<actors::RouteClaim>& table) override;
+  std::uint64_t drain(const std::string& vm_id, std::chrono::microseconds deadline) override;
+  [[nodiscard]] std::uint64_t generation() const override;
+  [[nodiscard]] std::string describe() const override;
+
+ private:
+  [[nodiscard]] Result<void> publish_locked(const std::vector<edge::Route>& routes);
+
+  edge::Edge& edge_;
+  std::string domain_;
+  mutable std::mutex mutex_;
+  std::uint64_t generation_ = 0;     // of the actors' newest table
+  std::vector<edge::Route> routes_;  // of that table
+  edge::Upstream webhook_;
+};
+
+}  // namespace atlasflow::cli

@@ -1,0 +1,168 @@
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include <spdlog/spdlog.h>
+
+#include "builder/checkout.hpp"
+#include "cli/engines.hpp"
+#include "cli/remote_head.hpp"
+
+namespace atlasflow::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A stop token that is also requested when the time is up.
+class Deadline {
+ public:
+  Deadline(const std::stop_token& outer, std::chrono::microseconds remaining)
+      : forward_(outer, [this] { source_.request_stop(); }),
+        watch_([this, remaining](const std::stop_token& ended) {
+          std::unique_lock lock(mutex_);
+          if (!wake_.wait_for(lock, ended, remaining, [] { return false; }) &&
+              !ended.stop_requested()) {
+            passed_ = true;
+            lock.unlock();
+            source_.request_stop();
+          }
+        }) {}
+
+  [[nodiscard]] std::stop_token token() const { return source_.get_token(); }
+  [[nodiscard]] bool passed() {
+    const std::lock_guard lock(mutex_);
+    return passed_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
+  bool passed_ = false;
+  std::stop_source source_;
+  std::stop_callback<std::function<void()>> forward_;
+  std::jthread watch_;
+};
+
+}  // namespace
+
+TimestampUs SystemClock::now() const {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+Result<actors::ResolvedRef> LocalBuildEngine::resolve(const std::string& repository_url,
+                                                      const std::string& branch) {
+  return remote_head(repository_url, branch);
+}
+
+Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::stop_token stop) {
+  builder::CheckoutRequest request;
+  request.url = job.repository_url;
+  request.sha = job.sha;
+  request.ref = job.ref;
+  request.folder = config_.work / job.deployment.str();
+  Deadline deadline(stop, job.remaining);
+  auto checkout = builder::check_out(request, deadline.token());
+  if (!checkout) {
+    if (deadline.passed()) {
+      return fail(ErrorCode::timed_out,
+                  job.repository_url +
+                      " did not send the commit in time; try again, or make the "
+                      "repository smaller",
+                  checkout.error().cause);
+    }
+    return tl::unexpected(checkout.error());
+  }
+  pb::Cloned cloned;
+  cloned.set_sha(checkout->sha);
+  cloned.set_subject(checkout->subject);
+  cloned.set_author(checkout->author);
+  cloned.set_size_bytes(static_cast<std::int64_t>(checkout->size_bytes));
+  for (const auto& notice : checkout->notices) cloned.add_notices(notice);
+  return cloned;
+}
+
+Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::stop_token stop) {
+  builder::BuildRequest request;
+  request.build_id = job.effect.str();
+  request.folder = config_.work / job.deployment.str();
+  request.project = job.project;
+  request.deadline = std::chrono::duration_cast<std::chrono::milliseconds>(job.remaining);
+  const auto started = std::chrono::steady_clock::now();
+  auto image = images_.build(request, std::move(stop));
+  if (!image) {
+    auto error = image.error();
+    if (const auto code = builder::step_exit_code(error)) error.exit_code = *code;
+    return tl::unexpected(error);
+  }
+  pb::Built built;
+  built.set_image_id(image->image_id);
+  built.set_stack(image->stack);
+  built.set_stack_reason(image->stack_reason);
+  built.set_duration_us(std::chrono::duration_cast<std::chrono::microseconds>(
+                            std::chrono::steady_clock::now() - started)
+                            .count());
+  return built;
+}
+
+Result<pb::ImagePushed> LocalBuildEngine::push(const std::string& image_id,
+                                               const std::string& repository,
+                                               std::stop_token stop) {
+  auto image = images_.push(image_id, config_.registry, repository, std::move(stop));
+  if (!image) return tl::unexpected(image.error());
+  pb::ImagePushed pushed;
+  pushed.set_reference(image->reference);
+  pushed.set_digest(image->digest);
+  pushed.set_size_bytes(static_cast<std::int64_t>(image->size_bytes));
+  return pushed;
+}
+
+std::vector<std::string> LocalBuildEngine::reap(const std::vector<DeploymentId>& keep) {
+  std::vector<std::string> reaped;
+  for (const auto& build_id : images_.leftovers()) {
+    images_.reap(build_id);
+    reaped.push_back(build_id);
+  }
+  // A checkout is a folder and files beside it, all named after the deployment.
+  std::set<std::string> kept;
+  for (const auto& deployment : keep) kept.insert(deployment.str());
+  std::set<std::string> gone;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(config_.work, error)) {
+    const auto name = entry.path().filename().string();
+    const auto deployment = name.substr(0, name.find('.'));
+    if (!kept.contains(deployment)) gone.insert(deployment);
+  }
+  for (const auto& deployment : gone) {
+    forget(DeploymentId(deployment));
+    reaped.push_back("checkout " + deployment);
+  }
+  return reaped;
+}
+
+void LocalBuildEngine::forget(const DeploymentId& deployment) {
+  std::error_code error;
+  std::vector<fs::path> remains;
+  for (const auto& entry : fs::directory_iterator(config_.work, error)) {
+    const auto name = entry.path().filename().string();
+    if (name.substr(0, name.find('.')) == deployment.str()) remains.push_back(entry.path());
+  }
+  for (const auto& path : remains) {
+    fs::remove_all(path, error);
+    if (error) {
+      spdlog::warn("part=builder event=checkout_not_removed deployment={} path={} cause=\"{}\"",
+                   deployment.str(), path.string(), error.message());
+    }
+  }
+}
+
+std::string LocalBuildEngine::describe() const {
+  return images_.isolation() + " isolation, registry " + config_.registry +
+         (config_.registry_healthy() ? "" : " does not answer");
+}
+
+}  // namespace atlasflow::cli

@@ -1,0 +1,304 @@
+#include "cli/server.hpp"
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <memory>
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "actors/control_plane.hpp"
+#include "api/api.hpp"
+#include "builder/registry.hpp"
+#include "cli/config.hpp"
+#include "cli/engines.hpp"
+#include "cli/state_dir.hpp"
+#include "cli/stop_signal.hpp"
+#include "cli/version.hpp"
+#include "storage/digest.hpp"
+#include "storage/rocksdb_event_log.hpp"
+
+namespace atlasflow::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Every part of a running server. Members are destroyed from the last to the first, which is the
+// order of a stop: nobody comes in, deployments pause, routes close, and the log goes last. VMs run
+// on.
+struct Server {
+  std::unique_ptr<storage::EventLog> log;
+  std::unique_ptr<storage::SecretStore> secrets;
+  std::unique_ptr<builder::Registry> registry;  // null when it is elsewhere
+  std::unique_ptr<builder::ImageBuilder> images;
+  std::unique_ptr<vmm::Hypervisor> hypervisor;
+  std::unique_ptr<edge::Edge> edge;
+  SystemClock clock;
+  std::unique_ptr<LocalBuildEngine> build_engine;
+  std::unique_ptr<LocalVmEngine> vm_engine;
+  std::unique_ptr<LocalEdgeEngine> edge_engine;
+  std::unique_ptr<actors::ControlPlane> control;
+  std::unique_ptr<api::Api> api;
+};
+
+// Moves the value into place; true, or the error of the first part that failed.
+template <typename T>
+bool take(T& place, Result<T> result, Error& error) {
+  if (result) {
+    place = std::move(*result);
+    return true;
+  }
+  error = result.error();
+  return false;
+}
+
+// The digest of the executable: says which binary wrote an event, whatever it was built from.
+std::string own_build_id() {
+  std::ifstream in("/proc/self/exe", std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  return bytes.empty() ? "unknown" : storage::sha256_hex(bytes).substr(0, 12);
+}
+
+fs::path default_guest_init() {
+  std::error_code error;
+  const auto folder = fs::read_symlink("/proc/self/exe", error).parent_path();
+  constexpr const char* k_name = "atlasflow-guest-init";
+  if (fs::exists(folder / k_name, error)) return folder / k_name;
+  return folder.parent_path() / "lib" / "atlasflow" / k_name;
+}
+
+std::int64_t machine_memory_mib() {
+  const auto pages = ::sysconf(_SC_PHYS_PAGES);
+  const auto page_bytes = ::sysconf(_SC_PAGE_SIZE);
+  return static_cast<std::int64_t>(pages) * page_bytes / (1 << 20);
+}
+
+Result<std::string> read_webhook_secret(const fs::path& file) {
+  if (file.empty()) return std::string{};
+  auto secret = read_input(file.string(), std::cin);
+  if (!secret) return secret;
+  while (!secret->empty() && (secret->back() == '\n' || secret->back() == '\r')) secret->pop_back();
+  if (secret->empty()) {
+    return fail(ErrorCode::invalid_argument,
+                file.string() + " is empty; write the webhook's secret into it");
+  }
+  struct stat status {};
+  if (::stat(file.c_str(), &status) == 0 && (status.st_mode & 077U) != 0) {
+    spdlog::warn("part=server event=secret_readable_by_others file={} advice=\"chmod 600 it\"",
+                 file.string());
+  }
+  return secret;
+}
+
+// An edge with many connections needs many descriptors.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+Result<void> start_world(Server& server, const ServerConfig& config, const StateDir& state) {
+  Error error;
+  if (!take(server.log, storage::open_event_log({state.events(), own_build_id()}), error)) {
+    return tl::unexpected(error);
+  }
+  if (!take(server.secrets, storage::open_secret_store(state.secrets(), state.secret_key()),
+            error)) {
+    return tl::unexpected(error);
+  }
+  const bool own_registry = config.registry.address.empty();
+  if (own_registry &&
+      !take(server.registry, builder::start_registry({state.registry(), config.registry.port}),
+            error)) {
+    return tl::unexpected(error);
+  }
+  builder::ImageBuilderConfig images;
+  images.state_dir = state.containers();
+  images.log_dir = state.logs();
+  images.registry_plain_http = own_registry || config.registry.plain_http;
+  images.allow_chroot_isolation = config.builder.allow_chroot_isolation;
+  images.network = config.builder.network;
+  images.memory_limit_mib = config.builder.memory_limit_mib;
+  if (!config.builder.static_base.empty()) images.static_bases = {config.builder.static_base};
+  if (!config.builder.node_base.empty()) images.node_bases = {config.builder.node_base};
+  if (!take(server.images, builder::make_buildah_builder(images), error)) {
+    return tl::unexpected(error);
+  }
+  vmm::HostConfig host;
+  host.state_dir = state.vms();
+  host.kernel_dir = config.vm.kernel_dir;
+  host.guest_init = config.vm.guest_init.empty() ? default_guest_init() : config.vm.guest_init;
+  host.log_dir = state.logs();
+  host.registry_plain_http = images.registry_plain_http;
+  if (config.vm.accelerator == AcceleratorChoice::kvm) host.accelerator = vmm::Accelerator::kvm;
+  if (config.vm.accelerator == AcceleratorChoice::tcg) host.accelerator = vmm::Accelerator::tcg;
+  if (!take(server.hypervisor, vmm::make_qemu_hypervisor(host), error)) {
+    return tl::unexpected(error);
+  }
+  edge::EdgeConfig edge;
+  edge.http_address = config.edge.http.address;
+  edge.http_port = config.edge.http.port;
+  edge.https_address = config.edge.https.address;
+  edge.https_port = config.edge.https.port;
+  edge.domain = config.domain;
+  edge.ca_dir = state.ca();
+  edge.redirect_http = config.edge.redirect_http;
+  if (!take(server.edge, edge::start_edge(edge), error)) return tl::unexpected(error);
+  return {};
+}
+
+void make_engines(Server& server, const ServerConfig& config, const StateDir& state) {
+  LocalBuildEngine::Config build;
+  build.work = state.work();
+  build.registry =
+      server.registry == nullptr ? config.registry.address : server.registry->address();
+  build.registry_healthy = [registry = server.registry.get()] {
+    return registry == nullptr || registry->healthy();
+  };
+  server.build_engine = std::make_unique<LocalBuildEngine>(std::move(build), *server.images);
+  constexpr std::int64_t k_share_of_four = 3;
+  const auto memory_mib =
+      config.vm.memory_mib > 0 ? config.vm.memory_mib : machine_memory_mib() * k_share_of_four / 4;
+  server.vm_engine =
+      std::make_unique<LocalVmEngine>(*server.hypervisor, *server.secrets, memory_mib);
+  server.edge_engine = std::make_unique<LocalEdgeEngine>(*server.edge, config.domain);
+}
+
+Result<void> start_control(Server& server, const ServerConfig& config, const StateDir& state,
+                           const std::string& webhook_secret) {
+  Error error;
+  // With a fixed port the edge holds webhooks that come in during the start until the API is up.
+  if (auto routed =
+          server.edge_engine->route_domain_to(config.api.webhook.address, config.api.webhook.port);
+      !routed) {
+    return routed;
+  }
+  actors::ControlPlaneConfig control;
+  control.domain = config.domain;
+  control.build_id = own_build_id();
+  control.builders = config.builder.count;
+  // For tests of recovery only: the server kills itself once an event of this name is durable.
+  if (const char* name = std::getenv("ATLASFLOW_TEST_CRASH_AFTER")) control.crash_after = name;
+  const actors::Engines engines{&server.clock, server.build_engine.get(), server.vm_engine.get(),
+                                server.edge_engine.get()};
+  if (!take(server.control,
+            actors::start_control_plane(control, *server.log, *server.secrets, engines), error)) {
+    return tl::unexpected(error);
+  }
+  api::ApiConfig api;
+  api.socket = state.socket();
+  api.webhook_address = config.api.webhook.address;
+  api.webhook_port = config.api.webhook.port;
+  api.log_dir = state.logs();
+  api.webhook_secret = webhook_secret;
+  api.version = k_version;
+  api.build_id = control.build_id;
+  api.domain = config.domain;
+  api.http_port = server.edge->http_port();
+  api.https_port = server.edge->https_port();
+  api.ca_certificate = server.edge->ca_certificate();
+  if (!take(server.api, api::start_api(api, *server.control), error)) {
+    return tl::unexpected(error);
+  }
+  return server.edge_engine->route_domain_to(config.api.webhook.address,
+                                             server.api->webhook_port());
+}
+
+void print_start(const Server& server, const ServerConfig& config, const StateDir& state,
+                 std::ostream& out) {
+  const auto https = server.edge->https_port();
+  const auto origin =
+      "https://" + config.domain + (https == 443 ? "" : ":" + std::to_string(https));
+  const bool kvm = server.hypervisor->accelerator() == vmm::Accelerator::kvm;
+  out << "Atlasflow " << k_version << " is ready\n"
+      << "  state      " << state.root().string() << "\n"
+      << "  socket     " << state.socket().string() << "\n"
+      << "  projects   https://<project>." << config.domain << ":" << https << "\n"
+      << "  https      " << config.edge.https.address << ":" << https << ", CA certificate "
+      << server.edge->ca_certificate().string() << "\n"
+      << "  http       " << config.edge.http.address << ":" << server.edge->http_port()
+      << (config.edge.redirect_http ? ", redirects to https" : "") << "\n"
+      << "  webhook    " << origin << "/webhooks/github (listener " << config.api.webhook.address
+      << ":" << server.api->webhook_port() << ")\n"
+      << "  builds     " << server.images->isolation() << " isolation, " << config.builder.count
+      << " at a time\n"
+      << "  registry   "
+      << (server.registry == nullptr ? config.registry.address : server.registry->address()) << "\n"
+      << "  microVMs   " << (kvm ? "KVM" : "TCG emulation") << ", "
+      << server.vm_engine->memory_mib() << " MiB in all\n";
+  if (!kvm) {
+    out << "  warning    no usable KVM here: microVMs are emulated, which is slow, and a weaker\n"
+           "             boundary than virtualisation; don't run code of strangers on this "
+           "machine\n";
+  }
+  out << std::flush;
+}
+
+void start_log(const std::string& level) {
+  auto logger = spdlog::stderr_logger_mt("atlasflow");
+  logger->set_level(spdlog::level::from_str(level == "warn" ? "warning" : level));
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%f%z level=%l %v");
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+}  // namespace
+
+int run(const ServerCommand& command, const Connection& connection, const Terminal& terminal) {
+  if (command.print_config) {
+    terminal.out << example_config() << std::flush;
+    return k_exit_ok;
+  }
+  auto config = command.config_file.empty() ? Result<ServerConfig>(ServerConfig{})
+                                            : load_config(command.config_file);
+  if (!config) return report(terminal, config.error());
+  if (const auto named = named_state_dir(connection)) config->state_dir = *named;
+
+  const StopSignal stop;
+  ::signal(SIGPIPE, SIG_IGN);
+  start_log(config->log_level);
+  raise_descriptor_limit();
+  const auto secret = read_webhook_secret(config->api.webhook_secret_file);
+  if (!secret) return report(terminal, secret.error());
+  const auto state = StateDir::open(config->state_dir);
+  if (!state) return report(terminal, state.error());
+
+  Server server;
+  if (auto started = start_world(server, *config, *state); !started) {
+    return report(terminal, started.error());
+  }
+  make_engines(server, *config, *state);
+  if (auto started = start_control(server, *config, *state, *secret); !started) {
+    return report(terminal, started.error());
+  }
+  print_start(server, *config, *state, terminal.out);
+  stop.wait();
+  terminal.out << "Stopping; microVMs run on. A second signal ends the server at once\n"
+               << std::flush;
+  return k_exit_ok;
+}
+
+int run(const LogVerifyCommand& /*command*/, const Connection& connection,
+        const Terminal& terminal) {
+  const auto state_dir = named_state_dir(connection).value_or(k_default_state_dir);
+  const auto log = storage::open_event_log_for_reading(state_dir / "events");
+  if (!log) return report(terminal, log.error());
+  const auto verified = storage::verify(**log);
+  if (!verified) return report(terminal, verified.error());
+  const std::string_view chain(reinterpret_cast<const char*>(verified->chain.data()),
+                               verified->chain.size());
+  terminal.out << "The log is whole: " << verified->last_position << " events, chain "
+               << storage::to_hex(chain) << "\n";
+  return k_exit_ok;
+}
+
+}  // namespace atlasflow::cli

@@ -1,0 +1,17 @@
+// The composition root: opens the state folder, starts every part over it, and stops them in order.
+// Called from main's thread, which it blocks until SIGTERM or SIGINT.
+#pragma once
+
+#include "cli/command_line.hpp"
+#include "cli/verbs.hpp"
+
+namespace atlasflow::cli {
+
+// 0 after a clean stop; 2 when the configuration is wrong; 1 when a part can't be started. Microvms
+// run on when the server stops, and the next server over the same folder takes them up again.
+int run(const ServerCommand& command, const Connection& connection, const Terminal& terminal);
+
+// Walks the event log in the state folder, beside a running server or without one.
+int run(const LogVerifyCommand& command, const Connection& connection, const Terminal& terminal);
+
+}  // namespace atlasflow::cli
