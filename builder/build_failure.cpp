@@ -54,14 +54,24 @@ std::string_view error_line(std::string_view output) {
 }
 
 // The instruction in: building at STEP "RUN npm ci": while running runtime: exit status 1
-std::string_view step_of(std::string_view line) {
+// buildah does not escape the instruction, which may hold the mark that ends it: a RUN step ends at
+// the last.
+struct StepFailure {
+  std::string_view step;
+  std::string_view reason;
+};
+
+StepFailure step_of(std::string_view line) {
   constexpr std::string_view k_before = "building at STEP \"";
+  constexpr std::string_view k_runtime = "\": while running runtime";
+  constexpr std::string_view k_after = "\": ";
   const auto start = line.find(k_before);
   if (start == std::string_view::npos) return {};
-  const auto from = start + k_before.size();
-  const auto end = line.rfind("\": ");
-  return end == std::string_view::npos || end < from ? std::string_view{}
-                                                     : line.substr(from, end - from);
+  const std::string_view rest = line.substr(start + k_before.size());
+  auto end = rest.rfind(k_runtime);
+  if (end == std::string_view::npos) end = rest.find(k_after);
+  if (end == std::string_view::npos) return {};
+  return {rest.substr(0, end), rest.substr(end + k_after.size())};
 }
 
 std::optional<int> number_after(std::string_view text, std::string_view mark) {
@@ -83,7 +93,8 @@ constexpr std::array<std::string_view, 6> k_machine_faults = {
 Error build_failure(std::string_view output, int exit_code, bool out_of_memory,
                     std::int64_t memory_limit_mib) {
   const std::string_view line = error_line(output);
-  const std::string step = clipped(step_of(line));
+  const StepFailure failure = step_of(line);
+  const std::string step = clipped(failure.step);
   const std::string cause = clipped(
       line.empty() ? output.substr(output.size() - std::min<std::size_t>(output.size(), 300))
                    : line);
@@ -104,7 +115,7 @@ Error build_failure(std::string_view output, int exit_code, bool out_of_memory,
     return {ErrorCode::internal, named + " could not be isolated by runc; the log has its words",
             cause};
   }
-  if (!step.empty() && contains(line, "while running runtime")) {
+  if (!step.empty() && failure.reason.starts_with("while running runtime")) {
     if (const auto code = number_after(line, "exit status ")) {
       return {ErrorCode::user_error, named + " failed with exit code " + std::to_string(*code),
               std::string(k_exit_code_cause) + std::to_string(*code)};
@@ -120,8 +131,7 @@ Error build_failure(std::string_view output, int exit_code, bool out_of_memory,
             cause};
   }
   if (!step.empty()) {
-    const auto colon = line.rfind("\": ");
-    return {ErrorCode::user_error, named + " failed: " + clipped(line.substr(colon + 3)), cause};
+    return {ErrorCode::user_error, named + " failed: " + clipped(failure.reason), cause};
   }
   return {ErrorCode::user_error, "the Dockerfile does not build: " + clipped(line), cause};
 }

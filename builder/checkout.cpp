@@ -202,7 +202,9 @@ tl::unexpected<Error> fetch_failed(int code, const FetchState& state) {
             : "access to " + url + " was denied; if it is private, connect it with a credential",
         said);
   }
-  if (contains(said, "status code: 404") || (is_local(url) && code == GIT_ENOTFOUND)) {
+  // libgit2 takes a path that is no repository for a URL that it does not know.
+  if (contains(said, "status code: 404") ||
+      (is_local(url) && (code == GIT_ENOTFOUND || contains(said, "unsupported URL protocol")))) {
     return fail(ErrorCode::not_found, "there is no repository at " + url, said);
   }
   if (code == GIT_ECERTIFICATE) {

@@ -134,7 +134,7 @@ class Detection {
                                : "index.html in the root folder",
                    static_dockerfile(bases_.static_site, has("404.html")),
                    {}},
-                  "node_modules\n.git\n");
+                  ".*\n!.well-known\nnode_modules\n");
   }
 
   Result<Stack> finish(Stack stack, std::string ignore) {

@@ -103,6 +103,7 @@ class ImageNames {
 
   void take(const std::string& instruction) {
     const auto words = words_of(instruction);
+    if (words.empty()) return;
     const std::string verb = lower(words.front());
     if (verb == "arg" && !in_stage_) {
       for (std::size_t i = 1; i < words.size(); ++i) declare(words[i]);
