@@ -107,7 +107,13 @@ vm_hosts_actor::behavior_type vm_hosts(vm_hosts_actor::stateful_pointer<VmHostsS
                                        VmHostConfig config) {
   self->state.clock = config.clock;
   auto& local = self->state.hosts["local"];
-  local.handle = self->spawn<caf::linked>(vm_host, config);
+  local.handle = self->spawn(vm_host, config);
+  self->monitor(local.handle);
+  self->set_down_handler([self](const caf::down_msg& down) { self->quit(down.reason); });
+  self->set_exit_handler([self](const caf::exit_msg& exit) {
+    for (auto& [host_name, host] : self->state.hosts) self->send_exit(host.handle, exit.reason);
+    self->quit(exit.reason);
+  });
   local.memory_mib = config.engine->memory_mib();
   const auto host_of = [self](const std::string& host) -> VmHostsState::Host& {
     const auto found = self->state.hosts.find(host);

@@ -1,0 +1,195 @@
+// The façade over real threads: what the API calls.
+#include "actors/control_plane.hpp"
+
+#include <atomic>
+#include <filesystem>
+#include <thread>
+
+#include <gmock/gmock.h>
+
+#include "events/settings.hpp"
+#include "storage/memory_event_log.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+struct SteadyClock final : Clock {
+  TimestampUs now() const override {
+    return std::chrono::duration_cast<std::chrono::microseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  }
+};
+
+// A world in which everything works at once.
+struct Easy final : BuildEngine, VmEngine, EdgeEngine {
+  std::atomic<int> vms{0};
+  std::atomic<std::uint64_t> published{0};
+  Result<ResolvedRef> resolve(const std::string& url, const std::string&) override {
+    if (url == "/srv/missing") return fail(ErrorCode::not_found, "no such repository");
+    return ResolvedRef{"refs/heads/main", std::string(40, 'c')};
+  }
+  Result<pb::Cloned> clone(const SourceJob&, std::stop_token) override { return pb::Cloned{}; }
+  Result<pb::Built> build(const SourceJob&, std::stop_token) override { return pb::Built{}; }
+  Result<pb::ImagePushed> push(const std::string&, const std::string&, std::stop_token) override {
+    return pb::ImagePushed{};
+  }
+  std::vector<std::string> reap(const std::vector<DeploymentId>&) override { return {}; }
+  void forget(const DeploymentId&) override {}
+  Result<VmLocation> start(const VmJob&, std::stop_token) override {
+    ++vms;
+    return VmLocation{"127.0.0.1", 4000};
+  }
+  VmObservation observe(const std::string&) override { return {true, {}, {}}; }
+  ProbeObservation probe(const std::string&, const std::string&, const std::string&) override {
+    return {200, ""};
+  }
+  Result<std::int32_t> stop(const std::string&) override {
+    --vms;
+    return 0;
+  }
+  std::vector<std::string> list() override { return {}; }
+  std::int64_t memory_mib() const override { return 1 << 20; }
+  Result<void> publish(std::uint64_t generation, const std::vector<RouteClaim>&) override {
+    published = generation;
+    return {};
+  }
+  std::uint64_t drain(const std::string&, std::chrono::microseconds) override { return 0; }
+  std::uint64_t generation() const override { return published; }
+  std::string describe() const override { return "easy"; }
+};
+
+// Keeps values in memory; sealing itself is tested in tests/storage.
+struct PlainSecrets final : storage::SecretStore {
+  std::map<std::string, std::string> values;
+  Result<storage::SealedRef> seal(std::string_view context, std::string_view value) override {
+    const auto ref = std::string(context) + "#" + std::to_string(values.size());
+    values[ref] = std::string(value);
+    return storage::SealedRef{ref, "digest"};
+  }
+  Result<std::string> open(std::string_view, const std::string& ref) override {
+    const auto found = values.find(ref);
+    if (found == values.end()) return fail(ErrorCode::not_found, "no such secret");
+    return found->second;
+  }
+  void remove(const std::string& ref) override { values.erase(ref); }
+};
+
+class Facade : public testing::Test {
+ protected:
+  Facade() {
+    auto started = start_control_plane({}, *log, secrets, {&clock, &world, &world, &world});
+    EXPECT_TRUE(started);
+    plane = std::move(*started);
+  }
+  bool wait_for_live(const DeploymentId& id) {
+    for (int i = 0; i < 1000; ++i) {
+      const auto view = plane->catalog().deployment(id);
+      if (view && view->state.status == DeploymentStatus::live) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return false;
+  }
+
+  SteadyClock clock;
+  Easy world;
+  PlainSecrets secrets;
+  std::unique_ptr<storage::EventLog> log = storage::open_memory_event_log();
+  std::unique_ptr<ControlPlane> plane;
+};
+
+TEST_F(Facade, a_project_is_visible_when_its_creation_returns) {
+  const auto id = plane->create_project({"web", "/srv/web.git", "", std::nullopt});
+  ASSERT_TRUE(id);
+  ASSERT_TRUE(plane->catalog().project_named("web"));
+  EXPECT_EQ(plane->catalog().project_named("web")->state.id, *id);
+  const auto again = plane->create_project({"web", "/srv/other.git", "", std::nullopt});
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, ErrorCode::already_exists);
+}
+
+TEST_F(Facade, bad_input_is_refused_and_seals_nothing) {
+  EXPECT_EQ(plane->create_project({"Web", "/srv/a", "", "secret"}).error().code,
+            ErrorCode::invalid_argument);
+  EXPECT_EQ(plane->create_project({"web", "nonsense", "", "secret"}).error().code,
+            ErrorCode::invalid_argument);
+  EXPECT_EQ(plane->create_project({"web", "/srv/a", "", ""}).error().code,
+            ErrorCode::invalid_argument);
+  EXPECT_TRUE(secrets.values.empty());
+}
+
+TEST_F(Facade, a_command_deploys_the_head_of_the_branch_once_per_command) {
+  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", std::nullopt}));
+  const auto first = plane->deploy("web", std::nullopt, "command-1");
+  ASSERT_TRUE(first);
+  const auto again = plane->deploy("web", std::nullopt, "command-1");
+  ASSERT_TRUE(again);
+  EXPECT_EQ(*first, *again);
+  EXPECT_TRUE(wait_for_live(*first));
+  EXPECT_EQ(plane->catalog().deployment(*first)->state.push.after(), std::string(40, 'c'));
+}
+
+TEST_F(Facade, deploying_what_is_not_there_says_so) {
+  EXPECT_EQ(plane->deploy("nope", std::nullopt, "1").error().code, ErrorCode::not_found);
+  ASSERT_TRUE(plane->create_project({"web", "/srv/missing", "", std::nullopt}));
+  EXPECT_EQ(plane->deploy("web", std::nullopt, "1").error().code, ErrorCode::not_found);
+  EXPECT_EQ(plane->deploy("web", std::string("abc"), "2").error().code,
+            ErrorCode::invalid_argument);
+}
+
+TEST_F(Facade, no_value_of_a_variable_reaches_the_log) {
+  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", "hook-sentinel"}));
+  ASSERT_TRUE(plane->set_env("web", {{"KEY", "value-sentinel"}}));
+  ASSERT_TRUE(plane->log().read_all(Position{1}, [](const storage::Record& record) {
+    EXPECT_THAT(record.event.SerializeAsString(), testing::Not(testing::HasSubstr("sentinel")));
+    return true;
+  }));
+  EXPECT_THAT(plane->webhook_secrets(),
+              testing::ElementsAre(testing::Pair("web", "hook-sentinel")));
+  EXPECT_FALSE(plane->set_env("web", {{"OTHER", "x"}, {"PORT", "80"}}));
+  EXPECT_FALSE(plane->catalog().project_named("web")->state.env.contains("OTHER"));
+  ASSERT_TRUE(plane->unset_env("web", {"KEY"}));
+  EXPECT_TRUE(plane->catalog().project_named("web")->state.env.empty());
+}
+
+TEST_F(Facade, a_stopped_control_plane_is_started_again_over_the_same_log) {
+  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", std::nullopt}));
+  const auto id = plane->deploy("web", std::nullopt, "command-1");
+  ASSERT_TRUE(wait_for_live(*id));
+  plane.reset();
+  world.published = 0;
+  auto again = start_control_plane({}, *log, secrets, {&clock, &world, &world, &world});
+  ASSERT_TRUE(again);
+  plane = std::move(*again);
+  EXPECT_TRUE(wait_for_live(*id));
+  EXPECT_EQ(world.vms, 1);
+  EXPECT_FALSE(plane->create_project({"web", "/srv/other.git", "", std::nullopt}));
+}
+
+TEST_F(Facade, many_callers_at_once_are_all_answered) {
+  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "main", std::nullopt}));
+  std::atomic<int> deployed{0};
+  {
+    std::vector<std::jthread> callers;
+    for (int caller = 0; caller < 8; ++caller) {
+      callers.emplace_back([&, caller] {
+        for (int i = 0; i < 20; ++i) {
+          Push push;
+          push.repository_urls = {"/srv/web.git"};
+          push.ref = "refs/heads/main";
+          push.after = std::string(40, 'd');
+          push.delivery_id = std::to_string(caller) + "-" + std::to_string(i);
+          const auto receipts = plane->receive_push(push);
+          if (receipts && receipts->size() == 1) ++deployed;
+        }
+      });
+    }
+  }
+  EXPECT_EQ(deployed, 160);
+  const auto view = plane->catalog().project_named("web");
+  ASSERT_EQ(view->deployments.size(), 160U);
+  EXPECT_TRUE(wait_for_live(view->deployments.back()));
+}
+
+}  // namespace
+}  // namespace atlasflow::actors

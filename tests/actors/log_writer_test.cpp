@@ -1,0 +1,161 @@
+#include "actors/log_writer.hpp"
+
+#include <caf/scheduler/test_coordinator.hpp>
+#include <gmock/gmock.h>
+
+#include "storage/memory_event_log.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+struct FixedClock final : Clock {
+  TimestampUs now() const override { return 42; }
+};
+
+// Counts how often the disk is asked.
+class CountingLog final : public storage::EventLog {
+ public:
+  int commits = 0;
+  bool broken = false;
+  Result<std::vector<storage::AppendOutcome>> append(
+      const std::vector<storage::AppendRequest>& requests, TimestampUs now) override {
+    ++commits;
+    if (broken) return fail(ErrorCode::unavailable, "the disk failed");
+    return log_->append(requests, now);
+  }
+  Result<Epoch> begin_epoch() override { return log_->begin_epoch(); }
+  Result<void> read_all(Position first,
+                        const std::function<bool(const storage::Record&)>& visit) const override {
+    return log_->read_all(first, visit);
+  }
+  Result<void> read_stream(
+      const StreamId& stream, StreamVersion first,
+      const std::function<bool(const storage::Record&)>& visit) const override {
+    return log_->read_stream(stream, first, visit);
+  }
+  Result<std::optional<storage::Record>> read_at(Position position) const override {
+    return log_->read_at(position);
+  }
+  Result<StreamVersion> version_of(const StreamId& stream) const override {
+    return log_->version_of(stream);
+  }
+  Position last_position() const override { return log_->last_position(); }
+
+ private:
+  std::unique_ptr<storage::EventLog> log_ = storage::open_memory_event_log();
+};
+
+class LogWriter : public testing::Test {
+ protected:
+  LogWriter() {
+    EXPECT_TRUE(log.begin_epoch());
+    config.set("scheduler.policy", caf::atom("testing"));
+    system = std::make_unique<caf::actor_system>(config);
+    scheduler = dynamic_cast<caf::scheduler::test_coordinator*>(&system->scheduler());
+    LogWriterConfig writer_config;
+    writer_config.log = &log;
+    writer_config.clock = &clock;
+    writer_config.fatal = [this](const Error& error) { fatal.push_back(error); };
+    writer = system->spawn(log_writer, writer_config);
+    auto* seen = &records;
+    const auto sink = system->spawn([seen](record_sink::pointer) -> record_sink::behavior_type {
+      return {[seen](const RecordBatch& batch) {
+        for (const auto& record : *batch.records) seen->push_back(record.position.value());
+      }};
+    });
+    sink_handle = sink;
+    caf::anon_send(writer, sink);
+  }
+  ~LogWriter() override {
+    caf::anon_send_exit(writer, caf::exit_reason::kill);
+    caf::anon_send_exit(sink_handle, caf::exit_reason::kill);
+    writer = nullptr;
+    sink_handle = nullptr;
+    while (scheduler->try_run_once() || scheduler->trigger_timeout()) {
+    }
+  }
+
+  void append(const std::string& stream, std::uint64_t version) {
+    Append message;
+    message.request.stream = StreamId{stream};
+    message.request.expected_version = StreamVersion{version};
+    message.request.events.emplace_back().mutable_node_started();
+    system->spawn([this, message](caf::event_based_actor* self) {
+      self->request(writer, std::chrono::seconds(60), message)
+          .then([this](const AppendReply& reply) { replies.push_back(reply.outcome); },
+                [this](const caf::error& error) { errors.push_back(from_caf(error)); });
+    });
+  }
+  void run() {
+    while (scheduler->try_run_once()) {
+    }
+  }
+
+  CountingLog log;
+  FixedClock clock;
+  caf::actor_system_config config;
+  std::unique_ptr<caf::actor_system> system;
+  caf::scheduler::test_coordinator* scheduler = nullptr;
+  log_actor writer;
+  record_sink sink_handle;
+  std::vector<storage::AppendOutcome> replies;
+  std::vector<Error> errors;
+  std::vector<Error> fatal;
+  std::vector<std::uint64_t> records;
+};
+
+TEST_F(LogWriter, what_is_queued_shares_one_commit) {
+  run();
+  for (int i = 0; i < 100; ++i) append("node" + std::to_string(i), 0);
+  // The hundred requests are queued before the writer runs.
+  while (scheduler->jobs.size() > 1) {
+    auto& jobs = scheduler->jobs;
+    const auto writer_job =
+        static_cast<caf::resumable*>(caf::actor_cast<caf::scheduled_actor*>(writer));
+    if (jobs.front() == writer_job) std::swap(jobs.front(), jobs.back());
+    scheduler->try_run_once();
+  }
+  run();
+  EXPECT_EQ(replies.size(), 100U);
+  EXPECT_LE(log.commits, 3);
+  EXPECT_EQ(records.size(), 100U);
+  EXPECT_TRUE(std::is_sorted(records.begin(), records.end()));
+}
+
+TEST_F(LogWriter, a_wrong_version_is_answered_and_harms_no_other) {
+  append("node", 0);
+  append("other", 5);
+  run();
+  ASSERT_EQ(replies.size(), 2U);
+  EXPECT_EQ(
+      std::count_if(replies.begin(), replies.end(),
+                    [](const auto& r) { return std::holds_alternative<storage::Appended>(r); }),
+      1);
+  EXPECT_EQ(records.size(), 1U);
+}
+
+TEST_F(LogWriter, a_failed_sync_is_fatal_and_nothing_is_acknowledged) {
+  log.broken = true;
+  append("node", 0);
+  run();
+  EXPECT_EQ(fatal.size(), 1U);
+  EXPECT_TRUE(replies.empty());
+  ASSERT_EQ(errors.size(), 1U);
+  EXPECT_EQ(errors[0].code, ErrorCode::unavailable);
+  EXPECT_TRUE(records.empty());
+}
+
+TEST_F(LogWriter, a_writer_that_is_killed_answers_what_was_waiting) {
+  append("node", 0);
+  // Run the requester until its request is in the writer's mailbox and parked, but not the flush.
+  scheduler->try_run_once();
+  while (log.commits == 0 && !scheduler->jobs.empty() && errors.empty()) {
+    caf::anon_send_exit(writer, caf::exit_reason::kill);
+    scheduler->try_run_once();
+  }
+  run();
+  EXPECT_EQ(replies.size() + errors.size(), 1U);
+}
+
+}  // namespace
+}  // namespace atlasflow::actors

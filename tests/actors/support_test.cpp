@@ -1,0 +1,66 @@
+#include "actors/support.hpp"
+
+#include <caf/scheduler/test_coordinator.hpp>
+#include <gmock/gmock.h>
+
+#include "actors/messages.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+TEST(Support, an_error_survives_the_way_through_a_message) {
+  const Error error{ErrorCode::not_found, "there is no project 'x'", "cause"};
+  const auto back = from_caf(to_caf(error));
+  EXPECT_EQ(back.code, error.code);
+  EXPECT_EQ(back.message, error.message);
+  EXPECT_EQ(back.cause, error.cause);
+}
+
+TEST(Support, the_sixth_failure_within_thirty_seconds_escalates) {
+  RestartLimit limit;
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(limit.allow(i * 1'000'000));
+  EXPECT_FALSE(limit.allow(6'000'000));
+  RestartLimit slow;
+  for (int i = 0; i < 50; ++i) EXPECT_TRUE(slow.allow(i * 10'000'000LL));
+}
+
+using parker = caf::typed_actor<caf::replies_to<Flush>::with<AppendReply>>;
+
+struct ParkerState {
+  std::vector<PromiseGuard<AppendReply>> parked;
+};
+
+// CAF drops a promise in silence; the requester of one that is lost must hear of it.
+TEST(Support, a_promise_that_is_dropped_is_answered_with_an_error) {
+  caf::actor_system_config config;
+  config.set("scheduler.policy", caf::atom("testing"));
+  caf::actor_system system{config};
+  auto& scheduler = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
+  std::vector<Error> errors;
+  {
+    const auto actor =
+        system.spawn([](parker::stateful_pointer<ParkerState> self) -> parker::behavior_type {
+          return {[self](const Flush&) -> caf::result<AppendReply> {
+            auto promise = self->make_response_promise<AppendReply>();
+            self->state.parked.emplace_back(promise);
+            return promise;
+          }};
+        });
+    system.spawn([&errors, actor](caf::event_based_actor* self) {
+      self->request(actor, std::chrono::seconds(60), Flush{})
+          .then([](const AppendReply&) {},
+                [&errors](const caf::error& error) { errors.push_back(from_caf(error)); });
+    });
+    for (int i = 0; i < 3; ++i) scheduler.try_run_once();
+    EXPECT_TRUE(errors.empty());
+    caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+  }
+  while (scheduler.try_run_once()) {
+  }
+  EXPECT_EQ(errors.size(), 1U);
+  while (scheduler.try_run_once() || scheduler.trigger_timeout()) {
+  }
+}
+
+}  // namespace
+}  // namespace atlasflow::actors
