@@ -268,7 +268,10 @@ struct Evolution {
   void on(const pb::TimerFired& event) const {
     state.retry.reset();
     // Placing a VM has no intent event of its own: the timer is it.
-    if (event.step() == pb::STEP_START_VM) begin(IntentKind::place_vm);
+    if (event.step() == pb::STEP_START_VM) {
+      begin(IntentKind::place_vm);
+      state.attempts[pb::STEP_START_VM] = event.attempt() - 1;  // VMStartRequested makes it whole
+    }
   }
 
   void on(const pb::DeploymentFailed& event) const {
