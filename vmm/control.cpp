@@ -42,10 +42,10 @@ Result<Fd> listen_at(const std::filesystem::path& dir, const char* name) {
   return fd;
 }
 
-Result<void> ask_to_stop(const std::filesystem::path& dir, const char* name,
-                         std::chrono::milliseconds grace) {
+Result<Fd> ask_to_stop(const std::filesystem::path& dir, const char* name,
+                       std::chrono::milliseconds grace) {
   const Address address = address_of(dir, name);
-  const Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const std::string line = "stop " + std::to_string(grace.count()) + "\n";
   if (!address.folder || !fd ||
       ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.bytes),
@@ -55,11 +55,7 @@ Result<void> ask_to_stop(const std::filesystem::path& dir, const char* name,
     return fail(ErrorCode::unavailable, "the microVM's control socket does not answer",
                 std::strerror(errno));
   }
-  // QEMU drops what it has not read from a closed connection; it closes only when told to, so a
-  // moment of half-closed waiting for its end of file is not possible. Shut down our writing and
-  // leave the bytes in its receive queue: they survive our close on a unix socket.
-  ::shutdown(fd.get(), SHUT_WR);
-  return {};
+  return fd;
 }
 
 }  // namespace atlasflow::vmm

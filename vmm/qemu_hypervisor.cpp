@@ -510,7 +510,8 @@ Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace
   GuestEvents events = read_guest_events(dir);
   bool asked = false;
   if (process && events.started && !events.exit) {
-    asked = ask_to_stop(dir, k_control_socket, grace).has_value();
+    const auto connection = ask_to_stop(dir, k_control_socket, grace);
+    asked = connection.has_value();
     const auto deadline = steady_clock::now() + grace + k_power_off_limit;
     while (asked && !events.exit && is_alive(*process) && steady_clock::now() < deadline) {
       std::this_thread::sleep_for(k_poll);

@@ -169,7 +169,7 @@ std::vector<TarEntry> busybox_layer() {
   must(busybox.has_value(), "/bin/busybox (Debian: busybox-static)");
   std::vector<TarEntry> layer = {folder("bin"), folder("etc"), file("bin/busybox", *busybox, 0755)};
   for (const char* name : {"sh", "httpd", "echo", "cat", "id", "pwd", "nc", "sleep", "wget", "env",
-                           "hostname", "ls", "dd", "kill", "printf", "mkdir", "stat", "timeout"}) {
+                           "hostname", "ip", "true", "tail", "ls", "dd", "kill", "printf", "mkdir", "stat", "timeout"}) {
     layer.push_back(symlink(std::string("bin/") + name, "busybox"));
   }
   layer.push_back(file("etc/passwd",

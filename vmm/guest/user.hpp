@@ -12,8 +12,8 @@ namespace atlasflow::vmm::guest {
 struct Identity {
   unsigned uid = 0;
   unsigned gid = 0;
-  std::vector<unsigned>
-      groups;  // supplementary: the groups that list the user; none when a group is named
+  // Supplementary: gid itself, and the groups that list the user unless a group is named.
+  std::vector<unsigned> groups;
   std::string home = "/";
 };
 
