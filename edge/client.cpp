@@ -192,7 +192,7 @@ const RouteEntry* Worker::find_ready_route(ClientConnection& client) {
     const std::string why = route->unavailable_reason.empty() ? "no instance of it is ready"
                                                               : route->unavailable_reason;
     answer(client, {503, "no_instance", route->host + " is not available now",
-                    route->host + " is not available now: " + why + ".", 5});
+                    route->host + " is not available now: " + why, 5});
     return nullptr;
   }
   return route;

@@ -365,8 +365,11 @@ void Worker::pool_upstream(UpstreamConnection& upstream) {
   if (const auto announced = upstream.parser.head().keep_alive_timeout_s) {
     lifetime_ms = std::min<std::int64_t>(lifetime_ms, std::int64_t{*announced} * 1000 - 1000);
   }
+  // Still readable: there may be bytes after the response, which the next request must not be
+  // given.
   const bool keep = lifetime_ms > 0 && own.idle.size() < k_idle_per_target_max &&
-                    !upstream.target.retired.load() && !upstream.stream.hung_up();
+                    !upstream.target.retired.load() && !upstream.stream.hung_up() &&
+                    !upstream.stream.readable();
   upstream.idle_until_ms = now_ms_ + lifetime_ms;
   upstream.reused = true;
   if (keep) {

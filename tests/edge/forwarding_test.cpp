@@ -292,13 +292,17 @@ TEST_F(Forwarding, streams_big_bodies_both_ways_without_holding_them) {
   EXPECT_LT(written.load(), big.size()) << "back-pressure reached the upstream";
   EXPECT_TRUE(client_.receive().body == big);
 
-  // The upstream reads nothing: the client must be stopped.
+  // The upstream reads nothing: the client must be stopped, once the kernel's buffers (some MiB on
+  // this way) are full.
+  std::string bigger;
+  for (int i = 0; i < 4; ++i) bigger += big;
+  ::setsockopt(client_.fd(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
   std::atomic<std::size_t> sent{0};
   std::thread sender([&] {
     client_.send("POST / HTTP/1.1\r\nHost: shop.apps.test\r\nContent-Length: " +
-                 std::to_string(big.size()) + "\r\n\r\n");
-    for (std::size_t at = 0; at < big.size(); at += 65536) {
-      if (!client_.send(std::string_view(big).substr(at, 65536))) return;
+                 std::to_string(bigger.size()) + "\r\n\r\n");
+    for (std::size_t at = 0; at < bigger.size(); at += 65536) {
+      if (!client_.send(std::string_view(bigger).substr(at, 65536))) return;
       sent += 65536;
     }
   });
@@ -307,10 +311,10 @@ TEST_F(Forwarding, streams_big_bodies_both_ways_without_holding_them) {
     before = sent.load();
     std::this_thread::sleep_for(300ms);
   }
-  EXPECT_LT(sent.load(), big.size()) << "back-pressure reached the client";
+  EXPECT_LT(sent.load(), bigger.size()) << "back-pressure reached the client";
   go = true;
   sender.join();
-  EXPECT_TRUE(client_.receive().body == big);
+  EXPECT_TRUE(client_.receive().body == bigger);
 }
 
 TEST_F(Forwarding, tunnels_websockets_and_holds_what_comes_before_101) {

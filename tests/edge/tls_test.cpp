@@ -217,6 +217,7 @@ TEST_F(Tls, sessions_resume_on_any_worker) {
     ASSERT_EQ(SSL_set_session(ssl.get(), session), 1);
     ASSERT_EQ(SSL_connect(ssl.get()), 1);
     EXPECT_EQ(SSL_session_reused(ssl.get()), 1) << "connection " << i;
+    SSL_shutdown(ssl.get());
   }
   SSL_SESSION_free(session);
 }
