@@ -168,8 +168,9 @@ std::vector<TarEntry> busybox_layer() {
   const auto busybox = read_whole_file("/bin/busybox", 16 << 20);
   must(busybox.has_value(), "/bin/busybox (Debian: busybox-static)");
   std::vector<TarEntry> layer = {folder("bin"), folder("etc"), file("bin/busybox", *busybox, 0755)};
-  for (const char* name : {"sh", "httpd", "echo", "cat", "id", "pwd", "nc", "sleep", "wget", "env",
-                           "hostname", "ip", "true", "tail", "ls", "dd", "kill", "printf", "mkdir", "stat", "timeout"}) {
+  for (const char* name :
+       {"sh", "httpd", "echo", "cat", "id", "pwd",  "nc",     "sleep", "wget", "env",    "hostname",
+        "ip", "true",  "tail", "ls",  "dd", "kill", "printf", "mkdir", "stat", "timeout"}) {
     layer.push_back(symlink(std::string("bin/") + name, "busybox"));
   }
   layer.push_back(file("etc/passwd",
