@@ -87,6 +87,7 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
                         const std::function<bool(const Record&)>& visit) const override {
     const Position end = last_position();
     RecordCodec codec;
+    Record record;
     ChainHash previous{};
     Position position = std::max(first, Position(1));
     if (position.value() > 1 && position <= end) {
@@ -99,10 +100,10 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
       if (!codec.check_chain(*bytes, previous)) {
         return tl::unexpected(damaged(position, "its hash does not follow from the one before"));
       }
-      auto record = RecordCodec::decode(*bytes);
-      if (!record) return tl::unexpected(std::move(record.error()));
-      previous = record->chain;
-      if (!visit(*record)) break;
+      auto decoded = codec.decode_into(*bytes, record);
+      if (!decoded) return tl::unexpected(std::move(decoded.error()));
+      previous = record.chain;
+      if (!visit(record)) break;
     }
     return {};
   }

@@ -32,6 +32,49 @@ std::string serialise_readable(pb::Event& event) {
   return payload;
 }
 
+Result<void> decode_envelope(std::string_view bytes, pb::StoredRecord& stored, Record& record) {
+  const auto unreadable = [](std::string what) {
+    return fail(ErrorCode::corrupt, "a record of the event log cannot be read: " + what);
+  };
+  if (bytes.size() <= k_chain_size) return unreadable("it is too short");
+  const std::string_view envelope = bytes.substr(0, bytes.size() - k_chain_size);
+  const std::string_view chain = bytes.substr(envelope.size());
+
+  if (!stored.ParseFromArray(envelope.data(), static_cast<int>(envelope.size()))) {
+    return unreadable("its envelope does not parse");
+  }
+  if (stored.compat_version() > k_record_format) {
+    return tl::unexpected(
+        written_by_newer(stored, "record format " + std::to_string(stored.format_version()) +
+                                     ", this is " + std::to_string(k_record_format)));
+  }
+  if (!record.event.ParseFromString(stored.payload())) {
+    return unreadable("the event of position " + std::to_string(stored.position()) +
+                      " does not parse");
+  }
+  const auto kind = static_cast<std::uint32_t>(record.event.kind_case());
+  if (kind == 0 && stored.type() != 0) {
+    return tl::unexpected(written_by_newer(stored, "event type " + std::to_string(stored.type())));
+  }
+  if (kind != stored.type() || kind == 0) {
+    return unreadable("position " + std::to_string(stored.position()) + " says event type " +
+                      std::to_string(stored.type()) + " and holds " + std::to_string(kind));
+  }
+  record.position = Position(stored.position());
+  record.stream = StreamId(stored.stream());
+  record.stream_version = StreamVersion(stored.stream_version());
+  record.recorded_at = stored.recorded_at_us();
+  record.writer_epoch = Epoch(stored.writer_epoch());
+  record.event_id = stored.event_id();
+  record.correlation_id = stored.correlation_id();
+  record.causation_position = Position(stored.causation_position());
+  record.build_id = stored.build_id();
+  record.actor = stored.actor();
+  record.dedupe_key = stored.dedupe_key();
+  std::copy(chain.begin(), chain.end(), record.chain.begin());
+  return {};
+}
+
 }  // namespace
 
 std::string event_id_of(const StreamId& stream, StreamVersion version) {
@@ -70,48 +113,19 @@ std::string RecordCodec::encode(Record& record, const ChainHash& previous) {
   return bytes;
 }
 
-Result<Record> RecordCodec::decode(std::string_view bytes) {
-  const auto unreadable = [](std::string what) {
-    return fail(ErrorCode::corrupt, "a record of the event log cannot be read: " + what);
-  };
-  if (bytes.size() <= k_chain_size) return unreadable("it is too short");
-  const std::string_view envelope = bytes.substr(0, bytes.size() - k_chain_size);
-  const std::string_view chain = bytes.substr(envelope.size());
+RecordCodec::RecordCodec() : envelope_(std::make_unique<pb::StoredRecord>()) {}
+RecordCodec::~RecordCodec() = default;
 
-  pb::StoredRecord stored;
-  if (!stored.ParseFromArray(envelope.data(), static_cast<int>(envelope.size()))) {
-    return unreadable("its envelope does not parse");
-  }
-  if (stored.compat_version() > k_record_format) {
-    return tl::unexpected(
-        written_by_newer(stored, "record format " + std::to_string(stored.format_version()) +
-                                     ", this is " + std::to_string(k_record_format)));
-  }
+Result<void> RecordCodec::decode_into(std::string_view stored, Record& record) {
+  return decode_envelope(stored, *envelope_, record);
+}
+
+Result<Record> RecordCodec::decode(std::string_view stored) {
+  pb::StoredRecord envelope;
   Record record;
-  if (!record.event.ParseFromString(stored.payload())) {
-    return unreadable("the event of position " + std::to_string(stored.position()) +
-                      " does not parse");
+  if (auto decoded = decode_envelope(stored, envelope, record); !decoded) {
+    return tl::unexpected(std::move(decoded.error()));
   }
-  const auto kind = static_cast<std::uint32_t>(record.event.kind_case());
-  if (kind == 0 && stored.type() != 0) {
-    return tl::unexpected(written_by_newer(stored, "event type " + std::to_string(stored.type())));
-  }
-  if (kind != stored.type() || kind == 0) {
-    return unreadable("position " + std::to_string(stored.position()) + " says event type " +
-                      std::to_string(stored.type()) + " and holds " + std::to_string(kind));
-  }
-  record.position = Position(stored.position());
-  record.stream = StreamId(std::move(*stored.mutable_stream()));
-  record.stream_version = StreamVersion(stored.stream_version());
-  record.recorded_at = stored.recorded_at_us();
-  record.writer_epoch = Epoch(stored.writer_epoch());
-  record.event_id = std::move(*stored.mutable_event_id());
-  record.correlation_id = std::move(*stored.mutable_correlation_id());
-  record.causation_position = Position(stored.causation_position());
-  record.build_id = std::move(*stored.mutable_build_id());
-  record.actor = std::move(*stored.mutable_actor());
-  record.dedupe_key = std::move(*stored.mutable_dedupe_key());
-  std::copy(chain.begin(), chain.end(), record.chain.begin());
   return record;
 }
 

@@ -3,12 +3,17 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "events/error.hpp"
 #include "storage/digest.hpp"
 #include "storage/event_log.hpp"
+
+namespace atlasflow::pb {
+class StoredRecord;
+}
 
 namespace atlasflow::storage {
 
@@ -19,6 +24,9 @@ inline constexpr std::uint32_t k_record_compat = 1;
 
 class RecordCodec {
  public:
+  RecordCodec();
+  ~RecordCodec();
+
   // The bytes to store. Sets record.chain, and record.event to exactly what a later decode gives:
   // text that is not UTF-8 is replaced by U+FFFD, because Protobuf would write it and then never
   // read it again.
@@ -27,12 +35,16 @@ class RecordCodec {
   // Error corrupt: the bytes do not parse, or a newer version wrote them. The chain is taken over
   // as stored; check_chain compares it.
   [[nodiscard]] static Result<Record> decode(std::string_view stored);
+  // The same into a record that is used again and again, which saves a replay most allocations.
+  // After an error its content is unspecified.
+  [[nodiscard]] Result<void> decode_into(std::string_view stored, Record& record);
 
   // Whether the stored hash follows from the previous one and the stored bytes.
   [[nodiscard]] bool check_chain(std::string_view stored, const ChainHash& previous);
 
  private:
   Sha256 sha256_;
+  std::unique_ptr<pb::StoredRecord> envelope_;  // parsed into, for its buffers
 };
 
 // "<stream>@<version>".

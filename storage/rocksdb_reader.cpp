@@ -110,21 +110,22 @@ Result<void> RocksdbReader::read_all(Position first,
   const std::unique_ptr<rocksdb::Iterator> rows(
       database_->db().NewIterator(options, database_->family(Family::events)));
   RecordCodec codec;
+  Record record;
   Position position = start;
   for (rows->Seek(slice_of(u64_bytes(start.value()))); rows->Valid(); rows->Next()) {
-    if (view_of(rows->key()) != u64_bytes(position.value())) {
+    if (rows->key().size() != 8 || get_u64(view_of(rows->key())) != position.value()) {
       return tl::unexpected(damaged(position, "the record is missing"));
     }
     if (!codec.check_chain(view_of(rows->value()), previous)) {
       return tl::unexpected(damaged(position, "its hash does not follow from the one before"));
     }
-    auto record = RecordCodec::decode(view_of(rows->value()));
-    if (!record) return tl::unexpected(at_position(position, std::move(record.error())));
-    if (record->position != position) {
+    auto decoded = codec.decode_into(view_of(rows->value()), record);
+    if (!decoded) return tl::unexpected(at_position(position, std::move(decoded.error())));
+    if (record.position != position) {
       return tl::unexpected(damaged(position, "its key and its record disagree"));
     }
-    previous = record->chain;
-    if (!visit(*record)) return {};
+    previous = record.chain;
+    if (!visit(record)) return {};
     position = position.next();
   }
   if (!rows->status().ok()) {

@@ -1,0 +1,247 @@
+// The event log against bare RocksDB: what versions, dedupe keys, the hash chain and Protobuf cost
+// on top of the same synced writes of the same size, and how fast history is read back.
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+#include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
+#include <stdlib.h>
+
+#include "events/assert.hpp"
+#include "storage/log_keys.hpp"
+#include "storage/rocksdb_event_log.hpp"
+#include "storage/rocksdb_options.hpp"
+
+namespace {
+
+using namespace atlasflow;
+using namespace atlasflow::storage;
+namespace fs = std::filesystem;
+
+constexpr std::size_t k_streams = 64;
+constexpr std::uint64_t k_replayed_events = 200'000;
+constexpr std::size_t k_batches[] = {1, 8, 64, 256};
+
+std::size_t bytes_per_record =
+    0;  // stored size of one benchmark event, measured before the first run
+
+// In the current folder, so that whoever starts this chooses the disk.
+class WorkFolder {
+ public:
+  WorkFolder() {
+    std::string name = (fs::current_path() / "event-log-bench-XXXXXX").string();
+    ATLAS_ASSERT(::mkdtemp(name.data()) != nullptr, "cannot make a folder here");
+    path_ = name;
+  }
+  ~WorkFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  WorkFolder(const WorkFolder&) = delete;
+  WorkFolder& operator=(const WorkFolder&) = delete;
+  [[nodiscard]] const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// About 300 bytes of event, like the pushes and builds of a real log.
+pb::Event sample_event() {
+  pb::Event event;
+  auto* built = event.mutable_built();
+  built->set_image_id("sha256:" + std::string(64, 'a'));
+  built->set_stack("node");
+  built->set_stack_reason("package.json in the root folder; " + std::string(180, 'r'));
+  built->set_duration_us(61'000'000);
+  return event;
+}
+
+class LogUnderTest {
+ public:
+  explicit LogUnderTest(const fs::path& folder) {
+    auto log = open_event_log({folder, "bench", false});
+    ATLAS_ASSERT(log.has_value(), log ? "" : to_string(log.error()));
+    log_ = std::move(*log);
+    ATLAS_ASSERT(log_->begin_epoch().has_value(), "no epoch");
+  }
+
+  // One request of one event each, as the log writer finds them in its mailbox.
+  void append(std::size_t batch) {
+    requests_.resize(batch);
+    for (AppendRequest& request : requests_) {
+      const std::size_t stream = next_stream_++ % k_streams;
+      request.stream = StreamId("deployment/bench" + std::to_string(100 + stream));
+      request.expected_version = StreamVersion(versions_[stream]++);
+      request.events.assign(1, event_);
+      request.correlation_id = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
+      request.actor = "deployment";
+    }
+    now_ += 1000;
+    const auto outcomes = log_->append(requests_, now_);
+    ATLAS_ASSERT(outcomes.has_value() && std::holds_alternative<Appended>(outcomes->back()),
+                 "an append was refused");
+  }
+
+  [[nodiscard]] const EventLog& log() const { return *log_; }
+
+ private:
+  std::unique_ptr<EventLog> log_;
+  const pb::Event event_ = sample_event();
+  std::vector<AppendRequest> requests_;
+  std::vector<std::uint64_t> versions_ = std::vector<std::uint64_t>(k_streams);
+  std::size_t next_stream_ = 0;
+  TimestampUs now_ = 1'700'000'000'000'000;
+};
+
+// The writes that LogUnderTest ends in, with nothing thought about.
+class RawDatabase {
+ public:
+  explicit RawDatabase(const fs::path& folder) {
+    rocksdb::DB* opened = nullptr;
+    const auto status =
+        rocksdb::DB::Open(database_options(rocksdb::Env::Default()), folder.string(),
+                          family_descriptors(), &handles_, &opened);
+    ATLAS_ASSERT(status.ok(), status.ToString());
+    db_.reset(opened);
+  }
+  ~RawDatabase() {
+    for (auto* handle : handles_) (void)db_->DestroyColumnFamilyHandle(handle);
+  }
+  RawDatabase(const RawDatabase&) = delete;
+  RawDatabase& operator=(const RawDatabase&) = delete;
+
+  void append(std::size_t batch_size) {
+    rocksdb::WriteBatch batch(batch_size * (bytes_per_record + 256), 0, k_protection_bytes_per_key,
+                              0);
+    for (std::size_t i = 0; i < batch_size; ++i) {
+      const StreamId stream("deployment/bench" + std::to_string(100 + position_ % k_streams));
+      const std::string key = u64_bytes(++position_);
+      (void)batch.Put(handle(Family::events), key, value_);
+      (void)batch.Put(handle(Family::streams), stream_key(stream, StreamVersion(position_)), key);
+      if (i < k_streams) (void)batch.Put(handle(Family::heads), stream.str(), key + key);
+    }
+    (void)batch.Put(handle(Family::meta), "tip", std::string(40, 't'));
+    const auto status = db_->Write(synced_write(), &batch);
+    ATLAS_ASSERT(status.ok(), status.ToString());
+  }
+
+ private:
+  rocksdb::ColumnFamilyHandle* handle(Family family) {
+    return handles_[static_cast<std::size_t>(family)];
+  }
+  std::vector<rocksdb::ColumnFamilyHandle*> handles_;
+  std::unique_ptr<rocksdb::DB> db_;
+  const std::string value_ = std::string(bytes_per_record, 'v');
+  std::uint64_t position_ = 0;
+};
+
+// Prints the usual table and keeps every repetition's rate for the bars.
+class Rates final : public benchmark::ConsoleReporter {
+ public:
+  Rates() : ConsoleReporter(OO_Tabular) {}  // colours would stick to the BAR lines
+
+  void ReportRuns(const std::vector<Run>& runs) override {
+    for (const Run& run : runs) {
+      const auto rate = run.counters.find("items_per_second");
+      if (run.run_type == Run::RT_Iteration && rate != run.counters.end()) {
+        rates_[run.run_name.function_name].push_back(rate->second);
+      }
+    }
+    ConsoleReporter::ReportRuns(runs);
+  }
+
+  // Events per second, the median of the repetitions; nothing when it did not run.
+  std::optional<double> median(const std::string& name) {
+    auto& rates = rates_[name];
+    if (rates.empty()) return std::nullopt;
+    std::sort(rates.begin(), rates.end());
+    return rates[rates.size() / 2];
+  }
+
+  std::optional<double> ratio(const std::string& of, const std::string& to) {
+    const auto dividend = median(of);
+    const auto divisor = median(to);
+    return dividend && divisor ? std::optional(*dividend / *divisor) : std::nullopt;
+  }
+
+ private:
+  std::map<std::string, std::vector<double>> rates_;
+};
+
+template <typename Database>
+void append_benchmark(benchmark::State& state, Database& database, std::size_t batch) {
+  for (auto _ : state) database.append(batch);
+  state.SetItemsProcessed(static_cast<std::int64_t>(batch) * state.iterations());
+}
+
+void replay_benchmark(benchmark::State& state, const EventLog& log) {
+  std::int64_t events = 0;
+  for (auto _ : state) {
+    const auto read = log.read_all(Position(1), [&](const Record& record) {
+      benchmark::DoNotOptimize(record.event.kind_case());
+      ++events;
+      return true;
+    });
+    ATLAS_ASSERT(read.has_value(), read ? "" : to_string(read.error()));
+  }
+  state.SetItemsProcessed(events);
+}
+
+// One bar line; none when --benchmark_filter left out what it is about.
+void bar(const char* name, std::optional<double> value, const char* comparison, double bar_value) {
+  if (value) std::printf("BAR %s %.6g %s %.6g\n", name, *value, comparison, bar_value);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  const WorkFolder folder;
+
+  LogUnderTest history(folder.path() / "history");
+  for (std::uint64_t i = 0; i < k_replayed_events; i += 1000) history.append(1000);
+  {
+    RecordCodec codec;
+    Record record = **history.log().read_at(Position(k_replayed_events));
+    bytes_per_record = codec.encode(record, ChainHash{}).size();
+  }
+  LogUnderTest log(folder.path() / "log");
+  RawDatabase raw(folder.path() / "raw");
+
+  const auto configure = [](benchmark::internal::Benchmark* made) {
+    made->UseRealTime()->MinTime(0.3)->Repetitions(5)->ReportAggregatesOnly(false);
+  };
+  for (const std::size_t batch : k_batches) {
+    const std::string suffix = std::to_string(batch);
+    configure(benchmark::RegisterBenchmark(("append_" + suffix).c_str(), [&, batch](auto& state) {
+      append_benchmark(state, log, batch);
+    }));
+    configure(benchmark::RegisterBenchmark(("raw_" + suffix).c_str(), [&, batch](auto& state) {
+      append_benchmark(state, raw, batch);
+    }));
+  }
+  // By processor time: a replay computes, and other programs on the machine are not its fault.
+  benchmark::RegisterBenchmark("replay",
+                               [&](auto& state) { replay_benchmark(state, history.log()); })
+      ->MinTime(0.3)
+      ->Repetitions(5);
+  Rates rates;
+  benchmark::RunSpecifiedBenchmarks(&rates);
+
+  // What the log adds must not be felt beside the disk, one by one or batched.
+  bar("eventlog.append_1_vs_raw", rates.ratio("append_1", "raw_1"), ">=", 0.8);
+  bar("eventlog.append_64_vs_raw", rates.ratio("append_64", "raw_64"), ">=", 0.5);
+  // The reason for one writer that takes all that is queued.
+  bar("eventlog.append_64_vs_1", rates.ratio("append_64", "append_1"), ">=", 10);
+  // Cold start and time travel: a year of history in seconds. Decoded, the chain checked.
+  bar("eventlog.replay_events_per_s", rates.median("replay"), ">=", 1e6);
+  return 0;
+}
