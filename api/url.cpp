@@ -1,5 +1,6 @@
 #include "api/url.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 namespace atlasflow::api {
@@ -41,7 +42,8 @@ std::optional<QueryItems> parsed_query(std::string_view text) {
     const auto item = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (item.empty()) continue;
-    const auto equals = std::min(item.find('='), item.size());
+    // Not item.find(): GCC 12 at -O2 believes that it may read beyond the item, and warns.
+    const auto equals = static_cast<std::size_t>(std::ranges::find(item, '=') - item.begin());
     auto name = percent_decoded(item.substr(0, equals), PlusSign::space);
     auto value = percent_decoded(item.substr(std::min(equals + 1, item.size())), PlusSign::space);
     if (!name || !value) return std::nullopt;
