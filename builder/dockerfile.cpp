@@ -207,7 +207,10 @@ std::string full_image_name(std::string_view name) {
 }
 
 Result<void> check_base_image(std::string_view full_name) {
-  if (full_name.starts_with("localhost/atlasflow-base/")) return {};
+  if (full_name.starts_with("localhost/atlasflow-base/") &&
+      full_name.find("..") == std::string_view::npos) {
+    return {};
+  }
   const std::string_view registry = full_name.substr(0, full_name.find('/'));
   const std::string_view host = registry.substr(0, registry.find(':'));
   const bool is_transport =

@@ -110,6 +110,12 @@ int mount_all(const Preparation& p, const char** step) {
     if (const int error = make_owned_folder(path, p.root_id); error != 0) return error;
   }
   if (!p.hooks.empty() && ::mkdir(p.hooks.c_str(), 0755) != 0) return errno;
+  // Where buildah's image library keeps its memory of short names. It wants to write there, and
+  // when it cannot, it silently finds no image by a short name at all.
+  *step = "mount /var/cache";
+  if (::mount("tmpfs", "/var/cache", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") != 0) return errno;
+  if (const int error = make_owned_folder("/var/cache/containers", p.root_id); error != 0)
+    return error;
   *step = "bind the storage";
   if (const int error = bind(p.storage, "/mnt/storage", false); error != 0) return error;
   *step = "bind the scratch folder";

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "builder/buildah.hpp"
 #include "builder/cgroup.hpp"
 #include "builder/file_descriptor.hpp"
 #include "builder/process.hpp"
@@ -273,6 +274,27 @@ TEST_F(ImageBuilderTest, a_base_image_that_is_nowhere_is_told_by_name) {
   const auto built = build("b-1", "app");
   ASSERT_FALSE(built);
   EXPECT_THAT(built.error().message, HasSubstr("localhost/atlasflow-base/absent:1"));
+}
+
+TEST_F(ImageBuilderTest, a_short_name_finds_the_image_of_docker_hub_in_the_store) {
+  put_busybox("base");
+  write(folder("base") / "Dockerfile", busybox_dockerfile("CMD [\"true\"]\n"));
+  ASSERT_TRUE(build("base", "base")) << log("base");
+  // As script/base-images names what it makes.
+  auto buildah =
+      Buildah::make({scratch_.path() / "state" / "storage", {"oci+userns", "oci", true}});
+  ASSERT_TRUE(buildah) << to_string(buildah.error());
+  Buildah::Call call;
+  call.arguments = {"tag", "localhost/atlasflow/app:base",
+                    "docker.io/library/debian:bookworm-slim"};
+  call.scratch = scratch_.path() / "tag";
+  ASSERT_TRUE(buildah->own(call.scratch));
+  const auto tagged = buildah->run(call, [](std::string_view) {});
+  ASSERT_TRUE(tagged && tagged->exit_code == 0);
+  write(folder("app") / "Dockerfile", "FROM debian:bookworm-slim\nRUN echo ran\n");
+  const auto built = build("b-1", "app");
+  ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
+  EXPECT_THAT(log("b-1"), HasSubstr("ran\n"));
 }
 
 TEST_F(ImageBuilderTest, an_image_of_another_project_is_no_base) {
