@@ -92,12 +92,12 @@ class Connection::ChunkedStream : public Stream {
   bool write(std::string_view bytes) override {
     if (bytes.empty()) return alive_;
     if (!wait(0ms)) return false;
-    if (!chunked_) return alive_ = connection_.send_all(bytes);
+    if (!chunked_) return alive_ = connection_.send_all(bytes, 0ms);
     std::array<char, 16> size{};
     const auto end = std::to_chars(size.begin(), size.end(), bytes.size(), 16).ptr;
     std::string chunk(size.begin(), end);
     chunk.append("\r\n").append(bytes).append("\r\n");
-    return alive_ = connection_.send_all(chunk);
+    return alive_ = connection_.send_all(chunk, 0ms);
   }
 
   // A client that has shut down its side of the connection counts as gone: nothing else would ever
@@ -115,7 +115,7 @@ class Connection::ChunkedStream : public Stream {
     return alive_;
   }
 
-  [[nodiscard]] bool finish() { return !chunked_ || connection_.send_all("0\r\n\r\n"); }
+  [[nodiscard]] bool finish() { return !chunked_ || connection_.send_all("0\r\n\r\n", 0ms); }
 
  private:
   Connection& connection_;
@@ -210,7 +210,7 @@ void Connection::begin_request() {
   }
   request_.body.reserve(std::min(head.content_length, k_reserve_bytes_max));
   // A client that already sends does not wait for the word.
-  if (head.expect_continue && unread_.empty() && !send_all("HTTP/1.1 100 Continue\r\n\r\n")) {
+  if (head.expect_continue && unread_.empty() && !send_all("HTTP/1.1 100 Continue\r\n\r\n", 0ms)) {
     wants_keep_alive_ = false;  // the next read finds the connection closed
   }
 }
@@ -248,8 +248,9 @@ Connection::After Connection::refuse_slow() {
 }
 
 Connection::After Connection::answer() {
-  const auto after = wants_keep_alive_ && !server_.stopping() ? After::keep : After::close;
   const auto response = refusal_ ? *std::move(refusal_) : handle();
+  // The server may have begun to stop while the handler ran.
+  const auto after = wants_keep_alive_ && !server_.stopping() ? After::keep : After::close;
   const auto kept = send_response(response, after);
   parser_.reset();
   return kept;
@@ -272,7 +273,7 @@ Connection::After Connection::send_response(const Response& response, After afte
   const bool chunked = response.stream && may_chunk_ && !to_head;
   std::string bytes = head_of(response, keep, chunked);
   if (!to_head) bytes += response.body;
-  if (!send_all(bytes)) return After::close;
+  if (!send_all(bytes, server_.limits.stop_grace)) return After::close;
   if (response.stream && !to_head) {
     ChunkedStream stream(*this, chunked);
     bool whole = false;
@@ -289,7 +290,7 @@ Connection::After Connection::send_response(const Response& response, After afte
   return keep ? After::keep : After::close;
 }
 
-bool Connection::send_all(std::string_view bytes) {
+bool Connection::send_all(std::string_view bytes, std::chrono::milliseconds stop_grace) {
   auto deadline = Clock::now() + server_.limits.write_idle_timeout;
   bool in_grace = false;
   while (!bytes.empty()) {
@@ -303,7 +304,7 @@ bool Connection::send_all(std::string_view bytes) {
     if (errno != EAGAIN) return false;
     if (server_.stopping() && !in_grace) {
       in_grace = true;
-      deadline = std::min(deadline, Clock::now() + server_.limits.stop_grace);
+      deadline = std::min(deadline, Clock::now() + stop_grace);
     }
     std::array<pollfd, 2> watched{
         {{client_.get(), POLLOUT, 0}, {server_.stop_event.get(), POLLIN, 0}}};

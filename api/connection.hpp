@@ -43,7 +43,8 @@ class Connection {
   [[nodiscard]] Response handle();
 
   [[nodiscard]] After send_response(const Response& response, After after);
-  [[nodiscard]] bool send_all(std::string_view bytes);
+  // False when the client is gone, takes nothing, or the server has been stopping for the grace.
+  [[nodiscard]] bool send_all(std::string_view bytes, std::chrono::milliseconds stop_grace);
   [[nodiscard]] Read read_more(Clock::time_point deadline);
   void linger();
 

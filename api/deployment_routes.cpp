@@ -42,7 +42,7 @@ Response show_deployment(const Context& context, const DeploymentId& id, int sta
   if (!view) {
     return error_response(
         {ErrorCode::not_found,
-         "There is no deployment '" + id.str() + "'; atlasflow deployment list shows a project's.",
+         "There is no deployment '" + id.str() + "'; atlasflow deployments NAME shows a project's.",
          {}});
   }
   return json_response(json_of(*view, context.address), status);

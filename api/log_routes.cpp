@@ -136,7 +136,7 @@ Response logs_of(const Context& context, const DeploymentId& id, const Request& 
   if (!view) {
     return error_response(
         {ErrorCode::not_found,
-         "There is no deployment '" + id.str() + "'; atlasflow deployment list shows a project's.",
+         "There is no deployment '" + id.str() + "'; atlasflow deployments NAME shows a project's.",
          {}});
   }
   if (!query->follow && !has_log(context, view->state, query->kind)) {

@@ -1,0 +1,133 @@
+#include "api/json.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/api/recording_control_plane.hpp"
+
+namespace atlasflow::api {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::RecordingControlPlane;
+
+const PublicAddress k_address{"atlasflow.localhost", 443};
+
+std::vector<std::string> keys_of(const Json& json) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : json.items()) keys.push_back(key);
+  return keys;
+}
+
+TEST(PublicAddress, leaves_out_the_port_that_https_implies) {
+  EXPECT_EQ(k_address.url_of("shop"), "https://shop.atlasflow.localhost");
+  const PublicAddress other{"example.test", 8443};
+  EXPECT_EQ(other.url_of("shop"), "https://shop.example.test:8443");
+  EXPECT_EQ(other.preview_url_of(DeploymentId("abcdefg2"), "shop"),
+            "https://abcdefg2-shop.example.test:8443");
+}
+
+TEST(DeploymentJson, has_every_member_of_the_contract) {
+  RecordingControlPlane control;
+  control.add_project("shop");
+  control.add_deployment("abcdefg2", "shop");
+  control.start_vm("abcdefg2");
+  const auto json = json_of(*control.catalog().deployment(DeploymentId("abcdefg2")), k_address);
+  EXPECT_THAT(keys_of(json), ::testing::ElementsAre(
+                                 "id", "number", "project", "environment", "sha", "ref", "subject",
+                                 "author", "trigger", "status", "url", "preview_url", "image",
+                                 "stack", "created_at_us", "updated_at_us", "milestones", "failure",
+                                 "superseded_by", "notices", "restarts", "vm"));
+  EXPECT_EQ(json["project"], "shop");
+  EXPECT_EQ(json["sha"], std::string(40, '1'));
+  EXPECT_EQ(json["trigger"], "webhook");
+  EXPECT_EQ(json["failure"], nullptr);
+  EXPECT_EQ(json["superseded_by"], nullptr);
+  EXPECT_EQ(json["milestones"][0]["name"], "PushReceived");
+  EXPECT_GT(json["milestones"][0]["position"], 0);
+  EXPECT_EQ(json["vm"]["address"], "10.0.0.2");
+  EXPECT_EQ(json["vm"]["port"], 3000);
+}
+
+TEST(DeploymentJson, of_a_failure_says_step_fault_and_reason) {
+  RecordingControlPlane control;
+  control.add_project("shop");
+  control.add_deployment("abcdefg2", "shop");
+  control.fail_deployment("abcdefg2");
+  const auto json = json_of(*control.catalog().deployment(DeploymentId("abcdefg2")), k_address);
+  EXPECT_EQ(json["status"], "failed");
+  EXPECT_EQ(json["failure"]["step"], name_of(pb::STEP_BUILD));
+  EXPECT_EQ(json["failure"]["fault"], name_of(pb::FAULT_USER));
+  EXPECT_EQ(json["failure"]["reason"], "exit code 1");
+  EXPECT_EQ(json["vm"], nullptr);
+}
+
+TEST(ProjectJson, has_every_member_of_the_contract) {
+  RecordingControlPlane control;
+  control.add_project("shop");
+  const auto project = [&] {
+    return json_of(*control.catalog().project_named("shop"), control.catalog(), k_address);
+  };
+  EXPECT_EQ(project()["status"], "empty");
+  EXPECT_EQ(project()["newest_deployment"], nullptr);
+  control.add_deployment("abcdefg2", "shop");
+  const auto json = project();
+  EXPECT_THAT(keys_of(json),
+              ::testing::ElementsAre("id", "name", "repository", "branch", "url", "live_deployment",
+                                     "newest_deployment", "status", "created_at_us",
+                                     "updated_at_us", "env_names", "settings"));
+  EXPECT_EQ(json["newest_deployment"]["id"], "abcdefg2");
+  EXPECT_EQ(json["live_deployment"], nullptr);
+  EXPECT_EQ(json["status"], json["newest_deployment"]["status"]);
+  EXPECT_EQ(json["settings"]["port"], 3000);
+  EXPECT_EQ(json["settings"]["health_path"], "/");
+}
+
+TEST(EventLine, is_one_line_with_the_events_own_names) {
+  RecordingControlPlane control;
+  control.add_project("shop");
+  control.add_deployment("abcdefg2", "shop");
+  const auto record = control.log().read_at(Position(3));
+  ASSERT_TRUE(record && *record);
+  const auto line = event_line(**record);
+  EXPECT_EQ(line.find('\n'), line.size() - 1);
+  const auto json = Json::parse(line);
+  EXPECT_THAT(keys_of(json), ::testing::ElementsAre("position", "stream", "version", "at_us",
+                                                    "type", "correlation_id", "actor", "data"));
+  EXPECT_EQ(json["position"], 3);
+  EXPECT_EQ(json["stream"], "deployment/abcdefg2");
+  EXPECT_EQ(json["version"], 1);
+  EXPECT_EQ(json["type"], "PushReceived");
+  EXPECT_EQ(json["data"]["project_name"], "shop");
+  EXPECT_EQ(json["data"]["trigger"], "TRIGGER_WEBHOOK");
+}
+
+TEST(EventLine, of_an_event_that_this_build_does_not_know_has_no_data) {
+  storage::Record record;
+  record.position = Position(7);
+  const auto json = Json::parse(event_line(record));
+  EXPECT_EQ(json["type"], "Unknown");
+  EXPECT_EQ(json["data"], Json::object());
+}
+
+TEST(Text, that_is_no_utf8_does_not_throw) {
+  EXPECT_EQ(text_of(Json("a\xff"
+                         "b")),
+            "\"a\xEF\xBF\xBD"
+            "b\"\n");
+}
+
+TEST(ParsedObject, counts_levels_outside_of_strings_only) {
+  EXPECT_TRUE(parsed_object("{\"a\":\"" + std::string(200, '[') + "\\\"[\"}", "It"));
+  const auto nested = [](int levels) {
+    const auto arrays = static_cast<std::size_t>(levels - 1);
+    return "{\"a\":" + std::string(arrays, '[') + std::string(arrays, ']') + "}";
+  };
+  EXPECT_TRUE(parsed_object(nested(64), "It"));
+  const auto deeper = parsed_object(nested(65), "It");
+  ASSERT_FALSE(deeper);
+  EXPECT_THAT(deeper.error().message, HasSubstr("64 levels"));
+}
+
+}  // namespace
+}  // namespace atlasflow::api

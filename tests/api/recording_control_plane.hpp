@@ -1,0 +1,76 @@
+// A control plane for tests of the API: the log is in memory, the catalog is the real one, commands
+// are recorded and answered as the test says. Any thread, as the interface wants.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "actors/control_plane.hpp"
+
+namespace atlasflow::api::testing {
+
+class RecordingControlPlane : public actors::ControlPlane {
+ public:
+  RecordingControlPlane();
+
+  // ---- what tests set up ----
+  void append(const StreamId& stream, const std::vector<pb::Event>& events);
+  // A project with a repository; its id is its name.
+  void add_project(const std::string& name, const std::string& webhook_secret = {});
+  void add_deployment(const std::string& id, const std::string& project);
+  void append_to(const std::string& deployment, const pb::Event& event);
+  // ...up to the start of the VM, whose id is returned: "<deployment>-v<version>".
+  std::string start_vm(const std::string& deployment);
+  std::string start_build(const std::string& deployment);
+  void fail_deployment(const std::string& deployment);
+
+  // What the commands answer with.
+  Result<std::vector<actors::PushReceipt>> receipts;
+  Result<DeploymentId> deployed = DeploymentId("aaaaaaa2");
+  Result<void> env_outcome;
+
+  // ---- what they look at ----
+  struct Calls {
+    std::vector<actors::Push> pushes;
+    std::vector<actors::NewProject> projects;
+    std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> env_sets;
+    std::vector<std::pair<std::string, std::vector<std::string>>> env_unsets;
+    std::vector<std::string> deleted;
+    struct Deploy {
+      std::string project;
+      std::optional<std::string> sha;
+      std::string command_id;
+    };
+    std::vector<Deploy> deploys;
+  };
+  [[nodiscard]] Calls calls() const;
+
+  // ---- ControlPlane ----
+  Result<std::vector<actors::PushReceipt>> receive_push(const actors::Push& push) override;
+  Result<ProjectId> create_project(const actors::NewProject& project) override;
+  Result<void> delete_project(const std::string& name) override;
+  Result<void> set_env(const std::string& project,
+                       const std::vector<std::pair<std::string, std::string>>& entries) override;
+  Result<void> unset_env(const std::string& project,
+                         const std::vector<std::string>& names) override;
+  Result<DeploymentId> deploy(const std::string& project, const std::optional<std::string>& sha,
+                              const std::string& command_id) override;
+  std::vector<std::pair<std::string, std::string>> webhook_secrets() override;
+  const storage::Catalog& catalog() const override { return catalog_; }
+  const storage::EventLog& log() const override { return *log_; }
+  std::vector<PartStatus> parts() override;
+
+ private:
+  mutable std::mutex mutex_;
+  Calls calls_;
+  std::vector<std::pair<std::string, std::string>> webhook_secrets_;
+  std::unique_ptr<storage::EventLog> log_;
+  storage::Catalog catalog_;
+  TimestampUs now_ = 1'700'000'000'000'000;
+};
+
+}  // namespace atlasflow::api::testing
