@@ -1,8 +1,8 @@
 // Pushes through the real actors, in every order that the seeds choose.
 #include <gmock/gmock.h>
 
+#include "sim/life.hpp"
 #include "storage/rocksdb_event_log.hpp"
-#include "tests/actors/world.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -13,12 +13,26 @@ using testing::HasSubstr;
 const auto k_seven =
     ElementsAre("PushReceived", "Cloned", "Built", "ImagePushed", "VMStarted", "Healthy", "Routed");
 
-DeploymentStatus status_of(Life& life, const DeploymentId& id) {
+// The names of a deployment's events in order; with `only_seven`, those of the happy path.
+std::vector<std::string> event_names(const storage::EventLog& log, const DeploymentId& id,
+                                     bool only_seven) {
+  std::vector<std::string> names;
+  EXPECT_TRUE(
+      log.read_stream(deployment_stream(id), StreamVersion{1}, [&](const storage::Record& record) {
+        if (!only_seven || static_cast<int>(record.event.kind_case()) <= 7) {
+          names.push_back(storage::event_name(record.event));
+        }
+        return true;
+      }));
+  return names;
+}
+
+DeploymentStatus status_of(sim::Life& life, const DeploymentId& id) {
   const auto view = life.catalog().deployment(id);
   return view ? view->state.status : DeploymentStatus::absent;
 }
 
-std::vector<DeploymentId> deployments_of(Life& life) {
+std::vector<DeploymentId> deployments_of(sim::Life& life) {
   std::vector<DeploymentId> ids;
   for (const auto& project : life.catalog().projects()) {
     for (const auto& id : project.deployments) ids.push_back(id);
@@ -26,7 +40,7 @@ std::vector<DeploymentId> deployments_of(Life& life) {
   return ids;
 }
 
-bool all_settled(Life& life) {
+bool all_settled(sim::Life& life) {
   const auto ids = deployments_of(life);
   return !ids.empty() && std::all_of(ids.begin(), ids.end(), [&](const auto& id) {
     const auto status = status_of(life, id);
@@ -36,22 +50,22 @@ bool all_settled(Life& life) {
 
 TEST(Pipeline, a_push_becomes_live_through_the_seven_events) {
   for (std::uint64_t seed = 1; seed <= 50; ++seed) {
-    Outside outside;
-    Life life(storage::make_memory_store(), outside, seed);
+    sim::World world;
+    sim::Life life(storage::make_memory_store(), world, seed);
     life.create_project("web");
     life.send_push("guid-1", 'a');
     ASSERT_TRUE(life.run_until([&] { return all_settled(life); })) << "seed " << seed;
     const auto id = deployments_of(life).front();
     EXPECT_THAT(event_names(life.log(), id, true), k_seven) << "seed " << seed;
-    EXPECT_EQ(outside.running_vms(), 1);
-    EXPECT_EQ(outside.upstream_of("web.example.test"), outside.vms.begin()->first);
-    EXPECT_EQ(outside.upstream_of(id.str() + "-web.example.test"), outside.vms.begin()->first);
+    EXPECT_EQ(world.running_vms(), 1);
+    EXPECT_EQ(world.upstream_of("web.example.test"), world.vms.begin()->first);
+    EXPECT_EQ(world.upstream_of(id.str() + "-web.example.test"), world.vms.begin()->first);
   }
 }
 
 TEST(Pipeline, the_same_delivery_twice_is_one_deployment) {
-  Outside outside;
-  Life life(storage::make_memory_store(), outside, 7);
+  sim::World world;
+  sim::Life life(storage::make_memory_store(), world, 7);
   life.create_project("web");
   life.send_push("guid-1", 'a');
   life.send_push("guid-1", 'a');
@@ -67,8 +81,8 @@ TEST(Pipeline, the_same_delivery_twice_is_one_deployment) {
 }
 
 TEST(Pipeline, a_push_to_another_branch_is_recorded_as_ignored_with_the_reason) {
-  Outside outside;
-  Life life(storage::make_memory_store(), outside, 7);
+  sim::World world;
+  sim::Life life(storage::make_memory_store(), world, 7);
   const auto project = life.create_project("web");
   life.send_push("guid-1", 'a', "refs/heads/topic");
   ASSERT_TRUE(life.run_until([&] { return life.push_replies.size() == 1; }));
@@ -83,12 +97,12 @@ TEST(Pipeline, a_push_to_another_branch_is_recorded_as_ignored_with_the_reason) 
 
 TEST(Pipeline, a_second_push_takes_over_and_the_first_is_drained_before_its_vm_stops) {
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {
-    Outside outside;
-    Life life(storage::make_memory_store(), outside, seed);
+    sim::World world;
+    sim::Life life(storage::make_memory_store(), world, seed);
     life.create_project("web");
     life.send_push("guid-1", 'a');
     ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
-    const auto first_vm = outside.upstream_of("web.example.test");
+    const auto first_vm = world.upstream_of("web.example.test");
     life.send_push("guid-2", 'b');
     ASSERT_TRUE(life.run_until([&] {
       const auto ids = deployments_of(life);
@@ -96,12 +110,12 @@ TEST(Pipeline, a_second_push_takes_over_and_the_first_is_drained_before_its_vm_s
              status_of(life, ids[1]) == DeploymentStatus::live;
     })) << "seed "
         << seed;
-    EXPECT_EQ(outside.running_vms(), 1);
-    EXPECT_TRUE(outside.drained.contains(first_vm));
-    EXPECT_NE(outside.upstream_of("web.example.test"), first_vm);
+    EXPECT_EQ(world.running_vms(), 1);
+    EXPECT_TRUE(world.drained.contains(first_vm));
+    EXPECT_NE(world.upstream_of("web.example.test"), first_vm);
     // At every published table the default host had an upstream once it had one.
     bool seen = false;
-    for (const auto& [generation, table] : outside.tables) {
+    for (const auto& [generation, table] : world.tables) {
       for (const auto& claim : table) {
         if (claim.host != "web.example.test") continue;
         seen = true;
@@ -116,8 +130,8 @@ TEST(Pipeline, a_second_push_takes_over_and_the_first_is_drained_before_its_vm_s
 
 TEST(Pipeline, of_several_waiting_pushes_the_newest_runs_and_the_others_are_superseded) {
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {
-    Outside outside;
-    Life life(storage::make_memory_store(), outside, seed);
+    sim::World world;
+    sim::Life life(storage::make_memory_store(), world, seed);
     life.create_project("web");
     life.send_push("guid-1", 'a');
     life.run_until([&] { return life.push_replies.size() == 1; });
@@ -142,30 +156,30 @@ TEST(Pipeline, of_several_waiting_pushes_the_newest_runs_and_the_others_are_supe
 }
 
 TEST(Pipeline, a_clone_that_fails_is_tried_again_and_goes_live) {
-  Outside outside;
+  sim::World world;
   int failures = 2;
-  outside.clone_error = [&](const SourceJob&) -> std::optional<Error> {
+  world.clone_error = [&](const SourceJob&) -> std::optional<Error> {
     if (failures-- > 0) return Error{ErrorCode::unavailable, "the remote does not answer", ""};
     return std::nullopt;
   };
-  Life life(storage::make_memory_store(), outside, 3);
+  sim::Life life(storage::make_memory_store(), world, 3);
   life.create_project("web");
   life.send_push("guid-1", 'a');
   ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
   const auto id = deployments_of(life).front();
   EXPECT_EQ(status_of(life, id), DeploymentStatus::live);
   EXPECT_THAT(event_names(life.log(), id, true), k_seven);
-  EXPECT_EQ(outside.clones.size(), 3U);
+  EXPECT_EQ(world.clones.size(), 3U);
 }
 
 TEST(Pipeline, a_failed_build_leaves_the_old_version_live) {
-  Outside outside;
-  Life life(storage::make_memory_store(), outside, 3);
+  sim::World world;
+  sim::Life life(storage::make_memory_store(), world, 3);
   life.create_project("web");
   life.send_push("guid-1", 'a');
   ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
-  const auto upstream = outside.upstream_of("web.example.test");
-  outside.build_error = [](const SourceJob&) {
+  const auto upstream = world.upstream_of("web.example.test");
+  world.build_error = [](const SourceJob&) {
     return Error{ErrorCode::user_error, "step 'RUN false' failed", "", 1};
   };
   life.send_push("guid-2", 'b');
@@ -177,29 +191,29 @@ TEST(Pipeline, a_failed_build_leaves_the_old_version_live) {
   const auto failure = life.catalog().deployment(ids[1])->state.failure;
   EXPECT_EQ(failure->fault, pb::FAULT_USER);
   EXPECT_THAT(failure->reason, HasSubstr("RUN false"));
-  EXPECT_EQ(outside.upstream_of("web.example.test"), upstream);
+  EXPECT_EQ(world.upstream_of("web.example.test"), upstream);
 }
 
 TEST(Pipeline, an_app_that_never_answers_fails_with_the_last_answer_and_leaves_no_vm) {
-  Outside outside;
-  outside.probe = [](const std::string&) { return ProbeObservation{503, ""}; };
-  Life life(storage::make_memory_store(), outside, 3);
+  sim::World world;
+  world.probe = [](const std::string&) { return ProbeObservation{503, ""}; };
+  sim::Life life(storage::make_memory_store(), world, 3);
   life.create_project("web");
   life.send_push("guid-1", 'a');
   ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
   const auto failure = life.catalog().deployment(deployments_of(life).front())->state.failure;
   ASSERT_TRUE(failure);
   EXPECT_THAT(failure->reason, HasSubstr("status 503"));
-  EXPECT_EQ(outside.running_vms(), 0);
+  EXPECT_EQ(world.running_vms(), 0);
 }
 
 TEST(Pipeline, a_vm_that_exits_fails_at_once_and_not_at_the_deadline) {
-  Outside outside;
-  outside.probe = [&](const std::string& vm_id) {
-    outside.vms[vm_id].running = false;
+  sim::World world;
+  world.probe = [&](const std::string& vm_id) {
+    world.vms[vm_id].running = false;
     return ProbeObservation{0, "connection refused"};
   };
-  Life life(storage::make_memory_store(), outside, 3);
+  sim::Life life(storage::make_memory_store(), world, 3);
   life.create_project("web");
   life.send_push("guid-1", 'a');
   ASSERT_TRUE(life.run_until([&] { return all_settled(life); }, std::chrono::seconds(10)));
@@ -207,24 +221,24 @@ TEST(Pipeline, a_vm_that_exits_fails_at_once_and_not_at_the_deadline) {
 }
 
 TEST(Pipeline, a_live_app_that_crashes_comes_back) {
-  Outside outside;
-  Life life(storage::make_memory_store(), outside, 3);
+  sim::World world;
+  sim::Life life(storage::make_memory_store(), world, 3);
   life.create_project("web");
   life.send_push("guid-1", 'a');
   ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
-  const auto first = outside.upstream_of("web.example.test");
-  outside.vms[first].running = false;
+  const auto first = world.upstream_of("web.example.test");
+  world.vms[first].running = false;
   ASSERT_TRUE(life.run_until([&] {
-    return outside.upstream_of("web.example.test") != first && all_settled(life) &&
-           outside.running_vms() == 1;
+    return world.upstream_of("web.example.test") != first && all_settled(life) &&
+           world.running_vms() == 1;
   }));
-  EXPECT_NE(outside.upstream_of("web.example.test"), "");
+  EXPECT_NE(world.upstream_of("web.example.test"), "");
 }
 
 TEST(Pipeline, a_full_host_is_tried_again_and_then_fails_with_the_reason) {
-  Outside outside;
-  outside.memory_mib = 100;
-  Life life(storage::make_memory_store(), outside, 3);
+  sim::World world;
+  world.memory_mib = 100;
+  sim::Life life(storage::make_memory_store(), world, 3);
   life.create_project("web");
   life.send_push("guid-1", 'a');
   ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
@@ -234,9 +248,9 @@ TEST(Pipeline, a_full_host_is_tried_again_and_then_fails_with_the_reason) {
 }
 
 TEST(Pipeline, an_edge_that_refuses_a_table_is_asked_again) {
-  Outside outside;
-  outside.publish_failures = 2;
-  Life life(storage::make_memory_store(), outside, 3);
+  sim::World world;
+  world.publish_failures = 2;
+  sim::Life life(storage::make_memory_store(), world, 3);
   life.create_project("web");
   life.send_push("guid-1", 'a');
   ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
@@ -244,16 +258,16 @@ TEST(Pipeline, an_edge_that_refuses_a_table_is_asked_again) {
 }
 
 TEST(Pipeline, deleting_a_project_retires_what_is_live_and_leaves_nothing) {
-  Outside outside;
-  Life life(storage::make_memory_store(), outside, 3);
+  sim::World world;
+  sim::Life life(storage::make_memory_store(), world, 3);
   life.create_project("web");
   life.send_push("guid-1", 'a');
   ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
   const auto id = deployments_of(life).front();
   life.delete_project("web");
   ASSERT_TRUE(life.run_until([&] { return status_of(life, id) == DeploymentStatus::retired; }));
-  EXPECT_EQ(outside.running_vms(), 0);
-  EXPECT_EQ(outside.upstream_of("web.example.test"), "");
+  EXPECT_EQ(world.running_vms(), 0);
+  EXPECT_EQ(world.upstream_of("web.example.test"), "");
 }
 
 // Kill -9 after every single message of two pushes, then start again: both end, each of the seven
@@ -261,17 +275,17 @@ TEST(Pipeline, deleting_a_project_retires_what_is_live_and_leaves_nothing) {
 TEST(Recovery, killed_after_any_message_a_deployment_goes_on_and_nothing_happens_twice) {
   int kills = 0;
   for (int steps = 1; steps < 400; ++steps) {
-    Outside outside;
+    sim::World world;
     const auto store = storage::make_memory_store();
     bool had_more = true;
     {
-      Life life(store, outside, static_cast<std::uint64_t>(steps));
+      sim::Life life(store, world, static_cast<std::uint64_t>(steps));
       life.create_project("web");
       life.send_push("guid-1", 'a');
       had_more = life.run_steps(steps) && !all_settled(life);
     }
     {
-      Life life(store, outside, static_cast<std::uint64_t>(steps) + 1000);
+      sim::Life life(store, world, static_cast<std::uint64_t>(steps) + 1000);
       life.send_push("guid-1", 'a');  // GitHub is asked to deliver it again
       ASSERT_TRUE(life.run_until([&] {
         return life.push_replies.size() == 1 && all_settled(life);
@@ -282,9 +296,9 @@ TEST(Recovery, killed_after_any_message_a_deployment_goes_on_and_nothing_happens
       ASSERT_EQ(ids.size(), 1U);
       ASSERT_EQ(status_of(life, ids[0]), DeploymentStatus::live);
       ASSERT_THAT(event_names(life.log(), ids[0], true), k_seven) << "killed after " << steps;
-      ASSERT_EQ(outside.running_vms(), 1);
-      ASSERT_EQ(outside.vms.begin()->second.starts, 1);
-      ASSERT_EQ(outside.upstream_of("web.example.test"), outside.vms.begin()->first);
+      ASSERT_EQ(world.running_vms(), 1);
+      ASSERT_EQ(world.vms.begin()->second.starts, 1);
+      ASSERT_EQ(world.upstream_of("web.example.test"), world.vms.begin()->first);
       ASSERT_TRUE(storage::verify(*storage::open_memory_event_log(store, "test")));
     }
     ++kills;
@@ -295,17 +309,17 @@ TEST(Recovery, killed_after_any_message_a_deployment_goes_on_and_nothing_happens
 
 TEST(Recovery, killed_at_any_step_of_a_switch_exactly_one_version_ends_up_live) {
   for (int steps = 1; steps < 300; steps += 3) {
-    Outside outside;
+    sim::World world;
     const auto store = storage::make_memory_store();
     {
-      Life life(store, outside, static_cast<std::uint64_t>(steps));
+      sim::Life life(store, world, static_cast<std::uint64_t>(steps));
       life.create_project("web");
       life.send_push("guid-1", 'a');
       ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
       life.send_push("guid-2", 'b');
       life.run_steps(steps);
     }
-    Life life(store, outside, static_cast<std::uint64_t>(steps) + 1000);
+    sim::Life life(store, world, static_cast<std::uint64_t>(steps) + 1000);
     life.send_push("guid-2", 'b');
     ASSERT_TRUE(life.run_until([&] {
       const auto ids = deployments_of(life);
@@ -313,27 +327,27 @@ TEST(Recovery, killed_at_any_step_of_a_switch_exactly_one_version_ends_up_live) 
              status_of(life, ids[1]) == DeploymentStatus::live;
     })) << "killed after "
         << steps;
-    ASSERT_EQ(outside.running_vms(), 1) << "killed after " << steps;
-    const auto vm = outside.vms.begin()->first;
-    EXPECT_EQ(outside.upstream_of("web.example.test"), vm);
+    ASSERT_EQ(world.running_vms(), 1) << "killed after " << steps;
+    const auto vm = world.vms.begin()->first;
+    EXPECT_EQ(world.upstream_of("web.example.test"), vm);
     EXPECT_THAT(event_names(life.log(), deployments_of(life)[1], true), k_seven);
   }
 }
 
 TEST(Recovery, a_restart_adopts_the_live_vm) {
-  Outside outside;
+  sim::World world;
   const auto store = storage::make_memory_store();
   {
-    Life life(store, outside, 1);
+    sim::Life life(store, world, 1);
     life.create_project("web");
     life.send_push("guid-1", 'a');
     ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
   }
-  const auto vm = outside.vms.begin()->first;
-  outside.tables.clear();  // the edge was part of the process that died
-  Life life(store, outside, 2);
-  ASSERT_TRUE(life.run_until([&] { return outside.upstream_of("web.example.test") == vm; }));
-  EXPECT_EQ(outside.vms.at(vm).starts, 1);
+  const auto vm = world.vms.begin()->first;
+  world.tables.clear();  // the edge was part of the process that died
+  sim::Life life(store, world, 2);
+  ASSERT_TRUE(life.run_until([&] { return world.upstream_of("web.example.test") == vm; }));
+  EXPECT_EQ(world.vms.at(vm).starts, 1);
 }
 
 }  // namespace

@@ -1,0 +1,126 @@
+#include "sim/world.hpp"
+
+#include "events/assert.hpp"
+
+namespace atlasflow::sim {
+namespace {
+
+tl::unexpected<Error> killed() {
+  return fail(ErrorCode::cancelled, "the control plane was killed");
+}
+
+}  // namespace
+
+std::string World::upstream_of(const std::string& host) const {
+  if (tables.empty()) return "";
+  for (const auto& claim : tables.back().second) {
+    if (claim.host == host) return claim.vm_id;
+  }
+  return "";
+}
+
+int World::running_vms() const {
+  int running = 0;
+  for (const auto& [id, vm] : vms) running += vm.running ? 1 : 0;
+  return running;
+}
+
+Result<actors::ResolvedRef> WorldEngines::resolve(const std::string&, const std::string& branch) {
+  return actors::ResolvedRef{"refs/heads/" + branch, std::string(40, 'a')};
+}
+
+Result<pb::Cloned> WorldEngines::clone(const actors::SourceJob& job, std::stop_token) {
+  if (dead) return killed();
+  ++world_.clones[job.effect.str()];
+  if (world_.clone_error) {
+    if (auto error = world_.clone_error(job)) return tl::unexpected(*error);
+  }
+  pb::Cloned cloned;
+  cloned.set_sha(job.sha);
+  return cloned;
+}
+
+Result<pb::Built> WorldEngines::build(const actors::SourceJob& job, std::stop_token) {
+  if (dead) return killed();
+  ++world_.builds[job.effect.str()];
+  if (world_.build_error) {
+    if (auto error = world_.build_error(job)) return tl::unexpected(*error);
+  }
+  pb::Built built;
+  built.set_image_id("sha256:" + job.sha);
+  built.set_stack("dockerfile");
+  return built;
+}
+
+Result<pb::ImagePushed> WorldEngines::push(const std::string& image_id,
+                                           const std::string& repository, std::stop_token) {
+  if (dead) return killed();
+  pb::ImagePushed pushed;
+  pushed.set_reference("registry/" + repository + "@" + image_id);
+  return pushed;
+}
+
+std::vector<std::string> WorldEngines::reap(const std::vector<DeploymentId>&) { return {}; }
+
+void WorldEngines::forget(const DeploymentId&) {}
+
+Result<actors::VmLocation> WorldEngines::start(const actors::VmJob& job, std::stop_token) {
+  if (dead) return killed();
+  const auto [found, fresh] = world_.vms.try_emplace(job.vm_id);
+  if (fresh || !found->second.running) ++found->second.starts;
+  found->second.running = true;
+  found->second.image = job.image;
+  for (const auto& [name, entry] : job.env) found->second.env_refs[name] = entry.sealed_ref;
+  return actors::VmLocation{"127.0.0.1", 40000};
+}
+
+actors::VmObservation WorldEngines::observe(const std::string& vm_id) {
+  const auto found = world_.vms.find(vm_id);
+  actors::VmObservation observation;
+  observation.running = found != world_.vms.end() && found->second.running;
+  observation.exit.set_reason("the app exited with code 1");
+  return observation;
+}
+
+actors::ProbeObservation WorldEngines::probe(const std::string& vm_id, const std::string&,
+                                             const std::string&) {
+  return world_.probe ? world_.probe(vm_id) : actors::ProbeObservation{200, ""};
+}
+
+Result<std::int32_t> WorldEngines::stop(const std::string& vm_id) {
+  if (dead) return killed();
+  world_.vms.erase(vm_id);
+  return 0;
+}
+
+std::vector<std::string> WorldEngines::list() {
+  std::vector<std::string> ids;
+  for (const auto& [id, vm] : world_.vms) ids.push_back(id);
+  return ids;
+}
+
+std::int64_t WorldEngines::memory_mib() const { return world_.memory_mib; }
+
+Result<void> WorldEngines::publish(std::uint64_t generation,
+                                   const std::vector<actors::RouteClaim>& table) {
+  if (dead) return killed();
+  if (world_.publish_failures > 0) {
+    --world_.publish_failures;
+    return fail(ErrorCode::unavailable, "the edge does not answer");
+  }
+  const std::uint64_t newest = this->generation();
+  ATLAS_ASSERT(newest < generation, "a route table of an older generation was published");
+  world_.tables.emplace_back(generation, table);
+  return {};
+}
+
+std::uint64_t WorldEngines::drain(const std::string& vm_id, std::chrono::microseconds) {
+  if (!dead) world_.drained.insert(vm_id);
+  return 0;
+}
+
+std::uint64_t WorldEngines::generation() const {
+  return world_.tables.empty() ? 0 : world_.tables.back().first;
+}
+
+}  // namespace atlasflow::sim

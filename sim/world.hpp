@@ -1,0 +1,80 @@
+// What stands outside the control plane and outlives it: the machines, as far as an actor can tell.
+// The engines over it answer at once; scripts say what the next calls come to. One thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "actors/engines.hpp"
+
+namespace atlasflow::sim {
+
+struct World {
+  struct Vm {
+    bool running = true;
+    int starts = 0;
+    std::string image;
+    std::map<std::string, std::string> env_refs;
+  };
+  using Table = std::pair<std::uint64_t, std::vector<actors::RouteClaim>>;
+
+  std::map<std::string, Vm> vms;      // by vm_id
+  std::map<std::string, int> clones;  // how often each effect was carried out
+  std::map<std::string, int> builds;
+  std::vector<Table> tables;      // every route table that was published, by generation
+  std::set<std::string> drained;  // vm_ids
+
+  std::function<std::optional<Error>(const actors::SourceJob&)> clone_error;
+  std::function<std::optional<Error>(const actors::SourceJob&)> build_error;
+  std::function<actors::ProbeObservation(const std::string& vm_id)> probe;
+  int publish_failures = 0;  // the next so many tables are refused
+  std::int64_t memory_mib = 4096;
+
+  // The VM that a hostname leads to in the newest table; empty for none.
+  [[nodiscard]] std::string upstream_of(const std::string& host) const;
+  [[nodiscard]] int running_vms() const;
+};
+
+// The engines of one life of the control plane. Once dead, nothing that it still does reaches the
+// world.
+class WorldEngines final : public actors::BuildEngine,
+                           public actors::VmEngine,
+                           public actors::EdgeEngine {
+ public:
+  explicit WorldEngines(World& world) : world_(world) {}
+  bool dead = false;
+
+  Result<actors::ResolvedRef> resolve(const std::string& url, const std::string& branch) override;
+  Result<pb::Cloned> clone(const actors::SourceJob& job, std::stop_token stop) override;
+  Result<pb::Built> build(const actors::SourceJob& job, std::stop_token stop) override;
+  Result<pb::ImagePushed> push(const std::string& image_id, const std::string& repository,
+                               std::stop_token stop) override;
+  std::vector<std::string> reap(const std::vector<DeploymentId>& keep) override;
+  void forget(const DeploymentId& deployment) override;
+
+  Result<actors::VmLocation> start(const actors::VmJob& job, std::stop_token stop) override;
+  actors::VmObservation observe(const std::string& vm_id) override;
+  actors::ProbeObservation probe(const std::string& vm_id, const std::string& path,
+                                 const std::string& host) override;
+  Result<std::int32_t> stop(const std::string& vm_id) override;
+  std::vector<std::string> list() override;
+  [[nodiscard]] std::int64_t memory_mib() const override;
+
+  Result<void> publish(std::uint64_t generation,
+                       const std::vector<actors::RouteClaim>& table) override;
+  std::uint64_t drain(const std::string& vm_id, std::chrono::microseconds deadline) override;
+  [[nodiscard]] std::uint64_t generation() const override;
+  [[nodiscard]] std::string describe() const override { return "simulated"; }
+
+ private:
+  World& world_;
+};
+
+}  // namespace atlasflow::sim
