@@ -12,7 +12,7 @@
 
 namespace atlasflow::edge {
 
-inline constexpr std::size_t k_slab_bytes = 16 * 1024;
+inline constexpr std::size_t k_slab_bytes = std::size_t{16} * 1024;
 
 class SlabPool {
  public:

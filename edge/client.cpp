@@ -16,10 +16,10 @@ using std::chrono::milliseconds;
 
 constexpr std::size_t k_high_water = 2 * k_slab_bytes;  // more is not read while so much waits
 constexpr int k_rounds_per_pump = 32;                   // then others have a turn
-constexpr std::size_t k_linger_bytes = 1024 * 1024;
+constexpr std::size_t k_linger_bytes = std::size_t{1024} * 1024;
 constexpr milliseconds k_linger{2000};
 constexpr milliseconds k_half_closed_tunnel{10'000};
-constexpr std::uint64_t k_discard_bytes_max = 64 * 1024;
+constexpr std::uint64_t k_discard_bytes_max = std::uint64_t{64} * 1024;
 
 // Whether moving bytes extends the deadline, or only a change of what is waited for.
 bool extends(Wait wait) {

@@ -14,8 +14,8 @@ namespace atlasflow::edge {
 namespace {
 
 constexpr std::size_t k_high_water = 2 * k_slab_bytes;
-constexpr std::size_t k_replay_bytes_max = 64 * 1024;
-constexpr std::size_t k_linger_bytes = 1024 * 1024;
+constexpr std::size_t k_replay_bytes_max = std::size_t{64} * 1024;
+constexpr std::size_t k_linger_bytes = std::size_t{1024} * 1024;
 constexpr std::int64_t k_avoid_ms = 1000;
 constexpr std::array<std::int64_t, 3> k_backoff_ms = {50, 100, 200};
 
@@ -367,7 +367,7 @@ bool Worker::may_retry(const ClientConnection& client) const {
 
 // Answers in the application's place, or, when its answer has begun, cuts it so that nobody takes
 // it for whole.
-void Worker::fail_response(ClientConnection& client, EdgeAnswer reason) {
+void Worker::fail_response(ClientConnection& client, const EdgeAnswer& reason) {
   if (!client.exchange.response_head_sent) {
     answer(client, reason);
     return;

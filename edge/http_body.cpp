@@ -8,8 +8,8 @@ namespace atlasflow::edge {
 namespace {
 
 constexpr std::size_t k_size_digits_max = 15;  // 60 bits: sums of chunk sizes cannot overflow
-constexpr std::size_t k_extension_bytes_max = 4 * 1024;
-constexpr std::size_t k_trailer_bytes_max = 8 * 1024;
+constexpr std::size_t k_extension_bytes_max = std::size_t{4} * 1024;
+constexpr std::size_t k_trailer_bytes_max = std::size_t{8} * 1024;
 constexpr std::size_t k_trailer_fields_max = 32;
 
 int hex_value(char c) {

@@ -137,9 +137,8 @@ std::optional<HttpError> parse_request_line(std::string_view line, RequestHead& 
     return HttpError{405, "CONNECT and TRACE are not allowed here."};
   }
   head.authority = {};
-  if (head.target.front() == '/') {
-    head.path = head.target;
-  } else if (head.target == "*" && head.method == "OPTIONS") {
+  const bool whole_server = head.target == "*" && head.method == "OPTIONS";
+  if (head.target.front() == '/' || whole_server) {
     head.path = head.target;
   } else if (!split_absolute(head.target, head.authority, head.path)) {
     return HttpError{400, "The request target is neither a path nor an http URL."};

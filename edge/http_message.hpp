@@ -26,9 +26,9 @@ enum class Framing : std::uint8_t {
 };
 
 struct HttpLimits {
-  std::size_t request_line_bytes_max = 8 * 1024;  // 414
-  std::size_t head_bytes_max = 32 * 1024;         // 431; request line or status line included
-  std::size_t fields_max = 100;                   // 431
+  std::size_t request_line_bytes_max = std::size_t{8} * 1024;  // 414
+  std::size_t head_bytes_max = std::size_t{32} * 1024;  // 431; request line or status line included
+  std::size_t fields_max = 100;                         // 431
   std::uint64_t body_bytes_max = UINT64_MAX;  // 413, before the body when its length is announced
 };
 

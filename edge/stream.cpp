@@ -9,7 +9,7 @@
 namespace atlasflow::edge {
 namespace {
 
-constexpr std::size_t k_record_bytes_max = 16 * 1024;
+constexpr std::size_t k_record_bytes_max = std::size_t{16} * 1024;
 
 Stream& stream_of(BIO* bio) { return *static_cast<Stream*>(BIO_get_data(bio)); }
 

@@ -106,7 +106,7 @@ class Worker {
   void finish_response(ClientConnection& client);
   void upstream_ended(ClientConnection& client, bool clean);
   [[nodiscard]] bool may_retry(const ClientConnection& client) const;
-  void fail_response(ClientConnection& client, EdgeAnswer reason);
+  void fail_response(ClientConnection& client, const EdgeAnswer& reason);
   void leave_target(ClientConnection& client);
   void drop_upstream(ClientConnection& client);
 

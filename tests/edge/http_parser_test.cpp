@@ -62,7 +62,7 @@ Parsed parse_requests(std::string_view text, std::size_t read_bytes, HttpLimits 
 // The outcome must not depend on where the network cut the bytes.
 Parsed parse(const std::string& text, HttpLimits limits = {}) {
   const Parsed whole = parse_requests(text, std::string::npos, limits);
-  for (std::size_t read_bytes : {1, 2, 3, 7}) {
+  for (std::size_t read_bytes : {1U, 2U, 3U, 7U}) {
     EXPECT_EQ(parse_requests(text, read_bytes, limits), whole) << "reads of " << read_bytes;
   }
   return whole;
