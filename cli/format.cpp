@@ -60,7 +60,7 @@ std::string plain_fields(const nlohmann::json& data) {
   std::string line;
   if (!data.is_object()) return line;
   for (const auto& [key, value] : data.items()) {
-    if (value.is_object() || value.is_array()) continue;
+    if (value.is_object() || value.is_array() || key.ends_with("_us")) continue;
     const auto text = text_of(data, key.c_str());
     if (!text.empty()) line += (line.empty() ? "" : " ") + key + "=" + text;
   }

@@ -1,0 +1,122 @@
+// A push goes live, on real parts.
+
+#include <atomic>
+#include <thread>
+
+#include <gmock/gmock.h>
+
+#include "server_fixture.hpp"
+
+namespace atlasflow::end_to_end {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAreArray;
+using testing::HasSubstr;
+using testing::Not;
+
+const std::string k_zeros(40, '0');
+
+class Pipeline : public ServerFixture {
+ protected:
+  // The push is live; its deployment's id.
+  std::string push_and_wait(const std::string& before, const std::string& after) {
+    const auto id = deployment_in(push(before, after));
+    EXPECT_TRUE(eventually(240s, [&] {
+      return deployment("web", id).value("status", "") == "live";
+    })) << deployment("web", id).dump(2);
+    return id;
+  }
+};
+
+TEST_F(Pipeline, a_signed_push_becomes_a_page_behind_tls_in_seven_events) {
+  write_app("hello one\n");
+  const auto sha = repository().commit_all("Say hello");
+  start_server();
+  create_project("web");
+  const auto id = push_and_wait(k_zeros, sha);
+
+  EXPECT_THAT(seven_of("web", id), ElementsAreArray(k_seven));
+  const auto page = get("web." + k_domain);
+  EXPECT_EQ(page.status, 200) << page.error;
+  EXPECT_EQ(page.body, "hello one\n");
+  const auto preview = get(id + "-web." + k_domain);
+  EXPECT_EQ(preview.status, 200) << preview.error;
+  EXPECT_EQ(preview.body, "hello one\n");
+  EXPECT_EQ(get("nobody." + k_domain).status, 404);
+
+  // GitHub redelivers by hand only, and then under the same id.
+  const auto again = push(k_zeros, sha);
+  EXPECT_EQ(again.status, 200);
+  EXPECT_THAT(again.body, HasSubstr(id));
+  EXPECT_EQ(atlasflow_json({"deployments", "web"}).at("deployments").size(), 1U);
+}
+
+TEST_F(Pipeline, a_second_push_takes_over_without_a_failed_request) {
+  write_app("hello one\n");
+  const auto first_sha = repository().commit_all("Say hello");
+  start_server();
+  create_project("web");
+  push_and_wait(k_zeros, first_sha);
+
+  std::atomic<bool> stop = false;
+  int requests = 0;
+  int failures = 0;
+  std::string failure;
+  std::thread visitor([&] {
+    constexpr int k_requests_max = 5000;
+    while (!stop && requests < k_requests_max) {
+      const auto answer = get("web." + k_domain);
+      ++requests;
+      if (answer.status != 200) {
+        ++failures;
+        failure = std::to_string(answer.status) + " " + answer.error + " " + answer.body;
+      }
+      std::this_thread::sleep_for(20ms);
+    }
+  });
+  write_app("hello two\n");
+  const auto second_sha = repository().commit_all("Say it again");
+  const auto second = push_and_wait(first_sha, second_sha);
+  const bool switched =
+      eventually(30s, [&] { return get("web." + k_domain).body == "hello two\n"; });
+  expect_only_vm_of("web", second);
+  stop = true;
+  visitor.join();
+
+  EXPECT_TRUE(switched);
+  EXPECT_EQ(failures, 0) << failure;
+  EXPECT_GT(requests, 20);
+  EXPECT_THAT(seven_of("web", second), ElementsAreArray(k_seven));
+}
+
+TEST_F(Pipeline, a_variable_reaches_the_app_and_nothing_else) {
+  const std::string secret = "s3cr3t-b9f2c4a7";
+  write_app("hello\n");
+  repository().commit_all("Say hello");
+  start_server();
+  create_project("web");
+  ASSERT_EQ(atlasflow({"env", "set", "web", "--stdin", "GREETING"}, secret + "\n").code, 0);
+  const auto deployed = atlasflow({"deploy", "web", "--wait"});
+  ASSERT_EQ(deployed.code, 0) << deployed.err;
+  EXPECT_EQ(get("web." + k_domain, "/cgi-bin/env").body, secret);
+
+  EXPECT_THAT(atlasflow({"env", "list", "web"}).out, HasSubstr("GREETING"));
+  EXPECT_THAT(atlasflow({"env", "list", "web"}).out, Not(HasSubstr(secret)));
+  EXPECT_THAT(atlasflow({"events", "--json"}).out, Not(HasSubstr(secret)));
+  EXPECT_THAT(server_log(), Not(HasSubstr(secret)));
+  for (const auto& entry : std::filesystem::directory_iterator(state_dir() / "logs")) {
+    EXPECT_THAT(read_file(entry.path()), Not(HasSubstr(secret))) << entry.path();
+  }
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(state_dir() / "events")) {
+    if (!entry.is_regular_file()) continue;
+    EXPECT_EQ(read_file(entry.path()).find(secret), std::string::npos) << entry.path();
+  }
+  ASSERT_EQ(vm_processes().size(), 1U);
+  const auto process = "/proc/" + std::to_string(vm_processes().at(0));
+  EXPECT_EQ(read_file(process + "/cmdline").find(secret), std::string::npos);
+  EXPECT_EQ(read_file(process + "/environ").find(secret), std::string::npos);
+}
+
+}  // namespace
+}  // namespace atlasflow::end_to_end

@@ -1,0 +1,95 @@
+// A server over a temporary state folder, a repository beside it, and what a user and a visitor do
+// with them. One per test; everything that it started is gone when it is destroyed.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "git_repository.hpp"
+#include "process.hpp"
+
+namespace atlasflow::end_to_end {
+
+struct HttpAnswer {
+  long status = 0;  // 0: no answer
+  std::string body;
+  std::string error;
+};
+
+class ServerFixture : public testing::Test {
+ public:
+  inline static const std::vector<std::string> k_seven = {
+      "PushReceived", "Cloned", "Built", "ImagePushed", "VMStarted", "Healthy", "Routed"};
+  inline static const std::string k_webhook_secret = "It's a Secret to Everybody";
+  inline static const std::string k_domain = "atlasflow.localhost";
+
+ protected:
+  void SetUp() override;
+  void TearDown() override;
+
+  // ---- the server ----
+  void start_server(const Environment& environment = {});
+  void stop_server();  // SIGTERM; fails the test when it does not exit with 0
+  void kill_server();  // SIGKILL
+  // The server ends by itself within a minute; by which signal.
+  [[nodiscard]] int signal_that_ended_server();
+
+  // ---- the user ----
+  [[nodiscard]] Ran atlasflow(std::vector<std::string> arguments, const std::string& input = "");
+  [[nodiscard]] nlohmann::json atlasflow_json(std::vector<std::string> arguments);
+  void create_project(const std::string& name);
+  [[nodiscard]] std::vector<nlohmann::json> events(const std::string& project);
+  // Those of the seven that the deployment's stream has, in its order.
+  [[nodiscard]] std::vector<std::string> seven_of(const std::string& project,
+                                                  const std::string& deployment);
+  [[nodiscard]] nlohmann::json deployment(const std::string& project, const std::string& id);
+
+  // ---- the developer and GitHub ----
+  // A busybox web server with this page, and /cgi-bin/env that prints GREETING.
+  void write_app(const std::string& page);
+  // Signed as GitHub does, through the edge at https://<domain>/webhooks/github. Empty when the
+  // answer was lost, else what it says.
+  [[nodiscard]] HttpAnswer push(const std::string& before, const std::string& after);
+  // The deployment that the answer names.
+  [[nodiscard]] static std::string deployment_in(const HttpAnswer& answer);
+
+  // ---- the visitor ----
+  [[nodiscard]] HttpAnswer get(const std::string& host, const std::string& path = "/");
+
+  // ---- the machine ----
+  // Pids of this server's microVMs, whoever remembers them.
+  [[nodiscard]] std::vector<pid_t> vm_processes() const;
+  [[nodiscard]] std::string server_log() const { return read_file(folder_ / "server.log"); }
+
+  // Looks until it holds; false after the limit.
+  [[nodiscard]] static bool eventually(std::chrono::seconds limit,
+                                       const std::function<bool()>& holds);
+  // The deployment is live and has nothing of the older ones left beside it.
+  void expect_only_vm_of(const std::string& project, const std::string& id);
+
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+  [[nodiscard]] std::filesystem::path state_dir() const { return folder_ / "state"; }
+  GitRepository& repository() { return *repository_; }
+
+ private:
+  [[nodiscard]] HttpAnswer request(const std::string& host, const std::string& path,
+                                   const std::string* body,
+                                   const std::vector<std::string>& headers);
+
+  std::filesystem::path folder_;
+  std::optional<Process> server_;
+  std::unique_ptr<GitRepository> repository_;
+  int https_port_ = 0;
+  int runs_ = 0;
+  std::vector<std::string> projects_;
+};
+
+}  // namespace atlasflow::end_to_end
