@@ -21,11 +21,11 @@ namespace atlasflow::vmm {
 enum class Accelerator : std::uint8_t { kvm, tcg };
 
 struct HostConfig {
-  std::filesystem::path state_dir;  // vm/<vm_id>/, layers/, kernel cache; created when missing
+  std::filesystem::path state_dir;  // vm/<vm_id>/, layers/, images/, cache/; created when missing
   std::filesystem::path
-      kernel_dir;  // holds vmlinuz-* and lib/modules/*, as script/bootstrap lays it out
-  std::filesystem::path guest_init;  // the static PID 1
-  std::filesystem::path log_dir;     // <log_dir>/<vm_id>.run.log: console of the app, append only
+      kernel_dir;  // an unpacked linux-image package: boot/vmlinuz-*, lib/modules/*
+  std::filesystem::path guest_init;  // the static PID 1, bin/atlasflow-guest-init
+  std::filesystem::path log_dir;     // <log_dir>/<vm_id>.run.log: the app's output, append only
   bool registry_plain_http = true;   // the registry speaks HTTP (loopback)
   std::optional<Accelerator> accelerator;  // unset: probe for KVM, else TCG
 };

@@ -248,6 +248,13 @@ bool kill_process(const ProcessId& process, std::chrono::milliseconds limit) {
 
 namespace {
 
+// Ends the child; the sentence goes where the daemon's errors go.
+template <std::size_t size>
+[[noreturn]] void give_up(const char (&sentence)[size]) {
+  (void)!::write(2, sentence, size - 1);
+  ::_exit(126);
+}
+
 // The child of spawn_daemon. Async-signal-safe calls only; every failure ends it before exec.
 [[noreturn]] void run_daemon(const DaemonSpec& spec, const char* program, char* const* args,
                              int go_fd, int null_fd) {
@@ -297,14 +304,14 @@ namespace {
     if (::syscall(SYS_setgroups, spec.groups.size(), spec.groups.data()) != 0 ||
         ::syscall(SYS_setresgid, spec.gid, spec.gid, spec.gid) != 0 ||
         ::syscall(SYS_setresuid, spec.uid, spec.uid, spec.uid) != 0) {
-      ::_exit(125);
+      give_up("cannot become the user of this VM; a container without its user ids?\n");
     }
   }
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  if (::chdir("/") != 0) ::_exit(126);
+  if (::chdir("/") != 0) give_up("cannot enter /\n");
   static const char* const k_environment[] = {"PATH=/usr/bin:/bin", "LC_ALL=C", nullptr};
   ::execve(program, args, const_cast<char* const*>(k_environment));
-  ::_exit(127);
+  give_up("cannot execute the program\n");
 }
 
 }  // namespace

@@ -1,32 +1,26 @@
 // The Hypervisor over QEMU: what start, status, list and stop do, step by step. The parts are in
 // the files beside this one; README.md says which.
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <charconv>
-#include <condition_variable>
-#include <cstring>
 #include <mutex>
 #include <random>
 #include <set>
 #include <thread>
 
-#include <fcntl.h>
 #include <spdlog/spdlog.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmm/accelerator.hpp"
+#include "vmm/boot_gate.hpp"
 #include "vmm/config_drive.hpp"
 #include "vmm/control.hpp"
 #include "vmm/files.hpp"
-#include "vmm/guest/config_format.hpp"
 #include "vmm/hypervisor.hpp"
 #include "vmm/image.hpp"
 #include "vmm/kernel.hpp"
+#include "vmm/launch.hpp"
 #include "vmm/layers.hpp"
-#include "vmm/machine.hpp"
 #include "vmm/network.hpp"
 #include "vmm/process.hpp"
 #include "vmm/record.hpp"
@@ -46,52 +40,12 @@ constexpr auto k_poll = milliseconds(5);
 constexpr auto k_power_off_limit = seconds(3);
 constexpr auto k_kill_limit = seconds(10);
 constexpr int k_port_attempts = 3;
-constexpr const char* k_control_socket = "control.sock";
 
 bool is_vm_id(const std::string& id) {
   return !id.empty() && id.size() <= 48 && std::all_of(id.begin(), id.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
   });
 }
-
-// Bounds how many VMs boot at once: under emulation a boot takes a whole core, and more of them
-// than cores only makes each one miss its deadline.
-class BootGate {
- public:
-  explicit BootGate(unsigned places) : free_(places) {}
-
-  class Place {
-   public:
-    explicit Place(BootGate* gate) : gate_(gate) {}
-    Place(Place&& other) noexcept : gate_(std::exchange(other.gate_, nullptr)) {}
-    Place(const Place&) = delete;
-    Place& operator=(const Place&) = delete;
-    Place& operator=(Place&&) = delete;
-    ~Place() {
-      if (gate_ == nullptr) return;
-      {
-        const std::lock_guard guard(gate_->mutex_);
-        ++gate_->free_;
-      }
-      gate_->freed_.notify_one();
-    }
-
-   private:
-    BootGate* gate_;
-  };
-
-  std::optional<Place> enter(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    if (!freed_.wait(lock, stop, [this] { return free_ > 0; })) return std::nullopt;
-    --free_;
-    return std::optional<Place>(std::in_place, this);
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable_any freed_;
-  unsigned free_;
-};
 
 struct HostFolders {
   fs::path vms;
@@ -128,10 +82,6 @@ class QemuHypervisor final : public Hypervisor {
     GuestRun run;
     std::vector<fs::path> disks;
   };
-  struct Launch {
-    ProcessId process;
-    Endpoint endpoint;
-  };
 
   fs::path dir_of(const std::string& vm_id) const { return folders_.vms / vm_id; }
   std::string name_of(const std::string& vm_id) const { return name_prefix_ + vm_id; }
@@ -141,8 +91,7 @@ class QemuHypervisor final : public Hypervisor {
   Result<void> remove(const std::string& vm_id);
   Result<Endpoint> boot_vm(const VmSpec& spec, const std::stop_token& stop);
   Result<Prepared> prepare(const VmSpec& spec, const std::stop_token& stop);
-  Result<Launch> launch(const VmSpec& spec, const Prepared& prepared);
-  Result<void> await_started(const std::string& vm_id, const Launch& launched,
+  Result<void> await_started(const std::string& vm_id, const LaunchedVm& launched,
                              const std::stop_token& stop) const;
   std::string last_words(const std::string& vm_id) const;
 
@@ -224,6 +173,10 @@ std::vector<std::pair<std::string, ProcessId>> QemuHypervisor::running_machines(
 }
 
 std::vector<std::string> QemuHypervisor::list() {
+  // The periodic inventory is also when a packet filter that somebody wiped comes back.
+  if (const auto guarded = guard_host(); !guarded) {
+    spdlog::error("event=vm_packet_filter_missing error=\"{}\"", to_string(guarded.error()));
+  }
   std::set<std::string> ids;
   std::error_code error;
   for (auto it = fs::directory_iterator(folders_.vms, error);
@@ -330,7 +283,9 @@ Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_tok
   const auto place = gate_.enter(stop);
   if (!place) return fail(ErrorCode::cancelled, "the start was stopped on request");
   for (int attempt = 1;; ++attempt) {
-    const auto launched = launch(spec, *prepared);
+    const auto launched = launch_vm({spec, prepared->run, boot_, prepared->disks, dir,
+                                     folders_.logs / (spec.vm_id + ".run.log"), scratch_,
+                                     name_of(spec.vm_id), accelerator_});
     if (!launched) return tl::unexpected<Error>(launched.error());
     const auto started = await_started(spec.vm_id, *launched, stop);
     if (started) return launched->endpoint;
@@ -357,122 +312,7 @@ Result<QemuHypervisor::Prepared> QemuHypervisor::prepare(const VmSpec& spec,
   return Prepared{std::move(*run), std::move(*disks)};
 }
 
-// A file in memory only: the secrets in it are on no disk, and end with QEMU.
-Result<Fd> config_in_memory(const std::string& bytes, uid_t owner) {
-  Fd fd(::memfd_create("atlasflow-config", MFD_CLOEXEC));
-  if (!fd ||
-      ::pwrite(fd.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()) ||
-      ::fchmod(fd.get(), 0400) != 0 || ::fchown(fd.get(), owner, owner) != 0) {
-    return fail(ErrorCode::internal, "cannot make the config drive", std::strerror(errno));
-  }
-  return fd;
-}
-
-// Files for QEMU to inherit; the n-th has the number 3 + n there.
-class Inheritance {
- public:
-  int add(Fd fd) {
-    complete_ = complete_ && fd;
-    fds_.push_back(std::move(fd));
-    return static_cast<int>(fds_.size()) + 2;
-  }
-  int open(const fs::path& path, int flags, mode_t mode = 0) {
-    return add(Fd(::open(path.c_str(), flags | O_CLOEXEC, mode)));
-  }
-  std::string open_as_path(const fs::path& path, int flags) {
-    return "/proc/self/fd/" + std::to_string(open(path, flags));
-  }
-  [[nodiscard]] bool complete() const { return complete_; }
-  [[nodiscard]] std::vector<int> numbers() const {
-    std::vector<int> numbers;
-    for (const Fd& fd : fds_) numbers.push_back(fd.get());
-    return numbers;
-  }
-
- private:
-  std::vector<Fd> fds_;
-  bool complete_ = true;
-};
-
-Result<QemuHypervisor::Launch> QemuHypervisor::launch(const VmSpec& spec,
-                                                      const Prepared& prepared) {
-  const fs::path dir = dir_of(spec.vm_id);
-  std::error_code ignored;
-  for (const char* name :
-       {"guest.events", "qemu.log", "kernel.log", "scratch.ext4", k_control_socket}) {
-    fs::remove(dir / name, ignored);  // of an attempt whose port was taken
-  }
-  auto port = lease_port();
-  if (!port) return tl::unexpected<Error>(port.error());
-  const uid_t user = uid_of_port(port->port);
-  if (auto copied = copy_scratch(scratch_, dir / "scratch.ext4", user); !copied) {
-    return tl::unexpected<Error>(copied.error());
-  }
-  const auto drive = encode_config_drive(prepared.run, spec.hostname, guest_network(),
-                                         static_cast<int>(prepared.disks.size()));
-  if (!drive) return tl::unexpected<Error>(drive.error());
-  auto config = config_in_memory(*drive, user);
-  if (!config) return tl::unexpected<Error>(config.error());
-  auto control = listen_at(dir, k_control_socket);
-  if (!control) return tl::unexpected<Error>(control.error());
-
-  constexpr int k_append = O_WRONLY | O_CREAT | O_APPEND;
-  Inheritance files;
-  Machine machine;
-  machine.name = name_of(spec.vm_id);
-  machine.accelerator = accelerator_;
-  machine.tsc_khz = host_tsc_khz();
-  machine.memory_mib = spec.memory_mib;
-  machine.vcpus = spec.vcpus;
-  machine.kernel = files.open_as_path(boot_.vmlinux, O_RDONLY);
-  machine.initramfs = files.open_as_path(boot_.initramfs, O_RDONLY);
-  machine.host_port = port->port;
-  machine.guest_port = spec.port;
-  machine.events_fd = files.open(dir / "guest.events", k_append, 0600);
-  machine.log_fd = files.open(folders_.logs / (spec.vm_id + ".run.log"), k_append, 0640);
-  machine.kernel_log_fd = files.open(dir / "kernel.log", k_append, 0600);
-  machine.control_fd = files.add(std::move(*control));
-  for (std::size_t i = 0; i < prepared.disks.size(); ++i) {
-    machine.disks.push_back({guest::k_serial_layer + std::to_string(i),
-                             files.open_as_path(prepared.disks[i], O_RDONLY), true});
-  }
-  machine.disks.push_back({guest::k_serial_config,
-                           "/proc/self/fd/" + std::to_string(files.add(std::move(*config))), true});
-  machine.disks.push_back(
-      {guest::k_serial_scratch, files.open_as_path(dir / "scratch.ext4", O_RDWR), false});
-  const Fd output(::open((dir / "qemu.log").c_str(), k_append | O_CLOEXEC, 0600));
-  if (!files.complete() || !output) {
-    return fail(ErrorCode::internal, "cannot open a file of the VM " + spec.vm_id,
-                std::strerror(errno));
-  }
-
-  DaemonSpec daemon;
-  daemon.args = qemu_arguments(machine);
-  daemon.fds = files.numbers();
-  daemon.stderr_fd = output.get();
-  daemon.change_user = true;
-  daemon.uid = user;
-  daemon.gid = user;
-  daemon.file_bytes_max = k_scratch_bytes;
-  struct stat kvm {};
-  if (accelerator_ == Accelerator::kvm && ::stat("/dev/kvm", &kvm) == 0) {
-    daemon.groups.push_back(kvm.st_gid);
-  }
-  const Endpoint endpoint{"127.0.0.1", port->port};
-  const auto process = spawn_daemon(daemon, [&](const ProcessId& id) {
-    return write_record(dir, {spec.vm_id, spec.image, boot_id_, endpoint, id});
-  });
-  if (!process) return tl::unexpected<Error>(process.error());
-  // QEMU listens long before it runs the guest; until then the lease keeps others off the port.
-  const auto deadline = steady_clock::now() + seconds(10);
-  while (is_alive(*process) && steady_clock::now() < deadline && !read_guest_events(dir).hello &&
-         fs::file_size(dir / "kernel.log", ignored) == 0) {
-    std::this_thread::sleep_for(k_poll);
-  }
-  return Launch{*process, endpoint};
-}
-
-Result<void> QemuHypervisor::await_started(const std::string& vm_id, const Launch& launched,
+Result<void> QemuHypervisor::await_started(const std::string& vm_id, const LaunchedVm& launched,
                                            const std::stop_token& stop) const {
   const auto limit = accelerator_ == Accelerator::kvm ? k_boot_limit_kvm : k_boot_limit_tcg;
   const auto deadline = steady_clock::now() + limit;

@@ -128,8 +128,8 @@ UserLookup resolve_user(std::string_view spec, std::string_view passwd, std::str
     identity.groups = {identity.gid};
     return lookup;
   }
-  // The first one too: a process without its own group in the list could give up a group and so pass
-  // a permission that is denied to the group (CVE-2022-36109).
+  // The first one too: a process without its own group in the list could give up a group and so
+  // pass a permission that is denied to the group (CVE-2022-36109).
   identity.groups = {identity.gid};
   for (std::string_view rest = group; !rest.empty() && !name.empty();) {
     const auto entry = parse_group(next(rest, '\n'));
