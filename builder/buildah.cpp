@@ -14,6 +14,8 @@ namespace fs = std::filesystem;
 constexpr std::size_t k_state_bytes_max = 8U << 20U;
 constexpr std::chrono::milliseconds k_store_deadline{120'000};
 
+fs::path cache_of(const fs::path& storage) { return storage.string() + "-cache"; }
+
 }  // namespace
 
 Result<Buildah> Buildah::make(const BuildahOptions& options) {
@@ -28,6 +30,8 @@ Result<Buildah> Buildah::make(const BuildahOptions& options) {
   std::error_code error;
   fs::create_directories(options.storage.parent_path(), error);
   if (auto owned = (*sandbox)->own(options.storage); !owned) return tl::unexpected(owned.error());
+  if (auto owned = (*sandbox)->own(cache_of(options.storage)); !owned)
+    return tl::unexpected(owned.error());
   return Buildah(options, std::move(*sandbox));
 }
 
@@ -39,7 +43,8 @@ Result<RunOutcome> Buildah::run(const Call& call,
       find_program("buildah"), "--root",           "/mnt/storage", "--runroot",
       "/mnt/run/storage",      "--storage-driver", "overlay"};
   argv.insert(argv.end(), call.arguments.begin(), call.arguments.end());
-  const SandboxMounts mounts{options_.storage, call.scratch, call.context, call.hooks_name};
+  const SandboxMounts mounts{options_.storage, cache_of(options_.storage), call.scratch,
+                             call.context, call.hooks_name};
   return sandbox_->run(std::move(argv), mounts, call.network,
                        call.cgroup_procs == nullptr ? no_cgroup : *call.cgroup_procs, call.deadline,
                        call.stop, on_output);

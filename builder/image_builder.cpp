@@ -381,12 +381,17 @@ Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std:
   auto scratch = make_scratch(name);
   if (!scratch) return tl::unexpected(scratch.error());
   Buildah::Call call;
-  // The tag keeps the registry's garbage collection off; it names the content, so pushing twice is
-  // the same.
+  // zstd at its fastest: a tenth of gzip's time for the same size, and the time is in every first
+  // push. The tag keeps the registry's garbage collection off; it names the content, so pushing
+  // twice is the same.
   call.arguments = {"push",
                     "--signature-policy",
                     k_policy,
                     "--quiet",
+                    "--compression-format",
+                    "zstd",
+                    "--compression-level",
+                    "1",
                     "--digestfile",
                     "/mnt/scratch/digest",
                     std::string("--tls-verify=") + (config_.registry_plain_http ? "false" : "true"),

@@ -46,6 +46,7 @@ constexpr std::uint64_t MOUNT_ATTR_IDMAP = 0x00100000;
 // Everything that the child's preparation needs, in memory that the parent made.
 struct Preparation {
   std::string storage;
+  std::string cache;
   std::string scratch;
   std::string context;
   std::string hooks;
@@ -116,6 +117,13 @@ int mount_all(const Preparation& p, const char** step) {
   if (::mount("tmpfs", "/var/cache", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") != 0) return errno;
   if (const int error = make_owned_folder("/var/cache/containers", p.root_id); error != 0)
     return error;
+  // What it knows of blobs: without it, each push compresses each layer again only to find that it
+  // is there.
+  *step = "bind the cache";
+  ::mkdir("/var/lib/containers", 0700);
+  if (::mount("tmpfs", "/var/lib/containers", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") != 0)
+    return errno;
+  if (const int error = bind(p.cache, "/var/lib/containers/cache", false); error != 0) return error;
   *step = "bind the storage";
   if (const int error = bind(p.storage, "/mnt/storage", false); error != 0) return error;
   *step = "bind the scratch folder";
@@ -328,6 +336,7 @@ class LinuxSandbox final : public Sandbox {
                          const std::function<void(std::string_view)>& on_output) const override {
     Preparation preparation;
     preparation.storage = mounts.storage.string();
+    preparation.cache = mounts.cache.string();
     preparation.scratch = mounts.scratch.string();
     preparation.context = mounts.context.string();
     if (!mounts.hooks_name.empty()) preparation.hooks = "/mnt/hooks/" + mounts.hooks_name;

@@ -31,6 +31,7 @@ enum class SandboxNetwork : std::uint8_t {
 
 struct SandboxMounts {
   std::filesystem::path storage;  // -> /mnt/storage
+  std::filesystem::path cache;    // -> /var/lib/containers/cache
   std::filesystem::path scratch;  // -> /mnt/scratch; read and write
   std::filesystem::path context;  // -> /mnt/context, read only; empty: none
   std::string hooks_name;         // the empty folder /mnt/hooks/<name> is made
