@@ -59,6 +59,7 @@ HttpServer::HttpServer(Listener listener, const Router& router, HttpServerLimits
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(Listener listener, const Router& router,
                                                       HttpServerLimits limits) {
+  // New because: the constructor is private, so that a server that does not listen cannot exist.
   std::unique_ptr<HttpServer> server(new HttpServer(std::move(listener), router, limits));
   if (!server->state_.stop_event.valid() || !server->worker_done_.valid()) {
     return fail(ErrorCode::internal,
