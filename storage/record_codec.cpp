@@ -65,12 +65,13 @@ Result<void> decode_envelope(std::string_view bytes, pb::StoredRecord& stored, R
   record.stream_version = StreamVersion(stored.stream_version());
   record.recorded_at = stored.recorded_at_us();
   record.writer_epoch = Epoch(stored.writer_epoch());
-  record.event_id = stored.event_id();
-  record.correlation_id = stored.correlation_id();
+  // Swapped, so that the buffers of both go on being used.
+  record.event_id.swap(*stored.mutable_event_id());
+  record.correlation_id.swap(*stored.mutable_correlation_id());
   record.causation_position = Position(stored.causation_position());
-  record.build_id = stored.build_id();
-  record.actor = stored.actor();
-  record.dedupe_key = stored.dedupe_key();
+  record.build_id.swap(*stored.mutable_build_id());
+  record.actor.swap(*stored.mutable_actor());
+  record.dedupe_key.swap(*stored.mutable_dedupe_key());
   std::copy(chain.begin(), chain.end(), record.chain.begin());
   return {};
 }
