@@ -35,8 +35,9 @@ TEST_F(Recovery, a_server_killed_after_any_event_carries_the_deployment_to_its_r
     const auto newest = atlasflow_json({"deployments", "web"}).at("deployments").at(0);
     const auto id = newest.at("id").get<std::string>();
     ASSERT_EQ(newest.at("sha"), after);
-    EXPECT_TRUE(eventually(240s, [&] { return deployment("web", id)["status"] == "live"; }))
-        << deployment("web", id).dump(2);
+    EXPECT_TRUE(eventually(240s, [&] {
+      return deployment("web", id).value("status", "") == "live";
+    })) << deployment("web", id).dump(2);
     EXPECT_THAT(seven_of("web", id), ElementsAreArray(k_seven));
     expect_only_vm_of("web", id);
     EXPECT_EQ(get("web." + k_domain).body, page);

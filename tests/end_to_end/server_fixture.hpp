@@ -50,6 +50,8 @@ class ServerFixture : public testing::Test {
   // Those of the seven that the deployment's stream has, in its order.
   [[nodiscard]] std::vector<std::string> seven_of(const std::string& project,
                                                   const std::string& deployment);
+  // Empty while the read model does not show it yet: a webhook is answered once the event is
+  // durable.
   [[nodiscard]] nlohmann::json deployment(const std::string& project, const std::string& id);
 
   // ---- the developer and GitHub ----
