@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -199,20 +200,24 @@ struct AppendTimes {
   double raw_64 = 0;
 };
 
-// In turns, so that whatever else the machine and its disk do meets all four alike.
+// In turns of random order, so that whatever else the machine and its disk do meets all four alike.
 AppendTimes measure_in_turns(LogUnderTest& log, RawDatabase& raw) {
   constexpr std::size_t k_rounds = 300;
   std::array<std::vector<double>, 4> times;
   const std::array<std::function<void()>, 4> appends = {
       [&] { log.append(1); }, [&] { raw.append(1); }, [&] { log.append(64); },
       [&] { raw.append(64); }};
-  for (std::size_t turn = 0; turn < k_rounds * appends.size(); ++turn) {
-    // Each round starts one further on, so that none always follows the same other.
-    const std::size_t which = (turn + turn / appends.size()) % appends.size();
-    const auto start = std::chrono::steady_clock::now();
-    appends[which]();
-    const auto taken = std::chrono::steady_clock::now() - start;
-    times[which].push_back(std::chrono::duration<double>(taken).count());
+  // Shuffled, because what an append costs depends on which one the disk has just served.
+  std::array<std::size_t, 4> order = {0, 1, 2, 3};
+  std::minstd_rand random(1);
+  for (std::size_t round = 0; round < k_rounds; ++round) {
+    std::shuffle(order.begin(), order.end(), random);
+    for (const std::size_t which : order) {
+      const auto start = std::chrono::steady_clock::now();
+      appends[which]();
+      const auto taken = std::chrono::steady_clock::now() - start;
+      times[which].push_back(std::chrono::duration<double>(taken).count());
+    }
   }
   for (auto& kind : times) std::nth_element(kind.begin(), kind.begin() + k_rounds / 2, kind.end());
   constexpr std::size_t k_middle = k_rounds / 2;
