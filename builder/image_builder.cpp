@@ -1,5 +1,3 @@
-#include "builder/image_builder.hpp"
-
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -18,6 +16,7 @@
 #include "builder/build_failure.hpp"
 #include "builder/build_log.hpp"
 #include "builder/buildah.hpp"
+#include "builder/buildah_builder.hpp"
 #include "builder/cgroup.hpp"
 #include "builder/detect.hpp"
 #include "builder/dockerfile.hpp"
@@ -29,24 +28,16 @@ namespace {
 
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
-using Clock = std::chrono::steady_clock;
 
 constexpr milliseconds k_build_deadline_default{15 * 60 * 1000};
 constexpr milliseconds k_pull_deadline{5 * 60 * 1000};
 constexpr milliseconds k_push_deadline{10 * 60 * 1000};
-constexpr milliseconds k_probe_deadline{60 * 1000};
 constexpr milliseconds k_registry_deadline{10 * 1000};
 constexpr std::size_t k_small_file_bytes_max = 4096;
 constexpr const char* k_policy = "/mnt/policy.json";
 constexpr const char* k_manifest_types =
     "Accept: application/vnd.oci.image.manifest.v1+json, "
     "application/vnd.docker.distribution.manifest.v2+json";
-
-bool is_build_id(const std::string& id) {
-  return !id.empty() && id.size() <= 48 && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-  });
-}
 
 // One path component of an image name.
 bool is_project(const std::string& name) {
@@ -56,92 +47,7 @@ bool is_project(const std::string& name) {
                      [&](char c) { return is_word(c) || c == '-' || c == '_' || c == '.'; });
 }
 
-Result<void> write_text(const fs::path& path, const std::string& text) {
-  std::ofstream file(path, std::ios::trunc | std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) {
-    return fail(ErrorCode::internal,
-                "cannot write " + path.string() + "; see the disk's free space");
-  }
-  return {};
-}
-
-std::string image_hex(const std::string& image_id) {
-  return image_id.starts_with("sha256:") ? image_id.substr(7) : image_id;
-}
-
-// ---- the builder
-// ---------------------------------------------------------------------------------
-
-class BuildahBuilder final : public ImageBuilder {
- public:
-  BuildahBuilder(ImageBuilderConfig config, Rung rung, Buildah buildah, FileDescriptor lock)
-      : config_(std::move(config)),
-        rung_(std::move(rung)),
-        buildah_(std::move(buildah)),
-        lock_(std::move(lock)),
-        cgroups_(own_cgroups()) {
-    // Two servers with different folders may share a cgroup; each must find its own builds only.
-    const std::size_t hash = std::hash<std::string>{}(config_.state_dir.string());
-    std::array<char, 20> text{};
-    std::snprintf(text.data(), text.size(), "%016zx-", hash);
-    cgroup_tag_ = text.data();
-  }
-
-  std::string isolation() const override {
-    return rung_.label + (config_.network && !network_works_ ? " without network" : "") +
-           (cgroup_works_ ? "" : " without cgroup");
-  }
-
-  Result<BuiltImage> build(const BuildRequest& request, std::stop_token stop) override;
-  Result<PushedImage> push(const std::string& image_id, const std::string& registry,
-                           const std::string& repository, std::stop_token stop) override;
-  void reap(const std::string& build_id) override;
-  std::vector<std::string> leftovers() override;
-
-  // Builds a tiny image with a RUN step, with the network first; on success the rung is in working
-  // order.
-  Result<void> probe();
-  // What an earlier server left that names no build.
-  void clear_unnamed();
-
- private:
-  // The part of build() between taking the build_id and giving it back.
-  Result<BuiltImage> build_in(const BuildRequest& request, BuildLog& log,
-                              const std::stop_token& stop);
-  Result<std::vector<std::string>> absent_bases(const Stack& stack, const BuildRequest& request,
-                                                const std::set<std::string>& present) const;
-  Result<void> pull(const std::vector<std::string>& names, const fs::path& scratch, BuildLog& log,
-                    Clock::time_point until, const std::stop_token& stop) const;
-  Result<std::string> run_bud(const BuildRequest& request, const fs::path& scratch, BuildLog& log,
-                              Clock::time_point until, const std::stop_token& stop);
-  Result<std::string> choose_base(const std::vector<std::string>& candidates,
-                                  const std::set<std::string>& present) const;
-  Result<std::uint64_t> size_of(const std::string& registry, const std::string& repository,
-                                const std::string& digest) const;
-  Error stopped(RunOutcome::End end) const;
-  void clean_up(const std::string& build_id);
-  Result<fs::path> make_scratch(const std::string& name) const;
-  fs::path scratch_folder() const { return config_.state_dir / "scratch"; }
-  BuildCgroup cgroup_of(const std::string& build_id) const {
-    return BuildCgroup(cgroups_, cgroup_tag_ + build_id);
-  }
-
-  ImageBuilderConfig config_;
-  Rung rung_;
-  Buildah buildah_;
-  FileDescriptor lock_;
-  std::vector<CgroupHierarchy> cgroups_;
-  std::string cgroup_tag_;
-  bool network_works_ = true;
-  bool cgroup_works_ = true;
-  std::atomic<std::uint64_t> calls_{0};
-
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  std::map<std::string, std::stop_source> active_;  // guarded by mutex_
-};
+}  // namespace
 
 Error BuildahBuilder::stopped(RunOutcome::End end) const {
   return end == RunOutcome::End::cancelled
@@ -437,146 +343,7 @@ Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std:
   return pushed;
 }
 
-// ---- cleaning up
-// ---------------------------------------------------------------------------------
-
-void BuildahBuilder::clean_up(const std::string& build_id) {
-  if (!cgroup_of(build_id).remove()) {
-    spdlog::error("event=build_stuck build_id={} reason=\"processes in its cgroup do not end\"",
-                  build_id);
-  }
-  std::vector<std::string> ids;
-  for (const Buildah::Container& container : buildah_.containers()) {
-    if (container.hooks_name == build_id) ids.push_back(container.id);
-  }
-  const fs::path scratch = scratch_folder() / build_id;
-  if (!ids.empty()) {
-    if (auto made = make_scratch(build_id)) buildah_.remove_containers(ids, scratch);
-  }
-  std::error_code error;
-  fs::remove_all(scratch, error);
-  if (error)
-    spdlog::warn("event=scratch_left build_id={} reason=\"{}\"", build_id, error.message());
-}
-
-void BuildahBuilder::reap(const std::string& build_id) {
-  if (!is_build_id(build_id)) return;
-  std::unique_lock guard(mutex_);
-  if (const auto found = active_.find(build_id); found != active_.end()) {
-    found->second.request_stop();
-    ended_.wait(guard, [&] { return !active_.contains(build_id); });
-  }
-  // Taken, so that no build of this name starts meanwhile.
-  active_.emplace(build_id, std::stop_source{});
-  guard.unlock();
-  clean_up(build_id);
-  guard.lock();
-  active_.erase(build_id);
-  ended_.notify_all();
-}
-
-std::vector<std::string> BuildahBuilder::leftovers() {
-  std::set<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator i(scratch_folder(), error), end; !error && i != end;
-       i.increment(error)) {
-    names.insert(i->path().filename().string());
-  }
-  for (const std::string& name : BuildCgroup::names(cgroups_)) {
-    if (name.starts_with(cgroup_tag_)) names.insert(name.substr(cgroup_tag_.size()));
-  }
-  for (const Buildah::Container& container : buildah_.containers())
-    names.insert(container.hooks_name);
-  std::vector<std::string> left;
-  const std::lock_guard guard(mutex_);
-  std::copy_if(names.begin(), names.end(), std::back_inserter(left),
-               [this](const std::string& name) {
-                 return is_build_id(name) && !active_.contains(name);  // "push.…" is no build id.
-               });
-  return left;
-}
-
-void BuildahBuilder::clear_unnamed() {
-  std::error_code error;
-  std::vector<fs::path> pushes;
-  for (fs::directory_iterator i(scratch_folder(), error), end; !error && i != end;
-       i.increment(error)) {
-    if (i->path().filename().string().starts_with("push.")) pushes.push_back(i->path());
-  }
-  for (const fs::path& path : pushes) fs::remove_all(path, error);
-  std::vector<std::string> ids;
-  for (const Buildah::Container& container : buildah_.containers()) {
-    if (container.hooks_name.empty()) ids.push_back(container.id);
-  }
-  if (ids.empty()) return;
-  const std::string name = "push.clear";
-  if (auto scratch = make_scratch(name)) {
-    buildah_.remove_containers(ids, *scratch);
-    fs::remove_all(*scratch, error);
-  }
-}
-
-// ---- the probe
-// -----------------------------------------------------------------------------------
-
-Result<void> BuildahBuilder::probe() {
-  const std::string busybox = find_program("busybox");
-  if (busybox.empty()) {
-    return fail(ErrorCode::unavailable,
-                "busybox-static is not installed; script/bootstrap installs it");
-  }
-  const std::string build_id = "probe-" + std::to_string(::getpid());
-  BuildRequest request;
-  request.build_id = build_id;
-  request.project = "probe";
-  request.folder = scratch_folder() / "push.probe";  // Cleared at the next start, like a push's.
-  auto attempt = [&]() -> Result<void> {
-    auto scratch = make_scratch(build_id);
-    if (!scratch) return tl::unexpected(scratch.error());
-    std::error_code error;
-    fs::create_directories(request.folder, error);
-    fs::copy_file(busybox, request.folder / "busybox", fs::copy_options::overwrite_existing, error);
-    if (error) return fail(ErrorCode::internal, "cannot prepare the probe", error.message());
-    auto log = BuildLog::open(*scratch, build_id);
-    if (!log) return tl::unexpected(log.error());
-    // The pid is in it, so that no cached layer takes the place of the RUN step.
-    auto written =
-        write_text(*scratch / "Dockerfile",
-                   "FROM scratch\nCOPY busybox /busybox\nRUN [\"/busybox\", \"echo\", \"" +
-                       build_id + std::to_string(calls_.fetch_add(1)) + "\"]\n")
-            .and_then([&] { return write_text(*scratch / "ignore", ""); });
-    if (!written) return written;
-    auto image = run_bud(request, *scratch, *log, Clock::now() + k_probe_deadline, {});
-    if (!image) {
-      Error failure = image.error();
-      failure.cause =
-          log->tail().substr(log->tail().size() - std::min<std::size_t>(log->tail().size(), 600)) +
-          failure.cause;
-      return tl::unexpected(failure);
-    }
-    Buildah::Call call;
-    call.arguments = {"rmi", "--force", image_hex(*image)};
-    call.scratch = *scratch;
-    [[maybe_unused]] const auto removed = buildah_.run(call, [](std::string_view) {});
-    return {};
-  };
-  auto result = attempt();
-  clean_up(build_id);
-  if (!result && config_.network) {
-    const Error with_network = result.error();
-    network_works_ = false;
-    result = attempt();
-    clean_up(build_id);
-    if (result) {
-      spdlog::warn("event=build_without_network reason=\"{}\"", to_string(with_network));
-    } else {
-      network_works_ = true;
-    }
-  }
-  std::error_code ignored;
-  fs::remove_all(request.folder, ignored);
-  return result;
-}
+namespace {
 
 Result<FileDescriptor> lock_folder(const fs::path& folder) {
   FileDescriptor fd(::open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));

@@ -262,11 +262,6 @@ Exit Process::kill() {
   return exit_.value_or(Exit{});
 }
 
-void Process::forget() {
-  pid_ = -1;
-  pidfd_.reset();
-}
-
 Result<RunOutcome> run(SpawnRequest request, std::chrono::milliseconds deadline,
                        const std::stop_token& stop,
                        const std::function<void(std::string_view)>& on_output) {

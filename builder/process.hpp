@@ -55,8 +55,6 @@ class Process {
   std::optional<Exit> wait(std::chrono::milliseconds at_most);
   void signal(int number) const;
   Exit kill();
-  // Gives the process up: it lives on after this object (a registry that outlasts a restart).
-  void forget();
 
  private:
   void reap();
