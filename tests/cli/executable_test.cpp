@@ -1,0 +1,111 @@
+// The executable as a shell sees it: exit codes, and what goes to which stream.
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+namespace atlasflow::cli {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Ran {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+class Executable : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto name = (std::filesystem::temp_directory_path() / "atlasflow-cli-XXXXXX").string();
+    ASSERT_NE(::mkdtemp(name.data()), nullptr);
+    folder_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  Ran run(const std::string& arguments) {
+    const auto line = std::string(ATLASFLOW_EXECUTABLE) + " " + arguments + " </dev/null >" +
+                      (folder_ / "out").string() + " 2>" + (folder_ / "err").string();
+    const int status = std::system(line.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read("out"), read("err")};
+  }
+
+  [[nodiscard]] std::string state_dir() const { return " --state-dir " + folder_.string(); }
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  [[nodiscard]] std::string read(const char* name) const {
+    std::ifstream in(folder_ / name);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(Executable, an_unknown_verb_is_2_and_one_line_on_stderr) {
+  const auto ran = run("launch");
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_EQ(ran.err, "atlasflow: 'launch' is no verb; 'atlasflow --help' shows the usage\n");
+}
+
+TEST_F(Executable, a_missing_server_is_1_and_names_the_socket_and_what_to_do) {
+  const auto ran = run("status" + state_dir());
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_THAT(ran.err, StartsWith("atlasflow: no server answers on " +
+                                  (folder() / "atlasflow.sock").string()));
+  EXPECT_THAT(ran.err, HasSubstr("atlasflow server"));
+}
+
+TEST_F(Executable, wrong_input_is_2_before_any_server_is_asked) {
+  for (const auto* arguments :
+       {"env set web NOEQUALS", "env set web 1A=x", "env set web", "deploy web --sha main",
+        "env set web --from-file /nonexistent",
+        "project create web --repo /r --webhook-secret-file /nonexistent"}) {
+    const auto ran = run(arguments + state_dir());
+    EXPECT_EQ(ran.code, 2) << arguments << ": " << ran.err;
+    EXPECT_THAT(ran.err, StartsWith("atlasflow: ")) << arguments;
+  }
+}
+
+TEST_F(Executable, a_wrong_configuration_is_2_and_names_its_line) {
+  std::ofstream(folder() / "atlasflow.toml") << "domain = 'a.localhost'\ncolour = 'red'\n";
+  const auto ran =
+      run("server --config " + (folder() / "atlasflow.toml").string() + state_dir() + "/state");
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_THAT(ran.err, HasSubstr("line 2: colour is not known"));
+  EXPECT_FALSE(std::filesystem::exists(folder() / "state"));
+}
+
+TEST_F(Executable, a_state_folder_of_a_newer_version_is_refused_untouched) {
+  std::ofstream(folder() / "VERSION") << "99\n";
+  const auto ran = run("server" + state_dir());
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_THAT(ran.err, HasSubstr("layout that this version does not know"));
+  EXPECT_FALSE(std::filesystem::exists(folder() / "events"));
+}
+
+TEST_F(Executable, a_state_folder_whose_socket_path_is_too_long_is_refused) {
+  const auto ran = run("server" + state_dir() + "/" + std::string(100, 'x'));
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_THAT(ran.err, HasSubstr("too long for a socket"));
+}
+
+TEST_F(Executable, the_printed_configuration_is_one_that_the_server_takes) {
+  const auto ran = run("server --print-config");
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_THAT(ran.out, HasSubstr("[edge]"));
+  EXPECT_EQ(ran.err, "");
+}
+
+}  // namespace
+}  // namespace atlasflow::cli
