@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "image_fixture.hpp"
+#include "tests/vmm/image_fixture.hpp"
 
 namespace atlasflow::vmm {
 namespace {

@@ -1,4 +1,4 @@
-#include "image_fixture.hpp"
+#include "tests/vmm/image_fixture.hpp"
 
 #include <chrono>
 #include <fstream>

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "image_fixture.hpp"
+#include "tests/vmm/image_fixture.hpp"
 #include "vmm/files.hpp"
 
 namespace atlasflow::vmm {

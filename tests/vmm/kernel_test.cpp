@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 #include <lz4.h>
 
-#include "image_fixture.hpp"
+#include "tests/vmm/image_fixture.hpp"
 #include "vmm/cpio.hpp"
 #include "vmm/files.hpp"
 

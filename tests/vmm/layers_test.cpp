@@ -11,7 +11,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "image_fixture.hpp"
+#include "tests/vmm/image_fixture.hpp"
 #include "vmm/files.hpp"
 
 namespace atlasflow::vmm {

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "image_fixture.hpp"
+#include "tests/vmm/image_fixture.hpp"
 #include "vmm/files.hpp"
 
 namespace atlasflow::vmm {

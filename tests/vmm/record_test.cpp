@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "image_fixture.hpp"
+#include "tests/vmm/image_fixture.hpp"
 
 namespace atlasflow::vmm {
 namespace {
