@@ -247,11 +247,13 @@ Result<ServerConfig> load_config(const fs::path& file) {
 }
 
 std::string example_config() {
-  return R"(# atlasflow.toml: the server's configuration. Every key is optional; the values here are the defaults.
+  return 1 + R"(
+# atlasflow.toml: the server's configuration. Every key is optional; these are the defaults.
 
 # All that the server keeps. --state-dir and ATLASFLOW_STATE_DIR win over it.
 state_dir = "/var/lib/atlasflow"
-# Projects answer at https://<project>.<domain>, deployments at https://<deployment>-<project>.<domain>.
+# Projects answer at https://<project>.<domain>, a deployment also at
+# https://<deployment>-<project>.<domain>.
 domain = "atlasflow.localhost"
 
 [edge]

@@ -1,4 +1,4 @@
-#include "git_repository.hpp"
+#include "tests/end_to_end/git_repository.hpp"
 
 #include <array>
 #include <memory>
@@ -37,7 +37,8 @@ Repository open(const std::filesystem::path& folder) {
 
 GitRepository::GitRepository(std::filesystem::path folder) : folder_(std::move(folder)) {
   git_libgit2_init();
-  git_repository_init_options options = GIT_REPOSITORY_INIT_OPTIONS_INIT;
+  git_repository_init_options options;
+  check(git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION));
   options.flags = GIT_REPOSITORY_INIT_MKPATH;
   options.initial_head = "main";
   git_repository* raw = nullptr;

@@ -5,7 +5,7 @@
 
 #include <gmock/gmock.h>
 
-#include "server_fixture.hpp"
+#include "tests/end_to_end/server_fixture.hpp"
 
 namespace atlasflow::end_to_end {
 namespace {

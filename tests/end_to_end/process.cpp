@@ -1,4 +1,4 @@
-#include "process.hpp"
+#include "tests/end_to_end/process.hpp"
 
 #include <cstdlib>
 #include <fstream>
@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@ Process Process::start(const std::vector<std::string>& arguments, const Environm
   const pid_t pid = ::fork();
   if (pid < 0) throw std::runtime_error("fork failed");
   if (pid == 0) {
+    // A test that is killed takes its server along.
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     constexpr int k_append = O_WRONLY | O_CREAT | O_APPEND;
     ::dup2(::open(in.c_str(), O_RDONLY), 0);
     ::dup2(::open(output.c_str(), k_append, 0600), 1);

@@ -1,4 +1,4 @@
-#include "server_fixture.hpp"
+#include "tests/end_to_end/server_fixture.hpp"
 
 #include <algorithm>
 #include <charconv>

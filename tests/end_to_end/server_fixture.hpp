@@ -13,8 +13,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "git_repository.hpp"
-#include "process.hpp"
+#include "tests/end_to_end/git_repository.hpp"
+#include "tests/end_to_end/process.hpp"
 
 namespace atlasflow::end_to_end {
 
