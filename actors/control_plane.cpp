@@ -51,6 +51,9 @@ class LocalControlPlane final : public ControlPlane {
   Result<std::vector<PushReceipt>> receive_push(const Push& push) override;
   Result<ProjectId> create_project(const NewProject& project) override;
   Result<void> delete_project(const std::string& name) override;
+  Result<void> change_settings(
+      const std::string& project,
+      const std::vector<std::pair<std::string, std::string>>& settings) override;
   Result<void> set_env(const std::string& project,
                        const std::vector<std::pair<std::string, std::string>>& entries) override;
   Result<void> unset_env(const std::string& project,
@@ -63,6 +66,7 @@ class LocalControlPlane final : public ControlPlane {
   std::vector<PartStatus> parts() override;
 
  private:
+  Result<storage::ProjectView> known_project(const std::string& name) const;
   Result<void> append_to_node(std::vector<pb::Event> events);
   PartsConfig parts_config();
   std::vector<DeploymentId> unfinished() const;
@@ -249,13 +253,28 @@ Result<void> LocalControlPlane::delete_project(const std::string& name) {
   return command(name, DeleteProject{});
 }
 
+Result<storage::ProjectView> LocalControlPlane::known_project(const std::string& name) const {
+  auto view = catalog_.project_named(name);
+  if (view) return *std::move(view);
+  return fail(ErrorCode::not_found, "there is no project '" + name.substr(0, 60) +
+                                        "'; atlasflow project list shows those that are");
+}
+
+Result<void> LocalControlPlane::change_settings(
+    const std::string& project, const std::vector<std::pair<std::string, std::string>>& settings) {
+  const auto view = known_project(project);
+  if (!view) return tl::unexpected(view.error());
+  ChangeSettings change{view->state.settings};
+  for (const auto& [name, value] : settings) {
+    if (auto set = set_by_name(change.settings, name, value); !set) return set;
+  }
+  return command(project, std::move(change));
+}
+
 Result<void> LocalControlPlane::set_env(
     const std::string& project, const std::vector<std::pair<std::string, std::string>>& entries) {
-  const auto view = catalog_.project_named(project);
-  if (!view) {
-    return fail(ErrorCode::not_found, "there is no project '" + project.substr(0, 60) +
-                                          "'; atlasflow project list shows those that are");
-  }
+  const auto view = known_project(project);
+  if (!view) return tl::unexpected(view.error());
   SetEnv set;
   for (const auto& [name, value] : entries) set.entries.emplace_back(name, EnvEntry{});
   if (auto possible = decide(view->state, set); !possible) return tl::unexpected(possible.error());
@@ -275,11 +294,8 @@ Result<void> LocalControlPlane::unset_env(const std::string& project,
 Result<DeploymentId> LocalControlPlane::deploy(const std::string& project,
                                                const std::optional<std::string>& sha,
                                                const std::string& command_id) {
-  const auto view = catalog_.project_named(project);
-  if (!view) {
-    return fail(ErrorCode::not_found, "there is no project '" + project.substr(0, 60) +
-                                          "'; atlasflow project list shows those that are");
-  }
+  const auto view = known_project(project);
+  if (!view) return tl::unexpected(view.error());
   DeployNow deploy;
   deploy.project = project;
   deploy.command_id = command_id;

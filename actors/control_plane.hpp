@@ -67,6 +67,12 @@ class ControlPlane {
   // Retires what is live and cancels what is under way, then forgets the name.
   [[nodiscard]] virtual Result<void> delete_project(const std::string& name) = 0;
 
+  // Changes settings by name and text (events/settings.hpp); all of them or none. They apply from
+  // the next deployment on.
+  [[nodiscard]] virtual Result<void> change_settings(
+      const std::string& project,
+      const std::vector<std::pair<std::string, std::string>>& settings) = 0;
+
   // Seals the values; all of the names or none.
   [[nodiscard]] virtual Result<void> set_env(
       const std::string& project,

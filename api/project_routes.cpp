@@ -77,6 +77,33 @@ Response delete_project(const Context& context, const std::string& name) {
   return json_response(json);
 }
 
+// {"health_deadline":"30s","port":8080}: numbers and texts, by the names of events/settings.hpp.
+Response change_settings(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  const auto json = parsed_object(request.body, "The body");
+  if (!json) return error_response(json.error());
+  std::vector<std::pair<std::string, std::string>> settings;
+  for (const auto& [name, value] : json->items()) {
+    if (!value.is_string() && !value.is_number_unsigned()) {
+      return error_response({ErrorCode::invalid_argument,
+                             "The value of '" + name + "' must be a string or a whole number.",
+                             {}});
+    }
+    settings.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  if (settings.empty()) {
+    return error_response({ErrorCode::invalid_argument,
+                           "Name the settings to change: {\"health_deadline\":\"30s\"}.",
+                           {}});
+  }
+  if (const auto changed = context.control.change_settings(project, settings); !changed) {
+    return error_response(changed.error());
+  }
+  spdlog::info("event=settings_changed project={} settings={}", project, settings.size());
+  wait_for_commands(context);
+  return show_project(context, project);
+}
+
 using Variables = std::vector<std::pair<std::string, std::string>>;
 
 // No error quotes a value: it is a secret.
@@ -154,6 +181,7 @@ void add_project_routes(Router& router, const Context& context) {
   add("DELETE", "/v1/projects/:name", 0, [](const Context& c, const Request& request) {
     return delete_project(c, request.parameters.at("name"));
   });
+  add("PUT", "/v1/projects/:name/settings", k_project_bytes_max, change_settings);
   add("GET", "/v1/projects/:name/env", 0, [](const Context& c, const Request& request) {
     return show_env(c, request.parameters.at("name"));
   });

@@ -33,7 +33,7 @@ void add_json(CLI::App* verb, const std::shared_ptr<T>& command) {
 }
 
 void add_project_verbs(CLI::App& app, Command& chosen) {
-  auto* project = app.add_subcommand("project", "Create, list, show and delete projects");
+  auto* project = app.add_subcommand("project", "Create, list, show, set and delete projects");
   project->require_subcommand(1);
 
   auto create = std::make_shared<ProjectCreateCommand>();
@@ -55,6 +55,15 @@ void add_project_verbs(CLI::App& app, Command& chosen) {
   verb = add_verb(*project, chosen, show, "show", "Show a project and its webhook's URL");
   verb->add_option("NAME", show->name, "The project")->required();
   add_json(verb, show);
+
+  auto set = std::make_shared<ProjectSetCommand>();
+  verb = add_verb(*project, chosen, set, "set", "Change settings, from the next deployment on");
+  verb->add_option("NAME", set->name, "The project")->required();
+  verb->add_option("SETTING=VALUE", set->assignments,
+                   "health_path=/up, port=3000, memory_mib=512, vcpus=1, health_deadline=120s, "
+                   "clone_deadline=5m, build_deadline=30m, drain_deadline=30s")
+      ->required();
+  add_json(verb, set);
 
   auto remove = std::make_shared<ProjectDeleteCommand>();
   verb = add_verb(*project, chosen, remove, "delete", "Stop a project and forget it");

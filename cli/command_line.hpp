@@ -36,6 +36,11 @@ struct ProjectShowCommand {
   std::string name;
   bool json = false;
 };
+struct ProjectSetCommand {
+  std::string name;
+  std::vector<std::string> assignments;  // "health_deadline=30s"
+  bool json = false;
+};
 struct ProjectDeleteCommand {
   std::string name;
   bool yes = false;
@@ -82,10 +87,11 @@ struct EventsCommand {
 };
 struct LogVerifyCommand {};
 
-using Command = std::variant<ServerCommand, ProjectCreateCommand, ProjectListCommand,
-                             ProjectShowCommand, ProjectDeleteCommand, EnvSetCommand,
-                             EnvListCommand, EnvUnsetCommand, DeployCommand, DeploymentsCommand,
-                             StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand>;
+using Command =
+    std::variant<ServerCommand, ProjectCreateCommand, ProjectListCommand, ProjectShowCommand,
+                 ProjectSetCommand, ProjectDeleteCommand, EnvSetCommand, EnvListCommand,
+                 EnvUnsetCommand, DeployCommand, DeploymentsCommand, StatusCommand, LogsCommand,
+                 EventsCommand, LogVerifyCommand>;
 
 struct CommandLine {
   Connection connection;

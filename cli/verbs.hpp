@@ -27,6 +27,7 @@ int report(const Terminal& terminal, const Error& error);
 int run(const ProjectCreateCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const ProjectListCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const ProjectShowCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const ProjectSetCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const ProjectDeleteCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const EnvSetCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const EnvListCommand& command, ApiClient& api, const Terminal& terminal);

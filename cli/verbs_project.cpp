@@ -48,6 +48,18 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
     variables += (variables.empty() ? "" : ", ") + name.get<std::string>();
   }
   rows.push_back({"Variables", variables.empty() ? "none" : variables});
+  const auto settings = project.value("settings", json::object());
+  const auto limit = [&](const char* name) {
+    return std::to_string(number_of(settings, name) / 1'000'000) + " s";
+  };
+  rows.push_back({"Health", "GET " + printable(text_of(settings, "health_path")) + " on port " +
+                                std::to_string(number_of(settings, "port")) + " within " +
+                                limit("health_deadline_us")});
+  rows.push_back({"Limits", std::to_string(number_of(settings, "memory_mib")) + " MiB, " +
+                                std::to_string(number_of(settings, "vcpus")) + " vCPU; clone " +
+                                limit("clone_deadline_us") + ", build " +
+                                limit("build_deadline_us") + ", drain " +
+                                limit("drain_deadline_us")});
   const auto created = number_of(project, "created_at_us");
   rows.push_back({"Created", local_time(created) + " (" + age(now, created) + ")"});
   terminal.out << table(rows);
@@ -123,6 +135,27 @@ int run(const ProjectShowCommand& command, ApiClient& api, const Terminal& termi
     return k_exit_ok;
   }
   return print_project(*project, api, terminal);
+}
+
+int run(const ProjectSetCommand& command, ApiClient& api, const Terminal& terminal) {
+  json body = json::object();
+  for (const auto& assignment : command.assignments) {
+    const auto equals = assignment.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return report(terminal, {ErrorCode::invalid_argument,
+                               "'" + assignment + "' is no SETTING=VALUE, such as health_path=/up",
+                               {}});
+    }
+    body[assignment.substr(0, equals)] = assignment.substr(equals + 1);
+  }
+  const auto project = api.put("/v1/projects/" + encoded(command.name) + "/settings", body);
+  if (!project) return report(terminal, project.error());
+  if (command.json) {
+    terminal.out << project->dump(2) << "\n";
+    return k_exit_ok;
+  }
+  terminal.out << "Changed; 'atlasflow deploy " << command.name << "' applies it now\n";
+  return k_exit_ok;
 }
 
 int run(const ProjectDeleteCommand& command, ApiClient& api, const Terminal& terminal) {

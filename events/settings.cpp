@@ -61,6 +61,77 @@ Result<void> validate(const pb::Settings& settings) {
   return in_range("vcpus", settings.vcpus(), 1, 64);
 }
 
+namespace {
+
+// Digits only, at most 12 of them: no setting is longer and none can overflow.
+Result<std::int64_t> parsed_number(const std::string& name, const std::string& text) {
+  if (text.empty() || text.size() > 12 || !std::all_of(text.begin(), text.end(), is_digit)) {
+    return fail(ErrorCode::invalid_argument,
+                name + " takes a whole number, not '" + text.substr(0, 40) + "'");
+  }
+  std::int64_t number = 0;
+  for (const char c : text) number = number * 10 + (c - '0');
+  return number;
+}
+
+Result<std::int64_t> parsed_duration_us(const std::string& name, const std::string& text) {
+  const auto unit_at = text.find_first_not_of("0123456789");
+  const auto unit = unit_at == std::string::npos ? std::string() : text.substr(unit_at);
+  std::int64_t unit_us = 0;
+  if (unit == "ms") unit_us = 1000;
+  if (unit == "s") unit_us = k_second_us;
+  if (unit == "m") unit_us = 60 * k_second_us;
+  if (unit == "h") unit_us = 3600 * k_second_us;
+  if (unit_us == 0 || unit_at == 0 || unit_at > 9) {
+    return fail(ErrorCode::invalid_argument,
+                name + " takes a duration such as 30s, 5m or 1h, not '" + text.substr(0, 40) + "'");
+  }
+  const auto number = parsed_number(name, text.substr(0, unit_at));
+  if (!number) return number;
+  return *number * unit_us;
+}
+
+}  // namespace
+
+Result<void> set_by_name(pb::Settings& settings, const std::string& name,
+                         const std::string& value) {
+  if (name == "health_path") {
+    settings.set_health_path(value);
+    return {};
+  }
+  const bool duration = name.ends_with("_deadline");
+  const auto number = duration ? parsed_duration_us(name, value) : parsed_number(name, value);
+  // What does not fit the field is clamped to a value that validate() refuses with the range.
+  const auto narrow = [&] {
+    return static_cast<std::int32_t>(std::min<std::int64_t>(*number, 2'000'000'000));
+  };
+  if (name == "port" && number) {
+    settings.set_port(narrow());
+  } else if (name == "memory_mib" && number) {
+    settings.set_memory_mib(narrow());
+  } else if (name == "vcpus" && number) {
+    settings.set_vcpus(narrow());
+  } else if (name == "health_deadline" && number) {
+    settings.set_health_deadline_us(*number);
+  } else if (name == "clone_deadline" && number) {
+    settings.set_clone_deadline_us(*number);
+  } else if (name == "build_deadline" && number) {
+    settings.set_build_deadline_us(*number);
+  } else if (name == "drain_deadline" && number) {
+    settings.set_drain_deadline_us(*number);
+  } else {
+    for (const auto* known : {"port", "memory_mib", "vcpus", "health_deadline", "clone_deadline",
+                              "build_deadline", "drain_deadline"}) {
+      if (name == known) return tl::unexpected(number.error());
+    }
+    return fail(ErrorCode::invalid_argument,
+                "there is no setting '" + name.substr(0, 40) +
+                    "'; there are health_path, port, memory_mib, vcpus, health_deadline, "
+                    "clone_deadline, build_deadline and drain_deadline");
+  }
+  return {};
+}
+
 Result<void> validate_project_name(const std::string& name) {
   const bool characters = std::all_of(
       name.begin(), name.end(), [](char c) { return is_lower(c) || is_digit(c) || c == '-'; });

@@ -14,6 +14,13 @@ constexpr std::int64_t k_second_us = 1'000'000;
 // invalid_argument names the setting, the value and the range.
 [[nodiscard]] Result<void> validate(const pb::Settings& settings);
 
+// Changes one setting by its name and text: health_path=/up, port=8080, memory_mib=256, vcpus=2,
+// and the durations health_deadline, clone_deadline, build_deadline, drain_deadline=30s (ms, s, m
+// or h). invalid_argument lists the names or says what the value must look like; limits are
+// validate()'s.
+[[nodiscard]] Result<void> set_by_name(pb::Settings& settings, const std::string& name,
+                                       const std::string& value);
+
 // A project's name becomes a hostname label: 1 to 40 of [a-z0-9-], a letter first, no '-' at an
 // end.
 [[nodiscard]] Result<void> validate_project_name(const std::string& name);

@@ -152,6 +152,21 @@ TEST_F(Facade, no_value_of_a_variable_reaches_the_log) {
   EXPECT_TRUE(plane->catalog().project_named("web")->state.env.empty());
 }
 
+TEST_F(Facade, settings_apply_from_the_next_deployment_on_and_all_or_none) {
+  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", std::nullopt}));
+  const auto before = plane->deploy("web", std::nullopt, "1");
+  ASSERT_TRUE(plane->change_settings("web", {{"health_deadline", "7s"}, {"memory_mib", "128"}}));
+  EXPECT_FALSE(plane->change_settings("web", {{"memory_mib", "256"}, {"port", "0"}}));
+  const auto after = plane->deploy("web", std::nullopt, "2");
+  const auto settings_of = [&](const DeploymentId& id) {
+    return plane->catalog().deployment(id)->state.push.settings();
+  };
+  EXPECT_EQ(settings_of(*before).health_deadline_us(), 120 * k_second_us);
+  EXPECT_EQ(settings_of(*after).health_deadline_us(), 7 * k_second_us);
+  EXPECT_EQ(settings_of(*after).memory_mib(), 128);
+  EXPECT_EQ(plane->change_settings("nope", {{"vcpus", "2"}}).error().code, ErrorCode::not_found);
+}
+
 TEST_F(Facade, a_stopped_control_plane_is_started_again_over_the_same_log) {
   ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", std::nullopt}));
   const auto id = plane->deploy("web", std::nullopt, "command-1");

@@ -132,6 +132,13 @@ Result<void> RecordingControlPlane::delete_project(const std::string& name) {
   return {};
 }
 
+Result<void> RecordingControlPlane::change_settings(
+    const std::string& project, const std::vector<std::pair<std::string, std::string>>& settings) {
+  const std::lock_guard lock(mutex_);
+  calls_.settings.emplace_back(project, settings);
+  return {};
+}
+
 Result<void> RecordingControlPlane::set_env(
     const std::string& project, const std::vector<std::pair<std::string, std::string>>& entries) {
   {

@@ -39,6 +39,7 @@ class RecordingControlPlane : public actors::ControlPlane {
     std::vector<actors::NewProject> projects;
     std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> env_sets;
     std::vector<std::pair<std::string, std::vector<std::string>>> env_unsets;
+    std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> settings;
     std::vector<std::string> deleted;
     struct Deploy {
       std::string project;
@@ -53,6 +54,9 @@ class RecordingControlPlane : public actors::ControlPlane {
   Result<std::vector<actors::PushReceipt>> receive_push(const actors::Push& push) override;
   Result<ProjectId> create_project(const actors::NewProject& project) override;
   Result<void> delete_project(const std::string& name) override;
+  Result<void> change_settings(
+      const std::string& project,
+      const std::vector<std::pair<std::string, std::string>>& settings) override;
   Result<void> set_env(const std::string& project,
                        const std::vector<std::pair<std::string, std::string>>& entries) override;
   Result<void> unset_env(const std::string& project,

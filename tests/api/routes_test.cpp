@@ -155,6 +155,19 @@ TEST_F(Routes, variables_are_set_listed_and_unset_without_showing_a_value) {
   EXPECT_THAT(control_.calls().env_unsets[0].second, ElementsAre("A", "B"));
 }
 
+TEST_F(Routes, settings_are_passed_on_by_name_and_text) {
+  control_.add_project("shop");
+  const auto changed = ask("PUT", "/v1/projects/shop/settings",
+                           json({{"health_deadline", "30s"}, {"port", 8080}}).dump());
+  EXPECT_EQ(changed.status, 200);
+  ASSERT_EQ(control_.calls().settings.size(), 1U);
+  EXPECT_THAT(control_.calls().settings[0].second,
+              ElementsAre(Pair("health_deadline", "30s"), Pair("port", "8080")));
+  EXPECT_EQ(ask("PUT", "/v1/projects/shop/settings", "{}").status, 400);
+  EXPECT_EQ(ask("PUT", "/v1/projects/shop/settings", R"({"port":[1]})").status, 400);
+  EXPECT_EQ(control_.calls().settings.size(), 1U);
+}
+
 TEST_F(Routes, a_value_that_is_refused_is_not_quoted) {
   control_.add_project("shop");
   const std::string secret(70'000, 'S');

@@ -104,5 +104,43 @@ TEST(Settings, the_defaults_are_valid_and_limits_are_named) {
   EXPECT_FALSE(validate(settings));
 }
 
+TEST(Settings, are_changed_by_name_and_text) {
+  auto settings = default_settings();
+  EXPECT_TRUE(set_by_name(settings, "health_deadline", "90s"));
+  EXPECT_TRUE(set_by_name(settings, "drain_deadline", "500ms"));
+  EXPECT_TRUE(set_by_name(settings, "build_deadline", "2h"));
+  EXPECT_TRUE(set_by_name(settings, "memory_mib", "256"));
+  EXPECT_TRUE(set_by_name(settings, "health_path", "/up"));
+  EXPECT_EQ(settings.health_deadline_us(), 90 * k_second_us);
+  EXPECT_EQ(settings.drain_deadline_us(), k_second_us / 2);
+  EXPECT_EQ(settings.build_deadline_us(), 7200 * k_second_us);
+  EXPECT_EQ(settings.memory_mib(), 256);
+  EXPECT_EQ(settings.health_path(), "/up");
+  EXPECT_TRUE(validate(settings));
+}
+
+TEST(Settings, a_name_or_value_that_is_not_understood_is_named) {
+  auto settings = default_settings();
+  const std::pair<std::string, std::string> wrong[] = {{"health_deadline", "90"},
+                                                       {"health_deadline", "s"},
+                                                       {"health_deadline", "-1s"},
+                                                       {"health_deadline", "1.5s"},
+                                                       {"port", "http"},
+                                                       {"port", ""},
+                                                       {"vcpus", "-1"},
+                                                       {"memory_mib", "9999999999999"}};
+  for (const auto& [name, value] : wrong) {
+    const auto result = set_by_name(settings, name, value);
+    ASSERT_FALSE(result) << name << "=" << value;
+    EXPECT_EQ(result.error().code, ErrorCode::invalid_argument);
+    EXPECT_THAT(result.error().message, testing::HasSubstr(name));
+  }
+  const auto unknown = set_by_name(settings, "colour", "red");
+  ASSERT_FALSE(unknown);
+  EXPECT_THAT(unknown.error().message, testing::HasSubstr("health_path, port"));
+  EXPECT_TRUE(set_by_name(settings, "port", "999999999999"));
+  EXPECT_FALSE(validate(settings));
+}
+
 }  // namespace
 }  // namespace atlasflow
