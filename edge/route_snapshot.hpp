@@ -34,7 +34,7 @@ class Target {
   Target(Upstream named, SocketAddress resolved, std::size_t workers)
       : upstream(std::move(named)),
         address(resolved),
-        cells(new Cell[workers]),
+        cells(std::make_unique<Cell[]>(workers)),
         workers_(workers) {}
 
   [[nodiscard]] std::int64_t in_flight() const {

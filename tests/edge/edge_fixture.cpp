@@ -1,4 +1,4 @@
-#include "edge_fixture.hpp"
+#include "tests/edge/edge_fixture.hpp"
 
 #include <algorithm>
 #include <array>

@@ -2,7 +2,7 @@
 // that.
 #include <filesystem>
 
-#include "edge_fixture.hpp"
+#include "tests/edge/edge_fixture.hpp"
 
 namespace atlasflow::edge {
 namespace {

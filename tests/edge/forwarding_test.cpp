@@ -3,7 +3,7 @@
 #include <atomic>
 #include <future>
 
-#include "edge_fixture.hpp"
+#include "tests/edge/edge_fixture.hpp"
 
 namespace atlasflow::edge {
 namespace {

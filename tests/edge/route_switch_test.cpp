@@ -1,7 +1,7 @@
 // Publishing and draining: requests go where the newest table says, and nobody notices the change.
 #include <future>
 
-#include "edge_fixture.hpp"
+#include "tests/edge/edge_fixture.hpp"
 
 namespace atlasflow::edge {
 namespace {

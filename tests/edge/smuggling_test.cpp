@@ -1,6 +1,6 @@
 // Requests that two parsers could read differently: each is refused with its status, the connection
 // is closed, and not one byte of it reaches the upstream.
-#include "edge_fixture.hpp"
+#include "tests/edge/edge_fixture.hpp"
 
 namespace atlasflow::edge {
 namespace {

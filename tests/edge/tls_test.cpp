@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "edge/local_ca.hpp"
-#include "edge_fixture.hpp"
+#include "tests/edge/edge_fixture.hpp"
 
 namespace atlasflow::edge {
 namespace {
