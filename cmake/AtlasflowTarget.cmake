@@ -37,6 +37,9 @@ function(atlasflow_test name)
   # A whole server with its VMs wants the machine for itself.
   if(arg_LABELS STREQUAL "end_to_end")
     set(serial RUN_SERIAL TRUE)
+  elseif(arg_LABELS STREQUAL "build")
+    # These look for what a build leaves in the cgroup that all builds of the machine share.
+    set(serial RESOURCE_LOCK build)
   endif()
   add_executable(${name}_test ${arg_SOURCES})
   target_link_libraries(${name}_test PRIVATE atlasflow_options ${arg_LINK} GTest::gmock

@@ -23,6 +23,9 @@ struct Snippet {
   std::string expected;  // part of a finding; empty: none must be found
 };
 
+// GoogleTest would show the bytes, and ctest would make them part of the test's name.
+void PrintTo(const Snippet& snippet, std::ostream* out) { *out << snippet.expected; }
+
 std::string lines(int count) {
   std::string text;
   for (int i = 0; i < count; ++i) text += "int x;\n";
