@@ -110,9 +110,12 @@ void DeploymentActorState::carry_out_outstanding(deployment_actor::pointer self)
     if (!in_flight.contains(key_of(effect))) carry_out(self, effect);
   }
   in_flight = std::move(owed);
-  if (is_terminal(fold.status)) {
+  // Once there is an image, or never will be one, the checkout is of no use.
+  if (has_checkout && (is_terminal(fold.status) || !fold.image.empty())) {
+    has_checkout = false;
     SourceTask forget;
     forget.step = SourceStep::forget_checkout;
+    forget.job.effect = EffectId{"forget-" + fold.id.str()};
     forget.job.deployment = fold.id;
     self->send(wiring.builders, std::move(forget), deployment_actor{self});
   }

@@ -35,6 +35,7 @@ struct DeploymentActorState {
   bool appending = false;
   std::set<std::string> in_flight;  // keys of the effects that have been handed out
   bool claimed = false;
+  bool has_checkout = true;  // as far as this actor knows
   const char* name = "deployment";
 
   void handle(deployment_actor::pointer self, DeploymentCommand command);

@@ -32,6 +32,7 @@ Result<actors::ResolvedRef> WorldEngines::resolve(const std::string&, const std:
 Result<pb::Cloned> WorldEngines::clone(const actors::SourceJob& job, std::stop_token) {
   if (dead) return killed();
   ++world_.clones[job.effect.str()];
+  world_.checkouts.insert(job.deployment.str());
   if (world_.clone_error) {
     if (auto error = world_.clone_error(job)) return tl::unexpected(*error);
   }
@@ -60,9 +61,20 @@ Result<pb::ImagePushed> WorldEngines::push(const std::string& image_id,
   return pushed;
 }
 
-std::vector<std::string> WorldEngines::reap(const std::vector<DeploymentId>&) { return {}; }
+std::vector<std::string> WorldEngines::reap(const std::vector<DeploymentId>& keep) {
+  std::set<std::string> kept;
+  for (const auto& deployment : keep) kept.insert(deployment.str());
+  std::vector<std::string> reaped;
+  for (const auto& checkout : world_.checkouts) {
+    if (!kept.contains(checkout)) reaped.push_back(checkout);
+  }
+  for (const auto& checkout : reaped) world_.checkouts.erase(checkout);
+  return reaped;
+}
 
-void WorldEngines::forget(const DeploymentId&) {}
+void WorldEngines::forget(const DeploymentId& deployment) {
+  if (!dead) world_.checkouts.erase(deployment.str());
+}
 
 Result<actors::VmLocation> WorldEngines::start(const actors::VmJob& job, std::stop_token) {
   if (dead) return killed();

@@ -28,8 +28,9 @@ struct World {
   std::map<std::string, Vm> vms;      // by vm_id
   std::map<std::string, int> clones;  // how often each effect was carried out
   std::map<std::string, int> builds;
-  std::vector<Table> tables;      // every route table that was published, by generation
-  std::set<std::string> drained;  // vm_ids
+  std::vector<Table> tables;        // every route table that was published, by generation
+  std::set<std::string> drained;    // vm_ids
+  std::set<std::string> checkouts;  // deployments whose source lies on disk
 
   std::function<std::optional<Error>(const actors::SourceJob&)> clone_error;
   std::function<std::optional<Error>(const actors::SourceJob&)> build_error;

@@ -172,6 +172,23 @@ TEST(Pipeline, a_clone_that_fails_is_tried_again_and_goes_live) {
   EXPECT_EQ(world.clones.size(), 3U);
 }
 
+TEST(Pipeline, no_checkout_outlives_its_image_or_its_deployment) {
+  sim::World world;
+  world.build_error = [](const SourceJob& job) -> std::optional<Error> {
+    if (job.sha.front() == 'b') return Error{ErrorCode::user_error, "step 'RUN false' failed", ""};
+    return std::nullopt;
+  };
+  sim::Life life(storage::make_memory_store(), world, 3);
+  life.create_project("web");
+  for (const char digit : {'a', 'b', 'c'}) {
+    life.send_push(std::string("guid-") + digit, digit);
+    ASSERT_TRUE(life.run_until([&, n = static_cast<std::size_t>(digit - 'a' + 1)] {
+      return deployments_of(life).size() == n && all_settled(life);
+    }));
+  }
+  EXPECT_TRUE(life.run_until([&] { return world.checkouts.empty(); }));
+}
+
 TEST(Pipeline, a_failed_build_leaves_the_old_version_live) {
   sim::World world;
   sim::Life life(storage::make_memory_store(), world, 3);
