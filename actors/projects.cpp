@@ -94,10 +94,9 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
   std::vector<project_actor> receivers;
   for (const auto& [project, id] : by_name) {
     const auto& entry = projects.at(id);
-    const bool spoken_for = entry.own_secret
-                                ? std::find(push.signed_for.begin(), push.signed_for.end(),
-                                            project) != push.signed_for.end()
-                                : push.signed_for.empty();
+    const bool named =
+        std::find(push.signed_for.begin(), push.signed_for.end(), project) != push.signed_for.end();
+    const bool spoken_for = push.signed_for.empty() ? !entry.own_secret : named;
     if (spoken_for && repositories.contains(entry.repository)) receivers.push_back(entry.handle);
   }
   if (receivers.empty()) return reply.deliver(PushReply{});

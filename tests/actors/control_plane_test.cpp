@@ -2,7 +2,7 @@
 #include "actors/control_plane.hpp"
 
 #include <atomic>
-#include <filesystem>
+#include <set>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -150,6 +150,29 @@ TEST_F(Facade, no_value_of_a_variable_reaches_the_log) {
   EXPECT_FALSE(plane->catalog().project_named("web")->state.env.contains("OTHER"));
   ASSERT_TRUE(plane->unset_env("web", {"KEY"}));
   EXPECT_TRUE(plane->catalog().project_named("web")->state.env.empty());
+}
+
+TEST_F(Facade, a_push_reaches_the_projects_that_its_signature_speaks_for_and_no_other) {
+  ASSERT_TRUE(plane->create_project({"open", "/srv/web.git", "main", std::nullopt}));
+  ASSERT_TRUE(plane->create_project({"own", "/srv/web.git", "main", "secret"}));
+  const auto receivers = [&](const std::string& delivery, std::vector<std::string> signed_for) {
+    Push push;
+    push.repository_urls = {"/srv/web.git"};
+    push.ref = "refs/heads/main";
+    push.after = std::string(40, 'd');
+    push.delivery_id = delivery;
+    push.signed_for = std::move(signed_for);
+    std::set<std::string> names;
+    const auto receipts = plane->receive_push(push);
+    EXPECT_TRUE(receipts);
+    if (receipts) {
+      for (const auto& receipt : *receipts) names.insert(receipt.project);
+    }
+    return names;
+  };
+  EXPECT_THAT(receivers("1", {}), testing::ElementsAre("open"));
+  EXPECT_THAT(receivers("2", {"own"}), testing::ElementsAre("own"));
+  EXPECT_THAT(receivers("3", {"own", "open"}), testing::ElementsAre("open", "own"));
 }
 
 TEST_F(Facade, settings_apply_from_the_next_deployment_on_and_all_or_none) {
