@@ -128,12 +128,16 @@ bool Life::run_until(const std::function<bool()>& done, std::chrono::seconds vir
 // Asks on behalf of a thread outside, which the deterministic scheduler has not got.
 template <typename Reply, typename Message>
 void Life::ask(Message message, std::function<void(const Reply&)> on_reply) {
-  system_->spawn([this, projects = parts_.projects, message = std::move(message),
-                  on_reply = std::move(on_reply)](caf::event_based_actor* self) {
-    self->request(projects, std::chrono::seconds(60), message)
-        .then([on_reply](const Reply& reply) { on_reply(reply); },
-              [this](const caf::error& error) { errors.push_back(actors::from_caf(error)); });
-  });
+  // What it needs is given as arguments: CAF 0.17.6 reads through a null pointer for a function
+  // that takes the actor alone.
+  system_->spawn(
+      [this](caf::event_based_actor* self, const actors::projects_actor& projects,
+             const Message& question, const std::function<void(const Reply&)>& answered) {
+        self->request(projects, std::chrono::seconds(60), question)
+            .then([answered](const Reply& reply) { answered(reply); },
+                  [this](const caf::error& error) { errors.push_back(actors::from_caf(error)); });
+      },
+      parts_.projects, std::move(message), std::move(on_reply));
 }
 
 ProjectId Life::create_project(const std::string& name) {

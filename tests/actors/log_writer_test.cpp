@@ -57,12 +57,13 @@ class LogWriter : public testing::Test {
     writer_config.clock = &clock;
     writer_config.fatal = [this](const Error& error) { fatal.push_back(error); };
     writer = system->spawn(log_writer, writer_config);
-    auto* seen = &records;
-    const auto sink = system->spawn([seen](record_sink::pointer) -> record_sink::behavior_type {
-      return {[seen](const RecordBatch& batch) {
-        for (const auto& record : *batch.records) seen->push_back(record.position.value());
-      }};
-    });
+    const auto sink = system->spawn(
+        [](record_sink::pointer, std::vector<std::uint64_t>* seen) -> record_sink::behavior_type {
+          return {[seen](const RecordBatch& batch) {
+            for (const auto& record : *batch.records) seen->push_back(record.position.value());
+          }};
+        },
+        &records);
     sink_handle = sink;
     caf::anon_send(writer, sink);
   }
@@ -80,11 +81,13 @@ class LogWriter : public testing::Test {
     message.request.stream = StreamId{stream};
     message.request.expected_version = StreamVersion{version};
     message.request.events.emplace_back().mutable_node_started();
-    system->spawn([this, message](caf::event_based_actor* self) {
-      self->request(writer, std::chrono::seconds(60), message)
-          .then([this](const AppendReply& reply) { replies.push_back(reply.outcome); },
-                [this](const caf::error& error) { errors.push_back(from_caf(error)); });
-    });
+    system->spawn(
+        [this](caf::event_based_actor* self, const Append& request) {
+          self->request(writer, std::chrono::seconds(60), request)
+              .then([this](const AppendReply& reply) { replies.push_back(reply.outcome); },
+                    [this](const caf::error& error) { errors.push_back(from_caf(error)); });
+        },
+        message);
   }
   void run() {
     while (scheduler->try_run_once()) {

@@ -38,19 +38,23 @@ TEST(Support, a_promise_that_is_dropped_is_answered_with_an_error) {
   auto& scheduler = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
   std::vector<Error> errors;
   {
-    const auto actor =
-        system.spawn([](parker::stateful_pointer<ParkerState> self) -> parker::behavior_type {
+    const auto actor = system.spawn(
+        [](parker::stateful_pointer<ParkerState> self, std::size_t room) -> parker::behavior_type {
+          self->state.parked.reserve(room);
           return {[self](const Flush&) -> caf::result<AppendReply> {
             auto promise = self->make_response_promise<AppendReply>();
             self->state.parked.emplace_back(promise);
             return promise;
           }};
-        });
-    system.spawn([&errors, actor](caf::event_based_actor* self) {
-      self->request(actor, std::chrono::seconds(60), Flush{})
-          .then([](const AppendReply&) {},
-                [&errors](const caf::error& error) { errors.push_back(from_caf(error)); });
-    });
+        },
+        std::size_t{1});
+    system.spawn(
+        [&errors](caf::event_based_actor* self, const parker& receiver) {
+          self->request(receiver, std::chrono::seconds(60), Flush{})
+              .then([](const AppendReply&) {},
+                    [&errors](const caf::error& error) { errors.push_back(from_caf(error)); });
+        },
+        actor);
     for (int i = 0; i < 3; ++i) scheduler.try_run_once();
     EXPECT_TRUE(errors.empty());
     caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);

@@ -99,8 +99,13 @@ class HttpServerTest : public ::testing::Test {
   }
 
   static void await(const std::function<bool()>& condition) {
-    for (int i = 0; i < 3000 && !condition(); ++i) std::this_thread::sleep_for(10ms);
-    EXPECT_TRUE(condition());
+    // Asked once more after it held, the condition may find the server in its next state.
+    bool held = condition();
+    for (int i = 0; i < 3000 && !held; ++i) {
+      std::this_thread::sleep_for(10ms);
+      held = condition();
+    }
+    EXPECT_TRUE(held);
   }
 
   testing::TemporaryFolder folder_;
