@@ -244,12 +244,12 @@ deployment_actor::behavior_type deployment(
     DeploymentWiring wiring, bool recovering) {
   auto& state = self->state;
   state.wiring = std::move(wiring);
-  state.fold.id = id;
-  const auto read = state.wiring.log->read_stream(deployment_stream(id), StreamVersion{1},
-                                                  [&](const storage::Record& record) {
-                                                    evolve(state.fold, record.event);
-                                                    return true;
-                                                  });
+  state.fold.id = std::move(id);
+  const auto read = state.wiring.log->read_stream(
+      deployment_stream(state.fold.id), StreamVersion{1}, [&](const storage::Record& record) {
+        evolve(state.fold, record.event);
+        return true;
+      });
   if (!read) throw std::runtime_error("the deployment's stream can't be read");
   if (recovering) {
     self->send(deployment_actor{self}, Deliver{Recover{state.wiring.clock->now()}});

@@ -19,6 +19,8 @@ class StringId {
 
   [[nodiscard]] const std::string& str() const { return value_; }
   [[nodiscard]] bool empty() const { return value_.empty(); }
+  // clang-tidy 14 takes the zero that a defaulted <=> compares with for a null pointer.
+  // NOLINTNEXTLINE(modernize-use-nullptr)
   friend auto operator<=>(const StringId&, const StringId&) = default;
   friend bool operator==(const StringId&, const StringId&) = default;
   friend std::ostream& operator<<(std::ostream& out, const StringId& id) {
@@ -38,6 +40,8 @@ class NumberId {
 
   [[nodiscard]] constexpr std::uint64_t value() const { return value_; }
   [[nodiscard]] constexpr NumberId next() const { return NumberId(value_ + 1); }
+  // clang-tidy 14 takes the zero that a defaulted <=> compares with for a null pointer.
+  // NOLINTNEXTLINE(modernize-use-nullptr)
   friend constexpr auto operator<=>(const NumberId&, const NumberId&) = default;
   friend constexpr bool operator==(const NumberId&, const NumberId&) = default;
   friend std::ostream& operator<<(std::ostream& out, const NumberId& id) {
