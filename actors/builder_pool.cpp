@@ -98,7 +98,7 @@ DeploymentCommand run_step(BuildEngine& engine, Clock& clock, const SourceTask& 
   return succeeded;
 }
 
-builder_actor::behavior_type builder(builder_actor::pointer self, builder_pool_actor pool,
+builder_actor::behavior_type builder(builder_actor::pointer self, const builder_pool_actor& pool,
                                      BuildEngine* engine, Clock* clock) {
   return {[self, pool, engine, clock](const RunTask& message) {
     self->send(pool,

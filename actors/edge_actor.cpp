@@ -11,7 +11,7 @@ constexpr auto k_publish_retry = std::chrono::seconds(1);
 
 // Waits out one drain: blocks, so it is an actor of its own for as long as that takes.
 caf::behavior drainer(caf::event_based_actor* self, EdgeEngine* engine, Clock* clock,
-                      DrainVm request, outcome_sink sink) {
+                      const DrainVm& request, const outcome_sink& sink) {
   self->send(self, Tick{});
   return {[=](const Tick&) {
     const auto left = std::max<TimestampUs>(request.deadline - clock->now(), 0);

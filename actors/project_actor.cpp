@@ -110,7 +110,7 @@ void ProjectActorState::intake(project_actor::pointer self, Intake message,
 }
 
 void ProjectActorState::append_push(project_actor::pointer self, const Intake& message, int salt,
-                                    std::shared_ptr<PromiseGuard<IntakeReply>> reply) {
+                                    const std::shared_ptr<PromiseGuard<IntakeReply>>& reply) {
   const auto& project = history.project;
   const auto key = dedupe_key(message);
   DeploymentState fresh;
@@ -202,7 +202,7 @@ void ProjectActorState::command(project_actor::pointer self, ProjectCommand comm
             }
             next();
           },
-          [this, self, done](const caf::error& error) {
+          [self, done](const caf::error& error) {
             done(tl::unexpected(from_caf(error)));
             self->quit(caf::exit_reason::unhandled_exception);
           });

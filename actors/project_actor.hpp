@@ -48,7 +48,7 @@ struct ProjectActorState {
 
   void intake(project_actor::pointer self, Intake message, PromiseGuard<IntakeReply> reply);
   void append_push(project_actor::pointer self, const Intake& message, int salt,
-                   std::shared_ptr<PromiseGuard<IntakeReply>> reply);
+                   const std::shared_ptr<PromiseGuard<IntakeReply>>& reply);
   void command(project_actor::pointer self, ProjectCommand command, std::string dedupe_key,
                std::function<void(Result<Position>)> done);
   void next();

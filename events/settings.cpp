@@ -86,7 +86,7 @@ Result<std::int64_t> parsed_duration_us(const std::string& name, const std::stri
     return fail(ErrorCode::invalid_argument,
                 name + " takes a duration such as 30s, 5m or 1h, not '" + text.substr(0, 40) + "'");
   }
-  const auto number = parsed_number(name, text.substr(0, unit_at));
+  auto number = parsed_number(name, text.substr(0, unit_at));
   if (!number) return number;
   return *number * unit_us;
 }
