@@ -251,11 +251,21 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
       tell(id, Retire{newest_serving->id.str(), "a newer deployment took over", now});
     }
   }
+  if (starting) {
+    const auto found = history.deployments.find(*starting);
+    if (found == history.deployments.end() || found->second.status != DeploymentStatus::queued) {
+      starting.reset();
+    } else {
+      // Said again, in case its actor died before it could: a second Start is refused.
+      return tell(*starting, Start{now});
+    }
+  }
   if (busy || queued.empty()) return;
   for (const auto& id : queued) {
     if (id != queued.back()) tell(id, Supersede{queued.back()});
   }
-  tell(queued.back(), Start{now});
+  starting = queued.back();
+  tell(*starting, Start{now});
 }
 
 project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActorState> self,

@@ -42,6 +42,8 @@ struct ProjectWiring {
 struct ProjectActorState {
   ProjectWiring wiring;
   ProjectHistory history;
+  // Told to start, but its first step is not in the log yet: until then nothing else may start.
+  std::optional<DeploymentId> starting;
   bool appending = false;
   std::deque<std::function<void()>> stash;  // what waits for the append under way
   const char* name = "project";

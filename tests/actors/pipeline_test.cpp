@@ -155,6 +155,33 @@ TEST(Pipeline, of_several_waiting_pushes_the_newest_runs_and_the_others_are_supe
   }
 }
 
+// Two at once would race for the route, and an older commit could end above a newer one.
+TEST(Pipeline, of_pushes_that_come_at_once_one_is_under_way_at_a_time_and_the_newest_ends_live) {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    sim::World world;
+    sim::Life life(storage::make_memory_store(), world, seed);
+    life.create_project("web");
+    for (const auto* delivery : {"guid-1", "guid-2", "guid-3", "guid-4", "guid-5"}) {
+      life.send_push(delivery, 'b');
+      life.run_steps(static_cast<int>(seed % 7));
+    }
+    ASSERT_TRUE(life.run_until([&] {
+      return deployments_of(life).size() == 5 && all_settled(life) && world.running_vms() == 1;
+    })) << "seed "
+        << seed;
+    std::set<std::string> under_way;
+    ASSERT_TRUE(life.log().read_all(Position{1}, [&](const storage::Record& record) {
+      const auto id = deployment_of(record.stream).str();
+      if (record.event.has_clone_started()) under_way.insert(id);
+      EXPECT_LE(under_way.size(), 1U) << "seed " << seed;
+      if (record.event.has_routed()) under_way.erase(id);
+      return true;
+    }));
+    EXPECT_EQ(status_of(life, deployments_of(life).back()), DeploymentStatus::live)
+        << "seed " << seed;
+  }
+}
+
 TEST(Pipeline, a_clone_that_fails_is_tried_again_and_goes_live) {
   sim::World world;
   int failures = 2;
