@@ -6,6 +6,9 @@ add_library(atlasflow_options INTERFACE)
 target_include_directories(atlasflow_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
 target_compile_options(atlasflow_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(atlasflow_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+endif()
 if(ATLASFLOW_SANITIZE)
   target_compile_options(atlasflow_options INTERFACE
     -fsanitize=${ATLASFLOW_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
