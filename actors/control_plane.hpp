@@ -26,7 +26,9 @@ struct Push {
   std::string before;
   std::string after;
   bool deleted = false;
-  std::string delivery_id;  // X-GitHub-Delivery
+  bool forced = false;
+  std::int64_t pushed_at_s = 0;  // when the sender says it was pushed, in s since 1970; 0: unknown
+  std::string delivery_id;       // X-GitHub-Delivery
   std::string pusher;
   // Names of the projects that the delivery's signature speaks for. Empty: those without a webhook
   // secret of their own. Every other project connected to the repository is left alone.
@@ -53,6 +55,7 @@ struct ControlPlaneConfig {
   std::string domain = "atlasflow.localhost";
   std::string build_id;
   int builders = 1;
+  std::size_t rollbacks = 5;  // how many earlier images can be rolled back to
   std::string crash_after;  // tests: kill -9 this process when an event of this name is durable
 };
 
@@ -85,6 +88,41 @@ class ControlPlane {
   [[nodiscard]] virtual Result<DeploymentId> deploy(const std::string& project,
                                                     const std::optional<std::string>& sha,
                                                     const std::string& command_id) = 0;
+
+  // Each of the following makes a new deployment of an earlier one and returns its id; command_id
+  // makes a repeated command one deployment. not_found: no such project or deployment; conflict:
+  // what was named can't be run again, with the reason and what to do.
+  //
+  // Image, settings and environment of an earlier deployment of production; unset: the one before
+  // the one that is live. Nothing is built.
+  [[nodiscard]] virtual Result<DeploymentId> rollback(const std::string& project,
+                                                      const std::optional<DeploymentId>& to,
+                                                      const std::string& command_id) = 0;
+  // The same commit once more, built anew, with the settings and environment of now; unset: what is
+  // live, else the newest deployment.
+  [[nodiscard]] virtual Result<DeploymentId> redeploy(const std::string& project,
+                                                      const std::optional<DeploymentId>& of,
+                                                      const std::string& command_id) = 0;
+  // A deployment's image into production, with the environment of now.
+  [[nodiscard]] virtual Result<DeploymentId> promote(const DeploymentId& deployment,
+                                                     const std::string& command_id) = 0;
+  // What is live on new VMs, without a failed request.
+  [[nodiscard]] virtual Result<DeploymentId> restart(const std::string& project,
+                                                     const std::string& command_id) = 0;
+
+  // Ends a deployment that is queued or under way; it has ended when its stream says so, which may
+  // be after this returns. conflict: it is live or has ended.
+  [[nodiscard]] virtual Result<void> cancel(const DeploymentId& deployment) = 0;
+  // Stops what is live until start; its hostnames answer 503 and say why.
+  [[nodiscard]] virtual Result<void> stop_app(const std::string& project) = 0;
+  [[nodiscard]] virtual Result<void> start_app(const std::string& project) = 0;
+  // How many instances run, from now on and for later deployments. True: a live deployment changes
+  // now; false: there is none.
+  [[nodiscard]] virtual Result<bool> scale(const std::string& project, std::int32_t replicas) = 0;
+
+  // What signs the notifications to the project's notify_url (X-Atlasflow-Signature-256).
+  [[nodiscard]] virtual Result<void> set_notify_secret(const std::string& project,
+                                                       const std::string& secret) = 0;
 
   // The plain webhook secrets to check a delivery against: the projects', by name. The server's own
   // secret is the API's configuration.

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -37,7 +38,17 @@ struct SourceJob {
   std::string repository_url;
   std::string ref;
   std::string sha;
+  std::string base_sha;    // of a clone: what watched paths are compared with; empty: nothing
+  pb::Settings settings;   // the project's for a clone, then the deployment's
   std::chrono::microseconds remaining{};  // until the step's deadline
+};
+
+// Something on the machine that a clone or a build has made.
+struct SourceRemains {
+  enum class Kind : std::uint8_t { build, checkout };
+  Kind kind = Kind::build;
+  std::string name;  // a build's effect id, a checkout's deployment id
+  friend auto operator<=>(const SourceRemains&, const SourceRemains&) = default;
 };
 
 // Source to image. Idempotent by effect.
@@ -53,9 +64,10 @@ class BuildEngine {
   [[nodiscard]] virtual Result<pb::ImagePushed> push(const std::string& image_id,
                                                      const std::string& repository,
                                                      std::stop_token stop) = 0;
-  // Ends and removes what earlier processes left of builds and checkouts, but for the checkouts to
-  // keep; returns what it reaped.
-  [[nodiscard]] virtual std::vector<std::string> reap(const std::vector<DeploymentId>& keep) = 0;
+  // What there is of builds and checkouts, and whose it is.
+  [[nodiscard]] virtual std::vector<SourceRemains> inventory() = 0;
+  // Ends and removes it.
+  virtual void reap(const SourceRemains& remains) = 0;
   // The deployment needs its checkout no more.
   virtual void forget(const DeploymentId& deployment) = 0;
   [[nodiscard]] virtual std::string describe() const = 0;
@@ -69,6 +81,8 @@ struct VmJob {
   std::string image;
   std::vector<std::pair<std::string, EnvEntry>> env;  // references; the engine opens them
   pb::Settings settings;
+  std::string command;  // run by the image's sh in place of its own; empty: the image's
+  std::chrono::microseconds remaining{};  // until the start's deadline; 0: none
 };
 
 struct VmLocation {
@@ -79,7 +93,7 @@ struct VmLocation {
 struct VmObservation {
   bool running = false;
   VmLocation location;
-  pb::VMExited exit;  // when it is not running
+  pb::VMExited exit;  // when it is not running; lost: nobody knows how it ended
 };
 
 struct ProbeObservation {
@@ -98,16 +112,21 @@ class VmEngine {
   // How the app ended; -1 when it is not known.
   [[nodiscard]] virtual Result<std::int32_t> stop(const std::string& vm_id) = 0;
   [[nodiscard]] virtual std::vector<std::string> list() = 0;
+  // Whether the host answers; false several times in a row means that it is lost.
+  [[nodiscard]] virtual bool ping() = 0;
   [[nodiscard]] virtual std::int64_t memory_mib() const = 0;  // for VMs, in all
   [[nodiscard]] virtual std::string describe() const = 0;
 };
 
+struct RouteUpstream {
+  std::string vm_id;
+  VmLocation location;
+};
 struct RouteClaim {
   std::string host;
   std::string project;
   std::string deployment;
-  std::string vm_id;  // empty: no upstream
-  VmLocation location;
+  std::vector<RouteUpstream> upstreams;  // empty: 503 with the reason
   std::string unavailable_reason;
 };
 
@@ -128,7 +147,7 @@ class EdgeEngine {
 struct Engines {
   Clock* clock = nullptr;
   BuildEngine* build = nullptr;
-  VmEngine* vms = nullptr;
+  std::map<std::string, VmEngine*> hosts;  // by name
   EdgeEngine* edge = nullptr;
 };
 

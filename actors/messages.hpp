@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -13,7 +14,7 @@
 #include "actors/control_plane.hpp"
 #include "actors/engines.hpp"
 #include "events/deployment.hpp"
-#include "events/project.hpp"
+#include "events/project_history.hpp"
 #include "storage/event_log.hpp"
 
 namespace atlasflow::actors {
@@ -44,6 +45,17 @@ struct DeliverTo {
   DeploymentId id;
   DeploymentCommand command;
 };
+// From a person, who gets an answer: once it is recorded, or why it can't be.
+struct CommandDeployment {
+  DeploymentId id;
+  DeploymentCommand command;
+};
+struct DecideDeployment {
+  DeploymentCommand command;
+};
+struct DeploymentReply {
+  Position position;
+};
 // Take up these unfinished deployments after a start of the control plane.
 struct Resume {
   std::vector<DeploymentId> ids;
@@ -73,6 +85,15 @@ struct DeployNow {
   std::string sha;
   std::string command_id;
 };
+enum class ReuseKind : std::uint8_t { rollback, redeploy, promote, restart };
+// A new deployment of an earlier one.
+struct ReuseNow {
+  std::string project;
+  ReuseKind kind = ReuseKind::rollback;
+  std::optional<DeploymentId> of;
+  std::string by;
+  std::string command_id;
+};
 struct PushReply {
   std::vector<PushReceipt> receipts;
   Position position;
@@ -87,6 +108,8 @@ struct Intake {
   bool deleted = false;
   std::string delivery_id;
   std::string pusher;
+  bool forced = false;
+  std::int64_t pushed_at_s = 0;
 };
 struct IntakeReply {
   PushReceipt receipt;
@@ -135,10 +158,20 @@ struct StartVm {
   TimestampUs health_limit_us = 0;
   std::stop_token stop;  // filled in by the host
 };
+// Run the job's command to its end.
+struct RunRelease {
+  VmJob job;
+  TimestampUs deadline = 0;
+  std::stop_token stop;  // filled in by the host
+};
 struct KeepVm {
   std::string vm_id;
   std::string host;
   std::int64_t memory_mib = 0;
+  std::string path;         // probed once it has been healthy
+  std::string host_header;
+  bool was_healthy = false;
+  bool healthy = false;     // as the log has it
 };
 struct ProbeVm {
   std::string vm_id;
@@ -155,7 +188,12 @@ struct StopVm {
 struct AbortVm {
   EffectId effect;
 };
-// To itself: look at the VM, or probe it, again.
+// A host that did not answer several times in a row, or answers again.
+struct HostSeen {
+  std::string host;
+  bool up = false;
+};
+// To itself: look again.
 struct Tick {};
 
 // ---- edge ----
@@ -166,16 +204,19 @@ struct ClaimRoute {
   EffectId effect;  // Routed is owed to it; empty: none
   std::uint64_t generation = 0;
   std::vector<std::string> hostnames;
-  std::string vm_id;  // empty: answer 503 with the reason
-  VmLocation location;
+  std::vector<RouteUpstream> upstreams;  // empty: answer 503 with the reason
   std::string unavailable_reason;
 };
+// After a start: these deployments are about to claim; a table without them must not be published.
+struct ExpectClaims {
+  std::vector<DeploymentId> ids;
+};
+// To itself: stop waiting for those that have not come.
+struct ClaimsOverdue {};
 struct DropClaim {
   DeploymentId deployment;
 };
 struct DrainVm {
-  DeploymentId deployment;
-  EffectId effect;
   std::string vm_id;
   TimestampUs deadline = 0;
 };
@@ -200,6 +241,9 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Flush)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RecordBatch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Deliver)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DeliverTo)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CommandDeployment)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DecideDeployment)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DeploymentReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Resume)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::BeginProjects)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CreateProjectNow)
@@ -207,6 +251,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CommandProject)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ProjectReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReceivePushNow)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DeployNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReuseNow)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PushReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Intake)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::IntakeReply)
@@ -218,12 +263,16 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::LeaseExpired)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AbortTask)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PlaceVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::StartVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RunRelease)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::KeepVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ProbeVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::StopVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AbortVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::HostSeen)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ClaimRoute)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ExpectClaims)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ClaimsOverdue)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DropClaim)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DrainVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Publish)

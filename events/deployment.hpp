@@ -1,6 +1,6 @@
 // One deployment: its state as a fold of its stream, what may be commanded, and what the world
-// still owes it. Pure functions over values: no clock, no randomness, no I/O. `now` comes with the
-// command.
+// still owes it. Pure functions over values: no clock, no randomness, no I/O. The time and the
+// place in the log come with the command, as a Moment.
 #pragma once
 
 #include <cstdint>
@@ -23,18 +23,23 @@ enum class DeploymentStatus : std::uint8_t {
   queued,  // received, not started
   cloning,
   building,
-  pushing,   // the image goes to the registry
-  starting,  // the VM is placed and started
-  checking,  // the VM runs; no 2xx yet
+  pushing,    // the image goes to the registry
+  releasing,  // the release command runs
+  starting,   // VMs are placed and started
+  checking,   // VMs run; not all of them have answered 2xx
   routing,
   live,
-  restarting,  // was live, its VM ended, another comes
+  restarting,  // was live, its last VM ended, another comes
+  crashed,     // was live and crashed too often in a row; nothing is started any more
+  stopping,    // its owner stops it
+  stopped,     // by its owner, who may start it again
   retiring,    // a newer one took over; drains and stops
   failing,     // failed; what it left is being stopped
   cancelling,
-  failed,  // these four are terminal: no event follows
+  failed,  // these five are terminal: no event follows
   superseded,
   cancelled,
+  skipped,  // none of the watched paths changed
   retired,
 };
 
@@ -42,24 +47,18 @@ enum class DeploymentStatus : std::uint8_t {
 [[nodiscard]] std::string_view name_of(pb::Step step);
 [[nodiscard]] std::string_view name_of(pb::Fault fault);
 [[nodiscard]] bool is_terminal(DeploymentStatus status);
+// It has the project's traffic or may get it back by itself: live, restarting, crashed, stopping,
+// stopped.
+[[nodiscard]] bool is_serving(DeploymentStatus status);
+// Started and neither serving nor at its end: it holds its environment's turn.
+[[nodiscard]] bool is_under_way(DeploymentStatus status);
+
+inline constexpr std::int32_t k_replicas_max = 32;
 
 struct Failure {
   pb::Step step = pb::STEP_UNSPECIFIED;
   pb::Fault fault = pb::FAULT_UNSPECIFIED;
   std::string reason;
-};
-
-// The VM that the stream tells of last.
-struct VmRecord {
-  std::string vm_id;
-  std::string host;
-  std::string address;  // empty until it has started
-  std::int32_t port = 0;
-  TimestampUs health_deadline = 0;
-  bool started = false;
-  bool healthy = false;
-  bool exited = false;
-  bool stop_requested = false;
 };
 
 struct Retry {
@@ -68,42 +67,85 @@ struct Retry {
   TimestampUs due = 0;
 };
 
-// What the intent in progress is about.
-enum class IntentKind : std::uint8_t {
-  none,
-  clone,
-  build,
-  push_image,
-  place_vm,
-  start_vm,
-  route,
-  drain,
-  stop_vm,
+// What the step in progress of the deployment as a whole is about.
+enum class IntentKind : std::uint8_t { none, clone, build, push_image, release, route };
+// The same of one instance.
+enum class InstanceIntent : std::uint8_t { none, place, start, stop };
+
+// One slot of a deployment and the VM in it.
+struct Instance {
+  std::int32_t slot = 0;
+  InstanceIntent intent = InstanceIntent::none;
+  EffectId effect;           // of the intent
+  TimestampUs deadline = 0;  // of a start
+  std::string host;
+  std::string vm_id;    // empty: no VM
+  std::string address;  // empty until it has started
+  std::int32_t port = 0;
+  TimestampUs health_deadline = 0;
+  bool started = false;
+  bool healthy = false;       // as the newest probe says
+  bool was_healthy = false;   // this VM has answered 2xx once
+  TimestampUs healthy_since = 0;
+  bool exited = false;
+  bool condemned = false;     // did not become healthy in time
+  bool ended = false;         // the VM before is gone without being asked; its restart is due
+  bool lost = false;          // that was no crash: it went with its machine, or was ended by hand
+  bool leaving = false;       // finishes its requests, stops, and is not replaced
+  bool drained = false;
+  TimestampUs drain_deadline = 0;
+  std::int32_t refusals = 0;  // of every host in a row, for want of capacity
+  std::int32_t attempts = 0;  // of starting since it last was healthy
+  std::int32_t crashes = 0;   // in a row
+  bool given_up = false;      // crashed too often
+  std::optional<Retry> retry;
+
+  // Runs, and nobody has asked for its end.
+  [[nodiscard]] bool is_up() const {
+    return started && !exited && !condemned && intent != InstanceIntent::stop;
+  }
 };
 
 struct DeploymentState {
   DeploymentId id;
   StreamVersion version;
   DeploymentStatus status = DeploymentStatus::absent;
-  pb::PushReceived push;
+  pb::PushReceived push;  // with the settings in force: the project's, then the repository's
+
+  // How it came to be, when no push made it.
+  std::string rollback_to;    // deployment whose image, settings and env it restores
+  std::string redeployed_of;  // deployment that is deployed again
+  pb::Redeployment redeployment = pb::REDEPLOYMENT_UNSPECIFIED;
+  std::string requested_by;
 
   std::string subject;  // of the commit
   std::string author;
   std::vector<std::string> notices;
+  bool cloned = false;
+  std::string skip_reason;
   EffectId build;  // names the newest build's log
   std::string image_id;
   std::string stack;
-  std::string image;  // reference by digest
-  std::optional<VmRecord> vm;
+  std::string image;        // reference by digest
+  bool release_owed = false;  // once there is an image
+  std::string release_vm;   // of a release command, until it has been stopped
+  std::string newest_release_vm;  // names the newest release log
+
+  std::map<std::int32_t, Instance> instances;  // by slot
+  std::int32_t replicas = 1;
   std::string newest_vm_id;  // names the newest run log; stays when the VM is gone
   std::vector<std::string> hostnames;
   std::uint64_t generation = 0;  // of its claim on the hostnames; 0: none
-  bool routed = false;           // Routed has been recorded at least once
-  std::int32_t restarts = 0;     // of the VM since it went live
+  bool routed = false;           // Routed has been recorded
+  TimestampUs routed_at = 0;
+  std::int32_t restarts = 0;      // of VMs since it went live
+  bool crashed_early = false;     // within its auto-rollback time after Routed
+  std::string stopped_by;         // its owner wants it stopped
 
   IntentKind intent_kind = IntentKind::none;
   EffectId intent;                  // of the step in progress; empty between steps
   TimestampUs intent_deadline = 0;  // 0: none
+  std::string base_sha;             // of the clone: what watched paths are compared with
   std::map<pb::Step, std::int32_t> attempts;
   std::optional<Retry> retry;
   std::optional<Failure> failure;
@@ -111,34 +153,56 @@ struct DeploymentState {
   std::string superseded_by;
   std::string retired_by;
   std::string retire_reason;
-  TimestampUs drain_deadline = 0;
-  bool drained = false;
+
+  // The lowest slot's, or null.
+  [[nodiscard]] const Instance* first_instance() const {
+    return instances.empty() ? nullptr : &instances.begin()->second;
+  }
+  [[nodiscard]] const Instance* instance_of(const std::string& vm_id) const;
+  // It runs what an earlier deployment built.
+  [[nodiscard]] bool reuses_image() const { return !rollback_to.empty() || !redeployed_of.empty(); }
 };
 
 // ---- commands ----
 
+// When a command is decided. `log_position` is the log's last position then: the generation of a
+// route claim. `domain` ends the hostnames.
+struct Moment {
+  TimestampUs now = 0;
+  std::uint64_t log_position = 0;
+  std::string domain;
+};
+
 struct ReceivePush {
   pb::PushReceived push;
 };
-// The project's turn has come to this deployment.
-struct Start {
-  TimestampUs now = 0;
+struct RequestRollback {
+  pb::RollbackRequested request;
 };
+struct RequestRedeploy {
+  pb::RedeployRequested request;
+};
+// The project's turn has come to this deployment. base_sha: the commit that is live, for watched
+// paths.
+struct Start {
+  std::string base_sha;
+};
+// Of one that waits for its turn.
 struct Supersede {
   DeploymentId by;
 };
-// A new control plane took over: what the old one was doing inside its own process is gone.
-struct Recover {
-  TimestampUs now = 0;
+// Of one that is under way: it is cancelled and ends as superseded.
+struct Override {
+  DeploymentId by;
 };
+// A new control plane took over: what the old one was doing inside its own process is gone.
+struct Recover {};
 // The outcome of the effect with this id. Outcomes of other effects are refused as stale. The event
-// is one of Cloned, Built, ImagePushed, VMPlaced, VMStarted, Healthy, Routed, Drained, VMStopped.
+// is one of Cloned, Built, ImagePushed, ReleaseSucceeded, VMPlaced, VMStarted, Healthy, Routed,
+// Drained, VMStopped; of Healthy and Drained the effect is the VM's id.
 struct Succeeded {
   EffectId effect;
   pb::Event outcome;
-  TimestampUs now = 0;
-  std::uint64_t log_position = 0;      // the claim's generation, for Healthy
-  std::vector<std::string> hostnames;  // to claim, for Healthy
 };
 struct Failed {
   EffectId effect;
@@ -146,10 +210,9 @@ struct Failed {
   pb::Fault fault = pb::FAULT_UNSPECIFIED;
   bool retryable = false;
   bool timed_out = false;
-  bool cancelled = false;
+  std::string lost_builder;  // set: the builder died or hung
   std::int32_t exit_code = 0;
   std::string reason;
-  TimestampUs now = 0;
 };
 struct HealthTimedOut {
   std::string vm_id;
@@ -157,26 +220,48 @@ struct HealthTimedOut {
   std::string last_error;
   std::int32_t probes = 0;
 };
+// The app answers otherwise than before: another bad status before its first 2xx, or good and bad
+// after it.
+struct HealthChanged {
+  std::string vm_id;
+  bool healthy = false;
+  std::int32_t status = 0;
+  std::string error;
+};
 struct VmEnded {
   pb::VMExited exit;
-  TimestampUs now = 0;
+};
+// The host does not answer any more, and its VMs are given up.
+struct VmHostGone {
+  std::string host;
 };
 struct TimerDue {
   pb::Step step = pb::STEP_UNSPECIFIED;
   std::int32_t attempt = 0;
-  TimestampUs now = 0;
+  std::int32_t slot = 0;
 };
 struct Retire {
   std::string by;
   std::string reason;
-  TimestampUs now = 0;
 };
 struct Cancel {
   std::string by;
 };
+struct Scale {
+  std::int32_t replicas = 1;
+  std::string by;
+};
+struct StopApp {
+  std::string by;
+};
+struct StartApp {
+  std::string by;
+};
 
-using DeploymentCommand = std::variant<ReceivePush, Start, Supersede, Recover, Succeeded, Failed,
-                                       HealthTimedOut, VmEnded, TimerDue, Retire, Cancel>;
+using DeploymentCommand =
+    std::variant<ReceivePush, RequestRollback, RequestRedeploy, Start, Supersede, Override,
+                 Recover, Succeeded, Failed, HealthTimedOut, HealthChanged, VmEnded, VmHostGone,
+                 TimerDue, Retire, Cancel, Scale, StopApp, StartApp>;
 
 // ---- effects: what the world still owes ----
 
@@ -190,33 +275,48 @@ struct BuildEffect {
 };
 struct PushImageEffect {
   EffectId effect;
+  TimestampUs deadline = 0;
+};
+struct RunReleaseEffect {
+  EffectId effect;  // names its VM
+  TimestampUs deadline = 0;
 };
 struct PlaceVmEffect {
   EffectId effect;
 };
 struct StartVmEffect {
-  EffectId effect;
+  EffectId effect;  // names the VM
   std::string host;
+  std::int32_t slot = 0;
+  TimestampUs deadline = 0;
 };
 struct ProbeEffect {
   std::string vm_id;
+  std::string host;
   TimestampUs deadline = 0;
 };
-// The VM shall run; its end is to be reported.
+// The VM shall run; its end is to be reported, and, once it has been healthy, when that changes.
 struct KeepVmEffect {
   std::string vm_id;
   std::string host;
+  bool was_healthy = false;
+  bool healthy = false;
+};
+struct ClaimedUpstream {
+  std::string vm_id;
+  std::string address;
+  std::int32_t port = 0;
+  friend bool operator==(const ClaimedUpstream&, const ClaimedUpstream&) = default;
 };
 // The hostnames belong to this deployment; without an upstream they answer 503 with the reason.
 struct ClaimRouteEffect {
   EffectId effect;  // set while Routed is owed, else empty
   std::uint64_t generation = 0;
-  bool has_upstream = false;
+  std::vector<ClaimedUpstream> upstreams;
   std::string unavailable_reason;
   friend bool operator==(const ClaimRouteEffect&, const ClaimRouteEffect&) = default;
 };
 struct DrainEffect {
-  EffectId effect;
   std::string vm_id;
   TimestampUs deadline = 0;
 };
@@ -228,6 +328,7 @@ struct StopVmEffect {
 struct TimerEffect {
   pb::Step step = pb::STEP_UNSPECIFIED;
   std::int32_t attempt = 0;
+  std::int32_t slot = 0;
   TimestampUs due = 0;
 };
 // End the step that this effect stands for; its outcome is still owed.
@@ -235,19 +336,30 @@ struct AbortEffect {
   EffectId effect;
 };
 
-using Effect = std::variant<CloneEffect, BuildEffect, PushImageEffect, PlaceVmEffect, StartVmEffect,
-                            ProbeEffect, KeepVmEffect, ClaimRouteEffect, DrainEffect, StopVmEffect,
-                            TimerEffect, AbortEffect>;
+using Effect = std::variant<CloneEffect, BuildEffect, PushImageEffect, RunReleaseEffect,
+                            PlaceVmEffect, StartVmEffect, ProbeEffect, KeepVmEffect,
+                            ClaimRouteEffect, DrainEffect, StopVmEffect, TimerEffect, AbortEffect>;
 
 // A stable name of the effect ("build d2ab…-v4"): an effect of the same key is not begun twice.
 [[nodiscard]] std::string key_of(const Effect& effect);
 
-// The events that the command leads to; conflict when the state does not allow it. An empty list is
-// a success that changes nothing.
+// The events that the command leads to, and all that follow from them; conflict when the state does
+// not allow it. An empty list is a success that changes nothing.
 [[nodiscard]] Result<std::vector<pb::Event>> decide(const DeploymentState& state,
-                                                    const DeploymentCommand& command);
+                                                    const DeploymentCommand& command,
+                                                    const Moment& moment);
 // Total: never fails, never looks outside.
 void evolve(DeploymentState& state, const pb::Event& event);
 [[nodiscard]] std::vector<Effect> outstanding(const DeploymentState& state);
+
+// The event that follows from the state by itself, without a command: the next step, the next stop,
+// the end; none when something is awaited. decide() repeats it until there is none.
+[[nodiscard]] std::optional<pb::Event> next_event(const DeploymentState& state,
+                                                  const Moment& moment);
+
+// "<project>.<domain>" for production, "<branch>--<project>.<domain>" for a preview, and the
+// deployment's own "<id>-<project>.<domain>" behind it.
+[[nodiscard]] std::vector<std::string> hostnames_of(const DeploymentState& state,
+                                                    const std::string& domain);
 
 }  // namespace atlasflow

@@ -1,101 +1,44 @@
-// evolve and outstanding: the fold, and what it says the world still owes.
+// evolve: the fold of a deployment's stream.
+#include <algorithm>
+
 #include "events/deployment.hpp"
 
 namespace atlasflow {
 
-std::string_view name_of(DeploymentStatus status) {
-  switch (status) {
-    case DeploymentStatus::absent:
-      return "absent";
-    case DeploymentStatus::queued:
-      return "queued";
-    case DeploymentStatus::cloning:
-      return "cloning";
-    case DeploymentStatus::building:
-      return "building";
-    case DeploymentStatus::pushing:
-      return "pushing";
-    case DeploymentStatus::starting:
-      return "starting";
-    case DeploymentStatus::checking:
-      return "checking";
-    case DeploymentStatus::routing:
-      return "routing";
-    case DeploymentStatus::live:
-      return "live";
-    case DeploymentStatus::restarting:
-      return "restarting";
-    case DeploymentStatus::retiring:
-      return "retiring";
-    case DeploymentStatus::failing:
-      return "failing";
-    case DeploymentStatus::cancelling:
-      return "cancelling";
-    case DeploymentStatus::failed:
-      return "failed";
-    case DeploymentStatus::superseded:
-      return "superseded";
-    case DeploymentStatus::cancelled:
-      return "cancelled";
-    case DeploymentStatus::retired:
-      return "retired";
+const Instance* DeploymentState::instance_of(const std::string& vm_id) const {
+  for (const auto& [slot, instance] : instances) {
+    if (!vm_id.empty() && instance.vm_id == vm_id) return &instance;
   }
-  return "absent";
-}
-
-std::string_view name_of(pb::Step step) {
-  switch (step) {
-    case pb::STEP_CLONE:
-      return "clone";
-    case pb::STEP_BUILD:
-      return "build";
-    case pb::STEP_PUSH_IMAGE:
-      return "image push";
-    case pb::STEP_START_VM:
-      return "VM start";
-    case pb::STEP_HEALTH:
-      return "health check";
-    case pb::STEP_ROUTE:
-      return "route";
-    default:
-      return "unknown step";
-  }
-}
-
-std::string_view name_of(pb::Fault fault) {
-  switch (fault) {
-    case pb::FAULT_USER:
-      return "user";
-    case pb::FAULT_SYSTEM:
-      return "system";
-    default:
-      return "unknown";
-  }
-}
-
-bool is_terminal(DeploymentStatus status) {
-  return status == DeploymentStatus::failed || status == DeploymentStatus::superseded ||
-         status == DeploymentStatus::cancelled || status == DeploymentStatus::retired;
+  return nullptr;
 }
 
 namespace {
+
+// What was true of the VM in the slot; the slot itself keeps its counts.
+void clear_vm(Instance& instance) {
+  Instance cleared;
+  cleared.slot = instance.slot;
+  cleared.leaving = instance.leaving;
+  cleared.refusals = instance.refusals;
+  cleared.attempts = instance.attempts;
+  cleared.crashes = instance.crashes;
+  cleared.given_up = instance.given_up;
+  instance = cleared;
+}
 
 // The fold, one handler per event that changes state.
 struct Evolution {
   DeploymentState& state;
 
-  // A deployment on its way out stays that, whatever outcome still comes in.
-  void progress(DeploymentStatus next) const {
+  [[nodiscard]] bool on_its_way_out() const {
     switch (state.status) {
       case DeploymentStatus::cancelling:
       case DeploymentStatus::retiring:
       case DeploymentStatus::failing:
-        return;
+        return true;
       default:
-        break;
+        return false;
     }
-    const bool again = state.routed && next != DeploymentStatus::live;
-    state.status = again ? DeploymentStatus::restarting : next;
   }
 
   void begin(IntentKind kind, TimestampUs deadline = 0) const {
@@ -104,181 +47,428 @@ struct Evolution {
     state.intent_deadline = deadline;
     state.retry.reset();
   }
-
   void end_intent() const {
     state.intent_kind = IntentKind::none;
     state.intent = EffectId{};
     state.intent_deadline = 0;
   }
+  void begin(Instance& instance, InstanceIntent intent) const {
+    instance.intent = intent;
+    instance.effect = effect_id(state.id, state.version);
+    instance.retry.reset();
+  }
+  static void end_intent(Instance& instance) {
+    instance.intent = InstanceIntent::none;
+    instance.effect = EffectId{};
+    instance.deadline = 0;
+  }
 
-  void fail_unless_routed(pb::Step step, pb::Fault fault, std::string reason) const {
-    progress(DeploymentStatus::failing);
-    if (state.status == DeploymentStatus::failing) {
-      state.failure = Failure{step, fault, std::move(reason)};
+  // The slot's, made when there is none.
+  [[nodiscard]] Instance& in_slot(std::int32_t slot) const {
+    auto& instance = state.instances[slot];
+    instance.slot = slot;
+    return instance;
+  }
+  [[nodiscard]] Instance* with_vm(const std::string& vm_id) const {
+    for (auto& [slot, instance] : state.instances) {
+      if (!vm_id.empty() && instance.vm_id == vm_id) return &instance;
     }
+    return nullptr;
+  }
+
+  // Nothing more is waited for: neither the turn of a retry nor the answer of the edge, whose claim
+  // goes with this. Outcomes of other steps are still awaited.
+  void stop_waiting() const {
+    if (state.intent_kind == IntentKind::route) end_intent();
+    state.retry.reset();
+    for (auto& [slot, instance] : state.instances) instance.retry.reset();
+  }
+
+  // What has been live goes on trying; anything else fails.
+  void fail_unless_routed(pb::Step step, pb::Fault fault, std::string reason) const {
+    if (state.routed || on_its_way_out()) return;
+    stop_waiting();
+    state.status = DeploymentStatus::failing;
+    state.failure = Failure{step, fault, std::move(reason)};
   }
 
   void end(DeploymentStatus terminal) const {
     end_intent();
-    state.retry.reset();
+    stop_waiting();
     state.status = terminal;
   }
 
+  void leave(Instance& instance, TimestampUs drain_deadline) const {
+    instance.leaving = true;
+    instance.drain_deadline = drain_deadline;
+    instance.retry.reset();
+  }
+
+  void take_settings(const pb::Settings& settings) const {
+    *state.push.mutable_settings() = settings;
+    state.replicas = std::max(settings.replicas(), 1);
+    const bool again = !state.rollback_to.empty() ||
+                       state.redeployment == pb::REDEPLOYMENT_RESTART;
+    state.release_owed = !settings.release_command().empty() && !again;
+  }
+
+  // ---- how it begins ----
+
   void on(const pb::PushReceived& event) const {
     state.push = event;
+    take_settings(event.settings());
     state.status = DeploymentStatus::queued;
   }
+  void take_built(const pb::BuiltBefore& built) const {
+    state.image_id = built.image_id();
+    state.image = built.reference();
+    state.stack = built.stack();
+    state.subject = built.subject();
+    state.author = built.author();
+  }
+  void on(const pb::RollbackRequested& event) const {
+    state.rollback_to = event.to();
+    state.requested_by = event.by();
+    take_built(event.built());
+    on(event.push());
+  }
+  void on(const pb::RedeployRequested& event) const {
+    state.redeployed_of = event.of();
+    state.redeployment = event.kind();
+    state.requested_by = event.by();
+    take_built(event.built());
+    on(event.push());
+  }
+
+  // ---- ends that somebody wants ----
+
   void on(const pb::DeploymentSuperseded& event) const {
     state.superseded_by = event.by();
     end(DeploymentStatus::superseded);
   }
   void on(const pb::CancelRequested& event) const {
     state.cancelled_by = event.by();
-    state.retry.reset();
+    state.superseded_by = event.superseded_by();
+    stop_waiting();
     state.status = DeploymentStatus::cancelling;
   }
   void on(const pb::DeploymentCancelled& event) const {
     state.cancelled_by = event.by();
     end(DeploymentStatus::cancelled);
   }
+  void on(const pb::RetirementRequested& event) const {
+    state.retired_by = event.by();
+    state.retire_reason = event.reason();
+    stop_waiting();
+    for (auto& [slot, instance] : state.instances) leave(instance, event.drain_deadline_us());
+    state.status = DeploymentStatus::retiring;
+  }
+  void on(const pb::StopRequested& event) const {
+    state.stopped_by = event.by();
+    for (auto& [slot, instance] : state.instances) leave(instance, event.drain_deadline_us());
+  }
+  void on(const pb::StartRequested&) const {
+    state.stopped_by.clear();
+    for (auto& [slot, instance] : state.instances) {
+      instance.given_up = false;
+      instance.crashes = 0;
+      instance.attempts = 0;
+    }
+  }
+  void on(const pb::ScaleRequested& event) const {
+    state.replicas = std::max(event.replicas(), 1);
+    for (auto& [slot, instance] : state.instances) {
+      if (slot >= state.replicas) leave(instance, event.drain_deadline_us());
+    }
+  }
+
+  // ---- source to image ----
 
   void on(const pb::CloneStarted& event) const {
     begin(IntentKind::clone, event.deadline_us());
+    state.base_sha = event.base_sha();
     state.attempts[pb::STEP_CLONE] = event.attempt();
-    progress(DeploymentStatus::cloning);
   }
   void on(const pb::Cloned& event) const {
     end_intent();
+    state.cloned = true;
     state.subject = event.subject();
     state.author = event.author();
     state.notices.assign(event.notices().begin(), event.notices().end());
+    state.skip_reason = event.skip_reason();
+    if (event.has_settings()) take_settings(event.settings());
   }
+  void on(const pb::CloneFailed& event) const {
+    end_intent();
+    if (!event.retryable()) fail_unless_routed(pb::STEP_CLONE, event.fault(), event.reason());
+  }
+  void on(const pb::DeploymentSkipped&) const { end(DeploymentStatus::skipped); }
 
   void on(const pb::BuildStarted& event) const {
     begin(IntentKind::build, event.deadline_us());
     state.attempts[pb::STEP_BUILD] = event.attempt();
     state.build = state.intent;
-    progress(DeploymentStatus::building);
   }
   void on(const pb::Built& event) const {
     end_intent();
     state.image_id = event.image_id();
     state.stack = event.stack();
   }
+  void on(const pb::BuildFailed& event) const {
+    end_intent();
+    if (!event.retryable()) fail_unless_routed(pb::STEP_BUILD, event.fault(), event.reason());
+  }
+  void on(const pb::BuildTimedOut& event) const {
+    end_intent();
+    fail_unless_routed(
+        pb::STEP_BUILD, pb::FAULT_USER,
+        "the build took longer than " + std::to_string(event.limit_us() / 1'000'000) + " s");
+  }
 
   void on(const pb::ImagePushStarted& event) const {
-    begin(IntentKind::push_image);
+    begin(IntentKind::push_image, event.deadline_us());
     state.attempts[pb::STEP_PUSH_IMAGE] = event.attempt();
-    progress(DeploymentStatus::pushing);
   }
   void on(const pb::ImagePushed& event) const {
+    end_intent();
     state.image = event.reference();
-    // A pushed image is the intent to place a VM for it.
-    begin(IntentKind::place_vm);
-    progress(DeploymentStatus::starting);
+  }
+  void on(const pb::ImagePushFailed& event) const {
+    end_intent();
+    if (!event.retryable()) fail_unless_routed(pb::STEP_PUSH_IMAGE, event.fault(), event.reason());
   }
 
-  void on(const pb::VMPlaced& event) const {
+  // ---- the release command ----
+
+  void on(const pb::ReleaseStarted& event) const {
+    begin(IntentKind::release, event.deadline_us());
+    state.attempts[pb::STEP_RELEASE] = event.attempt();
+    state.release_vm = state.intent.str();
+    state.newest_release_vm = state.release_vm;
+  }
+  void on(const pb::ReleaseSucceeded&) const {
     end_intent();
-    state.vm = VmRecord{};
-    state.vm->host = event.host();
+    state.release_owed = false;
+  }
+  void on(const pb::ReleaseFailed& event) const {
+    end_intent();
+    if (!event.retryable()) fail_unless_routed(pb::STEP_RELEASE, event.fault(), event.reason());
+  }
+
+  // ---- instances ----
+
+  void on(const pb::VMPlacementRequested& event) const {
+    begin(in_slot(event.slot()), InstanceIntent::place);
+  }
+  void on(const pb::VMPlaced& event) const {
+    auto& instance = in_slot(event.slot());
+    end_intent(instance);
+    instance.refusals = 0;
+    instance.host = event.host();
+  }
+  void on(const pb::CapacityExhausted& event) const {
+    auto& instance = in_slot(event.slot());
+    end_intent(instance);
+    ++instance.refusals;
+    if (!event.retryable()) {
+      fail_unless_routed(pb::STEP_START_VM, pb::FAULT_SYSTEM, event.reason());
+    }
   }
   void on(const pb::VMStartRequested& event) const {
-    begin(IntentKind::start_vm);
-    state.attempts[pb::STEP_START_VM] = event.attempt();
-    if (!state.vm) state.vm = VmRecord{};
-    state.vm->host = event.host();
-    state.vm->vm_id = state.intent.str();
-    state.newest_vm_id = state.vm->vm_id;
-    progress(DeploymentStatus::starting);
+    auto& instance = in_slot(event.slot());
+    begin(instance, InstanceIntent::start);
+    instance.deadline = event.deadline_us();
+    instance.attempts = event.attempt();
+    instance.host = event.host();
+    instance.vm_id = instance.effect.str();
+    state.newest_vm_id = instance.vm_id;
   }
   void on(const pb::VMStarted& event) const {
-    end_intent();
-    if (!state.vm) state.vm = VmRecord{};
-    state.vm->vm_id = event.vm_id();
-    state.vm->host = event.host();
-    state.vm->address = event.address();
-    state.vm->port = event.port();
-    state.vm->health_deadline = event.health_deadline_us();
-    state.vm->started = true;
-    progress(DeploymentStatus::checking);
+    auto* found = with_vm(event.vm_id());
+    auto& instance = found == nullptr ? in_slot(event.slot()) : *found;
+    end_intent(instance);
+    instance.vm_id = event.vm_id();
+    instance.host = event.host();
+    instance.address = event.address();
+    instance.port = event.port();
+    instance.health_deadline = event.health_deadline_us();
+    instance.started = true;
   }
-  void on(const pb::VMExited& event) const {
-    if (state.vm) state.vm->exited = true;
-    fail_unless_routed(pb::STEP_HEALTH, pb::FAULT_USER, event.reason());
+  void on(const pb::VMStartFailed& event) const {
+    auto& instance = in_slot(event.slot());
+    clear_vm(instance);
+    if (!event.retryable()) fail_unless_routed(pb::STEP_START_VM, event.fault(), event.reason());
   }
-  void on(const pb::VMRestarting& event) const {
-    state.restarts = event.attempt();
-    state.retry = Retry{pb::STEP_START_VM, event.attempt(), event.due_us()};
-    progress(DeploymentStatus::restarting);
-  }
-  void on(const pb::VMStopRequested&) const {
-    begin(IntentKind::stop_vm);
-    if (state.vm) state.vm->stop_requested = true;
-  }
-  void on(const pb::VMStopped&) const {
-    end_intent();
-    state.vm.reset();
-  }
-
-  void on(const pb::Healthy&) const {
-    if (state.vm) state.vm->healthy = true;
-    progress(DeploymentStatus::routing);
+  void on(const pb::Healthy& event) const {
+    if (auto* instance = with_vm(event.vm_id())) {
+      instance->healthy = true;
+      instance->was_healthy = true;
+      instance->healthy_since = event.at_us();
+      instance->attempts = 0;
+    }
   }
   void on(const pb::HealthDeadlineExceeded& event) const {
+    if (auto* instance = with_vm(event.vm_id())) instance->condemned = true;
     fail_unless_routed(
         pb::STEP_HEALTH, pb::FAULT_USER,
         "no 2xx within " + std::to_string(event.limit_us() / 1'000'000) + " s; last answer: " +
             (event.last_status() != 0 ? "status " + std::to_string(event.last_status())
                                       : event.last_error()));
   }
+  void on(const pb::BecameUnhealthy& event) const {
+    if (auto* instance = with_vm(event.vm_id())) instance->healthy = false;
+  }
+  void on(const pb::BecameHealthy& event) const {
+    if (auto* instance = with_vm(event.vm_id())) instance->healthy = true;
+  }
+  void on(const pb::VMExited& event) const {
+    if (auto* instance = with_vm(event.vm_id())) {
+      instance->exited = true;
+      instance->healthy = false;
+      instance->lost = event.lost();
+    }
+    state.crashed_early = state.crashed_early || event.soon_after_routed();
+    if (!event.lost()) fail_unless_routed(pb::STEP_HEALTH, pb::FAULT_USER, event.reason());
+  }
+  void on(const pb::VMHostLost& event) const {
+    if (auto* instance = with_vm(event.vm_id())) clear_vm(*instance);
+    if (!event.vm_id().empty()) return;
+    for (auto& [slot, instance] : state.instances) {
+      if (instance.host == event.host() && instance.vm_id.empty()) clear_vm(instance);
+    }
+  }
+  void on(const pb::VMStopRequested& event) const {
+    if (auto* instance = with_vm(event.vm_id())) begin(*instance, InstanceIntent::stop);
+  }
+  void on(const pb::VMStopped& event) const {
+    if (event.vm_id() == state.release_vm) state.release_vm.clear();
+    auto* instance = with_vm(event.vm_id());
+    if (instance == nullptr) return;
+    const bool ended = instance->exited || instance->condemned;
+    const bool lost = instance->lost;
+    const auto healthy_since = instance->healthy_since;
+    clear_vm(*instance);
+    instance->ended = ended;
+    instance->lost = lost;
+    instance->healthy_since = healthy_since;
+  }
+  void on(const pb::VMRestarting& event) const {
+    auto& instance = in_slot(event.slot());
+    clear_vm(instance);
+    instance.crashes = event.attempt();
+    instance.retry = Retry{pb::STEP_START_VM, event.attempt(), event.due_us()};
+    ++state.restarts;
+  }
+  void on(const pb::CrashLoopDetected& event) const {
+    auto& instance = in_slot(event.slot());
+    clear_vm(instance);
+    instance.crashes = event.crashes();
+    instance.given_up = true;
+  }
+  void on(const pb::Drained& event) const {
+    if (auto* instance = with_vm(event.vm_id())) instance->drained = true;
+  }
+
+  // ---- the route ----
 
   void on(const pb::RouteChangeRequested& event) const {
-    begin(IntentKind::route);
+    begin(IntentKind::route, event.deadline_us());
     ++state.attempts[pb::STEP_ROUTE];
     state.generation = event.generation();
     state.hostnames.assign(event.hostnames().begin(), event.hostnames().end());
   }
-  void on(const pb::Routed&) const {
+  void on(const pb::Routed& event) const {
     end_intent();
     state.attempts[pb::STEP_ROUTE] = 0;
-    state.attempts[pb::STEP_START_VM] = 0;
+    if (!state.routed) state.routed_at = event.at_us();
     state.routed = true;
-    progress(DeploymentStatus::live);
   }
   void on(const pb::RouteFailed& event) const {
     end_intent();
     if (!event.retryable()) fail_unless_routed(pb::STEP_ROUTE, pb::FAULT_SYSTEM, event.reason());
   }
-  void on(const pb::RetirementRequested& event) const {
-    begin(IntentKind::drain, event.drain_deadline_us());
-    state.retired_by = event.by();
-    state.retire_reason = event.reason();
-    state.drain_deadline = event.drain_deadline_us();
-    state.status = DeploymentStatus::retiring;
-  }
-  void on(const pb::Drained&) const {
-    end_intent();
-    state.drained = true;
-  }
+
+  // ---- time, and the end ----
 
   void on(const pb::RetryScheduled& event) const {
-    state.retry = Retry{event.step(), event.attempt(), event.due_us()};
-  }
-  void on(const pb::TimerFired& event) const {
-    state.retry.reset();
-    // Placing a VM has no intent event of its own: the timer is it.
+    const Retry retry{event.step(), event.attempt(), event.due_us()};
     if (event.step() == pb::STEP_START_VM) {
-      begin(IntentKind::place_vm);
-      state.attempts[pb::STEP_START_VM] = event.attempt() - 1;  // VMStartRequested makes it whole
+      in_slot(event.slot()).retry = retry;
+    } else {
+      state.retry = retry;
     }
   }
-
+  void on(const pb::TimerFired& event) const {
+    if (event.step() == pb::STEP_START_VM) {
+      in_slot(event.slot()).retry.reset();
+    } else {
+      state.retry.reset();
+    }
+  }
   void on(const pb::DeploymentFailed& event) const {
     state.failure = Failure{event.step(), event.fault(), event.reason()};
     end(DeploymentStatus::failed);
   }
   void on(const pb::DeploymentRetired&) const { end(DeploymentStatus::retired); }
+
+  // ---- what follows from the parts ----
+
+  // Slots that are to go and hold nothing any more.
+  void drop_empty_slots() const {
+    std::erase_if(state.instances, [this](const auto& item) {
+      const Instance& instance = item.second;
+      return (instance.leaving || on_its_way_out()) && instance.vm_id.empty() &&
+             instance.intent == InstanceIntent::none;
+    });
+  }
+
+  [[nodiscard]] DeploymentStatus serving_status() const {
+    if (!state.stopped_by.empty()) {
+      return state.instances.empty() ? DeploymentStatus::stopped : DeploymentStatus::stopping;
+    }
+    bool coming = state.instances.empty();
+    for (const auto& [slot, instance] : state.instances) {
+      if (instance.is_up() && instance.was_healthy) return DeploymentStatus::live;
+      coming = coming || !instance.given_up;
+    }
+    return coming ? DeploymentStatus::restarting : DeploymentStatus::crashed;
+  }
+
+  [[nodiscard]] DeploymentStatus status_before_route() const {
+    switch (state.intent_kind) {
+      case IntentKind::clone:
+        return DeploymentStatus::cloning;
+      case IntentKind::build:
+        return DeploymentStatus::building;
+      case IntentKind::push_image:
+        return DeploymentStatus::pushing;
+      case IntentKind::release:
+        return DeploymentStatus::releasing;
+      case IntentKind::route:
+        return DeploymentStatus::routing;
+      case IntentKind::none:
+        break;
+    }
+    if (state.instances.empty()) return state.status;  // between two steps
+    bool all_started = true;
+    bool all_healthy = true;
+    for (const auto& [slot, instance] : state.instances) {
+      all_started = all_started && instance.started;
+      all_healthy = all_healthy && instance.was_healthy;
+    }
+    if (all_healthy) return DeploymentStatus::routing;
+    return all_started ? DeploymentStatus::checking : DeploymentStatus::starting;
+  }
+
+  void settle() const {
+    drop_empty_slots();
+    if (is_terminal(state.status) || on_its_way_out()) return;
+    if (state.routed) {
+      state.status = serving_status();
+    } else if (state.intent_kind != IntentKind::none || !state.instances.empty()) {
+      state.status = status_before_route();
+    }
+  }
 };
 
 }  // namespace
@@ -288,159 +478,158 @@ void evolve(DeploymentState& state, const pb::Event& event) {
   const Evolution evolution{state};
   switch (event.kind_case()) {
     case pb::Event::kPushReceived:
-      return evolution.on(event.push_received());
+      evolution.on(event.push_received());
+      break;
+    case pb::Event::kRollbackRequested:
+      evolution.on(event.rollback_requested());
+      break;
+    case pb::Event::kRedeployRequested:
+      evolution.on(event.redeploy_requested());
+      break;
     case pb::Event::kDeploymentSuperseded:
-      return evolution.on(event.deployment_superseded());
+      evolution.on(event.deployment_superseded());
+      break;
     case pb::Event::kCancelRequested:
-      return evolution.on(event.cancel_requested());
+      evolution.on(event.cancel_requested());
+      break;
     case pb::Event::kDeploymentCancelled:
-      return evolution.on(event.deployment_cancelled());
+      evolution.on(event.deployment_cancelled());
+      break;
+    case pb::Event::kDeploymentSkipped:
+      evolution.on(event.deployment_skipped());
+      break;
     case pb::Event::kCloneStarted:
-      return evolution.on(event.clone_started());
+      evolution.on(event.clone_started());
+      break;
     case pb::Event::kCloned:
-      return evolution.on(event.cloned());
-    case pb::Event::kBuildStarted:
-      return evolution.on(event.build_started());
-    case pb::Event::kBuilt:
-      return evolution.on(event.built());
-    case pb::Event::kImagePushStarted:
-      return evolution.on(event.image_push_started());
-    case pb::Event::kImagePushed:
-      return evolution.on(event.image_pushed());
-    case pb::Event::kVmPlaced:
-      return evolution.on(event.vm_placed());
-    case pb::Event::kVmStartRequested:
-      return evolution.on(event.vm_start_requested());
-    case pb::Event::kVmStarted:
-      return evolution.on(event.vm_started());
-    case pb::Event::kVmExited:
-      return evolution.on(event.vm_exited());
-    case pb::Event::kVmRestarting:
-      return evolution.on(event.vm_restarting());
-    case pb::Event::kVmStopRequested:
-      return evolution.on(event.vm_stop_requested());
-    case pb::Event::kVmStopped:
-      return evolution.on(event.vm_stopped());
-    case pb::Event::kHealthy:
-      return evolution.on(event.healthy());
-    case pb::Event::kHealthDeadlineExceeded:
-      return evolution.on(event.health_deadline_exceeded());
-    case pb::Event::kRouteChangeRequested:
-      return evolution.on(event.route_change_requested());
-    case pb::Event::kRouted:
-      return evolution.on(event.routed());
-    case pb::Event::kRouteFailed:
-      return evolution.on(event.route_failed());
-    case pb::Event::kRetirementRequested:
-      return evolution.on(event.retirement_requested());
-    case pb::Event::kDrained:
-      return evolution.on(event.drained());
-    case pb::Event::kRetryScheduled:
-      return evolution.on(event.retry_scheduled());
-    case pb::Event::kTimerFired:
-      return evolution.on(event.timer_fired());
-    case pb::Event::kDeploymentFailed:
-      return evolution.on(event.deployment_failed());
-    case pb::Event::kDeploymentRetired:
-      return evolution.on(event.deployment_retired());
-    // Each of these ends the intent that it answers; what follows is in the events after it.
+      evolution.on(event.cloned());
+      break;
     case pb::Event::kCloneFailed:
+      evolution.on(event.clone_failed());
+      break;
+    case pb::Event::kBuildStarted:
+      evolution.on(event.build_started());
+      break;
+    case pb::Event::kBuilt:
+      evolution.on(event.built());
+      break;
     case pb::Event::kBuildFailed:
+      evolution.on(event.build_failed());
+      break;
     case pb::Event::kBuildTimedOut:
+      evolution.on(event.build_timed_out());
+      break;
+    case pb::Event::kImagePushStarted:
+      evolution.on(event.image_push_started());
+      break;
+    case pb::Event::kImagePushed:
+      evolution.on(event.image_pushed());
+      break;
+    case pb::Event::kImagePushFailed:
+      evolution.on(event.image_push_failed());
+      break;
+    case pb::Event::kReleaseStarted:
+      evolution.on(event.release_started());
+      break;
+    case pb::Event::kReleaseSucceeded:
+      evolution.on(event.release_succeeded());
+      break;
+    case pb::Event::kReleaseFailed:
+      evolution.on(event.release_failed());
+      break;
+    case pb::Event::kVmPlacementRequested:
+      evolution.on(event.vm_placement_requested());
+      break;
+    case pb::Event::kVmPlaced:
+      evolution.on(event.vm_placed());
+      break;
+    case pb::Event::kCapacityExhausted:
+      evolution.on(event.capacity_exhausted());
+      break;
+    case pb::Event::kVmStartRequested:
+      evolution.on(event.vm_start_requested());
+      break;
+    case pb::Event::kVmStarted:
+      evolution.on(event.vm_started());
+      break;
+    case pb::Event::kVmStartFailed:
+      evolution.on(event.vm_start_failed());
+      break;
+    case pb::Event::kVmExited:
+      evolution.on(event.vm_exited());
+      break;
+    case pb::Event::kVmRestarting:
+      evolution.on(event.vm_restarting());
+      break;
+    case pb::Event::kCrashLoopDetected:
+      evolution.on(event.crash_loop_detected());
+      break;
+    case pb::Event::kVmHostLost:
+      evolution.on(event.vm_host_lost());
+      break;
+    case pb::Event::kVmStopRequested:
+      evolution.on(event.vm_stop_requested());
+      break;
+    case pb::Event::kVmStopped:
+      evolution.on(event.vm_stopped());
+      break;
+    case pb::Event::kHealthy:
+      evolution.on(event.healthy());
+      break;
+    case pb::Event::kHealthDeadlineExceeded:
+      evolution.on(event.health_deadline_exceeded());
+      break;
+    case pb::Event::kBecameUnhealthy:
+      evolution.on(event.became_unhealthy());
+      break;
+    case pb::Event::kBecameHealthy:
+      evolution.on(event.became_healthy());
+      break;
+    case pb::Event::kRouteChangeRequested:
+      evolution.on(event.route_change_requested());
+      break;
+    case pb::Event::kRouted:
+      evolution.on(event.routed());
+      break;
+    case pb::Event::kRouteFailed:
+      evolution.on(event.route_failed());
+      break;
+    case pb::Event::kRetirementRequested:
+      evolution.on(event.retirement_requested());
+      break;
+    case pb::Event::kScaleRequested:
+      evolution.on(event.scale_requested());
+      break;
+    case pb::Event::kStopRequested:
+      evolution.on(event.stop_requested());
+      break;
+    case pb::Event::kStartRequested:
+      evolution.on(event.start_requested());
+      break;
+    case pb::Event::kDrained:
+      evolution.on(event.drained());
+      break;
+    case pb::Event::kRetryScheduled:
+      evolution.on(event.retry_scheduled());
+      break;
+    case pb::Event::kTimerFired:
+      evolution.on(event.timer_fired());
+      break;
+    case pb::Event::kDeploymentFailed:
+      evolution.on(event.deployment_failed());
+      break;
+    case pb::Event::kDeploymentRetired:
+      evolution.on(event.deployment_retired());
+      break;
+    // Each of these ends the step that it answers; what follows is in the events after it.
     case pb::Event::kBuildAbandoned:
     case pb::Event::kBuilderLost:
-    case pb::Event::kImagePushFailed:
-    case pb::Event::kCapacityExhausted:
-      return evolution.end_intent();
-    case pb::Event::kVmStartFailed:
       evolution.end_intent();
-      state.vm.reset();
-      return;
-    default:
-      return;
+      break;
+    default:  // HealthCheckFailed is a record for readers; later types are no part of this state.
+      break;
   }
+  evolution.settle();
 }
-
-std::vector<Effect> outstanding(const DeploymentState& state) {
-  std::vector<Effect> effects;
-  if (is_terminal(state.status) || state.status == DeploymentStatus::absent) return effects;
-  const bool cancelling = state.status == DeploymentStatus::cancelling;
-  switch (state.intent_kind) {
-    case IntentKind::clone:
-      effects.emplace_back(CloneEffect{state.intent, state.intent_deadline});
-      break;
-    case IntentKind::build:
-      effects.emplace_back(BuildEffect{state.intent, state.intent_deadline});
-      break;
-    case IntentKind::push_image:
-      effects.emplace_back(PushImageEffect{state.intent});
-      break;
-    case IntentKind::place_vm:
-      effects.emplace_back(PlaceVmEffect{state.intent});
-      break;
-    case IntentKind::start_vm:
-      effects.emplace_back(StartVmEffect{state.intent, state.vm ? state.vm->host : ""});
-      break;
-    case IntentKind::drain:
-      effects.emplace_back(
-          DrainEffect{state.intent, state.vm ? state.vm->vm_id : "", state.intent_deadline});
-      break;
-    case IntentKind::stop_vm:
-      effects.emplace_back(StopVmEffect{state.intent, state.vm ? state.vm->vm_id : "",
-                                        state.vm ? state.vm->host : ""});
-      break;
-    case IntentKind::route:
-    case IntentKind::none:
-      break;
-  }
-  if (cancelling && state.intent_kind != IntentKind::none &&
-      state.intent_kind != IntentKind::stop_vm) {
-    effects.emplace_back(AbortEffect{state.intent});
-  }
-  if (state.vm && state.vm->started && !state.vm->exited && !state.vm->stop_requested) {
-    effects.emplace_back(KeepVmEffect{state.vm->vm_id, state.vm->host});
-    if (!state.vm->healthy && !cancelling) {
-      effects.emplace_back(ProbeEffect{state.vm->vm_id, state.vm->health_deadline});
-    }
-  }
-  const bool serving =
-      state.status == DeploymentStatus::routing || state.status == DeploymentStatus::live;
-  const bool returning = state.status == DeploymentStatus::restarting;
-  if (state.generation != 0 && (serving || returning)) {
-    const bool up = state.vm && state.vm->healthy && !state.vm->exited && !state.vm->stop_requested;
-    effects.emplace_back(ClaimRouteEffect{
-        state.intent_kind == IntentKind::route ? state.intent : EffectId{}, state.generation, up,
-        up ? "" : "The app has ended and is being started again."});
-  }
-  if (state.retry) {
-    effects.emplace_back(TimerEffect{state.retry->step, state.retry->attempt, state.retry->due});
-  }
-  return effects;
-}
-
-namespace {
-struct KeyOf {
-  std::string operator()(const CloneEffect& e) const { return "clone " + e.effect.str(); }
-  std::string operator()(const BuildEffect& e) const { return "build " + e.effect.str(); }
-  std::string operator()(const PushImageEffect& e) const { return "push " + e.effect.str(); }
-  std::string operator()(const PlaceVmEffect& e) const { return "place " + e.effect.str(); }
-  std::string operator()(const StartVmEffect& e) const { return "start " + e.effect.str(); }
-  std::string operator()(const ProbeEffect& e) const { return "probe " + e.vm_id; }
-  std::string operator()(const KeepVmEffect& e) const { return "keep " + e.vm_id; }
-  std::string operator()(const ClaimRouteEffect& e) const {
-    return "claim " + std::to_string(e.generation) + (e.has_upstream ? " up " : " down ") +
-           e.effect.str();
-  }
-  std::string operator()(const DrainEffect& e) const { return "drain " + e.effect.str(); }
-  std::string operator()(const StopVmEffect& e) const { return "stop " + e.effect.str(); }
-  std::string operator()(const TimerEffect& e) const {
-    return "timer " + std::to_string(e.step) + " " + std::to_string(e.attempt) + " " +
-           std::to_string(e.due);
-  }
-  std::string operator()(const AbortEffect& e) const { return "abort " + e.effect.str(); }
-};
-}  // namespace
-
-std::string key_of(const Effect& effect) { return std::visit(KeyOf{}, effect); }
 
 }  // namespace atlasflow

@@ -25,6 +25,7 @@ struct ProjectState {
   std::string repository_url;
   std::string branch;  // empty: the repository's default branch
   std::string webhook_secret_ref;
+  std::string notify_secret_ref;
   pb::Settings settings;
   std::map<std::string, EnvEntry> env;
   bool deleted = false;
@@ -51,10 +52,17 @@ struct UnsetEnv {
 struct IgnorePush {
   pb::PushIgnored push;
 };
+struct RecordBranchDeletion {
+  pb::BranchDeleted deletion;
+};
+struct SetNotifySecret {
+  std::string sealed_ref;
+};
 struct DeleteProject {};
 
 using ProjectCommand =
-    std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv, IgnorePush, DeleteProject>;
+    std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv, IgnorePush, RecordBranchDeletion,
+                 SetNotifySecret, DeleteProject>;
 
 [[nodiscard]] Result<std::vector<pb::Event>> decide(const ProjectState& state,
                                                     const ProjectCommand& command);
@@ -66,8 +74,14 @@ struct PushedRef {
   std::string default_branch;  // as the sender tells it
   bool deleted = false;
 };
-// Why this push makes no deployment of the project, as a sentence; empty when it makes one.
-[[nodiscard]] std::string reason_to_ignore(const ProjectState& state, const PushedRef& push);
+struct PushTarget {
+  std::string environment;  // to deploy to; empty: none
+  bool ends_preview = false;  // the branch of a preview is gone
+  std::string reason;       // why it is neither, as a sentence
+};
+// Where a push belongs: the project's branch is production, another one a preview where the project
+// has previews.
+[[nodiscard]] PushTarget target_of(const ProjectState& state, const PushedRef& push);
 
 // "github.com/owner/name" of the ways to write one repository: scheme, user, port 443, ".git" and a
 // trailing slash are dropped, hosts and GitHub paths compared in lower case; local paths stay.

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "events/environment.hpp"
 #include "events/project.hpp"
 #include "events/settings.hpp"
 
@@ -77,6 +78,20 @@ struct Decider {
     return events;
   }
 
+  Result<Events> operator()(const RecordBranchDeletion& command) const {
+    if (!state.exists()) return gone(state);
+    Events events(1);
+    *events[0].mutable_branch_deleted() = command.deletion;
+    return events;
+  }
+
+  Result<Events> operator()(const SetNotifySecret& command) const {
+    if (!state.exists()) return gone(state);
+    Events events(1);
+    events[0].mutable_notify_secret_set()->set_sealed_ref(command.sealed_ref);
+    return events;
+  }
+
   Result<Events> operator()(const DeleteProject&) const {
     if (!state.exists()) return gone(state);
     Events events(1);
@@ -126,6 +141,9 @@ void evolve(ProjectState& state, const pb::Event& event) {
     case pb::Event::kEnvUnset:
       state.env.erase(event.env_unset().name());
       break;
+    case pb::Event::kNotifySecretSet:
+      state.notify_secret_ref = event.notify_secret_set().sealed_ref();
+      break;
     case pb::Event::kProjectDeleted:
       state.deleted = true;
       break;
@@ -134,17 +152,22 @@ void evolve(ProjectState& state, const pb::Event& event) {
   }
 }
 
-std::string reason_to_ignore(const ProjectState& state, const PushedRef& push) {
+PushTarget target_of(const ProjectState& state, const PushedRef& push) {
   constexpr std::string_view k_heads = "refs/heads/";
-  if (push.ref.starts_with("refs/tags/")) return "tags are not deployed: " + push.ref.substr(10);
-  if (!push.ref.starts_with(k_heads)) return "'" + push.ref + "' is no branch";
-  const auto branch = push.ref.substr(k_heads.size());
-  if (push.deleted) return "branch '" + branch + "' was deleted";
-  const auto& wanted = state.branch.empty() ? push.default_branch : state.branch;
-  if (branch != wanted) {
-    return "branch '" + branch + "' is not deployed; the project deploys '" + wanted + "'";
+  const auto ignored = [](std::string reason) { return PushTarget{"", false, std::move(reason)}; };
+  if (push.ref.starts_with("refs/tags/")) {
+    return ignored("tags are not deployed: " + push.ref.substr(10));
   }
-  return "";
+  if (!push.ref.starts_with(k_heads)) return ignored("'" + push.ref + "' is no branch");
+  const auto branch = push.ref.substr(k_heads.size());
+  const auto& wanted = state.branch.empty() ? push.default_branch : state.branch;
+  if (branch != wanted && state.settings.previews()) {
+    if (push.deleted) return PushTarget{"", true, ""};
+    return PushTarget{preview_environment(branch), false, ""};
+  }
+  if (push.deleted) return ignored("branch '" + branch + "' was deleted");
+  if (branch == wanted) return PushTarget{k_production, false, ""};
+  return ignored("branch '" + branch + "' is not deployed; the project deploys '" + wanted + "'");
 }
 
 std::string normalized_repository(const std::string& url) {

@@ -1,0 +1,222 @@
+// next_event: what follows from a deployment's state by itself.
+#include <optional>
+
+#include "events/deployment_rules.hpp"
+
+namespace atlasflow {
+
+using rules::attempts_of;
+
+pb::Event rules::pipeline_step(const DeploymentState& state, const Moment& moment) {
+  const auto& settings = state.push.settings();
+  pb::Event event;
+  if (!state.image.empty()) {
+    if (state.release_owed) {
+      auto* started = event.mutable_release_started();
+      started->set_attempt(attempts_of(state, pb::STEP_RELEASE) + 1);
+      started->set_deadline_us(moment.now + settings.release_deadline_us());
+    } else {
+      event.mutable_vm_placement_requested()->set_slot(0);
+    }
+  } else if (!state.image_id.empty()) {
+    auto* started = event.mutable_image_push_started();
+    started->set_attempt(attempts_of(state, pb::STEP_PUSH_IMAGE) + 1);
+    started->set_deadline_us(moment.now + k_push_deadline_us);
+  } else if (state.cloned) {
+    auto* started = event.mutable_build_started();
+    started->set_attempt(attempts_of(state, pb::STEP_BUILD) + 1);
+    started->set_deadline_us(moment.now + settings.build_deadline_us());
+  } else {
+    auto* started = event.mutable_clone_started();
+    started->set_attempt(attempts_of(state, pb::STEP_CLONE) + 1);
+    started->set_deadline_us(moment.now + settings.clone_deadline_us());
+    started->set_base_sha(state.base_sha);
+  }
+  return event;
+}
+
+namespace {
+
+struct Rules {
+  const DeploymentState& state;
+  const Moment& moment;
+
+  using Next = std::optional<pb::Event>;
+
+  static pb::Event stop(const Instance& instance, const std::string& reason) {
+    pb::Event event;
+    auto* request = event.mutable_vm_stop_requested();
+    request->set_vm_id(instance.vm_id);
+    request->set_reason(instance.exited ? "clear what it left" : reason);
+    return event;
+  }
+
+  // Of an instance on its way out: the stop of its VM, once it has drained where it must.
+  static Next stop_leaving(const Instance& instance, const std::string& reason) {
+    if (instance.intent != InstanceIntent::none || instance.vm_id.empty()) return std::nullopt;
+    const bool serves = instance.is_up() && instance.was_healthy && !instance.drained;
+    if (serves) return std::nullopt;
+    return stop(instance, reason);
+  }
+
+  // Cancelled or failed: nothing drains, everything stops, and only then it has ended.
+  [[nodiscard]] Next end_now(const pb::Event& end) const {
+    const bool cancelled = state.status == DeploymentStatus::cancelling;
+    for (const auto& [slot, instance] : state.instances) {
+      if (instance.intent == InstanceIntent::none && !instance.vm_id.empty()) {
+        return stop(instance, cancelled            ? "cancelled"
+                              : instance.condemned ? "never healthy"
+                                                   : "the deployment failed");
+      }
+    }
+    if (state.intent_kind != IntentKind::none || !state.instances.empty() ||
+        !state.release_vm.empty()) {
+      return std::nullopt;  // The ends of steps under way are awaited.
+    }
+    return end;
+  }
+
+  [[nodiscard]] Next cancelled() const {
+    pb::Event event;
+    if (state.superseded_by.empty()) {
+      event.mutable_deployment_cancelled()->set_by(state.cancelled_by);
+    } else {
+      event.mutable_deployment_superseded()->set_by(state.superseded_by);
+    }
+    return end_now(event);
+  }
+
+  [[nodiscard]] Next failed() const {
+    pb::Event event;
+    auto* failed = event.mutable_deployment_failed();
+    if (state.failure) {
+      failed->set_step(state.failure->step);
+      failed->set_fault(state.failure->fault);
+      failed->set_reason(state.failure->reason);
+    }
+    return end_now(event);
+  }
+
+  [[nodiscard]] Next retired() const {
+    for (const auto& [slot, instance] : state.instances) {
+      if (auto event = stop_leaving(instance, "retired by " + state.retired_by)) return event;
+    }
+    if (!state.instances.empty()) return std::nullopt;
+    pb::Event event;
+    event.mutable_deployment_retired()->set_reason(state.retire_reason);
+    return event;
+  }
+
+  // A VM that ended without being asked: again at once when that was no crash, else with backoff,
+  // and no more after too many in a row.
+  [[nodiscard]] pb::Event restart(const Instance& instance) const {
+    pb::Event event;
+    const bool forgiven =
+        instance.healthy_since != 0 &&
+        moment.now - instance.healthy_since >= rules::k_crashes_forgotten_us;
+    const std::int32_t before = forgiven ? 0 : instance.crashes;
+    const std::int32_t crashes = instance.lost ? before : before + 1;
+    if (!instance.lost && crashes >= rules::k_crashes_max) {
+      event.mutable_crash_loop_detected()->set_slot(instance.slot);
+      event.mutable_crash_loop_detected()->set_crashes(crashes);
+      return event;
+    }
+    auto* restarting = event.mutable_vm_restarting();
+    restarting->set_slot(instance.slot);
+    restarting->set_attempt(crashes);
+    restarting->set_due_us(moment.now +
+                           (instance.lost ? 0 : rules::backoff_us(state.id, crashes)));
+    return event;
+  }
+
+  [[nodiscard]] Next instance_step(const Instance& instance) const {
+    if (instance.leaving) {
+      return stop_leaving(instance, state.stopped_by.empty() ? "scaled down"
+                                                             : "stopped by " + state.stopped_by);
+    }
+    if (instance.intent != InstanceIntent::none) return std::nullopt;
+    if (!instance.vm_id.empty()) {
+      if (instance.exited || instance.condemned) return stop(instance, "never healthy");
+      return std::nullopt;
+    }
+    if (instance.given_up || instance.retry) return std::nullopt;
+    if (instance.ended) return restart(instance);
+    pb::Event event;
+    if (instance.host.empty()) {
+      event.mutable_vm_placement_requested()->set_slot(instance.slot);
+      return event;
+    }
+    auto* request = event.mutable_vm_start_requested();
+    request->set_slot(instance.slot);
+    request->set_host(instance.host);
+    request->set_attempt(instance.attempts + 1);
+    request->set_deadline_us(moment.now + rules::k_start_deadline_us);
+    return event;
+  }
+
+  [[nodiscard]] Next instances_step() const {
+    if (state.stopped_by.empty()) {
+      for (std::int32_t slot = 0; slot < state.replicas; ++slot) {
+        if (state.instances.contains(slot)) continue;
+        pb::Event event;
+        event.mutable_vm_placement_requested()->set_slot(slot);
+        return event;
+      }
+    }
+    for (const auto& [slot, instance] : state.instances) {
+      if (auto event = instance_step(instance)) return event;
+    }
+    return std::nullopt;
+  }
+
+  // Once every replica has answered 2xx. A retried claim keeps its generation: a newer deployment's
+  // stays above it.
+  [[nodiscard]] Next route_step() const {
+    for (const auto& [slot, instance] : state.instances) {
+      if (!instance.is_up() || !instance.was_healthy) return std::nullopt;
+    }
+    pb::Event event;
+    auto* request = event.mutable_route_change_requested();
+    request->set_generation(state.generation != 0 ? state.generation : moment.log_position);
+    request->set_deadline_us(moment.now + rules::k_route_deadline_us);
+    for (const auto& host : hostnames_of(state, moment.domain)) request->add_hostnames(host);
+    return event;
+  }
+
+  [[nodiscard]] Next step() const {
+    // A release command's VM goes before anything else begins.
+    if (state.intent_kind != IntentKind::none || state.retry || !state.release_vm.empty()) {
+      return std::nullopt;
+    }
+    if (!state.skip_reason.empty()) {
+      pb::Event event;
+      event.mutable_deployment_skipped()->set_reason(state.skip_reason);
+      return event;
+    }
+    if (state.image.empty() || state.release_owed) return rules::pipeline_step(state, moment);
+    if (auto event = instances_step()) return event;
+    return state.routed ? std::nullopt : route_step();
+  }
+};
+
+}  // namespace
+
+std::optional<pb::Event> next_event(const DeploymentState& state, const Moment& moment) {
+  const Rules rules{state, moment};
+  if (is_terminal(state.status)) return std::nullopt;
+  switch (state.status) {
+    case DeploymentStatus::absent:
+    case DeploymentStatus::queued:
+      return std::nullopt;
+    case DeploymentStatus::cancelling:
+      return rules.cancelled();
+    case DeploymentStatus::failing:
+      return rules.failed();
+    case DeploymentStatus::retiring:
+      return rules.retired();
+    default:
+      return rules.step();
+  }
+}
+
+}  // namespace atlasflow

@@ -1,0 +1,173 @@
+// The fold, and what can be made of what was.
+#include "events/project_history.hpp"
+
+#include <algorithm>
+
+#include "events/environment.hpp"
+
+namespace atlasflow {
+namespace {
+
+constexpr std::size_t k_past_max = 100;
+
+const pb::PushReceived* push_of(const pb::Event& event) {
+  switch (event.kind_case()) {
+    case pb::Event::kPushReceived:
+      return &event.push_received();
+    case pb::Event::kRollbackRequested:
+      return &event.rollback_requested().push();
+    case pb::Event::kRedeployRequested:
+      return &event.redeploy_requested().push();
+    default:
+      return nullptr;
+  }
+}
+
+void end(EnvironmentHistory& environment, const DeploymentId& id) {
+  const auto found = environment.deployments.find(id);
+  if (found->second.routed) {
+    environment.past.push_back(std::move(found->second));
+    if (environment.past.size() > k_past_max) environment.past.pop_front();
+  }
+  environment.deployments.erase(found);
+  std::erase(environment.order, id);
+  environment.made_at.erase(id);
+}
+
+}  // namespace
+
+const DeploymentState* ProjectHistory::find(const DeploymentId& id) const {
+  const auto name = environment_of.find(id);
+  if (name == environment_of.end()) return nullptr;
+  const auto& environment = environments.at(name->second);
+  const auto found = environment.deployments.find(id);
+  if (found != environment.deployments.end()) return &found->second;
+  for (const auto& state : environment.past) {
+    if (state.id == id) return &state;
+  }
+  return nullptr;
+}
+
+void evolve(ProjectHistory& history, const pb::Event& event) {
+  evolve(history.project, event);
+  if (event.has_branch_deleted()) {
+    constexpr std::string_view k_heads = "refs/heads/";
+    const auto& deletion = event.branch_deleted();
+    const auto branch = deletion.ref().substr(std::min(k_heads.size(), deletion.ref().size()));
+    take(history.environments[preview_environment(branch)].pushes, deletion);
+  }
+}
+
+void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& event,
+            TimestampUs recorded_at) {
+  if (const auto* push = push_of(event)) {
+    const auto& name = push->environment().empty() ? std::string(k_production)
+                                                   : push->environment();
+    history.environment_of[id] = name;
+    auto& environment = history.environments[name];
+    environment.deployments[id].id = id;
+    environment.order.push_back(id);
+    environment.made_at[id] = recorded_at;
+    if (event.has_push_received() && push->trigger() == pb::TRIGGER_WEBHOOK) {
+      take(environment.pushes, *push);
+    }
+  }
+  const auto name = history.environment_of.find(id);
+  if (name == history.environment_of.end()) return;
+  auto& environment = history.environments[name->second];
+  const auto found = environment.deployments.find(id);
+  if (found == environment.deployments.end()) return;
+  const bool waited = found->second.status == DeploymentStatus::queued;
+  evolve(found->second, event);
+  if (event.has_cancel_requested() && !event.cancel_requested().superseded_by().empty()) {
+    environment.protect_next = true;
+  }
+  if (waited && is_under_way(found->second.status) &&
+      found->second.status != DeploymentStatus::cancelling) {
+    environment.spared = environment.protect_next ? id : DeploymentId{};
+    environment.protect_next = false;
+  }
+  if (is_terminal(found->second.status)) end(environment, id);
+}
+
+const DeploymentState* serving(const EnvironmentHistory& environment) {
+  const DeploymentState* newest = nullptr;
+  for (const auto& [id, state] : environment.deployments) {
+    if (!is_serving(state.status)) continue;
+    if (newest == nullptr || newest->generation < state.generation) newest = &state;
+  }
+  return newest;
+}
+
+std::vector<const DeploymentState*> rollback_targets(const ProjectHistory& history,
+                                                     std::size_t limit) {
+  std::vector<const DeploymentState*> targets;
+  const auto found = history.environments.find(k_production);
+  if (found == history.environments.end()) return targets;
+  std::set<std::string> seen;
+  if (const auto* now = serving(found->second)) seen.insert(now->image);
+  const auto& past = found->second.past;
+  for (auto it = past.rbegin(); it != past.rend() && targets.size() < limit; ++it) {
+    if (it->image.empty() || !seen.insert(it->image).second) continue;
+    targets.push_back(&*it);
+  }
+  return targets;
+}
+
+namespace {
+
+pb::BuiltBefore built_before(const DeploymentState& from) {
+  pb::BuiltBefore built;
+  built.set_image_id(from.image_id);
+  built.set_reference(from.image);
+  built.set_stack(from.stack);
+  built.set_subject(from.subject);
+  built.set_author(from.author);
+  return built;
+}
+
+}  // namespace
+
+Result<pb::RollbackRequested> rollback_of(const DeploymentState& from, const std::string& by) {
+  if (from.image.empty()) {
+    return fail(ErrorCode::conflict,
+                "deployment " + from.id.str() + " has no image to go back to; choose another one");
+  }
+  pb::RollbackRequested request;
+  *request.mutable_push() = from.push;
+  request.mutable_push()->set_trigger(pb::TRIGGER_COMMAND);
+  request.set_to(from.id.str());
+  request.set_by(by);
+  *request.mutable_built() = built_before(from);
+  return request;
+}
+
+Result<pb::RedeployRequested> redeployment_of(const DeploymentState& from,
+                                              const ProjectState& project, pb::Redeployment kind,
+                                              const std::string& by) {
+  pb::RedeployRequested request;
+  auto* push = request.mutable_push();
+  *push = from.push;
+  push->set_trigger(pb::TRIGGER_COMMAND);
+  request.set_of(from.id.str());
+  request.set_by(by);
+  request.set_kind(kind);
+  if (kind == pb::REDEPLOYMENT_REDEPLOY) {
+    *push->mutable_settings() = project.settings;
+    push->set_settings_version(project.version.value());
+    return request;
+  }
+  if (from.image.empty()) {
+    return fail(ErrorCode::conflict, "deployment " + from.id.str() +
+                                         " has no image yet; wait until it is built, or "
+                                         "redeploy it");
+  }
+  *request.mutable_built() = built_before(from);
+  if (kind == pb::REDEPLOYMENT_PROMOTE) {
+    push->set_environment(k_production);
+    push->set_settings_version(project.version.value());
+  }
+  return request;
+}
+
+}  // namespace atlasflow

@@ -1,0 +1,91 @@
+// A project together with its deployments, and what should happen to them next: the law of order
+// between deployments. A fold of the project's stream and its deployments' streams. Pure.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "events/deployment.hpp"
+#include "events/project.hpp"
+#include "events/push_order.hpp"
+
+namespace atlasflow {
+
+// Production or one preview: its deployments take turns.
+struct EnvironmentHistory {
+  std::map<DeploymentId, DeploymentState> deployments;  // those that have not reached their end
+  std::vector<DeploymentId> order;                      // of the same, as they were made
+  std::map<DeploymentId, TimestampUs> made_at;          // of the same
+  std::deque<DeploymentState> past;  // ended ones that had been live, newest last; bounded
+  PushOrder pushes;
+  // A newer push may end a running build that it has waited for too long, but not the one that came
+  // out of that: a stream of pushes shall not starve the environment.
+  bool protect_next = false;
+  DeploymentId spared;
+};
+
+struct ProjectHistory {
+  ProjectState project;
+  std::map<std::string, EnvironmentHistory> environments;
+  std::map<DeploymentId, std::string> environment_of;
+  std::set<DeploymentId> quarantined;  // they have no actor, so nobody waits for them
+
+  [[nodiscard]] const DeploymentState* find(const DeploymentId& id) const;
+};
+
+// Folds an event of the project's stream, or of the deployment's.
+void evolve(ProjectHistory& history, const pb::Event& event);
+void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& event,
+            TimestampUs recorded_at);
+
+// What serves the environment: of those that serve, the one whose claim is the newest; or null.
+[[nodiscard]] const DeploymentState* serving(const EnvironmentHistory& environment);
+
+// What can be rolled back to: ended deployments of production that were live, newest first, each
+// image once and not the one that serves now, at most `limit`.
+[[nodiscard]] std::vector<const DeploymentState*> rollback_targets(const ProjectHistory& history,
+                                                                   std::size_t limit);
+
+struct Tell {
+  DeploymentId id;
+  DeploymentCommand command;
+};
+struct RollBack {  // by itself, since `from` crashed soon after it went live
+  DeploymentId from;
+  DeploymentId to;
+};
+struct Wishes {
+  std::vector<Tell> tell;
+  std::vector<RollBack> roll_back;
+  std::optional<TimestampUs> look_again;  // when time alone may change the wishes
+};
+
+// Told to start by environment, whether or not the log shows it yet.
+using Starting = std::map<std::string, DeploymentId>;
+
+// What is to be done, by comparing what is with what should be. Nothing but `starting` is
+// remembered of what was wished before, so a wish may be repeated and must do no harm then.
+// While a started one is still queued in the history, its environment starts nothing else.
+[[nodiscard]] Wishes wishes(const ProjectHistory& history, const Starting& starting,
+                            TimestampUs now);
+
+// Why no further preview may be made for the environment, as a sentence; empty when it may.
+[[nodiscard]] std::string reason_against_preview(const ProjectHistory& history,
+                                                 const std::string& environment);
+
+// The request that makes a new deployment of an earlier one. `from` is what is restored or deployed
+// again; conflict: it has nothing that could be run.
+[[nodiscard]] Result<pb::RollbackRequested> rollback_of(const DeploymentState& from,
+                                                        const std::string& by);
+// A restart keeps settings and environment variables, a promotion takes the variables of now, a
+// redeployment both and is built anew.
+[[nodiscard]] Result<pb::RedeployRequested> redeployment_of(const DeploymentState& from,
+                                                            const ProjectState& project,
+                                                            pb::Redeployment kind,
+                                                            const std::string& by);
+
+}  // namespace atlasflow

@@ -1,0 +1,167 @@
+// wishes: the order between a project's deployments.
+#include <algorithm>
+
+#include "events/environment.hpp"
+#include "events/project_history.hpp"
+#include "events/settings.hpp"
+
+namespace atlasflow {
+namespace {
+
+// One environment's wishes, given that of the whole project.
+struct Order {
+  const ProjectHistory& history;
+  const std::string& name;
+  const EnvironmentHistory& environment;
+  const Starting& starting;
+  TimestampUs now;
+  Wishes& wishes;
+
+  void tell(const DeploymentId& id, DeploymentCommand command) const {
+    wishes.tell.push_back({id, std::move(command)});
+  }
+  void look_at(TimestampUs due) const {
+    if (!wishes.look_again || *wishes.look_again > due) wishes.look_again = due;
+  }
+  [[nodiscard]] bool has_actor(const DeploymentId& id) const {
+    return !history.quarantined.contains(id);
+  }
+
+  // Everything goes, for the reason.
+  void end_all(const std::string& by, const std::string& reason) const {
+    for (const auto& [id, state] : environment.deployments) {
+      if (is_serving(state.status)) {
+        tell(id, Retire{by, reason});
+      } else if (state.status == DeploymentStatus::queued ||
+                 (is_under_way(state.status) && state.status != DeploymentStatus::failing &&
+                  state.status != DeploymentStatus::cancelling)) {
+        tell(id, Cancel{reason});
+      }
+    }
+  }
+
+  // The newest that is under way. There is one at most, unless a project's actor died between two
+  // words; then the older ones give way.
+  [[nodiscard]] const DeploymentState* under_way() const {
+    const DeploymentState* newest = nullptr;
+    for (const auto& id : environment.order) {
+      const auto& state = environment.deployments.at(id);
+      if (!is_under_way(state.status) || !has_actor(id)) continue;
+      if (newest != nullptr && newest->status != DeploymentStatus::failing &&
+          newest->status != DeploymentStatus::cancelling) {
+        tell(newest->id, Override{id});
+      }
+      newest = &state;
+    }
+    return newest;
+  }
+
+  // A preview that nobody has pushed to for its time to live.
+  [[nodiscard]] bool has_outlived(const DeploymentState& served) const {
+    const auto ttl = history.project.settings.preview_ttl_us();
+    if (!is_preview(name) || ttl == 0) return false;
+    const auto due = environment.made_at.at(served.id) + ttl;
+    if (now < due) look_at(due);
+    return now >= due;
+  }
+
+  // Whether the queued one may end the running one. A deployment that builds nothing need not wait
+  // for a build; a push waits for a bounded time, and what came out of such an override is spared.
+  [[nodiscard]] bool may_override(const DeploymentState& queued,
+                                  const DeploymentState& running) const {
+    switch (running.status) {
+      case DeploymentStatus::cloning:
+      case DeploymentStatus::building:
+      case DeploymentStatus::pushing:
+        break;
+      default:
+        return false;
+    }
+    if (!queued.image.empty()) return true;
+    const auto bound = history.project.settings.supersede_after_us();
+    if (bound == 0 || running.id == environment.spared) return false;
+    const auto due = environment.made_at.at(queued.id) + bound;
+    if (now < due) look_at(due);
+    return now >= due;
+  }
+
+  void take_turns(const DeploymentState* served) const {
+    const auto base = served == nullptr ? std::string() : served->push.after();
+    if (const auto told = starting.find(name); told != starting.end()) {
+      const auto found = environment.deployments.find(told->second);
+      if (found != environment.deployments.end() &&
+          found->second.status == DeploymentStatus::queued) {
+        // Said again, in case its actor died before it could: a second Start is refused.
+        return tell(told->second, Start{base});
+      }
+    }
+    const DeploymentState* newest = nullptr;
+    for (const auto& id : environment.order) {
+      const auto& state = environment.deployments.at(id);
+      if (state.status == DeploymentStatus::queued && has_actor(id)) newest = &state;
+    }
+    if (newest == nullptr) return;
+    for (const auto& id : environment.order) {
+      const auto& state = environment.deployments.at(id);
+      if (state.status == DeploymentStatus::queued && &state != newest) {
+        tell(id, Supersede{newest->id});
+      }
+    }
+    const auto* running = under_way();
+    if (running == nullptr) {
+      tell(newest->id, Start{base});
+    } else if (may_override(*newest, *running)) {
+      tell(running->id, Override{newest->id});
+    }
+  }
+
+  void roll_back_from(const DeploymentState& served) const {
+    if (is_preview(name) || !served.crashed_early || !served.rollback_to.empty()) return;
+    for (const auto& [id, state] : environment.deployments) {
+      if (state.status == DeploymentStatus::queued || is_under_way(state.status)) return;
+    }
+    const auto targets = rollback_targets(history, 1);
+    if (!targets.empty()) wishes.roll_back.push_back({served.id, targets.front()->id});
+  }
+
+  void decide() const {
+    if (history.project.deleted) return end_all("user", "the project was deleted");
+    if (environment.pushes.deleted) return end_all("user", "the branch was deleted");
+    const auto* served = serving(environment);
+    for (const auto& [id, state] : environment.deployments) {
+      if (is_serving(state.status) && &state != served) {
+        tell(id, Retire{served->id.str(), "a newer deployment took over"});
+      }
+    }
+    if (served != nullptr) {
+      if (has_outlived(*served)) tell(served->id, Retire{"time", "the preview's time is over"});
+      roll_back_from(*served);
+    }
+    take_turns(served);
+  }
+};
+
+}  // namespace
+
+Wishes wishes(const ProjectHistory& history, const Starting& starting, TimestampUs now) {
+  Wishes all;
+  for (const auto& [name, environment] : history.environments) {
+    Order{history, name, environment, starting, now, all}.decide();
+  }
+  return all;
+}
+
+std::string reason_against_preview(const ProjectHistory& history, const std::string& environment) {
+  std::int32_t previews = 0;
+  for (const auto& [name, other] : history.environments) {
+    if (!is_preview(name) || other.deployments.empty()) continue;
+    if (name == environment) return "";
+    ++previews;
+  }
+  const auto limit = history.project.settings.preview_limit();
+  if (previews < limit) return "";
+  return "there are " + std::to_string(previews) +
+         " previews already; delete a branch, or raise preview_limit";
+}
+
+}  // namespace atlasflow

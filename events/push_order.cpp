@@ -1,0 +1,64 @@
+#include "events/push_order.hpp"
+
+#include <algorithm>
+
+namespace atlasflow {
+namespace {
+
+constexpr std::size_t k_replaced_max = 1000;
+
+// GitHub writes a missing commit as 40 zeros.
+bool is_commit(const std::string& sha) {
+  return !sha.empty() && sha.find_first_not_of('0') != std::string::npos;
+}
+
+std::string shortened(const std::string& sha) { return sha.substr(0, 7); }
+
+void note_replaced(PushOrder& order, const std::string& sha) {
+  if (!is_commit(sha)) return;
+  if (std::find(order.replaced.begin(), order.replaced.end(), sha) != order.replaced.end()) return;
+  order.replaced.push_back(sha);
+  if (order.replaced.size() > k_replaced_max) order.replaced.pop_front();
+}
+
+}  // namespace
+
+std::string reason_if_late(const PushOrder& order, const pb::PushReceived& push) {
+  if (order.deleted) {
+    const bool newer = push.pushed_at_s() > order.head_pushed_at_s && order.head_pushed_at_s != 0;
+    if (!is_commit(push.before()) || newer) return "";  // The branch was made anew.
+    return "late: the branch was deleted after commit " + shortened(push.after());
+  }
+  if (order.head.empty() || push.before() == order.head) return "";
+  if (push.after() == order.head && push.before() == order.before_head) {
+    return "commit " + shortened(push.after()) + " was pushed already";
+  }
+  const bool timed = push.pushed_at_s() != 0 && order.head_pushed_at_s != 0;
+  if (timed && push.pushed_at_s() > order.head_pushed_at_s) return "";
+  if (timed && push.pushed_at_s() < order.head_pushed_at_s) {
+    return "late: commit " + shortened(order.head) + " was pushed after " +
+           shortened(push.after());
+  }
+  const bool replaced = std::find(order.replaced.begin(), order.replaced.end(), push.after()) !=
+                        order.replaced.end();
+  if (!replaced) return "";
+  return "late: commit " + shortened(push.after()) + " was replaced by a later push";
+}
+
+void take(PushOrder& order, const pb::PushReceived& push) {
+  note_replaced(order, push.before());
+  if (order.head != push.after()) note_replaced(order, order.head);
+  std::erase(order.replaced, push.after());
+  order.head = push.after();
+  order.before_head = push.before();
+  order.head_pushed_at_s = std::max(order.head_pushed_at_s, push.pushed_at_s());
+  order.deleted = false;
+}
+
+void take(PushOrder& order, const pb::BranchDeleted& deletion) {
+  note_replaced(order, deletion.before());
+  note_replaced(order, order.head);
+  order.deleted = true;
+}
+
+}  // namespace atlasflow
