@@ -125,11 +125,11 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
   json["notices"] = state.notices;
   json["restarts"] = state.restarts;
   json["vm"] = nullptr;
-  if (state.vm) {
-    json["vm"] = {{"id", state.vm->vm_id},
-                  {"host", state.vm->host},
-                  {"address", state.vm->address},
-                  {"port", state.vm->port}};
+  if (const auto* instance = state.first_instance(); instance != nullptr) {
+    json["vm"] = {{"id", instance->vm_id},
+                  {"host", instance->host},
+                  {"address", instance->address},
+                  {"port", instance->port}};
   }
   return json;
 }
