@@ -38,6 +38,10 @@ struct SourceJob {
   std::string ref;
   std::string sha;
   std::chrono::microseconds remaining{};  // until the step's deadline
+  // clone: the project's; build: the deployment's, after the repository's atlasflow.toml.
+  pb::Settings settings;
+  // clone: the commit that watched paths are compared with; empty: whatever changed is deployed.
+  std::string base_sha;
 };
 
 // Source to image. Idempotent by effect.

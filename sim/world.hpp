@@ -34,6 +34,8 @@ struct World {
 
   std::function<std::optional<Error>(const actors::SourceJob&)> clone_error;
   std::function<std::optional<Error>(const actors::SourceJob&)> build_error;
+  // Changes what a clone comes to, as a repository's atlasflow.toml or watched paths would.
+  std::function<void(const actors::SourceJob&, pb::Cloned&)> on_clone;
   std::function<actors::ProbeObservation(const std::string& vm_id)> probe;
   int publish_failures = 0;  // the next so many tables are refused
   std::int64_t memory_mib = 4096;

@@ -52,9 +52,20 @@ class ImageBuilderTest : public ::testing::Test {
            rest;
   }
 
+  BuildRequest request(const std::string& id, const std::string& name,
+                       std::vector<std::pair<std::string, std::string>> args = {}) {
+    BuildRequest out;
+    out.build_id = id;
+    out.folder = folder(name);
+    out.project = "app";
+    out.build_args = std::move(args);
+    out.deadline = k_deadline;
+    return out;
+  }
+
   Result<BuiltImage> build(const std::string& id, const std::string& name,
                            std::vector<std::pair<std::string, std::string>> args = {}) {
-    return builder_->build({id, folder(name), "app", std::move(args), k_deadline}, {});
+    return builder_->build(request(id, name, std::move(args)), {});
   }
 
   std::string log(const std::string& id) {
@@ -171,9 +182,7 @@ TEST_F(ImageBuilderTest, a_stop_ends_every_process_of_the_build_and_leaves_nothi
         busybox_dockerfile("RUN (setsid sleep " + mark + " &); sleep " + mark + "\n"));
   std::stop_source stop;
   Result<BuiltImage> built = tl::unexpected(Error{});
-  std::thread thread([&] {
-    built = builder_->build({"b-1", folder("app"), "app", {}, k_deadline}, stop.get_token());
-  });
+  std::thread thread([&] { built = builder_->build(request("b-1", "app"), stop.get_token()); });
   for (int i = 0; i < 600 && processes_with(mark).empty(); ++i) {
     std::this_thread::sleep_for(milliseconds(100));
   }
@@ -190,7 +199,9 @@ TEST_F(ImageBuilderTest, a_deadline_ends_the_build_and_leaves_nothing) {
   put_busybox("app");
   const std::string mark = "87654" + std::to_string(::getpid());
   write(folder("app") / "Dockerfile", busybox_dockerfile("RUN sleep " + mark + "\n"));
-  const auto built = builder_->build({"b-1", folder("app"), "app", {}, seconds(5)}, {});
+  auto hasty = request("b-1", "app");
+  hasty.deadline = seconds(5);
+  const auto built = builder_->build(hasty, {});
   ASSERT_FALSE(built);
   EXPECT_EQ(built.error().code, ErrorCode::timed_out) << to_string(built.error());
   EXPECT_THAT(processes_with(mark), IsEmpty());
@@ -336,8 +347,7 @@ TEST_F(ImageBuilderTest, what_a_killed_server_left_is_found_and_reaped) {
     config.log_dir = scratch_.path() / "logs";
     auto made = make_buildah_builder(config);
     if (made) {
-      [[maybe_unused]] const auto built =
-          (*made)->build({"b-1", folder("app"), "app", {}, k_deadline}, {});
+      [[maybe_unused]] const auto built = (*made)->build(request("b-1", "app"), {});
     }
     ::_exit(0);
   }
