@@ -44,12 +44,13 @@ constexpr const char* k_manifest_types =
 // Names with one of these words in them are kept out of buildah's environment; a word too many
 // costs nothing but a value among its arguments.
 constexpr std::string_view k_obeyed_words[] = {
-    "LD_",     "PATH",      "HOME",    "TMP",     "DIR",    "GLIBC",   "MALLOC", "LOC",   "LANG",
-    "LC_",     "NLS",       "NIS",     "TZ",      "RES",    "HOST",    "GO",     "DEBUG", "TRACE",
-    "ZONE",    "SSL",       "TLS",     "CERT",    "CA_",    "GIT",     "SSH",    "GPG",   "PROXY",
-    "XDG",     "DBUS",      "LISTEN",  "NOTIFY",  "USER",   "LOGNAME", "SHELL",  "ENV",   "IFS",
-    "BUILDAH", "CONTAINER", "STORAGE", "REGISTR", "DOCKER", "PODMAN",  "RUNC",   "OCI",   "CONF",
-    "AUTH",    "SOCKET",    "KRB",     "CGROUP",  "SYSTEMD"};
+    "LD_",     "PATH",   "HOME",   "TMP",    "DIR",     "GLIBC",     "MALLOC",  "LOC",
+    "LANG",    "LC_",    "NLS",    "NIS",    "TZ",      "RES",       "HOST",    "GO",
+    "DEBUG",   "TRACE",  "ZONE",   "SSL",    "TLS",     "CERT",      "CA_",     "GIT",
+    "SSH",     "GPG",    "PROXY",  "XDG",    "DBUS",    "LISTEN",    "NOTIFY",  "USER",
+    "LOGNAME", "SHELL",  "ENV",    "IFS",    "BUILDAH", "CONTAINER", "STORAGE", "REGISTR",
+    "DOCKER",  "PODMAN", "RUNC",   "OCI",    "CONF",    "AUTH",      "GNUPG",   "SELINUX",
+    "FUSE",    "CNI",    "LIBPOD", "SOCKET", "KRB",     "CGROUP",    "SYSTEMD"};
 
 bool may_be_obeyed(std::string name) {
   std::transform(name.begin(), name.end(), name.begin(), [](char c) {

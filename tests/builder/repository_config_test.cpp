@@ -157,6 +157,30 @@ TEST(RepositoryFile, with_too_many_entries_is_refused) {
   EXPECT_THAT(error_of(text + "]\n"), HasSubstr("line 1: watch_paths has 65 entries"));
 }
 
+// ---- what users read
+// -----------------------------------------------------------------------------
+
+TEST(RepositoryFile, of_the_examples_is_right_and_is_what_the_documentation_shows) {
+  const std::filesystem::path root = ATLASFLOW_SOURCE_DIR;
+  const auto example = read(root / "examples/atlasflow.toml");
+  EXPECT_EQ(applied(example).build_target(), "prod");
+  const auto page = read(root / "docs/settings.md");
+  const auto start = page.find("```toml\n") + 8;
+  const auto shown = page.substr(start, page.find("```", start) - start);
+  EXPECT_EQ(applied(shown).SerializeAsString(), applied(example).SerializeAsString());
+}
+
+TEST(Documentation, has_a_row_for_every_setting_that_says_where_it_may_stand) {
+  const auto page = read(std::filesystem::path(ATLASFLOW_SOURCE_DIR) / "docs/settings.md");
+  for (const auto& setting : known_settings()) {
+    const auto row = page.find("| `" + std::string(setting.name) + "` |");
+    ASSERT_NE(row, std::string::npos) << setting.name;
+    EXPECT_THAT(page.substr(row, page.find('\n', row) - row),
+                HasSubstr(setting.in_repository ? "| both |" : "| project |"))
+        << setting.name;
+  }
+}
+
 // ---- the file in a checkout
 // ----------------------------------------------------------------------
 
