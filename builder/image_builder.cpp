@@ -180,9 +180,14 @@ Result<std::string> BuildahBuilder::run_bud(const BuildRequest& request, const f
   for (const auto& [name, value] : request.build_args) {
     call.arguments.push_back("--build-arg");
     // A name alone: buildah takes the value from its environment.
-    const bool by_name = !may_be_obeyed(name);
-    call.arguments.push_back(by_name ? name : name + "=" + value);
-    if (by_name) call.environment.push_back(name + "=" + value);
+    std::string assignment = name;
+    assignment.append("=").append(value);
+    if (may_be_obeyed(name)) {
+      call.arguments.push_back(std::move(assignment));
+    } else {
+      call.arguments.push_back(name);
+      call.environment.push_back(std::move(assignment));
+    }
   }
   if (!request.build_target.empty()) {
     call.arguments.push_back("--target");

@@ -52,7 +52,8 @@ Result<std::optional<std::vector<std::string>>> changed_paths(git_repository* re
   if (!base) return std::nullopt;
   Collected collected;
   collected.stop = &stop;
-  git_diff_options options = GIT_DIFF_OPTIONS_INIT;
+  git_diff_options options;
+  git_diff_options_init(&options, GIT_DIFF_OPTIONS_VERSION);
   options.flags = GIT_DIFF_SKIP_BINARY_CHECK;
   options.notify_cb = on_delta;
   options.progress_cb = on_progress;

@@ -71,7 +71,7 @@ std::string command_rule(const std::string& command) {
 
 std::string url_rule(const std::string& url) {
   if (url.empty()) return "";
-  const std::string rule =
+  std::string rule =
       "must be an http:// or https:// URL with a host, without user name and password, such as "
       "https://example.com/hook";
   const bool schemed = url.starts_with("https://") || url.starts_with("http://");

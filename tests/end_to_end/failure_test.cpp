@@ -105,6 +105,17 @@ TEST_F(Failure, a_repositorys_settings_are_in_the_log_and_a_mistake_in_them_is_t
   repository().commit_all("Say how");  // With nothing to build, so that it ends there.
   start_server();
   create_project("web");
+  ASSERT_EQ(atlasflow({"project", "set", "web", "replicas=2", "build_arg.NODE=20", "port=3001",
+                       "watch_paths=src/**,package.json"})
+                .code,
+            0);
+  const auto shown = atlasflow({"project", "show", "web"}).out;
+  EXPECT_THAT(shown, HasSubstr("NODE=20"));
+  EXPECT_THAT(shown, HasSubstr("src/**, package.json"));
+  const auto refused = atlasflow({"project", "set", "web", "replicas=2", "colour=red"});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("there is no setting 'colour'; there are health_path, port"));
+
   EXPECT_EQ(atlasflow({"deploy", "web", "--wait"}).code, 1);
   nlohmann::json cloned;
   for (const auto& event : events("web")) {
@@ -114,7 +125,7 @@ TEST_F(Failure, a_repositorys_settings_are_in_the_log_and_a_mistake_in_them_is_t
   EXPECT_EQ(cloned.at("has_config"), true);
   EXPECT_EQ(cloned.at("settings").at("port"), 8080);
   EXPECT_EQ(cloned.at("settings").at("root_folder"), "apps/web");
-  EXPECT_EQ(cloned.at("settings").at("replicas"), 1);
+  EXPECT_EQ(cloned.at("settings").at("watch_paths"), nlohmann::json({"apps/web/**"}));
 
   write_file(repository().folder() / "atlasflow.toml", "port = 8080\nreplica = 2\n");
   repository().commit_all("Mistype");
