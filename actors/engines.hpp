@@ -37,11 +37,9 @@ struct SourceJob {
   std::string repository_url;
   std::string ref;
   std::string sha;
+  std::string base_sha;    // of a clone: what watched paths are compared with; empty: nothing
+  pb::Settings settings;   // the project's for a clone, then the deployment's
   std::chrono::microseconds remaining{};  // until the step's deadline
-  // clone: the project's; build: the deployment's, after the repository's atlasflow.toml.
-  pb::Settings settings;
-  // clone: the commit that watched paths are compared with; empty: whatever changed is deployed.
-  std::string base_sha;
 };
 
 // Source to image. Idempotent by effect.
