@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/version.hpp"
+#include "events/settings.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -60,8 +61,9 @@ void add_project_verbs(CLI::App& app, Command& chosen) {
   verb = add_verb(*project, chosen, set, "set", "Change settings, from the next deployment on");
   verb->add_option("NAME", set->name, "The project")->required();
   verb->add_option("SETTING=VALUE", set->assignments,
-                   "health_path=/up, port=3000, memory_mib=512, vcpus=1, health_deadline=120s, "
-                   "clone_deadline=5m, build_deadline=30m, drain_deadline=30s")
+                   "health_path=/up, port=3000, health_deadline=120s, build_arg.NODE=20, "
+                   "watch_paths=src/**,package.json; docs/settings.md tells of all: " +
+                       setting_names())
       ->required();
   add_json(verb, set);
 
