@@ -290,7 +290,7 @@ void Worker::take_response_head(ClientConnection& client, UpstreamConnection& up
   if (head.framing == Framing::chunked || head.framing == Framing::until_close) {
     exchange.response_framing = http10 ? Framing::until_close : Framing::chunked;
   }
-  exchange.close_after = !request.keep_alive || !exchange.request_complete ||
+  exchange.close_after = retiring_ || !request.keep_alive || !exchange.request_complete ||
                          request.upgrade_websocket ||
                          exchange.response_framing == Framing::until_close;
   write_response_head(head, exchange.response_framing, exchange.to_head, exchange.close_after,
