@@ -108,6 +108,7 @@ class Worker {
   void finish_response(ClientConnection& client);
   void upstream_ended(ClientConnection& client, bool clean);
   [[nodiscard]] bool may_retry(const ClientConnection& client) const;
+  [[nodiscard]] bool has_alternative(const ClientConnection& client) const;
   void fail_response(ClientConnection& client, const EdgeAnswer& reason);
   void leave_target(ClientConnection& client);
   void drop_upstream(ClientConnection& client);

@@ -69,7 +69,7 @@ TEST_F(Balance, the_one_with_fewer_requests_in_flight_comes_first) {
   for (auto& answer : waiting) EXPECT_NE(answer.get(), "no connection");
 }
 
-TEST_F(Balance, one_that_refuses_connections_costs_no_request_and_comes_back) {
+TEST_F(Balance, one_that_refuses_connections_costs_no_request) {
   start();
   auto one = std::make_unique<RecordingUpstream>(answer_with("one"));
   RecordingUpstream two(answer_with("two"));
@@ -85,6 +85,43 @@ TEST_F(Balance, one_that_refuses_connections_costs_no_request_and_comes_back) {
   }
   EXPECT_GT(answers["one"], 0);
   EXPECT_EQ(answers["one"] + answers["two"], 60);
+}
+
+// What a microVM whose app has died looks like: its network accepts, and closes at once.
+RecordingUpstream::Handler accept_and_close(std::atomic<int>& requests) {
+  return [&requests](UpstreamSession& session) {
+    Request request;
+    if (session.read_request(request)) ++requests;
+  };
+}
+
+TEST_F(Balance, a_get_that_one_drops_is_asked_of_another) {
+  start();
+  std::atomic<int> dropped{0};
+  RecordingUpstream broken(accept_and_close(dropped));
+  RecordingUpstream good(answer_with("good"));
+  route("shop.apps.test", {at(broken, "vm-1"), at(good, "vm-2")});
+  publish();
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(get(), "good");
+  EXPECT_GT(dropped.load(), 0);
+}
+
+TEST_F(Balance, a_get_is_asked_of_two_at_most_and_a_post_of_one) {
+  start([](EdgeConfig& config) { config.workers = 1; });
+  std::atomic<int> dropped{0};
+  RecordingUpstream one(accept_and_close(dropped));
+  RecordingUpstream two(accept_and_close(dropped));
+  RecordingUpstream three(accept_and_close(dropped));
+  route("shop.apps.test", {at(one, "vm-1"), at(two, "vm-2"), at(three, "vm-3")});
+  publish();
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->http_port()));
+  EXPECT_EQ(client.get("shop.apps.test").status, 502);
+  EXPECT_EQ(dropped.load(), 2);
+  ASSERT_TRUE(
+      client.send("POST / HTTP/1.1\r\nHost: shop.apps.test\r\nContent-Length: 4\r\n\r\ndata"));
+  EXPECT_EQ(client.receive().status, 502);
+  EXPECT_EQ(dropped.load(), 3);
 }
 
 }  // namespace

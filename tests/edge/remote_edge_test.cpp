@@ -1,8 +1,9 @@
 // The edge as a process of its own: it outlives its clients, and they outlive it.
 #include "edge/remote_edge.hpp"
 
+#include <array>
 #include <csignal>
-#include <fstream>
+#include <filesystem>
 #include <future>
 
 #include <sys/socket.h>
@@ -343,6 +344,7 @@ TEST_F(RemoteEdge, a_process_whose_server_died_during_the_start_ends) {
   const auto process = EdgeProcess::start(directory_, pair[1], [] {});
   ASSERT_FALSE(process.has_value());
   EXPECT_EQ(process.error().code, ErrorCode::cancelled);
+  std::filesystem::remove(EdgeFolder{directory_}.record());  // it names this test's own process
 }
 
 TEST_F(RemoteEdge, the_control_socket_is_for_its_owner_only) {
