@@ -98,6 +98,7 @@ void ServerFixture::TearDown() {
   if (folder_.empty()) return;
   if (HasFailure()) {
     std::cerr << "---- the server's log ----\n" << server_log();
+    std::cerr << "---- the edge's log ----\n" << read_file(state_dir() / "edge/edge.log");
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(state_dir() / "logs", error)) {
       std::cerr << "---- " << entry.path().filename().string() << " ----\n"
