@@ -185,7 +185,7 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
            "End what outlives the server: the edge and the microVMs");
   auto edge = std::make_shared<EdgeCommand>();
   verb = add_verb(app, chosen, edge, "edge", "Run the data plane; the server starts it");
-  verb->add_option("--ready-fd", edge->ready_fd, "Where the server waits for the start's end");
+  verb->add_option("--launch-fd", edge->launch_fd, "The server's end of the start");
   add_project_verbs(app, chosen);
   add_env_verbs(app, chosen);
   add_deployment_verbs(app, chosen);

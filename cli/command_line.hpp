@@ -23,7 +23,7 @@ struct ServerCommand {
   bool print_config = false;
 };
 struct EdgeCommand {
-  int ready_fd = -1;  // tells the server that waits there how the start went
+  int launch_fd = -1;  // the socket by which the server says how to run
 };
 struct HaltCommand {};
 struct ProjectCreateCommand {

@@ -297,7 +297,7 @@ int run(const EdgeCommand& command, const Connection& connection, const Terminal
   ::prctl(PR_SET_NAME, "atlasflow-edge");
   const auto state_dir = named_state_dir(connection).value_or(k_default_state_dir);
   // A signal is how a process is told to end; the edge's control socket says it the same way.
-  const auto edge = edge::EdgeProcess::start(fs::absolute(state_dir), command.ready_fd,
+  const auto edge = edge::EdgeProcess::start(fs::absolute(state_dir), command.launch_fd,
                                              [] { ::kill(::getpid(), SIGTERM); });
   if (!edge) return report(terminal, edge.error());
   stop.wait();

@@ -37,6 +37,15 @@ std::string host_boot_id() {
   return text;
 }
 
+std::optional<ProcessIdentity> still_there(std::int64_t pid, std::uint64_t start_ticks,
+                                           const std::string& boot_id) {
+  auto process = identify(static_cast<pid_t>(pid));
+  if (!process || process->start_ticks != start_ticks || process->boot_id != boot_id) {
+    return std::nullopt;
+  }
+  return process;
+}
+
 }  // namespace
 
 Result<void> write_json(const std::filesystem::path& path,
@@ -97,12 +106,7 @@ bool wait_for_end(const Fd& process, pid_t pid, milliseconds at_most) {
 std::optional<ProcessIdentity> recorded_process(const EdgeFolder& folder) {
   wire::Record record;
   if (!read_json(folder.record(), record)) return std::nullopt;
-  auto process = identify(static_cast<pid_t>(record.pid()));
-  if (!process || process->start_ticks != record.start_ticks() ||
-      process->boot_id != record.boot_id()) {
-    return std::nullopt;
-  }
-  return process;
+  return still_there(record.pid(), record.start_ticks(), record.boot_id());
 }
 
 Result<void> end_process(const ProcessIdentity& process, milliseconds grace) {
@@ -118,12 +122,20 @@ Result<void> end_process(const ProcessIdentity& process, milliseconds grace) {
 
 Result<pid_t> end_edge(const std::filesystem::path& state) {
   const EdgeFolder folder{state};
-  const auto process = recorded_process(folder);
-  if (!process) return 0;
-  if (auto ended = end_process(*process, k_stop_grace); !ended)
-    return tl::unexpected(ended.error());
-  ::unlink(folder.socket().c_str());
-  return process->pid;
+  wire::Record record;
+  if (!read_json(folder.record(), record)) return 0;
+  pid_t ended_pid = 0;
+  for (const auto& process :
+       {still_there(record.retiring_pid(), record.retiring_start_ticks(), record.boot_id()),
+        still_there(record.pid(), record.start_ticks(), record.boot_id())}) {
+    if (!process) continue;
+    if (auto ended = end_process(*process, k_stop_grace); !ended) {
+      return tl::unexpected(ended.error());
+    }
+    ended_pid = process->pid;
+  }
+  if (ended_pid != 0) ::unlink(folder.socket().c_str());
+  return ended_pid;
 }
 
 }  // namespace atlasflow::edge

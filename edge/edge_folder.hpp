@@ -3,7 +3,6 @@
 //
 // <state>/edge.sock            the control socket; mode 0600
 // <state>/edge/lock            held (flock) by the process that is in charge
-// <state>/edge/launch.json     how the next process is to run; written by who starts it
 // <state>/edge/record.json     which process that is; written by itself before it listens
 // <state>/edge/edge.log        its log, and edge.log.1 the part before
 #pragma once
@@ -27,7 +26,6 @@ struct EdgeFolder {
   [[nodiscard]] std::filesystem::path root() const { return state / "edge"; }
   [[nodiscard]] std::filesystem::path socket() const { return state / "edge.sock"; }
   [[nodiscard]] std::filesystem::path lock() const { return root() / "lock"; }
-  [[nodiscard]] std::filesystem::path launch() const { return root() / "launch.json"; }
   [[nodiscard]] std::filesystem::path record() const { return root() / "record.json"; }
   [[nodiscard]] std::filesystem::path log() const { return root() / "edge.log"; }
 };
@@ -62,7 +60,8 @@ struct ProcessIdentity {
 [[nodiscard]] Result<void> end_process(const ProcessIdentity& process,
                                        std::chrono::milliseconds grace);
 
-// Ends the edge that is on record, for a machine that is to be quiet; its pid, 0 when none ran.
+// Ends the edge that is on record, and one that still retires, for a machine that is to be quiet;
+// the pid, 0 when none ran.
 [[nodiscard]] Result<pid_t> end_edge(const std::filesystem::path& state);
 
 }  // namespace atlasflow::edge

@@ -23,7 +23,7 @@ constexpr milliseconds k_start_max{20'000};
 constexpr milliseconds k_hand_over_max{5'000};
 constexpr milliseconds k_lock_max{5'000};
 constexpr milliseconds k_lock_poll{5};
-constexpr int k_ready_fd = 3;
+constexpr int k_launch_fd = 3;
 constexpr std::uint16_t k_log_mode = 0640;
 // Longer than it takes nearly every visitor to send a next request; the others have to connect
 // again, as they have to now and then anyhow.
@@ -48,10 +48,14 @@ bool listens_on(const Fd& socket, const std::string& address, std::uint16_t port
 // ---- inside -------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<EdgeProcess>> EdgeProcess::start(const std::filesystem::path& state,
-                                                        int ready_fd,
+                                                        int launch_fd,
                                                         std::function<void()> on_stop) {
-  const Fd ready(ready_fd);
+  const Fd server(launch_fd);
   std::unique_ptr<EdgeProcess> process(new EdgeProcess);
+  if (!server.valid() ||
+      !receive_message(server, process->launch_, after(k_hand_over_max)).has_value()) {
+    return fail(ErrorCode::invalid_argument, "'atlasflow server' starts the edge; run that");
+  }
   const auto started = process->start({state}, std::move(on_stop));
   wire::Reply reply;
   if (started) {
@@ -64,51 +68,25 @@ Result<std::unique_ptr<EdgeProcess>> EdgeProcess::start(const std::filesystem::p
   } else {
     *reply.mutable_failure() = to_wire(started.error());
   }
-  const bool heard =
-      !ready.valid() || send_message(ready, reply, after(k_hand_over_max)).has_value();
+  const bool heard = send_message(server, reply, after(k_hand_over_max)).has_value();
   if (!started) return tl::unexpected(started.error());
   if (!heard) return fail(ErrorCode::cancelled, "the server that started this edge has gone");
   return process;
 }
 
 Result<void> EdgeProcess::start(const EdgeFolder& folder, std::function<void()> on_stop) {
-  if (!read_json(folder.launch(), launch_)) {
-    return fail(ErrorCode::invalid_argument,
-                folder.launch().string() +
-                    " is missing or can't be read; 'atlasflow server' writes "
-                    "it and starts the edge");
-  }
-  EdgeConfig config = from_wire(launch_.config());
-  EdgeInheritance inheritance;
   if (launch_.take_over()) {
-    auto taken = take_over(folder);
-    if (!taken) return tl::unexpected(taken.error());
-    inheritance = std::move(*taken);
-  } else if (auto locked = take_lock(folder); !locked) {
-    return locked;
-  }
-  if (config.http_port == 0) config.http_port = static_cast<std::uint16_t>(launch_.http_port());
-  if (config.https_port == 0) config.https_port = static_cast<std::uint16_t>(launch_.https_port());
-  const bool fresh = inheritance.http_listeners.empty();
-  auto edge = start_edge(config, std::move(inheritance));
-  if (!edge && edge.error().code == ErrorCode::conflict && fresh) {
-    // A port that the kernel chose for the process before may be somebody else's by now.
-    config.http_port = static_cast<std::uint16_t>(launch_.config().http_port());
-    config.https_port = static_cast<std::uint16_t>(launch_.config().https_port());
-    edge = start_edge(config);
-  }
-  if (!edge) return tl::unexpected(edge.error());
-  edge_ = std::move(*edge);
-  if (launch_.take_over()) {
-    // From here on this process accepts. The one before lets go of the lock when it is told.
-    const auto before = connect_control(folder.socket());
-    if (!before) return tl::unexpected(before.error());
-    wire::Request retire;
-    retire.mutable_retire()->set_deadline_ms(k_retire_max.count());
-    if (auto told = call(*before, retire, after(k_hand_over_max)); !told) {
-      return tl::unexpected(told.error());
-    }
+    auto inheritance = take_over(folder);
+    if (!inheritance) return tl::unexpected(inheritance.error());
+    auto edge = start_edge(from_wire(launch_.config()), std::move(*inheritance));
+    if (!edge) return tl::unexpected(edge.error());
+    edge_ = std::move(*edge);
+    // From here on this process accepts, and the one before can go.
+    if (auto gone = retire_before(folder); !gone) return gone;
     if (auto locked = take_lock(folder); !locked) return locked;
+  } else {
+    if (auto locked = take_lock(folder); !locked) return locked;
+    if (auto started = start_fresh(); !started) return started;
   }
   if (auto recorded = write_record(folder); !recorded) return recorded;
   auto listener = listen_control(folder.socket());
@@ -126,7 +104,39 @@ Result<void> EdgeProcess::start(const EdgeFolder& folder, std::function<void()> 
   return {};
 }
 
-Result<EdgeInheritance> EdgeProcess::take_over(const EdgeFolder& folder) {
+Result<void> EdgeProcess::start_fresh() {
+  const EdgeConfig wanted = from_wire(launch_.config());
+  EdgeConfig config = wanted;
+  if (config.http_port == 0) config.http_port = static_cast<std::uint16_t>(launch_.http_port());
+  if (config.https_port == 0) config.https_port = static_cast<std::uint16_t>(launch_.https_port());
+  const auto routes = [this] {
+    EdgeInheritance inheritance;
+    inheritance.table = from_wire(launch_.table());
+    if (launch_.has_own_route()) inheritance.own_route = from_wire(launch_.own_route());
+    return inheritance;
+  };
+  auto edge = start_edge(config, routes());
+  if (!edge && edge.error().code == ErrorCode::conflict) {
+    // A port that the kernel chose for the process before may be somebody else's by now.
+    edge = start_edge(wanted, routes());
+  }
+  if (!edge) return tl::unexpected(edge.error());
+  edge_ = std::move(*edge);
+  return {};
+}
+
+Result<void> EdgeProcess::retire_before(const EdgeFolder& folder) const {
+  const auto before = connect_control(folder.socket());
+  if (!before) return tl::unexpected(before.error());
+  wire::Request retire;
+  retire.mutable_retire()->set_deadline_ms(k_retire_max.count());
+  if (auto told = call(*before, retire, after(k_hand_over_max)); !told) {
+    return tl::unexpected(told.error());
+  }
+  return {};
+}
+
+Result<EdgeInheritance> EdgeProcess::take_over(const EdgeFolder& folder) const {
   const EdgeConfig config = from_wire(launch_.config());
   const auto deadline = after(k_hand_over_max);
   const auto socket = connect_control(folder.socket());
@@ -177,6 +187,10 @@ Result<void> EdgeProcess::write_record(const EdgeFolder& folder) const {
   const auto own = identify(::getpid());
   if (!own) return fail(ErrorCode::internal, "can't read /proc; is it mounted?");
   wire::Record record;
+  if (const auto before = recorded_process(folder); before && launch_.take_over()) {
+    record.set_retiring_pid(before->pid);
+    record.set_retiring_start_ticks(before->start_ticks);
+  }
   record.set_pid(own->pid);
   record.set_start_ticks(own->start_ticks);
   record.set_boot_id(own->boot_id);
@@ -208,15 +222,15 @@ class SpawnPlan {
 };
 
 Result<pid_t> spawn(const EdgeFolder& folder, const std::string& program,
-                    std::vector<std::string> words, const Fd& ready) {
+                    std::vector<std::string> words, const Fd& launch) {
   SpawnPlan plan;
   const std::string log = folder.log().string();
   ::posix_spawn_file_actions_addopen(&plan.actions, 0, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_addopen(&plan.actions, 1, log.c_str(), O_WRONLY | O_CREAT | O_APPEND,
                                      k_log_mode);
   ::posix_spawn_file_actions_adddup2(&plan.actions, 1, 2);
-  ::posix_spawn_file_actions_adddup2(&plan.actions, ready.get(), k_ready_fd);
-  ::posix_spawn_file_actions_addclosefrom_np(&plan.actions, k_ready_fd + 1);
+  ::posix_spawn_file_actions_adddup2(&plan.actions, launch.get(), k_launch_fd);
+  ::posix_spawn_file_actions_addclosefrom_np(&plan.actions, k_launch_fd + 1);
   ::posix_spawn_file_actions_addchdir_np(&plan.actions, "/");
   sigset_t none;
   sigset_t all;
@@ -227,7 +241,7 @@ Result<pid_t> spawn(const EdgeFolder& folder, const std::string& program,
   ::posix_spawnattr_setflags(&plan.attributes,
                              POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 
-  words.insert(words.end(), {"--ready-fd", std::to_string(k_ready_fd)});
+  words.insert(words.end(), {"--launch-fd", std::to_string(k_launch_fd)});
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
@@ -252,9 +266,6 @@ Result<StartedEdge> start_edge_process(const EdgeFolder& folder, const std::stri
     return fail(ErrorCode::unavailable, "can't make the folder " + folder.root().string(),
                 errno_text(errno));
   }
-  if (auto written = write_json(folder.launch(), launch); !written) {
-    return tl::unexpected(written.error());
-  }
   std::array<int, 2> pair{-1, -1};
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
     return fail(ErrorCode::internal, "can't make a socket pair", errno_text(errno));
@@ -266,7 +277,8 @@ Result<StartedEdge> start_edge_process(const EdgeFolder& folder, const std::stri
   if (!pid) return tl::unexpected(pid.error());
   StartedEdge started;
   wire::Reply reply;
-  const auto got = receive_message(ours, reply, after(k_start_max));
+  auto got = send_message(ours, launch, after(k_hand_over_max));
+  if (got) got = receive_message(ours, reply, after(k_start_max));
   if (got && reply.has_status()) {
     if (const auto process = identify(*pid)) {
       started.process = *process;

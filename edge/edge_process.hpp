@@ -18,17 +18,19 @@ namespace atlasflow::edge {
 
 class EdgeProcess {
  public:
-  // Runs the edge of this state folder as its launch.json says, and answers on its control socket.
-  // Who starts it passes a socket by which it learns how that went: one Reply with a status or a
-  // failure (-1: nobody asks). When that has gone meanwhile the edge ends too, so that nothing runs
-  // that nobody knows of. on_stop is called from another thread when the process should end.
+  // Runs the edge of this state folder as it is told over the socket by who starts it (message
+  // Launch), answers there once, and then on its control socket. When who started it has gone by
+  // then, the edge ends too, so that nothing runs that nobody knows of. on_stop is called from
+  // another thread when the process should end.
   [[nodiscard]] static Result<std::unique_ptr<EdgeProcess>> start(
-      const std::filesystem::path& state, int ready_fd, std::function<void()> on_stop);
+      const std::filesystem::path& state, int launch_fd, std::function<void()> on_stop);
 
  private:
   EdgeProcess() = default;
   [[nodiscard]] Result<void> start(const EdgeFolder& folder, std::function<void()> on_stop);
-  [[nodiscard]] Result<EdgeInheritance> take_over(const EdgeFolder& folder);
+  [[nodiscard]] Result<void> start_fresh();
+  [[nodiscard]] Result<EdgeInheritance> take_over(const EdgeFolder& folder) const;
+  [[nodiscard]] Result<void> retire_before(const EdgeFolder& folder) const;
   [[nodiscard]] Result<void> take_lock(const EdgeFolder& folder);
   [[nodiscard]] Result<void> write_record(const EdgeFolder& folder) const;
 
@@ -47,8 +49,8 @@ struct StartedEdge {
   wire::Status status;
 };
 
-// Starts the program in a session of its own, with "--ready-fd 3" as its last arguments and nothing
-// of this process but that socket. The error of a process that could not start is its own.
+// Starts the program in a session of its own, with "--launch-fd 3" as its last arguments and
+// nothing of this process but that socket. The error of a process that could not start is its own.
 [[nodiscard]] Result<StartedEdge> start_edge_process(const EdgeFolder& folder,
                                                      const std::string& program,
                                                      const std::vector<std::string>& arguments,

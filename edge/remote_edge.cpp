@@ -59,8 +59,7 @@ class RemoteEdge final : public Edge {
   Result<void> replace(const wire::Status& status, pid_t pid);
   Result<void> start_anew(const Error& why);
   Result<void> start(bool take_over);
-  Result<void> restore();
-  void wait_for_comeback();
+  Result<std::unique_lock<std::timed_mutex>> begin_change();
   void watch(const std::stop_token& stop);
   bool watch_one(const std::stop_token& stop);
   void check_health();
@@ -72,7 +71,8 @@ class RemoteEdge final : public Edge {
   const std::string digest_;
   Fd wake_;  // an eventfd: the watch should look whether it is to stop
 
-  std::mutex change_mutex_;  // one change of what is in force at a time, restoring it included
+  std::timed_mutex
+      change_mutex_;  // one change of what is in force at a time, and no start beside it
 
   mutable std::mutex mutex_;  // held briefly; guards what follows
   std::condition_variable changed_;
@@ -189,6 +189,8 @@ Result<void> RemoteEdge::start(bool take_over) {
     const std::lock_guard lock(mutex_);
     launch.set_http_port(http_port_);
     launch.set_https_port(https_port_);
+    *launch.mutable_table() = to_wire(table_);
+    if (own_route_) *launch.mutable_own_route() = to_wire(*own_route_);
   }
   bound_log();
   auto started = start_edge_process(folder_, config_.program, config_.arguments, launch);
@@ -200,49 +202,34 @@ Result<void> RemoteEdge::start(bool take_over) {
     http_port_ = static_cast<std::uint16_t>(started->status.http_port());
     https_port_ = static_cast<std::uint16_t>(started->status.https_port());
     ca_certificate_ = started->status.ca_certificate();
+    health_ = Health::answers;
+    changed_.notify_all();
   }
   spdlog::info("edge=process_started pid={} https_port={} http_port={} taken_over={}",
                started->process.pid, started->status.https_port(), started->status.http_port(),
                take_over);
-  if (auto restored = restore(); !restored) {
-    // It would serve without routes, and keep the next one from starting.
-    (void)end_process(started->process, k_replace_grace);
-    return restored;
-  }
-  const std::lock_guard lock(mutex_);
-  health_ = Health::answers;
-  changed_.notify_all();
-  return {};
-}
-
-// A new process gets what was in force; one that took over has it already.
-Result<void> RemoteEdge::restore() {
-  wire::Request request;
-  request.mutable_status()->set_with_table(false);
-  const auto status = ask(request, config_.call_timeout);
-  if (!status) return tl::unexpected(status.error());
-  if (table().generation > status->status().generation()) {
-    *request.mutable_publish() = to_wire(table());
-    if (auto done = ask(request, config_.call_timeout); !done) return tl::unexpected(done.error());
-  }
-  if (const auto own = own_route()) {
-    *request.mutable_set_own_route() = to_wire(*own);
-    if (auto done = ask(request, config_.call_timeout); !done) return tl::unexpected(done.error());
-  }
   return {};
 }
 
 // ---- the calls ----------------------------------------------------------------------------------
 
-void RemoteEdge::wait_for_comeback() {
-  std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, std::min(k_comeback, config_.call_timeout),
-                    [this] { return health_ != Health::gone; });
+// Waits a little for a process that is being started, and for the change before to end.
+Result<std::unique_lock<std::timed_mutex>> RemoteEdge::begin_change() {
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::min(k_comeback, config_.call_timeout),
+                      [this] { return health_ != Health::gone; });
+  }
+  std::unique_lock change(change_mutex_, config_.call_timeout);
+  if (!change) {
+    return fail(ErrorCode::unavailable, "the edge's process is being started, or is busy");
+  }
+  return change;
 }
 
 Result<void> RemoteEdge::publish(const RouteTable& table) {
-  wait_for_comeback();
-  const std::lock_guard change(change_mutex_);
+  const auto change = begin_change();
+  if (!change) return tl::unexpected(change.error());
   wire::Request request;
   *request.mutable_publish() = to_wire(table);
   if (auto done = ask(request, config_.call_timeout); !done) return tl::unexpected(done.error());
@@ -252,8 +239,8 @@ Result<void> RemoteEdge::publish(const RouteTable& table) {
 }
 
 Result<void> RemoteEdge::set_own_route(const Route& route) {
-  wait_for_comeback();
-  const std::lock_guard change(change_mutex_);
+  const auto change = begin_change();
+  if (!change) return tl::unexpected(change.error());
   wire::Request request;
   *request.mutable_set_own_route() = to_wire(route);
   if (auto done = ask(request, config_.call_timeout); !done) return tl::unexpected(done.error());

@@ -19,7 +19,7 @@ struct AttachConfig {
   std::filesystem::path state;         // absolute; edge_folder.hpp says what is made in it
   std::string build_id;                // of the program below
   std::string program;                 // is started for an edge process
-  std::vector<std::string> arguments;  // from its own name on; "--ready-fd N" is added
+  std::vector<std::string> arguments;  // from its own name on; "--launch-fd N" is added
   // How long a call waits for its answer; a drain so much longer than its own deadline. Above the
   // 10 s that a publish waits for slow workers.
   std::chrono::milliseconds call_timeout{12'000};

@@ -130,10 +130,10 @@ TEST_F(Executable, halt_is_refused_while_a_server_holds_the_folder) {
   EXPECT_THAT(quiet.out, StartsWith("Nothing of " + folder().string() + " runs any more"));
 }
 
-TEST_F(Executable, an_edge_that_no_server_prepared_says_who_starts_it) {
+TEST_F(Executable, an_edge_that_no_server_starts_says_who_does) {
   const auto ran = run("edge" + state_dir());
   EXPECT_EQ(ran.code, 2);
-  EXPECT_THAT(ran.err, HasSubstr("'atlasflow server' writes it and starts the edge"));
+  EXPECT_THAT(ran.err, HasSubstr("'atlasflow server' starts the edge"));
 }
 
 }  // namespace

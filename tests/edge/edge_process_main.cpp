@@ -8,7 +8,7 @@
 #include "edge/edge_process.hpp"
 
 int main(int argc, char** argv) {
-  const std::string usage = "edge_process --state-dir D --ready-fd N\n";
+  const std::string usage = "edge_process --state-dir D --launch-fd N\n";
   if (argc != 5) {
     std::cerr << usage;
     return 2;
