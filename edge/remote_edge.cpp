@@ -6,6 +6,7 @@
 #include <mutex>
 #include <stop_token>
 #include <thread>
+#include <utility>
 
 #include <poll.h>
 #include <spdlog/spdlog.h>
@@ -52,6 +53,20 @@ class RemoteEdge final : public Edge {
  private:
   enum class Health { answers, silent, gone };
 
+  // The right to change what is in force, or to start a process: one at a time has it.
+  class Change {
+   public:
+    explicit Change(RemoteEdge& edge) : edge_(&edge) {}
+    Change(Change&& other) noexcept : edge_(std::exchange(other.edge_, nullptr)) {}
+    Change& operator=(Change&&) = delete;
+    ~Change() {
+      if (edge_ != nullptr) edge_->end_change();
+    }
+
+   private:
+    RemoteEdge* edge_;
+  };
+
   Result<wire::Reply> ask(const wire::Request& request, milliseconds timeout) const;
   Result<wire::Status> look(pid_t* pid) const;
   void remember(const wire::Status& status);
@@ -59,7 +74,8 @@ class RemoteEdge final : public Edge {
   Result<void> replace(const wire::Status& status, pid_t pid);
   Result<void> start_anew(const Error& why);
   Result<void> start(bool take_over);
-  Result<std::unique_lock<std::timed_mutex>> begin_change();
+  Result<Change> begin_change(bool needs_process);
+  void end_change();
   void watch(const std::stop_token& stop);
   bool watch_one(const std::stop_token& stop);
   void check_health();
@@ -77,6 +93,7 @@ class RemoteEdge final : public Edge {
   mutable std::mutex mutex_;  // held briefly; guards what follows
   std::condition_variable changed_;
   Health health_ = Health::gone;
+  bool changing_ = false;
   ProcessIdentity process_;
   Fd pidfd_;
   std::uint16_t http_port_ = 0;
@@ -180,7 +197,8 @@ bool RemoteEdge::adopt(const wire::Status& status, pid_t pid) {
 }
 
 Result<void> RemoteEdge::start(bool take_over) {
-  const std::lock_guard change(change_mutex_);
+  const auto change = begin_change(false);
+  if (!change) return tl::unexpected(change.error());
   wire::Launch launch;
   *launch.mutable_config() = to_wire(config_.edge);
   launch.set_build_id(config_.build_id);
@@ -213,22 +231,29 @@ Result<void> RemoteEdge::start(bool take_over) {
 
 // ---- the calls ----------------------------------------------------------------------------------
 
-// Waits a little for a process that is being started, and for the change before to end.
-Result<std::unique_lock<std::timed_mutex>> RemoteEdge::begin_change() {
-  {
-    std::unique_lock lock(mutex_);
+// Waits for the change before to end, and a little for a process that is being started. Not by a
+// timed mutex, whose waits ThreadSanitizer does not understand.
+Result<RemoteEdge::Change> RemoteEdge::begin_change(bool needs_process) {
+  std::unique_lock lock(mutex_);
+  if (needs_process) {
     changed_.wait_for(lock, std::min(k_comeback, config_.call_timeout),
                       [this] { return health_ != Health::gone; });
   }
-  std::unique_lock change(change_mutex_, config_.call_timeout);
-  if (!change) {
+  if (!changed_.wait_for(lock, config_.call_timeout, [this] { return !changing_; })) {
     return fail(ErrorCode::unavailable, "the edge's process is being started, or is busy");
   }
-  return change;
+  changing_ = true;
+  return Change(*this);
+}
+
+void RemoteEdge::end_change() {
+  const std::lock_guard lock(mutex_);
+  changing_ = false;
+  changed_.notify_all();
 }
 
 Result<void> RemoteEdge::publish(const RouteTable& table) {
-  const auto change = begin_change();
+  const auto change = begin_change(true);
   if (!change) return tl::unexpected(change.error());
   wire::Request request;
   *request.mutable_publish() = to_wire(table);
@@ -239,7 +264,7 @@ Result<void> RemoteEdge::publish(const RouteTable& table) {
 }
 
 Result<void> RemoteEdge::set_own_route(const Route& route) {
-  const auto change = begin_change();
+  const auto change = begin_change(true);
   if (!change) return tl::unexpected(change.error());
   wire::Request request;
   *request.mutable_set_own_route() = to_wire(route);

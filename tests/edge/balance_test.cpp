@@ -30,19 +30,6 @@ TEST_F(Balance, requests_one_after_the_other_go_to_all_in_turn) {
   EXPECT_EQ(answers, (std::map<std::string, int>{{"one", 20}, {"two", 20}, {"three", 20}}));
 }
 
-TEST_F(Balance, requests_of_one_connection_are_spread_as_well) {
-  start([](EdgeConfig& config) { config.workers = 1; });
-  RecordingUpstream one(answer_with("one"));
-  RecordingUpstream two(answer_with("two"));
-  route("shop.apps.test", {at(one, "vm-1"), at(two, "vm-2")});
-  publish();
-  Client client;
-  ASSERT_TRUE(client.connect(edge_->http_port()));
-  std::map<std::string, int> answers;
-  for (int i = 0; i < 20; ++i) ++answers[client.get("shop.apps.test").body];
-  EXPECT_EQ(answers, (std::map<std::string, int>{{"one", 10}, {"two", 10}}));
-}
-
 TEST_F(Balance, the_one_with_fewer_requests_in_flight_comes_first) {
   start([](EdgeConfig& config) { config.workers = 1; });
   std::promise<void> release;
