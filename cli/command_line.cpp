@@ -183,6 +183,11 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   auto* verb = add_verb(app, chosen, server, "server", "Run the server until SIGTERM or Ctrl-C");
   verb->add_option("--config", server->config_file, "atlasflow.toml (default: built-in defaults)");
   verb->add_flag("--print-config", server->print_config, "Print a commented example and exit");
+  add_verb(app, chosen, std::make_shared<HaltCommand>(), "halt",
+           "End what outlives the server: the edge and the microVMs");
+  auto edge = std::make_shared<EdgeCommand>();
+  verb = add_verb(app, chosen, edge, "edge", "Run the data plane; the server starts it");
+  verb->add_option("--launch-fd", edge->launch_fd, "The server's end of the start");
   add_project_verbs(app, chosen);
   add_env_verbs(app, chosen);
   add_deployment_verbs(app, chosen);

@@ -22,6 +22,10 @@ struct ServerCommand {
   std::string config_file;  // empty: the defaults
   bool print_config = false;
 };
+struct EdgeCommand {
+  int launch_fd = -1;  // the socket by which the server says how to run
+};
+struct HaltCommand {};
 struct ProjectCreateCommand {
   std::string name;
   std::string repository;
@@ -88,10 +92,10 @@ struct EventsCommand {
 struct LogVerifyCommand {};
 
 using Command =
-    std::variant<ServerCommand, ProjectCreateCommand, ProjectListCommand, ProjectShowCommand,
-                 ProjectSetCommand, ProjectDeleteCommand, EnvSetCommand, EnvListCommand,
-                 EnvUnsetCommand, DeployCommand, DeploymentsCommand, StatusCommand, LogsCommand,
-                 EventsCommand, LogVerifyCommand>;
+    std::variant<ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
+                 ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand, EnvSetCommand,
+                 EnvListCommand, EnvUnsetCommand, DeployCommand, DeploymentsCommand, StatusCommand,
+                 LogsCommand, EventsCommand, LogVerifyCommand>;
 
 struct CommandLine {
   Connection connection;
