@@ -6,13 +6,12 @@
 
 namespace atlasflow::actors {
 
-Failed failure_of(const EffectId& effect, pb::Step step, const Error& error, TimestampUs now) {
+Failed failure_of(const EffectId& effect, pb::Step step, const Error& error) {
   Failed failed;
   failed.effect = effect;
   failed.step = step;
   failed.reason = to_string(error);
   failed.exit_code = error.exit_code;
-  failed.now = now;
   failed.fault = pb::FAULT_SYSTEM;
   switch (error.code) {
     case ErrorCode::invalid_argument:
@@ -28,12 +27,8 @@ Failed failure_of(const EffectId& effect, pb::Step step, const Error& error, Tim
       failed.fault = step == pb::STEP_BUILD ? pb::FAULT_USER : pb::FAULT_SYSTEM;
       failed.retryable = step != pb::STEP_BUILD;
       break;
-    case ErrorCode::cancelled:
-      failed.cancelled = true;
-      failed.retryable =
-          true;  // Nobody but us cancels: without a CancelRequested it is done again.
-      break;
-    default:
+    default:  // cancelled too: nobody but us cancels, and without a CancelRequested it is done
+              // again
       failed.retryable = true;
       break;
   }
@@ -63,7 +58,7 @@ pb::Step step_of(SourceStep step) {
 }
 
 // Runs the step on the engine: blocks.
-DeploymentCommand run_step(BuildEngine& engine, Clock& clock, const SourceTask& task,
+DeploymentCommand run_step(BuildEngine& engine, const SourceTask& task,
                            const std::stop_token& stop) {
   Succeeded succeeded;
   succeeded.effect = task.job.effect;
@@ -93,22 +88,20 @@ DeploymentCommand run_step(BuildEngine& engine, Clock& clock, const SourceTask& 
       ok = true;
       break;
   }
-  if (!ok) return failure_of(task.job.effect, step_of(task.step), error, clock.now());
-  succeeded.now = clock.now();
+  if (!ok) return failure_of(task.job.effect, step_of(task.step), error);
   return succeeded;
 }
 
 builder_actor::behavior_type builder(builder_actor::pointer self, const builder_pool_actor& pool,
-                                     BuildEngine* engine, Clock* clock) {
-  return {[self, pool, engine, clock](const RunTask& message) {
-    self->send(pool,
-               TaskDone{message.lease, run_step(*engine, *clock, message.task, message.stop)});
+                                     BuildEngine* engine) {
+  return {[self, pool, engine](const RunTask& message) {
+    self->send(pool, TaskDone{message.lease, run_step(*engine, message.task, message.stop)});
   }};
 }
 
-Failed cancelled_failure(const SourceTask& task, TimestampUs now) {
+Failed cancelled_failure(const SourceTask& task) {
   return failure_of(task.job.effect, step_of(task.step),
-                    Error{ErrorCode::cancelled, "cancelled", ""}, now);
+                    Error{ErrorCode::cancelled, "cancelled", ""});
 }
 
 }  // namespace
@@ -129,8 +122,7 @@ void BuilderPoolState::enqueue(builder_pool_actor::pointer self, SourceTask task
   }
   if (queue.size() >= k_queue_max) {
     const Error full{ErrorCode::unavailable, "the builders' queue is full; it is tried again", ""};
-    self->send(sink,
-               Deliver{failure_of(task.job.effect, step_of(task.step), full, config.clock->now())});
+    self->send(sink, Deliver{failure_of(task.job.effect, step_of(task.step), full)});
     return;
   }
   queue.push_back({std::move(task), sink, false});
@@ -172,7 +164,7 @@ void BuilderPoolState::done(builder_pool_actor::pointer self, TaskDone message) 
 void BuilderPoolState::abort(builder_pool_actor::pointer self, const EffectId& effect) {
   for (auto it = queue.begin(); it != queue.end(); ++it) {
     if (it->task.job.effect == effect) {
-      self->send(it->sink, Deliver{cancelled_failure(it->task, config.clock->now())});
+      self->send(it->sink, Deliver{cancelled_failure(it->task)});
       queue.erase(it);
       return;
     }
@@ -194,9 +186,9 @@ void BuilderPoolState::lose(builder_pool_actor::pointer self, std::uint64_t leas
                leased.work.task.job.effect.str(), why);
   if (leased.work.task.step != SourceStep::forget_checkout) {
     const Error lost{ErrorCode::unavailable, "the builder was lost: " + why, ""};
-    self->send(leased.work.sink,
-               Deliver{failure_of(leased.work.task.job.effect, step_of(leased.work.task.step), lost,
-                                  config.clock->now())});
+    auto failed = failure_of(leased.work.task.job.effect, step_of(leased.work.task.step), lost);
+    failed.lost_builder = "lease-" + std::to_string(lease);
+    self->send(leased.work.sink, Deliver{std::move(failed)});
   }
   if (!restarts.allow(config.clock->now())) {
     spdlog::critical("part=builder_pool event=escalate reason=\"builders die too often\"");
@@ -208,8 +200,8 @@ void BuilderPoolState::lose(builder_pool_actor::pointer self, std::uint64_t leas
 }
 
 void BuilderPoolState::add_builder(builder_pool_actor::pointer self) {
-  const auto handle = spawn_blocking(self, config.spawn, builder, builder_pool_actor{self},
-                                     config.engine, config.clock);
+  const auto handle =
+      spawn_blocking(self, config.spawn, builder, builder_pool_actor{self}, config.engine);
   self->monitor(handle);
   builders.emplace(handle.address(), handle);
   idle.push_back(handle);

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <set>
 
 #include <caf/all.hpp>
 #include <spdlog/spdlog.h>
 
 #include "actors/parts.hpp"
+#include "events/environment.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow::actors {
@@ -60,6 +60,18 @@ class LocalControlPlane final : public ControlPlane {
                          const std::vector<std::string>& names) override;
   Result<DeploymentId> deploy(const std::string& project, const std::optional<std::string>& sha,
                               const std::string& command_id) override;
+  Result<DeploymentId> rollback(const std::string& project, const std::optional<DeploymentId>& to,
+                                const std::string& command_id) override;
+  Result<DeploymentId> redeploy(const std::string& project, const std::optional<DeploymentId>& of,
+                                const std::string& command_id) override;
+  Result<DeploymentId> promote(const DeploymentId& deployment,
+                               const std::string& command_id) override;
+  Result<DeploymentId> restart(const std::string& project, const std::string& command_id) override;
+  Result<void> cancel(const DeploymentId& deployment) override;
+  Result<void> stop_app(const std::string& project) override;
+  Result<void> start_app(const std::string& project) override;
+  Result<bool> scale(const std::string& project, std::int32_t replicas) override;
+  Result<void> set_notify_secret(const std::string& project, const std::string& secret) override;
   std::vector<std::pair<std::string, std::string>> webhook_secrets() override;
   const storage::Catalog& catalog() const override { return catalog_; }
   const storage::EventLog& log() const override { return log_; }
@@ -69,10 +81,14 @@ class LocalControlPlane final : public ControlPlane {
   Result<storage::ProjectView> known_project(const std::string& name) const;
   Result<void> append_to_node(std::vector<pb::Event> events);
   PartsConfig parts_config();
-  std::vector<DeploymentId> unfinished() const;
   Result<void> reap_orphans();
   void stop();
   Result<void> command(const std::string& project, ProjectCommand command);
+  Result<void> command(const DeploymentId& deployment, DeploymentCommand command);
+  Result<DeploymentId> reuse(ReuseNow message, const std::optional<DeploymentId>& of);
+  Result<storage::DeploymentView> known_deployment(const DeploymentId& id) const;
+  // What serves production now; nothing when nothing does.
+  std::optional<DeploymentId> serving_now(const storage::ProjectView& view) const;
   // Asks an actor and waits; the answer's position is in the catalog when this returns.
   template <typename Reply, typename Handle, typename Message>
   Result<Reply> ask(const Handle& handle, Message message);
@@ -128,41 +144,19 @@ PartsConfig LocalControlPlane::parts_config() {
   config.engines = engines_;
   config.domain = config_.domain;
   config.builders = config_.builders;
+  config.rollbacks = config_.rollbacks;
   config.crash_after = config_.crash_after;
   config.fatal = [](const Error& error) { end_process(to_string(error)); };
   return config;
-}
-
-std::vector<DeploymentId> LocalControlPlane::unfinished() const {
-  std::vector<DeploymentId> ids;
-  for (const auto& view : catalog_.active_deployments()) ids.push_back(view.state.id);
-  return ids;
 }
 
 // What the world has and no intent explains: builds of a process that is gone, VMs that no
 // deployment knows. Runs before any deployment goes on, so nothing that is wanted can be taken for
 // an orphan.
 Result<void> LocalControlPlane::reap_orphans() {
-  std::set<std::string> explained;
-  for (const auto& view : catalog_.active_deployments()) {
-    if (view.state.vm && !view.state.vm->vm_id.empty()) explained.insert(view.state.vm->vm_id);
-  }
   std::vector<pb::Event> events;
-  const auto reaped = [&](const std::string& kind, const std::string& name) {
-    auto* orphan = events.emplace_back().mutable_orphan_reaped();
-    orphan->set_kind(kind);
-    orphan->set_name(name);
-    spdlog::warn("part=root event=orphan_reaped kind={} name={}", kind, name);
-  };
-  for (const auto& name : engines_.build->reap(unfinished())) reaped("build", name);
-  for (const auto& vm_id : engines_.vms->list()) {
-    if (explained.contains(vm_id)) continue;
-    if (const auto stopped = engines_.vms->stop(vm_id); !stopped) {
-      spdlog::error("part=root event=orphan_not_reaped vm={} error=\"{}\"", vm_id,
-                    to_string(stopped.error()));
-      continue;
-    }
-    reaped("vm", vm_id);
+  for (const auto& thing : unexplained(engines_, catalog_, false)) {
+    if (auto event = reap(engines_, thing)) events.push_back(*std::move(event));
   }
   if (events.empty()) return {};
   return append_to_node(std::move(events));
@@ -314,6 +308,145 @@ Result<DeploymentId> LocalControlPlane::deploy(const std::string& project,
   return reply->receipts.front().deployment;
 }
 
+Result<storage::DeploymentView> LocalControlPlane::known_deployment(const DeploymentId& id) const {
+  auto view = catalog_.deployment(id);
+  if (view) return *std::move(view);
+  return fail(ErrorCode::not_found, "there is no deployment '" + id.str().substr(0, 60) +
+                                        "'; atlasflow deployments NAME shows a project's");
+}
+
+Result<DeploymentId> LocalControlPlane::reuse(ReuseNow message,
+                                              const std::optional<DeploymentId>& of) {
+  const auto project = known_project(message.project);
+  if (!project) return tl::unexpected(project.error());
+  if (of) {
+    auto view = known_deployment(*of);
+    if (!view) return tl::unexpected(view.error());
+    if (view->state.push.project_id() != project->state.id.str()) {
+      return fail(ErrorCode::not_found, "deployment '" + of->str() + "' is none of project '" +
+                                            message.project + "'; atlasflow deployments " +
+                                            message.project + " shows them");
+    }
+    message.of = std::make_shared<DeploymentState>(std::move(view->state));
+  }
+  message.by = "user";
+  auto reply = ask<IntakeReply>(parts_.projects, std::move(message));
+  if (!reply) return tl::unexpected(reply.error());
+  if (auto seen = wait_for_catalog(reply->position); !seen) return tl::unexpected(seen.error());
+  return reply->receipt.deployment;
+}
+
+Result<DeploymentId> LocalControlPlane::rollback(const std::string& project,
+                                                 const std::optional<DeploymentId>& to,
+                                                 const std::string& command_id) {
+  return reuse({project, ReuseKind::rollback, nullptr, "", command_id}, to);
+}
+
+Result<DeploymentId> LocalControlPlane::redeploy(const std::string& project,
+                                                 const std::optional<DeploymentId>& of,
+                                                 const std::string& command_id) {
+  auto source = of;
+  if (!source) {
+    const auto view = known_project(project);
+    if (!view) return tl::unexpected(view.error());
+    source = serving_now(*view);
+    // What failed or was skipped can be deployed again as well.
+    const auto newest = catalog_.deployments_of(view->state.id, 1);
+    if (!source && !newest.empty()) source = newest.front().state.id;
+  }
+  return reuse({project, ReuseKind::redeploy, nullptr, "", command_id}, source);
+}
+
+Result<DeploymentId> LocalControlPlane::promote(const DeploymentId& deployment,
+                                                const std::string& command_id) {
+  const auto view = known_deployment(deployment);
+  if (!view) return tl::unexpected(view.error());
+  return reuse({view->state.push.project_name(), ReuseKind::promote, nullptr, "", command_id},
+               deployment);
+}
+
+Result<DeploymentId> LocalControlPlane::restart(const std::string& project,
+                                                const std::string& command_id) {
+  return reuse({project, ReuseKind::restart, nullptr, "", command_id}, std::nullopt);
+}
+
+Result<void> LocalControlPlane::command(const DeploymentId& deployment,
+                                        DeploymentCommand command_for) {
+  auto reply = ask<DeploymentReply>(parts_.deployments,
+                                    CommandDeployment{deployment, std::move(command_for)});
+  if (!reply) return tl::unexpected(reply.error());
+  return wait_for_catalog(reply->position);
+}
+
+Result<void> LocalControlPlane::cancel(const DeploymentId& deployment) {
+  const auto view = known_deployment(deployment);
+  if (!view) return tl::unexpected(view.error());
+  return command(deployment, Cancel{"user"});
+}
+
+std::optional<DeploymentId> LocalControlPlane::serving_now(const storage::ProjectView& view) const {
+  const auto active = catalog_.active_deployments();
+  const DeploymentState* newest = nullptr;
+  for (const auto& deployment : active) {
+    const auto& state = deployment.state;
+    if (state.push.project_id() != view.state.id.str() || !is_serving(state.status) ||
+        state.push.environment() != k_production) {
+      continue;
+    }
+    if (newest == nullptr || newest->generation < state.generation) newest = &state;
+  }
+  if (newest == nullptr) return std::nullopt;
+  return newest->id;
+}
+
+Result<void> LocalControlPlane::stop_app(const std::string& project) {
+  const auto view = known_project(project);
+  if (!view) return tl::unexpected(view.error());
+  const auto serving = serving_now(*view);
+  if (!serving) {
+    return fail(ErrorCode::conflict, "project '" + project +
+                                         "' has nothing live to stop; atlasflow cancel " + project +
+                                         " ends what is under way");
+  }
+  return command(*serving, StopApp{"user"});
+}
+
+Result<void> LocalControlPlane::start_app(const std::string& project) {
+  const auto view = known_project(project);
+  if (!view) return tl::unexpected(view.error());
+  const auto serving = serving_now(*view);
+  if (!serving) {
+    return fail(ErrorCode::conflict, "project '" + project +
+                                         "' has nothing to start; atlasflow deploy " + project +
+                                         " deploys it");
+  }
+  return command(*serving, StartApp{"user"});
+}
+
+Result<bool> LocalControlPlane::scale(const std::string& project, std::int32_t replicas) {
+  if (auto set = change_settings(project, {{"replicas", std::to_string(replicas)}}); !set) {
+    return tl::unexpected(set.error());
+  }
+  const auto view = known_project(project);
+  if (!view) return tl::unexpected(view.error());
+  const auto serving = serving_now(*view);
+  if (!serving) return false;
+  if (auto scaled = command(*serving, Scale{replicas, "user"}); !scaled) {
+    return tl::unexpected(scaled.error());
+  }
+  return true;
+}
+
+Result<void> LocalControlPlane::set_notify_secret(const std::string& project,
+                                                  const std::string& secret) {
+  const auto view = known_project(project);
+  if (!view) return tl::unexpected(view.error());
+  if (secret.empty()) return fail(ErrorCode::invalid_argument, "the notification secret is empty");
+  auto sealed = secrets_.seal("notify/" + view->state.id.str(), secret);
+  if (!sealed) return tl::unexpected(sealed.error());
+  return command(project, SetNotifySecret{sealed->ref});
+}
+
 std::vector<std::pair<std::string, std::string>> LocalControlPlane::webhook_secrets() {
   std::vector<std::pair<std::string, std::string>> secrets;
   for (const auto& view : catalog_.projects()) {
@@ -330,12 +463,18 @@ std::vector<std::pair<std::string, std::string>> LocalControlPlane::webhook_secr
 }
 
 std::vector<ControlPlane::PartStatus> LocalControlPlane::parts() {
-  return {{"log", "ok",
-           "position " + std::to_string(log_.last_position().value()) + ", epoch " +
-               std::to_string(epoch_.value())},
-          {"builder", "ok", engines_.build->describe()},
-          {"vm host", "ok", engines_.vms->describe()},
-          {"edge", "ok", engines_.edge->describe()}};
+  std::vector<PartStatus> parts{{"log", "ok",
+                                 "position " + std::to_string(log_.last_position().value()) +
+                                     ", epoch " + std::to_string(epoch_.value())},
+                                {"builder", "ok", engines_.build->describe()}};
+  for (const auto& [host, engine] : engines_.hosts) {
+    parts.push_back({"vm host " + host, engine->ping() ? "ok" : "down", engine->describe()});
+  }
+  parts.push_back({"edge", "ok", engines_.edge->describe()});
+  for (const auto& [stream, reason] : catalog_.quarantined()) {
+    parts.push_back({stream, "quarantined", reason});
+  }
+  return parts;
 }
 
 }  // namespace

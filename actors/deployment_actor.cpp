@@ -12,46 +12,39 @@ namespace {
 
 constexpr std::size_t k_stash_max = 1000;
 
-// The times and names that only the shell knows are put into a command when it is decided.
-void complete(DeploymentCommand& command, const DeploymentActorState& state) {
-  if (auto* succeeded = std::get_if<Succeeded>(&command);
-      succeeded && succeeded->outcome.has_healthy()) {
-    succeeded->log_position = state.wiring.log->last_position().value();
-    succeeded->hostnames = state.hostnames();
-  }
-}
-
 }  // namespace
 
-std::vector<std::string> DeploymentActorState::hostnames() const {
-  const auto& project = fold.push.project_name();
-  return {project + "." + wiring.domain, fold.id.str() + "-" + project + "." + wiring.domain};
+Moment DeploymentActorState::moment() const {
+  return {wiring.clock->now(), wiring.log->last_position().value(), wiring.domain};
 }
 
-void DeploymentActorState::handle(deployment_actor::pointer self, DeploymentCommand command) {
+void DeploymentActorState::handle(deployment_actor::pointer self, DeploymentCommand command,
+                                  const Answer& answer) {
   if (appending) {
     if (stash.size() >= k_stash_max) throw std::runtime_error("too many commands wait");
-    stash.push_back(std::move(command));
+    stash.push_back({std::move(command), answer});
     return;
   }
-  complete(command, *this);
-  auto events = decide(fold, command);
+  auto events = decide(fold, command, moment());
   if (!events) {
     spdlog::debug("part=deployment event=refused deployment={} reason=\"{}\"", fold.id.str(),
                   to_string(events.error()));
+    if (answer) answer->fail(events.error());
     next(self);
     return;
   }
   if (events->empty()) {
     // Nothing to tell the fold after a restart: what it owes can be handed out as it stands.
     if (std::holds_alternative<Recover>(command)) carry_out_outstanding(self);
+    if (answer) answer->deliver(DeploymentReply{});
     next(self);
     return;
   }
-  append(self, std::move(*events));
+  append(self, std::move(*events), answer);
 }
 
-void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb::Event> events) {
+void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb::Event> events,
+                                  const Answer& answer) {
   appending = true;
   Append message;
   message.request.stream = deployment_stream(fold.id);
@@ -61,8 +54,9 @@ void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb
   message.request.actor = "deployment";
   self->request(wiring.log_writer, k_request_timeout, std::move(message))
       .then(
-          [this, self](const AppendReply& reply) {
+          [this, self, answer](const AppendReply& reply) {
             if (const auto* done = std::get_if<storage::Appended>(&reply.outcome)) {
+              if (answer) answer->deliver(DeploymentReply{done->records.back().position});
               return appended(self, *done);
             }
             // Another writer of this stream: a bug, or a fence. Replaying is the only safe answer.
@@ -90,9 +84,9 @@ void DeploymentActorState::next(deployment_actor::pointer self) {
     return;
   }
   if (appending || stash.empty()) return;
-  auto command = std::move(stash.front());
+  auto [command, answer] = std::move(stash.front());
   stash.pop_front();
-  handle(self, std::move(command));
+  handle(self, std::move(command), answer);
 }
 
 void DeploymentActorState::carry_out_outstanding(deployment_actor::pointer self) {
@@ -117,7 +111,7 @@ void DeploymentActorState::carry_out_outstanding(deployment_actor::pointer self)
     forget.step = SourceStep::forget_checkout;
     forget.job.effect = EffectId{"forget-" + fold.id.str()};
     forget.job.deployment = fold.id;
-    self->send(wiring.builders, std::move(forget), deployment_actor{self});
+    self->send(wiring.builders, std::move(forget), outcome_sink{deployment_actor{self}});
   }
 }
 
@@ -132,14 +126,19 @@ SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& ef
   task.job.repository_url = fold.push.repository_url();
   task.job.ref = fold.push.ref();
   task.job.sha = fold.push.after();
-  if (deadline != 0) {
-    task.job.remaining = std::chrono::microseconds(
-        std::max<TimestampUs>(deadline - wiring.clock->now(), k_second_us));
-  }
+  task.job.base_sha = fold.base_sha;
+  task.job.settings = fold.push.settings();
+  if (deadline != 0) task.job.remaining = until(deadline);
   return task;
 }
 
-Result<VmJob> DeploymentActorState::vm_job(const std::string& vm_id) const {
+// At least a second: what is handed out again after a restart gets a chance to find itself done.
+std::chrono::microseconds DeploymentActorState::until(TimestampUs deadline) const {
+  return std::chrono::microseconds(
+      std::max<TimestampUs>(deadline - wiring.clock->now(), k_second_us));
+}
+
+VmJob DeploymentActorState::vm_job(const std::string& vm_id) const {
   VmJob job;
   job.vm_id = vm_id;
   job.project = fold.push.project_name();
@@ -156,7 +155,7 @@ Result<VmJob> DeploymentActorState::vm_job(const std::string& vm_id) const {
                                               evolve(project, record.event);
                                               return true;
                                             });
-  if (!read) return tl::unexpected(read.error());
+  if (!read) throw std::runtime_error("the project's stream can't be read");
   job.env.assign(project.env.begin(), project.env.end());
   return job;
 }
@@ -166,7 +165,12 @@ namespace {
 struct Carrier {
   DeploymentActorState& state;
   deployment_actor::pointer self;
-  deployment_actor sink{self};
+  outcome_sink sink{deployment_actor{self}};
+
+  // What the app is asked for when it is probed.
+  [[nodiscard]] std::string hostname() const {
+    return hostnames_of(state.fold, state.wiring.domain).front();
+  }
 
   void operator()(const CloneEffect& effect) const {
     self->send(state.wiring.builders,
@@ -177,30 +181,40 @@ struct Carrier {
                state.source_task(SourceStep::build, effect.effect, effect.deadline), sink);
   }
   void operator()(const PushImageEffect& effect) const {
-    self->send(state.wiring.builders, state.source_task(SourceStep::push_image, effect.effect, 0),
-               sink);
+    self->send(state.wiring.builders,
+               state.source_task(SourceStep::push_image, effect.effect, effect.deadline), sink);
+  }
+  void operator()(const RunReleaseEffect& effect) const {
+    RunRelease run;
+    run.job = state.vm_job(effect.effect.str());
+    run.job.command = state.fold.push.settings().release_command();
+    run.deadline = effect.deadline;
+    self->send(state.wiring.hosts, std::move(run), sink);
   }
   void operator()(const PlaceVmEffect& effect) const {
     self->send(state.wiring.hosts, PlaceVm{effect.effect, state.fold.push.settings().memory_mib()},
                sink);
   }
   void operator()(const StartVmEffect& effect) const {
-    auto job = state.vm_job(effect.effect.str());
-    if (!job) throw std::runtime_error("the project's stream can't be read");
-    self->send(
-        state.wiring.hosts,
-        StartVm{std::move(*job), effect.host, state.fold.push.settings().health_deadline_us(), {}},
-        sink);
+    StartVm start;
+    start.job = state.vm_job(effect.effect.str());
+    start.job.remaining = state.until(effect.deadline);
+    start.host = effect.host;
+    start.health_limit_us = state.fold.push.settings().health_deadline_us();
+    self->send(state.wiring.hosts, std::move(start), sink);
   }
   void operator()(const ProbeEffect& effect) const {
     self->send(state.wiring.hosts,
-               ProbeVm{effect.vm_id, state.fold.vm->host, state.fold.push.settings().health_path(),
-                       state.hostnames().front(), effect.deadline},
+               ProbeVm{effect.vm_id, effect.host, state.fold.push.settings().health_path(),
+                       hostname(), effect.deadline},
                sink);
   }
   void operator()(const KeepVmEffect& effect) const {
+    const auto& settings = state.fold.push.settings();
     self->send(state.wiring.hosts,
-               KeepVm{effect.vm_id, effect.host, state.fold.push.settings().memory_mib()}, sink);
+               KeepVm{effect.vm_id, effect.host, settings.memory_mib(), settings.health_path(),
+                      hostname(), effect.was_healthy, effect.healthy},
+               sink);
   }
   void operator()(const ClaimRouteEffect& effect) const {
     ClaimRoute claim;
@@ -210,22 +224,20 @@ struct Carrier {
     claim.generation = effect.generation;
     claim.hostnames = state.fold.hostnames;
     claim.unavailable_reason = effect.unavailable_reason;
-    if (effect.has_upstream) {
-      claim.vm_id = state.fold.vm->vm_id;
-      claim.location = {state.fold.vm->address, state.fold.vm->port};
+    for (const auto& upstream : effect.upstreams) {
+      claim.upstreams.push_back({upstream.vm_id, {upstream.address, upstream.port}});
     }
     self->send(state.wiring.edge, std::move(claim), sink);
   }
   void operator()(const DrainEffect& effect) const {
-    self->send(state.wiring.edge,
-               DrainVm{state.fold.id, effect.effect, effect.vm_id, effect.deadline}, sink);
+    self->send(state.wiring.edge, DrainVm{effect.vm_id, effect.deadline}, sink);
   }
   void operator()(const StopVmEffect& effect) const {
     self->send(state.wiring.hosts, StopVm{effect.effect, effect.vm_id, effect.host}, sink);
   }
   void operator()(const TimerEffect& effect) const {
-    self->send(state.wiring.timers, WakeAt{effect.due, TimerDue{effect.step, effect.attempt, 0}},
-               sink);
+    self->send(state.wiring.timers,
+               WakeAt{effect.due, TimerDue{effect.step, effect.attempt, effect.slot}}, sink);
   }
   void operator()(const AbortEffect& effect) const {
     self->send(state.wiring.builders, AbortTask{effect.effect});
@@ -252,11 +264,19 @@ deployment_actor::behavior_type deployment(
       });
   if (!read) throw std::runtime_error("the deployment's stream can't be read");
   if (recovering) {
-    self->send(deployment_actor{self}, Deliver{Recover{state.wiring.clock->now()}});
+    self->send(deployment_actor{self}, Deliver{Recover{}});
   } else {
     state.carry_out_outstanding(self);
   }
-  return {[self](Deliver& message) { self->state.handle(self, std::move(message.command)); }};
+  return {
+      [self](Deliver& message) { self->state.handle(self, std::move(message.command), nullptr); },
+      [self](DecideDeployment& message) -> caf::result<DeploymentReply> {
+        auto promise = self->make_response_promise<DeploymentReply>();
+        auto answer =
+            std::make_shared<PromiseGuard<DeploymentReply>>(PromiseGuard<DeploymentReply>(promise));
+        self->state.handle(self, std::move(message.command), answer);
+        return promise;
+      }};
 }
 
 }  // namespace atlasflow::actors

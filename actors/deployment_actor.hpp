@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 #include <optional>
 #include <set>
 
@@ -14,7 +15,9 @@
 
 namespace atlasflow::actors {
 
-using deployment_actor = outcome_sink;
+using deployment_actor = outcome_sink::extend<
+    // The same from a person, answered once it is recorded, or with the refusal.
+    caf::replies_to<DecideDeployment>::with<DeploymentReply>>;
 
 // Whom a deployment asks; the same for all of them.
 struct DeploymentWiring {
@@ -29,25 +32,32 @@ struct DeploymentWiring {
 };
 
 struct DeploymentActorState {
+  // Who waits for an answer to a command; null: nobody does.
+  using Answer = std::shared_ptr<PromiseGuard<DeploymentReply>>;
+  struct Stashed {
+    DeploymentCommand command;
+    Answer answer;
+  };
   DeploymentWiring wiring;
   DeploymentState fold;
-  std::deque<DeploymentCommand> stash;  // commands that came while an append was under way
+  std::deque<Stashed> stash;  // commands that came while an append was under way
   bool appending = false;
   std::set<std::string> in_flight;  // keys of the effects that have been handed out
   bool claimed = false;
   bool has_checkout = true;  // as far as this actor knows
   const char* name = "deployment";
 
-  void handle(deployment_actor::pointer self, DeploymentCommand command);
-  void append(deployment_actor::pointer self, std::vector<pb::Event> events);
+  void handle(deployment_actor::pointer self, DeploymentCommand command, const Answer& answer);
+  void append(deployment_actor::pointer self, std::vector<pb::Event> events, const Answer& answer);
   void appended(deployment_actor::pointer self, const storage::Appended& appended);
   void next(deployment_actor::pointer self);
   void carry_out_outstanding(deployment_actor::pointer self);
   void carry_out(deployment_actor::pointer self, const Effect& effect);
   [[nodiscard]] SourceTask source_task(SourceStep step, const EffectId& effect,
                                        TimestampUs deadline) const;
-  [[nodiscard]] Result<VmJob> vm_job(const std::string& vm_id) const;
-  [[nodiscard]] std::vector<std::string> hostnames() const;
+  [[nodiscard]] std::chrono::microseconds until(TimestampUs deadline) const;
+  [[nodiscard]] VmJob vm_job(const std::string& vm_id) const;
+  [[nodiscard]] Moment moment() const;
 };
 
 // Folds its stream from the log and hands out what is outstanding; with `recovering`, first tells

@@ -4,6 +4,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "actors/reconciler.hpp"
+
 namespace atlasflow::actors {
 
 DeploymentsState::Child* DeploymentsState::child(deployments_actor::pointer self,
@@ -36,17 +38,11 @@ void DeploymentsState::on_down(deployments_actor::pointer self, const caf::down_
 void DeploymentsState::quarantine(deployments_actor::pointer self, const DeploymentId& id) {
   quarantined.insert(id);
   spdlog::error("part=deployments event=quarantined deployment={}", id.str());
-  const auto version = wiring.log->version_of(node_stream());
-  if (!version) return;
-  Append message;
-  message.request.stream = node_stream();
-  message.request.expected_version = *version;
-  auto* violated = message.request.events.emplace_back().mutable_invariant_violated();
+  std::vector<pb::Event> events(1);
+  auto* violated = events[0].mutable_invariant_violated();
   violated->set_stream(deployment_stream(id).str());
   violated->set_reason("its actor died again and again; the server's log says why");
-  message.request.actor = "deployments";
-  self->request(wiring.log_writer, k_request_timeout, std::move(message))
-      .then([](const AppendReply&) {}, [](const caf::error&) {});
+  append_to_node(self, wiring.log_writer, wiring.log, std::move(events));
 }
 
 deployments_actor::behavior_type deployments(
@@ -60,6 +56,17 @@ deployments_actor::behavior_type deployments(
   return {[self](DeliverTo& message) {
             auto* child = self->state.child(self, message.id, false);
             if (child != nullptr) self->send(child->handle, Deliver{std::move(message.command)});
+          },
+          [self](CommandDeployment& message) -> caf::result<DeploymentReply> {
+            const auto* child = self->state.child(self, message.id, false);
+            if (child == nullptr) {
+              return to_caf(Error{ErrorCode::conflict,
+                                  "deployment " + message.id.str() +
+                                      " is quarantined: its actor died again and again; the "
+                                      "server's log says why",
+                                  ""});
+            }
+            return self->delegate(child->handle, DecideDeployment{std::move(message.command)});
           },
           [self](const Resume& message) {
             for (const auto& id : message.ids) {

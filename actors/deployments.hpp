@@ -13,6 +13,8 @@ namespace atlasflow::actors {
 using deployments_actor = caf::typed_actor<
     // Hands the command to the deployment's actor.
     caf::reacts_to<DeliverTo>,
+    // The same from a person, answered once it is recorded, or with the refusal.
+    caf::replies_to<CommandDeployment>::with<DeploymentReply>,
     // Starts the actors of unfinished deployments after a start of the control plane.
     caf::reacts_to<Resume>>;
 

@@ -8,6 +8,7 @@ namespace atlasflow::actors {
 namespace {
 
 constexpr auto k_publish_retry = std::chrono::seconds(1);
+constexpr auto k_claims_patience = std::chrono::seconds(10);
 
 // Waits out one drain: blocks, so it is an actor of its own for as long as that takes.
 caf::behavior drainer(caf::event_based_actor* self, EdgeEngine* engine, Clock* clock,
@@ -16,10 +17,9 @@ caf::behavior drainer(caf::event_based_actor* self, EdgeEngine* engine, Clock* c
   return {[=](const Tick&) {
     const auto left = std::max<TimestampUs>(request.deadline - clock->now(), 0);
     Succeeded succeeded;
-    succeeded.effect = request.effect;
+    succeeded.effect = EffectId{request.vm_id};
     const auto cut = engine->drain(request.vm_id, std::chrono::microseconds(left));
     succeeded.outcome.mutable_drained()->set_requests_cut(static_cast<std::int64_t>(cut));
-    succeeded.now = clock->now();
     self->send(sink, Deliver{std::move(succeeded)});
     self->quit();
   }};
@@ -38,14 +38,18 @@ std::vector<RouteClaim> EdgeActorState::table() const {
   std::vector<RouteClaim> routes;
   routes.reserve(winners.size());
   for (const auto& [host, claim] : winners) {
-    routes.push_back({host, claim->claim.project, claim->claim.deployment.str(), claim->claim.vm_id,
-                      claim->claim.location, claim->claim.unavailable_reason});
+    routes.push_back({host, claim->claim.project, claim->claim.deployment.str(),
+                      claim->claim.upstreams, claim->claim.unavailable_reason});
   }
   return routes;
 }
 
+void EdgeActorState::heard_of(edge_actor::pointer self, const DeploymentId& deployment) {
+  if (expected.erase(deployment) != 0 && expected.empty()) publish_soon(self);
+}
+
 void EdgeActorState::publish_soon(edge_actor::pointer self) {
-  if (std::exchange(publishing, true)) return;
+  if (!expected.empty() || std::exchange(publishing, true)) return;
   self->send(self, Publish{});
 }
 
@@ -53,7 +57,6 @@ void EdgeActorState::publish(edge_actor::pointer self) {
   publishing = false;
   generation = std::max(generation, config.engine->generation()) + 1;
   const auto published = config.engine->publish(generation, table());
-  const auto now = config.clock->now();
   if (!published) {
     spdlog::error("part=edge event=publish_failed generation={} error=\"{}\"", generation,
                   to_string(published.error()));
@@ -63,12 +66,11 @@ void EdgeActorState::publish(edge_actor::pointer self) {
     claim.owed = false;
     if (!published) {
       self->send(claim.sink,
-                 Deliver{failure_of(claim.claim.effect, pb::STEP_ROUTE, published.error(), now)});
+                 Deliver{failure_of(claim.claim.effect, pb::STEP_ROUTE, published.error())});
       continue;
     }
     Succeeded succeeded;
     succeeded.effect = claim.claim.effect;
-    succeeded.now = now;
     auto* routed = succeeded.outcome.mutable_routed();
     routed->set_generation(claim.claim.generation);
     for (const auto& host : claim.claim.hostnames) routed->add_hostnames(host);
@@ -97,14 +99,25 @@ edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActor
             const auto deployment = claim.deployment;
             self->state.claims.insert_or_assign(
                 deployment, EdgeActorState::Claim{std::move(claim), sink, owed});
+            self->state.heard_of(self, deployment);
             self->state.publish_soon(self);
           },
           [self](const DropClaim& message) {
+            self->state.heard_of(self, message.deployment);
             if (self->state.claims.erase(message.deployment) != 0) self->state.publish_soon(self);
           },
           [self](DrainVm& message, const outcome_sink& sink) {
-            self->state.claims.erase(message.deployment);
             self->state.draining.push_back({std::move(message), sink});
+            self->state.publish_soon(self);
+          },
+          [self](const ExpectClaims& message) {
+            self->state.expected.insert(message.ids.begin(), message.ids.end());
+            self->delayed_send(self, k_claims_patience, ClaimsOverdue{});
+          },
+          [self](const ClaimsOverdue&) {
+            if (self->state.expected.empty()) return;
+            spdlog::warn("part=edge event=claims_overdue missing={}", self->state.expected.size());
+            self->state.expected.clear();
             self->state.publish_soon(self);
           },
           [self](const Publish&) { self->state.publish(self); }};

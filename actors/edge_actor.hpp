@@ -5,6 +5,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <vector>
 
 #include "actors/outcome_sink.hpp"
@@ -17,8 +18,13 @@ using edge_actor = caf::typed_actor<
     caf::reacts_to<ClaimRoute, outcome_sink>,
     // Withdraws a deployment's claim.
     caf::reacts_to<DropClaim>,
-    // Withdraws the claim, lets the VM's requests finish; the outcome is Drained.
+    // Lets the requests finish of a VM that no claim names any more; the outcome is Drained.
     caf::reacts_to<DrainVm, outcome_sink>,
+    // After a start: holds every table back until these deployments have claimed, or 10 s at most.
+    // The edge that outlived the last control plane serves the table of then meanwhile.
+    caf::reacts_to<ExpectClaims>,
+    // To itself.
+    caf::reacts_to<ClaimsOverdue>,
     // To itself: publish what was claimed by now.
     caf::reacts_to<Publish>>;
 
@@ -42,9 +48,11 @@ struct EdgeActorState {
   std::uint64_t generation = 0;
   std::map<DeploymentId, Claim> claims;
   std::vector<Draining> draining;
+  std::set<DeploymentId> expected;  // their claims are to come before the first table
   bool publishing = false;
   const char* name = "edge";
 
+  void heard_of(edge_actor::pointer self, const DeploymentId& deployment);
   void publish_soon(edge_actor::pointer self);
   void publish(edge_actor::pointer self);
   [[nodiscard]] std::vector<RouteClaim> table() const;

@@ -38,8 +38,8 @@ struct SourceJob {
   std::string repository_url;
   std::string ref;
   std::string sha;
-  std::string base_sha;    // of a clone: what watched paths are compared with; empty: nothing
-  pb::Settings settings;   // the project's for a clone, then the deployment's
+  std::string base_sha;   // of a clone: what watched paths are compared with; empty: nothing
+  pb::Settings settings;  // the project's for a clone, then the deployment's
   std::chrono::microseconds remaining{};  // until the step's deadline
 };
 

@@ -90,7 +90,7 @@ enum class ReuseKind : std::uint8_t { rollback, redeploy, promote, restart };
 struct ReuseNow {
   std::string project;
   ReuseKind kind = ReuseKind::rollback;
-  std::optional<DeploymentId> of;
+  std::shared_ptr<const DeploymentState> of;  // as the caller read it; null: the project chooses
   std::string by;
   std::string command_id;
 };
@@ -168,10 +168,10 @@ struct KeepVm {
   std::string vm_id;
   std::string host;
   std::int64_t memory_mib = 0;
-  std::string path;         // probed once it has been healthy
+  std::string path;  // probed once it has been healthy
   std::string host_header;
   bool was_healthy = false;
-  bool healthy = false;     // as the log has it
+  bool healthy = false;  // as the log has it
 };
 struct ProbeVm {
   std::string vm_id;

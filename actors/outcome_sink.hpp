@@ -12,7 +12,6 @@ using outcome_sink = caf::typed_actor<
     caf::reacts_to<Deliver>>;
 
 // The command that tells a deployment of an engine's error.
-[[nodiscard]] Failed failure_of(const EffectId& effect, pb::Step step, const Error& error,
-                                TimestampUs now);
+[[nodiscard]] Failed failure_of(const EffectId& effect, pb::Step step, const Error& error);
 
 }  // namespace atlasflow::actors

@@ -1,5 +1,7 @@
 #include "actors/parts.hpp"
 
+#include <algorithm>
+
 #include <spdlog/spdlog.h>
 
 namespace atlasflow::actors {
@@ -33,15 +35,11 @@ caf::behavior root_actor(caf::event_based_actor* self, const std::vector<caf::ac
 }  // namespace
 
 std::vector<caf::actor> Parts::in_stop_order() const {
-  return {caf::actor_cast<caf::actor>(projects),
-          caf::actor_cast<caf::actor>(deployments),
-          caf::actor_cast<caf::actor>(builders),
-          caf::actor_cast<caf::actor>(hosts),
-          caf::actor_cast<caf::actor>(edge),
-          caf::actor_cast<caf::actor>(timers),
-          caf::actor_cast<caf::actor>(projector),
-          caf::actor_cast<caf::actor>(log_writer),
-          root};
+  return {caf::actor_cast<caf::actor>(projects),   caf::actor_cast<caf::actor>(deployments),
+          caf::actor_cast<caf::actor>(builders),   caf::actor_cast<caf::actor>(hosts),
+          caf::actor_cast<caf::actor>(edge),       caf::actor_cast<caf::actor>(reconciler),
+          caf::actor_cast<caf::actor>(timers),     caf::actor_cast<caf::actor>(projector),
+          caf::actor_cast<caf::actor>(log_writer), root};
 }
 
 Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
@@ -54,7 +52,7 @@ Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
   parts.timers = system.spawn(timers, clock);
   parts.builders = system.spawn(
       builder_pool, BuilderPoolConfig{config.engines.build, clock, config.builders, config.spawn});
-  parts.hosts = system.spawn(vm_hosts, VmHostConfig{config.engines.vms, clock, config.spawn});
+  parts.hosts = system.spawn(vm_hosts, VmHostsConfig{config.engines.hosts, clock, config.spawn});
   const EdgeActorConfig edge_config{config.engines.edge, clock, config.spawn};
   parts.edge = config.spawn.detach_blocking
                    ? system.spawn<caf::detached>(edge_supervisor, edge_config)
@@ -62,8 +60,13 @@ Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
   parts.deployments = system.spawn(
       deployments, DeploymentWiring{parts.log_writer, parts.timers, parts.builders, parts.hosts,
                                     parts.edge, config.log, clock, config.domain});
-  parts.projects =
-      system.spawn(projects, ProjectWiring{parts.log_writer, parts.deployments, clock}, config.log);
+  parts.projects = system.spawn(
+      projects, ProjectWiring{parts.log_writer, parts.deployments, clock, config.rollbacks},
+      config.log);
+  const ReconcilerConfig reconciling{config.engines, config.catalog, config.log, parts.log_writer};
+  parts.reconciler = config.spawn.detach_blocking
+                         ? system.spawn<caf::detached>(reconciler, reconciling)
+                         : system.spawn(reconciler, reconciling);
   auto watched = parts.in_stop_order();
   watched.pop_back();
   parts.root = system.spawn(root_actor, watched, config.fatal);
@@ -74,9 +77,18 @@ Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
 
 void resume(const Parts& parts, const storage::Catalog& catalog) {
   Resume begun;
+  ExpectClaims claims;
   for (const auto& view : catalog.active_deployments()) {
-    if (view.state.status != DeploymentStatus::queued) begun.ids.push_back(view.state.id);
+    if (view.state.status == DeploymentStatus::queued) continue;
+    begun.ids.push_back(view.state.id);
+    const auto owed = outstanding(view.state);
+    if (std::any_of(owed.begin(), owed.end(), [](const Effect& effect) {
+          return std::holds_alternative<ClaimRouteEffect>(effect);
+        })) {
+      claims.ids.push_back(view.state.id);
+    }
   }
+  if (!claims.ids.empty()) caf::anon_send(parts.edge, std::move(claims));
   spdlog::info("part=root event=resuming unfinished={}", begun.ids.size());
   caf::anon_send(parts.deployments, std::move(begun));
   caf::anon_send(parts.projects, BeginProjects{});

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "actors/projects.hpp"
+#include "actors/reconciler.hpp"
 
 namespace atlasflow::actors {
 
@@ -16,6 +17,7 @@ struct PartsConfig {
   Engines engines;
   std::string domain;
   int builders = 1;
+  std::size_t rollbacks = 5;
   std::string crash_after;
   SpawnMode spawn;
   std::function<void(const Error&)> fatal;  // a part can't go on; see LogWriterConfig
@@ -28,6 +30,7 @@ struct Parts {
   builder_pool_actor builders;
   vm_hosts_actor hosts;
   edge_actor edge;
+  reconciler_actor reconciler;
   deployments_actor deployments;
   projects_actor projects;
   caf::actor root;  // watches all of the above

@@ -5,6 +5,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "events/environment.hpp"
 #include "storage/digest.hpp"
 
 namespace atlasflow::actors {
@@ -13,45 +14,43 @@ namespace {
 constexpr std::size_t k_stash_max = 1000;
 constexpr int k_salts_max = 8;
 
-bool under_way(DeploymentStatus status) {
-  switch (status) {
-    case DeploymentStatus::cloning:
-    case DeploymentStatus::building:
-    case DeploymentStatus::pushing:
-    case DeploymentStatus::starting:
-    case DeploymentStatus::checking:
-    case DeploymentStatus::routing:
-    case DeploymentStatus::failing:
-    case DeploymentStatus::cancelling:
-      return true;
-    default:
-      return false;
-  }
+// The deployment that a violated invariant has stopped.
+DeploymentId quarantined_by(const pb::Event& event) {
+  if (!event.has_invariant_violated()) return {};
+  return deployment_of(StreamId{event.invariant_violated().stream()});
 }
 
-bool serving(DeploymentStatus status) {
-  return status == DeploymentStatus::live || status == DeploymentStatus::restarting;
+std::string list_of(const std::vector<const DeploymentState*>& targets) {
+  if (targets.empty()) return "there is none yet";
+  std::string list;
+  for (const auto* target : targets) list += (list.empty() ? "" : ", ") + target->id.str();
+  return "it is one of " + list;
 }
 
 }  // namespace
 
 void apply(ProjectHistory& history, const storage::Record& record) {
-  history.as_of = record.position;
-  const auto id = deployment_of(record.stream);
-  if (id.empty()) {
-    evolve(history.project, record.event);
+  if (record.stream == node_stream()) {
+    // A new control plane tries the quarantined ones again.
+    if (record.event.has_node_started()) history.quarantined.clear();
+    if (auto id = quarantined_by(record.event); history.environment_of.contains(id)) {
+      history.quarantined.insert(std::move(id));
+    }
     return;
   }
-  const auto [found, fresh] = history.deployments.try_emplace(id);
-  if (fresh) {
-    found->second.id = id;
-    history.order.push_back(id);
+  const auto id = deployment_of(record.stream);
+  if (id.empty()) {
+    if (record.stream_version > history.project.version) evolve(history, record.event);
+    return;
   }
-  evolve(found->second, record.event);
-  if (is_terminal(found->second.status)) {
-    history.deployments.erase(found);
-    std::erase(history.order, id);
+  const bool known = history.environment_of.contains(id);
+  const bool begins = push_of(record.event) != nullptr;
+  if (known == begins) return;
+  if (const auto* state = history.find(id);
+      state != nullptr && record.stream_version <= state->version) {
+    return;
   }
+  evolve(history, id, record.event, record.recorded_at);
 }
 
 Result<std::map<ProjectId, ProjectHistory>> read_histories(const storage::EventLog& log,
@@ -59,11 +58,13 @@ Result<std::map<ProjectId, ProjectHistory>> read_histories(const storage::EventL
   std::map<ProjectId, ProjectHistory> histories;
   std::map<DeploymentId, ProjectId> owners;
   const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {
+    if (record.stream == node_stream()) {
+      for (auto& [id, history] : histories) apply(history, record);
+      return true;
+    }
     auto owner = project_of(record.stream);
     if (const auto id = deployment_of(record.stream); !id.empty()) {
-      if (record.event.has_push_received()) {
-        owners[id] = ProjectId{record.event.push_received().project_id()};
-      }
+      if (const auto* push = push_of(record.event)) owners[id] = ProjectId{push->project_id()};
       owner = owners[id];
     }
     if (owner.empty() || (only != nullptr && owner != *only)) return true;
@@ -76,102 +77,231 @@ Result<std::map<ProjectId, ProjectHistory>> read_histories(const storage::EventL
   return histories;
 }
 
-std::string ProjectActorState::dedupe_key(const Intake& message) const {
-  const auto* source = message.trigger == pb::TRIGGER_WEBHOOK ? "github/" : "command/";
-  return source + history.project.id.str() + "/" + message.delivery_id;
+std::string ProjectActorState::dedupe_key(pb::Trigger trigger, const std::string& id) const {
+  const auto* source = trigger == pb::TRIGGER_WEBHOOK ? "github/" : "command/";
+  return source + history.project.id.str() + "/" + id;
 }
 
-void ProjectActorState::intake(project_actor::pointer self, Intake message,
-                               PromiseGuard<IntakeReply> reply) {
+pb::PushReceived ProjectActorState::push_of(const Intake& message,
+                                            const std::string& environment) const {
+  const auto& project = history.project;
+  pb::PushReceived push;
+  push.set_project_id(project.id.str());
+  push.set_project_name(project.name);
+  push.set_environment(environment);
+  push.set_repository_url(project.repository_url);
+  push.set_ref(message.ref);
+  push.set_before(message.before);
+  push.set_after(message.after);
+  push.set_delivery_id(message.delivery_id);
+  push.set_pusher(message.pusher);
+  push.set_trigger(message.trigger);
+  push.set_forced(message.forced);
+  push.set_pushed_at_s(message.pushed_at_s);
+  push.set_settings_version(project.version.value());
+  *push.mutable_settings() = project.settings;
+  return push;
+}
+
+void ProjectActorState::intake(project_actor::pointer self, const Intake& message,
+                               const IntakeAnswer& answer) {
+  // One after the other: whether a push is late depends on those that are being recorded.
+  if (wait_for_turn([this, self, message, answer] { intake(self, message, answer); })) return;
   if (!history.project.exists()) {
-    reply.fail(Error{ErrorCode::not_found, "there is no such project", ""});
+    answer->fail(Error{ErrorCode::not_found, "there is no such project", ""});
     return;
   }
-  auto shared_reply = std::make_shared<PromiseGuard<IntakeReply>>(std::move(reply));
-  const std::string reason =
-      message.trigger == pb::TRIGGER_WEBHOOK
-          ? reason_to_ignore(history.project,
-                             {message.ref, message.default_branch, message.deleted})
-          : "";
-  if (reason.empty()) return append_push(self, message, 0, shared_reply);
-  IgnorePush ignore;
-  ignore.push.set_ref(message.ref);
-  ignore.push.set_after(message.after);
-  ignore.push.set_delivery_id(message.delivery_id);
-  ignore.push.set_reason(reason);
-  command(self, std::move(ignore), dedupe_key(message),
-          [this, shared_reply, reason](const Result<Position>& done) {
-            if (!done) return shared_reply->fail(done.error());
-            IntakeReply answer;
-            answer.receipt = {PushReceipt::Verdict::ignored, history.project.name, {}, reason};
-            answer.position = *done;
-            shared_reply->deliver(std::move(answer));
-          });
+  PushTarget target{k_production, false, ""};
+  if (message.trigger == pb::TRIGGER_WEBHOOK) {
+    target = target_of(history.project, {message.ref, message.default_branch, message.deleted});
+  }
+  if (target.ends_preview) {
+    RecordBranchDeletion deletion;
+    deletion.deletion.set_ref(message.ref);
+    deletion.deletion.set_before(message.before);
+    deletion.deletion.set_delivery_id(message.delivery_id);
+    command(self, std::move(deletion), dedupe_key(message.trigger, message.delivery_id),
+            [this, answer](const Result<Position>& done) {
+              if (!done) return answer->fail(done.error());
+              answer->deliver({{PushReceipt::Verdict::ignored,
+                                history.project.name,
+                                {},
+                                "the branch was deleted; its preview ends"},
+                               *done});
+            });
+    return;
+  }
+  if (target.environment.empty()) return ignore(self, message, target.reason, answer);
+  auto push = push_of(message, target.environment);
+  if (message.trigger == pb::TRIGGER_WEBHOOK) {
+    const auto& pushes = history.environments[target.environment].pushes;
+    auto reason = reason_if_late(pushes, push);
+    if (reason.empty() && is_preview(target.environment)) {
+      reason = reason_against_preview(history, target.environment);
+    }
+    if (!reason.empty()) return ignore(self, message, reason, answer);
+  }
+  begin(self, {ReceivePush{std::move(push)}, dedupe_key(message.trigger, message.delivery_id),
+               message.delivery_id, answer, 0});
 }
 
-void ProjectActorState::append_push(project_actor::pointer self, const Intake& message, int salt,
-                                    const std::shared_ptr<PromiseGuard<IntakeReply>>& reply) {
-  const auto& project = history.project;
-  const auto key = dedupe_key(message);
-  DeploymentState fresh;
-  fresh.id = DeploymentId{storage::short_id(salt == 0 ? key : key + "#" + std::to_string(salt))};
-  ReceivePush receive;
-  receive.push.set_project_id(project.id.str());
-  receive.push.set_project_name(project.name);
-  receive.push.set_environment("production");
-  receive.push.set_repository_url(project.repository_url);
-  receive.push.set_ref(message.ref);
-  receive.push.set_before(message.before);
-  receive.push.set_after(message.after);
-  receive.push.set_delivery_id(message.delivery_id);
-  receive.push.set_pusher(message.pusher);
-  receive.push.set_trigger(message.trigger);
-  receive.push.set_settings_version(project.version.value());
-  *receive.push.mutable_settings() = project.settings;
-  auto events = decide(fresh, receive);
-  if (!events) return reply->fail(events.error());
+void ProjectActorState::ignore(project_actor::pointer self, const Intake& message,
+                               const std::string& reason, const IntakeAnswer& answer) {
+  IgnorePush push;
+  push.push.set_ref(message.ref);
+  push.push.set_after(message.after);
+  push.push.set_delivery_id(message.delivery_id);
+  push.push.set_reason(reason);
+  command(
+      self, std::move(push), dedupe_key(message.trigger, message.delivery_id),
+      [this, answer, reason](const Result<Position>& done) {
+        if (!done) return answer->fail(done.error());
+        answer->deliver({{PushReceipt::Verdict::ignored, history.project.name, {}, reason}, *done});
+      });
+}
 
+Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& message) const {
+  const auto found = history.environments.find(k_production);
+  const auto* live = found == history.environments.end() ? nullptr : serving(found->second);
+  const auto* of = message.of.get();
+  switch (message.kind) {
+    case ReuseKind::rollback: {
+      const auto targets = rollback_targets(history, wiring.rollbacks);
+      if (of != nullptr && live != nullptr && of->image == live->image && !of->image.empty()) {
+        return fail(ErrorCode::conflict,
+                    "what deployment " + of->id.str() +
+                        " built is live already; roll back to another one: " + list_of(targets));
+      }
+      const auto kept = std::any_of(targets.begin(), targets.end(), [&](const auto* target) {
+        return of != nullptr && target->image == of->image;
+      });
+      if (of == nullptr ? targets.empty() : !kept) {
+        return fail(ErrorCode::conflict,
+                    (of == nullptr ? "there is no earlier deployment to roll back to; "
+                                   : "deployment " + of->id.str() +
+                                         " can't be rolled back to: of those that were live, the "
+                                         "newest " +
+                                         std::to_string(wiring.rollbacks) + " images are kept; ") +
+                        list_of(targets));
+      }
+      auto request = rollback_of(of == nullptr ? *targets.front() : *of, message.by);
+      if (!request) return tl::unexpected(request.error());
+      request->mutable_push()->set_delivery_id(message.command_id);
+      return RequestRollback{*std::move(request)};
+    }
+    case ReuseKind::restart:
+      if (live == nullptr) {
+        return fail(ErrorCode::conflict, "project '" + history.project.name +
+                                             "' has nothing live to restart; atlasflow deploy "
+                                             "deploys it");
+      }
+      of = live;
+      break;
+    case ReuseKind::redeploy:
+      if (of == nullptr) of = live;
+      if (of == nullptr && found != history.environments.end() && !found->second.past.empty()) {
+        of = &found->second.past.back();
+      }
+      if (of == nullptr) {
+        return fail(ErrorCode::conflict, "project '" + history.project.name +
+                                             "' has had nothing live to redeploy; name a "
+                                             "deployment, or deploy the branch's head with "
+                                             "atlasflow deploy");
+      }
+      break;
+    case ReuseKind::promote:
+      if (of == nullptr) return fail(ErrorCode::invalid_argument, "name a deployment to promote");
+      if (live != nullptr && live->id == of->id) {
+        return fail(ErrorCode::conflict, "deployment " + of->id.str() + " is in production");
+      }
+      break;
+  }
+  constexpr std::array k_kinds{pb::REDEPLOYMENT_UNSPECIFIED, pb::REDEPLOYMENT_REDEPLOY,
+                               pb::REDEPLOYMENT_PROMOTE, pb::REDEPLOYMENT_RESTART};
+  auto request = redeployment_of(*of, history.project,
+                                 k_kinds.at(static_cast<std::size_t>(message.kind)), message.by);
+  if (!request) return tl::unexpected(request.error());
+  request->mutable_push()->set_delivery_id(message.command_id);
+  return RequestRedeploy{*std::move(request)};
+}
+
+void ProjectActorState::reuse(project_actor::pointer self, const ReuseNow& message,
+                              const IntakeAnswer& answer) {
+  if (wait_for_turn([this, self, message, answer] { reuse(self, message, answer); })) return;
+  auto command_for = history.project.exists()
+                         ? reuse_command(message)
+                         : fail(ErrorCode::not_found, "there is no such project");
+  if (!command_for) return answer->fail(command_for.error());
+  begin(self, {*std::move(command_for), dedupe_key(pb::TRIGGER_COMMAND, message.command_id),
+               message.command_id, answer, 0});
+}
+
+void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) {
+  if (wait_for_turn([this, self, beginning] { begin(self, beginning); })) return;
+  const auto& key = beginning.dedupe_key;
+  DeploymentState fresh;
+  fresh.id = DeploymentId{
+      storage::short_id(beginning.salt == 0 ? key : key + "#" + std::to_string(beginning.salt))};
+  auto events = decide(fresh, beginning.command, Moment{wiring.clock->now(), 0, ""});
+  if (!events) {
+    if (beginning.answer) beginning.answer->fail(events.error());
+    return;
+  }
+  appending = true;
   Append append;
   append.request.stream = deployment_stream(fresh.id);
   append.request.events = std::move(*events);
   append.request.dedupe_key = key;
-  append.request.correlation_id = message.delivery_id;
+  append.request.correlation_id = beginning.correlation_id;
   append.request.actor = "project";
   self->request(wiring.log_writer, k_request_timeout, std::move(append))
       .then(
-          [this, self, message, salt, reply, id = fresh.id](const AppendReply& answer) {
+          [this, self, beginning, id = fresh.id](const AppendReply& answer) mutable {
+            appending = false;
             IntakeReply done;
             done.receipt.project = history.project.name;
             done.receipt.deployment = id;
             if (const auto* appended = std::get_if<storage::Appended>(&answer.outcome)) {
+              for (const auto& record : appended->records) apply(history, record);
               done.receipt.verdict = PushReceipt::Verdict::deployed;
               done.position = appended->first_position;
-              return reply->deliver(std::move(done));
-            }
-            if (const auto* duplicate = std::get_if<storage::Duplicate>(&answer.outcome)) {
+              if (beginning.answer) beginning.answer->deliver(std::move(done));
+              reconcile(self);
+            } else if (const auto* known = std::get_if<storage::Duplicate>(&answer.outcome)) {
               done.receipt.verdict = PushReceipt::Verdict::duplicate;
-              done.receipt.deployment = deployment_of(duplicate->stream);
-              done.position = duplicate->position;
-              return reply->deliver(std::move(done));
-            }
-            if (std::holds_alternative<storage::WrongVersion>(answer.outcome) &&
-                salt < k_salts_max) {
+              done.receipt.deployment = deployment_of(known->stream);
+              done.position = known->position;
+              if (beginning.answer) beginning.answer->deliver(std::move(done));
+            } else if (std::holds_alternative<storage::WrongVersion>(answer.outcome) &&
+                       beginning.salt < k_salts_max) {
               // Another deployment has this short id: take the next.
-              return append_push(self, message, salt + 1, reply);
+              ++beginning.salt;
+              return begin(self, std::move(beginning));
+            } else if (beginning.answer) {
+              beginning.answer->fail(
+                  Error{ErrorCode::internal, "the push could not be recorded", ""});
             }
-            reply->fail(Error{ErrorCode::internal, "the push could not be recorded", ""});
+            next();
           },
-          [reply](const caf::error& error) { reply->fail(from_caf(error)); });
+          [self, answer = beginning.answer](const caf::error& error) {
+            if (answer) answer->fail(from_caf(error));
+            // Whether it was recorded is not known: replaying tells.
+            self->quit(caf::exit_reason::unhandled_exception);
+          });
+}
+
+bool ProjectActorState::wait_for_turn(std::function<void()> again) {
+  if (!appending) return false;
+  if (stash.size() >= k_stash_max) throw std::runtime_error("too many commands wait");
+  stash.push_back(std::move(again));
+  return true;
 }
 
 void ProjectActorState::command(project_actor::pointer self, ProjectCommand command_to_decide,
                                 std::string key, std::function<void(Result<Position>)> done) {
-  if (appending) {
-    if (stash.size() >= k_stash_max) {
-      return done(fail(ErrorCode::unavailable, "too many commands wait; try again"));
-    }
-    stash.emplace_back([this, self, c = std::move(command_to_decide), k = std::move(key),
-                        d = std::move(done)] { command(self, c, k, d); });
+  if (wait_for_turn([this, self, command_to_decide, key, done] {
+        command(self, command_to_decide, key, done);
+      })) {
     return;
   }
   auto events = decide(history.project, command_to_decide);
@@ -189,7 +319,7 @@ void ProjectActorState::command(project_actor::pointer self, ProjectCommand comm
           [this, self, done](const AppendReply& answer) {
             appending = false;
             if (const auto* appended = std::get_if<storage::Appended>(&answer.outcome)) {
-              for (const auto& record : appended->records) evolve(history.project, record.event);
+              for (const auto& record : appended->records) apply(history, record);
               done(appended->records.back().position);
               reconcile(self);
             } else if (const auto* duplicate = std::get_if<storage::Duplicate>(&answer.outcome)) {
@@ -209,63 +339,39 @@ void ProjectActorState::command(project_actor::pointer self, ProjectCommand comm
 }
 
 void ProjectActorState::next() {
-  if (appending || stash.empty()) return;
-  const auto run = std::move(stash.front());
-  stash.pop_front();
-  run();
-  next();
+  while (!appending && !stash.empty()) {
+    const auto run = std::move(stash.front());
+    stash.pop_front();
+    run();
+  }
 }
 
 void ProjectActorState::reconcile(project_actor::pointer self) {
   const auto now = wiring.clock->now();
-  const auto tell = [&](const DeploymentId& id, DeploymentCommand command_for) {
+  std::erase_if(starting, [this](const auto& item) {
+    const auto* state = history.find(item.second);
+    return state == nullptr || state->status != DeploymentStatus::queued;
+  });
+  auto wanted = wishes(history, starting, now);
+  for (auto& [id, command_for] : wanted.tell) {
+    if (std::holds_alternative<Start>(command_for)) {
+      starting[history.environment_of.at(id)] = id;
+    }
     self->send(wiring.deployments, DeliverTo{id, std::move(command_for)});
-  };
-  const DeploymentState* newest_serving = nullptr;
-  bool busy = false;
-  std::vector<DeploymentId> queued;
-  for (const auto& id : history.order) {
-    const auto& state = history.deployments.at(id);
-    if (history.project.deleted) {
-      if (serving(state.status)) {
-        tell(id, Retire{"user", "the project was deleted", now});
-      } else if (state.status == DeploymentStatus::queued || under_way(state.status)) {
-        if (state.status != DeploymentStatus::failing &&
-            state.status != DeploymentStatus::cancelling) {
-          tell(id, Cancel{"deletion of the project"});
-        }
-      }
-      continue;
-    }
-    busy = busy || under_way(state.status);
-    if (state.status == DeploymentStatus::queued) queued.push_back(id);
-    if (serving(state.status) &&
-        (newest_serving == nullptr || newest_serving->generation < state.generation)) {
-      newest_serving = &state;
-    }
   }
-  if (history.project.deleted) return;
-  for (const auto& id : history.order) {
-    const auto& state = history.deployments.at(id);
-    if (serving(state.status) && &state != newest_serving) {
-      tell(id, Retire{newest_serving->id.str(), "a newer deployment took over", now});
-    }
+  for (const auto& [from, to] : wanted.roll_back) {
+    const auto* target = history.find(to);
+    auto request = rollback_of(*target, "the automatic rollback: deployment " + from.str() +
+                                            " crashed soon after it went live");
+    if (!request) continue;
+    const auto key = "auto-rollback/" + from.str();
+    request->mutable_push()->set_delivery_id(key);
+    begin(self, {RequestRollback{*std::move(request)}, key, key, nullptr, 0});
   }
-  if (starting) {
-    const auto found = history.deployments.find(*starting);
-    if (found == history.deployments.end() || found->second.status != DeploymentStatus::queued) {
-      starting.reset();
-    } else {
-      // Said again, in case its actor died before it could: a second Start is refused.
-      return tell(*starting, Start{now});
-    }
+  if (wanted.look_again && (!wake_at || *wanted.look_again < *wake_at)) {
+    wake_at = wanted.look_again;
+    self->delayed_send(self, std::chrono::microseconds(*wake_at - now), Tick{});
   }
-  if (busy || queued.empty()) return;
-  for (const auto& id : queued) {
-    if (id != queued.back()) tell(id, Supersede{queued.back()});
-  }
-  starting = queued.back();
-  tell(*starting, Start{now});
 }
 
 project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActorState> self,
@@ -273,9 +379,18 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
   self->state.wiring = std::move(wiring);
   self->state.history = std::move(history);
   self->state.reconcile(self);
-  return {[self](Intake& message) -> caf::result<IntakeReply> {
+  return {[self](const Intake& message) -> caf::result<IntakeReply> {
             auto promise = self->make_response_promise<IntakeReply>();
-            self->state.intake(self, std::move(message), PromiseGuard<IntakeReply>(promise));
+            self->state.intake(
+                self, message,
+                std::make_shared<PromiseGuard<IntakeReply>>(PromiseGuard<IntakeReply>(promise)));
+            return promise;
+          },
+          [self](const ReuseNow& message) -> caf::result<IntakeReply> {
+            auto promise = self->make_response_promise<IntakeReply>();
+            self->state.reuse(
+                self, message,
+                std::make_shared<PromiseGuard<IntakeReply>>(PromiseGuard<IntakeReply>(promise)));
             return promise;
           },
           [self](DecideProject& message) -> caf::result<ProjectReply> {
@@ -290,17 +405,15 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
             return promise;
           },
           [self](const RecordBatch& batch) {
-            bool news = false;
             for (const auto& record : *batch.records) {
               // Its own stream's records came with the answers to its appends.
-              if (record.position <= self->state.history.as_of ||
-                  deployment_of(record.stream).empty()) {
-                continue;
-              }
-              apply(self->state.history, record);
-              news = true;
+              if (project_of(record.stream).empty()) apply(self->state.history, record);
             }
-            if (news) self->state.reconcile(self);
+            self->state.reconcile(self);
+          },
+          [self](const Tick&) {
+            self->state.wake_at.reset();
+            self->state.reconcile(self);
           }};
 }
 

@@ -13,9 +13,15 @@ void ProjectsState::begin(projects_actor::pointer self) {
   auto histories = read_histories(*log);
   if (!histories) throw std::runtime_error(to_string(histories.error()));
   for (auto& [id, history] : *histories) {
-    for (const auto& [deployment_id, state] : history.deployments) owners[deployment_id] = id;
+    bool unfinished = false;
+    for (const auto& [deployment_id, environment] : history.environment_of) {
+      owners[deployment_id] = id;
+    }
+    for (const auto& [environment_name, environment] : history.environments) {
+      unfinished = unfinished || !environment.deployments.empty();
+    }
     // A deleted project needs its actor until its deployments have reached their ends.
-    if (history.project.exists() || !history.deployments.empty()) add(self, std::move(history));
+    if (history.project.exists() || unfinished) add(self, std::move(history));
   }
 }
 
@@ -116,8 +122,9 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
     if (gathering->error) return gathering->reply.fail(*gathering->error);
     gathering->reply.deliver(std::move(gathering->answer));
   };
-  Intake intake{pb::TRIGGER_WEBHOOK, push.ref,     push.default_branch, push.before,
-                push.after,          push.deleted, push.delivery_id,    push.pusher};
+  Intake intake{pb::TRIGGER_WEBHOOK, push.ref,        push.default_branch, push.before,
+                push.after,          push.deleted,    push.delivery_id,    push.pusher,
+                push.forced,         push.pushed_at_s};
   for (const auto& receiver : receivers) {
     self->request(receiver, k_request_timeout, intake)
         .then(
@@ -137,9 +144,13 @@ void ProjectsState::on_records(projects_actor::pointer self, const RecordBatch& 
   std::map<ProjectId, std::shared_ptr<std::vector<storage::Record>>> shares;
   for (const auto& record : *batch.records) {
     auto owner = project_of(record.stream);
-    if (const auto id = deployment_of(record.stream); !id.empty()) {
-      if (record.event.has_push_received()) {
-        owners[id] = ProjectId{record.event.push_received().project_id()};
+    auto id = deployment_of(record.stream);
+    if (record.event.has_invariant_violated()) {
+      id = deployment_of(StreamId{record.event.invariant_violated().stream()});
+    }
+    if (!id.empty()) {
+      if (const auto* push = push_of(record.event)) {
+        owners[id] = ProjectId{push->project_id()};
       }
       const auto found = owners.find(id);
       if (found == owners.end()) continue;
@@ -205,8 +216,8 @@ projects_actor::behavior_type projects(projects_actor::stateful_pointer<Projects
           reply->fail(receiver.error());
           return promise;
         }
-        Intake intake{pb::TRIGGER_COMMAND, message.ref, "", "", message.sha, false,
-                      message.command_id,  "command"};
+        Intake intake{pb::TRIGGER_COMMAND, message.ref, "",    "", message.sha, false,
+                      message.command_id,  "command",   false, 0};
         self->request(*receiver, k_request_timeout, std::move(intake))
             .then(
                 [reply](const IntakeReply& answer) {
@@ -214,6 +225,11 @@ projects_actor::behavior_type projects(projects_actor::stateful_pointer<Projects
                 },
                 [reply](const caf::error& error) { reply->fail(from_caf(error)); });
         return promise;
+      },
+      [self](ReuseNow& message) -> caf::result<IntakeReply> {
+        const auto receiver = self->state.named(message.project);
+        if (!receiver) return to_caf(receiver.error());
+        return self->delegate(*receiver, std::move(message));
       },
       [self](const RecordBatch& batch) { self->state.on_records(self, batch); }};
 }

@@ -21,6 +21,8 @@ using projects_actor = caf::typed_actor<
     caf::replies_to<ReceivePushNow>::with<PushReply>,
     // A deployment by command.
     caf::replies_to<DeployNow>::with<PushReply>,
+    // A deployment of an earlier one.
+    caf::replies_to<ReuseNow>::with<IntakeReply>,
     // What has been recorded.
     caf::reacts_to<RecordBatch>>;
 

@@ -31,7 +31,6 @@ timers_actor::behavior_type timers(timers_actor::stateful_pointer<TimersState> s
             if (now < found->second.wake.due) return wait(self, message.id, found->second.wake.due);
             auto armed = std::move(found->second);
             self->state.armed.erase(found);
-            if (auto* timer = std::get_if<TimerDue>(&armed.wake.command)) timer->now = now;
             self->send(armed.sink, Deliver{std::move(armed.wake.command)});
           }};
 }

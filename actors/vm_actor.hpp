@@ -12,7 +12,11 @@ namespace atlasflow::actors {
 using vm_actor = caf::typed_actor<
     // Starts the VM, or finds that it runs; the outcome is VMStarted or a failure.
     caf::reacts_to<StartVm, outcome_sink>,
-    // Watches the VM from now on; its end goes to the sink, once.
+    // Starts the VM for its command and waits for its end; the outcome is ReleaseSucceeded or a
+    // failure. The VM is still to be stopped then.
+    caf::reacts_to<RunRelease, outcome_sink>,
+    // Watches the VM from now on: its end goes to the sink, once; and, once it has been healthy,
+    // every change of its health.
     caf::reacts_to<KeepVm, outcome_sink>,
     // Probes until a 2xx or the deadline, at least once.
     caf::reacts_to<ProbeVm, outcome_sink>,
@@ -22,26 +26,43 @@ using vm_actor = caf::typed_actor<
     caf::reacts_to<Tick>>;
 
 struct VmActorState {
-  VmEngine* engine = nullptr;
-  Clock* clock = nullptr;
-  std::string vm_id;
   struct Probing {
     ProbeVm request;
     outcome_sink sink;
     TimestampUs began = 0;
     std::int32_t probes = 0;
+    std::int32_t told_status = 0;  // the newest bad one that was told
+    std::int32_t told = 0;         // how many were
     ProbeObservation last;
   };
-  std::optional<outcome_sink> keeper;
+  struct Keeping {
+    KeepVm request;
+    outcome_sink sink;
+    std::int32_t failures = 0;  // in a row
+    TimestampUs next_probe = 0;
+  };
+  struct Release {
+    RunRelease request;
+    outcome_sink sink;
+    TimestampUs began = 0;
+  };
+  VmEngine* engine = nullptr;
+  Clock* clock = nullptr;
+  std::string vm_id;
+  std::optional<Keeping> keeping;
   std::optional<Probing> probing;
+  std::optional<Release> release;
   bool ticking = false;
   const char* name = "vm";
 
   void start(vm_actor::pointer self, const StartVm& message, const outcome_sink& sink);
+  void run_release(vm_actor::pointer self, const RunRelease& message, const outcome_sink& sink);
   void stop(vm_actor::pointer self, const StopVm& message, const outcome_sink& sink);
   void tick(vm_actor::pointer self);
   void schedule_tick(vm_actor::pointer self);
   void probe_once(vm_actor::pointer self);
+  void watch_health(vm_actor::pointer self);
+  void look_at_release(vm_actor::pointer self, const VmObservation& observation);
 };
 
 [[nodiscard]] vm_actor::behavior_type vm(vm_actor::stateful_pointer<VmActorState> self,

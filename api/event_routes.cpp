@@ -5,6 +5,7 @@
 
 #include "api/context.hpp"
 #include "api/url.hpp"
+#include "events/project_history.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -13,14 +14,6 @@ using namespace std::chrono_literals;
 
 constexpr auto k_poll = 100ms;                    // how late a stop or a client's end is noticed
 constexpr std::size_t k_batch_bytes = 256 << 10;  // read before anything is written
-
-// Of the event that a deployment begins with, whatever made it; else nullptr.
-const pb::PushReceived* first_push_of(const pb::Event& event) {
-  if (event.has_push_received()) return &event.push_received();
-  if (event.has_rollback_requested()) return &event.rollback_requested().push();
-  if (event.has_redeploy_requested()) return &event.redeploy_requested().push();
-  return nullptr;
-}
 
 // Tells the records of one project: its own stream and its deployments'. Without one, all of them.
 class ProjectFilter {
@@ -36,7 +29,7 @@ class ProjectFilter {
     const auto deployment = deployment_of(record.stream);
     if (deployment.empty()) return false;
     // The read model may not show yet what begins with this record.
-    if (const auto* push = first_push_of(record.event)) {
+    if (const auto* push = push_of(record.event)) {
       return is_ours_[deployment] = push->project_id() == project_->str();
     }
     if (const auto known = is_ours_.find(deployment); known != is_ours_.end()) return known->second;

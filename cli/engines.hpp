@@ -39,7 +39,8 @@ class LocalBuildEngine final : public actors::BuildEngine {
   Result<pb::Built> build(const actors::SourceJob& job, std::stop_token stop) override;
   Result<pb::ImagePushed> push(const std::string& image_id, const std::string& repository,
                                std::stop_token stop) override;
-  std::vector<std::string> reap(const std::vector<DeploymentId>& keep) override;
+  std::vector<actors::SourceRemains> inventory() override;
+  void reap(const actors::SourceRemains& remains) override;
   void forget(const DeploymentId& deployment) override;
   [[nodiscard]] std::string describe() const override;
 
@@ -61,6 +62,7 @@ class LocalVmEngine final : public actors::VmEngine {
                                  const std::string& host) override;
   Result<std::int32_t> stop(const std::string& vm_id) override;
   std::vector<std::string> list() override;
+  bool ping() override { return true; }  // It is this machine.
   [[nodiscard]] std::int64_t memory_mib() const override { return memory_mib_; }
   [[nodiscard]] std::string describe() const override;
 

@@ -1,52 +1,16 @@
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <set>
-#include <thread>
 
 #include <spdlog/spdlog.h>
 
 #include "builder/checkout.hpp"
+#include "cli/deadline.hpp"
 #include "cli/engines.hpp"
 #include "cli/remote_head.hpp"
 
 namespace atlasflow::cli {
-namespace {
-
 namespace fs = std::filesystem;
-
-// A stop token that is also requested when the time is up.
-class Deadline {
- public:
-  Deadline(const std::stop_token& outer, std::chrono::microseconds remaining)
-      : forward_(outer, [this] { source_.request_stop(); }),
-        watch_([this, remaining](const std::stop_token& ended) {
-          std::unique_lock lock(mutex_);
-          if (!wake_.wait_for(lock, ended, remaining, [] { return false; }) &&
-              !ended.stop_requested()) {
-            passed_ = true;
-            lock.unlock();
-            source_.request_stop();
-          }
-        }) {}
-
-  [[nodiscard]] std::stop_token token() const { return source_.get_token(); }
-  [[nodiscard]] bool passed() {
-    const std::lock_guard lock(mutex_);
-    return passed_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable_any wake_;
-  bool passed_ = false;
-  std::stop_source source_;
-  std::stop_callback<std::function<void()>> forward_;
-  std::jthread watch_;
-};
-
-}  // namespace
 
 TimestampUs SystemClock::now() const {
   return std::chrono::duration_cast<std::chrono::microseconds>(
@@ -121,27 +85,25 @@ Result<pb::ImagePushed> LocalBuildEngine::push(const std::string& image_id,
   return pushed;
 }
 
-std::vector<std::string> LocalBuildEngine::reap(const std::vector<DeploymentId>& keep) {
-  std::vector<std::string> reaped;
-  for (const auto& build_id : images_.leftovers()) {
-    images_.reap(build_id);
-    reaped.push_back(build_id);
-  }
+std::vector<actors::SourceRemains> LocalBuildEngine::inventory() {
+  using Kind = actors::SourceRemains::Kind;
+  std::set<actors::SourceRemains> found;
+  for (auto& build_id : images_.leftovers()) found.insert({Kind::build, std::move(build_id)});
   // A checkout is a folder and files beside it, all named after the deployment.
-  std::set<std::string> kept;
-  for (const auto& deployment : keep) kept.insert(deployment.str());
-  std::set<std::string> gone;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(config_.work, error)) {
     const auto name = entry.path().filename().string();
-    const auto deployment = name.substr(0, name.find('.'));
-    if (!kept.contains(deployment)) gone.insert(deployment);
+    found.insert({Kind::checkout, name.substr(0, name.find('.'))});
   }
-  for (const auto& deployment : gone) {
-    forget(DeploymentId(deployment));
-    reaped.push_back("checkout " + deployment);
+  return {found.begin(), found.end()};
+}
+
+void LocalBuildEngine::reap(const actors::SourceRemains& remains) {
+  if (remains.kind == actors::SourceRemains::Kind::build) {
+    images_.reap(remains.name);
+  } else {
+    forget(DeploymentId(remains.name));
   }
-  return reaped;
 }
 
 void LocalBuildEngine::forget(const DeploymentId& deployment) {

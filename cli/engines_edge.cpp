@@ -40,11 +40,10 @@ Result<void> LocalEdgeEngine::publish(std::uint64_t generation,
     route.host = claim.host;
     route.project = claim.project;
     route.deployment = claim.deployment;
-    if (claim.vm_id.empty()) {
-      route.unavailable_reason = claim.unavailable_reason;
-    } else {
-      route.upstreams.push_back(
-          {claim.vm_id, claim.location.address, static_cast<std::uint16_t>(claim.location.port)});
+    route.unavailable_reason = claim.unavailable_reason;
+    for (const auto& upstream : claim.upstreams) {
+      route.upstreams.push_back({upstream.vm_id, upstream.location.address,
+                                 static_cast<std::uint16_t>(upstream.location.port)});
     }
     routes.push_back(std::move(route));
   }

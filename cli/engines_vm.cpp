@@ -1,5 +1,6 @@
 #include <chrono>
 
+#include "cli/deadline.hpp"
 #include "cli/engines.hpp"
 #include "vmm/probe.hpp"
 
@@ -18,6 +19,7 @@ pb::VMExited exit_event(const std::string& vm_id, const vmm::VmExit& exit) {
   event.set_signal(exit.signal);
   event.set_out_of_memory(exit.out_of_memory);
   event.set_reason(exit.reason);
+  event.set_lost(exit.lost);
   return event;
 }
 
@@ -31,6 +33,7 @@ Result<actors::VmLocation> LocalVmEngine::start(const actors::VmJob& job, std::s
   spec.port = static_cast<std::uint16_t>(job.settings.port());
   spec.memory_mib = job.settings.memory_mib();
   spec.vcpus = job.settings.vcpus();
+  spec.command = job.command;
   for (const auto& [name, entry] : job.env) {
     auto value = secrets_.open(job.project_id + "/" + name, entry.sealed_ref);
     if (!value) {
@@ -41,8 +44,13 @@ Result<actors::VmLocation> LocalVmEngine::start(const actors::VmJob& job, std::s
     }
     spec.env.emplace_back(name, std::move(*value));
   }
-  const auto endpoint = hypervisor_.start(spec, std::move(stop));
-  if (!endpoint) return tl::unexpected(endpoint.error());
+  Deadline deadline(stop, job.remaining);
+  const auto endpoint = hypervisor_.start(spec, deadline.token());
+  if (!endpoint) {
+    if (!deadline.passed()) return tl::unexpected(endpoint.error());
+    return fail(ErrorCode::timed_out, "the VM did not start in time; it is tried again",
+                endpoint.error().message);
+  }
   return actors::VmLocation{endpoint->address, endpoint->port};
 }
 
@@ -54,6 +62,7 @@ actors::VmObservation LocalVmEngine::observe(const std::string& vm_id) {
   observation.location = {status.endpoint.address, status.endpoint.port};
   if (!observation.running) {
     vmm::VmExit gone;
+    gone.lost = true;
     gone.reason = "the VM is gone; its process was ended from outside";
     observation.exit = exit_event(vm_id, status.exit.value_or(gone));
   }

@@ -188,7 +188,9 @@ Result<void> start_control(Server& server, const ServerConfig& config, const Sta
   control.builders = config.builder.count;
   // For tests of recovery only: the server kills itself once an event of this name is durable.
   if (const char* name = std::getenv("ATLASFLOW_TEST_CRASH_AFTER")) control.crash_after = name;
-  const actors::Engines engines{&server.clock, server.build_engine.get(), server.vm_engine.get(),
+  const actors::Engines engines{&server.clock,
+                                server.build_engine.get(),
+                                {{"local", server.vm_engine.get()}},
                                 server.edge_engine.get()};
   if (!take(server.control,
             actors::start_control_plane(control, *server.log, *server.secrets, engines), error)) {

@@ -96,11 +96,17 @@ std::string query_of(const LogsCommand& command) {
          "&follow=" + (command.follow ? "1" : "0");
 }
 
-// Streams whose rules broke: nothing moves them any more, and nobody else is harmed.
+// Streams whose rules broke: nothing moves them until the next start, and nobody else is harmed.
 void print_quarantine(const json& status, const Terminal& terminal) {
-  for (const auto& stream : status.value("quarantined", json::array())) {
-    terminal.out << "\nquarantined: " << printable(text_of(stream, "stream")) << ": "
-                 << printable(text_of(stream, "reason")) << "\n";
+  const auto quarantined = status.value("quarantined", json::array());
+  if (!quarantined.empty()) terminal.out << "\n";
+  for (const auto& entry : quarantined) {
+    auto stream = text_of(entry, "stream");
+    if (const auto slash = stream.find('/'); slash != std::string::npos) stream[slash] = ' ';
+    const auto project = text_of(entry, "project");
+    terminal.out << "quarantined: " << printable(stream)
+                 << (project.empty() ? "" : " of " + project) << ": "
+                 << printable(text_of(entry, "reason")) << "\n";
   }
 }
 

@@ -84,14 +84,14 @@ struct Instance {
   std::int32_t port = 0;
   TimestampUs health_deadline = 0;
   bool started = false;
-  bool healthy = false;       // as the newest probe says
-  bool was_healthy = false;   // this VM has answered 2xx once
+  bool healthy = false;      // as the newest probe says
+  bool was_healthy = false;  // this VM has answered 2xx once
   TimestampUs healthy_since = 0;
   bool exited = false;
-  bool condemned = false;     // did not become healthy in time
-  bool ended = false;         // the VM before is gone without being asked; its restart is due
-  bool lost = false;          // that was no crash: it went with its machine, or was ended by hand
-  bool leaving = false;       // finishes its requests, stops, and is not replaced
+  bool condemned = false;  // did not become healthy in time
+  bool ended = false;      // the VM before is gone without being asked; its restart is due
+  bool lost = false;       // that was no crash: it went with its machine, or was ended by hand
+  bool leaving = false;    // finishes its requests, stops, and is not replaced
   bool drained = false;
   TimestampUs drain_deadline = 0;
   std::int32_t refusals = 0;  // of every host in a row, for want of capacity
@@ -126,9 +126,9 @@ struct DeploymentState {
   EffectId build;  // names the newest build's log
   std::string image_id;
   std::string stack;
-  std::string image;        // reference by digest
-  bool release_owed = false;  // once there is an image
-  std::string release_vm;   // of a release command, until it has been stopped
+  std::string image;              // reference by digest
+  bool release_owed = false;      // once there is an image
+  std::string release_vm;         // of a release command, until it has been stopped
   std::string newest_release_vm;  // names the newest release log
 
   std::map<std::int32_t, Instance> instances;  // by slot
@@ -138,9 +138,9 @@ struct DeploymentState {
   std::uint64_t generation = 0;  // of its claim on the hostnames; 0: none
   bool routed = false;           // Routed has been recorded
   TimestampUs routed_at = 0;
-  std::int32_t restarts = 0;      // of VMs since it went live
-  bool crashed_early = false;     // within its auto-rollback time after Routed
-  std::string stopped_by;         // its owner wants it stopped
+  std::int32_t restarts = 0;   // of VMs since it went live
+  bool crashed_early = false;  // within its auto-rollback time after Routed
+  std::string stopped_by;      // its owner wants it stopped
 
   IntentKind intent_kind = IntentKind::none;
   EffectId intent;                  // of the step in progress; empty between steps
@@ -259,9 +259,9 @@ struct StartApp {
 };
 
 using DeploymentCommand =
-    std::variant<ReceivePush, RequestRollback, RequestRedeploy, Start, Supersede, Override,
-                 Recover, Succeeded, Failed, HealthTimedOut, HealthChanged, VmEnded, VmHostGone,
-                 TimerDue, Retire, Cancel, Scale, StopApp, StartApp>;
+    std::variant<ReceivePush, RequestRollback, RequestRedeploy, Start, Supersede, Override, Recover,
+                 Succeeded, Failed, HealthTimedOut, HealthChanged, VmEnded, VmHostGone, TimerDue,
+                 Retire, Cancel, Scale, StopApp, StartApp>;
 
 // ---- effects: what the world still owes ----
 

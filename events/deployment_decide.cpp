@@ -110,9 +110,9 @@ struct Decider {
 
   Result<Events> operator()(const Scale& command) const {
     if (command.replicas < 1 || command.replicas > k_replicas_max) {
-      return fail(ErrorCode::invalid_argument,
-                  "a deployment has 1 to " + std::to_string(k_replicas_max) +
-                      " instances; atlasflow stop stops it");
+      return fail(ErrorCode::invalid_argument, "a deployment has 1 to " +
+                                                   std::to_string(k_replicas_max) +
+                                                   " instances; atlasflow stop stops it");
     }
     if (!is_serving(state.status)) return refuse("can't scale");
     if (command.replicas == state.replicas) return Events{};
@@ -363,8 +363,8 @@ struct Decider {
       }
       case InstanceIntent::start: {
         attempt = instance.attempts;
-        again = wanted && (state.routed ||
-                           (command.retryable && attempt < rules::k_start_attempts));
+        again =
+            wanted && (state.routed || (command.retryable && attempt < rules::k_start_attempts));
         auto* failed = events[0].mutable_vm_start_failed();
         fill(*failed, command, again);
         failed->set_slot(instance.slot);

@@ -107,16 +107,17 @@ struct Rules {
     return event;
   }
 
-  // A VM that ended without being asked: again at once when that was no crash, else with backoff,
-  // and no more after too many in a row.
+  // A VM that ended without being asked: again at once when it served well and that was no crash,
+  // else with backoff, and no more after too many in a row.
   [[nodiscard]] pb::Event restart(const Instance& instance) const {
     pb::Event event;
-    const bool forgiven =
-        instance.healthy_since != 0 &&
-        moment.now - instance.healthy_since >= rules::k_crashes_forgotten_us;
-    const std::int32_t before = forgiven ? 0 : instance.crashes;
-    const std::int32_t crashes = instance.lost ? before : before + 1;
-    if (!instance.lost && crashes >= rules::k_crashes_max) {
+    const TimestampUs well_for =
+        instance.healthy_since == 0 ? 0 : moment.now - instance.healthy_since;
+    const bool crashed = !instance.lost || instance.healthy_since == 0;
+    const bool at_once = !crashed && well_for >= rules::k_served_well_us;
+    const std::int32_t before = well_for >= rules::k_crashes_forgotten_us ? 0 : instance.crashes;
+    const std::int32_t crashes = crashed ? before + 1 : before;
+    if (crashes >= rules::k_crashes_max) {
       event.mutable_crash_loop_detected()->set_slot(instance.slot);
       event.mutable_crash_loop_detected()->set_crashes(crashes);
       return event;
@@ -124,15 +125,14 @@ struct Rules {
     auto* restarting = event.mutable_vm_restarting();
     restarting->set_slot(instance.slot);
     restarting->set_attempt(crashes);
-    restarting->set_due_us(moment.now +
-                           (instance.lost ? 0 : rules::backoff_us(state.id, crashes)));
+    restarting->set_due_us(moment.now + (at_once ? 0 : rules::backoff_us(state.id, crashes)));
     return event;
   }
 
   [[nodiscard]] Next instance_step(const Instance& instance) const {
     if (instance.leaving) {
-      return stop_leaving(instance, state.stopped_by.empty() ? "scaled down"
-                                                             : "stopped by " + state.stopped_by);
+      return stop_leaving(
+          instance, state.stopped_by.empty() ? "scaled down" : "stopped by " + state.stopped_by);
     }
     if (instance.intent != InstanceIntent::none) return std::nullopt;
     if (!instance.vm_id.empty()) {

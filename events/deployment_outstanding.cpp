@@ -46,8 +46,7 @@ struct Debts {
     std::vector<ClaimedUpstream> ill;
     for (const auto& [slot, instance] : state.instances) {
       if (!instance.is_up() || !instance.was_healthy || instance.leaving) continue;
-      (instance.healthy ? well : ill)
-          .push_back({instance.vm_id, instance.address, instance.port});
+      (instance.healthy ? well : ill).push_back({instance.vm_id, instance.address, instance.port});
     }
     return well.empty() ? ill : well;
   }
@@ -92,23 +91,22 @@ struct Debts {
         break;
     }
     const bool unwanted = ending() || instance.leaving;
-    const bool begun = instance.intent == InstanceIntent::place ||
-                       instance.intent == InstanceIntent::start;
+    const bool begun =
+        instance.intent == InstanceIntent::place || instance.intent == InstanceIntent::start;
     if (unwanted && begun) effects.emplace_back(AbortEffect{instance.effect});
     if (instance.is_up()) {
-      effects.emplace_back(KeepVmEffect{instance.vm_id, instance.host, instance.was_healthy,
-                                        instance.healthy});
+      effects.emplace_back(
+          KeepVmEffect{instance.vm_id, instance.host, instance.was_healthy, instance.healthy});
       if (!instance.was_healthy && !unwanted) {
-        effects.emplace_back(
-            ProbeEffect{instance.vm_id, instance.host, instance.health_deadline});
+        effects.emplace_back(ProbeEffect{instance.vm_id, instance.host, instance.health_deadline});
       }
       if (instance.leaving && instance.was_healthy && !instance.drained) {
         effects.emplace_back(DrainEffect{instance.vm_id, instance.drain_deadline});
       }
     }
     if (instance.retry) {
-      effects.emplace_back(TimerEffect{instance.retry->step, instance.retry->attempt,
-                                       instance.slot, instance.retry->due});
+      effects.emplace_back(TimerEffect{instance.retry->step, instance.retry->attempt, instance.slot,
+                                       instance.retry->due});
     }
   }
 };

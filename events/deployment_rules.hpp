@@ -17,6 +17,7 @@ inline constexpr std::int32_t k_start_attempts = 3;
 inline constexpr std::int32_t k_route_attempts = 5;
 inline constexpr std::int32_t k_crashes_max = 10;  // in a row
 inline constexpr TimestampUs k_crashes_forgotten_us = 600 * k_second_us;
+inline constexpr TimestampUs k_served_well_us = 10 * k_second_us;
 inline constexpr TimestampUs k_push_deadline_us = 900 * k_second_us;
 inline constexpr TimestampUs k_start_deadline_us = 600 * k_second_us;
 inline constexpr TimestampUs k_route_deadline_us = 60 * k_second_us;

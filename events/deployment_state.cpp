@@ -107,8 +107,7 @@ struct Evolution {
   void take_settings(const pb::Settings& settings) const {
     *state.push.mutable_settings() = settings;
     state.replicas = std::max(settings.replicas(), 1);
-    const bool again = !state.rollback_to.empty() ||
-                       state.redeployment == pb::REDEPLOYMENT_RESTART;
+    const bool again = !state.rollback_to.empty() || state.redeployment == pb::REDEPLOYMENT_RESTART;
     state.release_owed = !settings.release_command().empty() && !again;
   }
 
@@ -364,6 +363,7 @@ struct Evolution {
     clear_vm(instance);
     instance.crashes = event.crashes();
     instance.given_up = true;
+    fail_unless_routed(pb::STEP_START_VM, pb::FAULT_SYSTEM, "its VM was lost again and again");
   }
   void on(const pb::Drained& event) const {
     if (auto* instance = with_vm(event.vm_id())) instance->drained = true;

@@ -17,7 +17,6 @@ inline constexpr const char* k_production = "production";
 // 2.3.4). A branch that had to be changed to fit ("feature/Über") gets a short hash of its name, so
 // that two branches never share a label. No project's name has two hyphens in a row, so no
 // project's own hostname is one of these.
-[[nodiscard]] std::string preview_label(const std::string& environment,
-                                        const std::string& project);
+[[nodiscard]] std::string preview_label(const std::string& environment, const std::string& project);
 
 }  // namespace atlasflow

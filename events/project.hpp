@@ -60,9 +60,8 @@ struct SetNotifySecret {
 };
 struct DeleteProject {};
 
-using ProjectCommand =
-    std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv, IgnorePush, RecordBranchDeletion,
-                 SetNotifySecret, DeleteProject>;
+using ProjectCommand = std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv, IgnorePush,
+                                    RecordBranchDeletion, SetNotifySecret, DeleteProject>;
 
 [[nodiscard]] Result<std::vector<pb::Event>> decide(const ProjectState& state,
                                                     const ProjectCommand& command);
@@ -75,9 +74,9 @@ struct PushedRef {
   bool deleted = false;
 };
 struct PushTarget {
-  std::string environment;  // to deploy to; empty: none
+  std::string environment;    // to deploy to; empty: none
   bool ends_preview = false;  // the branch of a preview is gone
-  std::string reason;       // why it is neither, as a sentence
+  std::string reason;         // why it is neither, as a sentence
 };
 // Where a push belongs: the project's branch is production, another one a preview where the project
 // has previews.

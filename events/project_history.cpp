@@ -10,19 +10,6 @@ namespace {
 
 constexpr std::size_t k_past_max = 100;
 
-const pb::PushReceived* push_of(const pb::Event& event) {
-  switch (event.kind_case()) {
-    case pb::Event::kPushReceived:
-      return &event.push_received();
-    case pb::Event::kRollbackRequested:
-      return &event.rollback_requested().push();
-    case pb::Event::kRedeployRequested:
-      return &event.redeploy_requested().push();
-    default:
-      return nullptr;
-  }
-}
-
 void end(EnvironmentHistory& environment, const DeploymentId& id) {
   const auto found = environment.deployments.find(id);
   if (found->second.routed) {
@@ -35,6 +22,19 @@ void end(EnvironmentHistory& environment, const DeploymentId& id) {
 }
 
 }  // namespace
+
+const pb::PushReceived* push_of(const pb::Event& event) {
+  switch (event.kind_case()) {
+    case pb::Event::kPushReceived:
+      return &event.push_received();
+    case pb::Event::kRollbackRequested:
+      return &event.rollback_requested().push();
+    case pb::Event::kRedeployRequested:
+      return &event.redeploy_requested().push();
+    default:
+      return nullptr;
+  }
+}
 
 const DeploymentState* ProjectHistory::find(const DeploymentId& id) const {
   const auto name = environment_of.find(id);
@@ -61,8 +61,8 @@ void evolve(ProjectHistory& history, const pb::Event& event) {
 void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& event,
             TimestampUs recorded_at) {
   if (const auto* push = push_of(event)) {
-    const auto& name = push->environment().empty() ? std::string(k_production)
-                                                   : push->environment();
+    const auto& name =
+        push->environment().empty() ? std::string(k_production) : push->environment();
     history.environment_of[id] = name;
     auto& environment = history.environments[name];
     environment.deployments[id].id = id;

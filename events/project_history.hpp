@@ -37,6 +37,9 @@ struct ProjectHistory {
   [[nodiscard]] const DeploymentState* find(const DeploymentId& id) const;
 };
 
+// What is deployed, of an event that begins a deployment; null of any other.
+[[nodiscard]] const pb::PushReceived* push_of(const pb::Event& event);
+
 // Folds an event of the project's stream, or of the deployment's.
 void evolve(ProjectHistory& history, const pb::Event& event);
 void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& event,

@@ -36,11 +36,10 @@ std::string reason_if_late(const PushOrder& order, const pb::PushReceived& push)
   const bool timed = push.pushed_at_s() != 0 && order.head_pushed_at_s != 0;
   if (timed && push.pushed_at_s() > order.head_pushed_at_s) return "";
   if (timed && push.pushed_at_s() < order.head_pushed_at_s) {
-    return "late: commit " + shortened(order.head) + " was pushed after " +
-           shortened(push.after());
+    return "late: commit " + shortened(order.head) + " was pushed after " + shortened(push.after());
   }
-  const bool replaced = std::find(order.replaced.begin(), order.replaced.end(), push.after()) !=
-                        order.replaced.end();
+  const bool replaced =
+      std::find(order.replaced.begin(), order.replaced.end(), push.after()) != order.replaced.end();
   if (!replaced) return "";
   return "late: commit " + shortened(push.after()) + " was replaced by a later push";
 }

@@ -12,11 +12,11 @@
 namespace atlasflow {
 
 struct PushOrder {
-  std::string head;              // commit of the newest push; empty before the first
-  std::string before_head;       // what that push replaced
+  std::string head;                   // commit of the newest push; empty before the first
+  std::string before_head;            // what that push replaced
   std::int64_t head_pushed_at_s = 0;  // 0: unknown
   std::deque<std::string> replaced;   // commits that a later push replaced, oldest first; bounded
-  bool deleted = false;          // the branch; a push that does not make it anew is late
+  bool deleted = false;               // the branch; a push that does not make it anew is late
 };
 
 // Why this push is older than what is known, or known itself, as a sentence; empty when it is news.

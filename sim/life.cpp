@@ -72,7 +72,7 @@ Life::Life(std::shared_ptr<storage::MemoryStore> store, World& world, std::uint6
   actors::PartsConfig parts;
   parts.log = log_.get();
   parts.catalog = &catalog_;
-  parts.engines = {clock_.get(), engines_.get(), engines_.get(), engines_.get()};
+  parts.engines = {clock_.get(), engines_.get(), {{"local", engines_.get()}}, engines_.get()};
   parts.domain = "example.test";
   parts.spawn.detach_blocking = false;
   parts.fatal = [this](const Error& error) {

@@ -12,11 +12,18 @@ tl::unexpected<Error> killed() {
 }  // namespace
 
 std::string World::upstream_of(const std::string& host) const {
-  if (tables.empty()) return "";
+  const auto all = upstreams_of(host);
+  return all.empty() ? "" : all.front();
+}
+
+std::vector<std::string> World::upstreams_of(const std::string& host) const {
+  std::vector<std::string> vm_ids;
+  if (tables.empty()) return vm_ids;
   for (const auto& claim : tables.back().second) {
-    if (claim.host == host) return claim.vm_id;
+    if (claim.host != host) continue;
+    for (const auto& upstream : claim.upstreams) vm_ids.push_back(upstream.vm_id);
   }
-  return "";
+  return vm_ids;
 }
 
 int World::running_vms() const {
@@ -61,15 +68,16 @@ Result<pb::ImagePushed> WorldEngines::push(const std::string& image_id,
   return pushed;
 }
 
-std::vector<std::string> WorldEngines::reap(const std::vector<DeploymentId>& keep) {
-  std::set<std::string> kept;
-  for (const auto& deployment : keep) kept.insert(deployment.str());
-  std::vector<std::string> reaped;
+std::vector<actors::SourceRemains> WorldEngines::inventory() {
+  std::vector<actors::SourceRemains> remains;
   for (const auto& checkout : world_.checkouts) {
-    if (!kept.contains(checkout)) reaped.push_back(checkout);
+    remains.push_back({actors::SourceRemains::Kind::checkout, checkout});
   }
-  for (const auto& checkout : reaped) world_.checkouts.erase(checkout);
-  return reaped;
+  return remains;
+}
+
+void WorldEngines::reap(const actors::SourceRemains& remains) {
+  if (!dead) world_.checkouts.erase(remains.name);
 }
 
 void WorldEngines::forget(const DeploymentId& deployment) {
@@ -82,6 +90,11 @@ Result<actors::VmLocation> WorldEngines::start(const actors::VmJob& job, std::st
   if (fresh || !found->second.running) ++found->second.starts;
   found->second.running = true;
   found->second.image = job.image;
+  found->second.command = job.command;
+  if (fresh && !job.command.empty()) {
+    found->second.running = false;
+    found->second.exit_code = world_.run_command ? world_.run_command(job) : 0;
+  }
   for (const auto& [name, entry] : job.env) found->second.env_refs[name] = entry.sealed_ref;
   return actors::VmLocation{"127.0.0.1", 40000};
 }
@@ -90,7 +103,15 @@ actors::VmObservation WorldEngines::observe(const std::string& vm_id) {
   const auto found = world_.vms.find(vm_id);
   actors::VmObservation observation;
   observation.running = found != world_.vms.end() && found->second.running;
-  observation.exit.set_reason("the app exited with code 1");
+  if (found == world_.vms.end()) {
+    observation.exit.set_lost(true);
+    observation.exit.set_reason("there is no such VM");
+  } else {
+    const auto code = found->second.exit_code;
+    observation.exit.set_exit_code(code);
+    observation.exit.set_lost(found->second.lost);
+    observation.exit.set_reason("the app exited with code " + std::to_string(code));
+  }
   return observation;
 }
 

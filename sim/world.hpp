@@ -21,6 +21,9 @@ struct World {
     bool running = true;
     int starts = 0;
     std::string image;
+    std::string command;
+    bool lost = false;  // it ended with its machine
+    std::int32_t exit_code = 1;
     std::map<std::string, std::string> env_refs;
   };
   using Table = std::pair<std::uint64_t, std::vector<actors::RouteClaim>>;
@@ -35,11 +38,15 @@ struct World {
   std::function<std::optional<Error>(const actors::SourceJob&)> clone_error;
   std::function<std::optional<Error>(const actors::SourceJob&)> build_error;
   std::function<actors::ProbeObservation(const std::string& vm_id)> probe;
+  // What a VM with a command of its own ends with.
+  std::function<std::int32_t(const actors::VmJob&)> run_command;
+  bool host_answers = true;
   int publish_failures = 0;  // the next so many tables are refused
   std::int64_t memory_mib = 4096;
 
-  // The VM that a hostname leads to in the newest table; empty for none.
+  // The first VM that a hostname leads to in the newest table; empty for none.
   [[nodiscard]] std::string upstream_of(const std::string& host) const;
+  [[nodiscard]] std::vector<std::string> upstreams_of(const std::string& host) const;
   [[nodiscard]] int running_vms() const;
 };
 
@@ -57,7 +64,8 @@ class WorldEngines final : public actors::BuildEngine,
   Result<pb::Built> build(const actors::SourceJob& job, std::stop_token stop) override;
   Result<pb::ImagePushed> push(const std::string& image_id, const std::string& repository,
                                std::stop_token stop) override;
-  std::vector<std::string> reap(const std::vector<DeploymentId>& keep) override;
+  std::vector<actors::SourceRemains> inventory() override;
+  void reap(const actors::SourceRemains& remains) override;
   void forget(const DeploymentId& deployment) override;
 
   Result<actors::VmLocation> start(const actors::VmJob& job, std::stop_token stop) override;
@@ -66,6 +74,7 @@ class WorldEngines final : public actors::BuildEngine,
                                  const std::string& host) override;
   Result<std::int32_t> stop(const std::string& vm_id) override;
   std::vector<std::string> list() override;
+  bool ping() override { return world_.host_answers; }
   [[nodiscard]] std::int64_t memory_mib() const override;
 
   Result<void> publish(std::uint64_t generation,

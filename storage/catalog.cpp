@@ -3,6 +3,8 @@
 #include <mutex>
 
 #include "events/assert.hpp"
+#include "events/environment.hpp"
+#include "events/project_history.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -19,6 +21,7 @@ bool is_milestone(pb::Event::KindCase kind) {
     case pb::Event::kDeploymentFailed:
     case pb::Event::kDeploymentSuperseded:
     case pb::Event::kDeploymentCancelled:
+    case pb::Event::kDeploymentSkipped:
     case pb::Event::kDeploymentRetired:
       return true;
     default:
@@ -42,6 +45,8 @@ void Catalog::apply(const Record& record) {
       apply_to_deployment(id, record);
     } else if (const auto project = project_of(record.stream); !project.empty()) {
       apply_to_project(project, record);
+    } else if (record.stream == node_stream()) {
+      apply_to_node(record);
     }
     position_ = record.position;
   }
@@ -62,15 +67,28 @@ void Catalog::apply_to_deployment(const DeploymentId& id, const Record& record) 
     view.milestones.push_back({event_name(record.event), record.recorded_at, record.position});
   }
   auto& project = projects_[ProjectId{view.state.push.project_id()}];
-  if (record.event.has_push_received()) {
+  if (push_of(record.event) != nullptr) {
     project.deployments.push_back(id);
     view.number = project.deployments.size();
-  } else if (record.event.has_routed()) {
+  } else if (record.event.has_routed() && view.state.push.environment() == k_production) {
     const auto* live = project.live ? &deployments_.at(*project.live) : nullptr;
     if (live == nullptr || live->state.generation <= view.state.generation) project.live = id;
   } else if (is_terminal(view.state.status) && project.live == id) {
     project.live.reset();
   }
+}
+
+void Catalog::apply_to_node(const Record& record) {
+  if (record.event.has_node_started()) quarantined_.clear();
+  if (record.event.has_invariant_violated()) {
+    const auto& violated = record.event.invariant_violated();
+    quarantined_[violated.stream()] = violated.reason();
+  }
+}
+
+std::map<std::string, std::string> Catalog::quarantined() const {
+  const std::shared_lock lock(mutex_);
+  return quarantined_;
 }
 
 void Catalog::apply_to_project(const ProjectId& id, const Record& record) {

@@ -59,18 +59,22 @@ class Catalog {
   // Newest first, at most limit.
   [[nodiscard]] std::vector<DeploymentView> deployments_of(const ProjectId& id,
                                                            std::size_t limit) const;
+  // Streams that a violated invariant has stopped since the last start, with the reason.
+  [[nodiscard]] std::map<std::string, std::string> quarantined() const;
   // Not terminal, over all projects.
   [[nodiscard]] std::vector<DeploymentView> active_deployments() const;
 
  private:
   void apply_to_deployment(const DeploymentId& id, const Record& record);
   void apply_to_project(const ProjectId& id, const Record& record);
+  void apply_to_node(const Record& record);
 
   mutable std::shared_mutex mutex_;
   mutable std::condition_variable_any applied_;
   Position position_;
   std::map<ProjectId, ProjectView> projects_;
   std::map<DeploymentId, DeploymentView> deployments_;
+  std::map<std::string, std::string> quarantined_;
 };
 
 // The event's name as users see it: "PushReceived", "VMStarted".

@@ -67,10 +67,14 @@ Result<ImageConfig> parse_image_config(const std::string& json_text) {
 
 Result<GuestRun> merge_run(const ImageConfig& image,
                            const std::vector<std::pair<std::string, std::string>>& project_env,
-                           unsigned port) {
+                           unsigned port, const std::string& command) {
   GuestRun run;
-  run.args = image.entrypoint;
-  run.args.insert(run.args.end(), image.cmd.begin(), image.cmd.end());
+  if (command.empty()) {
+    run.args = image.entrypoint;
+    run.args.insert(run.args.end(), image.cmd.begin(), image.cmd.end());
+  } else {
+    run.args = {"/bin/sh", "-c", command};
+  }
   if (run.args.empty() || run.args.front().empty()) {
     return fail(ErrorCode::user_error,
                 "the image has no command to run; add CMD or ENTRYPOINT to the Dockerfile");

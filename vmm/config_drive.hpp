@@ -30,12 +30,12 @@ struct GuestRun {
   std::string workdir;
 };
 
-// ENTRYPOINT and CMD in a row; the project's variables over the image's; PORT and HOST over both; a
-// PATH when none is given. user_error: no command. invalid_argument: a name or value that no
-// environment can hold.
+// ENTRYPOINT and CMD in a row, or `sh -c` with the command when there is one; the project's
+// variables over the image's; PORT and HOST over both; a PATH when none is given. user_error: no
+// command. invalid_argument: a name or value that no environment can hold.
 [[nodiscard]] Result<GuestRun> merge_run(
     const ImageConfig& image, const std::vector<std::pair<std::string, std::string>>& project_env,
-    unsigned port);
+    unsigned port, const std::string& command = {});
 
 struct GuestNetwork {
   std::string address;

@@ -38,6 +38,7 @@ struct VmSpec {
   // config drive only. PORT and HOST come from port and are not to be listed.
   std::vector<std::pair<std::string, std::string>> env;
   std::uint16_t port = 3000;  // where the app listens inside the guest
+  std::string command;  // for the image's sh, in place of ENTRYPOINT and CMD; empty: the image's own
   int memory_mib = 512;
   int vcpus = 1;
 };
@@ -53,6 +54,7 @@ struct VmExit {
   int exit_code = -1;  // of the app; -1: not known (killed VM, guest panic)
   int signal = 0;
   bool out_of_memory = false;
+  bool lost = false;   // the VM went without a word of its guest: with its host, or killed
   std::string reason;  // a sentence: "the app exited with code 1"
 };
 

@@ -93,6 +93,7 @@ class QemuHypervisor final : public Hypervisor {
   Result<Prepared> prepare(const VmSpec& spec, const std::stop_token& stop);
   Result<void> await_started(const std::string& vm_id, const LaunchedVm& launched,
                              const std::stop_token& stop) const;
+  bool kernel_panicked(const std::string& vm_id) const;
   std::string last_words(const std::string& vm_id) const;
 
   HostConfig config_;
@@ -214,6 +215,7 @@ VmStatus QemuHypervisor::status(const std::string& vm_id) {
   }
   status.phase = VmPhase::exited;
   status.exit = VmExit{};
+  status.exit->lost = !events.failed;
   if (!record || record->process.pid == 0) {
     status.exit->reason = "the start of the microVM was interrupted";
   } else if (record->boot_id != boot_id_) {
@@ -221,14 +223,19 @@ VmStatus QemuHypervisor::status(const std::string& vm_id) {
   } else if (events.failed) {
     status.exit->reason = to_string(*events.failed);
   } else {
+    status.exit->lost = !kernel_panicked(vm_id);
     status.exit->reason = "the microVM ended without a word: " + last_words(vm_id);
   }
   return status;
 }
 
-std::string QemuHypervisor::last_words(const std::string& vm_id) const {
+bool QemuHypervisor::kernel_panicked(const std::string& vm_id) const {
   const auto kernel = read_whole_file(dir_of(vm_id) / "kernel.log", 1 << 20).value_or("");
-  if (kernel.find("Kernel panic") != std::string::npos) return "its kernel panicked";
+  return kernel.find("Kernel panic") != std::string::npos;
+}
+
+std::string QemuHypervisor::last_words(const std::string& vm_id) const {
+  if (kernel_panicked(vm_id)) return "its kernel panicked";
   const std::string line = last_line(dir_of(vm_id) / "qemu.log");
   return line.empty() ? "it was killed" : line;
 }
@@ -301,7 +308,7 @@ Result<QemuHypervisor::Prepared> QemuHypervisor::prepare(const VmSpec& spec,
                                                          const std::stop_token& stop) {
   const auto image = pull_image(spec.image, config_.registry_plain_http, folders_.images, stop);
   if (!image) return tl::unexpected<Error>(image.error());
-  auto run = merge_run(image->config, spec.env, spec.port);
+  auto run = merge_run(image->config, spec.env, spec.port, spec.command);
   if (!run) return tl::unexpected<Error>(run.error());
   // Before the dear steps: an environment that does not fit should not cost an unpacked image.
   if (auto fits = encode_config_drive(*run, spec.hostname, guest_network(), 1); !fits) {
@@ -372,8 +379,8 @@ Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace
     exit.reason = "the microVM did not answer and was killed";
   } else {
     const VmStatus last = status(vm_id);
-    exit =
-        last.exit.value_or(VmExit{-1, 0, false, "the microVM was killed before its app started"});
+    exit = last.exit.value_or(
+        VmExit{-1, 0, false, true, "the microVM was killed before its app started"});
     if (last.phase == VmPhase::absent) exit.reason = "there is no such microVM";
   }
   if (auto removed = remove(vm_id); !removed) return tl::unexpected<Error>(removed.error());

@@ -25,7 +25,7 @@ std::string printable(std::string_view text) {
 }
 
 VmExit describe_exit(int code, int signal, bool out_of_memory) {
-  VmExit exit{code, signal, out_of_memory, {}};
+  VmExit exit{code, signal, out_of_memory, false, {}};
   if (out_of_memory) {
     exit.reason = "the app was killed because the VM ran out of memory";
   } else if (signal != 0) {

@@ -334,6 +334,18 @@ TEST_F(LifeVerbs, the_list_of_deployments_tells_environment_and_origin) {
                              HasSubstr("preview/docs"), HasSubstr("production")));
 }
 
+TEST_F(LifeVerbs, the_status_names_what_is_quarantined_and_why) {
+  pb::Event violated;
+  violated.mutable_invariant_violated()->set_stream("deployment/abcdefg2");
+  violated.mutable_invariant_violated()->set_reason("its actor died again and again");
+  control_.append(node_stream(), {violated});
+  EXPECT_THAT(run(StatusCommand{}).out,
+              HasSubstr("\nquarantined: deployment abcdefg2 of shop: its actor died again and "
+                        "again\n"));
+  const auto status = json::parse(run(StatusCommand{true}).out);
+  EXPECT_EQ(status["quarantined"][0]["stream"], "deployment/abcdefg2");
+}
+
 TEST_F(LifeVerbs, the_status_tells_apps_from_what_is_under_way) {
   control_.make_live("abcdefg2");
   control_.add_deployment("abcdefg3", "shop");

@@ -80,12 +80,35 @@ TEST(LiveDeployment, that_crashed_too_often_starts_again_when_its_owner_says_so)
 TEST(LiveDeployment, whose_vm_went_with_its_machine_is_started_at_once_and_has_not_crashed) {
   Subject subject;
   subject.run_until_live();
+  subject.now += 11 * k_second_us;
   subject.vm_ends(0, true);
   subject.stopped();
   EXPECT_THAT(subject.last, ElementsAre("VMStopped", "VMRestarting"));
   EXPECT_EQ(subject.slot(0)->retry->due, subject.now);
   EXPECT_EQ(subject.slot(0)->crashes, 0);
   EXPECT_FALSE(subject.state.crashed_early);
+}
+
+TEST(LiveDeployment, whose_vm_is_lost_as_soon_as_it_runs_is_not_started_in_a_hot_loop) {
+  Subject subject;
+  subject.run_until_live();
+  subject.vm_ends(0, true);
+  subject.stopped();
+  EXPECT_GE(subject.slot(0)->retry->due, subject.now + k_second_us);
+}
+
+TEST(Deployment, whose_vm_is_lost_again_and_again_before_it_is_healthy_fails) {
+  Subject subject;
+  subject.run_until_image();
+  for (int lost = 0; lost < 20 && !is_terminal(subject.state.status); ++lost) {
+    subject.place();
+    subject.start_vm();
+    subject.vm_ends(0, true);
+    subject.stopped();
+    subject.slot_timer();
+  }
+  EXPECT_EQ(subject.state.status, DeploymentStatus::failed);
+  EXPECT_EQ(subject.state.failure->fault, pb::FAULT_SYSTEM);
 }
 
 TEST(LiveDeployment, that_crashes_soon_after_its_route_says_so_for_the_automatic_rollback) {
@@ -349,9 +372,9 @@ TEST(Promote, runs_the_release_command_and_restart_does_not) {
     command.request.mutable_built()->set_reference("r/web@sha256:old");
     Subject subject(DeploymentCommand{command});
     subject.apply(Start{});
-    EXPECT_THAT(subject.last,
-                ElementsAre(kind == pb::REDEPLOYMENT_PROMOTE ? "ReleaseStarted"
-                                                             : "VMPlacementRequested"));
+    EXPECT_THAT(
+        subject.last,
+        ElementsAre(kind == pb::REDEPLOYMENT_PROMOTE ? "ReleaseStarted" : "VMPlacementRequested"));
   }
 }
 

@@ -100,9 +100,8 @@ class Subject {
     return succeed(state.intent, [](auto& e) { e.mutable_release_succeeded(); });
   }
   bool release_vm_stopped() {
-    return succeed(EffectId{state.release_vm}, [this](auto& e) {
-      e.mutable_vm_stopped()->set_vm_id(state.release_vm);
-    });
+    return succeed(EffectId{state.release_vm},
+                   [this](auto& e) { e.mutable_vm_stopped()->set_vm_id(state.release_vm); });
   }
   bool place(std::int32_t number = 0) {
     return slot(number) != nullptr &&
@@ -118,9 +117,9 @@ class Subject {
            });
   }
   bool healthy(std::int32_t number = 0) {
-    return slot(number) != nullptr &&
-           succeed(EffectId{slot(number)->vm_id},
-                   [](auto& e) { e.mutable_healthy()->set_status(200); });
+    return slot(number) != nullptr && succeed(EffectId{slot(number)->vm_id}, [](auto& e) {
+             e.mutable_healthy()->set_status(200);
+           });
   }
   bool routed() {
     return succeed(state.intent, [](auto& e) { e.mutable_routed()->set_generation(77); });
