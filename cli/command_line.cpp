@@ -16,7 +16,7 @@ constexpr const char* k_footer =
     "The server is found by --socket, else $ATLASFLOW_SOCKET, else atlasflow.sock in the state "
     "folder\n"
     "(--state-dir, else $ATLASFLOW_STATE_DIR, else /var/lib/atlasflow).\n"
-    "Exit codes: 0 done, 1 failed, 2 wrong usage or input, or nothing that it could be done to.";
+    "Exit codes: 0 done, 1 failed, 2 wrong usage or input, or not possible now.";
 
 // Adds a verb whose options fill `command`, which becomes the answer when the verb is the one
 // given.
@@ -187,7 +187,8 @@ void add_control_verbs(CLI::App& app, Command& chosen) {
 
 void add_reading_verbs(CLI::App& app, Command& chosen) {
   auto status = std::make_shared<StatusCommand>();
-  add_json(add_verb(app, chosen, status, "status", "Show the server's parts and what is under way"),
+  add_json(add_verb(app, chosen, status, "status",
+                    "Show the server's parts, the apps and what is under way"),
            status);
 
   auto logs = std::make_shared<LogsCommand>();
