@@ -34,6 +34,7 @@ class ServedApi final : public Api {
     private_router_.add({"GET", "/v1/status", 0, [this](const Request&) { return show_status(); }});
     add_project_routes(private_router_, context_);
     add_deployment_routes(private_router_, context_);
+    add_life_routes(private_router_, context_);
     add_log_routes(private_router_, context_);
     add_event_routes(private_router_, context_);
   }
@@ -83,12 +84,28 @@ class ServedApi final : public Api {
       json["parts"].push_back(
           {{"name", part.name}, {"state", part.state}, {"detail", part.detail}});
     }
+    json["quarantined"] = Json::array();
+    for (const auto& [stream, reason] : catalog.quarantined()) {
+      json["quarantined"].push_back({{"stream", stream},
+                                     {"project", project_of_stream(StreamId(stream))},
+                                     {"reason", reason}});
+    }
     json["projects"] = catalog.projects().size();
     json["active"] = Json::array();
     for (const auto& view : catalog.active_deployments()) {
       json["active"].push_back(json_of(view, context_.address));
     }
     return json_response(json);
+  }
+
+  // The name of the project that the stream is about; null for the machines' own.
+  Json project_of_stream(const StreamId& stream) const {
+    const auto& catalog = context_.control.catalog();
+    if (const auto view = catalog.deployment(deployment_of(stream))) {
+      return view->state.push.project_name();
+    }
+    const auto view = catalog.project(project_of(stream));
+    return view ? Json(view->state.name) : Json();
   }
 
   const ApiConfig config_;

@@ -23,6 +23,14 @@ struct Context {
 [[nodiscard]] Result<storage::ProjectView> project_named(const Context& context,
                                                          const std::string& name);
 
+// {"command_id":"…"}: what makes a repeated command one deployment. invalid_argument: missing, or
+// longer than 128 bytes.
+[[nodiscard]] Result<std::string> command_id_of(const Members& body);
+
+// The deployment as it stands, or the not_found that every route answers with.
+[[nodiscard]] Response show_deployment(const Context& context, const DeploymentId& id,
+                                       int status = 200);
+
 // Waits for the read model to show what a command has just made durable.
 void wait_for_commands(const Context& context);
 
@@ -36,6 +44,7 @@ template <typename T, typename Make>
 // The routes by subject. The context must outlive the router.
 void add_project_routes(Router& router, const Context& context);
 void add_deployment_routes(Router& router, const Context& context);
+void add_life_routes(Router& router, const Context& context);
 void add_log_routes(Router& router, const Context& context);
 void add_event_routes(Router& router, const Context& context);
 

@@ -29,23 +29,9 @@ Result<DeployRequest> parsed_deploy_request(const std::string& body) {
                 "'sha' must be a full commit id of 40 hex digits in lower case; git rev-parse "
                 "prints it.");
   }
-  auto command_id = members.required_string("command_id");
+  auto command_id = command_id_of(members);
   if (!command_id) return tl::unexpected(std::move(command_id.error()));
-  if (command_id->size() > k_command_id_bytes_max) {
-    return fail(ErrorCode::invalid_argument, "'command_id' is longer than 128 bytes.");
-  }
   return DeployRequest{*std::move(sha), *std::move(command_id)};
-}
-
-Response show_deployment(const Context& context, const DeploymentId& id, int status = 200) {
-  const auto view = context.control.catalog().deployment(id);
-  if (!view) {
-    return error_response(
-        {ErrorCode::not_found,
-         "There is no deployment '" + id.str() + "'; atlasflow deployments NAME shows a project's.",
-         {}});
-  }
-  return json_response(json_of(*view, context.address), status);
 }
 
 Response deploy(const Context& context, const Request& request) {
@@ -83,6 +69,25 @@ Response list_deployments(const Context& context, const Request& request) {
 }
 
 }  // namespace
+
+Result<std::string> command_id_of(const Members& body) {
+  auto command_id = body.required_string("command_id");
+  if (command_id && command_id->size() > k_command_id_bytes_max) {
+    return fail(ErrorCode::invalid_argument, "'command_id' is longer than 128 bytes.");
+  }
+  return command_id;
+}
+
+Response show_deployment(const Context& context, const DeploymentId& id, int status) {
+  const auto view = context.control.catalog().deployment(id);
+  if (!view) {
+    return error_response(
+        {ErrorCode::not_found,
+         "There is no deployment '" + id.str() + "'; atlasflow deployments NAME shows a project's.",
+         {}});
+  }
+  return json_response(json_of(*view, context.address), status);
+}
 
 void add_deployment_routes(Router& router, const Context& context) {
   router.add({"POST", "/v1/projects/:name/deployments", k_deploy_bytes_max,

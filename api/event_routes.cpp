@@ -5,6 +5,7 @@
 
 #include "api/context.hpp"
 #include "api/url.hpp"
+#include "events/project_history.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -27,8 +28,9 @@ class ProjectFilter {
     }
     const auto deployment = deployment_of(record.stream);
     if (deployment.empty()) return false;
-    if (record.event.has_push_received()) {
-      return is_ours_[deployment] = record.event.push_received().project_id() == project_->str();
+    // The read model may not show yet what begins with this record.
+    if (const auto* push = push_of(record.event)) {
+      return is_ours_[deployment] = push->project_id() == project_->str();
     }
     if (const auto known = is_ours_.find(deployment); known != is_ours_.end()) return known->second;
     const auto view = catalog_.deployment(deployment);

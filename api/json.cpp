@@ -1,13 +1,49 @@
 #include "api/json.hpp"
 
+#include <limits>
+
 #include <google/protobuf/util/json_util.h>
 
 #include "events/assert.hpp"
+#include "events/environment.hpp"
 
 namespace atlasflow::api {
 namespace {
 
 constexpr int k_depth_max = 64;
+
+// What made the deployment.
+std::string_view kind_name(const DeploymentState& state) {
+  if (!state.rollback_to.empty()) return "rollback";
+  switch (state.redeployment) {
+    case pb::REDEPLOYMENT_REDEPLOY:
+      return "redeploy";
+    case pb::REDEPLOYMENT_PROMOTE:
+      return "promote";
+    case pb::REDEPLOYMENT_RESTART:
+      return "restart";
+    default:
+      return state.push.trigger() == pb::TRIGGER_COMMAND ? "deploy" : "push";
+  }
+}
+
+std::string_view state_name(const Instance& instance) {
+  if (instance.given_up) return "crashed";
+  switch (instance.intent) {
+    case InstanceIntent::place:
+      return "placing";
+    case InstanceIntent::start:
+      return "starting";
+    case InstanceIntent::stop:
+      return "stopping";
+    case InstanceIntent::none:
+      break;
+  }
+  if (!instance.is_up()) return instance.vm_id.empty() ? "waiting" : "exited";
+  if (instance.leaving) return "draining";
+  if (!instance.was_healthy) return "checking";
+  return instance.healthy ? "healthy" : "unhealthy";
+}
 
 std::string trigger_name(pb::Trigger trigger) {
   switch (trigger) {
@@ -50,6 +86,41 @@ Json json_of(const pb::Settings& settings) {
 }
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
+
+Json json_of(const Instance& instance) {
+  return {{"slot", instance.slot},
+          {"state", state_name(instance)},
+          {"vm", text_or_null(instance.vm_id)},
+          {"host", text_or_null(instance.host)},
+          {"address", text_or_null(instance.address)},
+          {"port", instance.port == 0 ? Json() : Json(instance.port)},
+          {"healthy", instance.is_up() && instance.healthy},
+          {"crashes", instance.crashes}};
+}
+
+Json vm_json_of(const Instance* instance) {
+  if (instance == nullptr || !instance->started) return nullptr;
+  return {{"id", instance->vm_id},
+          {"host", instance->host},
+          {"address", instance->address},
+          {"port", instance->port}};
+}
+
+// What only time will bring: `slot` is null for a step of the deployment as a whole.
+Json waits_json_of(const DeploymentState& state) {
+  Json waits = Json::array();
+  const auto add = [&](const Retry& retry, Json slot) {
+    waits.push_back({{"step", name_of(retry.step)},
+                     {"attempt", retry.attempt},
+                     {"due_us", retry.due},
+                     {"slot", std::move(slot)}});
+  };
+  if (state.retry) add(*state.retry, nullptr);
+  for (const auto& [slot, instance] : state.instances) {
+    if (instance.retry) add(*instance.retry, slot);
+  }
+  return waits;
+}
 
 // The message of the oneof that is set, or nullptr for an event that this build does not know.
 const google::protobuf::Message* inner_message(const pb::Event& event) {
@@ -97,32 +168,36 @@ bool is_too_deep(std::string_view text) {
 
 }  // namespace
 
-std::string PublicAddress::url_of(const std::string& project) const {
-  return "https://" + project + "." + domain +
-         (https_port == 443 ? "" : ":" + std::to_string(https_port));
+std::string PublicAddress::url_of_host(const std::string& host) const {
+  return "https://" + host + (https_port == 443 ? "" : ":" + std::to_string(https_port));
 }
 
-std::string PublicAddress::preview_url_of(const DeploymentId& deployment,
-                                          const std::string& project) const {
-  return url_of(deployment.str() + "-" + project);
+std::string PublicAddress::url_of(const std::string& project) const {
+  return url_of_host(project + "." + domain);
 }
 
 Json json_of(const storage::DeploymentView& view, const PublicAddress& address) {
   const auto& state = view.state;
-  const auto& project = state.push.project_name();
+  // Its environment's, and its own.
+  const auto hostnames = hostnames_of(state, address.domain);
+  const auto& source = state.rollback_to.empty() ? state.redeployed_of : state.rollback_to;
   Json json;
   json["id"] = state.id.str();
   json["number"] = view.number;
-  json["project"] = project;
+  json["project"] = state.push.project_name();
   json["environment"] = state.push.environment();
   json["sha"] = state.push.after();
   json["ref"] = state.push.ref();
   json["subject"] = state.subject;
   json["author"] = state.author;
   json["trigger"] = trigger_name(state.push.trigger());
+  json["kind"] = kind_name(state);
+  json["source"] = text_or_null(source);
+  json["requested_by"] = text_or_null(source.empty() ? state.push.pusher() : state.requested_by);
   json["status"] = name_of(state.status);
-  json["url"] = address.url_of(project);
-  json["preview_url"] = address.preview_url_of(state.id, project);
+  json["url"] = address.url_of_host(hostnames.front());
+  json["preview_url"] = address.url_of_host(hostnames.back());
+  json["hostnames"] = state.hostnames;
   json["image"] = state.image;
   json["stack"] = state.stack;
   json["created_at_us"] = view.created_at;
@@ -140,16 +215,30 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
                        {"reason", state.failure->reason}};
   }
   json["superseded_by"] = text_or_null(state.superseded_by);
+  json["cancelled_by"] = text_or_null(state.cancelled_by);
+  json["stopped_by"] = text_or_null(state.stopped_by);
+  json["skip_reason"] = text_or_null(state.skip_reason);
+  json["retire_reason"] = text_or_null(state.retire_reason);
   json["notices"] = state.notices;
   json["restarts"] = state.restarts;
-  json["vm"] = nullptr;
-  if (const auto* instance = state.first_instance(); instance != nullptr) {
-    json["vm"] = {{"id", instance->vm_id},
-                  {"host", instance->host},
-                  {"address", instance->address},
-                  {"port", instance->port}};
+  json["crashed_early"] = state.crashed_early;
+  json["replicas"] = state.replicas;
+  json["instances"] = Json::array();
+  for (const auto& [slot, instance] : state.instances) {
+    json["instances"].push_back(json_of(instance));
   }
+  json["vm"] = vm_json_of(state.first_instance());
+  json["waiting_for"] = waits_json_of(state);
   return json;
+}
+
+std::optional<storage::DeploymentView> newest_in_production(const storage::ProjectView& view,
+                                                            const storage::Catalog& catalog) {
+  for (auto id = view.deployments.rbegin(); id != view.deployments.rend(); ++id) {
+    auto found = catalog.deployment(*id);
+    if (found && !is_preview(found->state.push.environment())) return found;
+  }
+  return std::nullopt;
 }
 
 Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
@@ -166,8 +255,8 @@ Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
   json["branch"] = state.branch;
   json["url"] = address.url_of(state.name);
   json["live_deployment"] = view.live ? deployment(*view.live) : Json();
-  json["newest_deployment"] =
-      view.deployments.empty() ? Json() : deployment(view.deployments.back());
+  const auto newest = newest_in_production(view, catalog);
+  json["newest_deployment"] = newest ? json_of(*newest, address) : Json();
   json["status"] =
       json["newest_deployment"].is_null() ? Json("empty") : json["newest_deployment"]["status"];
   json["created_at_us"] = view.created_at;
@@ -175,6 +264,7 @@ Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
   json["env_names"] = Json::array();
   for (const auto& [name, entry] : state.env) json["env_names"].push_back(name);
   json["settings"] = json_of(state.settings);
+  json["has_notify_secret"] = !state.notify_secret_ref.empty();
   return json;
 }
 
@@ -258,6 +348,16 @@ Result<std::optional<bool>> Members::boolean(const char* name) const {
   if (member == nullptr) return std::optional<bool>();
   if (!member->is_boolean()) return wrong_type(name, "true or false");
   return member->get<bool>();
+}
+
+Result<std::optional<std::int64_t>> Members::integer(const char* name) const {
+  const auto* member = find(name);
+  if (member == nullptr) return std::optional<std::int64_t>();
+  constexpr std::uint64_t k_max = std::numeric_limits<std::int64_t>::max();
+  const bool fits = member->is_number_integer() &&
+                    (!member->is_number_unsigned() || member->get<std::uint64_t>() <= k_max);
+  if (!fits) return wrong_type(name, "a whole number");
+  return member->get<std::int64_t>();
 }
 
 Result<const ParsedJson*> Members::object(const char* name) const {

@@ -24,14 +24,16 @@ struct PublicAddress {
   std::string domain;
   std::uint16_t https_port = 443;
 
+  [[nodiscard]] std::string url_of_host(const std::string& host) const;
   [[nodiscard]] std::string url_of(const std::string& project) const;
-  [[nodiscard]] std::string preview_url_of(const DeploymentId& deployment,
-                                           const std::string& project) const;
 };
 
 [[nodiscard]] Json json_of(const storage::DeploymentView& view, const PublicAddress& address);
 [[nodiscard]] Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
                            const PublicAddress& address);
+// The one that was made last, whatever became of it; previews do not count.
+[[nodiscard]] std::optional<storage::DeploymentView> newest_in_production(
+    const storage::ProjectView& view, const storage::Catalog& catalog);
 // {"variables":[{"name","digest","set_at_us"}]}
 [[nodiscard]] Json env_json_of(const storage::ProjectView& view);
 
@@ -55,6 +57,7 @@ class Members {
   [[nodiscard]] Result<std::optional<std::string>> string(const char* name) const;
   [[nodiscard]] Result<std::string> required_string(const char* name) const;
   [[nodiscard]] Result<std::optional<bool>> boolean(const char* name) const;
+  [[nodiscard]] Result<std::optional<std::int64_t>> integer(const char* name) const;
   // nullptr when absent; it lives as long as the object.
   [[nodiscard]] Result<const ParsedJson*> object(const char* name) const;
   [[nodiscard]] std::string path_of(const char* name) const;

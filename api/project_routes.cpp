@@ -167,6 +167,27 @@ Response unset_env(const Context& context, const Request& request) {
   return show_env(context, project);
 }
 
+// Neither an error nor a log line nor the answer repeats it.
+Response set_notify_secret(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  const auto json = parsed_object(request.body, "The body");
+  if (!json) return error_response(json.error());
+  const auto secret = Members(*json).string("secret");
+  if (!secret) return error_response(secret.error());
+  if (secret->value_or("").empty()) {
+    return error_response({ErrorCode::invalid_argument,
+                           "'secret' is missing or empty, which would sign nothing; send a long "
+                           "random text.",
+                           {}});
+  }
+  if (const auto set = context.control.set_notify_secret(project, **secret); !set) {
+    return error_response(set.error());
+  }
+  spdlog::info("event=notify_secret_set project={}", project);
+  wait_for_commands(context);
+  return show_project(context, project);
+}
+
 }  // namespace
 
 void add_project_routes(Router& router, const Context& context) {
@@ -184,6 +205,7 @@ void add_project_routes(Router& router, const Context& context) {
     return delete_project(c, request.parameters.at("name"));
   });
   add("PUT", "/v1/projects/:name/settings", k_project_bytes_max, change_settings);
+  add("PUT", "/v1/projects/:name/notify-secret", k_project_bytes_max, set_notify_secret);
   add("GET", "/v1/projects/:name/env", 0, [](const Context& c, const Request& request) {
     return show_env(c, request.parameters.at("name"));
   });

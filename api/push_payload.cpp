@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <chrono>
 
 #include "api/url.hpp"
 #include "edge/http_message.hpp"
@@ -44,6 +46,77 @@ Result<void> read_commit(const Members& members, const char* name, std::string& 
   return {};
 }
 
+// Exactly `digits` digits from `at` on, or -1.
+int number_at(std::string_view text, std::size_t at, std::size_t digits) {
+  if (text.size() < at + digits) return -1;
+  int number = 0;
+  const auto* end = text.data() + at + digits;
+  const auto parsed = std::from_chars(text.data() + at, end, number);
+  return parsed.ec == std::errc() && parsed.ptr == end && number >= 0 ? number : -1;
+}
+
+// What follows the seconds: "Z", "+02:00" or "-0700", in s east of Greenwich.
+std::optional<std::int64_t> offset_of(std::string_view zone) {
+  if (zone == "Z" || zone == "z") return 0;
+  const bool has_colon = zone.size() == 6 && zone[3] == ':';
+  if (!has_colon && zone.size() != 5) return std::nullopt;
+  if (zone[0] != '+' && zone[0] != '-') return std::nullopt;
+  const int hours = number_at(zone, 1, 2);
+  const int minutes = number_at(zone, has_colon ? 4 : 3, 2);
+  if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59) return std::nullopt;
+  const std::int64_t offset = hours * 3600 + minutes * 60;
+  return zone[0] == '-' ? -offset : offset;
+}
+
+// "2019-05-15T15:20:33Z" (RFC 3339 section 5.6) in s since 1970.
+std::optional<std::int64_t> seconds_of(std::string_view text) {
+  constexpr std::size_t k_fixed = 19;  // up to the seconds
+  if (text.size() <= k_fixed || text[4] != '-' || text[7] != '-' || text[13] != ':' ||
+      text[16] != ':' || (text[10] != 'T' && text[10] != 't' && text[10] != ' ')) {
+    return std::nullopt;
+  }
+  const int year = number_at(text, 0, 4);
+  const int month = number_at(text, 5, 2);
+  const int day = number_at(text, 8, 2);
+  const int hour = number_at(text, 11, 2);
+  const int minute = number_at(text, 14, 2);
+  const int second = number_at(text, 17, 2);
+  if (year < 0 || month < 0 || day < 0 || hour < 0 || hour > 23 || minute < 0 || minute > 59 ||
+      second < 0 || second > 60) {
+    return std::nullopt;
+  }
+  const std::chrono::year_month_day date{std::chrono::year(year),
+                                         std::chrono::month(static_cast<unsigned>(month)),
+                                         std::chrono::day(static_cast<unsigned>(day))};
+  if (!date.ok()) return std::nullopt;
+  auto zone = text.substr(k_fixed);
+  if (zone.starts_with('.')) {
+    const auto end = zone.find_first_not_of("0123456789", 1);
+    if (end == 1 || end == std::string_view::npos) return std::nullopt;
+    zone.remove_prefix(end);
+  }
+  const auto offset = offset_of(zone);
+  if (!offset) return std::nullopt;
+  const auto days = std::chrono::sys_days(date).time_since_epoch().count();
+  return std::int64_t{days} * 86'400 + hour * 3600 + minute * 60 + second - *offset;
+}
+
+// Push events say it in seconds, every other payload of GitHub's as text.
+Result<void> read_pushed_at(const Members& repository, actors::Push& push) {
+  if (const auto seconds = repository.integer("pushed_at"); seconds) {
+    push.pushed_at_s = seconds->value_or(0);
+    if (push.pushed_at_s >= 0) return {};
+  } else if (const auto text = repository.string("pushed_at"); text) {
+    if (const auto parsed = seconds_of(text->value_or("")); parsed && *parsed >= 0) {
+      push.pushed_at_s = *parsed;
+      return {};
+    }
+  }
+  return fail(ErrorCode::invalid_argument,
+              "'repository.pushed_at' must be seconds since 1970 or a time such as "
+              "2026-11-24T06:00:00Z.");
+}
+
 Result<void> read_repository(const ParsedJson& json, actors::Push& push) {
   const Members members(json, "repository");
   for (const char* name : {"clone_url", "ssh_url", "html_url", "git_url", "url"}) {
@@ -55,6 +128,7 @@ Result<void> read_repository(const ParsedJson& json, actors::Push& push) {
     return fail(ErrorCode::invalid_argument,
                 "'repository' has none of clone_url, ssh_url, html_url, git_url and url.");
   }
+  if (auto read = read_pushed_at(members, push); !read) return read;
   return read_text(members, "default_branch", push.default_branch);
 }
 
@@ -106,6 +180,9 @@ Result<actors::Push> parsed_push(const ParsedJson& payload) {
   const auto deleted = members.boolean("deleted");
   if (!deleted) return tl::unexpected(deleted.error());
   push.deleted = deleted->value_or(false) || push.after == k_no_commit;
+  const auto forced = members.boolean("forced");
+  if (!forced) return tl::unexpected(forced.error());
+  push.forced = forced->value_or(false);
   const auto repository = members.object("repository");
   if (!repository) return tl::unexpected(repository.error());
   if (*repository == nullptr) {

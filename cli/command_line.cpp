@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/version.hpp"
+#include "events/deployment.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow::cli {
@@ -16,7 +17,7 @@ constexpr const char* k_footer =
     "The server is found by --socket, else $ATLASFLOW_SOCKET, else atlasflow.sock in the state "
     "folder\n"
     "(--state-dir, else $ATLASFLOW_STATE_DIR, else /var/lib/atlasflow).\n"
-    "Exit codes: 0 done, 1 failed, 2 wrong usage or input.";
+    "Exit codes: 0 done, 1 failed, 2 wrong usage or input, or not possible now.";
 
 // Adds a verb whose options fill `command`, which becomes the answer when the verb is the one
 // given.
@@ -34,7 +35,8 @@ void add_json(CLI::App* verb, const std::shared_ptr<T>& command) {
 }
 
 void add_project_verbs(CLI::App& app, Command& chosen) {
-  auto* project = app.add_subcommand("project", "Create, list, show, set and delete projects");
+  auto* project = app.add_subcommand(
+      "project", "Create, list, show, set and delete projects, sign what they notify");
   project->require_subcommand(1);
 
   auto create = std::make_shared<ProjectCreateCommand>();
@@ -71,6 +73,20 @@ void add_project_verbs(CLI::App& app, Command& chosen) {
   verb = add_verb(*project, chosen, remove, "delete", "Stop a project and forget it");
   verb->add_option("NAME", remove->name, "The project")->required();
   verb->add_flag("-y,--yes", remove->yes, "Do not ask");
+
+  auto notify = std::make_shared<ProjectNotifySecretCommand>();
+  verb = add_verb(*project, chosen, notify, "notify-secret",
+                  "Set what signs the notifications to the project's notify_url");
+  verb->add_option("NAME", notify->name, "The project")->required();
+  verb->add_option("--file", notify->file, "File with the secret, - for standard input")
+      ->required();
+  add_json(verb, notify);
+}
+
+template <typename T>
+void add_wait(CLI::App* verb, const std::shared_ptr<T>& command) {
+  verb->add_flag("--wait", command->wait, "Print each step as it comes; exit 1 when it fails");
+  add_json(verb, command);
 }
 
 void add_env_verbs(CLI::App& app, Command& chosen) {
@@ -103,8 +119,7 @@ void add_deployment_verbs(CLI::App& app, Command& chosen) {
   auto* verb = add_verb(app, chosen, deploy, "deploy", "Deploy a project's branch or one commit");
   verb->add_option("NAME", deploy->project, "The project")->required();
   verb->add_option("--sha", deploy->sha, "The commit, 40 hex digits (default: the branch's head)");
-  verb->add_flag("--wait", deploy->wait, "Print each step as it comes; exit 1 when it fails");
-  add_json(verb, deploy);
+  add_wait(verb, deploy);
 
   auto deployments = std::make_shared<DeploymentsCommand>();
   verb = add_verb(app, chosen, deployments, "deployments", "List a project's deployments");
@@ -115,16 +130,82 @@ void add_deployment_verbs(CLI::App& app, Command& chosen) {
   add_json(verb, deployments);
 }
 
+// Verbs that make a new deployment of an earlier one.
+void add_again_verbs(CLI::App& app, Command& chosen) {
+  auto rollback = std::make_shared<RollbackCommand>();
+  auto* verb = add_verb(app, chosen, rollback, "rollback",
+                        "Go back to an earlier deployment: its image, settings and variables");
+  verb->add_option("NAME", rollback->project, "The project")->required();
+  verb->add_option("DEPLOYMENT", rollback->deployment,
+                   "One that was live (default: the one before the one that is live)");
+  add_wait(verb, rollback);
+
+  auto redeploy = std::make_shared<RedeployCommand>();
+  verb = add_verb(app, chosen, redeploy, "redeploy",
+                  "Build and deploy a commit again, with the settings and variables of now");
+  verb->add_option("NAME", redeploy->project, "The project")->required();
+  verb->add_option("DEPLOYMENT", redeploy->deployment,
+                   "Whose commit (default: the live one's, else the newest one's)");
+  add_wait(verb, redeploy);
+
+  auto promote = std::make_shared<PromoteCommand>();
+  verb = add_verb(app, chosen, promote, "promote",
+                  "Take a deployment's image into production, without a build");
+  verb->add_option("DEPLOYMENT", promote->deployment, "Mostly a preview's")->required();
+  add_wait(verb, promote);
+
+  auto restart = std::make_shared<RestartCommand>();
+  verb = add_verb(app, chosen, restart, "restart",
+                  "Move what is live to new microVMs, without downtime");
+  verb->add_option("NAME", restart->project, "The project")->required();
+  add_wait(verb, restart);
+}
+
+// Verbs that change one that is there.
+void add_control_verbs(CLI::App& app, Command& chosen) {
+  auto cancel = std::make_shared<CancelCommand>();
+  auto* verb = add_verb(app, chosen, cancel, "cancel", "Cancel what is queued or under way");
+  verb->add_option("NAME", cancel->subject,
+                   "A project (all of it in production) or one deployment's id")
+      ->required();
+  add_wait(verb, cancel);
+
+  auto stop = std::make_shared<StopCommand>();
+  verb = add_verb(app, chosen, stop, "stop", "Stop the app until start; its URL answers 503");
+  verb->add_option("NAME", stop->project, "The project")->required();
+  add_wait(verb, stop);
+
+  auto start = std::make_shared<StartCommand>();
+  verb = add_verb(app, chosen, start, "start", "Start an app that is stopped or has crashed");
+  verb->add_option("NAME", start->project, "The project")->required();
+  add_wait(verb, start);
+
+  auto scale = std::make_shared<ScaleCommand>();
+  verb = add_verb(app, chosen, scale, "scale", "Run an app on N microVMs, from now on");
+  verb->add_option("NAME", scale->project, "The project")->required();
+  verb->add_option("N", scale->replicas, "How many, 1 to 32")->required();
+  add_wait(verb, scale);
+}
+
 void add_reading_verbs(CLI::App& app, Command& chosen) {
   auto status = std::make_shared<StatusCommand>();
-  add_json(add_verb(app, chosen, status, "status", "Show the server's parts and what is under way"),
+  add_json(add_verb(app, chosen, status, "status",
+                    "Show the server's parts, the apps and what is under way"),
            status);
 
   auto logs = std::make_shared<LogsCommand>();
-  auto* verb = add_verb(app, chosen, logs, "logs", "Print the app's or the build's log");
+  auto* verb = add_verb(app, chosen, logs, "logs",
+                        "Print the log of the app, the build or the release command");
   verb->add_option("NAME", logs->subject, "A project (its live deployment) or a deployment's id")
       ->required();
-  verb->add_flag("--build", logs->build, "The build's log in place of the app's");
+  auto* build = verb->add_flag("--build", logs->build, "The build's log in place of the app's");
+  auto* release =
+      verb->add_flag("--release", logs->release, "The release command's in place of the app's");
+  auto* instance = verb->add_option("--instance", logs->instance,
+                                    "Which of the app's instances, from 0 (default: the first)")
+                       ->check(CLI::Range(0, k_replicas_max - 1));
+  build->excludes(release)->excludes(instance);
+  release->excludes(instance);
   verb->add_flag("-f,--follow", logs->follow, "Go on as lines come");
   verb->add_option("-n,--lines", logs->lines, "The last N lines, 0 for all")
       ->check(CLI::Range(0, 1'000'000))
@@ -191,6 +272,8 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   add_project_verbs(app, chosen);
   add_env_verbs(app, chosen);
   add_deployment_verbs(app, chosen);
+  add_again_verbs(app, chosen);
+  add_control_verbs(app, chosen);
   add_reading_verbs(app, chosen);
 
   try {

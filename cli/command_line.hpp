@@ -49,6 +49,11 @@ struct ProjectDeleteCommand {
   std::string name;
   bool yes = false;
 };
+struct ProjectNotifySecretCommand {
+  std::string name;
+  std::string file;  // "-": standard input
+  bool json = false;
+};
 struct EnvSetCommand {
   std::string project;
   std::vector<std::string> assignments;  // "NAME=VALUE"
@@ -69,6 +74,49 @@ struct DeployCommand {
   bool wait = false;
   bool json = false;
 };
+struct RollbackCommand {
+  std::string project;
+  std::string deployment;  // empty: the one before the one that is live
+  bool wait = false;
+  bool json = false;
+};
+struct RedeployCommand {
+  std::string project;
+  std::string deployment;  // empty: what is live, else the newest
+  bool wait = false;
+  bool json = false;
+};
+struct PromoteCommand {
+  std::string deployment;
+  bool wait = false;
+  bool json = false;
+};
+struct RestartCommand {
+  std::string project;
+  bool wait = false;
+  bool json = false;
+};
+struct CancelCommand {
+  std::string subject;  // a project (all that is queued or under way in production) or a deployment
+  bool wait = false;
+  bool json = false;
+};
+struct StopCommand {
+  std::string project;
+  bool wait = false;
+  bool json = false;
+};
+struct StartCommand {
+  std::string project;
+  bool wait = false;
+  bool json = false;
+};
+struct ScaleCommand {
+  std::string project;
+  std::int64_t replicas = 0;
+  bool wait = false;
+  bool json = false;
+};
 struct DeploymentsCommand {
   std::string project;
   std::int64_t limit = 20;
@@ -80,6 +128,8 @@ struct StatusCommand {
 struct LogsCommand {
   std::string subject;  // a project or a deployment
   bool build = false;
+  bool release = false;
+  std::optional<std::int64_t> instance;  // unset: the first
   bool follow = false;
   std::int64_t lines = 100;  // 0: all
 };
@@ -93,9 +143,11 @@ struct LogVerifyCommand {};
 
 using Command =
     std::variant<ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
-                 ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand, EnvSetCommand,
-                 EnvListCommand, EnvUnsetCommand, DeployCommand, DeploymentsCommand, StatusCommand,
-                 LogsCommand, EventsCommand, LogVerifyCommand>;
+                 ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand,
+                 ProjectNotifySecretCommand, EnvSetCommand, EnvListCommand, EnvUnsetCommand,
+                 DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand, RestartCommand,
+                 CancelCommand, StopCommand, StartCommand, ScaleCommand, DeploymentsCommand,
+                 StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand>;
 
 struct CommandLine {
   Connection connection;

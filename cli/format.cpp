@@ -52,6 +52,7 @@ std::string step_name(const std::string& step) {
   if (step == "STEP_START_VM") return "VM start";
   if (step == "STEP_HEALTH") return "health check";
   if (step == "STEP_ROUTE") return "route";
+  if (step == "STEP_RELEASE") return "release command";
   return step;
 }
 
@@ -70,6 +71,32 @@ std::string plain_fields(const nlohmann::json& data) {
 std::string branch_of(const std::string& ref) {
   constexpr std::string_view k_heads = "refs/heads/";
   return ref.starts_with(k_heads) ? ref.substr(k_heads.size()) : ref;
+}
+
+// "instance 2": the first one has no name of its own where there is only one.
+std::string instance_name(const nlohmann::json& data) {
+  return "instance " + std::to_string(number_of(data, "slot"));
+}
+
+// What owners ask for, and what became of it.
+std::string life_detail(const std::string& type, const nlohmann::json& data) {
+  const auto by = text_of(data, "by");
+  const auto asked_by = by.empty() ? "" : " by " + by;
+  if (type == "RollbackRequested") return "to " + text_of(data, "to") + asked_by;
+  if (type == "RedeployRequested") {
+    const auto kind = text_of(data, "kind");
+    const auto* word = kind == "REDEPLOYMENT_PROMOTE"   ? "promote of "
+                       : kind == "REDEPLOYMENT_RESTART" ? "restart of "
+                                                        : "redeploy of ";
+    return word + text_of(data, "of") + asked_by;
+  }
+  if (type == "ScaleRequested") return "to " + text_of(data, "replicas") + asked_by;
+  if (type == "VMRestarting") return instance_name(data) + ", crash " + text_of(data, "attempt");
+  if (type == "CrashLoopDetected") {
+    return instance_name(data) + ", " + text_of(data, "crashes") + " crashes in a row";
+  }
+  if (type == "ReleaseSucceeded") return "in " + duration(number_of(data, "duration_us"));
+  return {};
 }
 
 std::string health_detail(const std::string& type, const nlohmann::json& data) {
@@ -207,12 +234,48 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
     detail = text_of(data, "url");
   } else if (type == "EnvSet" || type == "EnvUnset" || type == "ProjectCreated") {
     detail = text_of(data, "name");
+  } else if (detail = life_detail(type, data); !detail.empty()) {
+    return printable(detail);
   } else if (const auto reason = text_of(data, "reason"); !reason.empty()) {
     detail = reason;
   } else {
     detail = plain_fields(data);
   }
   return printable(detail);
+}
+
+std::string made_by(const nlohmann::json& deployment) {
+  const auto kind = text_of(deployment, "kind");
+  const auto source = text_of(deployment, "source");
+  const auto by = text_of(deployment, "requested_by");
+  std::string line = kind;
+  if (!source.empty()) line += (kind == "rollback" ? " to " : " of ") + source;
+  // That a user asked for it is the rule.
+  if (!by.empty() && by != "user") line += " by " + by;
+  return printable(line);
+}
+
+std::optional<DeploymentStatus> status_of(const nlohmann::json& deployment) {
+  const auto name = text_of(deployment, "status");
+  for (auto i = 0; i <= static_cast<int>(DeploymentStatus::retired); ++i) {
+    const auto status = static_cast<DeploymentStatus>(i);
+    if (name == name_of(status)) return status;
+  }
+  return std::nullopt;
+}
+
+std::string healthy_share(const nlohmann::json& deployment) {
+  int healthy = 0;
+  for (const auto& instance : deployment.value("instances", nlohmann::json::array())) {
+    if (text_of(instance, "state") == "healthy") ++healthy;
+  }
+  return std::to_string(healthy) + "/" + text_of(deployment, "replicas");
+}
+
+std::string wait_line(const nlohmann::json& wait, TimestampUs now) {
+  const auto slot = text_of(wait, "slot");
+  return text_of(wait, "step") + (slot.empty() ? "" : " of instance " + slot) + ": attempt " +
+         text_of(wait, "attempt") + ", due in " + duration(number_of(wait, "due_us") - now);
 }
 
 std::string text_of(const nlohmann::json& object, const char* key) {

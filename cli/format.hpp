@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "events/deployment.hpp"
 #include "events/ids.hpp"
 
 namespace atlasflow::cli {
@@ -30,6 +32,15 @@ namespace atlasflow::cli {
 
 // "Built: dockerfile in 1.2 s": what a person wants of an event of the API, without its time.
 [[nodiscard]] std::string event_detail(const std::string& type, const nlohmann::json& data);
+
+// Of a deployment in the API's JSON: what made it, as "rollback to d7k2m9qa" or "push by ada"; its
+// status, unless a newer server has one that this build does not know; its healthy instances of
+// those that it should have, "2/3".
+[[nodiscard]] std::string made_by(const nlohmann::json& deployment);
+[[nodiscard]] std::optional<DeploymentStatus> status_of(const nlohmann::json& deployment);
+[[nodiscard]] std::string healthy_share(const nlohmann::json& deployment);
+// "VM start of instance 1: attempt 3, due in 4.0 s", of an entry of its waiting_for.
+[[nodiscard]] std::string wait_line(const nlohmann::json& wait, TimestampUs now);
 
 // A field of the API's JSON, whichever way it came: null and absent are empty, Protobuf's int64 are
 // text.

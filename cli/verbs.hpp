@@ -21,7 +21,7 @@ struct Terminal {
   std::ostream& err;
 };
 
-// Prints the sentence; 2 when the input was wrong, else 1.
+// Prints the sentence; 2 when the input was wrong or does not fit what is there, else 1.
 int report(const Terminal& terminal, const Error& error);
 
 int run(const ProjectCreateCommand& command, ApiClient& api, const Terminal& terminal);
@@ -29,10 +29,19 @@ int run(const ProjectListCommand& command, ApiClient& api, const Terminal& termi
 int run(const ProjectShowCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const ProjectSetCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const ProjectDeleteCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const ProjectNotifySecretCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const EnvSetCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const EnvListCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const EnvUnsetCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const DeployCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const RollbackCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const RedeployCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const PromoteCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const RestartCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const CancelCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const StopCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const StartCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const ScaleCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const DeploymentsCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const StatusCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const LogsCommand& command, ApiClient& api, const Terminal& terminal);

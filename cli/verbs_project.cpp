@@ -97,23 +97,29 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
   return k_exit_ok;
 }
 
+// Without the line break at its end that editors and `openssl rand` leave.
+Result<std::string> read_secret(const std::string& file, const std::string& what,
+                                std::istream& in) {
+  auto secret = read_input(file, in);
+  if (!secret) return secret;
+  while (!secret->empty() && (secret->back() == '\n' || secret->back() == '\r')) {
+    secret->pop_back();
+  }
+  if (secret->empty()) {
+    return fail(ErrorCode::invalid_argument, "the " + what + " secret in " + file +
+                                                 " is empty; write a long random text into it");
+  }
+  return secret;
+}
+
 }  // namespace
 
 int run(const ProjectCreateCommand& command, ApiClient& api, const Terminal& terminal) {
   json body = {{"name", command.name}, {"repository", command.repository}};
   if (!command.branch.empty()) body["branch"] = command.branch;
   if (!command.webhook_secret_file.empty()) {
-    auto secret = read_input(command.webhook_secret_file, terminal.in);
+    const auto secret = read_secret(command.webhook_secret_file, "webhook", terminal.in);
     if (!secret) return report(terminal, secret.error());
-    while (!secret->empty() && (secret->back() == '\n' || secret->back() == '\r')) {
-      secret->pop_back();
-    }
-    if (secret->empty()) {
-      return report(terminal, {ErrorCode::invalid_argument,
-                               "the webhook secret in " + command.webhook_secret_file +
-                                   " is empty; write a long random text into it",
-                               {}});
-    }
     body["webhook_secret"] = *secret;
   }
   const auto project = api.post("/v1/projects", body);
@@ -186,6 +192,20 @@ int run(const ProjectSetCommand& command, ApiClient& api, const Terminal& termin
     return k_exit_ok;
   }
   terminal.out << "Changed; 'atlasflow deploy " << command.name << "' applies it now\n";
+  return k_exit_ok;
+}
+
+int run(const ProjectNotifySecretCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto secret = read_secret(command.file, "notify", terminal.in);
+  if (!secret) return report(terminal, secret.error());
+  const auto project =
+      api.put("/v1/projects/" + encoded(command.name) + "/notify-secret", {{"secret", *secret}});
+  if (!project) return report(terminal, project.error());
+  if (command.json) {
+    terminal.out << project->dump(2) << "\n";
+    return k_exit_ok;
+  }
+  terminal.out << "Set; it signs what " << command.name << " tells its notify_url\n";
   return k_exit_ok;
 }
 

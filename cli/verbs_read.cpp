@@ -26,6 +26,9 @@ class StreamNames {
     const auto id = stream.substr(slash + 1);
     if (kind == "deployment") {
       if (type == "PushReceived") projects_of_deployments_[id] = text_of(data, "project_name");
+      if (type == "RollbackRequested" || type == "RedeployRequested") {
+        projects_of_deployments_[id] = text_of(data.value("push", json::object()), "project_name");
+      }
       return project_of_deployment(id) + "/" + id;
     }
     if (type == "ProjectCreated") project_names_[id] = text_of(data, "name");
@@ -86,9 +89,62 @@ class LineSplitter {
 };
 
 std::string query_of(const LogsCommand& command) {
-  return std::string("/logs?kind=") + (command.build ? "build" : "run") +
+  const char* kind = command.build ? "build" : command.release ? "release" : "run";
+  return std::string("/logs?kind=") + kind +
+         (command.instance ? "&instance=" + std::to_string(*command.instance) : "") +
          (command.lines == 0 ? "" : "&tail=" + std::to_string(command.lines)) +
          "&follow=" + (command.follow ? "1" : "0");
+}
+
+// Streams whose rules broke: nothing moves them until the next start, and nobody else is harmed.
+void print_quarantine(const json& status, const Terminal& terminal) {
+  const auto quarantined = status.value("quarantined", json::array());
+  if (!quarantined.empty()) terminal.out << "\n";
+  for (const auto& entry : quarantined) {
+    auto stream = text_of(entry, "stream");
+    if (const auto slash = stream.find('/'); slash != std::string::npos) stream[slash] = ' ';
+    const auto project = text_of(entry, "project");
+    terminal.out << "quarantined: " << printable(stream)
+                 << (project.empty() ? "" : " of " + project) << ": "
+                 << printable(text_of(entry, "reason")) << "\n";
+  }
+}
+
+// Why an app is not simply live.
+std::string app_note(const json& deployment) {
+  if (const auto by = text_of(deployment, "stopped_by"); !by.empty()) return "stopped by " + by;
+  std::int64_t crashes = 0;
+  for (const auto& instance : deployment.value("instances", json::array())) {
+    crashes = std::max(crashes, number_of(instance, "crashes"));
+  }
+  if (crashes == 0) return "";
+  return std::to_string(crashes) + (crashes == 1 ? " crash" : " crashes in a row");
+}
+
+// Apps first, then what is on its way, then what only time will bring.
+void print_active(const json& active, const Terminal& terminal) {
+  const auto now = wall_clock();
+  std::vector<std::vector<std::string>> apps = {
+      {"APP", "ENVIRONMENT", "STATUS", "HEALTHY", "DEPLOYMENT", "URL", "NOTE"}};
+  auto under_way = json::array();
+  std::string waits;
+  for (const auto& deployment : active) {
+    const auto status = status_of(deployment);
+    if (status && is_serving(*status)) {
+      apps.push_back({text_of(deployment, "project"), printable(text_of(deployment, "environment")),
+                      text_of(deployment, "status"), healthy_share(deployment),
+                      text_of(deployment, "id"), text_of(deployment, "url"), app_note(deployment)});
+    } else {
+      under_way.push_back(deployment);
+    }
+    for (const auto& wait : deployment.value("waiting_for", json::array())) {
+      waits += text_of(deployment, "project") + "/" + text_of(deployment, "id") +
+               " waits for the " + wait_line(wait, now) + "\n";
+    }
+  }
+  if (apps.size() > 1) terminal.out << "\n" << table(apps);
+  if (!under_way.empty()) terminal.out << "\n" << deployments_table(under_way, now, true);
+  if (!waits.empty()) terminal.out << "\n" << waits;
 }
 
 }  // namespace
@@ -102,7 +158,9 @@ TimestampUs wall_clock() {
 int report(const Terminal& terminal, const Error& error) {
   terminal.out << std::flush;
   terminal.err << "atlasflow: " << printable(to_string(error)) << "\n";
-  return error.code == ErrorCode::invalid_argument ? k_exit_usage : k_exit_failed;
+  const bool refused =
+      error.code == ErrorCode::invalid_argument || error.code == ErrorCode::conflict;
+  return refused ? k_exit_usage : k_exit_failed;
 }
 
 Result<std::string> read_input(const std::string& file, std::istream& in) {
@@ -149,10 +207,8 @@ int run(const StatusCommand& command, ApiClient& api, const Terminal& terminal) 
         {text_of(part, "name"), text_of(part, "state"), printable(text_of(part, "detail"))});
   }
   terminal.out << "\n" << table(rows);
-  const auto active = status->value("active", json::array());
-  if (!active.empty()) {
-    terminal.out << "\n" << deployments_table(active, wall_clock(), true);
-  }
+  print_quarantine(*status, terminal);
+  print_active(status->value("active", json::array()), terminal);
   return k_exit_ok;
 }
 

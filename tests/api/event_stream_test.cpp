@@ -66,6 +66,16 @@ TEST_F(EventStream, of_one_project_has_its_own_and_its_deployments_events) {
   EXPECT_THAT(streams_at("/v1/events?project=shop&from=7"), ElementsAre("deployment/aaaaaaa2@2"));
 }
 
+TEST_F(EventStream, of_one_project_has_what_begins_without_a_push) {
+  control_.add_project("shop");
+  control_.add_rollback("aaaaaaa2", "shop", "aaaaaaa1");
+  control_.add_redeployment("aaaaaaa3", "shop", "aaaaaaa1", pb::REDEPLOYMENT_RESTART);
+  control_.add_rollback("bbbbbbb2", "bank", "bbbbbbb1");
+  EXPECT_THAT(streams_at("/v1/events?project=shop"),
+              ElementsAre("project/shop@1", "project/shop@2", "deployment/aaaaaaa2@1",
+                          "deployment/aaaaaaa3@1"));
+}
+
 TEST_F(EventStream, larger_than_one_batch_has_every_event_once) {
   control_.add_project("shop");
   std::vector<pb::Event> events(3000);

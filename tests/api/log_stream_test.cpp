@@ -50,8 +50,51 @@ TEST_F(LogStream, of_the_build_is_its_newest_attempts) {
   EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?kind=build"), "STEP 1\n");
 }
 
+TEST_F(LogStream, of_an_instance_is_its_own_and_outlives_the_vm) {
+  const auto first = control_.start_vm("abcdefg2", 0);
+  const auto second = control_.start_vm("abcdefg2", 1);
+  write_log(first + ".run.log", "first\n");
+  write_log(second + ".run.log", "second\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs"), "first\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?instance=0"), "first\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?instance=1"), "second\n");
+  EXPECT_EQ(ask("GET", "/v1/deployments/abcdefg2/logs?instance=2").status, 404);
+  for (const auto& vm : {first, second}) {
+    pb::Event stopped;
+    stopped.mutable_vm_stopped()->set_vm_id(vm);
+    control_.append_to("abcdefg2", stopped);
+  }
+  control_.fail_deployment("abcdefg2");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs"), "first\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?instance=1"), "second\n");
+}
+
+TEST_F(LogStream, of_a_release_command_is_its_newest_attempts) {
+  pb::Event started;
+  started.mutable_release_started()->set_attempt(1);
+  control_.append_to("abcdefg2", started);
+  const auto vm = control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_release_vm;
+  ASSERT_FALSE(vm.empty());
+  write_log(vm + ".run.log", "migrated\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?kind=release"), "migrated\n");
+}
+
+TEST_F(LogStream, that_will_never_come_is_a_404_also_when_followed) {
+  control_.add_rollback("abcdefg3", "shop", "abcdefg2");
+  auto answer = ask("GET", "/v1/deployments/abcdefg3/logs?kind=build&follow=1");
+  EXPECT_EQ(answer.status, 404);
+  EXPECT_THAT(answer.body, HasSubstr("deployment abcdefg2 was built from"));
+  answer = ask("GET", "/v1/deployments/abcdefg3/logs?kind=release&follow=1");
+  EXPECT_EQ(answer.status, 404);
+  EXPECT_THAT(answer.body, HasSubstr("no release command"));
+  control_.fail_deployment("abcdefg2");
+  answer = ask("GET", "/v1/deployments/abcdefg2/logs?follow=1");
+  EXPECT_EQ(answer.status, 404);
+  EXPECT_THAT(answer.body, HasSubstr("is failed and has no run log."));
+}
+
 TEST_F(LogStream, that_does_not_exist_yet_is_a_404_that_says_so) {
-  for (const char* kind : {"run", "build"}) {
+  for (const char* kind : {"run", "build", "release"}) {
     const auto answer =
         ask("GET", std::string("/v1/deployments/abcdefg2/logs?tail=5&kind=") + kind);
     EXPECT_EQ(answer.status, 404);
@@ -62,7 +105,9 @@ TEST_F(LogStream, that_does_not_exist_yet_is_a_404_that_says_so) {
 }
 
 TEST_F(LogStream, takes_only_what_it_knows) {
-  for (const char* query : {"kind=other", "kind=", "tail=-1", "tail=x", "follow=2"}) {
+  for (const char* query :
+       {"kind=other", "kind=", "tail=-1", "tail=x", "follow=2", "instance=x", "instance=32",
+        "instance=-1", "kind=build&instance=0", "kind=release&instance=0"}) {
     const auto answer = ask("GET", std::string("/v1/deployments/abcdefg2/logs?") + query);
     EXPECT_EQ(answer.status, 400) << query;
   }
@@ -133,6 +178,7 @@ TEST_F(LogStream, of_a_project_is_its_live_deployments_else_its_newest) {
   write_log(newest_vm + ".run.log", "newest\n");
   EXPECT_EQ(body_of("/v1/projects/shop/logs"), "live\n");
   control_.fail_deployment("abcdefg2");
+  control_.add_preview("abcdefg4", "shop", "docs");
   EXPECT_EQ(body_of("/v1/projects/shop/logs"), "newest\n");
 
   control_.add_project("empty");

@@ -1,6 +1,7 @@
 #include "tests/api/recording_control_plane.hpp"
 
 #include "events/assert.hpp"
+#include "events/environment.hpp"
 #include "events/settings.hpp"
 #include "storage/memory_event_log.hpp"
 
@@ -48,9 +49,8 @@ void RecordingControlPlane::add_project(const std::string& name,
   append(project_stream(ProjectId(name)), {created, connected});
 }
 
-void RecordingControlPlane::add_deployment(const std::string& id, const std::string& project) {
-  pb::Event event;
-  auto& push = *event.mutable_push_received();
+pb::PushReceived RecordingControlPlane::push_to(const std::string& project) {
+  pb::PushReceived push;
   push.set_project_id(project);
   push.set_project_name(project);
   push.set_environment("production");
@@ -60,6 +60,43 @@ void RecordingControlPlane::add_deployment(const std::string& id, const std::str
   push.set_delivery_id("delivery-1");
   push.set_trigger(pb::TRIGGER_WEBHOOK);
   *push.mutable_settings() = default_settings();
+  return push;
+}
+
+void RecordingControlPlane::add_deployment(const std::string& id, const std::string& project) {
+  pb::Event event;
+  *event.mutable_push_received() = push_to(project);
+  append(deployment_stream(DeploymentId(id)), {event});
+}
+
+void RecordingControlPlane::add_preview(const std::string& id, const std::string& project,
+                                        const std::string& branch) {
+  pb::Event event;
+  *event.mutable_push_received() = push_to(project);
+  event.mutable_push_received()->set_environment(preview_environment(branch));
+  event.mutable_push_received()->set_ref("refs/heads/" + branch);
+  append(deployment_stream(DeploymentId(id)), {event});
+}
+
+void RecordingControlPlane::add_rollback(const std::string& id, const std::string& project,
+                                         const std::string& to, const std::string& by) {
+  pb::Event event;
+  auto& request = *event.mutable_rollback_requested();
+  *request.mutable_push() = push_to(project);
+  request.set_to(to);
+  request.set_by(by);
+  request.mutable_built()->set_reference("registry/" + project + "@sha256:00");
+  append(deployment_stream(DeploymentId(id)), {event});
+}
+
+void RecordingControlPlane::add_redeployment(const std::string& id, const std::string& project,
+                                             const std::string& of, pb::Redeployment kind) {
+  pb::Event event;
+  auto& request = *event.mutable_redeploy_requested();
+  *request.mutable_push() = push_to(project);
+  request.set_of(of);
+  request.set_by("user");
+  request.set_kind(kind);
   append(deployment_stream(DeploymentId(id)), {event});
 }
 
@@ -68,7 +105,12 @@ void RecordingControlPlane::append_to(const std::string& deployment, const pb::E
 }
 
 std::string RecordingControlPlane::start_vm(const std::string& deployment) {
+  return start_vm(deployment, 0);
+}
+
+std::string RecordingControlPlane::start_vm(const std::string& deployment, std::int32_t slot) {
   pb::Event requested;
+  requested.mutable_vm_start_requested()->set_slot(slot);
   requested.mutable_vm_start_requested()->set_attempt(1);
   requested.mutable_vm_start_requested()->set_host("local");
   append_to(deployment, requested);
@@ -79,6 +121,7 @@ std::string RecordingControlPlane::start_vm(const std::string& deployment) {
   started.mutable_vm_started()->set_host("local");
   started.mutable_vm_started()->set_address("10.0.0.2");
   started.mutable_vm_started()->set_port(3000);
+  started.mutable_vm_started()->set_slot(slot);
   append_to(deployment, started);
   return vm_id;
 }
@@ -96,6 +139,20 @@ void RecordingControlPlane::fail_deployment(const std::string& deployment) {
   failed.mutable_deployment_failed()->set_fault(pb::FAULT_USER);
   failed.mutable_deployment_failed()->set_reason("exit code 1");
   append_to(deployment, failed);
+}
+
+void RecordingControlPlane::make_live(const std::string& deployment) {
+  pb::Event healthy;
+  healthy.mutable_healthy()->set_vm_id(start_vm(deployment));
+  healthy.mutable_healthy()->set_status(200);
+  append_to(deployment, healthy);
+  pb::Event claim;
+  claim.mutable_route_change_requested()->set_generation(log_->last_position().value());
+  claim.mutable_route_change_requested()->add_hostnames("shop.atlasflow.localhost");
+  append_to(deployment, claim);
+  pb::Event routed;
+  routed.mutable_routed()->set_generation(1);
+  append_to(deployment, routed);
 }
 
 RecordingControlPlane::Calls RecordingControlPlane::calls() const {
@@ -179,6 +236,76 @@ Result<DeploymentId> RecordingControlPlane::deploy(const std::string& project,
   }
   if (deployed) add_deployment(deployed->str(), project);
   return deployed;
+}
+
+void RecordingControlPlane::record(const std::string& verb, const std::string& rest) {
+  {
+    const std::lock_guard lock(mutex_);
+    calls_.life.push_back(verb + " " + rest);
+  }
+  if (const auto next = then.find(verb); next != then.end()) next->second();
+}
+
+Result<DeploymentId> RecordingControlPlane::rollback(const std::string& project,
+                                                     const std::optional<DeploymentId>& to,
+                                                     const std::string& command_id) {
+  if (made) add_rollback(made->str(), project, to ? to->str() : "bbbbbbb2");
+  record("rollback", project + " " + (to ? to->str() : "-") + " " + command_id);
+  return made;
+}
+
+Result<DeploymentId> RecordingControlPlane::redeploy(const std::string& project,
+                                                     const std::optional<DeploymentId>& of,
+                                                     const std::string& command_id) {
+  if (made) {
+    add_redeployment(made->str(), project, of ? of->str() : "bbbbbbb2", pb::REDEPLOYMENT_REDEPLOY);
+  }
+  record("redeploy", project + " " + (of ? of->str() : "-") + " " + command_id);
+  return made;
+}
+
+Result<DeploymentId> RecordingControlPlane::promote(const DeploymentId& deployment,
+                                                    const std::string& command_id) {
+  if (made) add_redeployment(made->str(), "shop", deployment.str(), pb::REDEPLOYMENT_PROMOTE);
+  record("promote", deployment.str() + " " + command_id);
+  return made;
+}
+
+Result<DeploymentId> RecordingControlPlane::restart(const std::string& project,
+                                                    const std::string& command_id) {
+  if (made) add_redeployment(made->str(), project, "bbbbbbb2", pb::REDEPLOYMENT_RESTART);
+  record("restart", project + " " + command_id);
+  return made;
+}
+
+Result<void> RecordingControlPlane::cancel(const DeploymentId& deployment) {
+  record("cancel", deployment.str());
+  return life_outcome;
+}
+
+Result<void> RecordingControlPlane::stop_app(const std::string& project) {
+  record("stop_app", project);
+  return life_outcome;
+}
+
+Result<void> RecordingControlPlane::start_app(const std::string& project) {
+  record("start_app", project);
+  return life_outcome;
+}
+
+Result<bool> RecordingControlPlane::scale(const std::string& project, std::int32_t replicas) {
+  record("scale", project + " " + std::to_string(replicas));
+  return scaled;
+}
+
+Result<void> RecordingControlPlane::set_notify_secret(const std::string& project,
+                                                      const std::string& secret) {
+  pb::Event event;
+  event.mutable_notify_secret_set()->set_sealed_ref("ref");
+  append(project_stream(ProjectId(project)), {event});
+  const std::lock_guard lock(mutex_);
+  calls_.notify_secrets.emplace_back(project, secret);
+  return life_outcome;
 }
 
 std::vector<std::pair<std::string, std::string>> RecordingControlPlane::webhook_secrets() {

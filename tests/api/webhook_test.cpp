@@ -104,6 +104,50 @@ TEST_F(Webhook, a_signed_push_is_received_with_all_it_says) {
   EXPECT_THAT(push.signed_for, IsEmpty());
 }
 
+TEST_F(Webhook, a_pushs_time_and_force_are_passed_on_whichever_way_they_are_written) {
+  struct Case {
+    json pushed_at;
+    std::int64_t seconds;
+  };
+  for (const auto& [pushed_at, seconds] : std::vector<Case>{
+           {1'557'933'657, 1'557'933'657},
+           {"2019-05-15T15:20:57Z", 1'557'933'657},
+           {"2019-05-15T17:20:57+02:00", 1'557'933'657},
+           {"2019-05-15T10:50:57-0430", 1'557'933'657},
+           {"2019-05-15T15:20:57.123Z", 1'557'933'657},
+           {"2024-02-29T00:00:00Z", 1'709'164'800},
+           {nullptr, 0},
+       }) {
+    auto payload = push_payload();
+    payload["repository"]["pushed_at"] = pushed_at;
+    payload["forced"] = true;
+    EXPECT_EQ(deliver(payload.dump()).status, 202) << pushed_at;
+    const auto push = control_.calls().pushes.back();
+    EXPECT_EQ(push.pushed_at_s, seconds) << pushed_at;
+    EXPECT_TRUE(push.forced);
+  }
+  deliver(push_payload().dump());
+  EXPECT_EQ(control_.calls().pushes.back().pushed_at_s, 0);
+  EXPECT_FALSE(control_.calls().pushes.back().forced);
+}
+
+TEST_F(Webhook, a_time_that_is_none_is_refused) {
+  for (const auto& pushed_at : std::vector<json>{
+           -1, 1.5, true, "", "yesterday", "2019-02-29T00:00:00Z", "2019-05-15T15:20:57",
+           "2019-05-15T25:20:57Z", "2019-05-15T15:20:57+2", "2019-05-15T15:20:57.Z",
+           "2019-05-15T15:20:57+99:00", "+019-05-15T15:20:57Z", "1969-05-15T15:20:57Z"}) {
+    auto payload = push_payload();
+    payload["repository"]["pushed_at"] = pushed_at;
+    const auto answer = deliver(payload.dump());
+    EXPECT_EQ(answer.status, 400) << pushed_at;
+    EXPECT_THAT(answer.body, HasSubstr("repository.pushed_at"));
+  }
+  auto payload = push_payload();
+  payload["forced"] = "yes";
+  EXPECT_EQ(deliver(payload.dump()).status, 400);
+  EXPECT_THAT(control_.calls().pushes, IsEmpty());
+}
+
 TEST_F(Webhook, a_form_encoded_push_says_the_same) {
   std::string body = "other=1&payload=";
   for (const char c : push_payload().dump()) {

@@ -66,6 +66,47 @@ TEST(CommandLine, logs_understands_the_short_flags) {
   EXPECT_EQ(logs.lines, 5);
 }
 
+TEST(CommandLine, logs_takes_one_instance_or_the_release_command) {
+  EXPECT_FALSE(command<LogsCommand>({"logs", "web"}).instance);
+  EXPECT_EQ(command<LogsCommand>({"logs", "web", "--instance", "2"}).instance, 2);
+  EXPECT_TRUE(command<LogsCommand>({"logs", "web", "--release"}).release);
+}
+
+TEST(CommandLine, rollback_and_redeploy_leave_the_choice_of_the_deployment) {
+  EXPECT_EQ(command<RollbackCommand>({"rollback", "web"}).deployment, "");
+  const auto rollback = command<RollbackCommand>({"rollback", "web", "d7k2m9qa", "--wait"});
+  EXPECT_EQ(rollback.project, "web");
+  EXPECT_EQ(rollback.deployment, "d7k2m9qa");
+  EXPECT_TRUE(rollback.wait);
+  EXPECT_EQ(command<RedeployCommand>({"redeploy", "web", "d7k2m9qa"}).deployment, "d7k2m9qa");
+}
+
+TEST(CommandLine, the_verbs_of_a_deployments_life_take_wait_and_json) {
+  EXPECT_TRUE(command<PromoteCommand>({"promote", "d7k2m9qa", "--json"}).json);
+  EXPECT_TRUE(command<RestartCommand>({"restart", "web", "--wait"}).wait);
+  EXPECT_EQ(command<CancelCommand>({"cancel", "web"}).subject, "web");
+  EXPECT_TRUE(command<StopCommand>({"stop", "web", "--wait"}).wait);
+  EXPECT_TRUE(command<StartCommand>({"start", "web", "--wait"}).wait);
+  const auto scale = command<ScaleCommand>({"scale", "web", "3", "--json"});
+  EXPECT_EQ(scale.replicas, 3);
+  EXPECT_TRUE(scale.json);
+}
+
+TEST(CommandLine, a_notify_secret_is_named_by_a_file) {
+  const auto notify =
+      command<ProjectNotifySecretCommand>({"project", "notify-secret", "web", "--file", "-"});
+  EXPECT_EQ(notify.name, "web");
+  EXPECT_EQ(notify.file, "-");
+}
+
+TEST(CommandLine, the_help_lists_every_verb) {
+  const auto help = parse({"--help"}).error().out;
+  for (const char* verb : {"rollback", "redeploy", "promote", "restart", "cancel", "stop", "start",
+                           "scale", "deploy", "deployments", "status", "logs", "events"}) {
+    EXPECT_THAT(help, HasSubstr("\n  " + std::string(verb) + " ")) << help;
+  }
+}
+
 TEST(CommandLine, deploy_and_events_have_defaults) {
   EXPECT_FALSE(command<DeployCommand>({"deploy", "web"}).wait);
   EXPECT_EQ(command<DeploymentsCommand>({"deployments", "web"}).limit, 20);
@@ -86,17 +127,24 @@ TEST_P(WrongUsage, is_exit_code_2_with_one_line_that_names_the_help) {
 
 INSTANTIATE_TEST_SUITE_P(
     Lines, WrongUsage,
-    testing::Values(std::vector<const char*>{}, std::vector<const char*>{"launch"},
-                    std::vector<const char*>{"project"},
-                    std::vector<const char*>{"project", "boot"},
-                    std::vector<const char*>{"project", "create", "web"},
-                    std::vector<const char*>{"project", "show"},
-                    std::vector<const char*>{"status", "--fast"},
-                    std::vector<const char*>{"status", "extra"},
-                    std::vector<const char*>{"deployments", "web", "--limit", "0"},
-                    std::vector<const char*>{"deployments", "web", "--limit", "many"},
-                    std::vector<const char*>{"logs", "web", "-n"},
-                    std::vector<const char*>{"events", "--from", "-1"}));
+    testing::Values(
+        std::vector<const char*>{}, std::vector<const char*>{"launch"},
+        std::vector<const char*>{"project"}, std::vector<const char*>{"project", "boot"},
+        std::vector<const char*>{"project", "create", "web"},
+        std::vector<const char*>{"project", "show"}, std::vector<const char*>{"status", "--fast"},
+        std::vector<const char*>{"status", "extra"},
+        std::vector<const char*>{"deployments", "web", "--limit", "0"},
+        std::vector<const char*>{"deployments", "web", "--limit", "many"},
+        std::vector<const char*>{"logs", "web", "-n"},
+        std::vector<const char*>{"logs", "web", "--build", "--release"},
+        std::vector<const char*>{"logs", "web", "--build", "--instance", "1"},
+        std::vector<const char*>{"logs", "web", "--release", "--instance", "1"},
+        std::vector<const char*>{"logs", "web", "--instance", "32"},
+        std::vector<const char*>{"rollback"}, std::vector<const char*>{"promote"},
+        std::vector<const char*>{"scale", "web"}, std::vector<const char*>{"scale", "web", "many"},
+        std::vector<const char*>{"project", "notify-secret", "web"},
+        std::vector<const char*>{"project", "notify-secret", "web", "hush"},
+        std::vector<const char*>{"events", "--from", "-1"}));
 
 TEST(CommandLine, the_help_of_a_verb_is_that_of_the_deepest_one_given) {
   EXPECT_THAT(parse({"env", "set"}).error().err, HasSubstr("'atlasflow env set --help'"));

@@ -73,7 +73,8 @@ TEST_F(Executable, wrong_input_is_2_before_any_server_is_asked) {
   for (const auto* arguments :
        {"env set web NOEQUALS", "env set web 1A=x", "env set web", "deploy web --sha main",
         "env set web --from-file /nonexistent",
-        "project create web --repo /r --webhook-secret-file /nonexistent"}) {
+        "project create web --repo /r --webhook-secret-file /nonexistent", "scale web 0",
+        "scale web 33", "project notify-secret web --file /nonexistent"}) {
     const auto ran = run(arguments + state_dir());
     EXPECT_EQ(ran.code, 2) << arguments << ": " << ran.err;
     EXPECT_THAT(ran.err, StartsWith("atlasflow: ")) << arguments;

@@ -84,6 +84,46 @@ TEST(Format, a_failure_tells_its_step_and_reason) {
             "no 2xx in 5.0 s, last: status 500");
 }
 
+TEST(Format, what_an_owner_asked_for_reads_as_such) {
+  EXPECT_EQ(event_detail("RollbackRequested", {{"to", "d7k2m9qa"}, {"by", "user"}}),
+            "to d7k2m9qa by user");
+  EXPECT_EQ(event_detail("RedeployRequested",
+                         {{"of", "d7k2m9qa"}, {"kind", "REDEPLOYMENT_PROMOTE"}, {"by", "user"}}),
+            "promote of d7k2m9qa by user");
+  EXPECT_EQ(event_detail("ScaleRequested", {{"replicas", 3}, {"by", "user"}}), "to 3 by user");
+  EXPECT_EQ(event_detail("CrashLoopDetected", {{"slot", 1}, {"crashes", 10}}),
+            "instance 1, 10 crashes in a row");
+  EXPECT_EQ(event_detail("VMRestarting", {{"slot", 0}, {"attempt", 2}}), "instance 0, crash 2");
+  EXPECT_EQ(event_detail("ReleaseSucceeded", {{"duration_us", "1200000"}}), "in 1.2 s");
+  EXPECT_EQ(event_detail("DeploymentFailed", {{"step", "STEP_RELEASE"}, {"reason", "exit 1"}}),
+            "release command: exit 1");
+}
+
+TEST(Format, what_made_a_deployment_names_its_source_and_who_but_for_the_user) {
+  EXPECT_EQ(made_by({{"kind", "push"}, {"source", nullptr}, {"requested_by", "ada"}}),
+            "push by ada");
+  EXPECT_EQ(made_by({{"kind", "deploy"}}), "deploy");
+  EXPECT_EQ(made_by({{"kind", "rollback"}, {"source", "d7k2m9qa"}, {"requested_by", "user"}}),
+            "rollback to d7k2m9qa");
+  EXPECT_EQ(made_by({{"kind", "restart"}, {"source", "d7k2m9qa"}, {"requested_by", "user"}}),
+            "restart of d7k2m9qa");
+}
+
+TEST(Format, every_status_is_known_by_its_name) {
+  EXPECT_EQ(status_of({{"status", "queued"}}), DeploymentStatus::queued);
+  EXPECT_EQ(status_of({{"status", "skipped"}}), DeploymentStatus::skipped);
+  EXPECT_EQ(status_of({{"status", "retired"}}), DeploymentStatus::retired);
+  EXPECT_EQ(status_of({{"status", "of a later version"}}), std::nullopt);
+}
+
+TEST(Format, a_wait_tells_step_attempt_and_time_left) {
+  EXPECT_EQ(wait_line({{"step", "clone"}, {"attempt", 2}, {"due_us", 5'000'000}, {"slot", nullptr}},
+                      1'000'000),
+            "clone: attempt 2, due in 4.0 s");
+  EXPECT_EQ(wait_line({{"step", "VM start"}, {"attempt", 1}, {"due_us", 1}, {"slot", 0}}, 5),
+            "VM start of instance 0: attempt 1, due in 0 ms");
+}
+
 TEST(Format, an_event_without_words_of_its_own_shows_its_fields) {
   EXPECT_EQ(event_detail("NodeStarted", {{"epoch", "3"}, {"version", "0.1.0"}}),
             "epoch=3 version=0.1.0");

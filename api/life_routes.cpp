@@ -1,0 +1,167 @@
+// What an owner does with deployments that are there: run an earlier one again, cancel one, stop,
+// start and scale what is live.
+#include <spdlog/spdlog.h>
+
+#include "api/context.hpp"
+
+namespace atlasflow::api {
+namespace {
+
+constexpr std::uint64_t k_body_bytes_max = 4 << 10;
+
+// ---- commands that make a deployment ----
+
+struct Again {
+  std::string command_id;
+  std::optional<DeploymentId> deployment;  // unset: the control plane chooses
+};
+
+Result<Again> parsed_again(const std::string& body, bool may_name_deployment) {
+  const auto json = parsed_object(body, "The body");
+  if (!json) return tl::unexpected(json.error());
+  const Members members(*json);
+  auto command_id = command_id_of(members);
+  if (!command_id) return tl::unexpected(std::move(command_id.error()));
+  Again again{*std::move(command_id), std::nullopt};
+  if (!may_name_deployment) return again;
+  auto deployment = members.string("deployment");
+  if (!deployment) return tl::unexpected(std::move(deployment.error()));
+  if (*deployment && (*deployment)->empty()) {
+    return fail(ErrorCode::invalid_argument,
+                "'deployment' is empty: name one, or leave it out for the one that fits.");
+  }
+  if (*deployment) again.deployment = DeploymentId(**std::move(deployment));
+  return again;
+}
+
+Response show_made(const Context& context, const char* verb, const Result<DeploymentId>& made) {
+  if (!made) return error_response(made.error());
+  spdlog::info("event={}_commanded deployment={}", verb, made->str());
+  wait_for_commands(context);
+  return show_deployment(context, *made, 202);
+}
+
+Response roll_back(const Context& context, const Request& request) {
+  const auto again = parsed_again(request.body, true);
+  if (!again) return error_response(again.error());
+  return show_made(context, "rollback",
+                   context.control.rollback(request.parameters.at("name"), again->deployment,
+                                            again->command_id));
+}
+
+Response redeploy(const Context& context, const Request& request) {
+  const auto again = parsed_again(request.body, true);
+  if (!again) return error_response(again.error());
+  return show_made(context, "redeploy",
+                   context.control.redeploy(request.parameters.at("name"), again->deployment,
+                                            again->command_id));
+}
+
+Response restart(const Context& context, const Request& request) {
+  const auto again = parsed_again(request.body, false);
+  if (!again) return error_response(again.error());
+  return show_made(context, "restart",
+                   context.control.restart(request.parameters.at("name"), again->command_id));
+}
+
+Response promote(const Context& context, const Request& request) {
+  const auto again = parsed_again(request.body, false);
+  if (!again) return error_response(again.error());
+  return show_made(
+      context, "promote",
+      context.control.promote(DeploymentId(request.parameters.at("id")), again->command_id));
+}
+
+// ---- commands that change one ----
+
+Response cancel(const Context& context, const Request& request) {
+  const DeploymentId id(request.parameters.at("id"));
+  if (const auto cancelled = context.control.cancel(id); !cancelled) {
+    return error_response(cancelled.error());
+  }
+  spdlog::info("event=cancel_commanded deployment={}", id.str());
+  wait_for_commands(context);
+  return show_deployment(context, id, 202);
+}
+
+// What answers for the project, or null.
+Json live_json_of(const Context& context, const std::string& project) {
+  const auto view = context.control.catalog().project_named(project);
+  if (!view || !view->live) return nullptr;
+  const auto live = context.control.catalog().deployment(*view->live);
+  return live ? json_of(*live, context.address) : Json();
+}
+
+// After a command that only a live deployment takes. It may have ended in the meantime.
+Response show_live(const Context& context, const char* verb, const std::string& project) {
+  spdlog::info("event={}_commanded project={}", verb, project);
+  wait_for_commands(context);
+  const auto live = live_json_of(context, project);
+  if (live.is_null()) {
+    return error_response({ErrorCode::conflict,
+                           "What was live of '" + project +
+                               "' has ended in the meantime; atlasflow deployments " + project +
+                               " shows how.",
+                           {}});
+  }
+  return json_response(live, 202);
+}
+
+Response stop(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  const auto stopped = context.control.stop_app(project);
+  return stopped ? show_live(context, "stop", project) : error_response(stopped.error());
+}
+
+Response start(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  const auto started = context.control.start_app(project);
+  return started ? show_live(context, "start", project) : error_response(started.error());
+}
+
+Result<std::int32_t> parsed_replicas(const std::string& body) {
+  const auto json = parsed_object(body, "The body");
+  if (!json) return tl::unexpected(json.error());
+  const auto replicas = Members(*json).integer("replicas");
+  if (!replicas) return tl::unexpected(replicas.error());
+  const auto wanted = replicas->value_or(0);
+  if (wanted < 1 || wanted > k_replicas_max) {
+    return fail(ErrorCode::invalid_argument, "'replicas' must be a number from 1 to " +
+                                                 std::to_string(k_replicas_max) +
+                                                 "; atlasflow stop stops an app.");
+  }
+  return static_cast<std::int32_t>(wanted);
+}
+
+Response scale(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  const auto replicas = parsed_replicas(request.body);
+  if (!replicas) return error_response(replicas.error());
+  const auto scaled = context.control.scale(project, *replicas);
+  if (!scaled) return error_response(scaled.error());
+  spdlog::info("event=scale_commanded project={} replicas={} live={}", project, *replicas, *scaled);
+  wait_for_commands(context);
+  Json json;
+  json["replicas"] = *replicas;
+  json["deployment"] = *scaled ? live_json_of(context, project) : Json();
+  return json_response(json, 202);
+}
+
+}  // namespace
+
+void add_life_routes(Router& router, const Context& context) {
+  const auto add = [&](const char* method, const char* pattern, auto handler) {
+    router.add({method, pattern, k_body_bytes_max,
+                [&context, handler](const Request& request) { return handler(context, request); }});
+  };
+  add("POST", "/v1/projects/:name/rollback", roll_back);
+  add("POST", "/v1/projects/:name/redeploy", redeploy);
+  add("POST", "/v1/projects/:name/restart", restart);
+  add("POST", "/v1/projects/:name/stop", stop);
+  add("POST", "/v1/projects/:name/start", start);
+  add("PUT", "/v1/projects/:name/scale", scale);
+  add("POST", "/v1/deployments/:id/promote", promote);
+  add("POST", "/v1/deployments/:id/cancel", cancel);
+}
+
+}  // namespace atlasflow::api

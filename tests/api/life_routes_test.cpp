@@ -1,0 +1,179 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/api/api_fixture.hpp"
+
+namespace atlasflow::api {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::Pair;
+
+class LifeRoutes : public testing::ApiTest {
+ protected:
+  LifeRoutes() {
+    control_.add_project("shop");
+    control_.add_deployment("abcdefg2", "shop");
+  }
+
+  json accepted(std::string_view method, std::string_view target, std::string_view body = {}) {
+    const auto answer = ask(method, target, body);
+    EXPECT_EQ(answer.status, 202) << answer.body;
+    return json::parse(answer.body);
+  }
+
+  void expect_error(const testing::Answer& answer, int status, const std::string& code,
+                    const std::string& sentence) {
+    EXPECT_EQ(answer.status, status) << answer.body;
+    const auto error = json::parse(answer.body)["error"];
+    EXPECT_EQ(error["code"], code);
+    EXPECT_THAT(error["message"].get<std::string>(), HasSubstr(sentence));
+  }
+};
+
+TEST_F(LifeRoutes, a_rollback_names_its_target_or_leaves_the_choice) {
+  const auto made = accepted("POST", "/v1/projects/shop/rollback",
+                             R"({"command_id":"c1","deployment":"abcdefg2"})");
+  EXPECT_EQ(made["id"], "aaaaaaa2");
+  EXPECT_EQ(made["kind"], "rollback");
+  EXPECT_EQ(made["source"], "abcdefg2");
+  EXPECT_EQ(made["requested_by"], "user");
+  EXPECT_EQ(get("/v1/deployments/aaaaaaa2"), made);
+  control_.made = DeploymentId("aaaaaaa3");
+  accepted("POST", "/v1/projects/shop/rollback", R"({"command_id":"c2"})");
+  EXPECT_THAT(control_.calls().life,
+              ElementsAre("rollback shop abcdefg2 c1", "rollback shop - c2"));
+}
+
+TEST_F(LifeRoutes, redeploy_restart_and_promote_show_what_they_made) {
+  const auto redeployed = accepted("POST", "/v1/projects/shop/redeploy",
+                                   R"({"command_id":"c1","deployment":"abcdefg2"})");
+  EXPECT_EQ(redeployed["kind"], "redeploy");
+  EXPECT_EQ(redeployed["source"], "abcdefg2");
+  control_.made = DeploymentId("aaaaaaa3");
+  EXPECT_EQ(accepted("POST", "/v1/projects/shop/restart", R"({"command_id":"c2"})")["kind"],
+            "restart");
+  control_.made = DeploymentId("aaaaaaa4");
+  EXPECT_EQ(accepted("POST", "/v1/deployments/abcdefg2/promote", R"({"command_id":"c3"})")["kind"],
+            "promote");
+  EXPECT_THAT(control_.calls().life,
+              ElementsAre("redeploy shop abcdefg2 c1", "restart shop c2", "promote abcdefg2 c3"));
+}
+
+TEST_F(LifeRoutes, a_refusal_keeps_its_code_and_sentence) {
+  control_.made = fail(ErrorCode::conflict, "There is nothing to go back to.");
+  expect_error(ask("POST", "/v1/projects/shop/rollback", R"({"command_id":"c"})"), 409, "conflict",
+               "nothing to go back to");
+  control_.life_outcome = fail(ErrorCode::conflict, "It is live.");
+  expect_error(ask("POST", "/v1/deployments/abcdefg2/cancel"), 409, "conflict", "It is live");
+  expect_error(ask("POST", "/v1/projects/shop/stop"), 409, "conflict", "It is live");
+  expect_error(ask("POST", "/v1/projects/shop/start"), 409, "conflict", "It is live");
+  control_.scaled = fail(ErrorCode::not_found, "There is no project 'shop'.");
+  expect_error(ask("PUT", "/v1/projects/shop/scale", R"({"replicas":2})"), 404, "not_found",
+               "no project");
+}
+
+TEST_F(LifeRoutes, a_cancel_answers_with_the_deployment_as_it_stands) {
+  control_.start_build("abcdefg2");
+  control_.then["cancel"] = [this] {
+    pb::Event requested;
+    requested.mutable_cancel_requested()->set_by("user");
+    control_.append_to("abcdefg2", requested);
+  };
+  const auto deployment = accepted("POST", "/v1/deployments/abcdefg2/cancel");
+  EXPECT_EQ(deployment["status"], "cancelling");
+  EXPECT_EQ(deployment["cancelled_by"], "user");
+  EXPECT_THAT(control_.calls().life, ElementsAre("cancel abcdefg2"));
+}
+
+TEST_F(LifeRoutes, stop_and_start_answer_with_what_is_live) {
+  control_.make_live("abcdefg2");
+  control_.then["stop_app"] = [this] {
+    pb::Event stop;
+    stop.mutable_stop_requested()->set_by("user");
+    control_.append_to("abcdefg2", stop);
+  };
+  control_.then["start_app"] = [this] {
+    pb::Event start;
+    start.mutable_start_requested()->set_by("user");
+    control_.append_to("abcdefg2", start);
+  };
+  const auto stopped = accepted("POST", "/v1/projects/shop/stop");
+  EXPECT_EQ(stopped["id"], "abcdefg2");
+  EXPECT_EQ(stopped["status"], "stopping");
+  EXPECT_EQ(stopped["stopped_by"], "user");
+  EXPECT_EQ(accepted("POST", "/v1/projects/shop/start")["stopped_by"], nullptr);
+  EXPECT_THAT(control_.calls().life, ElementsAre("stop_app shop", "start_app shop"));
+}
+
+TEST_F(LifeRoutes, a_live_deployment_that_ended_meanwhile_is_a_409_that_says_so) {
+  expect_error(ask("POST", "/v1/projects/shop/stop"), 409, "conflict", "ended in the meantime");
+}
+
+TEST_F(LifeRoutes, scale_tells_whether_anything_changes_now) {
+  control_.make_live("abcdefg2");
+  const auto scaled = accepted("PUT", "/v1/projects/shop/scale", R"({"replicas":3})");
+  EXPECT_EQ(scaled["replicas"], 3);
+  EXPECT_EQ(scaled["deployment"]["id"], "abcdefg2");
+  control_.scaled = false;
+  EXPECT_EQ(accepted("PUT", "/v1/projects/shop/scale", R"({"replicas":32})")["deployment"],
+            nullptr);
+  EXPECT_THAT(control_.calls().life, ElementsAre("scale shop 3", "scale shop 32"));
+}
+
+TEST_F(LifeRoutes, a_notify_secret_is_passed_on_and_never_shown) {
+  EXPECT_EQ(get("/v1/projects/shop")["has_notify_secret"], false);
+  const auto answer = ask("PUT", "/v1/projects/shop/notify-secret", R"({"secret":"hush hush"})");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(json::parse(answer.body)["has_notify_secret"], true);
+  EXPECT_THAT(answer.body, Not(HasSubstr("hush")));
+  EXPECT_THAT(control_.calls().notify_secrets, ElementsAre(Pair("shop", "hush hush")));
+  control_.life_outcome = fail(ErrorCode::unavailable, "The disk is full.");
+  const auto refused = ask("PUT", "/v1/projects/shop/notify-secret", R"({"secret":"hush hush"})");
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_THAT(refused.body, Not(HasSubstr("hush")));
+}
+
+TEST_F(LifeRoutes, bodies_that_say_nothing_sensible_are_400s_with_a_sentence) {
+  struct Case {
+    const char* method;
+    const char* path;
+    const char* body;
+    const char* sentence;
+  };
+  const std::string long_id = R"({"command_id":")" + std::string(129, 'x') + "\"}";
+  for (const auto& wrong : std::vector<Case>{
+           {"POST", "/v1/projects/shop/rollback", "", "not well-formed JSON"},
+           {"POST", "/v1/projects/shop/rollback", "{}", "'command_id' is missing"},
+           {"POST", "/v1/projects/shop/rollback", R"({"command_id":"c","deployment":7})",
+            "'deployment' must be a string"},
+           {"POST", "/v1/projects/shop/rollback", R"({"command_id":"c","deployment":""})",
+            "'deployment' is empty"},
+           {"POST", "/v1/projects/shop/redeploy", "{}", "'command_id' is missing"},
+           {"POST", "/v1/projects/shop/restart", long_id.c_str(), "longer than 128 bytes"},
+           {"POST", "/v1/deployments/abcdefg2/promote", "[]", "must be a JSON object"},
+           {"PUT", "/v1/projects/shop/scale", "{}", "'replicas' must be a number from 1 to 32"},
+           {"PUT", "/v1/projects/shop/scale", R"({"replicas":0})", "atlasflow stop"},
+           {"PUT", "/v1/projects/shop/scale", R"({"replicas":33})", "from 1 to 32"},
+           {"PUT", "/v1/projects/shop/scale", R"({"replicas":4294967297})", "from 1 to 32"},
+           {"PUT", "/v1/projects/shop/scale", R"({"replicas":18446744073709551615})",
+            "whole number"},
+           {"PUT", "/v1/projects/shop/scale", R"({"replicas":1.5})", "whole number"},
+           {"PUT", "/v1/projects/shop/scale", R"({"replicas":"2"})", "whole number"},
+           {"PUT", "/v1/projects/shop/notify-secret", "{}", "'secret' is missing or empty"},
+           {"PUT", "/v1/projects/shop/notify-secret", R"({"secret":""})", "missing or empty"},
+           {"PUT", "/v1/projects/shop/notify-secret", R"({"secret":1})", "must be a string"},
+       }) {
+    expect_error(ask(wrong.method, wrong.path, wrong.body), 400, "invalid_argument",
+                 wrong.sentence);
+  }
+  EXPECT_THAT(control_.calls().life, IsEmpty());
+  EXPECT_THAT(control_.calls().notify_secrets, IsEmpty());
+}
+
+}  // namespace
+}  // namespace atlasflow::api
