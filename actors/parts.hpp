@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "actors/notifier.hpp"
 #include "actors/projects.hpp"
 #include "actors/reconciler.hpp"
 
@@ -31,6 +32,7 @@ struct Parts {
   vm_hosts_actor hosts;
   edge_actor edge;
   reconciler_actor reconciler;
+  notifier_actor notifier;
   deployments_actor deployments;
   projects_actor projects;
   caf::actor root;  // watches all of the above
