@@ -9,7 +9,6 @@
 namespace atlasflow::actors {
 namespace {
 
-using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
