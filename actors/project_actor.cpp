@@ -121,13 +121,11 @@ void ProjectActorState::intake(project_actor::pointer self, const Intake& messag
     deletion.deletion.set_before(message.before);
     deletion.deletion.set_delivery_id(message.delivery_id);
     command(self, std::move(deletion), dedupe_key(message.trigger, message.delivery_id),
-            [this, answer](const Result<Position>& done) {
+            [this, answer](const Result<Recorded>& done) {
               if (!done) return answer->fail(done.error());
-              answer->deliver({{PushReceipt::Verdict::ignored,
-                                history.project.name,
-                                {},
+              answer->deliver({{PushReceipt::Verdict::ignored, history.project.name, {},
                                 "the branch was deleted; its preview ends"},
-                               *done});
+                               done->position});
             });
     return;
   }
@@ -154,10 +152,19 @@ void ProjectActorState::ignore(project_actor::pointer self, const Intake& messag
   push.push.set_reason(reason);
   command(
       self, std::move(push), dedupe_key(message.trigger, message.delivery_id),
-      [this, answer, reason](const Result<Position>& done) {
-        if (!done) return answer->fail(done.error());
-        answer->deliver({{PushReceipt::Verdict::ignored, history.project.name, {}, reason}, *done});
-      });
+      [this, answer, reason](const Result<Recorded>& done) {
+            if (!done) return answer->fail(done.error());
+            IntakeReply reply;
+            reply.position = done->position;
+            reply.receipt.project = history.project.name;
+            reply.receipt.deployment = done->earlier;
+            if (done->earlier.empty()) {
+              reply.receipt.reason = reason;
+            } else {
+              reply.receipt.verdict = PushReceipt::Verdict::duplicate;
+            }
+            answer->deliver(std::move(reply));
+          });
 }
 
 Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& message) const {
@@ -298,7 +305,7 @@ bool ProjectActorState::wait_for_turn(std::function<void()> again) {
 }
 
 void ProjectActorState::command(project_actor::pointer self, ProjectCommand command_to_decide,
-                                std::string key, std::function<void(Result<Position>)> done) {
+                                std::string key, std::function<void(Result<Recorded>)> done) {
   if (wait_for_turn([this, self, command_to_decide, key, done] {
         command(self, command_to_decide, key, done);
       })) {
@@ -306,7 +313,7 @@ void ProjectActorState::command(project_actor::pointer self, ProjectCommand comm
   }
   auto events = decide(history.project, command_to_decide);
   if (!events) return done(tl::unexpected(events.error()));
-  if (events->empty()) return done(Position{});
+  if (events->empty()) return done(Recorded{});
   appending = true;
   Append append;
   append.request.stream = project_stream(history.project.id);
@@ -320,10 +327,10 @@ void ProjectActorState::command(project_actor::pointer self, ProjectCommand comm
             appending = false;
             if (const auto* appended = std::get_if<storage::Appended>(&answer.outcome)) {
               for (const auto& record : appended->records) apply(history, record);
-              done(appended->records.back().position);
+              done(Recorded{appended->records.back().position, {}});
               reconcile(self);
             } else if (const auto* duplicate = std::get_if<storage::Duplicate>(&answer.outcome)) {
-              done(duplicate->position);
+              done(Recorded{duplicate->position, deployment_of(duplicate->stream)});
             } else {
               // Another writer of this stream, or a fence: replaying is the only safe answer.
               done(fail(ErrorCode::unavailable, "the project's state was out of date; try again"));
@@ -398,9 +405,10 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
             auto reply =
                 std::make_shared<PromiseGuard<ProjectReply>>(PromiseGuard<ProjectReply>(promise));
             self->state.command(
-                self, std::move(message.command), "", [self, reply](const Result<Position>& done) {
+                self, std::move(message.command), "", [self, reply](const Result<ProjectActorState::Recorded>& done) {
                   if (!done) return reply->fail(done.error());
-                  reply->deliver(ProjectReply{self->state.history.project.id, *done});
+                  reply->deliver(
+                      ProjectReply{self->state.history.project.id, done->position});
                 });
             return promise;
           },

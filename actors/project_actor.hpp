@@ -39,6 +39,10 @@ struct ProjectWiring {
 
 struct ProjectActorState {
   using IntakeAnswer = std::shared_ptr<PromiseGuard<IntakeReply>>;
+  struct Recorded {
+    Position position;
+    DeploymentId earlier;  // the same delivery made it before
+  };
   // What begins a deployment, and the key that makes it one.
   struct Beginning {
     DeploymentCommand command;
@@ -62,7 +66,7 @@ struct ProjectActorState {
               const IntakeAnswer& answer);
   void begin(project_actor::pointer self, Beginning beginning);
   void command(project_actor::pointer self, ProjectCommand command, std::string dedupe_key,
-               std::function<void(Result<Position>)> done);
+               std::function<void(Result<Recorded>)> done);
   // True when it has to wait: it is called again once the append under way has been answered.
   [[nodiscard]] bool wait_for_turn(std::function<void()> again);
   void next();

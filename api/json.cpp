@@ -64,6 +64,10 @@ std::string trigger_name(pb::Trigger trigger) {
 }
 
 Json json_of(const pb::Settings& settings) {
+  Json build_args = Json::object();
+  for (const auto& arg : settings.build_args()) build_args[arg.name()] = arg.value();
+  Json watch_paths = Json::array();
+  for (const auto& glob : settings.watch_paths()) watch_paths.push_back(glob);
   return {{"health_path", settings.health_path()},
           {"port", settings.port()},
           {"health_deadline_us", settings.health_deadline_us()},
@@ -71,7 +75,21 @@ Json json_of(const pb::Settings& settings) {
           {"build_deadline_us", settings.build_deadline_us()},
           {"drain_deadline_us", settings.drain_deadline_us()},
           {"memory_mib", settings.memory_mib()},
-          {"vcpus", settings.vcpus()}};
+          {"vcpus", settings.vcpus()},
+          {"replicas", settings.replicas()},
+          {"root_folder", settings.root_folder()},
+          {"dockerfile", settings.dockerfile()},
+          {"build_target", settings.build_target()},
+          {"build_args", std::move(build_args)},
+          {"watch_paths", std::move(watch_paths)},
+          {"release_command", settings.release_command()},
+          {"release_deadline_us", settings.release_deadline_us()},
+          {"auto_rollback_us", settings.auto_rollback_us()},
+          {"previews", settings.previews()},
+          {"preview_limit", settings.preview_limit()},
+          {"preview_ttl_us", settings.preview_ttl_us()},
+          {"supersede_after_us", settings.supersede_after_us()},
+          {"notify_url", settings.notify_url()}};
 }
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }

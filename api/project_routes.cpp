@@ -77,17 +77,19 @@ Response delete_project(const Context& context, const std::string& name) {
   return json_response(json);
 }
 
-// {"health_deadline":"30s","port":8080}: numbers and texts, by the names of events/settings.hpp.
+// {"health_deadline":"30s","port":8080,"previews":true}: texts, numbers and booleans, by the names
+// of events/settings.hpp.
 Response change_settings(const Context& context, const Request& request) {
   const auto& project = request.parameters.at("name");
   const auto json = parsed_object(request.body, "The body");
   if (!json) return error_response(json.error());
   std::vector<std::pair<std::string, std::string>> settings;
   for (const auto& [name, value] : json->items()) {
-    if (!value.is_string() && !value.is_number_unsigned()) {
-      return error_response({ErrorCode::invalid_argument,
-                             "The value of '" + name + "' must be a string or a whole number.",
-                             {}});
+    if (!value.is_string() && !value.is_number_unsigned() && !value.is_boolean()) {
+      return error_response(
+          {ErrorCode::invalid_argument,
+           "The value of '" + name + "' must be a string, a whole number, true or false.",
+           {}});
     }
     settings.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
   }

@@ -45,7 +45,7 @@ Result<RunOutcome> Buildah::run(const Call& call,
   argv.insert(argv.end(), call.arguments.begin(), call.arguments.end());
   const SandboxMounts mounts{options_.storage, cache_of(options_.storage), call.scratch,
                              call.context, call.hooks_name};
-  return sandbox_->run(std::move(argv), mounts, call.network,
+  return sandbox_->run(std::move(argv), call.environment, mounts, call.network,
                        call.cgroup_procs == nullptr ? no_cgroup : *call.cgroup_procs, call.deadline,
                        call.stop, on_output);
 }

@@ -34,9 +34,10 @@ class Buildah {
   [[nodiscard]] static Result<Buildah> make(const BuildahOptions& options);
 
   struct Call {
-    std::vector<std::string> arguments;  // of buildah, after its global ones
-    std::filesystem::path scratch;       // exists; -> /mnt/scratch
-    std::filesystem::path context;       // -> /mnt/context
+    std::vector<std::string> arguments;    // of buildah, after its global ones
+    std::vector<std::string> environment;  // NAME=value
+    std::filesystem::path scratch;         // exists; -> /mnt/scratch
+    std::filesystem::path context;         // -> /mnt/context
     std::string hooks_name;
     SandboxNetwork network = SandboxNetwork::none;
     const std::vector<FileDescriptor>* cgroup_procs = nullptr;

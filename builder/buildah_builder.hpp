@@ -67,6 +67,7 @@ class BuildahBuilder final : public ImageBuilder {
                                                 const std::set<std::string>& present) const;
   Result<void> pull(const std::vector<std::string>& names, const std::filesystem::path& scratch,
                     BuildLog& log, Clock::time_point until, const std::stop_token& stop) const;
+  // `request` with the root folder's path and the stage's exact name in it.
   Result<std::string> run_bud(const BuildRequest& request, const std::filesystem::path& scratch,
                               BuildLog& log, Clock::time_point until, const std::stop_token& stop);
   Result<std::string> choose_base(const std::vector<std::string>& candidates,

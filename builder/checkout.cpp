@@ -16,6 +16,7 @@
 
 #include "builder/file_descriptor.hpp"
 #include "builder/git_handles.hpp"
+#include "builder/tree_changes.hpp"
 #include "builder/tree_writer.hpp"
 
 namespace atlasflow::builder {
@@ -61,6 +62,9 @@ Result<void> check(const CheckoutRequest& request) {
   if (!is_sha(request.sha)) {
     return fail(ErrorCode::invalid_argument, "a commit is named by 40 lower-case hex digits");
   }
+  if (!request.base_sha.empty() && !is_sha(request.base_sha)) {
+    return fail(ErrorCode::invalid_argument, "the base is named by 40 lower-case hex digits");
+  }
   if (!is_local(request.url) && !request.url.starts_with("https://") &&
       !request.url.starts_with("http://")) {
     return fail(
@@ -103,18 +107,26 @@ std::optional<Checkout> finished(const CheckoutRequest& request) {
   const auto json = nlohmann::json::parse(file, nullptr, false);
   if (!json.is_object()) return std::nullopt;
   try {
-    if (json.at("boot") != boot_id() || json.at("sha") != request.sha) return std::nullopt;
-    return Checkout{request.sha, json.at("subject"), json.at("author"), json.at("size_bytes"),
-                    json.at("notices")};
+    if (json.at("boot") != boot_id() || json.at("sha") != request.sha ||
+        json.at("base") != request.base_sha) {
+      return std::nullopt;
+    }
+    std::optional<std::vector<std::string>> changed;
+    if (const auto& paths = json.at("changed"); !paths.is_null()) changed = paths;
+    return Checkout{request.sha,           json.at("subject"), json.at("author"),
+                    json.at("size_bytes"), json.at("notices"), std::move(changed)};
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;  // Written by another version: check out again.
   }
 }
 
-Result<void> write_marker(const fs::path& folder, const Checkout& checkout) {
-  const nlohmann::json json = {{"sha", checkout.sha},         {"subject", checkout.subject},
-                               {"author", checkout.author},   {"size_bytes", checkout.size_bytes},
-                               {"notices", checkout.notices}, {"boot", boot_id()}};
+Result<void> write_marker(const CheckoutRequest& request, const Checkout& checkout) {
+  nlohmann::json json = {{"sha", checkout.sha},         {"subject", checkout.subject},
+                         {"author", checkout.author},   {"size_bytes", checkout.size_bytes},
+                         {"notices", checkout.notices}, {"boot", boot_id()},
+                         {"base", request.base_sha},    {"changed", nullptr}};
+  if (checkout.changed_paths) json["changed"] = *checkout.changed_paths;
+  const fs::path& folder = request.folder;
   const fs::path part = beside(folder, ".done.part");
   std::ofstream file(part, std::ios::trunc);
   file << json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
@@ -391,11 +403,16 @@ Result<Checkout> check_out(const CheckoutRequest& request, std::stop_token stop)
   if (!written) return tl::unexpected(written.error());
   auto checkout = describe(commit->get(), request, std::move(*written));
   if (!checkout) return checkout;
+  if (!request.base_sha.empty()) {
+    auto changed = changed_paths(repository->get(), request.base_sha, tree.get(), stop);
+    if (!changed) return tl::unexpected(changed.error());
+    checkout->changed_paths = std::move(*changed);
+  }
   fs::rename(part.path(), request.folder, error);
   if (error) {
     return fail(ErrorCode::internal, "cannot put the checkout in place", error.message());
   }
-  if (auto marked = write_marker(request.folder, *checkout); !marked) {
+  if (auto marked = write_marker(request, *checkout); !marked) {
     return tl::unexpected(marked.error());
   }
   return checkout;

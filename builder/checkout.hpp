@@ -23,6 +23,7 @@ struct CheckoutRequest {
   std::string url;               // https://, http://, file:// or a plain path; no credentials in it
   std::string sha;               // 40 hex digits
   std::string ref;               // "refs/heads/main": fetched first, so that sha is likely in it
+  std::string base_sha;          // the commit to tell changed_paths from; empty: none
   std::filesystem::path folder;  // ends up holding exactly the tree of sha, without .git
   std::function<std::optional<Credential>()> credential;  // asked only when the remote wants one
   std::uint64_t limit_bytes = 2ULL << 30;                 // of received data and of the tree
@@ -34,6 +35,9 @@ struct Checkout {
   std::string author;                // name only
   std::uint64_t size_bytes = 0;      // of the files
   std::vector<std::string> notices;  // e.g. "submodule 'vendor/x' was left out: …"
+  // That differ from base_sha, by the trees of both commits. nullopt: no base was given, the remote
+  // has it no more, or more than 100 000 paths differ.
+  std::optional<std::vector<std::string>> changed_paths;
 };
 
 // Idempotent: a folder from an earlier, unfinished call is cleared; one that is complete and at sha

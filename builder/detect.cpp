@@ -79,15 +79,22 @@ std::string static_dockerfile(const std::string& base, bool has_error_page) {
 
 class Detection {
  public:
-  Detection(const std::filesystem::path& folder, const StackBases& bases)
-      : folder_(folder), bases_(bases) {}
+  Detection(const std::filesystem::path& folder, const StackBases& bases, const StackChoice& choice)
+      : folder_(folder),
+        bases_(bases),
+        dockerfile_(choice.dockerfile),
+        where_(choice.root_folder.empty() ? "the root folder" : choice.root_folder) {}
 
   Result<Stack> run() {
-    auto dockerfile = read_source_file(folder_, "Dockerfile", k_dockerfile_bytes_max);
+    const std::string name = dockerfile_.empty() ? "Dockerfile" : dockerfile_;
+    auto dockerfile = read_source_file(folder_, name, k_dockerfile_bytes_max);
     if (!dockerfile) return tl::unexpected(dockerfile.error());
     if (*dockerfile) {
-      return finish({"dockerfile", "Dockerfile in the root folder", std::move(**dockerfile), {}},
-                    {});
+      return finish({"dockerfile", name + " in " + where_, std::move(**dockerfile), {}}, {});
+    }
+    if (!dockerfile_.empty()) {
+      return fail(ErrorCode::user_error, "there is no file " + dockerfile_ + " in " + where_ +
+                                             ", which the setting dockerfile names");
     }
     auto package_text = read_source_file(folder_, "package.json", k_package_bytes_max);
     if (!package_text) return tl::unexpected(package_text.error());
@@ -99,15 +106,16 @@ class Detection {
       if (!has_page) {
         return fail(ErrorCode::user_error,
                     "package.json has no start script: add \"scripts\": {\"start\": \"node "
-                    "server.js\"} to it, "
-                    "or a Dockerfile to the root folder");
+                    "server.js\"} to it, or a Dockerfile to " +
+                        where_);
       }
     }
     if (has_page) return static_site(package_text->has_value());
     return fail(
         ErrorCode::user_error,
-        "nothing to build in the root folder: looked for Dockerfile, package.json with a start "
-        "script and index.html; add one of them");
+        "nothing to build in " + where_ +
+            ": looked for Dockerfile, package.json with a start script and index.html; add one of "
+            "them");
   }
 
  private:
@@ -116,7 +124,7 @@ class Detection {
     for (const char* name : {"npm-shrinkwrap.json", "package-lock.json"}) {
       if (!lock_file && has(name)) lock_file = name;
     }
-    std::string reason = "package.json with a start script in the root folder";
+    std::string reason = "package.json with a start script in " + where_;
     if (package.has_dependencies) {
       reason +=
           lock_file ? ", dependencies from " + *lock_file : ", dependencies without a lock file";
@@ -131,7 +139,7 @@ class Detection {
   Result<Stack> static_site(bool has_package) {
     return finish({"static",
                    has_package ? "index.html, and package.json without a start script"
-                               : "index.html in the root folder",
+                               : "index.html in " + where_,
                    static_dockerfile(bases_.static_site, has("404.html")),
                    {}},
                   ".*\n!.well-known\nnode_modules\n");
@@ -159,12 +167,15 @@ class Detection {
 
   const std::filesystem::path& folder_;
   const StackBases& bases_;
+  const std::string& dockerfile_;
+  const std::string where_;
 };
 
 }  // namespace
 
-Result<Stack> detect_stack(const std::filesystem::path& folder, const StackBases& bases) {
-  return Detection(folder, bases).run();
+Result<Stack> detect_stack(const std::filesystem::path& folder, const StackBases& bases,
+                           const StackChoice& choice) {
+  return Detection(folder, bases, choice).run();
 }
 
 }  // namespace atlasflow::builder

@@ -23,9 +23,15 @@ struct Stack {
       ignore;  // .containerignore or .dockerignore of the repository, else what fits the stack
 };
 
+// What the settings say of where to look.
+struct StackChoice {
+  std::string root_folder;  // for the messages: detect_stack() is called with the folder itself
+  std::string dockerfile;   // path in the folder; empty: "Dockerfile" if it is there
+};
+
 // The first that matches: Dockerfile; package.json with a start script; index.html. user_error when
-// none does: the message lists what was looked for.
+// none does: the message lists what was looked for. A Dockerfile that was chosen must be there.
 [[nodiscard]] Result<Stack> detect_stack(const std::filesystem::path& folder,
-                                         const StackBases& bases);
+                                         const StackBases& bases, const StackChoice& choice = {});
 
 }  // namespace atlasflow::builder

@@ -115,6 +115,7 @@ class ImageNames {
   }
 
   std::vector<std::string> result() && { return std::move(names_); }
+  std::vector<std::string> stage_names() && { return std::move(stage_names_); }
 
  private:
   void declare(const std::string& word) {
@@ -134,8 +135,11 @@ class ImageNames {
     std::size_t i = 1;
     while (i < words.size() && words[i].starts_with("--")) ++i;
     if (i < words.size()) add(words[i]);
-    if (i + 2 < words.size() && lower(words[i + 1]) == "as") stages_.insert(lower(words[i + 2]));
-    stages_.insert(std::to_string(stage_count_++));
+    const std::string number = std::to_string(stage_names_.size());
+    const bool has_name = i + 2 < words.size() && lower(words[i + 1]) == "as";
+    if (has_name) stages_.insert(lower(words[i + 2]));
+    stages_.insert(number);
+    stage_names_.push_back(has_name ? words[i + 2] : number);
   }
 
   // --from=x, and from=x in --mount=type=bind,from=x,…
@@ -161,7 +165,7 @@ class ImageNames {
   std::map<std::string, std::string> build_args_;
   Variables variables_;
   std::set<std::string> stages_;
-  std::size_t stage_count_ = 0;
+  std::vector<std::string> stage_names_;
   bool in_stage_ = false;
   std::vector<std::string> names_;
 };
@@ -174,6 +178,24 @@ std::vector<std::string> images_named_by(
   ImageNames names(build_args);
   for (const std::string& instruction : instructions_of(dockerfile)) names.take(instruction);
   return std::move(names).result();
+}
+
+std::vector<std::string> stages_of(std::string_view dockerfile) {
+  ImageNames names({});
+  for (const std::string& instruction : instructions_of(dockerfile)) names.take(instruction);
+  return std::move(names).stage_names();
+}
+
+Result<std::string> find_stage(std::string_view dockerfile, const std::string& name) {
+  const auto stages = stages_of(dockerfile);
+  std::string list;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    if (lower(stages[i]) == lower(name) || std::to_string(i) == name) return stages[i];
+    list += (list.empty() ? "" : ", ") + stages[i];
+  }
+  return fail(ErrorCode::user_error, "build_target is '" + name +
+                                         "', and the Dockerfile has no such stage; it has " +
+                                         (list.empty() ? "none" : list));
 }
 
 namespace {

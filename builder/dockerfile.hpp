@@ -18,6 +18,13 @@ namespace atlasflow::builder {
     std::string_view dockerfile,
     const std::vector<std::pair<std::string, std::string>>& build_args);
 
+// The names of the stages, in order and as written; a stage without a name has its number ("0").
+[[nodiscard]] std::vector<std::string> stages_of(std::string_view dockerfile);
+
+// What `--target` must be for the stage that `name` means: a name in any case, or a number.
+// user_error lists the stages.
+[[nodiscard]] Result<std::string> find_stage(std::string_view dockerfile, const std::string& name);
+
 // "debian" -> "docker.io/library/debian:latest", "ghcr.io/x/y@sha256:…" as it is.
 [[nodiscard]] std::string full_image_name(std::string_view name);
 

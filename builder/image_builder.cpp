@@ -39,12 +39,42 @@ constexpr const char* k_manifest_types =
     "Accept: application/vnd.oci.image.manifest.v1+json, "
     "application/vnd.docker.distribution.manifest.v2+json";
 
+// A build argument may have any name, and a variable of that name would be obeyed by buildah, by
+// what it starts, or by the loader before them (LD_PRELOAD, PATH, GIT_SSH_COMMAND, STORAGE_OPTS).
+// Names with one of these words in them are kept out of buildah's environment; a word too many
+// costs nothing but a value among its arguments.
+constexpr std::string_view k_obeyed_words[] = {
+    "LD_",     "PATH",   "HOME",   "TMP",    "DIR",     "GLIBC",     "MALLOC",  "LOC",
+    "LANG",    "LC_",    "NLS",    "NIS",    "TZ",      "RES",       "HOST",    "GO",
+    "DEBUG",   "TRACE",  "ZONE",   "SSL",    "TLS",     "CERT",      "CA_",     "GIT",
+    "SSH",     "GPG",    "PROXY",  "XDG",    "DBUS",    "LISTEN",    "NOTIFY",  "USER",
+    "LOGNAME", "SHELL",  "ENV",    "IFS",    "BUILDAH", "CONTAINER", "STORAGE", "REGISTR",
+    "DOCKER",  "PODMAN", "RUNC",   "OCI",    "CONF",    "AUTH",      "GNUPG",   "SELINUX",
+    "FUSE",    "CNI",    "LIBPOD", "SOCKET", "KRB",     "CGROUP",    "SYSTEMD"};
+
+bool may_be_obeyed(std::string name) {
+  std::transform(name.begin(), name.end(), name.begin(), [](char c) {
+    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  });
+  return name.starts_with('_') ||
+         std::any_of(std::begin(k_obeyed_words), std::end(k_obeyed_words),
+                     [&](std::string_view word) { return name.find(word) != std::string::npos; });
+}
+
 // One path component of an image name.
 bool is_project(const std::string& name) {
   const auto is_word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
   return !name.empty() && name.size() <= 100 && is_word(name.front()) && is_word(name.back()) &&
          std::all_of(name.begin(), name.end(),
                      [&](char c) { return is_word(c) || c == '-' || c == '_' || c == '.'; });
+}
+
+Result<std::string> stage_of(const Stack& stack, const std::string& target) {
+  if (stack.name == "dockerfile") return find_stage(stack.dockerfile, target);
+  return fail(ErrorCode::user_error, "build_target is '" + target +
+                                         "', and there is no Dockerfile that could have such a "
+                                         "stage (" +
+                                         stack.reason + "); add one, or take build_target away");
 }
 
 }  // namespace
@@ -149,7 +179,19 @@ Result<std::string> BuildahBuilder::run_bud(const BuildRequest& request, const f
     call.arguments.push_back(std::move(word));
   for (const auto& [name, value] : request.build_args) {
     call.arguments.push_back("--build-arg");
-    call.arguments.push_back(name + "=" + value);
+    // A name alone: buildah takes the value from its environment.
+    std::string assignment = name;
+    assignment.append("=").append(value);
+    if (may_be_obeyed(name)) {
+      call.arguments.push_back(std::move(assignment));
+    } else {
+      call.arguments.push_back(name);
+      call.environment.push_back(std::move(assignment));
+    }
+  }
+  if (!request.build_target.empty()) {
+    call.arguments.push_back("--target");
+    call.arguments.push_back(request.build_target);
   }
   call.arguments.push_back("/mnt/context");
   call.scratch = scratch;
@@ -187,8 +229,23 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   if (!node_base) return tl::unexpected(node_base.error());
   auto static_base = choose_base(config_.static_bases, *present);
   if (!static_base) return tl::unexpected(static_base.error());
-  auto stack = detect_stack(request.folder, {*node_base, *static_base});
+  auto root = find_source_folder(request.folder, request.root_folder);
+  if (!root) return tl::unexpected(root.error());
+  if (!*root) {
+    return fail(ErrorCode::user_error, "there is no folder " + request.root_folder +
+                                           " in the repository, which the setting root_folder "
+                                           "names");
+  }
+  auto stack =
+      detect_stack(**root, {*node_base, *static_base}, {request.root_folder, request.dockerfile});
   if (!stack) return tl::unexpected(stack.error());
+  BuildRequest exact = request;
+  exact.folder = **root;
+  if (!request.build_target.empty()) {
+    auto stage = stage_of(*stack, request.build_target);
+    if (!stage) return tl::unexpected(stage.error());
+    exact.build_target = *stage;
+  }
   log.heading("Building " + request.project + " (" + stack->reason + ")");
   if (stack->name != "dockerfile")
     log.note("Dockerfile made by Atlasflow, from " +
@@ -207,7 +264,7 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   if (auto pulled = pull(*absent, *scratch, log, until, stop); !pulled) {
     return tl::unexpected(pulled.error());
   }
-  auto image_id = run_bud(request, *scratch, log, until, stop);
+  auto image_id = run_bud(exact, *scratch, log, until, stop);
   if (!image_id) return tl::unexpected(image_id.error());
   return BuiltImage{std::move(*image_id), stack->name, stack->reason};
 }

@@ -36,8 +36,12 @@ struct BuildRequest {
   std::string build_id;          // [a-z0-9-]{1,48}
   std::filesystem::path folder;  // the checkout
   std::string project;           // names the image in the local store
-  std::vector<std::pair<std::string, std::string>> build_args;
+  std::vector<std::pair<std::string, std::string>>
+      build_args;  // no secrets: they stay in the image
   std::chrono::milliseconds deadline{};
+  std::string root_folder;   // of the checkout: what is built; empty: all of it
+  std::string dockerfile;    // path in the root folder; empty: "Dockerfile" if it is there
+  std::string build_target;  // the stage to build; empty: the last one
 };
 
 struct BuiltImage {
@@ -60,9 +64,10 @@ class ImageBuilder {
   // network" or " without cgroup" behind it where the machine does not allow more.
   [[nodiscard]] virtual std::string isolation() const = 0;
 
-  // Detects the stack and builds. user_error: no known stack (the message lists what was looked
-  // for), a Dockerfile that does not parse, a step that failed (its output is in the log, its exit
-  // code by step_exit_code). timed_out, cancelled: everything of the build is gone when it returns.
+  // Detects the stack and builds. user_error: no such root folder, Dockerfile or stage, no known
+  // stack (the message lists what was looked for), a Dockerfile that does not parse, a step that
+  // failed (its output is in the log, its exit code by step_exit_code). timed_out, cancelled:
+  // everything of the build is gone when it returns.
   [[nodiscard]] virtual Result<BuiltImage> build(const BuildRequest& request,
                                                  std::stop_token stop) = 0;
 

@@ -48,6 +48,9 @@ constexpr milliseconds k_steady{60'000};  // a registry that ran so long has ear
 constexpr std::uintmax_t k_log_bytes_max = 4U << 20U;
 constexpr int k_port_attempts_max = 5;
 
+fs::path config_path_in(const fs::path& state_dir) { return state_dir / "config.yml"; }
+fs::path record_path_in(const fs::path& state_dir) { return state_dir / "registry.json"; }
+
 struct Record {
   pid_t pid = 0;
   std::uint64_t start_time = 0;
@@ -128,7 +131,9 @@ class DebianRegistry final : public Registry {
                   "another server uses the registry's folder " + config_.state_dir.string());
     }
     const auto before = read_record(record_path());
-    if (before) end_earlier(*before);
+    const auto ended = end_registry(config_.state_dir);
+    if (!ended) return tl::unexpected(ended.error());
+    if (*ended != 0) spdlog::warn("event=registry_left_behind pid={}", *ended);
     std::promise<Result<void>> first;
     auto started = first.get_future();
     // The thread that spawns must live as long as the child: the child dies with it.
@@ -142,27 +147,9 @@ class DebianRegistry final : public Registry {
   }
 
  private:
-  fs::path config_path() const { return config_.state_dir / "config.yml"; }
-  fs::path record_path() const { return config_.state_dir / "registry.json"; }
+  fs::path config_path() const { return config_path_in(config_.state_dir); }
+  fs::path record_path() const { return record_path_in(config_.state_dir); }
   fs::path log_path() const { return config_.state_dir / "registry.log"; }
-
-  // A registry of this folder that its server left behind. It is ended rather than adopted: a child
-  // can be waited for and dies with the server, and a start takes a tenth of a second. The pid may
-  // be somebody else's by now; pid, start time and command line together are not.
-  void end_earlier(const Record& record) const {
-    const FileDescriptor pidfd(static_cast<int>(::syscall(SYS_pidfd_open, record.pid, 0)));
-    if (!pidfd.valid() || start_time_of(record.pid) != record.start_time) return;
-    std::ifstream file("/proc/" + std::to_string(record.pid) + "/cmdline");
-    std::ostringstream command_line;
-    command_line << file.rdbuf();
-    if (command_line.str().find(config_path().string()) == std::string::npos) return;
-    spdlog::warn("event=registry_left_behind pid={}", record.pid);
-    for (const int number : {SIGTERM, SIGKILL}) {
-      ::syscall(SYS_pidfd_send_signal, pidfd.get(), number, nullptr, 0);
-      pollfd poll_fd{pidfd.get(), POLLIN, 0};
-      if (::poll(&poll_fd, 1, static_cast<int>(k_stop_grace.count())) == 1) return;
-    }
-  }
 
   Result<Process> start_first(const std::optional<Record>& before, const std::stop_token& stop) {
     Result<Process> process = fail(ErrorCode::unavailable, "no port was free for the registry");
@@ -307,6 +294,27 @@ Result<std::unique_ptr<Registry>> start_registry(const RegistryConfig& config) {
   auto registry = std::make_unique<DebianRegistry>(config);
   if (auto started = registry->start(); !started) return tl::unexpected(started.error());
   return registry;
+}
+
+// It is ended rather than adopted: a child can be waited for and dies with the server, and a start
+// takes a tenth of a second. The pid may be somebody else's by now; pid, start time and command
+// line together are not.
+Result<pid_t> end_registry(const fs::path& state_dir) {
+  const auto record = read_record(record_path_in(state_dir));
+  if (!record || record->pid <= 0) return 0;
+  const FileDescriptor pidfd(static_cast<int>(::syscall(SYS_pidfd_open, record->pid, 0)));
+  if (!pidfd.valid() || start_time_of(record->pid) != record->start_time) return 0;
+  std::ifstream file("/proc/" + std::to_string(record->pid) + "/cmdline");
+  std::ostringstream command_line;
+  command_line << file.rdbuf();
+  if (command_line.str().find(config_path_in(state_dir).string()) == std::string::npos) return 0;
+  for (const int number : {SIGTERM, SIGKILL}) {
+    ::syscall(SYS_pidfd_send_signal, pidfd.get(), number, nullptr, 0);
+    pollfd poll_fd{pidfd.get(), POLLIN, 0};
+    if (::poll(&poll_fd, 1, static_cast<int>(k_stop_grace.count())) == 1) return record->pid;
+  }
+  return fail(ErrorCode::timed_out, "the registry's process " + std::to_string(record->pid) +
+                                        " does not die; look at what holds it");
 }
 
 }  // namespace atlasflow::builder

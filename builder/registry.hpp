@@ -7,6 +7,8 @@
 #include <memory>
 #include <string>
 
+#include <sys/types.h>
+
 #include "events/error.hpp"
 
 namespace atlasflow::builder {
@@ -25,7 +27,11 @@ class Registry {
 };
 
 // Returns when GET /v2/ answers. A registry that an earlier, killed server left running over the
-// same folder is adopted or ended first, never doubled.
+// same folder is ended first, never doubled.
 [[nodiscard]] Result<std::unique_ptr<Registry>> start_registry(const RegistryConfig& config);
+
+// Ends the registry that a killed server left over this folder, as its record says; its pid, 0 when
+// none runs. Not for a folder whose server runs. timed_out: it does not die.
+[[nodiscard]] Result<pid_t> end_registry(const std::filesystem::path& state_dir);
 
 }  // namespace atlasflow::builder

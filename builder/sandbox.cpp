@@ -330,9 +330,10 @@ class LinuxSandbox final : public Sandbox {
   explicit LinuxSandbox(std::optional<FileDescriptor> user_namespace)
       : user_namespace_(std::move(user_namespace)) {}
 
-  Result<RunOutcome> run(std::vector<std::string> argv, const SandboxMounts& mounts,
-                         SandboxNetwork network, const std::vector<FileDescriptor>& cgroup_procs,
-                         milliseconds deadline, const std::stop_token& stop,
+  Result<RunOutcome> run(std::vector<std::string> argv, const std::vector<std::string>& environment,
+                         const SandboxMounts& mounts, SandboxNetwork network,
+                         const std::vector<FileDescriptor>& cgroup_procs, milliseconds deadline,
+                         const std::stop_token& stop,
                          const std::function<void(std::string_view)>& on_output) const override {
     Preparation preparation;
     preparation.storage = mounts.storage.string();
@@ -354,6 +355,7 @@ class LinuxSandbox final : public Sandbox {
                            "TMPDIR=/mnt/scratch",
                            "LANG=C.UTF-8",
                            "CONTAINERS_REGISTRIES_CONF=/mnt/registries.conf"};
+    request.environment.insert(request.environment.end(), environment.begin(), environment.end());
     request.clone_flags = CLONE_NEWPID | CLONE_NEWNS;
     request.prepare = prepare_child;
     request.prepare_context = &preparation;

@@ -43,9 +43,11 @@ class Sandbox {
   [[nodiscard]] static Result<std::unique_ptr<Sandbox>> make(bool user_namespace);
   virtual ~Sandbox() = default;
 
-  // Runs argv in a new sandbox and waits for the end of all its processes.
+  // Runs argv in a new sandbox and waits for the end of all its processes. `environment`,
+  // NAME=value each, comes after the sandbox's own.
   [[nodiscard]] virtual Result<RunOutcome> run(
-      std::vector<std::string> argv, const SandboxMounts& mounts, SandboxNetwork network,
+      std::vector<std::string> argv, const std::vector<std::string>& environment,
+      const SandboxMounts& mounts, SandboxNetwork network,
       const std::vector<FileDescriptor>& cgroup_procs, std::chrono::milliseconds deadline,
       const std::stop_token& stop,
       const std::function<void(std::string_view)>& on_output) const = 0;

@@ -15,9 +15,9 @@ namespace atlasflow::builder {
 namespace {
 
 // openat2 (Linux 5.6) does the walk in the kernel, so that nothing can be swapped in between.
-int open_beneath(int folder, const char* name) {
+int open_beneath(int folder, const char* name, int flags) {
   open_how how{};
-  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+  how.flags = static_cast<std::uint64_t>(O_RDONLY | O_CLOEXEC | flags);
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
   return static_cast<int>(::syscall(SYS_openat2, folder, name, &how, sizeof how));
 }
@@ -32,7 +32,7 @@ Result<std::optional<std::string>> read_source_file(const std::filesystem::path&
     return fail(ErrorCode::not_found, "there is no folder " + folder.string(),
                 std::strerror(errno));
   }
-  const FileDescriptor file(open_beneath(root.get(), name.c_str()));
+  const FileDescriptor file(open_beneath(root.get(), name.c_str(), O_NONBLOCK));
   struct stat status {};
   if (!file.valid() || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
     return std::optional<std::string>{};
@@ -50,6 +50,22 @@ Result<std::optional<std::string>> read_source_file(const std::filesystem::path&
                   name + " is larger than " + std::to_string(limit_bytes / 1024) + " KiB");
     }
   }
+}
+
+Result<std::optional<std::filesystem::path>> find_source_folder(const std::filesystem::path& folder,
+                                                                const std::string& name) {
+  if (name.empty()) return folder;
+  const FileDescriptor root(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid()) {
+    return fail(ErrorCode::not_found, "there is no folder " + folder.string(),
+                std::strerror(errno));
+  }
+  const FileDescriptor found(open_beneath(root.get(), name.c_str(), O_DIRECTORY));
+  if (!found.valid()) return std::optional<std::filesystem::path>{};
+  std::error_code error;
+  auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(found.get()), error);
+  if (error) return fail(ErrorCode::internal, "cannot find the folder " + name, error.message());
+  return path;
 }
 
 }  // namespace atlasflow::builder

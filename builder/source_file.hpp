@@ -16,4 +16,9 @@ namespace atlasflow::builder {
 [[nodiscard]] Result<std::optional<std::string>> read_source_file(
     const std::filesystem::path& folder, const std::string& name, std::size_t limit_bytes);
 
+// Where the folder `name` of `folder` is, links inside of it followed; "" is `folder` itself.
+// nullopt: there is no such folder (a link that leads out of it counts as none).
+[[nodiscard]] Result<std::optional<std::filesystem::path>> find_source_folder(
+    const std::filesystem::path& folder, const std::string& name);
+
 }  // namespace atlasflow::builder

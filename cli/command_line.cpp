@@ -8,6 +8,7 @@
 
 #include "cli/version.hpp"
 #include "events/deployment.hpp"
+#include "events/settings.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -62,8 +63,9 @@ void add_project_verbs(CLI::App& app, Command& chosen) {
   verb = add_verb(*project, chosen, set, "set", "Change settings, from the next deployment on");
   verb->add_option("NAME", set->name, "The project")->required();
   verb->add_option("SETTING=VALUE", set->assignments,
-                   "health_path=/up, port=3000, memory_mib=512, vcpus=1, health_deadline=120s, "
-                   "clone_deadline=5m, build_deadline=30m, drain_deadline=30s")
+                   "health_path=/up, port=3000, health_deadline=120s, build_arg.NODE=20, "
+                   "watch_paths=src/**,package.json; docs/settings.md tells of all: " +
+                       setting_names())
       ->required();
   add_json(verb, set);
 
@@ -262,6 +264,11 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   auto* verb = add_verb(app, chosen, server, "server", "Run the server until SIGTERM or Ctrl-C");
   verb->add_option("--config", server->config_file, "atlasflow.toml (default: built-in defaults)");
   verb->add_flag("--print-config", server->print_config, "Print a commented example and exit");
+  add_verb(app, chosen, std::make_shared<HaltCommand>(), "halt",
+           "End what outlives the server: the edge and the microVMs");
+  auto edge = std::make_shared<EdgeCommand>();
+  verb = add_verb(app, chosen, edge, "edge", "Run the data plane; the server starts it");
+  verb->add_option("--launch-fd", edge->launch_fd, "The server's end of the start");
   add_project_verbs(app, chosen);
   add_env_verbs(app, chosen);
   add_deployment_verbs(app, chosen);

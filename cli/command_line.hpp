@@ -22,6 +22,10 @@ struct ServerCommand {
   std::string config_file;  // empty: the defaults
   bool print_config = false;
 };
+struct EdgeCommand {
+  int launch_fd = -1;  // the socket by which the server says how to run
+};
+struct HaltCommand {};
 struct ProjectCreateCommand {
   std::string name;
   std::string repository;
@@ -138,12 +142,12 @@ struct EventsCommand {
 struct LogVerifyCommand {};
 
 using Command =
-    std::variant<ServerCommand, ProjectCreateCommand, ProjectListCommand, ProjectShowCommand,
-                 ProjectSetCommand, ProjectDeleteCommand, ProjectNotifySecretCommand, EnvSetCommand,
-                 EnvListCommand, EnvUnsetCommand, DeployCommand, RollbackCommand, RedeployCommand,
-                 PromoteCommand, RestartCommand, CancelCommand, StopCommand, StartCommand,
-                 ScaleCommand, DeploymentsCommand, StatusCommand, LogsCommand, EventsCommand,
-                 LogVerifyCommand>;
+    std::variant<ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
+                 ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand,
+                 ProjectNotifySecretCommand, EnvSetCommand, EnvListCommand, EnvUnsetCommand,
+                 DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand, RestartCommand,
+                 CancelCommand, StopCommand, StartCommand, ScaleCommand, DeploymentsCommand,
+                 StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand>;
 
 struct CommandLine {
   Connection connection;

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -72,30 +71,25 @@ class LocalVmEngine final : public actors::VmEngine {
   std::int64_t memory_mib_;
 };
 
-// Adds the control plane's own route to every table: the bare domain leads to the webhook's
-// listener. The edge's generations are its own, so that this route can change between two tables of
-// the actors.
+// The actors' tables go to the edge as they are, generations included: those of an edge that
+// outlived a control plane are gone on with. The bare domain leads to the webhook's listener; that
+// route is the edge's own, so that setting it says nothing about the apps.
 class LocalEdgeEngine final : public actors::EdgeEngine {
  public:
   LocalEdgeEngine(edge::Edge& edge, std::string domain) : edge_(edge), domain_(std::move(domain)) {}
 
+  // Port 0: the listener is not there yet.
   [[nodiscard]] Result<void> route_domain_to(const std::string& address, std::uint16_t port);
 
   Result<void> publish(std::uint64_t generation,
                        const std::vector<actors::RouteClaim>& table) override;
   std::uint64_t drain(const std::string& vm_id, std::chrono::microseconds deadline) override;
-  [[nodiscard]] std::uint64_t generation() const override;
-  [[nodiscard]] std::string describe() const override;
+  [[nodiscard]] std::uint64_t generation() const override { return edge_.generation(); }
+  [[nodiscard]] std::string describe() const override { return edge_.describe(); }
 
  private:
-  [[nodiscard]] Result<void> publish_locked(const std::vector<edge::Route>& routes);
-
   edge::Edge& edge_;
   std::string domain_;
-  mutable std::mutex mutex_;
-  std::uint64_t generation_ = 0;     // of the actors' newest table
-  std::vector<edge::Route> routes_;  // of that table
-  edge::Upstream webhook_;
 };
 
 }  // namespace atlasflow::cli

@@ -5,12 +5,39 @@
 #include <spdlog/spdlog.h>
 
 #include "builder/checkout.hpp"
+#include "builder/repository_config.hpp"
+#include "builder/watch_paths.hpp"
 #include "cli/deadline.hpp"
 #include "cli/engines.hpp"
 #include "cli/remote_head.hpp"
 
 namespace atlasflow::cli {
 namespace fs = std::filesystem;
+
+namespace {
+
+// The project's settings with what the checkout's atlasflow.toml changes in them.
+Result<void> read_settings(const actors::SourceJob& job, const fs::path& checkout,
+                           pb::Cloned& cloned) {
+  auto settings = with_defaults(job.settings);
+  const auto config = builder::read_repository_config(checkout);
+  if (!config) return tl::unexpected(config.error());
+  if (*config) {
+    auto merged = apply_repository_config(settings, **config);
+    if (!merged) {
+      // Each line is right by itself: it is the sum of file and project that is not.
+      return fail(ErrorCode::user_error,
+                  std::string(builder::k_repository_config) +
+                      " and the project's settings together: " + merged.error().message);
+    }
+    settings = *std::move(merged);
+  }
+  *cloned.mutable_settings() = std::move(settings);
+  cloned.set_has_config(config->has_value());
+  return {};
+}
+
+}  // namespace
 
 TimestampUs SystemClock::now() const {
   return std::chrono::duration_cast<std::chrono::microseconds>(
@@ -28,6 +55,7 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
   request.url = job.repository_url;
   request.sha = job.sha;
   request.ref = job.ref;
+  request.base_sha = job.base_sha;
   request.folder = config_.work / job.deployment.str();
   Deadline deadline(stop, job.remaining);
   auto checkout = builder::check_out(request, deadline.token());
@@ -47,6 +75,14 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
   cloned.set_author(checkout->author);
   cloned.set_size_bytes(static_cast<std::int64_t>(checkout->size_bytes));
   for (const auto& notice : checkout->notices) cloned.add_notices(notice);
+  if (auto read = read_settings(job, request.folder, cloned); !read) {
+    return tl::unexpected(read.error());
+  }
+  const auto& globs = cloned.settings().watch_paths();
+  const auto verdict =
+      builder::judge_changes(checkout->changed_paths, job.base_sha, {globs.begin(), globs.end()});
+  if (!verdict.notice.empty()) cloned.add_notices(verdict.notice);
+  cloned.set_skip_reason(verdict.skip_reason);
   return cloned;
 }
 
@@ -55,6 +91,12 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
   request.build_id = job.effect.str();
   request.folder = config_.work / job.deployment.str();
   request.project = job.project;
+  request.root_folder = job.settings.root_folder();
+  request.dockerfile = job.settings.dockerfile();
+  request.build_target = job.settings.build_target();
+  for (const auto& arg : job.settings.build_args()) {
+    request.build_args.emplace_back(arg.name(), arg.value());
+  }
   request.deadline = std::chrono::duration_cast<std::chrono::milliseconds>(job.remaining);
   const auto started = std::chrono::steady_clock::now();
   auto image = images_.build(request, std::move(stop));

@@ -19,7 +19,8 @@ int execute(const CommandLine& line) {
   return std::visit(
       [&](const auto& command) {
         using T = std::decay_t<decltype(command)>;
-        if constexpr (std::is_same_v<T, ServerCommand> || std::is_same_v<T, LogVerifyCommand>) {
+        if constexpr (std::is_same_v<T, ServerCommand> || std::is_same_v<T, EdgeCommand> ||
+                      std::is_same_v<T, HaltCommand> || std::is_same_v<T, LogVerifyCommand>) {
           return run(command, line.connection, terminal);
         } else {
           ApiClient api(socket_path(line.connection));

@@ -8,9 +8,8 @@
 #include <iterator>
 #include <memory>
 
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,9 +18,12 @@
 #include "builder/registry.hpp"
 #include "cli/config.hpp"
 #include "cli/engines.hpp"
+#include "cli/process_setup.hpp"
 #include "cli/state_dir.hpp"
 #include "cli/stop_signal.hpp"
 #include "cli/version.hpp"
+#include "edge/edge_process.hpp"
+#include "edge/remote_edge.hpp"
 #include "storage/digest.hpp"
 #include "storage/rocksdb_event_log.hpp"
 
@@ -31,8 +33,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // Every part of a running server. Members are destroyed from the last to the first, which is the
-// order of a stop: nobody comes in, deployments pause, routes close, and the log goes last. VMs run
-// on.
+// order of a stop: nobody comes in, deployments pause, and the log goes last. The edge and the VMs
+// are processes of their own and run on.
 struct Server {
   std::unique_ptr<storage::EventLog> log;
   std::unique_ptr<storage::SecretStore> secrets;
@@ -60,10 +62,13 @@ bool take(T& place, Result<T> result, Error& error) {
 }
 
 // The digest of the executable: says which binary wrote an event, whatever it was built from.
-std::string own_build_id() {
-  std::ifstream in("/proc/self/exe", std::ios::binary);
-  const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  return bytes.empty() ? "unknown" : storage::sha256_hex(bytes).substr(0, 12);
+const std::string& own_build_id() {
+  static const std::string id = [] {
+    std::ifstream in("/proc/self/exe", std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    return bytes.empty() ? "unknown" : storage::sha256_hex(bytes).substr(0, 12);
+  }();
+  return id;
 }
 
 fs::path default_guest_init() {
@@ -95,15 +100,6 @@ Result<std::string> read_webhook_secret(const fs::path& file) {
                  file.string());
   }
   return secret;
-}
-
-// An edge with many connections needs many descriptors.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-    limit.rlim_cur = limit.rlim_max;
-    ::setrlimit(RLIMIT_NOFILE, &limit);
-  }
 }
 
 Result<void> start_world(Server& server, const ServerConfig& config, const StateDir& state) {
@@ -144,6 +140,11 @@ Result<void> start_world(Server& server, const ServerConfig& config, const State
   if (!take(server.hypervisor, vmm::make_qemu_hypervisor(host), error)) {
     return tl::unexpected(error);
   }
+  return {};
+}
+
+// Finds the edge that an earlier server left running, or starts it.
+Result<void> find_edge(Server& server, const ServerConfig& config, const StateDir& state) {
   edge::EdgeConfig edge;
   edge.http_address = config.edge.http.address;
   edge.http_port = config.edge.http.port;
@@ -152,7 +153,16 @@ Result<void> start_world(Server& server, const ServerConfig& config, const State
   edge.domain = config.domain;
   edge.ca_dir = state.ca();
   edge.redirect_http = config.edge.redirect_http;
-  if (!take(server.edge, edge::start_edge(edge), error)) return tl::unexpected(error);
+  edge::AttachConfig attach;
+  attach.edge = std::move(edge);
+  attach.state = state.root();
+  attach.build_id = own_build_id();
+  // This very file, even when a newer one has its name by now.
+  attach.program = "/proc/self/exe";
+  attach.arguments = {"atlasflow", "edge", "--state-dir", state.root().string()};
+  auto attached = edge::attach_edge(std::move(attach));
+  if (!attached) return tl::unexpected(attached.error());
+  server.edge = std::move(*attached);
   return {};
 }
 
@@ -245,14 +255,6 @@ void print_start(const Server& server, const ServerConfig& config, const StateDi
   out << std::flush;
 }
 
-void start_log(const std::string& level) {
-  auto logger = spdlog::stderr_logger_mt("atlasflow");
-  logger->set_level(spdlog::level::from_str(level == "warn" ? "warning" : level));
-  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%f%z level=%l %v");
-  logger->flush_on(spdlog::level::info);
-  spdlog::set_default_logger(std::move(logger));
-}
-
 }  // namespace
 
 int run(const ServerCommand& command, const Connection& connection, const Terminal& terminal) {
@@ -266,9 +268,7 @@ int run(const ServerCommand& command, const Connection& connection, const Termin
   if (const auto named = named_state_dir(connection)) config->state_dir = *named;
 
   const StopSignal stop;
-  ::signal(SIGPIPE, SIG_IGN);
-  start_log(config->log_level);
-  raise_descriptor_limit();
+  set_up_process(config->log_level);
   const auto secret = read_webhook_secret(config->api.webhook_secret_file);
   if (!secret) return report(terminal, secret.error());
   const auto state = StateDir::open(config->state_dir);
@@ -278,14 +278,31 @@ int run(const ServerCommand& command, const Connection& connection, const Termin
   if (auto started = start_world(server, *config, *state); !started) {
     return report(terminal, started.error());
   }
+  if (auto found = find_edge(server, *config, *state); !found) {
+    return report(terminal, found.error());
+  }
   make_engines(server, *config, *state);
   if (auto started = start_control(server, *config, *state, *secret); !started) {
     return report(terminal, started.error());
   }
   print_start(server, *config, *state, terminal.out);
   stop.wait();
-  terminal.out << "Stopping; microVMs run on. A second signal ends the server at once\n"
+  terminal.out << "Stopping; the edge and the microVMs run on (atlasflow halt ends them). A second "
+                  "signal ends the server at once\n"
                << std::flush;
+  return k_exit_ok;
+}
+
+int run(const EdgeCommand& command, const Connection& connection, const Terminal& terminal) {
+  const StopSignal stop;
+  set_up_process("info");
+  ::prctl(PR_SET_NAME, "atlasflow-edge");
+  const auto state_dir = named_state_dir(connection).value_or(k_default_state_dir);
+  // A signal is how a process is told to end; the edge's control socket says it the same way.
+  const auto edge = edge::EdgeProcess::start(fs::absolute(state_dir), command.launch_fd,
+                                             [] { ::kill(::getpid(), SIGTERM); });
+  if (!edge) return report(terminal, edge.error());
+  stop.wait();
   return k_exit_ok;
 }
 

@@ -7,9 +7,18 @@
 
 namespace atlasflow::cli {
 
-// 0 after a clean stop; 2 when the configuration is wrong; 1 when a part can't be started. Microvms
-// run on when the server stops, and the next server over the same folder takes them up again.
+// 0 after a clean stop; 2 when the configuration is wrong; 1 when a part can't be started. The edge
+// and the microVMs run on when the server stops, and the next server over the same folder takes
+// them up again.
 int run(const ServerCommand& command, const Connection& connection, const Terminal& terminal);
+
+// The data plane, in the process that a server starts for it: until SIGTERM, or until another takes
+// its place.
+int run(const EdgeCommand& command, const Connection& connection, const Terminal& terminal);
+
+// Ends what outlives a server: the edge, the microVMs and a registry that was left behind. 2 while
+// a server runs on the folder.
+int run(const HaltCommand& command, const Connection& connection, const Terminal& terminal);
 
 // Walks the event log in the state folder, beside a running server or without one.
 int run(const LogVerifyCommand& command, const Connection& connection, const Terminal& terminal);

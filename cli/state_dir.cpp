@@ -56,7 +56,7 @@ Result<storage::UniqueFd> take_lock(const fs::path& root) {
     const auto pid = holder_of(fd.get());
     return fail(ErrorCode::conflict, "another server" + (pid.empty() ? "" : " (pid " + pid + ")") +
                                          " runs on " + root.string() +
-                                         "; stop it first, or give this one another --state-dir");
+                                         "; stop it first, or name another folder by --state-dir");
   }
   const auto pid = std::to_string(::getpid()) + "\n";
   if (::ftruncate(fd.get(), 0) != 0 ||
@@ -116,6 +116,20 @@ Result<StateDir> StateDir::open(const fs::path& named) {
     }
   }
   return state;
+}
+
+Result<StateDir> StateDir::open_existing(const fs::path& named) {
+  std::error_code error;
+  const auto root = fs::absolute(named, error).lexically_normal();
+  if (!fs::exists(root / "VERSION", error)) {
+    return fail(ErrorCode::not_found, root.string() +
+                                          " is no state folder of Atlasflow; name the one that "
+                                          "the server had by --state-dir");
+  }
+  auto lock = take_lock(root);
+  if (!lock) return tl::unexpected(lock.error());
+  if (auto known = check_layout(root); !known) return tl::unexpected(known.error());
+  return StateDir(root, std::move(*lock));
 }
 
 }  // namespace atlasflow::cli

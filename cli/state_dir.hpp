@@ -18,6 +18,10 @@ class StateDir {
   // server has it; corrupt: a newer version wrote it.
   [[nodiscard]] static Result<StateDir> open(const std::filesystem::path& root);
 
+  // Locks a folder that a server has used before, and makes nothing. not_found: none has; conflict:
+  // one does now.
+  [[nodiscard]] static Result<StateDir> open_existing(const std::filesystem::path& root);
+
   [[nodiscard]] const std::filesystem::path& root() const { return root_; }
   [[nodiscard]] std::filesystem::path events() const { return root_ / "events"; }
   [[nodiscard]] std::filesystem::path secrets() const { return root_ / "secrets"; }

@@ -23,6 +23,36 @@ std::string one_line(const json& deployment, TimestampUs now) {
          age(now, number_of(deployment, "updated_at_us")) + ")";
 }
 
+// Of the settings that say what is built and run, those that are not the usual.
+void add_source_rows(const json& settings, std::vector<std::vector<std::string>>& rows) {
+  const auto add = [&](const char* title, const std::string& text) {
+    if (!text.empty()) rows.push_back({title, printable(text)});
+  };
+  add("Root folder", text_of(settings, "root_folder"));
+  add("Dockerfile", text_of(settings, "dockerfile"));
+  add("Build target", text_of(settings, "build_target"));
+  std::string args;
+  const auto build_args = settings.value("build_args", json::object());
+  for (const auto& [name, value] : build_args.items()) {
+    args += (args.empty() ? "" : ", ") + name + "=" + value.get<std::string>();
+  }
+  add("Build args", args);
+  std::string globs;
+  for (const auto& glob : settings.value("watch_paths", json::array())) {
+    globs += (globs.empty() ? "" : ", ") + glob.get<std::string>();
+  }
+  add("Watches", globs);
+  add("Release", text_of(settings, "release_command"));
+  if (const auto replicas = number_of(settings, "replicas"); replicas > 1) {
+    add("Replicas", std::to_string(replicas));
+  }
+  if (settings.value("previews", false)) {
+    add("Previews",
+        "of at most " + std::to_string(number_of(settings, "preview_limit")) + " other branches");
+  }
+  add("Notifies", text_of(settings, "notify_url"));
+}
+
 int print_project(const json& project, ApiClient& api, const Terminal& terminal) {
   const auto webhook = webhook_url(api);
   if (!webhook) return report(terminal, webhook.error());
@@ -60,6 +90,7 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
                                 limit("clone_deadline_us") + ", build " +
                                 limit("build_deadline_us") + ", drain " +
                                 limit("drain_deadline_us")});
+  add_source_rows(settings, rows);
   const auto created = number_of(project, "created_at_us");
   rows.push_back({"Created", local_time(created) + " (" + age(now, created) + ")"});
   terminal.out << table(rows);

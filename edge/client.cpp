@@ -243,7 +243,7 @@ void Worker::answer(ClientConnection& client, const EdgeAnswer& answer) {
     context.client_http10 = head.minor_version == 0;
     discard = !exchange.request_complete && head.framing == Framing::length &&
               head.content_length <= k_discard_bytes_max && !head.expect_continue;
-    close = exchange.close_after || !head.keep_alive || head.upgrade_websocket ||
+    close = retiring_ || exchange.close_after || !head.keep_alive || head.upgrade_websocket ||
             !(exchange.request_complete || discard);
   }
   context.close = close;

@@ -10,6 +10,7 @@
 #include <tuple>
 #include <utility>
 
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
 
 #include "edge/http_guard.hpp"
@@ -26,26 +27,39 @@ constexpr milliseconds k_adopt_max{10'000};
 // A drain is told when a request ends; should that be missed, it looks by itself.
 constexpr milliseconds k_drain_poll{20};
 
-class EdgeServer final : public Edge {
+class EdgeServer final : public LocalEdge {
  public:
   ~EdgeServer() override {
     for (const auto& worker : workers_) worker->stop();
   }
 
-  Result<void> start(const EdgeConfig& config);
+  Result<void> start(const EdgeConfig& config, EdgeInheritance inheritance);
 
   Result<void> publish(const RouteTable& table) override;
   std::uint64_t generation() const override { return generation_.load(); }
+  Result<void> set_own_route(const Route& route) override;
+  RouteTable table() const override;
+  std::optional<Route> own_route() const override;
   std::uint64_t drain(const std::string& vm_id, milliseconds deadline) override;
   std::uint16_t http_port() const override { return http_port_; }
   std::uint16_t https_port() const override { return shared_.https_port; }
   std::filesystem::path ca_certificate() const override { return ca_->certificate_path(); }
+  std::string describe() const override;
+
+  void end_drains() override;
+  ListenerNumbers listeners() const override;
+  void retire(milliseconds deadline) override;
 
  private:
-  Result<std::unique_ptr<RouteSnapshot>> compile(const RouteTable& table);
+  using Hosts = std::vector<const Route*>;  // the table's and the own one
+
+  Result<void> listen(const EdgeConfig& config, EdgeInheritance& inheritance, std::size_t count);
+  Result<void> install(const RouteTable& table, const std::optional<Route>& own);
+  Result<std::unique_ptr<RouteSnapshot>> compile(const Hosts& hosts);
   Result<Target*> target_for(const Upstream& upstream);
-  Result<std::shared_ptr<const CertificateMap>> certificates_for(const RouteTable& table) const;
-  bool wait_until_adopted(std::uint64_t generation);
+  Result<std::shared_ptr<const CertificateMap>> certificates_for(const Hosts& hosts) const;
+  bool wait_until_adopted(std::uint64_t serial);
+  std::size_t retire_workers();
   void mark_retired();
   void reclaim();
 
@@ -56,18 +70,25 @@ class EdgeServer final : public Edge {
   std::mutex publish_mutex_;  // one publish at a time; guards what follows
   std::unique_ptr<RouteSnapshot> current_;
   std::vector<std::unique_ptr<RouteSnapshot>> superseded_;  // a worker may still use them
+  std::uint64_t serial_ = 0;
   std::atomic<std::uint64_t> generation_{0};
+
+  mutable std::mutex in_force_mutex_;  // held briefly: who asks must not wait for a publish
+  RouteTable table_;
+  std::optional<Route> own_route_;
+  ListenerNumbers listeners_;  // empty once retired
 
   std::mutex targets_mutex_;
   std::map<TargetKey, std::shared_ptr<Target>> targets_;
 
   std::mutex progress_mutex_;
   std::condition_variable progress_;
+  std::atomic<bool> drains_end_{false};
 
   std::vector<std::unique_ptr<Worker>> workers_;  // last: they end first
 };
 
-Result<void> EdgeServer::start(const EdgeConfig& config) {
+Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inheritance) {
   shared_.config = config;
   std::string domain;
   if (!normalise_host(config.domain, domain) || domain != config.domain) {
@@ -92,31 +113,53 @@ Result<void> EdgeServer::start(const EdgeConfig& config) {
   for (std::size_t i = 0; i < count; ++i) {
     workers_.push_back(std::make_unique<Worker>(shared_, i));
   }
-  auto first = compile({});
-  if (!first) return tl::unexpected(first.error());
-  current_ = std::move(*first);
-  shared_.snapshot.store(current_.get(), std::memory_order_release);
+  if (auto installed = install(inheritance.table, inheritance.own_route); !installed) {
+    return installed;
+  }
+  if (auto listening = listen(config, inheritance, count); !listening) return listening;
+  spdlog::info("edge=started http_port={} https_port={} workers={} domain={} generation={}",
+               http_port_, shared_.https_port, count, domain, generation());
+  return {};
+}
 
-  // All listeners stand before the first worker starts: the kernel spreads connections over them.
-  std::vector<std::pair<Fd, Fd>> listeners;
-  http_port_ = config.http_port;
-  shared_.https_port = config.https_port;
-  for (std::size_t i = 0; i < count; ++i) {
-    auto http = listen_tcp(config.http_address, http_port_, i == 0);
-    if (!http) return tl::unexpected(http.error());
-    auto https = listen_tcp(config.https_address, shared_.https_port, i == 0);
-    if (!https) return tl::unexpected(https.error());
-    http_port_ = local_port(*http);
-    shared_.https_port = local_port(*https);
-    listeners.emplace_back(std::move(*http), std::move(*https));
+// All listeners stand before the first worker starts: the kernel spreads connections over them, and
+// each of them must be accepted from, so none of those that are taken over may be left out.
+Result<void> EdgeServer::listen(const EdgeConfig& config, EdgeInheritance& inheritance,
+                                std::size_t count) {
+  std::vector<Fd> http = std::move(inheritance.http_listeners);
+  std::vector<Fd> https = std::move(inheritance.https_listeners);
+  http_port_ = http.empty() ? config.http_port : local_port(http.front());
+  shared_.https_port = https.empty() ? config.https_port : local_port(https.front());
+  if (http.empty() || https.empty()) {
+    for (std::size_t i = 0; i < count; ++i) {
+      auto plain = listen_tcp(config.http_address, http_port_, i == 0);
+      if (!plain) return tl::unexpected(plain.error());
+      auto tls = listen_tcp(config.https_address, shared_.https_port, i == 0);
+      if (!tls) return tl::unexpected(tls.error());
+      http_port_ = local_port(*plain);
+      shared_.https_port = local_port(*tls);
+      http.push_back(std::move(*plain));
+      https.push_back(std::move(*tls));
+    }
+  }
+  std::vector<std::vector<Fd>> plain_of(count);
+  std::vector<std::vector<Fd>> tls_of(count);
+  for (auto* list : {&http, &https}) {
+    // With more workers than sockets, several accept from one.
+    const std::size_t had = list->size();
+    for (std::size_t i = had; i < count; ++i) {
+      list->emplace_back(::fcntl((*list)[i % had].get(), F_DUPFD_CLOEXEC, 0));
+    }
+    auto& numbers = list == &http ? listeners_.http : listeners_.https;
+    for (std::size_t i = 0; i < list->size(); ++i) {
+      if (i < had) numbers.push_back((*list)[i].get());
+      (list == &http ? plain_of : tls_of)[i % count].push_back(std::move((*list)[i]));
+    }
   }
   for (std::size_t i = 0; i < count; ++i) {
-    auto started =
-        workers_[i]->start(std::move(listeners[i].first), std::move(listeners[i].second));
+    auto started = workers_[i]->start(std::move(plain_of[i]), std::move(tls_of[i]));
     if (!started) return started;
   }
-  spdlog::info("edge=started http_port={} https_port={} workers={} domain={}", http_port_,
-               shared_.https_port, count, domain);
   return {};
 }
 
@@ -133,13 +176,14 @@ Result<Target*> EdgeServer::target_for(const Upstream& upstream) {
   return targets_.emplace(key, std::move(target)).first->second.get();
 }
 
-Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const RouteTable& table) {
+Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const Hosts& hosts) {
   auto snapshot = std::make_unique<RouteSnapshot>();
-  snapshot->generation = table.generation;
-  snapshot->routes.reserve(table.routes.size());
+  snapshot->serial = serial_ + 1;
+  snapshot->routes.reserve(hosts.size());
   {
     const std::lock_guard lock(targets_mutex_);
-    for (const Route& route : table.routes) {
+    for (const Route* each : hosts) {
+      const Route& route = *each;
       std::string host;
       if (!normalise_host(route.host, host) || host != route.host) {
         return fail(ErrorCode::invalid_argument,
@@ -156,7 +200,7 @@ Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const RouteTable& tab
       }
     }
   }
-  auto certificates = certificates_for(table);
+  auto certificates = certificates_for(hosts);
   if (!certificates) return tl::unexpected(certificates.error());
   snapshot->certificates = std::move(*certificates);
   return snapshot;
@@ -165,7 +209,7 @@ Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const RouteTable& tab
 // The wildcard covers the usual hosts; only deeper names under the domain need one of their own.
 // What the last snapshot has is taken over until it is due.
 Result<std::shared_ptr<const CertificateMap>> EdgeServer::certificates_for(
-    const RouteTable& table) const {
+    const Hosts& hosts) const {
   const std::string& domain = shared_.config.domain;
   const auto now = std::chrono::system_clock::now();
   const CertificateMap* before = current_ ? current_->certificates.get() : nullptr;
@@ -181,7 +225,8 @@ Result<std::shared_ptr<const CertificateMap>> EdgeServer::certificates_for(
     if (!issued) return tl::unexpected(issued.error());
     map->wildcard = std::move(*issued);
   }
-  for (const Route& route : table.routes) {
+  for (const Route* each : hosts) {
+    const Route& route = *each;
     if (!CertificateMap::is_under(route.host, domain) ||
         CertificateMap::wildcard_covers(route.host, domain)) {
       continue;
@@ -207,18 +252,49 @@ Result<void> EdgeServer::publish(const RouteTable& table) {
                                          " is not newer than " +
                                          std::to_string(generation_.load()) + ", which is in use");
   }
-  auto compiled = compile(table);
+  return install(table, own_route());
+}
+
+Result<void> EdgeServer::set_own_route(const Route& route) {
+  const std::lock_guard lock(publish_mutex_);
+  return install(table(), route);
+}
+
+RouteTable EdgeServer::table() const {
+  const std::lock_guard lock(in_force_mutex_);
+  return table_;
+}
+
+std::optional<Route> EdgeServer::own_route() const {
+  const std::lock_guard lock(in_force_mutex_);
+  return own_route_;
+}
+
+Result<void> EdgeServer::install(const RouteTable& table, const std::optional<Route>& own) {
+  Hosts hosts;
+  hosts.reserve(table.routes.size() + 1);
+  for (const Route& route : table.routes) hosts.push_back(&route);
+  if (own) hosts.push_back(&*own);
+  auto compiled = compile(hosts);
   if (!compiled) {
     reclaim();
     return tl::unexpected(compiled.error());
   }
-  superseded_.push_back(std::exchange(current_, std::move(*compiled)));
+  if (current_) superseded_.push_back(std::move(current_));
+  current_ = std::move(*compiled);
+  serial_ = current_->serial;
   // Before any worker switches: what it then returns to a pool of a retired target is closed.
   mark_retired();
   shared_.snapshot.store(current_.get(), std::memory_order_release);
+  {
+    const std::lock_guard lock(in_force_mutex_);
+    table_ = table;
+    own_route_ = own;
+  }
   generation_.store(table.generation);
+  if (superseded_.empty()) return {};  // no worker runs yet
   for (const auto& worker : workers_) worker->wake();
-  if (!wait_until_adopted(table.generation)) {
+  if (!wait_until_adopted(serial_)) {
     return fail(ErrorCode::timed_out,
                 "route table " + std::to_string(table.generation) +
                     " is published but not yet used by all workers of the edge");
@@ -228,11 +304,11 @@ Result<void> EdgeServer::publish(const RouteTable& table) {
   return {};
 }
 
-bool EdgeServer::wait_until_adopted(std::uint64_t generation) {
+bool EdgeServer::wait_until_adopted(std::uint64_t serial) {
   std::unique_lock lock(progress_mutex_);
   return progress_.wait_for(lock, k_adopt_max, [&] {
     return std::all_of(workers_.begin(), workers_.end(),
-                       [&](const auto& worker) { return worker->adopted() >= generation; });
+                       [&](const auto& worker) { return worker->adopted() >= serial; });
   });
 }
 
@@ -269,7 +345,8 @@ std::uint64_t EdgeServer::drain(const std::string& vm_id, milliseconds deadline)
   for (const auto& target : targets) {
     {
       std::unique_lock lock(progress_mutex_);
-      while (target->in_flight() != 0 && std::chrono::steady_clock::now() < until) {
+      while (target->in_flight() != 0 && !drains_end_.load() &&
+             std::chrono::steady_clock::now() < until) {
         progress_.wait_for(lock, k_drain_poll);
       }
     }
@@ -291,11 +368,57 @@ std::uint64_t EdgeServer::drain(const std::string& vm_id, milliseconds deadline)
   return cut;
 }
 
+void EdgeServer::end_drains() {
+  drains_end_.store(true);
+  shared_.on_drained();
+}
+
+LocalEdge::ListenerNumbers EdgeServer::listeners() const {
+  const std::lock_guard lock(in_force_mutex_);
+  return listeners_;
+}
+
+void EdgeServer::retire(milliseconds deadline) {
+  const auto until = std::chrono::steady_clock::now() + deadline;
+  {
+    const std::lock_guard lock(in_force_mutex_);
+    listeners_ = {};
+  }
+  std::size_t clients = retire_workers();
+  spdlog::info("edge=retiring clients={}", clients);
+  while (clients != 0 && !drains_end_.load() && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(k_drain_poll);
+    clients = retire_workers();
+  }
+  spdlog::info("edge=retired clients_cut={}", clients);
+}
+
+std::size_t EdgeServer::retire_workers() {
+  std::vector<std::future<std::size_t>> answers;
+  for (const auto& worker : workers_) {
+    auto promise = std::make_shared<std::promise<std::size_t>>();
+    answers.push_back(promise->get_future());
+    worker->post([promise](Worker& own) { promise->set_value(own.retire()); });
+  }
+  std::size_t clients = 0;
+  for (auto& answer : answers) clients += answer.get();
+  return clients;
+}
+
+std::string EdgeServer::describe() const {
+  return "https on port " + std::to_string(https_port()) + ", http on port " +
+         std::to_string(http_port()) + ", generation " + std::to_string(generation()) + ", " +
+         std::to_string(table().routes.size()) + " hostnames of deployments";
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Edge>> start_edge(const EdgeConfig& config) {
+Result<std::unique_ptr<LocalEdge>> start_edge(const EdgeConfig& config,
+                                              EdgeInheritance inheritance) {
   auto server = std::make_unique<EdgeServer>();
-  if (auto started = server->start(config); !started) return tl::unexpected(started.error());
+  if (auto started = server->start(config, std::move(inheritance)); !started) {
+    return tl::unexpected(started.error());
+  }
   return server;
 }
 

@@ -8,10 +8,12 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "edge/route_table.hpp"
+#include "edge/socket.hpp"
 #include "events/error.hpp"
 
 namespace atlasflow::edge {
@@ -46,13 +48,21 @@ struct EdgeConfig {
 
 class Edge {
  public:
-  virtual ~Edge() = default;  // closes listeners and connections
+  virtual ~Edge() = default;
 
   // Makes the table the one that every worker uses; returns when all of them do (a few
   // milliseconds). Requests in flight finish on the upstream that they have. conflict: generation
   // not higher.
   [[nodiscard]] virtual Result<void> publish(const RouteTable& table) = 0;
   [[nodiscard]] virtual std::uint64_t generation() const = 0;
+
+  // The control plane's own host, which is in no published table: this changes that route only, at
+  // any time, and leaves the table and its generation as they are.
+  [[nodiscard]] virtual Result<void> set_own_route(const Route& route) = 0;
+
+  // What is in force.
+  [[nodiscard]] virtual RouteTable table() const = 0;
+  [[nodiscard]] virtual std::optional<Route> own_route() const = 0;
 
   // Waits until no request is in flight on the upstream, or the deadline has passed; then cuts what
   // is left. Returns how many were cut. Call it after a publish that no longer names the upstream.
@@ -62,8 +72,38 @@ class Edge {
   [[nodiscard]] virtual std::uint16_t http_port() const = 0;
   [[nodiscard]] virtual std::uint16_t https_port() const = 0;
   [[nodiscard]] virtual std::filesystem::path ca_certificate() const = 0;  // PEM, for curl --cacert
+
+  // For people: which process, which ports, how many hosts.
+  [[nodiscard]] virtual std::string describe() const = 0;
 };
 
-[[nodiscard]] Result<std::unique_ptr<Edge>> start_edge(const EdgeConfig& config);
+// An edge whose workers are threads of this process. Its end closes listeners and connections.
+class LocalEdge : public Edge {
+ public:
+  // Drains, now and later, cut at once: for a stop, which must not wait for them.
+  virtual void end_drains() = 0;
+
+  // The listening sockets, for a process that takes this one's place. They stay this edge's own.
+  struct ListenerNumbers {
+    std::vector<int> http;
+    std::vector<int> https;
+  };
+  [[nodiscard]] virtual ListenerNumbers listeners() const = 0;
+
+  // Accepts nothing more, and ends each connection with its next answer. Returns when the last has
+  // gone, the deadline has passed or end_drains() was called.
+  virtual void retire(std::chrono::milliseconds deadline) = 0;
+};
+
+// What an edge takes over from the one before. The first request already meets this table.
+struct EdgeInheritance {
+  RouteTable table;
+  std::optional<Route> own_route;
+  std::vector<Fd> http_listeners;  // both or none
+  std::vector<Fd> https_listeners;
+};
+
+[[nodiscard]] Result<std::unique_ptr<LocalEdge>> start_edge(const EdgeConfig& config,
+                                                            EdgeInheritance inheritance = {});
 
 }  // namespace atlasflow::edge

@@ -290,7 +290,7 @@ void Worker::take_response_head(ClientConnection& client, UpstreamConnection& up
   if (head.framing == Framing::chunked || head.framing == Framing::until_close) {
     exchange.response_framing = http10 ? Framing::until_close : Framing::chunked;
   }
-  exchange.close_after = !request.keep_alive || !exchange.request_complete ||
+  exchange.close_after = retiring_ || !request.keep_alive || !exchange.request_complete ||
                          request.upgrade_websocket ||
                          exchange.response_framing == Framing::until_close;
   write_response_head(head, exchange.response_framing, exchange.to_head, exchange.close_after,
@@ -341,7 +341,10 @@ void Worker::upstream_ended(ClientConnection& client, bool clean) {
   }
   if (may_retry(client)) {
     exchange.fresh_only = true;
-    exchange.retried_fresh = !upstream.reused;
+    if (!upstream.reused) {
+      exchange.retried_fresh = true;
+      cell(*exchange.target).avoid_until_ms = now_ms_ + k_avoid_ms;
+    }
     drop_upstream(client);
     leave_target(client);
     attempt(client);
@@ -360,9 +363,19 @@ bool Worker::may_retry(const ClientConnection& client) const {
     // A pooled connection that closed before the first byte went out has processed nothing.
     return !exchange.upstream->wrote || (exchange.replayable && is_idempotent(method));
   }
-  // A fresh one was up to it; only if it has been replaced meanwhile is another worth asking.
+  // A fresh one was up to it; only if it has been replaced meanwhile, or is one of several, is
+  // another worth asking. (A microVM's network accepts for an app that does not listen any more.)
   return (method == "GET" || method == "HEAD") && exchange.replayable && !exchange.retried_fresh &&
-         exchange.target->retired.load();
+         (exchange.target->retired.load() || has_alternative(client));
+}
+
+// Whether the route has another upstream that did not fail just now.
+bool Worker::has_alternative(const ClientConnection& client) const {
+  const RouteEntry* route = snapshot_->find(client.parser.head().host);
+  if (route == nullptr) return false;
+  return std::any_of(route->targets.begin(), route->targets.end(), [&](const Target* target) {
+    return target != client.exchange.target && cell(*target).avoid_until_ms <= now_ms_;
+  });
 }
 
 // Answers in the application's place, or, when its answer has begun, cuts it so that nobody takes

@@ -68,7 +68,7 @@ struct RouteEntry {
 
 // Immutable once published; freed by the publisher when every worker has passed on.
 struct RouteSnapshot {
-  std::uint64_t generation = 0;
+  std::uint64_t serial = 0;  // counts snapshots: the own route changes without a new generation
   HostMap<RouteEntry> routes;
   std::shared_ptr<const CertificateMap> certificates;
 

@@ -36,16 +36,18 @@ std::unique_ptr<T> take_out(std::vector<std::unique_ptr<T>>& list, std::size_t i
 
 }  // namespace
 
-Result<void> Worker::start(Fd http, Fd https) {
+Result<void> Worker::start(std::vector<Fd> http, std::vector<Fd> https) {
   auto tls = make_tls_context(&certificates_, shared_.ticket_keys);
   if (!tls) return tl::unexpected(tls.error());
   tls_ = std::move(*tls);
   epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
   wake_fd_ = Fd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-  const std::uint16_t http_port = local_port(http);
-  const std::uint16_t https_port = local_port(https);
-  listeners_.push_back(std::make_unique<Listener>(std::move(http), false, http_port));
-  listeners_.push_back(std::make_unique<Listener>(std::move(https), true, https_port));
+  for (const bool with_tls : {false, true}) {
+    for (Fd& socket : with_tls ? https : http) {
+      const std::uint16_t port = local_port(socket);
+      listeners_.push_back(std::make_unique<Listener>(std::move(socket), with_tls, port));
+    }
+  }
   bool watching =
       epoll_.valid() && wake_fd_.valid() && watch(wake_fd_.get(), wake_endpoint_, EPOLLIN);
   for (const auto& listener : listeners_) {
@@ -154,7 +156,7 @@ void Worker::adopt_snapshot() {
     UpstreamConnection& upstream = *upstreams_[i];
     if (upstream.client == nullptr && upstream.target.retired.load()) close_upstream(upstream);
   }
-  adopted_.store(latest->generation, std::memory_order_release);
+  adopted_.store(latest->serial, std::memory_order_release);
   shared_.on_adopted();
 }
 
@@ -237,7 +239,7 @@ void Worker::pause_accepting() {
 
 void Worker::sweep() {
   next_sweep_ms_ = now_ms_ + k_sweep_ms;
-  if (!accepting_) {
+  if (!accepting_ && !retiring_) {
     accepting_ = true;
     for (const auto& listener : listeners_) {
       accepting_ = watch(listener->socket.get(), *listener, EPOLLIN) && accepting_;
@@ -285,6 +287,16 @@ std::uint64_t Worker::cut(const Target& target) {
     }
   }
   return count;
+}
+
+std::size_t Worker::retire() {
+  for (const auto& listener : listeners_) {
+    // Another process may listen on the same socket: closing ours would not end the watch.
+    (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener->socket.get(), nullptr);
+    listener->socket.reset();
+  }
+  retiring_ = true;
+  return clients_.size();
 }
 
 void Worker::close_idle(Target& target) {

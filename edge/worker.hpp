@@ -37,18 +37,20 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  [[nodiscard]] Result<void> start(Fd http, Fd https);
+  [[nodiscard]] Result<void> start(std::vector<Fd> http, std::vector<Fd> https);
   void stop();
 
   void wake();
   // Runs on the worker's thread soon.
   void post(std::function<void(Worker&)> command);
-  // The generation that this worker has switched to; it holds no pointer into an older snapshot.
+  // The snapshot that this worker has switched to; it holds no pointer into an older one.
   [[nodiscard]] std::uint64_t adopted() const { return adopted_.load(std::memory_order_acquire); }
 
   // Commands.
   [[nodiscard]] std::uint64_t cut(const Target& target);
   void close_idle(Target& target);
+  // Accepts nothing more; returns how many clients there still are.
+  [[nodiscard]] std::size_t retire();
 
  private:
   // worker.cpp: the loop.
@@ -106,6 +108,7 @@ class Worker {
   void finish_response(ClientConnection& client);
   void upstream_ended(ClientConnection& client, bool clean);
   [[nodiscard]] bool may_retry(const ClientConnection& client) const;
+  [[nodiscard]] bool has_alternative(const ClientConnection& client) const;
   void fail_response(ClientConnection& client, const EdgeAnswer& reason);
   void leave_target(ClientConnection& client);
   void drop_upstream(ClientConnection& client);
@@ -118,6 +121,7 @@ class Worker {
   Endpoint wake_endpoint_{Endpoint::Kind::wake};
   std::vector<std::unique_ptr<Listener>> listeners_;
   bool accepting_ = true;
+  bool retiring_ = false;  // every answer ends its connection
   SslContextPtr tls_;
   const CertificateMap* certificates_ = nullptr;
   const RouteSnapshot* snapshot_ = nullptr;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "events/deployment.hpp"
+#include "events/settings.hpp"
 
 namespace atlasflow {
 
@@ -105,8 +106,8 @@ struct Evolution {
   }
 
   void take_settings(const pb::Settings& settings) const {
-    *state.push.mutable_settings() = settings;
-    state.replicas = std::max(settings.replicas(), 1);
+    *state.push.mutable_settings() = with_defaults(settings);
+    state.replicas = std::max(state.push.settings().replicas(), 1);
     const bool again = !state.rollback_to.empty() || state.redeployment == pb::REDEPLOYMENT_RESTART;
     state.release_owed = !settings.release_command().empty() && !again;
   }

@@ -104,13 +104,18 @@ std::vector<const DeploymentState*> rollback_targets(const ProjectHistory& histo
   std::vector<const DeploymentState*> targets;
   const auto found = history.environments.find(k_production);
   if (found == history.environments.end()) return targets;
+  const auto& environment = found->second;
   std::set<std::string> seen;
-  if (const auto* now = serving(found->second)) seen.insert(now->image);
-  const auto& past = found->second.past;
-  for (auto it = past.rbegin(); it != past.rend() && targets.size() < limit; ++it) {
-    if (it->image.empty() || !seen.insert(it->image).second) continue;
-    targets.push_back(&*it);
+  if (const auto* now = serving(environment)) seen.insert(now->image);
+  const auto consider = [&](const DeploymentState& state) {
+    if (targets.size() >= limit || !state.routed || state.image.empty()) return;
+    if (seen.insert(state.image).second) targets.push_back(&state);
+  };
+  // What was replaced just now may still drain.
+  for (auto id = environment.order.rbegin(); id != environment.order.rend(); ++id) {
+    consider(environment.deployments.at(*id));
   }
+  for (auto it = environment.past.rbegin(); it != environment.past.rend(); ++it) consider(*it);
   return targets;
 }
 

@@ -48,8 +48,8 @@ void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& ev
 // What serves the environment: of those that serve, the one whose claim is the newest; or null.
 [[nodiscard]] const DeploymentState* serving(const EnvironmentHistory& environment);
 
-// What can be rolled back to: ended deployments of production that were live, newest first, each
-// image once and not the one that serves now, at most `limit`.
+// What can be rolled back to: deployments of production that were live, newest first, each image
+// once and not the one that serves now, at most `limit`.
 [[nodiscard]] std::vector<const DeploymentState*> rollback_targets(const ProjectHistory& history,
                                                                    std::size_t limit);
 

@@ -124,7 +124,7 @@ void evolve(ProjectState& state, const pb::Event& event) {
   switch (event.kind_case()) {
     case pb::Event::kProjectCreated:
       state.name = event.project_created().name();
-      state.settings = event.project_created().settings();
+      state.settings = with_defaults(event.project_created().settings());
       break;
     case pb::Event::kRepositoryConnected:
       state.repository_url = event.repository_connected().url();
@@ -132,7 +132,7 @@ void evolve(ProjectState& state, const pb::Event& event) {
       state.webhook_secret_ref = event.repository_connected().webhook_secret_ref();
       break;
     case pb::Event::kSettingsChanged:
-      state.settings = event.settings_changed().settings();
+      state.settings = with_defaults(event.settings_changed().settings());
       break;
     case pb::Event::kEnvSet:
       state.env[event.env_set().name()] =

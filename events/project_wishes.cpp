@@ -85,14 +85,20 @@ struct Order {
     return now >= due;
   }
 
+  // What watched paths are compared with. A person who commands a deployment wants it whatever
+  // changed; only a push may be skipped.
+  static std::string base_for(const DeploymentState& queued, const DeploymentState* served) {
+    const bool pushed = queued.push.trigger() == pb::TRIGGER_WEBHOOK;
+    return pushed && served != nullptr ? served->push.after() : "";
+  }
+
   void take_turns(const DeploymentState* served) const {
-    const auto base = served == nullptr ? std::string() : served->push.after();
     if (const auto told = starting.find(name); told != starting.end()) {
       const auto found = environment.deployments.find(told->second);
       if (found != environment.deployments.end() &&
           found->second.status == DeploymentStatus::queued) {
         // Said again, in case its actor died before it could: a second Start is refused.
-        return tell(told->second, Start{base});
+        return tell(told->second, Start{base_for(found->second, served)});
       }
     }
     const DeploymentState* newest = nullptr;
@@ -109,7 +115,7 @@ struct Order {
     }
     const auto* running = under_way();
     if (running == nullptr) {
-      tell(newest->id, Start{base});
+      tell(newest->id, Start{base_for(*newest, served)});
     } else if (may_override(*newest, *running)) {
       tell(running->id, Override{newest->id});
     }

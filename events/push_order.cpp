@@ -30,7 +30,8 @@ std::string reason_if_late(const PushOrder& order, const pb::PushReceived& push)
     return "late: the branch was deleted after commit " + shortened(push.after());
   }
   if (order.head.empty() || push.before() == order.head) return "";
-  if (push.after() == order.head && push.before() == order.before_head) {
+  const bool chained = !push.before().empty();
+  if (chained && push.after() == order.head && push.before() == order.before_head) {
     return "commit " + shortened(push.after()) + " was pushed already";
   }
   const bool timed = push.pushed_at_s() != 0 && order.head_pushed_at_s != 0;
@@ -40,7 +41,7 @@ std::string reason_if_late(const PushOrder& order, const pb::PushReceived& push)
   }
   const bool replaced =
       std::find(order.replaced.begin(), order.replaced.end(), push.after()) != order.replaced.end();
-  if (!replaced) return "";
+  if (!chained || !replaced) return "";
   return "late: commit " + shortened(push.after()) + " was replaced by a later push";
 }
 

@@ -1,5 +1,12 @@
-// A project's settings: their defaults and their limits. Pure.
+// A project's settings: their names, defaults and limits, and how the repository's own
+// atlasflow.toml changes them. Pure. docs/settings.md tells users what each does.
 #pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "events/error.hpp"
 #include "events/event.pb.h"
@@ -8,21 +15,54 @@ namespace atlasflow {
 
 constexpr std::int64_t k_second_us = 1'000'000;
 
-// GET / on port 3000 within 120 s; 5 min to clone, 30 min to build, 30 s to drain; 512 MiB, 1 vCPU.
+enum class SettingType : std::uint8_t {
+  text,
+  number,
+  duration,  // 500ms, 30s, 5m, 1h, 3d
+  flag,      // true or false
+  list,      // separated by commas
+  texts,     // by name: build_arg.NAME
+};
+
+struct KnownSetting {
+  std::string_view name;  // "build_arg.NAME" stands for every NAME
+  SettingType type = SettingType::text;
+  bool in_repository = false;  // the repository's atlasflow.toml may change it
+};
+
+// Every setting, in the order in which users are told of them.
+[[nodiscard]] const std::vector<KnownSetting>& known_settings();
+// "health_path, port, … and notify_url".
+[[nodiscard]] std::string setting_names();
+
+// One VM with 512 MiB that answers GET / on port 3000, and deadlines that fit most apps.
 [[nodiscard]] pb::Settings default_settings();
+
+// What a record says that was written before a setting existed, with that setting's default: no
+// valid setting reads as the zero that Protobuf gives for a field that is not there.
+[[nodiscard]] pb::Settings with_defaults(pb::Settings recorded);
 
 // invalid_argument names the setting, the value and the range.
 [[nodiscard]] Result<void> validate(const pb::Settings& settings);
 
-// Changes one setting by its name and text: health_path=/up, port=8080, memory_mib=256, vcpus=2,
-// and the durations health_deadline, clone_deadline, build_deadline, drain_deadline=30s (ms, s, m
-// or h). invalid_argument lists the names or says what the value must look like; limits are
-// validate()'s.
+// Changes one setting by its name and text; durations take ms, s, m, h or d. An empty text is the
+// empty value: all watch paths, no release command, and build_arg.NAME without a value is removed.
+// invalid_argument lists the names or says what the value must look like; limits are validate()'s.
 [[nodiscard]] Result<void> set_by_name(pb::Settings& settings, const std::string& name,
                                        const std::string& value);
 
-// A project's name becomes a hostname label: 1 to 40 of [a-z0-9-], a letter first, no '-' at an
-// end.
+// What a repository's atlasflow.toml asks for: names and texts of set_by_name, in its order.
+struct RepositoryConfig {
+  std::vector<std::pair<std::string, std::string>> changes;
+};
+
+// The file wins over the project; build arguments are merged by name. user_error: a setting that is
+// not the repository's to change, or a result over a limit.
+[[nodiscard]] Result<pb::Settings> apply_repository_config(const pb::Settings& project,
+                                                           const RepositoryConfig& config);
+
+// A project's name becomes a hostname label: 1 to 40 of [a-z0-9-], a letter first, no '-' at the
+// end and no two in a row.
 [[nodiscard]] Result<void> validate_project_name(const std::string& name);
 
 // A variable's name: 1 to 128 of [A-Za-z0-9_], no digit first; PORT and HOST are Atlasflow's own.

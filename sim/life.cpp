@@ -126,24 +126,29 @@ bool Life::run_until(const std::function<bool()>& done, std::chrono::seconds vir
 }
 
 // Asks on behalf of a thread outside, which the deterministic scheduler has not got.
-template <typename Reply, typename Message>
-void Life::ask(Message message, std::function<void(const Reply&)> on_reply) {
+template <typename Reply, typename Handle, typename Message>
+void Life::ask(const Handle& handle, Message message,
+               std::function<void(const Reply&)> on_reply) {
   // What it needs is given as arguments: CAF 0.17.6 reads through a null pointer for a function
   // that takes the actor alone.
   system_->spawn(
-      [this](caf::event_based_actor* self, const actors::projects_actor& projects,
-             const Message& question, const std::function<void(const Reply&)>& answered) {
-        self->request(projects, std::chrono::seconds(60), question)
+      [this](caf::event_based_actor* self, const Handle& asked, const Message& question,
+             const std::function<void(const Reply&)>& answered) {
+        self->request(asked, std::chrono::seconds(60), question)
             .then([answered](const Reply& reply) { answered(reply); },
                   [this](const caf::error& error) { errors.push_back(actors::from_caf(error)); });
       },
-      parts_.projects, std::move(message), std::move(on_reply));
+      handle, std::move(message), std::move(on_reply));
 }
 
-ProjectId Life::create_project(const std::string& name) {
+ProjectId Life::create_project(const std::string& name,
+                               const std::function<void(pb::Settings&)>& change) {
+  auto settings = default_settings();
+  if (change) change(settings);
   auto answer = std::make_shared<std::optional<actors::ProjectReply>>();
   ask<actors::ProjectReply>(
-      actors::CreateProjectNow{{name, "/srv/" + name + ".git", "main", "", default_settings()}},
+      parts_.projects,
+      actors::CreateProjectNow{{name, "/srv/" + name + ".git", "main", "", settings}},
       [answer](const actors::ProjectReply& reply) { *answer = reply; });
   run_until([&] { return *answer && catalog_.position() >= (*answer)->position; });
   return *answer ? (*answer)->id : ProjectId{};
@@ -151,18 +156,46 @@ ProjectId Life::create_project(const std::string& name) {
 
 void Life::send_push(const std::string& delivery, char sha_digit, const std::string& ref) {
   actors::Push push;
-  push.repository_urls = {"file:///srv/web.git"};
-  push.default_branch = "main";
   push.ref = ref;
   push.after = std::string(40, sha_digit);
   push.delivery_id = delivery;
-  ask<actors::PushReply>(actors::ReceivePushNow{std::move(push)},
+  send_push(std::move(push));
+}
+
+void Life::send_push(actors::Push push) {
+  push.repository_urls = {"file:///srv/web.git"};
+  push.default_branch = "main";
+  ask<actors::PushReply>(parts_.projects, actors::ReceivePushNow{std::move(push)},
                          [this](const actors::PushReply& reply) { push_replies.push_back(reply); });
 }
 
 void Life::delete_project(const std::string& name) {
-  ask<actors::ProjectReply>(actors::CommandProject{name, DeleteProject{}},
+  command_project(name, DeleteProject{});
+}
+
+void Life::command_project(const std::string& name, ProjectCommand command_for) {
+  ask<actors::ProjectReply>(parts_.projects, actors::CommandProject{name, std::move(command_for)},
                             [](const actors::ProjectReply&) {});
+}
+
+void Life::reuse(const std::string& project, actors::ReuseKind kind, const std::string& command_id,
+                 const std::optional<DeploymentId>& of) {
+  actors::ReuseNow message{project, kind, nullptr, "user", command_id};
+  if (of) {
+    if (auto view = catalog_.deployment(*of)) {
+      message.of = std::make_shared<DeploymentState>(std::move(view->state));
+    }
+  }
+  ask<actors::IntakeReply>(parts_.projects, std::move(message),
+                           [this](const actors::IntakeReply& reply) {
+                             push_replies.push_back({{reply.receipt}, reply.position});
+                           });
+}
+
+void Life::command(const DeploymentId& deployment, DeploymentCommand command_for) {
+  ask<actors::DeploymentReply>(
+      parts_.deployments, actors::CommandDeployment{deployment, std::move(command_for)},
+      [](const actors::DeploymentReply&) {});
 }
 
 }  // namespace atlasflow::sim

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,11 +39,20 @@ class Life {
   void kill();
 
   // Creates a project that deploys branch "main" of /srv/<name>.git and waits for it.
-  ProjectId create_project(const std::string& name);
+  ProjectId create_project(const std::string& name,
+                           const std::function<void(pb::Settings&)>& change = {});
   // A push to /srv/web.git; the answer arrives in push_replies or errors.
   void send_push(const std::string& delivery, char sha_digit,
                  const std::string& ref = "refs/heads/main");
+  void send_push(actors::Push push);
   void delete_project(const std::string& name);
+  void command_project(const std::string& name, ProjectCommand command);
+  // A deployment of an earlier one, or of what the project chooses; the answer arrives in
+  // push_replies or errors.
+  void reuse(const std::string& project, actors::ReuseKind kind, const std::string& command_id,
+             const std::optional<DeploymentId>& of = std::nullopt);
+  // The answer, a refusal, arrives in errors.
+  void command(const DeploymentId& deployment, DeploymentCommand command);
 
   [[nodiscard]] const storage::Catalog& catalog() const { return catalog_; }
   [[nodiscard]] const storage::EventLog& log() const;
@@ -56,8 +66,8 @@ class Life {
   struct VirtualClock;
 
   bool step();
-  template <typename Reply, typename Message>
-  void ask(Message message, std::function<void(const Reply&)> on_reply);
+  template <typename Reply, typename Handle, typename Message>
+  void ask(const Handle& handle, Message message, std::function<void(const Reply&)> on_reply);
 
   Random random_;
   std::unique_ptr<KillableLog> log_;

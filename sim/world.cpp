@@ -45,6 +45,8 @@ Result<pb::Cloned> WorldEngines::clone(const actors::SourceJob& job, std::stop_t
   }
   pb::Cloned cloned;
   cloned.set_sha(job.sha);
+  *cloned.mutable_settings() = job.settings;
+  if (world_.on_clone) world_.on_clone(job, cloned);
   return cloned;
 }
 

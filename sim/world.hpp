@@ -37,6 +37,8 @@ struct World {
 
   std::function<std::optional<Error>(const actors::SourceJob&)> clone_error;
   std::function<std::optional<Error>(const actors::SourceJob&)> build_error;
+  // Changes what a clone comes to, as a repository's atlasflow.toml or watched paths would.
+  std::function<void(const actors::SourceJob&, pb::Cloned&)> on_clone;
   std::function<actors::ProbeObservation(const std::string& vm_id)> probe;
   // What a VM with a command of its own ends with.
   std::function<std::int32_t(const actors::VmJob&)> run_command;

@@ -1,7 +1,6 @@
 // The Hypervisor over QEMU: what start, status, list and stop do, step by step. The parts are in
 // the files beside this one; README.md says which.
 #include <algorithm>
-#include <charconv>
 #include <mutex>
 #include <random>
 #include <set>
@@ -24,6 +23,7 @@
 #include "vmm/network.hpp"
 #include "vmm/process.hpp"
 #include "vmm/record.hpp"
+#include "vmm/running_machines.hpp"
 #include "vmm/scratch.hpp"
 
 namespace atlasflow::vmm {
@@ -40,12 +40,6 @@ constexpr auto k_poll = milliseconds(5);
 constexpr auto k_power_off_limit = seconds(3);
 constexpr auto k_kill_limit = seconds(10);
 constexpr int k_port_attempts = 3;
-
-bool is_vm_id(const std::string& id) {
-  return !id.empty() && id.size() <= 48 && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-  });
-}
 
 struct HostFolders {
   fs::path vms;
@@ -64,7 +58,7 @@ class QemuHypervisor final : public Hypervisor {
         boot_(std::move(boot)),
         accelerator_(accelerator),
         scratch_(std::move(scratch)),
-        name_prefix_("atlasflow-" + host_id + "-"),
+        name_prefix_(machine_name_prefix(host_id)),
         boot_id_(host_boot_id()),
         layers_(folders_.layers, accelerator == Accelerator::kvm),
         gate_(std::max(1U, std::thread::hardware_concurrency()) *
@@ -87,7 +81,6 @@ class QemuHypervisor final : public Hypervisor {
   std::string name_of(const std::string& vm_id) const { return name_prefix_ + vm_id; }
 
   std::optional<ProcessId> process_of(const std::string& vm_id, const VmRecord& record) const;
-  std::vector<std::pair<std::string, ProcessId>> running_machines() const;
   Result<void> remove(const std::string& vm_id);
   Result<Endpoint> boot_vm(const VmSpec& spec, const std::stop_token& stop);
   Result<Prepared> prepare(const VmSpec& spec, const std::stop_token& stop);
@@ -152,27 +145,6 @@ std::optional<ProcessId> QemuHypervisor::process_of(const std::string& vm_id,
   return std::nullopt;
 }
 
-std::vector<std::pair<std::string, ProcessId>> QemuHypervisor::running_machines() const {
-  std::vector<std::pair<std::string, ProcessId>> machines;
-  std::error_code error;
-  for (auto it = fs::directory_iterator("/proc", error); !error && it != fs::directory_iterator();
-       it.increment(error)) {
-    const std::string number = it->path().filename().string();
-    pid_t pid = 0;
-    const char* const end = number.data() + number.size();
-    if (std::from_chars(number.data(), end, pid).ptr != end) continue;
-    const std::string command = command_line_of(pid);
-    const std::string mark = " -name " + name_prefix_;
-    const std::size_t at = command.find(mark);
-    if (at == std::string::npos) continue;
-    const std::size_t from = at + mark.size();
-    std::string vm_id = command.substr(from, command.find(' ', from) - from);
-    const auto process = identify_process(pid);
-    if (process && is_vm_id(vm_id)) machines.emplace_back(std::move(vm_id), *process);
-  }
-  return machines;
-}
-
 std::vector<std::string> QemuHypervisor::list() {
   // The periodic inventory is also when a packet filter that somebody wiped comes back.
   if (const auto guarded = guard_host(); !guarded) {
@@ -185,7 +157,7 @@ std::vector<std::string> QemuHypervisor::list() {
     std::string name = it->path().filename().string();
     if (is_vm_id(name)) ids.insert(std::move(name));
   }
-  for (auto& [vm_id, process] : running_machines()) ids.insert(vm_id);
+  for (auto& machine : running_machines(name_prefix_)) ids.insert(std::move(machine.vm_id));
   return {ids.begin(), ids.end()};
 }
 
@@ -398,8 +370,8 @@ Result<void> QemuHypervisor::remove(const std::string& vm_id) {
       gone = kill_process(*process, k_kill_limit);
     }
   }
-  for (const auto& [name, process] : running_machines()) {
-    if (name == vm_id) gone = kill_process(process, k_kill_limit) && gone;
+  for (const auto& machine : running_machines(name_prefix_)) {
+    if (machine.vm_id == vm_id) gone = kill_process(machine.process, k_kill_limit) && gone;
   }
   if (!gone) {
     return fail(ErrorCode::timed_out,
@@ -417,12 +389,11 @@ Result<void> QemuHypervisor::remove(const std::string& vm_id) {
 
 // Names the processes of this state folder, so that two of them on one host leave each other alone.
 Result<std::string> host_id_of(const fs::path& state_dir) {
-  const fs::path path = state_dir / "host_id";
-  if (const auto text = read_whole_file(path, 64); text && is_vm_id(*text)) return *text;
+  if (auto known = read_host_id(state_dir)) return *known;
   std::random_device random;
   const std::string id =
       sha256_hex(std::to_string(random()) + "-" + std::to_string(random())).substr(0, 10);
-  if (auto written = write_file_atomically(path, id, 0600); !written) {
+  if (auto written = write_file_atomically(host_id_path(state_dir), id, 0600); !written) {
     return tl::unexpected<Error>(written.error());
   }
   return id;

@@ -30,11 +30,18 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
     return ResolvedRef{"refs/heads/main", std::string(40, 'c')};
   }
   Result<pb::Cloned> clone(const SourceJob&, std::stop_token) override { return pb::Cloned{}; }
-  Result<pb::Built> build(const SourceJob&, std::stop_token) override { return pb::Built{}; }
-  Result<pb::ImagePushed> push(const std::string&, const std::string&, std::stop_token) override {
-    return pb::ImagePushed{};
+  Result<pb::Built> build(const SourceJob&, std::stop_token) override {
+    pb::Built built;
+    built.set_image_id("sha256:1");
+    return built;
   }
-  std::vector<std::string> reap(const std::vector<DeploymentId>&) override { return {}; }
+  Result<pb::ImagePushed> push(const std::string&, const std::string&, std::stop_token) override {
+    pb::ImagePushed pushed;
+    pushed.set_reference("registry/web@sha256:1");
+    return pushed;
+  }
+  std::vector<SourceRemains> inventory() override { return {}; }
+  void reap(const SourceRemains&) override {}
   void forget(const DeploymentId&) override {}
   Result<VmLocation> start(const VmJob&, std::stop_token) override {
     ++vms;
@@ -49,6 +56,7 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
     return 0;
   }
   std::vector<std::string> list() override { return {}; }
+  bool ping() override { return true; }
   std::int64_t memory_mib() const override { return 1 << 20; }
   Result<void> publish(std::uint64_t generation, const std::vector<RouteClaim>&) override {
     published = generation;
@@ -78,7 +86,7 @@ struct PlainSecrets final : storage::SecretStore {
 class Facade : public testing::Test {
  protected:
   Facade() {
-    auto started = start_control_plane({}, *log, secrets, {&clock, &world, &world, &world});
+    auto started = start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
     EXPECT_TRUE(started);
     plane = std::move(*started);
   }
@@ -196,7 +204,7 @@ TEST_F(Facade, a_stopped_control_plane_is_started_again_over_the_same_log) {
   ASSERT_TRUE(wait_for_live(*id));
   plane.reset();
   world.published = 0;
-  auto again = start_control_plane({}, *log, secrets, {&clock, &world, &world, &world});
+  auto again = start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
   ASSERT_TRUE(again);
   plane = std::move(*again);
   EXPECT_TRUE(wait_for_live(*id));

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "events/settings.hpp"
 #include "tests/api/recording_control_plane.hpp"
 
 namespace atlasflow::api {
@@ -203,6 +204,27 @@ TEST(ProjectJson, has_every_member_of_the_contract) {
   EXPECT_EQ(json["status"], json["newest_deployment"]["status"]);
   EXPECT_EQ(json["settings"]["port"], 3000);
   EXPECT_EQ(json["settings"]["health_path"], "/");
+}
+
+TEST(ProjectJson, shows_every_setting) {
+  RecordingControlPlane control;
+  control.add_project("shop");
+  auto view = *control.catalog().project_named("shop");
+  ASSERT_TRUE(set_by_name(view.state.settings, "build_arg.NODE", "20"));
+  ASSERT_TRUE(set_by_name(view.state.settings, "watch_paths", "src/**,package.json"));
+  ASSERT_TRUE(set_by_name(view.state.settings, "previews", "true"));
+  const auto settings = json_of(view, control.catalog(), k_address)["settings"];
+  EXPECT_EQ(settings.size(), known_settings().size());
+  for (const auto& setting : known_settings()) {
+    const auto key = setting.type == SettingType::texts      ? "build_args"
+                     : setting.type == SettingType::duration ? std::string(setting.name) + "_us"
+                                                             : std::string(setting.name);
+    EXPECT_TRUE(settings.contains(key)) << key;
+  }
+  EXPECT_EQ(settings["build_args"], Json({{"NODE", "20"}}));
+  EXPECT_EQ(settings["watch_paths"], Json({"src/**", "package.json"}));
+  EXPECT_EQ(settings["previews"], true);
+  EXPECT_EQ(settings["preview_ttl_us"], 259'200'000'000);
 }
 
 TEST(EventLine, is_one_line_with_the_events_own_names) {

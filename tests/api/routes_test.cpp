@@ -157,12 +157,14 @@ TEST_F(Routes, variables_are_set_listed_and_unset_without_showing_a_value) {
 
 TEST_F(Routes, settings_are_passed_on_by_name_and_text) {
   control_.add_project("shop");
-  const auto changed = ask("PUT", "/v1/projects/shop/settings",
-                           json({{"health_deadline", "30s"}, {"port", 8080}}).dump());
+  const auto changed =
+      ask("PUT", "/v1/projects/shop/settings",
+          json({{"health_deadline", "30s"}, {"port", 8080}, {"previews", true}}).dump());
   EXPECT_EQ(changed.status, 200);
   ASSERT_EQ(control_.calls().settings.size(), 1U);
-  EXPECT_THAT(control_.calls().settings[0].second,
-              ElementsAre(Pair("health_deadline", "30s"), Pair("port", "8080")));
+  EXPECT_THAT(
+      control_.calls().settings[0].second,
+      ElementsAre(Pair("health_deadline", "30s"), Pair("port", "8080"), Pair("previews", "true")));
   EXPECT_EQ(ask("PUT", "/v1/projects/shop/settings", "{}").status, 400);
   EXPECT_EQ(ask("PUT", "/v1/projects/shop/settings", R"({"port":[1]})").status, 400);
   EXPECT_EQ(control_.calls().settings.size(), 1U);

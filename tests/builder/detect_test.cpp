@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include "builder/source_file.hpp"
 #include "tests/builder/scratch.hpp"
 
 namespace atlasflow::builder {
@@ -150,6 +151,64 @@ TEST(Detect, the_repositorys_own_ignore_file_wins) {
   EXPECT_EQ(detect_stack(scratch.path(), k_bases)->ignore, "drafts\n");
   write(scratch.path() / ".containerignore", "notes\n");
   EXPECT_EQ(detect_stack(scratch.path(), k_bases)->ignore, "notes\n");
+}
+
+TEST(Detect, a_dockerfile_that_was_chosen_is_the_one_and_must_be_there) {
+  const Scratch scratch;
+  write(scratch.path() / "Dockerfile", "FROM wrong");
+  write(scratch.path() / "docker/Dockerfile.prod", "FROM right");
+  const auto chosen = detect_stack(scratch.path(), k_bases, {"", "docker/Dockerfile.prod"});
+  ASSERT_TRUE(chosen) << to_string(chosen.error());
+  EXPECT_EQ(chosen->name, "dockerfile");
+  EXPECT_EQ(chosen->dockerfile, "FROM right");
+  EXPECT_EQ(chosen->reason, "docker/Dockerfile.prod in the root folder");
+  const auto absent = detect_stack(scratch.path(), k_bases, {"", "docker/Dockerfile.test"});
+  ASSERT_FALSE(absent);
+  EXPECT_EQ(absent.error().code, ErrorCode::user_error);
+  EXPECT_EQ(absent.error().message,
+            "there is no file docker/Dockerfile.test in the root folder, which the setting "
+            "dockerfile names");
+}
+
+TEST(Detect, a_dockerfile_out_of_the_root_folder_is_none) {
+  const Scratch scratch;
+  write(scratch.path() / "Dockerfile.shared", "FROM a");
+  write(scratch.path() / "web/index.html", "");
+  std::filesystem::create_symlink("../Dockerfile.shared", scratch.path() / "web/Dockerfile.link");
+  EXPECT_FALSE(detect_stack(scratch.path() / "web", k_bases, {"web", "Dockerfile.link"}));
+  EXPECT_FALSE(detect_stack(scratch.path() / "web", k_bases, {"web", "../Dockerfile.shared"}));
+}
+
+TEST(Detect, the_root_folder_is_named_in_what_is_said) {
+  const Scratch scratch;
+  const auto nothing = detect_stack(scratch.path(), k_bases, {"apps/web", ""});
+  ASSERT_FALSE(nothing);
+  EXPECT_THAT(nothing.error().message, HasSubstr("nothing to build in apps/web: looked for"));
+  write(scratch.path() / "index.html", "");
+  EXPECT_EQ(detect_stack(scratch.path(), k_bases, {"apps/web", ""})->reason,
+            "index.html in apps/web");
+}
+
+TEST(SourceFolder, is_found_inside_of_the_checkout_only) {
+  const Scratch scratch;
+  const auto checkout = scratch.path() / "checkout";
+  write(checkout / "apps/web/file", "");
+  write(scratch.path() / "outside/file", "");
+  std::filesystem::create_symlink("apps/web", checkout / "inside");
+  std::filesystem::create_symlink(scratch.path() / "outside", checkout / "absolute");
+  std::filesystem::create_symlink("../outside", checkout / "relative");
+  const auto found = [&](const std::string& name) {
+    const auto folder = find_source_folder(checkout, name);
+    EXPECT_TRUE(folder) << name;
+    return folder ? *folder : std::nullopt;
+  };
+  EXPECT_EQ(found(""), checkout);
+  EXPECT_EQ(found("apps/web"), checkout / "apps/web");
+  EXPECT_EQ(found("inside"), checkout / "apps/web");
+  for (const char* name :
+       {"absent", "absolute", "relative", "../outside", "apps/web/file", "/etc", "apps/../.."}) {
+    EXPECT_EQ(found(name), std::nullopt) << name;
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 namespace atlasflow::builder {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 
 using Args = std::vector<std::pair<std::string, std::string>>;
@@ -67,6 +68,28 @@ TEST(Dockerfile, it_may_start_from_public_images_only) {
     ASSERT_FALSE(allowed) << name;
     EXPECT_EQ(allowed.error().code, ErrorCode::user_error);
   }
+}
+
+TEST(Dockerfile, its_stages_are_known_by_name_and_number) {
+  const std::string text =
+      "ARG TAG=1\nFROM a:$TAG AS Build\nRUN x\nFROM b\nFROM --platform=linux/amd64 c as prod\n";
+  EXPECT_THAT(stages_of(text), ElementsAre("Build", "1", "prod"));
+  for (const auto& [name, stage] :
+       {std::pair("build", "Build"), std::pair("BUILD", "Build"), std::pair("0", "Build"),
+        std::pair("1", "1"), std::pair("2", "prod"), std::pair("prod", "prod")}) {
+    const auto found = find_stage(text, name);
+    ASSERT_TRUE(found) << name;
+    EXPECT_EQ(*found, stage);
+  }
+}
+
+TEST(Dockerfile, a_stage_that_it_lacks_is_a_user_error_that_lists_those_it_has) {
+  const auto absent = find_stage("FROM a AS build\nFROM b\n", "prod");
+  ASSERT_FALSE(absent);
+  EXPECT_EQ(absent.error().code, ErrorCode::user_error);
+  EXPECT_EQ(absent.error().message,
+            "build_target is 'prod', and the Dockerfile has no such stage; it has build, 1");
+  EXPECT_FALSE(find_stage("RUN x\n", "0"));
 }
 
 }  // namespace

@@ -12,7 +12,7 @@
 #include "builder/file_descriptor.hpp"
 #include "builder/process.hpp"
 #include "builder/registry.hpp"
-#include "tests/builder/scratch.hpp"
+#include "tests/builder/image_builder_fixture.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -22,72 +22,6 @@ using std::chrono::seconds;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-constexpr milliseconds k_deadline{200'000};
-
-class ImageBuilderTest : public ::testing::Test {
- protected:
-  void SetUp() override { start({}); }
-
-  void start(ImageBuilderConfig config) {
-    builder_.reset();
-    config.state_dir = scratch_.path() / "state";
-    config.log_dir = scratch_.path() / "logs";
-    auto made = make_buildah_builder(config);
-    ASSERT_TRUE(made) << to_string(made.error());
-    builder_ = std::move(*made);
-  }
-
-  std::filesystem::path folder(const std::string& name) { return scratch_.path() / "src" / name; }
-
-  // A root file system of nothing but busybox.
-  void put_busybox(const std::string& name) {
-    std::filesystem::create_directories(folder(name));
-    std::filesystem::copy_file(find_program("busybox"), folder(name) / "busybox");
-  }
-
-  static std::string busybox_dockerfile(const std::string& rest) {
-    return "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", "
-           "\"/bin\"]\n" +
-           rest;
-  }
-
-  Result<BuiltImage> build(const std::string& id, const std::string& name,
-                           std::vector<std::pair<std::string, std::string>> args = {}) {
-    return builder_->build({id, folder(name), "app", std::move(args), k_deadline}, {});
-  }
-
-  std::string log(const std::string& id) {
-    return read(scratch_.path() / "logs" / (id + ".build.log"));
-  }
-
-  // Processes of this machine whose command line holds `mark`, but this one.
-  static std::vector<std::string> processes_with(const std::string& mark) {
-    std::vector<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-      const std::string pid = entry.path().filename().string();
-      if (pid.find_first_not_of("0123456789") != std::string::npos ||
-          pid == std::to_string(::getpid())) {
-        continue;
-      }
-      if (read(entry.path() / "cmdline").find(mark) != std::string::npos) found.push_back(pid);
-    }
-    return found;
-  }
-
-  void expect_nothing_left(const std::string& id) {
-    EXPECT_THAT(builder_->leftovers(), IsEmpty());
-    EXPECT_FALSE(std::filesystem::exists(scratch_.path() / "state" / "scratch" / id));
-    for (const std::string& name : BuildCgroup::names(own_cgroups()))
-      EXPECT_THAT(name, Not(HasSubstr(id)));
-    EXPECT_THAT(read("/proc/self/mountinfo"), Not(HasSubstr(scratch_.path().string())));
-    EXPECT_THAT(read(scratch_.path() / "state/storage/overlay-containers/containers.json"),
-                testing::AnyOf("[]", ""));
-  }
-
-  Scratch scratch_;
-  std::unique_ptr<ImageBuilder> builder_;
-};
 
 TEST_F(ImageBuilderTest, a_dockerfile_with_its_usual_instructions_builds_and_leaves_nothing) {
   put_busybox("app");
@@ -171,9 +105,7 @@ TEST_F(ImageBuilderTest, a_stop_ends_every_process_of_the_build_and_leaves_nothi
         busybox_dockerfile("RUN (setsid sleep " + mark + " &); sleep " + mark + "\n"));
   std::stop_source stop;
   Result<BuiltImage> built = tl::unexpected(Error{});
-  std::thread thread([&] {
-    built = builder_->build({"b-1", folder("app"), "app", {}, k_deadline}, stop.get_token());
-  });
+  std::thread thread([&] { built = builder_->build(request("b-1", "app"), stop.get_token()); });
   for (int i = 0; i < 600 && processes_with(mark).empty(); ++i) {
     std::this_thread::sleep_for(milliseconds(100));
   }
@@ -190,7 +122,9 @@ TEST_F(ImageBuilderTest, a_deadline_ends_the_build_and_leaves_nothing) {
   put_busybox("app");
   const std::string mark = "87654" + std::to_string(::getpid());
   write(folder("app") / "Dockerfile", busybox_dockerfile("RUN sleep " + mark + "\n"));
-  const auto built = builder_->build({"b-1", folder("app"), "app", {}, seconds(5)}, {});
+  auto hasty = request("b-1", "app");
+  hasty.deadline = seconds(5);
+  const auto built = builder_->build(hasty, {});
   ASSERT_FALSE(built);
   EXPECT_EQ(built.error().code, ErrorCode::timed_out) << to_string(built.error());
   EXPECT_THAT(processes_with(mark), IsEmpty());
@@ -336,8 +270,7 @@ TEST_F(ImageBuilderTest, what_a_killed_server_left_is_found_and_reaped) {
     config.log_dir = scratch_.path() / "logs";
     auto made = make_buildah_builder(config);
     if (made) {
-      [[maybe_unused]] const auto built =
-          (*made)->build({"b-1", folder("app"), "app", {}, k_deadline}, {});
+      [[maybe_unused]] const auto built = (*made)->build(request("b-1", "app"), {});
     }
     ::_exit(0);
   }

@@ -88,6 +88,30 @@ TEST(Registry, what_a_killed_server_left_running_is_ended_and_not_doubled) {
   ASSERT_TRUE(registry) << to_string(registry.error());
   EXPECT_FALSE(stray->running());
   EXPECT_TRUE(answers(**registry));
+  registry->reset();
+  EXPECT_EQ(end_registry(scratch.path()).value(), 0)
+      << "a registry that was stopped is off the record";
+}
+
+TEST(Registry, what_a_killed_server_left_can_be_ended_without_a_new_one) {
+  const Scratch scratch;
+  {
+    auto registry = start_registry({scratch.path(), 0});
+    ASSERT_TRUE(registry) << to_string(registry.error());
+  }
+  SpawnRequest request;
+  request.argv = {find_program("docker-registry"), "serve",
+                  (scratch.path() / "config.yml").string()};
+  request.environment = {"PATH=/usr/bin:/bin"};
+  auto stray = spawn(request);
+  ASSERT_TRUE(stray) << to_string(stray.error());
+  write(scratch.path() / "registry.json",
+        nlohmann::json{
+            {"pid", stray->pid()}, {"start_time", *start_time_of(stray->pid())}, {"port", 1}}
+            .dump());
+  EXPECT_EQ(end_registry(scratch.path()).value(), stray->pid());
+  EXPECT_FALSE(stray->running());
+  EXPECT_EQ(end_registry(scratch.path()).value(), 0);
 }
 
 TEST(Registry, a_process_that_only_has_the_pid_of_an_earlier_registry_is_left_alone) {

@@ -5,10 +5,13 @@
 #include <fstream>
 #include <iterator>
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 namespace atlasflow::cli {
 namespace {
@@ -106,6 +109,32 @@ TEST_F(Executable, the_printed_configuration_is_one_that_the_server_takes) {
   EXPECT_EQ(ran.code, 0);
   EXPECT_THAT(ran.out, HasSubstr("[edge]"));
   EXPECT_EQ(ran.err, "");
+}
+
+TEST_F(Executable, halt_wants_a_folder_that_a_server_has_used) {
+  const auto ran = run("halt" + state_dir());
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_THAT(ran.err, HasSubstr("is no state folder of Atlasflow"));
+  EXPECT_FALSE(std::filesystem::exists(folder() / "server.lock"));
+}
+
+TEST_F(Executable, halt_is_refused_while_a_server_holds_the_folder) {
+  std::ofstream(folder() / "VERSION") << "1\n";
+  const int lock = ::open((folder() / "server.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  ASSERT_EQ(::flock(lock, LOCK_EX | LOCK_NB), 0);
+  const auto refused = run("halt" + state_dir());
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("stop it first"));
+  ::close(lock);
+  const auto quiet = run("halt" + state_dir());
+  EXPECT_EQ(quiet.code, 0);
+  EXPECT_THAT(quiet.out, StartsWith("Nothing of " + folder().string() + " runs any more"));
+}
+
+TEST_F(Executable, an_edge_that_no_server_starts_says_who_does) {
+  const auto ran = run("edge" + state_dir());
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_THAT(ran.err, HasSubstr("'atlasflow server' starts the edge"));
 }
 
 }  // namespace

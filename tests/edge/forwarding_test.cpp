@@ -412,17 +412,19 @@ TEST_F(Forwarding, spreads_requests_over_the_upstreams_of_a_route) {
 
 TEST_F(Forwarding, ends_the_upstream_request_when_the_client_leaves) {
   start();
+  std::promise<void> asked;
   std::promise<void> left;
   upstream_ = std::make_unique<RecordingUpstream>([&](UpstreamSession& session) {
     Request request;
     if (!session.read_request(request)) return;
+    asked.set_value();
     if (session.read_some().empty()) left.set_value();
   });
   route("shop.apps.test", {at(*upstream_)});
   publish();
   ASSERT_TRUE(client_.connect(edge_->http_port()));
   ASSERT_TRUE(client_.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
-  ASSERT_TRUE(eventually([&] { return upstream_->connections() == 1; }));
+  ASSERT_EQ(asked.get_future().wait_for(k_patience), std::future_status::ready);
   client_.close();
   EXPECT_EQ(left.get_future().wait_for(k_patience), std::future_status::ready);
 }

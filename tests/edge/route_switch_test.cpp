@@ -200,6 +200,74 @@ TEST_F(RouteSwitch, a_drain_cuts_what_is_left_at_its_deadline) {
   EXPECT_EQ(edge_->drain("vm-never-seen", 10s), 0U);
 }
 
+TEST_F(RouteSwitch, the_own_route_and_the_table_change_without_each_other) {
+  start();
+  RecordingUpstream app(answer_with("app"));
+  RecordingUpstream api(answer_with("api"));
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->http_port()));
+  ASSERT_TRUE(edge_->set_own_route({"apps.test", "atlasflow", "", {}, "starting"}).has_value());
+  EXPECT_EQ(client.get("apps.test").status, 503);
+  route("shop.apps.test", {at(app)});
+  publish();
+  EXPECT_EQ(client.get("apps.test").status, 503) << "a table does not take it away";
+  ASSERT_TRUE(
+      edge_->set_own_route({"apps.test", "atlasflow", "", {at(api, "own")}, ""}).has_value());
+  EXPECT_EQ(edge_->generation(), table_.generation);
+  EXPECT_EQ(client.get("apps.test").body, "api");
+  EXPECT_EQ(client.get("shop.apps.test").body, "app") << "nor it the table";
+  table_.routes.clear();
+  publish();
+  EXPECT_EQ(client.get("apps.test").body, "api");
+  EXPECT_EQ(client.get("shop.apps.test").status, 404);
+
+  route("apps.test", {at(app)});
+  ++table_.generation;
+  EXPECT_EQ(edge_->publish(table_).error().code, ErrorCode::invalid_argument)
+      << "no app may claim that host";
+}
+
+TEST_F(RouteSwitch, a_retiring_edge_answers_and_lets_go) {
+  start();
+  RecordingUpstream upstream(answer_with("ok"));
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  Client kept;
+  ASSERT_TRUE(kept.connect(edge_->http_port()));
+  EXPECT_EQ(kept.get("shop.apps.test").field("connection"), "");
+  auto& local = dynamic_cast<LocalEdge&>(*edge_);
+  auto retired = std::async(std::launch::async, [&] { local.retire(60s); });
+  ASSERT_TRUE(eventually([&] {
+    Client late;
+    return !late.connect(edge_->http_port());
+  }));
+  EXPECT_EQ(retired.wait_for(50ms), std::future_status::timeout) << "a client may still ask";
+  const ClientResponse last = kept.get("shop.apps.test");
+  EXPECT_EQ(last.body, "ok");
+  EXPECT_EQ(last.field("connection"), "close");
+  EXPECT_TRUE(kept.ended());
+  retired.get();
+  EXPECT_TRUE(local.listeners().http.empty()) << "there is nothing left to hand over";
+}
+
+TEST_F(RouteSwitch, a_stop_does_not_wait_for_a_drain) {
+  start();
+  RecordingUpstream silent([](UpstreamSession& session) {
+    Request request;
+    if (session.read_request(request)) (void)session.read_some();
+  });
+  route("shop.apps.test", {at(silent, "vm-old")});
+  publish();
+  Client waiting;
+  ASSERT_TRUE(waiting.connect(edge_->http_port()));
+  ASSERT_TRUE(waiting.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
+  ASSERT_TRUE(eventually([&] { return silent.connections() == 1; }));
+  auto drained = std::async(std::launch::async, [&] { return edge_->drain("vm-old", 600s); });
+  dynamic_cast<LocalEdge&>(*edge_).end_drains();
+  ASSERT_EQ(drained.wait_for(k_patience), std::future_status::ready);
+  EXPECT_EQ(drained.get(), 1U);
+}
+
 TEST_F(RouteSwitch, a_removed_host_is_unknown_and_can_come_back) {
   start();
   RecordingUpstream upstream(answer_with("ok"));

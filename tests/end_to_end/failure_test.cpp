@@ -99,6 +99,47 @@ TEST_F(Failure, a_repository_that_is_not_there_is_named) {
   EXPECT_THAT(deployed.err, HasSubstr(repository().folder().string()));
 }
 
+TEST_F(Failure, a_repositorys_settings_are_in_the_log_and_a_mistake_in_them_is_told_by_its_line) {
+  write_file(repository().folder() / "atlasflow.toml",
+             "port = 8080\nroot_folder = \"apps/web\"\nwatch_paths = [\"apps/web/**\"]\n");
+  repository().commit_all("Say how");  // With nothing to build, so that it ends there.
+  start_server();
+  create_project("web");
+  ASSERT_EQ(atlasflow({"project", "set", "web", "replicas=2", "build_arg.NODE=20", "port=3001",
+                       "watch_paths=src/**,package.json"})
+                .code,
+            0);
+  const auto shown = atlasflow({"project", "show", "web"}).out;
+  EXPECT_THAT(shown, HasSubstr("NODE=20"));
+  EXPECT_THAT(shown, HasSubstr("src/**, package.json"));
+  const auto refused = atlasflow({"project", "set", "web", "replicas=2", "colour=red"});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("there is no setting 'colour'; there are health_path, port"));
+
+  EXPECT_EQ(atlasflow({"deploy", "web", "--wait"}).code, 1);
+  nlohmann::json cloned;
+  for (const auto& event : events("web")) {
+    if (event.at("type") == "Cloned") cloned = event.at("data");
+  }
+  ASSERT_TRUE(cloned.is_object());
+  EXPECT_EQ(cloned.at("has_config"), true);
+  EXPECT_EQ(cloned.at("settings").at("port"), 8080);
+  EXPECT_EQ(cloned.at("settings").at("root_folder"), "apps/web");
+  EXPECT_EQ(cloned.at("settings").at("watch_paths"), nlohmann::json({"apps/web/**"}));
+
+  write_file(repository().folder() / "atlasflow.toml", "port = 8080\nreplica = 2\n");
+  repository().commit_all("Mistype");
+  const auto deployed = atlasflow({"deploy", "web", "--wait"});
+  EXPECT_EQ(deployed.code, 1);
+  EXPECT_THAT(deployed.err,
+              HasSubstr("atlasflow.toml, line 2: 'replica' is not known; did you mean replicas?"));
+  for (const auto& event : events("web")) {
+    if (event.at("type") != "CloneFailed") continue;
+    EXPECT_EQ(event.at("data").at("fault"), "FAULT_USER");
+    EXPECT_EQ(event.at("data").at("retryable"), false);
+  }
+}
+
 TEST_F(Failure, a_second_server_on_the_state_folder_is_refused_with_the_firsts_pid) {
   start_server();
   const auto second = atlasflow({"server", "--state-dir", state_dir().string()});

@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include "tests/end_to_end/server_fixture.hpp"
+#include "tests/end_to_end/visitors.hpp"
 
 namespace atlasflow::end_to_end {
 namespace {
@@ -65,6 +66,80 @@ TEST_F(Recovery, a_killed_servers_microvm_serves_on_under_the_next_one) {
   EXPECT_TRUE(eventually(30s, [this] { return get("web." + k_domain).status == 200; }));
   EXPECT_EQ(get("web." + k_domain).body, "still here\n");
   EXPECT_EQ(vm_processes(), machines);
+}
+
+TEST_F(Recovery, a_killed_control_plane_costs_the_live_app_no_request) {
+  write_app("always here\n");
+  repository().commit_all("Stay");
+  start_server();
+  create_project("web");
+  ASSERT_EQ(atlasflow({"deploy", "web", "--wait"}).code, 0);
+  const auto machines = vm_processes();
+  const auto edge = edge_process();
+  ASSERT_GT(edge, 0);
+
+  Visitors visitors(*this, "web." + k_domain, "always here\n");
+  ASSERT_TRUE(eventually(30s, [&] { return visitors.served() > 50; }));
+  for (int i = 0; i < 2; ++i) {
+    SCOPED_TRACE("kill " + std::to_string(i + 1));
+    kill_server();
+    const auto without = visitors.served();
+    EXPECT_TRUE(eventually(30s, [&] { return visitors.served() > without + 50; }))
+        << "it is served without a control plane";
+    start_server();
+    const auto with = visitors.served();
+    EXPECT_TRUE(eventually(30s, [&] { return visitors.served() > with + 50; }));
+    EXPECT_EQ(edge_process(), edge);
+  }
+  // A stop in order says no more to the visitors than a kill.
+  stop_server();
+  const auto stopped = visitors.served();
+  EXPECT_TRUE(eventually(30s, [&] { return visitors.served() > stopped + 50; }));
+  start_server();
+  const auto outcome = visitors.leave();
+  EXPECT_EQ(outcome.failed, 0) << outcome.first_failure << " of " << outcome.served;
+  RecordProperty("requests", outcome.served);
+  EXPECT_EQ(vm_processes(), machines);
+}
+
+TEST_F(Recovery, a_killed_edge_comes_back_with_the_live_apps_routes) {
+  write_app("back again\n");
+  repository().commit_all("Come back");
+  start_server();
+  create_project("web");
+  ASSERT_EQ(atlasflow({"deploy", "web", "--wait"}).code, 0);
+  const auto edge = edge_process();
+  ASSERT_GT(edge, 0);
+  ASSERT_EQ(::kill(edge, SIGKILL), 0);
+  EXPECT_TRUE(eventually(5s, [this] { return get("web." + k_domain).body == "back again\n"; }));
+  EXPECT_TRUE(eventually(5s, [&] { return edge_process() != 0 && edge_process() != edge; }));
+  EXPECT_NE(atlasflow({"status"}).out.find("restarts 1"), std::string::npos);
+}
+
+TEST_F(Recovery, halt_ends_the_edge_and_the_microvms_but_not_under_a_server) {
+  write_app("in the end\n");
+  repository().commit_all("End");
+  start_server();
+  create_project("web");
+  ASSERT_EQ(atlasflow({"deploy", "web", "--wait"}).code, 0);
+  const auto refused = atlasflow({"halt"});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("stop it first"), std::string::npos) << refused.err;
+  EXPECT_EQ(get("web." + k_domain).body, "in the end\n");
+
+  stop_server();
+  EXPECT_EQ(get("web." + k_domain).body, "in the end\n");
+  const auto halted = atlasflow({"halt"});
+  EXPECT_EQ(halted.code, 0) << halted.err;
+  EXPECT_NE(halted.out.find("Ended the edge"), std::string::npos) << halted.out;
+  EXPECT_NE(halted.out.find("Ended the microVM"), std::string::npos) << halted.out;
+  EXPECT_TRUE(vm_processes().empty());
+  EXPECT_EQ(edge_process(), 0);
+  EXPECT_EQ(get("web." + k_domain).status, 0);
+
+  start_server();
+  EXPECT_TRUE(eventually(120s, [this] { return get("web." + k_domain).body == "in the end\n"; }))
+      << "a server that comes back starts what should be live";
 }
 
 }  // namespace

@@ -98,6 +98,7 @@ void ServerFixture::TearDown() {
   if (folder_.empty()) return;
   if (HasFailure()) {
     std::cerr << "---- the server's log ----\n" << server_log();
+    std::cerr << "---- the edge's log ----\n" << read_file(state_dir() / "edge/edge.log");
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(state_dir() / "logs", error)) {
       std::cerr << "---- " << entry.path().filename().string() << " ----\n"
@@ -113,7 +114,11 @@ void ServerFixture::TearDown() {
     if (!server_->wait(30s)) server_->signal(SIGKILL);
     server_.reset();
   }
-  // What a server that died could not end: its microVMs, and the registry, which names the folder.
+  if (fs::exists(state_dir())) {
+    const auto halted = atlasflow({"halt"});
+    EXPECT_EQ(halted.code, 0) << halted.err;
+  }
+  // What that could not end names the folder.
   auto leftovers = vm_processes();
   for (const auto pid : processes_naming(state_dir().string())) leftovers.push_back(pid);
   for (const auto pid : leftovers) ::kill(pid, SIGKILL);
@@ -273,7 +278,7 @@ HttpAnswer ServerFixture::request(const std::string& host, const std::string& pa
                                                                  curl_easy_cleanup);
   const auto port = std::to_string(https_port_);
   const auto url = "https://" + host + ":" + port + path;
-  const auto ca = (state_dir() / "ca/ca.pem").string();
+  const auto ca = ca_certificate().string();
   curl_slist* header_list = nullptr;
   for (const auto& header : headers) header_list = curl_slist_append(header_list, header.c_str());
   curl_slist* resolve = curl_slist_append(nullptr, (host + ":" + port + ":127.0.0.1").c_str());
@@ -305,6 +310,14 @@ std::vector<pid_t> ServerFixture::vm_processes() const {
   auto host_id = read_file(state_dir() / "vm/host_id");
   while (!host_id.empty() && host_id.back() == '\n') host_id.pop_back();
   return host_id.empty() ? std::vector<pid_t>{} : processes_naming("atlasflow-" + host_id + "-");
+}
+
+pid_t ServerFixture::edge_process() const {
+  for (const auto pid : processes_naming(state_dir().string())) {
+    const auto words = read_file("/proc/" + std::to_string(pid) + "/cmdline");
+    if (words.starts_with(std::string("atlasflow\0edge\0", 15))) return pid;
+  }
+  return 0;
 }
 
 bool ServerFixture::eventually(std::chrono::seconds limit, const std::function<bool()>& holds) {

@@ -69,6 +69,8 @@ class ServerFixture : public testing::Test {
   // ---- the machine ----
   // Pids of this server's microVMs, whoever remembers them.
   [[nodiscard]] std::vector<pid_t> vm_processes() const;
+  // The pid of this server's edge, 0 when it has none.
+  [[nodiscard]] pid_t edge_process() const;
   [[nodiscard]] std::string server_log() const { return read_file(folder_ / "server.log"); }
 
   // Looks until it holds; false after the limit.
@@ -80,6 +82,10 @@ class ServerFixture : public testing::Test {
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
   [[nodiscard]] std::filesystem::path state_dir() const { return folder_ / "state"; }
   GitRepository& repository() { return *repository_; }
+
+ public:
+  [[nodiscard]] int https_port() const { return https_port_; }
+  [[nodiscard]] std::filesystem::path ca_certificate() const { return state_dir() / "ca/ca.pem"; }
 
  private:
   [[nodiscard]] HttpAnswer request(const std::string& host, const std::string& path,

@@ -38,7 +38,7 @@ constexpr std::array k_libraries = {
     LibraryRule{"caf/", "actors sim cli"}, LibraryRule{"rocksdb/", "storage"},
     LibraryRule{"git2", "builder cli"},    LibraryRule{"llhttp", "edge"},
     LibraryRule{"nghttp2/", "edge"},       LibraryRule{"CLI/", "cli"},
-    LibraryRule{"toml++/", "cli"},
+    LibraryRule{"toml++/", "builder cli"},
 };
 
 // events/ is pure: no clock, no randomness, no I/O, no order that differs between two runs, no

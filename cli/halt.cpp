@@ -1,0 +1,55 @@
+// The verb halt: what a server leaves running on purpose, and what a killed one left by accident.
+#include <chrono>
+
+#include <signal.h>
+
+#include "builder/registry.hpp"
+#include "cli/client.hpp"
+#include "cli/config.hpp"
+#include "cli/server.hpp"
+#include "cli/state_dir.hpp"
+#include "edge/edge_folder.hpp"
+#include "vmm/running_machines.hpp"
+
+namespace atlasflow::cli {
+namespace {
+
+// As long as an app has when its deployment is retired.
+constexpr std::chrono::seconds k_stop_grace{10};
+
+}  // namespace
+
+int run(const HaltCommand& /*command*/, const Connection& connection, const Terminal& terminal) {
+  const auto named = named_state_dir(connection).value_or(k_default_state_dir);
+  // Held to the end: no server starts on the folder while its processes are being ended.
+  const auto state = StateDir::open_existing(named);
+  if (!state) {
+    report(terminal, state.error());
+    const bool usage =
+        state.error().code == ErrorCode::conflict || state.error().code == ErrorCode::not_found;
+    return usage ? k_exit_usage : k_exit_failed;
+  }
+  // The edge first: nobody is to be sent to a machine that stops. What fails does not keep the rest
+  // from being ended.
+  int code = k_exit_ok;
+  const auto edge = edge::end_edge(state->root());
+  if (!edge) code = report(terminal, edge.error());
+  const auto machines = vmm::end_machines(state->vms(), k_stop_grace);
+  if (!machines) code = report(terminal, machines.error());
+  const auto registry = builder::end_registry(state->registry());
+  if (!registry) code = report(terminal, registry.error());
+
+  if (edge && *edge != 0) terminal.out << "Ended the edge, process " << *edge << "\n";
+  if (machines) {
+    for (const auto& vm_id : *machines) terminal.out << "Ended the microVM " << vm_id << "\n";
+  }
+  if (registry && *registry != 0) {
+    terminal.out << "Ended the registry, process " << *registry << "\n";
+  }
+  if (code == k_exit_ok) {
+    terminal.out << "Nothing of " << state->root().string() << " runs any more\n" << std::flush;
+  }
+  return code;
+}
+
+}  // namespace atlasflow::cli

@@ -1,0 +1,25 @@
+#include "cli/process_setup.hpp"
+
+#include <csignal>
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+namespace atlasflow::cli {
+
+void set_up_process(const std::string& log_level) {
+  ::signal(SIGPIPE, SIG_IGN);
+  auto logger = spdlog::stderr_logger_mt("atlasflow");
+  logger->set_level(spdlog::level::from_str(log_level == "warn" ? "warning" : log_level));
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%f%z level=%l %v");
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+}  // namespace atlasflow::cli

@@ -1,0 +1,20 @@
+// What the texts among the settings must be. Each says what is wrong with a text, to be put behind
+// the setting's name, or nothing when it is right. Pure; internal to events/.
+#pragma once
+
+#include <string>
+
+namespace atlasflow {
+
+[[nodiscard]] std::string health_path_rule(const std::string& path);
+// Of a folder or file in the repository; empty is right.
+[[nodiscard]] std::string path_rule(const std::string& path);
+// Of a Dockerfile's stage; empty is right.
+[[nodiscard]] std::string target_rule(const std::string& target);
+[[nodiscard]] std::string command_rule(const std::string& command);
+// Without credentials, which would be shown to everybody who may see the settings; empty is right.
+[[nodiscard]] std::string url_rule(const std::string& url);
+// As builder/watch_paths.hpp understands it.
+[[nodiscard]] std::string glob_rule(const std::string& glob);
+
+}  // namespace atlasflow

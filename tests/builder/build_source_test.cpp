@@ -1,0 +1,110 @@
+// What the settings say of the source: root folder, Dockerfile, target, build arguments.
+#include <thread>
+
+#include "tests/builder/image_builder_fixture.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+using BuildSourceTest = ImageBuilderTest;
+
+TEST_F(BuildSourceTest, the_root_folder_is_all_that_a_build_sees) {
+  put_busybox("repo/apps/web");
+  write(folder("repo") / "secret.txt", "not for the image");
+  write(folder("repo") / "Dockerfile", "FROM localhost/atlasflow-base/absent:1\n");
+  write(folder("repo") / "apps/web/docker/Dockerfile.prod",
+        busybox_dockerfile("COPY . /app\nRUN echo \"files=$(ls /app | tr '\\n' ' ')\"\n"));
+  auto nested = request("b-1", "repo");
+  nested.root_folder = "apps/web";
+  nested.dockerfile = "docker/Dockerfile.prod";
+  const auto built = builder_->build(nested, {});
+  ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
+  EXPECT_EQ(built->stack_reason, "docker/Dockerfile.prod in apps/web");
+  EXPECT_THAT(log("b-1"), HasSubstr("files=busybox docker \n"));
+  expect_nothing_left("b-1");
+}
+
+TEST_F(BuildSourceTest, a_root_folder_that_is_not_in_the_repository_is_a_user_error) {
+  write(folder("repo") / "Dockerfile", "FROM scratch\n");
+  std::filesystem::create_symlink("/etc", folder("repo") / "etc");
+  for (const std::string name : {"web", "etc", "Dockerfile"}) {
+    auto nested = request("b-1", "repo");
+    nested.root_folder = name;
+    const auto built = builder_->build(nested, {});
+    ASSERT_FALSE(built) << name;
+    EXPECT_EQ(built.error().code, ErrorCode::user_error);
+    EXPECT_EQ(built.error().message, "there is no folder " + name +
+                                         " in the repository, which the setting root_folder names");
+  }
+}
+
+TEST_F(BuildSourceTest, the_target_is_the_last_stage_that_is_built) {
+  put_busybox("app");
+  write(folder("app") / "Dockerfile",
+        "FROM scratch AS Tools\nCOPY busybox /bin/busybox\n"
+        "RUN [\"/bin/busybox\", \"echo\", \"tools ran\"]\n"
+        "FROM Tools AS test\nRUN [\"/bin/busybox\", \"false\"]\n");
+  auto targeted = request("b-1", "app");
+  targeted.build_target = "tools";
+  const auto built = builder_->build(targeted, {});
+  ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
+  EXPECT_THAT(log("b-1"), HasSubstr("tools ran"));
+  targeted.build_id = "b-2";
+  targeted.build_target = "prod";
+  const auto absent = builder_->build(targeted, {});
+  ASSERT_FALSE(absent);
+  EXPECT_EQ(absent.error().code, ErrorCode::user_error);
+  EXPECT_THAT(absent.error().message, HasSubstr("has no such stage; it has Tools, test"));
+  write(folder("site") / "index.html", "");
+  auto site = request("b-3", "site");
+  site.build_target = "prod";
+  EXPECT_THAT(builder_->build(site, {}).error().message, HasSubstr("there is no Dockerfile"));
+}
+
+TEST_F(BuildSourceTest, the_values_of_build_arguments_stand_in_no_argument_list) {
+  put_busybox("app");
+  const std::string mark = "65432" + std::to_string(::getpid());
+  const std::string value = "value-" + mark + " with = and spaces";
+  write(folder("app") / "Dockerfile",
+        busybox_dockerfile("ARG WORD=none\nRUN echo \"word=$WORD\"; sleep " + mark + "\n"));
+  std::stop_source stop;
+  Result<BuiltImage> built = tl::unexpected(Error{});
+  std::thread thread([&] {
+    built = builder_->build(request("b-1", "app", {{"WORD", value}}), stop.get_token());
+  });
+  for (int i = 0; i < 600 && log("b-1").find("word=value") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(milliseconds(100));
+  }
+  EXPECT_THAT(processes_with("--build-arg"), Not(IsEmpty()));
+  EXPECT_THAT(processes_with("value-" + mark), IsEmpty());
+  stop.request_stop();
+  thread.join();
+  EXPECT_THAT(log("b-1"), HasSubstr("word=" + value + "\n"));
+}
+
+// A repository names its build arguments as it likes; buildah is not the repository's.
+TEST_F(BuildSourceTest, a_build_argument_is_no_variable_of_buildah_itself) {
+  put_busybox("app");
+  write(folder("app") / "Dockerfile",
+        busybox_dockerfile("ARG LD_PRELOAD\nARG https_proxy\n"
+                           "RUN echo \"preload=$LD_PRELOAD proxy=$https_proxy\"\n"));
+  const auto built = build("b-1", "app",
+                           {{"LD_PRELOAD", "/mnt/context/evil.so"},
+                            {"https_proxy", "http://proxy"},
+                            {"BUILDAH_ISOLATION", "none"},
+                            {"STORAGE_DRIVER", "none"},
+                            {"GODEBUG", "inittrace=1"},
+                            {"PATH", "/nowhere"}});
+  ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
+  EXPECT_THAT(log("b-1"), HasSubstr("preload=/mnt/context/evil.so proxy=http://proxy"));
+  EXPECT_THAT(log("b-1"), Not(HasSubstr("ld.so")));
+  EXPECT_THAT(log("b-1"), Not(HasSubstr("init runtime")));
+}
+
+}  // namespace
+}  // namespace atlasflow::builder

@@ -1,0 +1,378 @@
+// The edge as a process of its own: it outlives its clients, and they outlive it.
+#include "edge/remote_edge.hpp"
+
+#include <array>
+#include <csignal>
+#include <filesystem>
+#include <future>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "edge/edge_process.hpp"
+#include "tests/edge/edge_fixture.hpp"
+
+namespace atlasflow::edge {
+namespace {
+
+using std::chrono::steady_clock;
+using Request = UpstreamSession::Request;
+
+class RemoteEdge : public EdgeTest {
+ protected:
+  ~RemoteEdge() override {
+    edge_.reset();
+    const auto ended = end_edge(directory_);
+    EXPECT_TRUE(ended.has_value()) << to_string(ended.error());
+  }
+
+  AttachConfig config() const {
+    AttachConfig config;
+    config.edge.domain = "apps.test";
+    config.edge.ca_dir = directory_ + "/ca";
+    config.edge.redirect_http = false;
+    config.edge.workers = 2;
+    config.state = directory_;
+    config.build_id = "build-1";
+    config.program = ATLASFLOW_EDGE_PROCESS;
+    config.arguments = {"edge_process", "--state-dir", directory_};
+    return config;
+  }
+
+  void attach(const AttachConfig& config) {
+    edge_.reset();  // as if the control plane had died: it says no goodbye
+    auto attached = attach_edge(config);
+    ASSERT_TRUE(attached.has_value()) << to_string(attached.error());
+    edge_ = std::move(*attached);
+  }
+  void attach() { attach(config()); }
+
+  [[nodiscard]] pid_t pid() const {
+    const auto process = recorded_process({directory_});
+    return process ? process->pid : 0;
+  }
+
+  ClientResponse get(const std::string& host) {
+    Client client;
+    if (!client.connect(edge_->http_port())) return {};
+    return client.get(host);
+  }
+};
+
+TEST_F(RemoteEdge, what_is_published_is_served_on_without_its_client) {
+  RecordingUpstream upstream(answer_with("served"));
+  attach();
+  route("shop.apps.test", {at(upstream)});
+  table_.generation = 40;
+  publish();
+  ASSERT_TRUE(edge_->set_own_route({"apps.test", "atlasflow", "", {}, "starting"}).has_value());
+  const auto http = edge_->http_port();
+  const auto first = pid();
+  Client kept;
+  ASSERT_TRUE(kept.connect(http));
+  EXPECT_EQ(kept.get("shop.apps.test").body, "served");
+
+  edge_.reset();
+  EXPECT_EQ(kept.get("shop.apps.test").body, "served");
+  Client fresh;
+  ASSERT_TRUE(fresh.connect(http));
+  EXPECT_EQ(fresh.get("shop.apps.test").body, "served");
+
+  attach();
+  EXPECT_EQ(pid(), first) << "it is adopted";
+  EXPECT_EQ(edge_->generation(), 41U);
+  EXPECT_EQ(edge_->table().routes, table_.routes);
+  ASSERT_TRUE(edge_->own_route().has_value());
+  EXPECT_EQ(edge_->own_route()->unavailable_reason, "starting");
+  EXPECT_EQ(edge_->http_port(), http);
+  EXPECT_EQ(kept.get("shop.apps.test").body, "served");
+}
+
+TEST_F(RemoteEdge, an_older_generation_is_refused_over_the_wire) {
+  attach();
+  table_.generation = 6;
+  publish();
+  RouteTable older;
+  older.generation = 7;
+  const auto published = edge_->publish(older);
+  ASSERT_FALSE(published.has_value());
+  EXPECT_EQ(published.error().code, ErrorCode::conflict);
+  EXPECT_NE(published.error().message.find("is not newer than 7"), std::string::npos);
+  EXPECT_EQ(edge_->generation(), 7U);
+}
+
+TEST_F(RemoteEdge, a_table_that_makes_no_sense_leaves_the_one_in_force) {
+  RecordingUpstream upstream(answer_with("served"));
+  attach();
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  RouteTable twice = table_;
+  twice.generation = 9;
+  twice.routes.push_back(twice.routes.front());
+  const auto published = edge_->publish(twice);
+  ASSERT_FALSE(published.has_value());
+  EXPECT_EQ(published.error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(edge_->generation(), 1U);
+  EXPECT_EQ(get("shop.apps.test").body, "served");
+}
+
+TEST_F(RemoteEdge, a_drain_waits_while_tables_are_published) {
+  std::promise<void> asked;
+  std::promise<void> release;
+  RecordingUpstream slow([&](UpstreamSession& session) {
+    Request request;
+    if (!session.read_request(request)) return;
+    asked.set_value();
+    release.get_future().wait();
+    session.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow");
+  });
+  RecordingUpstream next(answer_with("next"));
+  attach();
+  route("shop.apps.test", {at(slow, "vm-old")});
+  publish();
+  Client waiting;
+  ASSERT_TRUE(waiting.connect(edge_->http_port()));
+  ASSERT_TRUE(waiting.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
+  asked.get_future().wait();
+  route("shop.apps.test", {at(next, "vm-new")});
+  publish();
+  auto drained = std::async(std::launch::async, [&] { return edge_->drain("vm-old", 60s); });
+  for (int i = 0; i < 5; ++i) publish();
+  EXPECT_EQ(drained.wait_for(100ms), std::future_status::timeout);
+  release.set_value();
+  EXPECT_EQ(waiting.receive().body, "slow");
+  EXPECT_EQ(drained.get(), 0U);
+}
+
+TEST_F(RemoteEdge, a_drain_cuts_at_its_deadline_and_counts) {
+  RecordingUpstream silent([](UpstreamSession& session) {
+    Request request;
+    if (session.read_request(request)) (void)session.read_some();
+  });
+  attach();
+  route("shop.apps.test", {at(silent, "vm-old")});
+  publish();
+  Client waiting;
+  ASSERT_TRUE(waiting.connect(edge_->http_port()));
+  ASSERT_TRUE(waiting.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
+  ASSERT_TRUE(eventually([&] { return silent.connections() == 1; }));
+  route("shop.apps.test", {}, "being replaced");
+  publish();
+  EXPECT_EQ(edge_->drain("vm-old", 100ms), 1U);
+  EXPECT_EQ(waiting.receive().status, 504);
+}
+
+TEST_F(RemoteEdge, a_process_that_hangs_is_unavailable_within_the_time) {
+  auto quick = config();
+  quick.call_timeout = 1500ms;
+  attach(quick);
+  publish();
+  ASSERT_EQ(::kill(pid(), SIGSTOP), 0);
+  ++table_.generation;
+  const auto since = steady_clock::now();
+  const auto published = edge_->publish(table_);
+  EXPECT_LT(steady_clock::now() - since, 10s);
+  ASSERT_FALSE(published.has_value());
+  EXPECT_EQ(published.error().code, ErrorCode::unavailable);
+  EXPECT_EQ(edge_->drain("vm-1", 0ms), 0U);
+  EXPECT_EQ(edge_->generation(), 1U);
+
+  ASSERT_EQ(::kill(pid(), SIGCONT), 0);
+  table_.generation = 10;
+  EXPECT_TRUE(eventually([&] {
+    ++table_.generation;
+    return edge_->publish(table_).has_value();
+  }));
+}
+
+TEST_F(RemoteEdge, a_process_that_hangs_is_replaced_by_the_next_control_plane) {
+  attach();
+  const auto before = pid();
+  ASSERT_EQ(::kill(before, SIGSTOP), 0);
+  auto quick = config();
+  quick.call_timeout = 300ms;
+  attach(quick);
+  EXPECT_NE(pid(), before);
+  publish();
+}
+
+TEST_F(RemoteEdge, a_killed_process_comes_back_with_the_newest_table) {
+  RecordingUpstream upstream(answer_with("served"));
+  attach();
+  route("shop.apps.test", {at(upstream)});
+  table_.generation = 11;
+  publish();
+  ASSERT_TRUE(edge_->set_own_route({"apps.test", "atlasflow", "", {}, "starting"}).has_value());
+  for (int i = 0; i < 3; ++i) {
+    const auto before = pid();
+    const auto http = edge_->http_port();
+    ASSERT_EQ(::kill(before, SIGKILL), 0);
+    EXPECT_TRUE(eventually([&] { return get("shop.apps.test").body == "served"; }));
+    EXPECT_TRUE(eventually([&] { return pid() != 0 && pid() != before; }));
+    EXPECT_EQ(edge_->http_port(), http) << "also where the kernel has chosen it";
+    EXPECT_NE(get("apps.test").body.find("starting"), std::string::npos);
+  }
+  table_.generation = 12;
+  publish();
+  EXPECT_EQ(get("shop.apps.test").body, "served");
+}
+
+TEST_F(RemoteEdge, a_publish_waits_for_a_process_that_is_being_started) {
+  attach();
+  publish();
+  ASSERT_EQ(::kill(pid(), SIGKILL), 0);
+  EXPECT_TRUE(eventually([&] {
+    ++table_.generation;
+    return edge_->publish(table_).has_value();
+  }));
+}
+
+TEST_F(RemoteEdge, a_new_build_takes_over_without_a_failed_request) {
+  RecordingUpstream upstream(answer_with("served"));
+  attach();
+  route("shop.apps.test", {at(upstream)});
+  table_.generation = 20;
+  publish();
+  const auto http = edge_->http_port();
+  std::atomic<bool> stop{false};
+  std::atomic<int> served{0};
+  std::vector<std::thread> visitors;
+  for (int i = 0; i < 4; ++i) {
+    visitors.emplace_back([&, i] {
+      Client client;
+      bool open = false;
+      while (!stop.load()) {
+        if (!open) open = client.connect(http);
+        const auto response = client.get("shop.apps.test");
+        if (response.body == "served" && response.complete) {
+          ++served;
+        } else {
+          ADD_FAILURE() << "visitor " << i << ": " << response.status << " " << response.body;
+        }
+        // One that is told to come anew does so; half of them do anyhow.
+        if (i % 2 == 0 || response.field("connection") == "close" || response.status == 0) {
+          client.close();
+          open = false;
+        }
+      }
+    });
+  }
+  EXPECT_TRUE(eventually([&] { return served.load() > 100; }));
+  for (const char* build : {"build-2", "build-3"}) {
+    const auto before = pid();
+    auto newer = config();
+    newer.build_id = build;
+    attach(newer);
+    EXPECT_NE(pid(), before);
+    EXPECT_EQ(edge_->http_port(), http);
+    EXPECT_EQ(edge_->generation(), 21U);
+    const int seen = served.load();
+    EXPECT_TRUE(eventually([&] { return served.load() > seen + 200; }));
+  }
+  stop = true;
+  for (auto& visitor : visitors) visitor.join();
+}
+
+TEST_F(RemoteEdge, the_process_before_ends_once_it_is_replaced) {
+  attach();
+  const auto before = identify(pid());
+  ASSERT_TRUE(before.has_value());
+  auto newer = config();
+  newer.build_id = "build-2";
+  attach(newer);
+  const Fd process = open_process(*before);
+  EXPECT_TRUE(!process.valid() || wait_for_end(process, before->pid, k_patience));
+}
+
+TEST_F(RemoteEdge, an_end_takes_the_one_that_still_retires_with_it) {
+  attach();
+  Client kept;  // keeps the old one from ending by itself
+  ASSERT_TRUE(kept.connect(edge_->http_port()));
+  EXPECT_EQ(kept.get("nobody.test").status, 404);
+  const auto before = identify(pid());
+  ASSERT_TRUE(before.has_value());
+  auto newer = config();
+  newer.build_id = "build-2";
+  attach(newer);
+  const auto after = pid();
+  EXPECT_EQ(identify(before->pid), before);
+  edge_.reset();
+  EXPECT_EQ(end_edge(directory_).value(), after);
+  EXPECT_FALSE(open_process(*before).valid());
+  EXPECT_TRUE(kept.ended());
+}
+
+TEST_F(RemoteEdge, another_configuration_keeps_the_routes) {
+  RecordingUpstream upstream(answer_with("served"));
+  attach();
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  const auto before = pid();
+  auto other = config();
+  // Another port cannot be handed over.
+  Fd taken = listen_tcp("127.0.0.1", 0, false).value();
+  other.edge.http_port = local_port(taken);
+  taken.reset();
+  attach(other);
+  EXPECT_NE(pid(), before);
+  EXPECT_EQ(edge_->http_port(), other.edge.http_port);
+  EXPECT_EQ(get("shop.apps.test").body, "served");
+}
+
+TEST_F(RemoteEdge, a_start_that_fails_says_why) {
+  const Fd taken = listen_tcp("127.0.0.1", 0, false).value();
+  auto impossible = config();
+  impossible.edge.http_port = local_port(taken);
+  const auto attached = attach_edge(impossible);
+  ASSERT_FALSE(attached.has_value());
+  EXPECT_EQ(attached.error().code, ErrorCode::conflict);
+  EXPECT_NE(attached.error().message.find("cannot listen on 127.0.0.1:"), std::string::npos);
+  auto missing = config();
+  missing.program = directory_ + "/no-such-program";
+  EXPECT_FALSE(attach_edge(missing).has_value());
+}
+
+TEST_F(RemoteEdge, a_record_of_another_life_is_not_believed) {
+  attach();
+  wire::Record record;
+  ASSERT_TRUE(read_json(EdgeFolder{directory_}.record(), record));
+  for (const bool other_boot : {false, true}) {
+    auto stale = record;
+    if (other_boot) {
+      stale.set_boot_id("another boot");
+    } else {
+      stale.set_start_ticks(record.start_ticks() + 1);
+    }
+    ASSERT_TRUE(write_json(EdgeFolder{directory_}.record(), stale).has_value());
+    EXPECT_EQ(end_edge(directory_).value(), 0) << "that pid is somebody else's";
+  }
+  ASSERT_TRUE(write_json(EdgeFolder{directory_}.record(), record).has_value());
+  EXPECT_EQ(end_edge(directory_).value(), record.pid());
+  EXPECT_EQ(end_edge(directory_ + "/nothing-here").value(), 0);
+}
+
+TEST_F(RemoteEdge, a_process_whose_server_died_during_the_start_ends) {
+  wire::Launch launch;
+  *launch.mutable_config() = to_wire(config().edge);
+  std::filesystem::create_directory(EdgeFolder{directory_}.root());
+  std::array<int, 2> pair{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), 0);
+  {
+    const Fd server(pair[0]);
+    ASSERT_TRUE(send_message(server, launch, steady_clock::now() + 1s).has_value());
+  }
+  const auto process = EdgeProcess::start(directory_, pair[1], [] {});
+  ASSERT_FALSE(process.has_value());
+  EXPECT_EQ(process.error().code, ErrorCode::cancelled);
+  std::filesystem::remove(EdgeFolder{directory_}.record());  // it names this test's own process
+}
+
+TEST_F(RemoteEdge, the_control_socket_is_for_its_owner_only) {
+  attach();
+  const auto status = std::filesystem::status(directory_ + "/edge.sock");
+  EXPECT_EQ(status.permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+}  // namespace
+}  // namespace atlasflow::edge
