@@ -1,7 +1,7 @@
 #include "api/json.hpp"
 
+#include <algorithm>
 #include <limits>
-#include <ranges>
 
 #include <google/protobuf/util/json_util.h>
 
@@ -241,11 +241,13 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
 
 std::optional<storage::DeploymentView> newest_in_production(const storage::ProjectView& view,
                                                             const storage::Catalog& catalog) {
-  for (const auto& id : std::ranges::reverse_view(view.deployments)) {
-    auto found = catalog.deployment(id);
-    if (found && !is_preview(found->state.push.environment())) return found;
-  }
-  return std::nullopt;
+  std::optional<storage::DeploymentView> found;
+  const auto newest =
+      std::find_if(view.deployments.rbegin(), view.deployments.rend(), [&](const auto& id) {
+        found = catalog.deployment(id);
+        return found && !is_preview(found->state.push.environment());
+      });
+  return newest == view.deployments.rend() ? std::nullopt : std::move(found);
 }
 
 Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
