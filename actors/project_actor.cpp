@@ -123,7 +123,9 @@ void ProjectActorState::intake(project_actor::pointer self, const Intake& messag
     command(self, std::move(deletion), dedupe_key(message.trigger, message.delivery_id),
             [this, answer](const Result<Recorded>& done) {
               if (!done) return answer->fail(done.error());
-              answer->deliver({{PushReceipt::Verdict::ignored, history.project.name, {},
+              answer->deliver({{PushReceipt::Verdict::ignored,
+                                history.project.name,
+                                {},
                                 "the branch was deleted; its preview ends"},
                                done->position});
             });
@@ -150,9 +152,8 @@ void ProjectActorState::ignore(project_actor::pointer self, const Intake& messag
   push.push.set_after(message.after);
   push.push.set_delivery_id(message.delivery_id);
   push.push.set_reason(reason);
-  command(
-      self, std::move(push), dedupe_key(message.trigger, message.delivery_id),
-      [this, answer, reason](const Result<Recorded>& done) {
+  command(self, std::move(push), dedupe_key(message.trigger, message.delivery_id),
+          [this, answer, reason](const Result<Recorded>& done) {
             if (!done) return answer->fail(done.error());
             IntakeReply reply;
             reply.position = done->position;
@@ -405,10 +406,10 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
             auto reply =
                 std::make_shared<PromiseGuard<ProjectReply>>(PromiseGuard<ProjectReply>(promise));
             self->state.command(
-                self, std::move(message.command), "", [self, reply](const Result<ProjectActorState::Recorded>& done) {
+                self, std::move(message.command), "",
+                [self, reply](const Result<ProjectActorState::Recorded>& done) {
                   if (!done) return reply->fail(done.error());
-                  reply->deliver(
-                      ProjectReply{self->state.history.project.id, done->position});
+                  reply->deliver(ProjectReply{self->state.history.project.id, done->position});
                 });
             return promise;
           },

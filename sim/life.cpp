@@ -127,8 +127,7 @@ bool Life::run_until(const std::function<bool()>& done, std::chrono::seconds vir
 
 // Asks on behalf of a thread outside, which the deterministic scheduler has not got.
 template <typename Reply, typename Handle, typename Message>
-void Life::ask(const Handle& handle, Message message,
-               std::function<void(const Reply&)> on_reply) {
+void Life::ask(const Handle& handle, Message message, std::function<void(const Reply&)> on_reply) {
   // What it needs is given as arguments: CAF 0.17.6 reads through a null pointer for a function
   // that takes the actor alone.
   system_->spawn(
@@ -169,9 +168,7 @@ void Life::send_push(actors::Push push) {
                          [this](const actors::PushReply& reply) { push_replies.push_back(reply); });
 }
 
-void Life::delete_project(const std::string& name) {
-  command_project(name, DeleteProject{});
-}
+void Life::delete_project(const std::string& name) { command_project(name, DeleteProject{}); }
 
 void Life::command_project(const std::string& name, ProjectCommand command_for) {
   ask<actors::ProjectReply>(parts_.projects, actors::CommandProject{name, std::move(command_for)},
@@ -193,9 +190,9 @@ void Life::reuse(const std::string& project, actors::ReuseKind kind, const std::
 }
 
 void Life::command(const DeploymentId& deployment, DeploymentCommand command_for) {
-  ask<actors::DeploymentReply>(
-      parts_.deployments, actors::CommandDeployment{deployment, std::move(command_for)},
-      [](const actors::DeploymentReply&) {});
+  ask<actors::DeploymentReply>(parts_.deployments,
+                               actors::CommandDeployment{deployment, std::move(command_for)},
+                               [](const actors::DeploymentReply&) {});
 }
 
 }  // namespace atlasflow::sim

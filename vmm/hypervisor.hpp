@@ -38,7 +38,7 @@ struct VmSpec {
   // config drive only. PORT and HOST come from port and are not to be listed.
   std::vector<std::pair<std::string, std::string>> env;
   std::uint16_t port = 3000;  // where the app listens inside the guest
-  std::string command;  // for the image's sh, in place of ENTRYPOINT and CMD; empty: the image's own
+  std::string command;  // for the image's sh, in place of its ENTRYPOINT and CMD; empty: those
   int memory_mib = 512;
   int vcpus = 1;
 };
