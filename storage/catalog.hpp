@@ -59,6 +59,8 @@ class Catalog {
   // Newest first, at most limit.
   [[nodiscard]] std::vector<DeploymentView> deployments_of(const ProjectId& id,
                                                            std::size_t limit) const;
+  // Every project that ever was, deleted ones too.
+  [[nodiscard]] std::vector<ProjectView> every_project() const;
   // Not terminal, over all projects.
   [[nodiscard]] std::vector<DeploymentView> active_deployments() const;
 

@@ -1,12 +1,16 @@
 #include "storage/instance_log.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <charconv>
 #include <optional>
 #include <utility>
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "storage/log_times.hpp"
 #include "storage/posix_file.hpp"
 
 namespace atlasflow::storage {
@@ -16,6 +20,7 @@ struct OpenLog {
   UniqueFd fd;
   std::uint64_t size = 0;
   std::uint64_t file = 0;
+  TimestampUs written_at = 0;  // the last time
 };
 
 // Nothing when there is no such file.
@@ -36,7 +41,24 @@ Result<std::optional<OpenLog>> open_log(const std::filesystem::path& path) {
   }
   log.size = static_cast<std::uint64_t>(status.st_size);
   log.file = status.st_ino;
+  log.written_at = time_of(status.st_mtim);
   return std::optional<OpenLog>{std::move(log)};
+}
+
+// The first byte that has not been freed. A file system without holes has freed none.
+std::uint64_t data_start(const OpenLog& log) {
+  const off_t start = ::lseek(log.fd.get(), 0, SEEK_DATA);
+  if (start >= 0) return std::min(static_cast<std::uint64_t>(start), log.size);
+  return errno == ENXIO ? log.size : 0;
+}
+
+// Drops from bytes, which were read at offset, what was freed while they were: it reads as zeros.
+void drop_freed(const OpenLog& log, std::uint64_t& offset, std::string& bytes) {
+  const auto start = data_start(log);
+  if (start <= offset) return;
+  const auto freed = std::min<std::uint64_t>(start - offset, bytes.size());
+  bytes.erase(0, freed);
+  offset += freed;
 }
 
 // Where the last `lines` lines of bytes start, or nothing when bytes hold fewer. A newline at the
@@ -63,6 +85,30 @@ Result<std::filesystem::path> instance_log_path(const std::filesystem::path& fol
   return folder / (std::string(id) + (kind == InstanceLog::build ? ".build.log" : ".run.log"));
 }
 
+std::vector<std::string> run_logs_of(const std::filesystem::path& folder,
+                                     const DeploymentId& deployment) {
+  // "<deployment>-v<version of the intent>": the version orders them.
+  constexpr std::string_view k_suffix = ".run.log";
+  const std::string prefix = deployment.str() + "-v";
+  std::vector<std::pair<std::uint64_t, std::string>> found;
+  std::error_code error;
+  for (auto it = std::filesystem::directory_iterator(folder, error);
+       !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
+    std::string name = it->path().filename().string();
+    if (!name.starts_with(prefix) || !name.ends_with(k_suffix)) continue;
+    name.resize(name.size() - k_suffix.size());
+    std::uint64_t version = 0;
+    const char* const end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data() + prefix.size(), end, version);
+    if (parsed.ec == std::errc{} && parsed.ptr == end) found.emplace_back(version, std::move(name));
+  }
+  std::sort(found.begin(), found.end());
+  std::vector<std::string> ids;
+  ids.reserve(found.size());
+  for (auto& [version, id] : found) ids.push_back(std::move(id));
+  return ids;
+}
+
 Result<LogChunk> tail(const std::filesystem::path& path, std::size_t lines, std::size_t bytes_max) {
   auto log = open_log(path);
   if (!log) return tl::unexpected(std::move(log.error()));
@@ -74,9 +120,10 @@ Result<LogChunk> tail(const std::filesystem::path& path, std::size_t lines, std:
 
   constexpr std::size_t k_block_bytes = 64ULL << 10U;
   std::uint64_t start = end;
-  while (start > 0 && chunk.bytes.size() < bytes_max) {
+  const auto first = data_start(**log);
+  while (start > first && chunk.bytes.size() < bytes_max) {
     const std::size_t room = std::min(k_block_bytes, bytes_max - chunk.bytes.size());
-    const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(room, start));
+    const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(room, start - first));
     auto block = read_at_most((*log)->fd.get(), start - size, size, path.string());
     if (!block) return tl::unexpected(std::move(block.error()));
     if (block->size() < size) {
@@ -89,9 +136,11 @@ Result<LogChunk> tail(const std::filesystem::path& path, std::size_t lines, std:
     chunk.bytes.insert(0, *block);
     if (const auto at = start_of_last_lines(chunk.bytes, lines)) {
       chunk.bytes.erase(0, *at);
-      return chunk;
+      start += *at;
+      break;
     }
   }
+  drop_freed(**log, start, chunk.bytes);
   return chunk;
 }
 
@@ -104,14 +153,38 @@ Result<LogChunk> read_from(const std::filesystem::path& path, const LogCursor& c
   if (!*log) return chunk;
   const bool replaced = cursor.file != 0 && cursor.file != (*log)->file;
   chunk.restarted = replaced || (*log)->size < cursor.offset;
-  const std::uint64_t offset = chunk.restarted ? 0 : cursor.offset;
+  std::uint64_t offset = std::max(chunk.restarted ? 0 : cursor.offset, data_start(**log));
   const auto size =
       static_cast<std::size_t>(std::min<std::uint64_t>(bytes_max, (*log)->size - offset));
   auto bytes = read_at_most((*log)->fd.get(), offset, size, path.string());
   if (!bytes) return tl::unexpected(std::move(bytes.error()));
   chunk.bytes = std::move(*bytes);
+  drop_freed(**log, offset, chunk.bytes);
   chunk.next = {offset + chunk.bytes.size(), (*log)->file};
   return chunk;
+}
+
+Result<LogCursor> cursor_since(const std::filesystem::path& path, TimestampUs when) {
+  auto log = open_log(path);
+  if (!log) return tl::unexpected(std::move(log.error()));
+  if (!*log) return LogCursor{};
+  const std::uint64_t size = (*log)->size;
+  if ((*log)->written_at < when) return LogCursor{size, (*log)->file};
+  std::uint64_t offset = offset_at(read_log_times(path), when);
+  if (offset > size) offset = 0;  // the time stamps are of a file that is no more
+  offset = std::max(offset, data_start(**log));
+  // Back to the beginning of the line that the time stamp fell into.
+  constexpr std::uint64_t k_line_bytes_max = 64ULL << 10U;
+  const std::uint64_t from =
+      std::max(offset > k_line_bytes_max ? offset - k_line_bytes_max : 0, data_start(**log));
+  if (from < offset) {
+    const auto before = read_at_most((*log)->fd.get(), from,
+                                     static_cast<std::size_t>(offset - from), path.string());
+    if (!before) return tl::unexpected(before.error());
+    const auto newline = before->rfind('\n');
+    if (newline != std::string::npos) offset = from + newline + 1;
+  }
+  return LogCursor{offset, (*log)->file};
 }
 
 }  // namespace atlasflow::storage

@@ -1,14 +1,18 @@
 // The reading side of build and run logs: plain append-only files that builders and VM drivers
 // write, <log folder>/<deployment or effect id>.build.log and .run.log. Bytes come out as they went
-// in. All of it is free functions and values: any thread, and no file is kept open between calls.
+// in. The head of a log that grew too long is a hole in the file (log_keeper.hpp): offsets stay
+// what they were, and readers begin behind the hole. All of it is free functions and values: any
+// thread, and no file is kept open between calls.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "events/error.hpp"
+#include "events/ids.hpp"
 
 namespace atlasflow::storage {
 
@@ -19,6 +23,11 @@ enum class InstanceLog : std::uint8_t { build, run };
 [[nodiscard]] Result<std::filesystem::path> instance_log_path(const std::filesystem::path& folder,
                                                               std::string_view id,
                                                               InstanceLog kind);
+
+// The ids of a deployment's run logs that are there, in the order in which their VMs were asked
+// for.
+[[nodiscard]] std::vector<std::string> run_logs_of(const std::filesystem::path& folder,
+                                                   const DeploymentId& deployment);
 
 // Where a reader has got to. The default is the beginning of a file that need not exist yet.
 struct LogCursor {
@@ -43,8 +52,14 @@ inline constexpr std::size_t k_chunk_bytes_max = 64ULL << 10U;
                                     std::size_t bytes_max = k_tail_bytes_max);
 
 // What was written since the cursor, bytes_max at most; empty when there is nothing new or no file.
-// A file that became shorter or was replaced is read from its beginning.
+// A file that became shorter or was replaced is read from its beginning; what has been freed at its
+// head is passed over.
 [[nodiscard]] Result<LogChunk> read_from(const std::filesystem::path& path, const LogCursor& cursor,
                                          std::size_t bytes_max = k_chunk_bytes_max);
+
+// Where the lines begin that were written at `when` or later, by the file's time stamps
+// (log_times.hpp). Never too far: what the time stamps do not tell apart is included, all of it
+// when there are none.
+[[nodiscard]] Result<LogCursor> cursor_since(const std::filesystem::path& path, TimestampUs when);
 
 }  // namespace atlasflow::storage
