@@ -128,6 +128,7 @@ PartsConfig LocalControlPlane::parts_config() {
   config.engines = engines_;
   config.domain = config_.domain;
   config.builders = config_.builders;
+  config.rollbacks = config_.rollbacks;
   config.crash_after = config_.crash_after;
   config.fatal = [](const Error& error) { end_process(to_string(error)); };
   return config;

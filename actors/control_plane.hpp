@@ -53,7 +53,8 @@ struct ControlPlaneConfig {
   std::string domain = "atlasflow.localhost";
   std::string build_id;
   int builders = 1;
-  std::string crash_after;  // tests: kill -9 this process when an event of this name is durable
+  std::size_t rollbacks = 5;  // images of each project that are kept beside the live one
+  std::string crash_after;    // tests: kill -9 this process when an event of this name is durable
 };
 
 class ControlPlane {

@@ -33,15 +33,11 @@ caf::behavior root_actor(caf::event_based_actor* self, const std::vector<caf::ac
 }  // namespace
 
 std::vector<caf::actor> Parts::in_stop_order() const {
-  return {caf::actor_cast<caf::actor>(projects),
-          caf::actor_cast<caf::actor>(deployments),
-          caf::actor_cast<caf::actor>(builders),
-          caf::actor_cast<caf::actor>(hosts),
-          caf::actor_cast<caf::actor>(edge),
-          caf::actor_cast<caf::actor>(timers),
-          caf::actor_cast<caf::actor>(projector),
-          caf::actor_cast<caf::actor>(log_writer),
-          root};
+  return {caf::actor_cast<caf::actor>(projects),    caf::actor_cast<caf::actor>(janitor),
+          caf::actor_cast<caf::actor>(deployments), caf::actor_cast<caf::actor>(builders),
+          caf::actor_cast<caf::actor>(hosts),       caf::actor_cast<caf::actor>(edge),
+          caf::actor_cast<caf::actor>(timers),      caf::actor_cast<caf::actor>(projector),
+          caf::actor_cast<caf::actor>(log_writer),  root};
 }
 
 Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
@@ -64,11 +60,15 @@ Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
                                     parts.edge, config.log, clock, config.domain});
   parts.projects =
       system.spawn(projects, ProjectWiring{parts.log_writer, parts.deployments, clock}, config.log);
+  parts.janitor =
+      system.spawn(janitor, JanitorConfig{config.engines.build, config.engines.vms, config.log,
+                                          config.catalog, config.rollbacks, config.spawn});
   auto watched = parts.in_stop_order();
   watched.pop_back();
   parts.root = system.spawn(root_actor, watched, config.fatal);
   caf::anon_send(parts.log_writer, parts.projector);
   caf::anon_send(parts.log_writer, caf::actor_cast<record_sink>(parts.projects));
+  caf::anon_send(parts.log_writer, caf::actor_cast<record_sink>(parts.janitor));
   return parts;
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "actors/janitor.hpp"
 #include "actors/projects.hpp"
 
 namespace atlasflow::actors {
@@ -17,6 +18,7 @@ struct PartsConfig {
   std::string domain;
   int builders = 1;
   std::string crash_after;
+  std::size_t rollbacks = 5;  // images of each project that are kept beside the live one
   SpawnMode spawn;
   std::function<void(const Error&)> fatal;  // a part can't go on; see LogWriterConfig
 };
@@ -30,6 +32,7 @@ struct Parts {
   edge_actor edge;
   deployments_actor deployments;
   projects_actor projects;
+  janitor_actor janitor;
   caf::actor root;  // watches all of the above
 
   // In the order in which they are to be stopped: intake first, the log last.

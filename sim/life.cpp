@@ -165,4 +165,6 @@ void Life::delete_project(const std::string& name) {
                             [](const actors::ProjectReply&) {});
 }
 
+void Life::collect_now() { caf::anon_send(parts_.janitor, actors::CollectNow{}); }
+
 }  // namespace atlasflow::sim

@@ -43,6 +43,8 @@ class Life {
   void send_push(const std::string& delivery, char sha_digit,
                  const std::string& ref = "refs/heads/main");
   void delete_project(const std::string& name);
+  // Has the janitor look at once, whatever else is going on.
+  void collect_now();
 
   [[nodiscard]] const storage::Catalog& catalog() const { return catalog_; }
   [[nodiscard]] const storage::EventLog& log() const;
