@@ -41,7 +41,10 @@ Result<actors::VmLocation> LocalVmEngine::start(const actors::VmJob& job, std::s
     }
     spec.env.emplace_back(name, std::move(*value));
   }
-  const auto endpoint = hypervisor_.start(spec, std::move(stop));
+  const auto endpoint = [&] {
+    const std::shared_lock pulls(gate_);
+    return hypervisor_.start(spec, std::move(stop));
+  }();
   if (!endpoint) return tl::unexpected(endpoint.error());
   return actors::VmLocation{endpoint->address, endpoint->port};
 }
@@ -77,6 +80,17 @@ Result<std::int32_t> LocalVmEngine::stop(const std::string& vm_id) {
 }
 
 std::vector<std::string> LocalVmEngine::list() { return hypervisor_.list(); }
+
+Result<std::vector<std::string>> LocalVmEngine::collect_disks(const actors::KeepSource& keep,
+                                                              std::stop_token stop) {
+  return hypervisor_.collect(
+      [&keep]() -> Result<std::set<std::string>> {
+        auto kept = keep();
+        if (!kept) return tl::unexpected(kept.error());
+        return std::move(kept->image_references);
+      },
+      std::move(stop));
+}
 
 std::string LocalVmEngine::describe() const {
   const bool kvm = hypervisor_.accelerator() == vmm::Accelerator::kvm;

@@ -117,9 +117,6 @@ void LogFolder::stamp(const Log& log) {
   }
   auto& stamps = known->second;
   if (stamps.newest_size == log.size) return;
-  if (log.name.ends_with(k_run_suffix) && config_.on_run_log_grown) {
-    config_.on_run_log_grown(id_of(log.name), log.size);
-  }
   // All that the file has was written by the time of its last write.
   auto written = append_log_time(path, {log.written_at, log.size});
   if (written) {
@@ -136,6 +133,7 @@ void LogFolder::stamp(const Log& log) {
 }
 
 void LogFolder::sample() {
+  if (config_.at_each_look) config_.at_each_look();
   std::set<std::string> names;
   for (const auto& log : logs()) {
     names.insert(log.name);

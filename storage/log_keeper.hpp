@@ -37,8 +37,8 @@ struct LogFolderConfig {
   std::function<std::set<DeploymentId>()> kept;
   // The VMs that there are now: whatever else, their logs are being written.
   std::function<std::set<std::string>()> running;
-  // Of each run log that grew: its VM and its size, freed head included.
-  std::function<void(const std::string& vm_id, std::uint64_t size)> on_run_log_grown;
+  // Called at every look: other bounds that must be looked after as often.
+  std::function<void()> at_each_look;
 };
 
 class LogFolder {
