@@ -1,10 +1,12 @@
 // Build and run logs: the whole file, its tail, or as it grows, over every VM that the deployment
 // has.
+#include <algorithm>
 #include <filesystem>
 
 #include <spdlog/spdlog.h>
 
 #include "api/context.hpp"
+#include "api/since.hpp"
 #include "api/url.hpp"
 #include "storage/instance_log.hpp"
 
@@ -20,8 +22,15 @@ constexpr std::uint64_t k_tail_lines_max = 100'000;
 struct LogQuery {
   InstanceLog kind = InstanceLog::run;
   std::optional<std::size_t> tail;  // lines; unset: everything
+  std::optional<TimestampUs> since;
   bool follow = false;
 };
+
+TimestampUs wall_clock() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
 
 Result<LogQuery> parsed_log_query(const Request& request) {
   LogQuery query;
@@ -38,6 +47,11 @@ Result<LogQuery> parsed_log_query(const Request& request) {
                   "'tail' must be a number of lines from 0 to 100000.");
     }
     query.tail = *lines;
+  }
+  if (const auto* since = request.query_value("since"); since != nullptr) {
+    const auto time = parsed_since(*since, wall_clock());
+    if (!time) return tl::unexpected(time.error());
+    query.since = *time;
   }
   const auto follow = flag_of(request, "follow");
   if (!follow) return tl::unexpected(follow.error());
@@ -56,8 +70,21 @@ bool is_log_finished(const DeploymentState& state, InstanceLog kind) {
   return is_terminal(state.status) || (kind == InstanceLog::build && !state.image.empty());
 }
 
+// The files that the deployment's log is in, in order. Run logs of VMs that are gone are part of
+// it: why an app crashed stands in the one before the newest.
+std::vector<std::string> log_ids_of(const Context& context, const DeploymentState& state,
+                                    InstanceLog kind) {
+  std::vector<std::string> ids;
+  if (kind == InstanceLog::run) ids = storage::run_logs_of(context.log_folder, state.id);
+  const auto& newest = log_id_of(state, kind);
+  if (!newest.empty() && std::find(ids.begin(), ids.end(), newest) == ids.end()) {
+    ids.push_back(newest);
+  }
+  return ids;
+}
+
 // Copies one deployment's log to a client, through every file that it comes to have: a VM that
-// starts again writes a new one.
+// starts again writes a new one, and several VMs write at the same time.
 class LogReader {
  public:
   LogReader(const Context& context, DeploymentId deployment, LogQuery query)
@@ -65,68 +92,127 @@ class LogReader {
 
   // True at the log's end; false when the client left or a file cannot be read.
   [[nodiscard]] bool copy_to(Stream& stream) {
-    for (;;) {
+    for (bool first = true;; first = false) {
       const auto view = context_.control.catalog().deployment(deployment_);
       if (!view) return false;
-      // Looked at before the file: what was written until the end is still read below.
+      // Looked at before the files: what was written until the end is still read below.
       const bool finished = is_log_finished(view->state, query_.kind);
-      const auto& newest = log_id_of(view->state, query_.kind);
-      if (!drain(stream)) return false;
-      if (newest != current_) {
-        current_ = newest;
-        cursor_ = {};
-        if (!begin(stream) || !drain(stream)) return false;
+      if (first || view->state.version != listed_at_) {
+        listed_at_ = view->state.version;
+        add_new_files(view->state);
+        if (first && !begin(stream)) return false;
       }
-      if (!query_.follow || finished) return true;
+      const bool last = !query_.follow || finished;
+      for (auto& file : files_) {
+        if (!drain(stream, file, last)) return false;
+      }
+      if (last) return true;
       if (!stream.wait(k_poll)) return false;
     }
   }
 
  private:
-  // The tail is of the first file only: later ones are new to the client from their beginning.
+  struct File {
+    std::string id;
+    std::filesystem::path path;
+    storage::LogCursor cursor;
+    int polls_of_half_a_line = 0;
+  };
+
+  void add_new_files(const DeploymentState& state) {
+    for (auto& id : log_ids_of(context_, state, query_.kind)) {
+      const auto known = std::find_if(files_.begin(), files_.end(),
+                                      [&](const File& file) { return file.id == id; });
+      if (known != files_.end()) continue;
+      const auto path = storage::instance_log_path(context_.log_folder, id, query_.kind);
+      if (path) files_.push_back({std::move(id), *path, {}, 0});
+    }
+  }
+
+  // The first files from the time and the lines that were asked for; later ones are new to the
+  // client from their beginning.
   [[nodiscard]] bool begin(Stream& stream) {
-    const auto lines = std::exchange(query_.tail, std::nullopt);
-    if (!lines) return true;
-    const auto path = path_of_current();
-    return path && take(stream, storage::tail(*path, *lines));
+    if (query_.since) {
+      for (auto& file : files_) {
+        const auto cursor = storage::cursor_since(file.path, *query_.since);
+        if (!cursor) return tell(cursor.error());
+        file.cursor = *cursor;
+      }
+    }
+    return !query_.tail || begin_with_tail(stream, *query_.tail);
   }
 
-  [[nodiscard]] bool drain(Stream& stream) {
-    if (current_.empty()) return true;
-    const auto path = path_of_current();
-    while (path) {
-      const auto before = cursor_;
-      if (!take(stream, storage::read_from(*path, cursor_))) return false;
-      if (cursor_.offset == before.offset) return true;
+  // The last lines over all files, as many as are not older than the cursors.
+  [[nodiscard]] bool begin_with_tail(Stream& stream, std::size_t lines) {
+    std::vector<std::string> pieces;
+    for (auto file = files_.rbegin(); file != files_.rend(); ++file) {
+      auto chunk = storage::tail(file->path, lines);
+      if (!chunk) return tell(chunk.error());
+      const auto start = chunk->next.offset - chunk->bytes.size();
+      if (start < file->cursor.offset) {
+        chunk->bytes.erase(
+            0, std::min<std::uint64_t>(file->cursor.offset - start, chunk->bytes.size()));
+      }
+      file->cursor = chunk->next;
+      lines -= std::min(lines, lines_in(chunk->bytes));
+      pieces.push_back(std::move(chunk->bytes));
     }
+    return std::all_of(pieces.rbegin(), pieces.rend(),
+                       [&](const std::string& piece) { return stream.write(piece); });
+  }
+
+  static std::size_t lines_in(std::string_view bytes) {
+    const auto newlines = std::count(bytes.begin(), bytes.end(), '\n');
+    const bool half = !bytes.empty() && bytes.back() != '\n';
+    return static_cast<std::size_t>(newlines) + (half ? 1 : 0);
+  }
+
+  // Lines of several files are not to be mixed within a line, so half of one waits a while.
+  [[nodiscard]] bool drain(Stream& stream, File& file, bool last) {
+    for (;;) {
+      auto chunk = storage::read_from(file.path, file.cursor);
+      if (!chunk) return tell(chunk.error());
+      const bool more = chunk->bytes.size() == storage::k_chunk_bytes_max;
+      if (!last && !more && files_.size() > 1) hold_half_a_line(*chunk, file);
+      file.cursor = chunk->next;
+      if (chunk->bytes.empty()) return true;
+      if (!stream.write(chunk->bytes)) return false;
+    }
+  }
+
+  static void hold_half_a_line(storage::LogChunk& chunk, File& file) {
+    const auto newline = chunk.bytes.rfind('\n');
+    const auto held =
+        newline == std::string::npos ? chunk.bytes.size() : chunk.bytes.size() - newline - 1;
+    constexpr int k_polls_max = 5;
+    if (held == 0 || ++file.polls_of_half_a_line > k_polls_max) {
+      file.polls_of_half_a_line = 0;
+      return;
+    }
+    chunk.bytes.resize(chunk.bytes.size() - held);
+    chunk.next.offset -= held;
+  }
+
+  [[nodiscard]] bool tell(const Error& error) const {
+    spdlog::error("event=log_stream_failed deployment={} cause=\"{}\"", deployment_.str(),
+                  to_string(error));
     return false;
-  }
-
-  [[nodiscard]] bool take(Stream& stream, const Result<storage::LogChunk>& chunk) {
-    if (!chunk) {
-      spdlog::error("event=log_stream_failed deployment={} cause=\"{}\"", deployment_.str(),
-                    to_string(chunk.error()));
-      return false;
-    }
-    cursor_ = chunk->next;
-    return stream.write(chunk->bytes);
-  }
-
-  [[nodiscard]] Result<std::filesystem::path> path_of_current() const {
-    return storage::instance_log_path(context_.log_folder, current_, query_.kind);
   }
 
   const Context& context_;
   const DeploymentId deployment_;
   LogQuery query_;
-  std::string current_;  // the file's id; empty before the first
-  storage::LogCursor cursor_;
+  StreamVersion listed_at_;
+  std::vector<File> files_;
 };
 
 bool has_log(const Context& context, const DeploymentState& state, InstanceLog kind) {
-  const auto path = storage::instance_log_path(context.log_folder, log_id_of(state, kind), kind);
-  std::error_code ignored;
-  return path && std::filesystem::exists(*path, ignored);
+  const auto ids = log_ids_of(context, state, kind);
+  return std::any_of(ids.begin(), ids.end(), [&](const std::string& id) {
+    const auto path = storage::instance_log_path(context.log_folder, id, kind);
+    std::error_code ignored;
+    return path && std::filesystem::exists(*path, ignored);
+  });
 }
 
 Response logs_of(const Context& context, const DeploymentId& id, const Request& request) {

@@ -78,6 +78,7 @@ struct LogsCommand {
   bool build = false;
   bool follow = false;
   std::int64_t lines = 100;  // 0: all
+  std::string since;         // "10m", "2026-07-01T12:00:00Z"; empty: no limit
 };
 struct EventsCommand {
   std::string project;

@@ -88,6 +88,7 @@ class LineSplitter {
 std::string query_of(const LogsCommand& command) {
   return std::string("/logs?kind=") + (command.build ? "build" : "run") +
          (command.lines == 0 ? "" : "&tail=" + std::to_string(command.lines)) +
+         (command.since.empty() ? "" : "&since=" + encoded(command.since)) +
          "&follow=" + (command.follow ? "1" : "0");
 }
 
