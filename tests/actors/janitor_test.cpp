@@ -143,6 +143,30 @@ TEST(Janitor, tries_again_what_failed) {
   EXPECT_THAT(life.fatal, IsEmpty());
 }
 
+// Pain 12, "disk fills".
+TEST(Janitor, cannot_help_a_full_disk_and_what_serves_goes_on_while_builds_fail_with_the_reason) {
+  sim::World world;
+  sim::Life life(storage::make_memory_store(), world, 3);
+  life.create_project("web");
+  deploy_each_of(life, "1");
+  const auto vm = world.upstream_of("web.example.test");
+  int tries = 0;
+  world.clone_error = [&](const SourceJob&) {
+    ++tries;
+    return Error{ErrorCode::unavailable, "the disk has 3 MiB free; builds need 1024 MiB", ""};
+  };
+  life.send_push("guid-2", '2');
+  ASSERT_TRUE(life.run_until([&] { return settled(life, 2); }, std::chrono::hours(2)));
+  const auto newest = life.catalog().project_named("web")->deployments.back();
+  const auto state = life.catalog().deployment(newest)->state;
+  EXPECT_EQ(state.status, DeploymentStatus::failed);
+  ASSERT_TRUE(state.failure);
+  EXPECT_THAT(state.failure->reason, testing::HasSubstr("3 MiB free"));
+  EXPECT_GT(tries, 1);
+  EXPECT_EQ(world.upstream_of("web.example.test"), vm);
+  EXPECT_EQ(world.vms.at(vm).starts, 1);
+}
+
 // Pain 12, "cleanup too eager". The janitor looks after every few messages of two overlapping
 // deployments: what is built or pushed but not yet recorded, what a VM is being started from, and
 // what the deployment before still runs must all stay. The world refuses to push or to start what
