@@ -317,7 +317,7 @@ memory_mib = 0
 rollbacks = 5
 # Of each microVM's log, in MiB: its head goes when it is longer.
 run_log_mib = 64
-# Of all build and run logs, in MiB: beyond that those of deployments that are gone go, oldest first.
+# Of all build and run logs, in MiB: beyond that those of old deployments go, oldest first.
 logs_mib = 2048
 # Of the builder's layers, in MiB: beyond that its cache goes, oldest first.
 build_cache_mib = 10240

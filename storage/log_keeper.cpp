@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <optional>
+#include <exception>
 #include <string_view>
 #include <tuple>
 #include <utility>
@@ -223,17 +223,25 @@ LogKeeper::LogKeeper(LogFolderConfig config, std::chrono::milliseconds interval)
 void LogKeeper::run(const std::stop_token& stop) {
   auto next_total = std::chrono::steady_clock::now();
   while (!stop.stop_requested()) {
-    folder_.sample();
-    if (std::chrono::steady_clock::now() >= next_total) {
-      next_total = std::chrono::steady_clock::now() + k_total_interval;
-      timespec now{};
-      ::clock_gettime(CLOCK_REALTIME, &now);
-      for (const auto& name : folder_.enforce_total(time_of(now))) {
-        spdlog::info("part=log_keeper event=log_removed log={} reason=\"over the total\"", name);
-      }
+    try {
+      look(next_total);
+    } catch (const std::exception& error) {  // of a callback or of a folder that cannot be read
+      spdlog::error("part=log_keeper event=look_failed error=\"{}\"", error.what());
     }
     std::unique_lock lock(mutex_);
     wake_.wait_for(lock, stop, interval_, [] { return false; });
+  }
+}
+
+void LogKeeper::look(std::chrono::steady_clock::time_point& next_total) {
+  folder_.sample();
+  if (std::chrono::steady_clock::now() >= next_total) {
+    next_total = std::chrono::steady_clock::now() + k_total_interval;
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    for (const auto& name : folder_.enforce_total(time_of(now))) {
+      spdlog::info("part=log_keeper event=log_removed log={} reason=\"over the total\"", name);
+    }
   }
 }
 

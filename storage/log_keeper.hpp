@@ -79,6 +79,7 @@ class LogKeeper {
 
  private:
   void run(const std::stop_token& stop);
+  void look(std::chrono::steady_clock::time_point& next_total);
 
   LogFolder folder_;
   std::chrono::milliseconds interval_;

@@ -327,5 +327,20 @@ TEST_F(Logs, are_stamped_by_a_thread_that_stops_at_once) {
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(30));
 }
 
+TEST_F(Logs, are_looked_after_although_a_callback_throws) {
+  std::atomic<int> looks{0};
+  auto failing = config();
+  failing.at_each_look = [&] {
+    if (++looks == 1) throw std::runtime_error("the folder cannot be read");
+  };
+  append("a-v1.run.log", "x\n");
+  const LogKeeper keeper(failing, std::chrono::milliseconds(1));
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (read_log_times(folder_ / "a-v1.run.log").empty()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), limit);
+    std::this_thread::yield();
+  }
+}
+
 }  // namespace
 }  // namespace atlasflow::storage
