@@ -145,15 +145,16 @@ class LogReader {
   // The last lines over all files, as many as are not older than the cursors.
   [[nodiscard]] bool begin_with_tail(Stream& stream, std::size_t lines) {
     std::vector<std::string> pieces;
-    for (auto file = files_.rbegin(); file != files_.rend(); ++file) {
-      auto chunk = storage::tail(file->path, lines);
+    for (std::size_t i = files_.size(); i-- > 0;) {
+      auto& file = files_[i];
+      auto chunk = storage::tail(file.path, lines);
       if (!chunk) return tell(chunk.error());
       const auto start = chunk->next.offset - chunk->bytes.size();
-      if (start < file->cursor.offset) {
+      if (start < file.cursor.offset) {
         chunk->bytes.erase(
-            0, std::min<std::uint64_t>(file->cursor.offset - start, chunk->bytes.size()));
+            0, std::min<std::uint64_t>(file.cursor.offset - start, chunk->bytes.size()));
       }
-      file->cursor = chunk->next;
+      file.cursor = chunk->next;
       lines -= std::min(lines, lines_in(chunk->bytes));
       pieces.push_back(std::move(chunk->bytes));
     }
