@@ -188,29 +188,30 @@ std::vector<std::string> LogFolder::enforce_total(TimestampUs now) {
   const auto running = config_.running ? config_.running() : std::set<std::string>{};
 
   std::sort(all.begin(), all.end(), [](const Log& a, const Log& b) {
-    return std::tie(a.written_at, a.name) < std::tie(b.written_at, b.name);
+    return std::tie(a.written_at, a.name) > std::tie(b.written_at, b.name);
   });
   std::vector<const Log*> unneeded;
   std::vector<const Log*> older;  // of deployments whose newest are kept
   std::map<DeploymentId, std::size_t> newer_logs;
-  for (auto log = all.rbegin(); log != all.rend(); ++log) {
-    const auto deployment = deployment_of_log(log->name);
+  for (const auto& log : all) {
+    const auto deployment = deployment_of_log(log.name);
     const bool newest = newer_logs[deployment]++ < k_newest_logs_kept;
-    if (log->written_at > now - k_young_us || running.contains(id_of(log->name))) continue;
+    if (log.written_at > now - k_young_us || running.contains(id_of(log.name))) continue;
     if (!kept.contains(deployment)) {
-      unneeded.push_back(&*log);
+      unneeded.push_back(&log);
     } else if (!newest) {
-      older.push_back(&*log);
+      older.push_back(&log);
     }
   }
+  std::reverse(unneeded.begin(), unneeded.end());
+  std::reverse(older.begin(), older.end());
+  unneeded.insert(unneeded.end(), older.begin(), older.end());
   std::vector<std::string> removed;
-  for (const auto* logs_newest_first : {&unneeded, &older}) {
-    for (auto it = logs_newest_first->rbegin(); it != logs_newest_first->rend(); ++it) {
-      if (total <= config_.total_bytes) return removed;
-      remove(**it);
-      removed.push_back((*it)->name);
-      total -= std::min(total, (*it)->disk_bytes);
-    }
+  for (const auto* log : unneeded) {
+    if (total <= config_.total_bytes) break;
+    remove(*log);
+    removed.push_back(log->name);
+    total -= std::min(total, log->disk_bytes);
   }
   return removed;
 }

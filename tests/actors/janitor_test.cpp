@@ -42,6 +42,7 @@ void deploy_each_of(sim::Life& life, const std::string& digits) {
 
 std::vector<std::string> keys(const std::map<std::string, std::string>& map) {
   std::vector<std::string> keys;
+  keys.reserve(map.size());
   for (const auto& [key, value] : map) keys.push_back(key);
   return keys;
 }

@@ -173,7 +173,7 @@ TEST_F(Logs, since_a_time_are_what_was_written_from_then_on) {
   LogFolder logs(config());
   for (int i = 0; i < 5; ++i) {
     append("a-v1.run.log", "line " + std::to_string(i) + "\n");
-    written_at("a-v1.run.log", k_t0 + i * 10 * k_second);
+    written_at("a-v1.run.log", k_t0 + 10 * k_second * i);
     logs.sample();
   }
   EXPECT_EQ(since("a-v1.run.log", k_t0 + 35 * k_second), "line 4\n");
@@ -230,9 +230,7 @@ TEST_F(Logs, begin_with_a_whole_line_where_a_time_stamp_fell_into_one) {
 }
 
 TEST_F(Logs, keep_few_time_stamps_of_long_ago) {
-  std::vector<LogTime> times;
-  for (int i = 0; i < 8; ++i) times.push_back({i, static_cast<std::uint64_t>(i)});
-  const auto kept = thinned(times);
+  const auto kept = thinned({{0, 0}, {1, 1}, {2, 2}, {3, 3}, {4, 4}, {5, 5}, {6, 6}, {7, 7}});
   EXPECT_THAT(kept, ElementsAre(LogTime{1, 1}, LogTime{3, 3}, LogTime{4, 4}, LogTime{5, 5},
                                 LogTime{6, 6}, LogTime{7, 7}));
 }
@@ -243,7 +241,7 @@ class Total : public Logs {
  protected:
   void log_of(const std::string& name, int age_minutes) const {
     append(name, numbered_lines(0, 1'024));  // 64 KiB
-    written_at(name, k_t0 - age_minutes * 60 * k_second);
+    written_at(name, k_t0 - 60 * k_second * age_minutes);
   }
   [[nodiscard]] std::vector<std::string> names() const {
     std::vector<std::string> names;
