@@ -404,8 +404,8 @@ Result<std::vector<std::string>> QemuHypervisor::collect(
   auto wanted = keep();
   if (!wanted) return tl::unexpected<Error>(wanted.error());
   std::set<std::string> in_use;
-  for (const auto& [vm_id, process] : running_machines()) {
-    in_use.merge(open_files_in(process, folders_.layers));
+  for (const auto& machine : running_machines(name_prefix_)) {
+    in_use.merge(open_files_in(machine.process, folders_.layers));
   }
   for (const auto& vm_id : list()) {
     if (const auto record = read_record(dir_of(vm_id))) wanted->insert(record->image);

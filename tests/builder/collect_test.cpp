@@ -108,10 +108,8 @@ TEST_F(Collecting, waits_for_a_build_and_then_gives_up_with_nothing_touched) {
   write(folder("slow") / "Dockerfile", busybox_dockerfile("RUN sleep 100\n"));
   put_busybox("slow");
   std::stop_source stop;
-  std::jthread building([&] {
-    EXPECT_FALSE(
-        builder_->build({"bbbbbbbb-v4", folder("slow"), "app", {}, k_deadline}, stop.get_token()));
-  });
+  std::jthread building(
+      [&] { EXPECT_FALSE(builder_->build(request("bbbbbbbb-v4", "slow"), stop.get_token())); });
   while (log("bbbbbbbb-v4").empty()) std::this_thread::sleep_for(milliseconds(10));
   const auto refused = builder_->collect(
       []() -> Result<StoreKeep> {
