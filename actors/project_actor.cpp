@@ -168,6 +168,18 @@ void ProjectActorState::ignore(project_actor::pointer self, const Intake& messag
           });
 }
 
+// Whether the janitor leaves it: that of a deployment that goes on, and those to roll back to.
+bool ProjectActorState::keeps_image_of(const DeploymentState& state) const {
+  for (const auto& [label, environment] : history.environments) {
+    for (const auto& [id, going_on] : environment.deployments) {
+      if (id == state.id || going_on.image == state.image) return true;
+    }
+  }
+  const auto targets = rollback_targets(history, wiring.rollbacks);
+  return std::any_of(targets.begin(), targets.end(),
+                     [&](const auto* target) { return target->image == state.image; });
+}
+
 Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& message) const {
   const auto found = history.environments.find(k_production);
   const auto* live = found == history.environments.end() ? nullptr : serving(found->second);
@@ -221,6 +233,12 @@ Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& messa
       if (of == nullptr) return fail(ErrorCode::invalid_argument, "name a deployment to promote");
       if (live != nullptr && live->id == of->id) {
         return fail(ErrorCode::conflict, "deployment " + of->id.str() + " is in production");
+      }
+      if (!keeps_image_of(*of)) {
+        return fail(ErrorCode::conflict, "deployment " + of->id.str() +
+                                             " has ended, so its image is not kept; deploy its "
+                                             "commit with atlasflow deploy " +
+                                             history.project.name + " --sha " + of->push.after());
       }
       break;
   }
@@ -361,6 +379,8 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
     return state == nullptr || state->status != DeploymentStatus::queued;
   });
   auto wanted = wishes(history, starting, now);
+  // There is no image to go back to.
+  if (wiring.rollbacks == 0) wanted.roll_back.clear();
   for (auto& [id, command_for] : wanted.tell) {
     if (std::holds_alternative<Start>(command_for)) {
       starting[history.environment_of.at(id)] = id;

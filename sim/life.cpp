@@ -53,7 +53,8 @@ struct Life::VirtualClock final : actors::Clock {
   }
 };
 
-Life::Life(std::shared_ptr<storage::MemoryStore> store, World& world, std::uint64_t seed)
+Life::Life(std::shared_ptr<storage::MemoryStore> store, World& world, std::uint64_t seed,
+           std::size_t rollbacks)
     : random_(seed) {
   log_ = std::make_unique<KillableLog>(storage::open_memory_event_log(std::move(store), "sim"));
   engines_ = std::make_unique<WorldEngines>(world);
@@ -74,6 +75,7 @@ Life::Life(std::shared_ptr<storage::MemoryStore> store, World& world, std::uint6
   parts.catalog = &catalog_;
   parts.engines = {clock_.get(), engines_.get(), {{"local", engines_.get()}}, engines_.get()};
   parts.domain = "example.test";
+  parts.rollbacks = rollbacks;
   parts.spawn.detach_blocking = false;
   parts.fatal = [this](const Error& error) {
     if (!log_->dead) fatal.push_back(error);
@@ -194,5 +196,7 @@ void Life::command(const DeploymentId& deployment, DeploymentCommand command_for
                                actors::CommandDeployment{deployment, std::move(command_for)},
                                [](const actors::DeploymentReply&) {});
 }
+
+void Life::collect_now() { caf::anon_send(parts_.janitor, actors::CollectNow{}); }
 
 }  // namespace atlasflow::sim

@@ -43,6 +43,12 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
   std::vector<SourceRemains> inventory() override { return {}; }
   void reap(const SourceRemains&) override {}
   void forget(const DeploymentId&) override {}
+  Result<std::vector<std::string>> collect_images(const KeepSource&, std::stop_token) override {
+    return std::vector<std::string>{};
+  }
+  Result<std::vector<std::string>> collect_disks(const KeepSource&, std::stop_token) override {
+    return std::vector<std::string>{};
+  }
   Result<VmLocation> start(const VmJob&, std::stop_token) override {
     ++vms;
     return VmLocation{"127.0.0.1", 4000};
