@@ -55,7 +55,7 @@ struct ControlPlaneConfig {
   std::string domain = "atlasflow.localhost";
   std::string build_id;
   int builders = 1;
-  std::size_t rollbacks = 5;  // how many earlier images can be rolled back to
+  std::size_t rollbacks = 5;  // earlier images that are kept, and so can be rolled back to
   std::string crash_after;    // tests: kill -9 this process when an event of this name is durable
 };
 

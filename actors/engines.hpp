@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -52,6 +53,17 @@ struct SourceRemains {
   friend auto operator<=>(const SourceRemains&, const SourceRemains&) = default;
 };
 
+// What must stay, because the log still reaches it (storage/retention.hpp). Everything else of ours
+// may go.
+struct Keep {
+  std::set<std::string> image_references;
+  std::set<std::string> image_ids;
+  std::set<DeploymentId> unfinished;  // what these have made may have no name in the log yet
+};
+// An engine asks it once nothing of its own is under way, and holds up what would begin until it is
+// done: whatever it has made by then is kept or explained. unavailable: not known now.
+using KeepSource = std::function<Result<Keep>()>;
+
 // Source to image. Idempotent by effect.
 class BuildEngine {
  public:
@@ -71,6 +83,10 @@ class BuildEngine {
   virtual void reap(const SourceRemains& remains) = 0;
   // The deployment needs its checkout no more.
   virtual void forget(const DeploymentId& deployment) = 0;
+  // Removes images that are not to be kept, here and in the registry, and what the build cache has
+  // too much; returns what it removed. unavailable: something was under way for too long.
+  [[nodiscard]] virtual Result<std::vector<std::string>> collect_images(const KeepSource& keep,
+                                                                        std::stop_token stop) = 0;
   [[nodiscard]] virtual std::string describe() const = 0;
 };
 
@@ -115,6 +131,10 @@ class VmEngine {
   [[nodiscard]] virtual std::vector<std::string> list() = 0;
   // Whether the host answers; false several times in a row means that it is lost.
   [[nodiscard]] virtual bool ping() = 0;
+  // Removes what VMs were made of and neither an image to be kept nor a VM that is there needs;
+  // returns what it removed. unavailable: something was under way for too long.
+  [[nodiscard]] virtual Result<std::vector<std::string>> collect_disks(const KeepSource& keep,
+                                                                       std::stop_token stop) = 0;
   [[nodiscard]] virtual std::int64_t memory_mib() const = 0;  // for VMs, in all
   [[nodiscard]] virtual std::string describe() const = 0;
 };

@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 
+#include "actors/janitor.hpp"
 #include "actors/notifier.hpp"
 #include "actors/projects.hpp"
 #include "actors/reconciler.hpp"
@@ -18,7 +19,7 @@ struct PartsConfig {
   Engines engines;
   std::string domain;
   int builders = 1;
-  std::size_t rollbacks = 5;
+  std::size_t rollbacks = 5;  // earlier images that are kept, and so can be rolled back to
   std::string crash_after;
   SpawnMode spawn;
   std::function<void(const Error&)> fatal;  // a part can't go on; see LogWriterConfig
@@ -35,6 +36,7 @@ struct Parts {
   notifier_actor notifier;
   deployments_actor deployments;
   projects_actor projects;
+  janitor_actor janitor;
   caf::actor root;  // watches all of the above
 
   // In the order in which they are to be stopped: intake first, the log last.

@@ -123,7 +123,9 @@ void ProjectActorState::intake(project_actor::pointer self, const Intake& messag
     command(self, std::move(deletion), dedupe_key(message.trigger, message.delivery_id),
             [this, answer](const Result<Recorded>& done) {
               if (!done) return answer->fail(done.error());
-              answer->deliver({{PushReceipt::Verdict::ignored, history.project.name, {},
+              answer->deliver({{PushReceipt::Verdict::ignored,
+                                history.project.name,
+                                {},
                                 "the branch was deleted; its preview ends"},
                                done->position});
             });
@@ -150,9 +152,8 @@ void ProjectActorState::ignore(project_actor::pointer self, const Intake& messag
   push.push.set_after(message.after);
   push.push.set_delivery_id(message.delivery_id);
   push.push.set_reason(reason);
-  command(
-      self, std::move(push), dedupe_key(message.trigger, message.delivery_id),
-      [this, answer, reason](const Result<Recorded>& done) {
+  command(self, std::move(push), dedupe_key(message.trigger, message.delivery_id),
+          [this, answer, reason](const Result<Recorded>& done) {
             if (!done) return answer->fail(done.error());
             IntakeReply reply;
             reply.position = done->position;
@@ -165,6 +166,18 @@ void ProjectActorState::ignore(project_actor::pointer self, const Intake& messag
             }
             answer->deliver(std::move(reply));
           });
+}
+
+// Whether the janitor leaves it: that of a deployment that goes on, and those to roll back to.
+bool ProjectActorState::keeps_image_of(const DeploymentState& state) const {
+  for (const auto& [label, environment] : history.environments) {
+    for (const auto& [id, going_on] : environment.deployments) {
+      if (id == state.id || going_on.image == state.image) return true;
+    }
+  }
+  const auto targets = rollback_targets(history, wiring.rollbacks);
+  return std::any_of(targets.begin(), targets.end(),
+                     [&](const auto* target) { return target->image == state.image; });
 }
 
 Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& message) const {
@@ -220,6 +233,12 @@ Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& messa
       if (of == nullptr) return fail(ErrorCode::invalid_argument, "name a deployment to promote");
       if (live != nullptr && live->id == of->id) {
         return fail(ErrorCode::conflict, "deployment " + of->id.str() + " is in production");
+      }
+      if (!keeps_image_of(*of)) {
+        return fail(ErrorCode::conflict, "deployment " + of->id.str() +
+                                             " has ended, so its image is not kept; deploy its "
+                                             "commit with atlasflow deploy " +
+                                             history.project.name + " --sha " + of->push.after());
       }
       break;
   }
@@ -360,6 +379,8 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
     return state == nullptr || state->status != DeploymentStatus::queued;
   });
   auto wanted = wishes(history, starting, now);
+  // There is no image to go back to.
+  if (wiring.rollbacks == 0) wanted.roll_back.clear();
   for (auto& [id, command_for] : wanted.tell) {
     if (std::holds_alternative<Start>(command_for)) {
       starting[history.environment_of.at(id)] = id;
@@ -405,10 +426,10 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
             auto reply =
                 std::make_shared<PromiseGuard<ProjectReply>>(PromiseGuard<ProjectReply>(promise));
             self->state.command(
-                self, std::move(message.command), "", [self, reply](const Result<ProjectActorState::Recorded>& done) {
+                self, std::move(message.command), "",
+                [self, reply](const Result<ProjectActorState::Recorded>& done) {
                   if (!done) return reply->fail(done.error());
-                  reply->deliver(
-                      ProjectReply{self->state.history.project.id, done->position});
+                  reply->deliver(ProjectReply{self->state.history.project.id, done->position});
                 });
             return promise;
           },

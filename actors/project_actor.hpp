@@ -73,6 +73,7 @@ struct ProjectActorState {
   void reconcile(project_actor::pointer self);
   [[nodiscard]] pb::PushReceived push_of(const Intake& message,
                                          const std::string& environment) const;
+  [[nodiscard]] bool keeps_image_of(const DeploymentState& state) const;
   [[nodiscard]] Result<DeploymentCommand> reuse_command(const ReuseNow& message) const;
   [[nodiscard]] std::string dedupe_key(pb::Trigger trigger, const std::string& id) const;
 };

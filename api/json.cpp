@@ -1,5 +1,6 @@
 #include "api/json.hpp"
 
+#include <algorithm>
 #include <limits>
 
 #include <google/protobuf/util/json_util.h>
@@ -25,6 +26,12 @@ std::string_view kind_name(const DeploymentState& state) {
     default:
       return state.push.trigger() == pb::TRIGGER_COMMAND ? "deploy" : "push";
   }
+}
+
+// Who pushed, or "user" for a command, or why the control plane did it by itself.
+std::string requester_of(const DeploymentState& state) {
+  if (!state.requested_by.empty()) return state.requested_by;
+  return state.push.trigger() == pb::TRIGGER_COMMAND ? "user" : state.push.pusher();
 }
 
 std::string_view state_name(const Instance& instance) {
@@ -193,7 +200,7 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
   json["trigger"] = trigger_name(state.push.trigger());
   json["kind"] = kind_name(state);
   json["source"] = text_or_null(source);
-  json["requested_by"] = text_or_null(source.empty() ? state.push.pusher() : state.requested_by);
+  json["requested_by"] = text_or_null(requester_of(state));
   json["status"] = name_of(state.status);
   json["url"] = address.url_of_host(hostnames.front());
   json["preview_url"] = address.url_of_host(hostnames.back());
@@ -234,11 +241,13 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
 
 std::optional<storage::DeploymentView> newest_in_production(const storage::ProjectView& view,
                                                             const storage::Catalog& catalog) {
-  for (auto id = view.deployments.rbegin(); id != view.deployments.rend(); ++id) {
-    auto found = catalog.deployment(*id);
-    if (found && !is_preview(found->state.push.environment())) return found;
-  }
-  return std::nullopt;
+  std::optional<storage::DeploymentView> found;
+  const auto newest =
+      std::find_if(view.deployments.rbegin(), view.deployments.rend(), [&](const auto& id) {
+        found = catalog.deployment(id);
+        return found && !is_preview(found->state.push.environment());
+      });
+  return newest == view.deployments.rend() ? std::nullopt : std::move(found);
 }
 
 Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,

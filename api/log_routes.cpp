@@ -1,10 +1,13 @@
 // Logs of builds, release commands and instances: the whole file, its tail, or as it grows, over
-// every VM that the instance has.
+// every VM that the instance had and has.
+#include <algorithm>
+#include <deque>
 #include <filesystem>
 
 #include <spdlog/spdlog.h>
 
 #include "api/context.hpp"
+#include "api/since.hpp"
 #include "api/url.hpp"
 #include "storage/instance_log.hpp"
 
@@ -35,8 +38,15 @@ struct LogQuery {
   LogKind kind = LogKind::run;
   std::int32_t slot = 0;            // whose run log
   std::optional<std::size_t> tail;  // lines; unset: everything
+  std::optional<TimestampUs> since;
   bool follow = false;
 };
+
+TimestampUs wall_clock() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
 
 Result<LogQuery> parsed_log_query(const Request& request) {
   LogQuery query;
@@ -68,45 +78,15 @@ Result<LogQuery> parsed_log_query(const Request& request) {
     }
     query.tail = *lines;
   }
+  if (const auto* since = request.query_value("since"); since != nullptr) {
+    const auto time = parsed_since(*since, wall_clock());
+    if (!time) return tl::unexpected(time.error());
+    query.since = *time;
+  }
   const auto follow = flag_of(request, "follow");
   if (!follow) return tl::unexpected(follow.error());
   query.follow = *follow;
   return query;
-}
-
-// The newest VM of the instance, from the stream: the state forgets a VM once it is gone, its log
-// stays. Empty when there was none.
-std::string newest_vm_in_slot(const storage::EventLog& log, const DeploymentState& state,
-                              std::int32_t slot) {
-  const auto held = state.instances.find(slot);
-  if (held != state.instances.end() && !held->second.vm_id.empty()) return held->second.vm_id;
-  std::string vm_id;
-  const auto read = log.read_stream(
-      deployment_stream(state.id), StreamVersion(1), [&](const storage::Record& record) {
-        const bool asked_for = record.event.has_vm_start_requested() &&
-                               record.event.vm_start_requested().slot() == slot;
-        if (asked_for) vm_id = effect_id(state.id, record.stream_version).str();
-        return record.stream_version < state.version;
-      });
-  if (!read) {
-    spdlog::error("event=log_lookup_failed deployment={} cause=\"{}\"", state.id.str(),
-                  to_string(read.error()));
-  }
-  return vm_id;
-}
-
-// The name of the file that the newest such log is in; empty before there is one.
-std::string log_id_of(const storage::EventLog& log, const DeploymentState& state,
-                      const LogQuery& query) {
-  switch (query.kind) {
-    case LogKind::build:
-      return state.build.str();
-    case LogKind::release:
-      return state.newest_release_vm;
-    case LogKind::run:
-      break;
-  }
-  return newest_vm_in_slot(log, state, query.slot);
 }
 
 // A release command runs in a VM, so its log is a VM's.
@@ -129,8 +109,39 @@ bool is_log_finished(const DeploymentState& state, LogKind kind) {
   return false;
 }
 
-// Copies one deployment's log to a client, through every file that it comes to have: a VM that
-// starts again writes a new one.
+// The VMs that were asked for in the instance's slot, in order, as the stream says from a version
+// on: the state forgets a VM once it is gone, but why an app crashed stands in that one's log.
+std::vector<std::string> vms_in_slot(const storage::EventLog& log, const DeploymentState& state,
+                                     std::int32_t slot, StreamVersion from) {
+  std::vector<std::string> vm_ids;
+  const auto read =
+      log.read_stream(deployment_stream(state.id), from, [&](const storage::Record& record) {
+        if (record.stream_version > state.version) return false;
+        if (record.event.has_vm_start_requested() &&
+            record.event.vm_start_requested().slot() == slot) {
+          vm_ids.push_back(effect_id(state.id, record.stream_version).str());
+        }
+        return record.stream_version < state.version;
+      });
+  if (!read) {
+    spdlog::error("event=log_lookup_failed deployment={} cause=\"{}\"", state.id.str(),
+                  to_string(read.error()));
+  }
+  return vm_ids;
+}
+
+// What the files are named after that such a log is in, in order, of those since that version of
+// the deployment. Of builds and release commands it is the newest attempt's.
+std::vector<std::string> log_ids_of(const storage::EventLog& log, const DeploymentState& state,
+                                    const LogQuery& query, StreamVersion from) {
+  if (query.kind == LogKind::run) return vms_in_slot(log, state, query.slot, from);
+  const auto& id = query.kind == LogKind::build ? state.build.str() : state.newest_release_vm;
+  if (id.empty()) return {};
+  return {id};
+}
+
+// Copies one log to a client, through every file that it comes to have: a VM that starts again
+// writes a new one.
 class LogReader {
  public:
   LogReader(const Context& context, DeploymentId deployment, LogQuery query)
@@ -138,74 +149,122 @@ class LogReader {
 
   // True at the log's end; false when the client left or a file cannot be read.
   [[nodiscard]] bool copy_to(Stream& stream) {
-    for (;;) {
+    for (bool first = true;; first = false) {
       const auto view = context_.control.catalog().deployment(deployment_);
       if (!view) return false;
-      // Looked at before the file: what was written until the end is still read below.
+      // Looked at before the files: what was written until the end is still read below.
       const bool finished = is_log_finished(view->state, query_.kind);
-      if (view->state.version != looked_at_) {
-        looked_at_ = view->state.version;
-        newest_ = log_id_of(context_.control.log(), view->state, query_);
+      if (first || view->state.version != listed_at_) {
+        add_new_files(view->state);
+        listed_at_ = view->state.version;
+        if (first && !begin(stream)) return false;
       }
       if (!drain(stream)) return false;
-      if (newest_ != current_) {
-        current_ = newest_;
-        cursor_ = {};
-        if (!begin(stream) || !drain(stream)) return false;
-      }
       if (!query_.follow || finished) return true;
       if (!stream.wait(k_poll)) return false;
     }
   }
 
  private:
-  // The tail is of the first file only: later ones are new to the client from their beginning.
+  struct File {
+    std::filesystem::path path;
+    storage::LogCursor cursor;
+  };
+
+  void add_new_files(const DeploymentState& state) {
+    auto ids = log_ids_of(context_.control.log(), state, query_, listed_at_.next());
+    for (auto& id : ids) {
+      const auto path =
+          storage::instance_log_path(context_.log_folder, id, file_kind_of(query_.kind));
+      if (!path || id == newest_) continue;
+      // Only the newest may still get a file; others without one had none or have it no more.
+      std::error_code ignored;
+      if (&id != &ids.back() && !std::filesystem::exists(*path, ignored)) continue;
+      files_.push_back({*path, {}});
+      newest_ = std::move(id);
+    }
+  }
+
+  // The first files from the time and the lines that were asked for; later ones are new to the
+  // client from their beginning.
   [[nodiscard]] bool begin(Stream& stream) {
-    const auto lines = std::exchange(query_.tail, std::nullopt);
-    if (!lines) return true;
-    const auto path = path_of_current();
-    return path && take(stream, storage::tail(*path, *lines));
+    if (query_.since) {
+      for (auto& file : files_) {
+        const auto cursor = storage::cursor_since(file.path, *query_.since);
+        if (!cursor) return tell(cursor.error());
+        file.cursor = *cursor;
+      }
+    }
+    return !query_.tail || begin_with_tail(stream, *query_.tail);
   }
 
+  // The last lines over all files, as many as are not older than the cursors.
+  [[nodiscard]] bool begin_with_tail(Stream& stream, std::size_t lines) {
+    std::vector<std::string> pieces;
+    for (std::size_t i = files_.size(); i-- > 0;) {
+      auto& file = files_[i];
+      auto chunk = storage::tail(file.path, lines);
+      if (!chunk) return tell(chunk.error());
+      const auto start = chunk->next.offset - chunk->bytes.size();
+      if (start < file.cursor.offset) {
+        chunk->bytes.erase(
+            0, std::min<std::uint64_t>(file.cursor.offset - start, chunk->bytes.size()));
+      }
+      file.cursor = chunk->next;
+      lines -= std::min(lines, lines_in(chunk->bytes));
+      pieces.push_back(std::move(chunk->bytes));
+    }
+    return std::all_of(pieces.rbegin(), pieces.rend(),
+                       [&](const std::string& piece) { return stream.write(piece); });
+  }
+
+  static std::size_t lines_in(std::string_view bytes) {
+    const auto newlines = std::count(bytes.begin(), bytes.end(), '\n');
+    const bool half = !bytes.empty() && bytes.back() != '\n';
+    return static_cast<std::size_t>(newlines) + (half ? 1 : 0);
+  }
+
+  // A VM is asked for once the one before it in the slot is gone, so only the newest file grows.
   [[nodiscard]] bool drain(Stream& stream) {
-    if (current_.empty()) return true;
-    const auto path = path_of_current();
-    while (path) {
-      const auto before = cursor_;
-      if (!take(stream, storage::read_from(*path, cursor_))) return false;
-      if (cursor_.offset == before.offset) return true;
+    while (!files_.empty()) {
+      if (!drain(stream, files_.front())) return false;
+      if (files_.size() == 1) break;
+      files_.pop_front();
     }
+    return true;
+  }
+
+  [[nodiscard]] bool drain(Stream& stream, File& file) {
+    for (;;) {
+      const auto chunk = storage::read_from(file.path, file.cursor);
+      if (!chunk) return tell(chunk.error());
+      file.cursor = chunk->next;
+      if (chunk->bytes.empty()) return true;
+      if (!stream.write(chunk->bytes)) return false;
+    }
+  }
+
+  [[nodiscard]] bool tell(const Error& error) const {
+    spdlog::error("event=log_stream_failed deployment={} cause=\"{}\"", deployment_.str(),
+                  to_string(error));
     return false;
-  }
-
-  [[nodiscard]] bool take(Stream& stream, const Result<storage::LogChunk>& chunk) {
-    if (!chunk) {
-      spdlog::error("event=log_stream_failed deployment={} cause=\"{}\"", deployment_.str(),
-                    to_string(chunk.error()));
-      return false;
-    }
-    cursor_ = chunk->next;
-    return stream.write(chunk->bytes);
-  }
-
-  [[nodiscard]] Result<std::filesystem::path> path_of_current() const {
-    return storage::instance_log_path(context_.log_folder, current_, file_kind_of(query_.kind));
   }
 
   const Context& context_;
   const DeploymentId deployment_;
   LogQuery query_;
-  StreamVersion looked_at_;  // of the deployment, when newest_ was found
-  std::string newest_;
-  std::string current_;  // the file's id; empty before the first
-  storage::LogCursor cursor_;
+  StreamVersion listed_at_;  // of the deployment, when files were looked for
+  std::string newest_;       // what the newest file is named after; empty before the first
+  std::deque<File> files_;   // those that are not wholly copied; the newest stays
 };
 
 bool has_log(const Context& context, const DeploymentState& state, const LogQuery& query) {
-  const auto path = storage::instance_log_path(
-      context.log_folder, log_id_of(context.control.log(), state, query), file_kind_of(query.kind));
-  std::error_code ignored;
-  return path && std::filesystem::exists(*path, ignored);
+  const auto ids = log_ids_of(context.control.log(), state, query, StreamVersion(1));
+  return std::any_of(ids.begin(), ids.end(), [&](const std::string& id) {
+    const auto path = storage::instance_log_path(context.log_folder, id, file_kind_of(query.kind));
+    std::error_code ignored;
+    return path && std::filesystem::exists(*path, ignored);
+  });
 }
 
 Error no_log(const DeploymentState& state, LogKind kind) {

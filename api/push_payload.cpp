@@ -64,7 +64,7 @@ std::optional<std::int64_t> offset_of(std::string_view zone) {
   const int hours = number_at(zone, 1, 2);
   const int minutes = number_at(zone, has_colon ? 4 : 3, 2);
   if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59) return std::nullopt;
-  const std::int64_t offset = hours * 3600 + minutes * 60;
+  const std::int64_t offset = std::int64_t{60} * (hours * 60 + minutes);
   return zone[0] == '-' ? -offset : offset;
 }
 
@@ -97,8 +97,9 @@ std::optional<std::int64_t> seconds_of(std::string_view text) {
   }
   const auto offset = offset_of(zone);
   if (!offset) return std::nullopt;
-  const auto days = std::chrono::sys_days(date).time_since_epoch().count();
-  return std::int64_t{days} * 86'400 + hour * 3600 + minute * 60 + second - *offset;
+  const std::int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
+  const std::int64_t minutes = (days * 24 + hour) * 60 + minute;
+  return minutes * 60 + second - *offset;
 }
 
 // Push events say it in seconds, every other payload of GitHub's as text.

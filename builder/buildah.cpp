@@ -1,5 +1,6 @@
 #include "builder/buildah.hpp"
 
+#include <map>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -12,7 +13,13 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t k_state_bytes_max = 8U << 20U;
+constexpr std::size_t k_index_bytes_max = 64U << 20U;
 constexpr std::chrono::milliseconds k_store_deadline{120'000};
+
+std::string text_of(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
 
 fs::path cache_of(const fs::path& storage) { return storage.string() + "-cache"; }
 
@@ -81,6 +88,46 @@ Result<std::set<std::string>> Buildah::image_names(const fs::path& scratch) cons
     }
   }
   return names;
+}
+
+nlohmann::json Buildah::state_file(const std::string& name) const {
+  const auto text = read_source_file(options_.storage, name, k_index_bytes_max);
+  if (!text || !*text) return nlohmann::json::array();
+  auto json = nlohmann::json::parse(**text, nullptr, false);
+  return json.is_array() ? json : nlohmann::json::array();
+}
+
+std::vector<Buildah::Image> Buildah::images() const {
+  std::map<std::string, std::string> parents;  // layer to the one below
+  for (const auto& layer : state_file("overlay-layers/layers.json")) {
+    parents[text_of(layer, "id")] = text_of(layer, "parent");
+  }
+  std::vector<Image> found;
+  std::vector<std::string> tops;
+  std::set<std::string> inner;
+  for (const auto& image : state_file("overlay-images/images.json")) {
+    Image entry{text_of(image, "id"), {}, text_of(image, "created"), false};
+    if (entry.id.empty()) continue;
+    for (const auto& name : image.value("names", nlohmann::json::array())) {
+      if (name.is_string()) entry.names.push_back(name.get<std::string>());
+    }
+    tops.push_back(text_of(image, "layer"));
+    for (auto layer = parents[tops.back()]; !layer.empty() && inner.insert(layer).second;) {
+      layer = parents[layer];
+    }
+    found.push_back(std::move(entry));
+  }
+  for (std::size_t i = 0; i < found.size(); ++i) found[i].is_inner = inner.contains(tops[i]);
+  return found;
+}
+
+std::uint64_t Buildah::layers_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const auto& layer : state_file("overlay-layers/layers.json")) {
+    const auto size = layer.find("diff-size");
+    if (size != layer.end() && size->is_number_unsigned()) bytes += size->get<std::uint64_t>();
+  }
+  return bytes;
 }
 
 // Read from the store's files, not by `buildah containers`, which does not tell what a container is

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -11,6 +12,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 #include "builder/sandbox.hpp"
 #include "events/error.hpp"
@@ -55,6 +58,17 @@ class Buildah {
   [[nodiscard]] Result<std::set<std::string>> image_names(
       const std::filesystem::path& scratch) const;
 
+  struct Image {
+    std::string id;  // 64 hex digits
+    std::vector<std::string> names;
+    std::string created;    // RFC 3339 in UTC, so that the text's order is the time's
+    bool is_inner = false;  // another image is built upon it
+  };
+  // From the store's files, which change as a whole.
+  [[nodiscard]] std::vector<Image> images() const;
+  // Of all layers, unpacked, as the store has written them down.
+  [[nodiscard]] std::uint64_t layers_bytes() const;
+
   // Working containers, each with the hooks name of the build that made it; empty when that is not
   // known (the build was ended before it wrote it down).
   struct Container {
@@ -68,6 +82,8 @@ class Buildah {
  private:
   Buildah(BuildahOptions options, std::unique_ptr<Sandbox> sandbox)
       : options_(std::move(options)), sandbox_(std::move(sandbox)) {}
+
+  [[nodiscard]] nlohmann::json state_file(const std::string& name) const;
 
   BuildahOptions options_;
   std::unique_ptr<Sandbox> sandbox_;

@@ -11,6 +11,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <shared_mutex>
 
 #include "builder/build_log.hpp"
 #include "builder/buildah.hpp"
@@ -52,6 +53,9 @@ class BuildahBuilder final : public ImageBuilder {
                            const std::string& repository, std::stop_token stop) override;
   void reap(const std::string& build_id) override;
   std::vector<std::string> leftovers() override;
+  Result<std::vector<std::string>> collect(const std::function<Result<StoreKeep>()>& keep,
+                                           std::uint64_t cache_bytes_max,
+                                           std::stop_token stop) override;
 
   // Builds a tiny image with a RUN step, with the network first; on success the rung is in working
   // order.
@@ -76,6 +80,11 @@ class BuildahBuilder final : public ImageBuilder {
                                 const std::string& digest) const;
   Error stopped(RunOutcome::End end) const;
   void clean_up(const std::string& build_id);
+  // One `buildah rmi`; what cannot be removed stays.
+  void remove_images(const std::vector<std::string>& names, const std::filesystem::path& scratch,
+                     const std::stop_token& stop) const;
+  void shrink_cache(const StoreKeep& keep, std::uint64_t bytes_max,
+                    const std::filesystem::path& scratch, const std::stop_token& stop) const;
   Result<std::filesystem::path> make_scratch(const std::string& name) const;
   std::filesystem::path scratch_folder() const { return config_.state_dir / "scratch"; }
   BuildCgroup cgroup_of(const std::string& build_id) const {
@@ -91,6 +100,7 @@ class BuildahBuilder final : public ImageBuilder {
   bool network_works_ = true;
   bool cgroup_works_ = true;
   std::atomic<std::uint64_t> calls_{0};
+  std::shared_timed_mutex store_;  // shared by builds and pushes; alone: what removes images
 
   std::mutex mutex_;
   std::condition_variable ended_;

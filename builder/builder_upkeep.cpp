@@ -15,6 +15,9 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
 constexpr milliseconds k_probe_deadline{60 * 1000};
+constexpr milliseconds k_remove_deadline{120 * 1000};
+constexpr milliseconds k_wait_for_builds{5 * 1000};
+constexpr std::size_t k_words_max = 400;
 
 }  // namespace
 
@@ -116,6 +119,107 @@ void BuildahBuilder::clear_unnamed() {
     buildah_.remove_containers(ids, *scratch);
     fs::remove_all(*scratch, error);
   }
+}
+
+// ---- collecting
+// ---------------------------------------------------------------------------------
+
+namespace {
+
+// "localhost/atlasflow/<project>:<build_id>", as run_bud names what it builds.
+constexpr std::string_view k_own_images = "localhost/atlasflow/";
+
+bool is_made_by_an_owner(const std::string& name, const StoreKeep& keep) {
+  const std::string build_id = name.substr(name.rfind(':') + 1);
+  return keep.owners.contains(build_id.substr(0, build_id.rfind("-v")));
+}
+
+}  // namespace
+
+void BuildahBuilder::remove_images(const std::vector<std::string>& names, const fs::path& scratch,
+                                   const std::stop_token& stop) const {
+  constexpr std::size_t k_at_once = 50;
+  for (std::size_t i = 0; i < names.size() && !stop.stop_requested(); i += k_at_once) {
+    Buildah::Call call;
+    call.arguments = {"rmi"};
+    const std::size_t end = std::min(names.size(), i + k_at_once);
+    for (std::size_t k = i; k < end; ++k) call.arguments.push_back(names[k]);
+    call.scratch = scratch;
+    call.deadline = k_remove_deadline;
+    call.stop = stop;
+    std::string output;
+    const auto ran = buildah_.run(call, [&output](std::string_view text) {
+      if (output.size() < k_words_max) output += text;
+    });
+    if (!ran || ran->exit_code != 0) {
+      spdlog::warn("event=images_not_removed reason=\"{}\"",
+                   ran ? output.substr(0, k_words_max) : to_string(ran.error()));
+    }
+  }
+}
+
+// An image that another one is built upon goes with that one, so leaves are asked for only, each
+// once: what cannot be removed is in use.
+void BuildahBuilder::shrink_cache(const StoreKeep& keep, std::uint64_t bytes_max,
+                                  const fs::path& scratch, const std::stop_token& stop) const {
+  constexpr std::size_t k_at_once = 8;
+  std::set<std::string> tried;
+  while (buildah_.layers_bytes() > bytes_max && !stop.stop_requested()) {
+    auto images = buildah_.images();
+    std::sort(images.begin(), images.end(),
+              [](const auto& a, const auto& b) { return a.created < b.created; });
+    std::vector<std::string> oldest;
+    for (const auto& image : images) {
+      if (oldest.size() == k_at_once) break;
+      if (image.names.empty() && !image.is_inner &&
+          !keep.image_ids.contains("sha256:" + image.id) && tried.insert(image.id).second) {
+        oldest.push_back(image.id);
+      }
+    }
+    if (oldest.empty()) return;
+    remove_images(oldest, scratch, stop);
+  }
+}
+
+Result<std::vector<std::string>> BuildahBuilder::collect(
+    const std::function<Result<StoreKeep>()>& keep, std::uint64_t cache_bytes_max,
+    std::stop_token stop) {
+  const std::unique_lock alone(store_, k_wait_for_builds);
+  if (!alone) {
+    return fail(ErrorCode::unavailable, "builds are running; images are removed another time");
+  }
+  const auto kept = keep();
+  if (!kept) return tl::unexpected(kept.error());
+  const auto before = buildah_.images();
+  std::vector<std::string> unneeded;
+  for (const auto& image : before) {
+    if (kept->image_ids.contains("sha256:" + image.id)) continue;
+    for (const auto& name : image.names) {
+      if (name.starts_with(k_own_images) && !is_made_by_an_owner(name, *kept)) {
+        // By its name and not by its id: an image that has another one besides stays.
+        unneeded.push_back(name);
+      }
+    }
+  }
+  const bool too_large = buildah_.layers_bytes() > cache_bytes_max;
+  if (unneeded.empty() && !too_large) return std::vector<std::string>{};
+  const std::string name = "push.collect";  // cleared at the next start, like a push's
+  auto scratch = make_scratch(name);
+  if (!scratch) return tl::unexpected(scratch.error());
+  remove_images(unneeded, *scratch, stop);
+  shrink_cache(*kept, cache_bytes_max, *scratch, stop);
+  std::error_code ignored;
+  fs::remove_all(*scratch, ignored);
+  std::set<std::string> left;
+  for (const auto& image : buildah_.images()) left.insert(image.id);
+  std::vector<std::string> removed;
+  for (const auto& image : before) {
+    if (!left.contains(image.id)) {
+      removed.push_back(image.names.empty() ? "layers " + image.id.substr(0, 12)
+                                            : image.names.front());
+    }
+  }
+  return removed;
 }
 
 // ---- the probe

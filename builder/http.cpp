@@ -17,10 +17,9 @@ std::size_t on_body(char* bytes, std::size_t size, std::size_t count, void* cont
   return size * count;
 }
 
-}  // namespace
-
-Result<HttpAnswer> http_get(const std::string& url, const std::vector<std::string>& headers,
-                            std::chrono::milliseconds timeout) {
+Result<HttpAnswer> request(const char* method, const std::string& url,
+                           const std::vector<std::string>& headers,
+                           std::chrono::milliseconds timeout) {
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
   const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(),
@@ -32,6 +31,7 @@ Result<HttpAnswer> http_get(const std::string& url, const std::vector<std::strin
   }
   HttpAnswer answer;
   curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
+  if (method != nullptr) curl_easy_setopt(curl.get(), CURLOPT_CUSTOMREQUEST, method);
   curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, list.get());
   curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(timeout.count()));
   curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
@@ -44,6 +44,17 @@ Result<HttpAnswer> http_get(const std::string& url, const std::vector<std::strin
   }
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &answer.status);
   return answer;
+}
+
+}  // namespace
+
+Result<HttpAnswer> http_get(const std::string& url, const std::vector<std::string>& headers,
+                            std::chrono::milliseconds timeout) {
+  return request(nullptr, url, headers, timeout);
+}
+
+Result<HttpAnswer> http_delete(const std::string& url, std::chrono::milliseconds timeout) {
+  return request("DELETE", url, {}, timeout);
 }
 
 }  // namespace atlasflow::builder

@@ -1,4 +1,4 @@
-// One GET to a registry, by libcurl. Internal to builder/; blocking, any thread.
+// One request to a registry, by libcurl. Internal to builder/; blocking, any thread.
 #pragma once
 
 #include <chrono>
@@ -18,5 +18,7 @@ struct HttpAnswer {
 [[nodiscard]] Result<HttpAnswer> http_get(const std::string& url,
                                           const std::vector<std::string>& headers,
                                           std::chrono::milliseconds timeout);
+[[nodiscard]] Result<HttpAnswer> http_delete(const std::string& url,
+                                             std::chrono::milliseconds timeout);
 
 }  // namespace atlasflow::builder

@@ -284,6 +284,7 @@ Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_
       return fail(ErrorCode::conflict, "build " + request.build_id + " is already running");
     }
   }
+  const std::shared_lock in_store(store_);
   const std::stop_callback forward(stop, [&own_stop] { own_stop.request_stop(); });
   const auto started = Clock::now();
   Result<BuiltImage> built = tl::unexpected(Error{});
@@ -340,6 +341,7 @@ Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std:
     return fail(ErrorCode::invalid_argument,
                 "'" + repository + "' cannot be the name of a repository");
   }
+  const std::shared_lock in_store(store_);
   const std::string name = "push." + std::to_string(calls_.fetch_add(1));
   auto scratch = make_scratch(name);
   if (!scratch) return tl::unexpected(scratch.error());

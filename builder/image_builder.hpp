@@ -6,8 +6,10 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -56,6 +58,13 @@ struct PushedImage {
   std::uint64_t size_bytes = 0;  // compressed layers and configuration
 };
 
+// Which images of ours stay.
+struct StoreKeep {
+  std::set<std::string> image_ids;
+  // What these have built stays, by whatever id: build_ids "<owner>-v<number>".
+  std::set<std::string> owners;
+};
+
 class ImageBuilder {
  public:
   virtual ~ImageBuilder() = default;
@@ -82,6 +91,14 @@ class ImageBuilder {
   virtual void reap(const std::string& build_id) = 0;
   // build_ids that have anything of the above.
   [[nodiscard]] virtual std::vector<std::string> leftovers() = 0;
+
+  // Removes images that builds have made and that are not to be kept, never one that was pulled or
+  // brought (base images). Then, while the store's layers are larger than cache_bytes_max, images
+  // without a name, which are the build cache, oldest first. `keep` is asked while no build and no
+  // push runs. Returns what it removed. unavailable: builds ran all the time; try again later.
+  [[nodiscard]] virtual Result<std::vector<std::string>> collect(
+      const std::function<Result<StoreKeep>()>& keep, std::uint64_t cache_bytes_max,
+      std::stop_token stop) = 0;
 };
 
 // The exit code of the RUN step that made a build fail; nullopt when it failed of something else.

@@ -29,6 +29,7 @@
 #include "builder/file_descriptor.hpp"
 #include "builder/http.hpp"
 #include "builder/process.hpp"
+#include "builder/registry_store.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -47,6 +48,9 @@ constexpr milliseconds k_backoff_max{10'000};
 constexpr milliseconds k_steady{60'000};  // a registry that ran so long has earned a new backoff
 constexpr std::uintmax_t k_log_bytes_max = 4U << 20U;
 constexpr int k_port_attempts_max = 5;
+constexpr milliseconds k_delete_timeout{30'000};
+constexpr milliseconds k_collect_deadline{10 * 60'000};
+constexpr std::size_t k_collect_words = 400;  // of its output, for the error
 
 fs::path config_path_in(const fs::path& state_dir) { return state_dir / "config.yml"; }
 fs::path record_path_in(const fs::path& state_dir) { return state_dir / "registry.json"; }
@@ -111,6 +115,7 @@ class DebianRegistry final : public Registry {
 
   std::string address() const override { return "127.0.0.1:" + std::to_string(port_); }
   bool healthy() const override { return healthy_.load(); }
+  Result<std::vector<std::string>> collect(const RegistryKeep& keep, std::stop_token stop) override;
 
   // Returns when it answers.
   Result<void> start() {
@@ -280,10 +285,56 @@ class DebianRegistry final : public Registry {
   FileDescriptor lock_;
   std::uint16_t port_ = 0;  // written by the thread before start() returns
   std::atomic<bool> healthy_{false};
+  std::mutex collecting_;
   std::mutex mutex_;
   std::condition_variable_any wake_;
   std::jthread thread_;
 };
+
+// The mark is on disk from before the first deletion until the blobs are gone: a process that dies
+// in between leaves blobs that no manifest names, and no manifest to find them by.
+Result<std::vector<std::string>> DebianRegistry::collect(const RegistryKeep& keep,
+                                                         std::stop_token stop) {
+  const std::lock_guard one_at_a_time(collecting_);
+  const fs::path blobs = config_.state_dir / "blobs";
+  const fs::path mark = config_.state_dir / "collecting";
+  std::vector<std::string> deleted;
+  const auto unwanted = manifests_without_need(blobs, keep);
+  std::error_code error;
+  if (unwanted.empty() && !fs::exists(mark, error)) return deleted;
+  if (!healthy()) return fail(ErrorCode::unavailable, "the registry does not answer");
+  if (auto marked = write_file(mark, "blobs without a manifest may be here\n"); !marked) {
+    return tl::unexpected(marked.error());
+  }
+  for (const auto& manifest : unwanted) {
+    if (stop.stop_requested()) return fail(ErrorCode::cancelled, "collecting was stopped");
+    const auto answer = http_delete(
+        "http://" + address() + "/v2/" + manifest.repository + "/manifests/" + manifest.digest,
+        k_delete_timeout);
+    if (!answer) return tl::unexpected(answer.error());
+    if (answer->status != 202 && answer->status != 404) {
+      return fail(ErrorCode::internal, "the registry does not delete " + manifest.name(),
+                  "HTTP " + std::to_string(answer->status));
+    }
+    deleted.push_back(manifest.name());
+  }
+  SpawnRequest request;
+  request.argv = {program_, "garbage-collect", config_path().string()};
+  request.environment = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"};
+  std::string output;
+  const auto ran = run(request, k_collect_deadline, stop, [&output](std::string_view text) {
+    output += text;
+    if (output.size() > 2 * k_collect_words) output.erase(0, output.size() - k_collect_words);
+  });
+  if (!ran) return tl::unexpected(ran.error());
+  if (ran->end != RunOutcome::End::exited || ran->exit_code != 0) {
+    return fail(ran->end == RunOutcome::End::cancelled ? ErrorCode::cancelled : ErrorCode::internal,
+                "the registry's garbage collection did not end well; it is tried again", output);
+  }
+  remove_empty_repositories(blobs);
+  fs::remove(mark, error);
+  return deleted;
+}
 
 }  // namespace
 

@@ -207,9 +207,15 @@ void add_reading_verbs(CLI::App& app, Command& chosen) {
   build->excludes(release)->excludes(instance);
   release->excludes(instance);
   verb->add_flag("-f,--follow", logs->follow, "Go on as lines come");
-  verb->add_option("-n,--lines", logs->lines, "The last N lines, 0 for all")
-      ->check(CLI::Range(0, 1'000'000))
-      ->capture_default_str();
+  auto* lines = verb->add_option("-n,--lines", logs->lines,
+                                 "The last N lines, 0 for all; with --since all unless given");
+  lines->check(CLI::Range(0, 1'000'000))->capture_default_str();
+  verb->add_option("--since", logs->since,
+                   "Only what was written from then on: 90s, 10m, 2h, 1d, or 2026-07-01T12:00:00Z");
+  verb->callback([&chosen, logs, lines] {
+    if (!logs->since.empty() && lines->count() == 0) logs->lines = 0;
+    chosen = *logs;
+  });
 
   auto events = std::make_shared<EventsCommand>();
   verb = add_verb(app, chosen, events, "events", "Print the event log");

@@ -132,6 +132,7 @@ struct LogsCommand {
   std::optional<std::int64_t> instance;  // unset: the first
   bool follow = false;
   std::int64_t lines = 100;  // 0: all
+  std::string since;         // "10m", "2026-07-01T12:00:00Z"; empty: no limit
 };
 struct EventsCommand {
   std::string project;

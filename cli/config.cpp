@@ -179,6 +179,7 @@ void take_all(Section& root, ServerConfig& config) {
   builder.take("allow_chroot_isolation", config.builder.allow_chroot_isolation);
   builder.take("network", config.builder.network);
   builder.take("memory_limit_mib", config.builder.memory_limit_mib, 128, 1 << 20);
+  builder.take("min_free_mib", config.builder.min_free_mib, 0, 1 << 30);
   builder.take("static_base", config.builder.static_base);
   builder.take("node_base", config.builder.node_base);
   builder.finish();
@@ -193,6 +194,13 @@ void take_all(Section& root, ServerConfig& config) {
                                                  : AcceleratorChoice::automatic;
   vm.take("memory_mib", config.vm.memory_mib, 0, 1 << 24);
   vm.finish();
+
+  auto keep = root.section("keep");
+  keep.take("rollbacks", config.keep.rollbacks, 0, 1000);
+  keep.take("run_log_mib", config.keep.run_log_mib, 1, 1 << 20);
+  keep.take("logs_mib", config.keep.logs_mib, 1, 1 << 30);
+  keep.take("build_cache_mib", config.keep.build_cache_mib, 0, 1 << 30);
+  keep.finish();
 
   auto log = root.section("log");
   log.take_choice("level", config.log_level, {"debug", "info", "warn", "error"});
@@ -286,6 +294,9 @@ allow_chroot_isolation = false
 network = true
 # Memory of one build, in MiB.
 memory_limit_mib = 2048
+# Free space of the state folder's disk below which nothing is fetched or built, in MiB. What serves
+# goes on.
+min_free_mib = 1024
 # What sites without a Dockerfile start from.
 # static_base = "docker.io/library/busybox:stable"
 # node_base = "docker.io/library/node:20-slim"
@@ -299,6 +310,17 @@ kernel_dir = "/usr/lib/atlasflow/kernel"
 accelerator = "auto"
 # Memory of all VMs together, in MiB; 0: three quarters of the machine's.
 memory_mib = 0
+
+[keep]
+# Versions of each project that can be rolled back to without a build, beside the live one: their
+# images and disks stay. Everything else that no deployment needs is removed.
+rollbacks = 5
+# Of each microVM's log, in MiB: its head goes when it is longer.
+run_log_mib = 64
+# Of all build and run logs, in MiB: beyond that those of old deployments go, oldest first.
+logs_mib = 2048
+# Of the builder's layers, in MiB: beyond that its cache goes, oldest first.
+build_cache_mib = 10240
 
 [log]
 # debug, info, warn or error.

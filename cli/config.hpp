@@ -45,7 +45,8 @@ struct ServerConfig {
     bool allow_chroot_isolation = false;
     bool network = true;
     std::int64_t memory_limit_mib = 2048;
-    std::string static_base;  // empty: the builder's own choice
+    std::int64_t min_free_mib = 1024;  // on the state folder's disk; with less nothing is built
+    std::string static_base;           // empty: the builder's own choice
     std::string node_base;
   } builder;
   struct {
@@ -54,6 +55,12 @@ struct ServerConfig {
     AcceleratorChoice accelerator = AcceleratorChoice::automatic;
     std::int64_t memory_mib = 0;  // for all VMs; 0: three quarters of the machine's
   } vm;
+  struct {
+    std::int64_t rollbacks = 5;  // versions of a project beside the live one
+    std::int64_t run_log_mib = 64;
+    std::int64_t logs_mib = 2048;
+    std::int64_t build_cache_mib = 10240;
+  } keep;
   std::string log_level = "info";
 };
 

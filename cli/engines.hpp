@@ -5,11 +5,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
 #include "actors/engines.hpp"
 #include "builder/image_builder.hpp"
+#include "builder/registry.hpp"
 #include "edge/edge.hpp"
 #include "storage/secrets.hpp"
 #include "vmm/hypervisor.hpp"
@@ -21,16 +24,24 @@ class SystemClock final : public actors::Clock {
   [[nodiscard]] TimestampUs now() const override;
 };
 
-// Checkouts lie in <work>/<deployment id>.
+// Shared by whoever pushes to the registry or pulls from it; alone: who deletes from it, which
+// would corrupt what is under way.
+using RegistryGate = std::shared_timed_mutex;
+
+// Checkouts lie in <work>/<deployment id>. Nothing is fetched or built on a disk that is nearly
+// full: what serves needs the rest.
 class LocalBuildEngine final : public actors::BuildEngine {
  public:
   struct Config {
     std::filesystem::path work;
     std::string registry;  // "127.0.0.1:5000"
     std::function<bool()> registry_healthy;
+    builder::Registry* own_registry = nullptr;  // null: it is elsewhere, and not ours to clean up
+    std::int64_t min_free_mib = 0;              // on the disk of `work`
+    std::uint64_t cache_bytes_max = 0;          // of all layers in the builder's store
   };
-  LocalBuildEngine(Config config, builder::ImageBuilder& images)
-      : config_(std::move(config)), images_(images) {}
+  LocalBuildEngine(Config config, builder::ImageBuilder& images, RegistryGate& gate)
+      : config_(std::move(config)), images_(images), gate_(gate) {}
 
   Result<actors::ResolvedRef> resolve(const std::string& repository_url,
                                       const std::string& branch) override;
@@ -41,19 +52,28 @@ class LocalBuildEngine final : public actors::BuildEngine {
   std::vector<actors::SourceRemains> inventory() override;
   void reap(const actors::SourceRemains& remains) override;
   void forget(const DeploymentId& deployment) override;
+  Result<std::vector<std::string>> collect_images(const actors::KeepSource& keep,
+                                                  std::stop_token stop) override;
   [[nodiscard]] std::string describe() const override;
 
  private:
+  // unavailable: less than min_free_mib is free.
+  [[nodiscard]] Result<void> check_disk() const;
+  [[nodiscard]] Result<std::vector<std::string>> collect_registry(const actors::KeepSource& keep,
+                                                                  const std::stop_token& stop);
+
   Config config_;
   builder::ImageBuilder& images_;
+  RegistryGate& gate_;
 };
 
 // Opens the sealed environment on the way to the guest; the context of each value is
 // "<project id>/<name>".
 class LocalVmEngine final : public actors::VmEngine {
  public:
-  LocalVmEngine(vmm::Hypervisor& hypervisor, storage::SecretStore& secrets, std::int64_t memory_mib)
-      : hypervisor_(hypervisor), secrets_(secrets), memory_mib_(memory_mib) {}
+  LocalVmEngine(vmm::Hypervisor& hypervisor, storage::SecretStore& secrets, std::int64_t memory_mib,
+                RegistryGate& gate)
+      : hypervisor_(hypervisor), secrets_(secrets), memory_mib_(memory_mib), gate_(gate) {}
 
   Result<actors::VmLocation> start(const actors::VmJob& job, std::stop_token stop) override;
   actors::VmObservation observe(const std::string& vm_id) override;
@@ -62,6 +82,8 @@ class LocalVmEngine final : public actors::VmEngine {
   Result<std::int32_t> stop(const std::string& vm_id) override;
   std::vector<std::string> list() override;
   bool ping() override { return true; }  // It is this machine.
+  Result<std::vector<std::string>> collect_disks(const actors::KeepSource& keep,
+                                                 std::stop_token stop) override;
   [[nodiscard]] std::int64_t memory_mib() const override { return memory_mib_; }
   [[nodiscard]] std::string describe() const override;
 
@@ -69,6 +91,7 @@ class LocalVmEngine final : public actors::VmEngine {
   vmm::Hypervisor& hypervisor_;
   storage::SecretStore& secrets_;
   std::int64_t memory_mib_;
+  RegistryGate& gate_;
 };
 
 // The actors' tables go to the edge as they are, generations included: those of an edge that

@@ -1,6 +1,9 @@
 #include <algorithm>
 #include <chrono>
+#include <mutex>
+#include <optional>
 #include <set>
+#include <shared_mutex>
 
 #include <spdlog/spdlog.h>
 
@@ -37,6 +40,16 @@ Result<void> read_settings(const actors::SourceJob& job, const fs::path& checkou
   return {};
 }
 
+// Nothing when the disk does not say.
+std::optional<std::int64_t> mib_free_on(const fs::path& folder) {
+  std::error_code error;
+  const auto space = fs::space(folder, error);
+  if (error) return std::nullopt;
+  return static_cast<std::int64_t>(space.available >> 20U);
+}
+
+constexpr auto k_wait_for_registry = std::chrono::seconds(10);
+
 }  // namespace
 
 TimestampUs SystemClock::now() const {
@@ -51,6 +64,7 @@ Result<actors::ResolvedRef> LocalBuildEngine::resolve(const std::string& reposit
 }
 
 Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::stop_token stop) {
+  if (auto room = check_disk(); !room) return tl::unexpected(room.error());
   builder::CheckoutRequest request;
   request.url = job.repository_url;
   request.sha = job.sha;
@@ -87,6 +101,7 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
 }
 
 Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::stop_token stop) {
+  if (auto room = check_disk(); !room) return tl::unexpected(room.error());
   builder::BuildRequest request;
   request.build_id = job.effect.str();
   request.folder = config_.work / job.deployment.str();
@@ -118,6 +133,7 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
 Result<pb::ImagePushed> LocalBuildEngine::push(const std::string& image_id,
                                                const std::string& repository,
                                                std::stop_token stop) {
+  const std::shared_lock pushes(gate_);
   auto image = images_.push(image_id, config_.registry, repository, std::move(stop));
   if (!image) return tl::unexpected(image.error());
   pb::ImagePushed pushed;
@@ -162,6 +178,45 @@ void LocalBuildEngine::forget(const DeploymentId& deployment) {
                    deployment.str(), path.string(), error.message());
     }
   }
+}
+
+Result<void> LocalBuildEngine::check_disk() const {
+  const auto free_mib = mib_free_on(config_.work);
+  if (!free_mib || *free_mib >= config_.min_free_mib) return {};
+  return fail(ErrorCode::unavailable, "the disk of " + config_.work.string() + " has " +
+                                          std::to_string(*free_mib) + " MiB free; builds need " +
+                                          std::to_string(config_.min_free_mib) +
+                                          " MiB: free space or lower builder.min_free_mib");
+}
+
+Result<std::vector<std::string>> LocalBuildEngine::collect_registry(const actors::KeepSource& keep,
+                                                                    const std::stop_token& stop) {
+  const std::unique_lock alone(gate_, k_wait_for_registry);
+  if (!alone) return fail(ErrorCode::unavailable, "the registry is in use; it is cleaned up later");
+  const auto kept = keep();
+  if (!kept) return tl::unexpected(kept.error());
+  return config_.own_registry->collect({kept->image_references, kept->image_ids}, stop);
+}
+
+Result<std::vector<std::string>> LocalBuildEngine::collect_images(const actors::KeepSource& keep,
+                                                                  std::stop_token stop) {
+  // With too little room the build cache goes whole: it costs time, and its lack no builds at all.
+  const auto cache_bytes_max = check_disk() ? config_.cache_bytes_max : 0;
+  auto removed = images_.collect(
+      [&keep]() -> Result<builder::StoreKeep> {
+        const auto kept = keep();
+        if (!kept) return tl::unexpected(kept.error());
+        builder::StoreKeep store{kept->image_ids, {}};
+        for (const auto& deployment : kept->unfinished) store.owners.insert(deployment.str());
+        return store;
+      },
+      cache_bytes_max, stop);
+  if (config_.own_registry == nullptr || stop.stop_requested()) return removed;
+  // Builds may run for long; the registry need not wait for them.
+  auto deleted = collect_registry(keep, stop);
+  if (!removed || !deleted) return removed ? deleted : removed;
+  removed->insert(removed->end(), deleted->begin(), deleted->end());
+  return removed;
 }
 
 std::string LocalBuildEngine::describe() const {

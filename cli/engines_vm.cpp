@@ -1,4 +1,5 @@
 #include <chrono>
+#include <shared_mutex>
 
 #include "cli/deadline.hpp"
 #include "cli/engines.hpp"
@@ -45,7 +46,10 @@ Result<actors::VmLocation> LocalVmEngine::start(const actors::VmJob& job, std::s
     spec.env.emplace_back(name, std::move(*value));
   }
   Deadline deadline(stop, job.remaining);
-  const auto endpoint = hypervisor_.start(spec, deadline.token());
+  const auto endpoint = [&] {
+    const std::shared_lock pulls(gate_);
+    return hypervisor_.start(spec, deadline.token());
+  }();
   if (!endpoint) {
     if (!deadline.passed()) return tl::unexpected(endpoint.error());
     return fail(ErrorCode::timed_out, "the VM did not start in time; it is tried again",
@@ -86,6 +90,17 @@ Result<std::int32_t> LocalVmEngine::stop(const std::string& vm_id) {
 }
 
 std::vector<std::string> LocalVmEngine::list() { return hypervisor_.list(); }
+
+Result<std::vector<std::string>> LocalVmEngine::collect_disks(const actors::KeepSource& keep,
+                                                              std::stop_token stop) {
+  return hypervisor_.collect(
+      [&keep]() -> Result<std::set<std::string>> {
+        auto kept = keep();
+        if (!kept) return tl::unexpected(kept.error());
+        return std::move(kept->image_references);
+      },
+      std::move(stop));
+}
 
 std::string LocalVmEngine::describe() const {
   const bool kvm = hypervisor_.accelerator() == vmm::Accelerator::kvm;

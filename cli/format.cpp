@@ -250,8 +250,9 @@ std::string made_by(const nlohmann::json& deployment) {
   const auto by = text_of(deployment, "requested_by");
   std::string line = kind;
   if (!source.empty()) line += (kind == "rollback" ? " to " : " of ") + source;
-  // That a user asked for it is the rule.
-  if (!by.empty() && by != "user") line += " by " + by;
+  // That a user asked for it is the rule; what happens by itself comes with its reason.
+  if (by.empty() || by == "user") return printable(line);
+  line += source.empty() ? " by " + by : " (" + by + ")";
   return printable(line);
 }
 

@@ -26,6 +26,8 @@
 #include "edge/edge_process.hpp"
 #include "edge/remote_edge.hpp"
 #include "storage/digest.hpp"
+#include "storage/log_keeper.hpp"
+#include "storage/retention.hpp"
 #include "storage/rocksdb_event_log.hpp"
 
 namespace atlasflow::cli {
@@ -44,11 +46,13 @@ struct Server {
   std::unique_ptr<vmm::Hypervisor> hypervisor;
   std::unique_ptr<edge::Edge> edge;
   SystemClock clock;
+  RegistryGate registry_gate;
   std::unique_ptr<LocalBuildEngine> build_engine;
   std::unique_ptr<LocalVmEngine> vm_engine;
   std::unique_ptr<LocalEdgeEngine> edge_engine;
   std::unique_ptr<HttpNotifyEngine> notify_engine;
   std::unique_ptr<actors::ControlPlane> control;
+  std::unique_ptr<storage::LogKeeper> logs;
   std::unique_ptr<api::Api> api;
 };
 
@@ -176,15 +180,37 @@ void make_engines(Server& server, const ServerConfig& config, const StateDir& st
   build.registry_healthy = [registry = server.registry.get()] {
     return registry == nullptr || registry->healthy();
   };
-  server.build_engine = std::make_unique<LocalBuildEngine>(std::move(build), *server.images);
+  build.own_registry = server.registry.get();
+  build.min_free_mib = config.builder.min_free_mib;
+  build.cache_bytes_max = static_cast<std::uint64_t>(config.keep.build_cache_mib) << 20U;
+  server.build_engine =
+      std::make_unique<LocalBuildEngine>(std::move(build), *server.images, server.registry_gate);
   constexpr std::int64_t k_share_of_four = 3;
   const auto memory_mib =
       config.vm.memory_mib > 0 ? config.vm.memory_mib : machine_memory_mib() * k_share_of_four / 4;
-  server.vm_engine =
-      std::make_unique<LocalVmEngine>(*server.hypervisor, *server.secrets, memory_mib);
+  server.vm_engine = std::make_unique<LocalVmEngine>(*server.hypervisor, *server.secrets,
+                                                     memory_mib, server.registry_gate);
   server.edge_engine = std::make_unique<LocalEdgeEngine>(*server.edge, config.domain);
   server.notify_engine = std::make_unique<HttpNotifyEngine>(
       api::PublicAddress{config.domain, server.edge->https_port()}, *server.secrets);
+}
+
+std::unique_ptr<storage::LogKeeper> keep_logs(const Server& server, const ServerConfig& config,
+                                              const StateDir& state) {
+  storage::LogFolderConfig logs;
+  logs.folder = state.logs();
+  logs.run_log_bytes = static_cast<std::uint64_t>(config.keep.run_log_mib) << 20U;
+  logs.total_bytes = static_cast<std::uint64_t>(config.keep.logs_mib) << 20U;
+  logs.kept = [&catalog = server.control->catalog(),
+               rollbacks = static_cast<std::size_t>(config.keep.rollbacks)] {
+    return storage::deployments_with_kept_logs(catalog, rollbacks);
+  };
+  logs.running = [&hypervisor = *server.hypervisor] {
+    const auto ids = hypervisor.list();
+    return std::set<std::string>(ids.begin(), ids.end());
+  };
+  logs.at_each_look = [&hypervisor = *server.hypervisor] { hypervisor.bound_files(); };
+  return std::make_unique<storage::LogKeeper>(std::move(logs));
 }
 
 Result<void> start_control(Server& server, const ServerConfig& config, const StateDir& state,
@@ -200,6 +226,7 @@ Result<void> start_control(Server& server, const ServerConfig& config, const Sta
   control.domain = config.domain;
   control.build_id = own_build_id();
   control.builders = config.builder.count;
+  control.rollbacks = static_cast<std::size_t>(config.keep.rollbacks);
   // For tests of recovery only: the server kills itself once an event of this name is durable.
   if (const char* name = std::getenv("ATLASFLOW_TEST_CRASH_AFTER")) control.crash_after = name;
   const actors::Engines engines{&server.clock,
@@ -211,6 +238,7 @@ Result<void> start_control(Server& server, const ServerConfig& config, const Sta
             actors::start_control_plane(control, *server.log, *server.secrets, engines), error)) {
     return tl::unexpected(error);
   }
+  server.logs = keep_logs(server, config, state);
   api::ApiConfig api;
   api.socket = state.socket();
   api.webhook_address = config.api.webhook.address;

@@ -32,7 +32,7 @@ std::string deployments_table(const json& deployments, TimestampUs now, bool wit
       {"#", "ID", "STATUS", "ENVIRONMENT", "MADE BY", "COMMIT", "SUBJECT", "CREATED", "URL"});
   if (with_project) rows.back().insert(rows.back().begin(), "PROJECT");
   constexpr std::size_t k_subject_columns = 40;
-  constexpr std::size_t k_made_by_columns = 30;
+  constexpr std::size_t k_made_by_columns = 48;
   for (const auto& deployment : deployments) {
     const auto created = number_of(deployment, "created_at_us");
     rows.push_back(

@@ -93,6 +93,7 @@ std::string query_of(const LogsCommand& command) {
   return std::string("/logs?kind=") + kind +
          (command.instance ? "&instance=" + std::to_string(*command.instance) : "") +
          (command.lines == 0 ? "" : "&tail=" + std::to_string(command.lines)) +
+         (command.since.empty() ? "" : "&since=" + encoded(command.since)) +
          "&follow=" + (command.follow ? "1" : "0");
 }
 

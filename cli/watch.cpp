@@ -76,8 +76,8 @@ DeploymentWatch::DeploymentWatch(ApiClient& api, const Terminal& terminal, std::
       terminal_(terminal),
       progress_(progress),
       id_(text_of(deployment, "id")),
-      first_(is_new ? 0 : deployment.value("milestones", json::array()).size()),
-      printed_(first_) {}
+      printed_(is_new ? 0 : deployment.value("milestones", json::array()).size()),
+      since_(is_new ? number_of(deployment, "created_at_us") : 0) {}
 
 Result<json> DeploymentWatch::until(const std::function<bool(const json&)>& done) {
   auto last_answer = std::chrono::steady_clock::now();
@@ -106,7 +106,8 @@ void DeploymentWatch::print_new_milestones(const json& deployment) {
   const auto& milestones = deployment.at("milestones");
   for (; printed_ < milestones.size(); ++printed_) {
     const auto at = number_of(milestones[printed_], "at_us");
-    auto since = "+" + duration(at - number_of(milestones[first_], "at_us"));
+    if (since_ == 0) since_ = at;
+    auto since = "+" + duration(at - since_);
     since.insert(0, since.size() < 10 ? 10 - since.size() : 0, ' ');
     progress_ << clock_time(at) << since << "  " << text_of(milestones[printed_], "name")
               << std::endl;

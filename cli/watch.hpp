@@ -43,8 +43,8 @@ class DeploymentWatch {
   const Terminal& terminal_;
   std::ostream& progress_;
   std::string id_;
-  std::size_t first_;    // milestone that times are told from
   std::size_t printed_;  // milestones
+  TimestampUs since_;    // what their times are told from; 0: the next one
   std::string waits_;    // as printed last
 };
 

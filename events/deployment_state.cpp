@@ -1,4 +1,5 @@
 // evolve: the fold of a deployment's stream.
+// Long because: one handler per event and the dispatch to it belong together; each is a few lines.
 #include <algorithm>
 
 #include "events/deployment.hpp"

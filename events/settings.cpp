@@ -397,7 +397,8 @@ Result<void> validate_project_name(const std::string& name) {
     return fail(ErrorCode::invalid_argument,
                 "'" + name.substr(0, 60) +
                     "' is no project name: it takes 1 to 40 of a-z, 0-9 and '-', starting with a "
-                    "letter with no '-' at its end nor two in a row, as it becomes part of a hostname");
+                    "letter with no '-' at its end nor two in a row, as it becomes part of a "
+                    "hostname");
   }
   return {};
 }

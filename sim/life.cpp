@@ -53,7 +53,8 @@ struct Life::VirtualClock final : actors::Clock {
   }
 };
 
-Life::Life(std::shared_ptr<storage::MemoryStore> store, World& world, std::uint64_t seed)
+Life::Life(std::shared_ptr<storage::MemoryStore> store, World& world, std::uint64_t seed,
+           std::size_t rollbacks)
     : random_(seed) {
   log_ = std::make_unique<KillableLog>(storage::open_memory_event_log(std::move(store), "sim"));
   engines_ = std::make_unique<WorldEngines>(world);
@@ -75,6 +76,7 @@ Life::Life(std::shared_ptr<storage::MemoryStore> store, World& world, std::uint6
   parts.engines = {
       clock_.get(), engines_.get(), {{"local", engines_.get()}}, engines_.get(), engines_.get()};
   parts.domain = "example.test";
+  parts.rollbacks = rollbacks;
   parts.spawn.detach_blocking = false;
   parts.fatal = [this](const Error& error) {
     if (!log_->dead) fatal.push_back(error);
@@ -128,8 +130,7 @@ bool Life::run_until(const std::function<bool()>& done, std::chrono::seconds vir
 
 // Asks on behalf of a thread outside, which the deterministic scheduler has not got.
 template <typename Reply, typename Handle, typename Message>
-void Life::ask(const Handle& handle, Message message,
-               std::function<void(const Reply&)> on_reply) {
+void Life::ask(const Handle& handle, Message message, std::function<void(const Reply&)> on_reply) {
   // What it needs is given as arguments: CAF 0.17.6 reads through a null pointer for a function
   // that takes the actor alone.
   system_->spawn(
@@ -170,9 +171,7 @@ void Life::send_push(actors::Push push) {
                          [this](const actors::PushReply& reply) { push_replies.push_back(reply); });
 }
 
-void Life::delete_project(const std::string& name) {
-  command_project(name, DeleteProject{});
-}
+void Life::delete_project(const std::string& name) { command_project(name, DeleteProject{}); }
 
 void Life::command_project(const std::string& name, ProjectCommand command_for) {
   ask<actors::ProjectReply>(parts_.projects, actors::CommandProject{name, std::move(command_for)},
@@ -194,9 +193,11 @@ void Life::reuse(const std::string& project, actors::ReuseKind kind, const std::
 }
 
 void Life::command(const DeploymentId& deployment, DeploymentCommand command_for) {
-  ask<actors::DeploymentReply>(
-      parts_.deployments, actors::CommandDeployment{deployment, std::move(command_for)},
-      [](const actors::DeploymentReply&) {});
+  ask<actors::DeploymentReply>(parts_.deployments,
+                               actors::CommandDeployment{deployment, std::move(command_for)},
+                               [](const actors::DeploymentReply&) {});
 }
+
+void Life::collect_now() { caf::anon_send(parts_.janitor, actors::CollectNow{}); }
 
 }  // namespace atlasflow::sim

@@ -23,7 +23,8 @@ namespace atlasflow::sim {
 
 class Life {
  public:
-  Life(std::shared_ptr<storage::MemoryStore> store, World& world, std::uint64_t seed);
+  Life(std::shared_ptr<storage::MemoryStore> store, World& world, std::uint64_t seed,
+       std::size_t rollbacks = 5);
   ~Life();  // kills
   Life(const Life&) = delete;
   Life& operator=(const Life&) = delete;
@@ -53,6 +54,8 @@ class Life {
              const std::optional<DeploymentId>& of = std::nullopt);
   // The answer, a refusal, arrives in errors.
   void command(const DeploymentId& deployment, DeploymentCommand command);
+  // Has the janitor look at once, whatever else is going on.
+  void collect_now();
 
   [[nodiscard]] const storage::Catalog& catalog() const { return catalog_; }
   [[nodiscard]] const storage::EventLog& log() const;

@@ -1,5 +1,7 @@
 #include "sim/world.hpp"
 
+#include <algorithm>
+
 #include "events/assert.hpp"
 
 namespace atlasflow::sim {
@@ -58,6 +60,7 @@ Result<pb::Built> WorldEngines::build(const actors::SourceJob& job, std::stop_to
   }
   pb::Built built;
   built.set_image_id("sha256:" + job.sha);
+  world_.images[built.image_id()].insert(job.deployment);
   built.set_stack("dockerfile");
   return built;
 }
@@ -65,8 +68,12 @@ Result<pb::Built> WorldEngines::build(const actors::SourceJob& job, std::stop_to
 Result<pb::ImagePushed> WorldEngines::push(const std::string& image_id,
                                            const std::string& repository, std::stop_token) {
   if (dead) return killed();
+  if (!world_.images.contains(image_id)) {
+    return fail(ErrorCode::not_found, "image " + image_id + " is not in the local store");
+  }
   pb::ImagePushed pushed;
   pushed.set_reference("registry/" + repository + "@" + image_id);
+  world_.registry[pushed.reference()] = image_id;
   return pushed;
 }
 
@@ -86,8 +93,59 @@ void WorldEngines::forget(const DeploymentId& deployment) {
   if (!dead) world_.checkouts.erase(deployment.str());
 }
 
+Result<std::vector<std::string>> WorldEngines::collect_images(const actors::KeepSource& keep,
+                                                              std::stop_token) {
+  if (dead) return killed();
+  if (world_.collect_error) {
+    if (auto error = world_.collect_error()) return tl::unexpected(*error);
+  }
+  const auto kept = keep();
+  if (!kept) return tl::unexpected(kept.error());
+  std::vector<std::string> removed;
+  std::erase_if(world_.images, [&](const auto& image) {
+    const auto& [id, built_by] = image;
+    const bool wanted = kept->image_ids.contains(id) ||
+                        std::any_of(built_by.begin(), built_by.end(), [&](const auto& deployment) {
+                          return kept->unfinished.contains(deployment);
+                        });
+    if (!wanted) removed.push_back(id);
+    return !wanted;
+  });
+  std::erase_if(world_.registry, [&](const auto& image) {
+    const bool wanted =
+        kept->image_references.contains(image.first) || kept->image_ids.contains(image.second);
+    if (!wanted) removed.push_back(image.first);
+    return !wanted;
+  });
+  world_.collected.insert(world_.collected.end(), removed.begin(), removed.end());
+  return removed;
+}
+
+Result<std::vector<std::string>> WorldEngines::collect_disks(const actors::KeepSource& keep,
+                                                             std::stop_token) {
+  if (dead) return killed();
+  const auto kept = keep();
+  if (!kept) return tl::unexpected(kept.error());
+  std::set<std::string> wanted = kept->image_references;
+  for (const auto& [id, vm] : world_.vms) wanted.insert(vm.image);
+  std::vector<std::string> removed;
+  for (const auto& disk : world_.disks) {
+    if (!wanted.contains(disk)) removed.push_back(disk);
+  }
+  for (const auto& disk : removed) world_.disks.erase(disk);
+  for (const auto& disk : removed) world_.collected.push_back("disks of " + disk);
+  return removed;
+}
+
 Result<actors::VmLocation> WorldEngines::start(const actors::VmJob& job, std::stop_token) {
   if (dead) return killed();
+  // Disks that are there need no registry.
+  if (!world_.disks.contains(job.image)) {
+    if (!world_.registry.contains(job.image)) {
+      return fail(ErrorCode::not_found, "the registry does not have the image " + job.image);
+    }
+    world_.disks.insert(job.image);
+  }
   const auto [found, fresh] = world_.vms.try_emplace(job.vm_id);
   if (fresh || !found->second.running) ++found->second.starts;
   found->second.running = true;

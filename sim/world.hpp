@@ -34,6 +34,10 @@ struct World {
   std::vector<Table> tables;        // every route table that was published, by generation
   std::set<std::string> drained;    // vm_ids
   std::set<std::string> checkouts;  // deployments whose source lies on disk
+  std::map<std::string, std::set<DeploymentId>> images;  // in the local store: id to who built it
+  std::map<std::string, std::string> registry;           // reference to the id of the image
+  std::set<std::string> disks;                           // references of images that are unpacked
+  std::vector<std::string> collected;                    // what was removed, in order
 
   std::function<std::optional<Error>(const actors::SourceJob&)> clone_error;
   std::function<std::optional<Error>(const actors::SourceJob&)> build_error;
@@ -46,6 +50,7 @@ struct World {
   // What a VM with a command of its own ends with.
   std::function<std::int32_t(const actors::VmJob&)> run_command;
   bool host_answers = true;
+  std::function<std::optional<Error>()> collect_error;
   int publish_failures = 0;  // the next so many tables are refused
   std::int64_t memory_mib = 4096;
 
@@ -73,6 +78,8 @@ class WorldEngines final : public actors::BuildEngine,
   std::vector<actors::SourceRemains> inventory() override;
   void reap(const actors::SourceRemains& remains) override;
   void forget(const DeploymentId& deployment) override;
+  Result<std::vector<std::string>> collect_images(const actors::KeepSource& keep,
+                                                  std::stop_token stop) override;
 
   Result<actors::VmLocation> start(const actors::VmJob& job, std::stop_token stop) override;
   actors::VmObservation observe(const std::string& vm_id) override;
@@ -81,6 +88,8 @@ class WorldEngines final : public actors::BuildEngine,
   Result<std::int32_t> stop(const std::string& vm_id) override;
   std::vector<std::string> list() override;
   bool ping() override { return world_.host_answers; }
+  Result<std::vector<std::string>> collect_disks(const actors::KeepSource& keep,
+                                                 std::stop_token stop) override;
   [[nodiscard]] std::int64_t memory_mib() const override;
 
   Result<void> publish(std::uint64_t generation,

@@ -66,7 +66,9 @@ void Catalog::apply_to_deployment(const DeploymentId& id, const Record& record) 
   if (is_milestone(record.event.kind_case())) {
     view.milestones.push_back({event_name(record.event), record.recorded_at, record.position});
   }
-  auto& project = projects_[ProjectId{view.state.push.project_id()}];
+  const ProjectId project_id{view.state.push.project_id()};
+  auto& project = projects_[project_id];
+  project.state.id = project_id;
   if (push_of(record.event) != nullptr) {
     project.deployments.push_back(id);
     view.number = project.deployments.size();
@@ -123,6 +125,14 @@ std::vector<ProjectView> Catalog::projects() const {
   std::vector<ProjectView> views;
   views.reserve(by_name.size());
   for (auto& [name, view] : by_name) views.push_back(std::move(view));
+  return views;
+}
+
+std::vector<ProjectView> Catalog::every_project() const {
+  std::vector<ProjectView> views;
+  const std::shared_lock lock(mutex_);
+  views.reserve(projects_.size());
+  for (const auto& [id, view] : projects_) views.push_back(view);
   return views;
 }
 

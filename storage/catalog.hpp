@@ -61,6 +61,8 @@ class Catalog {
                                                            std::size_t limit) const;
   // Streams that a violated invariant has stopped since the last start, with the reason.
   [[nodiscard]] std::map<std::string, std::string> quarantined() const;
+  // Every project that ever was, deleted ones too.
+  [[nodiscard]] std::vector<ProjectView> every_project() const;
   // Not terminal, over all projects.
   [[nodiscard]] std::vector<DeploymentView> active_deployments() const;
 

@@ -1,6 +1,8 @@
 // The reading side of build and run logs: plain append-only files that builders and VM drivers
 // write, <log folder>/<deployment or effect id>.build.log and .run.log. Bytes come out as they went
-// in. All of it is free functions and values: any thread, and no file is kept open between calls.
+// in. The head of a log that grew too long is a hole in the file (log_keeper.hpp): offsets stay
+// what they were, and readers begin behind the hole. All of it is free functions and values: any
+// thread, and no file is kept open between calls.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +11,7 @@
 #include <string_view>
 
 #include "events/error.hpp"
+#include "events/ids.hpp"
 
 namespace atlasflow::storage {
 
@@ -43,8 +46,14 @@ inline constexpr std::size_t k_chunk_bytes_max = 64ULL << 10U;
                                     std::size_t bytes_max = k_tail_bytes_max);
 
 // What was written since the cursor, bytes_max at most; empty when there is nothing new or no file.
-// A file that became shorter or was replaced is read from its beginning.
+// A file that became shorter or was replaced is read from its beginning; what has been freed at its
+// head is passed over.
 [[nodiscard]] Result<LogChunk> read_from(const std::filesystem::path& path, const LogCursor& cursor,
                                          std::size_t bytes_max = k_chunk_bytes_max);
+
+// Where the lines begin that were written at `when` or later, by the file's time stamps
+// (log_times.hpp). Never too far: what the time stamps do not tell apart is included, all of it
+// when there are none.
+[[nodiscard]] Result<LogCursor> cursor_since(const std::filesystem::path& path, TimestampUs when);
 
 }  // namespace atlasflow::storage

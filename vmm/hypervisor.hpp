@@ -7,8 +7,10 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -38,7 +40,7 @@ struct VmSpec {
   // config drive only. PORT and HOST come from port and are not to be listed.
   std::vector<std::pair<std::string, std::string>> env;
   std::uint16_t port = 3000;  // where the app listens inside the guest
-  std::string command;  // for the image's sh, in place of ENTRYPOINT and CMD; empty: the image's own
+  std::string command;  // for the image's sh, in place of its ENTRYPOINT and CMD; empty: those
   int memory_mib = 512;
   int vcpus = 1;
 };
@@ -89,6 +91,16 @@ class Hypervisor {
   // -1).
   [[nodiscard]] virtual Result<VmExit> stop(const std::string& vm_id,
                                             std::chrono::milliseconds grace) = 0;
+
+  // Removes images and layer disks that neither the images to keep nor a VM that is there needs;
+  // returns what it removed. `keep` gives references by digest and is asked while no VM is being
+  // started. unavailable: VMs were being started all the time; try again later.
+  [[nodiscard]] virtual Result<std::vector<std::string>> collect(
+      const std::function<Result<std::set<std::string>>()>& keep, std::stop_token stop) = 0;
+
+  // Keeps what VMs write beside the app's log small, and lets them write on in that, which the
+  // caller trims. To be called about once a second; cheap.
+  virtual void bound_files() = 0;
 };
 
 // Probes KVM, prepares kernel and initramfs. Error unavailable: says which package or file is

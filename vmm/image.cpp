@@ -67,6 +67,8 @@ Result<PulledImage> open_image(const fs::path& layout, const fs::path& blobs) {
     if (!config) return tl::unexpected<Error>(config.error());
 
     PulledImage image;
+    image.folder = layout;
+    image.blobs = {*manifest_path, *config_path};
     const json& layers = manifest->at("layers");
     if (layers.size() != config->diff_ids.size()) {
       return fail(ErrorCode::corrupt, "the image's layers and configuration do not agree");
@@ -79,6 +81,7 @@ Result<PulledImage> open_image(const fs::path& layout, const fs::path& blobs) {
       }
       if (!fs::exists(*path)) return fail(ErrorCode::not_found, "a blob is missing");
       image.layers.push_back({*path, config->diff_ids[i]});
+      image.blobs.push_back(*path);
     }
     image.config = std::move(*config);
     return image;
@@ -88,17 +91,28 @@ Result<PulledImage> open_image(const fs::path& layout, const fs::path& blobs) {
   }
 }
 
+// What the image's reference says by its digest: the name of its folder.
+Result<std::string> folder_of(const std::string& image) {
+  const std::size_t at = image.rfind('@');
+  const auto hex = at == std::string::npos ? std::nullopt : digest_hex(image.substr(at + 1));
+  if (hex && at != 0 && image.front() != '-') return *hex;
+  return fail(ErrorCode::invalid_argument,
+              "the image '" + image + "' names no digest; use <registry>/<name>@sha256:…");
+}
+
 }  // namespace
+
+Result<PulledImage> find_pulled_image(const std::string& image, const fs::path& dir) {
+  const auto folder = folder_of(image);
+  if (!folder) return tl::unexpected<Error>(folder.error());
+  return open_image(dir / *folder, dir / "blobs");
+}
 
 Result<PulledImage> pull_image(const std::string& image, bool plain_http, const fs::path& dir,
                                const std::stop_token& stop) {
-  const std::size_t at = image.rfind('@');
-  const auto hex = at == std::string::npos ? std::nullopt : digest_hex(image.substr(at + 1));
-  if (!hex || at == 0 || image.front() == '-') {
-    return fail(ErrorCode::invalid_argument,
-                "the image '" + image + "' names no digest; use <registry>/<name>@sha256:…");
-  }
-  const fs::path layout = dir / *hex;
+  const auto folder = folder_of(image);
+  if (!folder) return tl::unexpected<Error>(folder.error());
+  const fs::path layout = dir / *folder;
   const fs::path blobs = dir / "blobs";
   if (auto there = open_image(layout, blobs)) return there;
 
@@ -125,6 +139,7 @@ Result<PulledImage> pull_image(const std::string& image, bool plain_http, const 
   }
   auto opened = open_image(temporary, blobs);
   if (opened) {
+    opened->folder = layout;
     // Two threads may have pulled the same: both are whole, the later one stays.
     fs::remove_all(layout, ignored);
     fs::rename(temporary, layout, ignored);

@@ -14,7 +14,9 @@ namespace atlasflow::vmm {
 
 struct PulledImage {
   ImageConfig config;
-  std::vector<LayerBlob> layers;  // bottom first
+  std::vector<LayerBlob> layers;             // bottom first
+  std::filesystem::path folder;              // of its OCI layout
+  std::vector<std::filesystem::path> blobs;  // all of them: manifest, configuration, layers
 };
 
 // Pulls into dir (blobs are shared between images) unless it is there already. image must name a
@@ -22,5 +24,9 @@ struct PulledImage {
 [[nodiscard]] Result<PulledImage> pull_image(const std::string& image, bool plain_http,
                                              const std::filesystem::path& dir,
                                              const std::stop_token& stop);
+
+// The same of an image that is whole in dir; asks no registry. not_found, corrupt.
+[[nodiscard]] Result<PulledImage> find_pulled_image(const std::string& image,
+                                                    const std::filesystem::path& dir);
 
 }  // namespace atlasflow::vmm

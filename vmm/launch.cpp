@@ -68,7 +68,9 @@ DaemonSpec unprivileged(uid_t user, Accelerator accelerator) {
   daemon.change_user = true;
   daemon.uid = user;
   daemon.gid = user;
-  daemon.file_bytes_max = k_scratch_bytes;
+  // Nobody else trims its log while the control plane is away. A limit that could not be moved on
+  // (bound_vm_files) would end the log for good, so there it is the control plane's work alone.
+  daemon.file_bytes_max = may_change_limits() ? k_scratch_bytes : 0;
   struct stat kvm {};
   if (accelerator == Accelerator::kvm && ::stat("/dev/kvm", &kvm) == 0) {
     daemon.groups.push_back(kvm.st_gid);

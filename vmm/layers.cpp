@@ -366,8 +366,10 @@ std::shared_ptr<std::mutex> LayerStore::lock_of(const std::string& name) {
   return lock;
 }
 
-Result<fs::path> LayerStore::disk_for(const std::vector<LayerBlob>& merged,
-                                      const std::stop_token& stop) {
+namespace {
+
+// A disk is one layer, or those at the bottom that had to be merged.
+std::string disk_name(const std::vector<LayerBlob>& merged) {
   std::string name;
   if (merged.size() == 1) {
     name = merged.front().diff_id;
@@ -377,7 +379,32 @@ Result<fs::path> LayerStore::disk_for(const std::vector<LayerBlob>& merged,
     name = "merged:" + sha256_hex(chain);
   }
   name[name.find(':')] = '-';
-  const fs::path disk = dir_ / (name + ".erofs");
+  return name + ".erofs";
+}
+
+// The layers of each disk, bottom first.
+std::vector<std::vector<LayerBlob>> disks_of(const std::vector<LayerBlob>& layers) {
+  if (layers.empty()) return {};
+  constexpr std::size_t k_max = LayerStore::k_disks_max;
+  const std::size_t merged = layers.size() > k_max ? layers.size() - k_max + 1 : 1;
+  const auto bottom_end = layers.begin() + static_cast<std::ptrdiff_t>(merged);
+  std::vector<std::vector<LayerBlob>> groups = {{layers.begin(), bottom_end}};
+  for (auto layer = bottom_end; layer != layers.end(); ++layer) groups.push_back({*layer});
+  return groups;
+}
+
+}  // namespace
+
+std::vector<std::string> LayerStore::disk_names(const std::vector<LayerBlob>& layers) {
+  std::vector<std::string> names;
+  for (const auto& group : disks_of(layers)) names.push_back(disk_name(group));
+  return names;
+}
+
+Result<fs::path> LayerStore::disk_for(const std::vector<LayerBlob>& merged,
+                                      const std::stop_token& stop) {
+  const std::string name = disk_name(merged);
+  const fs::path disk = dir_ / name;
   const auto lock = lock_of(name);
   const std::lock_guard guard(*lock);
   if (fs::exists(disk)) return disk;
@@ -421,12 +448,8 @@ Result<std::vector<fs::path>> LayerStore::disks_for(const std::vector<LayerBlob>
   if (layers.empty()) {
     return fail(ErrorCode::user_error, "the image has no layers; its Dockerfile adds no file");
   }
-  const std::size_t merged = layers.size() > k_disks_max ? layers.size() - k_disks_max + 1 : 1;
   std::vector<fs::path> disks;
-  const auto bottom_end = layers.begin() + static_cast<std::ptrdiff_t>(merged);
-  std::vector<std::vector<LayerBlob>> groups = {{layers.begin(), bottom_end}};
-  for (auto layer = bottom_end; layer != layers.end(); ++layer) groups.push_back({*layer});
-  for (const auto& group : groups) {
+  for (const auto& group : disks_of(layers)) {
     auto disk = disk_for(group, stop);
     if (!disk) return tl::unexpected<Error>(disk.error());
     disks.push_back(std::move(*disk));

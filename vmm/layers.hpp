@@ -42,6 +42,9 @@ class LayerStore {
   [[nodiscard]] Result<std::vector<std::filesystem::path>> disks_for(
       const std::vector<LayerBlob>& layers, const std::stop_token& stop);
 
+  // The file names of those disks, made or not.
+  [[nodiscard]] static std::vector<std::string> disk_names(const std::vector<LayerBlob>& layers);
+
   static constexpr std::size_t k_disks_max = 12;  // of microvm's 24 virtio slots
 
  private:

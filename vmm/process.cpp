@@ -1,14 +1,17 @@
 #include "vmm/process.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 #include <thread>
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -227,6 +230,25 @@ std::string command_line_of(pid_t pid) {
     if (c == '\0') c = ' ';
   }
   return text;
+}
+
+bool may_change_limits() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (!line.starts_with("CapEff:")) continue;
+    const auto effective = std::strtoull(line.c_str() + 7, nullptr, 16);
+    return (effective >> CAP_SYS_RESOURCE & 1U) != 0;
+  }
+  return false;
+}
+
+void raise_file_limit(const ProcessId& process, std::uint64_t bytes) {
+  rlimit limit{};
+  if (!is_alive(process) || ::prlimit(process.pid, RLIMIT_FSIZE, nullptr, &limit) != 0) return;
+  if (limit.rlim_cur >= bytes) return;  // unlimited is the largest number
+  limit.rlim_cur = bytes;
+  limit.rlim_max = std::max<rlim_t>(limit.rlim_max, bytes);
+  ::prlimit(process.pid, RLIMIT_FSIZE, &limit, nullptr);
 }
 
 bool kill_process(const ProcessId& process, std::chrono::milliseconds limit) {

@@ -59,6 +59,12 @@ struct ProcessId {
 // The argument list of a process, joined by single spaces; empty when it is gone.
 [[nodiscard]] std::string command_line_of(pid_t pid);
 
+// Whether this process may change the limits of one of another user; not in every container.
+[[nodiscard]] bool may_change_limits();
+
+// Sets the size of files that the process may write to (RLIMIT_FSIZE) to at least that.
+void raise_file_limit(const ProcessId& process, std::uint64_t bytes);
+
 // SIGKILL when it is still that process; waits up to limit for its end. True: it is gone.
 bool kill_process(const ProcessId& process, std::chrono::milliseconds limit);
 

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <random>
 #include <set>
+#include <shared_mutex>
 #include <thread>
 
 #include <spdlog/spdlog.h>
@@ -12,6 +13,7 @@
 
 #include "vmm/accelerator.hpp"
 #include "vmm/boot_gate.hpp"
+#include "vmm/collect.hpp"
 #include "vmm/config_drive.hpp"
 #include "vmm/control.hpp"
 #include "vmm/files.hpp"
@@ -40,6 +42,7 @@ constexpr auto k_poll = milliseconds(5);
 constexpr auto k_power_off_limit = seconds(3);
 constexpr auto k_kill_limit = seconds(10);
 constexpr int k_port_attempts = 3;
+constexpr auto k_wait_for_starts = seconds(10);
 
 struct HostFolders {
   fs::path vms;
@@ -69,6 +72,9 @@ class QemuHypervisor final : public Hypervisor {
   VmStatus status(const std::string& vm_id) override;
   std::vector<std::string> list() override;
   Result<VmExit> stop(const std::string& vm_id, milliseconds grace) override;
+  Result<std::vector<std::string>> collect(
+      const std::function<Result<std::set<std::string>>()>& keep, std::stop_token stop) override;
+  void bound_files() override;
 
  private:
   // What start gathers before there is a process.
@@ -98,6 +104,7 @@ class QemuHypervisor final : public Hypervisor {
   std::string boot_id_;
   LayerStore layers_;
   BootGate gate_;
+  std::shared_timed_mutex disks_;  // shared by starts; alone: what removes disks
   std::mutex mutex_;
   std::set<std::string> starting_;  // in this process; a folder that is not in here was left behind
 };
@@ -227,7 +234,10 @@ Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop)
     }
   }
   const auto begin = steady_clock::now();
-  auto endpoint = boot_vm(spec, stop);
+  auto endpoint = [&] {
+    const std::shared_lock uses_disks(disks_);
+    return boot_vm(spec, stop);
+  }();
   if (!endpoint) {
     if (auto removed = remove(spec.vm_id); !removed) {
       spdlog::error("event=vm_remains vm={} error=\"{}\"", spec.vm_id, to_string(removed.error()));
@@ -385,6 +395,36 @@ Result<void> QemuHypervisor::remove(const std::string& vm_id) {
   return {};
 }
 
+// ---- bounds -------------------------------------------------------------------------------------
+
+Result<std::vector<std::string>> QemuHypervisor::collect(
+    const std::function<Result<std::set<std::string>>()>& keep, std::stop_token stop) {
+  const std::unique_lock alone(disks_, k_wait_for_starts);
+  if (!alone) return fail(ErrorCode::unavailable, "VMs are being started; disks stay for now");
+  auto wanted = keep();
+  if (!wanted) return tl::unexpected<Error>(wanted.error());
+  std::set<std::string> in_use;
+  for (const auto& machine : running_machines(name_prefix_)) {
+    in_use.merge(open_files_in(machine.process, folders_.layers));
+  }
+  for (const auto& vm_id : list()) {
+    if (const auto record = read_record(dir_of(vm_id))) wanted->insert(record->image);
+  }
+  return remove_unwanted_images(folders_.images, folders_.layers, *wanted, in_use, stop);
+}
+
+void QemuHypervisor::bound_files() {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folders_.vms, error)) {
+    const std::string vm_id = entry.path().filename().string();
+    const auto log = folders_.logs / (vm_id + ".run.log");
+    const bool near_limit = bound_vm_files(entry.path(), log);
+    const auto record = near_limit ? read_record(entry.path()) : std::nullopt;
+    const auto process = record ? process_of(vm_id, *record) : std::nullopt;
+    if (process) let_log_grow(*process, log);
+  }
+}
+
 // ---- making -------------------------------------------------------------------------------------
 
 // Names the processes of this state folder, so that two of them on one host leave each other alone.
@@ -397,19 +437,6 @@ Result<std::string> host_id_of(const fs::path& state_dir) {
     return tl::unexpected<Error>(written.error());
   }
   return id;
-}
-
-// What a killed control plane left half made. Younger ones may be another thread's.
-void sweep_temporaries(const fs::path& dir) {
-  const auto oldest = fs::file_time_type::clock::now() - std::chrono::hours(1);
-  std::error_code error;
-  std::vector<fs::path> old;
-  for (const auto& entry : fs::directory_iterator(dir, error)) {
-    if (entry.path().extension() == ".tmp" && entry.last_write_time(error) < oldest) {
-      old.push_back(entry.path());
-    }
-  }
-  for (const auto& path : old) fs::remove_all(path, error);
 }
 
 }  // namespace

@@ -12,7 +12,6 @@
 namespace atlasflow::vmm {
 namespace {
 
-constexpr std::size_t k_events_bytes_max = 64 * 1024;
 constexpr std::size_t k_sentence_bytes_max = 500;
 
 // The guest's text goes to users and logs: one line, printable, bounded.

@@ -39,6 +39,8 @@ struct GuestEvents {
   std::optional<VmExit> exit;
 };
 [[nodiscard]] GuestEvents parse_guest_events(std::string_view text);
+// Of the file only the beginning counts.
+inline constexpr std::size_t k_events_bytes_max = 64ULL << 10U;
 [[nodiscard]] GuestEvents read_guest_events(const std::filesystem::path& vm_dir);
 
 }  // namespace atlasflow::vmm

@@ -43,6 +43,12 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
   std::vector<SourceRemains> inventory() override { return {}; }
   void reap(const SourceRemains&) override {}
   void forget(const DeploymentId&) override {}
+  Result<std::vector<std::string>> collect_images(const KeepSource&, std::stop_token) override {
+    return std::vector<std::string>{};
+  }
+  Result<std::vector<std::string>> collect_disks(const KeepSource&, std::stop_token) override {
+    return std::vector<std::string>{};
+  }
   Result<VmLocation> start(const VmJob&, std::stop_token) override {
     ++vms;
     return VmLocation{"127.0.0.1", 4000};
@@ -86,7 +92,8 @@ struct PlainSecrets final : storage::SecretStore {
 class Facade : public testing::Test {
  protected:
   Facade() {
-    auto started = start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
+    auto started =
+        start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
     EXPECT_TRUE(started);
     plane = std::move(*started);
   }
@@ -204,7 +211,8 @@ TEST_F(Facade, a_stopped_control_plane_is_started_again_over_the_same_log) {
   ASSERT_TRUE(wait_for_live(*id));
   plane.reset();
   world.published = 0;
-  auto again = start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
+  auto again =
+      start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
   ASSERT_TRUE(again);
   plane = std::move(*again);
   EXPECT_TRUE(wait_for_live(*id));

@@ -1,9 +1,10 @@
 // What happens to a deployment after it is live, and between deployments, through the real actors
 // in every order that the seeds choose.
+#include "sim/life.hpp"
+
 #include <gmock/gmock.h>
 
 #include "events/settings.hpp"
-#include "sim/life.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -160,9 +161,8 @@ TEST_P(Lives, an_app_that_crashes_for_ever_ends_crashed_with_a_clear_503) {
     crash_all();
     return newest().status == DeploymentStatus::crashed;
   }));
-  ASSERT_TRUE(until([&] {
-    return reason_of(k_host).find("crashed too often") != std::string::npos;
-  }));
+  ASSERT_TRUE(
+      until([&] { return reason_of(k_host).find("crashed too often") != std::string::npos; }));
   EXPECT_EQ(newest().instances.begin()->second.crashes, 10);
 }
 

@@ -149,6 +149,7 @@ TEST(DeploymentJson, tells_what_made_it_and_who) {
   pb::Event command;
   command.mutable_push_received()->set_project_id("shop");
   command.mutable_push_received()->set_trigger(pb::TRIGGER_COMMAND);
+  command.mutable_push_received()->set_pusher("command");
   control.append_to("abcdefg4", command);
   const auto made = [&](const char* id) {
     const auto json = json_of(*control.catalog().deployment(DeploymentId(id)), k_address);
@@ -156,7 +157,7 @@ TEST(DeploymentJson, tells_what_made_it_and_who) {
   };
   EXPECT_EQ(made("abcdefg2"), Json::parse(R"(["rollback","aaaaaaa2","crash within 60 s"])"));
   EXPECT_EQ(made("abcdefg3"), Json::parse(R"(["promote","aaaaaaa2","user"])"));
-  EXPECT_EQ(made("abcdefg4"), Json::parse(R"(["deploy",null,null])"));
+  EXPECT_EQ(made("abcdefg4"), Json::parse(R"(["deploy",null,"user"])"));
 }
 
 TEST(DeploymentJson, of_a_preview_has_its_branchs_url) {

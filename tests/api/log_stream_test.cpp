@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "storage/log_times.hpp"
 #include "tests/api/api_fixture.hpp"
 
 namespace atlasflow::api {
@@ -11,6 +12,8 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 using testing::request_text;
+
+constexpr TimestampUs k_long_ago = 1'700'000'000'000'000;
 
 class LogStream : public testing::ApiTest {
  protected:
@@ -105,9 +108,9 @@ TEST_F(LogStream, that_does_not_exist_yet_is_a_404_that_says_so) {
 }
 
 TEST_F(LogStream, takes_only_what_it_knows) {
-  for (const char* query :
-       {"kind=other", "kind=", "tail=-1", "tail=x", "follow=2", "instance=x", "instance=32",
-        "instance=-1", "kind=build&instance=0", "kind=release&instance=0"}) {
+  for (const char* query : {"kind=other", "kind=", "tail=-1", "tail=x", "follow=2", "instance=x",
+                            "instance=32", "instance=-1", "kind=build&instance=0",
+                            "kind=release&instance=0", "since=", "since=10", "since=yesterday"}) {
     const auto answer = ask("GET", std::string("/v1/deployments/abcdefg2/logs?") + query);
     EXPECT_EQ(answer.status, 400) << query;
   }
@@ -185,6 +188,85 @@ TEST_F(LogStream, of_a_project_is_its_live_deployments_else_its_newest) {
   const auto answer = ask("GET", "/v1/projects/empty/logs?follow=1");
   EXPECT_EQ(answer.status, 404);
   EXPECT_THAT(answer.body, HasSubstr("no deployment yet"));
+}
+
+// Pain 15, "logs gone when most needed": an app that crashes starts again, and what it said before
+// is in the file of the VM that is gone.
+TEST_F(LogStream, of_an_app_that_crashes_holds_what_it_said_before_each_crash) {
+  for (const char* words : {"first crash\n", "second crash\n", "starting\n"}) {
+    write_log(control_.start_vm("abcdefg2") + ".run.log", words);
+  }
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs"), "first crash\nsecond crash\nstarting\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?tail=2"), "second crash\nstarting\n");
+  control_.start_vm("abcdefg2");  // whose file is not there yet
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?tail=1"), "starting\n");
+  control_.fail_deployment("abcdefg2");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?tail=1"), "starting\n");
+}
+
+TEST_F(LogStream, outlives_the_vm_the_deployment_and_the_project) {
+  const auto build = control_.start_build("abcdefg2");
+  write_log(build + ".build.log", "STEP 1\n");
+  write_log(control_.start_vm("abcdefg2") + ".run.log", "last words\n");
+  control_.fail_deployment("abcdefg2");
+  ASSERT_TRUE(control_.delete_project("shop"));
+  EXPECT_EQ(ask("GET", "/v1/projects/shop/logs").status, 404);
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs"), "last words\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?kind=build"), "STEP 1\n");
+}
+
+TEST_F(LogStream, since_a_time_leaves_out_what_was_written_before) {
+  const auto vm = control_.start_vm("abcdefg2");
+  const auto path = folder_.path() / (vm + ".run.log");
+  write_log(vm + ".run.log", "long ago\nnow 1\nnow 2\n");
+  ASSERT_TRUE(storage::append_log_time(path, {k_long_ago, 9}));
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?since=10m"), "now 1\nnow 2\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?since=10m&tail=1"), "now 2\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?since=10m&tail=3"), "now 1\nnow 2\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?since=2001-01-01T00:00:00Z"),
+            "long ago\nnow 1\nnow 2\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?since=0s"), "");
+}
+
+TEST_F(LogStream, since_a_time_is_followed_from_there) {
+  const auto vm = control_.start_vm("abcdefg2");
+  write_log(vm + ".run.log", "long ago\nnow\n");
+  ASSERT_TRUE(storage::append_log_time(folder_.path() / (vm + ".run.log"), {k_long_ago, 9}));
+  auto client = connect();
+  ASSERT_TRUE(client.send(request_text("GET", "/v1/deployments/abcdefg2/logs?follow=1&since=10m")));
+  ASSERT_TRUE(client.receive_body_until("now\n"));
+  write_log(vm + ".run.log", "later\n");
+  ASSERT_TRUE(client.receive_body_until("later\n"));
+  control_.fail_deployment("abcdefg2");
+  const auto answer = client.receive();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->body, "now\nlater\n");
+}
+
+// A release command's file is named like those of the app's VMs.
+TEST_F(LogStream, of_an_instance_holds_nothing_of_another_one_or_of_the_release_command) {
+  pb::Event release;
+  release.mutable_release_started()->set_attempt(1);
+  control_.append_to("abcdefg2", release);
+  const auto release_vm =
+      control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_release_vm;
+  write_log(release_vm + ".run.log", "migrated\n");
+  write_log(control_.start_vm("abcdefg2", 0) + ".run.log", "zero crashes\n");
+  write_log(control_.start_vm("abcdefg2", 1) + ".run.log", "one crashes\n");
+  write_log(control_.start_vm("abcdefg2", 0) + ".run.log", "zero again\n");
+  auto client = connect();
+  ASSERT_TRUE(
+      client.send(request_text("GET", "/v1/deployments/abcdefg2/logs?follow=1&instance=1")));
+  ASSERT_TRUE(client.receive_body_until("one crashes\n"));
+  write_log(control_.start_vm("abcdefg2", 1) + ".run.log", "one again\n");
+  ASSERT_TRUE(client.receive_body_until("one again\n"));
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs"), "zero crashes\nzero again\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?instance=1&tail=2"), "one crashes\none again\n");
+  EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?kind=release&since=10m"), "migrated\n");
+  control_.fail_deployment("abcdefg2");
+  const auto answer = client.receive();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->body, "one crashes\none again\n");
 }
 
 TEST_F(LogStream, is_cut_by_a_stop) {

@@ -1,13 +1,15 @@
-// A builder over a folder of its own, and sources that need no base image.
+// A builder of its own over a temporary folder, and small sources for it. As root.
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include "builder/cgroup.hpp"

@@ -1,5 +1,3 @@
-#include "builder/image_builder.hpp"
-
 #include <thread>
 
 #include <arpa/inet.h>

@@ -140,5 +140,129 @@ TEST(Registry, a_port_that_is_taken_is_told) {
   EXPECT_EQ(second.error().code, ErrorCode::unavailable);
 }
 
+// ---- collecting ----
+
+// Pushes images of one small layer by hand, as skopeo would from a folder.
+class RegistryWithImages : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto started = start_registry({scratch_.path() / "registry", 0});
+    ASSERT_TRUE(started) << to_string(started.error());
+    registry_ = std::move(*started);
+  }
+
+  // The digest of the manifest. Tagged as ImageBuilder::push does.
+  std::string push(const std::string& repository, const std::string& content,
+                   const std::string& image_id) {
+    const auto folder = scratch_.path() / "image";
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder / "tree");
+    write(folder / "tree" / "content", content);
+    const std::string target = "docker://" + registry_->address() + "/" + repository + ":" +
+                               image_id.substr(std::string("sha256:").size());
+    const std::string script =
+        "set -e; cd " + folder.string() +
+        "; tar --mtime=@0 --owner=0 --group=0 -cf layer.tar -C tree content"
+        "; d=$(sha256sum layer.tar | cut -d' ' -f1); s=$(stat -c %s layer.tar)"
+        "; printf '{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\","
+        "\"diff_ids\":[\"sha256:%s\"]}}' $d > config"
+        "; c=$(sha256sum config | cut -d' ' -f1); cs=$(stat -c %s config)"
+        "; mkdir dir; cp layer.tar dir/$d; cp config dir/$c; echo 'Directory Transport Version: "
+        "1.1' > dir/version"
+        "; printf '{\"schemaVersion\":2,\"mediaType\":\"application/"
+        "vnd.oci.image.manifest.v1+json\",\"config\":{\"mediaType\":\"application/"
+        "vnd.oci.image.config.v1+json\",\"digest\":\"sha256:%s\",\"size\":%s},\"layers\":[{"
+        "\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"digest\":\"sha256:%s\","
+        "\"size\":%s}]}' $c $cs $d $s > dir/manifest.json"
+        "; skopeo --insecure-policy copy --quiet --preserve-digests --dest-tls-verify=false "
+        "--digestfile digest dir:dir " +
+        target;
+    SpawnRequest request;
+    request.argv = {find_program("sh"), "-c", script};
+    request.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/nonexistent"};
+    std::string output;
+    const auto ran =
+        run(request, milliseconds(60'000), {}, [&](std::string_view text) { output += text; });
+    EXPECT_TRUE(ran && ran->exit_code == 0) << output;
+    auto digest = read(folder / "digest");
+    return digest.substr(0, 71);
+  }
+  [[nodiscard]] long status_of(const std::string& repository, const std::string& digest) const {
+    const auto answer =
+        http_get("http://" + registry_->address() + "/v2/" + repository + "/manifests/" + digest,
+                 {"Accept: application/vnd.oci.image.manifest.v1+json"}, milliseconds(2000));
+    return answer ? answer->status : 0;
+  }
+  [[nodiscard]] std::size_t blobs() const {
+    std::size_t count = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(
+             scratch_.path() / "registry/blobs/docker/registry/v2/blobs")) {
+      count += entry.path().filename() == "data" ? 1 : 0;
+    }
+    return count;
+  }
+
+  Scratch scratch_;
+  std::unique_ptr<Registry> registry_;
+};
+
+std::string image_id(char digit) { return "sha256:" + std::string(64, digit); }
+
+TEST_F(RegistryWithImages, keeps_what_is_named_and_deletes_the_rest_with_its_blobs) {
+  const auto kept = push("shop", "one", image_id('1'));
+  const auto unneeded = push("shop", "two", image_id('2'));
+  const auto pushed_just_now = push("blog", "three", image_id('3'));
+  const auto shared = push("gone", "one", image_id('1'));  // the same blobs in another repository
+  ASSERT_EQ(blobs(), 9U);
+  // By a port that the registry had before.
+  const auto deleted = registry_->collect({{"127.0.0.1:1/shop@" + kept}, {image_id('3')}}, {});
+  ASSERT_TRUE(deleted) << to_string(deleted.error());
+  EXPECT_THAT(*deleted, testing::UnorderedElementsAre("shop@" + unneeded, "gone@" + shared));
+  EXPECT_EQ(status_of("shop", kept), 200);
+  EXPECT_EQ(status_of("blog", pushed_just_now), 200);
+  EXPECT_EQ(status_of("shop", unneeded), 404);
+  EXPECT_EQ(status_of("gone", shared), 404);
+  EXPECT_EQ(blobs(), 6U);
+  EXPECT_FALSE(std::filesystem::exists(scratch_.path() /
+                                       "registry/blobs/docker/registry/v2/repositories/gone"));
+}
+
+TEST_F(RegistryWithImages, takes_again_what_it_had_deleted) {
+  const auto first = push("shop", "one", image_id('1'));
+  const auto kept = push("shop", "two", image_id('2'));
+  ASSERT_TRUE(registry_->collect({{"x/shop@" + kept}, {}}, {}));
+  ASSERT_EQ(status_of("shop", first), 404);
+  EXPECT_EQ(push("shop", "one", image_id('1')), first);
+  EXPECT_EQ(status_of("shop", first), 200);
+  EXPECT_EQ(blobs(), 6U);
+}
+
+TEST_F(RegistryWithImages, with_nothing_to_delete_runs_nothing) {
+  const auto kept = push("shop", "one", image_id('1'));
+  const auto deleted = registry_->collect({{"x/shop@" + kept}, {}}, {});
+  ASSERT_TRUE(deleted);
+  EXPECT_THAT(*deleted, testing::IsEmpty());
+  EXPECT_FALSE(std::filesystem::exists(scratch_.path() / "registry/collecting"));
+}
+
+TEST_F(RegistryWithImages, finishes_what_a_killed_server_had_begun) {
+  const auto kept = push("shop", "one", image_id('1'));
+  const auto unneeded = push("shop", "two", image_id('2'));
+  // It died between the deletion of the manifest and that of the blobs.
+  ASSERT_TRUE(http_delete("http://" + registry_->address() + "/v2/shop/manifests/" + unneeded,
+                          milliseconds(2000)));
+  write(scratch_.path() / "registry/collecting", "x");
+  ASSERT_EQ(blobs(), 6U);
+  ASSERT_TRUE(registry_->collect({{"x/shop@" + kept}, {}}, {}));
+  EXPECT_EQ(blobs(), 3U);
+  EXPECT_FALSE(std::filesystem::exists(scratch_.path() / "registry/collecting"));
+}
+
+TEST_F(RegistryWithImages, of_an_empty_registry_are_none) {
+  const auto deleted = registry_->collect({}, {});
+  ASSERT_TRUE(deleted) << to_string(deleted.error());
+  EXPECT_THAT(*deleted, testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace atlasflow::builder

@@ -58,6 +58,14 @@ TEST(CommandLine, the_connections_options_may_stand_anywhere) {
   }
 }
 
+TEST(CommandLine, logs_since_a_time_are_all_lines_unless_their_number_is_given) {
+  const auto all = command<LogsCommand>({"logs", "web", "--since", "10m"});
+  EXPECT_EQ(all.since, "10m");
+  EXPECT_EQ(all.lines, 0);
+  EXPECT_EQ(command<LogsCommand>({"logs", "web", "--since", "10m", "-n", "5"}).lines, 5);
+  EXPECT_EQ(command<LogsCommand>({"logs", "web"}).lines, 100);
+}
+
 TEST(CommandLine, logs_understands_the_short_flags) {
   const auto logs = command<LogsCommand>({"logs", "web", "--build", "-f", "-n", "5"});
   EXPECT_EQ(logs.subject, "web");

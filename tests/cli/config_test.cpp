@@ -32,6 +32,11 @@ TEST(Config, the_printed_example_is_the_defaults_key_by_key) {
   EXPECT_EQ(config->edge.https.port, defaults.edge.https.port);
   EXPECT_EQ(config->api.webhook.port, defaults.api.webhook.port);
   EXPECT_EQ(config->builder.memory_limit_mib, defaults.builder.memory_limit_mib);
+  EXPECT_EQ(config->builder.min_free_mib, defaults.builder.min_free_mib);
+  EXPECT_EQ(config->keep.rollbacks, defaults.keep.rollbacks);
+  EXPECT_EQ(config->keep.run_log_mib, defaults.keep.run_log_mib);
+  EXPECT_EQ(config->keep.logs_mib, defaults.keep.logs_mib);
+  EXPECT_EQ(config->keep.build_cache_mib, defaults.keep.build_cache_mib);
   EXPECT_EQ(config->vm.kernel_dir, defaults.vm.kernel_dir);
   EXPECT_EQ(config->vm.memory_mib, defaults.vm.memory_mib);
   EXPECT_EQ(config->log_level, defaults.log_level);
@@ -50,7 +55,8 @@ TEST(Config, every_commented_key_of_the_example_is_known) {
 TEST(Config, values_are_taken) {
   const auto config = parse_config(
       "domain = 'apps.example.com'\n[edge]\nhttps = '0.0.0.0:443'\nredirect_http = false\n"
-      "[builder]\ncount = 4\n[vm]\naccelerator = 'tcg'\nmemory_mib = 4096\n[log]\nlevel = "
+      "[keep]\nrollbacks = 9\nlogs_mib = 7\n[builder]\ncount = 4\nmin_free_mib = "
+      "5\n[vm]\naccelerator = 'tcg'\nmemory_mib = 4096\n[log]\nlevel = "
       "'debug'\n",
       k_file);
   ASSERT_TRUE(config) << to_string(config.error());
@@ -58,6 +64,9 @@ TEST(Config, values_are_taken) {
   EXPECT_EQ(config->edge.https.address, "0.0.0.0");
   EXPECT_EQ(config->edge.https.port, 443);
   EXPECT_FALSE(config->edge.redirect_http);
+  EXPECT_EQ(config->keep.rollbacks, 9);
+  EXPECT_EQ(config->keep.logs_mib, 7);
+  EXPECT_EQ(config->builder.min_free_mib, 5);
   EXPECT_EQ(config->builder.count, 4);
   EXPECT_EQ(config->vm.accelerator, AcceleratorChoice::tcg);
   EXPECT_EQ(config->vm.memory_mib, 4096);

@@ -28,6 +28,11 @@ class RecordingImages final : public builder::ImageBuilder {
   }
   void reap(const std::string&) override {}
   std::vector<std::string> leftovers() override { return {}; }
+  Result<std::vector<std::string>> collect(
+      const std::function<Result<builder::StoreKeep>()>& /*keep*/,
+      std::uint64_t /*cache_bytes_max*/, std::stop_token /*stop*/) override {
+    return std::vector<std::string>{};
+  }
 
   [[nodiscard]] const builder::BuildRequest& built() const { return built_; }
 
@@ -54,7 +59,9 @@ class SourceEngine : public testing::Test {
   builder::Origin origin_{scratch_.path() / "origin.git"};
   const std::string main_ = "refs/heads/main";
   RecordingImages images_;
-  LocalBuildEngine engine_{{scratch_.path() / "work", "127.0.0.1:1", [] { return true; }}, images_};
+  RegistryGate gate_;
+  LocalBuildEngine engine_{
+      {scratch_.path() / "work", "127.0.0.1:1", [] { return true; }}, images_, gate_};
 };
 
 TEST_F(SourceEngine, a_clone_tells_the_projects_settings_with_the_repositorys_over_them) {

@@ -105,6 +105,8 @@ TEST(Format, what_made_a_deployment_names_its_source_and_who_but_for_the_user) {
   EXPECT_EQ(made_by({{"kind", "deploy"}}), "deploy");
   EXPECT_EQ(made_by({{"kind", "rollback"}, {"source", "d7k2m9qa"}, {"requested_by", "user"}}),
             "rollback to d7k2m9qa");
+  EXPECT_EQ(made_by({{"kind", "rollback"}, {"source", "d7k2"}, {"requested_by", "d9 crashed"}}),
+            "rollback to d7k2 (d9 crashed)");
   EXPECT_EQ(made_by({{"kind", "restart"}, {"source", "d7k2m9qa"}, {"requested_by", "user"}}),
             "restart of d7k2m9qa");
 }

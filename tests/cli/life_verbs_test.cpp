@@ -77,6 +77,8 @@ TEST_F(LifeVerbs, a_wait_prints_milestones_until_it_is_live) {
   control_.then["restart"] = [this] { control_.make_live("aaaaaaa2"); };
   const auto ran = run(RestartCommand{"shop", true, false});
   EXPECT_EQ(ran.code, 0) << ran.err;
+  // Each event of the recording control plane is a second after the one before.
+  EXPECT_THAT(ran.out, HasSubstr("+2.0 s  VMStarted\n")) << "told from the restart on";
   EXPECT_THAT(ran.out, AllOf(HasSubstr("VMStarted\n"), HasSubstr("Healthy\n"),
                              HasSubstr("Routed\nLive at https://shop.atlasflow.localhost:8443\n")));
   control_.made = DeploymentId("aaaaaaa3");

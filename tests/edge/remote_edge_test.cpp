@@ -4,7 +4,9 @@
 #include <array>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <future>
+#include <iterator>
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,6 +26,10 @@ class RemoteEdge : public EdgeTest {
     edge_.reset();
     const auto ended = end_edge(directory_);
     EXPECT_TRUE(ended.has_value()) << to_string(ended.error());
+    // A sanitizer in the other process has nowhere else to speak.
+    std::ifstream log(EdgeFolder{directory_}.log());
+    const std::string text{std::istreambuf_iterator<char>(log), {}};
+    EXPECT_EQ(text.find("Sanitizer"), std::string::npos) << text;
   }
 
   AttachConfig config() const {

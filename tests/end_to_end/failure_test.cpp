@@ -143,7 +143,7 @@ TEST_F(Failure, a_repositorys_settings_are_in_the_log_and_a_mistake_in_them_is_t
 TEST_F(Failure, a_second_server_on_the_state_folder_is_refused_with_the_firsts_pid) {
   start_server();
   const auto second = atlasflow({"server", "--state-dir", state_dir().string()});
-  EXPECT_EQ(second.code, 1);
+  EXPECT_EQ(second.code, 2);
   EXPECT_THAT(second.err, HasSubstr("another server (pid "));
   EXPECT_EQ(atlasflow({"status"}).code, 0);
 }

@@ -307,6 +307,23 @@ TEST_F(MicroVm, a_later_control_plane_finds_a_running_vm_and_can_stop_it) {
   EXPECT_FALSE(is_alive(process));
 }
 
+TEST_F(MicroVm, collecting_spares_what_a_running_vm_is_made_of_and_takes_it_when_it_is_gone) {
+  const std::string image = shared_->registry.push(web_image(k_serve), "spared");
+  const auto endpoint = hypervisor_->start(spec("spared", image), {});
+  ASSERT_TRUE(endpoint) << to_string(endpoint.error());
+  const auto nothing = []() -> Result<std::set<std::string>> { return std::set<std::string>{}; };
+  const auto folder = shared_->folder.path() / "state/images" / image.substr(image.rfind(':') + 1);
+  ASSERT_TRUE(hypervisor_->collect(nothing, {}));
+  EXPECT_TRUE(std::filesystem::exists(folder));
+  EXPECT_TRUE(serves(*endpoint));
+  ASSERT_TRUE(hypervisor_->stop("spared", 0ms));
+  const auto removed = hypervisor_->collect(nothing, {});
+  ASSERT_TRUE(removed) << to_string(removed.error());
+  EXPECT_THAT(*removed, Contains("images/" + folder.filename().string()));
+  EXPECT_TRUE(std::filesystem::is_empty(shared_->folder.path() / "state/layers"));
+  EXPECT_FALSE(std::filesystem::exists(folder));
+}
+
 TEST_F(MicroVm, a_killed_vm_is_seen_as_exited_and_can_be_started_again) {
   const auto image = push(web_image(k_serve), "killed");
   ASSERT_TRUE(hypervisor_->start(spec("killed-1", image), {}));

@@ -1,0 +1,135 @@
+// What collecting removes from the builder's store, and what it never does.
+#include <limits>
+#include <thread>
+
+#include "builder/buildah.hpp"
+#include "builder/registry.hpp"
+#include "tests/builder/image_builder_fixture.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+
+class Collecting : public ImageBuilderTest {
+ protected:
+  static constexpr std::uint64_t k_any_size = std::numeric_limits<std::uint64_t>::max();
+
+  void SetUp() override {
+    ImageBuilderTest::SetUp();
+    put_busybox("app");
+  }
+  // Each with a layer of its own upon a common one.
+  std::string built(const std::string& id, const std::string& content) {
+    write(folder("app") / "content", content);
+    write(folder("app") / "Dockerfile",
+          busybox_dockerfile("COPY content /content\nENV A=1\nCMD [\"true\"]\n"));
+    const auto image = build(id, "app");
+    EXPECT_TRUE(image) << to_string(image.error()) << log(id);
+    return image ? image->image_id : "";
+  }
+  Result<std::vector<std::string>> collect(StoreKeep keep, std::uint64_t bytes_max = k_any_size) {
+    return builder_->collect([keep]() -> Result<StoreKeep> { return keep; }, bytes_max, {});
+  }
+  // What the store itself says.
+  std::vector<Buildah::Image> images() const {
+    const auto buildah =
+        Buildah::make({scratch_.path() / "state/storage", {"oci+userns", "oci", true}});
+    EXPECT_TRUE(buildah);
+    return buildah ? buildah->images() : std::vector<Buildah::Image>{};
+  }
+  std::vector<std::string> named() const {
+    std::vector<std::string> names;
+    for (const auto& image : images()) {
+      names.insert(names.end(), image.names.begin(), image.names.end());
+    }
+    return names;
+  }
+};
+
+TEST_F(Collecting, removes_images_of_ours_that_are_not_kept_and_no_others) {
+  const auto kept = built("aaaaaaaa-v4", "one");
+  ASSERT_NE(built("bbbbbbbb-v4", "two"), "");
+  ASSERT_NE(built("cccccccc-v4", "three"), "");
+  ASSERT_NE(built("cccccccc-v9", "three"), "");
+  // As script/base-images or a pull would name it: an image of a foreign name.
+  const auto buildah =
+      Buildah::make({scratch_.path() / "state/storage", {"oci+userns", "oci", true}});
+  ASSERT_TRUE(buildah);
+  Buildah::Call call;
+  call.arguments = {"tag", "localhost/atlasflow/app:bbbbbbbb-v4", "docker.io/library/debian:12",
+                    "localhost/atlasflow-base/node:18"};
+  call.scratch = scratch_.path() / "state/scratch/push.test";
+  ASSERT_TRUE(buildah->own(call.scratch));
+  const auto tagged = buildah->run(call, [](std::string_view) {});
+  ASSERT_TRUE(tagged && tagged->exit_code == 0);
+
+  // cccccccc is still at it: what it built has no id in the log yet.
+  const auto removed = collect({{kept}, {"cccccccc"}});
+  ASSERT_TRUE(removed) << to_string(removed.error());
+  EXPECT_THAT(named(), testing::UnorderedElementsAre("localhost/atlasflow/app:aaaaaaaa-v4",
+                                                     "docker.io/library/debian:12",
+                                                     "localhost/atlasflow-base/node:18",
+                                                     "localhost/atlasflow/app:cccccccc-v4",
+                                                     "localhost/atlasflow/app:cccccccc-v9"));
+  ASSERT_TRUE(collect({{kept}, {}}));
+  EXPECT_THAT(named(), testing::UnorderedElementsAre("localhost/atlasflow/app:aaaaaaaa-v4",
+                                                     "docker.io/library/debian:12",
+                                                     "localhost/atlasflow-base/node:18"));
+  EXPECT_NE(built("dddddddd-v4", "one"), "");  // the store is in order
+}
+
+TEST_F(Collecting, shrinks_the_build_cache_when_it_is_too_large_and_leaves_what_is_kept) {
+  const auto kept = built("aaaaaaaa-v4", "one");
+  // A stage that no image is built upon is nothing but cache.
+  write(folder("app") / "Dockerfile",
+        "FROM scratch AS tools\nCOPY busybox /bin/busybox\nCOPY content /tools\n"
+        "FROM scratch\nCOPY --from=tools /bin/busybox /bin/sh\nCMD [\"true\"]\n");
+  const auto staged = build("bbbbbbbb-v4", "app");
+  ASSERT_TRUE(staged) << log("bbbbbbbb-v4");
+  ASSERT_TRUE(collect({{kept}, {}}));
+  const auto before = images().size();
+  ASSERT_TRUE(collect({{kept}, {}}, k_any_size));
+  EXPECT_EQ(images().size(), before);  // within its bounds it stays
+  const auto removed = collect({{kept}, {}}, 0);
+  ASSERT_TRUE(removed);
+  EXPECT_THAT(*removed, testing::Contains(HasSubstr("layers ")));
+  EXPECT_LT(images().size(), before);
+  EXPECT_THAT(named(), testing::ElementsAre("localhost/atlasflow/app:aaaaaaaa-v4"));
+  // What is kept can still be pushed whole.
+  auto registry = start_registry({scratch_.path() / "registry", 0});
+  ASSERT_TRUE(registry) << to_string(registry.error());
+  EXPECT_TRUE(builder_->push(kept, (*registry)->address(), "app", {}));
+}
+
+TEST_F(Collecting, waits_for_a_build_and_then_gives_up_with_nothing_touched) {
+  ASSERT_NE(built("aaaaaaaa-v4", "one"), "");
+  write(folder("slow") / "Dockerfile", busybox_dockerfile("RUN sleep 100\n"));
+  put_busybox("slow");
+  std::stop_source stop;
+  std::jthread building(
+      [&] { EXPECT_FALSE(builder_->build(request("bbbbbbbb-v4", "slow"), stop.get_token())); });
+  while (log("bbbbbbbb-v4").empty()) std::this_thread::sleep_for(milliseconds(10));
+  const auto refused = builder_->collect(
+      []() -> Result<StoreKeep> {
+        ADD_FAILURE() << "asked while a build runs";
+        return StoreKeep{};
+      },
+      0, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
+  EXPECT_THAT(named(), testing::Contains("localhost/atlasflow/app:aaaaaaaa-v4"));
+  stop.request_stop();
+}
+
+TEST_F(Collecting, without_knowing_what_to_keep_removes_nothing) {
+  ASSERT_NE(built("aaaaaaaa-v4", "one"), "");
+  const auto refused = builder_->collect(
+      []() -> Result<StoreKeep> { return fail(ErrorCode::unavailable, "behind the log"); }, 0, {});
+  EXPECT_FALSE(refused);
+  EXPECT_THAT(named(), testing::Contains("localhost/atlasflow/app:aaaaaaaa-v4"));
+}
+
+}  // namespace
+}  // namespace atlasflow::builder
