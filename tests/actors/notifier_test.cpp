@@ -259,6 +259,23 @@ TEST_P(Notified, a_receiver_that_is_down_delays_nobody_elses_deployments_or_noti
   EXPECT_THAT(told("a1"), IsEmpty());
 }
 
+TEST_P(Notified, a_new_url_does_not_wait_for_the_one_before_which_is_told_its_own_results) {
+  world.on_notify = [](const Notification& each) -> Result<std::int32_t> {
+    return each.url == k_url ? 500 : 200;
+  };
+  life->create_project("web", notify);
+  const auto first = push('a');
+  ASSERT_TRUE(until_status(first, DeploymentStatus::live));
+  ChangeSettings change{default_settings()};
+  change.settings.set_notify_url("https://example.com/other");
+  life->command_project("web", change);
+  pass(std::chrono::seconds(1));
+  const auto second = push('b');
+  ASSERT_TRUE(until([&] { return told().size() == 1; }, std::chrono::seconds(30)));
+  ASSERT_TRUE(until_recorded(2));
+  EXPECT_THAT(recorded(), ElementsAre(second.str() + "-live sent", first.str() + "-live failed"));
+}
+
 TEST_P(Notified, a_refusal_that_will_not_change_ends_it_at_once) {
   int calls = 0;
   world.on_notify = [&](const Notification&) -> Result<std::int32_t> {
