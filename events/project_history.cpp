@@ -115,7 +115,7 @@ std::vector<const DeploymentState*> rollback_targets(const ProjectHistory& histo
   for (auto id = environment.order.rbegin(); id != environment.order.rend(); ++id) {
     consider(environment.deployments.at(*id));
   }
-  for (auto it = environment.past.rbegin(); it != environment.past.rend(); ++it) consider(*it);
+  std::for_each(environment.past.rbegin(), environment.past.rend(), consider);
   return targets;
 }
 
