@@ -89,6 +89,7 @@ class LocalControlPlane final : public ControlPlane {
   Result<storage::DeploymentView> known_deployment(const DeploymentId& id) const;
   // What serves production now; nothing when nothing does.
   std::optional<DeploymentId> serving_now(const storage::ProjectView& view) const;
+  std::optional<DeploymentId> newest_in_production(const storage::ProjectView& view) const;
   // Asks an actor and waits; the answer's position is in the catalog when this returns.
   template <typename Reply, typename Handle, typename Message>
   Result<Reply> ask(const Handle& handle, Message message);
@@ -351,10 +352,18 @@ Result<DeploymentId> LocalControlPlane::redeploy(const std::string& project,
     if (!view) return tl::unexpected(view.error());
     source = serving_now(*view);
     // What failed or was skipped can be deployed again as well.
-    const auto newest = catalog_.deployments_of(view->state.id, 1);
-    if (!source && !newest.empty()) source = newest.front().state.id;
+    if (!source) source = newest_in_production(*view);
   }
   return reuse({project, ReuseKind::redeploy, nullptr, "", command_id}, source);
+}
+
+std::optional<DeploymentId> LocalControlPlane::newest_in_production(
+    const storage::ProjectView& view) const {
+  for (auto id = view.deployments.rbegin(); id != view.deployments.rend(); ++id) {
+    const auto deployment = catalog_.deployment(*id);
+    if (deployment && deployment->state.push.environment() == k_production) return *id;
+  }
+  return std::nullopt;
 }
 
 Result<DeploymentId> LocalControlPlane::promote(const DeploymentId& deployment,

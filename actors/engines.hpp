@@ -16,6 +16,7 @@
 #include "events/error.hpp"
 #include "events/event.pb.h"
 #include "events/ids.hpp"
+#include "events/notifications.hpp"
 #include "events/project.hpp"
 
 namespace atlasflow::actors {
@@ -163,12 +164,23 @@ class EdgeEngine {
   [[nodiscard]] virtual std::string describe() const = 0;
 };
 
+// Whoever a notify_url leads to.
+class NotifyEngine {
+ public:
+  virtual ~NotifyEngine() = default;
+  // The HTTP status that it was answered with, whatever that is; an error when there was no answer.
+  // Neither the error nor anything else that is kept may hold the URL's query or the secret.
+  [[nodiscard]] virtual Result<std::int32_t> post(const Notification& notification,
+                                                  std::stop_token stop) = 0;
+};
+
 // Owned by the composition root.
 struct Engines {
   Clock* clock = nullptr;
   BuildEngine* build = nullptr;
   std::map<std::string, VmEngine*> hosts;  // by name
   EdgeEngine* edge = nullptr;
+  NotifyEngine* notify = nullptr;
 };
 
 }  // namespace atlasflow::actors

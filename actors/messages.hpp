@@ -14,6 +14,7 @@
 #include "actors/control_plane.hpp"
 #include "actors/engines.hpp"
 #include "events/deployment.hpp"
+#include "events/notifications.hpp"
 #include "events/project_history.hpp"
 #include "storage/event_log.hpp"
 
@@ -223,6 +224,34 @@ struct DrainVm {
 // To itself: publish what was claimed by now.
 struct Publish {};
 
+// ---- notifications ----
+
+// Read the log and tell what is owed.
+struct BeginNotifying {};
+// One attempt; stop ends it early.
+struct PostNow {
+  std::uint64_t ticket = 0;
+  Notification notification;
+  std::stop_token stop;
+};
+struct Posted {
+  std::uint64_t ticket = 0;
+  std::int32_t status = 0;  // 0: no answer
+  std::string error;        // of no answer
+};
+// The attempt should be over by now.
+struct PostOverdue {
+  std::uint64_t ticket = 0;
+};
+// To itself: the pause after the attempt is over.
+struct PostAgain {
+  std::uint64_t ticket = 0;
+};
+// To itself: record the outcome of the attempt, which did not work.
+struct RecordAgain {
+  std::uint64_t ticket = 0;
+};
+
 // ---- timers ----
 
 struct WakeAt {
@@ -276,5 +305,11 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ClaimsOverdue)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DropClaim)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DrainVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Publish)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::BeginNotifying)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PostNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Posted)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PostOverdue)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PostAgain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RecordAgain)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::WakeAt)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::WakeDue)

@@ -35,17 +35,12 @@ caf::behavior root_actor(caf::event_based_actor* self, const std::vector<caf::ac
 }  // namespace
 
 std::vector<caf::actor> Parts::in_stop_order() const {
-  return {caf::actor_cast<caf::actor>(projects),
-          caf::actor_cast<caf::actor>(janitor),
-          caf::actor_cast<caf::actor>(deployments),
-          caf::actor_cast<caf::actor>(builders),
-          caf::actor_cast<caf::actor>(hosts),
-          caf::actor_cast<caf::actor>(edge),
-          caf::actor_cast<caf::actor>(reconciler),
-          caf::actor_cast<caf::actor>(timers),
-          caf::actor_cast<caf::actor>(projector),
-          caf::actor_cast<caf::actor>(log_writer),
-          root};
+  return {caf::actor_cast<caf::actor>(projects),    caf::actor_cast<caf::actor>(janitor),
+          caf::actor_cast<caf::actor>(deployments), caf::actor_cast<caf::actor>(builders),
+          caf::actor_cast<caf::actor>(hosts),       caf::actor_cast<caf::actor>(edge),
+          caf::actor_cast<caf::actor>(reconciler),  caf::actor_cast<caf::actor>(timers),
+          caf::actor_cast<caf::actor>(notifier),    caf::actor_cast<caf::actor>(projector),
+          caf::actor_cast<caf::actor>(log_writer),  root};
 }
 
 Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
@@ -76,12 +71,16 @@ Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
   parts.janitor =
       system.spawn(janitor, JanitorConfig{config.engines.build, config.engines.hosts, config.log,
                                           config.catalog, config.rollbacks, config.spawn});
+  parts.notifier =
+      system.spawn(notifier, NotifierConfig{config.engines.notify, clock, config.log,
+                                            parts.log_writer, config.domain, config.spawn});
   auto watched = parts.in_stop_order();
   watched.pop_back();
   parts.root = system.spawn(root_actor, watched, config.fatal);
   caf::anon_send(parts.log_writer, parts.projector);
   caf::anon_send(parts.log_writer, caf::actor_cast<record_sink>(parts.projects));
   caf::anon_send(parts.log_writer, caf::actor_cast<record_sink>(parts.janitor));
+  caf::anon_send(parts.log_writer, caf::actor_cast<record_sink>(parts.notifier));
   return parts;
 }
 
@@ -102,6 +101,7 @@ void resume(const Parts& parts, const storage::Catalog& catalog) {
   spdlog::info("part=root event=resuming unfinished={}", begun.ids.size());
   caf::anon_send(parts.deployments, std::move(begun));
   caf::anon_send(parts.projects, BeginProjects{});
+  caf::anon_send(parts.notifier, BeginNotifying{});
 }
 
 }  // namespace atlasflow::actors

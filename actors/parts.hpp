@@ -7,6 +7,7 @@
 #include <string>
 
 #include "actors/janitor.hpp"
+#include "actors/notifier.hpp"
 #include "actors/projects.hpp"
 #include "actors/reconciler.hpp"
 
@@ -32,6 +33,7 @@ struct Parts {
   vm_hosts_actor hosts;
   edge_actor edge;
   reconciler_actor reconciler;
+  notifier_actor notifier;
   deployments_actor deployments;
   projects_actor projects;
   janitor_actor janitor;

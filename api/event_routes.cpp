@@ -15,7 +15,8 @@ using namespace std::chrono_literals;
 constexpr auto k_poll = 100ms;                    // how late a stop or a client's end is noticed
 constexpr std::size_t k_batch_bytes = 256 << 10;  // read before anything is written
 
-// Tells the records of one project: its own stream and its deployments'. Without one, all of them.
+// Tells the records of one project: its own stream, its notifications' and its deployments'.
+// Without one, all of them.
 class ProjectFilter {
  public:
   ProjectFilter(const storage::Catalog& catalog, std::optional<ProjectId> project)
@@ -24,6 +25,9 @@ class ProjectFilter {
   [[nodiscard]] bool matches(const storage::Record& record) {
     if (!project_) return true;
     if (const auto project = project_of(record.stream); !project.empty()) {
+      return project == *project_;
+    }
+    if (const auto project = notified_project_of(record.stream); !project.empty()) {
       return project == *project_;
     }
     const auto deployment = deployment_of(record.stream);

@@ -18,6 +18,7 @@
 #include "builder/registry.hpp"
 #include "cli/config.hpp"
 #include "cli/engines.hpp"
+#include "cli/engines_notify.hpp"
 #include "cli/process_setup.hpp"
 #include "cli/state_dir.hpp"
 #include "cli/stop_signal.hpp"
@@ -49,6 +50,7 @@ struct Server {
   std::unique_ptr<LocalBuildEngine> build_engine;
   std::unique_ptr<LocalVmEngine> vm_engine;
   std::unique_ptr<LocalEdgeEngine> edge_engine;
+  std::unique_ptr<HttpNotifyEngine> notify_engine;
   std::unique_ptr<actors::ControlPlane> control;
   std::unique_ptr<storage::LogKeeper> logs;
   std::unique_ptr<api::Api> api;
@@ -189,6 +191,8 @@ void make_engines(Server& server, const ServerConfig& config, const StateDir& st
   server.vm_engine = std::make_unique<LocalVmEngine>(*server.hypervisor, *server.secrets,
                                                      memory_mib, server.registry_gate);
   server.edge_engine = std::make_unique<LocalEdgeEngine>(*server.edge, config.domain);
+  server.notify_engine = std::make_unique<HttpNotifyEngine>(
+      api::PublicAddress{config.domain, server.edge->https_port()}, *server.secrets);
 }
 
 std::unique_ptr<storage::LogKeeper> keep_logs(const Server& server, const ServerConfig& config,
@@ -228,7 +232,8 @@ Result<void> start_control(Server& server, const ServerConfig& config, const Sta
   const actors::Engines engines{&server.clock,
                                 server.build_engine.get(),
                                 {{"local", server.vm_engine.get()}},
-                                server.edge_engine.get()};
+                                server.edge_engine.get(),
+                                server.notify_engine.get()};
   if (!take(server.control,
             actors::start_control_plane(control, *server.log, *server.secrets, engines), error)) {
     return tl::unexpected(error);

@@ -99,7 +99,12 @@ ssize_t Stream::transmit(const char* bytes, std::size_t size) {
 IoStatus Stream::handshake() {
   ERR_clear_error();
   const int result = SSL_do_handshake(ssl_.get());
-  if (result == 1) return IoStatus::ok;
+  if (result == 1) {
+    // The client's first request may have come with the end of its handshake: it lies in OpenSSL's
+    // buffer then, and epoll knows nothing of it.
+    readable_ = true;
+    return IoStatus::ok;
+  }
   switch (SSL_get_error(ssl_.get(), result)) {
     case SSL_ERROR_WANT_READ:
       readable_ = false;

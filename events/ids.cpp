@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::string_view k_deployment_prefix = "deployment/";
 constexpr std::string_view k_project_prefix = "project/";
+constexpr std::string_view k_notifications_prefix = "notifications/";
 
 template <typename Id>
 Id strip_prefix(const StreamId& stream, std::string_view prefix) {
@@ -26,12 +27,20 @@ StreamId project_stream(const ProjectId& id) {
 
 StreamId node_stream() { return StreamId{"node"}; }
 
+StreamId notifications_stream(const ProjectId& id) {
+  return StreamId{std::string(k_notifications_prefix) + id.str()};
+}
+
 DeploymentId deployment_of(const StreamId& stream) {
   return strip_prefix<DeploymentId>(stream, k_deployment_prefix);
 }
 
 ProjectId project_of(const StreamId& stream) {
   return strip_prefix<ProjectId>(stream, k_project_prefix);
+}
+
+ProjectId notified_project_of(const StreamId& stream) {
+  return strip_prefix<ProjectId>(stream, k_notifications_prefix);
 }
 
 EffectId effect_id(const DeploymentId& id, StreamVersion intent) {

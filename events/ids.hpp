@@ -54,10 +54,10 @@ class NumberId {
 
 using ProjectId = StringId<struct ProjectIdTag>;  // 8 characters of [a-z2-7]
 using DeploymentId =
-    StringId<struct DeploymentIdTag>;               // 8 characters of [a-z2-7], safe in a hostname
-using StreamId = StringId<struct StreamIdTag>;      // "deployment/<id>", "project/<id>", "node"
-using EffectId = StringId<struct EffectIdTag>;      // "<deployment id>-v<version of the intent>"
-using Position = NumberId<struct PositionTag>;      // place in the whole log, dense from 1
+    StringId<struct DeploymentIdTag>;           // 8 characters of [a-z2-7], safe in a hostname
+using StreamId = StringId<struct StreamIdTag>;  // "deployment/<id>", "project/<id>", "node", …
+using EffectId = StringId<struct EffectIdTag>;  // "<deployment id>-v<version of the intent>"
+using Position = NumberId<struct PositionTag>;  // place in the whole log, dense from 1
 using StreamVersion = NumberId<struct VersionTag>;  // place in one stream, dense from 1
 using Epoch = NumberId<struct EpochTag>;            // number of the control plane's start
 
@@ -67,9 +67,12 @@ using TimestampUs = std::int64_t;
 [[nodiscard]] StreamId deployment_stream(const DeploymentId& id);
 [[nodiscard]] StreamId project_stream(const ProjectId& id);
 [[nodiscard]] StreamId node_stream();
+// What a project's notify_url has been told.
+[[nodiscard]] StreamId notifications_stream(const ProjectId& id);
 // The id inside a stream's name, or an empty one when the stream is of another kind.
 [[nodiscard]] DeploymentId deployment_of(const StreamId& stream);
 [[nodiscard]] ProjectId project_of(const StreamId& stream);
+[[nodiscard]] ProjectId notified_project_of(const StreamId& stream);
 
 // The name of the thing outside that an intent stands for: the VM's, the container's, the folder's.
 [[nodiscard]] EffectId effect_id(const DeploymentId& id, StreamVersion intent);

@@ -73,7 +73,8 @@ Life::Life(std::shared_ptr<storage::MemoryStore> store, World& world, std::uint6
   actors::PartsConfig parts;
   parts.log = log_.get();
   parts.catalog = &catalog_;
-  parts.engines = {clock_.get(), engines_.get(), {{"local", engines_.get()}}, engines_.get()};
+  parts.engines = {
+      clock_.get(), engines_.get(), {{"local", engines_.get()}}, engines_.get(), engines_.get()};
   parts.domain = "example.test";
   parts.rollbacks = rollbacks;
   parts.spawn.detach_blocking = false;
@@ -164,7 +165,7 @@ void Life::send_push(const std::string& delivery, char sha_digit, const std::str
 }
 
 void Life::send_push(actors::Push push) {
-  push.repository_urls = {"file:///srv/web.git"};
+  if (push.repository_urls.empty()) push.repository_urls = {"file:///srv/web.git"};
   push.default_branch = "main";
   ask<actors::PushReply>(parts_.projects, actors::ReceivePushNow{std::move(push)},
                          [this](const actors::PushReply& reply) { push_replies.push_back(reply); });

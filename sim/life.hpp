@@ -42,7 +42,7 @@ class Life {
   // Creates a project that deploys branch "main" of /srv/<name>.git and waits for it.
   ProjectId create_project(const std::string& name,
                            const std::function<void(pb::Settings&)>& change = {});
-  // A push to /srv/web.git; the answer arrives in push_replies or errors.
+  // A push, to /srv/web.git unless it names others; the answer arrives in push_replies or errors.
   void send_push(const std::string& delivery, char sha_digit,
                  const std::string& ref = "refs/heads/main");
   void send_push(actors::Push push);

@@ -216,4 +216,11 @@ std::uint64_t WorldEngines::generation() const {
   return world_.tables.empty() ? 0 : world_.tables.back().first;
 }
 
+Result<std::int32_t> WorldEngines::post(const Notification& notification, std::stop_token) {
+  if (dead) return killed();
+  const auto answer = world_.on_notify ? world_.on_notify(notification) : Result<std::int32_t>(200);
+  if (answer && *answer / 100 == 2) world_.notifications.push_back(notification);
+  return answer;
+}
+
 }  // namespace atlasflow::sim

@@ -44,6 +44,9 @@ struct World {
   // Changes what a clone comes to, as a repository's atlasflow.toml or watched paths would.
   std::function<void(const actors::SourceJob&, pb::Cloned&)> on_clone;
   std::function<actors::ProbeObservation(const std::string& vm_id)> probe;
+  // What a receiver of notifications answers; 200 without it.
+  std::function<Result<std::int32_t>(const Notification&)> on_notify;
+  std::vector<Notification> notifications;  // that receivers took, in the order of their coming
   // What a VM with a command of its own ends with.
   std::function<std::int32_t(const actors::VmJob&)> run_command;
   bool host_answers = true;
@@ -61,7 +64,8 @@ struct World {
 // world.
 class WorldEngines final : public actors::BuildEngine,
                            public actors::VmEngine,
-                           public actors::EdgeEngine {
+                           public actors::EdgeEngine,
+                           public actors::NotifyEngine {
  public:
   explicit WorldEngines(World& world) : world_(world) {}
   bool dead = false;
@@ -93,6 +97,8 @@ class WorldEngines final : public actors::BuildEngine,
   std::uint64_t drain(const std::string& vm_id, std::chrono::microseconds deadline) override;
   [[nodiscard]] std::uint64_t generation() const override;
   [[nodiscard]] std::string describe() const override { return "simulated"; }
+
+  Result<std::int32_t> post(const Notification& notification, std::stop_token stop) override;
 
  private:
   World& world_;

@@ -12,6 +12,9 @@ namespace {
 bool is_milestone(pb::Event::KindCase kind) {
   switch (kind) {
     case pb::Event::kPushReceived:
+    case pb::Event::kRollbackRequested:
+    case pb::Event::kRedeployRequested:
+    case pb::Event::kReleaseSucceeded:
     case pb::Event::kCloned:
     case pb::Event::kBuilt:
     case pb::Event::kImagePushed:

@@ -17,7 +17,7 @@
 
 namespace atlasflow::storage {
 
-// One of the seven events of the happy path (or an end), with its time.
+// One of the events that a user follows (the seven, what begins a deployment without a push, ends).
 struct Milestone {
   std::string name;  // "PushReceived", …
   TimestampUs at = 0;

@@ -66,6 +66,17 @@ TEST_F(EventStream, of_one_project_has_its_own_and_its_deployments_events) {
   EXPECT_THAT(streams_at("/v1/events?project=shop&from=7"), ElementsAre("deployment/aaaaaaa2@2"));
 }
 
+TEST_F(EventStream, of_one_project_has_what_its_notify_url_was_told) {
+  control_.add_project("shop");
+  control_.add_project("bank");
+  pb::Event sent;
+  sent.mutable_notification_sent()->set_deployment("aaaaaaa2");
+  control_.append(notifications_stream(ProjectId("shop")), {sent});
+  control_.append(notifications_stream(ProjectId("bank")), {sent});
+  EXPECT_THAT(streams_at("/v1/events?project=shop"),
+              ElementsAre("project/shop@1", "project/shop@2", "notifications/shop@1"));
+}
+
 TEST_F(EventStream, of_one_project_has_what_begins_without_a_push) {
   control_.add_project("shop");
   control_.add_rollback("aaaaaaa2", "shop", "aaaaaaa1");

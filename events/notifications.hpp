@@ -1,0 +1,97 @@
+// What the notify_url of each project is still to be told: a fold of the whole log. One
+// notification per deployment and result. Pure.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "events/deployment.hpp"
+#include "events/project.hpp"
+
+namespace atlasflow {
+
+// What a deployment has come to, as it is told outside. A deployment may have two: live, and later
+// crashed.
+enum class DeploymentResult : std::uint8_t {
+  live,
+  failed,
+  cancelled,
+  superseded,
+  skipped,
+  crashed,
+};
+
+[[nodiscard]] std::string_view name_of(DeploymentResult result);
+
+// The result that the event is, which took the deployment from one status to another, if it is one.
+// Retired is none: the newer deployment has told its own.
+[[nodiscard]] std::optional<DeploymentResult> result_of(const pb::Event& event,
+                                                        DeploymentStatus before,
+                                                        DeploymentStatus after);
+
+// One result, with what was true when it was recorded.
+struct Notification {
+  ProjectId project_id;
+  std::string project;
+  DeploymentId deployment;
+  DeploymentResult result = DeploymentResult::live;
+  std::string environment;
+  std::string commit;
+  std::string subject;
+  std::string hostname;      // of the environment
+  std::string reason;        // why it is not live
+  std::string step;          // of failed
+  std::string requested_by;  // of what no push made
+  TimestampUs at = 0;
+  std::string url;         // who is to be told
+  std::string secret_ref;  // what signs it when it is sent; empty: nothing
+
+  // "<deployment>-<result>": the same for every attempt.
+  [[nodiscard]] std::string delivery() const;
+};
+
+// The log's records must come in position order. Results of a time without a notify_url are owed
+// to nobody, and neither is what happens to a project that was deleted.
+class NotificationsOwed {
+ public:
+  // `domain` ends the hostnames.
+  explicit NotificationsOwed(std::string domain) : domain_(std::move(domain)) {}
+
+  void apply(const StreamId& stream, const pb::Event& event, TimestampUs recorded_at);
+
+  // One receiver of one project. What it is owed must reach it in order; two do not wait for each
+  // other.
+  struct Receiver {
+    ProjectId project;
+    std::string url;
+    friend auto operator<=>(const Receiver&, const Receiver&) = default;
+  };
+  // Oldest first, and never an empty list.
+  using ByReceiver = std::map<Receiver, std::deque<Notification>>;
+  [[nodiscard]] const ByReceiver& owed() const { return owed_; }
+  // What signs the project's notifications now; empty: nothing.
+  [[nodiscard]] std::string secret_ref_of(const ProjectId& id) const;
+
+ private:
+  struct Unfinished {
+    DeploymentState state;
+    std::set<DeploymentResult> had;
+  };
+  void apply_to_project(const ProjectId& id, const pb::Event& event);
+  void apply_to_deployment(const DeploymentId& id, const pb::Event& event, TimestampUs recorded_at);
+  void settle(const ProjectId& id, const std::string& deployment, const std::string& result);
+  void forget(const ProjectId& id);
+
+  std::string domain_;
+  std::map<ProjectId, ProjectState> projects_;  // that are not deleted
+  std::map<DeploymentId, Unfinished> deployments_;
+  ByReceiver owed_;
+};
+
+}  // namespace atlasflow
