@@ -126,11 +126,15 @@ void ServerFixture::TearDown() {
   fs::remove_all(folder_, error);
 }
 
-void ServerFixture::start_server(const Environment& environment) {
+void ServerFixture::launch_server(const Environment& environment) {
   server_ =
       Process::start({ATLASFLOW_EXECUTABLE, "server", "--config",
                       (folder_ / "atlasflow.toml").string(), "--state-dir", state_dir().string()},
                      environment, {}, folder_ / "server.log", folder_ / "server.log");
+}
+
+void ServerFixture::start_server(const Environment& environment) {
+  launch_server(environment);
   Ran status;
   ASSERT_TRUE(eventually(120s,
                          [&] {
@@ -276,7 +280,7 @@ HttpAnswer ServerFixture::request(const std::string& host, const std::string& pa
                                   const std::vector<std::string>& headers) {
   const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(),
                                                                  curl_easy_cleanup);
-  const auto port = std::to_string(https_port_);
+  const auto port = std::to_string(https_port());
   const auto url = "https://" + host + ":" + port + path;
   const auto ca = ca_certificate().string();
   curl_slist* header_list = nullptr;

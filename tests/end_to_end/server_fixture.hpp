@@ -1,7 +1,9 @@
 // A server over a temporary state folder, a repository beside it, and what a user and a visitor do
-// with them. One per test; everything that it started is gone when it is destroyed.
+// with them. One per test; everything that it started is gone when it is destroyed. What the user,
+// GitHub and the visitor do may come from any thread, the rest from the test's own.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -37,6 +39,7 @@ class ServerFixture : public testing::Test {
 
   // ---- the server ----
   void start_server(const Environment& environment = {});
+  void launch_server(const Environment& environment = {});  // and does not wait until it answers
   void stop_server();  // SIGTERM; fails the test when it does not exit with 0
   void kill_server();  // SIGKILL
   // The server ends by itself within a minute; by which signal.
@@ -84,7 +87,7 @@ class ServerFixture : public testing::Test {
   GitRepository& repository() { return *repository_; }
 
  public:
-  [[nodiscard]] int https_port() const { return https_port_; }
+  [[nodiscard]] int https_port() const { return https_port_.load(); }
   [[nodiscard]] std::filesystem::path ca_certificate() const { return state_dir() / "ca/ca.pem"; }
 
  private:
@@ -95,8 +98,8 @@ class ServerFixture : public testing::Test {
   std::filesystem::path folder_;
   std::optional<Process> server_;
   std::unique_ptr<GitRepository> repository_;
-  int https_port_ = 0;
-  int runs_ = 0;
+  std::atomic<int> https_port_{0};
+  std::atomic<int> runs_{0};
   std::vector<std::string> projects_;
 };
 

@@ -1,16 +1,11 @@
 #include "tests/end_to_end/visitors.hpp"
 
-#include <chrono>
 #include <memory>
 
 #include <curl/curl.h>
 
 namespace atlasflow::end_to_end {
 namespace {
-
-using namespace std::chrono_literals;
-
-constexpr int k_of_each_kind = 2;
 
 std::size_t append(char* bytes, std::size_t size, std::size_t count, void* user) {
   static_cast<std::string*>(user)->append(bytes, size * count);
@@ -19,12 +14,13 @@ std::size_t append(char* bytes, std::size_t size, std::size_t count, void* user)
 
 }  // namespace
 
-Visitors::Visitors(const ServerFixture& server, std::string host, std::string body)
+Visitors::Visitors(const ServerFixture& server, std::string host, std::string body, Pace pace)
     : host_(std::move(host)),
       body_(std::move(body)),
       port_(std::to_string(server.https_port())),
-      ca_certificate_(server.ca_certificate().string()) {
-  for (int i = 0; i < 2 * k_of_each_kind; ++i) {
+      ca_certificate_(server.ca_certificate().string()),
+      pause_(pace.pause) {
+  for (int i = 0; i < 2 * pace.of_each_kind; ++i) {
     threads_.emplace_back([this, keep = i % 2 == 0] { visit(keep); });
   }
 }
@@ -72,7 +68,7 @@ void Visitors::visit(bool keep_connection) {
                          std::to_string(status) + ": " + body;
       }
     }
-    std::this_thread::sleep_for(5ms);  // the app is emulated, and not what is measured
+    std::this_thread::sleep_for(pause_);
   }
 }
 

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/end_to_end/server_fixture.hpp"
@@ -14,8 +16,16 @@ namespace atlasflow::end_to_end {
 
 class Visitors {
  public:
+  // How many there are, and how long each waits after an answer: the app is emulated, and not what
+  // is measured.
+  struct Pace {
+    int of_each_kind = 2;
+    std::chrono::milliseconds pause{5};
+  };
   // Any answer but 200 with this body is a failure, and so is none.
-  Visitors(const ServerFixture& server, std::string host, std::string body);
+  Visitors(const ServerFixture& server, std::string host, std::string body, Pace pace);
+  Visitors(const ServerFixture& server, std::string host, std::string body)
+      : Visitors(server, std::move(host), std::move(body), Pace()) {}
   ~Visitors();
   Visitors(const Visitors&) = delete;
   Visitors& operator=(const Visitors&) = delete;
@@ -36,6 +46,7 @@ class Visitors {
   const std::string body_;
   const std::string port_;
   const std::string ca_certificate_;
+  const std::chrono::milliseconds pause_;
   std::atomic<bool> leaving_{false};
   std::atomic<int> served_{0};
   std::mutex mutex_;
