@@ -201,7 +201,7 @@ class Chaos : public ServerFixture {
 
 TEST_F(Chaos, a_server_killed_at_random_moments_loses_nothing_leaves_nothing_and_serves_on) {
   const auto kills = asked("ATLASFLOW_CHAOS_KILLS", 6);
-  const auto seed = asked("ATLASFLOW_CHAOS_SEED", std::random_device()());
+  const auto seed = asked("ATLASFLOW_CHAOS_SEED", 1);
   const auto again =
       "script/chaos --kills " + std::to_string(kills) + " --seed " + std::to_string(seed);
   SCOPED_TRACE("again: " + again);
