@@ -188,6 +188,7 @@ struct Carrier {
     RunRelease run;
     run.job = state.vm_job(effect.effect.str());
     run.job.command = state.fold.push.settings().release_command();
+    run.job.remaining = state.until(effect.deadline);
     run.deadline = effect.deadline;
     self->send(state.wiring.hosts, std::move(run), sink);
   }

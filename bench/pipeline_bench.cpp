@@ -26,6 +26,7 @@
 #include <nlohmann/json.hpp>
 #include <openssl/hmac.h>
 #include <signal.h>
+#include <spdlog/spdlog.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -47,7 +48,7 @@ using end_to_end::write_file;
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::size_t k_rounds = 7;
+constexpr std::size_t k_rounds = 9;
 constexpr const char* k_secret = "only for this run";
 constexpr const char* k_domain = "atlasflow.localhost";
 constexpr int k_memory_mib = 256;
@@ -423,6 +424,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage, as root: pipeline_bench FOLDER_OF_PROGRAMS\n");
     return 2;
   }
+  spdlog::set_level(spdlog::level::warn);
   try {
     measure(fs::absolute(argv[1]));
   } catch (const std::exception& error) {

@@ -1,5 +1,5 @@
-// A stop token that is also requested when the time is up. Owned by one call of an engine, on its
-// thread.
+// A stop token that is also requested when the time is up; 0: it never is. Owned by one call of an
+// engine, on its thread.
 #pragma once
 
 #include <chrono>
@@ -16,6 +16,7 @@ class Deadline {
   Deadline(const std::stop_token& outer, std::chrono::microseconds remaining)
       : forward_(outer, [this] { source_.request_stop(); }),
         watch_([this, remaining](const std::stop_token& ended) {
+          if (remaining <= std::chrono::microseconds(0)) return;
           std::unique_lock lock(mutex_);
           if (!wake_.wait_for(lock, ended, remaining, [] { return false; }) &&
               !ended.stop_requested()) {

@@ -291,11 +291,17 @@ TEST_P(Lives, a_release_command_that_fails_stops_the_deployment_and_the_old_vers
   change.settings.set_release_command("migrate");
   life->command_project("web", change);
   ASSERT_TRUE(until([&] { return count_of("SettingsChanged") == 1; }));
-  world.run_command = [](const VmJob& job) { return job.command == "migrate" ? 3 : 0; };
+  std::chrono::microseconds time_given{};
+  world.run_command = [&time_given](const VmJob& job) {
+    if (job.command != "migrate") return 0;
+    time_given = job.remaining;
+    return 3;
+  };
   push('b');
   ASSERT_TRUE(until_settled());
   EXPECT_EQ(newest().status, DeploymentStatus::failed);
   EXPECT_EQ(newest().failure->step, pb::STEP_RELEASE);
+  EXPECT_GT(time_given, std::chrono::minutes(9)) << "its VM's start is not cut short";
   EXPECT_THAT(newest().failure->reason, HasSubstr("code 3"));
   EXPECT_EQ(served_image(), first);
   EXPECT_EQ(world.vms.size(), 1U) << "the release command's VM is gone";

@@ -2,16 +2,21 @@
 #include "cli/engines.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <limits>
+#include <stop_token>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include "cli/deadline.hpp"
+
 namespace atlasflow::cli {
 namespace {
 
+using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -159,6 +164,24 @@ TEST_F(BuildEngineTest, collecting_without_knowing_what_to_keep_touches_nothing)
       []() -> Result<actors::Keep> { return fail(ErrorCode::unavailable, "behind the log"); }, {});
   EXPECT_FALSE(removed);
   EXPECT_EQ(registry_.collections, 0);
+}
+
+TEST(Deadline, stops_what_waits_for_it_when_the_time_is_up_and_never_when_there_is_no_time) {
+  Deadline short_one({}, 1ms);
+  Deadline none({}, 0us);
+  const auto end = std::chrono::steady_clock::now() + 10s;
+  while (!short_one.token().stop_requested() && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(1ms);
+  }
+  EXPECT_TRUE(short_one.token().stop_requested());
+  EXPECT_TRUE(short_one.passed());
+  EXPECT_FALSE(none.token().stop_requested());
+  EXPECT_FALSE(none.passed());
+  std::stop_source outer;
+  Deadline stopped(outer.get_token(), 0us);
+  outer.request_stop();
+  EXPECT_TRUE(stopped.token().stop_requested());
+  EXPECT_FALSE(stopped.passed());
 }
 
 }  // namespace
