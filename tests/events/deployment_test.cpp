@@ -265,10 +265,11 @@ TEST(Deployment, no_state_is_without_a_way_out) {
           if (draw(2) == 0) subject.apply(StartApp{"user"});
           break;
         case 14:
-          if (auto* instance = subject.slot(slot)) {
-            if (draw(2) == 0) subject.apply(Subject::failure(instance->effect, draw(2) == 0));
-            if (draw(8) == 0) subject.apply(HealthTimedOut{instance->vm_id, 503, "", 9});
-            if (draw(8) == 0) subject.apply(HealthChanged{instance->vm_id, draw(2) == 0, 500, ""});
+          if (subject.slot(slot) != nullptr) {
+            const Instance instance = *subject.slot(slot);
+            if (draw(2) == 0) subject.apply(Subject::failure(instance.effect, draw(2) == 0));
+            if (draw(8) == 0) subject.apply(HealthTimedOut{instance.vm_id, 503, "", 9});
+            if (draw(8) == 0) subject.apply(HealthChanged{instance.vm_id, draw(2) == 0, 500, ""});
           }
           if (draw(8) == 0) subject.apply(VmHostGone{"local"});
           break;
