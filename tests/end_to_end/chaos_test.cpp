@@ -159,9 +159,10 @@ class Chaos : public ServerFixture {
       const auto status = deployment.at("status").get<std::string>();
       if (status != "live" && status != "retired") continue;
       EXPECT_TRUE(once.contains("Routed"));
-      if (once.contains("Cloned")) {
-        EXPECT_THAT(milestones, ElementsAreArray(k_seven));
-      }
+      // A command's stream begins with its own event in place of the push.
+      auto wanted = k_seven;
+      if (!once.contains("PushReceived")) wanted.erase(wanted.begin());
+      if (once.contains("Cloned")) EXPECT_THAT(milestones, ElementsAreArray(wanted));
     }
     for (const auto& id : accepted_) EXPECT_TRUE(known.contains(id)) << id << " was accepted";
     std::cerr << "[  CHAOS   ] asked for";
