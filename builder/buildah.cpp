@@ -66,30 +66,6 @@ std::vector<std::string> Buildah::isolation_arguments() const {
 
 Result<void> Buildah::own(const fs::path& folder) const { return sandbox_->own(folder); }
 
-Result<std::set<std::string>> Buildah::image_names(const fs::path& scratch) const {
-  Call call;
-  call.arguments = {"images", "--json"};
-  call.scratch = scratch;
-  call.deadline = k_store_deadline;
-  std::string output;
-  auto ran = run(call, [&output](std::string_view text) { output += text; });
-  if (!ran) return tl::unexpected(ran.error());
-  const auto json = nlohmann::json::parse(output, nullptr, false);
-  if (ran->exit_code != 0 || ran->end != RunOutcome::End::exited) {
-    return fail(ErrorCode::internal, "the image store cannot be read", output.substr(0, 400));
-  }
-  std::set<std::string> names;
-  if (!json.is_array()) return names;  // "null": the store is empty.
-  for (const auto& image : json) {
-    const auto list = image.find("names");
-    if (list == image.end() || !list->is_array()) continue;
-    for (const auto& name : *list) {
-      if (name.is_string()) names.insert(name.get<std::string>());
-    }
-  }
-  return names;
-}
-
 nlohmann::json Buildah::state_file(const std::string& name) const {
   const auto text = read_source_file(options_.storage, name, k_index_bytes_max);
   if (!text || !*text) return nlohmann::json::array();
@@ -106,8 +82,12 @@ std::vector<Buildah::Image> Buildah::images() const {
   std::vector<std::string> tops;
   std::set<std::string> inner;
   for (const auto& image : state_file("overlay-images/images.json")) {
-    Image entry{text_of(image, "id"), {}, text_of(image, "created"), false};
+    Image entry{text_of(image, "id"), {}, text_of(image, "created"), false, true};
     if (entry.id.empty()) continue;
+    // The manifest is written after the image's record, layers and configuration.
+    std::error_code error;
+    entry.is_whole =
+        fs::exists(options_.storage / "overlay-images" / entry.id / "manifest", error) || error;
     for (const auto& name : image.value("names", nlohmann::json::array())) {
       if (name.is_string()) entry.names.push_back(name.get<std::string>());
     }
@@ -119,6 +99,12 @@ std::vector<Buildah::Image> Buildah::images() const {
   }
   for (std::size_t i = 0; i < found.size(); ++i) found[i].is_inner = inner.contains(tops[i]);
   return found;
+}
+
+std::set<std::string> Buildah::image_names() const {
+  std::set<std::string> names;
+  for (const auto& image : images()) names.insert(image.names.begin(), image.names.end());
+  return names;
 }
 
 std::uint64_t Buildah::layers_bytes() const {

@@ -54,18 +54,18 @@ class Buildah {
   [[nodiscard]] std::vector<std::string> isolation_arguments() const;
   [[nodiscard]] Result<void> own(const std::filesystem::path& folder) const;
 
-  // All names of all images in the store.
-  [[nodiscard]] Result<std::set<std::string>> image_names(
-      const std::filesystem::path& scratch) const;
-
   struct Image {
     std::string id;  // 64 hex digits
     std::vector<std::string> names;
     std::string created;    // RFC 3339 in UTC, so that the text's order is the time's
     bool is_inner = false;  // another image is built upon it
+    bool is_whole = true;   // false: buildah writes it just now, or was killed while it did
   };
-  // From the store's files, which change as a whole.
+  // From the store's files, which change as a whole; one image that is not whole makes `buildah
+  // images` fail for all.
   [[nodiscard]] std::vector<Image> images() const;
+  // All names of all images in the store.
+  [[nodiscard]] std::set<std::string> image_names() const;
   // Of all layers, unpacked, as the store has written them down.
   [[nodiscard]] std::uint64_t layers_bytes() const;
 

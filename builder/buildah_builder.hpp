@@ -60,7 +60,8 @@ class BuildahBuilder final : public ImageBuilder {
   // Builds a tiny image with a RUN step, with the network first; on success the rung is in working
   // order.
   Result<void> probe();
-  // What an earlier server left that names no build.
+  // What an earlier server left that names no build: containers, and images that it did not write
+  // to their end.
   void clear_unnamed();
 
  private:

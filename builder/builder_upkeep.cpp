@@ -113,10 +113,15 @@ void BuildahBuilder::clear_unnamed() {
   for (const Buildah::Container& container : buildah_.containers()) {
     if (container.hooks_name.empty()) ids.push_back(container.id);
   }
-  if (ids.empty()) return;
+  std::vector<std::string> half_written;
+  for (const Buildah::Image& image : buildah_.images()) {
+    if (!image.is_whole) half_written.push_back(image.id);
+  }
+  if (ids.empty() && half_written.empty()) return;
   const std::string name = "push.clear";
   if (auto scratch = make_scratch(name)) {
     buildah_.remove_containers(ids, *scratch);
+    remove_images(half_written, *scratch, {});
     fs::remove_all(*scratch, error);
   }
 }
@@ -194,6 +199,8 @@ Result<std::vector<std::string>> BuildahBuilder::collect(
   std::vector<std::string> unneeded;
   for (const auto& image : before) {
     if (kept->image_ids.contains("sha256:" + image.id)) continue;
+    // Nobody writes one now: a build was ended while it did.
+    if (!image.is_whole) unneeded.push_back(image.id);
     for (const auto& name : image.names) {
       if (name.starts_with(k_own_images) && !is_made_by_an_owner(name, *kept)) {
         // By its name and not by its id: an image that has another one besides stays.

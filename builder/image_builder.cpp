@@ -223,11 +223,10 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
       Clock::now() + (request.deadline.count() > 0 ? request.deadline : k_build_deadline_default);
   auto scratch = make_scratch(request.build_id);
   if (!scratch) return tl::unexpected(scratch.error());
-  auto present = buildah_.image_names(*scratch);
-  if (!present) return tl::unexpected(present.error());
-  auto node_base = choose_base(config_.node_bases, *present);
+  const auto present = buildah_.image_names();
+  auto node_base = choose_base(config_.node_bases, present);
   if (!node_base) return tl::unexpected(node_base.error());
-  auto static_base = choose_base(config_.static_bases, *present);
+  auto static_base = choose_base(config_.static_bases, present);
   if (!static_base) return tl::unexpected(static_base.error());
   auto root = find_source_folder(request.folder, request.root_folder);
   if (!root) return tl::unexpected(root.error());
@@ -259,7 +258,7 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
       !done) {
     return tl::unexpected(done.error());
   }
-  auto absent = absent_bases(*stack, request, *present);
+  auto absent = absent_bases(*stack, request, present);
   if (!absent) return tl::unexpected(absent.error());
   if (auto pulled = pull(*absent, *scratch, log, until, stop); !pulled) {
     return tl::unexpected(pulled.error());

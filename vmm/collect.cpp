@@ -12,6 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* k_blobs = "blobs";
+constexpr const char* k_half_made = ".tmp";  // as temporary_beside names them
 // Far more than a kernel and our init ever say.
 constexpr std::uintmax_t k_other_bytes_max = 16U << 20;
 
@@ -83,6 +84,9 @@ std::vector<std::string> remove_unwanted_images(const fs::path& images, const fs
   removal.from(images, folders, "");
   removal.from(images / k_blobs / "sha256", blobs, "");
   removal.from(layers, disks, ".erofs");
+  // Nobody makes any now, so these are of a start that was killed.
+  removal.from(images, {}, k_half_made);
+  removal.from(layers, {}, k_half_made);
   return removal.take();
 }
 
@@ -91,7 +95,7 @@ void sweep_temporaries(const fs::path& dir) {
   std::error_code error;
   std::vector<fs::path> old;
   for (const auto& entry : fs::directory_iterator(dir, error)) {
-    if (entry.path().extension() == ".tmp" && entry.last_write_time(error) < oldest) {
+    if (entry.path().extension() == k_half_made && entry.last_write_time(error) < oldest) {
       old.push_back(entry.path());
     }
   }

@@ -20,9 +20,9 @@ namespace atlasflow::vmm {
                                                   const std::filesystem::path& folder);
 
 // Removes image folders and blobs in `images`, and disks in `layers`, that none of the wanted
-// images is made of; disks in disks_in_use stay whatever the images say. wanted: references by
-// digest. The caller sees to it that no VM is being started meanwhile. Returns what it removed.
-// Stops between two files.
+// images is made of, and what is half made; disks in disks_in_use stay whatever the images say.
+// wanted: references by digest. The caller sees to it that no VM is being started meanwhile.
+// Returns what it removed. Stops between two files.
 [[nodiscard]] std::vector<std::string> remove_unwanted_images(
     const std::filesystem::path& images, const std::filesystem::path& layers,
     const std::set<std::string>& wanted, const std::set<std::string>& disks_in_use,

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <netinet/in.h>
+#include <nlohmann/json.hpp>
 #include <sys/socket.h>
 
 #include "builder/buildah.hpp"
@@ -288,6 +289,39 @@ TEST_F(ImageBuilderTest, what_a_killed_server_left_is_found_and_reaped) {
   builder_->reap("b-1");
   write(folder("app") / "Dockerfile", busybox_dockerfile("RUN echo again\n"));
   const auto again = build("b-1", "app");
+  EXPECT_TRUE(again) << to_string(again.error());
+}
+
+TEST_F(ImageBuilderTest, an_image_that_a_kill_left_half_written_fails_no_build_and_goes) {
+  put_busybox("app");
+  write(folder("app") / "Dockerfile", busybox_dockerfile("RUN echo one\n"));
+  const auto first = build("b-1", "app");
+  ASSERT_TRUE(first) << to_string(first.error());
+  // As buildah leaves it when it is killed right after it wrote the image's record.
+  const auto images = scratch_.path() / "state" / "storage" / "overlay-images";
+  const auto id = first->image_id.substr(std::string("sha256:").size());
+  const auto image = images / id;
+  auto records = nlohmann::json::parse(read(images / "images.json"));
+  for (auto& record : records) {
+    if (record.at("id") != id) continue;
+    for (const char* later :
+         {"names", "digest", "big-data-names", "big-data-sizes", "big-data-digests"}) {
+      record.erase(later);
+    }
+  }
+  write(images / "images.json", records.dump());
+  for (const auto& file : std::filesystem::directory_iterator(image)) {
+    std::filesystem::remove(file.path());
+  }
+
+  write(folder("app") / "Dockerfile", busybox_dockerfile("RUN echo two\n"));
+  const auto second = build("b-2", "app");
+  ASSERT_TRUE(second) << to_string(second.error());
+  builder_.reset();
+  start({});
+  EXPECT_FALSE(std::filesystem::exists(image));
+  write(folder("app") / "Dockerfile", busybox_dockerfile("RUN echo one\n"));
+  const auto again = build("b-3", "app");
   EXPECT_TRUE(again) << to_string(again.error());
 }
 

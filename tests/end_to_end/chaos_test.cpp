@@ -159,8 +159,11 @@ class Chaos : public ServerFixture {
       const auto status = deployment.at("status").get<std::string>();
       if (status != "live" && status != "retired") continue;
       EXPECT_TRUE(once.contains("Routed"));
+      // A command's stream begins with its own event in place of the push.
+      auto wanted = k_seven;
+      if (!once.contains("PushReceived")) wanted.erase(wanted.begin());
       if (once.contains("Cloned")) {
-        EXPECT_THAT(milestones, ElementsAreArray(k_seven));
+        EXPECT_THAT(milestones, ElementsAreArray(wanted));
       }
     }
     for (const auto& id : accepted_) EXPECT_TRUE(known.contains(id)) << id << " was accepted";

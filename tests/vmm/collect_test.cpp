@@ -113,15 +113,20 @@ TEST_F(ImagesOnDisk, whose_reference_is_wrong_or_not_here_keep_nothing_and_harm_
   EXPECT_TRUE(find_pulled_image(kept, images_));
 }
 
-TEST_F(ImagesOnDisk, half_made_ones_are_left_to_the_sweep) {
+TEST_F(ImagesOnDisk, half_made_ones_go_and_the_sweep_spares_those_that_may_be_under_way) {
+  const auto kept = unpacked("kept", "one");
   std::ofstream(layers_ / "sha256-x.erofs.1-2.tmp") << "x";
-  EXPECT_THAT(collect({}), IsEmpty());
+  std::filesystem::create_directories(images_ / "abc.1-2.tmp");
   sweep_temporaries(layers_);
-  EXPECT_THAT(names_in(layers_), UnorderedElementsAre("sha256-x.erofs.1-2.tmp"));
+  sweep_temporaries(images_);
+  EXPECT_THAT(collect({kept}),
+              UnorderedElementsAre("images/abc.1-2.tmp", "layers/sha256-x.erofs.1-2.tmp"));
+  EXPECT_TRUE(find_pulled_image(kept, images_));
+  std::ofstream(layers_ / "sha256-x.erofs.1-2.tmp") << "x";
   fs::last_write_time(layers_ / "sha256-x.erofs.1-2.tmp",
                       fs::file_time_type::clock::now() - std::chrono::hours(2));
   sweep_temporaries(layers_);
-  EXPECT_THAT(names_in(layers_), IsEmpty());
+  EXPECT_THAT(names_in(layers_), Not(Contains("sha256-x.erofs.1-2.tmp")));
 }
 
 // A child that appends a byte whenever it can, under the limit that a VM starts with; it ends with
