@@ -27,6 +27,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr const char* k_program_folders[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin",
                                              "/usr/bin",        "/sbin",          "/bin"};
+constexpr int k_gate_limit_ms = 120'000;  // longer than what is done before a child executes
 constexpr std::chrono::milliseconds k_start_deadline{30'000};
 constexpr int k_high_fd =
     200;  // inherited descriptors are moved here first, out of each other's way
@@ -46,6 +47,7 @@ struct ChildPlan {
   int null_fd;
   int report_fd;
   int gate_fd;
+  int gate_write_fd;  // the parent's end, of which the child has a copy
 };
 
 [[noreturn]] void give_up(const ChildPlan& plan, const char* step, int error) {
@@ -65,6 +67,9 @@ void reset_signals() {
 
 [[noreturn]] void child_main(const ChildPlan& plan) {
   const SpawnRequest& request = *plan.request;
+  // Else a parent that dies before it is told below leaves a child that waits for itself for ever,
+  // with all that the parent had open, its locks among it.
+  ::close(plan.gate_write_fd);
   reset_signals();
   ::setsid();
   for (const int fd : request.cgroup_procs) {
@@ -82,6 +87,13 @@ void reset_signals() {
   const ChildReport ready{nullptr, 0};
   char go = 0;
   if (::write(plan.report_fd, &ready, sizeof ready) != sizeof ready) ::_exit(127);
+  // Another child that is just being started may have a copy of the end too: so not for ever.
+  pollfd gate{plan.gate_fd, POLLIN, 0};
+  int polled = 0;
+  do {
+    polled = ::poll(&gate, 1, k_gate_limit_ms);
+  } while (polled < 0 && errno == EINTR);
+  if (polled != 1) ::_exit(127);
   ssize_t n = 0;
   do {
     n = ::read(plan.gate_fd, &go, 1);
@@ -169,8 +181,9 @@ Result<Process> spawn(const SpawnRequest& request) {
   if (!report || !gate || !null_fd.valid() || request.inherit.size() > 8) {
     return fail(ErrorCode::unavailable, "no process could be started: too many open files");
   }
-  ChildPlan plan{&request,      pointers_to(request.argv), pointers_to(request.environment),
-                 null_fd.get(), report->write.get(),       gate->read.get()};
+  ChildPlan plan{&request,         pointers_to(request.argv), pointers_to(request.environment),
+                 null_fd.get(),    report->write.get(),       gate->read.get(),
+                 gate->write.get()};
   int pidfd = -1;
   clone_args arguments{};
   arguments.flags = request.clone_flags | CLONE_PIDFD;
