@@ -109,7 +109,7 @@ const std::vector<Setting>& table() {
   static const std::vector<Setting> settings = {
       {"health_path", k_anywhere, Text{&S::health_path, &S::mutable_health_path, health_path_rule}},
       {"port", k_anywhere, Number{&S::port, &S::set_port, 1, 65535}},
-      {"memory_mib", k_anywhere, Number{&S::memory_mib, &S::set_memory_mib, 64, 1 << 20}},
+      {"memory_mib", k_anywhere, Number{&S::memory_mib, &S::set_memory_mib, 128, 1 << 20}},
       {"vcpus", k_anywhere, Number{&S::vcpus, &S::set_vcpus, 1, 64}},
       {"replicas", k_anywhere, Number{&S::replicas, &S::set_replicas, 1, 32}},
       {"health_deadline", k_anywhere,

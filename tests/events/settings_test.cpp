@@ -44,7 +44,7 @@ TEST(Settings, take_what_is_in_their_limits) {
       {"health_path", "/up?full=1"},
       {"port", "1"},
       {"port", "65535"},
-      {"memory_mib", "64"},
+      {"memory_mib", "128"},
       {"vcpus", "64"},
       {"replicas", "1"},
       {"replicas", "32"},
@@ -90,7 +90,7 @@ TEST(Settings, name_the_setting_and_what_it_must_be_when_they_refuse) {
       {"health_path", "/a b", "visible ASCII"},
       {"port", "0", "port is 0; it must be from 1 to 65535"},
       {"port", "999999999999", "port is 2000000000; it must be"},
-      {"memory_mib", "63", "from 64 to 1048576"},
+      {"memory_mib", "127", "from 128 to 1048576"},
       {"vcpus", "65", "from 1 to 64"},
       {"replicas", "0", "replicas is 0; it must be from 1 to 32"},
       {"replicas", "33", "replicas is 33"},
@@ -154,7 +154,7 @@ TEST(Settings, that_do_not_exist_are_answered_with_all_that_do) {
 TEST(Settings, each_field_of_the_record_has_a_name_that_changes_it) {
   const std::pair<const char*, const char*> values[] = {
       {"health_path", "/x"},     {"port", "1"},
-      {"memory_mib", "99"},      {"vcpus", "3"},
+      {"memory_mib", "199"},     {"vcpus", "3"},
       {"replicas", "3"},         {"health_deadline", "3s"},
       {"clone_deadline", "3s"},  {"build_deadline", "3s"},
       {"drain_deadline", "3s"},  {"root_folder", "x"},
