@@ -34,12 +34,27 @@ int World::running_vms() const {
   return running;
 }
 
+WorldEngines::WorldEngines(World& world) : world_(world) {
+  for (const auto& [name, host] : world.hosts) {
+    hosts_.try_emplace(name, world, name, dead_);
+  }
+}
+
+actors::Engines WorldEngines::engines() {
+  actors::Engines engines;
+  engines.build = this;
+  engines.edge = this;
+  engines.notify = this;
+  for (auto& [name, host] : hosts_) engines.hosts[name] = &host;
+  return engines;
+}
+
 Result<actors::ResolvedRef> WorldEngines::resolve(const std::string&, const std::string& branch) {
   return actors::ResolvedRef{"refs/heads/" + branch, std::string(40, 'a')};
 }
 
 Result<pb::Cloned> WorldEngines::clone(const actors::SourceJob& job, std::stop_token) {
-  if (dead) return killed();
+  if (dead_) return killed();
   ++world_.clones[job.effect.str()];
   world_.checkouts.insert(job.deployment.str());
   if (world_.clone_error) {
@@ -53,7 +68,7 @@ Result<pb::Cloned> WorldEngines::clone(const actors::SourceJob& job, std::stop_t
 }
 
 Result<pb::Built> WorldEngines::build(const actors::SourceJob& job, std::stop_token) {
-  if (dead) return killed();
+  if (dead_) return killed();
   ++world_.builds[job.effect.str()];
   if (world_.build_error) {
     if (auto error = world_.build_error(job)) return tl::unexpected(*error);
@@ -67,7 +82,7 @@ Result<pb::Built> WorldEngines::build(const actors::SourceJob& job, std::stop_to
 
 Result<pb::ImagePushed> WorldEngines::push(const std::string& image_id,
                                            const std::string& repository, std::stop_token) {
-  if (dead) return killed();
+  if (dead_) return killed();
   if (!world_.images.contains(image_id)) {
     return fail(ErrorCode::not_found, "image " + image_id + " is not in the local store");
   }
@@ -86,16 +101,16 @@ std::vector<actors::SourceRemains> WorldEngines::inventory() {
 }
 
 void WorldEngines::reap(const actors::SourceRemains& remains) {
-  if (!dead) world_.checkouts.erase(remains.name);
+  if (!dead_) world_.checkouts.erase(remains.name);
 }
 
 void WorldEngines::forget(const DeploymentId& deployment) {
-  if (!dead) world_.checkouts.erase(deployment.str());
+  if (!dead_) world_.checkouts.erase(deployment.str());
 }
 
 Result<std::vector<std::string>> WorldEngines::collect_images(const actors::KeepSource& keep,
                                                               std::stop_token) {
-  if (dead) return killed();
+  if (dead_) return killed();
   if (world_.collect_error) {
     if (auto error = world_.collect_error()) return tl::unexpected(*error);
   }
@@ -121,9 +136,9 @@ Result<std::vector<std::string>> WorldEngines::collect_images(const actors::Keep
   return removed;
 }
 
-Result<std::vector<std::string>> WorldEngines::collect_disks(const actors::KeepSource& keep,
-                                                             std::stop_token) {
-  if (dead) return killed();
+Result<std::vector<std::string>> WorldHost::collect_disks(const actors::KeepSource& keep,
+                                                          std::stop_token) {
+  if (dead_) return killed();
   const auto kept = keep();
   if (!kept) return tl::unexpected(kept.error());
   std::set<std::string> wanted = kept->image_references;
@@ -137,8 +152,8 @@ Result<std::vector<std::string>> WorldEngines::collect_disks(const actors::KeepS
   return removed;
 }
 
-Result<actors::VmLocation> WorldEngines::start(const actors::VmJob& job, std::stop_token) {
-  if (dead) return killed();
+Result<actors::VmLocation> WorldHost::start(const actors::VmJob& job, std::stop_token) {
+  if (dead_) return killed();
   // Disks that are there need no registry.
   if (!world_.disks.contains(job.image)) {
     if (!world_.registry.contains(job.image)) {
@@ -149,6 +164,9 @@ Result<actors::VmLocation> WorldEngines::start(const actors::VmJob& job, std::st
   const auto [found, fresh] = world_.vms.try_emplace(job.vm_id);
   if (fresh || !found->second.running) ++found->second.starts;
   found->second.running = true;
+  found->second.host = name_;
+  found->second.project = job.project;
+  found->second.deployment = job.deployment;
   found->second.image = job.image;
   found->second.command = job.command;
   if (fresh && !job.command.empty()) {
@@ -156,10 +174,11 @@ Result<actors::VmLocation> WorldEngines::start(const actors::VmJob& job, std::st
     found->second.exit_code = world_.run_command ? world_.run_command(job) : 0;
   }
   for (const auto& [name, entry] : job.env) found->second.env_refs[name] = entry.sealed_ref;
+  if (world_.on_start) world_.on_start(job);
   return actors::VmLocation{"127.0.0.1", 40000};
 }
 
-actors::VmObservation WorldEngines::observe(const std::string& vm_id) {
+actors::VmObservation WorldHost::observe(const std::string& vm_id) {
   const auto found = world_.vms.find(vm_id);
   actors::VmObservation observation;
   observation.running = found != world_.vms.end() && found->second.running;
@@ -175,28 +194,32 @@ actors::VmObservation WorldEngines::observe(const std::string& vm_id) {
   return observation;
 }
 
-actors::ProbeObservation WorldEngines::probe(const std::string& vm_id, const std::string&,
-                                             const std::string&) {
+actors::ProbeObservation WorldHost::probe(const std::string& vm_id, const std::string&,
+                                          const std::string&) {
   return world_.probe ? world_.probe(vm_id) : actors::ProbeObservation{200, ""};
 }
 
-Result<std::int32_t> WorldEngines::stop(const std::string& vm_id) {
-  if (dead) return killed();
+Result<std::int32_t> WorldHost::stop(const std::string& vm_id) {
+  if (dead_) return killed();
   world_.vms.erase(vm_id);
   return 0;
 }
 
-std::vector<std::string> WorldEngines::list() {
+std::vector<std::string> WorldHost::list() {
   std::vector<std::string> ids;
-  for (const auto& [id, vm] : world_.vms) ids.push_back(id);
+  for (const auto& [id, vm] : world_.vms) {
+    if (vm.host == name_) ids.push_back(id);
+  }
   return ids;
 }
 
-std::int64_t WorldEngines::memory_mib() const { return world_.memory_mib; }
+bool WorldHost::ping() { return world_.hosts.at(name_).answers; }
+
+std::int64_t WorldHost::memory_mib() const { return world_.hosts.at(name_).memory_mib; }
 
 Result<void> WorldEngines::publish(std::uint64_t generation,
                                    const std::vector<actors::RouteClaim>& table) {
-  if (dead) return killed();
+  if (dead_) return killed();
   if (world_.publish_failures > 0) {
     --world_.publish_failures;
     return fail(ErrorCode::unavailable, "the edge does not answer");
@@ -208,7 +231,7 @@ Result<void> WorldEngines::publish(std::uint64_t generation,
 }
 
 std::uint64_t WorldEngines::drain(const std::string& vm_id, std::chrono::microseconds) {
-  if (!dead) world_.drained.insert(vm_id);
+  if (!dead_) world_.drained.insert(vm_id);
   return 0;
 }
 
@@ -217,7 +240,7 @@ std::uint64_t WorldEngines::generation() const {
 }
 
 Result<std::int32_t> WorldEngines::post(const Notification& notification, std::stop_token) {
-  if (dead) return killed();
+  if (dead_) return killed();
   const auto answer = world_.on_notify ? world_.on_notify(notification) : Result<std::int32_t>(200);
   if (answer && *answer / 100 == 2) world_.notifications.push_back(notification);
   return answer;

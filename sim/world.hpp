@@ -1,5 +1,6 @@
 // What stands outside the control plane and outlives it: the machines, as far as an actor can tell.
-// The engines over it answer at once; scripts say what the next calls come to. One thread.
+// The engines over it answer at once, and scripts say what the next calls come to; outside.hpp puts
+// time and faults between them and the actors. One thread.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "actors/engines.hpp"
+#include "sim/agenda.hpp"
 
 namespace atlasflow::sim {
 
@@ -20,14 +22,24 @@ struct World {
   struct Vm {
     bool running = true;
     int starts = 0;
+    std::string host;
+    std::string project;
+    std::string deployment;
     std::string image;
     std::string command;
     bool lost = false;  // it ended with its machine
     std::int32_t exit_code = 1;
     std::map<std::string, std::string> env_refs;
   };
+  struct Host {
+    bool answers = true;
+    std::int64_t memory_mib = 4096;
+  };
   using Table = std::pair<std::uint64_t, std::vector<actors::RouteClaim>>;
 
+  Agenda agenda;
+  TimestampUs clock_skew = 0;  // of the control plane's wall clock
+  std::map<std::string, Host> hosts{{"local", {}}};
   std::map<std::string, Vm> vms;      // by vm_id
   std::map<std::string, int> clones;  // how often each effect was carried out
   std::map<std::string, int> builds;
@@ -47,12 +59,12 @@ struct World {
   // What a receiver of notifications answers; 200 without it.
   std::function<Result<std::int32_t>(const Notification&)> on_notify;
   std::vector<Notification> notifications;  // that receivers took, in the order of their coming
+  // After a VM has been started.
+  std::function<void(const actors::VmJob&)> on_start;
   // What a VM with a command of its own ends with.
   std::function<std::int32_t(const actors::VmJob&)> run_command;
-  bool host_answers = true;
   std::function<std::optional<Error>()> collect_error;
   int publish_failures = 0;  // the next so many tables are refused
-  std::int64_t memory_mib = 4096;
 
   // The first VM that a hostname leads to in the newest table; empty for none.
   [[nodiscard]] std::string upstream_of(const std::string& host) const;
@@ -60,15 +72,52 @@ struct World {
   [[nodiscard]] int running_vms() const;
 };
 
-// The engines of one life of the control plane. Once dead, nothing that it still does reaches the
-// world.
-class WorldEngines final : public actors::BuildEngine,
-                           public actors::VmEngine,
+// The engines of one life of the control plane, as Life takes them.
+class EngineSet {
+ public:
+  virtual ~EngineSet() = default;
+  // All but the clock. They live as long as this.
+  [[nodiscard]] virtual actors::Engines engines() = 0;
+  // From now on nothing that is called reaches the world.
+  virtual void kill() = 0;
+};
+
+class WorldEngines;
+
+// One VM host of the world.
+class WorldHost final : public actors::VmEngine {
+ public:
+  WorldHost(World& world, std::string name, const bool& dead)
+      : world_(world), name_(std::move(name)), dead_(dead) {}
+
+  Result<actors::VmLocation> start(const actors::VmJob& job, std::stop_token stop) override;
+  actors::VmObservation observe(const std::string& vm_id) override;
+  actors::ProbeObservation probe(const std::string& vm_id, const std::string& path,
+                                 const std::string& host) override;
+  Result<std::int32_t> stop(const std::string& vm_id) override;
+  std::vector<std::string> list() override;
+  bool ping() override;
+  Result<std::vector<std::string>> collect_disks(const actors::KeepSource& keep,
+                                                 std::stop_token stop) override;
+  [[nodiscard]] std::int64_t memory_mib() const override;
+  [[nodiscard]] std::string describe() const override { return "simulated"; }
+
+ private:
+  World& world_;
+  std::string name_;
+  const bool& dead_;
+};
+
+class WorldEngines final : public EngineSet,
+                           public actors::BuildEngine,
                            public actors::EdgeEngine,
                            public actors::NotifyEngine {
  public:
-  explicit WorldEngines(World& world) : world_(world) {}
-  bool dead = false;
+  explicit WorldEngines(World& world);
+
+  actors::Engines engines() override;
+  void kill() override { dead_ = true; }
+  [[nodiscard]] bool dead() const { return dead_; }
 
   Result<actors::ResolvedRef> resolve(const std::string& url, const std::string& branch) override;
   Result<pb::Cloned> clone(const actors::SourceJob& job, std::stop_token stop) override;
@@ -81,17 +130,6 @@ class WorldEngines final : public actors::BuildEngine,
   Result<std::vector<std::string>> collect_images(const actors::KeepSource& keep,
                                                   std::stop_token stop) override;
 
-  Result<actors::VmLocation> start(const actors::VmJob& job, std::stop_token stop) override;
-  actors::VmObservation observe(const std::string& vm_id) override;
-  actors::ProbeObservation probe(const std::string& vm_id, const std::string& path,
-                                 const std::string& host) override;
-  Result<std::int32_t> stop(const std::string& vm_id) override;
-  std::vector<std::string> list() override;
-  bool ping() override { return world_.host_answers; }
-  Result<std::vector<std::string>> collect_disks(const actors::KeepSource& keep,
-                                                 std::stop_token stop) override;
-  [[nodiscard]] std::int64_t memory_mib() const override;
-
   Result<void> publish(std::uint64_t generation,
                        const std::vector<actors::RouteClaim>& table) override;
   std::uint64_t drain(const std::string& vm_id, std::chrono::microseconds deadline) override;
@@ -102,6 +140,8 @@ class WorldEngines final : public actors::BuildEngine,
 
  private:
   World& world_;
+  bool dead_ = false;
+  std::map<std::string, WorldHost> hosts_;
 };
 
 }  // namespace atlasflow::sim

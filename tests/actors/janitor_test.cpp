@@ -118,7 +118,13 @@ TEST(Janitor, looks_at_every_host) {
   settings.set("scheduler.policy", caf::atom("testing"));
   caf::actor_system system(settings);
   auto& scheduler = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
-  JanitorConfig config{&local, {{"a", &local}, {"b", &remote}}, log.get(), &catalog, 5, {}};
+  JanitorConfig config{
+      &local,
+      {{"a", local.engines().hosts.at("local")}, {"b", remote.engines().hosts.at("local")}},
+      log.get(),
+      &catalog,
+      5,
+      {}};
   config.spawn.detach_blocking = false;
   {
     const auto looking = system.spawn(janitor, config);

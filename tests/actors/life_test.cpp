@@ -315,9 +315,9 @@ TEST_P(Lives, a_release_command_that_fails_stops_the_deployment_and_the_old_vers
 TEST_P(Lives, a_lost_host_gives_up_its_vms_and_they_are_placed_again_when_it_is_back) {
   live();
   const auto before = world.upstream_of(k_host);
-  world.host_answers = false;
+  world.hosts.at("local").answers = false;
   ASSERT_TRUE(until([&] { return count_of("VMHostLost") == 1; }));
-  world.host_answers = true;
+  world.hosts.at("local").answers = true;
   ASSERT_TRUE(until([&] {
     const auto now = world.upstream_of(k_host);
     return !now.empty() && now != before;

@@ -281,7 +281,7 @@ TEST(Pipeline, a_live_app_that_crashes_comes_back) {
 
 TEST(Pipeline, a_full_host_is_tried_again_and_then_fails_with_the_reason) {
   sim::World world;
-  world.memory_mib = 100;
+  world.hosts.at("local").memory_mib = 100;
   sim::Life life(storage::make_memory_store(), world, 3);
   life.create_project("web");
   life.send_push("guid-1", 'a');
