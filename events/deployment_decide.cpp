@@ -3,6 +3,7 @@
 
 #include "events/assert.hpp"
 #include "events/deployment_rules.hpp"
+#include "events/probe.hpp"
 
 namespace atlasflow {
 namespace {
@@ -195,6 +196,8 @@ struct Decider {
   }
 
   [[nodiscard]] tl::unexpected<Error> stale(const EffectId& effect) const {
+    ATLAS_PROBE(is_terminal(state.status), "an outcome came after its deployment had ended");
+    ATLAS_PROBE(ending(), "an outcome that nobody awaits came while its deployment ended");
     return refuse("a stale outcome of " + effect.str() + " for");
   }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "events/probe.hpp"
+
 namespace atlasflow {
 namespace {
 
@@ -37,6 +39,7 @@ std::string reason_if_late(const PushOrder& order, const pb::PushReceived& push)
   const bool timed = push.pushed_at_s() != 0 && order.head_pushed_at_s != 0;
   if (timed && push.pushed_at_s() > order.head_pushed_at_s) return "";
   if (timed && push.pushed_at_s() < order.head_pushed_at_s) {
+    ATLAS_PROBE(true, "a push came after one that was pushed later, and its time told");
     return "late: commit " + shortened(order.head) + " was pushed after " + shortened(push.after());
   }
   const bool replaced =
