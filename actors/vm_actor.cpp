@@ -115,7 +115,7 @@ void VmActorState::schedule_tick(vm_actor::pointer self) {
   if (ticking || (!keeping && !probing && !release)) return;
   ticking = true;
   const auto period = probing ? k_probe_period : k_watch_period;
-  const bool late = ATLAS_BUGGIFY("a VM's actor looks at its VM only every fourth time");
+  const bool late = ATLAS_BUGGIFY("a VM's actor waits four times as long before it looks again");
   self->delayed_send(self, late ? 4 * period : period, Tick{});
 }
 
