@@ -4,6 +4,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include "events/probe.hpp"
+#include "storage/buggify.hpp"
+
 namespace atlasflow::actors {
 
 Failed failure_of(const EffectId& effect, pb::Step step, const Error& error) {
@@ -110,17 +113,20 @@ void BuilderPoolState::enqueue(builder_pool_actor::pointer self, SourceTask task
                                const outcome_sink& sink) {
   for (auto& queued : queue) {
     if (queued.task.job.effect == task.job.effect && queued.task.step == task.step) {
+      ATLAS_PROBE(true, "a step was asked for again while it was queued");
       queued.sink = sink;
       return;
     }
   }
   for (auto& [lease, leased] : leases) {
     if (leased.work.task.job.effect == task.job.effect && leased.work.task.step == task.step) {
+      ATLAS_PROBE(true, "a step was asked for again while it ran");
       leased.work.sink = sink;
       return;
     }
   }
   if (queue.size() >= k_queue_max) {
+    ATLAS_PROBE(true, "the builders' queue was full");
     const Error full{ErrorCode::unavailable, "the builders' queue is full; it is tried again", ""};
     self->send(sink, Deliver{failure_of(task.job.effect, step_of(task.step), full)});
     return;
@@ -131,6 +137,12 @@ void BuilderPoolState::enqueue(builder_pool_actor::pointer self, SourceTask task
 
 void BuilderPoolState::hand_out(builder_pool_actor::pointer self) {
   while (!queue.empty() && !idle.empty()) {
+    if (ATLAS_BUGGIFY("the builder that was idle for the longest gets the work")) {
+      std::rotate(idle.begin(), idle.begin() + 1, idle.end());
+    }
+    if (ATLAS_BUGGIFY("the step that was asked for last is the next to be built")) {
+      std::rotate(queue.begin(), queue.end() - 1, queue.end());
+    }
     const auto builder_handle = idle.back();
     idle.pop_back();
     const auto lease = next_lease++;
@@ -149,6 +161,7 @@ void BuilderPoolState::hand_out(builder_pool_actor::pointer self) {
 
 void BuilderPoolState::done(builder_pool_actor::pointer self, TaskDone message) {
   const auto found = leases.find(message.lease);
+  ATLAS_PROBE(found == leases.end(), "a builder came back after it was given up");
   if (found == leases.end()) return;  // A builder that came back after it was given up.
   const auto& leased = found->second;
   if (leased.work.task.step != SourceStep::forget_checkout) {
@@ -164,13 +177,16 @@ void BuilderPoolState::done(builder_pool_actor::pointer self, TaskDone message) 
 void BuilderPoolState::abort(builder_pool_actor::pointer self, const EffectId& effect) {
   for (auto it = queue.begin(); it != queue.end(); ++it) {
     if (it->task.job.effect == effect) {
+      ATLAS_PROBE(true, "a step was aborted before a builder had it");
       self->send(it->sink, Deliver{cancelled_failure(it->task)});
       queue.erase(it);
       return;
     }
   }
   for (auto& [lease, leased] : leases) {
-    if (leased.work.task.job.effect == effect) leased.stop.request_stop();
+    if (leased.work.task.job.effect != effect) continue;
+    ATLAS_PROBE(true, "a step was aborted while a builder ran it");
+    leased.stop.request_stop();
   }
 }
 
@@ -181,6 +197,7 @@ void BuilderPoolState::lose(builder_pool_actor::pointer self, std::uint64_t leas
   auto leased = std::move(found->second);
   leases.erase(found);
   leased.stop.request_stop();
+  ATLAS_PROBE(true, "a builder was lost");
   builders.erase(leased.builder);
   spdlog::warn("part=builder_pool event=builder_lost effect={} reason=\"{}\"",
                leased.work.task.job.effect.str(), why);
@@ -226,6 +243,8 @@ builder_pool_actor::behavior_type builder_pool(
           },
           [self](TaskDone& message) { self->state.done(self, std::move(message)); },
           [self](const LeaseExpired& message) {
+            ATLAS_PROBE(self->state.leases.contains(message.lease),
+                        "a lease ended before its builder answered");
             self->state.lose(self, message.lease, "it did not answer within its lease");
           },
           [self](const AbortTask& message) { self->state.abort(self, message.effect); }};

@@ -4,7 +4,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include "events/probe.hpp"
 #include "events/settings.hpp"
+#include "storage/buggify.hpp"
 #include "storage/catalog.hpp"
 
 namespace atlasflow::actors {
@@ -22,6 +24,7 @@ void DeploymentActorState::handle(deployment_actor::pointer self, DeploymentComm
                                   const Answer& answer) {
   if (appending) {
     if (stash.size() >= k_stash_max) throw std::runtime_error("too many commands wait");
+    ATLAS_PROBE(true, "a command waits for an append of its deployment");
     stash.push_back({std::move(command), answer});
     return;
   }
@@ -35,6 +38,8 @@ void DeploymentActorState::handle(deployment_actor::pointer self, DeploymentComm
   }
   if (events->empty()) {
     // Nothing to tell the fold after a restart: what it owes can be handed out as it stands.
+    ATLAS_PROBE(std::holds_alternative<Recover>(command),
+                "a deployment went on after a restart where it stood");
     if (std::holds_alternative<Recover>(command)) carry_out_outstanding(self);
     if (answer) answer->deliver(DeploymentReply{});
     next(self);
@@ -59,10 +64,14 @@ void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb
               if (answer) answer->deliver(DeploymentReply{done->records.back().position});
               return appended(self, *done);
             }
+            ATLAS_PROBE(true, "a deployment's append was not taken");
             // Another writer of this stream: a bug, or a fence. Replaying is the only safe answer.
             self->quit(caf::exit_reason::unhandled_exception);
           },
-          [self](const caf::error&) { self->quit(caf::exit_reason::unhandled_exception); });
+          [self](const caf::error&) {
+            ATLAS_PROBE(true, "a deployment does not know what became of its append");
+            self->quit(caf::exit_reason::unhandled_exception);
+          });
 }
 
 void DeploymentActorState::appended(deployment_actor::pointer self,
@@ -74,8 +83,24 @@ void DeploymentActorState::appended(deployment_actor::pointer self,
                  storage::event_name(record.event), fold.push.project_name(), fold.id.str(),
                  record.position.value());
   }
+  if (ATLAS_BUGGIFY("a deployment folds its stream anew and asks again for what is outstanding")) {
+    read_stream();
+    in_flight.clear();
+  }
   carry_out_outstanding(self);
   next(self);
+}
+
+void DeploymentActorState::read_stream() {
+  DeploymentState read_anew;
+  read_anew.id = fold.id;
+  const auto read = wiring.log->read_stream(deployment_stream(fold.id), StreamVersion{1},
+                                            [&](const storage::Record& record) {
+                                              evolve(read_anew, record.event);
+                                              return true;
+                                            });
+  if (!read) throw std::runtime_error("the deployment's stream can't be read");
+  fold = std::move(read_anew);
 }
 
 void DeploymentActorState::next(deployment_actor::pointer self) {
@@ -134,6 +159,7 @@ SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& ef
 
 // At least a second: what is handed out again after a restart gets a chance to find itself done.
 std::chrono::microseconds DeploymentActorState::until(TimestampUs deadline) const {
+  ATLAS_PROBE(deadline <= wiring.clock->now(), "a step was handed out after its deadline");
   return std::chrono::microseconds(
       std::max<TimestampUs>(deadline - wiring.clock->now(), k_second_us));
 }
@@ -258,12 +284,7 @@ deployment_actor::behavior_type deployment(
   auto& state = self->state;
   state.wiring = std::move(wiring);
   state.fold.id = std::move(id);
-  const auto read = state.wiring.log->read_stream(
-      deployment_stream(state.fold.id), StreamVersion{1}, [&](const storage::Record& record) {
-        evolve(state.fold, record.event);
-        return true;
-      });
-  if (!read) throw std::runtime_error("the deployment's stream can't be read");
+  state.read_stream();
   if (recovering) {
     self->send(deployment_actor{self}, Deliver{Recover{}});
   } else {

@@ -50,6 +50,8 @@ struct DeploymentActorState {
   void handle(deployment_actor::pointer self, DeploymentCommand command, const Answer& answer);
   void append(deployment_actor::pointer self, std::vector<pb::Event> events, const Answer& answer);
   void appended(deployment_actor::pointer self, const storage::Appended& appended);
+  // The fold, from the beginning of its stream.
+  void read_stream();
   void next(deployment_actor::pointer self);
   void carry_out_outstanding(deployment_actor::pointer self);
   void carry_out(deployment_actor::pointer self, const Effect& effect);

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include "actors/reconciler.hpp"
+#include "events/probe.hpp"
 
 namespace atlasflow::actors {
 
@@ -31,11 +32,13 @@ void DeploymentsState::on_down(deployments_actor::pointer self, const caf::down_
     return;
   }
   if (!restarts[id].allow(wiring.clock->now())) return quarantine(self, id);
+  ATLAS_PROBE(true, "a deployment's actor died and another went on");
   spdlog::warn("part=deployments event=restarted deployment={}", id.str());
   static_cast<void>(child(self, id, false));
 }
 
 void DeploymentsState::quarantine(deployments_actor::pointer self, const DeploymentId& id) {
+  ATLAS_PROBE(true, "a deployment was quarantined");
   quarantined.insert(id);
   spdlog::error("part=deployments event=quarantined deployment={}", id.str());
   std::vector<pb::Event> events(1);
@@ -60,6 +63,7 @@ deployments_actor::behavior_type deployments(
           [self](CommandDeployment& message) -> caf::result<DeploymentReply> {
             const auto* child = self->state.child(self, message.id, false);
             if (child == nullptr) {
+              ATLAS_PROBE(true, "a command came for a quarantined deployment");
               return to_caf(Error{ErrorCode::conflict,
                                   "deployment " + message.id.str() +
                                       " is quarantined: its actor died again and again; the "

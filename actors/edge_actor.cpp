@@ -4,6 +4,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include "events/probe.hpp"
+#include "storage/buggify.hpp"
+
 namespace atlasflow::actors {
 namespace {
 
@@ -18,6 +21,7 @@ caf::behavior drainer(caf::event_based_actor* self, EdgeEngine* engine, Clock* c
     const auto left = std::max<TimestampUs>(request.deadline - clock->now(), 0);
     Succeeded succeeded;
     succeeded.effect = EffectId{request.vm_id};
+    ATLAS_PROBE(left == 0, "a drain began after its deadline");
     const auto cut = engine->drain(request.vm_id, std::chrono::microseconds(left));
     succeeded.outcome.mutable_drained()->set_requests_cut(static_cast<std::int64_t>(cut));
     self->send(sink, Deliver{std::move(succeeded)});
@@ -32,7 +36,17 @@ std::vector<RouteClaim> EdgeActorState::table() const {
   for (const auto& [deployment, claim] : claims) {
     for (const auto& host : claim.claim.hostnames) {
       auto& winner = winners[host];
-      if (winner == nullptr || winner->claim.generation < claim.claim.generation) winner = &claim;
+#ifdef ATLAS_CANARY_DOUBLE_ROUTE
+      // A canary (cmake/Canary.cmake): the oldest claim is published for as long as it is made.
+      const auto newer = [](const Claim& a, const Claim& b) {
+        return a.claim.generation < b.claim.generation;
+      };
+#else
+      const auto newer = [](const Claim& a, const Claim& b) {
+        return a.claim.generation > b.claim.generation;
+      };
+#endif
+      if (winner == nullptr || newer(claim, *winner)) winner = &claim;
     }
   }
   std::vector<RouteClaim> routes;
@@ -49,7 +63,12 @@ void EdgeActorState::heard_of(edge_actor::pointer self, const DeploymentId& depl
 }
 
 void EdgeActorState::publish_soon(edge_actor::pointer self) {
+  ATLAS_PROBE(!expected.empty(), "a route table waits for what all deployments claim");
   if (!expected.empty() || std::exchange(publishing, true)) return;
+  if (ATLAS_BUGGIFY("a route table is published half a second late")) {
+    self->delayed_send(self, std::chrono::milliseconds(500), Publish{});
+    return;
+  }
   self->send(self, Publish{});
 }
 
@@ -77,6 +96,7 @@ void EdgeActorState::publish(edge_actor::pointer self) {
     self->send(claim.sink, Deliver{std::move(succeeded)});
   }
   if (!published) {
+    ATLAS_PROBE(true, "a route table was not taken, and is published again");
     // Withdrawn claims must leave the table too, and nobody else would ask again.
     publishing = true;
     self->delayed_send(self, k_publish_retry, Publish{});
@@ -116,6 +136,7 @@ edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActor
           },
           [self](const ClaimsOverdue&) {
             if (self->state.expected.empty()) return;
+            ATLAS_PROBE(true, "a route table was published without a claim that was expected");
             spdlog::warn("part=edge event=claims_overdue missing={}", self->state.expected.size());
             self->state.expected.clear();
             self->state.publish_soon(self);

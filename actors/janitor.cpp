@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "events/probe.hpp"
+#include "storage/buggify.hpp"
 #include "storage/retention.hpp"
 
 namespace atlasflow::actors {
@@ -22,6 +24,7 @@ Result<Keep> keep_now(const JanitorConfig& config) {
   // Nobody else could bring the read model forward while we wait where all run on one thread.
   const auto patience = config.spawn.detach_blocking ? k_catch_up : seconds(0);
   if (!config.catalog->wait_for(end, patience)) {
+    ATLAS_PROBE(true, "the janitor gave up, the read model being behind the log");
     return fail(ErrorCode::unavailable, "the read model is behind the log");
   }
   auto kept = storage::retention_of(*config.catalog, config.rollbacks);
@@ -87,6 +90,7 @@ void JanitorState::arm(janitor_actor::pointer self, seconds delay) {
 }
 
 void JanitorState::ask(janitor_actor::pointer self, seconds delay) {
+  ATLAS_PROBE(collector, "the janitor was asked while it looked");
   if (collector) {
     again = true;
     return;
@@ -94,7 +98,7 @@ void JanitorState::ask(janitor_actor::pointer self, seconds delay) {
   // Not put off by what comes after: a busy server would never look.
   if (soon) return;
   soon = true;
-  arm(self, delay);
+  arm(self, ATLAS_BUGGIFY("the janitor looks at once") ? seconds(0) : delay);
 }
 
 void JanitorState::look(janitor_actor::pointer self) {
@@ -127,6 +131,7 @@ janitor_actor::behavior_type janitor(janitor_actor::stateful_pointer<JanitorStat
   self->set_down_handler([self](const caf::down_msg& down) {
     if (!self->state.collector || self->state.collector.address() != down.source) return;
     if (down.reason != caf::exit_reason::normal) {
+      ATLAS_PROBE(true, "the janitor's collector died");
       spdlog::error("part=janitor event=collector_died reason=\"{}\"", caf::to_string(down.reason));
     }
     self->state.done(self);

@@ -4,6 +4,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "events/probe.hpp"
+#include "storage/buggify.hpp"
 #include "storage/catalog.hpp"
 
 namespace atlasflow::actors {
@@ -16,21 +18,30 @@ constexpr std::size_t k_batch_appends_max = 256;
 
 void LogWriterState::commit(log_actor::pointer self) {
   if (batch.empty()) return;
+  if (ATLAS_BUGGIFY("the log writer waits another round before it writes")) {
+    self->send(self, Flush{});
+    return;
+  }
   std::vector<Pending> pending;
-  if (batch.size() <= k_batch_appends_max) {
+  const auto appends_max =
+      ATLAS_BUGGIFY("the log writer writes one append at a time") ? 1 : k_batch_appends_max;
+  if (batch.size() <= appends_max) {
     pending.swap(batch);
   } else {
-    const auto end = batch.begin() + k_batch_appends_max;
+    ATLAS_PROBE(true, "more appends waited than one write takes");
+    const auto end = batch.begin() + static_cast<std::ptrdiff_t>(appends_max);
     std::move(batch.begin(), end, std::back_inserter(pending));
     batch.erase(batch.begin(), end);
     self->send(self, Flush{});
   }
+  ATLAS_PROBE(pending.size() > 1, "several appends shared one synced write");
   std::vector<storage::AppendRequest> requests;
   requests.reserve(pending.size());
   for (auto& entry : pending) requests.push_back(std::move(entry.request));
 
   auto outcomes = config.log->append(requests, config.clock->now());
   if (!outcomes) {
+    ATLAS_PROBE(true, "the log refused to go on, and the process ends");
     spdlog::critical("part=log_writer event=append_failed error=\"{}\"",
                      to_string(outcomes.error()));
     for (auto& entry : pending) entry.reply.fail(outcomes.error());

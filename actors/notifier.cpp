@@ -6,6 +6,8 @@
 #include <spdlog/spdlog.h>
 
 #include "events/assert.hpp"
+#include "events/probe.hpp"
+#include "storage/buggify.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -115,6 +117,7 @@ void NotifierState::compare(notifier_actor::pointer self) {
                             found->second.front().delivery() == delivery.notification.delivery();
     if (owed_still) return false;
     if (const auto attempt = posting.find(delivery.ticket); attempt != posting.end()) {
+      ATLAS_PROBE(true, "a notification was owed no more while it was sent");
       attempt->second.stop.request_stop();
     }
     return true;
@@ -147,6 +150,7 @@ void NotifierState::compare(notifier_actor::pointer self) {
 
 void NotifierState::posted(notifier_actor::pointer self, const Posted& message) {
   const auto attempt = posting.find(message.ticket);
+  ATLAS_PROBE(attempt == posting.end(), "a sender came back after it was given up");
   if (attempt == posting.end()) return;  // A sender that came back after it was given up.
   idle.push_back(attempt->second.sender);
   posting.erase(attempt);
@@ -161,6 +165,7 @@ void NotifierState::lose(notifier_actor::pointer self, std::uint64_t ticket,
   attempt->second.stop.request_stop();
   self->send_exit(attempt->second.sender, caf::exit_reason::user_shutdown);
   posting.erase(attempt);
+  ATLAS_PROBE(true, "a sender of notifications was lost");
   spdlog::warn("part=notifier event=sender_lost reason=\"{}\"", why);
   if (!restarts.allow(config.clock->now())) {
     spdlog::critical("part=notifier event=escalate reason=\"senders die too often\"");
@@ -174,9 +179,11 @@ void NotifierState::lose(notifier_actor::pointer self, std::uint64_t ticket,
 
 void NotifierState::judge(notifier_actor::pointer self, const Posted& message) {
   auto* delivery = in_phase(Phase::posting, message.ticket);
+  ATLAS_PROBE(delivery == nullptr, "an answer came to a notification that is owed no more");
   if (delivery == nullptr) return;  // It is owed no more: the project was deleted, say.
   const auto& notification = delivery->notification;
-  const auto verdict = verdict_on(message.status);
+  const bool lost = ATLAS_BUGGIFY("a receiver's answer to a notification is lost");
+  const auto verdict = lost ? PostVerdict::again : verdict_on(message.status);
   if (verdict == PostVerdict::taken) {
     spdlog::info("part=notifier event=sent project={} deployment={} result={} attempts={}",
                  notification.project, notification.deployment.str(), name_of(notification.result),
@@ -194,6 +201,7 @@ void NotifierState::judge(notifier_actor::pointer self, const Posted& message) {
         "again_in_s={} reason=\"{}\"",
         notification.project, notification.deployment.str(), name_of(notification.result),
         delivery->attempts, pause.count(), reason);
+    ATLAS_PROBE(true, "a notification was not taken, and is sent again");
     delivery->phase = Phase::pausing;
     self->delayed_send(self, pause, PostAgain{message.ticket});
     return;
@@ -203,6 +211,8 @@ void NotifierState::judge(notifier_actor::pointer self, const Posted& message) {
       "reason=\"{}\"",
       notification.project, notification.deployment.str(), name_of(notification.result),
       delivery->attempts, reason);
+  ATLAS_PROBE(delivery->attempts >= k_attempts_max || too_old,
+              "a notification was given up after too many attempts or too long");
   delivery->outcome = failed_event(notification, delivery->attempts, reason);
   delivery->phase = Phase::recording;
   record(self, message.ticket);
@@ -227,6 +237,8 @@ void NotifierState::record(notifier_actor::pointer self, std::uint64_t ticket) {
       .then(
           [this, self, ticket](const AppendReply& reply) {
             // The same project's other receiver was faster.
+            ATLAS_PROBE(std::holds_alternative<storage::WrongVersion>(reply.outcome),
+                        "two outcomes of a project's notifications were recorded at once");
             if (std::holds_alternative<storage::WrongVersion>(reply.outcome)) record(self, ticket);
           },
           [self, ticket](const caf::error&) {

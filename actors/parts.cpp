@@ -1,17 +1,38 @@
 #include "actors/parts.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include <spdlog/spdlog.h>
+
+#include "events/probe.hpp"
+#include "storage/buggify.hpp"
 
 namespace atlasflow::actors {
 namespace {
 
+struct ProjectorState {
+  std::vector<RecordBatch> late;  // in the simulator: what is applied a second later
+  const char* name = "projector";
+};
+
 // Applies what is committed to the read model. One per read model; today there is one.
-record_sink::behavior_type projector(record_sink::pointer, storage::Catalog* catalog) {
-  return {[catalog](const RecordBatch& batch) {
-    for (const auto& record : *batch.records) {
-      if (record.position > catalog->position()) catalog->apply(record);
+record_sink::behavior_type projector(record_sink::stateful_pointer<ProjectorState> self,
+                                     storage::Catalog* catalog) {
+  return {[self, catalog](const RecordBatch& batch) {
+    auto& late = self->state.late;
+    if (batch.records != nullptr) {
+      late.push_back(batch);
+      if (late.size() > 1) return;  // It comes with those before it.
+      if (ATLAS_BUGGIFY("the read model lags a second behind the log")) {
+        self->delayed_send(self, std::chrono::seconds(1), RecordBatch{});
+        return;
+      }
+    }
+    for (const auto& each : std::exchange(late, {})) {
+      for (const auto& record : *each.records) {
+        if (record.position > catalog->position()) catalog->apply(record);
+      }
     }
   }};
 }
@@ -30,6 +51,34 @@ caf::behavior root_actor(caf::event_based_actor* self, const std::vector<caf::ac
                 caf::to_string(down.reason)});
   });
   return {[](const Tick&) {}};
+}
+
+// Which intents a start has found without an outcome.
+void probe_recovery(const DeploymentState& state) {
+  const auto owes = [&](IntentKind kind) { return state.intent_kind == kind; };
+  const auto any = [&](auto holds) {
+    return std::any_of(state.instances.begin(), state.instances.end(),
+                       [&](const auto& item) { return holds(item.second); });
+  };
+  const auto vm_owes = [&](InstanceIntent intent) {
+    return any([&](const Instance& instance) { return instance.intent == intent; });
+  };
+  ATLAS_PROBE(owes(IntentKind::clone), "a start found a clone without an outcome");
+  ATLAS_PROBE(owes(IntentKind::build), "a start found a build without an outcome");
+  ATLAS_PROBE(owes(IntentKind::push_image), "a start found an image push without an outcome");
+  ATLAS_PROBE(owes(IntentKind::release), "a start found a release command without an outcome");
+  ATLAS_PROBE(owes(IntentKind::route), "a start found a route without an outcome");
+  ATLAS_PROBE(vm_owes(InstanceIntent::place), "a start found a placement without an outcome");
+  ATLAS_PROBE(vm_owes(InstanceIntent::start), "a start found a VM's start without an outcome");
+  ATLAS_PROBE(vm_owes(InstanceIntent::stop), "a start found a VM's stop without an outcome");
+  ATLAS_PROBE(state.retry || any([](const Instance& i) { return i.retry.has_value(); }),
+              "a start found a retry whose time had not come");
+  ATLAS_PROBE(any([](const Instance& i) { return i.is_up() && i.leaving && !i.drained; }),
+              "a start found a drain without an outcome");
+  ATLAS_PROBE(any([](const Instance& i) { return i.is_up() && !i.was_healthy && !i.leaving; }),
+              "a start found a VM whose health was awaited");
+  ATLAS_PROBE(state.status == DeploymentStatus::cancelling, "a start found a cancel half done");
+  ATLAS_PROBE(state.status == DeploymentStatus::failing, "a start found a failure half done");
 }
 
 }  // namespace
@@ -88,8 +137,11 @@ void resume(const Parts& parts, const storage::Catalog& catalog) {
   Resume begun;
   ExpectClaims claims;
   for (const auto& view : catalog.active_deployments()) {
+    ATLAS_PROBE(view.state.status == DeploymentStatus::queued,
+                "a start found a deployment that waits for its turn");
     if (view.state.status == DeploymentStatus::queued) continue;
     begun.ids.push_back(view.state.id);
+    probe_recovery(view.state);
     const auto owed = outstanding(view.state);
     if (std::any_of(owed.begin(), owed.end(), [](const Effect& effect) {
           return std::holds_alternative<ClaimRouteEffect>(effect);

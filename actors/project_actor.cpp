@@ -6,6 +6,8 @@
 #include <spdlog/spdlog.h>
 
 #include "events/environment.hpp"
+#include "events/probe.hpp"
+#include "storage/buggify.hpp"
 #include "storage/digest.hpp"
 
 namespace atlasflow::actors {
@@ -48,6 +50,7 @@ void apply(ProjectHistory& history, const storage::Record& record) {
   if (known == begins) return;
   if (const auto* state = history.find(id);
       state != nullptr && record.stream_version <= state->version) {
+    ATLAS_PROBE(true, "a project was told what it had read from the log already");
     return;
   }
   evolve(history, id, record.event, record.recorded_at);
@@ -139,6 +142,7 @@ void ProjectActorState::intake(project_actor::pointer self, const Intake& messag
     if (reason.empty() && is_preview(target.environment)) {
       reason = reason_against_preview(history, target.environment);
     }
+    ATLAS_PROBE(!reason.empty(), "a push was ignored, being late or one preview too many");
     if (!reason.empty()) return ignore(self, message, reason, answer);
   }
   begin(self, {ReceivePush{std::move(push)}, dedupe_key(message.trigger, message.delivery_id),
@@ -162,6 +166,7 @@ void ProjectActorState::ignore(project_actor::pointer self, const Intake& messag
             if (done->earlier.empty()) {
               reply.receipt.reason = reason;
             } else {
+              ATLAS_PROBE(true, "a push that made a deployment came again when it would make none");
               reply.receipt.verdict = PushReceipt::Verdict::duplicate;
             }
             answer->deliver(std::move(reply));
@@ -196,6 +201,7 @@ Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& messa
         return of != nullptr && target->image == of->image;
       });
       if (of == nullptr ? targets.empty() : !kept) {
+        ATLAS_PROBE(of != nullptr, "a rollback was refused, its image being gone");
         return fail(ErrorCode::conflict,
                     (of == nullptr ? "there is no earlier deployment to roll back to; "
                                    : "deployment " + of->id.str() +
@@ -235,6 +241,7 @@ Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& messa
         return fail(ErrorCode::conflict, "deployment " + of->id.str() + " is in production");
       }
       if (!keeps_image_of(*of)) {
+        ATLAS_PROBE(true, "a promotion was refused, its image being gone");
         return fail(ErrorCode::conflict, "deployment " + of->id.str() +
                                              " has ended, so its image is not kept; deploy its "
                                              "commit with atlasflow deploy " +
@@ -294,12 +301,14 @@ void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) 
               if (beginning.answer) beginning.answer->deliver(std::move(done));
               reconcile(self);
             } else if (const auto* known = std::get_if<storage::Duplicate>(&answer.outcome)) {
+              ATLAS_PROBE(true, "a deployment was asked for twice under one key");
               done.receipt.verdict = PushReceipt::Verdict::duplicate;
               done.receipt.deployment = deployment_of(known->stream);
               done.position = known->position;
               if (beginning.answer) beginning.answer->deliver(std::move(done));
             } else if (std::holds_alternative<storage::WrongVersion>(answer.outcome) &&
                        beginning.salt < k_salts_max) {
+              ATLAS_PROBE(true, "another deployment had the short id");
               // Another deployment has this short id: take the next.
               ++beginning.salt;
               return begin(self, std::move(beginning));
@@ -310,6 +319,7 @@ void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) 
             next();
           },
           [self, answer = beginning.answer](const caf::error& error) {
+            ATLAS_PROBE(true, "a project does not know whether a deployment was recorded");
             if (answer) answer->fail(from_caf(error));
             // Whether it was recorded is not known: replaying tells.
             self->quit(caf::exit_reason::unhandled_exception);
@@ -319,6 +329,7 @@ void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) 
 bool ProjectActorState::wait_for_turn(std::function<void()> again) {
   if (!appending) return false;
   if (stash.size() >= k_stash_max) throw std::runtime_error("too many commands wait");
+  ATLAS_PROBE(true, "a project's work waits for its append");
   stash.push_back(std::move(again));
   return true;
 }
@@ -349,8 +360,10 @@ void ProjectActorState::command(project_actor::pointer self, ProjectCommand comm
               done(Recorded{appended->records.back().position, {}});
               reconcile(self);
             } else if (const auto* duplicate = std::get_if<storage::Duplicate>(&answer.outcome)) {
+              ATLAS_PROBE(true, "a command of a project was recorded before");
               done(Recorded{duplicate->position, deployment_of(duplicate->stream)});
             } else {
+              ATLAS_PROBE(true, "a project's append was not taken");
               // Another writer of this stream, or a fence: replaying is the only safe answer.
               done(fail(ErrorCode::unavailable, "the project's state was out of date; try again"));
               self->quit(caf::exit_reason::unhandled_exception);
@@ -380,6 +393,8 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
   });
   auto wanted = wishes(history, starting, now);
   // There is no image to go back to.
+  ATLAS_PROBE(wiring.rollbacks == 0 && !wanted.roll_back.empty(),
+              "an automatic rollback was not made, no image being kept");
   if (wiring.rollbacks == 0) wanted.roll_back.clear();
   for (auto& [id, command_for] : wanted.tell) {
     if (std::holds_alternative<Start>(command_for)) {
@@ -439,6 +454,7 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
               if (project_of(record.stream).empty()) apply(self->state.history, record);
             }
             self->state.reconcile(self);
+            if (ATLAS_BUGGIFY("a project says its wishes twice")) self->state.reconcile(self);
           },
           [self](const Tick&) {
             self->state.wake_at.reset();

@@ -5,6 +5,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "events/probe.hpp"
 #include "storage/digest.hpp"
 
 namespace atlasflow::actors {
@@ -20,6 +21,8 @@ void ProjectsState::begin(projects_actor::pointer self) {
     for (const auto& [environment_name, environment] : history.environments) {
       unfinished = unfinished || !environment.deployments.empty();
     }
+    ATLAS_PROBE(!history.project.exists() && unfinished,
+                "a start found a deleted project whose deployments had not ended");
     // A deleted project needs its actor until its deployments have reached their ends.
     if (history.project.exists() || unfinished) add(self, std::move(history));
   }
@@ -53,6 +56,7 @@ Result<project_actor> ProjectsState::named(const std::string& project) const {
 void ProjectsState::create(projects_actor::pointer self, CreateProject command,
                            PromiseGuard<ProjectReply> reply) {
   const auto wanted = command.name;
+  ATLAS_PROBE(creating.contains(wanted), "two projects of one name were made at once");
   if (by_name.contains(wanted) || creating.contains(wanted)) {
     reply.fail(Error{ErrorCode::already_exists,
                      "project '" + wanted.substr(0, 60) + "' exists already; choose another name",
@@ -107,6 +111,7 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
   }
   if (receivers.empty()) return reply.deliver(PushReply{});
 
+  ATLAS_PROBE(receivers.size() > 1, "one push was for several projects");
   // All answers are awaited; one failure fails the delivery as a whole. The sender may deliver it
   // again: the projects that recorded it answer with a duplicate then.
   struct Gathering {
@@ -134,6 +139,7 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
               arrived();
             },
             [gathering, arrived](const caf::error& error) {
+              ATLAS_PROBE(true, "a push was not recorded, and its sender is told so");
               gathering->error = from_caf(error);
               arrived();
             });
@@ -162,8 +168,20 @@ void ProjectsState::on_records(projects_actor::pointer self, const RecordBatch& 
     if (!share) share = std::make_shared<std::vector<storage::Record>>();
     share->push_back(record);
   }
-  for (auto& [id, share] : shares)
+#ifdef ATLAS_CANARY_UNORDERED_ITERATION
+  // A canary (cmake/Canary.cmake): who is told first depends on where its share is in memory.
+  std::map<std::uintptr_t, ProjectId> order;
+  for (const auto& [id, share] : shares) {
+    order[reinterpret_cast<std::uintptr_t>(share.get()) * 0x9E3779B97F4A7C15U] = id;
+  }
+  for (const auto& [hash, id] : order) {
+    self->send(projects.at(id).handle, RecordBatch{std::move(shares.at(id))});
+  }
+#else
+  for (auto& [id, share] : shares) {
     self->send(projects.at(id).handle, RecordBatch{std::move(share)});
+  }
+#endif
 }
 
 void ProjectsState::on_down(projects_actor::pointer self, const caf::down_msg& down) {
@@ -178,6 +196,7 @@ void ProjectsState::on_down(projects_actor::pointer self, const caf::down_msg& d
     self->quit(caf::exit_reason::unhandled_exception);
     return;
   }
+  ATLAS_PROBE(true, "a project's actor died and another went on");
   spdlog::warn("part=projects event=restarted project={}", entry.name);
   spawn_project(self, entry, std::move(histories->at(id)));
 }

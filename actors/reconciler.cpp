@@ -2,6 +2,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include "events/probe.hpp"
+#include "storage/buggify.hpp"
+
 namespace atlasflow::actors {
 namespace {
 
@@ -86,16 +89,22 @@ void ReconcilerState::compare(reconciler_actor::pointer self) {
   std::set<WorldThing> seen;
   for (auto& thing : unexplained(config.engines, *config.catalog, true)) {
     if (!suspects.contains(thing)) {
+      ATLAS_PROBE(true, "something was there that no deployment explains");
       seen.insert(std::move(thing));
     } else if (auto event = reap(config.engines, thing)) {
+      ATLAS_PROBE(true, "something unexplained was ended at the second look");
       events.push_back(*std::move(event));
     } else {
+      ATLAS_PROBE(true, "something unexplained could not be ended");
       seen.insert(std::move(thing));
     }
   }
+  ATLAS_PROBE(events.empty() && seen.empty() && !suspects.empty(),
+              "what was unexplained was explained at the second look");
   suspects = std::move(seen);
   if (!events.empty()) append_to_node(self, config.log_writer, config.log, std::move(events));
-  self->delayed_send(self, k_period, Tick{});
+  const bool late = ATLAS_BUGGIFY("the reconciler's next look is a minute late");
+  self->delayed_send(self, late ? 2 * k_period : k_period, Tick{});
 }
 
 reconciler_actor::behavior_type reconciler(reconciler_actor::stateful_pointer<ReconcilerState> self,

@@ -2,6 +2,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include "events/probe.hpp"
+#include "storage/buggify.hpp"
+
 namespace atlasflow::actors {
 namespace {
 
@@ -37,6 +40,9 @@ void VmActorState::start(vm_actor::pointer self, const StartVm& message, const o
 void VmActorState::run_release(vm_actor::pointer self, const RunRelease& message,
                                const outcome_sink& sink) {
   const auto begun = engine->observe(vm_id);
+  ATLAS_PROBE(begun.running, "a release command was found running");
+  ATLAS_PROBE(!begun.running && !begun.exit.lost(),
+              "a release command had ended before its outcome was recorded");
   if (!begun.running && begun.exit.lost()) {
     if (auto started = engine->start(message.job, message.stop); !started) {
       self->send(sink, Deliver{failure_of(EffectId{vm_id}, pb::STEP_RELEASE, started.error())});
@@ -58,14 +64,18 @@ void VmActorState::look_at_release(vm_actor::pointer self, const VmObservation& 
     answer(failure_of(EffectId{vm_id}, pb::STEP_RELEASE, error));
   };
   if (observation.running) {
-    if (release->request.stop.stop_requested()) return failed(ErrorCode::cancelled, "cancelled");
+    const bool cancelled = release->request.stop.stop_requested();
+    ATLAS_PROBE(cancelled, "a release command was cancelled while it ran");
+    if (cancelled) return failed(ErrorCode::cancelled, "cancelled");
     if (clock->now() >= release->request.deadline) {
+      ATLAS_PROBE(true, "a release command did not end in time");
       failed(ErrorCode::user_error,
              "the release command did not end in time; raise release_deadline or make it faster");
     }
     return;
   }
   if (observation.exit.lost()) {
+    ATLAS_PROBE(true, "the VM of a release command was lost");
     return failed(ErrorCode::unavailable, "the VM of the release command was lost");
   }
   if (observation.exit.exit_code() != 0) {
@@ -79,11 +89,14 @@ void VmActorState::look_at_release(vm_actor::pointer self, const VmObservation& 
 }
 
 void VmActorState::stop(vm_actor::pointer self, const StopVm& message, const outcome_sink& sink) {
+  ATLAS_PROBE(probing.has_value(), "a VM was stopped while its health was awaited");
+  ATLAS_PROBE(release.has_value(), "a VM was stopped while its release command ran");
   keeping.reset();
   probing.reset();
   release.reset();
   auto exit_code = engine->stop(vm_id);
   if (!exit_code) {
+    ATLAS_PROBE(true, "a VM could not be stopped, and is stopped again");
     // A VM that can't be stopped keeps its memory and its port: the only way out is to try on.
     spdlog::error("part=vm event=stop_failed vm={} error=\"{}\"", vm_id,
                   to_string(exit_code.error()));
@@ -101,7 +114,9 @@ void VmActorState::stop(vm_actor::pointer self, const StopVm& message, const out
 void VmActorState::schedule_tick(vm_actor::pointer self) {
   if (ticking || (!keeping && !probing && !release)) return;
   ticking = true;
-  self->delayed_send(self, probing ? k_probe_period : k_watch_period, Tick{});
+  const auto period = probing ? k_probe_period : k_watch_period;
+  const bool late = ATLAS_BUGGIFY("a VM's actor waits four times as long before it looks again");
+  self->delayed_send(self, late ? 4 * period : period, Tick{});
 }
 
 void VmActorState::tick(vm_actor::pointer self) {
@@ -109,6 +124,7 @@ void VmActorState::tick(vm_actor::pointer self) {
   auto observation = engine->observe(vm_id);
   if (release) look_at_release(self, observation);
   if (!observation.running) {
+    ATLAS_PROBE(probing.has_value(), "a VM ended before it was healthy");
     probing.reset();
     if (keeping) {
       observation.exit.set_vm_id(vm_id);
@@ -150,9 +166,11 @@ void VmActorState::probe_once(vm_actor::pointer self) {
   if (status != 0 && status != probing->told_status && probing->told < k_bad_statuses_told_max) {
     probing->told_status = status;
     ++probing->told;
+    ATLAS_PROBE(true, "an app answered its first probes badly");
     self->send(probing->sink, Deliver{HealthChanged{vm_id, false, status, probing->last.error}});
   }
   if (now >= probing->request.deadline) {
+    ATLAS_PROBE(true, "a VM was not healthy by its deadline");
     self->send(probing->sink,
                Deliver{HealthTimedOut{vm_id, status, probing->last.error, probing->probes}});
     probing.reset();

@@ -4,6 +4,9 @@
 
 #include <spdlog/spdlog.h>
 
+#include "events/probe.hpp"
+#include "storage/buggify.hpp"
+
 namespace atlasflow::actors {
 namespace {
 
@@ -59,6 +62,7 @@ void VmHostState::on_down(vm_host_actor::pointer self, const caf::down_msg& down
     vms.erase(found);
     return;
   }
+  ATLAS_PROBE(true, "a VM's actor died and another went on");
   spdlog::warn("part=vm_host event=vm_actor_restarted vm={}", vm_id);
   entry.handle = spawn_blocking(self, config.spawn, vm, config.engine, config.clock, vm_id);
   self->monitor(entry.handle);
@@ -138,10 +142,12 @@ VmHostsState::Host& VmHostsState::holding(const std::string& vm_id, const std::s
 
 void VmHostsState::place(vm_hosts_actor::pointer self, const PlaceVm& message,
                          const outcome_sink& sink) {
+  const bool first = ATLAS_BUGGIFY("a VM is placed on the first host that has room for it");
   const std::string* best = nullptr;
   for (const auto& [host_name, host] : hosts) {
     if (!host.up || host.free_mib() < message.memory_mib) continue;
-    if (best == nullptr || hosts.at(*best).free_mib() < host.free_mib()) best = &host_name;
+    if (best != nullptr && (first || hosts.at(*best).free_mib() >= host.free_mib())) continue;
+    best = &host_name;
   }
   if (best != nullptr) {
     Succeeded succeeded;
@@ -150,6 +156,7 @@ void VmHostsState::place(vm_hosts_actor::pointer self, const PlaceVm& message,
     self->send(sink, Deliver{std::move(succeeded)});
     return;
   }
+  ATLAS_PROBE(true, "no host had memory for a VM");
   const Error full{ErrorCode::unavailable,
                    "no VM host has " + std::to_string(message.memory_mib) + " MiB of memory free",
                    ""};
@@ -161,6 +168,9 @@ void VmHostsState::seen(vm_hosts_actor::pointer self, const HostSeen& message) {
   host.up = message.up;
   spdlog::warn("part=vm_hosts event={} host={} vms={}", message.up ? "host_back" : "host_lost",
                message.host, host.tenants.size());
+  ATLAS_PROBE(message.up, "a lost host was back");
+  ATLAS_PROBE(!message.up && host.tenants.empty(), "a host was lost that had no VM");
+  ATLAS_PROBE(!message.up && host.tenants.size() > 1, "a host was lost with several VMs");
   if (message.up) return;
   std::map<caf::actor_addr, outcome_sink> sinks;
   for (const auto& [vm_id, tenant] : host.tenants) sinks[tenant.sink.address()] = tenant.sink;
@@ -194,6 +204,7 @@ vm_hosts_actor::behavior_type vm_hosts(vm_hosts_actor::stateful_pointer<VmHostsS
             const auto memory_mib = message.job.settings.memory_mib();
             // Others may have been placed on the same memory meanwhile.
             if (!host.tenants.contains(message.job.vm_id) && host.free_mib() < memory_mib) {
+              ATLAS_PROBE(true, "the memory that a VM was placed on was taken meanwhile");
               const Error full{ErrorCode::unavailable,
                                "host " + message.host + " has no longer " +
                                    std::to_string(memory_mib) + " MiB of memory free",
@@ -225,6 +236,8 @@ vm_hosts_actor::behavior_type vm_hosts(vm_hosts_actor::stateful_pointer<VmHostsS
             auto& hosts = self->state.hosts;
             const auto up = std::find_if(hosts.begin(), hosts.end(),
                                          [](const auto& item) { return item.second.up; });
+            ATLAS_PROBE(up == hosts.end(),
+                        "a release command was asked for while no host answered");
             auto& host = up == hosts.end() ? hosts.begin()->second : up->second;
             host.tenants[message.job.vm_id] = {message.job.settings.memory_mib(), sink};
             self->send(host.handle, message, sink);

@@ -3,6 +3,7 @@
 
 #include "events/assert.hpp"
 #include "events/deployment_rules.hpp"
+#include "events/probe.hpp"
 
 namespace atlasflow {
 namespace {
@@ -165,6 +166,7 @@ struct Decider {
         const auto* instance = state.instance_of(command.effect.str());
         const bool awaited = instance != nullptr && instance->leaving && !instance->drained &&
                              instance->intent != InstanceIntent::stop;
+        ATLAS_PROBE(!awaited, "a drain ended that nobody waits for");
         if (!awaited) return stale(command.effect);
         events[0].mutable_drained()->set_vm_id(instance->vm_id);
         return events;
@@ -195,6 +197,8 @@ struct Decider {
   }
 
   [[nodiscard]] tl::unexpected<Error> stale(const EffectId& effect) const {
+    ATLAS_PROBE(is_terminal(state.status), "an outcome came after its deployment had ended");
+    ATLAS_PROBE(ending(), "an outcome that nobody awaits came while its deployment ended");
     return refuse("a stale outcome of " + effect.str() + " for");
   }
 
@@ -383,6 +387,7 @@ struct Decider {
   Result<Events> operator()(const HealthTimedOut& command) const {
     const auto* instance = checked(command.vm_id);
     if (instance == nullptr || instance->leaving) {
+      ATLAS_PROBE(true, "a health deadline passed for a VM that nobody waits for");
       return refuse("a stale probe of " + command.vm_id + " for");
     }
     Events events(1);
@@ -421,6 +426,9 @@ struct Decider {
 
   Result<Events> operator()(const VmEnded& command) const {
     const auto* instance = state.instance_of(command.exit.vm_id());
+    ATLAS_PROBE(instance == nullptr, "a VM ended that its deployment had let go");
+    ATLAS_PROBE(instance != nullptr && instance->leaving,
+                "a VM ended by itself while it was to leave");
     // An end that was asked for, or of a VM that is not this deployment's any more, is no news.
     if (instance == nullptr || !instance->is_up() || instance->leaving || ending()) {
       return Events{};
@@ -455,6 +463,7 @@ struct Decider {
       const auto found = state.instances.find(command.slot);
       awaited = found != state.instances.end() && matches(found->second.retry);
     }
+    ATLAS_PROBE(!awaited, "a timer fired for a wait that is over");
     if (!awaited) return Events{};  // The timer of a wait that is over.
     Events events(1);
     auto* fired = events[0].mutable_timer_fired();

@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "events/deployment_rules.hpp"
+#include "events/probe.hpp"
 
 namespace atlasflow {
 
@@ -56,6 +57,7 @@ struct Rules {
     if (instance.intent != InstanceIntent::none || instance.vm_id.empty()) return std::nullopt;
     const bool serves = instance.is_up() && instance.was_healthy && !instance.drained;
     if (serves) return std::nullopt;
+    ATLAS_PROBE(!instance.was_healthy, "a VM that was never healthy was to leave");
     return stop(instance, reason);
   }
 
@@ -71,6 +73,10 @@ struct Rules {
     }
     if (state.intent_kind != IntentKind::none || !state.instances.empty() ||
         !state.release_vm.empty()) {
+      ATLAS_PROBE(cancelled && state.intent_kind != IntentKind::none,
+                  "a cancel waits for a step to end");
+      ATLAS_PROBE(cancelled && state.intent_kind == IntentKind::none,
+                  "a cancel waits for a VM to end");
       return std::nullopt;  // The ends of steps under way are awaited.
     }
     return end;
@@ -117,6 +123,9 @@ struct Rules {
     const bool at_once = !crashed && well_for >= rules::k_served_well_us;
     const std::int32_t before = well_for >= rules::k_crashes_forgotten_us ? 0 : instance.crashes;
     const std::int32_t crashes = crashed ? before + 1 : before;
+    ATLAS_PROBE(at_once, "a VM that had served well was lost and is started again at once");
+    ATLAS_PROBE(instance.crashes > before,
+                "an app's crashes were forgotten, as it ran well for long");
     if (crashes >= rules::k_crashes_max) {
       event.mutable_crash_loop_detected()->set_slot(instance.slot);
       event.mutable_crash_loop_detected()->set_crashes(crashes);
@@ -176,6 +185,7 @@ struct Rules {
       if (!instance.is_up() || !instance.was_healthy) return std::nullopt;
     }
     pb::Event event;
+    ATLAS_PROBE(state.generation != 0, "a claim is made again under its old generation");
     auto* request = event.mutable_route_change_requested();
     request->set_generation(state.generation != 0 ? state.generation : moment.log_position);
     request->set_deadline_us(moment.now + rules::k_route_deadline_us);

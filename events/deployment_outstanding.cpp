@@ -1,5 +1,6 @@
 // outstanding: what the world still owes a deployment, read off its state.
 #include "events/deployment.hpp"
+#include "events/probe.hpp"
 
 namespace atlasflow {
 namespace {
@@ -48,6 +49,7 @@ struct Debts {
       if (!instance.is_up() || !instance.was_healthy || instance.leaving) continue;
       (instance.healthy ? well : ill).push_back({instance.vm_id, instance.address, instance.port});
     }
+    ATLAS_PROBE(well.empty() && !ill.empty(), "an app is served by VMs that all answer ill");
     return well.empty() ? ill : well;
   }
 
@@ -71,6 +73,7 @@ struct Debts {
     if (state.intent_kind == IntentKind::route) claim.effect = state.intent;
     claim.generation = state.generation;
     claim.upstreams = upstreams();
+    ATLAS_PROBE(claim.upstreams.empty(), "a route leads to no VM and says why");
     if (claim.upstreams.empty()) claim.unavailable_reason = unavailable_reason();
     effects.emplace_back(std::move(claim));
   }
@@ -93,6 +96,7 @@ struct Debts {
     const bool unwanted = ending() || instance.leaving;
     const bool begun =
         instance.intent == InstanceIntent::place || instance.intent == InstanceIntent::start;
+    ATLAS_PROBE(unwanted && begun, "a VM that is being started is wanted no more");
     if (unwanted && begun) effects.emplace_back(AbortEffect{instance.effect});
     if (instance.is_up()) {
       effects.emplace_back(

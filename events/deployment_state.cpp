@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "events/deployment.hpp"
+#include "events/probe.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow {
@@ -148,6 +149,23 @@ struct Evolution {
     end(DeploymentStatus::superseded);
   }
   void on(const pb::CancelRequested& event) const {
+    ATLAS_PROBE(state.status == DeploymentStatus::queued, "a waiting deployment was cancelled");
+    ATLAS_PROBE(state.status == DeploymentStatus::cloning,
+                "a deployment was cancelled while it was cloned");
+    ATLAS_PROBE(state.status == DeploymentStatus::building,
+                "a deployment was cancelled while it was built");
+    ATLAS_PROBE(state.status == DeploymentStatus::pushing,
+                "a deployment was cancelled while its image was pushed");
+    ATLAS_PROBE(state.status == DeploymentStatus::releasing,
+                "a deployment was cancelled while its release command ran");
+    ATLAS_PROBE(state.status == DeploymentStatus::starting,
+                "a deployment was cancelled while its VMs were started");
+    ATLAS_PROBE(state.status == DeploymentStatus::checking,
+                "a deployment was cancelled while its health was awaited");
+    ATLAS_PROBE(state.status == DeploymentStatus::routing,
+                "a deployment was cancelled while its route was asked for");
+    ATLAS_PROBE(state.retry.has_value(), "a deployment was cancelled while a retry was due");
+    ATLAS_PROBE(!event.superseded_by().empty(), "a deployment under way made room for a newer one");
     state.cancelled_by = event.by();
     state.superseded_by = event.superseded_by();
     stop_waiting();
@@ -158,6 +176,8 @@ struct Evolution {
     end(DeploymentStatus::cancelled);
   }
   void on(const pb::RetirementRequested& event) const {
+    ATLAS_PROBE(state.status != DeploymentStatus::live,
+                "an app was retired while none of its VMs served");
     state.retired_by = event.by();
     state.retire_reason = event.reason();
     stop_waiting();
@@ -169,6 +189,8 @@ struct Evolution {
     for (auto& [slot, instance] : state.instances) leave(instance, event.drain_deadline_us());
   }
   void on(const pb::StartRequested&) const {
+    ATLAS_PROBE(state.status == DeploymentStatus::crashed,
+                "an app that had crashed too often was started by its owner");
     state.stopped_by.clear();
     for (auto& [slot, instance] : state.instances) {
       instance.given_up = false;
@@ -179,7 +201,9 @@ struct Evolution {
   void on(const pb::ScaleRequested& event) const {
     state.replicas = std::max(event.replicas(), 1);
     for (auto& [slot, instance] : state.instances) {
-      if (slot >= state.replicas) leave(instance, event.drain_deadline_us());
+      if (slot < state.replicas) continue;
+      ATLAS_PROBE(!instance.is_up(), "a scale down ended an instance that was not up yet");
+      leave(instance, event.drain_deadline_us());
     }
   }
 
@@ -200,6 +224,7 @@ struct Evolution {
     if (event.has_settings()) take_settings(event.settings());
   }
   void on(const pb::CloneFailed& event) const {
+    ATLAS_PROBE(event.retryable(), "a clone failed and is tried again");
     end_intent();
     if (!event.retryable()) fail_unless_routed(pb::STEP_CLONE, event.fault(), event.reason());
   }
@@ -220,6 +245,7 @@ struct Evolution {
     if (!event.retryable()) fail_unless_routed(pb::STEP_BUILD, event.fault(), event.reason());
   }
   void on(const pb::BuildTimedOut& event) const {
+    ATLAS_PROBE(true, "a build took longer than its deadline");
     end_intent();
     fail_unless_routed(
         pb::STEP_BUILD, pb::FAULT_USER,
@@ -235,6 +261,7 @@ struct Evolution {
     state.image = event.reference();
   }
   void on(const pb::ImagePushFailed& event) const {
+    ATLAS_PROBE(event.retryable(), "an image could not be pushed and is pushed again");
     end_intent();
     if (!event.retryable()) fail_unless_routed(pb::STEP_PUSH_IMAGE, event.fault(), event.reason());
   }
@@ -252,6 +279,7 @@ struct Evolution {
     state.release_owed = false;
   }
   void on(const pb::ReleaseFailed& event) const {
+    ATLAS_PROBE(event.retryable(), "a release command was cut off and is run again");
     end_intent();
     if (!event.retryable()) fail_unless_routed(pb::STEP_RELEASE, event.fault(), event.reason());
   }
@@ -268,6 +296,9 @@ struct Evolution {
     instance.host = event.host();
   }
   void on(const pb::CapacityExhausted& event) const {
+    ATLAS_PROBE(!event.retryable() && !on_its_way_out(),
+                "a deployment ended since no host had memory in time");
+    ATLAS_PROBE(state.routed, "a live app found no memory for a VM");
     auto& instance = in_slot(event.slot());
     end_intent(instance);
     ++instance.refusals;
@@ -296,6 +327,7 @@ struct Evolution {
     instance.started = true;
   }
   void on(const pb::VMStartFailed& event) const {
+    ATLAS_PROBE(state.routed, "a live app's new VM could not be started");
     auto& instance = in_slot(event.slot());
     clear_vm(instance);
     if (!event.retryable()) fail_unless_routed(pb::STEP_START_VM, event.fault(), event.reason());
@@ -309,6 +341,7 @@ struct Evolution {
     }
   }
   void on(const pb::HealthDeadlineExceeded& event) const {
+    ATLAS_PROBE(state.routed, "a live app's new VM never became healthy");
     if (auto* instance = with_vm(event.vm_id())) instance->condemned = true;
     fail_unless_routed(
         pb::STEP_HEALTH, pb::FAULT_USER,
@@ -317,12 +350,17 @@ struct Evolution {
                                       : event.last_error()));
   }
   void on(const pb::BecameUnhealthy& event) const {
+    ATLAS_PROBE(true, "a VM that served turned unhealthy");
     if (auto* instance = with_vm(event.vm_id())) instance->healthy = false;
   }
   void on(const pb::BecameHealthy& event) const {
+    ATLAS_PROBE(true, "a VM that had turned unhealthy got well again");
     if (auto* instance = with_vm(event.vm_id())) instance->healthy = true;
   }
   void on(const pb::VMExited& event) const {
+    ATLAS_PROBE(event.soon_after_routed(), "an app crashed soon after it went live");
+    ATLAS_PROBE(event.lost(), "a VM was lost without its app's doing");
+    ATLAS_PROBE(!event.lost() && !state.routed, "an app exited before it was live");
     if (auto* instance = with_vm(event.vm_id())) {
       instance->exited = true;
       instance->healthy = false;
@@ -332,6 +370,9 @@ struct Evolution {
     if (!event.lost()) fail_unless_routed(pb::STEP_HEALTH, pb::FAULT_USER, event.reason());
   }
   void on(const pb::VMHostLost& event) const {
+    ATLAS_PROBE(state.routed, "a host was lost with a VM of a live app");
+    ATLAS_PROBE(on_its_way_out(), "a host was lost with a VM that was to end anyway");
+    ATLAS_PROBE(event.vm_id().empty(), "a host was lost before the VM placed on it was asked for");
     if (auto* instance = with_vm(event.vm_id())) clear_vm(*instance);
     if (!event.vm_id().empty()) return;
     for (auto& [slot, instance] : state.instances) {
@@ -361,6 +402,7 @@ struct Evolution {
     ++state.restarts;
   }
   void on(const pb::CrashLoopDetected& event) const {
+    ATLAS_PROBE(true, "an app crashed too often in a row and is given up");
     auto& instance = in_slot(event.slot());
     clear_vm(instance);
     instance.crashes = event.crashes();
@@ -368,6 +410,7 @@ struct Evolution {
     fail_unless_routed(pb::STEP_START_VM, pb::FAULT_SYSTEM, "its VM was lost again and again");
   }
   void on(const pb::Drained& event) const {
+    ATLAS_PROBE(event.requests_cut() > 0, "a drain was cut at its deadline");
     if (auto* instance = with_vm(event.vm_id())) instance->drained = true;
   }
 
@@ -386,6 +429,8 @@ struct Evolution {
     state.routed = true;
   }
   void on(const pb::RouteFailed& event) const {
+    ATLAS_PROBE(event.retryable(),
+                "a route table could not be published and the claim is made again");
     end_intent();
     if (!event.retryable()) fail_unless_routed(pb::STEP_ROUTE, pb::FAULT_SYSTEM, event.reason());
   }
@@ -626,6 +671,8 @@ void evolve(DeploymentState& state, const pb::Event& event) {
     // Each of these ends the step that it answers; what follows is in the events after it.
     case pb::Event::kBuildAbandoned:
     case pb::Event::kBuilderLost:
+      ATLAS_PROBE(event.has_builder_lost(), "a builder was lost with a step, which is tried again");
+      ATLAS_PROBE(event.has_build_abandoned(), "a build was abandoned, its process being gone");
       evolution.end_intent();
       break;
     default:  // HealthCheckFailed is a record for readers; later types are no part of this state.

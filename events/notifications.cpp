@@ -1,5 +1,6 @@
 #include "events/notifications.hpp"
 
+#include "events/probe.hpp"
 #include "events/project_history.hpp"
 
 namespace atlasflow {
@@ -145,7 +146,9 @@ void NotificationsOwed::settle(const ProjectId& id, const std::string& deploymen
 }
 
 void NotificationsOwed::forget(const ProjectId& id) {
-  std::erase_if(owed_, [&](const auto& entry) { return entry.first.project == id; });
+  const auto forgotten =
+      std::erase_if(owed_, [&](const auto& entry) { return entry.first.project == id; });
+  ATLAS_PROBE(forgotten != 0, "what a receiver was to be told is owed no more");
 }
 
 std::string NotificationsOwed::secret_ref_of(const ProjectId& id) const {

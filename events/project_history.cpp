@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "events/environment.hpp"
+#include "events/probe.hpp"
 
 namespace atlasflow {
 namespace {
@@ -14,6 +15,8 @@ void end(EnvironmentHistory& environment, const DeploymentId& id) {
   const auto found = environment.deployments.find(id);
   if (found->second.routed) {
     environment.past.push_back(std::move(found->second));
+    ATLAS_PROBE(environment.past.size() > k_past_max,
+                "a past deployment was forgotten, there being too many");
     if (environment.past.size() > k_past_max) environment.past.pop_front();
   }
   environment.deployments.erase(found);
@@ -84,6 +87,8 @@ void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& ev
   }
   if (waited && is_under_way(found->second.status) &&
       found->second.status != DeploymentStatus::cancelling) {
+    ATLAS_PROBE(environment.protect_next,
+                "a deployment that came of an override is spared the next");
     environment.spared = environment.protect_next ? id : DeploymentId{};
     environment.protect_next = false;
   }

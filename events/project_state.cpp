@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "events/environment.hpp"
+#include "events/probe.hpp"
 #include "events/project.hpp"
 #include "events/settings.hpp"
 
@@ -10,6 +11,7 @@ namespace {
 using Events = std::vector<pb::Event>;
 
 tl::unexpected<Error> gone(const ProjectState& state) {
+  ATLAS_PROBE(state.deleted, "a command came for a project that was deleted");
   return fail(ErrorCode::not_found, state.deleted ? "project '" + state.name + "' was deleted"
                                                   : "there is no such project");
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "events/environment.hpp"
+#include "events/probe.hpp"
 #include "events/project_history.hpp"
 #include "events/settings.hpp"
 
@@ -46,9 +47,11 @@ struct Order {
     const DeploymentState* newest = nullptr;
     for (const auto& id : environment.order) {
       const auto& state = environment.deployments.at(id);
+      ATLAS_PROBE(!has_actor(id), "a quarantined deployment does not hold its environment's turn");
       if (!is_under_way(state.status) || !has_actor(id)) continue;
       if (newest != nullptr && newest->status != DeploymentStatus::failing &&
           newest->status != DeploymentStatus::cancelling) {
+        ATLAS_PROBE(true, "two deployments of one environment were under way at once");
         tell(newest->id, Override{id});
       }
       newest = &state;
@@ -62,6 +65,7 @@ struct Order {
     if (!is_preview(name) || ttl == 0) return false;
     const auto due = environment.made_at.at(served.id) + ttl;
     if (now < due) look_at(due);
+    ATLAS_PROBE(now >= due, "a preview outlived its time");
     return now >= due;
   }
 
@@ -77,11 +81,15 @@ struct Order {
       default:
         return false;
     }
+    ATLAS_PROBE(!queued.image.empty(), "a deployment with an image does not wait for a build");
     if (!queued.image.empty()) return true;
     const auto bound = history.project.settings.supersede_after_us();
+    ATLAS_PROBE(running.id == environment.spared,
+                "a deployment under way is spared though a newer one waits");
     if (bound == 0 || running.id == environment.spared) return false;
     const auto due = environment.made_at.at(queued.id) + bound;
     if (now < due) look_at(due);
+    ATLAS_PROBE(now >= due, "a push waited so long that it ends the build before it");
     return now >= due;
   }
 
@@ -127,11 +135,18 @@ struct Order {
       if (state.status == DeploymentStatus::queued || is_under_way(state.status)) return;
     }
     const auto targets = rollback_targets(history, 1);
+    ATLAS_PROBE(targets.empty(),
+                "an app crashed soon after its first going live: there is nothing to roll back to");
+    ATLAS_PROBE(!targets.empty(), "an automatic rollback is wished for");
     if (!targets.empty()) wishes.roll_back.push_back({served.id, targets.front()->id});
   }
 
   void decide() const {
+    ATLAS_PROBE(history.project.deleted && !environment.deployments.empty(),
+                "a deleted project has deployments that must end");
     if (history.project.deleted) return end_all("user", "the project was deleted");
+    ATLAS_PROBE(environment.pushes.deleted && !environment.deployments.empty(),
+                "a deleted branch has deployments that must end");
     if (environment.pushes.deleted) return end_all("user", "the branch was deleted");
     const auto* served = serving(environment);
     for (const auto& [id, state] : environment.deployments) {
@@ -165,6 +180,7 @@ std::string reason_against_preview(const ProjectHistory& history, const std::str
     ++previews;
   }
   const auto limit = history.project.settings.preview_limit();
+  ATLAS_PROBE(previews >= limit, "a preview was refused, there being too many");
   if (previews < limit) return "";
   return "there are " + std::to_string(previews) +
          " previews already; delete a branch, or raise preview_limit";

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "events/probe.hpp"
+
 namespace atlasflow {
 namespace {
 
@@ -26,22 +28,29 @@ void note_replaced(PushOrder& order, const std::string& sha) {
 std::string reason_if_late(const PushOrder& order, const pb::PushReceived& push) {
   if (order.deleted) {
     const bool newer = push.pushed_at_s() > order.head_pushed_at_s && order.head_pushed_at_s != 0;
+    ATLAS_PROBE(!is_commit(push.before()) || newer, "a deleted branch was made anew");
     if (!is_commit(push.before()) || newer) return "";  // The branch was made anew.
+    ATLAS_PROBE(true, "a push came after the deletion of its branch");
     return "late: the branch was deleted after commit " + shortened(push.after());
   }
   if (order.head.empty() || push.before() == order.head) return "";
   const bool chained = !push.before().empty();
   if (chained && push.after() == order.head && push.before() == order.before_head) {
+    ATLAS_PROBE(true, "a push was delivered again under another name");
     return "commit " + shortened(push.after()) + " was pushed already";
   }
   const bool timed = push.pushed_at_s() != 0 && order.head_pushed_at_s != 0;
   if (timed && push.pushed_at_s() > order.head_pushed_at_s) return "";
   if (timed && push.pushed_at_s() < order.head_pushed_at_s) {
+    ATLAS_PROBE(true, "a push came after one that was pushed later, and its time told");
     return "late: commit " + shortened(order.head) + " was pushed after " + shortened(push.after());
   }
   const bool replaced =
       std::find(order.replaced.begin(), order.replaced.end(), push.after()) != order.replaced.end();
+  ATLAS_PROBE(chained && !replaced && push.forced(),
+              "a forced push went over a head that it does not name");
   if (!chained || !replaced) return "";
+  ATLAS_PROBE(true, "a push came after one that had replaced its commit");
   return "late: commit " + shortened(push.after()) + " was replaced by a later push";
 }
 

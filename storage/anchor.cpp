@@ -5,6 +5,7 @@
 #include <sstream>
 #include <utility>
 
+#include "events/probe.hpp"
 #include "storage/digest.hpp"
 
 namespace atlasflow::storage {
@@ -119,6 +120,7 @@ Result<std::optional<Anchor>> read_anchor(rocksdb::Env& env, const std::filesyst
   if (!bytes) return tl::unexpected(std::move(bytes.error()));
   if (!*bytes) return std::optional<Anchor>{};
   if (auto anchor = parse_anchor(**bytes)) return anchor;
+  ATLAS_PROBE(true, "a damaged anchor was found");
   return fail(
       ErrorCode::corrupt,
       "the anchor " + anchor_path(folder).string() +

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "events/assert.hpp"
+#include "events/probe.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -17,7 +18,13 @@ class Planner {
 
   Result<void> add(const AppendRequest& request) {
     check(request);
-    if (writer_.own < writer_.stored) {
+#ifdef ATLAS_CANARY_FORGOTTEN_FENCE
+    const bool fenced = false;  // a canary (cmake/Canary.cmake): an older epoch writes on
+#else
+    const bool fenced = writer_.own < writer_.stored;
+#endif
+    if (fenced) {
+      ATLAS_PROBE(true, "a writer of an older epoch was fenced");
       plan_.outcomes.emplace_back(Fenced{writer_.stored});
       return {};
     }
@@ -25,6 +32,7 @@ class Planner {
       auto known = find_dedupe_key(request.dedupe_key);
       if (!known) return tl::unexpected(std::move(known.error()));
       if (*known) {
+        ATLAS_PROBE(true, "an append had been made before, as its dedupe key says");
         plan_.outcomes.emplace_back(**known);
         return {};
       }
@@ -32,6 +40,7 @@ class Planner {
     auto head = head_of(request.stream);
     if (!head) return tl::unexpected(std::move(head.error()));
     if (head->version != request.expected_version) {
+      ATLAS_PROBE(true, "an append expected another version of its stream");
       plan_.outcomes.emplace_back(WrongVersion{head->version});
       return {};
     }
@@ -52,12 +61,16 @@ class Planner {
   }
 
   Result<std::optional<Duplicate>> find_dedupe_key(const std::string& key) const {
-    if (const auto mine = dedupe_.find(key); mine != dedupe_.end()) return mine->second;
+    const auto mine = dedupe_.find(key);
+    ATLAS_PROBE(mine != dedupe_.end(), "two appends of one batch have the same dedupe key");
+    if (mine != dedupe_.end()) return mine->second;
     return log_.find_dedupe_key(key);
   }
 
   Result<StreamHead> head_of(const StreamId& stream) const {
-    if (const auto mine = plan_.heads.find(stream); mine != plan_.heads.end()) return mine->second;
+    const auto mine = plan_.heads.find(stream);
+    ATLAS_PROBE(mine != plan_.heads.end(), "two appends of one batch are to the same stream");
+    if (mine != plan_.heads.end()) return mine->second;
     return log_.head_of(stream);
   }
 

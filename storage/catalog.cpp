@@ -4,7 +4,9 @@
 
 #include "events/assert.hpp"
 #include "events/environment.hpp"
+#include "events/probe.hpp"
 #include "events/project_history.hpp"
+#include "storage/buggify.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -77,6 +79,8 @@ void Catalog::apply_to_deployment(const DeploymentId& id, const Record& record) 
     view.number = project.deployments.size();
   } else if (record.event.has_routed() && view.state.push.environment() == k_production) {
     const auto* live = project.live ? &deployments_.at(*project.live) : nullptr;
+    ATLAS_PROBE(live != nullptr && live->state.generation > view.state.generation,
+                "an older deployment's route was recorded after a newer one's");
     if (live == nullptr || live->state.generation <= view.state.generation) project.live = id;
   } else if (is_terminal(view.state.status) && project.live == id) {
     project.live.reset();
@@ -115,6 +119,7 @@ Position Catalog::position() const {
 }
 
 bool Catalog::wait_for(Position position, std::chrono::milliseconds timeout) const {
+  if (ATLAS_BUGGIFY("who waits for the read model gives up at once")) return false;
   std::shared_lock lock(mutex_);
   return applied_.wait_for(lock, timeout, [&] { return position_ >= position; });
 }

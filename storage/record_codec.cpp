@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "events/assert.hpp"
+#include "events/probe.hpp"
 #include "storage/record.pb.h"
 #include "storage/utf8.hpp"
 
@@ -25,6 +26,7 @@ std::string serialise_readable(pb::Event& event) {
   std::string payload = event.SerializeAsString();
   pb::Event again;
   if (!again.ParseFromString(payload)) {
+    ATLAS_PROBE(true, "an event held text that is not UTF-8");
     replace_invalid_utf8(event);
     payload = event.SerializeAsString();
     ATLAS_ASSERT(again.ParseFromString(payload), "an event does not survive its serialisation");

@@ -9,7 +9,9 @@
 #include <spdlog/spdlog.h>
 #include <stdlib.h>
 
+#include "events/probe.hpp"
 #include "storage/anchor.hpp"
+#include "storage/buggify.hpp"
 #include "storage/log_keys.hpp"
 #include "storage/rocksdb_reader.hpp"
 
@@ -75,11 +77,14 @@ class RocksdbEventLog final : public RocksdbReader {
     auto known = read_anchor(*env_, config_.folder);
     if (!known) return tl::unexpected(std::move(known.error()));
     if (!*known) {
+      ATLAS_PROBE(tip_.last.value() > 0, "a log was opened that had lost its anchor");
       if (tip_.last.value() > 0) spdlog::warn("event=anchor_missing last={}", tip_.last.value());
       return {};
     }
     const Anchor& anchor = **known;
+    ATLAS_PROBE(newest_epoch_ < anchor.epoch, "an anchor knew a newer epoch than its log");
     newest_epoch_ = std::max(newest_epoch_, anchor.epoch);
+    ATLAS_PROBE(anchor.position < tip_.last, "a log was opened whose anchor was behind it");
     anchored_ = anchor.position;
     auto lost = compare(anchor);
     if (!lost) return tl::unexpected(std::move(lost.error()));
@@ -95,12 +100,14 @@ class RocksdbEventLog final : public RocksdbReader {
   Result<std::string> compare(const Anchor& anchor) const {
     if (anchor.position.value() == 0) return std::string{};
     if (tip_.last < anchor.position) {
+      ATLAS_PROBE(true, "a log had lost records that its anchor had seen");
       return "ends at position " + std::to_string(tip_.last.value()) +
              ", but its anchor had seen position " + std::to_string(anchor.position.value());
     }
     auto record = read_at(anchor.position);
     if (!record) return tl::unexpected(std::move(record.error()));
     if ((*record)->chain != anchor.chain) {
+      ATLAS_PROBE(true, "a log had another record than its anchor had seen");
       return "has another record at position " + std::to_string(anchor.position.value()) +
              " than its anchor had seen";
     }
@@ -129,6 +136,7 @@ class RocksdbEventLog final : public RocksdbReader {
   Result<std::vector<AppendOutcome>> append_as(Epoch own,
                                                const std::vector<AppendRequest>& requests,
                                                TimestampUs now) {
+    ATLAS_PROBE(failed_.has_value(), "an append was asked of a log that had failed");
     if (failed_) return tl::unexpected(*failed_);
     auto stored = stored_epoch();
     if (!stored) return tl::unexpected(std::move(stored.error()));
@@ -142,7 +150,10 @@ class RocksdbEventLog final : public RocksdbReader {
     tip_ = plan->tip;
     publish(tip_.last);
     // A clock that was set back must not stop the anchor from being written.
-    if (!anchored_at_ || now - *anchored_at_ >= k_anchor_interval_us || now < *anchored_at_) {
+    ATLAS_PROBE(anchored_at_ && now < *anchored_at_, "the clock was set back between two appends");
+    const bool due =
+        !anchored_at_ || now - *anchored_at_ >= k_anchor_interval_us || now < *anchored_at_;
+    if (due || ATLAS_BUGGIFY("the anchor is written with every batch")) {
       if (auto anchored = anchor(); !anchored) return tl::unexpected(std::move(anchored.error()));
       anchored_at_ = now;
     }
@@ -175,8 +186,13 @@ class RocksdbEventLog final : public RocksdbReader {
   // answer "done" for pages that were dropped: so the first failure is the last word of this
   // object.
   Result<void> write(rocksdb::WriteBatch& batch) {
-    const auto status = database().db().Write(synced_write(), &batch);
+    auto options = synced_write();
+#ifdef ATLAS_CANARY_LOST_SYNC
+    options.sync = false;  // a canary (cmake/Canary.cmake): acknowledges what may get lost
+#endif
+    const auto status = database().db().Write(options, &batch);
     if (status.ok()) return {};
+    ATLAS_PROBE(true, "a write of events failed");
     failed_ = storage_error(status, "writing events");
     spdlog::error("event=log_write_failed reason=\"{}\"", status.ToString());
     return tl::unexpected(*failed_);
@@ -185,6 +201,7 @@ class RocksdbEventLog final : public RocksdbReader {
   Result<void> anchor() {
     auto written = write_anchor(*env_, config_.folder, {tip_.last, tip_.chain, newest_epoch_});
     if (!written) {
+      ATLAS_PROBE(true, "an anchor could not be written");
       failed_ = written.error();
       return written;
     }

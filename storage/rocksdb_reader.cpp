@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include "events/assert.hpp"
+#include "events/probe.hpp"
 #include "storage/log_keys.hpp"
 
 #ifdef __SANITIZE_THREAD__
@@ -89,6 +90,7 @@ Result<void> RocksdbReader::load() {
   auto noted = get(Family::meta, k_tip_key);
   if (!noted) return tl::unexpected(std::move(noted.error()));
   if (noted->value_or(tip_value(LogTip{})) != tip_value(tip_)) {
+    ATLAS_PROBE(true, "a log's newest record was not the one that it had noted");
     return tl::unexpected(damaged(tip_.last, "the newest record is not the one that was noted"));
   }
   publish(tip_.last);

@@ -9,6 +9,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/house/marks.hpp"
+
 namespace atlasflow::house {
 namespace {
 
@@ -192,6 +194,33 @@ TEST(Repository, every_source_file_keeps_the_house_rules) {
     const auto found = check({fs::relative(file, k_root).string(), read(file)});
     findings.insert(findings.end(), found.begin(), found.end());
   }
+  EXPECT_TRUE(findings.empty()) << findings.size() << " findings:\n" << to_string(findings);
+}
+
+TEST(Marks, two_that_say_the_same_are_found_wherever_they_stand) {
+  const std::vector<SourceFile> files = {
+      {"edge/a.cpp", "void f() {\n  ATLAS_PROBE(is(a, \"b\"), \"a late \"\n    \"answer\");\n}\n"},
+      {"edge/b.cpp", "bool g() { return ATLAS_BUGGIFY(\"a late answer\"); }\n"},
+      {"edge/c.cpp", "void h() { ATLAS_PROBE(true, \"an early answer\"); }\n"}};
+  EXPECT_EQ(to_string(check_marks(files)), "edge/b.cpp:1: says what edge/a.cpp:2 says\n");
+}
+
+TEST(Marks, one_in_a_header_is_found_and_the_macro_itself_is_none) {
+  EXPECT_EQ(to_string(check_marks({{"edge/a.hpp",
+                                    "#define ATLAS_PROBE(condition, words) x\n"
+                                    "// ATLAS_PROBE(comment, \"in a comment\");\n"
+                                    "inline void f() { ATLAS_PROBE(true, \"late\"); }\n"}})),
+            "edge/a.hpp:3: a probe or a buggify site in a header\n");
+}
+
+TEST(Repository, no_two_marks_of_rare_paths_say_the_same) {
+  std::vector<SourceFile> files;
+  for (const auto& file : sources()) {
+    // The snippets of this test are no marks.
+    const auto path = fs::relative(file, k_root).string();
+    if (!path.starts_with("tests/house/")) files.push_back({path, read(file)});
+  }
+  const auto findings = check_marks(files);
   EXPECT_TRUE(findings.empty()) << findings.size() << " findings:\n" << to_string(findings);
 }
 
