@@ -92,7 +92,8 @@ void Life::start() {
   system_ = std::make_unique<caf::actor_system>(actor_config_);
   scheduler_ = dynamic_cast<caf::scheduler::test_coordinator*>(&system_->scheduler());
   for (int i = 0; i < config_.idle_actors; ++i) {
-    idle_actors_.push_back(system_->spawn([] { return caf::behavior{[](int) {}}; }));
+    idle_actors_.push_back(
+        system_->spawn<caf::lazy_init>([] { return caf::behavior{[](int) {}}; }));
   }
   actors::PartsConfig parts;
   parts.log = log_.get();

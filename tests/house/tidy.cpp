@@ -25,7 +25,7 @@ constexpr std::array k_folders = {
     FolderRule{"builder", "builder events"},
     FolderRule{"actors", "actors storage events"},
     FolderRule{"api", "api actors edge storage events"},
-    FolderRule{"sim", "sim actors storage events"},
+    FolderRule{"sim", "sim api actors edge storage events"},
     FolderRule{"cli", "cli sim api actors builder vmm edge storage events"},
 };
 

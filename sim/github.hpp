@@ -1,0 +1,68 @@
+// The simulated GitHub: repositories with a history, installations with a secret each, and signed
+// webhook deliveries as bytes, which the server's own code verifies and parses. It knows the true
+// order of pushes, which no delivery's arrival tells. Outlives the control plane. One thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "actors/control_plane.hpp"
+#include "sim/scenario.hpp"
+
+namespace atlasflow::sim {
+
+struct Delivery {
+  std::string id;         // X-GitHub-Delivery
+  std::string body;       // application/json
+  std::string signature;  // X-Hub-Signature-256
+};
+
+struct Commit {
+  AppKind app = AppKind::good;
+};
+
+class GitHub {
+ public:
+  // Projects are "app-0", …; project i belongs to installation i modulo `installations`.
+  GitHub(int projects, int installations);
+
+  [[nodiscard]] static std::string project_name(int project);
+  [[nodiscard]] static std::string clone_url(int project);
+
+  // Makes a commit on the branch and tells of it.
+  Delivery push(int project, const std::string& branch, AppKind app, bool forced, TimestampUs now);
+  // Nothing when there is no such branch.
+  std::optional<Delivery> delete_branch(int project, const std::string& branch, TimestampUs now);
+  [[nodiscard]] std::optional<Delivery> newest_delivery(int project) const;
+  [[nodiscard]] std::optional<std::string> head(int project, const std::string& branch) const;
+  [[nodiscard]] AppKind app_of(const std::string& sha) const;
+
+  // What the server makes of a delivery; unauthorized and invalid_argument as its webhook answers.
+  [[nodiscard]] Result<actors::Push> received(const Delivery& delivery) const;
+
+  // The place of a delivery's push among all pushes of its branch; 0: unknown.
+  [[nodiscard]] std::uint64_t order_of(const std::string& delivery_id) const;
+
+  // Bytes that must never be found in the log, in a message or in a log line.
+  [[nodiscard]] static std::string_view secret_mark() { return "s3cr3t-"; }
+
+ private:
+  struct Repository {
+    std::map<std::string, std::string> heads;  // by branch
+    std::optional<Delivery> newest;
+  };
+  [[nodiscard]] std::string secret_of(int installation) const;
+  Delivery tell(int project, const std::string& ref, const std::string& before,
+                const std::string& after, bool forced, TimestampUs now);
+
+  int installations_;
+  std::vector<Repository> repositories_;
+  std::map<std::string, Commit> commits_;
+  std::map<std::string, std::uint64_t> orders_;  // by delivery
+  std::uint64_t pushes_ = 0;
+};
+
+}  // namespace atlasflow::sim

@@ -1,0 +1,110 @@
+// What must hold after every step of a simulated run, whatever happened. An oracle of its own: it
+// reads the log's records, the route tables and the effects as they come, and asks no code that it
+// checks. The first violation stays. Outlives the control planes of a run; one thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sim/github.hpp"
+#include "sim/outside.hpp"
+#include "storage/catalog.hpp"
+#include "storage/event_log.hpp"
+
+namespace atlasflow::sim {
+
+struct Violation {
+  std::string name;      // "dense-positions": what shrinking holds on to
+  std::string sentence;  // for people
+};
+
+class Invariants final : public Witness {
+ public:
+  Invariants(const World& world, const GitHub& github) : world_(world), github_(github) {}
+
+  [[nodiscard]] const std::optional<Violation>& violation() const { return violation_; }
+  void violated(std::string name, std::string sentence);
+
+  // ---- as things happen ----
+
+  // The control plane was told that these are in the log.
+  void on_acknowledged(const std::vector<storage::AppendOutcome>& outcomes);
+  void on_effect(Act act, const std::string& effect) override;
+  void on_stop(const std::string& vm_id) override;
+  void on_table(const World::Table& table) override;
+  void on_bytes(std::string_view bytes) override;
+  void on_line(std::string_view line);  // of the server's text log
+
+  // ---- between two lives ----
+
+  // The log as the next control plane finds it: everything acknowledged is there, byte for byte in
+  // effect; what was written and never acknowledged may be.
+  void on_restart(const storage::EventLog& log);
+
+  // ---- when it rests ----
+
+  // The live read model is the fold of the log.
+  void check_fold(const storage::Catalog& live, const storage::EventLog& log);
+  // Why the world has not come to rest, as a sentence; empty when it has.
+  [[nodiscard]] std::string unrest(const storage::Catalog& catalog) const;
+
+  [[nodiscard]] std::size_t deployments() const { return deployments_.size(); }
+  [[nodiscard]] std::size_t routed() const { return routed_; }
+  [[nodiscard]] std::size_t ended() const { return ended_; }
+  [[nodiscard]] const storage::ChainHash& chain() const { return chain_; }
+  [[nodiscard]] storage::Record const* newest() const { return newest_ ? &*newest_ : nullptr; }
+
+ private:
+  struct Deployment {
+    std::string project;
+    std::string environment;
+    bool by_push = false;
+    std::uint64_t order = 0;  // of its push, as GitHub knows it
+    std::uint64_t generation = 0;
+    bool gives_way = false;  // it is asked to end, or has ended
+    bool ended = false;
+    std::map<int, int> once;  // how often each of the seven came
+  };
+  struct Vm {
+    std::string deployment;
+    bool started = false;
+    bool healthy = false;
+    bool stopping = false;
+    bool gone = false;
+  };
+
+  void take(const storage::Record& record);
+  void take_of_deployment(const DeploymentId& id, const storage::Record& record);
+  void take_of_vm(const std::string& deployment, const storage::Record& record);
+  void take_ends(Deployment& deployment, const pb::Event& event);
+  void check_order(const Deployment& deployment, const DeploymentId& id);
+
+  const World& world_;
+  const GitHub& github_;
+  std::optional<Violation> violation_;
+
+  Position last_;
+  Epoch epoch_;
+  storage::ChainHash chain_{};
+  std::vector<storage::ChainHash> acknowledged_;  // index = position - 1
+  std::map<StreamId, StreamVersion> versions_;
+  std::map<std::string, pb::Event::KindCase> intents_;  // by effect id
+  std::map<DeploymentId, Deployment> deployments_;
+  std::map<std::string, Vm> vms_;
+  std::map<std::string, std::uint64_t> newest_routed_;  // order of pushes, by project/environment
+  std::map<std::string, std::string> routes_;           // deployment by host, in the newest table
+  std::set<std::string> in_use_;                        // VMs in the newest table
+  std::size_t routed_ = 0;
+  std::size_t ended_ = 0;
+  std::optional<storage::Record> newest_;
+};
+
+// A deployment's or project's state as text, all of it that matters: equal texts are equal states.
+[[nodiscard]] std::string text_of(const DeploymentState& state);
+
+}  // namespace atlasflow::sim

@@ -1,0 +1,45 @@
+// One simulated run, from an empty log to rest: a scenario carried out on the production actors,
+// with every invariant watched. One thread; runs on different threads share nothing.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/fibers.hpp"
+#include "sim/invariants.hpp"
+#include "sim/scenario.hpp"
+#include "storage/memory_event_log.hpp"
+
+namespace atlasflow::sim {
+
+struct RunOptions {
+  // Kills the server at its n-th moment: after every append, and before and after every effect.
+  std::optional<std::uint64_t> crash_at;
+  // Another heap, other actor ids: nothing of the run may differ.
+  bool noise = false;
+  // What the run begins with, in place of an empty log.
+  std::shared_ptr<storage::MemoryStore> history;
+};
+
+struct RunReport {
+  std::optional<Violation> violation;
+  std::uint64_t trace = 0;  // see Choices::trace
+  storage::ChainHash chain{};
+  std::uint64_t moments = 0;  // at which it could have been killed
+  std::uint64_t steps = 0;
+  std::size_t lives = 0;
+  std::size_t deployments = 0;
+  std::size_t routed = 0;
+  std::size_t ended = 0;
+  TimestampUs virtual_time = 0;
+  std::vector<std::uint32_t> choices;
+  std::vector<std::string> story;   // what was done to it, in order
+  std::vector<std::string> events;  // the newest of the log
+};
+
+[[nodiscard]] RunReport run(const Scenario& scenario, Fibers& fibers,
+                            const RunOptions& options = {});
+
+}  // namespace atlasflow::sim
