@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
 
 #include "sim/lossy_disk.hpp"
@@ -12,5 +13,8 @@ namespace atlasflow::sim {
 
 [[nodiscard]] std::shared_ptr<rocksdb::FileSystem> make_lossy_file_system(
     std::shared_ptr<LossyDisk> disk, LossyDisk::Process process);
+
+// RocksDB's text log has thread ids in it and nobody reads it here: this one keeps nothing.
+[[nodiscard]] std::shared_ptr<rocksdb::Logger> make_no_log();
 
 }  // namespace atlasflow::sim

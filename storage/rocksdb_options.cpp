@@ -80,6 +80,7 @@ rocksdb::DBOptions database_options(rocksdb::Env* env, const DatabaseTuning& tun
   options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
   options.keep_log_file_num = 4;
   options.max_log_file_size = 4ULL << 20U;
+  options.info_log = tuning.text_log;
   if (tuning.one_thread) {
     options.max_file_opening_threads = 1;
     options.stats_dump_period_sec = 0;
