@@ -67,6 +67,7 @@ class LossyDisk {
   // dead in front of it, and every other one with it: how a crash gets into the middle of an
   // append. 0: the next one.
   void kill_after(std::uint64_t count);
+  [[nodiscard]] bool kill_is_pending() const;  // armed, and not come yet
   // Changes that were made or tried so far.
   [[nodiscard]] std::uint64_t operations() const;
   [[nodiscard]] bool has_living_process() const;

@@ -30,6 +30,11 @@ void LossyDisk::kill_after(std::uint64_t count) {
   kill_at_ = operations_ + count;
 }
 
+bool LossyDisk::kill_is_pending() const {
+  const std::lock_guard lock(mutex_);
+  return kill_at_.has_value();
+}
+
 std::uint64_t LossyDisk::operations() const {
   const std::lock_guard lock(mutex_);
   return operations_;
