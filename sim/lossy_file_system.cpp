@@ -215,7 +215,9 @@ class LossyFileSystem final : public rocksdb::FileSystem {
   IOStatus GetChildren(const std::string& name, const IOOptions& /*options*/,
                        std::vector<std::string>* result, IODebugContext* /*debug*/) override {
     result->clear();
-    return to_io_status(access_.disk->list(name, *result), name);
+    const auto status = access_.disk->list(name, *result);
+    // Here, unlike elsewhere, RocksDB's own file system says NotFound.
+    return status == DiskStatus::not_found ? IOStatus::NotFound(name) : to_io_status(status, name);
   }
   IOStatus GetFileSize(const std::string& name, const IOOptions& /*options*/, std::uint64_t* size,
                        IODebugContext* /*debug*/) override {

@@ -12,6 +12,7 @@
 #include "storage/anchor.hpp"
 #include "storage/log_keys.hpp"
 #include "storage/rocksdb_reader.hpp"
+#include "storage/wal_tail.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -278,6 +279,9 @@ Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config,
                                                  const DatabaseTuning& tuning) {
   if (auto prepared = prepare_folder(*env, config.folder); !prepared) {
     return tl::unexpected(std::move(prepared.error()));
+  }
+  if (auto checked = check_wal_tails(*env, database_path(config.folder)); !checked) {
+    return tl::unexpected(std::move(checked.error()));
   }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* opened = nullptr;
