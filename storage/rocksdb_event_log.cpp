@@ -14,6 +14,7 @@
 #include "storage/buggify.hpp"
 #include "storage/log_keys.hpp"
 #include "storage/rocksdb_reader.hpp"
+#include "storage/wal_tail.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -291,16 +292,19 @@ Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config) {
 }
 
 Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config,
-                                                 std::shared_ptr<rocksdb::Env> env,
-                                                 TimestampUs now) {
+                                                 std::shared_ptr<rocksdb::Env> env, TimestampUs now,
+                                                 const DatabaseTuning& tuning) {
   if (auto prepared = prepare_folder(*env, config.folder); !prepared) {
     return tl::unexpected(std::move(prepared.error()));
+  }
+  if (auto checked = check_wal_tails(*env, database_path(config.folder)); !checked) {
+    return tl::unexpected(std::move(checked.error()));
   }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* opened = nullptr;
   const auto status =
-      rocksdb::DB::Open(database_options(env.get()), database_path(config.folder).string(),
-                        family_descriptors(), &handles, &opened);
+      rocksdb::DB::Open(database_options(env.get(), tuning), database_path(config.folder).string(),
+                        family_descriptors(tuning), &handles, &opened);
   if (!status.ok()) return tl::unexpected(open_error(status, config.folder));
   auto database = std::make_unique<Database>(std::unique_ptr<rocksdb::DB>(opened), handles, env);
   auto log = std::make_unique<RocksdbEventLog>(std::move(database), config, std::move(env));

@@ -24,8 +24,10 @@ class StreamPrefix final : public rocksdb::SliceTransform {
   static constexpr std::size_t k_version_size = 8;
 };
 
-rocksdb::BlockBasedTableOptions table_options(std::size_t block_size_bytes, bool filter) {
+rocksdb::BlockBasedTableOptions table_options(const DatabaseTuning& tuning,
+                                              std::size_t block_size_bytes, bool filter) {
   rocksdb::BlockBasedTableOptions table;
+  table.block_cache = tuning.block_cache;
   table.block_size = block_size_bytes;
   // Newest format that 7.8 reads and writes; its block checksums (XXH3) are verified on every read.
   table.format_version = 5;
@@ -33,8 +35,10 @@ rocksdb::BlockBasedTableOptions table_options(std::size_t block_size_bytes, bool
   return table;
 }
 
-rocksdb::ColumnFamilyOptions family_options(const rocksdb::BlockBasedTableOptions& table) {
+rocksdb::ColumnFamilyOptions family_options(const DatabaseTuning& tuning,
+                                            const rocksdb::BlockBasedTableOptions& table) {
   rocksdb::ColumnFamilyOptions options;
+  if (tuning.write_buffer_bytes != 0) options.write_buffer_size = tuning.write_buffer_bytes;
   // Positions only grow, so files never overlap and level compaction moves them without rewriting.
   // FIFO compaction would delete the oldest events at 1 GB.
   options.compaction_style = rocksdb::kCompactionStyleLevel;
@@ -46,7 +50,7 @@ rocksdb::ColumnFamilyOptions family_options(const rocksdb::BlockBasedTableOption
 
 }  // namespace
 
-rocksdb::DBOptions database_options(rocksdb::Env* env) {
+rocksdb::DBOptions database_options(rocksdb::Env* env, const DatabaseTuning& tuning) {
   rocksdb::DBOptions options;
   options.env = env;
   options.create_if_missing = true;
@@ -76,23 +80,29 @@ rocksdb::DBOptions database_options(rocksdb::Env* env) {
   options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
   options.keep_log_file_num = 4;
   options.max_log_file_size = 4ULL << 20U;
+  options.info_log = tuning.text_log;
+  if (tuning.one_thread) {
+    options.max_file_opening_threads = 1;
+    options.stats_dump_period_sec = 0;
+    options.stats_persist_period_sec = 0;
+  }
   return options;
 }
 
-std::vector<rocksdb::ColumnFamilyDescriptor> family_descriptors() {
+std::vector<rocksdb::ColumnFamilyDescriptor> family_descriptors(const DatabaseTuning& tuning) {
   constexpr std::size_t k_scan_block_bytes = 64ULL
                                              << 10U;  // read in order, so larger compresses better
   constexpr std::size_t k_point_block_bytes = 4ULL << 10U;
   // Events are found by position or scanned, never missed, so a filter would only cost memory.
-  const auto events = family_options(table_options(k_scan_block_bytes, false));
+  const auto events = family_options(tuning, table_options(tuning, k_scan_block_bytes, false));
 
-  auto streams = family_options(table_options(k_point_block_bytes, true));
+  auto streams = family_options(tuning, table_options(tuning, k_point_block_bytes, true));
   streams.prefix_extractor = std::make_shared<const StreamPrefix>();
   streams.memtable_prefix_bloom_size_ratio = 0.1;
 
   // Most look-ups here are for streams and keys that do not exist: that is what filters answer.
-  const auto looked_up = family_options(table_options(k_point_block_bytes, true));
-  const auto plain = family_options(table_options(k_point_block_bytes, false));
+  const auto looked_up = family_options(tuning, table_options(tuning, k_point_block_bytes, true));
+  const auto plain = family_options(tuning, table_options(tuning, k_point_block_bytes, false));
   return {{rocksdb::kDefaultColumnFamilyName, plain},
           {"events", events},
           {"streams", streams},

@@ -35,7 +35,7 @@ struct LibraryRule {
   std::string_view folders;
 };
 constexpr std::array k_libraries = {
-    LibraryRule{"caf/", "actors sim cli"}, LibraryRule{"rocksdb/", "storage"},
+    LibraryRule{"caf/", "actors sim cli"}, LibraryRule{"rocksdb/", "storage sim"},
     LibraryRule{"git2", "builder cli"},    LibraryRule{"llhttp", "edge"},
     LibraryRule{"nghttp2/", "edge"},       LibraryRule{"CLI/", "cli"},
     LibraryRule{"toml++/", "builder cli"},

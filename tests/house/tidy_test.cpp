@@ -74,6 +74,7 @@ const Snippet k_snippets[] = {
     {"caf_in_actors", "actors/a.cpp", "#include <caf/all.hpp>\n", ""},
     {"rocksdb_outside_storage", "actors/a.cpp", "#include <rocksdb/db.h>\n", "belongs to storage"},
     {"rocksdb_in_a_test_of_storage", "tests/storage/a.cpp", "#include <rocksdb/db.h>\n", ""},
+    {"rocksdb_in_sim", "sim/a.cpp", "#include <rocksdb/env.h>\n", ""},
     {"toml_in_builder", "builder/a.cpp", "#include <toml++/toml.h>\n", ""},
     {"toml_outside_builder_and_cli", "actors/a.cpp", "#include <toml++/toml.h>\n",
      "belongs to builder"},
