@@ -311,6 +311,7 @@ std::string Invariants::unrest(const storage::Catalog& catalog) const {
     }
     for (const auto& [slot, instance] : state.instances) {
       if (!instance.vm_id.empty()) explained.insert(instance.vm_id);
+      if (instance.refusals > 0) continue;
       const auto vm = world_.vms.find(instance.vm_id);
       if (state.status == DeploymentStatus::live &&
           (vm == world_.vms.end() || !vm->second.running)) {
