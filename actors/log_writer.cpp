@@ -1,6 +1,8 @@
 #include "actors/log_writer.hpp"
 
+#include <algorithm>
 #include <csignal>
+#include <iterator>
 
 #include <spdlog/spdlog.h>
 
@@ -10,20 +12,37 @@ namespace atlasflow::actors {
 namespace {
 
 // A batch is capped so that one reply never waits for a queue of any length.
-constexpr std::size_t k_batch_appends_max = 256;
+constexpr std::ptrdiff_t k_batch_appends_max = 256;
 
 }  // namespace
 
+// A request that rests on other streams begins a batch: those before it are in the log by then.
+std::vector<LogWriterState::Pending> LogWriterState::take(log_actor::pointer self) {
+  auto end = batch.begin();
+  do {
+    ++end;
+  } while (end != batch.end() && end - batch.begin() < k_batch_appends_max && end->basis.empty());
+  std::vector<Pending> pending(std::make_move_iterator(batch.begin()),
+                               std::make_move_iterator(end));
+  batch.erase(batch.begin(), end);
+  if (!batch.empty()) self->send(self, Flush{});
+  return pending;
+}
+
+bool LogWriterState::has_moved(const Basis& basis) const {
+  return std::any_of(basis.begin(), basis.end(), [this](const auto& stream) {
+    const auto version = config.log->version_of(stream.first);
+    return !version || *version != stream.second;
+  });
+}
+
 void LogWriterState::commit(log_actor::pointer self) {
   if (batch.empty()) return;
-  std::vector<Pending> pending;
-  if (batch.size() <= k_batch_appends_max) {
-    pending.swap(batch);
-  } else {
-    const auto end = batch.begin() + k_batch_appends_max;
-    std::move(batch.begin(), end, std::back_inserter(pending));
-    batch.erase(batch.begin(), end);
-    self->send(self, Flush{});
+  auto pending = take(self);
+  if (has_moved(pending.front().basis)) {
+    pending.front().reply.deliver(AppendReply{{}, true});
+    pending.erase(pending.begin());
+    if (pending.empty()) return;
   }
   std::vector<storage::AppendRequest> requests;
   requests.reserve(pending.size());
@@ -65,8 +84,8 @@ log_actor::behavior_type log_writer(log_actor::stateful_pointer<LogWriterState> 
   return {[self](Append& message) -> caf::result<AppendReply> {
             if (self->state.batch.empty()) self->send(self, Flush{});
             auto promise = self->make_response_promise<AppendReply>();
-            self->state.batch.push_back(
-                {std::move(message.request), PromiseGuard<AppendReply>(promise)});
+            self->state.batch.push_back({std::move(message.request), std::move(message.basis),
+                                         PromiseGuard<AppendReply>(promise)});
             return promise;
           },
           [self](Flush&) { self->state.commit(self); },
