@@ -345,8 +345,9 @@ bool ProjectActorState::wait_for_turn(std::function<void()> again) {
   return true;
 }
 
-void ProjectActorState::command(project_actor::pointer self, ProjectCommand command_to_decide,
-                                std::string key, std::function<void(Result<Recorded>)> done) {
+void ProjectActorState::command(project_actor::pointer self,
+                                const ProjectCommand& command_to_decide, std::string key,
+                                const std::function<void(Result<Recorded>)>& done) {
   if (wait_for_turn([this, self, command_to_decide, key, done] {
         command(self, command_to_decide, key, done);
       })) {

@@ -69,8 +69,8 @@ struct ProjectActorState {
   void ignore(project_actor::pointer self, const Intake& message, const std::string& reason,
               const IntakeAnswer& answer);
   void begin(project_actor::pointer self, Beginning beginning);
-  void command(project_actor::pointer self, ProjectCommand command, std::string dedupe_key,
-               std::function<void(Result<Recorded>)> done);
+  void command(project_actor::pointer self, const ProjectCommand& command, std::string dedupe_key,
+               const std::function<void(Result<Recorded>)>& done);
   // Every deployment that goes on, as far as this actor knows.
   [[nodiscard]] Basis basis() const;
   // True when it has to wait: it is called again once the append under way has been answered.
