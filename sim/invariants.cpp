@@ -87,6 +87,7 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
       ++routed_;
       deployment.routed = true;
       check_order(deployment, id);
+      check_routes(deployment, id, event.routed());
       break;
     default:
       break;
@@ -153,6 +154,22 @@ void Invariants::check_order(const Deployment& deployment, const DeploymentId& i
                          deployment.project, deployment.order, newest));
   }
   newest = std::max(newest, deployment.order);
+}
+
+// Whoever is told that it is routed finds its hostnames at the edge, its own or a newer one's.
+void Invariants::check_routes(const Deployment& deployment, const DeploymentId& id,
+                              const pb::Routed& routed) {
+  if (deployment.gives_way) return;
+  for (const auto& host : routed.hostnames()) {
+    const auto route = routes_.find(host);
+    const bool leads_here =
+        route != routes_.end() &&
+        deployments_[DeploymentId{route->second}].generation >= deployment.generation;
+    if (leads_here) continue;
+    violated("routed-at-the-edge",
+             fmt::format("Routed was recorded for deployment {}, and {} leads {}", id.str(), host,
+                         route == routes_.end() ? "nowhere" : "to deployment " + route->second));
+  }
 }
 
 void Invariants::on_effect(Act act, const std::string& effect) {
@@ -225,6 +242,8 @@ void Invariants::on_line(std::string_view line) {
     violated("no-secret-in-logs", "a log line holds a secret");
   }
 }
+
+void Invariants::on_epoch(Epoch epoch) { epoch_ = std::max(epoch_, epoch); }
 
 void Invariants::on_restart(const storage::EventLog& log) {
   Position position;
