@@ -64,7 +64,7 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
     deployment.project = push->project_name();
     deployment.environment = push->environment();
     deployment.by_push = event.has_push_received() && push->trigger() == pb::TRIGGER_WEBHOOK;
-    deployment.order = github_.order_of(push->delivery_id());
+    deployment.delivery = push->delivery_id();
   }
   const auto kind = event.kind_case();
   const auto replicated = kind == Kind::kVmStarted || kind == Kind::kHealthy;
@@ -147,12 +147,12 @@ void Invariants::take_ends(Deployment& deployment, const pb::Event& event) {
 void Invariants::check_order(const Deployment& deployment, const DeploymentId& id) {
   if (!deployment.by_push) return;
   auto& newest = newest_routed_[deployment.project + "/" + deployment.environment];
-  if (deployment.order < newest) {
+  if (github_.provably_older(deployment.delivery, newest)) {
     violated("never-an-older-commit",
-             fmt::format("deployment {} of {} was routed with push {} after push {}", id.str(),
-                         deployment.project, deployment.order, newest));
+             fmt::format("deployment {} of {} was routed with the push of {} after that of {}",
+                         id.str(), deployment.project, deployment.delivery, newest));
   }
-  newest = std::max(newest, deployment.order);
+  newest = deployment.delivery;
 }
 
 void Invariants::on_effect(Act act, const std::string& effect) {

@@ -64,7 +64,7 @@ class Invariants final : public Witness {
     std::string project;
     std::string environment;
     bool by_push = false;
-    std::uint64_t order = 0;  // of its push, as GitHub knows it
+    std::string delivery;  // of its push
     std::uint64_t generation = 0;
     bool routed = false;
     bool gives_way = false;  // it is asked to end, or has ended
@@ -97,9 +97,9 @@ class Invariants final : public Witness {
   std::map<std::string, pb::Event::KindCase> intents_;  // by effect id
   std::map<DeploymentId, Deployment> deployments_;
   std::map<std::string, Vm> vms_;
-  std::map<std::string, std::uint64_t> newest_routed_;  // order of pushes, by project/environment
-  std::map<std::string, std::string> routes_;           // deployment by host, in the newest table
-  std::set<std::string> in_use_;                        // VMs in the newest table
+  std::map<std::string, std::string> newest_routed_;  // delivery, by project/environment
+  std::map<std::string, std::string> routes_;         // deployment by host, in the newest table
+  std::set<std::string> in_use_;                      // VMs in the newest table
   std::size_t routed_ = 0;
   std::size_t ended_ = 0;
   std::optional<storage::Record> newest_;
