@@ -94,6 +94,7 @@ void Universe::on_vm_started(const actors::VmJob& job) {
     if (vm == world_.vms.end() || vm->second.starts != starts) return;
     vm->second.running = false;
     vm->second.exit_code = 1;
+    invariants_.disturb(vm->second.project);
   });
 }
 
@@ -161,6 +162,7 @@ void Universe::start_server() {
     return;
   }
   invariants_.on_restart(**log);
+  errors_seen_ = 0;
   ++lives_;
   tell(fmt::format("the server starts, life {}", lives_));
   life_ = make_life(std::move(*log));
@@ -208,6 +210,11 @@ void Universe::cut_power(TimestampUs down_for) {
 // What ended it, if something did.
 void Universe::look_at_server() {
   if (!life_) return;
+  for (; errors_seen_ < life_->errors.size(); ++errors_seen_) {
+    if (life_->errors[errors_seen_].code != ErrorCode::timed_out) continue;
+    invariants_.violated("everybody-is-answered",
+                         "somebody waited in vain: " + to_string(life_->errors[errors_seen_]));
+  }
   if (disk_->is_dead()) kill_server(true, down_for_);
   if (crash_now_) return end_server();
   if (life_->fatal.empty() && !life_->stopped()) return;
@@ -307,6 +314,7 @@ bool Universe::rested() {
   if (unrest.empty() && life_->unanswered() > 0) {
     unrest = "somebody still waits for an answer";
   }
+  if (unrest.empty()) unrest = Invariants::untold(life_->log());
   if (unrest.empty()) {
     invariants_.check_fold(life_->catalog(), life_->log());
     return true;

@@ -68,6 +68,7 @@ void Universe::command_deployment(const Step& step) {
       if (newest) life_->command(*newest, Cancel{"user"});
       break;
     case StepKind::stop_app:
+      invariants_.disturb(GitHub::project_name(step.project));
       if (serving) life_->command(*serving, StopApp{"user"});
       break;
     case StepKind::start_app:
@@ -121,6 +122,7 @@ void Universe::change_project(const Step& step) {
       }
       break;
     case StepKind::delete_project:
+      invariants_.disturb(name);
       life_->command_project(name, DeleteProject{});
       break;
     case StepKind::collect:
@@ -179,6 +181,13 @@ void Universe::end_a_vm(const Step& step) {
   auto* vm = candidates[choices_.below(candidates.size())];
   vm->running = false;
   vm->exit_code = 137;
+  invariants_.disturb(vm->project);
+}
+
+void Universe::disturb_host(int number) {
+  for (const auto& [id, vm] : world_.vms) {
+    if (vm.host == host_name(number)) invariants_.disturb(vm.project);
+  }
 }
 
 void Universe::carry_out_on_machines(const Step& step) {
@@ -197,9 +206,11 @@ void Universe::carry_out_on_machines(const Step& step) {
       take_over();
       break;
     case StepKind::host_away:
+      disturb_host(step.value);
       weather_.away_until[host_name(step.value)] = until;
       break;
     case StepKind::host_reboots:
+      disturb_host(step.value);
       for (auto& [id, vm] : world_.vms) {
         if (vm.host != host_name(step.value) || !vm.running) continue;
         vm.running = false;
@@ -222,6 +233,7 @@ void Universe::carry_out_on_machines(const Step& step) {
       end_a_vm(step);
       break;
     case StepKind::vm_sick:
+      invariants_.disturb(GitHub::project_name(step.project));
       weather_.sick_until[GitHub::project_name(step.project)] = until;
       break;
     case StepKind::clock_step:
