@@ -115,7 +115,7 @@ void Universe::deliver(const Delivery& delivery) {
 }
 
 void Universe::arrive(const Delivery& delivery) {
-  if (!life_ || crash_now_) return tell("nobody answers the delivery " + delivery.id);
+  if (!server_listens()) return tell("nobody answers the delivery " + delivery.id);
   auto push = github_.received(delivery);
   if (!push) {
     return invariants_.violated("every-delivery-is-understood", to_string(push.error()));
@@ -150,6 +150,8 @@ std::unique_ptr<Life> Universe::make_life(std::unique_ptr<storage::EventLog> log
   }
   return std::make_unique<Life>(std::move(config));
 }
+
+bool Universe::server_listens() const { return life_ && life_->started() && !crash_now_; }
 
 void Universe::start_server() {
   restart_is_due_ = false;
@@ -239,7 +241,7 @@ void Universe::create_projects() {
       continue;
     }
     missing = true;
-    if (!life_) continue;
+    if (!server_listens()) continue;
     auto settings = default_settings();
     settings.set_previews(true);
     settings.set_memory_mib(256);

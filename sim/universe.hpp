@@ -36,6 +36,7 @@ class Universe final : public storage::Buggify {
 
   // ---- the server ----
   void start_server();
+  [[nodiscard]] bool server_listens() const;
   // From inside a step: nothing more reaches log or world, and the rest is done after the step.
   void kill_server(bool power_cut, TimestampUs down_for);
   void cut_power(TimestampUs down_for);

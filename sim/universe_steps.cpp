@@ -136,7 +136,7 @@ void Universe::change_project(const Step& step) {
 bool Universe::carry_out_for_a_user(const Step& step) {
   switch (step.kind) {
     case StepKind::deploy:
-      if (const auto head = github_.head(step.project, "main"); head && life_) {
+      if (const auto head = github_.head(step.project, "main"); head && server_listens()) {
         life_->deploy({GitHub::project_name(step.project), "refs/heads/main", *head, command_id()});
       }
       return true;
@@ -144,19 +144,19 @@ bool Universe::carry_out_for_a_user(const Step& step) {
     case StepKind::stop_app:
     case StepKind::start_app:
     case StepKind::scale:
-      if (life_) command_deployment(step);
+      if (server_listens()) command_deployment(step);
       return true;
     case StepKind::rollback:
     case StepKind::redeploy:
     case StepKind::restart:
     case StepKind::promote:
-      if (life_) reuse(step);
+      if (server_listens()) reuse(step);
       return true;
     case StepKind::set_env:
     case StepKind::change_settings:
     case StepKind::delete_project:
     case StepKind::collect:
-      if (life_) change_project(step);
+      if (server_listens()) change_project(step);
       return true;
     default:
       return false;
@@ -164,7 +164,7 @@ bool Universe::carry_out_for_a_user(const Step& step) {
 }
 
 void Universe::take_over() {
-  if (!life_ || ghost_ || !disk_->is_shared()) return;
+  if (!server_listens() || ghost_ || !disk_->is_shared()) return;
   ghost_ = std::move(life_);
   ghost_->cut_off();
   start_server();
@@ -200,7 +200,7 @@ void Universe::carry_out_on_machines(const Step& step) {
       cut_power(step.span);
       break;
     case StepKind::stop_server:
-      if (life_) life_->begin_stop();
+      if (server_listens()) life_->begin_stop();
       break;
     case StepKind::take_over:
       take_over();
