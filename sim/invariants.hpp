@@ -40,6 +40,11 @@ class Invariants final : public Witness {
   void on_bytes(std::string_view bytes) override;
   void on_line(std::string_view line);  // of the server's text log
 
+  // ---- before the first life ----
+
+  // What is there already is taken as it is, whatever made it so: the log, and the newest table.
+  void adopt(const storage::EventLog& log);
+
   // ---- between two lives ----
 
   // The log as the next control plane finds it: everything acknowledged is there, byte for byte in
