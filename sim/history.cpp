@@ -59,12 +59,6 @@ void add_claims(std::map<std::string, Claim>& claims, const DeploymentState& sta
 }  // namespace
 
 Result<History> history_from_log(const std::filesystem::path& folder, Position position) {
-  std::error_code ignored;
-  if (!std::filesystem::is_directory(folder, ignored)) {
-    return fail(ErrorCode::not_found, "there is no event log in " + folder.string() +
-                                          "; name a folder that holds one, events/ of a server's "
-                                          "state folder");
-  }
   const auto log = storage::open_event_log_for_reading(folder);
   if (!log) return tl::unexpected(log.error());
   if (const auto verified = storage::verify(**log); !verified) {
