@@ -21,8 +21,9 @@ struct RunOptions {
   std::optional<std::uint64_t> crash_at;
   // Another heap, other actor ids: nothing of the run may differ.
   bool noise = false;
-  // What the run goes on from, in place of an empty log; its projects and hosts are the run's. It
-  // is copied: any number of runs may share it.
+  // What the run goes on from, in place of an empty log; its projects and hosts are the run's, and
+  // the log lies in memory whatever the scenario says. It is copied: any number of runs may share
+  // it.
   std::shared_ptr<const History> history;
 };
 

@@ -167,11 +167,12 @@ TEST_F(RealLog, makes_the_world_that_there_was) {
 }
 
 TEST_F(RealLog, can_be_gone_on_from_at_every_position) {
-  const auto last = reader()->last_position();
+  const auto log = reader();
+  const auto last = log->last_position();
   ASSERT_GT(last.value(), 60U);
   std::set<std::size_t> with_deployments;
   for (Position position{1}; position <= last; position = position.next()) {
-    auto history = history_from_log(folder_, position);
+    auto history = history_of(*log, position);
     ASSERT_TRUE(history.has_value()) << to_string(history.error());
     RunOptions options;
     options.history = std::make_shared<History>(*std::move(history));
