@@ -248,6 +248,12 @@ void Invariants::on_line(std::string_view line) {
   }
 }
 
+void Invariants::adopt(const storage::EventLog& log) {
+  on_restart(log);
+  if (!world_.tables.empty()) on_table(world_.tables.back());
+  violation_.reset();
+}
+
 void Invariants::on_restart(const storage::EventLog& log) {
   Position position;
   const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {

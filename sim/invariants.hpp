@@ -43,6 +43,10 @@ class Invariants final : public Witness {
   // Something ended the project's app, or made it ill, that is not the control plane's doing: from
   // here on it need not be served without a gap.
   void disturb(const std::string& project) { disturbed_.insert(project); }
+  // ---- before the first life ----
+
+  // What is there already is taken as it is, whatever made it so: the log, and the newest table.
+  void adopt(const storage::EventLog& log);
 
   // ---- between two lives ----
 

@@ -54,10 +54,11 @@ class Universe final : public storage::Buggify {
   void arrive(const Delivery& delivery);
 
   // ---- steps: universe_steps.cpp ----
-  void carry_out(const Step& step);
+  void carry_out(const Step& planned);
   bool carry_out_on_github(const Step& step);
   bool carry_out_for_a_user(const Step& step);
   void carry_out_on_machines(const Step& step);
+  void deploy(int project);
   void command_deployment(const Step& step);
   void reuse(const Step& step);
   void change_project(const Step& step);
@@ -66,7 +67,7 @@ class Universe final : public storage::Buggify {
   void disturb_host(int number);
   [[nodiscard]] std::optional<DeploymentId> newest_deployment(int project) const;
   [[nodiscard]] std::optional<DeploymentId> serving_deployment(int project) const;
-  [[nodiscard]] std::string host_name(int number) const;
+  [[nodiscard]] const std::string& host_name(int number) const;
   [[nodiscard]] std::string command_id();
 
   const Scenario& scenario_;
@@ -74,7 +75,9 @@ class Universe final : public storage::Buggify {
   const RunOptions& options_;
   Choices choices_;
   World world_;
+  std::vector<std::string> host_names_;
   Weather weather_;
+  std::uint64_t era_;  // 0, or where the log ended before the run
   GitHub github_;
   Invariants invariants_;
   std::unique_ptr<LogDisk> disk_;
