@@ -1,5 +1,6 @@
 #include "actors/deployment_actor.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include <spdlog/spdlog.h>
@@ -13,6 +14,7 @@ namespace atlasflow::actors {
 namespace {
 
 constexpr std::size_t k_stash_max = 1000;
+constexpr TimestampUs k_deadline_patience_us = 15 * k_second_us;
 
 }  // namespace
 
@@ -265,6 +267,11 @@ struct Carrier {
   void operator()(const TimerEffect& effect) const {
     self->send(state.wiring.timers,
                WakeAt{effect.due, TimerDue{effect.step, effect.attempt, effect.slot}}, sink);
+  }
+  void operator()(const DeadlineEffect& effect) const {
+    // After a start the first table waits for every claim: what was due meanwhile gets its chance.
+    const auto due = std::max(effect.due, state.wiring.clock->now() + k_deadline_patience_us);
+    self->send(state.wiring.timers, WakeAt{due, DeadlinePassed{effect.effect}}, sink);
   }
   void operator()(const AbortEffect& effect) const {
     self->send(state.wiring.builders, AbortTask{effect.effect});

@@ -1,6 +1,8 @@
 #include "actors/log_writer.hpp"
 
+#include <algorithm>
 #include <csignal>
+#include <iterator>
 
 #include <spdlog/spdlog.h>
 
@@ -12,9 +14,31 @@ namespace atlasflow::actors {
 namespace {
 
 // A batch is capped so that one reply never waits for a queue of any length.
-constexpr std::size_t k_batch_appends_max = 256;
+constexpr std::ptrdiff_t k_batch_appends_max = 256;
 
 }  // namespace
+
+// A request that rests on other streams begins a batch: those before it are in the log by then.
+std::vector<LogWriterState::Pending> LogWriterState::take(log_actor::pointer self) {
+  const std::ptrdiff_t appends_max =
+      ATLAS_BUGGIFY("the log writer writes one append at a time") ? 1 : k_batch_appends_max;
+  auto end = batch.begin();
+  do {
+    ++end;
+  } while (end != batch.end() && end - batch.begin() < appends_max && end->basis.empty());
+  std::vector<Pending> pending(std::make_move_iterator(batch.begin()),
+                               std::make_move_iterator(end));
+  batch.erase(batch.begin(), end);
+  if (!batch.empty()) self->send(self, Flush{});
+  return pending;
+}
+
+bool LogWriterState::has_moved(const Basis& basis) const {
+  return std::any_of(basis.begin(), basis.end(), [this](const auto& stream) {
+    const auto version = config.log->version_of(stream.first);
+    return !version || *version != stream.second;
+  });
+}
 
 void LogWriterState::commit(log_actor::pointer self) {
   if (batch.empty()) return;
@@ -22,17 +46,12 @@ void LogWriterState::commit(log_actor::pointer self) {
     self->send(self, Flush{});
     return;
   }
-  std::vector<Pending> pending;
-  const auto appends_max =
-      ATLAS_BUGGIFY("the log writer writes one append at a time") ? 1 : k_batch_appends_max;
-  if (batch.size() <= appends_max) {
-    pending.swap(batch);
-  } else {
-    ATLAS_PROBE(true, "more appends waited than one write takes");
-    const auto end = batch.begin() + static_cast<std::ptrdiff_t>(appends_max);
-    std::move(batch.begin(), end, std::back_inserter(pending));
-    batch.erase(batch.begin(), end);
-    self->send(self, Flush{});
+  auto pending = take(self);
+  if (has_moved(pending.front().basis)) {
+    ATLAS_PROBE(true, "what an append rests on had moved when its turn came");
+    pending.front().reply.deliver(AppendReply{{}, true});
+    pending.erase(pending.begin());
+    if (pending.empty()) return;
   }
   ATLAS_PROBE(pending.size() > 1, "several appends shared one synced write");
   std::vector<storage::AppendRequest> requests;
@@ -76,8 +95,8 @@ log_actor::behavior_type log_writer(log_actor::stateful_pointer<LogWriterState> 
   return {[self](Append& message) -> caf::result<AppendReply> {
             if (self->state.batch.empty()) self->send(self, Flush{});
             auto promise = self->make_response_promise<AppendReply>();
-            self->state.batch.push_back(
-                {std::move(message.request), PromiseGuard<AppendReply>(promise)});
+            self->state.batch.push_back({std::move(message.request), std::move(message.basis),
+                                         PromiseGuard<AppendReply>(promise)});
             return promise;
           },
           [self](Flush&) { self->state.commit(self); },

@@ -15,7 +15,8 @@ using record_sink = caf::typed_actor<
     caf::reacts_to<RecordBatch>>;
 
 using log_actor = caf::typed_actor<
-    // Appends events if the stream is at the expected version; the answer comes after the sync.
+    // Appends events if the stream is at the expected version, and the streams that the decision
+    // rests on are where they were; the answer comes after the sync.
     caf::replies_to<Append>::with<AppendReply>,
     // Commits everything that was queued before this message.
     caf::reacts_to<Flush>,
@@ -33,6 +34,7 @@ struct LogWriterConfig {
 struct LogWriterState {
   struct Pending {
     storage::AppendRequest request;
+    Basis basis;
     PromiseGuard<AppendReply> reply;
   };
   LogWriterConfig config;
@@ -40,6 +42,9 @@ struct LogWriterState {
   std::vector<record_sink> sinks;
 
   void commit(log_actor::pointer self);
+  // What goes into the next batch.
+  [[nodiscard]] std::vector<Pending> take(log_actor::pointer self);
+  [[nodiscard]] bool has_moved(const Basis& basis) const;
   const char* name = "log_writer";
 };
 

@@ -22,11 +22,15 @@ namespace atlasflow::actors {
 
 // ---- log writer ----
 
+// Streams and the versions that a decision rests on.
+using Basis = std::vector<std::pair<StreamId, StreamVersion>>;
 struct Append {
   storage::AppendRequest request;
+  Basis basis;  // beside its own stream; when one of them has moved, nothing is appended
 };
 struct AppendReply {
   storage::AppendOutcome outcome;
+  bool basis_moved = false;
 };
 // To itself: commit what is queued by now.
 struct Flush {};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
@@ -266,7 +267,18 @@ void ProjectActorState::reuse(project_actor::pointer self, const ReuseNow& messa
                          : fail(ErrorCode::not_found, "there is no such project");
   if (!command_for) return answer->fail(command_for.error());
   begin(self, {*std::move(command_for), dedupe_key(pb::TRIGGER_COMMAND, message.command_id),
-               message.command_id, answer, 0});
+               message.command_id, answer, 0,
+               [this, self, message, answer] { reuse(self, message, answer); }});
+}
+
+Basis ProjectActorState::basis() const {
+  Basis basis;
+  for (const auto& [label, environment] : history.environments) {
+    for (const auto& [id, state] : environment.deployments) {
+      basis.emplace_back(deployment_stream(id), state.version);
+    }
+  }
+  return basis;
 }
 
 void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) {
@@ -287,10 +299,20 @@ void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) 
   append.request.dedupe_key = key;
   append.request.correlation_id = beginning.correlation_id;
   append.request.actor = "project";
+  const auto based_on = beginning.decide_again ? basis() : Basis{};
+  append.basis = based_on;
   self->request(wiring.log_writer, k_request_timeout, std::move(append))
       .then(
-          [this, self, beginning, id = fresh.id](const AppendReply& answer) mutable {
+          [this, self, beginning, id = fresh.id, based_on](const AppendReply& answer) mutable {
             appending = false;
+            if (answer.basis_moved) {
+              if (basis() != based_on) {
+                beginning.decide_again();
+              } else {
+                undecided.push_back(beginning.decide_again);
+              }
+              return next();
+            }
             IntakeReply done;
             done.receipt.project = history.project.name;
             done.receipt.deployment = id;
@@ -334,8 +356,9 @@ bool ProjectActorState::wait_for_turn(std::function<void()> again) {
   return true;
 }
 
-void ProjectActorState::command(project_actor::pointer self, ProjectCommand command_to_decide,
-                                std::string key, std::function<void(Result<Recorded>)> done) {
+void ProjectActorState::command(project_actor::pointer self,
+                                const ProjectCommand& command_to_decide, std::string key,
+                                const std::function<void(Result<Recorded>)>& done) {
   if (wait_for_turn([this, self, command_to_decide, key, done] {
         command(self, command_to_decide, key, done);
       })) {
@@ -409,7 +432,8 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
     if (!request) continue;
     const auto key = "auto-rollback/" + from.str();
     request->mutable_push()->set_delivery_id(key);
-    begin(self, {RequestRollback{*std::move(request)}, key, key, nullptr, 0});
+    begin(self, {RequestRollback{*std::move(request)}, key, key, nullptr, 0,
+                 [this, self] { reconcile(self); }});
   }
   if (wanted.look_again && (!wake_at || *wanted.look_again < *wake_at)) {
     wake_at = wanted.look_again;
@@ -452,6 +476,9 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
             for (const auto& record : *batch.records) {
               // Its own stream's records came with the answers to its appends.
               if (project_of(record.stream).empty()) apply(self->state.history, record);
+            }
+            for (const auto& decide_again : std::exchange(self->state.undecided, {})) {
+              decide_again();
             }
             self->state.reconcile(self);
             if (ATLAS_BUGGIFY("a project says its wishes twice")) self->state.reconcile(self);

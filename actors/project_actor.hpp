@@ -50,6 +50,9 @@ struct ProjectActorState {
     std::string correlation_id;
     IntakeAnswer answer;  // null: nobody waits
     int salt = 0;         // of the short id, when another deployment has the one before
+    // Set when the image of an earlier deployment is taken: whether that is kept rests on what all
+    // that go on have recorded. Called when one of them has recorded more than this actor knew.
+    std::function<void()> decide_again = nullptr;
   };
   ProjectWiring wiring;
   ProjectHistory history;
@@ -57,7 +60,8 @@ struct ProjectActorState {
   Starting starting;
   std::optional<TimestampUs> wake_at;
   bool appending = false;
-  std::deque<std::function<void()>> stash;  // what waits for the append under way
+  std::deque<std::function<void()>> stash;       // what waits for the append under way
+  std::vector<std::function<void()>> undecided;  // what waits for records that are on their way
   const char* name = "project";
 
   void intake(project_actor::pointer self, const Intake& message, const IntakeAnswer& answer);
@@ -65,8 +69,10 @@ struct ProjectActorState {
   void ignore(project_actor::pointer self, const Intake& message, const std::string& reason,
               const IntakeAnswer& answer);
   void begin(project_actor::pointer self, Beginning beginning);
-  void command(project_actor::pointer self, ProjectCommand command, std::string dedupe_key,
-               std::function<void(Result<Recorded>)> done);
+  void command(project_actor::pointer self, const ProjectCommand& command, std::string dedupe_key,
+               const std::function<void(Result<Recorded>)>& done);
+  // Every deployment that goes on, as far as this actor knows.
+  [[nodiscard]] Basis basis() const;
   // True when it has to wait: it is called again once the append under way has been answered.
   [[nodiscard]] bool wait_for_turn(std::function<void()> again);
   void next();

@@ -299,6 +299,7 @@ Result<std::vector<std::string>> DebianRegistry::collect(const RegistryKeep& kee
   const fs::path blobs = config_.state_dir / "blobs";
   const fs::path mark = config_.state_dir / "collecting";
   std::vector<std::string> deleted;
+  remove_empty_names(blobs);  // one of them can make the registry refuse the deletions below
   const auto unwanted = manifests_without_need(blobs, keep);
   std::error_code error;
   if (unwanted.empty() && !fs::exists(mark, error)) return deleted;
@@ -331,7 +332,7 @@ Result<std::vector<std::string>> DebianRegistry::collect(const RegistryKeep& kee
     return fail(ran->end == RunOutcome::End::cancelled ? ErrorCode::cancelled : ErrorCode::internal,
                 "the registry's garbage collection did not end well; it is tried again", output);
   }
-  remove_empty_repositories(blobs);
+  remove_empty_names(blobs);
   fs::remove(mark, error);
   return deleted;
 }

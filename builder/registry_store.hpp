@@ -21,8 +21,12 @@ struct RegistryManifest {
 [[nodiscard]] std::vector<RegistryManifest> manifests_without_need(
     const std::filesystem::path& blobs, const RegistryKeep& keep);
 
-// Repositories that have no manifest any more: what is left of them is names. Nobody may push
-// meanwhile.
-void remove_empty_repositories(const std::filesystem::path& blobs);
+// Removes what has a name and no manifest: repositories, tags and revisions. The registry itself
+// leaves a revision's name behind when it deletes it. It takes a manifest in three steps, the
+// manifest, its tag, what the tag leads to, and deletes it in as many: killed in between, it leaves
+// a tag that leads nowhere, which it would not remove with any manifest, or one whose link is
+// empty, for which it would refuse to delete every other manifest of the repository. Nobody may
+// push meanwhile; a push that is repeated writes them anew.
+void remove_empty_names(const std::filesystem::path& blobs);
 
 }  // namespace atlasflow::builder

@@ -240,6 +240,10 @@ struct TimerDue {
   std::int32_t attempt = 0;
   std::int32_t slot = 0;
 };
+// The step that this effect stands for had until now.
+struct DeadlinePassed {
+  EffectId effect;
+};
 struct Retire {
   std::string by;
   std::string reason;
@@ -261,7 +265,7 @@ struct StartApp {
 using DeploymentCommand =
     std::variant<ReceivePush, RequestRollback, RequestRedeploy, Start, Supersede, Override, Recover,
                  Succeeded, Failed, HealthTimedOut, HealthChanged, VmEnded, VmHostGone, TimerDue,
-                 Retire, Cancel, Scale, StopApp, StartApp>;
+                 DeadlinePassed, Retire, Cancel, Scale, StopApp, StartApp>;
 
 // ---- effects: what the world still owes ----
 
@@ -331,14 +335,21 @@ struct TimerEffect {
   std::int32_t slot = 0;
   TimestampUs due = 0;
 };
+// Tell of it when the step has not come to an outcome by then: of steps whose doer may be one that
+// never answers. Who does the other steps keeps their deadlines and answers in any case.
+struct DeadlineEffect {
+  EffectId effect;
+  TimestampUs due = 0;
+};
 // End the step that this effect stands for; its outcome is still owed.
 struct AbortEffect {
   EffectId effect;
 };
 
-using Effect = std::variant<CloneEffect, BuildEffect, PushImageEffect, RunReleaseEffect,
-                            PlaceVmEffect, StartVmEffect, ProbeEffect, KeepVmEffect,
-                            ClaimRouteEffect, DrainEffect, StopVmEffect, TimerEffect, AbortEffect>;
+using Effect =
+    std::variant<CloneEffect, BuildEffect, PushImageEffect, RunReleaseEffect, PlaceVmEffect,
+                 StartVmEffect, ProbeEffect, KeepVmEffect, ClaimRouteEffect, DrainEffect,
+                 StopVmEffect, TimerEffect, DeadlineEffect, AbortEffect>;
 
 // A stable name of the effect ("build d2ab…-v4"): an effect of the same key is not begun twice.
 [[nodiscard]] std::string key_of(const Effect& effect);

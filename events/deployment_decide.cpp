@@ -472,6 +472,18 @@ struct Decider {
     fired->set_slot(command.slot);
     return events;
   }
+
+  // The edge may still take the route: its answer is stale then, and the claim that is repeated
+  // with the next attempt has the same generation.
+  Result<Events> operator()(const DeadlinePassed& command) const {
+    const bool awaited = state.intent_kind == IntentKind::route && command.effect == state.intent;
+    if (!awaited || moment.now < state.intent_deadline) return Events{};
+    Failed failed;
+    failed.effect = command.effect;
+    failed.retryable = true;
+    failed.reason = "the edge did not take the route in time";
+    return failed_step(failed);
+  }
 };
 
 // One command leads to a bounded number of events; more would be rules that feed each other.

@@ -61,10 +61,25 @@ struct Rules {
     return stop(instance, reason);
   }
 
-  // Cancelled or failed: nothing drains, everything stops, and only then it has ended.
+  // The edge may send it requests: a table that was published counts, though nobody heard of it.
+  [[nodiscard]] bool may_be_routed(const Instance& instance) const {
+    return state.generation != 0 && instance.is_up() && instance.was_healthy && !instance.drained;
+  }
+
+  // Cancelled or failed: everything stops, after its requests where it may have some, and only then
+  // it has ended.
   [[nodiscard]] Next end_now(const pb::Event& end) const {
     const bool cancelled = state.status == DeploymentStatus::cancelling;
     for (const auto& [slot, instance] : state.instances) {
+      if (may_be_routed(instance)) {
+        if (instance.leaving) continue;
+        ATLAS_PROBE(true, "what may have a route that was never confirmed is drained");
+        pb::Event event;
+        event.mutable_drain_requested()->set_vm_id(instance.vm_id);
+        event.mutable_drain_requested()->set_drain_deadline_us(
+            moment.now + state.push.settings().drain_deadline_us());
+        return event;
+      }
       if (instance.intent == InstanceIntent::none && !instance.vm_id.empty()) {
         return stop(instance, cancelled            ? "cancelled"
                               : instance.condemned ? "never healthy"

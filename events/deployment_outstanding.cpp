@@ -76,6 +76,9 @@ struct Debts {
     ATLAS_PROBE(claim.upstreams.empty(), "a route leads to no VM and says why");
     if (claim.upstreams.empty()) claim.unavailable_reason = unavailable_reason();
     effects.emplace_back(std::move(claim));
+    if (state.intent_kind == IntentKind::route && state.intent_deadline != 0) {
+      effects.emplace_back(DeadlineEffect{state.intent, state.intent_deadline});
+    }
   }
 
   void of_instance(const Instance& instance) {
@@ -135,6 +138,7 @@ struct KeyOf {
     return "timer " + std::to_string(e.step) + " " + std::to_string(e.attempt) + " " +
            std::to_string(e.slot) + " " + std::to_string(e.due);
   }
+  std::string operator()(const DeadlineEffect& e) const { return "deadline " + e.effect.str(); }
   std::string operator()(const AbortEffect& e) const { return "abort " + e.effect.str(); }
 };
 

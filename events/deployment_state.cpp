@@ -409,6 +409,9 @@ struct Evolution {
     instance.given_up = true;
     fail_unless_routed(pb::STEP_START_VM, pb::FAULT_SYSTEM, "its VM was lost again and again");
   }
+  void on(const pb::DrainRequested& event) const {
+    if (auto* instance = with_vm(event.vm_id())) leave(*instance, event.drain_deadline_us());
+  }
   void on(const pb::Drained& event) const {
     ATLAS_PROBE(event.requests_cut() > 0, "a drain was cut at its deadline");
     if (auto* instance = with_vm(event.vm_id())) instance->drained = true;
@@ -655,6 +658,9 @@ void evolve(DeploymentState& state, const pb::Event& event) {
       break;
     case pb::Event::kDrained:
       evolution.on(event.drained());
+      break;
+    case pb::Event::kDrainRequested:
+      evolution.on(event.drain_requested());
       break;
     case pb::Event::kRetryScheduled:
       evolution.on(event.retry_scheduled());

@@ -85,6 +85,7 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
       break;
     case Kind::kRouted:
       ++routed_;
+      deployment.routed = true;
       check_order(deployment, id);
       break;
     default:
@@ -171,6 +172,9 @@ void Invariants::on_effect(Act act, const std::string& effect) {
 void Invariants::on_stop(const std::string& vm_id) {
   const auto vm = world_.vms.find(vm_id);
   if (vm == world_.vms.end() || !vm->second.running) return;
+  // One that was given up with its host is no deployment's any more, and may come back.
+  const auto known = vms_.find(vm_id);
+  if (known != vms_.end() && known->second.gone) return;
   if (in_use_.contains(vm_id)) {
     violated("drain-before-stop",
              "VM " + vm_id + " is stopped while the edge still sends it requests");
@@ -200,7 +204,7 @@ void Invariants::on_table(const World::Table& table) {
     if (before == routes_.end() || before->second == claim.deployment) continue;
     const auto& older = deployments_[DeploymentId{before->second}];
     const auto& newer = deployments_[DeploymentId{claim.deployment}];
-    if (newer.generation < older.generation && !older.gives_way) {
+    if (newer.generation < older.generation && older.routed && !older.gives_way) {
       violated("newest-claim-wins",
                fmt::format("{} went from deployment {} back to the older claim of deployment {}",
                            claim.host, before->second, claim.deployment));
@@ -311,6 +315,7 @@ std::string Invariants::unrest(const storage::Catalog& catalog) const {
     }
     for (const auto& [slot, instance] : state.instances) {
       if (!instance.vm_id.empty()) explained.insert(instance.vm_id);
+      if (instance.refusals > 0) continue;
       const auto vm = world_.vms.find(instance.vm_id);
       if (state.status == DeploymentStatus::live &&
           (vm == world_.vms.end() || !vm->second.running)) {

@@ -66,6 +66,7 @@ class Invariants final : public Witness {
     bool by_push = false;
     std::uint64_t order = 0;  // of its push, as GitHub knows it
     std::uint64_t generation = 0;
+    bool routed = false;
     bool gives_way = false;  // it is asked to end, or has ended
     bool ended = false;
     std::map<int, int> once;  // how often each of the seven came

@@ -2,6 +2,7 @@
 // Outlives the control planes. One thread.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "sim/choices.hpp"
@@ -13,11 +14,19 @@ namespace atlasflow::sim {
 class LogDisk {
  public:
   virtual ~LogDisk() = default;
-  [[nodiscard]] virtual Result<std::unique_ptr<storage::EventLog>> open() = 0;
+  // The log, for a process that starts now.
+  [[nodiscard]] virtual Result<std::unique_ptr<storage::EventLog>> open(TimestampUs now) = 0;
   // Two control planes can have it open: only the epoch keeps them apart.
   [[nodiscard]] virtual bool is_shared() const = 0;
-  // The process is gone; with the power, so is what was not synced.
-  virtual void end_process(bool power_cut, Choices& choices) = 0;
+  // kill -9 of the process: it changes nothing from here on. What it wrote is there.
+  virtual void kill_process() = 0;
+  // The power is cut in front of the count-th change that is made from now on, so in the middle of
+  // an append, and is_dead() from then on. False: there is nothing that it could be in the middle
+  // of.
+  virtual bool cut_power_after(std::uint64_t count) = 0;
+  [[nodiscard]] virtual bool is_dead() const = 0;
+  // What was not synced is kept or lost as chosen.
+  virtual void lose_power(Choices& choices) = 0;
   virtual void fail_next_sync() = 0;
   virtual void fill_up(bool full) = 0;
   // After each step: what a database does by the way.
@@ -26,5 +35,6 @@ class LogDisk {
 
 [[nodiscard]] std::unique_ptr<LogDisk> make_memory_disk(
     std::shared_ptr<storage::MemoryStore> store);
+[[nodiscard]] std::unique_ptr<LogDisk> make_rocksdb_disk();
 
 }  // namespace atlasflow::sim

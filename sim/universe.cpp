@@ -18,7 +18,8 @@ constexpr TimestampUs k_rest_limit = 3600 * k_s;
 constexpr TimestampUs k_look_period = 5 * k_s;
 constexpr std::size_t k_events_told = 30;
 
-std::unique_ptr<LogDisk> make_disk(const Scenario&, const RunOptions& options) {
+std::unique_ptr<LogDisk> make_disk(const Scenario& scenario, const RunOptions& options) {
+  if (scenario.log == LogKind::rocksdb && !options.history) return make_rocksdb_disk();
   return make_memory_disk(options.history ? options.history : storage::make_memory_store());
 }
 
@@ -152,7 +153,7 @@ std::unique_ptr<Life> Universe::make_life(std::unique_ptr<storage::EventLog> log
 void Universe::start_server() {
   restart_is_due_ = false;
   if (life_) return;
-  auto log = disk_->open();
+  auto log = disk_->open(world_.agenda.now());
   if (!log) {
     if (!disk_is_ill_) return invariants_.violated("the-log-opens", to_string(log.error()));
     tell("the server does not start: " + to_string(log.error()));
@@ -168,6 +169,7 @@ void Universe::start_server() {
 void Universe::kill_server(bool power_cut, TimestampUs down_for) {
   if (!life_ || crash_now_) return;
   life_->kill();
+  disk_->kill_process();
   crash_now_ = true;
   power_cut_ = power_cut;
   down_for_ = down_for;
@@ -175,7 +177,8 @@ void Universe::kill_server(bool power_cut, TimestampUs down_for) {
 
 void Universe::end_server() {
   life_.reset();
-  disk_->end_process(power_cut_, choices_);
+  if (power_cut_) disk_->lose_power(choices_);
+  cut_is_near_ = false;
   crash_now_ = false;
   restart_is_due_ = true;
   world_.agenda.after(down_for_, [this] { start_server(); });
@@ -187,9 +190,23 @@ void Universe::at_a_moment() {
   kill_server(false, k_s);
 }
 
+// The power goes off in the middle of one of the next appends, or soon.
+void Universe::cut_power(TimestampUs down_for) {
+  if (!life_ || crash_now_ || cut_is_near_) return;
+  constexpr std::uint64_t k_changes_max = 12;
+  const auto changes = choices_.below(k_changes_max);
+  if (changes == 0 || !disk_->cut_power_after(changes - 1)) return kill_server(true, down_for);
+  cut_is_near_ = true;
+  down_for_ = down_for;
+  world_.agenda.after(5 * k_s, [this, down_for, life = lives_] {
+    if (cut_is_near_ && lives_ == life) kill_server(true, down_for);
+  });
+}
+
 // What ended it, if something did.
 void Universe::look_at_server() {
   if (!life_) return;
+  if (disk_->is_dead()) kill_server(true, down_for_);
   if (crash_now_) return end_server();
   if (life_->fatal.empty() && !life_->stopped()) return;
   kill_server(false, k_s);

@@ -38,6 +38,7 @@ class Universe final : public storage::Buggify {
   void start_server();
   // From inside a step: nothing more reaches log or world, and the rest is done after the step.
   void kill_server(bool power_cut, TimestampUs down_for);
+  void cut_power(TimestampUs down_for);
   void end_server();
   void look_at_server();
   void create_projects();
@@ -79,6 +80,7 @@ class Universe final : public storage::Buggify {
   std::unique_ptr<Life> ghost_;  // taken over; ends when it finds out
   bool crash_now_ = false;
   bool power_cut_ = false;
+  bool cut_is_near_ = false;
   TimestampUs down_for_ = 0;
   bool healing_ = false;
   bool disk_is_ill_ = false;

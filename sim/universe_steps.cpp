@@ -185,8 +185,10 @@ void Universe::carry_out_on_machines(const Step& step) {
   const auto until = world_.agenda.now() + step.span;
   switch (step.kind) {
     case StepKind::kill_server:
+      kill_server(false, step.span);
+      break;
     case StepKind::power_cut:
-      kill_server(step.kind == StepKind::power_cut, step.span);
+      cut_power(step.span);
       break;
     case StepKind::stop_server:
       if (life_) life_->begin_stop();

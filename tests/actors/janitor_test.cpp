@@ -266,6 +266,53 @@ TEST(Janitor, that_looks_at_any_moment_takes_nothing_that_a_deployment_needs) {
   EXPECT_GT(looks_that_removed, 100);  // else nothing was put to the test
 }
 
+// A project's actor hears of what its deployments recorded a little later than the janitor may. A
+// rollback that is asked for just as its image goes out of reach is refused or works, never granted
+// and then without its image.
+TEST(Janitor, takes_no_image_from_a_rollback_that_was_granted_at_the_same_moment) {
+  int granted = 0;
+  int refused = 0;
+  for (std::uint64_t seed = 1; seed <= 400; ++seed) {
+    sim::World world;
+    sim::Life life(storage::make_memory_store(), world, seed, 1);
+    life.create_project("web");
+    deploy_each_of(life, "12");
+    const auto first = life.catalog().project_named("web")->deployments.front();
+    life.send_push("guid-3", '3');
+    const auto third_is = [&](DeploymentStatus status) {
+      const auto ids = life.catalog().project_named("web")->deployments;
+      return ids.size() == 3 && life.catalog().deployment(ids.back())->state.status == status;
+    };
+    // Its Routed takes the first image out of reach.
+    ASSERT_TRUE(life.run_until([&] { return third_is(DeploymentStatus::routing); }));
+    life.run_steps(static_cast<int>(seed % 16));
+    life.reuse("web", ReuseKind::rollback, "command-1", first);
+    const auto answered = [&] { return life.push_replies.size() == 4 || life.errors.size() == 1; };
+    for (int i = 0; i < 100; ++i) {
+      life.collect_now();
+      life.run_steps(1);
+    }
+    ASSERT_TRUE(life.run_until(answered)) << "seed " << seed;
+    ASSERT_TRUE(life.run_until([&] {
+      return life.catalog().position() == life.log().last_position() &&
+             settled(life, life.errors.empty() ? 4 : 3);
+    })) << "seed "
+        << seed;
+    ++(life.errors.empty() ? granted : refused);
+    for (const auto& error : life.errors) {
+      ASSERT_THAT(error.message, testing::HasSubstr("can't be rolled back to")) << "seed " << seed;
+    }
+    const auto ids = life.catalog().project_named("web")->deployments;
+    for (const auto& id : ids) {
+      const auto state = life.catalog().deployment(id)->state;
+      ASSERT_NE(state.status, DeploymentStatus::failed)
+          << "seed " << seed << ": " << state.failure->reason;
+    }
+  }
+  EXPECT_GT(granted, 20);
+  EXPECT_GT(refused, 20);
+}
+
 TEST(Janitor, of_a_process_that_was_killed_anywhere_leaves_a_deployment_that_goes_on) {
   for (int steps = 1; steps < 200; steps += 2) {
     sim::World world;

@@ -76,16 +76,24 @@ class LogWriter : public testing::Test {
     }
   }
 
-  void append(const std::string& stream, std::uint64_t version) {
+  void append(const std::string& stream, std::uint64_t version, Basis basis = {}) {
     Append message;
+    message.basis = std::move(basis);
     message.request.stream = StreamId{stream};
     message.request.expected_version = StreamVersion{version};
     message.request.events.emplace_back().mutable_node_started();
     system->spawn(
         [this](caf::event_based_actor* self, const Append& request) {
           self->request(writer, std::chrono::seconds(60), request)
-              .then([this](const AppendReply& reply) { replies.push_back(reply.outcome); },
-                    [this](const caf::error& error) { errors.push_back(from_caf(error)); });
+              .then(
+                  [this](const AppendReply& reply) {
+                    if (reply.basis_moved) {
+                      ++moved;
+                    } else {
+                      replies.push_back(reply.outcome);
+                    }
+                  },
+                  [this](const caf::error& error) { errors.push_back(from_caf(error)); });
         },
         message);
   }
@@ -102,6 +110,7 @@ class LogWriter : public testing::Test {
   log_actor writer;
   record_sink sink_handle;
   std::vector<storage::AppendOutcome> replies;
+  int moved = 0;
   std::vector<Error> errors;
   std::vector<Error> fatal;
   std::vector<std::uint64_t> records;
@@ -135,6 +144,25 @@ TEST_F(LogWriter, a_wrong_version_is_answered_and_harms_no_other) {
                     [](const auto& r) { return std::holds_alternative<storage::Appended>(r); }),
       1);
   EXPECT_EQ(records.size(), 1U);
+}
+
+TEST_F(LogWriter, a_decision_whose_basis_has_moved_is_not_recorded) {
+  const Basis once{{StreamId{"node"}, StreamVersion{1}}};
+  append("node", 0);
+  append("on nothing yet", 0, once);
+  run();
+  EXPECT_EQ(records.size(), 2U);
+  EXPECT_EQ(moved, 0);
+  append("node", 1);  // in the queue before the next, and so in the log
+  append("on an older one", 0, once);
+  append("other", 0);
+  append("on the newest", 0, {{StreamId{"node"}, StreamVersion{2}}});
+  run();
+  EXPECT_EQ(moved, 1);
+  EXPECT_EQ(records.size(), 5U);
+  EXPECT_EQ(log.version_of(StreamId{"on an older one"}).value(), StreamVersion{0});
+  EXPECT_EQ(log.version_of(StreamId{"on the newest"}).value(), StreamVersion{1});
+  EXPECT_EQ(replies.size(), 5U);
 }
 
 TEST_F(LogWriter, a_failed_sync_is_fatal_and_nothing_is_acknowledged) {

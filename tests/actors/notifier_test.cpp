@@ -1,5 +1,6 @@
 // Who is told of which result, through the real actors in every order that the seeds choose.
 #include <stdexcept>
+#include <utility>
 
 #include <gmock/gmock.h>
 
@@ -33,15 +34,18 @@ class Notified : public testing::TestWithParam<std::uint64_t> {
   void pass(std::chrono::seconds time) {
     until([] { return false; }, time);
   }
-  // Sends a push and waits until its deployment is in the read model.
-  DeploymentId push(char sha, const std::string& project = "web", int times = 0) {
+  static Push push_of(char sha, const std::string& project, int times = 0) {
     Push made;
     made.ref = "refs/heads/main";
     made.after = std::string(40, sha);
     made.delivery_id = project + "-" + sha + "-" + std::to_string(times);
     made.repository_urls = {"file:///srv/" + project + ".git"};
+    return made;
+  }
+  // Sends a push and waits until its deployment is in the read model.
+  DeploymentId push(char sha, const std::string& project = "web", int times = 0) {
     const auto want = life->push_replies.size() + 1;
-    life->send_push(std::move(made));
+    life->send_push(push_of(sha, project, times));
     EXPECT_TRUE(until([&] {
       return life->push_replies.size() >= want &&
              life->catalog().position() >= life->push_replies.back().position;
@@ -81,6 +85,15 @@ class Notified : public testing::TestWithParam<std::uint64_t> {
   }
   bool until_recorded(std::size_t count) {
     return until([&] { return recorded().size() >= count; });
+  }
+  // When the newest event of that name was recorded.
+  [[nodiscard]] TimestampUs time_of(const std::string& event) const {
+    TimestampUs time = 0;
+    EXPECT_TRUE(life->log().read_all(Position{1}, [&](const storage::Record& record) {
+      if (storage::event_name(record.event) == event) time = record.recorded_at;
+      return true;
+    }));
+    return time;
   }
   void build_fails() {
     world.build_error = [](const SourceJob&) {
@@ -337,6 +350,47 @@ TEST_P(Notified, behind_a_receiver_that_is_down_for_hours_old_results_get_one_at
   EXPECT_THAT(recorded(), SizeIs(k_pushes));
   EXPECT_EQ(failures.front().attempts(), 8);
   EXPECT_EQ(failures.back().attempts(), 1);
+}
+
+// While a post does not return, everybody else goes on.
+TEST_P(Notified, a_sender_that_hangs_is_replaced_and_its_late_answer_is_no_second_one) {
+  int calls = 0;
+  world.on_notify = [&](const Notification&) -> Result<std::int32_t> {
+    if (++calls == 1) until([&] { return calls == 2; }, std::chrono::hours(1));
+    return 200;
+  };
+  life->create_project("web", notify);
+  const auto id = push('a');
+  ASSERT_TRUE(until_recorded(1));
+  EXPECT_THAT(recorded(), ElementsAre(id.str() + "-live sent"));
+  pass(std::chrono::seconds(400));
+  EXPECT_EQ(calls, 2);
+  EXPECT_THAT(recorded(), SizeIs(1));
+  // A minute until it is given up, and the pause after a first failure.
+  EXPECT_EQ((time_of("NotificationSent") - time_of("Routed")) / k_second_us, 61);
+  EXPECT_THAT(life->fatal, IsEmpty());
+}
+
+TEST_P(Notified, senders_that_all_hang_hold_up_another_receiver_for_a_minute) {
+  int hanging = 0;
+  bool pushed = false;
+  const auto other_is_told = [&] { return told("other").size() == 1; };
+  world.on_notify = [&](const Notification& each) -> Result<std::int32_t> {
+    if (each.project == "other") return 200;
+    if (++hanging == 4 && !std::exchange(pushed, true)) {
+      push('b', "other");
+      pass(std::chrono::seconds(30));
+      EXPECT_FALSE(other_is_told()) << "every sender is taken";
+    }
+    EXPECT_TRUE(until(other_is_told, std::chrono::seconds(120)));
+    return fail(ErrorCode::timed_out, "it hung");
+  };
+  life->create_project("other", notify);
+  for (const auto* name : {"a1", "a2", "a3", "a4"}) life->create_project(name, notify);
+  for (const auto* name : {"a1", "a2", "a3", "a4"}) life->send_push(push_of('a', name));
+  ASSERT_TRUE(until(other_is_told));
+  EXPECT_TRUE(pushed);
+  EXPECT_THAT(life->fatal, IsEmpty());
 }
 
 TEST_P(Notified, a_sender_that_dies_is_replaced_and_its_attempt_is_made_again) {

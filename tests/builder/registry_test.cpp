@@ -202,6 +202,25 @@ class RegistryWithImages : public ::testing::Test {
     return count;
   }
 
+  [[nodiscard]] std::filesystem::path manifests_of(const std::string& repository) const {
+    return scratch_.path() / "registry/blobs/docker/registry/v2/repositories" / repository /
+           "_manifests";
+  }
+  [[nodiscard]] static std::vector<std::string> names_in(const std::filesystem::path& folder) {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      names.push_back(entry.path().filename().string());
+    }
+    return names;
+  }
+  // As a registry leaves it that is killed while it takes a manifest: that is linked, and its tag
+  // has been begun.
+  void cut_off_tag(const std::string& repository, const std::string& image_id) const {
+    const auto tag = manifests_of(repository) / "tags" / image_id.substr(7);
+    ASSERT_TRUE(std::filesystem::remove_all(tag / "current") > 0) << tag;
+    ASSERT_TRUE(std::filesystem::exists(tag / "index"));
+  }
+
   Scratch scratch_;
   std::unique_ptr<Registry> registry_;
 };
@@ -256,6 +275,57 @@ TEST_F(RegistryWithImages, finishes_what_a_killed_server_had_begun) {
   ASSERT_TRUE(registry_->collect({{"x/shop@" + kept}, {}}, {}));
   EXPECT_EQ(blobs(), 3U);
   EXPECT_FALSE(std::filesystem::exists(scratch_.path() / "registry/collecting"));
+}
+
+TEST_F(RegistryWithImages, leaves_no_name_of_a_manifest_that_a_kill_cut_off) {
+  const auto kept = push("shop", "one", image_id('1'));
+  const auto cut_off = push("shop", "two", image_id('2'));
+  cut_off_tag("shop", image_id('2'));
+  const auto deleted = registry_->collect({{"x/shop@" + kept}, {}}, {});
+  ASSERT_TRUE(deleted) << to_string(deleted.error());
+  EXPECT_THAT(*deleted, testing::ElementsAre("shop@" + cut_off));
+  EXPECT_THAT(names_in(manifests_of("shop") / "tags"), testing::ElementsAre(std::string(64, '1')));
+  EXPECT_THAT(names_in(manifests_of("shop") / "revisions/sha256"),
+              testing::ElementsAre(kept.substr(7)));
+  EXPECT_EQ(status_of("shop", kept), 200);
+}
+
+TEST_F(RegistryWithImages, leaves_no_name_of_a_manifest_whose_deletion_a_kill_cut_off) {
+  const auto kept = push("shop", "one", image_id('1'));
+  const auto half_deleted = push("shop", "two", image_id('2'));
+  // The manifest goes first, its tags behind it.
+  std::filesystem::remove(manifests_of("shop") / "revisions/sha256" / half_deleted.substr(7) /
+                          "link");
+  ASSERT_EQ(status_of("shop", half_deleted), 404);
+  ASSERT_TRUE(registry_->collect({{"x/shop@" + kept}, {}}, {}));
+  EXPECT_THAT(names_in(manifests_of("shop") / "tags"), testing::ElementsAre(std::string(64, '1')));
+  EXPECT_THAT(names_in(manifests_of("shop") / "revisions/sha256"),
+              testing::ElementsAre(kept.substr(7)));
+  EXPECT_EQ(status_of("shop", kept), 200);
+}
+
+// The registry looks at every tag of the repository when it deletes a manifest.
+TEST_F(RegistryWithImages, deletes_what_lies_beside_links_that_a_kill_left_empty) {
+  const auto kept = push("shop", "one", image_id('1'));
+  const auto unneeded = push("shop", "two", image_id('2'));
+  const auto no_link = push("shop", "three", image_id('3'));
+  write(manifests_of("shop") / "tags" / std::string(64, '3') / "current/link", "");
+  write(manifests_of("shop") / "revisions/sha256" / no_link.substr(7) / "link", "");
+  const auto deleted = registry_->collect({{"x/shop@" + kept}, {}}, {});
+  ASSERT_TRUE(deleted) << to_string(deleted.error());
+  EXPECT_THAT(*deleted, testing::ElementsAre("shop@" + unneeded));
+  EXPECT_THAT(names_in(manifests_of("shop") / "tags"), testing::ElementsAre(std::string(64, '1')));
+  EXPECT_EQ(status_of("shop", kept), 200);
+  EXPECT_EQ(blobs(), 3U);
+  EXPECT_EQ(push("shop", "three", image_id('3')), no_link);
+  EXPECT_EQ(status_of("shop", no_link), 200);
+}
+
+TEST_F(RegistryWithImages, keeps_by_its_tag_what_no_reference_names_yet) {
+  const auto pushed_just_now = push("shop", "one", image_id('1'));
+  ASSERT_TRUE(registry_->collect({{}, {image_id('1')}}, {}));
+  EXPECT_THAT(names_in(manifests_of("shop") / "tags"), testing::ElementsAre(std::string(64, '1')));
+  EXPECT_EQ(status_of("shop", pushed_just_now), 200);
 }
 
 TEST_F(RegistryWithImages, of_an_empty_registry_are_none) {

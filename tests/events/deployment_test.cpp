@@ -5,6 +5,8 @@ namespace atlasflow {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
 
 TEST(Deployment, the_happy_path_records_the_seven_events_in_order) {
   Subject subject;
@@ -91,6 +93,70 @@ TEST(Deployment, retries_end_and_the_deployment_fails_with_the_reason) {
   EXPECT_EQ(failures, 4);
   EXPECT_EQ(subject.state.status, DeploymentStatus::failed);
   EXPECT_EQ(subject.state.failure->reason, "because");
+}
+
+TEST(Deployment, a_route_that_is_not_acknowledged_by_its_deadline_is_asked_for_again) {
+  Subject subject;
+  subject.run_until_image();
+  subject.run_vm();
+  ASSERT_EQ(subject.last.back(), "RouteChangeRequested");
+  const auto first = subject.state.intent;
+  const auto generation = subject.state.generation;
+  EXPECT_EQ(subject.deadline_owed(), k_now + 60 * k_second_us);
+  subject.now += 59 * k_second_us;
+  EXPECT_TRUE(subject.apply(DeadlinePassed{first}));
+  EXPECT_THAT(subject.last, IsEmpty()) << "before its time";
+
+  EXPECT_TRUE(subject.deadline());
+  EXPECT_THAT(subject.last, ElementsAre("RouteFailed", "RetryScheduled"));
+  EXPECT_THAT(subject.history.at(subject.history.size() - 2).route_failed().reason(),
+              HasSubstr("the edge"));
+  EXPECT_EQ(subject.state.status, DeploymentStatus::routing);
+  EXPECT_EQ(subject.deadline_owed(), 0);
+  subject.timer();
+  EXPECT_THAT(subject.last, ElementsAre("TimerFired", "RouteChangeRequested"));
+  EXPECT_EQ(subject.state.generation, generation) << "a newer deployment's stays above it";
+  EXPECT_EQ(subject.deadline_owed(), subject.now + 60 * k_second_us);
+
+  // The edge has done at last what was asked first; only the newest claim's answer counts.
+  EXPECT_FALSE(subject.succeed(first, [](auto& e) { e.mutable_routed()->set_generation(77); }));
+  EXPECT_TRUE(subject.apply(DeadlinePassed{first}));
+  EXPECT_THAT(subject.last, IsEmpty()) << "the first attempt's deadline is over";
+  EXPECT_TRUE(subject.routed());
+  EXPECT_EQ(subject.state.status, DeploymentStatus::live);
+  EXPECT_EQ(subject.deadline_owed(), 0);
+}
+
+TEST(Deployment, a_route_that_is_never_acknowledged_fails_it_and_stops_its_vm) {
+  Subject subject;
+  subject.run_until_image();
+  subject.run_vm();
+  int attempts = 0;
+  while (subject.state.status == DeploymentStatus::routing && attempts < 100) {
+    ASSERT_TRUE(subject.deadline());
+    ++attempts;
+    if (subject.state.retry) subject.timer();
+  }
+  EXPECT_EQ(attempts, 5);
+  EXPECT_THAT(subject.last, ElementsAre("RouteFailed", "VMStopRequested"));
+  EXPECT_FALSE(subject.owes<ClaimRouteEffect>()) << "the claim goes before the VM does";
+  subject.stopped();
+  EXPECT_EQ(subject.state.status, DeploymentStatus::failed);
+  EXPECT_EQ(subject.state.failure->step, pb::STEP_ROUTE);
+  EXPECT_EQ(subject.state.failure->fault, pb::FAULT_SYSTEM);
+  EXPECT_THAT(subject.state.failure->reason, HasSubstr("the edge"));
+}
+
+TEST(Deployment, a_deadline_of_a_route_that_is_not_awaited_any_more_is_no_news) {
+  Subject subject;
+  subject.run_until_image();
+  subject.run_vm();
+  const auto effect = subject.state.intent;
+  subject.apply(Cancel{"user"});
+  subject.now += 120 * k_second_us;
+  EXPECT_EQ(subject.deadline_owed(), 0);
+  EXPECT_TRUE(subject.apply(DeadlinePassed{effect}));
+  EXPECT_THAT(subject.last, IsEmpty());
 }
 
 TEST(Deployment, a_users_fault_is_not_tried_again) {
@@ -277,6 +343,7 @@ TEST(Deployment, no_state_is_without_a_way_out) {
           if (draw(8) == 0) subject.apply(Retire{"x", "y"});
           if (draw(8) == 0) subject.apply(Supersede{DeploymentId{"dnewer22"}});
           if (draw(8) == 0) subject.apply(Override{DeploymentId{"dnewer22"}});
+          if (draw(2) == 0) subject.deadline();
           subject.apply(Recover{});
       }
       const auto status = subject.state.status;

@@ -153,6 +153,19 @@ class Subject {
     now = std::max(now, instance->retry->due);
     return apply(TimerDue{instance->retry->step, instance->retry->attempt, number});
   }
+  // When the step's time is over by what is outstanding; 0: nothing says so.
+  TimestampUs deadline_owed() const {
+    for (const auto& effect : outstanding(state)) {
+      if (const auto* found = std::get_if<DeadlineEffect>(&effect)) return found->due;
+    }
+    return 0;
+  }
+  // That time comes.
+  bool deadline() {
+    if (deadline_owed() == 0) return false;
+    now = std::max(now, deadline_owed());
+    return apply(DeadlinePassed{state.intent});
+  }
 
   void run_until_image() {
     apply(Start{});
