@@ -4,9 +4,7 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <new>
-#include <sstream>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -17,6 +15,7 @@
 
 #include "events/assert.hpp"
 #include "events/probe.hpp"
+#include "sim/child.hpp"
 #include "sim/fleet_worker.hpp"
 #include "storage/buggify.hpp"
 #include "storage/posix_file.hpp"
@@ -28,7 +27,6 @@ using storage::UniqueFd;
 
 constexpr std::int64_t k_progress_period = 1'000'000;
 constexpr int k_poll_ms = 100;
-constexpr std::uint64_t k_output_max = 8192;  // of what an aborted run said last
 
 // The board, in memory that a process shares with those that it forks.
 class SharedBoard {
@@ -66,30 +64,6 @@ struct Job {
   bool hung = false;
 };
 
-std::string without_injected(const std::string& text) {
-  std::istringstream lines(text);
-  std::string line;
-  std::string kept;
-  while (std::getline(lines, line)) {
-    if (line.find("injected:") == std::string::npos) kept += line + "\n";
-  }
-  return kept;
-}
-
-std::string last_of(int file) {
-  const auto size = ::lseek(file, 0, SEEK_END);
-  const auto all = static_cast<std::uint64_t>(std::max<off_t>(size, 0));
-  const auto from = all > k_output_max ? all - k_output_max : 0;
-  const auto bytes = storage::read_at_most(file, from, k_output_max, "a run's output");
-  return bytes ? without_injected(*bytes) : "";
-}
-
-// What a process says last is why it ended.
-std::string last_line(std::string text) {
-  while (text.ends_with('\n')) text.pop_back();
-  return text.substr(text.rfind('\n') + 1);
-}
-
 class Fleet {
  public:
   Fleet(const FleetConfig& config, SharedBoard board)
@@ -125,8 +99,8 @@ class Fleet {
     }
     job.results = UniqueFd(pipe[0]);
     const UniqueFd results(pipe[1]);
-    job.output = UniqueFd(::memfd_create("atlasflow-simulate", MFD_CLOEXEC));
-    if (!job.output.valid() || ::fcntl(job.output.get(), F_SETFL, O_APPEND) != 0) {
+    job.output = UniqueFd(make_output_file());
+    if (!job.output.valid()) {
       return tl::unexpected(storage::errno_error("a file for a run's output cannot be made"));
     }
     job.received.clear();
@@ -182,9 +156,10 @@ class Fleet {
     if (!in_a_run && (job.hung || (WIFEXITED(status) && WEXITSTATUS(status) == 0))) return;
     FleetFailure failure;
     failure.seed = job.place->seed;
-    failure.output = last_of(job.output.get());
+    failure.output = last_output(job.output.get());
     failure.violation = job.hung ? Violation{"hangs", hang_sentence()}
-                                 : Violation{"aborts", abort_sentence(status, failure.output)};
+                                 : Violation{"aborts", "the run's process ended with " +
+                                                           how_it_ended(status, failure.output)};
     ++board_->runs;
     fail_with(std::move(failure));
   }
@@ -192,14 +167,6 @@ class Fleet {
   [[nodiscard]] std::string hang_sentence() const {
     return fmt::format("the run had not come to an end after {:g} s of real time",
                        static_cast<double>(config_.hang_after_real_us) / 1e6);
-  }
-
-  static std::string abort_sentence(int status, const std::string& output) {
-    const auto how = WIFSIGNALED(status) ? fmt::format("signal {} ({})", WTERMSIG(status),
-                                                       ::strsignal(WTERMSIG(status)))
-                                         : fmt::format("exit code {}", WEXITSTATUS(status));
-    const auto line = last_line(output);
-    return "the run's process ended with " + how + (line.empty() ? "" : ": " + line);
   }
 
   void fail_with(FleetFailure failure) {

@@ -2,18 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
-#include <csignal>
 #include <cstring>
-#include <memory>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "sim/child.hpp"
 #include "storage/buggify.hpp"
 #include "storage/posix_file.hpp"
 
@@ -21,19 +17,6 @@ namespace atlasflow::sim {
 namespace {
 
 using nlohmann::json;
-
-// A process of its own: it prints into the file, dumps no core, and ends with its parent.
-void set_up_process(const FleetWorker& worker) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  const rlimit no_core{0, 0};
-  ::setrlimit(RLIMIT_CORE, &no_core);
-  ::dup2(worker.output, STDOUT_FILENO);
-  ::dup2(worker.output, STDERR_FILENO);
-  // A run in which the server is killed a thousand times logs as many errors.
-  auto silent = std::make_shared<spdlog::logger>("simulated");
-  silent->set_level(spdlog::level::off);
-  spdlog::set_default_logger(std::move(silent));
-}
 
 // Adds what was counted since the last time.
 void count_marks(FleetBoard& board) {
@@ -171,7 +154,8 @@ std::optional<FleetFailure> take_frame(std::string& bytes) {
 }
 
 void work(const FleetWorker& worker) noexcept {
-  set_up_process(worker);
+  become_child(worker.output);
+  ::dup2(worker.output, STDOUT_FILENO);
   reset_probes();
   storage::reset_buggify_sites();
   Fibers fibers;
