@@ -138,8 +138,9 @@ TEST(Deployment, a_route_that_is_never_acknowledged_fails_it_and_stops_its_vm) {
     if (subject.state.retry) subject.timer();
   }
   EXPECT_EQ(attempts, 5);
-  EXPECT_THAT(subject.last, ElementsAre("RouteFailed", "VMStopRequested"));
+  EXPECT_THAT(subject.last, ElementsAre("RouteFailed", "DrainRequested"));
   EXPECT_FALSE(subject.owes<ClaimRouteEffect>()) << "the claim goes before the VM does";
+  subject.drained();
   subject.stopped();
   EXPECT_EQ(subject.state.status, DeploymentStatus::failed);
   EXPECT_EQ(subject.state.failure->step, pb::STEP_ROUTE);
@@ -253,6 +254,45 @@ TEST(Deployment, cancel_is_terminal_only_when_the_workers_end_is_known) {
   EXPECT_TRUE(subject.owes<AbortEffect>());
   subject.fail_step(true);
   EXPECT_THAT(subject.last, ElementsAre("BuildFailed", "DeploymentCancelled"));
+}
+
+// The edge may have taken the table although its answer was lost: found by the simulator.
+TEST(Deployment, one_that_is_cancelled_while_its_route_is_asked_for_drains_before_it_stops) {
+  Subject subject;
+  subject.run_until_image();
+  subject.run_vm();
+  ASSERT_THAT(subject.last, ElementsAre("Healthy", "RouteChangeRequested"));
+  subject.apply(Cancel{"user"});
+  EXPECT_THAT(subject.last, ElementsAre("CancelRequested", "DrainRequested"));
+  EXPECT_TRUE(subject.owes<DrainEffect>());
+  EXPECT_FALSE(subject.owes<StopVmEffect>());
+  EXPECT_FALSE(subject.owes<ClaimRouteEffect>());
+  subject.drained();
+  EXPECT_THAT(subject.last, ElementsAre("Drained", "VMStopRequested"));
+}
+
+TEST(Deployment, one_whose_route_fails_for_good_drains_before_it_stops) {
+  Subject subject;
+  subject.run_until_image();
+  subject.run_vm();
+  subject.fail_step(false);
+  EXPECT_THAT(subject.last, ElementsAre("RouteFailed", "DrainRequested"));
+  EXPECT_EQ(subject.state.status, DeploymentStatus::failing);
+  subject.drained();
+  subject.stopped();
+  EXPECT_EQ(subject.state.status, DeploymentStatus::failed);
+}
+
+TEST(Deployment, a_drain_that_is_under_way_is_not_asked_for_twice) {
+  Subject subject;
+  subject.run_until_image();
+  subject.run_vm();
+  subject.apply(Cancel{"user"});
+  EXPECT_FALSE(subject.apply(Cancel{"user"})) << "it is being cancelled";
+  subject.vm_ends();
+  EXPECT_TRUE(subject.last.empty()) << "the drain ends by itself";
+  subject.drained();
+  EXPECT_THAT(subject.last, ElementsAre("Drained", "VMStopRequested"));
 }
 
 TEST(Deployment, a_build_that_finishes_after_cancel_does_not_go_on) {
