@@ -185,8 +185,10 @@ void Universe::end_server() {
 }
 
 void Universe::at_a_moment() {
-  if (!life_ || moments_++ != options_.crash_at) return;
-  tell(fmt::format("killed at moment {}", *options_.crash_at));
+  if (!life_) return;
+  const auto moment = moments_++;
+  if (moment != options_.crash_at && moment != options_.crash_again_at) return;
+  tell(fmt::format("killed at moment {}", moment));
   kill_server(false, k_s);
 }
 
