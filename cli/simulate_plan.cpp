@@ -91,13 +91,13 @@ Result<void> check_pairs(const SimulateCommand& command) {
   if (command.shrink && command.exhaustive) {
     return refuse("--shrink makes one run smaller, and --exhaustive is many; leave out one");
   }
+  if (command.exhaustive && !command.from_log.empty()) {
+    return refuse("--exhaustive begins with an empty log; leave out --from-log");
+  }
   for (const auto& [given, option] :
        {std::pair{command.shrink, "--shrink"}, std::pair{command.exhaustive, "--exhaustive"}}) {
     if (!given) continue;
     if (command.runs) return refuse(fmt::format("{} is about one seed; leave out --runs", option));
-    if (!command.from_log.empty()) {
-      return refuse(fmt::format("{} begins with an empty log; leave out --from-log", option));
-    }
     if (command.jobs || command.once || command.probes) {
       return refuse(fmt::format(
           "{} is one process that counts no marks; leave out --jobs, --once and --probes", option));
