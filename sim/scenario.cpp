@@ -64,6 +64,12 @@ Step drawn_step(Random& random, const Scenario& scenario, const std::vector<Weig
   step.span = drawn_span(random);
   if (step.kind == StepKind::clock_step && random.chance(1, 2)) step.span = -step.span;
   step.app = drawn_app(random);
+  // Whatever the kind, as many numbers are drawn; what it does not read is not kept.
+  const auto uses = use_of(step.kind);
+  if (!uses.project) step.project = 0;
+  if (!uses.value) step.value = 0;
+  if (!uses.span) step.span = 0;
+  if (!uses.app) step.app = AppKind::good;
   return step;
 }
 

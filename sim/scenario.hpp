@@ -39,7 +39,7 @@ enum class StepKind : std::uint8_t {
   // machines
   kill_server,  // kill -9; it is started again after `span`
   power_cut,    // the same, and what its disk had not synced may be lost
-  stop_server,  // SIGTERM, started again after `span`
+  stop_server,  // SIGTERM, started again after a second
   take_over,  // a second server starts while the first one still runs, cut off from all but the log
   host_away,  // host `value` answers nobody for `span`; its VMs go on
   host_reboots,
@@ -55,6 +55,8 @@ enum class StepKind : std::uint8_t {
 };
 
 [[nodiscard]] std::string_view name_of(StepKind kind);
+[[nodiscard]] std::optional<StepKind> step_kind_named(std::string_view name);
+[[nodiscard]] std::string step_kind_names();  // all of them, for people
 
 // What a commit comes to.
 enum class AppKind : std::uint8_t {
@@ -68,6 +70,8 @@ enum class AppKind : std::uint8_t {
 };
 
 [[nodiscard]] std::string_view name_of(AppKind app);
+[[nodiscard]] std::optional<AppKind> app_kind_named(std::string_view name);
+[[nodiscard]] std::string app_kind_names();
 
 struct Step {
   TimestampUs at = 0;  // since the beginning
@@ -78,6 +82,16 @@ struct Step {
   AppKind app = AppKind::good;
   friend bool operator==(const Step&, const Step&) = default;
 };
+
+// Which fields a kind of step reads; the others are what they are in an empty Step.
+struct StepUse {
+  bool project = false;
+  bool value = false;
+  bool span = false;
+  bool app = false;
+};
+
+[[nodiscard]] StepUse use_of(StepKind kind);
 
 // In how many of 1,000 cases.
 struct Rates {
@@ -110,13 +124,20 @@ struct Scenario {
   TimestampUs duration = 60'000'000;  // then everything heals, and must come to rest
   Rates rates;
   std::vector<Step> steps;  // in the order of their time
-  // Instead of drawing from the seed: every choice that is not 0, by number.
+  // Instead of drawing from the seed: every choice by its number, 0 beyond the last.
   std::optional<std::vector<std::uint32_t>> choices;
+
+  friend bool operator==(const Scenario&, const Scenario&) = default;
 
   [[nodiscard]] static constexpr std::string_view format() { return "atlasflow-scenario-1"; }
 };
 
+// Limits of what a file may ask for.
 inline constexpr TimestampUs k_scenario_max = 366LL * 24 * 3600 * 1'000'000;
+inline constexpr int k_projects_max = 50;
+inline constexpr int k_machines_max = 20;  // builders, and hosts
+inline constexpr int k_step_value_max = 20;
+inline constexpr std::int64_t k_choices_max = 1LL << 26U;
 
 // A swarm: each seed draws the size of its world, leaves out a part of the kinds of faults and
 // commands, and draws how often the others come (Groce et al., "Swarm Testing", ISSTA 2012).
@@ -128,9 +149,10 @@ inline constexpr TimestampUs k_scenario_max = 366LL * 24 * 3600 * 1'000'000;
 
 // invalid_argument names the line and the key, and says what may stand there.
 [[nodiscard]] Result<Scenario> parsed_scenario(const std::string& toml, const std::string& file);
+// What parsed_scenario makes the same scenario of, but for zeros at the end of the choices.
 [[nodiscard]] std::string text_of(const Scenario& scenario);
 
-// "at 12.3 s: control plane killed, back after 2 s".
-[[nodiscard]] std::string sentence_of(const Step& step);
+// "the server is killed, for 2 s". app: the project's name, "app-<number>" unless given.
+[[nodiscard]] std::string sentence_of(const Step& step, std::string app = {});
 
 }  // namespace atlasflow::sim

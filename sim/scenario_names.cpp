@@ -1,4 +1,5 @@
 // Scenarios in words.
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -9,40 +10,45 @@
 namespace atlasflow::sim {
 namespace {
 
+struct Kind {
+  StepKind kind;
+  std::string_view name;
+  StepUse uses;
+};
 constexpr std::array k_kinds = {
-    std::pair{StepKind::push, "push"},
-    std::pair{StepKind::force_push, "force_push"},
-    std::pair{StepKind::preview_push, "preview_push"},
-    std::pair{StepKind::delete_branch, "delete_branch"},
-    std::pair{StepKind::redeliver, "redeliver"},
-    std::pair{StepKind::deploy, "deploy"},
-    std::pair{StepKind::cancel, "cancel"},
-    std::pair{StepKind::rollback, "rollback"},
-    std::pair{StepKind::redeploy, "redeploy"},
-    std::pair{StepKind::promote, "promote"},
-    std::pair{StepKind::restart, "restart"},
-    std::pair{StepKind::stop_app, "stop_app"},
-    std::pair{StepKind::start_app, "start_app"},
-    std::pair{StepKind::scale, "scale"},
-    std::pair{StepKind::set_env, "set_env"},
-    std::pair{StepKind::change_settings, "change_settings"},
-    std::pair{StepKind::delete_project, "delete_project"},
-    std::pair{StepKind::collect, "collect"},
-    std::pair{StepKind::kill_server, "kill_server"},
-    std::pair{StepKind::power_cut, "power_cut"},
-    std::pair{StepKind::stop_server, "stop_server"},
-    std::pair{StepKind::take_over, "take_over"},
-    std::pair{StepKind::host_away, "host_away"},
-    std::pair{StepKind::host_reboots, "host_reboots"},
-    std::pair{StepKind::edge_away, "edge_away"},
-    std::pair{StepKind::registry_away, "registry_away"},
-    std::pair{StepKind::git_away, "git_away"},
-    std::pair{StepKind::builder_dies, "builder_dies"},
-    std::pair{StepKind::vm_dies, "vm_dies"},
-    std::pair{StepKind::vm_sick, "vm_sick"},
-    std::pair{StepKind::clock_step, "clock_step"},
-    std::pair{StepKind::disk_fails, "disk_fails"},
-    std::pair{StepKind::disk_full, "disk_full"},
+    Kind{StepKind::push, "push", {.project = true, .app = true}},
+    Kind{StepKind::force_push, "force_push", {.project = true, .app = true}},
+    Kind{StepKind::preview_push, "preview_push", {.project = true, .value = true, .app = true}},
+    Kind{StepKind::delete_branch, "delete_branch", {.project = true, .value = true}},
+    Kind{StepKind::redeliver, "redeliver", {.project = true}},
+    Kind{StepKind::deploy, "deploy", {.project = true}},
+    Kind{StepKind::cancel, "cancel", {.project = true}},
+    Kind{StepKind::rollback, "rollback", {.project = true}},
+    Kind{StepKind::redeploy, "redeploy", {.project = true}},
+    Kind{StepKind::promote, "promote", {.project = true}},
+    Kind{StepKind::restart, "restart", {.project = true}},
+    Kind{StepKind::stop_app, "stop_app", {.project = true}},
+    Kind{StepKind::start_app, "start_app", {.project = true}},
+    Kind{StepKind::scale, "scale", {.project = true, .value = true}},
+    Kind{StepKind::set_env, "set_env", {.project = true, .value = true}},
+    Kind{StepKind::change_settings, "change_settings", {.project = true, .value = true}},
+    Kind{StepKind::delete_project, "delete_project", {.project = true}},
+    Kind{StepKind::collect, "collect", {}},
+    Kind{StepKind::kill_server, "kill_server", {.span = true}},
+    Kind{StepKind::power_cut, "power_cut", {.span = true}},
+    Kind{StepKind::stop_server, "stop_server", {}},
+    Kind{StepKind::take_over, "take_over", {}},
+    Kind{StepKind::host_away, "host_away", {.value = true, .span = true}},
+    Kind{StepKind::host_reboots, "host_reboots", {.value = true}},
+    Kind{StepKind::edge_away, "edge_away", {.span = true}},
+    Kind{StepKind::registry_away, "registry_away", {.span = true}},
+    Kind{StepKind::git_away, "git_away", {.span = true}},
+    Kind{StepKind::builder_dies, "builder_dies", {}},
+    Kind{StepKind::vm_dies, "vm_dies", {.project = true}},
+    Kind{StepKind::vm_sick, "vm_sick", {.project = true, .span = true}},
+    Kind{StepKind::clock_step, "clock_step", {.span = true}},
+    Kind{StepKind::disk_fails, "disk_fails", {}},
+    Kind{StepKind::disk_full, "disk_full", {.span = true}},
 };
 constexpr std::array k_apps = {
     std::pair{AppKind::good, "good"},
@@ -54,12 +60,10 @@ constexpr std::array k_apps = {
     std::pair{AppKind::slow_build, "slow_build"},
 };
 
-template <typename Names, typename Value>
-std::string_view name_in(const Names& names, Value value) {
-  for (const auto& [known, name] : names) {
-    if (known == value) return name;
-  }
-  return "unknown";
+const Kind* find(StepKind kind) {
+  const auto* const found = std::find_if(k_kinds.begin(), k_kinds.end(),
+                                         [&](const Kind& each) { return each.kind == kind; });
+  return found == k_kinds.end() ? nullptr : found;
 }
 
 std::string seconds(TimestampUs span) {
@@ -68,11 +72,51 @@ std::string seconds(TimestampUs span) {
 
 }  // namespace
 
-std::string_view name_of(StepKind kind) { return name_in(k_kinds, kind); }
-std::string_view name_of(AppKind app) { return name_in(k_apps, app); }
+std::string_view name_of(StepKind kind) {
+  const auto* found = find(kind);
+  return found == nullptr ? "unknown" : found->name;
+}
 
-std::string sentence_of(const Step& step) {
-  const auto app = "app-" + std::to_string(step.project);
+std::string_view name_of(AppKind app) {
+  for (const auto& [known, name] : k_apps) {
+    if (known == app) return name;
+  }
+  return "unknown";
+}
+
+std::optional<StepKind> step_kind_named(std::string_view name) {
+  for (const auto& each : k_kinds) {
+    if (each.name == name) return each.kind;
+  }
+  return std::nullopt;
+}
+
+std::optional<AppKind> app_kind_named(std::string_view name) {
+  for (const auto& [app, known] : k_apps) {
+    if (known == name) return app;
+  }
+  return std::nullopt;
+}
+
+std::string step_kind_names() {
+  std::string names;
+  for (const auto& each : k_kinds) names += (names.empty() ? "" : ", ") + std::string(each.name);
+  return names;
+}
+
+std::string app_kind_names() {
+  std::string names;
+  for (const auto& each : k_apps) names += (names.empty() ? "" : ", ") + std::string(each.second);
+  return names;
+}
+
+StepUse use_of(StepKind kind) {
+  const auto* found = find(kind);
+  return found == nullptr ? StepUse{} : found->uses;
+}
+
+std::string sentence_of(const Step& step, std::string app) {
+  if (app.empty()) app = "app-" + std::to_string(step.project);
   const auto commit = step.app == AppKind::good ? "" : fmt::format(" ({})", name_of(step.app));
   switch (step.kind) {
     case StepKind::push:

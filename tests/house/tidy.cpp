@@ -35,10 +35,10 @@ struct LibraryRule {
   std::string_view folders;
 };
 constexpr std::array k_libraries = {
-    LibraryRule{"caf/", "actors sim cli"}, LibraryRule{"rocksdb/", "storage sim"},
-    LibraryRule{"git2", "builder cli"},    LibraryRule{"llhttp", "edge"},
-    LibraryRule{"nghttp2/", "edge"},       LibraryRule{"CLI/", "cli"},
-    LibraryRule{"toml++/", "builder cli"},
+    LibraryRule{"caf/", "actors sim cli"},     LibraryRule{"rocksdb/", "storage sim"},
+    LibraryRule{"git2", "builder cli"},        LibraryRule{"llhttp", "edge"},
+    LibraryRule{"nghttp2/", "edge"},           LibraryRule{"CLI/", "cli"},
+    LibraryRule{"toml++/", "builder sim cli"},
 };
 
 // events/ is pure: no clock, no randomness, no I/O, no order that differs between two runs, no
