@@ -58,7 +58,7 @@ Delivery GitHub::tell(int project, const std::string& ref, const std::string& be
                       .dump();
   delivery.signature =
       "sha256=" + hex_of(api::hmac_sha256(secret_of(project % installations_), delivery.body));
-  orders_[delivery.id] = pushes_;
+  sent_[delivery.id] = {pushes_, now / 1'000'000, before, after};
   at(project).newest = delivery;
   return delivery;
 }
@@ -118,9 +118,13 @@ Result<actors::Push> GitHub::received(const Delivery& delivery) const {
   return push;
 }
 
-std::uint64_t GitHub::order_of(const std::string& delivery_id) const {
-  const auto found = orders_.find(delivery_id);
-  return found == orders_.end() ? 0 : found->second;
+bool GitHub::provably_older(const std::string& older, const std::string& newer) const {
+  const auto first = sent_.find(older);
+  const auto second = sent_.find(newer);
+  if (first == sent_.end() || second == sent_.end()) return false;
+  if (first->second.order >= second->second.order) return false;
+  return first->second.second < second->second.second || first->second.before == k_no_commit ||
+         first->second.after == second->second.before;
 }
 
 }  // namespace atlasflow::sim

@@ -62,8 +62,10 @@ class GitHub {
   // What the server makes of a delivery; unauthorized and invalid_argument as its webhook answers.
   [[nodiscard]] Result<actors::Push> received(const Delivery& delivery) const;
 
-  // The place of a delivery's push among all pushes of its branch; 0: unknown.
-  [[nodiscard]] std::uint64_t order_of(const std::string& delivery_id) const;
+  // Whether the push of `older` came before that of `newer`, both of one branch, and the two tell
+  // so by themselves: by their second, as one names the other's commit, or as one made the branch.
+  // Two pushes of one second with a gap between them do not tell.
+  [[nodiscard]] bool provably_older(const std::string& older, const std::string& newer) const;
 
   // Bytes that must never be found in the log, in a message or in a log line.
   [[nodiscard]] static std::string_view secret_mark() { return "s3cr3t-"; }
@@ -88,7 +90,13 @@ class GitHub {
   std::uint64_t era_;
   std::vector<Repository> repositories_;
   std::map<std::string, Commit> commits_;
-  std::map<std::string, std::uint64_t> orders_;  // by delivery
+  struct Sent {
+    std::uint64_t order = 0;
+    std::int64_t second = 0;
+    std::string before;
+    std::string after;
+  };
+  std::map<std::string, Sent> sent_;  // by delivery
   std::uint64_t pushes_ = 0;
 };
 

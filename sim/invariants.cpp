@@ -11,6 +11,9 @@ namespace {
 
 using Kind = pb::Event::KindCase;
 
+constexpr std::string_view k_production = "production";
+constexpr const char* k_domain = ".example.test";
+
 bool is_one_of_the_seven(Kind kind) { return kind >= 1 && kind <= 7; }
 
 }  // namespace
@@ -64,7 +67,7 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
     deployment.project = push->project_name();
     deployment.environment = push->environment();
     deployment.by_push = event.has_push_received() && push->trigger() == pb::TRIGGER_WEBHOOK;
-    deployment.order = github_.order_of(push->delivery_id());
+    deployment.delivery = push->delivery_id();
   }
   const auto kind = event.kind_case();
   const auto replicated = kind == Kind::kVmStarted || kind == Kind::kHealthy;
@@ -86,6 +89,7 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
     case Kind::kRouted:
       ++routed_;
       deployment.routed = true;
+      if (deployment.environment == k_production) served_.insert(deployment.project);
       check_order(deployment, id);
       break;
     default:
@@ -147,12 +151,12 @@ void Invariants::take_ends(Deployment& deployment, const pb::Event& event) {
 void Invariants::check_order(const Deployment& deployment, const DeploymentId& id) {
   if (!deployment.by_push) return;
   auto& newest = newest_routed_[deployment.project + "/" + deployment.environment];
-  if (deployment.order < newest) {
+  if (github_.provably_older(deployment.delivery, newest)) {
     violated("never-an-older-commit",
-             fmt::format("deployment {} of {} was routed with push {} after push {}", id.str(),
-                         deployment.project, deployment.order, newest));
+             fmt::format("deployment {} of {} was routed with the push of {} after that of {}",
+                         id.str(), deployment.project, deployment.delivery, newest));
   }
-  newest = std::max(newest, deployment.order);
+  newest = deployment.delivery;
 }
 
 void Invariants::on_effect(Act act, const std::string& effect) {
@@ -212,6 +216,24 @@ void Invariants::on_table(const World::Table& table) {
   }
   routes_ = std::move(routes);
   in_use_ = std::move(in_use);
+  check_served(table);
+}
+
+// Whatever happens to the control plane and between versions, an app that is well is served.
+void Invariants::check_served(const World::Table& table) {
+  for (const auto& project : served_) {
+    if (disturbed_.contains(project)) continue;
+    const auto host = project + k_domain;
+    const auto claim = std::find_if(table.second.begin(), table.second.end(),
+                                    [&](const auto& route) { return route.host == host; });
+    const bool served =
+        claim != table.second.end() &&
+        std::any_of(claim->upstreams.begin(), claim->upstreams.end(), [&](const auto& upstream) {
+          const auto vm = world_.vms.find(upstream.vm_id);
+          return vm != world_.vms.end() && vm->second.running;
+        });
+    if (!served) violated("always-served", host + " leads to no running VM in the new table");
+  }
 }
 
 void Invariants::on_bytes(std::string_view bytes) {
@@ -270,6 +292,18 @@ std::string text_of(const DeploymentState& state) {
         vm.leaving, vm.drained, vm.attempts, vm.crashes, vm.retry ? vm.retry->due : 0);
   }
   return text;
+}
+
+std::string Invariants::untold(const storage::EventLog& log) {
+  NotificationsOwed owed("example.test");
+  const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {
+    owed.apply(record.stream, record.event, record.recorded_at);
+    return true;
+  });
+  if (!read) return to_string(read.error());
+  if (owed.owed().empty()) return "";
+  const auto& [receiver, queue] = *owed.owed().begin();
+  return receiver.url + " is still to be told of " + queue.front().delivery();
 }
 
 void Invariants::check_fold(const storage::Catalog& live, const storage::EventLog& log) {
@@ -335,6 +369,10 @@ std::string Invariants::unrest(const storage::Catalog& catalog) const {
           (route == routes_.end() || route->second != state.id.str())) {
         return fmt::format("{} does not lead to live deployment {}", host, state.id.str());
       }
+    }
+    if (std::none_of(world_.registry.begin(), world_.registry.end(),
+                     [&](const auto& image) { return image.first == state.image; })) {
+      return fmt::format("the registry lacks the image of deployment {}", state.id.str());
     }
     at_rest.insert(state.id.str());
   }

@@ -19,6 +19,7 @@ namespace atlasflow::sim {
 struct RunOptions {
   // Kills the server at its n-th moment: after every append, and before and after every effect.
   std::optional<std::uint64_t> crash_at;
+  std::optional<std::uint64_t> crash_again_at;  // and once more, at a later one
   // Another heap, other actor ids: nothing of the run may differ.
   bool noise = false;
   // What the run goes on from, in place of an empty log; its projects and hosts are the run's, and

@@ -107,6 +107,7 @@ void Universe::on_vm_started(const actors::VmJob& job) {
     if (vm == world_.vms.end() || vm->second.starts != starts) return;
     vm->second.running = false;
     vm->second.exit_code = 1;
+    invariants_.disturb(vm->second.project);
   });
 }
 
@@ -127,7 +128,7 @@ void Universe::deliver(const Delivery& delivery) {
 }
 
 void Universe::arrive(const Delivery& delivery) {
-  if (!life_ || crash_now_) return tell("nobody answers the delivery " + delivery.id);
+  if (!server_listens()) return tell("nobody answers the delivery " + delivery.id);
   auto push = github_.received(delivery);
   if (!push) {
     return invariants_.violated("every-delivery-is-understood", to_string(push.error()));
@@ -163,6 +164,8 @@ std::unique_ptr<Life> Universe::make_life(std::unique_ptr<storage::EventLog> log
   return std::make_unique<Life>(std::move(config));
 }
 
+bool Universe::server_listens() const { return life_ && life_->started() && !crash_now_; }
+
 void Universe::start_server() {
   restart_is_due_ = false;
   if (life_) return;
@@ -178,6 +181,7 @@ void Universe::start_server() {
   } else {
     invariants_.on_restart(**log);
   }
+  errors_seen_ = 0;
   ++lives_;
   tell(fmt::format("the server starts, life {}", lives_));
   life_ = make_life(std::move(*log));
@@ -202,8 +206,10 @@ void Universe::end_server() {
 }
 
 void Universe::at_a_moment() {
-  if (!life_ || moments_++ != options_.crash_at) return;
-  tell(fmt::format("killed at moment {}", *options_.crash_at));
+  if (!life_) return;
+  const auto moment = moments_++;
+  if (moment != options_.crash_at && moment != options_.crash_again_at) return;
+  tell(fmt::format("killed at moment {}", moment));
   kill_server(false, k_s);
 }
 
@@ -223,6 +229,11 @@ void Universe::cut_power(TimestampUs down_for) {
 // What ended it, if something did.
 void Universe::look_at_server() {
   if (!life_) return;
+  for (; errors_seen_ < life_->errors.size(); ++errors_seen_) {
+    if (life_->errors[errors_seen_].code != ErrorCode::timed_out) continue;
+    invariants_.violated("everybody-is-answered",
+                         "somebody waited in vain: " + to_string(life_->errors[errors_seen_]));
+  }
   if (disk_->is_dead()) kill_server(true, down_for_);
   if (crash_now_) return end_server();
   if (life_->fatal.empty() && !life_->stopped()) return;
@@ -247,7 +258,7 @@ void Universe::create_projects() {
       continue;
     }
     missing = true;
-    if (!life_) continue;
+    if (!server_listens()) continue;
     auto settings = default_settings();
     settings.set_previews(true);
     settings.set_memory_mib(256);
@@ -323,6 +334,7 @@ bool Universe::rested() {
   if (unrest.empty() && life_->unanswered() > 0) {
     unrest = "somebody still waits for an answer";
   }
+  if (unrest.empty()) unrest = Invariants::untold(life_->log());
   if (unrest.empty()) {
     invariants_.check_fold(life_->catalog(), life_->log());
     return true;

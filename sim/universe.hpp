@@ -36,6 +36,7 @@ class Universe final : public storage::Buggify {
 
   // ---- the server ----
   void start_server();
+  [[nodiscard]] bool server_listens() const;
   // From inside a step: nothing more reaches log or world, and the rest is done after the step.
   void kill_server(bool power_cut, TimestampUs down_for);
   void cut_power(TimestampUs down_for);
@@ -63,6 +64,7 @@ class Universe final : public storage::Buggify {
   void change_project(const Step& step);
   void take_over();
   void end_a_vm(const Step& step);
+  void disturb_host(int number);
   [[nodiscard]] std::optional<DeploymentId> newest_deployment(int project) const;
   [[nodiscard]] std::optional<DeploymentId> serving_deployment(int project) const;
   [[nodiscard]] const std::string& host_name(int number) const;
@@ -96,6 +98,7 @@ class Universe final : public storage::Buggify {
   std::uint64_t steps_ = 0;
   std::uint64_t commands_ = 0;
   std::size_t lives_ = 0;
+  std::size_t errors_seen_ = 0;
   std::vector<std::string> story_;
   std::vector<std::unique_ptr<char[]>> noise_;
 };

@@ -82,6 +82,7 @@ void Universe::command_deployment(const Step& step) {
       if (newest) life_->command(*newest, Cancel{"user"});
       break;
     case StepKind::stop_app:
+      invariants_.disturb(github_.project_name(step.project));
       if (serving) life_->command(*serving, StopApp{"user"});
       break;
     case StepKind::start_app:
@@ -135,6 +136,7 @@ void Universe::change_project(const Step& step) {
       }
       break;
     case StepKind::delete_project:
+      invariants_.disturb(name);
       life_->command_project(name, DeleteProject{});
       break;
     case StepKind::collect:
@@ -148,25 +150,25 @@ void Universe::change_project(const Step& step) {
 bool Universe::carry_out_for_a_user(const Step& step) {
   switch (step.kind) {
     case StepKind::deploy:
-      if (life_) deploy(step.project);
+      if (server_listens()) deploy(step.project);
       return true;
     case StepKind::cancel:
     case StepKind::stop_app:
     case StepKind::start_app:
     case StepKind::scale:
-      if (life_) command_deployment(step);
+      if (server_listens()) command_deployment(step);
       return true;
     case StepKind::rollback:
     case StepKind::redeploy:
     case StepKind::restart:
     case StepKind::promote:
-      if (life_) reuse(step);
+      if (server_listens()) reuse(step);
       return true;
     case StepKind::set_env:
     case StepKind::change_settings:
     case StepKind::delete_project:
     case StepKind::collect:
-      if (life_) change_project(step);
+      if (server_listens()) change_project(step);
       return true;
     default:
       return false;
@@ -174,7 +176,7 @@ bool Universe::carry_out_for_a_user(const Step& step) {
 }
 
 void Universe::take_over() {
-  if (!life_ || ghost_ || !disk_->is_shared()) return;
+  if (!server_listens() || ghost_ || !disk_->is_shared()) return;
   ghost_ = std::move(life_);
   ghost_->cut_off();
   start_server();
@@ -191,6 +193,13 @@ void Universe::end_a_vm(const Step& step) {
   auto* vm = candidates[choices_.below(candidates.size())];
   vm->running = false;
   vm->exit_code = 137;
+  invariants_.disturb(vm->project);
+}
+
+void Universe::disturb_host(int number) {
+  for (const auto& [id, vm] : world_.vms) {
+    if (vm.host == host_name(number)) invariants_.disturb(vm.project);
+  }
 }
 
 void Universe::carry_out_on_machines(const Step& step) {
@@ -203,15 +212,17 @@ void Universe::carry_out_on_machines(const Step& step) {
       cut_power(step.span);
       break;
     case StepKind::stop_server:
-      if (life_) life_->begin_stop();
+      if (server_listens()) life_->begin_stop();
       break;
     case StepKind::take_over:
       take_over();
       break;
     case StepKind::host_away:
+      disturb_host(step.value);
       weather_.away_until[host_name(step.value)] = until;
       break;
     case StepKind::host_reboots:
+      disturb_host(step.value);
       for (auto& [id, vm] : world_.vms) {
         if (vm.host != host_name(step.value) || !vm.running) continue;
         vm.running = false;
@@ -234,6 +245,7 @@ void Universe::carry_out_on_machines(const Step& step) {
       end_a_vm(step);
       break;
     case StepKind::vm_sick:
+      invariants_.disturb(github_.project_name(step.project));
       weather_.sick_until[github_.project_name(step.project)] = until;
       break;
     case StepKind::clock_step:
