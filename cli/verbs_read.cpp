@@ -142,6 +142,12 @@ void print_active(const json& active, const Terminal& terminal) {
       waits += text_of(deployment, "project") + "/" + text_of(deployment, "id") +
                " waits for the " + wait_line(wait, now) + "\n";
     }
+    // A matter of moments, unless the VM can't be stopped: that is tried for ever.
+    for (const auto& instance : deployment.value("instances", json::array())) {
+      if (text_of(instance, "state") != "stopping") continue;
+      waits += text_of(deployment, "project") + "/" + text_of(deployment, "id") +
+               " waits for microVM " + text_of(instance, "vm") + " to stop\n";
+    }
   }
   if (apps.size() > 1) terminal.out << "\n" << table(apps);
   if (!under_way.empty()) terminal.out << "\n" << deployments_table(under_way, now, true);

@@ -52,14 +52,14 @@ Result<Position> check_history(const SimulatePlan& plan) {
 // Asked in the process that runs; the log is read there once.
 std::function<sim::RunOptions()> options_of(const SimulatePlan& plan) {
   if (plan.history.empty()) return [] { return sim::RunOptions{}; };
-  return [plan, read = std::optional<sim::History>()]() mutable {
+  return [plan, read = std::shared_ptr<const sim::History>()]() mutable {
     if (!read) {
       auto history = sim::history_from_log(log_folder(plan.history), plan.at);
       if (!history) throw std::runtime_error(to_string(history.error()));
-      read = *std::move(history);
+      read = std::make_shared<const sim::History>(*std::move(history));
     }
     sim::RunOptions options;
-    options.history = storage::fork_memory_store(*read->store, read->position);
+    options.history = read;
     return options;
   };
 }

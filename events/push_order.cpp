@@ -28,8 +28,10 @@ void note_replaced(PushOrder& order, const std::string& sha) {
 std::string reason_if_late(const PushOrder& order, const pb::PushReceived& push) {
   if (order.deleted) {
     const bool newer = push.pushed_at_s() > order.head_pushed_at_s && order.head_pushed_at_s != 0;
-    ATLAS_PROBE(!is_commit(push.before()) || newer, "a deleted branch was made anew");
-    if (!is_commit(push.before()) || newer) return "";  // The branch was made anew.
+    const bool older = push.pushed_at_s() != 0 && push.pushed_at_s() < order.head_pushed_at_s;
+    const bool anew = newer || (!is_commit(push.before()) && !older);
+    ATLAS_PROBE(anew, "a deleted branch was made anew");
+    if (anew) return "";
     ATLAS_PROBE(true, "a push came after the deletion of its branch");
     return "late: the branch was deleted after commit " + shortened(push.after());
   }
@@ -44,6 +46,11 @@ std::string reason_if_late(const PushOrder& order, const pb::PushReceived& push)
   if (timed && push.pushed_at_s() < order.head_pushed_at_s) {
     ATLAS_PROBE(true, "a push came after one that was pushed later, and its time told");
     return "late: commit " + shortened(order.head) + " was pushed after " + shortened(push.after());
+  }
+  // Of one second: nothing came before the push that made the branch.
+  if (timed && chained && !is_commit(push.before())) {
+    ATLAS_PROBE(true, "the push that made a branch came after a later one of the same second");
+    return "late: commit " + shortened(push.after()) + " made the branch, which has moved on";
   }
   const bool replaced =
       std::find(order.replaced.begin(), order.replaced.end(), push.after()) != order.replaced.end();

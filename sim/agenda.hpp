@@ -17,6 +17,12 @@ class Agenda {
   static constexpr TimestampUs k_start = 1'700'000'000'000'000;
 
   [[nodiscard]] TimestampUs now() const { return now_; }
+  [[nodiscard]] TimestampUs begun_at() const { return begun_at_; }
+  // Before anything is entered: time begins at another moment.
+  void begin_at(TimestampUs moment) {
+    ATLAS_ASSERT(entries_.empty() && now_ == begun_at_, "virtual time has begun");
+    begun_at_ = now_ = moment;
+  }
 
   // Of what is due at one moment, what was entered first happens first.
   void at(TimestampUs due, std::function<void()> what) {
@@ -42,6 +48,7 @@ class Agenda {
   }
 
  private:
+  TimestampUs begun_at_ = k_start;
   TimestampUs now_ = k_start;
   std::multimap<TimestampUs, std::function<void()>> entries_;
 };

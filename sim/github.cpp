@@ -21,12 +21,19 @@ std::string hex_of(const api::Sha256& digest) {
 
 }  // namespace
 
-GitHub::GitHub(int projects, int installations)
-    : installations_(installations), repositories_(static_cast<std::size_t>(projects)) {}
+std::vector<Hosted> made_up_projects(int count) {
+  std::vector<Hosted> projects;
+  for (int i = 0; i < count; ++i) {
+    const auto name = fmt::format("app-{}", i);
+    projects.push_back({name, fmt::format("{}{}.git", k_owner, name), "main"});
+  }
+  return projects;
+}
 
-std::string GitHub::project_name(int project) { return fmt::format("app-{}", project); }
-
-std::string GitHub::clone_url(int project) { return fmt::format("{}app-{}.git", k_owner, project); }
+GitHub::GitHub(const std::vector<Hosted>& projects, int installations, std::uint64_t era)
+    : installations_(installations), era_(era) {
+  for (const auto& project : projects) repositories_.push_back({project, {}, std::nullopt});
+}
 
 std::string GitHub::secret_of(int installation) const {
   return fmt::format("{}installation-{}", secret_mark(), installation);
@@ -35,7 +42,9 @@ std::string GitHub::secret_of(int installation) const {
 Delivery GitHub::tell(int project, const std::string& ref, const std::string& before,
                       const std::string& after, bool forced, TimestampUs now) {
   Delivery delivery;
-  delivery.id = fmt::format("delivery-{}", ++pushes_);
+  ++pushes_;
+  delivery.id = era_ == 0 ? fmt::format("delivery-{}", pushes_)
+                          : fmt::format("delivery-{}-{}", era_, pushes_);
   delivery.body = nlohmann::json{{"ref", ref},
                                  {"before", before},
                                  {"after", after},
@@ -43,23 +52,22 @@ Delivery GitHub::tell(int project, const std::string& ref, const std::string& be
                                  {"forced", forced},
                                  {"repository",
                                   {{"clone_url", clone_url(project)},
-                                   {"default_branch", "main"},
+                                   {"default_branch", main_branch(project)},
                                    {"pushed_at", now / 1'000'000}}},
                                  {"pusher", {{"name", "ada"}}}}
                       .dump();
   delivery.signature =
       "sha256=" + hex_of(api::hmac_sha256(secret_of(project % installations_), delivery.body));
-  orders_[delivery.id] = pushes_;
-  repositories_.at(static_cast<std::size_t>(project)).newest = delivery;
+  sent_[delivery.id] = {pushes_, now / 1'000'000, before, after};
+  at(project).newest = delivery;
   return delivery;
 }
 
 Delivery GitHub::push(int project, const std::string& branch, AppKind app, bool forced,
                       TimestampUs now) {
-  auto& repository = repositories_.at(static_cast<std::size_t>(project));
-  const auto sha = fmt::format("{:040x}", commits_.size() + 0xabc000000);
+  const auto sha = fmt::format("{:016x}{:024x}", era_, commits_.size() + 0xabc000000);
   commits_[sha] = Commit{app};
-  auto& head = repository.heads[branch];
+  auto& head = at(project).heads[branch];
   const auto before = head.empty() ? std::string(k_no_commit) : head;
   head = sha;
   return tell(project, "refs/heads/" + branch, before, sha, forced, now);
@@ -67,7 +75,7 @@ Delivery GitHub::push(int project, const std::string& branch, AppKind app, bool 
 
 std::optional<Delivery> GitHub::delete_branch(int project, const std::string& branch,
                                               TimestampUs now) {
-  auto& heads = repositories_.at(static_cast<std::size_t>(project)).heads;
+  auto& heads = at(project).heads;
   const auto found = heads.find(branch);
   if (found == heads.end()) return std::nullopt;
   const auto before = found->second;
@@ -75,12 +83,10 @@ std::optional<Delivery> GitHub::delete_branch(int project, const std::string& br
   return tell(project, "refs/heads/" + branch, before, std::string(k_no_commit), false, now);
 }
 
-std::optional<Delivery> GitHub::newest_delivery(int project) const {
-  return repositories_.at(static_cast<std::size_t>(project)).newest;
-}
+std::optional<Delivery> GitHub::newest_delivery(int project) const { return at(project).newest; }
 
 std::optional<std::string> GitHub::head(int project, const std::string& branch) const {
-  const auto& heads = repositories_.at(static_cast<std::size_t>(project)).heads;
+  const auto& heads = at(project).heads;
   const auto found = heads.find(branch);
   if (found == heads.end()) return std::nullopt;
   return found->second;
@@ -98,8 +104,7 @@ Result<actors::Push> GitHub::received(const Delivery& delivery) const {
   for (int installation = 0; installation < installations_; ++installation) {
     const auto digest = api::hmac_sha256(secret_of(installation), delivery.body);
     if (!api::equal_in_constant_time(digest, *signature)) continue;
-    for (int project = installation; project < static_cast<int>(repositories_.size());
-         project += installations_) {
+    for (int project = installation; project < projects(); project += installations_) {
       signed_for.push_back(project_name(project));
     }
   }
@@ -113,9 +118,13 @@ Result<actors::Push> GitHub::received(const Delivery& delivery) const {
   return push;
 }
 
-std::uint64_t GitHub::order_of(const std::string& delivery_id) const {
-  const auto found = orders_.find(delivery_id);
-  return found == orders_.end() ? 0 : found->second;
+bool GitHub::provably_older(const std::string& older, const std::string& newer) const {
+  const auto first = sent_.find(older);
+  const auto second = sent_.find(newer);
+  if (first == sent_.end() || second == sent_.end()) return false;
+  if (first->second.order >= second->second.order) return false;
+  return first->second.second < second->second.second || first->second.before == k_no_commit ||
+         first->second.after == second->second.before;
 }
 
 }  // namespace atlasflow::sim

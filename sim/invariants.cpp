@@ -11,6 +11,9 @@ namespace {
 
 using Kind = pb::Event::KindCase;
 
+constexpr std::string_view k_production = "production";
+constexpr const char* k_domain = ".example.test";
+
 bool is_one_of_the_seven(Kind kind) { return kind >= 1 && kind <= 7; }
 
 }  // namespace
@@ -64,7 +67,7 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
     deployment.project = push->project_name();
     deployment.environment = push->environment();
     deployment.by_push = event.has_push_received() && push->trigger() == pb::TRIGGER_WEBHOOK;
-    deployment.order = github_.order_of(push->delivery_id());
+    deployment.delivery = push->delivery_id();
   }
   const auto kind = event.kind_case();
   const auto replicated = kind == Kind::kVmStarted || kind == Kind::kHealthy;
@@ -86,7 +89,9 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
     case Kind::kRouted:
       ++routed_;
       deployment.routed = true;
+      if (deployment.environment == k_production) served_.insert(deployment.project);
       check_order(deployment, id);
+      check_routes(deployment, id, event.routed());
       break;
     default:
       break;
@@ -147,12 +152,28 @@ void Invariants::take_ends(Deployment& deployment, const pb::Event& event) {
 void Invariants::check_order(const Deployment& deployment, const DeploymentId& id) {
   if (!deployment.by_push) return;
   auto& newest = newest_routed_[deployment.project + "/" + deployment.environment];
-  if (deployment.order < newest) {
+  if (github_.provably_older(deployment.delivery, newest)) {
     violated("never-an-older-commit",
-             fmt::format("deployment {} of {} was routed with push {} after push {}", id.str(),
-                         deployment.project, deployment.order, newest));
+             fmt::format("deployment {} of {} was routed with the push of {} after that of {}",
+                         id.str(), deployment.project, deployment.delivery, newest));
   }
-  newest = std::max(newest, deployment.order);
+  newest = deployment.delivery;
+}
+
+// Whoever is told that it is routed finds its hostnames at the edge, its own or a newer one's.
+void Invariants::check_routes(const Deployment& deployment, const DeploymentId& id,
+                              const pb::Routed& routed) {
+  if (deployment.gives_way) return;
+  for (const auto& host : routed.hostnames()) {
+    const auto route = routes_.find(host);
+    const bool leads_here =
+        route != routes_.end() &&
+        deployments_[DeploymentId{route->second}].generation >= deployment.generation;
+    if (leads_here) continue;
+    violated("routed-at-the-edge",
+             fmt::format("Routed was recorded for deployment {}, and {} leads {}", id.str(), host,
+                         route == routes_.end() ? "nowhere" : "to deployment " + route->second));
+  }
 }
 
 void Invariants::on_effect(Act act, const std::string& effect) {
@@ -212,6 +233,24 @@ void Invariants::on_table(const World::Table& table) {
   }
   routes_ = std::move(routes);
   in_use_ = std::move(in_use);
+  check_served(table);
+}
+
+// Whatever happens to the control plane and between versions, an app that is well is served.
+void Invariants::check_served(const World::Table& table) {
+  for (const auto& project : served_) {
+    if (disturbed_.contains(project)) continue;
+    const auto host = project + k_domain;
+    const auto claim = std::find_if(table.second.begin(), table.second.end(),
+                                    [&](const auto& route) { return route.host == host; });
+    const bool served =
+        claim != table.second.end() &&
+        std::any_of(claim->upstreams.begin(), claim->upstreams.end(), [&](const auto& upstream) {
+          const auto vm = world_.vms.find(upstream.vm_id);
+          return vm != world_.vms.end() && vm->second.running;
+        });
+    if (!served) violated("always-served", host + " leads to no running VM in the new table");
+  }
 }
 
 void Invariants::on_bytes(std::string_view bytes) {
@@ -225,6 +264,14 @@ void Invariants::on_line(std::string_view line) {
     violated("no-secret-in-logs", "a log line holds a secret");
   }
 }
+
+void Invariants::adopt(const storage::EventLog& log) {
+  on_restart(log);
+  if (!world_.tables.empty()) on_table(world_.tables.back());
+  violation_.reset();
+}
+
+void Invariants::on_epoch(Epoch epoch) { epoch_ = std::max(epoch_, epoch); }
 
 void Invariants::on_restart(const storage::EventLog& log) {
   Position position;
@@ -264,6 +311,18 @@ std::string text_of(const DeploymentState& state) {
         vm.leaving, vm.drained, vm.attempts, vm.crashes, vm.retry ? vm.retry->due : 0);
   }
   return text;
+}
+
+std::string Invariants::untold(const storage::EventLog& log) {
+  NotificationsOwed owed("example.test");
+  const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {
+    owed.apply(record.stream, record.event, record.recorded_at);
+    return true;
+  });
+  if (!read) return to_string(read.error());
+  if (owed.owed().empty()) return "";
+  const auto& [receiver, queue] = *owed.owed().begin();
+  return receiver.url + " is still to be told of " + queue.front().delivery();
 }
 
 void Invariants::check_fold(const storage::Catalog& live, const storage::EventLog& log) {
@@ -329,6 +388,10 @@ std::string Invariants::unrest(const storage::Catalog& catalog) const {
           (route == routes_.end() || route->second != state.id.str())) {
         return fmt::format("{} does not lead to live deployment {}", host, state.id.str());
       }
+    }
+    if (std::none_of(world_.registry.begin(), world_.registry.end(),
+                     [&](const auto& image) { return image.first == state.image; })) {
+      return fmt::format("the registry lacks the image of deployment {}", state.id.str());
     }
     at_rest.insert(state.id.str());
   }

@@ -40,14 +40,26 @@ class Invariants final : public Witness {
   void on_bytes(std::string_view bytes) override;
   void on_line(std::string_view line);  // of the server's text log
 
+  // Something ended the project's app, or made it ill, that is not the control plane's doing: from
+  // here on it need not be served without a gap.
+  void disturb(const std::string& project) { disturbed_.insert(project); }
+  // ---- before the first life ----
+
+  // What is there already is taken as it is, whatever made it so: the log, and the newest table.
+  void adopt(const storage::EventLog& log);
+
   // ---- between two lives ----
 
   // The log as the next control plane finds it: everything acknowledged is there, byte for byte in
   // effect; what was written and never acknowledged may be.
   void on_restart(const storage::EventLog& log);
+  // That control plane has begun; whoever was there before it must not write any more.
+  void on_epoch(Epoch epoch);
 
   // ---- when it rests ----
 
+  // Why a project's receiver is still to be told something, as a sentence; empty when none is.
+  [[nodiscard]] static std::string untold(const storage::EventLog& log);
   // The live read model is the fold of the log.
   void check_fold(const storage::Catalog& live, const storage::EventLog& log);
   // Why the world has not come to rest, as a sentence; empty when it has.
@@ -64,7 +76,7 @@ class Invariants final : public Witness {
     std::string project;
     std::string environment;
     bool by_push = false;
-    std::uint64_t order = 0;  // of its push, as GitHub knows it
+    std::string delivery;  // of its push
     std::uint64_t generation = 0;
     bool routed = false;
     bool gives_way = false;  // it is asked to end, or has ended
@@ -84,6 +96,8 @@ class Invariants final : public Witness {
   void take_of_vm(const std::string& deployment, const storage::Record& record);
   void take_ends(Deployment& deployment, const pb::Event& event);
   void check_order(const Deployment& deployment, const DeploymentId& id);
+  void check_served(const World::Table& table);
+  void check_routes(const Deployment& deployment, const DeploymentId& id, const pb::Routed& routed);
 
   const World& world_;
   const GitHub& github_;
@@ -97,9 +111,11 @@ class Invariants final : public Witness {
   std::map<std::string, pb::Event::KindCase> intents_;  // by effect id
   std::map<DeploymentId, Deployment> deployments_;
   std::map<std::string, Vm> vms_;
-  std::map<std::string, std::uint64_t> newest_routed_;  // order of pushes, by project/environment
-  std::map<std::string, std::string> routes_;           // deployment by host, in the newest table
-  std::set<std::string> in_use_;                        // VMs in the newest table
+  std::map<std::string, std::string> newest_routed_;  // delivery, by project/environment
+  std::map<std::string, std::string> routes_;         // deployment by host, in the newest table
+  std::set<std::string> in_use_;                      // VMs in the newest table
+  std::set<std::string> served_;                      // projects that have been routed once
+  std::set<std::string> disturbed_;
   std::size_t routed_ = 0;
   std::size_t ended_ = 0;
   std::optional<storage::Record> newest_;

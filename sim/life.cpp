@@ -115,7 +115,10 @@ void Life::start() {
   }
 }
 
-void Life::take_up() { actors::resume(parts_, catalog_); }
+void Life::take_up() {
+  started_ = true;
+  actors::resume(parts_, catalog_);
+}
 
 void Life::append_to_node(std::vector<pb::Event> events, std::function<void()> then) {
   actors::Append append;

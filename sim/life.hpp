@@ -62,6 +62,8 @@ class Life {
   // Ends what does not reach the world any more either: a process that is cut off from it, but not
   // from the log.
   void cut_off() { engines_->kill(); }
+  // Whether it takes requests: the server's API listens from then on.
+  [[nodiscard]] bool started() const { return started_; }
   // Stops as the server does on SIGTERM; true once that is done.
   void begin_stop();
   [[nodiscard]] bool stopped() const { return stopped_; }
@@ -133,6 +135,7 @@ class Life {
   std::vector<caf::actor> idle_actors_;
   std::function<void()> run_job_;
   std::size_t unanswered_ = 0;
+  bool started_ = false;
   bool stopped_ = false;
 };
 

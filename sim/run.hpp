@@ -3,14 +3,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "sim/fibers.hpp"
+#include "sim/history.hpp"
 #include "sim/invariants.hpp"
 #include "sim/scenario.hpp"
-#include "storage/memory_event_log.hpp"
+#include "storage/event_log.hpp"
 
 namespace atlasflow::sim {
 
@@ -20,8 +22,10 @@ struct RunOptions {
   std::optional<std::uint64_t> crash_again_at;  // and once more, at a later one
   // Another heap, other actor ids: nothing of the run may differ.
   bool noise = false;
-  // What the run begins with, in place of an empty log.
-  std::shared_ptr<storage::MemoryStore> history;
+  // What the run goes on from, in place of an empty log; its projects and hosts are the run's, and
+  // the log lies in memory whatever the scenario says. It is copied: any number of runs may share
+  // it.
+  std::shared_ptr<const History> history;
 };
 
 struct RunReport {

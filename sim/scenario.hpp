@@ -152,7 +152,7 @@ inline constexpr std::int64_t k_choices_max = 1LL << 26U;
 // What parsed_scenario makes the same scenario of, but for zeros at the end of the choices.
 [[nodiscard]] std::string text_of(const Scenario& scenario);
 
-// "at 12.3 s: control plane killed, back after 2 s".
-[[nodiscard]] std::string sentence_of(const Step& step);
+// "the server is killed, for 2 s". app: the project's name, "app-<number>" unless given.
+[[nodiscard]] std::string sentence_of(const Step& step, std::string app = {});
 
 }  // namespace atlasflow::sim

@@ -115,8 +115,8 @@ StepUse use_of(StepKind kind) {
   return found == nullptr ? StepUse{} : found->uses;
 }
 
-std::string sentence_of(const Step& step) {
-  const auto app = "app-" + std::to_string(step.project);
+std::string sentence_of(const Step& step, std::string app) {
+  if (app.empty()) app = "app-" + std::to_string(step.project);
   const auto commit = step.app == AppKind::good ? "" : fmt::format(" ({})", name_of(step.app));
   switch (step.kind) {
     case StepKind::push:

@@ -19,8 +19,17 @@ constexpr TimestampUs k_look_period = 5 * k_s;
 constexpr std::size_t k_events_told = 30;
 
 std::unique_ptr<LogDisk> make_disk(const Scenario& scenario, const RunOptions& options) {
-  if (scenario.log == LogKind::rocksdb && !options.history) return make_rocksdb_disk();
-  return make_memory_disk(options.history ? options.history : storage::make_memory_store());
+  if (options.history) {
+    const auto& history = *options.history;
+    return make_memory_disk(storage::fork_memory_store(*history.store, history.position));
+  }
+  if (scenario.log == LogKind::rocksdb) return make_rocksdb_disk();
+  return make_memory_disk(storage::make_memory_store());
+}
+
+std::vector<Hosted> hosted_by(const Scenario& scenario, const RunOptions& options) {
+  auto projects = options.history ? projects_of(*options.history) : std::vector<Hosted>{};
+  return projects.empty() ? made_up_projects(scenario.projects) : projects;
 }
 
 Choices make_choices(const Scenario& scenario) {
@@ -34,7 +43,8 @@ Universe::Universe(const Scenario& scenario, Fibers& fibers, const RunOptions& o
       fibers_(fibers),
       options_(options),
       choices_(make_choices(scenario)),
-      github_(scenario.projects, scenario.senders),
+      era_(options.history ? options.history->position.value() : 0),
+      github_(hosted_by(scenario, options), scenario.senders, era_),
       invariants_(world_, github_),
       disk_(make_disk(scenario, options)) {
   weather_.rates = scenario.rates;
@@ -48,7 +58,7 @@ Universe::~Universe() {
 }
 
 void Universe::tell(const std::string& what) {
-  const auto since = world_.agenda.now() - Agenda::k_start;
+  const auto since = world_.agenda.now() - world_.agenda.begun_at();
   story_.push_back(fmt::format("{:>10.3f} s  {}", static_cast<double>(since) / 1e6, what));
 }
 
@@ -56,9 +66,12 @@ void Universe::tell(const std::string& what) {
 
 void Universe::set_up_world() {
   world_.hosts.clear();
-  for (int i = 0; i < scenario_.hosts; ++i) {
-    world_.hosts["host-" + std::to_string(i)].memory_mib = scenario_.host_memory_mib;
+  if (options_.history) make_world(world_, *options_.history);
+  for (const auto& [name, host] : world_.hosts) host_names_.push_back(name);
+  if (host_names_.empty()) {
+    for (int i = 0; i < scenario_.hosts; ++i) host_names_.push_back("host-" + std::to_string(i));
   }
+  for (const auto& name : host_names_) world_.hosts[name].memory_mib = scenario_.host_memory_mib;
   world_.clone_error = [this](const actors::SourceJob& job) -> std::optional<Error> {
     if (github_.app_of(job.sha) != AppKind::no_clone) return std::nullopt;
     return Error{ErrorCode::not_found, "there is no commit " + job.sha, ""};
@@ -94,6 +107,7 @@ void Universe::on_vm_started(const actors::VmJob& job) {
     if (vm == world_.vms.end() || vm->second.starts != starts) return;
     vm->second.running = false;
     vm->second.exit_code = 1;
+    invariants_.disturb(vm->second.project);
   });
 }
 
@@ -114,7 +128,7 @@ void Universe::deliver(const Delivery& delivery) {
 }
 
 void Universe::arrive(const Delivery& delivery) {
-  if (!life_ || crash_now_) return tell("nobody answers the delivery " + delivery.id);
+  if (!server_listens()) return tell("nobody answers the delivery " + delivery.id);
   auto push = github_.received(delivery);
   if (!push) {
     return invariants_.violated("every-delivery-is-understood", to_string(push.error()));
@@ -150,6 +164,8 @@ std::unique_ptr<Life> Universe::make_life(std::unique_ptr<storage::EventLog> log
   return std::make_unique<Life>(std::move(config));
 }
 
+bool Universe::server_listens() const { return life_ && life_->started() && !crash_now_; }
+
 void Universe::start_server() {
   restart_is_due_ = false;
   if (life_) return;
@@ -160,10 +176,16 @@ void Universe::start_server() {
     world_.agenda.after(5 * k_s, [this] { start_server(); });
     return;
   }
-  invariants_.on_restart(**log);
+  if (lives_ == 0 && options_.history) {
+    invariants_.adopt(**log);
+  } else {
+    invariants_.on_restart(**log);
+  }
+  errors_seen_ = 0;
   ++lives_;
   tell(fmt::format("the server starts, life {}", lives_));
   life_ = make_life(std::move(*log));
+  invariants_.on_epoch(life_->epoch());
 }
 
 void Universe::kill_server(bool power_cut, TimestampUs down_for) {
@@ -208,6 +230,11 @@ void Universe::cut_power(TimestampUs down_for) {
 // What ended it, if something did.
 void Universe::look_at_server() {
   if (!life_) return;
+  for (; errors_seen_ < life_->errors.size(); ++errors_seen_) {
+    if (life_->errors[errors_seen_].code != ErrorCode::timed_out) continue;
+    invariants_.violated("everybody-is-answered",
+                         "somebody waited in vain: " + to_string(life_->errors[errors_seen_]));
+  }
   if (disk_->is_dead()) kill_server(true, down_for_);
   if (crash_now_) return end_server();
   if (life_->fatal.empty() && !life_->stopped()) return;
@@ -224,15 +251,15 @@ void Universe::look_at_server() {
 void Universe::create_projects() {
   if (healing_) return;
   bool missing = false;
-  for (int i = 0; i < scenario_.projects; ++i) {
-    const auto name = GitHub::project_name(i);
+  for (int i = 0; i < github_.projects(); ++i) {
+    const auto& name = github_.project_name(i);
     if (created_.contains(name)) continue;
     if (life_ && life_->catalog().project_named(name)) {
       created_.insert(name);
       continue;
     }
     missing = true;
-    if (!life_) continue;
+    if (!server_listens()) continue;
     auto settings = default_settings();
     settings.set_previews(true);
     settings.set_memory_mib(256);
@@ -240,14 +267,18 @@ void Universe::create_projects() {
     settings.set_drain_deadline_us(5 * k_s);
     if (i % 2 == 1) settings.set_release_command("bin/migrate");
     if (i % 3 == 0) settings.set_notify_url("https://hooks.example.test/" + name);
-    life_->begin_project({{name, GitHub::clone_url(i), "main", "webhook/" + name, settings}});
+    life_->begin_project(
+        {{name, github_.clone_url(i), github_.main_branch(i), "webhook/" + name, settings}});
   }
   if (missing) world_.agenda.after(k_s, [this] { create_projects(); });
 }
 
 void Universe::haunt() {
   if (!ghost_) return;
-  for (int i = 0; i < 50 && ghost_->fatal.empty() && !ghost_->idle(); ++i) ghost_->step();
+  for (int i = 0; i < 50 && ghost_->fatal.empty() && !ghost_->idle(); ++i) {
+    ghost_->step();
+    if (invariants_.violation()) return;
+  }
   if (!ghost_->fatal.empty()) tell("the server that was taken over finds out and ends");
   if (!ghost_->fatal.empty() || ghost_->idle()) ghost_.reset();
 }
@@ -286,6 +317,7 @@ void Universe::heal() {
 bool Universe::step() {
   ++steps_;
   haunt();
+  if (invariants_.violation()) return true;
   if (life_) {
     const bool going_on = life_->step();
     disk_->run_background();
@@ -302,11 +334,12 @@ bool Universe::step() {
 bool Universe::rested() {
   if (!healing_ || world_.agenda.now() < next_look_ || !life_ || !life_->idle()) return false;
   next_look_ = world_.agenda.now() + k_look_period;
-  const auto heal_at = Agenda::k_start + scenario_.duration;
+  const auto heal_at = world_.agenda.begun_at() + scenario_.duration;
   auto unrest = invariants_.unrest(life_->catalog());
   if (unrest.empty() && life_->unanswered() > 0) {
     unrest = "somebody still waits for an answer";
   }
+  if (unrest.empty()) unrest = Invariants::untold(life_->log());
   if (unrest.empty()) {
     invariants_.check_fold(life_->catalog(), life_->log());
     return true;
@@ -339,7 +372,7 @@ RunReport Universe::report() {
   report.deployments = invariants_.deployments();
   report.routed = invariants_.routed();
   report.ended = invariants_.ended();
-  report.virtual_time = world_.agenda.now() - Agenda::k_start;
+  report.virtual_time = world_.agenda.now() - world_.agenda.begun_at();
   report.choices = choices_.made();
   report.story = std::move(story_);
   if (report.violation && life_) {
@@ -348,9 +381,10 @@ RunReport Universe::report() {
     static_cast<void>(life_->log().read_all(first, [&](const storage::Record& record) {
       auto text = record.event.ShortDebugString();
       if (text.size() > 160) text = text.substr(0, 160) + "…";
-      report.events.push_back(fmt::format(
-          "{:>6} {:>10.3f} s  {}  {}", record.position.value(),
-          static_cast<double>(record.recorded_at - Agenda::k_start) / 1e6, record.event_id, text));
+      report.events.push_back(
+          fmt::format("{:>6} {:>10.3f} s  {}  {}", record.position.value(),
+                      static_cast<double>(record.recorded_at - world_.agenda.begun_at()) / 1e6,
+                      record.event_id, text));
       return true;
     }));
   }

@@ -36,6 +36,7 @@ class Universe final : public storage::Buggify {
 
   // ---- the server ----
   void start_server();
+  [[nodiscard]] bool server_listens() const;
   // From inside a step: nothing more reaches log or world, and the rest is done after the step.
   void kill_server(bool power_cut, TimestampUs down_for);
   void cut_power(TimestampUs down_for);
@@ -53,18 +54,20 @@ class Universe final : public storage::Buggify {
   void arrive(const Delivery& delivery);
 
   // ---- steps: universe_steps.cpp ----
-  void carry_out(const Step& step);
+  void carry_out(const Step& planned);
   bool carry_out_on_github(const Step& step);
   bool carry_out_for_a_user(const Step& step);
   void carry_out_on_machines(const Step& step);
+  void deploy(int project);
   void command_deployment(const Step& step);
   void reuse(const Step& step);
   void change_project(const Step& step);
   void take_over();
   void end_a_vm(const Step& step);
+  void disturb_host(int number);
   [[nodiscard]] std::optional<DeploymentId> newest_deployment(int project) const;
   [[nodiscard]] std::optional<DeploymentId> serving_deployment(int project) const;
-  [[nodiscard]] std::string host_name(int number) const;
+  [[nodiscard]] const std::string& host_name(int number) const;
   [[nodiscard]] std::string command_id();
 
   const Scenario& scenario_;
@@ -72,7 +75,9 @@ class Universe final : public storage::Buggify {
   const RunOptions& options_;
   Choices choices_;
   World world_;
+  std::vector<std::string> host_names_;
   Weather weather_;
+  std::uint64_t era_;  // 0, or where the log ended before the run
   GitHub github_;
   Invariants invariants_;
   std::unique_ptr<LogDisk> disk_;
@@ -93,6 +98,7 @@ class Universe final : public storage::Buggify {
   std::uint64_t steps_ = 0;
   std::uint64_t commands_ = 0;
   std::size_t lives_ = 0;
+  std::size_t errors_seen_ = 0;
   std::vector<std::string> story_;
   std::vector<std::unique_ptr<char[]>> noise_;
 };

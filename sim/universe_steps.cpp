@@ -11,26 +11,32 @@ constexpr TimestampUs k_s = 1'000'000;
 
 }  // namespace
 
-std::string Universe::host_name(int number) const {
-  return "host-" + std::to_string(number % std::max(scenario_.hosts, 1));
+const std::string& Universe::host_name(int number) const {
+  return host_names_[static_cast<std::size_t>(number) % host_names_.size()];
 }
 
-std::string Universe::command_id() { return "command-" + std::to_string(++commands_); }
+std::string Universe::command_id() {
+  ++commands_;
+  return era_ == 0 ? fmt::format("command-{}", commands_)
+                   : fmt::format("command-{}-{}", era_, commands_);
+}
 
 std::optional<DeploymentId> Universe::newest_deployment(int project) const {
-  const auto view = life_->catalog().project_named(GitHub::project_name(project));
+  const auto view = life_->catalog().project_named(github_.project_name(project));
   if (!view || view->deployments.empty()) return std::nullopt;
   return view->deployments.back();
 }
 
 std::optional<DeploymentId> Universe::serving_deployment(int project) const {
-  const auto view = life_->catalog().project_named(GitHub::project_name(project));
+  const auto view = life_->catalog().project_named(github_.project_name(project));
   if (!view) return std::nullopt;
   return view->live;
 }
 
-void Universe::carry_out(const Step& step) {
-  tell(sentence_of(step));
+void Universe::carry_out(const Step& planned) {
+  Step step = planned;
+  step.project %= github_.projects();  // a log's projects may be fewer than the scenario's
+  tell(sentence_of(step, github_.project_name(step.project)));
   if (carry_out_on_github(step)) return;
   if (carry_out_for_a_user(step)) return;
   carry_out_on_machines(step);
@@ -38,13 +44,14 @@ void Universe::carry_out(const Step& step) {
 
 bool Universe::carry_out_on_github(const Step& step) {
   const auto now = world_.agenda.now();
+  const auto& main = github_.main_branch(step.project);
   const auto branch = "feature-" + std::to_string(step.value);
   switch (step.kind) {
     case StepKind::push:
-      deliver(github_.push(step.project, "main", step.app, false, now));
+      deliver(github_.push(step.project, main, step.app, false, now));
       return true;
     case StepKind::force_push:
-      deliver(github_.push(step.project, "main", step.app, true, now));
+      deliver(github_.push(step.project, main, step.app, true, now));
       return true;
     case StepKind::preview_push:
       deliver(github_.push(step.project, branch, step.app, false, now));
@@ -60,6 +67,13 @@ bool Universe::carry_out_on_github(const Step& step) {
   }
 }
 
+void Universe::deploy(int project) {
+  const auto& branch = github_.main_branch(project);
+  const auto head = github_.head(project, branch);
+  if (!head) return;
+  life_->deploy({github_.project_name(project), "refs/heads/" + branch, *head, command_id()});
+}
+
 void Universe::command_deployment(const Step& step) {
   const auto newest = newest_deployment(step.project);
   const auto serving = serving_deployment(step.project);
@@ -68,6 +82,7 @@ void Universe::command_deployment(const Step& step) {
       if (newest) life_->command(*newest, Cancel{"user"});
       break;
     case StepKind::stop_app:
+      invariants_.disturb(github_.project_name(step.project));
       if (serving) life_->command(*serving, StopApp{"user"});
       break;
     case StepKind::start_app:
@@ -82,7 +97,7 @@ void Universe::command_deployment(const Step& step) {
 }
 
 void Universe::reuse(const Step& step) {
-  const auto name = GitHub::project_name(step.project);
+  const auto name = github_.project_name(step.project);
   switch (step.kind) {
     case StepKind::rollback:
       life_->reuse(name, actors::ReuseKind::rollback, command_id());
@@ -104,7 +119,7 @@ void Universe::reuse(const Step& step) {
 }
 
 void Universe::change_project(const Step& step) {
-  const auto name = GitHub::project_name(step.project);
+  const auto name = github_.project_name(step.project);
   const auto view = life_->catalog().project_named(name);
   switch (step.kind) {
     case StepKind::set_env: {
@@ -121,6 +136,7 @@ void Universe::change_project(const Step& step) {
       }
       break;
     case StepKind::delete_project:
+      invariants_.disturb(name);
       life_->command_project(name, DeleteProject{});
       break;
     case StepKind::collect:
@@ -134,27 +150,25 @@ void Universe::change_project(const Step& step) {
 bool Universe::carry_out_for_a_user(const Step& step) {
   switch (step.kind) {
     case StepKind::deploy:
-      if (const auto head = github_.head(step.project, "main"); head && life_) {
-        life_->deploy({GitHub::project_name(step.project), "refs/heads/main", *head, command_id()});
-      }
+      if (server_listens()) deploy(step.project);
       return true;
     case StepKind::cancel:
     case StepKind::stop_app:
     case StepKind::start_app:
     case StepKind::scale:
-      if (life_) command_deployment(step);
+      if (server_listens()) command_deployment(step);
       return true;
     case StepKind::rollback:
     case StepKind::redeploy:
     case StepKind::restart:
     case StepKind::promote:
-      if (life_) reuse(step);
+      if (server_listens()) reuse(step);
       return true;
     case StepKind::set_env:
     case StepKind::change_settings:
     case StepKind::delete_project:
     case StepKind::collect:
-      if (life_) change_project(step);
+      if (server_listens()) change_project(step);
       return true;
     default:
       return false;
@@ -162,23 +176,30 @@ bool Universe::carry_out_for_a_user(const Step& step) {
 }
 
 void Universe::take_over() {
-  if (!life_ || ghost_ || !disk_->is_shared()) return;
+  if (!server_listens() || ghost_ || !disk_->is_shared()) return;
   ghost_ = std::move(life_);
   ghost_->cut_off();
   start_server();
   // What it would do if nobody had told it: record something.
-  ghost_->command_project(GitHub::project_name(0), SetEnv{{{"GHOST", EnvEntry{"digest", "ref"}}}});
+  ghost_->command_project(github_.project_name(0), SetEnv{{{"GHOST", EnvEntry{"digest", "ref"}}}});
 }
 
 void Universe::end_a_vm(const Step& step) {
   std::vector<World::Vm*> candidates;
   for (auto& [id, vm] : world_.vms) {
-    if (vm.running && vm.project == GitHub::project_name(step.project)) candidates.push_back(&vm);
+    if (vm.running && vm.project == github_.project_name(step.project)) candidates.push_back(&vm);
   }
   if (candidates.empty()) return;
   auto* vm = candidates[choices_.below(candidates.size())];
   vm->running = false;
   vm->exit_code = 137;
+  invariants_.disturb(vm->project);
+}
+
+void Universe::disturb_host(int number) {
+  for (const auto& [id, vm] : world_.vms) {
+    if (vm.host == host_name(number)) invariants_.disturb(vm.project);
+  }
 }
 
 void Universe::carry_out_on_machines(const Step& step) {
@@ -191,15 +212,17 @@ void Universe::carry_out_on_machines(const Step& step) {
       cut_power(step.span);
       break;
     case StepKind::stop_server:
-      if (life_) life_->begin_stop();
+      if (server_listens()) life_->begin_stop();
       break;
     case StepKind::take_over:
       take_over();
       break;
     case StepKind::host_away:
+      disturb_host(step.value);
       weather_.away_until[host_name(step.value)] = until;
       break;
     case StepKind::host_reboots:
+      disturb_host(step.value);
       for (auto& [id, vm] : world_.vms) {
         if (vm.host != host_name(step.value) || !vm.running) continue;
         vm.running = false;
@@ -222,7 +245,8 @@ void Universe::carry_out_on_machines(const Step& step) {
       end_a_vm(step);
       break;
     case StepKind::vm_sick:
-      weather_.sick_until[GitHub::project_name(step.project)] = until;
+      invariants_.disturb(github_.project_name(step.project));
+      weather_.sick_until[github_.project_name(step.project)] = until;
       break;
     case StepKind::clock_step:
       world_.clock_skew += step.span;

@@ -1,9 +1,10 @@
-// The indexes that a log keeps beside its records, opened up for verify(). Implemented by every
-// log; reads only, any thread.
+// The indexes that a log keeps beside its records, and the records as bytes, opened up for verify()
+// and for copies. Implemented by every log; reads only, any thread.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "storage/batch_plan.hpp"
 
@@ -14,6 +15,9 @@ class LogIndexes : public LogLookup {
   // Where the index says that version of the stream is; nothing when it has no such entry.
   [[nodiscard]] virtual Result<std::optional<Position>> find_version(
       const StreamId& stream, StreamVersion version) const = 0;
+
+  // The bytes of a record as they are stored. corrupt: there are none.
+  [[nodiscard]] virtual Result<std::string> stored_at(Position position) const = 0;
 
   struct Counts {
     std::uint64_t streams = 0;

@@ -28,13 +28,18 @@ class MemoryStore {
   void apply(BatchPlan& plan) {
     for (PlannedRow& row : plan.rows) {
       ATLAS_ASSERT_EQ(row.position.value(), records.size() + 1);
-      auto& versions = streams[row.stream];
-      versions.push_back(row.position);
-      ATLAS_ASSERT_EQ(row.version.value(), versions.size());
-      if (!row.dedupe_key.empty()) dedupe[row.dedupe_key] = Duplicate{row.position, row.stream};
-      records.push_back(std::make_shared<const std::string>(std::move(row.value)));
+      ATLAS_ASSERT_EQ(row.version.value(), streams[row.stream].size() + 1);
+      add(row.stream, row.dedupe_key, std::move(row.value));
     }
     chain = plan.tip.chain;
+  }
+
+  // As the next record and the next version of its stream.
+  void add(const StreamId& stream, const std::string& dedupe_key, std::string value) {
+    records.push_back(std::make_shared<const std::string>(std::move(value)));
+    const Position position(records.size());
+    streams[stream].push_back(position);
+    if (!dedupe_key.empty()) dedupe[dedupe_key] = Duplicate{position, stream};
   }
 };
 
@@ -167,6 +172,13 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
     return std::optional<Position>{found->second[version.value() - 1]};
   }
 
+  Result<std::string> stored_at(Position position) const override {
+    if (position.value() == 0 || position > last_position()) {
+      return tl::unexpected(damaged(position, "the record is missing"));
+    }
+    return *bytes_at(position);
+  }
+
   Result<Counts> count_entries() const override {
     const std::lock_guard lock(store_->mutex);
     Counts counts;
@@ -211,6 +223,29 @@ std::shared_ptr<MemoryStore> fork_memory_store(const MemoryStore& store, Positio
     fork->chain = newest->chain;
   }
   return fork;
+}
+
+Result<std::shared_ptr<MemoryStore>> memory_store_of(const EventLog& log, Position last) {
+  const auto* indexes = dynamic_cast<const LogIndexes*>(&log);
+  ATLAS_ASSERT(indexes != nullptr, "this event log does not open its records to copies");
+  auto store = make_memory_store();
+  for (Position position(1); position <= last; position = position.next()) {
+    auto bytes = indexes->stored_at(position);
+    if (!bytes) return tl::unexpected(std::move(bytes.error()));
+    if (!store->codec.check_chain(*bytes, store->chain)) {
+      return tl::unexpected(damaged(position, "its hash does not follow from the one before"));
+    }
+    auto record = RecordCodec::decode(*bytes);
+    if (!record) return tl::unexpected(std::move(record.error()));
+    const auto version = store->streams[record->stream].size() + 1;
+    if (record->position != position || record->stream_version.value() != version) {
+      return tl::unexpected(damaged(position, "it is the record of another place"));
+    }
+    store->add(record->stream, record->dedupe_key, *std::move(bytes));
+    store->chain = record->chain;
+    store->epoch = record->writer_epoch;
+  }
+  return store;
 }
 
 std::unique_ptr<EventLog> open_memory_event_log(std::shared_ptr<MemoryStore> store,

@@ -22,6 +22,11 @@ class MemoryStore;
 [[nodiscard]] std::shared_ptr<MemoryStore> fork_memory_store(const MemoryStore& store,
                                                              Position last);
 
+// The first records of any log, byte for byte, so that their chain is the same. The writer epoch is
+// that of the last one. corrupt: a record does not follow from the one before, or is missing.
+[[nodiscard]] Result<std::shared_ptr<MemoryStore>> memory_store_of(const EventLog& log,
+                                                                   Position last);
+
 [[nodiscard]] std::unique_ptr<EventLog> open_memory_event_log(std::shared_ptr<MemoryStore> store,
                                                               std::string build_id);
 

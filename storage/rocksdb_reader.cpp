@@ -197,9 +197,7 @@ Result<std::optional<Record>> RocksdbReader::read_at(Position position) const {
   return std::optional<Record>{std::move(*record)};
 }
 
-Result<Record> RocksdbReader::record_at(Position position) const {
-  // Pinned, so that the bytes are not copied before they are parsed.
-  rocksdb::PinnableSlice bytes;
+Result<void> RocksdbReader::pin_record(Position position, rocksdb::PinnableSlice& bytes) const {
   const auto status = database_->db().Get(point_read(), database_->family(Family::events),
                                           slice_of(u64_bytes(position.value())), &bytes);
   if (status.IsNotFound()) return tl::unexpected(damaged(position, "the record is missing"));
@@ -207,6 +205,18 @@ Result<Record> RocksdbReader::record_at(Position position) const {
     return tl::unexpected(
         storage_error(status, "reading position " + std::to_string(position.value())));
   }
+  return {};
+}
+
+Result<std::string> RocksdbReader::stored_at(Position position) const {
+  rocksdb::PinnableSlice bytes;
+  if (auto pinned = pin_record(position, bytes); !pinned) return tl::unexpected(pinned.error());
+  return bytes.ToString();
+}
+
+Result<Record> RocksdbReader::record_at(Position position) const {
+  rocksdb::PinnableSlice bytes;
+  if (auto pinned = pin_record(position, bytes); !pinned) return tl::unexpected(pinned.error());
   auto record = RecordCodec::decode(view_of(bytes));
   if (!record) return tl::unexpected(at_position(position, std::move(record.error())));
   if (record->position != position) {

@@ -61,6 +61,7 @@ class RocksdbReader : public EventLog, public LogIndexes {
   Result<std::optional<Duplicate>> find_dedupe_key(const std::string& key) const override;
   Result<std::optional<Position>> find_version(const StreamId& stream,
                                                StreamVersion version) const override;
+  Result<std::string> stored_at(Position position) const override;
   Result<Counts> count_entries() const override;
 
  protected:
@@ -73,6 +74,8 @@ class RocksdbReader : public EventLog, public LogIndexes {
  private:
   // Nothing when there is no such key.
   [[nodiscard]] Result<std::optional<std::string>> get(Family family, std::string_view key) const;
+  // Pinned, so that the bytes are not copied before they are parsed. Their absence is damage.
+  [[nodiscard]] Result<void> pin_record(Position position, rocksdb::PinnableSlice& bytes) const;
   // The record that an index led to; its absence is damage.
   [[nodiscard]] Result<Record> record_at(Position position) const;
   [[nodiscard]] Result<std::uint64_t> count_keys(Family family) const;

@@ -135,6 +135,18 @@ TEST_F(LifeVerbs, every_end_ends_the_wait_and_a_skip_is_no_failure) {
   EXPECT_THAT(ran.err, HasSubstr("deployment aaaaaaa4 was cancelled by user"));
 }
 
+TEST_F(LifeVerbs, a_vm_that_does_not_stop_is_told_until_it_has) {
+  tell("abcdefg2", [](pb::Event& e) { e.mutable_vm_start_requested()->set_slot(0); });
+  const auto vm = control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_vm_id;
+  EXPECT_THAT(run(StatusCommand{}).out, Not(HasSubstr("to stop")));
+  tell("abcdefg2", [](pb::Event& e) { e.mutable_cancel_requested()->set_by("user"); });
+  tell("abcdefg2", [&](pb::Event& e) { e.mutable_vm_stop_requested()->set_vm_id(vm); });
+  EXPECT_THAT(run(StatusCommand{}).out,
+              HasSubstr("shop/abcdefg2 waits for microVM " + vm + " to stop\n"));
+  tell("abcdefg2", [&](pb::Event& e) { e.mutable_vm_stopped()->set_vm_id(vm); });
+  EXPECT_THAT(run(StatusCommand{}).out, Not(HasSubstr("to stop")));
+}
+
 TEST_F(LifeVerbs, a_retry_is_told_with_its_step_its_attempt_and_its_time) {
   tell("abcdefg2", [](pb::Event& e) {
     e.mutable_retry_scheduled()->set_step(pb::STEP_CLONE);

@@ -61,6 +61,20 @@ TEST(PushOrder, the_senders_time_tells_where_the_chain_has_a_gap) {
   EXPECT_EQ(reason_if_late(order, push('m', 'n', 60)), "");
 }
 
+// Found by the simulator, with four pushes in one second of which two were lost.
+TEST(PushOrder, the_push_that_made_the_branch_is_older_than_any_of_its_second) {
+  const auto order = after({push('x', 'y', 50)});
+  EXPECT_THAT(reason_if_late(order, push('0', 'a', 50)), HasSubstr("made the branch"));
+  EXPECT_EQ(reason_if_late(order, push('0', 'a', 51)), "") << "deleted, untold, and made anew";
+}
+
+TEST(PushOrder, the_late_push_that_made_a_deleted_branch_does_not_bring_it_back) {
+  auto order = after({push('a', 'b', 20)});
+  take(order, pb::BranchDeleted{});
+  EXPECT_THAT(reason_if_late(order, push('0', 'a', 10)), HasSubstr("deleted"));
+  EXPECT_EQ(reason_if_late(order, push('0', 'c', 30)), "");
+}
+
 TEST(PushOrder, a_sender_that_tells_no_commit_before_is_believed) {
   pb::PushReceived plain;
   plain.set_after(std::string(40, 'a'));

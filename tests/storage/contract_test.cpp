@@ -362,6 +362,29 @@ TEST_P(EventLogContract, readers_beside_the_writer_see_whole_batches_in_order) {
   EXPECT_EQ(log().last_position(), Position(k_batches * 4));
 }
 
+TEST_P(EventLogContract, a_copy_in_memory_is_cut_where_it_was_asked_and_has_the_same_chain) {
+  fill(log(), "deployment/a", 0, 2);
+  append_one(log(), request("deployment/b", 0, 2, "key 1"));
+  reopen();
+  ASSERT_TRUE(log().begin_epoch());
+  append_one(log(), request("deployment/b", 2, 1, "key 2"));
+  const auto whole = all_records(log());
+  for (const auto& last : whole) {
+    auto store = memory_store_of(log(), last.position);
+    ASSERT_TRUE(store) << to_string(store.error());
+    const auto copy = open_memory_event_log(*std::move(store), "b");
+    const auto verified = verify(*copy);
+    ASSERT_TRUE(verified) << to_string(verified.error());
+    EXPECT_EQ(verified->last_position, last.position);
+    EXPECT_EQ(verified->chain, last.chain);
+    EXPECT_EQ(copy->begin_epoch().value(), last.writer_epoch.next());
+    const auto again = append(*copy, {request("deployment/c", 0, 1, "key 1")})[0];
+    EXPECT_EQ(std::holds_alternative<Duplicate>(again), last.position >= Position(3));
+  }
+  EXPECT_EQ(memory_store_of(log(), whole.back().position.next()).error().code, ErrorCode::corrupt);
+  EXPECT_EQ(all_records(log()).size(), whole.size());
+}
+
 TEST(MemoryEventLog, of_two_logs_on_one_store_the_older_is_fenced) {
   const auto store = make_memory_store();
   const auto older = open_memory_event_log(store, "a");
