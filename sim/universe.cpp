@@ -271,6 +271,11 @@ void Universe::create_projects() {
     settings.set_memory_mib(256);
     settings.set_health_deadline_us(30 * k_s);
     settings.set_drain_deadline_us(5 * k_s);
+    if (i % 2 == 0) {
+      settings.set_supersede_after_us(10 * k_s);
+      settings.set_preview_ttl_us(600 * k_s);
+      settings.set_preview_limit(2);
+    }
     if (i % 2 == 1) settings.set_release_command("bin/migrate");
     if (i % 3 == 0) settings.set_notify_url("https://hooks.example.test/" + name);
     life_->begin_project(

@@ -55,6 +55,7 @@ class Universe final : public storage::Buggify {
 
   // ---- steps: universe_steps.cpp ----
   void carry_out(const Step& planned);
+  void forge(Delivery delivery);
   bool carry_out_on_github(const Step& step);
   bool carry_out_for_a_user(const Step& step);
   void carry_out_on_machines(const Step& step);
