@@ -233,6 +233,31 @@ void add_reading_verbs(CLI::App& app, Command& chosen) {
            "Check the whole event log in the state folder, also while the server runs");
 }
 
+void add_simulate_verb(CLI::App& app, Command& chosen) {
+  auto simulate = std::make_shared<SimulateCommand>();
+  auto* verb = add_verb(app, chosen, simulate, "simulate",
+                        "Run the server in a simulated world with faults; needs no server");
+  verb->add_option("--seed", simulate->seed,
+                   "The first seed (default: a new one, which is printed)");
+  verb->add_option("--runs", simulate->runs, "So many seeds (default: 100, or 1 with --seed)");
+  verb->add_option("--time", simulate->time,
+                   "How long each run is in virtual time: 60s, 24h, 365d; one run unless --runs");
+  verb->add_flag("--swarm", simulate->swarm, "Each seed draws its own world, steps and faults");
+  verb->add_option("--scenario", simulate->scenario_file, "Run a scenario file");
+  verb->add_flag("--exhaustive", simulate->exhaustive,
+                 "Kill the server at every moment of the run, one run each");
+  verb->add_flag("--shrink", simulate->shrink,
+                 "Make the run of --seed or --scenario smaller while it fails, and tell its story");
+  verb->add_option("--from-log", simulate->from_log,
+                   "Begin with the event log of a state folder, which is only read");
+  verb->add_option("--at", simulate->at, "Up to this position of it (default: its end)");
+  verb->add_flag("--once", simulate->once,
+                 "Run each seed once: does not check that it is the same a second time");
+  verb->add_option("--jobs", simulate->jobs, "So many processes (default: the machine's cores)");
+  verb->add_flag("--probes", simulate->probes,
+                 "List the marks in the code that no run has reached");
+}
+
 std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
   // The help that fits is that of the deepest verb that was recognised.
   std::string verb = "atlasflow";
@@ -281,6 +306,7 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   add_again_verbs(app, chosen);
   add_control_verbs(app, chosen);
   add_reading_verbs(app, chosen);
+  add_simulate_verb(app, chosen);
 
   try {
     app.parse(argc, argv);

@@ -141,6 +141,21 @@ struct EventsCommand {
   bool json = false;
 };
 struct LogVerifyCommand {};
+// Numbers and durations as they were written: simulate_plan.hpp reads them.
+struct SimulateCommand {
+  std::optional<std::string> seed;
+  std::optional<std::string> runs;
+  std::optional<std::string> time;
+  std::optional<std::string> jobs;
+  std::optional<std::string> at;
+  std::string scenario_file;
+  std::string from_log;
+  bool swarm = false;
+  bool once = false;
+  bool exhaustive = false;
+  bool shrink = false;
+  bool probes = false;
+};
 
 using Command =
     std::variant<ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
@@ -148,7 +163,7 @@ using Command =
                  ProjectNotifySecretCommand, EnvSetCommand, EnvListCommand, EnvUnsetCommand,
                  DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand, RestartCommand,
                  CancelCommand, StopCommand, StartCommand, ScaleCommand, DeploymentsCommand,
-                 StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand>;
+                 StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand, SimulateCommand>;
 
 struct CommandLine {
   Connection connection;

@@ -20,7 +20,8 @@ int execute(const CommandLine& line) {
       [&](const auto& command) {
         using T = std::decay_t<decltype(command)>;
         if constexpr (std::is_same_v<T, ServerCommand> || std::is_same_v<T, EdgeCommand> ||
-                      std::is_same_v<T, HaltCommand> || std::is_same_v<T, LogVerifyCommand>) {
+                      std::is_same_v<T, HaltCommand> || std::is_same_v<T, LogVerifyCommand> ||
+                      std::is_same_v<T, SimulateCommand>) {
           return run(command, line.connection, terminal);
         } else {
           ApiClient api(socket_path(line.connection));

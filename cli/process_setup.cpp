@@ -1,10 +1,14 @@
 #include "cli/process_setup.hpp"
 
 #include <csignal>
+#include <fstream>
+#include <iterator>
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
+
+#include "storage/digest.hpp"
 
 namespace atlasflow::cli {
 
@@ -20,6 +24,15 @@ void set_up_process(const std::string& log_level) {
     limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);
   }
+}
+
+const std::string& own_build_id() {
+  static const std::string id = [] {
+    std::ifstream in("/proc/self/exe", std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    return bytes.empty() ? "unknown" : storage::sha256_hex(bytes).substr(0, 12);
+  }();
+  return id;
 }
 
 }  // namespace atlasflow::cli

@@ -3,9 +3,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 #include <memory>
 
 #include <spdlog/spdlog.h>
@@ -65,16 +63,6 @@ bool take(T& place, Result<T> result, Error& error) {
   }
   error = result.error();
   return false;
-}
-
-// The digest of the executable: says which binary wrote an event, whatever it was built from.
-const std::string& own_build_id() {
-  static const std::string id = [] {
-    std::ifstream in("/proc/self/exe", std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-    return bytes.empty() ? "unknown" : storage::sha256_hex(bytes).substr(0, 12);
-  }();
-  return id;
 }
 
 fs::path default_guest_init() {

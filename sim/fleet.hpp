@@ -18,16 +18,21 @@ struct FleetConfig {
   std::uint64_t runs = 1;
   int jobs = 1;
   bool twice = true;  // each seed once more with another heap; a difference is a failure
-  std::optional<TimestampUs> stop_after_real_us;
-  std::size_t failures_max = 10;  // then no further seed is begun
+  std::optional<TimestampUs> stop_after_real_us;  // then no further seed is begun
+  std::size_t failures_max = 10;                  // the same
+  TimestampUs hang_after_real_us = 60'000'000;    // of one seed
   std::function<Scenario(std::uint64_t seed)> scenario;
+  // Asked before every run, in the process of the run; noise is the fleet's to set.
+  std::function<RunOptions()> options;
+  // Told about once a second how many runs are done and how many of them failed.
+  std::function<void(std::uint64_t runs, std::size_t failures)> progress;
 };
 
 struct FleetFailure {
   std::uint64_t seed = 0;
-  Violation violation;  // "aborts" and "deterministic" besides those of Invariants
-  RunReport report;     // empty when it aborted
-  std::string output;   // what an aborted run said last
+  Violation violation;  // "aborts", "hangs" and "deterministic" besides those of Invariants
+  RunReport report;     // empty when it aborted or hung
+  std::string output;   // what it said last then, without the deaths that were injected
 };
 
 struct Reached {
@@ -45,12 +50,13 @@ struct FleetReport {
   std::uint64_t routed = 0;
   TimestampUs virtual_time = 0;
   TimestampUs real_time = 0;
-  std::uint64_t memory_max_kib = 0;  // of the largest process, at its end
-  std::vector<FleetFailure> failures;
-  std::vector<Reached> probes;  // all of the binary, also those that were never reached
-  std::vector<Reached> sites;   // of buggify
+  std::uint64_t memory_max_kib = 0;    // the most that one process has used
+  std::vector<FleetFailure> failures;  // in the order of their seeds
+  std::vector<Reached> probes;         // all of the binary, also those that were never reached
+  std::vector<Reached> sites;          // of buggify
 };
 
+// invalid_argument: no jobs, or too many.
 [[nodiscard]] Result<FleetReport> run_fleet(const FleetConfig& config);
 
 }  // namespace atlasflow::sim

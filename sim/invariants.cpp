@@ -90,6 +90,7 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
       deployment.routed = true;
       if (deployment.environment == k_production) served_.insert(deployment.project);
       check_order(deployment, id);
+      check_routes(deployment, id, event.routed());
       break;
     default:
       break;
@@ -156,6 +157,22 @@ void Invariants::check_order(const Deployment& deployment, const DeploymentId& i
                          id.str(), deployment.project, deployment.delivery, newest));
   }
   newest = deployment.delivery;
+}
+
+// Whoever is told that it is routed finds its hostnames at the edge, its own or a newer one's.
+void Invariants::check_routes(const Deployment& deployment, const DeploymentId& id,
+                              const pb::Routed& routed) {
+  if (deployment.gives_way) return;
+  for (const auto& host : routed.hostnames()) {
+    const auto route = routes_.find(host);
+    const bool leads_here =
+        route != routes_.end() &&
+        deployments_[DeploymentId{route->second}].generation >= deployment.generation;
+    if (leads_here) continue;
+    violated("routed-at-the-edge",
+             fmt::format("Routed was recorded for deployment {}, and {} leads {}", id.str(), host,
+                         route == routes_.end() ? "nowhere" : "to deployment " + route->second));
+  }
 }
 
 void Invariants::on_effect(Act act, const std::string& effect) {
@@ -258,6 +275,8 @@ void Invariants::adopt(const storage::EventLog& log) {
   }
   violation_.reset();
 }
+
+void Invariants::on_epoch(Epoch epoch) { epoch_ = std::max(epoch_, epoch); }
 
 void Invariants::on_restart(const storage::EventLog& log) {
   Position position;

@@ -58,6 +58,8 @@ class Invariants final : public Witness {
   // The log as the next control plane finds it: everything acknowledged is there, byte for byte in
   // effect; what was written and never acknowledged may be.
   void on_restart(const storage::EventLog& log);
+  // That control plane has begun; whoever was there before it must not write any more.
+  void on_epoch(Epoch epoch);
 
   // ---- when it rests ----
 
@@ -101,6 +103,7 @@ class Invariants final : public Witness {
   void check_order(const Deployment& deployment, const DeploymentId& id);
   [[nodiscard]] bool is_served(const std::string& project, const World::Table& table) const;
   void check_served(const World::Table& table);
+  void check_routes(const Deployment& deployment, const DeploymentId& id, const pb::Routed& routed);
 
   const World& world_;
   const GitHub& github_;

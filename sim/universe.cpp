@@ -191,6 +191,7 @@ void Universe::start_server() {
   ++lives_;
   tell(fmt::format("the server starts, life {}", lives_));
   life_ = make_life(std::move(*log));
+  invariants_.on_epoch(life_->epoch());
 }
 
 void Universe::kill_server(bool power_cut, TimestampUs down_for) {
@@ -280,7 +281,10 @@ void Universe::create_projects() {
 
 void Universe::haunt() {
   if (!ghost_) return;
-  for (int i = 0; i < 50 && ghost_->fatal.empty() && !ghost_->idle(); ++i) ghost_->step();
+  for (int i = 0; i < 50 && ghost_->fatal.empty() && !ghost_->idle(); ++i) {
+    ghost_->step();
+    if (invariants_.violation()) return;
+  }
   if (!ghost_->fatal.empty()) tell("the server that was taken over finds out and ends");
   if (!ghost_->fatal.empty() || ghost_->idle()) ghost_.reset();
 }
@@ -319,6 +323,7 @@ void Universe::heal() {
 bool Universe::step() {
   ++steps_;
   haunt();
+  if (invariants_.violation()) return true;
   if (life_) {
     const bool going_on = life_->step();
     disk_->run_background();

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "small_scenarios.hpp"
+#include "tests/sim/small_scenarios.hpp"
 
 namespace atlasflow::sim {
 namespace {

@@ -9,6 +9,7 @@ class QuietLog final : public testing::Environment {
   void SetUp() override { spdlog::set_level(spdlog::level::off); }
 };
 
+// New because: GoogleTest takes it over.
 const auto* const k_quiet_log = testing::AddGlobalTestEnvironment(new QuietLog);
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "small_scenarios.hpp"
+#include "tests/sim/small_scenarios.hpp"
 
 #include <algorithm>
 
