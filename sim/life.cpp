@@ -192,7 +192,7 @@ void Life::begin_stop() {
 
 void Life::doom(caf::resumable* job) {
   auto* actor = dynamic_cast<caf::scheduled_actor*>(job);
-  if (actor == nullptr || actor->name() != doomed_) return;
+  if (actor == nullptr || actor->name() != doomed_ || outsiders_.contains(actor->id())) return;
   doomed_.clear();
   caf::anon_send_exit(actor->address(), caf::exit_reason::unhandled_exception);
 }
@@ -262,7 +262,7 @@ void Life::ask(const Handle& handle, Message message,
   ++unanswered_;
   // What it needs is given as arguments: CAF 0.17.6 reads through a null pointer for a function
   // that takes the actor alone.
-  system_->spawn(
+  const caf::actor outsider = system_->spawn(
       [this](caf::event_based_actor* self, const Handle& asked, const Message& question,
              const std::function<void(const Result<Reply>&)>& answered) {
         self->request(asked, std::chrono::seconds(60), question)
@@ -278,6 +278,7 @@ void Life::ask(const Handle& handle, Message message,
                 });
       },
       handle, std::move(message), std::move(on_answer));
+  outsiders_.insert(outsider.id());
 }
 
 ProjectId Life::create_project(const std::string& name,

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -142,6 +143,7 @@ class Life {
   std::function<void()> run_job_;
   std::size_t unanswered_ = 0;
   std::string doomed_;
+  std::set<caf::actor_id> outsiders_;  // that only ask
   bool started_ = false;
   bool stopped_ = false;
 };
