@@ -100,7 +100,7 @@ void Life::start() {
   parts.catalog = &catalog_;
   parts.engines = engines_->engines();
   parts.engines.clock = clock_.get();
-  parts.domain = "example.test";
+  parts.domain = config_.domain;
   parts.builders = config_.builders;
   parts.rollbacks = config_.rollbacks;
   parts.spawn.detach_blocking = false;

@@ -22,6 +22,8 @@
 
 namespace atlasflow::sim {
 
+inline constexpr const char* k_made_up_domain = "example.test";
+
 struct LifeConfig {
   std::unique_ptr<storage::EventLog> log;
   World* world = nullptr;
@@ -30,6 +32,7 @@ struct LifeConfig {
   std::function<std::unique_ptr<EngineSet>(Waits&)> engines;
   int builders = 1;
   std::size_t rollbacks = 5;
+  std::string domain = k_made_up_domain;
   // As the server does: records the start, and ends what the log does not explain.
   bool as_server = true;
   // What the log has acknowledged; records in log order.

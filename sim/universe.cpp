@@ -32,6 +32,11 @@ std::vector<Hosted> hosted_by(const Scenario& scenario, const RunOptions& option
   return projects.empty() ? made_up_projects(scenario.projects) : projects;
 }
 
+std::string domain_of(const RunOptions& options) {
+  return options.history && !options.history->domain.empty() ? options.history->domain
+                                                             : k_made_up_domain;
+}
+
 Choices make_choices(const Scenario& scenario) {
   return scenario.choices ? Choices(*scenario.choices) : Choices(scenario.seed);
 }
@@ -45,7 +50,7 @@ Universe::Universe(const Scenario& scenario, Fibers& fibers, const RunOptions& o
       choices_(make_choices(scenario)),
       era_(options.history ? options.history->position.value() : 0),
       github_(hosted_by(scenario, options), scenario.senders, era_),
-      invariants_(world_, github_),
+      invariants_(world_, github_, domain_of(options)),
       disk_(make_disk(scenario, options)) {
   weather_.rates = scenario.rates;
   set_up_world();
@@ -145,6 +150,7 @@ std::unique_ptr<Life> Universe::make_life(std::unique_ptr<storage::EventLog> log
   config.choices = &choices_;
   config.fibers = &fibers_;
   config.builders = scenario_.builders;
+  config.domain = domain_of(options_);
   config.rollbacks = static_cast<std::size_t>(scenario_.rollbacks);
   config.engines = [this](Waits& waits) {
     return std::make_unique<Outside>(Outside::Parts{world_, weather_, github_, choices_, waits,

@@ -31,6 +31,7 @@ class RealLog : public testing::Test {
     LifeConfig config;
     config.log = std::move(*log);
     config.world = &world_;
+    config.domain = "shop.test";
     config.choices = &choices_;
     config.fibers = &fibers_;
     config.engines = [this](Waits&) { return std::make_unique<WorldEngines>(world_); };
@@ -140,6 +141,8 @@ TEST_F(RealLog, makes_the_world_that_there_was) {
   World made;
   made.hosts = {{"host-0", {}}, {"host-1", {}}};
   make_world(made, *history);
+  EXPECT_EQ(history->domain, "shop.test");
+  ASSERT_FALSE(made.upstreams_of("web.shop.test").empty());
   ASSERT_EQ(made.hosts.size(), 1U);
   EXPECT_TRUE(made.hosts.contains("local"));
   EXPECT_EQ(made.agenda.now(), history->recorded_at);

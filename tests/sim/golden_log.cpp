@@ -1,0 +1,145 @@
+#include "tests/sim/golden_log.hpp"
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <google/protobuf/text_format.h>
+
+#include "events/assert.hpp"
+#include "events/deployment.hpp"
+#include "events/project_history.hpp"
+#include "sim/invariants.hpp"
+#include "sim/run.hpp"
+
+namespace atlasflow::sim {
+namespace {
+
+// A push carries its settings, which are many.
+constexpr std::size_t k_event_text_max = 300;
+
+std::string moment_text(TimestampUs moment) {
+  return moment == 0 ? "-"
+                     : fmt::format("{:.3f}", static_cast<double>(moment - Agenda::k_start) / 1e6);
+}
+
+std::string event_text(const pb::Event& event) {
+  google::protobuf::TextFormat::Printer printer;
+  printer.SetSingleLineMode(true);
+  std::string text;
+  printer.PrintToString(event, &text);
+  if (text.size() > k_event_text_max) text = text.substr(0, k_event_text_max) + "…";
+  while (text.ends_with(' ')) text.pop_back();
+  return text;
+}
+
+struct EffectFields {
+  std::string operator()(const CloneEffect& effect) const { return due(effect); }
+  std::string operator()(const BuildEffect& effect) const { return due(effect); }
+  std::string operator()(const PushImageEffect& effect) const { return due(effect); }
+  std::string operator()(const RunReleaseEffect& effect) const { return due(effect); }
+  std::string operator()(const PlaceVmEffect& effect) const { return of(effect.effect); }
+  std::string operator()(const StartVmEffect& effect) const {
+    return fmt::format("{} host={} slot={}", due(effect), effect.host, effect.slot);
+  }
+  std::string operator()(const ProbeEffect& effect) const {
+    return fmt::format("vm={} host={} deadline={}", effect.vm_id, effect.host,
+                       moment_text(effect.deadline));
+  }
+  std::string operator()(const KeepVmEffect& effect) const {
+    return fmt::format("vm={} host={} was_healthy={} healthy={}", effect.vm_id, effect.host,
+                       effect.was_healthy, effect.healthy);
+  }
+  std::string operator()(const ClaimRouteEffect& effect) const {
+    auto text = fmt::format("{} generation={} unavailable={}", of(effect.effect), effect.generation,
+                            effect.unavailable_reason);
+    for (const auto& upstream : effect.upstreams) {
+      text += fmt::format(" upstream={}@{}:{}", upstream.vm_id, upstream.address, upstream.port);
+    }
+    return text;
+  }
+  std::string operator()(const DrainEffect& effect) const {
+    return fmt::format("vm={} deadline={}", effect.vm_id, moment_text(effect.deadline));
+  }
+  std::string operator()(const StopVmEffect& effect) const {
+    return fmt::format("{} vm={} host={}", of(effect.effect), effect.vm_id, effect.host);
+  }
+  std::string operator()(const TimerEffect& effect) const {
+    return fmt::format("step={} attempt={} slot={} due={}", atlasflow::name_of(effect.step),
+                       effect.attempt, effect.slot, moment_text(effect.due));
+  }
+  std::string operator()(const DeadlineEffect& effect) const {
+    return fmt::format("{} due={}", of(effect.effect), moment_text(effect.due));
+  }
+  std::string operator()(const AbortEffect& effect) const { return of(effect.effect); }
+
+ private:
+  static std::string of(const EffectId& effect) { return "effect=" + effect.str(); }
+  template <typename Owed>
+  static std::string due(const Owed& effect) {
+    return of(effect.effect) + " deadline=" + moment_text(effect.deadline);
+  }
+};
+
+// Without the fields that are empty, 0 or false.
+std::string told(const std::string& fields) {
+  std::istringstream words(fields);
+  std::string text;
+  for (std::string word; words >> word;) {
+    const auto value = word.substr(std::min(word.find('='), word.size() - 1) + 1);
+    const bool closes = word.ends_with(']');
+    const bool silent = value.empty() || value == "0" || value == "false" || value == "-";
+    if (word.find('=') != std::string::npos && !closes && silent) continue;
+    if (!text.empty()) text += ' ';
+    text += word;
+  }
+  return text;
+}
+
+std::string after(const DeploymentState& state) {
+  auto text = "       state " + told(text_of(state)) + "\n";
+  std::vector<std::string> owed;
+  for (const auto& effect : outstanding(state)) {
+    owed.push_back(
+        fmt::format("       owes  {} | {}\n", key_of(effect), std::visit(EffectFields{}, effect)));
+  }
+  std::sort(owed.begin(), owed.end());
+  for (const auto& line : owed) text += line;
+  return text;
+}
+
+}  // namespace
+
+const std::vector<std::string>& golden_names() {
+  static const std::vector<std::string> names{"push",    "switch",  "cancel", "crash",
+                                              "preview", "release", "scale"};
+  return names;
+}
+
+std::string golden_log(const Scenario& scenario) {
+  Fibers fibers;
+  RunOptions options;
+  options.history = storage::make_memory_store();
+  const auto report = run(scenario, fibers, options);
+  ATLAS_ASSERT(!report.violation, "scenario " + scenario.name + " breaks an invariant");
+  std::string text;
+  std::map<DeploymentId, DeploymentState> states;
+  const auto log = storage::open_memory_event_log(options.history, "golden");
+  const auto read = log->read_all(Position{1}, [&](const storage::Record& record) {
+    text += fmt::format("{:>4} {:>9} {} v{} {}\n", record.position.value(),
+                        moment_text(record.recorded_at), record.stream.str(),
+                        record.stream_version.value(), event_text(record.event));
+    if (const auto id = deployment_of(record.stream); !id.empty()) {
+      auto& state = states[id];
+      state.id = id;
+      evolve(state, record.event);
+      text += after(state);
+    }
+    return true;
+  });
+  ATLAS_ASSERT(read.has_value(), "the log of scenario " + scenario.name + " cannot be read");
+  return text;
+}
+
+}  // namespace atlasflow::sim

@@ -1,0 +1,17 @@
+// A small scenario's log as text: every event by position, and behind each of a deployment its
+// state and everything that the world then owes it. What golden/*.txt hold. Free functions.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sim/scenario.hpp"
+
+namespace atlasflow::sim {
+
+// The small scenarios that have a file.
+[[nodiscard]] const std::vector<std::string>& golden_names();
+// Aborts when the run breaks an invariant.
+[[nodiscard]] std::string golden_log(const Scenario& scenario);
+
+}  // namespace atlasflow::sim
