@@ -190,9 +190,17 @@ void Life::begin_stop() {
   append_to_node(std::move(events), [this] { stopped_ = true; });
 }
 
+void Life::doom(caf::resumable* job) {
+  auto* actor = dynamic_cast<caf::scheduled_actor*>(job);
+  if (actor == nullptr || actor->name() != doomed_) return;
+  doomed_.clear();
+  caf::anon_send_exit(actor->address(), caf::exit_reason::unhandled_exception);
+}
+
 void Life::run_one(std::size_t pick) {
   auto& jobs = scheduler_->jobs;
   if (pick < jobs.size()) {
+    if (!doomed_.empty()) doom(jobs[pick]);
     // The scheduler would drain one mailbox after the other; a chosen job in front explores the
     // orders.
     std::swap(jobs.front(), jobs[pick]);

@@ -67,6 +67,8 @@ class Life {
   void cut_off() { engines_->kill(); }
   // Whether it takes requests: the server's API listens from then on.
   [[nodiscard]] bool started() const { return started_; }
+  // The next actor of this name that has something to do dies instead, as of an exception.
+  void kill_next(std::string name) { doomed_ = std::move(name); }
   // Stops as the server does on SIGTERM; true once that is done.
   void begin_stop();
   [[nodiscard]] bool stopped() const { return stopped_; }
@@ -114,6 +116,7 @@ class Life {
   void append_to_node(std::vector<pb::Event> events, std::function<void()> then);
   void take_up();
   void run_one(std::size_t pick);
+  void doom(caf::resumable* job);
   bool let_time_pass();
   template <typename Reply, typename Handle, typename Message>
   void ask(const Handle& handle, Message message,
@@ -138,6 +141,7 @@ class Life {
   std::vector<caf::actor> idle_actors_;
   std::function<void()> run_job_;
   std::size_t unanswered_ = 0;
+  std::string doomed_;
   bool started_ = false;
   bool stopped_ = false;
 };
