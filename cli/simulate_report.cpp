@@ -11,6 +11,7 @@ namespace atlasflow::cli {
 namespace {
 
 constexpr std::size_t k_lines_told = 25;
+constexpr std::size_t k_columns_told = 160;
 
 std::uint64_t per_second(std::uint64_t count, TimestampUs real_time) {
   return count * 1'000'000 / static_cast<std::uint64_t>(std::max<TimestampUs>(real_time, 1));
@@ -20,7 +21,8 @@ void print_end_of(const std::vector<std::string>& lines, const char* title, std:
   if (lines.empty()) return;
   const auto skipped = lines.size() > k_lines_told ? lines.size() - k_lines_told : 0;
   out << title << (skipped > 0 ? fmt::format(", without the first {}", skipped) : "") << ":\n";
-  for (auto i = skipped; i < lines.size(); ++i) out << "  " << printable(lines[i]) << "\n";
+  for (auto i = skipped; i < lines.size(); ++i)
+    out << "  " << shortened(printable(lines[i]), k_columns_told) << "\n";
 }
 
 void print_unreached(const std::vector<sim::Reached>& marks, const char* what, std::ostream& out) {

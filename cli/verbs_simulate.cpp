@@ -3,6 +3,7 @@
 #include <fstream>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -115,8 +116,10 @@ Result<std::string> shrink_here(const SimulatePlan& plan, std::ostream& out) {
   const auto options = options_of(plan);
   auto shrunk = sim::shrink(
       scenario_of(plan, plan.first_seed), fibers, k_shrink_runs_max,
-      [&](std::size_t steps, std::size_t choices) {
-        out << "  " << steps << " steps, " << choices << " choices\n" << std::flush;
+      [&, told = std::pair<std::size_t, std::size_t>()](std::size_t steps,
+                                                        std::size_t choices) mutable {
+        if (std::exchange(told, {steps, choices}) == told) return;
+        out << "  " << steps << " steps, " << choices << " choices that are not 0\n" << std::flush;
       },
       [&](const sim::Scenario& scenario) { return sim::run(scenario, fibers, options()); });
   const auto& violation = shrunk.report.violation;

@@ -101,7 +101,7 @@ TEST(SimulatePlan, numbers_that_are_none_or_too_large_are_refused_with_what_is_p
                                              {"--runs", "many"},
                                              {"--jobs", "0"},
                                              {"--jobs", "1000"},
-                                             {"--from-log", "/srv", "--at", "0"},
+                                             {"--from-log", "/srv", "--at", "end"},
                                              {"--seed", "18446744073709551615", "--runs", "2"}}) {
     const auto plan = plan_of(arguments);
     ASSERT_FALSE(plan) << arguments[0] << " " << arguments[1];
