@@ -394,7 +394,8 @@ RunReport Universe::report() {
     const Position first{last > k_events_told ? last - k_events_told : 1};
     static_cast<void>(life_->log().read_all(first, [&](const storage::Record& record) {
       auto text = record.event.ShortDebugString();
-      if (text.size() > 160) text = text.substr(0, 160) + "…";
+      constexpr std::size_t k_text_max = 160;
+      if (text.size() > k_text_max) text.replace(k_text_max, std::string::npos, "…");
       report.events.push_back(
           fmt::format("{:>6} {:>10.3f} s  {}  {}", record.position.value(),
                       static_cast<double>(record.recorded_at - world_.agenda.begun_at()) / 1e6,

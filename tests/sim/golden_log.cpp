@@ -29,7 +29,9 @@ std::string event_text(const pb::Event& event) {
   printer.SetSingleLineMode(true);
   std::string text;
   printer.PrintToString(event, &text);
-  if (text.size() > k_event_text_max) text = text.substr(0, k_event_text_max) + "…";
+  if (text.size() > k_event_text_max) {
+    text.replace(k_event_text_max, std::string::npos, "…");
+  }
   while (text.ends_with(' ')) text.pop_back();
   return text;
 }
