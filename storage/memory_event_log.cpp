@@ -15,10 +15,17 @@ namespace atlasflow::storage {
 // Plain state; MemoryEventLog locks mutex around every use.
 class MemoryStore {
  public:
-  using Bytes = std::shared_ptr<const std::string>;  // so that a reader can let go of the lock
+  // What is shared is so for a reader that lets go of the lock.
+  struct Entry {
+    std::shared_ptr<const std::string> stored;
+    // Made of the bytes by the first reader, and the chain checked by the first one in order: they
+    // never change, and a simulated server that starts reads the whole log several times.
+    std::shared_ptr<const Record> record;
+    bool follows = false;
+  };
 
   mutable std::mutex mutex;
-  std::vector<Bytes> records;                         // index = position - 1
+  std::vector<Entry> records;                         // index = position - 1
   std::map<StreamId, std::vector<Position>> streams;  // index = version - 1
   std::map<std::string, Duplicate> dedupe;
   ChainHash chain{};
@@ -36,10 +43,38 @@ class MemoryStore {
 
   // As the next record and the next version of its stream.
   void add(const StreamId& stream, const std::string& dedupe_key, std::string value) {
-    records.push_back(std::make_shared<const std::string>(std::move(value)));
+    records.push_back({std::make_shared<const std::string>(std::move(value)), nullptr, false});
     const Position position(records.size());
     streams[stream].push_back(position);
     if (!dedupe_key.empty()) dedupe[dedupe_key] = Duplicate{position, stream};
+  }
+
+  Result<std::shared_ptr<const Record>> record_at(Position position) {
+    auto& entry = records[position.value() - 1];
+    if (!entry.record) {
+      auto decoded = RecordCodec::decode(*entry.stored);
+      if (!decoded) return tl::unexpected(std::move(decoded.error()));
+      entry.record = std::make_shared<const Record>(*std::move(decoded));
+    }
+    return entry.record;
+  }
+
+  // The same, and its hash follows from the one before.
+  Result<std::shared_ptr<const Record>> next_record(Position position) {
+    auto& entry = records[position.value() - 1];
+    if (!entry.follows) {
+      ChainHash previous{};
+      if (position.value() > 1) {
+        auto before = record_at(Position(position.value() - 1));
+        if (!before) return before;
+        previous = (*before)->chain;
+      }
+      if (!codec.check_chain(*entry.stored, previous)) {
+        return tl::unexpected(damaged(position, "its hash does not follow from the one before"));
+      }
+      entry.follows = true;
+    }
+    return record_at(position);
   }
 };
 
@@ -66,6 +101,12 @@ class LockedLookup : public LogLookup {
 };
 
 class MemoryEventLog final : public EventLog, public LogIndexes {
+  template <typename Read>
+  auto locked(Read read) const {
+    const std::lock_guard lock(store_->mutex);
+    return read();
+  }
+
  public:
   MemoryEventLog(std::shared_ptr<MemoryStore> store, std::string build_id)
       : store_(std::move(store)), build_id_(std::move(build_id)) {}
@@ -91,24 +132,11 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
   Result<void> read_all(Position first,
                         const std::function<bool(const Record&)>& visit) const override {
     const Position end = last_position();
-    RecordCodec codec;
-    Record record;
-    ChainHash previous{};
-    Position position = std::max(first, Position(1));
-    if (position.value() > 1 && position <= end) {
-      auto before = read_at(Position(position.value() - 1));
-      if (!before) return tl::unexpected(std::move(before.error()));
-      previous = (*before)->chain;
-    }
-    for (; position <= end; position = position.next()) {
-      const MemoryStore::Bytes bytes = bytes_at(position);
-      if (!codec.check_chain(*bytes, previous)) {
-        return tl::unexpected(damaged(position, "its hash does not follow from the one before"));
-      }
-      auto decoded = codec.decode_into(*bytes, record);
-      if (!decoded) return tl::unexpected(std::move(decoded.error()));
-      previous = record.chain;
-      if (!visit(record)) break;
+    for (auto position = std::max(first, Position(1)); position <= end;
+         position = position.next()) {
+      const auto record = locked([&] { return store_->next_record(position); });
+      if (!record) return tl::unexpected(record.error());
+      if (!visit(**record)) break;
     }
     return {};
   }
@@ -126,18 +154,18 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
                        found->second.end());
     }
     for (const Position position : positions) {
-      auto record = RecordCodec::decode(*bytes_at(position));
-      if (!record) return tl::unexpected(std::move(record.error()));
-      if (!visit(*record)) break;
+      const auto record = locked([&] { return store_->record_at(position); });
+      if (!record) return tl::unexpected(record.error());
+      if (!visit(**record)) break;
     }
     return {};
   }
 
   Result<std::optional<Record>> read_at(Position position) const override {
     if (position.value() == 0 || position > last_position()) return std::optional<Record>{};
-    auto record = RecordCodec::decode(*bytes_at(position));
-    if (!record) return tl::unexpected(std::move(record.error()));
-    return std::optional<Record>{std::move(*record)};
+    const auto record = locked([&] { return store_->record_at(position); });
+    if (!record) return tl::unexpected(record.error());
+    return std::optional<Record>{**record};
   }
 
   Result<StreamVersion> version_of(const StreamId& stream) const override {
@@ -176,7 +204,7 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
     if (position.value() == 0 || position > last_position()) {
       return tl::unexpected(damaged(position, "the record is missing"));
     }
-    return *bytes_at(position);
+    return *locked([&] { return store_->records[position.value() - 1].stored; });
   }
 
   Result<Counts> count_entries() const override {
@@ -189,11 +217,6 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
   }
 
  private:
-  MemoryStore::Bytes bytes_at(Position position) const {
-    const std::lock_guard lock(store_->mutex);
-    return store_->records[position.value() - 1];
-  }
-
   const std::shared_ptr<MemoryStore> store_;
   const std::string build_id_;
   Epoch epoch_;  // guarded by the store's mutex
@@ -218,7 +241,7 @@ std::shared_ptr<MemoryStore> fork_memory_store(const MemoryStore& store, Positio
     if (duplicate.position <= last) fork->dedupe[key] = duplicate;
   }
   if (count > 0) {
-    const auto newest = RecordCodec::decode(*fork->records.back());
+    const auto newest = RecordCodec::decode(*fork->records.back().stored);
     ATLAS_ASSERT(newest.has_value(), "a record in memory does not decode");
     fork->chain = newest->chain;
   }
