@@ -285,17 +285,35 @@ void DeploymentActorState::carry_out(deployment_actor::pointer self, const Effec
   std::visit(Carrier{*this, self}, effect);
 }
 
+void DeploymentActorState::begin(deployment_actor::pointer self, Birth birth) {
+  read_stream();
+  // An actor before this one may have left its claim at the edge.
+  claimed = fold.generation != 0;
+  if (birth == Birth::recovery) {
+    self->send(deployment_actor{self}, Deliver{Recover{}});
+  } else {
+    carry_out_outstanding(self);
+  }
+}
+
 deployment_actor::behavior_type deployment(
     deployment_actor::stateful_pointer<DeploymentActorState> self, DeploymentId id,
-    DeploymentWiring wiring, bool recovering) {
+    DeploymentWiring wiring, Birth birth) {
   auto& state = self->state;
   state.wiring = std::move(wiring);
   state.fold.id = std::move(id);
-  state.read_stream();
-  if (recovering) {
-    self->send(deployment_actor{self}, Deliver{Recover{}});
+  if (birth == Birth::after_one) {
+    state.appending = true;  // Commands wait.
+    self->request(state.wiring.log_writer, k_request_timeout, Settle{})
+        .then(
+            [self](const Settled&) {
+              self->state.appending = false;
+              self->state.begin(self, Birth::after_one);
+              self->state.next(self);
+            },
+            [self](const caf::error&) { self->quit(caf::exit_reason::unhandled_exception); });
   } else {
-    state.carry_out_outstanding(self);
+    state.begin(self, birth);
   }
   return {
       [self](Deliver& message) { self->state.handle(self, std::move(message.command), nullptr); },

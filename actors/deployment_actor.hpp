@@ -31,6 +31,13 @@ struct DeploymentWiring {
   std::string domain;
 };
 
+// Why a deployment's actor begins.
+enum class Birth : std::uint8_t {
+  needed,     // somebody has a command for it
+  recovery,   // an earlier process is gone
+  after_one,  // the actor before it died
+};
+
 struct DeploymentActorState {
   // Who waits for an answer to a command; null: nobody does.
   using Answer = std::shared_ptr<PromiseGuard<DeploymentReply>>;
@@ -47,6 +54,7 @@ struct DeploymentActorState {
   bool has_checkout = true;  // as far as this actor knows
   const char* name = "deployment";
 
+  void begin(deployment_actor::pointer self, Birth birth);
   void handle(deployment_actor::pointer self, DeploymentCommand command, const Answer& answer);
   void append(deployment_actor::pointer self, std::vector<pb::Event> events, const Answer& answer);
   void appended(deployment_actor::pointer self, const storage::Appended& appended);
@@ -62,10 +70,10 @@ struct DeploymentActorState {
   [[nodiscard]] Moment moment() const;
 };
 
-// Folds its stream from the log and hands out what is outstanding; with `recovering`, first tells
+// Folds its stream from the log and hands out what is outstanding; in a recovery, it first tells
 // the fold that an earlier process is gone. Quits when the deployment has reached its end.
 [[nodiscard]] deployment_actor::behavior_type deployment(
     deployment_actor::stateful_pointer<DeploymentActorState> self, DeploymentId id,
-    DeploymentWiring wiring, bool recovering);
+    DeploymentWiring wiring, Birth birth);
 
 }  // namespace atlasflow::actors

@@ -10,11 +10,11 @@
 namespace atlasflow::actors {
 
 DeploymentsState::Child* DeploymentsState::child(deployments_actor::pointer self,
-                                                 const DeploymentId& id, bool recovering) {
+                                                 const DeploymentId& id, Birth birth) {
   if (quarantined.contains(id)) return nullptr;
   const auto [found, fresh] = children.try_emplace(id);
   if (fresh) {
-    found->second.handle = self->spawn(deployment, id, wiring, recovering);
+    found->second.handle = self->spawn(deployment, id, wiring, birth);
     self->monitor(found->second.handle);
   }
   return &found->second;
@@ -34,7 +34,7 @@ void DeploymentsState::on_down(deployments_actor::pointer self, const caf::down_
   if (!restarts[id].allow(wiring.clock->now())) return quarantine(self, id);
   ATLAS_PROBE(true, "a deployment's actor died and another went on");
   spdlog::warn("part=deployments event=restarted deployment={}", id.str());
-  static_cast<void>(child(self, id, false));
+  static_cast<void>(child(self, id, Birth::after_one));
 }
 
 void DeploymentsState::quarantine(deployments_actor::pointer self, const DeploymentId& id) {
@@ -57,11 +57,11 @@ deployments_actor::behavior_type deployments(
     self->quit(exit.reason);
   });
   return {[self](DeliverTo& message) {
-            auto* child = self->state.child(self, message.id, false);
+            auto* child = self->state.child(self, message.id, Birth::needed);
             if (child != nullptr) self->send(child->handle, Deliver{std::move(message.command)});
           },
           [self](CommandDeployment& message) -> caf::result<DeploymentReply> {
-            const auto* child = self->state.child(self, message.id, false);
+            const auto* child = self->state.child(self, message.id, Birth::needed);
             if (child == nullptr) {
               ATLAS_PROBE(true, "a command came for a quarantined deployment");
               return to_caf(Error{ErrorCode::conflict,
@@ -74,7 +74,7 @@ deployments_actor::behavior_type deployments(
           },
           [self](const Resume& message) {
             for (const auto& id : message.ids) {
-              static_cast<void>(self->state.child(self, id, true));
+              static_cast<void>(self->state.child(self, id, Birth::recovery));
             }
           }};
 }

@@ -28,7 +28,7 @@ struct DeploymentsState {
   std::set<DeploymentId> quarantined;
   const char* name = "deployments";
 
-  Child* child(deployments_actor::pointer self, const DeploymentId& id, bool recovering);
+  Child* child(deployments_actor::pointer self, const DeploymentId& id, Birth birth);
   void on_down(deployments_actor::pointer self, const caf::down_msg& down);
   void quarantine(deployments_actor::pointer self, const DeploymentId& id);
 };

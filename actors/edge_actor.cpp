@@ -132,6 +132,7 @@ edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActor
           },
           [self](const ExpectClaims& message) {
             self->state.expected.insert(message.ids.begin(), message.ids.end());
+            if (self->state.expected.empty()) return self->state.publish_soon(self);
             self->delayed_send(self, k_claims_patience, ClaimsOverdue{});
           },
           [self](const ClaimsOverdue&) {

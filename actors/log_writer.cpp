@@ -100,6 +100,10 @@ log_actor::behavior_type log_writer(log_actor::stateful_pointer<LogWriterState> 
             return promise;
           },
           [self](Flush&) { self->state.commit(self); },
+          [self](Settle&) {
+            while (!self->state.batch.empty()) self->state.commit(self);
+            return Settled{};
+          },
           [self](const record_sink& sink) { self->state.sinks.push_back(sink); }};
 }
 

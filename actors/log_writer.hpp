@@ -20,6 +20,8 @@ using log_actor = caf::typed_actor<
     caf::replies_to<Append>::with<AppendReply>,
     // Commits everything that was queued before this message.
     caf::reacts_to<Flush>,
+    // The same, with an answer.
+    caf::replies_to<Settle>::with<Settled>,
     // From now on the sender's batches go to the sink as well.
     caf::reacts_to<record_sink>>;
 

@@ -34,6 +34,10 @@ struct AppendReply {
 };
 // To itself: commit what is queued by now.
 struct Flush {};
+// Commit what was asked for before this, by anybody, then answer. Who takes the place of an actor
+// that died reads the log only then: the dead one's last append may still have been queued.
+struct Settle {};
+struct Settled {};
 // What was committed, in position order; to every subscriber.
 struct RecordBatch {
   std::shared_ptr<const std::vector<storage::Record>> records;
@@ -271,6 +275,8 @@ struct WakeDue {
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Append)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AppendReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Flush)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Settle)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Settled)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RecordBatch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Deliver)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DeliverTo)

@@ -149,7 +149,8 @@ void resume(const Parts& parts, const storage::Catalog& catalog) {
       claims.ids.push_back(view.state.id);
     }
   }
-  if (!claims.ids.empty()) caf::anon_send(parts.edge, std::move(claims));
+  // Even of nobody: what the edge still routes for the process before is to go.
+  caf::anon_send(parts.edge, std::move(claims));
   spdlog::info("part=root event=resuming unfinished={}", begun.ids.size());
   caf::anon_send(parts.deployments, std::move(begun));
   caf::anon_send(parts.projects, BeginProjects{});

@@ -189,16 +189,23 @@ void ProjectsState::on_down(projects_actor::pointer self, const caf::down_msg& d
     return item.second.handle.address() == down.source;
   });
   if (found == projects.end()) return;
-  auto& [id, entry] = *found;
-  auto histories = read_histories(*log, &id);
-  if (!entry.restarts.allow(wiring.clock->now()) || !histories || !histories->contains(id)) {
-    spdlog::critical("part=projects event=escalate project={}", entry.name);
+  const auto id = found->first;
+  const auto escalate = [self](const std::string& project) {
+    spdlog::critical("part=projects event=escalate project={}", project);
     self->quit(caf::exit_reason::unhandled_exception);
-    return;
-  }
-  ATLAS_PROBE(true, "a project's actor died and another went on");
-  spdlog::warn("part=projects event=restarted project={}", entry.name);
-  spawn_project(self, entry, std::move(histories->at(id)));
+  };
+  if (!found->second.restarts.allow(wiring.clock->now())) return escalate(found->second.name);
+  self->request(wiring.log_writer, k_request_timeout, Settle{})
+      .then(
+          [this, self, id, escalate](const Settled&) {
+            auto& entry = projects.at(id);
+            auto histories = read_histories(*log, &id);
+            if (!histories || !histories->contains(id)) return escalate(entry.name);
+            ATLAS_PROBE(true, "a project's actor died and another went on");
+            spdlog::warn("part=projects event=restarted project={}", entry.name);
+            spawn_project(self, entry, std::move(histories->at(id)));
+          },
+          [this, id, escalate](const caf::error&) { escalate(projects.at(id).name); });
 }
 
 projects_actor::behavior_type projects(projects_actor::stateful_pointer<ProjectsState> self,

@@ -238,22 +238,28 @@ void add_simulate_verb(CLI::App& app, Command& chosen) {
   auto* verb = add_verb(app, chosen, simulate, "simulate",
                         "Run the server in a simulated world with faults; needs no server");
   verb->add_option("--seed", simulate->seed,
-                   "The first seed (default: a new one, which is printed)");
-  verb->add_option("--runs", simulate->runs, "So many seeds (default: 100, or 1 with --seed)");
+                   "The first seed (default: a new one, which is printed)")
+      ->type_name("N");
+  verb->add_option("--runs", simulate->runs, "So many seeds (default: 100, or 1 with --seed)")
+      ->type_name("N");
   verb->add_option("--time", simulate->time,
-                   "How long each run is in virtual time: 60s, 24h, 365d; one run unless --runs");
+                   "How long each run is in virtual time: 60s, 24h, 365d; one run unless --runs")
+      ->type_name("DURATION");
   verb->add_flag("--swarm", simulate->swarm, "Each seed draws its own world, steps and faults");
-  verb->add_option("--scenario", simulate->scenario_file, "Run a scenario file");
+  verb->add_option("--scenario", simulate->scenario_file, "Run a scenario file")->type_name("FILE");
   verb->add_flag("--exhaustive", simulate->exhaustive,
                  "Kill the server at every moment of the run, one run each");
   verb->add_flag("--shrink", simulate->shrink,
                  "Make the run of --seed or --scenario smaller while it fails, and tell its story");
   verb->add_option("--from-log", simulate->from_log,
-                   "Begin with the event log of a state folder, which is only read");
-  verb->add_option("--at", simulate->at, "Up to this position of it (default: its end)");
+                   "Begin with the event log of a state folder, which is only read")
+      ->type_name("DIR");
+  verb->add_option("--at", simulate->at, "Up to this position of it (default: its end)")
+      ->type_name("POSITION");
   verb->add_flag("--once", simulate->once,
                  "Run each seed once: does not check that it is the same a second time");
-  verb->add_option("--jobs", simulate->jobs, "So many processes (default: the machine's cores)");
+  verb->add_option("--jobs", simulate->jobs, "So many processes (default: the machine's cores)")
+      ->type_name("N");
   verb->add_flag("--probes", simulate->probes,
                  "List the marks in the code that no run has reached");
 }

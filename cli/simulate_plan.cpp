@@ -129,7 +129,7 @@ Result<void> take_numbers(const SimulateCommand& command, const SimulateDefaults
     plan.jobs = static_cast<int>(*jobs);
   }
   if (command.at) {
-    const auto at = number_from("--at", *command.at, 1, UINT64_MAX);
+    const auto at = number_from("--at", *command.at, 0, UINT64_MAX);
     if (!at) return tl::unexpected(at.error());
     plan.at = Position{*at};
   }

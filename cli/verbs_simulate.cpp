@@ -1,7 +1,9 @@
-// The verb `simulate`: what it runs, and how it tells what came of it.
+// The verb `simulate`: what it runs.
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
+#include <optional>
+#include <stdexcept>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -11,6 +13,7 @@
 #include "cli/process_setup.hpp"
 #include "cli/server.hpp"
 #include "cli/simulate_plan.hpp"
+#include "cli/simulate_report.hpp"
 #include "sim/apart.hpp"
 #include "sim/exhaustive.hpp"
 #include "sim/fleet.hpp"
@@ -24,105 +27,10 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr std::size_t k_lines_told = 25;
 constexpr std::uint64_t k_shrink_runs_max = 3000;
 // A run is taken for hanging when its virtual time goes by as slowly as this, and a minute more.
 constexpr TimestampUs k_slowest = 2000;
 constexpr TimestampUs k_minute = 60'000'000;
-
-// 12345 as "12,345".
-std::string grouped(std::uint64_t number) {
-  auto text = std::to_string(number);
-  for (auto at = text.size(); at > 3;) {
-    at -= 3;
-    text.insert(at, ",");
-  }
-  return text;
-}
-
-std::uint64_t per_second(std::uint64_t count, TimestampUs real_time) {
-  return count * 1'000'000 / static_cast<std::uint64_t>(std::max<TimestampUs>(real_time, 1));
-}
-
-void print_end_of(const std::vector<std::string>& lines, const char* title, std::ostream& out) {
-  if (lines.empty()) return;
-  const auto skipped = lines.size() > k_lines_told ? lines.size() - k_lines_told : 0;
-  out << title << (skipped > 0 ? fmt::format(", without the first {}", skipped) : "") << ":\n";
-  for (auto i = skipped; i < lines.size(); ++i) out << "  " << printable(lines[i]) << "\n";
-}
-
-void print_story(const sim::RunReport& report, std::ostream& out) {
-  print_end_of(report.story, "What happened to it", out);
-  print_end_of(report.events, "The last events of its log", out);
-}
-
-void print_failure(const SimulatePlan& plan, const sim::FleetFailure& failure, std::ostream& out) {
-  out << "Seed " << failure.seed << " broke \"" << failure.violation.name
-      << "\": " << printable(failure.violation.sentence) << "\n"
-      << "(build " << own_build_id() << ", " << name_of_scenario(plan) << ")\n\n";
-  print_story(failure.report, out);
-  std::istringstream output(failure.output);
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(output, line);) lines.push_back(line);
-  print_end_of(lines, "The last that it wrote", out);
-  const auto repeat = command_that_repeats(plan, failure.seed);
-  out << "\nRepeat it:         " << repeat << "\n";
-  if (failure.report.violation) out << "Make it smaller:   " << repeat << " --shrink\n";
-}
-
-void print_unreached(const std::vector<sim::Reached>& marks, const char* what, std::ostream& out) {
-  std::vector<std::vector<std::string>> rows;
-  for (const auto& mark : marks) {
-    if (mark.count == 0) rows.push_back({fmt::format("  {}:{}", mark.file, mark.line), mark.text});
-  }
-  if (rows.empty()) return;
-  out << what << "\n" << table(rows);
-}
-
-std::size_t count_reached(const std::vector<sim::Reached>& marks) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(marks, [](const auto& mark) { return mark.count > 0; }));
-}
-
-void print_marks(const SimulatePlan& plan, const sim::FleetReport& report, std::ostream& out) {
-  out << fmt::format("{} of {} probes and {} of {} buggify sites were reached",
-                     count_reached(report.probes), report.probes.size(),
-                     count_reached(report.sites), report.sites.size())
-      << (plan.probes ? "." : "; --probes lists the others.") << "\n";
-  if (!plan.probes) return;
-  print_unreached(report.probes, "Probes that no run reached:", out);
-  print_unreached(report.sites, "Buggify sites that no run took:", out);
-}
-
-void print_totals(const sim::FleetReport& report, std::ostream& out) {
-  const auto factor = report.virtual_time / std::max<TimestampUs>(report.real_time, 1);
-  out << fmt::format(
-      "{} deployments ({} routed) over {} lives of the server, {} of virtual time in {}: {} "
-      "deployments/s, {} × real time; at most {} per process\n",
-      grouped(report.deployments), grouped(report.routed), grouped(report.lives),
-      duration(report.virtual_time), duration(report.real_time),
-      grouped(per_second(report.deployments, report.real_time)),
-      grouped(static_cast<std::uint64_t>(factor)),
-      byte_size(static_cast<std::int64_t>(report.memory_max_kib) * 1024));
-}
-
-int print_report(const SimulatePlan& plan, const sim::FleetReport& report, std::ostream& out) {
-  if (!report.failures.empty()) {
-    print_failure(plan, report.failures.front(), out);
-    out << "\n";
-    for (std::size_t i = 1; i < report.failures.size(); ++i) {
-      const auto& other = report.failures[i];
-      out << "Seed " << other.seed << " broke \"" << other.violation.name
-          << "\": " << printable(other.violation.sentence) << "\n";
-    }
-    out << grouped(report.failures.size()) << " of " << grouped(report.runs) << " runs failed: ";
-  } else {
-    out << grouped(report.runs) << (report.runs == 1 ? " run held: " : " runs held: ");
-  }
-  print_totals(report, out);
-  print_marks(plan, report, out);
-  return report.failures.empty() ? k_exit_ok : k_exit_failed;
-}
 
 // ---- from a real log ----
 
@@ -145,14 +53,14 @@ Result<Position> check_history(const SimulatePlan& plan) {
 // Asked in the process that runs; the log is read there once.
 std::function<sim::RunOptions()> options_of(const SimulatePlan& plan) {
   if (plan.history.empty()) return [] { return sim::RunOptions{}; };
-  return [plan, read = std::optional<sim::History>()]() mutable {
+  return [plan, read = std::shared_ptr<const sim::History>()]() mutable {
     if (!read) {
       auto history = sim::history_from_log(log_folder(plan.history), plan.at);
       if (!history) throw std::runtime_error(to_string(history.error()));
-      read = *std::move(history);
+      read = std::make_shared<const sim::History>(*std::move(history));
     }
     sim::RunOptions options;
-    options.history = storage::fork_memory_store(*read->store, read->position);
+    options.history = read;
     return options;
   };
 }
@@ -184,7 +92,8 @@ int run_fleet_of(const SimulatePlan& plan, const Terminal& terminal) {
   const auto report = sim::run_fleet(config);
   if (watched) terminal.err << "\r\033[K" << std::flush;
   if (!report) return cli::report(terminal, report.error());
-  return print_report(plan, *report, terminal.out);
+  print_report(plan, *report, own_build_id(), terminal.out);
+  return report->failures.empty() ? k_exit_ok : k_exit_failed;
 }
 
 // ---- one run, made smaller ----
@@ -207,8 +116,10 @@ Result<std::string> shrink_here(const SimulatePlan& plan, std::ostream& out) {
   const auto options = options_of(plan);
   auto shrunk = sim::shrink(
       scenario_of(plan, plan.first_seed), fibers, k_shrink_runs_max,
-      [&](std::size_t steps, std::size_t choices) {
-        out << "  " << steps << " steps, " << choices << " choices\n" << std::flush;
+      [&, told = std::pair<std::size_t, std::size_t>()](std::size_t steps,
+                                                        std::size_t choices) mutable {
+        if (std::exchange(told, {steps, choices}) == told) return;
+        out << "  " << steps << " steps, " << choices << " choices that are not 0\n" << std::flush;
       },
       [&](const sim::Scenario& scenario) { return sim::run(scenario, fibers, options()); });
   const auto& violation = shrunk.report.violation;
@@ -292,7 +203,7 @@ int run_every_moment(const SimulatePlan& plan, const Terminal& terminal) {
     terminal.out << "Killed at moment " << told["failing_at"] << " of " << moments << ":\n";
   }
   all->report.violation.reset();  // it cannot be made smaller: the kill is not one of its choices
-  print_failure(plan, *all, terminal.out);
+  print_failure(plan, *all, own_build_id(), terminal.out);
   return k_exit_failed;
 }
 
@@ -316,8 +227,10 @@ int run(const SimulateCommand& command, const Connection& /*connection*/,
   }
   if (plan->shrink) return shrink_one(*plan, terminal);
   if (plan->exhaustive) return run_every_moment(*plan, terminal);
-  terminal.out << "Seeds " << plan->first_seed << " to " << plan->first_seed + plan->runs - 1
-               << ", " << name_of_scenario(*plan) << (plan->once ? "" : ", each twice") << "\n"
+  const auto last = plan->first_seed + plan->runs - 1;
+  terminal.out << (plan->runs == 1 ? "Seed " : fmt::format("Seeds {} to ", plan->first_seed))
+               << last << ", " << name_of_scenario(*plan) << (plan->once ? "" : ", each twice")
+               << "\n"
                << std::flush;
   return run_fleet_of(*plan, terminal);
 }

@@ -4,7 +4,7 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
-#include <new>
+#include <memory>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -37,7 +37,7 @@ class SharedBoard {
     if (memory == MAP_FAILED) {
       return tl::unexpected(storage::errno_error("no memory to share with the fleet's processes"));
     }
-    return SharedBoard(new (memory) FleetBoard);
+    return SharedBoard(std::construct_at(static_cast<FleetBoard*>(memory)));
   }
   ~SharedBoard() {
     if (board_ != nullptr) ::munmap(board_, sizeof(FleetBoard));

@@ -86,6 +86,10 @@ Result<History> history_of(const storage::EventLog& log, Position position) {
     if (record.position > history.position) return false;
     catalog->apply(record);
     history.recorded_at = record.recorded_at;
+    if (record.event.route_change_requested().hostnames_size() > 0) {
+      const auto& hostname = record.event.route_change_requested().hostnames(0);
+      history.domain = hostname.substr(hostname.find('.') + 1);
+    }
     if (record.event.has_vm_placed()) history.hosts.insert(record.event.vm_placed().host());
     return true;
   });

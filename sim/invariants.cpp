@@ -12,7 +12,6 @@ namespace {
 using Kind = pb::Event::KindCase;
 
 constexpr std::string_view k_production = "production";
-constexpr const char* k_domain = ".example.test";
 
 bool is_one_of_the_seven(Kind kind) { return kind >= 1 && kind <= 7; }
 
@@ -237,19 +236,21 @@ void Invariants::on_table(const World::Table& table) {
 }
 
 // Whatever happens to the control plane and between versions, an app that is well is served.
+bool Invariants::is_served(const std::string& project, const World::Table& table) const {
+  const auto host = project + "." + domain_;
+  const auto claim = std::find_if(table.second.begin(), table.second.end(),
+                                  [&](const auto& route) { return route.host == host; });
+  return claim != table.second.end() &&
+         std::any_of(claim->upstreams.begin(), claim->upstreams.end(), [&](const auto& upstream) {
+           const auto vm = world_.vms.find(upstream.vm_id);
+           return vm != world_.vms.end() && vm->second.running;
+         });
+}
+
 void Invariants::check_served(const World::Table& table) {
   for (const auto& project : served_) {
-    if (disturbed_.contains(project)) continue;
-    const auto host = project + k_domain;
-    const auto claim = std::find_if(table.second.begin(), table.second.end(),
-                                    [&](const auto& route) { return route.host == host; });
-    const bool served =
-        claim != table.second.end() &&
-        std::any_of(claim->upstreams.begin(), claim->upstreams.end(), [&](const auto& upstream) {
-          const auto vm = world_.vms.find(upstream.vm_id);
-          return vm != world_.vms.end() && vm->second.running;
-        });
-    if (!served) violated("always-served", host + " leads to no running VM in the new table");
+    if (disturbed_.contains(project) || is_served(project, table)) continue;
+    violated("always-served", project + "." + domain_ + " leads to no running VM in the new table");
   }
 }
 
@@ -267,7 +268,11 @@ void Invariants::on_line(std::string_view line) {
 
 void Invariants::adopt(const storage::EventLog& log) {
   on_restart(log);
-  if (!world_.tables.empty()) on_table(world_.tables.back());
+  const auto table = world_.tables.empty() ? World::Table{} : world_.tables.back();
+  on_table(table);
+  for (const auto& project : served_) {
+    if (!is_served(project, table)) disturbed_.insert(project);
+  }
   violation_.reset();
 }
 

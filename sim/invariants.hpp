@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sim/github.hpp"
@@ -25,7 +26,9 @@ struct Violation {
 
 class Invariants final : public Witness {
  public:
-  Invariants(const World& world, const GitHub& github) : world_(world), github_(github) {}
+  // domain: what the hostnames of projects end in.
+  Invariants(const World& world, const GitHub& github, std::string domain)
+      : world_(world), github_(github), domain_(std::move(domain)) {}
 
   [[nodiscard]] const std::optional<Violation>& violation() const { return violation_; }
   void violated(std::string name, std::string sentence);
@@ -43,9 +46,11 @@ class Invariants final : public Witness {
   // Something ended the project's app, or made it ill, that is not the control plane's doing: from
   // here on it need not be served without a gap.
   void disturb(const std::string& project) { disturbed_.insert(project); }
+
   // ---- before the first life ----
 
-  // What is there already is taken as it is, whatever made it so: the log, and the newest table.
+  // What is there already is taken as it is, whatever made it so: the log, and the newest table. A
+  // project that is not served need not be.
   void adopt(const storage::EventLog& log);
 
   // ---- between two lives ----
@@ -96,11 +101,13 @@ class Invariants final : public Witness {
   void take_of_vm(const std::string& deployment, const storage::Record& record);
   void take_ends(Deployment& deployment, const pb::Event& event);
   void check_order(const Deployment& deployment, const DeploymentId& id);
+  [[nodiscard]] bool is_served(const std::string& project, const World::Table& table) const;
   void check_served(const World::Table& table);
   void check_routes(const Deployment& deployment, const DeploymentId& id, const pb::Routed& routed);
 
   const World& world_;
   const GitHub& github_;
+  std::string domain_;
   std::optional<Violation> violation_;
 
   Position last_;

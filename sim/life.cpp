@@ -100,7 +100,7 @@ void Life::start() {
   parts.catalog = &catalog_;
   parts.engines = engines_->engines();
   parts.engines.clock = clock_.get();
-  parts.domain = "example.test";
+  parts.domain = config_.domain;
   parts.builders = config_.builders;
   parts.rollbacks = config_.rollbacks;
   parts.spawn.detach_blocking = false;
@@ -190,9 +190,17 @@ void Life::begin_stop() {
   append_to_node(std::move(events), [this] { stopped_ = true; });
 }
 
+void Life::doom(caf::resumable* job) {
+  auto* actor = dynamic_cast<caf::scheduled_actor*>(job);
+  if (actor == nullptr || actor->name() != doomed_ || outsiders_.contains(actor->id())) return;
+  doomed_.clear();
+  caf::anon_send_exit(actor->address(), caf::exit_reason::unhandled_exception);
+}
+
 void Life::run_one(std::size_t pick) {
   auto& jobs = scheduler_->jobs;
   if (pick < jobs.size()) {
+    if (!doomed_.empty()) doom(jobs[pick]);
     // The scheduler would drain one mailbox after the other; a chosen job in front explores the
     // orders.
     std::swap(jobs.front(), jobs[pick]);
@@ -254,7 +262,7 @@ void Life::ask(const Handle& handle, Message message,
   ++unanswered_;
   // What it needs is given as arguments: CAF 0.17.6 reads through a null pointer for a function
   // that takes the actor alone.
-  system_->spawn(
+  const caf::actor outsider = system_->spawn(
       [this](caf::event_based_actor* self, const Handle& asked, const Message& question,
              const std::function<void(const Result<Reply>&)>& answered) {
         self->request(asked, std::chrono::seconds(60), question)
@@ -270,6 +278,7 @@ void Life::ask(const Handle& handle, Message message,
                 });
       },
       handle, std::move(message), std::move(on_answer));
+  outsiders_.insert(outsider.id());
 }
 
 ProjectId Life::create_project(const std::string& name,

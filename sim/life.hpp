@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@
 
 namespace atlasflow::sim {
 
+inline constexpr const char* k_made_up_domain = "example.test";
+
 struct LifeConfig {
   std::unique_ptr<storage::EventLog> log;
   World* world = nullptr;
@@ -30,6 +33,7 @@ struct LifeConfig {
   std::function<std::unique_ptr<EngineSet>(Waits&)> engines;
   int builders = 1;
   std::size_t rollbacks = 5;
+  std::string domain = k_made_up_domain;
   // As the server does: records the start, and ends what the log does not explain.
   bool as_server = true;
   // What the log has acknowledged; records in log order.
@@ -64,6 +68,8 @@ class Life {
   void cut_off() { engines_->kill(); }
   // Whether it takes requests: the server's API listens from then on.
   [[nodiscard]] bool started() const { return started_; }
+  // The next actor of this name that has something to do dies instead, as of an exception.
+  void kill_next(std::string name) { doomed_ = std::move(name); }
   // Stops as the server does on SIGTERM; true once that is done.
   void begin_stop();
   [[nodiscard]] bool stopped() const { return stopped_; }
@@ -111,6 +117,7 @@ class Life {
   void append_to_node(std::vector<pb::Event> events, std::function<void()> then);
   void take_up();
   void run_one(std::size_t pick);
+  void doom(caf::resumable* job);
   bool let_time_pass();
   template <typename Reply, typename Handle, typename Message>
   void ask(const Handle& handle, Message message,
@@ -135,6 +142,8 @@ class Life {
   std::vector<caf::actor> idle_actors_;
   std::function<void()> run_job_;
   std::size_t unanswered_ = 0;
+  std::string doomed_;
+  std::set<caf::actor_id> outsiders_;  // that only ask
   bool started_ = false;
   bool stopped_ = false;
 };

@@ -12,7 +12,7 @@
 #include "sim/history.hpp"
 #include "sim/invariants.hpp"
 #include "sim/scenario.hpp"
-#include "storage/event_log.hpp"
+#include "storage/memory_event_log.hpp"
 
 namespace atlasflow::sim {
 
@@ -40,8 +40,9 @@ struct RunReport {
   std::size_t ended = 0;
   TimestampUs virtual_time = 0;
   std::vector<std::uint32_t> choices;
-  std::vector<std::string> story;   // what was done to it, in order
-  std::vector<std::string> events;  // the newest of the log
+  std::vector<std::string> story;             // what was done to it, in order
+  std::vector<std::string> events;            // the newest of the log
+  std::shared_ptr<storage::MemoryStore> log;  // null when it lay on a disk
 };
 
 [[nodiscard]] RunReport run(const Scenario& scenario, Fibers& fibers,

@@ -33,7 +33,8 @@ constexpr std::array k_weights = {
     Weight{StepKind::git_away, 3},       Weight{StepKind::builder_dies, 3},
     Weight{StepKind::vm_dies, 6},        Weight{StepKind::vm_sick, 4},
     Weight{StepKind::clock_step, 2},     Weight{StepKind::disk_fails, 2},
-    Weight{StepKind::disk_full, 2},
+    Weight{StepKind::disk_full, 2},      Weight{StepKind::forged_webhook, 1},
+    Weight{StepKind::actor_dies, 5},
 };
 
 AppKind drawn_app(Random& random) {
@@ -130,8 +131,10 @@ Scenario drawn_scenario(std::uint64_t seed, TimestampUs duration) {
   scenario.senders = 1 + static_cast<int>(random.below(2));
   scenario.log = random.chance(1, 8) ? LogKind::rocksdb : LogKind::memory;
   constexpr std::array<TimestampUs, 4> k_durations{30 * k_s, 60 * k_s, 120 * k_s, 300 * k_s};
+  constexpr TimestampUs k_long = 3600 * k_s;  // times to live, and what is given up at last
   const auto drawn_duration = k_durations.at(random.below(k_durations.size()));
-  scenario.duration = duration == 0 ? drawn_duration : duration;
+  scenario.duration = random.chance(1, 30) ? k_long : drawn_duration;
+  if (duration != 0) scenario.duration = duration;
   scenario.rates = drawn_rates(random);
   scenario.rates.buggify = random.chance(1, 3);
   std::vector<Weight> weights{k_weights[0]};  // pushes are never left out

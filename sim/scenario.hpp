@@ -52,9 +52,15 @@ enum class StepKind : std::uint8_t {
   clock_step,    // the server's wall clock is set by `span`, which may be negative
   disk_fails,    // the next sync of the log fails
   disk_full,     // for `span`
+  // what should not happen
+  forged_webhook,  // a delivery whose bytes were changed on the way
+  actor_dies,      // `value` 0: a deployment's, 1: a project's, 2: a VM's, 3: a sender's
 };
 
 [[nodiscard]] std::string_view name_of(StepKind kind);
+
+// What CAF calls the actors that StepKind::actor_dies is about.
+[[nodiscard]] std::string_view dying_actor(int value);
 [[nodiscard]] std::optional<StepKind> step_kind_named(std::string_view name);
 [[nodiscard]] std::string step_kind_names();  // all of them, for people
 

@@ -49,6 +49,8 @@ constexpr std::array k_kinds = {
     Kind{StepKind::clock_step, "clock_step", {.span = true}},
     Kind{StepKind::disk_fails, "disk_fails", {}},
     Kind{StepKind::disk_full, "disk_full", {.span = true}},
+    Kind{StepKind::forged_webhook, "forged_webhook", {.project = true}},
+    Kind{StepKind::actor_dies, "actor_dies", {.value = true}},
 };
 constexpr std::array k_apps = {
     std::pair{AppKind::good, "good"},
@@ -71,6 +73,11 @@ std::string seconds(TimestampUs span) {
 }
 
 }  // namespace
+
+std::string_view dying_actor(int value) {
+  constexpr std::array k_names{"deployment", "project", "vm", "scheduled_actor"};
+  return k_names.at(static_cast<std::size_t>(value) % k_names.size());
+}
 
 std::string_view name_of(StepKind kind) {
   const auto* found = find(kind);
@@ -172,6 +179,10 @@ std::string sentence_of(const Step& step, std::string app) {
       return "the clock is set by " + seconds(step.span);
     case StepKind::disk_fails:
       return "the next sync of the log fails";
+    case StepKind::forged_webhook:
+      return "a changed copy of the newest delivery of " + app + " comes in";
+    case StepKind::actor_dies:
+      return fmt::format("the next {} actor that has work dies", dying_actor(step.value));
     case StepKind::disk_full:
       return "the log's disk is full for " + seconds(step.span);
   }

@@ -18,18 +18,24 @@ constexpr TimestampUs k_rest_limit = 3600 * k_s;
 constexpr TimestampUs k_look_period = 5 * k_s;
 constexpr std::size_t k_events_told = 30;
 
-std::unique_ptr<LogDisk> make_disk(const Scenario& scenario, const RunOptions& options) {
+// Null when the log is to lie on a disk.
+std::shared_ptr<storage::MemoryStore> make_store(const Scenario& scenario,
+                                                 const RunOptions& options) {
   if (options.history) {
     const auto& history = *options.history;
-    return make_memory_disk(storage::fork_memory_store(*history.store, history.position));
+    return storage::fork_memory_store(*history.store, history.position);
   }
-  if (scenario.log == LogKind::rocksdb) return make_rocksdb_disk();
-  return make_memory_disk(storage::make_memory_store());
+  return scenario.log == LogKind::rocksdb ? nullptr : storage::make_memory_store();
 }
 
 std::vector<Hosted> hosted_by(const Scenario& scenario, const RunOptions& options) {
   auto projects = options.history ? projects_of(*options.history) : std::vector<Hosted>{};
   return projects.empty() ? made_up_projects(scenario.projects) : projects;
+}
+
+std::string domain_of(const RunOptions& options) {
+  return options.history && !options.history->domain.empty() ? options.history->domain
+                                                             : k_made_up_domain;
 }
 
 Choices make_choices(const Scenario& scenario) {
@@ -45,8 +51,9 @@ Universe::Universe(const Scenario& scenario, Fibers& fibers, const RunOptions& o
       choices_(make_choices(scenario)),
       era_(options.history ? options.history->position.value() : 0),
       github_(hosted_by(scenario, options), scenario.senders, era_),
-      invariants_(world_, github_),
-      disk_(make_disk(scenario, options)) {
+      invariants_(world_, github_, domain_of(options)),
+      store_(make_store(scenario, options)),
+      disk_(store_ ? make_memory_disk(store_) : make_rocksdb_disk()) {
   weather_.rates = scenario.rates;
   set_up_world();
 }
@@ -145,6 +152,7 @@ std::unique_ptr<Life> Universe::make_life(std::unique_ptr<storage::EventLog> log
   config.choices = &choices_;
   config.fibers = &fibers_;
   config.builders = scenario_.builders;
+  config.domain = domain_of(options_);
   config.rollbacks = static_cast<std::size_t>(scenario_.rollbacks);
   config.engines = [this](Waits& waits) {
     return std::make_unique<Outside>(Outside::Parts{world_, weather_, github_, choices_, waits,
@@ -265,6 +273,11 @@ void Universe::create_projects() {
     settings.set_memory_mib(256);
     settings.set_health_deadline_us(30 * k_s);
     settings.set_drain_deadline_us(5 * k_s);
+    if (i % 2 == 0) {
+      settings.set_supersede_after_us(10 * k_s);
+      settings.set_preview_ttl_us(600 * k_s);
+      settings.set_preview_limit(2);
+    }
     if (i % 2 == 1) settings.set_release_command("bin/migrate");
     if (i % 3 == 0) settings.set_notify_url("https://hooks.example.test/" + name);
     life_->begin_project(
@@ -374,6 +387,7 @@ RunReport Universe::report() {
   report.ended = invariants_.ended();
   report.virtual_time = world_.agenda.now() - world_.agenda.begun_at();
   report.choices = choices_.made();
+  report.log = store_;
   report.story = std::move(story_);
   if (report.violation && life_) {
     const auto last = life_->log().last_position().value();

@@ -55,6 +55,7 @@ class Universe final : public storage::Buggify {
 
   // ---- steps: universe_steps.cpp ----
   void carry_out(const Step& planned);
+  void forge(Delivery delivery);
   bool carry_out_on_github(const Step& step);
   bool carry_out_for_a_user(const Step& step);
   void carry_out_on_machines(const Step& step);
@@ -80,6 +81,7 @@ class Universe final : public storage::Buggify {
   std::uint64_t era_;  // 0, or where the log ended before the run
   GitHub github_;
   Invariants invariants_;
+  std::shared_ptr<storage::MemoryStore> store_;  // of a log in memory
   std::unique_ptr<LogDisk> disk_;
   std::unique_ptr<Life> life_;
   std::unique_ptr<Life> ghost_;  // taken over; ends when it finds out

@@ -42,6 +42,14 @@ void Universe::carry_out(const Step& planned) {
   carry_out_on_machines(step);
 }
 
+void Universe::forge(Delivery delivery) {
+  auto& byte = delivery.body[choices_.below(delivery.body.size())];
+  byte = static_cast<char>(byte ^ 1);
+  if (github_.received(delivery)) {
+    invariants_.violated("forgeries-are-refused", "a changed delivery passed for a real one");
+  }
+}
+
 bool Universe::carry_out_on_github(const Step& step) {
   const auto now = world_.agenda.now();
   const auto& main = github_.main_branch(step.project);
@@ -58,6 +66,9 @@ bool Universe::carry_out_on_github(const Step& step) {
       return true;
     case StepKind::delete_branch:
       if (auto told = github_.delete_branch(step.project, branch, now)) deliver(*told);
+      return true;
+    case StepKind::forged_webhook:
+      if (auto told = github_.newest_delivery(step.project)) forge(*std::move(told));
       return true;
     case StepKind::redeliver:
       if (auto told = github_.newest_delivery(step.project)) deliver(*told);
@@ -250,6 +261,9 @@ void Universe::carry_out_on_machines(const Step& step) {
       break;
     case StepKind::clock_step:
       world_.clock_skew += step.span;
+      break;
+    case StepKind::actor_dies:
+      if (life_) life_->kill_next(std::string(dying_actor(step.value)));
       break;
     case StepKind::disk_fails:
       disk_is_ill_ = true;

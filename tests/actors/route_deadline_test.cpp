@@ -90,7 +90,7 @@ class RouteDeadline : public testing::Test {
     request.events = subject.history;
     EXPECT_TRUE(log_->append({request}, k_now));
   }
-  void start() { deployment_ = system_->spawn(deployment, id_, wiring_, true); }
+  void start() { deployment_ = system_->spawn(deployment, id_, wiring_, Birth::recovery); }
   void run() { clock_.scheduler->run(); }
   void pass(std::chrono::seconds time) {
     run();

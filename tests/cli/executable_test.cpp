@@ -104,6 +104,44 @@ TEST_F(Executable, a_state_folder_whose_socket_path_is_too_long_is_refused) {
   EXPECT_THAT(ran.err, HasSubstr("too long for a socket"));
 }
 
+TEST_F(Executable, simulate_needs_no_server_and_repeats_a_seed_to_the_byte) {
+  const auto of_totals = [](const std::string& out) { return out.substr(0, out.find(" in ")); };
+  const auto first = run("simulate --swarm --seed 7 --runs 3 --jobs 2");
+  EXPECT_EQ(first.code, 0) << first.out << first.err;
+  EXPECT_EQ(first.err, "");
+  EXPECT_THAT(first.out, StartsWith("Seeds 7 to 9, a scenario drawn for each seed, each twice\n"
+                                    "3 runs held: "));
+  const auto second = run("simulate --swarm --seed 7 --runs 3 --jobs 1");
+  EXPECT_EQ(of_totals(second.out), of_totals(first.out));
+}
+
+TEST_F(Executable, simulate_kills_the_server_at_every_moment) {
+  const auto ran = run("simulate --exhaustive --seed 7 --time 5s");
+  EXPECT_EQ(ran.code, 0) << ran.out << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("runs held: the server was killed at each of its "));
+}
+
+TEST_F(Executable, simulate_refuses_what_it_cannot_run_with_a_sentence_and_2) {
+  std::ofstream(folder() / "wrong.toml") << "colour = 'red'\n";
+  for (const auto& arguments :
+       {std::string("--seed x"), std::string("--time soon"), std::string("--at 3"),
+        std::string("--shrink"), std::string("--swarm --scenario wrong.toml"),
+        "--scenario " + (folder() / "wrong.toml").string(),
+        "--scenario " + (folder() / "none.toml").string(),
+        "--from-log " + (folder() / "none").string(), "--from-log " + folder().string()}) {
+    const auto ran = run("simulate " + arguments);
+    EXPECT_EQ(ran.code, 2) << arguments << ": " << ran.out << ran.err;
+    EXPECT_EQ(ran.out, "") << arguments;
+    EXPECT_THAT(ran.err, StartsWith("atlasflow: ")) << arguments;
+  }
+}
+
+TEST_F(Executable, simulate_has_nothing_to_make_smaller_in_a_run_that_holds) {
+  const auto ran = run("simulate --shrink --seed 7 --time 5s");
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_THAT(ran.err, HasSubstr("seed 7 breaks nothing"));
+}
+
 TEST_F(Executable, the_printed_configuration_is_one_that_the_server_takes) {
   const auto ran = run("server --print-config");
   EXPECT_EQ(ran.code, 0);

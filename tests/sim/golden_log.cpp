@@ -121,13 +121,11 @@ const std::vector<std::string>& golden_names() {
 
 std::string golden_log(const Scenario& scenario) {
   Fibers fibers;
-  RunOptions options;
-  options.history = storage::make_memory_store();
-  const auto report = run(scenario, fibers, options);
+  const auto report = run(scenario, fibers);
   ATLAS_ASSERT(!report.violation, "scenario " + scenario.name + " breaks an invariant");
   std::string text;
   std::map<DeploymentId, DeploymentState> states;
-  const auto log = storage::open_memory_event_log(options.history, "golden");
+  const auto log = storage::open_memory_event_log(report.log, "golden");
   const auto read = log->read_all(Position{1}, [&](const storage::Record& record) {
     text += fmt::format("{:>4} {:>9} {} v{} {}\n", record.position.value(),
                         moment_text(record.recorded_at), record.stream.str(),

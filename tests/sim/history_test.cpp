@@ -31,6 +31,7 @@ class RealLog : public testing::Test {
     LifeConfig config;
     config.log = std::move(*log);
     config.world = &world_;
+    config.domain = "shop.test";
     config.choices = &choices_;
     config.fibers = &fibers_;
     config.engines = [this](Waits&) { return std::make_unique<WorldEngines>(world_); };
@@ -118,6 +119,16 @@ Scenario what_if() {
   return scenario;
 }
 
+bool begins_with(const storage::MemoryStore& store, const History& history) {
+  const auto beginning = storage::fork_memory_store(store, history.position);
+  const auto copy = storage::open_memory_event_log(beginning, "copy");
+  const auto past = storage::open_memory_event_log(
+      storage::fork_memory_store(*history.store, history.position), "past");
+  const auto verified = storage::verify(*copy);
+  return verified && verified->last_position == history.position &&
+         verified->chain == storage::verify(*past)->chain;
+}
+
 TEST_F(RealLog, is_copied_with_its_chain) {
   const auto history = history_from_log(folder_, Position{});
   ASSERT_TRUE(history.has_value()) << to_string(history.error());
@@ -140,6 +151,8 @@ TEST_F(RealLog, makes_the_world_that_there_was) {
   World made;
   made.hosts = {{"host-0", {}}, {"host-1", {}}};
   make_world(made, *history);
+  EXPECT_EQ(history->domain, "shop.test");
+  ASSERT_FALSE(made.upstreams_of("web.shop.test").empty());
   ASSERT_EQ(made.hosts.size(), 1U);
   EXPECT_TRUE(made.hosts.contains("local"));
   EXPECT_EQ(made.agenda.now(), history->recorded_at);
@@ -180,6 +193,7 @@ TEST_F(RealLog, can_be_gone_on_from_at_every_position) {
     ASSERT_FALSE(report.violation.has_value())
         << "from position " << position.value() << ": " << report.violation->sentence << "\n"
         << testing::PrintToString(report.story) << testing::PrintToString(report.events);
+    EXPECT_TRUE(begins_with(*report.log, *history_of(*log, position)));
     EXPECT_GE(report.lives, 2U);
     EXPECT_GT(report.routed, 0U) << "from position " << position.value();
     with_deployments.insert(report.deployments);
@@ -189,6 +203,21 @@ TEST_F(RealLog, can_be_gone_on_from_at_every_position) {
     ASSERT_EQ(again.chain, report.chain);
   }
   EXPECT_GT(with_deployments.size(), 3U) << "the cuts were not at different places";
+}
+
+TEST_F(RealLog, comes_to_rest_under_whatever_a_seed_draws) {
+  const auto log = reader();
+  const auto last = log->last_position().value();
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    const Position position{1 + seed * 7 % last};
+    RunOptions options;
+    options.history = std::make_shared<History>(*history_of(*log, position));
+    const auto report = run(drawn_scenario(seed), fibers_, options);
+    ASSERT_FALSE(report.violation.has_value())
+        << "seed " << seed << " from position " << position.value() << ": "
+        << report.violation->sentence << "\n"
+        << testing::PrintToString(report.story);
+  }
 }
 
 TEST_F(RealLog, the_steps_are_about_its_projects) {

@@ -1,4 +1,7 @@
 // Scenarios as files: what is written comes back, and what is wrong is told with its line.
+#include <fstream>
+#include <sstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -62,6 +65,26 @@ TEST(ScenarioText, steps_are_put_in_the_order_of_their_time) {
   ASSERT_EQ(scenario->steps.size(), 2U);
   EXPECT_EQ(scenario->steps[0].kind, StepKind::take_over);
   EXPECT_EQ(scenario->steps[1].kind, StepKind::collect);
+}
+
+// Every name that stands between commas in the list.
+std::vector<std::string> names_in(const std::string& list) {
+  std::vector<std::string> names;
+  std::istringstream words(list);
+  for (std::string word; words >> word;) {
+    names.push_back(word.substr(0, word.find(',')));
+  }
+  return names;
+}
+
+TEST(ScenarioText, the_page_about_the_simulator_names_every_step_and_every_app) {
+  std::ostringstream page;
+  page << std::ifstream(SIMULATION_PAGE).rdbuf();
+  for (const auto& list : {step_kind_names(), app_kind_names()}) {
+    for (const auto& name : names_in(list)) {
+      EXPECT_THAT(page.str(), testing::HasSubstr("`" + name + "`"));
+    }
+  }
 }
 
 struct Wrong {
