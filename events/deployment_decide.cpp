@@ -1,4 +1,5 @@
 // decide: which events a command leads to, and when it is refused.
+// Long because: one handler per command, and what they share is a line or two each.
 #include <utility>
 
 #include "events/assert.hpp"

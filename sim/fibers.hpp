@@ -1,7 +1,7 @@
 // Stacks for actors that block. A production actor that waits for an effect holds a thread; in the
 // simulator it holds one of these, so that everything else goes on on the one thread that there is,
-// and an effect can take its time, hang, or be cut off in the middle. One owner, one thread; run()
-// and resume() are for outside a fiber, pause() for inside.
+// and an effect can take its time, hang, or be cut off in the middle. One owner, one thread. A
+// fiber may run another one, as a test does that goes on with a life from inside an effect.
 #pragma once
 
 #include <functional>
