@@ -102,18 +102,42 @@ void EdgeActorState::publish(edge_actor::pointer self) {
     self->delayed_send(self, k_publish_retry, Publish{});
     return;
   }
-  for (const auto& drain : std::exchange(draining, {})) {
-    if (config.spawn.detach_blocking) {
-      self->spawn<caf::detached>(drainer, config.engine, config.clock, drain.request, drain.sink);
-    } else {
-      self->spawn(drainer, config.engine, config.clock, drain.request, drain.sink);
-    }
+  begin_drains(self);
+}
+
+void EdgeActorState::begin_drains(edge_actor::pointer self) {
+  for (auto& drain : std::exchange(draining, {})) {
+    const auto handle = spawn_blocking(self, config.spawn, drainer, config.engine, config.clock,
+                                       drain.request, drain.sink);
+    self->monitor(handle);
+    drainers.emplace(handle.address(), std::move(drain));
   }
+}
+
+// Whoever waits for a drain waits for nothing else, so one whose worker died begins anew, with the
+// time that it has left.
+void EdgeActorState::on_down(edge_actor::pointer self, const caf::down_msg& down) {
+  auto ended = drainers.extract(down.source);
+  if (ended.empty() || down.reason == caf::exit_reason::normal) return;
+  ATLAS_PROBE(true, "the worker of a drain died");
+  auto& drain = ended.mapped();
+  spdlog::error("part=edge event=drain_died vm={} reason=\"{}\"", drain.request.vm_id,
+                caf::to_string(down.reason));
+  if (drain.request.deadline <= config.clock->now()) {
+    Succeeded succeeded;
+    succeeded.effect = EffectId{drain.request.vm_id};
+    succeeded.outcome.mutable_drained();
+    self->send(drain.sink, Deliver{std::move(succeeded)});
+    return;
+  }
+  draining.push_back(std::move(drain));
+  if (!std::exchange(publishing, true)) self->delayed_send(self, k_publish_retry, Publish{});
 }
 
 edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActorState> self,
                                           EdgeActorConfig config) {
   self->state.config = config;
+  self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
   return {[self](ClaimRoute& claim, const outcome_sink& sink) {
             const bool owed = !claim.effect.empty();
             const auto deployment = claim.deployment;

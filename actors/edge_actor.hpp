@@ -47,7 +47,8 @@ struct EdgeActorState {
   EdgeActorConfig config;
   std::uint64_t generation = 0;
   std::map<DeploymentId, Claim> claims;
-  std::vector<Draining> draining;
+  std::vector<Draining> draining;  // to begin once a table without them is published
+  std::map<caf::actor_addr, Draining> drainers;
   std::set<DeploymentId> expected;  // their claims are to come before the first table
   bool publishing = false;
   const char* name = "edge";
@@ -55,6 +56,8 @@ struct EdgeActorState {
   void heard_of(edge_actor::pointer self, const DeploymentId& deployment);
   void publish_soon(edge_actor::pointer self);
   void publish(edge_actor::pointer self);
+  void begin_drains(edge_actor::pointer self);
+  void on_down(edge_actor::pointer self, const caf::down_msg& down);
   [[nodiscard]] std::vector<RouteClaim> table() const;
 };
 

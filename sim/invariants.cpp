@@ -379,6 +379,9 @@ std::string Invariants::unrest(const storage::Catalog& catalog) const {
     }
     for (const auto& [slot, instance] : state.instances) {
       if (!instance.vm_id.empty()) explained.insert(instance.vm_id);
+      if (instance.leaving) {
+        return fmt::format("VM {} of deployment {} is still to go", instance.vm_id, state.id.str());
+      }
       if (instance.refusals > 0) continue;
       const auto vm = world_.vms.find(instance.vm_id);
       if (state.status == DeploymentStatus::live &&
