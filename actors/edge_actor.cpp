@@ -102,18 +102,30 @@ void EdgeActorState::publish(edge_actor::pointer self) {
     self->delayed_send(self, k_publish_retry, Publish{});
     return;
   }
-  for (const auto& drain : std::exchange(draining, {})) {
-    if (config.spawn.detach_blocking) {
-      self->spawn<caf::detached>(drainer, config.engine, config.clock, drain.request, drain.sink);
-    } else {
-      self->spawn(drainer, config.engine, config.clock, drain.request, drain.sink);
-    }
+  begin_draining(self);
+}
+
+void EdgeActorState::begin_draining(edge_actor::pointer self) {
+  for (auto& drain : std::exchange(draining, {})) {
+    const auto handle = spawn_blocking(self, config.spawn, drainer, config.engine, config.clock,
+                                       drain.request, drain.sink);
+    self->monitor(handle);
+    drainers.emplace(handle.address(), std::move(drain));
   }
 }
 
 edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActorState> self,
                                           EdgeActorConfig config) {
   self->state.config = config;
+  self->set_down_handler([self](const caf::down_msg& down) {
+    auto& state = self->state;
+    auto drainer = state.drainers.extract(caf::actor_cast<caf::actor_addr>(down.source));
+    if (!drainer || down.reason == caf::exit_reason::normal) return;
+    ATLAS_PROBE(true, "who waited out a drain died, and another drains again");
+    spdlog::warn("part=edge event=drainer_died vm={}", drainer.mapped().request.vm_id);
+    state.draining.push_back(std::move(drainer.mapped()));
+    state.publish_soon(self);
+  });
   return {[self](ClaimRoute& claim, const outcome_sink& sink) {
             const bool owed = !claim.effect.empty();
             const auto deployment = claim.deployment;
