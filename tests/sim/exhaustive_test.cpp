@@ -56,7 +56,7 @@ INSTANTIATE_TEST_SUITE_P(Small, KilledOnce,
                                          Claim{"delete", 32, 1}, Claim{"crash", 70, 3},
                                          Claim{"stop-start", 36, 1}, Claim{"release", 26, 1},
                                          Claim{"bad-release", 20, 0}, Claim{"no-build", 15, 0},
-                                         Claim{"superseded", 60, 2}),
+                                         Claim{"superseded", 40, 1}),
                          test_name);
 
 TEST_P(KilledTwice, at_any_two_moments_it_breaks_nothing) {

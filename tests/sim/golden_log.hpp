@@ -11,7 +11,7 @@ namespace atlasflow::sim {
 
 // The small scenarios that have a file.
 [[nodiscard]] const std::vector<std::string>& golden_names();
-// Aborts when the run breaks an invariant.
-[[nodiscard]] std::string golden_log(const Scenario& scenario);
+// Of a run in which every choice is the first one; aborts when it breaks an invariant.
+[[nodiscard]] std::string golden_log(Scenario scenario);
 
 }  // namespace atlasflow::sim
