@@ -102,10 +102,10 @@ void EdgeActorState::publish(edge_actor::pointer self) {
     self->delayed_send(self, k_publish_retry, Publish{});
     return;
   }
-  begin_drains(self);
+  begin_draining(self);
 }
 
-void EdgeActorState::begin_drains(edge_actor::pointer self) {
+void EdgeActorState::begin_draining(edge_actor::pointer self) {
   for (auto& drain : std::exchange(draining, {})) {
     const auto handle = spawn_blocking(self, config.spawn, drainer, config.engine, config.clock,
                                        drain.request, drain.sink);
@@ -114,30 +114,18 @@ void EdgeActorState::begin_drains(edge_actor::pointer self) {
   }
 }
 
-// Whoever waits for a drain waits for nothing else, so one whose worker died begins anew, with the
-// time that it has left.
-void EdgeActorState::on_down(edge_actor::pointer self, const caf::down_msg& down) {
-  auto ended = drainers.extract(down.source);
-  if (ended.empty() || down.reason == caf::exit_reason::normal) return;
-  ATLAS_PROBE(true, "the worker of a drain died");
-  auto& drain = ended.mapped();
-  spdlog::error("part=edge event=drain_died vm={} reason=\"{}\"", drain.request.vm_id,
-                caf::to_string(down.reason));
-  if (drain.request.deadline <= config.clock->now()) {
-    Succeeded succeeded;
-    succeeded.effect = EffectId{drain.request.vm_id};
-    succeeded.outcome.mutable_drained();
-    self->send(drain.sink, Deliver{std::move(succeeded)});
-    return;
-  }
-  draining.push_back(std::move(drain));
-  if (!std::exchange(publishing, true)) self->delayed_send(self, k_publish_retry, Publish{});
-}
-
 edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActorState> self,
                                           EdgeActorConfig config) {
   self->state.config = config;
-  self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
+  self->set_down_handler([self](const caf::down_msg& down) {
+    auto& state = self->state;
+    auto drainer = state.drainers.extract(caf::actor_cast<caf::actor_addr>(down.source));
+    if (!drainer || down.reason == caf::exit_reason::normal) return;
+    ATLAS_PROBE(true, "who waited out a drain died, and another drains again");
+    spdlog::warn("part=edge event=drainer_died vm={}", drainer.mapped().request.vm_id);
+    state.draining.push_back(std::move(drainer.mapped()));
+    state.publish_soon(self);
+  });
   return {[self](ClaimRoute& claim, const outcome_sink& sink) {
             const bool owed = !claim.effect.empty();
             const auto deployment = claim.deployment;

@@ -47,17 +47,16 @@ struct EdgeActorState {
   EdgeActorConfig config;
   std::uint64_t generation = 0;
   std::map<DeploymentId, Claim> claims;
-  std::vector<Draining> draining;  // to begin once a table without them is published
-  std::map<caf::actor_addr, Draining> drainers;
-  std::set<DeploymentId> expected;  // their claims are to come before the first table
+  std::vector<Draining> draining;                // that wait for the next table
+  std::map<caf::actor_addr, Draining> drainers;  // by who waits one out
+  std::set<DeploymentId> expected;               // their claims are to come before the first table
   bool publishing = false;
   const char* name = "edge";
 
   void heard_of(edge_actor::pointer self, const DeploymentId& deployment);
   void publish_soon(edge_actor::pointer self);
   void publish(edge_actor::pointer self);
-  void begin_drains(edge_actor::pointer self);
-  void on_down(edge_actor::pointer self, const caf::down_msg& down);
+  void begin_draining(edge_actor::pointer self);
   [[nodiscard]] std::vector<RouteClaim> table() const;
 };
 

@@ -53,7 +53,12 @@ void VmHostState::on_down(vm_host_actor::pointer self, const caf::down_msg& down
   });
   if (found == vms.end()) return;
   auto& [vm_id, entry] = *found;
-  if (down.reason == caf::exit_reason::normal || !entry.restarts.allow(config.clock->now())) {
+  // It ends with the first stop that it has done. A second one that was on its way, from a
+  // deployment's next actor, is still to be answered.
+  const bool unanswered = down.reason == caf::exit_reason::normal && entry.stops > 1;
+  ATLAS_PROBE(unanswered, "a VM was to be stopped again while its actor ended");
+  if ((down.reason == caf::exit_reason::normal && !unanswered) ||
+      !entry.restarts.allow(config.clock->now())) {
     if (down.reason != caf::exit_reason::normal) {
       spdlog::critical("part=vm_host event=escalate vm={} reason=\"its actor dies too often\"",
                        vm_id);
@@ -67,6 +72,7 @@ void VmHostState::on_down(vm_host_actor::pointer self, const caf::down_msg& down
   entry.handle = spawn_blocking(self, config.spawn, vm, config.engine, config.clock, vm_id);
   self->monitor(entry.handle);
   if (entry.stop) {
+    entry.stops = 1;
     self->send(entry.handle, entry.stop->message, entry.stop->sink);
     return;
   }
@@ -114,6 +120,7 @@ vm_host_actor::behavior_type vm_host(vm_host_actor::stateful_pointer<VmHostState
             auto& entry = self->state.entry(self, message.vm_id);
             entry.stop_start.request_stop();
             entry.stop = {message, sink};
+            ++entry.stops;
             self->send(entry.handle, message, sink);
           },
           [self](const AbortVm& message) {

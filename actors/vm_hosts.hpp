@@ -61,6 +61,7 @@ struct VmHostState {
     std::optional<Asked<KeepVm>> keep;
     std::optional<Asked<ProbeVm>> probe;
     std::optional<Asked<StopVm>> stop;
+    int stops = 0;  // asked of this actor
     RestartLimit restarts;
   };
   VmHostConfig config;

@@ -260,12 +260,6 @@ void Invariants::on_bytes(std::string_view bytes) {
   }
 }
 
-void Invariants::on_line(std::string_view line) {
-  if (line.find(GitHub::secret_mark()) != std::string_view::npos) {
-    violated("no-secret-in-logs", "a log line holds a secret");
-  }
-}
-
 void Invariants::adopt(const storage::EventLog& log) {
   on_restart(log);
   const auto table = world_.tables.empty() ? World::Table{} : world_.tables.back();

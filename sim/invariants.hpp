@@ -41,7 +41,6 @@ class Invariants final : public Witness {
   void on_stop(const std::string& vm_id) override;
   void on_table(const World::Table& table) override;
   void on_bytes(std::string_view bytes) override;
-  void on_line(std::string_view line);  // of the server's text log
 
   // Something ended the project's app, or made it ill, that is not the control plane's doing: from
   // here on it need not be served without a gap.
