@@ -133,7 +133,7 @@ Scenario drawn_scenario(std::uint64_t seed, TimestampUs duration) {
   constexpr std::array<TimestampUs, 4> k_durations{30 * k_s, 60 * k_s, 120 * k_s, 300 * k_s};
   constexpr TimestampUs k_long = 3600 * k_s;  // times to live, and what is given up at last
   const auto drawn_duration = k_durations.at(random.below(k_durations.size()));
-  scenario.duration = random.chance(1, 30) ? k_long : drawn_duration;
+  scenario.duration = random.chance(1, 100) ? k_long : drawn_duration;
   if (duration != 0) scenario.duration = duration;
   scenario.rates = drawn_rates(random);
   scenario.rates.buggify = random.chance(1, 3);
