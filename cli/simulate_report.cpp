@@ -68,10 +68,11 @@ void print_totals(const sim::FleetReport& report, std::ostream& out) {
 }  // namespace
 
 std::string grouped(std::uint64_t number) {
-  auto text = std::to_string(number);
-  for (auto at = text.size(); at > 3;) {
-    at -= 3;
-    text.insert(at, ",");
+  const auto digits = std::to_string(number);
+  std::string text;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
   }
   return text;
 }
