@@ -86,7 +86,9 @@ int main() {
   measure("standard scenario, an hour each", 4, 1, false, of_an_hour);
   const auto once = measure("drawn seeds", 1'000, 1, false, drawn);
   const auto two_cores = measure("drawn seeds", 1'000, 2, false, drawn);
-  const auto few = measure("drawn seeds, each twice", 1'000, 2, true, drawn);
+  // The same ones, so that it is no larger run that makes the largest process.
+  const auto ten_times = measure("the same seeds ten times", 10'000, 2, false,
+                                 [](std::uint64_t seed) { return drawn(1 + (seed - 1) % 1'000); });
   const auto many = measure("drawn seeds, each twice", 10'000, 2, true, drawn);
   const auto memory = [](const Measured& measured) {
     return static_cast<double>(measured.report.memory_max_kib);
@@ -95,7 +97,7 @@ int main() {
   fmt::print("BAR drawn_lifecycles_per_s_and_core {:.0f} >= 1000\n", once.lives_per_s());
   fmt::print("BAR virtual_to_real {:.0f} >= 10000\n", minutes.speed());
   fmt::print("BAR ten_thousand_seeds_s {:.1f} <= 240\n", seconds(many.report.real_time));
-  fmt::print("BAR memory_at_10000_to_1000 {:.2f} <= 1.1\n", memory(many) / memory(few));
+  fmt::print("BAR memory_at_10000_to_1000 {:.2f} <= 1.1\n", memory(ten_times) / memory(two_cores));
   fmt::print("BAR speed_of_2_cores_to_1 {:.2f} >= 1.8\n",
              seconds(once.report.real_time) / seconds(two_cores.report.real_time));
   return 0;
