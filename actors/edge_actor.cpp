@@ -122,9 +122,20 @@ edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActor
     auto drainer = state.drainers.extract(caf::actor_cast<caf::actor_addr>(down.source));
     if (!drainer || down.reason == caf::exit_reason::normal) return;
     ATLAS_PROBE(true, "who waited out a drain died, and another drains again");
-    spdlog::warn("part=edge event=drainer_died vm={}", drainer.mapped().request.vm_id);
-    state.draining.push_back(std::move(drainer.mapped()));
-    state.publish_soon(self);
+    auto& drain = drainer.mapped();
+    spdlog::warn("part=edge event=drainer_died vm={}", drain.request.vm_id);
+    // Not for ever: at its deadline a drain is over, whoever waited for it.
+    if (drain.request.deadline <= state.config.clock->now()) {
+      Succeeded over;
+      over.effect = EffectId{drain.request.vm_id};
+      over.outcome.mutable_drained();
+      self->send(drain.sink, Deliver{std::move(over)});
+      return;
+    }
+    state.draining.push_back(std::move(drain));
+    if (!std::exchange(state.publishing, true)) {
+      self->delayed_send(self, k_publish_retry, Publish{});
+    }
   });
   return {[self](ClaimRoute& claim, const outcome_sink& sink) {
             const bool owed = !claim.effect.empty();

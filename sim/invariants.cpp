@@ -181,7 +181,6 @@ void Invariants::on_effect(Act act, const std::string& effect) {
   const bool fits =
       (act == Act::clone && kind == Kind::kCloneStarted) ||
       (act == Act::build && kind == Kind::kBuildStarted) ||
-      (act == Act::push_image && kind == Kind::kImagePushStarted) ||
       (act == Act::start_vm && (kind == Kind::kVmStartRequested || kind == Kind::kReleaseStarted));
   if (!fits) {
     violated("intent-first",

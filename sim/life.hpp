@@ -63,14 +63,13 @@ class Life {
 
   // From now on nothing that this control plane does reaches the log or the world.
   void kill();
-  // Ends what does not reach the world any more either: a process that is cut off from it, but not
-  // from the log.
+  // From now on nothing that it does reaches the world; the log still takes what it appends.
   void cut_off() { engines_->kill(); }
   // Whether it takes requests: the server's API listens from then on.
   [[nodiscard]] bool started() const { return started_; }
   // The next actor of this name that has something to do dies instead, as of an exception.
   void kill_next(std::string name) { doomed_ = std::move(name); }
-  // Stops as the server does on SIGTERM; true once that is done.
+  // Records NodeStopped, as a server does on SIGTERM; once stopped() it is to be destroyed.
   void begin_stop();
   [[nodiscard]] bool stopped() const { return stopped_; }
 

@@ -20,7 +20,7 @@ namespace atlasflow::sim {
 class Witness {
  public:
   virtual ~Witness() = default;
-  enum class Act : std::uint8_t { clone, build, push_image, start_vm };
+  enum class Act : std::uint8_t { clone, build, start_vm };
   // The effect is about to happen, asked for by the control plane of that epoch.
   virtual void on_effect(Act act, const std::string& effect) = 0;
   virtual void on_stop(const std::string& vm_id) = 0;
