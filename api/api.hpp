@@ -8,8 +8,8 @@
 #include <memory>
 #include <string>
 
-#include "actors/control_plane.hpp"
-#include "events/error.hpp"
+#include "actors/runtime/control_plane.hpp"
+#include "base/error.hpp"
 
 namespace atlasflow::api {
 

@@ -40,7 +40,7 @@ std::string http_date() {
 
 std::string head_of(const Response& response, bool keep_alive, bool chunked) {
   std::string head = "HTTP/1.1 " + std::to_string(response.status) + " ";
-  head += edge::reason_phrase(response.status);
+  head += http::reason_phrase(response.status);
   head += "\r\nDate: " + http_date() + "\r\nContent-Type: " + response.content_type +
           "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
   for (const auto& [name, value] : response.fields) head += name + ": " + value + "\r\n";
@@ -144,22 +144,22 @@ Connection::After Connection::serve_one() {
   auto body_deadline = Clock::time_point::max();
   bool was_idle = true;
   for (;;) {
-    const edge::ParseStep step = parser_.next(unread_);
+    const http::ParseStep step = parser_.next(unread_);
     unread_.remove_prefix(step.consumed);
     switch (step.event) {
-      case edge::ParseEvent::error:
+      case http::ParseEvent::error:
         return refuse_malformed();
-      case edge::ParseEvent::head:
+      case http::ParseEvent::head:
         begin_request();
         if (refusal_ && has_body_) return send_response(*refusal_, After::close);
         body_deadline = Clock::now() + limits.body_timeout;
         break;
-      case edge::ParseEvent::body:
+      case http::ParseEvent::body:
         if (!take_body(step.body)) return send_response(*refusal_, After::close);
         break;
-      case edge::ParseEvent::complete:
+      case http::ParseEvent::complete:
         return answer();
-      case edge::ParseEvent::need_more: {
+      case http::ParseEvent::need_more: {
         const bool in_body = body_deadline != Clock::time_point::max();
         if (in_body) {
           deadline = std::min(Clock::now() + limits.body_idle_timeout, body_deadline);
@@ -180,7 +180,7 @@ void Connection::begin_request() {
   const auto& head = parser_.head();
   wants_keep_alive_ = head.keep_alive;
   may_chunk_ = head.minor_version >= 1;
-  has_body_ = head.framing != edge::Framing::none;
+  has_body_ = head.framing != http::Framing::none;
   request_.method = head.method;
   const auto question = std::min(head.path.find('?'), head.path.size());
   request_.path = head.path.substr(0, question);
@@ -201,7 +201,7 @@ void Connection::begin_request() {
   match_ = std::move(std::get<RouteMatch>(matched));
   request_.parameters = match_.parameters;
   if (!has_body_) return;
-  if (head.framing == edge::Framing::length && head.content_length > match_.route->body_bytes_max) {
+  if (head.framing == http::Framing::length && head.content_length > match_.route->body_bytes_max) {
     refusal_ = error_response(413, ErrorCode::too_large,
                               "The body is larger than the " +
                                   std::to_string(match_.route->body_bytes_max) +

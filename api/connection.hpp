@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "api/http_server.hpp"
-#include "edge/http_parser.hpp"
+#include "http/parser.hpp"
 
 namespace atlasflow::api {
 
@@ -50,7 +50,7 @@ class Connection {
 
   UniqueFd client_;
   ServerState& server_;
-  edge::RequestParser parser_;
+  http::RequestParser parser_;
   std::vector<char> buffer_;
   std::string_view unread_;  // of buffer_; the parser has not seen it
 

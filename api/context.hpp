@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "actors/control_plane.hpp"
+#include "actors/runtime/control_plane.hpp"
 #include "api/json.hpp"
 #include "api/router.hpp"
 

@@ -4,13 +4,13 @@
 
 #include <nlohmann/json.hpp>
 
-#include "edge/http_message.hpp"
+#include "http/message.hpp"
 
 namespace atlasflow::api {
 
 const std::string* Request::field(std::string_view name) const {
   for (const auto& [key, value] : fields) {
-    if (edge::equal_ignoring_case(key, name)) return &value;
+    if (http::equal_ignoring_case(key, name)) return &value;
   }
   return nullptr;
 }
@@ -18,7 +18,7 @@ const std::string* Request::field(std::string_view name) const {
 std::size_t Request::count_fields(std::string_view name) const {
   return static_cast<std::size_t>(
       std::count_if(fields.begin(), fields.end(),
-                    [&](const auto& item) { return edge::equal_ignoring_case(item.first, name); }));
+                    [&](const auto& item) { return http::equal_ignoring_case(item.first, name); }));
 }
 
 const std::string* Request::query_value(std::string_view name) const {

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "events/error.hpp"
+#include "base/error.hpp"
 
 namespace atlasflow::api {
 

@@ -5,7 +5,7 @@
 
 #include <google/protobuf/util/json_util.h>
 
-#include "events/assert.hpp"
+#include "base/assert.hpp"
 #include "events/environment.hpp"
 
 namespace atlasflow::api {

@@ -9,9 +9,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "events/error.hpp"
-#include "storage/catalog.hpp"
-#include "storage/event_log.hpp"
+#include "base/error.hpp"
+#include "storage/log/event_log.hpp"
+#include "storage/readmodel/catalog.hpp"
 
 namespace atlasflow::api {
 

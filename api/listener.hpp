@@ -9,7 +9,7 @@
 
 #include <sys/types.h>
 
-#include "events/error.hpp"
+#include "base/error.hpp"
 #include "storage/posix_file.hpp"
 
 namespace atlasflow::api {

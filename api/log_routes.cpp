@@ -9,7 +9,7 @@
 #include "api/context.hpp"
 #include "api/since.hpp"
 #include "api/url.hpp"
-#include "storage/instance_log.hpp"
+#include "storage/instance_logs/instance_log.hpp"
 
 namespace atlasflow::api {
 namespace {

@@ -6,8 +6,8 @@
 #include <chrono>
 
 #include "api/url.hpp"
-#include "edge/http_message.hpp"
 #include "events/settings.hpp"
+#include "http/message.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -151,7 +151,7 @@ Result<void> read_pusher(const Members& payload, actors::Push& push) {
 Result<std::string> payload_text(std::string_view content_type, std::string_view body) {
   auto media_type = content_type.substr(0, content_type.find(';'));
   while (media_type.ends_with(' ')) media_type.remove_suffix(1);
-  if (!edge::equal_ignoring_case(media_type, "application/x-www-form-urlencoded")) {
+  if (!http::equal_ignoring_case(media_type, "application/x-www-form-urlencoded")) {
     return std::string(body);
   }
   const auto form = parsed_query(body);

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "actors/control_plane.hpp"
+#include "actors/runtime/control_plane.hpp"
 #include "api/json.hpp"
 
 namespace atlasflow::api {

@@ -3,7 +3,7 @@
 #include <optional>
 
 #include "api/url.hpp"
-#include "events/assert.hpp"
+#include "base/assert.hpp"
 
 namespace atlasflow::api {
 namespace {

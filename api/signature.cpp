@@ -6,7 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#include "events/assert.hpp"
+#include "base/assert.hpp"
 
 namespace atlasflow::api {
 

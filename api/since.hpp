@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "events/error.hpp"
+#include "base/error.hpp"
 #include "events/ids.hpp"
 
 namespace atlasflow::api {

@@ -7,7 +7,7 @@
 
 #include "api/push_payload.hpp"
 #include "api/signature.hpp"
-#include "edge/http_message.hpp"
+#include "http/message.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -82,7 +82,7 @@ Result<std::string> required_token(const Request& request, const char* name) {
   if (value == nullptr || value->empty()) {
     return fail(ErrorCode::invalid_argument, std::string(name) + " is missing.");
   }
-  if (value->size() > k_header_bytes_max || !edge::is_token(*value)) {
+  if (value->size() > k_header_bytes_max || !http::is_token(*value)) {
     return fail(ErrorCode::invalid_argument,
                 std::string(name) + " must be at most 128 letters, digits and hyphens.");
   }

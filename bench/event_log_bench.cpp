@@ -18,10 +18,10 @@
 #include <rocksdb/write_batch.h>
 #include <stdlib.h>
 
-#include "events/assert.hpp"
-#include "storage/log_keys.hpp"
-#include "storage/rocksdb_event_log.hpp"
-#include "storage/rocksdb_options.hpp"
+#include "base/assert.hpp"
+#include "storage/log/log_keys.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
+#include "storage/log/rocksdb_options.hpp"
 
 namespace {
 

@@ -30,13 +30,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "builder/checkout.hpp"
-#include "builder/image_builder.hpp"
-#include "builder/registry.hpp"
+#include "builder/image/image_builder.hpp"
+#include "builder/registry/registry.hpp"
+#include "builder/source/checkout.hpp"
 #include "tests/end_to_end/git_repository.hpp"
 #include "tests/end_to_end/process.hpp"
-#include "vmm/hypervisor.hpp"
-#include "vmm/probe.hpp"
+#include "vmm/hypervisor/hypervisor.hpp"
+#include "vmm/hypervisor/probe.hpp"
 
 namespace {
 

@@ -8,7 +8,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
-#include "sim/fleet.hpp"
+#include "sim/fleet/fleet.hpp"
 
 namespace {
 

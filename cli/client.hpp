@@ -10,8 +10,8 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "base/error.hpp"
 #include "cli/command_line.hpp"
-#include "events/error.hpp"
 
 namespace atlasflow::cli {
 

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "events/error.hpp"
+#include "base/error.hpp"
 
 namespace atlasflow::cli {
 

@@ -1,5 +1,6 @@
-// The real worlds behind actors/engines.hpp: the machine's clock, and builder/, vmm/ and edge/ as
-// the control plane calls them. Owned by the composition root; thread-safe where the parts are.
+// The real worlds behind actors/runtime/engines.hpp: the machine's clock, and builder/, vmm/ and
+// edge/ as the control plane calls them. Owned by the composition root; thread-safe where the parts
+// are.
 #pragma once
 
 #include <cstdint>
@@ -10,12 +11,12 @@
 #include <string>
 #include <vector>
 
-#include "actors/engines.hpp"
-#include "builder/image_builder.hpp"
-#include "builder/registry.hpp"
+#include "actors/runtime/engines.hpp"
+#include "builder/image/image_builder.hpp"
+#include "builder/registry/registry.hpp"
 #include "edge/edge.hpp"
-#include "storage/secrets.hpp"
-#include "vmm/hypervisor.hpp"
+#include "storage/secrets/secrets.hpp"
+#include "vmm/hypervisor/hypervisor.hpp"
 
 namespace atlasflow::cli {
 

@@ -7,9 +7,9 @@
 
 #include <spdlog/spdlog.h>
 
-#include "builder/checkout.hpp"
-#include "builder/repository_config.hpp"
-#include "builder/watch_paths.hpp"
+#include "builder/source/checkout.hpp"
+#include "builder/source/repository_config.hpp"
+#include "builder/source/watch_paths.hpp"
 #include "cli/deadline.hpp"
 #include "cli/engines.hpp"
 #include "cli/remote_head.hpp"

@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "api/signature.hpp"
+#include "base/digest.hpp"
 #include "cli/version.hpp"
-#include "storage/digest.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -116,7 +116,7 @@ std::string notification_body(const Notification& notification, const api::Publi
 
 std::string notification_signature(std::string_view secret, std::string_view body) {
   const auto digest = api::hmac_sha256(secret, body);
-  return "sha256=" + storage::to_hex({reinterpret_cast<const char*>(digest.data()), digest.size()});
+  return "sha256=" + to_hex({reinterpret_cast<const char*>(digest.data()), digest.size()});
 }
 
 Result<std::int32_t> HttpNotifyEngine::post(const Notification& notification,

@@ -6,9 +6,9 @@
 #include <string>
 #include <string_view>
 
-#include "actors/engines.hpp"
+#include "actors/runtime/engines.hpp"
 #include "api/json.hpp"
-#include "storage/secrets.hpp"
+#include "storage/secrets/secrets.hpp"
 
 namespace atlasflow::cli {
 

@@ -3,7 +3,7 @@
 
 #include "cli/deadline.hpp"
 #include "cli/engines.hpp"
-#include "vmm/probe.hpp"
+#include "vmm/hypervisor/probe.hpp"
 
 namespace atlasflow::cli {
 namespace {

@@ -3,13 +3,13 @@
 
 #include <signal.h>
 
-#include "builder/registry.hpp"
+#include "builder/registry/registry.hpp"
 #include "cli/client.hpp"
 #include "cli/config.hpp"
 #include "cli/server.hpp"
 #include "cli/state_dir.hpp"
-#include "edge/edge_folder.hpp"
-#include "vmm/running_machines.hpp"
+#include "edge/control/edge_folder.hpp"
+#include "vmm/hypervisor/running_machines.hpp"
 
 namespace atlasflow::cli {
 namespace {

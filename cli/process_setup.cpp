@@ -8,7 +8,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
-#include "storage/digest.hpp"
+#include "base/digest.hpp"
 
 namespace atlasflow::cli {
 
@@ -30,7 +30,7 @@ const std::string& own_build_id() {
   static const std::string id = [] {
     std::ifstream in("/proc/self/exe", std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-    return bytes.empty() ? "unknown" : storage::sha256_hex(bytes).substr(0, 12);
+    return bytes.empty() ? "unknown" : sha256_hex(bytes).substr(0, 12);
   }();
   return id;
 }

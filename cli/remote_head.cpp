@@ -4,7 +4,7 @@
 
 #include <git2.h>
 
-#include "builder/git_handles.hpp"
+#include "builder/source/git_handles.hpp"
 
 namespace atlasflow::cli {
 namespace {

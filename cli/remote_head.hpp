@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "actors/engines.hpp"
-#include "events/error.hpp"
+#include "actors/runtime/engines.hpp"
+#include "base/error.hpp"
 
 namespace atlasflow::cli {
 

@@ -11,9 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "actors/control_plane.hpp"
+#include "actors/runtime/control_plane.hpp"
 #include "api/api.hpp"
-#include "builder/registry.hpp"
+#include "base/digest.hpp"
+#include "builder/registry/registry.hpp"
 #include "cli/config.hpp"
 #include "cli/engines.hpp"
 #include "cli/engines_notify.hpp"
@@ -21,12 +22,11 @@
 #include "cli/state_dir.hpp"
 #include "cli/stop_signal.hpp"
 #include "cli/version.hpp"
-#include "edge/edge_process.hpp"
-#include "edge/remote_edge.hpp"
-#include "storage/digest.hpp"
-#include "storage/log_keeper.hpp"
-#include "storage/retention.hpp"
-#include "storage/rocksdb_event_log.hpp"
+#include "edge/control/edge_process.hpp"
+#include "edge/control/remote_edge.hpp"
+#include "storage/instance_logs/log_keeper.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
+#include "storage/readmodel/retention.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -337,7 +337,7 @@ int run(const LogVerifyCommand& /*command*/, const Connection& connection,
   const std::string_view chain(reinterpret_cast<const char*>(verified->chain.data()),
                                verified->chain.size());
   terminal.out << "The log is whole: " << verified->last_position << " events, chain "
-               << storage::to_hex(chain) << "\n";
+               << to_hex(chain) << "\n";
   return k_exit_ok;
 }
 

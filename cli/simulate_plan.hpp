@@ -7,10 +7,10 @@
 #include <optional>
 #include <string>
 
+#include "base/error.hpp"
 #include "cli/command_line.hpp"
-#include "events/error.hpp"
 #include "events/ids.hpp"
-#include "sim/scenario.hpp"
+#include "sim/run/scenario.hpp"
 
 namespace atlasflow::cli {
 

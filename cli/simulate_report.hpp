@@ -6,7 +6,7 @@
 #include <string>
 
 #include "cli/simulate_plan.hpp"
-#include "sim/fleet.hpp"
+#include "sim/fleet/fleet.hpp"
 
 namespace atlasflow::cli {
 

@@ -4,7 +4,7 @@
 
 #include <filesystem>
 
-#include "events/error.hpp"
+#include "base/error.hpp"
 #include "storage/posix_file.hpp"
 
 namespace atlasflow::cli {

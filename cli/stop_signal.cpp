@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "events/assert.hpp"
+#include "base/assert.hpp"
 
 namespace atlasflow::cli {
 namespace {

@@ -14,12 +14,12 @@
 #include "cli/server.hpp"
 #include "cli/simulate_plan.hpp"
 #include "cli/simulate_report.hpp"
-#include "sim/apart.hpp"
-#include "sim/exhaustive.hpp"
-#include "sim/fleet.hpp"
-#include "sim/fleet_worker.hpp"
-#include "sim/history.hpp"
-#include "sim/shrink.hpp"
+#include "sim/fleet/apart.hpp"
+#include "sim/fleet/fleet.hpp"
+#include "sim/fleet/fleet_worker.hpp"
+#include "sim/run/exhaustive.hpp"
+#include "sim/run/history.hpp"
+#include "sim/run/shrink.hpp"
 
 namespace atlasflow::cli {
 namespace {

@@ -1,4 +1,4 @@
-# atlasflow_canary(NAME lost_sync MAIN sim_main.cpp SOURCE storage/rocksdb_event_log.cpp
+# atlasflow_canary(NAME lost_sync MAIN sim_main.cpp SOURCE storage/log/rocksdb_event_log.cpp
 #                  DEFINE ATLAS_CANARY_LOST_SYNC LINK atlasflow::sim ...)
 #
 # The executable canary_NAME: the main program with one known bug, which whoever runs it must find.

@@ -13,9 +13,9 @@
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
 
-#include "edge/http_guard.hpp"
-#include "edge/local_ca.hpp"
-#include "edge/worker.hpp"
+#include "edge/proxy/worker.hpp"
+#include "edge/tls/local_ca.hpp"
+#include "http/guard.hpp"
 
 namespace atlasflow::edge {
 namespace {
@@ -91,7 +91,7 @@ class EdgeServer final : public LocalEdge {
 Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inheritance) {
   shared_.config = config;
   std::string domain;
-  if (!normalise_host(config.domain, domain) || domain != config.domain) {
+  if (!http::normalise_host(config.domain, domain) || domain != config.domain) {
     return fail(ErrorCode::invalid_argument,
                 "'" + config.domain + "' is no domain in lower case, such as example.org");
   }
@@ -185,7 +185,7 @@ Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const Hosts& hosts) {
     for (const Route* each : hosts) {
       const Route& route = *each;
       std::string host;
-      if (!normalise_host(route.host, host) || host != route.host) {
+      if (!http::normalise_host(route.host, host) || host != route.host) {
         return fail(ErrorCode::invalid_argument,
                     "'" + route.host + "' is no host name in lower case without a port");
       }

@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
-#include "edge/route_table.hpp"
-#include "edge/socket.hpp"
-#include "events/error.hpp"
+#include "base/error.hpp"
+#include "edge/proxy/socket.hpp"
+#include "edge/routes/route_table.hpp"
 
 namespace atlasflow::edge {
 

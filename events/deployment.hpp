@@ -11,7 +11,7 @@
 #include <variant>
 #include <vector>
 
-#include "events/error.hpp"
+#include "base/error.hpp"
 #include "events/event.pb.h"
 #include "events/ids.hpp"
 

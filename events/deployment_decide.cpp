@@ -2,9 +2,9 @@
 // Long because: one handler per command, and what they share is a line or two each.
 #include <utility>
 
-#include "events/assert.hpp"
+#include "base/assert.hpp"
+#include "base/probe.hpp"
 #include "events/deployment_rules.hpp"
-#include "events/probe.hpp"
 
 namespace atlasflow {
 namespace {

@@ -1,8 +1,8 @@
 // next_event: what follows from a deployment's state by itself.
 #include <optional>
 
+#include "base/probe.hpp"
 #include "events/deployment_rules.hpp"
-#include "events/probe.hpp"
 
 namespace atlasflow {
 

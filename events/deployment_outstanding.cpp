@@ -1,6 +1,6 @@
 // outstanding: what the world still owes a deployment, read off its state.
+#include "base/probe.hpp"
 #include "events/deployment.hpp"
-#include "events/probe.hpp"
 
 namespace atlasflow {
 namespace {

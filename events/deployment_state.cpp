@@ -2,8 +2,8 @@
 // Long because: one handler per event and the dispatch to it belong together; each is a few lines.
 #include <algorithm>
 
+#include "base/probe.hpp"
 #include "events/deployment.hpp"
-#include "events/probe.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow {

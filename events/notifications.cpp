@@ -1,6 +1,6 @@
 #include "events/notifications.hpp"
 
-#include "events/probe.hpp"
+#include "base/probe.hpp"
 #include "events/project_history.hpp"
 
 namespace atlasflow {

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
+#include "base/probe.hpp"
 #include "events/environment.hpp"
-#include "events/probe.hpp"
 
 namespace atlasflow {
 namespace {

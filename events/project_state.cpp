@@ -1,7 +1,7 @@
 #include <algorithm>
 
+#include "base/probe.hpp"
 #include "events/environment.hpp"
-#include "events/probe.hpp"
 #include "events/project.hpp"
 #include "events/settings.hpp"
 

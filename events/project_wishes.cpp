@@ -1,8 +1,8 @@
 // wishes: the order between a project's deployments.
 #include <algorithm>
 
+#include "base/probe.hpp"
 #include "events/environment.hpp"
-#include "events/probe.hpp"
 #include "events/project_history.hpp"
 #include "events/settings.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "events/probe.hpp"
+#include "base/probe.hpp"
 
 namespace atlasflow {
 namespace {

@@ -14,7 +14,7 @@ namespace atlasflow {
 [[nodiscard]] std::string command_rule(const std::string& command);
 // Without credentials, which would be shown to everybody who may see the settings; empty is right.
 [[nodiscard]] std::string url_rule(const std::string& url);
-// As builder/watch_paths.hpp understands it.
+// As builder/source/watch_paths.hpp understands it.
 [[nodiscard]] std::string glob_rule(const std::string& glob);
 
 }  // namespace atlasflow

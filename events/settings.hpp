@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "events/error.hpp"
+#include "base/error.hpp"
 #include "events/event.pb.h"
 
 namespace atlasflow {

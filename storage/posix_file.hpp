@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "events/error.hpp"
+#include "base/error.hpp"
 
 namespace atlasflow::storage {
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmm/process.hpp"
+#include "vmm/hypervisor/process.hpp"
 
 namespace atlasflow::vmm {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "events/error.hpp"
+#include "base/error.hpp"
 
 namespace atlasflow::vmm {
 

@@ -1,5 +1,5 @@
 // The façade over real threads: what the API calls.
-#include "actors/control_plane.hpp"
+#include "actors/runtime/control_plane.hpp"
 
 #include <atomic>
 #include <set>
@@ -8,7 +8,7 @@
 #include <gmock/gmock.h>
 
 #include "events/settings.hpp"
-#include "storage/memory_event_log.hpp"
+#include "storage/log/memory_event_log.hpp"
 
 namespace atlasflow::actors {
 namespace {

@@ -1,9 +1,9 @@
 // What the janitor removes and, more so, what it never does: in every order that the seeds choose.
-#include "actors/janitor.hpp"
+#include "actors/upkeep/janitor.hpp"
 
 #include <gmock/gmock.h>
 
-#include "sim/life.hpp"
+#include "sim/run/life.hpp"
 
 namespace atlasflow::actors {
 namespace {

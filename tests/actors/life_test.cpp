@@ -1,6 +1,6 @@
 // What happens to a deployment after it is live, and between deployments, through the real actors
 // in every order that the seeds choose.
-#include "sim/life.hpp"
+#include "sim/run/life.hpp"
 
 #include <gmock/gmock.h>
 

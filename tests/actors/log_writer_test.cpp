@@ -1,9 +1,9 @@
-#include "actors/log_writer.hpp"
+#include "actors/runtime/log_writer.hpp"
 
 #include <caf/scheduler/test_coordinator.hpp>
 #include <gmock/gmock.h>
 
-#include "storage/memory_event_log.hpp"
+#include "storage/log/memory_event_log.hpp"
 
 namespace atlasflow::actors {
 namespace {

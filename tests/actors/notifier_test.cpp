@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "events/settings.hpp"
-#include "sim/life.hpp"
+#include "sim/run/life.hpp"
 
 namespace atlasflow::actors {
 namespace {

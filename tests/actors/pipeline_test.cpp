@@ -1,8 +1,8 @@
 // Pushes through the real actors, in every order that the seeds choose.
 #include <gmock/gmock.h>
 
-#include "sim/life.hpp"
-#include "storage/rocksdb_event_log.hpp"
+#include "sim/run/life.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
 
 namespace atlasflow::actors {
 namespace {

@@ -3,9 +3,9 @@
 #include <caf/scheduler/test_coordinator.hpp>
 #include <gmock/gmock.h>
 
-#include "actors/deployment_actor.hpp"
-#include "storage/catalog.hpp"
-#include "storage/memory_event_log.hpp"
+#include "actors/deployments/deployment_actor.hpp"
+#include "storage/log/memory_event_log.hpp"
+#include "storage/readmodel/catalog.hpp"
 #include "tests/events/subject.hpp"
 
 namespace atlasflow::actors {

@@ -1,9 +1,9 @@
-#include "actors/support.hpp"
+#include "actors/runtime/support.hpp"
 
 #include <caf/scheduler/test_coordinator.hpp>
 #include <gmock/gmock.h>
 
-#include "actors/messages.hpp"
+#include "actors/runtime/messages.hpp"
 
 namespace atlasflow::actors {
 namespace {

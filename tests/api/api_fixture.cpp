@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "events/assert.hpp"
+#include "base/assert.hpp"
 
 namespace atlasflow::api::testing {
 

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "events/assert.hpp"
+#include "base/assert.hpp"
 
 namespace atlasflow::api::testing {
 namespace {
@@ -27,7 +27,7 @@ storage::UniqueFd connected(int family, const sockaddr* address, socklen_t lengt
 
 std::string Answer::field(std::string_view name) const {
   for (const auto& [key, value] : fields) {
-    if (edge::equal_ignoring_case(key, name)) return value;
+    if (http::equal_ignoring_case(key, name)) return value;
   }
   return {};
 }
@@ -81,23 +81,23 @@ Client::Progress Client::advance() {
     auto step = parser_.next(unread_);
     const std::string body(step.body);
     unread_.erase(0, step.consumed);
-    if (step.event == edge::ParseEvent::need_more) {
+    if (step.event == http::ParseEvent::need_more) {
       if (fill()) continue;
       step = parser_.finish();
-      if (step.event != edge::ParseEvent::complete) return Progress::over;
+      if (step.event != http::ParseEvent::complete) return Progress::over;
     }
     switch (step.event) {
-      case edge::ParseEvent::head:
+      case http::ParseEvent::head:
         answer_ = {};
         answer_.status = parser_.head().status;
         for (const auto& field : parser_.head().fields) {
           answer_.fields.emplace_back(field.name, field.value);
         }
         return Progress::partly;
-      case edge::ParseEvent::body:
+      case http::ParseEvent::body:
         answer_.body += body;
         return Progress::partly;
-      case edge::ParseEvent::complete:
+      case http::ParseEvent::complete:
         return Progress::whole;
       default:
         return Progress::over;

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "edge/http_parser.hpp"
+#include "http/parser.hpp"
 #include "storage/posix_file.hpp"
 
 namespace atlasflow::api::testing {
@@ -52,7 +52,7 @@ class Client {
 
   storage::UniqueFd fd_;
   std::string unread_;
-  edge::ResponseParser parser_;
+  http::ResponseParser parser_;
   Answer answer_;
   bool to_head_ = false;
   bool at_end_ = false;

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "storage/log_times.hpp"
+#include "storage/instance_logs/log_times.hpp"
 #include "tests/api/api_fixture.hpp"
 
 namespace atlasflow::api {

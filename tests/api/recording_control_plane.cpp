@@ -1,9 +1,9 @@
 #include "tests/api/recording_control_plane.hpp"
 
-#include "events/assert.hpp"
+#include "base/assert.hpp"
 #include "events/environment.hpp"
 #include "events/settings.hpp"
-#include "storage/memory_event_log.hpp"
+#include "storage/log/memory_event_log.hpp"
 
 namespace atlasflow::api::testing {
 namespace {

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "actors/control_plane.hpp"
+#include "actors/runtime/control_plane.hpp"
 
 namespace atlasflow::api::testing {
 

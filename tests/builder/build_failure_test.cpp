@@ -1,8 +1,8 @@
-#include "builder/build_failure.hpp"
+#include "builder/image/build_failure.hpp"
 
 #include <gmock/gmock.h>
 
-#include "builder/image_builder.hpp"
+#include "builder/image/image_builder.hpp"
 
 namespace atlasflow::builder {
 namespace {

@@ -1,4 +1,4 @@
-#include "builder/checkout.hpp"
+#include "builder/source/checkout.hpp"
 
 #include <atomic>
 #include <thread>
@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "builder/git_handles.hpp"
-#include "builder/source_file.hpp"
+#include "builder/source/git_handles.hpp"
+#include "builder/source/source_file.hpp"
 #include "tests/builder/git_server.hpp"
 #include "tests/builder/origin.hpp"
 #include "tests/builder/scratch.hpp"

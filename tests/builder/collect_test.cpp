@@ -2,8 +2,8 @@
 #include <limits>
 #include <thread>
 
-#include "builder/buildah.hpp"
-#include "builder/registry.hpp"
+#include "builder/image/buildah.hpp"
+#include "builder/registry/registry.hpp"
 #include "tests/builder/image_builder_fixture.hpp"
 
 namespace atlasflow::builder {

@@ -1,11 +1,11 @@
-#include "builder/detect.hpp"
+#include "builder/stack/detect.hpp"
 
 #include <map>
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
-#include "builder/source_file.hpp"
+#include "builder/source/source_file.hpp"
 #include "tests/builder/scratch.hpp"
 
 namespace atlasflow::builder {

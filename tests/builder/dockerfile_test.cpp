@@ -1,4 +1,4 @@
-#include "builder/dockerfile.hpp"
+#include "builder/stack/dockerfile.hpp"
 
 #include <gmock/gmock.h>
 

@@ -10,7 +10,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "builder/process.hpp"
+#include "builder/sandbox/process.hpp"
 
 namespace atlasflow::builder {
 namespace {

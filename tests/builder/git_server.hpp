@@ -7,7 +7,7 @@
 #include <string>
 #include <thread>
 
-#include "builder/file_descriptor.hpp"
+#include "builder/sandbox/file_descriptor.hpp"
 
 namespace atlasflow::builder {
 

@@ -12,9 +12,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "builder/cgroup.hpp"
-#include "builder/image_builder.hpp"
-#include "builder/process.hpp"
+#include "builder/image/image_builder.hpp"
+#include "builder/sandbox/cgroup.hpp"
+#include "builder/sandbox/process.hpp"
 #include "tests/builder/scratch.hpp"
 
 namespace atlasflow::builder {

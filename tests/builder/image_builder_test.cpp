@@ -6,11 +6,11 @@
 #include <nlohmann/json.hpp>
 #include <sys/socket.h>
 
-#include "builder/buildah.hpp"
-#include "builder/cgroup.hpp"
-#include "builder/file_descriptor.hpp"
-#include "builder/process.hpp"
-#include "builder/registry.hpp"
+#include "builder/image/buildah.hpp"
+#include "builder/registry/registry.hpp"
+#include "builder/sandbox/cgroup.hpp"
+#include "builder/sandbox/file_descriptor.hpp"
+#include "builder/sandbox/process.hpp"
 #include "tests/builder/image_builder_fixture.hpp"
 
 namespace atlasflow::builder {

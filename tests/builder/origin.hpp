@@ -8,7 +8,7 @@
 #include <git2.h>
 #include <gtest/gtest.h>
 
-#include "builder/git_handles.hpp"
+#include "builder/source/git_handles.hpp"
 
 namespace atlasflow::builder {
 

@@ -1,4 +1,4 @@
-#include "builder/process.hpp"
+#include "builder/sandbox/process.hpp"
 
 #include <array>
 #include <cerrno>

@@ -1,4 +1,4 @@
-#include "builder/registry.hpp"
+#include "builder/registry/registry.hpp"
 
 #include <chrono>
 #include <csignal>
@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <sys/wait.h>
 
-#include "builder/http.hpp"
-#include "builder/process.hpp"
+#include "builder/registry/http.hpp"
+#include "builder/sandbox/process.hpp"
 #include "tests/builder/scratch.hpp"
 
 namespace atlasflow::builder {

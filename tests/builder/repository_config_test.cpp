@@ -1,4 +1,4 @@
-#include "builder/repository_config.hpp"
+#include "builder/source/repository_config.hpp"
 
 #include <gmock/gmock.h>
 

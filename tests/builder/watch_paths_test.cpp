@@ -1,10 +1,10 @@
-#include "builder/watch_paths.hpp"
+#include "builder/source/watch_paths.hpp"
 
 #include <chrono>
 
 #include <gmock/gmock.h>
 
-#include "builder/checkout.hpp"
+#include "builder/source/checkout.hpp"
 #include "tests/builder/git_server.hpp"
 #include "tests/builder/origin.hpp"
 #include "tests/builder/scratch.hpp"

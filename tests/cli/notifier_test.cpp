@@ -1,5 +1,5 @@
 // The notifier on real threads, over the real engine, to a real receiver on loopback.
-#include "actors/notifier.hpp"
+#include "actors/upkeep/notifier.hpp"
 
 #include <gmock/gmock.h>
 
@@ -7,7 +7,7 @@
 #include "cli/engines.hpp"
 #include "cli/engines_notify.hpp"
 #include "events/settings.hpp"
-#include "storage/memory_event_log.hpp"
+#include "storage/log/memory_event_log.hpp"
 #include "tests/builder/scratch.hpp"
 #include "tests/edge/edge_fixture.hpp"
 

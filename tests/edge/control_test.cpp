@@ -4,7 +4,7 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <sys/socket.h>
 
-#include "edge/control_message.hpp"
+#include "edge/control/control_message.hpp"
 #include "tests/edge/edge_fixture.hpp"
 
 namespace atlasflow::edge {

@@ -54,14 +54,14 @@ bool UpstreamSession::read_head(Request& request) {
   parser_.reset();
   for (;;) {
     const std::string before = input_;
-    const ParseStep step = parser_.next(input_);
+    const http::ParseStep step = parser_.next(input_);
     request.raw_head += input_.substr(0, step.consumed);
     input_.erase(0, step.consumed);
-    if (step.event == ParseEvent::error) return false;
-    if (step.event == ParseEvent::head) {
+    if (step.event == http::ParseEvent::error) return false;
+    if (step.event == http::ParseEvent::head) {
       request.method = parser_.head().method;
       request.path = parser_.head().path;
-      for (const Field& field : parser_.head().fields) {
+      for (const http::Field& field : parser_.head().fields) {
         request.fields[lower(field.name)] = field.value;
       }
       return true;
@@ -72,12 +72,12 @@ bool UpstreamSession::read_head(Request& request) {
 
 bool UpstreamSession::read_body(Request& request) {
   for (;;) {
-    const ParseStep step = parser_.next(input_);
+    const http::ParseStep step = parser_.next(input_);
     request.body.append(step.body);
     input_.erase(0, step.consumed);
-    if (step.event == ParseEvent::complete) return true;
-    if (step.event == ParseEvent::error) return false;
-    if (step.event == ParseEvent::need_more && !receive()) return false;
+    if (step.event == http::ParseEvent::complete) return true;
+    if (step.event == http::ParseEvent::error) return false;
+    if (step.event == http::ParseEvent::need_more && !receive()) return false;
   }
 }
 
@@ -234,38 +234,38 @@ void Client::close() {
 
 ClientResponse Client::receive(bool to_head) {
   ClientResponse response;
-  ResponseParser parser;
+  http::ResponseParser parser;
   parser.reset(to_head);
   for (;;) {
-    const ParseStep step = parser.next(input_);
+    const http::ParseStep step = parser.next(input_);
     response.body.append(step.body);
     input_.erase(0, step.consumed);
-    if (step.event == ParseEvent::head) {
+    if (step.event == http::ParseEvent::head) {
       if (parser.head().status < 200 && parser.head().status != 101) {
         response.interim.push_back(parser.head().status);
       } else {
         response.status = parser.head().status;
-        for (const Field& field : parser.head().fields) {
+        for (const http::Field& field : parser.head().fields) {
           response.fields[lower(field.name)] = field.value;
         }
       }
-    } else if (step.event == ParseEvent::complete) {
+    } else if (step.event == http::ParseEvent::complete) {
       if (response.status == 0) {
         parser.reset(to_head);
         continue;
       }
-      for (const Field& field : parser.trailers()) {
+      for (const http::Field& field : parser.trailers()) {
         response.fields["trailer " + lower(field.name)] = field.value;
       }
       response.complete = true;
       return response;
-    } else if (step.event == ParseEvent::error) {
+    } else if (step.event == http::ParseEvent::error) {
       return response;
-    } else if (step.event == ParseEvent::need_more) {
+    } else if (step.event == http::ParseEvent::need_more) {
       input_ = read_some();
       if (input_.empty()) {
         const bool clean = ended();
-        response.complete = clean && parser.finish().event == ParseEvent::complete;
+        response.complete = clean && parser.finish().event == http::ParseEvent::complete;
         return response;
       }
     }

@@ -14,10 +14,10 @@
 
 #include <gtest/gtest.h>
 
-#include "edge/certificate.hpp"
 #include "edge/edge.hpp"
-#include "edge/http_parser.hpp"
-#include "edge/socket.hpp"
+#include "edge/proxy/socket.hpp"
+#include "edge/tls/certificate.hpp"
+#include "http/parser.hpp"
 
 namespace atlasflow::edge {
 
@@ -53,7 +53,7 @@ class UpstreamSession {
  private:
   [[nodiscard]] bool receive();
   Fd socket_;
-  RequestParser parser_;
+  http::RequestParser parser_;
   std::string input_;
   std::string received_;  // every byte that ever arrived
 };

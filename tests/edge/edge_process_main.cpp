@@ -5,7 +5,7 @@
 
 #include <unistd.h>
 
-#include "edge/edge_process.hpp"
+#include "edge/control/edge_process.hpp"
 
 int main(int argc, char** argv) {
   const std::string usage = "edge_process --state-dir D --launch-fd N\n";

@@ -1,5 +1,5 @@
 // The edge as a process of its own: it outlives its clients, and they outlive it.
-#include "edge/remote_edge.hpp"
+#include "edge/control/remote_edge.hpp"
 
 #include <array>
 #include <csignal>
@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "edge/edge_process.hpp"
+#include "edge/control/edge_process.hpp"
 #include "tests/edge/edge_fixture.hpp"
 
 namespace atlasflow::edge {

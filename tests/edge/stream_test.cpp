@@ -1,5 +1,5 @@
 // A stream under TLS, step by step, without a worker.
-#include "edge/stream.hpp"
+#include "edge/proxy/stream.hpp"
 
 #include <array>
 #include <filesystem>
@@ -9,8 +9,8 @@
 #include <openssl/bio.h>
 #include <sys/socket.h>
 
-#include "edge/local_ca.hpp"
-#include "edge/tls_context.hpp"
+#include "edge/tls/local_ca.hpp"
+#include "edge/tls/tls_context.hpp"
 
 namespace atlasflow::edge {
 namespace {

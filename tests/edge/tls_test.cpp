@@ -7,7 +7,7 @@
 #include <openssl/x509v3.h>
 #include <sys/stat.h>
 
-#include "edge/local_ca.hpp"
+#include "edge/tls/local_ca.hpp"
 #include "tests/edge/edge_fixture.hpp"
 
 namespace atlasflow::edge {

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
-#include "events/assert.hpp"
-#include "events/error.hpp"
+#include "base/assert.hpp"
+#include "base/error.hpp"
 #include "events/ids.hpp"
 #include "events/settings.hpp"
 

@@ -2,7 +2,7 @@
 // know what they had recorded, and take along what they had claimed.
 #include <gtest/gtest.h>
 
-#include "sim/run.hpp"
+#include "sim/run/run.hpp"
 #include "tests/sim/small_scenarios.hpp"
 
 namespace atlasflow::sim {

@@ -1,12 +1,12 @@
 // A process of its own for what may abort.
-#include "sim/apart.hpp"
+#include "sim/fleet/apart.hpp"
 
 #include <cstdio>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "events/assert.hpp"
+#include "base/assert.hpp"
 
 namespace atlasflow::sim {
 namespace {

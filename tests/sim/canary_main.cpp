@@ -9,7 +9,7 @@
 
 #include <spdlog/spdlog.h>
 
-#include "sim/run.hpp"
+#include "sim/run/run.hpp"
 
 namespace {
 

@@ -1,5 +1,5 @@
 // The server killed at every moment there is, in scenarios small enough for that.
-#include "sim/exhaustive.hpp"
+#include "sim/run/exhaustive.hpp"
 
 #include <gtest/gtest.h>
 

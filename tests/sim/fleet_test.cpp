@@ -1,6 +1,6 @@
 // Many runs over processes: the same answers however they are spread, and a run that takes its
 // process along takes nothing else.
-#include "sim/fleet.hpp"
+#include "sim/fleet/fleet.hpp"
 
 #include <chrono>
 #include <cstdio>
@@ -10,9 +10,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "events/assert.hpp"
-#include "events/probe.hpp"
-#include "sim/fleet_worker.hpp"
+#include "base/assert.hpp"
+#include "base/probe.hpp"
+#include "sim/fleet/fleet_worker.hpp"
 
 namespace atlasflow::sim {
 namespace {

@@ -7,11 +7,11 @@
 #include <fmt/format.h>
 #include <google/protobuf/text_format.h>
 
-#include "events/assert.hpp"
+#include "base/assert.hpp"
 #include "events/deployment.hpp"
 #include "events/project_history.hpp"
-#include "sim/invariants.hpp"
-#include "sim/run.hpp"
+#include "sim/checkers/invariants.hpp"
+#include "sim/run/run.hpp"
 
 namespace atlasflow::sim {
 namespace {

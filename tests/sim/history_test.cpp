@@ -1,5 +1,5 @@
 // A run that goes on from a real event log on disk, cut anywhere.
-#include "sim/history.hpp"
+#include "sim/run/history.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -9,10 +9,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sim/fibers.hpp"
-#include "sim/life.hpp"
-#include "sim/run.hpp"
-#include "storage/rocksdb_event_log.hpp"
+#include "sim/run/life.hpp"
+#include "sim/run/run.hpp"
+#include "sim/world/fibers.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
 #include "tests/storage/log_fixture.hpp"
 
 namespace atlasflow::sim {

@@ -1,5 +1,5 @@
 // The oracle itself: what breaks an invariant is seen.
-#include "sim/invariants.hpp"
+#include "sim/checkers/invariants.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // The disk by itself: what a power cut may take, what it may not, and what each fault does.
-#include "sim/lossy_disk.hpp"
+#include "sim/disk/lossy_disk.hpp"
 
 #include <algorithm>
 #include <string>
@@ -8,7 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sim/random.hpp"
+#include "sim/run/random.hpp"
 
 namespace atlasflow::sim {
 namespace {

@@ -1,6 +1,6 @@
 // The production event log on the lossy disk: what was acknowledged is there after any crash, what
 // was not is there whole or not at all, and damage is refused, never dropped.
-#include "sim/lossy_log.hpp"
+#include "sim/disk/lossy_log.hpp"
 
 #include <set>
 #include <string>
@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sim/random.hpp"
+#include "sim/run/random.hpp"
 #include "tests/storage/log_fixture.hpp"
 
 namespace atlasflow::sim {

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "sim/run.hpp"
+#include "sim/run/run.hpp"
 
 namespace atlasflow::sim {
 

@@ -9,8 +9,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sim/fibers.hpp"
-#include "sim/run.hpp"
+#include "sim/run/run.hpp"
+#include "sim/world/fibers.hpp"
 
 namespace atlasflow::sim {
 namespace {

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sim/scenario.hpp"
+#include "sim/run/scenario.hpp"
 
 namespace atlasflow::sim {
 namespace {

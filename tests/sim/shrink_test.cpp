@@ -1,13 +1,13 @@
 // Shrinking, on failures that are planted: a rule over the scenario and what its run came to stands
 // in for a broken invariant.
-#include "sim/shrink.hpp"
+#include "sim/run/shrink.hpp"
 
 #include <algorithm>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sim/fibers.hpp"
+#include "sim/world/fibers.hpp"
 
 namespace atlasflow::sim {
 namespace {

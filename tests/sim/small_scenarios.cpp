@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "events/assert.hpp"
+#include "base/assert.hpp"
 
 namespace atlasflow::sim {
 namespace {

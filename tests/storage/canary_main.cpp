@@ -8,9 +8,9 @@
 #include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
 
-#include "storage/memory_event_log.hpp"
-#include "storage/rocksdb_event_log.hpp"
-#include "storage/rocksdb_options.hpp"
+#include "storage/log/memory_event_log.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
+#include "storage/log/rocksdb_options.hpp"
 
 namespace {
 

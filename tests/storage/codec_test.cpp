@@ -11,8 +11,8 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
-#include "storage/record.pb.h"
-#include "storage/record_codec.hpp"
+#include "storage/log/record.pb.h"
+#include "storage/log/record_codec.hpp"
 #include "tests/storage/corpus_record.hpp"
 
 namespace atlasflow::storage {

@@ -8,9 +8,9 @@
 #include <google/protobuf/stubs/logging.h>
 #include <gtest/gtest.h>
 
-#include "storage/memory_event_log.hpp"
-#include "storage/record_codec.hpp"
-#include "storage/rocksdb_event_log.hpp"
+#include "storage/log/memory_event_log.hpp"
+#include "storage/log/record_codec.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
 #include "tests/storage/log_fixture.hpp"
 
 namespace atlasflow::storage {

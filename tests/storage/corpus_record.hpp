@@ -2,7 +2,7 @@
 // event only.
 #pragma once
 
-#include "storage/event_log.hpp"
+#include "storage/log/event_log.hpp"
 
 namespace atlasflow::storage {
 

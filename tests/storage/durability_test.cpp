@@ -11,8 +11,8 @@
 #include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
 
-#include "storage/rocksdb_event_log.hpp"
-#include "storage/rocksdb_options.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
+#include "storage/log/rocksdb_options.hpp"
 #include "tests/storage/child_process.hpp"
 #include "tests/storage/log_fixture.hpp"
 

@@ -1,4 +1,4 @@
-#include "storage/instance_log.hpp"
+#include "storage/instance_logs/instance_log.hpp"
 
 #include <atomic>
 #include <fstream>

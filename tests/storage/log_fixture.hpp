@@ -10,7 +10,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
-#include "storage/event_log.hpp"
+#include "storage/log/event_log.hpp"
 
 namespace atlasflow::storage {
 

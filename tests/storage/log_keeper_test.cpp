@@ -1,6 +1,6 @@
 // Bounded logs and their time stamps. A log that is trimmed while it is written and followed loses
 // and repeats nothing of what is kept.
-#include "storage/log_keeper.hpp"
+#include "storage/instance_logs/log_keeper.hpp"
 
 #include <atomic>
 #include <fstream>
@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "storage/instance_log.hpp"
-#include "storage/log_times.hpp"
+#include "storage/instance_logs/instance_log.hpp"
+#include "storage/instance_logs/log_times.hpp"
 #include "storage/posix_file.hpp"
 #include "tests/storage/log_fixture.hpp"
 

@@ -8,7 +8,7 @@
 
 #include <unistd.h>
 
-#include "storage/rocksdb_event_log.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
 
 namespace {
 

@@ -8,7 +8,7 @@
 
 #include <google/protobuf/text_format.h>
 
-#include "storage/record_codec.hpp"
+#include "storage/log/record_codec.hpp"
 #include "tests/storage/corpus_record.hpp"
 
 int main(int argc, char** argv) {

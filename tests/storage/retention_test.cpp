@@ -1,4 +1,4 @@
-#include "storage/retention.hpp"
+#include "storage/readmodel/retention.hpp"
 
 #include <functional>
 #include <random>

@@ -8,10 +8,10 @@
 #include <gtest/gtest.h>
 #include <rocksdb/db.h>
 
-#include "storage/log_keys.hpp"
-#include "storage/record.pb.h"
-#include "storage/rocksdb_event_log.hpp"
-#include "storage/rocksdb_options.hpp"
+#include "storage/log/log_keys.hpp"
+#include "storage/log/record.pb.h"
+#include "storage/log/rocksdb_event_log.hpp"
+#include "storage/log/rocksdb_options.hpp"
 #include "tests/storage/child_process.hpp"
 #include "tests/storage/log_fixture.hpp"
 

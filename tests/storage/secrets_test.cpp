@@ -1,4 +1,4 @@
-#include "storage/secrets.hpp"
+#include "storage/secrets/secrets.hpp"
 
 #include <fstream>
 #include <iterator>

@@ -1,6 +1,6 @@
 // What RocksDB forgives at the end of a write-ahead log, and what we do not: a record whose length
 // was damaged looks like a write that was cut short.
-#include "storage/wal_tail.hpp"
+#include "storage/log/wal_tail.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "storage/rocksdb_event_log.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
 #include "tests/storage/log_fixture.hpp"
 
 namespace atlasflow::storage {

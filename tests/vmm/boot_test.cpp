@@ -16,10 +16,10 @@
 
 #include "tests/vmm/image_fixture.hpp"
 #include "vmm/files.hpp"
-#include "vmm/hypervisor.hpp"
-#include "vmm/probe.hpp"
-#include "vmm/process.hpp"
-#include "vmm/record.hpp"
+#include "vmm/hypervisor/hypervisor.hpp"
+#include "vmm/hypervisor/probe.hpp"
+#include "vmm/hypervisor/process.hpp"
+#include "vmm/hypervisor/record.hpp"
 
 namespace atlasflow::vmm {
 namespace {

@@ -1,4 +1,4 @@
-#include "vmm/collect.hpp"
+#include "vmm/image/collect.hpp"
 
 #include <csignal>
 #include <fstream>
@@ -13,9 +13,9 @@
 
 #include "tests/vmm/image_fixture.hpp"
 #include "vmm/files.hpp"
-#include "vmm/image.hpp"
-#include "vmm/layers.hpp"
-#include "vmm/record.hpp"
+#include "vmm/hypervisor/record.hpp"
+#include "vmm/image/image.hpp"
+#include "vmm/image/layers.hpp"
 
 namespace atlasflow::vmm {
 namespace {

@@ -1,4 +1,4 @@
-#include "vmm/config_drive.hpp"
+#include "vmm/disk/config_drive.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "vmm/files.hpp"
-#include "vmm/process.hpp"
+#include "vmm/hypervisor/process.hpp"
 
 namespace atlasflow::vmm::test {
 namespace {

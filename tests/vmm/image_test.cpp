@@ -1,4 +1,4 @@
-#include "vmm/image.hpp"
+#include "vmm/image/image.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

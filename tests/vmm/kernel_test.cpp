@@ -1,4 +1,4 @@
-#include "vmm/kernel.hpp"
+#include "vmm/hypervisor/kernel.hpp"
 
 #include <fstream>
 #include <map>
@@ -10,8 +10,8 @@
 #include <lz4.h>
 
 #include "tests/vmm/image_fixture.hpp"
-#include "vmm/cpio.hpp"
 #include "vmm/files.hpp"
+#include "vmm/hypervisor/cpio.hpp"
 
 namespace atlasflow::vmm {
 namespace {

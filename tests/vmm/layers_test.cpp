@@ -1,5 +1,5 @@
 // Needs root: it makes overlayfs' own kinds of files.
-#include "vmm/layers.hpp"
+#include "vmm/image/layers.hpp"
 
 #include <array>
 #include <fstream>

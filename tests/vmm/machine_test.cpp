@@ -1,9 +1,9 @@
-#include "vmm/machine.hpp"
+#include "vmm/hypervisor/machine.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "vmm/accelerator.hpp"
+#include "vmm/hypervisor/accelerator.hpp"
 
 namespace atlasflow::vmm {
 namespace {

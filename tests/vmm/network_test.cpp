@@ -1,4 +1,4 @@
-#include "vmm/network.hpp"
+#include "vmm/network/network.hpp"
 
 #include <set>
 

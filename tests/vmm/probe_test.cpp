@@ -1,4 +1,4 @@
-#include "vmm/probe.hpp"
+#include "vmm/hypervisor/probe.hpp"
 
 #include <array>
 #include <atomic>
@@ -11,7 +11,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "vmm/process.hpp"
+#include "vmm/hypervisor/process.hpp"
 
 namespace atlasflow::vmm {
 namespace {

@@ -1,4 +1,4 @@
-#include "vmm/process.hpp"
+#include "vmm/hypervisor/process.hpp"
 
 #include <thread>
 

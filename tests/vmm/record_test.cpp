@@ -1,4 +1,4 @@
-#include "vmm/record.hpp"
+#include "vmm/hypervisor/record.hpp"
 
 #include <fstream>
 

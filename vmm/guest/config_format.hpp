@@ -1,5 +1,6 @@
 // The format of the config drive: how the host tells the guest init what to run. Written by
-// vmm/config_drive.cpp on the host, read once by vmm/guest/init.cpp in the guest. Pure functions.
+// vmm/disk/config_drive.cpp on the host, read once by vmm/guest/init.cpp in the guest. Pure
+// functions.
 //
 // The drive has a fixed size of 64 KiB, so that a template of the machine fits every VM:
 //   bytes 0..7    the magic "ATLASCF1"

@@ -1,0 +1,329 @@
+#include "actors/deployments/deployment_actor.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include <spdlog/spdlog.h>
+
+#include "base/buggify.hpp"
+#include "base/probe.hpp"
+#include "events/settings.hpp"
+#include "storage/readmodel/catalog.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+constexpr std::size_t k_stash_max = 1000;
+constexpr TimestampUs k_deadline_patience_us = 15 * k_second_us;
+
+}  // namespace
+
+Moment DeploymentActorState::moment() const {
+  return {wiring.clock->now(), wiring.log->last_position().value(), wiring.domain};
+}
+
+void DeploymentActorState::handle(deployment_actor::pointer self, DeploymentCommand command,
+                                  const Answer& answer) {
+  if (appending) {
+    if (stash.size() >= k_stash_max) throw std::runtime_error("too many commands wait");
+    ATLAS_PROBE(true, "a command waits for an append of its deployment");
+    stash.push_back({std::move(command), answer});
+    return;
+  }
+  auto events = decide(fold, command, moment());
+  if (!events) {
+    spdlog::debug("part=deployment event=refused deployment={} reason=\"{}\"", fold.id.str(),
+                  to_string(events.error()));
+    if (answer) answer->fail(events.error());
+    next(self);
+    return;
+  }
+  if (events->empty()) {
+    // Nothing to tell the fold after a restart: what it owes can be handed out as it stands.
+    ATLAS_PROBE(std::holds_alternative<Recover>(command),
+                "a deployment went on after a restart where it stood");
+    if (std::holds_alternative<Recover>(command)) carry_out_outstanding(self);
+    if (answer) answer->deliver(DeploymentReply{});
+    next(self);
+    return;
+  }
+  append(self, std::move(*events), answer);
+}
+
+void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb::Event> events,
+                                  const Answer& answer) {
+  appending = true;
+  Append message;
+  message.request.stream = deployment_stream(fold.id);
+  message.request.expected_version = fold.version;
+  message.request.events = std::move(events);
+  message.request.correlation_id = fold.push.delivery_id();
+  message.request.actor = "deployment";
+  self->request(wiring.log_writer, k_request_timeout, std::move(message))
+      .then(
+          [this, self, answer](const AppendReply& reply) {
+            if (const auto* done = std::get_if<storage::Appended>(&reply.outcome)) {
+              if (answer) answer->deliver(DeploymentReply{done->records.back().position});
+              return appended(self, *done);
+            }
+            ATLAS_PROBE(true, "a deployment's append was not taken");
+            // Another writer of this stream: a bug, or a fence. Replaying is the only safe answer.
+            self->quit(caf::exit_reason::unhandled_exception);
+          },
+          [self](const caf::error&) {
+            ATLAS_PROBE(true, "a deployment does not know what became of its append");
+            self->quit(caf::exit_reason::unhandled_exception);
+          });
+}
+
+void DeploymentActorState::appended(deployment_actor::pointer self,
+                                    const storage::Appended& appended) {
+  appending = false;
+  for (const auto& record : appended.records) {
+    evolve(fold, record.event);
+    spdlog::info("part=deployment event={} project={} deployment={} position={}",
+                 storage::event_name(record.event), fold.push.project_name(), fold.id.str(),
+                 record.position.value());
+  }
+  if (ATLAS_BUGGIFY("a deployment folds its stream anew and asks again for what is outstanding")) {
+    read_stream();
+    in_flight.clear();
+  }
+  carry_out_outstanding(self);
+  next(self);
+}
+
+void DeploymentActorState::read_stream() {
+  DeploymentState read_anew;
+  read_anew.id = fold.id;
+  const auto read = wiring.log->read_stream(deployment_stream(fold.id), StreamVersion{1},
+                                            [&](const storage::Record& record) {
+                                              evolve(read_anew, record.event);
+                                              return true;
+                                            });
+  if (!read) throw std::runtime_error("the deployment's stream can't be read");
+  fold = std::move(read_anew);
+}
+
+void DeploymentActorState::next(deployment_actor::pointer self) {
+  if (is_terminal(fold.status) && stash.empty()) {
+    self->quit();
+    return;
+  }
+  if (appending || stash.empty()) return;
+  auto [command, answer] = std::move(stash.front());
+  stash.pop_front();
+  handle(self, std::move(command), answer);
+}
+
+void DeploymentActorState::carry_out_outstanding(deployment_actor::pointer self) {
+  const auto effects = outstanding(fold);
+  std::set<std::string> owed;
+  bool claim = false;
+  for (const auto& effect : effects) {
+    owed.insert(key_of(effect));
+    claim = claim || std::holds_alternative<ClaimRouteEffect>(effect);
+  }
+  // The claim goes before what else is owed: a VM must leave the route table before it is drained.
+  if (claimed && !claim) self->send(wiring.edge, DropClaim{fold.id});
+  claimed = claim;
+  for (const auto& effect : effects) {
+    if (!in_flight.contains(key_of(effect))) carry_out(self, effect);
+  }
+  in_flight = std::move(owed);
+  // Once there is an image, or never will be one, the checkout is of no use.
+  if (has_checkout && (is_terminal(fold.status) || !fold.image.empty())) {
+    has_checkout = false;
+    SourceTask forget;
+    forget.step = SourceStep::forget_checkout;
+    forget.job.effect = EffectId{"forget-" + fold.id.str()};
+    forget.job.deployment = fold.id;
+    self->send(wiring.builders, std::move(forget), outcome_sink{deployment_actor{self}});
+  }
+}
+
+SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& effect,
+                                             TimestampUs deadline) const {
+  SourceTask task;
+  task.step = step;
+  task.image_id = fold.image_id;
+  task.job.effect = effect;
+  task.job.deployment = fold.id;
+  task.job.project = fold.push.project_name();
+  task.job.repository_url = fold.push.repository_url();
+  task.job.ref = fold.push.ref();
+  task.job.sha = fold.push.after();
+  task.job.base_sha = fold.base_sha;
+  task.job.settings = fold.push.settings();
+  if (deadline != 0) task.job.remaining = until(deadline);
+  return task;
+}
+
+// At least a second: what is handed out again after a restart gets a chance to find itself done.
+std::chrono::microseconds DeploymentActorState::until(TimestampUs deadline) const {
+  ATLAS_PROBE(deadline <= wiring.clock->now(), "a step was handed out after its deadline");
+  return std::chrono::microseconds(
+      std::max<TimestampUs>(deadline - wiring.clock->now(), k_second_us));
+}
+
+VmJob DeploymentActorState::vm_job(const std::string& vm_id) const {
+  VmJob job;
+  job.vm_id = vm_id;
+  job.project = fold.push.project_name();
+  job.project_id = fold.push.project_id();
+  job.deployment = fold.id.str();
+  job.image = fold.image;
+  job.settings = fold.push.settings();
+  // The environment as it was when the deployment was made, not as it is now.
+  ProjectState project;
+  const StreamVersion made_with{fold.push.settings_version()};
+  const auto read = wiring.log->read_stream(project_stream(ProjectId{fold.push.project_id()}),
+                                            StreamVersion{1}, [&](const storage::Record& record) {
+                                              if (record.stream_version > made_with) return false;
+                                              evolve(project, record.event);
+                                              return true;
+                                            });
+  if (!read) throw std::runtime_error("the project's stream can't be read");
+  job.env.assign(project.env.begin(), project.env.end());
+  return job;
+}
+
+namespace {
+
+struct Carrier {
+  DeploymentActorState& state;
+  deployment_actor::pointer self;
+  outcome_sink sink{deployment_actor{self}};
+
+  // What the app is asked for when it is probed.
+  [[nodiscard]] std::string hostname() const {
+    return hostnames_of(state.fold, state.wiring.domain).front();
+  }
+
+  void operator()(const CloneEffect& effect) const {
+    self->send(state.wiring.builders,
+               state.source_task(SourceStep::clone, effect.effect, effect.deadline), sink);
+  }
+  void operator()(const BuildEffect& effect) const {
+    self->send(state.wiring.builders,
+               state.source_task(SourceStep::build, effect.effect, effect.deadline), sink);
+  }
+  void operator()(const PushImageEffect& effect) const {
+    self->send(state.wiring.builders,
+               state.source_task(SourceStep::push_image, effect.effect, effect.deadline), sink);
+  }
+  void operator()(const RunReleaseEffect& effect) const {
+    RunRelease run;
+    run.job = state.vm_job(effect.effect.str());
+    run.job.command = state.fold.push.settings().release_command();
+    run.job.remaining = state.until(effect.deadline);
+    run.deadline = effect.deadline;
+    self->send(state.wiring.hosts, std::move(run), sink);
+  }
+  void operator()(const PlaceVmEffect& effect) const {
+    self->send(state.wiring.hosts, PlaceVm{effect.effect, state.fold.push.settings().memory_mib()},
+               sink);
+  }
+  void operator()(const StartVmEffect& effect) const {
+    StartVm start;
+    start.job = state.vm_job(effect.effect.str());
+    start.job.remaining = state.until(effect.deadline);
+    start.host = effect.host;
+    start.health_limit_us = state.fold.push.settings().health_deadline_us();
+    self->send(state.wiring.hosts, std::move(start), sink);
+  }
+  void operator()(const ProbeEffect& effect) const {
+    self->send(state.wiring.hosts,
+               ProbeVm{effect.vm_id, effect.host, state.fold.push.settings().health_path(),
+                       hostname(), effect.deadline},
+               sink);
+  }
+  void operator()(const KeepVmEffect& effect) const {
+    const auto& settings = state.fold.push.settings();
+    self->send(state.wiring.hosts,
+               KeepVm{effect.vm_id, effect.host, settings.memory_mib(), settings.health_path(),
+                      hostname(), effect.was_healthy, effect.healthy},
+               sink);
+  }
+  void operator()(const ClaimRouteEffect& effect) const {
+    ClaimRoute claim;
+    claim.deployment = state.fold.id;
+    claim.project = state.fold.push.project_name();
+    claim.effect = effect.effect;
+    claim.generation = effect.generation;
+    claim.hostnames = state.fold.hostnames;
+    claim.unavailable_reason = effect.unavailable_reason;
+    for (const auto& upstream : effect.upstreams) {
+      claim.upstreams.push_back({upstream.vm_id, {upstream.address, upstream.port}});
+    }
+    self->send(state.wiring.edge, std::move(claim), sink);
+  }
+  void operator()(const DrainEffect& effect) const {
+    self->send(state.wiring.edge, DrainVm{effect.vm_id, effect.deadline}, sink);
+  }
+  void operator()(const StopVmEffect& effect) const {
+    self->send(state.wiring.hosts, StopVm{effect.effect, effect.vm_id, effect.host}, sink);
+  }
+  void operator()(const TimerEffect& effect) const {
+    self->send(state.wiring.timers,
+               WakeAt{effect.due, TimerDue{effect.step, effect.attempt, effect.slot}}, sink);
+  }
+  void operator()(const DeadlineEffect& effect) const {
+    // After a start the first table waits for every claim: what was due meanwhile gets its chance.
+    const auto due = std::max(effect.due, state.wiring.clock->now() + k_deadline_patience_us);
+    self->send(state.wiring.timers, WakeAt{due, DeadlinePassed{effect.effect}}, sink);
+  }
+  void operator()(const AbortEffect& effect) const {
+    self->send(state.wiring.builders, AbortTask{effect.effect});
+    self->send(state.wiring.hosts, AbortVm{effect.effect});
+  }
+};
+
+}  // namespace
+
+void DeploymentActorState::carry_out(deployment_actor::pointer self, const Effect& effect) {
+  std::visit(Carrier{*this, self}, effect);
+}
+
+void DeploymentActorState::begin(deployment_actor::pointer self, Birth birth) {
+  read_stream();
+  // An actor before this one may have left its claim at the edge.
+  claimed = fold.generation != 0;
+  if (birth == Birth::recovery) {
+    self->send(deployment_actor{self}, Deliver{Recover{}});
+  } else {
+    carry_out_outstanding(self);
+  }
+}
+
+deployment_actor::behavior_type deployment(
+    deployment_actor::stateful_pointer<DeploymentActorState> self, DeploymentId id,
+    DeploymentWiring wiring, Birth birth) {
+  auto& state = self->state;
+  state.wiring = std::move(wiring);
+  state.fold.id = std::move(id);
+  if (birth == Birth::after_one) {
+    state.appending = true;  // Commands wait.
+    self->request(state.wiring.log_writer, k_request_timeout, Settle{})
+        .then(
+            [self](const Settled&) {
+              self->state.appending = false;
+              self->state.begin(self, Birth::after_one);
+              self->state.next(self);
+            },
+            [self](const caf::error&) { self->quit(caf::exit_reason::unhandled_exception); });
+  } else {
+    state.begin(self, birth);
+  }
+  return {
+      [self](Deliver& message) { self->state.handle(self, std::move(message.command), nullptr); },
+      [self](DecideDeployment& message) -> caf::result<DeploymentReply> {
+        auto promise = self->make_response_promise<DeploymentReply>();
+        auto answer =
+            std::make_shared<PromiseGuard<DeploymentReply>>(PromiseGuard<DeploymentReply>(promise));
+        self->state.handle(self, std::move(message.command), answer);
+        return promise;
+      }};
+}
+
+}  // namespace atlasflow::actors

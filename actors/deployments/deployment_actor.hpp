@@ -1,0 +1,79 @@
+// One deployment: a shell around the fold. Command → decide → append → evolve → hand out what is
+// outstanding. It holds nothing that its stream does not; a new one over the same stream goes on.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "actors/builders/builder_pool.hpp"
+#include "actors/hosts/vm_hosts.hpp"
+#include "actors/routes/edge_actor.hpp"
+#include "actors/runtime/log_writer.hpp"
+#include "actors/runtime/timers.hpp"
+
+namespace atlasflow::actors {
+
+using deployment_actor = outcome_sink::extend<
+    // The same from a person, answered once it is recorded, or with the refusal.
+    caf::replies_to<DecideDeployment>::with<DeploymentReply>>;
+
+// Whom a deployment asks; the same for all of them.
+struct DeploymentWiring {
+  log_actor log_writer;
+  timers_actor timers;
+  builder_pool_actor builders;
+  vm_hosts_actor hosts;
+  edge_actor edge;
+  const storage::EventLog* log = nullptr;
+  Clock* clock = nullptr;
+  std::string domain;
+};
+
+// Why a deployment's actor begins.
+enum class Birth : std::uint8_t {
+  needed,     // somebody has a command for it
+  recovery,   // an earlier process is gone
+  after_one,  // the actor before it died
+};
+
+struct DeploymentActorState {
+  // Who waits for an answer to a command; null: nobody does.
+  using Answer = std::shared_ptr<PromiseGuard<DeploymentReply>>;
+  struct Stashed {
+    DeploymentCommand command;
+    Answer answer;
+  };
+  DeploymentWiring wiring;
+  DeploymentState fold;
+  std::deque<Stashed> stash;  // commands that came while an append was under way
+  bool appending = false;
+  std::set<std::string> in_flight;  // keys of the effects that have been handed out
+  bool claimed = false;
+  bool has_checkout = true;  // as far as this actor knows
+  const char* name = "deployment";
+
+  void begin(deployment_actor::pointer self, Birth birth);
+  void handle(deployment_actor::pointer self, DeploymentCommand command, const Answer& answer);
+  void append(deployment_actor::pointer self, std::vector<pb::Event> events, const Answer& answer);
+  void appended(deployment_actor::pointer self, const storage::Appended& appended);
+  // The fold, from the beginning of its stream.
+  void read_stream();
+  void next(deployment_actor::pointer self);
+  void carry_out_outstanding(deployment_actor::pointer self);
+  void carry_out(deployment_actor::pointer self, const Effect& effect);
+  [[nodiscard]] SourceTask source_task(SourceStep step, const EffectId& effect,
+                                       TimestampUs deadline) const;
+  [[nodiscard]] std::chrono::microseconds until(TimestampUs deadline) const;
+  [[nodiscard]] VmJob vm_job(const std::string& vm_id) const;
+  [[nodiscard]] Moment moment() const;
+};
+
+// Folds its stream from the log and hands out what is outstanding; in a recovery, it first tells
+// the fold that an earlier process is gone. Quits when the deployment has reached its end.
+[[nodiscard]] deployment_actor::behavior_type deployment(
+    deployment_actor::stateful_pointer<DeploymentActorState> self, DeploymentId id,
+    DeploymentWiring wiring, Birth birth);
+
+}  // namespace atlasflow::actors

@@ -1,0 +1,255 @@
+#include "actors/hosts/vm_hosts.hpp"
+
+#include <numeric>
+
+#include <spdlog/spdlog.h>
+
+#include "base/buggify.hpp"
+#include "base/probe.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+constexpr auto k_ping_period = std::chrono::seconds(5);
+constexpr int k_silences_until_lost = 3;
+
+struct HostWatchState {
+  int silences = 0;
+  bool up = true;
+  const char* name = "host_watch";
+};
+
+host_watch_actor::behavior_type host_watch(host_watch_actor::stateful_pointer<HostWatchState> self,
+                                           const vm_hosts_actor& hosts, const std::string& host,
+                                           VmEngine* engine) {
+  self->delayed_send(self, k_ping_period, Tick{});
+  return {[self, hosts, host, engine](const Tick&) {
+    auto& state = self->state;
+    state.silences = engine->ping() ? 0 : state.silences + 1;
+    const bool up = state.silences < k_silences_until_lost;
+    if (up != state.up && (!up || state.silences == 0)) {
+      state.up = up;
+      self->send(hosts, HostSeen{host, up});
+    }
+    self->delayed_send(self, k_ping_period, Tick{});
+  }};
+}
+
+}  // namespace
+
+VmHostState::Entry& VmHostState::entry(vm_host_actor::pointer self, const std::string& vm_id) {
+  const auto [found, fresh] = vms.try_emplace(vm_id);
+  if (fresh) {
+    found->second.handle =
+        spawn_blocking(self, config.spawn, vm, config.engine, config.clock, vm_id);
+    self->monitor(found->second.handle);
+  }
+  return found->second;
+}
+
+void VmHostState::on_down(vm_host_actor::pointer self, const caf::down_msg& down) {
+  const auto found = std::find_if(vms.begin(), vms.end(), [&](const auto& item) {
+    return item.second.handle.address() == down.source;
+  });
+  if (found == vms.end()) return;
+  auto& [vm_id, entry] = *found;
+  // It ends with the first stop that it has done. A second one that was on its way, from a
+  // deployment's next actor, is still to be answered.
+  const bool unanswered = down.reason == caf::exit_reason::normal && entry.stops > 1;
+  ATLAS_PROBE(unanswered, "a VM was to be stopped again while its actor ended");
+  if ((down.reason == caf::exit_reason::normal && !unanswered) ||
+      !entry.restarts.allow(config.clock->now())) {
+    if (down.reason != caf::exit_reason::normal) {
+      spdlog::critical("part=vm_host event=escalate vm={} reason=\"its actor dies too often\"",
+                       vm_id);
+      self->quit(caf::exit_reason::unhandled_exception);
+    }
+    vms.erase(found);
+    return;
+  }
+  ATLAS_PROBE(true, "a VM's actor died and another went on");
+  spdlog::warn("part=vm_host event=vm_actor_restarted vm={}", vm_id);
+  entry.handle = spawn_blocking(self, config.spawn, vm, config.engine, config.clock, vm_id);
+  self->monitor(entry.handle);
+  if (entry.stop) {
+    entry.stops = 1;
+    self->send(entry.handle, entry.stop->message, entry.stop->sink);
+    return;
+  }
+  if (entry.start) self->send(entry.handle, entry.start->message, entry.start->sink);
+  if (entry.release) self->send(entry.handle, entry.release->message, entry.release->sink);
+  if (entry.keep) self->send(entry.handle, entry.keep->message, entry.keep->sink);
+  if (entry.probe) self->send(entry.handle, entry.probe->message, entry.probe->sink);
+}
+
+vm_host_actor::behavior_type vm_host(vm_host_actor::stateful_pointer<VmHostState> self,
+                                     VmHostConfig config) {
+  self->state.config = std::move(config);
+  self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
+  self->set_exit_handler([self](const caf::exit_msg& exit) {
+    for (auto& [vm_id, entry] : self->state.vms) {
+      entry.stop_start.request_stop();
+      self->send_exit(entry.handle, exit.reason);
+    }
+    self->quit(exit.reason);
+  });
+  return {[self](StartVm& message, const outcome_sink& sink) {
+            auto& entry = self->state.entry(self, message.job.vm_id);
+            message.stop = entry.stop_start.get_token();
+            entry.start = {message, sink};
+            self->send(entry.handle, std::move(message), sink);
+          },
+          [self](RunRelease& message, const outcome_sink& sink) {
+            auto& entry = self->state.entry(self, message.job.vm_id);
+            message.stop = entry.stop_start.get_token();
+            entry.release = {message, sink};
+            self->send(entry.handle, std::move(message), sink);
+          },
+          [self](const KeepVm& message, const outcome_sink& sink) {
+            auto& entry = self->state.entry(self, message.vm_id);
+            entry.start.reset();  // Its outcome has arrived, or KeepVm would not be owed.
+            entry.keep = {message, sink};
+            self->send(entry.handle, message, sink);
+          },
+          [self](const ProbeVm& message, const outcome_sink& sink) {
+            auto& entry = self->state.entry(self, message.vm_id);
+            entry.probe = {message, sink};
+            self->send(entry.handle, message, sink);
+          },
+          [self](const StopVm& message, const outcome_sink& sink) {
+            auto& entry = self->state.entry(self, message.vm_id);
+            entry.stop_start.request_stop();
+            entry.stop = {message, sink};
+            ++entry.stops;
+            self->send(entry.handle, message, sink);
+          },
+          [self](const AbortVm& message) {
+            const auto found = self->state.vms.find(message.effect.str());
+            if (found != self->state.vms.end()) found->second.stop_start.request_stop();
+          }};
+}
+
+std::int64_t VmHostsState::Host::free_mib() const {
+  return std::accumulate(
+      tenants.begin(), tenants.end(), memory_mib,
+      [](std::int64_t left, const auto& item) { return left - item.second.memory_mib; });
+}
+
+VmHostsState::Host& VmHostsState::named(const std::string& host) {
+  const auto found = hosts.find(host);
+  return found == hosts.end() ? hosts.begin()->second : found->second;
+}
+
+VmHostsState::Host& VmHostsState::holding(const std::string& vm_id, const std::string& host) {
+  for (auto& [host_name, candidate] : hosts) {
+    if (candidate.tenants.contains(vm_id)) return candidate;
+  }
+  return named(host);
+}
+
+void VmHostsState::place(vm_hosts_actor::pointer self, const PlaceVm& message,
+                         const outcome_sink& sink) {
+  const bool first = ATLAS_BUGGIFY("a VM is placed on the first host that has room for it");
+  const std::string* best = nullptr;
+  for (const auto& [host_name, host] : hosts) {
+    if (!host.up || host.free_mib() < message.memory_mib) continue;
+    if (best != nullptr && (first || hosts.at(*best).free_mib() >= host.free_mib())) continue;
+    best = &host_name;
+  }
+  if (best != nullptr) {
+    Succeeded succeeded;
+    succeeded.effect = message.effect;
+    succeeded.outcome.mutable_vm_placed()->set_host(*best);
+    self->send(sink, Deliver{std::move(succeeded)});
+    return;
+  }
+  ATLAS_PROBE(true, "no host had memory for a VM");
+  const Error full{ErrorCode::unavailable,
+                   "no VM host has " + std::to_string(message.memory_mib) + " MiB of memory free",
+                   ""};
+  self->send(sink, Deliver{failure_of(message.effect, pb::STEP_START_VM, full)});
+}
+
+void VmHostsState::seen(vm_hosts_actor::pointer self, const HostSeen& message) {
+  auto& host = named(message.host);
+  host.up = message.up;
+  spdlog::warn("part=vm_hosts event={} host={} vms={}", message.up ? "host_back" : "host_lost",
+               message.host, host.tenants.size());
+  ATLAS_PROBE(message.up, "a lost host was back");
+  ATLAS_PROBE(!message.up && host.tenants.empty(), "a host was lost that had no VM");
+  ATLAS_PROBE(!message.up && host.tenants.size() > 1, "a host was lost with several VMs");
+  if (message.up) return;
+  std::map<caf::actor_addr, outcome_sink> sinks;
+  for (const auto& [vm_id, tenant] : host.tenants) sinks[tenant.sink.address()] = tenant.sink;
+  host.tenants.clear();
+  for (const auto& [address, sink] : sinks) self->send(sink, Deliver{VmHostGone{message.host}});
+}
+
+vm_hosts_actor::behavior_type vm_hosts(vm_hosts_actor::stateful_pointer<VmHostsState> self,
+                                       VmHostsConfig config) {
+  self->state.clock = config.clock;
+  for (const auto& [name, engine] : config.engines) {
+    auto& host = self->state.hosts[name];
+    host.memory_mib = engine->memory_mib();
+    host.handle = self->spawn(vm_host, VmHostConfig{name, engine, config.clock, config.spawn});
+    self->monitor(host.handle);
+    host.watch = spawn_blocking(self, config.spawn, host_watch, vm_hosts_actor{self}, name, engine);
+  }
+  self->set_down_handler([self](const caf::down_msg& down) { self->quit(down.reason); });
+  self->set_exit_handler([self](const caf::exit_msg& exit) {
+    for (auto& [name, host] : self->state.hosts) {
+      self->send_exit(host.handle, exit.reason);
+      self->send_exit(host.watch, exit.reason);
+    }
+    self->quit(exit.reason);
+  });
+  return {[self](const PlaceVm& message, const outcome_sink& sink) {
+            self->state.place(self, message, sink);
+          },
+          [self](const StartVm& message, const outcome_sink& sink) {
+            auto& host = self->state.named(message.host);
+            const auto memory_mib = message.job.settings.memory_mib();
+            // Others may have been placed on the same memory meanwhile.
+            if (!host.tenants.contains(message.job.vm_id) && host.free_mib() < memory_mib) {
+              ATLAS_PROBE(true, "the memory that a VM was placed on was taken meanwhile");
+              const Error full{ErrorCode::unavailable,
+                               "host " + message.host + " has no longer " +
+                                   std::to_string(memory_mib) + " MiB of memory free",
+                               ""};
+              self->send(sink,
+                         Deliver{failure_of(EffectId{message.job.vm_id}, pb::STEP_START_VM, full)});
+              return;
+            }
+            host.tenants[message.job.vm_id] = {memory_mib, sink};
+            self->send(host.handle, message, sink);
+          },
+          [self](const KeepVm& message, const outcome_sink& sink) {
+            auto& host = self->state.named(message.host);
+            host.tenants[message.vm_id] = {message.memory_mib, sink};
+            self->send(host.handle, message, sink);
+          },
+          [self](const ProbeVm& message, const outcome_sink& sink) {
+            self->send(self->state.named(message.host).handle, message, sink);
+          },
+          [self](const StopVm& message, const outcome_sink& sink) {
+            auto& host = self->state.holding(message.vm_id, message.host);
+            host.tenants.erase(message.vm_id);
+            self->send(host.handle, message, sink);
+          },
+          [self](const AbortVm& message) {
+            for (auto& [name, host] : self->state.hosts) self->send(host.handle, message);
+          },
+          [self](const RunRelease& message, const outcome_sink& sink) {
+            auto& hosts = self->state.hosts;
+            const auto up = std::find_if(hosts.begin(), hosts.end(),
+                                         [](const auto& item) { return item.second.up; });
+            ATLAS_PROBE(up == hosts.end(),
+                        "a release command was asked for while no host answered");
+            auto& host = up == hosts.end() ? hosts.begin()->second : up->second;
+            host.tenants[message.job.vm_id] = {message.job.settings.memory_mib(), sink};
+            self->send(host.handle, message, sink);
+          },
+          [self](const HostSeen& message) { self->state.seen(self, message); }};
+}
+
+}  // namespace atlasflow::actors

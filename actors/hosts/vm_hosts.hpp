@@ -1,0 +1,105 @@
+// The VM hosts: vm_hosts places VMs by free memory, knows which host has which, and gives up the
+// VMs of a host that is lost; a vm_host has one actor per VM, restarts it when it dies and repeats
+// what the VM's deployment asked for.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "actors/hosts/vm_actor.hpp"
+
+namespace atlasflow::actors {
+
+using vm_host_actor = caf::typed_actor<
+    // As in vm_actor.hpp, for the VM that the message names.
+    caf::reacts_to<StartVm, outcome_sink>, caf::reacts_to<RunRelease, outcome_sink>,
+    caf::reacts_to<KeepVm, outcome_sink>, caf::reacts_to<ProbeVm, outcome_sink>,
+    caf::reacts_to<StopVm, outcome_sink>,
+    // Ends a start or a release command that is under way; its outcome still comes.
+    caf::reacts_to<AbortVm>>;
+
+using vm_hosts_actor = caf::typed_actor<
+    // Chooses the host with the most free memory; the outcome is VMPlaced or a retryable failure.
+    caf::reacts_to<PlaceVm, outcome_sink>,
+    // As in vm_actor.hpp, on the host that the message names.
+    caf::reacts_to<StartVm, outcome_sink>, caf::reacts_to<KeepVm, outcome_sink>,
+    caf::reacts_to<ProbeVm, outcome_sink>, caf::reacts_to<StopVm, outcome_sink>,
+    caf::reacts_to<AbortVm>,
+    // On any host that is up.
+    caf::reacts_to<RunRelease, outcome_sink>,
+    // From a host's watch: whoever has a VM on a lost one is told with VmHostGone.
+    caf::reacts_to<HostSeen>>;
+
+// Asks a host whether it is there, every 5 s; blocks in the engine.
+using host_watch_actor = caf::typed_actor<caf::reacts_to<Tick>>;
+
+struct VmHostConfig {
+  std::string host;
+  VmEngine* engine = nullptr;
+  Clock* clock = nullptr;
+  SpawnMode spawn;
+};
+
+struct VmHostsConfig {
+  std::map<std::string, VmEngine*> engines;  // by host; at least one
+  Clock* clock = nullptr;
+  SpawnMode spawn;
+};
+
+struct VmHostState {
+  template <typename Message>
+  struct Asked {
+    Message message;
+    outcome_sink sink;
+  };
+  struct Entry {
+    vm_actor handle;
+    std::stop_source stop_start;
+    std::optional<Asked<StartVm>> start;
+    std::optional<Asked<RunRelease>> release;
+    std::optional<Asked<KeepVm>> keep;
+    std::optional<Asked<ProbeVm>> probe;
+    std::optional<Asked<StopVm>> stop;
+    int stops = 0;  // asked of this actor
+    RestartLimit restarts;
+  };
+  VmHostConfig config;
+  std::map<std::string, Entry> vms;
+  const char* name = "vm_host";
+
+  Entry& entry(vm_host_actor::pointer self, const std::string& vm_id);
+  void on_down(vm_host_actor::pointer self, const caf::down_msg& down);
+};
+
+struct VmHostsState {
+  struct Tenant {
+    std::int64_t memory_mib = 0;
+    outcome_sink sink;
+  };
+  struct Host {
+    vm_host_actor handle;
+    host_watch_actor watch;
+    std::int64_t memory_mib = 0;
+    bool up = true;
+    std::map<std::string, Tenant> tenants;  // by vm_id
+    [[nodiscard]] std::int64_t free_mib() const;
+  };
+  Clock* clock = nullptr;
+  std::map<std::string, Host> hosts;
+  const char* name = "vm_hosts";
+
+  void place(vm_hosts_actor::pointer self, const PlaceVm& message, const outcome_sink& sink);
+  void seen(vm_hosts_actor::pointer self, const HostSeen& message);
+  // The host of that name; one that has left the configuration had VMs that are the first one's to
+  // clear.
+  [[nodiscard]] Host& named(const std::string& host);
+  [[nodiscard]] Host& holding(const std::string& vm_id, const std::string& host);
+};
+
+[[nodiscard]] vm_host_actor::behavior_type vm_host(
+    vm_host_actor::stateful_pointer<VmHostState> self, VmHostConfig config);
+[[nodiscard]] vm_hosts_actor::behavior_type vm_hosts(
+    vm_hosts_actor::stateful_pointer<VmHostsState> self, VmHostsConfig config);
+
+}  // namespace atlasflow::actors

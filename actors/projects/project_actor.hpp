@@ -1,0 +1,91 @@
+// One project: decides its commands, turns pushes into deployments, and says which deployment runs,
+// which waits and which makes room. What it wants follows from what is: after every event it
+// compares (events/project_history.hpp).
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+
+#include "actors/deployments/deployments.hpp"
+
+namespace atlasflow::actors {
+
+using project_actor = caf::typed_actor<
+    // Makes a deployment of a push or command, or records why not.
+    caf::replies_to<Intake>::with<IntakeReply>,
+    // Makes a deployment of an earlier one.
+    caf::replies_to<ReuseNow>::with<IntakeReply>,
+    // Decides and records a command of the project's own stream.
+    caf::replies_to<DecideProject>::with<ProjectReply>,
+    // What has been recorded of its deployments, and of quarantined ones.
+    caf::reacts_to<RecordBatch>,
+    // To itself: look again at what only time has changed.
+    caf::reacts_to<Tick>>;
+
+// Folds a record of the project, of one of its deployments or of the node; one that is folded
+// already is passed over.
+void apply(ProjectHistory& history, const storage::Record& record);
+// The histories of all projects, or of one.
+[[nodiscard]] Result<std::map<ProjectId, ProjectHistory>> read_histories(
+    const storage::EventLog& log, const ProjectId* only = nullptr);
+
+struct ProjectWiring {
+  log_actor log_writer;
+  deployments_actor deployments;
+  Clock* clock = nullptr;
+  std::size_t rollbacks = 5;  // how many earlier images can be rolled back to
+};
+
+struct ProjectActorState {
+  using IntakeAnswer = std::shared_ptr<PromiseGuard<IntakeReply>>;
+  struct Recorded {
+    Position position;
+    DeploymentId earlier;  // the same delivery made it before
+  };
+  // What begins a deployment, and the key that makes it one.
+  struct Beginning {
+    DeploymentCommand command;
+    std::string dedupe_key;
+    std::string correlation_id;
+    IntakeAnswer answer;  // null: nobody waits
+    int salt = 0;         // of the short id, when another deployment has the one before
+    // Set when the image of an earlier deployment is taken: whether that is kept rests on what all
+    // that go on have recorded. Called when one of them has recorded more than this actor knew.
+    std::function<void()> decide_again = nullptr;
+  };
+  ProjectWiring wiring;
+  ProjectHistory history;
+  // Told to start, but its first step is not in the log yet: until then nothing else may start.
+  Starting starting;
+  std::optional<TimestampUs> wake_at;
+  bool appending = false;
+  std::deque<std::function<void()>> stash;       // what waits for the append under way
+  std::vector<std::function<void()>> undecided;  // what waits for records that are on their way
+  const char* name = "project";
+
+  void intake(project_actor::pointer self, const Intake& message, const IntakeAnswer& answer);
+  void reuse(project_actor::pointer self, const ReuseNow& message, const IntakeAnswer& answer);
+  void ignore(project_actor::pointer self, const Intake& message, const std::string& reason,
+              const IntakeAnswer& answer);
+  void begin(project_actor::pointer self, Beginning beginning);
+  void command(project_actor::pointer self, const ProjectCommand& command, std::string dedupe_key,
+               const std::function<void(Result<Recorded>)>& done);
+  // Every deployment that goes on, as far as this actor knows.
+  [[nodiscard]] Basis basis() const;
+  // True when it has to wait: it is called again once the append under way has been answered.
+  [[nodiscard]] bool wait_for_turn(std::function<void()> again);
+  void next();
+  void reconcile(project_actor::pointer self);
+  [[nodiscard]] pb::PushReceived push_of(const Intake& message,
+                                         const std::string& environment) const;
+  [[nodiscard]] bool keeps_image_of(const DeploymentState& state) const;
+  [[nodiscard]] Result<DeploymentCommand> reuse_command(const ReuseNow& message) const;
+  [[nodiscard]] std::string dedupe_key(pb::Trigger trigger, const std::string& id) const;
+};
+
+[[nodiscard]] project_actor::behavior_type project(
+    project_actor::stateful_pointer<ProjectActorState> self, ProjectWiring wiring,
+    ProjectHistory history);
+
+}  // namespace atlasflow::actors

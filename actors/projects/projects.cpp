@@ -1,0 +1,263 @@
+#include "actors/projects/projects.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include <spdlog/spdlog.h>
+
+#include "base/digest.hpp"
+#include "base/probe.hpp"
+
+namespace atlasflow::actors {
+
+void ProjectsState::begin(projects_actor::pointer self) {
+  auto histories = read_histories(*log);
+  if (!histories) throw std::runtime_error(to_string(histories.error()));
+  for (auto& [id, history] : *histories) {
+    bool unfinished = false;
+    for (const auto& [deployment_id, environment] : history.environment_of) {
+      owners[deployment_id] = id;
+    }
+    for (const auto& [environment_name, environment] : history.environments) {
+      unfinished = unfinished || !environment.deployments.empty();
+    }
+    ATLAS_PROBE(!history.project.exists() && unfinished,
+                "a start found a deleted project whose deployments had not ended");
+    // A deleted project needs its actor until its deployments have reached their ends.
+    if (history.project.exists() || unfinished) add(self, std::move(history));
+  }
+}
+
+void ProjectsState::add(projects_actor::pointer self, ProjectHistory history) {
+  const auto& project = history.project;
+  auto& entry = projects[project.id];
+  entry.name = project.name;
+  entry.repository = normalized_repository(project.repository_url);
+  entry.own_secret = !project.webhook_secret_ref.empty();
+  if (project.exists()) by_name[project.name] = project.id;
+  spawn_project(self, entry, std::move(history));
+}
+
+void ProjectsState::spawn_project(projects_actor::pointer self, Entry& entry,
+                                  ProjectHistory history) {
+  entry.handle = self->spawn(project, wiring, std::move(history));
+  self->monitor(entry.handle);
+}
+
+Result<project_actor> ProjectsState::named(const std::string& project) const {
+  const auto found = by_name.find(project);
+  if (found == by_name.end()) {
+    return fail(ErrorCode::not_found, "there is no project '" + project.substr(0, 60) +
+                                          "'; atlasflow project list shows those that are");
+  }
+  return projects.at(found->second).handle;
+}
+
+void ProjectsState::create(projects_actor::pointer self, CreateProject command,
+                           PromiseGuard<ProjectReply> reply) {
+  const auto wanted = command.name;
+  ATLAS_PROBE(creating.contains(wanted), "two projects of one name were made at once");
+  if (by_name.contains(wanted) || creating.contains(wanted)) {
+    reply.fail(Error{ErrorCode::already_exists,
+                     "project '" + wanted.substr(0, 60) + "' exists already; choose another name",
+                     ""});
+    return;
+  }
+  ProjectState fresh;
+  fresh.id =
+      ProjectId{short_id("project/" + wanted + "/" + std::to_string(log->last_position().value()))};
+  auto events = decide(fresh, std::move(command));
+  if (!events) return reply.fail(events.error());
+  creating.insert(wanted);
+  Append append;
+  append.request.stream = project_stream(fresh.id);
+  append.request.events = std::move(*events);
+  append.request.actor = "projects";
+  auto shared_reply = std::make_shared<PromiseGuard<ProjectReply>>(std::move(reply));
+  self->request(wiring.log_writer, k_request_timeout, std::move(append))
+      .then(
+          [this, self, fresh, wanted, shared_reply](const AppendReply& answer) mutable {
+            creating.erase(wanted);
+            const auto* appended = std::get_if<storage::Appended>(&answer.outcome);
+            if (appended == nullptr) {
+              return shared_reply->fail(Error{
+                  ErrorCode::conflict, "another project was made at the same time; try again", ""});
+            }
+            ProjectHistory history;
+            history.project = fresh;
+            for (const auto& record : appended->records) apply(history, record);
+            add(self, std::move(history));
+            shared_reply->deliver(ProjectReply{fresh.id, appended->records.back().position});
+          },
+          [this, wanted, shared_reply](const caf::error& error) {
+            creating.erase(wanted);
+            shared_reply->fail(from_caf(error));
+          });
+}
+
+void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
+                                 PromiseGuard<PushReply> reply) {
+  std::set<std::string> repositories;
+  for (const auto& url : push.repository_urls) {
+    if (!url.empty()) repositories.insert(normalized_repository(url));
+  }
+  std::vector<project_actor> receivers;
+  for (const auto& [project, id] : by_name) {
+    const auto& entry = projects.at(id);
+    const bool named =
+        std::find(push.signed_for.begin(), push.signed_for.end(), project) != push.signed_for.end();
+    const bool spoken_for = push.signed_for.empty() ? !entry.own_secret : named;
+    if (spoken_for && repositories.contains(entry.repository)) receivers.push_back(entry.handle);
+  }
+  if (receivers.empty()) return reply.deliver(PushReply{});
+
+  ATLAS_PROBE(receivers.size() > 1, "one push was for several projects");
+  // All answers are awaited; one failure fails the delivery as a whole. The sender may deliver it
+  // again: the projects that recorded it answer with a duplicate then.
+  struct Gathering {
+    PromiseGuard<PushReply> reply;
+    PushReply answer;
+    std::size_t missing;
+    std::optional<Error> error;
+  };
+  auto gathering = std::make_shared<Gathering>(
+      Gathering{std::move(reply), PushReply{}, receivers.size(), std::nullopt});
+  const auto arrived = [gathering] {
+    if (--gathering->missing > 0) return;
+    if (gathering->error) return gathering->reply.fail(*gathering->error);
+    gathering->reply.deliver(std::move(gathering->answer));
+  };
+  Intake intake{pb::TRIGGER_WEBHOOK, push.ref,        push.default_branch, push.before,
+                push.after,          push.deleted,    push.delivery_id,    push.pusher,
+                push.forced,         push.pushed_at_s};
+  for (const auto& receiver : receivers) {
+    self->request(receiver, k_request_timeout, intake)
+        .then(
+            [gathering, arrived](const IntakeReply& answer) {
+              gathering->answer.receipts.push_back(answer.receipt);
+              gathering->answer.position = std::max(gathering->answer.position, answer.position);
+              arrived();
+            },
+            [gathering, arrived](const caf::error& error) {
+              ATLAS_PROBE(true, "a push was not recorded, and its sender is told so");
+              gathering->error = from_caf(error);
+              arrived();
+            });
+  }
+}
+
+void ProjectsState::on_records(projects_actor::pointer self, const RecordBatch& batch) {
+  std::map<ProjectId, std::shared_ptr<std::vector<storage::Record>>> shares;
+  for (const auto& record : *batch.records) {
+    auto owner = project_of(record.stream);
+    auto id = deployment_of(record.stream);
+    if (record.event.has_invariant_violated()) {
+      id = deployment_of(StreamId{record.event.invariant_violated().stream()});
+    }
+    if (!id.empty()) {
+      if (const auto* push = push_of(record.event)) {
+        owners[id] = ProjectId{push->project_id()};
+      }
+      const auto found = owners.find(id);
+      if (found == owners.end()) continue;
+      owner = found->second;
+    }
+    if (!projects.contains(owner)) continue;
+    if (record.event.has_project_deleted()) by_name.erase(projects.at(owner).name);
+    auto& share = shares[owner];
+    if (!share) share = std::make_shared<std::vector<storage::Record>>();
+    share->push_back(record);
+  }
+#ifdef ATLAS_CANARY_UNORDERED_ITERATION
+  // A canary (cmake/Canary.cmake): who is told first depends on where its share is in memory.
+  std::map<std::uintptr_t, ProjectId> order;
+  for (const auto& [id, share] : shares) {
+    order[reinterpret_cast<std::uintptr_t>(share.get()) * 0x9E3779B97F4A7C15U] = id;
+  }
+  for (const auto& [hash, id] : order) {
+    self->send(projects.at(id).handle, RecordBatch{std::move(shares.at(id))});
+  }
+#else
+  for (auto& [id, share] : shares) {
+    self->send(projects.at(id).handle, RecordBatch{std::move(share)});
+  }
+#endif
+}
+
+void ProjectsState::on_down(projects_actor::pointer self, const caf::down_msg& down) {
+  const auto found = std::find_if(projects.begin(), projects.end(), [&](const auto& item) {
+    return item.second.handle.address() == down.source;
+  });
+  if (found == projects.end()) return;
+  const auto id = found->first;
+  const auto escalate = [self](const std::string& project) {
+    spdlog::critical("part=projects event=escalate project={}", project);
+    self->quit(caf::exit_reason::unhandled_exception);
+  };
+  if (!found->second.restarts.allow(wiring.clock->now())) return escalate(found->second.name);
+  self->request(wiring.log_writer, k_request_timeout, Settle{})
+      .then(
+          [this, self, id, escalate](const Settled&) {
+            auto& entry = projects.at(id);
+            auto histories = read_histories(*log, &id);
+            if (!histories || !histories->contains(id)) return escalate(entry.name);
+            ATLAS_PROBE(true, "a project's actor died and another went on");
+            spdlog::warn("part=projects event=restarted project={}", entry.name);
+            spawn_project(self, entry, std::move(histories->at(id)));
+          },
+          [this, id, escalate](const caf::error&) { escalate(projects.at(id).name); });
+}
+
+projects_actor::behavior_type projects(projects_actor::stateful_pointer<ProjectsState> self,
+                                       ProjectWiring wiring, const storage::EventLog* log) {
+  self->state.wiring = std::move(wiring);
+  self->state.log = log;
+  self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
+  self->set_exit_handler([self](const caf::exit_msg& exit) {
+    for (auto& [id, entry] : self->state.projects) self->send_exit(entry.handle, exit.reason);
+    self->quit(exit.reason);
+  });
+  return {
+      [self](const BeginProjects&) { self->state.begin(self); },
+      [self](CreateProjectNow& message) -> caf::result<ProjectReply> {
+        auto promise = self->make_response_promise<ProjectReply>();
+        self->state.create(self, std::move(message.command), PromiseGuard<ProjectReply>(promise));
+        return promise;
+      },
+      [self](CommandProject& message) -> caf::result<ProjectReply> {
+        const auto receiver = self->state.named(message.name);
+        if (!receiver) return to_caf(receiver.error());
+        return self->delegate(*receiver, DecideProject{std::move(message.command)});
+      },
+      [self](ReceivePushNow& message) -> caf::result<PushReply> {
+        auto promise = self->make_response_promise<PushReply>();
+        self->state.receive_push(self, message.push, PromiseGuard<PushReply>(promise));
+        return promise;
+      },
+      [self](DeployNow& message) -> caf::result<PushReply> {
+        auto promise = self->make_response_promise<PushReply>();
+        auto reply = std::make_shared<PromiseGuard<PushReply>>(PromiseGuard<PushReply>(promise));
+        const auto receiver = self->state.named(message.project);
+        if (!receiver) {
+          reply->fail(receiver.error());
+          return promise;
+        }
+        Intake intake{pb::TRIGGER_COMMAND, message.ref, "",    "", message.sha, false,
+                      message.command_id,  "command",   false, 0};
+        self->request(*receiver, k_request_timeout, std::move(intake))
+            .then(
+                [reply](const IntakeReply& answer) {
+                  reply->deliver(PushReply{{answer.receipt}, answer.position});
+                },
+                [reply](const caf::error& error) { reply->fail(from_caf(error)); });
+        return promise;
+      },
+      [self](ReuseNow& message) -> caf::result<IntakeReply> {
+        const auto receiver = self->state.named(message.project);
+        if (!receiver) return to_caf(receiver.error());
+        return self->delegate(*receiver, std::move(message));
+      },
+      [self](const RecordBatch& batch) { self->state.on_records(self, batch); }};
+}
+
+}  // namespace atlasflow::actors

@@ -1,0 +1,60 @@
+// The directory of projects: names and repositories to project actors. Hands pushes to every
+// project of their repository and records to the project that they belong to; restarts a project's
+// actor by replay.
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "actors/projects/project_actor.hpp"
+
+namespace atlasflow::actors {
+
+using projects_actor = caf::typed_actor<
+    // Reads the log and starts every project's actor; until then no other message may come.
+    caf::reacts_to<BeginProjects>,
+    // Makes a project, or says that the name is taken.
+    caf::replies_to<CreateProjectNow>::with<ProjectReply>,
+    // A command for the project of that name.
+    caf::replies_to<CommandProject>::with<ProjectReply>,
+    // A push, for every project of its repository that its signature speaks for.
+    caf::replies_to<ReceivePushNow>::with<PushReply>,
+    // A deployment by command.
+    caf::replies_to<DeployNow>::with<PushReply>,
+    // A deployment of an earlier one.
+    caf::replies_to<ReuseNow>::with<IntakeReply>,
+    // What has been recorded.
+    caf::reacts_to<RecordBatch>>;
+
+struct ProjectsState {
+  struct Entry {
+    project_actor handle;
+    std::string name;
+    std::string repository;  // normalized
+    bool own_secret = false;
+    RestartLimit restarts;
+  };
+  ProjectWiring wiring;
+  const storage::EventLog* log = nullptr;
+  std::map<ProjectId, Entry> projects;
+  std::map<std::string, ProjectId> by_name;  // of projects that exist
+  std::map<DeploymentId, ProjectId> owners;
+  std::set<std::string> creating;
+  const char* name = "projects";
+
+  void begin(projects_actor::pointer self);
+  void add(projects_actor::pointer self, ProjectHistory history);
+  void spawn_project(projects_actor::pointer self, Entry& entry, ProjectHistory history);
+  void create(projects_actor::pointer self, CreateProject command,
+              PromiseGuard<ProjectReply> reply);
+  void receive_push(projects_actor::pointer self, const Push& push, PromiseGuard<PushReply> reply);
+  void on_records(projects_actor::pointer self, const RecordBatch& batch);
+  void on_down(projects_actor::pointer self, const caf::down_msg& down);
+  [[nodiscard]] Result<project_actor> named(const std::string& project) const;
+};
+
+[[nodiscard]] projects_actor::behavior_type projects(
+    projects_actor::stateful_pointer<ProjectsState> self, ProjectWiring wiring,
+    const storage::EventLog* log);
+
+}  // namespace atlasflow::actors

@@ -1,0 +1,325 @@
+// Every message between the actors of the control plane, as plain structs: the type is the
+// message's name, so a protocol reads as a list of them. They stay inside one process and are never
+// serialised.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include <caf/allowed_unsafe_message_type.hpp>
+
+#include "actors/runtime/control_plane.hpp"
+#include "actors/runtime/engines.hpp"
+#include "events/deployment.hpp"
+#include "events/notifications.hpp"
+#include "events/project_history.hpp"
+#include "storage/log/event_log.hpp"
+
+namespace atlasflow::actors {
+
+// ---- log writer ----
+
+// Streams and the versions that a decision rests on.
+using Basis = std::vector<std::pair<StreamId, StreamVersion>>;
+struct Append {
+  storage::AppendRequest request;
+  Basis basis;  // beside its own stream; when one of them has moved, nothing is appended
+};
+struct AppendReply {
+  storage::AppendOutcome outcome;
+  bool basis_moved = false;
+};
+// To itself: commit what is queued by now.
+struct Flush {};
+// Commit what was asked for before this, by anybody, then answer. Who takes the place of an actor
+// that died reads the log only then: the dead one's last append may still have been queued.
+struct Settle {};
+struct Settled {};
+// What was committed, in position order; to every subscriber.
+struct RecordBatch {
+  std::shared_ptr<const std::vector<storage::Record>> records;
+};
+
+// ---- deployments ----
+
+// One command or outcome for the receiving deployment.
+struct Deliver {
+  DeploymentCommand command;
+};
+// The same for a deployment by name; the directory finds or starts its actor.
+struct DeliverTo {
+  DeploymentId id;
+  DeploymentCommand command;
+};
+// From a person, who gets an answer: once it is recorded, or why it can't be.
+struct CommandDeployment {
+  DeploymentId id;
+  DeploymentCommand command;
+};
+struct DecideDeployment {
+  DeploymentCommand command;
+};
+struct DeploymentReply {
+  Position position;
+};
+// Take up these unfinished deployments after a start of the control plane.
+struct Resume {
+  std::vector<DeploymentId> ids;
+};
+
+// ---- projects ----
+
+// Take up what the log holds and from now on decide what runs.
+struct BeginProjects {};
+struct CreateProjectNow {
+  CreateProject command;
+};
+struct CommandProject {
+  std::string name;
+  ProjectCommand command;
+};
+struct ProjectReply {
+  ProjectId id;
+  Position position;
+};
+struct ReceivePushNow {
+  Push push;
+};
+struct DeployNow {
+  std::string project;
+  std::string ref;
+  std::string sha;
+  std::string command_id;
+};
+enum class ReuseKind : std::uint8_t { rollback, redeploy, promote, restart };
+// A new deployment of an earlier one.
+struct ReuseNow {
+  std::string project;
+  ReuseKind kind = ReuseKind::rollback;
+  std::shared_ptr<const DeploymentState> of;  // as the caller read it; null: the project chooses
+  std::string by;
+  std::string command_id;
+};
+struct PushReply {
+  std::vector<PushReceipt> receipts;
+  Position position;
+};
+// To one project: a push or command that names a commit.
+struct Intake {
+  pb::Trigger trigger = pb::TRIGGER_UNSPECIFIED;
+  std::string ref;
+  std::string default_branch;
+  std::string before;
+  std::string after;
+  bool deleted = false;
+  std::string delivery_id;
+  std::string pusher;
+  bool forced = false;
+  std::int64_t pushed_at_s = 0;
+};
+struct IntakeReply {
+  PushReceipt receipt;
+  Position position;
+};
+// To one project, from its directory.
+struct DecideProject {
+  ProjectCommand command;
+};
+
+// ---- builders ----
+
+enum class SourceStep : std::uint8_t { clone, build, push_image, forget_checkout };
+struct SourceTask {
+  SourceStep step = SourceStep::clone;
+  SourceJob job;
+  std::string image_id;  // for push_image
+};
+// The pool gives work to whoever asks; stop is the pool's means to end it early.
+struct RunTask {
+  SourceTask task;
+  std::stop_token stop;
+  std::uint64_t lease = 0;
+};
+struct TaskDone {
+  std::uint64_t lease = 0;
+  DeploymentCommand outcome;
+};
+// The lease on a task has run out.
+struct LeaseExpired {
+  std::uint64_t lease = 0;
+};
+struct AbortTask {
+  EffectId effect;
+};
+
+// ---- VM hosts ----
+
+struct PlaceVm {
+  EffectId effect;
+  std::int64_t memory_mib = 0;
+};
+struct StartVm {
+  VmJob job;
+  std::string host;
+  TimestampUs health_limit_us = 0;
+  std::stop_token stop;  // filled in by the host
+};
+// Run the job's command to its end.
+struct RunRelease {
+  VmJob job;
+  TimestampUs deadline = 0;
+  std::stop_token stop;  // filled in by the host
+};
+struct KeepVm {
+  std::string vm_id;
+  std::string host;
+  std::int64_t memory_mib = 0;
+  std::string path;  // probed once it has been healthy
+  std::string host_header;
+  bool was_healthy = false;
+  bool healthy = false;  // as the log has it
+};
+struct ProbeVm {
+  std::string vm_id;
+  std::string host;
+  std::string path;
+  std::string host_header;
+  TimestampUs deadline = 0;
+};
+struct StopVm {
+  EffectId effect;
+  std::string vm_id;
+  std::string host;
+};
+struct AbortVm {
+  EffectId effect;
+};
+// A host that did not answer several times in a row, or answers again.
+struct HostSeen {
+  std::string host;
+  bool up = false;
+};
+// To itself: look again.
+struct Tick {};
+
+// ---- edge ----
+
+struct ClaimRoute {
+  DeploymentId deployment;
+  std::string project;
+  EffectId effect;  // Routed is owed to it; empty: none
+  std::uint64_t generation = 0;
+  std::vector<std::string> hostnames;
+  std::vector<RouteUpstream> upstreams;  // empty: answer 503 with the reason
+  std::string unavailable_reason;
+};
+// After a start: these deployments are about to claim; a table without them must not be published.
+struct ExpectClaims {
+  std::vector<DeploymentId> ids;
+};
+// To itself: stop waiting for those that have not come.
+struct ClaimsOverdue {};
+struct DropClaim {
+  DeploymentId deployment;
+};
+struct DrainVm {
+  std::string vm_id;
+  TimestampUs deadline = 0;
+};
+// To itself: publish what was claimed by now.
+struct Publish {};
+
+// ---- notifications ----
+
+// Read the log and tell what is owed.
+struct BeginNotifying {};
+// One attempt; stop ends it early.
+struct PostNow {
+  std::uint64_t ticket = 0;
+  Notification notification;
+  std::stop_token stop;
+};
+struct Posted {
+  std::uint64_t ticket = 0;
+  std::int32_t status = 0;  // 0: no answer
+  std::string error;        // of no answer
+};
+// The attempt should be over by now.
+struct PostOverdue {
+  std::uint64_t ticket = 0;
+};
+// To itself: the pause after the attempt is over.
+struct PostAgain {
+  std::uint64_t ticket = 0;
+};
+// To itself: record the outcome of the attempt, which did not work.
+struct RecordAgain {
+  std::uint64_t ticket = 0;
+};
+
+// ---- timers ----
+
+struct WakeAt {
+  TimestampUs due = 0;
+  DeploymentCommand command;
+};
+struct WakeDue {
+  std::uint64_t id = 0;
+};
+
+}  // namespace atlasflow::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Append)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AppendReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Flush)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Settle)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Settled)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RecordBatch)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Deliver)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DeliverTo)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CommandDeployment)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DecideDeployment)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DeploymentReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Resume)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::BeginProjects)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CreateProjectNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CommandProject)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ProjectReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReceivePushNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DeployNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReuseNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PushReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Intake)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::IntakeReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DecideProject)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::SourceTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RunTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::TaskDone)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::LeaseExpired)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AbortTask)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PlaceVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::StartVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RunRelease)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::KeepVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ProbeVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::StopVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AbortVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::HostSeen)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Tick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ClaimRoute)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ExpectClaims)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ClaimsOverdue)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DropClaim)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DrainVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Publish)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::BeginNotifying)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PostNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Posted)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PostOverdue)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PostAgain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RecordAgain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::WakeAt)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::WakeDue)

@@ -1,0 +1,29 @@
+#include "actors/runtime/support.hpp"
+
+namespace atlasflow::actors {
+
+caf::error to_caf(const Error& error) {
+  return caf::error{static_cast<std::uint8_t>(static_cast<unsigned>(error.code) + 1U),
+                    caf::atom("atlas"), caf::make_message(error.message, error.cause)};
+}
+
+Error from_caf(const caf::error& error) {
+  if (error.category() == caf::atom("atlas")) {
+    const auto& context = error.context();
+    Error result;
+    result.code = static_cast<ErrorCode>(error.code() - 1U);
+    if (context.match_elements<std::string, std::string>()) {
+      result.message = context.get_as<std::string>(0);
+      result.cause = context.get_as<std::string>(1);
+    }
+    return result;
+  }
+  if (error == caf::sec::request_timeout) {
+    return Error{ErrorCode::timed_out, "the control plane did not answer in time; try again", ""};
+  }
+  return Error{
+      ErrorCode::internal, "a part of the control plane failed; its log says more",
+      "actor error " + std::to_string(error.code()) + " of " + caf::to_string(error.category())};
+}
+
+}  // namespace atlasflow::actors

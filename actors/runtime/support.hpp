@@ -1,0 +1,96 @@
+// The sharp edges of CAF 0.17.6, walled off: promises that are always answered, errors that carry a
+// sentence, spawning that the composition root decides, restarts with a limit.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <caf/all.hpp>
+
+#include "base/error.hpp"
+#include "events/ids.hpp"
+
+namespace atlasflow::actors {
+
+// A caf::error that carries an Error's code and text through a message, and back.
+[[nodiscard]] caf::error to_caf(const Error& error);
+[[nodiscard]] Error from_caf(const caf::error& error);
+
+// A response promise that answers with an error when it is dropped: CAF drops it in silence, and
+// the requester would wait for its timeout.
+template <typename T>
+class PromiseGuard {
+ public:
+  explicit PromiseGuard(caf::typed_response_promise<T> promise) : promise_(std::move(promise)) {}
+  PromiseGuard(PromiseGuard&& other) noexcept
+      : promise_(std::move(other.promise_)), open_(std::exchange(other.open_, false)) {}
+  PromiseGuard& operator=(PromiseGuard&& other) noexcept {
+    if (this != &other) {
+      drop();
+      promise_ = std::move(other.promise_);
+      open_ = std::exchange(other.open_, false);
+    }
+    return *this;
+  }
+  ~PromiseGuard() { drop(); }
+
+  void deliver(T value) {
+    open_ = false;
+    promise_.deliver(std::move(value));
+  }
+  void fail(const Error& error) {
+    open_ = false;
+    promise_.deliver(to_caf(error));
+  }
+
+ private:
+  void drop() {
+    if (!open_) return;
+    open_ = false;
+    promise_.deliver(
+        to_caf(Error{ErrorCode::unavailable, "the control plane is stopping; try again", ""}));
+  }
+
+  caf::typed_response_promise<T> promise_;
+  bool open_ = true;
+};
+
+// How the composition root wants actors that block to be spawned: a thread each in production, none
+// in the simulator and the tests (a detached actor starts a real thread even under CAF's test
+// scheduler).
+struct SpawnMode {
+  bool detach_blocking = true;
+};
+
+template <typename Function, typename... Args>
+auto spawn_blocking(caf::local_actor* self, const SpawnMode& mode, Function function,
+                    Args... args) {
+  if (mode.detach_blocking) {
+    return self->template spawn<caf::detached>(function, std::move(args)...);
+  }
+  return self->spawn(function, std::move(args)...);
+}
+
+// Restart intensity: at most 5 restarts in 30 s of one child; the next one escalates.
+class RestartLimit {
+ public:
+  // Takes note of a failure at `now`; false when there were too many.
+  [[nodiscard]] bool allow(TimestampUs now) {
+    constexpr std::size_t k_restarts = 5;
+    constexpr TimestampUs k_window_us = 30'000'000;
+    while (!failures_.empty() && failures_.front() <= now - k_window_us) failures_.pop_front();
+    failures_.push_back(now);
+    return failures_.size() <= k_restarts;
+  }
+
+ private:
+  std::deque<TimestampUs> failures_;
+};
+
+// Every request between actors has this timeout: an append may wait for a slow disk, nothing
+// longer.
+constexpr auto k_request_timeout = std::chrono::seconds(30);
+
+}  // namespace atlasflow::actors

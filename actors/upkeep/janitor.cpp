@@ -1,0 +1,161 @@
+#include "actors/upkeep/janitor.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include "base/buggify.hpp"
+#include "base/probe.hpp"
+#include "storage/readmodel/retention.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr seconds k_after_start{60};
+constexpr seconds k_regularly{600};
+constexpr seconds k_after_an_end{20};     // a project that is deleted ends several at once
+constexpr seconds k_after_a_failure{1};   // before the step is tried again
+constexpr auto k_catch_up = seconds(10);  // for the read model to reach the log's end
+
+// Taken while the engine is at rest: what it has made by now has an intent in the log, and the read
+// model shows that. A deployment that is not in there yet cannot have made anything.
+Result<Keep> keep_now(const JanitorConfig& config) {
+  const auto end = config.log->last_position();
+  // Nobody else could bring the read model forward while we wait where all run on one thread.
+  const auto patience = config.spawn.detach_blocking ? k_catch_up : seconds(0);
+  if (!config.catalog->wait_for(end, patience)) {
+    ATLAS_PROBE(true, "the janitor gave up, the read model being behind the log");
+    return fail(ErrorCode::unavailable, "the read model is behind the log");
+  }
+  auto kept = storage::retention_of(*config.catalog, config.rollbacks);
+  return Keep{std::move(kept.image_references), std::move(kept.image_ids),
+              std::move(kept.unfinished)};
+}
+
+void report(const char* what, const std::string& host,
+            const Result<std::vector<std::string>>& removed) {
+  const auto where = host.empty() ? "" : " host=" + host;
+  if (!removed) {
+    // A build that runs for long or an engine that stops: the next look comes anyway.
+    spdlog::log(
+        removed.error().code == ErrorCode::unavailable ? spdlog::level::info : spdlog::level::warn,
+        "part=janitor event=not_collected what={}{} error=\"{}\"", what, where,
+        to_string(removed.error()));
+    return;
+  }
+  for (const auto& name : *removed) {
+    spdlog::info("part=janitor event=collected what={}{} name={}", what, where, name);
+  }
+}
+
+collector_actor::behavior_type collector(collector_actor::pointer self,
+                                         const JanitorConfig& config) {
+  return {[self, config](const RunCollect& message) {
+    const KeepSource keep = [&config] { return keep_now(config); };
+    report("images", "", config.build->collect_images(keep, message.stop));
+    for (const auto& [host, engine] : config.hosts) {
+      if (message.stop.stop_requested()) break;
+      report("disks", host, engine->collect_disks(keep, message.stop));
+    }
+    self->quit();
+  }};
+}
+
+bool is_end(const pb::Event& event) {
+  switch (event.kind_case()) {
+    case pb::Event::kDeploymentFailed:
+    case pb::Event::kDeploymentSuperseded:
+    case pb::Event::kDeploymentCancelled:
+    case pb::Event::kDeploymentRetired:
+    case pb::Event::kDeploymentSkipped:
+    case pb::Event::kProjectDeleted:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool is_failure_of_the_machine(const pb::Event& event) {
+  return (event.has_clone_failed() && event.clone_failed().fault() == pb::FAULT_SYSTEM) ||
+         (event.has_build_failed() && event.build_failed().fault() == pb::FAULT_SYSTEM) ||
+         (event.has_image_push_failed() && event.image_push_failed().fault() == pb::FAULT_SYSTEM) ||
+         (event.has_release_failed() && event.release_failed().fault() == pb::FAULT_SYSTEM) ||
+         (event.has_vm_start_failed() && event.vm_start_failed().fault() == pb::FAULT_SYSTEM);
+}
+
+}  // namespace
+
+void JanitorState::arm(janitor_actor::pointer self, seconds delay) {
+  self->delayed_send(self, delay, CollectDue{++armed});
+}
+
+void JanitorState::ask(janitor_actor::pointer self, seconds delay) {
+  ATLAS_PROBE(collector, "the janitor was asked while it looked");
+  if (collector) {
+    again = true;
+    return;
+  }
+  // Not put off by what comes after: a busy server would never look.
+  if (soon) return;
+  soon = true;
+  arm(self, ATLAS_BUGGIFY("the janitor looks at once") ? seconds(0) : delay);
+}
+
+void JanitorState::look(janitor_actor::pointer self) {
+  if (collector) {
+    again = true;
+    return;
+  }
+  ++armed;  // what is under way as a message is of before
+  soon = false;
+  again = false;
+  stop = std::stop_source{};
+  collector = spawn_blocking(self, config.spawn, actors::collector, config);
+  self->monitor(collector);
+  self->send(collector, RunCollect{stop.get_token()});
+}
+
+void JanitorState::done(janitor_actor::pointer self) {
+  collector = nullptr;
+  if (again) {
+    again = false;
+    ask(self, k_after_an_end);
+  } else {
+    arm(self, k_regularly);
+  }
+}
+
+janitor_actor::behavior_type janitor(janitor_actor::stateful_pointer<JanitorState> self,
+                                     const JanitorConfig& config) {
+  self->state.config = config;
+  self->set_down_handler([self](const caf::down_msg& down) {
+    if (!self->state.collector || self->state.collector.address() != down.source) return;
+    if (down.reason != caf::exit_reason::normal) {
+      ATLAS_PROBE(true, "the janitor's collector died");
+      spdlog::error("part=janitor event=collector_died reason=\"{}\"", caf::to_string(down.reason));
+    }
+    self->state.done(self);
+  });
+  self->set_exit_handler([self](const caf::exit_msg& exit) {
+    self->state.stop.request_stop();
+    if (self->state.collector) self->send_exit(self->state.collector, exit.reason);
+    self->quit(exit.reason);
+  });
+  self->state.arm(self, k_after_start);
+  return {[self](const CollectSoon&) { self->state.ask(self, k_after_an_end); },
+          [self](const CollectDue& message) {
+            if (message.number == self->state.armed) self->state.look(self);
+          },
+          [self](const CollectNow&) { self->state.look(self); },
+          [self](const RecordBatch& batch) {
+            for (const auto& record : *batch.records) {
+              if (is_failure_of_the_machine(record.event)) {
+                self->state.ask(self, k_after_a_failure);
+              } else if (is_end(record.event)) {
+                self->state.ask(self, k_after_an_end);
+              }
+            }
+          }};
+}
+
+}  // namespace atlasflow::actors

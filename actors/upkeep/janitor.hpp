@@ -1,0 +1,72 @@
+// The janitor: asks the engines from time to time to remove the images and disks that the log does
+// not reach any more. It decides when; storage/readmodel/retention.hpp decides what; the engines
+// know how.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <stop_token>
+#include <string>
+
+#include "actors/runtime/log_writer.hpp"
+#include "actors/runtime/support.hpp"
+#include "storage/readmodel/catalog.hpp"
+
+namespace atlasflow::actors {
+
+// Something can be removed, or must be: look shortly. Many of them are one look.
+struct CollectSoon {};
+// To itself: the time has come, unless it was set anew since.
+struct CollectDue {
+  std::uint64_t number = 0;
+};
+// Look at once.
+struct CollectNow {};
+// To its collector.
+struct RunCollect {
+  std::stop_token stop;
+};
+
+using janitor_actor =
+    caf::typed_actor<caf::reacts_to<CollectSoon>, caf::reacts_to<CollectDue>,
+                     caf::reacts_to<CollectNow>,
+                     // What has been recorded: the end of a deployment leaves something, and a step
+                     // that failed through the machine may have met a full disk.
+                     caf::reacts_to<RecordBatch>>;
+
+// One look; blocks in the engines, and ends with it.
+using collector_actor = caf::typed_actor<caf::reacts_to<RunCollect>>;
+
+struct JanitorConfig {
+  BuildEngine* build = nullptr;
+  std::map<std::string, VmEngine*> hosts;  // by name
+  const storage::EventLog* log = nullptr;
+  const storage::Catalog* catalog = nullptr;
+  std::size_t rollbacks = 5;
+  SpawnMode spawn;
+};
+
+struct JanitorState {
+  JanitorConfig config;
+  std::uint64_t armed = 0;  // the number of the CollectDue that counts
+  bool soon = false;        // that one was asked for and is not just the regular one
+  bool again = false;       // asked for while a look was under way
+  collector_actor collector;
+  std::stop_source stop;
+  const char* name = "janitor";
+
+  void arm(janitor_actor::pointer self, std::chrono::seconds delay);
+  void ask(janitor_actor::pointer self, std::chrono::seconds delay);
+  void look(janitor_actor::pointer self);
+  void done(janitor_actor::pointer self);
+};
+
+[[nodiscard]] janitor_actor::behavior_type janitor(
+    janitor_actor::stateful_pointer<JanitorState> self, const JanitorConfig& config);
+
+}  // namespace atlasflow::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CollectSoon)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CollectDue)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CollectNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RunCollect)

@@ -1,0 +1,291 @@
+#include "actors/upkeep/notifier.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include <spdlog/spdlog.h>
+
+#include "base/assert.hpp"
+#include "base/buggify.hpp"
+#include "base/probe.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+constexpr int k_senders = 4;
+constexpr int k_attempts_max = 8;
+// Since the result: what waits behind a receiver that is down gets one attempt after that, so the
+// queue does not grow for ever.
+constexpr TimestampUs k_age_max_us = 3'600'000'000;
+// An attempt has a timeout of its own, well below this.
+constexpr auto k_overdue = std::chrono::seconds(60);
+constexpr auto k_record_again = std::chrono::seconds(1);
+
+sender_actor::behavior_type sender(sender_actor::pointer self, const notifier_actor& notifier,
+                                   NotifyEngine* engine) {
+  return {[self, notifier, engine](const PostNow& message) {
+    const auto status = engine->post(message.notification, message.stop);
+    self->send(notifier, status ? Posted{message.ticket, *status, ""}
+                                : Posted{message.ticket, 0, to_string(status.error())});
+  }};
+}
+
+std::string answer_text(const Posted& posted) {
+  if (posted.status == 0) return posted.error;
+  return "the receiver answered with status " + std::to_string(posted.status) +
+         (posted.status / 100 == 3 ? "; redirects are not followed" : "");
+}
+
+pb::Event sent_event(const Notification& notification, int attempts) {
+  pb::Event event;
+  auto* sent = event.mutable_notification_sent();
+  sent->set_deployment(notification.deployment.str());
+  sent->set_result(std::string(name_of(notification.result)));
+  sent->set_attempts(attempts);
+  return event;
+}
+
+pb::Event failed_event(const Notification& notification, int attempts, const std::string& reason) {
+  pb::Event event;
+  auto* failed = event.mutable_notification_failed();
+  failed->set_deployment(notification.deployment.str());
+  failed->set_result(std::string(name_of(notification.result)));
+  failed->set_attempts(attempts);
+  failed->set_reason(reason);
+  return event;
+}
+
+}  // namespace
+
+PostVerdict verdict_on(std::int32_t status) {
+  if (status / 100 == 2) return PostVerdict::taken;
+  switch (status) {
+    case 400:
+    case 401:
+    case 403:
+    case 404:
+    case 405:
+    case 410:
+    case 413:
+      return PostVerdict::refused;
+    default:
+      return PostVerdict::again;
+  }
+}
+
+std::chrono::seconds pause_after(int attempts) {
+  constexpr std::chrono::seconds k_longest(300);
+  constexpr int k_doublings_max = 9;  // 2^9 s is more than the longest
+  const int doublings = std::clamp(attempts - 1, 0, k_doublings_max);
+  return std::min(std::chrono::seconds(1 << doublings), k_longest);
+}
+
+NotifierState::Delivery* NotifierState::in_phase(Phase phase, std::uint64_t ticket) {
+  const auto found = std::find_if(deliveries.begin(), deliveries.end(), [&](const auto& item) {
+    return item.second.ticket == ticket && item.second.phase == phase;
+  });
+  return found == deliveries.end() ? nullptr : &found->second;
+}
+
+void NotifierState::begin(notifier_actor::pointer self) {
+  const auto read = config.log->read_all(Position{1}, [this](const storage::Record& record) {
+    owed.apply(record.stream, record.event, record.recorded_at);
+    position = record.position;
+    return true;
+  });
+  if (!read) throw std::runtime_error(to_string(read.error()));
+  begun = true;
+  compare(self);
+}
+
+void NotifierState::on_records(notifier_actor::pointer self, const RecordBatch& batch) {
+  if (!begun) return;
+  for (const auto& record : *batch.records) {
+    if (record.position <= position) continue;
+    ATLAS_ASSERT_EQ(record.position, position.next());
+    owed.apply(record.stream, record.event, record.recorded_at);
+    position = record.position;
+  }
+  compare(self);
+}
+
+void NotifierState::compare(notifier_actor::pointer self) {
+  std::erase_if(deliveries, [this](const auto& item) {
+    const auto& [receiver, delivery] = item;
+    const auto found = owed.owed().find(receiver);
+    const bool owed_still = found != owed.owed().end() &&
+                            found->second.front().delivery() == delivery.notification.delivery();
+    if (owed_still) return false;
+    if (const auto attempt = posting.find(delivery.ticket); attempt != posting.end()) {
+      ATLAS_PROBE(true, "a notification was owed no more while it was sent");
+      attempt->second.stop.request_stop();
+    }
+    return true;
+  });
+  for (const auto& [receiver, queue] : owed.owed()) {
+    const auto [place, fresh] = deliveries.try_emplace(receiver);
+    if (!fresh) continue;
+    place->second.notification = queue.front();
+    place->second.ticket = next_ticket++;
+  }
+  while (!idle.empty()) {
+    Delivery* first = nullptr;  // the one that has been ready for the longest time
+    for (auto& [receiver, delivery] : deliveries) {
+      if (delivery.phase != Phase::ready) continue;
+      if (first == nullptr || delivery.ticket < first->ticket) first = &delivery;
+    }
+    if (first == nullptr) return;
+    first->phase = Phase::posting;
+    first->ticket = next_ticket++;
+    ++first->attempts;
+    first->notification.secret_ref = owed.secret_ref_of(first->notification.project_id);
+    auto& attempt = posting[first->ticket];
+    attempt.sender = idle.back();
+    idle.pop_back();
+    self->send(attempt.sender,
+               PostNow{first->ticket, first->notification, attempt.stop.get_token()});
+    self->delayed_send(self, k_overdue, PostOverdue{first->ticket});
+  }
+}
+
+void NotifierState::posted(notifier_actor::pointer self, const Posted& message) {
+  const auto attempt = posting.find(message.ticket);
+  ATLAS_PROBE(attempt == posting.end(), "a sender came back after it was given up");
+  if (attempt == posting.end()) return;  // A sender that came back after it was given up.
+  idle.push_back(attempt->second.sender);
+  posting.erase(attempt);
+  judge(self, message);
+  compare(self);
+}
+
+void NotifierState::lose(notifier_actor::pointer self, std::uint64_t ticket,
+                         const std::string& why) {
+  const auto attempt = posting.find(ticket);
+  if (attempt == posting.end()) return;
+  attempt->second.stop.request_stop();
+  self->send_exit(attempt->second.sender, caf::exit_reason::user_shutdown);
+  posting.erase(attempt);
+  ATLAS_PROBE(true, "a sender of notifications was lost");
+  spdlog::warn("part=notifier event=sender_lost reason=\"{}\"", why);
+  if (!restarts.allow(config.clock->now())) {
+    spdlog::critical("part=notifier event=escalate reason=\"senders die too often\"");
+    self->quit(caf::exit_reason::unhandled_exception);
+    return;
+  }
+  add_sender(self);
+  judge(self, Posted{ticket, 0, "the sender was lost: " + why});
+  compare(self);
+}
+
+void NotifierState::judge(notifier_actor::pointer self, const Posted& message) {
+  auto* delivery = in_phase(Phase::posting, message.ticket);
+  ATLAS_PROBE(delivery == nullptr, "an answer came to a notification that is owed no more");
+  if (delivery == nullptr) return;  // It is owed no more: the project was deleted, say.
+  const auto& notification = delivery->notification;
+  const bool lost = ATLAS_BUGGIFY("a receiver's answer to a notification is lost");
+  const auto verdict = lost ? PostVerdict::again : verdict_on(message.status);
+  if (verdict == PostVerdict::taken) {
+    spdlog::info("part=notifier event=sent project={} deployment={} result={} attempts={}",
+                 notification.project, notification.deployment.str(), name_of(notification.result),
+                 delivery->attempts);
+    delivery->outcome = sent_event(notification, delivery->attempts);
+    delivery->phase = Phase::recording;
+    return record(self, message.ticket);
+  }
+  const auto reason = answer_text(message);
+  const bool too_old = config.clock->now() - notification.at >= k_age_max_us;
+  if (verdict == PostVerdict::again && delivery->attempts < k_attempts_max && !too_old) {
+    const auto pause = pause_after(delivery->attempts);
+    spdlog::info(
+        "part=notifier event=not_sent project={} deployment={} result={} attempts={} "
+        "again_in_s={} reason=\"{}\"",
+        notification.project, notification.deployment.str(), name_of(notification.result),
+        delivery->attempts, pause.count(), reason);
+    ATLAS_PROBE(true, "a notification was not taken, and is sent again");
+    delivery->phase = Phase::pausing;
+    self->delayed_send(self, pause, PostAgain{message.ticket});
+    return;
+  }
+  spdlog::warn(
+      "part=notifier event=given_up project={} deployment={} result={} attempts={} "
+      "reason=\"{}\"",
+      notification.project, notification.deployment.str(), name_of(notification.result),
+      delivery->attempts, reason);
+  ATLAS_PROBE(delivery->attempts >= k_attempts_max || too_old,
+              "a notification was given up after too many attempts or too long");
+  delivery->outcome = failed_event(notification, delivery->attempts, reason);
+  delivery->phase = Phase::recording;
+  record(self, message.ticket);
+}
+
+// Its batch ends the delivery; this only sees to it that it is written.
+void NotifierState::record(notifier_actor::pointer self, std::uint64_t ticket) {
+  const auto* delivery = in_phase(Phase::recording, ticket);
+  if (delivery == nullptr) return;
+  const auto& notification = delivery->notification;
+  Append append;
+  append.request.stream = notifications_stream(notification.project_id);
+  const auto version = config.log->version_of(append.request.stream);
+  if (!version) return self->delayed_send(self, k_record_again, RecordAgain{ticket});
+  append.request.expected_version = *version;
+  append.request.events = {delivery->outcome};
+  append.request.dedupe_key = "notification/" + notification.deployment.str() + "/" +
+                              std::string(name_of(notification.result));
+  append.request.correlation_id = notification.delivery();
+  append.request.actor = "notifier";
+  self->request(config.log_writer, k_request_timeout, std::move(append))
+      .then(
+          [this, self, ticket](const AppendReply& reply) {
+            // The same project's other receiver was faster.
+            ATLAS_PROBE(std::holds_alternative<storage::WrongVersion>(reply.outcome),
+                        "two outcomes of a project's notifications were recorded at once");
+            if (std::holds_alternative<storage::WrongVersion>(reply.outcome)) record(self, ticket);
+          },
+          [self, ticket](const caf::error&) {
+            self->delayed_send(self, k_record_again, RecordAgain{ticket});
+          });
+}
+
+void NotifierState::add_sender(notifier_actor::pointer self) {
+  idle.push_back(spawn_blocking(self, config.spawn, sender, notifier_actor{self}, config.engine));
+  self->monitor(idle.back());
+}
+
+notifier_actor::behavior_type notifier(notifier_actor::stateful_pointer<NotifierState> self,
+                                       NotifierConfig config) {
+  auto& state = self->state;
+  state.owed = NotificationsOwed(config.domain);
+  state.config = std::move(config);
+  self->set_down_handler([self](const caf::down_msg& down) {
+    for (const auto& [ticket, attempt] : self->state.posting) {
+      if (attempt.sender.address() == down.source) {
+        return self->state.lose(self, ticket, "it died");
+      }
+    }
+  });
+  self->set_exit_handler([self](const caf::exit_msg& exit) {
+    for (auto& [ticket, attempt] : self->state.posting) {
+      attempt.stop.request_stop();
+      self->send_exit(attempt.sender, exit.reason);
+    }
+    for (const auto& sender_handle : self->state.idle) self->send_exit(sender_handle, exit.reason);
+    self->quit(exit.reason);
+  });
+  for (int i = 0; i < k_senders; ++i) state.add_sender(self);
+  return {[self](const BeginNotifying&) { self->state.begin(self); },
+          [self](const RecordBatch& batch) { self->state.on_records(self, batch); },
+          [self](const Posted& message) { self->state.posted(self, message); },
+          [self](const PostOverdue& message) {
+            self->state.lose(self, message.ticket, "it did not answer in time");
+          },
+          [self](const PostAgain& message) {
+            auto* delivery = self->state.in_phase(NotifierState::Phase::pausing, message.ticket);
+            if (delivery == nullptr) return;
+            delivery->phase = NotifierState::Phase::ready;
+            delivery->ticket = self->state.next_ticket++;
+            self->state.compare(self);
+          },
+          [self](const RecordAgain& message) { self->state.record(self, message.ticket); }};
+}
+
+}  // namespace atlasflow::actors

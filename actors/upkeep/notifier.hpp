@@ -1,0 +1,91 @@
+// The notifier: tells each project's notify_url what its deployments came to. What is owed is a
+// fold of the log (events/notifications.hpp), so a restart goes on where the log stands: at least
+// once at the receiver, exactly once in the log. Senders, which block, take one attempt at a time;
+// of one receiver's notifications one is under way, so it is told in order.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "actors/runtime/log_writer.hpp"
+#include "actors/runtime/support.hpp"
+#include "events/notifications.hpp"
+
+namespace atlasflow::actors {
+
+using sender_actor = caf::typed_actor<
+    // One attempt; blocks. Answers the notifier with Posted.
+    caf::reacts_to<PostNow>>;
+
+using notifier_actor = caf::typed_actor<
+    // Reads the log and begins; batches that came before are part of it.
+    caf::reacts_to<BeginNotifying>,
+    // What has been recorded.
+    caf::reacts_to<RecordBatch>,
+    // From a sender, which is idle from then on.
+    caf::reacts_to<Posted>,
+    // To itself.
+    caf::reacts_to<PostOverdue>, caf::reacts_to<PostAgain>, caf::reacts_to<RecordAgain>>;
+
+enum class PostVerdict : std::uint8_t {
+  taken,
+  again,    // it may be taken another time
+  refused,  // the same will never be taken
+};
+// 0: no answer.
+[[nodiscard]] PostVerdict verdict_on(std::int32_t status);
+// After so many attempts: 1 s, doubled each time, at most 5 min.
+[[nodiscard]] std::chrono::seconds pause_after(int attempts);
+
+struct NotifierConfig {
+  NotifyEngine* engine = nullptr;
+  Clock* clock = nullptr;
+  const storage::EventLog* log = nullptr;
+  log_actor log_writer;
+  std::string domain;
+  SpawnMode spawn;
+};
+
+struct NotifierState {
+  enum class Phase : std::uint8_t { ready, posting, pausing, recording };
+  // The oldest notification that is owed to a receiver.
+  struct Delivery {
+    Notification notification;
+    Phase phase = Phase::ready;
+    std::uint64_t ticket = 0;  // of the newest attempt, or of the place among those that are ready
+    int attempts = 0;
+    pb::Event outcome;  // while recording
+  };
+  struct Posting {
+    sender_actor sender;
+    std::stop_source stop;
+  };
+  NotifierConfig config;
+  NotificationsOwed owed{""};
+  bool begun = false;
+  Position position;  // of the fold
+  std::map<NotificationsOwed::Receiver, Delivery> deliveries;
+  std::map<std::uint64_t, Posting> posting;  // by ticket
+  std::vector<sender_actor> idle;
+  std::uint64_t next_ticket = 1;
+  RestartLimit restarts;
+  const char* name = "notifier";
+
+  void begin(notifier_actor::pointer self);
+  void on_records(notifier_actor::pointer self, const RecordBatch& batch);
+  // Compares what is under way with what is owed, and gives idle senders work.
+  void compare(notifier_actor::pointer self);
+  void posted(notifier_actor::pointer self, const Posted& message);
+  // The sender of the attempt died or hangs: another takes its place, the attempt has failed.
+  void lose(notifier_actor::pointer self, std::uint64_t ticket, const std::string& why);
+  void judge(notifier_actor::pointer self, const Posted& message);
+  void record(notifier_actor::pointer self, std::uint64_t ticket);
+  void add_sender(notifier_actor::pointer self);
+  [[nodiscard]] Delivery* in_phase(Phase phase, std::uint64_t ticket);
+};
+
+[[nodiscard]] notifier_actor::behavior_type notifier(
+    notifier_actor::stateful_pointer<NotifierState> self, NotifierConfig config);
+
+}  // namespace atlasflow::actors

@@ -1,0 +1,111 @@
+// The one ImageBuilder: buildah in a sandbox. Internal to builder/; image_builder.cpp builds and
+// pushes, builder_upkeep.cpp probes and cleans up.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <set>
+#include <shared_mutex>
+
+#include "builder/image/build_log.hpp"
+#include "builder/image/buildah.hpp"
+#include "builder/image/image_builder.hpp"
+#include "builder/sandbox/cgroup.hpp"
+#include "builder/stack/detect.hpp"
+
+namespace atlasflow::builder {
+
+using Clock = std::chrono::steady_clock;
+
+[[nodiscard]] bool is_build_id(const std::string& id);
+// Without "sha256:".
+[[nodiscard]] std::string image_hex(const std::string& image_id);
+[[nodiscard]] Result<void> write_text(const std::filesystem::path& path, const std::string& text);
+
+class BuildahBuilder final : public ImageBuilder {
+ public:
+  BuildahBuilder(ImageBuilderConfig config, Rung rung, Buildah buildah, FileDescriptor lock)
+      : config_(std::move(config)),
+        rung_(std::move(rung)),
+        buildah_(std::move(buildah)),
+        lock_(std::move(lock)),
+        cgroups_(own_cgroups()) {
+    // Two servers with different folders may share a cgroup; each must find its own builds only.
+    const std::size_t hash = std::hash<std::string>{}(config_.state_dir.string());
+    std::array<char, 20> text{};
+    std::snprintf(text.data(), text.size(), "%016zx-", hash);
+    cgroup_tag_ = text.data();
+  }
+
+  std::string isolation() const override {
+    return rung_.label + (config_.network && !network_works_ ? " without network" : "") +
+           (cgroup_works_ ? "" : " without cgroup");
+  }
+
+  Result<BuiltImage> build(const BuildRequest& request, std::stop_token stop) override;
+  Result<PushedImage> push(const std::string& image_id, const std::string& registry,
+                           const std::string& repository, std::stop_token stop) override;
+  void reap(const std::string& build_id) override;
+  std::vector<std::string> leftovers() override;
+  Result<std::vector<std::string>> collect(const std::function<Result<StoreKeep>()>& keep,
+                                           std::uint64_t cache_bytes_max,
+                                           std::stop_token stop) override;
+
+  // Builds a tiny image with a RUN step, with the network first; on success the rung is in working
+  // order.
+  Result<void> probe();
+  // What an earlier server left that names no build: containers, and images that it did not write
+  // to their end.
+  void clear_unnamed();
+
+ private:
+  // The part of build() between taking the build_id and giving it back.
+  Result<BuiltImage> build_in(const BuildRequest& request, BuildLog& log,
+                              const std::stop_token& stop);
+  Result<std::vector<std::string>> absent_bases(const Stack& stack, const BuildRequest& request,
+                                                const std::set<std::string>& present) const;
+  Result<void> pull(const std::vector<std::string>& names, const std::filesystem::path& scratch,
+                    BuildLog& log, Clock::time_point until, const std::stop_token& stop) const;
+  // `request` with the root folder's path and the stage's exact name in it.
+  Result<std::string> run_bud(const BuildRequest& request, const std::filesystem::path& scratch,
+                              BuildLog& log, Clock::time_point until, const std::stop_token& stop);
+  Result<std::string> choose_base(const std::vector<std::string>& candidates,
+                                  const std::set<std::string>& present) const;
+  Result<std::uint64_t> size_of(const std::string& registry, const std::string& repository,
+                                const std::string& digest) const;
+  Error stopped(RunOutcome::End end) const;
+  void clean_up(const std::string& build_id);
+  // One `buildah rmi`; what cannot be removed stays.
+  void remove_images(const std::vector<std::string>& names, const std::filesystem::path& scratch,
+                     const std::stop_token& stop) const;
+  void shrink_cache(const StoreKeep& keep, std::uint64_t bytes_max,
+                    const std::filesystem::path& scratch, const std::stop_token& stop) const;
+  Result<std::filesystem::path> make_scratch(const std::string& name) const;
+  std::filesystem::path scratch_folder() const { return config_.state_dir / "scratch"; }
+  BuildCgroup cgroup_of(const std::string& build_id) const {
+    return BuildCgroup(cgroups_, cgroup_tag_ + build_id);
+  }
+
+  ImageBuilderConfig config_;
+  Rung rung_;
+  Buildah buildah_;
+  FileDescriptor lock_;
+  std::vector<CgroupHierarchy> cgroups_;
+  std::string cgroup_tag_;
+  bool network_works_ = true;
+  bool cgroup_works_ = true;
+  std::atomic<std::uint64_t> calls_{0};
+  std::shared_timed_mutex store_;  // shared by builds and pushes; alone: what removes images
+
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  std::map<std::string, std::stop_source> active_;  // guarded by mutex_
+};
+
+}  // namespace atlasflow::builder

@@ -1,0 +1,455 @@
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "builder/image/build_failure.hpp"
+#include "builder/image/build_log.hpp"
+#include "builder/image/buildah.hpp"
+#include "builder/image/buildah_builder.hpp"
+#include "builder/registry/http.hpp"
+#include "builder/sandbox/cgroup.hpp"
+#include "builder/source/source_file.hpp"
+#include "builder/stack/detect.hpp"
+#include "builder/stack/dockerfile.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+
+constexpr milliseconds k_build_deadline_default{15 * 60 * 1000};
+constexpr milliseconds k_pull_deadline{5 * 60 * 1000};
+constexpr milliseconds k_push_deadline{10 * 60 * 1000};
+constexpr milliseconds k_registry_deadline{10 * 1000};
+constexpr std::size_t k_small_file_bytes_max = 4096;
+constexpr const char* k_policy = "/mnt/policy.json";
+constexpr const char* k_manifest_types =
+    "Accept: application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.v2+json";
+
+// A build argument may have any name, and a variable of that name would be obeyed by buildah, by
+// what it starts, or by the loader before them (LD_PRELOAD, PATH, GIT_SSH_COMMAND, STORAGE_OPTS).
+// Names with one of these words in them are kept out of buildah's environment; a word too many
+// costs nothing but a value among its arguments.
+constexpr std::string_view k_obeyed_words[] = {
+    "LD_",     "PATH",   "HOME",   "TMP",    "DIR",     "GLIBC",     "MALLOC",  "LOC",
+    "LANG",    "LC_",    "NLS",    "NIS",    "TZ",      "RES",       "HOST",    "GO",
+    "DEBUG",   "TRACE",  "ZONE",   "SSL",    "TLS",     "CERT",      "CA_",     "GIT",
+    "SSH",     "GPG",    "PROXY",  "XDG",    "DBUS",    "LISTEN",    "NOTIFY",  "USER",
+    "LOGNAME", "SHELL",  "ENV",    "IFS",    "BUILDAH", "CONTAINER", "STORAGE", "REGISTR",
+    "DOCKER",  "PODMAN", "RUNC",   "OCI",    "CONF",    "AUTH",      "GNUPG",   "SELINUX",
+    "FUSE",    "CNI",    "LIBPOD", "SOCKET", "KRB",     "CGROUP",    "SYSTEMD"};
+
+bool may_be_obeyed(std::string name) {
+  std::transform(name.begin(), name.end(), name.begin(), [](char c) {
+    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  });
+  return name.starts_with('_') ||
+         std::any_of(std::begin(k_obeyed_words), std::end(k_obeyed_words),
+                     [&](std::string_view word) { return name.find(word) != std::string::npos; });
+}
+
+// One path component of an image name.
+bool is_project(const std::string& name) {
+  const auto is_word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return !name.empty() && name.size() <= 100 && is_word(name.front()) && is_word(name.back()) &&
+         std::all_of(name.begin(), name.end(),
+                     [&](char c) { return is_word(c) || c == '-' || c == '_' || c == '.'; });
+}
+
+Result<std::string> stage_of(const Stack& stack, const std::string& target) {
+  if (stack.name == "dockerfile") return find_stage(stack.dockerfile, target);
+  return fail(ErrorCode::user_error, "build_target is '" + target +
+                                         "', and there is no Dockerfile that could have such a "
+                                         "stage (" +
+                                         stack.reason + "); add one, or take build_target away");
+}
+
+}  // namespace
+
+Error BuildahBuilder::stopped(RunOutcome::End end) const {
+  return end == RunOutcome::End::cancelled
+             ? Error{ErrorCode::cancelled, "the build was stopped", {}}
+             : Error{ErrorCode::timed_out, "the build took longer than it may", {}};
+}
+
+Result<fs::path> BuildahBuilder::make_scratch(const std::string& name) const {
+  const fs::path folder = scratch_folder() / name;
+  std::error_code error;
+  fs::remove_all(folder, error);
+  if (auto owned = buildah_.own(folder); !owned) return tl::unexpected(owned.error());
+  return folder;
+}
+
+Result<std::string> BuildahBuilder::choose_base(const std::vector<std::string>& candidates,
+                                                const std::set<std::string>& present) const {
+  if (candidates.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                "the configuration names no base image for this stack");
+  }
+  const auto found =
+      std::find_if(candidates.begin(), candidates.end(),
+                   [&present](const std::string& name) { return present.contains(name); });
+  return found == candidates.end() ? candidates.front() : *found;
+}
+
+Result<std::vector<std::string>> BuildahBuilder::absent_bases(
+    const Stack& stack, const BuildRequest& request, const std::set<std::string>& present) const {
+  std::vector<std::string> absent;
+  for (const std::string& name : images_named_by(stack.dockerfile, request.build_args)) {
+    const std::string full = full_image_name(name);
+    // A base of the configuration is the operator's choice; check what the repository names.
+    if (stack.name == "dockerfile") {
+      if (auto allowed = check_base_image(full); !allowed) return tl::unexpected(allowed.error());
+    }
+    if (!present.contains(full)) absent.push_back(full);
+  }
+  return absent;
+}
+
+Result<void> BuildahBuilder::pull(const std::vector<std::string>& names, const fs::path& scratch,
+                                  BuildLog& log, Clock::time_point until,
+                                  const std::stop_token& stop) const {
+  for (const std::string& name : names) {
+    if (name.starts_with("localhost/")) {
+      return tl::unexpected(pull_failure(name, {}));
+    }
+    log.heading("Pulling " + name);
+    Buildah::Call call;
+    call.arguments = {"pull", "--signature-policy", k_policy, "--policy", "missing", "--quiet",
+                      name};
+    call.scratch = scratch;
+    call.network = SandboxNetwork::host;
+    call.deadline =
+        std::min(std::chrono::duration_cast<milliseconds>(until - Clock::now()), k_pull_deadline);
+    call.stop = stop;
+    std::string output;
+    auto ran = buildah_.run(call, [&](std::string_view text) {
+      log.output(text);
+      if (output.size() < (1U << 20U)) output += text;
+    });
+    if (!ran) return tl::unexpected(ran.error());
+    if (ran->end == RunOutcome::End::cancelled) return tl::unexpected(stopped(ran->end));
+    if (ran->end == RunOutcome::End::timed_out) {
+      return fail(ErrorCode::unavailable, "pulling the base image " + name + " took too long");
+    }
+    if (ran->exit_code != 0) return tl::unexpected(pull_failure(name, output));
+  }
+  return {};
+}
+
+Result<std::string> BuildahBuilder::run_bud(const BuildRequest& request, const fs::path& scratch,
+                                            BuildLog& log, Clock::time_point until,
+                                            const std::stop_token& stop) {
+  BuildCgroup cgroup = cgroup_of(request.build_id);
+  cgroup.create({config_.memory_limit_mib, 4096});
+  cgroup_works_ = !cgroup.procs().empty();
+
+  Buildah::Call call;
+  call.arguments = {"bud",
+                    "--layers",
+                    "--format",
+                    "oci",
+                    "--pull-never",
+                    "--signature-policy",
+                    k_policy,
+                    "--file",
+                    "/mnt/scratch/Dockerfile",
+                    "--ignorefile",
+                    "/mnt/scratch/ignore",
+                    "--iidfile",
+                    "/mnt/scratch/image",
+                    "--hooks-dir",
+                    "/mnt/hooks/" + request.build_id,
+                    "--tag",
+                    "localhost/atlasflow/" + request.project + ":" + request.build_id};
+  for (std::string& word : buildah_.isolation_arguments())
+    call.arguments.push_back(std::move(word));
+  for (const auto& [name, value] : request.build_args) {
+    call.arguments.push_back("--build-arg");
+    // A name alone: buildah takes the value from its environment.
+    std::string assignment = name;
+    assignment.append("=").append(value);
+    if (may_be_obeyed(name)) {
+      call.arguments.push_back(std::move(assignment));
+    } else {
+      call.arguments.push_back(name);
+      call.environment.push_back(std::move(assignment));
+    }
+  }
+  if (!request.build_target.empty()) {
+    call.arguments.push_back("--target");
+    call.arguments.push_back(request.build_target);
+  }
+  call.arguments.push_back("/mnt/context");
+  call.scratch = scratch;
+  call.context = request.folder;
+  call.hooks_name = request.build_id;
+  call.network =
+      config_.network && network_works_ ? SandboxNetwork::internet : SandboxNetwork::none;
+  call.cgroup_procs = &cgroup.procs();
+  call.deadline =
+      std::max(std::chrono::duration_cast<milliseconds>(until - Clock::now()), milliseconds(1));
+  call.stop = stop;
+  auto ran = buildah_.run(call, [&log](std::string_view text) { log.output(text); });
+  if (!ran) return tl::unexpected(ran.error());
+  if (ran->end != RunOutcome::End::exited) return tl::unexpected(stopped(ran->end));
+  if (ran->exit_code != 0) {
+    return tl::unexpected(build_failure(log.tail(), ran->exit_code, cgroup.oom_kills() > 0,
+                                        config_.memory_limit_mib));
+  }
+  auto id = read_source_file(scratch, "image", k_small_file_bytes_max);
+  if (!id || !*id || image_hex(**id).size() < 64) {
+    return fail(ErrorCode::internal, "buildah did not say which image it built");
+  }
+  return "sha256:" + image_hex(**id).substr(0, 64);
+}
+
+Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLog& log,
+                                            const std::stop_token& stop) {
+  const auto until =
+      Clock::now() + (request.deadline.count() > 0 ? request.deadline : k_build_deadline_default);
+  auto scratch = make_scratch(request.build_id);
+  if (!scratch) return tl::unexpected(scratch.error());
+  const auto present = buildah_.image_names();
+  auto node_base = choose_base(config_.node_bases, present);
+  if (!node_base) return tl::unexpected(node_base.error());
+  auto static_base = choose_base(config_.static_bases, present);
+  if (!static_base) return tl::unexpected(static_base.error());
+  auto root = find_source_folder(request.folder, request.root_folder);
+  if (!root) return tl::unexpected(root.error());
+  if (!*root) {
+    return fail(ErrorCode::user_error, "there is no folder " + request.root_folder +
+                                           " in the repository, which the setting root_folder "
+                                           "names");
+  }
+  auto stack =
+      detect_stack(**root, {*node_base, *static_base}, {request.root_folder, request.dockerfile});
+  if (!stack) return tl::unexpected(stack.error());
+  BuildRequest exact = request;
+  exact.folder = **root;
+  if (!request.build_target.empty()) {
+    auto stage = stage_of(*stack, request.build_target);
+    if (!stage) return tl::unexpected(stage.error());
+    exact.build_target = *stage;
+  }
+  log.heading("Building " + request.project + " (" + stack->reason + ")");
+  if (stack->name != "dockerfile")
+    log.note("Dockerfile made by Atlasflow, from " +
+             full_image_name(stack->name == "node" ? *node_base : *static_base));
+  if (config_.network && !network_works_) {
+    log.note("RUN steps have no network: slirp4netns does not work on this machine");
+  }
+  if (auto done = write_text(*scratch / "Dockerfile", stack->dockerfile).and_then([&] {
+        return write_text(*scratch / "ignore", stack->ignore);
+      });
+      !done) {
+    return tl::unexpected(done.error());
+  }
+  auto absent = absent_bases(*stack, request, present);
+  if (!absent) return tl::unexpected(absent.error());
+  if (auto pulled = pull(*absent, *scratch, log, until, stop); !pulled) {
+    return tl::unexpected(pulled.error());
+  }
+  auto image_id = run_bud(exact, *scratch, log, until, stop);
+  if (!image_id) return tl::unexpected(image_id.error());
+  return BuiltImage{std::move(*image_id), stack->name, stack->reason};
+}
+
+Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_token stop) {
+  if (!is_build_id(request.build_id)) {
+    return fail(ErrorCode::invalid_argument, "a build id has 1 to 48 characters of a-z, 0-9 and -");
+  }
+  if (!is_project(request.project)) {
+    return fail(ErrorCode::invalid_argument,
+                "'" + request.project + "' cannot be part of an image's name");
+  }
+  std::stop_source own_stop;
+  {
+    const std::lock_guard guard(mutex_);
+    if (!active_.emplace(request.build_id, own_stop).second) {
+      return fail(ErrorCode::conflict, "build " + request.build_id + " is already running");
+    }
+  }
+  const std::shared_lock in_store(store_);
+  const std::stop_callback forward(stop, [&own_stop] { own_stop.request_stop(); });
+  const auto started = Clock::now();
+  Result<BuiltImage> built = tl::unexpected(Error{});
+  {
+    auto log = BuildLog::open(config_.log_dir, request.build_id);
+    built = log ? build_in(request, *log, own_stop.get_token()) : tl::unexpected(log.error());
+    clean_up(request.build_id);
+    if (log)
+      log->heading(built ? "Built " + built->image_id.substr(0, 19)
+                         : "Failed: " + built.error().message);
+  }
+  const auto took = std::chrono::duration_cast<milliseconds>(Clock::now() - started);
+  spdlog::info("event=build build_id={} project={} ok={} took_ms={}{}", request.build_id,
+               request.project, built.has_value(), took.count(),
+               built ? "" : " error=" + std::string(name_of(built.error().code)));
+  const std::lock_guard guard(mutex_);
+  active_.erase(request.build_id);
+  ended_.notify_all();
+  return built;
+}
+
+// ---- push
+// ----------------------------------------------------------------------------------------
+
+Result<std::uint64_t> BuildahBuilder::size_of(const std::string& registry,
+                                              const std::string& repository,
+                                              const std::string& digest) const {
+  const std::string url = (config_.registry_plain_http ? "http://" : "https://") + registry +
+                          "/v2/" + repository + "/manifests/" + digest;
+  auto answer = http_get(url, {k_manifest_types}, k_registry_deadline);
+  if (!answer) return tl::unexpected(answer.error());
+  const auto manifest = nlohmann::json::parse(answer->body, nullptr, false);
+  if (answer->status != 200 || !manifest.is_object()) {
+    return fail(ErrorCode::unavailable,
+                "the registry does not have the image that was pushed to it",
+                "HTTP " + std::to_string(answer->status));
+  }
+  try {
+    std::uint64_t size = manifest.at("config").at("size").get<std::uint64_t>();
+    for (const auto& layer : manifest.at("layers")) size += layer.at("size").get<std::uint64_t>();
+    return size;
+  } catch (const nlohmann::json::exception& error) {
+    return fail(ErrorCode::internal, "the registry's manifest cannot be read", error.what());
+  }
+}
+
+Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std::string& registry,
+                                         const std::string& repository, std::stop_token stop) {
+  const std::string hex = image_hex(image_id);
+  if (hex.size() != 64 || hex.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    return fail(ErrorCode::invalid_argument, "an image id is sha256: and 64 hex digits");
+  }
+  if (!is_project(repository) || registry.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                "'" + repository + "' cannot be the name of a repository");
+  }
+  const std::shared_lock in_store(store_);
+  const std::string name = "push." + std::to_string(calls_.fetch_add(1));
+  auto scratch = make_scratch(name);
+  if (!scratch) return tl::unexpected(scratch.error());
+  Buildah::Call call;
+  // zstd at its fastest: a tenth of gzip's time for the same size, and the time is in every first
+  // push. The tag keeps the registry's garbage collection off; it names the content, so pushing
+  // twice is the same.
+  call.arguments = {"push",
+                    "--signature-policy",
+                    k_policy,
+                    "--quiet",
+                    "--compression-format",
+                    "zstd",
+                    "--compression-level",
+                    "1",
+                    "--digestfile",
+                    "/mnt/scratch/digest",
+                    std::string("--tls-verify=") + (config_.registry_plain_http ? "false" : "true"),
+                    hex,
+                    "docker://" + registry + "/" + repository + ":" + hex};
+  call.scratch = *scratch;
+  call.network = SandboxNetwork::host;
+  call.deadline = k_push_deadline;
+  call.stop = stop;
+  std::string output;
+  auto ran = buildah_.run(call, [&output](std::string_view text) {
+    if (output.size() < (1U << 20U)) output += text;
+  });
+  auto digest_file = read_source_file(*scratch, "digest", k_small_file_bytes_max);
+  std::error_code ignored;
+  fs::remove_all(*scratch, ignored);
+  if (!ran) return tl::unexpected(ran.error());
+  if (ran->end == RunOutcome::End::cancelled) {
+    return fail(ErrorCode::cancelled, "the push of the image was stopped");
+  }
+  if (ran->end == RunOutcome::End::timed_out) {
+    return fail(ErrorCode::timed_out, "the push of the image to " + registry + " took too long");
+  }
+  if (ran->exit_code != 0) {
+    if (output.find("image not known") != std::string::npos) {
+      return fail(ErrorCode::not_found,
+                  "image " + hex.substr(0, 12) + " is not in the local store; build again");
+    }
+    return fail(ErrorCode::unavailable,
+                "the image could not be pushed to " + registry + "/" + repository,
+                output.substr(output.size() - std::min<std::size_t>(output.size(), 400)));
+  }
+  if (!digest_file || !*digest_file || !(*digest_file)->starts_with("sha256:") ||
+      (*digest_file)->size() < 71) {
+    return fail(ErrorCode::internal, "buildah did not say which digest it pushed");
+  }
+  PushedImage pushed;
+  pushed.digest = (*digest_file)->substr(0, 71);
+  pushed.reference = registry + "/" + repository + "@" + pushed.digest;
+  auto size = size_of(registry, repository, pushed.digest);
+  if (!size) return tl::unexpected(size.error());
+  pushed.size_bytes = *size;
+  return pushed;
+}
+
+namespace {
+
+Result<FileDescriptor> lock_folder(const fs::path& folder) {
+  FileDescriptor fd(::open((folder / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd.valid()) {
+    return fail(ErrorCode::internal, "cannot write to the folder of builds " + folder.string());
+  }
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    return fail(ErrorCode::conflict, "another server uses the folder of builds " + folder.string());
+  }
+  return fd;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ImageBuilder>> make_buildah_builder(const ImageBuilderConfig& config) {
+  if (!config.state_dir.is_absolute() || !config.log_dir.is_absolute()) {
+    return fail(ErrorCode::invalid_argument, "the folders of builds must be absolute paths");
+  }
+  std::error_code error;
+  fs::create_directories(config.state_dir / "scratch", error);
+  if (error) {
+    return fail(ErrorCode::internal,
+                "cannot make the folder of builds " + config.state_dir.string(), error.message());
+  }
+  auto lock = lock_folder(config.state_dir);
+  if (!lock) return tl::unexpected(lock.error());
+  std::vector<Rung> rungs = {{"oci+userns", "oci", true}, {"oci", "oci", false}};
+  if (config.allow_chroot_isolation) rungs.push_back({"chroot", "chroot", true});
+  std::string failures;
+  for (const Rung& rung : rungs) {
+    auto buildah = Buildah::make(
+        {config.state_dir / (rung.user_namespace ? "storage" : "storage-root"), rung});
+    if (!buildah) {
+      failures += rung.label + ": " + to_string(buildah.error()) + "; ";
+      continue;
+    }
+    FileDescriptor rung_lock(::fcntl(lock->get(), F_DUPFD_CLOEXEC, 0));
+    auto builder =
+        std::make_unique<BuildahBuilder>(config, rung, std::move(*buildah), std::move(rung_lock));
+    builder->clear_unnamed();
+    if (auto probed = builder->probe(); !probed) {
+      failures += rung.label + ": " + to_string(probed.error()) + "; ";
+      continue;
+    }
+    spdlog::info("event=builder_ready isolation=\"{}\"", builder->isolation());
+    return builder;
+  }
+  return fail(ErrorCode::unavailable, "this machine cannot build images in isolation", failures);
+}
+
+}  // namespace atlasflow::builder

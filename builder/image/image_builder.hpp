@@ -1,0 +1,113 @@
+// Source folder to image in the local store, and image to registry, by buildah. Calls block and may
+// come from several threads (one at a time per build_id). Everything a build makes outside carries
+// its build_id, so that reap() after a crash finds it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.hpp"
+
+namespace atlasflow::builder {
+
+struct ImageBuilderConfig {
+  std::filesystem::path state_dir;  // containers-storage and scratch; created when missing
+  std::filesystem::path log_dir;    // <log_dir>/<build_id>.build.log
+  bool registry_plain_http = true;
+  bool allow_chroot_isolation = false;  // the last rung: shares the host's processes and network
+  bool network = true;                  // RUN steps reach the internet (never the host's loopback)
+  std::int64_t memory_limit_mib = 2048;
+  // What generated Dockerfiles start from: the first that is in the local store (script/base-images
+  // puts them there), else the first that can be pulled.
+  std::vector<std::string> node_bases{"docker.io/library/node:20-bookworm-slim",
+                                      "localhost/atlasflow-base/node:18-bookworm"};
+  std::vector<std::string> static_bases{"docker.io/library/busybox:1.36",
+                                        "localhost/atlasflow-base/busybox:1.35"};
+};
+
+struct BuildRequest {
+  std::string build_id;          // [a-z0-9-]{1,48}
+  std::filesystem::path folder;  // the checkout
+  std::string project;           // names the image in the local store
+  std::vector<std::pair<std::string, std::string>>
+      build_args;  // no secrets: they stay in the image
+  std::chrono::milliseconds deadline{};
+  std::string root_folder;   // of the checkout: what is built; empty: all of it
+  std::string dockerfile;    // path in the root folder; empty: "Dockerfile" if it is there
+  std::string build_target;  // the stage to build; empty: the last one
+};
+
+struct BuiltImage {
+  std::string image_id;      // sha256:… of the image configuration
+  std::string stack;         // "dockerfile", "static", "node"
+  std::string stack_reason;  // a sentence: "Dockerfile in the root folder"
+};
+
+struct PushedImage {
+  std::string reference;  // "<registry>/<repository>@sha256:…"
+  std::string digest;
+  std::uint64_t size_bytes = 0;  // compressed layers and configuration
+};
+
+// Which images of ours stay.
+struct StoreKeep {
+  std::set<std::string> image_ids;
+  // What these have built stays, by whatever id: build_ids "<owner>-v<number>".
+  std::set<std::string> owners;
+};
+
+class ImageBuilder {
+ public:
+  virtual ~ImageBuilder() = default;
+
+  // The rung of the isolation ladder in use: "oci+userns", "oci" or "chroot", and " without
+  // network" or " without cgroup" behind it where the machine does not allow more.
+  [[nodiscard]] virtual std::string isolation() const = 0;
+
+  // Detects the stack and builds. user_error: no such root folder, Dockerfile or stage, no known
+  // stack (the message lists what was looked for), a Dockerfile that does not parse, a step that
+  // failed (its output is in the log, its exit code by step_exit_code). timed_out, cancelled:
+  // everything of the build is gone when it returns.
+  [[nodiscard]] virtual Result<BuiltImage> build(const BuildRequest& request,
+                                                 std::stop_token stop) = 0;
+
+  // Pushes by digest. repository: "<project name>". Idempotent.
+  [[nodiscard]] virtual Result<PushedImage> push(const std::string& image_id,
+                                                 const std::string& registry,
+                                                 const std::string& repository,
+                                                 std::stop_token stop) = 0;
+
+  // Ends and removes all that a build_id left: processes, cgroup, containers, mounts, scratch.
+  // Idempotent; the log and a finished image stay.
+  virtual void reap(const std::string& build_id) = 0;
+  // build_ids that have anything of the above.
+  [[nodiscard]] virtual std::vector<std::string> leftovers() = 0;
+
+  // Removes images that builds have made and that are not to be kept, never one that was pulled or
+  // brought (base images). Then, while the store's layers are larger than cache_bytes_max, images
+  // without a name, which are the build cache, oldest first. `keep` is asked while no build and no
+  // push runs. Returns what it removed. unavailable: builds ran all the time; try again later.
+  [[nodiscard]] virtual Result<std::vector<std::string>> collect(
+      const std::function<Result<StoreKeep>()>& keep, std::uint64_t cache_bytes_max,
+      std::stop_token stop) = 0;
+};
+
+// The exit code of the RUN step that made a build fail; nullopt when it failed of something else.
+[[nodiscard]] std::optional<int> step_exit_code(const Error& error);
+
+// Tries the isolation ladder by building a three-line image and takes the first rung that works.
+// One builder per state_dir at a time (a lock on it). unavailable: no rung works, the server is not
+// root, or a program is missing; the cause says which.
+[[nodiscard]] Result<std::unique_ptr<ImageBuilder>> make_buildah_builder(
+    const ImageBuilderConfig& config);
+
+}  // namespace atlasflow::builder

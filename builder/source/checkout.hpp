@@ -1,0 +1,48 @@
+// Gets one commit of a repository into a folder, by libgit2. Blocking; any thread; one call per
+// folder.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+
+namespace atlasflow::builder {
+
+struct Credential {
+  std::string username;
+  std::string password;  // or a token; never logged, never in a URL
+};
+
+struct CheckoutRequest {
+  std::string url;               // https://, http://, file:// or a plain path; no credentials in it
+  std::string sha;               // 40 hex digits
+  std::string ref;               // "refs/heads/main": fetched first, so that sha is likely in it
+  std::string base_sha;          // the commit to tell changed_paths from; empty: none
+  std::filesystem::path folder;  // ends up holding exactly the tree of sha, without .git
+  std::function<std::optional<Credential>()> credential;  // asked only when the remote wants one
+  std::uint64_t limit_bytes = 2ULL << 30;                 // of received data and of the tree
+};
+
+struct Checkout {
+  std::string sha;
+  std::string subject;               // first line of the message, at most 200 bytes
+  std::string author;                // name only
+  std::uint64_t size_bytes = 0;      // of the files
+  std::vector<std::string> notices;  // e.g. "submodule 'vendor/x' was left out: …"
+  // That differ from base_sha, by the trees of both commits. nullopt: no base was given, the remote
+  // has it no more, or more than 100 000 paths differ.
+  std::optional<std::vector<std::string>> changed_paths;
+};
+
+// Idempotent: a folder from an earlier, unfinished call is cleared; one that is complete and at sha
+// is kept and returned. user_error or not_found: no such repository, no such commit, access denied;
+// unavailable: the remote does not answer; cancelled: stop was requested.
+[[nodiscard]] Result<Checkout> check_out(const CheckoutRequest& request, std::stop_token stop);
+
+}  // namespace atlasflow::builder

@@ -1,0 +1,26 @@
+#include "builder/source/git_handles.hpp"
+
+#include <mutex>
+
+namespace atlasflow::builder::git {
+
+void start_library() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    git_libgit2_init();
+    git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+    for (const int level :
+         {static_cast<int>(GIT_CONFIG_LEVEL_SYSTEM), static_cast<int>(GIT_CONFIG_LEVEL_XDG),
+          static_cast<int>(GIT_CONFIG_LEVEL_GLOBAL),
+          static_cast<int>(GIT_CONFIG_LEVEL_PROGRAMDATA)}) {
+      git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, level, "");
+    }
+  });
+}
+
+std::string last_message() {
+  const git_error* error = git_error_last();
+  return error == nullptr || error->message == nullptr ? std::string{} : error->message;
+}
+
+}  // namespace atlasflow::builder::git

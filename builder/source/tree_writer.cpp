@@ -1,0 +1,198 @@
+#include "builder/source/tree_writer.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+#include <fcntl.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "builder/sandbox/file_descriptor.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+constexpr std::uint64_t k_entries_max = 1'000'000;  // a tree can name itself often: a "git bomb"
+constexpr int k_depth_max = 128;
+constexpr std::size_t k_symlink_bytes_max = 4095;  // PATH_MAX without its zero
+constexpr std::string_view k_lfs_header = "version https://git-lfs.github.com/spec/";
+
+// A name that a folder entry of ours may have. libgit2 refuses to write such names by its own
+// checkout, and we do not use that.
+bool is_safe_name(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
+         !(name.size() == 4 && ::strncasecmp(name.data(), ".git", 4) == 0);
+}
+
+class TreeWriter {
+ public:
+  TreeWriter(git_repository* repository, git_odb* odb, std::uint64_t limit_bytes,
+             const std::stop_token& stop)
+      : repository_(repository), odb_(odb), limit_bytes_(limit_bytes), stop_(stop) {}
+
+  Result<void> write(const git_tree* tree, int folder, const std::string& path, int depth) {
+    if (depth > k_depth_max) {
+      return fail(ErrorCode::too_large, "the repository has folders more than " +
+                                            std::to_string(k_depth_max) + " deep at " + path);
+    }
+    const std::size_t count = git_tree_entrycount(tree);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (stop_.stop_requested()) {
+        return fail(ErrorCode::cancelled, "the checkout was stopped");
+      }
+      if (++entries_ > k_entries_max) {
+        return fail(ErrorCode::too_large,
+                    "the repository has more than " + std::to_string(k_entries_max) + " files");
+      }
+      auto done = write_entry(git_tree_entry_byindex(tree, i), folder, path, depth);
+      if (!done) return done;
+    }
+    return {};
+  }
+
+  WrittenTree take() { return std::move(written_); }
+
+ private:
+  Result<void> write_entry(const git_tree_entry* entry, int folder, const std::string& parent,
+                           int depth) {
+    const std::string name = git_tree_entry_name(entry);
+    const std::string path = parent.empty() ? name : parent + "/" + name;
+    if (!is_safe_name(name)) {
+      return fail(ErrorCode::user_error,
+                  "the repository has a file that cannot be checked out: " + path);
+    }
+    switch (git_tree_entry_filemode(entry)) {
+      case GIT_FILEMODE_TREE:
+        return write_folder(git_tree_entry_id(entry), folder, name, path, depth);
+      case GIT_FILEMODE_COMMIT:
+        written_.submodules.push_back(path);
+        return make_folder(folder, name, path).map([](FileDescriptor&&) {});
+      case GIT_FILEMODE_LINK:
+        return write_symlink(git_tree_entry_id(entry), folder, name, path);
+      case GIT_FILEMODE_BLOB_EXECUTABLE:
+        return write_file(git_tree_entry_id(entry), folder, name, path, 0755);
+      default:
+        return write_file(git_tree_entry_id(entry), folder, name, path, 0644);
+    }
+  }
+
+  Result<void> write_folder(const git_oid* id, int parent, const std::string& name,
+                            const std::string& path, int depth) {
+    git_tree* raw = nullptr;
+    if (git_tree_lookup(&raw, repository_, id) != 0) return broken(path);
+    const git::Tree tree(raw);
+    auto folder = make_folder(parent, name, path);
+    if (!folder) return tl::unexpected(folder.error());
+    return write(tree.get(), folder->get(), path, depth + 1);
+  }
+
+  Result<FileDescriptor> make_folder(int parent, const std::string& name, const std::string& path) {
+    if (::mkdirat(parent, name.c_str(), 0755) != 0) return machine_failed("make the folder", path);
+    FileDescriptor fd(
+        ::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd.valid() || ::fchmod(fd.get(), 0755) != 0)
+      return machine_failed("open the folder", path);
+    return fd;
+  }
+
+  Result<git::Blob> read_blob(const git_oid* id, const std::string& path) {
+    std::size_t size = 0;
+    git_object_t type = GIT_OBJECT_INVALID;
+    if (git_odb_read_header(&size, &type, odb_, id) != 0 || type != GIT_OBJECT_BLOB) {
+      return broken(path);
+    }
+    if (size > limit_bytes_ - written_.size_bytes) {
+      return fail(ErrorCode::too_large, "the files of the commit are larger than the limit of " +
+                                            std::to_string(limit_bytes_) + " bytes (at " + path +
+                                            ")");
+    }
+    git_blob* raw = nullptr;
+    if (git_blob_lookup(&raw, repository_, id) != 0) return broken(path);
+    written_.size_bytes += size;
+    return git::Blob(raw);
+  }
+
+  Result<void> write_symlink(const git_oid* id, int folder, const std::string& name,
+                             const std::string& path) {
+    auto blob = read_blob(id, path);
+    if (!blob) return tl::unexpected(blob.error());
+    const std::string target(static_cast<const char*>(git_blob_rawcontent(blob->get())),
+                             static_cast<std::size_t>(git_blob_rawsize(blob->get())));
+    if (target.empty() || target.size() > k_symlink_bytes_max ||
+        target.find('\0') != std::string::npos) {
+      return fail(ErrorCode::user_error, "the symbolic link " + path + " has no usable target");
+    }
+    if (::symlinkat(target.c_str(), folder, name.c_str()) != 0) {
+      return machine_failed("make the symbolic link", path);
+    }
+    return {};
+  }
+
+  Result<void> write_file(const git_oid* id, int folder, const std::string& name,
+                          const std::string& path, mode_t mode) {
+    auto blob = read_blob(id, path);
+    if (!blob) return tl::unexpected(blob.error());
+    const FileDescriptor fd(
+        ::openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+    if (!fd.valid()) return machine_failed("make the file", path);
+    std::string_view rest(static_cast<const char*>(git_blob_rawcontent(blob->get())),
+                          static_cast<std::size_t>(git_blob_rawsize(blob->get())));
+    if (rest.starts_with(k_lfs_header)) written_.has_lfs_pointers = true;
+    while (!rest.empty()) {
+      const ssize_t n = ::write(fd.get(), rest.data(), rest.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return machine_failed("write the file", path);
+      rest.remove_prefix(static_cast<std::size_t>(n));
+    }
+    if (::fchmod(fd.get(), mode) != 0) return machine_failed("set the mode of", path);
+    return {};
+  }
+
+  static tl::unexpected<Error> broken(const std::string& path) {
+    return fail(
+        ErrorCode::user_error,
+        "the repository lacks an object that the commit names (" + path + "); run git fsck in it",
+        git::last_message());
+  }
+  static tl::unexpected<Error> machine_failed(std::string_view act, const std::string& path) {
+    const int code = errno;
+    if (code == EEXIST) {
+      return fail(ErrorCode::user_error, "the commit has two files of the same name: " + path);
+    }
+    return fail(
+        ErrorCode::internal,
+        "cannot " + std::string(act) + " " + path + " of the checkout; see the disk's free space",
+        std::strerror(code));
+  }
+
+  git_repository* repository_;
+  git_odb* odb_;
+  std::uint64_t limit_bytes_;
+  const std::stop_token& stop_;
+  std::uint64_t entries_ = 0;
+  WrittenTree written_;
+};
+
+}  // namespace
+
+Result<WrittenTree> write_tree(git_repository* repository, const git_tree* tree,
+                               const std::filesystem::path& folder, std::uint64_t limit_bytes,
+                               const std::stop_token& stop) {
+  git_odb* raw = nullptr;
+  if (git_repository_odb(&raw, repository) != 0) {
+    return fail(ErrorCode::internal, "the fetched objects cannot be read", git::last_message());
+  }
+  const git::ObjectDatabase odb(raw);
+  const FileDescriptor root(
+      ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!root.valid()) {
+    return fail(ErrorCode::internal, "cannot open the folder of the checkout",
+                std::strerror(errno));
+  }
+  TreeWriter writer(repository, odb.get(), limit_bytes, stop);
+  if (auto done = writer.write(tree, root.get(), {}, 0); !done) return tl::unexpected(done.error());
+  return writer.take();
+}
+
+}  // namespace atlasflow::builder

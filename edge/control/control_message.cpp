@@ -1,0 +1,141 @@
+#include "edge/control/control_message.hpp"
+
+#include <array>
+#include <string_view>
+
+#include <openssl/sha.h>
+
+namespace atlasflow::edge {
+namespace {
+
+using std::chrono::milliseconds;
+
+// The one list of the timeouts: their place in it is their place on the wire.
+constexpr std::array k_timeouts = {
+    &EdgeTimeouts::tls_handshake,     &EdgeTimeouts::request_head,
+    &EdgeTimeouts::keep_alive,        &EdgeTimeouts::request_body_idle,
+    &EdgeTimeouts::client_write_idle, &EdgeTimeouts::connect,
+    &EdgeTimeouts::connect_retry,     &EdgeTimeouts::response_head,
+    &EdgeTimeouts::response_idle,     &EdgeTimeouts::tunnel_idle,
+    &EdgeTimeouts::upstream_idle};
+static_assert(sizeof(EdgeTimeouts) == k_timeouts.size() * sizeof(milliseconds),
+              "a timeout that is not in the list would be lost on the way to the edge's process");
+
+constexpr std::size_t k_digest_digits = 12;
+
+}  // namespace
+
+wire::Route to_wire(const Route& route) {
+  wire::Route message;
+  message.set_host(route.host);
+  message.set_project(route.project);
+  message.set_deployment(route.deployment);
+  message.set_unavailable_reason(route.unavailable_reason);
+  for (const Upstream& upstream : route.upstreams) {
+    auto* to = message.add_upstreams();
+    to->set_vm_id(upstream.vm_id);
+    to->set_address(upstream.address);
+    to->set_port(upstream.port);
+  }
+  return message;
+}
+
+wire::RouteTable to_wire(const RouteTable& table) {
+  wire::RouteTable message;
+  message.set_generation(table.generation);
+  for (const Route& route : table.routes) *message.add_routes() = to_wire(route);
+  return message;
+}
+
+wire::Config to_wire(const EdgeConfig& config) {
+  wire::Config message;
+  message.set_http_address(config.http_address);
+  message.set_http_port(config.http_port);
+  message.set_https_address(config.https_address);
+  message.set_https_port(config.https_port);
+  message.set_domain(config.domain);
+  message.set_ca_dir(config.ca_dir.string());
+  message.set_redirect_http(config.redirect_http);
+  message.set_workers(config.workers);
+  for (const auto member : k_timeouts) {
+    message.add_timeouts_ms(static_cast<std::int64_t>((config.timeouts.*member).count()));
+  }
+  return message;
+}
+
+wire::Failure to_wire(const Error& error) {
+  wire::Failure message;
+  message.set_code(static_cast<std::uint32_t>(error.code));
+  message.set_message(error.message);
+  message.set_cause(error.cause);
+  return message;
+}
+
+Route from_wire(const wire::Route& message) {
+  Route route{message.host(), message.project(), message.deployment(), {}, {}};
+  route.unavailable_reason = message.unavailable_reason();
+  for (const auto& upstream : message.upstreams()) {
+    route.upstreams.push_back(
+        {upstream.vm_id(), upstream.address(), static_cast<std::uint16_t>(upstream.port())});
+  }
+  return route;
+}
+
+RouteTable from_wire(const wire::RouteTable& message) {
+  RouteTable table;
+  table.generation = message.generation();
+  table.routes.reserve(static_cast<std::size_t>(message.routes_size()));
+  for (const auto& route : message.routes()) table.routes.push_back(from_wire(route));
+  return table;
+}
+
+EdgeConfig from_wire(const wire::Config& message) {
+  EdgeConfig config;
+  config.http_address = message.http_address();
+  config.http_port = static_cast<std::uint16_t>(message.http_port());
+  config.https_address = message.https_address();
+  config.https_port = static_cast<std::uint16_t>(message.https_port());
+  config.domain = message.domain();
+  config.ca_dir = message.ca_dir();
+  config.redirect_http = message.redirect_http();
+  config.workers = message.workers();
+  for (int i = 0; i < message.timeouts_ms_size(); ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    if (at < k_timeouts.size()) {
+      config.timeouts.*k_timeouts[at] = milliseconds(message.timeouts_ms(i));
+    }
+  }
+  return config;
+}
+
+Error from_wire(const wire::Failure& message) {
+  const bool known = message.code() <= static_cast<std::uint32_t>(ErrorCode::internal);
+  return {known ? static_cast<ErrorCode>(message.code()) : ErrorCode::internal, message.message(),
+          message.cause()};
+}
+
+std::string config_digest(const EdgeConfig& config) {
+  const std::string bytes = to_wire(config).SerializeAsString();
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  ::SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest.data());
+  constexpr std::string_view k_hex = "0123456789abcdef";
+  std::string text;
+  for (const unsigned char byte : digest) {
+    text += {k_hex[byte >> 4U], k_hex[byte & 15U]};
+    if (text.size() >= k_digest_digits) break;
+  }
+  return text;
+}
+
+Result<wire::Reply> call(const Fd& socket, const wire::Request& request, Deadline deadline) {
+  if (auto hello = exchange_hello(socket, deadline); !hello) return tl::unexpected(hello.error());
+  if (auto sent = send_message(socket, request, deadline); !sent) {
+    return tl::unexpected(sent.error());
+  }
+  wire::Reply reply;
+  if (auto got = receive_message(socket, reply, deadline); !got) return tl::unexpected(got.error());
+  if (reply.has_failure()) return tl::unexpected(from_wire(reply.failure()));
+  return reply;
+}
+
+}  // namespace atlasflow::edge

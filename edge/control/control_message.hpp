@@ -1,0 +1,31 @@
+// The calls of control.proto: between the edge's values and its messages, and one call from its
+// beginning to its reply. Free functions; any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "edge/control/control.pb.h"
+#include "edge/control/control_channel.hpp"
+#include "edge/edge.hpp"
+
+namespace atlasflow::edge {
+
+[[nodiscard]] wire::Route to_wire(const Route& route);
+[[nodiscard]] wire::RouteTable to_wire(const RouteTable& table);
+[[nodiscard]] wire::Config to_wire(const EdgeConfig& config);
+[[nodiscard]] wire::Failure to_wire(const Error& error);
+
+[[nodiscard]] Route from_wire(const wire::Route& route);
+[[nodiscard]] RouteTable from_wire(const wire::RouteTable& table);
+[[nodiscard]] EdgeConfig from_wire(const wire::Config& config);
+[[nodiscard]] Error from_wire(const wire::Failure& failure);
+
+// Two edges with one digest answer alike. The first 12 hex digits of a SHA-256.
+[[nodiscard]] std::string config_digest(const EdgeConfig& config);
+
+// The one call of a fresh connection. Its failure is what the edge said, or unavailable.
+[[nodiscard]] Result<wire::Reply> call(const Fd& socket, const wire::Request& request,
+                                       Deadline deadline);
+
+}  // namespace atlasflow::edge

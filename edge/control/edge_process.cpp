@@ -1,0 +1,300 @@
+#include "edge/control/edge_process.hpp"
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <system_error>
+#include <thread>
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace atlasflow::edge {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds k_start_max{20'000};
+constexpr milliseconds k_hand_over_max{5'000};
+constexpr milliseconds k_lock_max{5'000};
+constexpr milliseconds k_lock_poll{5};
+constexpr int k_launch_fd = 3;
+constexpr std::uint16_t k_log_mode = 0640;
+// Longer than it takes nearly every visitor to send a next request; the others have to connect
+// again, as they have to now and then anyhow.
+constexpr milliseconds k_retire_max{30'000};
+
+std::string errno_text(int code) { return std::generic_category().message(code); }
+
+Deadline after(milliseconds time) { return std::chrono::steady_clock::now() + time; }
+
+// Port 0 leaves it to the kernel, and any that it has chosen before will do.
+bool listens_on(const Fd& socket, const std::string& address, std::uint16_t port) {
+  SocketAddress own;
+  own.bytes = sizeof own.storage;
+  if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&own.storage), &own.bytes) != 0) {
+    return false;
+  }
+  return address_text(own) == address && (port == 0 || port == local_port(socket));
+}
+
+}  // namespace
+
+// ---- inside -------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<EdgeProcess>> EdgeProcess::start(const std::filesystem::path& state,
+                                                        int launch_fd,
+                                                        std::function<void()> on_stop) {
+  const Fd server(launch_fd);
+  std::unique_ptr<EdgeProcess> process(new EdgeProcess);
+  if (!server.valid() ||
+      !receive_message(server, process->launch_, after(k_hand_over_max)).has_value()) {
+    return fail(ErrorCode::invalid_argument, "'atlasflow server' starts the edge; run that");
+  }
+  const auto started = process->start({state}, std::move(on_stop));
+  wire::Reply reply;
+  if (started) {
+    auto* status = reply.mutable_status();
+    status->set_pid(::getpid());
+    status->set_http_port(process->edge_->http_port());
+    status->set_https_port(process->edge_->https_port());
+    status->set_ca_certificate(process->edge_->ca_certificate().string());
+    status->set_generation(process->edge_->generation());
+  } else {
+    *reply.mutable_failure() = to_wire(started.error());
+  }
+  const bool heard = send_message(server, reply, after(k_hand_over_max)).has_value();
+  if (!started) return tl::unexpected(started.error());
+  if (!heard) return fail(ErrorCode::cancelled, "the server that started this edge has gone");
+  return process;
+}
+
+Result<void> EdgeProcess::start(const EdgeFolder& folder, std::function<void()> on_stop) {
+  if (launch_.take_over()) {
+    auto inheritance = take_over(folder);
+    if (!inheritance) return tl::unexpected(inheritance.error());
+    auto edge = start_edge(from_wire(launch_.config()), std::move(*inheritance));
+    if (!edge) return tl::unexpected(edge.error());
+    edge_ = std::move(*edge);
+    // From here on this process accepts, and the one before can go.
+    if (auto gone = retire_before(folder); !gone) return gone;
+    if (auto locked = take_lock(folder); !locked) return locked;
+  } else {
+    if (auto locked = take_lock(folder); !locked) return locked;
+    if (auto started = start_fresh(); !started) return started;
+  }
+  if (auto recorded = write_record(folder); !recorded) return recorded;
+  auto listener = listen_control(folder.socket());
+  if (!listener) return tl::unexpected(listener.error());
+  ControlServer::Answers answers;
+  answers.build_id = launch_.build_id();
+  answers.config_digest = config_digest(from_wire(launch_.config()));
+  answers.on_retire = [this] {
+    const std::lock_guard lock(lock_mutex_);
+    lock_.reset();
+  };
+  answers.on_stop = std::move(on_stop);
+  control_ = std::make_unique<ControlServer>(*edge_, std::move(answers));
+  control_->start(std::move(*listener));
+  return {};
+}
+
+Result<void> EdgeProcess::start_fresh() {
+  const EdgeConfig wanted = from_wire(launch_.config());
+  EdgeConfig config = wanted;
+  if (config.http_port == 0) config.http_port = static_cast<std::uint16_t>(launch_.http_port());
+  if (config.https_port == 0) config.https_port = static_cast<std::uint16_t>(launch_.https_port());
+  const auto routes = [this] {
+    EdgeInheritance inheritance;
+    inheritance.table = from_wire(launch_.table());
+    if (launch_.has_own_route()) inheritance.own_route = from_wire(launch_.own_route());
+    return inheritance;
+  };
+  auto edge = start_edge(config, routes());
+  if (!edge && edge.error().code == ErrorCode::conflict) {
+    // A port that the kernel chose for the process before may be somebody else's by now.
+    edge = start_edge(wanted, routes());
+  }
+  if (!edge) return tl::unexpected(edge.error());
+  edge_ = std::move(*edge);
+  return {};
+}
+
+Result<void> EdgeProcess::retire_before(const EdgeFolder& folder) const {
+  const auto before = connect_control(folder.socket());
+  if (!before) return tl::unexpected(before.error());
+  wire::Request retire;
+  retire.mutable_retire()->set_deadline_ms(k_retire_max.count());
+  if (auto told = call(*before, retire, after(k_hand_over_max)); !told) {
+    return tl::unexpected(told.error());
+  }
+  return {};
+}
+
+Result<EdgeInheritance> EdgeProcess::take_over(const EdgeFolder& folder) const {
+  const EdgeConfig config = from_wire(launch_.config());
+  const auto deadline = after(k_hand_over_max);
+  const auto socket = connect_control(folder.socket());
+  if (!socket) return tl::unexpected(socket.error());
+  wire::Request request;
+  request.mutable_hand_over();
+  const auto reply = call(*socket, request, deadline);
+  if (!reply) return tl::unexpected(reply.error());
+  const auto& over = reply->handed_over();
+  const std::size_t http = over.http_listeners();
+  auto descriptors = receive_descriptors(*socket, http + over.https_listeners(), deadline);
+  if (!descriptors) return tl::unexpected(descriptors.error());
+  EdgeInheritance inheritance;
+  inheritance.table = from_wire(over.status().table());
+  if (over.status().has_own_route()) inheritance.own_route = from_wire(over.status().own_route());
+  for (std::size_t i = 0; i < descriptors->size(); ++i) {
+    const bool tls = i >= http;
+    if (!listens_on((*descriptors)[i], tls ? config.https_address : config.http_address,
+                    tls ? config.https_port : config.http_port)) {
+      return fail(ErrorCode::conflict, "the edge before listens on another address");
+    }
+    auto& list = tls ? inheritance.https_listeners : inheritance.http_listeners;
+    list.push_back(std::move((*descriptors)[i]));
+  }
+  return inheritance;
+}
+
+// One process per folder is in charge. One that was told to go may need a moment.
+Result<void> EdgeProcess::take_lock(const EdgeFolder& folder) {
+  Fd lock(::open(folder.lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock.valid()) {
+    return fail(ErrorCode::unavailable, "can't open " + folder.lock().string(), errno_text(errno));
+  }
+  const auto deadline = after(k_lock_max);
+  while (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return fail(ErrorCode::conflict, "another edge runs on " + folder.state.string() +
+                                           "; 'atlasflow halt' ends it when no server runs");
+    }
+    std::this_thread::sleep_for(k_lock_poll);
+  }
+  const std::lock_guard guard(lock_mutex_);
+  lock_ = std::move(lock);
+  return {};
+}
+
+Result<void> EdgeProcess::write_record(const EdgeFolder& folder) const {
+  const auto own = identify(::getpid());
+  if (!own) return fail(ErrorCode::internal, "can't read /proc; is it mounted?");
+  wire::Record record;
+  if (const auto before = recorded_process(folder); before && launch_.take_over()) {
+    record.set_retiring_pid(before->pid);
+    record.set_retiring_start_ticks(before->start_ticks);
+  }
+  record.set_pid(own->pid);
+  record.set_start_ticks(own->start_ticks);
+  record.set_boot_id(own->boot_id);
+  record.set_build_id(launch_.build_id());
+  record.set_config_digest(config_digest(from_wire(launch_.config())));
+  return write_json(folder.record(), record);
+}
+
+// ---- outside ------------------------------------------------------------------------------------
+
+namespace {
+
+// posix_spawn's lists, freed whatever happens.
+class SpawnPlan {
+ public:
+  SpawnPlan() {
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawnattr_init(&attributes);
+  }
+  ~SpawnPlan() {
+    ::posix_spawn_file_actions_destroy(&actions);
+    ::posix_spawnattr_destroy(&attributes);
+  }
+  SpawnPlan(const SpawnPlan&) = delete;
+  SpawnPlan& operator=(const SpawnPlan&) = delete;
+
+  posix_spawn_file_actions_t actions{};
+  posix_spawnattr_t attributes{};
+};
+
+Result<pid_t> spawn(const EdgeFolder& folder, const std::string& program,
+                    std::vector<std::string> words, const Fd& launch) {
+  SpawnPlan plan;
+  const std::string log = folder.log().string();
+  ::posix_spawn_file_actions_addopen(&plan.actions, 0, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_addopen(&plan.actions, 1, log.c_str(), O_WRONLY | O_CREAT | O_APPEND,
+                                     k_log_mode);
+  ::posix_spawn_file_actions_adddup2(&plan.actions, 1, 2);
+  ::posix_spawn_file_actions_adddup2(&plan.actions, launch.get(), k_launch_fd);
+  ::posix_spawn_file_actions_addclosefrom_np(&plan.actions, k_launch_fd + 1);
+  ::posix_spawn_file_actions_addchdir_np(&plan.actions, "/");
+  sigset_t none;
+  sigset_t all;
+  ::sigemptyset(&none);
+  ::sigfillset(&all);
+  ::posix_spawnattr_setsigmask(&plan.attributes, &none);
+  ::posix_spawnattr_setsigdefault(&plan.attributes, &all);
+  ::posix_spawnattr_setflags(&plan.attributes,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+
+  words.insert(words.end(), {"--launch-fd", std::to_string(k_launch_fd)});
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  // Nothing of the server's environment, which may hold what is nobody else's business.
+  std::array<std::string, 2> settings{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"};
+  std::array<char*, 3> environment{settings[0].data(), settings[1].data(), nullptr};
+  pid_t pid = 0;
+  const int code = ::posix_spawn(&pid, program.c_str(), &plan.actions, &plan.attributes,
+                                 arguments.data(), environment.data());
+  if (code != 0) {
+    return fail(ErrorCode::internal, "can't start the edge's process", errno_text(code));
+  }
+  return pid;
+}
+
+}  // namespace
+
+Result<StartedEdge> start_edge_process(const EdgeFolder& folder, const std::string& program,
+                                       const std::vector<std::string>& arguments,
+                                       const wire::Launch& launch) {
+  if (::mkdir(folder.root().c_str(), 0700) != 0 && errno != EEXIST) {
+    return fail(ErrorCode::unavailable, "can't make the folder " + folder.root().string(),
+                errno_text(errno));
+  }
+  std::array<int, 2> pair{-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
+    return fail(ErrorCode::internal, "can't make a socket pair", errno_text(errno));
+  }
+  const Fd ours(pair[0]);
+  Fd theirs(pair[1]);
+  const auto pid = spawn(folder, program, arguments, theirs);
+  theirs.reset();
+  if (!pid) return tl::unexpected(pid.error());
+  StartedEdge started;
+  wire::Reply reply;
+  auto got = send_message(ours, launch, after(k_hand_over_max));
+  if (got) got = receive_message(ours, reply, after(k_start_max));
+  if (got && reply.has_status()) {
+    if (const auto process = identify(*pid)) {
+      started.process = *process;
+      started.pidfd = open_process(*process);
+      started.status = reply.status();
+      if (started.pidfd.valid()) return started;
+    }
+  }
+  // It said why, or ended, or hangs: in each case it must not run on.
+  ::kill(*pid, SIGKILL);
+  while (::waitpid(*pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  if (got && reply.has_failure()) return tl::unexpected(from_wire(reply.failure()));
+  return fail(ErrorCode::unavailable,
+              "the edge's process ended at its start; see " + folder.log().string(),
+              got ? "" : to_string(got.error()));
+}
+
+}  // namespace atlasflow::edge

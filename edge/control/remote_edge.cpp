@@ -1,0 +1,423 @@
+#include "edge/control/remote_edge.hpp"
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+#include <utility>
+
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "edge/control/control_message.hpp"
+#include "edge/control/edge_process.hpp"
+
+namespace atlasflow::edge {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr milliseconds k_look_max{3'000};     // for the answer of one that was there before us
+constexpr milliseconds k_replace_grace{500};  // nothing that it would save is worth a wait
+constexpr milliseconds k_health_period{5'000};
+constexpr milliseconds k_backoff_min{100};
+constexpr milliseconds k_backoff_max{10'000};
+constexpr milliseconds k_steady{60'000};   // one that ran so long is started anew without a wait
+constexpr milliseconds k_comeback{3'000};  // a call waits so long for one that is being started
+constexpr std::uintmax_t k_log_bytes_max = std::uintmax_t{4} << 20U;
+
+class RemoteEdge final : public Edge {
+ public:
+  explicit RemoteEdge(AttachConfig config)
+      : config_(std::move(config)), folder_{config_.state}, digest_(config_digest(config_.edge)) {}
+  ~RemoteEdge() override;
+
+  Result<void> attach();
+
+  Result<void> publish(const RouteTable& table) override;
+  std::uint64_t generation() const override;
+  Result<void> set_own_route(const Route& route) override;
+  RouteTable table() const override;
+  std::optional<Route> own_route() const override;
+  std::uint64_t drain(const std::string& vm_id, milliseconds deadline) override;
+  std::uint16_t http_port() const override;
+  std::uint16_t https_port() const override;
+  std::filesystem::path ca_certificate() const override;
+  std::string describe() const override;
+
+ private:
+  enum class Health { answers, silent, gone };
+
+  // The right to change what is in force, or to start a process: one at a time has it.
+  class Change {
+   public:
+    explicit Change(RemoteEdge& edge) : edge_(&edge) {}
+    Change(Change&& other) noexcept : edge_(std::exchange(other.edge_, nullptr)) {}
+    Change& operator=(Change&&) = delete;
+    ~Change() {
+      if (edge_ != nullptr) edge_->end_change();
+    }
+
+   private:
+    RemoteEdge* edge_;
+  };
+
+  Result<wire::Reply> ask(const wire::Request& request, milliseconds timeout) const;
+  Result<wire::Status> look(pid_t* pid) const;
+  void remember(const wire::Status& status);
+  bool adopt(const wire::Status& status, pid_t pid);
+  Result<void> replace(const wire::Status& status, pid_t pid);
+  Result<void> start_anew(const Error& why);
+  Result<void> start(bool take_over);
+  Result<Change> begin_change(bool needs_process);
+  void end_change();
+  void watch(const std::stop_token& stop);
+  bool watch_one(const std::stop_token& stop);
+  void check_health();
+  void pause(milliseconds time, const std::stop_token& stop) const;
+  void bound_log() const;
+
+  const AttachConfig config_;
+  const EdgeFolder folder_;
+  const std::string digest_;
+  Fd wake_;  // an eventfd: the watch should look whether it is to stop
+
+  std::timed_mutex
+      change_mutex_;  // one change of what is in force at a time, and no start beside it
+
+  mutable std::mutex mutex_;  // held briefly; guards what follows
+  std::condition_variable changed_;
+  Health health_ = Health::gone;
+  bool changing_ = false;
+  ProcessIdentity process_;
+  Fd pidfd_;
+  std::uint16_t http_port_ = 0;
+  std::uint16_t https_port_ = 0;
+  std::string ca_certificate_;
+  RouteTable table_;
+  std::optional<Route> own_route_;
+  std::uint64_t restarts_ = 0;
+
+  std::jthread watch_;  // last: it ends first
+};
+
+RemoteEdge::~RemoteEdge() {
+  if (!watch_.joinable()) return;
+  watch_.request_stop();
+  const std::uint64_t one = 1;
+  (void)!::write(wake_.get(), &one, sizeof one);  // only fails when a wake is pending already
+  watch_.join();
+}
+
+// ---- finding or starting ------------------------------------------------------------------------
+
+Result<void> RemoteEdge::attach() {
+  wake_ = Fd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  pid_t pid = 0;
+  const auto status = look(&pid);
+  const bool same =
+      status && status->build_id() == config_.build_id && status->config_digest() == digest_;
+  if (!same || !adopt(*status, pid)) {
+    auto started = status ? replace(*status, pid) : start_anew(status.error());
+    if (!started) return started;
+  }
+  watch_ = std::jthread([this](const std::stop_token& stop) { watch(stop); });
+  return {};
+}
+
+Result<void> RemoteEdge::replace(const wire::Status& status, pid_t pid) {
+  spdlog::warn("edge=replacing pid={} build={} config={} new_build={} new_config={}", pid,
+               status.build_id(), status.config_digest(), config_.build_id, digest_);
+  {
+    const std::lock_guard lock(mutex_);
+    remember(status);
+  }
+  auto started = start(true);
+  if (started) return started;
+  spdlog::warn("edge=not_handed_over reason=\"{}\"", to_string(started.error()));
+  return start_anew(started.error());
+}
+
+// What does not answer, or would not give way, holds the ports and the lock.
+Result<void> RemoteEdge::start_anew(const Error& why) {
+  if (const auto before = recorded_process(folder_)) {
+    spdlog::warn("edge=ending pid={} reason=\"{}\"", before->pid, to_string(why));
+    if (auto ended = end_process(*before, k_replace_grace); !ended) return ended;
+  }
+  return start(false);
+}
+
+Result<wire::Reply> RemoteEdge::ask(const wire::Request& request, milliseconds timeout) const {
+  const auto socket = connect_control(folder_.socket());
+  if (!socket) return tl::unexpected(socket.error());
+  return call(*socket, request, Clock::now() + timeout);
+}
+
+Result<wire::Status> RemoteEdge::look(pid_t* pid) const {
+  const auto socket = connect_control(folder_.socket());
+  if (!socket) return tl::unexpected(socket.error());
+  ucred peer{};
+  socklen_t bytes = sizeof peer;
+  if (::getsockopt(socket->get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0) *pid = peer.pid;
+  wire::Request request;
+  request.mutable_status()->set_with_table(true);
+  auto reply = call(*socket, request, Clock::now() + std::min(k_look_max, config_.call_timeout));
+  if (!reply) return tl::unexpected(reply.error());
+  return reply->status();
+}
+
+// With mutex_ held.
+void RemoteEdge::remember(const wire::Status& status) {
+  table_ = from_wire(status.table());
+  if (status.has_own_route()) own_route_ = from_wire(status.own_route());
+  http_port_ = static_cast<std::uint16_t>(status.http_port());
+  https_port_ = static_cast<std::uint16_t>(status.https_port());
+  ca_certificate_ = status.ca_certificate();
+}
+
+// The pid is the kernel's word about who listens, not the file's.
+bool RemoteEdge::adopt(const wire::Status& status, pid_t pid) {
+  const auto process = identify(pid);
+  if (!process) return false;
+  Fd pidfd = open_process(*process);
+  if (!pidfd.valid()) return false;
+  const std::lock_guard lock(mutex_);
+  process_ = *process;
+  pidfd_ = std::move(pidfd);
+  remember(status);
+  health_ = Health::answers;
+  spdlog::info("edge=adopted pid={} generation={} https_port={}", process_.pid, table_.generation,
+               https_port_);
+  return true;
+}
+
+Result<void> RemoteEdge::start(bool take_over) {
+  const auto change = begin_change(false);
+  if (!change) return tl::unexpected(change.error());
+  wire::Launch launch;
+  *launch.mutable_config() = to_wire(config_.edge);
+  launch.set_build_id(config_.build_id);
+  launch.set_take_over(take_over);
+  {
+    const std::lock_guard lock(mutex_);
+    launch.set_http_port(http_port_);
+    launch.set_https_port(https_port_);
+    *launch.mutable_table() = to_wire(table_);
+    if (own_route_) *launch.mutable_own_route() = to_wire(*own_route_);
+  }
+  bound_log();
+  auto started = start_edge_process(folder_, config_.program, config_.arguments, launch);
+  if (!started) return tl::unexpected(started.error());
+  {
+    const std::lock_guard lock(mutex_);
+    process_ = started->process;
+    pidfd_ = std::move(started->pidfd);
+    http_port_ = static_cast<std::uint16_t>(started->status.http_port());
+    https_port_ = static_cast<std::uint16_t>(started->status.https_port());
+    ca_certificate_ = started->status.ca_certificate();
+    health_ = Health::answers;
+    changed_.notify_all();
+  }
+  spdlog::info("edge=process_started pid={} https_port={} http_port={} taken_over={}",
+               started->process.pid, started->status.https_port(), started->status.http_port(),
+               take_over);
+  return {};
+}
+
+// ---- the calls ----------------------------------------------------------------------------------
+
+// Waits for the change before to end, and a little for a process that is being started. Not by a
+// timed mutex, whose waits ThreadSanitizer does not understand.
+Result<RemoteEdge::Change> RemoteEdge::begin_change(bool needs_process) {
+  std::unique_lock lock(mutex_);
+  if (needs_process) {
+    changed_.wait_for(lock, std::min(k_comeback, config_.call_timeout),
+                      [this] { return health_ != Health::gone; });
+  }
+  if (!changed_.wait_for(lock, config_.call_timeout, [this] { return !changing_; })) {
+    return fail(ErrorCode::unavailable, "the edge's process is being started, or is busy");
+  }
+  changing_ = true;
+  return Change(*this);
+}
+
+void RemoteEdge::end_change() {
+  const std::lock_guard lock(mutex_);
+  changing_ = false;
+  changed_.notify_all();
+}
+
+Result<void> RemoteEdge::publish(const RouteTable& table) {
+  const auto change = begin_change(true);
+  if (!change) return tl::unexpected(change.error());
+  wire::Request request;
+  *request.mutable_publish() = to_wire(table);
+  if (auto done = ask(request, config_.call_timeout); !done) return tl::unexpected(done.error());
+  const std::lock_guard lock(mutex_);
+  table_ = table;
+  return {};
+}
+
+Result<void> RemoteEdge::set_own_route(const Route& route) {
+  const auto change = begin_change(true);
+  if (!change) return tl::unexpected(change.error());
+  wire::Request request;
+  *request.mutable_set_own_route() = to_wire(route);
+  if (auto done = ask(request, config_.call_timeout); !done) return tl::unexpected(done.error());
+  const std::lock_guard lock(mutex_);
+  own_route_ = route;
+  return {};
+}
+
+std::uint64_t RemoteEdge::drain(const std::string& vm_id, milliseconds deadline) {
+  wire::Request request;
+  request.mutable_drain()->set_vm_id(vm_id);
+  request.mutable_drain()->set_deadline_ms(std::max<std::int64_t>(deadline.count(), 0));
+  const auto reply = ask(request, deadline + config_.call_timeout);
+  if (!reply) {
+    // A process that has gone took its requests with it; of one that hangs nobody knows.
+    spdlog::warn("edge=drain_unanswered vm={} reason=\"{}\"", vm_id, to_string(reply.error()));
+    return 0;
+  }
+  return reply->drained().requests_cut();
+}
+
+std::uint64_t RemoteEdge::generation() const {
+  const std::lock_guard lock(mutex_);
+  return table_.generation;
+}
+
+RouteTable RemoteEdge::table() const {
+  const std::lock_guard lock(mutex_);
+  return table_;
+}
+
+std::optional<Route> RemoteEdge::own_route() const {
+  const std::lock_guard lock(mutex_);
+  return own_route_;
+}
+
+std::uint16_t RemoteEdge::http_port() const {
+  const std::lock_guard lock(mutex_);
+  return http_port_;
+}
+
+std::uint16_t RemoteEdge::https_port() const {
+  const std::lock_guard lock(mutex_);
+  return https_port_;
+}
+
+std::filesystem::path RemoteEdge::ca_certificate() const {
+  const std::lock_guard lock(mutex_);
+  return ca_certificate_;
+}
+
+std::string RemoteEdge::describe() const {
+  const std::lock_guard lock(mutex_);
+  std::string text = "process " + std::to_string(process_.pid);
+  if (health_ == Health::gone) text += " has died and is being started again";
+  if (health_ == Health::silent) text += " does not answer; restart the server to replace it";
+  text += ", https on port " + std::to_string(https_port_) + ", http on port " +
+          std::to_string(http_port_) + ", generation " + std::to_string(table_.generation) + ", " +
+          std::to_string(table_.routes.size()) + " hostnames of deployments";
+  if (restarts_ != 0) text += ", restarts " + std::to_string(restarts_);
+  return text;
+}
+
+// ---- watching -----------------------------------------------------------------------------------
+
+void RemoteEdge::watch(const std::stop_token& stop) {
+  auto backoff = milliseconds::zero();
+  while (!stop.stop_requested()) {
+    const auto since = Clock::now();
+    if (!watch_one(stop)) return;
+    if (Clock::now() - since > k_steady) backoff = milliseconds::zero();
+    {
+      const std::lock_guard lock(mutex_);
+      health_ = Health::gone;
+      spdlog::error("edge=died pid={} restart_in_ms={} log={}", process_.pid, backoff.count(),
+                    folder_.log().string());
+    }
+    while (!stop.stop_requested()) {
+      pause(backoff, stop);
+      if (stop.stop_requested()) return;
+      backoff = std::clamp(backoff * 2, k_backoff_min, k_backoff_max);
+      const auto started = start(false);
+      if (started) break;
+      spdlog::error("edge=start_failed retry_in_ms={} reason=\"{}\"", backoff.count(),
+                    to_string(started.error()));
+    }
+    const std::lock_guard lock(mutex_);
+    ++restarts_;
+  }
+}
+
+// True when the process has ended, false when the watch should.
+bool RemoteEdge::watch_one(const std::stop_token& stop) {
+  int process = -1;
+  pid_t pid = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    process = pidfd_.get();  // only this thread replaces it from here on
+    pid = process_.pid;
+  }
+  while (!stop.stop_requested()) {
+    std::array<pollfd, 2> waits{{{process, POLLIN, 0}, {wake_.get(), POLLIN, 0}}};
+    (void)::poll(waits.data(), waits.size(), static_cast<int>(k_health_period.count()));
+    if (stop.stop_requested()) return false;
+    if (waits[0].revents != 0) {
+      const std::lock_guard lock(mutex_);
+      return wait_for_end(pidfd_, pid, milliseconds::zero());
+    }
+    check_health();
+    bound_log();
+  }
+  return false;
+}
+
+// One that hangs goes on holding its connections, and may serve them: it is reported, not ended.
+void RemoteEdge::check_health() {
+  wire::Request request;
+  request.mutable_status();
+  const auto status = ask(request, std::min(k_look_max, config_.call_timeout));
+  const auto now = status ? Health::answers : Health::silent;
+  const std::lock_guard lock(mutex_);
+  if (now == health_) return;
+  health_ = now;
+  if (now == Health::silent) {
+    spdlog::error("edge=silent pid={} reason=\"{}\" advice=\"restart the server to replace it\"",
+                  process_.pid, to_string(status.error()));
+  } else {
+    spdlog::info("edge=answers_again pid={}", process_.pid);
+  }
+}
+
+void RemoteEdge::pause(milliseconds time, const std::stop_token& stop) const {
+  if (stop.stop_requested()) return;
+  pollfd waiting{wake_.get(), POLLIN, 0};
+  (void)::poll(&waiting, 1, static_cast<int>(time.count()));
+}
+
+// The process appends by O_APPEND, so that a truncated file goes on at its new end.
+void RemoteEdge::bound_log() const {
+  std::error_code error;
+  if (std::filesystem::file_size(folder_.log(), error) <= k_log_bytes_max || error) return;
+  std::filesystem::copy_file(folder_.log(), folder_.log().string() + ".1",
+                             std::filesystem::copy_options::overwrite_existing, error);
+  std::filesystem::resize_file(folder_.log(), 0, error);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Edge>> attach_edge(AttachConfig config) {
+  auto edge = std::make_unique<RemoteEdge>(std::move(config));
+  if (auto attached = edge->attach(); !attached) return tl::unexpected(attached.error());
+  return edge;
+}
+
+}  // namespace atlasflow::edge

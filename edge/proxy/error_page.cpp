@@ -1,0 +1,181 @@
+#include "edge/proxy/error_page.hpp"
+
+#include <cstdint>
+
+#include "http/message.hpp"
+
+namespace atlasflow::edge {
+namespace {
+
+enum class Form : std::uint8_t { text, html, json };
+
+// The weight of a media range in thousandths (RFC 9110 section 12.4.2).
+int quality_of(std::string_view parameters) {
+  const std::size_t at = parameters.find("q=");
+  if (at == std::string_view::npos) return 1000;
+  const std::string_view text = parameters.substr(at + 2, 5);
+  if (text.starts_with('1')) return 1000;
+  int quality = 0;
+  int weight = 100;
+  for (std::size_t i = 2; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i) {
+    quality += (text[i] - '0') * weight;
+    weight /= 10;
+  }
+  return quality;
+}
+
+// The best explicitly named form; text for "*/*", for nothing and for what is not offered.
+Form preferred_form(std::string_view accept) {
+  Form best = Form::text;
+  int best_quality = 0;
+  std::string_view range;
+  while (http::next_list_element(accept, range)) {
+    const std::size_t semicolon = range.find(';');
+    std::string_view type = range.substr(0, semicolon);
+    while (!type.empty() && type.back() == ' ') type.remove_suffix(1);
+    const int quality =
+        semicolon == std::string_view::npos ? 1000 : quality_of(range.substr(semicolon + 1));
+    Form form = Form::text;
+    if (http::equal_ignoring_case(type, "text/html")) {
+      form = Form::html;
+    } else if (http::equal_ignoring_case(type, "application/json")) {
+      form = Form::json;
+    } else if (!http::equal_ignoring_case(type, "text/plain")) {
+      continue;
+    }
+    if (quality > best_quality) {
+      best = form;
+      best_quality = quality;
+    }
+  }
+  return best;
+}
+
+void append_html(std::string_view text, std::string& out) {
+  for (char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
+    }
+  }
+}
+
+void append_json(std::string_view text, std::string& out) {
+  static constexpr std::string_view k_hex = "0123456789abcdef";
+  out += '"';
+  for (char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20) {
+      out += "\\u00";
+      out += k_hex[byte >> 4U];
+      out += k_hex[byte & 15U];
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+std::string render_body(const EdgeAnswer& answer, std::string_view request_id, Form form) {
+  std::string body;
+  switch (form) {
+    case Form::text:
+      body = std::to_string(answer.status) + " " + answer.title + "\n\n" + answer.message +
+             "\n\nrequest id: " + std::string(request_id) + "\n";
+      break;
+    case Form::json:
+      body = "{\"error\":{\"status\":" + std::to_string(answer.status) + ",\"code\":";
+      append_json(answer.code, body);
+      body += ",\"message\":";
+      append_json(answer.message, body);
+      body += ",\"request_id\":";
+      append_json(request_id, body);
+      body += "}}\n";
+      break;
+    case Form::html:
+      body =
+          "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta "
+          "name=\"viewport\" content=\"width=device-width\"><title>";
+      append_html(answer.title, body);
+      body +=
+          "</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:15vh "
+          "auto;padding:0 1em;color:#222}small{color:#666}</style></head>\n<body><h1>" +
+          std::to_string(answer.status) + " ";
+      append_html(answer.title, body);
+      body += "</h1>\n<p>";
+      append_html(answer.message, body);
+      body += "</p>\n<p><small>Atlasflow edge, request ";
+      append_html(request_id, body);
+      body += "</small></p></body></html>\n";
+      break;
+  }
+  return body;
+}
+
+std::string_view content_type(Form form) {
+  switch (form) {
+    case Form::html:
+      return "text/html; charset=utf-8";
+    case Form::json:
+      return "application/json";
+    case Form::text:
+      break;
+  }
+  return "text/plain; charset=utf-8";
+}
+
+}  // namespace
+
+std::string render_answer(const EdgeAnswer& answer, const AnswerContext& context) {
+  const Form form = preferred_form(context.accept);
+  const std::string body =
+      answer.status == 204 ? std::string{} : render_body(answer, context.request_id, form);
+  std::string out = "HTTP/1.1 " + std::to_string(answer.status) + " ";
+  out += http::reason_phrase(answer.status);
+  out += "\r\n";
+  if (answer.status != 204) {
+    out += "Content-Type: ";
+    out += content_type(form);
+    out += "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
+  }
+  out += "Cache-Control: no-store\r\nX-Request-Id: ";
+  out += context.request_id;
+  out += "\r\n";
+  if (answer.status >= 400) {
+    out += "X-Atlas-Error: ";
+    out += answer.code;
+    out += "\r\nX-Content-Type-Options: nosniff\r\n";
+  }
+  if (answer.status == 405 || answer.status == 204) {
+    out += "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
+  }
+  if (!answer.location.empty()) out += "Location: " + answer.location + "\r\n";
+  if (answer.retry_after_s > 0) {
+    out += "Retry-After: " + std::to_string(answer.retry_after_s) + "\r\n";
+  }
+  if (context.close) {
+    out += "Connection: close\r\n";
+  } else if (context.client_http10) {
+    out += "Connection: keep-alive\r\n";
+  }
+  out += "\r\n";
+  if (!context.to_head) out += body;
+  return out;
+}
+
+}  // namespace atlasflow::edge

@@ -1,0 +1,61 @@
+// Sockets as values: the descriptor that closes itself, addresses, listeners. Any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/error.hpp"
+
+namespace atlasflow::edge {
+
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    if (this != &other) {
+      reset();
+      fd_ = std::exchange(other.fd_, -1);
+    }
+    return *this;
+  }
+  Fd(const Fd&) = delete;
+  Fd& operator=(const Fd&) = delete;
+  ~Fd() { reset(); }
+
+  [[nodiscard]] int get() const { return fd_; }
+  [[nodiscard]] bool valid() const { return fd_ >= 0; }
+  void reset();
+
+ private:
+  int fd_ = -1;
+};
+
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t bytes = 0;
+  [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+  [[nodiscard]] int family() const { return storage.ss_family; }
+};
+
+// An IPv4 or IPv6 literal with a port, or "unix:/path" (the port is then ignored).
+[[nodiscard]] Result<SocketAddress> parse_socket_address(const std::string& text,
+                                                         std::uint16_t port);
+
+// The address part of a TCP peer, without the port; "unix" for a unix socket.
+[[nodiscard]] std::string address_text(const SocketAddress& address);
+
+// A non-blocking TCP listener that shares its port with others of this process (SO_REUSEPORT).
+// `exclusive` first makes sure that nobody else listens there: SO_REUSEPORT alone would let two
+// servers steal each other's connections in silence.
+[[nodiscard]] Result<Fd> listen_tcp(const std::string& address, std::uint16_t port, bool exclusive);
+
+[[nodiscard]] std::uint16_t local_port(const Fd& socket);
+
+}  // namespace atlasflow::edge

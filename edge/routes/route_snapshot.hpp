@@ -1,0 +1,81 @@
+// What the workers route by. A snapshot is immutable and replaced as a whole; a target outlives its
+// snapshots and holds the per-worker counts by which the edge knows when it has drained.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "edge/proxy/socket.hpp"
+#include "edge/routes/route_table.hpp"
+#include "edge/tls/certificate.hpp"
+
+namespace atlasflow::edge {
+
+struct UpstreamConnection;
+
+// One upstream. Each cell belongs to one worker: only that worker writes it, anybody may read the
+// atomics. A target is freed when it is retired, no worker uses a snapshot that names it, and all
+// of its counts are zero; a worker's last access is therefore the decrement of a count.
+class Target {
+ public:
+  struct alignas(64) Cell {
+    std::atomic<std::int64_t> in_flight{0};
+    std::atomic<std::int64_t> connections{0};
+    std::int64_t avoid_until_ms =
+        0;  // after a connect that failed, others are preferred until then
+    std::vector<UpstreamConnection*> idle;
+  };
+
+  Target(Upstream named, SocketAddress resolved, std::size_t workers)
+      : upstream(std::move(named)),
+        address(resolved),
+        cells(std::make_unique<Cell[]>(workers)),
+        workers_(workers) {}
+
+  [[nodiscard]] std::int64_t in_flight() const {
+    std::int64_t sum = 0;
+    for (std::size_t i = 0; i < workers_; ++i) sum += cells[i].in_flight.load();
+    return sum;
+  }
+  [[nodiscard]] bool unused() const {
+    std::int64_t sum = in_flight();
+    for (std::size_t i = 0; i < workers_; ++i) sum += cells[i].connections.load();
+    return sum == 0;
+  }
+
+  const Upstream upstream;
+  const SocketAddress address;
+  std::atomic<bool> retired{false};   // not in the table: pool no connection
+  std::atomic<bool> draining{false};  // somebody waits for in_flight() to reach zero
+  const std::unique_ptr<Cell[]> cells;
+
+ private:
+  std::size_t workers_;
+};
+
+struct RouteEntry {
+  std::string host;
+  std::string project;
+  std::string deployment;
+  std::string unavailable_reason;
+  std::vector<Target*> targets;
+};
+
+// Immutable once published; freed by the publisher when every worker has passed on.
+struct RouteSnapshot {
+  std::uint64_t serial = 0;  // counts snapshots: the own route changes without a new generation
+  HostMap<RouteEntry> routes;
+  std::shared_ptr<const CertificateMap> certificates;
+
+  [[nodiscard]] const RouteEntry* find(std::string_view host) const {
+    const auto it = routes.find(host);
+    return it == routes.end() ? nullptr : &it->second;
+  }
+};
+
+}  // namespace atlasflow::edge

@@ -1,0 +1,84 @@
+#include "edge/tls/tls_context.hpp"
+
+#include <string_view>
+
+#include <openssl/err.h>
+#include <openssl/rand.h>
+
+#include "http/guard.hpp"
+
+namespace atlasflow::edge {
+namespace {
+
+constexpr std::string_view k_session_context = "atlasflow-edge";
+
+// Called once per handshake, with or without a name in it. No name, or a foreign one: no
+// certificate, so that nobody learns whose machine this is.
+int choose_certificate(SSL* ssl, int* alert, void* argument) {
+  *alert = SSL_AD_UNRECOGNIZED_NAME;
+  const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+  std::string host;
+  if (name == nullptr || !http::normalise_host(name, host)) return SSL_TLSEXT_ERR_ALERT_FATAL;
+  const CertificateMap* certificates = *static_cast<const CertificateMap* const*>(argument);
+  const Certificate* certificate = certificates != nullptr ? certificates->find(host) : nullptr;
+  if (certificate == nullptr) return SSL_TLSEXT_ERR_ALERT_FATAL;
+  if (SSL_use_cert_and_key(ssl, certificate->leaf.get(), certificate->key.get(), nullptr, 1) != 1) {
+    *alert = SSL_AD_INTERNAL_ERROR;
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  }
+  return SSL_TLSEXT_ERR_OK;
+}
+
+int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_bytes,
+                    const unsigned char* offered, unsigned offered_bytes, void*) {
+  static constexpr std::string_view k_http1 = "http/1.1";
+  for (unsigned i = 0; i < offered_bytes; i += offered[i] + 1U) {
+    const std::string_view name(reinterpret_cast<const char*>(offered) + i + 1, offered[i]);
+    if (name != k_http1) continue;
+    *out = offered + i + 1;
+    *out_bytes = offered[i];
+    return SSL_TLSEXT_ERR_OK;
+  }
+  return SSL_TLSEXT_ERR_ALERT_FATAL;  // no_application_protocol
+}
+
+}  // namespace
+
+Result<TicketKeys> make_ticket_keys() {
+  TicketKeys keys{};
+  if (RAND_bytes(keys.data(), static_cast<int>(keys.size())) != 1) {
+    return fail(ErrorCode::internal, "the machine has no randomness for TLS ticket keys");
+  }
+  return keys;
+}
+
+Result<SslContextPtr> make_tls_context(const CertificateMap* const* current,
+                                       const TicketKeys& ticket_keys) {
+  SslContextPtr context(SSL_CTX_new(TLS_server_method()));
+  SSL_CTX* ctx = context.get();
+  TicketKeys keys = ticket_keys;
+  if (ctx == nullptr || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
+      SSL_CTX_set1_groups_list(ctx, "X25519:P-256") != 1 ||
+      SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1 ||
+      SSL_CTX_set_session_id_context(
+          ctx, reinterpret_cast<const unsigned char*>(k_session_context.data()),
+          static_cast<unsigned>(k_session_context.size())) != 1 ||
+      SSL_CTX_set_tlsext_ticket_keys(ctx, keys.data(), static_cast<int>(keys.size())) != 1) {
+    ERR_clear_error();
+    return fail(ErrorCode::internal, "cannot set TLS up; is OpenSSL 3 complete on this machine?");
+  }
+  SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
+                               SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
+                               SSL_OP_IGNORE_UNEXPECTED_EOF);
+  SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                            SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_num_tickets(ctx, 1);
+  SSL_CTX_set_read_ahead(ctx, 1);
+  SSL_CTX_set_tlsext_servername_callback(ctx, choose_certificate);
+  SSL_CTX_set_tlsext_servername_arg(ctx, const_cast<CertificateMap**>(current));
+  SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, nullptr);
+  return context;
+}
+
+}  // namespace atlasflow::edge

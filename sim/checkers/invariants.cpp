@@ -1,0 +1,415 @@
+#include "sim/checkers/invariants.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "events/project_history.hpp"
+
+namespace atlasflow::sim {
+namespace {
+
+using Kind = pb::Event::KindCase;
+
+constexpr std::string_view k_production = "production";
+
+bool is_one_of_the_seven(Kind kind) { return kind >= 1 && kind <= 7; }
+
+}  // namespace
+
+void Invariants::violated(std::string name, std::string sentence) {
+  if (!violation_) violation_ = Violation{std::move(name), std::move(sentence)};
+}
+
+void Invariants::on_acknowledged(const std::vector<storage::AppendOutcome>& outcomes) {
+  for (const auto& outcome : outcomes) {
+    const auto* appended = std::get_if<storage::Appended>(&outcome);
+    if (appended == nullptr) continue;
+    for (const auto& record : appended->records) take(record);
+  }
+}
+
+void Invariants::take(const storage::Record& record) {
+  if (record.position != last_.next()) {
+    violated("dense-positions", fmt::format("position {} follows position {}",
+                                            record.position.value(), last_.value()));
+  }
+  last_ = record.position;
+  auto& version = versions_[record.stream];
+  if (record.stream_version != version.next()) {
+    violated("dense-versions",
+             fmt::format("version {} of {} follows version {}", record.stream_version.value(),
+                         record.stream.str(), version.value()));
+  }
+  version = record.stream_version;
+  if (record.writer_epoch < epoch_) {
+    violated("one-writer",
+             fmt::format("epoch {} wrote position {} after epoch {} had begun",
+                         record.writer_epoch.value(), record.position.value(), epoch_.value()));
+  }
+  epoch_ = record.writer_epoch;
+  chain_ = record.chain;
+  acknowledged_.push_back(record.chain);
+  if (const auto id = deployment_of(record.stream); !id.empty()) take_of_deployment(id, record);
+  newest_ = record;
+}
+
+void Invariants::take_of_deployment(const DeploymentId& id, const storage::Record& record) {
+  const auto& event = record.event;
+  auto& deployment = deployments_[id];
+  if (deployment.ended) {
+    violated("nothing-after-the-end",
+             fmt::format("{} was recorded for deployment {}, which had ended",
+                         storage::event_name(event), id.str()));
+  }
+  if (const auto* push = push_of(event)) {
+    deployment.project = push->project_name();
+    deployment.environment = push->environment();
+    deployment.by_push = event.has_push_received() && push->trigger() == pb::TRIGGER_WEBHOOK;
+    deployment.delivery = push->delivery_id();
+  }
+  const auto kind = event.kind_case();
+  const auto replicated = kind == Kind::kVmStarted || kind == Kind::kHealthy;
+  if (is_one_of_the_seven(kind) && !replicated && ++deployment.once[kind] > 1) {
+    violated("each-step-once", fmt::format("{} was recorded twice for deployment {}",
+                                           storage::event_name(event), id.str()));
+  }
+  switch (kind) {
+    case Kind::kCloneStarted:
+    case Kind::kBuildStarted:
+    case Kind::kImagePushStarted:
+    case Kind::kReleaseStarted:
+    case Kind::kVmStartRequested:
+      intents_[effect_id(id, record.stream_version).str()] = kind;
+      break;
+    case Kind::kRouteChangeRequested:
+      deployment.generation = event.route_change_requested().generation();
+      break;
+    case Kind::kRouted:
+      ++routed_;
+      deployment.routed = true;
+      if (deployment.environment == k_production) served_.insert(deployment.project);
+      check_order(deployment, id);
+      check_routes(deployment, id, event.routed());
+      break;
+    default:
+      break;
+  }
+  take_of_vm(id.str(), record);
+  take_ends(deployment, event);
+}
+
+void Invariants::take_of_vm(const std::string& deployment, const storage::Record& record) {
+  const auto& event = record.event;
+  if (event.has_vm_started()) {
+    auto& vm = vms_[event.vm_started().vm_id()];
+    if (vm.started) {
+      violated("each-vm-once", "VMStarted was recorded twice for VM " + event.vm_started().vm_id());
+    }
+    const auto intent = intents_.find(event.vm_started().vm_id());
+    if (intent == intents_.end() || intent->second != Kind::kVmStartRequested) {
+      violated("intent-first", "VM " + event.vm_started().vm_id() + " has no VMStartRequested");
+    }
+    vm.started = true;
+    vm.deployment = deployment;
+  } else if (event.has_healthy()) {
+    auto& vm = vms_[event.healthy().vm_id()];
+    if (!vm.started) violated("started-first", "a VM is healthy that was not started");
+    vm.healthy = true;
+  } else if (event.has_vm_stop_requested()) {
+    vms_[event.vm_stop_requested().vm_id()].stopping = true;
+  } else if (event.has_vm_exited()) {
+    vms_[event.vm_exited().vm_id()].gone = true;
+  } else if (event.has_vm_stopped()) {
+    vms_[event.vm_stopped().vm_id()].gone = true;
+  } else if (event.has_vm_host_lost()) {
+    vms_[event.vm_host_lost().vm_id()].gone = true;
+  }
+}
+
+void Invariants::take_ends(Deployment& deployment, const pb::Event& event) {
+  switch (event.kind_case()) {
+    case Kind::kDeploymentFailed:
+    case Kind::kDeploymentSuperseded:
+    case Kind::kDeploymentCancelled:
+    case Kind::kDeploymentRetired:
+    case Kind::kDeploymentSkipped:
+      deployment.ended = true;
+      ++ended_;
+      [[fallthrough]];
+    case Kind::kRetirementRequested:
+    case Kind::kCancelRequested:
+    case Kind::kUnrouted:
+      deployment.gives_way = true;
+      break;
+    default:
+      break;
+  }
+}
+
+// Of the pushes of one branch, a later one never gives way to an earlier one.
+void Invariants::check_order(const Deployment& deployment, const DeploymentId& id) {
+  if (!deployment.by_push) return;
+  auto& newest = newest_routed_[deployment.project + "/" + deployment.environment];
+  if (github_.provably_older(deployment.delivery, newest)) {
+    violated("never-an-older-commit",
+             fmt::format("deployment {} of {} was routed with the push of {} after that of {}",
+                         id.str(), deployment.project, deployment.delivery, newest));
+  }
+  newest = deployment.delivery;
+}
+
+// Whoever is told that it is routed finds its hostnames at the edge, its own or a newer one's.
+void Invariants::check_routes(const Deployment& deployment, const DeploymentId& id,
+                              const pb::Routed& routed) {
+  if (deployment.gives_way) return;
+  for (const auto& host : routed.hostnames()) {
+    const auto route = routes_.find(host);
+    const bool leads_here =
+        route != routes_.end() &&
+        deployments_[DeploymentId{route->second}].generation >= deployment.generation;
+    if (leads_here) continue;
+    violated("routed-at-the-edge",
+             fmt::format("Routed was recorded for deployment {}, and {} leads {}", id.str(), host,
+                         route == routes_.end() ? "nowhere" : "to deployment " + route->second));
+  }
+}
+
+void Invariants::on_effect(Act act, const std::string& effect) {
+  const auto found = intents_.find(effect);
+  const auto kind = found == intents_.end() ? Kind::KIND_NOT_SET : found->second;
+  const bool fits =
+      (act == Act::clone && kind == Kind::kCloneStarted) ||
+      (act == Act::build && kind == Kind::kBuildStarted) ||
+      (act == Act::start_vm && (kind == Kind::kVmStartRequested || kind == Kind::kReleaseStarted));
+  if (!fits) {
+    violated("intent-first",
+             "effect " + effect + " is carried out, and no intent in the log says so");
+  }
+}
+
+void Invariants::on_stop(const std::string& vm_id) {
+  const auto vm = world_.vms.find(vm_id);
+  if (vm == world_.vms.end() || !vm->second.running) return;
+  // One that was given up with its host is no deployment's any more, and may come back.
+  const auto known = vms_.find(vm_id);
+  if (known != vms_.end() && known->second.gone) return;
+  if (in_use_.contains(vm_id)) {
+    violated("drain-before-stop",
+             "VM " + vm_id + " is stopped while the edge still sends it requests");
+  }
+}
+
+void Invariants::on_table(const World::Table& table) {
+  std::map<std::string, std::string> routes;
+  std::set<std::string> in_use;
+  for (const auto& claim : table.second) {
+    if (!routes.emplace(claim.host, claim.deployment).second) {
+      violated("one-route-per-host", "the route table has " + claim.host + " twice");
+    }
+    for (const auto& upstream : claim.upstreams) {
+      in_use.insert(upstream.vm_id);
+      const auto vm = vms_.find(upstream.vm_id);
+      if (vm == vms_.end() || !vm->second.healthy) {
+        violated("healthy-before-routed",
+                 claim.host + " is routed to VM " + upstream.vm_id + ", which was never healthy");
+      } else if (vm->second.deployment != claim.deployment) {
+        violated("one-version-per-route", claim.host + " is routed to a VM of deployment " +
+                                              vm->second.deployment +
+                                              " in the name of deployment " + claim.deployment);
+      }
+    }
+    const auto before = routes_.find(claim.host);
+    if (before == routes_.end() || before->second == claim.deployment) continue;
+    const auto& older = deployments_[DeploymentId{before->second}];
+    const auto& newer = deployments_[DeploymentId{claim.deployment}];
+    if (newer.generation < older.generation && older.routed && !older.gives_way) {
+      violated("newest-claim-wins",
+               fmt::format("{} went from deployment {} back to the older claim of deployment {}",
+                           claim.host, before->second, claim.deployment));
+    }
+  }
+  routes_ = std::move(routes);
+  in_use_ = std::move(in_use);
+  check_served(table);
+}
+
+// Whatever happens to the control plane and between versions, an app that is well is served.
+bool Invariants::is_served(const std::string& project, const World::Table& table) const {
+  const auto host = project + "." + domain_;
+  const auto claim = std::find_if(table.second.begin(), table.second.end(),
+                                  [&](const auto& route) { return route.host == host; });
+  return claim != table.second.end() &&
+         std::any_of(claim->upstreams.begin(), claim->upstreams.end(), [&](const auto& upstream) {
+           const auto vm = world_.vms.find(upstream.vm_id);
+           return vm != world_.vms.end() && vm->second.running;
+         });
+}
+
+void Invariants::check_served(const World::Table& table) {
+  for (const auto& project : served_) {
+    if (disturbed_.contains(project) || is_served(project, table)) continue;
+    violated("always-served", project + "." + domain_ + " leads to no running VM in the new table");
+  }
+}
+
+void Invariants::on_bytes(std::string_view bytes) {
+  if (bytes.find(GitHub::secret_mark()) != std::string_view::npos) {
+    violated("no-secret-leaves", "a message to the world holds a secret");
+  }
+}
+
+void Invariants::adopt(const storage::EventLog& log) {
+  on_restart(log);
+  const auto table = world_.tables.empty() ? World::Table{} : world_.tables.back();
+  on_table(table);
+  for (const auto& project : served_) {
+    if (!is_served(project, table)) disturbed_.insert(project);
+  }
+  violation_.reset();
+}
+
+void Invariants::on_epoch(Epoch epoch) { epoch_ = std::max(epoch_, epoch); }
+
+void Invariants::on_restart(const storage::EventLog& log) {
+  Position position;
+  const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {
+    position = record.position;
+    const auto place = static_cast<std::size_t>(position.value()) - 1;
+    if (place >= acknowledged_.size()) {
+      take(record);
+    } else if (acknowledged_[place] != record.chain) {
+      violated("acknowledged-stays",
+               fmt::format("position {} was acknowledged with another content", position.value()));
+      return false;
+    }
+    return true;
+  });
+  if (!read) violated("the-log-verifies", to_string(read.error()));
+  if (position.value() < acknowledged_.size()) {
+    violated("acknowledged-stays",
+             fmt::format("the log ends at position {}, and position {} had been acknowledged",
+                         position.value(), acknowledged_.size()));
+  }
+}
+
+std::string text_of(const DeploymentState& state) {
+  auto text = fmt::format(
+      "{} v{} {} image={} generation={} routed={} replicas={} intent={} build={} retry={} "
+      "failure={} stopped_by={} retired_by={}",
+      state.id.str(), state.version.value(), name_of(state.status), state.image, state.generation,
+      state.routed, state.replicas, state.intent.str(), state.build.str(),
+      state.retry ? state.retry->due : 0, state.failure ? state.failure->reason : "",
+      state.stopped_by, state.retired_by);
+  for (const auto& [slot, vm] : state.instances) {
+    text += fmt::format(
+        " [{} vm={} host={} intent={} started={} healthy={} exited={} leaving={} "
+        "drained={} attempts={} crashes={} retry={}]",
+        slot, vm.vm_id, vm.host, static_cast<int>(vm.intent), vm.started, vm.healthy, vm.exited,
+        vm.leaving, vm.drained, vm.attempts, vm.crashes, vm.retry ? vm.retry->due : 0);
+  }
+  return text;
+}
+
+std::string Invariants::untold(const storage::EventLog& log) {
+  NotificationsOwed owed("example.test");
+  const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {
+    owed.apply(record.stream, record.event, record.recorded_at);
+    return true;
+  });
+  if (!read) return to_string(read.error());
+  if (owed.owed().empty()) return "";
+  const auto& [receiver, queue] = *owed.owed().begin();
+  return receiver.url + " is still to be told of " + queue.front().delivery();
+}
+
+void Invariants::check_fold(const storage::Catalog& live, const storage::EventLog& log) {
+  storage::Catalog fold;
+  bool secret = false;
+  const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {
+    if (record.position > live.position()) return false;
+    fold.apply(record);
+    secret =
+        secret || record.event.SerializeAsString().find(GitHub::secret_mark()) != std::string::npos;
+    return true;
+  });
+  if (secret) violated("no-secret-in-the-log", "an event holds a secret");
+  if (!read) return violated("the-log-verifies", to_string(read.error()));
+  for (const auto& [id, deployment] : deployments_) {
+    const auto here = live.deployment(id);
+    const auto there = fold.deployment(id);
+    if (here.has_value() != there.has_value() ||
+        (here && text_of(here->state) != text_of(there->state))) {
+      violated("state-is-the-fold",
+               "deployment " + id.str() + " is otherwise in the running server than in its log");
+    }
+  }
+}
+
+std::string Invariants::unrest(const storage::Catalog& catalog) const {
+  std::set<std::string> explained;
+  std::map<std::string, DeploymentId> serving;
+  std::set<std::string> at_rest;
+  for (const auto& view : catalog.active_deployments()) {
+    const auto& state = view.state;
+    const auto& push = state.push;
+    // What waits for memory waits for as long as there is none.
+    const bool wants_room = state.status == DeploymentStatus::restarting &&
+                            std::any_of(state.instances.begin(), state.instances.end(),
+                                        [](const auto& item) { return item.second.refusals > 0; });
+    const bool rests = state.status == DeploymentStatus::live || wants_room ||
+                       state.status == DeploymentStatus::stopped ||
+                       state.status == DeploymentStatus::crashed;
+    if (!rests) {
+      return fmt::format("deployment {} of {} is still {}", state.id.str(), push.project_name(),
+                         name_of(state.status));
+    }
+    const auto [other, only] =
+        serving.emplace(push.project_name() + "/" + push.environment(), state.id);
+    if (!only) {
+      return fmt::format("deployments {} and {} of {} both serve", other->second.str(),
+                         state.id.str(), other->first);
+    }
+    for (const auto& [slot, instance] : state.instances) {
+      if (!instance.vm_id.empty()) explained.insert(instance.vm_id);
+      if (instance.leaving) {
+        return fmt::format("VM {} of deployment {} is still to go", instance.vm_id, state.id.str());
+      }
+      if (instance.refusals > 0) continue;
+      const auto vm = world_.vms.find(instance.vm_id);
+      if (state.status == DeploymentStatus::live &&
+          (vm == world_.vms.end() || !vm->second.running)) {
+        return fmt::format("VM {} of live deployment {} does not run", instance.vm_id,
+                           state.id.str());
+      }
+    }
+    for (const auto& host : state.hostnames) {
+      const auto route = routes_.find(host);
+      if (state.status == DeploymentStatus::live &&
+          (route == routes_.end() || route->second != state.id.str())) {
+        return fmt::format("{} does not lead to live deployment {}", host, state.id.str());
+      }
+    }
+    if (std::none_of(world_.registry.begin(), world_.registry.end(),
+                     [&](const auto& image) { return image.first == state.image; })) {
+      return fmt::format("the registry lacks the image of deployment {}", state.id.str());
+    }
+    at_rest.insert(state.id.str());
+  }
+  for (const auto& [host, deployment] : routes_) {
+    if (!at_rest.contains(deployment)) {
+      return fmt::format("{} still leads to deployment {}, which has ended", host, deployment);
+    }
+  }
+  for (const auto& [id, vm] : world_.vms) {
+    if (!explained.contains(id)) return fmt::format("VM {} runs, and nothing explains it", id);
+  }
+  for (const auto& checkout : world_.checkouts) {
+    if (!at_rest.contains(checkout)) {
+      return fmt::format("the checkout of deployment {} is left", checkout);
+    }
+  }
+  return "";
+}
+
+}  // namespace atlasflow::sim

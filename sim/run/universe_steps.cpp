@@ -1,0 +1,282 @@
+// What a scenario's steps do.
+#include <fmt/format.h>
+
+#include "events/settings.hpp"
+#include "sim/run/universe.hpp"
+
+namespace atlasflow::sim {
+namespace {
+
+constexpr TimestampUs k_s = 1'000'000;
+
+}  // namespace
+
+const std::string& Universe::host_name(int number) const {
+  return host_names_[static_cast<std::size_t>(number) % host_names_.size()];
+}
+
+std::string Universe::command_id() {
+  ++commands_;
+  return era_ == 0 ? fmt::format("command-{}", commands_)
+                   : fmt::format("command-{}-{}", era_, commands_);
+}
+
+std::optional<DeploymentId> Universe::newest_deployment(int project) const {
+  const auto view = life_->catalog().project_named(github_.project_name(project));
+  if (!view || view->deployments.empty()) return std::nullopt;
+  return view->deployments.back();
+}
+
+std::optional<DeploymentId> Universe::serving_deployment(int project) const {
+  const auto view = life_->catalog().project_named(github_.project_name(project));
+  if (!view) return std::nullopt;
+  return view->live;
+}
+
+void Universe::carry_out(const Step& planned) {
+  Step step = planned;
+  step.project %= github_.projects();  // a log's projects may be fewer than the scenario's
+  tell(sentence_of(step, github_.project_name(step.project)));
+  if (carry_out_on_github(step)) return;
+  if (carry_out_for_a_user(step)) return;
+  carry_out_on_machines(step);
+}
+
+void Universe::forge(Delivery delivery) {
+  auto& byte = delivery.body[choices_.below(delivery.body.size())];
+  byte = static_cast<char>(byte ^ 1);
+  if (github_.received(delivery)) {
+    invariants_.violated("forgeries-are-refused", "a changed delivery passed for a real one");
+  }
+}
+
+bool Universe::carry_out_on_github(const Step& step) {
+  const auto now = world_.agenda.now();
+  const auto& main = github_.main_branch(step.project);
+  const auto branch = "feature-" + std::to_string(step.value);
+  switch (step.kind) {
+    case StepKind::push:
+      deliver(github_.push(step.project, main, step.app, false, now));
+      return true;
+    case StepKind::force_push:
+      deliver(github_.push(step.project, main, step.app, true, now));
+      return true;
+    case StepKind::preview_push:
+      deliver(github_.push(step.project, branch, step.app, false, now));
+      return true;
+    case StepKind::delete_branch:
+      if (auto told = github_.delete_branch(step.project, branch, now)) deliver(*told);
+      return true;
+    case StepKind::forged_webhook:
+      if (auto told = github_.newest_delivery(step.project)) forge(*std::move(told));
+      return true;
+    case StepKind::redeliver:
+      if (auto told = github_.newest_delivery(step.project)) deliver(*told);
+      return true;
+    default:
+      return false;
+  }
+}
+
+void Universe::deploy(int project) {
+  const auto& branch = github_.main_branch(project);
+  const auto head = github_.head(project, branch);
+  if (!head) return;
+  life_->deploy({github_.project_name(project), "refs/heads/" + branch, *head, command_id()});
+}
+
+void Universe::command_deployment(const Step& step) {
+  const auto newest = newest_deployment(step.project);
+  const auto serving = serving_deployment(step.project);
+  switch (step.kind) {
+    case StepKind::cancel:
+      if (newest) life_->command(*newest, Cancel{"user"});
+      break;
+    case StepKind::stop_app:
+      invariants_.disturb(github_.project_name(step.project));
+      if (serving) life_->command(*serving, StopApp{"user"});
+      break;
+    case StepKind::start_app:
+      if (serving) life_->command(*serving, StartApp{"user"});
+      break;
+    case StepKind::scale:
+      if (serving) life_->command(*serving, Scale{std::max(step.value, 1), "user"});
+      break;
+    default:
+      break;
+  }
+}
+
+void Universe::reuse(const Step& step) {
+  const auto name = github_.project_name(step.project);
+  switch (step.kind) {
+    case StepKind::rollback:
+      life_->reuse(name, actors::ReuseKind::rollback, command_id());
+      break;
+    case StepKind::redeploy:
+      life_->reuse(name, actors::ReuseKind::redeploy, command_id());
+      break;
+    case StepKind::restart:
+      life_->reuse(name, actors::ReuseKind::restart, command_id());
+      break;
+    case StepKind::promote:
+      if (const auto newest = newest_deployment(step.project)) {
+        life_->reuse(name, actors::ReuseKind::promote, command_id(), *newest);
+      }
+      break;
+    default:
+      break;
+  }
+}
+
+void Universe::change_project(const Step& step) {
+  const auto name = github_.project_name(step.project);
+  const auto view = life_->catalog().project_named(name);
+  switch (step.kind) {
+    case StepKind::set_env: {
+      SetEnv set;
+      set.entries.emplace_back("KEY_" + std::to_string(step.value), EnvEntry{"digest", "env/ref"});
+      life_->command_project(name, set);
+      break;
+    }
+    case StepKind::change_settings:
+      if (view) {
+        ChangeSettings change{view->state.settings};
+        change.settings.set_replicas(1 + step.value % 3);
+        life_->command_project(name, change);
+      }
+      break;
+    case StepKind::delete_project:
+      invariants_.disturb(name);
+      life_->command_project(name, DeleteProject{});
+      break;
+    case StepKind::collect:
+      life_->collect_now();
+      break;
+    default:
+      break;
+  }
+}
+
+bool Universe::carry_out_for_a_user(const Step& step) {
+  switch (step.kind) {
+    case StepKind::deploy:
+      if (server_listens()) deploy(step.project);
+      return true;
+    case StepKind::cancel:
+    case StepKind::stop_app:
+    case StepKind::start_app:
+    case StepKind::scale:
+      if (server_listens()) command_deployment(step);
+      return true;
+    case StepKind::rollback:
+    case StepKind::redeploy:
+    case StepKind::restart:
+    case StepKind::promote:
+      if (server_listens()) reuse(step);
+      return true;
+    case StepKind::set_env:
+    case StepKind::change_settings:
+    case StepKind::delete_project:
+    case StepKind::collect:
+      if (server_listens()) change_project(step);
+      return true;
+    default:
+      return false;
+  }
+}
+
+void Universe::take_over() {
+  if (!server_listens() || ghost_ || !disk_->is_shared()) return;
+  ghost_ = std::move(life_);
+  ghost_->cut_off();
+  start_server();
+  // What it would do if nobody had told it: record something.
+  ghost_->command_project(github_.project_name(0), SetEnv{{{"GHOST", EnvEntry{"digest", "ref"}}}});
+}
+
+void Universe::end_a_vm(const Step& step) {
+  std::vector<World::Vm*> candidates;
+  for (auto& [id, vm] : world_.vms) {
+    if (vm.running && vm.project == github_.project_name(step.project)) candidates.push_back(&vm);
+  }
+  if (candidates.empty()) return;
+  auto* vm = candidates[choices_.below(candidates.size())];
+  vm->running = false;
+  vm->exit_code = 137;
+  invariants_.disturb(vm->project);
+}
+
+void Universe::disturb_host(int number) {
+  for (const auto& [id, vm] : world_.vms) {
+    if (vm.host == host_name(number)) invariants_.disturb(vm.project);
+  }
+}
+
+void Universe::carry_out_on_machines(const Step& step) {
+  const auto until = world_.agenda.now() + step.span;
+  switch (step.kind) {
+    case StepKind::kill_server:
+      kill_server(false, step.span);
+      break;
+    case StepKind::power_cut:
+      cut_power(step.span);
+      break;
+    case StepKind::stop_server:
+      if (server_listens()) life_->begin_stop();
+      break;
+    case StepKind::take_over:
+      take_over();
+      break;
+    case StepKind::host_away:
+      disturb_host(step.value);
+      weather_.away_until[host_name(step.value)] = until;
+      break;
+    case StepKind::host_reboots:
+      disturb_host(step.value);
+      for (auto& [id, vm] : world_.vms) {
+        if (vm.host != host_name(step.value) || !vm.running) continue;
+        vm.running = false;
+        vm.lost = true;
+      }
+      break;
+    case StepKind::edge_away:
+      weather_.away_until["edge"] = until;
+      break;
+    case StepKind::registry_away:
+      weather_.away_until["registry"] = until;
+      break;
+    case StepKind::git_away:
+      weather_.away_until["git"] = until;
+      break;
+    case StepKind::builder_dies:
+      weather_.builder_deaths = 1;
+      break;
+    case StepKind::vm_dies:
+      end_a_vm(step);
+      break;
+    case StepKind::vm_sick:
+      invariants_.disturb(github_.project_name(step.project));
+      weather_.sick_until[github_.project_name(step.project)] = until;
+      break;
+    case StepKind::clock_step:
+      world_.clock_skew += step.span;
+      break;
+    case StepKind::actor_dies:
+      if (life_) life_->kill_next(std::string(dying_actor(step.value)));
+      break;
+    case StepKind::disk_fails:
+      disk_is_ill_ = true;
+      disk_->fail_next_sync();
+      break;
+    case StepKind::disk_full:
+      disk_is_ill_ = true;
+      disk_->fill_up(true);
+      world_.agenda.at(until, [this] { disk_->fill_up(false); });
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace atlasflow::sim

@@ -1,0 +1,327 @@
+#include "storage/log/rocksdb_event_log.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <utility>
+
+#include <rocksdb/write_batch.h>
+#include <spdlog/spdlog.h>
+#include <stdlib.h>
+
+#include "base/buggify.hpp"
+#include "base/probe.hpp"
+#include "storage/log/anchor.hpp"
+#include "storage/log/log_keys.hpp"
+#include "storage/log/rocksdb_reader.hpp"
+#include "storage/log/wal_tail.hpp"
+
+namespace atlasflow::storage {
+namespace {
+
+constexpr TimestampUs k_anchor_interval_us = 1'000'000;
+
+std::filesystem::path database_path(const std::filesystem::path& folder) { return folder / "db"; }
+
+rocksdb::Slice slice_of(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
+
+class RocksdbEventLog final : public RocksdbReader {
+ public:
+  RocksdbEventLog(std::unique_ptr<Database> database, EventLogConfig config,
+                  std::shared_ptr<rocksdb::Env> env)
+      : RocksdbReader(std::move(database)), config_(std::move(config)), env_(std::move(env)) {}
+
+  ~RocksdbEventLog() override {
+    const std::lock_guard lock(mutex_);
+    // A log that was refused at the start keeps the anchor that it was refused for.
+    if (!started_ || failed_ || anchored_ == tip_.last) return;
+    if (auto anchored = anchor(); !anchored) {
+      spdlog::error("event=anchor_failed reason=\"{}\"", to_string(anchored.error()));
+    }
+  }
+
+  // After load(): the log against its anchor.
+  Result<void> start(TimestampUs now) {
+    const std::lock_guard lock(mutex_);
+    auto checked = check_anchor(now);
+    started_ = checked.has_value();
+    return checked;
+  }
+
+  Result<std::vector<AppendOutcome>> append(const std::vector<AppendRequest>& requests,
+                                            TimestampUs now) override {
+    const std::lock_guard lock(mutex_);
+    return append_as(epoch_, requests, now);
+  }
+
+  Result<Epoch> begin_epoch() override {
+    const std::lock_guard lock(mutex_);
+    if (failed_) return tl::unexpected(*failed_);
+    const Epoch next = newest_epoch_.next();
+    rocksdb::WriteBatch batch;
+    (void)batch.Put(database().family(Family::meta), slice_of(k_epoch_key),
+                    slice_of(u64_bytes(next.value())));
+    if (auto written = write(batch); !written) return tl::unexpected(std::move(written.error()));
+    newest_epoch_ = next;
+    // In the anchor too: a lost tail must not let two starts have the same epoch.
+    if (auto anchored = anchor(); !anchored) return tl::unexpected(std::move(anchored.error()));
+    epoch_ = next;
+    return epoch_;
+  }
+
+ private:
+  Result<void> check_anchor(TimestampUs now) {
+    tip_ = loaded_tip();
+    auto epoch = stored_epoch();
+    if (!epoch) return tl::unexpected(std::move(epoch.error()));
+    newest_epoch_ = *epoch;
+    auto known = read_anchor(*env_, config_.folder);
+    if (!known) return tl::unexpected(std::move(known.error()));
+    if (!*known) {
+      ATLAS_PROBE(tip_.last.value() > 0, "a log was opened that had lost its anchor");
+      if (tip_.last.value() > 0) spdlog::warn("event=anchor_missing last={}", tip_.last.value());
+      return {};
+    }
+    const Anchor& anchor = **known;
+    ATLAS_PROBE(newest_epoch_ < anchor.epoch, "an anchor knew a newer epoch than its log");
+    newest_epoch_ = std::max(newest_epoch_, anchor.epoch);
+    ATLAS_PROBE(anchor.position < tip_.last, "a log was opened whose anchor was behind it");
+    anchored_ = anchor.position;
+    auto lost = compare(anchor);
+    if (!lost) return tl::unexpected(std::move(lost.error()));
+    if (lost->empty()) return {};
+    if (config_.accept_loss) return accept_loss(anchor, now);
+    return fail(ErrorCode::corrupt,
+                "the event log in " + config_.folder.string() + " " + *lost +
+                    ": acknowledged events are missing. Restore the folder from a backup, or "
+                    "start with --accept-loss to go on without them");
+  }
+
+  // What is missing, as the rest of a sentence; empty when nothing is.
+  Result<std::string> compare(const Anchor& anchor) const {
+    if (anchor.position.value() == 0) return std::string{};
+    if (tip_.last < anchor.position) {
+      ATLAS_PROBE(true, "a log had lost records that its anchor had seen");
+      return "ends at position " + std::to_string(tip_.last.value()) +
+             ", but its anchor had seen position " + std::to_string(anchor.position.value());
+    }
+    auto record = read_at(anchor.position);
+    if (!record) return tl::unexpected(std::move(record.error()));
+    if ((*record)->chain != anchor.chain) {
+      ATLAS_PROBE(true, "a log had another record than its anchor had seen");
+      return "has another record at position " + std::to_string(anchor.position.value()) +
+             " than its anchor had seen";
+    }
+    return std::string{};
+  }
+
+  Result<void> accept_loss(const Anchor& anchor, TimestampUs now) {
+    spdlog::warn("event=log_tail_lost anchor_position={} log_position={}", anchor.position.value(),
+                 tip_.last.value());
+    const auto head = head_of(node_stream());
+    if (!head) return tl::unexpected(head.error());
+    AppendRequest request;
+    request.stream = node_stream();
+    request.expected_version = head->version;
+    request.actor = "event_log";
+    auto* lost = request.events.emplace_back().mutable_log_tail_lost();
+    lost->set_anchor_position(anchor.position.value());
+    lost->set_log_position(tip_.last.value());
+    // Nobody has taken an epoch yet, so this record is the last of the one that lost its tail.
+    // Being the first append, it moves the anchor back as well.
+    auto appended = append_as(newest_epoch_, {request}, now);
+    if (!appended) return tl::unexpected(std::move(appended.error()));
+    return {};
+  }
+
+  Result<std::vector<AppendOutcome>> append_as(Epoch own,
+                                               const std::vector<AppendRequest>& requests,
+                                               TimestampUs now) {
+    ATLAS_PROBE(failed_.has_value(), "an append was asked of a log that had failed");
+    if (failed_) return tl::unexpected(*failed_);
+    auto stored = stored_epoch();
+    if (!stored) return tl::unexpected(std::move(stored.error()));
+    const WriterIdentity writer{own, std::max(*stored, newest_epoch_), config_.build_id};
+    auto plan = plan_batch(requests, now, writer, tip_, *this, codec_);
+    if (!plan) return tl::unexpected(std::move(plan.error()));
+    if (plan->rows.empty()) return std::move(plan->outcomes);
+
+    rocksdb::WriteBatch batch = to_batch(*plan);
+    if (auto written = write(batch); !written) return tl::unexpected(std::move(written.error()));
+    tip_ = plan->tip;
+    publish(tip_.last);
+    // A clock that was set back must not stop the anchor from being written.
+    ATLAS_PROBE(anchored_at_ && now < *anchored_at_, "the clock was set back between two appends");
+    const bool due =
+        !anchored_at_ || now - *anchored_at_ >= k_anchor_interval_us || now < *anchored_at_;
+    if (due || ATLAS_BUGGIFY("the anchor is written with every batch")) {
+      if (auto anchored = anchor(); !anchored) return tl::unexpected(std::move(anchored.error()));
+      anchored_at_ = now;
+    }
+    return std::move(plan->outcomes);
+  }
+
+  // Put into a batch fails only for a wrong family or key size, which cannot be; Write reports it.
+  rocksdb::WriteBatch to_batch(const BatchPlan& plan) const {
+    std::size_t bytes = 0;
+    for (const PlannedRow& row : plan.rows) bytes += row.value.size() + 2 * row.stream.str().size();
+    rocksdb::WriteBatch batch(bytes + 128 * plan.rows.size(), 0, k_protection_bytes_per_key, 0);
+    for (const PlannedRow& row : plan.rows) {
+      const std::string position = u64_bytes(row.position.value());
+      (void)batch.Put(database().family(Family::events), position, row.value);
+      (void)batch.Put(database().family(Family::streams), stream_key(row.stream, row.version),
+                      position);
+      if (!row.dedupe_key.empty()) {
+        (void)batch.Put(database().family(Family::dedupe), row.dedupe_key,
+                        dedupe_value(row.position, row.stream));
+      }
+    }
+    for (const auto& [stream, head] : plan.heads) {
+      (void)batch.Put(database().family(Family::heads), stream.str(), head_value(head));
+    }
+    (void)batch.Put(database().family(Family::meta), slice_of(k_tip_key), tip_value(plan.tip));
+    return batch;
+  }
+
+  // The one place that writes. A failed sync leaves unknown what is on disk, and asking again may
+  // answer "done" for pages that were dropped: so the first failure is the last word of this
+  // object.
+  Result<void> write(rocksdb::WriteBatch& batch) {
+    auto options = synced_write();
+#ifdef ATLAS_CANARY_LOST_SYNC
+    options.sync = false;  // a canary (cmake/Canary.cmake): acknowledges what may get lost
+#endif
+    const auto status = database().db().Write(options, &batch);
+    if (status.ok()) return {};
+    ATLAS_PROBE(true, "a write of events failed");
+    failed_ = storage_error(status, "writing events");
+    spdlog::error("event=log_write_failed reason=\"{}\"", status.ToString());
+    return tl::unexpected(*failed_);
+  }
+
+  Result<void> anchor() {
+    auto written = write_anchor(*env_, config_.folder, {tip_.last, tip_.chain, newest_epoch_});
+    if (!written) {
+      ATLAS_PROBE(true, "an anchor could not be written");
+      failed_ = written.error();
+      return written;
+    }
+    anchored_ = tip_.last;
+    return {};
+  }
+
+  const EventLogConfig config_;
+  const std::shared_ptr<rocksdb::Env> env_;  // of the anchor; the database holds it for itself
+  std::mutex mutex_;  // one thread appends; this keeps a mistake there from breaking the chain
+  RecordCodec codec_;
+  LogTip tip_;
+  Epoch epoch_;         // of this object
+  Epoch newest_epoch_;  // that anybody is known to have taken
+  Position anchored_;
+  std::optional<TimestampUs> anchored_at_;
+  std::optional<Error> failed_;
+  bool started_ = false;
+};
+
+// A view that another process may be writing. RocksDB puts its own text log for it into a folder,
+// which lives as long as the view.
+class TemporaryFolder {
+ public:
+  static Result<std::shared_ptr<TemporaryFolder>> make() {
+    std::error_code error;
+    const auto base = std::filesystem::temp_directory_path(error);
+    std::string path = (base / "atlasflow-reader-XXXXXX").string();
+    if (error || ::mkdtemp(path.data()) == nullptr) {
+      return fail(ErrorCode::internal, "cannot make a temporary folder; check TMPDIR");
+    }
+    return std::shared_ptr<TemporaryFolder>(new TemporaryFolder(path));
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;  // what stays behind is a small text file in the temporary folder
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  [[nodiscard]] std::string path() const { return path_.string(); }
+
+ private:
+  explicit TemporaryFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  std::filesystem::path path_;
+};
+
+Error open_error(const rocksdb::Status& status, const std::filesystem::path& folder) {
+  const std::string said = status.ToString();
+  if (status.IsIOError() && said.find("LOCK") != std::string::npos) {
+    return Error{ErrorCode::unavailable,
+                 "the event log in " + folder.string() +
+                     " is held by another Atlasflow server; stop it, or use another data folder",
+                 said};
+  }
+  return storage_error(status, "opening " + folder.string());
+}
+
+Result<std::unique_ptr<EventLog>> open_secondary(const std::filesystem::path& folder) {
+  auto temporary = TemporaryFolder::make();
+  if (!temporary) return tl::unexpected(std::move(temporary.error()));
+  rocksdb::DBOptions options = database_options(rocksdb::Env::Default());
+  options.create_if_missing = false;
+  options.create_missing_column_families = false;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* opened = nullptr;
+  auto status =
+      rocksdb::DB::OpenAsSecondary(options, database_path(folder).string(), (*temporary)->path(),
+                                   family_descriptors(), &handles, &opened);
+  if (!status.ok()) return tl::unexpected(open_error(status, folder));
+  auto database = std::make_unique<Database>(std::unique_ptr<rocksdb::DB>(opened), handles,
+                                             std::move(*temporary));
+  status = database->db().TryCatchUpWithPrimary();
+  if (!status.ok()) return tl::unexpected(open_error(status, folder));
+  auto log = std::make_unique<RocksdbReader>(std::move(database));
+  if (auto loaded = log->load(); !loaded) return tl::unexpected(std::move(loaded.error()));
+  return log;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config) {
+  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
+  // The process-wide environment is never deleted.
+  const std::shared_ptr<rocksdb::Env> env(rocksdb::Env::Default(), [](rocksdb::Env*) {});
+  return open_event_log(config, env,
+                        std::chrono::duration_cast<std::chrono::microseconds>(since_epoch).count());
+}
+
+Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config,
+                                                 std::shared_ptr<rocksdb::Env> env, TimestampUs now,
+                                                 const DatabaseTuning& tuning) {
+  if (auto prepared = prepare_folder(*env, config.folder); !prepared) {
+    return tl::unexpected(std::move(prepared.error()));
+  }
+  if (auto checked = check_wal_tails(*env, database_path(config.folder)); !checked) {
+    return tl::unexpected(std::move(checked.error()));
+  }
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* opened = nullptr;
+  const auto status =
+      rocksdb::DB::Open(database_options(env.get(), tuning), database_path(config.folder).string(),
+                        family_descriptors(tuning), &handles, &opened);
+  if (!status.ok()) return tl::unexpected(open_error(status, config.folder));
+  auto database = std::make_unique<Database>(std::unique_ptr<rocksdb::DB>(opened), handles, env);
+  auto log = std::make_unique<RocksdbEventLog>(std::move(database), config, std::move(env));
+  if (auto loaded = log->load(); !loaded) return tl::unexpected(std::move(loaded.error()));
+  if (auto started = log->start(now); !started) return tl::unexpected(std::move(started.error()));
+  return log;
+}
+
+Result<std::unique_ptr<EventLog>> open_event_log_for_reading(const std::filesystem::path& folder) {
+  if (auto checked = check_folder_format(*rocksdb::Env::Default(), folder); !checked) {
+    return tl::unexpected(std::move(checked.error()));
+  }
+  auto log = open_secondary(folder);
+  // The writer may have deleted a file between our reading its list and opening it. Once more will
+  // do; a second failure is a real one.
+  if (!log) log = open_secondary(folder);
+  return log;
+}
+
+}  // namespace atlasflow::storage

@@ -1,0 +1,35 @@
+// The event log on RocksDB. See event_log.hpp for the contract and docs/event-format.md for the
+// format.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "storage/log/event_log.hpp"
+
+namespace atlasflow::storage {
+
+struct EventLogConfig {
+  std::filesystem::path folder;
+  std::string build_id;      // stamped on every record
+  bool accept_loss = false;  // start although the log is behind its anchor; appends LogTailLost
+};
+
+// Opens for writing. unavailable: another process holds it. corrupt: behind its anchor, a newer
+// format.
+[[nodiscard]] Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config);
+
+// A read-only view of a log that another process may be writing (OpenAsSecondary). Sees what was
+// there at the call.
+[[nodiscard]] Result<std::unique_ptr<EventLog>> open_event_log_for_reading(
+    const std::filesystem::path& folder);
+
+struct Verification {
+  Position last_position;
+  ChainHash chain{};
+};
+// Walks the whole log and checks positions, versions, dedupe keys, heads and the hash chain.
+[[nodiscard]] Result<Verification> verify(const EventLog& log);
+
+}  // namespace atlasflow::storage

@@ -1,0 +1,301 @@
+#include "storage/log/rocksdb_reader.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <rocksdb/iterator.h>
+#include <spdlog/spdlog.h>
+
+#include "base/assert.hpp"
+#include "base/probe.hpp"
+#include "storage/log/log_keys.hpp"
+
+#ifdef __SANITIZE_THREAD__
+// The distribution's RocksDB is not instrumented, so ThreadSanitizer cannot see how its threads
+// synchronise and takes every memtable for a race: where RocksDB is in the report, and in the pure
+// functions that parse bytes in RocksDB's memory (their report may have lost RocksDB's half). Here
+// because whoever links RocksDB's reader links this file.
+extern "C" const char* __tsan_default_suppressions();
+extern "C" const char* __tsan_default_suppressions() {
+  return "race:librocksdb.so\n"
+         "race:rocksdb::\n"
+         "race:atlasflow::storage::get_u64\n"
+         "race:atlasflow::storage::RecordCodec::check_chain\n"
+         "race:decode_envelope\n";
+}
+#endif
+
+namespace atlasflow::storage {
+namespace {
+
+rocksdb::Slice slice_of(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
+std::string_view view_of(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+// Adds the position to an error of the codec, which does not know it.
+Error at_position(Position position, Error error) {
+  error.message += " (position " + std::to_string(position.value()) + ")";
+  return error;
+}
+
+}  // namespace
+
+Database::Database(std::unique_ptr<rocksdb::DB> db,
+                   const std::vector<rocksdb::ColumnFamilyHandle*>& handles,
+                   std::shared_ptr<const void> outlives)
+    : outlives_(std::move(outlives)), db_(std::move(db)) {
+  ATLAS_ASSERT_EQ(handles.size(), handles_.size());
+  std::copy(handles.begin(), handles.end(), handles_.begin());
+}
+
+Database::~Database() {
+  for (auto* handle : handles_) {
+    const auto status = db_->DestroyColumnFamilyHandle(handle);
+    if (!status.ok()) spdlog::warn("event=log_close_failed reason=\"{}\"", status.ToString());
+  }
+  const auto status = db_->Close();
+  // A secondary has nothing to close and says so.
+  if (!status.ok() && !status.IsNotSupported()) {
+    spdlog::warn("event=log_close_failed reason=\"{}\"", status.ToString());
+  }
+}
+
+Error storage_error(const rocksdb::Status& status, const std::string& what) {
+  if (status.IsCorruption()) {
+    return Error{ErrorCode::corrupt,
+                 "the event log is damaged (" + what +
+                     "); nothing was changed: restore it from a backup, and check the disk",
+                 status.ToString()};
+  }
+  return Error{ErrorCode::internal,
+               "the disk failed (" + what + "); check its space and health, then start again",
+               status.ToString()};
+}
+
+Result<void> RocksdbReader::load() {
+  const std::unique_ptr<rocksdb::Iterator> newest(
+      database_->db().NewIterator(scan_read(), database_->family(Family::events)));
+  newest->SeekToLast();
+  if (!newest->status().ok()) {
+    return tl::unexpected(storage_error(newest->status(), "finding the newest record"));
+  }
+  if (newest->Valid()) {
+    const Position position(get_u64(view_of(newest->key())));
+    auto record = RecordCodec::decode(view_of(newest->value()));
+    if (!record) return tl::unexpected(at_position(position, std::move(record.error())));
+    if (record->position != position) {
+      return tl::unexpected(damaged(position, "its key and its record disagree"));
+    }
+    tip_ = {position, record->chain};
+  }
+  auto noted = get(Family::meta, k_tip_key);
+  if (!noted) return tl::unexpected(std::move(noted.error()));
+  if (noted->value_or(tip_value(LogTip{})) != tip_value(tip_)) {
+    ATLAS_PROBE(true, "a log's newest record was not the one that it had noted");
+    return tl::unexpected(damaged(tip_.last, "the newest record is not the one that was noted"));
+  }
+  publish(tip_.last);
+  return {};
+}
+
+Result<std::vector<AppendOutcome>> RocksdbReader::append(
+    const std::vector<AppendRequest>& /*requests*/, TimestampUs /*now*/) {
+  return fail(ErrorCode::conflict,
+              "this event log is open for reading only; ask the server to write");
+}
+
+Result<Epoch> RocksdbReader::begin_epoch() {
+  return fail(ErrorCode::conflict,
+              "this event log is open for reading only; ask the server to write");
+}
+
+Result<void> RocksdbReader::read_all(Position first,
+                                     const std::function<bool(const Record&)>& visit) const {
+  const Position end = last_position();
+  const Position start = std::max(first, Position(1));
+  if (start > end) return {};
+  ChainHash previous{};
+  if (start.value() > 1) {
+    auto before = record_at(Position(start.value() - 1));
+    if (!before) return tl::unexpected(std::move(before.error()));
+    previous = before->chain;
+  }
+
+  const std::string upper_key = u64_bytes(end.value() + 1);
+  const rocksdb::Slice upper = slice_of(upper_key);
+  rocksdb::ReadOptions options = scan_read();
+  options.iterate_upper_bound = &upper;
+  const std::unique_ptr<rocksdb::Iterator> rows(
+      database_->db().NewIterator(options, database_->family(Family::events)));
+  RecordCodec codec;
+  Record record;
+  Position position = start;
+  for (rows->Seek(slice_of(u64_bytes(start.value()))); rows->Valid(); rows->Next()) {
+    if (rows->key().size() != 8 || get_u64(view_of(rows->key())) != position.value()) {
+      return tl::unexpected(damaged(position, "the record is missing"));
+    }
+    if (!codec.check_chain(view_of(rows->value()), previous)) {
+      return tl::unexpected(damaged(position, "its hash does not follow from the one before"));
+    }
+    auto decoded = codec.decode_into(view_of(rows->value()), record);
+    if (!decoded) return tl::unexpected(at_position(position, std::move(decoded.error())));
+    if (record.position != position) {
+      return tl::unexpected(damaged(position, "its key and its record disagree"));
+    }
+    previous = record.chain;
+    if (!visit(record)) return {};
+    position = position.next();
+  }
+  if (!rows->status().ok()) {
+    return tl::unexpected(
+        storage_error(rows->status(), "reading position " + std::to_string(position.value())));
+  }
+  if (position <= end) return tl::unexpected(damaged(position, "the record is missing"));
+  return {};
+}
+
+Result<void> RocksdbReader::read_stream(const StreamId& stream, StreamVersion first,
+                                        const std::function<bool(const Record&)>& visit) const {
+  const auto head = head_of(stream);
+  if (!head) return tl::unexpected(head.error());
+  StreamVersion version = std::max(first, StreamVersion(1));
+  if (version > head->version) return {};
+
+  const std::string upper_key = stream_key(stream, head->version.next());
+  const rocksdb::Slice upper = slice_of(upper_key);
+  rocksdb::ReadOptions options = point_read();
+  options.iterate_upper_bound = &upper;
+  options.prefix_same_as_start = true;
+  const std::unique_ptr<rocksdb::Iterator> rows(
+      database_->db().NewIterator(options, database_->family(Family::streams)));
+  const auto gap = [&](const std::string& what) {
+    return tl::unexpected(damaged(head->position, "version " + std::to_string(version.value()) +
+                                                      " of stream " + stream.str() + " " + what));
+  };
+  for (rows->Seek(slice_of(stream_key(stream, version))); rows->Valid(); rows->Next()) {
+    if (view_of(rows->key()) != stream_key(stream, version) || rows->value().size() != 8) {
+      return gap("is missing from the index");
+    }
+    auto record = record_at(Position(get_u64(view_of(rows->value()))));
+    if (!record) return tl::unexpected(std::move(record.error()));
+    if (record->stream != stream || record->stream_version != version) {
+      return gap("leads to a record of another stream or version");
+    }
+    if (!visit(*record)) return {};
+    version = version.next();
+  }
+  if (!rows->status().ok()) {
+    return tl::unexpected(storage_error(rows->status(), "reading stream " + stream.str()));
+  }
+  if (version <= head->version) return gap("is missing from the index");
+  return {};
+}
+
+Result<std::optional<Record>> RocksdbReader::read_at(Position position) const {
+  if (position.value() == 0 || position > last_position()) return std::optional<Record>{};
+  auto record = record_at(position);
+  if (!record) return tl::unexpected(std::move(record.error()));
+  return std::optional<Record>{std::move(*record)};
+}
+
+Result<void> RocksdbReader::pin_record(Position position, rocksdb::PinnableSlice& bytes) const {
+  const auto status = database_->db().Get(point_read(), database_->family(Family::events),
+                                          slice_of(u64_bytes(position.value())), &bytes);
+  if (status.IsNotFound()) return tl::unexpected(damaged(position, "the record is missing"));
+  if (!status.ok()) {
+    return tl::unexpected(
+        storage_error(status, "reading position " + std::to_string(position.value())));
+  }
+  return {};
+}
+
+Result<std::string> RocksdbReader::stored_at(Position position) const {
+  rocksdb::PinnableSlice bytes;
+  if (auto pinned = pin_record(position, bytes); !pinned) return tl::unexpected(pinned.error());
+  return bytes.ToString();
+}
+
+Result<Record> RocksdbReader::record_at(Position position) const {
+  rocksdb::PinnableSlice bytes;
+  if (auto pinned = pin_record(position, bytes); !pinned) return tl::unexpected(pinned.error());
+  auto record = RecordCodec::decode(view_of(bytes));
+  if (!record) return tl::unexpected(at_position(position, std::move(record.error())));
+  if (record->position != position) {
+    return tl::unexpected(damaged(position, "its key and its record disagree"));
+  }
+  return record;
+}
+
+Result<StreamVersion> RocksdbReader::version_of(const StreamId& stream) const {
+  const auto head = head_of(stream);
+  if (!head) return tl::unexpected(head.error());
+  return head->version;
+}
+
+Result<StreamHead> RocksdbReader::head_of(const StreamId& stream) const {
+  const auto value = get(Family::heads, stream.str());
+  if (!value) return tl::unexpected(value.error());
+  if (!*value) return StreamHead{};
+  if (const auto head = parse_head(**value)) return *head;
+  return tl::unexpected(damaged(last_position(), "the head of stream " + stream.str()));
+}
+
+Result<std::optional<Duplicate>> RocksdbReader::find_dedupe_key(const std::string& key) const {
+  const auto value = get(Family::dedupe, key);
+  if (!value) return tl::unexpected(value.error());
+  if (!*value) return std::optional<Duplicate>{};
+  if (auto duplicate = parse_dedupe(**value)) return duplicate;
+  return tl::unexpected(damaged(last_position(), "an entry of the dedupe keys"));
+}
+
+Result<std::optional<Position>> RocksdbReader::find_version(const StreamId& stream,
+                                                            StreamVersion version) const {
+  const auto value = get(Family::streams, stream_key(stream, version));
+  if (!value) return tl::unexpected(value.error());
+  if (!*value) return std::optional<Position>{};
+  if ((*value)->size() != 8) {
+    return tl::unexpected(damaged(last_position(), "the index of stream " + stream.str()));
+  }
+  return std::optional<Position>{Position(get_u64(**value))};
+}
+
+Result<LogIndexes::Counts> RocksdbReader::count_entries() const {
+  const auto streams = count_keys(Family::heads);
+  if (!streams) return tl::unexpected(streams.error());
+  const auto versions = count_keys(Family::streams);
+  if (!versions) return tl::unexpected(versions.error());
+  const auto dedupe_keys = count_keys(Family::dedupe);
+  if (!dedupe_keys) return tl::unexpected(dedupe_keys.error());
+  return Counts{*streams, *versions, *dedupe_keys};
+}
+
+Result<std::uint64_t> RocksdbReader::count_keys(Family family) const {
+  const std::unique_ptr<rocksdb::Iterator> rows(
+      database_->db().NewIterator(scan_read(), database_->family(family)));
+  std::uint64_t count = 0;
+  for (rows->SeekToFirst(); rows->Valid(); rows->Next()) ++count;
+  if (!rows->status().ok()) {
+    return tl::unexpected(storage_error(rows->status(), "counting the entries of an index"));
+  }
+  return count;
+}
+
+Result<Epoch> RocksdbReader::stored_epoch() const {
+  const auto value = get(Family::meta, k_epoch_key);
+  if (!value) return tl::unexpected(value.error());
+  if (!*value) return Epoch{};
+  if ((*value)->size() != 8) {
+    return tl::unexpected(damaged(last_position(), "the note of the writer epoch"));
+  }
+  return Epoch(get_u64(**value));
+}
+
+Result<std::optional<std::string>> RocksdbReader::get(Family family, std::string_view key) const {
+  std::string value;
+  const auto status =
+      database_->db().Get(point_read(), database_->family(family), slice_of(key), &value);
+  if (status.IsNotFound()) return std::optional<std::string>{};
+  if (!status.ok()) return tl::unexpected(storage_error(status, "looking up a key"));
+  return std::optional<std::string>{std::move(value)};
+}
+
+}  // namespace atlasflow::storage

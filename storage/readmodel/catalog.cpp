@@ -1,0 +1,190 @@
+#include "storage/readmodel/catalog.hpp"
+
+#include <mutex>
+
+#include "base/assert.hpp"
+#include "base/buggify.hpp"
+#include "base/probe.hpp"
+#include "events/environment.hpp"
+#include "events/project_history.hpp"
+
+namespace atlasflow::storage {
+namespace {
+
+bool is_milestone(pb::Event::KindCase kind) {
+  switch (kind) {
+    case pb::Event::kPushReceived:
+    case pb::Event::kRollbackRequested:
+    case pb::Event::kRedeployRequested:
+    case pb::Event::kReleaseSucceeded:
+    case pb::Event::kCloned:
+    case pb::Event::kBuilt:
+    case pb::Event::kImagePushed:
+    case pb::Event::kVmStarted:
+    case pb::Event::kHealthy:
+    case pb::Event::kRouted:
+    case pb::Event::kDeploymentFailed:
+    case pb::Event::kDeploymentSuperseded:
+    case pb::Event::kDeploymentCancelled:
+    case pb::Event::kDeploymentSkipped:
+    case pb::Event::kDeploymentRetired:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+std::string event_name(const pb::Event& event) {
+  const auto* field =
+      pb::Event::descriptor()->FindFieldByNumber(static_cast<int>(event.kind_case()));
+  return field == nullptr ? "Unknown" : field->message_type()->name();
+}
+
+void Catalog::apply(const Record& record) {
+  {
+    const std::unique_lock lock(mutex_);
+    ATLAS_ASSERT_EQ(record.position, position_.next());
+    if (const auto id = deployment_of(record.stream); !id.empty()) {
+      apply_to_deployment(id, record);
+    } else if (const auto project = project_of(record.stream); !project.empty()) {
+      apply_to_project(project, record);
+    } else if (record.stream == node_stream()) {
+      apply_to_node(record);
+    }
+    position_ = record.position;
+  }
+  applied_.notify_all();
+}
+
+void Catalog::apply_to_deployment(const DeploymentId& id, const Record& record) {
+  auto& view = deployments_[id];
+  if (view.first_position == Position{}) {
+    view.state.id = id;
+    view.created_at = record.recorded_at;
+    view.first_position = record.position;
+  }
+  evolve(view.state, record.event);
+  ATLAS_ASSERT_EQ(view.state.version, record.stream_version);
+  view.updated_at = record.recorded_at;
+  if (is_milestone(record.event.kind_case())) {
+    view.milestones.push_back({event_name(record.event), record.recorded_at, record.position});
+  }
+  const ProjectId project_id{view.state.push.project_id()};
+  auto& project = projects_[project_id];
+  project.state.id = project_id;
+  if (push_of(record.event) != nullptr) {
+    project.deployments.push_back(id);
+    view.number = project.deployments.size();
+  } else if (record.event.has_routed() && view.state.push.environment() == k_production) {
+    const auto* live = project.live ? &deployments_.at(*project.live) : nullptr;
+    ATLAS_PROBE(live != nullptr && live->state.generation > view.state.generation,
+                "an older deployment's route was recorded after a newer one's");
+    if (live == nullptr || live->state.generation <= view.state.generation) project.live = id;
+  } else if (is_terminal(view.state.status) && project.live == id) {
+    project.live.reset();
+  }
+}
+
+void Catalog::apply_to_node(const Record& record) {
+  if (record.event.has_node_started()) quarantined_.clear();
+  if (record.event.has_invariant_violated()) {
+    const auto& violated = record.event.invariant_violated();
+    quarantined_[violated.stream()] = violated.reason();
+  }
+}
+
+std::map<std::string, std::string> Catalog::quarantined() const {
+  const std::shared_lock lock(mutex_);
+  return quarantined_;
+}
+
+void Catalog::apply_to_project(const ProjectId& id, const Record& record) {
+  auto& view = projects_[id];
+  if (record.event.has_project_created()) view.created_at = record.recorded_at;
+  if (record.event.has_env_set()) {
+    view.env_set_at[record.event.env_set().name()] = record.recorded_at;
+  }
+  if (record.event.has_env_unset()) view.env_set_at.erase(record.event.env_unset().name());
+  view.state.id = id;
+  evolve(view.state, record.event);
+  ATLAS_ASSERT_EQ(view.state.version, record.stream_version);
+  view.updated_at = record.recorded_at;
+}
+
+Position Catalog::position() const {
+  const std::shared_lock lock(mutex_);
+  return position_;
+}
+
+bool Catalog::wait_for(Position position, std::chrono::milliseconds timeout) const {
+  if (ATLAS_BUGGIFY("who waits for the read model gives up at once")) return false;
+  std::shared_lock lock(mutex_);
+  return applied_.wait_for(lock, timeout, [&] { return position_ >= position; });
+}
+
+std::vector<ProjectView> Catalog::projects() const {
+  std::map<std::string, ProjectView> by_name;
+  const std::shared_lock lock(mutex_);
+  for (const auto& [id, view] : projects_) {
+    if (view.state.exists()) by_name.emplace(view.state.name, view);
+  }
+  std::vector<ProjectView> views;
+  views.reserve(by_name.size());
+  for (auto& [name, view] : by_name) views.push_back(std::move(view));
+  return views;
+}
+
+std::vector<ProjectView> Catalog::every_project() const {
+  std::vector<ProjectView> views;
+  const std::shared_lock lock(mutex_);
+  views.reserve(projects_.size());
+  for (const auto& [id, view] : projects_) views.push_back(view);
+  return views;
+}
+
+std::optional<ProjectView> Catalog::project_named(const std::string& name) const {
+  const std::shared_lock lock(mutex_);
+  for (const auto& [id, view] : projects_) {
+    if (view.state.exists() && view.state.name == name) return view;
+  }
+  return std::nullopt;
+}
+
+std::optional<ProjectView> Catalog::project(const ProjectId& id) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = projects_.find(id);
+  if (found == projects_.end()) return std::nullopt;
+  return found->second;
+}
+
+std::optional<DeploymentView> Catalog::deployment(const DeploymentId& id) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = deployments_.find(id);
+  if (found == deployments_.end()) return std::nullopt;
+  return found->second;
+}
+
+std::vector<DeploymentView> Catalog::deployments_of(const ProjectId& id, std::size_t limit) const {
+  std::vector<DeploymentView> views;
+  const std::shared_lock lock(mutex_);
+  const auto found = projects_.find(id);
+  if (found == projects_.end()) return views;
+  const auto& ids = found->second.deployments;
+  for (auto it = ids.rbegin(); it != ids.rend() && views.size() < limit; ++it) {
+    views.push_back(deployments_.at(*it));
+  }
+  return views;
+}
+
+std::vector<DeploymentView> Catalog::active_deployments() const {
+  std::vector<DeploymentView> views;
+  const std::shared_lock lock(mutex_);
+  for (const auto& [id, view] : deployments_) {
+    if (!is_terminal(view.state.status)) views.push_back(view);
+  }
+  return views;
+}
+
+}  // namespace atlasflow::storage

@@ -1,0 +1,85 @@
+// The read model of projects and deployments: a fold of the whole log, kept in memory. One
+// projector applies records in position order; any thread reads. Readers get copies as of one
+// position.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "events/deployment.hpp"
+#include "events/project.hpp"
+#include "storage/log/event_log.hpp"
+
+namespace atlasflow::storage {
+
+// One of the events that a user follows (the seven, what begins a deployment without a push, ends).
+struct Milestone {
+  std::string name;  // "PushReceived", …
+  TimestampUs at = 0;
+  Position position;
+};
+
+struct DeploymentView {
+  DeploymentState state;
+  TimestampUs created_at = 0;
+  TimestampUs updated_at = 0;
+  Position first_position;
+  std::uint64_t number = 0;           // 1 for the project's first
+  std::vector<Milestone> milestones;  // in log order; the seven, the failures and the ends
+};
+
+struct ProjectView {
+  ProjectState state;
+  TimestampUs created_at = 0;
+  TimestampUs updated_at = 0;
+  std::vector<DeploymentId> deployments;  // oldest first
+  std::optional<DeploymentId> live;       // what its default hostname answers with
+  std::map<std::string, TimestampUs> env_set_at;
+};
+
+class Catalog {
+ public:
+  // Records must come in position order without a gap.
+  void apply(const Record& record);
+
+  [[nodiscard]] Position position() const;
+  // Waits until the record at position has been applied; false after the timeout.
+  [[nodiscard]] bool wait_for(Position position, std::chrono::milliseconds timeout) const;
+
+  // Projects that exist, by name.
+  [[nodiscard]] std::vector<ProjectView> projects() const;
+  [[nodiscard]] std::optional<ProjectView> project_named(const std::string& name) const;
+  [[nodiscard]] std::optional<ProjectView> project(const ProjectId& id) const;
+  [[nodiscard]] std::optional<DeploymentView> deployment(const DeploymentId& id) const;
+  // Newest first, at most limit.
+  [[nodiscard]] std::vector<DeploymentView> deployments_of(const ProjectId& id,
+                                                           std::size_t limit) const;
+  // Streams that a violated invariant has stopped since the last start, with the reason.
+  [[nodiscard]] std::map<std::string, std::string> quarantined() const;
+  // Every project that ever was, deleted ones too.
+  [[nodiscard]] std::vector<ProjectView> every_project() const;
+  // Not terminal, over all projects.
+  [[nodiscard]] std::vector<DeploymentView> active_deployments() const;
+
+ private:
+  void apply_to_deployment(const DeploymentId& id, const Record& record);
+  void apply_to_project(const ProjectId& id, const Record& record);
+  void apply_to_node(const Record& record);
+
+  mutable std::shared_mutex mutex_;
+  mutable std::condition_variable_any applied_;
+  Position position_;
+  std::map<ProjectId, ProjectView> projects_;
+  std::map<DeploymentId, DeploymentView> deployments_;
+  std::map<std::string, std::string> quarantined_;
+};
+
+// The event's name as users see it: "PushReceived", "VMStarted".
+[[nodiscard]] std::string event_name(const pb::Event& event);
+
+}  // namespace atlasflow::storage

@@ -1,0 +1,47 @@
+// What the log still reaches: which deployments may run or be rolled back to, and so which images
+// and logs must stay. Pure functions over the read model; any thread. The read model may be behind
+// the log: who deletes by this asks only once it has caught up (actors/upkeep/janitor.hpp).
+#pragma once
+
+#include <cstddef>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "events/ids.hpp"
+#include "storage/readmodel/catalog.hpp"
+
+namespace atlasflow::storage {
+
+inline constexpr std::size_t k_rollbacks_default = 5;
+
+struct Retention {
+  std::set<DeploymentId> deployments;      // unfinished, or fit to be rolled back to
+  std::set<DeploymentId> unfinished;       // of those: what they make has no name in the log yet
+  std::set<std::string> image_references;  // "<registry>/<repository>@sha256:…"
+  std::set<std::string> image_ids;         // "sha256:…"
+};
+
+// Of one project: all deployments that have not reached their end, whatever their environment, and
+// those that were Routed in production with one of the newest `rollbacks` images beside the live
+// one (without a live one, of the newest rollbacks + 1, so that an image does not come back into
+// reach after it went): at least what rollback_targets() offers (events/project_history.hpp). A
+// project that was deleted keeps only what is unfinished. newest_first: all of its deployments.
+[[nodiscard]] Retention retention_of(const ProjectView& project,
+                                     const std::vector<DeploymentView>& newest_first,
+                                     std::size_t rollbacks);
+// Of all projects.
+[[nodiscard]] Retention retention_of(const Catalog& catalog, std::size_t rollbacks);
+
+// Whether its image and its logs are kept: it can be rolled back to, or still runs.
+[[nodiscard]] bool is_retained(const Catalog& catalog, const DeploymentId& id,
+                               std::size_t rollbacks);
+
+// How many of a project's newest deployments keep their logs although they failed.
+inline constexpr std::size_t k_failed_logs_kept = 20;
+
+// Whose logs stay whatever the quota says: the retained ones' and those of the newest failures.
+[[nodiscard]] std::set<DeploymentId> deployments_with_kept_logs(const Catalog& catalog,
+                                                                std::size_t rollbacks);
+
+}  // namespace atlasflow::storage

@@ -1,0 +1,151 @@
+#include "vmm/disk/config_drive.hpp"
+
+#include <algorithm>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include "vmm/guest/config_format.hpp"
+
+namespace atlasflow::vmm {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* k_default_path =
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+// Absent and null both mean empty (image-spec: all of these are optional).
+std::vector<std::string> texts(const json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return {};
+  return found->get<std::vector<std::string>>();
+}
+
+std::string text(const json& object, const char* key) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return {};
+  return found->get<std::string>();
+}
+
+void set_variable(std::vector<std::string>& env, const std::string& name,
+                  const std::string& value) {
+  const std::string prefix = name + "=";
+  const auto same = [&](const std::string& entry) { return entry.starts_with(prefix); };
+  const auto found = std::find_if(env.begin(), env.end(), same);
+  if (found == env.end()) {
+    env.push_back(prefix + value);
+    return;
+  }
+  *found = prefix + value;
+  env.erase(std::remove_if(found + 1, env.end(), same), env.end());
+}
+
+bool holds_nul(const std::string& value) { return value.find('\0') != std::string::npos; }
+
+}  // namespace
+
+Result<ImageConfig> parse_image_config(const std::string& json_text) {
+  try {
+    const json document = json::parse(json_text);
+    ImageConfig image;
+    if (const auto config = document.find("config");
+        config != document.end() && config->is_object()) {
+      image.entrypoint = texts(*config, "Entrypoint");
+      image.cmd = texts(*config, "Cmd");
+      image.env = texts(*config, "Env");
+      image.user = text(*config, "User");
+      image.workdir = text(*config, "WorkingDir");
+    }
+    image.diff_ids = texts(document.at("rootfs"), "diff_ids");
+    return image;
+  } catch (const json::exception& error) {
+    return fail(ErrorCode::corrupt, "the image's configuration is not readable; build it again",
+                error.what());
+  }
+}
+
+Result<GuestRun> merge_run(const ImageConfig& image,
+                           const std::vector<std::pair<std::string, std::string>>& project_env,
+                           unsigned port, const std::string& command) {
+  GuestRun run;
+  if (command.empty()) {
+    run.args = image.entrypoint;
+    run.args.insert(run.args.end(), image.cmd.begin(), image.cmd.end());
+  } else {
+    run.args = {"/bin/sh", "-c", command};
+  }
+  if (run.args.empty() || run.args.front().empty()) {
+    return fail(ErrorCode::user_error,
+                "the image has no command to run; add CMD or ENTRYPOINT to the Dockerfile");
+  }
+  run.user = image.user;
+  run.workdir = image.workdir.empty() ? "/" : image.workdir;
+  if (run.workdir.front() != '/') run.workdir.insert(0, "/");
+  for (const std::string& entry : image.env) {
+    const std::size_t equals = entry.find('=');
+    if (equals == std::string::npos || equals == 0) continue;
+    set_variable(run.env, entry.substr(0, equals), entry.substr(equals + 1));
+  }
+  for (const auto& [name, value] : project_env) {
+    if (name.empty() || name.find('=') != std::string::npos || holds_nul(name)) {
+      return fail(ErrorCode::invalid_argument,
+                  "an environment variable's name is empty or holds '='; rename it");
+    }
+    if (holds_nul(value)) {
+      return fail(ErrorCode::invalid_argument,
+                  "the value of the environment variable " + name +
+                      " holds a NUL byte; encode it, for instance as base64");
+    }
+    set_variable(run.env, name, value);
+  }
+  set_variable(run.env, "PORT", std::to_string(port));
+  set_variable(run.env, "HOST", "0.0.0.0");
+  const auto is_path = [](const std::string& entry) { return entry.starts_with("PATH="); };
+  if (std::none_of(run.env.begin(), run.env.end(), is_path)) run.env.emplace_back(k_default_path);
+
+  for (const auto* list : {&run.args, &run.env}) {
+    if (std::any_of(list->begin(), list->end(), holds_nul)) {
+      return fail(ErrorCode::user_error, "the image's command or environment holds a NUL byte");
+    }
+  }
+  if (holds_nul(run.user) || holds_nul(run.workdir)) {
+    return fail(ErrorCode::user_error, "the image's USER or WORKDIR holds a NUL byte");
+  }
+  return run;
+}
+
+Result<std::string> encode_config_drive(const GuestRun& run, const std::string& hostname,
+                                        const GuestNetwork& network, int layers) {
+  std::string records;
+  const auto add = [&records](std::string_view key, std::string_view value) {
+    records.append(key).append(":").append(value).push_back('\0');
+  };
+  add("hostname", hostname);
+  add("address", network.address);
+  add("netmask", network.netmask);
+  add("gateway", network.gateway);
+  for (const std::string& server : network.nameservers) add("nameserver", server);
+  add("layers", std::to_string(layers));
+  add("user", run.user);
+  add("workdir", run.workdir);
+  for (const std::string& entry : run.env) add("env", entry);
+  for (const std::string& arg : run.args) add("arg", arg);
+
+  if (records.size() + guest::k_config_header_bytes > guest::k_config_bytes) {
+    return fail(ErrorCode::user_error,
+                "the environment and command take " + std::to_string(records.size()) +
+                    " bytes and a VM holds " +
+                    std::to_string(guest::k_config_bytes - guest::k_config_header_bytes) +
+                    "; put large values into a file of the image or a store of your own");
+  }
+  std::string drive(guest::k_config_magic);
+  for (unsigned shift = 0; shift < 32; shift += 8) {
+    drive.push_back(static_cast<char>((records.size() >> shift) & 0xff));
+  }
+  drive += records;
+  drive.resize(guest::k_config_bytes, '\0');
+  return drive;
+}
+
+}  // namespace atlasflow::vmm

@@ -1,0 +1,40 @@
+// From prepared parts to a QEMU process that is on record. Blocking, any thread.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "vmm/disk/config_drive.hpp"
+#include "vmm/hypervisor/hypervisor.hpp"
+#include "vmm/hypervisor/kernel.hpp"
+#include "vmm/hypervisor/process.hpp"
+
+namespace atlasflow::vmm {
+
+inline constexpr const char* k_control_socket = "control.sock";
+
+struct VmLaunch {
+  const VmSpec& spec;
+  const GuestRun& run;
+  const GuestBoot& boot;
+  const std::vector<std::filesystem::path>& disks;  // of the image, bottom first
+  std::filesystem::path dir;                        // the VM's folder, which exists
+  std::filesystem::path log;
+  std::filesystem::path scratch;  // the template
+  std::string machine_name;
+  Accelerator accelerator = Accelerator::tcg;
+};
+
+struct LaunchedVm {
+  ProcessId process;
+  Endpoint endpoint;
+};
+
+// Makes what is the VM's own (scratch disk, config drive, port, sockets), writes its record and
+// lets QEMU go. Returns when QEMU listens on the port, or is dead. May be called again for the same
+// folder.
+[[nodiscard]] Result<LaunchedVm> launch_vm(const VmLaunch& launch);
+
+}  // namespace atlasflow::vmm

@@ -1,0 +1,88 @@
+// Processes of the host: short tools that are waited for, and QEMU, which outlives us. Free
+// functions, any thread. Nothing here uses a shell.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "base/error.hpp"
+
+namespace atlasflow::vmm {
+
+// Owns a file descriptor.
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept;
+  Fd(const Fd&) = delete;
+  Fd& operator=(const Fd&) = delete;
+  ~Fd() { reset(); }
+
+  void reset();
+  [[nodiscard]] int get() const { return fd_; }
+  explicit operator bool() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+// Runs a tool to its end and returns its standard output. The tool's own process group is killed at
+// the deadline (timed_out) and on stop (cancelled). A non-zero end is `internal` with the last
+// lines of its standard error as the cause. stdin_text is fed to it.
+[[nodiscard]] Result<std::string> run_tool(const std::vector<std::string>& args,
+                                           std::chrono::milliseconds limit,
+                                           std::stop_token stop = {},
+                                           const std::string& stdin_text = {});
+
+// A process and the moment it started, in the kernel's clock ticks since boot: a pid alone is
+// reused.
+struct ProcessId {
+  pid_t pid = 0;
+  std::uint64_t start_ticks = 0;
+  friend bool operator==(const ProcessId&, const ProcessId&) = default;
+};
+
+// Nothing when the process is gone or a zombie. Reaps pid when it is a zombie child of ours.
+[[nodiscard]] std::optional<ProcessId> identify_process(pid_t pid);
+[[nodiscard]] bool is_alive(const ProcessId& process);
+
+// The argument list of a process, joined by single spaces; empty when it is gone.
+[[nodiscard]] std::string command_line_of(pid_t pid);
+
+// Whether this process may change the limits of one of another user; not in every container.
+[[nodiscard]] bool may_change_limits();
+
+// Sets the size of files that the process may write to (RLIMIT_FSIZE) to at least that.
+void raise_file_limit(const ProcessId& process, std::uint64_t bytes);
+
+// SIGKILL when it is still that process; waits up to limit for its end. True: it is gone.
+bool kill_process(const ProcessId& process, std::chrono::milliseconds limit);
+
+struct DaemonSpec {
+  std::vector<std::string> args;  // args[0] is looked up in PATH
+  std::vector<int> fds;           // fds[i] becomes 3 + i in the daemon; all others are closed
+  int stderr_fd = -1;             // standard output and error; -1: /dev/null
+  bool change_user = false;
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::vector<gid_t> groups;
+  std::uint64_t file_bytes_max = 0;  // RLIMIT_FSIZE; 0: unlimited
+};
+
+// Starts a process of its own session that outlives this one. `record` is called with its identity
+// before it executes its program; when record fails, or this process dies meanwhile, it ends
+// without having done anything. So there is never a daemon that nobody wrote down.
+[[nodiscard]] Result<ProcessId> spawn_daemon(
+    const DaemonSpec& spec, const std::function<Result<void>(const ProcessId&)>& record);
+
+}  // namespace atlasflow::vmm

@@ -1,0 +1,478 @@
+// The Hypervisor over QEMU: what start, status, list and stop do, step by step. The parts are in
+// the files beside this one; README.md says which.
+#include <algorithm>
+#include <mutex>
+#include <random>
+#include <set>
+#include <shared_mutex>
+#include <thread>
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "vmm/disk/config_drive.hpp"
+#include "vmm/disk/scratch.hpp"
+#include "vmm/files.hpp"
+#include "vmm/hypervisor/accelerator.hpp"
+#include "vmm/hypervisor/boot_gate.hpp"
+#include "vmm/hypervisor/control.hpp"
+#include "vmm/hypervisor/hypervisor.hpp"
+#include "vmm/hypervisor/kernel.hpp"
+#include "vmm/hypervisor/launch.hpp"
+#include "vmm/hypervisor/process.hpp"
+#include "vmm/hypervisor/record.hpp"
+#include "vmm/hypervisor/running_machines.hpp"
+#include "vmm/image/collect.hpp"
+#include "vmm/image/image.hpp"
+#include "vmm/image/layers.hpp"
+#include "vmm/network/network.hpp"
+
+namespace atlasflow::vmm {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr auto k_boot_limit_tcg = seconds(60);
+constexpr auto k_boot_limit_kvm = seconds(30);
+constexpr auto k_poll = milliseconds(5);
+constexpr auto k_power_off_limit = seconds(3);
+constexpr auto k_kill_limit = seconds(10);
+constexpr int k_port_attempts = 3;
+constexpr auto k_wait_for_starts = seconds(10);
+
+struct HostFolders {
+  fs::path vms;
+  fs::path layers;
+  fs::path images;
+  fs::path cache;
+  fs::path logs;
+};
+
+class QemuHypervisor final : public Hypervisor {
+ public:
+  QemuHypervisor(const HostConfig& config, HostFolders folders, GuestBoot boot,
+                 Accelerator accelerator, fs::path scratch, std::string host_id)
+      : config_(config),
+        folders_(std::move(folders)),
+        boot_(std::move(boot)),
+        accelerator_(accelerator),
+        scratch_(std::move(scratch)),
+        name_prefix_(machine_name_prefix(host_id)),
+        boot_id_(host_boot_id()),
+        layers_(folders_.layers, accelerator == Accelerator::kvm),
+        gate_(std::max(1U, std::thread::hardware_concurrency()) *
+              (accelerator == Accelerator::kvm ? 4U : 1U)) {}
+
+  Accelerator accelerator() const override { return accelerator_; }
+  Result<Endpoint> start(const VmSpec& spec, std::stop_token stop) override;
+  VmStatus status(const std::string& vm_id) override;
+  std::vector<std::string> list() override;
+  Result<VmExit> stop(const std::string& vm_id, milliseconds grace) override;
+  Result<std::vector<std::string>> collect(
+      const std::function<Result<std::set<std::string>>()>& keep, std::stop_token stop) override;
+  void bound_files() override;
+
+ private:
+  // What start gathers before there is a process.
+  struct Prepared {
+    GuestRun run;
+    std::vector<fs::path> disks;
+  };
+
+  fs::path dir_of(const std::string& vm_id) const { return folders_.vms / vm_id; }
+  std::string name_of(const std::string& vm_id) const { return name_prefix_ + vm_id; }
+
+  std::optional<ProcessId> process_of(const std::string& vm_id, const VmRecord& record) const;
+  Result<void> remove(const std::string& vm_id);
+  Result<Endpoint> boot_vm(const VmSpec& spec, const std::stop_token& stop);
+  Result<Prepared> prepare(const VmSpec& spec, const std::stop_token& stop);
+  Result<void> await_started(const std::string& vm_id, const LaunchedVm& launched,
+                             const std::stop_token& stop) const;
+  bool kernel_panicked(const std::string& vm_id) const;
+  std::string last_words(const std::string& vm_id) const;
+
+  HostConfig config_;
+  HostFolders folders_;
+  GuestBoot boot_;
+  Accelerator accelerator_;
+  fs::path scratch_;
+  std::string name_prefix_;
+  std::string boot_id_;
+  LayerStore layers_;
+  BootGate gate_;
+  std::shared_timed_mutex disks_;  // shared by starts; alone: what removes disks
+  std::mutex mutex_;
+  std::set<std::string> starting_;  // in this process; a folder that is not in here was left behind
+};
+
+Result<void> check(const VmSpec& spec) {
+  if (!is_vm_id(spec.vm_id)) {
+    return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
+  }
+  if (!is_vm_id(spec.hostname)) {
+    return fail(ErrorCode::invalid_argument, "a VM's hostname is 1 to 48 of a-z, 0-9 and '-'");
+  }
+  if (spec.memory_mib < 64 || spec.memory_mib > 65'536 || spec.vcpus < 1 || spec.vcpus > 16) {
+    return fail(ErrorCode::invalid_argument,
+                "a VM has 64 to 65536 MiB of memory and 1 to 16 processors");
+  }
+  if (spec.port == 0) return fail(ErrorCode::invalid_argument, "the app's port is 1 to 65535");
+  return {};
+}
+
+// The last line of a file that may hold a guest's text.
+std::string last_line(const fs::path& path) {
+  auto text = read_whole_file(path, 1 << 20).value_or("");
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  text.erase(0, text.rfind('\n') + 1);
+  if (text.size() > 300) text.erase(0, text.size() - 300);
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return text;
+}
+
+// ---- finding ------------------------------------------------------------------------------------
+
+std::optional<ProcessId> QemuHypervisor::process_of(const std::string& vm_id,
+                                                    const VmRecord& record) const {
+  if (record.process.pid <= 0 || record.boot_id != boot_id_) return std::nullopt;
+  // A control plane that was killed right after it let the process go leaves one that has not
+  // executed QEMU yet; give it a moment to show its name.
+  for (int tries = 0; tries < 40; ++tries) {
+    if (!is_alive(record.process)) return std::nullopt;
+    const std::string command = command_line_of(record.process.pid) + " ";
+    if (command.find(" -name " + name_of(vm_id) + " ") != std::string::npos) return record.process;
+    std::this_thread::sleep_for(k_poll);
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> QemuHypervisor::list() {
+  // The periodic inventory is also when a packet filter that somebody wiped comes back.
+  if (const auto guarded = guard_host(); !guarded) {
+    spdlog::error("event=vm_packet_filter_missing error=\"{}\"", to_string(guarded.error()));
+  }
+  std::set<std::string> ids;
+  std::error_code error;
+  for (auto it = fs::directory_iterator(folders_.vms, error);
+       !error && it != fs::directory_iterator(); it.increment(error)) {
+    std::string name = it->path().filename().string();
+    if (is_vm_id(name)) ids.insert(std::move(name));
+  }
+  for (auto& machine : running_machines(name_prefix_)) ids.insert(std::move(machine.vm_id));
+  return {ids.begin(), ids.end()};
+}
+
+VmStatus QemuHypervisor::status(const std::string& vm_id) {
+  VmStatus status;
+  if (!is_vm_id(vm_id) || !fs::exists(dir_of(vm_id))) return status;
+  const auto record = read_record(dir_of(vm_id));
+  if (record) status.endpoint = record->endpoint;
+  const bool alive = record && process_of(vm_id, *record).has_value();
+  // After the look at the process: an exit it told before its end is then on disk.
+  const GuestEvents events = read_guest_events(dir_of(vm_id));
+  if (events.exit) {
+    status.phase = VmPhase::exited;
+    status.exit = events.exit;
+    return status;
+  }
+  if (alive) {
+    status.phase = events.started ? VmPhase::running : VmPhase::starting;
+    return status;
+  }
+  {
+    const std::lock_guard guard(mutex_);
+    if (starting_.contains(vm_id)) {
+      status.phase = VmPhase::starting;
+      return status;
+    }
+  }
+  status.phase = VmPhase::exited;
+  status.exit = VmExit{};
+  status.exit->lost = !events.failed;
+  if (!record || record->process.pid == 0) {
+    status.exit->reason = "the start of the microVM was interrupted";
+  } else if (record->boot_id != boot_id_) {
+    status.exit->reason = "the host was restarted";
+  } else if (events.failed) {
+    status.exit->reason = to_string(*events.failed);
+  } else {
+    status.exit->lost = !kernel_panicked(vm_id);
+    status.exit->reason = "the microVM ended without a word: " + last_words(vm_id);
+  }
+  return status;
+}
+
+bool QemuHypervisor::kernel_panicked(const std::string& vm_id) const {
+  const auto kernel = read_whole_file(dir_of(vm_id) / "kernel.log", 1 << 20).value_or("");
+  return kernel.find("Kernel panic") != std::string::npos;
+}
+
+std::string QemuHypervisor::last_words(const std::string& vm_id) const {
+  if (kernel_panicked(vm_id)) return "its kernel panicked";
+  const std::string line = last_line(dir_of(vm_id) / "qemu.log");
+  return line.empty() ? "it was killed" : line;
+}
+
+// ---- starting -----------------------------------------------------------------------------------
+
+Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop) {
+  if (auto checked = check(spec); !checked) return tl::unexpected<Error>(checked.error());
+  const VmStatus before = status(spec.vm_id);
+  if (before.phase == VmPhase::running) return before.endpoint;
+  if (auto removed = remove(spec.vm_id); !removed) return tl::unexpected<Error>(removed.error());
+
+  {
+    const std::lock_guard guard(mutex_);
+    if (!starting_.insert(spec.vm_id).second) {
+      return fail(ErrorCode::conflict, "the VM " + spec.vm_id + " is being started already");
+    }
+  }
+  const auto begin = steady_clock::now();
+  auto endpoint = [&] {
+    const std::shared_lock uses_disks(disks_);
+    return boot_vm(spec, stop);
+  }();
+  if (!endpoint) {
+    if (auto removed = remove(spec.vm_id); !removed) {
+      spdlog::error("event=vm_remains vm={} error=\"{}\"", spec.vm_id, to_string(removed.error()));
+    }
+  }
+  {
+    const std::lock_guard guard(mutex_);
+    starting_.erase(spec.vm_id);
+  }
+  const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin).count();
+  if (endpoint) {
+    spdlog::info("event=vm_started vm={} image={} port={} took_ms={}", spec.vm_id, spec.image,
+                 endpoint->port, took);
+  } else {
+    spdlog::info("event=vm_start_failed vm={} image={} took_ms={} error=\"{}\"", spec.vm_id,
+                 spec.image, took, to_string(endpoint.error()));
+  }
+  return endpoint;
+}
+
+Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_token& stop) {
+  const fs::path dir = dir_of(spec.vm_id);
+  if (auto made = make_folder(dir); !made) return tl::unexpected<Error>(made.error());
+  ::chmod(dir.c_str(), 0700);
+  if (auto written = write_record(dir, {spec.vm_id, spec.image, boot_id_, {}, {}}); !written) {
+    return tl::unexpected<Error>(written.error());
+  }
+  const auto prepared = prepare(spec, stop);
+  if (!prepared) return tl::unexpected<Error>(prepared.error());
+  if (auto guarded = guard_host(); !guarded) return tl::unexpected<Error>(guarded.error());
+
+  const auto place = gate_.enter(stop);
+  if (!place) return fail(ErrorCode::cancelled, "the start was stopped on request");
+  for (int attempt = 1;; ++attempt) {
+    const auto launched = launch_vm({spec, prepared->run, boot_, prepared->disks, dir,
+                                     folders_.logs / (spec.vm_id + ".run.log"), scratch_,
+                                     name_of(spec.vm_id), accelerator_});
+    if (!launched) return tl::unexpected<Error>(launched.error());
+    const auto started = await_started(spec.vm_id, *launched, stop);
+    if (started) return launched->endpoint;
+    kill_process(launched->process, k_kill_limit);
+    const bool port_taken =
+        read_whole_file(dir / "qemu.log", 1 << 20).value_or("").find("host forwarding rule") !=
+        std::string::npos;
+    if (!port_taken || attempt == k_port_attempts) return tl::unexpected<Error>(started.error());
+  }
+}
+
+Result<QemuHypervisor::Prepared> QemuHypervisor::prepare(const VmSpec& spec,
+                                                         const std::stop_token& stop) {
+  const auto image = pull_image(spec.image, config_.registry_plain_http, folders_.images, stop);
+  if (!image) return tl::unexpected<Error>(image.error());
+  auto run = merge_run(image->config, spec.env, spec.port, spec.command);
+  if (!run) return tl::unexpected<Error>(run.error());
+  // Before the dear steps: an environment that does not fit should not cost an unpacked image.
+  if (auto fits = encode_config_drive(*run, spec.hostname, guest_network(), 1); !fits) {
+    return tl::unexpected<Error>(fits.error());
+  }
+  auto disks = layers_.disks_for(image->layers, stop);
+  if (!disks) return tl::unexpected<Error>(disks.error());
+  return Prepared{std::move(*run), std::move(*disks)};
+}
+
+Result<void> QemuHypervisor::await_started(const std::string& vm_id, const LaunchedVm& launched,
+                                           const std::stop_token& stop) const {
+  const auto limit = accelerator_ == Accelerator::kvm ? k_boot_limit_kvm : k_boot_limit_tcg;
+  const auto deadline = steady_clock::now() + limit;
+  for (;;) {
+    // In this order: what the guest said before its end is on disk once the process is gone.
+    const bool alive = is_alive(launched.process);
+    const GuestEvents events = read_guest_events(dir_of(vm_id));
+    if (events.started) return {};
+    if (events.failed) return tl::unexpected<Error>(*events.failed);
+    if (!alive) {
+      return fail(ErrorCode::unavailable, "the microVM ended before the app was started; try again",
+                  last_words(vm_id));
+    }
+    if (stop.stop_requested())
+      return fail(ErrorCode::cancelled, "the start was stopped on request");
+    if (steady_clock::now() >= deadline) {
+      return fail(ErrorCode::timed_out,
+                  "the microVM did not boot within " + std::to_string(limit.count()) +
+                      " s; the host may be overloaded, try again",
+                  last_line(dir_of(vm_id) / "kernel.log"));
+    }
+    std::this_thread::sleep_for(k_poll);
+  }
+}
+
+// ---- stopping -----------------------------------------------------------------------------------
+
+Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace) {
+  if (!is_vm_id(vm_id)) {
+    return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
+  }
+  const fs::path dir = dir_of(vm_id);
+  const auto record = read_record(dir);
+  const auto process = record ? process_of(vm_id, *record) : std::nullopt;
+  GuestEvents events = read_guest_events(dir);
+  bool asked = false;
+  if (process && events.started && !events.exit) {
+    const auto connection = ask_to_stop(dir, k_control_socket, grace);
+    asked = connection.has_value();
+    const auto deadline = steady_clock::now() + grace + k_power_off_limit;
+    while (asked && !events.exit && is_alive(*process) && steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(k_poll);
+      events = read_guest_events(dir);
+    }
+  }
+  if (process && events.exit) {
+    const auto deadline = steady_clock::now() + k_power_off_limit;
+    while (is_alive(*process) && steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(k_poll);
+    }
+  }
+  events = read_guest_events(dir);
+  VmExit exit;
+  if (events.exit) {
+    exit = *events.exit;
+  } else if (asked && is_alive(*process)) {
+    exit.reason = "the microVM did not answer and was killed";
+  } else {
+    const VmStatus last = status(vm_id);
+    exit = last.exit.value_or(
+        VmExit{-1, 0, false, true, "the microVM was killed before its app started"});
+    if (last.phase == VmPhase::absent) exit.reason = "there is no such microVM";
+  }
+  if (auto removed = remove(vm_id); !removed) return tl::unexpected<Error>(removed.error());
+  spdlog::info("event=vm_stopped vm={} exit_code={} signal={} reason=\"{}\"", vm_id, exit.exit_code,
+               exit.signal, exit.reason);
+  return exit;
+}
+
+// Kills what runs under that name, recorded or not, and removes the folder. The log stays.
+Result<void> QemuHypervisor::remove(const std::string& vm_id) {
+  const fs::path dir = dir_of(vm_id);
+  bool gone = true;
+  if (const auto record = read_record(dir)) {
+    if (const auto process = process_of(vm_id, *record)) {
+      gone = kill_process(*process, k_kill_limit);
+    }
+  }
+  for (const auto& machine : running_machines(name_prefix_)) {
+    if (machine.vm_id == vm_id) gone = kill_process(machine.process, k_kill_limit) && gone;
+  }
+  if (!gone) {
+    return fail(ErrorCode::timed_out,
+                "the microVM " + vm_id + " does not die; look at its process");
+  }
+  std::error_code error;
+  fs::remove_all(dir, error);
+  if (error) {
+    return fail(ErrorCode::internal, "cannot remove the folder " + dir.string(), error.message());
+  }
+  return {};
+}
+
+// ---- bounds -------------------------------------------------------------------------------------
+
+Result<std::vector<std::string>> QemuHypervisor::collect(
+    const std::function<Result<std::set<std::string>>()>& keep, std::stop_token stop) {
+  const std::unique_lock alone(disks_, k_wait_for_starts);
+  if (!alone) return fail(ErrorCode::unavailable, "VMs are being started; disks stay for now");
+  auto wanted = keep();
+  if (!wanted) return tl::unexpected<Error>(wanted.error());
+  std::set<std::string> in_use;
+  for (const auto& machine : running_machines(name_prefix_)) {
+    in_use.merge(open_files_in(machine.process, folders_.layers));
+  }
+  for (const auto& vm_id : list()) {
+    if (const auto record = read_record(dir_of(vm_id))) wanted->insert(record->image);
+  }
+  return remove_unwanted_images(folders_.images, folders_.layers, *wanted, in_use, stop);
+}
+
+void QemuHypervisor::bound_files() {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folders_.vms, error)) {
+    const std::string vm_id = entry.path().filename().string();
+    const auto log = folders_.logs / (vm_id + ".run.log");
+    const bool near_limit = bound_vm_files(entry.path(), log);
+    const auto record = near_limit ? read_record(entry.path()) : std::nullopt;
+    const auto process = record ? process_of(vm_id, *record) : std::nullopt;
+    if (process) let_log_grow(*process, log);
+  }
+}
+
+// ---- making -------------------------------------------------------------------------------------
+
+// Names the processes of this state folder, so that two of them on one host leave each other alone.
+Result<std::string> host_id_of(const fs::path& state_dir) {
+  if (auto known = read_host_id(state_dir)) return *known;
+  std::random_device random;
+  const std::string id =
+      sha256_hex(std::to_string(random()) + "-" + std::to_string(random())).substr(0, 10);
+  if (auto written = write_file_atomically(host_id_path(state_dir), id, 0600); !written) {
+    return tl::unexpected<Error>(written.error());
+  }
+  return id;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Hypervisor>> make_qemu_hypervisor(const HostConfig& config) {
+  if (::geteuid() != 0) {
+    return fail(ErrorCode::unavailable,
+                "microVMs need root, to give each one a user of its own; run the server as root");
+  }
+  const HostFolders folders{config.state_dir / "vm", config.state_dir / "layers",
+                            config.state_dir / "images", config.state_dir / "cache",
+                            config.log_dir};
+  for (const auto& dir :
+       {folders.vms, folders.layers, folders.images, folders.cache, folders.logs}) {
+    if (auto made = make_folder(dir); !made) return tl::unexpected<Error>(made.error());
+  }
+  // Unpacked layers hold setuid files and other people's data.
+  for (const auto& dir : {folders.vms, folders.layers, folders.images}) ::chmod(dir.c_str(), 0700);
+  sweep_temporaries(folders.layers);
+  sweep_temporaries(folders.images);
+
+  const auto kernel = find_kernel(config.kernel_dir);
+  if (!kernel) return tl::unexpected<Error>(kernel.error());
+  const auto boot = prepare_kernel(*kernel, config.guest_init, folders.cache);
+  if (!boot) return tl::unexpected<Error>(boot.error());
+  const auto scratch = prepare_scratch(folders.cache);
+  if (!scratch) return tl::unexpected<Error>(scratch.error());
+  const auto host_id = host_id_of(config.state_dir);
+  if (!host_id) return tl::unexpected<Error>(host_id.error());
+  if (auto guarded = guard_host(); !guarded) return tl::unexpected<Error>(guarded.error());
+  if (auto version = run_tool({"qemu-system-x86_64", "--version"}, seconds(20)); !version) {
+    return tl::unexpected<Error>(version.error());
+  }
+  const Accelerator accelerator =
+      config.accelerator ? *config.accelerator : choose_accelerator(*boot, folders.cache);
+  return std::make_unique<QemuHypervisor>(config, folders, *boot, accelerator, *scratch, *host_id);
+}
+
+}  // namespace atlasflow::vmm

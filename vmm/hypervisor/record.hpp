@@ -1,0 +1,46 @@
+// What is known of a VM on disk: its record (vm.json) and what the guest said (guest.events). A
+// VM's life is in these two files and /proc, so any later control plane finds it as this one left
+// it.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "vmm/hypervisor/hypervisor.hpp"
+#include "vmm/hypervisor/process.hpp"
+
+namespace atlasflow::vmm {
+
+struct VmRecord {
+  std::string vm_id;
+  std::string image;
+  std::string boot_id;  // of the host: a pid of before a reboot means nothing
+  Endpoint endpoint;
+  ProcessId process;  // pid 0: QEMU was not started
+};
+
+[[nodiscard]] Result<void> write_record(const std::filesystem::path& vm_dir,
+                                        const VmRecord& record);
+// Nothing when there is none or it is not readable: then there is nothing to trust.
+[[nodiscard]] std::optional<VmRecord> read_record(const std::filesystem::path& vm_dir);
+
+[[nodiscard]] std::string host_boot_id();
+
+// The guest's words, parsed: lines "hello 1", "started <pid>", "stopping", "failed user|boot
+// <text>", "exit <code> <signal> <0|1>". The guest is not trusted: unknown or cut lines are passed
+// over.
+struct GuestEvents {
+  bool hello = false;
+  bool started = false;
+  std::optional<Error> failed;
+  std::optional<VmExit> exit;
+};
+[[nodiscard]] GuestEvents parse_guest_events(std::string_view text);
+// Of the file only the beginning counts.
+inline constexpr std::size_t k_events_bytes_max = 64ULL << 10U;
+[[nodiscard]] GuestEvents read_guest_events(const std::filesystem::path& vm_dir);
+
+}  // namespace atlasflow::vmm

@@ -1,0 +1,37 @@
+// The microVMs of a state folder as the host's processes show them, whoever remembers them, and
+// their common end. Free functions; any thread. Needs neither kernel nor image.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "vmm/hypervisor/process.hpp"
+
+namespace atlasflow::vmm {
+
+[[nodiscard]] bool is_vm_id(const std::string& id);
+
+// Names the processes of one state folder, so that two of them on one host leave each other alone.
+[[nodiscard]] std::filesystem::path host_id_path(const std::filesystem::path& state_dir);
+[[nodiscard]] std::optional<std::string> read_host_id(const std::filesystem::path& state_dir);
+
+// QEMU's -name of a VM is this and the vm_id.
+[[nodiscard]] std::string machine_name_prefix(const std::string& host_id);
+
+struct RunningMachine {
+  std::string vm_id;
+  ProcessId process;
+};
+[[nodiscard]] std::vector<RunningMachine> running_machines(const std::string& name_prefix);
+
+// Asks every VM of the folder to stop, all at once, and kills what has not after the grace. Returns
+// the names of those that ran. Their folders go too, so that the next control plane finds them
+// absent and starts them again; the logs stay. timed_out: one does not die.
+[[nodiscard]] Result<std::vector<std::string>> end_machines(const std::filesystem::path& state_dir,
+                                                            std::chrono::milliseconds grace);
+
+}  // namespace atlasflow::vmm
