@@ -1,0 +1,216 @@
+#include "builder/stack/dockerfile_rules.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <set>
+#include <string_view>
+
+namespace atlasflow::builder {
+namespace {
+
+enum class Value { needed, flag };  // "--from=x", or "--link" and "--link=true"
+
+struct KnownFlag {
+  std::string_view instruction;
+  std::string_view name;
+  Value value = Value::needed;
+  bool may_repeat = false;
+};
+
+constexpr KnownFlag k_flags[] = {
+    {"FROM", "--platform"},
+    {"COPY", "--from"},
+    {"COPY", "--chown"},
+    {"COPY", "--chmod"},
+    {"COPY", "--link", Value::flag},
+    {"COPY", "--parents", Value::flag},
+    {"COPY", "--exclude", Value::needed, true},
+    {"ADD", "--chown"},
+    {"ADD", "--chmod"},
+    {"ADD", "--checksum"},
+    {"ADD", "--link", Value::flag},
+    {"ADD", "--keep-git-dir", Value::flag},
+    {"ADD", "--unpack", Value::flag},
+    {"ADD", "--exclude", Value::needed, true},
+    {"RUN", "--mount", Value::needed, true},
+    {"RUN", "--network"},
+    {"RUN", "--security"},
+    {"RUN", "--device", Value::needed, true},
+    {"HEALTHCHECK", "--interval"},
+    {"HEALTHCHECK", "--timeout"},
+    {"HEALTHCHECK", "--start-period"},
+    {"HEALTHCHECK", "--start-interval"},
+    {"HEALTHCHECK", "--retries"},
+};
+
+constexpr std::array<std::string_view, 26> k_mount_keys = {
+    "type",        "from",      "source", "src",       "target",  "dst",
+    "destination", "readonly",  "ro",     "readwrite", "rw",      "id",
+    "sharing",     "required",  "size",   "mode",      "uid",     "gid",
+    "env",         "z",         "Z",      "u",         "relabel", "bind-propagation",
+    "tmpfs-size",  "tmpfs-mode"};
+constexpr std::array<std::string_view, 5> k_mount_types = {"bind", "cache", "tmpfs", "secret",
+                                                           "ssh"};
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+const KnownFlag* known(const Instruction& instruction, std::string_view name) {
+  const auto* found = std::find_if(std::begin(k_flags), std::end(k_flags), [&](const auto& each) {
+    return each.instruction == instruction.name && each.name == name;
+  });
+  return found == std::end(k_flags) ? nullptr : found;
+}
+
+bool is_on(const InstructionFlag& flag) {
+  return !flag.has_value() || lower(flag.value()) == "true";
+}
+
+std::string type_of(const std::vector<MountOption>& options) {
+  const auto type = mount_option(options, "type");
+  return type.empty() ? "bind" : type;
+}
+
+Result<void> check_mount(int line, std::string_view value) {
+  const auto options = mount_options(value);
+  const auto type = type_of(options);
+  const auto named = "RUN --mount=" + std::string(value) + ": ";
+  if (std::find(k_mount_types.begin(), k_mount_types.end(), type) == k_mount_types.end()) {
+    return wrong_line(line, named + "there is no mount of type '" + type +
+                                "'; there are bind, cache, tmpfs, secret and ssh");
+  }
+  for (const auto& option : options) {
+    if (std::find(k_mount_keys.begin(), k_mount_keys.end(), option.key) == k_mount_keys.end()) {
+      return wrong_line(line, named + "there is no option '" + option.key + "'");
+    }
+  }
+  const bool has_target = !mount_option(options, "target").empty();
+  if (!has_target && type != "secret" && type != "ssh") {
+    return wrong_line(line, named + "it needs target=PATH");
+  }
+  const auto is_required = std::any_of(options.begin(), options.end(), [](const auto& option) {
+    return option.key == "required" && (option.value.empty() || lower(option.value) == "true");
+  });
+  if (is_required && (type == "secret" || type == "ssh")) {
+    return wrong_line(line, named + "a build is given no " +
+                                (type == "ssh" ? "SSH agent" : "secrets") +
+                                "; take required away, or do without it");
+  }
+  return {};
+}
+
+Result<void> check_run_flag(int line, const InstructionFlag& flag) {
+  if (flag.name() == "--mount") return check_mount(line, flag.value());
+  if (flag.name() == "--device") {
+    return wrong_line(line, "RUN --device is not supported: a build has no devices");
+  }
+  if (flag.name() == "--security" && flag.value() != "sandbox") {
+    return wrong_line(line, "RUN --security=" + std::string(flag.value()) +
+                                " is not allowed: a build has no more rights than sandbox");
+  }
+  if (flag.name() == "--network" && flag.value() != "default" && flag.value() != "none") {
+    return wrong_line(line, "RUN --network=" + std::string(flag.value()) +
+                                " is not allowed; there are default and none");
+  }
+  return {};
+}
+
+Result<void> check_supported(const Instruction& instruction, const InstructionFlag& flag) {
+  if (flag.name() == "--parents" && is_on(flag)) {
+    return wrong_line(instruction.line,
+                      "COPY --parents is not supported; name the folder in the destination "
+                      "(COPY a/b /dest/a/b)");
+  }
+  if (flag.name() == "--unpack") {
+    return wrong_line(instruction.line,
+                      "ADD --unpack is not supported; unpack in a RUN step instead");
+  }
+  if (flag.name() == "--keep-git-dir" && is_on(flag)) {
+    return wrong_line(instruction.line,
+                      "ADD --keep-git-dir is not supported; git clone in a RUN step instead");
+  }
+  return instruction.name == "RUN" ? check_run_flag(instruction.line, flag) : Result<void>{};
+}
+
+}  // namespace
+
+std::vector<MountOption> mount_options(std::string_view value) {
+  std::vector<MountOption> options;
+  std::string field;
+  const auto take = [&] {
+    const auto equals = field.find('=');
+    auto key = lower(field.substr(0, equals));
+    if (key == "src") key = "source";
+    if (key == "dst" || key == "destination") key = "target";
+    if (!key.empty()) {
+      options.push_back({key, equals == std::string::npos ? "" : field.substr(equals + 1)});
+    }
+    field.clear();
+  };
+  bool quoted = false;
+  for (const char c : value) {
+    if (c == '"') {
+      quoted = !quoted;
+    } else if (c == ',' && !quoted) {
+      take();
+    } else {
+      field += c;
+    }
+  }
+  take();
+  return options;
+}
+
+std::string mount_option(const std::vector<MountOption>& options, std::string_view key) {
+  const auto found = std::find_if(options.begin(), options.end(),
+                                  [key](const auto& option) { return option.key == key; });
+  return found == options.end() ? std::string{} : found->value;
+}
+
+Result<void> check_flags(const Instruction& instruction) {
+  std::set<std::string_view> seen;
+  for (const auto& flag : instruction.flags) {
+    const auto name = flag.name();
+    const auto* rule = known(instruction, name);
+    if (rule == nullptr) {
+      return wrong_line(instruction.line, instruction.name + " has no flag " + std::string(name));
+    }
+    if (!seen.insert(name).second && !rule->may_repeat) {
+      return wrong_line(instruction.line, std::string(name) + " is there twice");
+    }
+    if (rule->value == Value::needed && flag.value().empty()) {
+      return wrong_line(instruction.line,
+                        std::string(name) + " needs a value: " + std::string(name) + "=…");
+    }
+    if (rule->value == Value::flag && flag.has_value() && lower(flag.value()) != "true" &&
+        lower(flag.value()) != "false") {
+      return wrong_line(instruction.line, std::string(name) + " is true or false");
+    }
+    if (auto right = check_supported(instruction, flag); !right) return right;
+  }
+  return {};
+}
+
+std::optional<std::string> left_out_because(const Instruction& instruction,
+                                            const InstructionFlag& flag) {
+  const auto name = flag.name();
+  if (name == "--link") {
+    return is_on(flag) ? "--link, a hint for the layer cache, was taken out" : "";
+  }
+  if (name == "--parents" || name == "--keep-git-dir" || name == "--security") return "";
+  if (instruction.name != "RUN" || name != "--mount") return std::nullopt;
+  const auto options = mount_options(flag.value());
+  const auto type = type_of(options);
+  if (type == "ssh") return "there is no SSH agent; the step runs without it";
+  if (type != "secret") return std::nullopt;
+  const auto id = mount_option(options, "id");
+  return "there is no secret '" + (id.empty() ? mount_option(options, "source") : id) +
+         "'; the step runs without it";
+}
+
+}  // namespace atlasflow::builder

@@ -1,0 +1,34 @@
+// Which flags an instruction of a Dockerfile may have, and which of them buildah is not given.
+// Internal to builder/stack; pure, any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "builder/stack/dockerfile_lines.hpp"
+
+namespace atlasflow::builder {
+
+// key=value pairs of RUN --mount, keys in lower case.
+struct MountOption {
+  std::string key;
+  std::string value;
+};
+[[nodiscard]] std::vector<MountOption> mount_options(std::string_view value);
+// "" when it has none.
+[[nodiscard]] std::string mount_option(const std::vector<MountOption>& options,
+                                       std::string_view key);
+
+// user_error with the line: a flag that Docker does not know for this instruction, one without its
+// value, one that asks for what a build here cannot give.
+[[nodiscard]] Result<void> check_flags(const Instruction& instruction);
+
+// nullopt: buildah gets the flag. Else it is left out, and the log says why; "" when it asks for
+// nothing but what is done anyway.
+[[nodiscard]] std::optional<std::string> left_out_because(const Instruction& instruction,
+                                                          const InstructionFlag& flag);
+
+}  // namespace atlasflow::builder
