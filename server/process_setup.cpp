@@ -1,4 +1,4 @@
-#include "cli/process_setup.hpp"
+#include "server/process_setup.hpp"
 
 #include <csignal>
 #include <fstream>
@@ -10,7 +10,7 @@
 
 #include "base/digest.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 
 void set_up_process(const std::string& log_level) {
   ::signal(SIGPIPE, SIG_IGN);
@@ -35,4 +35,4 @@ const std::string& own_build_id() {
   return id;
 }
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -1,4 +1,4 @@
-#include "cli/config.hpp"
+#include "server/config.hpp"
 
 #include <algorithm>
 #include <array>
@@ -10,7 +10,7 @@
 #include <arpa/inet.h>
 #include <toml++/toml.h>
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace {
 
 namespace fs = std::filesystem;
@@ -328,4 +328,4 @@ level = "info"
 )";
 }
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server
