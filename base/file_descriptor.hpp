@@ -1,11 +1,11 @@
-// Owns one file descriptor. Internal to builder/.
+// Owns one file descriptor.
 #pragma once
 
 #include <utility>
 
 #include <unistd.h>
 
-namespace atlasflow::builder {
+namespace atlasflow {
 
 class FileDescriptor {
  public:
@@ -34,4 +34,4 @@ class FileDescriptor {
   int fd_ = -1;
 };
 
-}  // namespace atlasflow::builder
+}  // namespace atlasflow
