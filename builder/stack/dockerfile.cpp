@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
-#include <charconv>
 #include <functional>
 #include <map>
 #include <memory>
@@ -36,20 +34,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 9> k_platfor
     {"TARGETSTAGE", "default"},
 }};
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out;
-}
-
-std::optional<int> number_in(std::string_view text) {
-  int value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value < 0) return std::nullopt;
-  return value;
-}
-
 bool is_stage_name(std::string_view name) {
   return !name.empty() && name.front() >= 'a' && name.front() <= 'z' && name != "scratch" &&
          name != "context" && std::all_of(name.begin(), name.end(), [](char c) {
@@ -59,7 +43,7 @@ bool is_stage_name(std::string_view name) {
 }
 
 bool is_this_platform(std::string_view platform) {
-  const auto name = lower(platform);
+  const auto name = lower_case(platform);
   return name == "linux/amd64" || name == "linux/x86_64" || name == "amd64" || name == "x86_64" ||
          name == "linux" || name.starts_with("linux/amd64/v1");
 }
@@ -218,15 +202,16 @@ class Planner {
   // ---- stages -----------------------------------------------------------------------------------
 
   const Stage* stage_named(std::string_view name) const {
-    const auto wanted = lower(name);
-    const auto found = std::find_if(stages_.begin(), stages_.end(),
-                                    [&](const Stage& each) { return lower(each.name) == wanted; });
+    const auto wanted = lower_case(name);
+    const auto found = std::find_if(stages_.begin(), stages_.end(), [&](const Stage& each) {
+      return lower_case(each.name) == wanted;
+    });
     return found == stages_.end() ? nullptr : &*found;
   }
 
   Result<void> start_stage(Instruction& from, std::size_t index) {
     const auto words = split_words(from.arguments, escape_);
-    if (words.size() != 1 && (words.size() != 3 || lower(words[1]) != "as")) {
+    if (words.size() != 1 && (words.size() != 3 || lower_case(words[1]) != "as")) {
       return wrong_line(from.line, "FROM is followed by an image, or by an image AS a name");
     }
     if (stages_.size() >= k_stages_max) {
@@ -238,7 +223,7 @@ class Planner {
     stage.line = from.line;
     stage.first = index;
     if (words.size() == 3) {
-      if (!is_stage_name(lower(stage.name))) {
+      if (!is_stage_name(lower_case(stage.name))) {
         return wrong_line(from.line, "'" + stage.name +
                                          "' cannot be the name of a stage: it starts with a "
                                          "letter and has letters, digits, - _ and .");
@@ -278,7 +263,7 @@ class Planner {
 
   Result<void> start_from(Instruction& from, Stage stage, const std::string& base, bool is_named) {
     const Stage* parent = stage_named(base);
-    const bool is_stage = parent != nullptr && !number_in(base);
+    const bool is_stage = parent != nullptr && !whole_number(base);
     std::vector<Instruction> triggers;
     std::string name = base;
     if (is_stage) {
@@ -373,7 +358,7 @@ class Planner {
                                   ": declare the ARG in this stage, before it");
     }
     Stage& stage = stages_.back();
-    if (const auto number = number_in(name->text)) {
+    if (const auto number = whole_number(name->text)) {
       if (static_cast<std::size_t>(*number) >= stage.number) {
         return wrong_line(line, what + "=" + name->text + ": there is no stage " + name->text +
                                     " before this one, which has number " +
@@ -398,7 +383,7 @@ class Planner {
     for (const auto& instruction : instructions_) {
       if (instruction.name != "FROM") continue;
       const auto words = split_words(instruction.arguments, escape_);
-      if (words.size() == 3 && lower(words[2]) == lower(name)) return instruction.line;
+      if (words.size() == 3 && lower_case(words[2]) == lower_case(name)) return instruction.line;
     }
     return std::nullopt;
   }
@@ -435,7 +420,7 @@ class Planner {
     if (request_.target.empty()) return stages_.size() - 1;
     std::string list;
     for (const auto& stage : stages_) {
-      if (lower(stage.name) == lower(request_.target) ||
+      if (lower_case(stage.name) == lower_case(request_.target) ||
           std::to_string(stage.number) == request_.target) {
         plan.target = stage.name;
         return stage.number;

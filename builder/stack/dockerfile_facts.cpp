@@ -1,27 +1,11 @@
 #include "builder/stack/dockerfile_facts.hpp"
 
 #include <algorithm>
-#include <cctype>
-#include <charconv>
 
 namespace atlasflow::builder {
 namespace {
 
 constexpr int k_ports_of_a_range_max = 64;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out;
-}
-
-std::optional<int> number_in(std::string_view text) {
-  int value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value < 0) return std::nullopt;
-  return value;
-}
 
 Result<void> take_ports(const Instruction& instruction, char escape, const ExpandInStage& expand,
                         DockerfileFacts& facts) {
@@ -31,11 +15,12 @@ Result<void> take_ports(const Instruction& instruction, char escape, const Expan
     if (!expanded->missing.empty()) continue;  // A variable of the base image, perhaps.
     const auto text = std::string_view(expanded->text);
     const auto slash = text.find('/');
-    const auto protocol = slash == std::string_view::npos ? "tcp" : lower(text.substr(slash + 1));
+    const auto protocol =
+        slash == std::string_view::npos ? "tcp" : lower_case(text.substr(slash + 1));
     const auto range = text.substr(0, slash);
     const auto dash = range.find('-');
-    const auto first = number_in(range.substr(0, dash));
-    const auto last = dash == std::string_view::npos ? first : number_in(range.substr(dash + 1));
+    const auto first = whole_number(range.substr(0, dash));
+    const auto last = dash == std::string_view::npos ? first : whole_number(range.substr(dash + 1));
     if (!first || !last || *first < 1 || *last > 65535 || *last < *first ||
         (protocol != "tcp" && protocol != "udp" && protocol != "sctp")) {
       return wrong_line(
@@ -65,7 +50,7 @@ Result<void> take_volumes(const Instruction& instruction, char escape, const Exp
 Result<void> take_health_check(const Instruction& instruction, char escape,
                                DockerfileFacts& facts) {
   const auto words = split_words(instruction.arguments, escape);
-  const auto kind = words.empty() ? "" : lower(words.front());
+  const auto kind = words.empty() ? "" : lower_case(words.front());
   if (kind == "none" && words.size() == 1) {
     facts.health_check.reset();
     return {};

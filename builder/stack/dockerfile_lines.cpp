@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <optional>
+#include <charconv>
 #include <set>
 
 #include <nlohmann/json.hpp>
@@ -351,6 +351,20 @@ std::string_view InstructionFlag::value() const {
   const auto equals = text.find('=');
   return equals == std::string::npos ? std::string_view{}
                                      : std::string_view(text).substr(equals + 1);
+}
+
+std::string lower_case(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+std::optional<int> whole_number(std::string_view text) {
+  int value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || value < 0) return std::nullopt;
+  return value;
 }
 
 tl::unexpected<Error> wrong_line(int line, const std::string& why) {

@@ -3,6 +3,7 @@
 // instructions mean is said in dockerfile.hpp. Internal to builder/stack; pure, any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,6 +54,10 @@ struct DockerfileLines {
 // The strings of ["a", "b"]; nothing when the arguments are not in that form.
 [[nodiscard]] bool is_json_list(std::string_view arguments);
 [[nodiscard]] std::vector<std::string> read_json_list(std::string_view arguments);
+
+[[nodiscard]] std::string lower_case(std::string_view text);
+// nullopt: it is no number without a sign.
+[[nodiscard]] std::optional<int> whole_number(std::string_view text);
 
 // "line 3: why", as an error of the user.
 [[nodiscard]] tl::unexpected<Error> wrong_line(int line, const std::string& why);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <set>
 #include <string_view>
 
@@ -53,13 +52,6 @@ constexpr std::array<std::string_view, 26> k_mount_keys = {
 constexpr std::array<std::string_view, 5> k_mount_types = {"bind", "cache", "tmpfs", "secret",
                                                            "ssh"};
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out;
-}
-
 const KnownFlag* known(const Instruction& instruction, std::string_view name) {
   const auto* found = std::find_if(std::begin(k_flags), std::end(k_flags), [&](const auto& each) {
     return each.instruction == instruction.name && each.name == name;
@@ -68,7 +60,7 @@ const KnownFlag* known(const Instruction& instruction, std::string_view name) {
 }
 
 bool is_on(const InstructionFlag& flag) {
-  return !flag.has_value() || lower(flag.value()) == "true";
+  return !flag.has_value() || lower_case(flag.value()) == "true";
 }
 
 std::string type_of(const std::vector<MountOption>& options) {
@@ -94,7 +86,7 @@ Result<void> check_mount(int line, std::string_view value) {
     return wrong_line(line, named + "it needs target=PATH");
   }
   const auto is_required = std::any_of(options.begin(), options.end(), [](const auto& option) {
-    return option.key == "required" && (option.value.empty() || lower(option.value) == "true");
+    return option.key == "required" && (option.value.empty() || lower_case(option.value) == "true");
   });
   if (is_required && (type == "secret" || type == "ssh")) {
     return wrong_line(line, named + "a build is given no " +
@@ -144,7 +136,7 @@ std::vector<MountOption> mount_options(std::string_view value) {
   std::string field;
   const auto take = [&] {
     const auto equals = field.find('=');
-    auto key = lower(field.substr(0, equals));
+    auto key = lower_case(field.substr(0, equals));
     if (key == "src") key = "source";
     if (key == "dst" || key == "destination") key = "target";
     if (!key.empty()) {
@@ -187,8 +179,8 @@ Result<void> check_flags(const Instruction& instruction) {
       return wrong_line(instruction.line,
                         std::string(name) + " needs a value: " + std::string(name) + "=…");
     }
-    if (rule->value == Value::flag && flag.has_value() && lower(flag.value()) != "true" &&
-        lower(flag.value()) != "false") {
+    if (rule->value == Value::flag && flag.has_value() && lower_case(flag.value()) != "true" &&
+        lower_case(flag.value()) != "false") {
       return wrong_line(instruction.line, std::string(name) + " is true or false");
     }
     if (auto right = check_supported(instruction, flag); !right) return right;
