@@ -34,20 +34,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 9> k_platfor
     {"TARGETSTAGE", "default"},
 }};
 
-bool is_stage_name(std::string_view name) {
-  return !name.empty() && name.front() >= 'a' && name.front() <= 'z' && name != "scratch" &&
-         name != "context" && std::all_of(name.begin(), name.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-                  c == '.';
-         });
-}
-
-bool is_this_platform(std::string_view platform) {
-  const auto name = lower_case(platform);
-  return name == "linux/amd64" || name == "linux/x86_64" || name == "amd64" || name == "x86_64" ||
-         name == "linux" || name.starts_with("linux/amd64/v1");
-}
-
 struct Stage {
   std::string name;  // as written; its number when it has none
   std::size_t number = 0;

@@ -131,6 +131,20 @@ Result<void> check_supported(const Instruction& instruction, const InstructionFl
 
 }  // namespace
 
+bool is_stage_name(std::string_view name) {
+  return !name.empty() && name.front() >= 'a' && name.front() <= 'z' && name != "scratch" &&
+         name != "context" && std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+                  c == '.';
+         });
+}
+
+bool is_this_platform(std::string_view platform) {
+  const auto name = lower_case(platform);
+  return name == "linux/amd64" || name == "linux/x86_64" || name == "amd64" || name == "x86_64" ||
+         name == "linux" || name.starts_with("linux/amd64/v1");
+}
+
 std::vector<MountOption> mount_options(std::string_view value) {
   std::vector<MountOption> options;
   std::string field;

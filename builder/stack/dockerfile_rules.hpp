@@ -1,5 +1,5 @@
-// Which flags an instruction of a Dockerfile may have, and which of them buildah is not given.
-// Internal to builder/stack; pure, any thread.
+// Which names, platforms and flags the instructions of a Dockerfile may have, and which of them
+// buildah is not given. Internal to builder/stack; pure, any thread.
 #pragma once
 
 #include <optional>
@@ -11,6 +11,11 @@
 #include "builder/stack/dockerfile_lines.hpp"
 
 namespace atlasflow::builder {
+
+// Of a name in lower case; "scratch" and "context" mean something else.
+[[nodiscard]] bool is_stage_name(std::string_view name);
+// Whether --platform asks for what this machine builds and runs.
+[[nodiscard]] bool is_this_platform(std::string_view platform);
 
 // key=value pairs of RUN --mount, keys in lower case.
 struct MountOption {
