@@ -4,7 +4,6 @@
 #include <array>
 #include <chrono>
 #include <csignal>
-#include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
@@ -12,6 +11,8 @@
 
 #include <fcntl.h>
 #include <sys/xattr.h>
+
+#include "base/file.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -28,11 +29,10 @@ bool write_file(const fs::path& path, const std::string& value) {
          ::write(fd.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
 }
 
-std::string read_file(const fs::path& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
+// Empty when it cannot be read: a build's group may go at any moment.
+std::string text_of(const fs::path& path) {
+  constexpr std::uint64_t k_bytes_max = 4U << 20U;  // of cgroup.procs and mountinfo on a busy host
+  return read_file(path, k_bytes_max).value_or("");
 }
 
 bool has_controller(std::string_view list, std::string_view name) {
@@ -47,8 +47,8 @@ bool has_controller(std::string_view list, std::string_view name) {
 // "id:controllers:path" lines; the key of v2 is empty.
 std::map<std::string, std::string> paths_of_self() {
   std::map<std::string, std::string> paths;
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
+  std::istringstream text(text_of("/proc/self/cgroup"));
+  for (std::string line; std::getline(text, line);) {
     const auto first = line.find(':');
     const auto second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
@@ -68,7 +68,7 @@ bool make_room(const fs::path& own) {
   if (!delegated) return false;
   std::error_code error;
   fs::create_directory(own / "server", error);
-  std::istringstream pids(read_file(own / "cgroup.procs"));
+  std::istringstream pids(text_of(own / "cgroup.procs"));
   for (std::string pid; pids >> pid;) write_file(own / "server" / "cgroup.procs", pid);
   return true;
 }
@@ -85,7 +85,7 @@ void enable_controllers(const fs::path& own) {
 // A v1 cpuset has no processors until it is given some.
 void copy_cpuset(const fs::path& from, const fs::path& to) {
   for (const char* name : {"cpuset.cpus", "cpuset.mems"}) {
-    if (read_file(to / name).size() <= 1) write_file(to / name, read_file(from / name));
+    if (text_of(to / name).size() <= 1) write_file(to / name, text_of(from / name));
   }
 }
 
@@ -107,7 +107,7 @@ std::size_t kill_inside(const fs::path& folder) {
   std::size_t found = 0;
   write_file(folder / "cgroup.kill", "1");  // v2 since Linux 5.14: the whole subtree at once.
   for (const fs::path& each : folders_below(folder)) {
-    std::istringstream pids(read_file(each / "cgroup.procs"));
+    std::istringstream pids(text_of(each / "cgroup.procs"));
     for (pid_t pid = 0; pids >> pid;) {
       ++found;
       if (pid > 1) ::kill(pid, SIGKILL);
@@ -121,8 +121,8 @@ std::size_t kill_inside(const fs::path& folder) {
 std::vector<CgroupHierarchy> own_cgroups() {
   const auto paths = paths_of_self();
   std::vector<CgroupHierarchy> hierarchies;
-  std::ifstream file("/proc/self/mountinfo");
-  for (std::string line; std::getline(file, line);) {
+  std::istringstream text(text_of("/proc/self/mountinfo"));
+  for (std::string line; std::getline(text, line);) {
     // "36 35 98:0 /root /mount/point options… - type source super_options"
     const auto dash = line.find(" - ");
     if (dash == std::string::npos) continue;
@@ -207,7 +207,7 @@ bool BuildCgroup::exists() const {
 std::uint64_t BuildCgroup::oom_kills() const {
   for (const Place& place : places_) {
     for (const char* name : {"memory.events", "memory.oom_control"}) {
-      std::istringstream text(read_file(place.folder / name));
+      std::istringstream text(text_of(place.folder / name));
       for (std::string key; text >> key;) {
         std::uint64_t count = 0;
         if (text >> count && key == "oom_kill" && count > 0) return count;
@@ -238,11 +238,10 @@ bool BuildCgroup::remove() {
 std::vector<std::string> BuildCgroup::names(const std::vector<CgroupHierarchy>& hierarchies) {
   std::set<std::string> names;
   for (const CgroupHierarchy& hierarchy : hierarchies) {
-    std::error_code error;
-    for (fs::directory_iterator i(hierarchy.own / k_parent, error), end; !error && i != end;
-         i.increment(error)) {
+    const fs::path parent = hierarchy.own / k_parent;
+    for (auto& name : names_if_any(parent)) {
       std::error_code ignored;
-      if (i->is_directory(ignored)) names.insert(i->path().filename().string());
+      if (fs::is_directory(parent / name, ignored)) names.insert(std::move(name));
     }
   }
   return {names.begin(), names.end()};

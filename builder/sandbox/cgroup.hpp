@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "builder/sandbox/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace atlasflow::builder {
 

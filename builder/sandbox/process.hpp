@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #include "base/error.hpp"
-#include "builder/sandbox/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace atlasflow::builder {
 
@@ -77,10 +77,6 @@ struct RunOutcome {
 [[nodiscard]] Result<RunOutcome> run(SpawnRequest request, std::chrono::milliseconds deadline,
                                      const std::stop_token& stop,
                                      const std::function<void(std::string_view)>& on_output);
-
-// The start time of a process in clock ticks after boot (field 22 of /proc/PID/stat): with the pid,
-// its name for good. nullopt: no such process, or only its zombie.
-[[nodiscard]] std::optional<std::uint64_t> start_time_of(pid_t pid);
 
 // Where an executable is on the fixed path /usr/local/sbin … /bin; empty when it is not installed.
 [[nodiscard]] std::string find_program(std::string_view name);

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmm/files.hpp"
+#include "base/file.hpp"
 #include "vmm/hypervisor/process.hpp"
 
 namespace atlasflow::vmm {

@@ -10,7 +10,8 @@
 #include <archive.h>
 #include <lz4.h>
 
-#include "vmm/files.hpp"
+#include "base/digest.hpp"
+#include "base/file.hpp"
 #include "vmm/hypervisor/cpio.hpp"
 
 namespace atlasflow::vmm {
@@ -108,7 +109,7 @@ std::map<std::string, std::filesystem::path> index_modules(const std::filesystem
 
 // The module, uncompressed: .ko as it is, .ko.xz and .ko.zst through libarchive.
 Result<std::string> read_module(const std::filesystem::path& path) {
-  auto bytes = read_whole_file(path, k_module_bytes_max);
+  auto bytes = read_file(path, k_module_bytes_max);
   if (!bytes || bytes->starts_with(k_elf_magic)) return bytes;
   const std::unique_ptr<archive, int (*)(archive*)> reader(archive_read_new(), archive_read_free);
   archive_read_support_filter_xz(reader.get());
@@ -251,9 +252,9 @@ Result<std::vector<std::string>> order_modules(
 Result<GuestBoot> prepare_kernel(const KernelFiles& kernel, const std::filesystem::path& guest_init,
                                  const std::filesystem::path& cache_dir) {
   if (auto made = make_folder(cache_dir); !made) return tl::unexpected<Error>(made.error());
-  const auto compressed = read_whole_file(kernel.vmlinuz, k_kernel_bytes_max);
+  const auto compressed = read_file(kernel.vmlinuz, k_kernel_bytes_max);
   if (!compressed) return tl::unexpected<Error>(compressed.error());
-  const auto init = read_whole_file(guest_init, k_module_bytes_max);
+  const auto init = read_file(guest_init, k_module_bytes_max);
   if (!init) {
     return fail(ErrorCode::unavailable, "the guest init is not readable at " + guest_init.string(),
                 init.error().message);
@@ -266,7 +267,7 @@ Result<GuestBoot> prepare_kernel(const KernelFiles& kernel, const std::filesyste
   if (!std::filesystem::exists(boot.vmlinux)) {
     const auto vmlinux = extract_vmlinux(*compressed);
     if (!vmlinux) return tl::unexpected<Error>(vmlinux.error());
-    if (auto done = write_file_atomically(boot.vmlinux, *vmlinux, 0444); !done) {
+    if (auto done = replace_file(boot.vmlinux, *vmlinux, 0444); !done) {
       return tl::unexpected<Error>(done.error());
     }
   }
@@ -274,7 +275,7 @@ Result<GuestBoot> prepare_kernel(const KernelFiles& kernel, const std::filesyste
   if (!std::filesystem::exists(boot.initramfs)) {
     const auto initramfs = build_initramfs(kernel, *init);
     if (!initramfs) return tl::unexpected<Error>(initramfs.error());
-    if (auto done = write_file_atomically(boot.initramfs, *initramfs, 0444); !done) {
+    if (auto done = replace_file(boot.initramfs, *initramfs, 0444); !done) {
       return tl::unexpected<Error>(done.error());
     }
   }
