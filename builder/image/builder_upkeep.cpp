@@ -77,7 +77,7 @@ void BuildahBuilder::reap(const std::string& build_id) {
 std::vector<std::string> BuildahBuilder::leftovers() {
   std::set<std::string> names;
   for (auto& name : names_if_any(scratch_folder())) names.insert(std::move(name));
-  for (const std::string& name : BuildCgroup::names(cgroups_)) {
+  for (const std::string& name : Cgroup::names(cgroups_, k_build_cgroups)) {
     if (name.starts_with(cgroup_tag_)) names.insert(name.substr(cgroup_tag_.size()));
   }
   for (const Buildah::Container& container : buildah_.containers())

@@ -168,19 +168,17 @@ Result<std::string> build_initramfs(const KernelFiles& kernel, const std::string
 
 Result<KernelFiles> find_kernel(const std::filesystem::path& kernel_dir) {
   KernelFiles best;
-  std::error_code error;
   for (const auto& dir : {kernel_dir, kernel_dir / "boot"}) {
-    for (auto it = std::filesystem::directory_iterator(dir, error);
-         !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
+    for (const auto& name : names_if_any(dir)) {
       constexpr std::string_view k_prefix = "vmlinuz-";
-      const std::string name = it->path().filename().string();
       if (!name.starts_with(k_prefix)) continue;
       const std::string version = name.substr(k_prefix.size());
       for (const char* below : {"lib/modules", "usr/lib/modules"}) {
         const auto modules = kernel_dir / below / version;
-        if (!std::filesystem::is_directory(modules)) continue;
+        std::error_code ignored;
+        if (!std::filesystem::is_directory(modules, ignored)) continue;
         if (best.version.empty() || older(best.version, version)) {
-          best = KernelFiles{version, it->path(), modules};
+          best = KernelFiles{version, dir / name, modules};
         }
       }
     }
@@ -264,7 +262,8 @@ Result<GuestBoot> prepare_kernel(const KernelFiles& kernel, const std::filesyste
   boot.version = kernel.version;
   const std::string kernel_key = sha256_hex(*compressed).substr(0, 16);
   boot.vmlinux = cache_dir / ("vmlinux-" + kernel.version + "-" + kernel_key);
-  if (!std::filesystem::exists(boot.vmlinux)) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(boot.vmlinux, ignored)) {
     const auto vmlinux = extract_vmlinux(*compressed);
     if (!vmlinux) return tl::unexpected<Error>(vmlinux.error());
     if (auto done = replace_file(boot.vmlinux, *vmlinux, 0444); !done) {
@@ -272,7 +271,7 @@ Result<GuestBoot> prepare_kernel(const KernelFiles& kernel, const std::filesyste
     }
   }
   boot.initramfs = cache_dir / ("initramfs-" + kernel_key + "-" + sha256_hex(*init).substr(0, 16));
-  if (!std::filesystem::exists(boot.initramfs)) {
+  if (!std::filesystem::exists(boot.initramfs, ignored)) {
     const auto initramfs = build_initramfs(kernel, *init);
     if (!initramfs) return tl::unexpected<Error>(initramfs.error());
     if (auto done = replace_file(boot.initramfs, *initramfs, 0444); !done) {

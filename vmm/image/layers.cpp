@@ -407,7 +407,8 @@ Result<fs::path> LayerStore::disk_for(const std::vector<LayerBlob>& merged,
   const fs::path disk = dir_ / name;
   const auto lock = lock_of(name);
   const std::lock_guard guard(*lock);
-  if (fs::exists(disk)) return disk;
+  std::error_code ignored;
+  if (fs::exists(disk, ignored)) return disk;
 
   const fs::path tree = temporary_beside(disk);
   const fs::path image = temporary_beside(disk);

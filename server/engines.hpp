@@ -18,7 +18,7 @@
 #include "storage/secrets/secrets.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 
 class SystemClock final : public actors::Clock {
  public:
@@ -116,4 +116,4 @@ class LocalEdgeEngine final : public actors::EdgeEngine {
   std::string domain_;
 };
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -9,13 +9,13 @@
 
 #include "base/file.hpp"
 #include "builder/source/checkout.hpp"
+#include "builder/source/remote_head.hpp"
 #include "builder/source/repository_config.hpp"
 #include "builder/source/watch_paths.hpp"
-#include "cli/deadline.hpp"
-#include "cli/engines.hpp"
-#include "cli/remote_head.hpp"
+#include "server/deadline.hpp"
+#include "server/engines.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace fs = std::filesystem;
 
 namespace {
@@ -61,7 +61,9 @@ TimestampUs SystemClock::now() const {
 
 Result<actors::ResolvedRef> LocalBuildEngine::resolve(const std::string& repository_url,
                                                       const std::string& branch) {
-  return remote_head(repository_url, branch);
+  auto head = builder::remote_head(repository_url, branch);
+  if (!head) return tl::unexpected(head.error());
+  return actors::ResolvedRef{std::move(head->ref), std::move(head->sha)};
 }
 
 Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::stop_token stop) {
@@ -220,4 +222,4 @@ std::string LocalBuildEngine::describe() const {
          (config_.registry_healthy() ? "" : " does not answer");
 }
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -1,4 +1,4 @@
-#include "cli/config.hpp"
+#include "server/config.hpp"
 
 #include <algorithm>
 #include <array>
@@ -10,7 +10,7 @@
 
 #include "base/file.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace {
 
 namespace fs = std::filesystem;
@@ -63,7 +63,11 @@ class Section {
     std::string text;
     if (find(key) == nullptr) return;
     take(key, text);
-    if (!text.empty()) value = fs::absolute(file_.parent_path() / text).lexically_normal();
+    if (text.empty()) return;
+    const fs::path named = file_.parent_path() / text;
+    std::error_code error;  // the name as it was given serves where there is no working directory
+    const auto absolute = fs::absolute(named, error);
+    value = (error ? named : absolute).lexically_normal();
   }
 
   void take(const char* key, Listen& value) {
@@ -330,4 +334,4 @@ level = "info"
 )";
 }
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

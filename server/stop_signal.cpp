@@ -1,4 +1,4 @@
-#include "cli/stop_signal.hpp"
+#include "server/stop_signal.hpp"
 
 #include <atomic>
 #include <cerrno>
@@ -9,7 +9,7 @@
 
 #include "base/assert.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace {
 
 // A signal handler reaches nothing but statics.
@@ -55,4 +55,4 @@ void StopSignal::wait() const {
   }
 }
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -1,4 +1,4 @@
-#include "cli/engines_notify.hpp"
+#include "server/engines_notify.hpp"
 
 #include <memory>
 #include <mutex>
@@ -9,9 +9,9 @@
 
 #include "api/signature.hpp"
 #include "base/digest.hpp"
-#include "cli/version.hpp"
+#include "base/version.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace {
 
 // A receiver's answer is its status; what comes behind it is read so far and dropped.
@@ -145,4 +145,4 @@ Result<std::int32_t> HttpNotifyEngine::post(const Notification& notification,
   return perform(notification.url, fields, body, timeout_, std::move(stop));
 }
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -1,11 +1,11 @@
 #include <chrono>
 #include <shared_mutex>
 
-#include "cli/deadline.hpp"
-#include "cli/engines.hpp"
+#include "server/deadline.hpp"
+#include "server/engines.hpp"
 #include "vmm/hypervisor/probe.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace {
 
 using namespace std::chrono_literals;
@@ -109,4 +109,4 @@ std::string LocalVmEngine::describe() const {
          std::to_string(memory_mib_) + " MiB for VMs";
 }
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -9,7 +9,7 @@
 #include <stop_token>
 #include <thread>
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 
 class Deadline {
  public:
@@ -41,4 +41,4 @@ class Deadline {
   std::jthread watch_;
 };
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -1,42 +1,35 @@
-#include "cli/server.hpp"
+#include "server/server.hpp"
 
-#include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <iostream>
 #include <memory>
+#include <set>
 
 #include <spdlog/spdlog.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "actors/runtime/control_plane.hpp"
 #include "api/api.hpp"
-#include "base/digest.hpp"
+#include "base/file.hpp"
+#include "base/version.hpp"
 #include "builder/registry/registry.hpp"
-#include "cli/config.hpp"
-#include "cli/engines.hpp"
-#include "cli/engines_notify.hpp"
-#include "cli/process_setup.hpp"
-#include "cli/state_dir.hpp"
-#include "cli/stop_signal.hpp"
-#include "cli/version.hpp"
-#include "edge/control/edge_process.hpp"
 #include "edge/control/remote_edge.hpp"
+#include "server/config.hpp"
+#include "server/engines.hpp"
+#include "server/engines_notify.hpp"
+#include "server/process_setup.hpp"
+#include "server/state_dir.hpp"
 #include "storage/instance_logs/log_keeper.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
 #include "storage/readmodel/retention.hpp"
 
-namespace atlasflow::cli {
-namespace {
-
-namespace fs = std::filesystem;
+namespace atlasflow::server {
 
 // Every part of a running server. Members are destroyed from the last to the first, which is the
 // order of a stop: nobody comes in, deployments pause, and the log goes last. The edge and the VMs
 // are processes of their own and run on.
-struct Server {
+struct Server::Parts {
   std::unique_ptr<storage::EventLog> log;
   std::unique_ptr<storage::SecretStore> secrets;
   std::unique_ptr<builder::Registry> registry;  // null when it is elsewhere
@@ -53,6 +46,10 @@ struct Server {
   std::unique_ptr<storage::LogKeeper> logs;
   std::unique_ptr<api::Api> api;
 };
+
+namespace {
+
+namespace fs = std::filesystem;
 
 // Moves the value into place; true, or the error of the first part that failed.
 template <typename T>
@@ -79,12 +76,20 @@ std::int64_t machine_memory_mib() {
   return static_cast<std::int64_t>(pages) * page_bytes / (1 << 20);
 }
 
+constexpr std::uint64_t k_secret_bytes_max = 64U << 10U;
+
 Result<std::string> read_webhook_secret(const fs::path& file) {
   if (file.empty()) return std::string{};
-  auto secret = read_input(file.string(), std::cin);
-  if (!secret) return secret;
-  while (!secret->empty() && (secret->back() == '\n' || secret->back() == '\r')) secret->pop_back();
-  if (secret->empty()) {
+  auto read = read_file(file, k_secret_bytes_max);
+  if (!read) {
+    return fail(
+        ErrorCode::invalid_argument,
+        "can't read " + file.string() + "; name a readable file that is not empty",
+        read.error().code == ErrorCode::too_large ? read.error().message : read.error().cause);
+  }
+  auto secret = std::move(*read);
+  while (!secret.empty() && (secret.back() == '\n' || secret.back() == '\r')) secret.pop_back();
+  if (secret.empty()) {
     return fail(ErrorCode::invalid_argument,
                 file.string() + " is empty; write the webhook's secret into it");
   }
@@ -96,7 +101,7 @@ Result<std::string> read_webhook_secret(const fs::path& file) {
   return secret;
 }
 
-Result<void> start_world(Server& server, const ServerConfig& config, const StateDir& state) {
+Result<void> start_world(Server::Parts& server, const ServerConfig& config, const StateDir& state) {
   Error error;
   if (!take(server.log, storage::open_event_log({state.events(), own_build_id()}), error)) {
     return tl::unexpected(error);
@@ -138,7 +143,7 @@ Result<void> start_world(Server& server, const ServerConfig& config, const State
 }
 
 // Finds the edge that an earlier server left running, or starts it.
-Result<void> find_edge(Server& server, const ServerConfig& config, const StateDir& state) {
+Result<void> find_edge(Server::Parts& server, const ServerConfig& config, const StateDir& state) {
   edge::EdgeConfig edge;
   edge.http_address = config.edge.http.address;
   edge.http_port = config.edge.http.port;
@@ -160,7 +165,7 @@ Result<void> find_edge(Server& server, const ServerConfig& config, const StateDi
   return {};
 }
 
-void make_engines(Server& server, const ServerConfig& config, const StateDir& state) {
+void make_engines(Server::Parts& server, const ServerConfig& config, const StateDir& state) {
   LocalBuildEngine::Config build;
   build.work = state.work();
   build.registry =
@@ -183,8 +188,8 @@ void make_engines(Server& server, const ServerConfig& config, const StateDir& st
       api::PublicAddress{config.domain, server.edge->https_port()}, *server.secrets);
 }
 
-std::unique_ptr<storage::LogKeeper> keep_logs(const Server& server, const ServerConfig& config,
-                                              const StateDir& state) {
+std::unique_ptr<storage::LogKeeper> keep_logs(const Server::Parts& server,
+                                              const ServerConfig& config, const StateDir& state) {
   storage::LogFolderConfig logs;
   logs.folder = state.logs();
   logs.run_log_bytes = static_cast<std::uint64_t>(config.keep.run_log_mib) << 20U;
@@ -201,7 +206,7 @@ std::unique_ptr<storage::LogKeeper> keep_logs(const Server& server, const Server
   return std::make_unique<storage::LogKeeper>(std::move(logs));
 }
 
-Result<void> start_control(Server& server, const ServerConfig& config, const StateDir& state,
+Result<void> start_control(Server::Parts& server, const ServerConfig& config, const StateDir& state,
                            const std::string& webhook_secret) {
   Error error;
   // With a fixed port the edge holds webhooks that come in during the start until the API is up.
@@ -246,8 +251,9 @@ Result<void> start_control(Server& server, const ServerConfig& config, const Sta
                                              server.api->webhook_port());
 }
 
-void print_start(const Server& server, const ServerConfig& config, const StateDir& state,
-                 std::ostream& out) {
+std::string summary_of(const Server::Parts& server, const ServerConfig& config,
+                       const StateDir& state) {
+  std::ostringstream out;
   const auto https = server.edge->https_port();
   const auto origin =
       "https://" + config.domain + (https == 443 ? "" : ":" + std::to_string(https));
@@ -273,72 +279,30 @@ void print_start(const Server& server, const ServerConfig& config, const StateDi
            "             boundary than virtualisation; don't run code of strangers on this "
            "machine\n";
   }
-  out << std::flush;
+  return std::move(out).str();
 }
 
 }  // namespace
 
-int run(const ServerCommand& command, const Connection& connection, const Terminal& terminal) {
-  if (command.print_config) {
-    terminal.out << example_config() << std::flush;
-    return k_exit_ok;
-  }
-  auto config = command.config_file.empty() ? Result<ServerConfig>(ServerConfig{})
-                                            : load_config(command.config_file);
-  if (!config) return report(terminal, config.error());
-  if (const auto named = named_state_dir(connection)) config->state_dir = *named;
+Server::Server(std::unique_ptr<Parts> parts, std::string summary)
+    : parts_(std::move(parts)), summary_(std::move(summary)) {}
 
-  const StopSignal stop;
-  set_up_process(config->log_level);
-  const auto secret = read_webhook_secret(config->api.webhook_secret_file);
-  if (!secret) return report(terminal, secret.error());
-  const auto state = StateDir::open(config->state_dir);
-  if (!state) return report(terminal, state.error());
+Server::~Server() = default;
 
-  Server server;
-  if (auto started = start_world(server, *config, *state); !started) {
-    return report(terminal, started.error());
+Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const StateDir& state) {
+  const auto secret = read_webhook_secret(config.api.webhook_secret_file);
+  if (!secret) return tl::unexpected(secret.error());
+  auto parts = std::make_unique<Parts>();
+  if (auto started = start_world(*parts, config, state); !started) {
+    return tl::unexpected(started.error());
   }
-  if (auto found = find_edge(server, *config, *state); !found) {
-    return report(terminal, found.error());
+  if (auto found = find_edge(*parts, config, state); !found) return tl::unexpected(found.error());
+  make_engines(*parts, config, state);
+  if (auto started = start_control(*parts, config, state, *secret); !started) {
+    return tl::unexpected(started.error());
   }
-  make_engines(server, *config, *state);
-  if (auto started = start_control(server, *config, *state, *secret); !started) {
-    return report(terminal, started.error());
-  }
-  print_start(server, *config, *state, terminal.out);
-  stop.wait();
-  terminal.out << "Stopping; the edge and the microVMs run on (atlasflow halt ends them). A second "
-                  "signal ends the server at once\n"
-               << std::flush;
-  return k_exit_ok;
+  auto summary = summary_of(*parts, config, state);
+  return std::unique_ptr<Server>(new Server(std::move(parts), std::move(summary)));
 }
 
-int run(const EdgeCommand& command, const Connection& connection, const Terminal& terminal) {
-  const StopSignal stop;
-  set_up_process("info");
-  ::prctl(PR_SET_NAME, "atlasflow-edge");
-  const auto state_dir = named_state_dir(connection).value_or(k_default_state_dir);
-  // A signal is how a process is told to end; the edge's control socket says it the same way.
-  const auto edge = edge::EdgeProcess::start(fs::absolute(state_dir), command.launch_fd,
-                                             [] { ::kill(::getpid(), SIGTERM); });
-  if (!edge) return report(terminal, edge.error());
-  stop.wait();
-  return k_exit_ok;
-}
-
-int run(const LogVerifyCommand& /*command*/, const Connection& connection,
-        const Terminal& terminal) {
-  const auto state_dir = named_state_dir(connection).value_or(k_default_state_dir);
-  const auto log = storage::open_event_log_for_reading(state_dir / "events");
-  if (!log) return report(terminal, log.error());
-  const auto verified = storage::verify(**log);
-  if (!verified) return report(terminal, verified.error());
-  const std::string_view chain(reinterpret_cast<const char*>(verified->chain.data()),
-                               verified->chain.size());
-  terminal.out << "The log is whole: " << verified->last_position << " events, chain "
-               << to_hex(chain) << "\n";
-  return k_exit_ok;
-}
-
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

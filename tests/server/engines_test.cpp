@@ -1,5 +1,5 @@
 // The real engines' own rules, over a builder and a registry that record what they are asked for.
-#include "cli/engines.hpp"
+#include "server/engines.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -11,9 +11,9 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
-#include "cli/deadline.hpp"
+#include "server/deadline.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace {
 
 using namespace std::chrono_literals;
@@ -185,4 +185,4 @@ TEST(Deadline, stops_what_waits_for_it_when_the_time_is_up_and_never_when_there_
 }
 
 }  // namespace
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "cli/engines.hpp"
+#include "server/engines.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 
 Result<void> LocalEdgeEngine::route_domain_to(const std::string& address, std::uint16_t port) {
   edge::Route own;
@@ -41,4 +41,4 @@ std::uint64_t LocalEdgeEngine::drain(const std::string& vm_id, std::chrono::micr
   return edge_.drain(vm_id, std::chrono::duration_cast<std::chrono::milliseconds>(left));
 }
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

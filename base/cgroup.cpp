@@ -1,27 +1,29 @@
-#include "builder/sandbox/cgroup.hpp"
+#include "base/cgroup.hpp"
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <map>
-#include <set>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include "base/file.hpp"
 
-namespace atlasflow::builder {
+namespace atlasflow {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* k_parent = "atlasflow-build";
 constexpr int k_kill_rounds_max = 500;  // of 10 ms
 constexpr std::int64_t k_bytes_per_mib = 1 << 20;
+constexpr std::int64_t k_cpu_period_us = 100'000;
 
 bool write_file(const fs::path& path, const std::string& value) {
   const FileDescriptor fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -29,7 +31,8 @@ bool write_file(const fs::path& path, const std::string& value) {
          ::write(fd.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
 }
 
-// Empty when it cannot be read: a build's group may go at any moment.
+// Empty when it cannot be read: a group that went meanwhile answers ENODEV, and has nothing to
+// tell.
 std::string text_of(const fs::path& path) {
   constexpr std::uint64_t k_bytes_max = 4U << 20U;  // of cgroup.procs and mountinfo on a busy host
   return read_file(path, k_bytes_max).value_or("");
@@ -47,8 +50,8 @@ bool has_controller(std::string_view list, std::string_view name) {
 // "id:controllers:path" lines; the key of v2 is empty.
 std::map<std::string, std::string> paths_of_self() {
   std::map<std::string, std::string> paths;
-  std::istringstream text(text_of("/proc/self/cgroup"));
-  for (std::string line; std::getline(text, line);) {
+  std::istringstream file(text_of("/proc/self/cgroup"));
+  for (std::string line; std::getline(file, line);) {
     const auto first = line.find(':');
     const auto second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
@@ -59,7 +62,7 @@ std::map<std::string, std::string> paths_of_self() {
 
 // A v2 group that has processes cannot give controllers to its children. Where systemd has
 // delegated the group to this service all of it is ours, so its processes move to a leaf beside the
-// builds.
+// groups below it.
 bool make_room(const fs::path& own) {
   std::array<char, 8> value{};
   const bool delegated =
@@ -73,12 +76,20 @@ bool make_room(const fs::path& own) {
   return true;
 }
 
-void enable_controllers(const fs::path& own) {
+void enable_controllers(const fs::path& own, const fs::path& parent) {
   for (const char* controller : {"+memory", "+pids", "+cpu"}) {
     if (!write_file(own / "cgroup.subtree_control", controller) && make_room(own)) {
       write_file(own / "cgroup.subtree_control", controller);
     }
-    write_file(own / k_parent / "cgroup.subtree_control", controller);
+    write_file(parent / "cgroup.subtree_control", controller);
+  }
+}
+
+void set_weight(const CgroupHierarchy& hierarchy, const fs::path& folder, int weight) {
+  if (hierarchy.unified) write_file(folder / "cpu.weight", std::to_string(weight));
+  // 1024 shares are what a weight of 100 is; the kernel takes no fewer than 2.
+  if (has_controller(hierarchy.controllers, "cpu")) {
+    write_file(folder / "cpu.shares", std::to_string(std::max(weight * 1024 / 100, 2)));
   }
 }
 
@@ -107,6 +118,7 @@ std::size_t kill_inside(const fs::path& folder) {
   std::size_t found = 0;
   write_file(folder / "cgroup.kill", "1");  // v2 since Linux 5.14: the whole subtree at once.
   for (const fs::path& each : folders_below(folder)) {
+    write_file(each / "freezer.state", "THAWED");  // v1 delivers no signal to who is frozen
     std::istringstream pids(text_of(each / "cgroup.procs"));
     for (pid_t pid = 0; pids >> pid;) {
       ++found;
@@ -121,8 +133,8 @@ std::size_t kill_inside(const fs::path& folder) {
 std::vector<CgroupHierarchy> own_cgroups() {
   const auto paths = paths_of_self();
   std::vector<CgroupHierarchy> hierarchies;
-  std::istringstream text(text_of("/proc/self/mountinfo"));
-  for (std::string line; std::getline(text, line);) {
+  std::istringstream file(text_of("/proc/self/mountinfo"));
+  for (std::string line; std::getline(file, line);) {
     // "36 35 98:0 /root /mount/point options… - type source super_options"
     const auto dash = line.find(" - ");
     if (dash == std::string::npos) continue;
@@ -152,59 +164,97 @@ std::vector<CgroupHierarchy> own_cgroups() {
   return hierarchies;
 }
 
-BuildCgroup::BuildCgroup(const std::vector<CgroupHierarchy>& hierarchies, std::string name)
-    : hierarchies_(hierarchies) {
-  for (const CgroupHierarchy& hierarchy : hierarchies_) {
-    places_.push_back({&hierarchy, hierarchy.own / k_parent / name});
+Cgroup::Cgroup(std::vector<CgroupHierarchy> hierarchies, const CgroupParent& parent,
+               const std::string& name)
+    : parent_weight_(parent.cpu_weight) {
+  for (CgroupHierarchy& hierarchy : hierarchies) {
+    fs::path folder = hierarchy.own / parent.name / name;
+    places_.push_back({std::move(hierarchy), std::move(folder)});
   }
 }
 
-void BuildCgroup::create(const CgroupLimits& limits) {
+Cgroup::Cgroup(const std::vector<fs::path>& folders) {
+  for (const fs::path& folder : folders) {
+    places_.push_back({{false, {}, folder.parent_path().parent_path()}, folder});
+  }
+}
+
+void Cgroup::create(const CgroupLimits& limits) {
   for (const Place& place : places_) {
+    const CgroupHierarchy& hierarchy = place.hierarchy;
     const fs::path parent = place.folder.parent_path();
     std::error_code error;
-    // Another build that ends may remove the shared parent between the two steps.
+    // Another group that ends may remove the shared parent between the two steps.
     for (int attempt = 0; attempt < 3; ++attempt) {
       fs::create_directory(parent, error);
-      if (place.hierarchy->controllers == "cpuset") copy_cpuset(place.hierarchy->own, parent);
+      if (hierarchy.controllers == "cpuset") copy_cpuset(hierarchy.own, parent);
       fs::create_directory(place.folder, error);
       if (!error) break;
     }
     if (error) continue;
-    if (place.hierarchy->unified) enable_controllers(place.hierarchy->own);
-    if (place.hierarchy->controllers == "cpuset") copy_cpuset(parent, place.folder);
+    if (hierarchy.unified) enable_controllers(hierarchy.own, parent);
+    if (hierarchy.controllers == "cpuset") copy_cpuset(parent, place.folder);
+    set_weight(hierarchy, parent, parent_weight_);
     limit(place, limits);
     FileDescriptor procs(::open((place.folder / "cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
     if (procs.valid()) procs_.push_back(std::move(procs));
   }
 }
 
-void BuildCgroup::limit(const Place& place, const CgroupLimits& limits) {
-  const std::string bytes = std::to_string(limits.memory_mib * k_bytes_per_mib);
-  const bool v2 = place.hierarchy->unified;
-  if (limits.memory_mib > 0 && (v2 || has_controller(place.hierarchy->controllers, "memory"))) {
+void Cgroup::limit(const Place& place, const CgroupLimits& limits) {
+  const bool v2 = place.hierarchy.unified;
+  const auto has = [&](std::string_view controller) {
+    return v2 || has_controller(place.hierarchy.controllers, controller);
+  };
+  if (limits.memory_mib > 0 && has("memory")) {
+    const std::string bytes = std::to_string(limits.memory_mib * k_bytes_per_mib);
     if (write_file(place.folder / (v2 ? "memory.max" : "memory.limit_in_bytes"), bytes)) {
       memory_limited_ = true;
     }
   }
-  if (v2 || has_controller(place.hierarchy->controllers, "pids")) {
+  if (limits.processes > 0 && has("pids")) {
     write_file(place.folder / "pids.max", std::to_string(limits.processes));
   }
-  // Builds give way to what serves visitors: a quarter of the usual share when the processors are
-  // busy.
-  if (v2) write_file(place.folder / "cpu.weight", "25");
-  if (has_controller(place.hierarchy->controllers, "cpu"))
-    write_file(place.folder / "cpu.shares", "256");
+  if (limits.cpu_percent > 0 && has("cpu")) {
+    const std::string period = std::to_string(k_cpu_period_us);
+    const std::string quota = std::to_string(k_cpu_period_us * limits.cpu_percent / 100);
+    if (v2) {
+      write_file(place.folder / "cpu.max", quota + " " + period);
+    } else {
+      write_file(place.folder / "cpu.cfs_period_us", period);
+      write_file(place.folder / "cpu.cfs_quota_us", quota);
+    }
+  }
+  set_weight(place.hierarchy, place.folder, limits.cpu_weight);
 }
 
-bool BuildCgroup::exists() const {
+std::vector<fs::path> Cgroup::folders() const {
+  std::vector<fs::path> folders;
+  for (const Place& place : places_) folders.push_back(place.folder);
+  return folders;
+}
+
+std::set<pid_t> Cgroup::members() const {
+  std::set<pid_t> members;
+  for (const Place& place : places_) {
+    std::error_code error;
+    if (!fs::is_directory(place.folder, error)) continue;
+    for (const fs::path& each : folders_below(place.folder)) {
+      std::istringstream pids(text_of(each / "cgroup.procs"));
+      for (pid_t pid = 0; pids >> pid;) members.insert(pid);
+    }
+  }
+  return members;
+}
+
+bool Cgroup::exists() const {
   return std::any_of(places_.begin(), places_.end(), [](const Place& place) {
     std::error_code error;
     return fs::is_directory(place.folder, error);
   });
 }
 
-std::uint64_t BuildCgroup::oom_kills() const {
+std::uint64_t Cgroup::oom_kills() const {
   for (const Place& place : places_) {
     for (const char* name : {"memory.events", "memory.oom_control"}) {
       std::istringstream text(text_of(place.folder / name));
@@ -217,7 +267,7 @@ std::uint64_t BuildCgroup::oom_kills() const {
   return 0;
 }
 
-bool BuildCgroup::remove() {
+bool Cgroup::remove() {
   procs_.clear();
   for (int round = 0; round < k_kill_rounds_max; ++round) {
     std::size_t left = 0;
@@ -227,7 +277,7 @@ bool BuildCgroup::remove() {
       left += kill_inside(place.folder);
       for (const fs::path& folder : folders_below(place.folder)) fs::remove(folder, error);
       if (fs::is_directory(place.folder, error)) ++left;
-      fs::remove(place.folder.parent_path(), error);  // Only when no other build is in it.
+      fs::remove(place.folder.parent_path(), error);  // Only when no other group is in it.
     }
     if (left == 0) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -235,16 +285,17 @@ bool BuildCgroup::remove() {
   return false;
 }
 
-std::vector<std::string> BuildCgroup::names(const std::vector<CgroupHierarchy>& hierarchies) {
+std::vector<std::string> Cgroup::names(const std::vector<CgroupHierarchy>& hierarchies,
+                                       const CgroupParent& parent) {
   std::set<std::string> names;
   for (const CgroupHierarchy& hierarchy : hierarchies) {
-    const fs::path parent = hierarchy.own / k_parent;
-    for (auto& name : names_if_any(parent)) {
+    const fs::path folder = hierarchy.own / parent.name;
+    for (auto& name : names_if_any(folder)) {
       std::error_code ignored;
-      if (fs::is_directory(parent / name, ignored)) names.insert(std::move(name));
+      if (fs::is_directory(folder / name, ignored)) names.insert(std::move(name));
     }
   }
   return {names.begin(), names.end()};
 }
 
-}  // namespace atlasflow::builder
+}  // namespace atlasflow

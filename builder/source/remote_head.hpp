@@ -4,14 +4,17 @@
 
 #include <string>
 
-#include "actors/runtime/engines.hpp"
 #include "base/error.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::builder {
+
+struct RemoteHead {
+  std::string ref;  // "refs/heads/main"
+  std::string sha;
+};
 
 // The head of the branch; an empty branch: of the remote's default one. not_found: no such
 // repository or branch, or an empty repository; unavailable: the remote does not answer.
-[[nodiscard]] Result<actors::ResolvedRef> remote_head(const std::string& url,
-                                                      const std::string& branch);
+[[nodiscard]] Result<RemoteHead> remote_head(const std::string& url, const std::string& branch);
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::builder

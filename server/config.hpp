@@ -10,7 +10,7 @@
 
 #include "base/error.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 
 inline constexpr const char* k_default_state_dir = "/var/lib/atlasflow";
 
@@ -76,4 +76,4 @@ struct ServerConfig {
 // A commented file with every key at its default; parse_config takes it.
 [[nodiscard]] std::string example_config();
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -7,7 +7,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 
 // The layout that this binary writes. A folder with a newer one is refused.
 inline constexpr int k_state_layout = 1;
@@ -42,4 +42,4 @@ class StateDir {
   FileDescriptor lock_;
 };
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

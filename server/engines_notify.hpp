@@ -10,7 +10,7 @@
 #include "api/json.hpp"
 #include "storage/secrets/secrets.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 
 // The JSON that is posted. Bytes of a commit's subject that are no UTF-8 are replaced.
 [[nodiscard]] std::string notification_body(const Notification& notification,
@@ -35,4 +35,4 @@ class HttpNotifyEngine final : public actors::NotifyEngine {
   std::chrono::milliseconds timeout_;
 };
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -1,5 +1,5 @@
 // Notifications to real receivers on loopback.
-#include "cli/engines_notify.hpp"
+#include "server/engines_notify.hpp"
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
@@ -8,7 +8,7 @@
 #include "tests/builder/scratch.hpp"
 #include "tests/edge/edge_fixture.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace {
 
 using namespace std::chrono_literals;
@@ -229,4 +229,4 @@ TEST_F(Notifying, only_http_is_spoken) {
 }
 
 }  // namespace
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

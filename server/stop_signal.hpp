@@ -2,7 +2,7 @@
 // at a time per process.
 #pragma once
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 
 // The first signal ends wait(); the second ends the process at once, in case the stop hangs. The
 // signals are not blocked, as a mask would be inherited by every process that the server starts.
@@ -16,4 +16,4 @@ class StopSignal {
   void wait() const;
 };
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -1,11 +1,11 @@
 #include <gmock/gmock.h>
 
-#include "cli/engines.hpp"
 #include "events/settings.hpp"
+#include "server/engines.hpp"
 #include "tests/builder/origin.hpp"
 #include "tests/builder/scratch.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace {
 
 using testing::ElementsAre;
@@ -164,4 +164,4 @@ TEST_F(SourceEngine, a_build_is_told_where_the_source_is_and_what_to_make_of_it)
 }
 
 }  // namespace
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -1,4 +1,4 @@
-#include "cli/process_setup.hpp"
+#include "server/process_setup.hpp"
 
 #include <csignal>
 
@@ -9,7 +9,7 @@
 #include "base/digest.hpp"
 #include "base/file.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace {
 
 constexpr std::uint64_t k_executable_bytes_max = 4ULL << 30U;
@@ -38,4 +38,4 @@ const std::string& own_build_id() {
   return id;
 }
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

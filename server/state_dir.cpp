@@ -1,4 +1,4 @@
-#include "cli/state_dir.hpp"
+#include "server/state_dir.hpp"
 
 #include <cerrno>
 #include <charconv>
@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace {
 
 namespace fs = std::filesystem;
@@ -131,4 +131,4 @@ Result<StateDir> StateDir::open_existing(const fs::path& named) {
   return StateDir(root, std::move(*lock));
 }
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

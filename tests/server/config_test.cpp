@@ -1,11 +1,11 @@
-#include "cli/config.hpp"
+#include "server/config.hpp"
 
 #include <regex>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace {
 
 using testing::HasSubstr;
@@ -122,4 +122,4 @@ TEST(Config, a_file_that_is_missing_is_named) {
 }
 
 }  // namespace
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

@@ -1,4 +1,4 @@
-#include "cli/remote_head.hpp"
+#include "builder/source/remote_head.hpp"
 
 #include <array>
 
@@ -6,10 +6,8 @@
 
 #include "builder/source/git_handles.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::builder {
 namespace {
-
-namespace git = builder::git;
 
 std::string sha_of(const git_oid& id) {
   std::array<char, GIT_OID_HEXSZ + 1> text{};
@@ -42,7 +40,7 @@ std::string default_branch(git_remote* remote) {
 
 }  // namespace
 
-Result<actors::ResolvedRef> remote_head(const std::string& url, const std::string& branch) {
+Result<RemoteHead> remote_head(const std::string& url, const std::string& branch) {
   git::start_library();
   git_remote* raw = nullptr;
   if (const int code = git_remote_create_detached(&raw, url.c_str()); code != 0) {
@@ -61,7 +59,7 @@ Result<actors::ResolvedRef> remote_head(const std::string& url, const std::strin
     return tl::unexpected(connect_error(url, code));
   }
   for (std::size_t i = 0; i < count; ++i) {
-    if (ref == heads[i]->name) return actors::ResolvedRef{ref, sha_of(heads[i]->oid)};
+    if (ref == heads[i]->name) return RemoteHead{ref, sha_of(heads[i]->oid)};
   }
   if (branch.empty()) {
     return fail(ErrorCode::not_found, url +
@@ -72,4 +70,4 @@ Result<actors::ResolvedRef> remote_head(const std::string& url, const std::strin
               "the repository at " + url + " has no branch '" + branch + "'; push it first");
 }
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::builder

@@ -4,14 +4,14 @@
 #include <gmock/gmock.h>
 
 #include "api/signature.hpp"
-#include "cli/engines.hpp"
-#include "cli/engines_notify.hpp"
 #include "events/settings.hpp"
+#include "server/engines.hpp"
+#include "server/engines_notify.hpp"
 #include "storage/log/memory_event_log.hpp"
 #include "tests/builder/scratch.hpp"
 #include "tests/edge/edge_fixture.hpp"
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 namespace {
 
 using namespace std::chrono_literals;
@@ -141,4 +141,4 @@ TEST_F(NotifierOnThreads, a_stop_does_not_wait_for_a_receiver_that_hangs) {
 }
 
 }  // namespace
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server

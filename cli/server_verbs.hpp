@@ -1,5 +1,5 @@
-// The composition root: opens the state folder, starts every part over it, and stops them in order.
-// Called from main's thread, which it blocks until SIGTERM or SIGINT.
+// The verbs that work beside the API: the server and the edge themselves, and what reads a state
+// folder. Called from main's thread; server and edge block it until SIGTERM or SIGINT.
 #pragma once
 
 #include "cli/command_line.hpp"

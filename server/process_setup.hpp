@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace atlasflow::cli {
+namespace atlasflow::server {
 
 // Log lines to standard error from this level on, no end by SIGPIPE, as many descriptors as the
 // system allows: an edge with many connections needs them.
@@ -13,4 +13,4 @@ void set_up_process(const std::string& log_level);
 // The digest of the executable: says which binary wrote an event, whatever it was built from.
 [[nodiscard]] const std::string& own_build_id();
 
-}  // namespace atlasflow::cli
+}  // namespace atlasflow::server
