@@ -413,7 +413,6 @@ Result<fs::path> LayerStore::disk_for(const std::vector<LayerBlob>& merged,
   const fs::path tree = temporary_beside(disk);
   const fs::path image = temporary_beside(disk);
   const auto clean_up = [&] {
-    std::error_code ignored;
     fs::remove_all(tree, ignored);
     fs::remove(image, ignored);
   };
