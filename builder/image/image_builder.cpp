@@ -249,6 +249,7 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
     return tl::unexpected(done.error());
   }
   for (const std::string& note : plan->notes) log.note(note);
+  for (const std::string& notice : plan->notices) log.note(notice);
   std::vector<std::string> absent;
   for (const Stated& image : plan->images) {
     if (!present.contains(image.value)) absent.push_back(image.value);

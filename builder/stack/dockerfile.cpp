@@ -2,12 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
 #include <map>
-#include <memory>
 #include <set>
 
-#include "builder/stack/dockerfile_facts.hpp"
 #include "builder/stack/dockerfile_lines.hpp"
 #include "builder/stack/dockerfile_rules.hpp"
 #include "builder/stack/dockerfile_text.hpp"
@@ -43,9 +40,9 @@ struct Stage {
   std::set<std::size_t> needs;        // stages before it
   std::vector<Stated> images;         // full names
   std::vector<Instruction> triggers;  // ONBUILD, for the stages that start from it
-  DockerfileFacts facts;
-  std::size_t first = 0;  // of the plan's instructions: FROM
-  std::size_t end = 0;    // behind the last
+  int health_check_line = 0;          // of the HEALTHCHECK that counts; 0: none
+  std::size_t first = 0;              // of the plan's instructions: FROM
+  std::size_t end = 0;                // behind the last
   // What is wrong with it only when it is built: its platform, or an image that may not be used.
   std::optional<Error> error;
 };
@@ -65,7 +62,9 @@ class Planner {
   Result<DockerfilePlan> run() {
     for (std::size_t i = 0; i < instructions_.size(); ++i) {
       auto& instruction = instructions_[i];
-      if (auto right = check_flags(instruction); !right) return tl::unexpected(right.error());
+      auto right = check_flags(instruction);
+      if (right) right = check_arguments(instruction, escape_);
+      if (!right) return tl::unexpected(right.error());
       auto taken = instruction.name == "FROM" ? start_stage(instruction, i)
                    : stages_.empty()          ? take_global(instruction)
                                               : take(instruction);
@@ -256,7 +255,7 @@ class Planner {
       stage.needs.insert(parent->number);
       stage.args = parent->args;
       stage.env = parent->env;
-      stage.facts = parent->facts;
+      stage.health_check_line = parent->health_check_line;
       triggers = parent->triggers;
       name = parent->name;
       std::size_t bytes = 0;
@@ -294,22 +293,14 @@ class Planner {
     if (name == "COPY" || name == "ADD") return take_copy(instruction);
     if (name == "RUN") return take_mounts(instruction);
     if (name == "ONBUILD") return take_trigger(instruction);
-    if (name == "SHELL" && !is_json_list(instruction.arguments)) {
-      return wrong_line(instruction.line, R"(SHELL must be a list: SHELL ["/bin/bash", "-c"])");
+    if (name == "HEALTHCHECK") {
+      const bool is_none = lower_case(instruction.arguments) == "none";
+      stages_.back().health_check_line = is_none ? 0 : instruction.line;
     }
-    return take_fact(
-        instruction, escape_,
-        [&](std::string_view word) { return expand_in_stage(word, instruction.line); },
-        stages_.back().facts);
+    return {};
   }
 
   Result<void> take_copy(Instruction& instruction) {
-    const bool is_list = is_json_list(instruction.arguments);
-    const auto words = is_list ? read_json_list(instruction.arguments).size()
-                               : split_words(instruction.arguments, escape_).size();
-    if (words < 2) {
-      return wrong_line(instruction.line, instruction.name + " needs a source and a destination");
-    }
     for (auto& flag : instruction.flags) {
       if (flag.name() != "--from") continue;
       auto source = source_of(flag.value(), instruction.line, "COPY --from");
@@ -319,17 +310,25 @@ class Planner {
     return {};
   }
 
+  // buildah 1.39 counts what is mounted in the layer's cache key only when the type is written out
+  // (a second push would go live with the first one's content), and knows no variables there.
   Result<void> take_mounts(Instruction& instruction) {
     for (auto& flag : instruction.flags) {
       if (flag.name() != "--mount") continue;
-      const auto from = mount_option(mount_options(flag.value()), "from");
-      if (from.empty()) continue;
-      auto source = source_of(from, instruction.line, "RUN --mount=…,from");
-      if (!source) return tl::unexpected(source.error());
-      const auto key = "from=" + from;
-      if (const auto at = flag.raw.find(key); at != std::string::npos) {
-        flag.raw.replace(at, key.size(), "from=" + *source);
+      auto options = mount_options(flag.value());
+      for (auto& option : options) {
+        if (option.key == "from") {
+          auto source = source_of(option.value, instruction.line, "RUN --mount=…,from");
+          if (!source) return tl::unexpected(source.error());
+          option.value = *source;
+        } else if (option.value.find('$') != std::string::npos) {
+          auto value = expand_in_stage(option.value, instruction.line);
+          if (!value) return tl::unexpected(value.error());
+          if (value->missing.empty()) option.value = value->text;  // Else of the base image.
+        }
       }
+      if (mount_option(options, "type").empty()) options.insert(options.begin(), {"type", "bind"});
+      flag = mount_flag(options);
     }
     return {};
   }
@@ -378,6 +377,7 @@ class Planner {
     auto trigger = read_trigger(instruction);
     if (!trigger) return tl::unexpected(trigger.error());
     if (auto right = check_flags(*trigger); !right) return right;
+    if (auto right = check_arguments(*trigger, escape_); !right) return right;
     stages_.back().triggers.push_back(*trigger);
     // buildah keeps the text of it; what it cannot take must be out of there too.
     leave_out(*trigger);
@@ -394,8 +394,8 @@ class Planner {
     for (auto& flag : instruction.flags) {
       const auto why = left_out_because(instruction, flag);
       if (why && !why->empty()) {
-        notes_.push_back(request_.name + ", line " + std::to_string(instruction.line) + ": " +
-                         *why);
+        auto& told = flag.name() == "--mount" ? notices_ : notes_;
+        told.push_back(request_.name + ", line " + std::to_string(instruction.line) + ": " + *why);
       }
       if (!why) kept.push_back(std::move(flag));
     }
@@ -435,11 +435,16 @@ class Planner {
         if (known.insert(image.value).second) plan.images.push_back(image);
       }
     }
-    plan.facts = std::move(stages_[*target].facts);
+    if (const int line = stages_[*target].health_check_line; line > 0) {
+      notices_.push_back(
+          request_.name + ", line " + std::to_string(line) +
+          ": HEALTHCHECK is not run; an app is healthy when health_path answers 2xx");
+    }
     auto text = write_instructions(needed_instructions(needed), escape_);
     if (!text) return tl::unexpected(text.error());
     plan.text = std::move(*text);
     plan.notes = std::move(notes_);
+    plan.notices = std::move(notices_);
     return plan;
   }
 
@@ -474,6 +479,7 @@ class Planner {
   std::vector<Stage> stages_;
   std::size_t values_bytes_ = 0;
   std::vector<std::string> notes_;
+  std::vector<std::string> notices_;
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 // Reads a Dockerfile as Docker's own builder does, before anything runs: which stages the target
-// needs, which images they start from, what the image will say of itself, and the text that
-// buildah is to read. What cannot be built is refused with its line; nothing is ignored silently.
-// Pure; any thread.
+// needs, which images they start from, and the text that buildah is to read. What cannot be built
+// is refused with its line; nothing is ignored silently. Pure; any thread.
 #pragma once
 
 #include <optional>
@@ -30,38 +29,18 @@ struct Stated {
   friend bool operator==(const Stated&, const Stated&) = default;
 };
 
-struct ExposedPort {
-  int port = 0;
-  bool is_tcp = true;
-  int line = 0;
-
-  friend bool operator==(const ExposedPort&, const ExposedPort&) = default;
-};
-
-// What the target's instructions say of the image; what its base image says is not in it.
-struct DockerfileFacts {
-  std::vector<ExposedPort> ports;  // those whose value is known before the build
-  std::optional<Stated> health_check;
-  std::vector<Stated> volumes;
-  std::optional<Stated> stop_signal;
-};
-
 struct DockerfilePlan {
-  std::vector<std::string> stages;  // as written; one without a name has its number
-  std::string target;               // buildah's --target; empty: the last stage
-  std::vector<Stated> images;       // full names to have before the build, each once
-  DockerfileFacts facts;
-  std::string text;                // what buildah is to read; its lines have the same numbers
-  std::vector<std::string> notes;  // for the build log: what was left out, and where
+  std::vector<std::string> stages;   // as written; one without a name has its number
+  std::string target;                // buildah's --target; empty: the last stage
+  std::vector<Stated> images;        // full names to have before the build, each once
+  std::string text;                  // what buildah is to read; its lines have the same numbers
+  std::vector<std::string> notes;    // for the build log: what was left out, and where
+  std::vector<std::string> notices;  // for the user: what the Dockerfile asks for and is not done
 };
 
 // Images are those of the stages that the target needs: FROM (but not an earlier stage or
 // scratch), COPY --from and RUN --mount=…,from=. user_error: "Dockerfile, line 3: " and the reason.
 [[nodiscard]] Result<DockerfilePlan> plan_dockerfile(std::string_view dockerfile,
                                                      const DockerfileRequest& request);
-
-// What a user should know before the app starts, a sentence each: a health check that is not run,
-// a volume that is not kept, ports other than `port`.
-[[nodiscard]] std::vector<std::string> notices_of(const DockerfileFacts& facts, int port);
 
 }  // namespace atlasflow::builder

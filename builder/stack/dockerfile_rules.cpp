@@ -5,6 +5,8 @@
 #include <set>
 #include <string_view>
 
+#include "builder/stack/dockerfile_variables.hpp"
+
 namespace atlasflow::builder {
 namespace {
 
@@ -112,6 +114,32 @@ Result<void> check_run_flag(int line, const InstructionFlag& flag) {
   return {};
 }
 
+Result<void> check_ports(const Instruction& instruction, char escape) {
+  for (const auto& word : split_words(instruction.arguments, escape)) {
+    if (word.find_first_of("$\"'") != std::string::npos) continue;  // buildah puts the value in.
+    const auto slash = word.find('/');
+    const auto protocol = slash == std::string::npos ? "tcp" : lower_case(word.substr(slash + 1));
+    const auto range = word.substr(0, slash);
+    const auto dash = range.find('-');
+    const auto first = whole_number(range.substr(0, dash));
+    const auto last = dash == std::string::npos ? first : whole_number(range.substr(dash + 1));
+    if (!first || !last || *first < 1 || *last > 65535 || *last < *first ||
+        (protocol != "tcp" && protocol != "udp" && protocol != "sctp")) {
+      return wrong_line(
+          instruction.line,
+          "EXPOSE " + word + " is no port; it is a number from 1 to 65535, or 8080/tcp");
+    }
+  }
+  return {};
+}
+
+Result<void> check_health_check(const Instruction& instruction, char escape) {
+  const auto words = split_words(instruction.arguments, escape);
+  const auto kind = words.empty() ? "" : lower_case(words.front());
+  if ((kind == "none" && words.size() == 1) || (kind == "cmd" && words.size() > 1)) return {};
+  return wrong_line(instruction.line, "HEALTHCHECK is followed by CMD and a command, or NONE");
+}
+
 Result<void> check_supported(const Instruction& instruction, const InstructionFlag& flag) {
   if (flag.name() == "--parents" && is_on(flag)) {
     return wrong_line(instruction.line,
@@ -178,6 +206,21 @@ std::string mount_option(const std::vector<MountOption>& options, std::string_vi
   return found == options.end() ? std::string{} : found->value;
 }
 
+InstructionFlag mount_flag(const std::vector<MountOption>& options) {
+  InstructionFlag flag{"--mount=", {}};
+  for (const auto& option : options) {
+    const auto field = option.value.empty() ? option.key : option.key + "=" + option.value;
+    const bool needs_quotes = field.find(',') != std::string::npos;
+    if (&option != &options.front()) flag.text += ',';
+    flag.text += needs_quotes ? '"' + field + '"' : field;
+  }
+  for (const char c : flag.text) {
+    if (c == ' ' || c == '\t' || c == '\'' || c == '"' || c == '\\') flag.raw += '\\';
+    flag.raw += c;
+  }
+  return flag;
+}
+
 Result<void> check_flags(const Instruction& instruction) {
   std::set<std::string_view> seen;
   for (const auto& flag : instruction.flags) {
@@ -200,6 +243,20 @@ Result<void> check_flags(const Instruction& instruction) {
     if (auto right = check_supported(instruction, flag); !right) return right;
   }
   return {};
+}
+
+Result<void> check_arguments(const Instruction& instruction, char escape) {
+  if (instruction.name == "EXPOSE") return check_ports(instruction, escape);
+  if (instruction.name == "HEALTHCHECK") return check_health_check(instruction, escape);
+  if (instruction.name == "SHELL" && !is_json_list(instruction.arguments)) {
+    return wrong_line(instruction.line, R"(SHELL must be a list: SHELL ["/bin/bash", "-c"])");
+  }
+  if (instruction.name != "COPY" && instruction.name != "ADD") return {};
+  const auto words = is_json_list(instruction.arguments)
+                         ? read_json_list(instruction.arguments).size()
+                         : split_words(instruction.arguments, escape).size();
+  if (words > 1) return {};
+  return wrong_line(instruction.line, instruction.name + " needs a source and a destination");
 }
 
 std::optional<std::string> left_out_because(const Instruction& instruction,

@@ -26,10 +26,15 @@ struct MountOption {
 // "" when it has none.
 [[nodiscard]] std::string mount_option(const std::vector<MountOption>& options,
                                        std::string_view key);
+// The flag that says these, quoted as buildah reads it.
+[[nodiscard]] InstructionFlag mount_flag(const std::vector<MountOption>& options);
 
 // user_error with the line: a flag that Docker does not know for this instruction, one without its
 // value, one that asks for what a build here cannot give.
 [[nodiscard]] Result<void> check_flags(const Instruction& instruction);
+
+// The same of what is behind the flags, where it can be told before variables have values.
+[[nodiscard]] Result<void> check_arguments(const Instruction& instruction, char escape);
 
 // nullopt: buildah gets the flag. Else it is left out, and the log says why; "" when it asks for
 // nothing but what is done anyway.

@@ -227,6 +227,7 @@ TEST(Dockerfile, what_cannot_be_built_is_refused_with_its_line) {
       {"FROM a\nSHELL /bin/bash -c\n", "line 2: SHELL must be a list"},
       {"FROM a\nENV X\n", "line 2: ENV needs a value"},
       {"FROM a\nENV X=1 two\n", "line 2: ENV has 'two'"},
+      {"FROM a\nEXPOSE 80:80\n", "line 2: EXPOSE 80:80 is no port"},
       {"FROM a\nEXPOSE http\n", "line 2: EXPOSE http is no port"},
       {"FROM a\nHEALTHCHECK curl x\n", "line 2: HEALTHCHECK is followed by CMD"},
       {"FROM a\nONBUILD FROM b\n", "line 2: ONBUILD FROM is not allowed"},
@@ -292,14 +293,35 @@ TEST(Dockerfile, buildah_is_given_names_that_can_only_mean_one_thing) {
             "--mount=type=bind,from=docker.io/library/c:latest,source=/,target=/z true\n");
 }
 
+// Without its type, buildah leaves what is mounted out of the layer's cache key.
+TEST(Dockerfile, a_mount_is_told_to_buildah_in_full) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"target=/m", "type=bind,target=/m"},
+      {"source=a,dst=/m,rw", "type=bind,source=a,target=/m,rw"},
+      {"type=bind,src=$X/b,target=${Y}", "type=bind,source=a/b,target=/y z"},
+      {"type=cache,target=$HOME/c", "type=cache,target=$HOME/c"},
+      {"'type=tmpfs,\"target=/a,b\"'", "type=tmpfs,\"target=/a,b\""},
+  };
+  for (const auto& [mount, told] : cases) {
+    const auto plan = plan_of("FROM a\nARG X=a\nENV Y=\"/y z\"\nRUN --mount=" + mount + " x\n");
+    ASSERT_TRUE(plan) << plan.error().message;
+    std::string escaped;
+    for (const char c : told) {
+      if (c == ' ' || c == '"') escaped += '\\';
+      escaped += c;
+    }
+    EXPECT_THAT(plan->text, HasSubstr("\nRUN --mount=" + escaped + " x\n"));
+  }
+}
+
 TEST(Dockerfile, a_mount_of_what_a_build_is_not_given_is_left_out_and_told) {
   const auto plan = plan_of(
       "FROM a\nRUN --mount=type=secret,id=npm --mount=type=ssh --security=sandbox "
       "--mount=type=cache,target=/c x\n");
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_THAT(plan->text, HasSubstr("\nRUN --mount=type=cache,target=/c x\n"));
-  EXPECT_THAT(plan->notes, ElementsAre(HasSubstr("line 2: there is no secret 'npm'"),
-                                       HasSubstr("line 2: there is no SSH agent")));
+  EXPECT_THAT(plan->notices, ElementsAre(HasSubstr("line 2: there is no secret 'npm'"),
+                                         HasSubstr("line 2: there is no SSH agent")));
 }
 
 TEST(Dockerfile, a_line_that_buildah_could_not_read_is_cut_and_means_the_same) {
@@ -319,32 +341,23 @@ TEST(Dockerfile, a_line_that_buildah_could_not_read_is_cut_and_means_the_same) {
   EXPECT_LT(longest, 65'000U);
 }
 
-// ---- what the image says of itself --------------------------------------------------------------
-
-TEST(Dockerfile, what_the_image_says_of_itself_is_told_with_its_line) {
-  const auto plan = plan_of(
-      "FROM a AS base\nARG PORT=8080\nEXPOSE $PORT 53/udp\nVOLUME [\"/data\", \"/var/x\"]\n"
-      "FROM base\nSTOPSIGNAL SIGQUIT\nHEALTHCHECK --interval=5s CMD curl -f http://localhost/\n"
-      "EXPOSE $OF_THE_BASE 9000-9001/tcp\nFROM base AS other\nEXPOSE 1\n",
-      {}, "1");
-  ASSERT_TRUE(plan) << plan.error().message;
-  EXPECT_THAT(plan->facts.ports,
-              ElementsAre(ExposedPort{8080, true, 3}, ExposedPort{53, false, 3},
-                          ExposedPort{9000, true, 8}, ExposedPort{9001, true, 8}));
-  EXPECT_THAT(plan->facts.volumes, ElementsAre(Stated{"/data", 4}, Stated{"/var/x", 4}));
-  EXPECT_EQ(plan->facts.stop_signal, (Stated{"SIGQUIT", 6}));
-  EXPECT_EQ(plan->facts.health_check, (Stated{"curl -f http://localhost/", 7}));
-  EXPECT_THAT(notices_of(plan->facts, 3000),
-              ElementsAre(HasSubstr("EXPOSE 8080 (line 3)"), HasSubstr("HEALTHCHECK (line 7)"),
-                          HasSubstr("VOLUME /data (line 4)"), HasSubstr("VOLUME /var/x")));
-  EXPECT_THAT(notices_of(plan->facts, 9001), Not(::testing::Contains(HasSubstr("EXPOSE"))));
-  EXPECT_THAT(notices_of({}, 3000), IsEmpty());
-}
-
-TEST(Dockerfile, a_health_check_can_be_taken_back) {
-  const auto plan = plan_of("FROM a\nHEALTHCHECK CMD x\nHEALTHCHECK NONE\n");
-  ASSERT_TRUE(plan) << plan.error().message;
-  EXPECT_FALSE(plan->facts.health_check);
+TEST(Dockerfile, a_health_check_is_told_to_be_another) {
+  const std::string base = "FROM a AS base\nHEALTHCHECK --interval=5s CMD curl -f http://x/\n";
+  const std::pair<std::string, int> cases[] = {{base, 2},
+                                               {base + "FROM base\n", 2},
+                                               {base + "FROM base\nHEALTHCHECK NONE\n", 0},
+                                               {base + "FROM base\nHEALTHCHECK CMD [\"x\"]\n", 4},
+                                               {base + "FROM b\nCOPY --from=base x y\n", 0}};
+  for (const auto& [text, line] : cases) {
+    const auto plan = plan_of(text);
+    ASSERT_TRUE(plan) << plan.error().message;
+    if (line == 0) {
+      EXPECT_THAT(plan->notices, IsEmpty()) << text;
+      continue;
+    }
+    EXPECT_THAT(plan->notices, ElementsAre(HasSubstr("Dockerfile, line " + std::to_string(line) +
+                                                     ": HEALTHCHECK is not run")));
+  }
 }
 
 // ---- names of images and stages -----------------------------------------------------------------
