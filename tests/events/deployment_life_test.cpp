@@ -407,10 +407,132 @@ TEST(Host, that_is_lost_gives_up_its_vms_and_they_are_placed_again) {
   Subject subject([](pb::Settings& settings) { settings.set_replicas(2); });
   subject.run_until_live();
   subject.apply(VmHostGone{"local"});
-  EXPECT_THAT(subject.last, ElementsAre("VMHostLost", "VMHostLost", "VMPlacementRequested",
-                                        "VMPlacementRequested"));
+  EXPECT_THAT(subject.last,
+              ElementsAre("VMHostLost", "VMHostLost", "VMRestarting", "VMRestarting"));
   EXPECT_EQ(subject.state.status, DeploymentStatus::restarting);
   EXPECT_TRUE(subject.claim().upstreams.empty());
+  subject.slot_timer(0);
+  EXPECT_THAT(subject.last, ElementsAre("TimerFired", "VMPlacementRequested"));
+}
+
+TEST(Host, that_is_lost_again_and_again_makes_its_vms_wait_longer_each_time) {
+  Subject subject;
+  subject.run_until_live();
+  std::vector<TimestampUs> waits;
+  for (int times = 0; times < 8; ++times) {
+    subject.now += 12 * k_second_us;  // it served well for a while
+    subject.apply(VmHostGone{"local"});
+    ASSERT_NE(subject.slot(0), nullptr);
+    ASSERT_TRUE(subject.slot(0)->retry);
+    waits.push_back(subject.slot(0)->retry->due - subject.now);
+    subject.slot_timer();
+    subject.run_vm();
+  }
+  EXPECT_EQ(waits.front(), 0) << "a machine that goes once is nobody's fault";
+  EXPECT_GE(waits[1], k_second_us);
+  EXPECT_GE(waits.back(), 30 * k_second_us);
+  EXPECT_TRUE(std::is_sorted(waits.begin(), waits.end()));
+  EXPECT_EQ(subject.state.status, DeploymentStatus::live) << "what serves well is never given up";
+}
+
+// What a guest that resets itself looks like from outside.
+TEST(LiveDeployment, whose_vm_is_lost_soon_after_each_start_is_given_up_like_one_that_crashes) {
+  Subject subject;
+  subject.run_until_live();
+  for (int times = 0; times < 20 && subject.state.status != DeploymentStatus::crashed; ++times) {
+    subject.now += 5 * k_second_us;
+    if (times % 2 == 0) {
+      subject.vm_ends(0, true);
+      subject.stopped();
+    } else {
+      subject.apply(VmHostGone{"local"});
+    }
+    subject.slot_timer();
+    if (subject.slot(0) != nullptr && !subject.slot(0)->given_up) subject.run_vm();
+  }
+  EXPECT_EQ(subject.state.status, DeploymentStatus::crashed);
+}
+
+TEST(Unhealthy, for_too_long_is_stopped_and_started_anew) {
+  Subject subject;
+  subject.run_until_live();
+  subject.now += 60 * k_second_us;
+  const auto vm = subject.slot(0)->vm_id;
+  subject.apply(HealthChanged{vm, false, 500, ""});
+  EXPECT_EQ(subject.slot(0)->unhealthy_due, subject.now + 300 * k_second_us);
+  EXPECT_TRUE(subject.owes<TimerEffect>());
+  subject.now += 299 * k_second_us;
+  subject.apply(TimerDue{pb::STEP_HEALTH, 0, 0});
+  EXPECT_TRUE(subject.last.empty()) << "a timer that comes early is none";
+  subject.now += k_second_us;
+  subject.apply(TimerDue{pb::STEP_HEALTH, 0, 0});
+  EXPECT_THAT(subject.last, ElementsAre("UnhealthyTooLong", "VMStopRequested"));
+  EXPECT_TRUE(subject.claim().upstreams.empty()) << "it leaves the route before it stops";
+  subject.stopped();
+  EXPECT_THAT(subject.last, ElementsAre("VMStopped", "VMRestarting"));
+  subject.slot_timer();
+  subject.run_vm();
+  EXPECT_EQ(subject.state.status, DeploymentStatus::live);
+  EXPECT_NE(subject.slot(0)->vm_id, vm);
+  EXPECT_FALSE(subject.owes<TimerEffect>());
+}
+
+TEST(Unhealthy, and_well_again_in_time_is_left_alone) {
+  Subject subject;
+  subject.run_until_live();
+  subject.apply(HealthChanged{subject.slot(0)->vm_id, false, 500, ""});
+  subject.apply(HealthChanged{subject.slot(0)->vm_id, true, 200, ""});
+  EXPECT_FALSE(subject.owes<TimerEffect>());
+  subject.now += 400 * k_second_us;
+  subject.apply(TimerDue{pb::STEP_HEALTH, 0, 0});
+  EXPECT_TRUE(subject.last.empty());
+}
+
+TEST(Unhealthy, is_never_restarted_when_the_setting_says_so) {
+  Subject subject([](pb::Settings& settings) { settings.set_restart_unhealthy_after_us(0); });
+  subject.run_until_live();
+  subject.apply(HealthChanged{subject.slot(0)->vm_id, false, 500, ""});
+  EXPECT_FALSE(subject.owes<TimerEffect>());
+}
+
+TEST(Unhealthy, replicas_restart_one_after_the_other) {
+  Subject subject([](pb::Settings& settings) { settings.set_replicas(2); });
+  subject.run_until_live();
+  for (const int slot : {0, 1}) {
+    subject.apply(HealthChanged{subject.slot(slot)->vm_id, false, 500, ""});
+  }
+  subject.now += 300 * k_second_us;
+  subject.apply(TimerDue{pb::STEP_HEALTH, 0, 0});
+  EXPECT_THAT(subject.last, ElementsAre("UnhealthyTooLong", "VMStopRequested"));
+  subject.apply(TimerDue{pb::STEP_HEALTH, 0, 1});
+  EXPECT_THAT(subject.last, ElementsAre("RetryScheduled"));
+  EXPECT_TRUE(subject.slot(1)->is_up());
+  EXPECT_FALSE(subject.claim().upstreams.empty()) << "one of them answers, ill as it is";
+  subject.stopped(0);
+  subject.slot_timer(0);
+  subject.run_vm(0);
+  subject.now = subject.slot(1)->unhealthy_due;
+  subject.apply(TimerDue{pb::STEP_HEALTH, 0, 1});
+  EXPECT_THAT(subject.last, ElementsAre("UnhealthyTooLong", "VMStopRequested"));
+}
+
+// An app whose database is down must come back when that does.
+TEST(Unhealthy, after_each_restart_waits_longer_and_is_never_given_up) {
+  Subject subject;
+  subject.run_until_live();
+  TimestampUs wait = 0;
+  for (int times = 0; times < 20; ++times) {
+    subject.apply(HealthChanged{subject.slot(0)->vm_id, false, 500, ""});
+    subject.now = subject.slot(0)->unhealthy_due;
+    subject.apply(TimerDue{pb::STEP_HEALTH, 0, 0});
+    subject.stopped();
+    ASSERT_TRUE(subject.slot(0)->retry);
+    wait = subject.slot(0)->retry->due - subject.now;
+    subject.slot_timer();
+    subject.run_vm();
+  }
+  EXPECT_GE(wait, 30 * k_second_us);
+  EXPECT_EQ(subject.state.status, DeploymentStatus::live);
 }
 
 TEST(Hostnames, of_previews_name_branch_and_project_and_never_collide) {
