@@ -1,3 +1,4 @@
+// Long because: one actor, whose handlers share its queue of what waits for an append.
 #include "actors/projects/project_actor.hpp"
 
 #include <algorithm>

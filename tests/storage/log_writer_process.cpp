@@ -1,7 +1,7 @@
 // log_writer_process FOLDER: a control plane reduced to its log. Each line on standard input is a
-// number of events to append, one synced append each; after each one the last position is printed.
-// "full" stands for one that a full disk refused. "0" prints the position only. Ends with its input. Exit 3: the log did not open; standard error
-// says why.
+// number of events to append, one synced append each; after each one the last position is printed,
+// or "full" when a full disk refused it. "0" prints the position only. Ends with its input. Exit 3:
+// the log did not open; standard error says why.
 #include <charconv>
 #include <iostream>
 #include <string>
