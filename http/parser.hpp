@@ -1,6 +1,6 @@
 // Incremental HTTP/1 parsers for servers (RequestParser) and clients (ResponseParser), for the edge
 // and for any other folder that speaks HTTP (target atlasflow::http). One parser per connection,
-// owned by it, used by one thread at a time; no I/O, no callback, no allocation in the steady state.
+// owned by it, used by one thread at a time; no I/O, no callback, no allocation once it is warm.
 //
 // A head is read twice: by our guard over the raw bytes (http/guard.hpp: CRLF only, no folding,
 // exact framing) and by llhttp in strict mode; a head that they do not agree about is refused.

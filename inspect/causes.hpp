@@ -1,6 +1,6 @@
 // Why something is so: the chain of events from what set it off (a delivery, a command) to it.
-// Follows the causation that each record carries, and, where a record carries none, the event before
-// it in its own stream. Reads only; one thread.
+// Follows the causation that each record carries, and, where a record carries none, the event
+// before it in its own stream. Reads only; one thread.
 #pragma once
 
 #include <string>

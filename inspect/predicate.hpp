@@ -6,8 +6,8 @@
 //   value     := "text" | 42 | true | false | null | field | count(field)
 //   field     := name { "." name }          instances.0.crashes
 //
-// Numbers compare as numbers, all else as text; a field that is not there is null, which equals null
-// and is less than nothing. A value alone holds unless it is null, false, 0 or empty. count(field)
+// Numbers compare as numbers, all else as text; a field that is not there is null, which equals
+// null alone. A value alone holds unless it is null, false, 0 or empty. count(field)
 // is the number of members of a list or an object, 0 when it is not there. Pure.
 #pragma once
 

@@ -22,14 +22,14 @@ class TimeTravel : public testing::Test {
   TimeTravel() {
     EXPECT_TRUE(log_->begin_epoch());
     pb::Event created;
-    created.mutable_project_created()->set_project_id("pabc2345");
     created.mutable_project_created()->set_name("web");
-    created.mutable_project_created()->set_webhook_secret_ref("sealed/hook");
+    pb::Event connected;
+    connected.mutable_repository_connected()->set_webhook_secret_ref("sealed/hook");
     pb::Event variable;
     variable.mutable_env_set()->set_name("TOKEN");
     variable.mutable_env_set()->set_digest("digest");
     variable.mutable_env_set()->set_sealed_ref("sealed/token");
-    append(project_stream(ProjectId("pabc2345")), {created, variable});
+    append(project_stream(ProjectId("pabc2345")), {created, connected, variable});
     note();
     deployment_.apply(Start{});
     note();
@@ -72,7 +72,7 @@ class TimeTravel : public testing::Test {
     return state_at(*view_, *subject, at).value();
   }
 
-  Subject deployment_;
+  atlasflow::Subject deployment_;
   std::size_t noted_ = 0;
   TimestampUs now_ = k_now;
   std::unique_ptr<storage::EventLog> log_ = storage::open_memory_event_log("a-build");
@@ -81,7 +81,7 @@ class TimeTravel : public testing::Test {
 };
 
 TEST_F(TimeTravel, a_state_is_that_of_its_moment) {
-  EXPECT_EQ(state("dabc2345", Position(3))["status"], "queued");
+  EXPECT_EQ(state("dabc2345", Position(4))["status"], "queued");
   EXPECT_EQ(state("dabc2345", live_)["status"], "live");
   EXPECT_EQ(state("dabc2345", view_->end())["status"], "restarting");
   EXPECT_EQ(state("web", live_)["name"], "web");
@@ -108,11 +108,11 @@ TEST_F(TimeTravel, no_reference_to_a_secret_is_ever_shown) {
 TEST_F(TimeTravel, moments_are_positions_times_and_versions) {
   EXPECT_EQ(view_->resolve(AtEnd{}).value(), view_->end());
   EXPECT_EQ(view_->resolve(Position(2)).value(), Position(2));
-  // The project's two events are of the first second.
-  EXPECT_EQ(view_->resolve(k_now + k_second_us).value(), Position(2));
-  EXPECT_EQ(view_->resolve(k_now + 2 * k_second_us - 1).value(), Position(2));
+  // The project's three events are of the first second.
+  EXPECT_EQ(view_->resolve(k_now + k_second_us).value(), Position(3));
+  EXPECT_EQ(view_->resolve(k_now + 2 * k_second_us - 1).value(), Position(3));
   EXPECT_EQ(view_->resolve(DeploymentVersion{DeploymentId("dabc2345"), StreamVersion(1)}).value(),
-            Position(3));
+            Position(4));
   EXPECT_THAT(view_->resolve(Position(9999)).error().message, HasSubstr("the log goes from 1 to"));
   EXPECT_THAT(view_->resolve(k_now).error().message, HasSubstr("before the first event"));
   EXPECT_THAT(view_->resolve(DeploymentVersion{DeploymentId("dabc2345"), StreamVersion(99)})
