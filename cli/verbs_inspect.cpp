@@ -36,6 +36,15 @@ std::string listing(const Json& json) {
 
 std::string shown(const std::string& value) { return value.empty() ? "-" : printable(value); }
 
+// A field that was at its default and has gone with what held it, or the other way round: no news
+// beside the other fields.
+bool says_nothing(const inspect::Change& change) {
+  const auto plain = [](const std::string& value) {
+    return value.empty() || value == "false" || value == "0";
+  };
+  return plain(change.before) && plain(change.after);
+}
+
 // One line per link: position, time, who, what.
 std::string link_line(const inspect::Link& link) {
   const auto& record = link.record;
@@ -85,10 +94,8 @@ void print_timeline(const std::vector<inspect::Span>& all, const Terminal& termi
     step.resize(12, ' ');
     auto took = duration(span.end - span.begin);
     took.insert(0, took.size() < 10 ? 10 - took.size() : 0, ' ');
-    terminal.out << step << "|" << bar(span, begin, end, k_bar_columns) << "|" << took << "  "
-                 << (span.failed     ? span.outcome
-                     : span.finished ? ""
-                                     : "goes on")
+    const auto note = span.failed ? "  " + span.outcome : span.finished ? "" : "  goes on";
+    terminal.out << step << "|" << bar(span, begin, end, k_bar_columns) << "|" << took << note
                  << "\n";
   }
   terminal.out << duration(end - begin) << " in all";
@@ -161,6 +168,7 @@ Result<pb::Event> event_from(const std::string& file, const Terminal& terminal) 
 
 void print_changes(const std::vector<inspect::Change>& changes, const Terminal& terminal) {
   for (const auto& change : changes) {
+    if (says_nothing(change)) continue;
     terminal.out << "  " << printable(change.path) << ": " << shown(change.before) << " -> "
                  << shown(change.after) << "\n";
   }
@@ -256,6 +264,7 @@ int run(const DiffCommand& command, const Connection& connection, const Terminal
       if (by) list.back()["by"] = inspect::json_of(*by);
       continue;
     }
+    if (says_nothing(change)) continue;
     terminal.out << printable(change.path) << ": " << shown(change.before) << " -> "
                  << shown(change.after);
     if (by) {

@@ -99,7 +99,9 @@ Result<Explanation> explain_host(const LogView& view, const std::string& hostnam
   auto answer = hostname + " leads to deployment " + route->deployment.str() + " of " +
                 route->project + " and ";
   if (route->upstreams.empty()) {
-    answer += "answers 503: " + route->unavailable_reason;
+    auto reason = route->unavailable_reason;
+    while (reason.ends_with('.')) reason.pop_back();
+    answer += "answers 503: " + reason;
   } else {
     answer += "is served by " + std::to_string(route->upstreams.size()) +
               (route->upstreams.size() == 1 ? " microVM" : " microVMs");
