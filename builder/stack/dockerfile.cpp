@@ -330,7 +330,7 @@ class Planner {
       if (mount_option(options, "type").empty()) options.insert(options.begin(), {"type", "bind"});
       flag = mount_flag(options);
     }
-    return {};
+    return check_flags(instruction);  // A value may have become empty.
   }
 
   // The stage or image that COPY --from and RUN --mount=from= mean, as buildah is to be told it.

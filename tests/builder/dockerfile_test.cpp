@@ -220,6 +220,7 @@ TEST(Dockerfile, what_cannot_be_built_is_refused_with_its_line) {
       {"FROM a\n\nRUN --mount=type=volume,target=/x y\n", "line 3: RUN --mount=type=volume"},
       {"FROM a\nRUN --mount=type=bind,tgt=/x y\n", "there is no option 'tgt'"},
       {"FROM a\nRUN --mount=type=bind y\n", "it needs target=PATH"},
+      {"FROM a\nENV E=\nRUN --mount=type=bind,target=$E y\n", "it needs target=PATH"},
       {"FROM a\nRUN --mount=type=secret,id=t,required y\n", "a build is given no secrets"},
       {"FROM a\nRUN --network=host y\n", "line 2: RUN --network=host is not allowed"},
       {"FROM a\nRUN --security=insecure y\n", "line 2: RUN --security=insecure is not allowed"},
