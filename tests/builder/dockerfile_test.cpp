@@ -252,6 +252,8 @@ TEST(Dockerfile, what_grows_without_end_is_refused) {
   std::string many = "FROM a\nENV A=" + std::string(60'000, 'x') + "\n";
   for (int i = 0; i < 400; ++i) many += "ENV B" + std::to_string(i) + "=$A\n";
   EXPECT_THAT(plan_of(many).error().message, HasSubstr("larger than 16 MiB"));
+  EXPECT_THAT(plan_of("FROM a\nRUN x" + std::string(900'000, ' ') + "y\n").error().message,
+              HasSubstr("line 2: there are more than 32 KiB without a word"));
   std::string stages;
   for (int i = 0; i < 1100; ++i) stages += "FROM a\n";
   EXPECT_THAT(plan_of(stages).error().message, HasSubstr("more than 1000 stages"));
@@ -313,6 +315,12 @@ TEST(Dockerfile, a_mount_is_told_to_buildah_in_full) {
     }
     EXPECT_THAT(plan->text, HasSubstr("\nRUN --mount=" + escaped + " x\n"));
   }
+}
+
+TEST(Dockerfile, what_is_behind_two_dashes_stays_no_flag_when_the_flags_before_it_go) {
+  const auto plan = plan_of("FROM a\nRUN --mount=type=ssh -- --from=x y\nONBUILD RUN -- --z\n");
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_THAT(plan->text, HasSubstr("\nRUN -- --from=x y\nONBUILD RUN -- --z\n"));
 }
 
 TEST(Dockerfile, a_mount_of_what_a_build_is_not_given_is_left_out_and_told) {
