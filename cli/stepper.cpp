@@ -60,7 +60,7 @@ class Stepper {
     attroff(attributes);
   }
 
-  // Left the events, right what the chosen one changed, what is owed, and the whole state.
+  // Left the events, right what is owed after the chosen one, what it changed, and the whole state.
   void draw() {
     erase();
     const auto& step = steps_[at_];
@@ -87,15 +87,22 @@ class Stepper {
     const auto section = [&](const std::string& title) {
       line(row++, left + 1, right, title, A_BOLD);
     };
+    section("what the world owes now");
+    for (const auto& effect : step.outstanding) {
+      line(row++, left + 2, right - 1, effect_text(effect));
+    }
     section("changed");
-    for (const auto& change : step.changes) {
+    // A third of the rows at most: the first event of a stream changes nearly everything.
+    const auto shown = std::min(step.changes.size(), static_cast<std::size_t>(rows) / 3);
+    for (std::size_t i = 0; i < shown; ++i) {
+      const auto& change = step.changes[i];
       line(row++, left + 2, right - 1,
            change.path + ": " + (change.before.empty() ? "-" : change.before) + " -> " +
                (change.after.empty() ? "-" : change.after));
     }
-    section("what the world owes now");
-    for (const auto& effect : step.outstanding) {
-      line(row++, left + 2, right - 1, effect_text(effect));
+    if (shown < step.changes.size()) {
+      line(row++, left + 2, right - 1,
+           "and " + std::to_string(step.changes.size() - shown) + " more fields");
     }
     section("state");
     for (const auto& [path, value] : inspect::fields_of(step.state)) {

@@ -69,7 +69,7 @@ class Screen : public testing::Test {
 
 TEST_F(Screen, shows_the_first_event_runs_to_a_type_and_leaves) {
   EXPECT_TRUE(draws("event 1 of 18")) << drawn_;
-  EXPECT_TRUE(draws("world"));
+  EXPECT_TRUE(draws("world owes"));
   press("tRouted\n");
   EXPECT_TRUE(draws("Routed")) << drawn_;
   EXPECT_TRUE(draws("routing -> live")) << drawn_;
