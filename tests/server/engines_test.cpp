@@ -29,6 +29,7 @@ struct RecordingBuilder final : builder::ImageBuilder {
   std::optional<Error> collect_error;
 
   std::string isolation() const override { return "none"; }
+  std::string toolchain() const override { return "buildah 1, crun 1"; }
   Result<builder::BuiltImage> build(const builder::BuildRequest&, std::stop_token) override {
     ++builds;
     return builder::BuiltImage{"sha256:a", "static", ""};
