@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <fstream>
 #include <string_view>
 
 #include <arpa/inet.h>
@@ -16,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/file.hpp"
 #include "base/file_descriptor.hpp"
 
 namespace atlasflow::builder {
@@ -68,9 +68,8 @@ const std::vector<std::string>& tool_environment() {
 Result<void> set_routes(pid_t pid, const std::vector<std::string>& allowed,
                         const fs::path& scratch) {
   const fs::path batch = scratch / "routes";
-  std::ofstream file(batch, std::ios::trunc);
-  file << routes(allowed);
-  file.close();
+  // Not synced: it is read at once and then removed.
+  ATLAS_TRYV(replace_file(batch, routes(allowed), 0600, Sync::skipped));
   SpawnRequest request;
   request.argv = {find_program("nsenter"),
                   "--net=/proc/" + std::to_string(pid) + "/ns/net",

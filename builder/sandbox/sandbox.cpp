@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <fstream>
 #include <optional>
 #include <utility>
 
@@ -15,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/file.hpp"
 #include "builder/sandbox/network.hpp"
 #include "builder/sandbox/root.hpp"
 
@@ -102,9 +102,10 @@ Result<FileDescriptor> make_user_namespace() {
     const std::string map =
         "0 " + std::to_string(k_build_uid_base) + " " + std::to_string(k_build_uid_count) + "\n";
     for (const char* name : {"/uid_map", "/gid_map"}) {
-      std::ofstream file(folder + name);
-      file << map << std::flush;
-      if (!file) return fail(ErrorCode::unavailable, "user ids cannot be mapped for builds");
+      const FileDescriptor file(::open((folder + name).c_str(), O_WRONLY | O_CLOEXEC));
+      if (!file || !write_all(file.get(), map, folder + name)) {
+        return fail(ErrorCode::unavailable, "user ids cannot be mapped for builds");
+      }
     }
     fd = FileDescriptor(::open((folder + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd.valid()) return fail(ErrorCode::unavailable, "no user namespace", std::strerror(errno));
