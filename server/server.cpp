@@ -122,6 +122,7 @@ Result<void> start_world(Server::Parts& server, const ServerConfig& config, cons
   images.registry_plain_http = own_registry || config.registry.plain_http;
   images.allow_chroot_isolation = config.builder.allow_chroot_isolation;
   images.network = config.builder.network;
+  images.reachable_networks = config.builder.reachable_networks;
   images.memory_limit_mib = config.builder.memory_limit_mib;
   if (!config.builder.static_base.empty()) images.static_bases = {config.builder.static_base};
   if (!config.builder.node_base.empty()) images.node_bases = {config.builder.node_base};

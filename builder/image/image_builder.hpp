@@ -26,7 +26,7 @@ struct ImageBuilderConfig {
   bool allow_chroot_isolation = false;  // the last rung: shares the host's processes and network
   std::filesystem::path toolchain = "/usr/lib/atlasflow/toolchain";
   bool network = true;  // RUN steps reach the internet (never this machine or private networks)
-  std::vector<std::string> reachable_networks;  // but these: "10.1.0.0/16"
+  std::vector<std::string> reachable_networks{};  // but these: "10.1.0.0/16"
   std::int64_t memory_limit_mib = 2048;
   // What generated Dockerfiles start from: the first that is in the store of base images
   // (script/base-images puts them there), else the first that can be pulled.

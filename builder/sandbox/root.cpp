@@ -150,6 +150,8 @@ int bind_folders(const RootPlan& plan, const char** step) {
   if (const int error = bind_folder(plan.scratch.c_str(), "mnt/scratch", false); error != 0) {
     return error;
   }
+  // Where the image library puts blobs that it copies, whatever TMPDIR says: they may be large.
+  if (const int error = bind(plan.scratch.c_str(), "var/tmp", false); error != 0) return error;
   *step = "bind the cache mounts";
   if (!plan.cache_mounts.empty()) {
     // Where buildah looks below TMPDIR, for user 0.

@@ -15,7 +15,7 @@ struct RootPlan {
   std::string bases;         // -> /mnt/bases, read-only
   std::string cache;         // -> /var/lib/containers/cache
   std::string cache_mounts;  // -> where buildah keeps RUN --mount=type=cache, below /mnt/scratch
-  std::string scratch;       // -> /mnt/scratch
+  std::string scratch;       // -> /mnt/scratch and /var/tmp
   std::string context;       // -> /mnt/context, read-only
   std::string hooks;         // "mnt/hooks/<name>", made empty
   std::string containers_conf;
