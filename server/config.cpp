@@ -215,6 +215,7 @@ void take_all(Section& root, ServerConfig& config) {
   builder.take("network", config.builder.network);
   builder.take_networks("reachable_networks", config.builder.reachable_networks);
   builder.take("memory_limit_mib", config.builder.memory_limit_mib, 128, 1 << 20);
+  builder.take("disk_limit_mib", config.builder.disk_limit_mib, 0, 1 << 30);
   builder.take("min_free_mib", config.builder.min_free_mib, 0, 1 << 30);
   builder.take("static_base", config.builder.static_base);
   builder.take("node_base", config.builder.node_base);
@@ -333,6 +334,8 @@ network = true
 reachable_networks = []
 # Memory of one build, in MiB.
 memory_limit_mib = 2048
+# Disk that one build may write to, in MiB, with its layers and what its cache mounts grow by; 0: no limit.
+disk_limit_mib = 10240
 # Free space of the state folder's disk below which nothing is fetched or built, in MiB. What serves
 # goes on.
 min_free_mib = 1024

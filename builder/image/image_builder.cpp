@@ -18,6 +18,7 @@
 #include "builder/image/build_log.hpp"
 #include "builder/image/buildah.hpp"
 #include "builder/image/buildah_builder.hpp"
+#include "builder/image/disk_watch.hpp"
 #include "builder/registry/http.hpp"
 #include "builder/source/source_file.hpp"
 #include "builder/stack/detect.hpp"
@@ -30,6 +31,7 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
 constexpr milliseconds k_build_deadline_default{15 * 60 * 1000};
+constexpr std::uint64_t k_files_max = 4'000'000;  // that one build makes
 constexpr std::size_t k_small_file_bytes_max = 4096;
 constexpr const char* k_owner_file = "project";  // whose store it is: the project's id
 // A build argument may have any name, and a variable of that name would be obeyed by buildah, by
@@ -131,9 +133,15 @@ Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const
   call.cgroup_procs = &cgroup.procs();
   call.deadline =
       std::max(std::chrono::duration_cast<milliseconds>(until - Clock::now()), milliseconds(1));
-  call.stop = stop;
+  DiskWatch disk(
+      store, scratch,
+      {static_cast<std::uint64_t>(config_.disk_limit_mib) << 20U, k_files_max,
+       static_cast<std::uint64_t>(config_.min_free_mib) << 20U},
+      [&cgroup] { return cgroup.members(); }, stop);
+  call.stop = disk.token();
   auto ran = buildah_.run(call, [&log](std::string_view text) { log.output(text); });
   if (!ran) return tl::unexpected(ran.error());
+  if (auto error = disk.verdict()) return tl::unexpected(std::move(*error));
   if (ran->end != RunOutcome::End::exited) return tl::unexpected(stopped(ran->end));
   if (ran->exit_code != 0) {
     return tl::unexpected(build_failure(log.tail(), ran->exit_code, cgroup.oom_kills() > 0,

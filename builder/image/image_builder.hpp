@@ -28,6 +28,8 @@ struct ImageBuilderConfig {
   bool network = true;  // RUN steps reach the internet (never this machine or private networks)
   std::vector<std::string> reachable_networks{};  // but these: "10.1.0.0/16"
   std::int64_t memory_limit_mib = 2048;
+  std::int64_t disk_limit_mib = 10'240;  // of what one build writes; 0: none
+  std::int64_t min_free_mib = 0;         // of the disk: with less, builds that run are ended
   // What generated Dockerfiles start from: the first that is in the store of base images
   // (script/base-images puts them there), else the first that can be pulled.
   std::vector<std::string> node_bases{"docker.io/library/node:20-bookworm-slim",

@@ -233,6 +233,22 @@ TEST_F(Isolation, what_docker_keeps_beside_the_image_format_is_kept) {
   EXPECT_THAT(triggered, HasSubstr("\nby-a-trigger\n"));
 }
 
+TEST_F(Isolation, a_build_that_writes_more_than_it_may_is_ended_and_says_so) {
+  ImageBuilderConfig config;
+  config.disk_limit_mib = 64;
+  start(config);
+  const std::string steps[] = {
+      "RUN dd if=/dev/zero of=/big bs=1M count=500; sleep 100\n",
+      "RUN --mount=type=cache,target=/m dd if=/dev/zero of=/m/big bs=1M count=500; sleep 100\n",
+      // Without a name no walk over the folders finds it.
+      "RUN exec 3>/big; rm /big; dd if=/dev/zero bs=1M count=500 >&3; sleep 100\n"};
+  for (const std::string& step : steps) {
+    const auto said = attack("FROM tool:1\n" + step);
+    EXPECT_THAT(said_, HasSubstr("wrote more than it may: 64 MiB of disk")) << step << said;
+    expect_nothing_left("b-" + std::to_string(count_));
+  }
+}
+
 TEST_F(Isolation, nobody_else_may_look_into_the_state_of_builds) {
   struct stat status {};
   ASSERT_EQ(::stat((scratch_.path() / "state").c_str(), &status), 0);
