@@ -4,7 +4,6 @@
 
 #include "builder/image/build_failure.hpp"
 #include "builder/image/buildah_builder.hpp"
-#include "builder/stack/dockerfile.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -26,20 +25,6 @@ Result<std::string> BuildahBuilder::choose_base(const std::vector<std::string>& 
       std::find_if(candidates.begin(), candidates.end(),
                    [&present](const std::string& name) { return present.contains(name); });
   return found == candidates.end() ? candidates.front() : *found;
-}
-
-Result<std::vector<std::string>> BuildahBuilder::absent_bases(
-    const Stack& stack, const BuildRequest& request, const std::set<std::string>& present) const {
-  std::vector<std::string> absent;
-  for (const std::string& name : images_named_by(stack.dockerfile, request.build_args)) {
-    const std::string full = full_image_name(name);
-    // A base of the configuration is the operator's choice; check what the repository names.
-    if (stack.name == "dockerfile") {
-      if (auto allowed = check_base_image(full); !allowed) return tl::unexpected(allowed.error());
-    }
-    if (!present.contains(full)) absent.push_back(full);
-  }
-  return absent;
 }
 
 Result<void> BuildahBuilder::pull(const std::vector<std::string>& names, const fs::path& scratch,

@@ -1,7 +1,4 @@
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -16,10 +13,8 @@
 #include "base/cgroup.hpp"
 #include "builder/image/build_failure.hpp"
 #include "builder/image/build_log.hpp"
-#include "builder/image/buildah.hpp"
 #include "builder/image/buildah_builder.hpp"
 #include "builder/image/disk_watch.hpp"
-#include "builder/registry/http.hpp"
 #include "builder/source/source_file.hpp"
 #include "builder/stack/detect.hpp"
 #include "builder/stack/dockerfile.hpp"
@@ -56,12 +51,18 @@ bool may_be_obeyed(std::string name) {
                      [&](std::string_view word) { return name.find(word) != std::string::npos; });
 }
 
-Result<std::string> stage_of(const Stack& stack, const std::string& target) {
-  if (stack.name == "dockerfile") return find_stage(stack.dockerfile, target);
-  return fail(ErrorCode::user_error, "build_target is '" + target +
-                                         "', and there is no Dockerfile that could have such a "
-                                         "stage (" +
-                                         stack.reason + "); add one, or take build_target away");
+// What is to be built, which images that needs, and what the image says of itself.
+Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) {
+  const bool is_ours = stack.name != "dockerfile";
+  if (is_ours && !request.build_target.empty()) {
+    return fail(ErrorCode::user_error, "build_target is '" + request.build_target +
+                                           "', and there is no Dockerfile that could have such a "
+                                           "stage (" +
+                                           stack.reason + "); add one, or take build_target away");
+  }
+  return plan_dockerfile(stack.dockerfile,
+                         {request.dockerfile.empty() ? "Dockerfile" : request.dockerfile,
+                          request.build_args, request.build_target, is_ours});
 }
 
 }  // namespace
@@ -199,13 +200,11 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   auto stack =
       detect_stack(**root, {*node_base, *static_base}, {request.root_folder, request.dockerfile});
   if (!stack) return tl::unexpected(stack.error());
+  auto plan = plan_of(*stack, request);
+  if (!plan) return tl::unexpected(plan.error());
   BuildRequest exact = request;
   exact.folder = **root;
-  if (!request.build_target.empty()) {
-    auto stage = stage_of(*stack, request.build_target);
-    if (!stage) return tl::unexpected(stage.error());
-    exact.build_target = *stage;
-  }
+  exact.build_target = plan->target;
   log.heading("Building " + request.project + " (" + stack->reason + ")");
   if (stack->name != "dockerfile")
     log.note("Dockerfile made by Atlasflow, from " +
@@ -213,15 +212,19 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   if (config_.network && !network_works_) {
     log.note("RUN steps have no network: slirp4netns does not work on this machine");
   }
-  if (auto done = write_text(*scratch / "Dockerfile", stack->dockerfile).and_then([&] {
+  if (auto done = write_text(*scratch / "Dockerfile", plan->text).and_then([&] {
         return write_text(*scratch / "ignore", stack->ignore);
       });
       !done) {
     return tl::unexpected(done.error());
   }
-  auto absent = absent_bases(*stack, request, present);
-  if (!absent) return tl::unexpected(absent.error());
-  if (auto pulled = pull(*absent, *scratch, log, until, stop); !pulled) {
+  for (const std::string& note : plan->notes) log.note(note);
+  for (const std::string& notice : plan->notices) log.note(notice);
+  std::vector<std::string> absent;
+  for (const Stated& image : plan->images) {
+    if (!present.contains(image.value)) absent.push_back(image.value);
+  }
+  if (auto pulled = pull(absent, *scratch, log, until, stop); !pulled) {
     return tl::unexpected(pulled.error());
   }
   auto store = own_store(request);

@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
-constexpr unsigned k_build_uid_count = 65'536;
+constexpr unsigned k_build_uid_count = 1'000'000;
 constexpr milliseconds k_namespace_deadline{5'000};
 constexpr rlim_t k_open_files_max = 1'048'576;
 constexpr rlim_t k_processes_max = 4'194'304;

@@ -20,7 +20,8 @@
 
 namespace atlasflow::builder {
 
-// The first user id of the 65536 that builds run as on the host; also used by script/base-images.
+// The first user id of the million that builds run as on the host, so that images may have owners
+// above 65535; also used by script/base-images.
 inline constexpr unsigned k_build_uid_base = 200'000;
 
 enum class SandboxNetwork : std::uint8_t {
