@@ -330,7 +330,7 @@ class Planner {
       if (mount_option(options, "type").empty()) options.insert(options.begin(), {"type", "bind"});
       flag = mount_flag(options);
     }
-    return {};
+    return check_flags(instruction);  // A value may have become empty.
   }
 
   // The stage or image that COPY --from and RUN --mount=from= mean, as buildah is to be told it.
@@ -381,9 +381,7 @@ class Planner {
     stages_.back().triggers.push_back(*trigger);
     // buildah keeps the text of it; what it cannot take must be out of there too.
     leave_out(*trigger);
-    std::string text = trigger->name;
-    for (const auto& flag : trigger->flags) text += " " + flag.raw;
-    instruction.arguments = text + " " + trigger->arguments;
+    instruction.arguments = write_instruction(*trigger);
     return {};
   }
 
@@ -456,8 +454,8 @@ class Planner {
     for (const auto& stage : stages_) {
       if (!needed.contains(stage.number)) {
         auto from = instructions_[stage.first];
-        const auto as = from.arguments.rfind(" AS ");
-        from.arguments = "scratch" + (as == std::string::npos ? "" : from.arguments.substr(as));
+        const bool is_named = !whole_number(stage.name);
+        from.arguments = is_named ? "scratch AS " + stage.name : "scratch";
         out.push_back(std::move(from));
         left_out += (left_out.empty() ? "" : ", ") + stage.name;
         continue;

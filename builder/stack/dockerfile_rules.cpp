@@ -215,7 +215,8 @@ InstructionFlag mount_flag(const std::vector<MountOption>& options) {
     flag.text += needs_quotes ? '"' + field + '"' : field;
   }
   for (const char c : flag.text) {
-    if (c == ' ' || c == '\t' || c == '\'' || c == '"' || c == '\\') flag.raw += '\\';
+    const bool is_space = c == ' ' || (c >= '\t' && c <= '\r');
+    if (is_space || c == '\'' || c == '"' || c == '\\') flag.raw += '\\';
     flag.raw += c;
   }
   return flag;

@@ -1,35 +1,41 @@
 #include "builder/stack/dockerfile_text.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <string_view>
 
 namespace atlasflow::builder {
 namespace {
 
 constexpr std::size_t k_line_bytes_max = 32U << 10U;  // buildah's parser takes 64 KiB
 
-std::string joined(const Instruction& instruction) {
-  std::string text = instruction.name;
-  for (const auto& flag : instruction.flags) text += " " + flag.raw;
-  return instruction.arguments.empty() ? text : text + " " + instruction.arguments;
-}
-
 // Cut where what follows neither looks like a comment nor begins with a space, which would be lost.
-std::vector<std::string> lines_of(std::string text, char escape) {
+// nullopt: there is no such place.
+std::optional<std::vector<std::string>> lines_of(std::string_view text, char escape) {
   std::vector<std::string> lines;
   while (text.size() > k_line_bytes_max) {
     std::size_t at = k_line_bytes_max;
-    while (at > 1 &&
+    while (at > 0 &&
            (text[at] == '#' || text[at] == ' ' || text[at] == '\t' || text[at - 1] == escape)) {
       --at;
     }
-    lines.push_back(text.substr(0, at) + escape);
-    text.erase(0, at);
+    if (at == 0) return std::nullopt;
+    lines.push_back(std::string(text.substr(0, at)) + escape);
+    text.remove_prefix(at);
   }
-  lines.push_back(std::move(text));
+  lines.emplace_back(text);
   return lines;
 }
 
 }  // namespace
+
+std::string write_instruction(const Instruction& instruction) {
+  std::string text = instruction.name;
+  for (const auto& flag : instruction.flags) text += " " + flag.raw;
+  if (instruction.arguments.empty()) return text;
+  // "--" ended the flags; what is behind it may look like one.
+  return text + (instruction.arguments.starts_with("--") ? " -- " : " ") + instruction.arguments;
+}
 
 Result<std::string> write_instructions(const std::vector<Instruction>& instructions, char escape) {
   std::string out;
@@ -40,12 +46,14 @@ Result<std::string> write_instructions(const std::vector<Instruction>& instructi
   }
   for (const auto& instruction : instructions) {
     for (; line < instruction.line; ++line) out += '\n';
-    const auto text = joined(instruction);
+    const auto text = write_instruction(instruction);
     if (text.back() == escape) {
       return wrong_line(instruction.line, "an instruction may not end with an escaped " +
                                               std::string(1, escape) + "; put quotes around it");
     }
-    for (const auto& each : lines_of(text, escape)) {
+    const auto lines = lines_of(text, escape);
+    if (!lines) return wrong_line(instruction.line, "there are more than 32 KiB without a word");
+    for (const auto& each : *lines) {
       out += each + "\n";
       ++line;
     }

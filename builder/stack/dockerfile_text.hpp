@@ -11,6 +11,9 @@
 
 namespace atlasflow::builder {
 
+// One line, without its here-documents.
+[[nodiscard]] std::string write_instruction(const Instruction& instruction);
+
 // Each instruction starts on the line that it has in the file, so that lines have the same numbers.
 // user_error: an instruction ends with two escape characters, which buildah would take for one.
 [[nodiscard]] Result<std::string> write_instructions(const std::vector<Instruction>& instructions,

@@ -220,6 +220,7 @@ TEST(Dockerfile, what_cannot_be_built_is_refused_with_its_line) {
       {"FROM a\n\nRUN --mount=type=volume,target=/x y\n", "line 3: RUN --mount=type=volume"},
       {"FROM a\nRUN --mount=type=bind,tgt=/x y\n", "there is no option 'tgt'"},
       {"FROM a\nRUN --mount=type=bind y\n", "it needs target=PATH"},
+      {"FROM a\nENV E=\nRUN --mount=type=bind,target=$E y\n", "it needs target=PATH"},
       {"FROM a\nRUN --mount=type=secret,id=t,required y\n", "a build is given no secrets"},
       {"FROM a\nRUN --network=host y\n", "line 2: RUN --network=host is not allowed"},
       {"FROM a\nRUN --security=insecure y\n", "line 2: RUN --security=insecure is not allowed"},
@@ -251,6 +252,8 @@ TEST(Dockerfile, what_grows_without_end_is_refused) {
   std::string many = "FROM a\nENV A=" + std::string(60'000, 'x') + "\n";
   for (int i = 0; i < 400; ++i) many += "ENV B" + std::to_string(i) + "=$A\n";
   EXPECT_THAT(plan_of(many).error().message, HasSubstr("larger than 16 MiB"));
+  EXPECT_THAT(plan_of("FROM a\nRUN x" + std::string(900'000, ' ') + "y\n").error().message,
+              HasSubstr("line 2: there are more than 32 KiB without a word"));
   std::string stages;
   for (int i = 0; i < 1100; ++i) stages += "FROM a\n";
   EXPECT_THAT(plan_of(stages).error().message, HasSubstr("more than 1000 stages"));
@@ -312,6 +315,12 @@ TEST(Dockerfile, a_mount_is_told_to_buildah_in_full) {
     }
     EXPECT_THAT(plan->text, HasSubstr("\nRUN --mount=" + escaped + " x\n"));
   }
+}
+
+TEST(Dockerfile, what_is_behind_two_dashes_stays_no_flag_when_the_flags_before_it_go) {
+  const auto plan = plan_of("FROM a\nRUN --mount=type=ssh -- --from=x y\nONBUILD RUN -- --z\n");
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_THAT(plan->text, HasSubstr("\nRUN -- --from=x y\nONBUILD RUN -- --z\n"));
 }
 
 TEST(Dockerfile, a_mount_of_what_a_build_is_not_given_is_left_out_and_told) {
