@@ -334,7 +334,8 @@ network = true
 reachable_networks = []
 # Memory of one build, in MiB.
 memory_limit_mib = 2048
-# Disk that one build may write to, in MiB, with its layers and what its cache mounts grow by; 0: no limit.
+# What one build may write to the disk, in MiB: its layers, and by what its cache mounts grow.
+# 0: no limit.
 disk_limit_mib = 10240
 # Free space of the state folder's disk below which nothing is fetched or built, in MiB. What serves
 # goes on.
