@@ -19,9 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Others may pass through (the unprivileged processes of a VM must reach their sockets) but not
-// list.
-constexpr mode_t k_root_mode = 0711;
+// Nobody else passes: what runs as another user, a VM's QEMU or a build, is handed open descriptors
+// or mounts.
 constexpr mode_t k_private_mode = 0700;
 constexpr std::uint64_t k_version_bytes_max = 1'024;
 
@@ -132,7 +131,7 @@ Result<StateDir> StateDir::open(const fs::path& named) {
   std::error_code error;
   const auto root = fs::absolute(named, error).lexically_normal();
   if (root.has_parent_path()) fs::create_directories(root.parent_path(), error);
-  if (auto made = make_folder(root, k_root_mode); !made) return tl::unexpected(made.error());
+  if (auto made = make_folder(root, k_private_mode); !made) return tl::unexpected(made.error());
   auto lock = take_lock(root);
   if (!lock) return tl::unexpected(lock.error());
   StateDir state(root, std::move(*lock));
@@ -143,6 +142,11 @@ Result<StateDir> StateDir::open(const fs::path& named) {
                                                  " bytes); name a shorter folder by --state-dir");
   }
   if (auto known = check_layout(root); !known) return tl::unexpected(known.error());
+  // It may have been there before, with any mode.
+  if (::chmod(root.c_str(), k_private_mode) != 0) {
+    return fail(ErrorCode::unavailable, "can't close " + root.string() + " to other users",
+                std::strerror(errno));
+  }
   for (const auto& folder : {state.events(), state.secrets(), state.logs(), state.work()}) {
     if (auto made = make_folder(folder, k_private_mode); !made) {
       return tl::unexpected(made.error());

@@ -158,6 +158,7 @@ SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& ef
   task.job.effect = effect;
   task.job.deployment = fold.id;
   task.job.project = fold.push.project_name();
+  task.job.project_id = fold.push.project_id();
   task.job.repository_url = fold.push.repository_url();
   task.job.ref = fold.push.ref();
   task.job.sha = fold.push.after();
