@@ -265,7 +265,8 @@ std::string summary_of(const Server::Parts& server, const ServerConfig& config,
       "https://" + config.domain + (https == 443 ? "" : ":" + std::to_string(https));
   const bool kvm = server.hypervisor->accelerator() == vmm::Accelerator::kvm;
   out << "Atlasflow " << k_version << " is ready\n"
-      << "  state      " << state.root().string() << "\n"
+      << service_hint(std::getenv("INVOCATION_ID") != nullptr) << "  state      "
+      << state.root().string() << "\n"
       << "  socket     " << state.socket().string() << "\n"
       << "  projects   https://<project>." << config.domain << ":" << https << "\n"
       << "  https      " << config.edge.https.address << ":" << https << ", CA certificate "
