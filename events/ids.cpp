@@ -1,5 +1,6 @@
 #include "events/ids.hpp"
 
+#include <charconv>
 #include <string_view>
 
 namespace atlasflow {
@@ -45,6 +46,16 @@ ProjectId notified_project_of(const StreamId& stream) {
 
 EffectId effect_id(const DeploymentId& id, StreamVersion intent) {
   return EffectId{id.str() + "-v" + std::to_string(intent.value())};
+}
+
+StreamVersion intent_version_of(const DeploymentId& id, const EffectId& effect) {
+  const auto prefix = id.str() + "-v";
+  if (!effect.str().starts_with(prefix)) return {};
+  const auto digits = std::string_view(effect.str()).substr(prefix.size());
+  std::uint64_t version = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), version);
+  if (error != std::errc{} || end != digits.data() + digits.size()) return {};
+  return StreamVersion{version};
 }
 
 }  // namespace atlasflow

@@ -76,6 +76,8 @@ using TimestampUs = std::int64_t;
 
 // The name of the thing outside that an intent stands for: the VM's, the container's, the folder's.
 [[nodiscard]] EffectId effect_id(const DeploymentId& id, StreamVersion intent);
+// The version back from the name; 0 when it is none of this deployment's.
+[[nodiscard]] StreamVersion intent_version_of(const DeploymentId& id, const EffectId& effect);
 
 }  // namespace atlasflow
 

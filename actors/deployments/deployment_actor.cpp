@@ -22,12 +22,43 @@ Moment DeploymentActorState::moment() const {
   return {wiring.clock->now(), wiring.log->last_position().value(), wiring.domain};
 }
 
+namespace {
+
+// The effect or the VM that an outcome is about: its name tells the intent's version.
+struct NamedBy {
+  std::string operator()(const Succeeded& command) const { return command.effect.str(); }
+  std::string operator()(const Failed& command) const { return command.effect.str(); }
+  std::string operator()(const DeadlinePassed& command) const { return command.effect.str(); }
+  std::string operator()(const HealthTimedOut& command) const { return command.vm_id; }
+  std::string operator()(const HealthChanged& command) const { return command.vm_id; }
+  std::string operator()(const VmEnded& command) const { return command.exit.vm_id(); }
+  template <typename Other>
+  std::string operator()(const Other& /*command*/) const {
+    return {};
+  }
+};
+
+}  // namespace
+
+Position DeploymentActorState::cause_of(const DeploymentCommand& command) const {
+  const auto named = std::visit(NamedBy{}, command);
+  const auto intent = intent_version_of(fold.id, EffectId{named});
+  if (intent == StreamVersion{} || intent.value() > positions.size()) {
+    // What fell due, was lost or went on after a restart follows from where the deployment stood.
+    const bool by_itself = std::holds_alternative<TimerDue>(command) ||
+                           std::holds_alternative<Recover>(command) ||
+                           std::holds_alternative<VmHostGone>(command);
+    return by_itself && !positions.empty() ? positions.back() : Position{};
+  }
+  return positions[intent.value() - 1];
+}
+
 void DeploymentActorState::handle(deployment_actor::pointer self, DeploymentCommand command,
-                                  const Answer& answer) {
+                                  const Answer& answer, Position cause) {
   if (appending) {
     if (stash.size() >= k_stash_max) throw std::runtime_error("too many commands wait");
     ATLAS_PROBE(true, "a command waits for an append of its deployment");
-    stash.push_back({std::move(command), answer});
+    stash.push_back({std::move(command), answer, cause});
     return;
   }
   auto events = decide(fold, command, moment());
@@ -47,17 +78,18 @@ void DeploymentActorState::handle(deployment_actor::pointer self, DeploymentComm
     next(self);
     return;
   }
-  append(self, std::move(*events), answer);
+  append(self, std::move(*events), answer, cause == Position{} ? cause_of(command) : cause);
 }
 
 void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb::Event> events,
-                                  const Answer& answer) {
+                                  const Answer& answer, Position cause) {
   appending = true;
   Append message;
   message.request.stream = deployment_stream(fold.id);
   message.request.expected_version = fold.version;
   message.request.events = std::move(events);
   message.request.correlation_id = fold.push.delivery_id();
+  message.request.causation_position = cause;
   message.request.actor = "deployment";
   message.patient = answer == nullptr;
   self->request(wiring.log_writer, caf::infinite, std::move(message))
@@ -89,6 +121,7 @@ void DeploymentActorState::appended(deployment_actor::pointer self,
   appending = false;
   for (const auto& record : appended.records) {
     evolve(fold, record.event);
+    positions.push_back(record.position);
     spdlog::info("part=deployment event={} project={} deployment={} position={}",
                  storage::event_name(record.event), fold.push.project_name(), fold.id.str(),
                  record.position.value());
@@ -104,9 +137,11 @@ void DeploymentActorState::appended(deployment_actor::pointer self,
 void DeploymentActorState::read_stream() {
   DeploymentState read_anew;
   read_anew.id = fold.id;
+  positions.clear();
   const auto read = wiring.log->read_stream(deployment_stream(fold.id), StreamVersion{1},
                                             [&](const storage::Record& record) {
                                               evolve(read_anew, record.event);
+                                              positions.push_back(record.position);
                                               return true;
                                             });
   if (!read) throw std::runtime_error("the deployment's stream can't be read");
@@ -119,9 +154,9 @@ void DeploymentActorState::next(deployment_actor::pointer self) {
     return;
   }
   if (appending || stash.empty()) return;
-  auto [command, answer] = std::move(stash.front());
+  auto [command, answer, cause] = std::move(stash.front());
   stash.pop_front();
-  handle(self, std::move(command), answer);
+  handle(self, std::move(command), answer, cause);
 }
 
 void DeploymentActorState::carry_out_outstanding(deployment_actor::pointer self) {
@@ -324,15 +359,16 @@ deployment_actor::behavior_type deployment(
   } else {
     state.begin(self, birth);
   }
-  return {
-      [self](Deliver& message) { self->state.handle(self, std::move(message.command), nullptr); },
-      [self](DecideDeployment& message) -> caf::result<DeploymentReply> {
-        auto promise = self->make_response_promise<DeploymentReply>();
-        auto answer =
-            std::make_shared<PromiseGuard<DeploymentReply>>(PromiseGuard<DeploymentReply>(promise));
-        self->state.handle(self, std::move(message.command), answer);
-        return promise;
-      }};
+  return {[self](Deliver& message) {
+            self->state.handle(self, std::move(message.command), nullptr, message.cause);
+          },
+          [self](DecideDeployment& message) -> caf::result<DeploymentReply> {
+            auto promise = self->make_response_promise<DeploymentReply>();
+            auto answer = std::make_shared<PromiseGuard<DeploymentReply>>(
+                PromiseGuard<DeploymentReply>(promise));
+            self->state.handle(self, std::move(message.command), answer, Position{});
+            return promise;
+          }};
 }
 
 }  // namespace atlasflow::actors

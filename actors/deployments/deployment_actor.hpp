@@ -44,10 +44,12 @@ struct DeploymentActorState {
   struct Stashed {
     DeploymentCommand command;
     Answer answer;
+    Position cause;
   };
   DeploymentWiring wiring;
   DeploymentState fold;
-  std::deque<Stashed> stash;  // commands that came while an append was under way
+  std::vector<Position> positions;  // of the stream's events, by version - 1
+  std::deque<Stashed> stash;        // commands that came while an append was under way
   bool appending = false;
   std::set<std::string> in_flight;  // keys of the effects that have been handed out
   bool claimed = false;
@@ -55,8 +57,12 @@ struct DeploymentActorState {
   const char* name = "deployment";
 
   void begin(deployment_actor::pointer self, Birth birth);
-  void handle(deployment_actor::pointer self, DeploymentCommand command, const Answer& answer);
-  void append(deployment_actor::pointer self, std::vector<pb::Event> events, const Answer& answer);
+  // cause: the event of another stream that the command comes from; none: of its own, if any.
+  void handle(deployment_actor::pointer self, DeploymentCommand command, const Answer& answer,
+              Position cause);
+  void append(deployment_actor::pointer self, std::vector<pb::Event> events, const Answer& answer,
+              Position cause);
+  [[nodiscard]] Position cause_of(const DeploymentCommand& command) const;
   void appended(deployment_actor::pointer self, const storage::Appended& appended);
   // The fold, from the beginning of its stream.
   void read_stream();

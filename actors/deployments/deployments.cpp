@@ -58,7 +58,8 @@ deployments_actor::behavior_type deployments(
   });
   return {[self](DeliverTo& message) {
             auto* child = self->state.child(self, message.id, Birth::needed);
-            if (child != nullptr) self->send(child->handle, Deliver{std::move(message.command)});
+            if (child != nullptr)
+              self->send(child->handle, Deliver{std::move(message.command), message.cause});
           },
           [self](CommandDeployment& message) -> caf::result<DeploymentReply> {
             const auto* child = self->state.child(self, message.id, Birth::needed);

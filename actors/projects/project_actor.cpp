@@ -34,29 +34,31 @@ std::string list_of(const std::vector<const DeploymentState*>& targets) {
 
 }  // namespace
 
-void apply(ProjectHistory& history, const storage::Record& record) {
+bool apply(ProjectHistory& history, const storage::Record& record) {
   if (record.stream == node_stream()) {
     // A new control plane tries the quarantined ones again.
     if (record.event.has_node_started()) history.quarantined.clear();
     if (auto id = quarantined_by(record.event); history.environment_of.contains(id)) {
       history.quarantined.insert(std::move(id));
     }
-    return;
+    return false;
   }
   const auto id = deployment_of(record.stream);
   if (id.empty()) {
-    if (record.stream_version > history.project.version) evolve(history, record.event);
-    return;
+    if (record.stream_version <= history.project.version) return false;
+    evolve(history, record.event);
+    return true;
   }
   const bool known = history.environment_of.contains(id);
   const bool begins = push_of(record.event) != nullptr;
-  if (known == begins) return;
+  if (known == begins) return false;
   if (const auto* state = history.find(id);
       state != nullptr && record.stream_version <= state->version) {
     ATLAS_PROBE(true, "a project was told what it had read from the log already");
-    return;
+    return false;
   }
   evolve(history, id, record.event, record.recorded_at);
+  return true;
 }
 
 Result<std::map<ProjectId, ProjectHistory>> read_histories(const storage::EventLog& log,
@@ -312,6 +314,7 @@ void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) 
   append.request.events = std::move(*events);
   append.request.dedupe_key = key;
   append.request.correlation_id = beginning.correlation_id;
+  append.request.causation_position = beginning.cause;
   append.request.actor = "project";
   append.patient = false;
   const auto based_on = beginning.decide_again ? basis() : Basis{};
@@ -332,7 +335,7 @@ void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) 
             done.receipt.project = history.project.name;
             done.receipt.deployment = id;
             if (const auto* appended = std::get_if<storage::Appended>(&answer.outcome)) {
-              for (const auto& record : appended->records) apply(history, record);
+              for (const auto& record : appended->records) learn(record);
               done.receipt.verdict = PushReceipt::Verdict::deployed;
               done.position = appended->first_position;
               if (beginning.answer) beginning.answer->deliver(std::move(done));
@@ -402,7 +405,7 @@ void ProjectActorState::command(project_actor::pointer self,
           [this, self, done](const AppendReply& answer) {
             appending = false;
             if (const auto* appended = std::get_if<storage::Appended>(&answer.outcome)) {
-              for (const auto& record : appended->records) apply(history, record);
+              for (const auto& record : appended->records) learn(record);
               done(Recorded{appended->records.back().position, {}});
               reconcile(self);
             } else if (const auto* duplicate = std::get_if<storage::Duplicate>(&answer.outcome)) {
@@ -436,6 +439,10 @@ void ProjectActorState::next() {
   }
 }
 
+void ProjectActorState::learn(const storage::Record& record) {
+  if (apply(history, record)) newest = record.position;
+}
+
 void ProjectActorState::reconcile(project_actor::pointer self) {
   const auto now = wiring.clock->now();
   std::erase_if(starting, [this](const auto& item) {
@@ -451,7 +458,7 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
     if (std::holds_alternative<Start>(command_for)) {
       starting[history.environment_of.at(id)] = id;
     }
-    self->send(wiring.deployments, DeliverTo{id, std::move(command_for)});
+    self->send(wiring.deployments, DeliverTo{id, std::move(command_for), newest});
   }
   for (const auto& [from, to] : wanted.roll_back) {
     const auto* target = history.find(to);
@@ -461,7 +468,7 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
     const auto key = "auto-rollback/" + from.str();
     request->mutable_push()->set_delivery_id(key);
     begin(self, {RequestRollback{*std::move(request)}, key, key, nullptr, 0,
-                 [this, self] { reconcile(self); }});
+                 [this, self] { reconcile(self); }, newest});
   }
   if (wanted.look_again && (!wake_at || *wanted.look_again < *wake_at)) {
     wake_at = wanted.look_again;
@@ -503,7 +510,7 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
           [self](const RecordBatch& batch) {
             for (const auto& record : *batch.records) {
               // Its own stream's records came with the answers to its appends.
-              if (project_of(record.stream).empty()) apply(self->state.history, record);
+              if (project_of(record.stream).empty()) self->state.learn(record);
             }
             for (const auto& decide_again : std::exchange(self->state.undecided, {})) {
               decide_again();

@@ -25,7 +25,7 @@ using project_actor = caf::typed_actor<
 
 // Folds a record of the project, of one of its deployments or of the node; one that is folded
 // already is passed over.
-void apply(ProjectHistory& history, const storage::Record& record);
+bool apply(ProjectHistory& history, const storage::Record& record);
 // The histories of all projects, or of one.
 [[nodiscard]] Result<std::map<ProjectId, ProjectHistory>> read_histories(
     const storage::EventLog& log, const ProjectId* only = nullptr);
@@ -53,12 +53,16 @@ struct ProjectActorState {
     // Set when the image of an earlier deployment is taken: whether that is kept rests on what all
     // that go on have recorded. Called when one of them has recorded more than this actor knew.
     std::function<void()> decide_again = nullptr;
+    Position cause = Position{};  // the event that it follows from; none of what a person asked for
   };
   ProjectWiring wiring;
   ProjectHistory history;
   // Told to start, but its first step is not in the log yet: until then nothing else may start.
   Starting starting;
   std::optional<TimestampUs> wake_at;
+  // The newest of the project's and its deployments' events that this actor has folded: what it
+  // wishes next comes from it.
+  Position newest;
   bool appending = false;
   std::deque<std::function<void()>> stash;       // what waits for the append under way
   std::vector<std::function<void()>> undecided;  // what waits for records that are on their way
@@ -76,6 +80,7 @@ struct ProjectActorState {
   // True when it has to wait: it is called again once the append under way has been answered.
   [[nodiscard]] bool wait_for_turn(std::function<void()> again);
   void next();
+  void learn(const storage::Record& record);
   void reconcile(project_actor::pointer self);
   [[nodiscard]] pb::PushReceived push_of(const Intake& message,
                                          const std::string& environment) const;

@@ -50,14 +50,17 @@ struct RecordBatch {
 
 // ---- deployments ----
 
-// One command or outcome for the receiving deployment.
+// One command or outcome for the receiving deployment. cause: the event of another stream that it
+// comes from; none for outcomes, whose cause is the deployment's own intent.
 struct Deliver {
   DeploymentCommand command;
+  Position cause = Position{};
 };
 // The same for a deployment by name; the directory finds or starts its actor.
 struct DeliverTo {
   DeploymentId id;
   DeploymentCommand command;
+  Position cause = Position{};
 };
 // From a person, who gets an answer: once it is recorded, or why it can't be.
 struct CommandDeployment {

@@ -87,7 +87,9 @@ class Planner {
       record.writer_epoch = writer_.own;
       record.event_id = event_id_of(record.stream, record.stream_version);
       record.correlation_id = request.correlation_id;
-      record.causation_position = request.causation_position;
+      // What follows in the same append follows from the event before it.
+      record.causation_position =
+          appended.records.empty() ? request.causation_position : plan_.tip.last;
       record.build_id = writer_.build_id;
       record.actor = request.actor;
       if (appended.records.empty()) record.dedupe_key = request.dedupe_key;

@@ -63,6 +63,40 @@ TEST(Pipeline, a_push_becomes_live_through_the_seven_events) {
   }
 }
 
+TEST(Pipeline, every_event_but_the_push_names_the_event_that_caused_it) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    sim::World world;
+    sim::Life life(storage::make_memory_store(), world, seed);
+    life.create_project("web");
+    life.send_push("guid-1", 'a');
+    ASSERT_TRUE(life.run_until([&] { return all_settled(life); })) << "seed " << seed;
+    life.send_push("guid-2", 'b');
+    ASSERT_TRUE(life.run_until([&] {
+      const auto ids = deployments_of(life);
+      return ids.size() == 2 && status_of(life, ids[0]) == DeploymentStatus::retired;
+    })) << "seed "
+        << seed;
+    std::map<Position, storage::Record> records;
+    ASSERT_TRUE(life.log().read_all(Position{1}, [&](const storage::Record& record) {
+      records[record.position] = record;
+      return true;
+    }));
+    for (const auto& [position, record] : records) {
+      if (deployment_of(record.stream).empty() || record.event.has_push_received()) continue;
+      ASSERT_NE(record.causation_position, Position{})
+          << storage::event_name(record.event) << " at " << position.value() << ", seed " << seed;
+      ASSERT_LT(record.causation_position, position);
+      const auto& cause = records.at(record.causation_position);
+      if (record.event.has_built()) EXPECT_TRUE(cause.event.has_build_started());
+      if (record.event.has_clone_started()) EXPECT_EQ(cause.stream, record.stream);
+      if (record.event.has_retirement_requested()) {
+        EXPECT_TRUE(cause.event.has_routed());
+        EXPECT_NE(cause.stream, record.stream);
+      }
+    }
+  }
+}
+
 TEST(Pipeline, the_same_delivery_twice_is_one_deployment) {
   sim::World world;
   sim::Life life(storage::make_memory_store(), world, 7);

@@ -113,6 +113,7 @@ TEST_P(EventLogContract, a_record_comes_back_as_it_was_appended) {
   EXPECT_EQ(first.event.cloned().subject(), "commit 1");
   EXPECT_EQ(records[1].event_id, "deployment/a@2");
   EXPECT_EQ(records[1].dedupe_key, "");
+  EXPECT_EQ(records[1].causation_position, Position(2));  // it follows from the one before
   // What the writer was handed back is what a reader gets.
   ASSERT_EQ(appended.records.size(), 2U);
   EXPECT_EQ(appended.records[0].chain, first.chain);
