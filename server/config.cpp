@@ -237,6 +237,7 @@ void take_all(Section& root, ServerConfig& config) {
   keep.take("run_log_mib", config.keep.run_log_mib, 1, 1 << 20);
   keep.take("logs_mib", config.keep.logs_mib, 1, 1 << 30);
   keep.take("build_cache_mib", config.keep.build_cache_mib, 0, 1 << 30);
+  keep.take("reserve_mib", config.keep.reserve_mib, 0, 1 << 20);
   keep.finish();
 
   auto log = root.section("log");
@@ -364,6 +365,9 @@ run_log_mib = 64
 logs_mib = 2048
 # Of the builder's layers, in MiB: beyond that its cache goes, oldest first.
 build_cache_mib = 10240
+# Of the state folder's disk, in MiB: held back by a file beside the event log, which is given back
+# when the disk is full, so that the log can go on; 0: none.
+reserve_mib = 64
 
 [log]
 # debug, info, warn or error.
