@@ -154,7 +154,6 @@ TEST_F(Isolation, no_name_of_an_image_reads_another_projects) {
 // The same ways do lead to an image that the build may have: the table tests no misspelt
 // Dockerfile.
 TEST_F(Isolation, the_same_ways_lead_to_a_base_image) {
-  write(folder("base") / "sentinel", k_sentinel);
   put_base("docker.io/library/given:1", busybox_dockerfile("RUN echo seen-it > /sentinel\n"));
   int seen = 0;
   for (const Way& way : ways_to_name("given:1")) {
@@ -196,7 +195,6 @@ TEST_F(Isolation, no_cache_id_and_no_link_leads_out_of_the_build) {
 }
 
 TEST_F(Isolation, a_cache_mount_of_one_project_is_not_anothers) {
-  put_busybox("victim");
   write(folder("victim") / "Dockerfile",
         std::string("FROM tool:1\nRUN --mount=type=cache,id=deps,target=/m echo ") + k_sentinel +
             " > /m/x\n");
