@@ -347,6 +347,15 @@ void add_replay_verbs(CLI::App& app, Command& chosen) {
   add_log_and_json(verb, what_if);
 }
 
+void add_detect_verb(CLI::App& app, Command& chosen) {
+  auto detect = std::make_shared<DetectCommand>();
+  auto* verb = add_verb(app, chosen, detect, "detect",
+                        "Tell how a folder would be built, and why; needs no server");
+  verb->add_option("DIR", detect->folder, "The repository's folder")->required();
+  auto* json = verb->add_flag("--json", detect->json, "Print it as JSON");
+  verb->add_flag("--dockerfile", detect->dockerfile, "Print the Dockerfile alone")->excludes(json);
+}
+
 void add_simulate_verb(CLI::App& app, Command& chosen) {
   auto simulate = std::make_shared<SimulateCommand>();
   auto* verb = add_verb(app, chosen, simulate, "simulate",
@@ -429,6 +438,7 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   add_log_verbs(app, chosen);
   add_state_verbs(app, chosen);
   add_replay_verbs(app, chosen);
+  add_detect_verb(app, chosen);
   add_simulate_verb(app, chosen);
 
   try {

@@ -143,6 +143,11 @@ struct EventsCommand {
   bool json = false;
 };
 struct LogVerifyCommand {};
+struct DetectCommand {
+  std::string folder;
+  bool json = false;
+  bool dockerfile = false;  // that alone
+};
 // Numbers and durations as they were written: simulate_plan.hpp reads them.
 struct SimulateCommand {
   std::optional<std::string> seed;
@@ -159,15 +164,14 @@ struct SimulateCommand {
   bool probes = false;
 };
 
-using Command =
-    std::variant<ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
-                 ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand,
-                 ProjectNotifySecretCommand, EnvSetCommand, EnvListCommand, EnvUnsetCommand,
-                 DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand, RestartCommand,
-                 CancelCommand, StopCommand, StartCommand, ScaleCommand, DeploymentsCommand,
-                 StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand, SimulateCommand,
-                 LogTailCommand, LogShowCommand, LogStatsCommand, TimelineCommand, StateCommand,
-                 DiffCommand, WhyCommand, ReplayCommand, BisectCommand, WhatIfCommand>;
+using Command = std::variant<
+    ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
+    ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand, ProjectNotifySecretCommand,
+    EnvSetCommand, EnvListCommand, EnvUnsetCommand, DeployCommand, RollbackCommand, RedeployCommand,
+    PromoteCommand, RestartCommand, CancelCommand, StopCommand, StartCommand, ScaleCommand,
+    DeploymentsCommand, StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand,
+    SimulateCommand, LogTailCommand, LogShowCommand, LogStatsCommand, TimelineCommand, StateCommand,
+    DiffCommand, WhyCommand, ReplayCommand, BisectCommand, WhatIfCommand, DetectCommand>;
 
 struct CommandLine {
   Connection connection;

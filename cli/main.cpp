@@ -22,7 +22,8 @@ int execute(const CommandLine& line) {
         using T = std::decay_t<decltype(command)>;
         if constexpr (std::is_same_v<T, ServerCommand> || std::is_same_v<T, EdgeCommand> ||
                       std::is_same_v<T, HaltCommand> || std::is_same_v<T, LogVerifyCommand> ||
-                      std::is_same_v<T, SimulateCommand> || requires { command.log; }) {
+                      std::is_same_v<T, SimulateCommand> || std::is_same_v<T, DetectCommand> ||
+                      requires { command.log; }) {
           return run(command, line.connection, terminal);
         } else {
           ApiClient api(socket_path(line.connection));

@@ -23,6 +23,9 @@ int run(const HaltCommand& command, const Connection& connection, const Terminal
 // Walks the event log in the state folder, beside a running server or without one.
 int run(const LogVerifyCommand& command, const Connection& connection, const Terminal& terminal);
 
+// What a deployment would make of a folder. 2 when it would make nothing of it. Needs no server.
+int run(const DetectCommand& command, const Connection& connection, const Terminal& terminal);
+
 // Runs the server in a simulated world: 0 when every run held, 1 when one did not. Needs neither a
 // server nor a state folder. Forks, so there must be no other thread.
 int run(const SimulateCommand& command, const Connection& connection, const Terminal& terminal);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/format.hpp"
+#include "cli/log_tail.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -16,7 +17,9 @@ using namespace std::chrono_literals;
 
 constexpr auto k_poll_interval = 200ms;
 constexpr auto k_server_restart_max = 120s;  // how long a waiting client looks for its server
-constexpr int k_failure_lines = 50;
+constexpr std::size_t k_failure_lines = 30;
+// Read, of which those that repeat are not shown.
+constexpr int k_failure_lines_read = 500;
 
 bool has_milestone(const json& deployment, const char* name) {
   for (const auto& milestone : deployment.value("milestones", json::array())) {
@@ -129,11 +132,11 @@ void print_log_tail(const json& deployment, const std::string& kind, const std::
   const auto read =
       api.stream("/v1/deployments/" + encoded(text_of(deployment, "id")) + "/logs?kind=" + kind +
                      (instance.empty() ? "" : "&instance=" + instance) +
-                     "&tail=" + std::to_string(k_failure_lines) + "&follow=0",
+                     "&tail=" + std::to_string(k_failure_lines_read) + "&follow=0",
                  [&lines](std::string_view bytes) { lines += bytes; });
   if (!read || lines.empty()) return;
-  terminal.err << "\nThe last lines of its " << kind << " log:\n" << lines;
-  if (lines.back() != '\n') terminal.err << "\n";
+  terminal.err << "\nThe last lines of its " << kind << " log:\n"
+               << readable_tail(lines, k_failure_lines);
 }
 
 int report_end(const json& deployment, ApiClient& api, const Terminal& terminal,

@@ -217,8 +217,9 @@ void take_all(Section& root, ServerConfig& config) {
   builder.take("memory_limit_mib", config.builder.memory_limit_mib, 128, 1 << 20);
   builder.take("disk_limit_mib", config.builder.disk_limit_mib, 0, 1 << 30);
   builder.take("min_free_mib", config.builder.min_free_mib, 0, 1 << 30);
-  builder.take("static_base", config.builder.static_base);
   builder.take("node_base", config.builder.node_base);
+  builder.take("ca_certificate", config.builder.ca_certificate);
+  builder.take("static_server", config.builder.static_server);
   builder.finish();
 
   auto vm = root.section("vm");
@@ -341,9 +342,13 @@ disk_limit_mib = 10240
 # Free space of the state folder's disk below which nothing is fetched or built, in MiB. What serves
 # goes on.
 min_free_mib = 1024
-# What sites without a Dockerfile start from.
-# static_base = "docker.io/library/busybox:stable"
+# What Node apps without a Dockerfile start from.
 # node_base = "docker.io/library/node:20-slim"
+# Certificate authorities for the build steps of such apps, in PEM, where a proxy signs with one of
+# its own.
+# ca_certificate = "/etc/ssl/certs/proxy-ca.pem"
+# What static sites without a Dockerfile run; the one beside the executable unless set.
+# static_server = "/usr/lib/atlasflow/atlasflow-static-server"
 
 [vm]
 # Kernel and modules of the microVMs, as script/bootstrap lays them out.

@@ -49,8 +49,10 @@ struct ServerConfig {
     std::int64_t memory_limit_mib = 2048;
     std::int64_t disk_limit_mib = 10240;  // of what one build writes
     std::int64_t min_free_mib = 1024;     // on the state folder's disk; with less nothing is built
-    std::string static_base;              // empty: the builder's own choice
-    std::string node_base;
+    std::string node_base;             // empty: the builder's own choice
+    // Authorities that build steps trust beside the usual ones, in PEM; empty: none.
+    std::filesystem::path ca_certificate;
+    std::filesystem::path static_server;  // empty: the one beside the executable
   } builder;
   struct {
     std::filesystem::path kernel_dir = "/usr/lib/atlasflow/kernel";

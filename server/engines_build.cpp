@@ -119,11 +119,7 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
   request.deadline = std::chrono::duration_cast<std::chrono::milliseconds>(job.remaining);
   const auto started = std::chrono::steady_clock::now();
   auto image = images_.build(request, std::move(stop));
-  if (!image) {
-    auto error = image.error();
-    if (const auto code = builder::step_exit_code(error)) error.exit_code = *code;
-    return tl::unexpected(error);
-  }
+  if (!image) return tl::unexpected(image.error());
   pb::Built built;
   built.set_image_id(image->image_id);
   built.set_stack(image->stack);

@@ -62,12 +62,12 @@ bool take(T& place, Result<T> result, Error& error) {
   return false;
 }
 
-fs::path default_guest_init() {
+// A program that belongs to this one: where it was built, or where it was installed.
+fs::path own_program(const char* name) {
   std::error_code error;
   const auto folder = fs::read_symlink("/proc/self/exe", error).parent_path();
-  constexpr const char* k_name = "atlasflow-guest-init";
-  if (fs::exists(folder / k_name, error)) return folder / k_name;
-  return folder.parent_path() / "lib" / "atlasflow" / k_name;
+  if (fs::exists(folder / name, error)) return folder / name;
+  return folder.parent_path() / "lib" / "atlasflow" / name;
 }
 
 std::int64_t machine_memory_mib() {
@@ -127,9 +127,12 @@ Result<void> start_world(Server::Parts& server, const ServerConfig& config, cons
   images.network = config.builder.network;
   images.reachable_networks = config.builder.reachable_networks;
   images.memory_limit_mib = config.builder.memory_limit_mib;
+  images.ca_certificate = config.builder.ca_certificate;
+  images.static_server = config.builder.static_server.empty()
+                             ? own_program("atlasflow-static-server")
+                             : config.builder.static_server;
   images.disk_limit_mib = config.builder.disk_limit_mib;
   images.min_free_mib = config.builder.min_free_mib / 2;  // builds begin with all of it
-  if (!config.builder.static_base.empty()) images.static_bases = {config.builder.static_base};
   if (!config.builder.node_base.empty()) images.node_bases = {config.builder.node_base};
   if (!take(server.images, builder::make_buildah_builder(images), error)) {
     return tl::unexpected(error);
@@ -137,7 +140,8 @@ Result<void> start_world(Server::Parts& server, const ServerConfig& config, cons
   vmm::HostConfig host;
   host.state_dir = state.vms();
   host.kernel_dir = config.vm.kernel_dir;
-  host.guest_init = config.vm.guest_init.empty() ? default_guest_init() : config.vm.guest_init;
+  host.guest_init =
+      config.vm.guest_init.empty() ? own_program("atlasflow-guest-init") : config.vm.guest_init;
   host.log_dir = state.logs();
   host.registry_plain_http = images.registry_plain_http;
   if (config.vm.accelerator == AcceleratorChoice::kvm) host.accelerator = vmm::Accelerator::kvm;

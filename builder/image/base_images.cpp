@@ -15,18 +15,6 @@ constexpr milliseconds k_pull_deadline{5 * 60 * 1000};
 
 }  // namespace
 
-Result<std::string> BuildahBuilder::choose_base(const std::vector<std::string>& candidates,
-                                                const std::set<std::string>& present) const {
-  if (candidates.empty()) {
-    return fail(ErrorCode::invalid_argument,
-                "the configuration names no base image for this stack");
-  }
-  const auto found =
-      std::find_if(candidates.begin(), candidates.end(),
-                   [&present](const std::string& name) { return present.contains(name); });
-  return found == candidates.end() ? candidates.front() : *found;
-}
-
 Result<void> BuildahBuilder::pull(const std::vector<std::string>& names, const fs::path& scratch,
                                   BuildLog& log, Clock::time_point until,
                                   const std::stop_token& stop) const {

@@ -11,7 +11,6 @@
 namespace atlasflow::builder {
 namespace {
 
-constexpr std::string_view k_exit_code_cause = "exit code ";
 constexpr std::size_t k_sentence_bytes_max = 400;
 
 bool contains(std::string_view text, std::string_view part) {
@@ -83,6 +82,59 @@ std::optional<int> number_after(std::string_view text, std::string_view mark) {
   return error == std::errc{} ? std::optional(value) : std::nullopt;
 }
 
+// Words of buildah about itself: where it mounted what, whose ids, and Go's structures. They tell a
+// user nothing; the part between colons that has one is left out, and all from a structure on.
+std::string without_internals(std::string_view text) {
+  constexpr std::array<std::string_view, 4> k_structures = {"&{", "&imagebuilder.", "map[",
+                                                            "[]string{"};
+  for (const auto mark : k_structures) text = text.substr(0, text.find(mark));
+  std::string out;
+  while (!text.empty()) {
+    const auto end = std::min(text.find(": "), text.size());
+    const std::string_view part = text.substr(0, end);
+    text.remove_prefix(std::min(end + 2, text.size()));
+    const bool is_internal = contains(part, "/mnt/") || contains(part, "/var/lib/containers") ||
+                             contains(part, "container \"") || contains(part, "copier");
+    if (part.empty() || is_internal) continue;
+    out += (out.empty() ? "" : ": ") + std::string(part);
+  }
+  return out;
+}
+
+// `stat: "/a": no such file or directory` of a COPY: the file's name.
+std::string absent_source(std::string_view reason) {
+  constexpr std::string_view k_before = "stat: \"/";
+  constexpr std::string_view k_after = "\": no such file or directory";
+  const auto end = reason.rfind(k_after);
+  if (end == std::string_view::npos) return {};
+  const auto start = reason.rfind(k_before, end);
+  if (start == std::string_view::npos) return {};
+  return std::string(reason.substr(start + k_before.size(), end - start - k_before.size()));
+}
+
+// The line of the Dockerfile in which the step begins; 0: not told apart from another's. buildah
+// prints a step as it was written, with its lines joined.
+std::size_t line_of(std::string_view step, std::string_view dockerfile) {
+  std::size_t number = 0;
+  std::size_t found = 0;
+  while (!dockerfile.empty()) {
+    const auto end = std::min(dockerfile.find('\n'), dockerfile.size());
+    std::string_view line = dockerfile.substr(0, end);
+    dockerfile.remove_prefix(std::min(end + 1, dockerfile.size()));
+    ++number;
+    const auto first = std::min(line.find_first_not_of(" \t"), line.size());
+    line.remove_prefix(first);
+    while (!line.empty() && (line.back() == '\\' || line.back() == ' ' || line.back() == '\r')) {
+      line.remove_suffix(1);
+    }
+    const bool has_words = line.find(' ') != std::string_view::npos;
+    if (!has_words || line.front() == '#' || !step.starts_with(line)) continue;
+    if (found != 0) return 0;
+    found = number;
+  }
+  return found;
+}
+
 // The builder's machine, not the user's files, is at fault.
 constexpr std::array<std::string_view, 6> k_machine_faults = {
     "no space left on device", "cannot allocate memory", "too many open files",
@@ -90,28 +142,32 @@ constexpr std::array<std::string_view, 6> k_machine_faults = {
 
 }  // namespace
 
-Error build_failure(std::string_view output, int exit_code, bool out_of_memory,
-                    std::int64_t memory_limit_mib) {
-  const std::string_view line = error_line(output);
+Error build_failure(const BuildEnd& end) {
+  const std::string_view line = error_line(end.output);
   const StepFailure failure = step_of(line);
   const std::string step = clipped(failure.step);
-  const std::string cause = clipped(
-      line.empty() ? output.substr(output.size() - std::min<std::size_t>(output.size(), 300))
-                   : line);
-  const std::string named = step.empty() ? "the build" : "step '" + step + "'";
-  if (out_of_memory) {
-    return {
-        ErrorCode::user_error,
-        named + " ran out of memory: a build may use " + std::to_string(memory_limit_mib) + " MiB",
-        std::string(k_exit_code_cause) + "137"};
+  const std::string cause = without_internals(clipped(
+      line.empty()
+          ? end.output.substr(end.output.size() - std::min<std::size_t>(end.output.size(), 300))
+          : line));
+  const std::size_t number = line_of(failure.step, end.dockerfile);
+  const std::string place = number == 0 ? "" : "Dockerfile, line " + std::to_string(number) + ": ";
+  const std::string named = step.empty() ? "the build" : place + "step '" + step + "'";
+  if (end.out_of_memory) {
+    return {ErrorCode::user_error,
+            named + " ran out of memory: a build may use " + std::to_string(end.memory_limit_mib) +
+                " MiB",
+            {},
+            137};
   }
   // crun's words when it could not begin, of its own and not of the step's program.
-  const bool not_created = contains(output, "error running container: from /usr/bin/crun");
-  if ((not_created && contains(output, "executable file `")) ||
-      contains(output, "\nexec container process `")) {
+  const bool not_created = contains(end.output, "error running container: from /usr/bin/crun");
+  if ((not_created && contains(end.output, "executable file `")) ||
+      contains(end.output, "\nexec container process `")) {
     return {ErrorCode::user_error,
             named + " could not start: the image has no such program for this machine",
-            std::string(k_exit_code_cause) + "127"};
+            {},
+            127};
   }
   if (not_created) {
     return {ErrorCode::internal, named + " could not be isolated by crun; the log has its words",
@@ -119,23 +175,32 @@ Error build_failure(std::string_view output, int exit_code, bool out_of_memory,
   }
   if (!step.empty() && failure.reason.starts_with("while running runtime")) {
     if (const auto code = number_after(line, "exit status ")) {
-      return {ErrorCode::user_error, named + " failed with exit code " + std::to_string(*code),
-              std::string(k_exit_code_cause) + std::to_string(*code)};
+      return {ErrorCode::user_error,
+              named + " failed with exit code " + std::to_string(*code),
+              {},
+              *code};
     }
-    return {ErrorCode::user_error, named + " was ended by a signal", cause};
+    return {ErrorCode::user_error, named + " was ended by a signal", {}};
   }
   if (contains_any(line, k_machine_faults)) {
     return {ErrorCode::unavailable, "the build failed for want of a resource of this machine",
             cause};
   }
   if (line.empty()) {
-    return {ErrorCode::internal, "buildah ended with exit code " + std::to_string(exit_code),
+    return {ErrorCode::internal, "buildah ended with exit code " + std::to_string(end.exit_code),
             cause};
   }
-  if (!step.empty()) {
-    return {ErrorCode::user_error, named + " failed: " + clipped(failure.reason), cause};
+  if (const auto absent = absent_source(failure.reason); !absent.empty()) {
+    return {ErrorCode::user_error,
+            named + " failed: there is no " + clipped(absent) +
+                " in what the build sees; see its path and the ignore file",
+            {}};
   }
-  return {ErrorCode::user_error, "the Dockerfile does not build: " + clipped(line), cause};
+  const std::string reason = without_internals(clipped(step.empty() ? line : failure.reason));
+  return {ErrorCode::user_error,
+          step.empty() ? "the Dockerfile does not build: " + reason
+                       : named + " failed" + (reason.empty() ? "" : ": " + reason),
+          {}};
 }
 
 Error pull_failure(std::string_view image, std::string_view output) {
@@ -159,10 +224,8 @@ Error pull_failure(std::string_view image, std::string_view output) {
 }
 
 std::optional<int> step_exit_code(const Error& error) {
-  if (error.code != ErrorCode::user_error || !error.cause.starts_with(k_exit_code_cause)) {
-    return std::nullopt;
-  }
-  return number_after(error.cause, k_exit_code_cause);
+  if (error.code != ErrorCode::user_error || error.exit_code == 0) return std::nullopt;
+  return error.exit_code;
 }
 
 }  // namespace atlasflow::builder

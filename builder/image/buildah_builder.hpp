@@ -38,6 +38,12 @@ inline constexpr const char* k_policy_file = "/mnt/policy.json";
 // Builds give way to what serves visitors: a quarter of the usual share when processors are busy.
 inline constexpr CgroupParent k_build_cgroups{"atlasflow-build", 25};
 
+// What a build has beside the checkout.
+struct BuildSupplies {
+  std::vector<std::string> arguments = {};  // of buildah, that tell of files in the scratch folder
+  std::string dockerfile = {};              // the user's, for messages that name its line; or empty
+};
+
 class BuildahBuilder final : public ImageBuilder {
  public:
   BuildahBuilder(ImageBuilderConfig config, Rung rung, Toolchain toolchain, Buildah buildah,
@@ -85,12 +91,18 @@ class BuildahBuilder final : public ImageBuilder {
   // The part of build() between taking the build_id and giving it back.
   Result<BuiltImage> build_in(const BuildRequest& request, BuildLog& log,
                               const std::stop_token& stop);
+  Result<Stack> find_stack(const BuildRequest& request, const std::filesystem::path& root,
+                           const std::set<std::string>& present) const;
+  // What a generated Dockerfile uses beside the checkout, in the scratch folder.
+  Result<BuildSupplies> put_supplies(const Stack& stack,
+                                     const std::filesystem::path& scratch) const;
   Result<void> pull(const std::vector<std::string>& names, const std::filesystem::path& scratch,
                     BuildLog& log, Clock::time_point until, const std::stop_token& stop) const;
   // `request` with the root folder's path and the stage's exact name in it.
   Result<std::string> run_build(const BuildRequest& request, const ImageStore& store,
-                                const std::filesystem::path& scratch, BuildLog& log,
-                                Clock::time_point until, const std::stop_token& stop);
+                                const BuildSupplies& supplies, const std::filesystem::path& scratch,
+                                BuildLog& log, Clock::time_point until,
+                                const std::stop_token& stop);
   // Of a project; what an earlier project of the same name left is removed first.
   Result<ImageStore> own_store(const BuildRequest& request);
   ImageStore store_of(const std::string& project) const {
@@ -98,8 +110,6 @@ class BuildahBuilder final : public ImageBuilder {
   }
   // Of every project that has one.
   std::vector<ImageStore> project_stores() const;
-  Result<std::string> choose_base(const std::vector<std::string>& candidates,
-                                  const std::set<std::string>& present) const;
   Result<std::uint64_t> size_of(const std::string& registry, const std::string& repository,
                                 const std::string& digest) const;
   Error stopped(RunOutcome::End end) const;

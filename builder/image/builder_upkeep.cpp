@@ -170,7 +170,7 @@ Result<void> BuildahBuilder::probe() {
                        build_id + std::to_string(calls_.fetch_add(1)) + "\"]\n")
             .and_then([&] { return write_text(*scratch / "ignore", ""); });
     if (!written) return written;
-    auto image = run_build(request, store, *scratch, *log, Clock::now() + k_probe_deadline, {});
+    auto image = run_build(request, store, {}, *scratch, *log, Clock::now() + k_probe_deadline, {});
     if (!image) {
       Error failure = image.error();
       failure.cause =

@@ -3,6 +3,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <sstream>
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
@@ -60,9 +61,15 @@ Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) 
                                            "stage (" +
                                            stack.reason + "); add one, or take build_target away");
   }
+  if (is_ours) {
+    DockerfilePlan plan;
+    plan.text = stack.dockerfile;
+    for (const auto& name : stack.base_images) plan.images.push_back({full_image_name(name), 0});
+    return plan;
+  }
   return plan_dockerfile(stack.dockerfile,
                          {request.dockerfile.empty() ? "Dockerfile" : request.dockerfile,
-                          request.build_args, request.build_target, is_ours});
+                          request.build_args, request.build_target, false});
 }
 
 }  // namespace
@@ -89,6 +96,7 @@ Result<fs::path> BuildahBuilder::make_scratch(const std::string& name) const {
 }
 
 Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const ImageStore& store,
+                                              const BuildSupplies& supplies,
                                               const fs::path& scratch, BuildLog& log,
                                               Clock::time_point until,
                                               const std::stop_token& stop) {
@@ -122,6 +130,7 @@ Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const
     call.arguments.push_back("--target");
     call.arguments.push_back(request.build_target);
   }
+  call.arguments.insert(call.arguments.end(), supplies.arguments.begin(), supplies.arguments.end());
   call.arguments.push_back("/mnt/context");
   call.store = &store;
   call.bases = &bases_;
@@ -145,8 +154,8 @@ Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const
   if (auto error = disk.verdict()) return tl::unexpected(std::move(*error));
   if (ran->end != RunOutcome::End::exited) return tl::unexpected(stopped(ran->end));
   if (ran->exit_code != 0) {
-    return tl::unexpected(build_failure(log.tail(), ran->exit_code, cgroup.oom_kills() > 0,
-                                        config_.memory_limit_mib));
+    return tl::unexpected(build_failure({log.tail(), ran->exit_code, cgroup.oom_kills() > 0,
+                                         config_.memory_limit_mib, supplies.dockerfile}));
   }
   auto id = read_source_file(scratch, "image", k_small_file_bytes_max);
   if (!id || !*id || image_hex(**id).size() < 64) {
@@ -186,10 +195,6 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   auto scratch = make_scratch(request.build_id);
   if (!scratch) return tl::unexpected(scratch.error());
   const auto present = bases_.image_names();
-  auto node_base = choose_base(config_.node_bases, present);
-  if (!node_base) return tl::unexpected(node_base.error());
-  auto static_base = choose_base(config_.static_bases, present);
-  if (!static_base) return tl::unexpected(static_base.error());
   auto root = find_source_folder(request.folder, request.root_folder);
   if (!root) return tl::unexpected(root.error());
   if (!*root) {
@@ -197,8 +202,7 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
                                            " in the repository, which the setting root_folder "
                                            "names");
   }
-  auto stack =
-      detect_stack(**root, {*node_base, *static_base}, {request.root_folder, request.dockerfile});
+  auto stack = find_stack(request, **root, present);
   if (!stack) return tl::unexpected(stack.error());
   auto plan = plan_of(*stack, request);
   if (!plan) return tl::unexpected(plan.error());
@@ -206,9 +210,11 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   exact.folder = **root;
   exact.build_target = plan->target;
   log.heading("Building " + request.project + " (" + stack->reason + ")");
-  if (stack->name != "dockerfile")
-    log.note("Dockerfile made by Atlasflow, from " +
-             full_image_name(stack->name == "node" ? *node_base : *static_base));
+  if (stack->name != "dockerfile") {
+    std::istringstream lines(stack->dockerfile);
+    for (std::string line; std::getline(lines, line);) log.note(line);
+  }
+  for (const auto& notice : stack->notices) log.note("Notice: " + notice);
   if (config_.network && !network_works_) {
     log.note("RUN steps have no network: slirp4netns does not work on this machine");
   }
@@ -225,13 +231,25 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
     if (!present.contains(image.value)) absent.push_back(image.value);
   }
   if (auto pulled = pull(absent, *scratch, log, until, stop); !pulled) {
+    // There is a base here; it is the app that asks for another.
+    if (!stack->unmet.empty() && pulled.error().code == ErrorCode::unavailable) {
+      return fail(ErrorCode::user_error,
+                  stack->unmet + "; " + pulled.error().message +
+                      ". Ask for less, or add a Dockerfile that starts from an image with it",
+                  pulled.error().cause);
+    }
     return tl::unexpected(pulled.error());
   }
   auto store = own_store(request);
   if (!store) return tl::unexpected(store.error());
-  auto image_id = run_build(exact, *store, *scratch, log, until, stop);
+  auto supplies = put_supplies(*stack, *scratch);
+  if (!supplies) return tl::unexpected(supplies.error());
+  if (stack->name == "dockerfile") supplies->dockerfile = plan->text;
+  auto image_id = run_build(exact, *store, *supplies, *scratch, log, until, stop);
   if (!image_id) return tl::unexpected(image_id.error());
-  return BuiltImage{std::move(*image_id), stack->name, stack->reason};
+  auto notices = std::move(stack->notices);
+  notices.insert(notices.end(), plan->notices.begin(), plan->notices.end());
+  return BuiltImage{std::move(*image_id), stack->name, stack->reason, std::move(notices)};
 }
 
 Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_token stop) {

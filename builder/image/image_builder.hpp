@@ -30,12 +30,12 @@ struct ImageBuilderConfig {
   std::int64_t memory_limit_mib = 2048;
   std::int64_t disk_limit_mib = 10'240;  // of what one build writes; 0: none
   std::int64_t min_free_mib = 0;         // of the disk: with less, builds that run are ended
-  // What generated Dockerfiles start from: the first that is in the store of base images
-  // (script/base-images puts them there), else the first that can be pulled.
+  // What generated Dockerfiles start from: the first that has what the app asks for and is in the
+  // store of base images (script/base-images puts them there), else the first such to be pulled.
   std::vector<std::string> node_bases{"docker.io/library/node:20-bookworm-slim",
                                       "localhost/atlasflow-base/node:18-bookworm"};
-  std::vector<std::string> static_bases{"docker.io/library/busybox:1.36",
-                                        "localhost/atlasflow-base/busybox:1.35"};
+  std::filesystem::path static_server = {};   // the program that static sites run
+  std::filesystem::path ca_certificate = {};  // PEM, for RUN steps; empty: none
 };
 
 struct BuildRequest {
@@ -46,15 +46,18 @@ struct BuildRequest {
   std::vector<std::pair<std::string, std::string>>
       build_args;  // no secrets: they stay in the image
   std::chrono::milliseconds deadline{};
-  std::string root_folder;   // of the checkout: what is built; empty: all of it
-  std::string dockerfile;    // path in the root folder; empty: "Dockerfile" if it is there
-  std::string build_target;  // the stage to build; empty: the last one
+  std::string root_folder;      // of the checkout: what is built; empty: all of it
+  std::string dockerfile;       // path in the root folder; empty: "Dockerfile" if it is there
+  std::string build_target;     // the stage to build; empty: the last one
+  std::string static_folder;    // see StackChoice
+  std::string static_fallback;  //
 };
 
 struct BuiltImage {
-  std::string image_id;      // sha256:… of the image configuration
-  std::string stack;         // "dockerfile", "static", "node"
-  std::string stack_reason;  // a sentence: "Dockerfile in the root folder"
+  std::string image_id;              // sha256:… of the image configuration
+  std::string stack;                 // "dockerfile", "static", "node"
+  std::string stack_reason;          // a sentence: "Dockerfile in the root folder"
+  std::vector<std::string> notices;  // sentences for the user
 };
 
 struct PushedImage {

@@ -3,9 +3,10 @@
 #include <optional>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
-#include "builder/source/source_file.hpp"
+#include "builder/stack/ecosystems.hpp"
+#include "builder/stack/node.hpp"
+#include "builder/stack/render.hpp"
+#include "builder/stack/static_site.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -13,169 +14,172 @@ namespace {
 constexpr std::size_t k_dockerfile_bytes_max = 1U << 20U;
 constexpr std::size_t k_package_bytes_max = 4U << 20U;
 constexpr std::size_t k_ignore_bytes_max = 1U << 20U;
-constexpr std::size_t k_page_bytes_max = 64U << 20U;
-
-struct Package {
-  bool has_start = false;
-  bool has_dependencies = false;  // that are needed to run, not only to develop
-};
-
-Result<Package> parse_package(const std::string& text) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object()) {
-    return fail(ErrorCode::user_error, "package.json is not valid JSON; npm pkg fix may repair it");
-  }
-  const auto has_entries = [&json](const char* key) {
-    const auto found = json.find(key);
-    return found != json.end() && found->is_object() && !found->empty();
-  };
-  Package package;
-  const auto scripts = json.find("scripts");
-  if (scripts != json.end() && scripts->is_object()) {
-    const auto start = scripts->find("start");
-    package.has_start = start != scripts->end() && start->is_string() &&
-                        !start->get_ref<const std::string&>().empty();
-  }
-  package.has_dependencies = has_entries("dependencies") || has_entries("optionalDependencies");
-  return package;
-}
-
-// Dependencies in a layer of their own, so that a push that changes only the code reuses it. The
-// app runs as a number, not a name: the base may not have a user, and 65534 owns nothing.
-std::string node_dockerfile(const std::string& base, const Package& package,
-                            const std::optional<std::string>& lock_file, bool has_npmrc) {
-  std::string text = "FROM " + base + "\n";
-  text += "ENV NODE_ENV=production PORT=3000 NPM_CONFIG_UPDATE_NOTIFIER=false HOME=/tmp\n";
-  text += "WORKDIR /app\n";
-  if (package.has_dependencies) {
-    text += "COPY package.json " + (lock_file ? *lock_file + " " : std::string{}) +
-            (has_npmrc ? ".npmrc " : "") + "./\n";
-    text += std::string("RUN npm ") + (lock_file ? "ci" : "install") +
-            " --omit=dev --no-audit --no-fund\n";
-  }
-  text += "COPY . .\n";
-  text += "USER 65534:65534\n";
-  text += "EXPOSE 3000\n";
-  text += "CMD [\"npm\", \"start\"]\n";
-  return text;
-}
-
-// busybox's httpd: 2 MB, one process, no configuration that a site could get wrong; it serves
-// index.html, ranges and the usual types, which is all that a folder of files needs. Compression
-// and caching are the edge's work.
-std::string static_dockerfile(const std::string& base, bool has_error_page) {
-  std::string text = "FROM " + base + "\n";
-  text += "WORKDIR /srv\n";
-  text += "COPY . /srv\n";
-  text += std::string("RUN mkdir -p /etc && printf 'I:index.html\\n") +
-          (has_error_page ? "E404:/srv/404.html\\n" : "") + "' > /etc/httpd.conf\n";
-  text += "USER 65534:65534\n";
-  text += "EXPOSE 3000\n";
-  text +=
-      "CMD [\"busybox\", \"httpd\", \"-f\", \"-p\", \"3000\", \"-h\", \"/srv\", \"-c\", "
-      "\"/etc/httpd.conf\"]\n";
-  return text;
-}
 
 class Detection {
  public:
-  Detection(const std::filesystem::path& folder, const StackBases& bases, const StackChoice& choice)
-      : folder_(folder),
-        bases_(bases),
-        dockerfile_(choice.dockerfile),
-        where_(choice.root_folder.empty() ? "the root folder" : choice.root_folder) {}
+  Detection(const SourceTree& tree, const StackBases& bases, const StackChoice& choice)
+      : tree_(tree), bases_(bases), choice_(choice), where_(place_of(choice)) {}
 
   Result<Stack> run() {
-    const std::string name = dockerfile_.empty() ? "Dockerfile" : dockerfile_;
-    auto dockerfile = read_source_file(folder_, name, k_dockerfile_bytes_max);
+    auto dockerfile = own_dockerfile();
     if (!dockerfile) return tl::unexpected(dockerfile.error());
-    if (*dockerfile) {
-      return finish({"dockerfile", name + " in " + where_, std::move(**dockerfile), {}}, {});
+    if (*dockerfile) return std::move(**dockerfile);
+    auto text = tree_.read("package.json", k_package_bytes_max);
+    if (!text) return tl::unexpected(text.error());
+    std::optional<PackageJson> package;
+    if (*text) {
+      auto parsed = parse_package_json(**text, in_root("package.json"));
+      if (!parsed) return tl::unexpected(parsed.error());
+      package = std::move(*parsed);
     }
-    if (!dockerfile_.empty()) {
-      return fail(ErrorCode::user_error, "there is no file " + dockerfile_ + " in " + where_ +
-                                             ", which the setting dockerfile names");
-    }
-    auto package_text = read_source_file(folder_, "package.json", k_package_bytes_max);
-    if (!package_text) return tl::unexpected(package_text.error());
-    const bool has_page = has("index.html");
-    if (*package_text) {
-      auto package = parse_package(**package_text);
-      if (!package) return tl::unexpected(package.error());
-      if (package->has_start) return node(*package);
-      if (!has_page) {
-        return fail(ErrorCode::user_error,
-                    "package.json has no start script: add \"scripts\": {\"start\": \"node "
-                    "server.js\"} to it, or a Dockerfile to " +
-                        where_);
+    const bool chose_static = !choice_.static_folder.empty();
+    if (package && !chose_static) {
+      auto start = find_node_start(tree_, *package);
+      if (!start) return tl::unexpected(start.error());
+      if (*start) {
+        return finish(plan_node(tree_, *package, **start, bases_, choice_, secrets_));
       }
     }
-    if (has_page) return static_site(package_text->has_value());
-    return fail(
-        ErrorCode::user_error,
-        "nothing to build in " + where_ +
-            ": looked for Dockerfile, package.json with a start script and index.html; add one of "
-            "them");
+    if (const auto known = find_ecosystem(tree_); known && !chose_static) {
+      return tl::unexpected(needs_dockerfile(*known));
+    }
+    if (package && build_script_of(*package) != nullptr) {
+      return finish(plan_built_site(tree_, *package, bases_, choice_, secrets_));
+    }
+    if (const auto folder = find_site_folder(tree_, choice_)) return static_site(*folder, package);
+    if (package) return tl::unexpected(nothing_to_start());
+    return tl::unexpected(nothing_found());
   }
 
  private:
-  Result<Stack> node(const Package& package) {
-    std::optional<std::string> lock_file;
-    for (const char* name : {"npm-shrinkwrap.json", "package-lock.json"}) {
-      if (!lock_file && has(name)) lock_file = name;
-    }
-    std::string reason = "package.json with a start script in " + where_;
-    if (package.has_dependencies) {
-      reason +=
-          lock_file ? ", dependencies from " + *lock_file : ", dependencies without a lock file";
-    }
-    return finish({"node",
-                   std::move(reason),
-                   node_dockerfile(bases_.node, package, lock_file, has(".npmrc")),
-                   {}},
-                  "node_modules\n.git\nnpm-debug.log\n");
+  [[nodiscard]] std::string in_root(const std::string& name) const {
+    return choice_.root_folder.empty() ? name : choice_.root_folder + "/" + name;
   }
 
-  Result<Stack> static_site(bool has_package) {
-    return finish({"static",
-                   has_package ? "index.html, and package.json without a start script"
-                               : "index.html in " + where_,
-                   static_dockerfile(bases_.static_site, has("404.html")),
-                   {}},
-                  ".*\n!.well-known\nnode_modules\n");
-  }
-
-  Result<Stack> finish(Stack stack, std::string ignore) {
-    stack.ignore = std::move(ignore);
-    // The order in which buildah looks for them.
-    for (const char* name : {".containerignore", ".dockerignore"}) {
-      auto text = read_source_file(folder_, name, k_ignore_bytes_max);
+  Result<std::optional<Stack>> own_dockerfile() {
+    std::vector<std::string> names = {choice_.dockerfile};
+    if (choice_.dockerfile.empty()) names = {"Dockerfile", "Containerfile", "dockerfile"};
+    for (const auto& name : names) {
+      auto text = tree_.read(name, k_dockerfile_bytes_max);
       if (!text) return tl::unexpected(text.error());
-      if (*text) {
-        stack.ignore = std::move(**text);
-        break;
-      }
+      if (!*text) continue;
+      Stack stack;
+      stack.name = "dockerfile";
+      stack.reason = name + " in " + where_;
+      stack.dockerfile = std::move(**text);
+      // The ignore file of one Dockerfile wins over those of all.
+      auto ignore = own_ignore_file(
+          {name + ".containerignore", name + ".dockerignore", ".containerignore", ".dockerignore"});
+      if (!ignore) return tl::unexpected(ignore.error());
+      stack.ignore = ignore->value_or("");
+      return std::optional(std::move(stack));
     }
+    if (choice_.dockerfile.empty()) return std::optional<Stack>{};
+    return fail(ErrorCode::user_error, "there is no file " + choice_.dockerfile + " in " + where_ +
+                                           ", which the setting dockerfile names");
+  }
+
+  Result<std::optional<std::string>> own_ignore_file(const std::vector<std::string>& names) {
+    for (const auto& name : names) {
+      auto text = tree_.read(name, k_ignore_bytes_max);
+      if (!text || *text) return text;
+    }
+    return std::optional<std::string>{};
+  }
+
+  Result<Stack> static_site(const std::string& folder, const std::optional<PackageJson>& package) {
+    std::string why;
+    if (!choice_.static_folder.empty()) {
+      why = "the setting static.folder is " + folder;
+      if (folder != "." && tree_.list(folder).empty()) {
+        return fail(ErrorCode::user_error, "there is no folder " + folder + " in " + where_ +
+                                               ", which the setting static.folder names");
+      }
+    } else if (package) {
+      why = "index.html, and package.json without a start script";
+    } else {
+      why = (folder == "." ? "index.html in " : folder + "/index.html in ") + where_;
+    }
+    return finish(plan_static_site(folder, why, choice_));
+  }
+
+  Result<Stack> finish(Result<Plan> plan) {
+    if (!plan) return tl::unexpected(plan.error());
+    // The order in which buildah looks for them.
+    auto ignore = own_ignore_file({".containerignore", ".dockerignore"});
+    if (!ignore) return tl::unexpected(ignore.error());
+    Stack stack;
+    stack.name = plan->provider;
+    stack.reason = plan->reason;
+    stack.dockerfile = render_dockerfile(*plan, {choice_.has_ca_certificate});
+    stack.ignore = render_ignore(*plan, *ignore);
+    stack.versions = std::move(plan->versions);
+    stack.base_images = std::move(plan->base_images);
+    stack.start = std::move(plan->start);
+    stack.notices = std::move(plan->notices);
+    stack.secrets = std::move(secrets_);
+    stack.needs_static_server = plan->needs_static_server;
+    stack.unmet = std::move(plan->unmet);
     return stack;
   }
 
-  // A file that is too large to be read is there all the same.
-  bool has(const std::string& name) {
-    const auto text = read_source_file(folder_, name, k_page_bytes_max);
-    return !text || text->has_value();
+  [[nodiscard]] Error needs_dockerfile(const Ecosystem& known) const {
+    return {ErrorCode::user_error,
+            "this looks like " + known.name + " (" + known.seen + " in " + where_ +
+                "), which needs a Dockerfile: add one that begins with 'FROM " + known.image +
+                "' and ends with, for example, '" + known.start + "', listening on $PORT (3000)",
+            {}};
   }
 
-  const std::filesystem::path& folder_;
+  [[nodiscard]] Error nothing_to_start() const {
+    return {ErrorCode::user_error,
+            in_root("package.json") +
+                " has no start script, no main and no build script, and there is no server.js or "
+                "index.js: add \"scripts\": {\"start\": \"node server.js\"} to it, or a Dockerfile "
+                "to " +
+                where_,
+            {}};
+  }
+
+  [[nodiscard]] Error nothing_found() const {
+    std::string seen;
+    for (const auto& folder : tree_.list("")) {
+      for (const char* name : {"Dockerfile", "package.json", "index.html"}) {
+        if (!seen.empty() || folder.front() == '.' || !tree_.has_file(folder + "/" + name))
+          continue;
+        seen = ". There is a " + std::string(name) + " in " + in_root(folder) +
+               ": root_folder=" + in_root(folder) + " builds that";
+      }
+    }
+    return {ErrorCode::user_error,
+            "nothing to build in " + where_ +
+                ": looked for Dockerfile, Containerfile, package.json, index.html (also in public "
+                "and dist) and the files of other languages; add a Dockerfile, or an index.html" +
+                seen,
+            {}};
+  }
+
+  const SourceTree& tree_;
   const StackBases& bases_;
-  const std::string& dockerfile_;
+  const StackChoice& choice_;
   const std::string where_;
+  std::map<std::string, std::string> secrets_;
 };
 
 }  // namespace
 
+std::string place_of(const StackChoice& choice) {
+  return choice.root_folder.empty() ? "the root folder" : choice.root_folder;
+}
+
+Result<Stack> detect_stack(const SourceTree& tree, const StackBases& bases,
+                           const StackChoice& choice) {
+  return Detection(tree, bases, choice).run();
+}
+
 Result<Stack> detect_stack(const std::filesystem::path& folder, const StackBases& bases,
                            const StackChoice& choice) {
-  return Detection(folder, bases, choice).run();
+  return detect_stack(FolderTree(folder), bases, choice);
 }
 
 }  // namespace atlasflow::builder

@@ -46,7 +46,7 @@ TEST(BuildFailure, what_buildah_says_becomes_whose_fault_it_is) {
       {"a line with Error: inside\n", ErrorCode::internal, "buildah ended", std::nullopt},
   };
   for (const Case& each : cases) {
-    const Error error = build_failure(each.output, 9, false, 512);
+    const Error error = build_failure({each.output, 9, false, 512, {}});
     EXPECT_EQ(error.code, each.code) << each.output << to_string(error);
     EXPECT_THAT(error.message, HasSubstr(each.message));
     EXPECT_EQ(step_exit_code(error), each.exit_code) << each.output;
@@ -54,18 +54,52 @@ TEST(BuildFailure, what_buildah_says_becomes_whose_fault_it_is) {
 }
 
 TEST(BuildFailure, a_process_that_the_kernel_ended_ran_out_of_memory) {
-  const Error error = build_failure(
-      "Error: building at STEP \"RUN x\": while running runtime: exit status 137\n", 1, true, 512);
+  const Error error =
+      build_failure({"Error: building at STEP \"RUN x\": while running runtime: exit status 137\n",
+                     1,
+                     true,
+                     512,
+                     {}});
   EXPECT_EQ(error.message, "step 'RUN x' ran out of memory: a build may use 512 MiB");
   EXPECT_EQ(step_exit_code(error), 137);
 }
 
 TEST(BuildFailure, a_message_is_one_short_line) {
-  const Error error = build_failure("Error: building at STEP \"RUN " + std::string(10'000, 'x') +
-                                        "\x1b[0m\": while running runtime: exit status 1\n",
-                                    1, false, 512);
+  const std::string output = "Error: building at STEP \"RUN " + std::string(10'000, 'x') +
+                             "\x1b[0m\": while running runtime: exit status 1\n";
+  const Error error = build_failure({output, 1, false, 512, {}});
   EXPECT_LT(error.message.size(), 600U);
   EXPECT_EQ(error.message.find('\x1b'), std::string::npos);
+}
+
+TEST(BuildFailure, a_sentence_is_said_once_and_names_the_dockerfiles_line) {
+  const std::string dockerfile =
+      "FROM a\n# RUN make all\nRUN make \\\n    all\nCOPY absent.txt /\nRUN x y\nRUN x y\n";
+  const auto said = [&](const std::string& line) {
+    return to_string(build_failure({"Error: " + line + "\n", 1, false, 512, dockerfile}));
+  };
+  EXPECT_EQ(said("building at STEP \"RUN make     all\": while running runtime: exit status 2"),
+            "Dockerfile, line 3: step 'RUN make     all' failed with exit code 2");
+  EXPECT_EQ(said("building at STEP \"COPY absent.txt /\": checking on sources under "
+                 "\"/mnt/context\": copier: stat: \"/absent.txt\": no such file or directory"),
+            "Dockerfile, line 5: step 'COPY absent.txt /' failed: there is no absent.txt in what "
+            "the build sees; see its path and the ignore file");
+  EXPECT_EQ(said("building at STEP \"RUN x y\": while running runtime: exit status 1"),
+            "step 'RUN x y' failed with exit code 1")
+      << "which of the two is not known";
+}
+
+TEST(BuildFailure, has_no_word_of_the_builder_about_itself) {
+  for (const std::string line :
+       {"building at STEP \"USER x\": resolving user: container \"0a1b\": map[a:b] unknown user",
+        "building at STEP \"COPY a /\": mounting \"/mnt/storage/overlay/x\": bad &{Env:[]string{}}",
+        "Unrecognized: &imagebuilder.Step{Env:[]string{\"A\"}}"}) {
+    const auto said = to_string(build_failure({"Error: " + line + "\n", 1, false, 512, {}}));
+    for (const char* const word :
+         {"/mnt/", "map[", "&{", "[]string", "imagebuilder", "container \""}) {
+      EXPECT_EQ(said.find(word), std::string::npos) << said;
+    }
+  }
 }
 
 TEST(BuildFailure, an_image_that_a_registry_does_not_give_is_the_users_fault) {

@@ -1,3 +1,4 @@
+// What is made of a repository by its files alone.
 #include "builder/stack/detect.hpp"
 
 #include <map>
@@ -11,161 +12,157 @@
 namespace atlasflow::builder {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
 
-const StackBases k_bases{"example.com/node:1", "example.com/static:1"};
+using Files = std::map<std::string, std::string>;
+
+const StackBases k_bases{{{"docker.io/library/node:20-bookworm-slim", false},
+                          {"localhost/atlasflow-base/node:18-bookworm", true}}};
 constexpr const char* k_start = R"({"scripts": {"start": "node server.js"}})";
 constexpr const char* k_start_and_dependency =
     R"({"scripts": {"start": "node ."}, "dependencies": {"left-pad": "1"}})";
 
+Result<Stack> detect(const Files& files, const StackChoice& choice = {}) {
+  return detect_stack(MemoryTree(files), k_bases, choice);
+}
+
+std::string refusal(const Files& files, const StackChoice& choice = {}) {
+  const auto stack = detect(files, choice);
+  if (stack) return "not refused: " + stack->reason;
+  EXPECT_EQ(stack.error().code, ErrorCode::user_error);
+  return stack.error().message;
+}
+
+Stack stack_of(const Files& files, const StackChoice& choice = {}) {
+  auto stack = detect(files, choice);
+  EXPECT_TRUE(stack) << to_string(stack.error());
+  return stack ? std::move(*stack) : Stack{};
+}
+
 struct Case {
-  std::map<std::string, std::string> files;
-  std::string stack;  // empty: user_error
-  std::string said;   // in the reason, or in the error
+  Files files;
+  std::string stack;
+  std::string said;  // in the reason
 };
 
 TEST(Detect, the_first_that_matches_decides) {
   const Case cases[] = {
       {{{"Dockerfile", "FROM a"}}, "dockerfile", "Dockerfile in the root folder"},
+      {{{"Containerfile", "FROM a"}}, "dockerfile", "Containerfile in the root folder"},
+      {{{"dockerfile", "FROM a"}, {"index.html", ""}}, "dockerfile", "dockerfile in"},
       {{{"Dockerfile", "FROM a"}, {"package.json", k_start}, {"index.html", ""}},
        "dockerfile",
        "Dockerfile"},
       {{{"package.json", k_start}}, "node", "package.json with a start script"},
       {{{"package.json", k_start}, {"index.html", ""}}, "node", "package.json"},
+      {{{"package.json", k_start}, {"requirements.txt", ""}}, "node", "a start script"},
       {{{"package.json", "{}"}, {"index.html", ""}},
        "static",
        "index.html, and package.json without a start"},
+      {{{"package.json", R"({"main": "index.js"})"}, {"index.js", ""}, {"index.html", ""}},
+       "static",
+       "index.html"},
+      {{{"package.json", R"({"main": "./lib/app"})"}, {"lib/app.js", ""}}, "node", "with main"},
+      {{{"package.json", "{}"}, {"server.js", ""}}, "node", "with server.js"},
+      {{{"package.json", "{}"}, {"index.js", ""}}, "node", "with index.js"},
+      {{{"package.json", "{}"}, {"Procfile", "worker: x\nweb: node app.js -v\r\n"}},
+       "node",
+       "the web process of Procfile"},
       {{{"index.html", ""}}, "static", "index.html in the root folder"},
+      {{{"public/index.html", ""}}, "static", "public/index.html in the root folder"},
+      {{{"package.json",
+         R"({"scripts": {"build": "vite build"}, "devDependencies": {"vite": "5"}})"},
+        {"index.html", ""}},
+       "static",
+       "built by npm run build, index.html for every path without a file"},
+      {{{"package.json",
+         R"({"scripts": {"build": "react-scripts build", "start": "react-scripts start"}})"}},
+       "static",
+       "a build script and nothing to start"},
       {{{"package.json", k_start_and_dependency}}, "node", "dependencies without a lock file"},
       {{{"package.json", k_start_and_dependency}, {"package-lock.json", "{}"}},
        "node",
        "dependencies from package-lock.json"},
-      {{}, "", "looked for Dockerfile, package.json with a start script and index.html"},
-      {{{"dockerfile", "FROM a"}}, "", "looked for Dockerfile"},
-      {{{"sub/Dockerfile", "FROM a"}, {"sub/index.html", ""}}, "", "looked for Dockerfile"},
-      {{{"package.json", "{}"}}, "", "package.json has no start script"},
-      {{{"package.json", R"({"scripts": {"start": ""}})"}}, "", "package.json has no start script"},
-      {{{"package.json", R"({"scripts": {"start": ["x"]}})"}},
-       "",
-       "package.json has no start script"},
-      {{{"package.json", R"({"scripts": "start"})"}}, "", "package.json has no start script"},
-      {{{"package.json", "{"}}, "", "package.json is not valid JSON"},
-      {{{"package.json", "[]"}, {"index.html", ""}}, "", "package.json is not valid JSON"},
   };
   for (const Case& each : cases) {
-    const Scratch scratch;
-    std::string names;
-    for (const auto& [name, text] : each.files) {
-      write(scratch.path() / name, text);
-      names += name + " ";
-    }
-    const auto stack = detect_stack(scratch.path(), k_bases);
-    ASSERT_EQ(stack.has_value(), !each.stack.empty()) << names;
-    if (stack) {
-      EXPECT_EQ(stack->name, each.stack) << names;
-      EXPECT_THAT(stack->reason, HasSubstr(each.said));
-    } else {
-      EXPECT_EQ(stack.error().code, ErrorCode::user_error) << names;
-      EXPECT_THAT(stack.error().message, HasSubstr(each.said));
-    }
+    const auto stack = detect(each.files);
+    ASSERT_TRUE(stack) << each.said << ": " << to_string(stack.error());
+    EXPECT_EQ(stack->name, each.stack) << each.said;
+    EXPECT_THAT(stack->reason, HasSubstr(each.said));
   }
 }
 
-TEST(Detect, a_dockerfile_is_taken_as_it_is) {
-  const Scratch scratch;
-  write(scratch.path() / "Dockerfile", "FROM a\n# a comment\n");
-  write(scratch.path() / ".dockerignore", "secret\n");
-  const auto stack = detect_stack(scratch.path(), k_bases);
-  ASSERT_TRUE(stack);
-  EXPECT_EQ(stack->dockerfile, "FROM a\n# a comment\n");
-  EXPECT_EQ(stack->ignore, "secret\n");
+TEST(Detect, a_refusal_names_what_was_seen_and_the_way_out) {
+  EXPECT_THAT(refusal({}), HasSubstr("looked for Dockerfile, Containerfile, package.json"));
+  EXPECT_THAT(refusal({{"web/package.json", k_start}}),
+              HasSubstr("There is a package.json in web: root_folder=web builds that"));
+  EXPECT_THAT(refusal({{"package.json", "{}"}}), HasSubstr("has no start script"));
+  EXPECT_THAT(refusal({{"package.json", R"({"scripts": {"start": ""}})"}}),
+              HasSubstr("has no start script"));
+  const std::pair<const char*, const char*> known[] = {{"requirements.txt", "Python"},
+                                                       {"pyproject.toml", "Python"},
+                                                       {"manage.py", "Python"},
+                                                       {"Gemfile", "Ruby"},
+                                                       {"go.mod", "Go"},
+                                                       {"Cargo.toml", "Rust"},
+                                                       {"composer.json", "PHP"},
+                                                       {"index.php", "PHP"},
+                                                       {"pom.xml", "Java (Maven)"},
+                                                       {"gradlew", "Java (Gradle)"},
+                                                       {"mix.exs", "Elixir"},
+                                                       {"deno.json", "Deno"},
+                                                       {"app.csproj", ".NET"},
+                                                       {"CMakeLists.txt", "C or C++"}};
+  for (const auto& [file, name] : known) {
+    EXPECT_THAT(refusal({{file, ""}, {"index.html", ""}}),
+                AllOf(HasSubstr("this looks like " + std::string(name) + " (" + file + " in"),
+                      HasSubstr("'FROM "), HasSubstr("Dockerfile")))
+        << file;
+  }
 }
 
-TEST(Detect, a_dockerfile_that_links_out_of_the_folder_is_none) {
+TEST(Detect, a_package_json_that_is_broken_is_told_with_its_line_and_reason) {
+  EXPECT_THAT(refusal({{"package.json", "{\n  \"name\": \"x\",\n  }\n"}}),
+              AllOf(HasSubstr("package.json, line 3 is not JSON: "), HasSubstr("'}'")));
+  EXPECT_THAT(refusal({{"package.json", "{"}}, {"apps/web"}),
+              HasSubstr("apps/web/package.json, line 1 is not JSON"));
+  EXPECT_THAT(refusal({{"package.json", "[]"}, {"index.html", ""}}),
+              HasSubstr("must hold an object"));
+  EXPECT_THAT(refusal({{"package.json", R"({"scripts": "start"})"}}),
+              HasSubstr("\"scripts\" must be an object"));
+}
+
+TEST(Detect, a_dockerfile_is_taken_as_it_is_with_its_own_ignore_file) {
+  Files files = {{"Dockerfile", "FROM a\n# a comment\n"}, {".dockerignore", "secret\n"}};
+  EXPECT_EQ(stack_of(files).dockerfile, "FROM a\n# a comment\n");
+  EXPECT_EQ(stack_of(files).ignore, "secret\n");
+  files["Dockerfile.dockerignore"] = "notes\n";
+  EXPECT_EQ(stack_of(files).ignore, "notes\n");
+  files["docker/web.Dockerfile"] = "FROM b";
+  files["docker/web.Dockerfile.dockerignore"] = "private\n";
+  EXPECT_EQ(stack_of(files, {"", "docker/web.Dockerfile"}).ignore, "private\n");
+}
+
+TEST(Detect, nothing_but_regular_files_inside_of_the_folder_counts) {
   const Scratch scratch;
   std::filesystem::create_directory(scratch.path() / "checkout");
   write(scratch.path() / "secret", "FROM secret\n");
   std::filesystem::create_symlink("../secret", scratch.path() / "checkout" / "Dockerfile");
   EXPECT_FALSE(detect_stack(scratch.path() / "checkout", k_bases));
-}
-
-TEST(Detect, a_fifo_named_dockerfile_does_not_block) {
-  const Scratch scratch;
   ASSERT_EQ(::mkfifo((scratch.path() / "Dockerfile").c_str(), 0644), 0);
-  EXPECT_FALSE(detect_stack(scratch.path(), k_bases));
-}
-
-TEST(Detect, a_node_app_without_dependencies_needs_no_npm_install) {
-  const Scratch scratch;
-  write(scratch.path() / "package.json", k_start);
-  write(scratch.path() / "package-lock.json", "{}");
-  const auto stack = detect_stack(scratch.path(), k_bases);
-  ASSERT_TRUE(stack);
-  EXPECT_EQ(stack->dockerfile,
-            "FROM example.com/node:1\n"
-            "ENV NODE_ENV=production PORT=3000 NPM_CONFIG_UPDATE_NOTIFIER=false HOME=/tmp\n"
-            "WORKDIR /app\n"
-            "COPY . .\n"
-            "USER 65534:65534\n"
-            "EXPOSE 3000\n"
-            "CMD [\"npm\", \"start\"]\n");
-  EXPECT_THAT(stack->ignore, HasSubstr("node_modules"));
-}
-
-TEST(Detect, dependencies_are_installed_before_the_code_is_copied) {
-  const Scratch scratch;
-  write(scratch.path() / "package.json", k_start_and_dependency);
-  auto stack = detect_stack(scratch.path(), k_bases);
-  ASSERT_TRUE(stack);
-  EXPECT_THAT(
-      stack->dockerfile,
-      HasSubstr(
-          "COPY package.json ./\nRUN npm install --omit=dev --no-audit --no-fund\nCOPY . .\n"));
-  write(scratch.path() / "package-lock.json", "{}");
-  write(scratch.path() / ".npmrc", "x=1");
-  stack = detect_stack(scratch.path(), k_bases);
-  ASSERT_TRUE(stack);
-  EXPECT_THAT(stack->dockerfile, HasSubstr("COPY package.json package-lock.json .npmrc ./\nRUN npm "
-                                           "ci --omit=dev --no-audit --no-fund\nCOPY . .\n"));
-}
-
-TEST(Detect, a_static_site_hides_its_dot_files_and_has_its_error_page) {
-  const Scratch scratch;
-  write(scratch.path() / "index.html", "");
-  auto stack = detect_stack(scratch.path(), k_bases);
-  ASSERT_TRUE(stack);
-  EXPECT_THAT(stack->dockerfile, HasSubstr("FROM example.com/static:1\n"));
-  EXPECT_THAT(stack->dockerfile, Not(HasSubstr("E404")));
-  EXPECT_THAT(stack->ignore, HasSubstr(".*\n!.well-known\n"));
-  write(scratch.path() / "404.html", "");
-  stack = detect_stack(scratch.path(), k_bases);
-  ASSERT_TRUE(stack);
-  EXPECT_THAT(stack->dockerfile, HasSubstr("E404:/srv/404.html"));
-}
-
-TEST(Detect, the_repositorys_own_ignore_file_wins) {
-  const Scratch scratch;
-  write(scratch.path() / "index.html", "");
-  write(scratch.path() / ".dockerignore", "drafts\n");
-  EXPECT_EQ(detect_stack(scratch.path(), k_bases)->ignore, "drafts\n");
-  write(scratch.path() / ".containerignore", "notes\n");
-  EXPECT_EQ(detect_stack(scratch.path(), k_bases)->ignore, "notes\n");
+  EXPECT_FALSE(detect_stack(scratch.path(), k_bases)) << "and a pipe does not block";
 }
 
 TEST(Detect, a_dockerfile_that_was_chosen_is_the_one_and_must_be_there) {
-  const Scratch scratch;
-  write(scratch.path() / "Dockerfile", "FROM wrong");
-  write(scratch.path() / "docker/Dockerfile.prod", "FROM right");
-  const auto chosen = detect_stack(scratch.path(), k_bases, {"", "docker/Dockerfile.prod"});
-  ASSERT_TRUE(chosen) << to_string(chosen.error());
-  EXPECT_EQ(chosen->name, "dockerfile");
-  EXPECT_EQ(chosen->dockerfile, "FROM right");
-  EXPECT_EQ(chosen->reason, "docker/Dockerfile.prod in the root folder");
-  const auto absent = detect_stack(scratch.path(), k_bases, {"", "docker/Dockerfile.test"});
-  ASSERT_FALSE(absent);
-  EXPECT_EQ(absent.error().code, ErrorCode::user_error);
-  EXPECT_EQ(absent.error().message,
+  const Files files = {{"Dockerfile", "FROM wrong"}, {"docker/Dockerfile.prod", "FROM right"}};
+  const auto chosen = stack_of(files, {"", "docker/Dockerfile.prod"});
+  EXPECT_EQ(chosen.dockerfile, "FROM right");
+  EXPECT_EQ(chosen.reason, "docker/Dockerfile.prod in the root folder");
+  EXPECT_EQ(refusal(files, {"", "docker/Dockerfile.test"}),
             "there is no file docker/Dockerfile.test in the root folder, which the setting "
             "dockerfile names");
 }
@@ -179,14 +176,208 @@ TEST(Detect, a_dockerfile_out_of_the_root_folder_is_none) {
   EXPECT_FALSE(detect_stack(scratch.path() / "web", k_bases, {"web", "../Dockerfile.shared"}));
 }
 
-TEST(Detect, the_root_folder_is_named_in_what_is_said) {
-  const Scratch scratch;
-  const auto nothing = detect_stack(scratch.path(), k_bases, {"apps/web", ""});
-  ASSERT_FALSE(nothing);
-  EXPECT_THAT(nothing.error().message, HasSubstr("nothing to build in apps/web: looked for"));
-  write(scratch.path() / "index.html", "");
-  EXPECT_EQ(detect_stack(scratch.path(), k_bases, {"apps/web", ""})->reason,
-            "index.html in apps/web");
+// ---- Node ----
+
+TEST(Node, an_app_without_dependencies_needs_no_install_and_owns_its_folder) {
+  const auto stack = stack_of({{"package.json", k_start}, {"server.js", ""}});
+  EXPECT_EQ(stack.dockerfile,
+            "# Made by Atlasflow: package.json with a start script in the root folder.\n"
+            "FROM localhost/atlasflow-base/node:18-bookworm\n"
+            "ENV NODE_ENV=production PORT=3000 NPM_CONFIG_UPDATE_NOTIFIER=false HOME=/tmp\n"
+            "RUN mkdir -p /app && chown 65534:65534 /app\n"
+            "WORKDIR /app\n"
+            "USER 65534:65534\n"
+            "COPY --chown=65534:65534 . .\n"
+            "EXPOSE 3000\n"
+            "CMD [\"npm\",\"start\"]\n");
+  EXPECT_THAT(stack.start, ElementsAre("npm", "start"));
+  EXPECT_THAT(stack.notices, IsEmpty());
+}
+
+TEST(Node, dependencies_are_installed_before_the_code_is_copied) {
+  Files files = {{"package.json", k_start_and_dependency}};
+  auto stack = stack_of(files);
+  EXPECT_THAT(stack.dockerfile,
+              HasSubstr("COPY --chown=65534:65534 package.json ./\n"
+                        "RUN npm install --omit=dev --no-audit --no-fund && rm -rf /tmp/.npm\n"
+                        "COPY --chown=65534:65534 . .\n"));
+  EXPECT_THAT(stack.notices, ElementsAre(HasSubstr("no lock file")));
+  files["package-lock.json"] = "{}";
+  files[".npmrc"] = "fund=false";
+  stack = stack_of(files);
+  EXPECT_THAT(stack.dockerfile, HasSubstr("package.json package-lock.json .npmrc ./\nRUN npm ci"));
+  EXPECT_THAT(stack.notices, IsEmpty());
+}
+
+TEST(Node, a_build_script_runs_with_what_only_the_build_needs_which_is_taken_out_after) {
+  const auto stack = stack_of(
+      {{"package.json",
+        R"({"scripts": {"build": "tsc", "start": "node dist"}, "devDependencies": {"tsc": "1"}})"},
+       {"package-lock.json", "{}"}});
+  EXPECT_THAT(stack.dockerfile,
+              HasSubstr("COPY package.json package-lock.json ./\n"
+                        "RUN NODE_ENV=development npm ci --include=dev --no-audit --no-fund\n"
+                        "COPY . .\n"
+                        "RUN NODE_ENV=production npm run build\n"
+                        "RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund\n"));
+  EXPECT_THAT(stack.dockerfile, HasSubstr("COPY --from=build --chown=65534:65534 /app /app\n"));
+  EXPECT_THAT(stack.reason, HasSubstr("built by npm run build"));
+}
+
+TEST(Node, the_sources_are_there_when_the_install_needs_them) {
+  const char* const packages[] = {
+      R"({"scripts": {"start": "x", "postinstall": "node gen.js"}})",
+      R"({"scripts": {"start": "x", "prepare": "husky"}, "devDependencies": {"husky": "9"}})",
+      R"({"scripts": {"start": "x"}, "workspaces": ["packages/*"]})",
+      R"({"scripts": {"start": "x"}, "workspaces": {"packages": ["packages/*"]}})",
+      R"({"scripts": {"start": "x"}, "dependencies": {"tool": "file:./vendor/tool"}})"};
+  for (const char* const package : packages) {
+    const auto stack = stack_of({{"package.json", package}, {"package-lock.json", "{}"}});
+    EXPECT_THAT(stack.dockerfile, HasSubstr("COPY . .\nRUN NODE_ENV=development npm ci"))
+        << package;
+  }
+  EXPECT_THAT(refusal({{"package.json",
+                        R"({"scripts": {"start": "x"}, "dependencies": {"a": "file:../a"}})"}},
+                      {"web"}),
+              HasSubstr("depends on ../a, which is outside of web"));
+}
+
+TEST(Node, what_the_steps_need_is_in_the_context_whatever_the_ignore_file_says) {
+  const auto ignore =
+      stack_of(
+          {{"package.json",
+            R"({"scripts": {"start": "node server.js"}, "workspaces": ["packages/*"],
+                     "dependencies": {"tool": "file:./vendor/tool"}})"},
+           {"package-lock.json", "{}"},
+           {"server.js", ""},
+           {".npmrc", ""},
+           {".dockerignore", "package-lock.json\n.npmrc\n/vendor/\npackages/**\n*.js\n.env\n"}})
+          .ignore;
+  EXPECT_EQ(ignore,
+            "package-lock.json\n.npmrc\n*.js\n.env\nnode_modules\n**/node_modules\n"
+            "!package.json\n!package-lock.json\n!.npmrc\n!server.js\n");
+  // A list of what to keep keeps what is needed too, and what it leaves out below stays out.
+  EXPECT_THAT(stack_of({{"package.json",
+                         R"({"scripts": {"start": "x"}, "dependencies": {"t": "file:vendor/t"}})"},
+                        {".dockerignore", "*\n!src\n**/.env\n"}})
+                  .ignore,
+              HasSubstr("*\n!vendor/t\n!src\n**/.env\n"));
+}
+
+TEST(Node, an_npmrc_with_a_token_is_a_secret_of_the_install_and_in_no_layer) {
+  const auto stack = stack_of({{"package.json", k_start_and_dependency},
+                               {"package-lock.json", "{}"},
+                               {".npmrc", "//npm.example.com/:_authToken=${NPM_TOKEN}\n"}},
+                              {.build_args = {"NPM_TOKEN"}});
+  EXPECT_THAT(stack.dockerfile,
+              HasSubstr("RUN --mount=type=secret,id=npmrc,target=/app/.npmrc,mode=0444 "
+                        "NODE_ENV=development npm ci"));
+  EXPECT_THAT(stack.dockerfile, HasSubstr("ARG NPM_TOKEN\n"));
+  EXPECT_THAT(stack.dockerfile, Not(HasSubstr(".npmrc ./")));
+  EXPECT_EQ(stack.secrets.count("npmrc"), 1U);
+  EXPECT_THAT(stack.ignore, HasSubstr("\n.npmrc\n"));
+  const auto last = stack.dockerfile.substr(stack.dockerfile.rfind("FROM "));
+  EXPECT_THAT(last, Not(HasSubstr("NPM_TOKEN")));
+}
+
+TEST(Node, another_package_manager_is_used_from_a_base_that_has_it) {
+  const Files pnpm = {{"package.json", k_start_and_dependency},
+                      {"pnpm-lock.yaml", "lockfileVersion: '6.0'\n"}};
+  const auto stack = stack_of(pnpm);
+  EXPECT_THAT(stack.base_images, ElementsAre("docker.io/library/node:20-bookworm-slim"));
+  EXPECT_THAT(stack.dockerfile, HasSubstr("corepack prepare pnpm@8 --activate"));
+  EXPECT_THAT(stack.dockerfile, HasSubstr("pnpm install --frozen-lockfile --prod=false\n"));
+  EXPECT_THAT(stack.start, ElementsAre("pnpm", "start"));
+  EXPECT_THAT(stack.unmet, AllOf(HasSubstr("pnpm (pnpm-lock.yaml)"),
+                                 HasSubstr("localhost/atlasflow-base/node:18-bookworm")));
+
+  const auto berry = stack_of(
+      {{"package.json", k_start_and_dependency}, {"yarn.lock", "__metadata:\n  version: 6\n"}});
+  EXPECT_THAT(berry.dockerfile, HasSubstr("yarn install --immutable\n"));
+  const auto named = stack_of({{"package.json",
+                                R"({"scripts": {"start": "x"}, "dependencies": {"a": "1"},
+            "packageManager": "yarn@1.22.19+sha1.x"})"},
+                               {"yarn.lock", ""}});
+  EXPECT_THAT(named.dockerfile, HasSubstr("corepack prepare yarn@1.22.19 --activate"));
+
+  const StackBases debian_only{{{"localhost/atlasflow-base/node:18-bookworm", true}}};
+  const auto refused = detect_stack(MemoryTree(pnpm), debian_only);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, AllOf(HasSubstr("pnpm"), HasSubstr("Add a Dockerfile")));
+  EXPECT_THAT(refusal({{"package.json", k_start_and_dependency}, {"bun.lockb", ""}}),
+              AllOf(HasSubstr("Bun (bun.lockb)"), HasSubstr("Add a Dockerfile")));
+  EXPECT_THAT(
+      refusal({{"package.json", R"({"scripts": {"start": "x"}, "packageManager": "pip@3"})"}}),
+      HasSubstr("it takes npm, pnpm, yarn or bun"));
+}
+
+TEST(Node, engines_choose_the_base_or_are_refused_with_both_versions) {
+  const auto with = [](const std::string& range) {
+    return Files{
+        {"package.json", R"({"scripts": {"start": "x"}, "engines": {"node": ")" + range + "\"}}"}};
+  };
+  EXPECT_THAT(stack_of(with(">=16")).base_images,
+              ElementsAre("localhost/atlasflow-base/node:18-bookworm"));
+  const auto newer = stack_of(with("^20.1"));
+  EXPECT_THAT(newer.base_images, ElementsAre("docker.io/library/node:20-bookworm-slim"));
+  EXPECT_THAT(newer.unmet, AllOf(HasSubstr("Node ^20.1 (engines.node)"), HasSubstr("has Node 18")));
+  EXPECT_THAT(refusal(with(">=22")), AllOf(HasSubstr("Node >=22 (engines.node)"),
+                                           HasSubstr("has Node 18"), HasSubstr("has Node 20")));
+  const auto wished = stack_of({{"package.json", k_start}, {".nvmrc", "v22.3.0\n"}});
+  EXPECT_THAT(wished.notices, ElementsAre(AllOf(HasSubstr(".nvmrc asks for Node v22.3.0"),
+                                                HasSubstr("has Node 18"))));
+}
+
+TEST(Node, certificate_authorities_are_given_to_each_step_and_to_no_layer) {
+  const auto stack =
+      stack_of({{"package.json", k_start_and_dependency}}, {.has_ca_certificate = true});
+  EXPECT_THAT(stack.dockerfile,
+              HasSubstr("RUN --mount=type=secret,id=ca_certificate,mode=0444 export "
+                        "NODE_EXTRA_CA_CERTS=/run/secrets/ca_certificate && npm install"));
+  EXPECT_THAT(stack.dockerfile, Not(HasSubstr("ENV NODE_EXTRA_CA_CERTS")));
+}
+
+// ---- static sites ----
+
+TEST(StaticSite, is_the_static_server_and_the_files_and_nothing_else) {
+  const auto stack = stack_of({{"index.html", ""}});
+  EXPECT_EQ(stack.dockerfile,
+            "# Made by Atlasflow: index.html in the root folder.\n"
+            "FROM scratch\n"
+            "ENV PORT=3000\n"
+            "COPY --from=atlasflow-static-server /atlasflow-static-server "
+            "/atlasflow-static-server\n"
+            "COPY . /srv\n"
+            "USER 65534:65534\n"
+            "EXPOSE 3000\n"
+            "CMD [\"/atlasflow-static-server\",\"--root\",\"/srv\"]\n");
+  EXPECT_TRUE(stack.needs_static_server);
+  EXPECT_THAT(stack.base_images, IsEmpty());
+  EXPECT_THAT(stack.ignore, HasSubstr("**/.*\n!.well-known\n"));
+}
+
+TEST(StaticSite, the_repositorys_own_ignore_file_wins_but_for_what_must_be_served) {
+  EXPECT_EQ(stack_of({{"index.html", ""}, {".dockerignore", "drafts\n"}}).ignore, "drafts\n");
+  EXPECT_EQ(stack_of({{"index.html", ""}, {".dockerignore", "*\n!index.html\n"}}).ignore,
+            "*\n!.well-known\n!index.html\n");
+  EXPECT_EQ(stack_of({{"index.html", ""}, {".containerignore", "notes\n"}, {".dockerignore", "x"}})
+                .ignore,
+            "notes\n");
+}
+
+TEST(StaticSite, folder_and_fallback_are_settings) {
+  const auto stack = stack_of({{"docs/a.html", ""}, {"requirements.txt", ""}},
+                              {.static_folder = "docs", .static_fallback = "a.html"});
+  EXPECT_THAT(stack.dockerfile, HasSubstr("COPY docs/ /srv\n"));
+  EXPECT_THAT(stack.start,
+              ElementsAre("/atlasflow-static-server", "--root", "/srv", "--fallback", "a.html"));
+  EXPECT_THAT(refusal({{"index.html", ""}}, {.static_folder = "absent"}),
+              HasSubstr("no folder absent in the root folder"));
+}
+
+TEST(StaticSite, the_root_folder_is_named_in_what_is_said) {
+  EXPECT_THAT(refusal({}, {"apps/web"}), HasSubstr("nothing to build in apps/web: looked for"));
+  EXPECT_EQ(stack_of({{"index.html", ""}}, {"apps/web"}).reason, "index.html in apps/web");
 }
 
 TEST(SourceFolder, is_found_inside_of_the_checkout_only) {

@@ -229,17 +229,16 @@ TEST_F(ImageBuilderTest, an_image_of_another_project_is_no_base) {
   }
 }
 
-TEST_F(ImageBuilderTest, a_static_site_builds_on_the_configured_base) {
-  put_base("localhost/atlasflow-base/busybox:1", busybox_dockerfile("RUN mkdir -p /etc /srv\n"));
+TEST_F(ImageBuilderTest, a_static_site_builds_without_any_base) {
   ImageBuilderConfig config;
-  config.static_bases = {"docker.io/library/busybox:1.36", "localhost/atlasflow-base/busybox:1"};
+  config.static_server = ATLASFLOW_STATIC_SERVER;
   start(config);
   write(folder("site") / "index.html", "<h1>hello</h1>");
   const auto built = build("b-1", "site");
   ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
   EXPECT_EQ(built->stack, "static");
   EXPECT_THAT(log("b-1"), HasSubstr("index.html in the root folder"));
-  EXPECT_THAT(log("b-1"), HasSubstr("from localhost/atlasflow-base/busybox:1"));
+  EXPECT_THAT(log("b-1"), HasSubstr("FROM scratch"));
 }
 
 TEST_F(ImageBuilderTest, what_a_killed_server_left_is_found_and_reaped) {

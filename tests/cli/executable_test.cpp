@@ -104,6 +104,25 @@ TEST_F(Executable, a_state_folder_whose_socket_path_is_too_long_is_refused) {
   EXPECT_THAT(ran.err, HasSubstr("too long for a socket"));
 }
 
+TEST_F(Executable, detect_tells_of_any_folder_without_a_server) {
+  const auto put = [this](const char* name, const char* text) {
+    std::ofstream(folder() / name) << text;
+  };
+  auto ran = run("detect " + folder().string());
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_THAT(ran.err, HasSubstr("looked for Dockerfile"));
+  put("package.json", R"({"scripts": {"start": "node server.js"}})");
+  ran = run("detect " + folder().string());
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("Because  package.json with a start script in the root folder\n"));
+  EXPECT_THAT(ran.out, HasSubstr("Start    npm start\n"));
+  ran = run("detect --dockerfile " + folder().string());
+  EXPECT_THAT(ran.out, StartsWith("# Made by Atlasflow"));
+  ran = run("detect --json " + folder().string());
+  EXPECT_THAT(ran.out, HasSubstr("\"stack\": \"node\""));
+  EXPECT_EQ(run("detect " + (folder() / "absent").string()).code, 2);
+}
+
 TEST_F(Executable, simulate_needs_no_server_and_repeats_a_seed_to_the_byte) {
   const auto of_totals = [](const std::string& out) { return out.substr(0, out.find(" in ")); };
   const auto first = run("simulate --swarm --seed 7 --runs 3 --jobs 2");

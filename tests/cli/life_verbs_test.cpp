@@ -105,8 +105,8 @@ TEST_F(LifeVerbs, a_failed_release_command_is_1_with_the_end_of_its_own_log) {
   const auto ran = run(RedeployCommand{"shop", "", true, false});
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.err, HasSubstr("failed at the release command: it exited with 3"));
-  EXPECT_THAT(ran.err, HasSubstr("The last lines of its release log:\nline 11\n"));
-  EXPECT_THAT(ran.err, Not(HasSubstr("line 10\n")));
+  EXPECT_THAT(ran.err, HasSubstr("The last lines of its release log:\nline 31\n"));
+  EXPECT_THAT(ran.err, Not(HasSubstr("line 30\n")));
 }
 
 TEST_F(LifeVerbs, every_end_ends_the_wait_and_a_skip_is_no_failure) {

@@ -24,7 +24,7 @@ constexpr std::array k_folders = {
     FolderRule{"storage", "storage events base"},
     FolderRule{"edge", "edge http events base"},
     FolderRule{"vmm", "vmm http events base"},
-    FolderRule{"builder", "builder events base"},
+    FolderRule{"builder", "builder http events base"},
     FolderRule{"inspect", "inspect storage events base"},
     FolderRule{"actors", "actors storage events base"},
     FolderRule{"api", "api actors edge http storage events base"},

@@ -1,0 +1,69 @@
+// What a build is made of beside the checkout: the stack, and what generated Dockerfiles use.
+#include <system_error>
+
+#include "builder/image/buildah_builder.hpp"
+#include "builder/stack/base_image.hpp"
+#include "builder/stack/render.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+namespace fs = std::filesystem;
+
+}  // namespace
+
+Result<Stack> BuildahBuilder::find_stack(const BuildRequest& request, const fs::path& root,
+                                         const std::set<std::string>& present) const {
+  StackBases bases;
+  for (const auto& image : config_.node_bases) {
+    bases.node.push_back({image, present.contains(full_image_name(image))});
+  }
+  StackChoice choice{
+      request.root_folder,   request.dockerfile,      {},
+      request.static_folder, request.static_fallback, !config_.ca_certificate.empty()};
+  for (const auto& [name, value] : request.build_args) choice.build_args.push_back(name);
+  return detect_stack(root, bases, choice);
+}
+
+Result<BuildSupplies> BuildahBuilder::put_supplies(const Stack& stack,
+                                                   const fs::path& scratch) const {
+  BuildSupplies supplies;
+  auto& arguments = supplies.arguments;
+  const auto add_secret = [&](const std::string& id) {
+    arguments.insert(arguments.end(), {"--secret", "id=" + id + ",src=/mnt/scratch/secret." + id});
+  };
+  std::error_code error;
+  for (const auto& [id, content] : stack.secrets) {
+    if (auto done = write_text(scratch / ("secret." + id), content); !done) {
+      return tl::unexpected(done.error());
+    }
+    add_secret(id);
+  }
+  if (!config_.ca_certificate.empty()) {
+    fs::copy_file(config_.ca_certificate, scratch / (std::string("secret.") + k_ca_secret), error);
+    if (error) {
+      return fail(ErrorCode::unavailable,
+                  "the certificate of builder.ca_certificate cannot be read: " +
+                      config_.ca_certificate.string(),
+                  error.message());
+    }
+    add_secret(k_ca_secret);
+  }
+  if (stack.needs_static_server) {
+    const fs::path folder = scratch / k_static_server_context;
+    fs::create_directory(folder, error);
+    fs::copy_file(config_.static_server, folder / k_static_server_program, error);
+    if (error) {
+      return fail(ErrorCode::unavailable,
+                  "the static server is not readable at " + config_.static_server.string() +
+                      "; builder.static_server names it",
+                  error.message());
+    }
+    arguments.insert(arguments.end(),
+                     {"--build-context", std::string(k_static_server_context) + "=/mnt/scratch/" +
+                                             k_static_server_context});
+  }
+  return supplies;
+}
+
+}  // namespace atlasflow::builder

@@ -1,0 +1,173 @@
+#include "builder/stack/node_packages.hpp"
+
+#include <array>
+
+namespace atlasflow::builder {
+namespace {
+
+constexpr std::size_t k_lock_bytes_max = 64U << 20U;
+
+struct LockFile {
+  const char* name;
+  PackageTool tool;
+};
+constexpr std::array k_lock_files = {LockFile{"pnpm-lock.yaml", PackageTool::pnpm},
+                                     LockFile{"bun.lockb", PackageTool::bun},
+                                     LockFile{"bun.lock", PackageTool::bun},
+                                     LockFile{"yarn.lock", PackageTool::yarn},
+                                     LockFile{"npm-shrinkwrap.json", PackageTool::npm},
+                                     LockFile{"package-lock.json", PackageTool::npm}};
+
+bool same_program(PackageTool left, PackageTool right) {
+  const auto plain = [](PackageTool tool) {
+    return tool == PackageTool::yarn_berry ? PackageTool::yarn : tool;
+  };
+  return plain(left) == plain(right);
+}
+
+// "pnpm@9.1.0"; nullopt for a name that is not known.
+std::optional<PackageInstaller> named(const std::string& text) {
+  const auto at = text.find('@');
+  const std::string name = text.substr(0, at);
+  PackageInstaller manager;
+  manager.version = at == std::string::npos ? "" : text.substr(at + 1);
+  manager.why = "packageManager in package.json";
+  if (name == "npm") {
+    manager.tool = PackageTool::npm;
+  } else if (name == "pnpm") {
+    manager.tool = PackageTool::pnpm;
+  } else if (name == "yarn") {
+    const bool is_classic = manager.version.starts_with("1.") || manager.version == "1";
+    manager.tool = is_classic ? PackageTool::yarn : PackageTool::yarn_berry;
+  } else if (name == "bun") {
+    manager.tool = PackageTool::bun;
+  } else {
+    return std::nullopt;
+  }
+  return manager;
+}
+
+bool is_version(const std::string& text) {
+  return text.find_first_not_of(
+             "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-^~") ==
+         std::string::npos;
+}
+
+// What wrote the lock file: the major version that reads it as it is.
+Result<void> take_lock_version(const SourceTree& tree, PackageInstaller& manager) {
+  if (manager.tool != PackageTool::pnpm && manager.tool != PackageTool::yarn) return {};
+  const auto text = tree.read(manager.lock_file, k_lock_bytes_max);
+  if (!text) return tl::unexpected(text.error());
+  const std::string lock = text->value_or("").substr(0, 4096);
+  if (manager.tool == PackageTool::yarn) {
+    const bool is_berry = lock.find("__metadata:") != std::string::npos;
+    if (is_berry) manager.tool = PackageTool::yarn_berry;
+    manager.version = is_berry ? "stable" : "1";
+    return {};
+  }
+  const auto at = lock.find("lockfileVersion:");
+  const auto digit = at == std::string::npos ? at : lock.find_first_of("0123456789", at);
+  const char major = digit == std::string::npos ? '9' : lock[digit];
+  manager.version = major == '5' ? "7" : major == '6' ? "8" : "9";
+  return {};
+}
+
+}  // namespace
+
+std::string PackageInstaller::name() const {
+  switch (tool) {
+    case PackageTool::npm:
+      return "npm";
+    case PackageTool::pnpm:
+      return "pnpm";
+    case PackageTool::yarn:
+    case PackageTool::yarn_berry:
+      return "yarn";
+    case PackageTool::bun:
+      return "Bun";
+  }
+  return "npm";
+}
+
+bool PackageInstaller::needs_corepack() const { return tool != PackageTool::npm; }
+
+std::string PackageInstaller::install_command(bool with_dev) const {
+  switch (tool) {
+    case PackageTool::pnpm:
+      return std::string("pnpm install ") +
+             (lock_file.empty() ? "--no-frozen-lockfile" : "--frozen-lockfile") +
+             (with_dev ? " --prod=false" : " --prod");
+    case PackageTool::yarn:
+      return std::string("yarn install --non-interactive") +
+             (lock_file.empty() ? "" : " --frozen-lockfile") +
+             (with_dev ? " --production=false" : " --production");
+    case PackageTool::yarn_berry:
+      return lock_file.empty() ? "yarn install --no-immutable" : "yarn install --immutable";
+    case PackageTool::npm:
+    case PackageTool::bun:
+      break;
+  }
+  return std::string(lock_file.empty() ? "npm install" : "npm ci") +
+         (with_dev ? " --include=dev" : " --omit=dev") + " --no-audit --no-fund";
+}
+
+std::string PackageInstaller::prune_command() const {
+  switch (tool) {
+    case PackageTool::npm:
+      return "npm prune --omit=dev --ignore-scripts --no-audit --no-fund";
+    case PackageTool::pnpm:
+      // Without a terminal it asks, unless it takes itself for a build server's.
+      return "CI=true pnpm prune --prod";
+    case PackageTool::yarn:
+      return install_command(false) + " --ignore-scripts --prefer-offline";
+    case PackageTool::yarn_berry:
+    case PackageTool::bun:
+      return {};
+  }
+  return {};
+}
+
+std::string PackageInstaller::run_command(const std::string& script) const {
+  return (needs_corepack() ? name() : "npm") + " run " + script;
+}
+
+Result<PackageInstaller> find_package_installer(const SourceTree& tree,
+                                                const PackageJson& package) {
+  std::vector<LockFile> locks;
+  for (const auto& lock : k_lock_files) {
+    if (tree.has_file(lock.name)) locks.push_back(lock);
+  }
+  if (!package.package_manager.empty()) {
+    auto manager = named(package.package_manager);
+    if (!manager || !is_version(manager->version)) {
+      return fail(ErrorCode::user_error, "package.json: packageManager is '" +
+                                             package.package_manager.substr(0, 60) +
+                                             "'; it takes npm, pnpm, yarn or bun, @ and a version");
+    }
+    for (const auto& lock : locks) {
+      if (manager->lock_file.empty() && same_program(lock.tool, manager->tool)) {
+        manager->lock_file = lock.name;
+      }
+    }
+    if (manager->needs_corepack() && manager->version.empty()) manager->version = "latest";
+    return *manager;
+  }
+  PackageInstaller manager;
+  if (locks.empty()) {
+    manager.why = "no lock file";
+    return manager;
+  }
+  manager.tool = locks.front().tool;
+  manager.lock_file = locks.front().name;
+  manager.why = manager.lock_file;
+  for (const auto& lock : locks) {
+    if (same_program(lock.tool, manager.tool)) continue;
+    manager.notices.push_back("there are lock files of several package managers; " +
+                              manager.lock_file + " is used, " + lock.name + " is not");
+    break;
+  }
+  if (auto taken = take_lock_version(tree, manager); !taken) return tl::unexpected(taken.error());
+  return manager;
+}
+
+}  // namespace atlasflow::builder

@@ -1,0 +1,24 @@
+// A plan as text: the Dockerfile and the ignore file that go to buildah, and JSON. Pure; any
+// thread.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "builder/stack/plan.hpp"
+
+namespace atlasflow::builder {
+
+struct RenderOptions {
+  // RUN steps get the certificate authorities of the secret k_ca_secret.
+  bool has_ca_certificate = false;
+};
+
+inline constexpr const char* k_ca_secret = "ca_certificate";
+
+[[nodiscard]] std::string render_dockerfile(const Plan& plan, const RenderOptions& options);
+
+// The repository's own ignore file, if any, in such a way that what the plan needs is not ignored.
+[[nodiscard]] std::string render_ignore(const Plan& plan, const std::optional<std::string>& own);
+
+}  // namespace atlasflow::builder

@@ -1,0 +1,63 @@
+#include "builder/stack/source_tree.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "builder/source/source_file.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+constexpr std::size_t k_names_max = 10'000;
+
+}  // namespace
+
+Result<std::optional<std::string>> FolderTree::read(const std::string& name,
+                                                    std::size_t limit_bytes) const {
+  return read_source_file(folder_, name, limit_bytes);
+}
+
+// A file that is larger than it may be is there all the same.
+bool FolderTree::has_file(const std::string& name) const {
+  const auto text = read_source_file(folder_, name, 0);
+  return !text || text->has_value();
+}
+
+std::vector<std::string> FolderTree::list(const std::string& folder) const {
+  std::vector<std::string> names;
+  const auto found = find_source_folder(folder_, folder);
+  if (!found || !*found) return names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator i(**found, error), end;
+       !error && i != end && names.size() < k_names_max; i.increment(error)) {
+    names.push_back(i->path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<std::optional<std::string>> MemoryTree::read(const std::string& name,
+                                                    std::size_t limit_bytes) const {
+  const auto found = files_.find(name);
+  if (found == files_.end()) return std::optional<std::string>{};
+  if (found->second.size() > limit_bytes) {
+    return fail(ErrorCode::too_large,
+                name + " is larger than " + std::to_string(limit_bytes / 1024) + " KiB");
+  }
+  return std::optional(found->second);
+}
+
+bool MemoryTree::has_file(const std::string& name) const { return files_.contains(name); }
+
+std::vector<std::string> MemoryTree::list(const std::string& folder) const {
+  const std::string prefix = folder.empty() ? "" : folder + "/";
+  std::set<std::string> names;
+  for (const auto& [path, text] : files_) {
+    if (!path.starts_with(prefix)) continue;
+    const auto rest = path.substr(prefix.size());
+    names.insert(rest.substr(0, rest.find('/')));
+  }
+  return {names.begin(), names.end()};
+}
+
+}  // namespace atlasflow::builder

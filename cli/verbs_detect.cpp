@@ -1,0 +1,100 @@
+// `atlasflow detect`: what a deployment would make of a folder, told without a server.
+#include <nlohmann/json.hpp>
+
+#include "builder/image/image_builder.hpp"
+#include "builder/source/repository_config.hpp"
+#include "builder/source/source_file.hpp"
+#include "builder/stack/detect.hpp"
+#include "cli/format.hpp"
+#include "cli/server_verbs.hpp"
+#include "events/settings.hpp"
+
+namespace atlasflow::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+Result<builder::Stack> detect(const std::string& name) {
+  const fs::path folder(name);
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) {
+    return fail(ErrorCode::invalid_argument, "there is no folder " + name);
+  }
+  auto settings = default_settings();
+  const auto config = builder::read_repository_config(folder);
+  if (!config) return tl::unexpected(config.error());
+  if (*config) {
+    auto merged = apply_repository_config(settings, **config);
+    if (!merged) return tl::unexpected(merged.error());
+    settings = *std::move(merged);
+  }
+  const auto root = builder::find_source_folder(folder, settings.root_folder());
+  if (!root) return tl::unexpected(root.error());
+  if (!*root) {
+    return fail(ErrorCode::user_error, "there is no folder " + settings.root_folder() + " in " +
+                                           name + ", which the setting root_folder names");
+  }
+  builder::StackBases bases;
+  for (const auto& image : builder::ImageBuilderConfig{}.node_bases) {
+    bases.node.push_back({image, false});
+  }
+  builder::StackChoice choice;
+  choice.root_folder = settings.root_folder();
+  choice.dockerfile = settings.dockerfile();
+  for (const auto& arg : settings.build_args()) choice.build_args.push_back(arg.name());
+  return builder::detect_stack(**root, bases, choice);
+}
+
+json json_of(const builder::Stack& stack) {
+  json versions = json::array();
+  for (const auto& version : stack.versions) {
+    versions.push_back(
+        {{"tool", version.tool}, {"version", version.version}, {"reason", version.why}});
+  }
+  return {{"stack", stack.name},
+          {"reason", stack.reason},
+          {"versions", versions},
+          {"base_images", stack.base_images},
+          {"start", stack.start},
+          {"notices", stack.notices},
+          {"dockerfile", stack.dockerfile},
+          {"ignore", stack.ignore}};
+}
+
+std::string text_of(const builder::Stack& stack) {
+  std::vector<std::vector<std::string>> rows = {{"Stack", stack.name}, {"Because", stack.reason}};
+  for (const auto& version : stack.versions) {
+    rows.push_back({"Version", version.tool + (version.version.empty() ? "" : " ") +
+                                   version.version + " (" + version.why + ")"});
+  }
+  std::string start;
+  for (const auto& word : stack.start) start += (start.empty() ? "" : " ") + word;
+  if (!start.empty()) rows.push_back({"Start", start});
+  for (const auto& notice : stack.notices) rows.push_back({"Note", notice});
+  for (auto& row : rows) row[1] = printable(row[1]);
+  return table(rows);
+}
+
+}  // namespace
+
+int run(const DetectCommand& command, const Connection& /*connection*/, const Terminal& terminal) {
+  const auto stack = detect(command.folder);
+  if (!stack) {
+    // What is wrong with the folder is what is wrong with the input.
+    auto error = stack.error();
+    if (error.code == ErrorCode::user_error) error.code = ErrorCode::invalid_argument;
+    return report(terminal, error);
+  }
+  if (command.json) {
+    terminal.out << json_of(*stack).dump(2, ' ', false, json::error_handler_t::replace) << "\n";
+  } else if (command.dockerfile) {
+    terminal.out << stack->dockerfile;
+  } else {
+    terminal.out << text_of(*stack);
+    if (stack->name != "dockerfile") terminal.out << "\n" << stack->dockerfile;
+  }
+  return k_exit_ok;
+}
+
+}  // namespace atlasflow::cli
