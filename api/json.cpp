@@ -80,6 +80,8 @@ Json json_of(const pb::Settings& settings) {
           {"root_folder", settings.root_folder()},
           {"dockerfile", settings.dockerfile()},
           {"build_target", settings.build_target()},
+          {"static.folder", settings.static_folder()},
+          {"static.fallback", settings.static_fallback()},
           {"build_args", std::move(build_args)},
           {"watch_paths", std::move(watch_paths)},
           {"release_command", settings.release_command()},

@@ -42,6 +42,8 @@ Result<builder::Stack> detect(const std::string& name) {
   builder::StackChoice choice;
   choice.root_folder = settings.root_folder();
   choice.dockerfile = settings.dockerfile();
+  choice.static_folder = settings.static_folder();
+  choice.static_fallback = settings.static_fallback();
   for (const auto& arg : settings.build_args()) choice.build_args.push_back(arg.name());
   return builder::detect_stack(**root, bases, choice);
 }

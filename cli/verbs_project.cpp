@@ -31,6 +31,8 @@ void add_source_rows(const json& settings, std::vector<std::vector<std::string>>
   add("Root folder", text_of(settings, "root_folder"));
   add("Dockerfile", text_of(settings, "dockerfile"));
   add("Build target", text_of(settings, "build_target"));
+  add("Static folder", text_of(settings, "static.folder"));
+  add("Static fallback", text_of(settings, "static.fallback"));
   std::string args;
   const auto build_args = settings.value("build_args", json::object());
   for (const auto& [name, value] : build_args.items()) {

@@ -249,6 +249,7 @@ struct Evolution {
     end_intent();
     state.image_id = event.image_id();
     state.stack = event.stack();
+    state.notices.insert(state.notices.end(), event.notices().begin(), event.notices().end());
   }
   void on(const pb::BuildFailed& event) const {
     end_intent();

@@ -56,6 +56,18 @@ std::string path_rule(const std::string& path) {
   return right ? "" : "must be a path inside of the repository, such as apps/web, without '..'";
 }
 
+std::string site_rule(const std::string& path) {
+  const bool right =
+      path.empty() || path == "." ||
+      (path.size() <= 512 && is_relative_path(path) && path.front() != '-' &&
+       std::all_of(path.begin(), path.end(), [](char c) {
+         return is_word(c) || std::string_view("./-@ ").find(c) != std::string_view::npos;
+       }));
+  return right ? ""
+               : "must be a path inside of the repository, such as dist/index.html, of letters, "
+                 "digits and any of ./-_@";
+}
+
 std::string target_rule(const std::string& target) {
   const bool characters = std::all_of(target.begin(), target.end(),
                                       [](char c) { return is_word(c) || c == '.' || c == '-'; });

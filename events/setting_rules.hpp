@@ -9,6 +9,9 @@ namespace atlasflow {
 [[nodiscard]] std::string health_path_rule(const std::string& path);
 // Of a folder or file in the repository; empty is right.
 [[nodiscard]] std::string path_rule(const std::string& path);
+// Of a folder or page of a static site, "." for all of it; becomes a word of a build step. Empty is
+// right.
+[[nodiscard]] std::string site_rule(const std::string& path);
 // Of a Dockerfile's stage; empty is right.
 [[nodiscard]] std::string target_rule(const std::string& target);
 [[nodiscard]] std::string command_rule(const std::string& command);

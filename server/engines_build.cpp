@@ -113,6 +113,8 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
   request.root_folder = job.settings.root_folder();
   request.dockerfile = job.settings.dockerfile();
   request.build_target = job.settings.build_target();
+  request.static_folder = job.settings.static_folder();
+  request.static_fallback = job.settings.static_fallback();
   for (const auto& arg : job.settings.build_args()) {
     request.build_args.emplace_back(arg.name(), arg.value());
   }
@@ -124,6 +126,7 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
   built.set_image_id(image->image_id);
   built.set_stack(image->stack);
   built.set_stack_reason(image->stack_reason);
+  for (const auto& notice : image->notices) built.add_notices(notice);
   built.set_duration_us(std::chrono::duration_cast<std::chrono::microseconds>(
                             std::chrono::steady_clock::now() - started)
                             .count());

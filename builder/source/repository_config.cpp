@@ -16,6 +16,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t k_config_bytes_max = 64U << 10U;
 constexpr const char* k_build_args = "build_args";
+constexpr const char* k_static = "static";  // a table whose keys are settings of that prefix
 
 // The table of all build arguments is one key of the file.
 std::string key_of(const KnownSetting& setting) {
@@ -58,7 +59,16 @@ std::string advice_for(std::string_view key) {
 class Reader {
  public:
   Result<RepositoryConfig> read(const toml::table& file) {
-    for (const auto& [key, node] : file) take(std::string(key.str()), node);
+    for (const auto& [key, node] : file) {
+      const std::string name(key.str());
+      const auto* table = node.as_table();
+      if (table != nullptr && name == k_static) {
+        for (const auto& [inner, value] : *table)
+          take(name + "." + std::string(inner.str()), value);
+      } else {
+        take(name, node);
+      }
+    }
     if (first_error_) return fail(ErrorCode::user_error, first_error_->second);
     return std::move(config_);
   }

@@ -120,6 +120,13 @@ TEST_F(Executable, detect_tells_of_any_folder_without_a_server) {
   EXPECT_THAT(ran.out, StartsWith("# Made by Atlasflow"));
   ran = run("detect --json " + folder().string());
   EXPECT_THAT(ran.out, HasSubstr("\"stack\": \"node\""));
+  put("atlasflow.toml", "[static]\nfolder = \".\"\nfallback = \"index.html\"\n");
+  EXPECT_THAT(run("detect " + folder().string()).out, HasSubstr("Stack    static\n"));
+  put("atlasflow.toml", "[static]\nfoldr = \".\"\n");
+  ran = run("detect " + folder().string());
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_THAT(ran.err,
+              HasSubstr("line 2: 'static.foldr' is not known; did you mean static.folder?"));
   EXPECT_EQ(run("detect " + (folder() / "absent").string()).code, 2);
 }
 

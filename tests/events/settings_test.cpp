@@ -166,6 +166,8 @@ TEST(Settings, each_field_of_the_record_has_a_name_that_changes_it) {
                                                         {"root_folder", "x"},
                                                         {"dockerfile", "x"},
                                                         {"build_target", "x"},
+                                                        {"static.folder", "x"},
+                                                        {"static.fallback", "x"},
                                                         {"build_arg.X", "x"},
                                                         {"watch_paths", "x"},
                                                         {"release_command", "x"},
