@@ -76,7 +76,7 @@ class LocalVmEngine final : public actors::VmEngine {
                 RegistryGate& gate)
       : hypervisor_(hypervisor), secrets_(secrets), memory_mib_(memory_mib), gate_(gate) {}
 
-  Result<actors::VmLocation> start(const actors::VmJob& job, std::stop_token stop) override;
+  Result<actors::StartedVm> start(const actors::VmJob& job, std::stop_token stop) override;
   actors::VmObservation observe(const std::string& vm_id) override;
   actors::ProbeObservation probe(const std::string& vm_id, const std::string& path,
                                  const std::string& host) override;

@@ -26,7 +26,7 @@ pb::VMExited exit_event(const std::string& vm_id, const vmm::VmExit& exit) {
 
 }  // namespace
 
-Result<actors::VmLocation> LocalVmEngine::start(const actors::VmJob& job, std::stop_token stop) {
+Result<actors::StartedVm> LocalVmEngine::start(const actors::VmJob& job, std::stop_token stop) {
   vmm::VmSpec spec;
   spec.vm_id = job.vm_id;
   spec.hostname = job.project;

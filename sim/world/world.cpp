@@ -152,7 +152,7 @@ Result<std::vector<std::string>> WorldHost::collect_disks(const actors::KeepSour
   return removed;
 }
 
-Result<actors::VmLocation> WorldHost::start(const actors::VmJob& job, std::stop_token) {
+Result<actors::StartedVm> WorldHost::start(const actors::VmJob& job, std::stop_token) {
   if (dead_) return killed();
   // Disks that are there need no registry.
   if (!world_.disks.contains(job.image)) {

@@ -49,9 +49,9 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
   Result<std::vector<std::string>> collect_disks(const KeepSource&, std::stop_token) override {
     return std::vector<std::string>{};
   }
-  Result<VmLocation> start(const VmJob&, std::stop_token) override {
+  Result<StartedVm> start(const VmJob&, std::stop_token) override {
     ++vms;
-    return VmLocation{"127.0.0.1", 4000};
+    return StartedVm{{"127.0.0.1", 4000}};
   }
   VmObservation observe(const std::string&) override { return {true, {}, {}}; }
   ProbeObservation probe(const std::string&, const std::string&, const std::string&) override {

@@ -2,13 +2,14 @@
 // vmm/disk/config_drive.cpp on the host, read once by vmm/guest/init.cpp in the guest. Pure
 // functions.
 //
-// The drive has a fixed size of 64 KiB, so that a template of the machine fits every VM:
+// The drive has a fixed size of 512 KiB, so that a template of the machine fits every VM. That is
+// 256 KiB for a project's variables and as much for the image's own and its command:
 //   bytes 0..7    the magic "ATLASCF1"
 //   bytes 8..11   length of the records in bytes, little endian
 //   bytes 12..    records "key:value" that each end in a NUL; the value may hold any other byte
-// Keys: hostname, address, netmask, gateway, nameserver*, layers (a count), user, workdir, env*,
-// arg*. A key with a star may occur again; order is kept. Unknown keys are an error: host and guest
-// init are always of one build.
+// Keys: hostname, address, netmask, gateway, nameserver*, layers (a count), user, workdir,
+// stop_signal (a number), env*, arg*. A key with a star may occur again; order is kept. Unknown
+// keys are an error: host and guest init are always of one build.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +21,7 @@
 namespace atlasflow::vmm::guest {
 
 inline constexpr std::string_view k_config_magic = "ATLASCF1";
-inline constexpr std::size_t k_config_bytes = 64 * 1024;
+inline constexpr std::size_t k_config_bytes = 512 * 1024;
 inline constexpr std::size_t k_config_header_bytes = 12;
 
 // How the parts find each other: virtio-blk serials and virtio-serial port names.

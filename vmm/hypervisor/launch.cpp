@@ -149,7 +149,8 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
   daemon.stderr_fd = output.get();
   const Endpoint endpoint{"127.0.0.1", port->port};
   const auto process = spawn_daemon(daemon, [&](const ProcessId& id) {
-    return write_record(dir, {spec.vm_id, spec.image, host_boot_id(), endpoint, id});
+    return write_record(dir, {spec.vm_id, spec.image, host_boot_id(), endpoint, id, spec.port,
+                              spec.stop_grace, launch.notices});
   });
   if (!process) return tl::unexpected<Error>(process.error());
   await_listening(*process, dir);

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <thread>
 
 #include "vmm/files.hpp"
 #include "vmm/hypervisor/control.hpp"
 #include "vmm/hypervisor/launch.hpp"
+#include "vmm/hypervisor/record.hpp"
 
 namespace atlasflow::vmm {
 namespace {
@@ -58,18 +60,22 @@ std::vector<RunningMachine> running_machines(const std::string& name_prefix) {
   return machines;
 }
 
-Result<std::vector<std::string>> end_machines(const fs::path& state_dir, milliseconds grace) {
+Result<std::vector<std::string>> end_machines(const fs::path& state_dir) {
   std::vector<std::string> ended;
   const auto host_id = read_host_id(state_dir);
   if (!host_id) return ended;  // no VM was ever started here
   const auto machines = running_machines(machine_name_prefix(*host_id));
   std::vector<Fd> conversations;  // open until the guests have read what was asked
+  milliseconds longest{0};
   for (const auto& machine : machines) {
+    const auto record = read_record(state_dir / "vm" / machine.vm_id);
+    const auto grace = record ? record->stop_grace : k_default_stop_grace;
+    longest = std::max(longest, grace);
     auto asked = ask_to_stop(state_dir / "vm" / machine.vm_id, k_control_socket, grace);
     if (asked) conversations.push_back(std::move(*asked));
   }
   const auto deadline = steady_clock::now() +
-                        (conversations.empty() ? milliseconds::zero() : grace + k_power_off_limit);
+                        (conversations.empty() ? milliseconds::zero() : longest + k_power_off_limit);
   const auto some_run = [&] {
     return std::any_of(machines.begin(), machines.end(),
                        [](const auto& machine) { return is_alive(machine.process); });

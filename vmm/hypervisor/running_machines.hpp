@@ -2,7 +2,6 @@
 // their common end. Free functions; any thread. Needs neither kernel nor image.
 #pragma once
 
-#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -28,10 +27,9 @@ struct RunningMachine {
 };
 [[nodiscard]] std::vector<RunningMachine> running_machines(const std::string& name_prefix);
 
-// Asks every VM of the folder to stop, all at once, and kills what has not after the grace. Returns
-// the names of those that ran. Their folders go too, so that the next control plane finds them
+// Asks every VM of the folder to stop, all at once, and kills what has not after the grace that its
+// owner gives it. Returns the names of those that ran. Their folders go too, so that the next control plane finds them
 // absent and starts them again; the logs stay. timed_out: one does not die.
-[[nodiscard]] Result<std::vector<std::string>> end_machines(const std::filesystem::path& state_dir,
-                                                            std::chrono::milliseconds grace);
+[[nodiscard]] Result<std::vector<std::string>> end_machines(const std::filesystem::path& state_dir);
 
 }  // namespace atlasflow::vmm
