@@ -9,7 +9,7 @@
 #include <curl/curl.h>
 #include <nlohmann/json.hpp>
 
-#include "cli/config.hpp"
+#include "server/config.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -138,7 +138,7 @@ std::filesystem::path socket_path(const Connection& connection) {
   if (connection.state_dir.empty()) {
     if (auto named = environment("ATLASFLOW_SOCKET"); !named.empty()) return named;
   }
-  return named_state_dir(connection).value_or(k_default_state_dir) / "atlasflow.sock";
+  return named_state_dir(connection).value_or(server::k_default_state_dir) / "atlasflow.sock";
 }
 
 std::string encoded(std::string_view text) {

@@ -6,7 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "cli/version.hpp"
+#include "base/version.hpp"
 #include "events/deployment.hpp"
 #include "events/settings.hpp"
 

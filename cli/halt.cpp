@@ -3,18 +3,18 @@
 
 #include "builder/registry/registry.hpp"
 #include "cli/client.hpp"
-#include "cli/config.hpp"
-#include "cli/server.hpp"
-#include "cli/state_dir.hpp"
+#include "cli/server_verbs.hpp"
 #include "edge/control/edge_folder.hpp"
+#include "server/config.hpp"
+#include "server/state_dir.hpp"
 #include "vmm/hypervisor/running_machines.hpp"
 
 namespace atlasflow::cli {
 
 int run(const HaltCommand& /*command*/, const Connection& connection, const Terminal& terminal) {
-  const auto named = named_state_dir(connection).value_or(k_default_state_dir);
+  const auto named = named_state_dir(connection).value_or(server::k_default_state_dir);
   // Held to the end: no server starts on the folder while its processes are being ended.
-  const auto state = StateDir::open_existing(named);
+  const auto state = server::StateDir::open_existing(named);
   if (!state) {
     report(terminal, state.error());
     const bool usage =

@@ -8,7 +8,7 @@
 
 #include "cli/client.hpp"
 #include "cli/command_line.hpp"
-#include "cli/server.hpp"
+#include "cli/server_verbs.hpp"
 #include "cli/verbs.hpp"
 
 namespace atlasflow::cli {

@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "cli/format.hpp"
-#include "cli/process_setup.hpp"
-#include "cli/server.hpp"
+#include "cli/server_verbs.hpp"
 #include "cli/simulate_plan.hpp"
 #include "cli/simulate_report.hpp"
+#include "server/process_setup.hpp"
 #include "sim/fleet/apart.hpp"
 #include "sim/fleet/fleet.hpp"
 #include "sim/fleet/fleet_worker.hpp"
@@ -92,7 +92,7 @@ int run_fleet_of(const SimulatePlan& plan, const Terminal& terminal) {
   const auto report = sim::run_fleet(config);
   if (watched) terminal.err << "\r\033[K" << std::flush;
   if (!report) return cli::report(terminal, report.error());
-  print_report(plan, *report, own_build_id(), terminal.out);
+  print_report(plan, *report, server::own_build_id(), terminal.out);
   return report->failures.empty() ? k_exit_ok : k_exit_failed;
 }
 
@@ -160,7 +160,7 @@ int shrink_one(const SimulatePlan& plan, const Terminal& terminal) {
   auto& out = terminal.out;
   out << "\nThe smallest found in " << grouped(shrunk->seed) << " runs still breaks \""
       << shrunk->violation.name << "\": " << printable(shrunk->violation.sentence) << "\n(build "
-      << own_build_id() << ")\n\n";
+      << server::own_build_id() << ")\n\n";
   print_story(shrunk->report, out);
   out << "\nIt is written to:  " << small.file << "\n"
       << "Repeat it:         " << command_that_repeats(small, plan.first_seed) << "\n";
@@ -182,7 +182,7 @@ int run_every_moment(const SimulatePlan& plan, const Terminal& terminal) {
   if (!answer) {
     terminal.out << "Seed " << plan.first_seed
                  << " broke \"aborts\" in one of its runs: " << printable(to_string(answer.error()))
-                 << "\n(build " << own_build_id() << ")\n"
+                 << "\n(build " << server::own_build_id() << ")\n"
                  << "\nRepeat it:         " << command_that_repeats(plan, plan.first_seed) << "\n";
     return k_exit_failed;
   }
@@ -203,7 +203,7 @@ int run_every_moment(const SimulatePlan& plan, const Terminal& terminal) {
     terminal.out << "Killed at moment " << told["failing_at"] << " of " << moments << ":\n";
   }
   all->report.violation.reset();  // it cannot be made smaller: the kill is not one of its choices
-  print_failure(plan, *all, own_build_id(), terminal.out);
+  print_failure(plan, *all, server::own_build_id(), terminal.out);
   return k_exit_failed;
 }
 

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
-#include "builder/sandbox/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace atlasflow::builder {
 

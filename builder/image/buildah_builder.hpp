@@ -13,10 +13,10 @@
 #include <set>
 #include <shared_mutex>
 
+#include "base/cgroup.hpp"
 #include "builder/image/build_log.hpp"
 #include "builder/image/buildah.hpp"
 #include "builder/image/image_builder.hpp"
-#include "builder/sandbox/cgroup.hpp"
 #include "builder/stack/detect.hpp"
 
 namespace atlasflow::builder {
@@ -27,6 +27,9 @@ using Clock = std::chrono::steady_clock;
 // Without "sha256:".
 [[nodiscard]] std::string image_hex(const std::string& image_id);
 [[nodiscard]] Result<void> write_text(const std::filesystem::path& path, const std::string& text);
+
+// Builds give way to what serves visitors: a quarter of the usual share when processors are busy.
+inline constexpr CgroupParent k_build_cgroups{"atlasflow-build", 25};
 
 class BuildahBuilder final : public ImageBuilder {
  public:
@@ -88,8 +91,8 @@ class BuildahBuilder final : public ImageBuilder {
                     const std::filesystem::path& scratch, const std::stop_token& stop) const;
   Result<std::filesystem::path> make_scratch(const std::string& name) const;
   std::filesystem::path scratch_folder() const { return config_.state_dir / "scratch"; }
-  BuildCgroup cgroup_of(const std::string& build_id) const {
-    return BuildCgroup(cgroups_, cgroup_tag_ + build_id);
+  Cgroup cgroup_of(const std::string& build_id) const {
+    return Cgroup(cgroups_, k_build_cgroups, cgroup_tag_ + build_id);
   }
 
   ImageBuilderConfig config_;

@@ -87,7 +87,7 @@ std::vector<std::string> BuildahBuilder::leftovers() {
        i.increment(error)) {
     names.insert(i->path().filename().string());
   }
-  for (const std::string& name : BuildCgroup::names(cgroups_)) {
+  for (const std::string& name : Cgroup::names(cgroups_, k_build_cgroups)) {
     if (name.starts_with(cgroup_tag_)) names.insert(name.substr(cgroup_tag_.size()));
   }
   for (const Buildah::Container& container : buildah_.containers())

@@ -13,12 +13,12 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "base/cgroup.hpp"
 #include "builder/image/build_failure.hpp"
 #include "builder/image/build_log.hpp"
 #include "builder/image/buildah.hpp"
 #include "builder/image/buildah_builder.hpp"
 #include "builder/registry/http.hpp"
-#include "builder/sandbox/cgroup.hpp"
 #include "builder/source/source_file.hpp"
 #include "builder/stack/detect.hpp"
 #include "builder/stack/dockerfile.hpp"
@@ -153,8 +153,8 @@ Result<void> BuildahBuilder::pull(const std::vector<std::string>& names, const f
 Result<std::string> BuildahBuilder::run_bud(const BuildRequest& request, const fs::path& scratch,
                                             BuildLog& log, Clock::time_point until,
                                             const std::stop_token& stop) {
-  BuildCgroup cgroup = cgroup_of(request.build_id);
-  cgroup.create({config_.memory_limit_mib, 4096});
+  Cgroup cgroup = cgroup_of(request.build_id);
+  cgroup.create({.memory_mib = config_.memory_limit_mib, .processes = 4096});
   cgroup_works_ = !cgroup.procs().empty();
 
   Buildah::Call call;

@@ -26,9 +26,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/file_descriptor.hpp"
 #include "builder/registry/http.hpp"
 #include "builder/registry/registry_store.hpp"
-#include "builder/sandbox/file_descriptor.hpp"
 #include "builder/sandbox/process.hpp"
 
 namespace atlasflow::builder {

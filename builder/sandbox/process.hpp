@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #include "base/error.hpp"
-#include "builder/sandbox/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace atlasflow::builder {
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "builder/sandbox/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 #include "builder/sandbox/process.hpp"
 
 namespace atlasflow::builder {

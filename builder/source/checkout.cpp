@@ -14,7 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include "builder/sandbox/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 #include "builder/source/git_handles.hpp"
 #include "builder/source/tree_changes.hpp"
 #include "builder/source/tree_writer.hpp"

@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "builder/sandbox/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace atlasflow::builder {
 namespace {

@@ -8,7 +8,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-#include "builder/sandbox/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace atlasflow::builder {
 namespace {

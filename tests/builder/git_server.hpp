@@ -7,7 +7,7 @@
 #include <string>
 #include <thread>
 
-#include "builder/sandbox/file_descriptor.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace atlasflow::builder {
 

@@ -12,8 +12,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "base/cgroup.hpp"
+#include "builder/image/buildah_builder.hpp"
 #include "builder/image/image_builder.hpp"
-#include "builder/sandbox/cgroup.hpp"
 #include "builder/sandbox/process.hpp"
 #include "tests/builder/scratch.hpp"
 
@@ -85,7 +86,7 @@ class ImageBuilderTest : public ::testing::Test {
   void expect_nothing_left(const std::string& id) {
     EXPECT_THAT(builder_->leftovers(), ::testing::IsEmpty());
     EXPECT_FALSE(std::filesystem::exists(scratch_.path() / "state" / "scratch" / id));
-    for (const std::string& name : BuildCgroup::names(own_cgroups()))
+    for (const std::string& name : Cgroup::names(own_cgroups(), k_build_cgroups))
       EXPECT_THAT(name, ::testing::Not(::testing::HasSubstr(id)));
     EXPECT_THAT(read("/proc/self/mountinfo"),
                 ::testing::Not(::testing::HasSubstr(scratch_.path().string())));

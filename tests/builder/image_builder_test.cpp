@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 #include <sys/socket.h>
 
+#include "base/cgroup.hpp"
+#include "base/file_descriptor.hpp"
 #include "builder/image/buildah.hpp"
 #include "builder/registry/registry.hpp"
-#include "builder/sandbox/cgroup.hpp"
-#include "builder/sandbox/file_descriptor.hpp"
 #include "builder/sandbox/process.hpp"
 #include "tests/builder/image_builder_fixture.hpp"
 

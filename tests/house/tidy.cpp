@@ -28,7 +28,8 @@ constexpr std::array k_folders = {
     FolderRule{"actors", "actors storage events base"},
     FolderRule{"api", "api actors edge http storage events base"},
     FolderRule{"sim", "sim api actors edge http storage events base"},
-    FolderRule{"cli", "cli sim api actors builder vmm edge http storage events base"},
+    FolderRule{"server", "server api actors builder vmm edge http storage events base"},
+    FolderRule{"cli", "cli server sim api actors builder vmm edge http storage events base"},
 };
 
 // Libraries that only some folders may know. The prefix is of the name between < and >.
@@ -37,10 +38,13 @@ struct LibraryRule {
   std::string_view folders;
 };
 constexpr std::array k_libraries = {
-    LibraryRule{"caf/", "actors sim cli"},     LibraryRule{"rocksdb/", "storage sim"},
-    LibraryRule{"git2", "builder cli"},        LibraryRule{"llhttp", "http"},
-    LibraryRule{"nghttp2/", "edge"},           LibraryRule{"CLI/", "cli"},
-    LibraryRule{"toml++/", "builder sim cli"},
+    LibraryRule{"caf/", "actors sim server cli"},
+    LibraryRule{"rocksdb/", "storage sim"},
+    LibraryRule{"git2", "builder"},
+    LibraryRule{"llhttp", "http"},
+    LibraryRule{"nghttp2/", "edge"},
+    LibraryRule{"CLI/", "cli"},
+    LibraryRule{"toml++/", "builder sim server"},
 };
 
 // events/ is pure: no clock, no randomness, no I/O, no order that differs between two runs, no

@@ -1,0 +1,306 @@
+#include "base/cgroup.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <map>
+#include <sstream>
+#include <thread>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+namespace atlasflow {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int k_kill_rounds_max = 500;  // of 10 ms
+constexpr std::int64_t k_bytes_per_mib = 1 << 20;
+constexpr std::int64_t k_cpu_period_us = 100'000;
+
+bool write_file(const fs::path& path, const std::string& value) {
+  const FileDescriptor fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  return fd.valid() &&
+         ::write(fd.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
+}
+
+std::string read_file(const fs::path& path) {
+  const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  std::array<char, 4096> buffer;
+  while (fd.valid()) {
+    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;  // a group that went meanwhile answers ENODEV: it has nothing to tell
+    text.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+  return text;
+}
+
+bool has_controller(std::string_view list, std::string_view name) {
+  while (!list.empty()) {
+    const auto end = std::min(list.find(','), list.size());
+    if (list.substr(0, end) == name) return true;
+    list.remove_prefix(std::min(end + 1, list.size()));
+  }
+  return false;
+}
+
+// "id:controllers:path" lines; the key of v2 is empty.
+std::map<std::string, std::string> paths_of_self() {
+  std::map<std::string, std::string> paths;
+  std::istringstream file(read_file("/proc/self/cgroup"));
+  for (std::string line; std::getline(file, line);) {
+    const auto first = line.find(':');
+    const auto second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    paths[line.substr(first + 1, second - first - 1)] = line.substr(second + 1);
+  }
+  return paths;
+}
+
+// A v2 group that has processes cannot give controllers to its children. Where systemd has
+// delegated the group to this service all of it is ours, so its processes move to a leaf beside the
+// groups below it.
+bool make_room(const fs::path& own) {
+  std::array<char, 8> value{};
+  const bool delegated =
+      ::getxattr(own.c_str(), "user.delegate", value.data(), value.size()) > 0 ||
+      ::getxattr(own.c_str(), "trusted.delegate", value.data(), value.size()) > 0;
+  if (!delegated) return false;
+  std::error_code error;
+  fs::create_directory(own / "server", error);
+  std::istringstream pids(read_file(own / "cgroup.procs"));
+  for (std::string pid; pids >> pid;) write_file(own / "server" / "cgroup.procs", pid);
+  return true;
+}
+
+void enable_controllers(const fs::path& own, const fs::path& parent) {
+  for (const char* controller : {"+memory", "+pids", "+cpu"}) {
+    if (!write_file(own / "cgroup.subtree_control", controller) && make_room(own)) {
+      write_file(own / "cgroup.subtree_control", controller);
+    }
+    write_file(parent / "cgroup.subtree_control", controller);
+  }
+}
+
+void set_weight(const CgroupHierarchy& hierarchy, const fs::path& folder, int weight) {
+  if (hierarchy.unified) write_file(folder / "cpu.weight", std::to_string(weight));
+  // 1024 shares are what a weight of 100 is; the kernel takes no fewer than 2.
+  if (has_controller(hierarchy.controllers, "cpu")) {
+    write_file(folder / "cpu.shares", std::to_string(std::max(weight * 1024 / 100, 2)));
+  }
+}
+
+// A v1 cpuset has no processors until it is given some.
+void copy_cpuset(const fs::path& from, const fs::path& to) {
+  for (const char* name : {"cpuset.cpus", "cpuset.mems"}) {
+    if (read_file(to / name).size() <= 1) write_file(to / name, read_file(from / name));
+  }
+}
+
+std::vector<fs::path> folders_below(const fs::path& folder) {
+  std::vector<fs::path> folders;
+  std::error_code error;
+  for (fs::recursive_directory_iterator i(folder, error), end; !error && i != end;
+       i.increment(error)) {
+    std::error_code ignored;
+    if (i->is_directory(ignored)) folders.push_back(i->path());
+  }
+  std::reverse(folders.begin(), folders.end());  // The deepest first.
+  folders.push_back(folder);
+  return folders;
+}
+
+// How many processes were found (and sent SIGKILL).
+std::size_t kill_inside(const fs::path& folder) {
+  std::size_t found = 0;
+  write_file(folder / "cgroup.kill", "1");  // v2 since Linux 5.14: the whole subtree at once.
+  for (const fs::path& each : folders_below(folder)) {
+    write_file(each / "freezer.state", "THAWED");  // v1 delivers no signal to who is frozen
+    std::istringstream pids(read_file(each / "cgroup.procs"));
+    for (pid_t pid = 0; pids >> pid;) {
+      ++found;
+      if (pid > 1) ::kill(pid, SIGKILL);
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+std::vector<CgroupHierarchy> own_cgroups() {
+  const auto paths = paths_of_self();
+  std::vector<CgroupHierarchy> hierarchies;
+  std::istringstream file(read_file("/proc/self/mountinfo"));
+  for (std::string line; std::getline(file, line);) {
+    // "36 35 98:0 /root /mount/point options… - type source super_options"
+    const auto dash = line.find(" - ");
+    if (dash == std::string::npos) continue;
+    std::istringstream head(line.substr(0, dash));
+    std::istringstream tail(line.substr(dash + 3));
+    std::string skip, root, mount_point, type, source, super_options;
+    head >> skip >> skip >> skip >> root >> mount_point;
+    tail >> type >> source >> super_options;
+    if (type != "cgroup" && type != "cgroup2") continue;
+    for (const auto& [controllers, path] : paths) {
+      const bool same =
+          type == "cgroup2"
+              ? controllers.empty()
+              : !controllers.empty() &&
+                    has_controller(super_options, controllers.substr(0, controllers.find(',')));
+      if (!same) continue;
+      // In a container the mount shows only the part below `root`.
+      std::string below = path;
+      if (root != "/" && (below == root || below.starts_with(root + "/")))
+        below = below.substr(root.size());
+      const fs::path own = fs::path(mount_point + "/" + below).lexically_normal();
+      std::error_code error;
+      if (fs::is_directory(own, error))
+        hierarchies.push_back({type == "cgroup2", controllers, own});
+    }
+  }
+  return hierarchies;
+}
+
+Cgroup::Cgroup(std::vector<CgroupHierarchy> hierarchies, const CgroupParent& parent,
+               const std::string& name)
+    : parent_weight_(parent.cpu_weight) {
+  for (CgroupHierarchy& hierarchy : hierarchies) {
+    fs::path folder = hierarchy.own / parent.name / name;
+    places_.push_back({std::move(hierarchy), std::move(folder)});
+  }
+}
+
+Cgroup::Cgroup(const std::vector<fs::path>& folders) {
+  for (const fs::path& folder : folders) {
+    places_.push_back({{false, {}, folder.parent_path().parent_path()}, folder});
+  }
+}
+
+void Cgroup::create(const CgroupLimits& limits) {
+  for (const Place& place : places_) {
+    const CgroupHierarchy& hierarchy = place.hierarchy;
+    const fs::path parent = place.folder.parent_path();
+    std::error_code error;
+    // Another group that ends may remove the shared parent between the two steps.
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      fs::create_directory(parent, error);
+      if (hierarchy.controllers == "cpuset") copy_cpuset(hierarchy.own, parent);
+      fs::create_directory(place.folder, error);
+      if (!error) break;
+    }
+    if (error) continue;
+    if (hierarchy.unified) enable_controllers(hierarchy.own, parent);
+    if (hierarchy.controllers == "cpuset") copy_cpuset(parent, place.folder);
+    set_weight(hierarchy, parent, parent_weight_);
+    limit(place, limits);
+    FileDescriptor procs(::open((place.folder / "cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+    if (procs.valid()) procs_.push_back(std::move(procs));
+  }
+}
+
+void Cgroup::limit(const Place& place, const CgroupLimits& limits) {
+  const bool v2 = place.hierarchy.unified;
+  const auto has = [&](std::string_view controller) {
+    return v2 || has_controller(place.hierarchy.controllers, controller);
+  };
+  if (limits.memory_mib > 0 && has("memory")) {
+    const std::string bytes = std::to_string(limits.memory_mib * k_bytes_per_mib);
+    if (write_file(place.folder / (v2 ? "memory.max" : "memory.limit_in_bytes"), bytes)) {
+      memory_limited_ = true;
+    }
+  }
+  if (limits.processes > 0 && has("pids")) {
+    write_file(place.folder / "pids.max", std::to_string(limits.processes));
+  }
+  if (limits.cpu_percent > 0 && has("cpu")) {
+    const std::string period = std::to_string(k_cpu_period_us);
+    const std::string quota = std::to_string(k_cpu_period_us * limits.cpu_percent / 100);
+    if (v2) {
+      write_file(place.folder / "cpu.max", quota + " " + period);
+    } else {
+      write_file(place.folder / "cpu.cfs_period_us", period);
+      write_file(place.folder / "cpu.cfs_quota_us", quota);
+    }
+  }
+  set_weight(place.hierarchy, place.folder, limits.cpu_weight);
+}
+
+std::vector<fs::path> Cgroup::folders() const {
+  std::vector<fs::path> folders;
+  for (const Place& place : places_) folders.push_back(place.folder);
+  return folders;
+}
+
+std::set<pid_t> Cgroup::members() const {
+  std::set<pid_t> members;
+  for (const Place& place : places_) {
+    std::error_code error;
+    if (!fs::is_directory(place.folder, error)) continue;
+    for (const fs::path& each : folders_below(place.folder)) {
+      std::istringstream pids(read_file(each / "cgroup.procs"));
+      for (pid_t pid = 0; pids >> pid;) members.insert(pid);
+    }
+  }
+  return members;
+}
+
+bool Cgroup::exists() const {
+  return std::any_of(places_.begin(), places_.end(), [](const Place& place) {
+    std::error_code error;
+    return fs::is_directory(place.folder, error);
+  });
+}
+
+std::uint64_t Cgroup::oom_kills() const {
+  for (const Place& place : places_) {
+    for (const char* name : {"memory.events", "memory.oom_control"}) {
+      std::istringstream text(read_file(place.folder / name));
+      for (std::string key; text >> key;) {
+        std::uint64_t count = 0;
+        if (text >> count && key == "oom_kill" && count > 0) return count;
+      }
+    }
+  }
+  return 0;
+}
+
+bool Cgroup::remove() {
+  procs_.clear();
+  for (int round = 0; round < k_kill_rounds_max; ++round) {
+    std::size_t left = 0;
+    for (const Place& place : places_) {
+      std::error_code error;
+      if (!fs::is_directory(place.folder, error)) continue;
+      left += kill_inside(place.folder);
+      for (const fs::path& folder : folders_below(place.folder)) fs::remove(folder, error);
+      if (fs::is_directory(place.folder, error)) ++left;
+      fs::remove(place.folder.parent_path(), error);  // Only when no other group is in it.
+    }
+    if (left == 0) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+
+std::vector<std::string> Cgroup::names(const std::vector<CgroupHierarchy>& hierarchies,
+                                       const CgroupParent& parent) {
+  std::set<std::string> names;
+  for (const CgroupHierarchy& hierarchy : hierarchies) {
+    std::error_code error;
+    for (fs::directory_iterator i(hierarchy.own / parent.name, error), end; !error && i != end;
+         i.increment(error)) {
+      std::error_code ignored;
+      if (i->is_directory(ignored)) names.insert(i->path().filename().string());
+    }
+  }
+  return {names.begin(), names.end()};
+}
+
+}  // namespace atlasflow

@@ -1,0 +1,331 @@
+#include "server/config.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <fstream>
+#include <initializer_list>
+#include <sstream>
+
+#include <arpa/inet.h>
+#include <toml++/toml.h>
+
+namespace atlasflow::server {
+namespace {
+
+namespace fs = std::filesystem;
+
+// One table of the file. Every key is taken by its name; finish() refuses those that nobody took.
+// The first error is kept and what follows is skipped.
+class Section {
+ public:
+  Section(const toml::table& table, std::string name, const fs::path& file,
+          std::optional<Error>& error)
+      : table_(table), name_(std::move(name)), file_(file), error_(error) {}
+
+  void take(const char* key, std::string& value) {
+    if (const auto* node = find(key)) {
+      if (const auto* text = node->as_string()) {
+        value = text->get();
+      } else {
+        refuse(*node, key, "must be text in quotes");
+      }
+    }
+  }
+
+  void take(const char* key, bool& value) {
+    if (const auto* node = find(key)) {
+      if (const auto* flag = node->as_boolean()) {
+        value = flag->get();
+      } else {
+        refuse(*node, key, "must be true or false");
+      }
+    }
+  }
+
+  template <typename Integer>
+  void take(const char* key, Integer& value, std::int64_t low, std::int64_t high) {
+    if (const auto* node = find(key)) {
+      const auto* number = node->as_integer();
+      if (number != nullptr && number->get() >= low && number->get() <= high) {
+        value = static_cast<Integer>(number->get());
+      } else {
+        refuse(
+            *node, key,
+            "must be a whole number from " + std::to_string(low) + " to " + std::to_string(high));
+      }
+    }
+  }
+
+  void take(const char* key, fs::path& value) {
+    std::string text;
+    if (find(key) == nullptr) return;
+    take(key, text);
+    if (!text.empty()) value = fs::absolute(file_.parent_path() / text).lexically_normal();
+  }
+
+  void take(const char* key, Listen& value) {
+    std::string text;
+    if (find(key) == nullptr) return;
+    take(key, text);
+    if (error_) return;
+    if (auto listen = parse_listen(text)) {
+      value = *listen;
+    } else {
+      refuse(*find(key), key, listen.error().message);
+    }
+  }
+
+  void take_choice(const char* key, std::string& value,
+                   std::initializer_list<std::string_view> choices) {
+    take(key, value);
+    if (error_ || std::find(choices.begin(), choices.end(), value) != choices.end()) return;
+    std::string list;
+    for (const auto choice : choices) list += (list.empty() ? "" : ", ") + std::string(choice);
+    if (const auto* node = find(key)) refuse(*node, key, "must be one of " + list);
+  }
+
+  // The table of that name, an empty one when the file has none.
+  Section section(const char* key) {
+    static const toml::table k_empty;
+    const auto* node = find(key);
+    if (node != nullptr && node->as_table() == nullptr) {
+      refuse(*node, key, "must be a table: write [" + std::string(key) + "]");
+    }
+    const bool is_table = node != nullptr && node->as_table() != nullptr;
+    return {is_table ? *node->as_table() : k_empty, key, file_, error_};
+  }
+
+  // A rule over a value that was taken.
+  void check(const char* key, bool holds, const std::string& rule) {
+    if (const auto* node = find(key); node != nullptr && !holds) refuse(*node, key, rule);
+  }
+
+  void finish() {
+    for (const auto& [key, node] : table_) {
+      const std::string name(key.str());
+      if (std::find(taken_.begin(), taken_.end(), name) == taken_.end()) {
+        refuse(node, name, "is not known; atlasflow server --print-config lists the keys");
+      }
+    }
+  }
+
+ private:
+  const toml::node* find(const char* key) {
+    taken_.emplace_back(key);
+    return error_ ? nullptr : table_.get(key);
+  }
+
+  void refuse(const toml::node& node, const std::string& key, const std::string& why) {
+    if (error_) return;
+    const auto line = std::to_string(node.source().begin.line);
+    error_ = Error{ErrorCode::invalid_argument,
+                   file_.string() + ", line " + line + ": " + (name_.empty() ? "" : name_ + ".") +
+                       key + " " + why,
+                   {}};
+  }
+
+  const toml::table& table_;
+  std::string name_;
+  const fs::path& file_;
+  std::optional<Error>& error_;
+  std::vector<std::string> taken_;
+};
+
+bool is_domain(const std::string& text) {
+  const bool characters = std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+  });
+  return !text.empty() && text.size() <= 190 && characters && text.front() != '.' &&
+         text.front() != '-' && text.back() != '.' && text.back() != '-' &&
+         text.find("..") == std::string::npos;
+}
+
+void take_all(Section& root, ServerConfig& config) {
+  root.take("state_dir", config.state_dir);
+  root.take("domain", config.domain);
+  root.check("domain", is_domain(config.domain),
+             "must be a hostname in lower case, like atlasflow.localhost");
+
+  auto edge = root.section("edge");
+  edge.take("http", config.edge.http);
+  edge.take("https", config.edge.https);
+  edge.take("redirect_http", config.edge.redirect_http);
+  edge.finish();
+
+  auto api = root.section("api");
+  api.take("webhook_listen", config.api.webhook);
+  api.check("webhook_listen", config.api.webhook.address.starts_with("127."),
+            "must be a loopback address (127.0.0.1): the edge sends webhooks there");
+  api.take("webhook_secret_file", config.api.webhook_secret_file);
+  api.finish();
+
+  auto registry = root.section("registry");
+  registry.take("address", config.registry.address);
+  const auto colon = config.registry.address.rfind(':');
+  registry.check(
+      "address",
+      config.registry.address.empty() || (colon != std::string::npos && colon > 0 &&
+                                          config.registry.address.find('/') == std::string::npos),
+      "must be HOST:PORT without a scheme");
+  registry.take("port", config.registry.port, 0, 65535);
+  registry.check("port", config.registry.address.empty(),
+                 "is for the server's own registry and can't stand beside registry.address");
+  registry.take("plain_http", config.registry.plain_http);
+  registry.finish();
+
+  auto builder = root.section("builder");
+  builder.take("count", config.builder.count, 1, 64);
+  builder.take("allow_chroot_isolation", config.builder.allow_chroot_isolation);
+  builder.take("network", config.builder.network);
+  builder.take("memory_limit_mib", config.builder.memory_limit_mib, 128, 1 << 20);
+  builder.take("min_free_mib", config.builder.min_free_mib, 0, 1 << 30);
+  builder.take("static_base", config.builder.static_base);
+  builder.take("node_base", config.builder.node_base);
+  builder.finish();
+
+  auto vm = root.section("vm");
+  vm.take("kernel_dir", config.vm.kernel_dir);
+  vm.take("guest_init", config.vm.guest_init);
+  std::string accelerator = "auto";
+  vm.take_choice("accelerator", accelerator, {"auto", "kvm", "tcg"});
+  config.vm.accelerator = accelerator == "kvm"   ? AcceleratorChoice::kvm
+                          : accelerator == "tcg" ? AcceleratorChoice::tcg
+                                                 : AcceleratorChoice::automatic;
+  vm.take("memory_mib", config.vm.memory_mib, 0, 1 << 24);
+  vm.finish();
+
+  auto keep = root.section("keep");
+  keep.take("rollbacks", config.keep.rollbacks, 0, 1000);
+  keep.take("run_log_mib", config.keep.run_log_mib, 1, 1 << 20);
+  keep.take("logs_mib", config.keep.logs_mib, 1, 1 << 30);
+  keep.take("build_cache_mib", config.keep.build_cache_mib, 0, 1 << 30);
+  keep.finish();
+
+  auto log = root.section("log");
+  log.take_choice("level", config.log_level, {"debug", "info", "warn", "error"});
+  log.finish();
+  root.finish();
+}
+
+}  // namespace
+
+Result<Listen> parse_listen(const std::string& text) {
+  const auto wrong =
+      fail(ErrorCode::invalid_argument, "must be an IPv4 address and a port, like 127.0.0.1:8080");
+  const auto colon = text.rfind(':');
+  if (colon == std::string::npos) return wrong;
+  Listen listen{text.substr(0, colon), 0};
+  in_addr address{};
+  if (::inet_pton(AF_INET, listen.address.c_str(), &address) != 1) return wrong;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data() + colon + 1, end, listen.port);
+  if (parsed.ec != std::errc{} || parsed.ptr != end) return wrong;
+  return listen;
+}
+
+Result<ServerConfig> parse_config(std::string_view text, const fs::path& file) {
+  toml::table parsed;
+  try {
+    parsed = toml::parse(text, file.string());
+  } catch (const toml::parse_error& error) {
+    return fail(ErrorCode::invalid_argument,
+                file.string() + ", line " + std::to_string(error.source().begin.line) +
+                    " is not TOML: " + std::string(error.description()));
+  }
+  ServerConfig config;
+  std::optional<Error> error;
+  Section root(parsed, "", file, error);
+  take_all(root, config);
+  if (error) return tl::unexpected(*error);
+  return config;
+}
+
+Result<ServerConfig> load_config(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  if (!in || !(text << in.rdbuf())) {
+    // An empty file is a configuration too: streaming nothing sets the failure bit.
+    if (!in.is_open() || !fs::is_regular_file(file)) {
+      return fail(ErrorCode::invalid_argument,
+                  "can't read " + file.string() + "; name a readable file by --config");
+    }
+  }
+  return parse_config(text.str(), fs::absolute(file));
+}
+
+std::string example_config() {
+  return 1 + R"(
+# atlasflow.toml: the server's configuration. Every key is optional; these are the defaults.
+
+# All that the server keeps. --state-dir and ATLASFLOW_STATE_DIR win over it.
+state_dir = "/var/lib/atlasflow"
+# Projects answer at https://<project>.<domain>, a deployment also at
+# https://<deployment>-<project>.<domain>.
+domain = "atlasflow.localhost"
+
+[edge]
+# Where visitors come in. 0.0.0.0:80 and 0.0.0.0:443 make it a public server.
+http = "127.0.0.1:8080"
+https = "127.0.0.1:8443"
+# Plain HTTP answers with a redirect to https.
+redirect_http = true
+
+[api]
+# The webhook's listener behind the edge; loopback only.
+webhook_listen = "127.0.0.1:7070"
+# The secret of webhooks for projects that bring none of their own. Mode 0600.
+# webhook_secret_file = "/etc/atlasflow/webhook-secret"
+
+[registry]
+# A registry elsewhere, HOST:PORT. Without it the server runs its own on loopback.
+# address = "registry.example.com:5000"
+# The registry elsewhere speaks plain HTTP.
+# plain_http = false
+# The port of the server's own registry; 0: a free one.
+port = 0
+
+[builder]
+# Builds at the same time.
+count = 1
+# Build even where only chroot works: build steps then see the machine's processes and network.
+allow_chroot_isolation = false
+# Build steps may reach the internet.
+network = true
+# Memory of one build, in MiB.
+memory_limit_mib = 2048
+# Free space of the state folder's disk below which nothing is fetched or built, in MiB. What serves
+# goes on.
+min_free_mib = 1024
+# What sites without a Dockerfile start from.
+# static_base = "docker.io/library/busybox:stable"
+# node_base = "docker.io/library/node:20-slim"
+
+[vm]
+# Kernel and modules of the microVMs, as script/bootstrap lays them out.
+kernel_dir = "/usr/lib/atlasflow/kernel"
+# The guest's PID 1; the one beside the executable unless set.
+# guest_init = "/usr/lib/atlasflow/atlasflow-guest-init"
+# auto, kvm or tcg. auto tries KVM and falls back to emulation (tcg).
+accelerator = "auto"
+# Memory of all VMs together, in MiB; 0: three quarters of the machine's.
+memory_mib = 0
+
+[keep]
+# Versions of each project that can be rolled back to without a build, beside the live one: their
+# images and disks stay. Everything else that no deployment needs is removed.
+rollbacks = 5
+# Of each microVM's log, in MiB: its head goes when it is longer.
+run_log_mib = 64
+# Of all build and run logs, in MiB: beyond that those of old deployments go, oldest first.
+logs_mib = 2048
+# Of the builder's layers, in MiB: beyond that its cache goes, oldest first.
+build_cache_mib = 10240
+
+[log]
+# debug, info, warn or error.
+level = "info"
+)";
+}
+
+}  // namespace atlasflow::server

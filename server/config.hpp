@@ -1,0 +1,79 @@
+// The server's configuration file, atlasflow.toml: every key is checked, a key that is not known is
+// an error, and everything has a default. Pure but for reading the file; any thread.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/error.hpp"
+
+namespace atlasflow::server {
+
+inline constexpr const char* k_default_state_dir = "/var/lib/atlasflow";
+
+// An IPv4 address and a TCP port; port 0: the kernel chooses.
+struct Listen {
+  std::string address = "127.0.0.1";
+  std::uint16_t port = 0;
+};
+
+enum class AcceleratorChoice : std::uint8_t { automatic, kvm, tcg };
+
+struct ServerConfig {
+  std::filesystem::path state_dir = k_default_state_dir;
+  std::string domain = "atlasflow.localhost";
+
+  struct {
+    Listen http{"127.0.0.1", 8080};
+    Listen https{"127.0.0.1", 8443};
+    bool redirect_http = true;
+  } edge;
+  struct {
+    Listen webhook{"127.0.0.1", 7070};          // loopback only: the edge sends it there
+    std::filesystem::path webhook_secret_file;  // empty: projects bring their own
+  } api;
+  struct {
+    std::string address;      // "host:port" of a registry elsewhere; empty: the server runs its own
+    std::uint16_t port = 0;   // of its own; 0: a free one
+    bool plain_http = false;  // of a registry elsewhere
+  } registry;
+  struct {
+    int count = 1;
+    bool allow_chroot_isolation = false;
+    bool network = true;
+    std::int64_t memory_limit_mib = 2048;
+    std::int64_t min_free_mib = 1024;  // on the state folder's disk; with less nothing is built
+    std::string static_base;           // empty: the builder's own choice
+    std::string node_base;
+  } builder;
+  struct {
+    std::filesystem::path kernel_dir = "/usr/lib/atlasflow/kernel";
+    std::filesystem::path guest_init;  // empty: the one beside the executable
+    AcceleratorChoice accelerator = AcceleratorChoice::automatic;
+    std::int64_t memory_mib = 0;  // for all VMs; 0: three quarters of the machine's
+  } vm;
+  struct {
+    std::int64_t rollbacks = 5;  // versions of a project beside the live one
+    std::int64_t run_log_mib = 64;
+    std::int64_t logs_mib = 2048;
+    std::int64_t build_cache_mib = 10240;
+  } keep;
+  std::string log_level = "info";
+};
+
+// invalid_argument names the file, the line and the key, and says what would be right. Relative
+// paths are taken from the file's folder.
+[[nodiscard]] Result<ServerConfig> parse_config(std::string_view text,
+                                                const std::filesystem::path& file);
+[[nodiscard]] Result<ServerConfig> load_config(const std::filesystem::path& file);
+
+// "127.0.0.1:8080".
+[[nodiscard]] Result<Listen> parse_listen(const std::string& text);
+
+// A commented file with every key at its default; parse_config takes it.
+[[nodiscard]] std::string example_config();
+
+}  // namespace atlasflow::server

@@ -1,0 +1,119 @@
+// The real worlds behind actors/runtime/engines.hpp: the machine's clock, and builder/, vmm/ and
+// edge/ as the control plane calls them. Owned by the composition root; thread-safe where the parts
+// are.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "actors/runtime/engines.hpp"
+#include "builder/image/image_builder.hpp"
+#include "builder/registry/registry.hpp"
+#include "edge/edge.hpp"
+#include "storage/secrets/secrets.hpp"
+#include "vmm/hypervisor/hypervisor.hpp"
+
+namespace atlasflow::server {
+
+class SystemClock final : public actors::Clock {
+ public:
+  [[nodiscard]] TimestampUs now() const override;
+};
+
+// Shared by whoever pushes to the registry or pulls from it; alone: who deletes from it, which
+// would corrupt what is under way.
+using RegistryGate = std::shared_timed_mutex;
+
+// Checkouts lie in <work>/<deployment id>. Nothing is fetched or built on a disk that is nearly
+// full: what serves needs the rest.
+class LocalBuildEngine final : public actors::BuildEngine {
+ public:
+  struct Config {
+    std::filesystem::path work;
+    std::string registry;  // "127.0.0.1:5000"
+    std::function<bool()> registry_healthy;
+    builder::Registry* own_registry = nullptr;  // null: it is elsewhere, and not ours to clean up
+    std::int64_t min_free_mib = 0;              // on the disk of `work`
+    std::uint64_t cache_bytes_max = 0;          // of all layers in the builder's store
+  };
+  LocalBuildEngine(Config config, builder::ImageBuilder& images, RegistryGate& gate)
+      : config_(std::move(config)), images_(images), gate_(gate) {}
+
+  Result<actors::ResolvedRef> resolve(const std::string& repository_url,
+                                      const std::string& branch) override;
+  Result<pb::Cloned> clone(const actors::SourceJob& job, std::stop_token stop) override;
+  Result<pb::Built> build(const actors::SourceJob& job, std::stop_token stop) override;
+  Result<pb::ImagePushed> push(const std::string& image_id, const std::string& repository,
+                               std::stop_token stop) override;
+  std::vector<actors::SourceRemains> inventory() override;
+  void reap(const actors::SourceRemains& remains) override;
+  void forget(const DeploymentId& deployment) override;
+  Result<std::vector<std::string>> collect_images(const actors::KeepSource& keep,
+                                                  std::stop_token stop) override;
+  [[nodiscard]] std::string describe() const override;
+
+ private:
+  // unavailable: less than min_free_mib is free.
+  [[nodiscard]] Result<void> check_disk() const;
+  [[nodiscard]] Result<std::vector<std::string>> collect_registry(const actors::KeepSource& keep,
+                                                                  const std::stop_token& stop);
+
+  Config config_;
+  builder::ImageBuilder& images_;
+  RegistryGate& gate_;
+};
+
+// Opens the sealed environment on the way to the guest; the context of each value is
+// "<project id>/<name>".
+class LocalVmEngine final : public actors::VmEngine {
+ public:
+  LocalVmEngine(vmm::Hypervisor& hypervisor, storage::SecretStore& secrets, std::int64_t memory_mib,
+                RegistryGate& gate)
+      : hypervisor_(hypervisor), secrets_(secrets), memory_mib_(memory_mib), gate_(gate) {}
+
+  Result<actors::StartedVm> start(const actors::VmJob& job, std::stop_token stop) override;
+  actors::VmObservation observe(const std::string& vm_id) override;
+  actors::ProbeObservation probe(const std::string& vm_id, const std::string& path,
+                                 const std::string& host) override;
+  Result<std::int32_t> stop(const std::string& vm_id) override;
+  std::vector<std::string> list() override;
+  bool ping() override { return true; }  // It is this machine.
+  Result<std::vector<std::string>> collect_disks(const actors::KeepSource& keep,
+                                                 std::stop_token stop) override;
+  [[nodiscard]] std::int64_t memory_mib() const override { return memory_mib_; }
+  [[nodiscard]] std::string describe() const override;
+
+ private:
+  vmm::Hypervisor& hypervisor_;
+  storage::SecretStore& secrets_;
+  std::int64_t memory_mib_;
+  RegistryGate& gate_;
+};
+
+// The actors' tables go to the edge as they are, generations included: those of an edge that
+// outlived a control plane are gone on with. The bare domain leads to the webhook's listener; that
+// route is the edge's own, so that setting it says nothing about the apps.
+class LocalEdgeEngine final : public actors::EdgeEngine {
+ public:
+  LocalEdgeEngine(edge::Edge& edge, std::string domain) : edge_(edge), domain_(std::move(domain)) {}
+
+  // Port 0: the listener is not there yet.
+  [[nodiscard]] Result<void> route_domain_to(const std::string& address, std::uint16_t port);
+
+  Result<void> publish(std::uint64_t generation,
+                       const std::vector<actors::RouteClaim>& table) override;
+  std::uint64_t drain(const std::string& vm_id, std::chrono::microseconds deadline) override;
+  [[nodiscard]] std::uint64_t generation() const override { return edge_.generation(); }
+  [[nodiscard]] std::string describe() const override { return edge_.describe(); }
+
+ private:
+  edge::Edge& edge_;
+  std::string domain_;
+};
+
+}  // namespace atlasflow::server

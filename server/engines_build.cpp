@@ -1,0 +1,229 @@
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <shared_mutex>
+
+#include <spdlog/spdlog.h>
+
+#include "builder/source/checkout.hpp"
+#include "builder/source/remote_head.hpp"
+#include "builder/source/repository_config.hpp"
+#include "builder/source/watch_paths.hpp"
+#include "server/deadline.hpp"
+#include "server/engines.hpp"
+
+namespace atlasflow::server {
+namespace fs = std::filesystem;
+
+namespace {
+
+// The project's settings with what the checkout's atlasflow.toml changes in them.
+Result<void> read_settings(const actors::SourceJob& job, const fs::path& checkout,
+                           pb::Cloned& cloned) {
+  auto settings = with_defaults(job.settings);
+  const auto config = builder::read_repository_config(checkout);
+  if (!config) return tl::unexpected(config.error());
+  if (*config) {
+    auto merged = apply_repository_config(settings, **config);
+    if (!merged) {
+      // Each line is right by itself: it is the sum of file and project that is not.
+      return fail(ErrorCode::user_error,
+                  std::string(builder::k_repository_config) +
+                      " and the project's settings together: " + merged.error().message);
+    }
+    settings = *std::move(merged);
+  }
+  *cloned.mutable_settings() = std::move(settings);
+  cloned.set_has_config(config->has_value());
+  return {};
+}
+
+// Nothing when the disk does not say.
+std::optional<std::int64_t> mib_free_on(const fs::path& folder) {
+  std::error_code error;
+  const auto space = fs::space(folder, error);
+  if (error) return std::nullopt;
+  return static_cast<std::int64_t>(space.available >> 20U);
+}
+
+constexpr auto k_wait_for_registry = std::chrono::seconds(10);
+
+}  // namespace
+
+TimestampUs SystemClock::now() const {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+Result<actors::ResolvedRef> LocalBuildEngine::resolve(const std::string& repository_url,
+                                                      const std::string& branch) {
+  auto head = builder::remote_head(repository_url, branch);
+  if (!head) return tl::unexpected(head.error());
+  return actors::ResolvedRef{std::move(head->ref), std::move(head->sha)};
+}
+
+Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::stop_token stop) {
+  if (auto room = check_disk(); !room) return tl::unexpected(room.error());
+  builder::CheckoutRequest request;
+  request.url = job.repository_url;
+  request.sha = job.sha;
+  request.ref = job.ref;
+  request.base_sha = job.base_sha;
+  request.folder = config_.work / job.deployment.str();
+  Deadline deadline(stop, job.remaining);
+  auto checkout = builder::check_out(request, deadline.token());
+  if (!checkout) {
+    if (deadline.passed()) {
+      return fail(ErrorCode::timed_out,
+                  job.repository_url +
+                      " did not send the commit in time; try again, or make the "
+                      "repository smaller",
+                  checkout.error().cause);
+    }
+    return tl::unexpected(checkout.error());
+  }
+  pb::Cloned cloned;
+  cloned.set_sha(checkout->sha);
+  cloned.set_subject(checkout->subject);
+  cloned.set_author(checkout->author);
+  cloned.set_size_bytes(static_cast<std::int64_t>(checkout->size_bytes));
+  for (const auto& notice : checkout->notices) cloned.add_notices(notice);
+  if (auto read = read_settings(job, request.folder, cloned); !read) {
+    return tl::unexpected(read.error());
+  }
+  const auto& globs = cloned.settings().watch_paths();
+  const auto verdict =
+      builder::judge_changes(checkout->changed_paths, job.base_sha, {globs.begin(), globs.end()});
+  if (!verdict.notice.empty()) cloned.add_notices(verdict.notice);
+  cloned.set_skip_reason(verdict.skip_reason);
+  return cloned;
+}
+
+Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::stop_token stop) {
+  if (auto room = check_disk(); !room) return tl::unexpected(room.error());
+  builder::BuildRequest request;
+  request.build_id = job.effect.str();
+  request.folder = config_.work / job.deployment.str();
+  request.project = job.project;
+  request.root_folder = job.settings.root_folder();
+  request.dockerfile = job.settings.dockerfile();
+  request.build_target = job.settings.build_target();
+  for (const auto& arg : job.settings.build_args()) {
+    request.build_args.emplace_back(arg.name(), arg.value());
+  }
+  request.deadline = std::chrono::duration_cast<std::chrono::milliseconds>(job.remaining);
+  const auto started = std::chrono::steady_clock::now();
+  auto image = images_.build(request, std::move(stop));
+  if (!image) {
+    auto error = image.error();
+    if (const auto code = builder::step_exit_code(error)) error.exit_code = *code;
+    return tl::unexpected(error);
+  }
+  pb::Built built;
+  built.set_image_id(image->image_id);
+  built.set_stack(image->stack);
+  built.set_stack_reason(image->stack_reason);
+  built.set_duration_us(std::chrono::duration_cast<std::chrono::microseconds>(
+                            std::chrono::steady_clock::now() - started)
+                            .count());
+  return built;
+}
+
+Result<pb::ImagePushed> LocalBuildEngine::push(const std::string& image_id,
+                                               const std::string& repository,
+                                               std::stop_token stop) {
+  const std::shared_lock pushes(gate_);
+  auto image = images_.push(image_id, config_.registry, repository, std::move(stop));
+  if (!image) return tl::unexpected(image.error());
+  pb::ImagePushed pushed;
+  pushed.set_reference(image->reference);
+  pushed.set_digest(image->digest);
+  pushed.set_size_bytes(static_cast<std::int64_t>(image->size_bytes));
+  return pushed;
+}
+
+std::vector<actors::SourceRemains> LocalBuildEngine::inventory() {
+  using Kind = actors::SourceRemains::Kind;
+  std::set<actors::SourceRemains> found;
+  for (auto& build_id : images_.leftovers()) found.insert({Kind::build, std::move(build_id)});
+  // A checkout is a folder and files beside it, all named after the deployment.
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(config_.work, error)) {
+    const auto name = entry.path().filename().string();
+    found.insert({Kind::checkout, name.substr(0, name.find('.'))});
+  }
+  return {found.begin(), found.end()};
+}
+
+void LocalBuildEngine::reap(const actors::SourceRemains& remains) {
+  if (remains.kind == actors::SourceRemains::Kind::build) {
+    images_.reap(remains.name);
+  } else {
+    forget(DeploymentId(remains.name));
+  }
+}
+
+void LocalBuildEngine::forget(const DeploymentId& deployment) {
+  std::error_code error;
+  std::vector<fs::path> remains;
+  for (const auto& entry : fs::directory_iterator(config_.work, error)) {
+    const auto name = entry.path().filename().string();
+    if (name.substr(0, name.find('.')) == deployment.str()) remains.push_back(entry.path());
+  }
+  for (const auto& path : remains) {
+    fs::remove_all(path, error);
+    if (error) {
+      spdlog::warn("part=builder event=checkout_not_removed deployment={} path={} cause=\"{}\"",
+                   deployment.str(), path.string(), error.message());
+    }
+  }
+}
+
+Result<void> LocalBuildEngine::check_disk() const {
+  const auto free_mib = mib_free_on(config_.work);
+  if (!free_mib || *free_mib >= config_.min_free_mib) return {};
+  return fail(ErrorCode::unavailable, "the disk of " + config_.work.string() + " has " +
+                                          std::to_string(*free_mib) + " MiB free; builds need " +
+                                          std::to_string(config_.min_free_mib) +
+                                          " MiB: free space or lower builder.min_free_mib");
+}
+
+Result<std::vector<std::string>> LocalBuildEngine::collect_registry(const actors::KeepSource& keep,
+                                                                    const std::stop_token& stop) {
+  const std::unique_lock alone(gate_, k_wait_for_registry);
+  if (!alone) return fail(ErrorCode::unavailable, "the registry is in use; it is cleaned up later");
+  const auto kept = keep();
+  if (!kept) return tl::unexpected(kept.error());
+  return config_.own_registry->collect({kept->image_references, kept->image_ids}, stop);
+}
+
+Result<std::vector<std::string>> LocalBuildEngine::collect_images(const actors::KeepSource& keep,
+                                                                  std::stop_token stop) {
+  // With too little room the build cache goes whole: it costs time, and its lack no builds at all.
+  const auto cache_bytes_max = check_disk() ? config_.cache_bytes_max : 0;
+  auto removed = images_.collect(
+      [&keep]() -> Result<builder::StoreKeep> {
+        const auto kept = keep();
+        if (!kept) return tl::unexpected(kept.error());
+        builder::StoreKeep store{kept->image_ids, {}};
+        for (const auto& deployment : kept->unfinished) store.owners.insert(deployment.str());
+        return store;
+      },
+      cache_bytes_max, stop);
+  if (config_.own_registry == nullptr || stop.stop_requested()) return removed;
+  // Builds may run for long; the registry need not wait for them.
+  auto deleted = collect_registry(keep, stop);
+  if (!removed || !deleted) return removed ? deleted : removed;
+  removed->insert(removed->end(), deleted->begin(), deleted->end());
+  return removed;
+}
+
+std::string LocalBuildEngine::describe() const {
+  return images_.isolation() + " isolation, registry " + config_.registry +
+         (config_.registry_healthy() ? "" : " does not answer");
+}
+
+}  // namespace atlasflow::server

@@ -1,0 +1,112 @@
+#include <chrono>
+#include <shared_mutex>
+
+#include "server/deadline.hpp"
+#include "server/engines.hpp"
+#include "vmm/hypervisor/probe.hpp"
+
+namespace atlasflow::server {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto k_stop_grace = 10s;  // from SIGTERM to SIGKILL inside the guest
+constexpr auto k_probe_timeout = 2s;
+
+pb::VMExited exit_event(const std::string& vm_id, const vmm::VmExit& exit) {
+  pb::VMExited event;
+  event.set_vm_id(vm_id);
+  event.set_exit_code(exit.exit_code);
+  event.set_signal(exit.signal);
+  event.set_out_of_memory(exit.out_of_memory);
+  event.set_reason(exit.reason);
+  event.set_lost(exit.lost);
+  return event;
+}
+
+}  // namespace
+
+Result<actors::StartedVm> LocalVmEngine::start(const actors::VmJob& job, std::stop_token stop) {
+  vmm::VmSpec spec;
+  spec.vm_id = job.vm_id;
+  spec.hostname = job.project;
+  spec.image = job.image;
+  spec.port = static_cast<std::uint16_t>(job.settings.port());
+  spec.memory_mib = job.settings.memory_mib();
+  spec.vcpus = job.settings.vcpus();
+  spec.command = job.command;
+  for (const auto& [name, entry] : job.env) {
+    auto value = secrets_.open(job.project_id + "/" + name, entry.sealed_ref);
+    if (!value) {
+      auto error = value.error();
+      error.message = "the value of " + name + " can't be opened: " + error.message +
+                      "; set it again with 'atlasflow env set " + job.project + "' and redeploy";
+      return tl::unexpected(error);
+    }
+    spec.env.emplace_back(name, std::move(*value));
+  }
+  Deadline deadline(stop, job.remaining);
+  const auto endpoint = [&] {
+    const std::shared_lock pulls(gate_);
+    return hypervisor_.start(spec, deadline.token());
+  }();
+  if (!endpoint) {
+    if (!deadline.passed()) return tl::unexpected(endpoint.error());
+    return fail(ErrorCode::timed_out, "the VM did not start in time; it is tried again",
+                endpoint.error().message);
+  }
+  return actors::VmLocation{endpoint->address, endpoint->port};
+}
+
+actors::VmObservation LocalVmEngine::observe(const std::string& vm_id) {
+  const auto status = hypervisor_.status(vm_id);
+  actors::VmObservation observation;
+  observation.running =
+      status.phase == vmm::VmPhase::running || status.phase == vmm::VmPhase::starting;
+  observation.location = {status.endpoint.address, status.endpoint.port};
+  if (!observation.running) {
+    vmm::VmExit gone;
+    gone.lost = true;
+    gone.reason = "the VM is gone; its process was ended from outside";
+    observation.exit = exit_event(vm_id, status.exit.value_or(gone));
+  }
+  return observation;
+}
+
+actors::ProbeObservation LocalVmEngine::probe(const std::string& vm_id, const std::string& path,
+                                              const std::string& host) {
+  const auto status = hypervisor_.status(vm_id);
+  if (status.phase != vmm::VmPhase::running && status.phase != vmm::VmPhase::starting) {
+    return {0, "the VM does not run"};
+  }
+  auto result = vmm::probe_http(status.endpoint, path, host, k_probe_timeout);
+  return {result.status, std::move(result.error)};
+}
+
+Result<std::int32_t> LocalVmEngine::stop(const std::string& vm_id) {
+  const auto exit = hypervisor_.stop(vm_id, k_stop_grace);
+  if (!exit) return tl::unexpected(exit.error());
+  return exit->exit_code;
+}
+
+std::vector<std::string> LocalVmEngine::list() { return hypervisor_.list(); }
+
+Result<std::vector<std::string>> LocalVmEngine::collect_disks(const actors::KeepSource& keep,
+                                                              std::stop_token stop) {
+  return hypervisor_.collect(
+      [&keep]() -> Result<std::set<std::string>> {
+        auto kept = keep();
+        if (!kept) return tl::unexpected(kept.error());
+        return std::move(kept->image_references);
+      },
+      std::move(stop));
+}
+
+std::string LocalVmEngine::describe() const {
+  const bool kvm = hypervisor_.accelerator() == vmm::Accelerator::kvm;
+  return std::string("QEMU microvm with ") +
+         (kvm ? "KVM" : "TCG emulation (no KVM: slow, and a weaker boundary)") + ", " +
+         std::to_string(memory_mib_) + " MiB for VMs";
+}
+
+}  // namespace atlasflow::server

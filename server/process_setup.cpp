@@ -1,0 +1,38 @@
+#include "server/process_setup.hpp"
+
+#include <csignal>
+#include <fstream>
+#include <iterator>
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+#include "base/digest.hpp"
+
+namespace atlasflow::server {
+
+void set_up_process(const std::string& log_level) {
+  ::signal(SIGPIPE, SIG_IGN);
+  auto logger = spdlog::stderr_logger_mt("atlasflow");
+  logger->set_level(spdlog::level::from_str(log_level == "warn" ? "warning" : log_level));
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%f%z level=%l %v");
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+const std::string& own_build_id() {
+  static const std::string id = [] {
+    std::ifstream in("/proc/self/exe", std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    return bytes.empty() ? "unknown" : sha256_hex(bytes).substr(0, 12);
+  }();
+  return id;
+}
+
+}  // namespace atlasflow::server

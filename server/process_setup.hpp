@@ -1,0 +1,16 @@
+// What the long-running processes of this executable, the server and the edge, do first, and which
+// build it is. set_up_process is called once, from main's thread, before there is another.
+#pragma once
+
+#include <string>
+
+namespace atlasflow::server {
+
+// Log lines to standard error from this level on, no end by SIGPIPE, as many descriptors as the
+// system allows: an edge with many connections needs them.
+void set_up_process(const std::string& log_level);
+
+// The digest of the executable: says which binary wrote an event, whatever it was built from.
+[[nodiscard]] const std::string& own_build_id();
+
+}  // namespace atlasflow::server

@@ -1,0 +1,306 @@
+#include "server/server.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <set>
+#include <sstream>
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "actors/runtime/control_plane.hpp"
+#include "api/api.hpp"
+#include "base/version.hpp"
+#include "builder/registry/registry.hpp"
+#include "edge/control/remote_edge.hpp"
+#include "server/config.hpp"
+#include "server/engines.hpp"
+#include "server/engines_notify.hpp"
+#include "server/process_setup.hpp"
+#include "server/state_dir.hpp"
+#include "storage/instance_logs/log_keeper.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
+#include "storage/readmodel/retention.hpp"
+
+namespace atlasflow::server {
+
+// Every part of a running server. Members are destroyed from the last to the first, which is the
+// order of a stop: nobody comes in, deployments pause, and the log goes last. The edge and the VMs
+// are processes of their own and run on.
+struct Server::Parts {
+  std::unique_ptr<storage::EventLog> log;
+  std::unique_ptr<storage::SecretStore> secrets;
+  std::unique_ptr<builder::Registry> registry;  // null when it is elsewhere
+  std::unique_ptr<builder::ImageBuilder> images;
+  std::unique_ptr<vmm::Hypervisor> hypervisor;
+  std::unique_ptr<edge::Edge> edge;
+  SystemClock clock;
+  RegistryGate registry_gate;
+  std::unique_ptr<LocalBuildEngine> build_engine;
+  std::unique_ptr<LocalVmEngine> vm_engine;
+  std::unique_ptr<LocalEdgeEngine> edge_engine;
+  std::unique_ptr<HttpNotifyEngine> notify_engine;
+  std::unique_ptr<actors::ControlPlane> control;
+  std::unique_ptr<storage::LogKeeper> logs;
+  std::unique_ptr<api::Api> api;
+};
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Moves the value into place; true, or the error of the first part that failed.
+template <typename T>
+bool take(T& place, Result<T> result, Error& error) {
+  if (result) {
+    place = std::move(*result);
+    return true;
+  }
+  error = result.error();
+  return false;
+}
+
+fs::path default_guest_init() {
+  std::error_code error;
+  const auto folder = fs::read_symlink("/proc/self/exe", error).parent_path();
+  constexpr const char* k_name = "atlasflow-guest-init";
+  if (fs::exists(folder / k_name, error)) return folder / k_name;
+  return folder.parent_path() / "lib" / "atlasflow" / k_name;
+}
+
+std::int64_t machine_memory_mib() {
+  const auto pages = ::sysconf(_SC_PHYS_PAGES);
+  const auto page_bytes = ::sysconf(_SC_PAGE_SIZE);
+  return static_cast<std::int64_t>(pages) * page_bytes / (1 << 20);
+}
+
+Result<std::string> read_webhook_secret(const fs::path& file) {
+  if (file.empty()) return std::string{};
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  if (!in || !(text << in.rdbuf())) {
+    return fail(ErrorCode::invalid_argument,
+                "can't read " + file.string() + "; name a readable file that is not empty");
+  }
+  auto secret = std::move(text).str();
+  while (!secret.empty() && (secret.back() == '\n' || secret.back() == '\r')) secret.pop_back();
+  if (secret.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                file.string() + " is empty; write the webhook's secret into it");
+  }
+  struct stat status {};
+  if (::stat(file.c_str(), &status) == 0 && (status.st_mode & 077U) != 0) {
+    spdlog::warn("part=server event=secret_readable_by_others file={} advice=\"chmod 600 it\"",
+                 file.string());
+  }
+  return secret;
+}
+
+Result<void> start_world(Server::Parts& server, const ServerConfig& config, const StateDir& state) {
+  Error error;
+  if (!take(server.log, storage::open_event_log({state.events(), own_build_id()}), error)) {
+    return tl::unexpected(error);
+  }
+  if (!take(server.secrets, storage::open_secret_store(state.secrets(), state.secret_key()),
+            error)) {
+    return tl::unexpected(error);
+  }
+  const bool own_registry = config.registry.address.empty();
+  if (own_registry &&
+      !take(server.registry, builder::start_registry({state.registry(), config.registry.port}),
+            error)) {
+    return tl::unexpected(error);
+  }
+  builder::ImageBuilderConfig images;
+  images.state_dir = state.containers();
+  images.log_dir = state.logs();
+  images.registry_plain_http = own_registry || config.registry.plain_http;
+  images.allow_chroot_isolation = config.builder.allow_chroot_isolation;
+  images.network = config.builder.network;
+  images.memory_limit_mib = config.builder.memory_limit_mib;
+  if (!config.builder.static_base.empty()) images.static_bases = {config.builder.static_base};
+  if (!config.builder.node_base.empty()) images.node_bases = {config.builder.node_base};
+  if (!take(server.images, builder::make_buildah_builder(images), error)) {
+    return tl::unexpected(error);
+  }
+  vmm::HostConfig host;
+  host.state_dir = state.vms();
+  host.kernel_dir = config.vm.kernel_dir;
+  host.guest_init = config.vm.guest_init.empty() ? default_guest_init() : config.vm.guest_init;
+  host.log_dir = state.logs();
+  host.registry_plain_http = images.registry_plain_http;
+  if (config.vm.accelerator == AcceleratorChoice::kvm) host.accelerator = vmm::Accelerator::kvm;
+  if (config.vm.accelerator == AcceleratorChoice::tcg) host.accelerator = vmm::Accelerator::tcg;
+  if (!take(server.hypervisor, vmm::make_qemu_hypervisor(host), error)) {
+    return tl::unexpected(error);
+  }
+  return {};
+}
+
+// Finds the edge that an earlier server left running, or starts it.
+Result<void> find_edge(Server::Parts& server, const ServerConfig& config, const StateDir& state) {
+  edge::EdgeConfig edge;
+  edge.http_address = config.edge.http.address;
+  edge.http_port = config.edge.http.port;
+  edge.https_address = config.edge.https.address;
+  edge.https_port = config.edge.https.port;
+  edge.domain = config.domain;
+  edge.ca_dir = state.ca();
+  edge.redirect_http = config.edge.redirect_http;
+  edge::AttachConfig attach;
+  attach.edge = std::move(edge);
+  attach.state = state.root();
+  attach.build_id = own_build_id();
+  // This very file, even when a newer one has its name by now.
+  attach.program = "/proc/self/exe";
+  attach.arguments = {"atlasflow", "edge", "--state-dir", state.root().string()};
+  auto attached = edge::attach_edge(std::move(attach));
+  if (!attached) return tl::unexpected(attached.error());
+  server.edge = std::move(*attached);
+  return {};
+}
+
+void make_engines(Server::Parts& server, const ServerConfig& config, const StateDir& state) {
+  LocalBuildEngine::Config build;
+  build.work = state.work();
+  build.registry =
+      server.registry == nullptr ? config.registry.address : server.registry->address();
+  build.registry_healthy = [registry = server.registry.get()] {
+    return registry == nullptr || registry->healthy();
+  };
+  build.own_registry = server.registry.get();
+  build.min_free_mib = config.builder.min_free_mib;
+  build.cache_bytes_max = static_cast<std::uint64_t>(config.keep.build_cache_mib) << 20U;
+  server.build_engine =
+      std::make_unique<LocalBuildEngine>(std::move(build), *server.images, server.registry_gate);
+  constexpr std::int64_t k_share_of_four = 3;
+  const auto memory_mib =
+      config.vm.memory_mib > 0 ? config.vm.memory_mib : machine_memory_mib() * k_share_of_four / 4;
+  server.vm_engine = std::make_unique<LocalVmEngine>(*server.hypervisor, *server.secrets,
+                                                     memory_mib, server.registry_gate);
+  server.edge_engine = std::make_unique<LocalEdgeEngine>(*server.edge, config.domain);
+  server.notify_engine = std::make_unique<HttpNotifyEngine>(
+      api::PublicAddress{config.domain, server.edge->https_port()}, *server.secrets);
+}
+
+std::unique_ptr<storage::LogKeeper> keep_logs(const Server::Parts& server,
+                                              const ServerConfig& config, const StateDir& state) {
+  storage::LogFolderConfig logs;
+  logs.folder = state.logs();
+  logs.run_log_bytes = static_cast<std::uint64_t>(config.keep.run_log_mib) << 20U;
+  logs.total_bytes = static_cast<std::uint64_t>(config.keep.logs_mib) << 20U;
+  logs.kept = [&catalog = server.control->catalog(),
+               rollbacks = static_cast<std::size_t>(config.keep.rollbacks)] {
+    return storage::deployments_with_kept_logs(catalog, rollbacks);
+  };
+  logs.running = [&hypervisor = *server.hypervisor] {
+    const auto ids = hypervisor.list();
+    return std::set<std::string>(ids.begin(), ids.end());
+  };
+  logs.at_each_look = [&hypervisor = *server.hypervisor] { hypervisor.bound_files(); };
+  return std::make_unique<storage::LogKeeper>(std::move(logs));
+}
+
+Result<void> start_control(Server::Parts& server, const ServerConfig& config, const StateDir& state,
+                           const std::string& webhook_secret) {
+  Error error;
+  // With a fixed port the edge holds webhooks that come in during the start until the API is up.
+  if (auto routed =
+          server.edge_engine->route_domain_to(config.api.webhook.address, config.api.webhook.port);
+      !routed) {
+    return routed;
+  }
+  actors::ControlPlaneConfig control;
+  control.domain = config.domain;
+  control.build_id = own_build_id();
+  control.builders = config.builder.count;
+  control.rollbacks = static_cast<std::size_t>(config.keep.rollbacks);
+  // For tests of recovery only: the server kills itself once an event of this name is durable.
+  if (const char* name = std::getenv("ATLASFLOW_TEST_CRASH_AFTER")) control.crash_after = name;
+  const actors::Engines engines{&server.clock,
+                                server.build_engine.get(),
+                                {{"local", server.vm_engine.get()}},
+                                server.edge_engine.get(),
+                                server.notify_engine.get()};
+  if (!take(server.control,
+            actors::start_control_plane(control, *server.log, *server.secrets, engines), error)) {
+    return tl::unexpected(error);
+  }
+  server.logs = keep_logs(server, config, state);
+  api::ApiConfig api;
+  api.socket = state.socket();
+  api.webhook_address = config.api.webhook.address;
+  api.webhook_port = config.api.webhook.port;
+  api.log_dir = state.logs();
+  api.webhook_secret = webhook_secret;
+  api.version = k_version;
+  api.build_id = control.build_id;
+  api.domain = config.domain;
+  api.http_port = server.edge->http_port();
+  api.https_port = server.edge->https_port();
+  api.ca_certificate = server.edge->ca_certificate();
+  if (!take(server.api, api::start_api(api, *server.control), error)) {
+    return tl::unexpected(error);
+  }
+  return server.edge_engine->route_domain_to(config.api.webhook.address,
+                                             server.api->webhook_port());
+}
+
+std::string summary_of(const Server::Parts& server, const ServerConfig& config,
+                       const StateDir& state) {
+  std::ostringstream out;
+  const auto https = server.edge->https_port();
+  const auto origin =
+      "https://" + config.domain + (https == 443 ? "" : ":" + std::to_string(https));
+  const bool kvm = server.hypervisor->accelerator() == vmm::Accelerator::kvm;
+  out << "Atlasflow " << k_version << " is ready\n"
+      << "  state      " << state.root().string() << "\n"
+      << "  socket     " << state.socket().string() << "\n"
+      << "  projects   https://<project>." << config.domain << ":" << https << "\n"
+      << "  https      " << config.edge.https.address << ":" << https << ", CA certificate "
+      << server.edge->ca_certificate().string() << "\n"
+      << "  http       " << config.edge.http.address << ":" << server.edge->http_port()
+      << (config.edge.redirect_http ? ", redirects to https" : "") << "\n"
+      << "  webhook    " << origin << "/webhooks/github (listener " << config.api.webhook.address
+      << ":" << server.api->webhook_port() << ")\n"
+      << "  builds     " << server.images->isolation() << " isolation, " << config.builder.count
+      << " at a time\n"
+      << "  registry   "
+      << (server.registry == nullptr ? config.registry.address : server.registry->address()) << "\n"
+      << "  microVMs   " << (kvm ? "KVM" : "TCG emulation") << ", "
+      << server.vm_engine->memory_mib() << " MiB in all\n";
+  if (!kvm) {
+    out << "  warning    no usable KVM here: microVMs are emulated, which is slow, and a weaker\n"
+           "             boundary than virtualisation; don't run code of strangers on this "
+           "machine\n";
+  }
+  return std::move(out).str();
+}
+
+}  // namespace
+
+Server::Server(std::unique_ptr<Parts> parts, std::string summary)
+    : parts_(std::move(parts)), summary_(std::move(summary)) {}
+
+Server::~Server() = default;
+
+Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const StateDir& state) {
+  const auto secret = read_webhook_secret(config.api.webhook_secret_file);
+  if (!secret) return tl::unexpected(secret.error());
+  auto parts = std::make_unique<Parts>();
+  if (auto started = start_world(*parts, config, state); !started) {
+    return tl::unexpected(started.error());
+  }
+  if (auto found = find_edge(*parts, config, state); !found) return tl::unexpected(found.error());
+  make_engines(*parts, config, state);
+  if (auto started = start_control(*parts, config, state, *secret); !started) {
+    return tl::unexpected(started.error());
+  }
+  auto summary = summary_of(*parts, config, state);
+  return std::unique_ptr<Server>(new Server(std::move(parts), std::move(summary)));
+}
+
+}  // namespace atlasflow::server

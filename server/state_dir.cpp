@@ -1,0 +1,135 @@
+#include "server/state_dir.hpp"
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <string>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace atlasflow::server {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Others may pass through (the unprivileged processes of a VM must reach their sockets) but not
+// list.
+constexpr mode_t k_root_mode = 0711;
+constexpr mode_t k_private_mode = 0700;
+
+Result<void> make_folder(const fs::path& folder, mode_t mode) {
+  if (::mkdir(folder.c_str(), mode) == 0 || errno == EEXIST) {
+    std::error_code error;
+    if (fs::is_directory(folder, error)) return {};
+    return fail(ErrorCode::invalid_argument,
+                folder.string() + " is no folder; name another one by --state-dir");
+  }
+  return fail(ErrorCode::unavailable,
+              "can't make the folder " + folder.string() +
+                  "; run the server as root or name another one by --state-dir",
+              std::strerror(errno));
+}
+
+// The pid that the holder of the lock wrote; empty when it has not yet.
+std::string holder_of(int fd) {
+  char text[32] = {};
+  const auto size = ::pread(fd, text, sizeof text - 1, 0);
+  std::string pid(text, size > 0 ? static_cast<std::size_t>(size) : 0);
+  while (!pid.empty() && (pid.back() < '0' || pid.back() > '9')) pid.pop_back();
+  return pid;
+}
+
+Result<storage::UniqueFd> take_lock(const fs::path& root) {
+  const auto file = root / "server.lock";
+  storage::UniqueFd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (fd.get() < 0) {
+    return fail(ErrorCode::unavailable,
+                "can't open " + file.string() + "; run the server as the folder's owner",
+                std::strerror(errno));
+  }
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    const auto pid = holder_of(fd.get());
+    return fail(ErrorCode::conflict, "another server" + (pid.empty() ? "" : " (pid " + pid + ")") +
+                                         " runs on " + root.string() +
+                                         "; stop it first, or name another folder by --state-dir");
+  }
+  const auto pid = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(fd.get(), 0) != 0 ||
+      ::pwrite(fd.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+    return fail(ErrorCode::unavailable, "can't write " + file.string() + "; is the disk full?",
+                std::strerror(errno));
+  }
+  return fd;
+}
+
+Result<void> check_layout(const fs::path& root) {
+  const auto file = root / "VERSION";
+  std::ifstream in(file);
+  if (in) {
+    int layout = 0;
+    if (!(in >> layout) || layout < 1 || layout > k_state_layout) {
+      return fail(ErrorCode::corrupt,
+                  root.string() + " has a layout that this version does not know (it knows " +
+                      std::to_string(k_state_layout) +
+                      "); start the version of Atlasflow that wrote it, or a newer one");
+    }
+    return {};
+  }
+  const auto part = root / "VERSION.part";
+  std::ofstream out(part, std::ios::trunc);
+  out << k_state_layout << "\n";
+  out.close();
+  std::error_code error;
+  if (out) fs::rename(part, file, error);
+  if (!out || error) {
+    return fail(ErrorCode::unavailable, "can't write " + file.string() + "; is the disk full?",
+                error.message());
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<StateDir> StateDir::open(const fs::path& named) {
+  std::error_code error;
+  const auto root = fs::absolute(named, error).lexically_normal();
+  if (root.has_parent_path()) fs::create_directories(root.parent_path(), error);
+  if (auto made = make_folder(root, k_root_mode); !made) return tl::unexpected(made.error());
+  auto lock = take_lock(root);
+  if (!lock) return tl::unexpected(lock.error());
+  StateDir state(root, std::move(*lock));
+  if (state.socket().string().size() >= sizeof(sockaddr_un::sun_path)) {
+    return fail(ErrorCode::invalid_argument, "the path " + state.socket().string() +
+                                                 " is too long for a socket (" +
+                                                 std::to_string(sizeof(sockaddr_un::sun_path) - 1) +
+                                                 " bytes); name a shorter folder by --state-dir");
+  }
+  if (auto known = check_layout(root); !known) return tl::unexpected(known.error());
+  for (const auto& folder : {state.events(), state.secrets(), state.logs(), state.work()}) {
+    if (auto made = make_folder(folder, k_private_mode); !made) {
+      return tl::unexpected(made.error());
+    }
+  }
+  return state;
+}
+
+Result<StateDir> StateDir::open_existing(const fs::path& named) {
+  std::error_code error;
+  const auto root = fs::absolute(named, error).lexically_normal();
+  if (!fs::exists(root / "VERSION", error)) {
+    return fail(ErrorCode::not_found, root.string() +
+                                          " is no state folder of Atlasflow; name the one that "
+                                          "the server had by --state-dir");
+  }
+  auto lock = take_lock(root);
+  if (!lock) return tl::unexpected(lock.error());
+  if (auto known = check_layout(root); !known) return tl::unexpected(known.error());
+  return StateDir(root, std::move(*lock));
+}
+
+}  // namespace atlasflow::server

@@ -1,0 +1,45 @@
+// The server's state folder: who may use it, what lies where, and which layout it has. Owned by the
+// composition root; one per process. Values but for the lock; any thread.
+#pragma once
+
+#include <filesystem>
+
+#include "base/error.hpp"
+#include "storage/posix_file.hpp"
+
+namespace atlasflow::server {
+
+// The layout that this binary writes. A folder with a newer one is refused.
+inline constexpr int k_state_layout = 1;
+
+class StateDir {
+ public:
+  // Makes the folder when it is missing and locks it for this process's life. conflict: another
+  // server has it; corrupt: a newer version wrote it.
+  [[nodiscard]] static Result<StateDir> open(const std::filesystem::path& root);
+
+  // Locks a folder that a server has used before, and makes nothing. not_found: none has; conflict:
+  // one does now.
+  [[nodiscard]] static Result<StateDir> open_existing(const std::filesystem::path& root);
+
+  [[nodiscard]] const std::filesystem::path& root() const { return root_; }
+  [[nodiscard]] std::filesystem::path events() const { return root_ / "events"; }
+  [[nodiscard]] std::filesystem::path secrets() const { return root_ / "secrets"; }
+  [[nodiscard]] std::filesystem::path secret_key() const { return root_ / "secret.key"; }
+  [[nodiscard]] std::filesystem::path registry() const { return root_ / "registry"; }
+  [[nodiscard]] std::filesystem::path containers() const { return root_ / "containers"; }
+  [[nodiscard]] std::filesystem::path work() const { return root_ / "work"; }  // checkouts
+  [[nodiscard]] std::filesystem::path logs() const { return root_ / "logs"; }
+  [[nodiscard]] std::filesystem::path vms() const { return root_ / "vm"; }
+  [[nodiscard]] std::filesystem::path ca() const { return root_ / "ca"; }
+  [[nodiscard]] std::filesystem::path socket() const { return root_ / "atlasflow.sock"; }
+
+ private:
+  StateDir(std::filesystem::path root, storage::UniqueFd lock)
+      : root_(std::move(root)), lock_(std::move(lock)) {}
+
+  std::filesystem::path root_;
+  storage::UniqueFd lock_;
+};
+
+}  // namespace atlasflow::server

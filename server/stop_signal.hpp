@@ -1,0 +1,19 @@
+// SIGTERM and SIGINT as something to wait for. Main's thread makes and waits on one; there is one
+// at a time per process.
+#pragma once
+
+namespace atlasflow::server {
+
+// The first signal ends wait(); the second ends the process at once, in case the stop hangs. The
+// signals are not blocked, as a mask would be inherited by every process that the server starts.
+class StopSignal {
+ public:
+  StopSignal();
+  ~StopSignal();
+  StopSignal(const StopSignal&) = delete;
+  StopSignal& operator=(const StopSignal&) = delete;
+
+  void wait() const;
+};
+
+}  // namespace atlasflow::server

@@ -1,0 +1,125 @@
+#include "server/config.hpp"
+
+#include <regex>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace atlasflow::server {
+namespace {
+
+using testing::HasSubstr;
+
+const std::filesystem::path k_file = "/etc/atlasflow/atlasflow.toml";
+
+TEST(Config, an_empty_file_is_the_defaults) {
+  const auto config = parse_config("", k_file);
+  ASSERT_TRUE(config) << to_string(config.error());
+  EXPECT_EQ(config->state_dir, "/var/lib/atlasflow");
+  EXPECT_EQ(config->domain, "atlasflow.localhost");
+  EXPECT_EQ(config->edge.http.port, 8080);
+  EXPECT_EQ(config->edge.https.port, 8443);
+  EXPECT_EQ(config->api.webhook.port, 7070);
+  EXPECT_FALSE(config->builder.allow_chroot_isolation);
+}
+
+TEST(Config, the_printed_example_is_the_defaults_key_by_key) {
+  const auto config = parse_config(example_config(), k_file);
+  ASSERT_TRUE(config) << to_string(config.error());
+  const ServerConfig defaults;
+  EXPECT_EQ(config->state_dir, defaults.state_dir);
+  EXPECT_EQ(config->edge.http.address, defaults.edge.http.address);
+  EXPECT_EQ(config->edge.https.port, defaults.edge.https.port);
+  EXPECT_EQ(config->api.webhook.port, defaults.api.webhook.port);
+  EXPECT_EQ(config->builder.memory_limit_mib, defaults.builder.memory_limit_mib);
+  EXPECT_EQ(config->builder.min_free_mib, defaults.builder.min_free_mib);
+  EXPECT_EQ(config->keep.rollbacks, defaults.keep.rollbacks);
+  EXPECT_EQ(config->keep.run_log_mib, defaults.keep.run_log_mib);
+  EXPECT_EQ(config->keep.logs_mib, defaults.keep.logs_mib);
+  EXPECT_EQ(config->keep.build_cache_mib, defaults.keep.build_cache_mib);
+  EXPECT_EQ(config->vm.kernel_dir, defaults.vm.kernel_dir);
+  EXPECT_EQ(config->vm.memory_mib, defaults.vm.memory_mib);
+  EXPECT_EQ(config->log_level, defaults.log_level);
+}
+
+// The commented keys are part of the example's promise as well.
+TEST(Config, every_commented_key_of_the_example_is_known) {
+  auto text = std::regex_replace(example_config(), std::regex("\n# ([a-z_]+ = )"), "\n$1");
+  text = std::regex_replace(text, std::regex("\nport = 0"), "");
+  const auto config = parse_config(text, k_file);
+  ASSERT_TRUE(config) << to_string(config.error());
+  EXPECT_EQ(config->registry.address, "registry.example.com:5000");
+  EXPECT_EQ(config->api.webhook_secret_file, "/etc/atlasflow/webhook-secret");
+}
+
+TEST(Config, values_are_taken) {
+  const auto config = parse_config(
+      "domain = 'apps.example.com'\n[edge]\nhttps = '0.0.0.0:443'\nredirect_http = false\n"
+      "[keep]\nrollbacks = 9\nlogs_mib = 7\n[builder]\ncount = 4\nmin_free_mib = "
+      "5\n[vm]\naccelerator = 'tcg'\nmemory_mib = 4096\n[log]\nlevel = "
+      "'debug'\n",
+      k_file);
+  ASSERT_TRUE(config) << to_string(config.error());
+  EXPECT_EQ(config->domain, "apps.example.com");
+  EXPECT_EQ(config->edge.https.address, "0.0.0.0");
+  EXPECT_EQ(config->edge.https.port, 443);
+  EXPECT_FALSE(config->edge.redirect_http);
+  EXPECT_EQ(config->keep.rollbacks, 9);
+  EXPECT_EQ(config->keep.logs_mib, 7);
+  EXPECT_EQ(config->builder.min_free_mib, 5);
+  EXPECT_EQ(config->builder.count, 4);
+  EXPECT_EQ(config->vm.accelerator, AcceleratorChoice::tcg);
+  EXPECT_EQ(config->vm.memory_mib, 4096);
+}
+
+TEST(Config, relative_paths_start_at_the_files_folder) {
+  const auto config = parse_config("state_dir = 'state'\n", k_file);
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->state_dir, "/etc/atlasflow/state");
+}
+
+struct WrongCase {
+  const char* text;
+  const char* line;
+  const char* says;
+};
+
+class WrongConfig : public testing::TestWithParam<WrongCase> {};
+
+TEST_P(WrongConfig, is_refused_with_its_line_and_what_would_be_right) {
+  const auto config = parse_config(GetParam().text, k_file);
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().code, ErrorCode::invalid_argument);
+  EXPECT_THAT(config.error().message, HasSubstr(k_file.string() + ", line " + GetParam().line));
+  EXPECT_THAT(config.error().message, HasSubstr(GetParam().says));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Keys, WrongConfig,
+    testing::Values(
+        WrongCase{"\ncolour = 'red'\n", "2", "colour is not known"},
+        WrongCase{"[edge]\nhttp = '127.0.0.1:80'\nhttp2 = true\n", "3", "edge.http2 is not known"},
+        WrongCase{"[edgy]\n", "1", "edgy is not known"},
+        WrongCase{"domain = 5\n", "1", "text in quotes"},
+        WrongCase{"domain = 'Not A Host'\n", "1", "hostname"},
+        WrongCase{"edge = 1\n", "1", "write [edge]"},
+        WrongCase{"[edge]\nhttp = 'localhost:80'\n", "2", "IPv4 address"},
+        WrongCase{"[edge]\nhttp = '127.0.0.1:99999'\n", "2", "IPv4 address"},
+        WrongCase{"[edge]\nredirect_http = 'yes'\n", "2", "true or false"},
+        WrongCase{"[api]\nwebhook_listen = '0.0.0.0:7070'\n", "2", "loopback"},
+        WrongCase{"[registry]\naddress = 'http://x:1/'\n", "2", "HOST:PORT"},
+        WrongCase{"[registry]\naddress = 'x:1'\nport = 5000\n", "3", "can't stand beside"},
+        WrongCase{"[builder]\ncount = 0\n", "2", "from 1 to 64"},
+        WrongCase{"[builder]\ncount = 1.5\n", "2", "whole number"},
+        WrongCase{"[vm]\naccelerator = 'hax'\n", "2", "auto, kvm, tcg"},
+        WrongCase{"[log]\nlevel = 'loud'\n", "2", "debug, info, warn, error"},
+        WrongCase{"a = 1\nb = = 2\n", "2", "not TOML"}));
+
+TEST(Config, a_file_that_is_missing_is_named) {
+  const auto config = load_config("/nonexistent/atlasflow.toml");
+  ASSERT_FALSE(config);
+  EXPECT_THAT(config.error().message, HasSubstr("/nonexistent/atlasflow.toml"));
+}
+
+}  // namespace
+}  // namespace atlasflow::server

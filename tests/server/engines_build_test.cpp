@@ -1,0 +1,167 @@
+#include <gmock/gmock.h>
+
+#include "events/settings.hpp"
+#include "server/engines.hpp"
+#include "tests/builder/origin.hpp"
+#include "tests/builder/scratch.hpp"
+
+namespace atlasflow::server {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Pair;
+
+// Keeps what it was asked to build.
+class RecordingImages final : public builder::ImageBuilder {
+ public:
+  std::string isolation() const override { return "none"; }
+  Result<builder::BuiltImage> build(const builder::BuildRequest& request,
+                                    std::stop_token) override {
+    built_ = request;
+    return builder::BuiltImage{"sha256:1", "dockerfile", "Dockerfile in the root folder"};
+  }
+  Result<builder::PushedImage> push(const std::string&, const std::string&, const std::string&,
+                                    std::stop_token) override {
+    return builder::PushedImage{};
+  }
+  void reap(const std::string&) override {}
+  std::vector<std::string> leftovers() override { return {}; }
+  Result<std::vector<std::string>> collect(
+      const std::function<Result<builder::StoreKeep>()>& /*keep*/,
+      std::uint64_t /*cache_bytes_max*/, std::stop_token /*stop*/) override {
+    return std::vector<std::string>{};
+  }
+
+  [[nodiscard]] const builder::BuildRequest& built() const { return built_; }
+
+ private:
+  builder::BuildRequest built_;
+};
+
+class SourceEngine : public testing::Test {
+ protected:
+  actors::SourceJob job(const std::string& sha) {
+    actors::SourceJob out;
+    out.effect = EffectId("d-v2");
+    out.deployment = DeploymentId("d" + sha.substr(0, 8));
+    out.project = "web";
+    out.repository_url = origin_.url();
+    out.ref = main_;
+    out.sha = sha;
+    out.remaining = std::chrono::minutes(1);
+    out.settings = default_settings();
+    return out;
+  }
+
+  builder::Scratch scratch_;
+  builder::Origin origin_{scratch_.path() / "origin.git"};
+  const std::string main_ = "refs/heads/main";
+  RecordingImages images_;
+  RegistryGate gate_;
+  LocalBuildEngine engine_{
+      {scratch_.path() / "work", "127.0.0.1:1", [] { return true; }}, images_, gate_};
+};
+
+TEST_F(SourceEngine, a_clone_tells_the_projects_settings_with_the_repositorys_over_them) {
+  const auto sha =
+      origin_.commit(main_, {{"Dockerfile", "FROM scratch\n"},
+                             {"atlasflow.toml", "port = 9090\n[build_args]\nA = \"file\"\n"}});
+  auto asked = job(sha);
+  asked.settings.set_port(8080);
+  asked.settings.set_memory_mib(128);
+  ASSERT_TRUE(set_by_name(asked.settings, "build_arg.B", "project"));
+  const auto cloned = engine_.clone(asked, {});
+  ASSERT_TRUE(cloned) << to_string(cloned.error());
+  EXPECT_TRUE(cloned->has_config());
+  EXPECT_EQ(cloned->settings().port(), 9090);
+  EXPECT_EQ(cloned->settings().memory_mib(), 128);
+  EXPECT_EQ(cloned->settings().build_args_size(), 2);
+  EXPECT_EQ(cloned->skip_reason(), "");
+  EXPECT_THAT(cloned->notices(), IsEmpty());
+}
+
+TEST_F(SourceEngine, a_clone_without_the_file_tells_the_projects_settings) {
+  const auto sha = origin_.commit(main_, {{"Dockerfile", "FROM scratch\n"}});
+  auto asked = job(sha);
+  asked.settings.set_port(8080);
+  const auto cloned = engine_.clone(asked, {});
+  ASSERT_TRUE(cloned) << to_string(cloned.error());
+  EXPECT_FALSE(cloned->has_config());
+  EXPECT_EQ(cloned->settings().SerializeAsString(), asked.settings.SerializeAsString());
+}
+
+TEST_F(SourceEngine, a_file_that_is_wrong_fails_the_clone_by_its_line) {
+  const auto sha = origin_.commit(main_, {{"atlasflow.toml", "port = 80\nreplica = 2\n"}});
+  const auto cloned = engine_.clone(job(sha), {});
+  ASSERT_FALSE(cloned);
+  EXPECT_EQ(cloned.error().code, ErrorCode::user_error);
+  EXPECT_EQ(cloned.error().message,
+            "atlasflow.toml, line 2: 'replica' is not known; did you mean replicas?");
+}
+
+TEST_F(SourceEngine, a_file_that_is_too_much_with_the_projects_settings_fails_the_clone) {
+  std::string text = "[build_args]\n";
+  auto asked = job("");
+  for (int i = 0; i < 40; ++i) {
+    text += "A" + std::to_string(i) + " = 1\n";
+    ASSERT_TRUE(set_by_name(asked.settings, "build_arg.B" + std::to_string(i), "1"));
+  }
+  asked.sha = origin_.commit(main_, {{"atlasflow.toml", text}});
+  const auto cloned = engine_.clone(asked, {});
+  ASSERT_FALSE(cloned);
+  EXPECT_EQ(cloned.error().code, ErrorCode::user_error);
+  EXPECT_EQ(cloned.error().message,
+            "atlasflow.toml and the project's settings together: build_arg has 80 names; it may "
+            "have 64");
+}
+
+TEST_F(SourceEngine, a_push_that_changes_nothing_watched_is_to_be_skipped) {
+  const builder::Entry config{"atlasflow.toml", "watch_paths = [\"src/**\"]\n"};
+  const auto live = origin_.commit(main_, {config, {"src/a", "1"}, {"docs/a", "1"}});
+  const auto docs =
+      origin_.commit(main_, {config, {"src/a", "1"}, {"docs/a", "2"}}, "Docs", {live});
+  const auto source =
+      origin_.commit(main_, {config, {"src/a", "2"}, {"docs/a", "2"}}, "Source", {docs});
+  const auto skip_reason = [&](const std::string& sha, const std::string& base) {
+    auto asked = job(sha);
+    asked.base_sha = base;
+    const auto cloned = engine_.clone(asked, {});
+    EXPECT_TRUE(cloned) << to_string(cloned.error());
+    return cloned ? cloned->skip_reason() : "?";
+  };
+  EXPECT_EQ(skip_reason(docs, live),
+            "none of the watched paths changed since " + live.substr(0, 7) + ": src/**");
+  EXPECT_EQ(skip_reason(source, live), "");
+  EXPECT_EQ(skip_reason(docs, ""), "");
+}
+
+TEST_F(SourceEngine, a_push_over_a_base_that_is_gone_goes_on_with_a_notice) {
+  const auto sha = origin_.commit(main_, {{"docs/a", "1"}});
+  auto asked = job(sha);
+  asked.settings.add_watch_paths("src/**");
+  asked.base_sha = std::string(40, 'a');
+  const auto cloned = engine_.clone(asked, {});
+  ASSERT_TRUE(cloned) << to_string(cloned.error());
+  EXPECT_EQ(cloned->skip_reason(), "");
+  EXPECT_THAT(cloned->notices(), ElementsAre(HasSubstr("watch_paths did not count")));
+}
+
+TEST_F(SourceEngine, a_build_is_told_where_the_source_is_and_what_to_make_of_it) {
+  auto asked = job(std::string(40, 'a'));
+  for (const auto& [name, value] :
+       {std::pair("root_folder", "apps/web"), std::pair("dockerfile", "docker/prod"),
+        std::pair("build_target", "prod"), std::pair("build_arg.NODE", "20")}) {
+    ASSERT_TRUE(set_by_name(asked.settings, name, value));
+  }
+  ASSERT_TRUE(engine_.build(asked, {}));
+  EXPECT_EQ(images_.built().folder, scratch_.path() / "work" / asked.deployment.str());
+  EXPECT_EQ(images_.built().root_folder, "apps/web");
+  EXPECT_EQ(images_.built().dockerfile, "docker/prod");
+  EXPECT_EQ(images_.built().build_target, "prod");
+  EXPECT_THAT(images_.built().build_args, ElementsAre(Pair("NODE", "20")));
+}
+
+}  // namespace
+}  // namespace atlasflow::server
