@@ -65,6 +65,9 @@ struct RepositoryConfig {
 // end and no two in a row.
 [[nodiscard]] Result<void> validate_project_name(const std::string& name);
 
+// The health path of an app that listens nowhere: it is healthy while it runs.
+inline constexpr const char* k_no_health_path = "none";
+
 // ---- environment variables ----
 
 inline constexpr std::size_t k_env_name_bytes_max = 1024;

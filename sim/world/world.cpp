@@ -175,7 +175,7 @@ Result<actors::StartedVm> WorldHost::start(const actors::VmJob& job, std::stop_t
   }
   for (const auto& [name, entry] : job.env) found->second.env_refs[name] = entry.sealed_ref;
   if (world_.on_start) world_.on_start(job);
-  return actors::VmLocation{"127.0.0.1", 40000};
+  return actors::StartedVm{{"127.0.0.1", 40000}};
 }
 
 actors::VmObservation WorldHost::observe(const std::string& vm_id) {

@@ -167,6 +167,20 @@ TEST_F(Facade, no_value_of_a_variable_reaches_the_log) {
   EXPECT_TRUE(plane->catalog().project_named("web")->state.env.empty());
 }
 
+TEST_F(Facade, variables_together_have_a_limit_that_is_told_to_who_sets_them) {
+  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", std::nullopt}));
+  const std::string large(100 * 1024, 'x');
+  ASSERT_TRUE(plane->set_env("web", {{"A", large}, {"B", large}}));
+  const auto refused = plane->set_env("web", {{"SMALL", "x"}, {"C", large}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::too_large);
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("262144 (256 KiB)"));
+  EXPECT_FALSE(plane->catalog().project_named("web")->state.env.contains("SMALL")) << "all or none";
+  EXPECT_TRUE(plane->set_env("web", {{"A", "small now"}, {"C", large}})) << "a new value counts";
+  ASSERT_TRUE(plane->unset_env("web", {"B"}));
+  EXPECT_TRUE(plane->set_env("web", {{"D", large}}));
+}
+
 TEST_F(Facade, a_push_reaches_the_projects_that_its_signature_speaks_for_and_no_other) {
   ASSERT_TRUE(plane->create_project({"open", "/srv/web.git", "main", std::nullopt}));
   ASSERT_TRUE(plane->create_project({"own", "/srv/web.git", "main", "secret"}));

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstring>
+#include <map>
 #include <string_view>
 
 #include <nlohmann/json.hpp>
@@ -17,7 +18,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* k_default_path =
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // Absent and null both mean empty (image-spec: all of these are optional).
 std::vector<std::string> texts(const json& object, const char* key) {
@@ -32,18 +33,21 @@ std::string text(const json& object, const char* key) {
   return found->get<std::string>();
 }
 
-void set_variable(std::vector<std::string>& env, const std::string& name,
-                  const std::string& value) {
-  const std::string prefix = name + "=";
-  const auto same = [&](const std::string& entry) { return entry.starts_with(prefix); };
-  const auto found = std::find_if(env.begin(), env.end(), same);
-  if (found == env.end()) {
-    env.push_back(prefix + value);
-    return;
+// Each name once, where it was first set.
+class Environment {
+ public:
+  void set(const std::string& name, const std::string& value) {
+    const auto [found, fresh] = places_.try_emplace(name, entries_.size());
+    if (fresh) entries_.emplace_back();
+    entries_[found->second] = name + "=" + value;
   }
-  *found = prefix + value;
-  env.erase(std::remove_if(found + 1, env.end(), same), env.end());
-}
+  [[nodiscard]] bool has(const std::string& name) const { return places_.contains(name); }
+  [[nodiscard]] std::vector<std::string> take() { return std::move(entries_); }
+
+ private:
+  std::map<std::string, std::size_t> places_;
+  std::vector<std::string> entries_;
+};
 
 // The names of an object whose values say nothing: ExposedPorts, Volumes (image-spec, config.md).
 std::vector<std::string> names(const json& object, const char* key) {
@@ -184,10 +188,11 @@ Result<GuestRun> merge_run(const ImageConfig& image,
   run.user = image.user;
   run.workdir = image.workdir.empty() ? "/" : image.workdir;
   if (run.workdir.front() != '/') run.workdir.insert(0, "/");
+  Environment env;
   for (const std::string& entry : image.env) {
     const std::size_t equals = entry.find('=');
     if (equals == std::string::npos || equals == 0) continue;
-    set_variable(run.env, entry.substr(0, equals), entry.substr(equals + 1));
+    env.set(entry.substr(0, equals), entry.substr(equals + 1));
   }
   for (const auto& [name, value] : project_env) {
     if (name.empty() || name.find('=') != std::string::npos || holds_nul(name)) {
@@ -199,12 +204,12 @@ Result<GuestRun> merge_run(const ImageConfig& image,
                   "the value of the environment variable " + name +
                       " holds a NUL byte; encode it, for instance as base64");
     }
-    set_variable(run.env, name, value);
+    env.set(name, value);
   }
-  set_variable(run.env, "PORT", std::to_string(port));
-  set_variable(run.env, "HOST", "0.0.0.0");
-  const auto is_path = [](const std::string& entry) { return entry.starts_with("PATH="); };
-  if (std::none_of(run.env.begin(), run.env.end(), is_path)) run.env.emplace_back(k_default_path);
+  env.set("PORT", std::to_string(port));
+  env.set("HOST", "0.0.0.0");
+  if (!env.has("PATH")) env.set("PATH", k_default_path);
+  run.env = env.take();
 
   for (const auto* list : {&run.args, &run.env}) {
     if (std::any_of(list->begin(), list->end(), holds_nul)) {

@@ -34,7 +34,8 @@ namespace atlasflow::vmm::guest {
 
 Config read_config() {
   const std::string path = disk(k_serial_config);
-  std::string drive = read_file(path.c_str(), k_config_bytes);
+  const std::string head = read_file(path.c_str(), k_config_header_bytes);
+  std::string drive = read_file(path.c_str(), std::min(config_bytes_used(head), k_config_bytes));
   const auto records = decode_config(drive);
   if (!records) fail("boot", "the config drive is not readable");
   Config config;

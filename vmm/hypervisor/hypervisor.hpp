@@ -100,9 +100,11 @@ class Hypervisor {
 
   // The image's stop signal to the app, after grace SIGKILL, then the VM's end; returns how the app
   // ended. Removes disks, sockets and the folder; the log stays. A VM that does not exist is a
-  // success (exit_code -1).
+  // success (exit_code -1). cancelled: `leave` ended the wait; the guest goes on with its grace,
+  // and a later stop finds it so.
   [[nodiscard]] virtual Result<VmExit> stop(const std::string& vm_id,
-                                            std::chrono::milliseconds grace) = 0;
+                                            std::chrono::milliseconds grace,
+                                            std::stop_token leave) = 0;
 
   // Removes images and layer disks that neither the images to keep nor a VM that is there needs;
   // returns what it removed. `keep` gives references by digest and is asked while no VM is being

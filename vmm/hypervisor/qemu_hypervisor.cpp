@@ -71,7 +71,7 @@ class QemuHypervisor final : public Hypervisor {
   Result<Endpoint> start(const VmSpec& spec, std::stop_token stop) override;
   VmStatus status(const std::string& vm_id) override;
   std::vector<std::string> list() override;
-  Result<VmExit> stop(const std::string& vm_id, milliseconds grace) override;
+  Result<VmExit> stop(const std::string& vm_id, milliseconds grace, std::stop_token leave) override;
   Result<std::vector<std::string>> collect(
       const std::function<Result<std::set<std::string>>()>& keep, std::stop_token stop) override;
   void bound_files() override;
@@ -342,7 +342,8 @@ Result<void> QemuHypervisor::await_started(const std::string& vm_id, const Launc
 
 // ---- stopping -----------------------------------------------------------------------------------
 
-Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace) {
+Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace,
+                                    std::stop_token leave) {
   if (!is_vm_id(vm_id)) {
     return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
   }
@@ -356,6 +357,9 @@ Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace
     asked = connection.has_value();
     const auto deadline = steady_clock::now() + grace + k_power_off_limit;
     while (asked && !events.exit && is_alive(*process) && steady_clock::now() < deadline) {
+      if (leave.stop_requested()) {
+        return fail(ErrorCode::cancelled, "the microVM " + vm_id + " is left to stop by itself");
+      }
       std::this_thread::sleep_for(k_poll);
       events = read_guest_events(dir);
     }
