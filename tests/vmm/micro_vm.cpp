@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "vmm/files.hpp"
+#include "base/file.hpp"
 #include "vmm/hypervisor/probe.hpp"
 #include "vmm/hypervisor/process.hpp"
 
@@ -87,7 +87,7 @@ VmSpec MicroVm::spec(const std::string& id, const std::string& image) {
 }
 
 std::string MicroVm::log_of(const std::string& id) {
-  return read_whole_file(shared_->folder.path() / "logs" / (id + ".run.log"), 1 << 20).value_or("");
+  return read_file(shared_->folder.path() / "logs" / (id + ".run.log"), 1 << 20).value_or("");
 }
 
 bool MicroVm::serves(const Endpoint& endpoint, const std::string& path) {

@@ -58,7 +58,8 @@ std::string not_http(std::string_view bytes, std::string_view reason) {
 std::string shown_location(std::string_view location) {
   constexpr std::size_t k_bytes_max = 120;
   std::string shown(location.substr(0, location.find_first_of("?#")).substr(0, k_bytes_max));
-  std::replace_if(shown.begin(), shown.end(), [](char c) { return c <= ' ' || c > '~'; }, '?');
+  std::replace_if(
+      shown.begin(), shown.end(), [](char c) { return c <= ' ' || c > '~'; }, '?');
   return shown;
 }
 
@@ -203,11 +204,13 @@ ProbeReason explain(const ProbeResult& result, const std::string& path, const Vm
               true};
     case 401:
     case 403:
-      return {answers + " to GET " + path + ": set health_path to a path that needs no login", true};
+      return {answers + " to GET " + path + ": set health_path to a path that needs no login",
+              true};
     case 404:
       return {answers + " to GET " + path + ": set health_path to a path that answers 2xx", true};
     default:
-      return {answers + " to GET " + path + (status.disk_full ? "; the VM's disk is full" : ""), true};
+      return {answers + " to GET " + path + (status.disk_full ? "; the VM's disk is full" : ""),
+              true};
   }
 }
 
