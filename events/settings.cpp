@@ -415,16 +415,17 @@ Result<void> validate_project_name(const std::string& name) {
 bool is_own_env_name(const std::string& name) { return name == "PORT" || name == "HOST"; }
 
 Result<void> validate_env_name(const std::string& name) {
-  if (name.empty() || name.size() > k_env_name_bytes_max ||
-      name.find('=') != std::string::npos || name.find('\0') != std::string::npos) {
-    return fail(ErrorCode::invalid_argument,
-                quoted(name) +
-                    " is no variable name: it takes 1 to 1024 bytes without '=' and NUL");
+  if (name.empty() || name.size() > k_env_name_bytes_max || name.find('=') != std::string::npos ||
+      name.find('\0') != std::string::npos) {
+    return fail(
+        ErrorCode::invalid_argument,
+        quoted(name) + " is no variable name: it takes 1 to 1024 bytes without '=' and NUL");
   }
   if (is_own_env_name(name)) {
     return fail(ErrorCode::invalid_argument,
-                name + " is set by Atlasflow and can't be changed: HOST is 0.0.0.0, and PORT is the "
-                       "setting port, as in 'atlasflow project set NAME port=8080'");
+                name +
+                    " is set by Atlasflow and can't be changed: HOST is 0.0.0.0, and PORT is the "
+                    "setting port, as in 'atlasflow project set NAME port=8080'");
   }
   return {};
 }

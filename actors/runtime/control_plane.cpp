@@ -4,13 +4,12 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <map>
 #include <mutex>
-#include <numeric>
 
 #include <caf/all.hpp>
 #include <spdlog/spdlog.h>
 
+#include "actors/projects/sealed_env.hpp"
 #include "actors/runtime/parts.hpp"
 #include "events/environment.hpp"
 #include "events/settings.hpp"
@@ -85,9 +84,6 @@ class LocalControlPlane final : public ControlPlane {
   Result<void> append_to_node(std::vector<pb::Event> events);
   PartsConfig parts_config();
   Result<void> reap_orphans();
-  // too_large: with these the project's variables are more than k_env_bytes_max.
-  Result<void> check_env_size(const storage::ProjectView& view,
-                              const std::vector<std::pair<std::string, std::string>>& entries);
   void stop();
   Result<void> command(const std::string& project, ProjectCommand command);
   Result<void> command(const DeploymentId& deployment, DeploymentCommand command);
@@ -273,49 +269,15 @@ Result<void> LocalControlPlane::change_settings(
   return command(project, std::move(change));
 }
 
-// What an app gets at its next deployment must fit into a VM's configuration: that is said to who
-// sets it, and not by a start that fails later.
-Result<void> LocalControlPlane::check_env_size(
-    const storage::ProjectView& view,
-    const std::vector<std::pair<std::string, std::string>>& entries) {
-  std::map<std::string, std::size_t> sizes;
-  for (const auto& [name, entry] : view.state.env) {
-    // One that does not open counts for nothing: it is to be set again.
-    const auto value = secrets_.open(view.state.id.str() + "/" + name, entry.sealed_ref);
-    sizes[name] = env_entry_bytes(name, value ? *value : "");
-  }
-  for (const auto& [name, value] : entries) {
-    if (auto valid = validate_env_value(name, value); !valid) return valid;
-    sizes[name] = env_entry_bytes(name, value);
-  }
-  const auto total =
-      std::accumulate(sizes.begin(), sizes.end(), std::size_t{0},
-                      [](std::size_t sum, const auto& item) { return sum + item.second; });
-  if (total <= k_env_bytes_max) return {};
-  return fail(ErrorCode::too_large,
-              "the variables of " + view.state.name + " would take " + std::to_string(total) +
-                  " bytes and may take 262144 (256 KiB) together; unset some, or put large values "
-                  "into a file of the image or a store of your own");
-}
-
 Result<void> LocalControlPlane::set_env(
     const std::string& project, const std::vector<std::pair<std::string, std::string>>& entries) {
-  const auto view = known_project(project);
-  if (!view) return tl::unexpected(view.error());
-  SetEnv set;
-  for (const auto& [name, value] : entries) set.entries.emplace_back(name, EnvEntry{});
-  if (auto possible = decide(view->state, set); !possible) return tl::unexpected(possible.error());
   // Until it is recorded, so that two at once do not both find room.
   const std::lock_guard guard(env_mutex_);
-  const auto latest = known_project(project);
-  if (!latest) return tl::unexpected(latest.error());
-  if (auto fits = check_env_size(*latest, entries); !fits) return fits;
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    auto sealed = secrets_.seal(view->state.id.str() + "/" + entries[i].first, entries[i].second);
-    if (!sealed) return tl::unexpected(sealed.error());
-    set.entries[i].second = EnvEntry{sealed->digest, sealed->ref};
-  }
-  return command(project, std::move(set));
+  const auto view = known_project(project);
+  if (!view) return tl::unexpected(view.error());
+  auto set = sealed_env(view->state, entries, secrets_);
+  if (!set) return tl::unexpected(set.error());
+  return command(project, *std::move(set));
 }
 
 Result<void> LocalControlPlane::unset_env(const std::string& project,

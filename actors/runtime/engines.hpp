@@ -120,8 +120,8 @@ struct VmObservation {
 
 struct ProbeObservation {
   std::int32_t status = 0;  // 0: no answer
-  std::string error;        // what is wrong, as a sentence for the app's owner; empty: the status says it
-  bool is_known = false;    // it is known what is wrong, and not only that no answer came yet
+  std::string error;  // what is wrong, as a sentence for the app's owner; empty: the status says it
+  bool is_known = false;  // it is known what is wrong, and not only that no answer came yet
 };
 
 // One VM host. Idempotent by vm_id.

@@ -173,7 +173,7 @@ TEST_F(Routes, settings_are_passed_on_by_name_and_text) {
 
 TEST_F(Routes, a_value_that_is_refused_is_not_quoted) {
   control_.add_project("shop");
-  const std::string secret(70'000, 'S');
+  const std::string secret(140'000, 'S');
   const auto answer =
       ask("PUT", "/v1/projects/shop/env", json({{"variables", {{"A", secret}}}}).dump());
   EXPECT_EQ(answer.status, 413);
