@@ -66,7 +66,8 @@ TEST_F(Command, with_windows_line_ends_is_told_so) {
   const auto sentence = "the interpreter '/bin/sh\\r' of the script '" + script +
                         "' does not exist: its lines end with CRLF; save it with LF line ends";
   EXPECT_EQ(why_not_run(script, script, ENOENT), sentence);
-  EXPECT_EQ(why_shell_failed({"/bin/sh", "-c", "exec " + script + " --now"}, 127, "/bin"), sentence)
+  EXPECT_EQ(why_shell_failed({"/bin/sh", "-c", "exec " + script + " --now"}, 127, "/bin", "/"),
+            sentence)
       << "CMD in its shell form";
   const auto with_env = write("start.js", "#!/usr/bin/env node\r\n");
   EXPECT_THAT(known_to_fail(with_env, with_env), HasSubstr("interpreter 'node\\r' of the script"));
@@ -84,7 +85,7 @@ TEST_F(Command, without_its_interpreter_names_it) {
 TEST_F(Command, without_the_executable_bit_says_how_to_set_it) {
   const auto script = write("start.sh", "#!/bin/sh\n", false);
   EXPECT_THAT(why_not_run(script, script, EACCES), HasSubstr("is not executable; run chmod +x"));
-  EXPECT_THAT(why_shell_failed({"sh", "-c", script}, 126, ""), HasSubstr("is not executable"));
+  EXPECT_THAT(why_shell_failed({"sh", "-c", script}, 126, "", "/"), HasSubstr("is not executable"));
   EXPECT_THAT(why_not_run("/", "/", EACCES), HasSubstr("is a folder"));
 }
 
@@ -113,13 +114,18 @@ TEST_F(Command, that_is_nothing_to_run_says_what_it_is) {
 
 TEST_F(Command, of_a_shell_is_explained_only_when_it_is_plain) {
   const auto script = write("start.sh", "#!/bin/sh\r\n");
-  EXPECT_NE(why_shell_failed({"/bin/bash", "-c", "A=1 exec " + script}, 127, ""), "");
-  EXPECT_EQ(why_shell_failed({"/bin/sh", "-c", script}, 1, ""), "");
-  EXPECT_EQ(why_shell_failed({"/bin/sh", script}, 127, ""), "");
-  EXPECT_EQ(why_shell_failed({"/bin/sh", "-c", "\"" + script + "\""}, 127, ""), "");
-  EXPECT_EQ(why_shell_failed({"/bin/sh", "-c", "serve"}, 127, "/bin"), "")
+  EXPECT_THAT(why_shell_failed({"/bin/sh", "-c", "./start.sh"}, 127, "", folder_.path().string()),
+              HasSubstr("of the script './start.sh'"))
+      << "from the folder that it ran in";
+  EXPECT_THAT(why_shell_failed({"/bin/sh", "-c", "./none"}, 127, "", "/"),
+              HasSubstr("'./none' was not found"));
+  EXPECT_NE(why_shell_failed({"/bin/bash", "-c", "A=1 exec " + script}, 127, "", "/"), "");
+  EXPECT_EQ(why_shell_failed({"/bin/sh", "-c", script}, 1, "", "/"), "");
+  EXPECT_EQ(why_shell_failed({"/bin/sh", script}, 127, "", "/"), "");
+  EXPECT_EQ(why_shell_failed({"/bin/sh", "-c", "\"" + script + "\""}, 127, "", "/"), "");
+  EXPECT_EQ(why_shell_failed({"/bin/sh", "-c", "serve"}, 127, "/bin", "/"), "")
       << "the shell has told it in the log";
-  EXPECT_EQ(why_shell_failed({"/bin/sh", "-c", ""}, 127, ""), "");
+  EXPECT_EQ(why_shell_failed({"/bin/sh", "-c", ""}, 127, "", "/"), "");
 }
 
 TEST_F(Command, shows_no_control_character_of_a_file) {

@@ -231,15 +231,16 @@ std::string known_to_fail(const std::string& name, const std::string& file) {
 }
 
 std::string why_shell_failed(const std::vector<std::string>& args, int exit_code,
-                             std::string_view path) {
+                             std::string_view path, const std::string& workdir) {
   if ((exit_code != 126 && exit_code != 127) || args.size() < 3 || args[1] != "-c") return {};
   const std::string shell = base_name(args[0]);
   if (shell != "sh" && shell != "bash" && shell != "ash" && shell != "dash") return {};
   const std::string word = first_word(args[2]);
   if (word.empty()) return {};
-  const std::string file = find_command(word, path);
-  if (file.empty())
-    return word.find('/') == std::string::npos ? std::string{} : why_not_run(word, file, ENOENT);
+  const bool is_path = word.find('/') != std::string::npos;
+  const bool is_relative = is_path && word.front() != '/';
+  const std::string file = find_command(is_relative ? workdir + "/" + word : word, path);
+  if (file.empty()) return is_path ? why_not_run(word, file, ENOENT) : std::string{};
   if (exit_code == 126) return not_permitted(word, file);
   const std::string head = bytes_at(file, 0, k_head_bytes);
   if (is_elf(head)) return program_problem(word, file, head);

@@ -25,9 +25,9 @@ namespace atlasflow::vmm::guest {
 // Its bytes are a program's of any kind, not a text: a shell must not be tried on it.
 [[nodiscard]] bool is_binary(const std::string& file);
 
-// What lies behind an exit code 126 or 127 of `sh -c COMMAND`: the reason for the command's first
-// word. Empty when the arguments are no such shell, or the word can be run.
+// What lies behind an exit code 126 or 127 of `sh -c COMMAND` that ran in workdir: the reason for
+// the command's first word. Empty when the arguments are no such shell, or the word can be run.
 [[nodiscard]] std::string why_shell_failed(const std::vector<std::string>& args, int exit_code,
-                                           std::string_view path);
+                                           std::string_view path, const std::string& workdir);
 
 }  // namespace atlasflow::vmm::guest

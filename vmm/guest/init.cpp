@@ -34,7 +34,7 @@ namespace atlasflow::vmm::guest {
 
 Config read_config() {
   const std::string path = disk(k_serial_config);
-  const std::string head = read_file(path.c_str(), k_config_header_bytes);
+  std::string head = read_file(path.c_str(), k_config_header_bytes);
   std::string drive = read_file(path.c_str(), std::min(config_bytes_used(head), k_config_bytes));
   const auto records = decode_config(drive);
   if (!records) fail("boot", "the config drive is not readable");
@@ -66,6 +66,7 @@ Config read_config() {
     else
       fail("boot", "the config drive has an unknown key");
   }
+  explicit_bzero(head.data(), head.size());
   explicit_bzero(drive.data(), drive.size());
   // The kernel keeps no copy of the secrets either: the drive is read once.
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -267,6 +268,7 @@ int main() {
   supervised.signals = signals;
   supervised.stop_signal = config.stop_signal;
   supervised.args = config.args;
+  supervised.workdir = config.workdir;
   if (const char* const path = value_of(config.env, "PATH")) supervised.path = path;
   for (std::string& entry : config.env) explicit_bzero(entry.data(), entry.size());
   supervise(supervised);

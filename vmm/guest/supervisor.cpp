@@ -144,8 +144,8 @@ class Supervisor {
     const bool out_of_memory = code == 137 && !killed_by_us && kernel_ran_out_of_memory();
     std::string why;
     if (code != 0 && !stop_sent_) {
-      why =
-          disk_is_full() ? "the VM's disk is full" : why_shell_failed(what_.args, code, what_.path);
+      why = disk_is_full() ? "the VM's disk is full"
+                           : why_shell_failed(what_.args, code, what_.path, what_.workdir);
     }
     say("exit " + std::to_string(code) + " " + std::to_string(signal_number) + " " +
         (out_of_memory ? "1" : "0") + (why.empty() ? "" : " " + why));

@@ -16,8 +16,9 @@ struct Supervised {
   int control = -1;  // the host's words
   int signals = -1;  // a signalfd for all signals, which are blocked
   int stop_signal = 0;
-  std::vector<std::string> args;  // and PATH: to explain an end
+  std::vector<std::string> args;  // with PATH and the folder: to explain an end
   std::string path;
+  std::string workdir;
 };
 
 // Ends with the VM.
