@@ -1,6 +1,5 @@
 // The root: starts the actors in order, replays, supervises the parts, stops in order, and stands
 // between them and the threads outside.
-// Long because: it is one class with a few lines for each thing that may be asked of it.
 // Long because: one function per thing that can be asked of a control plane, each a few lines.
 #include "actors/runtime/control_plane.hpp"
 
