@@ -70,10 +70,12 @@ Json json_of(const pb::Settings& settings) {
   for (const auto& glob : settings.watch_paths()) watch_paths.push_back(glob);
   return {{"health_path", settings.health_path()},
           {"port", settings.port()},
+          {"port_given", settings.port_given()},
           {"health_deadline_us", settings.health_deadline_us()},
           {"clone_deadline_us", settings.clone_deadline_us()},
           {"build_deadline_us", settings.build_deadline_us()},
           {"drain_deadline_us", settings.drain_deadline_us()},
+          {"stop_grace_us", settings.stop_grace_us()},
           {"memory_mib", settings.memory_mib()},
           {"vcpus", settings.vcpus()},
           {"replicas", settings.replicas()},
@@ -105,6 +107,7 @@ Json json_of(const Instance& instance) {
           {"address", text_or_null(instance.address)},
           {"port", instance.port == 0 ? Json() : Json(instance.port)},
           {"healthy", instance.is_up() && instance.healthy},
+          {"problem", text_or_null(instance.problem)},
           {"crashes", instance.crashes}};
 }
 

@@ -10,8 +10,7 @@ namespace atlasflow::api {
 namespace {
 
 constexpr std::uint64_t k_project_bytes_max = 64 << 10;
-constexpr std::uint64_t k_env_bytes_max = 8 << 20;
-constexpr std::size_t k_env_value_bytes_max = 64 << 10;  // what a sealed value may hold
+constexpr std::uint64_t k_env_body_bytes_max = 8 << 20;  // JSON may take 6 bytes for one
 
 Response list_projects(const Context& context) {
   const auto& catalog = context.control.catalog();
@@ -125,13 +124,7 @@ Result<Variables> parsed_variables(const std::string& body) {
       return fail(ErrorCode::invalid_argument, "The value of " + name + " must be a string.");
     }
     auto text = value.get<std::string>();
-    if (text.find('\0') != std::string::npos) {
-      return fail(ErrorCode::invalid_argument,
-                  "The value of " + name + " has a NUL byte, which no environment can hold.");
-    }
-    if (text.size() > k_env_value_bytes_max) {
-      return fail(ErrorCode::too_large, "The value of " + name + " is larger than 64 KiB.");
-    }
+    if (auto valid = validate_env_value(name, text); !valid) return tl::unexpected(valid.error());
     variables.emplace_back(name, std::move(text));
   }
   return variables;
@@ -209,7 +202,7 @@ void add_project_routes(Router& router, const Context& context) {
   add("GET", "/v1/projects/:name/env", 0, [](const Context& c, const Request& request) {
     return show_env(c, request.parameters.at("name"));
   });
-  add("PUT", "/v1/projects/:name/env", k_env_bytes_max, set_env);
+  add("PUT", "/v1/projects/:name/env", k_env_body_bytes_max, set_env);
   add("DELETE", "/v1/projects/:name/env", 0, unset_env);
 }
 

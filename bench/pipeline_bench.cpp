@@ -159,7 +159,7 @@ class ByHand {
     }
     turn["Healthy"] = ms_since(start);
     turn["Routed"] = turn["Healthy"];  // There is nothing to route.
-    must(hypervisor_->stop(name, 10s));
+    must(hypervisor_->stop(name, 10s, {}));
     fs::remove_all(folder_ / "work");
     return turn;
   }

@@ -25,18 +25,32 @@ void set(Variables& variables, std::string name, std::string value) {
 std::optional<std::string> problem_of_name(const std::string& name) {
   auto valid = validate_env_name(name);
   if (valid) return std::nullopt;
-  if (name == "PORT" || name == "HOST") return valid.error().message;
-  return "a name takes 1 to 128 of A-Z, a-z, 0-9 and '_', not starting with a digit; quote a value "
-         "that spans lines";
+  if (is_own_env_name(name)) return valid.error().message;
+  return "a name takes 1 to 1024 bytes without '=' and NUL";
+}
+
+// "MIIE…/w0==": the last line of a key in base64, which somebody pasted without quotes.
+bool is_end_of_base64(const std::string& name, const std::string& value) {
+  return value.find_first_not_of('=') == std::string::npos &&
+         name.find_first_of("+/") != std::string::npos;
 }
 
 class DotenvParser {
  public:
   explicit DotenvParser(std::string_view text) : text_(text) {}
 
-  Result<Variables> parse() {
+  Result<Dotenv> parse() {
     if (text_.starts_with("\xEF\xBB\xBF")) at_ = 3;
-    Variables variables;
+    if (text_.starts_with("\xFF\xFE") || text_.starts_with("\xFE\xFF")) {
+      return refuse(1, "the file is UTF-16; save it as UTF-8");
+    }
+    if (const auto nul = text_.find('\0'); nul != std::string_view::npos) {
+      const auto before = text_.substr(0, nul);
+      const auto breaks = std::count(before.begin(), before.end(), '\n');
+      return refuse(static_cast<std::size_t>(breaks) + 1,
+                    "there is a NUL byte; save the file as UTF-8 text");
+    }
+    Dotenv found;
     while (at_ < text_.size()) {
       skip_blanks();
       if (at_end_of_line() || text_[at_] == '#') {
@@ -45,12 +59,21 @@ class DotenvParser {
       }
       auto name = take_name();
       if (!name) return tl::unexpected(name.error());
+      const auto line = line_;
       auto value = take_value();
       if (!value) return tl::unexpected(value.error());
-      set(variables, std::move(*name), std::move(*value));
+      if (is_end_of_base64(*name, *value)) {
+        return refuse(line, "write NAME=VALUE, and quote a value that spans lines");
+      }
+      if (!is_own_env_name(*name)) {
+        set(found.variables, std::move(*name), std::move(*value));
+      } else if (std::find(found.left_out.begin(), found.left_out.end(), *name) ==
+                 found.left_out.end()) {
+        found.left_out.push_back(std::move(*name));
+      }
       skip_line();
     }
-    return variables;
+    return found;
   }
 
  private:
@@ -79,8 +102,11 @@ class DotenvParser {
       name = take_word();
       skip_blanks();
     }
-    if (at_end_of_line() || text_[at_] != '=') return refuse(line_, "write NAME=VALUE");
+    if (at_end_of_line() || text_[at_] != '=') {
+      return refuse(line_, "write NAME=VALUE, and quote a value that spans lines");
+    }
     ++at_;
+    if (is_own_env_name(name)) return name;  // left out, and said
     if (auto problem = problem_of_name(name)) return refuse(line_, *problem);
     return name;
   }
@@ -88,7 +114,8 @@ class DotenvParser {
   Result<std::string> take_value() {
     skip_blanks();
     if (at_end_of_line()) return std::string{};
-    if (text_[at_] == '\'' || text_[at_] == '"') return take_quoted(text_[at_]);
+    if (text_[at_] == '\'' || text_[at_] == '"' || text_[at_] == '`')
+      return take_quoted(text_[at_]);
     const auto start = at_;
     auto end = at_;
     for (; !at_end_of_line(); ++at_) {
@@ -110,6 +137,7 @@ class DotenvParser {
         return refuse(line_, "there is text after the closing quote; quote the whole value");
       }
       if (c == '\n') ++line_;
+      if (c == '\r' && at_ + 1 < text_.size() && text_[at_ + 1] == '\n') continue;
       if (c == '\\' && quote == '"' && at_ + 1 < text_.size()) {
         value += escaped(text_[++at_]);
       } else {
@@ -147,7 +175,7 @@ class DotenvParser {
 
 }  // namespace
 
-Result<Variables> parse_dotenv(std::string_view text) { return DotenvParser(text).parse(); }
+Result<Dotenv> parse_dotenv(std::string_view text) { return DotenvParser(text).parse(); }
 
 Result<Variables> parse_assignments(const std::vector<std::string>& arguments) {
   Variables variables;

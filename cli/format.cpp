@@ -101,10 +101,14 @@ std::string life_detail(const std::string& type, const nlohmann::json& data) {
 
 std::string health_detail(const std::string& type, const nlohmann::json& data) {
   if (type == "Healthy") {
+    // An app without a health path is not asked.
+    if (number_of(data, "status") == 0)
+      return "it ran for " + duration(number_of(data, "after_us"));
     return "status " + text_of(data, "status") + " after " + duration(number_of(data, "after_us"));
   }
   const auto status = number_of(data, "last_status");
-  auto detail = status == 0 ? text_of(data, "last_error") : "status " + std::to_string(status);
+  auto detail = text_of(data, "last_error");
+  if (detail.empty()) detail = "status " + std::to_string(status);
   if (type == "HealthDeadlineExceeded") {
     detail = "no 2xx in " + duration(number_of(data, "limit_us")) + ", last: " + detail;
   }
@@ -217,6 +221,9 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
   } else if (type == "VMStarted") {
     detail =
         text_of(data, "vm_id") + " at " + text_of(data, "address") + ":" + text_of(data, "port");
+    for (const auto& notice : data.value("notices", nlohmann::json::array())) {
+      detail += "; " + notice.get<std::string>();
+    }
   } else if (type == "Healthy" || type == "HealthCheckFailed" || type == "HealthDeadlineExceeded" ||
              type == "BecameUnhealthy") {
     detail = health_detail(type, data);

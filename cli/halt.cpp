@@ -1,6 +1,4 @@
 // The verb halt: what a server leaves running on purpose, and what a killed one left by accident.
-#include <chrono>
-
 #include <signal.h>
 
 #include "builder/registry/registry.hpp"
@@ -12,12 +10,6 @@
 #include "vmm/hypervisor/running_machines.hpp"
 
 namespace atlasflow::cli {
-namespace {
-
-// As long as an app has when its deployment is retired.
-constexpr std::chrono::seconds k_stop_grace{10};
-
-}  // namespace
 
 int run(const HaltCommand& /*command*/, const Connection& connection, const Terminal& terminal) {
   const auto named = named_state_dir(connection).value_or(server::k_default_state_dir);
@@ -34,7 +26,7 @@ int run(const HaltCommand& /*command*/, const Connection& connection, const Term
   int code = k_exit_ok;
   const auto edge = edge::end_edge(state->root());
   if (!edge) code = report(terminal, edge.error());
-  const auto machines = vmm::end_machines(state->vms(), k_stop_grace);
+  const auto machines = vmm::end_machines(state->vms());
   if (!machines) code = report(terminal, machines.error());
   const auto registry = builder::end_registry(state->registry());
   if (!registry) code = report(terminal, registry.error());

@@ -16,17 +16,31 @@ std::string env_path(const std::string& project) {
   return "/v1/projects/" + encoded(project) + "/env";
 }
 
-Result<Variables> variables_of(const EnvSetCommand& command, std::istream& in) {
+// Empty: a file had nothing but what Atlasflow sets itself, which was said.
+Result<Variables> variables_of(const EnvSetCommand& command, const Terminal& terminal) {
+  auto& in = terminal.in;
   if (!command.from_file.empty()) {
     const auto text = read_input(command.from_file, in);
     if (!text) return tl::unexpected(text.error());
-    auto variables = parse_dotenv(*text);
-    if (!variables) {
-      auto error = variables.error();
+    auto read = parse_dotenv(*text);
+    if (!read) {
+      auto error = read.error();
       error.message = command.from_file + ", " + error.message;
       return tl::unexpected(error);
     }
-    return variables;
+    if (!read->left_out.empty()) {
+      std::string names;
+      for (const auto& name : read->left_out) names += (names.empty() ? "" : " and ") + name;
+      terminal.err << "atlasflow: " << names << " in " << command.from_file
+                   << " left out: Atlasflow sets them itself. Where the app listens is the setting "
+                      "port, as in 'atlasflow project set "
+                   << command.project << " port=8080'\n";
+      if (read->variables.empty()) return Variables{};
+    }
+    if (read->variables.empty()) {
+      return fail(ErrorCode::invalid_argument, command.from_file + " sets no variable");
+    }
+    return std::move(read->variables);
   }
   auto variables = parse_assignments(command.assignments);
   if (!variables || command.stdin_name.empty()) return variables;
@@ -45,8 +59,9 @@ Result<Variables> variables_of(const EnvSetCommand& command, std::istream& in) {
 }  // namespace
 
 int run(const EnvSetCommand& command, ApiClient& api, const Terminal& terminal) {
-  const auto variables = variables_of(command, terminal.in);
+  const auto variables = variables_of(command, terminal);
   if (!variables) return report(terminal, variables.error());
+  if (variables->empty() && !command.from_file.empty()) return k_exit_ok;
   if (variables->empty()) {
     return report(terminal, {ErrorCode::invalid_argument,
                              "no variable to set; give NAME=VALUE, --from-file or --stdin NAME",
@@ -58,7 +73,7 @@ int run(const EnvSetCommand& command, ApiClient& api, const Terminal& terminal) 
   for (const auto& [name, value] : values.items()) names += (names.empty() ? "" : ", ") + name;
   const auto answer = api.put(env_path(command.project), {{"variables", values}});
   if (!answer) return report(terminal, answer.error());
-  terminal.out << "Set " << names << "; 'atlasflow deploy " << command.project
+  terminal.out << "Set " << printable(names) << "; 'atlasflow deploy " << command.project
                << "' starts a deployment with it\n";
   return k_exit_ok;
 }
@@ -79,7 +94,7 @@ int run(const EnvListCommand& command, ApiClient& api, const Terminal& terminal)
   }
   std::vector<std::vector<std::string>> rows = {{"NAME", "DIGEST", "SET"}};
   for (const auto& variable : variables) {
-    rows.push_back({text_of(variable, "name"), text_of(variable, "digest"),
+    rows.push_back({printable(text_of(variable, "name")), text_of(variable, "digest"),
                     age(now, number_of(variable, "set_at_us"))});
   }
   terminal.out << table(rows);
@@ -95,7 +110,7 @@ int run(const EnvUnsetCommand& command, ApiClient& api, const Terminal& terminal
   }
   const auto answer = api.remove(env_path(command.project) + query);
   if (!answer) return report(terminal, answer.error());
-  terminal.out << "Unset " << names << "; it applies to later deployments\n";
+  terminal.out << "Unset " << printable(names) << "; it applies to later deployments\n";
   return k_exit_ok;
 }
 

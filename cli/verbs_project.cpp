@@ -2,6 +2,7 @@
 
 #include "cli/format.hpp"
 #include "cli/verbs.hpp"
+#include "events/settings.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -55,6 +56,15 @@ void add_source_rows(const json& settings, std::vector<std::vector<std::string>>
   add("Notifies", text_of(settings, "notify_url"));
 }
 
+// What must answer, and where it is looked for.
+std::string health_line(const json& settings, const std::string& deadline) {
+  const auto path = text_of(settings, "health_path");
+  if (path == k_no_health_path) return "none: healthy when it has run for 10 s";
+  return "GET " + printable(path) + " on port " + std::to_string(number_of(settings, "port")) +
+         (settings.value("port_given", true) ? "" : " (or the image's only EXPOSE)") + " within " +
+         deadline;
+}
+
 int print_project(const json& project, ApiClient& api, const Terminal& terminal) {
   const auto webhook = webhook_url(api);
   if (!webhook) return report(terminal, webhook.error());
@@ -79,19 +89,17 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
   for (const auto& name : project.value("env_names", json::array())) {
     variables += (variables.empty() ? "" : ", ") + name.get<std::string>();
   }
-  rows.push_back({"Variables", variables.empty() ? "none" : variables});
+  rows.push_back({"Variables", variables.empty() ? "none" : printable(variables)});
   const auto settings = project.value("settings", json::object());
   const auto limit = [&](const char* name) {
     return std::to_string(number_of(settings, name) / 1'000'000) + " s";
   };
-  rows.push_back({"Health", "GET " + printable(text_of(settings, "health_path")) + " on port " +
-                                std::to_string(number_of(settings, "port")) + " within " +
-                                limit("health_deadline_us")});
+  rows.push_back({"Health", health_line(settings, limit("health_deadline_us"))});
   rows.push_back({"Limits", std::to_string(number_of(settings, "memory_mib")) + " MiB, " +
                                 std::to_string(number_of(settings, "vcpus")) + " vCPU; clone " +
                                 limit("clone_deadline_us") + ", build " +
                                 limit("build_deadline_us") + ", drain " +
-                                limit("drain_deadline_us")});
+                                limit("drain_deadline_us") + ", stop " + limit("stop_grace_us")});
   add_source_rows(settings, rows);
   const auto created = number_of(project, "created_at_us");
   rows.push_back({"Created", local_time(created) + " (" + age(now, created) + ")"});

@@ -144,6 +144,10 @@ void print_active(const json& active, const Terminal& terminal) {
     }
     // A matter of moments, unless the VM can't be stopped: that is tried for ever.
     for (const auto& instance : deployment.value("instances", json::array())) {
+      if (const auto problem = text_of(instance, "problem"); !problem.empty()) {
+        waits += text_of(deployment, "project") + "/" + text_of(deployment, "id") +
+                 " is not healthy: " + printable(problem) + "\n";
+      }
       if (text_of(instance, "state") != "stopping") continue;
       waits += text_of(deployment, "project") + "/" + text_of(deployment, "id") +
                " waits for microVM " + text_of(instance, "vm") + " to stop\n";
@@ -166,8 +170,8 @@ int report(const Terminal& terminal, const Error& error) {
   terminal.out << std::flush;
   terminal.err << "atlasflow: " << printable(to_string(error)) << "\n";
   if (error.code == ErrorCode::disk_full) return k_exit_disk_full;
-  const bool refused =
-      error.code == ErrorCode::invalid_argument || error.code == ErrorCode::conflict;
+  const bool refused = error.code == ErrorCode::invalid_argument ||
+                       error.code == ErrorCode::conflict || error.code == ErrorCode::too_large;
   return refused ? k_exit_usage : k_exit_failed;
 }
 

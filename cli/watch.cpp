@@ -92,6 +92,8 @@ Result<json> DeploymentWatch::until(const std::function<bool(const json&)>& done
       last_answer = now;
       told = false;
       print_new_milestones(*deployment);
+      print_new_notices(*deployment);
+      print_new_problems(*deployment);
       print_new_waits(*deployment);
       if (done(*deployment)) return deployment;
     } else if (deployment.error().code != ErrorCode::unavailable ||
@@ -123,6 +125,21 @@ void DeploymentWatch::print_new_waits(const json& deployment) {
   waits_ = std::move(waits);
   for (const auto& wait : deployment.value("waiting_for", json::array())) {
     progress_ << "Waiting for the " << wait_line(wait, wall_clock()) << std::endl;
+  }
+}
+
+void DeploymentWatch::print_new_notices(const json& deployment) {
+  const auto notices = deployment.value("notices", json::array());
+  for (; notices_ < notices.size(); ++notices_) {
+    progress_ << "Note: " << printable(notices[notices_].get<std::string>()) << std::endl;
+  }
+}
+
+void DeploymentWatch::print_new_problems(const json& deployment) {
+  for (const auto& instance : deployment.value("instances", json::array())) {
+    const auto problem = text_of(instance, "problem");
+    if (problem.empty() || !problems_.insert(problem).second) continue;
+    progress_ << "Not healthy yet: " << printable(problem) << std::endl;
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <ostream>
+#include <set>
 #include <string>
 
 #include <nlohmann/json_fwd.hpp>
@@ -38,14 +39,19 @@ class DeploymentWatch {
  private:
   void print_new_milestones(const nlohmann::json& deployment);
   void print_new_waits(const nlohmann::json& deployment);
+  // What an app's owner can do something about, as soon as it is known.
+  void print_new_notices(const nlohmann::json& deployment);
+  void print_new_problems(const nlohmann::json& deployment);
 
   ApiClient& api_;
   const Terminal& terminal_;
   std::ostream& progress_;
   std::string id_;
-  std::size_t printed_;  // milestones
-  TimestampUs since_;    // what their times are told from; 0: the next one
-  std::string waits_;    // as printed last
+  std::size_t printed_;                  // milestones
+  TimestampUs since_;                    // what their times are told from; 0: the next one
+  std::string waits_;                    // as printed last
+  std::size_t notices_ = 0;              // printed
+  std::set<std::string> problems_ = {};  // printed
 };
 
 struct Follow {

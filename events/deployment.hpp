@@ -86,6 +86,7 @@ struct Instance {
   bool started = false;
   bool healthy = false;      // as the newest probe says
   bool was_healthy = false;  // this VM has answered 2xx once
+  std::string problem;       // why it is not healthy, as far as it was told; a sentence
   TimestampUs healthy_since = 0;
   TimestampUs unhealthy_due = 0;  // when it is restarted for being unhealthy; 0: never
   bool exited = false;

@@ -30,6 +30,11 @@ void clear_vm(Instance& instance) {
   instance = cleared;
 }
 
+// What a probe saw. The reason says more than the status, where there is one.
+std::string answer_text(std::int32_t status, const std::string& reason) {
+  return reason.empty() ? "status " + std::to_string(status) : reason;
+}
+
 // Its VM is gone without being asked, and what comes next depends on how long it was well.
 void end_vm(Instance& instance, bool lost) {
   const auto healthy_since = instance.healthy_since;
@@ -109,6 +114,14 @@ struct Evolution {
     end_intent();
     stop_waiting();
     state.status = terminal;
+  }
+
+  // Each VM of a deployment tells the same of its image.
+  void add_notice(const std::string& notice) const {
+    auto& notices = state.notices;
+    if (std::find(notices.begin(), notices.end(), notice) == notices.end()) {
+      notices.push_back(notice);
+    }
   }
 
   void leave(Instance& instance, TimestampUs drain_deadline) const {
@@ -339,6 +352,7 @@ struct Evolution {
     instance.port = event.port();
     instance.health_deadline = event.health_deadline_us();
     instance.started = true;
+    for (const auto& notice : event.notices()) add_notice(notice);
   }
   void on(const pb::VMStartFailed& event) const {
     ATLAS_PROBE(state.routed, "a live app's new VM could not be started");
@@ -352,6 +366,7 @@ struct Evolution {
       instance->was_healthy = true;
       instance->healthy_since = event.at_us();
       instance->attempts = 0;
+      instance->problem.clear();
     }
   }
   void on(const pb::HealthDeadlineExceeded& event) const {
@@ -359,14 +374,19 @@ struct Evolution {
     if (auto* instance = with_vm(event.vm_id())) instance->condemned = true;
     fail_unless_routed(
         pb::STEP_HEALTH, pb::FAULT_USER,
-        "no 2xx within " + std::to_string(event.limit_us() / 1'000'000) + " s; last answer: " +
-            (event.last_status() != 0 ? "status " + std::to_string(event.last_status())
-                                      : event.last_error()));
+        "no 2xx within " + std::to_string(event.limit_us() / 1'000'000) +
+            " s; last answer: " + answer_text(event.last_status(), event.last_error()));
+  }
+  void on(const pb::HealthCheckFailed& event) const {
+    if (auto* instance = with_vm(event.vm_id())) {
+      instance->problem = answer_text(event.last_status(), event.last_error());
+    }
   }
   void on(const pb::BecameUnhealthy& event) const {
     ATLAS_PROBE(true, "a VM that served turned unhealthy");
     if (auto* instance = with_vm(event.vm_id())) {
       instance->healthy = false;
+      instance->problem = answer_text(event.last_status(), event.last_error());
       instance->unhealthy_due = event.restart_due_us();
     }
   }
@@ -374,6 +394,7 @@ struct Evolution {
     ATLAS_PROBE(true, "a VM that had turned unhealthy got well again");
     if (auto* instance = with_vm(event.vm_id())) {
       instance->healthy = true;
+      instance->problem.clear();
       instance->unhealthy_due = 0;
     }
   }
@@ -655,6 +676,9 @@ void evolve(DeploymentState& state, const pb::Event& event) {
     case pb::Event::kHealthy:
       evolution.on(event.healthy());
       break;
+    case pb::Event::kHealthCheckFailed:
+      evolution.on(event.health_check_failed());
+      break;
     case pb::Event::kHealthDeadlineExceeded:
       evolution.on(event.health_deadline_exceeded());
       break;
@@ -713,7 +737,7 @@ void evolve(DeploymentState& state, const pb::Event& event) {
       ATLAS_PROBE(event.has_build_abandoned(), "a build was abandoned, its process being gone");
       evolution.end_intent();
       break;
-    default:  // HealthCheckFailed is a record for readers; later types are no part of this state.
+    default:  // Later types are no part of this state.
       break;
   }
   evolution.settle();

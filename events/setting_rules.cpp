@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "events/settings.hpp"
+
 namespace atlasflow {
 namespace {
 
@@ -48,7 +50,9 @@ bool is_port(const std::string& text) {
 std::string health_path_rule(const std::string& path) {
   const bool right = !path.empty() && path.front() == '/' && path.size() <= 1024 &&
                      std::all_of(path.begin(), path.end(), is_visible);
-  return right ? "" : "must start with '/' and hold at most 1024 characters of visible ASCII";
+  if (right || path == k_no_health_path) return "";
+  return "must start with '/' and hold at most 1024 characters of visible ASCII, or be none for an "
+         "app that listens nowhere";
 }
 
 std::string path_rule(const std::string& path) {

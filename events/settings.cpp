@@ -120,6 +120,8 @@ const std::vector<Setting>& table() {
        Duration{&S::build_deadline_us, &S::set_build_deadline_us, k_second_us, k_day_us}},
       {"drain_deadline", k_anywhere,
        Duration{&S::drain_deadline_us, &S::set_drain_deadline_us, 0, k_day_us}},
+      {"stop_grace", k_anywhere,
+       Duration{&S::stop_grace_us, &S::set_stop_grace_us, k_second_us, k_day_us}},
       {"root_folder", k_anywhere, Text{&S::root_folder, &S::mutable_root_folder, path_rule, true}},
       {"dockerfile", k_anywhere, Text{&S::dockerfile, &S::mutable_dockerfile, path_rule, true}},
       {"static.folder", k_anywhere, Text{&S::static_folder, &S::mutable_static_folder, site_rule}},
@@ -332,6 +334,7 @@ pb::Settings default_settings() {
   settings.set_clone_deadline_us(300 * k_second_us);
   settings.set_build_deadline_us(1800 * k_second_us);
   settings.set_drain_deadline_us(30 * k_second_us);
+  settings.set_stop_grace_us(30 * k_second_us);
   settings.set_memory_mib(512);
   settings.set_vcpus(1);
   settings.set_release_deadline_us(600 * k_second_us);
@@ -349,6 +352,11 @@ pb::Settings with_defaults(pb::Settings recorded) {
   // These two are never zero in a record that knows them, and tell of those beside them that may
   // be: no drain, no automatic rollback, previews without an end.
   if (recorded.port() == 0) return settings;
+  if (recorded.stop_grace_us() == 0) {
+    recorded.set_stop_grace_us(settings.stop_grace_us());
+    // It was not recorded either whether somebody had named the port.
+    recorded.set_port_given(recorded.port() != settings.port());
+  }
   if (!recorded.has_restart_unhealthy_after_us()) {
     recorded.set_restart_unhealthy_after_us(settings.restart_unhealthy_after_us());
   }
@@ -376,6 +384,7 @@ Result<void> set_by_name(pb::Settings& settings, const std::string& name,
     return fail(ErrorCode::invalid_argument,
                 "there is no setting " + quoted(name) + "; there are " + setting_names());
   }
+  if (name == "port") settings.set_port_given(true);
   return std::visit(Set{settings, name, value}, setting->kind);
 }
 
@@ -412,16 +421,36 @@ Result<void> validate_project_name(const std::string& name) {
   return {};
 }
 
+bool is_own_env_name(const std::string& name) { return name == "PORT" || name == "HOST"; }
+
 Result<void> validate_env_name(const std::string& name) {
-  if (!is_variable_name(name)) {
-    return fail(ErrorCode::invalid_argument,
-                "'" + name.substr(0, 60) +
-                    "' is no variable name: it takes 1 to 128 of A-Z, a-z, 0-9 and '_', not "
-                    "starting with a digit");
+  if (name.empty() || name.size() > k_env_name_bytes_max || name.find('=') != std::string::npos ||
+      name.find('\0') != std::string::npos) {
+    return fail(
+        ErrorCode::invalid_argument,
+        quoted(name) + " is no variable name: it takes 1 to 1024 bytes without '=' and NUL");
   }
-  if (name == "PORT" || name == "HOST") {
+  if (is_own_env_name(name)) {
     return fail(ErrorCode::invalid_argument,
-                name + " is set by Atlasflow (PORT=3000, HOST=0.0.0.0) and can't be changed");
+                name +
+                    " is set by Atlasflow and can't be changed: HOST is 0.0.0.0, and PORT is the "
+                    "setting port, as in 'atlasflow project set NAME port=8080'");
+  }
+  return {};
+}
+
+Result<void> validate_env_value(const std::string& name, const std::string& value) {
+  if (value.find('\0') != std::string::npos) {
+    return fail(ErrorCode::invalid_argument,
+                "The value of " + name +
+                    " has a NUL byte, which no environment can hold; encode it, for example with "
+                    "base64.");
+  }
+  if (env_entry_bytes(name, value) > k_env_entry_bytes_max) {
+    return fail(ErrorCode::too_large,
+                "The value of " + name +
+                    " is too large: name and value may have 128 KiB, which is what Linux gives to "
+                    "one variable; put it into a file of the image or a store of your own.");
   }
   return {};
 }

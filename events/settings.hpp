@@ -65,8 +65,30 @@ struct RepositoryConfig {
 // end and no two in a row.
 [[nodiscard]] Result<void> validate_project_name(const std::string& name);
 
-// A variable's name: 1 to 128 of [A-Za-z0-9_], no digit first; PORT and HOST are Atlasflow's own.
+// The health path of an app that listens nowhere: it is healthy while it runs.
+inline constexpr const char* k_no_health_path = "none";
+
+// ---- environment variables ----
+
+inline constexpr std::size_t k_env_name_bytes_max = 1024;
+// "NAME=value" and its NUL: the kernel takes no longer string (MAX_ARG_STRLEN in linux/binfmts.h).
+inline constexpr std::size_t k_env_entry_bytes_max = 128 * 1024;
+// Of all variables of a project together; a VM's configuration has room for them.
+inline constexpr std::size_t k_env_bytes_max = 256 * 1024;
+
+[[nodiscard]] constexpr std::size_t env_entry_bytes(std::string_view name, std::string_view value) {
+  return name.size() + value.size() + 2;
+}
+
+// PORT and HOST, which tell the app where to listen.
+[[nodiscard]] bool is_own_env_name(const std::string& name);
+
+// Anything without '=' and NUL that is not Atlasflow's own.
 [[nodiscard]] Result<void> validate_env_name(const std::string& name);
+
+// What an environment can hold. Quotes nothing of the value, which is a secret. too_large: over
+// k_env_entry_bytes_max.
+[[nodiscard]] Result<void> validate_env_value(const std::string& name, const std::string& value);
 
 // 40 hex digits in lower case.
 [[nodiscard]] bool is_commit_sha(const std::string& text);

@@ -76,9 +76,9 @@ Json json_of_retry(const std::optional<Retry>& retry) {
 // The names of all members: one that is added and not listed here does not compile.
 Json json_of_instance(const Instance& instance) {
   const auto& [slot, intent, effect, deadline, host, vm_id, address, port, health_deadline, started,
-               healthy, was_healthy, healthy_since, unhealthy_due, exited, condemned, ended, lost,
-               leaving, drained, drain_deadline, refusals, attempts, crashes, losses, given_up,
-               retry] = instance;
+               healthy, was_healthy, problem, healthy_since, unhealthy_due, exited, condemned,
+               ended, lost, leaving, drained, drain_deadline, refusals, attempts, crashes, losses,
+               given_up, retry] = instance;
   return {{"slot", slot},
           {"intent", name_of(intent)},
           {"effect", effect.str()},
@@ -91,6 +91,7 @@ Json json_of_instance(const Instance& instance) {
           {"started", started},
           {"healthy", healthy},
           {"was_healthy", was_healthy},
+          {"problem", problem},
           {"healthy_since", time_of(healthy_since)},
           {"unhealthy_due", time_of(unhealthy_due)},
           {"exited", exited},

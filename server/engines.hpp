@@ -8,6 +8,7 @@
 #include <functional>
 #include <mutex>
 #include <shared_mutex>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -76,11 +77,13 @@ class LocalVmEngine final : public actors::VmEngine {
                 RegistryGate& gate)
       : hypervisor_(hypervisor), secrets_(secrets), memory_mib_(memory_mib), gate_(gate) {}
 
-  Result<actors::VmLocation> start(const actors::VmJob& job, std::stop_token stop) override;
+  Result<actors::StartedVm> start(const actors::VmJob& job, std::stop_token stop) override;
   actors::VmObservation observe(const std::string& vm_id) override;
   actors::ProbeObservation probe(const std::string& vm_id, const std::string& path,
                                  const std::string& host) override;
   Result<std::int32_t> stop(const std::string& vm_id) override;
+  // The server ends: no stop is waited for any more. The next server finds what came of it.
+  void leave() { leave_.request_stop(); }
   std::vector<std::string> list() override;
   bool ping() override { return true; }  // It is this machine.
   Result<std::vector<std::string>> collect_disks(const actors::KeepSource& keep,
@@ -89,6 +92,7 @@ class LocalVmEngine final : public actors::VmEngine {
   [[nodiscard]] std::string describe() const override;
 
  private:
+  std::stop_source leave_;
   vmm::Hypervisor& hypervisor_;
   storage::SecretStore& secrets_;
   std::int64_t memory_mib_;

@@ -10,7 +10,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto k_stop_grace = 10s;  // from SIGTERM to SIGKILL inside the guest
 constexpr auto k_probe_timeout = 2s;
 
 pb::VMExited exit_event(const std::string& vm_id, const vmm::VmExit& exit) {
@@ -26,7 +25,7 @@ pb::VMExited exit_event(const std::string& vm_id, const vmm::VmExit& exit) {
 
 }  // namespace
 
-Result<actors::VmLocation> LocalVmEngine::start(const actors::VmJob& job, std::stop_token stop) {
+Result<actors::StartedVm> LocalVmEngine::start(const actors::VmJob& job, std::stop_token stop) {
   vmm::VmSpec spec;
   spec.vm_id = job.vm_id;
   spec.hostname = job.project;
@@ -34,6 +33,9 @@ Result<actors::VmLocation> LocalVmEngine::start(const actors::VmJob& job, std::s
   spec.port = static_cast<std::uint16_t>(job.settings.port());
   spec.memory_mib = job.settings.memory_mib();
   spec.vcpus = job.settings.vcpus();
+  spec.port_given = job.settings.port_given();
+  spec.stop_grace = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::microseconds(job.settings.stop_grace_us()));
   spec.command = job.command;
   for (const auto& [name, entry] : job.env) {
     auto value = secrets_.open(job.project_id + "/" + name, entry.sealed_ref);
@@ -55,7 +57,8 @@ Result<actors::VmLocation> LocalVmEngine::start(const actors::VmJob& job, std::s
     return fail(ErrorCode::timed_out, "the VM did not start in time; it is tried again",
                 endpoint.error().message);
   }
-  return actors::VmLocation{endpoint->address, endpoint->port};
+  return actors::StartedVm{{endpoint->address, endpoint->port},
+                           hypervisor_.status(job.vm_id).notices};
 }
 
 actors::VmObservation LocalVmEngine::observe(const std::string& vm_id) {
@@ -79,12 +82,14 @@ actors::ProbeObservation LocalVmEngine::probe(const std::string& vm_id, const st
   if (status.phase != vmm::VmPhase::running && status.phase != vmm::VmPhase::starting) {
     return {0, "the VM does not run"};
   }
-  auto result = vmm::probe_http(status.endpoint, path, host, k_probe_timeout);
-  return {result.status, std::move(result.error)};
+  const auto result = vmm::probe_http(status.endpoint, path, host, k_probe_timeout);
+  auto reason = vmm::explain(result, path, status);
+  return {result.status, std::move(reason.sentence), reason.is_known};
 }
 
 Result<std::int32_t> LocalVmEngine::stop(const std::string& vm_id) {
-  const auto exit = hypervisor_.stop(vm_id, k_stop_grace);
+  const auto exit =
+      hypervisor_.stop(vm_id, hypervisor_.status(vm_id).stop_grace, leave_.get_token());
   if (!exit) return tl::unexpected(exit.error());
   return exit->exit_code;
 }

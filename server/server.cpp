@@ -298,7 +298,10 @@ std::string summary_of(const Server::Parts& server, const ServerConfig& config,
 Server::Server(std::unique_ptr<Parts> parts, std::string summary)
     : parts_(std::move(parts)), summary_(std::move(summary)) {}
 
-Server::~Server() = default;
+Server::~Server() {
+  // An app may have minutes to stop: the guest counts them, and the next server looks.
+  parts_->vm_engine->leave();
+}
 
 Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const StateDir& state) {
   const auto secret = read_webhook_secret(config.api.webhook_secret_file);

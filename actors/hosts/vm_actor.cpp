@@ -4,6 +4,7 @@
 
 #include "base/buggify.hpp"
 #include "base/probe.hpp"
+#include "events/settings.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -12,7 +13,9 @@ constexpr auto k_probe_period = std::chrono::milliseconds(50);
 constexpr auto k_watch_period = std::chrono::milliseconds(250);
 constexpr TimestampUs k_health_period_us = 5'000'000;  // of an app that has been healthy
 constexpr std::int32_t k_failures_until_unhealthy = 3;
-constexpr std::int32_t k_bad_statuses_told_max = 8;  // of one start: a record, not a stream
+constexpr std::int32_t k_problems_told_max = 8;  // of one start: a record, not a stream
+constexpr TimestampUs k_reason_stays_us = 3'000'000;
+constexpr TimestampUs k_run_until_healthy_us = 10'000'000;  // of an app that listens nowhere
 constexpr auto k_stop_retry = std::chrono::seconds(5);
 
 bool is_good(std::int32_t status) { return status >= 200 && status <= 299; }
@@ -20,9 +23,9 @@ bool is_good(std::int32_t status) { return status >= 200 && status <= 299; }
 }  // namespace
 
 void VmActorState::start(vm_actor::pointer self, const StartVm& message, const outcome_sink& sink) {
-  auto location = engine->start(message.job, message.stop);
-  if (!location) {
-    self->send(sink, Deliver{failure_of(EffectId{vm_id}, pb::STEP_START_VM, location.error())});
+  auto vm = engine->start(message.job, message.stop);
+  if (!vm) {
+    self->send(sink, Deliver{failure_of(EffectId{vm_id}, pb::STEP_START_VM, vm.error())});
     return;
   }
   Succeeded succeeded;
@@ -30,8 +33,9 @@ void VmActorState::start(vm_actor::pointer self, const StartVm& message, const o
   auto* started = succeeded.outcome.mutable_vm_started();
   started->set_vm_id(vm_id);
   started->set_host(message.host);
-  started->set_address(location->address);
-  started->set_port(location->port);
+  started->set_address(vm->location.address);
+  started->set_port(vm->location.port);
+  for (auto& notice : vm->notices) started->add_notices(std::move(notice));
   started->set_health_deadline_us(clock->now() + message.health_limit_us);
   self->send(sink, Deliver{std::move(succeeded)});
 }
@@ -98,8 +102,10 @@ void VmActorState::stop(vm_actor::pointer self, const StopVm& message, const out
   if (!exit_code) {
     ATLAS_PROBE(true, "a VM could not be stopped, and is stopped again");
     // A VM that can't be stopped keeps its memory and its port: the only way out is to try on.
-    spdlog::error("part=vm event=stop_failed vm={} error=\"{}\"", vm_id,
-                  to_string(exit_code.error()));
+    const bool leaving = exit_code.error().code == ErrorCode::cancelled;  // the server ends
+    spdlog::log(leaving ? spdlog::level::info : spdlog::level::err,
+                "part=vm event=stop_failed vm={} error=\"{}\"", vm_id,
+                to_string(exit_code.error()));
     self->delayed_send(self, k_stop_retry, message, sink);
     return;
   }
@@ -141,35 +147,37 @@ void VmActorState::tick(vm_actor::pointer self) {
   schedule_tick(self);
 }
 
-void VmActorState::probe_once(vm_actor::pointer self) {
-  probing->last = engine->probe(vm_id, probing->request.path, probing->request.host_header);
-  ++probing->probes;
+void VmActorState::became_healthy(vm_actor::pointer self, std::int32_t status) {
   const auto now = clock->now();
-  const auto status = probing->last.status;
-  if (is_good(status)) {
-    Succeeded succeeded;
-    succeeded.effect = EffectId{vm_id};
-    auto* healthy = succeeded.outcome.mutable_healthy();
-    healthy->set_status(status);
-    healthy->set_probes(probing->probes);
-    healthy->set_after_us(now - probing->began);
-    self->send(probing->sink, Deliver{std::move(succeeded)});
-    probing.reset();
-    if (keeping) {
-      keeping->request.was_healthy = true;
-      keeping->request.healthy = true;
-      keeping->next_probe = now + k_health_period_us;
-    }
+  Succeeded succeeded;
+  succeeded.effect = EffectId{vm_id};
+  auto* healthy = succeeded.outcome.mutable_healthy();
+  healthy->set_status(status);
+  healthy->set_probes(probing->probes);
+  healthy->set_after_us(now - probing->began);
+  self->send(probing->sink, Deliver{std::move(succeeded)});
+  probing.reset();
+  if (keeping) {
+    keeping->request.was_healthy = true;
+    keeping->request.healthy = true;
+    keeping->next_probe = now + k_health_period_us;
+  }
+}
+
+void VmActorState::probe_once(vm_actor::pointer self) {
+  if (probing->request.path == k_no_health_path) {
+    // That it runs was seen just now.
+    const auto now = clock->now();
+    const bool long_enough = now - probing->began >= k_run_until_healthy_us;
+    if (long_enough || now >= probing->request.deadline) became_healthy(self, 0);
     return;
   }
-  // No answer is what a boot looks like; a bad answer is news, each kind once.
-  if (status != 0 && status != probing->told_status && probing->told < k_bad_statuses_told_max) {
-    probing->told_status = status;
-    ++probing->told;
-    ATLAS_PROBE(true, "an app answered its first probes badly");
-    self->send(probing->sink, Deliver{HealthChanged{vm_id, false, status, probing->last.error}});
-  }
-  if (now >= probing->request.deadline) {
+  probing->last = engine->probe(vm_id, probing->request.path, probing->request.host_header);
+  ++probing->probes;
+  const auto status = probing->last.status;
+  if (is_good(status)) return became_healthy(self, status);
+  tell_problem(self);
+  if (clock->now() >= probing->request.deadline) {
     ATLAS_PROBE(true, "a VM was not healthy by its deadline");
     self->send(probing->sink,
                Deliver{HealthTimedOut{vm_id, status, probing->last.error, probing->probes}});
@@ -177,9 +185,32 @@ void VmActorState::probe_once(vm_actor::pointer self) {
   }
 }
 
+// No answer is what a boot looks like. A bad answer is news, each kind once, and so is the reason
+// of no answer when one is known and stays: an app may open another port before its own.
+void VmActorState::tell_problem(vm_actor::pointer self) {
+  const auto& last = probing->last;
+  if (last.status != 0) {
+    if (last.status == probing->told_status || probing->told >= k_problems_told_max) return;
+    probing->told_status = last.status;
+    ATLAS_PROBE(true, "an app answered its first probes badly");
+  } else {
+    const auto reason = last.is_known ? last.error : "";
+    if (reason != probing->reason) probing->reason_since = clock->now();
+    probing->reason = reason;
+    const bool stays = clock->now() - probing->reason_since >= k_reason_stays_us;
+    if (reason.empty() || reason == probing->told_reason || !stays ||
+        probing->told >= k_problems_told_max) {
+      return;
+    }
+    probing->told_reason = reason;
+  }
+  ++probing->told;
+  self->send(probing->sink, Deliver{HealthChanged{vm_id, false, last.status, last.error}});
+}
+
 void VmActorState::watch_health(vm_actor::pointer self) {
   auto& request = keeping->request;
-  if (clock->now() < keeping->next_probe) return;
+  if (request.path == k_no_health_path || clock->now() < keeping->next_probe) return;
   const auto seen = engine->probe(vm_id, request.path, request.host_header);
   keeping->next_probe = clock->now() + k_health_period_us;
   const bool good = is_good(seen.status);
@@ -207,8 +238,10 @@ vm_actor::behavior_type vm(vm_actor::stateful_pointer<VmActorState> self, VmEngi
             self->state.schedule_tick(self);
           },
           [self](const ProbeVm& message, const outcome_sink& sink) {
-            self->state.probing =
-                VmActorState::Probing{message, sink, self->state.clock->now(), 0, 0, 0, {}};
+            auto& probing = self->state.probing.emplace();
+            probing.request = message;
+            probing.sink = sink;
+            probing.began = self->state.clock->now();
             self->state.tick(self);
           },
           [self](const StopVm& message, const outcome_sink& sink) {

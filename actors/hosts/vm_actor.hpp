@@ -18,7 +18,8 @@ using vm_actor = caf::typed_actor<
     // Watches the VM from now on: its end goes to the sink, once; and, once it has been healthy,
     // every change of its health.
     caf::reacts_to<KeepVm, outcome_sink>,
-    // Probes until a 2xx or the deadline, at least once.
+    // Probes until a 2xx or the deadline, at least once; with the health path "none" it is healthy
+    // when it has run for 10 s.
     caf::reacts_to<ProbeVm, outcome_sink>,
     // Stops the VM and ends this actor; the outcome is VMStopped.
     caf::reacts_to<StopVm, outcome_sink>,
@@ -32,7 +33,10 @@ struct VmActorState {
     TimestampUs began = 0;
     std::int32_t probes = 0;
     std::int32_t told_status = 0;  // the newest bad one that was told
-    std::int32_t told = 0;         // how many were
+    std::int32_t told = 0;         // how many were, and reasons of no answer
+    std::string told_reason;       // the newest of these
+    std::string reason;            // of no answer, as known now
+    TimestampUs reason_since = 0;
     ProbeObservation last;
   };
   struct Keeping {
@@ -61,6 +65,8 @@ struct VmActorState {
   void tick(vm_actor::pointer self);
   void schedule_tick(vm_actor::pointer self);
   void probe_once(vm_actor::pointer self);
+  void became_healthy(vm_actor::pointer self, std::int32_t status);
+  void tell_problem(vm_actor::pointer self);
   void watch_health(vm_actor::pointer self);
   void look_at_release(vm_actor::pointer self, const VmObservation& observation);
 };

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <mutex>
 
 #include <caf/all.hpp>
 #include <spdlog/spdlog.h>
 
+#include "actors/projects/sealed_env.hpp"
 #include "actors/runtime/parts.hpp"
 #include "events/environment.hpp"
 #include "events/settings.hpp"
@@ -106,6 +108,7 @@ class LocalControlPlane final : public ControlPlane {
   caf::actor_system_config actor_config_;
   caf::actor_system system_;
   Parts parts_;
+  std::mutex env_mutex_;
 };
 
 template <typename Reply, typename Handle, typename Message>
@@ -274,18 +277,14 @@ Result<void> LocalControlPlane::change_settings(
 
 Result<void> LocalControlPlane::set_env(
     const std::string& project, const std::vector<std::pair<std::string, std::string>>& entries) {
+  // Until it is recorded, so that two at once do not both find room.
+  const std::lock_guard guard(env_mutex_);
   const auto view = known_project(project);
   if (!view) return tl::unexpected(view.error());
-  SetEnv set;
-  for (const auto& [name, value] : entries) set.entries.emplace_back(name, EnvEntry{});
-  if (auto possible = decide(view->state, set); !possible) return tl::unexpected(possible.error());
   if (auto room = log_.has_room(); !room) return room;
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    auto sealed = secrets_.seal(view->state.id.str() + "/" + entries[i].first, entries[i].second);
-    if (!sealed) return tl::unexpected(sealed.error());
-    set.entries[i].second = EnvEntry{sealed->digest, sealed->ref};
-  }
-  return command(project, std::move(set));
+  auto set = sealed_env(view->state, entries, secrets_);
+  if (!set) return tl::unexpected(set.error());
+  return command(project, *std::move(set));
 }
 
 Result<void> LocalControlPlane::unset_env(const std::string& project,

@@ -109,6 +109,11 @@ struct VmLocation {
   std::int32_t port = 0;
 };
 
+struct StartedVm {
+  VmLocation location;
+  std::vector<std::string> notices = {};  // about its image, as sentences for the app's owner
+};
+
 struct VmObservation {
   bool running = false;
   VmLocation location;
@@ -116,15 +121,16 @@ struct VmObservation {
 };
 
 struct ProbeObservation {
-  std::int32_t status = 0;
-  std::string error;
+  std::int32_t status = 0;  // 0: no answer
+  std::string error;  // what is wrong, as a sentence for the app's owner; empty: the status says it
+  bool is_known = false;  // it is known what is wrong, and not only that no answer came yet
 };
 
 // One VM host. Idempotent by vm_id.
 class VmEngine {
  public:
   virtual ~VmEngine() = default;
-  [[nodiscard]] virtual Result<VmLocation> start(const VmJob& job, std::stop_token stop) = 0;
+  [[nodiscard]] virtual Result<StartedVm> start(const VmJob& job, std::stop_token stop) = 0;
   [[nodiscard]] virtual VmObservation observe(const std::string& vm_id) = 0;
   [[nodiscard]] virtual ProbeObservation probe(const std::string& vm_id, const std::string& path,
                                                const std::string& host) = 0;

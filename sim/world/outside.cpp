@@ -56,7 +56,7 @@ class OutsideHost final : public actors::VmEngine {
   OutsideHost(Outside& outside, std::string name, actors::VmEngine& host)
       : outside_(outside), name_(std::move(name)), host_(host) {}
 
-  Result<actors::VmLocation> start(const actors::VmJob& job, std::stop_token stop) override {
+  Result<actors::StartedVm> start(const actors::VmJob& job, std::stop_token stop) override {
     const Outside::Way way{name_, job.remaining.count(), 200 * k_ms};
     auto registry = outside_.reach({"registry", job.remaining.count(), 0}, stop);
     if (!registry) return tl::unexpected(registry.error());

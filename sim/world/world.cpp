@@ -152,7 +152,7 @@ Result<std::vector<std::string>> WorldHost::collect_disks(const actors::KeepSour
   return removed;
 }
 
-Result<actors::VmLocation> WorldHost::start(const actors::VmJob& job, std::stop_token) {
+Result<actors::StartedVm> WorldHost::start(const actors::VmJob& job, std::stop_token) {
   if (dead_) return killed();
   // Disks that are there need no registry.
   if (!world_.disks.contains(job.image)) {
@@ -175,7 +175,7 @@ Result<actors::VmLocation> WorldHost::start(const actors::VmJob& job, std::stop_
   }
   for (const auto& [name, entry] : job.env) found->second.env_refs[name] = entry.sealed_ref;
   if (world_.on_start) world_.on_start(job);
-  return actors::VmLocation{"127.0.0.1", 40000};
+  return actors::StartedVm{{"127.0.0.1", 40000}};
 }
 
 actors::VmObservation WorldHost::observe(const std::string& vm_id) {

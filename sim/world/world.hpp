@@ -90,7 +90,7 @@ class WorldHost final : public actors::VmEngine {
   WorldHost(World& world, std::string name, const bool& dead)
       : world_(world), name_(std::move(name)), dead_(dead) {}
 
-  Result<actors::VmLocation> start(const actors::VmJob& job, std::stop_token stop) override;
+  Result<actors::StartedVm> start(const actors::VmJob& job, std::stop_token stop) override;
   actors::VmObservation observe(const std::string& vm_id) override;
   actors::ProbeObservation probe(const std::string& vm_id, const std::string& path,
                                  const std::string& host) override;

@@ -32,7 +32,7 @@ constexpr char k_version = 1;
 constexpr std::size_t k_nonce_size = 12;
 constexpr std::size_t k_tag_size = 16;
 constexpr std::size_t k_key_size = 32;
-constexpr std::size_t k_value_bytes_max = 64ULL << 10U;
+constexpr std::size_t k_value_bytes_max = 128ULL << 10U;
 constexpr std::size_t k_ref_bytes = 16;
 constexpr std::size_t k_digest_digits = 12;
 
@@ -117,7 +117,7 @@ class SealedFiles final : public SecretStore {
 
   Result<SealedRef> seal(std::string_view context, std::string_view value) override {
     if (value.size() > k_value_bytes_max) {
-      return fail(ErrorCode::too_large, "a secret value may have at most 64 KiB; shorten it");
+      return fail(ErrorCode::too_large, "a secret value may have at most 128 KiB; shorten it");
     }
     const std::string ref = to_hex(random_bytes(k_ref_bytes));
     const std::string sealed = encrypt(associated_data(ref, context), value);

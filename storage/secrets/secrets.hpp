@@ -20,7 +20,8 @@ class SecretStore {
  public:
   virtual ~SecretStore() = default;
   // Durable (fsynced) before it returns. context binds the value to its owner ("<project>/<name>")
-  // as associated data, so that a sealed file copied to another name does not open. At most 64 KiB.
+  // as associated data, so that a sealed file copied to another name does not open. At most 128
+  // KiB.
   [[nodiscard]] virtual Result<SealedRef> seal(std::string_view context,
                                                std::string_view value) = 0;
   // corrupt: wrong key, wrong context, changed bytes. not_found: no such ref.

@@ -49,9 +49,9 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
   Result<std::vector<std::string>> collect_disks(const KeepSource&, std::stop_token) override {
     return std::vector<std::string>{};
   }
-  Result<VmLocation> start(const VmJob&, std::stop_token) override {
+  Result<StartedVm> start(const VmJob&, std::stop_token) override {
     ++vms;
-    return VmLocation{"127.0.0.1", 4000};
+    return StartedVm{{"127.0.0.1", 4000}};
   }
   VmObservation observe(const std::string&) override { return {true, {}, {}}; }
   ProbeObservation probe(const std::string&, const std::string&, const std::string&) override {
@@ -165,6 +165,20 @@ TEST_F(Facade, no_value_of_a_variable_reaches_the_log) {
   EXPECT_FALSE(plane->catalog().project_named("web")->state.env.contains("OTHER"));
   ASSERT_TRUE(plane->unset_env("web", {"KEY"}));
   EXPECT_TRUE(plane->catalog().project_named("web")->state.env.empty());
+}
+
+TEST_F(Facade, variables_together_have_a_limit_that_is_told_to_who_sets_them) {
+  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", std::nullopt}));
+  const std::string large(100 * 1024, 'x');
+  ASSERT_TRUE(plane->set_env("web", {{"A", large}, {"B", large}}));
+  const auto refused = plane->set_env("web", {{"SMALL", "x"}, {"C", large}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::too_large);
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("262144 (256 KiB)"));
+  EXPECT_FALSE(plane->catalog().project_named("web")->state.env.contains("SMALL")) << "all or none";
+  EXPECT_TRUE(plane->set_env("web", {{"A", "small now"}, {"C", large}})) << "a new value counts";
+  ASSERT_TRUE(plane->unset_env("web", {"B"}));
+  EXPECT_TRUE(plane->set_env("web", {{"D", large}}));
 }
 
 TEST_F(Facade, a_push_reaches_the_projects_that_its_signature_speaks_for_and_no_other) {

@@ -200,6 +200,21 @@ TEST_P(Lives, an_unhealthy_replica_is_taken_out_while_others_are_healthy) {
   EXPECT_EQ(count_of("BecameHealthy"), 1);
 }
 
+TEST_P(Lives, an_app_without_a_health_path_is_healthy_when_it_has_run_for_ten_seconds) {
+  world.probe = [](const std::string&) { return ProbeObservation{0, "nobody may ask it"}; };
+  live([](pb::Settings& settings) { settings.set_health_path("none"); });
+  std::int64_t after_us = 0;
+  ASSERT_TRUE(life->log().read_stream(deployment_stream(newest().id), StreamVersion{1},
+                                      [&](const storage::Record& record) {
+                                        if (record.event.has_healthy()) {
+                                          after_us = record.event.healthy().after_us();
+                                        }
+                                        return true;
+                                      }));
+  EXPECT_GE(after_us, 10 * k_second_us);
+  EXPECT_LT(after_us, 20 * k_second_us);
+}
+
 TEST_P(Lives, scale_stop_and_start_do_what_they_say) {
   live();
   life->command(newest().id, Scale{3, "user"});

@@ -285,6 +285,35 @@ TEST(Pipeline, an_app_that_never_answers_fails_with_the_last_answer_and_leaves_n
   EXPECT_EQ(world.running_vms(), 0);
 }
 
+TEST(Pipeline, the_reason_of_no_answer_is_told_once_when_it_is_known_and_stays) {
+  sim::World world;
+  const std::string reason = "the app listens on 127.0.0.1:3000: listen on 0.0.0.0";
+  world.probe = [&](const std::string&) { return ProbeObservation{0, reason, true}; };
+  sim::Life life(storage::make_memory_store(), world, 7);
+  life.create_project("web");
+  life.send_push("guid-1", 'a');
+  ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
+  const auto id = deployments_of(life).front();
+  const auto names = event_names(life.log(), id, false);
+  EXPECT_EQ(std::count(names.begin(), names.end(), "HealthCheckFailed"), 1);
+  EXPECT_THAT(life.catalog().deployment(id)->state.failure->reason, HasSubstr(reason));
+}
+
+TEST(Pipeline, a_reason_that_changes_as_an_app_starts_is_not_told) {
+  sim::World world;
+  int probes = 0;
+  world.probe = [&](const std::string&) {
+    if (++probes > 100) return ProbeObservation{200, ""};
+    return ProbeObservation{0, "the app listens on 127.0.0.1:" + std::to_string(probes), true};
+  };
+  sim::Life life(storage::make_memory_store(), world, 7);
+  life.create_project("web");
+  life.send_push("guid-1", 'a');
+  ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
+  const auto names = event_names(life.log(), deployments_of(life).front(), false);
+  EXPECT_EQ(std::count(names.begin(), names.end(), "HealthCheckFailed"), 0);
+}
+
 TEST(Pipeline, a_vm_that_exits_fails_at_once_and_not_at_the_deadline) {
   sim::World world;
   world.probe = [&](const std::string& vm_id) {

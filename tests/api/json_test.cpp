@@ -98,7 +98,7 @@ TEST(DeploymentJson, shows_each_instance_with_what_it_is_doing) {
   EXPECT_THAT(states(), ::testing::ElementsAre("healthy", "checking", "placing", "crashed"));
   const auto json = shown()["instances"];
   EXPECT_THAT(keys_of(json[1]), ::testing::ElementsAre("slot", "state", "vm", "host", "address",
-                                                       "port", "healthy", "crashes"));
+                                                       "port", "healthy", "problem", "crashes"));
   EXPECT_EQ(json[0]["healthy"], true);
   EXPECT_EQ(json[1]["slot"], 1);
   EXPECT_EQ(json[1]["vm"], second);
@@ -214,7 +214,9 @@ TEST(ProjectJson, shows_every_setting) {
   ASSERT_TRUE(set_by_name(view.state.settings, "watch_paths", "src/**,package.json"));
   ASSERT_TRUE(set_by_name(view.state.settings, "previews", "true"));
   const auto settings = json_of(view, control.catalog(), k_address)["settings"];
-  EXPECT_EQ(settings.size(), known_settings().size());
+  // And whether the port was given, which is no setting of its own.
+  EXPECT_EQ(settings.size(), known_settings().size() + 1);
+  EXPECT_EQ(settings["port_given"], false);
   for (const auto& setting : known_settings()) {
     const auto key = setting.type == SettingType::texts      ? "build_args"
                      : setting.type == SettingType::duration ? std::string(setting.name) + "_us"

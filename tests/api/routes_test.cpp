@@ -88,7 +88,8 @@ TEST_F(Routes, bodies_that_say_nothing_sensible_are_400s_with_a_sentence) {
            {"PUT", "/v1/projects/shop/env", R"({"variables":{}})", "empty"},
            {"PUT", "/v1/projects/shop/env", R"({"variables":{"A":1}})", "value of A"},
            {"PUT", "/v1/projects/shop/env", R"({"variables":{"A":"x\u0000"}})", "NUL"},
-           {"PUT", "/v1/projects/shop/env", R"({"variables":{"1A":"x"}})", "1A"},
+           {"PUT", "/v1/projects/shop/env", R"({"variables":{"A=B":"x"}})", "A=B"},
+           {"PUT", "/v1/projects/shop/env", R"({"variables":{"":"x"}})", "no variable name"},
            {"DELETE", "/v1/projects/shop/env", "", "?name=A"},
            {"POST", "/v1/projects/shop/deployments", "{}", "'command_id' is missing"},
            {"POST", "/v1/projects/shop/deployments", R"({"command_id":"c","sha":"abc"})",
@@ -172,7 +173,7 @@ TEST_F(Routes, settings_are_passed_on_by_name_and_text) {
 
 TEST_F(Routes, a_value_that_is_refused_is_not_quoted) {
   control_.add_project("shop");
-  const std::string secret(70'000, 'S');
+  const std::string secret(140'000, 'S');
   const auto answer =
       ask("PUT", "/v1/projects/shop/env", json({{"variables", {{"A", secret}}}}).dump());
   EXPECT_EQ(answer.status, 413);

@@ -21,7 +21,8 @@ class DotenvValue : public testing::TestWithParam<ValueCase> {};
 TEST_P(DotenvValue, is_read_as_users_write_it) {
   const auto variables = parse_dotenv(GetParam().text);
   ASSERT_TRUE(variables) << to_string(variables.error());
-  EXPECT_THAT(*variables, ElementsAre(Pair("KEY", GetParam().value)));
+  EXPECT_THAT(variables->variables, ElementsAre(Pair("KEY", GetParam().value)));
+  EXPECT_TRUE(variables->left_out.empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -35,7 +36,37 @@ INSTANTIATE_TEST_SUITE_P(
                     ValueCase{"KEY=\"\\$x \\\"y\\\"\" # comment", "$x \"y\""},
                     ValueCase{"KEY=a=b=c", "a=b=c"}, ValueCase{"KEY=first\nKEY=last", "last"},
                     ValueCase{"\n# comment\n\nKEY=value", "value"},
+                    ValueCase{"KEY=`it's \"quoted\"`", "it's \"quoted\""},
+                    ValueCase{"KEY=\"one\r\ntwo\"\r\n", "one\ntwo"},
+                    ValueCase{"KEY='one\r\ntwo'\r\n", "one\ntwo"},
+                    ValueCase{"KEY=${OTHER}-$HOME", "${OTHER}-$HOME"},
+                    ValueCase{"KEY=\"${OTHER}\"", "${OTHER}"},
+                    ValueCase{"KEY=postgres://u:p@h/db?a=b#c", "postgres://u:p@h/db?a=b#c"},
                     ValueCase{"\xEF\xBB\xBFKEY=value", "value"}));
+
+TEST(Dotenv, takes_every_name_that_a_process_can_have) {
+  const auto read = parse_dotenv("spring.datasource.url=x\nA-B=y\n1ST=z\nMIIEvg=v\n");
+  ASSERT_TRUE(read) << to_string(read.error());
+  EXPECT_THAT(read->variables, ElementsAre(Pair("spring.datasource.url", "x"), Pair("A-B", "y"),
+                                           Pair("1ST", "z"), Pair("MIIEvg", "v")));
+}
+
+TEST(Dotenv, leaves_out_what_atlasflow_sets_and_says_so) {
+  const auto read = parse_dotenv("PORT=8080\nexport HOST=\"localhost\"\nAPI_KEY=x\nPORT=1\n");
+  ASSERT_TRUE(read) << to_string(read.error());
+  EXPECT_THAT(read->variables, ElementsAre(Pair("API_KEY", "x")));
+  EXPECT_THAT(read->left_out, ElementsAre("PORT", "HOST"));
+}
+
+TEST(Dotenv, that_is_no_utf8_text_says_how_to_save_it) {
+  const std::string utf16(
+      "\xFF\xFE"
+      "A\0=\0",
+      6);
+  EXPECT_THAT(parse_dotenv(utf16).error().message, HasSubstr("save it as UTF-8"));
+  const std::string nul("A=1\nB=x\0y\n", 10);
+  EXPECT_THAT(parse_dotenv(nul).error().message, HasSubstr("line 2: there is a NUL byte"));
+}
 
 TEST(Dotenv, lines_after_a_value_over_several_lines_keep_their_numbers) {
   const auto variables = parse_dotenv("A=\"one\ntwo\nthree\"\nB\n");
@@ -60,7 +91,7 @@ TEST(Dotenv, an_export_without_a_value_is_refused) { EXPECT_FALSE(parse_dotenv("
 TEST(Dotenv, a_variable_called_export_is_a_variable) {
   const auto variables = parse_dotenv("export=1");
   ASSERT_TRUE(variables);
-  EXPECT_THAT(*variables, ElementsAre(Pair("export", "1")));
+  EXPECT_THAT(variables->variables, ElementsAre(Pair("export", "1")));
 }
 
 TEST(Assignments, keep_the_value_as_it_was_given) {

@@ -71,8 +71,8 @@ TEST_F(Executable, a_missing_server_is_1_and_names_the_socket_and_what_to_do) {
 
 TEST_F(Executable, wrong_input_is_2_before_any_server_is_asked) {
   for (const auto* arguments :
-       {"env set web NOEQUALS", "env set web 1A=x", "env set web", "deploy web --sha main",
-        "env set web --from-file /nonexistent",
+       {"env set web NOEQUALS", "env set web =x", "env set web PORT=80", "env set web",
+        "deploy web --sha main", "env set web --from-file /nonexistent",
         "project create web --repo /r --webhook-secret-file /nonexistent", "scale web 0",
         "scale web 33", "project notify-secret web --file /nonexistent"}) {
     const auto ran = run(arguments + state_dir());

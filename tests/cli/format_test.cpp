@@ -70,8 +70,15 @@ TEST(Format, the_seven_events_read_as_sentences_of_what_happened) {
   EXPECT_EQ(
       event_detail("VMStarted", {{"vm_id", "d-v9"}, {"address", "127.0.0.1"}, {"port", 4000}}),
       "d-v9 at 127.0.0.1:4000");
+  EXPECT_EQ(event_detail("VMStarted", {{"vm_id", "d-v9"},
+                                       {"address", "127.0.0.1"},
+                                       {"port", 4000},
+                                       {"notices", {"volumes are not kept"}}}),
+            "d-v9 at 127.0.0.1:4000; volumes are not kept");
   EXPECT_EQ(event_detail("Healthy", {{"status", 200}, {"after_us", "1500000"}}),
             "status 200 after 1.5 s");
+  EXPECT_EQ(event_detail("Healthy", {{"status", 0}, {"after_us", "10000000"}}),
+            "it ran for 10.0 s");
   EXPECT_EQ(event_detail("Routed", {{"hostnames", {"a.localhost", "b.localhost"}}}),
             "a.localhost, b.localhost");
 }
@@ -82,6 +89,10 @@ TEST(Format, a_failure_tells_its_step_and_reason) {
   EXPECT_EQ(event_detail("HealthDeadlineExceeded",
                          {{"limit_us", "5000000"}, {"last_status", 500}, {"last_error", ""}}),
             "no 2xx in 5.0 s, last: status 500");
+  EXPECT_EQ(
+      event_detail("HealthCheckFailed",
+                   {{"last_status", 301}, {"last_error", "answers 301 to /x: set health_path"}}),
+      "answers 301 to /x: set health_path");
 }
 
 TEST(Format, what_an_owner_asked_for_reads_as_such) {

@@ -56,6 +56,44 @@ class LifeVerbs : public api::testing::ApiTest {
   }
 };
 
+// ---- environment variables ----
+
+EnvSetCommand from_stdin() {
+  EnvSetCommand command;
+  command.project = "shop";
+  command.from_file = "-";
+  return command;
+}
+
+TEST_F(LifeVerbs, a_file_that_sets_the_port_is_taken_without_it_and_that_is_said) {
+  const auto ran = run(from_stdin(), "PORT=8080\nHOST=localhost\nAPI_KEY=x\n");
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_THAT(ran.out, StartsWith("Set API_KEY; "));
+  EXPECT_THAT(ran.err, StartsWith("atlasflow: PORT and HOST in - left out"));
+  EXPECT_THAT(ran.err, HasSubstr("'atlasflow project set shop port=8080'"));
+  ASSERT_EQ(control_.calls().env_sets.size(), 1U);
+  EXPECT_THAT(control_.calls().env_sets[0].second, ElementsAre(testing::Pair("API_KEY", "x")));
+}
+
+TEST_F(LifeVerbs, a_file_with_nothing_but_the_port_sets_nothing_and_is_no_failure) {
+  const auto ran = run(from_stdin(), "PORT=8080\n");
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_THAT(ran.err, HasSubstr("PORT in - left out"));
+  EXPECT_TRUE(control_.calls().env_sets.empty());
+  EXPECT_EQ(run(from_stdin(), "# nothing\n").code, 2);
+}
+
+TEST_F(LifeVerbs, variables_that_are_too_large_are_wrong_input) {
+  EnvSetCommand command;
+  command.project = "shop";
+  command.stdin_name = "KEY";
+  const auto ran = run(command, std::string(140'000, 'x'));
+  EXPECT_EQ(ran.code, 2);
+  EXPECT_THAT(ran.err, HasSubstr("128 KiB"));
+  EXPECT_THAT(ran.err, Not(HasSubstr("xxx")));
+}
+
 // ---- what makes a deployment ----
 
 TEST_F(LifeVerbs, a_rollback_says_what_it_makes_and_of_what) {

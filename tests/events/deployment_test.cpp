@@ -207,6 +207,24 @@ TEST(Deployment, one_that_is_never_healthy_stops_its_vm_before_it_fails) {
   EXPECT_THAT(subject.state.failure->reason, testing::HasSubstr("503"));
 }
 
+TEST(Deployment, tells_the_reason_of_a_probe_that_fails_while_it_lasts_and_at_the_end) {
+  Subject subject;
+  subject.apply(Start{});
+  subject.clone();
+  subject.build();
+  subject.push();
+  subject.place();
+  subject.start_vm();
+  const auto vm_id = subject.slot(0)->vm_id;
+  const std::string reason = "the app listens on 127.0.0.1:3000: listen on 0.0.0.0";
+  subject.apply(HealthChanged{vm_id, false, 0, reason});
+  EXPECT_THAT(subject.last, ElementsAre("HealthCheckFailed"));
+  EXPECT_EQ(subject.slot(0)->problem, reason);
+  subject.apply(HealthTimedOut{vm_id, 0, reason, 9});
+  subject.stopped();
+  EXPECT_EQ(subject.state.failure->reason, "no 2xx within 120 s; last answer: " + reason);
+}
+
 TEST(Deployment, a_vm_that_ends_before_it_is_healthy_fails_the_deployment_at_once) {
   Subject subject;
   subject.apply(Start{});

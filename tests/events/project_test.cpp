@@ -81,7 +81,7 @@ TEST(Project, variables_come_and_go_and_reserved_names_are_refused) {
   EXPECT_FALSE(state.env.contains("KEY"));
   EXPECT_FALSE(decide(state, UnsetEnv{{"KEY"}}));
   EXPECT_FALSE(decide(state, SetEnv{{{"PORT", {}}}}));
-  EXPECT_FALSE(decide(state, SetEnv{{{"1X", {}}}}));
+  EXPECT_FALSE(decide(state, SetEnv{{{"A=X", {}}}}));
 }
 
 TEST(Project, a_deleted_project_takes_no_command) {

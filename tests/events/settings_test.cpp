@@ -42,6 +42,9 @@ TEST(Settings, have_the_defaults_that_the_documentation_names) {
 TEST(Settings, take_what_is_in_their_limits) {
   const std::pair<std::string, std::string> right[] = {
       {"health_path", "/up?full=1"},
+      {"health_path", "none"},
+      {"stop_grace", "1s"},
+      {"stop_grace", "1d"},
       {"port", "1"},
       {"port", "65535"},
       {"memory_mib", "128"},
@@ -90,6 +93,9 @@ TEST(Settings, name_the_setting_and_what_it_must_be_when_they_refuse) {
   const Case wrong[] = {
       {"health_path", "up", "health_path must start with '/'"},
       {"health_path", "/a b", "visible ASCII"},
+      {"health_path", "None", "or be none for an app that listens nowhere"},
+      {"stop_grace", "0s", "stop_grace is 0s; it must be from 1s to 1d"},
+      {"stop_grace", "25h", "from 1s to 1d"},
       {"port", "0", "port is 0; it must be from 1 to 65535"},
       {"port", "999999999999", "port is 2000000000; it must be"},
       {"memory_mib", "127", "from 128 to 1048576"},
@@ -178,9 +184,11 @@ TEST(Settings, each_field_of_the_record_has_a_name_that_changes_it) {
                                                         {"preview_ttl", "3s"},
                                                         {"supersede_after", "3s"},
                                                         {"notify_url", "http://x"},
-                                                        {"restart_unhealthy_after", "3s"}};
+                                                        {"restart_unhealthy_after", "3s"},
+                                                        {"stop_grace", "3s"}};
   EXPECT_EQ(std::size(values), known_settings().size());
-  EXPECT_EQ(static_cast<int>(std::size(values)), pb::Settings::descriptor()->field_count());
+  // port_given is changed with the port.
+  EXPECT_EQ(static_cast<int>(std::size(values)) + 1, pb::Settings::descriptor()->field_count());
   std::set<std::string> results;
   for (const auto& [name, value] : values) {
     auto settings = default_settings();
@@ -190,6 +198,46 @@ TEST(Settings, each_field_of_the_record_has_a_name_that_changes_it) {
     results.insert(settings.SerializeAsString());
   }
   EXPECT_EQ(results.size(), std::size(values));
+}
+
+TEST(Settings, know_whether_somebody_named_the_port) {
+  auto settings = default_settings();
+  EXPECT_FALSE(settings.port_given());
+  ASSERT_TRUE(set_by_name(settings, "port", "3000"));
+  EXPECT_TRUE(settings.port_given()) << "also when it is the usual one";
+  // A record of before that was known: another port than the usual one was named by somebody.
+  auto recorded = default_settings();
+  recorded.clear_stop_grace_us();
+  recorded.clear_port_given();
+  EXPECT_FALSE(with_defaults(recorded).port_given());
+  recorded.set_port(8080);
+  EXPECT_TRUE(with_defaults(recorded).port_given());
+  EXPECT_EQ(with_defaults(recorded).stop_grace_us(), 30 * k_second_us);
+}
+
+TEST(Environment, takes_every_name_that_a_process_can_have) {
+  for (const char* name : {"A", "1X", "with.dots", "a-b", "two words", "ümläut", "a\nb", "$x"}) {
+    EXPECT_TRUE(validate_env_name(name)) << name;
+  }
+  EXPECT_TRUE(validate_env_name(std::string(1024, 'n')));
+  for (const auto& name : {std::string(), std::string("A=B"), std::string("a\0b", 3),
+                           std::string(1025, 'n'), std::string("PORT"), std::string("HOST")}) {
+    ASSERT_FALSE(validate_env_name(name)) << name;
+    EXPECT_EQ(validate_env_name(name).error().code, ErrorCode::invalid_argument);
+  }
+  EXPECT_THAT(validate_env_name("PORT").error().message, HasSubstr("project set NAME port=8080"));
+}
+
+TEST(Environment, takes_values_as_long_as_the_kernel_does_and_quotes_none) {
+  EXPECT_TRUE(validate_env_value("A", ""));
+  EXPECT_TRUE(validate_env_value("A", std::string(k_env_entry_bytes_max - 3, 'x')));
+  const auto large = validate_env_value("A", std::string(k_env_entry_bytes_max - 2, 'x'));
+  ASSERT_FALSE(large);
+  EXPECT_EQ(large.error().code, ErrorCode::too_large);
+  EXPECT_THAT(large.error().message, HasSubstr("128 KiB"));
+  const auto nul = validate_env_value("A", std::string("hunter2\0", 8));
+  ASSERT_FALSE(nul);
+  EXPECT_THAT(to_string(nul.error()), ::testing::Not(HasSubstr("hunter2")));
 }
 
 TEST(Settings, paths_are_kept_as_people_mean_them) {

@@ -1,6 +1,5 @@
 // Boots real microVMs from images in a real registry.
 #include <array>
-#include <cstdlib>
 #include <fstream>
 #include <thread>
 #include <tuple>
@@ -15,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/file.hpp"
-#include "tests/vmm/image_fixture.hpp"
+#include "tests/vmm/micro_vm.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/hypervisor/probe.hpp"
 #include "vmm/hypervisor/process.hpp"
@@ -25,100 +24,18 @@ namespace atlasflow::vmm {
 namespace {
 
 using namespace std::chrono_literals;
+using test::body_of;
 using test::busybox_layer;
+using test::eventually;
 using test::file;
 using test::folder;
 using test::ImageSource;
+using test::k_serve;
+using test::MicroVm;
+using test::web_image;
 using testing::Contains;
 using testing::HasSubstr;
 using testing::Not;
-
-template <typename Condition>
-bool eventually(Condition condition, std::chrono::seconds limit = 60s) {
-  const auto deadline = std::chrono::steady_clock::now() + limit;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() >= deadline) return false;
-    std::this_thread::sleep_for(20ms);
-  }
-  return true;
-}
-
-// Serves a script's findings: it writes what it sees into /www, then busybox httpd takes over.
-ImageSource web_image(const std::string& script) {
-  ImageSource image;
-  image.layers = {busybox_layer(),
-                  {folder("srv"), folder("www", 01777), file("www/index.html", "hello\n"),
-                   file("srv/run.sh", "#!/bin/sh\n" + script, 0755)}};
-  image.entrypoint = {"/bin/sh"};
-  image.cmd = {"/srv/run.sh"};
-  return image;
-}
-
-constexpr const char* k_serve = "exec httpd -f -p $HOST:$PORT -h /www\n";
-
-class MicroVm : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    if (::geteuid() != 0) GTEST_SKIP() << "microVMs need root";
-    shared_ = std::make_unique<Shared>();
-  }
-  static void TearDownTestSuite() { shared_.reset(); }
-  void SetUp() override {
-    const auto made = make_hypervisor();
-    ASSERT_NE(hypervisor_, nullptr) << made;
-  }
-  void TearDown() override {
-    if (!hypervisor_) return;
-    for (const std::string& id : hypervisor_->list()) (void)hypervisor_->stop(id, 0ms);
-  }
-
-  // Again over the same folder: what a restarted control plane does.
-  std::string make_hypervisor() {
-    hypervisor_.reset();
-    const char* const kernel = std::getenv("ATLASFLOW_KERNEL_DIR");
-    HostConfig config;
-    config.state_dir = shared_->folder.path() / "state";
-    config.log_dir = shared_->folder.path() / "logs";
-    config.kernel_dir = kernel != nullptr ? kernel : "/usr/lib/atlasflow/kernel";
-    config.guest_init = ATLASFLOW_GUEST_INIT;
-    auto made = make_qemu_hypervisor(config);
-    if (!made) return to_string(made.error());
-    hypervisor_ = std::move(*made);
-    return {};
-  }
-
-  static VmSpec spec(const std::string& id, const std::string& image) {
-    VmSpec spec;
-    spec.vm_id = id;
-    spec.hostname = "host-" + id;
-    spec.image = image;
-    spec.memory_mib = 256;
-    return spec;
-  }
-
-  static std::string log_of(const std::string& id) {
-    return read_file(shared_->folder.path() / "logs" / (id + ".run.log"), 1 << 20).value_or("");
-  }
-  static std::filesystem::path dir_of(const std::string& id) {
-    return shared_->folder.path() / "state" / "vm" / id;
-  }
-
-  static bool serves(const Endpoint& endpoint, const std::string& path = "/") {
-    return eventually([&] { return probe_http(endpoint, path, "localhost", 1s).healthy(); });
-  }
-
-  static std::string push(const ImageSource& source, const std::string& name) {
-    return shared_->registry.push(source, name);
-  }
-
-  struct Shared {
-    test::TemporaryFolder folder;
-    test::Registry registry{folder.path() / "registry"};
-  };
-  static std::unique_ptr<Shared> shared_;
-  std::unique_ptr<Hypervisor> hypervisor_;
-};
-std::unique_ptr<MicroVm::Shared> MicroVm::shared_;
 
 TEST_F(MicroVm, boots_an_image_from_the_registry_to_a_200) {
   const auto image = push(web_image(k_serve), "web");
@@ -133,27 +50,6 @@ TEST_F(MicroVm, boots_an_image_from_the_registry_to_a_200) {
   EXPECT_EQ(status.phase, VmPhase::running);
   EXPECT_EQ(status.endpoint, *endpoint);
   EXPECT_THAT(hypervisor_->list(), Contains("web-1"));
-}
-
-// GET's body, for what a script in the guest found out.
-std::string body_of(const Endpoint& endpoint, const std::string& path) {
-  const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(endpoint.port);
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return {};
-  }
-  const std::string request = "GET " + path + " HTTP/1.0\r\n\r\n";
-  ::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL);
-  std::string answer;
-  std::array<char, 4096> buffer;
-  for (ssize_t n; (n = ::recv(fd.get(), buffer.data(), buffer.size(), 0)) > 0;) {
-    answer.append(buffer.data(), static_cast<std::size_t>(n));
-  }
-  const std::size_t body = answer.find("\r\n\r\n");
-  return body == std::string::npos ? std::string{} : answer.substr(body + 4);
 }
 
 TEST_F(MicroVm, gives_the_app_its_environment_and_no_secret_to_anybody_else) {
@@ -261,7 +157,7 @@ TEST_F(MicroVm, stop_lets_the_app_finish_and_keeps_its_log) {
   ASSERT_TRUE(hypervisor_->start(spec("graceful-1", image), {}));
   ASSERT_TRUE(eventually([&] { return log_of("graceful-1") == "ready\n"; }));
   const auto process = read_record(dir_of("graceful-1"))->process;
-  const auto exit = hypervisor_->stop("graceful-1", 30s);
+  const auto exit = hypervisor_->stop("graceful-1", 30s, {});
   ASSERT_TRUE(exit) << to_string(exit.error());
   EXPECT_EQ(exit->exit_code, 3) << exit->reason;
   // The shell may say in between that its sleep was terminated: the whole group gets the signal.
@@ -271,7 +167,7 @@ TEST_F(MicroVm, stop_lets_the_app_finish_and_keeps_its_log) {
   EXPECT_FALSE(std::filesystem::exists(dir_of("graceful-1")));
   EXPECT_EQ(hypervisor_->status("graceful-1").phase, VmPhase::absent);
 
-  const auto again = hypervisor_->stop("graceful-1", 1s);
+  const auto again = hypervisor_->stop("graceful-1", 1s, {});
   ASSERT_TRUE(again) << "a VM that is gone is a success";
   EXPECT_EQ(again->exit_code, -1);
 }
@@ -281,7 +177,7 @@ TEST_F(MicroVm, stop_kills_an_app_that_does_not_listen) {
       push(web_image("trap '' TERM\necho ready\nwhile true; do sleep 1; done\n"), "stubborn");
   ASSERT_TRUE(hypervisor_->start(spec("stubborn-1", image), {}));
   ASSERT_TRUE(eventually([&] { return log_of("stubborn-1") == "ready\n"; }));
-  const auto exit = hypervisor_->stop("stubborn-1", 300ms);
+  const auto exit = hypervisor_->stop("stubborn-1", 300ms, {});
   ASSERT_TRUE(exit) << to_string(exit.error());
   EXPECT_EQ(exit->signal, SIGKILL) << exit->reason;
   EXPECT_FALSE(exit->out_of_memory);
@@ -302,7 +198,7 @@ TEST_F(MicroVm, a_later_control_plane_finds_a_running_vm_and_can_stop_it) {
   ASSERT_TRUE(again);
   EXPECT_EQ(*again, *endpoint);
   EXPECT_EQ(read_record(dir_of("adopted-1"))->process, process) << "it was not started anew";
-  ASSERT_TRUE(hypervisor_->stop("adopted-1", 5s));
+  ASSERT_TRUE(hypervisor_->stop("adopted-1", 5s, {}));
   EXPECT_FALSE(is_alive(process));
 }
 
@@ -315,7 +211,7 @@ TEST_F(MicroVm, collecting_spares_what_a_running_vm_is_made_of_and_takes_it_when
   ASSERT_TRUE(hypervisor_->collect(nothing, {}));
   EXPECT_TRUE(std::filesystem::exists(folder));
   EXPECT_TRUE(serves(*endpoint));
-  ASSERT_TRUE(hypervisor_->stop("spared", 0ms));
+  ASSERT_TRUE(hypervisor_->stop("spared", 0ms, {}));
   const auto removed = hypervisor_->collect(nothing, {});
   ASSERT_TRUE(removed) << to_string(removed.error());
   EXPECT_THAT(*removed, Contains("images/" + folder.filename().string()));
@@ -345,7 +241,7 @@ TEST_F(MicroVm, a_vm_whose_folder_is_lost_is_listed_and_can_be_stopped) {
   const auto process = read_record(dir_of("orphan-1"))->process;
   std::filesystem::remove_all(dir_of("orphan-1"));
   EXPECT_THAT(hypervisor_->list(), Contains("orphan-1"));
-  ASSERT_TRUE(hypervisor_->stop("orphan-1", 1s));
+  ASSERT_TRUE(hypervisor_->stop("orphan-1", 1s, {}));
   EXPECT_FALSE(is_alive(process));
   EXPECT_THAT(hypervisor_->list(), Not(Contains("orphan-1")));
 }

@@ -148,6 +148,9 @@ void write_oci_layout(const ImageSource& source, const fs::path& dir) {
   json run = {{"Env", source.env}, {"User", source.user}, {"WorkingDir", source.workdir}};
   if (!source.entrypoint.empty()) run["Entrypoint"] = source.entrypoint;
   if (!source.cmd.empty()) run["Cmd"] = source.cmd;
+  if (!source.stop_signal.empty()) run["StopSignal"] = source.stop_signal;
+  for (const auto& port : source.exposed) run["ExposedPorts"][port] = json::object();
+  for (const auto& path : source.volumes) run["Volumes"][path] = json::object();
   json config = put(json{{"architecture", "amd64"},
                          {"os", "linux"},
                          {"config", run},
@@ -170,8 +173,9 @@ std::vector<TarEntry> busybox_layer() {
   must(busybox.has_value(), "/bin/busybox (Debian: busybox-static)");
   std::vector<TarEntry> layer = {folder("bin"), folder("etc"), file("bin/busybox", *busybox, 0755)};
   for (const char* name :
-       {"sh", "httpd", "echo", "cat", "id", "pwd",  "nc",     "sleep", "wget", "env",    "hostname",
-        "ip", "true",  "tail", "ls",  "dd", "kill", "printf", "mkdir", "stat", "timeout"}) {
+       {"sh",    "httpd",    "echo",    "cat",       "id",     "pwd", "nc",       "sleep", "wget",
+        "env",   "hostname", "ip",      "true",      "tail",   "ls",  "dd",       "kill",  "printf",
+        "mkdir", "stat",     "timeout", "fallocate", "setsid", "df",  "readlink", "wc"}) {
     layer.push_back(symlink(std::string("bin/") + name, "busybox"));
   }
   layer.push_back(file("etc/passwd",

@@ -45,6 +45,9 @@ struct ImageSource {
   std::vector<std::string> env;
   std::string user;
   std::string workdir;
+  std::string stop_signal = {};
+  std::vector<std::string> exposed = {};  // "8080/tcp"
+  std::vector<std::string> volumes = {};
 };
 
 // Writes an OCI layout (image-spec, image-layout.md) into dir.

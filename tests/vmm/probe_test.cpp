@@ -104,8 +104,62 @@ TEST(Probe, asks_once_with_the_apps_name_and_closes) {
   EXPECT_EQ(probe(server.endpoint()).status, 302);
   const std::string request = server.request();
   EXPECT_THAT(request, testing::StartsWith("GET /healthz?x=1 HTTP/1.1\r\nHost: app.example\r\n"));
-  EXPECT_THAT(request, testing::HasSubstr("\r\nConnection: close\r\n"));
+  for (const char* field :
+       {"\r\nConnection: close\r\n", "\r\nX-Forwarded-Proto: https\r\n",
+        "\r\nX-Forwarded-For: 127.0.0.1\r\n", "\r\nX-Forwarded-Host: app.example\r\n",
+        "\r\nUser-Agent: Atlasflow-Health/1\r\n"}) {
+    EXPECT_THAT(request, testing::HasSubstr(field));
+  }
   EXPECT_THAT(request, testing::Not(testing::HasSubstr("/login"))) << "redirects are not followed";
+}
+
+TEST(Probe, passes_over_interim_responses_but_not_for_ever) {
+  const std::string interim = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+  Server server(interim + interim + "HTTP/1.1 204 No Content\r\n\r\n", Server::Ending::close);
+  EXPECT_EQ(probe(server.endpoint()).status, 204);
+  std::string endless;
+  for (int i = 0; i < 1000; ++i) endless += interim;
+  Server hostile(endless, Server::Ending::keep_open);
+  EXPECT_THAT(probe(hostile.endpoint()).error, testing::HasSubstr("1xx"));
+}
+
+VmStatus status_of(std::string_view listeners) {
+  VmStatus status;
+  status.guest_port = 3000;
+  status.listeners = guest::listeners_of(listeners);
+  return status;
+}
+
+TEST(ProbeReason, of_a_redirect_says_where_it_leads_and_nothing_secret) {
+  Server server("HTTP/1.1 301 Moved\r\nLocation: https://app.example/login?token=hunter2#x\r\n\r\n",
+                Server::Ending::close);
+  const auto reason = explain(probe(server.endpoint()), "/", status_of("0.0.0.0:3000"));
+  EXPECT_EQ(reason.sentence,
+            "answers 301 to https://app.example/login: set health_path to a path that answers 2xx");
+  EXPECT_TRUE(reason.is_known);
+  const ProbeResult long_one{302, {}, std::string(120, 'x')};
+  EXPECT_LT(explain(long_one, "/", {}).sentence.size(), 300U);
+}
+
+TEST(ProbeReason, of_a_bad_status_names_the_path) {
+  EXPECT_EQ(explain({404, {}}, "/up", {}).sentence,
+            "answers 404 to GET /up: set health_path to a path that answers 2xx");
+  EXPECT_THAT(explain({401, {}}, "/", {}).sentence, testing::HasSubstr("needs no login"));
+  EXPECT_EQ(explain({500, {}}, "/", {}).sentence, "answers 500 to GET /");
+  VmStatus full;
+  full.disk_full = true;
+  EXPECT_EQ(explain({500, {}}, "/", full).sentence, "answers 500 to GET /; the VM's disk is full");
+  EXPECT_EQ(explain({204, {}}, "/", full).sentence, "");
+}
+
+TEST(ProbeReason, of_no_answer_is_known_when_the_guest_tells_where_it_listens) {
+  const ProbeResult none{0, "the connection was closed without an answer"};
+  EXPECT_FALSE(explain(none, "/", status_of("")).is_known) << "a boot looks like that";
+  EXPECT_EQ(explain(none, "/", status_of("")).sentence, none.error);
+  EXPECT_EQ(explain(none, "/", status_of("0.0.0.0:3000")).sentence, none.error);
+  const auto elsewhere = explain(none, "/", status_of("127.0.0.1:3000"));
+  EXPECT_TRUE(elsewhere.is_known);
+  EXPECT_THAT(elsewhere.sentence, testing::HasSubstr("127.0.0.1:3000: listen on 0.0.0.0"));
 }
 
 TEST(Probe, does_not_wait_for_the_body) {
@@ -137,13 +191,16 @@ TEST(Probe, of_a_closed_port_is_refused) {
 
 TEST(Probe, of_something_that_is_not_http_says_so) {
   for (const char* answer :
-       {"SSH-2.0-OpenSSH\r\n", "HTTP/2 200\r\nxxxxxxx\n", "HTTP/1.1 2000 OK\r\n",
-        "HTTP/1.1 abc OK\r\n", "\r\n", "HTTP/1.1 099 No\r\n"}) {
+       {"SSH-2.0-OpenSSH\r\n", "HTTP/2 200\r\nxxxxxxx\n", "HTTP/1.1 2000 OK\r\n\r\n",
+        "HTTP/1.1 abc OK\r\n\r\n", "\r\n\r\n", "HTTP/1.1 099 No\r\n\r\n", "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"}) {
     Server server(answer, Server::Ending::close);
     const ProbeResult result = probe(server.endpoint());
     EXPECT_EQ(result.status, 0) << answer;
-    EXPECT_EQ(result.error, "the answer is not HTTP") << answer;
+    EXPECT_THAT(result.error, testing::StartsWith("the answer is not HTTP")) << answer;
   }
+  Server tls("\x15\x03\x01" + std::string("\0\x02\x02\x46", 4), Server::Ending::close);
+  EXPECT_THAT(probe(tls.endpoint()).error, testing::HasSubstr("speaks TLS"));
   Server endless(std::string(100'000, 'x'), Server::Ending::keep_open);
   EXPECT_EQ(probe(endless.endpoint()).error, "the answer is not HTTP");
   Server closing("", Server::Ending::close);

@@ -52,6 +52,46 @@ TEST(GuestEvents, tell_the_phases_and_the_end) {
   EXPECT_EQ(parse_guest_events("exit 0 0 0\n").exit->reason, "the app exited with code 0");
 }
 
+TEST(VmRecord, keeps_what_the_owner_is_to_know_and_what_he_wants) {
+  const test::TemporaryFolder folder;
+  const VmRecord record{
+      "vm-1",      "i", "boot", {"127.0.0.1", 20001}, {17, 1}, 8080, std::chrono::minutes(5),
+      {"a notice"}};
+  ASSERT_TRUE(write_record(folder.path(), record));
+  const auto read = read_record(folder.path());
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->guest_port, 8080);
+  EXPECT_EQ(read->stop_grace, std::chrono::minutes(5));
+  EXPECT_EQ(read->notices, std::vector<std::string>{"a notice"});
+}
+
+TEST(VmRecord, of_an_earlier_version_is_read) {
+  const test::TemporaryFolder folder;
+  std::ofstream(folder.path() / "vm.json")
+      << R"({"format": 1, "vm_id": "v", "image": "i", "boot_id": "b", "address": "127.0.0.1",
+             "port": 20001, "pid": 17, "start_ticks": 1})";
+  const auto read = read_record(folder.path());
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->stop_grace, k_default_stop_grace);
+}
+
+TEST(GuestEvents, tell_where_something_listens_and_that_the_disk_is_full) {
+  const auto events = parse_guest_events(
+      "hello 1\nstarted 7\nlistens 127.0.0.1:3000\ndisk full\nlistens 0.0.0.0:80 [::]:80\n");
+  EXPECT_EQ(guest::words_of(events.listeners), "0.0.0.0:80 [::]:80") << "the newest";
+  EXPECT_TRUE(events.disk_full);
+  const auto later = parse_guest_events("disk full\nlistens 0.0.0.0:80\ndisk free\nlistens \n");
+  EXPECT_FALSE(later.disk_full);
+  EXPECT_TRUE(later.listeners.empty());
+}
+
+TEST(GuestEvents, tell_why_a_command_could_not_be_run) {
+  const auto exit =
+      parse_guest_events("exit 127 0 0 the interpreter '\x1b/bin/sh' is lacking\n").exit;
+  ASSERT_TRUE(exit);
+  EXPECT_EQ(exit->reason, "the app exited with code 127: the interpreter '?/bin/sh' is lacking");
+}
+
 TEST(GuestEvents, tell_whose_fault_a_failed_start_was) {
   const auto user = parse_guest_events("failed user user 'x' does not exist in the image\n").failed;
   ASSERT_TRUE(user);

@@ -70,7 +70,8 @@ TEST(User, by_number_works_in_an_image_without_accounts) {
   const UserLookup lookup = resolve_user("1000:1000", "", "");
   EXPECT_EQ(lookup.error, "");
   EXPECT_EQ(lookup.identity.uid, 1000U);
-  EXPECT_EQ(resolve_user("", "", "").identity.home, "/root");
+  EXPECT_EQ(lookup.identity.home, "/");
+  EXPECT_EQ(resolve_user("", "", "").identity.home, "/") << "as Docker does, for root too";
 }
 
 }  // namespace

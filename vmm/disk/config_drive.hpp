@@ -2,7 +2,10 @@
 // guest. Pure functions. A drive holds secrets: it is kept in memory and never logged.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,7 +20,10 @@ struct ImageConfig {
   std::vector<std::string> env;  // "K=V"
   std::string user;
   std::string workdir;
-  std::vector<std::string> diff_ids;  // "sha256:…", bottom first
+  std::string stop_signal;             // "SIGQUIT", "QUIT" or "3"; empty: SIGTERM
+  std::vector<std::uint16_t> exposed;  // TCP ports, ascending
+  std::vector<std::string> volumes;    // paths
+  std::vector<std::string> diff_ids;   // "sha256:…", bottom first
 };
 
 // Reads the configuration blob of an image. corrupt when it is none.
@@ -28,11 +34,27 @@ struct GuestRun {
   std::vector<std::string> env;
   std::string user;
   std::string workdir;
+  int stop_signal = 15;
 };
+
+// A signal by its number or name, with or without "SIG", also RTMIN+3 and RTMAX-3; nothing when it
+// is none.
+[[nodiscard]] std::optional<int> signal_number(std::string_view text);
+
+// Where the app listens: what the project's settings say, or, when they do not say it, the only TCP
+// port that the image exposes.
+[[nodiscard]] std::uint16_t port_of(const ImageConfig& image, std::uint16_t setting,
+                                    bool setting_given);
+
+// What whoever made the image should know of how it runs here, as sentences: that another port than
+// the setting's is used, that volumes are not kept.
+[[nodiscard]] std::vector<std::string> notices_of(const ImageConfig& image, std::uint16_t setting,
+                                                  std::uint16_t port);
 
 // ENTRYPOINT and CMD in a row, or `sh -c` with the command when there is one; the project's
 // variables over the image's; PORT and HOST over both; a PATH when none is given. user_error: no
-// command. invalid_argument: a name or value that no environment can hold.
+// command, or a STOPSIGNAL that is none. invalid_argument: a name or value that no environment can
+// hold.
 [[nodiscard]] Result<GuestRun> merge_run(
     const ImageConfig& image, const std::vector<std::pair<std::string, std::string>>& project_env,
     unsigned port, const std::string& command = {});

@@ -1,5 +1,9 @@
-// The app in its guest: started as the image says, watched to its end.
+// The app in its guest: started as the image says.
 #pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include <sys/types.h>
 
@@ -7,12 +11,11 @@
 
 namespace atlasflow::vmm::guest {
 
-// Starts the app; output becomes the end of the pipe that it writes to. Does not return when it
-// cannot: that is said to the host.
+// Starts the app as the leader of a session of its own; output becomes the end of the pipe that it
+// writes to. Does not return when it cannot: that is said to the host.
 [[nodiscard]] pid_t launch(Config& config, int& output);
 
-// Carries the app's output to log, obeys control, reaps, tells the host of the app's end and powers
-// off. signals is a signalfd for all signals, which are blocked.
-[[noreturn]] void supervise(pid_t app, int output, int log, int control, int signals);
+// The value of a variable of an environment ("K=V"); nullptr when it is not there.
+[[nodiscard]] const char* value_of(const std::vector<std::string>& env, std::string_view name);
 
 }  // namespace atlasflow::vmm::guest

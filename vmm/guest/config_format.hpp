@@ -2,13 +2,14 @@
 // vmm/disk/config_drive.cpp on the host, read once by vmm/guest/init.cpp in the guest. Pure
 // functions.
 //
-// The drive has a fixed size of 64 KiB, so that a template of the machine fits every VM:
+// The drive has a fixed size of 1 MiB, so that a template of the machine fits every VM. That is
+// 256 KiB for a project's variables and as much for the image's own and its command:
 //   bytes 0..7    the magic "ATLASCF1"
 //   bytes 8..11   length of the records in bytes, little endian
 //   bytes 12..    records "key:value" that each end in a NUL; the value may hold any other byte
-// Keys: hostname, address, netmask, gateway, nameserver*, layers (a count), user, workdir, env*,
-// arg*. A key with a star may occur again; order is kept. Unknown keys are an error: host and guest
-// init are always of one build.
+// Keys: hostname, address, netmask, gateway, nameserver*, layers (a count), user, workdir,
+// stop_signal (a number), env*, arg*. A key with a star may occur again; order is kept. Unknown
+// keys are an error: host and guest init are always of one build.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +21,7 @@
 namespace atlasflow::vmm::guest {
 
 inline constexpr std::string_view k_config_magic = "ATLASCF1";
-inline constexpr std::size_t k_config_bytes = 64 * 1024;
+inline constexpr std::size_t k_config_bytes = 1024 * 1024;
 inline constexpr std::size_t k_config_header_bytes = 12;
 
 // How the parts find each other: virtio-blk serials and virtio-serial port names.
@@ -37,20 +38,25 @@ struct ConfigRecord {
   std::string_view value;
 };
 
-// Views into drive. Nothing when the drive is not one of ours or is cut short.
-[[nodiscard]] inline std::optional<std::vector<ConfigRecord>> decode_config(
-    std::string_view drive) {
+// How long the drive's part is that says something, of its first bytes; 0 when it is none of ours.
+[[nodiscard]] inline std::size_t config_bytes_used(std::string_view drive) {
   if (drive.size() < k_config_header_bytes ||
       drive.substr(0, k_config_magic.size()) != k_config_magic) {
-    return std::nullopt;
+    return 0;
   }
   std::uint32_t length = 0;
   for (std::size_t i = 0; i < 4; ++i) {
     length |= static_cast<std::uint32_t>(static_cast<unsigned char>(drive[8 + i])) << (8 * i);
   }
-  std::string_view rest = drive.substr(k_config_header_bytes);
-  if (length > rest.size()) return std::nullopt;
-  rest = rest.substr(0, length);
+  return k_config_header_bytes + length;
+}
+
+// Views into drive. Nothing when the drive is not one of ours or is cut short.
+[[nodiscard]] inline std::optional<std::vector<ConfigRecord>> decode_config(
+    std::string_view drive) {
+  const std::size_t used = config_bytes_used(drive);
+  if (used == 0 || used > drive.size()) return std::nullopt;
+  std::string_view rest = drive.substr(k_config_header_bytes, used - k_config_header_bytes);
   std::vector<ConfigRecord> records;
   while (!rest.empty()) {
     const std::size_t end = rest.find('\0');

@@ -13,6 +13,7 @@ struct Config {
   int layers = 0;
   std::string user;
   std::string workdir = "/";
+  int stop_signal = 15;
   std::vector<std::string> env;
   std::vector<std::string> args;
 };

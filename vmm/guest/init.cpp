@@ -2,6 +2,7 @@
 // runs the image's command as its user, carries its output to the host and its end too. Static, one
 // thread, no exceptions. Its contract with the host: config_format.hpp and README.md of this
 // folder.
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -19,18 +20,22 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "vmm/guest/app.hpp"
 #include "vmm/guest/config_format.hpp"
 #include "vmm/guest/guest_config.hpp"
 #include "vmm/guest/host_link.hpp"
+#include "vmm/guest/root_files.hpp"
+#include "vmm/guest/supervisor.hpp"
 
 namespace atlasflow::vmm::guest {
 
 Config read_config() {
   const std::string path = disk(k_serial_config);
-  std::string drive = read_file(path.c_str(), k_config_bytes);
+  std::string head = read_file(path.c_str(), k_config_header_bytes);
+  std::string drive = read_file(path.c_str(), std::min(config_bytes_used(head), k_config_bytes));
   const auto records = decode_config(drive);
   if (!records) fail("boot", "the config drive is not readable");
   Config config;
@@ -52,6 +57,8 @@ Config read_config() {
       config.user = value;
     else if (record.key == "workdir")
       config.workdir = value;
+    else if (record.key == "stop_signal")
+      config.stop_signal = atoi(value.c_str());
     else if (record.key == "env")
       config.env.push_back(value);
     else if (record.key == "arg")
@@ -59,6 +66,7 @@ Config read_config() {
     else
       fail("boot", "the config drive has an unknown key");
   }
+  explicit_bzero(head.data(), head.size());
   explicit_bzero(drive.data(), drive.size());
   // The kernel keeps no copy of the secrets either: the drive is read once.
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -100,10 +108,7 @@ void mount_root(const Config& config) {
 }
 
 void enter_root() {
-  for (const char* dir : {"/new/proc", "/new/sys", "/new/dev", "/new/etc", "/new/run"}) {
-    mkdir(dir, 0755);
-  }
-  if (mkdir("/new/tmp", 01777) == 0) chmod("/new/tmp", 01777);
+  for (const char* dir : {"/new/proc", "/new/sys", "/new/dev"}) mkdir(dir, 0755);
   if (mount("/dev", "/new/dev", nullptr, MS_MOVE, nullptr) != 0 ||
       mount("/proc", "/new/proc", nullptr, MS_MOVE, nullptr) != 0 ||
       mount("/sys", "/new/sys", nullptr, MS_MOVE, nullptr) != 0) {
@@ -113,10 +118,29 @@ void enter_root() {
       chdir("/") != 0) {
     fail_boot("cannot enter the image's root");
   }
+}
+
+// ---- what a program expects of the machine, as container runtimes give it ----
+
+// tmpfs gives half of the memory, which is little in a small VM; browsers and databases count on
+// what Docker gives, 64 MiB.
+std::string shared_memory_options() {
+  constexpr unsigned long long k_least_bytes = 64ULL << 20;
+  struct sysinfo memory {};
+  unsigned long long bytes = k_least_bytes;
+  if (sysinfo(&memory) == 0) {
+    bytes = std::max(bytes, memory.totalram * 1ULL * memory.mem_unit / 2);
+  }
+  return "mode=1777,size=" + std::to_string(bytes);
+}
+
+void fill_dev() {
   mkdir("/dev/pts", 0755);
-  mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "mode=0620,ptmxmode=0666");
+  mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "mode=0620,ptmxmode=0666,gid=5");
   mkdir("/dev/shm", 01777);
-  mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
+  mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, shared_memory_options().c_str());
+  mkdir("/dev/mqueue", 01777);
+  mount("mqueue", "/dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
   const auto link = [](const char* target, const char* path) {
     if (symlink(target, path) != 0 && errno != EEXIST)
       fail_boot(std::string("cannot make ") + path);
@@ -125,6 +149,20 @@ void enter_root() {
   link("/proc/self/fd/0", "/dev/stdin");
   link("/proc/self/fd/1", "/dev/stdout");
   link("/proc/self/fd/2", "/dev/stderr");
+}
+
+void fill_root() {
+  for (const char* dir : {"/etc", "/run"}) {
+    if (!make_folder_at(dir, 0755)) fail_boot(std::string("cannot make ") + dir);
+  }
+  if (!make_folder_at("/tmp", 01777)) fail_boot("cannot make /tmp");
+  chmod("/tmp", 01777);  // whatever COPY made of it
+}
+
+void allow_all_ports() {
+  // Nothing else runs in the guest that a low port could be taken from.
+  write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+  write_file("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
 }
 
 // ---- network ----
@@ -169,13 +207,21 @@ void set_up_network(const Config& config) {
   close(fd);
 }
 
+// They are the machine's and not the image's: a link of systemd-resolved's leads nowhere here.
 void write_names(const Config& config) {
   (void)!sethostname(config.hostname.c_str(), config.hostname.size());
-  write_file("/etc/hostname", config.hostname + "\n");
-  write_file("/etc/hosts", "127.0.0.1 localhost\n" + config.address + " " + config.hostname + "\n");
   std::string resolv;
   for (const std::string& server : config.nameservers) resolv += "nameserver " + server + "\n";
-  write_file("/etc/resolv.conf", resolv);
+  const std::string hosts =
+      "127.0.0.1 localhost\n"
+      "::1 localhost ip6-localhost ip6-loopback\n" +
+      config.address + " " + config.hostname + "\n";
+  if (!replace_file("/etc/hostname", config.hostname + "\n") ||
+      !replace_file("/etc/hosts", hosts) || !replace_file("/etc/resolv.conf", resolv)) {
+    fail("user",
+         "the image's /etc has a folder with files in place of hostname, hosts or resolv.conf; "
+         "remove it in the Dockerfile");
+  }
 }
 
 }  // namespace
@@ -202,6 +248,9 @@ int main() {
   mount_root(config);
   set_up_network(config);
   enter_root();
+  fill_dev();
+  fill_root();
+  allow_all_ports();
   write_names(config);
 
   sigset_t all;
@@ -211,9 +260,16 @@ int main() {
   fcntl(control, F_SETOWN, getpid());
   fcntl(control, F_SETFL, fcntl(control, F_GETFL) | O_ASYNC);
 
-  int output = -1;
-  const pid_t app = launch(config, output);
-  say("started " + std::to_string(app));
+  Supervised supervised;
+  supervised.app = launch(config, supervised.output);
+  say("started " + std::to_string(supervised.app));
+  supervised.log = log;
+  supervised.control = control;
+  supervised.signals = signals;
+  supervised.stop_signal = config.stop_signal;
+  supervised.args = config.args;
+  supervised.workdir = config.workdir;
+  if (const char* const path = value_of(config.env, "PATH")) supervised.path = path;
   for (std::string& entry : config.env) explicit_bzero(entry.data(), entry.size());
-  supervise(app, output, log, control, signals);
+  supervise(supervised);
 }

@@ -110,7 +110,6 @@ UserLookup resolve_user(std::string_view spec, std::string_view passwd, std::str
   if (!found) {
     if (!uid) return not_found("user", user, "/etc/passwd");
     identity.uid = *uid;
-    if (*uid == 0) identity.home = "/root";
   }
 
   if (!group_spec.empty()) {

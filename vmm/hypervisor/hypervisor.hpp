@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "vmm/guest/listeners.hpp"
 
 namespace atlasflow::vmm {
 
@@ -32,6 +33,9 @@ struct HostConfig {
   std::optional<Accelerator> accelerator;  // unset: probe for KVM, else TCG
 };
 
+// From the stop signal to SIGKILL, unless the owner says otherwise.
+inline constexpr std::chrono::milliseconds k_default_stop_grace{30'000};
+
 struct VmSpec {
   std::string vm_id;  // [a-z0-9-]{1,48}; names the folder and the process
   std::string hostname;
@@ -40,9 +44,11 @@ struct VmSpec {
   // config drive only. PORT and HOST come from port and are not to be listed.
   std::vector<std::pair<std::string, std::string>> env;
   std::uint16_t port = 3000;  // where the app listens inside the guest
+  bool port_given = true;     // false: the only port that the image exposes comes before it
   std::string command;  // for the image's sh, in place of its ENTRYPOINT and CMD; empty: those
   int memory_mib = 512;
   int vcpus = 1;
+  std::chrono::milliseconds stop_grace = k_default_stop_grace;
 };
 
 // Where the host reaches the app's port. Loopback only.
@@ -66,6 +72,12 @@ struct VmStatus {
   VmPhase phase = VmPhase::absent;
   Endpoint endpoint;           // set from starting on
   std::optional<VmExit> exit;  // set when exited
+  // As the guest tells: where something listens in it, and that its disk is full.
+  std::vector<guest::Listener> listeners = {};
+  bool disk_full = false;
+  std::uint16_t guest_port = 0;           // where the app is looked for in it
+  std::vector<std::string> notices = {};  // about the image, for its owner
+  std::chrono::milliseconds stop_grace = k_default_stop_grace;
 };
 
 class Hypervisor {
@@ -86,11 +98,13 @@ class Hypervisor {
   // Every vm_id that has a process or a folder here.
   [[nodiscard]] virtual std::vector<std::string> list() = 0;
 
-  // SIGTERM to the app, after grace SIGKILL, then the VM's end; returns how the app ended. Removes
-  // disks, sockets and the folder; the log stays. A VM that does not exist is a success (exit_code
-  // -1).
+  // The image's stop signal to the app, after grace SIGKILL, then the VM's end; returns how the app
+  // ended. Removes disks, sockets and the folder; the log stays. A VM that does not exist is a
+  // success (exit_code -1). cancelled: `leave` ended the wait; the guest goes on with its grace,
+  // and a later stop finds it so.
   [[nodiscard]] virtual Result<VmExit> stop(const std::string& vm_id,
-                                            std::chrono::milliseconds grace) = 0;
+                                            std::chrono::milliseconds grace,
+                                            std::stop_token leave) = 0;
 
   // Removes images and layer disks that neither the images to keep nor a VM that is there needs;
   // returns what it removed. `keep` gives references by digest and is asked while no VM is being

@@ -151,7 +151,8 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
   const Endpoint endpoint{"127.0.0.1", port->port};
   const auto process = spawn_daemon(daemon, [&](const ProcessId& id) {
     if (auto noted = note_running(launch.state_dir, spec.vm_id, id); !noted) return noted;
-    return write_record(dir, {spec.vm_id, spec.image, host_boot_id(), endpoint, id});
+    return write_record(dir, {spec.vm_id, spec.image, host_boot_id(), endpoint, id, spec.port,
+                              spec.stop_grace, launch.notices});
   });
   if (!process) return tl::unexpected<Error>(process.error());
   await_listening(*process, dir);

@@ -16,7 +16,7 @@ namespace atlasflow::vmm {
 inline constexpr const char* k_control_socket = "control.sock";
 
 struct VmLaunch {
-  const VmSpec& spec;
+  const VmSpec& spec;  // its port: where the app is looked for
   const GuestRun& run;
   const GuestBoot& boot;
   const std::vector<std::filesystem::path>& disks;  // of the image, bottom first
@@ -25,6 +25,7 @@ struct VmLaunch {
   std::filesystem::path log;
   std::filesystem::path scratch;  // the template
   std::string machine_name;
+  std::vector<std::string> notices;
   Accelerator accelerator = Accelerator::tcg;
 };
 

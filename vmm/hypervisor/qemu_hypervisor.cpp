@@ -72,7 +72,7 @@ class QemuHypervisor final : public Hypervisor {
   Result<Endpoint> start(const VmSpec& spec, std::stop_token stop) override;
   VmStatus status(const std::string& vm_id) override;
   std::vector<std::string> list() override;
-  Result<VmExit> stop(const std::string& vm_id, milliseconds grace) override;
+  Result<VmExit> stop(const std::string& vm_id, milliseconds grace, std::stop_token leave) override;
   Result<std::vector<std::string>> collect(
       const std::function<Result<std::set<std::string>>()>& keep, std::stop_token stop) override;
   void bound_files() override;
@@ -82,6 +82,8 @@ class QemuHypervisor final : public Hypervisor {
   struct Prepared {
     GuestRun run;
     std::vector<fs::path> disks;
+    std::uint16_t port = 0;  // where the app is looked for
+    std::vector<std::string> notices;
   };
 
   fs::path dir_of(const std::string& vm_id) const { return folders_.vms / vm_id; }
@@ -171,10 +173,17 @@ VmStatus QemuHypervisor::status(const std::string& vm_id) {
   std::error_code unreadable;  // then it is not known not to be there
   if (!is_vm_id(vm_id) || (!fs::exists(dir_of(vm_id), unreadable) && !unreadable)) return status;
   const auto record = read_record(dir_of(vm_id));
-  if (record) status.endpoint = record->endpoint;
+  if (record) {
+    status.endpoint = record->endpoint;
+    status.guest_port = record->guest_port;
+    status.notices = record->notices;
+    status.stop_grace = record->stop_grace;
+  }
   const bool alive = record && process_of(vm_id, *record).has_value();
   // After the look at the process: an exit it told before its end is then on disk.
   const GuestEvents events = read_guest_events(dir_of(vm_id));
+  status.listeners = events.listeners;
+  status.disk_full = events.disk_full;
   if (events.exit) {
     status.phase = VmPhase::exited;
     status.exit = events.exit;
@@ -270,10 +279,13 @@ Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_tok
 
   const auto place = gate_.enter(stop);
   if (!place) return fail(ErrorCode::cancelled, "the start was stopped on request");
+  VmSpec placed = spec;
+  placed.port = prepared->port;
   for (int attempt = 1;; ++attempt) {
-    const auto launched = launch_vm({spec, prepared->run, boot_, prepared->disks, config_.state_dir,
-                                     dir, folders_.logs / (spec.vm_id + ".run.log"), scratch_,
-                                     name_of(spec.vm_id), accelerator_});
+    const auto launched =
+        launch_vm({placed, prepared->run, boot_, prepared->disks, config_.state_dir, dir,
+                   folders_.logs / (spec.vm_id + ".run.log"), scratch_, name_of(spec.vm_id),
+                   prepared->notices, accelerator_});
     if (!launched) return tl::unexpected<Error>(launched.error());
     const auto started = await_started(spec.vm_id, *launched, stop);
     if (started) return launched->endpoint;
@@ -289,7 +301,8 @@ Result<QemuHypervisor::Prepared> QemuHypervisor::prepare(const VmSpec& spec,
                                                          const std::stop_token& stop) {
   const auto image = pull_image(spec.image, config_.registry_plain_http, folders_.images, stop);
   if (!image) return tl::unexpected<Error>(image.error());
-  auto run = merge_run(image->config, spec.env, spec.port, spec.command);
+  const auto port = port_of(image->config, spec.port, spec.port_given);
+  auto run = merge_run(image->config, spec.env, port, spec.command);
   if (!run) return tl::unexpected<Error>(run.error());
   // Before the dear steps: an environment that does not fit should not cost an unpacked image.
   if (auto fits = encode_config_drive(*run, spec.hostname, guest_network(), 1); !fits) {
@@ -297,7 +310,8 @@ Result<QemuHypervisor::Prepared> QemuHypervisor::prepare(const VmSpec& spec,
   }
   auto disks = layers_.disks_for(image->layers, stop);
   if (!disks) return tl::unexpected<Error>(disks.error());
-  return Prepared{std::move(*run), std::move(*disks)};
+  return Prepared{std::move(*run), std::move(*disks), port,
+                  notices_of(image->config, spec.port, port)};
 }
 
 Result<void> QemuHypervisor::await_started(const std::string& vm_id, const LaunchedVm& launched,
@@ -328,7 +342,8 @@ Result<void> QemuHypervisor::await_started(const std::string& vm_id, const Launc
 
 // ---- stopping -----------------------------------------------------------------------------------
 
-Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace) {
+Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace,
+                                    std::stop_token leave) {
   if (!is_vm_id(vm_id)) {
     return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
   }
@@ -342,6 +357,9 @@ Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace
     asked = connection.has_value();
     const auto deadline = steady_clock::now() + grace + k_power_off_limit;
     while (asked && !events.exit && is_alive(*process) && steady_clock::now() < deadline) {
+      if (leave.stop_requested()) {
+        return fail(ErrorCode::cancelled, "the microVM " + vm_id + " is left to stop by itself");
+      }
       std::this_thread::sleep_for(k_poll);
       events = read_guest_events(dir);
     }

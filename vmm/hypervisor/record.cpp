@@ -60,7 +60,18 @@ void take_line(GuestEvents& events, const std::string& line) {
     if (words >> code >> signal >> out_of_memory && code >= 0 && code <= 255 && signal >= 0 &&
         signal <= 64) {
       events.exit = describe_exit(code, signal, out_of_memory == 1);
+      std::string why;
+      std::getline(words >> std::ws, why);
+      if (!why.empty()) events.exit->reason += ": " + printable(why);
     }
+  } else if (word == "listens") {
+    std::string rest;
+    std::getline(words >> std::ws, rest);
+    events.listeners = guest::listeners_of(rest);
+  } else if (word == "disk") {
+    std::string state;
+    words >> state;
+    events.disk_full = state == "full";
   }
 }
 
@@ -76,6 +87,9 @@ Result<void> write_record(const std::filesystem::path& vm_dir, const VmRecord& r
       {"port", record.endpoint.port},
       {"pid", record.process.pid},
       {"start_ticks", record.process.start_ticks},
+      {"guest_port", record.guest_port},
+      {"stop_grace_ms", record.stop_grace.count()},
+      {"notices", record.notices},
   };
   return replace_file(vm_dir / "vm.json", document.dump(2) + "\n", 0600);
 }
@@ -95,6 +109,11 @@ std::optional<VmRecord> read_record(const std::filesystem::path& vm_dir) {
     record.process.pid = document.at("pid").get<pid_t>();
     record.process.start_ticks = document.at("start_ticks").get<std::uint64_t>();
     record.process.boot_id = record.boot_id;
+    // A VM that an earlier version of the server started has none of these.
+    record.guest_port = document.value("guest_port", std::uint16_t{0});
+    record.stop_grace =
+        std::chrono::milliseconds(document.value("stop_grace_ms", k_default_stop_grace.count()));
+    record.notices = document.value("notices", std::vector<std::string>{});
     return record;
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;

@@ -3,12 +3,16 @@
 // it.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.hpp"
+#include "vmm/guest/listeners.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/hypervisor/process.hpp"
 
@@ -19,7 +23,10 @@ struct VmRecord {
   std::string image;
   std::string boot_id;  // of the host: a pid of before a reboot means nothing
   Endpoint endpoint;
-  ProcessId process;  // pid 0: QEMU was not started
+  ProcessId process;             // pid 0: QEMU was not started
+  std::uint16_t guest_port = 0;  // where the app is looked for inside
+  std::chrono::milliseconds stop_grace = k_default_stop_grace;  // what its owner gives it to stop
+  std::vector<std::string> notices = {};                        // about its image, for its owner
 };
 
 [[nodiscard]] Result<void> write_record(const std::filesystem::path& vm_dir,
@@ -27,14 +34,16 @@ struct VmRecord {
 // Nothing when there is none or it is not readable: then there is nothing to trust.
 [[nodiscard]] std::optional<VmRecord> read_record(const std::filesystem::path& vm_dir);
 
-// The guest's words, parsed: lines "hello 1", "started <pid>", "stopping", "failed user|boot
-// <text>", "exit <code> <signal> <0|1>". The guest is not trusted: unknown or cut lines are passed
-// over.
+// The guest's words, parsed: lines "hello 1", "started <pid>", "listens <address:port>…",
+// "disk full|free", "stopping", "failed user|boot <text>", "exit <code> <signal> <0|1> [<text>]".
+// The guest is not trusted: unknown or cut lines are passed over.
 struct GuestEvents {
   bool hello = false;
   bool started = false;
   std::optional<Error> failed;
   std::optional<VmExit> exit;
+  std::vector<guest::Listener> listeners;  // the newest
+  bool disk_full = false;
 };
 [[nodiscard]] GuestEvents parse_guest_events(std::string_view text);
 // Of the file only the beginning counts.

@@ -1,6 +1,7 @@
 #include "vmm/hypervisor/running_machines.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <thread>
 
 #include <nlohmann/json.hpp>
@@ -83,16 +84,20 @@ std::vector<RunningMachine> running_machines(const fs::path& state_dir) {
   return machines;
 }
 
-Result<std::vector<std::string>> end_machines(const fs::path& state_dir, milliseconds grace) {
+Result<std::vector<std::string>> end_machines(const fs::path& state_dir) {
   std::vector<std::string> ended;
   const auto machines = running_machines(state_dir);
   std::vector<Fd> conversations;  // open until the guests have read what was asked
+  milliseconds longest{0};
   for (const auto& machine : machines) {
+    const auto record = read_record(state_dir / "vm" / machine.vm_id);
+    const auto grace = record ? record->stop_grace : k_default_stop_grace;
+    longest = std::max(longest, grace);
     auto asked = ask_to_stop(state_dir / "vm" / machine.vm_id, k_control_socket, grace);
     if (asked) conversations.push_back(std::move(*asked));
   }
-  const auto deadline = steady_clock::now() +
-                        (conversations.empty() ? milliseconds::zero() : grace + k_power_off_limit);
+  const auto deadline = steady_clock::now() + (conversations.empty() ? milliseconds::zero()
+                                                                     : longest + k_power_off_limit);
   const auto some_run = [&] {
     return std::any_of(machines.begin(), machines.end(),
                        [](const auto& machine) { return is_alive(machine.process); });

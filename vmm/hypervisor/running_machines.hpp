@@ -7,7 +7,6 @@
 // <state>/running/VM_ID       its process; written before it executes QEMU, removed once it is gone
 #pragma once
 
-#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -38,10 +37,10 @@ struct RunningMachine {
                                         const std::string& vm_id, const ProcessId& process);
 void forget_running(const std::filesystem::path& state_dir, const std::string& vm_id);
 
-// Asks every VM of the folder to stop, all at once, and kills what has not after the grace. Returns
-// the names of those that ran. Their folders go too, so that the next control plane finds them
-// absent and starts them again; the logs stay. timed_out: one does not die.
-[[nodiscard]] Result<std::vector<std::string>> end_machines(const std::filesystem::path& state_dir,
-                                                            std::chrono::milliseconds grace);
+// Asks every VM of the folder to stop, all at once, and kills what has not after the grace that its
+// owner gives it. Returns the names of those that ran. Their folders go too, so that the next
+// control plane finds them absent and starts them again; the logs stay. timed_out: one does not
+// die.
+[[nodiscard]] Result<std::vector<std::string>> end_machines(const std::filesystem::path& state_dir);
 
 }  // namespace atlasflow::vmm
