@@ -167,7 +167,7 @@ void Worker::begin_request(ClientConnection& client) {
   if (head.framing == http::Framing::none) {
     exchange.request_complete = client.parser.next({}).event == http::ParseEvent::complete;
   }
-  if (const auto error = check_connection_options(head.fields)) {
+  if (const auto error = check_connection_options(head.connection_options)) {
     refuse_message(client, *error);
     return;
   }
