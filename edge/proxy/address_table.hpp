@@ -61,7 +61,8 @@ class ConnectionCounts {
   [[nodiscard]] std::atomic<std::int32_t>& cell(AddressKey key, unsigned row) {
     return cells_[row * k_cells + (key.hash >> (row * 32U)) % k_cells];
   }
-  std::vector<std::atomic<std::int32_t>> cells_{2 * k_cells};
+  std::vector<std::atomic<std::int32_t>> cells_ =
+      std::vector<std::atomic<std::int32_t>>(2 * k_cells);
 };
 
 // Whether an address keeps to a rate, with bursts of some seconds' worth (the generic cell rate

@@ -96,8 +96,8 @@ struct Exchange {
   std::int64_t retry_at_ms = 0;
   std::size_t held_in = 0;  // which of the worker's lists
 
-  bool request_moved = false;       // the upstream took some of it since the deadline was set
-  bool response_started = false;    // a byte of the response has arrived
+  bool request_moved = false;         // the upstream took some of it since the deadline was set
+  bool response_started = false;      // a byte of the response has arrived
   std::size_t interim_responses = 0;  // 1xx, passed on or not
   std::size_t interim_bytes = 0;
   bool response_head_sent = false;  // the final head is in the client's buffer

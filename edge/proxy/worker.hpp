@@ -10,8 +10,8 @@
 #include <memory>
 #include <mutex>
 #include <random>
-#include <string_view>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 #include <vector>
