@@ -123,7 +123,7 @@ class Connection::ChunkedStream : public Stream {
   bool alive_ = true;
 };
 
-Connection::Connection(UniqueFd client, ServerState& server)
+Connection::Connection(FileDescriptor client, ServerState& server)
     : client_(std::move(client)), server_(server), buffer_(k_read_bytes) {}
 
 Connection::~Connection() { server_.body_bytes_in_memory -= body_bytes_counted_; }

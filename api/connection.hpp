@@ -19,7 +19,7 @@ void refuse_connection(int client);
 
 class Connection {
  public:
-  Connection(UniqueFd client, ServerState& server);
+  Connection(FileDescriptor client, ServerState& server);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -48,7 +48,7 @@ class Connection {
   [[nodiscard]] Read read_more(Clock::time_point deadline);
   void linger();
 
-  UniqueFd client_;
+  FileDescriptor client_;
   ServerState& server_;
   http::RequestParser parser_;
   std::vector<char> buffer_;

@@ -37,7 +37,7 @@ class SignalsBlocked {
   sigset_t previous_{};
 };
 
-void add_one(const UniqueFd& event) {
+void add_one(const FileDescriptor& event) {
   const std::uint64_t one = 1;
   // It fails only when the counter is full, and then the reader is awake anyway.
   [[maybe_unused]] const auto written = ::write(event.get(), &one, sizeof(one));
@@ -98,7 +98,7 @@ void HttpServer::accept_loop() {
 }
 
 void HttpServer::accept_one() {
-  UniqueFd client(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  FileDescriptor client(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!client.valid()) {
     if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
     spdlog::warn("event=api_accept_failed on={} cause=\"{}\"", state_.name,
@@ -129,7 +129,7 @@ void HttpServer::accept_one() {
   }
 }
 
-void HttpServer::serve(UniqueFd client) {
+void HttpServer::serve(FileDescriptor client) {
   try {
     Connection(std::move(client), state_).run();
   } catch (const std::exception& error) {

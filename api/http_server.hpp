@@ -35,7 +35,7 @@ struct ServerState {
   const Router& router;
   const HttpServerLimits limits;
   const std::string name;
-  UniqueFd stop_event;  // readable for ever once the server stops
+  FileDescriptor stop_event;  // readable for ever once the server stops
   std::atomic<bool> stopping_flag = false;
   std::atomic<std::uint64_t> body_bytes_in_memory = 0;
 };
@@ -65,13 +65,13 @@ class HttpServer {
   HttpServer(Listener listener, const Router& router, HttpServerLimits limits);
   void accept_loop();
   void accept_one();
-  void serve(UniqueFd client);
+  void serve(FileDescriptor client);
   void join_finished_workers();
 
   Listener listener_;
   ServerState state_;
-  UniqueFd worker_done_;       // counts ends of workers, so that they are joined soon
-  std::list<Worker> workers_;  // the accept thread's; stop() takes it over after joining that
+  FileDescriptor worker_done_;  // counts ends of workers, so that they are joined soon
+  std::list<Worker> workers_;   // the accept thread's; stop() takes it over after joining that
   std::thread accept_thread_;
 };
 

@@ -42,7 +42,7 @@ Result<void> clear_stale_socket(const std::filesystem::path& path) {
   if (!S_ISSOCK(file.st_mode)) {
     return fail(ErrorCode::conflict, path.string() + " exists and is not a socket; move it away.");
   }
-  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const FileDescriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe.valid()) {
     return fail(ErrorCode::internal, "No socket can be made.", errno_text(errno));
   }
@@ -75,7 +75,7 @@ Result<Listener> Listener::on_unix_socket(const std::filesystem::path& path) {
     return tl::unexpected(std::move(cleared.error()));
   }
   Listener listener;
-  listener.fd_ = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  listener.fd_ = FileDescriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   // Linux gives the file the mode of the unbound socket, so it is never open to others, not even
   // between bind() and a chmod(); the umask of the process stays untouched.
   const auto address = unix_address(path);
@@ -118,7 +118,7 @@ Result<Listener> Listener::on_tcp(const std::string& address, std::uint16_t port
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owned(found, &::freeaddrinfo);
   Listener listener;
   listener.fd_ =
-      UniqueFd(::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+      FileDescriptor(::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1;
   if (!listener.fd_.valid() ||
       ::setsockopt(listener.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||

@@ -10,11 +10,9 @@
 #include <sys/types.h>
 
 #include "base/error.hpp"
-#include "storage/posix_file.hpp"
+#include "base/file.hpp"
 
 namespace atlasflow::api {
-
-using storage::UniqueFd;
 
 class Listener {
  public:
@@ -35,7 +33,7 @@ class Listener {
  private:
   Listener() = default;
 
-  UniqueFd fd_;
+  FileDescriptor fd_;
   std::uint16_t port_ = 0;
   std::string name_;
   std::filesystem::path path_;  // of the unix socket; empty for TCP

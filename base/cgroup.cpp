@@ -14,6 +14,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/file.hpp"
+
 namespace atlasflow {
 namespace {
 
@@ -29,17 +31,11 @@ bool write_file(const fs::path& path, const std::string& value) {
          ::write(fd.get(), value.data(), value.size()) == static_cast<ssize_t>(value.size());
 }
 
-std::string read_file(const fs::path& path) {
-  const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  std::array<char, 4096> buffer;
-  while (fd.valid()) {
-    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) break;  // a group that went meanwhile answers ENODEV: it has nothing to tell
-    text.append(buffer.data(), static_cast<std::size_t>(n));
-  }
-  return text;
+// Empty when it cannot be read: a group that went meanwhile answers ENODEV, and has nothing to
+// tell.
+std::string text_of(const fs::path& path) {
+  constexpr std::uint64_t k_bytes_max = 4U << 20U;  // of cgroup.procs and mountinfo on a busy host
+  return read_file(path, k_bytes_max).value_or("");
 }
 
 bool has_controller(std::string_view list, std::string_view name) {
@@ -54,7 +50,7 @@ bool has_controller(std::string_view list, std::string_view name) {
 // "id:controllers:path" lines; the key of v2 is empty.
 std::map<std::string, std::string> paths_of_self() {
   std::map<std::string, std::string> paths;
-  std::istringstream file(read_file("/proc/self/cgroup"));
+  std::istringstream file(text_of("/proc/self/cgroup"));
   for (std::string line; std::getline(file, line);) {
     const auto first = line.find(':');
     const auto second = line.find(':', first + 1);
@@ -75,7 +71,7 @@ bool make_room(const fs::path& own) {
   if (!delegated) return false;
   std::error_code error;
   fs::create_directory(own / "server", error);
-  std::istringstream pids(read_file(own / "cgroup.procs"));
+  std::istringstream pids(text_of(own / "cgroup.procs"));
   for (std::string pid; pids >> pid;) write_file(own / "server" / "cgroup.procs", pid);
   return true;
 }
@@ -100,7 +96,7 @@ void set_weight(const CgroupHierarchy& hierarchy, const fs::path& folder, int we
 // A v1 cpuset has no processors until it is given some.
 void copy_cpuset(const fs::path& from, const fs::path& to) {
   for (const char* name : {"cpuset.cpus", "cpuset.mems"}) {
-    if (read_file(to / name).size() <= 1) write_file(to / name, read_file(from / name));
+    if (text_of(to / name).size() <= 1) write_file(to / name, text_of(from / name));
   }
 }
 
@@ -123,7 +119,7 @@ std::size_t kill_inside(const fs::path& folder) {
   write_file(folder / "cgroup.kill", "1");  // v2 since Linux 5.14: the whole subtree at once.
   for (const fs::path& each : folders_below(folder)) {
     write_file(each / "freezer.state", "THAWED");  // v1 delivers no signal to who is frozen
-    std::istringstream pids(read_file(each / "cgroup.procs"));
+    std::istringstream pids(text_of(each / "cgroup.procs"));
     for (pid_t pid = 0; pids >> pid;) {
       ++found;
       if (pid > 1) ::kill(pid, SIGKILL);
@@ -137,7 +133,7 @@ std::size_t kill_inside(const fs::path& folder) {
 std::vector<CgroupHierarchy> own_cgroups() {
   const auto paths = paths_of_self();
   std::vector<CgroupHierarchy> hierarchies;
-  std::istringstream file(read_file("/proc/self/mountinfo"));
+  std::istringstream file(text_of("/proc/self/mountinfo"));
   for (std::string line; std::getline(file, line);) {
     // "36 35 98:0 /root /mount/point options… - type source super_options"
     const auto dash = line.find(" - ");
@@ -244,7 +240,7 @@ std::set<pid_t> Cgroup::members() const {
     std::error_code error;
     if (!fs::is_directory(place.folder, error)) continue;
     for (const fs::path& each : folders_below(place.folder)) {
-      std::istringstream pids(read_file(each / "cgroup.procs"));
+      std::istringstream pids(text_of(each / "cgroup.procs"));
       for (pid_t pid = 0; pids >> pid;) members.insert(pid);
     }
   }
@@ -261,7 +257,7 @@ bool Cgroup::exists() const {
 std::uint64_t Cgroup::oom_kills() const {
   for (const Place& place : places_) {
     for (const char* name : {"memory.events", "memory.oom_control"}) {
-      std::istringstream text(read_file(place.folder / name));
+      std::istringstream text(text_of(place.folder / name));
       for (std::string key; text >> key;) {
         std::uint64_t count = 0;
         if (text >> count && key == "oom_kill" && count > 0) return count;
@@ -293,11 +289,10 @@ std::vector<std::string> Cgroup::names(const std::vector<CgroupHierarchy>& hiera
                                        const CgroupParent& parent) {
   std::set<std::string> names;
   for (const CgroupHierarchy& hierarchy : hierarchies) {
-    std::error_code error;
-    for (fs::directory_iterator i(hierarchy.own / parent.name, error), end; !error && i != end;
-         i.increment(error)) {
+    const fs::path folder = hierarchy.own / parent.name;
+    for (auto& name : names_if_any(folder)) {
       std::error_code ignored;
-      if (i->is_directory(ignored)) names.insert(i->path().filename().string());
+      if (fs::is_directory(folder / name, ignored)) names.insert(std::move(name));
     }
   }
   return {names.begin(), names.end()};

@@ -52,3 +52,23 @@ using Result = tl::expected<T, Error>;
 }
 
 }  // namespace atlasflow
+
+// Hands a failure on to the caller, and goes on with the value (Boost.Outcome's TRY and TRYV):
+//
+//   ATLAS_TRY(const auto text, read_file(path, 4'096));
+//   ATLAS_TRYV(replace_file(path, text, 0600));
+//
+// In a function that returns a Result, as a statement of its own within braces.
+#define ATLAS_TRY_JOIN_(a, b) a##b
+#define ATLAS_TRY_NAME_(a, b) ATLAS_TRY_JOIN_(a, b)
+#define ATLAS_TRY_(result, declaration, ...)                           \
+  auto result = (__VA_ARGS__);                                         \
+  if (!result) return ::tl::unexpected(::std::move((result).error())); \
+  declaration = ::std::move(*(result))
+#define ATLAS_TRY(declaration, ...) \
+  ATLAS_TRY_(ATLAS_TRY_NAME_(atlas_try_, __LINE__), declaration, __VA_ARGS__)
+#define ATLAS_TRYV(...)                                                            \
+  do {                                                                             \
+    auto atlas_result = (__VA_ARGS__);                                             \
+    if (!atlas_result) return ::tl::unexpected(::std::move(atlas_result.error())); \
+  } while (false)

@@ -1,4 +1,4 @@
-// Owns one file descriptor.
+// Owns one file descriptor of any kind and closes it once. A value with one owner; any thread.
 #pragma once
 
 #include <utility>
@@ -25,7 +25,10 @@ class FileDescriptor {
 
   [[nodiscard]] int get() const { return fd_; }
   [[nodiscard]] bool valid() const { return fd_ >= 0; }
+  explicit operator bool() const { return valid(); }
+  // Gives the descriptor away: the caller closes it.
   [[nodiscard]] int release() { return std::exchange(fd_, -1); }
+  // Linux has closed it whatever close(2) answers, so there is nothing to do about an error.
   void reset() {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }

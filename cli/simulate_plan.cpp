@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <fstream>
-#include <sstream>
 
 #include <fmt/format.h>
+
+#include "base/file.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -16,6 +16,7 @@ constexpr TimestampUs k_usual_duration = 60 * k_second;
 constexpr std::uint64_t k_usual_runs = 100;
 constexpr std::uint64_t k_runs_max = 1'000'000'000;
 constexpr std::uint64_t k_jobs_limit = 256;
+constexpr std::uint64_t k_scenario_bytes_max = 16U << 20U;
 
 struct Unit {
   const char* name;
@@ -64,12 +65,13 @@ std::string duration_text(TimestampUs duration) {
 }
 
 Result<sim::Scenario> scenario_in(const std::string& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  if (!in || std::filesystem::is_directory(file) || !(text << in.rdbuf())) {
-    return fail(ErrorCode::invalid_argument, "the scenario " + file + " cannot be read");
+  const auto text = read_file(file, k_scenario_bytes_max);
+  if (!text) {
+    return fail(
+        ErrorCode::invalid_argument, "the scenario " + file + " cannot be read",
+        text.error().code == ErrorCode::too_large ? text.error().message : text.error().cause);
   }
-  return sim::parsed_scenario(text.str(), file);
+  return sim::parsed_scenario(*text, file);
 }
 
 // Of two options that do not go together, what the second one would do for nothing.

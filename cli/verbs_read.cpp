@@ -1,10 +1,10 @@
 #include <chrono>
-#include <fstream>
 #include <iterator>
 #include <map>
 
 #include <nlohmann/json.hpp>
 
+#include "base/file.hpp"
 #include "cli/format.hpp"
 #include "cli/verbs.hpp"
 
@@ -172,23 +172,20 @@ int report(const Terminal& terminal, const Error& error) {
 
 Result<std::string> read_input(const std::string& file, std::istream& in) {
   constexpr std::size_t k_bytes_max = 1U << 20U;
-  std::ifstream opened;
-  if (file != "-") {
-    opened.open(file, std::ios::binary);
-    if (!opened || opened.peek() == std::ifstream::traits_type::eof()) {
-      if (!opened.is_open() || opened.bad() || !opened.eof()) {
-        return fail(ErrorCode::invalid_argument, "can't read " + file + "; name a readable file");
-      }
-      return std::string{};
-    }
-  }
-  auto& source = file == "-" ? in : opened;
-  std::string text(k_bytes_max + 1, '\0');
-  source.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(source.gcount()));
-  if (text.size() > k_bytes_max) {
+  const auto too_large = [&file] {
     return fail(ErrorCode::invalid_argument, file + " has more than 1 MiB; give a smaller one");
+  };
+  if (file != "-") {
+    auto text = read_file(file, k_bytes_max);
+    if (text) return text;
+    if (text.error().code == ErrorCode::too_large) return too_large();
+    return fail(ErrorCode::invalid_argument, "can't read " + file + "; name a readable file",
+                text.error().cause);
   }
+  std::string text(k_bytes_max + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (text.size() > k_bytes_max) return too_large();
   return text;
 }
 

@@ -3,17 +3,19 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <fstream>
 #include <initializer_list>
-#include <sstream>
 
 #include <arpa/inet.h>
 #include <toml++/toml.h>
+
+#include "base/file.hpp"
 
 namespace atlasflow::server {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::uint64_t k_config_bytes_max = 1U << 20U;
 
 // One table of the file. Every key is taken by its name; finish() refuses those that nobody took.
 // The first error is kept and what follows is skipped.
@@ -61,7 +63,11 @@ class Section {
     std::string text;
     if (find(key) == nullptr) return;
     take(key, text);
-    if (!text.empty()) value = fs::absolute(file_.parent_path() / text).lexically_normal();
+    if (text.empty()) return;
+    const fs::path named = file_.parent_path() / text;
+    std::error_code error;  // the name as it was given serves where there is no working directory
+    const auto absolute = fs::absolute(named, error);
+    value = (error ? named : absolute).lexically_normal();
   }
 
   void take(const char* key, Listen& value) {
@@ -246,16 +252,16 @@ Result<ServerConfig> parse_config(std::string_view text, const fs::path& file) {
 }
 
 Result<ServerConfig> load_config(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  if (!in || !(text << in.rdbuf())) {
-    // An empty file is a configuration too: streaming nothing sets the failure bit.
-    if (!in.is_open() || !fs::is_regular_file(file)) {
-      return fail(ErrorCode::invalid_argument,
-                  "can't read " + file.string() + "; name a readable file by --config");
-    }
+  const auto text = read_file(file, k_config_bytes_max);
+  if (!text) {
+    return fail(
+        ErrorCode::invalid_argument,
+        "can't read " + file.string() + "; name a readable file by --config",
+        text.error().code == ErrorCode::too_large ? text.error().message : text.error().cause);
   }
-  return parse_config(text.str(), fs::absolute(file));
+  std::error_code error;  // the name as it was given serves where there is no working directory
+  const auto absolute = fs::absolute(file, error);
+  return parse_config(*text, error ? file : absolute);
 }
 
 std::string example_config() {

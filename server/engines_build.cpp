@@ -7,6 +7,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "base/file.hpp"
 #include "builder/source/checkout.hpp"
 #include "builder/source/remote_head.hpp"
 #include "builder/source/repository_config.hpp"
@@ -150,9 +151,7 @@ std::vector<actors::SourceRemains> LocalBuildEngine::inventory() {
   std::set<actors::SourceRemains> found;
   for (auto& build_id : images_.leftovers()) found.insert({Kind::build, std::move(build_id)});
   // A checkout is a folder and files beside it, all named after the deployment.
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(config_.work, error)) {
-    const auto name = entry.path().filename().string();
+  for (const auto& name : names_if_any(config_.work)) {
     found.insert({Kind::checkout, name.substr(0, name.find('.'))});
   }
   return {found.begin(), found.end()};
@@ -167,13 +166,10 @@ void LocalBuildEngine::reap(const actors::SourceRemains& remains) {
 }
 
 void LocalBuildEngine::forget(const DeploymentId& deployment) {
-  std::error_code error;
-  std::vector<fs::path> remains;
-  for (const auto& entry : fs::directory_iterator(config_.work, error)) {
-    const auto name = entry.path().filename().string();
-    if (name.substr(0, name.find('.')) == deployment.str()) remains.push_back(entry.path());
-  }
-  for (const auto& path : remains) {
+  for (const auto& name : names_if_any(config_.work)) {
+    if (name.substr(0, name.find('.')) != deployment.str()) continue;
+    const fs::path path = config_.work / name;
+    std::error_code error;
     fs::remove_all(path, error);
     if (error) {
       spdlog::warn("part=builder event=checkout_not_removed deployment={} path={} cause=\"{}\"",

@@ -1,16 +1,20 @@
 #include "server/process_setup.hpp"
 
 #include <csignal>
-#include <fstream>
-#include <iterator>
 
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
 #include "base/digest.hpp"
+#include "base/file.hpp"
 
 namespace atlasflow::server {
+namespace {
+
+constexpr std::uint64_t k_executable_bytes_max = 4ULL << 30U;
+
+}  // namespace
 
 void set_up_process(const std::string& log_level) {
   ::signal(SIGPIPE, SIG_IGN);
@@ -28,8 +32,7 @@ void set_up_process(const std::string& log_level) {
 
 const std::string& own_build_id() {
   static const std::string id = [] {
-    std::ifstream in("/proc/self/exe", std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    const auto bytes = read_file("/proc/self/exe", k_executable_bytes_max).value_or("");
     return bytes.empty() ? "unknown" : sha256_hex(bytes).substr(0, 12);
   }();
   return id;

@@ -2,10 +2,8 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <set>
-#include <sstream>
 
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
@@ -13,6 +11,7 @@
 
 #include "actors/runtime/control_plane.hpp"
 #include "api/api.hpp"
+#include "base/file.hpp"
 #include "base/version.hpp"
 #include "builder/registry/registry.hpp"
 #include "edge/control/remote_edge.hpp"
@@ -77,15 +76,18 @@ std::int64_t machine_memory_mib() {
   return static_cast<std::int64_t>(pages) * page_bytes / (1 << 20);
 }
 
+constexpr std::uint64_t k_secret_bytes_max = 64U << 10U;
+
 Result<std::string> read_webhook_secret(const fs::path& file) {
   if (file.empty()) return std::string{};
-  std::ifstream in(file, std::ios::binary);
-  std::ostringstream text;
-  if (!in || !(text << in.rdbuf())) {
-    return fail(ErrorCode::invalid_argument,
-                "can't read " + file.string() + "; name a readable file that is not empty");
+  auto read = read_file(file, k_secret_bytes_max);
+  if (!read) {
+    return fail(
+        ErrorCode::invalid_argument,
+        "can't read " + file.string() + "; name a readable file that is not empty",
+        read.error().code == ErrorCode::too_large ? read.error().message : read.error().cause);
   }
-  auto secret = std::move(text).str();
+  auto secret = std::move(*read);
   while (!secret.empty() && (secret.back() == '\n' || secret.back() == '\r')) secret.pop_back();
   if (secret.empty()) {
     return fail(ErrorCode::invalid_argument,

@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <fstream>
 #include <string>
 
 #include <fcntl.h>
@@ -21,6 +20,7 @@ namespace fs = std::filesystem;
 // list.
 constexpr mode_t k_root_mode = 0711;
 constexpr mode_t k_private_mode = 0700;
+constexpr std::uint64_t k_version_bytes_max = 1'024;
 
 Result<void> make_folder(const fs::path& folder, mode_t mode) {
   if (::mkdir(folder.c_str(), mode) == 0 || errno == EEXIST) {
@@ -44,9 +44,9 @@ std::string holder_of(int fd) {
   return pid;
 }
 
-Result<storage::UniqueFd> take_lock(const fs::path& root) {
+Result<FileDescriptor> take_lock(const fs::path& root) {
   const auto file = root / "server.lock";
-  storage::UniqueFd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  FileDescriptor fd(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
   if (fd.get() < 0) {
     return fail(ErrorCode::unavailable,
                 "can't open " + file.string() + "; run the server as the folder's owner",
@@ -69,26 +69,25 @@ Result<storage::UniqueFd> take_lock(const fs::path& root) {
 
 Result<void> check_layout(const fs::path& root) {
   const auto file = root / "VERSION";
-  std::ifstream in(file);
-  if (in) {
+  if (const auto text = read_file(file, k_version_bytes_max)) {
     int layout = 0;
-    if (!(in >> layout) || layout < 1 || layout > k_state_layout) {
+    const char* const end = text->data() + text->size();
+    if (std::from_chars(text->data(), end, layout).ec != std::errc{} || layout < 1 ||
+        layout > k_state_layout) {
       return fail(ErrorCode::corrupt,
                   root.string() + " has a layout that this version does not know (it knows " +
                       std::to_string(k_state_layout) +
                       "); start the version of Atlasflow that wrote it, or a newer one");
     }
     return {};
+  } else if (text.error().code != ErrorCode::not_found) {
+    return fail(ErrorCode::unavailable,
+                "can't read " + file.string() + "; run the server as the folder's owner",
+                text.error().cause);
   }
-  const auto part = root / "VERSION.part";
-  std::ofstream out(part, std::ios::trunc);
-  out << k_state_layout << "\n";
-  out.close();
-  std::error_code error;
-  if (out) fs::rename(part, file, error);
-  if (!out || error) {
+  if (auto written = replace_file(file, std::to_string(k_state_layout) + "\n", 0644); !written) {
     return fail(ErrorCode::unavailable, "can't write " + file.string() + "; is the disk full?",
-                error.message());
+                written.error().cause);
   }
   return {};
 }

@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "base/error.hpp"
-#include "storage/posix_file.hpp"
+#include "base/file.hpp"
 
 namespace atlasflow::server {
 
@@ -35,11 +35,11 @@ class StateDir {
   [[nodiscard]] std::filesystem::path socket() const { return root_ / "atlasflow.sock"; }
 
  private:
-  StateDir(std::filesystem::path root, storage::UniqueFd lock)
+  StateDir(std::filesystem::path root, FileDescriptor lock)
       : root_(std::move(root)), lock_(std::move(lock)) {}
 
   std::filesystem::path root_;
-  storage::UniqueFd lock_;
+  FileDescriptor lock_;
 };
 
 }  // namespace atlasflow::server

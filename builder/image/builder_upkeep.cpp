@@ -1,11 +1,11 @@
 // How the builder starts and how it cleans up: the probe of a rung, leftovers, reap.
 #include <algorithm>
-#include <fstream>
 #include <iterator>
 
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "base/file.hpp"
 #include "builder/image/buildah_builder.hpp"
 
 namespace atlasflow::builder {
@@ -32,14 +32,8 @@ std::string image_hex(const std::string& image_id) {
 }
 
 Result<void> write_text(const fs::path& path, const std::string& text) {
-  std::ofstream file(path, std::ios::trunc | std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) {
-    return fail(ErrorCode::internal,
-                "cannot write " + path.string() + "; see the disk's free space");
-  }
-  return {};
+  // Not synced: what is in a scratch folder is of no use after a power cut.
+  return replace_file(path, text, 0644, Sync::skipped);
 }
 
 // ---- cleaning up
@@ -82,11 +76,7 @@ void BuildahBuilder::reap(const std::string& build_id) {
 
 std::vector<std::string> BuildahBuilder::leftovers() {
   std::set<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator i(scratch_folder(), error), end; !error && i != end;
-       i.increment(error)) {
-    names.insert(i->path().filename().string());
-  }
+  for (auto& name : names_if_any(scratch_folder())) names.insert(std::move(name));
   for (const std::string& name : Cgroup::names(cgroups_, k_build_cgroups)) {
     if (name.starts_with(cgroup_tag_)) names.insert(name.substr(cgroup_tag_.size()));
   }
@@ -103,12 +93,9 @@ std::vector<std::string> BuildahBuilder::leftovers() {
 
 void BuildahBuilder::clear_unnamed() {
   std::error_code error;
-  std::vector<fs::path> pushes;
-  for (fs::directory_iterator i(scratch_folder(), error), end; !error && i != end;
-       i.increment(error)) {
-    if (i->path().filename().string().starts_with("push.")) pushes.push_back(i->path());
+  for (const auto& name : names_if_any(scratch_folder())) {
+    if (name.starts_with("push.")) fs::remove_all(scratch_folder() / name, error);
   }
-  for (const fs::path& path : pushes) fs::remove_all(path, error);
   std::vector<std::string> ids;
   for (const Buildah::Container& container : buildah_.containers()) {
     if (container.hooks_name.empty()) ids.push_back(container.id);

@@ -6,11 +6,9 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstring>
-#include <fstream>
 #include <future>
 #include <mutex>
 #include <optional>
-#include <sstream>
 #include <stop_token>
 #include <thread>
 
@@ -18,15 +16,14 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <nlohmann/json.hpp>
-#include <poll.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/file_descriptor.hpp"
+#include "base/file.hpp"
+#include "base/process_identity.hpp"
 #include "builder/registry/http.hpp"
 #include "builder/registry/registry_store.hpp"
 #include "builder/sandbox/process.hpp"
@@ -50,40 +47,38 @@ constexpr std::uintmax_t k_log_bytes_max = 4U << 20U;
 constexpr int k_port_attempts_max = 5;
 constexpr milliseconds k_delete_timeout{30'000};
 constexpr milliseconds k_collect_deadline{10 * 60'000};
+constexpr std::uint64_t k_record_bytes_max = 4'096;
 constexpr std::size_t k_collect_words = 400;  // of its output, for the error
 
 fs::path config_path_in(const fs::path& state_dir) { return state_dir / "config.yml"; }
 fs::path record_path_in(const fs::path& state_dir) { return state_dir / "registry.json"; }
 
 struct Record {
-  pid_t pid = 0;
-  std::uint64_t start_time = 0;
+  ProcessIdentity process;  // pid 0: none runs
   std::uint16_t port = 0;
 };
 
 std::optional<Record> read_record(const fs::path& path) {
-  std::ifstream file(path);
-  const auto json = nlohmann::json::parse(file, nullptr, false);
+  const auto text = read_file(path, k_record_bytes_max);
+  const auto json = nlohmann::json::parse(text.value_or(""), nullptr, false);
   if (!json.is_object()) return std::nullopt;
   try {
-    return Record{json.at("pid"), json.at("start_time"), json.at("port")};
+    // A record of before there were boot ids in it: its port is good, its process is believed no
+    // more.
+    return Record{{json.at("pid"), json.at("start_time"), json.value("boot_id", "")},
+                  json.at("port")};
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;
   }
 }
 
-Result<void> write_file(const fs::path& path, const std::string& text) {
-  const fs::path part = path.string() + ".part";
-  std::ofstream file(part, std::ios::trunc);
-  file << text;
-  file.close();
-  std::error_code error;
-  if (file) fs::rename(part, path, error);
-  if (!file || error) {
-    return fail(ErrorCode::internal,
-                "cannot write " + path.string() + "; see the disk's free space");
-  }
-  return {};
+Result<void> write_record(const fs::path& path, const Record& record) {
+  const nlohmann::json json = {{"pid", record.process.pid},
+                               {"start_time", record.process.start_ticks},
+                               {"boot_id", record.process.boot_id},
+                               {"port", record.port}};
+  // Not synced: after a power cut there is no process, and any port will do.
+  return replace_file(path, json.dump() + "\n", 0600, Sync::skipped);
 }
 
 // Takes a port and gives it back: the registry must bind it itself.
@@ -184,8 +179,8 @@ class DebianRegistry final : public Registry {
         "{rootdirectory: " +
         nlohmann::json((config_.state_dir / "blobs").string()).dump() +
         "}\n  delete: {enabled: true}\nhttp: {addr: \"" + address() + "\"}\n";
-    if (auto written = write_file(config_path(), config); !written)
-      return tl::unexpected(written.error());
+    // Not synced: it is written anew before each start.
+    ATLAS_TRYV(replace_file(config_path(), config, 0600, Sync::skipped));
     bound_log();
     const FileDescriptor log(
         ::open(log_path().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
@@ -195,12 +190,9 @@ class DebianRegistry final : public Registry {
     request.output = log.get();
     auto process = spawn(request);
     if (!process) return process;
-    const auto start_time = start_time_of(process->pid());
-    const nlohmann::json record = {
-        {"pid", process->pid()}, {"start_time", start_time.value_or(0)}, {"port", port_}};
-    if (auto written = write_file(record_path(), record.dump() + "\n"); !written) {
-      return tl::unexpected(written.error());
-    }
+    // One that is gone already is told below.
+    const auto identity = identify_process(process->pid()).value_or(ProcessIdentity{});
+    ATLAS_TRYV(write_record(record_path(), {identity, port_}));
     for (const auto until = Clock::now() + k_start_deadline; Clock::now() < until;) {
       if (stop.stop_requested())
         return fail(ErrorCode::cancelled, "the registry's start was stopped");
@@ -249,11 +241,7 @@ class DebianRegistry final : public Registry {
     if (!process.wait(k_stop_grace)) process.kill();
     std::error_code ignored;
     // The port stays on record, the process does not.
-    if (auto written = write_file(
-            record_path(), nlohmann::json{{"pid", 0}, {"start_time", 0}, {"port", port_}}.dump());
-        !written) {
-      fs::remove(record_path(), ignored);
-    }
+    if (!write_record(record_path(), {{}, port_})) fs::remove(record_path(), ignored);
   }
 
   // false: the process ended, or a stop was asked for.
@@ -304,9 +292,7 @@ Result<std::vector<std::string>> DebianRegistry::collect(const RegistryKeep& kee
   std::error_code error;
   if (unwanted.empty() && !fs::exists(mark, error)) return deleted;
   if (!healthy()) return fail(ErrorCode::unavailable, "the registry does not answer");
-  if (auto marked = write_file(mark, "blobs without a manifest may be here\n"); !marked) {
-    return tl::unexpected(marked.error());
-  }
+  ATLAS_TRYV(replace_file(mark, "blobs without a manifest may be here\n", 0600));
   for (const auto& manifest : unwanted) {
     if (stop.stop_requested()) return fail(ErrorCode::cancelled, "collecting was stopped");
     const auto answer = http_delete(
@@ -349,24 +335,12 @@ Result<std::unique_ptr<Registry>> start_registry(const RegistryConfig& config) {
 }
 
 // It is ended rather than adopted: a child can be waited for and dies with the server, and a start
-// takes a tenth of a second. The pid may be somebody else's by now; pid, start time and command
-// line together are not.
+// takes a tenth of a second.
 Result<pid_t> end_registry(const fs::path& state_dir) {
   const auto record = read_record(record_path_in(state_dir));
-  if (!record || record->pid <= 0) return 0;
-  const FileDescriptor pidfd(static_cast<int>(::syscall(SYS_pidfd_open, record->pid, 0)));
-  if (!pidfd.valid() || start_time_of(record->pid) != record->start_time) return 0;
-  std::ifstream file("/proc/" + std::to_string(record->pid) + "/cmdline");
-  std::ostringstream command_line;
-  command_line << file.rdbuf();
-  if (command_line.str().find(config_path_in(state_dir).string()) == std::string::npos) return 0;
-  for (const int number : {SIGTERM, SIGKILL}) {
-    ::syscall(SYS_pidfd_send_signal, pidfd.get(), number, nullptr, 0);
-    pollfd poll_fd{pidfd.get(), POLLIN, 0};
-    if (::poll(&poll_fd, 1, static_cast<int>(k_stop_grace.count())) == 1) return record->pid;
-  }
-  return fail(ErrorCode::timed_out, "the registry's process " + std::to_string(record->pid) +
-                                        " does not die; look at what holds it");
+  if (!record || !is_running(record->process)) return 0;
+  ATLAS_TRYV(end_process(record->process, k_stop_grace, k_stop_grace));
+  return record->process.pid;
 }
 
 }  // namespace atlasflow::builder

@@ -1,24 +1,15 @@
 #include "builder/registry/registry_store.hpp"
 
-#include <fstream>
-#include <iterator>
 #include <set>
+
+#include "base/file.hpp"
 
 namespace atlasflow::builder {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Names in a folder; none when there is no such folder.
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (auto it = fs::directory_iterator(folder, error); !error && it != fs::directory_iterator();
-       it.increment(error)) {
-    names.push_back(it->path().filename().string());
-  }
-  return names;
-}
+constexpr std::uint64_t k_link_bytes_max = 1'024;  // of "sha256:" and 64 digits
 
 // Repositories are one word deep: pushes name them after projects.
 fs::path repositories_in(const fs::path& blobs) {
@@ -32,8 +23,7 @@ fs::path tags_in(const fs::path& repository) { return repository / "_manifests" 
 
 // The digest that a link names; empty when there is no such file.
 std::string read_link(const fs::path& path) {
-  std::ifstream link(path);
-  return {std::istreambuf_iterator<char>(link), {}};
+  return read_file(path, k_link_bytes_max).value_or("");
 }
 
 // Whether the repository has the manifest "sha256:…".
@@ -45,7 +35,7 @@ bool has_manifest(const fs::path& repository, const std::string& digest) {
 
 std::vector<std::string> digests_of(const fs::path& repository) {
   std::vector<std::string> digests;
-  for (const auto& hex : names_in(revisions_in(repository))) {
+  for (const auto& hex : names_if_any(revisions_in(repository))) {
     if (has_manifest(repository, "sha256:" + hex)) digests.push_back("sha256:" + hex);
   }
   return digests;
@@ -63,9 +53,9 @@ std::vector<RegistryManifest> manifests_without_need(const fs::path& blobs,
   std::set<std::string> wanted;
   for (const auto& reference : keep.references) wanted.insert(without_registry(reference));
   std::vector<RegistryManifest> unwanted;
-  for (const auto& repository : names_in(repositories_in(blobs))) {
+  for (const auto& repository : names_if_any(repositories_in(blobs))) {
     const fs::path folder = repositories_in(blobs) / repository;
-    for (const auto& tag : names_in(tags_in(folder))) {
+    for (const auto& tag : names_if_any(tags_in(folder))) {
       if (!keep.image_ids.contains("sha256:" + tag)) continue;
       wanted.insert(repository + "@" + read_link(tags_in(folder) / tag / "current" / "link"));
     }
@@ -79,16 +69,16 @@ std::vector<RegistryManifest> manifests_without_need(const fs::path& blobs,
 
 void remove_empty_names(const fs::path& blobs) {
   std::error_code error;
-  for (const auto& repository : names_in(repositories_in(blobs))) {
+  for (const auto& repository : names_if_any(repositories_in(blobs))) {
     const fs::path folder = repositories_in(blobs) / repository;
     if (digests_of(folder).empty()) {
       fs::remove_all(folder, error);
       continue;
     }
-    for (const auto& hex : names_in(revisions_in(folder))) {
+    for (const auto& hex : names_if_any(revisions_in(folder))) {
       if (!has_manifest(folder, "sha256:" + hex)) fs::remove_all(revisions_in(folder) / hex, error);
     }
-    for (const auto& tag : names_in(tags_in(folder))) {
+    for (const auto& tag : names_if_any(tags_in(folder))) {
       const auto digest = read_link(tags_in(folder) / tag / "current" / "link");
       if (!has_manifest(folder, digest)) fs::remove_all(tags_in(folder) / tag, error);
     }

@@ -5,8 +5,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -323,21 +321,6 @@ Result<RunOutcome> run(SpawnRequest request, std::chrono::milliseconds deadline,
   }
   outcome.exit_code = process->kill().code;
   return outcome;
-}
-
-std::optional<std::uint64_t> start_time_of(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string line;
-  if (!std::getline(file, line)) return std::nullopt;
-  const auto close = line.rfind(')');  // The name before it may hold anything.
-  if (close == std::string::npos) return std::nullopt;
-  std::istringstream fields(line.substr(close + 1));
-  std::string field;
-  for (int number = 3; fields >> field; ++number) {
-    if (number == 3 && (field == "Z" || field == "X")) return std::nullopt;
-    if (number == 22) return std::stoull(field);
-  }
-  return std::nullopt;
 }
 
 std::string find_program(std::string_view name) {

@@ -78,10 +78,6 @@ struct RunOutcome {
                                      const std::stop_token& stop,
                                      const std::function<void(std::string_view)>& on_output);
 
-// The start time of a process in clock ticks after boot (field 22 of /proc/PID/stat): with the pid,
-// its name for good. nullopt: no such process, or only its zombie.
-[[nodiscard]] std::optional<std::uint64_t> start_time_of(pid_t pid);
-
 // Where an executable is on the fixed path /usr/local/sbin … /bin; empty when it is not installed.
 [[nodiscard]] std::string find_program(std::string_view name);
 

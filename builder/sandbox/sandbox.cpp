@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <fstream>
 #include <optional>
 #include <utility>
 
@@ -21,6 +20,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/file.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -218,9 +219,10 @@ Result<FileDescriptor> make_user_namespace() {
     const std::string map =
         "0 " + std::to_string(k_build_uid_base) + " " + std::to_string(k_build_uid_count) + "\n";
     for (const char* name : {"/uid_map", "/gid_map"}) {
-      std::ofstream file(folder + name);
-      file << map << std::flush;
-      if (!file) return fail(ErrorCode::unavailable, "user ids cannot be mapped for builds");
+      const FileDescriptor file(::open((folder + name).c_str(), O_WRONLY | O_CLOEXEC));
+      if (!file || !write_all(file.get(), map, folder + name)) {
+        return fail(ErrorCode::unavailable, "user ids cannot be mapped for builds");
+      }
     }
     fd = FileDescriptor(::open((folder + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd.valid()) return fail(ErrorCode::unavailable, "no user namespace", std::strerror(errno));
@@ -265,9 +267,8 @@ const std::vector<std::string>& tool_environment() {
 
 Result<void> cut_routes(pid_t pid, const fs::path& scratch) {
   const fs::path batch = scratch / "routes";
-  std::ofstream file(batch, std::ios::trunc);
-  file << unreachable_routes();
-  file.close();
+  // Not synced: it is read at once and then removed.
+  ATLAS_TRYV(replace_file(batch, unreachable_routes(), 0600, Sync::skipped));
   SpawnRequest request;
   request.argv = {find_program("nsenter"),
                   "--net=/proc/" + std::to_string(pid) + "/ns/net",

@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
-#include <fstream>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -14,7 +13,8 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include "base/file_descriptor.hpp"
+#include "base/file.hpp"
+#include "base/process_identity.hpp"
 #include "builder/source/git_handles.hpp"
 #include "builder/source/tree_changes.hpp"
 #include "builder/source/tree_writer.hpp"
@@ -25,6 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t k_subject_bytes_max = 200;
+constexpr std::uint64_t k_marker_bytes_max = 64U << 20U;  // it lists every path that changed
 constexpr const char* k_ref_there = "refs/atlasflow/ref";
 constexpr const char* k_sha_there = "refs/atlasflow/sha";
 
@@ -92,22 +93,14 @@ Result<void> check(const CheckoutRequest& request) {
 
 // A marker counts only in the boot that wrote it: the files are not synced one by one, and after a
 // power cut a marker could have reached the disk before them.
-std::string boot_id() {
-  std::ifstream file("/proc/sys/kernel/random/boot_id");
-  std::string id;
-  std::getline(file, id);
-  return id;
-}
-
 std::optional<Checkout> finished(const CheckoutRequest& request) {
   std::error_code ignored;
   if (!fs::is_directory(fs::symlink_status(request.folder, ignored))) return std::nullopt;
-  std::ifstream file(beside(request.folder, ".done"));
-  if (!file) return std::nullopt;
-  const auto json = nlohmann::json::parse(file, nullptr, false);
+  const auto text = read_file(beside(request.folder, ".done"), k_marker_bytes_max);
+  const auto json = nlohmann::json::parse(text.value_or(""), nullptr, false);
   if (!json.is_object()) return std::nullopt;
   try {
-    if (json.at("boot") != boot_id() || json.at("sha") != request.sha ||
+    if (json.at("boot") != host_boot_id() || json.at("sha") != request.sha ||
         json.at("base") != request.base_sha) {
       return std::nullopt;
     }
@@ -123,21 +116,17 @@ std::optional<Checkout> finished(const CheckoutRequest& request) {
 Result<void> write_marker(const CheckoutRequest& request, const Checkout& checkout) {
   nlohmann::json json = {{"sha", checkout.sha},         {"subject", checkout.subject},
                          {"author", checkout.author},   {"size_bytes", checkout.size_bytes},
-                         {"notices", checkout.notices}, {"boot", boot_id()},
+                         {"notices", checkout.notices}, {"boot", host_boot_id()},
                          {"base", request.base_sha},    {"changed", nullptr}};
   if (checkout.changed_paths) json["changed"] = *checkout.changed_paths;
-  const fs::path& folder = request.folder;
-  const fs::path part = beside(folder, ".done.part");
-  std::ofstream file(part, std::ios::trunc);
-  file << json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
-  file.close();
-  std::error_code error;
-  if (file) fs::rename(part, beside(folder, ".done"), error);
-  if (!file || error) {
-    return fail(ErrorCode::internal,
-                "cannot write the checkout's marker; see the disk's free space", error.message());
-  }
-  return {};
+  // Not synced: see above.
+  const auto written =
+      replace_file(beside(request.folder, ".done"),
+                   json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n", 0600,
+                   Sync::skipped);
+  if (written) return {};
+  return fail(ErrorCode::internal, "cannot write the checkout's marker; see the disk's free space",
+              to_string(written.error()));
 }
 
 // ---- fetching

@@ -16,6 +16,7 @@
 #include <google/protobuf/message.h>
 #include <sys/types.h>
 
+#include "base/process_identity.hpp"
 #include "edge/proxy/socket.hpp"
 
 namespace atlasflow::edge {
@@ -36,29 +37,11 @@ struct EdgeFolder {
 // False when there is none or it can't be read: then there is nothing to trust.
 [[nodiscard]] bool read_json(const std::filesystem::path& path, google::protobuf::Message& message);
 
-// A process and the moment it started, in clock ticks since that boot of the host.
-struct ProcessIdentity {
-  pid_t pid = 0;
-  std::uint64_t start_ticks = 0;
-  std::string boot_id;
-  friend bool operator==(const ProcessIdentity&, const ProcessIdentity&) = default;
-};
-
-// Nothing when it is gone or a zombie.
-[[nodiscard]] std::optional<ProcessIdentity> identify(pid_t pid);
-
-// Refers to that very process from then on; invalid when it is gone. Readable once it has ended.
-[[nodiscard]] Fd open_process(const ProcessIdentity& process);
-
 // Ended, within the time. For a child this also clears its remains away.
 [[nodiscard]] bool wait_for_end(const Fd& process, pid_t pid, std::chrono::milliseconds at_most);
 
 // Who is on record and runs.
 [[nodiscard]] std::optional<ProcessIdentity> recorded_process(const EdgeFolder& folder);
-
-// SIGTERM, and SIGKILL when that had no effect within the grace. timed_out: nor had that.
-[[nodiscard]] Result<void> end_process(const ProcessIdentity& process,
-                                       std::chrono::milliseconds grace);
 
 // Ends the edge that is on record, and one that still retires, for a machine that is to be quiet;
 // the pid, 0 when none ran.

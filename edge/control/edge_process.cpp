@@ -196,7 +196,7 @@ Result<void> EdgeProcess::take_lock(const EdgeFolder& folder) {
 }
 
 Result<void> EdgeProcess::write_record(const EdgeFolder& folder) const {
-  const auto own = identify(::getpid());
+  const auto own = identify_process(::getpid());
   if (!own) return fail(ErrorCode::internal, "can't read /proc; is it mounted?");
   wire::Record record;
   if (const auto before = recorded_process(folder); before && launch_.take_over()) {
@@ -292,7 +292,7 @@ Result<StartedEdge> start_edge_process(const EdgeFolder& folder, const std::stri
   auto got = send_message(ours, launch, after(k_hand_over_max));
   if (got) got = receive_message(ours, reply, after(k_start_max));
   if (got && reply.has_status()) {
-    if (const auto process = identify(*pid)) {
+    if (const auto process = identify_process(*pid)) {
       started.process = *process;
       started.pidfd = open_process(*process);
       started.status = reply.status();

@@ -182,7 +182,7 @@ void RemoteEdge::remember(const wire::Status& status) {
 
 // The pid is the kernel's word about who listens, not the file's.
 bool RemoteEdge::adopt(const wire::Status& status, pid_t pid) {
-  const auto process = identify(pid);
+  const auto process = identify_process(pid);
   if (!process) return false;
   Fd pidfd = open_process(*process);
   if (!pidfd.valid()) return false;

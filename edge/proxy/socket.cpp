@@ -24,10 +24,6 @@ void enable(int fd, int level, int option) {
 
 }  // namespace
 
-void Fd::reset() {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-}
-
 Result<SocketAddress> parse_socket_address(const std::string& text, std::uint16_t port) {
   SocketAddress address;
   if (text.starts_with("unix:")) {

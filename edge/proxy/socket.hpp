@@ -1,41 +1,19 @@
-// Sockets as values: the descriptor that closes itself, addresses, listeners. Any thread.
+// Sockets as values: addresses and listeners. Any thread.
 #pragma once
 
 #include <cstdint>
 #include <string>
-#include <utility>
 
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "base/error.hpp"
+#include "base/file_descriptor.hpp"
 
 namespace atlasflow::edge {
 
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    if (this != &other) {
-      reset();
-      fd_ = std::exchange(other.fd_, -1);
-    }
-    return *this;
-  }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  ~Fd() { reset(); }
-
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] bool valid() const { return fd_ >= 0; }
-  void reset();
-
- private:
-  int fd_ = -1;
-};
+using Fd = FileDescriptor;
 
 struct SocketAddress {
   sockaddr_storage storage{};

@@ -2,8 +2,6 @@
 
 #include <array>
 #include <cerrno>
-#include <fstream>
-#include <sstream>
 #include <system_error>
 
 #include <fcntl.h>
@@ -15,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.hpp"
 #include "edge/proxy/socket.hpp"
 
 namespace atlasflow::edge {
@@ -24,6 +23,7 @@ using BioPtr = std::unique_ptr<BIO, OpensslFree<BIO_free_all>>;
 using ExtensionPtr = std::unique_ptr<X509_EXTENSION, OpensslFree<X509_EXTENSION_free>>;
 namespace fs = std::filesystem;
 
+constexpr std::uint64_t k_pem_bytes_max = 1U << 20U;
 constexpr long k_day_s = 24L * 3600;
 constexpr long k_ca_days = 3650;
 constexpr long k_leaf_days = 397;  // what browsers accept of a leaf
@@ -95,34 +95,17 @@ Result<X509Ptr> make_ca_certificate(EVP_PKEY* key, const std::string& domain) {
 }
 
 Result<std::string> read_text(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) {
-    return fail(ErrorCode::unavailable, "cannot read " + path.string() + "; check its permissions");
-  }
-  return text.str();
+  auto text = read_file(path, k_pem_bytes_max);
+  if (text) return text;
+  return fail(ErrorCode::unavailable, "cannot read " + path.string() + "; check its permissions",
+              to_string(text.error()));
 }
 
-// Written to a temporary name, synced, then renamed: a reader sees the whole file or none.
 Result<void> write_text(const fs::path& path, std::string_view text, mode_t mode) {
-  const fs::path temporary = path.string() + ".new";
-  const auto failed = [&]() -> tl::unexpected<Error> {
-    return fail(ErrorCode::unavailable, "cannot write " + path.string() + "; check the folder",
-                std::generic_category().message(errno));
-  };
-  ::unlink(temporary.c_str());
-  const Fd file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
-  if (!file.valid()) return failed();
-  while (!text.empty()) {
-    const ssize_t written = ::write(file.get(), text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return failed();
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
-  if (::fsync(file.get()) != 0) return failed();
-  if (::rename(temporary.c_str(), path.c_str()) != 0) return failed();
-  return {};
+  const auto written = replace_file(path, text, mode);
+  if (written) return {};
+  return fail(ErrorCode::unavailable, "cannot write " + path.string() + "; check the folder",
+              to_string(written.error()));
 }
 
 std::string bio_text(BIO* bio) {

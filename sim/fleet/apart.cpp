@@ -8,14 +8,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.hpp"
 #include "sim/fleet/child.hpp"
-#include "storage/posix_file.hpp"
 
 namespace atlasflow::sim {
 namespace {
 
 using nlohmann::json;
-using storage::UniqueFd;
 
 [[noreturn]] void answer(const std::function<Result<std::string>()>& body, int to,
                          int errors) noexcept {
@@ -31,7 +30,7 @@ using storage::UniqueFd;
   }
   const auto bytes = json::to_cbor(message);
   const std::string text(bytes.begin(), bytes.end());
-  const bool written = storage::write_all(to, text, "the answer's pipe").has_value();
+  const bool written = write_all(to, text, "the answer's pipe").has_value();
   std::fflush(nullptr);
   ::_exit(written ? 0 : 1);
 }
@@ -42,7 +41,7 @@ Result<std::string> read_to_the_end(int fd) {
   while (true) {
     const auto count = ::read(fd, bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return tl::unexpected(storage::errno_error("the answer cannot be read"));
+    if (count < 0) return tl::unexpected(errno_error("the answer cannot be read"));
     if (count == 0) return all;
     all.append(bytes.data(), static_cast<std::size_t>(count));
   }
@@ -52,18 +51,18 @@ Result<std::string> read_to_the_end(int fd) {
 
 Result<std::string> apart(const std::function<Result<std::string>()>& body) {
   std::array<int, 2> pipe{};
-  const UniqueFd errors(make_output_file());
+  const FileDescriptor errors(make_output_file());
   if (!errors.valid() || ::pipe2(pipe.data(), O_CLOEXEC) != 0) {
-    return tl::unexpected(storage::errno_error("a pipe cannot be made"));
+    return tl::unexpected(errno_error("a pipe cannot be made"));
   }
-  const UniqueFd from(pipe[0]);
-  UniqueFd to(pipe[1]);
+  const FileDescriptor from(pipe[0]);
+  FileDescriptor to(pipe[1]);
   // What is buffered here must not be printed there as well.
   std::fflush(nullptr);
   const auto pid = ::fork();
-  if (pid < 0) return tl::unexpected(storage::errno_error("a process cannot be started"));
+  if (pid < 0) return tl::unexpected(errno_error("a process cannot be started"));
   if (pid == 0) answer(body, to.get(), errors.get());
-  { const UniqueFd closed = std::move(to); }
+  { const FileDescriptor closed = std::move(to); }
   const auto bytes = read_to_the_end(from.get());
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "storage/posix_file.hpp"
+#include "base/file.hpp"
 
 namespace atlasflow::sim {
 namespace {
@@ -37,7 +37,7 @@ void become_child(int error_file) {
 }
 
 int make_output_file() {
-  storage::UniqueFd file(::memfd_create("atlasflow-simulate", MFD_CLOEXEC));
+  FileDescriptor file(::memfd_create("atlasflow-simulate", MFD_CLOEXEC));
   if (!file.valid() || ::fcntl(file.get(), F_SETFL, O_APPEND) != 0) return -1;
   return ::fcntl(file.get(), F_DUPFD_CLOEXEC, 0);
 }
@@ -45,7 +45,7 @@ int make_output_file() {
 std::string last_output(int file) {
   const auto all = static_cast<std::uint64_t>(std::max<off_t>(::lseek(file, 0, SEEK_END), 0));
   const auto from = all > k_output_max ? all - k_output_max : 0;
-  const auto bytes = storage::read_at_most(file, from, k_output_max, "a run's output");
+  const auto bytes = read_at_most(file, from, k_output_max, "a run's output");
   if (!bytes) return "";
   std::istringstream lines(*bytes);
   std::string kept;

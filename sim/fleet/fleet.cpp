@@ -15,15 +15,13 @@
 
 #include "base/assert.hpp"
 #include "base/buggify.hpp"
+#include "base/file.hpp"
 #include "base/probe.hpp"
 #include "sim/fleet/child.hpp"
 #include "sim/fleet/fleet_worker.hpp"
-#include "storage/posix_file.hpp"
 
 namespace atlasflow::sim {
 namespace {
-
-using storage::UniqueFd;
 
 constexpr std::int64_t k_progress_period = 1'000'000;
 constexpr int k_poll_ms = 100;
@@ -35,7 +33,7 @@ class SharedBoard {
     void* memory = ::mmap(nullptr, sizeof(FleetBoard), PROT_READ | PROT_WRITE,
                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
-      return tl::unexpected(storage::errno_error("no memory to share with the fleet's processes"));
+      return tl::unexpected(errno_error("no memory to share with the fleet's processes"));
     }
     return SharedBoard(std::construct_at(static_cast<FleetBoard*>(memory)));
   }
@@ -57,8 +55,8 @@ class SharedBoard {
 // One place of the board and the process that has it, if any.
 struct Job {
   FleetBoard::Place* place = nullptr;
-  UniqueFd results;
-  UniqueFd output;
+  FileDescriptor results;
+  FileDescriptor output;
   std::string received;
   pid_t pid = -1;
   bool hung = false;
@@ -95,13 +93,13 @@ class Fleet {
     if (!more()) return {};
     std::array<int, 2> pipe{};
     if (::pipe2(pipe.data(), O_CLOEXEC) != 0) {
-      return tl::unexpected(storage::errno_error("a pipe cannot be made"));
+      return tl::unexpected(errno_error("a pipe cannot be made"));
     }
-    job.results = UniqueFd(pipe[0]);
-    const UniqueFd results(pipe[1]);
-    job.output = UniqueFd(make_output_file());
+    job.results = FileDescriptor(pipe[0]);
+    const FileDescriptor results(pipe[1]);
+    job.output = FileDescriptor(make_output_file());
     if (!job.output.valid()) {
-      return tl::unexpected(storage::errno_error("a file for a run's output cannot be made"));
+      return tl::unexpected(errno_error("a file for a run's output cannot be made"));
     }
     job.received.clear();
     job.hung = false;
@@ -109,7 +107,7 @@ class Fleet {
     // What is buffered here must not be printed there as well.
     std::fflush(nullptr);
     job.pid = ::fork();
-    if (job.pid < 0) return tl::unexpected(storage::errno_error("a process cannot be started"));
+    if (job.pid < 0) return tl::unexpected(errno_error("a process cannot be started"));
     if (job.pid == 0) {
       work({config_, *board_, *job.place, results.get(), job.output.get()});
     }
@@ -125,7 +123,7 @@ class Fleet {
       waiting.push_back(&job);
     }
     const int ready = ::poll(waits.data(), waits.size(), k_poll_ms);
-    if (ready < 0 && errno != EINTR) return tl::unexpected(storage::errno_error("poll failed"));
+    if (ready < 0 && errno != EINTR) return tl::unexpected(errno_error("poll failed"));
     for (std::size_t i = 0; ready > 0 && i < waits.size(); ++i) {
       if (waits[i].revents == 0) continue;
       if (auto taken = receive(*waiting[i]); !taken) return taken;

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/buggify.hpp"
+#include "base/file.hpp"
 #include "sim/fleet/child.hpp"
-#include "storage/posix_file.hpp"
 
 namespace atlasflow::sim {
 namespace {
@@ -168,7 +168,7 @@ void work(const FleetWorker& worker) noexcept {
     worker.place.begun_at = steady_now();
     const auto failure = run_seed(worker, seed, fibers);
     worker.place.begun_at = 0;
-    if (failure && !storage::write_all(worker.results, frame_of(*failure), "the fleet's pipe")) {
+    if (failure && !write_all(worker.results, frame_of(*failure), "the fleet's pipe")) {
       ::_exit(1);
     }
   }

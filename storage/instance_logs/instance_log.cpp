@@ -9,14 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.hpp"
 #include "storage/instance_logs/log_times.hpp"
-#include "storage/posix_file.hpp"
 
 namespace atlasflow::storage {
 namespace {
 
 struct OpenLog {
-  UniqueFd fd;
+  FileDescriptor fd;
   std::uint64_t size = 0;
   std::uint64_t file = 0;
   TimestampUs written_at = 0;  // the last time
@@ -25,7 +25,7 @@ struct OpenLog {
 // Nothing when there is no such file.
 Result<std::optional<OpenLog>> open_log(const std::filesystem::path& path) {
   OpenLog log;
-  log.fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  log.fd = FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!log.fd.valid()) {
     Error error = errno_error("cannot open the log " + path.string());
     if (error.code == ErrorCode::not_found) return std::optional<OpenLog>{};

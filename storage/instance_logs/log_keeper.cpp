@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.hpp"
 #include "storage/instance_logs/log_times.hpp"
-#include "storage/posix_file.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -70,7 +70,7 @@ Result<void> copy_and_cut(int fd, std::uint64_t size, std::uint64_t bytes_kept,
 
 Result<void> trim_log(const fs::path& log, std::uint64_t bytes_kept, TrimMode mode) {
   // Appending, for the copy: the writer may have written on after the cut.
-  const UniqueFd fd(::open(log.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW));
+  const FileDescriptor fd(::open(log.c_str(), O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW));
   struct stat status {};
   if (!fd.valid() || ::fstat(fd.get(), &status) != 0) {
     return tl::unexpected(errno_error("cannot open the log " + log.string()));
@@ -92,14 +92,10 @@ Result<void> trim_log(const fs::path& log, std::uint64_t bytes_kept, TrimMode mo
 
 std::vector<LogFolder::Log> LogFolder::logs() const {
   std::vector<Log> found;
-  std::error_code error;
-  for (auto it = fs::directory_iterator(config_.folder, error);
-       !error && it != fs::directory_iterator(); it.increment(error)) {
-    std::string name = it->path().filename().string();
+  for (auto& name : names_if_any(config_.folder)) {
+    const fs::path path = config_.folder / name;
     struct stat status {};
-    if (!is_log(name) || ::lstat(it->path().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
-      continue;
-    }
+    if (!is_log(name) || ::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
     found.push_back({std::move(name), static_cast<std::uint64_t>(status.st_size),
                      static_cast<std::uint64_t>(status.st_blocks) * k_stat_block_bytes,
                      time_of(status.st_mtim)});
@@ -164,18 +160,18 @@ void LogFolder::remove(const Log& log) const {
 }
 
 void LogFolder::remove_times_without_log() const {
-  std::vector<fs::path> orphans;
-  std::error_code error;
-  for (auto it = fs::directory_iterator(config_.folder, error);
-       !error && it != fs::directory_iterator(); it.increment(error)) {
-    std::string name = it->path().filename().string();
-    if (name.ends_with(".part")) name.resize(name.size() - 5);
+  for (auto& name : names_if_any(config_.folder)) {
+    const fs::path path = config_.folder / name;
+    std::error_code error;
+    // Nobody but us replaces files here: so this is of a process that died meanwhile.
+    if (path.extension() == ".tmp") {
+      fs::remove(path, error);
+      continue;
+    }
     if (!name.ends_with(k_times_suffix)) continue;
     name.resize(name.size() - k_times_suffix.size());
-    std::error_code ignored;
-    if (is_log(name) && !fs::exists(config_.folder / name, ignored)) orphans.push_back(it->path());
+    if (is_log(name) && !fs::exists(config_.folder / name, error)) fs::remove(path, error);
   }
-  for (const auto& orphan : orphans) fs::remove(orphan, error);
 }
 
 std::vector<std::string> LogFolder::enforce_total(TimestampUs now) {

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "storage/posix_file.hpp"
+#include "base/file.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -50,7 +50,7 @@ std::filesystem::path log_times_path(const std::filesystem::path& log) {
 std::vector<LogTime> read_log_times(const std::filesystem::path& log) {
   std::vector<LogTime> times;
   const auto path = log_times_path(log);
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!fd.valid()) return times;
   const auto bytes = read_at_most(fd.get(), 0, k_times_bytes_max, path.string());
   if (!bytes) return times;
@@ -73,7 +73,7 @@ std::uint64_t offset_at(const std::vector<LogTime>& times, TimestampUs when) {
 
 Result<void> append_log_time(const std::filesystem::path& log, const LogTime& time) {
   const auto path = log_times_path(log);
-  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640));
+  const FileDescriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640));
   struct stat status {};
   if (!fd.valid() || ::fstat(fd.get(), &status) != 0) {
     return tl::unexpected(errno_error("cannot open " + path.string()));
@@ -88,23 +88,10 @@ Result<void> append_log_time(const std::filesystem::path& log, const LogTime& ti
 
 Result<void> write_log_times(const std::filesystem::path& log, const std::vector<LogTime>& times) {
   const auto path = log_times_path(log);
-  const std::string part = path.string() + ".part";
   std::string bytes;
   for (const auto& time : times) bytes += encoded(time);
-  {
-    const UniqueFd fd(
-        ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0640));
-    if (!fd.valid()) return tl::unexpected(errno_error("cannot open " + part));
-    if (auto written = write_all(fd.get(), bytes, part); !written) {
-      ::unlink(part.c_str());
-      return written;
-    }
-  }
   // Not synced: after a crash of the machine the answers are coarser, that is all.
-  if (::rename(part.c_str(), path.c_str()) != 0) {
-    return tl::unexpected(errno_error("cannot rename " + part));
-  }
-  return {};
+  return replace_file(path, bytes, 0640, Sync::skipped);
 }
 
 std::vector<LogTime> thinned(const std::vector<LogTime>& times) {

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <system_error>
 
 #include <fcntl.h>
@@ -20,7 +21,7 @@
 
 #include "base/assert.hpp"
 #include "base/digest.hpp"
-#include "storage/posix_file.hpp"
+#include "base/file.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -120,24 +121,15 @@ class SealedFiles final : public SecretStore {
     }
     const std::string ref = to_hex(random_bytes(k_ref_bytes));
     const std::string sealed = encrypt(associated_data(ref, context), value);
-    // A name of its own until it is whole: a crash leaves a stray file, never half a secret.
-    const auto temporary = folder_ / (ref + ".new");
-    auto written = write_new_file(temporary, sealed);
-    if (written && ::rename(temporary.c_str(), (folder_ / ref).c_str()) != 0) {
-      written = tl::unexpected(errno_error("cannot rename " + temporary.string()));
-    }
-    if (written) written = sync_folder(folder_);
-    if (!written) {
-      ::unlink(temporary.c_str());
-      return tl::unexpected(std::move(written.error()));
-    }
+    // Its name is new: a crash leaves a stray temporary file, never half a secret.
+    ATLAS_TRYV(replace_file(folder_ / ref, sealed, 0600));
     return SealedRef{ref, digest_of(value)};
   }
 
   Result<std::string> open(std::string_view context, const std::string& ref) override {
     if (!is_ref(ref)) return fail(ErrorCode::not_found, "there is no sealed value of that name");
     const auto path = folder_ / ref;
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd.valid()) {
       return tl::unexpected(
           errno_error("the sealed value " + ref + " cannot be opened; set it again"));
@@ -236,10 +228,8 @@ Result<void> make_private_folder(const std::filesystem::path& folder) {
 }
 
 bool holds_sealed_files(const std::filesystem::path& folder) {
-  std::error_code error;
-  const std::filesystem::directory_iterator files(folder, error);
-  return std::any_of(begin(files), end(files),
-                     [](const auto& file) { return is_ref(file.path().filename().string()); });
+  const auto names = names_if_any(folder);
+  return std::any_of(names.begin(), names.end(), is_ref);
 }
 
 // Written beside and then linked, so that the name never stands for half a key and of two starts at
@@ -261,7 +251,7 @@ Result<void> make_key_file(const std::filesystem::path& key_file) {
 }
 
 Result<std::string> read_key_file(const std::filesystem::path& key_file) {
-  const UniqueFd fd(::open(key_file.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  const FileDescriptor fd(::open(key_file.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.valid()) {
     return tl::unexpected(errno_error("cannot open the key file " + key_file.string() +
                                       "; check its owner and permissions"));

@@ -17,8 +17,8 @@ namespace {
 
 constexpr int k_deadline_ms = 30'000;
 
-storage::UniqueFd connected(int family, const sockaddr* address, socklen_t length) {
-  storage::UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+FileDescriptor connected(int family, const sockaddr* address, socklen_t length) {
+  FileDescriptor fd(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   ATLAS_ASSERT(::connect(fd.get(), address, length) == 0, std::strerror(errno));
   return fd;
 }

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/file.hpp"
 #include "http/parser.hpp"
-#include "storage/posix_file.hpp"
 
 namespace atlasflow::api::testing {
 
@@ -46,11 +46,11 @@ class Client {
 
  private:
   enum class Progress : std::uint8_t { partly, whole, over };
-  explicit Client(storage::UniqueFd fd) : fd_(std::move(fd)) {}
+  explicit Client(FileDescriptor fd) : fd_(std::move(fd)) {}
   [[nodiscard]] bool fill();
   [[nodiscard]] Progress advance();
 
-  storage::UniqueFd fd_;
+  FileDescriptor fd_;
   std::string unread_;
   http::ResponseParser parser_;
   Answer answer_;

@@ -19,7 +19,7 @@ class UnixListener : public ::testing::Test {
  protected:
   // What a server that was killed leaves: a socket's file that nobody listens on.
   void leave_stale_socket() const {
-    const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const FileDescriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path_.native().copy(address.sun_path, sizeof(address.sun_path) - 1);

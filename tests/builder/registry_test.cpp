@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/wait.h>
 
+#include "base/process_identity.hpp"
 #include "builder/registry/http.hpp"
 #include "builder/sandbox/process.hpp"
 #include "tests/builder/scratch.hpp"
@@ -19,6 +20,14 @@ using std::chrono::milliseconds;
 
 pid_t recorded_pid(const std::filesystem::path& folder) {
   return nlohmann::json::parse(read(folder / "registry.json")).at("pid");
+}
+
+void write_record(const std::filesystem::path& folder, const ProcessIdentity& process, int port) {
+  write(folder / "registry.json", nlohmann::json{{"pid", process.pid},
+                                                 {"start_time", process.start_ticks},
+                                                 {"boot_id", process.boot_id},
+                                                 {"port", port}}
+                                      .dump());
 }
 
 bool answers(const Registry& registry) {
@@ -33,9 +42,9 @@ TEST(Registry, it_answers_when_started_and_is_gone_when_destroyed) {
   EXPECT_TRUE(answers(**registry));
   EXPECT_TRUE((*registry)->healthy());
   const pid_t pid = recorded_pid(scratch.path());
-  ASSERT_TRUE(start_time_of(pid));
+  ASSERT_TRUE(identify_process(pid));
   registry->reset();
-  EXPECT_FALSE(start_time_of(pid));
+  EXPECT_FALSE(identify_process(pid));
 }
 
 TEST(Registry, a_free_port_is_kept_over_a_restart) {
@@ -80,10 +89,7 @@ TEST(Registry, what_a_killed_server_left_running_is_ended_and_not_doubled) {
   request.environment = {"PATH=/usr/bin:/bin"};
   auto stray = spawn(request);
   ASSERT_TRUE(stray) << to_string(stray.error());
-  const auto start_time = start_time_of(stray->pid());
-  ASSERT_TRUE(start_time);
-  write(scratch.path() / "registry.json",
-        nlohmann::json{{"pid", stray->pid()}, {"start_time", *start_time}, {"port", port}}.dump());
+  write_record(scratch.path(), *identify_process(stray->pid()), port);
   auto registry = start_registry({scratch.path(), 0});
   ASSERT_TRUE(registry) << to_string(registry.error());
   EXPECT_FALSE(stray->running());
@@ -105,10 +111,7 @@ TEST(Registry, what_a_killed_server_left_can_be_ended_without_a_new_one) {
   request.environment = {"PATH=/usr/bin:/bin"};
   auto stray = spawn(request);
   ASSERT_TRUE(stray) << to_string(stray.error());
-  write(scratch.path() / "registry.json",
-        nlohmann::json{
-            {"pid", stray->pid()}, {"start_time", *start_time_of(stray->pid())}, {"port", 1}}
-            .dump());
+  write_record(scratch.path(), *identify_process(stray->pid()), 1);
   EXPECT_EQ(end_registry(scratch.path()).value(), stray->pid());
   EXPECT_FALSE(stray->running());
   EXPECT_EQ(end_registry(scratch.path()).value(), 0);
@@ -120,10 +123,14 @@ TEST(Registry, a_process_that_only_has_the_pid_of_an_earlier_registry_is_left_al
   request.argv = {find_program("sleep"), "100"};
   auto other = spawn(request);
   ASSERT_TRUE(other) << to_string(other.error());
-  write(scratch.path() / "registry.json",
-        nlohmann::json{
-            {"pid", other->pid()}, {"start_time", *start_time_of(other->pid())}, {"port", 1}}
-            .dump());
+  ProcessIdentity earlier = *identify_process(other->pid());
+  --earlier.start_ticks;
+  write_record(scratch.path(), earlier, 1);
+  EXPECT_EQ(end_registry(scratch.path()).value(), 0);
+  ProcessIdentity before_a_reboot = *identify_process(other->pid());
+  before_a_reboot.boot_id = "another boot";
+  write_record(scratch.path(), before_a_reboot, 1);
+  EXPECT_EQ(end_registry(scratch.path()).value(), 0);
   auto registry = start_registry({scratch.path(), 0});
   ASSERT_TRUE(registry) << to_string(registry.error());
   EXPECT_TRUE(other->running());

@@ -281,7 +281,7 @@ TEST_F(RemoteEdge, a_new_build_takes_over_without_a_failed_request) {
 
 TEST_F(RemoteEdge, the_process_before_ends_once_it_is_replaced) {
   attach();
-  const auto before = identify(pid());
+  const auto before = identify_process(pid());
   ASSERT_TRUE(before.has_value());
   auto newer = config();
   newer.build_id = "build-2";
@@ -295,13 +295,13 @@ TEST_F(RemoteEdge, an_end_takes_the_one_that_still_retires_with_it) {
   Client kept;  // keeps the old one from ending by itself
   ASSERT_TRUE(kept.connect(edge_->http_port()));
   EXPECT_EQ(kept.get("nobody.test").status, 404);
-  const auto before = identify(pid());
+  const auto before = identify_process(pid());
   ASSERT_TRUE(before.has_value());
   auto newer = config();
   newer.build_id = "build-2";
   attach(newer);
   const auto after = pid();
-  EXPECT_EQ(identify(before->pid), before);
+  EXPECT_EQ(identify_process(before->pid), before);
   edge_.reset();
   EXPECT_EQ(end_edge(directory_).value(), after);
   EXPECT_FALSE(open_process(*before).valid());

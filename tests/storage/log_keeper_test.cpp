@@ -10,9 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.hpp"
 #include "storage/instance_logs/instance_log.hpp"
 #include "storage/instance_logs/log_times.hpp"
-#include "storage/posix_file.hpp"
 #include "tests/storage/log_fixture.hpp"
 
 namespace atlasflow::storage {
@@ -106,7 +106,8 @@ TEST_F(Logs, that_are_short_enough_are_left_alone) {
 TEST_F(Logs, that_are_trimmed_while_they_are_written_and_followed_lose_and_repeat_nothing_kept) {
   const auto path = folder_ / "a-v1.run.log";
   // As QEMU has it: one descriptor, appending, for the life of the VM.
-  const UniqueFd writer(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
+  const FileDescriptor writer(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
   std::atomic<bool> done{false};
   constexpr int k_lines = 60'000;
   std::jthread writing([&] {
@@ -145,7 +146,8 @@ TEST_F(Logs, that_are_trimmed_while_they_are_written_and_followed_lose_and_repea
 
 TEST_F(Logs, on_a_file_system_without_holes_are_copied_and_the_writer_goes_on_behind) {
   const auto path = folder_ / "a-v1.run.log";
-  const UniqueFd writer(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
+  const FileDescriptor writer(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
   const auto text = numbered_lines(0, 1'000);
   ASSERT_TRUE(write_all(writer.get(), text, "log"));
   ASSERT_TRUE(append_log_time(path, {k_t0, 64}));

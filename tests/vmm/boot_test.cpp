@@ -14,8 +14,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/file.hpp"
 #include "tests/vmm/image_fixture.hpp"
-#include "vmm/files.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/hypervisor/probe.hpp"
 #include "vmm/hypervisor/process.hpp"
@@ -97,8 +97,7 @@ class MicroVm : public testing::Test {
   }
 
   static std::string log_of(const std::string& id) {
-    return read_whole_file(shared_->folder.path() / "logs" / (id + ".run.log"), 1 << 20)
-        .value_or("");
+    return read_file(shared_->folder.path() / "logs" / (id + ".run.log"), 1 << 20).value_or("");
   }
   static std::filesystem::path dir_of(const std::string& id) {
     return shared_->folder.path() / "state" / "vm" / id;
@@ -176,13 +175,13 @@ TEST_F(MicroVm, gives_the_app_its_environment_and_no_secret_to_anybody_else) {
 
   const auto record = read_record(dir_of("env-1"));
   ASSERT_TRUE(record);
-  EXPECT_THAT(command_line_of(record->process.pid), HasSubstr("env-1"));
-  EXPECT_THAT(command_line_of(record->process.pid), Not(HasSubstr("s3cr3t")));
+  EXPECT_THAT(command_line_of(record->process), HasSubstr("env-1"));
+  EXPECT_THAT(command_line_of(record->process), Not(HasSubstr("s3cr3t")));
   EXPECT_THAT(log_of("env-1"), Not(HasSubstr("s3cr3t")));
   // The config drive never was a file; what else is in the folder does not hold it either.
   for (const auto& entry : std::filesystem::directory_iterator(dir_of("env-1"))) {
     if (!entry.is_regular_file() || entry.path().filename() == "scratch.ext4") continue;
-    EXPECT_THAT(read_whole_file(entry.path(), 1 << 20).value_or(""), Not(HasSubstr("s3cr3t")))
+    EXPECT_THAT(read_file(entry.path(), 1 << 20).value_or(""), Not(HasSubstr("s3cr3t")))
         << entry.path();
   }
 }

@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.hpp"
 #include "tests/vmm/image_fixture.hpp"
-#include "vmm/files.hpp"
 #include "vmm/hypervisor/record.hpp"
 #include "vmm/image/image.hpp"
 #include "vmm/image/layers.hpp"

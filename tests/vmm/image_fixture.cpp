@@ -17,7 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "vmm/files.hpp"
+#include "base/digest.hpp"
+#include "base/file.hpp"
 #include "vmm/hypervisor/process.hpp"
 
 namespace atlasflow::vmm::test {
@@ -165,7 +166,7 @@ void write_oci_layout(const ImageSource& source, const fs::path& dir) {
 }
 
 std::vector<TarEntry> busybox_layer() {
-  const auto busybox = read_whole_file("/bin/busybox", 16 << 20);
+  const auto busybox = read_file("/bin/busybox", 16 << 20);
   must(busybox.has_value(), "/bin/busybox (Debian: busybox-static)");
   std::vector<TarEntry> layer = {folder("bin"), folder("etc"), file("bin/busybox", *busybox, 0755)};
   for (const char* name :
@@ -219,7 +220,7 @@ std::string Registry::push(const ImageSource& source, const std::string& name) {
        digest.string(), "oci:" + layout.string() + ":image", "docker://" + repository + ":1"},
       std::chrono::minutes(2));
   must(pushed.has_value(), pushed ? "" : to_string(pushed.error()));
-  return repository + "@" + read_whole_file(digest, 200).value();
+  return repository + "@" + read_file(digest, 200).value();
 }
 
 }  // namespace atlasflow::vmm::test

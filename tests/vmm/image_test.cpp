@@ -3,8 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/digest.hpp"
+#include "base/file.hpp"
 #include "tests/vmm/image_fixture.hpp"
-#include "vmm/files.hpp"
 
 namespace atlasflow::vmm {
 namespace {

@@ -9,8 +9,9 @@
 #include <gtest/gtest.h>
 #include <lz4.h>
 
+#include "base/digest.hpp"
+#include "base/file.hpp"
 #include "tests/vmm/image_fixture.hpp"
-#include "vmm/files.hpp"
 #include "vmm/hypervisor/cpio.hpp"
 
 namespace atlasflow::vmm {
@@ -170,8 +171,8 @@ TEST(GuestBoot, holds_init_and_its_modules_and_is_made_anew_for_another_init) {
   ASSERT_TRUE(kernel);
   const auto boot = prepare_kernel(*kernel, dir / "init", dir / "cache");
   ASSERT_TRUE(boot) << to_string(boot.error());
-  EXPECT_EQ(read_whole_file(boot->vmlinux, 100).value(), "\177ELF kernel");
-  const auto files = read_cpio(read_whole_file(boot->initramfs, 1 << 20).value());
+  EXPECT_EQ(read_file(boot->vmlinux, 100).value(), "\177ELF kernel");
+  const auto files = read_cpio(read_file(boot->initramfs, 1 << 20).value());
   EXPECT_EQ(files.at("init"), "an init");
   EXPECT_EQ(files.at("modules/order"), "virtio\nvirtio_mmio\n");
   EXPECT_TRUE(files.contains("modules/virtio_mmio"));

@@ -11,8 +11,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/digest.hpp"
+#include "base/file.hpp"
 #include "tests/vmm/image_fixture.hpp"
-#include "vmm/files.hpp"
 
 namespace atlasflow::vmm {
 namespace {
@@ -40,7 +41,7 @@ class Layers : public testing::Test {
     return unpack_layer(blob(entries), root_, style, {});
   }
   [[nodiscard]] std::string content(const std::string& path) const {
-    return read_whole_file(root_ / path, 1 << 20).value_or("(none)");
+    return read_file(root_ / path, 1 << 20).value_or("(none)");
   }
   [[nodiscard]] bool is_whiteout(const std::string& path) const {
     struct stat info {};
@@ -139,7 +140,7 @@ TEST_F(Layers, cannot_write_outside_their_root) {
       EXPECT_EQ(unpacked.error().code, ErrorCode::user_error) << i;
       EXPECT_FALSE(fs::exists(outside + "/evil")) << i;
       EXPECT_FALSE(fs::exists(outside + "/deep")) << i;
-      EXPECT_EQ(read_whole_file(outside + "/victim", 100).value_or(""), "whole") << i;
+      EXPECT_EQ(read_file(outside + "/victim", 100).value_or(""), "whole") << i;
     }
   }
 }
@@ -155,7 +156,7 @@ TEST_F(Layers, replace_a_link_of_their_own_and_never_write_through_it) {
   std::ofstream(folder_.path() / "victim") << "whole";
   ASSERT_TRUE(unpack({symlink("name", (folder_.path() / "victim").string()), file("name", "new")}));
   EXPECT_EQ(content("name"), "new");
-  EXPECT_EQ(read_whole_file(folder_.path() / "victim", 100).value(), "whole");
+  EXPECT_EQ(read_file(folder_.path() / "victim", 100).value(), "whole");
 }
 
 TEST_F(Layers, that_are_not_what_their_diff_id_says_are_corrupt) {
@@ -191,7 +192,7 @@ TEST_F(Layers, become_a_disk_once_and_share_it) {
   EXPECT_EQ(disks[0]->front(), disks[1]->front());
   EXPECT_NE(disks[0]->back(), disks[1]->back());
   // The superblock's magic lies at byte 1024 (kernel documentation, erofs).
-  const std::string disk = read_whole_file(disks[0]->front(), 1 << 20).value();
+  const std::string disk = read_file(disks[0]->front(), 1 << 20).value();
   EXPECT_EQ(disk.substr(1024, 4), "\xe2\xe1\xf5\xe0");
   std::size_t files = 0;
   for (const auto& entry : fs::directory_iterator(folder_.path() / "layers")) {

@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.hpp"
 #include "tests/vmm/image_fixture.hpp"
-#include "vmm/files.hpp"
 
 namespace atlasflow::vmm {
 namespace {
@@ -52,10 +52,9 @@ TEST(ProcessId, is_not_trusted_when_the_start_time_differs) {
   const auto self = identify_process(::getpid());
   ASSERT_TRUE(self);
   EXPECT_TRUE(is_alive(*self));
-  EXPECT_FALSE(is_alive({self->pid, self->start_ticks + 1}));
-  EXPECT_FALSE(identify_process(0));
-  EXPECT_FALSE(identify_process(-1));
-  EXPECT_TRUE(kill_process({self->pid, self->start_ticks + 1}, 1s)) << "and was not killed";
+  const ProcessId later{self->pid, self->start_ticks + 1, self->boot_id};
+  EXPECT_FALSE(is_alive(later));
+  EXPECT_TRUE(kill_process(later, 1s)) << "and was not killed";
 }
 
 DaemonSpec shell(const std::string& script) {
@@ -86,10 +85,10 @@ TEST(Daemon, has_a_session_and_limits_and_the_given_files_only) {
   EXPECT_EQ(session, process->pid);
   for (int tries = 0; tries < 5000 && is_alive(*process); ++tries) std::this_thread::sleep_for(2ms);
   ASSERT_FALSE(is_alive(*process));
-  EXPECT_EQ(read_whole_file(folder.path() / "first", 100).value(), "one\n0\n");
+  EXPECT_EQ(read_file(folder.path() / "first", 100).value(), "one\n0\n");
   // ls itself opens one more, the folder that it reads.
-  EXPECT_EQ(read_whole_file(folder.path() / "second", 100).value(), "two\n0 1 2 3 4 5 ");
-  EXPECT_EQ(read_whole_file(folder.path() / "error", 100).value(), "err\n");
+  EXPECT_EQ(read_file(folder.path() / "second", 100).value(), "two\n0 1 2 3 4 5 ");
+  EXPECT_EQ(read_file(folder.path() / "error", 100).value(), "err\n");
 }
 
 TEST(Daemon, that_could_not_be_written_down_never_runs) {
@@ -115,14 +114,14 @@ TEST(Daemon, whose_parent_is_killed_before_the_record_never_runs) {
   ASSERT_GE(parent, 0);
   if (parent == 0) {
     (void)spawn_daemon(shell("echo > " + mark.string()), [&](const ProcessId& id) -> Result<void> {
-      (void)write_file_atomically(pid_file, std::to_string(id.pid), 0600);
+      (void)replace_file(pid_file, std::to_string(id.pid), 0600);
       ::kill(::getpid(), SIGKILL);
       return {};
     });
     ::_exit(0);
   }
   ::waitpid(parent, nullptr, 0);
-  const pid_t child = std::stoi(read_whole_file(pid_file, 100).value());
+  const pid_t child = std::stoi(read_file(pid_file, 100).value());
   for (int tries = 0; tries < 5000 && identify_process(child); ++tries) {
     std::this_thread::sleep_for(2ms);
   }

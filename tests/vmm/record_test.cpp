@@ -14,7 +14,8 @@ using testing::HasSubstr;
 
 TEST(VmRecord, is_read_as_it_was_written_and_closed_to_others) {
   const test::TemporaryFolder folder;
-  const VmRecord record{"vm-1", "r/i@sha256:0", "boot", {"127.0.0.1", 20001}, {17, 123456789}};
+  const VmRecord record{
+      "vm-1", "r/i@sha256:0", "boot", {"127.0.0.1", 20001}, {17, 123456789, "boot"}};
   ASSERT_TRUE(write_record(folder.path(), record));
   const auto read = read_record(folder.path());
   ASSERT_TRUE(read);

@@ -7,14 +7,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmm/files.hpp"
+#include "base/file.hpp"
 #include "vmm/hypervisor/process.hpp"
 
 namespace atlasflow::vmm {
 
 Result<std::filesystem::path> prepare_scratch(const std::filesystem::path& cache_dir) {
   const auto path = cache_dir / ("scratch-" + std::to_string(k_scratch_bytes >> 20) + "m.ext4");
-  if (std::filesystem::exists(path)) return path;
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored)) return path;
   const auto temporary = temporary_beside(path);
   {
     const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));

@@ -1,7 +1,6 @@
 #include "vmm/hypervisor/accelerator.hpp"
 
 #include <cmath>
-#include <fstream>
 #include <thread>
 
 #include <fcntl.h>
@@ -12,7 +11,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#include "vmm/files.hpp"
+#include "base/digest.hpp"
+#include "base/file.hpp"
 #include "vmm/guest/config_format.hpp"
 #include "vmm/hypervisor/machine.hpp"
 #include "vmm/hypervisor/process.hpp"
@@ -23,13 +23,12 @@ namespace atlasflow::vmm {
 namespace {
 
 constexpr auto k_kvm_limit = std::chrono::seconds(5);
+constexpr std::uint64_t k_cpuinfo_bytes_max = 16U << 20U;  // some 2 KiB for each processor
 
 std::string processor_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("model name")) return line;
-  }
-  return {};
+  const auto text = read_file("/proc/cpuinfo", k_cpuinfo_bytes_max).value_or("");
+  const std::size_t at = text.find("model name");
+  return at == std::string::npos ? "" : text.substr(at, text.find('\n', at) - at);
 }
 
 // What the verdict depends on. boot_id: a host that was rebooted may have another BIOS setting.
@@ -120,7 +119,7 @@ Accelerator choose_accelerator(const GuestBoot& boot, const std::filesystem::pat
 
   const auto verdict_path = cache_dir / "accelerator.json";
   const std::string key = verdict_key(boot);
-  if (const auto text = read_whole_file(verdict_path, 4096)) {
+  if (const auto text = read_file(verdict_path, 4096)) {
     const auto verdict = nlohmann::json::parse(*text, nullptr, false);
     if (verdict.is_object() && verdict.value("key", "") == key) {
       if (verdict.value("kvm", false)) return Accelerator::kvm;
@@ -129,16 +128,14 @@ Accelerator choose_accelerator(const GuestBoot& boot, const std::filesystem::pat
   }
   const auto booted =
       try_boot(boot, Accelerator::kvm, temporary_beside(cache_dir / "kvm-probe"), k_kvm_limit);
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(cache_dir, ignored)) {
-    if (entry.path().filename().string().starts_with("kvm-probe")) {
-      std::filesystem::remove_all(entry.path(), ignored);
-    }
+  for (const auto& name : names_if_any(cache_dir)) {
+    std::error_code ignored;
+    if (name.starts_with("kvm-probe")) std::filesystem::remove_all(cache_dir / name, ignored);
   }
   const nlohmann::json verdict = {
       {"key", key}, {"kvm", booted.has_value()}, {"reason", booted ? "" : booted.error().message}};
   // Without the file the next start probes again; that is all.
-  if (auto kept = write_file_atomically(verdict_path, verdict.dump(2) + "\n", 0644); !kept) {
+  if (auto kept = replace_file(verdict_path, verdict.dump(2) + "\n", 0644); !kept) {
     spdlog::warn("event=accelerator_verdict_not_kept error=\"{}\"", to_string(kept.error()));
   }
   if (!booted) return tcg(booted.error().message);

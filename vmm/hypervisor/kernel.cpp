@@ -10,7 +10,8 @@
 #include <archive.h>
 #include <lz4.h>
 
-#include "vmm/files.hpp"
+#include "base/digest.hpp"
+#include "base/file.hpp"
 #include "vmm/hypervisor/cpio.hpp"
 
 namespace atlasflow::vmm {
@@ -108,7 +109,7 @@ std::map<std::string, std::filesystem::path> index_modules(const std::filesystem
 
 // The module, uncompressed: .ko as it is, .ko.xz and .ko.zst through libarchive.
 Result<std::string> read_module(const std::filesystem::path& path) {
-  auto bytes = read_whole_file(path, k_module_bytes_max);
+  auto bytes = read_file(path, k_module_bytes_max);
   if (!bytes || bytes->starts_with(k_elf_magic)) return bytes;
   const std::unique_ptr<archive, int (*)(archive*)> reader(archive_read_new(), archive_read_free);
   archive_read_support_filter_xz(reader.get());
@@ -167,19 +168,17 @@ Result<std::string> build_initramfs(const KernelFiles& kernel, const std::string
 
 Result<KernelFiles> find_kernel(const std::filesystem::path& kernel_dir) {
   KernelFiles best;
-  std::error_code error;
   for (const auto& dir : {kernel_dir, kernel_dir / "boot"}) {
-    for (auto it = std::filesystem::directory_iterator(dir, error);
-         !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
+    for (const auto& name : names_if_any(dir)) {
       constexpr std::string_view k_prefix = "vmlinuz-";
-      const std::string name = it->path().filename().string();
       if (!name.starts_with(k_prefix)) continue;
       const std::string version = name.substr(k_prefix.size());
       for (const char* below : {"lib/modules", "usr/lib/modules"}) {
         const auto modules = kernel_dir / below / version;
-        if (!std::filesystem::is_directory(modules)) continue;
+        std::error_code ignored;
+        if (!std::filesystem::is_directory(modules, ignored)) continue;
         if (best.version.empty() || older(best.version, version)) {
-          best = KernelFiles{version, it->path(), modules};
+          best = KernelFiles{version, dir / name, modules};
         }
       }
     }
@@ -251,9 +250,9 @@ Result<std::vector<std::string>> order_modules(
 Result<GuestBoot> prepare_kernel(const KernelFiles& kernel, const std::filesystem::path& guest_init,
                                  const std::filesystem::path& cache_dir) {
   if (auto made = make_folder(cache_dir); !made) return tl::unexpected<Error>(made.error());
-  const auto compressed = read_whole_file(kernel.vmlinuz, k_kernel_bytes_max);
+  const auto compressed = read_file(kernel.vmlinuz, k_kernel_bytes_max);
   if (!compressed) return tl::unexpected<Error>(compressed.error());
-  const auto init = read_whole_file(guest_init, k_module_bytes_max);
+  const auto init = read_file(guest_init, k_module_bytes_max);
   if (!init) {
     return fail(ErrorCode::unavailable, "the guest init is not readable at " + guest_init.string(),
                 init.error().message);
@@ -263,18 +262,19 @@ Result<GuestBoot> prepare_kernel(const KernelFiles& kernel, const std::filesyste
   boot.version = kernel.version;
   const std::string kernel_key = sha256_hex(*compressed).substr(0, 16);
   boot.vmlinux = cache_dir / ("vmlinux-" + kernel.version + "-" + kernel_key);
-  if (!std::filesystem::exists(boot.vmlinux)) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(boot.vmlinux, ignored)) {
     const auto vmlinux = extract_vmlinux(*compressed);
     if (!vmlinux) return tl::unexpected<Error>(vmlinux.error());
-    if (auto done = write_file_atomically(boot.vmlinux, *vmlinux, 0444); !done) {
+    if (auto done = replace_file(boot.vmlinux, *vmlinux, 0444); !done) {
       return tl::unexpected<Error>(done.error());
     }
   }
   boot.initramfs = cache_dir / ("initramfs-" + kernel_key + "-" + sha256_hex(*init).substr(0, 16));
-  if (!std::filesystem::exists(boot.initramfs)) {
+  if (!std::filesystem::exists(boot.initramfs, ignored)) {
     const auto initramfs = build_initramfs(kernel, *init);
     if (!initramfs) return tl::unexpected<Error>(initramfs.error());
-    if (auto done = write_file_atomically(boot.initramfs, *initramfs, 0444); !done) {
+    if (auto done = replace_file(boot.initramfs, *initramfs, 0444); !done) {
       return tl::unexpected<Error>(done.error());
     }
   }

@@ -16,6 +16,7 @@
 #include "vmm/hypervisor/control.hpp"
 #include "vmm/hypervisor/machine.hpp"
 #include "vmm/hypervisor/record.hpp"
+#include "vmm/hypervisor/running_machines.hpp"
 #include "vmm/network/network.hpp"
 
 namespace atlasflow::vmm {
@@ -149,6 +150,7 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
   daemon.stderr_fd = output.get();
   const Endpoint endpoint{"127.0.0.1", port->port};
   const auto process = spawn_daemon(daemon, [&](const ProcessId& id) {
+    if (auto noted = note_running(launch.state_dir, spec.vm_id, id); !noted) return noted;
     return write_record(dir, {spec.vm_id, spec.image, host_boot_id(), endpoint, id});
   });
   if (!process) return tl::unexpected<Error>(process.error());

@@ -20,6 +20,7 @@ struct VmLaunch {
   const GuestRun& run;
   const GuestBoot& boot;
   const std::vector<std::filesystem::path>& disks;  // of the image, bottom first
+  std::filesystem::path state_dir;                  // of the host
   std::filesystem::path dir;                        // the VM's folder, which exists
   std::filesystem::path log;
   std::filesystem::path scratch;  // the template

@@ -6,8 +6,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 #include <thread>
 
 #include <fcntl.h>
@@ -22,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/assert.hpp"
+#include "base/file.hpp"
 
 namespace atlasflow::vmm {
 namespace {
@@ -128,19 +127,6 @@ std::optional<int> wait_until(pid_t pid, std::chrono::steady_clock::time_point d
 
 }  // namespace
 
-Fd& Fd::operator=(Fd&& other) noexcept {
-  if (this != &other) {
-    reset();
-    fd_ = std::exchange(other.fd_, -1);
-  }
-  return *this;
-}
-
-void Fd::reset() {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
-}
-
 Result<std::string> run_tool(const std::vector<std::string>& args, std::chrono::milliseconds limit,
                              std::stop_token stop, const std::string& stdin_text) {
   const std::string program = find_program(args.front());
@@ -198,48 +184,18 @@ Result<std::string> run_tool(const std::vector<std::string>& args, std::chrono::
   return fail(ErrorCode::internal, args.front() + " failed", tail_line(error));
 }
 
-std::optional<ProcessId> identify_process(pid_t pid) {
-  if (pid <= 0) return std::nullopt;
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  if (!std::getline(file, text)) return std::nullopt;
-  // proc(5): the name in field 2 may hold blanks and parentheses; fields after it do not.
-  const std::size_t close = text.rfind(')');
-  if (close == std::string::npos) return std::nullopt;
-  std::istringstream rest(text.substr(close + 1));
-  std::string state;
-  rest >> state;
-  std::string field;
-  for (int i = 4; i < 22; ++i) rest >> field;
-  ProcessId process{pid, 0};
-  if (!(rest >> process.start_ticks)) return std::nullopt;
-  if (state == "Z" || state == "X") {
-    int status = 0;
-    ::waitpid(pid, &status, WNOHANG);  // fails when it is not our child, and that is fine
-    return std::nullopt;
-  }
-  return process;
-}
-
-bool is_alive(const ProcessId& process) { return identify_process(process.pid) == process; }
-
-std::string command_line_of(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline", std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  for (char& c : text) {
-    if (c == '\0') c = ' ';
-  }
-  return text;
+bool is_alive(const ProcessId& process) {
+  if (is_running(process)) return true;
+  reap(process);
+  return false;
 }
 
 bool may_change_limits() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (!line.starts_with("CapEff:")) continue;
-    const auto effective = std::strtoull(line.c_str() + 7, nullptr, 16);
-    return (effective >> CAP_SYS_RESOURCE & 1U) != 0;
-  }
-  return false;
+  const auto status = read_file("/proc/self/status", 65'536).value_or("");
+  const std::size_t at = status.find("\nCapEff:");
+  if (at == std::string::npos) return false;
+  const auto effective = std::strtoull(status.c_str() + at + 8, nullptr, 16);
+  return (effective >> CAP_SYS_RESOURCE & 1U) != 0;
 }
 
 void raise_file_limit(const ProcessId& process, std::uint64_t bytes) {
@@ -252,20 +208,7 @@ void raise_file_limit(const ProcessId& process, std::uint64_t bytes) {
 }
 
 bool kill_process(const ProcessId& process, std::chrono::milliseconds limit) {
-  const auto deadline = std::chrono::steady_clock::now() + limit;
-  // A pidfd cannot hit a successor of the same number.
-  const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
-  if (!is_alive(process)) return true;
-  if (pidfd) {
-    ::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);
-  } else {
-    ::kill(process.pid, SIGKILL);
-  }
-  while (is_alive(process)) {
-    if (std::chrono::steady_clock::now() >= deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
+  return end_process(process, std::chrono::milliseconds::zero(), limit).has_value();
 }
 
 namespace {

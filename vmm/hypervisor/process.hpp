@@ -8,33 +8,16 @@
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <sys/types.h>
 
 #include "base/error.hpp"
+#include "base/process_identity.hpp"
 
 namespace atlasflow::vmm {
 
-// Owns a file descriptor.
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept;
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  ~Fd() { reset(); }
-
-  void reset();
-  [[nodiscard]] int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
+using Fd = FileDescriptor;
 
 // Runs a tool to its end and returns its standard output. The tool's own process group is killed at
 // the deadline (timed_out) and on stop (cancelled). A non-zero end is `internal` with the last
@@ -44,20 +27,10 @@ class Fd {
                                            std::stop_token stop = {},
                                            const std::string& stdin_text = {});
 
-// A process and the moment it started, in the kernel's clock ticks since boot: a pid alone is
-// reused.
-struct ProcessId {
-  pid_t pid = 0;
-  std::uint64_t start_ticks = 0;
-  friend bool operator==(const ProcessId&, const ProcessId&) = default;
-};
+using ProcessId = ProcessIdentity;
 
-// Nothing when the process is gone or a zombie. Reaps pid when it is a zombie child of ours.
-[[nodiscard]] std::optional<ProcessId> identify_process(pid_t pid);
+// False when the process is gone or a zombie. Reaps it when it is a zombie child of ours.
 [[nodiscard]] bool is_alive(const ProcessId& process);
-
-// The argument list of a process, joined by single spaces; empty when it is gone.
-[[nodiscard]] std::string command_line_of(pid_t pid);
 
 // Whether this process may change the limits of one of another user; not in every container.
 [[nodiscard]] bool may_change_limits();

@@ -11,9 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/digest.hpp"
+#include "base/file.hpp"
 #include "vmm/disk/config_drive.hpp"
 #include "vmm/disk/scratch.hpp"
-#include "vmm/files.hpp"
 #include "vmm/hypervisor/accelerator.hpp"
 #include "vmm/hypervisor/boot_gate.hpp"
 #include "vmm/hypervisor/control.hpp"
@@ -126,7 +127,7 @@ Result<void> check(const VmSpec& spec) {
 
 // The last line of a file that may hold a guest's text.
 std::string last_line(const fs::path& path) {
-  auto text = read_whole_file(path, 1 << 20).value_or("");
+  auto text = read_file(path, 1 << 20).value_or("");
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
   text.erase(0, text.rfind('\n') + 1);
   if (text.size() > 300) text.erase(0, text.size() - 300);
@@ -145,7 +146,7 @@ std::optional<ProcessId> QemuHypervisor::process_of(const std::string& vm_id,
   // executed QEMU yet; give it a moment to show its name.
   for (int tries = 0; tries < 40; ++tries) {
     if (!is_alive(record.process)) return std::nullopt;
-    const std::string command = command_line_of(record.process.pid) + " ";
+    const std::string command = command_line_of(record.process) + " ";
     if (command.find(" -name " + name_of(vm_id) + " ") != std::string::npos) return record.process;
     std::this_thread::sleep_for(k_poll);
   }
@@ -158,19 +159,17 @@ std::vector<std::string> QemuHypervisor::list() {
     spdlog::error("event=vm_packet_filter_missing error=\"{}\"", to_string(guarded.error()));
   }
   std::set<std::string> ids;
-  std::error_code error;
-  for (auto it = fs::directory_iterator(folders_.vms, error);
-       !error && it != fs::directory_iterator(); it.increment(error)) {
-    std::string name = it->path().filename().string();
+  for (auto& name : names_if_any(folders_.vms)) {
     if (is_vm_id(name)) ids.insert(std::move(name));
   }
-  for (auto& machine : running_machines(name_prefix_)) ids.insert(std::move(machine.vm_id));
+  for (auto& machine : running_machines(config_.state_dir)) ids.insert(std::move(machine.vm_id));
   return {ids.begin(), ids.end()};
 }
 
 VmStatus QemuHypervisor::status(const std::string& vm_id) {
   VmStatus status;
-  if (!is_vm_id(vm_id) || !fs::exists(dir_of(vm_id))) return status;
+  std::error_code unreadable;  // then it is not known not to be there
+  if (!is_vm_id(vm_id) || (!fs::exists(dir_of(vm_id), unreadable) && !unreadable)) return status;
   const auto record = read_record(dir_of(vm_id));
   if (record) status.endpoint = record->endpoint;
   const bool alive = record && process_of(vm_id, *record).has_value();
@@ -209,7 +208,7 @@ VmStatus QemuHypervisor::status(const std::string& vm_id) {
 }
 
 bool QemuHypervisor::kernel_panicked(const std::string& vm_id) const {
-  const auto kernel = read_whole_file(dir_of(vm_id) / "kernel.log", 1 << 20).value_or("");
+  const auto kernel = read_file(dir_of(vm_id) / "kernel.log", 1 << 20).value_or("");
   return kernel.find("Kernel panic") != std::string::npos;
 }
 
@@ -272,15 +271,15 @@ Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_tok
   const auto place = gate_.enter(stop);
   if (!place) return fail(ErrorCode::cancelled, "the start was stopped on request");
   for (int attempt = 1;; ++attempt) {
-    const auto launched = launch_vm({spec, prepared->run, boot_, prepared->disks, dir,
-                                     folders_.logs / (spec.vm_id + ".run.log"), scratch_,
+    const auto launched = launch_vm({spec, prepared->run, boot_, prepared->disks, config_.state_dir,
+                                     dir, folders_.logs / (spec.vm_id + ".run.log"), scratch_,
                                      name_of(spec.vm_id), accelerator_});
     if (!launched) return tl::unexpected<Error>(launched.error());
     const auto started = await_started(spec.vm_id, *launched, stop);
     if (started) return launched->endpoint;
     kill_process(launched->process, k_kill_limit);
     const bool port_taken =
-        read_whole_file(dir / "qemu.log", 1 << 20).value_or("").find("host forwarding rule") !=
+        read_file(dir / "qemu.log", 1 << 20).value_or("").find("host forwarding rule") !=
         std::string::npos;
     if (!port_taken || attempt == k_port_attempts) return tl::unexpected<Error>(started.error());
   }
@@ -380,7 +379,7 @@ Result<void> QemuHypervisor::remove(const std::string& vm_id) {
       gone = kill_process(*process, k_kill_limit);
     }
   }
-  for (const auto& machine : running_machines(name_prefix_)) {
+  for (const auto& machine : running_machines(config_.state_dir)) {
     if (machine.vm_id == vm_id) gone = kill_process(machine.process, k_kill_limit) && gone;
   }
   if (!gone) {
@@ -392,6 +391,7 @@ Result<void> QemuHypervisor::remove(const std::string& vm_id) {
   if (error) {
     return fail(ErrorCode::internal, "cannot remove the folder " + dir.string(), error.message());
   }
+  forget_running(config_.state_dir, vm_id);
   return {};
 }
 
@@ -404,7 +404,7 @@ Result<std::vector<std::string>> QemuHypervisor::collect(
   auto wanted = keep();
   if (!wanted) return tl::unexpected<Error>(wanted.error());
   std::set<std::string> in_use;
-  for (const auto& machine : running_machines(name_prefix_)) {
+  for (const auto& machine : running_machines(config_.state_dir)) {
     in_use.merge(open_files_in(machine.process, folders_.layers));
   }
   for (const auto& vm_id : list()) {
@@ -414,12 +414,10 @@ Result<std::vector<std::string>> QemuHypervisor::collect(
 }
 
 void QemuHypervisor::bound_files() {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folders_.vms, error)) {
-    const std::string vm_id = entry.path().filename().string();
+  for (const auto& vm_id : names_if_any(folders_.vms)) {
     const auto log = folders_.logs / (vm_id + ".run.log");
-    const bool near_limit = bound_vm_files(entry.path(), log);
-    const auto record = near_limit ? read_record(entry.path()) : std::nullopt;
+    const bool near_limit = bound_vm_files(dir_of(vm_id), log);
+    const auto record = near_limit ? read_record(dir_of(vm_id)) : std::nullopt;
     const auto process = record ? process_of(vm_id, *record) : std::nullopt;
     if (process) let_log_grow(*process, log);
   }
@@ -433,7 +431,7 @@ Result<std::string> host_id_of(const fs::path& state_dir) {
   std::random_device random;
   const std::string id =
       sha256_hex(std::to_string(random()) + "-" + std::to_string(random())).substr(0, 10);
-  if (auto written = write_file_atomically(host_id_path(state_dir), id, 0600); !written) {
+  if (auto written = replace_file(host_id_path(state_dir), id, 0600); !written) {
     return tl::unexpected<Error>(written.error());
   }
   return id;

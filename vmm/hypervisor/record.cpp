@@ -1,13 +1,12 @@
 #include "vmm/hypervisor/record.hpp"
 
-#include <algorithm>
 #include <sstream>
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include "vmm/files.hpp"
+#include "base/file.hpp"
 
 namespace atlasflow::vmm {
 namespace {
@@ -78,11 +77,11 @@ Result<void> write_record(const std::filesystem::path& vm_dir, const VmRecord& r
       {"pid", record.process.pid},
       {"start_ticks", record.process.start_ticks},
   };
-  return write_file_atomically(vm_dir / "vm.json", document.dump(2) + "\n", 0600);
+  return replace_file(vm_dir / "vm.json", document.dump(2) + "\n", 0600);
 }
 
 std::optional<VmRecord> read_record(const std::filesystem::path& vm_dir) {
-  const auto text = read_whole_file(vm_dir / "vm.json", 64 * 1024);
+  const auto text = read_file(vm_dir / "vm.json", 64 * 1024);
   if (!text) return std::nullopt;
   try {
     const auto document = nlohmann::json::parse(*text);
@@ -95,17 +94,11 @@ std::optional<VmRecord> read_record(const std::filesystem::path& vm_dir) {
     record.endpoint.port = document.at("port").get<std::uint16_t>();
     record.process.pid = document.at("pid").get<pid_t>();
     record.process.start_ticks = document.at("start_ticks").get<std::uint64_t>();
+    record.process.boot_id = record.boot_id;
     return record;
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;
   }
-}
-
-std::string host_boot_id() {
-  auto text = read_whole_file("/proc/sys/kernel/random/boot_id", 256);
-  if (!text) return "unknown";
-  text->erase(std::remove(text->begin(), text->end(), '\n'), text->end());
-  return *text;
 }
 
 GuestEvents parse_guest_events(std::string_view text) {
@@ -122,14 +115,8 @@ GuestEvents parse_guest_events(std::string_view text) {
 GuestEvents read_guest_events(const std::filesystem::path& vm_dir) {
   // Only the beginning counts: a guest that writes on and on gains nothing.
   const Fd fd(::open((vm_dir / "guest.events").c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text(k_events_bytes_max, '\0');
-  std::size_t length = 0;
-  while (fd && length < text.size()) {
-    const ssize_t n = ::read(fd.get(), text.data() + length, text.size() - length);
-    if (n <= 0) break;
-    length += static_cast<std::size_t>(n);
-  }
-  text.resize(length);
+  if (!fd) return {};
+  const auto text = read_at_most(fd.get(), 0, k_events_bytes_max, "guest.events").value_or("");
   return parse_guest_events(text);
 }
 

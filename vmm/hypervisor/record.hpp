@@ -27,8 +27,6 @@ struct VmRecord {
 // Nothing when there is none or it is not readable: then there is nothing to trust.
 [[nodiscard]] std::optional<VmRecord> read_record(const std::filesystem::path& vm_dir);
 
-[[nodiscard]] std::string host_boot_id();
-
 // The guest's words, parsed: lines "hello 1", "started <pid>", "stopping", "failed user|boot
 // <text>", "exit <code> <signal> <0|1>". The guest is not trusted: unknown or cut lines are passed
 // over.

@@ -1,12 +1,14 @@
 #include "vmm/hypervisor/running_machines.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <thread>
 
-#include "vmm/files.hpp"
+#include <nlohmann/json.hpp>
+
+#include "base/file.hpp"
 #include "vmm/hypervisor/control.hpp"
 #include "vmm/hypervisor/launch.hpp"
+#include "vmm/hypervisor/record.hpp"
 
 namespace atlasflow::vmm {
 namespace {
@@ -19,6 +21,20 @@ constexpr milliseconds k_poll{5};
 constexpr milliseconds k_power_off_limit{3'000};
 constexpr milliseconds k_kill_limit{10'000};
 
+fs::path running_in(const fs::path& state_dir) { return state_dir / "running"; }
+
+// Nothing when it is not readable: then there is nothing to trust.
+std::optional<ProcessId> read_running(const fs::path& path) {
+  const auto text = read_file(path, 4'096);
+  const auto document = nlohmann::json::parse(text.value_or(""), nullptr, false);
+  if (!document.is_object()) return std::nullopt;
+  try {
+    return ProcessId{document.at("pid"), document.at("start_ticks"), document.at("boot_id")};
+  } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 bool is_vm_id(const std::string& id) {
@@ -30,39 +46,46 @@ bool is_vm_id(const std::string& id) {
 fs::path host_id_path(const fs::path& state_dir) { return state_dir / "host_id"; }
 
 std::optional<std::string> read_host_id(const fs::path& state_dir) {
-  auto text = read_whole_file(host_id_path(state_dir), 64);
+  auto text = read_file(host_id_path(state_dir), 64);
   if (!text || !is_vm_id(*text)) return std::nullopt;
   return *text;
 }
 
 std::string machine_name_prefix(const std::string& host_id) { return "atlasflow-" + host_id + "-"; }
 
-std::vector<RunningMachine> running_machines(const std::string& name_prefix) {
+Result<void> note_running(const fs::path& state_dir, const std::string& vm_id,
+                          const ProcessId& process) {
+  if (auto made = make_folder(running_in(state_dir)); !made) return made;
+  const nlohmann::json document = {
+      {"pid", process.pid}, {"start_ticks", process.start_ticks}, {"boot_id", process.boot_id}};
+  // Not synced: after a power cut there is no process that it could tell of.
+  return replace_file(running_in(state_dir) / vm_id, document.dump() + "\n", 0600, Sync::skipped);
+}
+
+void forget_running(const fs::path& state_dir, const std::string& vm_id) {
+  std::error_code ignored;  // a process that is gone is not believed either
+  fs::remove(running_in(state_dir) / vm_id, ignored);
+}
+
+std::vector<RunningMachine> running_machines(const fs::path& state_dir) {
   std::vector<RunningMachine> machines;
-  std::error_code error;
-  for (auto it = fs::directory_iterator("/proc", error); !error && it != fs::directory_iterator();
-       it.increment(error)) {
-    const std::string number = it->path().filename().string();
-    pid_t pid = 0;
-    const char* const end = number.data() + number.size();
-    if (std::from_chars(number.data(), end, pid).ptr != end) continue;
-    const std::string command = command_line_of(pid);
-    const std::string mark = " -name " + name_prefix;
-    const std::size_t at = command.find(mark);
-    if (at == std::string::npos) continue;
-    const std::size_t from = at + mark.size();
-    std::string vm_id = command.substr(from, command.find(' ', from) - from);
-    const auto process = identify_process(pid);
-    if (process && is_vm_id(vm_id)) machines.push_back({std::move(vm_id), *process});
+  const auto add = [&machines](const std::string& vm_id, const ProcessId& process) {
+    const bool known = std::any_of(machines.begin(), machines.end(),
+                                   [&](const auto& machine) { return machine.process == process; });
+    if (is_vm_id(vm_id) && !known && is_alive(process)) machines.push_back({vm_id, process});
+  };
+  for (const auto& vm_id : names_if_any(running_in(state_dir))) {
+    if (const auto process = read_running(running_in(state_dir) / vm_id)) add(vm_id, *process);
+  }
+  for (const auto& vm_id : names_if_any(state_dir / "vm")) {
+    if (const auto record = read_record(state_dir / "vm" / vm_id)) add(vm_id, record->process);
   }
   return machines;
 }
 
 Result<std::vector<std::string>> end_machines(const fs::path& state_dir, milliseconds grace) {
   std::vector<std::string> ended;
-  const auto host_id = read_host_id(state_dir);
-  if (!host_id) return ended;  // no VM was ever started here
-  const auto machines = running_machines(machine_name_prefix(*host_id));
+  const auto machines = running_machines(state_dir);
   std::vector<Fd> conversations;  // open until the guests have read what was asked
   for (const auto& machine : machines) {
     auto asked = ask_to_stop(state_dir / "vm" / machine.vm_id, k_control_socket, grace);
@@ -83,6 +106,7 @@ Result<std::vector<std::string>> end_machines(const fs::path& state_dir, millise
     }
     std::error_code ignored;  // what is left of it is cleared by its next start
     fs::remove_all(state_dir / "vm" / machine.vm_id, ignored);
+    forget_running(state_dir, machine.vm_id);
     ended.push_back(machine.vm_id);
   }
   if (!stubborn.empty()) {

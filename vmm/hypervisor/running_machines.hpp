@@ -1,5 +1,10 @@
-// The microVMs of a state folder as the host's processes show them, whoever remembers them, and
-// their common end. Free functions; any thread. Needs neither kernel nor image.
+// The microVMs of a state folder that run, and their common end. What runs is on record, in the
+// VM's folder and once more beside all of them, so that one whose folder is lost is found as well;
+// nobody looks through the machine's processes. Free functions; any thread. Needs neither kernel
+// nor image.
+//
+// <state>/vm/VM_ID/vm.json    the VM's record (record.hpp)
+// <state>/running/VM_ID       its process; written before it executes QEMU, removed once it is gone
 #pragma once
 
 #include <chrono>
@@ -26,7 +31,12 @@ struct RunningMachine {
   std::string vm_id;
   ProcessId process;
 };
-[[nodiscard]] std::vector<RunningMachine> running_machines(const std::string& name_prefix);
+[[nodiscard]] std::vector<RunningMachine> running_machines(const std::filesystem::path& state_dir);
+
+// Puts the process of a VM on record beside all folders, and takes it off.
+[[nodiscard]] Result<void> note_running(const std::filesystem::path& state_dir,
+                                        const std::string& vm_id, const ProcessId& process);
+void forget_running(const std::filesystem::path& state_dir, const std::string& vm_id);
 
 // Asks every VM of the folder to stop, all at once, and kills what has not after the grace. Returns
 // the names of those that ran. Their folders go too, so that the next control plane finds them

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "base/file.hpp"
 #include "vmm/hypervisor/record.hpp"
 #include "vmm/image/image.hpp"
 #include "vmm/image/layers.hpp"
@@ -22,17 +23,11 @@ class Removal {
 
   // Whatever in the folder has the ending and is not needed.
   void from(const fs::path& folder, const std::set<std::string>& needed, const char* ending) {
-    std::vector<fs::path> unwanted;
-    std::error_code error;
-    for (auto it = fs::directory_iterator(folder, error); !error && it != fs::directory_iterator();
-         it.increment(error)) {
-      const std::string name = it->path().filename().string();
-      if (it->path().extension() == ending && !needed.contains(name)) {
-        unwanted.push_back(it->path());
-      }
-    }
-    for (const auto& path : unwanted) {
+    for (const auto& name : names_if_any(folder)) {
+      const fs::path path = folder / name;
+      if (path.extension() != ending || needed.contains(name)) continue;
       if (stop_.stop_requested()) return;
+      std::error_code error;
       fs::remove_all(path, error);
       if (error) {
         spdlog::warn("event=disk_not_removed path={} cause=\"{}\"", path.string(), error.message());
@@ -53,12 +48,10 @@ class Removal {
 
 std::set<std::string> open_files_in(const ProcessId& process, const fs::path& folder) {
   std::set<std::string> names;
-  std::error_code error;
   const fs::path fds = "/proc/" + std::to_string(process.pid) + "/fd";
-  for (auto it = fs::directory_iterator(fds, error); !error && it != fs::directory_iterator();
-       it.increment(error)) {
+  for (const auto& number : names_if_any(fds)) {
     std::error_code ignored;
-    const fs::path target = fs::read_symlink(it->path(), ignored);
+    const fs::path target = fs::read_symlink(fds / number, ignored);
     if (target.parent_path() == folder) names.insert(target.filename().string());
   }
   return names;
@@ -92,14 +85,12 @@ std::vector<std::string> remove_unwanted_images(const fs::path& images, const fs
 
 void sweep_temporaries(const fs::path& dir) {
   const auto oldest = fs::file_time_type::clock::now() - std::chrono::hours(1);
-  std::error_code error;
-  std::vector<fs::path> old;
-  for (const auto& entry : fs::directory_iterator(dir, error)) {
-    if (entry.path().extension() == k_half_made && entry.last_write_time(error) < oldest) {
-      old.push_back(entry.path());
-    }
+  for (const auto& name : names_if_any(dir)) {
+    const fs::path path = dir / name;
+    std::error_code error;
+    const auto written = fs::last_write_time(path, error);
+    if (!error && path.extension() == k_half_made && written < oldest) fs::remove_all(path, error);
   }
-  for (const auto& path : old) fs::remove_all(path, error);
 }
 
 bool bound_vm_files(const fs::path& vm_dir, const fs::path& log) {

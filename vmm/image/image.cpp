@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "vmm/files.hpp"
+#include "base/file.hpp"
 #include "vmm/hypervisor/process.hpp"
 
 namespace atlasflow::vmm {
@@ -39,7 +39,7 @@ Result<fs::path> blob_path(const fs::path& blobs, const std::string& digest) {
 }
 
 Result<json> read_json(const fs::path& path) {
-  const auto text = read_whole_file(path, k_document_bytes_max);
+  const auto text = read_file(path, k_document_bytes_max);
   if (!text) return tl::unexpected<Error>(text.error());
   json document = json::parse(*text, nullptr, false);
   if (document.is_discarded()) {
@@ -61,7 +61,7 @@ Result<PulledImage> open_image(const fs::path& layout, const fs::path& blobs) {
     const auto config_path =
         blob_path(blobs, manifest->at("config").at("digest").get<std::string>());
     if (!config_path) return tl::unexpected<Error>(config_path.error());
-    const auto config_text = read_whole_file(*config_path, k_document_bytes_max);
+    const auto config_text = read_file(*config_path, k_document_bytes_max);
     if (!config_text) return tl::unexpected<Error>(config_text.error());
     auto config = parse_image_config(*config_text);
     if (!config) return tl::unexpected<Error>(config.error());
@@ -79,7 +79,8 @@ Result<PulledImage> open_image(const fs::path& layout, const fs::path& blobs) {
       if (!digest_hex(config->diff_ids[i])) {
         return fail(ErrorCode::corrupt, "the image names a layer by a bad digest");
       }
-      if (!fs::exists(*path)) return fail(ErrorCode::not_found, "a blob is missing");
+      std::error_code ignored;
+      if (!fs::exists(*path, ignored)) return fail(ErrorCode::not_found, "a blob is missing");
       image.layers.push_back({*path, config->diff_ids[i]});
       image.blobs.push_back(*path);
     }

@@ -14,7 +14,8 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
-#include "vmm/files.hpp"
+#include "base/digest.hpp"
+#include "base/file.hpp"
 #include "vmm/hypervisor/process.hpp"
 
 namespace atlasflow::vmm {
@@ -201,12 +202,11 @@ class Unpacker {
       if (::setxattr(full.c_str(), k_opaque_xattr, "y", 1, 0) != 0) return disk_error(folder);
       return {};
     }
-    std::error_code error;
-    for (const auto& child : fs::directory_iterator(full, error)) {
-      const std::string name = child.path().filename().string();
+    for (const auto& name : names_if_any(full)) {
       const std::string path = folder.empty() ? name : folder + "/" + name;
       if (written_.contains(path)) continue;  // of this layer: the mark is about those below
-      fs::remove_all(child.path(), error);
+      std::error_code error;
+      fs::remove_all(full + "/" + name, error);
     }
     return {};
   }
@@ -407,12 +407,12 @@ Result<fs::path> LayerStore::disk_for(const std::vector<LayerBlob>& merged,
   const fs::path disk = dir_ / name;
   const auto lock = lock_of(name);
   const std::lock_guard guard(*lock);
-  if (fs::exists(disk)) return disk;
+  std::error_code ignored;
+  if (fs::exists(disk, ignored)) return disk;
 
   const fs::path tree = temporary_beside(disk);
   const fs::path image = temporary_beside(disk);
   const auto clean_up = [&] {
-    std::error_code ignored;
     fs::remove_all(tree, ignored);
     fs::remove(image, ignored);
   };

@@ -9,7 +9,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "vmm/files.hpp"
+#include "base/file.hpp"
 
 namespace atlasflow::vmm {
 namespace {
@@ -91,7 +91,7 @@ GuestNetwork guest_network() {
   GuestNetwork network{"10.0.2.15", "255.255.255.0", "10.0.2.2", {}};
   // The second file is systemd-resolved's list of the real servers behind its own on loopback.
   for (const char* path : {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"}) {
-    const auto text = read_whole_file(path, 64 * 1024);
+    const auto text = read_file(path, 64 * 1024);
     if (!text) continue;
     network.nameservers = usable_nameservers(*text);
     if (!network.nameservers.empty()) break;
