@@ -71,8 +71,6 @@ class BuildahBuilder final : public ImageBuilder {
   // The part of build() between taking the build_id and giving it back.
   Result<BuiltImage> build_in(const BuildRequest& request, BuildLog& log,
                               const std::stop_token& stop);
-  Result<std::vector<std::string>> absent_bases(const Stack& stack, const BuildRequest& request,
-                                                const std::set<std::string>& present) const;
   Result<void> pull(const std::vector<std::string>& names, const std::filesystem::path& scratch,
                     BuildLog& log, Clock::time_point until, const std::stop_token& stop) const;
   // `request` with the root folder's path and the stage's exact name in it.

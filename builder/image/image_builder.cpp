@@ -69,12 +69,18 @@ bool is_project(const std::string& name) {
                      [&](char c) { return is_word(c) || c == '-' || c == '_' || c == '.'; });
 }
 
-Result<std::string> stage_of(const Stack& stack, const std::string& target) {
-  if (stack.name == "dockerfile") return find_stage(stack.dockerfile, target);
-  return fail(ErrorCode::user_error, "build_target is '" + target +
-                                         "', and there is no Dockerfile that could have such a "
-                                         "stage (" +
-                                         stack.reason + "); add one, or take build_target away");
+// What is to be built, which images that needs, and what the image says of itself.
+Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) {
+  const bool is_ours = stack.name != "dockerfile";
+  if (is_ours && !request.build_target.empty()) {
+    return fail(ErrorCode::user_error, "build_target is '" + request.build_target +
+                                           "', and there is no Dockerfile that could have such a "
+                                           "stage (" +
+                                           stack.reason + "); add one, or take build_target away");
+  }
+  return plan_dockerfile(stack.dockerfile,
+                         {request.dockerfile.empty() ? "Dockerfile" : request.dockerfile,
+                          request.build_args, request.build_target, is_ours});
 }
 
 }  // namespace
@@ -103,20 +109,6 @@ Result<std::string> BuildahBuilder::choose_base(const std::vector<std::string>& 
       std::find_if(candidates.begin(), candidates.end(),
                    [&present](const std::string& name) { return present.contains(name); });
   return found == candidates.end() ? candidates.front() : *found;
-}
-
-Result<std::vector<std::string>> BuildahBuilder::absent_bases(
-    const Stack& stack, const BuildRequest& request, const std::set<std::string>& present) const {
-  std::vector<std::string> absent;
-  for (const std::string& name : images_named_by(stack.dockerfile, request.build_args)) {
-    const std::string full = full_image_name(name);
-    // A base of the configuration is the operator's choice; check what the repository names.
-    if (stack.name == "dockerfile") {
-      if (auto allowed = check_base_image(full); !allowed) return tl::unexpected(allowed.error());
-    }
-    if (!present.contains(full)) absent.push_back(full);
-  }
-  return absent;
 }
 
 Result<void> BuildahBuilder::pull(const std::vector<std::string>& names, const fs::path& scratch,
@@ -238,13 +230,11 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   auto stack =
       detect_stack(**root, {*node_base, *static_base}, {request.root_folder, request.dockerfile});
   if (!stack) return tl::unexpected(stack.error());
+  auto plan = plan_of(*stack, request);
+  if (!plan) return tl::unexpected(plan.error());
   BuildRequest exact = request;
   exact.folder = **root;
-  if (!request.build_target.empty()) {
-    auto stage = stage_of(*stack, request.build_target);
-    if (!stage) return tl::unexpected(stage.error());
-    exact.build_target = *stage;
-  }
+  exact.build_target = plan->target;
   log.heading("Building " + request.project + " (" + stack->reason + ")");
   if (stack->name != "dockerfile")
     log.note("Dockerfile made by Atlasflow, from " +
@@ -252,15 +242,19 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   if (config_.network && !network_works_) {
     log.note("RUN steps have no network: slirp4netns does not work on this machine");
   }
-  if (auto done = write_text(*scratch / "Dockerfile", stack->dockerfile).and_then([&] {
+  if (auto done = write_text(*scratch / "Dockerfile", plan->text).and_then([&] {
         return write_text(*scratch / "ignore", stack->ignore);
       });
       !done) {
     return tl::unexpected(done.error());
   }
-  auto absent = absent_bases(*stack, request, present);
-  if (!absent) return tl::unexpected(absent.error());
-  if (auto pulled = pull(*absent, *scratch, log, until, stop); !pulled) {
+  for (const std::string& note : plan->notes) log.note(note);
+  for (const std::string& notice : plan->notices) log.note(notice);
+  std::vector<std::string> absent;
+  for (const Stated& image : plan->images) {
+    if (!present.contains(image.value)) absent.push_back(image.value);
+  }
+  if (auto pulled = pull(absent, *scratch, log, until, stop); !pulled) {
     return tl::unexpected(pulled.error());
   }
   auto image_id = run_bud(exact, *scratch, log, until, stop);

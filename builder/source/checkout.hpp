@@ -11,13 +11,9 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "builder/source/fetch.hpp"
 
 namespace atlasflow::builder {
-
-struct Credential {
-  std::string username;
-  std::string password;  // or a token; never logged, never in a URL
-};
 
 struct CheckoutRequest {
   std::string url;               // https://, http://, file:// or a plain path; no credentials in it

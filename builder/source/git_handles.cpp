@@ -18,6 +18,19 @@ void start_library() {
   });
 }
 
+Result<Repository> make_repository(const std::filesystem::path& path) {
+  git_repository* raw = nullptr;
+  git_repository_init_options options = GIT_REPOSITORY_INIT_OPTIONS_INIT;
+  options.flags =
+      GIT_REPOSITORY_INIT_BARE | GIT_REPOSITORY_INIT_MKPATH | GIT_REPOSITORY_INIT_NO_REINIT;
+  if (git_repository_init_ext(&raw, path.c_str(), &options) != 0) {
+    return fail(ErrorCode::internal,
+                "cannot make the folder of fetched objects; see the disk's free space",
+                last_message());
+  }
+  return Repository(raw);
+}
+
 std::string last_message() {
   const git_error* error = git_error_last();
   return error == nullptr || error->message == nullptr ? std::string{} : error->message;

@@ -2,11 +2,14 @@
 // thread; a handle belongs to the thread that uses it.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <type_traits>
 
 #include <git2.h>
+
+#include "base/error.hpp"
 
 namespace atlasflow::builder::git {
 
@@ -29,6 +32,9 @@ using ObjectDatabase = std::unique_ptr<git_odb, Deleter<git_odb_free>>;
 // insteadOf, proxy or filter must not change what is deployed) and without the owner check (the
 // repositories that we read belong to others; we run nothing that lies in them).
 void start_library();
+
+// A bare repository in a new folder, for the objects that are fetched.
+[[nodiscard]] Result<Repository> make_repository(const std::filesystem::path& path);
 
 // What libgit2 said last on this thread; empty when it said nothing.
 [[nodiscard]] std::string last_message();

@@ -13,10 +13,10 @@
 namespace atlasflow::builder {
 namespace {
 
-constexpr std::uint64_t k_entries_max = 1'000'000;  // a tree can name itself often: a "git bomb"
-constexpr int k_depth_max = 128;
 constexpr std::size_t k_symlink_bytes_max = 4095;  // PATH_MAX without its zero
 constexpr std::string_view k_lfs_header = "version https://git-lfs.github.com/spec/";
+constexpr std::size_t k_lfs_pointer_bytes_max = 1024;  // as Git LFS's specification says
+constexpr std::size_t k_lfs_pointers_named = 5;
 
 // A name that a folder entry of ours may have. libgit2 refuses to write such names by its own
 // checkout, and we do not use that.
@@ -31,21 +31,14 @@ class TreeWriter {
              const std::stop_token& stop)
       : repository_(repository), odb_(odb), limit_bytes_(limit_bytes), stop_(stop) {}
 
-  Result<void> write(const git_tree* tree, int folder, const std::string& path, int depth) {
-    if (depth > k_depth_max) {
-      return fail(ErrorCode::too_large, "the repository has folders more than " +
-                                            std::to_string(k_depth_max) + " deep at " + path);
-    }
+  Result<void> write(const git_tree* tree, int folder, const std::string& path) {
     const std::size_t count = git_tree_entrycount(tree);
     for (std::size_t i = 0; i < count; ++i) {
       if (stop_.stop_requested()) {
         return fail(ErrorCode::cancelled, "the checkout was stopped");
       }
-      if (++entries_ > k_entries_max) {
-        return fail(ErrorCode::too_large,
-                    "the repository has more than " + std::to_string(k_entries_max) + " files");
-      }
-      auto done = write_entry(git_tree_entry_byindex(tree, i), folder, path, depth);
+      ++written_.entries;
+      auto done = write_entry(git_tree_entry_byindex(tree, i), folder, path);
       if (!done) return done;
     }
     return {};
@@ -54,8 +47,7 @@ class TreeWriter {
   WrittenTree take() { return std::move(written_); }
 
  private:
-  Result<void> write_entry(const git_tree_entry* entry, int folder, const std::string& parent,
-                           int depth) {
+  Result<void> write_entry(const git_tree_entry* entry, int folder, const std::string& parent) {
     const std::string name = git_tree_entry_name(entry);
     const std::string path = parent.empty() ? name : parent + "/" + name;
     if (!is_safe_name(name)) {
@@ -64,9 +56,9 @@ class TreeWriter {
     }
     switch (git_tree_entry_filemode(entry)) {
       case GIT_FILEMODE_TREE:
-        return write_folder(git_tree_entry_id(entry), folder, name, path, depth);
+        return write_folder(git_tree_entry_id(entry), folder, name, path);
       case GIT_FILEMODE_COMMIT:
-        written_.submodules.push_back(path);
+        written_.submodules.push_back({path, git_oid_tostr_s(git_tree_entry_id(entry))});
         return make_folder(folder, name, path).map([](FileDescriptor&&) {});
       case GIT_FILEMODE_LINK:
         return write_symlink(git_tree_entry_id(entry), folder, name, path);
@@ -78,13 +70,13 @@ class TreeWriter {
   }
 
   Result<void> write_folder(const git_oid* id, int parent, const std::string& name,
-                            const std::string& path, int depth) {
+                            const std::string& path) {
     git_tree* raw = nullptr;
     if (git_tree_lookup(&raw, repository_, id) != 0) return broken(path);
     const git::Tree tree(raw);
     auto folder = make_folder(parent, name, path);
     if (!folder) return tl::unexpected(folder.error());
-    return write(tree.get(), folder->get(), path, depth + 1);
+    return write(tree.get(), folder->get(), path);
   }
 
   Result<FileDescriptor> make_folder(int parent, const std::string& name, const std::string& path) {
@@ -138,7 +130,11 @@ class TreeWriter {
     if (!fd.valid()) return machine_failed("make the file", path);
     std::string_view rest(static_cast<const char*>(git_blob_rawcontent(blob->get())),
                           static_cast<std::size_t>(git_blob_rawsize(blob->get())));
-    if (rest.starts_with(k_lfs_header)) written_.has_lfs_pointers = true;
+    if (rest.starts_with(k_lfs_header) && rest.size() <= k_lfs_pointer_bytes_max) {
+      if (written_.lfs_pointer_count++ < k_lfs_pointers_named) {
+        written_.lfs_pointers.push_back(path);
+      }
+    }
     while (!rest.empty()) {
       const ssize_t n = ::write(fd.get(), rest.data(), rest.size());
       if (n < 0 && errno == EINTR) continue;
@@ -170,7 +166,6 @@ class TreeWriter {
   git_odb* odb_;
   std::uint64_t limit_bytes_;
   const std::stop_token& stop_;
-  std::uint64_t entries_ = 0;
   WrittenTree written_;
 };
 
@@ -191,7 +186,7 @@ Result<WrittenTree> write_tree(git_repository* repository, const git_tree* tree,
                 std::strerror(errno));
   }
   TreeWriter writer(repository, odb.get(), limit_bytes, stop);
-  if (auto done = writer.write(tree, root.get(), {}, 0); !done) return tl::unexpected(done.error());
+  if (auto done = writer.write(tree, root.get(), {}); !done) return tl::unexpected(done.error());
   return writer.take();
 }
 

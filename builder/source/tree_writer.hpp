@@ -13,10 +13,18 @@
 
 namespace atlasflow::builder {
 
+// A place in the tree where another repository belongs; an empty folder is made for it.
+struct SubmodulePlace {
+  std::string path;
+  std::string sha;
+};
+
 struct WrittenTree {
   std::uint64_t size_bytes = 0;
-  std::vector<std::string> submodules;  // paths that were left as empty folders
-  bool has_lfs_pointers = false;
+  std::uint64_t entries = 0;
+  std::vector<SubmodulePlace> submodules;
+  std::vector<std::string> lfs_pointers;  // the first of them
+  std::uint64_t lfs_pointer_count = 0;
 };
 
 // `folder` must exist and be empty. Files get mode 0644 or 0755 whatever the umask is. Each file

@@ -1,255 +1,496 @@
 #include "builder/stack/dockerfile.hpp"
 
 #include <algorithm>
-#include <cctype>
+#include <array>
 #include <map>
-#include <optional>
 #include <set>
+
+#include "builder/stack/dockerfile_lines.hpp"
+#include "builder/stack/dockerfile_rules.hpp"
+#include "builder/stack/dockerfile_text.hpp"
+#include "builder/stack/dockerfile_variables.hpp"
 
 namespace atlasflow::builder {
 namespace {
 
-using Variables = std::map<std::string, std::string, std::less<>>;
+using Values = std::map<std::string, std::string, std::less<>>;
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r'; }
-bool is_name_char(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
+constexpr std::size_t k_stages_max = 1000;
+constexpr std::size_t k_values_bytes_max = 16U << 20U;  // of all variables of all stages
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out;
-}
+// Of the machine that builds, which is the one that runs: script/bootstrap takes no other.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> k_platform = {{
+    {"TARGETPLATFORM", "linux/amd64"},
+    {"TARGETOS", "linux"},
+    {"TARGETARCH", "amd64"},
+    {"TARGETVARIANT", ""},
+    {"BUILDPLATFORM", "linux/amd64"},
+    {"BUILDOS", "linux"},
+    {"BUILDARCH", "amd64"},
+    {"BUILDVARIANT", ""},
+    {"TARGETSTAGE", "default"},
+}};
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return text;
-}
+struct Stage {
+  std::string name;  // as written; its number when it has none
+  std::size_t number = 0;
+  int line = 0;
+  Values args;
+  Values env;
+  std::set<std::size_t> needs;        // stages before it
+  std::vector<Stated> images;         // full names
+  std::vector<Instruction> triggers;  // ONBUILD, for the stages that start from it
+  int health_check_line = 0;          // of the HEALTHCHECK that counts; 0: none
+  std::size_t first = 0;              // of the plan's instructions: FROM
+  std::size_t end = 0;                // behind the last
+  // What is wrong with it only when it is built: its platform, or an image that may not be used.
+  std::optional<Error> error;
+};
 
-// Instructions with their continuation lines joined, comments and empty lines taken out.
-std::vector<std::string> instructions_of(std::string_view text) {
-  std::vector<std::string> instructions;
-  std::string current;
-  bool continues = false;
-  while (!text.empty()) {
-    const auto end = std::min(text.find('\n'), text.size());
-    std::string_view line = trimmed(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.empty() || line.front() == '#') continue;
-    const bool more = line.back() == '\\' || line.back() == '`';
-    if (more) line.remove_suffix(1);
-    if (!continues) current.clear();
-    current += line;
-    current += ' ';
-    continues = more;
-    if (!more) instructions.push_back(current);
-  }
-  if (continues) instructions.push_back(current);
-  return instructions;
-}
-
-std::vector<std::string> words_of(std::string_view text) {
-  std::vector<std::string> words;
-  std::string word;
-  for (const char c : text) {
-    if (is_space(c)) {
-      if (!word.empty()) words.push_back(std::move(word));
-      word.clear();
-    } else if (c != '"' && c != '\'') {
-      word += c;
-    }
-  }
-  if (!word.empty()) words.push_back(std::move(word));
-  return words;
-}
-
-// $NAME, ${NAME}, ${NAME:-default} and ${NAME:+other}; nullopt when a value is missing.
-std::optional<std::string> expanded(std::string_view text, const Variables& variables) {
-  std::string out;
-  while (!text.empty()) {
-    if (text.front() != '$') {
-      out += text.front();
-      text.remove_prefix(1);
-      continue;
-    }
-    text.remove_prefix(1);
-    const bool braces = !text.empty() && text.front() == '{';
-    if (braces) text.remove_prefix(1);
-    const auto name_end = static_cast<std::size_t>(
-        std::find_if_not(text.begin(), text.end(), is_name_char) - text.begin());
-    const auto found = variables.find(text.substr(0, name_end));
-    std::optional<std::string> value;
-    if (found != variables.end() && !found->second.empty()) value = found->second;
-    text.remove_prefix(name_end);
-    if (braces) {
-      const auto close = text.find('}');
-      if (close == std::string_view::npos) return std::nullopt;
-      const std::string_view rule = text.substr(0, close);
-      text.remove_prefix(close + 1);
-      if (rule.starts_with(":-") && !value) value = std::string(rule.substr(2));
-      if (rule.starts_with(":+")) value = value ? std::string(rule.substr(2)) : std::string{};
-    }
-    if (!value) return std::nullopt;
-    out += *value;
-  }
-  return out;
-}
-
-class ImageNames {
+class Planner {
  public:
-  explicit ImageNames(const std::vector<std::pair<std::string, std::string>>& build_args)
-      : build_args_(build_args.begin(), build_args.end()) {}
-
-  void take(const std::string& instruction) {
-    const auto words = words_of(instruction);
-    if (words.empty()) return;
-    const std::string verb = lower(words.front());
-    if (verb == "arg" && !in_stage_) {
-      for (std::size_t i = 1; i < words.size(); ++i) declare(words[i]);
-    } else if (verb == "from") {
-      take_from(words);
-    } else if (verb == "copy" || verb == "add" || verb == "run") {
-      for (const std::string& word : words) take_flag(word);
+  Planner(const DockerfileRequest& request, DockerfileLines lines)
+      : request_(request), escape_(lines.escape), instructions_(std::move(lines.instructions)) {
+    for (const auto& [name, value] : request.build_args) given_[name] = value;
+    for (const auto& [name, value] : k_platform) globals_[std::string(name)] = value;
+    if (!request.target.empty()) globals_["TARGETSTAGE"] = request.target;
+    for (auto& [name, value] : globals_) {
+      if (const auto given = given_.find(name); given != given_.end()) value = given->second;
     }
   }
 
-  std::vector<std::string> result() && { return std::move(names_); }
-  std::vector<std::string> stage_names() && { return std::move(stage_names_); }
+  Result<DockerfilePlan> run() {
+    for (std::size_t i = 0; i < instructions_.size(); ++i) {
+      auto& instruction = instructions_[i];
+      auto right = check_flags(instruction);
+      if (right) right = check_arguments(instruction, escape_);
+      if (!right) return tl::unexpected(right.error());
+      auto taken = instruction.name == "FROM" ? start_stage(instruction, i)
+                   : stages_.empty()          ? take_global(instruction)
+                                              : take(instruction);
+      if (!taken) return tl::unexpected(taken.error());
+      if (!stages_.empty()) stages_.back().end = i + 1;
+    }
+    if (stages_.empty()) return fail(ErrorCode::user_error, "there is no FROM in it");
+    return plan();
+  }
 
  private:
-  void declare(const std::string& word) {
-    const auto equals = word.find('=');
-    const std::string name = word.substr(0, equals);
-    if (const auto given = build_args_.find(name); given != build_args_.end()) {
-      variables_[name] = given->second;
-    } else if (equals != std::string::npos) {
-      if (auto value = expanded(std::string_view(word).substr(equals + 1), variables_)) {
-        variables_[name] = *value;
+  // ---- variables --------------------------------------------------------------------------------
+
+  Result<ExpandedWord> expand(std::string_view word, int line, const VariableLookup& lookup) {
+    auto expanded = expand_word(word, lookup, escape_);
+    if (!expanded) return wrong_line(line, expanded.error().message);
+    return expanded;
+  }
+
+  Result<ExpandedWord> expand_globally(std::string_view word, int line) {
+    return expand(word, line, [this](const std::string& name) -> const std::string* {
+      const auto found = globals_.find(name);
+      return found == globals_.end() ? nullptr : &found->second;
+    });
+  }
+
+  // ENV wins over ARG, whichever comes later.
+  Result<ExpandedWord> expand_in_stage(std::string_view word, int line) {
+    const Stage& stage = stages_.back();
+    return expand(word, line, [&stage](const std::string& name) -> const std::string* {
+      if (const auto found = stage.env.find(name); found != stage.env.end()) return &found->second;
+      const auto found = stage.args.find(name);
+      return found == stage.args.end() ? nullptr : &found->second;
+    });
+  }
+
+  Result<void> charge(std::size_t bytes, int line) {
+    values_bytes_ += bytes;
+    if (values_bytes_ <= k_values_bytes_max) return {};
+    return wrong_line(line, "the values of its variables are larger than 16 MiB together");
+  }
+
+  Result<void> set(Values& values, const std::string& name, std::string value, int line) {
+    if (auto charged = charge(name.size() + value.size(), line); !charged) return charged;
+    values[name] = std::move(value);
+    return {};
+  }
+
+  Result<void> declare(const Instruction& instruction, bool is_global) {
+    for (const auto& word : split_words(instruction.arguments, escape_)) {
+      const auto equals = word.find('=');
+      const auto name = word.substr(0, equals);
+      if (name.empty()) return wrong_line(instruction.line, "ARG needs a name before the =");
+      Values& values = is_global ? globals_ : stages_.back().args;
+      if (const auto given = given_.find(name); given != given_.end()) {
+        if (auto done = set(values, name, given->second, instruction.line); !done) return done;
+      } else if (equals != std::string::npos) {
+        const auto text = std::string_view(word).substr(equals + 1);
+        auto value = is_global ? expand_globally(text, instruction.line)
+                               : expand_in_stage(text, instruction.line);
+        if (!value) return tl::unexpected(value.error());
+        if (!is_global && !value->missing.empty()) {
+          values.erase(name);  // The base image may set it.
+        } else if (auto done = set(values, name, value->text, instruction.line); !done) {
+          return done;
+        }
+      } else if (const auto global = globals_.find(name); !is_global && global != globals_.end()) {
+        if (auto done = set(values, name, global->second, instruction.line); !done) return done;
       }
     }
+    return {};
   }
 
-  void take_from(const std::vector<std::string>& words) {
-    in_stage_ = true;
-    std::size_t i = 1;
-    while (i < words.size() && words[i].starts_with("--")) ++i;
-    if (i < words.size()) add(words[i]);
-    const std::string number = std::to_string(stage_names_.size());
-    const bool has_name = i + 2 < words.size() && lower(words[i + 1]) == "as";
-    if (has_name) stages_.insert(lower(words[i + 2]));
-    stages_.insert(number);
-    stage_names_.push_back(has_name ? words[i + 2] : number);
+  Result<void> take_global(const Instruction& instruction) {
+    if (instruction.name == "ARG") return declare(instruction, true);
+    return wrong_line(instruction.line,
+                      instruction.name + " comes before the first FROM, where only ARG may be");
   }
 
-  // --from=x, and from=x in --mount=type=bind,from=x,…
-  void take_flag(const std::string& word) {
-    if (word.starts_with("--from=")) add(word.substr(7));
-    if (!word.starts_with("--mount=")) return;
-    std::string_view options = std::string_view(word).substr(8);
-    while (!options.empty()) {
-      const auto end = std::min(options.find(','), options.size());
-      const std::string_view option = options.substr(0, end);
-      if (option.starts_with("from=")) add(option.substr(5));
-      options.remove_prefix(std::min(end + 1, options.size()));
+  // ENV A=1 B="two words", and the old ENV A one two.
+  Result<void> take_env(const Instruction& instruction) {
+    const auto words = split_words(instruction.arguments, escape_);
+    std::vector<std::pair<std::string, std::string>> assignments;
+    if (words.front().find('=') == std::string::npos) {
+      if (words.size() < 2) {
+        return wrong_line(instruction.line, "ENV needs a value: " + words.front() + "=…");
+      }
+      const auto rest = instruction.arguments.find(words.front()) + words.front().size();
+      const auto value = instruction.arguments.find_first_not_of(" \t", rest);
+      assignments.emplace_back(words.front(), instruction.arguments.substr(value));
+    } else {
+      for (const auto& word : words) {
+        const auto equals = word.find('=');
+        if (equals == std::string::npos || equals == 0) {
+          return wrong_line(instruction.line, "ENV has '" + word.substr(0, 40) +
+                                                  "', which is not NAME=value; put quotes "
+                                                  "around a value with spaces");
+        }
+        assignments.emplace_back(word.substr(0, equals), word.substr(equals + 1));
+      }
     }
+    Values fresh;
+    for (const auto& [name, text] : assignments) {
+      auto value = expand_in_stage(text, instruction.line);
+      if (!value) return tl::unexpected(value.error());
+      // What the base image sets is not known here, so neither is what is made of it.
+      if (value->missing.empty())
+        fresh[name] = value->text;
+      else
+        stages_.back().env.erase(name);
+    }
+    for (auto& [name, value] : fresh) {
+      if (auto done = set(stages_.back().env, name, std::move(value), instruction.line); !done) {
+        return done;
+      }
+    }
+    return {};
   }
 
-  void add(std::string_view word) {
-    const auto name = expanded(word, variables_);
-    if (!name || name->empty() || lower(*name) == "scratch" || stages_.contains(lower(*name)))
-      return;
-    if (std::find(names_.begin(), names_.end(), *name) == names_.end()) names_.push_back(*name);
+  // ---- stages -----------------------------------------------------------------------------------
+
+  const Stage* stage_named(std::string_view name) const {
+    const auto wanted = lower_case(name);
+    const auto found = std::find_if(stages_.begin(), stages_.end(), [&](const Stage& each) {
+      return lower_case(each.name) == wanted;
+    });
+    return found == stages_.end() ? nullptr : &*found;
   }
 
-  std::map<std::string, std::string> build_args_;
-  Variables variables_;
-  std::set<std::string> stages_;
-  std::vector<std::string> stage_names_;
-  bool in_stage_ = false;
-  std::vector<std::string> names_;
+  Result<void> start_stage(Instruction& from, std::size_t index) {
+    const auto words = split_words(from.arguments, escape_);
+    if (words.size() != 1 && (words.size() != 3 || lower_case(words[1]) != "as")) {
+      return wrong_line(from.line, "FROM is followed by an image, or by an image AS a name");
+    }
+    if (stages_.size() >= k_stages_max) {
+      return wrong_line(from.line, "there are more than 1000 stages");
+    }
+    Stage stage;
+    stage.number = stages_.size();
+    stage.name = words.size() == 3 ? words[2] : std::to_string(stage.number);
+    stage.line = from.line;
+    stage.first = index;
+    if (words.size() == 3) {
+      if (!is_stage_name(lower_case(stage.name))) {
+        return wrong_line(from.line, "'" + stage.name +
+                                         "' cannot be the name of a stage: it starts with a "
+                                         "letter and has letters, digits, - _ and .");
+      }
+      if (const auto* other = stage_named(stage.name)) {
+        return wrong_line(from.line, "there is a stage '" + stage.name + "' already, in line " +
+                                         std::to_string(other->line));
+      }
+    }
+    auto base = expand_globally(words.front(), from.line);
+    if (!base) return tl::unexpected(base.error());
+    if (base->text.empty() || (!base->missing.empty() && !check_image_name(base->text))) {
+      const auto variable = base->missing.empty() ? "NAME" : base->missing.front();
+      return wrong_line(from.line, "FROM " + words.front() + " has no value: declare ARG " +
+                                       variable +
+                                       " with a default before the first FROM, or set the "
+                                       "project's build_arg." +
+                                       variable);
+    }
+    if (auto right = take_platform(from, stage); !right) return right;
+    return start_from(from, std::move(stage), base->text, words.size() == 3);
+  }
+
+  Result<void> take_platform(Instruction& from, Stage& stage) {
+    for (const auto& flag : from.flags) {
+      auto platform = expand_globally(flag.value(), from.line);
+      if (!platform) return tl::unexpected(platform.error());
+      if (!is_this_platform(platform->text)) {
+        stage.error = wrong_line(from.line, "FROM --platform=" + platform->text +
+                                                ": this machine builds and runs linux/amd64 only")
+                          .value();
+      }
+    }
+    from.flags.clear();  // It is the machine's own.
+    return {};
+  }
+
+  Result<void> start_from(Instruction& from, Stage stage, const std::string& base, bool is_named) {
+    const Stage* parent = stage_named(base);
+    const bool is_stage = parent != nullptr && !whole_number(base);
+    std::vector<Instruction> triggers;
+    std::string name = base;
+    if (is_stage) {
+      stage.needs.insert(parent->number);
+      stage.args = parent->args;
+      stage.env = parent->env;
+      stage.health_check_line = parent->health_check_line;
+      triggers = parent->triggers;
+      name = parent->name;
+      std::size_t bytes = 0;
+      for (const auto& [key, value] : stage.env) bytes += key.size() + value.size();
+      for (const auto& [key, value] : stage.args) bytes += key.size() + value.size();
+      if (auto charged = charge(bytes, from.line); !charged) return charged;
+    } else if (base != "scratch") {
+      name = image_of(base, from.line, stage);
+    }
+    from.arguments = name + (is_named ? " AS " + stage.name : "");
+    stages_.push_back(std::move(stage));
+    for (auto& trigger : triggers) {
+      trigger.line = from.line;
+      if (auto taken = take(trigger); !taken) return taken;
+    }
+    return {};
+  }
+
+  // Its full name, which is then one that `stage` needs.
+  std::string image_of(const std::string& name, int line, Stage& stage) const {
+    const auto full = full_image_name(name);
+    auto right = check_image_name(name);
+    if (right && !request_.may_use_any_base) right = check_base_image(full);
+    if (!right && !stage.error) stage.error = wrong_line(line, right.error().message).value();
+    stage.images.push_back({full, line});
+    return full;
+  }
+
+  // ---- instructions of a stage ------------------------------------------------------------------
+
+  Result<void> take(Instruction& instruction) {
+    const auto& name = instruction.name;
+    if (name == "ARG") return declare(instruction, false);
+    if (name == "ENV") return take_env(instruction);
+    if (name == "COPY" || name == "ADD") return take_copy(instruction);
+    if (name == "RUN") return take_mounts(instruction);
+    if (name == "ONBUILD") return take_trigger(instruction);
+    if (name == "HEALTHCHECK") {
+      const bool is_none = lower_case(instruction.arguments) == "none";
+      stages_.back().health_check_line = is_none ? 0 : instruction.line;
+    }
+    return {};
+  }
+
+  Result<void> take_copy(Instruction& instruction) {
+    for (auto& flag : instruction.flags) {
+      if (flag.name() != "--from") continue;
+      auto source = source_of(flag.value(), instruction.line, "COPY --from");
+      if (!source) return tl::unexpected(source.error());
+      flag.text = flag.raw = "--from=" + *source;
+    }
+    return {};
+  }
+
+  // buildah 1.39 counts what is mounted in the layer's cache key only when the type is written out
+  // (a second push would go live with the first one's content), and knows no variables there.
+  Result<void> take_mounts(Instruction& instruction) {
+    for (auto& flag : instruction.flags) {
+      if (flag.name() != "--mount") continue;
+      auto options = mount_options(flag.value());
+      for (auto& option : options) {
+        if (option.key == "from") {
+          auto source = source_of(option.value, instruction.line, "RUN --mount=…,from");
+          if (!source) return tl::unexpected(source.error());
+          option.value = *source;
+        } else if (option.value.find('$') != std::string::npos) {
+          auto value = expand_in_stage(option.value, instruction.line);
+          if (!value) return tl::unexpected(value.error());
+          if (value->missing.empty()) option.value = value->text;  // Else of the base image.
+        }
+      }
+      if (mount_option(options, "type").empty()) options.insert(options.begin(), {"type", "bind"});
+      flag = mount_flag(options);
+    }
+    return check_flags(instruction);  // A value may have become empty.
+  }
+
+  // The stage or image that COPY --from and RUN --mount=from= mean, as buildah is to be told it.
+  Result<std::string> source_of(std::string_view word, int line, const std::string& what) {
+    auto name = expand_in_stage(word, line);
+    if (!name) return tl::unexpected(name.error());
+    if (name->text.empty() || !name->missing.empty()) {
+      return wrong_line(line, what + "=" + std::string(word) + " has no value" +
+                                  (name->missing.empty() ? "" : " for " + name->missing.front()) +
+                                  ": declare the ARG in this stage, before it");
+    }
+    Stage& stage = stages_.back();
+    if (const auto number = whole_number(name->text)) {
+      if (static_cast<std::size_t>(*number) >= stage.number) {
+        return wrong_line(line, what + "=" + name->text + ": there is no stage " + name->text +
+                                    " before this one, which has number " +
+                                    std::to_string(stage.number));
+      }
+      stage.needs.insert(static_cast<std::size_t>(*number));
+      return stages_[static_cast<std::size_t>(*number)].name;
+    }
+    if (const auto* other = stage_named(name->text)) {
+      if (other == &stage) return wrong_line(line, what + " names the stage that it is in");
+      stage.needs.insert(other->number);
+      return other->name;
+    }
+    if (const auto later = line_of_stage(name->text)) {
+      return wrong_line(line, what + "=" + name->text + ": that stage comes later, in line " +
+                                  std::to_string(*later) + "; put it above this one");
+    }
+    return image_of(name->text, line, stage);
+  }
+
+  std::optional<int> line_of_stage(std::string_view name) const {
+    for (const auto& instruction : instructions_) {
+      if (instruction.name != "FROM") continue;
+      const auto words = split_words(instruction.arguments, escape_);
+      if (words.size() == 3 && lower_case(words[2]) == lower_case(name)) return instruction.line;
+    }
+    return std::nullopt;
+  }
+
+  Result<void> take_trigger(Instruction& instruction) {
+    auto trigger = read_trigger(instruction);
+    if (!trigger) return tl::unexpected(trigger.error());
+    if (auto right = check_flags(*trigger); !right) return right;
+    if (auto right = check_arguments(*trigger, escape_); !right) return right;
+    stages_.back().triggers.push_back(*trigger);
+    // buildah keeps the text of it; what it cannot take must be out of there too.
+    leave_out(*trigger);
+    instruction.arguments = write_instruction(*trigger);
+    return {};
+  }
+
+  // ---- the plan ---------------------------------------------------------------------------------
+
+  void leave_out(Instruction& instruction) {
+    std::vector<InstructionFlag> kept;
+    for (auto& flag : instruction.flags) {
+      const auto why = left_out_because(instruction, flag);
+      if (why && !why->empty()) {
+        auto& told = flag.name() == "--mount" ? notices_ : notes_;
+        told.push_back(request_.name + ", line " + std::to_string(instruction.line) + ": " + *why);
+      }
+      if (!why) kept.push_back(std::move(flag));
+    }
+    instruction.flags = std::move(kept);
+  }
+
+  Result<std::size_t> target_stage(DockerfilePlan& plan) const {
+    if (request_.target.empty()) return stages_.size() - 1;
+    std::string list;
+    for (const auto& stage : stages_) {
+      if (lower_case(stage.name) == lower_case(request_.target) ||
+          std::to_string(stage.number) == request_.target) {
+        plan.target = stage.name;
+        return stage.number;
+      }
+      list += (list.empty() ? "" : ", ") + stage.name;
+    }
+    return fail(ErrorCode::user_error, "build_target is '" + request_.target +
+                                           "', and there is no such stage; there are " + list);
+  }
+
+  Result<DockerfilePlan> plan() {
+    DockerfilePlan plan;
+    auto target = target_stage(plan);
+    if (!target) return tl::unexpected(target.error());
+    std::set<std::size_t> needed{*target};
+    // A stage needs only those before it, so one walk backwards finds all.
+    for (std::size_t i = *target + 1; i-- > 0;) {
+      if (needed.contains(i)) needed.insert(stages_[i].needs.begin(), stages_[i].needs.end());
+    }
+    std::set<std::string> known;
+    for (const auto& stage : stages_) {
+      plan.stages.push_back(stage.name);
+      if (!needed.contains(stage.number)) continue;
+      if (stage.error) return tl::unexpected(*stage.error);
+      for (const auto& image : stage.images) {
+        if (known.insert(image.value).second) plan.images.push_back(image);
+      }
+    }
+    if (const int line = stages_[*target].health_check_line; line > 0) {
+      notices_.push_back(
+          request_.name + ", line " + std::to_string(line) +
+          ": HEALTHCHECK is not run; an app is healthy when health_path answers 2xx");
+    }
+    auto text = write_instructions(needed_instructions(needed), escape_);
+    if (!text) return tl::unexpected(text.error());
+    plan.text = std::move(*text);
+    plan.notes = std::move(notes_);
+    plan.notices = std::move(notices_);
+    return plan;
+  }
+
+  // A stage that is not needed is left as an empty one, so that the others keep their numbers.
+  std::vector<Instruction> needed_instructions(const std::set<std::size_t>& needed) {
+    std::vector<Instruction> out;
+    for (std::size_t i = 0; i < stages_.front().first; ++i) out.push_back(instructions_[i]);
+    std::string left_out;
+    for (const auto& stage : stages_) {
+      if (!needed.contains(stage.number)) {
+        auto from = instructions_[stage.first];
+        const bool is_named = !whole_number(stage.name);
+        from.arguments = is_named ? "scratch AS " + stage.name : "scratch";
+        out.push_back(std::move(from));
+        left_out += (left_out.empty() ? "" : ", ") + stage.name;
+        continue;
+      }
+      for (std::size_t i = stage.first; i < stage.end; ++i) {
+        leave_out(instructions_[i]);
+        out.push_back(instructions_[i]);
+      }
+    }
+    if (!left_out.empty()) notes_.push_back("stages that the image does not need: " + left_out);
+    return out;
+  }
+
+  const DockerfileRequest& request_;
+  char escape_;
+  std::vector<Instruction> instructions_;
+  Values given_;
+  Values globals_;
+  std::vector<Stage> stages_;
+  std::size_t values_bytes_ = 0;
+  std::vector<std::string> notes_;
+  std::vector<std::string> notices_;
 };
 
 }  // namespace
 
-std::vector<std::string> images_named_by(
-    std::string_view dockerfile,
-    const std::vector<std::pair<std::string, std::string>>& build_args) {
-  ImageNames names(build_args);
-  for (const std::string& instruction : instructions_of(dockerfile)) names.take(instruction);
-  return std::move(names).result();
-}
-
-std::vector<std::string> stages_of(std::string_view dockerfile) {
-  ImageNames names({});
-  for (const std::string& instruction : instructions_of(dockerfile)) names.take(instruction);
-  return std::move(names).stage_names();
-}
-
-Result<std::string> find_stage(std::string_view dockerfile, const std::string& name) {
-  const auto stages = stages_of(dockerfile);
-  std::string list;
-  for (std::size_t i = 0; i < stages.size(); ++i) {
-    if (lower(stages[i]) == lower(name) || std::to_string(i) == name) return stages[i];
-    list += (list.empty() ? "" : ", ") + stages[i];
-  }
-  return fail(ErrorCode::user_error, "build_target is '" + name +
-                                         "', and the Dockerfile has no such stage; it has " +
-                                         (list.empty() ? "none" : list));
-}
-
-namespace {
-
-// buildah would find these in the local store before it asks docker.io: "atlasflow/p:b" is tried as
-// localhost/atlasflow/p:b, and a word of hex digits as the start of an image id.
-bool names_local_image(std::string_view full_name) {
-  constexpr std::string_view k_library = "docker.io/library/";
-  if (full_name.starts_with("docker.io/atlasflow/")) return true;
-  if (!full_name.starts_with(k_library)) return false;
-  const std::string_view name = full_name.substr(k_library.size());
-  const std::string_view word = name.substr(0, name.find_first_of(":@"));
-  return std::all_of(word.begin(), word.end(),
-                     [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) != 0; });
-}
-
-}  // namespace
-
-std::string full_image_name(std::string_view name) {
-  std::string full(name);
-  const auto slash = full.find('/');
-  const std::string first = full.substr(0, slash);
-  const bool has_registry =
-      slash != std::string::npos &&
-      (first == "localhost" || first.find_first_of(".:") != std::string::npos);
-  if (!has_registry)
-    full = (slash == std::string::npos ? "docker.io/library/" : "docker.io/") + full;
-  const auto last = full.substr(full.rfind('/') + 1);
-  if (last.find_first_of(":@") == std::string::npos) full += ":latest";
-  return full;
-}
-
-Result<void> check_base_image(std::string_view full_name) {
-  if (full_name.starts_with("localhost/atlasflow-base/") &&
-      full_name.find("..") == std::string_view::npos) {
-    return {};
-  }
-  const std::string_view registry = full_name.substr(0, full_name.find('/'));
-  const std::string_view host = registry.substr(0, registry.find(':'));
-  const bool is_transport =
-      full_name.find("://") != std::string_view::npos || full_name.starts_with("oci:") ||
-      full_name.starts_with("dir:") || full_name.starts_with("docker-archive:") ||
-      full_name.starts_with("oci-archive:") || full_name.starts_with("containers-storage:");
-  const bool is_number =
-      !host.empty() && (host.front() == '[' || std::all_of(host.begin(), host.end(), [](char c) {
-                          return std::isdigit(static_cast<unsigned char>(c)) != 0 || c == '.';
-                        }));
-  if (is_transport || is_number || host == "localhost" || host.ends_with(".localhost") ||
-      host.ends_with(".local") || host.ends_with(".internal") || names_local_image(full_name)) {
-    return fail(ErrorCode::user_error, "the Dockerfile may not start from " +
-                                           std::string(full_name) +
-                                           ": name an image of a public registry by its host name");
-  }
-  return {};
+Result<DockerfilePlan> plan_dockerfile(std::string_view dockerfile,
+                                       const DockerfileRequest& request) {
+  auto plan = read_instructions(dockerfile).and_then([&](DockerfileLines lines) {
+    return Planner(request, std::move(lines)).run();
+  });
+  if (plan) return plan;
+  const bool has_line = plan.error().message.starts_with("line ");
+  return fail(plan.error().code, request.name + (has_line ? ", " : ": ") + plan.error().message,
+              plan.error().cause);
 }
 
 }  // namespace atlasflow::builder

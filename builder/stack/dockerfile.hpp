@@ -1,35 +1,46 @@
-// Reads of a Dockerfile only what must be known before buildah does: which images it starts from.
-// Everything else stays with buildah. Pure; any thread.
+// Reads a Dockerfile as Docker's own builder does, before anything runs: which stages the target
+// needs, which images they start from, and the text that buildah is to read. What cannot be built
+// is refused with its line; nothing is ignored silently. Pure; any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/error.hpp"
+#include "builder/stack/base_image.hpp"
 
 namespace atlasflow::builder {
 
-// The images that must be in the local store before the build: FROM (but not an earlier stage or
-// scratch), COPY --from, ADD --from and RUN --mount=from, each once, with the ARGs before the first
-// FROM put in. A name whose variable has no value is left out: buildah says what is wrong with it.
-[[nodiscard]] std::vector<std::string> images_named_by(
-    std::string_view dockerfile,
-    const std::vector<std::pair<std::string, std::string>>& build_args);
+struct DockerfileRequest {
+  std::string name = "Dockerfile";  // for messages
+  std::vector<std::pair<std::string, std::string>> build_args;
+  std::string target;             // a stage's name in any case, or its number; empty: the last
+  bool may_use_any_base = false;  // not check_base_image(): the operator chose the bases
+};
 
-// The names of the stages, in order and as written; a stage without a name has its number ("0").
-[[nodiscard]] std::vector<std::string> stages_of(std::string_view dockerfile);
+// What an instruction states, and where.
+struct Stated {
+  std::string value;
+  int line = 0;
 
-// What `--target` must be for the stage that `name` means: a name in any case, or a number.
-// user_error lists the stages.
-[[nodiscard]] Result<std::string> find_stage(std::string_view dockerfile, const std::string& name);
+  friend bool operator==(const Stated&, const Stated&) = default;
+};
 
-// "debian" -> "docker.io/library/debian:latest", "ghcr.io/x/y@sha256:…" as it is.
-[[nodiscard]] std::string full_image_name(std::string_view name);
+struct DockerfilePlan {
+  std::vector<std::string> stages;   // as written; one without a name has its number
+  std::string target;                // buildah's --target; empty: the last stage
+  std::vector<Stated> images;        // full names to have before the build, each once
+  std::string text;                  // what buildah is to read; its lines have the same numbers
+  std::vector<std::string> notes;    // for the build log: what was left out, and where
+  std::vector<std::string> notices;  // for the user: what the Dockerfile asks for and is not done
+};
 
-// user_error when a Dockerfile may not start from this image: images of this server's other
-// projects, and registries on addresses that only this machine or its network can reach.
-[[nodiscard]] Result<void> check_base_image(std::string_view full_name);
+// Images are those of the stages that the target needs: FROM (but not an earlier stage or
+// scratch), COPY --from and RUN --mount=…,from=. user_error: "Dockerfile, line 3: " and the reason.
+[[nodiscard]] Result<DockerfilePlan> plan_dockerfile(std::string_view dockerfile,
+                                                     const DockerfileRequest& request);
 
 }  // namespace atlasflow::builder

@@ -59,7 +59,7 @@ TEST_F(BuildSourceTest, the_target_is_the_last_stage_that_is_built) {
   const auto absent = builder_->build(targeted, {});
   ASSERT_FALSE(absent);
   EXPECT_EQ(absent.error().code, ErrorCode::user_error);
-  EXPECT_THAT(absent.error().message, HasSubstr("has no such stage; it has Tools, test"));
+  EXPECT_THAT(absent.error().message, HasSubstr("there is no such stage; there are Tools, test"));
   write(folder("site") / "index.html", "");
   auto site = request("b-3", "site");
   site.build_target = "prod";

@@ -1,7 +1,6 @@
 #include "builder/source/checkout.hpp"
 
-#include <atomic>
-#include <thread>
+#include <chrono>
 
 #include <fcntl.h>
 #include <git2.h>
@@ -206,18 +205,20 @@ TEST_F(CheckoutTest, a_marker_of_another_boot_or_another_commit_does_not_count) 
   EXPECT_EQ(read(folder() / "file"), "second");
 }
 
-TEST_F(CheckoutTest, submodules_and_lfs_files_are_left_out_with_a_notice) {
+TEST_F(CheckoutTest, files_in_git_lfs_are_counted_and_named) {
   Origin origin(scratch_.path() / "origin.git");
+  const std::string pointer =
+      "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1048576\n";
   const std::string sha = origin.commit(
-      "refs/heads/main",
-      {{"file", "x"},
-       {"vendor/x", std::string(40, 'b'), GIT_FILEMODE_COMMIT},
-       {"big.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"}});
+      "refs/heads/main", {{"file", "x"},
+                          {"big.bin", pointer},
+                          {"about.txt", pointer + std::string(2000, 'x')},  // Only starts like one.
+                          {"img/a.png", pointer}});
   const auto checkout = check_out(request(origin.url(), sha), {});
   ASSERT_TRUE(checkout) << to_string(checkout.error());
   EXPECT_THAT(checkout->notices,
-              ElementsAre(HasSubstr("submodule 'vendor/x' was left out"), HasSubstr("Git LFS")));
-  EXPECT_TRUE(fs::is_directory(folder() / "vendor/x"));
+              ElementsAre(HasSubstr("2 files are in Git LFS and came as pointers, without content: "
+                                    "big.bin, img/a.png;")));
 }
 
 TEST_F(CheckoutTest, a_tree_over_the_limit_is_too_large_and_leaves_nothing) {
@@ -250,20 +251,51 @@ TEST_F(CheckoutTest, a_tree_that_names_itself_again_and_again_is_stopped) {
     mode = GIT_FILEMODE_TREE;
   }
   const std::string sha = origin.commit_tree("refs/heads/main", id, "bomb");
-  std::stop_source stop;
-  std::atomic<bool> done{false};
-  // The limit on entries would end it too; a stop ends it sooner.
-  std::thread stopper([&] {
-    for (int i = 0; i < 6000 && !done && !fs::exists(folder().string() + ".part/0/0"); ++i)
-      ::usleep(10'000);
-    stop.request_stop();
-  });
-  const auto checkout = check_out(request(origin.url(), sha), stop.get_token());
-  done = true;
-  stopper.join();
+  const auto started = std::chrono::steady_clock::now();
+  const auto checkout = check_out(request(origin.url(), sha), {});
   ASSERT_FALSE(checkout);
-  EXPECT_EQ(checkout.error().code, ErrorCode::cancelled) << to_string(checkout.error());
+  EXPECT_EQ(checkout.error().code, ErrorCode::too_large) << to_string(checkout.error());
+  EXPECT_THAT(checkout.error().message, HasSubstr("more than 500000 files"));
   EXPECT_THAT(left_beside(), IsEmpty());
+  // Nine objects are looked at, not a hundred million files.
+  EXPECT_LT(std::chrono::steady_clock::now() - started, std::chrono::seconds(5));
+}
+
+TEST_F(CheckoutTest,
+       a_tree_that_is_too_deep_or_has_too_long_a_path_is_refused_before_it_is_written) {
+  Origin origin(scratch_.path() / "origin.git");
+  std::string deep;
+  for (int i = 0; i < 200; ++i) deep += "d/";
+  std::string longer;
+  for (int i = 0; i < 20; ++i) longer += std::string(200, 'n') + "/";
+  const std::pair<std::string, std::string> cases[] = {
+      {deep + "file", "folders more than 128 deep"},
+      {longer + "file", "a path of more than 3000 bytes"},
+      {std::string(300, 'n'), "name is longer than 255 bytes"}};
+  for (const auto& [path, said] : cases) {
+    const std::string sha = origin.commit("refs/heads/main", {{path, "x"}});
+    const auto checkout = check_out(request(origin.url(), sha), {});
+    ASSERT_FALSE(checkout) << said;
+    EXPECT_EQ(checkout.error().code, ErrorCode::too_large) << to_string(checkout.error());
+    EXPECT_THAT(checkout.error().message, HasSubstr(said));
+    EXPECT_THAT(left_beside(), IsEmpty());
+  }
+}
+
+// One object of a few bytes packed, a gigabyte of zeros on the disk, as often as it is named.
+TEST_F(CheckoutTest, files_that_are_one_object_count_as_often_as_they_are_named) {
+  Origin origin(scratch_.path() / "origin.git");
+  std::vector<Entry> entries;
+  for (int i = 0; i < 100; ++i) {
+    entries.push_back({"copy" + std::to_string(i), std::string(100'000, '0')});
+  }
+  const std::string sha = origin.commit("refs/heads/main", entries);
+  auto limited = request(origin.url(), sha);
+  limited.limit_bytes = 5'000'000;
+  const auto checkout = check_out(limited, {});
+  ASSERT_FALSE(checkout);
+  EXPECT_EQ(checkout.error().code, ErrorCode::too_large) << to_string(checkout.error());
+  EXPECT_THAT(checkout.error().message, HasSubstr("larger than the limit of 4 MiB"));
 }
 
 TEST_F(CheckoutTest, a_stop_before_the_start_is_a_cancellation) {

@@ -1,0 +1,207 @@
+#include "builder/source/fetch.hpp"
+
+#include <exception>
+#include <string_view>
+#include <vector>
+
+#include "builder/source/repository_url.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+constexpr const char* k_ref_there = "refs/atlasflow/ref";
+constexpr const char* k_sha_there = "refs/atlasflow/sha";
+
+constexpr unsigned int k_objects_max = 10'000'000;  // the largest known repositories have as many
+
+struct FetchState {
+  const FetchOrder* order = nullptr;
+  const std::stop_token* stop = nullptr;
+  bool too_large = false;
+  bool credential_given = false;
+  bool credential_refused = false;
+  bool would_leak = false;
+  std::uint64_t received_bytes = 0;
+  unsigned int received_objects = 0;
+  unsigned int objects = 0;
+};
+
+int on_transfer(const git_indexer_progress* progress, void* payload) {
+  auto& state = *static_cast<FetchState*>(payload);
+  state.received_bytes = progress->received_bytes;
+  state.received_objects = progress->received_objects;
+  state.objects = progress->total_objects;
+  state.too_large =
+      state.received_bytes > state.order->limit_bytes || state.objects > k_objects_max;
+  return state.too_large || state.stop->stop_requested() ? GIT_EUSER : 0;
+}
+
+int on_sideband(const char* /*text*/, int /*size*/, void* payload) {
+  return static_cast<FetchState*>(payload)->stop->stop_requested() ? GIT_EUSER : 0;
+}
+
+int on_credential(git_credential** out, const char* /*url*/, const char* /*user*/,
+                  unsigned int allowed, void* payload) {
+  auto& state = *static_cast<FetchState*>(payload);
+  if ((allowed & GIT_CREDENTIAL_USERPASS_PLAINTEXT) == 0) return GIT_PASSTHROUGH;
+  if (state.credential_given) {
+    state.credential_refused = true;
+    return GIT_EAUTH;
+  }
+  if (!state.order->credential) return GIT_PASSTHROUGH;
+  const std::string& url = state.order->url;
+  if (url.starts_with("http://") && !is_loopback(authority_of(url))) {
+    state.would_leak = true;
+    return GIT_EAUTH;
+  }
+  std::optional<Credential> credential;
+  try {
+    credential = state.order->credential();
+  } catch (const std::exception&) {
+    return GIT_EAUTH;  // libgit2 is C: nothing may be thrown through it.
+  }
+  if (!credential) return GIT_PASSTHROUGH;
+  state.credential_given = true;
+  return git_credential_userpass_plaintext_new(out, credential->username.c_str(),
+                                               credential->password.c_str());
+}
+
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+std::string mebibytes(std::uint64_t bytes) {
+  return bytes < (1U << 20U) ? std::to_string(bytes) + " bytes"
+                             : std::to_string(bytes >> 20U) + " MiB";
+}
+
+std::string progress_of(const FetchState& state) {
+  return "received " + mebibytes(state.received_bytes) + ", " +
+         std::to_string(state.received_objects) + " of " + std::to_string(state.objects) +
+         " objects of the history";
+}
+
+tl::unexpected<Error> fetch_failed(int code, const FetchState& state) {
+  const std::string& url = state.order->url;
+  const std::string said = git::last_message();
+  const int area = git_error_last() == nullptr ? 0 : git_error_last()->klass;
+  if (state.stop->stop_requested()) {
+    return fail(ErrorCode::cancelled, "the checkout was stopped", progress_of(state));
+  }
+  if (state.too_large) {
+    return fail(ErrorCode::too_large,
+                url + " sends more than the limit of " + mebibytes(state.order->limit_bytes) +
+                    " or " + std::to_string(k_objects_max) +
+                    " objects with its history; take large files out of it",
+                progress_of(state));
+  }
+  if (state.would_leak) {
+    return fail(ErrorCode::user_error,
+                url + " wants a password, which is not sent over http://; use https://");
+  }
+  if (state.credential_refused || code == GIT_EAUTH || contains(said, "status code: 401") ||
+      contains(said, "status code: 403")) {
+    return fail(
+        ErrorCode::user_error,
+        state.credential_given
+            ? "access to " + url + " was denied; renew the credential that the project uses for it"
+            : "access to " + url + " was denied; if it is private, connect it with a credential",
+        said);
+  }
+  // libgit2 takes a path that is no repository for a URL that it does not know.
+  if (contains(said, "status code: 404") ||
+      (is_local(url) && (code == GIT_ENOTFOUND || contains(said, "unsupported URL protocol")))) {
+    return fail(ErrorCode::not_found, "there is no repository at " + url, said);
+  }
+  if (code == GIT_ECERTIFICATE) {
+    return fail(ErrorCode::user_error, "the TLS certificate of " + url + " is not valid", said);
+  }
+  if (area == GIT_ERROR_NET || area == GIT_ERROR_HTTP || area == GIT_ERROR_SSL ||
+      area == GIT_ERROR_OS) {
+    return fail(ErrorCode::unavailable, url + " does not answer; it is tried again", said);
+  }
+  return fail(ErrorCode::unavailable, "fetching from " + url + " failed", said);
+}
+
+Result<void> fetch(git_repository* repository, const std::string& refspec, FetchState& state) {
+  git_remote* raw = nullptr;
+  git_remote_create_options creation = GIT_REMOTE_CREATE_OPTIONS_INIT;
+  creation.repository = repository;
+  // There is no insteadOf to be looked for, and libgit2 1.5 leaks 20 KiB with every look.
+  creation.flags = GIT_REMOTE_CREATE_SKIP_INSTEADOF | GIT_REMOTE_CREATE_SKIP_DEFAULT_FETCHSPEC;
+  if (const int code = git_remote_create_with_opts(&raw, state.order->url.c_str(), &creation);
+      code != 0) {
+    return fetch_failed(code, state);
+  }
+  const git::Remote remote(raw);
+  git_fetch_options options = GIT_FETCH_OPTIONS_INIT;
+  options.callbacks.transfer_progress = on_transfer;
+  options.callbacks.sideband_progress = on_sideband;
+  options.callbacks.credentials = on_credential;
+  options.callbacks.payload = &state;
+  options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE;
+  options.update_fetchhead = 0;
+  options.prune = GIT_FETCH_NO_PRUNE;
+  // Redirects are followed at the first request only and never to another host (libgit2's
+  // "initial").
+  options.follow_redirects = GIT_REMOTE_REDIRECT_INITIAL;
+  state.credential_given = false;
+  git_error_clear();
+  char* specs[] = {const_cast<char*>(refspec.c_str())};
+  const git_strarray list{specs, 1};
+  if (const int code = git_remote_fetch(remote.get(), &list, &options, nullptr); code != 0) {
+    return fetch_failed(code, state);
+  }
+  return {};
+}
+
+git::Commit find_commit(git_repository* repository, const git_oid& id) {
+  git_commit* raw = nullptr;
+  return git::Commit(git_commit_lookup(&raw, repository, &id) == 0 ? raw : nullptr);
+}
+
+struct Refspec {
+  std::string text;
+  bool may_be_refused = false;  // a server that does not answer this one may answer the next
+};
+
+// The branch first, because every server serves it; then the commit by name, which most servers
+// allow (GitHub does); a local repository answers neither for a commit on another branch, but all
+// its branches are cheap. libgit2 1.5 cannot limit the depth.
+std::vector<Refspec> refspecs_for(const FetchOrder& order) {
+  constexpr const char* k_all_there = ":refs/atlasflow/all/*";
+  std::vector<Refspec> refspecs;
+  if (!order.ref.empty()) refspecs.push_back({"+" + order.ref + ":" + k_ref_there});
+  if (is_local(order.url)) {
+    refspecs.push_back({std::string("+refs/*") + k_all_there});
+    return refspecs;
+  }
+  // A server that lacks the commit answers the request for it with a protocol error. Only when it
+  // answers a request for branches does that mean "no such commit".
+  refspecs.push_back({"+" + order.sha + ":" + k_sha_there, true});
+  if (order.ref.empty()) refspecs.push_back({std::string("+refs/heads/*") + k_all_there});
+  return refspecs;
+}
+
+}  // namespace
+
+Result<git::Commit> fetch_commit(git_repository* repository, const FetchOrder& order,
+                                 const std::stop_token& stop) {
+  git_oid id;
+  if (git_oid_fromstr(&id, order.sha.c_str()) != 0) {
+    return fail(ErrorCode::invalid_argument, "a commit is named by 40 lower-case hex digits");
+  }
+  FetchState state{.order = &order, .stop = &stop};
+  for (const auto& refspec : refspecs_for(order)) {
+    auto fetched = fetch(repository, refspec.text, state);
+    if (git::Commit commit = find_commit(repository, id)) return commit;
+    const bool goes_on =
+        fetched || (refspec.may_be_refused && fetched.error().code == ErrorCode::unavailable);
+    if (!goes_on) return tl::unexpected(fetched.error());
+  }
+  return fail(ErrorCode::not_found,
+              "commit " + order.sha + " is not in " + order.url + "; was it force-pushed away?",
+              git::last_message());
+}
+
+}  // namespace atlasflow::builder

@@ -1,0 +1,280 @@
+#include "builder/stack/dockerfile_rules.hpp"
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <string_view>
+
+#include "builder/stack/dockerfile_variables.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+enum class Value { needed, flag };  // "--from=x", or "--link" and "--link=true"
+
+struct KnownFlag {
+  std::string_view instruction;
+  std::string_view name;
+  Value value = Value::needed;
+  bool may_repeat = false;
+};
+
+constexpr KnownFlag k_flags[] = {
+    {"FROM", "--platform"},
+    {"COPY", "--from"},
+    {"COPY", "--chown"},
+    {"COPY", "--chmod"},
+    {"COPY", "--link", Value::flag},
+    {"COPY", "--parents", Value::flag},
+    {"COPY", "--exclude", Value::needed, true},
+    {"ADD", "--chown"},
+    {"ADD", "--chmod"},
+    {"ADD", "--checksum"},
+    {"ADD", "--link", Value::flag},
+    {"ADD", "--keep-git-dir", Value::flag},
+    {"ADD", "--unpack", Value::flag},
+    {"ADD", "--exclude", Value::needed, true},
+    {"RUN", "--mount", Value::needed, true},
+    {"RUN", "--network"},
+    {"RUN", "--security"},
+    {"RUN", "--device", Value::needed, true},
+    {"HEALTHCHECK", "--interval"},
+    {"HEALTHCHECK", "--timeout"},
+    {"HEALTHCHECK", "--start-period"},
+    {"HEALTHCHECK", "--start-interval"},
+    {"HEALTHCHECK", "--retries"},
+};
+
+constexpr std::array<std::string_view, 26> k_mount_keys = {
+    "type",        "from",      "source", "src",       "target",  "dst",
+    "destination", "readonly",  "ro",     "readwrite", "rw",      "id",
+    "sharing",     "required",  "size",   "mode",      "uid",     "gid",
+    "env",         "z",         "Z",      "u",         "relabel", "bind-propagation",
+    "tmpfs-size",  "tmpfs-mode"};
+constexpr std::array<std::string_view, 5> k_mount_types = {"bind", "cache", "tmpfs", "secret",
+                                                           "ssh"};
+
+const KnownFlag* known(const Instruction& instruction, std::string_view name) {
+  const auto* found = std::find_if(std::begin(k_flags), std::end(k_flags), [&](const auto& each) {
+    return each.instruction == instruction.name && each.name == name;
+  });
+  return found == std::end(k_flags) ? nullptr : found;
+}
+
+bool is_on(const InstructionFlag& flag) {
+  return !flag.has_value() || lower_case(flag.value()) == "true";
+}
+
+std::string type_of(const std::vector<MountOption>& options) {
+  const auto type = mount_option(options, "type");
+  return type.empty() ? "bind" : type;
+}
+
+Result<void> check_mount(int line, std::string_view value) {
+  const auto options = mount_options(value);
+  const auto type = type_of(options);
+  const auto named = "RUN --mount=" + std::string(value) + ": ";
+  if (std::find(k_mount_types.begin(), k_mount_types.end(), type) == k_mount_types.end()) {
+    return wrong_line(line, named + "there is no mount of type '" + type +
+                                "'; there are bind, cache, tmpfs, secret and ssh");
+  }
+  for (const auto& option : options) {
+    if (std::find(k_mount_keys.begin(), k_mount_keys.end(), option.key) == k_mount_keys.end()) {
+      return wrong_line(line, named + "there is no option '" + option.key + "'");
+    }
+  }
+  const bool has_target = !mount_option(options, "target").empty();
+  if (!has_target && type != "secret" && type != "ssh") {
+    return wrong_line(line, named + "it needs target=PATH");
+  }
+  const auto is_required = std::any_of(options.begin(), options.end(), [](const auto& option) {
+    return option.key == "required" && (option.value.empty() || lower_case(option.value) == "true");
+  });
+  if (is_required && (type == "secret" || type == "ssh")) {
+    return wrong_line(line, named + "a build is given no " +
+                                (type == "ssh" ? "SSH agent" : "secrets") +
+                                "; take required away, or do without it");
+  }
+  return {};
+}
+
+Result<void> check_run_flag(int line, const InstructionFlag& flag) {
+  if (flag.name() == "--mount") return check_mount(line, flag.value());
+  if (flag.name() == "--device") {
+    return wrong_line(line, "RUN --device is not supported: a build has no devices");
+  }
+  if (flag.name() == "--security" && flag.value() != "sandbox") {
+    return wrong_line(line, "RUN --security=" + std::string(flag.value()) +
+                                " is not allowed: a build has no more rights than sandbox");
+  }
+  if (flag.name() == "--network" && flag.value() != "default" && flag.value() != "none") {
+    return wrong_line(line, "RUN --network=" + std::string(flag.value()) +
+                                " is not allowed; there are default and none");
+  }
+  return {};
+}
+
+Result<void> check_ports(const Instruction& instruction, char escape) {
+  for (const auto& word : split_words(instruction.arguments, escape)) {
+    if (word.find_first_of("$\"'") != std::string::npos) continue;  // buildah puts the value in.
+    const auto slash = word.find('/');
+    const auto protocol = slash == std::string::npos ? "tcp" : lower_case(word.substr(slash + 1));
+    const auto range = word.substr(0, slash);
+    const auto dash = range.find('-');
+    const auto first = whole_number(range.substr(0, dash));
+    const auto last = dash == std::string::npos ? first : whole_number(range.substr(dash + 1));
+    if (!first || !last || *first < 1 || *last > 65535 || *last < *first ||
+        (protocol != "tcp" && protocol != "udp" && protocol != "sctp")) {
+      return wrong_line(
+          instruction.line,
+          "EXPOSE " + word + " is no port; it is a number from 1 to 65535, or 8080/tcp");
+    }
+  }
+  return {};
+}
+
+Result<void> check_health_check(const Instruction& instruction, char escape) {
+  const auto words = split_words(instruction.arguments, escape);
+  const auto kind = words.empty() ? "" : lower_case(words.front());
+  if ((kind == "none" && words.size() == 1) || (kind == "cmd" && words.size() > 1)) return {};
+  return wrong_line(instruction.line, "HEALTHCHECK is followed by CMD and a command, or NONE");
+}
+
+Result<void> check_supported(const Instruction& instruction, const InstructionFlag& flag) {
+  if (flag.name() == "--parents" && is_on(flag)) {
+    return wrong_line(instruction.line,
+                      "COPY --parents is not supported; name the folder in the destination "
+                      "(COPY a/b /dest/a/b)");
+  }
+  if (flag.name() == "--unpack") {
+    return wrong_line(instruction.line,
+                      "ADD --unpack is not supported; unpack in a RUN step instead");
+  }
+  if (flag.name() == "--keep-git-dir" && is_on(flag)) {
+    return wrong_line(instruction.line,
+                      "ADD --keep-git-dir is not supported; git clone in a RUN step instead");
+  }
+  return instruction.name == "RUN" ? check_run_flag(instruction.line, flag) : Result<void>{};
+}
+
+}  // namespace
+
+bool is_stage_name(std::string_view name) {
+  return !name.empty() && name.front() >= 'a' && name.front() <= 'z' && name != "scratch" &&
+         name != "context" && std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+                  c == '.';
+         });
+}
+
+bool is_this_platform(std::string_view platform) {
+  const auto name = lower_case(platform);
+  return name == "linux/amd64" || name == "linux/x86_64" || name == "amd64" || name == "x86_64" ||
+         name == "linux" || name.starts_with("linux/amd64/v1");
+}
+
+std::vector<MountOption> mount_options(std::string_view value) {
+  std::vector<MountOption> options;
+  std::string field;
+  const auto take = [&] {
+    const auto equals = field.find('=');
+    auto key = lower_case(field.substr(0, equals));
+    if (key == "src") key = "source";
+    if (key == "dst" || key == "destination") key = "target";
+    if (!key.empty()) {
+      options.push_back({key, equals == std::string::npos ? "" : field.substr(equals + 1)});
+    }
+    field.clear();
+  };
+  bool quoted = false;
+  for (const char c : value) {
+    if (c == '"') {
+      quoted = !quoted;
+    } else if (c == ',' && !quoted) {
+      take();
+    } else {
+      field += c;
+    }
+  }
+  take();
+  return options;
+}
+
+std::string mount_option(const std::vector<MountOption>& options, std::string_view key) {
+  const auto found = std::find_if(options.begin(), options.end(),
+                                  [key](const auto& option) { return option.key == key; });
+  return found == options.end() ? std::string{} : found->value;
+}
+
+InstructionFlag mount_flag(const std::vector<MountOption>& options) {
+  InstructionFlag flag{"--mount=", {}};
+  for (const auto& option : options) {
+    const auto field = option.value.empty() ? option.key : option.key + "=" + option.value;
+    const bool needs_quotes = field.find(',') != std::string::npos;
+    if (&option != &options.front()) flag.text += ',';
+    flag.text += needs_quotes ? '"' + field + '"' : field;
+  }
+  for (const char c : flag.text) {
+    const bool is_space = c == ' ' || (c >= '\t' && c <= '\r');
+    if (is_space || c == '\'' || c == '"' || c == '\\') flag.raw += '\\';
+    flag.raw += c;
+  }
+  return flag;
+}
+
+Result<void> check_flags(const Instruction& instruction) {
+  std::set<std::string_view> seen;
+  for (const auto& flag : instruction.flags) {
+    const auto name = flag.name();
+    const auto* rule = known(instruction, name);
+    if (rule == nullptr) {
+      return wrong_line(instruction.line, instruction.name + " has no flag " + std::string(name));
+    }
+    if (!seen.insert(name).second && !rule->may_repeat) {
+      return wrong_line(instruction.line, std::string(name) + " is there twice");
+    }
+    if (rule->value == Value::needed && flag.value().empty()) {
+      return wrong_line(instruction.line,
+                        std::string(name) + " needs a value: " + std::string(name) + "=…");
+    }
+    if (rule->value == Value::flag && flag.has_value() && lower_case(flag.value()) != "true" &&
+        lower_case(flag.value()) != "false") {
+      return wrong_line(instruction.line, std::string(name) + " is true or false");
+    }
+    if (auto right = check_supported(instruction, flag); !right) return right;
+  }
+  return {};
+}
+
+Result<void> check_arguments(const Instruction& instruction, char escape) {
+  if (instruction.name == "EXPOSE") return check_ports(instruction, escape);
+  if (instruction.name == "HEALTHCHECK") return check_health_check(instruction, escape);
+  if (instruction.name == "SHELL" && !is_json_list(instruction.arguments)) {
+    return wrong_line(instruction.line, R"(SHELL must be a list: SHELL ["/bin/bash", "-c"])");
+  }
+  if (instruction.name != "COPY" && instruction.name != "ADD") return {};
+  const auto words = is_json_list(instruction.arguments)
+                         ? read_json_list(instruction.arguments).size()
+                         : split_words(instruction.arguments, escape).size();
+  if (words > 1) return {};
+  return wrong_line(instruction.line, instruction.name + " needs a source and a destination");
+}
+
+std::optional<std::string> left_out_because(const Instruction& instruction,
+                                            const InstructionFlag& flag) {
+  const auto name = flag.name();
+  if (name == "--link") {
+    return is_on(flag) ? "--link, a hint for the layer cache, was taken out" : "";
+  }
+  if (name == "--parents" || name == "--keep-git-dir" || name == "--security") return "";
+  if (instruction.name != "RUN" || name != "--mount") return std::nullopt;
+  const auto options = mount_options(flag.value());
+  const auto type = type_of(options);
+  if (type == "ssh") return "there is no SSH agent; the step runs without it";
+  if (type != "secret") return std::nullopt;
+  const auto id = mount_option(options, "id");
+  return "there is no secret '" + (id.empty() ? mount_option(options, "source") : id) +
+         "'; the step runs without it";
+}
+
+}  // namespace atlasflow::builder

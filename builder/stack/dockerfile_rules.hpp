@@ -1,0 +1,44 @@
+// Which names, platforms and flags the instructions of a Dockerfile may have, and which of them
+// buildah is not given. Internal to builder/stack; pure, any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.hpp"
+#include "builder/stack/dockerfile_lines.hpp"
+
+namespace atlasflow::builder {
+
+// Of a name in lower case; "scratch" and "context" mean something else.
+[[nodiscard]] bool is_stage_name(std::string_view name);
+// Whether --platform asks for what this machine builds and runs.
+[[nodiscard]] bool is_this_platform(std::string_view platform);
+
+// key=value pairs of RUN --mount, keys in lower case.
+struct MountOption {
+  std::string key;
+  std::string value;
+};
+[[nodiscard]] std::vector<MountOption> mount_options(std::string_view value);
+// "" when it has none.
+[[nodiscard]] std::string mount_option(const std::vector<MountOption>& options,
+                                       std::string_view key);
+// The flag that says these, quoted as buildah reads it.
+[[nodiscard]] InstructionFlag mount_flag(const std::vector<MountOption>& options);
+
+// user_error with the line: a flag that Docker does not know for this instruction, one without its
+// value, one that asks for what a build here cannot give.
+[[nodiscard]] Result<void> check_flags(const Instruction& instruction);
+
+// The same of what is behind the flags, where it can be told before variables have values.
+[[nodiscard]] Result<void> check_arguments(const Instruction& instruction, char escape);
+
+// nullopt: buildah gets the flag. Else it is left out, and the log says why; "" when it asks for
+// nothing but what is done anyway.
+[[nodiscard]] std::optional<std::string> left_out_because(const Instruction& instruction,
+                                                          const InstructionFlag& flag);
+
+}  // namespace atlasflow::builder

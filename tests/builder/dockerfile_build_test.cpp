@@ -1,0 +1,172 @@
+// Dockerfiles that Docker takes and that other builders get wrong, built: each stands for a public
+// report. What is said before a build runs is in dockerfile_test.cpp.
+#include "tests/builder/image_builder_fixture.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class DockerfileBuildTest : public ImageBuilderTest {
+ protected:
+  void SetUp() override {
+#if !__has_include("builder/sandbox/toolchain.hpp")
+    GTEST_SKIP() << "needs the toolchain's buildah";
+#else
+    ImageBuilderTest::SetUp();
+#endif
+  }
+
+  // Builds it behind a stage `box` with busybox and the users that a name needs.
+  std::string built(const std::string& dockerfile,
+                    const std::vector<std::pair<std::string, std::string>>& files = {}) {
+    const auto id = "b-" + std::to_string(++builds_);
+    put(dockerfile, files);
+    const auto image = build(id, "app");
+    EXPECT_TRUE(image) << to_string(image.error()) << log(id);
+    last_image_ = image ? image->image_id : "";
+    return log(id);
+  }
+
+  std::string refused(const std::string& dockerfile) {
+    const auto id = "b-" + std::to_string(++builds_);
+    put(dockerfile, {});
+    const auto image = build(id, "app");
+    EXPECT_FALSE(image) << log(id);
+    return image ? "" : image.error().message;
+  }
+
+  std::string last_image_;
+
+ private:
+  void put(const std::string& dockerfile,
+           const std::vector<std::pair<std::string, std::string>>& files) {
+    if (builds_ == 1) put_busybox("app");
+    for (const auto& [name, text] : files) write(folder("app") / name, text);
+    write(folder("app") / "Dockerfile",
+          "FROM scratch AS box\nCOPY busybox /bin/busybox\n"
+          "RUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n"
+          "RUN mkdir -p /etc /tmp && echo 'joe:x:1234:1234::/:/bin/sh' > /etc/passwd && "
+          "echo 'joe:x:1234:' > /etc/group\n" +
+              dockerfile);
+  }
+
+  int builds_ = 0;
+};
+
+TEST_F(DockerfileBuildTest, here_documents_are_scripts_and_files) {
+  const auto said = built(
+      "FROM box\nARG A=put-in\nRUN <<EOF\nset -eu\necho first\n  # FROM nowhere\necho $((1 + "
+      "1))nd\nEOF\n"
+      "COPY --chmod=640 --chown=joe:joe <<ONE <<'TWO' /d/\na=$A\nONE\na=$A\nTWO\n"
+      "RUN cat /d/ONE /d/TWO; stat -c '%a %u %n' /d/ONE\nRUN <<-\"END\" sh -x\n\techo "
+      "tabs\n\tEND\n");
+  EXPECT_THAT(said, HasSubstr("first\n2nd\n"));
+  EXPECT_THAT(said, HasSubstr("a=put-in\na=$A\n640 1234 /d/ONE\n"));
+  EXPECT_THAT(said, HasSubstr("+ echo tabs\ntabs\n"));
+}
+
+TEST_F(DockerfileBuildTest, flags_of_copy_do_what_docker_says) {
+  const auto said = built(
+      "FROM box\nCOPY --link a.txt /linked\n"
+      "COPY --exclude=*.md --exclude=**/deep . /all/\n"
+      "COPY --chown=70000:70001 a.txt /far\nCOPY --chown=joe a.txt /joes\n"
+      "RUN cat /linked; cd /all && find . -type f | sort | tr '\\n' ' '; "
+      "stat -c '%u:%g' /far /joes | tr '\\n' ' '\n",
+      {{"a.txt", "linked\n"}, {"b.md", ""}, {"sub/c.md", ""}, {"sub/deep/d", ""}});
+  EXPECT_THAT(said, HasSubstr("--link, a hint for the layer cache, was taken out"));
+  EXPECT_THAT(said, HasSubstr("linked\n./Dockerfile ./a.txt ./busybox ./sub/c.md "));
+  EXPECT_THAT(said, HasSubstr("70000:70001 1234:1234"));
+}
+
+TEST_F(DockerfileBuildTest, a_stage_is_chosen_by_the_platform_and_the_others_are_not_pulled) {
+  const auto said = built(
+      "FROM box AS base-amd64\nRUN echo is amd64\nFROM absent.example.com/x AS base-arm64\n"
+      "RUN echo is arm64\nFROM base-${TARGETARCH}\nARG TARGETPLATFORM\nRUN echo on "
+      "$TARGETPLATFORM\n");
+  EXPECT_THAT(said, HasSubstr("is amd64\n"));
+  EXPECT_THAT(said, HasSubstr("on linux/amd64\n"));
+  EXPECT_THAT(said, Not(HasSubstr("Pulling")));
+}
+
+TEST_F(DockerfileBuildTest, the_shell_that_is_asked_for_is_used) {
+  EXPECT_THAT(built("FROM box\nSHELL [\"/bin/busybox\", \"sh\", \"-exc\"]\nRUN true; echo ran\n"),
+              HasSubstr("+ echo ran"));
+  EXPECT_THAT(refused("FROM box\nSHELL [\"/bin/sh\", \"-o\", \"pipefail\", \"-c\"]\n"
+                      "RUN false | cat\n"),
+              HasSubstr("failed with exit code 1"));
+}
+
+TEST_F(DockerfileBuildTest, triggers_run_once_in_the_stage_that_starts_from_theirs) {
+  const auto said = built(
+      "FROM box AS template\nONBUILD RUN echo triggered >> /page\nONBUILD ENV SET=yes\n"
+      "FROM template\nRUN echo \"page=$(cat /page) set=$SET\"\n");
+  EXPECT_THAT(said, HasSubstr("page=triggered set=yes\n"));
+}
+
+TEST_F(DockerfileBuildTest, an_option_of_a_command_is_no_image) {
+  const auto said = built("FROM box\nRUN echo --from=staging --mount=type=x --to=/srv\n");
+  EXPECT_THAT(said, HasSubstr("--from=staging --mount=type=x --to=/srv\n"));
+  EXPECT_THAT(said, Not(HasSubstr("Pulling")));
+}
+
+TEST_F(DockerfileBuildTest, mounts_are_there_for_their_step) {
+  const auto said = built(
+      "FROM box AS made\nRUN mkdir /out && echo of a stage > /out/f\nFROM box\n"
+      "RUN --mount=target=/ctx cat /ctx/note\n"
+      "RUN --mount=type=bind,source=sub,target=/w,rw echo written > /w/new && cat /w/new\n"
+      "RUN --mount=from=made,source=/out,dst=/o cat /o/f\n"
+      "RUN --mount=type=tmpfs,target=/t --mount=type=secret,id=none,target=/s "
+      "--mount=type=cache,target=/c touch /t/x /c/x && ls /s 2>&1 || true\n"
+      "RUN test ! -e /t/x && test ! -e /c/x && test ! -e /w/new && echo gone\n",
+      {{"note", "of the context\n"}, {"sub/f", ""}});
+  EXPECT_THAT(said, HasSubstr("of the context\n"));
+  EXPECT_THAT(said, HasSubstr("written\n"));
+  EXPECT_THAT(said, HasSubstr("of a stage\n"));
+  EXPECT_THAT(said, HasSubstr("there is no secret 'none'"));
+  EXPECT_THAT(said, HasSubstr("gone\n"));
+  EXPECT_FALSE(std::filesystem::exists(folder("app") / "sub/new"));
+}
+
+// Reported of buildah: a second push went live with the first one's content.
+TEST_F(DockerfileBuildTest, what_a_step_has_mounted_counts_in_its_cache_key) {
+  for (const char* mount :
+       {"target=/m", "source=sub,target=/m", "type=bind,target=/m",
+        "type=bind,source=sub/f,target=/m/sub/f", "from=made,source=/c,target=/m"}) {
+    const auto dockerfile =
+        "FROM box AS made\nCOPY sub /c/sub\nFROM box\nRUN --mount=" + std::string(mount) +
+        " find /m -name f -exec cat {} + > /page\n";
+    built(dockerfile, {{"sub/f", "first"}});
+    const auto first = last_image_;
+    built(dockerfile, {{"sub/f", "second"}});
+    EXPECT_NE(last_image_, first) << mount;
+  }
+}
+
+TEST_F(DockerfileBuildTest, what_the_file_continues_is_what_docker_continues) {
+  const auto said = built(
+      "FROM box\nENV A one two\nENV B=\"x y\" C=z\\ w D='$A'\nARG E=${A%two}end\n"
+      "RUN echo \"$A|$B|$C|$D|$E\" \\\n  # a comment\n\n  && echo more\n"
+      "RUN echo `echo tick`\nWORKDIR /w\nWORKDIR x\nCOPY [\"note\", \"./with space\"]\n"
+      "RUN pwd; ls\n",
+      {{"note", ""}});
+  EXPECT_THAT(said, HasSubstr("one two|x y|z w|$A|one end\nmore\n"));
+  EXPECT_THAT(said, HasSubstr("tick\n"));
+  EXPECT_THAT(said, HasSubstr("/w/x\nwith space\n"));
+}
+
+TEST_F(DockerfileBuildTest, an_ignore_file_may_leave_out_the_dockerfile_and_all_else) {
+  const auto said = built("FROM box\nCOPY note /note\nRUN cat /note\n",
+                          {{"note", "kept\n"}, {".dockerignore", "*\n!note\n!busybox\n"}});
+  EXPECT_THAT(said, HasSubstr("kept\n"));
+}
+
+TEST_F(DockerfileBuildTest, what_cannot_be_built_is_refused_before_anything_runs) {
+  EXPECT_THAT(refused("FROM box\nRUN echo ran\nCOPY --parents a/b /x/\n"),
+              HasSubstr("Dockerfile, line 7: COPY --parents is not supported"));
+  EXPECT_THAT(log("b-1"), Not(HasSubstr("ran")));
+}
+
+}  // namespace
+}  // namespace atlasflow::builder
