@@ -1,6 +1,8 @@
 // One application or one client that does not end what it says: everybody else is served as if it
 // were not there, and it gets an answer that says what was wrong.
 #include <atomic>
+#include <csignal>
+#include <iostream>
 
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
@@ -203,6 +205,7 @@ TEST_F(Stall, key_updates_without_end_end_the_connection) {
   EXPECT_EQ(client.get("calm.apps.test").status, 200);
   ASSERT_EQ(SSL_key_update(client.tls(), SSL_KEY_UPDATE_NOT_REQUESTED), 1);
   EXPECT_EQ(client.get("calm.apps.test").status, 200) << "a few are what the protocol is for";
+  ::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes to what the edge has closed
   int updates = 0;
   while (updates < 5000 && SSL_key_update(client.tls(), SSL_KEY_UPDATE_NOT_REQUESTED) == 1 &&
          SSL_do_handshake(client.tls()) == 1) {
