@@ -34,9 +34,8 @@ Result<Signer> signer_of(const Context& context, const Request& request) {
   if (!has_server_secret && !has_project_secret) {
     return unauthorized(
         "No webhook secret is configured, so no delivery can be trusted: put one into the file "
-        "that "
-        "api.webhook_secret_file names, or give the project its own with atlasflow project create "
-        "--webhook-secret-file.");
+        "that api.webhook_secret_file names, or give the project its own with atlasflow project "
+        "create --webhook-secret-file.");
   }
   // With two of them it would be open which one counts.
   if (request.count_fields("X-Hub-Signature-256") != 1) {
@@ -115,8 +114,7 @@ Response answer_push(const std::vector<actors::PushReceipt>& receipts) {
   if (receipts.empty()) {
     json["note"] =
         "No project that this signature speaks for is connected to the repository; atlasflow "
-        "project "
-        "create connects one.";
+        "project create connects one.";
   }
   const bool only_duplicates =
       !receipts.empty() && std::all_of(receipts.begin(), receipts.end(), [](const auto& receipt) {

@@ -226,11 +226,125 @@ void add_reading_verbs(CLI::App& app, Command& chosen) {
       ->capture_default_str();
   verb->add_flag("-f,--follow", events->follow, "Go on as events come");
   add_json(verb, events);
+}
 
-  auto* log = app.add_subcommand("log", "Look after the event log");
+template <typename T>
+void add_log(CLI::App* verb, const std::shared_ptr<T>& command) {
+  verb->add_option("--log", command->log, "A copy of a state folder, or of its events folder");
+}
+
+template <typename T>
+void add_log_and_json(CLI::App* verb, const std::shared_ptr<T>& command) {
+  add_log(verb, command);
+  verb->add_flag("--json", command->json, "Print JSON");
+}
+
+void add_log_verbs(CLI::App& app, Command& chosen) {
+  auto* log = app.add_subcommand("log", "Look after the event log and into it");
   log->require_subcommand(1);
   add_verb(*log, chosen, std::make_shared<LogVerifyCommand>(), "verify",
            "Check the whole event log in the state folder, also while the server runs");
+
+  auto tail = std::make_shared<LogTailCommand>();
+  auto* verb = add_verb(*log, chosen, tail, "tail", "Print the newest events");
+  verb->add_option("-n,--lines", tail->lines, "So many; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  verb->add_option("--deployment", tail->deployment, "Only this deployment's");
+  verb->add_option("--type", tail->type, "Only events of this name, like BuildFailed");
+  verb->add_option("--text", tail->text, "Only events that have this somewhere");
+  verb->add_option("--since", tail->since, "From this moment on")->type_name("WHEN");
+  add_log_and_json(verb, tail);
+
+  auto show = std::make_shared<LogShowCommand>();
+  verb = add_verb(*log, chosen, show, "show", "Print one event, whole");
+  verb->add_option("POSITION", show->position, "Its place in the log")
+      ->required()
+      ->check(CLI::PositiveNumber);
+  add_log(verb, show);
+
+  auto stats = std::make_shared<LogStatsCommand>();
+  add_log_and_json(add_verb(*log, chosen, stats, "stats", "Count events by type, and streams"),
+                   stats);
+}
+
+constexpr const char* k_when_help =
+    "WHEN: a position (4711), a time (2026-01-31T12:00:00Z), how long ago (2h), or a deployment's "
+    "version (d2ab3456@7)";
+
+// A verb's option that takes a moment.
+void add_when(CLI::App* verb, const char* name, std::string& when, const char* description) {
+  verb->add_option(name, when, description)->type_name("WHEN");
+  verb->footer(k_when_help);
+}
+
+void add_state_verbs(CLI::App& app, Command& chosen) {
+  constexpr const char* k_subjects = "A deployment, a project, a hostname, routes or queue";
+  auto state = std::make_shared<StateCommand>();
+  auto* verb = add_verb(app, chosen, state, "state", "What was the case at a moment");
+  verb->add_option("WHAT", state->subject, k_subjects)->required();
+  add_when(verb, "--at", state->at, "Default: now");
+  add_log_and_json(verb, state);
+
+  auto diff = std::make_shared<DiffCommand>();
+  verb =
+      add_verb(app, chosen, diff, "diff", "What changed between two moments, and by which event");
+  verb->add_option("WHAT", diff->subject, k_subjects)->required();
+  add_when(verb, "--from", diff->from, "The earlier moment (required)");
+  verb->get_option("--from")->required();
+  add_when(verb, "--to", diff->to, "Default: now");
+  add_log_and_json(verb, diff);
+
+  auto why = std::make_shared<WhyCommand>();
+  verb =
+      add_verb(app, chosen, why, "why", "The chain of events that led to where something stands");
+  verb->add_option("WHAT", why->subject, "A deployment, a hostname, a microVM or a project")
+      ->required();
+  add_when(verb, "--at", why->at, "Default: now");
+  add_log_and_json(verb, why);
+
+  auto timeline = std::make_shared<TimelineCommand>();
+  verb = add_verb(app, chosen, timeline, "timeline", "A deployment's steps and how long each took");
+  verb->add_option("DEPLOYMENT", timeline->deployment, "Its id")->required();
+  verb->add_option("--compare", timeline->compare, "Another deployment: which step got slower");
+  add_log_and_json(verb, timeline);
+}
+
+void add_replay_verbs(CLI::App& app, Command& chosen) {
+  auto replay = std::make_shared<ReplayCommand>();
+  auto* verb = add_verb(app, chosen, replay, "replay",
+                        "Step through a deployment: each event, the state, what is owed");
+  verb->add_option("DEPLOYMENT", replay->deployment, "Its id")->required();
+  add_when(verb, "--to", replay->to, "Only up to this moment");
+  verb->add_option("--watch", replay->watch, "Print only the steps that change this field");
+  verb->add_option("--run-to", replay->run_to, "Print up to the first event of this name");
+  verb->footer(
+      std::string("On a terminal it is a full screen; with --watch, --run-to or --json, or into a "
+                  "pipe, it prints.\n") +
+      k_when_help);
+  add_log_and_json(verb, replay);
+
+  auto bisect = std::make_shared<BisectCommand>();
+  verb = add_verb(app, chosen, bisect, "bisect", "The first event at which a condition holds");
+  verb->add_option("CONDITION", bisect->predicate,
+                   "Like 'type == \"BuildFailed\" and data.exit_code != 0'")
+      ->required();
+  verb->add_option("--of", bisect->of,
+                   "Ask a deployment's or a project's state, as 'instances.0.crashes >= 3'");
+  verb->footer(
+      "Fields are those of log show, or with --of those of state --json. Operators: == != < <= > "
+      ">= ~ (contains), and, or, not, count(field). Exit code 1: it never holds.");
+  add_log_and_json(verb, bisect);
+
+  auto what_if = std::make_shared<WhatIfCommand>();
+  verb = add_verb(app, chosen, what_if, "whatif",
+                  "How a deployment would stand had an event not been, or been otherwise");
+  verb->add_option("DEPLOYMENT", what_if->deployment, "Its id")->required();
+  verb->add_option("--skip", what_if->skip, "Leave out the event at this position")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--insert", what_if->insert_file, "Put in the event of this JSON file");
+  add_when(verb, "--at", what_if->at, "Where it is put in (default: the end)");
+  add_log_and_json(verb, what_if);
 }
 
 void add_simulate_verb(CLI::App& app, Command& chosen) {
@@ -312,6 +426,9 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   add_again_verbs(app, chosen);
   add_control_verbs(app, chosen);
   add_reading_verbs(app, chosen);
+  add_log_verbs(app, chosen);
+  add_state_verbs(app, chosen);
+  add_replay_verbs(app, chosen);
   add_simulate_verb(app, chosen);
 
   try {

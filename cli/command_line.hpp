@@ -10,6 +10,8 @@
 
 #include <tl/expected.hpp>
 
+#include "cli/inspect_commands.hpp"
+
 namespace atlasflow::cli {
 
 // Where the server's socket is; resolved by client.hpp's socket_path().
@@ -163,7 +165,9 @@ using Command =
                  ProjectNotifySecretCommand, EnvSetCommand, EnvListCommand, EnvUnsetCommand,
                  DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand, RestartCommand,
                  CancelCommand, StopCommand, StartCommand, ScaleCommand, DeploymentsCommand,
-                 StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand, SimulateCommand>;
+                 StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand, SimulateCommand,
+                 LogTailCommand, LogShowCommand, LogStatsCommand, TimelineCommand, StateCommand,
+                 DiffCommand, WhyCommand, ReplayCommand, BisectCommand, WhatIfCommand>;
 
 struct CommandLine {
   Connection connection;

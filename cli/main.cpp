@@ -10,6 +10,7 @@
 #include "cli/command_line.hpp"
 #include "cli/server_verbs.hpp"
 #include "cli/verbs.hpp"
+#include "cli/verbs_inspect.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -21,7 +22,7 @@ int execute(const CommandLine& line) {
         using T = std::decay_t<decltype(command)>;
         if constexpr (std::is_same_v<T, ServerCommand> || std::is_same_v<T, EdgeCommand> ||
                       std::is_same_v<T, HaltCommand> || std::is_same_v<T, LogVerifyCommand> ||
-                      std::is_same_v<T, SimulateCommand>) {
+                      std::is_same_v<T, SimulateCommand> || requires { command.log; }) {
           return run(command, line.connection, terminal);
         } else {
           ApiClient api(socket_path(line.connection));

@@ -1,9 +1,8 @@
 // Incremental HTTP/1 parsers for servers (RequestParser) and clients (ResponseParser), for the edge
 // and for any other folder that speaks HTTP (target atlasflow::http). One parser per connection,
-// owned by it, used by one thread at a time; no I/O, no callback, no allocation in the steady
-// state.
+// owned by it, used by one thread at a time; no I/O, no callback, no allocation once it is warm.
 //
-// A head is read twice: by our guard over the raw bytes (http_guard.hpp: CRLF only, no folding,
+// A head is read twice: by our guard over the raw bytes (http/guard.hpp: CRLF only, no folding,
 // exact framing) and by llhttp in strict mode; a head that they do not agree about is refused.
 // Bodies are unframed by BodyDecoder.
 //
@@ -14,11 +13,11 @@
 //     const ParseStep step = parser.next(input);
 //     input.remove_prefix(step.consumed);
 //     switch (step.event) {
-//       case ParseEvent::need_more: ...; return;         // read more, call again with the new
-//       bytes case ParseEvent::head:      look at parser.head(); break; case ParseEvent::body: use
-//       step.body (a slice of the input); break; case ParseEvent::complete:  answer;
-//       parser.reset(); break;  // the next request may be in input case ParseEvent::error: answer
-//       parser.error().status, then close; return;
+//       case ParseEvent::need_more: return;  // read more, call again with the new bytes
+//       case ParseEvent::head: ...; break;       // look at parser.head()
+//       case ParseEvent::body: ...; break;       // use step.body, a slice of the input
+//       case ParseEvent::complete: ...; parser.reset(); break;  // the next request may be in input
+//       case ParseEvent::error: ...; return;     // answer parser.error().status, then close
 //     }
 //   }
 //

@@ -56,10 +56,11 @@ struct Appended {
 struct WrongVersion {
   StreamVersion actual;
 };
+// Of the first event that carried the key.
 struct Duplicate {
   Position position;
   StreamId stream;
-};  // of the first event that carried the key
+};
 struct Fenced {
   Epoch current;
 };
