@@ -122,7 +122,8 @@ void Worker::note_quiet(ClientConnection& client) {
   for (auto& list : quiet_) list.remove(client);
   switch (client.wait) {
     case Wait::idle:
-      quiet_[0].push_back(client);
+      // One that was just accepted may be about to speak: it is not the first to go.
+      quiet_[client.requests == 0 ? 1 : 0].push_back(client);
       break;
     case Wait::handshake:
     case Wait::head:
