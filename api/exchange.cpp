@@ -51,6 +51,7 @@ int http_status_of(ErrorCode code) {
       return 413;
     case ErrorCode::user_error:
       return 422;
+    case ErrorCode::disk_full:
     case ErrorCode::unavailable:
       return 503;
     case ErrorCode::timed_out:
@@ -62,6 +63,9 @@ int http_status_of(ErrorCode code) {
   return 500;
 }
 
+// Somebody has to free room first.
+constexpr std::chrono::seconds k_retry_after_full_disk{30};
+
 Response error_response(const Error& error) {
   nlohmann::ordered_json content;
   content["code"] = name_of(error.code);
@@ -71,6 +75,9 @@ Response error_response(const Error& error) {
   body["error"] = std::move(content);
   Response response;
   response.status = http_status_of(error.code);
+  if (error.code == ErrorCode::disk_full) {
+    response.fields.emplace_back("Retry-After", std::to_string(k_retry_after_full_disk.count()));
+  }
   // A cause may quote bytes that are not UTF-8, such as a file's name.
   response.body =
       body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";

@@ -85,6 +85,7 @@ Json json_of(const pb::Settings& settings) {
           {"release_command", settings.release_command()},
           {"release_deadline_us", settings.release_deadline_us()},
           {"auto_rollback_us", settings.auto_rollback_us()},
+          {"restart_unhealthy_after_us", settings.restart_unhealthy_after_us()},
           {"previews", settings.previews()},
           {"preview_limit", settings.preview_limit()},
           {"preview_ttl_us", settings.preview_ttl_us()},

@@ -18,6 +18,8 @@ std::string_view name_of(ErrorCode code) {
       return "too_large";
     case ErrorCode::user_error:
       return "user_error";
+    case ErrorCode::disk_full:
+      return "disk_full";
     case ErrorCode::unavailable:
       return "unavailable";
     case ErrorCode::timed_out:

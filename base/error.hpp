@@ -21,6 +21,8 @@ enum class ErrorCode : std::uint8_t {
   conflict,          // the state does not allow it now (HTTP 409)
   too_large,         // a limit on size was passed (HTTP 413)
   user_error,        // the user's repository, Dockerfile or app failed, not Atlasflow
+  disk_full,         // no room to record it; nothing changed, and it works again once there is room
+                     // (HTTP 503)
   unavailable,       // a part of the world does not answer; trying again may help (HTTP 503)
   timed_out,         // a deadline passed
   cancelled,         // somebody asked to stop

@@ -25,7 +25,8 @@ constexpr std::array k_codes = {
     ErrorCode::invalid_argument, ErrorCode::unauthorized, ErrorCode::not_found,
     ErrorCode::already_exists,   ErrorCode::conflict,     ErrorCode::too_large,
     ErrorCode::user_error,       ErrorCode::unavailable,  ErrorCode::timed_out,
-    ErrorCode::cancelled,        ErrorCode::corrupt,      ErrorCode::internal};
+    ErrorCode::disk_full,        ErrorCode::cancelled,    ErrorCode::corrupt,
+    ErrorCode::internal};
 
 Error error_of(long status, const std::string& body) {
   const auto json = nlohmann::json::parse(body, nullptr, false);

@@ -224,7 +224,7 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
     detail = joined(data, "hostnames");
   } else if (type == "DeploymentFailed") {
     detail = step_name(text_of(data, "step")) + ": " + text_of(data, "reason");
-  } else if (type == "BuildTimedOut") {
+  } else if (type == "BuildTimedOut" || type == "UnhealthyTooLong") {
     detail = "limit " + duration(number_of(data, "limit_us"));
   } else if (type == "RetryScheduled" || type == "TimerFired") {
     detail = step_name(text_of(data, "step")) + ", attempt " + text_of(data, "attempt");

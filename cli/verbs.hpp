@@ -14,6 +14,7 @@ namespace atlasflow::cli {
 inline constexpr int k_exit_ok = 0;
 inline constexpr int k_exit_failed = 1;
 inline constexpr int k_exit_usage = 2;
+inline constexpr int k_exit_disk_full = 75;  // EX_TEMPFAIL of sysexits.h: later it may work
 
 struct Terminal {
   std::istream& in;

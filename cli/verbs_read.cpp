@@ -165,6 +165,7 @@ TimestampUs wall_clock() {
 int report(const Terminal& terminal, const Error& error) {
   terminal.out << std::flush;
   terminal.err << "atlasflow: " << printable(to_string(error)) << "\n";
+  if (error.code == ErrorCode::disk_full) return k_exit_disk_full;
   const bool refused =
       error.code == ErrorCode::invalid_argument || error.code == ErrorCode::conflict;
   return refused ? k_exit_usage : k_exit_failed;

@@ -87,16 +87,19 @@ struct Instance {
   bool healthy = false;      // as the newest probe says
   bool was_healthy = false;  // this VM has answered 2xx once
   TimestampUs healthy_since = 0;
+  TimestampUs unhealthy_due = 0;  // when it is restarted for being unhealthy; 0: never
   bool exited = false;
   bool condemned = false;  // did not become healthy in time
   bool ended = false;      // the VM before is gone without being asked; its restart is due
-  bool lost = false;       // that was no crash: it went with its machine, or was ended by hand
+  bool lost = false;       // the app did not end by itself: it went with its machine, was ended by
+                           // hand, or for being unhealthy
   bool leaving = false;    // finishes its requests, stops, and is not replaced
   bool drained = false;
   TimestampUs drain_deadline = 0;
   std::int32_t refusals = 0;  // of every host in a row, for want of capacity
   std::int32_t attempts = 0;  // of starting since it last was healthy
   std::int32_t crashes = 0;   // in a row
+  std::int32_t losses = 0;    // in a row, of VMs that had served well
   bool given_up = false;      // crashed too often
   std::optional<Retry> retry;
 

@@ -1,5 +1,6 @@
 // decide: which events a command leads to, and when it is refused.
 // Long because: one handler per command, and what they share is a line or two each.
+#include <algorithm>
 #include <utility>
 
 #include "base/assert.hpp"
@@ -421,6 +422,8 @@ struct Decider {
       unhealthy->set_vm_id(command.vm_id);
       unhealthy->set_last_status(command.status);
       unhealthy->set_last_error(command.error);
+      const auto limit = state.push.settings().restart_unhealthy_after_us();
+      if (limit > 0) unhealthy->set_restart_due_us(moment.now + limit);
     }
     return events;
   }
@@ -454,7 +457,38 @@ struct Decider {
     return events;
   }
 
+  // One at a time: while another of the app's VMs is on its way, this one waits, so that an app
+  // never restarts itself away.
+  [[nodiscard]] Events restart_unhealthy(std::int32_t slot) const {
+    const auto found = state.instances.find(slot);
+    if (found == state.instances.end() || ending()) return {};
+    const auto& instance = found->second;
+    if (!instance.is_up() || instance.leaving || instance.unhealthy_due == 0 ||
+        moment.now < instance.unhealthy_due) {
+      return {};
+    }
+    const bool wait = std::ranges::any_of(state.instances, [&](const auto& item) {
+      const Instance& other = item.second;
+      const bool settled = (other.is_up() && other.was_healthy) || other.given_up;
+      return item.first != slot && !other.leaving && !settled;
+    });
+    Events events(1);
+    if (wait) {
+      ATLAS_PROBE(true, "an unhealthy VM waits for the restart of another of its app");
+      auto* retry = events[0].mutable_retry_scheduled();
+      retry->set_step(pb::STEP_HEALTH);
+      retry->set_slot(slot);
+      retry->set_due_us(moment.now + rules::k_restart_turn_us);
+    } else {
+      events[0].mutable_unhealthy_too_long()->set_vm_id(instance.vm_id);
+      events[0].mutable_unhealthy_too_long()->set_limit_us(
+          state.push.settings().restart_unhealthy_after_us());
+    }
+    return events;
+  }
+
   Result<Events> operator()(const TimerDue& command) const {
+    if (command.step == pb::STEP_HEALTH) return restart_unhealthy(command.slot);
     const auto matches = [&](const std::optional<Retry>& retry) {
       return retry && retry->step == command.step && retry->attempt == command.attempt &&
              moment.now >= retry->due;

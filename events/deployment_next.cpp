@@ -128,16 +128,21 @@ struct Rules {
     return event;
   }
 
-  // A VM that ended without being asked: again at once when it served well and that was no crash,
-  // else with backoff, and no more after too many in a row.
+  // A VM that ended without being asked: again at once when it served well, that was not its app's
+  // doing and the first time, else with backoff. After too many crashes in a row no more; an end
+  // soon after the start counts as one, whoever is to blame, so that nothing goes round for ever.
   [[nodiscard]] pb::Event restart(const Instance& instance) const {
     pb::Event event;
     const TimestampUs well_for =
         instance.healthy_since == 0 ? 0 : moment.now - instance.healthy_since;
-    const bool crashed = !instance.lost || instance.healthy_since == 0;
-    const bool at_once = !crashed && well_for >= rules::k_served_well_us;
-    const std::int32_t before = well_for >= rules::k_crashes_forgotten_us ? 0 : instance.crashes;
+    const bool crashed = !instance.lost || well_for < rules::k_served_well_us;
+    const bool forgotten = well_for >= rules::k_crashes_forgotten_us;
+    const std::int32_t before = forgotten ? 0 : instance.crashes;
+    const std::int32_t lost_before = forgotten ? 0 : instance.losses;
+    const bool at_once = !crashed && lost_before == 0;
     const std::int32_t crashes = crashed ? before + 1 : before;
+    const std::int32_t losses = crashed ? lost_before : lost_before + 1;
+    ATLAS_PROBE(!crashed && !at_once, "a VM that served well was lost again and waits its turn");
     ATLAS_PROBE(at_once, "a VM that had served well was lost and is started again at once");
     ATLAS_PROBE(instance.crashes > before,
                 "an app's crashes were forgotten, as it ran well for long");
@@ -149,7 +154,9 @@ struct Rules {
     auto* restarting = event.mutable_vm_restarting();
     restarting->set_slot(instance.slot);
     restarting->set_attempt(crashes);
-    restarting->set_due_us(moment.now + (at_once ? 0 : rules::backoff_us(state.id, crashes)));
+    restarting->set_losses(losses);
+    restarting->set_due_us(
+        moment.now + (at_once ? 0 : rules::backoff_us(state.id, crashed ? crashes : losses - 1)));
     return event;
   }
 
@@ -160,7 +167,9 @@ struct Rules {
     }
     if (instance.intent != InstanceIntent::none) return std::nullopt;
     if (!instance.vm_id.empty()) {
-      if (instance.exited || instance.condemned) return stop(instance, "never healthy");
+      if (instance.exited || instance.condemned) {
+        return stop(instance, instance.was_healthy ? "unhealthy for too long" : "never healthy");
+      }
       return std::nullopt;
     }
     if (instance.given_up || instance.retry) return std::nullopt;

@@ -111,6 +111,9 @@ struct Debts {
         effects.emplace_back(DrainEffect{instance.vm_id, instance.drain_deadline});
       }
     }
+    if (instance.is_up() && instance.unhealthy_due != 0 && !unwanted) {
+      effects.emplace_back(TimerEffect{pb::STEP_HEALTH, 0, instance.slot, instance.unhealthy_due});
+    }
     if (instance.retry) {
       effects.emplace_back(TimerEffect{instance.retry->step, instance.retry->attempt, instance.slot,
                                        instance.retry->due});

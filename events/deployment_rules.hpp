@@ -18,6 +18,8 @@ inline constexpr std::int32_t k_route_attempts = 5;
 inline constexpr std::int32_t k_crashes_max = 10;  // in a row
 inline constexpr TimestampUs k_crashes_forgotten_us = 600 * k_second_us;
 inline constexpr TimestampUs k_served_well_us = 10 * k_second_us;
+// What waits for another VM's restart looks again after it.
+inline constexpr TimestampUs k_restart_turn_us = 60 * k_second_us;
 inline constexpr TimestampUs k_push_deadline_us = 900 * k_second_us;
 inline constexpr TimestampUs k_start_deadline_us = 600 * k_second_us;
 inline constexpr TimestampUs k_route_deadline_us = 60 * k_second_us;

@@ -25,8 +25,18 @@ void clear_vm(Instance& instance) {
   cleared.refusals = instance.refusals;
   cleared.attempts = instance.attempts;
   cleared.crashes = instance.crashes;
+  cleared.losses = instance.losses;
   cleared.given_up = instance.given_up;
   instance = cleared;
+}
+
+// Its VM is gone without being asked, and what comes next depends on how long it was well.
+void end_vm(Instance& instance, bool lost) {
+  const auto healthy_since = instance.healthy_since;
+  clear_vm(instance);
+  instance.ended = true;
+  instance.lost = lost;
+  instance.healthy_since = healthy_since;
 }
 
 // The fold, one handler per event that changes state.
@@ -287,7 +297,10 @@ struct Evolution {
   // ---- instances ----
 
   void on(const pb::VMPlacementRequested& event) const {
-    begin(in_slot(event.slot()), InstanceIntent::place);
+    auto& instance = in_slot(event.slot());
+    instance.ended = false;  // logs of before VMHostLost led to VMRestarting place at once
+    instance.lost = false;
+    begin(instance, InstanceIntent::place);
   }
   void on(const pb::VMPlaced& event) const {
     auto& instance = in_slot(event.slot());
@@ -351,11 +364,25 @@ struct Evolution {
   }
   void on(const pb::BecameUnhealthy& event) const {
     ATLAS_PROBE(true, "a VM that served turned unhealthy");
-    if (auto* instance = with_vm(event.vm_id())) instance->healthy = false;
+    if (auto* instance = with_vm(event.vm_id())) {
+      instance->healthy = false;
+      instance->unhealthy_due = event.restart_due_us();
+    }
   }
   void on(const pb::BecameHealthy& event) const {
     ATLAS_PROBE(true, "a VM that had turned unhealthy got well again");
-    if (auto* instance = with_vm(event.vm_id())) instance->healthy = true;
+    if (auto* instance = with_vm(event.vm_id())) {
+      instance->healthy = true;
+      instance->unhealthy_due = 0;
+    }
+  }
+  void on(const pb::UnhealthyTooLong& event) const {
+    ATLAS_PROBE(true, "a VM is restarted, having been unhealthy for too long");
+    if (auto* instance = with_vm(event.vm_id())) {
+      instance->condemned = true;
+      instance->lost = true;
+      instance->unhealthy_due = 0;
+    }
   }
   void on(const pb::VMExited& event) const {
     ATLAS_PROBE(event.soon_after_routed(), "an app crashed soon after it went live");
@@ -373,7 +400,7 @@ struct Evolution {
     ATLAS_PROBE(state.routed, "a host was lost with a VM of a live app");
     ATLAS_PROBE(on_its_way_out(), "a host was lost with a VM that was to end anyway");
     ATLAS_PROBE(event.vm_id().empty(), "a host was lost before the VM placed on it was asked for");
-    if (auto* instance = with_vm(event.vm_id())) clear_vm(*instance);
+    if (auto* instance = with_vm(event.vm_id())) end_vm(*instance, true);
     if (!event.vm_id().empty()) return;
     for (auto& [slot, instance] : state.instances) {
       if (instance.host == event.host() && instance.vm_id.empty()) clear_vm(instance);
@@ -386,18 +413,17 @@ struct Evolution {
     if (event.vm_id() == state.release_vm) state.release_vm.clear();
     auto* instance = with_vm(event.vm_id());
     if (instance == nullptr) return;
-    const bool ended = instance->exited || instance->condemned;
-    const bool lost = instance->lost;
-    const auto healthy_since = instance->healthy_since;
-    clear_vm(*instance);
-    instance->ended = ended;
-    instance->lost = lost;
-    instance->healthy_since = healthy_since;
+    if (instance->exited || instance->condemned) {
+      end_vm(*instance, instance->lost);
+    } else {
+      clear_vm(*instance);
+    }
   }
   void on(const pb::VMRestarting& event) const {
     auto& instance = in_slot(event.slot());
     clear_vm(instance);
     instance.crashes = event.attempt();
+    instance.losses = event.losses();
     instance.retry = Retry{pb::STEP_START_VM, event.attempt(), event.due_us()};
     ++state.restarts;
   }
@@ -444,6 +470,8 @@ struct Evolution {
     const Retry retry{event.step(), event.attempt(), event.due_us()};
     if (event.step() == pb::STEP_START_VM) {
       in_slot(event.slot()).retry = retry;
+    } else if (event.step() == pb::STEP_HEALTH) {
+      in_slot(event.slot()).unhealthy_due = event.due_us();
     } else {
       state.retry = retry;
     }
@@ -634,6 +662,9 @@ void evolve(DeploymentState& state, const pb::Event& event) {
       break;
     case pb::Event::kBecameHealthy:
       evolution.on(event.became_healthy());
+      break;
+    case pb::Event::kUnhealthyTooLong:
+      evolution.on(event.unhealthy_too_long());
       break;
     case pb::Event::kRouteChangeRequested:
       evolution.on(event.route_change_requested());

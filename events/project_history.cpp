@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include <google/protobuf/util/message_differencer.h>
+
 #include "base/probe.hpp"
 #include "events/environment.hpp"
 
@@ -53,6 +55,9 @@ const DeploymentState* ProjectHistory::find(const DeploymentId& id) const {
 
 void evolve(ProjectHistory& history, const pb::Event& event) {
   evolve(history.project, event);
+  if (event.has_env_set() || event.has_env_unset()) {
+    history.env_changes.push_back(history.project.version);
+  }
   if (event.has_branch_deleted()) {
     constexpr std::string_view k_heads = "refs/heads/";
     const auto& deletion = event.branch_deleted();
@@ -104,24 +109,64 @@ const DeploymentState* serving(const EnvironmentHistory& environment) {
   return newest;
 }
 
-std::vector<const DeploymentState*> rollback_targets(const ProjectHistory& history,
-                                                     std::size_t limit) {
-  std::vector<const DeploymentState*> targets;
+namespace {
+
+// How many changes of variables the deployment has seen.
+std::ptrdiff_t env_changes_before(const ProjectHistory& history, const DeploymentState& state) {
+  const StreamVersion made_with{state.push.settings_version()};
+  return std::ranges::upper_bound(history.env_changes, made_with) - history.env_changes.begin();
+}
+
+// Production's that were live, the newest first. What was replaced just now may still drain.
+std::vector<const DeploymentState*> once_live(const ProjectHistory& history) {
+  std::vector<const DeploymentState*> states;
   const auto found = history.environments.find(k_production);
-  if (found == history.environments.end()) return targets;
-  const auto& environment = found->second;
-  std::set<std::string> seen;
-  if (const auto* now = serving(environment)) seen.insert(now->image);
+  if (found == history.environments.end()) return states;
   const auto consider = [&](const DeploymentState& state) {
-    if (targets.size() >= limit || !state.routed || state.image.empty()) return;
-    if (seen.insert(state.image).second) targets.push_back(&state);
+    if (state.routed && !state.image.empty()) states.push_back(&state);
   };
-  // What was replaced just now may still drain.
+  const auto& environment = found->second;
   for (auto id = environment.order.rbegin(); id != environment.order.rend(); ++id) {
     consider(environment.deployments.at(*id));
   }
   std::for_each(environment.past.rbegin(), environment.past.rend(), consider);
-  return targets;
+  return states;
+}
+
+}  // namespace
+
+bool runs_the_same(const ProjectHistory& history, const DeploymentState& one,
+                   const DeploymentState& other) {
+  return one.image == other.image && one.push.after() == other.push.after() &&
+         env_changes_before(history, one) == env_changes_before(history, other) &&
+         google::protobuf::util::MessageDifferencer::Equals(one.push.settings(),
+                                                            other.push.settings());
+}
+
+std::vector<const DeploymentState*> rollback_targets(const ProjectHistory& history,
+                                                     std::size_t limit) {
+  const auto found = history.environments.find(k_production);
+  if (found == history.environments.end()) return {};
+  std::vector<const DeploymentState*> seen;
+  if (const auto* now = serving(found->second)) seen.push_back(now);
+  const auto before = static_cast<std::ptrdiff_t>(seen.size());
+  for (const auto* state : once_live(history)) {
+    if (seen.size() - static_cast<std::size_t>(before) >= limit) break;
+    const bool again = std::ranges::any_of(
+        seen, [&](const auto* other) { return runs_the_same(history, *state, *other); });
+    if (!again) seen.push_back(state);
+  }
+  return {seen.begin() + before, seen.end()};
+}
+
+const DeploymentState* good_before(const ProjectHistory& history, const DeploymentState& served) {
+  for (const auto* state : once_live(history)) {
+    if (state->generation >= served.generation || state->crashed_early) continue;
+    ATLAS_PROBE(runs_the_same(history, *state, served),
+                "an app crashed soon after it was deployed unchanged, and is not rolled back");
+    return runs_the_same(history, *state, served) ? nullptr : state;
+  }
+  return nullptr;
 }
 
 namespace {

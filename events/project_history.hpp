@@ -33,6 +33,8 @@ struct ProjectHistory {
   std::map<std::string, EnvironmentHistory> environments;
   std::map<DeploymentId, std::string> environment_of;
   std::set<DeploymentId> quarantined;  // they have no actor, so nobody waits for them
+  // Versions of the project's stream at which a variable was set or unset, ascending.
+  std::vector<StreamVersion> env_changes;
 
   [[nodiscard]] const DeploymentState* find(const DeploymentId& id) const;
 };
@@ -48,10 +50,21 @@ void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& ev
 // What serves the environment: of those that serve, the one whose claim is the newest; or null.
 [[nodiscard]] const DeploymentState* serving(const EnvironmentHistory& environment);
 
-// What can be rolled back to: deployments of production that were live, newest first, each image
-// once and not the one that serves now, at most `limit`.
+// A deployment is a commit with its image, settings and variables: whether these two differ in
+// none of them, so that going from one to the other would change nothing.
+[[nodiscard]] bool runs_the_same(const ProjectHistory& history, const DeploymentState& one,
+                                 const DeploymentState& other);
+
+// What can be rolled back to: deployments of production that were live, newest first, of those that
+// run the same one, and none that runs what serves now; at most `limit`.
 [[nodiscard]] std::vector<const DeploymentState*> rollback_targets(const ProjectHistory& history,
                                                                    std::size_t limit);
+
+// What the automatic rollback of `served` goes back to: the newest that was live before it and did
+// not crash soon after that itself. Null when there is none, or when it runs the same: then the app
+// crashes for a reason that no rollback cures, and an older commit is not to blame for it.
+[[nodiscard]] const DeploymentState* good_before(const ProjectHistory& history,
+                                                 const DeploymentState& served);
 
 struct Tell {
   DeploymentId id;

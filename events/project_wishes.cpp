@@ -134,11 +134,11 @@ struct Order {
     for (const auto& [id, state] : environment.deployments) {
       if (state.status == DeploymentStatus::queued || is_under_way(state.status)) return;
     }
-    const auto targets = rollback_targets(history, 1);
-    ATLAS_PROBE(targets.empty(),
+    const auto* good = good_before(history, served);
+    ATLAS_PROBE(good == nullptr,
                 "an app crashed soon after its first going live: there is nothing to roll back to");
-    ATLAS_PROBE(!targets.empty(), "an automatic rollback is wished for");
-    if (!targets.empty()) wishes.roll_back.push_back({served.id, targets.front()->id});
+    ATLAS_PROBE(good != nullptr, "an automatic rollback is wished for");
+    if (good != nullptr) wishes.roll_back.push_back({served.id, good->id});
   }
 
   void decide() const {

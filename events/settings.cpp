@@ -131,6 +131,8 @@ const std::vector<Setting>& table() {
        Duration{&S::release_deadline_us, &S::set_release_deadline_us, k_second_us, k_day_us}},
       {"auto_rollback", k_anywhere,
        Duration{&S::auto_rollback_us, &S::set_auto_rollback_us, 0, k_day_us}},
+      {"restart_unhealthy_after", k_anywhere,
+       Duration{&S::restart_unhealthy_after_us, &S::set_restart_unhealthy_after_us, 0, k_day_us}},
       {"previews", k_project_only, Flag{&S::set_previews}},
       {"preview_limit", k_project_only, Number{&S::preview_limit, &S::set_preview_limit, 1, 100}},
       {"preview_ttl", k_project_only,
@@ -332,6 +334,7 @@ pb::Settings default_settings() {
   settings.set_release_deadline_us(600 * k_second_us);
   settings.set_replicas(1);
   settings.set_auto_rollback_us(60 * k_second_us);
+  settings.set_restart_unhealthy_after_us(300 * k_second_us);
   settings.set_preview_limit(5);
   settings.set_preview_ttl_us(3 * k_day_us);
   settings.set_supersede_after_us(600 * k_second_us);
@@ -343,6 +346,9 @@ pb::Settings with_defaults(pb::Settings recorded) {
   // These two are never zero in a record that knows them, and tell of those beside them that may
   // be: no drain, no automatic rollback, previews without an end.
   if (recorded.port() == 0) return settings;
+  if (!recorded.has_restart_unhealthy_after_us()) {
+    recorded.set_restart_unhealthy_after_us(settings.restart_unhealthy_after_us());
+  }
   if (recorded.replicas() != 0) return recorded;
   recorded.set_release_deadline_us(settings.release_deadline_us());
   recorded.set_replicas(settings.replicas());

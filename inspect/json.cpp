@@ -76,8 +76,9 @@ Json json_of_retry(const std::optional<Retry>& retry) {
 // The names of all members: one that is added and not listed here does not compile.
 Json json_of_instance(const Instance& instance) {
   const auto& [slot, intent, effect, deadline, host, vm_id, address, port, health_deadline, started,
-               healthy, was_healthy, healthy_since, exited, condemned, ended, lost, leaving,
-               drained, drain_deadline, refusals, attempts, crashes, given_up, retry] = instance;
+               healthy, was_healthy, healthy_since, unhealthy_due, exited, condemned, ended, lost,
+               leaving, drained, drain_deadline, refusals, attempts, crashes, losses, given_up,
+               retry] = instance;
   return {{"slot", slot},
           {"intent", name_of(intent)},
           {"effect", effect.str()},
@@ -91,6 +92,7 @@ Json json_of_instance(const Instance& instance) {
           {"healthy", healthy},
           {"was_healthy", was_healthy},
           {"healthy_since", time_of(healthy_since)},
+          {"unhealthy_due", time_of(unhealthy_due)},
           {"exited", exited},
           {"condemned", condemned},
           {"ended", ended},
@@ -101,6 +103,7 @@ Json json_of_instance(const Instance& instance) {
           {"refusals", refusals},
           {"attempts", attempts},
           {"crashes", crashes},
+          {"losses", losses},
           {"given_up", given_up},
           {"retry", json_of_retry(retry)}};
 }

@@ -17,6 +17,19 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t k_config_bytes_max = 1U << 20U;
 
+// "10.1.0.0/16".
+bool is_network(const std::string& text) {
+  const auto slash = text.find('/');
+  if (slash == std::string::npos) return false;
+  in_addr address{};
+  int bits = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data() + slash + 1, end, bits);
+  if (error != std::errc{} || stop != end || bits < 1 || bits > 32) return false;
+  if (::inet_pton(AF_INET, text.substr(0, slash).c_str(), &address) != 1) return false;
+  return bits == 32 || (ntohl(address.s_addr) << static_cast<unsigned>(bits)) == 0;
+}
+
 // One table of the file. Every key is taken by its name; finish() refuses those that nobody took.
 // The first error is kept and what follows is skipped.
 class Section {
@@ -68,6 +81,22 @@ class Section {
     std::error_code error;  // the name as it was given serves where there is no working directory
     const auto absolute = fs::absolute(named, error);
     value = (error ? named : absolute).lexically_normal();
+  }
+
+  // IPv4 prefixes in quotes.
+  void take_networks(const char* key, std::vector<std::string>& value) {
+    const auto* node = find(key);
+    if (node == nullptr) return;
+    const auto* list = node->as_array();
+    std::vector<std::string> networks;
+    for (std::size_t i = 0; list != nullptr && i < list->size(); ++i) {
+      networks.push_back((*list)[i].value_or(std::string{}));
+    }
+    if (list != nullptr && std::all_of(networks.begin(), networks.end(), is_network)) {
+      value = std::move(networks);
+    } else {
+      refuse(*node, key, "must be a list of IPv4 networks, as [\"10.1.0.0/16\"]");
+    }
   }
 
   void take(const char* key, Listen& value) {
@@ -188,7 +217,9 @@ void take_all(Section& root, ServerConfig& config) {
   builder.take("count", config.builder.count, 1, 64);
   builder.take("allow_chroot_isolation", config.builder.allow_chroot_isolation);
   builder.take("network", config.builder.network);
+  builder.take_networks("reachable_networks", config.builder.reachable_networks);
   builder.take("memory_limit_mib", config.builder.memory_limit_mib, 128, 1 << 20);
+  builder.take("disk_limit_mib", config.builder.disk_limit_mib, 0, 1 << 30);
   builder.take("min_free_mib", config.builder.min_free_mib, 0, 1 << 30);
   builder.take("static_base", config.builder.static_base);
   builder.take("node_base", config.builder.node_base);
@@ -210,6 +241,7 @@ void take_all(Section& root, ServerConfig& config) {
   keep.take("run_log_mib", config.keep.run_log_mib, 1, 1 << 20);
   keep.take("logs_mib", config.keep.logs_mib, 1, 1 << 30);
   keep.take("build_cache_mib", config.keep.build_cache_mib, 0, 1 << 30);
+  keep.take("reserve_mib", config.keep.reserve_mib, 0, 1 << 20);
   keep.finish();
 
   auto log = root.section("log");
@@ -313,8 +345,14 @@ count = 1
 allow_chroot_isolation = false
 # Build steps may reach the internet.
 network = true
+# They never reach this machine, nor private networks but these; nor do pulls of base images. For a
+# mirror or a registry of one's own.
+reachable_networks = []
 # Memory of one build, in MiB.
 memory_limit_mib = 2048
+# What one build may write to the disk, in MiB: its layers, and by what its cache mounts grow.
+# 0: no limit.
+disk_limit_mib = 10240
 # Free space of the state folder's disk below which nothing is fetched or built, in MiB. What serves
 # goes on.
 min_free_mib = 1024
@@ -342,6 +380,9 @@ run_log_mib = 64
 logs_mib = 2048
 # Of the builder's layers, in MiB: beyond that its cache goes, oldest first.
 build_cache_mib = 10240
+# Of the state folder's disk, in MiB: held back by a file beside the event log, which is given back
+# when the disk is full, so that the log can go on; 0: none.
+reserve_mib = 64
 
 [log]
 # debug, info, warn or error.

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.hpp"
 
@@ -49,9 +50,11 @@ struct ServerConfig {
     int count = 1;
     bool allow_chroot_isolation = false;
     bool network = true;
+    std::vector<std::string> reachable_networks;  // private ones that builds reach: "10.1.0.0/16"
     std::int64_t memory_limit_mib = 2048;
-    std::int64_t min_free_mib = 1024;  // on the state folder's disk; with less nothing is built
-    std::string static_base;           // empty: the builder's own choice
+    std::int64_t disk_limit_mib = 10240;  // of what one build writes
+    std::int64_t min_free_mib = 1024;     // on the state folder's disk; with less nothing is built
+    std::string static_base;              // empty: the builder's own choice
     std::string node_base;
   } builder;
   struct {
@@ -65,6 +68,7 @@ struct ServerConfig {
     std::int64_t run_log_mib = 64;
     std::int64_t logs_mib = 2048;
     std::int64_t build_cache_mib = 10240;
+    std::int64_t reserve_mib = 64;  // of the disk, for the event log on a full one
   } keep;
   std::string log_level = "info";
 };

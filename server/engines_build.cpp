@@ -109,6 +109,7 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
   request.build_id = job.effect.str();
   request.folder = config_.work / job.deployment.str();
   request.project = job.project;
+  request.project_id = job.project_id;
   request.root_folder = job.settings.root_folder();
   request.dockerfile = job.settings.dockerfile();
   request.build_target = job.settings.build_target();
@@ -204,7 +205,7 @@ Result<std::vector<std::string>> LocalBuildEngine::collect_images(const actors::
       [&keep]() -> Result<builder::StoreKeep> {
         const auto kept = keep();
         if (!kept) return tl::unexpected(kept.error());
-        builder::StoreKeep store{kept->image_ids, {}};
+        builder::StoreKeep store{kept->image_ids, {}, kept->projects};
         for (const auto& deployment : kept->unfinished) store.owners.insert(deployment.str());
         return store;
       },
@@ -218,8 +219,8 @@ Result<std::vector<std::string>> LocalBuildEngine::collect_images(const actors::
 }
 
 std::string LocalBuildEngine::describe() const {
-  return images_.isolation() + " isolation, registry " + config_.registry +
-         (config_.registry_healthy() ? "" : " does not answer");
+  return images_.isolation() + " isolation, " + images_.toolchain() + ", registry " +
+         config_.registry + (config_.registry_healthy() ? "" : " does not answer");
 }
 
 }  // namespace atlasflow::server

@@ -38,4 +38,12 @@ const std::string& own_build_id() {
   return id;
 }
 
+std::string service_hint(bool has_service_manager) {
+  if (has_service_manager) return {};
+  return "  service    none: this server ends with its terminal. packaging/atlasflow.service runs "
+         "it\n"
+         "             under systemd (Restart=on-failure, and KillMode=process, so that apps stay "
+         "up)\n";
+}
+
 }  // namespace atlasflow::server

@@ -103,7 +103,10 @@ Result<std::string> read_webhook_secret(const fs::path& file) {
 
 Result<void> start_world(Server::Parts& server, const ServerConfig& config, const StateDir& state) {
   Error error;
-  if (!take(server.log, storage::open_event_log({state.events(), own_build_id()}), error)) {
+  state.remove_leftovers();
+  storage::EventLogConfig log{state.events(), own_build_id()};
+  log.reserve_bytes = static_cast<std::uint64_t>(config.keep.reserve_mib) << 20U;
+  if (!take(server.log, storage::open_event_log(log), error)) {
     return tl::unexpected(error);
   }
   if (!take(server.secrets, storage::open_secret_store(state.secrets(), state.secret_key()),
@@ -122,7 +125,10 @@ Result<void> start_world(Server::Parts& server, const ServerConfig& config, cons
   images.registry_plain_http = own_registry || config.registry.plain_http;
   images.allow_chroot_isolation = config.builder.allow_chroot_isolation;
   images.network = config.builder.network;
+  images.reachable_networks = config.builder.reachable_networks;
   images.memory_limit_mib = config.builder.memory_limit_mib;
+  images.disk_limit_mib = config.builder.disk_limit_mib;
+  images.min_free_mib = config.builder.min_free_mib / 2;  // builds begin with all of it
   if (!config.builder.static_base.empty()) images.static_bases = {config.builder.static_base};
   if (!config.builder.node_base.empty()) images.node_bases = {config.builder.node_base};
   if (!take(server.images, builder::make_buildah_builder(images), error)) {
@@ -261,7 +267,8 @@ std::string summary_of(const Server::Parts& server, const ServerConfig& config,
       "https://" + config.domain + (https == 443 ? "" : ":" + std::to_string(https));
   const bool kvm = server.hypervisor->accelerator() == vmm::Accelerator::kvm;
   out << "Atlasflow " << k_version << " is ready\n"
-      << "  state      " << state.root().string() << "\n"
+      << service_hint(std::getenv("INVOCATION_ID") != nullptr) << "  state      "
+      << state.root().string() << "\n"
       << "  socket     " << state.socket().string() << "\n"
       << "  projects   https://<project>." << config.domain << ":" << https << "\n"
       << "  https      " << config.edge.https.address << ":" << https << ", CA certificate "

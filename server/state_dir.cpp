@@ -4,8 +4,11 @@
 #include <charconv>
 #include <cstring>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,9 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Others may pass through (the unprivileged processes of a VM must reach their sockets) but not
-// list.
-constexpr mode_t k_root_mode = 0711;
+// Nobody else passes: what runs as another user, a VM's QEMU or a build, is handed open descriptors
+// or mounts.
 constexpr mode_t k_private_mode = 0700;
 constexpr std::uint64_t k_version_bytes_max = 1'024;
 
@@ -59,9 +61,12 @@ Result<FileDescriptor> take_lock(const fs::path& root) {
                                          "; stop it first, or name another folder by --state-dir");
   }
   const auto pid = std::to_string(::getpid()) + "\n";
-  if (::ftruncate(fd.get(), 0) != 0 ||
-      ::pwrite(fd.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
-    return fail(ErrorCode::unavailable, "can't write " + file.string() + "; is the disk full?",
+  // In place, which takes no room. On a full disk a new file stays empty: it only helps a message.
+  const bool written =
+      ::pwrite(fd.get(), pid.data(), pid.size(), 0) == static_cast<ssize_t>(pid.size());
+  const auto size = written ? static_cast<off_t>(pid.size()) : 0;
+  if ((!written && errno != ENOSPC) || ::ftruncate(fd.get(), size) != 0) {
+    return fail(ErrorCode::unavailable, "can't write " + file.string() + "; check the disk",
                 std::strerror(errno));
   }
   return fd;
@@ -92,13 +97,41 @@ Result<void> check_layout(const fs::path& root) {
   return {};
 }
 
+// What the folder holds with such an ending, files and folders alike.
+void remove_ending(const fs::path& folder, std::string_view ending) {
+  std::vector<fs::path> half_made;
+  std::error_code error;
+  for (auto it = fs::directory_iterator(folder, error); !error && it != fs::directory_iterator();
+       it.increment(error)) {
+    if (it->path().filename().string().ends_with(ending)) half_made.push_back(it->path());
+  }
+  for (const auto& path : half_made) {
+    fs::remove_all(path, error);
+    spdlog::info("part=server event=leftover_removed path={}{}", path.string(),
+                 error ? " error=\"" + error.message() + "\"" : "");
+  }
+}
+
 }  // namespace
+
+void StateDir::remove_leftovers() const {
+  remove_ending(events(), ".new");
+  remove_ending(work(), ".part");
+  for (const auto* folder : {"layers", "images", "cache"}) remove_ending(vms() / folder, ".tmp");
+  std::error_code error;
+  for (auto it = fs::recursive_directory_iterator(registry(), error);
+       !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
+    if (it->path().filename() != "_uploads") continue;
+    it.disable_recursion_pending();
+    remove_ending(it->path(), "");
+  }
+}
 
 Result<StateDir> StateDir::open(const fs::path& named) {
   std::error_code error;
   const auto root = fs::absolute(named, error).lexically_normal();
   if (root.has_parent_path()) fs::create_directories(root.parent_path(), error);
-  if (auto made = make_folder(root, k_root_mode); !made) return tl::unexpected(made.error());
+  if (auto made = make_folder(root, k_private_mode); !made) return tl::unexpected(made.error());
   auto lock = take_lock(root);
   if (!lock) return tl::unexpected(lock.error());
   StateDir state(root, std::move(*lock));
@@ -109,6 +142,11 @@ Result<StateDir> StateDir::open(const fs::path& named) {
                                                  " bytes); name a shorter folder by --state-dir");
   }
   if (auto known = check_layout(root); !known) return tl::unexpected(known.error());
+  // It may have been there before, with any mode.
+  if (::chmod(root.c_str(), k_private_mode) != 0) {
+    return fail(ErrorCode::unavailable, "can't close " + root.string() + " to other users",
+                std::strerror(errno));
+  }
   for (const auto& folder : {state.events(), state.secrets(), state.logs(), state.work()}) {
     if (auto made = make_folder(folder, k_private_mode); !made) {
       return tl::unexpected(made.error());

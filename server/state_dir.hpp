@@ -22,6 +22,10 @@ class StateDir {
   // one does now.
   [[nodiscard]] static Result<StateDir> open_existing(const std::filesystem::path& root);
 
+  // What a process that is gone was making when it went: partial checkouts, layers, uploads. On a
+  // full disk these may be what fills it, so they go before anything is opened.
+  void remove_leftovers() const;
+
   [[nodiscard]] const std::filesystem::path& root() const { return root_; }
   [[nodiscard]] std::filesystem::path events() const { return root_ / "events"; }
   [[nodiscard]] std::filesystem::path secrets() const { return root_ / "secrets"; }

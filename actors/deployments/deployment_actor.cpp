@@ -59,7 +59,8 @@ void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb
   message.request.events = std::move(events);
   message.request.correlation_id = fold.push.delivery_id();
   message.request.actor = "deployment";
-  self->request(wiring.log_writer, k_request_timeout, std::move(message))
+  message.patient = answer == nullptr;
+  self->request(wiring.log_writer, caf::infinite, std::move(message))
       .then(
           [this, self, answer](const AppendReply& reply) {
             if (const auto* done = std::get_if<storage::Appended>(&reply.outcome)) {
@@ -70,7 +71,14 @@ void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb
             // Another writer of this stream: a bug, or a fence. Replaying is the only safe answer.
             self->quit(caf::exit_reason::unhandled_exception);
           },
-          [self](const caf::error&) {
+          [this, self, answer](const caf::error& error) {
+            if (const auto refused = from_caf(error);
+                answer && refused.code == ErrorCode::disk_full) {
+              ATLAS_PROBE(true, "a command to a deployment was refused, the disk being full");
+              appending = false;
+              answer->fail(refused);
+              return next(self);
+            }
             ATLAS_PROBE(true, "a deployment does not know what became of its append");
             self->quit(caf::exit_reason::unhandled_exception);
           });
@@ -150,6 +158,7 @@ SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& ef
   task.job.effect = effect;
   task.job.deployment = fold.id;
   task.job.project = fold.push.project_name();
+  task.job.project_id = fold.push.project_id();
   task.job.repository_url = fold.push.repository_url();
   task.job.ref = fold.push.ref();
   task.job.sha = fold.push.after();
@@ -304,7 +313,7 @@ deployment_actor::behavior_type deployment(
   state.fold.id = std::move(id);
   if (birth == Birth::after_one) {
     state.appending = true;  // Commands wait.
-    self->request(state.wiring.log_writer, k_request_timeout, Settle{})
+    self->request(state.wiring.log_writer, caf::infinite, Settle{})
         .then(
             [self](const Settled&) {
               self->state.appending = false;

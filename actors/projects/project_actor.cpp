@@ -1,3 +1,4 @@
+// Long because: one actor, whose handlers share its queue of what waits for an append.
 #include "actors/projects/project_actor.hpp"
 
 #include <algorithm>
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::size_t k_stash_max = 1000;
 constexpr int k_salts_max = 8;
+constexpr auto k_after_full_disk = std::chrono::seconds(5);
 
 // The deployment that a violated invariant has stopped.
 DeploymentId quarantined_by(const pb::Event& event) {
@@ -186,6 +188,19 @@ bool ProjectActorState::keeps_image_of(const DeploymentState& state) const {
                      [&](const auto* target) { return target->image == state.image; });
 }
 
+namespace {
+
+// It was live, and its image is kept: that of what serves, or of one to roll back to.
+bool can_go_back_to(const DeploymentState& of, const DeploymentState* live,
+                    const std::vector<const DeploymentState*>& targets) {
+  if (!of.routed || of.image.empty()) return false;
+  return (live != nullptr && live->image == of.image) ||
+         std::ranges::any_of(targets,
+                             [&](const auto* target) { return target->image == of.image; });
+}
+
+}  // namespace
+
 Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& message) const {
   const auto found = history.environments.find(k_production);
   const auto* live = found == history.environments.end() ? nullptr : serving(found->second);
@@ -193,14 +208,13 @@ Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& messa
   switch (message.kind) {
     case ReuseKind::rollback: {
       const auto targets = rollback_targets(history, wiring.rollbacks);
-      if (of != nullptr && live != nullptr && of->image == live->image && !of->image.empty()) {
+      if (of != nullptr && live != nullptr &&
+          (of->id == live->id || runs_the_same(history, *of, *live))) {
         return fail(ErrorCode::conflict,
                     "what deployment " + of->id.str() +
-                        " built is live already; roll back to another one: " + list_of(targets));
+                        " runs is live already; roll back to another one: " + list_of(targets));
       }
-      const auto kept = std::any_of(targets.begin(), targets.end(), [&](const auto* target) {
-        return of != nullptr && target->image == of->image;
-      });
+      const auto kept = of != nullptr && can_go_back_to(*of, live, targets);
       if (of == nullptr ? targets.empty() : !kept) {
         ATLAS_PROBE(of != nullptr, "a rollback was refused, its image being gone");
         return fail(ErrorCode::conflict,
@@ -299,6 +313,7 @@ void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) 
   append.request.dedupe_key = key;
   append.request.correlation_id = beginning.correlation_id;
   append.request.actor = "project";
+  append.patient = false;
   const auto based_on = beginning.decide_again ? basis() : Basis{};
   append.basis = based_on;
   self->request(wiring.log_writer, k_request_timeout, std::move(append))
@@ -340,9 +355,16 @@ void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) 
             }
             next();
           },
-          [self, answer = beginning.answer](const caf::error& error) {
+          [this, self, answer = beginning.answer](const caf::error& error) {
+            const auto why = from_caf(error);
+            if (answer) answer->fail(why);
+            if (why.code == ErrorCode::disk_full) {
+              ATLAS_PROBE(true, "a deployment could not begin, the disk being full");
+              appending = false;
+              if (!answer) self->delayed_send(self, k_after_full_disk, Tick{});
+              return next();
+            }
             ATLAS_PROBE(true, "a project does not know whether a deployment was recorded");
-            if (answer) answer->fail(from_caf(error));
             // Whether it was recorded is not known: replaying tells.
             self->quit(caf::exit_reason::unhandled_exception);
           });
@@ -374,6 +396,7 @@ void ProjectActorState::command(project_actor::pointer self,
   append.request.events = std::move(*events);
   append.request.dedupe_key = std::move(key);
   append.request.actor = "project";
+  append.patient = false;
   self->request(wiring.log_writer, k_request_timeout, std::move(append))
       .then(
           [this, self, done](const AppendReply& answer) {
@@ -394,8 +417,13 @@ void ProjectActorState::command(project_actor::pointer self,
             }
             next();
           },
-          [self, done](const caf::error& error) {
-            done(tl::unexpected(from_caf(error)));
+          [this, self, done](const caf::error& error) {
+            const auto why = from_caf(error);
+            done(tl::unexpected(why));
+            if (why.code == ErrorCode::disk_full) {
+              appending = false;
+              return next();
+            }
             self->quit(caf::exit_reason::unhandled_exception);
           });
 }

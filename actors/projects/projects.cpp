@@ -73,6 +73,7 @@ void ProjectsState::create(projects_actor::pointer self, CreateProject command,
   append.request.stream = project_stream(fresh.id);
   append.request.events = std::move(*events);
   append.request.actor = "projects";
+  append.patient = false;
   auto shared_reply = std::make_shared<PromiseGuard<ProjectReply>>(std::move(reply));
   self->request(wiring.log_writer, k_request_timeout, std::move(append))
       .then(
@@ -195,7 +196,7 @@ void ProjectsState::on_down(projects_actor::pointer self, const caf::down_msg& d
     self->quit(caf::exit_reason::unhandled_exception);
   };
   if (!found->second.restarts.allow(wiring.clock->now())) return escalate(found->second.name);
-  self->request(wiring.log_writer, k_request_timeout, Settle{})
+  self->request(wiring.log_writer, caf::infinite, Settle{})
       .then(
           [this, self, id, escalate](const Settled&) {
             auto& entry = projects.at(id);

@@ -1,5 +1,6 @@
 // The root: starts the actors in order, replays, supervises the parts, stops in order, and stands
 // between them and the threads outside.
+// Long because: one function per thing that can be asked of a control plane, each a few lines.
 #include "actors/runtime/control_plane.hpp"
 
 #include <algorithm>
@@ -109,6 +110,8 @@ class LocalControlPlane final : public ControlPlane {
 
 template <typename Reply, typename Handle, typename Message>
 Result<Reply> LocalControlPlane::ask(const Handle& handle, Message message) {
+  // At once, and whatever the actor that is asked waits for.
+  if (auto room = log_.has_room(); !room) return tl::unexpected(std::move(room.error()));
   caf::scoped_actor self{system_};
   Result<Reply> result = fail(ErrorCode::internal, "no answer");
   self->request(handle, k_request_timeout, std::move(message))
@@ -130,6 +133,7 @@ Result<void> LocalControlPlane::append_to_node(std::vector<pb::Event> events) {
   append.request.expected_version = *version;
   append.request.events = std::move(events);
   append.request.actor = "root";
+  append.patient = false;
   auto reply = ask<AppendReply>(parts_.log_writer, std::move(append));
   if (!reply) return tl::unexpected(reply.error());
   if (!std::holds_alternative<storage::Appended>(reply->outcome)) {
@@ -221,6 +225,8 @@ Result<ProjectId> LocalControlPlane::create_project(const NewProject& project) {
     return fail(ErrorCode::already_exists,
                 "project '" + project.name + "' exists already; choose another name");
   }
+  // Nor is one sealed that nobody could record.
+  if (auto room = log_.has_room(); !room) return tl::unexpected(std::move(room.error()));
   if (project.webhook_secret) {
     if (project.webhook_secret->empty()) {
       return fail(ErrorCode::invalid_argument, "the webhook secret is empty");
@@ -273,6 +279,7 @@ Result<void> LocalControlPlane::set_env(
   SetEnv set;
   for (const auto& [name, value] : entries) set.entries.emplace_back(name, EnvEntry{});
   if (auto possible = decide(view->state, set); !possible) return tl::unexpected(possible.error());
+  if (auto room = log_.has_room(); !room) return room;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     auto sealed = secrets_.seal(view->state.id.str() + "/" + entries[i].first, entries[i].second);
     if (!sealed) return tl::unexpected(sealed.error());
@@ -451,6 +458,7 @@ Result<void> LocalControlPlane::set_notify_secret(const std::string& project,
   const auto view = known_project(project);
   if (!view) return tl::unexpected(view.error());
   if (secret.empty()) return fail(ErrorCode::invalid_argument, "the notification secret is empty");
+  if (auto room = log_.has_room(); !room) return room;
   auto sealed = secrets_.seal("notify/" + view->state.id.str(), secret);
   if (!sealed) return tl::unexpected(sealed.error());
   return command(project, SetNotifySecret{sealed->ref});
@@ -472,7 +480,8 @@ std::vector<std::pair<std::string, std::string>> LocalControlPlane::webhook_secr
 }
 
 std::vector<ControlPlane::PartStatus> LocalControlPlane::parts() {
-  std::vector<PartStatus> parts{{"log", "ok",
+  const auto room = log_.has_room();
+  std::vector<PartStatus> parts{{"log", room ? "ok" : "disk full",
                                  "position " + std::to_string(log_.last_position().value()) +
                                      ", epoch " + std::to_string(epoch_.value())},
                                 {"builder", "ok", engines_.build->describe()}};

@@ -37,6 +37,7 @@ struct SourceJob {
   EffectId effect;          // names the build's log, its containers and its cgroup
   DeploymentId deployment;  // names the work folder: clone and build share it
   std::string project;
+  std::string project_id;  // whose images and caches these are: a name may be given again
   std::string repository_url;
   std::string ref;
   std::string sha;
@@ -59,6 +60,7 @@ struct Keep {
   std::set<std::string> image_references;
   std::set<std::string> image_ids;
   std::set<DeploymentId> unfinished;  // what these have made may have no name in the log yet
+  std::set<std::string> projects;     // that there are, by name: their build caches stay
 };
 // An engine asks it once nothing of its own is under way, and holds up what would begin until it is
 // done: whatever it has made by then is kept or explained. unavailable: not known now.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <csignal>
 #include <iterator>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
@@ -15,6 +16,7 @@ namespace {
 
 // A batch is capped so that one reply never waits for a queue of any length.
 constexpr std::ptrdiff_t k_batch_appends_max = 256;
+constexpr auto k_room_look_period = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -40,8 +42,51 @@ bool LogWriterState::has_moved(const Basis& basis) const {
   });
 }
 
+void LogWriterState::wait_for_room(log_actor::pointer self, std::vector<Pending> pending,
+                                   const Error& error) {
+  ATLAS_PROBE(true, "the log writer waits for room on a full disk");
+  constexpr int k_looks_a_minute = 60;
+  if (looks++ % k_looks_a_minute == 0) {
+    spdlog::error("part=log_writer event=disk_full error=\"{}\"", to_string(error));
+  }
+  full = true;
+  self->delayed_send(self, k_room_look_period, TryAgain{});
+  batch.insert(batch.begin(), std::make_move_iterator(pending.begin()),
+               std::make_move_iterator(pending.end()));
+  // In their order, so that a stream's appends stay in theirs.
+  std::vector<Pending> waiting;
+  for (auto& entry : batch) {
+    if (entry.patient) {
+      waiting.push_back(std::move(entry));
+    } else {
+      entry.reply.fail(error);
+    }
+  }
+  batch = std::move(waiting);
+}
+
+void LogWriterState::settle() {
+  if (batch.empty()) {
+    for (auto& promise : std::exchange(settling, {})) promise.deliver(Settled{});
+  }
+}
+
+// A batch that was refused on a full disk may have been whole on it: the log has it after all.
+void LogWriterState::tell_unheard(log_actor::pointer self) {
+  const auto end = config.log->last_position();
+  if (told >= end) return;
+  auto records = std::make_shared<std::vector<storage::Record>>();
+  const auto read = config.log->read_all(told.next(), [&](const storage::Record& record) {
+    records->push_back(record);
+    return true;
+  });
+  if (!read) return config.fatal(read.error());
+  told = end;
+  for (const auto& sink : sinks) self->send(sink, RecordBatch{records});
+}
+
 void LogWriterState::commit(log_actor::pointer self) {
-  if (batch.empty()) return;
+  if (batch.empty() || full) return;
   if (ATLAS_BUGGIFY("the log writer waits another round before it writes")) {
     self->send(self, Flush{});
     return;
@@ -59,6 +104,10 @@ void LogWriterState::commit(log_actor::pointer self) {
   for (auto& entry : pending) requests.push_back(std::move(entry.request));
 
   auto outcomes = config.log->append(requests, config.clock->now());
+  if (!outcomes && outcomes.error().code == ErrorCode::disk_full) {
+    for (std::size_t i = 0; i < pending.size(); ++i) pending[i].request = std::move(requests[i]);
+    return wait_for_room(self, std::move(pending), outcomes.error());
+  }
   if (!outcomes) {
     ATLAS_PROBE(true, "the log refused to go on, and the process ends");
     spdlog::critical("part=log_writer event=append_failed error=\"{}\"",
@@ -81,7 +130,11 @@ void LogWriterState::commit(log_actor::pointer self) {
       if (storage::event_name(record.event) == config.crash_after) std::raise(SIGKILL);
     }
   }
-  if (!records->empty()) {
+  const auto batch_begins = records->empty() ? told.next() : records->front().position;
+  if (batch_begins != told.next()) {
+    tell_unheard(self);
+  } else if (!records->empty()) {
+    told = records->back().position;
     for (const auto& sink : sinks) self->send(sink, RecordBatch{records});
   }
   for (std::size_t i = 0; i < pending.size(); ++i) {
@@ -92,17 +145,35 @@ void LogWriterState::commit(log_actor::pointer self) {
 log_actor::behavior_type log_writer(log_actor::stateful_pointer<LogWriterState> self,
                                     LogWriterConfig config) {
   self->state.config = std::move(config);
+  self->state.told = self->state.config.log->last_position();
   return {[self](Append& message) -> caf::result<AppendReply> {
+            if (self->state.full && !message.patient) {
+              const auto room = self->state.config.log->has_room();
+              if (!room) return to_caf(room.error());
+            }
             if (self->state.batch.empty()) self->send(self, Flush{});
             auto promise = self->make_response_promise<AppendReply>();
             self->state.batch.push_back({std::move(message.request), std::move(message.basis),
-                                         PromiseGuard<AppendReply>(promise)});
+                                         PromiseGuard<AppendReply>(promise), message.patient});
             return promise;
           },
           [self](Flush&) { self->state.commit(self); },
-          [self](Settle&) {
-            while (!self->state.batch.empty()) self->state.commit(self);
-            return Settled{};
+          [self](Settle&) -> caf::result<Settled> {
+            auto& state = self->state;
+            while (!state.batch.empty() && !state.full) state.commit(self);
+            if (state.batch.empty()) return Settled{};
+            auto promise = self->make_response_promise<Settled>();
+            state.settling.emplace_back(promise);
+            return promise;
+          },
+          [self](TryAgain&) {
+            auto& state = self->state;
+            state.full = false;
+            while (!state.batch.empty() && !state.full) state.commit(self);
+            if (state.full) return;
+            state.looks = 0;
+            state.tell_unheard(self);
+            state.settle();
           },
           [self](const record_sink& sink) { self->state.sinks.push_back(sink); }};
 }

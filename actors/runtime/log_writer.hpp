@@ -22,6 +22,8 @@ using log_actor = caf::typed_actor<
     caf::reacts_to<Flush>,
     // The same, with an answer.
     caf::replies_to<Settle>::with<Settled>,
+    // Commits what a full disk has kept waiting.
+    caf::reacts_to<TryAgain>,
     // From now on the sender's batches go to the sink as well.
     caf::reacts_to<record_sink>>;
 
@@ -38,15 +40,24 @@ struct LogWriterState {
     storage::AppendRequest request;
     Basis basis;
     PromiseGuard<AppendReply> reply;
+    bool patient = true;
   };
   LogWriterConfig config;
   std::vector<Pending> batch;
   std::vector<record_sink> sinks;
+  bool full = false;  // the disk is; the batch waits for TryAgain
+  int looks = 0;      // for room, since it got full
+  std::vector<PromiseGuard<Settled>> settling;
 
   void commit(log_actor::pointer self);
   // What goes into the next batch.
   [[nodiscard]] std::vector<Pending> take(log_actor::pointer self);
   [[nodiscard]] bool has_moved(const Basis& basis) const;
+  void wait_for_room(log_actor::pointer self, std::vector<Pending> pending, const Error& error);
+  void settle();
+  // What the sinks have not been told though the log has it.
+  void tell_unheard(log_actor::pointer self);
+  Position told;  // the newest record that went to the sinks
   const char* name = "log_writer";
 };
 

@@ -27,6 +27,9 @@ using Basis = std::vector<std::pair<StreamId, StreamVersion>>;
 struct Append {
   storage::AppendRequest request;
   Basis basis;  // beside its own stream; when one of them has moved, nothing is appended
+  // On a full disk it waits until there is room; else it is refused with disk_full, for those who
+  // can't wait, which are people and GitHub.
+  bool patient = true;
 };
 struct AppendReply {
   storage::AppendOutcome outcome;
@@ -37,6 +40,8 @@ struct Flush {};
 // Commit what was asked for before this, by anybody, then answer. Who takes the place of an actor
 // that died reads the log only then: the dead one's last append may still have been queued.
 struct Settle {};
+// To itself: the disk was full; look whether it still is.
+struct TryAgain {};
 struct Settled {};
 // What was committed, in position order; to every subscriber.
 struct RecordBatch {
@@ -276,6 +281,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Append)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AppendReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Flush)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Settle)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::TryAgain)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Settled)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RecordBatch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Deliver)

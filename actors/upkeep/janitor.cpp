@@ -29,7 +29,7 @@ Result<Keep> keep_now(const JanitorConfig& config) {
   }
   auto kept = storage::retention_of(*config.catalog, config.rollbacks);
   return Keep{std::move(kept.image_references), std::move(kept.image_ids),
-              std::move(kept.unfinished)};
+              std::move(kept.unfinished), std::move(kept.projects)};
 }
 
 void report(const char* what, const std::string& host,

@@ -233,6 +233,7 @@ void NotifierState::record(notifier_actor::pointer self, std::uint64_t ticket) {
                               std::string(name_of(notification.result));
   append.request.correlation_id = notification.delivery();
   append.request.actor = "notifier";
+  append.patient = false;
   self->request(config.log_writer, k_request_timeout, std::move(append))
       .then(
           [this, self, ticket](const AppendReply& reply) {

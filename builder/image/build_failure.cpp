@@ -105,14 +105,16 @@ Error build_failure(std::string_view output, int exit_code, bool out_of_memory,
         named + " ran out of memory: a build may use " + std::to_string(memory_limit_mib) + " MiB",
         std::string(k_exit_code_cause) + "137"};
   }
-  if (contains(output, "runc create failed")) {
-    if (contains(output, "executable file not found") || contains(output, "exec: \\\"") ||
-        contains(output, "exec format error")) {
-      return {ErrorCode::user_error,
-              named + " could not start: the image has no such program for this machine",
-              std::string(k_exit_code_cause) + "127"};
-    }
-    return {ErrorCode::internal, named + " could not be isolated by runc; the log has its words",
+  // crun's words when it could not begin, of its own and not of the step's program.
+  const bool not_created = contains(output, "error running container: from /usr/bin/crun");
+  if ((not_created && contains(output, "executable file `")) ||
+      contains(output, "\nexec container process `")) {
+    return {ErrorCode::user_error,
+            named + " could not start: the image has no such program for this machine",
+            std::string(k_exit_code_cause) + "127"};
+  }
+  if (not_created) {
+    return {ErrorCode::internal, named + " could not be isolated by crun; the log has its words",
             cause};
   }
   if (!step.empty() && failure.reason.starts_with("while running runtime")) {

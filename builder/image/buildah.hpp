@@ -1,35 +1,35 @@
-// The buildah commands that the builder uses, each in a sandbox, over one containers-storage.
-// Internal to builder/; any thread.
+// The toolchain's buildah, each command in a sandbox of its own over one store. Internal to
+// builder/; any thread.
 #pragma once
 
 #include <chrono>
-#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <set>
 #include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "base/error.hpp"
+#include "builder/image/image_store.hpp"
 #include "builder/sandbox/sandbox.hpp"
+#include "builder/sandbox/toolchain.hpp"
 
 namespace atlasflow::builder {
 
-// One way to run builds. The storage of a rung belongs to its user ids, so each kind has its own.
+// One way to run builds. What a rung stores belongs to its user ids, so each kind has its folder.
 struct Rung {
   std::string label;      // "oci+userns"
   std::string isolation;  // buildah's --isolation
   bool user_namespace = false;
+  std::string folder;  // of its stores, in the builder's state folder: "userns" or "root"
 };
 
 struct BuildahOptions {
-  std::filesystem::path storage;
+  Toolchain toolchain;
   Rung rung;
+  std::vector<std::string> reachable_networks;
 };
 
 class Buildah {
@@ -39,9 +39,12 @@ class Buildah {
   struct Call {
     std::vector<std::string> arguments;    // of buildah, after its global ones
     std::vector<std::string> environment;  // NAME=value
+    const ImageStore* store = nullptr;     // it can write to this one
+    const ImageStore* bases = nullptr;     // and only read this one; nullptr: none
     std::filesystem::path scratch;         // exists; -> /mnt/scratch
     std::filesystem::path context;         // -> /mnt/context
     std::string hooks_name;
+    bool keeps_cache_mounts = false;
     SandboxNetwork network = SandboxNetwork::none;
     const std::vector<FileDescriptor>* cgroup_procs = nullptr;
     std::chrono::milliseconds deadline{60'000};
@@ -50,40 +53,18 @@ class Buildah {
   [[nodiscard]] Result<RunOutcome> run(
       const Call& call, const std::function<void(std::string_view)>& on_output) const;
 
-  // Arguments of `bud` and of `push` that depend on the rung.
+  // Makes a store, so that others can read it: a store that is not there can't be read only.
+  [[nodiscard]] Result<void> prepare(const ImageStore& store,
+                                     const std::filesystem::path& scratch) const;
+  // Arguments of `build` that depend on the rung.
   [[nodiscard]] std::vector<std::string> isolation_arguments() const;
   [[nodiscard]] Result<void> own(const std::filesystem::path& folder) const;
-
-  struct Image {
-    std::string id;  // 64 hex digits
-    std::vector<std::string> names;
-    std::string created;    // RFC 3339 in UTC, so that the text's order is the time's
-    bool is_inner = false;  // another image is built upon it
-    bool is_whole = true;   // false: buildah writes it just now, or was killed while it did
-  };
-  // From the store's files, which change as a whole; one image that is not whole makes `buildah
-  // images` fail for all.
-  [[nodiscard]] std::vector<Image> images() const;
-  // All names of all images in the store.
-  [[nodiscard]] std::set<std::string> image_names() const;
-  // Of all layers, unpacked, as the store has written them down.
-  [[nodiscard]] std::uint64_t layers_bytes() const;
-
-  // Working containers, each with the hooks name of the build that made it; empty when that is not
-  // known (the build was ended before it wrote it down).
-  struct Container {
-    std::string id;
-    std::string hooks_name;
-  };
-  [[nodiscard]] std::vector<Container> containers() const;
-  void remove_containers(const std::vector<std::string>& ids,
+  void remove_containers(const ImageStore& store, const std::vector<std::string>& ids,
                          const std::filesystem::path& scratch) const;
 
  private:
   Buildah(BuildahOptions options, std::unique_ptr<Sandbox> sandbox)
       : options_(std::move(options)), sandbox_(std::move(sandbox)) {}
-
-  [[nodiscard]] nlohmann::json state_file(const std::string& name) const;
 
   BuildahOptions options_;
   std::unique_ptr<Sandbox> sandbox_;

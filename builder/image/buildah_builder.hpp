@@ -1,5 +1,6 @@
-// The one ImageBuilder: buildah in a sandbox. Internal to builder/; image_builder.cpp builds and
-// pushes, builder_upkeep.cpp probes and cleans up.
+// The one ImageBuilder: buildah in a sandbox. Internal to builder/; image_builder.cpp
+// builds, base_images.cpp pulls, image_push.cpp pushes, builder_upkeep.cpp probes and cleans up,
+// image_collection.cpp removes what nobody needs.
 #pragma once
 
 #include <array>
@@ -17,12 +18,18 @@
 #include "builder/image/build_log.hpp"
 #include "builder/image/buildah.hpp"
 #include "builder/image/image_builder.hpp"
+#include "builder/image/image_store.hpp"
 #include "builder/stack/detect.hpp"
 
 namespace atlasflow::builder {
 
 using Clock = std::chrono::steady_clock;
 
+// What the sandbox is configured with (builder/sandbox/root.cpp): no image has to be signed.
+inline constexpr const char* k_policy_file = "/mnt/policy.json";
+
+// One path component of an image's name and of a folder.
+[[nodiscard]] bool is_project_name(const std::string& name);
 [[nodiscard]] bool is_build_id(const std::string& id);
 // Without "sha256:".
 [[nodiscard]] std::string image_hex(const std::string& image_id);
@@ -33,9 +40,12 @@ inline constexpr CgroupParent k_build_cgroups{"atlasflow-build", 25};
 
 class BuildahBuilder final : public ImageBuilder {
  public:
-  BuildahBuilder(ImageBuilderConfig config, Rung rung, Buildah buildah, FileDescriptor lock)
+  BuildahBuilder(ImageBuilderConfig config, Rung rung, Toolchain toolchain, Buildah buildah,
+                 FileDescriptor lock)
       : config_(std::move(config)),
         rung_(std::move(rung)),
+        toolchain_(std::move(toolchain)),
+        bases_(config_.state_dir / rung_.folder / "bases"),
         buildah_(std::move(buildah)),
         lock_(std::move(lock)),
         cgroups_(own_cgroups()) {
@@ -51,6 +61,8 @@ class BuildahBuilder final : public ImageBuilder {
            (cgroup_works_ ? "" : " without cgroup");
   }
 
+  std::string toolchain() const override { return toolchain_.versions; }
+
   Result<BuiltImage> build(const BuildRequest& request, std::stop_token stop) override;
   Result<PushedImage> push(const std::string& image_id, const std::string& registry,
                            const std::string& repository, std::stop_token stop) override;
@@ -60,6 +72,8 @@ class BuildahBuilder final : public ImageBuilder {
                                            std::uint64_t cache_bytes_max,
                                            std::stop_token stop) override;
 
+  // Makes the store of base images, when it is not there yet.
+  Result<void> prepare();
   // Builds a tiny image with a RUN step, with the network first; on success the rung is in working
   // order.
   Result<void> probe();
@@ -74,27 +88,48 @@ class BuildahBuilder final : public ImageBuilder {
   Result<void> pull(const std::vector<std::string>& names, const std::filesystem::path& scratch,
                     BuildLog& log, Clock::time_point until, const std::stop_token& stop) const;
   // `request` with the root folder's path and the stage's exact name in it.
-  Result<std::string> run_bud(const BuildRequest& request, const std::filesystem::path& scratch,
-                              BuildLog& log, Clock::time_point until, const std::stop_token& stop);
+  Result<std::string> run_build(const BuildRequest& request, const ImageStore& store,
+                                const std::filesystem::path& scratch, BuildLog& log,
+                                Clock::time_point until, const std::stop_token& stop);
+  // Of a project; what an earlier project of the same name left is removed first.
+  Result<ImageStore> own_store(const BuildRequest& request);
+  ImageStore store_of(const std::string& project) const {
+    return ImageStore(projects_folder() / project);
+  }
+  // Of every project that has one.
+  std::vector<ImageStore> project_stores() const;
   Result<std::string> choose_base(const std::vector<std::string>& candidates,
                                   const std::set<std::string>& present) const;
   Result<std::uint64_t> size_of(const std::string& registry, const std::string& repository,
                                 const std::string& digest) const;
   Error stopped(RunOutcome::End end) const;
   void clean_up(const std::string& build_id);
+  void clean_up_in(const ImageStore& store, const std::string& build_id);
+  void clear_unnamed_in(const ImageStore& store);
   // One `buildah rmi`; what cannot be removed stays.
-  void remove_images(const std::vector<std::string>& names, const std::filesystem::path& scratch,
-                     const std::stop_token& stop) const;
-  void shrink_cache(const StoreKeep& keep, std::uint64_t bytes_max,
-                    const std::filesystem::path& scratch, const std::stop_token& stop) const;
+  void remove_images(const ImageStore& store, const std::vector<std::string>& names,
+                     const std::filesystem::path& scratch, const std::stop_token& stop) const;
+  // What of a store is not kept; returns what went.
+  std::vector<std::string> collect_in(const ImageStore& store, const StoreKeep& keep,
+                                      const std::filesystem::path& scratch,
+                                      const std::stop_token& stop) const;
+  std::vector<std::string> shrink_cache(const StoreKeep& keep, std::uint64_t bytes_max,
+                                        const std::filesystem::path& scratch,
+                                        const std::stop_token& stop) const;
   Result<std::filesystem::path> make_scratch(const std::string& name) const;
   std::filesystem::path scratch_folder() const { return config_.state_dir / "scratch"; }
+  std::filesystem::path projects_folder() const {
+    return config_.state_dir / rung_.folder / "projects";
+  }
+  std::filesystem::path probe_folder() const { return config_.state_dir / rung_.folder / "probe"; }
   Cgroup cgroup_of(const std::string& build_id) const {
     return Cgroup(cgroups_, k_build_cgroups, cgroup_tag_ + build_id);
   }
 
   ImageBuilderConfig config_;
   Rung rung_;
+  Toolchain toolchain_;
+  ImageStore bases_;  // what was pulled, and what script/base-images made; builds only read it
   Buildah buildah_;
   FileDescriptor lock_;
   std::vector<CgroupHierarchy> cgroups_;
@@ -102,7 +137,7 @@ class BuildahBuilder final : public ImageBuilder {
   bool network_works_ = true;
   bool cgroup_works_ = true;
   std::atomic<std::uint64_t> calls_{0};
-  std::shared_timed_mutex store_;  // shared by builds and pushes; alone: what removes images
+  std::shared_timed_mutex stores_;  // shared by builds and pushes; alone: what removes images
 
   std::mutex mutex_;
   std::condition_variable ended_;

@@ -1,7 +1,4 @@
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -16,9 +13,8 @@
 #include "base/cgroup.hpp"
 #include "builder/image/build_failure.hpp"
 #include "builder/image/build_log.hpp"
-#include "builder/image/buildah.hpp"
 #include "builder/image/buildah_builder.hpp"
-#include "builder/registry/http.hpp"
+#include "builder/image/disk_watch.hpp"
 #include "builder/source/source_file.hpp"
 #include "builder/stack/detect.hpp"
 #include "builder/stack/dockerfile.hpp"
@@ -30,15 +26,9 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
 constexpr milliseconds k_build_deadline_default{15 * 60 * 1000};
-constexpr milliseconds k_pull_deadline{5 * 60 * 1000};
-constexpr milliseconds k_push_deadline{10 * 60 * 1000};
-constexpr milliseconds k_registry_deadline{10 * 1000};
+constexpr std::uint64_t k_files_max = 4'000'000;  // that one build makes
 constexpr std::size_t k_small_file_bytes_max = 4096;
-constexpr const char* k_policy = "/mnt/policy.json";
-constexpr const char* k_manifest_types =
-    "Accept: application/vnd.oci.image.manifest.v1+json, "
-    "application/vnd.docker.distribution.manifest.v2+json";
-
+constexpr const char* k_owner_file = "project";  // whose store it is: the project's id
 // A build argument may have any name, and a variable of that name would be obeyed by buildah, by
 // what it starts, or by the loader before them (LD_PRELOAD, PATH, GIT_SSH_COMMAND, STORAGE_OPTS).
 // Names with one of these words in them are kept out of buildah's environment; a word too many
@@ -61,14 +51,6 @@ bool may_be_obeyed(std::string name) {
                      [&](std::string_view word) { return name.find(word) != std::string::npos; });
 }
 
-// One path component of an image name.
-bool is_project(const std::string& name) {
-  const auto is_word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  return !name.empty() && name.size() <= 100 && is_word(name.front()) && is_word(name.back()) &&
-         std::all_of(name.begin(), name.end(),
-                     [&](char c) { return is_word(c) || c == '-' || c == '_' || c == '.'; });
-}
-
 // What is to be built, which images that needs, and what the image says of itself.
 Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) {
   const bool is_ours = stack.name != "dockerfile";
@@ -85,6 +67,13 @@ Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) 
 
 }  // namespace
 
+bool is_project_name(const std::string& name) {
+  const auto is_word = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return !name.empty() && name.size() <= 100 && is_word(name.front()) && is_word(name.back()) &&
+         std::all_of(name.begin(), name.end(),
+                     [&](char c) { return is_word(c) || c == '-' || c == '_' || c == '.'; });
+}
+
 Error BuildahBuilder::stopped(RunOutcome::End end) const {
   return end == RunOutcome::End::cancelled
              ? Error{ErrorCode::cancelled, "the build was stopped", {}}
@@ -99,73 +88,21 @@ Result<fs::path> BuildahBuilder::make_scratch(const std::string& name) const {
   return folder;
 }
 
-Result<std::string> BuildahBuilder::choose_base(const std::vector<std::string>& candidates,
-                                                const std::set<std::string>& present) const {
-  if (candidates.empty()) {
-    return fail(ErrorCode::invalid_argument,
-                "the configuration names no base image for this stack");
-  }
-  const auto found =
-      std::find_if(candidates.begin(), candidates.end(),
-                   [&present](const std::string& name) { return present.contains(name); });
-  return found == candidates.end() ? candidates.front() : *found;
-}
-
-Result<void> BuildahBuilder::pull(const std::vector<std::string>& names, const fs::path& scratch,
-                                  BuildLog& log, Clock::time_point until,
-                                  const std::stop_token& stop) const {
-  for (const std::string& name : names) {
-    if (name.starts_with("localhost/")) {
-      return tl::unexpected(pull_failure(name, {}));
-    }
-    log.heading("Pulling " + name);
-    Buildah::Call call;
-    call.arguments = {"pull", "--signature-policy", k_policy, "--policy", "missing", "--quiet",
-                      name};
-    call.scratch = scratch;
-    call.network = SandboxNetwork::host;
-    call.deadline =
-        std::min(std::chrono::duration_cast<milliseconds>(until - Clock::now()), k_pull_deadline);
-    call.stop = stop;
-    std::string output;
-    auto ran = buildah_.run(call, [&](std::string_view text) {
-      log.output(text);
-      if (output.size() < (1U << 20U)) output += text;
-    });
-    if (!ran) return tl::unexpected(ran.error());
-    if (ran->end == RunOutcome::End::cancelled) return tl::unexpected(stopped(ran->end));
-    if (ran->end == RunOutcome::End::timed_out) {
-      return fail(ErrorCode::unavailable, "pulling the base image " + name + " took too long");
-    }
-    if (ran->exit_code != 0) return tl::unexpected(pull_failure(name, output));
-  }
-  return {};
-}
-
-Result<std::string> BuildahBuilder::run_bud(const BuildRequest& request, const fs::path& scratch,
-                                            BuildLog& log, Clock::time_point until,
-                                            const std::stop_token& stop) {
+Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const ImageStore& store,
+                                              const fs::path& scratch, BuildLog& log,
+                                              Clock::time_point until,
+                                              const std::stop_token& stop) {
   Cgroup cgroup = cgroup_of(request.build_id);
   cgroup.create({.memory_mib = config_.memory_limit_mib, .processes = 4096});
   cgroup_works_ = !cgroup.procs().empty();
 
   Buildah::Call call;
-  call.arguments = {"bud",
-                    "--layers",
-                    "--format",
-                    "oci",
-                    "--pull-never",
-                    "--signature-policy",
-                    k_policy,
-                    "--file",
-                    "/mnt/scratch/Dockerfile",
-                    "--ignorefile",
-                    "/mnt/scratch/ignore",
-                    "--iidfile",
-                    "/mnt/scratch/image",
-                    "--hooks-dir",
-                    "/mnt/hooks/" + request.build_id,
-                    "--tag",
+  call.arguments = {"build", "--layers",
+                    // Docker's own: in OCI's SHELL, ONBUILD and HEALTHCHECK have no place.
+                    "--format", "docker", "--pull=never", "--signature-policy", k_policy_file,
+                    "--file", "/mnt/scratch/Dockerfile", "--ignorefile", "/mnt/scratch/ignore",
+                    "--iidfile", "/mnt/scratch/image", "--hooks-dir",
+                    "/mnt/hooks/" + request.build_id, "--tag",
                     "localhost/atlasflow/" + request.project + ":" + request.build_id};
   for (std::string& word : buildah_.isolation_arguments())
     call.arguments.push_back(std::move(word));
@@ -186,6 +123,9 @@ Result<std::string> BuildahBuilder::run_bud(const BuildRequest& request, const f
     call.arguments.push_back(request.build_target);
   }
   call.arguments.push_back("/mnt/context");
+  call.store = &store;
+  call.bases = &bases_;
+  call.keeps_cache_mounts = true;
   call.scratch = scratch;
   call.context = request.folder;
   call.hooks_name = request.build_id;
@@ -194,9 +134,15 @@ Result<std::string> BuildahBuilder::run_bud(const BuildRequest& request, const f
   call.cgroup_procs = &cgroup.procs();
   call.deadline =
       std::max(std::chrono::duration_cast<milliseconds>(until - Clock::now()), milliseconds(1));
-  call.stop = stop;
+  DiskWatch disk(
+      store, scratch,
+      {static_cast<std::uint64_t>(config_.disk_limit_mib) << 20U, k_files_max,
+       static_cast<std::uint64_t>(config_.min_free_mib) << 20U},
+      [&cgroup] { return cgroup.members(); }, stop);
+  call.stop = disk.token();
   auto ran = buildah_.run(call, [&log](std::string_view text) { log.output(text); });
   if (!ran) return tl::unexpected(ran.error());
+  if (auto error = disk.verdict()) return tl::unexpected(std::move(*error));
   if (ran->end != RunOutcome::End::exited) return tl::unexpected(stopped(ran->end));
   if (ran->exit_code != 0) {
     return tl::unexpected(build_failure(log.tail(), ran->exit_code, cgroup.oom_kills() > 0,
@@ -209,13 +155,37 @@ Result<std::string> BuildahBuilder::run_bud(const BuildRequest& request, const f
   return "sha256:" + image_hex(**id).substr(0, 64);
 }
 
+Result<ImageStore> BuildahBuilder::own_store(const BuildRequest& request) {
+  const ImageStore store = store_of(request.project);
+  // A name may be given again after a project was deleted; what the one before built is not the new
+  // one's to read.
+  const std::lock_guard guard(mutex_);
+  const auto owner = read_source_file(store.folder(), k_owner_file, k_small_file_bytes_max);
+  if (owner && *owner && **owner == request.project_id) return store;
+  std::error_code error;
+  if (fs::exists(store.folder(), error)) {
+    const fs::path old = scratch_folder() / ("push.old." + std::to_string(calls_.fetch_add(1)));
+    fs::rename(store.folder(), old, error);
+    if (error) {
+      return fail(ErrorCode::internal, "cannot remove the images of an earlier project",
+                  error.message());
+    }
+    fs::remove_all(old, error);  // What is left is removed at the next start.
+  }
+  fs::create_directories(store.folder(), error);
+  if (auto written = write_text(store.folder() / k_owner_file, request.project_id); !written) {
+    return tl::unexpected(written.error());
+  }
+  return store;
+}
+
 Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLog& log,
                                             const std::stop_token& stop) {
   const auto until =
       Clock::now() + (request.deadline.count() > 0 ? request.deadline : k_build_deadline_default);
   auto scratch = make_scratch(request.build_id);
   if (!scratch) return tl::unexpected(scratch.error());
-  const auto present = buildah_.image_names();
+  const auto present = bases_.image_names();
   auto node_base = choose_base(config_.node_bases, present);
   if (!node_base) return tl::unexpected(node_base.error());
   auto static_base = choose_base(config_.static_bases, present);
@@ -257,7 +227,9 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   if (auto pulled = pull(absent, *scratch, log, until, stop); !pulled) {
     return tl::unexpected(pulled.error());
   }
-  auto image_id = run_bud(exact, *scratch, log, until, stop);
+  auto store = own_store(request);
+  if (!store) return tl::unexpected(store.error());
+  auto image_id = run_build(exact, *store, *scratch, log, until, stop);
   if (!image_id) return tl::unexpected(image_id.error());
   return BuiltImage{std::move(*image_id), stack->name, stack->reason};
 }
@@ -266,7 +238,7 @@ Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_
   if (!is_build_id(request.build_id)) {
     return fail(ErrorCode::invalid_argument, "a build id has 1 to 48 characters of a-z, 0-9 and -");
   }
-  if (!is_project(request.project)) {
+  if (!is_project_name(request.project)) {
     return fail(ErrorCode::invalid_argument,
                 "'" + request.project + "' cannot be part of an image's name");
   }
@@ -277,7 +249,7 @@ Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_
       return fail(ErrorCode::conflict, "build " + request.build_id + " is already running");
     }
   }
-  const std::shared_lock in_store(store_);
+  const std::shared_lock in_store(stores_);
   const std::stop_callback forward(stop, [&own_stop] { own_stop.request_stop(); });
   const auto started = Clock::now();
   Result<BuiltImage> built = tl::unexpected(Error{});
@@ -299,102 +271,6 @@ Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_
   return built;
 }
 
-// ---- push
-// ----------------------------------------------------------------------------------------
-
-Result<std::uint64_t> BuildahBuilder::size_of(const std::string& registry,
-                                              const std::string& repository,
-                                              const std::string& digest) const {
-  const std::string url = (config_.registry_plain_http ? "http://" : "https://") + registry +
-                          "/v2/" + repository + "/manifests/" + digest;
-  auto answer = http_get(url, {k_manifest_types}, k_registry_deadline);
-  if (!answer) return tl::unexpected(answer.error());
-  const auto manifest = nlohmann::json::parse(answer->body, nullptr, false);
-  if (answer->status != 200 || !manifest.is_object()) {
-    return fail(ErrorCode::unavailable,
-                "the registry does not have the image that was pushed to it",
-                "HTTP " + std::to_string(answer->status));
-  }
-  try {
-    std::uint64_t size = manifest.at("config").at("size").get<std::uint64_t>();
-    for (const auto& layer : manifest.at("layers")) size += layer.at("size").get<std::uint64_t>();
-    return size;
-  } catch (const nlohmann::json::exception& error) {
-    return fail(ErrorCode::internal, "the registry's manifest cannot be read", error.what());
-  }
-}
-
-Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std::string& registry,
-                                         const std::string& repository, std::stop_token stop) {
-  const std::string hex = image_hex(image_id);
-  if (hex.size() != 64 || hex.find_first_not_of("0123456789abcdef") != std::string::npos) {
-    return fail(ErrorCode::invalid_argument, "an image id is sha256: and 64 hex digits");
-  }
-  if (!is_project(repository) || registry.empty()) {
-    return fail(ErrorCode::invalid_argument,
-                "'" + repository + "' cannot be the name of a repository");
-  }
-  const std::shared_lock in_store(store_);
-  const std::string name = "push." + std::to_string(calls_.fetch_add(1));
-  auto scratch = make_scratch(name);
-  if (!scratch) return tl::unexpected(scratch.error());
-  Buildah::Call call;
-  // zstd at its fastest: a tenth of gzip's time for the same size, and the time is in every first
-  // push. The tag keeps the registry's garbage collection off; it names the content, so pushing
-  // twice is the same.
-  call.arguments = {"push",
-                    "--signature-policy",
-                    k_policy,
-                    "--quiet",
-                    "--compression-format",
-                    "zstd",
-                    "--compression-level",
-                    "1",
-                    "--digestfile",
-                    "/mnt/scratch/digest",
-                    std::string("--tls-verify=") + (config_.registry_plain_http ? "false" : "true"),
-                    hex,
-                    "docker://" + registry + "/" + repository + ":" + hex};
-  call.scratch = *scratch;
-  call.network = SandboxNetwork::host;
-  call.deadline = k_push_deadline;
-  call.stop = stop;
-  std::string output;
-  auto ran = buildah_.run(call, [&output](std::string_view text) {
-    if (output.size() < (1U << 20U)) output += text;
-  });
-  auto digest_file = read_source_file(*scratch, "digest", k_small_file_bytes_max);
-  std::error_code ignored;
-  fs::remove_all(*scratch, ignored);
-  if (!ran) return tl::unexpected(ran.error());
-  if (ran->end == RunOutcome::End::cancelled) {
-    return fail(ErrorCode::cancelled, "the push of the image was stopped");
-  }
-  if (ran->end == RunOutcome::End::timed_out) {
-    return fail(ErrorCode::timed_out, "the push of the image to " + registry + " took too long");
-  }
-  if (ran->exit_code != 0) {
-    if (output.find("image not known") != std::string::npos) {
-      return fail(ErrorCode::not_found,
-                  "image " + hex.substr(0, 12) + " is not in the local store; build again");
-    }
-    return fail(ErrorCode::unavailable,
-                "the image could not be pushed to " + registry + "/" + repository,
-                output.substr(output.size() - std::min<std::size_t>(output.size(), 400)));
-  }
-  if (!digest_file || !*digest_file || !(*digest_file)->starts_with("sha256:") ||
-      (*digest_file)->size() < 71) {
-    return fail(ErrorCode::internal, "buildah did not say which digest it pushed");
-  }
-  PushedImage pushed;
-  pushed.digest = (*digest_file)->substr(0, 71);
-  pushed.reference = registry + "/" + repository + "@" + pushed.digest;
-  auto size = size_of(registry, repository, pushed.digest);
-  if (!size) return tl::unexpected(size.error());
-  pushed.size_bytes = *size;
-  return pushed;
-}
-
 namespace {
 
 Result<FileDescriptor> lock_folder(const fs::path& folder) {
@@ -414,33 +290,37 @@ Result<std::unique_ptr<ImageBuilder>> make_buildah_builder(const ImageBuilderCon
   if (!config.state_dir.is_absolute() || !config.log_dir.is_absolute()) {
     return fail(ErrorCode::invalid_argument, "the folders of builds must be absolute paths");
   }
+  auto toolchain = find_toolchain(config.toolchain);
+  if (!toolchain) return tl::unexpected(toolchain.error());
   std::error_code error;
   fs::create_directories(config.state_dir / "scratch", error);
+  // What lies below belongs to user ids of this machine that are others' in no way.
+  if (!error) fs::permissions(config.state_dir, fs::perms::owner_all, error);
   if (error) {
     return fail(ErrorCode::internal,
                 "cannot make the folder of builds " + config.state_dir.string(), error.message());
   }
   auto lock = lock_folder(config.state_dir);
   if (!lock) return tl::unexpected(lock.error());
-  std::vector<Rung> rungs = {{"oci+userns", "oci", true}, {"oci", "oci", false}};
-  if (config.allow_chroot_isolation) rungs.push_back({"chroot", "chroot", true});
+  std::vector<Rung> rungs = {{"oci+userns", "oci", true, "userns"}, {"oci", "oci", false, "root"}};
+  if (config.allow_chroot_isolation) rungs.push_back({"chroot", "chroot", true, "userns"});
   std::string failures;
   for (const Rung& rung : rungs) {
-    auto buildah = Buildah::make(
-        {config.state_dir / (rung.user_namespace ? "storage" : "storage-root"), rung});
+    auto buildah = Buildah::make({*toolchain, rung, config.reachable_networks});
     if (!buildah) {
       failures += rung.label + ": " + to_string(buildah.error()) + "; ";
       continue;
     }
     FileDescriptor rung_lock(::fcntl(lock->get(), F_DUPFD_CLOEXEC, 0));
-    auto builder =
-        std::make_unique<BuildahBuilder>(config, rung, std::move(*buildah), std::move(rung_lock));
+    auto builder = std::make_unique<BuildahBuilder>(config, rung, *toolchain, std::move(*buildah),
+                                                    std::move(rung_lock));
     builder->clear_unnamed();
-    if (auto probed = builder->probe(); !probed) {
-      failures += rung.label + ": " + to_string(probed.error()) + "; ";
+    if (auto works = builder->prepare().and_then([&] { return builder->probe(); }); !works) {
+      failures += rung.label + ": " + to_string(works.error()) + "; ";
       continue;
     }
-    spdlog::info("event=builder_ready isolation=\"{}\"", builder->isolation());
+    spdlog::info("event=builder_ready isolation=\"{}\" toolchain=\"{}\"", builder->isolation(),
+                 builder->toolchain());
     return builder;
   }
   return fail(ErrorCode::unavailable, "this machine cannot build images in isolation", failures);

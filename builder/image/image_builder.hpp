@@ -20,14 +20,18 @@
 namespace atlasflow::builder {
 
 struct ImageBuilderConfig {
-  std::filesystem::path state_dir;  // containers-storage and scratch; created when missing
+  std::filesystem::path state_dir;  // image stores and scratch; created when missing
   std::filesystem::path log_dir;    // <log_dir>/<build_id>.build.log
   bool registry_plain_http = true;
   bool allow_chroot_isolation = false;  // the last rung: shares the host's processes and network
-  bool network = true;                  // RUN steps reach the internet (never the host's loopback)
+  std::filesystem::path toolchain = "/usr/lib/atlasflow/toolchain";
+  bool network = true;  // RUN steps reach the internet (never this machine or private networks)
+  std::vector<std::string> reachable_networks{};  // but these: "10.1.0.0/16"
   std::int64_t memory_limit_mib = 2048;
-  // What generated Dockerfiles start from: the first that is in the local store (script/base-images
-  // puts them there), else the first that can be pulled.
+  std::int64_t disk_limit_mib = 10'240;  // of what one build writes; 0: none
+  std::int64_t min_free_mib = 0;         // of the disk: with less, builds that run are ended
+  // What generated Dockerfiles start from: the first that is in the store of base images
+  // (script/base-images puts them there), else the first that can be pulled.
   std::vector<std::string> node_bases{"docker.io/library/node:20-bookworm-slim",
                                       "localhost/atlasflow-base/node:18-bookworm"};
   std::vector<std::string> static_bases{"docker.io/library/busybox:1.36",
@@ -37,7 +41,8 @@ struct ImageBuilderConfig {
 struct BuildRequest {
   std::string build_id;          // [a-z0-9-]{1,48}
   std::filesystem::path folder;  // the checkout
-  std::string project;           // names the image in the local store
+  std::string project;           // names the image, and the store that it is built in
+  std::string project_id;  // whose that store is: a project of the same name may have been deleted
   std::vector<std::pair<std::string, std::string>>
       build_args;  // no secrets: they stay in the image
   std::chrono::milliseconds deadline{};
@@ -63,6 +68,8 @@ struct StoreKeep {
   std::set<std::string> image_ids;
   // What these have built stays, by whatever id: build_ids "<owner>-v<number>".
   std::set<std::string> owners;
+  // Projects that there are, by name. Without one, and with nothing of the above, its store goes.
+  std::set<std::string> projects;
 };
 
 class ImageBuilder {
@@ -73,6 +80,9 @@ class ImageBuilder {
   // network" or " without cgroup" behind it where the machine does not allow more.
   [[nodiscard]] virtual std::string isolation() const = 0;
 
+  // What builds images, with versions: "buildah 1.39.3+ds1-1+b7, crun 1.21-1".
+  [[nodiscard]] virtual std::string toolchain() const = 0;
+
   // Detects the stack and builds. user_error: no such root folder, Dockerfile or stage, no known
   // stack (the message lists what was looked for), a Dockerfile that does not parse, a step that
   // failed (its output is in the log, its exit code by step_exit_code). timed_out, cancelled:
@@ -80,7 +90,7 @@ class ImageBuilder {
   [[nodiscard]] virtual Result<BuiltImage> build(const BuildRequest& request,
                                                  std::stop_token stop) = 0;
 
-  // Pushes by digest. repository: "<project name>". Idempotent.
+  // Pushes by digest what the project has built. repository: "<project name>". Idempotent.
   [[nodiscard]] virtual Result<PushedImage> push(const std::string& image_id,
                                                  const std::string& registry,
                                                  const std::string& repository,
@@ -93,9 +103,10 @@ class ImageBuilder {
   [[nodiscard]] virtual std::vector<std::string> leftovers() = 0;
 
   // Removes images that builds have made and that are not to be kept, never one that was pulled or
-  // brought (base images). Then, while the store's layers are larger than cache_bytes_max, images
-  // without a name, which are the build cache, oldest first. `keep` is asked while no build and no
-  // push runs. Returns what it removed. unavailable: builds ran all the time; try again later.
+  // brought (base images), and the stores of projects that are gone. Then, while the projects'
+  // layers and cache mounts are larger than cache_bytes_max, images without a name, which are the
+  // build cache, oldest first, and then what cache mounts keep. `keep` is asked while no build and
+  // no push runs. Returns what it removed. unavailable: builds ran all the time; try again later.
   [[nodiscard]] virtual Result<std::vector<std::string>> collect(
       const std::function<Result<StoreKeep>()>& keep, std::uint64_t cache_bytes_max,
       std::stop_token stop) = 0;

@@ -1,7 +1,8 @@
 // The namespaces in which buildah runs, whole: its own processes, mounts, host name, network and
-// (on the first rung) users. What a build does outside of its storage folder ends with its first
-// process, and neither buildah nor a RUN step sees the server's processes, loopback or files that
-// only root may read. Internal to builder/; any thread, one sandbox per call.
+// (on the first rung) users, over a root file system that holds the toolchain and nothing of this
+// machine. What a build does outside of its storage folder ends with its first process, and neither
+// buildah nor a RUN step sees the server's processes, loopback or files, whatever name, link or
+// mount it asks by. Internal to builder/; any thread, one sandbox per call.
 #pragma once
 
 #include <chrono>
@@ -19,32 +20,39 @@
 
 namespace atlasflow::builder {
 
-// The first user id of the 65536 that builds run as on the host; also used by script/base-images.
+// The first user id of the million that builds run as on the host, so that images may have owners
+// above 65535; also used by script/base-images.
 inline constexpr unsigned k_build_uid_base = 200'000;
 
 enum class SandboxNetwork : std::uint8_t {
   none,      // loopback only, its own
-  internet,  // by slirp4netns; the host's loopback, addresses and link-local (metadata) are out of
-             // reach
-  host,      // the host's: for pulling and pushing, never for RUN
+  internet,  // by slirp4netns; this machine and private networks are out of reach (network.hpp)
+  host,      // the host's: for pushing to the registry, never for RUN
+};
+
+struct SandboxConfig {
+  std::filesystem::path toolchain;
+  bool user_namespace = true;  // without it, root in the sandbox is root on the host
+  std::vector<std::string> reachable_networks;  // private ones that may be reached: "10.1.0.0/16"
 };
 
 struct SandboxMounts {
-  std::filesystem::path storage;  // -> /mnt/storage
-  std::filesystem::path cache;    // -> /var/lib/containers/cache
-  std::filesystem::path scratch;  // -> /mnt/scratch; read and write
-  std::filesystem::path context;  // -> /mnt/context, read only; empty: none
-  std::string hooks_name;         // the empty folder /mnt/hooks/<name> is made
+  std::filesystem::path storage;       // -> /mnt/storage
+  std::filesystem::path bases;         // -> /mnt/bases, read only; empty: none
+  std::filesystem::path cache;         // -> /var/lib/containers/cache
+  std::filesystem::path cache_mounts;  // keeps RUN --mount=type=cache; empty: not kept
+  std::filesystem::path scratch;       // -> /mnt/scratch; read and write
+  std::filesystem::path context;       // -> /mnt/context, read only; empty: none
+  std::string hooks_name;              // the empty folder /mnt/hooks/<name> is made
 };
 
 class Sandbox {
  public:
-  // user_namespace: without it, root in the sandbox is root on the host.
-  [[nodiscard]] static Result<std::unique_ptr<Sandbox>> make(bool user_namespace);
+  [[nodiscard]] static Result<std::unique_ptr<Sandbox>> make(const SandboxConfig& config);
   virtual ~Sandbox() = default;
 
-  // Runs argv in a new sandbox and waits for the end of all its processes. `environment`,
-  // NAME=value each, comes after the sandbox's own.
+  // Runs argv (a path in the toolchain) in a new sandbox and waits for the end of all its
+  // processes. `environment`, NAME=value each, comes after the sandbox's own.
   [[nodiscard]] virtual Result<RunOutcome> run(
       std::vector<std::string> argv, const std::vector<std::string>& environment,
       const SandboxMounts& mounts, SandboxNetwork network,

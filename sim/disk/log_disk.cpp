@@ -1,9 +1,54 @@
 #include "sim/disk/log_disk.hpp"
 
+#include <array>
+#include <atomic>
+#include <utility>
+
 #include "sim/disk/lossy_log.hpp"
 
 namespace atlasflow::sim {
 namespace {
+
+// Refuses appends while its disk is full, as the log on a disk does.
+class FillableLog final : public storage::EventLog {
+ public:
+  FillableLog(std::unique_ptr<storage::EventLog> log, std::shared_ptr<const std::atomic<bool>> full)
+      : log_(std::move(log)), full_(std::move(full)) {}
+
+  Result<std::vector<storage::AppendOutcome>> append(
+      const std::vector<storage::AppendRequest>& requests, TimestampUs now) override {
+    if (auto room = has_room(); !room) return tl::unexpected(std::move(room.error()));
+    return log_->append(requests, now);
+  }
+  Result<Epoch> begin_epoch() override {
+    if (auto room = has_room(); !room) return tl::unexpected(std::move(room.error()));
+    return log_->begin_epoch();
+  }
+  Result<void> read_all(Position first,
+                        const std::function<bool(const storage::Record&)>& visit) const override {
+    return log_->read_all(first, visit);
+  }
+  Result<void> read_stream(
+      const StreamId& stream, StreamVersion first,
+      const std::function<bool(const storage::Record&)>& visit) const override {
+    return log_->read_stream(stream, first, visit);
+  }
+  Result<std::optional<storage::Record>> read_at(Position position) const override {
+    return log_->read_at(position);
+  }
+  Result<StreamVersion> version_of(const StreamId& stream) const override {
+    return log_->version_of(stream);
+  }
+  Result<void> has_room() const override {
+    if (!full_->load()) return {};
+    return fail(ErrorCode::disk_full, "the disk is full");
+  }
+  Position last_position() const override { return log_->last_position(); }
+
+ private:
+  std::unique_ptr<storage::EventLog> log_;
+  std::shared_ptr<const std::atomic<bool>> full_;
+};
 
 // Every append is there at once and whole: what a power cut does to a database is tried on one.
 class MemoryDisk final : public LogDisk {
@@ -11,7 +56,8 @@ class MemoryDisk final : public LogDisk {
   explicit MemoryDisk(std::shared_ptr<storage::MemoryStore> store) : store_(std::move(store)) {}
 
   Result<std::unique_ptr<storage::EventLog>> open(TimestampUs) override {
-    return storage::open_memory_event_log(store_, "sim");
+    return std::make_unique<FillableLog>(storage::open_memory_event_log(store_, "sim"),
+                                         store_full_);
   }
   bool is_shared() const override { return true; }
   void kill_process() override {}
@@ -19,11 +65,13 @@ class MemoryDisk final : public LogDisk {
   bool is_dead() const override { return false; }
   void lose_power(Choices&) override {}
   void fail_next_sync() override {}
-  void fill_up(bool) override {}
+  void fill_up(Choices&) override { store_full_->store(true); }
+  void make_room() override { store_full_->store(false); }
   void run_background() override {}
 
  private:
   std::shared_ptr<storage::MemoryStore> store_;
+  std::shared_ptr<std::atomic<bool>> store_full_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 class RocksdbDisk final : public LogDisk {
@@ -48,17 +96,20 @@ class RocksdbDisk final : public LogDisk {
     disk_->crash([&choices](std::uint64_t n) { return choices.below(n); });
   }
   void fail_next_sync() override { disk_->fail_next_sync(); }
-  void fill_up(bool full) override {
+  void fill_up(Choices& choices) override {
+    constexpr std::array k_kinds{FullDisk::known, FullDisk::racing, FullDisk::deferred};
+    const auto kind = k_kinds.at(choices.below(k_kinds.size()));
     disk_->heal();
-    if (full) disk_->set_capacity(disk_->used_bytes() + k_room_left_bytes);
+    disk_->set_capacity(disk_->used_bytes() + choices.below(k_room_left_bytes_max), kind);
   }
+  void make_room() override { disk_->heal(); }
   void run_background() override {
     if (env_ != nullptr) env_->run_background();
   }
 
  private:
   static constexpr const char* k_folder = "/events";
-  static constexpr std::uint64_t k_room_left_bytes = 700;  // an append or two
+  static constexpr std::uint64_t k_room_left_bytes_max = 2000;  // an append or two
   std::shared_ptr<LossyDisk> disk_ = formatted_disk(k_folder);
   std::shared_ptr<LossyEnv> env_;
 };

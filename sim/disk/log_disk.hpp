@@ -28,7 +28,8 @@ class LogDisk {
   // What was not synced is kept or lost as chosen.
   virtual void lose_power(Choices& choices) = 0;
   virtual void fail_next_sync() = 0;
-  virtual void fill_up(bool full) = 0;
+  virtual void fill_up(Choices& choices) = 0;
+  virtual void make_room() = 0;
   // After each step: what a database does by the way.
   virtual void run_background() = 0;
 };

@@ -109,6 +109,7 @@ DiskStatus LossyDisk::open_for_writing(Process process, std::string_view path, D
   const std::string name = normal(path);
   const std::string folder = parent_of(name);
   if (!folder.empty() && !folders_.contains(folder)) return DiskStatus::not_found;
+  if (is_full() && !files_.contains(name)) return DiskStatus::full;
   auto& entry = files_[name];
   if (!entry) {
     entry = std::make_shared<DiskFile>();
@@ -137,11 +138,12 @@ DiskStatus LossyDisk::append(Process process, DiskFile& file, std::string_view b
   const std::lock_guard lock(mutex_);
   if (const auto begun = begin_change(process); begun != DiskStatus::ok) return begun;
   if (writes_fail_) return DiskStatus::failed;
-  if (capacity_bytes_) {
+  if (capacity_bytes_ && full_kind_ != FullDisk::deferred) {
     const auto in_use = used();
     const auto room = *capacity_bytes_ > in_use ? *capacity_bytes_ - in_use : 0;
     if (bytes.size() > room) {
       file.bytes.append(bytes.substr(0, room));
+      full_kind_ = FullDisk::known;  // the race is lost once
       return DiskStatus::full;
     }
   }
@@ -169,6 +171,11 @@ DiskStatus LossyDisk::sync(Process process, DiskFile& file) {
     return DiskStatus::failed;
   }
   if (file.sync_lost) return DiskStatus::ok;
+  if (full_kind_ == FullDisk::deferred && file.synced < file.bytes.size() && is_full()) {
+    file.sync_lost = true;
+    full_kind_ = FullDisk::known;
+    return DiskStatus::full;
+  }
   file.synced = file.bytes.size();
   file.before.reset();
   return DiskStatus::ok;
@@ -249,6 +256,7 @@ DiskStatus LossyDisk::rename(Process process, std::string_view from, std::string
   const auto found = files_.find(source);
   if (found == files_.end()) return DiskStatus::not_found;
   if (parent_of(source) != parent_of(target)) return DiskStatus::unsupported;
+  if (is_full()) return DiskStatus::full;  // the folder may need another block
   if (source == target) return DiskStatus::ok;
   const DiskFilePtr moved = found->second;
   const auto replaced = files_.find(target);

@@ -49,6 +49,13 @@ enum class TornSector {
   garbage,  // or goes on with arbitrary bytes to the end of the 512-byte sector, if the write did
 };
 
+// How a process finds out that the disk is full.
+enum class FullDisk {
+  known,     // it is told when it asks, and a write that goes beyond fails
+  racing,    // others take the room between its look and its write: the first to know is the write
+  deferred,  // room is given out late: the write succeeds and its sync fails, for good
+};
+
 class LossyDisk {
  public:
   using Process = std::uint64_t;
@@ -81,7 +88,9 @@ class LossyDisk {
   void fail_writes(bool on);  // of bytes, and every change of a folder
   void fail_reads(bool on);
   // Bytes that fit; a write that goes beyond stores what fits and then fails. None: no limit.
-  void set_capacity(std::optional<std::uint64_t> bytes);
+  void set_capacity(std::optional<std::uint64_t> bytes, FullDisk kind = FullDisk::known);
+  // What a process is told that asks. Nothing: there is no limit.
+  [[nodiscard]] std::optional<std::uint64_t> free_bytes() const;
   [[nodiscard]] std::uint64_t used_bytes() const;
   void heal();  // switches all of the above off; damage that was done stays
 
@@ -150,6 +159,7 @@ class LossyDisk {
   static void tear(DiskFile& file, const Chooser& choose, TornSector torn);
   [[nodiscard]] std::uint64_t used() const;
   [[nodiscard]] bool sync_fails();
+  [[nodiscard]] bool is_full() const;
 
   mutable std::mutex mutex_;
   std::map<std::string, DiskFilePtr, std::less<>> files_;
@@ -166,6 +176,7 @@ class LossyDisk {
   bool writes_fail_ = false;
   bool reads_fail_ = false;
   std::optional<std::uint64_t> capacity_bytes_;
+  FullDisk full_kind_ = FullDisk::known;
 };
 
 }  // namespace atlasflow::sim

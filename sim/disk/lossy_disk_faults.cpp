@@ -56,6 +56,7 @@ void LossyDisk::settle() {
 }
 
 void LossyDisk::kill_all() {
+  full_kind_ = FullDisk::known;  // whoever comes next finds it full when he looks
   alive_.clear();
   locks_.clear();
   kill_at_.reset();
@@ -149,15 +150,28 @@ void LossyDisk::fail_reads(bool on) {
   reads_fail_ = on;
 }
 
-void LossyDisk::set_capacity(std::optional<std::uint64_t> bytes) {
+void LossyDisk::set_capacity(std::optional<std::uint64_t> bytes, FullDisk kind) {
   const std::lock_guard lock(mutex_);
   capacity_bytes_ = bytes;
+  full_kind_ = kind;
+}
+
+std::optional<std::uint64_t> LossyDisk::free_bytes() const {
+  const std::lock_guard lock(mutex_);
+  if (!capacity_bytes_ || full_kind_ != FullDisk::known) return std::nullopt;
+  const auto in_use = used();
+  return *capacity_bytes_ > in_use ? *capacity_bytes_ - in_use : 0;
+}
+
+bool LossyDisk::is_full() const {
+  return capacity_bytes_ && full_kind_ != FullDisk::racing && used() >= *capacity_bytes_;
 }
 
 void LossyDisk::heal() {
   const std::lock_guard lock(mutex_);
   next_sync_fails_ = syncs_fail_ = writes_fail_ = reads_fail_ = false;
   capacity_bytes_.reset();
+  full_kind_ = FullDisk::known;
 }
 
 std::uint64_t LossyDisk::used_bytes() const {

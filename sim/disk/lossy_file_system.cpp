@@ -237,6 +237,14 @@ class LossyFileSystem final : public rocksdb::FileSystem {
     return IOStatus::OK();
   }
 
+  IOStatus GetFreeSpace(const std::string& name, const IOOptions& /*options*/, std::uint64_t* bytes,
+                        IODebugContext* /*debug*/) override {
+    const auto free = access_.disk->free_bytes();
+    if (!free) return to_io_status(DiskStatus::unsupported, name);
+    *bytes = *free;
+    return IOStatus::OK();
+  }
+
   IOStatus DeleteFile(const std::string& name, const IOOptions& /*options*/,
                       IODebugContext* /*debug*/) override {
     return to_io_status(access_.disk->remove(access_.process, name), name);

@@ -37,6 +37,7 @@ class Life::KillableLog final : public storage::EventLog {
   Result<StreamVersion> version_of(const StreamId& stream) const override {
     return log_->version_of(stream);
   }
+  Result<void> has_room() const override { return log_->has_room(); }
   Position last_position() const override { return log_->last_position(); }
 
  private:
@@ -126,10 +127,13 @@ void Life::append_to_node(std::vector<pb::Event> events, std::function<void()> t
   append.request.expected_version = log_->version_of(node_stream()).value_or(StreamVersion{});
   append.request.events = std::move(events);
   append.request.actor = "root";
+  append.patient = false;
   ask<actors::AppendReply>(
       parts_.log_writer, std::move(append),
       [this, then = std::move(then)](const Result<actors::AppendReply>& answer) {
-        if (!answer) {
+        if (!answer && started_ && answer.error().code == ErrorCode::disk_full) {
+          then();  // a stop that finds no room for its record is one all the same
+        } else if (!answer) {
           fatal.push_back(answer.error());
         } else if (!std::holds_alternative<storage::Appended>(answer->outcome)) {
           fatal.push_back(Error{ErrorCode::conflict, "another control plane writes here", ""});

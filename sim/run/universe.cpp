@@ -179,7 +179,10 @@ void Universe::start_server() {
   if (life_) return;
   auto log = disk_->open(world_.agenda.now());
   if (!log) {
-    if (!disk_is_ill_) return invariants_.violated("the-log-opens", to_string(log.error()));
+    const bool full = disk_was_full_ && log.error().code == ErrorCode::disk_full;
+    if (!disk_is_ill_ && !full) {
+      return invariants_.violated("the-log-opens", to_string(log.error()));
+    }
     tell("the server does not start: " + to_string(log.error()));
     world_.agenda.after(5 * k_s, [this] { start_server(); });
     return;
@@ -250,7 +253,9 @@ void Universe::look_at_server() {
   if (life_->stopped()) return end_server();
   const auto why = to_string(life_->fatal.front());
   tell("the server ends itself: " + why);
-  if (!disk_is_ill_ && why.find("injected") == std::string::npos) {
+  // A full disk keeps a server from starting, and never ends one that runs.
+  const bool full = life_->fatal.front().code == ErrorCode::disk_full && !life_->started();
+  if (!disk_is_ill_ && !full && why.find("injected") == std::string::npos) {
     invariants_.violated("the-server-stays-up", "the server ended itself: " + why);
   }
   end_server();
@@ -320,8 +325,9 @@ void Universe::heal() {
   tell("everything heals");
   healing_ = true;
   weather_.heal();
-  disk_->fill_up(false);
+  disk_->make_room();
   disk_is_ill_ = false;
+  disk_was_full_ = false;
   for (auto& [name, host] : world_.hosts) host.answers = true;
   next_look_ = world_.agenda.now() + k_look_period;
   if (!life_ && !restart_is_due_) start_server();

@@ -91,6 +91,7 @@ class Universe final : public Buggify {
   TimestampUs down_for_ = 0;
   bool healing_ = false;
   bool disk_is_ill_ = false;
+  bool disk_was_full_ = false;  // and may still be
   bool restart_is_due_ = false;
   TimestampUs next_look_ = 0;
   std::set<std::string> created_;

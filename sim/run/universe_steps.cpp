@@ -270,9 +270,9 @@ void Universe::carry_out_on_machines(const Step& step) {
       disk_->fail_next_sync();
       break;
     case StepKind::disk_full:
-      disk_is_ill_ = true;
-      disk_->fill_up(true);
-      world_.agenda.at(until, [this] { disk_->fill_up(false); });
+      disk_was_full_ = true;
+      disk_->fill_up(choices_);
+      world_.agenda.at(until, [this] { disk_->make_room(); });
       break;
     default:
       break;

@@ -30,7 +30,7 @@ Result<void> replace_file(rocksdb::Env& env, const std::filesystem::path& path,
   if (status.ok()) status = env.RenameFile(temporary, path.string());
   if (status.ok()) status = sync_folder(env, path.parent_path());
   if (status.ok()) return {};
-  return fail(ErrorCode::internal,
+  return fail(status.IsNoSpace() ? ErrorCode::disk_full : ErrorCode::internal,
               "cannot write " + path.string() + "; check the disk's space and health",
               status.ToString());
 }

@@ -74,7 +74,9 @@ class EventLog {
   // request that is refused (wrong version, duplicate, fenced) leaves the others untouched; later
   // requests of the batch see the versions that earlier ones made. An Error means that the disk
   // failed: nothing of the batch may be acknowledged and the log must not be used again (never
-  // retry an fsync). now: recorded_at of every record of the batch.
+  // retry an fsync). Only after disk_full it can be used on: it refuses in the same way until there
+  // is room, and the records of the batch that was refused may be found in it then, as after a
+  // crash. now: recorded_at of every record of the batch.
   [[nodiscard]] virtual Result<std::vector<AppendOutcome>> append(
       const std::vector<AppendRequest>& requests, TimestampUs now) = 0;
 
@@ -92,6 +94,8 @@ class EventLog {
   [[nodiscard]] virtual Result<std::optional<Record>> read_at(Position position) const = 0;
 
   [[nodiscard]] virtual Result<StreamVersion> version_of(const StreamId& stream) const = 0;
+  // disk_full: appends are refused just now. Any thread.
+  [[nodiscard]] virtual Result<void> has_room() const { return {}; }
   // Position of the newest record; 0 for an empty log.
   [[nodiscard]] virtual Position last_position() const = 0;
 };

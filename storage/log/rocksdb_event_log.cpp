@@ -1,6 +1,7 @@
 #include "storage/log/rocksdb_event_log.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <utility>
@@ -14,22 +15,85 @@
 #include "storage/log/anchor.hpp"
 #include "storage/log/log_keys.hpp"
 #include "storage/log/rocksdb_reader.hpp"
+#include "storage/log/room.hpp"
 #include "storage/log/wal_tail.hpp"
 
 namespace atlasflow::storage {
 namespace {
 
 constexpr TimestampUs k_anchor_interval_us = 1'000'000;
+// With less free the reserve is given back; with less than the second nothing is appended. A batch
+// is far smaller; the rest is for the anchor, and for a start after a crash just then.
+constexpr std::uint64_t k_room_wanted_bytes = 8ULL << 20U;
+constexpr std::uint64_t k_room_needed_bytes = 2ULL << 20U;
+// Beside what is in the write-ahead logs, which an open writes into tables: the files that RocksDB
+// makes at each open.
+constexpr std::uint64_t k_room_to_open_bytes = 4ULL << 20U;
+// RocksDB takes the room of a whole write-ahead log in advance, some 70 MiB. On a disk with less
+// than a few of these that would leave nothing for the tables.
+constexpr std::uint64_t k_room_to_allocate_bytes = 512ULL << 20U;
 
 std::filesystem::path database_path(const std::filesystem::path& folder) { return folder / "db"; }
 
 rocksdb::Slice slice_of(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
 
+// What an open may have to write.
+std::uint64_t bytes_to_open(rocksdb::Env& env, const std::filesystem::path& folder) {
+  std::uint64_t bytes = k_room_to_open_bytes;
+  std::vector<std::string> names;
+  static_cast<void>(env.GetChildren(database_path(folder).string(), &names));
+  for (const auto& name : names) {
+    std::uint64_t size = 0;
+    if (name.ends_with(".log") &&
+        env.GetFileSize((database_path(folder) / name).string(), &size).ok()) {
+      bytes += size;
+    }
+  }
+  return bytes;
+}
+
+Error open_error(const rocksdb::Status& status, const std::filesystem::path& folder) {
+  const std::string said = status.ToString();
+  if (status.IsIOError() && said.find("LOCK") != std::string::npos) {
+    return Error{ErrorCode::unavailable,
+                 "the event log in " + folder.string() +
+                     " is held by another Atlasflow server; stop it, or use another data folder",
+                 said};
+  }
+  return storage_error(status, "opening " + folder.string());
+}
+
+// RocksDB 7.8 aborts when the disk fills up while it opens: a failed write leaves its file's writer
+// in a state that the next call takes for a bug (sync_without_flush_called_). So there must be room
+// before it is asked.
+Result<std::unique_ptr<Database>> open_database(const std::filesystem::path& folder,
+                                                const std::shared_ptr<rocksdb::Env>& env,
+                                                const DatabaseTuning& tuning, Room& room) {
+  if (auto made = room.make(bytes_to_open(*env, folder), "opening the event log"); !made) {
+    return tl::unexpected(std::move(made.error()));
+  }
+  if (auto checked = check_wal_tails(*env, database_path(folder)); !checked) {
+    return tl::unexpected(std::move(checked.error()));
+  }
+  auto options = database_options(env.get(), tuning);
+  options.allow_fallocate = room.is_there(k_room_to_allocate_bytes);
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* opened = nullptr;
+  const auto status = rocksdb::DB::Open(options, database_path(folder).string(),
+                                        family_descriptors(tuning), &handles, &opened);
+  if (!status.ok()) return tl::unexpected(open_error(status, folder));
+  return std::make_unique<Database>(std::unique_ptr<rocksdb::DB>(opened), handles, env);
+}
+
 class RocksdbEventLog final : public RocksdbReader {
  public:
   RocksdbEventLog(std::unique_ptr<Database> database, EventLogConfig config,
-                  std::shared_ptr<rocksdb::Env> env)
-      : RocksdbReader(std::move(database)), config_(std::move(config)), env_(std::move(env)) {}
+                  std::shared_ptr<rocksdb::Env> env, DatabaseTuning tuning)
+      : RocksdbReader(std::move(database)),
+        config_(std::move(config)),
+        env_(std::move(env)),
+        tuning_(std::move(tuning)),
+        room_(env_, config_.folder, config_.reserve_bytes) {}
 
   ~RocksdbEventLog() override {
     const std::lock_guard lock(mutex_);
@@ -45,6 +109,7 @@ class RocksdbEventLog final : public RocksdbReader {
     const std::lock_guard lock(mutex_);
     auto checked = check_anchor(now);
     started_ = checked.has_value();
+    if (started_) room_.restore(now);
     return checked;
   }
 
@@ -57,6 +122,7 @@ class RocksdbEventLog final : public RocksdbReader {
   Result<Epoch> begin_epoch() override {
     const std::lock_guard lock(mutex_);
     if (failed_) return tl::unexpected(*failed_);
+    if (auto ready = get_ready(); !ready) return tl::unexpected(std::move(ready.error()));
     const Epoch next = newest_epoch_.next();
     rocksdb::WriteBatch batch;
     (void)batch.Put(database().family(Family::meta), slice_of(k_epoch_key),
@@ -69,7 +135,56 @@ class RocksdbEventLog final : public RocksdbReader {
     return epoch_;
   }
 
+  Result<void> has_room() const override {
+    const bool torn = torn_.load();
+    const auto needed = torn ? bytes_to_open(*env_, config_.folder) : k_room_needed_bytes;
+    if (!refusing_.load() || room_.could_make(needed)) return {};
+    return fail(ErrorCode::disk_full, "the disk of " + config_.folder.string() +
+                                          " is full, so nothing can be recorded: free some room, "
+                                          "then try again. Nothing that was acknowledged is lost");
+  }
+
  private:
+  // Room for an append, and a database that takes one.
+  Result<void> get_ready() {
+    auto ready = torn_.load() ? reopen() : Result<void>();
+    if (ready && !room_.is_there(k_room_wanted_bytes)) {
+      ready = room_.make(k_room_needed_bytes, "the event log");
+    }
+    refusing_.store(!ready);
+    return ready;
+  }
+
+  // After a write found no room its file ends with a part of it, and RocksDB takes no other. What
+  // an open makes of that is what it makes of a crash: the whole batch or nothing of it.
+  Result<void> reopen() {
+    if (auto made = room_.make(bytes_to_open(*env_, config_.folder), "the event log"); !made)
+      return made;
+    auto exchanged =
+        exchange([this] { return open_database(config_.folder, env_, tuning_, room_); });
+    if (exchanged && !*exchanged) {
+      return fail(ErrorCode::disk_full,
+                  "the disk was full, and the log is read just now; try again");
+    }
+    if (exchanged && loaded_tip().last < tip_.last) {
+      exchanged = fail(ErrorCode::corrupt,
+                       "the event log has lost acknowledged events on a full "
+                       "disk: restore it from a backup, and check the disk");
+    }
+    if (!exchanged) {
+      failed_ = exchanged.error();
+      // Whoever starts anew finds out what is missing.
+      if (failed_->code == ErrorCode::disk_full) failed_->code = ErrorCode::internal;
+      return tl::unexpected(*failed_);
+    }
+    ATLAS_PROBE(loaded_tip().last > tip_.last, "a batch that was refused on a full disk was whole");
+    tip_ = loaded_tip();
+    torn_.store(false);
+    spdlog::warn("event=log_goes_on position={} advice=\"the disk had been full\"",
+                 tip_.last.value());
+    return {};
+  }
+
   Result<void> check_anchor(TimestampUs now) {
     tip_ = loaded_tip();
     auto epoch = stored_epoch();
@@ -139,13 +254,16 @@ class RocksdbEventLog final : public RocksdbReader {
                                                TimestampUs now) {
     ATLAS_PROBE(failed_.has_value(), "an append was asked of a log that had failed");
     if (failed_) return tl::unexpected(*failed_);
+    if (torn_.load()) {
+      if (auto ready = get_ready(); !ready) return tl::unexpected(std::move(ready.error()));
+    }
     auto stored = stored_epoch();
     if (!stored) return tl::unexpected(std::move(stored.error()));
     const WriterIdentity writer{own, std::max(*stored, newest_epoch_), config_.build_id};
     auto plan = plan_batch(requests, now, writer, tip_, *this, codec_);
     if (!plan) return tl::unexpected(std::move(plan.error()));
     if (plan->rows.empty()) return std::move(plan->outcomes);
-
+    if (auto ready = get_ready(); !ready) return tl::unexpected(std::move(ready.error()));
     rocksdb::WriteBatch batch = to_batch(*plan);
     if (auto written = write(batch); !written) return tl::unexpected(std::move(written.error()));
     tip_ = plan->tip;
@@ -155,9 +273,14 @@ class RocksdbEventLog final : public RocksdbReader {
     const bool due =
         !anchored_at_ || now - *anchored_at_ >= k_anchor_interval_us || now < *anchored_at_;
     if (due || ATLAS_BUGGIFY("the anchor is written with every batch")) {
-      if (auto anchored = anchor(); !anchored) return tl::unexpected(std::move(anchored.error()));
-      anchored_at_ = now;
+      auto anchored = anchor();
+      // What is in the log is acknowledged all the same: the anchor is behind it, as it may be.
+      if (!anchored && anchored.error().code != ErrorCode::disk_full) {
+        return tl::unexpected(std::move(anchored.error()));
+      }
+      if (anchored) anchored_at_ = now;
     }
+    room_.restore(now);
     return std::move(plan->outcomes);
   }
 
@@ -193,14 +316,26 @@ class RocksdbEventLog final : public RocksdbReader {
 #endif
     const auto status = database().db().Write(options, &batch);
     if (status.ok()) return {};
-    ATLAS_PROBE(true, "a write of events failed");
-    failed_ = storage_error(status, "writing events");
     spdlog::error("event=log_write_failed reason=\"{}\"", status.ToString());
+    auto error = storage_error(status, "writing events");
+    if (status.IsNoSpace()) {
+      ATLAS_PROBE(true, "a write of events found the disk full");
+      torn_.store(true);
+      refusing_.store(true);
+      return tl::unexpected(std::move(error));
+    }
+    ATLAS_PROBE(true, "a write of events failed");
+    failed_ = std::move(error);
     return tl::unexpected(*failed_);
   }
 
   Result<void> anchor() {
     auto written = write_anchor(*env_, config_.folder, {tip_.last, tip_.chain, newest_epoch_});
+    if (!written && written.error().code == ErrorCode::disk_full) {
+      ATLAS_PROBE(true, "there was no room for an anchor");
+      spdlog::warn("event=anchor_not_written reason=\"{}\"", to_string(written.error()));
+      return written;
+    }
     if (!written) {
       ATLAS_PROBE(true, "an anchor could not be written");
       failed_ = written.error();
@@ -221,6 +356,10 @@ class RocksdbEventLog final : public RocksdbReader {
   std::optional<TimestampUs> anchored_at_;
   std::optional<Error> failed_;
   bool started_ = false;
+  const DatabaseTuning tuning_;
+  Room room_;
+  std::atomic<bool> torn_{false};      // a write found no room: the database must be opened again
+  std::atomic<bool> refusing_{false};  // the newest append found no room
 };
 
 // A view that another process may be writing. RocksDB puts its own text log for it into a folder,
@@ -248,17 +387,6 @@ class TemporaryFolder {
   explicit TemporaryFolder(std::filesystem::path path) : path_(std::move(path)) {}
   std::filesystem::path path_;
 };
-
-Error open_error(const rocksdb::Status& status, const std::filesystem::path& folder) {
-  const std::string said = status.ToString();
-  if (status.IsIOError() && said.find("LOCK") != std::string::npos) {
-    return Error{ErrorCode::unavailable,
-                 "the event log in " + folder.string() +
-                     " is held by another Atlasflow server; stop it, or use another data folder",
-                 said};
-  }
-  return storage_error(status, "opening " + folder.string());
-}
 
 Result<std::unique_ptr<EventLog>> open_secondary(const std::filesystem::path& folder) {
   auto temporary = TemporaryFolder::make();
@@ -297,17 +425,11 @@ Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config,
   if (auto prepared = prepare_folder(*env, config.folder); !prepared) {
     return tl::unexpected(std::move(prepared.error()));
   }
-  if (auto checked = check_wal_tails(*env, database_path(config.folder)); !checked) {
-    return tl::unexpected(std::move(checked.error()));
-  }
-  std::vector<rocksdb::ColumnFamilyHandle*> handles;
-  rocksdb::DB* opened = nullptr;
-  const auto status =
-      rocksdb::DB::Open(database_options(env.get(), tuning), database_path(config.folder).string(),
-                        family_descriptors(tuning), &handles, &opened);
-  if (!status.ok()) return tl::unexpected(open_error(status, config.folder));
-  auto database = std::make_unique<Database>(std::unique_ptr<rocksdb::DB>(opened), handles, env);
-  auto log = std::make_unique<RocksdbEventLog>(std::move(database), config, std::move(env));
+  Room room(env, config.folder, config.reserve_bytes);
+  auto database = open_database(config.folder, env, tuning, room);
+  if (!database) return tl::unexpected(std::move(database.error()));
+  auto log =
+      std::make_unique<RocksdbEventLog>(std::move(*database), config, std::move(env), tuning);
   if (auto loaded = log->load(); !loaded) return tl::unexpected(std::move(loaded.error()));
   if (auto started = log->start(now); !started) return tl::unexpected(std::move(started.error()));
   return log;

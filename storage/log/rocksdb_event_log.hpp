@@ -2,6 +2,7 @@
 // format.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -14,10 +15,11 @@ struct EventLogConfig {
   std::filesystem::path folder;
   std::string build_id;      // stamped on every record
   bool accept_loss = false;  // start although the log is behind its anchor; appends LogTailLost
+  std::uint64_t reserve_bytes = 0;  // of the file that holds room back for the log; 0: none
 };
 
-// Opens for writing. unavailable: another process holds it. corrupt: behind its anchor, a newer
-// format.
+// Opens for writing. unavailable: another process holds it. disk_full: there is no room to open it,
+// and nothing was changed. corrupt: behind its anchor, a newer format.
 [[nodiscard]] Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config);
 
 // A read-only view of a log that another process may be writing (OpenAsSecondary). Sees what was

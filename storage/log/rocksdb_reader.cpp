@@ -66,6 +66,12 @@ Error storage_error(const rocksdb::Status& status, const std::string& what) {
                      "); nothing was changed: restore it from a backup, and check the disk",
                  status.ToString()};
   }
+  if (status.IsNoSpace()) {
+    return Error{
+        ErrorCode::disk_full,
+        "the disk is full (" + what + "): free some room. Nothing that was acknowledged is lost",
+        status.ToString()};
+  }
   return Error{ErrorCode::internal,
                "the disk failed (" + what + "); check its space and health, then start again",
                status.ToString()};
@@ -97,6 +103,29 @@ Result<void> RocksdbReader::load() {
   return {};
 }
 
+Result<void> RocksdbReader::is_open() const {
+  if (database_) return {};
+  return fail(ErrorCode::internal,
+              "the event log could not be opened again; start the server anew");
+}
+
+Result<bool> RocksdbReader::exchange(
+    const std::function<Result<std::unique_ptr<Database>>()>& open) {
+  if (!uses_.try_claim()) return false;
+  database_.reset();
+  auto opened = open();
+  auto loaded = opened ? Result<void>() : tl::unexpected(opened.error());
+  if (opened) {
+    database_ = std::move(*opened);
+    tip_ = LogTip{};
+    loaded = load();
+    if (!loaded) database_.reset();
+  }
+  uses_.release();
+  if (!loaded) return tl::unexpected(std::move(loaded.error()));
+  return true;
+}
+
 Result<std::vector<AppendOutcome>> RocksdbReader::append(
     const std::vector<AppendRequest>& /*requests*/, TimestampUs /*now*/) {
   return fail(ErrorCode::conflict,
@@ -110,6 +139,8 @@ Result<Epoch> RocksdbReader::begin_epoch() {
 
 Result<void> RocksdbReader::read_all(Position first,
                                      const std::function<bool(const Record&)>& visit) const {
+  const UseCount::User user(uses_);
+  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
   const Position end = last_position();
   const Position start = std::max(first, Position(1));
   if (start > end) return {};
@@ -155,6 +186,8 @@ Result<void> RocksdbReader::read_all(Position first,
 
 Result<void> RocksdbReader::read_stream(const StreamId& stream, StreamVersion first,
                                         const std::function<bool(const Record&)>& visit) const {
+  const UseCount::User user(uses_);
+  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
   const auto head = head_of(stream);
   if (!head) return tl::unexpected(head.error());
   StreamVersion version = std::max(first, StreamVersion(1));
@@ -191,6 +224,8 @@ Result<void> RocksdbReader::read_stream(const StreamId& stream, StreamVersion fi
 }
 
 Result<std::optional<Record>> RocksdbReader::read_at(Position position) const {
+  const UseCount::User user(uses_);
+  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
   if (position.value() == 0 || position > last_position()) return std::optional<Record>{};
   auto record = record_at(position);
   if (!record) return tl::unexpected(std::move(record.error()));
@@ -209,6 +244,8 @@ Result<void> RocksdbReader::pin_record(Position position, rocksdb::PinnableSlice
 }
 
 Result<std::string> RocksdbReader::stored_at(Position position) const {
+  const UseCount::User user(uses_);
+  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
   rocksdb::PinnableSlice bytes;
   if (auto pinned = pin_record(position, bytes); !pinned) return tl::unexpected(pinned.error());
   return bytes.ToString();
@@ -232,6 +269,8 @@ Result<StreamVersion> RocksdbReader::version_of(const StreamId& stream) const {
 }
 
 Result<StreamHead> RocksdbReader::head_of(const StreamId& stream) const {
+  const UseCount::User user(uses_);
+  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
   const auto value = get(Family::heads, stream.str());
   if (!value) return tl::unexpected(value.error());
   if (!*value) return StreamHead{};
@@ -240,6 +279,8 @@ Result<StreamHead> RocksdbReader::head_of(const StreamId& stream) const {
 }
 
 Result<std::optional<Duplicate>> RocksdbReader::find_dedupe_key(const std::string& key) const {
+  const UseCount::User user(uses_);
+  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
   const auto value = get(Family::dedupe, key);
   if (!value) return tl::unexpected(value.error());
   if (!*value) return std::optional<Duplicate>{};
@@ -249,6 +290,8 @@ Result<std::optional<Duplicate>> RocksdbReader::find_dedupe_key(const std::strin
 
 Result<std::optional<Position>> RocksdbReader::find_version(const StreamId& stream,
                                                             StreamVersion version) const {
+  const UseCount::User user(uses_);
+  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
   const auto value = get(Family::streams, stream_key(stream, version));
   if (!value) return tl::unexpected(value.error());
   if (!*value) return std::optional<Position>{};
@@ -259,6 +302,8 @@ Result<std::optional<Position>> RocksdbReader::find_version(const StreamId& stre
 }
 
 Result<LogIndexes::Counts> RocksdbReader::count_entries() const {
+  const UseCount::User user(uses_);
+  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
   const auto streams = count_keys(Family::heads);
   if (!streams) return tl::unexpected(streams.error());
   const auto versions = count_keys(Family::streams);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -11,6 +12,7 @@
 
 #include "storage/log/log_indexes.hpp"
 #include "storage/log/rocksdb_options.hpp"
+#include "storage/log/use_count.hpp"
 
 namespace atlasflow::storage {
 
@@ -66,6 +68,10 @@ class RocksdbReader : public EventLog, public LogIndexes {
 
  protected:
   [[nodiscard]] const Database& database() const { return *database_; }
+  // Puts what open() answers in place of the database, which is closed first, and loads it. False:
+  // somebody reads just now. After an error there is none, and every read answers that.
+  [[nodiscard]] Result<bool> exchange(
+      const std::function<Result<std::unique_ptr<Database>>()>& open);
   // As load() found it; the writer keeps its own from then on.
   [[nodiscard]] const LogTip& loaded_tip() const { return tip_; }
   [[nodiscard]] Result<Epoch> stored_epoch() const;
@@ -80,7 +86,10 @@ class RocksdbReader : public EventLog, public LogIndexes {
   [[nodiscard]] Result<Record> record_at(Position position) const;
   [[nodiscard]] Result<std::uint64_t> count_keys(Family family) const;
 
-  std::unique_ptr<Database> database_;
+  [[nodiscard]] Result<void> is_open() const;
+
+  std::unique_ptr<Database> database_;  // null: it could not be opened again
+  UseCount uses_;
   LogTip tip_;
   // What readers see: moved on after a batch is durable, so that they see whole batches only.
   std::atomic<std::uint64_t> last_position_{0};

@@ -49,6 +49,7 @@ Retention retention_of(const ProjectView& project, const std::vector<DeploymentV
   const auto images =
       project.state.exists() ? images_to_keep(newest_first, rollbacks) : std::set<std::string>{};
   Retention kept;
+  if (project.state.exists()) kept.projects.insert(project.state.name);
   for (const auto& view : newest_first) {
     const auto& state = view.state;
     const bool unfinished = !is_terminal(state.status);
@@ -69,6 +70,7 @@ Retention retention_of(const Catalog& catalog, std::size_t rollbacks) {
     all.unfinished.merge(kept.unfinished);
     all.image_references.merge(kept.image_references);
     all.image_ids.merge(kept.image_ids);
+    all.projects.merge(kept.projects);
   }
   return all;
 }

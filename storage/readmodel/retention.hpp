@@ -20,6 +20,7 @@ struct Retention {
   std::set<DeploymentId> unfinished;       // of those: what they make has no name in the log yet
   std::set<std::string> image_references;  // "<registry>/<repository>@sha256:…"
   std::set<std::string> image_ids;         // "sha256:…"
+  std::set<std::string> projects;          // names of those that have not been deleted
 };
 
 // Of one project: all deployments that have not reached their end, whatever their environment, and

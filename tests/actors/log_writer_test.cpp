@@ -17,10 +17,14 @@ class CountingLog final : public storage::EventLog {
  public:
   int commits = 0;
   bool broken = false;
+  bool full = false;
+  bool whole_though_full = false;  // the batch that is refused is in the log all the same
   Result<std::vector<storage::AppendOutcome>> append(
       const std::vector<storage::AppendRequest>& requests, TimestampUs now) override {
     ++commits;
     if (broken) return fail(ErrorCode::unavailable, "the disk failed");
+    if (full && whole_though_full) static_cast<void>(log_->append(requests, now));
+    if (full) return fail(ErrorCode::disk_full, "the disk is full");
     return log_->append(requests, now);
   }
   Result<Epoch> begin_epoch() override { return log_->begin_epoch(); }
@@ -38,6 +42,10 @@ class CountingLog final : public storage::EventLog {
   }
   Result<StreamVersion> version_of(const StreamId& stream) const override {
     return log_->version_of(stream);
+  }
+  Result<void> has_room() const override {
+    if (!full) return {};
+    return fail(ErrorCode::disk_full, "the disk is full");
   }
   Position last_position() const override { return log_->last_position(); }
 
@@ -76,9 +84,11 @@ class LogWriter : public testing::Test {
     }
   }
 
-  void append(const std::string& stream, std::uint64_t version, Basis basis = {}) {
+  void append(const std::string& stream, std::uint64_t version, Basis basis = {},
+              bool patient = true) {
     Append message;
     message.basis = std::move(basis);
+    message.patient = patient;
     message.request.stream = StreamId{stream};
     message.request.expected_version = StreamVersion{version};
     message.request.events.emplace_back().mutable_node_started();
@@ -174,6 +184,50 @@ TEST_F(LogWriter, a_failed_sync_is_fatal_and_nothing_is_acknowledged) {
   ASSERT_EQ(errors.size(), 1U);
   EXPECT_EQ(errors[0].code, ErrorCode::unavailable);
   EXPECT_TRUE(records.empty());
+}
+
+TEST_F(LogWriter, on_a_full_disk_answers_who_cannot_wait_and_keeps_the_others_in_order) {
+  log.full = true;
+  append("node", 0);
+  append("asked by a person", 0, {}, false);
+  append("node", 1);
+  run();
+  append("asked later", 0, {}, false);
+  run();
+  ASSERT_EQ(errors.size(), 2U);
+  EXPECT_EQ(errors[0].code, ErrorCode::disk_full);
+  EXPECT_EQ(errors[1].code, ErrorCode::disk_full);
+  EXPECT_TRUE(replies.empty());
+  EXPECT_TRUE(fatal.empty()) << "a full disk ends nobody";
+  for (int seconds = 0; seconds < 5; ++seconds) {
+    scheduler->trigger_timeout();
+    run();
+  }
+  EXPECT_TRUE(replies.empty());
+  log.full = false;
+  scheduler->trigger_timeout();
+  run();
+  EXPECT_EQ(replies.size(), 2U);
+  EXPECT_EQ(log.version_of(StreamId{"node"}).value(), StreamVersion{2});
+  EXPECT_EQ(records, (std::vector<std::uint64_t>{1, 2}));
+}
+
+TEST_F(LogWriter, tells_of_a_batch_that_was_refused_on_a_full_disk_and_is_in_the_log_after_all) {
+  log.full = true;
+  log.whole_though_full = true;
+  append("node", 0);
+  append("asked by a person", 0, {}, false);
+  run();
+  log.full = false;
+  scheduler->trigger_timeout();
+  run();
+  EXPECT_EQ(records, (std::vector<std::uint64_t>{1, 2}));
+  ASSERT_EQ(replies.size(), 1U);
+  EXPECT_TRUE(std::holds_alternative<storage::WrongVersion>(replies[0]))
+      << "who asked reads the stream again";
+  append("other", 0);
+  run();
+  EXPECT_EQ(records, (std::vector<std::uint64_t>{1, 2, 3}));
 }
 
 TEST_F(LogWriter, a_writer_that_is_killed_answers_what_was_waiting) {

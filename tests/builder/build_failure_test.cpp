@@ -23,13 +23,16 @@ TEST(BuildFailure, what_buildah_says_becomes_whose_fault_it_is) {
       {"Error: building at STEP \"RUN echo \\\"Error: x\\\": y\": while running runtime: exit "
        "status 42\n",
        ErrorCode::user_error, "failed with exit code 42", 42},
-      {"error running container: from runc: level=error msg=\"runc create failed: exec: "
-       "\\\"nope\\\": "
-       "executable file not found in $PATH\"\nError: building at STEP \"RUN nope\": while running "
-       "runtime: exit status 1\n",
+      {"error running container: from /usr/bin/crun creating container for [/nope]: executable "
+       "file "
+       "`/nope` not found: No such file or directory\n: exit status 1\nError: building at STEP "
+       "\"RUN /nope\": while running runtime: exit status 1\n",
        ErrorCode::user_error, "the image has no such program", 127},
-      {"msg=\"runc create failed: unable to apply cgroup configuration\"\nError: building at STEP "
-       "\"RUN x\": "
+      {"text\nexec container process `/x`: Exec format error\nError: building at STEP \"RUN /x\": "
+       "while running runtime: exit status 1\n",
+       ErrorCode::user_error, "the image has no such program for this machine", 127},
+      {"error running container: from /usr/bin/crun creating container for [sh]: mount `proc` to "
+       "`proc`: Operation not permitted\n: exit status 1\nError: building at STEP \"RUN x\": "
        "while running runtime: exit status 1\n",
        ErrorCode::internal, "could not be isolated", std::nullopt},
       {"Error: building at STEP \"COPY a /\": checking on sources: copier: stat: \"/a\": no such "

@@ -30,15 +30,11 @@ class Collecting : public ImageBuilderTest {
     return image ? image->image_id : "";
   }
   Result<std::vector<std::string>> collect(StoreKeep keep, std::uint64_t bytes_max = k_any_size) {
+    keep.projects.insert("app");
     return builder_->collect([keep]() -> Result<StoreKeep> { return keep; }, bytes_max, {});
   }
   // What the store itself says.
-  std::vector<Buildah::Image> images() const {
-    const auto buildah =
-        Buildah::make({scratch_.path() / "state/storage", {"oci+userns", "oci", true}});
-    EXPECT_TRUE(buildah);
-    return buildah ? buildah->images() : std::vector<Buildah::Image>{};
-  }
+  std::vector<ImageStore::Image> images() const { return store().images(); }
   std::vector<std::string> named() const {
     std::vector<std::string> names;
     for (const auto& image : images()) {
@@ -53,27 +49,19 @@ TEST_F(Collecting, removes_images_of_ours_that_are_not_kept_and_no_others) {
   ASSERT_NE(built("bbbbbbbb-v4", "two"), "");
   ASSERT_NE(built("cccccccc-v4", "three"), "");
   ASSERT_NE(built("cccccccc-v9", "three"), "");
-  // As script/base-images or a pull would name it: an image of a foreign name.
-  const auto buildah =
-      Buildah::make({scratch_.path() / "state/storage", {"oci+userns", "oci", true}});
-  ASSERT_TRUE(buildah);
-  Buildah::Call call;
-  call.arguments = {"tag", "localhost/atlasflow/app:bbbbbbbb-v4", "docker.io/library/debian:12",
-                    "localhost/atlasflow-base/node:18"};
-  call.scratch = scratch_.path() / "state/scratch/push.test";
-  ASSERT_TRUE(buildah->own(call.scratch));
-  const auto tagged = buildah->run(call, [](std::string_view) {});
-  ASSERT_TRUE(tagged && tagged->exit_code == 0);
+  // An image of a foreign name.
+  run_buildah(store(), {"tag", "localhost/atlasflow/app:bbbbbbbb-v4", "docker.io/library/debian:12",
+                        "localhost/atlasflow-base/node:18"});
 
   // cccccccc is still at it: what it built has no id in the log yet.
-  const auto removed = collect({{kept}, {"cccccccc"}});
+  const auto removed = collect({{kept}, {"cccccccc"}, {}});
   ASSERT_TRUE(removed) << to_string(removed.error());
   EXPECT_THAT(named(), testing::UnorderedElementsAre("localhost/atlasflow/app:aaaaaaaa-v4",
                                                      "docker.io/library/debian:12",
                                                      "localhost/atlasflow-base/node:18",
                                                      "localhost/atlasflow/app:cccccccc-v4",
                                                      "localhost/atlasflow/app:cccccccc-v9"));
-  ASSERT_TRUE(collect({{kept}, {}}));
+  ASSERT_TRUE(collect({{kept}, {}, {}}));
   EXPECT_THAT(named(), testing::UnorderedElementsAre("localhost/atlasflow/app:aaaaaaaa-v4",
                                                      "docker.io/library/debian:12",
                                                      "localhost/atlasflow-base/node:18"));
@@ -88,11 +76,11 @@ TEST_F(Collecting, shrinks_the_build_cache_when_it_is_too_large_and_leaves_what_
         "FROM scratch\nCOPY --from=tools /bin/busybox /bin/sh\nCMD [\"true\"]\n");
   const auto staged = build("bbbbbbbb-v4", "app");
   ASSERT_TRUE(staged) << log("bbbbbbbb-v4");
-  ASSERT_TRUE(collect({{kept}, {}}));
+  ASSERT_TRUE(collect({{kept}, {}, {}}));
   const auto before = images().size();
-  ASSERT_TRUE(collect({{kept}, {}}, k_any_size));
+  ASSERT_TRUE(collect({{kept}, {}, {}}, k_any_size));
   EXPECT_EQ(images().size(), before);  // within its bounds it stays
-  const auto removed = collect({{kept}, {}}, 0);
+  const auto removed = collect({{kept}, {}, {}}, 0);
   ASSERT_TRUE(removed);
   EXPECT_THAT(*removed, testing::Contains(HasSubstr("layers ")));
   EXPECT_LT(images().size(), before);
@@ -101,6 +89,41 @@ TEST_F(Collecting, shrinks_the_build_cache_when_it_is_too_large_and_leaves_what_
   auto registry = start_registry({scratch_.path() / "registry", 0});
   ASSERT_TRUE(registry) << to_string(registry.error());
   EXPECT_TRUE(builder_->push(kept, (*registry)->address(), "app", {}));
+}
+
+TEST_F(Collecting, removes_the_store_of_a_project_that_is_gone_and_leaves_base_images) {
+  put_base("localhost/atlasflow-base/tool:1", "FROM scratch\nCOPY busybox /bin/busybox\n");
+  const auto kept = built("aaaaaaaa-v4", "one");
+  auto other = request("bbbbbbbb-v4", "app");
+  other.project = "gone";
+  ASSERT_TRUE(builder_->build(other, {})) << log("bbbbbbbb-v4");
+  // While one of its deployments is still unfinished, what it built may yet be asked for.
+  ASSERT_TRUE(collect({{kept}, {"bbbbbbbb"}, {}}));
+  EXPECT_TRUE(std::filesystem::exists(store("gone").folder()));
+  const auto removed = collect({{kept}, {}, {}});
+  ASSERT_TRUE(removed) << to_string(removed.error());
+  EXPECT_THAT(*removed, testing::ElementsAre("the store of gone"));
+  EXPECT_FALSE(std::filesystem::exists(store("gone").folder()));
+  EXPECT_THAT(named(), testing::ElementsAre("localhost/atlasflow/app:aaaaaaaa-v4"));
+  EXPECT_THAT(bases().image_names(), testing::ElementsAre("localhost/atlasflow-base/tool:1"));
+}
+
+TEST_F(Collecting, gives_up_what_cache_mounts_keep_when_the_cache_is_too_large) {
+  write(folder("app") / "Dockerfile",
+        busybox_dockerfile("RUN --mount=type=cache,target=/kept echo old >> /kept/x; "
+                           "echo lines=$(cat /kept/x | wc -l)\n"));
+  ASSERT_TRUE(build("aaaaaaaa-v4", "app")) << log("aaaaaaaa-v4");
+  write(folder("app") / "Dockerfile",
+        busybox_dockerfile("RUN --mount=type=cache,target=/kept echo new >> /kept/x; "
+                           "echo lines=$(cat /kept/x | wc -l)\n"));
+  ASSERT_TRUE(build("aaaaaaaa-v5", "app")) << log("aaaaaaaa-v5");
+  EXPECT_THAT(log("aaaaaaaa-v5"), HasSubstr("lines=2"));
+  ASSERT_TRUE(collect({{}, {"aaaaaaaa"}, {}}));
+  EXPECT_GT(store().cache_mounts_bytes(), 0U);
+  const auto removed = collect({{}, {"aaaaaaaa"}, {}}, 0);
+  ASSERT_TRUE(removed);
+  EXPECT_THAT(*removed, testing::Contains("cache mounts of app"));
+  EXPECT_EQ(store().cache_mounts_bytes(), 0U);
 }
 
 TEST_F(Collecting, waits_for_a_build_and_then_gives_up_with_nothing_touched) {

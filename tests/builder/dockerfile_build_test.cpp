@@ -10,14 +10,6 @@ using ::testing::Not;
 
 class DockerfileBuildTest : public ImageBuilderTest {
  protected:
-  void SetUp() override {
-#if !__has_include("builder/sandbox/toolchain.hpp")
-    GTEST_SKIP() << "needs the toolchain's buildah";
-#else
-    ImageBuilderTest::SetUp();
-#endif
-  }
-
   // Builds it behind a stage `box` with busybox and the users that a name needs.
   std::string built(const std::string& dockerfile,
                     const std::vector<std::pair<std::string, std::string>>& files = {}) {

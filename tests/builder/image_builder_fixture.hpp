@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #include "base/cgroup.hpp"
+#include "builder/image/buildah.hpp"
 #include "builder/image/buildah_builder.hpp"
 #include "builder/image/image_builder.hpp"
+#include "builder/image/image_store.hpp"
 #include "builder/sandbox/process.hpp"
 #include "tests/builder/scratch.hpp"
 
@@ -90,8 +92,49 @@ class ImageBuilderTest : public ::testing::Test {
       EXPECT_THAT(name, ::testing::Not(::testing::HasSubstr(id)));
     EXPECT_THAT(read("/proc/self/mountinfo"),
                 ::testing::Not(::testing::HasSubstr(scratch_.path().string())));
-    EXPECT_THAT(read(scratch_.path() / "state/storage/overlay-containers/containers.json"),
-                testing::AnyOf("[]", ""));
+    for (const auto& project : std::filesystem::directory_iterator(state() / "projects")) {
+      EXPECT_THAT(ImageStore(project.path()).containers(), ::testing::IsEmpty());
+    }
+  }
+
+  // Of the first rung, which is the one of machines that tests run on.
+  std::filesystem::path state() const { return scratch_.path() / "state" / "userns"; }
+  ImageStore store(const std::string& project = "app") const {
+    return ImageStore(state() / "projects" / project);
+  }
+  ImageStore bases() const { return ImageStore(state() / "bases"); }
+
+  static Buildah buildah() {
+    auto toolchain = find_toolchain(k_toolchain_root);
+    EXPECT_TRUE(toolchain) << to_string(toolchain.error());
+    auto made = Buildah::make({*toolchain, {"oci+userns", "oci", true, "userns"}, {}});
+    EXPECT_TRUE(made) << to_string(made.error());
+    return std::move(*made);
+  }
+  void run_buildah(const ImageStore& store, std::vector<std::string> arguments,
+                   const std::filesystem::path& context = {}) {
+    const auto tool = buildah();
+    Buildah::Call call;
+    call.arguments = std::move(arguments);
+    call.store = &store;
+    call.scratch = scratch_.path() / "tool";
+    call.context = context;
+    ASSERT_TRUE(tool.own(call.scratch));
+    std::string said;
+    const auto ran = tool.run(call, [&said](std::string_view text) { said += text; });
+    ASSERT_TRUE(ran) << to_string(ran.error());
+    ASSERT_EQ(ran->exit_code, 0) << said;
+  }
+  // Puts an image into the store of base images, as script/base-images does.
+  void put_base(const std::string& image, const std::string& dockerfile) {
+    put_busybox("base");
+    write(folder("base") / "Dockerfile", dockerfile);
+    std::vector<std::string> arguments = {"build", "--format", "docker", "--signature-policy",
+                                          "/mnt/policy.json"};
+    for (auto& word : buildah().isolation_arguments()) arguments.push_back(std::move(word));
+    arguments.insert(arguments.end(), {"--tag", image, "/mnt/context"});
+    run_buildah(bases(), arguments, folder("base"));
+    std::filesystem::remove_all(folder("base"));
   }
 
   Scratch scratch_;

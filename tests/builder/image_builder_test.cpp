@@ -210,20 +210,7 @@ TEST_F(ImageBuilderTest, a_base_image_that_is_nowhere_is_told_by_name) {
 }
 
 TEST_F(ImageBuilderTest, a_short_name_finds_the_image_of_docker_hub_in_the_store) {
-  put_busybox("base");
-  write(folder("base") / "Dockerfile", busybox_dockerfile("CMD [\"true\"]\n"));
-  ASSERT_TRUE(build("base", "base")) << log("base");
-  // As script/base-images names what it makes.
-  auto buildah =
-      Buildah::make({scratch_.path() / "state" / "storage", {"oci+userns", "oci", true}});
-  ASSERT_TRUE(buildah) << to_string(buildah.error());
-  Buildah::Call call;
-  call.arguments = {"tag", "localhost/atlasflow/app:base",
-                    "docker.io/library/debian:bookworm-slim"};
-  call.scratch = scratch_.path() / "tag";
-  ASSERT_TRUE(buildah->own(call.scratch));
-  const auto tagged = buildah->run(call, [](std::string_view) {});
-  ASSERT_TRUE(tagged && tagged->exit_code == 0);
+  put_base("docker.io/library/debian:bookworm-slim", busybox_dockerfile("CMD [\"true\"]\n"));
   write(folder("app") / "Dockerfile", "FROM debian:bookworm-slim\nRUN echo ran\n");
   const auto built = build("b-1", "app");
   ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
@@ -243,18 +230,16 @@ TEST_F(ImageBuilderTest, an_image_of_another_project_is_no_base) {
 }
 
 TEST_F(ImageBuilderTest, a_static_site_builds_on_the_configured_base) {
-  put_busybox("base");
-  write(folder("base") / "Dockerfile", busybox_dockerfile("RUN mkdir -p /etc /srv\n"));
-  ASSERT_TRUE(build("base", "base")) << log("base");
+  put_base("localhost/atlasflow-base/busybox:1", busybox_dockerfile("RUN mkdir -p /etc /srv\n"));
   ImageBuilderConfig config;
-  config.static_bases = {"docker.io/library/busybox:1.36", "localhost/atlasflow/app:base"};
+  config.static_bases = {"docker.io/library/busybox:1.36", "localhost/atlasflow-base/busybox:1"};
   start(config);
   write(folder("site") / "index.html", "<h1>hello</h1>");
   const auto built = build("b-1", "site");
   ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
   EXPECT_EQ(built->stack, "static");
   EXPECT_THAT(log("b-1"), HasSubstr("index.html in the root folder"));
-  EXPECT_THAT(log("b-1"), HasSubstr("from localhost/atlasflow/app:base"));
+  EXPECT_THAT(log("b-1"), HasSubstr("from localhost/atlasflow-base/busybox:1"));
 }
 
 TEST_F(ImageBuilderTest, what_a_killed_server_left_is_found_and_reaped) {
@@ -298,7 +283,7 @@ TEST_F(ImageBuilderTest, an_image_that_a_kill_left_half_written_fails_no_build_a
   const auto first = build("b-1", "app");
   ASSERT_TRUE(first) << to_string(first.error());
   // As buildah leaves it when it is killed right after it wrote the image's record.
-  const auto images = scratch_.path() / "state" / "storage" / "overlay-images";
+  const auto images = store().storage() / "overlay-images";
   const auto id = first->image_id.substr(std::string("sha256:").size());
   const auto image = images / id;
   auto records = nlohmann::json::parse(read(images / "images.json"));

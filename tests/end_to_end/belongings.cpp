@@ -121,8 +121,9 @@ void add_files(const fs::path& state_dir, Lines& found) {
   const auto containers = state_dir / "containers";
   for (const auto& name : names_in(containers / "scratch")) found.push_back("scratch " + name);
   std::error_code error;
-  for (const auto& storage : names_in(containers)) {
-    const auto file = containers / storage / "overlay-containers/containers.json";
+  const auto projects = containers / "userns/projects";
+  for (const auto& project : names_in(projects)) {
+    const auto file = projects / project / "storage/overlay-containers/containers.json";
     const auto list = nlohmann::json::parse(read_file(file), nullptr, false);
     if (!list.is_array()) continue;
     for (const auto& container : list) {

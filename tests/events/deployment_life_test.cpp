@@ -407,10 +407,50 @@ TEST(Host, that_is_lost_gives_up_its_vms_and_they_are_placed_again) {
   Subject subject([](pb::Settings& settings) { settings.set_replicas(2); });
   subject.run_until_live();
   subject.apply(VmHostGone{"local"});
-  EXPECT_THAT(subject.last, ElementsAre("VMHostLost", "VMHostLost", "VMPlacementRequested",
-                                        "VMPlacementRequested"));
+  EXPECT_THAT(subject.last,
+              ElementsAre("VMHostLost", "VMHostLost", "VMRestarting", "VMRestarting"));
   EXPECT_EQ(subject.state.status, DeploymentStatus::restarting);
   EXPECT_TRUE(subject.claim().upstreams.empty());
+  subject.slot_timer(0);
+  EXPECT_THAT(subject.last, ElementsAre("TimerFired", "VMPlacementRequested"));
+}
+
+TEST(Host, that_is_lost_again_and_again_makes_its_vms_wait_longer_each_time) {
+  Subject subject;
+  subject.run_until_live();
+  std::vector<TimestampUs> waits;
+  for (int times = 0; times < 8; ++times) {
+    subject.now += 12 * k_second_us;  // it served well for a while
+    subject.apply(VmHostGone{"local"});
+    ASSERT_NE(subject.slot(0), nullptr);
+    ASSERT_TRUE(subject.slot(0)->retry);
+    waits.push_back(subject.slot(0)->retry->due - subject.now);
+    subject.slot_timer();
+    subject.run_vm();
+  }
+  EXPECT_EQ(waits.front(), 0) << "a machine that goes once is nobody's fault";
+  EXPECT_GE(waits[1], k_second_us);
+  EXPECT_GE(waits.back(), 30 * k_second_us);
+  EXPECT_TRUE(std::is_sorted(waits.begin(), waits.end()));
+  EXPECT_EQ(subject.state.status, DeploymentStatus::live) << "what serves well is never given up";
+}
+
+// What a guest that resets itself looks like from outside.
+TEST(LiveDeployment, whose_vm_is_lost_soon_after_each_start_is_given_up_like_one_that_crashes) {
+  Subject subject;
+  subject.run_until_live();
+  for (int times = 0; times < 20 && subject.state.status != DeploymentStatus::crashed; ++times) {
+    subject.now += 5 * k_second_us;
+    if (times % 2 == 0) {
+      subject.vm_ends(0, true);
+      subject.stopped();
+    } else {
+      subject.apply(VmHostGone{"local"});
+    }
+    subject.slot_timer();
+    if (subject.slot(0) != nullptr && !subject.slot(0)->given_up) subject.run_vm();
+  }
+  EXPECT_EQ(subject.state.status, DeploymentStatus::crashed);
 }
 
 TEST(Hostnames, of_previews_name_branch_and_project_and_never_collide) {

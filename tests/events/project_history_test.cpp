@@ -50,7 +50,19 @@ class ProjectHistoryTest : public testing::Test {
     receive.push.set_after(std::string(40, 'a'));
     receive.push.set_trigger(pb::TRIGGER_WEBHOOK);
     *receive.push.mutable_settings() = history.project.settings;
+    receive.push.set_settings_version(history.project.version.value());
     command(name, receive);
+  }
+  void set_env(const std::string& value) {
+    pb::Event event;
+    event.mutable_env_set()->set_name("MODE");
+    event.mutable_env_set()->set_digest(value);
+    evolve(history, event);
+  }
+  void crash(const std::string& name) {
+    VmEnded ended;
+    ended.exit.set_vm_id(history.find(DeploymentId{name})->first_instance()->vm_id);
+    command(name, ended);
   }
 
   void outcome(const std::string& name, const std::function<void(pb::Event&)>& fill) {
@@ -245,6 +257,73 @@ TEST_F(ProjectHistoryTest, rollback_targets_are_each_image_once_newest_first_wit
   for (const auto* target : rollback_targets(history, 5)) ids.push_back(target->id.str());
   EXPECT_THAT(ids, ElementsAre("three", "two"));
   EXPECT_EQ(rollback_targets(history, 1).size(), 1U);
+}
+
+TEST_F(ProjectHistoryTest, a_change_of_variables_or_settings_alone_can_be_rolled_back) {
+  push("one");
+  go_live("one", "r/web@same");
+  set_env("bad");
+  push("two");
+  go_live("two", "r/web@same");
+  retire("one");
+  auto targets = rollback_targets(history, 5);
+  ASSERT_EQ(targets.size(), 1U) << "same commit, same image, other variables";
+  EXPECT_EQ(targets[0]->id.str(), "one");
+  history.project.settings.set_memory_mib(1024);
+  push("three");
+  go_live("three", "r/web@same");
+  retire("two");
+  targets = rollback_targets(history, 5);
+  ASSERT_EQ(targets.size(), 2U);
+  EXPECT_EQ(targets[0]->id.str(), "two");
+}
+
+TEST_F(ProjectHistoryTest, an_automatic_rollback_goes_to_the_good_one_with_the_same_image) {
+  push("old");
+  go_live("old");
+  push("good");
+  go_live("good", "r/web@same");
+  retire("old");
+  set_env("bad");
+  push("bad");
+  go_live("bad", "r/web@same");
+  retire("good");
+  crash("bad");
+  static_cast<void>(told());
+  ASSERT_EQ(last.roll_back.size(), 1U);
+  EXPECT_EQ(last.roll_back[0].to.str(), "good") << "and not past it to an older commit";
+}
+
+TEST_F(ProjectHistoryTest, an_automatic_rollback_passes_over_what_crashed_itself) {
+  push("good");
+  go_live("good");
+  push("bad");
+  go_live("bad");
+  retire("good");
+  crash("bad");
+  push("worse");
+  go_live("worse");
+  command("bad", Retire{"worse", "newer"});  // nothing of it drains any more
+  outcome("bad", [](auto& e) { e.mutable_vm_stopped(); });
+  crash("worse");
+  static_cast<void>(told());
+  ASSERT_EQ(last.roll_back.size(), 1U);
+  EXPECT_EQ(last.roll_back[0].to.str(), "good");
+}
+
+// A restart, say: the version before it ran the very same and ran well.
+TEST_F(ProjectHistoryTest, what_crashes_unchanged_does_not_bring_back_an_older_commit) {
+  push("old");
+  go_live("old");
+  push("good");
+  go_live("good", "r/web@same");
+  retire("old");
+  push("again");
+  go_live("again", "r/web@same");
+  retire("good");
+  crash("again");
+  static_cast<void>(told());
+  EXPECT_THAT(last.roll_back, IsEmpty());
 }
 
 TEST_F(ProjectHistoryTest, a_new_version_that_crashes_soon_gives_traffic_back_once) {

@@ -66,6 +66,8 @@ TEST(Settings, take_what_is_in_their_limits) {
       {"release_command", "bin/migrate && echo done"},
       {"release_deadline", "30m"},
       {"auto_rollback", "0s"},
+      {"restart_unhealthy_after", "0s"},
+      {"restart_unhealthy_after", "1d"},
       {"previews", "true"},
       {"previews", "false"},
       {"preview_limit", "100"},
@@ -152,18 +154,29 @@ TEST(Settings, that_do_not_exist_are_answered_with_all_that_do) {
 }
 
 TEST(Settings, each_field_of_the_record_has_a_name_that_changes_it) {
-  const std::pair<const char*, const char*> values[] = {
-      {"health_path", "/x"},     {"port", "1"},
-      {"memory_mib", "199"},     {"vcpus", "3"},
-      {"replicas", "3"},         {"health_deadline", "3s"},
-      {"clone_deadline", "3s"},  {"build_deadline", "3s"},
-      {"drain_deadline", "3s"},  {"root_folder", "x"},
-      {"dockerfile", "x"},       {"build_target", "x"},
-      {"build_arg.X", "x"},      {"watch_paths", "x"},
-      {"release_command", "x"},  {"release_deadline", "3s"},
-      {"auto_rollback", "3s"},   {"previews", "true"},
-      {"preview_limit", "3"},    {"preview_ttl", "3s"},
-      {"supersede_after", "3s"}, {"notify_url", "http://x"}};
+  const std::pair<const char*, const char*> values[] = {{"health_path", "/x"},
+                                                        {"port", "1"},
+                                                        {"memory_mib", "199"},
+                                                        {"vcpus", "3"},
+                                                        {"replicas", "3"},
+                                                        {"health_deadline", "3s"},
+                                                        {"clone_deadline", "3s"},
+                                                        {"build_deadline", "3s"},
+                                                        {"drain_deadline", "3s"},
+                                                        {"root_folder", "x"},
+                                                        {"dockerfile", "x"},
+                                                        {"build_target", "x"},
+                                                        {"build_arg.X", "x"},
+                                                        {"watch_paths", "x"},
+                                                        {"release_command", "x"},
+                                                        {"release_deadline", "3s"},
+                                                        {"auto_rollback", "3s"},
+                                                        {"previews", "true"},
+                                                        {"preview_limit", "3"},
+                                                        {"preview_ttl", "3s"},
+                                                        {"supersede_after", "3s"},
+                                                        {"notify_url", "http://x"},
+                                                        {"restart_unhealthy_after", "3s"}};
   EXPECT_EQ(std::size(values), known_settings().size());
   EXPECT_EQ(static_cast<int>(std::size(values)), pb::Settings::descriptor()->field_count());
   std::set<std::string> results;
@@ -226,6 +239,7 @@ TEST(Settings, of_a_record_from_before_a_setting_existed_have_its_default) {
   old.clear_release_deadline_us();
   old.clear_replicas();
   old.clear_auto_rollback_us();
+  old.clear_restart_unhealthy_after_us();
   old.clear_preview_limit();
   old.clear_preview_ttl_us();
   old.clear_supersede_after_us();
@@ -235,6 +249,7 @@ TEST(Settings, of_a_record_from_before_a_setting_existed_have_its_default) {
   EXPECT_EQ(settings.drain_deadline_us(), 0);
   EXPECT_EQ(settings.replicas(), 1);
   EXPECT_EQ(settings.auto_rollback_us(), 60 * k_second_us);
+  EXPECT_EQ(settings.restart_unhealthy_after_us(), 300 * k_second_us);
   EXPECT_EQ(with_defaults(pb::Settings()).SerializeAsString(),
             default_settings().SerializeAsString());
 }
@@ -242,6 +257,7 @@ TEST(Settings, of_a_record_from_before_a_setting_existed_have_its_default) {
 TEST(Settings, that_say_never_are_not_taken_for_an_older_record) {
   auto settings = default_settings();
   settings.set_auto_rollback_us(0);
+  settings.set_restart_unhealthy_after_us(0);
   settings.set_preview_ttl_us(0);
   settings.set_supersede_after_us(0);
   EXPECT_EQ(with_defaults(settings).SerializeAsString(), settings.SerializeAsString());

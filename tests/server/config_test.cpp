@@ -37,6 +37,7 @@ TEST(Config, the_printed_example_is_the_defaults_key_by_key) {
   EXPECT_EQ(config->keep.run_log_mib, defaults.keep.run_log_mib);
   EXPECT_EQ(config->keep.logs_mib, defaults.keep.logs_mib);
   EXPECT_EQ(config->keep.build_cache_mib, defaults.keep.build_cache_mib);
+  EXPECT_EQ(config->keep.reserve_mib, defaults.keep.reserve_mib);
   EXPECT_EQ(config->vm.kernel_dir, defaults.vm.kernel_dir);
   EXPECT_EQ(config->vm.memory_mib, defaults.vm.memory_mib);
   EXPECT_EQ(config->log_level, defaults.log_level);
@@ -55,7 +56,7 @@ TEST(Config, every_commented_key_of_the_example_is_known) {
 TEST(Config, values_are_taken) {
   const auto config = parse_config(
       "domain = 'apps.example.com'\n[edge]\nhttps = '0.0.0.0:443'\nredirect_http = false\n"
-      "[keep]\nrollbacks = 9\nlogs_mib = 7\n[builder]\ncount = 4\nmin_free_mib = "
+      "[keep]\nrollbacks = 9\nlogs_mib = 7\nreserve_mib = 9\n[builder]\ncount = 4\nmin_free_mib = "
       "5\n[vm]\naccelerator = 'tcg'\nmemory_mib = 4096\n[log]\nlevel = "
       "'debug'\n",
       k_file);
@@ -66,6 +67,7 @@ TEST(Config, values_are_taken) {
   EXPECT_FALSE(config->edge.redirect_http);
   EXPECT_EQ(config->keep.rollbacks, 9);
   EXPECT_EQ(config->keep.logs_mib, 7);
+  EXPECT_EQ(config->keep.reserve_mib, 9);
   EXPECT_EQ(config->builder.min_free_mib, 5);
   EXPECT_EQ(config->builder.count, 4);
   EXPECT_EQ(config->vm.accelerator, AcceleratorChoice::tcg);

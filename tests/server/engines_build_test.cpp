@@ -17,6 +17,7 @@ using testing::Pair;
 class RecordingImages final : public builder::ImageBuilder {
  public:
   std::string isolation() const override { return "none"; }
+  std::string toolchain() const override { return "buildah 1, crun 1"; }
   Result<builder::BuiltImage> build(const builder::BuildRequest& request,
                                     std::stop_token) override {
     built_ = request;

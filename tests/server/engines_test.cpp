@@ -29,6 +29,7 @@ struct RecordingBuilder final : builder::ImageBuilder {
   std::optional<Error> collect_error;
 
   std::string isolation() const override { return "none"; }
+  std::string toolchain() const override { return "buildah 1, crun 1"; }
   Result<builder::BuiltImage> build(const builder::BuildRequest&, std::stop_token) override {
     ++builds;
     return builder::BuiltImage{"sha256:a", "static", ""};
@@ -92,7 +93,7 @@ class BuildEngineTest : public testing::Test {
     return {config, images_, gate_};
   }
   static Result<actors::Keep> keep() {
-    return actors::Keep{{"x/shop@sha256:a"}, {"sha256:b"}, {DeploymentId("abcdefg2")}};
+    return actors::Keep{{"x/shop@sha256:a"}, {"sha256:b"}, {DeploymentId("abcdefg2")}, {"shop"}};
   }
 
   static constexpr std::int64_t k_more_than_any_disk = std::numeric_limits<std::int64_t>::max();
@@ -128,6 +129,7 @@ TEST_F(BuildEngineTest, collecting_hands_on_what_to_keep_and_tells_what_went) {
   EXPECT_THAT(*removed, ElementsAre("an image", "a manifest"));
   EXPECT_THAT(images_.kept.image_ids, ElementsAre("sha256:b"));
   EXPECT_THAT(images_.kept.owners, ElementsAre("abcdefg2"));
+  EXPECT_THAT(images_.kept.projects, ElementsAre("shop"));
   EXPECT_EQ(images_.cache_bytes_max, 1'000U);
   EXPECT_THAT(registry_.kept.references, ElementsAre("x/shop@sha256:a"));
   EXPECT_THAT(registry_.kept.image_ids, ElementsAre("sha256:b"));

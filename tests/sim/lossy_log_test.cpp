@@ -2,6 +2,7 @@
 // was not is there whole or not at all, and damage is refused, never dropped.
 #include "sim/disk/lossy_log.hpp"
 
+#include <array>
 #include <set>
 #include <string>
 #include <vector>
@@ -204,20 +205,32 @@ TEST(LossyLog, an_append_whose_sync_failed_is_not_acknowledged_and_is_the_last) 
 
 TEST(LossyLog, a_full_disk_refuses_appends_loses_nothing_and_goes_on_when_there_is_space) {
   for (std::uint64_t room = 0; room < 3000; room += 37) {
-    SCOPED_TRACE("room " + std::to_string(room));
+    constexpr std::array k_kinds{FullDisk::known, FullDisk::racing, FullDisk::deferred};
+    const auto kind = k_kinds.at(room % k_kinds.size());
+    SCOPED_TRACE("room " + std::to_string(room) + " kind " + std::to_string(room % 3));
     auto disk = formatted_disk(k_folder);
     std::uint64_t acknowledged = 0;
     {
       auto life = open(disk);
       ASSERT_TRUE(life && life->log->begin_epoch());
-      disk->set_capacity(disk->used_bytes() + room);
+      disk->set_capacity(disk->used_bytes() + room, kind);
       acknowledged = append_up_to(*life, 100);
       ASSERT_LT(acknowledged, 100U);
-      // The batch may be in the log and only its anchor have found no room.
-      EXPECT_LE(life->log->last_position().value(), acknowledged + 1);
+      EXPECT_EQ(life->log->last_position().value(), acknowledged);
       const auto failed = life->log->append({request("deployment/a", acknowledged)}, k_noon);
       ASSERT_FALSE(failed);
-      EXPECT_THAT(failed.error().cause, HasSubstr("injected"));
+      EXPECT_EQ(failed.error().code, ErrorCode::disk_full);
+      EXPECT_FALSE(life->log->has_room());
+      if (room % 2 == 0) {
+        disk->set_capacity(std::nullopt);
+        EXPECT_TRUE(life->log->has_room());
+        // The batch that was refused may be there by now, as after a crash.
+        const auto refused = life->log->append({request("deployment/b", 0)}, k_noon);
+        ASSERT_TRUE(refused) << to_string(refused.error());
+        acknowledged = life->log->last_position().value();
+        EXPECT_TRUE(storage::verify(*life->log));
+        if (room % 4 == 0) disk->crash(most_harm);
+      }
     }  // an orderly end on the full disk
     disk->set_capacity(std::nullopt);
     auto again = open(disk);

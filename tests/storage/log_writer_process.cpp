@@ -1,7 +1,7 @@
 // log_writer_process FOLDER: a control plane reduced to its log. Each line on standard input is a
-// number of events to append, one synced append each; after each one the last position is printed.
-// "0" prints the position only. Ends with its input. Exit 3: the log did not open; standard error
-// says why.
+// number of events to append, one synced append each; after each one the last position is printed,
+// or "full" when a full disk refused it. "0" prints the position only. Ends with its input. Exit 3:
+// the log did not open; standard error says why.
 #include <charconv>
 #include <iostream>
 #include <string>
@@ -28,6 +28,10 @@ int serve(EventLog& log) {
       }
       request.dedupe_key = "key " + std::to_string(log.last_position().value());
       const auto outcomes = log.append({request}, 1);
+      if (!outcomes && outcomes.error().code == ErrorCode::disk_full) {
+        std::cout << "full" << std::endl;
+        continue;
+      }
       if (!outcomes || !std::holds_alternative<Appended>((*outcomes)[0])) return 4;
       std::cout << log.last_position() << std::endl;
     }

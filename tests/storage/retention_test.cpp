@@ -103,8 +103,10 @@ TEST_F(Kept, is_all_that_has_not_ended_whatever_its_environment_or_step) {
 TEST_F(Kept, of_a_deleted_project_is_only_what_has_not_ended) {
   add("a", DeploymentStatus::retired, "a");
   add("b", DeploymentStatus::retiring, "b");
+  EXPECT_THAT(kept(5).projects, ElementsAre(project_.state.name));
   project_.state.deleted = true;
   EXPECT_THAT(names(kept(5).deployments), ElementsAre("b"));
+  EXPECT_TRUE(kept(5).projects.empty());
 }
 
 // ---- over a catalog ----

@@ -358,7 +358,8 @@ TEST_F(MicroVm, a_start_that_was_cut_off_before_its_process_is_exited_and_can_be
   EXPECT_EQ(hypervisor_->status("cut-1").phase, VmPhase::exited) << "killed after the record";
   EXPECT_THAT(hypervisor_->list(), Contains("cut-1"));
   // A pid that somebody else has by now is not trusted.
-  const ProcessId stranger = *identify_process(::getpid());
+  ProcessId stranger = *identify_process(::getpid());
+  --stranger.start_ticks;
   ASSERT_TRUE(write_record(dir_of("cut-1"), {"cut-1", image, host_boot_id(), {}, stranger}));
   EXPECT_EQ(hypervisor_->status("cut-1").phase, VmPhase::exited);
   const auto endpoint = hypervisor_->start(spec("cut-1", image), {});

@@ -1,0 +1,130 @@
+#include "builder/image/image_store.hpp"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+#include <sys/stat.h>
+
+#include "builder/source/source_file.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t k_state_bytes_max = 8U << 20U;
+constexpr std::size_t k_index_bytes_max = 64U << 20U;
+constexpr std::uint64_t k_block_bytes = 512;  // of st_blocks, whatever the file system's are
+
+std::string text_of(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// It becomes part of a path and of an argument list.
+bool is_id(const std::string& id) {
+  return id.size() == 64 && id.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+}  // namespace
+
+nlohmann::json ImageStore::state_file(const std::string& name) const {
+  const auto text = read_source_file(storage(), name, k_index_bytes_max);
+  if (!text || !*text) return nlohmann::json::array();
+  auto json = nlohmann::json::parse(**text, nullptr, false);
+  if (!json.is_array()) return nlohmann::json::array();
+  json.erase(std::remove_if(json.begin(), json.end(),
+                            [](const auto& entry) { return !entry.is_object(); }),
+             json.end());
+  return json;
+}
+
+std::vector<ImageStore::Image> ImageStore::images() const {
+  std::map<std::string, std::string> parents;  // layer to the one below
+  for (const auto& layer : state_file("overlay-layers/layers.json")) {
+    parents[text_of(layer, "id")] = text_of(layer, "parent");
+  }
+  std::vector<Image> found;
+  std::vector<std::string> tops;
+  std::set<std::string> inner;
+  for (const auto& image : state_file("overlay-images/images.json")) {
+    Image entry;
+    entry.id = text_of(image, "id");
+    entry.digest = text_of(image, "digest");
+    entry.created = text_of(image, "created");
+    if (!is_id(entry.id)) continue;
+    // The manifest is written after the image's record, layers and configuration.
+    std::error_code error;
+    const auto manifest =
+        fs::symlink_status(storage() / "overlay-images" / entry.id / "manifest", error);
+    entry.is_whole = fs::exists(manifest);
+    if (const auto names = image.find("names"); names != image.end() && names->is_array()) {
+      for (const auto& name : *names) {
+        if (name.is_string()) entry.names.push_back(name.get<std::string>());
+      }
+    }
+    tops.push_back(text_of(image, "layer"));
+    for (auto layer = parents[tops.back()]; !layer.empty() && inner.insert(layer).second;) {
+      layer = parents[layer];
+    }
+    found.push_back(std::move(entry));
+  }
+  for (std::size_t i = 0; i < found.size(); ++i) found[i].is_inner = inner.contains(tops[i]);
+  return found;
+}
+
+std::set<std::string> ImageStore::image_names() const {
+  std::set<std::string> names;
+  for (const auto& image : images()) names.insert(image.names.begin(), image.names.end());
+  return names;
+}
+
+std::uint64_t ImageStore::layers_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const auto& layer : state_file("overlay-layers/layers.json")) {
+    const auto size = layer.find("diff-size");
+    if (size != layer.end() && size->is_number_unsigned()) bytes += size->get<std::uint64_t>();
+  }
+  return bytes;
+}
+
+std::uint64_t ImageStore::cache_mounts_bytes() const { return use_of(cache_mounts()).bytes; }
+
+// Read from the store's files, not by `buildah containers`, which does not tell what a container is
+// for.
+std::vector<ImageStore::Container> ImageStore::containers() const {
+  std::vector<Container> found;
+  for (const auto& container : state_file("overlay-containers/containers.json")) {
+    Container entry{text_of(container, "id"), {}};
+    if (!is_id(entry.id)) continue;
+    const auto state = read_source_file(
+        storage(), "overlay-containers/" + entry.id + "/userdata/buildah.json", k_state_bytes_max);
+    if (state && *state) {
+      const auto parsed = nlohmann::json::parse(**state, nullptr, false);
+      const auto hooks = nlohmann::json::json_pointer("/CommonBuildOpts/OCIHooksDir/0");
+      if (parsed.is_object() && parsed.contains(hooks) && parsed[hooks].is_string()) {
+        entry.hooks_name = fs::path(parsed[hooks].get<std::string>()).filename().string();
+      }
+    }
+    found.push_back(std::move(entry));
+  }
+  return found;
+}
+
+FolderUse use_of(const fs::path& folder) {
+  FolderUse use;
+  std::error_code error;
+  constexpr auto k_options = fs::directory_options::skip_permission_denied;
+  for (fs::recursive_directory_iterator i(folder, k_options, error), end; !error && i != end;
+       i.increment(error)) {
+    struct stat status {};
+    if (::lstat(i->path().c_str(), &status) != 0) continue;
+    use.bytes += static_cast<std::uint64_t>(status.st_blocks) * k_block_bytes;
+    ++use.files;
+  }
+  return use;
+}
+
+}  // namespace atlasflow::builder

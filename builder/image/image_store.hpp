@@ -1,0 +1,67 @@
+// One containers-storage and what belongs to it: a project's own, or the base images that all
+// share. What lies in it was written by builds, so its files are read as foreign ones: no link is
+// followed and no name believed. Internal to builder/; any thread.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace atlasflow::builder {
+
+class ImageStore {
+ public:
+  explicit ImageStore(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+  [[nodiscard]] std::filesystem::path storage() const { return folder_ / "storage"; }
+  // What buildah knows of the registry's blobs.
+  [[nodiscard]] std::filesystem::path cache() const { return folder_ / "cache"; }
+  // What RUN --mount=type=cache keeps between builds.
+  [[nodiscard]] std::filesystem::path cache_mounts() const { return folder_ / "mounts"; }
+
+  struct Image {
+    std::string id;  // 64 hex digits
+    std::vector<std::string> names;
+    std::string digest;     // of its manifest
+    std::string created;    // RFC 3339 in UTC, so that the text's order is the time's
+    bool is_inner = false;  // another image is built upon it
+    bool is_whole = true;   // false: buildah writes it just now, or was killed while it did
+  };
+  // From the store's files, which change as a whole; one image that is not whole makes `buildah
+  // images` fail for all.
+  [[nodiscard]] std::vector<Image> images() const;
+  // All names of all images in the store.
+  [[nodiscard]] std::set<std::string> image_names() const;
+  // Of all its own layers, unpacked, as the store has written them down.
+  [[nodiscard]] std::uint64_t layers_bytes() const;
+  // Of what cache mounts keep.
+  [[nodiscard]] std::uint64_t cache_mounts_bytes() const;
+
+  // Working containers, each with the hooks name of the build that made it; empty when that is not
+  // known (the build was ended before it wrote it down).
+  struct Container {
+    std::string id;
+    std::string hooks_name;
+  };
+  [[nodiscard]] std::vector<Container> containers() const;
+
+ private:
+  [[nodiscard]] nlohmann::json state_file(const std::string& name) const;
+
+  std::filesystem::path folder_;
+};
+
+// What the folder's files take on the disk, in bytes, and how many they are; links are not
+// followed, and what cannot be read counts nothing.
+struct FolderUse {
+  std::uint64_t bytes = 0;
+  std::uint64_t files = 0;
+};
+[[nodiscard]] FolderUse use_of(const std::filesystem::path& folder);
+
+}  // namespace atlasflow::builder
