@@ -5,6 +5,7 @@
 #include <future>
 #include <map>
 #include <mutex>
+#include <random>
 #include <set>
 #include <thread>
 #include <tuple>
@@ -12,6 +13,7 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
 #include "edge/proxy/worker.hpp"
 #include "edge/tls/local_ca.hpp"
@@ -26,11 +28,58 @@ using TargetKey = std::tuple<std::string, std::string, std::uint16_t>;
 constexpr milliseconds k_adopt_max{10'000};
 // A drain is told when a request ends; should that be missed, it looks by itself.
 constexpr milliseconds k_drain_poll{20};
+// A worker answers within a turn. One that does not is the watch's to end: nobody waits for it.
+constexpr milliseconds k_command_max{1'000};
+
+// What is left of the limit on open files for the control socket, logs, listeners and the rest.
+constexpr std::int64_t k_descriptors_reserved = 64;
+constexpr std::int64_t k_descriptors_per_worker = 8;
+constexpr std::int32_t k_connections_min = 16;  // of a worker, or it could serve nobody
+
+// Of clients and to upstreams together, as many as the limit on open files allows.
+std::int32_t connections_allowed(std::size_t workers) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 512;
+  const auto files = static_cast<std::int64_t>(std::min<rlim_t>(limit.rlim_cur, 1U << 20U));
+  const std::int64_t reserved =
+      k_descriptors_reserved + k_descriptors_per_worker * static_cast<std::int64_t>(workers);
+  return static_cast<std::int32_t>(std::max<std::int64_t>(files - reserved, 64));
+}
+
+// The limits as they are in force: none larger than what there is.
+EdgeLimits limits_in_force(EdgeLimits limits, std::size_t workers) {
+  const std::int32_t allowed = connections_allowed(workers);
+  limits.connections_max =
+      limits.connections_max == 0 ? allowed : std::min(limits.connections_max, allowed);
+  limits.connections_max =
+      std::max(limits.connections_max, k_connections_min * static_cast<std::int32_t>(workers));
+  limits.connections_per_address =
+      std::clamp(limits.connections_per_address, 1, std::max(1, limits.connections_max / 2));
+  limits.requests_per_instance =
+      std::clamp(limits.requests_per_instance, 1, std::max(1, limits.connections_max / 4));
+  return limits;
+}
+
+// The answers of all workers that give one in time.
+template <typename T>
+T sum_of(std::vector<std::future<T>>& answers, std::size_t& missing) {
+  const auto until = std::chrono::steady_clock::now() + k_command_max;
+  T sum{};
+  for (auto& answer : answers) {
+    if (answer.wait_until(until) == std::future_status::ready) {
+      sum += answer.get();
+    } else {
+      ++missing;
+    }
+  }
+  return sum;
+}
 
 class EdgeServer final : public LocalEdge {
  public:
   ~EdgeServer() override {
     for (const auto& worker : workers_) worker->stop();
+    watch_.reset();
   }
 
   Result<void> start(const EdgeConfig& config, EdgeInheritance inheritance);
@@ -85,7 +134,8 @@ class EdgeServer final : public LocalEdge {
   std::condition_variable progress_;
   std::atomic<bool> drains_end_{false};
 
-  std::vector<std::unique_ptr<Worker>> workers_;  // last: they end first
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<TurnWatch> watch_;  // ends when no worker runs any more
 };
 
 Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inheritance) {
@@ -110,15 +160,25 @@ Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inherit
 
   const std::size_t count = config.workers > 0 ? static_cast<std::size_t>(config.workers)
                                                : std::max(1U, std::thread::hardware_concurrency());
+  shared_.config.limits = limits_in_force(config.limits, count);
+  std::random_device device;
+  shared_.address_seed = (static_cast<std::uint64_t>(device()) << 32U) | device();
+  std::vector<TurnClock*> clocks;
   for (std::size_t i = 0; i < count; ++i) {
-    workers_.push_back(std::make_unique<Worker>(shared_, i));
+    workers_.push_back(std::make_unique<Worker>(shared_, i, count));
+    clocks.push_back(&workers_.back()->clock());
   }
+  watch_ = std::make_unique<TurnWatch>(std::move(clocks));
   if (auto installed = install(inheritance.table, inheritance.own_route); !installed) {
     return installed;
   }
   if (auto listening = listen(config, inheritance, count); !listening) return listening;
-  spdlog::info("edge=started http_port={} https_port={} workers={} domain={} generation={}",
-               http_port_, shared_.https_port, count, domain, generation());
+  const EdgeLimits& limits = shared_.config.limits;
+  spdlog::info(
+      "edge=started http_port={} https_port={} workers={} domain={} generation={} "
+      "connections_max={} connections_per_address={} requests_per_instance={}",
+      http_port_, shared_.https_port, count, domain, generation(), limits.connections_max,
+      limits.connections_per_address, limits.requests_per_instance);
   return {};
 }
 
@@ -361,7 +421,12 @@ std::uint64_t EdgeServer::drain(const std::string& vm_id, milliseconds deadline)
         promise->set_value(count);
       });
     }
-    for (auto& answer : answers) cut += answer.get();
+    std::size_t missing = 0;
+    cut += sum_of(answers, missing);
+    if (missing != 0) {
+      spdlog::error("edge=drain vm={} result=late workers={} reason=\"they do not answer\"", vm_id,
+                    missing);
+    }
     target->draining.store(false);
   }
   spdlog::info("edge=drained vm={} cut={}", vm_id, cut);
@@ -400,9 +465,9 @@ std::size_t EdgeServer::retire_workers() {
     answers.push_back(promise->get_future());
     worker->post([promise](Worker& own) { promise->set_value(own.retire()); });
   }
-  std::size_t clients = 0;
-  for (auto& answer : answers) clients += answer.get();
-  return clients;
+  std::size_t missing = 0;
+  const std::size_t clients = sum_of(answers, missing);
+  return clients + missing;  // a worker that does not answer may have clients
 }
 
 std::string EdgeServer::describe() const {

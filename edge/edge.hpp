@@ -34,6 +34,21 @@ struct EdgeTimeouts {
   std::chrono::milliseconds upstream_idle{4'000};  // below the 5 s at which Node closes
 };
 
+// What one client, or one application, may hold of what all of them share. 0 for
+// connections_max: as many as the limit on open files allows.
+struct EdgeLimits {
+  // Of clients and to upstreams together. Near it the connections that idle longest are closed.
+  std::int32_t connections_max = 0;
+  // Of one IPv4 address or IPv6 /64; never more than half of all.
+  std::int32_t connections_per_address = 1'024;
+  // Unanswered at one instance, websockets included; never more than a quarter of all connections.
+  // Beyond it: 503 with Retry-After.
+  std::int32_t requests_per_instance = 2'048;
+  // New TLS handshakes per second of one address, with bursts of four seconds' worth; what is
+  // beyond waits until those of others are done. 0: no limit.
+  std::int32_t handshakes_per_address = 50;
+};
+
 struct EdgeConfig {
   std::string http_address = "127.0.0.1";
   std::uint16_t http_port = 0;  // 0: the kernel chooses; see Edge::http_port
@@ -43,6 +58,7 @@ struct EdgeConfig {
   std::filesystem::path ca_dir;  // the local CA's key and certificate; made on first start
   bool redirect_http = true;     // plain HTTP answers 308 (301 for GET and HEAD) to https
   EdgeTimeouts timeouts;
+  EdgeLimits limits;
   int workers = 0;  // 0: one per core
 };
 

@@ -175,10 +175,36 @@ std::optional<HttpError> find_host(RequestHead& head, std::string& host_text) {
   return std::nullopt;
 }
 
+// Reads the Connection fields once, for all who ask later.
+std::optional<HttpError> parse_connection(const std::vector<Field>& fields,
+                                          std::vector<std::string_view>& options) {
+  options.clear();
+  std::size_t elements = 0;  // empty ones too: skipping them is work as well
+  for (const Field& field : fields) {
+    if (field.name.size() != 10 || !equal_ignoring_case(field.name, "Connection")) continue;
+    std::string_view list = field.value;
+    std::string_view option;
+    bool more = !list.empty();
+    while (more) {
+      if (++elements > k_connection_options_max) {
+        return HttpError{400, "Connection has more than 32 options."};
+      }
+      more = take_list_element(list, option);
+      if (!option.empty()) options.push_back(option);
+    }
+  }
+  return std::nullopt;
+}
+
+bool names(const std::vector<std::string_view>& options, std::string_view option) {
+  return std::any_of(options.begin(), options.end(),
+                     [&](std::string_view each) { return equal_ignoring_case(each, option); });
+}
+
 // Whether the connection stays open after the message (RFC 9112 section 9.3).
-bool wants_keep_alive(const std::vector<Field>& fields, int minor_version) {
-  if (has_token(fields, "Connection", "close")) return false;
-  return minor_version == 1 || has_token(fields, "Connection", "keep-alive");
+bool wants_keep_alive(const std::vector<std::string_view>& options, int minor_version) {
+  if (names(options, "close")) return false;
+  return minor_version == 1 || names(options, "keep-alive");
 }
 
 std::optional<std::uint32_t> announced_keep_alive(const std::vector<Field>& fields) {
@@ -293,7 +319,8 @@ std::optional<HttpError> parse_request_head(std::string_view raw, const HttpLimi
   }
   if (auto error = find_host(head, host_text)) return error;
 
-  head.keep_alive = wants_keep_alive(head.fields, head.minor_version);
+  if (auto error = parse_connection(head.fields, head.connection_options)) return error;
+  head.keep_alive = wants_keep_alive(head.connection_options, head.minor_version);
   head.expect_continue = false;
   if (const Field* expect = find_field(head.fields, "Expect"); expect && head.minor_version == 1) {
     if (!equal_ignoring_case(expect->value, "100-continue")) {
@@ -301,10 +328,9 @@ std::optional<HttpError> parse_request_head(std::string_view raw, const HttpLimi
     }
     head.expect_continue = head.framing != Framing::none;
   }
-  head.upgrade_websocket = head.minor_version == 1 && head.method == "GET" &&
-                           head.framing == Framing::none &&
-                           has_token(head.fields, "Connection", "upgrade") &&
-                           has_token(head.fields, "Upgrade", "websocket");
+  head.upgrade_websocket =
+      head.minor_version == 1 && head.method == "GET" && head.framing == Framing::none &&
+      names(head.connection_options, "upgrade") && has_token(head.fields, "Upgrade", "websocket");
   return std::nullopt;
 }
 
@@ -340,10 +366,13 @@ std::optional<HttpError> parse_response_head(std::string_view raw, const HttpLim
   } else {
     head.framing = framing.has_length ? Framing::length : Framing::until_close;
   }
-  head.keep_alive =
-      head.framing != Framing::until_close && wants_keep_alive(head.fields, head.minor_version);
+  if (auto error = parse_connection(head.fields, head.connection_options)) {
+    return HttpError{502, error->reason};
+  }
+  head.keep_alive = head.framing != Framing::until_close &&
+                    wants_keep_alive(head.connection_options, head.minor_version);
   head.keep_alive_timeout_s = announced_keep_alive(head.fields);
-  head.upgrade_websocket = head.status == 101 && has_token(head.fields, "Connection", "upgrade") &&
+  head.upgrade_websocket = head.status == 101 && names(head.connection_options, "upgrade") &&
                            has_token(head.fields, "Upgrade", "websocket");
   return std::nullopt;
 }

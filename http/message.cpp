@@ -39,11 +39,16 @@ const Field* find_field(const std::vector<Field>& fields, std::string_view name)
   return nullptr;
 }
 
+bool take_list_element(std::string_view& list, std::string_view& element) {
+  const std::size_t comma = list.find(',');
+  element = trim(list.substr(0, comma));
+  list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
+  return comma != std::string_view::npos;
+}
+
 bool next_list_element(std::string_view& list, std::string_view& element) {
   while (!list.empty()) {
-    const std::size_t comma = list.find(',');
-    element = trim(list.substr(0, comma));
-    list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
+    (void)take_list_element(list, element);
     if (!element.empty()) return true;
   }
   return false;

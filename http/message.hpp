@@ -25,6 +25,10 @@ enum class Framing : std::uint8_t {
   until_close,  // responses only
 };
 
+// What Connection may name (RFC 9110 section 7.6.1), empty elements counted: each option is
+// compared with each field, so the product must stay small. Real messages have one or two.
+inline constexpr std::size_t k_connection_options_max = 32;
+
 struct HttpLimits {
   std::size_t request_line_bytes_max = std::size_t{8} * 1024;  // 414
   std::size_t head_bytes_max = std::size_t{32} * 1024;  // 431; request line or status line included
@@ -47,6 +51,7 @@ struct RequestHead {
   std::string_view authority;  // host[:port] as sent, from an absolute target or else from Host
   int minor_version = 1;       // HTTP/1.x: 0 or 1
   std::vector<Field> fields;
+  std::vector<std::string_view> connection_options;  // what all Connection fields name, in order
 
   Framing framing = Framing::none;
   std::uint64_t content_length = 0;  // only with Framing::length
@@ -61,6 +66,7 @@ struct ResponseHead {
   std::string_view reason;  // may be empty
   int minor_version = 1;
   std::vector<Field> fields;
+  std::vector<std::string_view> connection_options;  // what all Connection fields name, in order
 
   Framing framing = Framing::none;
   std::uint64_t content_length = 0;  // only with Framing::length
@@ -73,6 +79,10 @@ struct ResponseHead {
 
 // The first field of that name, or nullptr.
 [[nodiscard]] const Field* find_field(const std::vector<Field>& fields, std::string_view name);
+
+// Takes the first element off a comma-separated list, trimmed, perhaps empty. False when it was the
+// last: no comma followed.
+[[nodiscard]] bool take_list_element(std::string_view& list, std::string_view& element);
 
 // Takes the next element off a comma-separated list (RFC 9110 section 5.6.1), trimmed; empty
 // elements are skipped. False at the end.

@@ -88,6 +88,7 @@ HeadCollector::Outcome HeadCollector::fail(HttpError error) {
 void HeadCollector::clear() {
   raw_.clear();
   checked_ = 0;
+  has_line_ = false;
   leading_lines_ = 0;
 }
 
@@ -131,9 +132,11 @@ HeadCollector::Outcome HeadCollector::take(std::string_view bytes, const HttpLim
     return Outcome::whole;
   }
   if (auto error = check_partial_head(raw_, checked_)) return fail(*error);
-  if (is_request && raw_.size() > limits.request_line_bytes_max &&
-      raw_.find("\r\n") == std::string::npos) {
-    return fail({414, "The request line is too long."});
+  if (is_request && !has_line_ && raw_.size() > limits.request_line_bytes_max) {
+    if (raw_.find("\r\n") == std::string::npos) {
+      return fail({414, "The request line is too long."});
+    }
+    has_line_ = true;
   }
   return Outcome::need_more;
 }
@@ -155,6 +158,8 @@ void RequestParser::release_memory() {
   collector_.release();
   head_.fields.clear();
   head_.fields.shrink_to_fit();
+  head_.connection_options.clear();
+  head_.connection_options.shrink_to_fit();
 }
 
 ParseStep RequestParser::next(std::string_view bytes) {

@@ -65,6 +65,7 @@ class HeadCollector {
 
   std::string raw_;
   std::size_t checked_ = 0;
+  bool has_line_ = false;  // the first line is whole: looked for once, not with each byte
   int leading_lines_ = 0;
   HttpError error_;
 };

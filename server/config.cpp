@@ -186,6 +186,10 @@ void take_all(Section& root, ServerConfig& config) {
   edge.take("http", config.edge.http);
   edge.take("https", config.edge.https);
   edge.take("redirect_http", config.edge.redirect_http);
+  edge.take("connections_max", config.edge.connections_max, 0, 1 << 20);
+  edge.take("connections_per_address", config.edge.connections_per_address, 1, 1 << 20);
+  edge.take("requests_per_instance", config.edge.requests_per_instance, 1, 1 << 20);
+  edge.take("handshakes_per_address", config.edge.handshakes_per_address, 0, 100'000);
   edge.finish();
 
   auto api = root.section("api");
@@ -309,6 +313,17 @@ http = "127.0.0.1:8080"
 https = "127.0.0.1:8443"
 # Plain HTTP answers with a redirect to https.
 redirect_http = true
+# Connections of visitors and to the apps together; 0: as many as the limit on open files allows.
+# Near it those that idle longest are closed.
+connections_max = 0
+# Of one IPv4 address or IPv6 /64, and never more than half of all.
+connections_per_address = 1024
+# Unanswered requests and websockets at one instance, and never more than a quarter of all
+# connections. Beyond it visitors get a 503 that says when to come back.
+requests_per_instance = 2048
+# New TLS handshakes of one address per second, with bursts of four seconds' worth; more wait until
+# those of others are done. 0: no limit.
+handshakes_per_address = 50
 
 [api]
 # The webhook's listener behind the edge; loopback only.

@@ -31,6 +31,11 @@ struct ServerConfig {
     Listen http{"127.0.0.1", 8080};
     Listen https{"127.0.0.1", 8443};
     bool redirect_http = true;
+    // edge::EdgeLimits says what they mean.
+    std::int32_t connections_max = 0;
+    std::int32_t connections_per_address = 1'024;
+    std::int32_t requests_per_instance = 2'048;
+    std::int32_t handshakes_per_address = 50;
   } edge;
   struct {
     Listen webhook{"127.0.0.1", 7070};          // loopback only: the edge sends it there

@@ -57,6 +57,10 @@ wire::Config to_wire(const EdgeConfig& config) {
   message.set_ca_dir(config.ca_dir.string());
   message.set_redirect_http(config.redirect_http);
   message.set_workers(config.workers);
+  message.set_connections_max(config.limits.connections_max);
+  message.set_connections_per_address(config.limits.connections_per_address);
+  message.set_requests_per_instance(config.limits.requests_per_instance);
+  message.set_handshakes_per_address(config.limits.handshakes_per_address);
   for (const auto member : k_timeouts) {
     message.add_timeouts_ms(static_cast<std::int64_t>((config.timeouts.*member).count()));
   }
@@ -99,6 +103,8 @@ EdgeConfig from_wire(const wire::Config& message) {
   config.ca_dir = message.ca_dir();
   config.redirect_http = message.redirect_http();
   config.workers = message.workers();
+  config.limits = {message.connections_max(), message.connections_per_address(),
+                   message.requests_per_instance(), message.handshakes_per_address()};
   for (int i = 0; i < message.timeouts_ms_size(); ++i) {
     const auto at = static_cast<std::size_t>(i);
     if (at < k_timeouts.size()) {

@@ -5,11 +5,13 @@
 #include <csignal>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include <fcntl.h>
 #include <spawn.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,6 +45,15 @@ bool listens_on(const Fd& socket, const std::string& address, std::uint16_t port
   return address_text(own) == address && (port == 0 || port == local_port(socket));
 }
 
+// A proxy is made of descriptors: the hard limit is what the machine's owner allows.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const rlim_t before = std::exchange(limit.rlim_cur, limit.rlim_max);
+  const bool raised = ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+  spdlog::info("edge=limits open_files={} before={}", raised ? limit.rlim_max : before, before);
+}
+
 }  // namespace
 
 // ---- inside -------------------------------------------------------------------------------------
@@ -56,6 +67,7 @@ Result<std::unique_ptr<EdgeProcess>> EdgeProcess::start(const std::filesystem::p
       !receive_message(server, process->launch_, after(k_hand_over_max)).has_value()) {
     return fail(ErrorCode::invalid_argument, "'atlasflow server' starts the edge; run that");
   }
+  raise_descriptor_limit();
   const auto started = process->start({state}, std::move(on_stop));
   wire::Reply reply;
   if (started) {

@@ -82,7 +82,9 @@ class Buffer {
  private:
   void make_room(std::size_t bytes) {
     const std::size_t used = size();
-    if (used + bytes <= capacity_) {
+    // Within a slab moving is cheap. Beyond it no more is moved than was consumed since the last
+    // time, so that a peer that takes a few bytes at a time does not have all of it moved for each.
+    if (used + bytes <= capacity_ && (capacity_ == k_slab_bytes || begin_ >= used)) {
       std::memmove(storage_.get(), storage_.get() + begin_, used);
     } else {
       const std::size_t grown = std::max(capacity_ * 2, used + bytes);

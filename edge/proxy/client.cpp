@@ -5,6 +5,8 @@
 #include <chrono>
 #include <utility>
 
+#include <spdlog/spdlog.h>
+
 #include "edge/proxy/forward.hpp"
 #include "edge/proxy/worker.hpp"
 #include "http/guard.hpp"
@@ -15,7 +17,10 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t k_high_water = 2 * k_slab_bytes;  // more is not read while so much waits
-constexpr int k_rounds_per_pump = 32;                   // then others have a turn
+// Then others have a turn: the bound of everything that a peer can make a worker do at once. What
+// is left goes on in the next turn.
+constexpr int k_rounds_per_pump = 32;
+constexpr int k_reads_per_pump = 8;
 constexpr std::size_t k_linger_bytes = std::size_t{1024} * 1024;
 constexpr milliseconds k_linger{2000};
 constexpr milliseconds k_half_closed_tunnel{10'000};
@@ -38,8 +43,12 @@ bool extends(Wait wait) {
 }  // namespace
 
 void Worker::pump(ClientConnection& client) {
+  clock_.step();
+  clock_.heed();  // what was meant for the step before
+  run_again_.remove(client);
+  reads_left_ = k_reads_per_pump;
   bool any_progress = false;
-  for (int round = 0; round < k_rounds_per_pump; ++round) {
+  for (int round = 0; round < k_rounds_per_pump && reads_left_ > 0; ++round) {
     bool progress = flush(client);
     if (client.closed) return;
     switch (client.phase) {
@@ -64,17 +73,37 @@ void Worker::pump(ClientConnection& client) {
         break;
     }
     if (client.closed) return;
-    if (!progress) {
+    if (clock_.overdue()) {
+      cut_overdue(client);
+      return;
+    }
+    any_progress |= progress;
+    if (!progress && reads_left_ > 0) {
       update_deadline(client, any_progress);
       return;
     }
-    any_progress = true;
   }
-  update_deadline(client, true);
-  if (!client.queued) {
-    client.queued = true;
-    run_again_.push_back(&client);
-  }
+  update_deadline(client, any_progress);
+  run_again_.push_back(client);
+}
+
+// Whether this connection may read once more in this turn; if not it goes on in the next.
+bool Worker::may_read() {
+  if (reads_left_ <= 0 || clock_.overdue()) return false;
+  --reads_left_;
+  return true;
+}
+
+// The watch has found that this connection alone has kept the worker for a second.
+void Worker::cut_overdue(ClientConnection& client) {
+  clock_.heed();
+  const std::string host =
+      client.exchange.has_head ? std::string(client.parser.head().host) : std::string("-");
+  spdlog::error(
+      "edge=watchdog result=connection_cut worker={} client={} host={} phase={} "
+      "reason=\"it kept the worker for over a second\"",
+      index_, client.address, host, static_cast<int>(client.phase));
+  close_client(client);
 }
 
 bool Worker::flush(ClientConnection& client) {
@@ -95,6 +124,7 @@ bool Worker::flush(ClientConnection& client) {
 // Reads once into the client's input. True when something came of it: bytes, or the end.
 bool Worker::fill(ClientConnection& client) {
   if (client.ended || !client.stream.readable() || client.in.size() >= k_slab_bytes) return false;
+  if (!may_read()) return false;
   char* space = client.in.reserve(k_slab_bytes - client.in.size());
   const IoResult result = client.stream.read(space, client.in.room());
   if (result.status == IoStatus::ok) {
@@ -104,23 +134,6 @@ bool Worker::fill(ClientConnection& client) {
   if (client.in.empty()) client.in.clear();
   client.ended = result.status != IoStatus::would_block;
   return client.ended;
-}
-
-bool Worker::step_handshake(ClientConnection& client) {
-  switch (client.stream.handshake()) {
-    case IoStatus::ok: {
-      client.phase = Phase::head;
-      const char* name = SSL_get_servername(client.stream.tls(), TLSEXT_NAMETYPE_host_name);
-      if (name == nullptr || !http::normalise_host(name, client.server_name))
-        client.server_name.clear();
-      return true;
-    }
-    case IoStatus::would_block:
-      return false;
-    default:
-      close_client(client);
-      return true;
-  }
 }
 
 bool Worker::step_head(ClientConnection& client) {
@@ -160,6 +173,8 @@ void Worker::begin_request(ClientConnection& client) {
   Exchange& exchange = client.exchange;
   const http::RequestHead& head = client.parser.head();
   exchange.reset();
+  // From here on it is being served, and may not be closed for another.
+  for (auto& list : quiet_) list.remove(client);
   exchange.has_head = true;
   exchange.to_head = head.method == "HEAD";
   exchange.first_attempt_ms = now_ms_;
@@ -167,7 +182,7 @@ void Worker::begin_request(ClientConnection& client) {
   if (head.framing == http::Framing::none) {
     exchange.request_complete = client.parser.next({}).event == http::ParseEvent::complete;
   }
-  if (const auto error = check_connection_options(head.fields)) {
+  if (const auto error = check_connection_options(head.connection_options)) {
     refuse_message(client, *error);
     return;
   }
@@ -232,7 +247,7 @@ void Worker::answer(ClientConnection& client, const EdgeAnswer& answer) {
   Exchange& exchange = client.exchange;
   drop_upstream(client);
   leave_target(client);
-  std::erase(held_, &client);
+  release_held(client);
   AnswerContext context;
   context.request_id = client.request_id;
   bool discard = false;
@@ -307,7 +322,7 @@ bool Worker::step_tunnel(ClientConnection& client) {
     upstream.stream.shutdown_write();
     client.tunnel_up_closed = progress = true;
   }
-  if (upstream.in.empty() && !upstream.ended && upstream.stream.readable()) {
+  if (upstream.in.empty() && !upstream.ended && upstream.stream.readable() && may_read()) {
     char* space = upstream.in.reserve(k_slab_bytes);
     const IoResult result = upstream.stream.read(space, upstream.in.room());
     upstream.in.commit(result.bytes);
@@ -408,8 +423,12 @@ milliseconds Worker::limit_of(const ClientConnection& client, Wait wait) const {
 
 void Worker::update_deadline(ClientConnection& client, bool progress) {
   const Wait wait = wait_of(client);
+  // What an application says before its answer (1xx, a head byte by byte) makes it no less late.
+  const bool moved = std::exchange(client.exchange.request_moved, false);
+  if (wait == Wait::response_head) progress = moved;
   if (client.deadline_ms != 0 && wait == client.wait && !(progress && extends(wait))) return;
   client.wait = wait;
+  note_quiet(client);
   client.deadline_ms = now_ms_ + static_cast<std::int64_t>(limit_of(client, wait).count());
 }
 

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <string>
 
+#include "edge/proxy/address_table.hpp"
 #include "edge/proxy/buffer.hpp"
+#include "edge/proxy/intrusive_list.hpp"
 #include "edge/proxy/stream.hpp"
 #include "edge/routes/route_snapshot.hpp"
 #include "http/parser.hpp"
@@ -46,7 +48,8 @@ struct UpstreamConnection : Endpoint {
   bool ended_cleanly = false;
   bool closed = false;
   std::int64_t idle_until_ms = 0;
-  std::size_t index = 0;  // in the worker's list
+  std::size_t index = 0;                  // in the worker's list
+  ListHook<UpstreamConnection> in_pools;  // of the worker, all targets'; the longest idle first
 };
 
 enum class Phase : std::uint8_t {
@@ -91,8 +94,12 @@ struct Exchange {
   int connect_failures = 0;
   std::int64_t first_attempt_ms = 0;
   std::int64_t retry_at_ms = 0;
+  std::size_t held_in = 0;  // which of the worker's lists
 
-  bool response_started = false;    // a byte of the response has arrived
+  bool request_moved = false;         // the upstream took some of it since the deadline was set
+  bool response_started = false;      // a byte of the response has arrived
+  std::size_t interim_responses = 0;  // 1xx, passed on or not
+  std::size_t interim_bytes = 0;
   bool response_head_sent = false;  // the final head is in the client's buffer
   http::Framing response_framing = http::Framing::none;
   bool close_after = false;
@@ -108,7 +115,10 @@ struct Exchange {
     fresh_only = false;
     retried_fresh = false;
     connect_failures = 0;
+    request_moved = false;
     response_started = false;
+    interim_responses = 0;
+    interim_bytes = 0;
     response_head_sent = false;
     response_framing = http::Framing::none;
     close_after = false;
@@ -142,11 +152,17 @@ struct ClientConnection : Endpoint {
   bool write_closed = false;  // we have sent ours
   bool tunnel_up_closed = false;
   bool closed = false;
-  bool queued = false;  // in the worker's run-again list
+  bool over_rate = false;  // its address has begun more handshakes than its share
+  AddressKey address_key;
   Wait wait = Wait::idle;
   std::int64_t deadline_ms = 0;
   std::size_t linger_left = 0;
   std::size_t index = 0;  // in the worker's list
+
+  ListHook<ClientConnection> in_run_again;
+  ListHook<ClientConnection> in_held;
+  ListHook<ClientConnection> in_handshakes;
+  ListHook<ClientConnection> in_quiet;
 };
 
 }  // namespace atlasflow::edge

@@ -2,9 +2,9 @@
 // and what to do when any of that fails. A request is sent a second time only when the first cannot
 // have been processed, or when its method makes a repetition harmless (RFC 9110 section 9.2.2).
 #include <algorithm>
-#include <array>
 #include <utility>
 
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include "edge/proxy/forward.hpp"
@@ -17,7 +17,9 @@ constexpr std::size_t k_high_water = 2 * k_slab_bytes;
 constexpr std::size_t k_replay_bytes_max = std::size_t{64} * 1024;
 constexpr std::size_t k_linger_bytes = std::size_t{1024} * 1024;
 constexpr std::int64_t k_avoid_ms = 1000;
-constexpr std::array<std::int64_t, 3> k_backoff_ms = {50, 100, 200};
+// Of one exchange, passed on or not. Real applications send one or two.
+constexpr std::size_t k_interim_responses_max = 32;
+constexpr std::size_t k_interim_bytes_max = std::size_t{64} * 1024;
 
 bool is_idempotent(std::string_view method) {
   return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" ||
@@ -51,11 +53,15 @@ void Worker::attempt(ClientConnection& client) {
   if (route == nullptr) return;
   ++rotation_;
   Target& target = *pick(*route);
+  if (is_full(target)) {
+    answer_full(client);
+    return;
+  }
   exchange.target = &target;
   cell(target).in_flight.fetch_add(1);
   UpstreamConnection* upstream = nullptr;
   if (!exchange.fresh_only) {
-    upstream = take_idle(target, !is_idempotent(client.parser.head().method));
+    upstream = take_idle(target);
   }
   if (upstream == nullptr) upstream = connect(target);
   if (upstream == nullptr) {
@@ -80,14 +86,30 @@ void Worker::attempt_failed(ClientConnection& client) {
                     "the port that PORT names, on all addresses?"});
     return;
   }
+  const auto held = held_by_host_.find(std::string(client.parser.head().host));
+  if (held != held_by_host_.end() && static_cast<std::int64_t>(held->second) >= requests_max_) {
+    answer_full(client);
+    return;
+  }
+  ++exchange.connect_failures;
   const auto step = std::min<std::size_t>(static_cast<std::size_t>(exchange.connect_failures),
                                           k_backoff_ms.size() - 1);
-  ++exchange.connect_failures;
   const RouteEntry* route = snapshot_->find(client.parser.head().host);
   const bool another =
       route != nullptr && !route->targets.empty() && cell(*pick(*route)).avoid_until_ms <= now_ms_;
-  exchange.retry_at_ms = now_ms_ + (another ? 0 : k_backoff_ms[step]);
-  held_.push_back(&client);
+  hold(client, another ? 0 : step);
+}
+
+// More of its requests wait than one application may have waiting: it is busy, or hangs.
+void Worker::answer_full(ClientConnection& client) {
+  const std::string host(client.parser.head().host);
+  if (log_.allows(now_ms_)) {
+    spdlog::warn("edge=overloaded host={} reason=\"too many unanswered requests\"", host);
+  }
+  answer(client, {503, "overloaded", host + " is busy",
+                  host + " has more unanswered requests than its instances may have. Try again in "
+                         "a moment; its logs may say why it does not answer.",
+                  5});
 }
 
 void Worker::leave_target(ClientConnection& client) {
@@ -188,7 +210,7 @@ bool Worker::send_request(ClientConnection& client, UpstreamConnection& upstream
       return true;
     }
     if (result.status != IoStatus::ok) break;
-    upstream.wrote = progress = true;
+    upstream.wrote = exchange.request_moved = progress = true;
     if (exchange.replayable) {
       exchange.request_sent += result.bytes;
     } else {
@@ -208,7 +230,7 @@ bool Worker::read_response(ClientConnection& client, UpstreamConnection& upstrea
       upstream_ended(client, upstream.ended_cleanly);
       return true;
     }
-    if (!upstream.stream.readable()) return progress;
+    if (!upstream.stream.readable() || !may_read()) return progress;
     char* space = upstream.in.reserve(k_slab_bytes - upstream.in.size());
     const IoResult result = upstream.stream.read(space, upstream.in.room());
     upstream.in.commit(result.bytes);
@@ -240,6 +262,7 @@ bool Worker::take_response(ClientConnection& client, UpstreamConnection& upstrea
       }
     }
     upstream.in.consume(step.consumed);
+    if (!exchange.response_head_sent) exchange.interim_bytes += step.consumed;
     switch (step.event) {
       case http::ParseEvent::need_more:
         return false;
@@ -257,8 +280,7 @@ bool Worker::take_response(ClientConnection& client, UpstreamConnection& upstrea
         upstream.parser.reset(exchange.to_head);
         break;
       case http::ParseEvent::error:
-        fail_response(client, {502, "bad_response", "The application's answer was not valid HTTP",
-                               std::string(upstream.parser.error().reason)});
+        refuse_response(client, upstream.parser.error().reason);
         return true;
     }
   }
@@ -272,8 +294,7 @@ void Worker::take_response_head(ClientConnection& client, UpstreamConnection& up
   const bool http10 = request.minor_version == 0;
   if (head.status == 101) {
     if (!request.upgrade_websocket || !head.upgrade_websocket) {
-      fail_response(client, {502, "bad_response", "The application's answer was not valid HTTP",
-                             "It switched protocols without having been asked to."});
+      refuse_response(client, "It switched protocols without having been asked to.");
       return;
     }
     write_response_head(head, http::Framing::none, false, false, false, client.out);
@@ -282,6 +303,11 @@ void Worker::take_response_head(ClientConnection& client, UpstreamConnection& up
     return;
   }
   if (head.status < 200) {
+    if (++exchange.interim_responses > k_interim_responses_max ||
+        exchange.interim_bytes > k_interim_bytes_max) {
+      refuse_response(client, "It sent interim (1xx) responses without end before its answer.");
+      return;
+    }
     const bool wanted = head.status != 100 || request.expect_continue;
     if (!http10 && wanted)
       write_response_head(head, http::Framing::none, false, false, false, client.out);
@@ -297,6 +323,15 @@ void Worker::take_response_head(ClientConnection& client, UpstreamConnection& up
   write_response_head(head, exchange.response_framing, exchange.to_head, exchange.close_after,
                       http10, client.out);
   exchange.response_head_sent = true;
+}
+
+void Worker::refuse_response(ClientConnection& client, std::string_view reason) {
+  if (log_.allows(now_ms_)) {
+    spdlog::warn("edge=bad_response host={} vm={} reason=\"{}\"", client.parser.head().host,
+                 client.exchange.target->upstream.vm_id, reason);
+  }
+  fail_response(client, {502, "bad_response", "The application's answer was not valid HTTP",
+                         std::string(reason)});
 }
 
 void Worker::finish_response(ClientConnection& client) {

@@ -1,5 +1,6 @@
 #include "edge/proxy/forward.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -55,19 +56,13 @@ bool is_identity_field(std::string_view name) {
   }
 }
 
-// What Connection names goes no further; a head without Connection is the usual case.
-class Nominated {
- public:
-  explicit Nominated(const std::vector<http::Field>& fields)
-      : fields_(fields), any_(http::find_field(fields, "Connection") != nullptr) {}
-  [[nodiscard]] bool contains(std::string_view name) const {
-    return any_ && http::has_token(fields_, "Connection", name);
-  }
-
- private:
-  const std::vector<http::Field>& fields_;
-  bool any_;
-};
+// What Connection names goes no further (at most 32 names; a head without Connection is the usual
+// case).
+bool is_nominated(const std::vector<std::string_view>& options, std::string_view name) {
+  return std::any_of(options.begin(), options.end(), [&](std::string_view option) {
+    return http::equal_ignoring_case(option, name);
+  });
+}
 
 void write_field(std::string_view name, std::string_view value, Buffer& out) {
   out.append(name);
@@ -91,19 +86,14 @@ bool may_be_trailer(std::string_view name) {
 
 }  // namespace
 
-std::optional<http::HttpError> check_connection_options(const std::vector<http::Field>& fields) {
-  for (const http::Field& field : fields) {
-    if (!http::equal_ignoring_case(field.name, "Connection")) continue;
-    std::string_view list = field.value;
-    std::string_view option;
-    while (http::next_list_element(list, option)) {
-      if (!http::is_token(option))
-        return http::HttpError{400, "Connection is not a list of names."};
-      if (is_identity_field(option) || has_prefix(option, "content-") ||
-          same_name(option, "transfer-encoding") || same_name(option, "cookie") ||
-          same_name(option, "authorization")) {
-        return http::HttpError{400, "Connection names a field that is not this hop's to drop."};
-      }
+std::optional<http::HttpError> check_connection_options(
+    const std::vector<std::string_view>& options) {
+  for (const std::string_view option : options) {
+    if (!http::is_token(option)) return http::HttpError{400, "Connection is not a list of names."};
+    if (is_identity_field(option) || has_prefix(option, "content-") ||
+        same_name(option, "transfer-encoding") || same_name(option, "cookie") ||
+        same_name(option, "authorization")) {
+      return http::HttpError{400, "Connection names a field that is not this hop's to drop."};
     }
   }
   return std::nullopt;
@@ -115,10 +105,9 @@ void write_request_head(const http::RequestHead& head, const ClientIdentity& cli
   out.append(head.path);
   out.append(" HTTP/1.1\r\n");
   write_field("Host", head.authority, out);
-  const Nominated nominated(head.fields);
   for (const http::Field& field : head.fields) {
     if (is_hop_field(field.name) || is_identity_field(field.name) ||
-        nominated.contains(field.name)) {
+        is_nominated(head.connection_options, field.name)) {
       continue;
     }
     write_field(field.name, field.value, out);
@@ -149,9 +138,8 @@ void write_response_head(const http::ResponseHead& head, http::Framing framing, 
   out.append(" ");
   out.append(head.reason);
   out.append("\r\n");
-  const Nominated nominated(head.fields);
   for (const http::Field& field : head.fields) {
-    if (is_hop_field(field.name) || nominated.contains(field.name)) continue;
+    if (is_hop_field(field.name) || is_nominated(head.connection_options, field.name)) continue;
     write_field(field.name, field.value, out);
   }
   const bool may_have_body = head.status >= 200 && head.status != 204;

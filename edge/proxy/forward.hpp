@@ -21,7 +21,7 @@ struct ClientIdentity {
 // Why a head cannot be passed on although it is well formed: its Connection field names a field
 // that is not the hop's to drop.
 [[nodiscard]] std::optional<http::HttpError> check_connection_options(
-    const std::vector<http::Field>& fields);
+    const std::vector<std::string_view>& options);
 
 void write_request_head(const http::RequestHead& head, const ClientIdentity& client, Buffer& out);
 

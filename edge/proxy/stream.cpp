@@ -10,6 +10,9 @@ namespace atlasflow::edge {
 namespace {
 
 constexpr std::size_t k_record_bytes_max = std::size_t{16} * 1024;
+// Reads that bring only records without data, such as key updates, between two that bring some:
+// each record costs as much as a small request, and none of them shows above this class.
+constexpr int k_quiet_reads_max = 8;
 
 Stream& stream_of(BIO* bio) { return *static_cast<Stream*>(BIO_get_data(bio)); }
 
@@ -84,6 +87,7 @@ ssize_t Stream::receive(char* bytes, std::size_t size) {
     got = ::recv(socket_.get(), bytes, size, 0);
   } while (got < 0 && errno == EINTR);
   // A short read has emptied the socket: edge-triggered epoll will report what comes next.
+  starved_ = got < 0;
   drained_ = got < 0 || (static_cast<std::size_t>(got) < size && !hung_up_);
   return got;
 }
@@ -132,24 +136,33 @@ IoResult Stream::read(char* bytes, std::size_t size) {
 }
 
 IoResult Stream::read_tls(char* bytes, std::size_t size) {
-  ERR_clear_error();
-  const int got = SSL_read(ssl_.get(), bytes, static_cast<int>(size));
-  if (got > 0) {
-    if (drained_ && SSL_has_pending(ssl_.get()) == 0) readable_ = false;
-    return {IoStatus::ok, static_cast<std::size_t>(got)};
-  }
-  switch (SSL_get_error(ssl_.get(), got)) {
-    case SSL_ERROR_WANT_READ:
-      readable_ = false;
-      return {};
-    case SSL_ERROR_WANT_WRITE:
-      readable_ = writable_ = false;
-      return {};
-    case SSL_ERROR_ZERO_RETURN:
-      return {IoStatus::closed, 0};
-    default:
-      broken_ = true;
-      return {IoStatus::failed, 0};
+  // The context has no SSL_MODE_AUTO_RETRY: OpenSSL returns when it has used up what one receive
+  // brought, and a peer cannot keep it busy within one call.
+  for (;;) {
+    ERR_clear_error();
+    starved_ = false;
+    const int got = SSL_read(ssl_.get(), bytes, static_cast<int>(size));
+    if (got > 0) {
+      quiet_reads_ = 0;
+      if (drained_ && SSL_has_pending(ssl_.get()) == 0) readable_ = false;
+      return {IoStatus::ok, static_cast<std::size_t>(got)};
+    }
+    switch (SSL_get_error(ssl_.get(), got)) {
+      case SSL_ERROR_WANT_READ:
+        if (!starved_ && ++quiet_reads_ <= k_quiet_reads_max) continue;
+        if (!starved_) break;
+        readable_ = false;
+        return {};
+      case SSL_ERROR_WANT_WRITE:
+        readable_ = writable_ = false;
+        return {};
+      case SSL_ERROR_ZERO_RETURN:
+        return {IoStatus::closed, 0};
+      default:
+        break;
+    }
+    broken_ = true;
+    return {IoStatus::failed, 0};
   }
 }
 

@@ -63,6 +63,8 @@ class Stream {
   bool writable_ = true;
   bool hung_up_ = false;  // the peer has sent its last byte, or the socket is broken
   bool drained_ = false;  // the last receive emptied the socket
+  bool starved_ = false;  // the last receive found nothing
+  int quiet_reads_ = 0;   // of TLS records without data, since the last with some
   bool broken_ = false;   // after a fatal TLS error nothing may be sent, not even the close
 };
 

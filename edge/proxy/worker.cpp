@@ -17,8 +17,14 @@
 namespace atlasflow::edge {
 namespace {
 
-constexpr int k_events_max = 256;
-constexpr int k_accepts_per_turn = 16;
+// A turn is bounded: so many events, so many of those who had their part of the last one, and each
+// of them a few reads (client.cpp). All together take a few milliseconds at the worst, which is how
+// long anybody waits for a worker.
+constexpr int k_events_max = 64;
+constexpr std::size_t k_again_per_turn = 32;
+constexpr std::size_t k_held_per_turn = 32;
+constexpr std::size_t k_expired_per_turn = 256;
+constexpr int k_log_lines_per_second = 10;
 constexpr std::int64_t k_sweep_ms = 200;
 constexpr std::size_t k_idle_per_target_max = 128;
 constexpr std::uint32_t k_edge_events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
@@ -35,6 +41,27 @@ std::unique_ptr<T> take_out(std::vector<std::unique_ptr<T>>& list, std::size_t i
 }
 
 }  // namespace
+
+bool LogBudget::allows(std::int64_t now_ms) {
+  if (second_ != now_ms / 1000) {
+    second_ = now_ms / 1000;
+    lines_ = 0;
+  }
+  if (++lines_ <= k_log_lines_per_second) return true;
+  ++left_out_;
+  return false;
+}
+
+Worker::Worker(Shared& shared, std::size_t index, std::size_t workers)
+    : shared_(shared),
+      index_(index),
+      connections_max_(static_cast<std::size_t>(shared.config.limits.connections_max) / workers),
+      requests_max_(std::max<std::int64_t>(
+          1, shared.config.limits.requests_per_instance / static_cast<std::int64_t>(workers))),
+      handshake_rates_(shared.config.limits.handshakes_per_address == 0
+                           ? 0
+                           : std::max<std::int32_t>(1, shared.config.limits.handshakes_per_address /
+                                                           static_cast<std::int32_t>(workers))) {}
 
 Result<void> Worker::start(std::vector<Fd> http, std::vector<Fd> https) {
   auto tls = make_tls_context(&certificates_, shared_.ticket_keys);
@@ -106,11 +133,11 @@ void Worker::update_clock() {
 }
 
 int Worker::poll_timeout_ms() const {
-  if (!run_again_.empty()) return 0;
+  if (!run_again_.empty() || !handshakes_[0].empty() || !handshakes_[1].empty()) return 0;
   std::int64_t until = INT64_MAX;
   if (!clients_.empty() || !upstreams_.empty() || !accepting_) until = next_sweep_ms_;
-  for (const ClientConnection* client : held_) {
-    until = std::min(until, client->exchange.retry_at_ms);
+  for (const auto& list : held_) {
+    if (!list.empty()) until = std::min(until, list.front()->exchange.retry_at_ms);
   }
   if (until == INT64_MAX) return -1;
   return static_cast<int>(std::clamp<std::int64_t>(until - now_ms_, 0, k_sweep_ms));
@@ -118,23 +145,22 @@ int Worker::poll_timeout_ms() const {
 
 void Worker::run() {
   pthread_setname_np(pthread_self(), ("edge-" + std::to_string(index_)).c_str());
+  clock_.attach();
   std::array<epoll_event, k_events_max> events{};
   while (!stopping_.load(std::memory_order_relaxed)) {
     adopt_snapshot();
     run_commands();
+    clock_.rest();
     const int count = ::epoll_wait(epoll_.get(), events.data(), k_events_max, poll_timeout_ms());
+    clock_.step();
     update_clock();
     adopt_snapshot();
     for (int i = 0; i < count; ++i) {
       const epoll_event& event = events[static_cast<std::size_t>(i)];
       dispatch(*static_cast<Endpoint*>(event.data.ptr), event.events);
     }
-    std::vector<ClientConnection*> again;
-    again.swap(run_again_);
-    for (ClientConnection* client : again) {
-      client->queued = false;
-      if (!client->closed) pump(*client);
-    }
+    run_again();
+    serve_handshakes();
     serve_held();
     if (now_ms_ >= next_sweep_ms_) sweep();
     closed_clients_.clear();
@@ -145,6 +171,16 @@ void Worker::run() {
   closed_clients_.clear();
   closed_upstreams_.clear();
   run_commands();  // whoever waits for one gets its answer
+  clock_.rest();
+}
+
+void Worker::run_again() {
+  // Those that queue up meanwhile have their part in the next turn.
+  for (std::size_t i = std::min(run_again_.size(), k_again_per_turn); i > 0; --i) {
+    ClientConnection* client = run_again_.pop_front();
+    if (client == nullptr) return;
+    pump(*client);
+  }
 }
 
 void Worker::adopt_snapshot() {
@@ -166,7 +202,11 @@ void Worker::run_commands() {
     const std::lock_guard lock(commands_mutex_);
     commands.swap(commands_);
   }
-  for (const auto& command : commands) command(*this);
+  for (const auto& command : commands) {
+    clock_.step();
+    command(*this);
+    clock_.heed();  // there is no connection to cut
+  }
 }
 
 void Worker::dispatch(Endpoint& endpoint, std::uint32_t events) {
@@ -202,53 +242,21 @@ void Worker::dispatch(Endpoint& endpoint, std::uint32_t events) {
   }
 }
 
-void Worker::accept_some(Listener& listener) {
-  for (int i = 0; i < k_accepts_per_turn; ++i) {
-    SocketAddress peer;
-    peer.bytes = sizeof peer.storage;
-    Fd socket(::accept4(listener.socket.get(), reinterpret_cast<sockaddr*>(&peer.storage),
-                        &peer.bytes, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (!socket.valid()) {
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        spdlog::warn("edge=accept result=paused reason=\"{}\"",
-                     std::generic_category().message(errno));
-        pause_accepting();
-        return;
-      }
-      if (errno == EAGAIN || errno == EWOULDBLOCK) return;
-      continue;  // this peer left before it was accepted
-    }
-    auto client = std::make_unique<ClientConnection>(std::move(socket), listener, slabs_);
-    client->address = address_text(peer);
-    client->phase = listener.https ? Phase::handshake : Phase::head;
-    client->index = clients_.size();
-    if (listener.https && !client->stream.start_tls(tls_.get())) continue;
-    if (!watch(client->stream.fd(), *client, k_edge_events)) continue;
-    clients_.push_back(std::move(client));
-    pump(*clients_.back());
-  }
-}
-
-// Out of descriptors: the listeners would be reported for ever. The next sweep tries again.
-void Worker::pause_accepting() {
-  for (const auto& listener : listeners_) {
-    (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener->socket.get(), nullptr);
-  }
-  accepting_ = false;
-}
-
 void Worker::sweep() {
   next_sweep_ms_ = now_ms_ + k_sweep_ms;
-  if (!accepting_ && !retiring_) {
-    accepting_ = true;
-    for (const auto& listener : listeners_) {
-      accepting_ = watch(listener->socket.get(), *listener, EPOLLIN) && accepting_;
-    }
+  if (!accepting_ && !retiring_) resume_accepting();
+  if (const std::uint64_t lines = log_.left_out(); lines != 0) {
+    spdlog::warn("edge=log result=shortened worker={} lines_left_out={}", index_, lines);
   }
+  std::size_t expired = 0;
   for (std::size_t i = clients_.size(); i-- > 0;) {
     if (i >= clients_.size()) continue;  // an expired one took others with it
     ClientConnection& client = *clients_[i];
     if (client.deadline_ms <= now_ms_) {
+      if (++expired > k_expired_per_turn) {
+        next_sweep_ms_ = now_ms_;  // the others in the next turn
+        break;
+      }
       expire(client);
     } else if (client.wait == Wait::idle && client.parser.idle()) {
       client.parser.release_memory();
@@ -260,14 +268,31 @@ void Worker::sweep() {
   }
 }
 
+void Worker::hold(ClientConnection& client, std::size_t step) {
+  Exchange& exchange = client.exchange;
+  exchange.held_in = step;
+  exchange.retry_at_ms = now_ms_ + k_backoff_ms[step];
+  held_[step].push_back(client);
+  ++held_by_host_[std::string(client.parser.head().host)];
+}
+
+void Worker::release_held(ClientConnection& client) {
+  if (!held_[client.exchange.held_in].remove(client)) return;
+  const auto it = held_by_host_.find(std::string(client.parser.head().host));
+  if (--it->second == 0) held_by_host_.erase(it);
+}
+
 void Worker::serve_held() {
-  for (std::size_t i = held_.size(); i-- > 0;) {
-    ClientConnection& client = *held_[i];
-    if (client.exchange.retry_at_ms > now_ms_) continue;
-    held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(i));
-    attempt(client);
-    pump(client);
-    i = std::min(i, held_.size());
+  std::size_t served = 0;
+  for (auto& list : held_) {
+    while (!list.empty() && served < k_held_per_turn) {
+      ClientConnection& client = *list.front();
+      if (client.exchange.retry_at_ms > now_ms_) break;
+      ++served;
+      release_held(client);
+      attempt(client);
+      pump(client);
+    }
   }
 }
 
@@ -309,8 +334,11 @@ void Worker::close_client(ClientConnection& client) {
   client.closed = true;
   drop_upstream(client);
   leave_target(client);
-  std::erase(held_, &client);
-  std::erase(run_again_, &client);
+  release_held(client);
+  run_again_.remove(client);
+  for (auto& list : handshakes_) list.remove(client);
+  for (auto& list : quiet_) list.remove(client);
+  shared_.connections.leave(client.address_key);
   client.stream.close();
   client.in.clear();
   client.out.clear();
@@ -321,34 +349,35 @@ void Worker::close_upstream(UpstreamConnection& upstream) {
   if (upstream.closed) return;
   upstream.closed = true;
   Target::Cell& own = cell(upstream.target);
-  if (upstream.client == nullptr) std::erase(own.idle, &upstream);
+  if (pooled_.remove(upstream)) std::erase(own.idle, &upstream);
   upstream.stream.close();
   upstream.in.clear();
   closed_upstreams_.push_back(take_out(upstreams_, upstream.index));
   own.connections.fetch_sub(1);  // the last access: the target may be freed after it
 }
 
-UpstreamConnection* Worker::take_idle(Target& target, bool must_be_alive) {
+UpstreamConnection* Worker::take_idle(Target& target) {
   auto& idle = cell(target).idle;
   while (!idle.empty()) {
     UpstreamConnection& upstream = *idle.back();
-    bool usable = upstream.idle_until_ms > now_ms_ && !upstream.stream.hung_up();
-    if (usable && must_be_alive) {
-      // A request that must not be sent twice is worth a look whether the upstream has just left.
-      char byte = 0;
-      usable = ::recv(upstream.stream.fd(), &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
-    }
+    // A look whether the upstream has just left, or has said something that nobody asked for: the
+    // next request would take it for its answer. Epoll may not have told yet.
+    char byte = 0;
+    const bool usable = upstream.idle_until_ms > now_ms_ && !upstream.stream.hung_up() &&
+                        ::recv(upstream.stream.fd(), &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
     if (!usable) {
       close_upstream(upstream);
       continue;
     }
     idle.pop_back();
+    pooled_.remove(upstream);
     return &upstream;
   }
   return nullptr;
 }
 
 UpstreamConnection* Worker::connect(Target& target) {
+  if (!make_room_for_upstream()) return nullptr;
   Fd socket(::socket(target.address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket.valid()) return nullptr;
   if (target.address.family() != AF_UNIX) {
@@ -387,6 +416,7 @@ void Worker::pool_upstream(UpstreamConnection& upstream) {
   if (keep) {
     upstream.client = nullptr;
     own.idle.push_back(&upstream);
+    pooled_.push_back(upstream);
   } else {
     close_upstream(upstream);
   }

@@ -3,22 +3,30 @@
 // all else runs on the worker's own.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <random>
+#include <string>
 #include <string_view>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "edge/edge.hpp"
 #include "edge/proxy/connection.hpp"
 #include "edge/proxy/error_page.hpp"
+#include "edge/proxy/intrusive_list.hpp"
+#include "edge/proxy/turn_watch.hpp"
 #include "edge/tls/tls_context.hpp"
 
 namespace atlasflow::edge {
+
+// Before a connection is tried again: at once when there is another upstream, else these.
+inline constexpr std::array<std::int64_t, 4> k_backoff_ms = {0, 50, 100, 200};
 
 // What the workers share with the edge server that owns them.
 struct Shared {
@@ -28,11 +36,27 @@ struct Shared {
   std::atomic<const RouteSnapshot*> snapshot{nullptr};
   std::function<void()> on_adopted;  // a worker uses a new snapshot
   std::function<void()> on_drained;  // a draining target has lost a request
+  ConnectionCounts connections;      // of the clients' addresses
+  std::uint64_t address_seed = 0;
+};
+
+// Lines that whoever sends bad input could have the log filled with: so many a second, and then how
+// many were left out.
+class LogBudget {
+ public:
+  [[nodiscard]] bool allows(std::int64_t now_ms);
+  [[nodiscard]] std::uint64_t left_out() { return std::exchange(left_out_, 0); }
+
+ private:
+  std::int64_t second_ = 0;
+  int lines_ = 0;
+  std::uint64_t left_out_ = 0;
 };
 
 class Worker {
  public:
-  Worker(Shared& shared, std::size_t index) : shared_(shared), index_(index) {}
+  // The configuration's limits are for all workers; each has its part of them.
+  Worker(Shared& shared, std::size_t index, std::size_t workers);
   ~Worker() { stop(); }
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -46,6 +70,8 @@ class Worker {
   // The snapshot that this worker has switched to; it holds no pointer into an older one.
   [[nodiscard]] std::uint64_t adopted() const { return adopted_.load(std::memory_order_acquire); }
 
+  [[nodiscard]] TurnClock& clock() { return clock_; }
+
   // Commands.
   [[nodiscard]] std::uint64_t cut(const Target& target);
   void close_idle(Target& target);
@@ -58,28 +84,42 @@ class Worker {
   void adopt_snapshot();
   void run_commands();
   void dispatch(Endpoint& endpoint, std::uint32_t events);
-  void accept_some(Listener& listener);
-  void pause_accepting();
+  void run_again();
   void sweep();
   void expire(ClientConnection& client);
   void serve_held();
+  void hold(ClientConnection& client, std::size_t step);
+  void release_held(ClientConnection& client);
   [[nodiscard]] int poll_timeout_ms() const;
   void update_clock();
   [[nodiscard]] bool watch(int fd, Endpoint& endpoint, std::uint32_t events) const;
   [[nodiscard]] Target::Cell& cell(const Target& target) const { return target.cells[index_]; }
 
+  // admission.cpp: who comes in, whose handshake is next, who has to leave when there is no room.
+  void accept_some(Listener& listener);
+  [[nodiscard]] bool make_room_for_client();
+  [[nodiscard]] bool make_room_for_upstream();
+  [[nodiscard]] bool shed_client();
+  void pause_accepting();
+  void resume_accepting();
+  void serve_handshakes();
+  [[nodiscard]] bool step_handshake(ClientConnection& client);
+  void note_quiet(ClientConnection& client);
+  [[nodiscard]] bool is_full(const Target& target) const;
+
   // worker.cpp: connections and pools.
   void close_client(ClientConnection& client);
   void close_upstream(UpstreamConnection& upstream);
-  [[nodiscard]] UpstreamConnection* take_idle(Target& target, bool must_be_alive);
+  [[nodiscard]] UpstreamConnection* take_idle(Target& target);
   [[nodiscard]] UpstreamConnection* connect(Target& target);
   void pool_upstream(UpstreamConnection& upstream);
 
   // client.cpp: the client's side of a connection.
   void pump(ClientConnection& client);
   [[nodiscard]] bool flush(ClientConnection& client);
+  [[nodiscard]] bool may_read();
   [[nodiscard]] bool fill(ClientConnection& client);
-  [[nodiscard]] bool step_handshake(ClientConnection& client);
+  void cut_overdue(ClientConnection& client);
   [[nodiscard]] bool step_head(ClientConnection& client);
   [[nodiscard]] bool step_discard(ClientConnection& client);
   [[nodiscard]] bool step_tunnel(ClientConnection& client);
@@ -105,6 +145,8 @@ class Worker {
   [[nodiscard]] bool read_response(ClientConnection& client, UpstreamConnection& upstream);
   [[nodiscard]] bool take_response(ClientConnection& client, UpstreamConnection& upstream);
   void take_response_head(ClientConnection& client, UpstreamConnection& upstream);
+  void refuse_response(ClientConnection& client, std::string_view reason);
+  void answer_full(ClientConnection& client);
   void finish_response(ClientConnection& client);
   void upstream_ended(ClientConnection& client, bool clean);
   [[nodiscard]] bool may_retry(const ClientConnection& client) const;
@@ -137,8 +179,25 @@ class Worker {
   // Closed in this turn: freed at its end, as events of the same turn may still point to them.
   std::vector<std::unique_ptr<ClientConnection>> closed_clients_;
   std::vector<std::unique_ptr<UpstreamConnection>> closed_upstreams_;
-  std::vector<ClientConnection*> run_again_;
-  std::vector<ClientConnection*> held_;
+  // Had their part of a turn, and have more to do.
+  IntrusiveList<ClientConnection, &ClientConnection::in_run_again> run_again_;
+  // Wait for the next connect attempt: a list for each back-off, so that the first is the next due.
+  std::array<IntrusiveList<ClientConnection, &ClientConnection::in_held>, k_backoff_ms.size()>
+      held_;
+  std::unordered_map<std::string, std::size_t> held_by_host_;  // only while there are any
+  // Whose handshake has something to do: of addresses within their rate, and of the others.
+  std::array<IntrusiveList<ClientConnection, &ClientConnection::in_handshakes>, 2> handshakes_;
+  // May be closed for room, the longest quiet first: idle ones, and those that have not got as far
+  // as a request.
+  std::array<IntrusiveList<ClientConnection, &ClientConnection::in_quiet>, 2> quiet_;
+  IntrusiveList<UpstreamConnection, &UpstreamConnection::in_pools> pooled_;
+  const std::size_t connections_max_;  // this worker's part, as the next two
+  const std::int64_t requests_max_;
+  AddressRates handshake_rates_;
+  TurnClock clock_;
+  LogBudget log_;
+  int reads_left_ = 0;  // of the connection's part of this turn
+  bool in_handshakes_ = false;
   std::int64_t now_ms_ = 0;
   std::int64_t next_sweep_ms_ = 0;
   std::size_t rotation_ = 0;

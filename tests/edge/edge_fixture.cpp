@@ -166,10 +166,14 @@ RecordingUpstream::Handler answer_with(std::string body) {
   };
 }
 
-bool Client::connect(std::uint16_t port) {
+bool Client::connect(std::uint16_t port, const std::string& from) {
   const auto address = parse_socket_address("127.0.0.1", port).value();
   socket_ = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   set_socket_timeout(socket_.get(), k_patience);
+  if (!from.empty()) {
+    const auto own = parse_socket_address(from, 0).value();
+    if (::bind(socket_.get(), own.get(), own.bytes) != 0) return false;
+  }
   return ::connect(socket_.get(), address.get(), address.bytes) == 0;
 }
 

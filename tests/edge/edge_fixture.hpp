@@ -102,7 +102,8 @@ struct ClientResponse {
 class Client {
  public:
   Client() = default;
-  [[nodiscard]] bool connect(std::uint16_t port);
+  // `from`: the address that it comes from, one of loopback's.
+  [[nodiscard]] bool connect(std::uint16_t port, const std::string& from = {});
   // Verifies the chain and the name against the CA file unless it is empty.
   [[nodiscard]] bool start_tls(const std::string& server_name, const std::string& ca_file,
                                int version_max = 0);

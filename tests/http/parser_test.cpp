@@ -359,6 +359,42 @@ TEST(ResponseParser, refuses_ambiguous_responses) {
   }
 }
 
+TEST(RequestParser, reads_the_connection_options_of_all_fields_once) {
+  RequestParser parser;
+  ASSERT_EQ(parser
+                .next("GET / HTTP/1.1\r\nHost: a\r\nConnection: X-A, ,x-b\r\nconnection:close\r\n"
+                      "Connection:\r\n\r\n")
+                .event,
+            ParseEvent::head);
+  EXPECT_EQ(parser.head().connection_options,
+            (std::vector<std::string_view>{"X-A", "x-b", "close"}));
+  EXPECT_FALSE(parser.head().keep_alive);
+}
+
+TEST(RequestParser, refuses_more_connection_options_than_can_be_compared_with_each_field) {
+  const auto options = [](std::size_t count, const std::string& option) {
+    std::string list = option;
+    for (std::size_t i = 1; i < count; ++i) list += "," + option;
+    return list;
+  };
+  const auto status = [](const std::string& fields) {
+    return parse_requests("GET / HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n", 1 << 20).status;
+  };
+  EXPECT_EQ(status("Connection: " + options(32, "a") + "\r\n"), 0);
+  EXPECT_EQ(status("Connection: " + options(33, "a") + "\r\n"), 400);
+  EXPECT_EQ(status("Connection: " + options(33, "") + "\r\n"), 400) << "empty ones count";
+  EXPECT_EQ(
+      status("Connection: " + options(20, "a") + "\r\nConnection: " + options(20, "b") + "\r\n"),
+      400)
+      << "over all fields";
+  ResponseParser response;
+  response.reset(false);
+  EXPECT_EQ(
+      response.next("HTTP/1.1 204 No\r\nConnection: " + options(31'500, "") + "\r\n\r\n").event,
+      ParseEvent::error);
+  EXPECT_EQ(response.error().status, 502);
+}
+
 TEST(ResponseParser, reports_the_announced_keep_alive_time) {
   ResponseParser parser;
   parser.reset(false);

@@ -108,6 +108,7 @@ INSTANTIATE_TEST_SUITE_P(
         WrongCase{"[edge]\nhttp = 'localhost:80'\n", "2", "IPv4 address"},
         WrongCase{"[edge]\nhttp = '127.0.0.1:99999'\n", "2", "IPv4 address"},
         WrongCase{"[edge]\nredirect_http = 'yes'\n", "2", "true or false"},
+        WrongCase{"[edge]\nconnections_per_address = 0\n", "2", "whole number from 1"},
         WrongCase{"[api]\nwebhook_listen = '0.0.0.0:7070'\n", "2", "loopback"},
         WrongCase{"[registry]\naddress = 'http://x:1/'\n", "2", "HOST:PORT"},
         WrongCase{"[registry]\naddress = 'x:1'\nport = 5000\n", "3", "can't stand beside"},
