@@ -87,8 +87,12 @@ TEST(Pipeline, every_event_but_the_push_names_the_event_that_caused_it) {
           << storage::event_name(record.event) << " at " << position.value() << ", seed " << seed;
       ASSERT_LT(record.causation_position, position);
       const auto& cause = records.at(record.causation_position);
-      if (record.event.has_built()) EXPECT_TRUE(cause.event.has_build_started());
-      if (record.event.has_clone_started()) EXPECT_EQ(cause.stream, record.stream);
+      if (record.event.has_built()) {
+        EXPECT_TRUE(cause.event.has_build_started());
+      }
+      if (record.event.has_clone_started()) {
+        EXPECT_EQ(cause.stream, record.stream);
+      }
       if (record.event.has_retirement_requested()) {
         EXPECT_TRUE(cause.event.has_routed());
         EXPECT_NE(cause.stream, record.stream);
