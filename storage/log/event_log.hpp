@@ -44,7 +44,7 @@ struct AppendRequest {
   std::vector<pb::Event> events;   // at least one
   std::string dedupe_key;          // empty: none. Kept for ever; unique over the whole log
   std::string correlation_id;
-  Position causation_position;  // of the first event; each of the others follows from the one before
+  Position causation_position;  // of the first event; the others follow each from the one before
   std::string actor;
 };
 

@@ -21,7 +21,7 @@ class RecordingImages final : public builder::ImageBuilder {
   Result<builder::BuiltImage> build(const builder::BuildRequest& request,
                                     std::stop_token) override {
     built_ = request;
-    return builder::BuiltImage{"sha256:1", "dockerfile", "Dockerfile in the root folder"};
+    return builder::BuiltImage{"sha256:1", "dockerfile", "Dockerfile in the root folder", {}};
   }
   Result<builder::PushedImage> push(const std::string&, const std::string&, const std::string&,
                                     std::stop_token) override {

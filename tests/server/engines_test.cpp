@@ -32,7 +32,7 @@ struct RecordingBuilder final : builder::ImageBuilder {
   std::string toolchain() const override { return "buildah 1, crun 1"; }
   Result<builder::BuiltImage> build(const builder::BuildRequest&, std::stop_token) override {
     ++builds;
-    return builder::BuiltImage{"sha256:a", "static", ""};
+    return builder::BuiltImage{"sha256:a", "static", "", {}};
   }
   Result<builder::PushedImage> push(const std::string&, const std::string&, const std::string&,
                                     std::stop_token) override {
