@@ -21,10 +21,19 @@ void Invariants::violated(std::string name, std::string sentence) {
   if (!violation_) violation_ = Violation{std::move(name), std::move(sentence)};
 }
 
-void Invariants::on_acknowledged(const std::vector<storage::AppendOutcome>& outcomes) {
+void Invariants::on_acknowledged(const std::vector<storage::AppendOutcome>& outcomes,
+                                 const storage::EventLog& log) {
   for (const auto& outcome : outcomes) {
     const auto* appended = std::get_if<storage::Appended>(&outcome);
     if (appended == nullptr) continue;
+    if (appended->first_position > last_.next()) {
+      const auto read = log.read_all(last_.next(), [&](const storage::Record& record) {
+        if (record.position >= appended->first_position) return false;
+        take(record);
+        return true;
+      });
+      if (!read) violated("the-log-verifies", to_string(read.error()));
+    }
     for (const auto& record : appended->records) take(record);
   }
 }

@@ -35,8 +35,10 @@ class Invariants final : public Witness {
 
   // ---- as things happen ----
 
-  // The control plane was told that these are in the log.
-  void on_acknowledged(const std::vector<storage::AppendOutcome>& outcomes);
+  // The control plane was told that these are in the log. What lies between them and what is known
+  // was refused on a full disk and is in the log after all: the log must have it, without a gap.
+  void on_acknowledged(const std::vector<storage::AppendOutcome>& outcomes,
+                       const storage::EventLog& log);
   void on_effect(Act act, const std::string& effect) override;
   void on_stop(const std::string& vm_id) override;
   void on_table(const World::Table& table) override;

@@ -9,7 +9,8 @@ namespace atlasflow::sim {
 // Lets nothing through once the process is "dead".
 class Life::KillableLog final : public storage::EventLog {
  public:
-  using OnAppend = std::function<void(const std::vector<storage::AppendOutcome>&)>;
+  using OnAppend =
+      std::function<void(const std::vector<storage::AppendOutcome>&, const storage::EventLog&)>;
   KillableLog(std::unique_ptr<storage::EventLog> log, OnAppend on_append)
       : log_(std::move(log)), on_append_(std::move(on_append)) {}
   bool dead = false;
@@ -18,7 +19,7 @@ class Life::KillableLog final : public storage::EventLog {
       const std::vector<storage::AppendRequest>& requests, TimestampUs now) override {
     if (dead) return fail(ErrorCode::unavailable, "the control plane was killed");
     auto outcomes = log_->append(requests, now);
-    if (outcomes && on_append_) on_append_(*outcomes);
+    if (outcomes && on_append_) on_append_(*outcomes, *log_);
     return outcomes;
   }
   Result<Epoch> begin_epoch() override { return log_->begin_epoch(); }

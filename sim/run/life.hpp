@@ -37,7 +37,8 @@ struct LifeConfig {
   // As the server does: records the start, and ends what the log does not explain.
   bool as_server = true;
   // What the log has acknowledged; records in log order.
-  std::function<void(const std::vector<storage::AppendOutcome>&)> on_append;
+  std::function<void(const std::vector<storage::AppendOutcome>&, const storage::EventLog&)>
+      on_append;
   int idle_actors = 0;  // spawned first, so that the others get other ids and addresses
 };
 

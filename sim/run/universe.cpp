@@ -159,8 +159,9 @@ std::unique_ptr<Life> Universe::make_life(std::unique_ptr<storage::EventLog> log
                                                     invariants_, [this] { at_a_moment(); },
                                                     [this] { at_a_moment(); }});
   };
-  config.on_append = [this](const std::vector<storage::AppendOutcome>& outcomes) {
-    invariants_.on_acknowledged(outcomes);
+  config.on_append = [this](const std::vector<storage::AppendOutcome>& outcomes,
+                            const storage::EventLog& its_log) {
+    invariants_.on_acknowledged(outcomes, its_log);
     at_a_moment();
   };
   if (options_.noise) {

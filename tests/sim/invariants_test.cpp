@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "storage/log/memory_event_log.hpp"
+
 namespace atlasflow::sim {
 namespace {
 
@@ -48,11 +50,13 @@ TEST(Invariants, a_route_to_a_vm_that_was_never_healthy_is_seen) {
 TEST(Invariants, a_gap_in_the_log_is_seen) {
   Watched watched;
   storage::Appended appended;
+  appended.first_position = Position{2};
   appended.records.resize(1);
   appended.records[0].position = Position{2};
   appended.records[0].stream = node_stream();
   appended.records[0].stream_version = StreamVersion{1};
-  watched.invariants.on_acknowledged({appended});
+  const auto log = storage::open_memory_event_log();
+  watched.invariants.on_acknowledged({appended}, *log);
   EXPECT_EQ(watched.broken(), "dense-positions");
 }
 

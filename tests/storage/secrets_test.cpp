@@ -179,9 +179,9 @@ TEST_F(Secrets, a_removed_value_is_not_found_and_removing_it_twice_is_fine) {
   EXPECT_TRUE(fs::is_empty(folder_));
 }
 
-TEST_F(Secrets, a_value_of_64_KiB_fits_and_one_byte_more_does_not) {
+TEST_F(Secrets, a_value_of_128_KiB_fits_and_one_byte_more_does_not) {
   const auto store = open();
-  const std::string largest(65536, 'x');
+  const std::string largest(131072, 'x');
   EXPECT_EQ(store->open("p/A", store->seal("p/A", largest).value().ref).value(), largest);
   EXPECT_EQ(store->seal("p/A", largest + "x").error().code, ErrorCode::too_large);
 }
