@@ -78,6 +78,21 @@ int bind_mapped(const char* from, const char* to, int user_namespace) {
   return bind_folder(from, to, true);
 }
 
+// buildah opens a single file that a step mounts for writing, also when it is mounted read-only
+// (RUN --mount=type=bind,source=package.json). What is written goes to a layer of the scratch
+// folder's and never to the checkout. Where the kernel has no overlay over such a mount (before
+// 5.19) the context stays read-only, and such a step fails.
+int layer_over_context(const RootPlan& plan) {
+  constexpr const char* k_upper = "mnt/scratch/context-upper";
+  constexpr const char* k_work = "mnt/scratch/context-work";
+  if (const int error = make_folder(k_upper, plan.root_id); error != 0) return error;
+  if (const int error = make_folder(k_work, plan.root_id); error != 0) return error;
+  static_cast<void>(::mount(
+      "overlay", "mnt/context", "overlay", MS_NOSUID | MS_NODEV,
+      "lowerdir=mnt/context,upperdir=mnt/scratch/context-upper,workdir=mnt/scratch/context-work"));
+  return 0;
+}
+
 int write_text(const char* path, const char* text) {
   const int fd = ::open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) return errno;
@@ -162,7 +177,11 @@ int bind_folders(const RootPlan& plan, const char** step) {
   }
   *step = "bind the checkout";
   if (plan.context.empty()) return 0;
-  return bind_mapped(plan.context.c_str(), "mnt/context", plan.user_namespace);
+  if (const int error = bind_mapped(plan.context.c_str(), "mnt/context", plan.user_namespace);
+      error != 0) {
+    return error;
+  }
+  return layer_over_context(plan);
 }
 
 int configure(const RootPlan& plan) {

@@ -16,7 +16,7 @@ struct RootPlan {
   std::string cache;         // -> /var/lib/containers/cache
   std::string cache_mounts;  // -> where buildah keeps RUN --mount=type=cache, below /mnt/scratch
   std::string scratch;       // -> /mnt/scratch and /var/tmp
-  std::string context;       // -> /mnt/context, read-only
+  std::string context;       // -> /mnt/context; writes to it go to the scratch folder
   std::string hooks;         // "mnt/hooks/<name>", made empty
   std::string containers_conf;
   bool host_network = false;  // the machine's resolver and certificates are needed

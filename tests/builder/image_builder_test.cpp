@@ -62,7 +62,8 @@ TEST_F(ImageBuilderTest, a_step_that_fails_is_the_users_and_tells_its_exit_code)
   const auto built = build("b-1", "app");
   ASSERT_FALSE(built);
   EXPECT_EQ(built.error().code, ErrorCode::user_error) << to_string(built.error());
-  EXPECT_EQ(built.error().message, "step 'RUN echo before; exit 7' failed with exit code 7");
+  EXPECT_EQ(built.error().message,
+            "Dockerfile, line 4: step 'RUN echo before; exit 7' failed with exit code 7");
   EXPECT_EQ(step_exit_code(built.error()), 7);
   EXPECT_THAT(log("b-1"), HasSubstr("before\n"));
   expect_nothing_left("b-1");
