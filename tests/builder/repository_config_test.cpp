@@ -99,8 +99,9 @@ TEST(RepositoryFile, with_an_unknown_key_is_told_the_line_and_the_key_that_was_m
   EXPECT_EQ(error_of("\n[edge]\nhttp = \"x\"\n"),
             "atlasflow.toml, line 2: 'edge' is not known; there are health_path, port, memory_mib, "
             "vcpus, replicas, health_deadline, build_deadline, drain_deadline, stop_grace, "
-            "root_folder, dockerfile, build_target, build_args, watch_paths, release_command, "
-            "release_deadline, auto_rollback, restart_unhealthy_after");
+            "root_folder, dockerfile, static.folder, static.fallback, build_target, build_args, "
+            "watch_paths, release_command, release_deadline, auto_rollback, "
+            "restart_unhealthy_after");
 }
 
 TEST(RepositoryFile, cannot_hold_what_is_the_projects_alone) {
