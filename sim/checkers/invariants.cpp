@@ -184,9 +184,27 @@ void Invariants::check_routes(const Deployment& deployment, const DeploymentId& 
   }
 }
 
+// An append that a full disk refused may be in the log after all, and an actor that begins anew
+// reads it there: nobody was told of it, but it is an intent.
+Kind Invariants::intent_in_log(const std::string& effect) const {
+  const auto* log = log_ ? log_() : nullptr;
+  const auto dash = effect.rfind("-v");
+  if (log == nullptr || dash == std::string::npos) return Kind::KIND_NOT_SET;
+  const DeploymentId id(effect.substr(0, dash));
+  const auto version = intent_version_of(id, EffectId(effect));
+  auto kind = Kind::KIND_NOT_SET;
+  if (version == StreamVersion{}) return kind;
+  static_cast<void>(
+      log->read_stream(deployment_stream(id), version, [&](const storage::Record& record) {
+        kind = record.event.kind_case();
+        return false;
+      }));
+  return kind;
+}
+
 void Invariants::on_effect(Act act, const std::string& effect) {
   const auto found = intents_.find(effect);
-  const auto kind = found == intents_.end() ? Kind::KIND_NOT_SET : found->second;
+  const auto kind = found == intents_.end() ? intent_in_log(effect) : found->second;
   const bool fits =
       (act == Act::clone && kind == Kind::kCloneStarted) ||
       (act == Act::build && kind == Kind::kBuildStarted) ||

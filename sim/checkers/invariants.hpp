@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -30,6 +31,8 @@ class Invariants final : public Witness {
   Invariants(const World& world, const GitHub& github, std::string domain)
       : world_(world), github_(github), domain_(std::move(domain)) {}
 
+  // Where the log of the life that runs is found; null while none does.
+  void look_into(std::function<const storage::EventLog*()> log) { log_ = std::move(log); }
   [[nodiscard]] const std::optional<Violation>& violation() const { return violation_; }
   void violated(std::string name, std::string sentence);
 
@@ -102,6 +105,7 @@ class Invariants final : public Witness {
   void take_of_vm(const std::string& deployment, const storage::Record& record);
   void take_ends(Deployment& deployment, const pb::Event& event);
   void check_order(const Deployment& deployment, const DeploymentId& id);
+  [[nodiscard]] pb::Event::KindCase intent_in_log(const std::string& effect) const;
   [[nodiscard]] bool is_served(const std::string& project, const World::Table& table) const;
   void check_served(const World::Table& table);
   void check_routes(const Deployment& deployment, const DeploymentId& id, const pb::Routed& routed);
@@ -110,7 +114,7 @@ class Invariants final : public Witness {
   const GitHub& github_;
   std::string domain_;
   std::optional<Violation> violation_;
-
+  std::function<const storage::EventLog*()> log_;
   Position last_;
   Epoch epoch_;
   storage::ChainHash chain_{};

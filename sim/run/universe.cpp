@@ -55,6 +55,7 @@ Universe::Universe(const Scenario& scenario, Fibers& fibers, const RunOptions& o
       store_(make_store(scenario, options)),
       disk_(store_ ? make_memory_disk(store_) : make_rocksdb_disk()) {
   weather_.rates = scenario.rates;
+  invariants_.look_into([this] { return life_ ? &life_->log() : nullptr; });
   set_up_world();
 }
 
