@@ -100,6 +100,7 @@ struct Exchange {
   bool response_started = false;      // a byte of the response has arrived
   std::size_t interim_responses = 0;  // 1xx, passed on or not
   std::size_t interim_bytes = 0;
+  bool head_held = false;           // the final head waits for the first byte of its body
   bool response_head_sent = false;  // the final head is in the client's buffer
   http::Framing response_framing = http::Framing::none;
   bool close_after = false;
@@ -119,6 +120,7 @@ struct Exchange {
     response_started = false;
     interim_responses = 0;
     interim_bytes = 0;
+    head_held = false;
     response_head_sent = false;
     response_framing = http::Framing::none;
     close_after = false;

@@ -242,10 +242,15 @@ bool Worker::read_response(ClientConnection& client, UpstreamConnection& upstrea
       upstream.ended_cleanly = result.status == IoStatus::closed;
     } else if (!exchange.response_started) {
       exchange.response_started = true;
-      exchange.replayable = false;
-      exchange.request.consume(std::exchange(exchange.request_sent, 0));
+      if (!exchange.request_complete) commit_to_upstream(exchange);
     }
   }
+}
+
+// From now on the client hears this upstream: nobody else is asked, so the request is let go.
+void Worker::commit_to_upstream(Exchange& exchange) {
+  exchange.replayable = false;
+  exchange.request.consume(std::exchange(exchange.request_sent, 0));
 }
 
 // Parses what has arrived of the response. True when the exchange is over or has become something
@@ -255,6 +260,7 @@ bool Worker::take_response(ClientConnection& client, UpstreamConnection& upstrea
   while (client.out.size() < k_high_water) {
     const http::ParseStep step = upstream.parser.next(upstream.in.view());
     if (step.event == http::ParseEvent::body) {
+      if (exchange.head_held) pass_head_on(client, upstream.parser.head());
       if (exchange.response_framing == http::Framing::chunked) {
         write_chunk(step.body, client.out);
       } else {
@@ -297,6 +303,7 @@ void Worker::take_response_head(ClientConnection& client, UpstreamConnection& up
       refuse_response(client, "It switched protocols without having been asked to.");
       return;
     }
+    commit_to_upstream(exchange);
     write_response_head(head, http::Framing::none, false, false, false, client.out);
     exchange.response_head_sent = true;
     client.phase = Phase::tunnel;
@@ -309,8 +316,10 @@ void Worker::take_response_head(ClientConnection& client, UpstreamConnection& up
       return;
     }
     const bool wanted = head.status != 100 || request.expect_continue;
-    if (!http10 && wanted)
+    if (!http10 && wanted) {
+      commit_to_upstream(exchange);
       write_response_head(head, http::Framing::none, false, false, false, client.out);
+    }
     return;
   }
   exchange.response_framing = head.framing;
@@ -320,8 +329,19 @@ void Worker::take_response_head(ClientConnection& client, UpstreamConnection& up
   exchange.close_after = retiring_ || !request.keep_alive || !exchange.request_complete ||
                          request.upgrade_websocket ||
                          exchange.response_framing == http::Framing::until_close;
+  // An answer of known length is passed on with its first bytes: if the instance dies between head
+  // and body, which servers that write them apart make likely, another one can still be asked.
+  exchange.head_held = exchange.replayable && exchange.response_framing == http::Framing::length &&
+                       head.content_length > 0 && !exchange.to_head;
+  if (!exchange.head_held) pass_head_on(client, head);
+}
+
+void Worker::pass_head_on(ClientConnection& client, const http::ResponseHead& head) {
+  Exchange& exchange = client.exchange;
+  commit_to_upstream(exchange);
   write_response_head(head, exchange.response_framing, exchange.to_head, exchange.close_after,
-                      http10, client.out);
+                      client.parser.head().minor_version == 0, client.out);
+  exchange.head_held = false;
   exchange.response_head_sent = true;
 }
 
@@ -366,6 +386,10 @@ void Worker::upstream_ended(ClientConnection& client, bool clean) {
       finish_response(client);
       return;
     }
+    if (may_ask_another(client)) {
+      exchange.response_started = exchange.head_held = false;
+      return ask_another(client);
+    }
     fail_response(client, {502, "upstream_cut", "The application's answer was cut off",
                            "The application closed the connection within its answer."});
     return;
@@ -375,32 +399,42 @@ void Worker::upstream_ended(ClientConnection& client, bool clean) {
     attempt_failed(client);
     return;
   }
-  if (may_retry(client)) {
+  if (upstream.reused && may_send_again(client)) {
     exchange.fresh_only = true;
-    if (!upstream.reused) {
-      exchange.retried_fresh = true;
-      cell(*exchange.target).avoid_until_ms = now_ms_ + k_avoid_ms;
-    }
     drop_upstream(client);
     leave_target(client);
     attempt(client);
     return;
   }
+  if (!upstream.reused && may_ask_another(client)) return ask_another(client);
   fail_response(client, {502, "upstream_closed", "The application did not answer",
                          "The application closed the connection without an answer. It may have "
                          "crashed; its logs may say why."});
 }
 
-// Only when the upstream has closed without a byte of a response.
-bool Worker::may_retry(const ClientConnection& client) const {
+void Worker::ask_another(ClientConnection& client) {
+  Exchange& exchange = client.exchange;
+  exchange.fresh_only = exchange.retried_fresh = true;
+  cell(*exchange.target).avoid_until_ms = now_ms_ + k_avoid_ms;
+  drop_upstream(client);
+  leave_target(client);
+  attempt(client);
+}
+
+// A pooled connection has closed without a byte of a response. One that did so before the first
+// byte went out has processed nothing.
+bool Worker::may_send_again(const ClientConnection& client) const {
+  const Exchange& exchange = client.exchange;
+  return !exchange.upstream->wrote ||
+         (exchange.replayable && is_idempotent(client.parser.head().method));
+}
+
+// The instance was up to it and the client has heard nothing of it; only if it has been replaced
+// meanwhile, or is one of several, is another worth asking. (A microVM's network accepts for an app
+// that does not listen any more.)
+bool Worker::may_ask_another(const ClientConnection& client) const {
   const Exchange& exchange = client.exchange;
   const std::string_view method = client.parser.head().method;
-  if (exchange.upstream->reused) {
-    // A pooled connection that closed before the first byte went out has processed nothing.
-    return !exchange.upstream->wrote || (exchange.replayable && is_idempotent(method));
-  }
-  // A fresh one was up to it; only if it has been replaced meanwhile, or is one of several, is
-  // another worth asking. (A microVM's network accepts for an app that does not listen any more.)
   return (method == "GET" || method == "HEAD") && exchange.replayable && !exchange.retried_fresh &&
          (exchange.target->retired.load() || has_alternative(client));
 }

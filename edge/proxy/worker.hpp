@@ -145,11 +145,15 @@ class Worker {
   [[nodiscard]] bool read_response(ClientConnection& client, UpstreamConnection& upstream);
   [[nodiscard]] bool take_response(ClientConnection& client, UpstreamConnection& upstream);
   void take_response_head(ClientConnection& client, UpstreamConnection& upstream);
+  void pass_head_on(ClientConnection& client, const http::ResponseHead& head);
+  static void commit_to_upstream(Exchange& exchange);
   void refuse_response(ClientConnection& client, std::string_view reason);
   void answer_full(ClientConnection& client);
   void finish_response(ClientConnection& client);
   void upstream_ended(ClientConnection& client, bool clean);
-  [[nodiscard]] bool may_retry(const ClientConnection& client) const;
+  [[nodiscard]] bool may_send_again(const ClientConnection& client) const;
+  [[nodiscard]] bool may_ask_another(const ClientConnection& client) const;
+  void ask_another(ClientConnection& client);
   [[nodiscard]] bool has_alternative(const ClientConnection& client) const;
   void fail_response(ClientConnection& client, const EdgeAnswer& reason);
   void leave_target(ClientConnection& client);

@@ -143,6 +143,27 @@ TEST_F(Failure, nonsense_from_the_upstream_is_a_502) {
   }
 }
 
+// An instance that dies between head and body, as one is when its microVM is killed.
+TEST_F(Failure, an_answer_that_ends_at_its_head_is_asked_of_another_instance) {
+  start();
+  RecordingUpstream dying([](UpstreamSession& session) {
+    Request request;
+    if (session.read_request(request))
+      session.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+  });
+  RecordingUpstream alive(answer_with("alive"));
+  route("shop.apps.test", {at(dying), at(alive, "vm-2")});
+  publish();
+  for (int i = 0; i < 10; ++i) {
+    const ClientResponse response = get("shop.apps.test");
+    EXPECT_EQ(response.body, "alive");
+    EXPECT_TRUE(response.complete);
+  }
+  route("shop.apps.test", {at(dying)});
+  publish();
+  EXPECT_EQ(get("shop.apps.test").status, 502) << "nothing is cut when nothing was said";
+}
+
 TEST_F(Failure, a_cut_response_never_looks_whole) {
   start();
   for (const char* cut : {"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
