@@ -75,6 +75,10 @@ Result<std::unique_ptr<Database>> open_database(const std::filesystem::path& fol
   if (auto checked = check_wal_tails(*env, database_path(folder)); !checked) {
     return tl::unexpected(std::move(checked.error()));
   }
+  // RocksDB makes the folder too, but calls it an error first that it is not there.
+  if (const auto made = env->CreateDirIfMissing(database_path(folder).string()); !made.ok()) {
+    return tl::unexpected(open_error(made, folder));
+  }
   auto options = database_options(env.get(), tuning);
   options.allow_fallocate = room.is_there(k_room_to_allocate_bytes);
   std::vector<rocksdb::ColumnFamilyHandle*> handles;

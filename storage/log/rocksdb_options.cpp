@@ -1,8 +1,13 @@
 #include "storage/log/rocksdb_options.hpp"
 
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
+#include <spdlog/spdlog.h>
 
 namespace atlasflow::storage {
 namespace {
@@ -22,6 +27,30 @@ class StreamPrefix final : public rocksdb::SliceTransform {
 
  private:
   static constexpr std::size_t k_version_size = 8;
+};
+
+// What RocksDB says of itself, said in the process's log. RocksDB's own text file stands on the
+// same disk as the database, and after one failed write to it the next line is an assertion that
+// ends the process (7.8, sync_without_flush_called_): a full disk would.
+class ProcessLog final : public rocksdb::Logger {
+ public:
+  ProcessLog() : Logger(rocksdb::InfoLogLevel::WARN_LEVEL) {}
+  using Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {
+    Logv(rocksdb::InfoLogLevel::HEADER_LEVEL, format, arguments);
+  }
+  void Logv(rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
+    // Headers are the options, and that the database was closed.
+    if (level < GetInfoLogLevel() || level == rocksdb::InfoLogLevel::HEADER_LEVEL) return;
+    std::array<char, 1024> line{};  // a longer one is cut
+    if (std::vsnprintf(line.data(), line.size(), format, arguments) < 0) return;
+    for (char& byte : line) {
+      if (byte == '"' || (byte > 0 && byte < ' ')) byte = ' ';
+    }
+    const bool grave = level >= rocksdb::InfoLogLevel::ERROR_LEVEL;
+    spdlog::log(grave ? spdlog::level::err : spdlog::level::warn, "event=rocksdb text=\"{}\"",
+                line.data());
+  }
 };
 
 rocksdb::BlockBasedTableOptions table_options(const DatabaseTuning& tuning,
@@ -76,11 +105,7 @@ rocksdb::DBOptions database_options(rocksdb::Env* env, const DatabaseTuning& tun
   options.recycle_log_file_num = 0;
   options.wal_compression = rocksdb::kNoCompression;
   options.track_and_verify_wals_in_manifest = false;
-  // RocksDB's own text log: small, and only what went wrong.
-  options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  options.keep_log_file_num = 4;
-  options.max_log_file_size = 4ULL << 20U;
-  options.info_log = tuning.text_log;
+  options.info_log = tuning.text_log ? tuning.text_log : std::make_shared<ProcessLog>();
   if (tuning.one_thread) {
     options.max_file_opening_threads = 1;
     options.stats_dump_period_sec = 0;

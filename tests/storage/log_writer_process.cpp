@@ -6,6 +6,8 @@
 #include <iostream>
 #include <string>
 
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "storage/log/rocksdb_event_log.hpp"
@@ -44,6 +46,7 @@ int serve(EventLog& log) {
 
 int main(int argc, char** argv) {
   if (argc != 2) return 2;
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("log"));  // standard output has the answers
   auto log = open_event_log({argv[1], "build-of-the-process", false});
   if (!log || !(*log)->begin_epoch()) {
     std::cerr << (log ? "no epoch" : to_string(log.error())) << std::endl;
