@@ -41,6 +41,7 @@ Failed failure_of(const EffectId& effect, pb::Step step, const Error& error) {
 namespace {
 
 constexpr std::size_t k_queue_max = 1000;
+constexpr auto k_replace_pause = std::chrono::seconds(10);
 // How much longer than its deadline a task may take before its builder counts as hung.
 constexpr auto k_lease_grace = std::chrono::seconds(60);
 // Steps without a deadline of their own: an image push.
@@ -97,6 +98,7 @@ DeploymentCommand run_step(BuildEngine& engine, const SourceTask& task,
 
 builder_actor::behavior_type builder(builder_actor::pointer self, const builder_pool_actor& pool,
                                      BuildEngine* engine) {
+  end_of_exceptions(self);
   return {[self, pool, engine](const RunTask& message) {
     self->send(pool, TaskDone{message.lease, run_step(*engine, message.task, message.stop)});
   }};
@@ -168,7 +170,7 @@ void BuilderPoolState::done(builder_pool_actor::pointer self, TaskDone message) 
     self->send(leased.work.sink, Deliver{std::move(message.outcome)});
   }
   if (const auto worker = builders.find(leased.builder); worker != builders.end()) {
-    idle.push_back(worker->second);
+    idle.push_back(*worker->second);
   }
   leases.erase(found);
   hand_out(self);
@@ -196,7 +198,6 @@ void BuilderPoolState::lose(builder_pool_actor::pointer self, std::uint64_t leas
   if (found == leases.end()) return;
   auto leased = std::move(found->second);
   leases.erase(found);
-  leased.stop.request_stop();
   ATLAS_PROBE(true, "a builder was lost");
   builders.erase(leased.builder);
   spdlog::warn("part=builder_pool event=builder_lost effect={} reason=\"{}\"",
@@ -208,8 +209,10 @@ void BuilderPoolState::lose(builder_pool_actor::pointer self, std::uint64_t leas
     self->send(leased.work.sink, Deliver{std::move(failed)});
   }
   if (!restarts.allow(config.clock->now())) {
-    spdlog::critical("part=builder_pool event=escalate reason=\"builders die too often\"");
-    self->quit(caf::exit_reason::unhandled_exception);
+    ATLAS_PROBE(true, "builders died again and again, and the next one waits");
+    spdlog::error("part=builder_pool event=builders_die_too_often again_in_s={}",
+                  k_replace_pause.count());
+    self->delayed_send(self, k_replace_pause, ReplaceBuilder{});
     return;
   }
   add_builder(self);
@@ -217,25 +220,21 @@ void BuilderPoolState::lose(builder_pool_actor::pointer self, std::uint64_t leas
 }
 
 void BuilderPoolState::add_builder(builder_pool_actor::pointer self) {
-  const auto handle =
+  auto handle =
       spawn_blocking(self, config.spawn, builder, builder_pool_actor{self}, config.engine);
   self->monitor(handle);
-  builders.emplace(handle.address(), handle);
   idle.push_back(handle);
+  builders.emplace(handle.address(), std::move(handle));
 }
 
 builder_pool_actor::behavior_type builder_pool(
     builder_pool_actor::stateful_pointer<BuilderPoolState> self, BuilderPoolConfig config) {
+  end_of_exceptions(self);
   self->state.config = config;
   self->set_down_handler([self](const caf::down_msg& down) {
     for (const auto& [lease, leased] : self->state.leases) {
       if (leased.builder == down.source) return self->state.lose(self, lease, "it died");
     }
-  });
-  self->set_exit_handler([self](const caf::exit_msg& exit) {
-    for (auto& [lease, leased] : self->state.leases) leased.stop.request_stop();
-    for (auto& [address, handle] : self->state.builders) self->send_exit(handle, exit.reason);
-    self->quit(exit.reason);
   });
   for (int i = 0; i < config.builders; ++i) self->state.add_builder(self);
   return {[self](SourceTask& task, const outcome_sink& sink) {
@@ -246,6 +245,10 @@ builder_pool_actor::behavior_type builder_pool(
             ATLAS_PROBE(self->state.leases.contains(message.lease),
                         "a lease ended before its builder answered");
             self->state.lose(self, message.lease, "it did not answer within its lease");
+          },
+          [self](const ReplaceBuilder&) {
+            self->state.add_builder(self);
+            self->state.hand_out(self);
           },
           [self](const AbortTask& message) { self->state.abort(self, message.effect); }};
 }

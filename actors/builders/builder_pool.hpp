@@ -22,7 +22,7 @@ using builder_pool_actor = caf::typed_actor<
     // From a builder, which is idle from then on.
     caf::reacts_to<TaskDone>,
     // To itself.
-    caf::reacts_to<LeaseExpired>,
+    caf::reacts_to<LeaseExpired>, caf::reacts_to<ReplaceBuilder>,
     // Ends a queued or running step; its outcome still comes.
     caf::reacts_to<AbortTask>>;
 
@@ -42,13 +42,13 @@ struct BuilderPoolState {
   struct Leased {
     Queued work;
     caf::actor_addr builder;
-    std::stop_source stop;
+    StopScope stop;
   };
   BuilderPoolConfig config;
   std::deque<Queued> queue;
   std::map<std::uint64_t, Leased> leases;
   std::vector<builder_actor> idle;
-  std::map<caf::actor_addr, builder_actor> builders;
+  std::map<caf::actor_addr, Child<builder_actor>> builders;
   std::uint64_t next_lease = 1;
   RestartLimit restarts;
   const char* name = "builder_pool";

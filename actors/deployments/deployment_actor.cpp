@@ -343,6 +343,7 @@ void DeploymentActorState::begin(deployment_actor::pointer self, Birth birth) {
 deployment_actor::behavior_type deployment(
     deployment_actor::stateful_pointer<DeploymentActorState> self, DeploymentId id,
     DeploymentWiring wiring, Birth birth) {
+  end_of_exceptions(self);
   auto& state = self->state;
   state.wiring = std::move(wiring);
   state.fold.id = std::move(id);

@@ -9,20 +9,20 @@
 
 namespace atlasflow::actors {
 
-DeploymentsState::Child* DeploymentsState::child(deployments_actor::pointer self,
-                                                 const DeploymentId& id, Birth birth) {
+const deployment_actor* DeploymentsState::child(deployments_actor::pointer self,
+                                                const DeploymentId& id, Birth birth) {
   if (quarantined.contains(id)) return nullptr;
   const auto [found, fresh] = children.try_emplace(id);
   if (fresh) {
-    found->second.handle = self->spawn(deployment, id, wiring, birth);
-    self->monitor(found->second.handle);
+    found->second = self->spawn(deployment, id, wiring, birth);
+    self->monitor(*found->second);
   }
-  return &found->second;
+  return &*found->second;
 }
 
 void DeploymentsState::on_down(deployments_actor::pointer self, const caf::down_msg& down) {
   const auto found = std::find_if(children.begin(), children.end(), [&](const auto& item) {
-    return item.second.handle.address() == down.source;
+    return item.second.address() == down.source;
   });
   if (found == children.end()) return;
   const auto id = found->first;
@@ -33,7 +33,8 @@ void DeploymentsState::on_down(deployments_actor::pointer self, const caf::down_
   }
   if (!restarts[id].allow(wiring.clock->now())) return quarantine(self, id);
   ATLAS_PROBE(true, "a deployment's actor died and another went on");
-  spdlog::warn("part=deployments event=restarted deployment={}", id.str());
+  spdlog::warn("part=deployments event=restarted deployment={} reason=\"{}\"", id.str(),
+               to_string(from_caf(down.reason)));
   static_cast<void>(child(self, id, Birth::after_one));
 }
 
@@ -50,16 +51,13 @@ void DeploymentsState::quarantine(deployments_actor::pointer self, const Deploym
 
 deployments_actor::behavior_type deployments(
     deployments_actor::stateful_pointer<DeploymentsState> self, DeploymentWiring wiring) {
+  end_of_exceptions(self);
   self->state.wiring = std::move(wiring);
   self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
-  self->set_exit_handler([self](const caf::exit_msg& exit) {
-    for (auto& [id, child] : self->state.children) self->send_exit(child.handle, exit.reason);
-    self->quit(exit.reason);
-  });
   return {[self](DeliverTo& message) {
-            auto* child = self->state.child(self, message.id, Birth::needed);
+            const auto* child = self->state.child(self, message.id, Birth::needed);
             if (child != nullptr)
-              self->send(child->handle, Deliver{std::move(message.command), message.cause});
+              self->send(*child, Deliver{std::move(message.command), message.cause});
           },
           [self](CommandDeployment& message) -> caf::result<DeploymentReply> {
             const auto* child = self->state.child(self, message.id, Birth::needed);
@@ -71,7 +69,7 @@ deployments_actor::behavior_type deployments(
                                       "server's log says why",
                                   ""});
             }
-            return self->delegate(child->handle, DecideDeployment{std::move(message.command)});
+            return self->delegate(*child, DecideDeployment{std::move(message.command)});
           },
           [self](const Resume& message) {
             for (const auto& id : message.ids) {

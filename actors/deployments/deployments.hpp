@@ -19,16 +19,15 @@ using deployments_actor = caf::typed_actor<
     caf::reacts_to<Resume>>;
 
 struct DeploymentsState {
-  struct Child {
-    deployment_actor handle;
-  };
   DeploymentWiring wiring;
-  std::map<DeploymentId, Child> children;
+  std::map<DeploymentId, Child<deployment_actor>> children;
   std::map<DeploymentId, RestartLimit> restarts;
   std::set<DeploymentId> quarantined;
   const char* name = "deployments";
 
-  Child* child(deployments_actor::pointer self, const DeploymentId& id, Birth birth);
+  // Null: it is quarantined.
+  const deployment_actor* child(deployments_actor::pointer self, const DeploymentId& id,
+                                Birth birth);
   void on_down(deployments_actor::pointer self, const caf::down_msg& down);
   void quarantine(deployments_actor::pointer self, const DeploymentId& id);
 };

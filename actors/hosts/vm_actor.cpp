@@ -224,6 +224,7 @@ void VmActorState::watch_health(vm_actor::pointer self) {
 
 vm_actor::behavior_type vm(vm_actor::stateful_pointer<VmActorState> self, VmEngine* engine,
                            Clock* clock, std::string vm_id) {
+  end_of_exceptions(self);
   self->state.engine = engine;
   self->state.clock = clock;
   self->state.vm_id = std::move(vm_id);

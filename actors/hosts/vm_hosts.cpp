@@ -12,6 +12,7 @@ namespace {
 
 constexpr auto k_ping_period = std::chrono::seconds(5);
 constexpr int k_silences_until_lost = 3;
+constexpr auto k_restart_pause = std::chrono::seconds(10);
 
 struct HostWatchState {
   int silences = 0;
@@ -21,7 +22,9 @@ struct HostWatchState {
 
 host_watch_actor::behavior_type host_watch(host_watch_actor::stateful_pointer<HostWatchState> self,
                                            const vm_hosts_actor& hosts, const std::string& host,
-                                           VmEngine* engine) {
+                                           VmEngine* engine, bool was_up) {
+  self->state.up = was_up;
+  end_of_exceptions(self);
   self->delayed_send(self, k_ping_period, Tick{});
   return {[self, hosts, host, engine](const Tick&) {
     auto& state = self->state;
@@ -42,7 +45,7 @@ VmHostState::Entry& VmHostState::entry(vm_host_actor::pointer self, const std::s
   if (fresh) {
     found->second.handle =
         spawn_blocking(self, config.spawn, vm, config.engine, config.clock, vm_id);
-    self->monitor(found->second.handle);
+    self->monitor(*found->second.handle);
   }
   return found->second;
 }
@@ -52,77 +55,81 @@ void VmHostState::on_down(vm_host_actor::pointer self, const caf::down_msg& down
     return item.second.handle.address() == down.source;
   });
   if (found == vms.end()) return;
-  auto& [vm_id, entry] = *found;
+  const auto vm_id = found->first;
+  auto& entry = found->second;
   // It ends with the first stop that it has done. A second one that was on its way, from a
   // deployment's next actor, is still to be answered.
   const bool unanswered = down.reason == caf::exit_reason::normal && entry.stops > 1;
   ATLAS_PROBE(unanswered, "a VM was to be stopped again while its actor ended");
-  if ((down.reason == caf::exit_reason::normal && !unanswered) ||
-      !entry.restarts.allow(config.clock->now())) {
-    if (down.reason != caf::exit_reason::normal) {
-      spdlog::critical("part=vm_host event=escalate vm={} reason=\"its actor dies too often\"",
-                       vm_id);
-      self->quit(caf::exit_reason::unhandled_exception);
-    }
+  if (down.reason == caf::exit_reason::normal && !unanswered) {
     vms.erase(found);
     return;
   }
+  const bool at_once = entry.restarts.allow(config.clock->now());
+  spdlog::warn("part=vm_host event=vm_actor_died vm={} again_in_s={} reason=\"{}\"", vm_id,
+               at_once ? 0 : k_restart_pause.count(), to_string(from_caf(down.reason)));
+  entry.handle = {};
+  if (at_once) return go_on(self, vm_id);
+  // What it does fails again and again: one VM's trouble is nobody else's.
+  ATLAS_PROBE(true, "a VM's actor died again and again, and the next one waits");
+  self->delayed_send(self, k_restart_pause, GoOnWithVm{vm_id});
+}
+
+void VmHostState::go_on(vm_host_actor::pointer self, const std::string& vm_id) {
+  const auto found = vms.find(vm_id);
+  if (found == vms.end()) return;
+  auto& entry = found->second;
+  if (entry.handle) return;
   ATLAS_PROBE(true, "a VM's actor died and another went on");
-  spdlog::warn("part=vm_host event=vm_actor_restarted vm={}", vm_id);
   entry.handle = spawn_blocking(self, config.spawn, vm, config.engine, config.clock, vm_id);
-  self->monitor(entry.handle);
+  self->monitor(*entry.handle);
   if (entry.stop) {
     entry.stops = 1;
-    self->send(entry.handle, entry.stop->message, entry.stop->sink);
+    self->send(*entry.handle, entry.stop->message, entry.stop->sink);
     return;
   }
-  if (entry.start) self->send(entry.handle, entry.start->message, entry.start->sink);
-  if (entry.release) self->send(entry.handle, entry.release->message, entry.release->sink);
-  if (entry.keep) self->send(entry.handle, entry.keep->message, entry.keep->sink);
-  if (entry.probe) self->send(entry.handle, entry.probe->message, entry.probe->sink);
+  if (entry.start) self->send(*entry.handle, entry.start->message, entry.start->sink);
+  if (entry.release) self->send(*entry.handle, entry.release->message, entry.release->sink);
+  if (entry.keep) self->send(*entry.handle, entry.keep->message, entry.keep->sink);
+  if (entry.probe) self->send(*entry.handle, entry.probe->message, entry.probe->sink);
 }
 
 vm_host_actor::behavior_type vm_host(vm_host_actor::stateful_pointer<VmHostState> self,
                                      VmHostConfig config) {
+  end_of_exceptions(self);
   self->state.config = std::move(config);
   self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
-  self->set_exit_handler([self](const caf::exit_msg& exit) {
-    for (auto& [vm_id, entry] : self->state.vms) {
-      entry.stop_start.request_stop();
-      self->send_exit(entry.handle, exit.reason);
-    }
-    self->quit(exit.reason);
-  });
   return {[self](StartVm& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.job.vm_id);
             message.stop = entry.stop_start.get_token();
             entry.start = {message, sink};
-            self->send(entry.handle, std::move(message), sink);
+            self->send(*entry.handle, std::move(message), sink);
           },
           [self](RunRelease& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.job.vm_id);
             message.stop = entry.stop_start.get_token();
             entry.release = {message, sink};
-            self->send(entry.handle, std::move(message), sink);
+            self->send(*entry.handle, std::move(message), sink);
           },
           [self](const KeepVm& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.vm_id);
             entry.start.reset();  // Its outcome has arrived, or KeepVm would not be owed.
             entry.keep = {message, sink};
-            self->send(entry.handle, message, sink);
+            self->send(*entry.handle, message, sink);
           },
           [self](const ProbeVm& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.vm_id);
             entry.probe = {message, sink};
-            self->send(entry.handle, message, sink);
+            self->send(*entry.handle, message, sink);
           },
           [self](const StopVm& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.vm_id);
             entry.stop_start.request_stop();
             entry.stop = {message, sink};
             ++entry.stops;
-            self->send(entry.handle, message, sink);
+            self->send(*entry.handle, message, sink);
           },
+          [self](const GoOnWithVm& message) { self->state.go_on(self, message.vm_id); },
           [self](const AbortVm& message) {
             const auto found = self->state.vms.find(message.effect.str());
             if (found != self->state.vms.end()) found->second.stop_start.request_stop();
@@ -170,6 +177,28 @@ void VmHostsState::place(vm_hosts_actor::pointer self, const PlaceVm& message,
   self->send(sink, Deliver{failure_of(message.effect, pb::STEP_START_VM, full)});
 }
 
+void VmHostsState::watch(vm_hosts_actor::pointer self, const std::string& host_name) {
+  auto& host = hosts.at(host_name);
+  host.watch = spawn_blocking(self, config.spawn, host_watch, vm_hosts_actor{self}, host_name,
+                              config.engines.at(host_name), host.up);
+  self->monitor(*host.watch);
+}
+
+// A watch holds nothing but what it saw last, and begins with a pause. A host's directory holds
+// what was asked of its VMs, so all begins anew.
+void VmHostsState::on_down(vm_hosts_actor::pointer self, const caf::down_msg& down) {
+  const auto watched = std::find_if(hosts.begin(), hosts.end(), [&](const auto& item) {
+    return item.second.watch.address() == down.source;
+  });
+  if (watched == hosts.end()) {
+    return self->quit(down.reason);
+  }
+  ATLAS_PROBE(true, "who asks whether a host is there died, and another asks");
+  spdlog::error("part=vm_hosts event=watch_died host={} reason=\"{}\"", watched->first,
+                to_string(from_caf(down.reason)));
+  watch(self, watched->first);
+}
+
 void VmHostsState::seen(vm_hosts_actor::pointer self, const HostSeen& message) {
   auto& host = named(message.host);
   host.up = message.up;
@@ -187,22 +216,16 @@ void VmHostsState::seen(vm_hosts_actor::pointer self, const HostSeen& message) {
 
 vm_hosts_actor::behavior_type vm_hosts(vm_hosts_actor::stateful_pointer<VmHostsState> self,
                                        VmHostsConfig config) {
-  self->state.clock = config.clock;
+  end_of_exceptions(self);
   for (const auto& [name, engine] : config.engines) {
     auto& host = self->state.hosts[name];
     host.memory_mib = engine->memory_mib();
     host.handle = self->spawn(vm_host, VmHostConfig{name, engine, config.clock, config.spawn});
-    self->monitor(host.handle);
-    host.watch = spawn_blocking(self, config.spawn, host_watch, vm_hosts_actor{self}, name, engine);
+    self->monitor(*host.handle);
   }
-  self->set_down_handler([self](const caf::down_msg& down) { self->quit(down.reason); });
-  self->set_exit_handler([self](const caf::exit_msg& exit) {
-    for (auto& [name, host] : self->state.hosts) {
-      self->send_exit(host.handle, exit.reason);
-      self->send_exit(host.watch, exit.reason);
-    }
-    self->quit(exit.reason);
-  });
+  self->state.config = std::move(config);
+  for (const auto& [name, host] : self->state.hosts) self->state.watch(self, name);
+  self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
   return {[self](const PlaceVm& message, const outcome_sink& sink) {
             self->state.place(self, message, sink);
           },
@@ -221,23 +244,23 @@ vm_hosts_actor::behavior_type vm_hosts(vm_hosts_actor::stateful_pointer<VmHostsS
               return;
             }
             host.tenants[message.job.vm_id] = {memory_mib, sink};
-            self->send(host.handle, message, sink);
+            self->send(*host.handle, message, sink);
           },
           [self](const KeepVm& message, const outcome_sink& sink) {
             auto& host = self->state.named(message.host);
             host.tenants[message.vm_id] = {message.memory_mib, sink};
-            self->send(host.handle, message, sink);
+            self->send(*host.handle, message, sink);
           },
           [self](const ProbeVm& message, const outcome_sink& sink) {
-            self->send(self->state.named(message.host).handle, message, sink);
+            self->send(*self->state.named(message.host).handle, message, sink);
           },
           [self](const StopVm& message, const outcome_sink& sink) {
             auto& host = self->state.holding(message.vm_id, message.host);
             host.tenants.erase(message.vm_id);
-            self->send(host.handle, message, sink);
+            self->send(*host.handle, message, sink);
           },
           [self](const AbortVm& message) {
-            for (auto& [name, host] : self->state.hosts) self->send(host.handle, message);
+            for (auto& [name, host] : self->state.hosts) self->send(*host.handle, message);
           },
           [self](const RunRelease& message, const outcome_sink& sink) {
             auto& hosts = self->state.hosts;
@@ -247,7 +270,7 @@ vm_hosts_actor::behavior_type vm_hosts(vm_hosts_actor::stateful_pointer<VmHostsS
                         "a release command was asked for while no host answered");
             auto& host = up == hosts.end() ? hosts.begin()->second : up->second;
             host.tenants[message.job.vm_id] = {message.job.settings.memory_mib(), sink};
-            self->send(host.handle, message, sink);
+            self->send(*host.handle, message, sink);
           },
           [self](const HostSeen& message) { self->state.seen(self, message); }};
 }

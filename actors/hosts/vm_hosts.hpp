@@ -17,7 +17,9 @@ using vm_host_actor = caf::typed_actor<
     caf::reacts_to<KeepVm, outcome_sink>, caf::reacts_to<ProbeVm, outcome_sink>,
     caf::reacts_to<StopVm, outcome_sink>,
     // Ends a start or a release command that is under way; its outcome still comes.
-    caf::reacts_to<AbortVm>>;
+    caf::reacts_to<AbortVm>,
+    // To itself.
+    caf::reacts_to<GoOnWithVm>>;
 
 using vm_hosts_actor = caf::typed_actor<
     // Chooses the host with the most free memory; the outcome is VMPlaced or a retryable failure.
@@ -54,8 +56,8 @@ struct VmHostState {
     outcome_sink sink;
   };
   struct Entry {
-    vm_actor handle;
-    std::stop_source stop_start;
+    Child<vm_actor> handle;
+    StopScope stop_start;
     std::optional<Asked<StartVm>> start;
     std::optional<Asked<RunRelease>> release;
     std::optional<Asked<KeepVm>> keep;
@@ -70,6 +72,8 @@ struct VmHostState {
 
   Entry& entry(vm_host_actor::pointer self, const std::string& vm_id);
   void on_down(vm_host_actor::pointer self, const caf::down_msg& down);
+  // Starts the VM's next actor and repeats what was asked of the one before.
+  void go_on(vm_host_actor::pointer self, const std::string& vm_id);
 };
 
 struct VmHostsState {
@@ -78,19 +82,21 @@ struct VmHostsState {
     outcome_sink sink;
   };
   struct Host {
-    vm_host_actor handle;
-    host_watch_actor watch;
+    Child<vm_host_actor> handle;
+    Child<host_watch_actor> watch;
     std::int64_t memory_mib = 0;
     bool up = true;
     std::map<std::string, Tenant> tenants;  // by vm_id
     [[nodiscard]] std::int64_t free_mib() const;
   };
-  Clock* clock = nullptr;
+  VmHostsConfig config;
   std::map<std::string, Host> hosts;
   const char* name = "vm_hosts";
 
   void place(vm_hosts_actor::pointer self, const PlaceVm& message, const outcome_sink& sink);
   void seen(vm_hosts_actor::pointer self, const HostSeen& message);
+  void watch(vm_hosts_actor::pointer self, const std::string& host_name);
+  void on_down(vm_hosts_actor::pointer self, const caf::down_msg& down);
   // The host of that name; one that has left the configuration had VMs that are the first one's to
   // clear.
   [[nodiscard]] Host& named(const std::string& host);

@@ -478,6 +478,7 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
 
 project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActorState> self,
                                      ProjectWiring wiring, ProjectHistory history) {
+  end_of_exceptions(self);
   self->state.wiring = std::move(wiring);
   self->state.history = std::move(history);
   self->state.reconcile(self);

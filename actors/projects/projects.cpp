@@ -9,6 +9,11 @@
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
+namespace {
+
+constexpr auto k_restart_pause = std::chrono::seconds(10);
+
+}  // namespace
 
 void ProjectsState::begin(projects_actor::pointer self) {
   auto histories = read_histories(*log);
@@ -41,7 +46,7 @@ void ProjectsState::add(projects_actor::pointer self, ProjectHistory history) {
 void ProjectsState::spawn_project(projects_actor::pointer self, Entry& entry,
                                   ProjectHistory history) {
   entry.handle = self->spawn(project, wiring, std::move(history));
-  self->monitor(entry.handle);
+  self->monitor(*entry.handle);
 }
 
 Result<project_actor> ProjectsState::named(const std::string& project) const {
@@ -50,7 +55,7 @@ Result<project_actor> ProjectsState::named(const std::string& project) const {
     return fail(ErrorCode::not_found, "there is no project '" + project.substr(0, 60) +
                                           "'; atlasflow project list shows those that are");
   }
-  return projects.at(found->second).handle;
+  return *projects.at(found->second).handle;
 }
 
 void ProjectsState::create(projects_actor::pointer self, CreateProject command,
@@ -108,7 +113,7 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
     const bool named =
         std::find(push.signed_for.begin(), push.signed_for.end(), project) != push.signed_for.end();
     const bool spoken_for = push.signed_for.empty() ? !entry.own_secret : named;
-    if (spoken_for && repositories.contains(entry.repository)) receivers.push_back(entry.handle);
+    if (spoken_for && repositories.contains(entry.repository)) receivers.push_back(*entry.handle);
   }
   if (receivers.empty()) return reply.deliver(PushReply{});
 
@@ -176,11 +181,11 @@ void ProjectsState::on_records(projects_actor::pointer self, const RecordBatch& 
     order[reinterpret_cast<std::uintptr_t>(share.get()) * 0x9E3779B97F4A7C15U] = id;
   }
   for (const auto& [hash, id] : order) {
-    self->send(projects.at(id).handle, RecordBatch{std::move(shares.at(id))});
+    self->send(*projects.at(id).handle, RecordBatch{std::move(shares.at(id))});
   }
 #else
   for (auto& [id, share] : shares) {
-    self->send(projects.at(id).handle, RecordBatch{std::move(share)});
+    self->send(*projects.at(id).handle, RecordBatch{std::move(share)});
   }
 #endif
 }
@@ -190,34 +195,44 @@ void ProjectsState::on_down(projects_actor::pointer self, const caf::down_msg& d
     return item.second.handle.address() == down.source;
   });
   if (found == projects.end()) return;
-  const auto id = found->first;
-  const auto escalate = [self](const std::string& project) {
-    spdlog::critical("part=projects event=escalate project={}", project);
-    self->quit(caf::exit_reason::unhandled_exception);
+  const bool at_once = found->second.restarts.allow(wiring.clock->now());
+  spdlog::error("part=projects event=died project={} again_in_s={} reason=\"{}\"",
+                found->second.name, at_once ? 0 : k_restart_pause.count(),
+                to_string(from_caf(down.reason)));
+  if (at_once) return go_on(self, found->first);
+  // What it does fails again and again, after each start of the server perhaps: one project's
+  // trouble is nobody else's.
+  ATLAS_PROBE(true, "a project's actor died again and again, and the next one waits");
+  self->delayed_send(self, k_restart_pause, GoOnWithProject{found->first});
+}
+
+void ProjectsState::go_on(projects_actor::pointer self, const ProjectId& id) {
+  const auto escalate = [this, self, id](const Error& error) {
+    self->quit(to_caf(Error{error.code, "project " + projects.at(id).name + " cannot be read",
+                            to_string(error)}));
   };
-  if (!found->second.restarts.allow(wiring.clock->now())) return escalate(found->second.name);
   self->request(wiring.log_writer, caf::infinite, Settle{})
       .then(
           [this, self, id, escalate](const Settled&) {
             auto& entry = projects.at(id);
             auto histories = read_histories(*log, &id);
-            if (!histories || !histories->contains(id)) return escalate(entry.name);
+            if (!histories) return escalate(histories.error());
+            if (!histories->contains(id)) {
+              return escalate(Error{ErrorCode::internal, "the log does not know it", ""});
+            }
             ATLAS_PROBE(true, "a project's actor died and another went on");
             spdlog::warn("part=projects event=restarted project={}", entry.name);
             spawn_project(self, entry, std::move(histories->at(id)));
           },
-          [this, id, escalate](const caf::error&) { escalate(projects.at(id).name); });
+          [escalate](const caf::error& error) { escalate(from_caf(error)); });
 }
 
 projects_actor::behavior_type projects(projects_actor::stateful_pointer<ProjectsState> self,
                                        ProjectWiring wiring, const storage::EventLog* log) {
+  end_of_exceptions(self);
   self->state.wiring = std::move(wiring);
   self->state.log = log;
   self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
-  self->set_exit_handler([self](const caf::exit_msg& exit) {
-    for (auto& [id, entry] : self->state.projects) self->send_exit(entry.handle, exit.reason);
-    self->quit(exit.reason);
-  });
   return {
       [self](const BeginProjects&) { self->state.begin(self); },
       [self](CreateProjectNow& message) -> caf::result<ProjectReply> {
@@ -258,7 +273,8 @@ projects_actor::behavior_type projects(projects_actor::stateful_pointer<Projects
         if (!receiver) return to_caf(receiver.error());
         return self->delegate(*receiver, std::move(message));
       },
-      [self](const RecordBatch& batch) { self->state.on_records(self, batch); }};
+      [self](const RecordBatch& batch) { self->state.on_records(self, batch); },
+      [self](const GoOnWithProject& message) { self->state.go_on(self, message.id); }};
 }
 
 }  // namespace atlasflow::actors

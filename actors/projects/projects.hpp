@@ -24,11 +24,13 @@ using projects_actor = caf::typed_actor<
     // A deployment of an earlier one.
     caf::replies_to<ReuseNow>::with<IntakeReply>,
     // What has been recorded.
-    caf::reacts_to<RecordBatch>>;
+    caf::reacts_to<RecordBatch>,
+    // To itself.
+    caf::reacts_to<GoOnWithProject>>;
 
 struct ProjectsState {
   struct Entry {
-    project_actor handle;
+    Child<project_actor> handle;
     std::string name;
     std::string repository;  // normalized
     bool own_secret = false;
@@ -50,6 +52,8 @@ struct ProjectsState {
   void receive_push(projects_actor::pointer self, const Push& push, PromiseGuard<PushReply> reply);
   void on_records(projects_actor::pointer self, const RecordBatch& batch);
   void on_down(projects_actor::pointer self, const caf::down_msg& down);
+  // Starts the project's next actor over what the log has of it by now.
+  void go_on(projects_actor::pointer self, const ProjectId& id);
   [[nodiscard]] Result<project_actor> named(const std::string& project) const;
 };
 

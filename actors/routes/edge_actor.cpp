@@ -16,6 +16,7 @@ constexpr auto k_claims_patience = std::chrono::seconds(10);
 // Waits out one drain: blocks, so it is an actor of its own for as long as that takes.
 caf::behavior drainer(caf::event_based_actor* self, EdgeEngine* engine, Clock* clock,
                       const DrainVm& request, const outcome_sink& sink) {
+  end_of_exceptions(self);
   self->send(self, Tick{});
   return {[=](const Tick&) {
     const auto left = std::max<TimestampUs>(request.deadline - clock->now(), 0);
@@ -116,6 +117,7 @@ void EdgeActorState::begin_draining(edge_actor::pointer self) {
 
 edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActorState> self,
                                           EdgeActorConfig config) {
+  end_of_exceptions(self);
   self->state.config = config;
   self->set_down_handler([self](const caf::down_msg& down) {
     auto& state = self->state;

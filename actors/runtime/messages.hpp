@@ -82,6 +82,10 @@ struct Resume {
 
 // Take up what the log holds and from now on decide what runs.
 struct BeginProjects {};
+// To the directory, from itself: the pause after a project's actor died again and again is over.
+struct GoOnWithProject {
+  ProjectId id;
+};
 struct CreateProjectNow {
   CreateProject command;
 };
@@ -155,6 +159,8 @@ struct TaskDone {
   std::uint64_t lease = 0;
   DeploymentCommand outcome;
 };
+// To itself: the pause after builders died again and again is over.
+struct ReplaceBuilder {};
 // The lease on a task has run out.
 struct LeaseExpired {
   std::uint64_t lease = 0;
@@ -204,6 +210,10 @@ struct StopVm {
 };
 struct AbortVm {
   EffectId effect;
+};
+// To the VM's host, from itself: the pause after its actor died again and again is over.
+struct GoOnWithVm {
+  std::string vm_id;
 };
 // A host that did not answer several times in a row, or answers again.
 struct HostSeen {
@@ -294,6 +304,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DecideDeployment)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DeploymentReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Resume)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::BeginProjects)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::GoOnWithProject)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CreateProjectNow)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CommandProject)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ProjectReply)
@@ -316,6 +327,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::KeepVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ProbeVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::StopVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AbortVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::GoOnWithVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReplaceBuilder)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::HostSeen)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Tick)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ClaimRoute)

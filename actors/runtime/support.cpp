@@ -1,5 +1,7 @@
 #include "actors/runtime/support.hpp"
 
+#include <exception>
+
 namespace atlasflow::actors {
 
 caf::error to_caf(const Error& error) {
@@ -8,6 +10,8 @@ caf::error to_caf(const Error& error) {
 }
 
 Error from_caf(const caf::error& error) {
+  // An actor's orderly end is no error, which CAF 0.17.6 keeps as a null pointer and reads through.
+  if (!error) return Error{ErrorCode::internal, "it ended by itself", ""};
   if (error.category() == caf::atom("atlas")) {
     const auto& context = error.context();
     Error result;
@@ -24,6 +28,18 @@ Error from_caf(const caf::error& error) {
   return Error{
       ErrorCode::internal, "a part of the control plane failed; its log says more",
       "actor error " + std::to_string(error.code()) + " of " + caf::to_string(error.category())};
+}
+
+void end_of_exceptions(caf::scheduled_actor* self) {
+  self->set_exception_handler([](caf::scheduled_actor*, std::exception_ptr& thrown) -> caf::error {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const std::exception& exception) {
+      return to_caf(Error{ErrorCode::internal, "an unexpected failure", exception.what()});
+    } catch (...) {
+      return to_caf(Error{ErrorCode::internal, "an unexpected failure", "of no known kind"});
+    }
+  });
 }
 
 }  // namespace atlasflow::actors

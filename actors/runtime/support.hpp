@@ -1,9 +1,11 @@
 // The sharp edges of CAF 0.17.6, walled off: promises that are always answered, errors that carry a
-// sentence, spawning that the composition root decides, restarts with a limit.
+// sentence, spawning that the composition root decides, exceptions that say what they were,
+// children that end with their parent, restarts with a limit.
 #pragma once
 
 #include <deque>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <utility>
 
@@ -72,6 +74,64 @@ auto spawn_blocking(caf::local_actor* self, const SpawnMode& mode, Function func
   }
   return self->spawn(function, std::move(args)...);
 }
+
+// What a handler throws ends its actor, with a reason that says what it was; whoever supervises the
+// actor starts another. CAF's own handler prints to standard error and says nothing.
+void end_of_exceptions(caf::scheduled_actor* self);
+
+// The handle of an actor that ends with whoever holds this. CAF runs no exit handler in an actor
+// that throws or quits, and its children would live on; but its state is destroyed on every way
+// out, so a parent keeps its children there, by these.
+template <typename Handle>
+class Child {
+ public:
+  Child() = default;
+  Child(Handle handle) : handle_(std::move(handle)) {}  // NOLINT(google-explicit-constructor)
+  Child(Child&& other) noexcept : handle_(std::exchange(other.handle_, Handle{})) {}
+  Child& operator=(Child&& other) noexcept {
+    if (this != &other) {
+      end();
+      handle_ = std::exchange(other.handle_, Handle{});
+    }
+    return *this;
+  }
+  ~Child() { end(); }
+
+  [[nodiscard]] const Handle& operator*() const { return handle_; }
+  [[nodiscard]] caf::actor_addr address() const {
+    return handle_ ? handle_.address() : caf::actor_addr{};
+  }
+  explicit operator bool() const { return static_cast<bool>(handle_); }
+
+ private:
+  void end() {
+    if (handle_) caf::anon_send_exit(handle_, caf::exit_reason::user_shutdown);
+  }
+
+  Handle handle_{};
+};
+
+// A std::stop_source that asks to stop when it ends, as std::jthread does: a child that blocks in
+// an engine reads no exit message meanwhile.
+class StopScope {
+ public:
+  StopScope() = default;
+  StopScope(StopScope&& other) noexcept = default;
+  StopScope& operator=(StopScope&& other) noexcept {
+    if (this != &other) {
+      request_stop();
+      source_ = std::move(other.source_);
+    }
+    return *this;
+  }
+  ~StopScope() { request_stop(); }
+
+  [[nodiscard]] std::stop_token get_token() const { return source_.get_token(); }
+  void request_stop() { static_cast<void>(source_.request_stop()); }
+
+ private:
+  std::stop_source source_;
+};
 
 // Restart intensity: at most 5 restarts in 30 s of one child; the next one escalates.
 class RestartLimit {

@@ -21,6 +21,7 @@ void wait(timers_actor::stateful_pointer<TimersState> self, std::uint64_t id, Ti
 }  // namespace
 
 timers_actor::behavior_type timers(timers_actor::stateful_pointer<TimersState> self, Clock* clock) {
+  end_of_exceptions(self);
   self->state.clock = clock;
   return {[self](WakeAt& wake, const outcome_sink& sink) {
             const auto id = self->state.next_id++;

@@ -50,6 +50,7 @@ void report(const char* what, const std::string& host,
 
 collector_actor::behavior_type collector(collector_actor::pointer self,
                                          const JanitorConfig& config) {
+  end_of_exceptions(self);
   return {[self, config](const RunCollect& message) {
     const KeepSource keep = [&config] { return keep_now(config); };
     report("images", "", config.build->collect_images(keep, message.stop));
@@ -109,14 +110,14 @@ void JanitorState::look(janitor_actor::pointer self) {
   ++armed;  // what is under way as a message is of before
   soon = false;
   again = false;
-  stop = std::stop_source{};
+  stop = StopScope{};
   collector = spawn_blocking(self, config.spawn, actors::collector, config);
-  self->monitor(collector);
-  self->send(collector, RunCollect{stop.get_token()});
+  self->monitor(*collector);
+  self->send(*collector, RunCollect{stop.get_token()});
 }
 
 void JanitorState::done(janitor_actor::pointer self) {
-  collector = nullptr;
+  collector = {};
   if (again) {
     again = false;
     ask(self, k_after_an_end);
@@ -127,19 +128,16 @@ void JanitorState::done(janitor_actor::pointer self) {
 
 janitor_actor::behavior_type janitor(janitor_actor::stateful_pointer<JanitorState> self,
                                      const JanitorConfig& config) {
+  end_of_exceptions(self);
   self->state.config = config;
   self->set_down_handler([self](const caf::down_msg& down) {
-    if (!self->state.collector || self->state.collector.address() != down.source) return;
+    if (self->state.collector.address() != down.source) return;
     if (down.reason != caf::exit_reason::normal) {
       ATLAS_PROBE(true, "the janitor's collector died");
-      spdlog::error("part=janitor event=collector_died reason=\"{}\"", caf::to_string(down.reason));
+      spdlog::error("part=janitor event=collector_died reason=\"{}\"",
+                    to_string(from_caf(down.reason)));
     }
     self->state.done(self);
-  });
-  self->set_exit_handler([self](const caf::exit_msg& exit) {
-    self->state.stop.request_stop();
-    if (self->state.collector) self->send_exit(self->state.collector, exit.reason);
-    self->quit(exit.reason);
   });
   self->state.arm(self, k_after_start);
   return {[self](const CollectSoon&) { self->state.ask(self, k_after_an_end); },

@@ -51,8 +51,8 @@ struct JanitorState {
   std::uint64_t armed = 0;  // the number of the CollectDue that counts
   bool soon = false;        // that one was asked for and is not just the regular one
   bool again = false;       // asked for while a look was under way
-  collector_actor collector;
-  std::stop_source stop;
+  Child<collector_actor> collector;
+  StopScope stop;
   const char* name = "janitor";
 
   void arm(janitor_actor::pointer self, std::chrono::seconds delay);

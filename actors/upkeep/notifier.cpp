@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include "base/assert.hpp"
+#include "base/backoff.hpp"
 #include "base/buggify.hpp"
 #include "base/probe.hpp"
 
@@ -23,6 +24,7 @@ constexpr auto k_record_again = std::chrono::seconds(1);
 
 sender_actor::behavior_type sender(sender_actor::pointer self, const notifier_actor& notifier,
                                    NotifyEngine* engine) {
+  end_of_exceptions(self);
   return {[self, notifier, engine](const PostNow& message) {
     const auto status = engine->post(message.notification, message.stop);
     self->send(notifier, status ? Posted{message.ticket, *status, ""}
@@ -74,10 +76,8 @@ PostVerdict verdict_on(std::int32_t status) {
 }
 
 std::chrono::seconds pause_after(int attempts) {
-  constexpr std::chrono::seconds k_longest(300);
-  constexpr int k_doublings_max = 9;  // 2^9 s is more than the longest
-  const int doublings = std::clamp(attempts - 1, 0, k_doublings_max);
-  return std::min(std::chrono::seconds(1 << doublings), k_longest);
+  return doubled_pause(static_cast<std::size_t>(std::max(attempts - 1, 0)),
+                       std::chrono::seconds(300));
 }
 
 NotifierState::Delivery* NotifierState::in_phase(Phase phase, std::uint64_t ticket) {
@@ -140,9 +140,9 @@ void NotifierState::compare(notifier_actor::pointer self) {
     ++first->attempts;
     first->notification.secret_ref = owed.secret_ref_of(first->notification.project_id);
     auto& attempt = posting[first->ticket];
-    attempt.sender = idle.back();
+    attempt.sender = std::move(idle.back());
     idle.pop_back();
-    self->send(attempt.sender,
+    self->send(*attempt.sender,
                PostNow{first->ticket, first->notification, attempt.stop.get_token()});
     self->delayed_send(self, k_overdue, PostOverdue{first->ticket});
   }
@@ -152,7 +152,7 @@ void NotifierState::posted(notifier_actor::pointer self, const Posted& message) 
   const auto attempt = posting.find(message.ticket);
   ATLAS_PROBE(attempt == posting.end(), "a sender came back after it was given up");
   if (attempt == posting.end()) return;  // A sender that came back after it was given up.
-  idle.push_back(attempt->second.sender);
+  idle.push_back(std::move(attempt->second.sender));
   posting.erase(attempt);
   judge(self, message);
   compare(self);
@@ -162,14 +162,11 @@ void NotifierState::lose(notifier_actor::pointer self, std::uint64_t ticket,
                          const std::string& why) {
   const auto attempt = posting.find(ticket);
   if (attempt == posting.end()) return;
-  attempt->second.stop.request_stop();
-  self->send_exit(attempt->second.sender, caf::exit_reason::user_shutdown);
   posting.erase(attempt);
   ATLAS_PROBE(true, "a sender of notifications was lost");
   spdlog::warn("part=notifier event=sender_lost reason=\"{}\"", why);
   if (!restarts.allow(config.clock->now())) {
-    spdlog::critical("part=notifier event=escalate reason=\"senders die too often\"");
-    self->quit(caf::exit_reason::unhandled_exception);
+    self->quit(to_caf(Error{ErrorCode::internal, "its senders die too often", why}));
     return;
   }
   add_sender(self);
@@ -249,28 +246,21 @@ void NotifierState::record(notifier_actor::pointer self, std::uint64_t ticket) {
 
 void NotifierState::add_sender(notifier_actor::pointer self) {
   idle.push_back(spawn_blocking(self, config.spawn, sender, notifier_actor{self}, config.engine));
-  self->monitor(idle.back());
+  self->monitor(*idle.back());
 }
 
 notifier_actor::behavior_type notifier(notifier_actor::stateful_pointer<NotifierState> self,
                                        NotifierConfig config) {
+  end_of_exceptions(self);
   auto& state = self->state;
   state.owed = NotificationsOwed(config.domain);
   state.config = std::move(config);
   self->set_down_handler([self](const caf::down_msg& down) {
     for (const auto& [ticket, attempt] : self->state.posting) {
       if (attempt.sender.address() == down.source) {
-        return self->state.lose(self, ticket, "it died");
+        return self->state.lose(self, ticket, "it died: " + to_string(from_caf(down.reason)));
       }
     }
-  });
-  self->set_exit_handler([self](const caf::exit_msg& exit) {
-    for (auto& [ticket, attempt] : self->state.posting) {
-      attempt.stop.request_stop();
-      self->send_exit(attempt.sender, exit.reason);
-    }
-    for (const auto& sender_handle : self->state.idle) self->send_exit(sender_handle, exit.reason);
-    self->quit(exit.reason);
   });
   for (int i = 0; i < k_senders; ++i) state.add_sender(self);
   return {[self](const BeginNotifying&) { self->state.begin(self); },

@@ -58,8 +58,8 @@ struct NotifierState {
     pb::Event outcome;  // while recording
   };
   struct Posting {
-    sender_actor sender;
-    std::stop_source stop;
+    Child<sender_actor> sender;
+    StopScope stop;
   };
   NotifierConfig config;
   NotificationsOwed owed{""};
@@ -67,7 +67,7 @@ struct NotifierState {
   Position position;  // of the fold
   std::map<NotificationsOwed::Receiver, Delivery> deliveries;
   std::map<std::uint64_t, Posting> posting;  // by ticket
-  std::vector<sender_actor> idle;
+  std::vector<Child<sender_actor>> idle;
   std::uint64_t next_ticket = 1;
   RestartLimit restarts;
   const char* name = "notifier";

@@ -115,6 +115,7 @@ void ReconcilerState::compare(reconciler_actor::pointer self) {
 
 reconciler_actor::behavior_type reconciler(reconciler_actor::stateful_pointer<ReconcilerState> self,
                                            ReconcilerConfig config) {
+  end_of_exceptions(self);
   self->state.config = std::move(config);
   self->delayed_send(self, k_period, Tick{});
   return {[self](const Tick&) { self->state.compare(self); }};
