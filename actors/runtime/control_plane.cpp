@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include "actors/projects/sealed_env.hpp"
+#include "actors/runtime/part_status.hpp"
 #include "actors/runtime/parts.hpp"
 #include "events/environment.hpp"
 #include "events/settings.hpp"
@@ -20,8 +21,8 @@ namespace {
 
 constexpr auto k_catalog_timeout = std::chrono::seconds(10);
 
-// A part that can't be restarted by itself ends the process: its start replays everything, and the
-// VMs and their routes' next table come from the log.
+// The log's failure ends the process, and nobody starts it again from within: after a failed sync
+// nobody knows what the disk has. The next start reads what is there.
 [[noreturn]] void end_process(const std::string& why) {
   spdlog::critical("part=root event=stopping_after_failure reason=\"{}\"", why);
   spdlog::shutdown();
@@ -105,6 +106,7 @@ class LocalControlPlane final : public ControlPlane {
   storage::Catalog catalog_;
   Epoch epoch_;
   bool started_ = false;
+  PartFaults faults_;
   caf::actor_system_config actor_config_;
   caf::actor_system system_;
   Parts parts_;
@@ -154,7 +156,10 @@ PartsConfig LocalControlPlane::parts_config() {
   config.builders = config_.builders;
   config.rollbacks = config_.rollbacks;
   config.crash_after = config_.crash_after;
+  config.throw_after = config_.throw_after;
   config.fatal = [](const Error& error) { end_process(to_string(error)); };
+  config.part_died = config_.part_died ? config_.part_died : config.fatal;
+  config.faults = &faults_;
   return config;
 }
 
@@ -479,17 +484,9 @@ std::vector<std::pair<std::string, std::string>> LocalControlPlane::webhook_secr
 }
 
 std::vector<ControlPlane::PartStatus> LocalControlPlane::parts() {
-  const auto room = log_.has_room();
-  std::vector<PartStatus> parts{{"log", room ? "ok" : "disk full",
-                                 "position " + std::to_string(log_.last_position().value()) +
-                                     ", epoch " + std::to_string(epoch_.value())},
-                                {"builder", "ok", engines_.build->describe()}};
-  for (const auto& [host, engine] : engines_.hosts) {
-    parts.push_back({"vm host " + host, engine->ping() ? "ok" : "down", engine->describe()});
-  }
-  parts.push_back({"edge", "ok", engines_.edge->describe()});
-  for (const auto& [stream, reason] : catalog_.quarantined()) {
-    parts.push_back({stream, "quarantined", reason});
+  auto parts = part_statuses(log_, epoch_, engines_, catalog_);
+  for (auto& told : restarts_told(config_.earlier_restarts, faults_, engines_.clock->now())) {
+    parts.push_back(std::move(told));
   }
   return parts;
 }

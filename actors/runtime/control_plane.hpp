@@ -3,6 +3,7 @@
 // thread that is not an actor's. The actors behind it: actors/README.md.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -57,6 +58,13 @@ struct ControlPlaneConfig {
   int builders = 1;
   std::size_t rollbacks = 5;  // earlier images that are kept, and so can be rolled back to
   std::string crash_after;    // tests: kill -9 this process when an event of this name is durable
+  std::string throw_after;    // tests: the read model throws when it is told of such an event
+  // A part died of an exception that can't be started again by itself: whoever owns the process is
+  // to start it anew. Called by an actor's thread, once at least; must return soon. Unset: the
+  // process ends with exit code 70.
+  std::function<void(const Error&)> part_died;
+  // When that happened to the processes before, and why; for parts().
+  std::vector<std::pair<TimestampUs, std::string>> earlier_restarts;
 };
 
 class ControlPlane {

@@ -144,8 +144,14 @@ void LogWriterState::commit(log_actor::pointer self) {
 
 log_actor::behavior_type log_writer(log_actor::stateful_pointer<LogWriterState> self,
                                     LogWriterConfig config) {
+  end_of_exceptions(self);
   self->state.config = std::move(config);
   self->state.told = self->state.config.log->last_position();
+  // A part that died is started again, and comes as another sink.
+  self->set_down_handler([self](const caf::down_msg& down) {
+    std::erase_if(self->state.sinks,
+                  [&down](const record_sink& sink) { return sink.address() == down.source; });
+  });
   return {[self](Append& message) -> caf::result<AppendReply> {
             if (self->state.full && !message.patient) {
               const auto room = self->state.config.log->has_room();
@@ -175,7 +181,10 @@ log_actor::behavior_type log_writer(log_actor::stateful_pointer<LogWriterState> 
             state.tell_unheard(self);
             state.settle();
           },
-          [self](const record_sink& sink) { self->state.sinks.push_back(sink); }};
+          [self](const record_sink& sink) {
+            self->monitor(sink);
+            self->state.sinks.push_back(sink);
+          }};
 }
 
 }  // namespace atlasflow::actors

@@ -18,8 +18,9 @@ struct ProjectorState {
 
 // Applies what is committed to the read model. One per read model; today there is one.
 record_sink::behavior_type projector(record_sink::stateful_pointer<ProjectorState> self,
-                                     storage::Catalog* catalog) {
-  return {[self, catalog](const RecordBatch& batch) {
+                                     storage::Catalog* catalog, const std::string& throw_after) {
+  end_of_exceptions(self);
+  return {[self, catalog, throw_after](const RecordBatch& batch) {
     auto& late = self->state.late;
     if (batch.records != nullptr) {
       late.push_back(batch);
@@ -31,26 +32,13 @@ record_sink::behavior_type projector(record_sink::stateful_pointer<ProjectorStat
     }
     for (const auto& each : std::exchange(late, {})) {
       for (const auto& record : *each.records) {
+        if (!throw_after.empty() && storage::event_name(record.event) == throw_after) {
+          throw std::runtime_error("a test asked for it");
+        }
         if (record.position > catalog->position()) catalog->apply(record);
       }
     }
   }};
-}
-
-// Watches the parts. One that dies could not be restarted where it stands: its handles are
-// everywhere and what it held is a fold of the log, so the whole process starts anew.
-caf::behavior root_actor(caf::event_based_actor* self, const std::vector<caf::actor>& parts,
-                         const std::function<void(const Error&)>& fatal) {
-  for (const auto& part : parts) self->monitor(part);
-  self->set_down_handler([fatal](const caf::down_msg& down) {
-    if (down.reason == caf::exit_reason::user_shutdown || down.reason == caf::exit_reason::kill ||
-        down.reason == caf::exit_reason::normal) {
-      return;
-    }
-    fatal(Error{ErrorCode::internal, "a part of the control plane died; start it again",
-                caf::to_string(down.reason)});
-  });
-  return {[](const Tick&) {}};
 }
 
 // Which intents a start has found without an outcome.
@@ -81,15 +69,38 @@ void probe_recovery(const DeploymentState& state) {
   ATLAS_PROBE(state.status == DeploymentStatus::failing, "a start found a failure half done");
 }
 
+RootConfig root_config_of(const Parts& parts, const PartsConfig& config) {
+  RootConfig root_config;
+  root_config.core = {{"directory of projects", caf::actor_cast<caf::actor>(parts.projects)},
+                      {"directory of deployments", caf::actor_cast<caf::actor>(parts.deployments)},
+                      {"builder pool", caf::actor_cast<caf::actor>(parts.builders)},
+                      {"VM hosts", caf::actor_cast<caf::actor>(parts.hosts)},
+                      {"edge supervisor", caf::actor_cast<caf::actor>(parts.edge)},
+                      {"timers", caf::actor_cast<caf::actor>(parts.timers)},
+                      {"read model", caf::actor_cast<caf::actor>(parts.projector)},
+                      {"log writer", caf::actor_cast<caf::actor>(parts.log_writer)}};
+  root_config.reconciler = {config.engines, config.catalog, config.log, parts.log_writer};
+  root_config.janitor = {config.engines.build, config.engines.hosts, config.log,
+                         config.catalog,       config.rollbacks,     config.spawn};
+  root_config.notifier = {config.engines.notify, config.engines.clock, config.log,
+                          parts.log_writer,      config.domain,        config.spawn};
+  root_config.clock = config.engines.clock;
+  root_config.log_writer = parts.log_writer;
+  root_config.spawn = config.spawn;
+  root_config.faults = config.faults;
+  root_config.part_died = config.part_died;
+  root_config.log_died = config.fatal;
+  return root_config;
+}
+
 }  // namespace
 
 std::vector<caf::actor> Parts::in_stop_order() const {
-  return {caf::actor_cast<caf::actor>(projects),    caf::actor_cast<caf::actor>(janitor),
+  return {caf::actor_cast<caf::actor>(projects),    root,
           caf::actor_cast<caf::actor>(deployments), caf::actor_cast<caf::actor>(builders),
           caf::actor_cast<caf::actor>(hosts),       caf::actor_cast<caf::actor>(edge),
-          caf::actor_cast<caf::actor>(reconciler),  caf::actor_cast<caf::actor>(timers),
-          caf::actor_cast<caf::actor>(notifier),    caf::actor_cast<caf::actor>(projector),
-          caf::actor_cast<caf::actor>(log_writer),  root};
+          caf::actor_cast<caf::actor>(timers),      caf::actor_cast<caf::actor>(projector),
+          caf::actor_cast<caf::actor>(log_writer)};
 }
 
 Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
@@ -98,7 +109,7 @@ Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
   const LogWriterConfig writer{config.log, clock, config.fatal, config.crash_after};
   parts.log_writer = config.spawn.detach_blocking ? system.spawn<caf::detached>(log_writer, writer)
                                                   : system.spawn(log_writer, writer);
-  parts.projector = system.spawn(projector, config.catalog);
+  parts.projector = system.spawn(projector, config.catalog, config.throw_after);
   parts.timers = system.spawn(timers, clock);
   parts.builders = system.spawn(
       builder_pool, BuilderPoolConfig{config.engines.build, clock, config.builders, config.spawn});
@@ -113,23 +124,16 @@ Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
   parts.projects = system.spawn(
       projects, ProjectWiring{parts.log_writer, parts.deployments, clock, config.rollbacks},
       config.log);
-  const ReconcilerConfig reconciling{config.engines, config.catalog, config.log, parts.log_writer};
-  parts.reconciler = config.spawn.detach_blocking
-                         ? system.spawn<caf::detached>(reconciler, reconciling)
-                         : system.spawn(reconciler, reconciling);
-  parts.janitor =
-      system.spawn(janitor, JanitorConfig{config.engines.build, config.engines.hosts, config.log,
-                                          config.catalog, config.rollbacks, config.spawn});
-  parts.notifier =
-      system.spawn(notifier, NotifierConfig{config.engines.notify, clock, config.log,
-                                            parts.log_writer, config.domain, config.spawn});
-  auto watched = parts.in_stop_order();
-  watched.pop_back();
-  parts.root = system.spawn(root_actor, watched, config.fatal);
   caf::anon_send(parts.log_writer, parts.projector);
   caf::anon_send(parts.log_writer, caf::actor_cast<record_sink>(parts.projects));
-  caf::anon_send(parts.log_writer, caf::actor_cast<record_sink>(parts.janitor));
-  caf::anon_send(parts.log_writer, caf::actor_cast<record_sink>(parts.notifier));
+  parts.root = system.spawn(root, root_config_of(parts, config));
+  // Nobody stands above the root: its own death is told by what it leaves behind.
+  caf::actor_cast<caf::abstract_actor*>(parts.root)
+      ->attach_functor([part_died = config.part_died](const caf::error& reason) {
+        if (is_orderly(reason)) return;
+        part_died(
+            Error{ErrorCode::internal, "the root supervisor died", to_string(from_caf(reason))});
+      });
   return parts;
 }
 
@@ -154,7 +158,7 @@ void resume(const Parts& parts, const storage::Catalog& catalog) {
   spdlog::info("part=root event=resuming unfinished={}", begun.ids.size());
   caf::anon_send(parts.deployments, std::move(begun));
   caf::anon_send(parts.projects, BeginProjects{});
-  caf::anon_send(parts.notifier, BeginNotifying{});
+  caf::anon_send(parts.root, BeginNotifying{});
 }
 
 }  // namespace atlasflow::actors

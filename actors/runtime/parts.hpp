@@ -7,9 +7,7 @@
 #include <string>
 
 #include "actors/projects/projects.hpp"
-#include "actors/upkeep/janitor.hpp"
-#include "actors/upkeep/notifier.hpp"
-#include "actors/upkeep/reconciler.hpp"
+#include "actors/runtime/root.hpp"
 
 namespace atlasflow::actors {
 
@@ -20,9 +18,14 @@ struct PartsConfig {
   std::string domain;
   int builders = 1;
   std::size_t rollbacks = 5;  // earlier images that are kept, and so can be rolled back to
-  std::string crash_after;
+  std::string crash_after;    // as in ControlPlaneConfig
+  std::string throw_after;
   SpawnMode spawn;
-  std::function<void(const Error&)> fatal;  // a part can't go on; see LogWriterConfig
+  std::function<void(const Error&)> fatal;  // the log can't go on; see LogWriterConfig
+  // A part died of an exception that can't be started again by itself: the owner of the process is
+  // to start all of them anew. Called by an actor; must not wait for one.
+  std::function<void(const Error&)> part_died;
+  PartFaults* faults = nullptr;  // where to note what died and was started again
 };
 
 struct Parts {
@@ -32,12 +35,9 @@ struct Parts {
   builder_pool_actor builders;
   vm_hosts_actor hosts;
   edge_actor edge;
-  reconciler_actor reconciler;
-  notifier_actor notifier;
   deployments_actor deployments;
   projects_actor projects;
-  janitor_actor janitor;
-  caf::actor root;  // watches all of the above
+  caf::actor root;  // watches all of the above; reconciler, janitor and notifier are its own
 
   // In the order in which they are to be stopped: intake first, the log last.
   [[nodiscard]] std::vector<caf::actor> in_stop_order() const;

@@ -1,6 +1,8 @@
 #include "sim/run/life.hpp"
 
 #include <optional>
+#include <stdexcept>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "events/settings.hpp"
@@ -109,6 +111,10 @@ void Life::start() {
   parts.fatal = [this](const Error& error) {
     if (!log_->dead) fatal.push_back(error);
   };
+  parts.faults = &faults;
+  parts.part_died = [this](const Error& error) {
+    if (!log_->dead) part_deaths.push_back(error);
+  };
   parts_ = actors::spawn_parts(*system_, parts);
   if (config_.as_server) {
     announce();
@@ -172,7 +178,9 @@ Life::~Life() {
   }
   idle_actors_.clear();
   parts_ = actors::Parts{};
-  for (;;) {
+  constexpr int k_steps_max = 10'000'000;  // far more than any life's end takes
+  for (int steps = 0;; ++steps) {
+    ATLAS_ASSERT(steps < k_steps_max, "an actor outlives the parts of the control plane");
     if (!scheduler_->jobs.empty() || !waits_.ready().empty()) {
       run_one(0);
     } else if (!scheduler_->trigger_timeout()) {
@@ -198,8 +206,14 @@ void Life::begin_stop() {
 void Life::doom(caf::resumable* job) {
   auto* actor = dynamic_cast<caf::scheduled_actor*>(job);
   if (actor == nullptr || actor->name() != doomed_ || outsiders_.contains(actor->id())) return;
-  doomed_.clear();
-  caf::anon_send_exit(actor->address(), caf::exit_reason::unhandled_exception);
+  if (!actor->getf(caf::abstract_actor::is_initialized_flag)) return;  // It has no handlers yet.
+  if (!dying_.insert(actor->id()).second) return;
+  injected_deaths.push_back(std::exchange(doomed_, {}));
+  // A real throw out of a handler, between two of the actor's own messages.
+  actor->set_exit_handler([](caf::scheduled_actor*, caf::exit_msg&) {
+    throw std::runtime_error("injected: a handler throws");
+  });
+  caf::anon_send_exit(actor->address(), caf::exit_reason::user_shutdown);
 }
 
 void Life::run_one(std::size_t pick) {
@@ -363,6 +377,6 @@ void Life::command(const DeploymentId& deployment, DeploymentCommand command_for
                                [](const Result<actors::DeploymentReply>&) {});
 }
 
-void Life::collect_now() { caf::anon_send(parts_.janitor, actors::CollectNow{}); }
+void Life::collect_now() { caf::anon_send(parts_.root, actors::CollectNow{}); }
 
 }  // namespace atlasflow::sim

@@ -68,7 +68,7 @@ class Life {
   void cut_off() { engines_->kill(); }
   // Whether it takes requests: the server's API listens from then on.
   [[nodiscard]] bool started() const { return started_; }
-  // The next actor of this name that has something to do dies instead, as of an exception.
+  // The next actor of this name that has something to do throws.
   void kill_next(std::string name) { doomed_ = std::move(name); }
   // Records NodeStopped, as a server does on SIGTERM; once stopped() it is to be destroyed.
   void begin_stop();
@@ -106,7 +106,10 @@ class Life {
 
   std::vector<actors::PushReply> push_replies;
   std::vector<Error> errors;
-  std::vector<Error> fatal;  // what would have ended the process
+  std::vector<Error> fatal;                  // what would have ended the process
+  std::vector<Error> part_deaths;            // what would have made the process start anew
+  actors::PartFaults faults;                 // what died and was started again
+  std::vector<std::string> injected_deaths;  // by kill_next
 
  private:
   class KillableLog;
@@ -143,6 +146,7 @@ class Life {
   std::function<void()> run_job_;
   std::size_t unanswered_ = 0;
   std::string doomed_;
+  std::set<caf::actor_id> dying_;      // whose handler is to throw
   std::set<caf::actor_id> outsiders_;  // that only ask
   bool started_ = false;
   bool stopped_ = false;

@@ -1,0 +1,164 @@
+#include "actors/runtime/root.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+#include "base/backoff.hpp"
+#include "base/probe.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+constexpr TimestampUs k_deaths_window_us = 600'000'000;
+
+std::size_t index_of(OwnPart part) { return static_cast<std::size_t>(part); }
+
+}  // namespace
+
+std::string_view name_of(OwnPart part) {
+  constexpr std::array<std::string_view, k_own_parts> k_names{"reconciler", "janitor", "notifier"};
+  return k_names.at(index_of(part));
+}
+
+void PartFaults::note(const std::string& part, const std::string& reason, TimestampUs at,
+                      std::chrono::seconds pause) {
+  const std::lock_guard guard(mutex_);
+  auto found = std::find_if(faults_.begin(), faults_.end(),
+                            [&](const Fault& fault) { return fault.part == part; });
+  if (found == faults_.end()) {
+    found = faults_.emplace(faults_.end());
+    found->part = part;
+  }
+  ++found->count;
+  found->reason = reason;
+  found->at = at;
+  found->again_at = at + std::chrono::microseconds(pause).count();
+}
+
+std::vector<PartFaults::Fault> PartFaults::list() const {
+  const std::lock_guard guard(mutex_);
+  return faults_;
+}
+
+std::chrono::seconds restart_pause(std::size_t deaths) {
+  return doubled_pause(deaths == 0 ? 0 : deaths - 1, std::chrono::seconds(60));
+}
+
+bool is_orderly(const caf::error& reason) {
+  return !reason || reason == caf::exit_reason::user_shutdown || reason == caf::exit_reason::kill ||
+         reason == caf::exit_reason::normal;
+}
+
+caf::actor RootState::spawn(caf::event_based_actor* self, OwnPart part) const {
+  switch (part) {
+    case OwnPart::reconciler:
+      return caf::actor_cast<caf::actor>(
+          spawn_blocking(self, config.spawn, reconciler, config.reconciler));
+    case OwnPart::janitor:
+      return caf::actor_cast<caf::actor>(self->spawn(janitor, config.janitor));
+    case OwnPart::notifier:
+      break;
+  }
+  return caf::actor_cast<caf::actor>(self->spawn(notifier, config.notifier));
+}
+
+void RootState::start(caf::event_based_actor* self, OwnPart part) {
+  if (stopping) return;
+  auto& handle = own.at(index_of(part)).handle;
+  handle = spawn(self, part);
+  self->monitor(*handle);
+  if (part == OwnPart::janitor) {
+    self->send(config.log_writer, caf::actor_cast<record_sink>(*handle));
+  }
+  if (part == OwnPart::notifier && notifying) begin_notifying(self);
+}
+
+void RootState::begin_notifying(caf::event_based_actor* self) {
+  notifying = true;
+  const auto& handle = own.at(index_of(OwnPart::notifier)).handle;
+  if (!handle) return;  // It died, and the next one is told when it starts.
+  const auto notifier_handle = caf::actor_cast<notifier_actor>(*handle);
+  // As long as the log writer takes for what is before this: a slow disk is no reason to give up.
+  self->request(config.log_writer, caf::infinite, caf::actor_cast<record_sink>(*handle))
+      .then([self, notifier_handle] { self->send(notifier_handle, BeginNotifying{}); },
+            [](const caf::error& error) {
+              // The log writer is gone, and with it the process: whoever is owed a notification is
+              // told after the next start.
+              spdlog::error("part=root event=notifier_not_begun error=\"{}\"",
+                            to_string(from_caf(error)));
+            });
+}
+
+void RootState::on_down(caf::event_based_actor* self, const caf::down_msg& down) {
+  const auto why = to_string(from_caf(down.reason));
+  const auto dead = std::find_if(own.begin(), own.end(), [&](const Own& each) {
+    return each.handle && each.handle.address() == down.source;
+  });
+  if (dead == own.end()) {
+    if (!stopping && !is_orderly(down.reason)) core_died(down, why);
+    return;
+  }
+  dead->handle = {};
+  if (stopping) return stop(self, caf::exit_reason::user_shutdown);
+  if (!is_orderly(down.reason)) own_died(self, static_cast<OwnPart>(dead - own.begin()), why);
+}
+
+void RootState::own_died(caf::event_based_actor* self, OwnPart part, const std::string& why) {
+  const auto now = config.clock->now();
+  auto& deaths = own.at(index_of(part)).deaths;
+  deaths.push_back(now);
+  // The clock may have been set back: what is of the future is not counted for ever.
+  std::erase_if(deaths,
+                [now](TimestampUs at) { return at <= now - k_deaths_window_us || at > now; });
+  const auto pause = restart_pause(deaths.size());
+  ATLAS_PROBE(true, "a part that looks after the world died and another went on");
+  ATLAS_PROBE(deaths.size() > 1, "a part that looks after the world died again");
+  spdlog::error("part={} event=died again_in_s={} reason=\"{}\"", name_of(part), pause.count(),
+                why);
+  if (config.faults != nullptr) config.faults->note(std::string(name_of(part)), why, now, pause);
+  self->delayed_send(self, pause, StartPart{part});
+}
+
+void RootState::core_died(const caf::down_msg& down, const std::string& why) const {
+  const auto part = std::find_if(
+      config.core.begin(), config.core.end(),
+      [&](const RootConfig::Core& each) { return each.handle.address() == down.source; });
+  const std::string who = part == config.core.end() ? "part" : part->name;
+  spdlog::critical("part=root event=part_died name=\"{}\" reason=\"{}\"", who, why);
+  const bool is_log = config.log_writer.address() == down.source;
+  ATLAS_PROBE(is_log, "the log writer died, and the process ends");
+  ATLAS_PROBE(!is_log, "a part that all others need died, and everything begins anew");
+  (is_log ? config.log_died
+          : config.part_died)(Error{ErrorCode::internal, "the " + who + " died", why});
+}
+
+void RootState::stop(caf::event_based_actor* self, const caf::error& reason) {
+  if (!std::exchange(stopping, true)) {
+    for (const auto& part : own) {
+      if (part.handle) self->send_exit(*part.handle, reason);
+    }
+  }
+  const bool all_ended =
+      std::none_of(own.begin(), own.end(), [](const Own& part) { return bool{part.handle}; });
+  if (all_ended) self->quit(reason);
+}
+
+caf::behavior root(caf::stateful_actor<RootState>* self, RootConfig config) {
+  end_of_exceptions(self);
+  self->state.config = std::move(config);
+  for (const auto& part : self->state.config.core) self->monitor(part.handle);
+  self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
+  self->set_exit_handler(
+      [self](const caf::exit_msg& exit) { self->state.stop(self, exit.reason); });
+  for (std::size_t i = 0; i < k_own_parts; ++i) self->state.start(self, static_cast<OwnPart>(i));
+  return {[self](const BeginNotifying&) { self->state.begin_notifying(self); },
+          [self](const CollectNow& message) {
+            const auto& janitor_handle = self->state.own.at(index_of(OwnPart::janitor)).handle;
+            if (janitor_handle) self->send(*janitor_handle, message);
+          },
+          [self](const StartPart& message) { self->state.start(self, message.part); }};
+}
+
+}  // namespace atlasflow::actors
