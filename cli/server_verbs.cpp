@@ -2,7 +2,10 @@
 #include "cli/server_verbs.hpp"
 
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
+#include <mutex>
+#include <optional>
 
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -12,12 +15,48 @@
 #include "edge/control/edge_process.hpp"
 #include "server/config.hpp"
 #include "server/process_setup.hpp"
+#include "server/restart.hpp"
 #include "server/server.hpp"
 #include "server/state_dir.hpp"
 #include "server/stop_signal.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
 
 namespace atlasflow::cli {
+namespace {
+
+constexpr int k_exit_died = 70;  // EX_SOFTWARE of sysexits.h
+
+// A part's death, from the actor's thread that tells of it to main's, which waits for a signal.
+class PartDeath {
+ public:
+  explicit PartDeath(const server::StopSignal& stop) : stop_(stop) {}
+  void tell(const Error& why) {
+    const std::lock_guard guard(mutex_);
+    if (why_) return;  // a second wake would look like a signal to stop
+    why_ = why;
+    stop_.wake();
+  }
+  [[nodiscard]] std::optional<Error> why() const {
+    const std::lock_guard guard(mutex_);
+    return why_;
+  }
+
+ private:
+  const server::StopSignal& stop_;
+  mutable std::mutex mutex_;
+  std::optional<Error> why_;
+};
+
+// The parts are not destroyed: what is broken among them may never let itself be stopped.
+[[noreturn]] void start_anew(const server::StateDir& state, const Error& why,
+                             const server::StopSignal& stop, const Terminal& terminal) {
+  const auto stopped = server::restart_process(state.root(), why, stop);
+  if (!stopped) report(terminal, stopped.error());
+  terminal.out << std::flush;
+  std::_Exit(stopped ? k_exit_ok : k_exit_died);
+}
+
+}  // namespace
 
 int run(const ServerCommand& command, const Connection& connection, const Terminal& terminal) {
   if (command.print_config) {
@@ -34,10 +73,15 @@ int run(const ServerCommand& command, const Connection& connection, const Termin
   const auto state = server::StateDir::open(config->state_dir);
   if (!state) return report(terminal, state.error());
 
-  const auto server = server::Server::start(*config, *state);
+  PartDeath death(stop);
+  const auto server =
+      server::Server::start(*config, *state, [&death](const Error& why) { death.tell(why); });
+  if (server) {
+    terminal.out << (*server)->summary() << std::flush;
+    stop.wait();
+  }
+  if (const auto why = death.why()) start_anew(*state, *why, stop, terminal);
   if (!server) return report(terminal, server.error());
-  terminal.out << (*server)->summary() << std::flush;
-  stop.wait();
   terminal.out << "Stopping; the edge and the microVMs run on (atlasflow halt ends them). "
                   "A second signal ends the server at once\n"
                << std::flush;

@@ -19,6 +19,7 @@
 #include "server/engines.hpp"
 #include "server/engines_notify.hpp"
 #include "server/process_setup.hpp"
+#include "server/restart.hpp"
 #include "server/state_dir.hpp"
 #include "storage/instance_logs/log_keeper.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
@@ -219,7 +220,8 @@ std::unique_ptr<storage::LogKeeper> keep_logs(const Server::Parts& server,
 }
 
 Result<void> start_control(Server::Parts& server, const ServerConfig& config, const StateDir& state,
-                           const std::string& webhook_secret) {
+                           const std::string& webhook_secret,
+                           std::function<void(const Error&)> part_died) {
   Error error;
   // With a fixed port the edge holds webhooks that come in during the start until the API is up.
   if (auto routed =
@@ -232,8 +234,14 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   control.build_id = own_build_id();
   control.builders = config.builder.count;
   control.rollbacks = static_cast<std::size_t>(config.keep.rollbacks);
-  // For tests of recovery only: the server kills itself once an event of this name is durable.
+  control.part_died = std::move(part_died);
+  for (const auto& restart : recorded_restarts(state.root())) {
+    control.earlier_restarts.push_back({restart.at_us, restart.reason});
+  }
+  // For tests of recovery only: the server kills itself once an event of this name is durable, or
+  // a part of it dies.
   if (const char* name = std::getenv("ATLASFLOW_TEST_CRASH_AFTER")) control.crash_after = name;
+  if (const char* name = std::getenv("ATLASFLOW_TEST_THROW_AFTER")) control.throw_after = name;
   const actors::Engines engines{&server.clock,
                                 server.build_engine.get(),
                                 {{"local", server.vm_engine.get()}},
@@ -305,7 +313,8 @@ Server::~Server() {
   parts_->vm_engine->leave();
 }
 
-Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const StateDir& state) {
+Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const StateDir& state,
+                                              std::function<void(const Error&)> part_died) {
   const auto secret = read_webhook_secret(config.api.webhook_secret_file);
   if (!secret) return tl::unexpected(secret.error());
   auto parts = std::make_unique<Parts>();
@@ -314,7 +323,8 @@ Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const 
   }
   if (auto found = find_edge(*parts, config, state); !found) return tl::unexpected(found.error());
   make_engines(*parts, config, state);
-  if (auto started = start_control(*parts, config, state, *secret); !started) {
+  if (auto started = start_control(*parts, config, state, *secret, std::move(part_died));
+      !started) {
     return tl::unexpected(started.error());
   }
   auto summary = summary_of(*parts, config, state);

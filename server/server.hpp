@@ -3,6 +3,7 @@
 // one over the same folder takes them up again. One thread starts and destroys it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -16,8 +17,10 @@ class Server {
  public:
   // What was started before a part that fails is stopped again; the error says which part and what
   // to do. state: held by the caller for as long as the server lives.
-  [[nodiscard]] static Result<std::unique_ptr<Server>> start(const ServerConfig& config,
-                                                             const StateDir& state);
+  // part_died: as in actors::ControlPlaneConfig.
+  [[nodiscard]] static Result<std::unique_ptr<Server>> start(
+      const ServerConfig& config, const StateDir& state,
+      std::function<void(const Error&)> part_died = {});
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
   // Stops the parts in reverse: nobody comes in, deployments pause, and the log goes last.

@@ -1,9 +1,11 @@
 #include "server/stop_signal.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -47,6 +49,24 @@ StopSignal::~StopSignal() {
   handle(SIGTERM, SIG_DFL);
   handle(SIGINT, SIG_DFL);
   ::close(g_event.exchange(-1));
+}
+
+void StopSignal::wake() const {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto written = ::write(g_event.load(), &one, sizeof one);
+}
+
+bool StopSignal::wait_for(std::chrono::milliseconds at_most) const {
+  const auto until = std::chrono::steady_clock::now() + at_most;
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        until - std::chrono::steady_clock::now());
+    pollfd waiting{g_event.load(), POLLIN, 0};
+    const int ready =
+        ::poll(&waiting, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+    if (ready == 1) return true;
+    if (ready == 0 || errno != EINTR) return false;
+  }
 }
 
 void StopSignal::wait() const {

@@ -102,6 +102,45 @@ TEST_F(Recovery, a_killed_control_plane_costs_the_live_app_no_request) {
   EXPECT_EQ(vm_processes(), machines);
 }
 
+// The server's process goes on as another program, whose children it has: the edge, the VM.
+TEST_F(Recovery, a_part_that_dies_costs_the_live_app_no_request_and_the_server_starts_itself_anew) {
+  write_app("version 1\n");
+  repository().commit_all("Version 1");
+  start_server({{"ATLASFLOW_TEST_THROW_AFTER", "ProjectDeleted"}});
+  create_project("web");
+  create_project("other");
+  ASSERT_EQ(atlasflow({"deploy", "web", "--wait"}).code, 0);
+  const auto machines = vm_processes();
+  const auto edge = edge_process();
+  const auto pid = read_file(state_dir() / "server.lock");
+  {
+    Visitors visitors(*this, "web." + k_domain, "version 1\n");
+    ASSERT_TRUE(eventually(30s, [&] { return visitors.served() > 50; }));
+    // Its answer may be lost with the part.
+    static_cast<void>(atlasflow({"project", "delete", "other", "--yes"}));
+    const auto told = [this] {
+      const auto status = atlasflow({"status", "--json"});
+      return status.code == 0 && status.out.find("the read model died") != std::string::npos;
+    };
+    EXPECT_TRUE(eventually(60s, told)) << server_log();
+    EXPECT_EQ(read_file(state_dir() / "server.lock"), pid);
+    const auto outcome = visitors.leave();
+    EXPECT_EQ(outcome.failed, 0) << outcome.first_failure << " of " << outcome.served;
+  }
+  EXPECT_EQ(edge_process(), edge);
+  EXPECT_EQ(vm_processes(), machines);
+  const auto projects = atlasflow({"project", "list"}).out;
+  EXPECT_EQ(projects.find("other"), std::string::npos) << "it was deleted before";
+
+  write_app("version 2\n");
+  repository().commit_all("Version 2");
+  EXPECT_EQ(atlasflow({"deploy", "web", "--wait"}).code, 0);
+  EXPECT_EQ(get("web." + k_domain).body, "version 2\n");
+  EXPECT_TRUE(eventually(60s, [&] { return vm_processes().size() == 1; }))
+      << "the VM that was there before is gone";
+  EXPECT_NE(vm_processes(), machines);
+}
+
 TEST_F(Recovery, a_killed_edge_comes_back_with_the_live_apps_routes) {
   write_app("back again\n");
   repository().commit_all("Come back");
