@@ -44,11 +44,8 @@ AppKind drawn_app(Random& random) {
 }
 
 // From some milliseconds to some minutes, as often short as long.
-TimestampUs drawn_span(Random& random) {
-  constexpr std::array<TimestampUs, 6> k_spans{k_s / 100, k_s / 2,  2 * k_s,
-                                               8 * k_s,   20 * k_s, 60 * k_s};
-  return k_spans.at(random.below(k_spans.size()));
-}
+constexpr std::array<TimestampUs, 6> k_spans{k_s / 100, k_s / 2,  2 * k_s,
+                                             8 * k_s,   20 * k_s, 60 * k_s};
 
 Step drawn_step(Random& random, const Scenario& scenario, const std::vector<Weight>& weights) {
   std::uint64_t total = 0;
@@ -62,9 +59,14 @@ Step drawn_step(Random& random, const Scenario& scenario, const std::vector<Weig
   }
   step.project = static_cast<int>(random.below(static_cast<std::uint64_t>(scenario.projects)));
   step.value = static_cast<int>(random.below(4));
-  step.span = drawn_span(random);
+  const auto span = random.below(k_spans.size());
+  step.span = k_spans.at(span);
   if (step.kind == StepKind::clock_step && random.chance(1, 2)) step.span = -step.span;
   step.app = drawn_app(random);
+  // Whose handler throws: of two numbers that the kind does not read otherwise.
+  if (step.kind == StepKind::actor_dies) {
+    step.value = (step.value + 4 * static_cast<int>(span)) % k_dying_actors;
+  }
   // Whatever the kind, as many numbers are drawn; what it does not read is not kept.
   const auto uses = use_of(step.kind);
   if (!uses.project) step.project = 0;

@@ -54,13 +54,14 @@ enum class StepKind : std::uint8_t {
   disk_full,     // for `span`
   // what should not happen
   forged_webhook,  // a delivery whose bytes were changed on the way
-  actor_dies,      // `value` 0: a deployment's, 1: a project's, 2: a VM's, 3: a sender's
+  actor_dies,      // a handler throws; whose says dying_actor(value)
 };
 
 [[nodiscard]] std::string_view name_of(StepKind kind);
 
-// What CAF calls the actors that StepKind::actor_dies is about.
+// What CAF calls the actors that StepKind::actor_dies is about: every kind that there is.
 [[nodiscard]] std::string_view dying_actor(int value);
+inline constexpr int k_dying_actors = 18;
 [[nodiscard]] std::optional<StepKind> step_kind_named(std::string_view name);
 [[nodiscard]] std::string step_kind_names();  // all of them, for people
 

@@ -38,6 +38,8 @@ std::string domain_of(const RunOptions& options) {
                                                              : k_made_up_domain;
 }
 
+bool was_injected(const std::string& why) { return why.find("injected") != std::string::npos; }
+
 Choices make_choices(const Scenario& scenario) {
   return scenario.choices ? Choices(*scenario.choices) : Choices(scenario.seed);
 }
@@ -248,18 +250,35 @@ void Universe::look_at_server() {
     invariants_.violated("everybody-is-answered",
                          "somebody waited in vain: " + to_string(life_->errors[errors_seen_]));
   }
+  for (const auto& fault : life_->faults.list()) {
+    if (was_injected(fault.reason)) continue;
+    invariants_.violated("no-part-dies", "the " + fault.part + " died by itself: " + fault.reason);
+  }
   if (disk_->is_dead()) kill_server(true, down_for_);
   if (crash_now_) return end_server();
+  if (!life_->part_deaths.empty()) return begin_anew();
   if (life_->fatal.empty() && !life_->stopped()) return;
   kill_server(false, k_s);
   if (life_->stopped()) return end_server();
   const auto why = to_string(life_->fatal.front());
   tell("the server ends itself: " + why);
+  // Whoever waits for the log writer may hear of its death before the root does.
+  const auto& deaths = life_->injected_deaths;
+  const bool by_itself = std::find(deaths.begin(), deaths.end(), "log_writer") == deaths.end();
   // A full disk keeps a server from starting, and never ends one that runs.
   const bool full = life_->fatal.front().code == ErrorCode::disk_full && !life_->started();
-  if (!disk_is_ill_ && !full && why.find("injected") == std::string::npos) {
+  if (!disk_is_ill_ && !full && by_itself && !was_injected(why)) {
     invariants_.violated("the-server-stays-up", "the server ended itself: " + why);
   }
+  end_server();
+}
+
+// As server/restart.hpp does: the process forgets all that is not in the log.
+void Universe::begin_anew() {
+  const auto why = to_string(life_->part_deaths.front());
+  kill_server(false, k_s);
+  tell("the server starts itself anew: " + why);
+  if (!was_injected(why)) invariants_.violated("no-part-dies", "a part died by itself: " + why);
   end_server();
 }
 

@@ -42,6 +42,7 @@ class Universe final : public Buggify {
   void cut_power(TimestampUs down_for);
   void end_server();
   void look_at_server();
+  void begin_anew();
   void create_projects();
   void at_a_moment();  // of RunOptions::crash_at
   [[nodiscard]] std::unique_ptr<Life> make_life(std::unique_ptr<storage::EventLog> log);
