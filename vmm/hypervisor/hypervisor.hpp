@@ -30,6 +30,7 @@ struct HostConfig {
   std::filesystem::path log_dir;     // <log_dir>/<vm_id>.run.log: the app's output, append only
   bool registry_plain_http = true;   // the registry speaks HTTP (loopback)
   std::optional<Accelerator> accelerator;  // unset: probe for KVM, else TCG
+  std::int64_t disk_reserve_mib = 512;     // of the state folder's disk: not promised to VMs
 };
 
 struct VmSpec {
@@ -43,6 +44,7 @@ struct VmSpec {
   std::string command;  // for the image's sh, in place of its ENTRYPOINT and CMD; empty: those
   int memory_mib = 512;
   int vcpus = 1;
+  int disk_mib = 2048;  // of the writable disk
 };
 
 // Where the host reaches the app's port. Loopback only.
@@ -73,6 +75,9 @@ class Hypervisor {
   virtual ~Hypervisor() = default;
 
   [[nodiscard]] virtual Accelerator accelerator() const = 0;
+  // What of a VM's confinement this machine does not allow: " without cgroup", " without
+  // namespaces"; empty when all is there.
+  [[nodiscard]] virtual std::string missing_confinement() const = 0;
 
   // Pulls the image, makes the disks, starts QEMU and returns when the guest init has started the
   // app. Idempotent by vm_id: a VM of that name that is running is returned as it is; remains of
