@@ -97,7 +97,7 @@ void add_mounts(const Place& place, Lines& found) {
   }
 }
 
-// Each name is there once in each hierarchy. A microVM's process is a line of its own, so its cgroup
+// A name is there once in each hierarchy. A microVM's process is a line of its own, so its cgroup
 // counts only when nobody is in it.
 void add_cgroups(const Place& place, const std::set<std::string>& deployments, Lines& found) {
   std::error_code error;
