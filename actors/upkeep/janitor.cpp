@@ -4,6 +4,7 @@
 
 #include "base/buggify.hpp"
 #include "base/probe.hpp"
+#include "events/deployment_events.hpp"
 #include "storage/readmodel/retention.hpp"
 
 namespace atlasflow::actors {
@@ -63,17 +64,7 @@ collector_actor::behavior_type collector(collector_actor::pointer self,
 }
 
 bool is_end(const pb::Event& event) {
-  switch (event.kind_case()) {
-    case pb::Event::kDeploymentFailed:
-    case pb::Event::kDeploymentSuperseded:
-    case pb::Event::kDeploymentCancelled:
-    case pb::Event::kDeploymentRetired:
-    case pb::Event::kDeploymentSkipped:
-    case pb::Event::kProjectDeleted:
-      return true;
-    default:
-      return false;
-  }
+  return ends_deployment(event) || event.has_project_deleted();
 }
 
 bool is_failure_of_the_machine(const pb::Event& event) {
