@@ -41,7 +41,6 @@ Failed failure_of(const EffectId& effect, pb::Step step, const Error& error) {
 namespace {
 
 constexpr std::size_t k_queue_max = 1000;
-constexpr auto k_replace_pause = std::chrono::seconds(10);
 // How much longer than its deadline a task may take before its builder counts as hung.
 constexpr auto k_lease_grace = std::chrono::seconds(60);
 // Steps without a deadline of their own: an image push.
@@ -211,8 +210,8 @@ void BuilderPoolState::lose(builder_pool_actor::pointer self, std::uint64_t leas
   if (!restarts.allow(config.clock->now())) {
     ATLAS_PROBE(true, "builders died again and again, and the next one waits");
     spdlog::error("part=builder_pool event=builders_die_too_often again_in_s={}",
-                  k_replace_pause.count());
-    self->delayed_send(self, k_replace_pause, ReplaceBuilder{});
+                  k_restart_pause.count());
+    self->delayed_send(self, k_restart_pause, ReplaceBuilder{});
     return;
   }
   add_builder(self);

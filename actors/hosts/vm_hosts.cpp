@@ -12,7 +12,6 @@ namespace {
 
 constexpr auto k_ping_period = std::chrono::seconds(5);
 constexpr int k_silences_until_lost = 3;
-constexpr auto k_restart_pause = std::chrono::seconds(10);
 
 struct HostWatchState {
   int silences = 0;

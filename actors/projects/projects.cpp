@@ -9,11 +9,6 @@
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
-namespace {
-
-constexpr auto k_restart_pause = std::chrono::seconds(10);
-
-}  // namespace
 
 void ProjectsState::begin(projects_actor::pointer self) {
   auto histories = read_histories(*log);

@@ -133,7 +133,7 @@ class StopScope {
   std::stop_source source_;
 };
 
-// Restart intensity: at most 5 restarts in 30 s of one child; the next one escalates.
+// Restart intensity: at most 5 restarts in 30 s of one child; the next one waits, or there is none.
 class RestartLimit {
  public:
   // Takes note of a failure at `now`; false when there were too many.
@@ -148,6 +148,10 @@ class RestartLimit {
  private:
   std::deque<TimestampUs> failures_;
 };
+
+// For so long waits the next one of a child that died too often: what fails again and again must
+// not keep the machine busy, and one project's or VM's trouble is nobody else's.
+constexpr auto k_restart_pause = std::chrono::seconds(10);
 
 // Every request between actors has this timeout: an append may wait for a slow disk, nothing
 // longer.
