@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr int k_kill_rounds_max = 500;  // of 10 ms
 constexpr std::int64_t k_bytes_per_mib = 1 << 20;
+constexpr const char* k_leaf = "server";
 constexpr std::int64_t k_cpu_period_us = 100'000;
 
 bool write_file(const fs::path& path, const std::string& value) {
@@ -60,19 +61,21 @@ std::map<std::string, std::string> paths_of_self() {
   return paths;
 }
 
-// A v2 group that has processes cannot give controllers to its children. Where systemd has
-// delegated the group to this service all of it is ours, so its processes move to a leaf beside the
-// groups below it.
-bool make_room(const fs::path& own) {
+// Where systemd has delegated a group to its service, all of it is that service's.
+bool is_delegated(const fs::path& group) {
   std::array<char, 8> value{};
-  const bool delegated =
-      ::getxattr(own.c_str(), "user.delegate", value.data(), value.size()) > 0 ||
-      ::getxattr(own.c_str(), "trusted.delegate", value.data(), value.size()) > 0;
-  if (!delegated) return false;
+  return ::getxattr(group.c_str(), "user.delegate", value.data(), value.size()) > 0 ||
+         ::getxattr(group.c_str(), "trusted.delegate", value.data(), value.size()) > 0;
+}
+
+// A v2 group that has processes cannot give controllers to its children. Where it is all ours, its
+// processes move to a leaf beside the groups below it.
+bool make_room(const fs::path& own) {
+  if (!is_delegated(own)) return false;
   std::error_code error;
-  fs::create_directory(own / "server", error);
+  fs::create_directory(own / k_leaf, error);
   std::istringstream pids(text_of(own / "cgroup.procs"));
-  for (std::string pid; pids >> pid;) write_file(own / "server" / "cgroup.procs", pid);
+  for (std::string pid; pids >> pid;) write_file(own / k_leaf / "cgroup.procs", pid);
   return true;
 }
 
@@ -155,7 +158,11 @@ std::vector<CgroupHierarchy> own_cgroups() {
       std::string below = path;
       if (root != "/" && (below == root || below.starts_with(root + "/")))
         below = below.substr(root.size());
-      const fs::path own = fs::path(mount_point + "/" + below).lexically_normal();
+      fs::path own = fs::path(mount_point + "/" + below).lexically_normal();
+      // It moved there to make room, so what is beside the leaf is ours as before.
+      if (type == "cgroup2" && own.filename() == k_leaf && is_delegated(own.parent_path())) {
+        own = own.parent_path();
+      }
       std::error_code error;
       if (fs::is_directory(own, error))
         hierarchies.push_back({type == "cgroup2", controllers, own});

@@ -5,6 +5,7 @@
 
 #include "base/assert.hpp"
 #include "base/probe.hpp"
+#include "events/deployment_events.hpp"
 #include "events/deployment_rules.hpp"
 
 namespace atlasflow {
@@ -531,10 +532,16 @@ Result<Events> decide(const DeploymentState& state, const DeploymentCommand& com
   auto events = std::visit(Decider{state, moment}, command);
   if (!events) return events;
   DeploymentState after = state;
-  for (const auto& event : *events) evolve(after, event);
+  const auto follow = [&](const pb::Event& event) {
+    const auto broken = violation(after, event);
+    ATLAS_ASSERT(broken.empty(), "event " + std::to_string(event.kind_case()) + " for deployment " +
+                                     state.id.str() + ": " + broken);
+    evolve(after, event);
+  };
+  for (const auto& event : *events) follow(event);
   while (auto next = next_event(after, moment)) {
     ATLAS_ASSERT(events->size() < k_events_max, "a deployment's rules don't come to rest");
-    evolve(after, *next);
+    follow(*next);
     events->push_back(*std::move(next));
   }
   return events;

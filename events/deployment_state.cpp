@@ -1,9 +1,9 @@
 // evolve: the fold of a deployment's stream.
-// Long because: one handler per event and the dispatch to it belong together; each is a few lines.
+// Long because: one handler per event, each of a few lines.
 #include <algorithm>
 
 #include "base/probe.hpp"
-#include "events/deployment.hpp"
+#include "events/deployment_events.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow {
@@ -139,7 +139,7 @@ struct Evolution {
 
   // ---- how it begins ----
 
-  void on(const pb::PushReceived& event) const {
+  void operator()(const pb::PushReceived& event) const {
     state.push = event;
     take_settings(event.settings());
     state.status = DeploymentStatus::queued;
@@ -151,27 +151,27 @@ struct Evolution {
     state.subject = built.subject();
     state.author = built.author();
   }
-  void on(const pb::RollbackRequested& event) const {
+  void operator()(const pb::RollbackRequested& event) const {
     state.rollback_to = event.to();
     state.requested_by = event.by();
     take_built(event.built());
-    on(event.push());
+    (*this)(event.push());
   }
-  void on(const pb::RedeployRequested& event) const {
+  void operator()(const pb::RedeployRequested& event) const {
     state.redeployed_of = event.of();
     state.redeployment = event.kind();
     state.requested_by = event.by();
     take_built(event.built());
-    on(event.push());
+    (*this)(event.push());
   }
 
   // ---- ends that somebody wants ----
 
-  void on(const pb::DeploymentSuperseded& event) const {
+  void operator()(const pb::DeploymentSuperseded& event) const {
     state.superseded_by = event.by();
     end(DeploymentStatus::superseded);
   }
-  void on(const pb::CancelRequested& event) const {
+  void operator()(const pb::CancelRequested& event) const {
     ATLAS_PROBE(state.status == DeploymentStatus::queued, "a waiting deployment was cancelled");
     ATLAS_PROBE(state.status == DeploymentStatus::cloning,
                 "a deployment was cancelled while it was cloned");
@@ -194,11 +194,11 @@ struct Evolution {
     stop_waiting();
     state.status = DeploymentStatus::cancelling;
   }
-  void on(const pb::DeploymentCancelled& event) const {
+  void operator()(const pb::DeploymentCancelled& event) const {
     state.cancelled_by = event.by();
     end(DeploymentStatus::cancelled);
   }
-  void on(const pb::RetirementRequested& event) const {
+  void operator()(const pb::RetirementRequested& event) const {
     ATLAS_PROBE(state.status != DeploymentStatus::live,
                 "an app was retired while none of its VMs served");
     state.retired_by = event.by();
@@ -207,11 +207,11 @@ struct Evolution {
     for (auto& [slot, instance] : state.instances) leave(instance, event.drain_deadline_us());
     state.status = DeploymentStatus::retiring;
   }
-  void on(const pb::StopRequested& event) const {
+  void operator()(const pb::StopRequested& event) const {
     state.stopped_by = event.by();
     for (auto& [slot, instance] : state.instances) leave(instance, event.drain_deadline_us());
   }
-  void on(const pb::StartRequested&) const {
+  void operator()(const pb::StartRequested&) const {
     ATLAS_PROBE(state.status == DeploymentStatus::crashed,
                 "an app that had crashed too often was started by its owner");
     state.stopped_by.clear();
@@ -221,7 +221,7 @@ struct Evolution {
       instance.attempts = 0;
     }
   }
-  void on(const pb::ScaleRequested& event) const {
+  void operator()(const pb::ScaleRequested& event) const {
     state.replicas = std::max(event.replicas(), 1);
     for (auto& [slot, instance] : state.instances) {
       if (slot < state.replicas) continue;
@@ -232,12 +232,12 @@ struct Evolution {
 
   // ---- source to image ----
 
-  void on(const pb::CloneStarted& event) const {
+  void operator()(const pb::CloneStarted& event) const {
     begin(IntentKind::clone, event.deadline_us());
     state.base_sha = event.base_sha();
     state.attempts[pb::STEP_CLONE] = event.attempt();
   }
-  void on(const pb::Cloned& event) const {
+  void operator()(const pb::Cloned& event) const {
     end_intent();
     state.cloned = true;
     state.subject = event.subject();
@@ -246,29 +246,29 @@ struct Evolution {
     state.skip_reason = event.skip_reason();
     if (event.has_settings()) take_settings(event.settings());
   }
-  void on(const pb::CloneFailed& event) const {
+  void operator()(const pb::CloneFailed& event) const {
     ATLAS_PROBE(event.retryable(), "a clone failed and is tried again");
     end_intent();
     if (!event.retryable()) fail_unless_routed(pb::STEP_CLONE, event.fault(), event.reason());
   }
-  void on(const pb::DeploymentSkipped&) const { end(DeploymentStatus::skipped); }
+  void operator()(const pb::DeploymentSkipped&) const { end(DeploymentStatus::skipped); }
 
-  void on(const pb::BuildStarted& event) const {
+  void operator()(const pb::BuildStarted& event) const {
     begin(IntentKind::build, event.deadline_us());
     state.attempts[pb::STEP_BUILD] = event.attempt();
     state.build = state.intent;
   }
-  void on(const pb::Built& event) const {
+  void operator()(const pb::Built& event) const {
     end_intent();
     state.image_id = event.image_id();
     state.stack = event.stack();
     state.notices.insert(state.notices.end(), event.notices().begin(), event.notices().end());
   }
-  void on(const pb::BuildFailed& event) const {
+  void operator()(const pb::BuildFailed& event) const {
     end_intent();
     if (!event.retryable()) fail_unless_routed(pb::STEP_BUILD, event.fault(), event.reason());
   }
-  void on(const pb::BuildTimedOut& event) const {
+  void operator()(const pb::BuildTimedOut& event) const {
     ATLAS_PROBE(true, "a build took longer than its deadline");
     end_intent();
     fail_unless_routed(
@@ -276,15 +276,25 @@ struct Evolution {
         "the build took longer than " + std::to_string(event.limit_us() / 1'000'000) + " s");
   }
 
-  void on(const pb::ImagePushStarted& event) const {
+  // These end the step that they answer; what follows is in the events after them.
+  void operator()(const pb::BuildAbandoned&) const {
+    ATLAS_PROBE(true, "a build was abandoned, its process being gone");
+    end_intent();
+  }
+  void operator()(const pb::BuilderLost&) const {
+    ATLAS_PROBE(true, "a builder was lost with a step, which is tried again");
+    end_intent();
+  }
+
+  void operator()(const pb::ImagePushStarted& event) const {
     begin(IntentKind::push_image, event.deadline_us());
     state.attempts[pb::STEP_PUSH_IMAGE] = event.attempt();
   }
-  void on(const pb::ImagePushed& event) const {
+  void operator()(const pb::ImagePushed& event) const {
     end_intent();
     state.image = event.reference();
   }
-  void on(const pb::ImagePushFailed& event) const {
+  void operator()(const pb::ImagePushFailed& event) const {
     ATLAS_PROBE(event.retryable(), "an image could not be pushed and is pushed again");
     end_intent();
     if (!event.retryable()) fail_unless_routed(pb::STEP_PUSH_IMAGE, event.fault(), event.reason());
@@ -292,17 +302,17 @@ struct Evolution {
 
   // ---- the release command ----
 
-  void on(const pb::ReleaseStarted& event) const {
+  void operator()(const pb::ReleaseStarted& event) const {
     begin(IntentKind::release, event.deadline_us());
     state.attempts[pb::STEP_RELEASE] = event.attempt();
     state.release_vm = state.intent.str();
     state.newest_release_vm = state.release_vm;
   }
-  void on(const pb::ReleaseSucceeded&) const {
+  void operator()(const pb::ReleaseSucceeded&) const {
     end_intent();
     state.release_owed = false;
   }
-  void on(const pb::ReleaseFailed& event) const {
+  void operator()(const pb::ReleaseFailed& event) const {
     ATLAS_PROBE(event.retryable(), "a release command was cut off and is run again");
     end_intent();
     if (!event.retryable()) fail_unless_routed(pb::STEP_RELEASE, event.fault(), event.reason());
@@ -310,19 +320,19 @@ struct Evolution {
 
   // ---- instances ----
 
-  void on(const pb::VMPlacementRequested& event) const {
+  void operator()(const pb::VMPlacementRequested& event) const {
     auto& instance = in_slot(event.slot());
     instance.ended = false;  // logs of before VMHostLost led to VMRestarting place at once
     instance.lost = false;
     begin(instance, InstanceIntent::place);
   }
-  void on(const pb::VMPlaced& event) const {
+  void operator()(const pb::VMPlaced& event) const {
     auto& instance = in_slot(event.slot());
     end_intent(instance);
     instance.refusals = 0;
     instance.host = event.host();
   }
-  void on(const pb::CapacityExhausted& event) const {
+  void operator()(const pb::CapacityExhausted& event) const {
     ATLAS_PROBE(!event.retryable() && !on_its_way_out(),
                 "a deployment ended since no host had memory in time");
     ATLAS_PROBE(state.routed, "a live app found no memory for a VM");
@@ -333,7 +343,7 @@ struct Evolution {
       fail_unless_routed(pb::STEP_START_VM, pb::FAULT_SYSTEM, event.reason());
     }
   }
-  void on(const pb::VMStartRequested& event) const {
+  void operator()(const pb::VMStartRequested& event) const {
     auto& instance = in_slot(event.slot());
     begin(instance, InstanceIntent::start);
     instance.deadline = event.deadline_us();
@@ -342,7 +352,7 @@ struct Evolution {
     instance.vm_id = instance.effect.str();
     state.newest_vm_id = instance.vm_id;
   }
-  void on(const pb::VMStarted& event) const {
+  void operator()(const pb::VMStarted& event) const {
     auto* found = with_vm(event.vm_id());
     auto& instance = found == nullptr ? in_slot(event.slot()) : *found;
     end_intent(instance);
@@ -354,13 +364,13 @@ struct Evolution {
     instance.started = true;
     for (const auto& notice : event.notices()) add_notice(notice);
   }
-  void on(const pb::VMStartFailed& event) const {
+  void operator()(const pb::VMStartFailed& event) const {
     ATLAS_PROBE(state.routed, "a live app's new VM could not be started");
     auto& instance = in_slot(event.slot());
     clear_vm(instance);
     if (!event.retryable()) fail_unless_routed(pb::STEP_START_VM, event.fault(), event.reason());
   }
-  void on(const pb::Healthy& event) const {
+  void operator()(const pb::Healthy& event) const {
     if (auto* instance = with_vm(event.vm_id())) {
       instance->healthy = true;
       instance->was_healthy = true;
@@ -369,7 +379,7 @@ struct Evolution {
       instance->problem.clear();
     }
   }
-  void on(const pb::HealthDeadlineExceeded& event) const {
+  void operator()(const pb::HealthDeadlineExceeded& event) const {
     ATLAS_PROBE(state.routed, "a live app's new VM never became healthy");
     if (auto* instance = with_vm(event.vm_id())) instance->condemned = true;
     fail_unless_routed(
@@ -377,12 +387,12 @@ struct Evolution {
         "no 2xx within " + std::to_string(event.limit_us() / 1'000'000) +
             " s; last answer: " + answer_text(event.last_status(), event.last_error()));
   }
-  void on(const pb::HealthCheckFailed& event) const {
+  void operator()(const pb::HealthCheckFailed& event) const {
     if (auto* instance = with_vm(event.vm_id())) {
       instance->problem = answer_text(event.last_status(), event.last_error());
     }
   }
-  void on(const pb::BecameUnhealthy& event) const {
+  void operator()(const pb::BecameUnhealthy& event) const {
     ATLAS_PROBE(true, "a VM that served turned unhealthy");
     if (auto* instance = with_vm(event.vm_id())) {
       instance->healthy = false;
@@ -390,7 +400,7 @@ struct Evolution {
       instance->unhealthy_due = event.restart_due_us();
     }
   }
-  void on(const pb::BecameHealthy& event) const {
+  void operator()(const pb::BecameHealthy& event) const {
     ATLAS_PROBE(true, "a VM that had turned unhealthy got well again");
     if (auto* instance = with_vm(event.vm_id())) {
       instance->healthy = true;
@@ -398,7 +408,7 @@ struct Evolution {
       instance->unhealthy_due = 0;
     }
   }
-  void on(const pb::UnhealthyTooLong& event) const {
+  void operator()(const pb::UnhealthyTooLong& event) const {
     ATLAS_PROBE(true, "a VM is restarted, having been unhealthy for too long");
     if (auto* instance = with_vm(event.vm_id())) {
       instance->condemned = true;
@@ -406,7 +416,7 @@ struct Evolution {
       instance->unhealthy_due = 0;
     }
   }
-  void on(const pb::VMExited& event) const {
+  void operator()(const pb::VMExited& event) const {
     ATLAS_PROBE(event.soon_after_routed(), "an app crashed soon after it went live");
     ATLAS_PROBE(event.lost(), "a VM was lost without its app's doing");
     ATLAS_PROBE(!event.lost() && !state.routed, "an app exited before it was live");
@@ -418,7 +428,7 @@ struct Evolution {
     state.crashed_early = state.crashed_early || event.soon_after_routed();
     if (!event.lost()) fail_unless_routed(pb::STEP_HEALTH, pb::FAULT_USER, event.reason());
   }
-  void on(const pb::VMHostLost& event) const {
+  void operator()(const pb::VMHostLost& event) const {
     ATLAS_PROBE(state.routed, "a host was lost with a VM of a live app");
     ATLAS_PROBE(on_its_way_out(), "a host was lost with a VM that was to end anyway");
     ATLAS_PROBE(event.vm_id().empty(), "a host was lost before the VM placed on it was asked for");
@@ -428,10 +438,10 @@ struct Evolution {
       if (instance.host == event.host() && instance.vm_id.empty()) clear_vm(instance);
     }
   }
-  void on(const pb::VMStopRequested& event) const {
+  void operator()(const pb::VMStopRequested& event) const {
     if (auto* instance = with_vm(event.vm_id())) begin(*instance, InstanceIntent::stop);
   }
-  void on(const pb::VMStopped& event) const {
+  void operator()(const pb::VMStopped& event) const {
     if (event.vm_id() == state.release_vm) state.release_vm.clear();
     auto* instance = with_vm(event.vm_id());
     if (instance == nullptr) return;
@@ -441,7 +451,7 @@ struct Evolution {
       clear_vm(*instance);
     }
   }
-  void on(const pb::VMRestarting& event) const {
+  void operator()(const pb::VMRestarting& event) const {
     auto& instance = in_slot(event.slot());
     clear_vm(instance);
     instance.crashes = event.attempt();
@@ -449,7 +459,7 @@ struct Evolution {
     instance.retry = Retry{pb::STEP_START_VM, event.attempt(), event.due_us()};
     ++state.restarts;
   }
-  void on(const pb::CrashLoopDetected& event) const {
+  void operator()(const pb::CrashLoopDetected& event) const {
     ATLAS_PROBE(true, "an app crashed too often in a row and is given up");
     auto& instance = in_slot(event.slot());
     clear_vm(instance);
@@ -457,29 +467,29 @@ struct Evolution {
     instance.given_up = true;
     fail_unless_routed(pb::STEP_START_VM, pb::FAULT_SYSTEM, "its VM was lost again and again");
   }
-  void on(const pb::DrainRequested& event) const {
+  void operator()(const pb::DrainRequested& event) const {
     if (auto* instance = with_vm(event.vm_id())) leave(*instance, event.drain_deadline_us());
   }
-  void on(const pb::Drained& event) const {
+  void operator()(const pb::Drained& event) const {
     ATLAS_PROBE(event.requests_cut() > 0, "a drain was cut at its deadline");
     if (auto* instance = with_vm(event.vm_id())) instance->drained = true;
   }
 
   // ---- the route ----
 
-  void on(const pb::RouteChangeRequested& event) const {
+  void operator()(const pb::RouteChangeRequested& event) const {
     begin(IntentKind::route, event.deadline_us());
     ++state.attempts[pb::STEP_ROUTE];
     state.generation = event.generation();
     state.hostnames.assign(event.hostnames().begin(), event.hostnames().end());
   }
-  void on(const pb::Routed& event) const {
+  void operator()(const pb::Routed& event) const {
     end_intent();
     state.attempts[pb::STEP_ROUTE] = 0;
     if (!state.routed) state.routed_at = event.at_us();
     state.routed = true;
   }
-  void on(const pb::RouteFailed& event) const {
+  void operator()(const pb::RouteFailed& event) const {
     ATLAS_PROBE(event.retryable(),
                 "a route table could not be published and the claim is made again");
     end_intent();
@@ -488,7 +498,7 @@ struct Evolution {
 
   // ---- time, and the end ----
 
-  void on(const pb::RetryScheduled& event) const {
+  void operator()(const pb::RetryScheduled& event) const {
     const Retry retry{event.step(), event.attempt(), event.due_us()};
     if (event.step() == pb::STEP_START_VM) {
       in_slot(event.slot()).retry = retry;
@@ -498,18 +508,21 @@ struct Evolution {
       state.retry = retry;
     }
   }
-  void on(const pb::TimerFired& event) const {
+  void operator()(const pb::TimerFired& event) const {
     if (event.step() == pb::STEP_START_VM) {
       in_slot(event.slot()).retry.reset();
     } else {
       state.retry.reset();
     }
   }
-  void on(const pb::DeploymentFailed& event) const {
+  void operator()(const pb::DeploymentFailed& event) const {
     state.failure = Failure{event.step(), event.fault(), event.reason()};
     end(DeploymentStatus::failed);
   }
-  void on(const pb::DeploymentRetired&) const { end(DeploymentStatus::retired); }
+  void operator()(const pb::DeploymentRetired&) const { end(DeploymentStatus::retired); }
+
+  // Later types are no part of this state.
+  void operator()(const pb::Event&) const {}
 
   // ---- what follows from the parts ----
 
@@ -576,170 +589,7 @@ struct Evolution {
 void evolve(DeploymentState& state, const pb::Event& event) {
   state.version = state.version.next();
   const Evolution evolution{state};
-  switch (event.kind_case()) {
-    case pb::Event::kPushReceived:
-      evolution.on(event.push_received());
-      break;
-    case pb::Event::kRollbackRequested:
-      evolution.on(event.rollback_requested());
-      break;
-    case pb::Event::kRedeployRequested:
-      evolution.on(event.redeploy_requested());
-      break;
-    case pb::Event::kDeploymentSuperseded:
-      evolution.on(event.deployment_superseded());
-      break;
-    case pb::Event::kCancelRequested:
-      evolution.on(event.cancel_requested());
-      break;
-    case pb::Event::kDeploymentCancelled:
-      evolution.on(event.deployment_cancelled());
-      break;
-    case pb::Event::kDeploymentSkipped:
-      evolution.on(event.deployment_skipped());
-      break;
-    case pb::Event::kCloneStarted:
-      evolution.on(event.clone_started());
-      break;
-    case pb::Event::kCloned:
-      evolution.on(event.cloned());
-      break;
-    case pb::Event::kCloneFailed:
-      evolution.on(event.clone_failed());
-      break;
-    case pb::Event::kBuildStarted:
-      evolution.on(event.build_started());
-      break;
-    case pb::Event::kBuilt:
-      evolution.on(event.built());
-      break;
-    case pb::Event::kBuildFailed:
-      evolution.on(event.build_failed());
-      break;
-    case pb::Event::kBuildTimedOut:
-      evolution.on(event.build_timed_out());
-      break;
-    case pb::Event::kImagePushStarted:
-      evolution.on(event.image_push_started());
-      break;
-    case pb::Event::kImagePushed:
-      evolution.on(event.image_pushed());
-      break;
-    case pb::Event::kImagePushFailed:
-      evolution.on(event.image_push_failed());
-      break;
-    case pb::Event::kReleaseStarted:
-      evolution.on(event.release_started());
-      break;
-    case pb::Event::kReleaseSucceeded:
-      evolution.on(event.release_succeeded());
-      break;
-    case pb::Event::kReleaseFailed:
-      evolution.on(event.release_failed());
-      break;
-    case pb::Event::kVmPlacementRequested:
-      evolution.on(event.vm_placement_requested());
-      break;
-    case pb::Event::kVmPlaced:
-      evolution.on(event.vm_placed());
-      break;
-    case pb::Event::kCapacityExhausted:
-      evolution.on(event.capacity_exhausted());
-      break;
-    case pb::Event::kVmStartRequested:
-      evolution.on(event.vm_start_requested());
-      break;
-    case pb::Event::kVmStarted:
-      evolution.on(event.vm_started());
-      break;
-    case pb::Event::kVmStartFailed:
-      evolution.on(event.vm_start_failed());
-      break;
-    case pb::Event::kVmExited:
-      evolution.on(event.vm_exited());
-      break;
-    case pb::Event::kVmRestarting:
-      evolution.on(event.vm_restarting());
-      break;
-    case pb::Event::kCrashLoopDetected:
-      evolution.on(event.crash_loop_detected());
-      break;
-    case pb::Event::kVmHostLost:
-      evolution.on(event.vm_host_lost());
-      break;
-    case pb::Event::kVmStopRequested:
-      evolution.on(event.vm_stop_requested());
-      break;
-    case pb::Event::kVmStopped:
-      evolution.on(event.vm_stopped());
-      break;
-    case pb::Event::kHealthy:
-      evolution.on(event.healthy());
-      break;
-    case pb::Event::kHealthCheckFailed:
-      evolution.on(event.health_check_failed());
-      break;
-    case pb::Event::kHealthDeadlineExceeded:
-      evolution.on(event.health_deadline_exceeded());
-      break;
-    case pb::Event::kBecameUnhealthy:
-      evolution.on(event.became_unhealthy());
-      break;
-    case pb::Event::kBecameHealthy:
-      evolution.on(event.became_healthy());
-      break;
-    case pb::Event::kUnhealthyTooLong:
-      evolution.on(event.unhealthy_too_long());
-      break;
-    case pb::Event::kRouteChangeRequested:
-      evolution.on(event.route_change_requested());
-      break;
-    case pb::Event::kRouted:
-      evolution.on(event.routed());
-      break;
-    case pb::Event::kRouteFailed:
-      evolution.on(event.route_failed());
-      break;
-    case pb::Event::kRetirementRequested:
-      evolution.on(event.retirement_requested());
-      break;
-    case pb::Event::kScaleRequested:
-      evolution.on(event.scale_requested());
-      break;
-    case pb::Event::kStopRequested:
-      evolution.on(event.stop_requested());
-      break;
-    case pb::Event::kStartRequested:
-      evolution.on(event.start_requested());
-      break;
-    case pb::Event::kDrained:
-      evolution.on(event.drained());
-      break;
-    case pb::Event::kDrainRequested:
-      evolution.on(event.drain_requested());
-      break;
-    case pb::Event::kRetryScheduled:
-      evolution.on(event.retry_scheduled());
-      break;
-    case pb::Event::kTimerFired:
-      evolution.on(event.timer_fired());
-      break;
-    case pb::Event::kDeploymentFailed:
-      evolution.on(event.deployment_failed());
-      break;
-    case pb::Event::kDeploymentRetired:
-      evolution.on(event.deployment_retired());
-      break;
-    // Each of these ends the step that it answers; what follows is in the events after it.
-    case pb::Event::kBuildAbandoned:
-    case pb::Event::kBuilderLost:
-      ATLAS_PROBE(event.has_builder_lost(), "a builder was lost with a step, which is tried again");
-      ATLAS_PROBE(event.has_build_abandoned(), "a build was abandoned, its process being gone");
-      evolution.end_intent();
-      break;
-    default:  // Later types are no part of this state.
-      break;
-  }
+  visit_deployment_event(event, evolution);
   evolution.settle();
 }
 

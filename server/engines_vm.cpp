@@ -110,8 +110,8 @@ Result<std::vector<std::string>> LocalVmEngine::collect_disks(const actors::Keep
 std::string LocalVmEngine::describe() const {
   const bool kvm = hypervisor_.accelerator() == vmm::Accelerator::kvm;
   return std::string("QEMU microvm with ") +
-         (kvm ? "KVM" : "TCG emulation (no KVM: slow, and a weaker boundary)") + ", " +
-         std::to_string(memory_mib_) + " MiB for VMs";
+         (kvm ? "KVM" : "TCG emulation (no KVM: slow, and a weaker boundary)") +
+         hypervisor_.missing_confinement() + ", " + std::to_string(memory_mib_) + " MiB for VMs";
 }
 
 }  // namespace atlasflow::server

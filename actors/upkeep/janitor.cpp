@@ -6,6 +6,7 @@
 
 #include "base/buggify.hpp"
 #include "base/probe.hpp"
+#include "events/deployment_events.hpp"
 #include "storage/readmodel/retention.hpp"
 
 namespace atlasflow::actors {
@@ -88,21 +89,10 @@ collector_actor::behavior_type collector(collector_actor::pointer self,
   }};
 }
 
+// A value that was set took the place of another.
 bool leaves_something(const pb::Event& event) {
-  switch (event.kind_case()) {
-    case pb::Event::kDeploymentFailed:
-    case pb::Event::kDeploymentSuperseded:
-    case pb::Event::kDeploymentCancelled:
-    case pb::Event::kDeploymentRetired:
-    case pb::Event::kDeploymentSkipped:
-    case pb::Event::kProjectDeleted:
-    case pb::Event::kEnvSet:  // of the value before
-    case pb::Event::kEnvUnset:
-    case pb::Event::kNotifySecretSet:
-      return true;
-    default:
-      return false;
-  }
+  return ends_deployment(event) || event.has_project_deleted() || event.has_env_set() ||
+         event.has_env_unset() || event.has_notify_secret_set();
 }
 
 bool is_failure_of_the_machine(const pb::Event& event) {

@@ -4,7 +4,9 @@
 
 #include <fmt/format.h>
 
+#include "events/deployment_events.hpp"
 #include "events/project_history.hpp"
+#include "sim/checkers/state_difference.hpp"
 
 namespace atlasflow::sim {
 namespace {
@@ -77,6 +79,13 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
     deployment.by_push = event.has_push_received() && push->trigger() == pb::TRIGGER_WEBHOOK;
     deployment.delivery = push->delivery_id();
   }
+  auto& state = states_[id];
+  if (state.id.empty()) state.id = id;
+  if (const auto sentence = atlasflow::violation(state, event); !sentence.empty()) {
+    violated("each-event-may-follow", fmt::format("{} was recorded for deployment {}: {}",
+                                                  storage::event_name(event), id.str(), sentence));
+  }
+  evolve(state, event);
   const auto kind = event.kind_case();
   const auto replicated = kind == Kind::kVmStarted || kind == Kind::kHealthy;
   if (is_one_of_the_seven(kind) && !replicated && ++deployment.once[kind] > 1) {
@@ -331,24 +340,6 @@ void Invariants::on_restart(const storage::EventLog& log) {
   }
 }
 
-std::string text_of(const DeploymentState& state) {
-  auto text = fmt::format(
-      "{} v{} {} image={} generation={} routed={} replicas={} intent={} build={} retry={} "
-      "failure={} stopped_by={} retired_by={}",
-      state.id.str(), state.version.value(), name_of(state.status), state.image, state.generation,
-      state.routed, state.replicas, state.intent.str(), state.build.str(),
-      state.retry ? state.retry->due : 0, state.failure ? state.failure->reason : "",
-      state.stopped_by, state.retired_by);
-  for (const auto& [slot, vm] : state.instances) {
-    text += fmt::format(
-        " [{} vm={} host={} intent={} started={} healthy={} exited={} leaving={} "
-        "drained={} attempts={} crashes={} retry={}]",
-        slot, vm.vm_id, vm.host, static_cast<int>(vm.intent), vm.started, vm.healthy, vm.exited,
-        vm.leaving, vm.drained, vm.attempts, vm.crashes, vm.retry ? vm.retry->due : 0);
-  }
-  return text;
-}
-
 std::string Invariants::untold(const storage::EventLog& log) {
   NotificationsOwed owed("example.test");
   const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {
@@ -376,10 +367,13 @@ void Invariants::check_fold(const storage::Catalog& live, const storage::EventLo
   for (const auto& [id, deployment] : deployments_) {
     const auto here = live.deployment(id);
     const auto there = fold.deployment(id);
-    if (here.has_value() != there.has_value() ||
-        (here && text_of(here->state) != text_of(there->state))) {
-      violated("state-is-the-fold",
-               "deployment " + id.str() + " is otherwise in the running server than in its log");
+    const std::string differs = here.has_value() != there.has_value() ? "existence"
+                                : here ? difference(here->state, there->state)
+                                       : "";
+    if (!differs.empty()) {
+      violated("state-is-the-fold", fmt::format("{} of deployment {} is otherwise in the running "
+                                                "server than in its log",
+                                                differs, id.str()));
     }
   }
 }

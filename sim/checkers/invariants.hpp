@@ -123,6 +123,7 @@ class Invariants final : public Witness {
   std::map<StreamId, StreamVersion> versions_;
   std::map<std::string, pb::Event::KindCase> intents_;  // by effect id
   std::map<DeploymentId, Deployment> deployments_;
+  std::map<DeploymentId, DeploymentState> states_;  // by the fold: what may follow is asked of them
   std::map<std::string, Vm> vms_;
   std::map<std::string, std::string> newest_routed_;  // delivery, by project/environment
   std::map<std::string, std::string> routes_;         // deployment by host, in the newest table
@@ -133,8 +134,5 @@ class Invariants final : public Witness {
   std::size_t ended_ = 0;
   std::optional<storage::Record> newest_;
 };
-
-// A deployment's or project's state as text, all of it that matters: equal texts are equal states.
-[[nodiscard]] std::string text_of(const DeploymentState& state);
 
 }  // namespace atlasflow::sim

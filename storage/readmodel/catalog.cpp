@@ -5,14 +5,15 @@
 #include "base/assert.hpp"
 #include "base/buggify.hpp"
 #include "base/probe.hpp"
+#include "events/deployment_events.hpp"
 #include "events/environment.hpp"
 #include "events/project_history.hpp"
 
 namespace atlasflow::storage {
 namespace {
 
-bool is_milestone(pb::Event::KindCase kind) {
-  switch (kind) {
+bool is_milestone(const pb::Event& event) {
+  switch (event.kind_case()) {
     case pb::Event::kPushReceived:
     case pb::Event::kRollbackRequested:
     case pb::Event::kRedeployRequested:
@@ -23,14 +24,9 @@ bool is_milestone(pb::Event::KindCase kind) {
     case pb::Event::kVmStarted:
     case pb::Event::kHealthy:
     case pb::Event::kRouted:
-    case pb::Event::kDeploymentFailed:
-    case pb::Event::kDeploymentSuperseded:
-    case pb::Event::kDeploymentCancelled:
-    case pb::Event::kDeploymentSkipped:
-    case pb::Event::kDeploymentRetired:
       return true;
     default:
-      return false;
+      return ends_deployment(event);
   }
 }
 
@@ -84,7 +80,7 @@ void Catalog::apply_to_deployment(const DeploymentId& id, const Record& record) 
   evolve(view.state, record.event);
   ATLAS_ASSERT_EQ(view.state.version, record.stream_version);
   view.updated_at = record.recorded_at;
-  if (is_milestone(record.event.kind_case())) {
+  if (is_milestone(record.event)) {
     view.milestones.push_back({event_name(record.event), record.recorded_at, record.position});
   }
   const ProjectId project_id{view.state.push.project_id()};

@@ -97,22 +97,30 @@ void add_mounts(const Place& place, Lines& found) {
   }
 }
 
-void add_cgroups(const std::set<std::string>& deployments, Lines& found) {
+// A name is there once in each hierarchy. A microVM's process is a line of its own, so its cgroup
+// counts only when nobody is in it.
+void add_cgroups(const Place& place, const std::set<std::string>& deployments, Lines& found) {
   std::error_code error;
-  std::set<std::string> names;  // a name is there once in each hierarchy
+  std::set<std::string> builds;
+  std::set<std::string> empty_vms;
   constexpr auto k_options = fs::directory_options::skip_permission_denied;
   for (auto it = fs::recursive_directory_iterator("/sys/fs/cgroup", k_options, error);
        !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
-    if (it->path().parent_path().filename() == "atlasflow-build") {
-      names.insert(it->path().filename().string());
+    const auto kind = it->path().parent_path().filename();
+    const auto name = it->path().filename().string();
+    if (kind == "atlasflow-build") builds.insert(name);
+    if (kind == "atlasflow-vm" && !place.vm_name.empty() && name.starts_with(place.vm_name) &&
+        read_file(it->path() / "cgroup.procs").empty()) {
+      empty_vms.insert(name);
     }
   }
-  for (const auto& name : names) {
+  for (const auto& name : builds) {
     const bool ours =
         std::any_of(deployments.begin(), deployments.end(),
                     [&name](const std::string& id) { return name.find(id) != std::string::npos; });
     if (ours) found.push_back("cgroup " + name);
   }
+  for (const auto& name : empty_vms) found.push_back("cgroup " + name);
 }
 
 void add_files(const fs::path& state_dir, Lines& found) {
@@ -141,7 +149,7 @@ std::vector<std::string> belongings_of(const fs::path& state_dir,
   Lines found;
   add_processes(place, found);
   add_mounts(place, found);
-  add_cgroups(deployments, found);
+  add_cgroups(place, deployments, found);
   add_files(state_dir, found);
   std::sort(found.begin(), found.end());
   return found;

@@ -14,8 +14,8 @@ namespace atlasflow::end_to_end {
 // One line each, sorted, twice when it is there twice:
 //   "server", "edge", "registry", "microVM <id>", "process <command line>" of any other process
 //   that names the folder or has a part of it mounted; "network of a build that is gone";
-//   "mount <place>", "cgroup <name>" of a build of these deployments, "VM folder <id>",
-//   "checkout <name>", "scratch <build>", "container <id>" of a build.
+//   "mount <place>", "cgroup <name>" of a build of these deployments or of a microVM that is gone,
+//   "VM folder <id>", "checkout <name>", "scratch <build>", "container <id>" of a build.
 [[nodiscard]] std::vector<std::string> belongings_of(const std::filesystem::path& state_dir,
                                                      const std::set<std::string>& deployments);
 

@@ -2,7 +2,6 @@
 
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
 #include <stdexcept>
 #include <thread>
 
@@ -11,6 +10,8 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "base/file.hpp"
 
 namespace atlasflow::end_to_end {
 
@@ -64,8 +65,8 @@ std::optional<Exit> Process::wait(std::chrono::seconds limit) {
 }
 
 std::string read_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
+  constexpr std::uint64_t k_bytes_max = 1ULL << 30U;
+  return atlasflow::read_file(path, k_bytes_max).value_or("");
 }
 
 void write_file(const std::filesystem::path& path, const std::string& text) {

@@ -50,6 +50,7 @@ struct Ran {
   std::string err;
 };
 
+// Empty when there is none, or the process that it told of has ended.
 [[nodiscard]] std::string read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, const std::string& text);
 

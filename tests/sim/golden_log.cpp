@@ -10,7 +10,6 @@
 #include "base/assert.hpp"
 #include "events/deployment.hpp"
 #include "events/project_history.hpp"
-#include "sim/checkers/invariants.hpp"
 #include "sim/run/run.hpp"
 
 namespace atlasflow::sim {
@@ -95,6 +94,25 @@ std::string told(const std::string& fields) {
     if (word.find('=') != std::string::npos && !closes && silent) continue;
     if (!text.empty()) text += ' ';
     text += word;
+  }
+  return text;
+}
+
+// What a reader of a golden log wants to see of a state.
+std::string text_of(const DeploymentState& state) {
+  auto text = fmt::format(
+      "{} v{} {} image={} generation={} routed={} replicas={} intent={} build={} retry={} "
+      "failure={} stopped_by={} retired_by={}",
+      state.id.str(), state.version.value(), name_of(state.status), state.image, state.generation,
+      state.routed, state.replicas, state.intent.str(), state.build.str(),
+      state.retry ? state.retry->due : 0, state.failure ? state.failure->reason : "",
+      state.stopped_by, state.retired_by);
+  for (const auto& [slot, vm] : state.instances) {
+    text += fmt::format(
+        " [{} vm={} host={} intent={} started={} healthy={} exited={} leaving={} "
+        "drained={} attempts={} crashes={} retry={}]",
+        slot, vm.vm_id, vm.host, static_cast<int>(vm.intent), vm.started, vm.healthy, vm.exited,
+        vm.leaving, vm.drained, vm.attempts, vm.crashes, vm.retry ? vm.retry->due : 0);
   }
   return text;
 }

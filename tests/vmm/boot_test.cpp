@@ -1,6 +1,7 @@
 // Boots real microVMs from images in a real registry.
 #include <array>
 #include <fstream>
+#include <functional>
 #include <thread>
 #include <tuple>
 
@@ -13,12 +14,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cgroup.hpp"
 #include "base/file.hpp"
 #include "tests/vmm/micro_vm.hpp"
+#include "vmm/hypervisor/confinement.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/hypervisor/probe.hpp"
 #include "vmm/hypervisor/process.hpp"
 #include "vmm/hypervisor/record.hpp"
+#include "vmm/hypervisor/running_machines.hpp"
 
 namespace atlasflow::vmm {
 namespace {
@@ -361,6 +365,104 @@ TEST_F(MicroVm, what_an_app_writes_costs_disk_and_not_its_memory) {
       eventually([&] { return probe_http(*endpoint, "/size", "localhost", 1s).healthy(); }, 120s))
       << log_of("writer-1");
   EXPECT_EQ(body_of(*endpoint, "/size"), "419430400\n");
+}
+
+// What a guest can do to end its machine without a word of its init.
+TEST_F(MicroVm, a_guest_that_ends_its_own_machine_has_crashed_and_was_not_lost) {
+  const std::vector<std::tuple<const char*, std::string, const char*>> cases = {
+      {"reset", "busybox reboot -f\n", "the guest reset itself"},
+      // More than a MiB on the console first, and more on the port for events than is read.
+      {"panic",
+       "dd if=/dev/zero bs=64k count=24 2>/dev/null | busybox tr '\\0' x > /dev/ttyS0\n"
+       "for p in /dev/vport*; do dd if=/dev/zero of=$p bs=64k count=4 2>/dev/null & done\nsleep 1\n"
+       "echo c > /proc/sysrq-trigger\n",
+       "the guest's kernel panicked: sysrq triggered crash"}};
+  for (const auto& [name, script, reason] : cases) {
+    const auto image = push(web_image("echo ready\nsleep 1\n" + script + "sleep 60\n"), name);
+    ASSERT_TRUE(hypervisor_->start(spec(name, image), {})) << name;
+    ASSERT_TRUE(
+        eventually([&] { return hypervisor_->status(name).phase == VmPhase::exited; }, 120s))
+        << log_of(name);
+    const VmStatus status = hypervisor_->status(name);
+    EXPECT_FALSE(status.exit->lost) << status.exit->reason;
+    EXPECT_EQ(status.exit->reason, reason);
+    ASSERT_TRUE(hypervisor_->stop(name, 0ms, {}));
+  }
+}
+
+TEST_F(MicroVm, is_confined_to_its_cgroup_and_a_root_without_the_hosts_files) {
+  ASSERT_EQ(hypervisor_->missing_confinement(), "");
+  const auto image = push(web_image(k_serve), "confined");
+  ASSERT_TRUE(hypervisor_->start(spec("confined-1", image), {}));
+  const auto process = read_record(dir_of("confined-1"))->process;
+  const Cgroup cgroup = recorded_cgroup(shared_->folder.path() / "state", "confined-1");
+  EXPECT_THAT(cgroup.members(), testing::ElementsAre(process.pid));
+  const auto root = std::filesystem::path("/proc/" + std::to_string(process.pid) + "/root");
+  for (const char* path :
+       {"etc/passwd", "home", "root", "tmp", "var", "usr/bin/env", "sys", "run"}) {
+    EXPECT_FALSE(std::filesystem::exists(root / path)) << path;
+  }
+  EXPECT_TRUE(std::filesystem::exists(root / "usr/share/qemu"));
+  for (const char* kind : {"mnt", "pid", "ipc", "uts"}) {
+    const std::string name = std::string("/ns/") + kind;
+    EXPECT_NE(std::filesystem::read_symlink("/proc/" + std::to_string(process.pid) + name),
+              std::filesystem::read_symlink("/proc/self" + name));
+  }
+  ASSERT_TRUE(hypervisor_->stop("confined-1", 0ms, {}));
+  EXPECT_FALSE(cgroup.exists());
+}
+
+TEST_F(MicroVm, a_frozen_vm_is_stopped_like_any_other) {
+  const auto image = push(web_image(k_serve), "frozen");
+  const auto state = shared_->folder.path() / "state";
+  const std::vector<std::function<void()>> ways = {
+      [&] {
+        const auto exit = hypervisor_->stop("frozen-1", 200ms, {});
+        EXPECT_TRUE(exit) << to_string(exit.error());
+      },
+      [&] {
+        const auto ended = end_machines(state);  // what `halt` does
+        EXPECT_TRUE(ended) << to_string(ended.error());
+      }};
+  for (const auto& stop : ways) {
+    VmSpec vm = spec("frozen-1", image);
+    vm.stop_grace = 200ms;
+    ASSERT_TRUE(hypervisor_->start(vm, {}));
+    const auto process = read_record(dir_of("frozen-1"))->process;
+    for (const auto& folder : recorded_cgroup(state, "frozen-1").folders()) {
+      if (std::filesystem::exists(folder / "freezer.state")) {
+        std::ofstream(folder / "freezer.state") << "FROZEN";
+      } else if (std::filesystem::exists(folder / "cgroup.freeze")) {
+        std::ofstream(folder / "cgroup.freeze") << "1";
+      }
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    stop();
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s);
+    EXPECT_FALSE(is_alive(process));
+  }
+}
+
+TEST_F(MicroVm, a_cgroup_that_a_killed_server_left_is_listed_and_goes) {
+  const auto host_id = read_host_id(shared_->folder.path() / "state");
+  ASSERT_TRUE(host_id);
+  Cgroup left(own_cgroups(), k_vm_cgroups, machine_name_prefix(*host_id) + "left-1");
+  left.create({});
+  EXPECT_THAT(hypervisor_->list(), Contains("left-1"));
+  ASSERT_TRUE(hypervisor_->stop("left-1", 0ms, {}));
+  EXPECT_FALSE(left.exists());
+  EXPECT_THAT(hypervisor_->list(), Not(Contains("left-1")));
+}
+
+TEST_F(MicroVm, an_app_that_fills_its_disk_is_told_and_runs_on) {
+  const auto image =
+      push(web_image("dd if=/dev/zero of=/big bs=1M\n" + std::string(k_serve)), "filler");
+  VmSpec vm = spec("filler-1", image);
+  vm.disk_mib = 64;
+  const auto endpoint = hypervisor_->start(vm, {});
+  ASSERT_TRUE(endpoint) << to_string(endpoint.error());
+  ASSERT_TRUE(serves(*endpoint)) << log_of("filler-1");
+  EXPECT_THAT(log_of("filler-1"), HasSubstr("No space left on device"));
 }
 
 TEST_F(MicroVm, several_start_at_once_and_stay_apart) {

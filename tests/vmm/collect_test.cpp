@@ -138,7 +138,7 @@ class Appending {
     pid_ = ::fork();
     if (pid_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      const rlimit limit{k_scratch_bytes, RLIM_INFINITY};
+      const rlimit limit{k_file_bytes_max, RLIM_INFINITY};
       ::setrlimit(RLIMIT_FSIZE, &limit);
       ::signal(SIGXFSZ, SIG_IGN);
       for (;;) {
@@ -176,13 +176,13 @@ TEST(FileLimit, moves_on_with_the_log_and_its_other_files_stay_small) {
     return false;
   };
   ASSERT_TRUE(grows());
-  fs::resize_file(log, k_scratch_bytes);  // a hole: no disk is used
+  fs::resize_file(log, k_file_bytes_max);  // a hole: no disk is used
   for (int i = 0; i < 50; ++i) ::usleep(1'000);
-  EXPECT_EQ(fs::file_size(log), k_scratch_bytes);  // it cannot go on by itself
+  EXPECT_EQ(fs::file_size(log), k_file_bytes_max);  // it cannot go on by itself
   std::ofstream(folder.path() / "kernel.log") << "x";
   std::ofstream(folder.path() / "guest.events") << "hello 1\n";
-  fs::resize_file(folder.path() / "kernel.log", k_scratch_bytes);
-  fs::resize_file(folder.path() / "guest.events", k_scratch_bytes);
+  fs::resize_file(folder.path() / "kernel.log", k_file_bytes_max);
+  fs::resize_file(folder.path() / "guest.events", k_file_bytes_max);
   EXPECT_TRUE(bound_vm_files(folder.path(), log));
   let_log_grow(*process, log);
   EXPECT_TRUE(grows());

@@ -31,7 +31,7 @@ Machine sample() {
 
 TEST(Machine, under_emulation_is_told_the_clock_that_it_cannot_measure) {
   const std::string line = joined(sample());
-  EXPECT_THAT(line, HasSubstr("accel=tcg"));
+  EXPECT_THAT(line, HasSubstr("-accel tcg,tb-size="));
   EXPECT_THAT(line, HasSubstr("tsc_early_khz=2500000"));
   EXPECT_THAT(line, HasSubstr("-cpu qemu64,+arat"));
 }
@@ -39,7 +39,7 @@ TEST(Machine, under_emulation_is_told_the_clock_that_it_cannot_measure) {
 TEST(Machine, under_kvm_has_the_hosts_processor_and_measures_for_itself) {
   Machine machine = sample();
   machine.accelerator = Accelerator::kvm;
-  EXPECT_THAT(joined(machine), HasSubstr("accel=kvm"));
+  EXPECT_THAT(joined(machine), HasSubstr("-accel kvm"));
   EXPECT_THAT(joined(machine), HasSubstr("-cpu host"));
   EXPECT_THAT(joined(machine), Not(HasSubstr("tsc_early_khz")));
 }
@@ -50,6 +50,12 @@ TEST(Machine, is_locked_in_and_shares_only_read_only_disks) {
   EXPECT_THAT(args, Contains(testing::AllOf(HasSubstr("id=layer0"), HasSubstr("readonly=on"))));
   EXPECT_THAT(args, Contains(testing::AllOf(HasSubstr("id=scratch"), Not(HasSubstr("readonly")))));
   EXPECT_THAT(args, Contains(HasSubstr("serial=layer0")));
+}
+
+TEST(Machine, tells_the_app_of_a_full_host_disk_and_never_stops_for_it) {
+  const auto args = qemu_arguments(sample());
+  EXPECT_THAT(args, Contains(testing::AllOf(HasSubstr("drive=scratch"), HasSubstr("werror=report"),
+                                            HasSubstr("rerror=report"))));
 }
 
 TEST(Machine, is_reached_on_loopback_only_and_without_a_port_has_no_network) {

@@ -1,70 +1,76 @@
 #include "vmm/disk/scratch.hpp"
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "base/file.hpp"
 #include "vmm/hypervisor/process.hpp"
 
 namespace atlasflow::vmm {
+namespace {
 
-Result<std::filesystem::path> prepare_scratch(const std::filesystem::path& cache_dir) {
-  const auto path = cache_dir / ("scratch-" + std::to_string(k_scratch_bytes >> 20) + "m.ext4");
-  std::error_code ignored;
-  if (std::filesystem::exists(path, ignored)) return path;
-  const auto temporary = temporary_beside(path);
-  {
-    const Fd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (!fd || ::ftruncate(fd.get(), static_cast<off_t>(k_scratch_bytes)) != 0) {
-      return fail(ErrorCode::internal, "cannot make " + temporary.string(), std::strerror(errno));
-    }
+constexpr std::uint64_t k_bytes_per_mib = 1U << 20U;
+constexpr std::uint64_t k_block_bytes = 512;  // of st_blocks, whatever the file system's are
+
+}  // namespace
+
+std::uint64_t DiskLedger::promised_bytes() const {
+  std::uint64_t promised = 0;
+  std::error_code error;
+  for (auto it = std::filesystem::directory_iterator(vms_, error);
+       !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
+    struct stat disk {};
+    if (::stat((it->path() / k_scratch_file).c_str(), &disk) != 0) continue;
+    const auto size = static_cast<std::uint64_t>(disk.st_size);
+    const auto taken = static_cast<std::uint64_t>(disk.st_blocks) * k_block_bytes;
+    if (size > taken) promised += size - taken;
   }
-  // No journal: the disk never outlives a crash. Lazy: the tables stay holes.
-  const auto made = run_tool(
-      {"mke2fs", "-q", "-t", "ext4", "-m", "0", "-O", "^has_journal,^metadata_csum,^resize_inode",
-       "-E", "lazy_itable_init=1,nodiscard", temporary.string()},
-      std::chrono::minutes(1));
-  if (!made) {
-    ::unlink(temporary.c_str());
-    return tl::unexpected<Error>(made.error());
-  }
-  if (auto done = publish_file(temporary, path); !done) return tl::unexpected<Error>(done.error());
-  return path;
+  return promised;
 }
 
-Result<void> copy_scratch(const std::filesystem::path& from, const std::filesystem::path& to,
-                          uid_t owner) {
-  const auto failed = [&] {
-    return fail(ErrorCode::internal, "cannot make the scratch disk " + to.string(),
+Result<void> DiskLedger::promise(const std::filesystem::path& disk, std::int64_t mib) {
+  const std::lock_guard guard(mutex_);  // two that look at once would both take the last room
+  struct statvfs room {};
+  if (::statvfs(vms_.c_str(), &room) != 0) {
+    return fail(ErrorCode::internal, "cannot look at the disk of " + vms_.string(),
                 std::strerror(errno));
-  };
-  const Fd source(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
-  const Fd target(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  struct stat info {};
-  if (!source || !target || ::fstat(source.get(), &info) != 0 ||
-      ::ftruncate(target.get(), info.st_size) != 0 || ::fchown(target.get(), owner, owner) != 0) {
-    return failed();
   }
-  for (off_t at = 0; at < info.st_size;) {
-    off_t data = ::lseek(source.get(), at, SEEK_DATA);
-    if (data < 0) {
-      if (errno == ENXIO) break;  // only holes from here on
-      return failed();
-    }
-    const off_t hole = ::lseek(source.get(), data, SEEK_HOLE);
-    if (hole < 0) return failed();
-    off_t out = data;
-    while (data < hole) {
-      const ssize_t n = ::copy_file_range(source.get(), &data, target.get(), &out,
-                                          static_cast<std::size_t>(hole - data), 0);
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return failed();
-    }
-    at = hole;
+  const auto free_mib =
+      static_cast<std::int64_t>(std::uint64_t{room.f_bavail} * room.f_frsize / k_bytes_per_mib);
+  const auto promised_mib = static_cast<std::int64_t>(promised_bytes() / k_bytes_per_mib);
+  const std::int64_t left_mib = free_mib - promised_mib - reserve_mib_;
+  if (left_mib < mib) {
+    return fail(ErrorCode::unavailable,
+                "the host has no room for a writable disk of " + std::to_string(mib) + " MiB: " +
+                    std::to_string(free_mib) + " MiB are free, " + std::to_string(promised_mib) +
+                    " of them are promised to other VMs and " + std::to_string(reserve_mib_) +
+                    " are kept; free space on the host, or stop apps that are not needed");
+  }
+  const Fd fd(::open(disk.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd ||
+      ::ftruncate(fd.get(), static_cast<off_t>(mib) * static_cast<off_t>(k_bytes_per_mib)) != 0) {
+    return fail(ErrorCode::internal, "cannot make the writable disk " + disk.string(),
+                std::strerror(errno));
+  }
+  return {};
+}
+
+Result<void> format_scratch(const std::filesystem::path& disk, uid_t owner) {
+  // No journal: the disk never outlives a crash. Lazy: the tables stay holes.
+  const auto made = run_tool({"mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-O",
+                              "^has_journal,^metadata_csum,^resize_inode", "-E",
+                              "lazy_itable_init=1,nodiscard", disk.string()},
+                             std::chrono::minutes(1));
+  if (!made) return tl::unexpected<Error>(made.error());
+  if (::chown(disk.c_str(), owner, owner) != 0) {
+    return fail(ErrorCode::internal, "cannot give the writable disk to its VM",
+                std::strerror(errno));
   }
   return {};
 }

@@ -1,9 +1,11 @@
 // The writable disk of a VM: a sparse ext4 that dies with it, so that what an app writes costs disk
-// and not the guest's memory. Blocking, any thread.
+// and not the guest's memory. It is sparse, but promised: DiskLedger lets no VM have a disk that
+// the host could not give it whole. Blocking, any thread.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <mutex>
 
 #include <sys/types.h>
 
@@ -11,13 +13,29 @@
 
 namespace atlasflow::vmm {
 
-inline constexpr std::uint64_t k_scratch_bytes = 2ULL << 30;  // what an app can write
+inline constexpr const char* k_scratch_file = "scratch.ext4";
 
-// Formats the template once.
-[[nodiscard]] Result<std::filesystem::path> prepare_scratch(const std::filesystem::path& cache_dir);
+// Makes the disk's file with its whole size, all of it holes. Refuses when the file system does not
+// have room for that beside what it has promised to the disks before.
+class DiskLedger {
+ public:
+  // vms: the folder with one folder for each VM. reserve_mib: what stays free for the host itself.
+  DiskLedger(std::filesystem::path vms, std::int64_t reserve_mib)
+      : vms_(std::move(vms)), reserve_mib_(reserve_mib) {}
 
-// A copy of the template that keeps its holes and belongs to owner.
-[[nodiscard]] Result<void> copy_scratch(const std::filesystem::path& from,
-                                        const std::filesystem::path& to, uid_t owner);
+  // unavailable: not enough free disk; says how much is missing.
+  [[nodiscard]] Result<void> promise(const std::filesystem::path& disk, std::int64_t mib);
+
+ private:
+  // What the disks may still take from the file system, in bytes.
+  [[nodiscard]] std::uint64_t promised_bytes() const;
+
+  std::filesystem::path vms_;
+  std::int64_t reserve_mib_;
+  std::mutex mutex_;
+};
+
+// Formats a disk that was promised, and gives it to owner.
+[[nodiscard]] Result<void> format_scratch(const std::filesystem::path& disk, uid_t owner);
 
 }  // namespace atlasflow::vmm

@@ -31,6 +31,7 @@ struct HostConfig {
   std::filesystem::path log_dir;     // <log_dir>/<vm_id>.run.log: the app's output, append only
   bool registry_plain_http = true;   // the registry speaks HTTP (loopback)
   std::optional<Accelerator> accelerator;  // unset: probe for KVM, else TCG
+  std::int64_t disk_reserve_mib = 512;     // of the state folder's disk: not promised to VMs
 };
 
 // From the stop signal to SIGKILL, unless the owner says otherwise.
@@ -48,6 +49,7 @@ struct VmSpec {
   std::string command;  // for the image's sh, in place of its ENTRYPOINT and CMD; empty: those
   int memory_mib = 512;
   int vcpus = 1;
+  int disk_mib = 2048;  // of the writable disk
   std::chrono::milliseconds stop_grace = k_default_stop_grace;
 };
 
@@ -85,6 +87,9 @@ class Hypervisor {
   virtual ~Hypervisor() = default;
 
   [[nodiscard]] virtual Accelerator accelerator() const = 0;
+  // What of a VM's confinement this machine does not allow: " without cgroup", " without
+  // namespaces"; empty when all is there.
+  [[nodiscard]] virtual std::string missing_confinement() const = 0;
 
   // Pulls the image, makes the disks, starts QEMU and returns when the guest init has started the
   // app. Idempotent by vm_id: a VM of that name that is running is returned as it is; remains of

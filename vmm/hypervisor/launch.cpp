@@ -1,5 +1,7 @@
 #include "vmm/hypervisor/launch.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <thread>
@@ -10,13 +12,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmm/disk/scratch.hpp"
+#include "base/file.hpp"
 #include "vmm/guest/config_format.hpp"
 #include "vmm/hypervisor/accelerator.hpp"
 #include "vmm/hypervisor/control.hpp"
 #include "vmm/hypervisor/machine.hpp"
 #include "vmm/hypervisor/record.hpp"
 #include "vmm/hypervisor/running_machines.hpp"
+#include "vmm/image/collect.hpp"
 #include "vmm/network/network.hpp"
 
 namespace atlasflow::vmm {
@@ -64,14 +67,34 @@ class Inheritance {
   bool complete_ = true;
 };
 
-DaemonSpec unprivileged(uid_t user, Accelerator accelerator) {
+// Standard input for QEMU: what makes it tell its events, and no end, as it holds the pipe's other
+// end itself.
+struct Prompt {
+  Fd read_end;
+  Fd write_end;
+};
+
+Result<Prompt> prompt_for_events() {
+  std::array<int, 2> ends{-1, -1};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+    return tl::unexpected<Error>(errno_error("cannot make a pipe"));
+  }
+  Prompt prompt{Fd(ends[0]), Fd(ends[1])};
+  if (::write(ends[1], k_tell_events.data(), k_tell_events.size()) !=
+      static_cast<ssize_t>(k_tell_events.size())) {
+    return tl::unexpected<Error>(errno_error("cannot write into a pipe"));
+  }
+  return prompt;
+}
+
+DaemonSpec unprivileged(uid_t user, Accelerator accelerator, std::uint64_t disk_bytes) {
   DaemonSpec daemon;
   daemon.change_user = true;
   daemon.uid = user;
   daemon.gid = user;
   // Nobody else trims its log while the control plane is away. A limit that could not be moved on
   // (bound_vm_files) would end the log for good, so there it is the control plane's work alone.
-  daemon.file_bytes_max = may_change_limits() ? k_scratch_bytes : 0;
+  daemon.file_bytes_max = may_change_limits() ? std::max(k_file_bytes_max, disk_bytes) : 0;
   struct stat kvm {};
   if (accelerator == Accelerator::kvm && ::stat("/dev/kvm", &kvm) == 0) {
     daemon.groups.push_back(kvm.st_gid);
@@ -97,15 +120,16 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
   const VmSpec& spec = launch.spec;
   std::error_code ignored;
   for (const char* name :
-       {"guest.events", "qemu.log", "kernel.log", "scratch.ext4", k_control_socket}) {
+       {"guest.events", "qemu.log", "kernel.log", k_scratch_file, k_control_socket}) {
     fs::remove(dir / name, ignored);  // of an attempt whose port was taken
   }
   auto port = lease_port();
   if (!port) return tl::unexpected<Error>(port.error());
   const uid_t user = uid_of_port(port->port);
-  if (auto copied = copy_scratch(launch.scratch, dir / "scratch.ext4", user); !copied) {
-    return tl::unexpected<Error>(copied.error());
-  }
+  const fs::path scratch = dir / k_scratch_file;
+  auto disk = launch.ledger.promise(scratch, spec.disk_mib);
+  if (disk) disk = format_scratch(scratch, user);
+  if (!disk) return tl::unexpected<Error>(disk.error());
   const auto drive = encode_config_drive(launch.run, spec.hostname, guest_network(),
                                          static_cast<int>(launch.disks.size()));
   if (!drive) return tl::unexpected<Error>(drive.error());
@@ -136,21 +160,32 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
   }
   machine.disks.push_back({guest::k_serial_config,
                            "/proc/self/fd/" + std::to_string(files.add(std::move(*config))), true});
-  machine.disks.push_back(
-      {guest::k_serial_scratch, files.open_as_path(dir / "scratch.ext4", O_RDWR), false});
+  machine.disks.push_back({guest::k_serial_scratch, files.open_as_path(scratch, O_RDWR), false});
   const Fd output(::open((dir / "qemu.log").c_str(), k_append | O_CLOEXEC, 0600));
   if (!files.complete() || !output) {
     return fail(ErrorCode::internal, "cannot open a file of the VM " + spec.vm_id,
                 std::strerror(errno));
   }
 
-  DaemonSpec daemon = unprivileged(user, launch.accelerator);
+  Cgroup cgroup = launch.confinement.cgroup_of(launch.machine_name);
+  cgroup.create(limits_of(spec));
+  auto prompt = prompt_for_events();
+  if (!prompt) return tl::unexpected<Error>(prompt.error());
+  (void)files.add(std::move(prompt->write_end));
+  machine.tells_its_end = true;
+  DaemonSpec daemon =
+      unprivileged(user, launch.accelerator, static_cast<std::uint64_t>(spec.disk_mib) << 20U);
+  for (const Fd& procs : cgroup.procs()) daemon.cgroup_procs.push_back(procs.get());
+  daemon.root = launch.confinement.root();
   daemon.args = qemu_arguments(machine);
   daemon.fds = files.numbers();
+  daemon.stdin_fd = prompt->read_end.get();
   daemon.stderr_fd = output.get();
   const Endpoint endpoint{"127.0.0.1", port->port};
   const auto process = spawn_daemon(daemon, [&](const ProcessId& id) {
-    if (auto noted = note_running(launch.state_dir, spec.vm_id, id); !noted) return noted;
+    if (auto noted = note_running(launch.state_dir, spec.vm_id, id, cgroup.folders()); !noted) {
+      return noted;
+    }
     return write_record(dir, {spec.vm_id, spec.image, host_boot_id(), endpoint, id, spec.port,
                               spec.stop_grace, launch.notices});
   });

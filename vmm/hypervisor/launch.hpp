@@ -7,6 +7,8 @@
 
 #include "base/error.hpp"
 #include "vmm/disk/config_drive.hpp"
+#include "vmm/disk/scratch.hpp"
+#include "vmm/hypervisor/confinement.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/hypervisor/kernel.hpp"
 #include "vmm/hypervisor/process.hpp"
@@ -23,7 +25,8 @@ struct VmLaunch {
   std::filesystem::path state_dir;                  // of the host
   std::filesystem::path dir;                        // the VM's folder, which exists
   std::filesystem::path log;
-  std::filesystem::path scratch;  // the template
+  DiskLedger& ledger;
+  const Confinement& confinement;
   std::string machine_name;
   std::vector<std::string> notices;
   Accelerator accelerator = Accelerator::tcg;

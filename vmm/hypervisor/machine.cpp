@@ -5,6 +5,9 @@
 namespace atlasflow::vmm {
 namespace {
 
+// Of translated code under TCG. QEMU would take up to a GiB, which no limit on its memory foresees.
+constexpr int k_translation_mib = 128;
+
 // A character device that appends to an inherited file: through an fd set, as QEMU's user may not
 // be allowed to open the file itself.
 void append_file(std::vector<std::string>& args, const char* id, int fd) {
@@ -32,21 +35,29 @@ std::vector<std::string> qemu_arguments(const Machine& machine) {
   if (!machine.kernel_words.empty()) kernel_line += " " + machine.kernel_words;
 
   std::vector<std::string> args = {
-      "qemu-system-x86_64", "-name", machine.name, "-M",
-      std::string("microvm,acpi=on,accel=") + (kvm ? "kvm" : "tcg"),
+      "qemu-system-x86_64", "-name", machine.name, "-M", "microvm,acpi=on", "-accel",
+      kvm ? "kvm" : "tcg,tb-size=" + std::to_string(k_translation_mib),
       // Without ARAT the guest falls back to a periodic tick and takes 5 % of a core when idle.
       "-cpu", kvm ? "host" : "qemu64,+arat", "-m", std::to_string(machine.memory_mib), "-smp",
       std::to_string(machine.vcpus), "-nodefaults", "-no-user-config", "-nographic", "-display",
       "none", "-no-reboot", "-kernel", machine.kernel, "-initrd", machine.initramfs, "-append",
       kernel_line, "-sandbox",
       "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"};
+  if (machine.tells_its_end) {
+    args.insert(args.end(),
+                {"-chardev", "stdio,id=ends,signal=off", "-mon", "chardev=ends,mode=control"});
+  }
   for (const Disk& disk : machine.disks) {
     // The scratch disk dies with the VM, so nothing is gained by flushing it.
     args.insert(args.end(),
                 {"-drive",
                  "id=" + disk.serial + ",file=" + disk.path + ",format=raw,if=none,cache=unsafe" +
                      (disk.read_only ? ",readonly=on" : ",discard=unmap"),
-                 "-device", "virtio-blk-device,drive=" + disk.serial + ",serial=" + disk.serial});
+                 // A full or broken disk of the host is the app's to hear of. QEMU would else stop
+                 // the VM for good at the first write without room.
+                 "-device",
+                 "virtio-blk-device,drive=" + disk.serial + ",serial=" + disk.serial +
+                     ",werror=report,rerror=report"});
   }
   if (machine.host_port != 0) {
     args.insert(args.end(),

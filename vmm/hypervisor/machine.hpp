@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "vmm/hypervisor/hypervisor.hpp"
@@ -34,7 +35,17 @@ struct Machine {
   int kernel_log_fd = -1;
   int control_fd = -1;  // inherited, a listening unix socket; -1: none
   int monitor_fd = -1;
+  // Its events go to standard output once k_tell_events was read from standard input: the last one
+  // tells a guest's own end from one from outside (ending.hpp).
+  bool tells_its_end = false;
 };
+
+// What QEMU may take beside the guest's memory: under TCG 128 MiB of translated code and some 50
+// MiB of its own; pages of its disks come and go.
+inline constexpr int k_overhead_mib = 256;
+
+// QEMU Machine Protocol: nothing is told before the capabilities are agreed on.
+inline constexpr std::string_view k_tell_events = "{\"execute\":\"qmp_capabilities\"}\n";
 
 [[nodiscard]] std::vector<std::string> qemu_arguments(const Machine& machine);
 

@@ -21,6 +21,7 @@
 
 #include "base/assert.hpp"
 #include "base/file.hpp"
+#include "vmm/hypervisor/private_root.hpp"
 
 namespace atlasflow::vmm {
 namespace {
@@ -30,18 +31,6 @@ constexpr std::size_t k_tool_error_bytes_max = 2'000;
 constexpr std::size_t k_daemon_fds_max = 40;
 
 std::string errno_text() { return std::strerror(errno); }
-
-std::string find_program(const std::string& name) {
-  if (name.find('/') != std::string::npos) return name;
-  // Fixed, so that the control plane's environment cannot choose the tools, and with sbin, where
-  // mkfs and nft live and which a service's PATH may lack.
-  for (const char* dir :
-       {"/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"}) {
-    const std::string path = dir + name;
-    if (::access(path.c_str(), X_OK) == 0) return path;
-  }
-  return {};
-}
 
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
   std::vector<char*> result;
@@ -126,6 +115,18 @@ std::optional<int> wait_until(pid_t pid, std::chrono::steady_clock::time_point d
 }
 
 }  // namespace
+
+std::string find_program(const std::string& name) {
+  if (name.find('/') != std::string::npos) return name;
+  // Fixed, so that the control plane's environment cannot choose the tools, and with sbin, where
+  // mkfs and nft live and which a service's PATH may lack.
+  for (const char* dir :
+       {"/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"}) {
+    const std::string path = dir + name;
+    if (::access(path.c_str(), X_OK) == 0) return path;
+  }
+  return {};
+}
 
 Result<std::string> run_tool(const std::vector<std::string>& args, std::chrono::milliseconds limit,
                              std::stop_token stop, const std::string& stdin_text) {
@@ -220,12 +221,22 @@ template <std::size_t size>
   ::_exit(126);
 }
 
+// fork(2), with the child in new namespaces. The raw call: the child calls nothing that would need
+// what glibc does at a fork.
+pid_t fork_into(int namespaces) {
+  return static_cast<pid_t>(
+      ::syscall(SYS_clone, SIGCHLD | namespaces, nullptr, nullptr, nullptr, 0));
+}
+
 // The child of spawn_daemon. Async-signal-safe calls only; every failure ends it before exec.
 [[noreturn]] void run_daemon(const DaemonSpec& spec, const char* program, char* const* args,
                              int go_fd, int null_fd) {
   ::setsid();
   reset_signals();
   ::signal(SIGXFSZ, SIG_IGN);  // a full log is a failed write, not the end of the VM
+  for (const int procs : spec.cgroup_procs) {
+    if (::write(procs, "0", 1) != 1) ::_exit(126);
+  }
 
   // First to free numbers above the final ones, then down: no step can hit a source of a later one.
   const int count = static_cast<int>(spec.fds.size());
@@ -236,10 +247,11 @@ template <std::size_t size>
     if (parked[static_cast<std::size_t>(i)] < 0) ::_exit(126);
   }
   const int parked_go = ::fcntl(go_fd, F_DUPFD_CLOEXEC, 4 + count);
-  const int parked_null = ::fcntl(null_fd, F_DUPFD_CLOEXEC, 4 + count);
+  const int parked_input =
+      ::fcntl(spec.stdin_fd >= 0 ? spec.stdin_fd : null_fd, F_DUPFD_CLOEXEC, 4 + count);
   const int parked_output =
       ::fcntl(spec.stderr_fd >= 0 ? spec.stderr_fd : null_fd, F_DUPFD_CLOEXEC, 4 + count);
-  if (::dup2(parked_null, 0) < 0 || ::dup2(parked_output, 1) < 0 || ::dup2(parked_output, 2) < 0 ||
+  if (::dup2(parked_input, 0) < 0 || ::dup2(parked_output, 1) < 0 || ::dup2(parked_output, 2) < 0 ||
       ::dup2(parked_go, 3 + count) < 0) {
     ::_exit(126);
   }
@@ -263,6 +275,12 @@ template <std::size_t size>
   if (oom >= 0) {
     (void)!::write(oom, "500", 3);
     ::close(oom);
+  }
+  if (spec.root != nullptr) {
+    if (const char* const step = spec.root->enter()) {
+      (void)!::write(2, step, std::strlen(step));
+      give_up(": cannot be made for QEMU\n");
+    }
   }
   if (spec.change_user) {
     // Raw calls: glibc's wrappers would signal threads that do not exist in this child.
@@ -298,7 +316,7 @@ Result<ProcessId> spawn_daemon(const DaemonSpec& spec,
   if (!go_child || !null_fd) return fail(ErrorCode::internal, "cannot make a pipe", errno_text());
   std::vector<char*> args = pointers(spec.args);
 
-  const pid_t pid = ::fork();
+  const pid_t pid = fork_into(spec.root == nullptr ? 0 : PrivateRoot::clone_flags());
   if (pid < 0) {
     return fail(ErrorCode::internal, "cannot start " + spec.args.front(), errno_text());
   }

@@ -17,7 +17,12 @@
 
 namespace atlasflow::vmm {
 
+class PrivateRoot;
+
 using Fd = FileDescriptor;
+
+// The program's path, looked up in the system's folders whatever PATH says; empty: it is missing.
+[[nodiscard]] std::string find_program(const std::string& name);
 
 // Runs a tool to its end and returns its standard output. The tool's own process group is killed at
 // the deadline (timed_out) and on stop (cancelled). A non-zero end is `internal` with the last
@@ -44,12 +49,15 @@ bool kill_process(const ProcessId& process, std::chrono::milliseconds limit);
 struct DaemonSpec {
   std::vector<std::string> args;  // args[0] is looked up in PATH
   std::vector<int> fds;           // fds[i] becomes 3 + i in the daemon; all others are closed
+  int stdin_fd = -1;              // -1: /dev/null
   int stderr_fd = -1;             // standard output and error; -1: /dev/null
   bool change_user = false;
   uid_t uid = 0;
   gid_t gid = 0;
   std::vector<gid_t> groups;
-  std::uint64_t file_bytes_max = 0;  // RLIMIT_FSIZE; 0: unlimited
+  std::uint64_t file_bytes_max = 0;   // RLIMIT_FSIZE; 0: unlimited
+  std::vector<int> cgroup_procs;      // open cgroup.procs files that it joins before anything else
+  const PrivateRoot* root = nullptr;  // null: it sees what this process sees
 };
 
 // Starts a process of its own session that outlives this one. `record` is called with its identity

@@ -17,7 +17,9 @@
 #include "vmm/disk/scratch.hpp"
 #include "vmm/hypervisor/accelerator.hpp"
 #include "vmm/hypervisor/boot_gate.hpp"
+#include "vmm/hypervisor/confinement.hpp"
 #include "vmm/hypervisor/control.hpp"
+#include "vmm/hypervisor/ending.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/hypervisor/kernel.hpp"
 #include "vmm/hypervisor/launch.hpp"
@@ -56,12 +58,13 @@ struct HostFolders {
 class QemuHypervisor final : public Hypervisor {
  public:
   QemuHypervisor(const HostConfig& config, HostFolders folders, GuestBoot boot,
-                 Accelerator accelerator, fs::path scratch, std::string host_id)
+                 Accelerator accelerator, const std::string& host_id)
       : config_(config),
         folders_(std::move(folders)),
         boot_(std::move(boot)),
         accelerator_(accelerator),
-        scratch_(std::move(scratch)),
+        confinement_(folders_.cache, accelerator == Accelerator::kvm),
+        ledger_(folders_.vms, config.disk_reserve_mib),
         name_prefix_(machine_name_prefix(host_id)),
         boot_id_(host_boot_id()),
         layers_(folders_.layers, accelerator == Accelerator::kvm),
@@ -69,6 +72,7 @@ class QemuHypervisor final : public Hypervisor {
               (accelerator == Accelerator::kvm ? 4U : 1U)) {}
 
   Accelerator accelerator() const override { return accelerator_; }
+  std::string missing_confinement() const override { return confinement_.missing(); }
   Result<Endpoint> start(const VmSpec& spec, std::stop_token stop) override;
   VmStatus status(const std::string& vm_id) override;
   std::vector<std::string> list() override;
@@ -95,14 +99,14 @@ class QemuHypervisor final : public Hypervisor {
   Result<Prepared> prepare(const VmSpec& spec, const std::stop_token& stop);
   Result<void> await_started(const std::string& vm_id, const LaunchedVm& launched,
                              const std::stop_token& stop) const;
-  bool kernel_panicked(const std::string& vm_id) const;
-  std::string last_words(const std::string& vm_id) const;
+  VmExit explain(const std::string& vm_id) const;
 
   HostConfig config_;
   HostFolders folders_;
   GuestBoot boot_;
   Accelerator accelerator_;
-  fs::path scratch_;
+  Confinement confinement_;
+  DiskLedger ledger_;
   std::string name_prefix_;
   std::string boot_id_;
   LayerStore layers_;
@@ -123,20 +127,11 @@ Result<void> check(const VmSpec& spec) {
     return fail(ErrorCode::invalid_argument,
                 "a VM has 64 to 65536 MiB of memory and 1 to 16 processors");
   }
+  if (spec.disk_mib < 64) {
+    return fail(ErrorCode::invalid_argument, "a VM's writable disk has at least 64 MiB");
+  }
   if (spec.port == 0) return fail(ErrorCode::invalid_argument, "the app's port is 1 to 65535");
   return {};
-}
-
-// The last line of a file that may hold a guest's text.
-std::string last_line(const fs::path& path) {
-  auto text = read_file(path, 1 << 20).value_or("");
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  text.erase(0, text.rfind('\n') + 1);
-  if (text.size() > 300) text.erase(0, text.size() - 300);
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return text;
 }
 
 // ---- finding ------------------------------------------------------------------------------------
@@ -165,6 +160,13 @@ std::vector<std::string> QemuHypervisor::list() {
     if (is_vm_id(name)) ids.insert(std::move(name));
   }
   for (auto& machine : running_machines(config_.state_dir)) ids.insert(std::move(machine.vm_id));
+  // One that was killed between making a VM's cgroup and its process leaves nothing else.
+  for (const auto& name : confinement_.names()) {
+    if (!name.starts_with(name_prefix_)) continue;
+    if (auto vm_id = name.substr(name_prefix_.size()); is_vm_id(vm_id)) {
+      ids.insert(std::move(vm_id));
+    }
+  }
   return {ids.begin(), ids.end()};
 }
 
@@ -210,21 +212,15 @@ VmStatus QemuHypervisor::status(const std::string& vm_id) {
   } else if (events.failed) {
     status.exit->reason = to_string(*events.failed);
   } else {
-    status.exit->lost = !kernel_panicked(vm_id);
-    status.exit->reason = "the microVM ended without a word: " + last_words(vm_id);
+    status.exit = explain(vm_id);
   }
   return status;
 }
 
-bool QemuHypervisor::kernel_panicked(const std::string& vm_id) const {
-  const auto kernel = read_file(dir_of(vm_id) / "kernel.log", 1 << 20).value_or("");
-  return kernel.find("Kernel panic") != std::string::npos;
-}
-
-std::string QemuHypervisor::last_words(const std::string& vm_id) const {
-  if (kernel_panicked(vm_id)) return "its kernel panicked";
-  const std::string line = last_line(dir_of(vm_id) / "qemu.log");
-  return line.empty() ? "it was killed" : line;
+VmExit QemuHypervisor::explain(const std::string& vm_id) const {
+  const std::string qemu = read_end(dir_of(vm_id) / "qemu.log");
+  const std::string kernel = read_end(dir_of(vm_id) / "kernel.log");
+  return explain_end({qemu, kernel, recorded_cgroup(config_.state_dir, vm_id).oom_kills() > 0});
 }
 
 // ---- starting -----------------------------------------------------------------------------------
@@ -284,8 +280,8 @@ Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_tok
   for (int attempt = 1;; ++attempt) {
     const auto launched =
         launch_vm({placed, prepared->run, boot_, prepared->disks, config_.state_dir, dir,
-                   folders_.logs / (spec.vm_id + ".run.log"), scratch_, name_of(spec.vm_id),
-                   prepared->notices, accelerator_});
+                   folders_.logs / (spec.vm_id + ".run.log"), ledger_, confinement_,
+                   name_of(spec.vm_id), prepared->notices, accelerator_});
     if (!launched) return tl::unexpected<Error>(launched.error());
     const auto started = await_started(spec.vm_id, *launched, stop);
     if (started) return launched->endpoint;
@@ -326,7 +322,7 @@ Result<void> QemuHypervisor::await_started(const std::string& vm_id, const Launc
     if (events.failed) return tl::unexpected<Error>(*events.failed);
     if (!alive) {
       return fail(ErrorCode::unavailable, "the microVM ended before the app was started; try again",
-                  last_words(vm_id));
+                  explain(vm_id).reason);
     }
     if (stop.stop_requested())
       return fail(ErrorCode::cancelled, "the start was stopped on request");
@@ -334,7 +330,7 @@ Result<void> QemuHypervisor::await_started(const std::string& vm_id, const Launc
       return fail(ErrorCode::timed_out,
                   "the microVM did not boot within " + std::to_string(limit.count()) +
                       " s; the host may be overloaded, try again",
-                  last_line(dir_of(vm_id) / "kernel.log"));
+                  last_message(read_end(dir_of(vm_id) / "kernel.log")));
     }
     std::this_thread::sleep_for(k_poll);
   }
@@ -391,10 +387,12 @@ Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace
 // Kills what runs under that name, recorded or not, and removes the folder. The log stays.
 Result<void> QemuHypervisor::remove(const std::string& vm_id) {
   const fs::path dir = dir_of(vm_id);
-  bool gone = true;
+  // Its cgroup first: whoever else is in it is its as well, and no signal ends who is frozen there.
+  bool gone = recorded_cgroup(config_.state_dir, vm_id).remove();
+  gone = confinement_.cgroup_of(name_of(vm_id)).remove() && gone;
   if (const auto record = read_record(dir)) {
     if (const auto process = process_of(vm_id, *record)) {
-      gone = kill_process(*process, k_kill_limit);
+      gone = kill_process(*process, k_kill_limit) && gone;
     }
   }
   for (const auto& machine : running_machines(config_.state_dir)) {
@@ -478,8 +476,6 @@ Result<std::unique_ptr<Hypervisor>> make_qemu_hypervisor(const HostConfig& confi
   if (!kernel) return tl::unexpected<Error>(kernel.error());
   const auto boot = prepare_kernel(*kernel, config.guest_init, folders.cache);
   if (!boot) return tl::unexpected<Error>(boot.error());
-  const auto scratch = prepare_scratch(folders.cache);
-  if (!scratch) return tl::unexpected<Error>(scratch.error());
   const auto host_id = host_id_of(config.state_dir);
   if (!host_id) return tl::unexpected<Error>(host_id.error());
   if (auto guarded = guard_host(); !guarded) return tl::unexpected<Error>(guarded.error());
@@ -488,7 +484,7 @@ Result<std::unique_ptr<Hypervisor>> make_qemu_hypervisor(const HostConfig& confi
   }
   const Accelerator accelerator =
       config.accelerator ? *config.accelerator : choose_accelerator(*boot, folders.cache);
-  return std::make_unique<QemuHypervisor>(config, folders, *boot, accelerator, *scratch, *host_id);
+  return std::make_unique<QemuHypervisor>(config, folders, *boot, accelerator, *host_id);
 }
 
 }  // namespace atlasflow::vmm

@@ -1,5 +1,6 @@
 #include "vmm/hypervisor/record.hpp"
 
+#include <algorithm>
 #include <sstream>
 
 #include <fcntl.h>
@@ -12,6 +13,7 @@ namespace atlasflow::vmm {
 namespace {
 
 constexpr std::size_t k_sentence_bytes_max = 500;
+constexpr std::size_t k_end_bytes_max = 256U << 10U;
 
 // The guest's text goes to users and logs: one line, printable, bounded.
 std::string printable(std::string_view text) {
@@ -129,6 +131,15 @@ GuestEvents parse_guest_events(std::string_view text) {
     text.remove_prefix(end + 1);
   }
   return events;
+}
+
+std::string read_end(const std::filesystem::path& path) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const off_t size = fd ? ::lseek(fd.get(), 0, SEEK_END) : 0;
+  if (size <= 0) return {};
+  const auto from = std::max<std::int64_t>(size - static_cast<off_t>(k_end_bytes_max), 0);
+  return read_at_most(fd.get(), static_cast<std::uint64_t>(from), k_end_bytes_max, path.string())
+      .value_or("");
 }
 
 GuestEvents read_guest_events(const std::filesystem::path& vm_dir) {

@@ -48,6 +48,8 @@ struct GuestEvents {
 [[nodiscard]] GuestEvents parse_guest_events(std::string_view text);
 // Of the file only the beginning counts.
 inline constexpr std::size_t k_events_bytes_max = 64ULL << 10U;
+// The end of a file that a guest or QEMU may have made long; empty when there is none.
+[[nodiscard]] std::string read_end(const std::filesystem::path& path);
 [[nodiscard]] GuestEvents read_guest_events(const std::filesystem::path& vm_dir);
 
 }  // namespace atlasflow::vmm

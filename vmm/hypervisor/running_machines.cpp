@@ -21,12 +21,13 @@ using std::chrono::steady_clock;
 constexpr milliseconds k_poll{5};
 constexpr milliseconds k_power_off_limit{3'000};
 constexpr milliseconds k_kill_limit{10'000};
+constexpr std::uint64_t k_running_bytes_max = 64U << 10U;
 
 fs::path running_in(const fs::path& state_dir) { return state_dir / "running"; }
 
 // Nothing when it is not readable: then there is nothing to trust.
 std::optional<ProcessId> read_running(const fs::path& path) {
-  const auto text = read_file(path, 4'096);
+  const auto text = read_file(path, k_running_bytes_max);
   const auto document = nlohmann::json::parse(text.value_or(""), nullptr, false);
   if (!document.is_object()) return std::nullopt;
   try {
@@ -55,12 +56,27 @@ std::optional<std::string> read_host_id(const fs::path& state_dir) {
 std::string machine_name_prefix(const std::string& host_id) { return "atlasflow-" + host_id + "-"; }
 
 Result<void> note_running(const fs::path& state_dir, const std::string& vm_id,
-                          const ProcessId& process) {
+                          const ProcessId& process, const std::vector<fs::path>& cgroup) {
   if (auto made = make_folder(running_in(state_dir)); !made) return made;
-  const nlohmann::json document = {
-      {"pid", process.pid}, {"start_ticks", process.start_ticks}, {"boot_id", process.boot_id}};
+  nlohmann::json document = {{"pid", process.pid},
+                             {"start_ticks", process.start_ticks},
+                             {"boot_id", process.boot_id},
+                             {"cgroup", nlohmann::json::array()}};
+  for (const fs::path& folder : cgroup) document["cgroup"].push_back(folder.string());
   // Not synced: after a power cut there is no process that it could tell of.
   return replace_file(running_in(state_dir) / vm_id, document.dump() + "\n", 0600, Sync::skipped);
+}
+
+Cgroup recorded_cgroup(const fs::path& state_dir, const std::string& vm_id) {
+  std::vector<fs::path> folders;
+  const auto text = read_file(running_in(state_dir) / vm_id, k_running_bytes_max);
+  const auto document = nlohmann::json::parse(text.value_or(""), nullptr, false);
+  if (document.is_object() && document.contains("cgroup") && document["cgroup"].is_array()) {
+    for (const auto& folder : document["cgroup"]) {
+      if (folder.is_string()) folders.emplace_back(folder.get<std::string>());
+    }
+  }
+  return Cgroup(folders);
 }
 
 void forget_running(const fs::path& state_dir, const std::string& vm_id) {
@@ -105,7 +121,9 @@ Result<std::vector<std::string>> end_machines(const fs::path& state_dir) {
   while (some_run() && steady_clock::now() < deadline) std::this_thread::sleep_for(k_poll);
   std::string stubborn;
   for (const auto& machine : machines) {
-    if (!kill_process(machine.process, k_kill_limit)) {
+    // Its cgroup first: no signal ends who is frozen there.
+    const bool emptied = recorded_cgroup(state_dir, machine.vm_id).remove();
+    if (!kill_process(machine.process, k_kill_limit) || !emptied) {
       stubborn += " " + machine.vm_id;
       continue;
     }

@@ -4,7 +4,8 @@
 // nor image.
 //
 // <state>/vm/VM_ID/vm.json    the VM's record (record.hpp)
-// <state>/running/VM_ID       its process; written before it executes QEMU, removed once it is gone
+// <state>/running/VM_ID       its process and its cgroup's folders; written before it executes
+//                             QEMU, removed once both are gone
 #pragma once
 
 #include <filesystem>
@@ -12,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cgroup.hpp"
 #include "base/error.hpp"
 #include "vmm/hypervisor/process.hpp"
 
@@ -34,7 +36,11 @@ struct RunningMachine {
 
 // Puts the process of a VM on record beside all folders, and takes it off.
 [[nodiscard]] Result<void> note_running(const std::filesystem::path& state_dir,
-                                        const std::string& vm_id, const ProcessId& process);
+                                        const std::string& vm_id, const ProcessId& process,
+                                        const std::vector<std::filesystem::path>& cgroup);
+// As it is on record, which may be one of an earlier server with another place among the cgroups.
+[[nodiscard]] Cgroup recorded_cgroup(const std::filesystem::path& state_dir,
+                                     const std::string& vm_id);
 void forget_running(const std::filesystem::path& state_dir, const std::string& vm_id);
 
 // Asks every VM of the folder to stop, all at once, and kills what has not after the grace that its

@@ -100,18 +100,18 @@ bool bound_vm_files(const fs::path& vm_dir, const fs::path& log) {
   };
   std::error_code error;
   for (const auto& [name, bytes_kept] :
-       {Bound{"kernel.log", 0}, Bound{"guest.events", k_events_bytes_max}}) {
+       {Bound{"kernel.log", 0}, Bound{"qemu.log", 0}, Bound{"guest.events", k_events_bytes_max}}) {
     const auto bytes = fs::file_size(vm_dir / name, error);
     if (!error && bytes > k_other_bytes_max) fs::resize_file(vm_dir / name, bytes_kept, error);
   }
   const auto bytes = fs::file_size(log, error);
-  return !error && bytes >= k_scratch_bytes / 2;
+  return !error && bytes >= k_file_bytes_max / 2;
 }
 
 void let_log_grow(const ProcessId& process, const fs::path& log) {
   std::error_code error;
   const auto bytes = fs::file_size(log, error);
-  if (!error) raise_file_limit(process, (bytes / k_scratch_bytes + 2) * k_scratch_bytes);
+  if (!error) raise_file_limit(process, (bytes / k_file_bytes_max + 2) * k_file_bytes_max);
 }
 
 }  // namespace atlasflow::vmm

@@ -10,10 +10,12 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "vmm/disk/scratch.hpp"
 #include "vmm/hypervisor/process.hpp"
 
 namespace atlasflow::vmm {
+
+// How large a file of a VM may get while no server trims it; the server moves the limit on.
+inline constexpr std::uint64_t k_file_bytes_max = 2ULL << 30;
 
 // The files below `folder` that a process has open, by name. Empty when the process is gone.
 [[nodiscard]] std::set<std::string> open_files_in(const ProcessId& process,

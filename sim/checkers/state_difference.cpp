@@ -1,0 +1,132 @@
+#include "sim/checkers/state_difference.hpp"
+
+#include <optional>
+
+namespace atlasflow::sim {
+namespace {
+
+template <typename T>
+bool same(const T& left, const T& right) {
+  return left == right;
+}
+bool same(const pb::PushReceived& left, const pb::PushReceived& right) {
+  return left.SerializeAsString() == right.SerializeAsString();
+}
+bool same(const std::optional<Retry>& left, const std::optional<Retry>& right) {
+  if (!left || !right) return left.has_value() == right.has_value();
+  const auto& [step, attempt, due] = *left;
+  return step == right->step && attempt == right->attempt && due == right->due;
+}
+bool same(const std::optional<Failure>& left, const std::optional<Failure>& right) {
+  if (!left || !right) return left.has_value() == right.has_value();
+  const auto& [step, fault, reason] = *left;
+  return step == right->step && fault == right->fault && reason == right->reason;
+}
+
+// What is named in the brackets is compared.
+#define ATLAS_COMPARE(member) \
+  if (!same(member, right.member)) return #member;
+
+std::string difference(const Instance& left, const Instance& right) {
+  const auto& [slot, intent, effect, deadline, host, vm_id, address, port, health_deadline, started,
+               healthy, was_healthy, problem, healthy_since, unhealthy_due, exited, condemned,
+               ended, lost, leaving, drained, drain_deadline, refusals, attempts, crashes, losses,
+               given_up, retry] = left;
+  ATLAS_COMPARE(slot)
+  ATLAS_COMPARE(intent)
+  ATLAS_COMPARE(effect)
+  ATLAS_COMPARE(deadline)
+  ATLAS_COMPARE(host)
+  ATLAS_COMPARE(vm_id)
+  ATLAS_COMPARE(address)
+  ATLAS_COMPARE(port)
+  ATLAS_COMPARE(health_deadline)
+  ATLAS_COMPARE(started)
+  ATLAS_COMPARE(healthy)
+  ATLAS_COMPARE(was_healthy)
+  ATLAS_COMPARE(problem)
+  ATLAS_COMPARE(healthy_since)
+  ATLAS_COMPARE(unhealthy_due)
+  ATLAS_COMPARE(exited)
+  ATLAS_COMPARE(condemned)
+  ATLAS_COMPARE(ended)
+  ATLAS_COMPARE(lost)
+  ATLAS_COMPARE(leaving)
+  ATLAS_COMPARE(drained)
+  ATLAS_COMPARE(drain_deadline)
+  ATLAS_COMPARE(refusals)
+  ATLAS_COMPARE(attempts)
+  ATLAS_COMPARE(crashes)
+  ATLAS_COMPARE(losses)
+  ATLAS_COMPARE(given_up)
+  ATLAS_COMPARE(retry)
+  return "";
+}
+
+std::string difference(const std::map<std::int32_t, Instance>& left,
+                       const std::map<std::int32_t, Instance>& right) {
+  if (left.size() != right.size()) return "instances";
+  for (const auto& [slot, instance] : left) {
+    const auto found = right.find(slot);
+    if (found == right.end()) return "instances";
+    if (auto member = difference(instance, found->second); !member.empty()) {
+      return "instances[" + std::to_string(slot) + "]." + member;
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string difference(const DeploymentState& left, const DeploymentState& right) {
+  const auto& [id, version, status, push, rollback_to, redeployed_of, redeployment, requested_by,
+               subject, author, notices, cloned, skip_reason, build, image_id, stack, image,
+               release_owed, release_vm, newest_release_vm, instances, replicas, newest_vm_id,
+               hostnames, generation, routed, routed_at, restarts, crashed_early, stopped_by,
+               intent_kind, intent, intent_deadline, base_sha, attempts, retry, failure,
+               cancelled_by, superseded_by, retired_by, retire_reason] = left;
+  ATLAS_COMPARE(id)
+  ATLAS_COMPARE(version)
+  ATLAS_COMPARE(status)
+  ATLAS_COMPARE(push)
+  ATLAS_COMPARE(rollback_to)
+  ATLAS_COMPARE(redeployed_of)
+  ATLAS_COMPARE(redeployment)
+  ATLAS_COMPARE(requested_by)
+  ATLAS_COMPARE(subject)
+  ATLAS_COMPARE(author)
+  ATLAS_COMPARE(notices)
+  ATLAS_COMPARE(cloned)
+  ATLAS_COMPARE(skip_reason)
+  ATLAS_COMPARE(build)
+  ATLAS_COMPARE(image_id)
+  ATLAS_COMPARE(stack)
+  ATLAS_COMPARE(image)
+  ATLAS_COMPARE(release_owed)
+  ATLAS_COMPARE(release_vm)
+  ATLAS_COMPARE(newest_release_vm)
+  ATLAS_COMPARE(replicas)
+  ATLAS_COMPARE(newest_vm_id)
+  ATLAS_COMPARE(hostnames)
+  ATLAS_COMPARE(generation)
+  ATLAS_COMPARE(routed)
+  ATLAS_COMPARE(routed_at)
+  ATLAS_COMPARE(restarts)
+  ATLAS_COMPARE(crashed_early)
+  ATLAS_COMPARE(stopped_by)
+  ATLAS_COMPARE(intent_kind)
+  ATLAS_COMPARE(intent)
+  ATLAS_COMPARE(intent_deadline)
+  ATLAS_COMPARE(base_sha)
+  ATLAS_COMPARE(attempts)
+  ATLAS_COMPARE(retry)
+  ATLAS_COMPARE(failure)
+  ATLAS_COMPARE(cancelled_by)
+  ATLAS_COMPARE(superseded_by)
+  ATLAS_COMPARE(retired_by)
+  ATLAS_COMPARE(retire_reason)
+#undef ATLAS_COMPARE
+  return difference(instances, right.instances);
+}
+
+}  // namespace atlasflow::sim
