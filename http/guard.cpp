@@ -140,9 +140,10 @@ std::optional<HttpError> parse_framing(const std::vector<Field>& fields, int min
   return std::nullopt;
 }
 
-// A method is any token (RFC 9110 section 9.1), and what it means is the application's to know. Only
-// these change how a message is framed or where it goes, so no other spelling of them is passed on:
-// an application that takes "head" for HEAD would answer without the body that we wait for.
+// A method is any token (RFC 9110 section 9.1), and what it means is the application's to know.
+// Only these change how a message is framed or where it goes, so no other spelling of them is
+// passed on: an application that takes "head" for HEAD would answer without the body that we wait
+// for.
 std::optional<HttpError> check_method(std::string_view method) {
   if (!is_token(method)) return HttpError{400, "The method is not a token."};
   if (equal_ignoring_case(method, "CONNECT") || equal_ignoring_case(method, "TRACE")) {

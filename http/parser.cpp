@@ -60,14 +60,14 @@ SecondOpinion ask_llhttp(std::initializer_list<std::string_view> pieces, llhttp_
 }
 
 // Methods whose names llhttp 8.1 knows as HTTP's. In the place of any other, which our guard has
-// found to be a token, it is given one of these: what it is asked about is all the rest of the head.
+// found to be a token, it is given a stand-in: what it is asked about is all the rest of the head.
 constexpr std::array<std::string_view, 6> k_methods_known = {"GET",    "HEAD",    "POST",
                                                              "DELETE", "OPTIONS", "PATCH"};
 constexpr std::string_view k_stand_in = "PUT";
 
-// Cuts the raw head around the value of its Transfer-Encoding: `before` ends with the field's colon,
-// `after` begins with its CRLF, and the white space between them is gone. llhttp takes no tab off a
-// value, which may stand there as well as a space (RFC 9110 section 5.6.3).
+// Cuts the raw head around the value of its Transfer-Encoding: `before` ends with the field's
+// colon, `after` begins with its CRLF, and the white space between them is gone. llhttp takes no
+// tab off a value, which may stand there as well as a space (RFC 9110 section 5.6.3).
 void split_at_encoding(const std::vector<Field>& fields, std::string_view& before,
                        std::string_view& encoding, std::string_view& after) {
   const Field* field = find_field(fields, "Transfer-Encoding");
@@ -164,8 +164,8 @@ HeadCollector::LineScan HeadCollector::scan_lines(std::string_view bytes) const 
 
 // An application's head with lines that end in LF alone (RFC 9112 section 2.2 allows to take them):
 // collected as if they ended in CRLF. Where all of them do, nothing can be confused. Beside lines
-// that end in CRLF the LF may have come with somebody's input: there it may neither end the head nor
-// stand before or after a line that says how the message is framed.
+// that end in CRLF the LF may have come with somebody's input: there it may neither end the head
+// nor stand before or after a line that says how the message is framed.
 HeadCollector::Outcome HeadCollector::take_lines(std::string_view bytes, const HttpLimits& limits,
                                                  std::size_t& consumed) {
   if (!lines_) lines_ = Lines{raw_.find("\r\n") != std::string::npos, false, false};
