@@ -69,6 +69,13 @@ void probe_recovery(const DeploymentState& state) {
   ATLAS_PROBE(state.status == DeploymentStatus::failing, "a start found a failure half done");
 }
 
+std::vector<std::string> values_of_processes_before(storage::SecretStore& secrets) {
+  auto refs = secrets.refs();
+  if (refs) return *std::move(refs);
+  spdlog::warn("part=root event=sealed_values_unlisted error=\"{}\"", to_string(refs.error()));
+  return {};
+}
+
 RootConfig root_config_of(const Parts& parts, const PartsConfig& config) {
   RootConfig root_config;
   root_config.core = {{"directory of projects", caf::actor_cast<caf::actor>(parts.projects)},
@@ -80,8 +87,10 @@ RootConfig root_config_of(const Parts& parts, const PartsConfig& config) {
                       {"read model", caf::actor_cast<caf::actor>(parts.projector)},
                       {"log writer", caf::actor_cast<caf::actor>(parts.log_writer)}};
   root_config.reconciler = {config.engines, config.catalog, config.log, parts.log_writer};
-  root_config.janitor = {config.engines.build, config.engines.hosts, config.log,
-                         config.catalog,       config.rollbacks,     config.spawn};
+  root_config.janitor = {config.engines.build, config.engines.hosts,
+                         config.log,           config.catalog,
+                         config.rollbacks,     config.spawn,
+                         config.secrets,       values_of_processes_before(*config.secrets)};
   root_config.notifier = {config.engines.notify, config.engines.clock, config.log,
                           parts.log_writer,      config.domain,        config.spawn};
   root_config.clock = config.engines.clock;

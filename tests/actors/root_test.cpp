@@ -75,7 +75,7 @@ class Root : public testing::Test {
     RootConfig parts;
     parts.core = {{"log writer", caf::actor_cast<caf::actor>(log_writer)}};
     parts.reconciler = {{}, &catalog, log.get(), log_writer};
-    parts.janitor = {nullptr, {}, log.get(), &catalog, 5, {}};
+    parts.janitor = {nullptr, {}, log.get(), &catalog, 5, {}, nullptr, {}};
     parts.notifier = {nullptr, &clock, log.get(), log_writer, "example.test", {}};
     parts.clock = &clock;
     parts.log_writer = log_writer;
