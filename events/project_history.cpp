@@ -159,6 +159,24 @@ std::vector<const DeploymentState*> rollback_targets(const ProjectHistory& histo
   return {seen.begin() + before, seen.end()};
 }
 
+std::size_t within_reach(const std::vector<const DeploymentState*>& in_order,
+                         std::size_t rollbacks) {
+  std::set<std::string> images;
+  for (std::size_t i = 0; i < in_order.size(); ++i) {
+    if (images.contains(in_order[i]->image)) continue;
+    if (images.size() > rollbacks) return i;
+    images.insert(in_order[i]->image);
+  }
+  return in_order.size();
+}
+
+bool is_within_reach(const ProjectHistory& history, const DeploymentId& id, std::size_t rollbacks) {
+  const auto in_order = once_live(history);
+  const auto end =
+      in_order.begin() + static_cast<std::ptrdiff_t>(within_reach(in_order, rollbacks));
+  return std::any_of(in_order.begin(), end, [&](const auto* state) { return state->id == id; });
+}
+
 const DeploymentState* good_before(const ProjectHistory& history, const DeploymentState& served) {
   for (const auto* state : once_live(history)) {
     if (state->generation >= served.generation || state->crashed_early) continue;

@@ -60,6 +60,17 @@ void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& ev
 [[nodiscard]] std::vector<const DeploymentState*> rollback_targets(const ProjectHistory& history,
                                                                    std::size_t limit);
 
+// Of deployments that were live in production, in the order in which they are gone back to, how
+// many are within reach, at least what rollback_targets() offers: those up to where the image of
+// one would be the one too many, `rollbacks` being kept beside what serves. What is out of reach
+// never comes back into it, so what only such a deployment needs, its variables' values, can go for
+// good.
+[[nodiscard]] std::size_t within_reach(const std::vector<const DeploymentState*>& in_order,
+                                       std::size_t rollbacks);
+// Whether the deployment is one of them.
+[[nodiscard]] bool is_within_reach(const ProjectHistory& history, const DeploymentId& id,
+                                   std::size_t rollbacks);
+
 // What the automatic rollback of `served` goes back to: the newest that was live before it and did
 // not crash soon after that itself. Null when there is none, or when it runs the same: then the app
 // crashes for a reason that no rollback cures, and an older commit is not to blame for it.

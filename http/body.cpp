@@ -8,7 +8,10 @@ namespace atlasflow::http {
 namespace {
 
 constexpr std::size_t k_size_digits_max = 15;  // 60 bits: sums of chunk sizes cannot overflow
-constexpr std::size_t k_extension_bytes_max = std::size_t{4} * 1024;
+// Extensions are dropped, so they cost a sender more than us; still, each chunk may bring so many
+// bytes of them, as a signature does, and all chunks together so many more.
+constexpr std::size_t k_extension_bytes_per_chunk = 512;
+constexpr std::size_t k_extension_bytes_spare = std::size_t{4} * 1024;
 constexpr std::size_t k_trailer_bytes_max = std::size_t{8} * 1024;
 constexpr std::size_t k_trailer_fields_max = 32;
 
@@ -18,6 +21,8 @@ int hex_value(char c) {
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   return -1;
 }
+
+bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
 }  // namespace
 
@@ -104,6 +109,7 @@ bool BodyDecoder::take_framing_byte(char c) {
     case State::size_lf:
       if (c != '\n') return false;
       size_digits_ = 0;
+      extension_bytes_ -= std::min(extension_bytes_, k_extension_bytes_per_chunk);
       state_ = left_ == 0 ? State::trailers : State::chunk;
       return true;
     case State::chunk_cr:
@@ -113,7 +119,8 @@ bool BodyDecoder::take_framing_byte(char c) {
       state_ = State::size_first;
       return c == '\n';
     default:
-      return ++extension_bytes_ <= k_extension_bytes_max && take_extension_byte(c);
+      return ++extension_bytes_ <= k_extension_bytes_per_chunk + k_extension_bytes_spare &&
+             take_extension_byte(c);
   }
 }
 
@@ -129,14 +136,20 @@ bool BodyDecoder::take_size_byte(char c) {
     state_ = State::size_lf;
     return true;
   }
-  state_ = State::extension_first;
-  return c == ';';
+  state_ = is_blank(c) ? State::extension_due : State::extension_first;
+  return is_blank(c) || c == ';';
 }
 
-// chunk-ext = *( ";" token [ "=" ( token / quoted-string ) ] )
+// chunk-ext = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )
 bool BodyDecoder::take_extension_byte(char c) {
   switch (state_) {
+    case State::extension_due:
+      // White space stands between two parts only: none may be at the end of the line.
+      if (is_blank(c)) return true;
+      state_ = State::extension_first;
+      return c == ';';
     case State::extension_first:
+      if (is_blank(c)) return true;
       state_ = State::extension_name;
       return is_token_char(c);
     case State::extension_name:
@@ -145,8 +158,17 @@ bool BodyDecoder::take_extension_byte(char c) {
         state_ = State::extension_value_first;
         return true;
       }
+      if (is_blank(c)) {
+        state_ = State::extension_name_end;
+        return true;
+      }
       break;
+    case State::extension_name_end:
+      if (is_blank(c)) return true;
+      state_ = c == '=' ? State::extension_value_first : State::extension_first;
+      return c == '=' || c == ';';
     case State::extension_value_first:
+      if (is_blank(c)) return true;
       state_ = c == '"' ? State::extension_quoted : State::extension_token;
       return c == '"' || is_token_char(c);
     case State::extension_token:
@@ -166,8 +188,8 @@ bool BodyDecoder::take_extension_byte(char c) {
     state_ = State::size_lf;
     return true;
   }
-  state_ = State::extension_first;
-  return c == ';';
+  state_ = is_blank(c) ? State::extension_due : State::extension_first;
+  return is_blank(c) || c == ';';
 }
 
 BodyDecoder::Step BodyDecoder::take_trailers(std::string_view bytes, std::size_t consumed) {

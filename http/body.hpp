@@ -1,6 +1,6 @@
 // Takes the framing off a message body as its bytes arrive: fixed length, chunked (RFC 9112 section
-// 7.1, strictly: CRLF only, no white space, well-formed extensions that are dropped) or until
-// close. Owned by a parser; not shared between threads.
+// 7.1, strictly: CRLF only, white space only where the grammar has it, well-formed extensions that
+// are dropped) or until close. Owned by a parser; not shared between threads.
 #pragma once
 
 #include <cstddef>
@@ -39,8 +39,10 @@ class BodyDecoder {
     until_close,
     size_first,
     size,
+    extension_due,  // after white space: only a ';' may follow
     extension_first,
     extension_name,
+    extension_name_end,
     extension_value_first,
     extension_token,
     extension_quoted,
@@ -65,7 +67,7 @@ class BodyDecoder {
   std::uint64_t total_ = 0;  // body bytes so far
   std::uint64_t total_max_ = 0;
   std::size_t size_digits_ = 0;
-  std::size_t extension_bytes_ = 0;  // over the whole body
+  std::size_t extension_bytes_ = 0;  // over what each chunk is allowed
   std::string trailer_text_;
   std::vector<Field> trailers_;
   HttpError error_;

@@ -1,6 +1,7 @@
 #include "http/guard.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace atlasflow::http {
 namespace {
@@ -22,13 +23,19 @@ bool is_name_char(char c) {
   return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
 }
 
-bool is_port(std::string_view text) {
-  if (text.empty() || text.size() > 5 || !std::all_of(text.begin(), text.end(), is_digit)) {
-    return false;
-  }
-  unsigned port = 0;
+// The number after the colon, which may be missing (RFC 3986 section 3.2.3); 0 then.
+bool parse_port(std::string_view text, unsigned& port) {
+  port = 0;
+  if (text.empty()) return true;
+  if (text.size() > 5 || !std::all_of(text.begin(), text.end(), is_digit)) return false;
   for (char c : text) port = port * 10 + static_cast<unsigned>(c - '0');
   return port >= 1 && port <= 65535;
+}
+
+// Without the colon that no port follows.
+std::string_view without_empty_port(std::string_view authority) {
+  if (authority.ends_with(':')) authority.remove_suffix(1);
+  return authority;
 }
 
 // "HTTP/1.0" or "HTTP/1.1"; `minor` on success.
@@ -48,11 +55,13 @@ std::optional<HttpError> parse_version(std::string_view text, int& minor) {
 }
 
 // Splits "http://authority/path" (RFC 9112 section 3.2.2). False when it is none.
-bool split_absolute(std::string_view target, std::string_view& authority, std::string_view& path) {
+bool split_absolute(std::string_view target, std::string_view& authority, std::string_view& path,
+                    unsigned& default_port) {
   const std::size_t scheme_end = target.find("://");
   if (scheme_end == std::string_view::npos) return false;
   const std::string_view scheme = target.substr(0, scheme_end);
   if (!equal_ignoring_case(scheme, "http") && !equal_ignoring_case(scheme, "https")) return false;
+  default_port = scheme.size() == 4 ? 80 : 443;
   const std::string_view rest = target.substr(scheme_end + 3);
   const std::size_t path_start = rest.find_first_of("/?");
   authority = rest.substr(0, path_start);
@@ -63,8 +72,13 @@ bool split_absolute(std::string_view target, std::string_view& authority, std::s
 struct FramingFields {
   bool has_length = false;
   bool has_encoding = false;
+  bool length_repeated = false;
   std::uint64_t length = 0;
 };
+
+// Whose message it is. A request that says its length twice is refused, whatever it says: what is
+// behind us may take either. An answer goes no further than us, and we write its length anew.
+enum class Sender : std::uint8_t { client, application };
 
 std::optional<HttpError> parse_length(std::string_view text, std::uint64_t& length) {
   // 18 digits cannot overflow 64 bits, and no body is longer.
@@ -97,14 +111,20 @@ std::optional<HttpError> parse_transfer_encoding(std::string_view text) {
   return HttpError{400, "Transfer-Encoding is not exactly \"chunked\"."};
 }
 
-// Content-Length and Transfer-Encoding, each at most once and never both (RFC 9112 section 6.3).
+// Content-Length and Transfer-Encoding, each at most once and never both (RFC 9112 section 6.3); an
+// application may say the same length again (RFC 9110 section 8.6).
 std::optional<HttpError> parse_framing(const std::vector<Field>& fields, int minor_version,
-                                       FramingFields& framing) {
+                                       Sender sender, FramingFields& framing) {
   for (const Field& field : fields) {
     if (field.name.size() == 14 && equal_ignoring_case(field.name, "Content-Length")) {
-      if (framing.has_length) return HttpError{400, "Content-Length appears twice."};
-      framing.has_length = true;
-      if (auto error = parse_length(field.value, framing.length)) return error;
+      std::uint64_t length = 0;
+      if (auto error = parse_length(field.value, length)) return error;
+      const bool again = std::exchange(framing.has_length, true);
+      if (again && (sender == Sender::client || length != framing.length)) {
+        return HttpError{400, "Content-Length appears twice."};
+      }
+      framing.length_repeated = again;
+      framing.length = length;
     } else if (field.name.size() == 17 && equal_ignoring_case(field.name, "Transfer-Encoding")) {
       if (framing.has_encoding) return HttpError{400, "Transfer-Encoding appears twice."};
       framing.has_encoding = true;
@@ -120,7 +140,23 @@ std::optional<HttpError> parse_framing(const std::vector<Field>& fields, int min
   return std::nullopt;
 }
 
-std::optional<HttpError> parse_request_line(std::string_view line, RequestHead& head) {
+// A method is any token (RFC 9110 section 9.1), and what it means is the application's to know.
+// Only these change how a message is framed or where it goes, so no other spelling of them is
+// passed on: an application that takes "head" for HEAD would answer without the body that we wait
+// for.
+std::optional<HttpError> check_method(std::string_view method) {
+  if (!is_token(method)) return HttpError{400, "The method is not a token."};
+  if (equal_ignoring_case(method, "CONNECT") || equal_ignoring_case(method, "TRACE")) {
+    return HttpError{405, "CONNECT and TRACE are not allowed here."};
+  }
+  if (method != "HEAD" && equal_ignoring_case(method, "HEAD")) {
+    return HttpError{400, "The method HEAD is written in capitals."};
+  }
+  return std::nullopt;
+}
+
+std::optional<HttpError> parse_request_line(std::string_view line, RequestHead& head,
+                                            unsigned& default_port) {
   const std::size_t method_end = line.find(' ');
   const std::size_t target_end = line.rfind(' ');
   if (method_end == std::string_view::npos || target_end <= method_end) {
@@ -128,25 +164,68 @@ std::optional<HttpError> parse_request_line(std::string_view line, RequestHead& 
   }
   head.method = line.substr(0, method_end);
   head.target = line.substr(method_end + 1, target_end - method_end - 1);
-  if (!is_token(head.method)) return HttpError{400, "The method is not a token."};
   if (auto error = parse_version(line.substr(target_end + 1), head.minor_version)) return error;
   if (!is_target(head.target)) {
     return HttpError{400, "The request target has a byte that a target cannot have."};
   }
-  if (head.method == "CONNECT" || head.method == "TRACE") {
-    return HttpError{405, "CONNECT and TRACE are not allowed here."};
-  }
+  if (auto error = check_method(head.method)) return error;
   head.authority = {};
   const bool whole_server = head.target == "*" && head.method == "OPTIONS";
   if (head.target.front() == '/' || whole_server) {
     head.path = head.target;
-  } else if (!split_absolute(head.target, head.authority, head.path)) {
+  } else if (!split_absolute(head.target, head.authority, head.path, default_port)) {
     return HttpError{400, "The request target is neither a path nor an http URL."};
   }
   return std::nullopt;
 }
 
-std::optional<HttpError> find_host(RequestHead& head, std::string& host_text) {
+bool parse_authority(std::string_view authority, std::string& host, unsigned& port) {
+  host.clear();
+  port = 0;
+  if (authority.empty()) return false;
+  std::string_view name = authority;
+  if (authority.front() == '[') {
+    const std::size_t bracket = authority.find(']');
+    if (bracket == std::string_view::npos || bracket < 3) return false;
+    name = authority.substr(0, bracket + 1);
+    const std::string_view rest = authority.substr(bracket + 1);
+    if (!rest.empty() && (rest.front() != ':' || !parse_port(rest.substr(1), port))) return false;
+    for (char c : name.substr(1, name.size() - 2)) {
+      if (!is_hex_digit(c) && c != ':' && c != '.') return false;
+    }
+  } else {
+    const std::size_t colon = authority.find(':');
+    name = authority.substr(0, colon);
+    if (colon != std::string_view::npos && !parse_port(authority.substr(colon + 1), port)) {
+      return false;
+    }
+    if (name.ends_with('.')) name.remove_suffix(1);
+    if (name.empty() || name.size() > k_host_bytes_max) return false;
+    char previous = '.';
+    for (char c : name) {
+      if (c == '.' ? previous == '.' : !is_name_char(c)) return false;
+      previous = c;
+    }
+    if (previous == '.') return false;
+  }
+  host.reserve(name.size());
+  for (char c : name) host.push_back(c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c);
+  return true;
+}
+
+// Whether Host says the same as the URL in the request line: the same host at the same port, the
+// scheme's own when none is named.
+bool same_authority(const std::string& host, unsigned port, std::string_view host_field,
+                    unsigned default_port) {
+  std::string field_host;
+  unsigned field_port = 0;
+  if (!parse_authority(host_field, field_host, field_port)) return false;
+  const auto in_force = [&](unsigned named) { return named == 0 ? default_port : named; };
+  return field_host == host && in_force(field_port) == in_force(port);
+}
+
+std::optional<HttpError> find_host(RequestHead& head, unsigned default_port,
+                                   std::string& host_text) {
   const Field* host = nullptr;
   for (const Field& field : head.fields) {
     if (field.name.size() != 4 || !equal_ignoring_case(field.name, "Host")) continue;
@@ -154,23 +233,23 @@ std::optional<HttpError> find_host(RequestHead& head, std::string& host_text) {
     host = &field;
   }
   host_text.clear();
+  unsigned port = 0;
   if (host == nullptr) {
     if (head.minor_version == 1) return HttpError{400, "HTTP/1.1 needs a Host field."};
-  } else if (!normalise_host(host->value, host_text)) {
+  } else if (!parse_authority(host->value, host_text, port)) {
     return HttpError{400, "Host is not a host name with an optional port."};
   }
   if (head.authority.empty()) {
     if (host != nullptr) head.authority = host->value;
   } else {
-    std::string target_host;
-    if (!normalise_host(head.authority, target_host)) {
+    if (!parse_authority(head.authority, host_text, port)) {
       return HttpError{400, "The URL in the request line has no usable host."};
     }
-    if (host != nullptr && !equal_ignoring_case(host->value, head.authority)) {
+    if (host != nullptr && !same_authority(host_text, port, host->value, default_port)) {
       return HttpError{400, "Host and the URL in the request line differ."};
     }
-    host_text = std::move(target_host);
   }
+  head.authority = without_empty_port(head.authority);
   head.host = host_text;
   return std::nullopt;
 }
@@ -224,34 +303,8 @@ std::optional<std::uint32_t> announced_keep_alive(const std::vector<Field>& fiel
 }  // namespace
 
 bool normalise_host(std::string_view authority, std::string& host) {
-  host.clear();
-  if (authority.empty()) return false;
-  std::string_view name = authority;
-  if (authority.front() == '[') {
-    const std::size_t bracket = authority.find(']');
-    if (bracket == std::string_view::npos || bracket < 3) return false;
-    name = authority.substr(0, bracket + 1);
-    const std::string_view rest = authority.substr(bracket + 1);
-    if (!rest.empty() && (rest.front() != ':' || !is_port(rest.substr(1)))) return false;
-    for (char c : name.substr(1, name.size() - 2)) {
-      if (!is_hex_digit(c) && c != ':' && c != '.') return false;
-    }
-  } else {
-    const std::size_t colon = authority.find(':');
-    name = authority.substr(0, colon);
-    if (colon != std::string_view::npos && !is_port(authority.substr(colon + 1))) return false;
-    if (name.ends_with('.')) name.remove_suffix(1);
-    if (name.empty() || name.size() > k_host_bytes_max) return false;
-    char previous = '.';
-    for (char c : name) {
-      if (c == '.' ? previous == '.' : !is_name_char(c)) return false;
-      previous = c;
-    }
-    if (previous == '.') return false;
-  }
-  host.reserve(name.size());
-  for (char c : name) host.push_back(c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c);
-  return true;
+  unsigned port = 0;
+  return parse_authority(authority, host, port);
 }
 
 std::optional<HttpError> parse_fields(std::string_view lines, std::size_t fields_max,
@@ -301,15 +354,21 @@ std::optional<HttpError> check_partial_head(std::string_view raw, std::size_t& c
 std::optional<HttpError> parse_request_head(std::string_view raw, const HttpLimits& limits,
                                             RequestHead& head, std::string& host_text) {
   const std::size_t line_end = raw.find("\r\n");
-  if (line_end > limits.request_line_bytes_max) {
+  if (line_end > request_line_bytes_max(limits)) {
     return HttpError{414, "The request line is too long."};
   }
-  if (auto error = parse_request_line(raw.substr(0, line_end), head)) return error;
+  unsigned default_port = 0;
+  if (auto error = parse_request_line(raw.substr(0, line_end), head, default_port)) return error;
+  if (head.target.size() > limits.target_bytes_max) {
+    return HttpError{414, "The URL in the request line is too long."};
+  }
   const std::string_view lines = raw.substr(line_end + 2, raw.size() - line_end - 4);
   if (auto error = parse_fields(lines, limits.fields_max, head.fields)) return error;
 
   FramingFields framing;
-  if (auto error = parse_framing(head.fields, head.minor_version, framing)) return error;
+  if (auto error = parse_framing(head.fields, head.minor_version, Sender::client, framing)) {
+    return error;
+  }
   head.content_length = framing.length;
   head.framing = framing.has_encoding  ? Framing::chunked
                  : framing.length != 0 ? Framing::length
@@ -317,7 +376,7 @@ std::optional<HttpError> parse_request_head(std::string_view raw, const HttpLimi
   if (framing.length > limits.body_bytes_max) {
     return HttpError{413, "The announced body is too large."};
   }
-  if (auto error = find_host(head, host_text)) return error;
+  if (auto error = find_host(head, default_port, host_text)) return error;
 
   if (auto error = parse_connection(head.fields, head.connection_options)) return error;
   head.keep_alive = wants_keep_alive(head.connection_options, head.minor_version);
@@ -343,7 +402,7 @@ std::optional<HttpError> parse_response_head(std::string_view raw, const HttpLim
     return HttpError{502, "The response is not HTTP/1.0 or HTTP/1.1."};
   }
   if (!is_digit(line[9]) || !is_digit(line[10]) || !is_digit(line[11]) || line[9] == '0' ||
-      line[9] > '5' || (line.size() > 12 && line[12] != ' ') || !is_field_value(line)) {
+      (line.size() > 12 && line[12] != ' ') || !is_field_value(line)) {
     return HttpError{502, "The status line is malformed."};
   }
   head.status = (line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0');
@@ -353,12 +412,13 @@ std::optional<HttpError> parse_response_head(std::string_view raw, const HttpLim
     return HttpError{502, error->reason};
   }
   FramingFields framing;
-  if (auto error = parse_framing(head.fields, head.minor_version, framing)) {
+  if (auto error = parse_framing(head.fields, head.minor_version, Sender::application, framing)) {
     return HttpError{502, error->reason};
   }
   const bool bodyless =
       to_head || head.status / 100 == 1 || head.status == 204 || head.status == 304;
   head.content_length = framing.length;
+  head.length_repeated = framing.length_repeated;
   if (bodyless || (framing.has_length && framing.length == 0)) {
     head.framing = Framing::none;
   } else if (framing.has_encoding) {

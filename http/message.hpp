@@ -30,11 +30,16 @@ enum class Framing : std::uint8_t {
 inline constexpr std::size_t k_connection_options_max = 32;
 
 struct HttpLimits {
-  std::size_t request_line_bytes_max = std::size_t{8} * 1024;  // 414
+  std::size_t target_bytes_max = std::size_t{16} * 1024;  // 414: the URL in a request line
   std::size_t head_bytes_max = std::size_t{32} * 1024;  // 431; request line or status line included
-  std::size_t fields_max = 100;                         // 431
+  std::size_t fields_max = 200;                         // 431
   std::uint64_t body_bytes_max = UINT64_MAX;  // 413, before the body when its length is announced
 };
+
+// A target of the greatest length, with a method and the version.
+[[nodiscard]] constexpr std::size_t request_line_bytes_max(const HttpLimits& limits) {
+  return limits.target_bytes_max + 128;
+}
 
 // Why a message was refused: the status to answer with (for a response: 502 is what the client
 // gets) and a sentence with static lifetime.
@@ -70,6 +75,7 @@ struct ResponseHead {
 
   Framing framing = Framing::none;
   std::uint64_t content_length = 0;  // only with Framing::length
+  bool length_repeated = false;      // Content-Length appears more than once, and says the same
   bool keep_alive = false;
   bool upgrade_websocket = false;                     // a 101 that switches to websocket
   std::optional<std::uint32_t> keep_alive_timeout_s;  // "Keep-Alive: timeout=5"

@@ -1,6 +1,9 @@
 #include "http/parser.hpp"
 
 #include <algorithm>
+#include <array>
+#include <initializer_list>
+#include <utility>
 
 #include <llhttp.h>
 
@@ -15,7 +18,6 @@ constexpr int k_leading_lines_max = 2;  // RFC 9112 section 2.2: a server skips 
 
 struct SecondOpinion {
   bool head_complete = false;
-  bool method_known = true;
   bool accepted = false;
   bool chunked = false;
   std::uint64_t content_length = 0;
@@ -43,31 +45,83 @@ const llhttp_settings_t& llhttp_settings() {
   return settings;
 }
 
-SecondOpinion ask_llhttp(std::string_view raw, llhttp_type_t type) {
+SecondOpinion ask_llhttp(std::initializer_list<std::string_view> pieces, llhttp_type_t type) {
   SecondOpinion opinion;
   llhttp_t parser;
   llhttp_init(&parser, type, &llhttp_settings());
   parser.data = &opinion;
-  const llhttp_errno_t error = llhttp_execute(&parser, raw.data(), raw.size());
-  opinion.method_known = error != HPE_INVALID_METHOD;
+  llhttp_errno_t error = HPE_OK;
+  for (const std::string_view piece : pieces) {
+    if (error == HPE_OK) error = llhttp_execute(&parser, piece.data(), piece.size());
+  }
   opinion.accepted = opinion.head_complete &&
                      (error == HPE_PAUSED || error == HPE_OK || error == HPE_PAUSED_UPGRADE);
   return opinion;
 }
 
+// Methods whose names llhttp 8.1 knows as HTTP's. In the place of any other, which our guard has
+// found to be a token, it is given a stand-in: what it is asked about is all the rest of the head.
+constexpr std::array<std::string_view, 6> k_methods_known = {"GET",    "HEAD",    "POST",
+                                                             "DELETE", "OPTIONS", "PATCH"};
+constexpr std::string_view k_stand_in = "PUT";
+
+// Cuts the raw head around the value of its Transfer-Encoding: `before` ends with the field's
+// colon, `after` begins with its CRLF, and the white space between them is gone. llhttp takes no
+// tab off a value, which may stand there as well as a space (RFC 9110 section 5.6.3).
+void split_at_encoding(const std::vector<Field>& fields, std::string_view& before,
+                       std::string_view& encoding, std::string_view& after) {
+  const Field* field = find_field(fields, "Transfer-Encoding");
+  encoding = field->value;
+  const char* end = encoding.data() + encoding.size();
+  after = before.substr(static_cast<std::size_t>(end - before.data()));
+  after.remove_prefix(after.find('\r'));
+  const char* colon = field->name.data() + field->name.size() + 1;
+  before = before.substr(0, static_cast<std::size_t>(colon - before.data()));
+}
+
+// llhttp refuses a length that is said twice; our guard has seen that it is the same.
+std::string without_repeated_lengths(std::string_view raw, const std::vector<Field>& fields) {
+  std::string once;
+  const char* from = raw.data();
+  bool first = true;
+  for (const Field& field : fields) {
+    if (!equal_ignoring_case(field.name, "Content-Length")) continue;
+    if (std::exchange(first, false)) continue;
+    once.append(from, field.name.data());
+    const auto line = raw.substr(static_cast<std::size_t>(field.name.data() - raw.data()));
+    from = field.name.data() + line.find('\n') + 1;
+  }
+  return once.append(from, raw.data() + raw.size());
+}
+
 std::optional<HttpError> confirm(std::string_view raw, const RequestHead& head) {
-  const SecondOpinion opinion = ask_llhttp(raw, HTTP_REQUEST);
-  if (!opinion.method_known) return HttpError{501, "The method is not known here."};
+  const bool known = std::find(k_methods_known.begin(), k_methods_known.end(), head.method) !=
+                     k_methods_known.end();
+  const std::string_view method = known ? head.method : k_stand_in;
+  std::string_view rest = raw.substr(head.method.size());
+  std::string_view encoding;
+  std::string_view after;
+  if (head.framing == Framing::chunked) split_at_encoding(head.fields, rest, encoding, after);
+  const SecondOpinion opinion = ask_llhttp({method, rest, encoding, after}, HTTP_REQUEST);
   if (!opinion.accepted || opinion.chunked != (head.framing == Framing::chunked) ||
       opinion.content_length != head.content_length ||
-      head.method != llhttp_method_name(static_cast<llhttp_method_t>(opinion.method))) {
+      method != llhttp_method_name(static_cast<llhttp_method_t>(opinion.method))) {
     return HttpError{400, "The request head is ambiguous."};
   }
   return std::nullopt;
 }
 
 std::optional<HttpError> confirm(std::string_view raw, const ResponseHead& head) {
-  const SecondOpinion opinion = ask_llhttp(raw, HTTP_RESPONSE);
+  std::string once;  // the length
+  if (head.length_repeated) {
+    once = without_repeated_lengths(raw, head.fields);
+    raw = once;
+  }
+  std::string_view rest = raw;
+  std::string_view encoding;
+  std::string_view after;
+  if (head.framing == Framing::chunked) split_at_encoding(head.fields, rest, encoding, after);
+  const SecondOpinion opinion = ask_llhttp({rest, encoding, after}, HTTP_RESPONSE);
   if (!opinion.accepted || opinion.status != head.status ||
       opinion.content_length != head.content_length ||
       (head.framing == Framing::chunked && !opinion.chunked)) {
@@ -79,13 +133,71 @@ std::optional<HttpError> confirm(std::string_view raw, const ResponseHead& head)
 }  // namespace
 
 namespace detail {
+namespace {
+
+bool says_framing(std::string_view line) {
+  const std::string_view name = line.substr(0, line.find(':'));
+  return equal_ignoring_case(name, "Content-Length") ||
+         equal_ignoring_case(name, "Transfer-Encoding") ||
+         equal_ignoring_case(name, "Connection") || equal_ignoring_case(name, "Upgrade");
+}
+
+}  // namespace
 
 HeadCollector::Outcome HeadCollector::fail(HttpError error) {
   error_ = error;
   return Outcome::error;
 }
 
+// Goes from line to line up to the head's end, or to the first that ends in LF without CR.
+HeadCollector::LineScan HeadCollector::scan_lines(std::string_view bytes) const {
+  std::size_t at = bytes.find('\n');
+  if (at == 0 && !raw_.ends_with('\r')) return {true, std::string_view::npos};
+  while (at != std::string_view::npos) {
+    if (at > 0 && bytes[at - 1] != '\r') return {true, std::string_view::npos};
+    const std::size_t next = bytes.find('\n', at + 1);
+    if (next == at + 2 && bytes[at + 1] == '\r') return {false, next + 1};
+    at = next;
+  }
+  return {};
+}
+
+// An application's head with lines that end in LF alone (RFC 9112 section 2.2 allows to take them):
+// collected as if they ended in CRLF. Where all of them do, nothing can be confused. Beside lines
+// that end in CRLF the LF may have come with somebody's input: there it may neither end the head
+// nor stand before or after a line that says how the message is framed.
+HeadCollector::Outcome HeadCollector::take_lines(std::string_view bytes, const HttpLimits& limits,
+                                                 std::size_t& consumed) {
+  if (!lines_) lines_ = Lines{raw_.find("\r\n") != std::string::npos, false, false};
+  for (consumed = 0; consumed < bytes.size();) {
+    const char c = bytes[consumed++];
+    if (raw_.size() >= limits.head_bytes_max) return fail({431, "The message head is too large."});
+    if (c != '\n') {
+      raw_.push_back(c);
+      continue;
+    }
+    const bool bare = !raw_.ends_with('\r');
+    if (bare) raw_.push_back('\r');
+    const std::size_t before = raw_.rfind('\n');
+    const std::size_t begin = before == std::string::npos ? 0 : before + 1;
+    const std::string_view line = std::string_view(raw_).substr(begin, raw_.size() - begin - 1);
+    lines_->any_crlf |= !bare;
+    lines_->framing_beside_bare |=
+        (bare && line.empty()) || ((bare || lines_->after_bare) && says_framing(line));
+    lines_->after_bare = bare;
+    const bool is_end = line.empty();
+    raw_.push_back('\n');
+    if (!is_end) continue;
+    if (lines_->any_crlf && lines_->framing_beside_bare) {
+      return fail({400, "A line that ends in LF without CR stands beside the framing."});
+    }
+    return Outcome::whole;
+  }
+  return Outcome::need_more;
+}
+
 void HeadCollector::clear() {
+  lines_.reset();
   raw_.clear();
   checked_ = 0;
   has_line_ = false;
@@ -100,13 +212,19 @@ void HeadCollector::release() {
 HeadCollector::Outcome HeadCollector::take(std::string_view bytes, const HttpLimits& limits,
                                            bool is_request, std::size_t& consumed) {
   // The usual case: a whole head in one read.
-  if (raw_.empty() && !bytes.starts_with('\r')) {
-    const std::size_t end = bytes.find("\r\n\r\n");
-    if (end != std::string_view::npos && end + 4 <= limits.head_bytes_max) {
-      raw_.assign(bytes.data(), end + 4);
-      consumed = end + 4;
-      return Outcome::whole;
-    }
+  std::size_t whole = std::string_view::npos;
+  if (!is_request) {
+    const LineScan scan = scan_lines(bytes);
+    if (lines_ || scan.bare) return take_lines(bytes, limits, consumed);
+    whole = scan.end;
+  } else if (!bytes.starts_with('\r')) {
+    whole = bytes.find("\r\n\r\n");
+    if (whole != std::string_view::npos) whole += 4;
+  }
+  if (raw_.empty() && whole <= limits.head_bytes_max) {
+    raw_.assign(bytes.data(), whole);
+    consumed = whole;
+    return Outcome::whole;
   }
   const std::size_t before = raw_.size();
   const std::size_t taken = std::min(bytes.size(), limits.head_bytes_max + 4 - before);
@@ -132,7 +250,7 @@ HeadCollector::Outcome HeadCollector::take(std::string_view bytes, const HttpLim
     return Outcome::whole;
   }
   if (auto error = check_partial_head(raw_, checked_)) return fail(*error);
-  if (is_request && !has_line_ && raw_.size() > limits.request_line_bytes_max) {
+  if (is_request && !has_line_ && raw_.size() > request_line_bytes_max(limits)) {
     if (raw_.find("\r\n") == std::string::npos) {
       return fail({414, "The request line is too long."});
     }

@@ -3,7 +3,9 @@
 // owned by it, used by one thread at a time; no I/O, no callback, no allocation once it is warm.
 //
 // A head is read twice: by our guard over the raw bytes (http/guard.hpp: CRLF only, no folding,
-// exact framing) and by llhttp in strict mode; a head that they do not agree about is refused.
+// exact framing) and by llhttp in strict mode; a head that they do not agree about is refused. Of
+// responses, which are written anew for the client, some more is taken where it can mean one thing
+// only: lines that end in LF, the same Content-Length twice.
 // Bodies are unframed by BodyDecoder.
 //
 // Feed bytes in a loop; each step consumes a prefix of them and says what it found:
@@ -61,8 +63,22 @@ class HeadCollector {
   void release();
 
  private:
-  Outcome fail(HttpError error);
+  // Of an application's head whose lines do not all end in CRLF.
+  struct Lines {
+    bool any_crlf = false;
+    bool after_bare = false;
+    bool framing_beside_bare = false;
+  };
+  struct LineScan {
+    bool bare = false;
+    std::size_t end = std::string_view::npos;  // of the head
+  };
 
+  Outcome fail(HttpError error);
+  [[nodiscard]] LineScan scan_lines(std::string_view bytes) const;
+  Outcome take_lines(std::string_view bytes, const HttpLimits& limits, std::size_t& consumed);
+
+  std::optional<Lines> lines_;
   std::string raw_;
   std::size_t checked_ = 0;
   bool has_line_ = false;  // the first line is whole: looked for once, not with each byte

@@ -216,7 +216,9 @@ Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& messa
                     "what deployment " + of->id.str() +
                         " runs is live already; roll back to another one: " + list_of(targets));
       }
-      const auto kept = of != nullptr && can_go_back_to(*of, live, targets);
+      // Its image may be there again, built anew; the values of its variables are not.
+      const auto kept = of != nullptr && can_go_back_to(*of, live, targets) &&
+                        is_within_reach(history, of->id, wiring.rollbacks);
       if (of == nullptr ? targets.empty() : !kept) {
         ATLAS_PROBE(of != nullptr, "a rollback was refused, its image being gone");
         return fail(ErrorCode::conflict,

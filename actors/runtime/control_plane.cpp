@@ -149,6 +149,7 @@ PartsConfig LocalControlPlane::parts_config() {
   PartsConfig config;
   config.log = &log_;
   config.catalog = &catalog_;
+  config.secrets = &secrets_;
   config.engines = engines_;
   config.domain = config_.domain;
   config.builders = config_.builders;
@@ -240,7 +241,15 @@ Result<ProjectId> LocalControlPlane::create_project(const NewProject& project) {
   }
   auto reply = ask<ProjectReply>(parts_.projects, CreateProjectNow{create});
   if (!reply) {
-    if (!create.webhook_secret_ref.empty()) secrets_.remove(create.webhook_secret_ref);
+    // One that may still be recorded (no answer in time, a full disk) keeps its secret: if it never
+    // is, the janitor of the next process removes that.
+    const auto refused = reply.error().code == ErrorCode::already_exists ||
+                         reply.error().code == ErrorCode::invalid_argument;
+    if (refused && !create.webhook_secret_ref.empty()) {
+      if (auto removed = secrets_.remove({create.webhook_secret_ref}); !removed) {
+        spdlog::warn("part=root event=secret_not_removed error=\"{}\"", to_string(removed.error()));
+      }
+    }
     return tl::unexpected(reply.error());
   }
   if (auto seen = wait_for_catalog(reply->position); !seen) return tl::unexpected(seen.error());

@@ -81,6 +81,13 @@ void probe_recovery(const DeploymentState& state) {
   ATLAS_PROBE(state.status == DeploymentStatus::failing, "a start found a failure half done");
 }
 
+std::vector<std::string> values_of_processes_before(storage::SecretStore& secrets) {
+  auto refs = secrets.refs();
+  if (refs) return *std::move(refs);
+  spdlog::warn("part=root event=sealed_values_unlisted error=\"{}\"", to_string(refs.error()));
+  return {};
+}
+
 }  // namespace
 
 std::vector<caf::actor> Parts::in_stop_order() const {
@@ -117,9 +124,10 @@ Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
   parts.reconciler = config.spawn.detach_blocking
                          ? system.spawn<caf::detached>(reconciler, reconciling)
                          : system.spawn(reconciler, reconciling);
-  parts.janitor =
-      system.spawn(janitor, JanitorConfig{config.engines.build, config.engines.hosts, config.log,
-                                          config.catalog, config.rollbacks, config.spawn});
+  parts.janitor = system.spawn(
+      janitor, JanitorConfig{config.engines.build, config.engines.hosts, config.log, config.catalog,
+                             config.rollbacks, config.spawn, config.secrets,
+                             values_of_processes_before(*config.secrets)});
   parts.notifier =
       system.spawn(notifier, NotifierConfig{config.engines.notify, clock, config.log,
                                             parts.log_writer, config.domain, config.spawn});

@@ -16,6 +16,7 @@ namespace atlasflow::actors {
 struct PartsConfig {
   storage::EventLog* log = nullptr;
   storage::Catalog* catalog = nullptr;  // has applied the whole log
+  storage::SecretStore* secrets = nullptr;
   Engines engines;
   std::string domain;
   int builders = 1;

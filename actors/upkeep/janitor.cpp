@@ -1,5 +1,7 @@
 #include "actors/upkeep/janitor.hpp"
 
+#include <algorithm>
+
 #include <spdlog/spdlog.h>
 
 #include "base/buggify.hpp"
@@ -18,19 +20,43 @@ constexpr seconds k_after_an_end{20};     // a project that is deleted ends seve
 constexpr seconds k_after_a_failure{1};   // before the step is tried again
 constexpr auto k_catch_up = seconds(10);  // for the read model to reach the log's end
 
-// Taken while the engine is at rest: what it has made by now has an intent in the log, and the read
-// model shows that. A deployment that is not in there yet cannot have made anything.
-Result<Keep> keep_now(const JanitorConfig& config) {
+// Returns when the read model shows all that the log holds now.
+Result<void> catch_up(const JanitorConfig& config) {
   const auto end = config.log->last_position();
   // Nobody else could bring the read model forward while we wait where all run on one thread.
   const auto patience = config.spawn.detach_blocking ? k_catch_up : seconds(0);
-  if (!config.catalog->wait_for(end, patience)) {
-    ATLAS_PROBE(true, "the janitor gave up, the read model being behind the log");
-    return fail(ErrorCode::unavailable, "the read model is behind the log");
-  }
+  if (config.catalog->wait_for(end, patience)) return {};
+  ATLAS_PROBE(true, "the janitor gave up, the read model being behind the log");
+  return fail(ErrorCode::unavailable, "the read model is behind the log");
+}
+
+// Taken while the engine is at rest: what it has made by now has an intent in the log, and the read
+// model shows that. A deployment that is not in there yet cannot have made anything.
+Result<Keep> keep_now(const JanitorConfig& config) {
+  if (auto shown = catch_up(config); !shown) return tl::unexpected(std::move(shown.error()));
   auto kept = storage::retention_of(*config.catalog, config.rollbacks);
   return Keep{std::move(kept.image_references), std::move(kept.image_ids),
               std::move(kept.unfinished), std::move(kept.projects)};
+}
+
+// A value is sealed before the event that names it is recorded, which may take as long as the disk
+// is full. So only what the log names can have become needless, or what an earlier process left: no
+// event of that can still come.
+Result<std::vector<std::string>> collect_values(const JanitorConfig& config) {
+  if (auto shown = catch_up(config); !shown) return tl::unexpected(std::move(shown.error()));
+  auto refs = config.secrets->refs();
+  if (!refs) return refs;
+  const auto values = storage::sealed_values_of(*config.catalog, config.rollbacks);
+  const auto& before = config.sealed_before;
+  std::erase_if(*refs, [&](const std::string& ref) {
+    const bool known = values.named.contains(ref) || std::ranges::binary_search(before, ref);
+    return !known || values.needed.contains(ref);
+  });
+  // Also with nothing to remove: an earlier call's sync may have failed.
+  if (auto removed = config.secrets->remove(*refs); !removed) {
+    return tl::unexpected(std::move(removed.error()));
+  }
+  return refs;
 }
 
 void report(const char* what, const std::string& host,
@@ -58,12 +84,15 @@ collector_actor::behavior_type collector(collector_actor::pointer self,
       if (message.stop.stop_requested()) break;
       report("disks", host, engine->collect_disks(keep, message.stop));
     }
+    report("sealed values", "", collect_values(config));
     self->quit();
   }};
 }
 
-bool is_end(const pb::Event& event) {
-  return ends_deployment(event) || event.has_project_deleted();
+// A value that was set took the place of another.
+bool leaves_something(const pb::Event& event) {
+  return ends_deployment(event) || event.has_project_deleted() || event.has_env_set() ||
+         event.has_env_unset() || event.has_notify_secret_set();
 }
 
 bool is_failure_of_the_machine(const pb::Event& event) {
@@ -142,7 +171,7 @@ janitor_actor::behavior_type janitor(janitor_actor::stateful_pointer<JanitorStat
             for (const auto& record : *batch.records) {
               if (is_failure_of_the_machine(record.event)) {
                 self->state.ask(self, k_after_a_failure);
-              } else if (is_end(record.event)) {
+              } else if (leaves_something(record.event)) {
                 self->state.ask(self, k_after_an_end);
               }
             }

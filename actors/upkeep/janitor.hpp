@@ -1,16 +1,18 @@
 // The janitor: asks the engines from time to time to remove the images and disks that the log does
-// not reach any more. It decides when; storage/readmodel/retention.hpp decides what; the engines
-// know how.
+// not reach any more, and removes the sealed values that nothing in it needs. It decides when;
+// storage/readmodel/retention.hpp decides what; the engines know how.
 #pragma once
 
 #include <cstddef>
 #include <map>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "actors/runtime/log_writer.hpp"
 #include "actors/runtime/support.hpp"
 #include "storage/readmodel/catalog.hpp"
+#include "storage/secrets/secrets.hpp"
 
 namespace atlasflow::actors {
 
@@ -30,8 +32,9 @@ struct RunCollect {
 using janitor_actor =
     caf::typed_actor<caf::reacts_to<CollectSoon>, caf::reacts_to<CollectDue>,
                      caf::reacts_to<CollectNow>,
-                     // What has been recorded: the end of a deployment leaves something, and a step
-                     // that failed through the machine may have met a full disk.
+                     // What has been recorded: the end of a deployment or of a value leaves
+                     // something, and a step that failed through the machine may have met a full
+                     // disk.
                      caf::reacts_to<RecordBatch>>;
 
 // One look; blocks in the engines, and ends with it.
@@ -44,6 +47,10 @@ struct JanitorConfig {
   const storage::Catalog* catalog = nullptr;
   std::size_t rollbacks = 5;
   SpawnMode spawn;
+  storage::SecretStore* secrets = nullptr;
+  // The values that were there before this process took its first command. The log names those that
+  // were recorded; the rest was sealed for an event that never came.
+  std::vector<std::string> sealed_before;
 };
 
 struct JanitorState {

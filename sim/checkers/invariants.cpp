@@ -226,6 +226,17 @@ void Invariants::on_effect(Act act, const std::string& effect) {
   }
 }
 
+void Invariants::on_values(const actors::VmJob& job) {
+  // A start may come late, when the deployment has ended and its values have gone.
+  const auto deployment = deployments_.find(DeploymentId{job.deployment});
+  if (deployment == deployments_.end() || deployment->second.ended) return;
+  for (const auto& [name, entry] : job.env) {
+    if (!world_.unsealed.contains(entry.sealed_ref)) continue;
+    violated("values-are-kept", "the value of " + name + " was removed, and deployment " +
+                                    job.deployment + ", which has not ended, starts a VM with it");
+  }
+}
+
 void Invariants::on_stop(const std::string& vm_id) {
   const auto vm = world_.vms.find(vm_id);
   if (vm == world_.vms.end() || !vm->second.running) return;

@@ -45,6 +45,7 @@ class Invariants final : public Witness {
   void on_acknowledged(const std::vector<storage::AppendOutcome>& outcomes,
                        const storage::EventLog& log);
   void on_effect(Act act, const std::string& effect) override;
+  void on_values(const actors::VmJob& job) override;
   void on_stop(const std::string& vm_id) override;
   void on_table(const World::Table& table) override;
   void on_bytes(std::string_view bytes) override;

@@ -81,6 +81,7 @@ Life::Life(std::shared_ptr<storage::MemoryStore> store, World& world, std::uint6
 void Life::start() {
   log_ = std::make_unique<KillableLog>(std::move(config_.log), config_.on_append);
   engines_ = config_.engines(waits_);
+  secrets_ = std::make_unique<WorldSecrets>(world_);
   clock_ = std::make_unique<VirtualClock>(world_);
   run_job_ = [this] { scheduler_->try_run_once(); };
   const auto epoch = log_->begin_epoch();
@@ -100,6 +101,7 @@ void Life::start() {
   actors::PartsConfig parts;
   parts.log = log_.get();
   parts.catalog = &catalog_;
+  parts.secrets = secrets_.get();
   parts.engines = engines_->engines();
   parts.engines.clock = clock_.get();
   parts.domain = config_.domain;
@@ -186,6 +188,7 @@ const storage::EventLog& Life::log() const { return *log_; }
 void Life::kill() {
   log_->dead = true;
   engines_->kill();
+  secrets_->kill();
   waits_.kill();
 }
 

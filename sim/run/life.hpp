@@ -19,6 +19,7 @@
 #include "sim/run/choices.hpp"
 #include "sim/world/waits.hpp"
 #include "sim/world/world.hpp"
+#include "sim/world/world_secrets.hpp"
 #include "storage/log/memory_event_log.hpp"
 
 namespace atlasflow::sim {
@@ -133,6 +134,7 @@ class Life {
   std::unique_ptr<KillableLog> log_;
   Epoch epoch_;
   std::unique_ptr<EngineSet> engines_;
+  std::unique_ptr<WorldSecrets> secrets_;
   std::unique_ptr<VirtualClock> clock_;
   storage::Catalog catalog_;
   caf::actor_system_config actor_config_;

@@ -135,7 +135,8 @@ void Universe::change_project(const Step& step) {
   switch (step.kind) {
     case StepKind::set_env: {
       SetEnv set;
-      set.entries.emplace_back("KEY_" + std::to_string(step.value), EnvEntry{"digest", "env/ref"});
+      set.entries.emplace_back("KEY_" + std::to_string(step.value),
+                               EnvEntry{"digest", world_.seal("env")});
       life_->command_project(name, set);
       break;
     }
@@ -192,7 +193,8 @@ void Universe::take_over() {
   ghost_->cut_off();
   start_server();
   // What it would do if nobody had told it: record something.
-  ghost_->command_project(github_.project_name(0), SetEnv{{{"GHOST", EnvEntry{"digest", "ref"}}}});
+  ghost_->command_project(github_.project_name(0),
+                          SetEnv{{{"GHOST", EnvEntry{"digest", world_.seal("ghost")}}}});
 }
 
 void Universe::end_a_vm(const Step& step) {

@@ -62,6 +62,7 @@ class OutsideHost final : public actors::VmEngine {
     if (!registry) return tl::unexpected(registry.error());
     return outside_.call(way, stop, [&] {
       outside_.parts_.witness.on_effect(Witness::Act::start_vm, job.vm_id);
+      outside_.parts_.witness.on_values(job);
       return host_.start(job, stop);
     });
   }

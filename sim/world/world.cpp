@@ -13,6 +13,12 @@ tl::unexpected<Error> killed() {
 
 }  // namespace
 
+std::string World::seal(std::string_view context) {
+  auto ref = std::string(context) + "/" + std::to_string(sealed.size() + unsealed.size() + 1);
+  sealed.insert(ref);
+  return ref;
+}
+
 std::string World::upstream_of(const std::string& host) const {
   const auto all = upstreams_of(host);
   return all.empty() ? "" : all.front();
@@ -154,6 +160,10 @@ Result<std::vector<std::string>> WorldHost::collect_disks(const actors::KeepSour
 
 Result<actors::StartedVm> WorldHost::start(const actors::VmJob& job, std::stop_token) {
   if (dead_) return killed();
+  for (const auto& [name, entry] : job.env) {
+    if (!world_.unsealed.contains(entry.sealed_ref)) continue;
+    return fail(ErrorCode::not_found, "the value of " + name + " can't be opened");
+  }
   // Disks that are there need no registry.
   if (!world_.disks.contains(job.image)) {
     if (!world_.registry.contains(job.image)) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -50,6 +51,8 @@ struct World {
   std::map<std::string, std::string> registry;           // reference to the id of the image
   std::set<std::string> disks;                           // references of images that are unpacked
   std::vector<std::string> collected;                    // what was removed, in order
+  std::set<std::string> sealed;                          // values in storage/secrets, by ref
+  std::set<std::string> unsealed;                        // those that were removed
 
   std::function<std::optional<Error>(const actors::SourceJob&)> clone_error;
   std::function<std::optional<Error>(const actors::SourceJob&)> build_error;
@@ -66,6 +69,8 @@ struct World {
   std::function<std::optional<Error>()> collect_error;
   int publish_failures = 0;  // the next so many tables are refused
 
+  // Makes a sealed value and returns its ref.
+  std::string seal(std::string_view context);
   // The first VM that a hostname leads to in the newest table; empty for none.
   [[nodiscard]] std::string upstream_of(const std::string& host) const;
   [[nodiscard]] std::vector<std::string> upstreams_of(const std::string& host) const;

@@ -30,6 +30,22 @@ bool is_milestone(const pb::Event& event) {
   }
 }
 
+// What the event changes of that, without a version; nothing of most events.
+std::optional<SealedChange> sealed_change(const pb::Event& event) {
+  switch (event.kind_case()) {
+    case pb::Event::kRepositoryConnected:
+      return SealedChange{{}, "", event.repository_connected().webhook_secret_ref()};
+    case pb::Event::kNotifySecretSet:
+      return SealedChange{{}, "", event.notify_secret_set().sealed_ref()};
+    case pb::Event::kEnvSet:
+      return SealedChange{{}, event.env_set().name(), event.env_set().sealed_ref()};
+    case pb::Event::kEnvUnset:
+      return SealedChange{{}, event.env_unset().name(), ""};
+    default:
+      return std::nullopt;
+  }
+}
+
 }  // namespace
 
 std::string event_name(const pb::Event& event) {
@@ -107,6 +123,10 @@ void Catalog::apply_to_project(const ProjectId& id, const Record& record) {
   evolve(view.state, record.event);
   ATLAS_ASSERT_EQ(view.state.version, record.stream_version);
   view.updated_at = record.recorded_at;
+  if (auto change = sealed_change(record.event)) {
+    change->version = record.stream_version;
+    sealed_[id].push_back(*std::move(change));
+  }
 }
 
 Position Catalog::position() const {
@@ -172,6 +192,12 @@ std::vector<DeploymentView> Catalog::deployments_of(const ProjectId& id, std::si
     views.push_back(deployments_.at(*it));
   }
   return views;
+}
+
+std::vector<SealedChange> Catalog::sealed_changes_of(const ProjectId& id) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = sealed_.find(id);
+  return found == sealed_.end() ? std::vector<SealedChange>{} : found->second;
 }
 
 std::vector<DeploymentView> Catalog::active_deployments() const {

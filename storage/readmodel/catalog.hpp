@@ -42,6 +42,13 @@ struct ProjectView {
   std::map<std::string, TimestampUs> env_set_at;
 };
 
+// A change of what a project refers to in storage/secrets.
+struct SealedChange {
+  StreamVersion version;  // of the project's stream
+  std::string variable;   // empty: it signs webhooks or notifications
+  std::string ref;        // empty: the variable was unset
+};
+
 class Catalog {
  public:
   // Records must come in position order without a gap.
@@ -63,6 +70,8 @@ class Catalog {
   [[nodiscard]] std::map<std::string, std::string> quarantined() const;
   // Every project that ever was, deleted ones too.
   [[nodiscard]] std::vector<ProjectView> every_project() const;
+  // Every one of a project, in order.
+  [[nodiscard]] std::vector<SealedChange> sealed_changes_of(const ProjectId& id) const;
   // Not terminal, over all projects.
   [[nodiscard]] std::vector<DeploymentView> active_deployments() const;
 
@@ -76,6 +85,7 @@ class Catalog {
   Position position_;
   std::map<ProjectId, ProjectView> projects_;
   std::map<DeploymentId, DeploymentView> deployments_;
+  std::map<ProjectId, std::vector<SealedChange>> sealed_;
   std::map<std::string, std::string> quarantined_;
 };
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 
 #include "events/environment.hpp"
+#include "events/project_history.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -20,11 +22,10 @@ Position end_of(const DeploymentView& view) {
   return view.milestones.back().position;
 }
 
-// The images to roll back to, in the order in which rollback_targets() offers them: those of what
-// has not ended, the newest first, then of what has, the latest end first. Without the one that
-// serves these are `rollbacks` images; so the first rollbacks + 1 hold them, whichever serves.
-std::set<std::string> images_to_keep(const std::vector<DeploymentView>& newest_first,
-                                     std::size_t rollbacks) {
+// What was live, in the order in which rollback_targets() offers it: what has not ended, the newest
+// first, then what has, the latest end first; as far as a rollback may reach.
+std::vector<const DeploymentState*> reachable(const std::vector<DeploymentView>& newest_first,
+                                              std::size_t rollbacks) {
   std::vector<const DeploymentView*> in_order;
   for (const auto& view : newest_first) {
     if (could_serve_again(view.state)) in_order.push_back(&view);
@@ -34,12 +35,33 @@ std::set<std::string> images_to_keep(const std::vector<DeploymentView>& newest_f
     const bool b_ended = is_terminal(b->state.status);
     return a_ended == b_ended ? end_of(*a) > end_of(*b) : b_ended;
   });
+  std::vector<const DeploymentState*> states;
+  states.reserve(in_order.size());
+  for (const auto* view : in_order) states.push_back(&view->state);
+  states.resize(within_reach(states, rollbacks));
+  return states;
+}
+
+// Without the one that serves these are `rollbacks` images; so rollbacks + 1 hold them, whichever
+// serves.
+std::set<std::string> images_to_keep(const std::vector<DeploymentView>& newest_first,
+                                     std::size_t rollbacks) {
   std::set<std::string> images;
-  for (const auto* view : in_order) {
-    if (images.size() > rollbacks) break;
-    images.insert(view->state.image);
-  }
+  for (const auto* state : reachable(newest_first, rollbacks)) images.insert(state->image);
   return images;
+}
+
+// Adds the values of the variables as they were at those versions of the project's stream.
+void add_values_at(const std::set<StreamVersion>& versions,
+                   const std::vector<SealedChange>& changes, std::set<std::string>& refs) {
+  std::map<std::string, std::string> env;
+  auto change = changes.begin();
+  for (const auto version : versions) {
+    for (; change != changes.end() && change->version <= version; ++change) {
+      if (!change->variable.empty()) env[change->variable] = change->ref;
+    }
+    for (const auto& [variable, ref] : env) refs.insert(ref);
+  }
 }
 
 }  // namespace
@@ -73,6 +95,34 @@ Retention retention_of(const Catalog& catalog, std::size_t rollbacks) {
     all.projects.merge(kept.projects);
   }
   return all;
+}
+
+SealedValues sealed_values_of(const Catalog& catalog, std::size_t rollbacks) {
+  SealedValues values;
+  for (const auto& known : catalog.every_project()) {
+    // What is named is read first: the read model goes on meanwhile, and a value whose event comes
+    // after that must not look like one that nothing needs.
+    const auto changes = catalog.sealed_changes_of(known.state.id);
+    for (const auto& change : changes) values.named.insert(change.ref);
+    const auto project = catalog.project(known.state.id)->state;
+    const auto deployments = catalog.deployments_of(project.id, k_all);
+    // A deployment keeps the variables that it was made with, and hands them on when it is
+    // restarted or rolled back to.
+    std::set<StreamVersion> versions;
+    for (const auto& view : deployments) {
+      if (!is_terminal(view.state.status)) versions.emplace(view.state.push.settings_version());
+    }
+    if (project.exists()) {
+      values.needed.insert(project.webhook_secret_ref);
+      values.needed.insert(project.notify_secret_ref);
+      for (const auto& [variable, entry] : project.env) values.needed.insert(entry.sealed_ref);
+      for (const auto* state : reachable(deployments, rollbacks)) {
+        versions.emplace(state->push.settings_version());
+      }
+    }
+    add_values_at(versions, changes, values.needed);
+  }
+  return values;
 }
 
 bool is_retained(const Catalog& catalog, const DeploymentId& id, std::size_t rollbacks) {

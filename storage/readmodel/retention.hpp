@@ -34,6 +34,16 @@ struct Retention {
 // Of all projects.
 [[nodiscard]] Retention retention_of(const Catalog& catalog, std::size_t rollbacks);
 
+// What the log says of the values in storage/secrets, by their refs. (An empty one is none.)
+struct SealedValues {
+  // What may still be opened: what a project has now, and the variables as they were when a
+  // deployment was made that has not ended or is within reach of a rollback. What is named and not
+  // needed never is again.
+  std::set<std::string> needed;
+  std::set<std::string> named;  // by any event
+};
+[[nodiscard]] SealedValues sealed_values_of(const Catalog& catalog, std::size_t rollbacks);
+
 // Whether its image and its logs are kept: it can be rolled back to, or still runs.
 [[nodiscard]] bool is_retained(const Catalog& catalog, const DeploymentId& id,
                                std::size_t rollbacks);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -151,9 +152,31 @@ class SealedFiles final : public SecretStore {
     return std::move(*value);
   }
 
-  void remove(const std::string& ref) override {
-    if (!is_ref(ref)) return;
-    if (::unlink((folder_ / ref).c_str()) == 0) (void)sync_folder(folder_);
+  Result<std::vector<std::string>> refs() override {
+    auto names = names_in(folder_);
+    if (!names) return names;
+    std::erase_if(*names, [](const std::string& name) { return !is_ref(name); });
+    return names;
+  }
+
+  Result<void> remove(const std::vector<std::string>& refs) override {
+    Result<void> done;
+    for (const auto& ref : refs) {
+      if (!is_ref(ref)) continue;
+      if (::unlink((folder_ / ref).c_str()) == 0) {
+        unsynced_ = true;
+      } else if (errno != ENOENT) {
+        done = tl::unexpected(
+            errno_error("the sealed value " + ref + " cannot be removed from " + folder_.string()));
+      }
+    }
+    // Cleared before the sync: what another thread removes during it sets it anew.
+    if (!unsynced_.exchange(false)) return done;
+    if (auto synced = sync_folder(folder_); !synced) {
+      unsynced_ = true;
+      return synced;
+    }
+    return done;
   }
 
  private:
@@ -214,6 +237,7 @@ class SealedFiles final : public SecretStore {
   }
 
   const std::filesystem::path folder_;
+  std::atomic<bool> unsynced_ = false;  // something was removed, and a power cut may bring it back
   Key seal_key_;
   Key digest_key_;
 };

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.hpp"
 
@@ -27,7 +28,12 @@ class SecretStore {
   // corrupt: wrong key, wrong context, changed bytes. not_found: no such ref.
   [[nodiscard]] virtual Result<std::string> open(std::string_view context,
                                                  const std::string& ref) = 0;
-  virtual void remove(const std::string& ref) = 0;
+  // Every value that there is, sorted.
+  [[nodiscard]] virtual Result<std::vector<std::string>> refs() = 0;
+  // The values are gone when it returns, and stay gone through a power cut; one that is not there
+  // is no error. After an error some may have gone: what is left is to be removed again, and each
+  // call, also one with nothing to remove, makes up for a sync that failed before.
+  [[nodiscard]] virtual Result<void> remove(const std::vector<std::string>& refs) = 0;
 };
 
 // Makes folder and key file when missing. A key file that others can read is refused.

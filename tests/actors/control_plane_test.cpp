@@ -86,7 +86,15 @@ struct PlainSecrets final : storage::SecretStore {
     if (found == values.end()) return fail(ErrorCode::not_found, "no such secret");
     return found->second;
   }
-  void remove(const std::string& ref) override { values.erase(ref); }
+  Result<std::vector<std::string>> refs() override {
+    std::vector<std::string> refs;
+    for (const auto& [ref, value] : values) refs.push_back(ref);
+    return refs;
+  }
+  Result<void> remove(const std::vector<std::string>& refs) override {
+    for (const auto& ref : refs) values.erase(ref);
+    return {};
+  }
 };
 
 class Facade : public testing::Test {

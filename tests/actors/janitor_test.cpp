@@ -1,9 +1,7 @@
 // What the janitor removes and, more so, what it never does: in every order that the seeds choose.
-#include "actors/upkeep/janitor.hpp"
-
 #include <gmock/gmock.h>
 
-#include "sim/run/life.hpp"
+#include "tests/actors/janitor_life.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -17,29 +15,6 @@ using testing::UnorderedElementsAre;
 std::string image_id(char digit) { return "sha256:" + std::string(40, digit); }
 std::string reference(char digit) { return "registry/web@" + image_id(digit); }
 
-bool settled(sim::Life& life, std::size_t deployments) {
-  std::size_t count = 0;
-  for (const auto& project : life.catalog().every_project()) {
-    for (const auto& id : project.deployments) {
-      const auto status = life.catalog().deployment(id)->state.status;
-      if (status != DeploymentStatus::live && !is_terminal(status)) return false;
-      ++count;
-    }
-  }
-  return count == deployments;
-}
-
-// One deployment after the other, each live before the next comes.
-void deploy_each_of(sim::Life& life, const std::string& digits) {
-  std::size_t count = 0;
-  for (const auto& project : life.catalog().every_project()) count += project.deployments.size();
-  for (const char digit : digits) {
-    life.send_push(std::string("guid-") + digit, digit);
-    ++count;
-    ASSERT_TRUE(life.run_until([&] { return settled(life, count); })) << digit;
-  }
-}
-
 std::vector<std::string> keys(const std::map<std::string, std::string>& map) {
   std::vector<std::string> keys;
   keys.reserve(map.size());
@@ -52,11 +27,6 @@ bool switched(sim::Life& life) {
   const auto project = life.catalog().project_named("web");
   return project && settled(life, 2) && project->live == project->deployments.back() &&
          is_terminal(life.catalog().deployment(project->deployments.front())->state.status);
-}
-
-// Until the janitor has looked again, whatever it found.
-void let_an_hour_pass(sim::Life& life) {
-  life.run_until([] { return false; }, std::chrono::hours(1));
 }
 
 TEST(Janitor, keeps_the_live_image_and_five_to_roll_back_to_and_removes_those_before) {
@@ -111,6 +81,7 @@ TEST(Janitor, looks_at_every_host) {
   here.disks.insert("left here");
   there.disks.insert("left there");
   sim::WorldEngines local(here);
+  sim::WorldSecrets values(here);
   sim::WorldEngines remote(there);
   const auto log = storage::open_memory_event_log(storage::make_memory_store(), "test");
   const storage::Catalog catalog;
@@ -124,6 +95,8 @@ TEST(Janitor, looks_at_every_host) {
       log.get(),
       &catalog,
       5,
+      {},
+      &values,
       {}};
   config.spawn.detach_blocking = false;
   {

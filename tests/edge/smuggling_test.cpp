@@ -54,7 +54,7 @@ std::vector<Payload> payloads() {
       {"http2_preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
       {"connect", "CONNECT shop.apps.test:80 HTTP/1.1\r\nHost: shop.apps.test:80\r\n\r\n", 405},
       {"trace", "TRACE / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n", 405},
-      {"line_too_long", "GET /" + std::string(9000, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n", 414},
+      {"line_too_long", "GET /" + std::string(17000, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n", 414},
       {"head_too_large", host("X: " + std::string(40000, 'a') + "\r\n"), 431},
   };
 }

@@ -164,7 +164,7 @@ TEST_F(Secrets, a_ref_cannot_lead_out_of_the_folder) {
   write(directory_.path() / "state" / "outside", "x");
   for (const char* ref : {"../outside", "../key", "", ".", "0123", "/etc/passwd"}) {
     EXPECT_EQ(store->open("p/A", ref).error().code, ErrorCode::not_found) << ref;
-    store->remove(ref);
+    EXPECT_TRUE(store->remove({ref})) << ref;
   }
   EXPECT_TRUE(fs::exists(key_file_));
   EXPECT_TRUE(fs::exists(directory_.path() / "state" / "outside"));
@@ -173,9 +173,35 @@ TEST_F(Secrets, a_ref_cannot_lead_out_of_the_folder) {
 TEST_F(Secrets, a_removed_value_is_not_found_and_removing_it_twice_is_fine) {
   const auto store = open();
   const auto sealed = store->seal("p/A", "s3cret").value();
-  store->remove(sealed.ref);
-  store->remove(sealed.ref);
+  EXPECT_THAT(store->refs().value(), testing::ElementsAre(sealed.ref));
+  EXPECT_TRUE(store->remove({sealed.ref}));
+  EXPECT_TRUE(store->remove({sealed.ref}));
+  EXPECT_THAT(store->refs().value(), testing::IsEmpty());
   EXPECT_EQ(store->open("p/A", sealed.ref).error().code, ErrorCode::not_found);
+  EXPECT_TRUE(fs::is_empty(folder_));
+}
+
+// As after a crash between the two halves of a write, or beside what an operator put there.
+TEST_F(Secrets, what_is_no_sealed_value_is_not_listed) {
+  const auto store = open();
+  write(folder_ / "0123456789abcdef0123456789abcdef.1.tmp", "x");
+  write(folder_ / "README", "x");
+  EXPECT_THAT(store->refs().value(), testing::IsEmpty());
+}
+
+TEST_F(Secrets, a_removal_that_fails_says_so_and_is_made_up_for_by_the_next) {
+  const auto store = open();
+  const auto sealed = store->seal("p/A", "s3cret").value();
+  const auto other = store->seal("p/B", "s3cret").value();
+  // A folder in its place: what cannot be unlinked keeps nothing else from being removed.
+  fs::remove(folder_ / sealed.ref);
+  fs::create_directory(folder_ / sealed.ref);
+  const auto removed = store->remove({sealed.ref, other.ref});
+  ASSERT_FALSE(removed);
+  EXPECT_THAT(removed.error().message, HasSubstr("cannot be removed"));
+  EXPECT_FALSE(fs::exists(folder_ / other.ref));
+  fs::remove(folder_ / sealed.ref);
+  EXPECT_TRUE(store->remove({sealed.ref}));
   EXPECT_TRUE(fs::is_empty(folder_));
 }
 
