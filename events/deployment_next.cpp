@@ -55,7 +55,11 @@ struct Rules {
   // Of an instance on its way out: the stop of its VM, once it has drained where it must.
   static Next stop_leaving(const Instance& instance, const std::string& reason) {
     if (instance.intent != InstanceIntent::none || instance.vm_id.empty()) return std::nullopt;
+#ifdef ATLAS_CANARY_SKIPPED_DRAIN
+    const bool serves = false;  // a canary (cmake/Canary.cmake): requests are cut
+#else
     const bool serves = instance.is_up() && instance.was_healthy && !instance.drained;
+#endif
     if (serves) return std::nullopt;
     ATLAS_PROBE(!instance.was_healthy, "a VM that was never healthy was to leave");
     return stop(instance, reason);

@@ -62,6 +62,8 @@ void Invariants::take(const storage::Record& record) {
   chain_ = record.chain;
   acknowledged_.push_back(record.chain);
   if (const auto id = deployment_of(record.stream); !id.empty()) take_of_deployment(id, record);
+  rest_.take(record);
+  told_.take(record);
   newest_ = record;
 }
 
@@ -340,36 +342,25 @@ void Invariants::on_restart(const storage::EventLog& log) {
   }
 }
 
-std::string Invariants::untold(const storage::EventLog& log) {
-  NotificationsOwed owed("example.test");
-  const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {
-    owed.apply(record.stream, record.event, record.recorded_at);
-    return true;
-  });
-  if (!read) return to_string(read.error());
-  if (owed.owed().empty()) return "";
-  const auto& [receiver, queue] = *owed.owed().begin();
-  return receiver.url + " is still to be told of " + queue.front().delivery();
-}
-
 void Invariants::check_fold(const storage::Catalog& live, const storage::EventLog& log) {
-  storage::Catalog fold;
+  std::map<DeploymentId, DeploymentState> folded;
   bool secret = false;
   const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {
     if (record.position > live.position()) return false;
-    fold.apply(record);
+    if (const auto id = deployment_of(record.stream); !id.empty()) {
+      auto& state = folded[id];
+      state.id = id;
+      evolve(state, record.event);
+    }
     secret =
         secret || record.event.SerializeAsString().find(GitHub::secret_mark()) != std::string::npos;
     return true;
   });
   if (secret) violated("no-secret-in-the-log", "an event holds a secret");
   if (!read) return violated("the-log-verifies", to_string(read.error()));
-  for (const auto& [id, deployment] : deployments_) {
+  for (const auto& [id, state] : folded) {
     const auto here = live.deployment(id);
-    const auto there = fold.deployment(id);
-    const std::string differs = here.has_value() != there.has_value() ? "existence"
-                                : here ? difference(here->state, there->state)
-                                       : "";
+    const std::string differs = here ? difference(here->state, state) : "existence";
     if (!differs.empty()) {
       violated("state-is-the-fold", fmt::format("{} of deployment {} is otherwise in the running "
                                                 "server than in its log",
@@ -378,70 +369,18 @@ void Invariants::check_fold(const storage::Catalog& live, const storage::EventLo
   }
 }
 
-std::string Invariants::unrest(const storage::Catalog& catalog) const {
-  std::set<std::string> explained;
-  std::map<std::string, DeploymentId> serving;
-  std::set<std::string> at_rest;
-  for (const auto& view : catalog.active_deployments()) {
-    const auto& state = view.state;
-    const auto& push = state.push;
-    // What waits for memory waits for as long as there is none.
-    const bool wants_room = state.status == DeploymentStatus::restarting &&
-                            std::any_of(state.instances.begin(), state.instances.end(),
-                                        [](const auto& item) { return item.second.refusals > 0; });
-    const bool rests = state.status == DeploymentStatus::live || wants_room ||
-                       state.status == DeploymentStatus::stopped ||
-                       state.status == DeploymentStatus::crashed;
-    if (!rests) {
-      return fmt::format("deployment {} of {} is still {}", state.id.str(), push.project_name(),
-                         name_of(state.status));
-    }
-    const auto [other, only] =
-        serving.emplace(push.project_name() + "/" + push.environment(), state.id);
-    if (!only) {
-      return fmt::format("deployments {} and {} of {} both serve", other->second.str(),
-                         state.id.str(), other->first);
-    }
-    for (const auto& [slot, instance] : state.instances) {
-      if (!instance.vm_id.empty()) explained.insert(instance.vm_id);
-      if (instance.leaving) {
-        return fmt::format("VM {} of deployment {} is still to go", instance.vm_id, state.id.str());
-      }
-      if (instance.refusals > 0) continue;
-      const auto vm = world_.vms.find(instance.vm_id);
-      if (state.status == DeploymentStatus::live &&
-          (vm == world_.vms.end() || !vm->second.running)) {
-        return fmt::format("VM {} of live deployment {} does not run", instance.vm_id,
-                           state.id.str());
-      }
-    }
-    for (const auto& host : state.hostnames) {
-      const auto route = routes_.find(host);
-      if (state.status == DeploymentStatus::live &&
-          (route == routes_.end() || route->second != state.id.str())) {
-        return fmt::format("{} does not lead to live deployment {}", host, state.id.str());
-      }
-    }
-    if (std::none_of(world_.registry.begin(), world_.registry.end(),
-                     [&](const auto& image) { return image.first == state.image; })) {
-      return fmt::format("the registry lacks the image of deployment {}", state.id.str());
-    }
-    at_rest.insert(state.id.str());
-  }
-  for (const auto& [host, deployment] : routes_) {
-    if (!at_rest.contains(deployment)) {
-      return fmt::format("{} still leads to deployment {}, which has ended", host, deployment);
-    }
-  }
-  for (const auto& [id, vm] : world_.vms) {
-    if (!explained.contains(id)) return fmt::format("VM {} runs, and nothing explains it", id);
-  }
-  for (const auto& checkout : world_.checkouts) {
-    if (!at_rest.contains(checkout)) {
-      return fmt::format("the checkout of deployment {} is left", checkout);
-    }
-  }
-  return "";
+std::string Invariants::unrest(const storage::EventLog& log) const {
+  // The log may end with what a full disk refused and kept, and nothing was appended after it.
+  Rest rest = rest_;
+  Told told = told_;
+  const auto read = log.read_all(last_.next(), [&](const storage::Record& record) {
+    rest.take(record);
+    told.take(record);
+    return true;
+  });
+  if (!read) return to_string(read.error());
+  auto why = rest.unrest(world_, routes_);
+  return why.empty() ? told.untold() : why;
 }
 
 }  // namespace atlasflow::sim

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "sim/checkers/rest.hpp"
+#include "sim/checkers/told.hpp"
 #include "sim/world/github.hpp"
 #include "sim/world/outside.hpp"
 #include "storage/log/event_log.hpp"
@@ -68,12 +70,10 @@ class Invariants final : public Witness {
 
   // ---- when it rests ----
 
-  // Why a project's receiver is still to be told something, as a sentence; empty when none is.
-  [[nodiscard]] static std::string untold(const storage::EventLog& log);
   // The live read model is the fold of the log.
   void check_fold(const storage::Catalog& live, const storage::EventLog& log);
   // Why the world has not come to rest, as a sentence; empty when it has.
-  [[nodiscard]] std::string unrest(const storage::Catalog& catalog) const;
+  [[nodiscard]] std::string unrest(const storage::EventLog& log) const;
 
   [[nodiscard]] std::size_t deployments() const { return deployments_.size(); }
   [[nodiscard]] std::size_t routed() const { return routed_; }
@@ -124,6 +124,8 @@ class Invariants final : public Witness {
   std::map<std::string, pb::Event::KindCase> intents_;  // by effect id
   std::map<DeploymentId, Deployment> deployments_;
   std::map<DeploymentId, DeploymentState> states_;  // by the fold: what may follow is asked of them
+  Rest rest_;
+  Told told_;
   std::map<std::string, Vm> vms_;
   std::map<std::string, std::string> newest_routed_;  // delivery, by project/environment
   std::map<std::string, std::string> routes_;         // deployment by host, in the newest table

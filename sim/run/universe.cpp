@@ -375,11 +375,10 @@ bool Universe::rested() {
   if (!healing_ || world_.agenda.now() < next_look_ || !life_ || !life_->idle()) return false;
   next_look_ = world_.agenda.now() + k_look_period;
   const auto heal_at = world_.agenda.begun_at() + scenario_.duration;
-  auto unrest = invariants_.unrest(life_->catalog());
+  auto unrest = invariants_.unrest(life_->log());
   if (unrest.empty() && life_->unanswered() > 0) {
     unrest = "somebody still waits for an answer";
   }
-  if (unrest.empty()) unrest = Invariants::untold(life_->log());
   if (unrest.empty()) {
     invariants_.check_fold(life_->catalog(), life_->log());
     return true;

@@ -42,6 +42,14 @@ TEST(Canary, an_edge_that_keeps_to_the_older_of_two_claims_is_seen) {
   EXPECT_THAT(verdict_of(CANARY_DOUBLE_ROUTE), is_caught_by("routed-at-the-edge"));
 }
 
+TEST(Canary, a_vm_that_is_stopped_without_a_drain_is_seen) {
+  EXPECT_THAT(verdict_of(CANARY_SKIPPED_DRAIN), is_caught_by("drain-before-stop"));
+}
+
+TEST(Canary, a_field_that_the_fold_forgets_is_missed) {
+  EXPECT_THAT(verdict_of(CANARY_FORGOTTEN_FIELD), is_caught_by("comes-to-rest"));
+}
+
 TEST(Canary, an_order_that_depends_on_addresses_is_seen) {
   EXPECT_THAT(verdict_of(CANARY_UNORDERED_ITERATION), is_caught_by("deterministic"));
 }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "sim/checkers/state_difference.hpp"
 #include "storage/log/memory_event_log.hpp"
 
 namespace atlasflow::sim {
@@ -58,6 +59,99 @@ TEST(Invariants, a_gap_in_the_log_is_seen) {
   const auto log = storage::open_memory_event_log();
   watched.invariants.on_acknowledged({appended}, *log);
   EXPECT_EQ(watched.broken(), "dense-positions");
+}
+
+// A log of one deployment, record by record, as its checkers take it.
+struct Logged {
+  template <typename Fill>
+  storage::Record operator()(const StreamId& stream, Fill fill) {
+    storage::Record record;
+    record.stream = stream;
+    fill(record.event);
+    return record;
+  }
+  template <typename Fill>
+  storage::Record operator()(Fill fill) {
+    return (*this)(deployment_stream(DeploymentId{"dabc2345"}), fill);
+  }
+  storage::Record push() {
+    return (*this)([](pb::Event& event) {
+      event.mutable_push_received()->set_project_id("pabc2345");
+      event.mutable_push_received()->set_project_name("web");
+      event.mutable_push_received()->set_environment("production");
+    });
+  }
+  storage::Record routed() {
+    return (*this)([](pb::Event& event) { event.mutable_routed(); });
+  }
+};
+
+TEST(Rest, is_not_while_a_deployment_is_under_way_or_a_slot_lacks_its_vm) {
+  Logged logged;
+  Rest rest;
+  World world;
+  EXPECT_EQ(rest.unrest(world, {}), "");
+  rest.take(logged.push());
+  EXPECT_EQ(rest.unrest(world, {}),
+            "deployment dabc2345 of web/production is still under way after PushReceived");
+  rest.take(logged.routed());
+  EXPECT_EQ(rest.unrest(world, {}), "slot 0 of deployment dabc2345 has no VM after Routed");
+  rest.take(logged([](auto& e) { e.mutable_crash_loop_detected()->set_slot(0); }));
+  EXPECT_EQ(rest.unrest(world, {}), "the registry lacks the image of deployment dabc2345");
+  rest.take(logged([](auto& e) { e.mutable_deployment_retired(); }));
+  EXPECT_EQ(rest.unrest(world, {}), "");
+  EXPECT_EQ(rest.unrest(world, {{"web.example.test", "dabc2345"}}),
+            "web.example.test still leads to deployment dabc2345, which has ended");
+  world.vms["stray"].running = true;
+  EXPECT_EQ(rest.unrest(world, {}), "VM stray runs, and nothing explains it");
+}
+
+TEST(Told, is_not_before_the_receiver_has_heard_of_each_result_once) {
+  Logged logged;
+  Told told;
+  const auto project = project_stream(ProjectId{"pabc2345"});
+  told.take(logged(project, [](auto& e) {
+    e.mutable_project_created()->mutable_settings()->set_notify_url("https://hooks.test/");
+  }));
+  told.take(logged.push());
+  EXPECT_EQ(told.untold(), "");
+  told.take(logged.routed());
+  told.take(logged.routed());
+  EXPECT_EQ(told.untold(), "https://hooks.test/ is still to be told of dabc2345-live");
+  told.take(logged(notifications_stream(ProjectId{"pabc2345"}), [](auto& e) {
+    e.mutable_notification_sent()->set_deployment("dabc2345");
+    e.mutable_notification_sent()->set_result("live");
+  }));
+  EXPECT_EQ(told.untold(), "");
+  told.take(logged([](auto& e) { e.mutable_crash_loop_detected()->set_slot(0); }));
+  EXPECT_EQ(told.untold(), "https://hooks.test/ is still to be told of dabc2345-crashed");
+  told.take(logged(project, [](auto& e) { e.mutable_settings_changed(); }));
+  EXPECT_EQ(told.untold(), "") << "nobody is left who wants to hear it";
+}
+
+TEST(Difference, names_the_first_field_that_differs) {
+  DeploymentState left;
+  DeploymentState right;
+  EXPECT_EQ(difference(left, right), "");
+  left.instances[1].problem = right.instances[1].problem = "slow";
+  EXPECT_EQ(difference(left, right), "");
+  right.instances[1].losses = 1;
+  EXPECT_EQ(difference(left, right), "instances[1].losses");
+  right.push.set_ref("refs/heads/main");
+  EXPECT_EQ(difference(left, right), "push");
+}
+
+TEST(Invariants, an_event_that_may_not_follow_is_seen) {
+  Watched watched;
+  Logged logged;
+  storage::Appended appended;
+  appended.first_position = Position{1};
+  appended.records = {logged.routed()};
+  appended.records[0].position = Position{1};
+  appended.records[0].stream_version = StreamVersion{1};
+  const auto log = storage::open_memory_event_log();
+  watched.invariants.on_acknowledged({appended}, *log);
+  EXPECT_EQ(watched.broken(), "each-event-may-follow");
 }
 
 }  // namespace
