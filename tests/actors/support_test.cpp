@@ -16,7 +16,7 @@ TEST(Support, an_error_survives_the_way_through_a_message) {
   EXPECT_EQ(back.cause, error.cause);
 }
 
-// A down message's reason is none when its actor was done, and CAF reads through a null pointer then.
+// The reason of a down message is none when its actor was done: a null pointer within CAF's error.
 TEST(Support, an_end_without_an_error_can_be_told_too) {
   EXPECT_EQ(to_string(from_caf(caf::error{caf::exit_reason::normal})), "it ended by itself");
   EXPECT_EQ(to_string(from_caf(caf::error{})), "it ended by itself");
