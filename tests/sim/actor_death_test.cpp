@@ -81,13 +81,18 @@ TEST(ActorDeath, a_project_that_dies_again_and_again_waits_and_the_others_go_on)
   World world;
   Life life(storage::make_memory_store(), world, 1);
   life.create_project("web");
+  int pushes = 0;
   for (std::size_t death = 1; death <= 7; ++death) {
     const auto before = world.agenda.now();
     life.kill_next("project");
-    life.send_push("delivery-" + std::to_string(death), 'a');
-    ASSERT_TRUE(life.run_until([&] { return life.injected_deaths.size() == death; }));
+    // What is pushed while there is no actor is refused, and pushed again.
+    while (life.injected_deaths.size() < death && pushes < 60) {
+      life.send_push("delivery-" + std::to_string(++pushes), 'a');
+      life.run_until([] { return false; }, std::chrono::seconds(1));
+    }
+    ASSERT_EQ(life.injected_deaths.size(), death);
     const auto passed = world.agenda.now() - before;
-    EXPECT_EQ(passed >= 10'000 * k_ms, death > 6) << "death " << death << " after " << passed;
+    EXPECT_EQ(passed > 8'000 * k_ms, death > 6) << "death " << death << " after " << passed;
   }
   life.create_project("other");
   life.run_until([] { return false; }, std::chrono::seconds(60));
