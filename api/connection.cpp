@@ -29,19 +29,11 @@ int milliseconds_until(std::chrono::steady_clock::time_point deadline) {
   return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 3'600'000));
 }
 
-std::string http_date() {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc{};
-  ::gmtime_r(&now, &utc);
-  std::array<char, 64> text{};
-  const auto size = std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &utc);
-  return {text.data(), size};
-}
-
 std::string head_of(const Response& response, bool keep_alive, bool chunked) {
   std::string head = "HTTP/1.1 " + std::to_string(response.status) + " ";
   head += http::reason_phrase(response.status);
-  head += "\r\nDate: " + http_date() + "\r\nContent-Type: " + response.content_type +
+  head += "\r\nDate: " + http::date_text(std::time(nullptr)) +
+          "\r\nContent-Type: " + response.content_type +
           "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
   for (const auto& [name, value] : response.fields) head += name + ": " + value + "\r\n";
   if (chunked) {

@@ -26,19 +26,23 @@ die() {
   exit 1
 }
 
-# A program of Debian's, installed or unpacked beside the build: installing would start its service.
+# A program of Debian's, installed or unpacked beside the build with the libraries that it lacks:
+# installing would start its service.
+peers=$BENCH_BUILD/bench-peers
+export LD_LIBRARY_PATH=$peers/usr/lib/$(uname -m)-linux-gnu
 program() {
-  local name=$1 found
+  local name=$1 found deb
   found=$(command -v "$name" || echo "/usr/sbin/$name")
   [[ -x $found ]] && { echo "$found"; return; }
-  local peers=$BENCH_BUILD/bench-peers
   if [[ ! -x $peers/usr/sbin/$name ]]; then
-    mkdir -p "$peers"
-    (cd "$peers" && apt-get download "$name" >/dev/null 2>&1 && dpkg -x "$name"_*.deb .) ||
-      die "$name is neither installed nor can be downloaded; apt-get install $name"
+    mkdir -p "$peers/archives/partial"
+    apt-get install --yes --download-only --no-install-recommends -o Debug::NoLocking=1 \
+      -o Dir::Cache::archives="$peers/archives" "$name" >"$peers/$name.log" 2>&1 ||
+      die "$name is neither installed nor can be downloaded ($peers/$name.log): apt-get install $name"
+    for deb in "$peers"/archives/*.deb; do dpkg -x "$deb" "$peers"; done
   fi
   ! ldd "$peers/usr/sbin/$name" | grep 'not found' >&2 ||
-    die "$name lacks the libraries above; apt-get install $name"
+    die "$name lacks the libraries above: apt-get install $name"
   echo "$peers/usr/sbin/$name"
 }
 

@@ -24,6 +24,8 @@
 #include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <poll.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,6 +50,7 @@ int fail(const std::string& why) {
 }
 
 int serve(const std::string& folder, std::uint16_t backend, int routes) {
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("edge"));  // standard output is the ports'
   atlasflow::edge::EdgeConfig config;
   config.domain = k_domain;
   config.ca_dir = folder;

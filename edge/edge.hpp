@@ -32,6 +32,8 @@ struct EdgeTimeouts {
   std::chrono::milliseconds response_idle{3'600'000};  // long: event streams are silent for minutes
   std::chrono::milliseconds tunnel_idle{3'600'000};
   std::chrono::milliseconds upstream_idle{4'000};  // below the 5 s at which Node closes
+  // Without a byte for a client that has ended its sending side: it may still listen, or have left.
+  std::chrono::milliseconds half_closed{10'000};
 };
 
 // What one client, or one application, may hold of what all of them share. 0 for
@@ -47,6 +49,14 @@ struct EdgeLimits {
   // New TLS handshakes per second of one address, with bursts of four seconds' worth; what is
   // beyond waits until those of others are done. 0: no limit.
   std::int32_t handshakes_per_address = 50;
+  // Bytes per second at which the body of a request must arrive, on average over the time that was
+  // spent waiting for it and after the first `request_body_idle`: a byte now and then would hold an
+  // instance's attention for ever. 0: no limit.
+  std::int32_t request_body_rate_min = 256;
+  // Of a message's head; http::HttpLimits says what is answered beyond them.
+  std::int32_t url_bytes_max = 16 * 1024;
+  std::int32_t head_bytes_max = 32 * 1024;
+  std::int32_t fields_max = 200;
 };
 
 struct EdgeConfig {

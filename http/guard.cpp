@@ -149,6 +149,7 @@ std::optional<HttpError> check_method(std::string_view method) {
   if (equal_ignoring_case(method, "CONNECT") || equal_ignoring_case(method, "TRACE")) {
     return HttpError{405, "CONNECT and TRACE are not allowed here."};
   }
+  if (method == "PRI") return HttpError{400, "PRI is how HTTP/2 begins (RFC 9113 section 3.4)."};
   if (method != "HEAD" && equal_ignoring_case(method, "HEAD")) {
     return HttpError{400, "The method HEAD is written in capitals."};
   }

@@ -79,6 +79,14 @@ bool is_field_value(std::string_view text) {
   });
 }
 
+std::string date_text(std::time_t seconds) {
+  std::tm utc{};
+  ::gmtime_r(&seconds, &utc);
+  std::array<char, 64> text{};
+  const auto size = std::strftime(text.data(), text.size(), "%a, %d %b %Y %H:%M:%S GMT", &utc);
+  return {text.data(), size};
+}
+
 std::string_view reason_phrase(int status) {
   switch (status) {
     case 100:

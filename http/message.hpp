@@ -6,7 +6,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -102,6 +104,9 @@ struct ResponseHead {
 [[nodiscard]] bool is_token_char(char c);                  // RFC 9110 section 5.6.2
 [[nodiscard]] bool is_token(std::string_view text);        // not empty, token characters only
 [[nodiscard]] bool is_field_value(std::string_view text);  // no control character but tab
+
+// "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 section 5.6.7).
+[[nodiscard]] std::string date_text(std::time_t seconds);
 
 // "Not Found" for 404; "Unknown" for a status that this list does not have.
 [[nodiscard]] std::string_view reason_phrase(int status);

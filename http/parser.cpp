@@ -164,8 +164,8 @@ HeadCollector::LineScan HeadCollector::scan_lines(std::string_view bytes) const 
 
 // An application's head with lines that end in LF alone (RFC 9112 section 2.2 allows to take them):
 // collected as if they ended in CRLF. Where all of them do, nothing can be confused. Beside lines
-// that end in CRLF the LF may have come with somebody's input: there it may neither end the head
-// nor stand before or after a line that says how the message is framed.
+// that end in CRLF the LF may have come with somebody's input: there it may not stand
+// before or after the head's end or a line that says how the message is framed.
 HeadCollector::Outcome HeadCollector::take_lines(std::string_view bytes, const HttpLimits& limits,
                                                  std::size_t& consumed) {
   if (!lines_) lines_ = Lines{raw_.find("\r\n") != std::string::npos, false, false};
@@ -183,7 +183,7 @@ HeadCollector::Outcome HeadCollector::take_lines(std::string_view bytes, const H
     const std::string_view line = std::string_view(raw_).substr(begin, raw_.size() - begin - 1);
     lines_->any_crlf |= !bare;
     lines_->framing_beside_bare |=
-        (bare && line.empty()) || ((bare || lines_->after_bare) && says_framing(line));
+        (bare || lines_->after_bare) && (line.empty() || says_framing(line));
     lines_->after_bare = bare;
     const bool is_end = line.empty();
     raw_.push_back('\n');

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <initializer_list>
 
 #include <arpa/inet.h>
@@ -70,6 +71,13 @@ class Section {
             "must be a whole number from " + std::to_string(low) + " to " + std::to_string(high));
       }
     }
+  }
+
+  // At least a second.
+  void take_seconds(const char* key, std::chrono::milliseconds& value, std::int64_t high) {
+    auto seconds = std::chrono::duration_cast<std::chrono::seconds>(value).count();
+    take(key, seconds, 1, high);
+    value = std::chrono::seconds(seconds);
   }
 
   void take(const char* key, fs::path& value) {
@@ -176,6 +184,33 @@ bool is_domain(const std::string& text) {
          text.find("..") == std::string::npos;
 }
 
+void take_edge_limits(Section& edge, edge::EdgeLimits& limits) {
+  edge.take("connections_max", limits.connections_max, 0, 1 << 20);
+  edge.take("connections_per_address", limits.connections_per_address, 1, 1 << 20);
+  edge.take("requests_per_instance", limits.requests_per_instance, 1, 1 << 20);
+  edge.take("handshakes_per_address", limits.handshakes_per_address, 0, 100'000);
+  edge.take("request_body_rate_min", limits.request_body_rate_min, 0, 1 << 30);
+  edge.take("url_bytes_max", limits.url_bytes_max, 1'024, 1 << 20);
+  edge.take("head_bytes_max", limits.head_bytes_max, 4'096, 1 << 21);
+  edge.take("fields_max", limits.fields_max, 16, 10'000);
+  const bool fits = limits.url_bytes_max < limits.head_bytes_max;
+  edge.check("url_bytes_max", fits, "must be below head_bytes_max, which counts it");
+  edge.check("head_bytes_max", fits, "must be above url_bytes_max, which it counts");
+}
+
+void take_edge_timeouts(Section& edge, edge::EdgeTimeouts& timeouts) {
+  constexpr std::int64_t k_day_s = 86'400;
+  edge.take_seconds("tls_handshake_timeout_s", timeouts.tls_handshake, k_day_s);
+  edge.take_seconds("request_head_timeout_s", timeouts.request_head, k_day_s);
+  edge.take_seconds("request_body_timeout_s", timeouts.request_body_idle, k_day_s);
+  edge.take_seconds("keep_alive_timeout_s", timeouts.keep_alive, k_day_s);
+  edge.take_seconds("response_timeout_s", timeouts.response_head, k_day_s);
+  edge.take_seconds("response_idle_timeout_s", timeouts.response_idle, 7 * k_day_s);
+  edge.take_seconds("websocket_idle_timeout_s", timeouts.tunnel_idle, 7 * k_day_s);
+  edge.take_seconds("client_write_timeout_s", timeouts.client_write_idle, k_day_s);
+  edge.take_seconds("half_closed_timeout_s", timeouts.half_closed, k_day_s);
+}
+
 void take_all(Section& root, ServerConfig& config) {
   root.take("state_dir", config.state_dir);
   root.take("domain", config.domain);
@@ -186,10 +221,8 @@ void take_all(Section& root, ServerConfig& config) {
   edge.take("http", config.edge.http);
   edge.take("https", config.edge.https);
   edge.take("redirect_http", config.edge.redirect_http);
-  edge.take("connections_max", config.edge.connections_max, 0, 1 << 20);
-  edge.take("connections_per_address", config.edge.connections_per_address, 1, 1 << 20);
-  edge.take("requests_per_instance", config.edge.requests_per_instance, 1, 1 << 20);
-  edge.take("handshakes_per_address", config.edge.handshakes_per_address, 0, 100'000);
+  take_edge_limits(edge, config.edge.limits);
+  take_edge_timeouts(edge, config.edge.timeouts);
   edge.finish();
 
   auto api = root.section("api");
@@ -324,6 +357,28 @@ requests_per_instance = 2048
 # New TLS handshakes of one address per second, with bursts of four seconds' worth; more wait until
 # those of others are done. 0: no limit.
 handshakes_per_address = 50
+# Of a request's or an answer's head: the URL, all of it, and how many fields.
+url_bytes_max = 16384
+head_bytes_max = 32768
+fields_max = 200
+# How long what comes in may take, in seconds: a TLS handshake, a request's head, and the next piece
+# of its body, which must also arrive with so many bytes per second (0: no such limit).
+tls_handshake_timeout_s = 10
+request_head_timeout_s = 10
+request_body_timeout_s = 30
+request_body_rate_min = 256
+# How long a visitor's connection is kept for its next request.
+keep_alive_timeout_s = 60
+# How long an app may take until its answer begins, be silent within one (event streams are), and
+# leave a websocket silent.
+response_timeout_s = 60
+response_idle_timeout_s = 3600
+websocket_idle_timeout_s = 3600
+# How long a visitor may take for the next piece of an answer.
+client_write_timeout_s = 60
+# A visitor that has ended its sending side may still listen, or have left: how long it is served
+# without a byte for it.
+half_closed_timeout_s = 10
 
 [api]
 # The webhook's listener behind the edge; loopback only.

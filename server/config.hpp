@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "edge/edge.hpp"
 
 namespace atlasflow::server {
 
@@ -32,11 +33,8 @@ struct ServerConfig {
     Listen http{"127.0.0.1", 8080};
     Listen https{"127.0.0.1", 8443};
     bool redirect_http = true;
-    // edge::EdgeLimits says what they mean.
-    std::int32_t connections_max = 0;
-    std::int32_t connections_per_address = 1'024;
-    std::int32_t requests_per_instance = 2'048;
-    std::int32_t handshakes_per_address = 50;
+    edge::EdgeLimits limits;
+    edge::EdgeTimeouts timeouts;
   } edge;
   struct {
     Listen webhook{"127.0.0.1", 7070};          // loopback only: the edge sends it there
@@ -55,7 +53,7 @@ struct ServerConfig {
     std::int64_t memory_limit_mib = 2048;
     std::int64_t disk_limit_mib = 10240;  // of what one build writes
     std::int64_t min_free_mib = 1024;     // on the state folder's disk; with less nothing is built
-    std::string node_base;             // empty: the builder's own choice
+    std::string node_base;                // empty: the builder's own choice
     // Authorities that build steps trust beside the usual ones, in PEM; empty: none.
     std::filesystem::path ca_certificate;
     std::filesystem::path static_server;  // empty: the one beside the executable

@@ -176,8 +176,8 @@ Result<void> find_edge(Server::Parts& server, const ServerConfig& config, const 
   edge.domain = config.domain;
   edge.ca_dir = state.ca();
   edge.redirect_http = config.edge.redirect_http;
-  edge.limits = {config.edge.connections_max, config.edge.connections_per_address,
-                 config.edge.requests_per_instance, config.edge.handshakes_per_address};
+  edge.limits = config.edge.limits;
+  edge.timeouts = config.edge.timeouts;
   edge::AttachConfig attach;
   attach.edge = std::move(edge);
   attach.state = state.root();

@@ -17,7 +17,7 @@ constexpr std::array k_timeouts = {
     &EdgeTimeouts::client_write_idle, &EdgeTimeouts::connect,
     &EdgeTimeouts::connect_retry,     &EdgeTimeouts::response_head,
     &EdgeTimeouts::response_idle,     &EdgeTimeouts::tunnel_idle,
-    &EdgeTimeouts::upstream_idle};
+    &EdgeTimeouts::upstream_idle,     &EdgeTimeouts::half_closed};
 static_assert(sizeof(EdgeTimeouts) == k_timeouts.size() * sizeof(milliseconds),
               "a timeout that is not in the list would be lost on the way to the edge's process");
 
@@ -61,6 +61,10 @@ wire::Config to_wire(const EdgeConfig& config) {
   message.set_connections_per_address(config.limits.connections_per_address);
   message.set_requests_per_instance(config.limits.requests_per_instance);
   message.set_handshakes_per_address(config.limits.handshakes_per_address);
+  message.set_request_body_rate_min(config.limits.request_body_rate_min);
+  message.set_url_bytes_max(config.limits.url_bytes_max);
+  message.set_head_bytes_max(config.limits.head_bytes_max);
+  message.set_fields_max(config.limits.fields_max);
   for (const auto member : k_timeouts) {
     message.add_timeouts_ms(static_cast<std::int64_t>((config.timeouts.*member).count()));
   }
@@ -103,8 +107,10 @@ EdgeConfig from_wire(const wire::Config& message) {
   config.ca_dir = message.ca_dir();
   config.redirect_http = message.redirect_http();
   config.workers = message.workers();
-  config.limits = {message.connections_max(), message.connections_per_address(),
-                   message.requests_per_instance(), message.handshakes_per_address()};
+  config.limits = {message.connections_max(),       message.connections_per_address(),
+                   message.requests_per_instance(), message.handshakes_per_address(),
+                   message.request_body_rate_min(), message.url_bytes_max(),
+                   message.head_bytes_max(),        message.fields_max()};
   for (int i = 0; i < message.timeouts_ms_size(); ++i) {
     const auto at = static_cast<std::size_t>(i);
     if (at < k_timeouts.size()) {

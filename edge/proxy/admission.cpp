@@ -2,6 +2,8 @@
 // hold so much of what all share that the others are locked out.
 #include <algorithm>
 #include <cerrno>
+#include <ctime>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -26,9 +28,17 @@ constexpr std::size_t k_excess_handshakes_per_turn = 2;
 constexpr std::size_t k_upstream_share = 8;
 
 constexpr std::string_view k_too_many =
-    "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 5\r\nX-Atlas-Error: too_many_connections\r\n"
+    "Retry-After: 5\r\nX-Atlas-Error: too_many_connections\r\n"
     "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 53\r\nConnection: close\r\n\r\n"
     "429 Your address has too many connections open here.\n";
+
+// A TLS connection begins with a record of the kind 22 (RFC 8446 section 5.1), a request with the
+// letters of its method. Nothing is taken off the socket.
+bool speaks_http(const Stream& stream) {
+  char first = 0;
+  if (::recv(stream.fd(), &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1) return false;
+  return (first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z');
+}
 
 }  // namespace
 
@@ -60,11 +70,14 @@ void Worker::accept_some(Listener& listener) {
                      address_text(peer));
       }
       if (!listener.https) {
-        (void)::send(socket.get(), k_too_many.data(), k_too_many.size(), MSG_NOSIGNAL);
+        std::string refusal = "HTTP/1.1 429 Too Many Requests\r\nDate: ";
+        refusal.append(http::date_text(std::time(nullptr))).append("\r\n").append(k_too_many);
+        (void)::send(socket.get(), refusal.data(), refusal.size(), MSG_NOSIGNAL);
       }
       continue;
     }
-    auto client = std::make_unique<ClientConnection>(std::move(socket), listener, slabs_);
+    auto client =
+        std::make_unique<ClientConnection>(std::move(socket), listener, slabs_, message_limits_);
     client->address_key = key;
     client->address = address_text(peer);
     client->phase = listener.https ? Phase::handshake : Phase::head;
@@ -111,7 +124,7 @@ bool Worker::shed_client() {
       spdlog::warn("edge=accept result=shed client={} reason=\"near the limit of connections\"",
                    client->address);
     }
-    close_client(*client);
+    close_idle_client(*client);
     return true;
   }
   return false;
@@ -175,6 +188,10 @@ bool Worker::step_handshake(ClientConnection& client) {
     auto& list = handshakes_[client.over_rate ? 1 : 0];
     if (stream.readable() && !list.contains(client)) list.push_back(client);
     return false;
+  }
+  if (stream.tls() == nullptr && speaks_http(stream)) {
+    refuse_plain_http(client);
+    return true;
   }
   // What a waiting connection holds is small: OpenSSL's part is made when its turn has come.
   if (stream.tls() == nullptr && !stream.start_tls(tls_.get())) {

@@ -1,8 +1,9 @@
 // The client's side of a worker's connections: heads, the answers that the edge gives itself,
-// tunnels, closing, deadlines.
+// tunnels, closing.
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <ctime>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -22,23 +23,7 @@ constexpr std::size_t k_high_water = 2 * k_slab_bytes;  // more is not read whil
 constexpr int k_rounds_per_pump = 32;
 constexpr int k_reads_per_pump = 8;
 constexpr std::size_t k_linger_bytes = std::size_t{1024} * 1024;
-constexpr milliseconds k_linger{2000};
-constexpr milliseconds k_half_closed_tunnel{10'000};
 constexpr std::uint64_t k_discard_bytes_max = std::uint64_t{64} * 1024;
-
-// Whether moving bytes extends the deadline, or only a change of what is waited for.
-bool extends(Wait wait) {
-  switch (wait) {
-    case Wait::request_body:
-    case Wait::response_head:
-    case Wait::response_body:
-    case Wait::client_write:
-    case Wait::tunnel:
-      return true;
-    default:
-      return false;
-  }
-}
 
 }  // namespace
 
@@ -132,8 +117,11 @@ bool Worker::fill(ClientConnection& client) {
     return true;
   }
   if (client.in.empty()) client.in.clear();
-  client.ended = result.status != IoStatus::would_block;
-  return client.ended;
+  if (result.status == IoStatus::would_block) return false;
+  client.ended = true;
+  client.broken = result.status == IoStatus::failed;
+  client.deadline_ms = 0;  // from now on it is waited for otherwise
+  return true;
 }
 
 bool Worker::step_head(ClientConnection& client) {
@@ -167,6 +155,15 @@ void Worker::refuse_message(ClientConnection& client, const http::HttpError& err
   client.exchange.close_after = true;
   answer(client, {error.status, "bad_request", std::string(http::reason_phrase(error.status)),
                   std::string(error.reason)});
+}
+
+// In the clear, as the client speaks.
+void Worker::refuse_plain_http(ClientConnection& client) {
+  client.exchange.reset();
+  make_request_id(client);
+  answer(client, {400, "plain_http", "This port speaks https",
+                  "The request came as plain http to a port that speaks https. Begin the address "
+                  "with https://."});
 }
 
 void Worker::begin_request(ClientConnection& client) {
@@ -250,6 +247,7 @@ void Worker::answer(ClientConnection& client, const EdgeAnswer& answer) {
   release_held(client);
   AnswerContext context;
   context.request_id = client.request_id;
+  context.now = std::time(nullptr);
   bool discard = false;
   bool close = true;
   if (exchange.has_head) {
@@ -280,11 +278,13 @@ void Worker::end_request(ClientConnection& client) {
   client.exchange.reset();
   ++client.requests;
   client.deadline_ms = 0;  // a new wait begins, even if it is of the same kind
+  client.wait = Wait::idle;
   client.phase = Phase::head;
 }
 
 bool Worker::step_discard(ClientConnection& client) {
   const http::ParseStep step = client.parser.next(client.in.view());
+  client.exchange.body_bytes += step.body.size();
   client.in.consume(step.consumed);
   switch (step.event) {
     case http::ParseEvent::complete:
@@ -364,103 +364,6 @@ bool Worker::step_closing(ClientConnection& client) {
   client.linger_left -= std::min(client.linger_left, client.in.size());
   client.in.clear();
   return fill(client);
-}
-
-Wait Worker::wait_of(const ClientConnection& client) const {
-  const Exchange& exchange = client.exchange;
-  switch (client.phase) {
-    case Phase::handshake:
-      return Wait::handshake;
-    case Phase::head:
-      if (!client.out.empty()) return Wait::client_write;
-      return client.parser.idle() && client.in.empty() ? Wait::idle : Wait::head;
-    case Phase::discard:
-      return Wait::request_body;
-    case Phase::tunnel:
-      return Wait::tunnel;
-    case Phase::closing:
-      return client.out.empty() ? Wait::linger : Wait::client_write;
-    case Phase::exchange:
-      break;
-  }
-  if (client.out.size() >= k_high_water) return Wait::client_write;
-  if (exchange.upstream == nullptr) return Wait::held;
-  if (exchange.upstream->connecting) return Wait::connect;
-  if (exchange.response_head_sent) return Wait::response_body;
-  const bool upstream_has_all = exchange.request.size() == exchange.request_sent;
-  return !exchange.request_complete && upstream_has_all ? Wait::request_body : Wait::response_head;
-}
-
-milliseconds Worker::limit_of(const ClientConnection& client, Wait wait) const {
-  const EdgeTimeouts& timeouts = shared_.config.timeouts;
-  switch (wait) {
-    case Wait::handshake:
-      return timeouts.tls_handshake;
-    case Wait::idle:
-      return client.requests == 0 ? timeouts.request_head : timeouts.keep_alive;
-    case Wait::head:
-      return timeouts.request_head;
-    case Wait::request_body:
-      return timeouts.request_body_idle;
-    case Wait::held:
-      return 2 * timeouts.connect_retry;  // serve_held() comes first
-    case Wait::connect:
-      return timeouts.connect;
-    case Wait::response_head:
-      return timeouts.response_head;
-    case Wait::response_body:
-      return timeouts.response_idle;
-    case Wait::client_write:
-      return timeouts.client_write_idle;
-    case Wait::tunnel:
-      return client.tunnel_up_closed || client.write_closed ? k_half_closed_tunnel
-                                                            : timeouts.tunnel_idle;
-    case Wait::linger:
-      return k_linger;
-  }
-  return timeouts.keep_alive;
-}
-
-void Worker::update_deadline(ClientConnection& client, bool progress) {
-  const Wait wait = wait_of(client);
-  // What an application says before its answer (1xx, a head byte by byte) makes it no less late.
-  const bool moved = std::exchange(client.exchange.request_moved, false);
-  if (wait == Wait::response_head) progress = moved;
-  if (client.deadline_ms != 0 && wait == client.wait && !(progress && extends(wait))) return;
-  client.wait = wait;
-  note_quiet(client);
-  client.deadline_ms = now_ms_ + static_cast<std::int64_t>(limit_of(client, wait).count());
-}
-
-void Worker::expire(ClientConnection& client) {
-  switch (client.wait) {
-    case Wait::head:
-      client.exchange.reset();
-      make_request_id(client);
-      refuse_message(client, {408, "The request head took too long to arrive."});
-      break;
-    case Wait::request_body:
-      if (client.phase != Phase::exchange) {
-        close_client(client);
-        return;
-      }
-      client.exchange.close_after = true;
-      fail_response(client, {408, "request_timeout", "The request took too long",
-                             "The body of the request stopped arriving."});
-      break;
-    case Wait::connect:
-      drop_upstream(client);
-      attempt_failed(client);
-      break;
-    case Wait::response_head:
-      fail_response(client, {504, "upstream_timeout", "The application took too long",
-                             "The application did not answer in time. Its logs may say why."});
-      break;
-    default:
-      close_client(client);
-      return;
-  }
-  if (!client.closed) pump(client);
 }
 
 // UUID version 7: sorts by time, so logs can be searched by it.

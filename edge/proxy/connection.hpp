@@ -32,8 +32,8 @@ struct Listener : Endpoint {
 struct ClientConnection;
 
 struct UpstreamConnection : Endpoint {
-  UpstreamConnection(Fd socket, Target& of, SlabPool& pool)
-      : Endpoint(Kind::upstream), stream(std::move(socket)), target(of), in(pool) {}
+  UpstreamConnection(Fd socket, Target& of, SlabPool& pool, const http::HttpLimits& limits)
+      : Endpoint(Kind::upstream), stream(std::move(socket)), target(of), in(pool), parser(limits) {}
 
   Stream stream;
   Target& target;
@@ -96,6 +96,9 @@ struct Exchange {
   std::int64_t retry_at_ms = 0;
   std::size_t held_in = 0;  // which of the worker's lists
 
+  std::uint64_t body_bytes = 0;     // of the request, that have come
+  std::int64_t body_waited_ms = 0;  // spent waiting for them
+
   bool request_moved = false;         // the upstream took some of it since the deadline was set
   bool response_started = false;      // a byte of the response has arrived
   std::size_t interim_responses = 0;  // 1xx, passed on or not
@@ -116,6 +119,8 @@ struct Exchange {
     fresh_only = false;
     retried_fresh = false;
     connect_failures = 0;
+    body_bytes = 0;
+    body_waited_ms = 0;
     request_moved = false;
     response_started = false;
     interim_responses = 0;
@@ -129,13 +134,14 @@ struct Exchange {
 };
 
 struct ClientConnection : Endpoint {
-  ClientConnection(Fd socket, const Listener& from, SlabPool& pool)
+  ClientConnection(Fd socket, const Listener& from, SlabPool& pool, const http::HttpLimits& limits)
       : Endpoint(Kind::client),
         stream(std::move(socket)),
         https(from.https),
         local_port(from.port),
         in(pool),
         out(pool),
+        parser(limits),
         exchange(pool) {}
 
   Stream stream;
@@ -150,7 +156,8 @@ struct ClientConnection : Endpoint {
   Exchange exchange;
   std::string request_id;
   std::uint64_t requests = 0;
-  bool ended = false;         // the client has sent its last byte
+  bool ended = false;         // the client has sent its last byte; it may still listen
+  bool broken = false;        // and it does not
   bool write_closed = false;  // we have sent ours
   bool tunnel_up_closed = false;
   bool closed = false;
@@ -158,6 +165,7 @@ struct ClientConnection : Endpoint {
   AddressKey address_key;
   Wait wait = Wait::idle;
   std::int64_t deadline_ms = 0;
+  std::int64_t waiting_since_ms = 0;
   std::size_t linger_left = 0;
   std::size_t index = 0;  // in the worker's list
 

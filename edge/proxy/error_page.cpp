@@ -147,7 +147,7 @@ std::string render_answer(const EdgeAnswer& answer, const AnswerContext& context
       answer.status == 204 ? std::string{} : render_body(answer, context.request_id, form);
   std::string out = "HTTP/1.1 " + std::to_string(answer.status) + " ";
   out += http::reason_phrase(answer.status);
-  out += "\r\n";
+  out += "\r\nDate: " + http::date_text(context.now) + "\r\n";
   if (answer.status != 204) {
     out += "Content-Type: ";
     out += content_type(form);

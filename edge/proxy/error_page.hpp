@@ -2,6 +2,7 @@
 // prefers, marked so that nobody takes them for the application's. Pure; any thread.
 #pragma once
 
+#include <ctime>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,7 @@ struct EdgeAnswer {
 struct AnswerContext {
   std::string_view accept;  // the request's Accept field
   std::string_view request_id;
+  std::time_t now = 0;
   bool close = false;
   bool to_head = false;  // no body
   bool client_http10 = false;

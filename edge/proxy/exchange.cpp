@@ -133,6 +133,7 @@ bool Worker::step_request(ClientConnection& client) {
          exchange.request.size() - exchange.request_sent < k_high_water) {
     const http::ParseStep step = client.parser.next(client.in.view());
     if (step.event == http::ParseEvent::body) {
+      exchange.body_bytes += step.body.size();
       if (client.parser.head().framing == http::Framing::chunked) {
         write_chunk(step.body, exchange.request);
       } else {
@@ -167,9 +168,10 @@ bool Worker::step_request(ClientConnection& client) {
     }
   }
   if (exchange.request_complete) {
-    // Nothing more is due, so this finds out that the client has left (or pipelines).
+    // Nothing more is due, so this finds out that the client pipelines, or has ended its sending
+    // side. That alone does not tell whether it has left; a reset does.
     progress |= fill(client);
-    if (client.ended) close_client(client);
+    if (client.ended && (client.broken || client.stream.reset())) close_client(client);
   }
   return progress || client.closed;
 }
@@ -327,7 +329,7 @@ void Worker::take_response_head(ClientConnection& client, UpstreamConnection& up
     exchange.response_framing = http10 ? http::Framing::until_close : http::Framing::chunked;
   }
   exchange.close_after = retiring_ || !request.keep_alive || !exchange.request_complete ||
-                         request.upgrade_websocket ||
+                         (client.ended && client.in.empty()) || request.upgrade_websocket ||
                          exchange.response_framing == http::Framing::until_close;
   // An answer of known length is passed on with its first bytes: if the instance dies between head
   // and body, which servers that write them apart make likely, another one can still be asked.

@@ -69,6 +69,7 @@ bool Stream::start_tls(SSL_CTX* context) {
 
 void Stream::on_events(std::uint32_t events) {
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_ = true;
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0) reset_ = true;
   if ((events & EPOLLIN) != 0 || hung_up_) {
     readable_ = true;
     drained_ = false;

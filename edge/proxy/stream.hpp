@@ -41,6 +41,7 @@ class Stream {
   [[nodiscard]] bool readable() const { return readable_; }
   [[nodiscard]] bool writable() const { return writable_; }
   [[nodiscard]] bool hung_up() const { return hung_up_; }
+  [[nodiscard]] bool reset() const { return reset_; }
   void assume_readable() { readable_ = true; }
   // A socket that was just made has nothing to read; under way to its peer it has no room either.
   void set_fresh(bool writable) {
@@ -62,6 +63,7 @@ class Stream {
   bool readable_ = true;
   bool writable_ = true;
   bool hung_up_ = false;  // the peer has sent its last byte, or the socket is broken
+  bool reset_ = false;    // it is broken
   bool drained_ = false;  // the last receive emptied the socket
   bool starved_ = false;  // the last receive found nothing
   int quiet_reads_ = 0;   // of TLS records without data, since the last with some

@@ -40,6 +40,14 @@ std::unique_ptr<T> take_out(std::vector<std::unique_ptr<T>>& list, std::size_t i
   return taken;
 }
 
+http::HttpLimits message_limits(const EdgeLimits& limits) {
+  http::HttpLimits of;
+  of.target_bytes_max = static_cast<std::size_t>(limits.url_bytes_max);
+  of.head_bytes_max = static_cast<std::size_t>(limits.head_bytes_max);
+  of.fields_max = static_cast<std::size_t>(limits.fields_max);
+  return of;
+}
+
 }  // namespace
 
 bool LogBudget::allows(std::int64_t now_ms) {
@@ -58,6 +66,7 @@ Worker::Worker(Shared& shared, std::size_t index, std::size_t workers)
       connections_max_(static_cast<std::size_t>(shared.config.limits.connections_max) / workers),
       requests_max_(std::max<std::int64_t>(
           1, shared.config.limits.requests_per_instance / static_cast<std::int64_t>(workers))),
+      message_limits_(message_limits(shared.config.limits)),
       handshake_rates_(shared.config.limits.handshakes_per_address == 0
                            ? 0
                            : std::max<std::int32_t>(1, shared.config.limits.handshakes_per_address /
@@ -166,7 +175,7 @@ void Worker::run() {
     closed_clients_.clear();
     closed_upstreams_.clear();
   }
-  while (!clients_.empty()) close_client(*clients_.back());
+  while (!clients_.empty()) close_idle_client(*clients_.back());
   while (!upstreams_.empty()) close_upstream(*upstreams_.back());
   closed_clients_.clear();
   closed_upstreams_.clear();
@@ -345,6 +354,13 @@ void Worker::close_client(ClientConnection& client) {
   closed_clients_.push_back(take_out(clients_, client.index));
 }
 
+// A TLS client is told, so that it knows that nothing was cut (RFC 8446 section 6.1).
+void Worker::close_idle_client(ClientConnection& client) {
+  const bool idle = client.phase == Phase::head && client.out.empty() && !client.closed;
+  if (idle && client.stream.tls() != nullptr) client.stream.shutdown_write();
+  close_client(client);
+}
+
 void Worker::close_upstream(UpstreamConnection& upstream) {
   if (upstream.closed) return;
   upstream.closed = true;
@@ -386,7 +402,8 @@ UpstreamConnection* Worker::connect(Target& target) {
   }
   const int result = ::connect(socket.get(), target.address.get(), target.address.bytes);
   if (result != 0 && errno != EINPROGRESS) return nullptr;
-  auto upstream = std::make_unique<UpstreamConnection>(std::move(socket), target, slabs_);
+  auto upstream =
+      std::make_unique<UpstreamConnection>(std::move(socket), target, slabs_, message_limits_);
   upstream->connecting = result != 0;
   upstream->index = upstreams_.size();
   UpstreamConnection* made = upstream.get();

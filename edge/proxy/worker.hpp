@@ -86,7 +86,6 @@ class Worker {
   void dispatch(Endpoint& endpoint, std::uint32_t events);
   void run_again();
   void sweep();
-  void expire(ClientConnection& client);
   void serve_held();
   void hold(ClientConnection& client, std::size_t step);
   void release_held(ClientConnection& client);
@@ -104,11 +103,13 @@ class Worker {
   void resume_accepting();
   void serve_handshakes();
   [[nodiscard]] bool step_handshake(ClientConnection& client);
+  void refuse_plain_http(ClientConnection& client);
   void note_quiet(ClientConnection& client);
   [[nodiscard]] bool is_full(const Target& target) const;
 
   // worker.cpp: connections and pools.
   void close_client(ClientConnection& client);
+  void close_idle_client(ClientConnection& client);
   void close_upstream(UpstreamConnection& upstream);
   [[nodiscard]] UpstreamConnection* take_idle(Target& target);
   [[nodiscard]] UpstreamConnection* connect(Target& target);
@@ -124,9 +125,6 @@ class Worker {
   [[nodiscard]] bool step_discard(ClientConnection& client);
   [[nodiscard]] bool step_tunnel(ClientConnection& client);
   [[nodiscard]] bool step_closing(ClientConnection& client);
-  [[nodiscard]] Wait wait_of(const ClientConnection& client) const;
-  [[nodiscard]] std::chrono::milliseconds limit_of(const ClientConnection& client, Wait wait) const;
-  void update_deadline(ClientConnection& client, bool progress);
   void begin_request(ClientConnection& client);
   [[nodiscard]] bool answered_by_edge(ClientConnection& client);
   [[nodiscard]] const RouteEntry* find_ready_route(ClientConnection& client);
@@ -134,6 +132,13 @@ class Worker {
   void end_request(ClientConnection& client);
   void refuse_message(ClientConnection& client, const http::HttpError& error);
   void make_request_id(ClientConnection& client);
+
+  // deadlines.cpp: who is waited for, and for how long.
+  [[nodiscard]] Wait wait_of(const ClientConnection& client) const;
+  [[nodiscard]] std::chrono::milliseconds limit_of(const ClientConnection& client, Wait wait) const;
+  [[nodiscard]] std::chrono::milliseconds body_time_left(const ClientConnection& client) const;
+  void update_deadline(ClientConnection& client, bool progress);
+  void expire(ClientConnection& client);
 
   // exchange.cpp: the upstream's side.
   void attempt(ClientConnection& client);
@@ -195,8 +200,9 @@ class Worker {
   // as a request.
   std::array<IntrusiveList<ClientConnection, &ClientConnection::in_quiet>, 2> quiet_;
   IntrusiveList<UpstreamConnection, &UpstreamConnection::in_pools> pooled_;
-  const std::size_t connections_max_;  // this worker's part, as the next two
+  const std::size_t connections_max_;  // this worker's part, as the next one
   const std::int64_t requests_max_;
+  const http::HttpLimits message_limits_;
   AddressRates handshake_rates_;
   TurnClock clock_;
   LogBudget log_;

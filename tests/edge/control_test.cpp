@@ -47,6 +47,7 @@ TEST(Control, a_configuration_comes_out_as_it_went_in_and_each_part_counts_in_it
   config.workers = 3;
   config.timeouts.tls_handshake = 1ms;
   config.timeouts.upstream_idle = 2ms;
+  config.limits = {1, 2, 3, 4, 5, 6, 7, 8};
   const auto back = from_wire(to_wire(config));
   EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(to_wire(back), to_wire(config)));
   EXPECT_EQ(config_digest(back), config_digest(config));
@@ -61,6 +62,7 @@ TEST(Control, a_configuration_comes_out_as_it_went_in_and_each_part_counts_in_it
   EXPECT_TRUE(differs([](EdgeConfig& c) { c.domain = "other.test"; }));
   EXPECT_TRUE(differs([](EdgeConfig& c) { c.redirect_http = true; }));
   EXPECT_TRUE(differs([](EdgeConfig& c) { c.timeouts.upstream_idle = 3ms; }));
+  EXPECT_TRUE(differs([](EdgeConfig& c) { c.limits.fields_max = 9; }));
 }
 
 TEST(Control, an_error_keeps_its_code_and_an_unknown_code_is_internal) {

@@ -296,6 +296,69 @@ TEST_F(Failure, a_body_that_stops_is_a_408_and_frees_the_upstream) {
   EXPECT_TRUE(eventually([&] { return freed.load(); }));
 }
 
+// Each piece in time, and all of them far too slow; what was sent at once before earns its time.
+TEST_F(Failure, a_body_of_a_byte_now_and_then_is_a_408_and_a_slow_one_within_its_rate_is_not) {
+  start([](EdgeConfig& config) {
+    config.timeouts.request_body_idle = 1s;
+    config.limits.request_body_rate_min = 1'000;
+  });
+  RecordingUpstream upstream(answer_with("ok"));
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  const auto send_slowly = [&](std::size_t at_once, ClientResponse& response) {
+    Client client;
+    ASSERT_TRUE(client.connect(edge_->http_port()));
+    ASSERT_TRUE(
+        client.send("POST / HTTP/1.1\r\nHost: shop.apps.test\r\nContent-Length: 20020\r\n\r\n" +
+                    std::string(at_once, 'x')));
+    for (int i = 0; i < 20; ++i) {
+      std::this_thread::sleep_for(150ms);
+      if (!client.send("y")) break;
+    }
+    client.send(std::string(20'000 - at_once, 'x'));
+    response = client.receive();
+  };
+  ClientResponse slow;
+  send_slowly(0, slow);
+  EXPECT_EQ(slow.status, 408);
+  EXPECT_NE(slow.body.find("too slowly"), std::string::npos) << slow.body;
+  ClientResponse fast_before;
+  send_slowly(20'000, fast_before);
+  EXPECT_EQ(fast_before.status, 200);
+}
+
+TEST_F(Failure, the_edges_own_answers_say_when) {
+  start();
+  publish();
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->http_port()));
+  const std::string date = client.get("nobody.test").field("date");
+  std::tm parsed{};
+  ASSERT_NE(::strptime(date.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parsed), nullptr) << date;
+  EXPECT_LT(std::abs(::timegm(&parsed) - std::time(nullptr)), 60) << date;
+}
+
+TEST_F(Failure, the_limits_of_a_head_are_settings) {
+  start([](EdgeConfig& config) {
+    config.limits.url_bytes_max = 2'000;
+    config.limits.fields_max = 20;
+  });
+  RecordingUpstream upstream(answer_with("ok"));
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  const auto status = [&](std::size_t url, int fields) {
+    Client client;
+    EXPECT_TRUE(client.connect(edge_->http_port()));
+    std::string more;
+    for (int i = 0; i < fields; ++i) more += "X: y\r\n";
+    return client.get("shop.apps.test", "/" + std::string(url - 1, 'a'), more).status;
+  };
+  EXPECT_EQ(status(2'000, 0), 200);
+  EXPECT_EQ(status(2'001, 0), 414);
+  EXPECT_EQ(status(1, 19), 200);
+  EXPECT_EQ(status(1, 20), 431);
+}
+
 TEST_F(Failure, an_answer_before_the_end_of_the_request_arrives_and_ends_the_connection) {
   start();
   RecordingUpstream upstream([](UpstreamSession& session) {

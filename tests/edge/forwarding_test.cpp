@@ -411,7 +411,7 @@ TEST_F(Forwarding, spreads_requests_over_the_upstreams_of_a_route) {
 }
 
 TEST_F(Forwarding, ends_the_upstream_request_when_the_client_leaves) {
-  start();
+  start([](EdgeConfig& config) { config.timeouts.half_closed = 300ms; });
   std::promise<void> asked;
   std::promise<void> left;
   upstream_ = std::make_unique<RecordingUpstream>([&](UpstreamSession& session) {
@@ -425,6 +425,27 @@ TEST_F(Forwarding, ends_the_upstream_request_when_the_client_leaves) {
   ASSERT_TRUE(client_.connect(edge_->http_port()));
   ASSERT_TRUE(client_.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
   ASSERT_EQ(asked.get_future().wait_for(k_patience), std::future_status::ready);
+  client_.close();
+  EXPECT_EQ(left.get_future().wait_for(k_patience), std::future_status::ready);
+}
+
+TEST_F(Forwarding, ends_the_upstream_request_at_once_when_the_client_resets) {
+  start([](EdgeConfig& config) { config.timeouts.half_closed = 1h; });
+  std::promise<void> asked;
+  std::promise<void> left;
+  upstream_ = std::make_unique<RecordingUpstream>([&](UpstreamSession& session) {
+    Request request;
+    if (!session.read_request(request)) return;
+    asked.set_value();
+    if (session.read_some().empty()) left.set_value();
+  });
+  route("shop.apps.test", {at(*upstream_)});
+  publish();
+  ASSERT_TRUE(client_.connect(edge_->http_port()));
+  ASSERT_TRUE(client_.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
+  ASSERT_EQ(asked.get_future().wait_for(k_patience), std::future_status::ready);
+  const linger hard{1, 0};
+  ASSERT_EQ(::setsockopt(client_.fd(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard), 0);
   client_.close();
   EXPECT_EQ(left.get_future().wait_for(k_patience), std::future_status::ready);
 }

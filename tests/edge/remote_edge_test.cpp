@@ -373,6 +373,35 @@ TEST_F(RemoteEdge, a_process_whose_server_died_during_the_start_ends) {
   std::filesystem::remove(EdgeFolder{directory_}.record());  // it names this test's own process
 }
 
+// With the limit on open files that many systems set, and that the process may not raise.
+TEST_F(RemoteEdge, more_idle_connections_than_it_has_descriptors_lock_nobody_out) {
+  RecordingUpstream upstream(answer_with("served"));
+  auto small = config();
+  small.program = "/bin/sh";
+  small.arguments = {
+      "sh",          "-c",      "ulimit -n 1024 && exec \"$0\" \"$@\"", ATLASFLOW_EDGE_PROCESS,
+      "--state-dir", directory_};
+  attach(small);
+  ASSERT_NE(edge_, nullptr);
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  std::vector<Client> idle(1'100);
+  for (Client& client : idle) {
+    ASSERT_TRUE(client.connect(edge_->http_port(), "127.0.0.3"));
+    const int status = client.get("shop.apps.test").status;
+    EXPECT_TRUE(status == 200 || status == 429 || status == 0) << status;
+  }
+  for (int i = 0; i < 50; ++i) {
+    const auto start = steady_clock::now();
+    Client other;
+    ASSERT_TRUE(other.connect(edge_->http_port(), "127.0.0.2"));
+    EXPECT_EQ(other.get("shop.apps.test").body, "served");
+    EXPECT_LT(steady_clock::now() - start, 2s);
+  }
+  // Nor the control plane.
+  EXPECT_EQ(edge_->drain("nobody", 10ms), 0U);
+}
+
 TEST_F(RemoteEdge, the_control_socket_is_for_its_owner_only) {
   attach();
   const auto status = std::filesystem::status(directory_ + "/edge.sock");

@@ -226,8 +226,33 @@ TEST_F(Tls, bytes_that_are_no_tls_close_the_connection) {
   serve();
   Client client;
   ASSERT_TRUE(client.connect(edge_->https_port()));
-  ASSERT_TRUE(client.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
+  ASSERT_TRUE(client.send("\x01\x02 no handshake of any protocol"));
   EXPECT_TRUE(client.ended());
+}
+
+TEST_F(Tls, plain_http_is_told_to_speak_https) {
+  serve();
+  for (const std::string method : {"GET", "OPTIONS", "PROPFIND"}) {
+    Client client;
+    ASSERT_TRUE(client.connect(edge_->https_port()));
+    ASSERT_TRUE(client.send(method + " / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
+    const ClientResponse response = client.receive();
+    EXPECT_EQ(response.status, 400) << method;
+    EXPECT_EQ(response.field("x-atlas-error"), "plain_http");
+    EXPECT_NE(response.body.find("https://"), std::string::npos) << response.body;
+    EXPECT_TRUE(client.ended());
+  }
+}
+
+TEST_F(Tls, an_idle_connection_is_closed_with_a_close_notify) {
+  serve([](EdgeConfig& config) { config.timeouts.keep_alive = 300ms; });
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->https_port()));
+  ASSERT_TRUE(client.start_tls("shop.apps.test", edge_->ca_certificate().string()));
+  ASSERT_EQ(client.get("shop.apps.test").status, 200);
+  char byte = 0;
+  const int got = SSL_read(client.tls(), &byte, 1);
+  EXPECT_EQ(SSL_get_error(client.tls(), got), SSL_ERROR_ZERO_RETURN);
 }
 
 }  // namespace

@@ -74,6 +74,30 @@ TEST(Config, values_are_taken) {
   EXPECT_EQ(config->vm.memory_mib, 4096);
 }
 
+TEST(Config, the_edges_limits_and_timeouts_are_taken) {
+  const ServerConfig defaults;
+  const auto example = parse_config(example_config(), k_file);
+  ASSERT_TRUE(example) << to_string(example.error());
+  EXPECT_EQ(example->edge.limits.url_bytes_max, defaults.edge.limits.url_bytes_max);
+  EXPECT_EQ(example->edge.limits.request_body_rate_min, defaults.edge.limits.request_body_rate_min);
+  EXPECT_EQ(example->edge.timeouts.response_head, defaults.edge.timeouts.response_head);
+  EXPECT_EQ(example->edge.timeouts.half_closed, defaults.edge.timeouts.half_closed);
+  const auto config = parse_config(
+      "[edge]\nresponse_timeout_s = 300\nurl_bytes_max = 60000\nhead_bytes_max = 70000\n", k_file);
+  ASSERT_TRUE(config) << to_string(config.error());
+  EXPECT_EQ(config->edge.timeouts.response_head, std::chrono::seconds(300));
+  EXPECT_EQ(config->edge.limits.url_bytes_max, 60'000);
+  for (const auto& [text, why] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"[edge]\nresponse_timeout_s = 0\n", "from 1 to 86400"},
+           {"[edge]\nresponse_timeout_s = '60s'\n", "a whole number"},
+           {"[edge]\nurl_bytes_max = 40000\n", "must be below head_bytes_max"},
+           {"[edge]\nhead_bytes_max = 8000\n", "must be above url_bytes_max"}}) {
+    const auto refused = parse_config(text, k_file);
+    ASSERT_FALSE(refused) << text;
+    EXPECT_THAT(refused.error().message, HasSubstr(why));
+  }
+}
+
 TEST(Config, relative_paths_start_at_the_files_folder) {
   const auto config = parse_config("state_dir = 'state'\n", k_file);
   ASSERT_TRUE(config);
