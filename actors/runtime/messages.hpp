@@ -42,6 +42,8 @@ struct Flush {};
 struct Settle {};
 // To itself: the disk was full; look whether it still is.
 struct TryAgain {};
+// To itself, a second after an append: note beside the log how far it has come.
+struct NoteEnd {};
 struct Settled {};
 // What was committed, in position order; to every subscriber.
 struct RecordBatch {
@@ -297,6 +299,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AppendReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Flush)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Settle)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::TryAgain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::NoteEnd)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Settled)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RecordBatch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Deliver)
