@@ -17,7 +17,9 @@ using vm_host_actor = caf::typed_actor<
     caf::reacts_to<KeepVm, outcome_sink>, caf::reacts_to<ProbeVm, outcome_sink>,
     caf::reacts_to<StopVm, outcome_sink>,
     // Ends a start or a release command that is under way; its outcome still comes.
-    caf::reacts_to<AbortVm>>;
+    caf::reacts_to<AbortVm>,
+    // To itself.
+    caf::reacts_to<StopOverdue>>;
 
 using vm_hosts_actor = caf::typed_actor<
     // Chooses the host with the most free memory; the outcome is VMPlaced or a retryable failure.
@@ -26,8 +28,10 @@ using vm_hosts_actor = caf::typed_actor<
     caf::reacts_to<StartVm, outcome_sink>, caf::reacts_to<KeepVm, outcome_sink>,
     caf::reacts_to<ProbeVm, outcome_sink>, caf::reacts_to<StopVm, outcome_sink>,
     caf::reacts_to<AbortVm>,
-    // On any host that is up.
+    // On the host that is up and has the most free memory.
     caf::reacts_to<RunRelease, outcome_sink>,
+    // From a host, of a VM that was to stop.
+    caf::reacts_to<VmLeft>,
     // From a host's watch: whoever has a VM on a lost one is told with VmHostGone.
     caf::reacts_to<HostSeen>>;
 
@@ -35,6 +39,7 @@ using vm_hosts_actor = caf::typed_actor<
 using host_watch_actor = caf::typed_actor<caf::reacts_to<Tick>>;
 
 struct VmHostConfig {
+  vm_hosts_actor hosts;  // told of each VM that has left
   std::string host;
   VmEngine* engine = nullptr;
   Clock* clock = nullptr;
@@ -70,12 +75,15 @@ struct VmHostState {
 
   Entry& entry(vm_host_actor::pointer self, const std::string& vm_id);
   void on_down(vm_host_actor::pointer self, const caf::down_msg& down);
+  void give_up_stop(vm_host_actor::pointer self, const StopOverdue& message);
+  void forget(vm_host_actor::pointer self, const std::string& vm_id);
 };
 
 struct VmHostsState {
   struct Tenant {
     std::int64_t memory_mib = 0;
     outcome_sink sink;
+    bool leaving = false;  // it is being stopped, and has its memory until it is gone
   };
   struct Host {
     vm_host_actor handle;
@@ -90,6 +98,10 @@ struct VmHostsState {
   const char* name = "vm_hosts";
 
   void place(vm_hosts_actor::pointer self, const PlaceVm& message, const outcome_sink& sink);
+  void start(vm_hosts_actor::pointer self, const StartVm& message, const outcome_sink& sink);
+  void run_release(vm_hosts_actor::pointer self, const RunRelease& message,
+                   const outcome_sink& sink);
+  void stop(vm_hosts_actor::pointer self, const StopVm& message, const outcome_sink& sink);
   void seen(vm_hosts_actor::pointer self, const HostSeen& message);
   // The host of that name; one that has left the configuration had VMs that are the first one's to
   // clear.

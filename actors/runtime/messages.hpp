@@ -203,6 +203,18 @@ struct StopVm {
   EffectId effect;
   std::string vm_id;
   std::string host;
+  std::int64_t memory_mib = 0;
+  std::int64_t grace_us = 0;  // of the app
+};
+// To itself: by now it should have been done.
+struct StopOverdue {
+  EffectId effect;
+  std::string vm_id;
+};
+// Its memory is free again.
+struct VmLeft {
+  std::string host;
+  std::string vm_id;
 };
 struct AbortVm {
   EffectId effect;
@@ -318,6 +330,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RunRelease)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::KeepVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ProbeVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::StopVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::StopOverdue)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::VmLeft)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AbortVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::HostSeen)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Tick)
