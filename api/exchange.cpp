@@ -52,6 +52,7 @@ int http_status_of(ErrorCode code) {
     case ErrorCode::user_error:
       return 422;
     case ErrorCode::disk_full:
+    case ErrorCode::no_capacity:
     case ErrorCode::unavailable:
       return 503;
     case ErrorCode::timed_out:

@@ -78,6 +78,7 @@ Json json_of(const pb::Settings& settings) {
           {"stop_grace_us", settings.stop_grace_us()},
           {"memory_mib", settings.memory_mib()},
           {"vcpus", settings.vcpus()},
+          {"disk_mib", settings.disk_mib()},
           {"replicas", settings.replicas()},
           {"root_folder", settings.root_folder()},
           {"dockerfile", settings.dockerfile()},

@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 constexpr int k_kill_rounds_max = 500;  // of 10 ms
 constexpr std::int64_t k_bytes_per_mib = 1 << 20;
 constexpr const char* k_leaf = "server";
+constexpr int k_leaf_weight = 1000;  // of the server and its edge, beside each group
 constexpr std::int64_t k_cpu_period_us = 100'000;
 
 bool write_file(const fs::path& path, const std::string& value) {
@@ -86,6 +87,10 @@ void enable_controllers(const fs::path& own, const fs::path& parent) {
     }
     write_file(parent / "cgroup.subtree_control", controller);
   }
+  std::error_code none;
+  if (fs::is_directory(own / k_leaf, none)) {
+    write_file(own / k_leaf / "cpu.weight", std::to_string(k_leaf_weight));
+  }
 }
 
 void set_weight(const CgroupHierarchy& hierarchy, const fs::path& folder, int weight) {
@@ -114,6 +119,12 @@ std::vector<fs::path> folders_below(const fs::path& folder) {
   std::reverse(folders.begin(), folders.end());  // The deepest first.
   folders.push_back(folder);
   return folders;
+}
+
+// A folder that groups of a kind share, as their code names it.
+bool is_shared(const fs::path& folder) {
+  const auto name = folder.filename().string();
+  return name.starts_with("atlasflow-") && name.find('.') == std::string::npos;
 }
 
 // How many processes were found (and sent SIGKILL).
@@ -173,17 +184,15 @@ std::vector<CgroupHierarchy> own_cgroups() {
 
 Cgroup::Cgroup(std::vector<CgroupHierarchy> hierarchies, const CgroupParent& parent,
                const std::string& name)
-    : parent_weight_(parent.cpu_weight) {
+    : parent_(parent) {
   for (CgroupHierarchy& hierarchy : hierarchies) {
-    fs::path folder = hierarchy.own / parent.name / name;
+    fs::path folder = (hierarchy.own / parent.name / name).lexically_normal();
     places_.push_back({std::move(hierarchy), std::move(folder)});
   }
 }
 
 Cgroup::Cgroup(const std::vector<fs::path>& folders) {
-  for (const fs::path& folder : folders) {
-    places_.push_back({{false, {}, folder.parent_path().parent_path()}, folder});
-  }
+  for (const fs::path& folder : folders) places_.push_back({{}, folder});
 }
 
 void Cgroup::create(const CgroupLimits& limits) {
@@ -201,7 +210,7 @@ void Cgroup::create(const CgroupLimits& limits) {
     if (error) continue;
     if (hierarchy.unified) enable_controllers(hierarchy.own, parent);
     if (hierarchy.controllers == "cpuset") copy_cpuset(parent, place.folder);
-    set_weight(hierarchy, parent, parent_weight_);
+    if (!std::string_view(parent_.name).empty()) set_weight(hierarchy, parent, parent_.cpu_weight);
     limit(place, limits);
     FileDescriptor procs(::open((place.folder / "cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
     if (procs.valid()) procs_.push_back(std::move(procs));
@@ -284,7 +293,8 @@ bool Cgroup::remove() {
       left += kill_inside(place.folder);
       for (const fs::path& folder : folders_below(place.folder)) fs::remove(folder, error);
       if (fs::is_directory(place.folder, error)) ++left;
-      fs::remove(place.folder.parent_path(), error);  // Only when no other group is in it.
+      // Only when no other group is in it; that of the server is none of ours.
+      if (is_shared(place.folder.parent_path())) fs::remove(place.folder.parent_path(), error);
     }
     if (left == 0) return true;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

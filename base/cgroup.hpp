@@ -31,6 +31,10 @@ struct CgroupParent {
   const char* name;
   int cpu_weight;
 };
+// None: each group stands beside the server's own processes, with a weight of its own. Groups in
+// one parent wait for each other: what the busy ones take of its share, the idle one lacks when it
+// wakes up.
+inline constexpr CgroupParent k_no_parent{"", 0};
 
 // One mounted hierarchy and the folder in it where this process is.
 struct CgroupHierarchy {
@@ -75,7 +79,7 @@ class Cgroup {
   };
   void limit(const Place& place, const CgroupLimits& limits);
 
-  int parent_weight_ = 100;
+  CgroupParent parent_ = k_no_parent;
   std::vector<Place> places_;
   std::vector<FileDescriptor> procs_;
   bool memory_limited_ = false;

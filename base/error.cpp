@@ -20,6 +20,8 @@ std::string_view name_of(ErrorCode code) {
       return "user_error";
     case ErrorCode::disk_full:
       return "disk_full";
+    case ErrorCode::no_capacity:
+      return "no_capacity";
     case ErrorCode::unavailable:
       return "unavailable";
     case ErrorCode::timed_out:

@@ -23,6 +23,7 @@ enum class ErrorCode : std::uint8_t {
   user_error,        // the user's repository, Dockerfile or app failed, not Atlasflow
   disk_full,         // no room to record it; nothing changed, and it works again once there is room
                      // (HTTP 503)
+  no_capacity,       // the host has no room for it now; trying again later may help (HTTP 503)
   unavailable,       // a part of the world does not answer; trying again may help (HTTP 503)
   timed_out,         // a deadline passed
   cancelled,         // somebody asked to stop

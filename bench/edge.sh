@@ -140,9 +140,9 @@ for name in "${!worker[@]}"; do taskset -apc 1 "${worker[$name]}" >/dev/null; do
 
 # ---- measuring ----
 
-# Nanoseconds on a CPU, all threads of the process.
+# Nanoseconds on a CPU, all threads of the process. (%d of some awks ends at 31 bits.)
 cpu_of() {
-  cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%d\n", sum }'
+  cat /proc/"$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f\n", sum }'
 }
 
 # Prints microseconds of CPU per request, p99 in milliseconds and requests per second of one run.

@@ -424,6 +424,8 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   auto* verb = add_verb(app, chosen, server, "server", "Run the server until SIGTERM or Ctrl-C");
   verb->add_option("--config", server->config_file, "atlasflow.toml (default: built-in defaults)");
   verb->add_flag("--print-config", server->print_config, "Print a commented example and exit");
+  verb->add_flag("--accept-loss", server->accept_loss,
+                 "Start although the event log has lost acknowledged events, or its anchor");
   add_verb(app, chosen, std::make_shared<HaltCommand>(), "halt",
            "End what outlives the server: the edge and the microVMs");
   auto edge = std::make_shared<EdgeCommand>();

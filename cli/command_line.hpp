@@ -23,6 +23,7 @@ struct Connection {
 struct ServerCommand {
   std::string config_file;  // empty: the defaults
   bool print_config = false;
+  bool accept_loss = false;  // start although acknowledged events are missing
 };
 struct EdgeCommand {
   int launch_fd = -1;  // the socket by which the server says how to run

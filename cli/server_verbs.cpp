@@ -67,6 +67,7 @@ int run(const ServerCommand& command, const Connection& connection, const Termin
                                             : server::load_config(command.config_file);
   if (!config) return report(terminal, config.error());
   if (const auto named = named_state_dir(connection)) config->state_dir = *named;
+  config->accept_loss = command.accept_loss;
 
   const server::StopSignal stop;
   server::set_up_process(config->log_level);
@@ -104,9 +105,7 @@ int run(const EdgeCommand& command, const Connection& connection, const Terminal
 int run(const LogVerifyCommand& /*command*/, const Connection& connection,
         const Terminal& terminal) {
   const auto state_dir = named_state_dir(connection).value_or(server::k_default_state_dir);
-  const auto log = storage::open_event_log_for_reading(state_dir / "events");
-  if (!log) return report(terminal, log.error());
-  const auto verified = storage::verify(**log);
+  const auto verified = storage::verify_folder(state_dir / "events");
   if (!verified) return report(terminal, verified.error());
   const std::string_view chain(reinterpret_cast<const char*>(verified->chain.data()),
                                verified->chain.size());

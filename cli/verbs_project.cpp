@@ -96,7 +96,8 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
   };
   rows.push_back({"Health", health_line(settings, limit("health_deadline_us"))});
   rows.push_back({"Limits", std::to_string(number_of(settings, "memory_mib")) + " MiB, " +
-                                std::to_string(number_of(settings, "vcpus")) + " vCPU; clone " +
+                                std::to_string(number_of(settings, "vcpus")) + " vCPU, disk " +
+                                std::to_string(number_of(settings, "disk_mib")) + " MiB; clone " +
                                 limit("clone_deadline_us") + ", build " +
                                 limit("build_deadline_us") + ", drain " +
                                 limit("drain_deadline_us") + ", stop " + limit("stop_grace_us")});

@@ -214,6 +214,7 @@ struct Failed {
   pb::Fault fault = pb::FAULT_UNSPECIFIED;
   bool retryable = false;
   bool timed_out = false;
+  bool no_capacity = false;  // the host has no room for a VM now
   std::string lost_builder;  // set: the builder died or hung
   std::int32_t exit_code = 0;
   std::string reason;

@@ -290,7 +290,7 @@ struct Decider {
         break;
       case IntentKind::release:
         step = pb::STEP_RELEASE;
-        limit = rules::k_release_attempts;
+        limit = command.no_capacity ? rules::k_place_attempts : rules::k_release_attempts;
         break;
       case IntentKind::route:
         step = pb::STEP_ROUTE;
@@ -361,7 +361,8 @@ struct Decider {
     switch (instance.intent) {
       case InstanceIntent::place: {
         attempt = instance.refusals + 1;
-        again = wanted && (state.routed || attempt < rules::k_place_attempts);
+        again =
+            wanted && (state.routed || (command.retryable && attempt < rules::k_place_attempts));
         auto* exhausted = events[0].mutable_capacity_exhausted();
         exhausted->set_reason(command.reason);
         exhausted->set_slot(instance.slot);
@@ -369,12 +370,14 @@ struct Decider {
         break;
       }
       case InstanceIntent::start: {
-        attempt = instance.attempts;
-        again =
-            wanted && (state.routed || (command.retryable && attempt < rules::k_start_attempts));
+        // Room comes back when another VM has gone, so a host that has none is asked for longer.
+        attempt = command.no_capacity ? instance.refusals + 1 : instance.attempts;
+        const auto limit = command.no_capacity ? rules::k_place_attempts : rules::k_start_attempts;
+        again = wanted && (state.routed || (command.retryable && attempt < limit));
         auto* failed = events[0].mutable_vm_start_failed();
         fill(*failed, command, again);
         failed->set_slot(instance.slot);
+        failed->set_no_capacity(command.no_capacity);
         break;
       }
       case InstanceIntent::stop:

@@ -219,6 +219,7 @@ struct Evolution {
       instance.given_up = false;
       instance.crashes = 0;
       instance.attempts = 0;
+      instance.refusals = 0;
     }
   }
   void operator()(const pb::ScaleRequested& event) const {
@@ -329,7 +330,6 @@ struct Evolution {
   void operator()(const pb::VMPlaced& event) const {
     auto& instance = in_slot(event.slot());
     end_intent(instance);
-    instance.refusals = 0;
     instance.host = event.host();
   }
   void operator()(const pb::CapacityExhausted& event) const {
@@ -362,12 +362,18 @@ struct Evolution {
     instance.port = event.port();
     instance.health_deadline = event.health_deadline_us();
     instance.started = true;
+    instance.refusals = 0;
     for (const auto& notice : event.notices()) add_notice(notice);
   }
   void operator()(const pb::VMStartFailed& event) const {
     ATLAS_PROBE(state.routed, "a live app's new VM could not be started");
+    ATLAS_PROBE(event.no_capacity(), "a host had no room left for a VM that was placed on it");
     auto& instance = in_slot(event.slot());
     clear_vm(instance);
+    // Only a host that takes it ends a row of refusals: being placed on one that then has no room
+    // is one more.
+    instance.refusals = event.no_capacity() ? instance.refusals + 1 : 0;
+    if (event.no_capacity()) instance.attempts = std::max(instance.attempts - 1, 0);
     if (!event.retryable()) fail_unless_routed(pb::STEP_START_VM, event.fault(), event.reason());
   }
   void operator()(const pb::Healthy& event) const {
@@ -442,6 +448,8 @@ struct Evolution {
     if (auto* instance = with_vm(event.vm_id())) begin(*instance, InstanceIntent::stop);
   }
   void operator()(const pb::VMStopped& event) const {
+    ATLAS_PROBE(!event.overdue().empty(), "a VM did not end in time, and its deployment went on");
+    if (!event.overdue().empty()) add_notice(event.overdue());
     if (event.vm_id() == state.release_vm) state.release_vm.clear();
     auto* instance = with_vm(event.vm_id());
     if (instance == nullptr) return;

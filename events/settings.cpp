@@ -109,8 +109,12 @@ const std::vector<Setting>& table() {
   static const std::vector<Setting> settings = {
       {"health_path", k_anywhere, Text{&S::health_path, &S::mutable_health_path, health_path_rule}},
       {"port", k_anywhere, Number{&S::port, &S::set_port, 1, 65535}},
-      {"memory_mib", k_anywhere, Number{&S::memory_mib, &S::set_memory_mib, 128, 1 << 20}},
-      {"vcpus", k_anywhere, Number{&S::vcpus, &S::set_vcpus, 1, 64}},
+      {"memory_mib", k_anywhere,
+       Number{&S::memory_mib, &S::set_memory_mib, k_memory_mib_range.low, k_memory_mib_range.high}},
+      {"vcpus", k_anywhere,
+       Number{&S::vcpus, &S::set_vcpus, k_vcpus_range.low, k_vcpus_range.high}},
+      {"disk_mib", k_anywhere,
+       Number{&S::disk_mib, &S::set_disk_mib, k_disk_mib_range.low, k_disk_mib_range.high}},
       {"replicas", k_anywhere, Number{&S::replicas, &S::set_replicas, 1, 32}},
       {"health_deadline", k_anywhere,
        Duration{&S::health_deadline_us, &S::set_health_deadline_us, k_second_us, k_day_us}},
@@ -337,6 +341,7 @@ pb::Settings default_settings() {
   settings.set_stop_grace_us(30 * k_second_us);
   settings.set_memory_mib(512);
   settings.set_vcpus(1);
+  settings.set_disk_mib(2048);
   settings.set_release_deadline_us(600 * k_second_us);
   settings.set_replicas(1);
   settings.set_auto_rollback_us(60 * k_second_us);
@@ -357,6 +362,7 @@ pb::Settings with_defaults(pb::Settings recorded) {
     // It was not recorded either whether somebody had named the port.
     recorded.set_port_given(recorded.port() != settings.port());
   }
+  if (recorded.disk_mib() == 0) recorded.set_disk_mib(settings.disk_mib());
   if (!recorded.has_restart_unhealthy_after_us()) {
     recorded.set_restart_unhealthy_after_us(settings.restart_unhealthy_after_us());
   }

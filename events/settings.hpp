@@ -15,6 +15,23 @@ namespace atlasflow {
 
 constexpr std::int64_t k_second_us = 1'000'000;
 
+// What a VM can have. The hypervisor takes nothing else, so that what it would refuse is refused
+// where it is set.
+struct SettingRange {
+  std::int32_t low;
+  std::int32_t high;
+  [[nodiscard]] constexpr bool holds(std::int32_t value) const {
+    return value >= low && value <= high;
+  }
+  // "1 to 16".
+  [[nodiscard]] std::string text() const {
+    return std::to_string(low) + " to " + std::to_string(high);
+  }
+};
+inline constexpr SettingRange k_memory_mib_range{128, 64 * 1024};
+inline constexpr SettingRange k_vcpus_range{1, 16};
+inline constexpr SettingRange k_disk_mib_range{128, 64 * 1024};
+
 enum class SettingType : std::uint8_t {
   text,
   number,

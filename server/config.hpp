@@ -26,6 +26,7 @@ enum class AcceleratorChoice : std::uint8_t { automatic, kvm, tcg };
 
 struct ServerConfig {
   std::filesystem::path state_dir = k_default_state_dir;
+  bool accept_loss = false;  // of the command line only: of acknowledged events
   std::string domain = "atlasflow.localhost";
 
   struct {

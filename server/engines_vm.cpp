@@ -33,6 +33,7 @@ Result<actors::StartedVm> LocalVmEngine::start(const actors::VmJob& job, std::st
   spec.port = static_cast<std::uint16_t>(job.settings.port());
   spec.memory_mib = job.settings.memory_mib();
   spec.vcpus = job.settings.vcpus();
+  spec.disk_mib = job.settings.disk_mib();
   spec.port_given = job.settings.port_given();
   spec.stop_grace = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::microseconds(job.settings.stop_grace_us()));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 #include <linux/close_range.h>
 #include <nlohmann/json.hpp>
@@ -82,7 +83,10 @@ Result<void> restart_process(const std::filesystem::path& state, const Error& wh
   if (stop.wait_for(pause)) return {};
   std::vector<char*> arguments;
   for (std::size_t at = 0; at < words.size(); at += std::strlen(words.data() + at) + 1) {
-    arguments.push_back(words.data() + at);
+    // What a person accepted once is not accepted for every start to come.
+    if (std::string_view(words.data() + at) != "--accept-loss") {
+      arguments.push_back(words.data() + at);
+    }
   }
   arguments.push_back(nullptr);
   spdlog::shutdown();

@@ -102,10 +102,24 @@ Result<std::string> read_webhook_secret(const fs::path& file) {
   return secret;
 }
 
+// A disk that was not mounted must not look like a first start: values are sealed only for events.
+Result<void> expect_log_beside_secrets(const StateDir& state) {
+  std::error_code ignored;
+  if (std::filesystem::exists(state.events() / "anchor", ignored)) return {};
+  if (names_if_any(state.secrets()).empty()) return {};
+  return fail(
+      ErrorCode::corrupt,
+      state.secrets().string() + " holds sealed values, and " + state.events().string() +
+          " no event log that they belong to. Is its disk mounted? Restore the folder from a "
+          "backup, or start with --accept-loss to begin a new log");
+}
+
 Result<void> start_world(Server::Parts& server, const ServerConfig& config, const StateDir& state) {
   Error error;
   state.remove_leftovers();
+  if (!config.accept_loss) ATLAS_TRYV(expect_log_beside_secrets(state));
   storage::EventLogConfig log{state.events(), own_build_id()};
+  log.accept_loss = config.accept_loss;
   log.reserve_bytes = static_cast<std::uint64_t>(config.keep.reserve_mib) << 20U;
   if (!take(server.log, storage::open_event_log(log), error)) {
     return tl::unexpected(error);

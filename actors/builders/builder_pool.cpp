@@ -30,6 +30,10 @@ Failed failure_of(const EffectId& effect, pb::Step step, const Error& error) {
       failed.fault = step == pb::STEP_BUILD ? pb::FAULT_USER : pb::FAULT_SYSTEM;
       failed.retryable = step != pb::STEP_BUILD;
       break;
+    case ErrorCode::no_capacity:
+      failed.no_capacity = true;
+      failed.retryable = true;
+      break;
     default:  // cancelled too: nobody but us cancels, and without a CancelRequested it is done
               // again
       failed.retryable = true;

@@ -306,7 +306,11 @@ struct Carrier {
     self->send(state.wiring.edge, DrainVm{effect.vm_id, effect.deadline}, sink);
   }
   void operator()(const StopVmEffect& effect) const {
-    self->send(state.wiring.hosts, StopVm{effect.effect, effect.vm_id, effect.host}, sink);
+    const auto& settings = state.fold.push.settings();
+    self->send(state.wiring.hosts,
+               StopVm{effect.effect, effect.vm_id, effect.host, settings.memory_mib(),
+                      settings.stop_grace_us()},
+               sink);
   }
   void operator()(const TimerEffect& effect) const {
     self->send(state.wiring.timers,

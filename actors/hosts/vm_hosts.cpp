@@ -12,6 +12,9 @@ namespace {
 
 constexpr auto k_ping_period = std::chrono::seconds(5);
 constexpr int k_silences_until_lost = 3;
+// Of a stop beyond the grace of its app: the longest that a start takes to hear that it is
+// cancelled, and QEMU to die. What has not ended by then may never.
+constexpr auto k_stop_patience = std::chrono::minutes(2);
 
 struct HostWatchState {
   int silences = 0;
@@ -61,7 +64,7 @@ void VmHostState::on_down(vm_host_actor::pointer self, const caf::down_msg& down
   const bool unanswered = down.reason == caf::exit_reason::normal && entry.stops > 1;
   ATLAS_PROBE(unanswered, "a VM was to be stopped again while its actor ended");
   if (down.reason == caf::exit_reason::normal && !unanswered) {
-    vms.erase(found);
+    forget(self, vm_id);
     return;
   }
   const bool at_once = entry.restarts.allow(config.clock->now());
@@ -91,6 +94,35 @@ void VmHostState::go_on(vm_host_actor::pointer self, const std::string& vm_id) {
   if (entry.release) self->send(*entry.handle, entry.release->message, entry.release->sink);
   if (entry.keep) self->send(*entry.handle, entry.keep->message, entry.keep->sink);
   if (entry.probe) self->send(*entry.handle, entry.probe->message, entry.probe->sink);
+}
+
+void VmHostState::forget(vm_host_actor::pointer self, const std::string& vm_id) {
+  self->send(config.hosts, VmLeft{config.host, vm_id});
+  vms.erase(std::string(vm_id));  // a copy: it may be the key
+}
+
+// The engine fails to end it again and again, or does not come back at all. Its deployment has no
+// more to say in it: who compares what runs with the log tries on.
+void VmHostState::give_up_stop(vm_host_actor::pointer self, const StopOverdue& message) {
+  const auto found = vms.find(message.vm_id);
+  if (found == vms.end() || !found->second.stop) return;
+  const auto& asked = *found->second.stop;
+  if (asked.message.effect != message.effect) return;
+  ATLAS_PROBE(true, "a VM's stop was given up");
+  spdlog::error(
+      "part=vm_host event=stop_overdue host={} vm={} hint=\"it is ended as an orphan once "
+      "that is possible; look at its process\"",
+      config.host, message.vm_id);
+  Succeeded succeeded;
+  succeeded.effect = message.effect;
+  auto* stopped = succeeded.outcome.mutable_vm_stopped();
+  stopped->set_vm_id(message.vm_id);
+  stopped->set_exit_code(-1);
+  stopped->set_overdue("the microVM " + message.vm_id + " on host " + config.host +
+                       " did not end in time and may still run; it is tried again");
+  self->send(asked.sink, Deliver{std::move(succeeded)});
+  if (found->second.handle) self->demonitor(found->second.handle.address());
+  forget(self, message.vm_id);
 }
 
 vm_host_actor::behavior_type vm_host(vm_host_actor::stateful_pointer<VmHostState> self,
@@ -127,12 +159,15 @@ vm_host_actor::behavior_type vm_host(vm_host_actor::stateful_pointer<VmHostState
             entry.stop = {message, sink};
             ++entry.stops;
             self->send(*entry.handle, message, sink);
+            self->delayed_send(self, std::chrono::microseconds(message.grace_us) + k_stop_patience,
+                               StopOverdue{message.effect, message.vm_id});
           },
           [self](const GoOnWithVm& message) { self->state.go_on(self, message.vm_id); },
           [self](const AbortVm& message) {
             const auto found = self->state.vms.find(message.effect.str());
             if (found != self->state.vms.end()) found->second.stop_start.request_stop();
-          }};
+          },
+          [self](const StopOverdue& message) { self->state.give_up_stop(self, message); }};
 }
 
 std::int64_t VmHostsState::Host::free_mib() const {
@@ -157,7 +192,9 @@ void VmHostsState::place(vm_hosts_actor::pointer self, const PlaceVm& message,
                          const outcome_sink& sink) {
   const bool first = ATLAS_BUGGIFY("a VM is placed on the first host that has room for it");
   const std::string* best = nullptr;
+  std::int64_t largest_mib = 0;
   for (const auto& [host_name, host] : hosts) {
+    largest_mib = std::max(largest_mib, host.memory_mib);
     if (!host.up || host.free_mib() < message.memory_mib) continue;
     if (best != nullptr && (first || hosts.at(*best).free_mib() >= host.free_mib())) continue;
     best = &host_name;
@@ -169,10 +206,18 @@ void VmHostsState::place(vm_hosts_actor::pointer self, const PlaceVm& message,
     self->send(sink, Deliver{std::move(succeeded)});
     return;
   }
+  const auto wanted = std::to_string(message.memory_mib) + " MiB of memory";
+  if (largest_mib < message.memory_mib) {
+    ATLAS_PROBE(true, "a VM was to have more memory than any host has");
+    const Error never{ErrorCode::user_error,
+                      "no VM host has " + wanted + ", the largest has " +
+                          std::to_string(largest_mib) + " MiB: lower memory_mib",
+                      ""};
+    self->send(sink, Deliver{failure_of(message.effect, pb::STEP_START_VM, never)});
+    return;
+  }
   ATLAS_PROBE(true, "no host had memory for a VM");
-  const Error full{ErrorCode::unavailable,
-                   "no VM host has " + std::to_string(message.memory_mib) + " MiB of memory free",
-                   ""};
+  const Error full{ErrorCode::no_capacity, "no VM host has " + wanted + " free", ""};
   self->send(sink, Deliver{failure_of(message.effect, pb::STEP_START_VM, full)});
 }
 
@@ -198,6 +243,58 @@ void VmHostsState::on_down(vm_hosts_actor::pointer self, const caf::down_msg& do
   watch(self, watched->first);
 }
 
+void VmHostsState::start(vm_hosts_actor::pointer self, const StartVm& message,
+                         const outcome_sink& sink) {
+  auto& host = named(message.host);
+  const auto memory_mib = message.job.settings.memory_mib();
+  // Others may have been placed on the same memory meanwhile.
+  if (!host.tenants.contains(message.job.vm_id) && host.free_mib() < memory_mib) {
+    ATLAS_PROBE(true, "the memory that a VM was placed on was taken meanwhile");
+    const Error full{ErrorCode::no_capacity,
+                     "host " + message.host + " has no longer " + std::to_string(memory_mib) +
+                         " MiB of memory free",
+                     ""};
+    self->send(sink, Deliver{failure_of(EffectId{message.job.vm_id}, pb::STEP_START_VM, full)});
+    return;
+  }
+  host.tenants[message.job.vm_id] = {memory_mib, sink};
+  self->send(*host.handle, message, sink);
+}
+
+void VmHostsState::run_release(vm_hosts_actor::pointer self, const RunRelease& message,
+                               const outcome_sink& sink) {
+  const auto memory_mib = message.job.settings.memory_mib();
+  Host* best = nullptr;
+  for (auto& [host_name, host] : hosts) {
+    // It may run already: a deployment's next actor asks again.
+    if (host.tenants.contains(message.job.vm_id)) {
+      best = &host;
+      break;
+    }
+    if (host.up && (best == nullptr || best->free_mib() < host.free_mib())) best = &host;
+  }
+  ATLAS_PROBE(best == nullptr, "a release command was asked for while no host answered");
+  if (best == nullptr) best = &hosts.begin()->second;
+  if (!best->tenants.contains(message.job.vm_id) && best->free_mib() < memory_mib) {
+    ATLAS_PROBE(true, "no host had memory for a release command");
+    const Error full{ErrorCode::no_capacity,
+                     "no VM host has " + std::to_string(memory_mib) +
+                         " MiB of memory free for the release command",
+                     ""};
+    self->send(sink, Deliver{failure_of(EffectId{message.job.vm_id}, pb::STEP_RELEASE, full)});
+    return;
+  }
+  best->tenants[message.job.vm_id] = {memory_mib, sink};
+  self->send(*best->handle, message, sink);
+}
+
+void VmHostsState::stop(vm_hosts_actor::pointer self, const StopVm& message,
+                        const outcome_sink& sink) {
+  auto& host = holding(message.vm_id, message.host);
+  host.tenants[message.vm_id] = {message.memory_mib, sink, true};
+  self->send(*host.handle, message, sink);
+}
+
 void VmHostsState::seen(vm_hosts_actor::pointer self, const HostSeen& message) {
   auto& host = named(message.host);
   host.up = message.up;
@@ -208,7 +305,9 @@ void VmHostsState::seen(vm_hosts_actor::pointer self, const HostSeen& message) {
   ATLAS_PROBE(!message.up && host.tenants.size() > 1, "a host was lost with several VMs");
   if (message.up) return;
   std::map<caf::actor_addr, outcome_sink> sinks;
-  for (const auto& [vm_id, tenant] : host.tenants) sinks[tenant.sink.address()] = tenant.sink;
+  for (const auto& [vm_id, tenant] : host.tenants) {
+    if (!tenant.leaving) sinks[tenant.sink.address()] = tenant.sink;
+  }
   host.tenants.clear();
   for (const auto& [address, sink] : sinks) self->send(sink, Deliver{VmHostGone{message.host}});
 }
@@ -219,7 +318,8 @@ vm_hosts_actor::behavior_type vm_hosts(vm_hosts_actor::stateful_pointer<VmHostsS
   for (const auto& [name, engine] : config.engines) {
     auto& host = self->state.hosts[name];
     host.memory_mib = engine->memory_mib();
-    host.handle = self->spawn(vm_host, VmHostConfig{name, engine, config.clock, config.spawn});
+    host.handle = self->spawn(
+        vm_host, VmHostConfig{vm_hosts_actor{self}, name, engine, config.clock, config.spawn});
     self->monitor(*host.handle);
   }
   self->state.config = std::move(config);
@@ -229,21 +329,7 @@ vm_hosts_actor::behavior_type vm_hosts(vm_hosts_actor::stateful_pointer<VmHostsS
             self->state.place(self, message, sink);
           },
           [self](const StartVm& message, const outcome_sink& sink) {
-            auto& host = self->state.named(message.host);
-            const auto memory_mib = message.job.settings.memory_mib();
-            // Others may have been placed on the same memory meanwhile.
-            if (!host.tenants.contains(message.job.vm_id) && host.free_mib() < memory_mib) {
-              ATLAS_PROBE(true, "the memory that a VM was placed on was taken meanwhile");
-              const Error full{ErrorCode::unavailable,
-                               "host " + message.host + " has no longer " +
-                                   std::to_string(memory_mib) + " MiB of memory free",
-                               ""};
-              self->send(sink,
-                         Deliver{failure_of(EffectId{message.job.vm_id}, pb::STEP_START_VM, full)});
-              return;
-            }
-            host.tenants[message.job.vm_id] = {memory_mib, sink};
-            self->send(*host.handle, message, sink);
+            self->state.start(self, message, sink);
           },
           [self](const KeepVm& message, const outcome_sink& sink) {
             auto& host = self->state.named(message.host);
@@ -254,22 +340,18 @@ vm_hosts_actor::behavior_type vm_hosts(vm_hosts_actor::stateful_pointer<VmHostsS
             self->send(*self->state.named(message.host).handle, message, sink);
           },
           [self](const StopVm& message, const outcome_sink& sink) {
-            auto& host = self->state.holding(message.vm_id, message.host);
-            host.tenants.erase(message.vm_id);
-            self->send(*host.handle, message, sink);
+            self->state.stop(self, message, sink);
           },
           [self](const AbortVm& message) {
             for (auto& [name, host] : self->state.hosts) self->send(*host.handle, message);
           },
           [self](const RunRelease& message, const outcome_sink& sink) {
-            auto& hosts = self->state.hosts;
-            const auto up = std::find_if(hosts.begin(), hosts.end(),
-                                         [](const auto& item) { return item.second.up; });
-            ATLAS_PROBE(up == hosts.end(),
-                        "a release command was asked for while no host answered");
-            auto& host = up == hosts.end() ? hosts.begin()->second : up->second;
-            host.tenants[message.job.vm_id] = {message.job.settings.memory_mib(), sink};
-            self->send(*host.handle, message, sink);
+            self->state.run_release(self, message, sink);
+          },
+          [self](const VmLeft& message) {
+            auto& tenants = self->state.named(message.host).tenants;
+            const auto found = tenants.find(message.vm_id);
+            if (found != tenants.end() && found->second.leaving) tenants.erase(found);
           },
           [self](const HostSeen& message) { self->state.seen(self, message); }};
 }

@@ -19,7 +19,7 @@ using vm_host_actor = caf::typed_actor<
     // Ends a start or a release command that is under way; its outcome still comes.
     caf::reacts_to<AbortVm>,
     // To itself.
-    caf::reacts_to<GoOnWithVm>>;
+    caf::reacts_to<GoOnWithVm>, caf::reacts_to<StopOverdue>>;
 
 using vm_hosts_actor = caf::typed_actor<
     // Chooses the host with the most free memory; the outcome is VMPlaced or a retryable failure.
@@ -28,8 +28,10 @@ using vm_hosts_actor = caf::typed_actor<
     caf::reacts_to<StartVm, outcome_sink>, caf::reacts_to<KeepVm, outcome_sink>,
     caf::reacts_to<ProbeVm, outcome_sink>, caf::reacts_to<StopVm, outcome_sink>,
     caf::reacts_to<AbortVm>,
-    // On any host that is up.
+    // On the host that is up and has the most free memory.
     caf::reacts_to<RunRelease, outcome_sink>,
+    // From a host, of a VM that was to stop.
+    caf::reacts_to<VmLeft>,
     // From a host's watch: whoever has a VM on a lost one is told with VmHostGone.
     caf::reacts_to<HostSeen>>;
 
@@ -37,6 +39,7 @@ using vm_hosts_actor = caf::typed_actor<
 using host_watch_actor = caf::typed_actor<caf::reacts_to<Tick>>;
 
 struct VmHostConfig {
+  vm_hosts_actor hosts;  // told of each VM that has left
   std::string host;
   VmEngine* engine = nullptr;
   Clock* clock = nullptr;
@@ -74,12 +77,15 @@ struct VmHostState {
   void on_down(vm_host_actor::pointer self, const caf::down_msg& down);
   // Starts the VM's next actor and repeats what was asked of the one before.
   void go_on(vm_host_actor::pointer self, const std::string& vm_id);
+  void give_up_stop(vm_host_actor::pointer self, const StopOverdue& message);
+  void forget(vm_host_actor::pointer self, const std::string& vm_id);
 };
 
 struct VmHostsState {
   struct Tenant {
     std::int64_t memory_mib = 0;
     outcome_sink sink;
+    bool leaving = false;  // it is being stopped, and has its memory until it is gone
   };
   struct Host {
     Child<vm_host_actor> handle;
@@ -94,6 +100,10 @@ struct VmHostsState {
   const char* name = "vm_hosts";
 
   void place(vm_hosts_actor::pointer self, const PlaceVm& message, const outcome_sink& sink);
+  void start(vm_hosts_actor::pointer self, const StartVm& message, const outcome_sink& sink);
+  void run_release(vm_hosts_actor::pointer self, const RunRelease& message,
+                   const outcome_sink& sink);
+  void stop(vm_hosts_actor::pointer self, const StopVm& message, const outcome_sink& sink);
   void seen(vm_hosts_actor::pointer self, const HostSeen& message);
   void watch(vm_hosts_actor::pointer self, const std::string& host_name);
   void on_down(vm_hosts_actor::pointer self, const caf::down_msg& down);

@@ -17,6 +17,7 @@ namespace {
 // A batch is capped so that one reply never waits for a queue of any length.
 constexpr std::ptrdiff_t k_batch_appends_max = 256;
 constexpr auto k_room_look_period = std::chrono::seconds(1);
+constexpr auto k_note_delay = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -85,6 +86,14 @@ void LogWriterState::tell_unheard(log_actor::pointer self) {
   for (const auto& sink : sinks) self->send(sink, RecordBatch{records});
 }
 
+void LogWriterState::note_end() {
+  noting = false;
+  const auto noted = config.log->note_end(config.clock->now());
+  if (noted) return;
+  spdlog::critical("part=log_writer event=anchor_failed error=\"{}\"", to_string(noted.error()));
+  config.fatal(noted.error());
+}
+
 void LogWriterState::commit(log_actor::pointer self) {
   if (batch.empty() || full) return;
   if (ATLAS_BUGGIFY("the log writer waits another round before it writes")) {
@@ -116,6 +125,7 @@ void LogWriterState::commit(log_actor::pointer self) {
     config.fatal(outcomes.error());
     return;
   }
+  if (!std::exchange(noting, true)) self->delayed_send(self, k_note_delay, NoteEnd{});
   auto records = std::make_shared<std::vector<storage::Record>>();
   for (const auto& outcome : *outcomes) {
     if (const auto* appended = std::get_if<storage::Appended>(&outcome)) {
@@ -181,6 +191,7 @@ log_actor::behavior_type log_writer(log_actor::stateful_pointer<LogWriterState> 
             state.tell_unheard(self);
             state.settle();
           },
+          [self](NoteEnd&) { self->state.note_end(); },
           [self](const record_sink& sink) {
             self->monitor(sink);
             self->state.sinks.push_back(sink);

@@ -24,6 +24,8 @@ using log_actor = caf::typed_actor<
     caf::replies_to<Settle>::with<Settled>,
     // Commits what a full disk has kept waiting.
     caf::reacts_to<TryAgain>,
+    // Notes the end of the log after a pause in the appends.
+    caf::reacts_to<NoteEnd>,
     // From now on the sender's batches go to the sink as well.
     caf::reacts_to<record_sink>>;
 
@@ -45,8 +47,9 @@ struct LogWriterState {
   LogWriterConfig config;
   std::vector<Pending> batch;
   std::vector<record_sink> sinks;
-  bool full = false;  // the disk is; the batch waits for TryAgain
-  int looks = 0;      // for room, since it got full
+  bool full = false;    // the disk is; the batch waits for TryAgain
+  int looks = 0;        // for room, since it got full
+  bool noting = false;  // NoteEnd is under way
   std::vector<PromiseGuard<Settled>> settling;
 
   void commit(log_actor::pointer self);
@@ -55,6 +58,7 @@ struct LogWriterState {
   [[nodiscard]] bool has_moved(const Basis& basis) const;
   void wait_for_room(log_actor::pointer self, std::vector<Pending> pending, const Error& error);
   void settle();
+  void note_end();
   // What the sinks have not been told though the log has it.
   void tell_unheard(log_actor::pointer self);
   Position told;  // the newest record that went to the sinks

@@ -42,6 +42,8 @@ struct Flush {};
 struct Settle {};
 // To itself: the disk was full; look whether it still is.
 struct TryAgain {};
+// To itself, a second after an append: note beside the log how far it has come.
+struct NoteEnd {};
 struct Settled {};
 // What was committed, in position order; to every subscriber.
 struct RecordBatch {
@@ -207,6 +209,18 @@ struct StopVm {
   EffectId effect;
   std::string vm_id;
   std::string host;
+  std::int64_t memory_mib = 0;
+  std::int64_t grace_us = 0;  // of the app
+};
+// To itself: by now it should have been done.
+struct StopOverdue {
+  EffectId effect;
+  std::string vm_id;
+};
+// Its memory is free again.
+struct VmLeft {
+  std::string host;
+  std::string vm_id;
 };
 struct AbortVm {
   EffectId effect;
@@ -295,6 +309,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AppendReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Flush)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Settle)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::TryAgain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::NoteEnd)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Settled)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RecordBatch)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Deliver)
@@ -326,6 +341,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RunRelease)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::KeepVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ProbeVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::StopVm)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::StopOverdue)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::VmLeft)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::AbortVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::GoOnWithVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReplaceBuilder)

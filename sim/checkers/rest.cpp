@@ -59,6 +59,8 @@ void Rest::take_vm(Deployment& deployment, const pb::Event& event) {
   auto& vms = deployment.vms;
   if (event.has_capacity_exhausted()) {
     deployment.without_room.insert(event.capacity_exhausted().slot());
+  } else if (event.has_vm_start_failed() && event.vm_start_failed().no_capacity()) {
+    deployment.without_room.insert(event.vm_start_failed().slot());
   } else if (event.has_vm_placed()) {
     deployment.without_room.erase(event.vm_placed().slot());
   } else if (event.has_crash_loop_detected()) {

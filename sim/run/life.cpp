@@ -40,6 +40,9 @@ class Life::KillableLog final : public storage::EventLog {
   Result<StreamVersion> version_of(const StreamId& stream) const override {
     return log_->version_of(stream);
   }
+  Result<void> note_end(TimestampUs now) override {
+    return dead ? Result<void>{} : log_->note_end(now);
+  }
   Result<void> has_room() const override { return log_->has_room(); }
   Position last_position() const override { return log_->last_position(); }
 

@@ -211,6 +211,9 @@ actors::ProbeObservation WorldHost::probe(const std::string& vm_id, const std::s
 
 Result<std::int32_t> WorldHost::stop(const std::string& vm_id) {
   if (dead_) return killed();
+  if (world_.stop_error) {
+    if (auto error = world_.stop_error(vm_id)) return tl::unexpected(*std::move(error));
+  }
   world_.vms.erase(vm_id);
   return 0;
 }

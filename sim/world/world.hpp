@@ -67,6 +67,7 @@ struct World {
   // What a VM with a command of its own ends with.
   std::function<std::int32_t(const actors::VmJob&)> run_command;
   std::function<std::optional<Error>()> collect_error;
+  std::function<std::optional<Error>(const std::string& vm_id)> stop_error;
   int publish_failures = 0;  // the next so many tables are refused
 
   // Makes a sealed value and returns its ref.

@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::string_view k_format_name = "atlasflow-event-log";
 
-std::filesystem::path anchor_path(const std::filesystem::path& folder) { return folder / "anchor"; }
 std::filesystem::path format_path(const std::filesystem::path& folder) { return folder / "FORMAT"; }
 
 rocksdb::Status sync_folder(rocksdb::Env& env, const std::filesystem::path& folder) {
@@ -115,6 +114,8 @@ rocksdb::Status make_folder(rocksdb::Env& env, const std::filesystem::path& fold
 
 }  // namespace
 
+std::filesystem::path anchor_path(const std::filesystem::path& folder) { return folder / "anchor"; }
+
 Result<std::optional<Anchor>> read_anchor(rocksdb::Env& env, const std::filesystem::path& folder) {
   auto bytes = read_file(env, anchor_path(folder));
   if (!bytes) return tl::unexpected(std::move(bytes.error()));
@@ -125,7 +126,7 @@ Result<std::optional<Anchor>> read_anchor(rocksdb::Env& env, const std::filesyst
       ErrorCode::corrupt,
       "the anchor " + anchor_path(folder).string() +
           " is damaged, so it cannot be told whether the event log is whole; restore it from "
-          "a backup, or check the log with `atlasflow log verify` and remove the file");
+          "a backup, or start with --accept-loss to take the log as it is");
 }
 
 Result<void> write_anchor(rocksdb::Env& env, const std::filesystem::path& folder,

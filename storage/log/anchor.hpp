@@ -24,6 +24,8 @@ struct Anchor {
   Epoch epoch;  // the newest that was taken, so that a lost tail never gives one out twice
 };
 
+[[nodiscard]] std::filesystem::path anchor_path(const std::filesystem::path& folder);
+
 // Nothing when there is none yet. corrupt: the file is not what write_anchor wrote.
 [[nodiscard]] Result<std::optional<Anchor>> read_anchor(rocksdb::Env& env,
                                                         const std::filesystem::path& folder);

@@ -94,6 +94,10 @@ class EventLog {
   [[nodiscard]] virtual Result<std::optional<Record>> read_at(Position position) const = 0;
 
   [[nodiscard]] virtual Result<StreamVersion> version_of(const StreamId& stream) const = 0;
+  // Notes beside the log how far it has come, so that a start sees it when a cut takes off the end.
+  // append() does so once a second of appends; this is for the last ones before a pause. After an
+  // error the log must not be used again.
+  [[nodiscard]] virtual Result<void> note_end(TimestampUs /*now*/) { return {}; }
   // disk_full: appends are refused just now. Any thread.
   [[nodiscard]] virtual Result<void> has_room() const { return {}; }
   // Position of the newest record; 0 for an empty log.

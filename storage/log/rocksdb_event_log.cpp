@@ -13,10 +13,11 @@
 #include "base/buggify.hpp"
 #include "base/probe.hpp"
 #include "storage/log/anchor.hpp"
+#include "storage/log/first_look.hpp"
 #include "storage/log/log_keys.hpp"
 #include "storage/log/rocksdb_reader.hpp"
 #include "storage/log/room.hpp"
-#include "storage/log/wal_tail.hpp"
+#include "storage/log/wal_check.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -68,19 +69,17 @@ Error open_error(const rocksdb::Status& status, const std::filesystem::path& fol
 // before it is asked.
 Result<std::unique_ptr<Database>> open_database(const std::filesystem::path& folder,
                                                 const std::shared_ptr<rocksdb::Env>& env,
-                                                const DatabaseTuning& tuning, Room& room) {
-  if (auto made = room.make(bytes_to_open(*env, folder), "opening the event log"); !made) {
-    return tl::unexpected(std::move(made.error()));
-  }
-  if (auto checked = check_wal_tails(*env, database_path(folder)); !checked) {
-    return tl::unexpected(std::move(checked.error()));
-  }
+                                                const DatabaseTuning& tuning, Room& room,
+                                                bool may_create) {
+  ATLAS_TRYV(room.make(bytes_to_open(*env, folder), "opening the event log"));
+  ATLAS_TRYV(check_wals(*env, database_path(folder)));
   // RocksDB makes the folder too, but calls it an error first that it is not there.
   if (const auto made = env->CreateDirIfMissing(database_path(folder).string()); !made.ok()) {
     return tl::unexpected(open_error(made, folder));
   }
   auto options = database_options(env.get(), tuning);
   options.allow_fallocate = room.is_there(k_room_to_allocate_bytes);
+  options.create_if_missing = options.create_missing_column_families = may_create;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* opened = nullptr;
   const auto status = rocksdb::DB::Open(options, database_path(folder).string(),
@@ -139,6 +138,16 @@ class RocksdbEventLog final : public RocksdbReader {
     return epoch_;
   }
 
+  Result<void> note_end(TimestampUs now) override {
+    const std::lock_guard lock(mutex_);
+    if (failed_) return tl::unexpected(*failed_);
+    if (torn_.load() || anchored_ == tip_.last) return {};
+    auto anchored = anchor();
+    if (anchored) anchored_at_ = now;
+    // Without room for it the anchor stays behind the log, as it may be.
+    return anchored || anchored.error().code != ErrorCode::disk_full ? anchored : Result<void>{};
+  }
+
   Result<void> has_room() const override {
     const bool torn = torn_.load();
     const auto needed = torn ? bytes_to_open(*env_, config_.folder) : k_room_needed_bytes;
@@ -165,7 +174,7 @@ class RocksdbEventLog final : public RocksdbReader {
     if (auto made = room_.make(bytes_to_open(*env_, config_.folder), "the event log"); !made)
       return made;
     auto exchanged =
-        exchange([this] { return open_database(config_.folder, env_, tuning_, room_); });
+        exchange([this] { return open_database(config_.folder, env_, tuning_, room_, false); });
     if (exchanged && !*exchanged) {
       return fail(ErrorCode::disk_full,
                   "the disk was full, and the log is read just now; try again");
@@ -191,47 +200,18 @@ class RocksdbEventLog final : public RocksdbReader {
 
   Result<void> check_anchor(TimestampUs now) {
     tip_ = loaded_tip();
-    auto epoch = stored_epoch();
-    if (!epoch) return tl::unexpected(std::move(epoch.error()));
-    newest_epoch_ = *epoch;
-    auto known = read_anchor(*env_, config_.folder);
-    if (!known) return tl::unexpected(std::move(known.error()));
-    if (!*known) {
-      ATLAS_PROBE(tip_.last.value() > 0, "a log was opened that had lost its anchor");
+    ATLAS_TRY(newest_epoch_, stored_epoch());
+    ATLAS_TRY(const auto known, anchor_to_hold(*env_, config_));
+    if (!known) {
       if (tip_.last.value() > 0) spdlog::warn("event=anchor_missing last={}", tip_.last.value());
       return {};
     }
-    const Anchor& anchor = **known;
-    ATLAS_PROBE(newest_epoch_ < anchor.epoch, "an anchor knew a newer epoch than its log");
-    newest_epoch_ = std::max(newest_epoch_, anchor.epoch);
-    ATLAS_PROBE(anchor.position < tip_.last, "a log was opened whose anchor was behind it");
-    anchored_ = anchor.position;
-    auto lost = compare(anchor);
-    if (!lost) return tl::unexpected(std::move(lost.error()));
-    if (lost->empty()) return {};
-    if (config_.accept_loss) return accept_loss(anchor, now);
-    return fail(ErrorCode::corrupt,
-                "the event log in " + config_.folder.string() + " " + *lost +
-                    ": acknowledged events are missing. Restore the folder from a backup, or "
-                    "start with --accept-loss to go on without them");
-  }
-
-  // What is missing, as the rest of a sentence; empty when nothing is.
-  Result<std::string> compare(const Anchor& anchor) const {
-    if (anchor.position.value() == 0) return std::string{};
-    if (tip_.last < anchor.position) {
-      ATLAS_PROBE(true, "a log had lost records that its anchor had seen");
-      return "ends at position " + std::to_string(tip_.last.value()) +
-             ", but its anchor had seen position " + std::to_string(anchor.position.value());
-    }
-    auto record = read_at(anchor.position);
-    if (!record) return tl::unexpected(std::move(record.error()));
-    if ((*record)->chain != anchor.chain) {
-      ATLAS_PROBE(true, "a log had another record than its anchor had seen");
-      return "has another record at position " + std::to_string(anchor.position.value()) +
-             " than its anchor had seen";
-    }
-    return std::string{};
+    ATLAS_PROBE(newest_epoch_ < known->epoch, "an anchor knew a newer epoch than its log");
+    newest_epoch_ = std::max(newest_epoch_, known->epoch);
+    ATLAS_PROBE(known->position < tip_.last, "a log was opened whose anchor was behind it");
+    anchored_ = known->position;
+    ATLAS_TRY(const auto lost, missing_since(*known, *this));
+    return lost.empty() ? Result<void>{} : accept_loss(*known, now);
   }
 
   Result<void> accept_loss(const Anchor& anchor, TimestampUs now) {
@@ -429,8 +409,12 @@ Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config,
   if (auto prepared = prepare_folder(*env, config.folder); !prepared) {
     return tl::unexpected(std::move(prepared.error()));
   }
+  ATLAS_TRYV(look_before_opening(env, config, tuning));
   Room room(env, config.folder, config.reserve_bytes);
-  auto database = open_database(config.folder, env, tuning, room);
+  // What has an anchor has had a database: one that is gone is not made anew.
+  const bool may_create =
+      config.accept_loss || !env->FileExists(anchor_path(config.folder).string()).ok();
+  auto database = open_database(config.folder, env, tuning, room, may_create);
   if (!database) return tl::unexpected(std::move(database.error()));
   auto log =
       std::make_unique<RocksdbEventLog>(std::move(*database), config, std::move(env), tuning);

@@ -13,13 +13,15 @@ namespace atlasflow::storage {
 
 struct EventLogConfig {
   std::filesystem::path folder;
-  std::string build_id;      // stamped on every record
-  bool accept_loss = false;  // start although the log is behind its anchor; appends LogTailLost
+  std::string build_id;  // stamped on every record
+  // Start although the log is behind its anchor (appends LogTailLost), or has none that is whole.
+  bool accept_loss = false;
   std::uint64_t reserve_bytes = 0;  // of the file that holds room back for the log; 0: none
 };
 
 // Opens for writing. unavailable: another process holds it. disk_full: there is no room to open it,
-// and nothing was changed. corrupt: behind its anchor, a newer format.
+// and nothing was changed. corrupt: behind its anchor or without one, damaged, of a newer format;
+// nothing was changed.
 [[nodiscard]] Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config);
 
 // A read-only view of a log that another process may be writing (OpenAsSecondary). Sees what was
@@ -33,5 +35,8 @@ struct Verification {
 };
 // Walks the whole log and checks positions, versions, dedupe keys, heads and the hash chain.
 [[nodiscard]] Result<Verification> verify(const EventLog& log);
+// The same of the log in a folder, which a server may be writing: its anchor and its write-ahead
+// logs too, before RocksDB looks at them. Changes nothing.
+[[nodiscard]] Result<Verification> verify_folder(const std::filesystem::path& folder);
 
 }  // namespace atlasflow::storage

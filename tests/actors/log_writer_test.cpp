@@ -16,6 +16,7 @@ struct FixedClock final : Clock {
 class CountingLog final : public storage::EventLog {
  public:
   int commits = 0;
+  int notes = 0;
   bool broken = false;
   bool full = false;
   bool whole_though_full = false;  // the batch that is refused is in the log all the same
@@ -42,6 +43,10 @@ class CountingLog final : public storage::EventLog {
   }
   Result<StreamVersion> version_of(const StreamId& stream) const override {
     return log_->version_of(stream);
+  }
+  Result<void> note_end(TimestampUs) override {
+    ++notes;
+    return {};
   }
   Result<void> has_room() const override {
     if (!full) return {};
@@ -184,6 +189,22 @@ TEST_F(LogWriter, a_failed_sync_is_fatal_and_nothing_is_acknowledged) {
   ASSERT_EQ(errors.size(), 1U);
   EXPECT_EQ(errors[0].code, ErrorCode::unavailable);
   EXPECT_TRUE(records.empty());
+}
+
+TEST_F(LogWriter, notes_the_logs_end_once_after_a_pause) {
+  append("node", 0);
+  append("node", 1);
+  run();
+  EXPECT_EQ(log.notes, 0);
+  scheduler->trigger_timeout();
+  run();
+  EXPECT_EQ(log.notes, 1);
+  while (scheduler->trigger_timeout()) run();
+  EXPECT_EQ(log.notes, 1) << "an idle server writes nothing";
+  append("node", 2);
+  run();
+  while (scheduler->trigger_timeout()) run();
+  EXPECT_EQ(log.notes, 2);
 }
 
 TEST_F(LogWriter, on_a_full_disk_answers_who_cannot_wait_and_keeps_the_others_in_order) {

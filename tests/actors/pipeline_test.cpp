@@ -346,18 +346,6 @@ TEST(Pipeline, a_live_app_that_crashes_comes_back) {
   EXPECT_EQ(world.running_vms(), 1);
 }
 
-TEST(Pipeline, a_full_host_is_tried_again_and_then_fails_with_the_reason) {
-  sim::World world;
-  world.hosts.at("local").memory_mib = 100;
-  sim::Life life(storage::make_memory_store(), world, 3);
-  life.create_project("web");
-  life.send_push("guid-1", 'a');
-  ASSERT_TRUE(life.run_until([&] { return all_settled(life); }));
-  const auto failure = life.catalog().deployment(deployments_of(life).front())->state.failure;
-  ASSERT_TRUE(failure);
-  EXPECT_THAT(failure->reason, HasSubstr("512 MiB"));
-}
-
 TEST(Pipeline, an_edge_that_refuses_a_table_is_asked_again) {
   sim::World world;
   world.publish_failures = 2;

@@ -88,6 +88,31 @@ TEST_F(CgroupTest, tells_who_is_inside_and_is_found_by_its_folders_and_its_name)
   EXPECT_THAT(Cgroup::names(own_cgroups(), k_parent), Not(Contains(name_)));
 }
 
+TEST_F(CgroupTest, without_a_parent_stands_beside_its_maker_whose_weight_stays) {
+  make({});
+  Cgroup alone(own_cgroups(), k_no_parent, name_ + "-alone");
+  const auto weights = [] {
+    std::string all;
+    for (const auto& hierarchy : own_cgroups()) {
+      for (const char* file : {"cpu.shares", "cpu.weight"}) {
+        all += first_line(hierarchy.own / file) + "\n";
+      }
+    }
+    return all;
+  };
+  const auto before = weights();
+  alone.create({.cpu_weight = 50});
+  for (const auto& folder : alone.folders()) {
+    const auto own = own_cgroups();
+    EXPECT_TRUE(std::any_of(own.begin(), own.end(), [&](const CgroupHierarchy& hierarchy) {
+      return std::filesystem::equivalent(hierarchy.own, folder.parent_path());
+    })) << folder;
+  }
+  EXPECT_THAT(Cgroup::names(own_cgroups(), k_no_parent), Contains(name_ + "-alone"));
+  EXPECT_TRUE(alone.remove());
+  EXPECT_EQ(weights(), before);
+}
+
 TEST_F(CgroupTest, ends_what_is_frozen_or_stopped) {
   make({});
   const pid_t child = sleeper_inside();

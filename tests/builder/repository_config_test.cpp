@@ -33,6 +33,7 @@ health_path = "/up"
 port = 8080
 memory_mib = 256
 vcpus = 2
+disk_mib = 4096
 replicas = 3
 health_deadline = "30s"
 build_deadline = "10m"
@@ -57,6 +58,7 @@ MINIFY = true
   EXPECT_EQ(settings.port(), 8080);
   EXPECT_EQ(settings.memory_mib(), 256);
   EXPECT_EQ(settings.vcpus(), 2);
+  EXPECT_EQ(settings.disk_mib(), 4096);
   EXPECT_EQ(settings.replicas(), 3);
   EXPECT_EQ(settings.health_deadline_us(), 30 * k_second_us);
   EXPECT_EQ(settings.build_deadline_us(), 600 * k_second_us);
@@ -96,12 +98,13 @@ TEST(RepositoryFile, with_an_unknown_key_is_told_the_line_and_the_key_that_was_m
             "atlasflow.toml, line 1: 'watchpaths' is not known; did you mean watch_paths?");
   EXPECT_EQ(error_of("[build_arg]\nA = \"x\"\n"),
             "atlasflow.toml, line 1: 'build_arg' is not known; did you mean build_args?");
-  EXPECT_EQ(error_of("\n[edge]\nhttp = \"x\"\n"),
-            "atlasflow.toml, line 2: 'edge' is not known; there are health_path, port, memory_mib, "
-            "vcpus, replicas, health_deadline, build_deadline, drain_deadline, stop_grace, "
-            "root_folder, dockerfile, static.folder, static.fallback, build_target, build_args, "
-            "watch_paths, release_command, release_deadline, auto_rollback, "
-            "restart_unhealthy_after");
+  EXPECT_EQ(
+      error_of("\n[edge]\nhttp = \"x\"\n"),
+      "atlasflow.toml, line 2: 'edge' is not known; there are health_path, port, memory_mib, "
+      "vcpus, disk_mib, replicas, health_deadline, build_deadline, drain_deadline, stop_grace, "
+      "root_folder, dockerfile, static.folder, static.fallback, build_target, build_args, "
+      "watch_paths, release_command, release_deadline, auto_rollback, "
+      "restart_unhealthy_after");
 }
 
 TEST(RepositoryFile, cannot_hold_what_is_the_projects_alone) {

@@ -109,7 +109,7 @@ void add_cgroups(const Place& place, const std::set<std::string>& deployments, L
     const auto kind = it->path().parent_path().filename();
     const auto name = it->path().filename().string();
     if (kind == "atlasflow-build") builds.insert(name);
-    if (kind == "atlasflow-vm" && !place.vm_name.empty() && name.starts_with(place.vm_name) &&
+    if (!place.vm_name.empty() && name.starts_with(place.vm_name) && it->is_directory(error) &&
         read_file(it->path() / "cgroup.procs").empty()) {
       empty_vms.insert(name);
     }

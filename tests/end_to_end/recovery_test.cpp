@@ -11,6 +11,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::ElementsAreArray;
+using testing::HasSubstr;
 
 using Recovery = ServerFixture;
 
@@ -139,6 +140,45 @@ TEST_F(Recovery, a_part_that_dies_costs_the_live_app_no_request_and_the_server_s
   EXPECT_TRUE(eventually(60s, [&] { return vm_processes().size() == 1; }))
       << "the VM that was there before is gone";
   EXPECT_NE(vm_processes(), machines);
+}
+
+// An unmounted disk and a lost file look like a first start; what is left says that they are not.
+TEST_F(Recovery, a_log_that_is_gone_is_refused_until_its_loss_is_accepted) {
+  start_server();
+  create_project("web");
+  ASSERT_EQ(atlasflow({"env", "set", "web", "TOKEN=sealed"}).code, 0);
+  EXPECT_THAT(atlasflow({"log", "verify"}).out, HasSubstr("The log is whole"));
+  kill_server();
+  const auto events = state_dir() / "events";
+  const auto start = [&](std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {"server", "--config", (folder() / "atlasflow.toml").string()});
+    return atlasflow(more);
+  };
+
+  std::filesystem::rename(events, folder() / "unmounted");
+  auto refused = start();
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("Is its disk mounted?"));
+  EXPECT_THAT(refused.err, HasSubstr("--accept-loss"));
+  std::filesystem::remove_all(events);
+  std::filesystem::rename(folder() / "unmounted", events);
+
+  std::filesystem::rename(events / "db" / "CURRENT", folder() / "CURRENT");
+  for (int again = 0; again < 2; ++again) {
+    refused = start();
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_THAT(refused.err, HasSubstr("lacks the file CURRENT"));
+  }
+  EXPECT_EQ(atlasflow({"log", "verify"}).code, 1);
+  std::filesystem::rename(folder() / "CURRENT", events / "db" / "CURRENT");
+
+  std::filesystem::remove(events / "anchor");
+  EXPECT_THAT(start().err, HasSubstr("--accept-loss"));
+  EXPECT_THAT(atlasflow({"log", "verify"}).err, HasSubstr("lost its anchor"));
+  accept_loss_ = true;
+  start_server();
+  EXPECT_EQ(atlasflow_json({"project", "show", "web"}).at("name"), "web");
+  EXPECT_THAT(atlasflow({"log", "verify"}).out, HasSubstr("The log is whole"));
 }
 
 TEST_F(Recovery, a_killed_edge_comes_back_with_the_live_apps_routes) {

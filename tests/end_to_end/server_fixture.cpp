@@ -127,10 +127,12 @@ void ServerFixture::TearDown() {
 }
 
 void ServerFixture::launch_server(const Environment& environment) {
+  std::vector<std::string> arguments{ATLASFLOW_EXECUTABLE, "server",
+                                     "--config",           (folder_ / "atlasflow.toml").string(),
+                                     "--state-dir",        state_dir().string()};
+  if (accept_loss_) arguments.emplace_back("--accept-loss");
   server_ =
-      Process::start({ATLASFLOW_EXECUTABLE, "server", "--config",
-                      (folder_ / "atlasflow.toml").string(), "--state-dir", state_dir().string()},
-                     environment, {}, folder_ / "server.log", folder_ / "server.log");
+      Process::start(arguments, environment, {}, folder_ / "server.log", folder_ / "server.log");
 }
 
 void ServerFixture::start_server(const Environment& environment) {

@@ -82,6 +82,7 @@ class ServerFixture : public testing::Test {
   // The deployment is live and has nothing of the older ones left beside it.
   void expect_only_vm_of(const std::string& project, const std::string& id);
 
+  bool accept_loss_ = false;  // the server is started with --accept-loss
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
   [[nodiscard]] std::filesystem::path state_dir() const { return folder_ / "state"; }
   GitRepository& repository() { return *repository_; }

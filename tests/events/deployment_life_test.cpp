@@ -378,20 +378,6 @@ TEST(Promote, runs_the_release_command_and_restart_does_not) {
   }
 }
 
-TEST(Capacity, that_is_missing_is_waited_for_and_then_is_the_reason) {
-  Subject subject;
-  subject.run_until_image();
-  int refusals = 0;
-  while (!is_terminal(subject.state.status) && refusals < 100) {
-    ASSERT_TRUE(subject.apply(Subject::failure(subject.slot(0)->effect, true)));
-    ++refusals;
-    subject.slot_timer();
-  }
-  EXPECT_EQ(refusals, 8);
-  EXPECT_GE(subject.now - k_now, 60 * k_second_us) << "a VM on its way out gets time to go";
-  EXPECT_EQ(subject.state.failure->fault, pb::FAULT_SYSTEM);
-}
-
 TEST(Builder, that_was_lost_is_told_by_name_and_its_step_is_tried_again) {
   Subject subject;
   subject.apply(Start{});

@@ -27,6 +27,7 @@ TEST(Settings, have_the_defaults_that_the_documentation_names) {
   const auto settings = default_settings();
   EXPECT_TRUE(validate(settings));
   EXPECT_EQ(settings.replicas(), 1);
+  EXPECT_EQ(settings.disk_mib(), 2048);
   EXPECT_EQ(settings.release_deadline_us(), 600 * k_second_us);
   EXPECT_EQ(settings.auto_rollback_us(), 60 * k_second_us);
   EXPECT_EQ(settings.preview_limit(), 5);
@@ -48,7 +49,10 @@ TEST(Settings, take_what_is_in_their_limits) {
       {"port", "1"},
       {"port", "65535"},
       {"memory_mib", "128"},
-      {"vcpus", "64"},
+      {"memory_mib", "65536"},
+      {"vcpus", "16"},
+      {"disk_mib", "128"},
+      {"disk_mib", "65536"},
       {"replicas", "1"},
       {"replicas", "32"},
       {"health_deadline", "1s"},
@@ -98,8 +102,11 @@ TEST(Settings, name_the_setting_and_what_it_must_be_when_they_refuse) {
       {"stop_grace", "25h", "from 1s to 1d"},
       {"port", "0", "port is 0; it must be from 1 to 65535"},
       {"port", "999999999999", "port is 2000000000; it must be"},
-      {"memory_mib", "127", "from 128 to 1048576"},
-      {"vcpus", "65", "from 1 to 64"},
+      {"memory_mib", "127", "from 128 to 65536"},
+      {"memory_mib", "65537", "memory_mib is 65537; it must be from 128 to 65536"},
+      {"vcpus", "17", "vcpus is 17; it must be from 1 to 16"},
+      {"disk_mib", "127", "disk_mib is 127; it must be from 128 to 65536"},
+      {"disk_mib", "65537", "disk_mib is 65537; it must be from 128 to 65536"},
       {"replicas", "0", "replicas is 0; it must be from 1 to 32"},
       {"replicas", "33", "replicas is 33"},
       {"replicas", "two", "replicas takes a whole number, not 'two'"},
@@ -160,32 +167,21 @@ TEST(Settings, that_do_not_exist_are_answered_with_all_that_do) {
 }
 
 TEST(Settings, each_field_of_the_record_has_a_name_that_changes_it) {
-  const std::pair<const char*, const char*> values[] = {{"health_path", "/x"},
-                                                        {"port", "1"},
-                                                        {"memory_mib", "199"},
-                                                        {"vcpus", "3"},
-                                                        {"replicas", "3"},
-                                                        {"health_deadline", "3s"},
-                                                        {"clone_deadline", "3s"},
-                                                        {"build_deadline", "3s"},
-                                                        {"drain_deadline", "3s"},
-                                                        {"root_folder", "x"},
-                                                        {"dockerfile", "x"},
-                                                        {"build_target", "x"},
-                                                        {"static.folder", "x"},
-                                                        {"static.fallback", "x"},
-                                                        {"build_arg.X", "x"},
-                                                        {"watch_paths", "x"},
-                                                        {"release_command", "x"},
-                                                        {"release_deadline", "3s"},
-                                                        {"auto_rollback", "3s"},
-                                                        {"previews", "true"},
-                                                        {"preview_limit", "3"},
-                                                        {"preview_ttl", "3s"},
-                                                        {"supersede_after", "3s"},
-                                                        {"notify_url", "http://x"},
-                                                        {"restart_unhealthy_after", "3s"},
-                                                        {"stop_grace", "3s"}};
+  const std::pair<const char*, const char*> values[] = {
+      {"health_path", "/x"},      {"port", "1"},
+      {"memory_mib", "199"},      {"vcpus", "3"},
+      {"disk_mib", "199"},        {"replicas", "3"},
+      {"health_deadline", "3s"},  {"clone_deadline", "3s"},
+      {"build_deadline", "3s"},   {"drain_deadline", "3s"},
+      {"root_folder", "x"},       {"dockerfile", "x"},
+      {"build_target", "x"},      {"static.folder", "x"},
+      {"static.fallback", "x"},   {"build_arg.X", "x"},
+      {"watch_paths", "x"},       {"release_command", "x"},
+      {"release_deadline", "3s"}, {"auto_rollback", "3s"},
+      {"previews", "true"},       {"preview_limit", "3"},
+      {"preview_ttl", "3s"},      {"supersede_after", "3s"},
+      {"notify_url", "http://x"}, {"restart_unhealthy_after", "3s"},
+      {"stop_grace", "3s"}};
   EXPECT_EQ(std::size(values), known_settings().size());
   // port_given is changed with the port.
   EXPECT_EQ(static_cast<int>(std::size(values)) + 1, pb::Settings::descriptor()->field_count());
@@ -213,6 +209,14 @@ TEST(Settings, know_whether_somebody_named_the_port) {
   recorded.set_port(8080);
   EXPECT_TRUE(with_defaults(recorded).port_given());
   EXPECT_EQ(with_defaults(recorded).stop_grace_us(), 30 * k_second_us);
+}
+
+TEST(Settings, of_a_record_before_disk_mib_have_the_disk_of_then) {
+  auto recorded = default_settings();
+  recorded.clear_disk_mib();
+  EXPECT_EQ(with_defaults(recorded).disk_mib(), 2048);
+  recorded.set_disk_mib(512);
+  EXPECT_EQ(with_defaults(recorded).disk_mib(), 512);
 }
 
 TEST(Environment, takes_every_name_that_a_process_can_have) {

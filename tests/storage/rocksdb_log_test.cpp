@@ -175,7 +175,7 @@ TEST_F(RocksdbLog, an_epoch_is_not_given_out_twice_when_the_tail_that_held_it_is
 TEST_F(RocksdbLog, a_lost_database_is_refused_as_a_loss_of_everything) {
   write_events(3);
   fs::remove_all(folder() / "db");
-  EXPECT_THAT(refused().message, HasSubstr("ends at position 0"));
+  EXPECT_THAT(refused().message, HasSubstr("lacks the file CURRENT"));
 }
 
 TEST_F(RocksdbLog, another_history_of_the_same_length_is_refused) {
@@ -472,6 +472,19 @@ TEST_F(RocksdbLog, the_anchor_moves_once_a_second_by_the_time_of_the_appends_and
     EXPECT_EQ(anchored(), "4");
   }
   EXPECT_EQ(anchored(), "5");
+}
+
+TEST_F(RocksdbLog, after_a_pause_the_anchor_has_seen_the_last_append_too) {
+  const auto log = open_ready();
+  append_one(*log, request("node", 0), k_noon);
+  append_one(*log, request("node", 1), k_noon + 1);
+  ASSERT_TRUE(log->note_end(k_noon + 1'000'000));
+  EXPECT_THAT(read_text(folder() / "anchor"), HasSubstr("position=2 "));
+  // A second time nothing is written.
+  fs::remove(folder() / "anchor");
+  ASSERT_TRUE(log->note_end(k_noon + 2'000'000));
+  EXPECT_FALSE(fs::exists(folder() / "anchor"));
+  append_one(*log, request("node", 2), k_noon + 3'000'000);
 }
 
 }  // namespace

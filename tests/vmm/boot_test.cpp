@@ -390,79 +390,20 @@ TEST_F(MicroVm, a_guest_that_ends_its_own_machine_has_crashed_and_was_not_lost) 
   }
 }
 
-TEST_F(MicroVm, is_confined_to_its_cgroup_and_a_root_without_the_hosts_files) {
-  ASSERT_EQ(hypervisor_->missing_confinement(), "");
-  const auto image = push(web_image(k_serve), "confined");
-  ASSERT_TRUE(hypervisor_->start(spec("confined-1", image), {}));
-  const auto process = read_record(dir_of("confined-1"))->process;
-  const Cgroup cgroup = recorded_cgroup(shared_->folder.path() / "state", "confined-1");
-  EXPECT_THAT(cgroup.members(), testing::ElementsAre(process.pid));
-  const auto root = std::filesystem::path("/proc/" + std::to_string(process.pid) + "/root");
-  for (const char* path :
-       {"etc/passwd", "home", "root", "tmp", "var", "usr/bin/env", "sys", "run"}) {
-    EXPECT_FALSE(std::filesystem::exists(root / path)) << path;
-  }
-  EXPECT_TRUE(std::filesystem::exists(root / "usr/share/qemu"));
-  for (const char* kind : {"mnt", "pid", "ipc", "uts"}) {
-    const std::string name = std::string("/ns/") + kind;
-    EXPECT_NE(std::filesystem::read_symlink("/proc/" + std::to_string(process.pid) + name),
-              std::filesystem::read_symlink("/proc/self" + name));
-  }
-  ASSERT_TRUE(hypervisor_->stop("confined-1", 0ms, {}));
-  EXPECT_FALSE(cgroup.exists());
-}
-
-TEST_F(MicroVm, a_frozen_vm_is_stopped_like_any_other) {
-  const auto image = push(web_image(k_serve), "frozen");
-  const auto state = shared_->folder.path() / "state";
-  const std::vector<std::function<void()>> ways = {
-      [&] {
-        const auto exit = hypervisor_->stop("frozen-1", 200ms, {});
-        EXPECT_TRUE(exit) << to_string(exit.error());
-      },
-      [&] {
-        const auto ended = end_machines(state);  // what `halt` does
-        EXPECT_TRUE(ended) << to_string(ended.error());
-      }};
-  for (const auto& stop : ways) {
-    VmSpec vm = spec("frozen-1", image);
-    vm.stop_grace = 200ms;
-    ASSERT_TRUE(hypervisor_->start(vm, {}));
-    const auto process = read_record(dir_of("frozen-1"))->process;
-    for (const auto& folder : recorded_cgroup(state, "frozen-1").folders()) {
-      if (std::filesystem::exists(folder / "freezer.state")) {
-        std::ofstream(folder / "freezer.state") << "FROZEN";
-      } else if (std::filesystem::exists(folder / "cgroup.freeze")) {
-        std::ofstream(folder / "cgroup.freeze") << "1";
-      }
-    }
-    const auto begin = std::chrono::steady_clock::now();
-    stop();
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s);
-    EXPECT_FALSE(is_alive(process));
-  }
-}
-
-TEST_F(MicroVm, a_cgroup_that_a_killed_server_left_is_listed_and_goes) {
-  const auto host_id = read_host_id(shared_->folder.path() / "state");
-  ASSERT_TRUE(host_id);
-  Cgroup left(own_cgroups(), k_vm_cgroups, machine_name_prefix(*host_id) + "left-1");
-  left.create({});
-  EXPECT_THAT(hypervisor_->list(), Contains("left-1"));
-  ASSERT_TRUE(hypervisor_->stop("left-1", 0ms, {}));
-  EXPECT_FALSE(left.exists());
-  EXPECT_THAT(hypervisor_->list(), Not(Contains("left-1")));
-}
-
 TEST_F(MicroVm, an_app_that_fills_its_disk_is_told_and_runs_on) {
   const auto image =
       push(web_image("dd if=/dev/zero of=/big bs=1M\n" + std::string(k_serve)), "filler");
   VmSpec vm = spec("filler-1", image);
-  vm.disk_mib = 64;
+  vm.disk_mib = 128;
   const auto endpoint = hypervisor_->start(vm, {});
   ASSERT_TRUE(endpoint) << to_string(endpoint.error());
   ASSERT_TRUE(serves(*endpoint)) << log_of("filler-1");
   EXPECT_THAT(log_of("filler-1"), HasSubstr("No space left on device"));
+  // Also in Atlasflow's own words, as the app stays healthy and nothing else would say it.
+  EXPECT_TRUE(eventually([&] {
+    return log_of("filler-1").find("atlasflow: the VM's disk is full: raise disk_mib") !=
+           std::string::npos;
+  })) << log_of("filler-1");
 }
 
 TEST_F(MicroVm, several_start_at_once_and_stay_apart) {

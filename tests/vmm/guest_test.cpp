@@ -206,7 +206,7 @@ TEST_F(Guest, an_exit_says_when_a_script_or_a_full_disk_was_behind_it) {
   ASSERT_TRUE(hypervisor_->start(spec("full-1", full), {}));
   ASSERT_TRUE(eventually([&] { return hypervisor_->status("full-1").phase == VmPhase::exited; }));
   EXPECT_EQ(hypervisor_->status("full-1").exit->reason,
-            "the app exited with code 28: the VM's disk is full")
+            "the app exited with code 28: the VM's disk is full: raise disk_mib, or write less")
       << log_of("full-1");
 }
 

@@ -148,7 +148,8 @@ TEST(ProbeReason, of_a_bad_status_names_the_path) {
   EXPECT_EQ(explain({500, {}}, "/", {}).sentence, "answers 500 to GET /");
   VmStatus full;
   full.disk_full = true;
-  EXPECT_EQ(explain({500, {}}, "/", full).sentence, "answers 500 to GET /; the VM's disk is full");
+  EXPECT_EQ(explain({500, {}}, "/", full).sentence,
+            "answers 500 to GET /; the VM's disk is full: raise disk_mib, or write less");
   EXPECT_EQ(explain({204, {}}, "/", full).sentence, "");
 }
 

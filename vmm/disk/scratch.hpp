@@ -23,7 +23,8 @@ class DiskLedger {
   DiskLedger(std::filesystem::path vms, std::int64_t reserve_mib)
       : vms_(std::move(vms)), reserve_mib_(reserve_mib) {}
 
-  // unavailable: not enough free disk; says how much is missing.
+  // no_capacity: not enough free disk; says how much is missing. user_error: the file system is
+  // smaller.
   [[nodiscard]] Result<void> promise(const std::filesystem::path& disk, std::int64_t mib);
 
  private:

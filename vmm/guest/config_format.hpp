@@ -33,6 +33,10 @@ inline constexpr const char* k_port_events = "atlas.events";
 inline constexpr const char* k_port_log = "atlas.log";
 inline constexpr const char* k_probe_word = "atlas.probe";  // on the kernel command line
 
+// Told to the app's owner, by the guest at its end and in its log, by the host after a bad probe.
+inline constexpr const char* k_disk_is_full =
+    "the VM's disk is full: raise disk_mib, or write less";
+
 struct ConfigRecord {
   std::string_view key;
   std::string_view value;

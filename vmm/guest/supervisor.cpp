@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "vmm/guest/command.hpp"
+#include "vmm/guest/config_format.hpp"
 #include "vmm/guest/host_link.hpp"
 #include "vmm/guest/listeners.hpp"
 
@@ -144,7 +145,7 @@ class Supervisor {
     const bool out_of_memory = code == 137 && !killed_by_us && kernel_ran_out_of_memory();
     std::string why;
     if (code != 0 && !stop_sent_) {
-      why = disk_is_full() ? "the VM's disk is full"
+      why = disk_is_full() ? k_disk_is_full
                            : why_shell_failed(what_.args, code, what_.path, what_.workdir);
     }
     say("exit " + std::to_string(code) + " " + std::to_string(signal_number) + " " +
@@ -184,14 +185,20 @@ class Supervisor {
     add_listeners(read_file("/proc/net/tcp", k_socket_table_bytes_max), false, listeners);
     add_listeners(read_file("/proc/net/tcp6", k_socket_table_bytes_max), true, listeners);
     report(listens_, "listens " + words_of(listeners));
-    report(disk_, disk_is_full() ? "disk full" : "disk free");
+    const bool full = disk_is_full();
+    // Also where its owner looks first: an app that goes on with a full disk fails nowhere else.
+    if (report(disk_, full ? "disk full" : "disk free") && full) {
+      write_all(what_.log, std::string("atlasflow: ") + k_disk_is_full + "\n");
+    }
   }
 
-  void report(std::string& told, std::string now) {
-    if (told == now || reports_ >= k_reports_max) return;
+  // Whether it was news.
+  bool report(std::string& told, std::string now) {
+    if (told == now || reports_ >= k_reports_max) return false;
     ++reports_;
     say(now);
     told = std::move(now);
+    return true;
   }
 
   const Supervised& what_;

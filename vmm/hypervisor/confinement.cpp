@@ -1,6 +1,10 @@
 #include "vmm/hypervisor/confinement.hpp"
 
+#include <cerrno>
 #include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
 #include <thread>
 
 #include <fcntl.h>
@@ -62,11 +66,22 @@ Confinement::Confinement(const std::filesystem::path& work, bool with_kvm)
         "server with CAP_SYS_ADMIN can give it a root of its own\"",
         to_string(made.error()));
   }
-  Cgroup trial = cgroup_of("trial-" + std::to_string(::getpid()));
+  remove_dead_trials();
+  Cgroup trial = cgroup_of(k_trial_prefix + std::to_string(::getpid()));
   trial.create({});
   has_cgroup_ = !trial.procs().empty();
   if (!trial.remove() || !has_cgroup_) {
     spdlog::warn("event=vm_cgroup_missing hint=\"no cgroup can be made here: VMs have no limits\"");
+  }
+}
+
+void Confinement::remove_dead_trials() const {
+  for (const std::string& name : names()) {
+    if (!name.starts_with(k_trial_prefix)) continue;
+    const auto pid =
+        static_cast<pid_t>(std::strtol(name.c_str() + std::strlen(k_trial_prefix), nullptr, 10));
+    if (pid > 0 && (::kill(pid, 0) == 0 || errno != ESRCH)) continue;
+    (void)cgroup_of(name).remove();  // what is stuck in it is in nobody's way
   }
 }
 

@@ -14,9 +14,11 @@
 
 namespace atlasflow::vmm {
 
-// VMs together weigh as much as one other process of the machine that is busy, so the edge and the
-// control plane have their share whatever guests do.
-inline constexpr CgroupParent k_vm_cgroups{"atlasflow-vm", 100};
+// A VM weighs as much as one process of the machine that is busy, with however many processors it
+// spins: its neighbours, the edge and the control plane have their share whatever it does.
+inline constexpr CgroupParent k_vm_cgroups = k_no_parent;
+// Names one that a server makes and removes, to see whether it may; then its process id.
+inline constexpr const char* k_trial_prefix = "atlasflow-trial-";
 
 class Confinement {
  public:
@@ -26,12 +28,15 @@ class Confinement {
   [[nodiscard]] const PrivateRoot* root() const { return root_ ? &*root_ : nullptr; }
   // The cgroup of the VM of this -name, not created yet.
   [[nodiscard]] Cgroup cgroup_of(const std::string& machine_name) const;
-  // The -names of all VMs that have a cgroup here.
+  // The names of all cgroups here, among which are the -names of VMs.
   [[nodiscard]] std::vector<std::string> names() const;
   // " without cgroup", " without namespaces"; empty when nothing is missing.
   [[nodiscard]] std::string missing() const;
 
  private:
+  // Those that a server left which was killed during its trial: no list of VMs names them.
+  void remove_dead_trials() const;
+
   std::vector<CgroupHierarchy> hierarchies_;
   std::optional<PrivateRoot> root_;
   bool has_cgroup_ = false;

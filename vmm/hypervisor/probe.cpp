@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 
 #include "http/parser.hpp"
+#include "vmm/guest/config_format.hpp"
 #include "vmm/hypervisor/process.hpp"
 
 namespace atlasflow::vmm {
@@ -191,7 +192,9 @@ ProbeReason explain(const ProbeResult& result, const std::string& path, const Vm
     case 0: {
       const std::string where = guest::explain_listeners(status.listeners, status.guest_port);
       if (!where.empty()) return {where, true};
-      if (status.disk_full) return {result.error + "; the VM's disk is full", true};
+      if (status.disk_full) {
+        return {result.error + "; " + guest::k_disk_is_full, true};
+      }
       return {result.error, false};
     }
     case 301:
@@ -209,7 +212,8 @@ ProbeReason explain(const ProbeResult& result, const std::string& path, const Vm
     case 404:
       return {answers + " to GET " + path + ": set health_path to a path that answers 2xx", true};
     default:
-      return {answers + " to GET " + path + (status.disk_full ? "; the VM's disk is full" : ""),
+      return {answers + " to GET " + path +
+                  (status.disk_full ? std::string("; ") + guest::k_disk_is_full : ""),
               true};
   }
 }

@@ -13,6 +13,7 @@
 
 #include "base/digest.hpp"
 #include "base/file.hpp"
+#include "events/settings.hpp"
 #include "vmm/disk/config_drive.hpp"
 #include "vmm/disk/scratch.hpp"
 #include "vmm/hypervisor/accelerator.hpp"
@@ -23,6 +24,7 @@
 #include "vmm/hypervisor/hypervisor.hpp"
 #include "vmm/hypervisor/kernel.hpp"
 #include "vmm/hypervisor/launch.hpp"
+#include "vmm/hypervisor/name_claim.hpp"
 #include "vmm/hypervisor/process.hpp"
 #include "vmm/hypervisor/record.hpp"
 #include "vmm/hypervisor/running_machines.hpp"
@@ -114,6 +116,7 @@ class QemuHypervisor final : public Hypervisor {
   std::shared_timed_mutex disks_;  // shared by starts; alone: what removes disks
   std::mutex mutex_;
   std::set<std::string> starting_;  // in this process; a folder that is not in here was left behind
+  std::set<std::string> stopping_;
 };
 
 Result<void> check(const VmSpec& spec) {
@@ -123,12 +126,13 @@ Result<void> check(const VmSpec& spec) {
   if (!is_vm_id(spec.hostname)) {
     return fail(ErrorCode::invalid_argument, "a VM's hostname is 1 to 48 of a-z, 0-9 and '-'");
   }
-  if (spec.memory_mib < 64 || spec.memory_mib > 65'536 || spec.vcpus < 1 || spec.vcpus > 16) {
-    return fail(ErrorCode::invalid_argument,
-                "a VM has 64 to 65536 MiB of memory and 1 to 16 processors");
-  }
-  if (spec.disk_mib < 64) {
-    return fail(ErrorCode::invalid_argument, "a VM's writable disk has at least 64 MiB");
+  // The settings have these limits too, so nobody comes here with more.
+  if (!k_memory_mib_range.holds(spec.memory_mib) || !k_vcpus_range.holds(spec.vcpus) ||
+      !k_disk_mib_range.holds(spec.disk_mib)) {
+    return fail(ErrorCode::invalid_argument, "a VM has " + k_memory_mib_range.text() +
+                                                 " MiB of memory, " + k_vcpus_range.text() +
+                                                 " processors and a writable disk of " +
+                                                 k_disk_mib_range.text() + " MiB");
   }
   if (spec.port == 0) return fail(ErrorCode::invalid_argument, "the app's port is 1 to 65535");
   return {};
@@ -231,11 +235,9 @@ Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop)
   if (before.phase == VmPhase::running) return before.endpoint;
   if (auto removed = remove(spec.vm_id); !removed) return tl::unexpected<Error>(removed.error());
 
-  {
-    const std::lock_guard guard(mutex_);
-    if (!starting_.insert(spec.vm_id).second) {
-      return fail(ErrorCode::conflict, "the VM " + spec.vm_id + " is being started already");
-    }
+  const NameClaim claim(mutex_, starting_, spec.vm_id);
+  if (!claim.holds()) {
+    return fail(ErrorCode::conflict, "the VM " + spec.vm_id + " is being started already");
   }
   const auto begin = steady_clock::now();
   auto endpoint = [&] {
@@ -246,10 +248,6 @@ Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop)
     if (auto removed = remove(spec.vm_id); !removed) {
       spdlog::error("event=vm_remains vm={} error=\"{}\"", spec.vm_id, to_string(removed.error()));
     }
-  }
-  {
-    const std::lock_guard guard(mutex_);
-    starting_.erase(spec.vm_id);
   }
   const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin).count();
   if (endpoint) {
@@ -342,6 +340,11 @@ Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace
                                     std::stop_token leave) {
   if (!is_vm_id(vm_id)) {
     return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
+  }
+  // A stop that was given up on may still hang in here when the VM is stopped as an orphan.
+  const NameClaim claim(mutex_, stopping_, vm_id);
+  if (!claim.holds()) {
+    return fail(ErrorCode::conflict, "the VM " + vm_id + " is being stopped already");
   }
   const fs::path dir = dir_of(vm_id);
   const auto record = read_record(dir);
