@@ -214,6 +214,11 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
   json["hostnames"] = state.hostnames;
   json["image"] = state.image;
   json["stack"] = state.stack;
+  json["toolchain"] = state.toolchain;
+  json["base_images"] = Json::array();
+  for (const auto& image : state.base_images) {
+    json["base_images"].push_back({{"name", image.name()}, {"digest", image.digest()}});
+  }
   json["created_at_us"] = view.created_at;
   json["updated_at_us"] = view.updated_at;
   json["milestones"] = Json::array();

@@ -271,12 +271,20 @@ bool Cgroup::exists() const {
 }
 
 std::uint64_t Cgroup::oom_kills() const {
+  return count_of("oom_kill", {"memory.events", "memory.oom_control"});
+}
+
+std::uint64_t Cgroup::process_refusals() const { return count_of("max", {"pids.events"}); }
+
+// The first that is not 0 of the lines "<key> <count>" of such files.
+std::uint64_t Cgroup::count_of(std::string_view key,
+                               std::initializer_list<const char*> files) const {
   for (const Place& place : places_) {
-    for (const char* name : {"memory.events", "memory.oom_control"}) {
+    for (const char* name : files) {
       std::istringstream text(text_of(place.folder / name));
-      for (std::string key; text >> key;) {
+      for (std::string word; text >> word;) {
         std::uint64_t count = 0;
-        if (text >> count && key == "oom_kill" && count > 0) return count;
+        if (text >> count && word == key && count > 0) return count;
       }
     }
   }

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <set>
 #include <string>
 #include <string_view>
@@ -64,6 +65,8 @@ class Cgroup {
   [[nodiscard]] std::set<pid_t> members() const;
   // How often the kernel ended a process in it for want of memory.
   [[nodiscard]] std::uint64_t oom_kills() const;
+  // How often it was not given another process, having as many as it may.
+  [[nodiscard]] std::uint64_t process_refusals() const;
   // SIGKILLs all that is inside until nothing is, then removes the folders. false: something is
   // stuck, for 5 s.
   bool remove();
@@ -78,6 +81,8 @@ class Cgroup {
     std::filesystem::path folder;
   };
   void limit(const Place& place, const CgroupLimits& limits);
+  [[nodiscard]] std::uint64_t count_of(std::string_view key,
+                                       std::initializer_list<const char*> files) const;
 
   CgroupParent parent_ = k_no_parent;
   std::vector<Place> places_;

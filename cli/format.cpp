@@ -215,6 +215,11 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
              byte_size(number_of(data, "size_bytes"));
   } else if (type == "Built") {
     detail = text_of(data, "stack") + " in " + duration(number_of(data, "duration_us"));
+    const auto bases = data.value("base_images", nlohmann::json::array());
+    for (std::size_t i = 0; i < bases.size(); ++i) {
+      detail += (i == 0 ? ", from " : " and ") + text_of(bases[i], "name") + " (" +
+                text_of(bases[i], "digest").substr(0, 19) + ")";
+    }
   } else if (type == "ImagePushed") {
     detail =
         text_of(data, "digest").substr(0, 19) + ", " + byte_size(number_of(data, "size_bytes"));

@@ -39,7 +39,9 @@ Result<builder::Stack> detect(const std::string& name) {
   for (const auto& image : builder::ImageBuilderConfig{}.node_bases) {
     bases.node.push_back({image, false});
   }
+  const builder::FolderTree repository(folder);
   builder::StackChoice choice;
+  choice.repository = &repository;
   choice.root_folder = settings.root_folder();
   choice.dockerfile = settings.dockerfile();
   choice.static_folder = settings.static_folder();

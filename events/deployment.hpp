@@ -130,10 +130,12 @@ struct DeploymentState {
   EffectId build;  // names the newest build's log
   std::string image_id;
   std::string stack;
-  std::string image;              // reference by digest
-  bool release_owed = false;      // once there is an image
-  std::string release_vm;         // of a release command, until it has been stopped
-  std::string newest_release_vm;  // names the newest release log
+  std::string toolchain;                   // what built it, with versions
+  std::vector<pb::BaseImage> base_images;  // what it was built from, by digest
+  std::string image;                       // reference by digest
+  bool release_owed = false;               // once there is an image
+  std::string release_vm;                  // of a release command, until it has been stopped
+  std::string newest_release_vm;           // names the newest release log
 
   std::map<std::int32_t, Instance> instances;  // by slot
   std::int32_t replicas = 1;

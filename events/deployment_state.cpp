@@ -148,6 +148,8 @@ struct Evolution {
     state.image_id = built.image_id();
     state.image = built.reference();
     state.stack = built.stack();
+    state.toolchain = built.toolchain();
+    state.base_images.assign(built.base_images().begin(), built.base_images().end());
     state.subject = built.subject();
     state.author = built.author();
   }
@@ -263,6 +265,8 @@ struct Evolution {
     end_intent();
     state.image_id = event.image_id();
     state.stack = event.stack();
+    state.toolchain = event.toolchain();
+    state.base_images.assign(event.base_images().begin(), event.base_images().end());
     state.notices.insert(state.notices.end(), event.notices().begin(), event.notices().end());
   }
   void operator()(const pb::BuildFailed& event) const {

@@ -194,6 +194,8 @@ pb::BuiltBefore built_before(const DeploymentState& from) {
   built.set_image_id(from.image_id);
   built.set_reference(from.image);
   built.set_stack(from.stack);
+  built.set_toolchain(from.toolchain);
+  for (const auto& image : from.base_images) *built.add_base_images() = image;
   built.set_subject(from.subject);
   built.set_author(from.author);
   return built;

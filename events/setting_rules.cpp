@@ -60,6 +60,13 @@ std::string path_rule(const std::string& path) {
   return right ? "" : "must be a path inside of the repository, such as apps/web, without '..'";
 }
 
+std::string dockerfile_rule(const std::string& path) {
+  const auto below = path.starts_with('/') ? path.substr(1) : path;
+  if (path != "/" && path_rule(below).empty()) return "";
+  return "must be a path below the root folder, such as docker/Dockerfile, or with / before it "
+         "below the repository's root, such as /docker/Dockerfile, without '..'";
+}
+
 std::string site_rule(const std::string& path) {
   const bool right =
       path.empty() || path == "." ||

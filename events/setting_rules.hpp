@@ -9,6 +9,8 @@ namespace atlasflow {
 [[nodiscard]] std::string health_path_rule(const std::string& path);
 // Of a folder or file in the repository; empty is right.
 [[nodiscard]] std::string path_rule(const std::string& path);
+// Of the Dockerfile: below the root folder, or with '/' before it below the repository's root.
+[[nodiscard]] std::string dockerfile_rule(const std::string& path);
 // Of a folder or page of a static site, "." for all of it; becomes a word of a build step. Empty is
 // right.
 [[nodiscard]] std::string site_rule(const std::string& path);

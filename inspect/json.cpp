@@ -197,10 +197,10 @@ std::string rfc3339(TimestampUs at) {
 // The names of all members: one that is added and not listed here does not compile.
 Json json_of(const DeploymentState& state) {
   const auto& [id, version, status, push, rollback_to, redeployed_of, redeployment, requested_by,
-               subject, author, notices, cloned, skip_reason, build, image_id, stack, image,
-               release_owed, release_vm, newest_release_vm, instances, replicas, newest_vm_id,
-               hostnames, generation, routed, routed_at, restarts, crashed_early, stopped_by,
-               intent_kind, intent, intent_deadline, base_sha, attempts, retry, failure,
+               subject, author, notices, cloned, skip_reason, build, image_id, stack, toolchain,
+               base_images, image, release_owed, release_vm, newest_release_vm, instances, replicas,
+               newest_vm_id, hostnames, generation, routed, routed_at, restarts, crashed_early,
+               stopped_by, intent_kind, intent, intent_deadline, base_sha, attempts, retry, failure,
                cancelled_by, superseded_by, retired_by, retire_reason] = state;
   auto slots = Json::object();
   for (const auto& [slot, instance] : instances) {
@@ -210,6 +210,8 @@ Json json_of(const DeploymentState& state) {
   for (const auto& [step, count] : attempts) {
     tries[std::string(atlasflow::name_of(step))] = count;
   }
+  auto bases = Json::array();
+  for (const auto& base : base_images) bases.push_back(json_of_message(base));
   Json json = {{"id", id.str()},
                {"version", version.value()},
                {"status", atlasflow::name_of(status)},
@@ -226,6 +228,8 @@ Json json_of(const DeploymentState& state) {
                {"build", build.str()},
                {"image_id", image_id},
                {"stack", stack},
+               {"toolchain", toolchain},
+               {"base_images", std::move(bases)},
                {"image", image},
                {"release_owed", release_owed},
                {"release_vm", release_vm},

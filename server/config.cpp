@@ -438,7 +438,8 @@ rollbacks = 5
 run_log_mib = 64
 # Of all build and run logs, in MiB: beyond that those of old deployments go, oldest first.
 logs_mib = 2048
-# Of the builder's layers, in MiB: beyond that its cache goes, oldest first.
+# Of the builder's layers and the base images that it pulled, in MiB: beyond that go base images
+# that nothing is built upon, those used longest ago first, and then its cache, oldest first.
 build_cache_mib = 10240
 # Of the state folder's disk, in MiB: held back by a file beside the event log, which is given back
 # when the disk is full, so that the log can go on; 0: none.

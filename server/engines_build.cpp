@@ -127,6 +127,12 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
   built.set_stack(image->stack);
   built.set_stack_reason(image->stack_reason);
   for (const auto& notice : image->notices) built.add_notices(notice);
+  built.set_toolchain(images_.toolchain());
+  for (const auto& used : image->base_images) {
+    auto* base = built.add_base_images();
+    base->set_name(used.name);
+    base->set_digest(used.digest);
+  }
   built.set_duration_us(std::chrono::duration_cast<std::chrono::microseconds>(
                             std::chrono::steady_clock::now() - started)
                             .count());

@@ -115,7 +115,9 @@ void remove_ending(const fs::path& folder, std::string_view ending) {
 }  // namespace
 
 void StateDir::remove_leftovers() const {
+  remove_ending(root_, ".new");  // a key that was not named yet
   remove_ending(events(), ".new");
+  remove_ending(secrets(), ".tmp");
   remove_ending(work(), ".part");
   for (const auto* folder : {"layers", "images", "cache"}) remove_ending(vms() / folder, ".tmp");
   std::error_code error;

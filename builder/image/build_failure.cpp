@@ -140,6 +140,9 @@ constexpr std::array<std::string_view, 6> k_machine_faults = {
     "no space left on device", "cannot allocate memory", "too many open files",
     "input/output error",      "read-only file system",  "disk quota exceeded"};
 
+constexpr std::array<std::string_view, 4> k_network_faults = {
+    "dial tcp", "i/o timeout", "TLS handshake timeout", "connection reset by peer"};
+
 }  // namespace
 
 Error build_failure(const BuildEnd& end) {
@@ -185,6 +188,10 @@ Error build_failure(const BuildEnd& end) {
   if (contains_any(line, k_machine_faults)) {
     return {ErrorCode::unavailable, "the build failed for want of a resource of this machine",
             cause};
+  }
+  // ADD of a URL; a RUN step that does without the network tells of that by its exit code.
+  if (failure.step.starts_with("ADD ") && contains_any(failure.reason, k_network_faults)) {
+    return {ErrorCode::unavailable, named + " failed for want of the network", cause};
   }
   if (line.empty()) {
     return {ErrorCode::internal, "buildah ended with exit code " + std::to_string(end.exit_code),

@@ -18,9 +18,14 @@ Result<Stack> BuildahBuilder::find_stack(const BuildRequest& request, const fs::
   for (const auto& image : config_.node_bases) {
     bases.node.push_back({image, present.contains(full_image_name(image))});
   }
-  StackChoice choice{
-      request.root_folder,   request.dockerfile,      {},
-      request.static_folder, request.static_fallback, !config_.ca_certificate.empty()};
+  const FolderTree repository(request.folder);
+  StackChoice choice;
+  choice.root_folder = request.root_folder;
+  choice.dockerfile = request.dockerfile;
+  choice.repository = &repository;
+  choice.static_folder = request.static_folder;
+  choice.static_fallback = request.static_fallback;
+  choice.has_ca_certificate = !config_.ca_certificate.empty();
   for (const auto& [name, value] : request.build_args) choice.build_args.push_back(name);
   return detect_stack(root, bases, choice);
 }

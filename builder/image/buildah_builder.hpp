@@ -20,6 +20,7 @@
 #include "builder/image/image_builder.hpp"
 #include "builder/image/image_store.hpp"
 #include "builder/stack/detect.hpp"
+#include "builder/stack/dockerfile.hpp"
 
 namespace atlasflow::builder {
 
@@ -96,8 +97,14 @@ class BuildahBuilder final : public ImageBuilder {
   // What a generated Dockerfile uses beside the checkout, in the scratch folder.
   Result<BuildSupplies> put_supplies(const Stack& stack,
                                      const std::filesystem::path& scratch) const;
-  Result<void> pull(const std::vector<std::string>& names, const std::filesystem::path& scratch,
-                    BuildLog& log, Clock::time_point until, const std::stop_token& stop) const;
+  // What the plan starts from and the store of base images has not.
+  Result<void> pull_absent(const Stack& stack, const DockerfilePlan& plan,
+                           const std::filesystem::path& scratch, BuildLog& log,
+                           Clock::time_point until, const std::stop_token& stop) const;
+  Result<void> pull(const std::string& name, const std::filesystem::path& scratch, BuildLog& log,
+                    Clock::time_point until, const std::stop_token& stop) const;
+  // What of them is in the store of base images, by digest; a build starts from it now.
+  [[nodiscard]] std::vector<UsedBase> note_used_bases(const std::vector<Stated>& names) const;
   // `request` with the root folder's path and the stage's exact name in it.
   Result<std::string> run_build(const BuildRequest& request, const ImageStore& store,
                                 const BuildSupplies& supplies, const std::filesystem::path& scratch,
@@ -123,6 +130,14 @@ class BuildahBuilder final : public ImageBuilder {
   std::vector<std::string> collect_in(const ImageStore& store, const StoreKeep& keep,
                                       const std::filesystem::path& scratch,
                                       const std::stop_token& stop) const;
+  // What of everybody's cache and of the pulled base images goes, while they take more than they
+  // may.
+  std::vector<std::string> shrink(const StoreKeep& keep, std::uint64_t bytes_max,
+                                  const std::filesystem::path& scratch,
+                                  const std::stop_token& stop) const;
+  std::vector<std::string> shrink_bases(std::uint64_t bytes_max,
+                                        const std::filesystem::path& scratch,
+                                        const std::stop_token& stop) const;
   std::vector<std::string> shrink_cache(const StoreKeep& keep, std::uint64_t bytes_max,
                                         const std::filesystem::path& scratch,
                                         const std::stop_token& stop) const;

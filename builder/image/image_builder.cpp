@@ -14,8 +14,8 @@
 #include "base/cgroup.hpp"
 #include "builder/image/build_failure.hpp"
 #include "builder/image/build_log.hpp"
+#include "builder/image/build_watch.hpp"
 #include "builder/image/buildah_builder.hpp"
-#include "builder/image/disk_watch.hpp"
 #include "builder/source/source_file.hpp"
 #include "builder/stack/detect.hpp"
 #include "builder/stack/dockerfile.hpp"
@@ -27,7 +27,9 @@ namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
 constexpr milliseconds k_build_deadline_default{15 * 60 * 1000};
-constexpr std::uint64_t k_files_max = 4'000'000;  // that one build makes
+constexpr std::uint64_t k_files_max = 4'000'000;           // that one build makes
+constexpr std::uint64_t k_output_bytes_max = 256U << 20U;  // that it prints; its log keeps 8 MiB
+constexpr std::int64_t k_processes_max = 4096;             // of it at once; threads count too
 constexpr std::size_t k_small_file_bytes_max = 4096;
 constexpr const char* k_owner_file = "project";  // whose store it is: the project's id
 // A build argument may have any name, and a variable of that name would be obeyed by buildah, by
@@ -68,8 +70,7 @@ Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) 
     return plan;
   }
   return plan_dockerfile(stack.dockerfile,
-                         {request.dockerfile.empty() ? "Dockerfile" : request.dockerfile,
-                          request.build_args, request.build_target, false});
+                         {stack.dockerfile_name, request.build_args, request.build_target, false});
 }
 
 }  // namespace
@@ -101,7 +102,7 @@ Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const
                                               Clock::time_point until,
                                               const std::stop_token& stop) {
   Cgroup cgroup = cgroup_of(request.build_id);
-  cgroup.create({.memory_mib = config_.memory_limit_mib, .processes = 4096});
+  cgroup.create({.memory_mib = config_.memory_limit_mib, .processes = k_processes_max});
   cgroup_works_ = !cgroup.procs().empty();
 
   Buildah::Call call;
@@ -143,15 +144,19 @@ Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const
   call.cgroup_procs = &cgroup.procs();
   call.deadline =
       std::max(std::chrono::duration_cast<milliseconds>(until - Clock::now()), milliseconds(1));
-  DiskWatch disk(
-      store, scratch,
-      {static_cast<std::uint64_t>(config_.disk_limit_mib) << 20U, k_files_max,
-       static_cast<std::uint64_t>(config_.min_free_mib) << 20U},
-      [&cgroup] { return cgroup.members(); }, stop);
-  call.stop = disk.token();
-  auto ran = buildah_.run(call, [&log](std::string_view text) { log.output(text); });
+  BuildWatch watch(store, scratch,
+                   {static_cast<std::uint64_t>(config_.disk_limit_mib) << 20U, k_files_max,
+                    static_cast<std::uint64_t>(config_.min_free_mib) << 20U, k_output_bytes_max},
+                   {[&cgroup] { return cgroup.members(); },
+                    [&cgroup] { return cgroup.process_refusals() > 0; }, k_processes_max},
+                   stop);
+  call.stop = watch.token();
+  auto ran = buildah_.run(call, [&](std::string_view text) {
+    log.output(text);
+    watch.count_output(text.size());
+  });
   if (!ran) return tl::unexpected(ran.error());
-  if (auto error = disk.verdict()) return tl::unexpected(std::move(*error));
+  if (auto error = watch.verdict()) return tl::unexpected(std::move(*error));
   if (ran->end != RunOutcome::End::exited) return tl::unexpected(stopped(ran->end));
   if (ran->exit_code != 0) {
     return tl::unexpected(build_failure({log.tail(), ran->exit_code, cgroup.oom_kills() > 0,
@@ -226,20 +231,11 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   }
   for (const std::string& note : plan->notes) log.note(note);
   for (const std::string& notice : plan->notices) log.note(notice);
-  std::vector<std::string> absent;
-  for (const Stated& image : plan->images) {
-    if (!present.contains(image.value)) absent.push_back(image.value);
-  }
-  if (auto pulled = pull(absent, *scratch, log, until, stop); !pulled) {
-    // There is a base here; it is the app that asks for another.
-    if (!stack->unmet.empty() && pulled.error().code == ErrorCode::unavailable) {
-      return fail(ErrorCode::user_error,
-                  stack->unmet + "; " + pulled.error().message +
-                      ". Ask for less, or add a Dockerfile that starts from an image with it",
-                  pulled.error().cause);
-    }
+  if (auto pulled = pull_absent(*stack, *plan, *scratch, log, until, stop); !pulled) {
     return tl::unexpected(pulled.error());
   }
+  auto used_bases = note_used_bases(plan->images);
+  for (const auto& base : used_bases) log.note("From " + base.name + "@" + base.digest);
   auto store = own_store(request);
   if (!store) return tl::unexpected(store.error());
   auto supplies = put_supplies(*stack, *scratch);
@@ -249,7 +245,8 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   if (!image_id) return tl::unexpected(image_id.error());
   auto notices = std::move(stack->notices);
   notices.insert(notices.end(), plan->notices.begin(), plan->notices.end());
-  return BuiltImage{std::move(*image_id), stack->name, stack->reason, std::move(notices)};
+  return BuiltImage{std::move(*image_id), stack->name, stack->reason, std::move(notices),
+                    std::move(used_bases)};
 }
 
 Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_token stop) {

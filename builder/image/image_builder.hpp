@@ -47,10 +47,16 @@ struct BuildRequest {
       build_args;  // no secrets: they stay in the image
   std::chrono::milliseconds deadline{};
   std::string root_folder;      // of the checkout: what is built; empty: all of it
-  std::string dockerfile;       // path in the root folder; empty: "Dockerfile" if it is there
+  std::string dockerfile;       // see StackChoice; empty: "Dockerfile" if it is there
   std::string build_target;     // the stage to build; empty: the last one
   std::string static_folder;    // see StackChoice
   std::string static_fallback;  //
+};
+
+// What a build started from, as it was in the store then.
+struct UsedBase {
+  std::string name;    // full: "docker.io/library/node:20-bookworm-slim"
+  std::string digest;  // sha256:… of the manifest
 };
 
 struct BuiltImage {
@@ -58,6 +64,7 @@ struct BuiltImage {
   std::string stack;                 // "dockerfile", "static", "node"
   std::string stack_reason;          // a sentence: "Dockerfile in the root folder"
   std::vector<std::string> notices;  // sentences for the user
+  std::vector<UsedBase> base_images = {};
 };
 
 struct PushedImage {
@@ -105,11 +112,13 @@ class ImageBuilder {
   // build_ids that have anything of the above.
   [[nodiscard]] virtual std::vector<std::string> leftovers() = 0;
 
-  // Removes images that builds have made and that are not to be kept, never one that was pulled or
-  // brought (base images), and the stores of projects that are gone. Then, while the projects'
-  // layers and cache mounts are larger than cache_bytes_max, images without a name, which are the
-  // build cache, oldest first, and then what cache mounts keep. `keep` is asked while no build and
-  // no push runs. Returns what it removed. unavailable: builds ran all the time; try again later.
+  // Removes images that builds have made and that are not to be kept, and the stores of projects
+  // that are gone. Then, while the projects' layers and cache mounts and the base images that were
+  // pulled are larger than cache_bytes_max: pulled base images that nothing is built upon, those
+  // used longest ago first; images without a name, which are the build cache, oldest first; what
+  // cache mounts keep. Base images that somebody brought (script/base-images) stay. `keep` is asked
+  // while no build and no push runs. Returns what it removed. unavailable: builds ran all the time;
+  // try again later.
   [[nodiscard]] virtual Result<std::vector<std::string>> collect(
       const std::function<Result<StoreKeep>()>& keep, std::uint64_t cache_bytes_max,
       std::stop_token stop) = 0;

@@ -51,8 +51,9 @@ std::vector<CacheLeaf> cache_leaves(const std::vector<ImageStore>& stores, const
   return leaves;
 }
 
-std::uint64_t bytes_in(const std::vector<ImageStore>& stores) {
-  std::uint64_t bytes = 0;
+// Of what can be made or pulled again: the projects' layers and cache mounts, pulled base images.
+std::uint64_t bytes_in(const std::vector<ImageStore>& stores, const ImageStore& bases) {
+  std::uint64_t bytes = bases.pulled_bytes();
   for (const auto& store : stores) bytes += store.layers_bytes() + store.cache_mounts_bytes();
   return bytes;
 }
@@ -132,7 +133,7 @@ std::vector<std::string> BuildahBuilder::shrink_cache(const StoreKeep& keep,
   const auto stores = project_stores();
   std::set<std::pair<std::size_t, std::string>> tried;
   std::vector<std::string> removed;
-  while (bytes_in(stores) > bytes_max && !stop.stop_requested()) {
+  while (bytes_in(stores, bases_) > bytes_max && !stop.stop_requested()) {
     std::vector<std::vector<std::string>> oldest(stores.size());
     std::size_t count = 0;
     for (const auto& leaf : cache_leaves(stores, keep)) {
@@ -153,12 +154,49 @@ std::vector<std::string> BuildahBuilder::shrink_cache(const StoreKeep& keep,
     }
   }
   for (const auto& store : stores) {
-    if (bytes_in(stores) <= bytes_max || stop.stop_requested()) break;
+    if (bytes_in(stores, bases_) <= bytes_max || stop.stop_requested()) break;
     std::error_code error;
     if (fs::remove_all(store.cache_mounts(), error) > 1) {
       removed.push_back("cache mounts of " + store.folder().filename().string());
     }
   }
+  return removed;
+}
+
+// Layers of projects are upon layers of base images and worth nothing without them, so a base image
+// goes only when no store is built upon it.
+std::vector<std::string> BuildahBuilder::shrink_bases(std::uint64_t bytes_max,
+                                                      const fs::path& scratch,
+                                                      const std::stop_token& stop) const {
+  const auto stores = project_stores();
+  std::set<std::string> needed;
+  for (const auto& store : stores) needed.merge(store.layers_built_upon());
+  std::vector<std::string> removed;
+  for (const auto& pulled : bases_.pulled_images()) {
+    if (bytes_in(stores, bases_) <= bytes_max || stop.stop_requested()) break;
+    if (needed.contains(pulled.image.layer)) continue;
+    // By its names: an id that has several does not go by itself.
+    auto names = pulled.image.names;
+    if (names.empty()) names = {pulled.image.id};
+    remove_images(bases_, names, scratch, stop);
+    const auto left = bases_.images();
+    const bool is_gone = std::none_of(
+        left.begin(), left.end(), [&](const auto& image) { return image.id == pulled.image.id; });
+    if (!is_gone) continue;
+    bases_.forget_pulled(pulled.image.id);
+    removed.push_back(label_of(pulled.image));
+  }
+  return removed;
+}
+
+// What nothing is built upon goes first; without the cache, nothing may be built upon more of it.
+std::vector<std::string> BuildahBuilder::shrink(const StoreKeep& keep, std::uint64_t bytes_max,
+                                                const fs::path& scratch,
+                                                const std::stop_token& stop) const {
+  auto removed = shrink_bases(bytes_max, scratch, stop);
+  for (auto& went : shrink_cache(keep, bytes_max, scratch, stop))
+    removed.push_back(std::move(went));
+  for (auto& went : shrink_bases(bytes_max, scratch, stop)) removed.push_back(std::move(went));
   return removed;
 }
 
@@ -179,7 +217,7 @@ Result<std::vector<std::string>> BuildahBuilder::collect(
     const auto went = collect_in(store, *kept, *scratch, stop);
     removed.insert(removed.end(), went.begin(), went.end());
   }
-  const auto shrunk = shrink_cache(*kept, cache_bytes_max, *scratch, stop);
+  const auto shrunk = shrink(*kept, cache_bytes_max, *scratch, stop);
   removed.insert(removed.end(), shrunk.begin(), shrunk.end());
   std::error_code ignored;
   fs::remove_all(*scratch, ignored);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
+#include "base/file.hpp"
 #include "builder/source/source_file.hpp"
 
 namespace atlasflow::builder {
@@ -21,6 +22,11 @@ constexpr std::uint64_t k_block_bytes = 512;  // of st_blocks, whatever the file
 std::string text_of(const nlohmann::json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::uint64_t size_of(const nlohmann::json& layer) {
+  const auto size = layer.find("diff-size");
+  return size != layer.end() && size->is_number_unsigned() ? size->get<std::uint64_t>() : 0;
 }
 
 // It becomes part of a path and of an argument list.
@@ -53,6 +59,7 @@ std::vector<ImageStore::Image> ImageStore::images() const {
     Image entry;
     entry.id = text_of(image, "id");
     entry.digest = text_of(image, "digest");
+    entry.layer = text_of(image, "layer");
     entry.created = text_of(image, "created");
     if (!is_id(entry.id)) continue;
     // The manifest is written after the image's record, layers and configuration.
@@ -65,7 +72,7 @@ std::vector<ImageStore::Image> ImageStore::images() const {
         if (name.is_string()) entry.names.push_back(name.get<std::string>());
       }
     }
-    tops.push_back(text_of(image, "layer"));
+    tops.push_back(entry.layer);
     for (auto layer = parents[tops.back()]; !layer.empty() && inner.insert(layer).second;) {
       layer = parents[layer];
     }
@@ -83,14 +90,73 @@ std::set<std::string> ImageStore::image_names() const {
 
 std::uint64_t ImageStore::layers_bytes() const {
   std::uint64_t bytes = 0;
-  for (const auto& layer : state_file("overlay-layers/layers.json")) {
-    const auto size = layer.find("diff-size");
-    if (size != layer.end() && size->is_number_unsigned()) bytes += size->get<std::uint64_t>();
-  }
+  for (const auto& layer : state_file("overlay-layers/layers.json")) bytes += size_of(layer);
   return bytes;
 }
 
 std::uint64_t ImageStore::cache_mounts_bytes() const { return use_of(cache_mounts()).bytes; }
+
+std::set<std::string> ImageStore::layers_built_upon() const {
+  std::set<std::string> found;
+  for (const auto& layer : state_file("overlay-layers/layers.json")) {
+    found.insert(text_of(layer, "parent"));
+  }
+  // One that only changes the configuration has no layer of its own.
+  for (const auto& image : images()) found.insert(image.layer);
+  found.erase("");
+  return found;
+}
+
+std::vector<ImageStore::Pulled> ImageStore::pulled_images() const {
+  std::vector<Pulled> found;
+  for (auto& image : images()) {
+    std::error_code error;
+    const auto used = fs::last_write_time(mark_of(image.id), error);
+    if (!error) found.push_back({std::move(image), used});
+  }
+  std::sort(found.begin(), found.end(),
+            [](const Pulled& a, const Pulled& b) { return a.used < b.used; });
+  return found;
+}
+
+std::uint64_t ImageStore::pulled_bytes() const {
+  struct Layer {
+    std::string parent;
+    std::uint64_t bytes = 0;
+  };
+  std::map<std::string, Layer> layers;
+  for (const auto& layer : state_file("overlay-layers/layers.json")) {
+    layers[text_of(layer, "id")] = {text_of(layer, "parent"), size_of(layer)};
+  }
+  std::uint64_t bytes = 0;
+  for (const auto& pulled : pulled_images()) {
+    // Each counts once, so that what is taken out is what images share.
+    for (auto at = layers.find(pulled.image.layer); at != layers.end();) {
+      bytes += at->second.bytes;
+      const auto parent = at->second.parent;
+      layers.erase(at);
+      at = layers.find(parent);
+    }
+  }
+  return bytes;
+}
+
+Result<void> ImageStore::note_pulled(const std::string& image_id) const {
+  const auto mark = mark_of(image_id);
+  return make_folder(mark.parent_path()).and_then([&] {
+    return replace_file(mark, "", 0600, Sync::skipped);
+  });
+}
+
+void ImageStore::note_used(const std::string& image_id) const {
+  std::error_code ignored;  // There is no such file for an image that was brought.
+  fs::last_write_time(mark_of(image_id), fs::file_time_type::clock::now(), ignored);
+}
+
+void ImageStore::forget_pulled(const std::string& image_id) const {
+  std::error_code ignored;
+  fs::remove(mark_of(image_id), ignored);
+}
 
 // Read from the store's files, not by `buildah containers`, which does not tell what a container is
 // for.

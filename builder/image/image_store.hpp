@@ -11,6 +11,8 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "base/error.hpp"
+
 namespace atlasflow::builder {
 
 class ImageStore {
@@ -28,6 +30,7 @@ class ImageStore {
     std::string id;  // 64 hex digits
     std::vector<std::string> names;
     std::string digest;     // of its manifest
+    std::string layer;      // the topmost; of the store itself, or of one that it reads
     std::string created;    // RFC 3339 in UTC, so that the text's order is the time's
     bool is_inner = false;  // another image is built upon it
     bool is_whole = true;   // false: buildah writes it just now, or was killed while it did
@@ -41,6 +44,25 @@ class ImageStore {
   [[nodiscard]] std::uint64_t layers_bytes() const;
   // Of what cache mounts keep.
   [[nodiscard]] std::uint64_t cache_mounts_bytes() const;
+  // The layers that its layers and images are directly upon, also those of a store that it reads.
+  [[nodiscard]] std::set<std::string> layers_built_upon() const;
+
+  // Of a store of base images: which were pulled, and so can be pulled again, and when a build last
+  // started from them. It is a file for each beside the store, and its time.
+  struct Pulled {
+    Image image;
+    std::filesystem::file_time_type used;
+  };
+  // Those first that were used longest ago.
+  [[nodiscard]] std::vector<Pulled> pulled_images() const;
+  // Of all their layers, unpacked.
+  [[nodiscard]] std::uint64_t pulled_bytes() const;
+  // It was pulled just now.
+  [[nodiscard]] Result<void> note_pulled(const std::string& image_id) const;
+  // A build starts from it; nothing for one that was brought.
+  void note_used(const std::string& image_id) const;
+  // It is gone.
+  void forget_pulled(const std::string& image_id) const;
 
   // Working containers, each with the hooks name of the build that made it; empty when that is not
   // known (the build was ended before it wrote it down).
@@ -52,6 +74,9 @@ class ImageStore {
 
  private:
   [[nodiscard]] nlohmann::json state_file(const std::string& name) const;
+  [[nodiscard]] std::filesystem::path mark_of(const std::string& image_id) const {
+    return folder_ / "pulled" / image_id;
+  }
 
   std::filesystem::path folder_;
 };

@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "builder/stack/dockerfile_lines.hpp"
 #include "builder/stack/ecosystems.hpp"
 #include "builder/stack/node.hpp"
 #include "builder/stack/render.hpp"
@@ -57,31 +58,60 @@ class Detection {
   }
 
   Result<std::optional<Stack>> own_dockerfile() {
-    std::vector<std::string> names = {choice_.dockerfile};
-    if (choice_.dockerfile.empty()) names = {"Dockerfile", "Containerfile", "dockerfile"};
+    const bool is_elsewhere = choice_.dockerfile.starts_with('/');
+    const SourceTree& tree = is_elsewhere ? repository() : tree_;
+    std::vector<std::string> names = {choice_.dockerfile.substr(is_elsewhere ? 1 : 0)};
+    if (choice_.dockerfile.empty()) names = own_names();
     for (const auto& name : names) {
-      auto text = tree_.read(name, k_dockerfile_bytes_max);
+      auto text = tree.read(name, k_dockerfile_bytes_max);
       if (!text) return tl::unexpected(text.error());
       if (!*text) continue;
       Stack stack;
       stack.name = "dockerfile";
-      stack.reason = name + " in " + where_;
+      stack.reason = name + " in " + (is_elsewhere ? "the repository, for " : "") + where_;
       stack.dockerfile = std::move(**text);
-      // The ignore file of one Dockerfile wins over those of all.
-      auto ignore = own_ignore_file(
-          {name + ".containerignore", name + ".dockerignore", ".containerignore", ".dockerignore"});
+      stack.dockerfile_name = name;
+      // That of one Dockerfile, beside it, wins over those of all, in the root of the context.
+      auto ignore = own_ignore_file(tree, {name + ".containerignore", name + ".dockerignore"});
+      if (ignore && !*ignore) ignore = own_ignore_file(tree_, general_ignore_files());
       if (!ignore) return tl::unexpected(ignore.error());
       stack.ignore = ignore->value_or("");
       return std::optional(std::move(stack));
     }
     if (choice_.dockerfile.empty()) return std::optional<Stack>{};
-    return fail(ErrorCode::user_error, "there is no file " + choice_.dockerfile + " in " + where_ +
-                                           ", which the setting dockerfile names");
+    return fail(ErrorCode::user_error, "there is no file " + names.front() + " in " +
+                                           (is_elsewhere ? "the repository" : where_) +
+                                           ", which the setting dockerfile names" +
+                                           (is_elsewhere ? "" : hint_of_repository(names)));
   }
 
-  Result<std::optional<std::string>> own_ignore_file(const std::vector<std::string>& names) {
+  static std::vector<std::string> own_names() {
+    return {"Dockerfile", "Containerfile", "dockerfile"};
+  }
+  // The order in which buildah looks for them.
+  static std::vector<std::string> general_ignore_files() {
+    return {".containerignore", ".dockerignore"};
+  }
+
+  [[nodiscard]] const SourceTree& repository() const {
+    return choice_.repository == nullptr ? tree_ : *choice_.repository;
+  }
+
+  // Of a Dockerfile that the repository has and the root folder has not.
+  [[nodiscard]] std::string hint_of_repository(const std::vector<std::string>& names) const {
+    if (choice_.root_folder.empty()) return "";
     for (const auto& name : names) {
-      auto text = tree_.read(name, k_ignore_bytes_max);
+      if (!repository().has_file(name)) continue;
+      return "; the repository has one at its root: dockerfile=/" + name + " uses that, and " +
+             where_ + " is what its build sees";
+    }
+    return "";
+  }
+
+  static Result<std::optional<std::string>> own_ignore_file(const SourceTree& tree,
+                                                            const std::vector<std::string>& names) {
+    for (const auto& name : names) {
+      auto text = tree.read(name, k_ignore_bytes_max);
       if (!text || *text) return text;
     }
     return std::optional<std::string>{};
@@ -105,8 +135,7 @@ class Detection {
 
   Result<Stack> finish(Result<Plan> plan) {
     if (!plan) return tl::unexpected(plan.error());
-    // The order in which buildah looks for them.
-    auto ignore = own_ignore_file({".containerignore", ".dockerignore"});
+    auto ignore = own_ignore_file(tree_, general_ignore_files());
     if (!ignore) return tl::unexpected(ignore.error());
     Stack stack;
     stack.name = plan->provider;
@@ -127,7 +156,8 @@ class Detection {
     return {ErrorCode::user_error,
             "this looks like " + known.name + " (" + known.seen + " in " + where_ +
                 "), which needs a Dockerfile: add one that begins with 'FROM " + known.image +
-                "' and ends with, for example, '" + known.start + "', listening on $PORT (3000)",
+                "' and ends with, for example, '" + known.start + "', listening on $PORT (3000)" +
+                dockerfile_elsewhere(),
             {}};
   }
 
@@ -137,14 +167,43 @@ class Detection {
                 " has no start script, no main and no build script, and there is no server.js or "
                 "index.js: add \"scripts\": {\"start\": \"node server.js\"} to it, or a Dockerfile "
                 "to " +
-                where_,
+                where_ + dockerfile_elsewhere(),
             {}};
   }
 
-  [[nodiscard]] Error nothing_found() const {
-    std::string seen;
+  // "There is a docker/Containerfile: …", of what has the name of a Dockerfile and is none that is
+  // looked for, in the root folder or in one in it.
+  [[nodiscard]] std::string dockerfile_elsewhere() const {
+    for (const auto& name : tree_.list("")) {
+      if (is_like_dockerfile(name) && tree_.has_file(name)) {
+        return ". There is a file " + name + ": dockerfile=" + name + " builds by it";
+      }
+    }
     for (const auto& folder : tree_.list("")) {
-      for (const char* name : {"Dockerfile", "package.json", "index.html"}) {
+      if (folder == ".git") continue;
+      for (const auto& name : tree_.list(folder)) {
+        if (!is_like_dockerfile(name) || !tree_.has_file(folder + "/" + name)) continue;
+        const bool is_usual = name == own_names().front();
+        return ". There is a file " + in_root(folder) + "/" + name + ": dockerfile=" + folder +
+               "/" + name + " builds " + where_ + " by it" +
+               (is_usual ? ", root_folder=" + in_root(folder) + " that folder alone" : "");
+      }
+    }
+    return "";
+  }
+
+  static bool is_like_dockerfile(const std::string& name) {
+    const auto lower = lower_case(name);
+    const bool is_ignore_file = lower.ends_with("ignore");
+    return !is_ignore_file &&
+           (lower.starts_with("dockerfile") || lower.starts_with("containerfile") ||
+            lower.ends_with(".dockerfile") || lower.ends_with(".containerfile"));
+  }
+
+  [[nodiscard]] Error nothing_found() const {
+    std::string seen = dockerfile_elsewhere();
+    for (const auto& folder : tree_.list("")) {
+      for (const char* name : {"package.json", "index.html"}) {
         if (!seen.empty() || folder.front() == '.' || !tree_.has_file(folder + "/" + name))
           continue;
         seen = ". There is a " + std::string(name) + " in " + in_root(folder) +
@@ -155,7 +214,7 @@ class Detection {
             "nothing to build in " + where_ +
                 ": looked for Dockerfile, Containerfile, package.json, index.html (also in public "
                 "and dist) and the files of other languages; add a Dockerfile, or an index.html" +
-                seen,
+                seen + hint_of_repository(own_names()),
             {}};
   }
 

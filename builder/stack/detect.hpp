@@ -26,7 +26,10 @@ struct StackBases {
 // What the settings say.
 struct StackChoice {
   std::string root_folder = {};  // for the messages: detection is called with the folder itself
-  std::string dockerfile = {};   // path in the folder; empty: "Dockerfile" if it is there
+  // Path in the folder, or with '/' before it in `repository`; empty: "Dockerfile" if it is there.
+  std::string dockerfile = {};
+  const SourceTree* repository =
+      nullptr;  // that the folder is in; nullptr: the folder is all of it
   std::vector<std::string> build_args = {};  // names, for the steps of a generated Dockerfile
   std::string static_folder = {};    // what a static site serves; empty: found by its index.html
   std::string static_fallback = {};  // the page for paths without a file; empty: none
@@ -34,10 +37,11 @@ struct StackChoice {
 };
 
 struct Stack {
-  std::string name;        // "dockerfile", "node", "static"
-  std::string reason;      // "Dockerfile in the root folder"
-  std::string dockerfile;  // what is to be built, as text
-  std::string ignore;      // the ignore file for it
+  std::string name;             // "dockerfile", "node", "static"
+  std::string reason;           // "Dockerfile in the root folder"
+  std::string dockerfile;       // what is to be built, as text
+  std::string dockerfile_name;  // where the repository has it; empty: it is generated
+  std::string ignore;           // the ignore file for it
   // The rest is for those without a Dockerfile of their own.
   std::vector<PlanVersion> versions;
   std::vector<std::string> base_images;

@@ -1,42 +1,24 @@
 #include "builder/stack/dockerfile.hpp"
 
 #include <algorithm>
-#include <array>
-#include <map>
 #include <set>
 
 #include "builder/stack/dockerfile_lines.hpp"
 #include "builder/stack/dockerfile_rules.hpp"
+#include "builder/stack/dockerfile_scope.hpp"
 #include "builder/stack/dockerfile_text.hpp"
 #include "builder/stack/dockerfile_variables.hpp"
 
 namespace atlasflow::builder {
 namespace {
 
-using Values = std::map<std::string, std::string, std::less<>>;
-
 constexpr std::size_t k_stages_max = 1000;
-constexpr std::size_t k_values_bytes_max = 16U << 20U;  // of all variables of all stages
-
-// Of the machine that builds, which is the one that runs: script/bootstrap takes no other.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 9> k_platform = {{
-    {"TARGETPLATFORM", "linux/amd64"},
-    {"TARGETOS", "linux"},
-    {"TARGETARCH", "amd64"},
-    {"TARGETVARIANT", ""},
-    {"BUILDPLATFORM", "linux/amd64"},
-    {"BUILDOS", "linux"},
-    {"BUILDARCH", "amd64"},
-    {"BUILDVARIANT", ""},
-    {"TARGETSTAGE", "default"},
-}};
 
 struct Stage {
   std::string name;  // as written; its number when it has none
   std::size_t number = 0;
   int line = 0;
-  Values args;
-  Values env;
+  StageScope scope;
   std::set<std::size_t> needs;        // stages before it
   std::vector<Stated> images;         // full names
   std::vector<Instruction> triggers;  // ONBUILD, for the stages that start from it
@@ -50,14 +32,10 @@ struct Stage {
 class Planner {
  public:
   Planner(const DockerfileRequest& request, DockerfileLines lines)
-      : request_(request), escape_(lines.escape), instructions_(std::move(lines.instructions)) {
-    for (const auto& [name, value] : request.build_args) given_[name] = value;
-    for (const auto& [name, value] : k_platform) globals_[std::string(name)] = value;
-    if (!request.target.empty()) globals_["TARGETSTAGE"] = request.target;
-    for (auto& [name, value] : globals_) {
-      if (const auto given = given_.find(name); given != given_.end()) value = given->second;
-    }
-  }
+      : request_(request),
+        escape_(lines.escape),
+        scope_(request.build_args, request.target, lines.escape),
+        instructions_(std::move(lines.instructions)) {}
 
   Result<DockerfilePlan> run() {
     for (std::size_t i = 0; i < instructions_.size(); ++i) {
@@ -76,112 +54,10 @@ class Planner {
   }
 
  private:
-  // ---- variables --------------------------------------------------------------------------------
-
-  Result<ExpandedWord> expand(std::string_view word, int line, const VariableLookup& lookup) {
-    auto expanded = expand_word(word, lookup, escape_);
-    if (!expanded) return wrong_line(line, expanded.error().message);
-    return expanded;
-  }
-
-  Result<ExpandedWord> expand_globally(std::string_view word, int line) {
-    return expand(word, line, [this](const std::string& name) -> const std::string* {
-      const auto found = globals_.find(name);
-      return found == globals_.end() ? nullptr : &found->second;
-    });
-  }
-
-  // ENV wins over ARG, whichever comes later.
-  Result<ExpandedWord> expand_in_stage(std::string_view word, int line) {
-    const Stage& stage = stages_.back();
-    return expand(word, line, [&stage](const std::string& name) -> const std::string* {
-      if (const auto found = stage.env.find(name); found != stage.env.end()) return &found->second;
-      const auto found = stage.args.find(name);
-      return found == stage.args.end() ? nullptr : &found->second;
-    });
-  }
-
-  Result<void> charge(std::size_t bytes, int line) {
-    values_bytes_ += bytes;
-    if (values_bytes_ <= k_values_bytes_max) return {};
-    return wrong_line(line, "the values of its variables are larger than 16 MiB together");
-  }
-
-  Result<void> set(Values& values, const std::string& name, std::string value, int line) {
-    if (auto charged = charge(name.size() + value.size(), line); !charged) return charged;
-    values[name] = std::move(value);
-    return {};
-  }
-
-  Result<void> declare(const Instruction& instruction, bool is_global) {
-    for (const auto& word : split_words(instruction.arguments, escape_)) {
-      const auto equals = word.find('=');
-      const auto name = word.substr(0, equals);
-      if (name.empty()) return wrong_line(instruction.line, "ARG needs a name before the =");
-      Values& values = is_global ? globals_ : stages_.back().args;
-      if (const auto given = given_.find(name); given != given_.end()) {
-        if (auto done = set(values, name, given->second, instruction.line); !done) return done;
-      } else if (equals != std::string::npos) {
-        const auto text = std::string_view(word).substr(equals + 1);
-        auto value = is_global ? expand_globally(text, instruction.line)
-                               : expand_in_stage(text, instruction.line);
-        if (!value) return tl::unexpected(value.error());
-        if (!is_global && !value->missing.empty()) {
-          values.erase(name);  // The base image may set it.
-        } else if (auto done = set(values, name, value->text, instruction.line); !done) {
-          return done;
-        }
-      } else if (const auto global = globals_.find(name); !is_global && global != globals_.end()) {
-        if (auto done = set(values, name, global->second, instruction.line); !done) return done;
-      }
-    }
-    return {};
-  }
-
   Result<void> take_global(const Instruction& instruction) {
-    if (instruction.name == "ARG") return declare(instruction, true);
+    if (instruction.name == "ARG") return scope_.declare(instruction);
     return wrong_line(instruction.line,
                       instruction.name + " comes before the first FROM, where only ARG may be");
-  }
-
-  // ENV A=1 B="two words", and the old ENV A one two.
-  Result<void> take_env(const Instruction& instruction) {
-    const auto words = split_words(instruction.arguments, escape_);
-    std::vector<std::pair<std::string, std::string>> assignments;
-    if (words.front().find('=') == std::string::npos) {
-      if (words.size() < 2) {
-        return wrong_line(instruction.line, "ENV needs a value: " + words.front() + "=…");
-      }
-      const auto rest = instruction.arguments.find(words.front()) + words.front().size();
-      const auto value = instruction.arguments.find_first_not_of(" \t", rest);
-      assignments.emplace_back(words.front(), instruction.arguments.substr(value));
-    } else {
-      for (const auto& word : words) {
-        const auto equals = word.find('=');
-        if (equals == std::string::npos || equals == 0) {
-          return wrong_line(instruction.line, "ENV has '" + word.substr(0, 40) +
-                                                  "', which is not NAME=value; put quotes "
-                                                  "around a value with spaces");
-        }
-        assignments.emplace_back(word.substr(0, equals), word.substr(equals + 1));
-      }
-    }
-    Values fresh;
-    for (const auto& [name, text] : assignments) {
-      auto value = expand_in_stage(text, instruction.line);
-      if (!value) return tl::unexpected(value.error());
-      // What the base image sets is not known here, so neither is what is made of it.
-      if (value->missing.empty())
-        fresh[name] = value->text;
-      else
-        stages_.back().env.erase(name);
-    }
-    for (auto& [name, value] : fresh) {
-      if (auto done = set(stages_.back().env, name, std::move(value), instruction.line); !done) {
-        return done;
-      }
-    }
-    return {};
   }
 
   // ---- stages -----------------------------------------------------------------------------------
@@ -218,7 +94,7 @@ class Planner {
                                          std::to_string(other->line));
       }
     }
-    auto base = expand_globally(words.front(), from.line);
+    auto base = scope_.expand(words.front(), from.line);
     if (!base) return tl::unexpected(base.error());
     if (base->text.empty() || (!base->missing.empty() && !check_image_name(base->text))) {
       const auto variable = base->missing.empty() ? "NAME" : base->missing.front();
@@ -234,7 +110,7 @@ class Planner {
 
   Result<void> take_platform(Instruction& from, Stage& stage) {
     for (const auto& flag : from.flags) {
-      auto platform = expand_globally(flag.value(), from.line);
+      auto platform = scope_.expand(flag.value(), from.line);
       if (!platform) return tl::unexpected(platform.error());
       if (!is_this_platform(platform->text)) {
         stage.error = wrong_line(from.line, "FROM --platform=" + platform->text +
@@ -253,17 +129,16 @@ class Planner {
     std::string name = base;
     if (is_stage) {
       stage.needs.insert(parent->number);
-      stage.args = parent->args;
-      stage.env = parent->env;
       stage.health_check_line = parent->health_check_line;
       triggers = parent->triggers;
       name = parent->name;
-      std::size_t bytes = 0;
-      for (const auto& [key, value] : stage.env) bytes += key.size() + value.size();
-      for (const auto& [key, value] : stage.args) bytes += key.size() + value.size();
-      if (auto charged = charge(bytes, from.line); !charged) return charged;
+      auto inherited = scope_.inherit(parent->scope, from.line);
+      if (!inherited) return tl::unexpected(inherited.error());
+      stage.scope = std::move(*inherited);
     } else if (base != "scratch") {
       name = image_of(base, from.line, stage);
+    } else {
+      stage.scope.work_folder = "/";
     }
     from.arguments = name + (is_named ? " AS " + stage.name : "");
     stages_.push_back(std::move(stage));
@@ -288,8 +163,9 @@ class Planner {
 
   Result<void> take(Instruction& instruction) {
     const auto& name = instruction.name;
-    if (name == "ARG") return declare(instruction, false);
-    if (name == "ENV") return take_env(instruction);
+    if (name == "ARG" || name == "ENV" || name == "WORKDIR") {
+      return scope_.take(instruction, stages_.back().scope);
+    }
     if (name == "COPY" || name == "ADD") return take_copy(instruction);
     if (name == "RUN") return take_mounts(instruction);
     if (name == "ONBUILD") return take_trigger(instruction);
@@ -302,10 +178,35 @@ class Planner {
 
   Result<void> take_copy(Instruction& instruction) {
     for (auto& flag : instruction.flags) {
-      if (flag.name() != "--from") continue;
-      auto source = source_of(flag.value(), instruction.line, "COPY --from");
+      if (flag.name() == "--from") {
+        auto source = source_of(flag.value(), instruction.line, "COPY --from");
+        if (!source) return tl::unexpected(source.error());
+        flag.text = flag.raw = "--from=" + *source;
+      } else if (flag.name() == "--chmod") {
+        auto mode = scope_.expand(flag.value(), instruction.line, stages_.back().scope);
+        if (!mode) return tl::unexpected(mode.error());
+        if (mode->missing.empty() && !is_octal_mode(mode->text)) {
+          return wrong_line(instruction.line, "--chmod=" + mode->text +
+                                                  " is not supported: give the mode in octal "
+                                                  "digits, such as 755");
+        }
+      }
+    }
+    return instruction.name == "ADD" ? check_added(instruction) : Result<void>{};
+  }
+
+  // Without git, which the toolchain has not, buildah would add whatever folder it is in.
+  Result<void> check_added(const Instruction& instruction) {
+    auto words = is_json_list(instruction.arguments) ? read_json_list(instruction.arguments)
+                                                     : split_words(instruction.arguments, escape_);
+    if (!words.empty()) words.pop_back();
+    for (const auto& word : words) {
+      auto source = scope_.expand(word, instruction.line, stages_.back().scope);
       if (!source) return tl::unexpected(source.error());
-      flag.text = flag.raw = "--from=" + *source;
+      if (!is_git_source(source->text)) continue;
+      return wrong_line(instruction.line,
+                        "ADD of a Git repository (" + source->text.substr(0, 100) +
+                            ") is not supported; git clone in a RUN step, or make it a submodule");
     }
     return {};
   }
@@ -322,20 +223,38 @@ class Planner {
           if (!source) return tl::unexpected(source.error());
           option.value = *source;
         } else if (option.value.find('$') != std::string::npos) {
-          auto value = expand_in_stage(option.value, instruction.line);
+          auto value = scope_.expand(option.value, instruction.line, stages_.back().scope);
           if (!value) return tl::unexpected(value.error());
           if (value->missing.empty()) option.value = value->text;  // Else of the base image.
         }
       }
+      if (auto done = take_target(instruction.line, flag.value(), options); !done) return done;
       if (mount_option(options, "type").empty()) options.insert(options.begin(), {"type", "bind"});
       flag = mount_flag(options);
     }
     return check_flags(instruction);  // A value may have become empty.
   }
 
+  // Docker starts from WORKDIR, crun from the root or not at all.
+  Result<void> take_target(int line, std::string_view flag, std::vector<MountOption>& options) {
+    for (auto& option : options) {
+      const bool is_whole = option.value.empty() || option.value.starts_with('/') ||
+                            option.value.find('$') != std::string::npos;
+      if (option.key != "target" || is_whole) continue;
+      const auto& folder = stages_.back().scope.work_folder;
+      if (!folder) {
+        return wrong_line(line, "RUN --mount=" + std::string(flag) +
+                                    ": the target is relative, and the working folder is the base "
+                                    "image's: put WORKDIR before it, or write the whole path");
+      }
+      option.value = path_from(*folder, option.value);
+    }
+    return {};
+  }
+
   // The stage or image that COPY --from and RUN --mount=from= mean, as buildah is to be told it.
   Result<std::string> source_of(std::string_view word, int line, const std::string& what) {
-    auto name = expand_in_stage(word, line);
+    auto name = scope_.expand(word, line, stages_.back().scope);
     if (!name) return tl::unexpected(name.error());
     if (name->text.empty() || !name->missing.empty()) {
       return wrong_line(line, what + "=" + std::string(word) + " has no value" +
@@ -471,11 +390,9 @@ class Planner {
 
   const DockerfileRequest& request_;
   char escape_;
+  DockerfileScope scope_;
   std::vector<Instruction> instructions_;
-  Values given_;
-  Values globals_;
   std::vector<Stage> stages_;
-  std::size_t values_bytes_ = 0;
   std::vector<std::string> notes_;
   std::vector<std::string> notices_;
 };

@@ -173,6 +173,22 @@ bool is_this_platform(std::string_view platform) {
          name == "linux" || name.starts_with("linux/amd64/v1");
 }
 
+bool is_octal_mode(std::string_view mode) {
+  return !mode.empty() && mode.size() <= 5 &&
+         mode.find_first_not_of("01234567") == std::string_view::npos;
+}
+
+bool is_git_source(std::string_view source) {
+  constexpr std::string_view k_schemes[] = {"git://", "git@", "ssh://", "github.com/"};
+  if (std::any_of(std::begin(k_schemes), std::end(k_schemes),
+                  [&](std::string_view scheme) { return source.starts_with(scheme); })) {
+    return true;
+  }
+  const auto path = source.substr(0, source.find_first_of("#?"));
+  const auto scheme = lower_case(source.substr(0, 8));
+  return (scheme.starts_with("http://") || scheme == "https://") && path.ends_with(".git");
+}
+
 std::vector<MountOption> mount_options(std::string_view value) {
   std::vector<MountOption> options;
   std::string field;

@@ -17,6 +17,11 @@ namespace atlasflow::builder {
 // Whether --platform asks for what this machine builds and runs.
 [[nodiscard]] bool is_this_platform(std::string_view platform);
 
+// Of --chmod: buildah takes no other.
+[[nodiscard]] bool is_octal_mode(std::string_view mode);
+// What Docker takes for a Git repository among the sources of ADD.
+[[nodiscard]] bool is_git_source(std::string_view source);
+
 // key=value pairs of RUN --mount, keys in lower case.
 struct MountOption {
   std::string key;

@@ -163,16 +163,15 @@ class NodeBuild {
     return plan;
   }
 
-  // What the build and the final stage start from: corepack brings what the base has no package of.
+  // What the build and the final stage start from, with the package manager.
   [[nodiscard]] std::string add_tools(Plan& plan) const {
-    if (!manager_.needs_corepack() || !has_to_install()) return base_.image;
+    if (!manager_.is_brought() || !has_to_install()) return base_.image;
     PlanStage tools{"tools", base_.image, {}};
-    tools.steps.push_back(
-        EnvStep{{{"COREPACK_HOME", "/opt/corepack"}, {"COREPACK_ENABLE_DOWNLOAD_PROMPT", "0"}}});
-    tools.steps.push_back(RunStep{"corepack enable && corepack prepare " + manager_.name() + "@" +
-                                      manager_.version +
-                                      " --activate && chmod -R a+rX /opt/corepack",
-                                  {}});
+    if (base_.has_corepack) {
+      tools.steps.push_back(
+          EnvStep{{{"COREPACK_HOME", "/opt/corepack"}, {"COREPACK_ENABLE_DOWNLOAD_PROMPT", "0"}}});
+    }
+    tools.steps.push_back(RunStep{manager_.bring_command(base_.has_corepack), {}});
     plan.stages.push_back(std::move(tools));
     return "tools";
   }
@@ -180,7 +179,12 @@ class NodeBuild {
   // Installs with what only the build needs, builds, and takes that out again.
   [[nodiscard]] PlanStage build_stage(const std::string& base, bool prunes) const {
     PlanStage stage{"build", base, {}};
-    stage.steps.push_back(EnvStep{{{"NPM_CONFIG_UPDATE_NOTIFIER", "false"}, {"HUSKY", "0"}}});
+    EnvStep environment{{{"NPM_CONFIG_UPDATE_NOTIFIER", "false"}, {"HUSKY", "0"}}};
+    if (manager_.tool == PackageTool::yarn_berry) {
+      // What a Plug'n'Play app loads is the cache, which is then of the folder that is copied.
+      environment.variables.emplace_back("YARN_ENABLE_GLOBAL_CACHE", "false");
+    }
+    stage.steps.push_back(std::move(environment));
     for (const auto& name : choice_.build_args) stage.steps.push_back(ArgStep{name});
     stage.steps.push_back(WorkFolderStep{"/app"});
     const bool all_first = needs_sources_to_install() || !has_to_install();
@@ -226,7 +230,7 @@ class NodeBuild {
   }
 
   [[nodiscard]] std::vector<std::string> start_command() const {
-    return {manager_.needs_corepack() && has_to_install() ? manager_.name() : "npm", "start"};
+    return {manager_.is_brought() && has_to_install() ? manager_.name() : "npm", "start"};
   }
 
  private:
@@ -235,7 +239,7 @@ class NodeBuild {
     if (!manager_.lock_file.empty()) files.push_back(manager_.lock_file);
     if (has_npmrc_ && !npmrc_is_secret_) files.emplace_back(".npmrc");
     for (const char* name : {".yarnrc.yml", ".yarnrc", "pnpm-workspace.yaml", ".pnpmfile.cjs"}) {
-      if (manager_.needs_corepack() && tree_.has_file(name)) files.emplace_back(name);
+      if (manager_.is_brought() && tree_.has_file(name)) files.emplace_back(name);
     }
     return files;
   }

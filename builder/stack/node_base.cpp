@@ -47,10 +47,6 @@ std::string lack_of(const std::string& image, const PackageJson& package,
     return "the app is installed with Bun (" + manager.why + "), and " + image +
            " does not have it";
   }
-  if (manager.needs_corepack() && !facts.has_corepack) {
-    return "the app is installed with " + manager.name() + " (" + manager.why + "), and " + image +
-           " has npm only";
-  }
   return {};
 }
 
@@ -64,7 +60,10 @@ Result<NodeBase> choose_node_base(const StackBases& bases, const PackageJson& pa
     for (const auto& base : bases.node) {
       if (base.is_present != present) continue;
       const auto lack = lack_of(base.image, package, manager);
-      if (lack.empty()) return NodeBase{base.image, facts_of(base.image).version_text, lack_here};
+      if (lack.empty()) {
+        const auto facts = facts_of(base.image);
+        return NodeBase{base.image, facts.version_text, lack_here, facts.has_corepack};
+      }
       if (present && lack_here.empty()) lack_here = lack;
       lacks += (lacks.empty() ? "" : "; ") + lack;
     }

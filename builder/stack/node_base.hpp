@@ -12,6 +12,7 @@ struct NodeBase {
   std::string image;
   std::string version;  // "20"; empty: its name does not tell
   std::string unmet;    // see Plan
+  bool has_corepack = true;
 };
 
 // The first that is here and has what the app asks for (engines.node, the package manager), else

@@ -1,6 +1,7 @@
 #include "builder/stack/node_packages.hpp"
 
 #include <array>
+#include <cstdlib>
 
 namespace atlasflow::builder {
 namespace {
@@ -59,16 +60,21 @@ Result<void> take_lock_version(const SourceTree& tree, PackageInstaller& manager
   const auto text = tree.read(manager.lock_file, k_lock_bytes_max);
   if (!text) return tl::unexpected(text.error());
   const std::string lock = text->value_or("").substr(0, 4096);
-  if (manager.tool == PackageTool::yarn) {
-    const bool is_berry = lock.find("__metadata:") != std::string::npos;
-    if (is_berry) manager.tool = PackageTool::yarn_berry;
-    manager.version = is_berry ? "stable" : "1";
-    return {};
+  const auto version_after = [&lock](std::string_view key) {
+    const auto at = lock.find(key);
+    const auto digits = at == std::string::npos ? at : lock.find_first_of("0123456789", at);
+    return digits == std::string::npos ? 99 : std::atoi(lock.c_str() + digits);
+  };
+  if (manager.tool == PackageTool::pnpm) {
+    const int format = version_after("lockfileVersion:");
+    manager.version = format == 5 ? "7" : format == 6 ? "8" : "9";
+  } else if (lock.find("__metadata:") != std::string::npos) {
+    manager.tool = PackageTool::yarn_berry;
+    // Yarn 4 would write the format of Yarn 3 anew, and an immutable install refuses that.
+    manager.version = version_after("__metadata:") < 8 ? "3" : "stable";
+  } else {
+    manager.version = "1";
   }
-  const auto at = lock.find("lockfileVersion:");
-  const auto digit = at == std::string::npos ? at : lock.find_first_of("0123456789", at);
-  const char major = digit == std::string::npos ? '9' : lock[digit];
-  manager.version = major == '5' ? "7" : major == '6' ? "8" : "9";
   return {};
 }
 
@@ -89,7 +95,18 @@ std::string PackageInstaller::name() const {
   return "npm";
 }
 
-bool PackageInstaller::needs_corepack() const { return tool != PackageTool::npm; }
+bool PackageInstaller::is_brought() const { return tool != PackageTool::npm; }
+
+std::string PackageInstaller::bring_command(bool has_corepack) const {
+  if (has_corepack) {
+    return "corepack enable && corepack prepare " + name() + "@" + version +
+           " --activate && chmod -R a+rX /opt/corepack";
+  }
+  // Yarn's later versions are published under another name, and know no "stable".
+  const std::string package = tool == PackageTool::yarn_berry ? "@yarnpkg/cli-dist" : name();
+  return "npm install --global --no-audit --no-fund " + package + "@" +
+         (version == "stable" ? "latest" : version);
+}
 
 std::string PackageInstaller::install_command(bool with_dev) const {
   switch (tool) {
@@ -128,7 +145,7 @@ std::string PackageInstaller::prune_command() const {
 }
 
 std::string PackageInstaller::run_command(const std::string& script) const {
-  return (needs_corepack() ? name() : "npm") + " run " + script;
+  return (is_brought() ? name() : "npm") + " run " + script;
 }
 
 Result<PackageInstaller> find_package_installer(const SourceTree& tree,
@@ -149,7 +166,7 @@ Result<PackageInstaller> find_package_installer(const SourceTree& tree,
         manager->lock_file = lock.name;
       }
     }
-    if (manager->needs_corepack() && manager->version.empty()) manager->version = "latest";
+    if (manager->is_brought() && manager->version.empty()) manager->version = "latest";
     return *manager;
   }
   PackageInstaller manager;

@@ -20,7 +20,10 @@ struct PackageInstaller {
   std::vector<std::string> notices;
 
   [[nodiscard]] std::string name() const;  // "pnpm"
-  [[nodiscard]] bool needs_corepack() const;
+  // It is not npm, which every base has.
+  [[nodiscard]] bool is_brought() const;
+  // What brings it into a base that has corepack, or npm alone.
+  [[nodiscard]] std::string bring_command(bool has_corepack) const;
   // with_dev: also what only the build needs.
   [[nodiscard]] std::string install_command(bool with_dev) const;
   // Takes out again what only the build needed; empty: this tool can't.

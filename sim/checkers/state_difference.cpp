@@ -1,5 +1,6 @@
 #include "sim/checkers/state_difference.hpp"
 
+#include <algorithm>
 #include <optional>
 
 namespace atlasflow::sim {
@@ -11,6 +12,12 @@ bool same(const T& left, const T& right) {
 }
 bool same(const pb::PushReceived& left, const pb::PushReceived& right) {
   return left.SerializeAsString() == right.SerializeAsString();
+}
+bool same(const std::vector<pb::BaseImage>& left, const std::vector<pb::BaseImage>& right) {
+  return std::equal(left.begin(), left.end(), right.begin(), right.end(),
+                    [](const auto& a, const auto& b) {
+                      return a.name() == b.name() && a.digest() == b.digest();
+                    });
 }
 bool same(const std::optional<Retry>& left, const std::optional<Retry>& right) {
   if (!left || !right) return left.has_value() == right.has_value();
@@ -80,10 +87,10 @@ std::string difference(const std::map<std::int32_t, Instance>& left,
 
 std::string difference(const DeploymentState& left, const DeploymentState& right) {
   const auto& [id, version, status, push, rollback_to, redeployed_of, redeployment, requested_by,
-               subject, author, notices, cloned, skip_reason, build, image_id, stack, image,
-               release_owed, release_vm, newest_release_vm, instances, replicas, newest_vm_id,
-               hostnames, generation, routed, routed_at, restarts, crashed_early, stopped_by,
-               intent_kind, intent, intent_deadline, base_sha, attempts, retry, failure,
+               subject, author, notices, cloned, skip_reason, build, image_id, stack, toolchain,
+               base_images, image, release_owed, release_vm, newest_release_vm, instances, replicas,
+               newest_vm_id, hostnames, generation, routed, routed_at, restarts, crashed_early,
+               stopped_by, intent_kind, intent, intent_deadline, base_sha, attempts, retry, failure,
                cancelled_by, superseded_by, retired_by, retire_reason] = left;
   ATLAS_COMPARE(id)
   ATLAS_COMPARE(version)
@@ -101,6 +108,8 @@ std::string difference(const DeploymentState& left, const DeploymentState& right
   ATLAS_COMPARE(build)
   ATLAS_COMPARE(image_id)
   ATLAS_COMPARE(stack)
+  ATLAS_COMPARE(toolchain)
+  ATLAS_COMPARE(base_images)
   ATLAS_COMPARE(image)
   ATLAS_COMPARE(release_owed)
   ATLAS_COMPARE(release_vm)

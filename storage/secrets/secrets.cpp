@@ -18,6 +18,7 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/assert.hpp"
@@ -123,7 +124,9 @@ class SealedFiles final : public SecretStore {
     const std::string ref = to_hex(random_bytes(k_ref_bytes));
     const std::string sealed = encrypt(associated_data(ref, context), value);
     // Its name is new: a crash leaves a stray temporary file, never half a secret.
-    ATLAS_TRYV(replace_file(folder_ / ref, sealed, 0600));
+    if (auto written = replace_file(folder_ / ref, sealed, 0600); !written) {
+      return tl::unexpected(unwritten(std::move(written.error()), sealed.size()));
+    }
     return SealedRef{ref, digest_of(value)};
   }
 
@@ -180,6 +183,20 @@ class SealedFiles final : public SecretStore {
   }
 
  private:
+  // What a full disk is told by: the log may go on for a while yet, out of its reserve.
+  [[nodiscard]] Error unwritten(Error error, std::size_t bytes) const {
+    struct statvfs disk {};
+    constexpr std::uint64_t k_blocks_of_a_file =
+        4;  // its own, the folder's and some of the journal
+    if (::statvfs(folder_.c_str(), &disk) == 0 &&
+        disk.f_bavail < k_blocks_of_a_file + bytes / disk.f_frsize) {
+      error.code = ErrorCode::disk_full;
+      error.message = "the disk of " + folder_.string() +
+                      " is full, so no value can be sealed: free some room, then try again";
+    }
+    return error;
+  }
+
   std::string encrypt(std::string_view associated, std::string_view value) const {
     const std::string nonce = random_bytes(k_nonce_size);
     std::string sealed(1, k_version);

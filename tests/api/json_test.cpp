@@ -38,9 +38,9 @@ TEST(DeploymentJson, has_every_member_of_the_contract) {
       ::testing::ElementsAre(
           "id", "number", "project", "environment", "sha", "ref", "subject", "author", "trigger",
           "kind", "source", "requested_by", "status", "url", "preview_url", "hostnames", "image",
-          "stack", "created_at_us", "updated_at_us", "milestones", "failure", "superseded_by",
-          "cancelled_by", "stopped_by", "skip_reason", "retire_reason", "notices", "restarts",
-          "crashed_early", "replicas", "instances", "vm", "waiting_for"));
+          "stack", "toolchain", "base_images", "created_at_us", "updated_at_us", "milestones",
+          "failure", "superseded_by", "cancelled_by", "stopped_by", "skip_reason", "retire_reason",
+          "notices", "restarts", "crashed_early", "replicas", "instances", "vm", "waiting_for"));
   EXPECT_EQ(json["project"], "shop");
   EXPECT_EQ(json["sha"], std::string(40, '1'));
   EXPECT_EQ(json["trigger"], "webhook");

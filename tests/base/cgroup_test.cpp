@@ -138,6 +138,10 @@ TEST_F(CgroupTest, bounds_a_fork_bomb_and_ends_every_process_of_it) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   EXPECT_EQ(group_.members().size(), 20U);
+  while (group_.process_refusals() == 0 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_GE(group_.process_refusals(), 1U);
   EXPECT_TRUE(group_.remove());
 }
 

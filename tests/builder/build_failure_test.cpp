@@ -102,6 +102,20 @@ TEST(BuildFailure, has_no_word_of_the_builder_about_itself) {
   }
 }
 
+TEST(BuildFailure, a_url_that_the_network_does_not_lead_to_is_tried_again) {
+  const std::string output =
+      "Error: building at STEP \"ADD https://example.com/x.tgz /src/\": reading "
+      "\"https://example.com/x.tgz\": Get \"https://example.com/x.tgz\": dial tcp: lookup "
+      "example.com on 10.0.2.3:53: no such host\n";
+  BuildEnd end;
+  end.output = output;
+  end.exit_code = 125;
+  const auto error = build_failure(end);
+  EXPECT_EQ(error.code, ErrorCode::unavailable);
+  EXPECT_EQ(error.message,
+            "step 'ADD https://example.com/x.tgz /src/' failed for want of the network");
+}
+
 TEST(BuildFailure, an_image_that_a_registry_does_not_give_is_the_users_fault) {
   EXPECT_EQ(pull_failure("x", "Error: reading manifest: manifest unknown\n").code,
             ErrorCode::user_error);

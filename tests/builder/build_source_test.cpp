@@ -1,4 +1,5 @@
 // What the settings say of the source: root folder, Dockerfile, target, build arguments.
+#include <map>
 #include <thread>
 
 #include "tests/builder/image_builder_fixture.hpp"
@@ -27,6 +28,53 @@ TEST_F(BuildSourceTest, the_root_folder_is_all_that_a_build_sees) {
   EXPECT_EQ(built->stack_reason, "docker/Dockerfile.prod in apps/web");
   EXPECT_THAT(log("b-1"), HasSubstr("files=busybox docker \n"));
   expect_nothing_left("b-1");
+}
+
+TEST_F(BuildSourceTest, a_dockerfile_of_the_repositorys_root_builds_a_folder) {
+  put_busybox("repo/apps/web");
+  write(folder("repo") / "secret.txt", "not for the image");
+  write(folder("repo") / "apps/web/left-out", "");
+  write(folder("repo") / "docker/web.Dockerfile.dockerignore", "left-out\n");
+  write(folder("repo") / "docker/web.Dockerfile",
+        busybox_dockerfile("COPY . /app\nRUN echo \"files=$(ls /app | tr '\\n' ' ')\"; exit 3\n"));
+  auto nested = request("b-1", "repo");
+  nested.root_folder = "apps/web";
+  nested.dockerfile = "/docker/web.Dockerfile";
+  const auto built = builder_->build(nested, {});
+  ASSERT_FALSE(built);
+  EXPECT_THAT(log("b-1"), HasSubstr("docker/web.Dockerfile in the repository, for apps/web"));
+  EXPECT_THAT(log("b-1"), HasSubstr("files=busybox \n"));
+  EXPECT_THAT(built.error().message, HasSubstr("line 5: step 'RUN echo"));
+  // It is the repository's root, not the machine's, and no link leads out of it.
+  std::filesystem::create_symlink("/etc/hostname", folder("repo") / "link");
+  for (const char* name : {"etc/hostname", "link"}) {
+    nested.build_id = "b-2";
+    nested.dockerfile = std::string("/") + name;
+    const auto refused = builder_->build(nested, {});
+    ASSERT_FALSE(refused) << name;
+    EXPECT_EQ(refused.error().code, ErrorCode::user_error) << name;
+  }
+}
+
+TEST_F(BuildSourceTest, what_a_build_started_from_is_known_by_digest) {
+  put_base("docker.io/library/tool:1", busybox_dockerfile("CMD [\"sh\"]\n"));
+  put_base("docker.io/library/other:2", busybox_dockerfile("RUN echo other > /other\n"));
+  write(folder("app") / "Dockerfile",
+        "FROM absent:1 AS unneeded\nFROM tool:1\nCOPY --from=other:2 /other /other\n");
+  const auto built = build("b-1", "app");
+  ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
+  std::map<std::string, std::string> digests;
+  for (const auto& image : bases().images()) {
+    for (const auto& name : image.names) digests[name] = image.digest;
+  }
+  ASSERT_EQ(built->base_images.size(), 2U);
+  EXPECT_EQ(built->base_images[0].name, "docker.io/library/tool:1");
+  EXPECT_EQ(built->base_images[1].name, "docker.io/library/other:2");
+  for (const auto& base : built->base_images) {
+    EXPECT_EQ(base.digest, digests[base.name]);
+    EXPECT_EQ(base.digest.size(), 71U);
+    EXPECT_THAT(log("b-1"), HasSubstr("From " + base.name + "@" + base.digest));
+  }
 }
 
 TEST_F(BuildSourceTest, a_root_folder_that_is_not_in_the_repository_is_a_user_error) {

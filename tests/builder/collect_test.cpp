@@ -126,6 +126,48 @@ TEST_F(Collecting, gives_up_what_cache_mounts_keep_when_the_cache_is_too_large) 
   EXPECT_EQ(store().cache_mounts_bytes(), 0U);
 }
 
+// A pull needs a registry that a build may reach. That an image was pulled is a mark beside its
+// store.
+TEST_F(Collecting, gives_up_pulled_base_images_that_nothing_is_built_upon) {
+  const std::string shell = "FROM scratch\nCOPY busybox /bin/sh\n";
+  for (const char* name : {"old", "new", "used", "brought", "plain"}) {
+    put_base("docker.io/library/" + std::string(name) + ":1",
+             shell + "RUN echo " + name + " > /name\n");
+  }
+  for (const auto& image : bases().images()) {
+    if (image.names.empty() || image.names.front() == "docker.io/library/brought:1") continue;
+    ASSERT_TRUE(bases().note_pulled(image.id));
+    if (image.names.front() != "docker.io/library/old:1") bases().note_used(image.id);
+  }
+  write(folder("app") / "Dockerfile", "FROM used:1\nRUN echo made > /made\n");
+  const auto upon = build("aaaaaaaa-v4", "app");
+  ASSERT_TRUE(upon) << to_string(upon.error()) << log("aaaaaaaa-v4");
+  // One that changes the configuration alone has no layer of its own.
+  write(folder("app") / "Dockerfile", "FROM plain:1\nENV A=1\n");
+  const auto beside = build("bbbbbbbb-v4", "app");
+  ASSERT_TRUE(beside) << to_string(beside.error()) << log("bbbbbbbb-v4");
+
+  ASSERT_TRUE(collect({{upon->image_id, beside->image_id}, {}, {}}));
+  EXPECT_EQ(bases().image_names().size(), 5U);  // within its bounds they stay
+  const auto removed = collect({{upon->image_id, beside->image_id}, {}, {}}, 0);
+  ASSERT_TRUE(removed) << to_string(removed.error());
+  EXPECT_THAT(*removed,
+              testing::IsSupersetOf({"docker.io/library/old:1", "docker.io/library/new:1"}));
+  EXPECT_EQ(removed->front(), "docker.io/library/old:1");
+  EXPECT_THAT(bases().image_names(),
+              testing::UnorderedElementsAre("docker.io/library/used:1", "docker.io/library/plain:1",
+                                            "docker.io/library/brought:1"));
+  // What is kept can still be pushed whole.
+  auto registry = start_registry({scratch_.path() / "registry", 0});
+  ASSERT_TRUE(registry) << to_string(registry.error());
+  for (const auto& image : {upon->image_id, beside->image_id}) {
+    const auto pushed = builder_->push(image, (*registry)->address(), "app", {});
+    EXPECT_TRUE(pushed) << to_string(pushed.error());
+  }
+  ASSERT_TRUE(collect({{}, {}, {}}, 0));
+  EXPECT_THAT(bases().image_names(), testing::ElementsAre("docker.io/library/brought:1"));
+}
+
 TEST_F(Collecting, waits_for_a_build_and_then_gives_up_with_nothing_touched) {
   ASSERT_NE(built("aaaaaaaa-v4", "one"), "");
   write(folder("slow") / "Dockerfile", busybox_dockerfile("RUN sleep 100\n"));

@@ -100,6 +100,16 @@ TEST(Detect, a_refusal_names_what_was_seen_and_the_way_out) {
   EXPECT_THAT(refusal({}), HasSubstr("looked for Dockerfile, Containerfile, package.json"));
   EXPECT_THAT(refusal({{"web/package.json", k_start}}),
               HasSubstr("There is a package.json in web: root_folder=web builds that"));
+  const std::pair<const char*, const char*> elsewhere[] = {
+      {"DOCKERFILE", ". There is a file DOCKERFILE: dockerfile=DOCKERFILE builds by it"},
+      {"web.Dockerfile", "dockerfile=web.Dockerfile builds by it"},
+      {"docker/Containerfile", "dockerfile=docker/Containerfile builds the root folder by it"},
+      {"web/Dockerfile", "by it, root_folder=web that folder alone"}};
+  for (const auto& [file, said] : elsewhere) {
+    EXPECT_THAT(refusal({{file, "FROM x\n"}}), ::testing::EndsWith(said));
+    EXPECT_THAT(refusal({{file, "FROM x\n"}, {"go.mod", ""}}), ::testing::EndsWith(said));
+  }
+  EXPECT_THAT(refusal({{"Dockerfile.dockerignore", ""}}), Not(HasSubstr("There is a")));
   EXPECT_THAT(refusal({{"package.json", "{}"}}), HasSubstr("has no start script"));
   EXPECT_THAT(refusal({{"package.json", R"({"scripts": {"start": ""}})"}}),
               HasSubstr("has no start script"));
@@ -280,30 +290,35 @@ TEST(Node, an_npmrc_with_a_token_is_a_secret_of_the_install_and_in_no_layer) {
   EXPECT_THAT(last, Not(HasSubstr("NPM_TOKEN")));
 }
 
-TEST(Node, another_package_manager_is_used_from_a_base_that_has_it) {
+TEST(Node, another_package_manager_is_brought_into_the_base) {
   const Files pnpm = {{"package.json", k_start_and_dependency},
                       {"pnpm-lock.yaml", "lockfileVersion: '6.0'\n"}};
   const auto stack = stack_of(pnpm);
-  EXPECT_THAT(stack.base_images, ElementsAre("docker.io/library/node:20-bookworm-slim"));
-  EXPECT_THAT(stack.dockerfile, HasSubstr("corepack prepare pnpm@8 --activate"));
+  EXPECT_THAT(stack.base_images, ElementsAre("localhost/atlasflow-base/node:18-bookworm"));
+  EXPECT_THAT(stack.dockerfile,
+              HasSubstr("RUN npm install --global --no-audit --no-fund pnpm@8\n"));
   EXPECT_THAT(stack.dockerfile, HasSubstr("pnpm install --frozen-lockfile --prod=false\n"));
   EXPECT_THAT(stack.start, ElementsAre("pnpm", "start"));
-  EXPECT_THAT(stack.unmet, AllOf(HasSubstr("pnpm (pnpm-lock.yaml)"),
-                                 HasSubstr("localhost/atlasflow-base/node:18-bookworm")));
 
   const auto berry = stack_of(
       {{"package.json", k_start_and_dependency}, {"yarn.lock", "__metadata:\n  version: 6\n"}});
+  EXPECT_THAT(berry.dockerfile, HasSubstr(" @yarnpkg/cli-dist@3\n"));
+  EXPECT_THAT(berry.dockerfile, HasSubstr(" YARN_ENABLE_GLOBAL_CACHE=false\n"));
   EXPECT_THAT(berry.dockerfile, HasSubstr("yarn install --immutable\n"));
-  const auto named = stack_of({{"package.json",
-                                R"({"scripts": {"start": "x"}, "dependencies": {"a": "1"},
+  const auto newer = stack_of(
+      {{"package.json", k_start_and_dependency}, {"yarn.lock", "__metadata:\n  version: 10\n"}});
+  EXPECT_THAT(newer.dockerfile, HasSubstr(" @yarnpkg/cli-dist@latest\n"));
+  const Files named = {{"package.json",
+                        R"({"scripts": {"start": "x"}, "dependencies": {"a": "1"},
             "packageManager": "yarn@1.22.19+sha1.x"})"},
-                               {"yarn.lock", ""}});
-  EXPECT_THAT(named.dockerfile, HasSubstr("corepack prepare yarn@1.22.19 --activate"));
+                       {"yarn.lock", ""}};
+  EXPECT_THAT(stack_of(named).dockerfile, HasSubstr(" yarn@1.22.19\n"));
 
-  const StackBases debian_only{{{"localhost/atlasflow-base/node:18-bookworm", true}}};
-  const auto refused = detect_stack(MemoryTree(pnpm), debian_only);
-  ASSERT_FALSE(refused);
-  EXPECT_THAT(refused.error().message, AllOf(HasSubstr("pnpm"), HasSubstr("Add a Dockerfile")));
+  const StackBases official{{{"docker.io/library/node:20-bookworm-slim", false}}};
+  const auto by_corepack = detect_stack(MemoryTree(named), official);
+  ASSERT_TRUE(by_corepack) << by_corepack.error().message;
+  EXPECT_THAT(by_corepack->dockerfile, HasSubstr("corepack prepare yarn@1.22.19 --activate"));
+
   EXPECT_THAT(refusal({{"package.json", k_start_and_dependency}, {"bun.lockb", ""}}),
               AllOf(HasSubstr("Bun (bun.lockb)"), HasSubstr("Add a Dockerfile")));
   EXPECT_THAT(
@@ -373,6 +388,38 @@ TEST(StaticSite, folder_and_fallback_are_settings) {
               ElementsAre("/atlasflow-static-server", "--root", "/srv", "--fallback", "a.html"));
   EXPECT_THAT(refusal({{"index.html", ""}}, {.static_folder = "absent"}),
               HasSubstr("no folder absent in the root folder"));
+}
+
+TEST(Detect, a_dockerfile_may_be_outside_of_the_root_folder) {
+  const MemoryTree repository({{"Dockerfile", "FROM top\n"},
+                               {"docker/web.Dockerfile", "FROM web\n"},
+                               {"docker/web.Dockerfile.dockerignore", "by name\n"},
+                               {"apps/web/.dockerignore", "of the context\n"}});
+  const MemoryTree web(Files{{".dockerignore", "of the context\n"}});
+  StackChoice choice;
+  choice.root_folder = "apps/web";
+  choice.repository = &repository;
+  choice.dockerfile = "/docker/web.Dockerfile";
+  const auto named = detect_stack(web, k_bases, choice);
+  ASSERT_TRUE(named) << named.error().message;
+  EXPECT_EQ(named->dockerfile, "FROM web\n");
+  EXPECT_EQ(named->ignore, "by name\n");
+  EXPECT_EQ(named->reason, "docker/web.Dockerfile in the repository, for apps/web");
+  choice.dockerfile = "/Dockerfile";
+  const auto top = detect_stack(web, k_bases, choice);
+  ASSERT_TRUE(top) << top.error().message;
+  EXPECT_EQ(top->ignore, "of the context\n");
+
+  choice.dockerfile = "/absent";
+  const auto absent = detect_stack(web, k_bases, choice);
+  ASSERT_FALSE(absent);
+  EXPECT_THAT(absent.error().message, HasSubstr("there is no file absent in the repository"));
+  for (const char* dockerfile : {"", "Dockerfile"}) {
+    choice.dockerfile = dockerfile;
+    const auto refused = detect_stack(web, k_bases, choice);
+    ASSERT_FALSE(refused);
+    EXPECT_THAT(refused.error().message, HasSubstr("dockerfile=/Dockerfile uses that"));
+  }
 }
 
 TEST(StaticSite, the_root_folder_is_named_in_what_is_said) {

@@ -111,13 +111,16 @@ TEST_F(DockerfileBuildTest, mounts_are_there_for_their_step) {
       "RUN --mount=from=made,source=/out,dst=/o cat /o/f\n"
       "RUN --mount=type=tmpfs,target=/t --mount=type=secret,id=none,target=/s "
       "--mount=type=cache,target=/c touch /t/x /c/x && ls /s 2>&1 || true\n"
-      "RUN test ! -e /t/x && test ! -e /c/x && test ! -e /w/new && echo gone\n",
+      "RUN test ! -e /t/x && test ! -e /c/x && test ! -e /w/new && echo gone\n"
+      "WORKDIR /here\nRUN --mount=target=. --mount=type=cache,target=../kept sed s/of/from/ note; "
+      "touch ../kept/x\n",
       {{"note", "of the context\n"}, {"sub/f", ""}});
   EXPECT_THAT(said, HasSubstr("of the context\n"));
   EXPECT_THAT(said, HasSubstr("written\n"));
   EXPECT_THAT(said, HasSubstr("of a stage\n"));
   EXPECT_THAT(said, HasSubstr("there is no secret 'none'"));
   EXPECT_THAT(said, HasSubstr("gone\n"));
+  EXPECT_THAT(said, HasSubstr("\nfrom the context\n"));
   EXPECT_FALSE(std::filesystem::exists(folder("app") / "sub/new"));
 }
 
@@ -152,6 +155,14 @@ TEST_F(DockerfileBuildTest, an_ignore_file_may_leave_out_the_dockerfile_and_all_
   const auto said = built("FROM box\nCOPY note /note\nRUN cat /note\n",
                           {{"note", "kept\n"}, {".dockerignore", "*\n!note\n!busybox\n"}});
   EXPECT_THAT(said, HasSubstr("kept\n"));
+}
+
+TEST_F(DockerfileBuildTest, an_image_that_cannot_be_had_is_told_with_its_line) {
+  EXPECT_THAT(
+      refused("FROM box AS builder\nFROM box\nCOPY --from=localhost/atlasflow-base/no:1 /x /\n"),
+      HasSubstr("Dockerfile, line 7: the base image localhost/atlasflow-base/no:1 is not"));
+  EXPECT_THAT(refused("FROM box AS builder\nFROM box\nCOPY --from=build /x /\n"),
+              HasSubstr("; if build was meant to be a stage, there are only box, builder"));
 }
 
 TEST_F(DockerfileBuildTest, what_cannot_be_built_is_refused_before_anything_runs) {

@@ -225,6 +225,15 @@ TEST(Dockerfile, what_cannot_be_built_is_refused_with_its_line) {
       {"FROM a\nRUN --network=host y\n", "line 2: RUN --network=host is not allowed"},
       {"FROM a\nRUN --security=insecure y\n", "line 2: RUN --security=insecure is not allowed"},
       {"FROM a\nCOPY --parents a/b /x/\n", "line 2: COPY --parents is not supported"},
+      {"FROM a\nCOPY --chmod=u+x a /x\n", "line 2: --chmod=u+x is not supported: give the mode in"},
+      {"FROM a\nARG M=a=r\nADD --chmod=$M a /x\n", "line 3: --chmod=a=r is not supported"},
+      {"FROM a\nADD https://example.com/x/y.git#v1:sub /x\n", "line 2: ADD of a Git repository"},
+      {"FROM a\nADD git@example.com:x/y.git /x\n", "line 2: ADD of a Git repository"},
+      {"FROM a\nARG R=git://example.com/x\nADD [\"a\", \"$R\", \"/x/\"]\n",
+       "line 3: ADD of a Git repository (git://example.com/x)"},
+      {"FROM a AS t\nONBUILD ADD ssh://example.com/x /x\nFROM t\n", "ADD of a Git repository"},
+      {"FROM a\nRUN --mount=target=. x\n", "line 2: RUN --mount=target=.: the target is relative"},
+      {"FROM a\nWORKDIR x\nRUN --mount=type=cache,target=y x\n", "line 3: RUN --mount=type=cache"},
       {"FROM a\nSHELL /bin/bash -c\n", "line 2: SHELL must be a list"},
       {"FROM a\nENV X\n", "line 2: ENV needs a value"},
       {"FROM a\nENV X=1 two\n", "line 2: ENV has 'two'"},
@@ -314,6 +323,25 @@ TEST(Dockerfile, a_mount_is_told_to_buildah_in_full) {
       escaped += c;
     }
     EXPECT_THAT(plan->text, HasSubstr("\nRUN --mount=" + escaped + " x\n"));
+  }
+}
+
+// Go's own guide has WORKDIR /src and RUN --mount=target=.
+TEST(Dockerfile, the_target_of_a_mount_starts_from_the_working_folder) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"FROM a\nWORKDIR /src\nRUN --mount=target=. x\n", "type=bind,target=/src x"},
+      {"FROM a\nWORKDIR /src/\nWORKDIR sub\nRUN --mount=target=./a/../b x\n",
+       "type=bind,target=/src/sub/b x"},
+      {"FROM a\nARG D=/w\nWORKDIR $D\nRUN --mount=type=cache,target=.npm x\n",
+       "type=cache,target=/w/.npm x"},
+      {"FROM scratch\nRUN --mount=type=tmpfs,dst=tmp x\n", "type=tmpfs,target=/tmp x"},
+      {"FROM a AS p\nWORKDIR /p\nFROM p\nRUN --mount=target=c x\n", "type=bind,target=/p/c x"},
+      {"FROM a\nWORKDIR $HOME\nWORKDIR /b\nRUN --mount=target=c x\n", "type=bind,target=/b/c x"},
+  };
+  for (const auto& [text, told] : cases) {
+    const auto plan = plan_of(text);
+    ASSERT_TRUE(plan) << text << plan.error().message;
+    EXPECT_THAT(plan->text, HasSubstr("\nRUN --mount=" + told)) << text;
   }
 }
 

@@ -10,9 +10,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cgroup.hpp"
+#include "base/file_descriptor.hpp"
 #include "builder/image/buildah.hpp"
 #include "builder/image/buildah_builder.hpp"
 #include "builder/image/image_builder.hpp"
@@ -23,6 +26,31 @@
 namespace atlasflow::builder {
 
 inline constexpr std::chrono::milliseconds k_deadline{200'000};
+
+// A TCP listener on a port of the host.
+class Listener {
+ public:
+  explicit Listener(in_addr_t address)
+      : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+    sockaddr_in name{};
+    name.sin_family = AF_INET;
+    name.sin_addr.s_addr = htonl(address);
+    socklen_t size = sizeof name;
+    EXPECT_EQ(::bind(fd_.get(), reinterpret_cast<sockaddr*>(&name), size), 0);
+    EXPECT_EQ(::listen(fd_.get(), 8), 0);
+    ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&name), &size);
+    port_ = ntohs(name.sin_port);
+  }
+  [[nodiscard]] std::string port() const { return std::to_string(port_); }
+  [[nodiscard]] bool was_reached() const {
+    const FileDescriptor peer(::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    return peer.valid();
+  }
+
+ private:
+  FileDescriptor fd_;
+  std::uint16_t port_ = 0;
+};
 
 class ImageBuilderTest : public ::testing::Test {
  protected:

@@ -131,31 +131,6 @@ TEST_F(ImageBuilderTest, a_deadline_ends_the_build_and_leaves_nothing) {
   expect_nothing_left("b-1");
 }
 
-// A TCP listener on a port of the host.
-class Listener {
- public:
-  explicit Listener(in_addr_t address)
-      : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
-    sockaddr_in name{};
-    name.sin_family = AF_INET;
-    name.sin_addr.s_addr = htonl(address);
-    socklen_t size = sizeof name;
-    EXPECT_EQ(::bind(fd_.get(), reinterpret_cast<sockaddr*>(&name), size), 0);
-    EXPECT_EQ(::listen(fd_.get(), 8), 0);
-    ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&name), &size);
-    port_ = ntohs(name.sin_port);
-  }
-  [[nodiscard]] std::string port() const { return std::to_string(port_); }
-  [[nodiscard]] bool was_reached() const {
-    const FileDescriptor peer(::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    return peer.valid();
-  }
-
- private:
-  FileDescriptor fd_;
-  std::uint16_t port_ = 0;
-};
-
 TEST_F(ImageBuilderTest, a_run_step_cannot_reach_the_loopback_of_the_host) {
   const Listener listener(INADDR_LOOPBACK);
   put_busybox("app");
@@ -185,22 +160,6 @@ TEST_F(ImageBuilderTest, a_run_step_sees_no_process_no_secret_and_no_user_of_the
   if (builder_->isolation().starts_with("oci+userns")) {
     EXPECT_THAT(log("b-1"), HasSubstr("200000"));
   }
-}
-
-TEST_F(ImageBuilderTest, a_step_that_takes_too_much_memory_is_the_users_fault) {
-  start({.state_dir = {}, .log_dir = {}, .memory_limit_mib = 128});
-  if (builder_->isolation().find("without cgroup") != std::string::npos) {
-    GTEST_SKIP() << "this machine has no writable cgroup";
-  }
-  put_busybox("app");
-  write(folder("app") / "Dockerfile",
-        busybox_dockerfile("RUN dd if=/dev/zero of=/dev/null bs=400M count=1\n"));
-  const auto built = build("b-1", "app");
-  ASSERT_FALSE(built);
-  EXPECT_EQ(built.error().code, ErrorCode::user_error);
-  EXPECT_THAT(built.error().message, HasSubstr("ran out of memory: a build may use 128 MiB"))
-      << log("b-1");
-  expect_nothing_left("b-1");
 }
 
 TEST_F(ImageBuilderTest, a_base_image_that_is_nowhere_is_told_by_name) {

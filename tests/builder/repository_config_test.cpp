@@ -130,7 +130,7 @@ TEST(RepositoryFile, with_a_wrong_type_or_range_is_told_the_line_and_what_it_mus
       {"health_deadline = \"30\"", "line 1: health_deadline takes a duration such as"},
       {"health_deadline = \"2d\"", "line 1: health_deadline is 2d; it must be from 1s to 1d"},
       {"root_folder = \"../x\"", "line 1: root_folder must be a path inside of the repository"},
-      {"dockerfile = \"/etc/passwd\"", "line 1: dockerfile must be a path inside of"},
+      {"dockerfile = \"/../etc/passwd\"", "line 1: dockerfile must be a path below"},
       {"build_target = \"--x\"", "line 1: build_target must be"},
       {"watch_paths = \"src\"", "line 1: watch_paths must be a list of texts"},
       {"watch_paths = [\n\"a\",\n3]", "line 3: watch_paths must hold texts in quotes"},

@@ -15,6 +15,7 @@
 
 #include "base/file_descriptor.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
+#include "storage/secrets/secrets.hpp"
 #include "tests/storage/child_process.hpp"
 #include "tests/storage/log_fixture.hpp"
 
@@ -283,6 +284,23 @@ TEST_F(FullDisk, and_a_kill_lose_nothing_that_was_acknowledged) {
     EXPECT_GE((*log)->last_position().value(), last);
     EXPECT_TRUE(verify(**log));
   }
+}
+
+// The log may have room yet, out of its reserve: who seals is told the same as who records.
+TEST_F(FullDisk, a_value_that_finds_no_room_is_refused_for_it_and_leaves_nothing_half_made) {
+  auto store = open_secret_store(disk_.path() / "secrets", disk_.path() / "key");
+  ASSERT_TRUE(store) << to_string(store.error());
+  const auto before = (*store)->seal("p/A", "s3cret");
+  ASSERT_TRUE(before);
+  fill_but(0);
+  const auto refused = (*store)->seal("p/B", "s3cret");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::disk_full);
+  EXPECT_THAT(refused.error().message, HasSubstr("is full"));
+  EXPECT_EQ((*store)->open("p/A", before->ref).value(), "s3cret");
+  make_room();
+  EXPECT_TRUE((*store)->seal("p/B", "s3cret"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(disk_.path() / "secrets"), {}), 2);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "builder/image/disk_watch.hpp"
+#include "builder/image/build_watch.hpp"
 
 #include <algorithm>
 #include <condition_variable>
@@ -44,12 +44,12 @@ FolderUse nameless_files_of(const std::set<pid_t>& pids) {
 
 }  // namespace
 
-DiskWatch::DiskWatch(const ImageStore& store, fs::path scratch, DiskLimits limits,
-                     std::function<std::set<pid_t>()> members, const std::stop_token& stop)
+BuildWatch::BuildWatch(const ImageStore& store, fs::path scratch, BuildLimits limits,
+                       BuildProcesses processes, const std::stop_token& stop)
     : store_(store),
       scratch_(std::move(scratch)),
       limits_(limits),
-      members_(std::move(members)),
+      processes_(std::move(processes)),
       cache_before_(use_of(store_.cache_mounts())),
       forward_(stop, [this] { own_stop_.request_stop(); }) {
   for (auto& name : names_if_any(store_.storage() / "overlay")) {
@@ -58,19 +58,19 @@ DiskWatch::DiskWatch(const ImageStore& store, fs::path scratch, DiskLimits limit
   thread_ = std::jthread([this](const std::stop_token& end) { watch(end); });
 }
 
-DiskWatch::~DiskWatch() {
+BuildWatch::~BuildWatch() {
   thread_.request_stop();
   thread_.join();
 }
 
-std::optional<Error> DiskWatch::verdict() const {
+std::optional<Error> BuildWatch::verdict() const {
   const std::lock_guard guard(mutex_);
   return verdict_;
 }
 
 // What is in the layers that were not there when the build began, in its scratch folder, in its
 // cache mounts more than before, and in files that only its processes still know.
-FolderUse DiskWatch::written() const {
+FolderUse BuildWatch::written() const {
   FolderUse sum = use_of(scratch_);
   for (const auto& name : names_if_any(store_.storage() / "overlay")) {
     if (!layers_before_.contains(name)) add(sum, use_of(store_.storage() / "overlay" / name));
@@ -78,11 +78,17 @@ FolderUse DiskWatch::written() const {
   const FolderUse cache = use_of(store_.cache_mounts());
   sum.bytes += cache.bytes - std::min(cache.bytes, cache_before_.bytes);
   sum.files += cache.files - std::min(cache.files, cache_before_.files);
-  add(sum, nameless_files_of(members_()));
+  add(sum, nameless_files_of(processes_.members()));
   return sum;
 }
 
-std::optional<Error> DiskWatch::judge() const {
+std::optional<Error> BuildWatch::judge() const {
+  if (processes_.were_refused()) {
+    return Error{ErrorCode::user_error,
+                 "the build started more processes than it may have at the same time: " +
+                     std::to_string(processes_.count_max),
+                 {}};
+  }
   struct statvfs disk {};
   if (::statvfs(store_.folder().c_str(), &disk) == 0) {
     const std::uint64_t free = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
@@ -111,7 +117,26 @@ std::optional<Error> DiskWatch::judge() const {
   return std::nullopt;
 }
 
-void DiskWatch::watch(const std::stop_token& end) {
+void BuildWatch::stop_for(Error reason) {
+  {
+    const std::lock_guard guard(mutex_);
+    if (!verdict_) verdict_ = std::move(reason);
+  }
+  own_stop_.request_stop();
+}
+
+void BuildWatch::count_output(std::size_t bytes) {
+  const bool was_over = output_bytes_ > limits_.output_bytes_max;
+  output_bytes_ += bytes;
+  if (limits_.output_bytes_max == 0 || was_over || output_bytes_ <= limits_.output_bytes_max)
+    return;
+  stop_for({ErrorCode::user_error,
+            "the build printed more than it may: " +
+                std::to_string(limits_.output_bytes_max / k_bytes_per_mib) + " MiB",
+            {}});
+}
+
+void BuildWatch::watch(const std::stop_token& end) {
   std::mutex mutex;
   std::condition_variable_any wake;
   std::unique_lock lock(mutex);
@@ -119,11 +144,7 @@ void DiskWatch::watch(const std::stop_token& end) {
   while (!wake.wait_for(lock, end, pause, [&end] { return end.stop_requested(); })) {
     const auto began = Clock::now();
     if (auto error = judge()) {
-      {
-        const std::lock_guard guard(mutex_);
-        verdict_ = std::move(*error);
-      }
-      own_stop_.request_stop();
+      stop_for(std::move(*error));
       return;
     }
     // A tree of very many files takes long to walk, and the walk must not take a processor.

@@ -1,0 +1,179 @@
+#include "builder/stack/dockerfile_scope.hpp"
+
+#include <array>
+#include <filesystem>
+
+namespace atlasflow::builder {
+namespace {
+
+constexpr std::size_t k_values_bytes_max = 16U << 20U;  // of all variables of all stages
+
+// Of the machine that builds, which is the one that runs: script/bootstrap takes no other.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> k_platform = {{
+    {"TARGETPLATFORM", "linux/amd64"},
+    {"TARGETOS", "linux"},
+    {"TARGETARCH", "amd64"},
+    {"TARGETVARIANT", ""},
+    {"BUILDPLATFORM", "linux/amd64"},
+    {"BUILDOS", "linux"},
+    {"BUILDARCH", "amd64"},
+    {"BUILDVARIANT", ""},
+    {"TARGETSTAGE", "default"},
+}};
+
+const std::string* value_in(const VariableValues& values, const std::string& name) {
+  const auto found = values.find(name);
+  return found == values.end() ? nullptr : &found->second;
+}
+
+std::size_t bytes_of(const VariableValues& values) {
+  std::size_t bytes = 0;
+  for (const auto& [name, value] : values) bytes += name.size() + value.size();
+  return bytes;
+}
+
+}  // namespace
+
+std::string path_from(const std::string& folder, const std::string& path) {
+  auto joined = (std::filesystem::path(folder) / path).lexically_normal().generic_string();
+  while (joined.size() > 1 && joined.ends_with('/')) joined.pop_back();
+  return joined;
+}
+
+DockerfileScope::DockerfileScope(const std::vector<std::pair<std::string, std::string>>& build_args,
+                                 const std::string& target, char escape)
+    : escape_(escape) {
+  for (const auto& [name, value] : build_args) given_[name] = value;
+  for (const auto& [name, value] : k_platform) globals_[std::string(name)] = value;
+  if (!target.empty()) globals_["TARGETSTAGE"] = target;
+  for (auto& [name, value] : globals_) {
+    if (const auto* given = value_in(given_, name)) value = *given;
+  }
+}
+
+// ---- expansion ----
+
+Result<ExpandedWord> DockerfileScope::expand(std::string_view word, int line,
+                                             const VariableLookup& lookup) const {
+  auto expanded = expand_word(word, lookup, escape_);
+  if (!expanded) return wrong_line(line, expanded.error().message);
+  return expanded;
+}
+
+Result<ExpandedWord> DockerfileScope::expand(std::string_view word, int line) const {
+  return expand(word, line, VariableLookup([this](const std::string& name) {
+                  return value_in(globals_, name);
+                }));
+}
+
+Result<ExpandedWord> DockerfileScope::expand(std::string_view word, int line,
+                                             const StageScope& stage) const {
+  return expand(word, line, VariableLookup([&stage](const std::string& name) {
+                  const auto* value = value_in(stage.env, name);
+                  return value != nullptr ? value : value_in(stage.args, name);
+                }));
+}
+
+// ---- what sets values ----
+
+Result<void> DockerfileScope::charge(std::size_t bytes, int line) {
+  bytes_ += bytes;
+  if (bytes_ <= k_values_bytes_max) return {};
+  return wrong_line(line, "the values of its variables are larger than 16 MiB together");
+}
+
+Result<void> DockerfileScope::set(VariableValues& values, const std::string& name,
+                                  std::string value, int line) {
+  if (auto charged = charge(name.size() + value.size(), line); !charged) return charged;
+  values[name] = std::move(value);
+  return {};
+}
+
+Result<void> DockerfileScope::declare(const Instruction& arg) { return declare(arg, nullptr); }
+
+Result<void> DockerfileScope::declare(const Instruction& arg, StageScope* stage) {
+  VariableValues& values = stage == nullptr ? globals_ : stage->args;
+  for (const auto& word : split_words(arg.arguments, escape_)) {
+    const auto equals = word.find('=');
+    const auto name = word.substr(0, equals);
+    if (name.empty()) return wrong_line(arg.line, "ARG needs a name before the =");
+    const auto* fixed = value_in(given_, name);
+    if (fixed == nullptr && equals == std::string::npos && stage != nullptr) {
+      fixed = value_in(globals_, name);
+    }
+    if (fixed != nullptr) {
+      if (auto done = set(values, name, *fixed, arg.line); !done) return done;
+    } else if (equals != std::string::npos) {
+      const auto text = std::string_view(word).substr(equals + 1);
+      auto value = stage == nullptr ? expand(text, arg.line) : expand(text, arg.line, *stage);
+      if (!value) return tl::unexpected(value.error());
+      if (stage != nullptr && !value->missing.empty()) {
+        values.erase(name);  // The base image may set it.
+      } else if (auto done = set(values, name, value->text, arg.line); !done) {
+        return done;
+      }
+    }
+  }
+  return {};
+}
+
+// ENV A=1 B="two words", and the old ENV A one two.
+Result<void> DockerfileScope::take_env(const Instruction& instruction, StageScope& stage) {
+  const auto words = split_words(instruction.arguments, escape_);
+  std::vector<std::pair<std::string, std::string>> assignments;
+  if (words.front().find('=') == std::string::npos) {
+    if (words.size() < 2) {
+      return wrong_line(instruction.line, "ENV needs a value: " + words.front() + "=…");
+    }
+    const auto rest = instruction.arguments.find(words.front()) + words.front().size();
+    const auto value = instruction.arguments.find_first_not_of(" \t", rest);
+    assignments.emplace_back(words.front(), instruction.arguments.substr(value));
+  } else {
+    for (const auto& word : words) {
+      const auto equals = word.find('=');
+      if (equals == std::string::npos || equals == 0) {
+        return wrong_line(instruction.line, "ENV has '" + word.substr(0, 40) +
+                                                "', which is not NAME=value; put quotes "
+                                                "around a value with spaces");
+      }
+      assignments.emplace_back(word.substr(0, equals), word.substr(equals + 1));
+    }
+  }
+  VariableValues fresh;
+  for (const auto& [name, text] : assignments) {
+    auto value = expand(text, instruction.line, stage);
+    if (!value) return tl::unexpected(value.error());
+    // What the base image sets is not known here, so neither is what is made of it.
+    if (value->missing.empty())
+      fresh[name] = value->text;
+    else
+      stage.env.erase(name);
+  }
+  for (auto& [name, value] : fresh) {
+    if (auto done = set(stage.env, name, std::move(value), instruction.line); !done) return done;
+  }
+  return {};
+}
+
+Result<void> DockerfileScope::take_work_folder(const Instruction& instruction, StageScope& stage) {
+  auto path = expand(instruction.arguments, instruction.line, stage);
+  if (!path) return tl::unexpected(path.error());
+  auto& folder = stage.work_folder;
+  const bool is_known = path->missing.empty() && (folder || path->text.starts_with('/'));
+  folder = is_known ? std::optional(path_from(folder.value_or("/"), path->text)) : std::nullopt;
+  return {};
+}
+
+Result<void> DockerfileScope::take(const Instruction& instruction, StageScope& stage) {
+  if (instruction.name == "ARG") return declare(instruction, &stage);
+  if (instruction.name == "ENV") return take_env(instruction, stage);
+  return take_work_folder(instruction, stage);
+}
+
+Result<StageScope> DockerfileScope::inherit(const StageScope& parent, int line) {
+  auto charged = charge(bytes_of(parent.env) + bytes_of(parent.args), line);
+  if (!charged) return tl::unexpected(charged.error());
+  return parent;
+}
+
+}  // namespace atlasflow::builder
