@@ -456,6 +456,12 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
   ATLAS_PROBE(wiring.rollbacks == 0 && !wanted.roll_back.empty(),
               "an automatic rollback was not made, no image being kept");
   if (wiring.rollbacks == 0) wanted.roll_back.clear();
+  // Of what is out of reach neither the image nor the variables' values need be there any more.
+  std::erase_if(wanted.roll_back, [this](const auto& item) {
+    const bool gone = !is_within_reach(history, item.to, wiring.rollbacks);
+    ATLAS_PROBE(gone, "an automatic rollback was not made, its target being out of reach");
+    return gone;
+  });
   for (auto& [id, command_for] : wanted.tell) {
     if (std::holds_alternative<Start>(command_for)) {
       starting[history.environment_of.at(id)] = id;

@@ -197,25 +197,21 @@ void Invariants::check_routes(const Deployment& deployment, const DeploymentId& 
 
 // An append that a full disk refused may be in the log after all, and an actor that begins anew
 // reads it there: nobody was told of it, but it is an intent.
-Kind Invariants::intent_in_log(const std::string& effect) const {
+// What a full disk refused and the log kept: the control plane may have read it there, and acts on
+// it before the next append tells of it.
+void Invariants::catch_up() {
   const auto* log = log_ ? log_() : nullptr;
-  const auto dash = effect.rfind("-v");
-  if (log == nullptr || dash == std::string::npos) return Kind::KIND_NOT_SET;
-  const DeploymentId id(effect.substr(0, dash));
-  const auto version = intent_version_of(id, EffectId(effect));
-  auto kind = Kind::KIND_NOT_SET;
-  if (version == StreamVersion{}) return kind;
-  static_cast<void>(
-      log->read_stream(deployment_stream(id), version, [&](const storage::Record& record) {
-        kind = record.event.kind_case();
-        return false;
-      }));
-  return kind;
+  if (log == nullptr || log->last_position() <= last_) return;
+  static_cast<void>(log->read_all(last_.next(), [this](const storage::Record& record) {
+    take(record);
+    return true;
+  }));
 }
 
 void Invariants::on_effect(Act act, const std::string& effect) {
+  catch_up();
   const auto found = intents_.find(effect);
-  const auto kind = found == intents_.end() ? intent_in_log(effect) : found->second;
+  const auto kind = found == intents_.end() ? Kind::KIND_NOT_SET : found->second;
   const bool fits =
       (act == Act::clone && kind == Kind::kCloneStarted) ||
       (act == Act::build && kind == Kind::kBuildStarted) ||
@@ -250,6 +246,7 @@ void Invariants::on_stop(const std::string& vm_id) {
 }
 
 void Invariants::on_table(const World::Table& table) {
+  catch_up();
   std::map<std::string, std::string> routes;
   std::set<std::string> in_use;
   for (const auto& claim : table.second) {

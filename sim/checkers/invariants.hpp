@@ -106,7 +106,7 @@ class Invariants final : public Witness {
   void take_of_vm(const std::string& deployment, const storage::Record& record);
   void take_ends(Deployment& deployment, const pb::Event& event);
   void check_order(const Deployment& deployment, const DeploymentId& id);
-  [[nodiscard]] pb::Event::KindCase intent_in_log(const std::string& effect) const;
+  void catch_up();
   [[nodiscard]] bool is_served(const std::string& project, const World::Table& table) const;
   void check_served(const World::Table& table);
   void check_routes(const Deployment& deployment, const DeploymentId& id, const pb::Routed& routed);
