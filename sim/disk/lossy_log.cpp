@@ -1,5 +1,6 @@
 #include "sim/disk/lossy_log.hpp"
 
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -10,8 +11,23 @@
 #include "sim/disk/lossy_file_system.hpp"
 #include "storage/log/rocksdb_options.hpp"
 
+// RocksDB 7.8's own (util/random.h), which it exports and does not install: a state of 32 bits per
+// thread, begun with the thread's address. The heights of a memtable's skip list are drawn from it;
+// they decide how much memory the table takes, so when it is written to a file, and so how full the
+// disk is.
+namespace rocksdb {
+class Random {
+ public:
+  static Random* GetTLSInstance();
+  std::uint32_t seed_;
+};
+}  // namespace rocksdb
+
 namespace atlasflow::sim {
 namespace {
+
+// The same in every run.
+constexpr std::uint32_t k_skip_list_seed = 301;
 
 // Its only user is one thread, and shards are for many.
 constexpr std::size_t k_block_cache_bytes = std::size_t{1} << 20U;
@@ -25,6 +41,7 @@ Result<LossyLog> open_on(const std::shared_ptr<LossyDisk>& disk,
   tuning.block_cache = rocksdb::NewLRUCache(k_block_cache_bytes, k_block_cache_shard_bits);
   tuning.text_log = make_no_log();
   tuning.one_thread = true;
+  rocksdb::Random::GetTLSInstance()->seed_ = k_skip_list_seed;
   auto env = std::make_shared<LossyEnv>(disk, now);
   auto log = storage::open_event_log(config, env, now, tuning);
   if (!log) return tl::unexpected(std::move(log.error()));
