@@ -5,48 +5,32 @@
 #include <utility>
 
 #include "sim/disk/lossy_log.hpp"
+#include "storage/log/forwarding_event_log.hpp"
 
 namespace atlasflow::sim {
 namespace {
 
 // Refuses appends while its disk is full, as the log on a disk does.
-class FillableLog final : public storage::EventLog {
+class FillableLog final : public storage::ForwardingEventLog {
  public:
   FillableLog(std::unique_ptr<storage::EventLog> log, std::shared_ptr<const std::atomic<bool>> full)
-      : log_(std::move(log)), full_(std::move(full)) {}
+      : ForwardingEventLog(std::move(log)), full_(std::move(full)) {}
 
   Result<std::vector<storage::AppendOutcome>> append(
       const std::vector<storage::AppendRequest>& requests, TimestampUs now) override {
     if (auto room = has_room(); !room) return tl::unexpected(std::move(room.error()));
-    return log_->append(requests, now);
+    return log().append(requests, now);
   }
   Result<Epoch> begin_epoch() override {
     if (auto room = has_room(); !room) return tl::unexpected(std::move(room.error()));
-    return log_->begin_epoch();
-  }
-  Result<void> read_all(Position first,
-                        const std::function<bool(const storage::Record&)>& visit) const override {
-    return log_->read_all(first, visit);
-  }
-  Result<void> read_stream(
-      const StreamId& stream, StreamVersion first,
-      const std::function<bool(const storage::Record&)>& visit) const override {
-    return log_->read_stream(stream, first, visit);
-  }
-  Result<std::optional<storage::Record>> read_at(Position position) const override {
-    return log_->read_at(position);
-  }
-  Result<StreamVersion> version_of(const StreamId& stream) const override {
-    return log_->version_of(stream);
+    return log().begin_epoch();
   }
   Result<void> has_room() const override {
     if (!full_->load()) return {};
     return fail(ErrorCode::disk_full, "the disk is full");
   }
-  Position last_position() const override { return log_->last_position(); }
 
  private:
-  std::unique_ptr<storage::EventLog> log_;
   std::shared_ptr<const std::atomic<bool>> full_;
 };
 

@@ -6,48 +6,30 @@
 
 #include "base/assert.hpp"
 #include "events/settings.hpp"
+#include "storage/log/forwarding_event_log.hpp"
 
 namespace atlasflow::sim {
 // Lets nothing through once the process is "dead".
-class Life::KillableLog final : public storage::EventLog {
+class Life::KillableLog final : public storage::ForwardingEventLog {
  public:
   using OnAppend =
       std::function<void(const std::vector<storage::AppendOutcome>&, const storage::EventLog&)>;
   KillableLog(std::unique_ptr<storage::EventLog> log, OnAppend on_append)
-      : log_(std::move(log)), on_append_(std::move(on_append)) {}
+      : ForwardingEventLog(std::move(log)), on_append_(std::move(on_append)) {}
   bool dead = false;
 
   Result<std::vector<storage::AppendOutcome>> append(
       const std::vector<storage::AppendRequest>& requests, TimestampUs now) override {
     if (dead) return fail(ErrorCode::unavailable, "the control plane was killed");
-    auto outcomes = log_->append(requests, now);
-    if (outcomes && on_append_) on_append_(*outcomes, *log_);
+    auto outcomes = log().append(requests, now);
+    if (outcomes && on_append_) on_append_(*outcomes, log());
     return outcomes;
   }
-  Result<Epoch> begin_epoch() override { return log_->begin_epoch(); }
-  Result<void> read_all(Position first,
-                        const std::function<bool(const storage::Record&)>& visit) const override {
-    return log_->read_all(first, visit);
-  }
-  Result<void> read_stream(
-      const StreamId& stream, StreamVersion first,
-      const std::function<bool(const storage::Record&)>& visit) const override {
-    return log_->read_stream(stream, first, visit);
-  }
-  Result<std::optional<storage::Record>> read_at(Position position) const override {
-    return log_->read_at(position);
-  }
-  Result<StreamVersion> version_of(const StreamId& stream) const override {
-    return log_->version_of(stream);
-  }
   Result<void> note_end(TimestampUs now) override {
-    return dead ? Result<void>{} : log_->note_end(now);
+    return dead ? Result<void>{} : log().note_end(now);
   }
-  Result<void> has_room() const override { return log_->has_room(); }
-  Position last_position() const override { return log_->last_position(); }
 
  private:
-  std::unique_ptr<storage::EventLog> log_;
   OnAppend on_append_;
 };
 

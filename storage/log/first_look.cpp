@@ -91,8 +91,8 @@ Result<void> look_before_opening(const std::shared_ptr<rocksdb::Env>& env,
     ATLAS_PROBE(true, "a first start was cut before its database had all its families");
     return {};
   }
-  ATLAS_TRY(const auto log, open_read_only(env, database, tuning));
   if (config.accept_loss) return {};
+  ATLAS_TRY(const auto log, open_read_only(env, database, tuning));
   if (!anchor) {
     if (log->last_position().value() == 0) return {};
     ATLAS_PROBE(true, "a log had events and no anchor");

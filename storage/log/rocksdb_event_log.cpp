@@ -72,7 +72,6 @@ Result<std::unique_ptr<Database>> open_database(const std::filesystem::path& fol
                                                 const DatabaseTuning& tuning, Room& room,
                                                 bool may_create) {
   ATLAS_TRYV(room.make(bytes_to_open(*env, folder), "opening the event log"));
-  ATLAS_TRYV(check_wals(*env, database_path(folder)));
   // RocksDB makes the folder too, but calls it an error first that it is not there.
   if (const auto made = env->CreateDirIfMissing(database_path(folder).string()); !made.ok()) {
     return tl::unexpected(open_error(made, folder));
@@ -173,8 +172,10 @@ class RocksdbEventLog final : public RocksdbReader {
   Result<void> reopen() {
     if (auto made = room_.make(bytes_to_open(*env_, config_.folder), "the event log"); !made)
       return made;
-    auto exchanged =
-        exchange([this] { return open_database(config_.folder, env_, tuning_, room_, false); });
+    auto exchanged = exchange([this]() -> Result<std::unique_ptr<Database>> {
+      ATLAS_TRYV(check_wals(*env_, database_path(config_.folder)));
+      return open_database(config_.folder, env_, tuning_, room_, false);
+    });
     if (exchanged && !*exchanged) {
       return fail(ErrorCode::disk_full,
                   "the disk was full, and the log is read just now; try again");

@@ -3,6 +3,7 @@
 #include <caf/scheduler/test_coordinator.hpp>
 #include <gmock/gmock.h>
 
+#include "storage/log/forwarding_event_log.hpp"
 #include "storage/log/memory_event_log.hpp"
 
 namespace atlasflow::actors {
@@ -13,8 +14,9 @@ struct FixedClock final : Clock {
 };
 
 // Counts how often the disk is asked.
-class CountingLog final : public storage::EventLog {
+class CountingLog final : public storage::ForwardingEventLog {
  public:
+  CountingLog() : ForwardingEventLog(storage::open_memory_event_log()) {}
   int commits = 0;
   int notes = 0;
   bool broken = false;
@@ -24,25 +26,9 @@ class CountingLog final : public storage::EventLog {
       const std::vector<storage::AppendRequest>& requests, TimestampUs now) override {
     ++commits;
     if (broken) return fail(ErrorCode::unavailable, "the disk failed");
-    if (full && whole_though_full) static_cast<void>(log_->append(requests, now));
+    if (full && whole_though_full) static_cast<void>(log().append(requests, now));
     if (full) return fail(ErrorCode::disk_full, "the disk is full");
-    return log_->append(requests, now);
-  }
-  Result<Epoch> begin_epoch() override { return log_->begin_epoch(); }
-  Result<void> read_all(Position first,
-                        const std::function<bool(const storage::Record&)>& visit) const override {
-    return log_->read_all(first, visit);
-  }
-  Result<void> read_stream(
-      const StreamId& stream, StreamVersion first,
-      const std::function<bool(const storage::Record&)>& visit) const override {
-    return log_->read_stream(stream, first, visit);
-  }
-  Result<std::optional<storage::Record>> read_at(Position position) const override {
-    return log_->read_at(position);
-  }
-  Result<StreamVersion> version_of(const StreamId& stream) const override {
-    return log_->version_of(stream);
+    return log().append(requests, now);
   }
   Result<void> note_end(TimestampUs) override {
     ++notes;
@@ -52,10 +38,6 @@ class CountingLog final : public storage::EventLog {
     if (!full) return {};
     return fail(ErrorCode::disk_full, "the disk is full");
   }
-  Position last_position() const override { return log_->last_position(); }
-
- private:
-  std::unique_ptr<storage::EventLog> log_ = storage::open_memory_event_log();
 };
 
 class LogWriter : public testing::Test {

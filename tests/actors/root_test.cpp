@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 
 #include "actors/runtime/part_status.hpp"
+#include "storage/log/forwarding_event_log.hpp"
 #include "storage/log/memory_event_log.hpp"
 
 namespace atlasflow::actors {
@@ -28,9 +29,10 @@ struct SystemClock final : Clock {
 };
 
 // Its first readings throw as a stream over /proc does whose process has ended.
-class FaultyLog final : public storage::EventLog {
+class FaultyLog final : public storage::ForwardingEventLog {
  public:
-  explicit FaultyLog(int faults) : faults_left(faults) {}
+  explicit FaultyLog(int faults)
+      : ForwardingEventLog(storage::open_memory_event_log()), faults_left(faults) {}
   std::atomic<int> faults_left;
   std::atomic<int> readings{0};
 
@@ -39,29 +41,8 @@ class FaultyLog final : public storage::EventLog {
     auto& self = const_cast<FaultyLog&>(*this);
     ++self.readings;
     if (self.faults_left-- > 0) throw std::ios_base::failure("basic_filebuf::underflow");
-    return log_->read_all(first, visit);
+    return log().read_all(first, visit);
   }
-  Result<std::vector<storage::AppendOutcome>> append(
-      const std::vector<storage::AppendRequest>& requests, TimestampUs now) override {
-    return log_->append(requests, now);
-  }
-  Result<Epoch> begin_epoch() override { return log_->begin_epoch(); }
-  Result<void> read_stream(
-      const StreamId& stream, StreamVersion first,
-      const std::function<bool(const storage::Record&)>& visit) const override {
-    return log_->read_stream(stream, first, visit);
-  }
-  Result<std::optional<storage::Record>> read_at(Position position) const override {
-    return log_->read_at(position);
-  }
-  Result<StreamVersion> version_of(const StreamId& stream) const override {
-    return log_->version_of(stream);
-  }
-  Result<void> has_room() const override { return log_->has_room(); }
-  Position last_position() const override { return log_->last_position(); }
-
- private:
-  std::unique_ptr<storage::EventLog> log_ = storage::open_memory_event_log();
 };
 
 class Root : public testing::Test {

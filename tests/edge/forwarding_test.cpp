@@ -13,6 +13,22 @@ using Request = UpstreamSession::Request;
 
 class Forwarding : public EdgeTest {
  protected:
+  // A request that its upstream has and never answers.
+  void wait_for_an_answer(std::chrono::milliseconds half_closed) {
+    start([&](EdgeConfig& config) { config.timeouts.half_closed = half_closed; });
+    upstream_ = std::make_unique<RecordingUpstream>([this](UpstreamSession& session) {
+      Request request;
+      if (!session.read_request(request)) return;
+      upstream_asked_.set_value();
+      if (session.read_some().empty()) upstream_left_.set_value();
+    });
+    route("shop.apps.test", {at(*upstream_)});
+    publish();
+    ASSERT_TRUE(client_.connect(edge_->http_port()));
+    ASSERT_TRUE(client_.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
+    ASSERT_EQ(upstream_asked_.get_future().wait_for(k_patience), std::future_status::ready);
+  }
+
   // An upstream that keeps the last request and answers with what the test set.
   void serve(std::string response, const std::function<void(EdgeConfig&)>& change = {}) {
     start(change);
@@ -37,6 +53,8 @@ class Forwarding : public EdgeTest {
 
   std::mutex mutex_;
   Request last_;
+  std::promise<void> upstream_asked_;
+  std::promise<void> upstream_left_;
   std::unique_ptr<RecordingUpstream> upstream_;
   Client client_;
 };
@@ -411,43 +429,17 @@ TEST_F(Forwarding, spreads_requests_over_the_upstreams_of_a_route) {
 }
 
 TEST_F(Forwarding, ends_the_upstream_request_when_the_client_leaves) {
-  start([](EdgeConfig& config) { config.timeouts.half_closed = 300ms; });
-  std::promise<void> asked;
-  std::promise<void> left;
-  upstream_ = std::make_unique<RecordingUpstream>([&](UpstreamSession& session) {
-    Request request;
-    if (!session.read_request(request)) return;
-    asked.set_value();
-    if (session.read_some().empty()) left.set_value();
-  });
-  route("shop.apps.test", {at(*upstream_)});
-  publish();
-  ASSERT_TRUE(client_.connect(edge_->http_port()));
-  ASSERT_TRUE(client_.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
-  ASSERT_EQ(asked.get_future().wait_for(k_patience), std::future_status::ready);
+  ASSERT_NO_FATAL_FAILURE(wait_for_an_answer(300ms));
   client_.close();
-  EXPECT_EQ(left.get_future().wait_for(k_patience), std::future_status::ready);
+  EXPECT_EQ(upstream_left_.get_future().wait_for(k_patience), std::future_status::ready);
 }
 
 TEST_F(Forwarding, ends_the_upstream_request_at_once_when_the_client_resets) {
-  start([](EdgeConfig& config) { config.timeouts.half_closed = 1h; });
-  std::promise<void> asked;
-  std::promise<void> left;
-  upstream_ = std::make_unique<RecordingUpstream>([&](UpstreamSession& session) {
-    Request request;
-    if (!session.read_request(request)) return;
-    asked.set_value();
-    if (session.read_some().empty()) left.set_value();
-  });
-  route("shop.apps.test", {at(*upstream_)});
-  publish();
-  ASSERT_TRUE(client_.connect(edge_->http_port()));
-  ASSERT_TRUE(client_.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
-  ASSERT_EQ(asked.get_future().wait_for(k_patience), std::future_status::ready);
+  ASSERT_NO_FATAL_FAILURE(wait_for_an_answer(1h));
   const linger hard{1, 0};
   ASSERT_EQ(::setsockopt(client_.fd(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard), 0);
   client_.close();
-  EXPECT_EQ(left.get_future().wait_for(k_patience), std::future_status::ready);
+  EXPECT_EQ(upstream_left_.get_future().wait_for(k_patience), std::future_status::ready);
 }
 
 }  // namespace
