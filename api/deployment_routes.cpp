@@ -38,7 +38,8 @@ Response deploy(const Context& context, const Request& request) {
   const auto& project = request.parameters.at("name");
   const auto wanted = parsed_deploy_request(request.body);
   if (!wanted) return error_response(wanted.error());
-  const auto deployment = context.control.deploy(project, wanted->sha, wanted->command_id);
+  const auto deployment = context.control.execute(
+      asker_of(request), commands::Deploy{project, wanted->sha, wanted->command_id});
   if (!deployment) return error_response(deployment.error());
   spdlog::info("event=deploy_commanded project={} deployment={}", project, deployment->str());
   wait_for_commands(context);

@@ -96,7 +96,8 @@ struct Decider {
       return refuse("can't cancel");
     }
     Events events(1);
-    events[0].mutable_cancel_requested()->set_by(command.by);
+    events[0].mutable_cancel_requested()->set_by(command.by.str());
+    events[0].mutable_cancel_requested()->set_reason(command.reason);
     return events;
   }
 
@@ -104,7 +105,7 @@ struct Decider {
     if (!is_serving(state.status)) return refuse("can't retire");
     Events events(1);
     auto* request = events[0].mutable_retirement_requested();
-    request->set_by(command.by);
+    request->set_by(command.successor.empty() ? command.by.str() : command.successor.str());
     request->set_reason(command.reason);
     request->set_drain_deadline_us(drain_deadline());
     return events;
@@ -123,7 +124,7 @@ struct Decider {
     Events events(1);
     auto* request = events[0].mutable_scale_requested();
     request->set_replicas(command.replicas);
-    request->set_by(command.by);
+    request->set_by(command.by.str());
     request->set_drain_deadline_us(drain_deadline());
     return events;
   }
@@ -131,7 +132,7 @@ struct Decider {
     if (!is_serving(state.status)) return refuse("can't stop", "; atlasflow cancel ends it");
     if (!state.stopped_by.empty()) return Events{};
     Events events(1);
-    events[0].mutable_stop_requested()->set_by(command.by);
+    events[0].mutable_stop_requested()->set_by(command.by.str());
     events[0].mutable_stop_requested()->set_drain_deadline_us(drain_deadline());
     return events;
   }
@@ -140,7 +141,7 @@ struct Decider {
     const bool crashed = state.status == DeploymentStatus::crashed;
     if (state.stopped_by.empty() && !crashed) return Events{};
     Events events(1);
-    events[0].mutable_start_requested()->set_by(command.by);
+    events[0].mutable_start_requested()->set_by(command.by.str());
     return events;
   }
 

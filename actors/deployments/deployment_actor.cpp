@@ -78,11 +78,12 @@ void DeploymentActorState::handle(deployment_actor::pointer self, DeploymentComm
     next(self);
     return;
   }
-  append(self, std::move(*events), answer, cause == Position{} ? cause_of(command) : cause);
+  append(self, std::move(*events), asked_by(command), answer,
+         cause == Position{} ? cause_of(command) : cause);
 }
 
 void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb::Event> events,
-                                  const Answer& answer, Position cause) {
+                                  const Principal& by, const Answer& answer, Position cause) {
   appending = true;
   Append message;
   message.request.stream = deployment_stream(fold.id);
@@ -90,7 +91,7 @@ void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb
   message.request.events = std::move(events);
   message.request.correlation_id = fold.push.delivery_id();
   message.request.causation_position = cause;
-  message.request.actor = "deployment";
+  message.request.actor = by;
   message.patient = answer == nullptr;
   self->request(wiring.log_writer, caf::infinite, std::move(message))
       .then(

@@ -60,8 +60,8 @@ struct DeploymentActorState {
   // cause: the event of another stream that the command comes from; none: of its own, if any.
   void handle(deployment_actor::pointer self, DeploymentCommand command, const Answer& answer,
               Position cause);
-  void append(deployment_actor::pointer self, std::vector<pb::Event> events, const Answer& answer,
-              Position cause);
+  void append(deployment_actor::pointer self, std::vector<pb::Event> events, const Principal& by,
+              const Answer& answer, Position cause);
   [[nodiscard]] Position cause_of(const DeploymentCommand& command) const;
   void appended(deployment_actor::pointer self, const storage::Appended& appended);
   // The fold, from the beginning of its stream.

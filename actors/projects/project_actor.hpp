@@ -73,8 +73,8 @@ struct ProjectActorState {
   void ignore(project_actor::pointer self, const Push& push, const std::string& reason,
               const IntakeAnswer& answer);
   void begin(project_actor::pointer self, Beginning beginning);
-  void command(project_actor::pointer self, const ProjectCommand& command, std::string dedupe_key,
-               const std::function<void(Result<Recorded>)>& done);
+  void command(project_actor::pointer self, const ProjectCommand& command, const Principal& by,
+               std::string dedupe_key, const std::function<void(Result<Recorded>)>& done);
   // Every deployment that goes on, as far as this actor knows.
   [[nodiscard]] Basis basis() const;
   // True when it has to wait: it is called again once the append under way has been answered.
@@ -82,8 +82,6 @@ struct ProjectActorState {
   void next();
   void learn(const storage::Record& record);
   void reconcile(project_actor::pointer self);
-  [[nodiscard]] bool keeps_image_of(const DeploymentState& state) const;
-  [[nodiscard]] Result<DeploymentCommand> reuse_command(const ReuseNow& message) const;
   [[nodiscard]] std::string dedupe_key(pb::Trigger trigger, const std::string& id) const;
 };
 

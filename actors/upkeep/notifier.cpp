@@ -229,7 +229,7 @@ void NotifierState::record(notifier_actor::pointer self, std::uint64_t ticket) {
   append.request.dedupe_key = "notification/" + notification.deployment.str() + "/" +
                               std::string(name_of(notification.result));
   append.request.correlation_id = notification.delivery();
-  append.request.actor = "notifier";
+  append.request.actor = Principal::system("notifier");
   append.patient = false;
   self->request(config.log_writer, k_request_timeout, std::move(append))
       .then(

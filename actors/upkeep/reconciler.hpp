@@ -64,7 +64,7 @@ void append_to_node(Self* self, const log_actor& log_writer, const storage::Even
   message.request.stream = node_stream();
   message.request.expected_version = *version;
   message.request.events = events;
-  message.request.actor = self->name();
+  message.request.actor = Principal::system(self->name());
   self->request(log_writer, k_request_timeout, std::move(message))
       .then(
           [=](const AppendReply& reply) {
