@@ -102,6 +102,7 @@ TEST_F(Webhook, a_signed_push_is_received_with_all_it_says) {
   EXPECT_EQ(push.delivery_id, "72d3162e-cc78-11e3-81ab-4c9367dc0958");
   EXPECT_EQ(push.pusher, "ada");
   EXPECT_THAT(push.signed_for, IsEmpty());
+  EXPECT_EQ(control_.calls()[0].by, Principal::webhook("github"));
 }
 
 TEST_F(Webhook, a_pushs_time_and_force_are_passed_on_whichever_way_they_are_written) {
