@@ -1,5 +1,5 @@
-// Writes HTTP/1.1 messages: the heads that the edge passes on, hop-by-hop fields taken out (RFC 9110
-// section 7.6.1), the identity of the client put in, the framing set anew; chunks; its own answers.
+// Writes HTTP/1.1 messages: the heads that are passed on, hop-by-hop fields taken out (RFC 9110
+// section 7.6.1), the identity of the client put in, the framing set anew; chunks; own answers.
 // Pure; the worker's thread.
 #pragma once
 
