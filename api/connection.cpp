@@ -18,7 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t k_read_bytes = 64 * 1024;
+constexpr std::size_t k_read_bytes = 64UL * 1024;
 constexpr std::uint64_t k_reserve_bytes_max = 1 << 20;  // an announced length is only a claim
 constexpr auto k_linger = 2s;
 constexpr std::uint64_t k_linger_bytes_max = 64ULL << 20;
@@ -35,7 +35,9 @@ std::string head_of(const Response& response, bool keep_alive, bool chunked) {
   head += "\r\nDate: " + http::date_text(std::time(nullptr)) +
           "\r\nContent-Type: " + response.content_type +
           "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
-  for (const auto& [name, value] : response.fields) head += name + ": " + value + "\r\n";
+  for (const auto& [name, value] : response.fields) {
+    head.append(name).append(": ").append(value).append("\r\n");
+  }
   if (chunked) {
     head += "Transfer-Encoding: chunked\r\n";
   } else if (!response.stream) {

@@ -23,7 +23,7 @@ struct Unit {
   TimestampUs us;
 };
 // The longest first, so that a duration is written with the unit that fits.
-constexpr std::array k_units = {Unit{"d", 24 * 3600 * k_second}, Unit{"h", 3600 * k_second},
+constexpr std::array k_units = {Unit{"d", 24L * 3600 * k_second}, Unit{"h", 3600 * k_second},
                                 Unit{"m", 60 * k_second}, Unit{"s", k_second}, Unit{"ms", 1000}};
 
 Result<void> refuse(std::string sentence) {

@@ -19,7 +19,8 @@ std::string effect_text(const Effect& effect) {
   const auto json = inspect::json_of(effect);
   std::string text = json.value("key", "");
   for (const auto& [path, value] : inspect::fields_of(json)) {
-    if (path != "key" && path != "kind" && !value.empty()) text += "  " + path + "=" + value;
+    if (path == "key" || path == "kind" || value.empty()) continue;
+    text.append("  ").append(path).append("=").append(value);
   }
   return printable(text);
 }
@@ -108,7 +109,9 @@ class Stepper {
     for (const auto& [path, value] : inspect::fields_of(step.state)) {
       if (value.empty() || value == "false" || value == "0") continue;
       const bool watched = !watch_.empty() && path.find(watch_) != std::string::npos;
-      line(row++, left + 2, right - 1, path + " = " + value, watched ? A_REVERSE : A_NORMAL);
+      std::string text = path;
+      text.append(" = ").append(value);
+      line(row++, left + 2, right - 1, text, watched ? A_REVERSE : A_NORMAL);
     }
     line(LINES - 2, 0, COLS,
          message_.empty() ? "arrows: back, forward   g/G: begin, end   t: run to a type   "

@@ -135,6 +135,7 @@ int run(const LogStatsCommand& command, const Connection& connection, const Term
     terminal.out << count << (count == 1 ? " stream" : " streams") << " of kind " << kind << "\n";
   }
   std::vector<std::pair<std::uint64_t, std::string>> sorted;
+  sorted.reserve(types.size());
   for (const auto& [type, count] : types) sorted.emplace_back(count, type);
   std::ranges::sort(sorted, std::greater<>{});
   std::vector<std::vector<std::string>> rows = {{"EVENTS", "TYPE"}};

@@ -20,6 +20,7 @@ struct WorldThing {
   Kind kind = Kind::vm;
   std::string host;  // of a VM
   std::string name;
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the generated comparison for a 0
   friend auto operator<=>(const WorldThing&, const WorldThing&) = default;
 };
 

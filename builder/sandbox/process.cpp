@@ -293,7 +293,7 @@ Result<RunOutcome> run(SpawnRequest request, std::chrono::milliseconds deadline,
   });
 
   RunOutcome outcome;
-  std::string buffer(32 * 1024, '\0');
+  std::string buffer(32UL * 1024, '\0');
   const auto read_output = [&] {
     const ssize_t n = ::read(output->read.get(), buffer.data(), buffer.size());
     if (n > 0) on_output(std::string_view(buffer).substr(0, static_cast<std::size_t>(n)));

@@ -220,7 +220,7 @@ Result<Checkout> write_files(git_repository* repository, git_commit* commit, con
 
 }  // namespace
 
-Result<Checkout> check_out(const CheckoutRequest& request, std::stop_token stop) {
+Result<Checkout> check_out(const CheckoutRequest& request, const std::stop_token& stop) {
   if (auto valid = check(request); !valid) return tl::unexpected(valid.error());
   if (auto before = finished(request)) return *before;
   git::start_library();

@@ -132,7 +132,8 @@ class Fetcher {
     left_bytes_ -= std::min(left_bytes_, written->size_bytes);
     result_.lfs_pointer_count += written->lfs_pointer_count;
     for (const auto& pointer : written->lfs_pointers) {
-      result_.lfs_pointers.push_back(path + "/" + pointer);
+      result_.lfs_pointers.push_back(path);
+      result_.lfs_pointers.back().append("/").append(pointer);
     }
     return fetch_all(url, path, written->submodules, depth + 1);
   }
