@@ -7,6 +7,7 @@
 #include <set>
 
 #include "actors/projects/project_actor.hpp"
+#include "actors/runtime/supervisor.hpp"
 
 namespace atlasflow::actors {
 
@@ -28,17 +29,20 @@ using projects_actor = caf::typed_actor<
     // To itself.
     caf::reacts_to<GoOnWithProject>>;
 
+// What a project does may fail again and again, after each start of the server perhaps: one
+// project's trouble is nobody else's.
+inline constexpr RestartPolicy k_project_restarts{.beyond = RestartPolicy::Beyond::pause};
+
 struct ProjectsState {
   struct Entry {
-    Child<project_actor> handle;
     std::string name;
     std::string repository;  // normalized
     bool own_secret = false;
-    RestartLimit restarts;
   };
   ProjectWiring wiring;
   const storage::EventLog* log = nullptr;
   std::map<ProjectId, Entry> projects;
+  Supervisor<ProjectId, project_actor> children{k_project_restarts};
   std::map<std::string, ProjectId> by_name;  // of projects that exist
   std::map<DeploymentId, ProjectId> owners;
   std::set<std::string> creating;
@@ -46,7 +50,7 @@ struct ProjectsState {
 
   void begin(projects_actor::pointer self);
   void add(projects_actor::pointer self, ProjectHistory history);
-  void spawn_project(projects_actor::pointer self, Entry& entry, ProjectHistory history);
+  void spawn_project(projects_actor::pointer self, const ProjectId& id, ProjectHistory history);
   void create(projects_actor::pointer self, CreateProject command,
               PromiseGuard<ProjectReply> reply);
   void receive_push(projects_actor::pointer self, const Push& push, PromiseGuard<PushReply> reply);
@@ -54,7 +58,9 @@ struct ProjectsState {
   void on_down(projects_actor::pointer self, const caf::down_msg& down);
   // Starts the project's next actor over what the log has of it by now.
   void go_on(projects_actor::pointer self, const ProjectId& id);
+  // The actor of the project with that name.
   [[nodiscard]] Result<project_actor> named(const std::string& project) const;
+  [[nodiscard]] Result<project_actor> actor_of(const ProjectId& id) const;
 };
 
 [[nodiscard]] projects_actor::behavior_type projects(

@@ -86,7 +86,7 @@ RootConfig root_config_of(const Parts& parts, const PartsConfig& config) {
                       {"timers", caf::actor_cast<caf::actor>(parts.timers)},
                       {"read model", caf::actor_cast<caf::actor>(parts.projector)},
                       {"log writer", caf::actor_cast<caf::actor>(parts.log_writer)}};
-  root_config.reconciler = {config.engines, config.catalog, config.log, parts.log_writer};
+  root_config.reconciler = {config.engines, config.catalog, parts.log_writer};
   root_config.janitor = {config.engines.build, config.engines.hosts,
                          config.log,           config.catalog,
                          config.rollbacks,     config.spawn,

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "actors/runtime/log_writer.hpp"
-#include "actors/runtime/support.hpp"
+#include "actors/runtime/stream_writer.hpp"
+#include "actors/runtime/supervisor.hpp"
 #include "events/notifications.hpp"
 
 namespace atlasflow::actors {
@@ -47,7 +47,12 @@ struct NotifierConfig {
   SpawnMode spawn;
 };
 
+// Senders are alike: when they die too often the notifier ends as well, and root starts it again.
+inline constexpr RestartPolicy k_sender_restarts{.counted = RestartPolicy::Counted::together,
+                                                 .beyond = RestartPolicy::Beyond::escalate};
+
 struct NotifierState {
+  using SenderNumber = std::uint64_t;
   enum class Phase : std::uint8_t { ready, posting, pausing, recording };
   // The oldest notification that is owed to a receiver.
   struct Delivery {
@@ -58,7 +63,7 @@ struct NotifierState {
     pb::Event outcome;  // while recording
   };
   struct Posting {
-    Child<sender_actor> sender;
+    SenderNumber sender = 0;
     StopScope stop;
   };
   NotifierConfig config;
@@ -67,9 +72,10 @@ struct NotifierState {
   Position position;  // of the fold
   std::map<NotificationsOwed::Receiver, Delivery> deliveries;
   std::map<std::uint64_t, Posting> posting;  // by ticket
-  std::vector<Child<sender_actor>> idle;
+  Supervisor<SenderNumber, sender_actor> senders{k_sender_restarts};
+  std::vector<SenderNumber> idle;
+  SenderNumber next_sender = 1;
   std::uint64_t next_ticket = 1;
-  RestartLimit restarts;
   const char* name = "notifier";
 
   void begin(notifier_actor::pointer self);
@@ -77,8 +83,10 @@ struct NotifierState {
   // Compares what is under way with what is owed, and gives idle senders work.
   void compare(notifier_actor::pointer self);
   void posted(notifier_actor::pointer self, const Posted& message);
-  // The sender of the attempt died or hangs: another takes its place, the attempt has failed.
-  void lose(notifier_actor::pointer self, std::uint64_t ticket, const std::string& why);
+  void on_down(notifier_actor::pointer self, const caf::down_msg& down);
+  void overdue(notifier_actor::pointer self, std::uint64_t ticket);
+  // The sender died or hangs: another takes its place, and the attempt that it had has failed.
+  void lose(notifier_actor::pointer self, const ChildEnd<SenderNumber>& end);
   void judge(notifier_actor::pointer self, const Posted& message);
   void record(notifier_actor::pointer self, std::uint64_t ticket);
   void add_sender(notifier_actor::pointer self);

@@ -16,7 +16,6 @@ namespace {
 
 using std::chrono::seconds;
 using testing::AllOf;
-using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -55,7 +54,7 @@ class Root : public testing::Test {
         LogWriterConfig{log.get(), &clock, [this](const Error&) { ++ends; }, ""});
     RootConfig parts;
     parts.core = {{"log writer", caf::actor_cast<caf::actor>(log_writer)}};
-    parts.reconciler = {{}, &catalog, log.get(), log_writer};
+    parts.reconciler = {{}, &catalog, log_writer};
     parts.janitor = {nullptr, {}, log.get(), &catalog, 5, {}, nullptr, {}};
     parts.notifier = {nullptr, &clock, log.get(), log_writer, "example.test", {}};
     parts.clock = &clock;
@@ -114,15 +113,6 @@ TEST_F(Root, stops_while_a_part_waits_to_be_started_again) {
   EXPECT_THAT(restarts_told({}, faults, clock.now() - 5'000'000).front().state, "restarting");
   stop();
   EXPECT_EQ(ends, 0) << "a stop is no failure of what is stopped";
-}
-
-TEST_F(Root, pauses_are_doubled_up_to_a_minute) {
-  std::vector<std::int64_t> pauses;
-  for (std::size_t deaths = 1; deaths <= 8; ++deaths) {
-    pauses.push_back(restart_pause(deaths).count());
-  }
-  EXPECT_THAT(pauses, ElementsAre(1, 2, 4, 8, 16, 32, 60, 60));
-  EXPECT_EQ(restart_pause(1'000'000), seconds(60));
 }
 
 TEST_F(Root, what_died_is_told_for_a_day) {
