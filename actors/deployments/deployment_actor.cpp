@@ -18,7 +18,7 @@ constexpr TimestampUs k_deadline_patience_us = 15 * k_second_us;
 }  // namespace
 
 Moment DeploymentActorState::moment() const {
-  return {wiring.clock->now(), wiring.log->last_position().value(), wiring.domain};
+  return {wiring.clock->now(), wiring.log_end().value(), wiring.domain};
 }
 
 namespace {
@@ -118,25 +118,43 @@ void DeploymentActorState::appended(deployment_actor::pointer self,
                  record.position.value());
   }
   if (ATLAS_BUGGIFY("a deployment folds its stream anew and asks again for what is outstanding")) {
-    read_stream();
-    in_flight.clear();
+    return replay(self, [this, self] {
+      in_flight.clear();
+      carry_out_outstanding(self);
+      end_if_over(self);
+    });
   }
   carry_out_outstanding(self);
   end_if_over(self);
 }
 
-void DeploymentActorState::read_stream() {
-  DeploymentState read_anew;
-  read_anew.id = fold.id;
+void DeploymentActorState::replay(deployment_actor::pointer self, std::function<void()> then) {
+  const auto id = fold.id;
+  fold = DeploymentState{};
+  fold.id = id;
   positions.clear();
-  const auto read = wiring.log->read_stream(deployment_stream(fold.id), StreamVersion{1},
-                                            [&](const storage::Record& record) {
-                                              evolve(read_anew, record.event);
-                                              positions.push_back(record.position);
-                                              return true;
-                                            });
-  if (!read) throw std::runtime_error("the deployment's stream can't be read");
-  fold = std::move(read_anew);
+  writer.read(
+      self, wiring.log_reader, {deployment_stream(id)},
+      [this](const storage::Record& record) { learn(record); }, std::move(then));
+}
+
+void DeploymentActorState::read_env(deployment_actor::pointer self, std::function<void()> then) {
+  const ProjectId id{fold.push.project_id()};
+  const StreamVersion made_with{fold.push.settings_version()};
+  if (is_terminal(fold.status) || id.empty() || made_with == StreamVersion{}) return then();
+  auto project = std::make_shared<ProjectState>();
+  writer.read(
+      self, wiring.log_reader, {project_stream(id), StreamVersion{1}, made_with},
+      [project](const storage::Record& record) { evolve(*project, record.event); },
+      [this, project, then = std::move(then)] {
+        env = std::move(project->env);
+        then();
+      });
+}
+
+void DeploymentActorState::learn(const storage::Record& record) {
+  evolve(fold, record.event);
+  positions.push_back(record.position);
 }
 
 void DeploymentActorState::end_if_over(deployment_actor::pointer self) const {
@@ -202,17 +220,7 @@ VmJob DeploymentActorState::vm_job(const std::string& vm_id) const {
   job.deployment = fold.id.str();
   job.image = fold.image;
   job.settings = fold.push.settings();
-  // The environment as it was when the deployment was made, not as it is now.
-  ProjectState project;
-  const StreamVersion made_with{fold.push.settings_version()};
-  const auto read = wiring.log->read_stream(project_stream(ProjectId{fold.push.project_id()}),
-                                            StreamVersion{1}, [&](const storage::Record& record) {
-                                              if (record.stream_version > made_with) return false;
-                                              evolve(project, record.event);
-                                              return true;
-                                            });
-  if (!read) throw std::runtime_error("the project's stream can't be read");
-  job.env.assign(project.env.begin(), project.env.end());
+  job.env.assign(env.begin(), env.end());
   return job;
 }
 
@@ -318,15 +326,18 @@ void DeploymentActorState::carry_out(deployment_actor::pointer self, const Effec
 }
 
 void DeploymentActorState::begin(deployment_actor::pointer self, Birth birth) {
-  read_stream();
   // An actor before this one may have left its claim at the edge.
   claimed = fold.generation != 0;
   if (birth == Birth::recovery) {
-    self->send(deployment_actor{self}, Deliver{Recover{}});
-    return;
+    return handle(self, Recover{}, nullptr, Position{});
   }
   carry_out_outstanding(self);
   if (birth == Birth::after_one) end_if_over(self);
+}
+
+void DeploymentActorState::read_and_begin(deployment_actor::pointer self, Birth birth) {
+  replay(self,
+         [this, self, birth] { read_env(self, [this, self, birth] { begin(self, birth); }); });
 }
 
 deployment_actor::behavior_type deployment(
@@ -336,14 +347,12 @@ deployment_actor::behavior_type deployment(
   auto& state = self->state;
   state.wiring = std::move(wiring);
   state.fold.id = std::move(id);
-  state.writer = StreamWriter(state.wiring.log_writer, [self](const storage::Record& record) {
-    evolve(self->state.fold, record.event);
-    self->state.positions.push_back(record.position);
-  });
+  state.writer = StreamWriter(state.wiring.log_writer,
+                              [self](const storage::Record& record) { self->state.learn(record); });
   if (birth == Birth::after_one) {
-    state.writer.settle(self, [self] { self->state.begin(self, Birth::after_one); });
+    state.writer.settle(self, [self, birth] { self->state.read_and_begin(self, birth); });
   } else {
-    state.begin(self, birth);
+    state.read_and_begin(self, birth);
   }
   return {[self](Deliver& message) {
             self->state.handle(self, std::move(message.command), nullptr, message.cause);

@@ -2,6 +2,8 @@
 // outstanding. It holds nothing that its stream does not; a new one over the same stream goes on.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -25,7 +27,8 @@ struct DeploymentWiring {
   builder_pool_actor builders;
   vm_hosts_actor hosts;
   edge_actor edge;
-  const storage::EventLog* log = nullptr;
+  log_reader_actor log_reader;
+  LogEnd log_end;
   Clock* clock = nullptr;
   std::string domain;
 };
@@ -45,10 +48,14 @@ struct DeploymentActorState {
   std::vector<Position> positions;  // of the stream's events, by version - 1
   StreamWriter writer;              // commands that come while an append is under way wait in it
   std::set<std::string> in_flight;  // keys of the effects that have been handed out
+  // The project's variables as they were when the deployment was made, not as they are now.
+  std::map<std::string, EnvEntry> env;
   bool claimed = false;
   bool has_checkout = true;  // as far as this actor knows
   const char* name = "deployment";
 
+  // Reads what the actor stands on; commands wait meanwhile.
+  void read_and_begin(deployment_actor::pointer self, Birth birth);
   void begin(deployment_actor::pointer self, Birth birth);
   // In its turn. cause: the event of another stream that the command comes from; none: of its own,
   // if any.
@@ -60,8 +67,10 @@ struct DeploymentActorState {
               Position cause);
   [[nodiscard]] Position cause_of(const DeploymentCommand& command) const;
   void appended(deployment_actor::pointer self, const storage::Appended& appended);
+  void learn(const storage::Record& record);
   // The fold, from the beginning of its stream.
-  void read_stream();
+  void replay(deployment_actor::pointer self, std::function<void()> then);
+  void read_env(deployment_actor::pointer self, std::function<void()> then);
   // Ends the actor when the deployment has reached its end and nobody waits for an answer.
   void end_if_over(deployment_actor::pointer self) const;
   void carry_out_outstanding(deployment_actor::pointer self);

@@ -25,6 +25,8 @@ using project_actor = caf::typed_actor<
 
 struct ProjectWiring {
   log_actor log_writer;
+  log_reader_actor log_reader;
+  LogEnd log_end;
   deployments_actor deployments;
   Clock* clock = nullptr;
   std::size_t rollbacks = 5;  // how many earlier images can be rolled back to

@@ -42,28 +42,20 @@ bool apply(ProjectHistory& history, const storage::Record& record) {
   return true;
 }
 
-Result<std::map<ProjectId, ProjectHistory>> read_histories(const storage::EventLog& log,
-                                                           const ProjectId* only) {
-  std::map<ProjectId, ProjectHistory> histories;
-  std::map<DeploymentId, ProjectId> owners;
-  const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {
-    if (record.stream == node_stream()) {
-      for (auto& [id, history] : histories) apply(history, record);
-      return true;
-    }
-    auto owner = project_of(record.stream);
-    if (const auto id = deployment_of(record.stream); !id.empty()) {
-      if (const auto* push = push_of(record.event)) owners[id] = ProjectId{push->project_id()};
-      owner = owners[id];
-    }
-    if (owner.empty() || (only != nullptr && owner != *only)) return true;
-    auto& history = histories[owner];
-    history.project.id = owner;
-    apply(history, record);
-    return true;
-  });
-  if (!read) return tl::unexpected(read.error());
-  return histories;
+void ProjectHistories::apply(const storage::Record& record) {
+  if (record.stream == node_stream()) {
+    for (auto& [id, history] : histories_) actors::apply(history, record);
+    return;
+  }
+  auto owner = project_of(record.stream);
+  if (const auto id = deployment_of(record.stream); !id.empty()) {
+    if (const auto* push = push_of(record.event)) owners_[id] = ProjectId{push->project_id()};
+    owner = owners_[id];
+  }
+  if (owner.empty()) return;
+  auto& history = histories_[owner];
+  history.project.id = owner;
+  actors::apply(history, record);
 }
 
 }  // namespace atlasflow::actors

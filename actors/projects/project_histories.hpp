@@ -1,10 +1,10 @@
 // The histories of projects as folds of the log's records (events/project_history.hpp), whether they
-// come from reading it or as they are written. Free functions; any thread.
+// come from reading it or as they are written. One thread at a time.
 #pragma once
 
 #include <map>
+#include <utility>
 
-#include "base/error.hpp"
 #include "events/project_history.hpp"
 #include "storage/log/event_log.hpp"
 
@@ -13,8 +13,17 @@ namespace atlasflow::actors {
 // Folds a record of the project, of one of its deployments or of the node; one that is folded
 // already is passed over. True when the project's or a deployment's state has changed.
 bool apply(ProjectHistory& history, const storage::Record& record);
-// The histories of all projects, or of one.
-[[nodiscard]] Result<std::map<ProjectId, ProjectHistory>> read_histories(
-    const storage::EventLog& log, const ProjectId* only = nullptr);
+
+// The histories of all projects whose records it is given, which must come in the log's order.
+class ProjectHistories {
+ public:
+  void apply(const storage::Record& record);
+  // By project.
+  [[nodiscard]] std::map<ProjectId, ProjectHistory> take() && { return std::move(histories_); }
+
+ private:
+  std::map<ProjectId, ProjectHistory> histories_;
+  std::map<DeploymentId, ProjectId> owners_;
+};
 
 }  // namespace atlasflow::actors

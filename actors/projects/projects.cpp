@@ -10,10 +10,14 @@
 
 namespace atlasflow::actors {
 
-void ProjectsState::begin(projects_actor::pointer self) {
-  auto histories = read_histories(*log);
-  if (!histories) throw std::runtime_error(to_string(histories.error()));
-  for (auto& [id, history] : *histories) {
+void ProjectsState::begin(projects_actor::pointer self, const BeginProjects& message) {
+  begun = true;
+  for (const auto& batch : std::exchange(early, {})) {
+    for (const auto& record : *batch.records) {
+      if (record.position > message.position) message.histories->apply(record);
+    }
+  }
+  for (auto& [id, history] : std::move(*message.histories).take()) {
     bool unfinished = false;
     for (const auto& [deployment_id, environment] : history.environment_of) {
       owners[deployment_id] = id;
@@ -71,7 +75,7 @@ void ProjectsState::create(projects_actor::pointer self, CreateProject command,
   }
   ProjectState fresh;
   fresh.id =
-      ProjectId{short_id("project/" + wanted + "/" + std::to_string(log->last_position().value()))};
+      ProjectId{short_id("project/" + wanted + "/" + std::to_string(wiring.log_end().value()))};
   auto events = decide(fresh, std::move(command));
   if (!events) return reply.fail(events.error());
   creating.insert(wanted);
@@ -110,7 +114,7 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
     if (!url.empty()) repositories.insert(normalized_repository(url));
   }
   std::vector<project_actor> receivers;
-  std::optional<Error> missed;  // by a project whose next actor has not begun
+  std::optional<Error> absent;  // by a project whose next actor has not begun
   for (const auto& [project, id] : by_name) {
     const auto& entry = projects.at(id);
     const bool named =
@@ -120,10 +124,10 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
     if (const auto receiver = actor_of(id)) {
       receivers.push_back(*receiver);
     } else {
-      missed = receiver.error();
+      absent = receiver.error();
     }
   }
-  if (receivers.empty()) return missed ? reply.fail(*missed) : reply.deliver(PushReply{});
+  if (receivers.empty()) return absent ? reply.fail(*absent) : reply.deliver(PushReply{});
 
   ATLAS_PROBE(receivers.size() > 1, "one push was for several projects");
   // All answers are awaited; one failure fails the delivery as a whole. The sender may deliver it
@@ -135,7 +139,7 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
     std::optional<Error> error;
   };
   auto gathering = std::make_shared<Gathering>(
-      Gathering{std::move(reply), PushReply{}, receivers.size(), std::move(missed)});
+      Gathering{std::move(reply), PushReply{}, receivers.size(), std::move(absent)});
   const auto arrived = [gathering] {
     if (--gathering->missing > 0) return;
     if (gathering->error) return gathering->reply.fail(*gathering->error);
@@ -161,6 +165,7 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
 }
 
 void ProjectsState::on_records(projects_actor::pointer self, const RecordBatch& batch) {
+  if (!begun) return early.push_back(batch);
   std::map<ProjectId, std::shared_ptr<std::vector<storage::Record>>> shares;
   for (const auto& record : *batch.records) {
     auto owner = project_of(record.stream);
@@ -189,16 +194,22 @@ void ProjectsState::on_records(projects_actor::pointer self, const RecordBatch& 
     order[reinterpret_cast<std::uintptr_t>(share.get()) * 0x9E3779B97F4A7C15U] = id;
   }
   for (const auto& [hash, id] : order) {
-    if (const auto* child = children.find(id)) {
-      self->send(*child, RecordBatch{std::move(shares.at(id))});
-    }
+    hand_on(self, id, std::move(shares.at(id)));
   }
 #else
   for (auto& [id, share] : shares) {
-    // One that is being started anew reads them in the log.
-    if (const auto* child = children.find(id)) self->send(*child, RecordBatch{std::move(share)});
+    hand_on(self, id, std::move(share));
   }
 #endif
+}
+
+void ProjectsState::hand_on(projects_actor::pointer self, const ProjectId& id,
+                            std::shared_ptr<const std::vector<storage::Record>> records) {
+  if (const auto* child = children.find(id)) {
+    self->send(*child, RecordBatch{std::move(records)});
+    return;
+  }
+  missed[id] = records->back().position;  // Its next actor reads them in the log.
 }
 
 void ProjectsState::on_down(projects_actor::pointer self, const caf::down_msg& down) {
@@ -212,33 +223,56 @@ void ProjectsState::on_down(projects_actor::pointer self, const caf::down_msg& d
 }
 
 void ProjectsState::go_on(projects_actor::pointer self, const ProjectId& id) {
-  const auto escalate = [this, self, id](const Error& error) {
-    self->quit(to_caf(Error{error.code, "project " + projects.at(id).name + " cannot be read",
-                            to_string(error)}));
-  };
   self->request(wiring.log_writer, caf::infinite, Settle{})
       .then(
-          [this, self, id, escalate](const Settled&) {
-            auto histories = read_histories(*log, &id);
-            if (!histories) return escalate(histories.error());
-            if (!histories->contains(id)) {
-              return escalate(Error{ErrorCode::internal, "the log does not know it", ""});
-            }
-            ATLAS_PROBE(true, "a project's actor died and another went on");
-            spdlog::warn("part=projects event=restarted project={}", projects.at(id).name);
-            spawn_project(self, id, std::move(histories->at(id)));
+          [this, self, id](const Settled&) {
+            missed.erase(id);
+            replay(self, id, std::make_shared<ProjectHistories>(), Position{1});
           },
-          [escalate](const caf::error& error) { escalate(from_caf(error)); });
+          [this, self, id](const caf::error& error) {
+            self->quit(to_caf(Error{ErrorCode::internal,
+                                    "project " + projects.at(id).name + " cannot be read",
+                                    to_string(from_caf(error))}));
+          });
+}
+
+void ProjectsState::replay(projects_actor::pointer self, const ProjectId& id,
+                           const std::shared_ptr<ProjectHistories>& histories, Position from) {
+  read_log(
+      self, wiring.log_reader, ReadLog{from, streams_of(id)},
+      [histories](const storage::Record& record) { histories->apply(record); },
+      [this, self, id, histories](Position next) {
+        if (const auto newest = missed.find(id); newest != missed.end()) {
+          const bool unread = newest->second >= next;
+          missed.erase(newest);
+          ATLAS_PROBE(unread, "a project's records came while its next actor was made of the log");
+          if (unread) return replay(self, id, histories, next);
+        }
+        auto read = std::move(*histories).take();
+        if (!read.contains(id))
+          throw std::runtime_error("the log does not know project " + id.str());
+        ATLAS_PROBE(true, "a project's actor died and another went on");
+        spdlog::warn("part=projects event=restarted project={}", projects.at(id).name);
+        spawn_project(self, id, std::move(read.at(id)));
+      });
+}
+
+std::shared_ptr<const std::set<StreamId>> ProjectsState::streams_of(const ProjectId& id) const {
+  auto streams = std::make_shared<std::set<StreamId>>();
+  streams->insert({node_stream(), project_stream(id)});
+  for (const auto& [deployment, owner] : owners) {
+    if (owner == id) streams->insert(deployment_stream(deployment));
+  }
+  return streams;
 }
 
 projects_actor::behavior_type projects(projects_actor::stateful_pointer<ProjectsState> self,
-                                       ProjectWiring wiring, const storage::EventLog* log) {
+                                       ProjectWiring wiring) {
   end_of_exceptions(self);
   self->state.wiring = std::move(wiring);
-  self->state.log = log;
   self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
   return {
-      [self](const BeginProjects&) { self->state.begin(self); },
+      [self](const BeginProjects& message) { self->state.begin(self, message); },
       [self](CreateProjectNow& message) -> caf::result<ProjectReply> {
         auto promise = self->make_response_promise<ProjectReply>();
         self->state.create(self, std::move(message.command), PromiseGuard<ProjectReply>(promise));

@@ -52,17 +52,17 @@ void RootState::start(caf::event_based_actor* self, OwnPart part) {
   if (part == OwnPart::janitor) {
     self->send(config.log_writer, caf::actor_cast<record_sink>(handle));
   }
-  if (part == OwnPart::notifier && notifying) begin_notifying(self);
+  if (part == OwnPart::notifier && notifying) begin_notifying(self, {});
 }
 
-void RootState::begin_notifying(caf::event_based_actor* self) {
+void RootState::begin_notifying(caf::event_based_actor* self, BeginNotifying message) {
   notifying = true;
   const auto* handle = own.find(OwnPart::notifier);
   if (handle == nullptr) return;  // It died, and the next one is told when it starts.
   const auto notifier_handle = caf::actor_cast<notifier_actor>(*handle);
   // As long as the log writer takes for what is before this: a slow disk is no reason to give up.
   self->request(config.log_writer, caf::infinite, caf::actor_cast<record_sink>(*handle))
-      .then([self, notifier_handle] { self->send(notifier_handle, BeginNotifying{}); },
+      .then([self, notifier_handle, message] { self->send(notifier_handle, message); },
             [](const caf::error& error) {
               // The log writer is gone, and with it the process: whoever is owed a notification is
               // told after the next start.
@@ -121,12 +121,13 @@ caf::behavior root(caf::stateful_actor<RootState>* self, RootConfig config) {
   self->set_exit_handler(
       [self](const caf::exit_msg& exit) { self->state.stop(self, exit.reason); });
   for (std::size_t i = 0; i < k_own_parts; ++i) self->state.start(self, static_cast<OwnPart>(i));
-  return {[self](const BeginNotifying&) { self->state.begin_notifying(self); },
-          [self](const CollectNow& message) {
-            const auto* janitor_handle = self->state.own.find(OwnPart::janitor);
-            if (janitor_handle != nullptr) self->send(*janitor_handle, message);
-          },
-          [self](const StartPart& message) { self->state.start(self, message.part); }};
+  return {
+      [self](BeginNotifying& message) { self->state.begin_notifying(self, std::move(message)); },
+      [self](const CollectNow& message) {
+        const auto* janitor_handle = self->state.own.find(OwnPart::janitor);
+        if (janitor_handle != nullptr) self->send(*janitor_handle, message);
+      },
+      [self](const StartPart& message) { self->state.start(self, message.part); }};
 }
 
 }  // namespace atlasflow::actors

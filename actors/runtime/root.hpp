@@ -78,14 +78,14 @@ inline constexpr RestartPolicy k_own_part_restarts{
 struct RootState {
   RootConfig config;
   Supervisor<OwnPart, caf::actor> own{k_own_part_restarts};
-  bool notifying = false;  // the notifier was told to begin
+  bool notifying = false;  // the notifier is to begin, also one that is started anew
   bool stopping = false;
   const char* name = "root";
 
   void start(caf::event_based_actor* self, OwnPart part);
   [[nodiscard]] caf::actor spawn(caf::event_based_actor* self, OwnPart part) const;
   // Once the log writer knows it as a sink, so that it misses no record after those that it reads.
-  void begin_notifying(caf::event_based_actor* self);
+  void begin_notifying(caf::event_based_actor* self, BeginNotifying message);
   void on_down(caf::event_based_actor* self, const caf::down_msg& down);
   void own_died(caf::event_based_actor* self, const ChildEnd<OwnPart>& end);
   void core_died(const caf::down_msg& down) const;

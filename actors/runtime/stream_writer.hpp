@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "actors/runtime/log_reader.hpp"
 #include "actors/runtime/log_writer.hpp"
 
 namespace atlasflow::actors {
@@ -96,10 +97,9 @@ void write(Self* self, const log_actor& log_writer, const WritePolicy& policy, A
 // its turn meanwhile.
 class StreamWriter {
  public:
-  using Fold = std::function<void(const storage::Record&)>;
   StreamWriter() = default;
   // fold: takes what was accepted, before anybody hears of it.
-  StreamWriter(log_actor log_writer, Fold fold)
+  StreamWriter(log_actor log_writer, TakeRecord fold)
       : log_writer_(std::move(log_writer)), fold_(std::move(fold)) {}
 
   // Does the work now, or in its turn when an append is under way. Throws when too much waits.
@@ -123,6 +123,18 @@ class StreamWriter {
           });
   }
 
+  // Folds the part of the stream, each record by `fold`: a turn of its own.
+  template <typename Self>
+  void read(Self* self, const log_reader_actor& reader, ReadStream part, TakeRecord fold,
+            std::function<void()> then) {
+    begin_turn();
+    read_stream(self, reader, std::move(part), std::move(fold), [this, then = std::move(then)] {
+      busy_ = false;
+      then();
+      go_on();
+    });
+  }
+
   // Once everything has been written that was queued by anybody when this was called: the last
   // append of the actor before this one may be among it. A turn of its own.
   template <typename Self>
@@ -143,7 +155,7 @@ class StreamWriter {
   void go_on();
 
   log_actor log_writer_;
-  Fold fold_;
+  TakeRecord fold_;
   bool busy_ = false;
   std::deque<std::function<void()>> waiting_;
 };

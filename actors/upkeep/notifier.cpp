@@ -1,7 +1,6 @@
 #include "actors/upkeep/notifier.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 
 #include <spdlog/spdlog.h>
 
@@ -87,24 +86,37 @@ NotifierState::Delivery* NotifierState::in_phase(Phase phase, std::uint64_t tick
   return found == deliveries.end() ? nullptr : &found->second;
 }
 
-void NotifierState::begin(notifier_actor::pointer self) {
-  const auto read = config.log->read_all(Position{1}, [this](const storage::Record& record) {
-    owed.apply(record.stream, record.event, record.recorded_at);
-    position = record.position;
-    return true;
-  });
-  if (!read) throw std::runtime_error(to_string(read.error()));
-  begun = true;
-  compare(self);
+void NotifierState::begin(notifier_actor::pointer self, const BeginNotifying& message) {
+  if (message.owed != nullptr) {
+    owed = std::move(*message.owed);
+    position = message.position;
+  }
+  read_on(self);
+}
+
+void NotifierState::read_on(notifier_actor::pointer self) {
+  read_log(
+      self, config.log_reader, ReadLog{position.next(), nullptr},
+      [this](const storage::Record& record) { fold(record); },
+      [this, self](Position /*next*/) {
+        ATLAS_PROBE(position < heard, "the notifier heard of records that it had not read yet");
+        if (position < heard) return read_on(self);
+        begun = true;
+        compare(self);
+      });
+}
+
+void NotifierState::fold(const storage::Record& record) {
+  ATLAS_ASSERT_EQ(record.position, position.next());
+  owed.apply(record.stream, record.event, record.recorded_at);
+  position = record.position;
 }
 
 void NotifierState::on_records(notifier_actor::pointer self, const RecordBatch& batch) {
+  heard = batch.records->back().position;
   if (!begun) return;
   for (const auto& record : *batch.records) {
-    if (record.position <= position) continue;
-    ATLAS_ASSERT_EQ(record.position, position.next());
-    owed.apply(record.stream, record.event, record.recorded_at);
-    position = record.position;
+    if (record.position > position) fold(record);
   }
   compare(self);
 }
@@ -268,7 +280,7 @@ notifier_actor::behavior_type notifier(notifier_actor::stateful_pointer<Notifier
   state.config = std::move(config);
   self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
   for (int i = 0; i < k_senders; ++i) state.add_sender(self);
-  return {[self](const BeginNotifying&) { self->state.begin(self); },
+  return {[self](const BeginNotifying& message) { self->state.begin(self, message); },
           [self](const RecordBatch& batch) { self->state.on_records(self, batch); },
           [self](const Posted& message) { self->state.posted(self, message); },
           [self](const PostOverdue& message) { self->state.overdue(self, message.ticket); },

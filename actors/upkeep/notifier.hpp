@@ -19,7 +19,7 @@ using sender_actor = caf::typed_actor<
     caf::reacts_to<PostNow>>;
 
 using notifier_actor = caf::typed_actor<
-    // Reads the log and begins; batches that came before are part of it.
+    // Begins with what is owed, or reads it from the log; batches that came before are part of it.
     caf::reacts_to<BeginNotifying>,
     // What has been recorded.
     caf::reacts_to<RecordBatch>,
@@ -41,7 +41,7 @@ enum class PostVerdict : std::uint8_t {
 struct NotifierConfig {
   NotifyEngine* engine = nullptr;
   Clock* clock = nullptr;
-  const storage::EventLog* log = nullptr;
+  log_reader_actor log_reader;
   log_actor log_writer;
   std::string domain;
   SpawnMode spawn;
@@ -70,6 +70,7 @@ struct NotifierState {
   NotificationsOwed owed{""};
   bool begun = false;
   Position position;  // of the fold
+  Position heard;     // the newest record that came before it had begun
   std::map<NotificationsOwed::Receiver, Delivery> deliveries;
   std::map<std::uint64_t, Posting> posting;  // by ticket
   Supervisor<SenderNumber, sender_actor> senders{k_sender_restarts};
@@ -78,7 +79,10 @@ struct NotifierState {
   std::uint64_t next_ticket = 1;
   const char* name = "notifier";
 
-  void begin(notifier_actor::pointer self);
+  void begin(notifier_actor::pointer self, const BeginNotifying& message);
+  // Folds the log from there to its end, as far as it was heard of.
+  void read_on(notifier_actor::pointer self);
+  void fold(const storage::Record& record);
   void on_records(notifier_actor::pointer self, const RecordBatch& batch);
   // Compares what is under way with what is owed, and gives idle senders work.
   void compare(notifier_actor::pointer self);

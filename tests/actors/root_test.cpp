@@ -52,11 +52,13 @@ class Root : public testing::Test {
     log_writer = system.spawn<caf::detached>(
         actors::log_writer,
         LogWriterConfig{log.get(), &clock, [this](const Error&) { ++ends; }, ""});
+    log_reader =
+        system.spawn<caf::detached>(actors::log_reader, static_cast<storage::EventLog*>(log.get()));
     RootConfig parts;
     parts.core = {{"log writer", caf::actor_cast<caf::actor>(log_writer)}};
     parts.reconciler = {{}, &catalog, log_writer};
     parts.janitor = {nullptr, {}, log.get(), &catalog, 5, {}, nullptr, {}};
-    parts.notifier = {nullptr, &clock, log.get(), log_writer, "example.test", {}};
+    parts.notifier = {nullptr, &clock, log_reader, log_writer, "example.test", {}};
     parts.clock = &clock;
     parts.log_writer = log_writer;
     parts.faults = &faults;
@@ -67,12 +69,14 @@ class Root : public testing::Test {
   void stop() {
     if (!root_actor) return;
     caf::scoped_actor self{system};
-    for (const auto& actor : {root_actor, caf::actor_cast<caf::actor>(log_writer)}) {
+    for (const auto& actor : {root_actor, caf::actor_cast<caf::actor>(log_reader),
+                              caf::actor_cast<caf::actor>(log_writer)}) {
       self->send_exit(actor, caf::exit_reason::user_shutdown);
       self->wait_for(actor);
     }
     root_actor = nullptr;
     log_writer = nullptr;
+    log_reader = nullptr;
   }
   static bool wait_for(const std::function<bool()>& done) {
     for (int i = 0; i < 1500 && !done(); ++i) {
@@ -89,6 +93,7 @@ class Root : public testing::Test {
   caf::actor_system_config config;
   caf::actor_system system{config};
   log_actor log_writer;
+  log_reader_actor log_reader;
   caf::actor root_actor;
 };
 
