@@ -1,5 +1,5 @@
-// The histories of projects as folds of the log's records (events/project_history.hpp), whether they
-// come from reading it or as they are written. One thread at a time.
+// The histories of projects as folds of the log's records (events/project_history.hpp), whether
+// they come from reading it or as they are written. One thread at a time.
 #pragma once
 
 #include <map>
