@@ -44,60 +44,57 @@ host_watch_actor::behavior_type host_watch(host_watch_actor::stateful_pointer<Ho
 
 VmHostState::Entry& VmHostState::entry(vm_host_actor::pointer self, const std::string& vm_id) {
   const auto [found, fresh] = vms.try_emplace(vm_id);
-  if (fresh) {
-    found->second.handle =
-        spawn_blocking(self, config.spawn, vm, config.engine, config.clock, vm_id);
-    self->monitor(*found->second.handle);
-  }
+  if (fresh) start_actor(self, vm_id);
   return found->second;
 }
 
+void VmHostState::start_actor(vm_host_actor::pointer self, const std::string& vm_id) {
+  actors.hold(self, vm_id,
+              spawn_blocking(self, config.spawn, vm, config.engine, config.clock, vm_id));
+}
+
+template <typename Message>
+void VmHostState::tell(vm_host_actor::pointer self, const std::string& vm_id, Message message,
+                       const outcome_sink& sink) {
+  if (const auto* handle = actors.find(vm_id)) self->send(*handle, std::move(message), sink);
+}
+
 void VmHostState::on_down(vm_host_actor::pointer self, const caf::down_msg& down) {
-  const auto found = std::find_if(vms.begin(), vms.end(), [&](const auto& item) {
-    return item.second.handle.address() == down.source;
-  });
-  if (found == vms.end()) return;
-  const auto vm_id = found->first;
-  auto& entry = found->second;
+  const auto end = actors.on_down(down, config.clock->now());
+  if (!end) return;
+  const auto& vm_id = end->key;
   // It ends with the first stop that it has done. A second one that was on its way, from a
   // deployment's next actor, is still to be answered.
-  const bool unanswered = down.reason == caf::exit_reason::normal && entry.stops > 1;
+  const bool unanswered = end->orderly && vms.at(vm_id).stops > 1;
   ATLAS_PROBE(unanswered, "a VM was to be stopped again while its actor ended");
-  if (down.reason == caf::exit_reason::normal && !unanswered) {
-    forget(self, vm_id);
-    return;
-  }
-  const bool at_once = entry.restarts.allow(config.clock->now());
+  if (end->orderly && !unanswered) return forget(self, vm_id);
   spdlog::warn("part=vm_host event=vm_actor_died vm={} again_in_s={} reason=\"{}\"", vm_id,
-               at_once ? 0 : k_restart_pause.count(), to_string(from_caf(down.reason)));
-  entry.handle = {};
-  if (at_once) return go_on(self, vm_id);
-  // What it does fails again and again: one VM's trouble is nobody else's.
+               end->again_in_s(), end->why);
+  if (end->at_once()) return go_on(self, vm_id);
   ATLAS_PROBE(true, "a VM's actor died again and again, and the next one waits");
-  self->delayed_send(self, k_restart_pause, GoOnWithVm{vm_id});
+  self->delayed_send(self, *end->again_in, GoOnWithVm{vm_id});
 }
 
 void VmHostState::go_on(vm_host_actor::pointer self, const std::string& vm_id) {
   const auto found = vms.find(vm_id);
   if (found == vms.end()) return;
   auto& entry = found->second;
-  if (entry.handle) return;
+  if (actors.find(vm_id) != nullptr) return;
   ATLAS_PROBE(true, "a VM's actor died and another went on");
-  entry.handle = spawn_blocking(self, config.spawn, vm, config.engine, config.clock, vm_id);
-  self->monitor(*entry.handle);
+  start_actor(self, vm_id);
   if (entry.stop) {
     entry.stops = 1;
-    self->send(*entry.handle, entry.stop->message, entry.stop->sink);
-    return;
+    return tell(self, vm_id, entry.stop->message, entry.stop->sink);
   }
-  if (entry.start) self->send(*entry.handle, entry.start->message, entry.start->sink);
-  if (entry.release) self->send(*entry.handle, entry.release->message, entry.release->sink);
-  if (entry.keep) self->send(*entry.handle, entry.keep->message, entry.keep->sink);
-  if (entry.probe) self->send(*entry.handle, entry.probe->message, entry.probe->sink);
+  if (entry.start) tell(self, vm_id, entry.start->message, entry.start->sink);
+  if (entry.release) tell(self, vm_id, entry.release->message, entry.release->sink);
+  if (entry.keep) tell(self, vm_id, entry.keep->message, entry.keep->sink);
+  if (entry.probe) tell(self, vm_id, entry.probe->message, entry.probe->sink);
 }
 
 void VmHostState::forget(vm_host_actor::pointer self, const std::string& vm_id) {
   self->send(config.hosts, VmLeft{config.host, vm_id});
+  actors.let_go(vm_id);
   vms.erase(std::string(vm_id));  // a copy: it may be the key
 }
 
@@ -121,7 +118,6 @@ void VmHostState::give_up_stop(vm_host_actor::pointer self, const StopOverdue& m
   stopped->set_overdue("the microVM " + message.vm_id + " on host " + config.host +
                        " did not end in time and may still run; it is tried again");
   self->send(asked.sink, Deliver{std::move(succeeded)});
-  if (found->second.handle) self->demonitor(found->second.handle.address());
   forget(self, message.vm_id);
 }
 
@@ -134,31 +130,31 @@ vm_host_actor::behavior_type vm_host(vm_host_actor::stateful_pointer<VmHostState
             auto& entry = self->state.entry(self, message.job.vm_id);
             message.stop = entry.stop_start.get_token();
             entry.start = {message, sink};
-            self->send(*entry.handle, std::move(message), sink);
+            self->state.tell(self, entry.start->message.job.vm_id, std::move(message), sink);
           },
           [self](RunRelease& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.job.vm_id);
             message.stop = entry.stop_start.get_token();
             entry.release = {message, sink};
-            self->send(*entry.handle, std::move(message), sink);
+            self->state.tell(self, entry.release->message.job.vm_id, std::move(message), sink);
           },
           [self](const KeepVm& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.vm_id);
             entry.start.reset();  // Its outcome has arrived, or KeepVm would not be owed.
             entry.keep = {message, sink};
-            self->send(*entry.handle, message, sink);
+            self->state.tell(self, message.vm_id, message, sink);
           },
           [self](const ProbeVm& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.vm_id);
             entry.probe = {message, sink};
-            self->send(*entry.handle, message, sink);
+            self->state.tell(self, message.vm_id, message, sink);
           },
           [self](const StopVm& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.vm_id);
             entry.stop_start.request_stop();
             entry.stop = {message, sink};
             ++entry.stops;
-            self->send(*entry.handle, message, sink);
+            self->state.tell(self, message.vm_id, message, sink);
             self->delayed_send(self, std::chrono::microseconds(message.grace_us) + k_stop_patience,
                                StopOverdue{message.effect, message.vm_id});
           },

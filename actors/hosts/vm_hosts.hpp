@@ -8,6 +8,7 @@
 #include <string>
 
 #include "actors/hosts/vm_actor.hpp"
+#include "actors/runtime/supervisor.hpp"
 
 namespace atlasflow::actors {
 
@@ -52,6 +53,9 @@ struct VmHostsConfig {
   SpawnMode spawn;
 };
 
+// What a VM's actor does may fail again and again: one VM's trouble is nobody else's.
+inline constexpr RestartPolicy k_vm_restarts{.beyond = RestartPolicy::Beyond::pause};
+
 struct VmHostState {
   template <typename Message>
   struct Asked {
@@ -59,7 +63,6 @@ struct VmHostState {
     outcome_sink sink;
   };
   struct Entry {
-    Child<vm_actor> handle;
     StopScope stop_start;
     std::optional<Asked<StartVm>> start;
     std::optional<Asked<RunRelease>> release;
@@ -67,13 +70,18 @@ struct VmHostState {
     std::optional<Asked<ProbeVm>> probe;
     std::optional<Asked<StopVm>> stop;
     int stops = 0;  // asked of this actor
-    RestartLimit restarts;
   };
   VmHostConfig config;
   std::map<std::string, Entry> vms;
+  Supervisor<std::string, vm_actor> actors{k_vm_restarts};
   const char* name = "vm_host";
 
   Entry& entry(vm_host_actor::pointer self, const std::string& vm_id);
+  void start_actor(vm_host_actor::pointer self, const std::string& vm_id);
+  // To the VM's actor; one that waits to be started again is told by go_on() then.
+  template <typename Message>
+  void tell(vm_host_actor::pointer self, const std::string& vm_id, Message message,
+            const outcome_sink& sink);
   void on_down(vm_host_actor::pointer self, const caf::down_msg& down);
   // Starts the VM's next actor and repeats what was asked of the one before.
   void go_on(vm_host_actor::pointer self, const std::string& vm_id);

@@ -11,11 +11,11 @@
 
 #include <caf/allowed_unsafe_message_type.hpp>
 
+#include "actors/projects/project_histories.hpp"
 #include "actors/runtime/control_plane.hpp"
 #include "actors/runtime/engines.hpp"
 #include "events/deployment.hpp"
 #include "events/notifications.hpp"
-#include "events/project_history.hpp"
 #include "storage/log/event_log.hpp"
 
 namespace atlasflow::actors {
@@ -83,7 +83,10 @@ struct Resume {
 // ---- projects ----
 
 // Take up what the log holds and from now on decide what runs.
-struct BeginProjects {};
+struct BeginProjects {
+  std::shared_ptr<ProjectHistories> histories;  // the receiver's
+  Position position;                            // the newest record that is in them
+};
 // To the directory, from itself: the pause after a project's actor died again and again is over.
 struct GoOnWithProject {
   ProjectId id;
@@ -256,8 +259,11 @@ struct Publish {};
 
 // ---- notifications ----
 
-// Read the log and tell what is owed.
-struct BeginNotifying {};
+// Tell what is owed.
+struct BeginNotifying {
+  std::shared_ptr<NotificationsOwed> owed;  // the receiver's; null: it is to be read from the log
+  Position position;                        // the newest record that is in it
+};
 // One attempt; stop ends it early.
 struct PostNow {
   std::uint64_t ticket = 0;

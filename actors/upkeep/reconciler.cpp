@@ -108,7 +108,7 @@ void ReconcilerState::compare(reconciler_actor::pointer self) {
   ATLAS_PROBE(events.empty() && seen.empty() && !suspects.empty(),
               "what was unexplained was explained at the second look");
   suspects = std::move(seen);
-  if (!events.empty()) append_to_node(self, config.log_writer, config.log, std::move(events));
+  if (!events.empty()) write_to_node(self, config.log_writer, std::move(events));
   const bool late = ATLAS_BUGGIFY("the reconciler's next look is a minute late");
   self->delayed_send(self, late ? 2 * k_period : k_period, Tick{});
 }

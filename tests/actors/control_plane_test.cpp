@@ -2,12 +2,15 @@
 #include "actors/runtime/control_plane.hpp"
 
 #include <atomic>
+#include <map>
+#include <mutex>
 #include <set>
 #include <thread>
 
 #include <gmock/gmock.h>
 
 #include "events/settings.hpp"
+#include "storage/log/forwarding_event_log.hpp"
 #include "storage/log/memory_event_log.hpp"
 
 namespace atlasflow::actors {
@@ -97,6 +100,40 @@ struct PlainSecrets final : storage::SecretStore {
   }
 };
 
+// Notes which threads read it.
+class WatchedLog final : public storage::ForwardingEventLog {
+ public:
+  WatchedLog() : ForwardingEventLog(storage::open_memory_event_log()) {}
+
+  Result<void> read_all(Position first,
+                        const std::function<bool(const storage::Record&)>& visit) const override {
+    note();
+    return log().read_all(first, visit);
+  }
+  Result<void> read_stream(
+      const StreamId& stream, StreamVersion first,
+      const std::function<bool(const storage::Record&)>& visit) const override {
+    note();
+    return log().read_stream(stream, first, visit);
+  }
+  Result<StreamVersion> version_of(const StreamId& stream) const override {
+    note();
+    return log().version_of(stream);
+  }
+  [[nodiscard]] std::map<std::thread::id, int> readers() const {
+    const std::lock_guard guard(mutex_);
+    return readers_;
+  }
+
+ private:
+  void note() const {
+    const std::lock_guard guard(mutex_);
+    ++readers_[std::this_thread::get_id()];
+  }
+  mutable std::mutex mutex_;
+  mutable std::map<std::thread::id, int> readers_;
+};
+
 class Facade : public testing::Test {
  protected:
   Facade() {
@@ -117,9 +154,24 @@ class Facade : public testing::Test {
   SteadyClock clock;
   Easy world;
   PlainSecrets secrets;
-  std::unique_ptr<storage::EventLog> log = storage::open_memory_event_log();
+  std::unique_ptr<WatchedLog> log = std::make_unique<WatchedLog>();
   std::unique_ptr<ControlPlane> plane;
 };
+
+// A scheduled actor that waits for a disk holds up those that share its thread.
+TEST_F(Facade, the_log_is_read_by_a_thread_that_does_nothing_else) {
+  std::vector<DeploymentId> ids;
+  for (int i = 0; i < 20; ++i) {
+    const auto name = "web-" + std::to_string(i);
+    ASSERT_TRUE(plane->create_project({name, "/srv/" + name + ".git", "", std::nullopt}));
+    ids.push_back(*plane->deploy(name, std::nullopt, "command"));
+  }
+  for (const auto& id : ids) EXPECT_TRUE(wait_for_live(id));
+  auto readers = log->readers();
+  readers.erase(std::this_thread::get_id());  // the start, and the façade
+  ASSERT_EQ(readers.size(), 1U) << "many deployments, many projects, one reader";
+  EXPECT_GE(readers.begin()->second, 40) << "each deployment's stream, and its project's";
+}
 
 TEST_F(Facade, a_project_is_visible_when_its_creation_returns) {
   const auto id = plane->create_project({"web", "/srv/web.git", "", std::nullopt});
