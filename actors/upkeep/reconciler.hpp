@@ -18,7 +18,7 @@ namespace atlasflow::actors {
 struct WorldThing {
   enum class Kind : std::uint8_t { build, checkout, vm };
   Kind kind = Kind::vm;
-  std::string host;  // of a VM
+  HostId host;  // of a VM
   std::string name;
   friend auto operator<=>(const WorldThing&, const WorldThing&) = default;
 };

@@ -13,10 +13,10 @@ using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
 std::string image_id(char digit) { return "sha256:" + std::string(40, digit); }
-std::string reference(char digit) { return "registry/web@" + image_id(digit); }
+ImageRef reference(char digit) { return ImageRef{"registry/web@" + image_id(digit)}; }
 
-std::vector<std::string> keys(const std::map<std::string, std::string>& map) {
-  std::vector<std::string> keys;
+std::vector<ImageRef> keys(const std::map<ImageRef, std::string>& map) {
+  std::vector<ImageRef> keys;
   keys.reserve(map.size());
   for (const auto& [key, value] : map) keys.push_back(key);
   return keys;
@@ -89,15 +89,15 @@ TEST(Janitor, looks_at_every_host) {
   settings.set("scheduler.policy", caf::atom("testing"));
   caf::actor_system system(settings);
   auto& scheduler = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
-  JanitorConfig config{
-      &local,
-      {{"a", local.engines().hosts.at("local")}, {"b", remote.engines().hosts.at("local")}},
-      log.get(),
-      &catalog,
-      5,
-      {},
-      &values,
-      {}};
+  JanitorConfig config{&local,
+                       {{HostId{"a"}, local.engines().hosts.at(HostId{"local"})},
+                        {HostId{"b"}, remote.engines().hosts.at(HostId{"local"})}},
+                       log.get(),
+                       &catalog,
+                       5,
+                       {},
+                       &values,
+                       {}};
   config.spawn.detach_blocking = false;
   {
     const auto looking = system.spawn(janitor, config);
@@ -114,7 +114,7 @@ TEST(Janitor, looks_at_every_host) {
 
 TEST(Janitor, removes_what_a_failed_deployment_made) {
   sim::World world;
-  world.probe = [](const std::string&) { return ProbeObservation{503, ""}; };
+  world.probe = [](const VmId&) { return ProbeObservation{503, ""}; };
   sim::Life life(storage::make_memory_store(), world, 3);
   life.create_project("web");
   deploy_each_of(life, "1");
@@ -226,7 +226,7 @@ TEST(Janitor, that_looks_at_any_moment_takes_nothing_that_a_deployment_needs) {
     }
     ASSERT_TRUE(life.run_until([&] { return switched(life); })) << "seed " << seed;
     ASSERT_EQ(world.running_vms(), 1) << "seed " << seed;
-    ASSERT_NE(world.upstream_of("web.example.test"), "") << "seed " << seed;
+    ASSERT_FALSE(world.upstream_of("web.example.test").empty()) << "seed " << seed;
     for (const auto& view :
          life.catalog().deployments_of(life.catalog().project_named("web")->state.id, 10)) {
       ASSERT_NE(view.state.status, DeploymentStatus::failed)
