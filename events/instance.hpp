@@ -2,10 +2,11 @@
 // else, and the counts that outlive its VMs. A value; any thread. Everybody reads it, evolve()
 // alone changes it.
 //
-//   Vacant ─► Placing ─► Placed ─► Starting ─► Up ──────────────────► Stopping ─► (gone, or Vacant)
-//     ▲          │                     │        └─► Finished ─► Stopping ─► Ended
-//     │          ▼                     ▼                                      │
-//     └────── Waiting ◄────────────────┴──────────────────────────────────────┴─► GivenUp
+//   Vacant ─► Placing ─► Placed ─► Starting ─► Up ─► Stopping ─► Vacant, or the slot is dropped
+//                                               └─► Finished ─► Stopping ─► Ended
+//   Ended    ─► Waiting ─► Vacant, or GivenUp until its owner starts it anew
+//   Placing, Starting ─► Vacant ─► Waiting: there was no room, or the start failed
+//   any with a VM ─► Ended: its host is lost
 #pragma once
 
 #include <cstdint>

@@ -100,8 +100,8 @@ struct PlainSecrets final : storage::SecretStore {
 class Facade : public testing::Test {
  protected:
   Facade() {
-    auto started =
-        start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
+    auto started = start_control_plane({}, *log, secrets,
+                                       {&clock, &world, {{HostId{"local"}, &world}}, &world});
     EXPECT_TRUE(started);
     plane = std::move(*started);
   }
@@ -234,7 +234,7 @@ TEST_F(Facade, a_stopped_control_plane_is_started_again_over_the_same_log) {
   plane.reset();
   world.published = 0;
   auto again =
-      start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
+      start_control_plane({}, *log, secrets, {&clock, &world, {{HostId{"local"}, &world}}, &world});
   ASSERT_TRUE(again);
   plane = std::move(*again);
   EXPECT_TRUE(wait_for_live(*id));

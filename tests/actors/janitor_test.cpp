@@ -40,7 +40,7 @@ TEST(Janitor, keeps_the_live_image_and_five_to_roll_back_to_and_removes_those_be
                                    reference('7'), reference('8')));
   EXPECT_THAT(world.images, SizeIs(6));
   EXPECT_THAT(world.disks, SizeIs(6));  // a rollback needs no unpacking
-  EXPECT_THAT(world.collected, Contains("disks of " + reference('1')));
+  EXPECT_THAT(world.collected, Contains("disks of " + reference('1').str()));
   EXPECT_EQ(world.running_vms(), 1);
 }
 
@@ -78,8 +78,8 @@ TEST(Janitor, looks_at_every_host) {
   sim::World here;
   sim::World there;
   here.images["sha256:left behind"] = {};
-  here.disks.insert("left here");
-  there.disks.insert("left there");
+  here.disks.emplace("left here");
+  there.disks.emplace("left there");
   sim::WorldEngines local(here);
   sim::WorldSecrets values(here);
   sim::WorldEngines remote(there);
@@ -233,7 +233,7 @@ TEST(Janitor, that_looks_at_any_moment_takes_nothing_that_a_deployment_needs) {
           << "seed " << seed << ": " << view.state.failure->reason;
     }
     looks_that_removed += world.collected.empty() ? 0 : 1;
-    ASSERT_THAT(world.collected, Not(Contains(reference('2')))) << "seed " << seed;
+    ASSERT_THAT(world.collected, Not(Contains(reference('2').str()))) << "seed " << seed;
     ASSERT_THAT(world.collected, Not(Contains(image_id('2')))) << "seed " << seed;
   }
   EXPECT_GT(looks_that_removed, 100);  // else nothing was put to the test

@@ -43,8 +43,12 @@ TEST(Invariants, a_host_that_is_twice_in_a_route_table_is_seen) {
 
 TEST(Invariants, a_route_to_a_vm_that_was_never_healthy_is_seen) {
   Watched watched;
-  watched.invariants.on_table(
-      {1, {{"app-0.example.test", "app-0", "abcd2345", {{"abcd2345-v9", {"127.0.0.1", 1}}}, ""}}});
+  watched.invariants.on_table({1,
+                               {{"app-0.example.test",
+                                 "app-0",
+                                 "abcd2345",
+                                 {{VmId{"abcd2345-v9"}, {"127.0.0.1", 1}}},
+                                 ""}}});
   EXPECT_EQ(watched.broken(), "healthy-before-routed");
 }
 

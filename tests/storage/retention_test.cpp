@@ -56,7 +56,8 @@ TEST_F(Kept, are_the_live_image_and_the_newest_ones_before_it) {
   live("e");
   EXPECT_THAT(names(kept(2).deployments), ElementsAre("c", "d", "e"));
   EXPECT_THAT(kept(2).image_references,
-              UnorderedElementsAre("registry/shop@c", "registry/shop@d", "registry/shop@e"));
+              UnorderedElementsAre(ImageRef{"registry/shop@c"}, ImageRef{"registry/shop@d"},
+                                   ImageRef{"registry/shop@e"}));
   EXPECT_THAT(kept(2).image_ids, UnorderedElementsAre("id-c", "id-d", "id-e"));
   EXPECT_THAT(names(kept(0).deployments), ElementsAre("e"));
   EXPECT_THAT(names(kept(9).deployments), ElementsAre("a", "b", "c", "d", "e"));
