@@ -135,7 +135,7 @@ std::vector<std::string> vms_in_slot(const storage::EventLog& log, const Deploym
 std::vector<std::string> log_ids_of(const storage::EventLog& log, const DeploymentState& state,
                                     const LogQuery& query, StreamVersion from) {
   if (query.kind == LogKind::run) return vms_in_slot(log, state, query.slot, from);
-  const auto& id = query.kind == LogKind::build ? state.build.str() : state.newest_release_vm;
+  const auto& id = query.kind == LogKind::build ? state.build.str() : state.newest_release_vm.str();
   if (id.empty()) return {};
   return {id};
 }

@@ -147,9 +147,9 @@ class ByHand {
     const auto pushed = must(images_->push(built.image_id, registry_->address(), "web", {}));
     turn["ImagePushed"] = ms_since(start);
     vmm::VmSpec spec;
-    spec.vm_id = name;
+    spec.vm_id = VmId{name};
     spec.hostname = "web";
-    spec.image = pushed.reference;
+    spec.image = ImageRef{pushed.reference};
     spec.memory_mib = k_memory_mib;
     const auto endpoint = must(hypervisor_->start(spec, {}));
     turn["VMStarted"] = ms_since(start);
@@ -159,7 +159,7 @@ class ByHand {
     }
     turn["Healthy"] = ms_since(start);
     turn["Routed"] = turn["Healthy"];  // There is nothing to route.
-    must(hypervisor_->stop(name, 10s, {}));
+    must(hypervisor_->stop(VmId{name}, 10s, {}));
     fs::remove_all(folder_ / "work");
     return turn;
   }

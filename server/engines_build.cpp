@@ -199,7 +199,9 @@ Result<std::vector<std::string>> LocalBuildEngine::collect_registry(const actors
   if (!alone) return fail(ErrorCode::unavailable, "the registry is in use; it is cleaned up later");
   const auto kept = keep();
   if (!kept) return tl::unexpected(kept.error());
-  return config_.own_registry->collect({kept->image_references, kept->image_ids}, stop);
+  builder::RegistryKeep images{{}, kept->image_ids};
+  for (const auto& image : kept->image_references) images.references.insert(image.str());
+  return config_.own_registry->collect(images, stop);
 }
 
 Result<std::vector<std::string>> LocalBuildEngine::collect_images(const actors::KeepSource& keep,

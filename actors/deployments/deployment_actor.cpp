@@ -28,8 +28,8 @@ struct NamedBy {
   std::string operator()(const Succeeded& command) const { return command.effect.str(); }
   std::string operator()(const Failed& command) const { return command.effect.str(); }
   std::string operator()(const DeadlinePassed& command) const { return command.effect.str(); }
-  std::string operator()(const HealthTimedOut& command) const { return command.vm_id; }
-  std::string operator()(const HealthChanged& command) const { return command.vm_id; }
+  std::string operator()(const HealthTimedOut& command) const { return command.vm_id.str(); }
+  std::string operator()(const HealthChanged& command) const { return command.vm_id.str(); }
   std::string operator()(const VmEnded& command) const { return command.exit.vm_id(); }
   template <typename Other>
   std::string operator()(const Other& /*command*/) const {
@@ -212,7 +212,7 @@ std::chrono::microseconds DeploymentActorState::until(TimestampUs deadline) cons
       std::max<TimestampUs>(deadline - wiring.clock->now(), k_second_us));
 }
 
-VmJob DeploymentActorState::vm_job(const std::string& vm_id) const {
+VmJob DeploymentActorState::vm_job(const VmId& vm_id) const {
   VmJob job;
   job.vm_id = vm_id;
   job.project = fold.push.project_name();
@@ -250,7 +250,7 @@ struct Carrier {
   }
   void operator()(const RunReleaseEffect& effect) const {
     RunRelease run;
-    run.job = state.vm_job(effect.effect.str());
+    run.job = state.vm_job(vm_of(effect.effect));
     run.job.command = state.fold.push.settings().release_command();
     run.job.remaining = state.until(effect.deadline);
     run.deadline = effect.deadline;
@@ -262,7 +262,7 @@ struct Carrier {
   }
   void operator()(const StartVmEffect& effect) const {
     StartVm start;
-    start.job = state.vm_job(effect.effect.str());
+    start.job = state.vm_job(vm_of(effect.effect));
     start.job.remaining = state.until(effect.deadline);
     start.host = effect.host;
     start.health_limit_us = state.fold.push.settings().health_deadline_us();

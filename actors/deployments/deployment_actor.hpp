@@ -78,7 +78,7 @@ struct DeploymentActorState {
   [[nodiscard]] SourceTask source_task(SourceStep step, const EffectId& effect,
                                        TimestampUs deadline) const;
   [[nodiscard]] std::chrono::microseconds until(TimestampUs deadline) const;
-  [[nodiscard]] VmJob vm_job(const std::string& vm_id) const;
+  [[nodiscard]] VmJob vm_job(const VmId& vm_id) const;
   [[nodiscard]] Moment moment() const;
 };
 

@@ -172,7 +172,7 @@ struct PlaceVm {
 };
 struct StartVm {
   VmJob job;
-  std::string host;
+  HostId host;
   TimestampUs health_limit_us = 0;
   std::stop_token stop;  // filled in by the host
 };
@@ -183,8 +183,8 @@ struct RunRelease {
   std::stop_token stop;  // filled in by the host
 };
 struct KeepVm {
-  std::string vm_id;
-  std::string host;
+  VmId vm_id;
+  HostId host;
   std::int64_t memory_mib = 0;
   std::string path;  // probed once it has been healthy
   std::string host_header;
@@ -192,39 +192,39 @@ struct KeepVm {
   bool healthy = false;  // as the log has it
 };
 struct ProbeVm {
-  std::string vm_id;
-  std::string host;
+  VmId vm_id;
+  HostId host;
   std::string path;
   std::string host_header;
   TimestampUs deadline = 0;
 };
 struct StopVm {
   EffectId effect;
-  std::string vm_id;
-  std::string host;
+  VmId vm_id;
+  HostId host;
   std::int64_t memory_mib = 0;
   std::int64_t grace_us = 0;  // of the app
 };
 // To itself: by now it should have been done.
 struct StopOverdue {
   EffectId effect;
-  std::string vm_id;
+  VmId vm_id;
 };
 // Its memory is free again.
 struct VmLeft {
-  std::string host;
-  std::string vm_id;
+  HostId host;
+  VmId vm_id;
 };
 struct AbortVm {
   EffectId effect;
 };
 // To the VM's host, from itself: the pause after its actor died again and again is over.
 struct GoOnWithVm {
-  std::string vm_id;
+  VmId vm_id;
 };
 // A host that did not answer several times in a row, or answers again.
 struct HostSeen {
-  std::string host;
+  HostId host;
   bool up = false;
 };
 // To itself: look again.
@@ -251,7 +251,7 @@ struct DropClaim {
   DeploymentId deployment;
 };
 struct DrainVm {
-  std::string vm_id;
+  VmId vm_id;
   TimestampUs deadline = 0;
 };
 // To itself: publish what was claimed by now.

@@ -14,7 +14,7 @@ std::vector<ControlPlane::PartStatus> part_statuses(const storage::EventLog& log
            std::to_string(epoch.value())},
       {"builder", "ok", engines.build->describe()}};
   for (const auto& [host, engine] : engines.hosts) {
-    parts.push_back({"vm host " + host, engine->ping() ? "ok" : "down", engine->describe()});
+    parts.push_back({"vm host " + host.str(), engine->ping() ? "ok" : "down", engine->describe()});
   }
   parts.push_back({"edge", "ok", engines.edge->describe()});
   for (const auto& [stream, reason] : catalog.quarantined()) {

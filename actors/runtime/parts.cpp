@@ -48,22 +48,22 @@ void probe_recovery(const DeploymentState& state) {
     return std::any_of(state.instances.begin(), state.instances.end(),
                        [&](const auto& item) { return holds(item.second); });
   };
-  const auto vm_owes = [&](InstanceIntent intent) {
-    return any([&](const Instance& instance) { return instance.intent == intent; });
-  };
   ATLAS_PROBE(owes(IntentKind::clone), "a start found a clone without an outcome");
   ATLAS_PROBE(owes(IntentKind::build), "a start found a build without an outcome");
   ATLAS_PROBE(owes(IntentKind::push_image), "a start found an image push without an outcome");
   ATLAS_PROBE(owes(IntentKind::release), "a start found a release command without an outcome");
   ATLAS_PROBE(owes(IntentKind::route), "a start found a route without an outcome");
-  ATLAS_PROBE(vm_owes(InstanceIntent::place), "a start found a placement without an outcome");
-  ATLAS_PROBE(vm_owes(InstanceIntent::start), "a start found a VM's start without an outcome");
-  ATLAS_PROBE(vm_owes(InstanceIntent::stop), "a start found a VM's stop without an outcome");
-  ATLAS_PROBE(state.retry || any([](const Instance& i) { return i.retry.has_value(); }),
+  ATLAS_PROBE(any([](const Instance& i) { return i.in<phase::Placing>(); }),
+              "a start found a placement without an outcome");
+  ATLAS_PROBE(any([](const Instance& i) { return i.in<phase::Starting>(); }),
+              "a start found a VM's start without an outcome");
+  ATLAS_PROBE(any([](const Instance& i) { return i.in<phase::Stopping>(); }),
+              "a start found a VM's stop without an outcome");
+  ATLAS_PROBE(state.retry || any([](const Instance& i) { return i.retry() != nullptr; }),
               "a start found a retry whose time had not come");
-  ATLAS_PROBE(any([](const Instance& i) { return i.is_up() && i.leaving && !i.drained; }),
+  ATLAS_PROBE(any([](const Instance& i) { return i.is_up() && i.leaving && !i.has_drained(); }),
               "a start found a drain without an outcome");
-  ATLAS_PROBE(any([](const Instance& i) { return i.is_up() && !i.was_healthy && !i.leaving; }),
+  ATLAS_PROBE(any([](const Instance& i) { return i.is_up() && !i.has_served() && !i.leaving; }),
               "a start found a VM whose health was awaited");
   ATLAS_PROBE(state.status == DeploymentStatus::cancelling, "a start found a cancel half done");
   ATLAS_PROBE(state.status == DeploymentStatus::failing, "a start found a failure half done");

@@ -17,7 +17,7 @@ namespace atlasflow::actors {
 struct WorldThing {
   enum class Kind : std::uint8_t { build, checkout, vm };
   Kind kind = Kind::vm;
-  std::string host;  // of a VM
+  HostId host;  // of a VM
   std::string name;
   // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the generated comparison for a 0
   friend auto operator<=>(const WorldThing&, const WorldThing&) = default;

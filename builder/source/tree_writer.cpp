@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "base/assert.hpp"
 #include "base/file_descriptor.hpp"
 
 namespace atlasflow::builder {
@@ -94,6 +95,8 @@ class TreeWriter {
     if (git_odb_read_header(&size, &type, odb_, id) != 0 || type != GIT_OBJECT_BLOB) {
       return broken(path);
     }
+    // Or the room that is left would be nearly endless.
+    ATLAS_ASSERT(written_.size_bytes <= limit_bytes_, path);
     if (size > limit_bytes_ - written_.size_bytes) {
       return fail(ErrorCode::too_large, "the files of the commit are larger than the limit of " +
                                             std::to_string(limit_bytes_) + " bytes (at " + path +
@@ -102,6 +105,7 @@ class TreeWriter {
     git_blob* raw = nullptr;
     if (git_blob_lookup(&raw, repository_, id) != 0) return broken(path);
     written_.size_bytes += size;
+    ATLAS_ASSERT(written_.size_bytes >= size && written_.size_bytes <= limit_bytes_, path);
     return git::Blob(raw);
   }
 
@@ -139,6 +143,7 @@ class TreeWriter {
       const ssize_t n = ::write(fd.get(), rest.data(), rest.size());
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0) return machine_failed("write the file", path);
+      ATLAS_ASSERT(static_cast<std::size_t>(n) <= rest.size(), path);
       rest.remove_prefix(static_cast<std::size_t>(n));
     }
     if (::fchmod(fd.get(), mode) != 0) return machine_failed("set the mode of", path);

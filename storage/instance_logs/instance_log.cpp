@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/assert.hpp"
 #include "base/file.hpp"
 #include "storage/instance_logs/log_times.hpp"
 
@@ -107,6 +108,7 @@ Result<LogChunk> tail(const std::filesystem::path& path, std::size_t lines, std:
       chunk.next = {0, (*log)->file};
       return chunk;
     }
+    ATLAS_ASSERT(block->size() == size && size <= start, "a block ends before it begins");
     start -= size;
     chunk.bytes.insert(0, *block);
     if (const auto at = start_of_last_lines(chunk.bytes, lines)) {
@@ -115,6 +117,8 @@ Result<LogChunk> tail(const std::filesystem::path& path, std::size_t lines, std:
       break;
     }
   }
+  ATLAS_ASSERT(chunk.bytes.size() <= bytes_max, std::to_string(chunk.bytes.size()) + " bytes");
+  ATLAS_ASSERT_EQ(start + chunk.bytes.size(), end);
   drop_freed(**log, start, chunk.bytes);
   return chunk;
 }
@@ -129,6 +133,7 @@ Result<LogChunk> read_from(const std::filesystem::path& path, const LogCursor& c
   const bool replaced = cursor.file != 0 && cursor.file != (*log)->file;
   chunk.restarted = replaced || (*log)->size < cursor.offset;
   std::uint64_t offset = std::max(chunk.restarted ? 0 : cursor.offset, data_start(**log));
+  ATLAS_ASSERT(offset <= (*log)->size, "a read begins behind the end of the log");
   const auto size =
       static_cast<std::size_t>(std::min<std::uint64_t>(bytes_max, (*log)->size - offset));
   auto bytes = read_at_most((*log)->fd.get(), offset, size, path.string());
@@ -136,6 +141,7 @@ Result<LogChunk> read_from(const std::filesystem::path& path, const LogCursor& c
   chunk.bytes = std::move(*bytes);
   drop_freed(**log, offset, chunk.bytes);
   chunk.next = {offset + chunk.bytes.size(), (*log)->file};
+  ATLAS_ASSERT(chunk.next.offset <= (*log)->size, "the next read begins behind this one's end");
   return chunk;
 }
 
@@ -159,6 +165,7 @@ Result<LogCursor> cursor_since(const std::filesystem::path& path, TimestampUs wh
     const auto newline = before->rfind('\n');
     if (newline != std::string::npos) offset = from + newline + 1;
   }
+  ATLAS_ASSERT(offset <= size, "a cursor is behind the end of its log");
   return LogCursor{offset, (*log)->file};
 }
 

@@ -5,6 +5,7 @@
 #include <sstream>
 #include <utility>
 
+#include "base/assert.hpp"
 #include "base/digest.hpp"
 #include "base/probe.hpp"
 
@@ -131,7 +132,13 @@ Result<std::optional<Anchor>> read_anchor(rocksdb::Env& env, const std::filesyst
 
 Result<void> write_anchor(rocksdb::Env& env, const std::filesystem::path& folder,
                           const Anchor& anchor) {
-  return replace_file(env, anchor_path(folder), anchor_line(anchor));
+  const auto line = anchor_line(anchor);
+  // A start that cannot read it refuses the log: it is read here first.
+  const auto again = parse_anchor(line);
+  ATLAS_ASSERT(again && again->position == anchor.position && again->chain == anchor.chain &&
+                   again->epoch == anchor.epoch,
+               line);
+  return replace_file(env, anchor_path(folder), line);
 }
 
 Result<void> check_folder_format(rocksdb::Env& env, const std::filesystem::path& folder) {

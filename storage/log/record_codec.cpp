@@ -113,6 +113,8 @@ std::string RecordCodec::encode(Record& record, const ChainHash& previous) {
   std::string bytes = stored.SerializeAsString();
   record.chain = sha256_.of(bytes_of(previous), bytes);
   bytes.append(bytes_of(record.chain));
+  // What decoding asks of it first.
+  ATLAS_ASSERT(bytes.size() > k_chain_size, "a record without an envelope");
   return bytes;
 }
 

@@ -56,22 +56,22 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
     ++vms;
     return StartedVm{{"127.0.0.1", 4000}};
   }
-  VmObservation observe(const std::string&) override { return {true, {}, {}}; }
-  ProbeObservation probe(const std::string&, const std::string&, const std::string&) override {
+  VmObservation observe(const VmId&) override { return {true, {}, {}}; }
+  ProbeObservation probe(const VmId&, const std::string&, const std::string&) override {
     return {200, ""};
   }
-  Result<std::int32_t> stop(const std::string&) override {
+  Result<std::int32_t> stop(const VmId&) override {
     --vms;
     return 0;
   }
-  std::vector<std::string> list() override { return {}; }
+  std::vector<VmId> list() override { return {}; }
   bool ping() override { return true; }
   std::int64_t memory_mib() const override { return 1 << 20; }
   Result<void> publish(std::uint64_t generation, const std::vector<RouteClaim>&) override {
     published = generation;
     return {};
   }
-  std::uint64_t drain(const std::string&, std::chrono::microseconds) override { return 0; }
+  std::uint64_t drain(const VmId&, std::chrono::microseconds) override { return 0; }
   std::uint64_t generation() const override { return published; }
   std::string describe() const override { return "easy"; }
 };
@@ -137,8 +137,8 @@ class WatchedLog final : public storage::ForwardingEventLog {
 class Facade : public testing::Test {
  protected:
   Facade() {
-    auto started =
-        start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
+    auto started = start_control_plane({}, *log, secrets,
+                                       {&clock, &world, {{HostId{"local"}, &world}}, &world});
     EXPECT_TRUE(started);
     plane = std::move(*started);
   }
@@ -286,7 +286,7 @@ TEST_F(Facade, a_stopped_control_plane_is_started_again_over_the_same_log) {
   plane.reset();
   world.published = 0;
   auto again =
-      start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
+      start_control_plane({}, *log, secrets, {&clock, &world, {{HostId{"local"}, &world}}, &world});
   ASSERT_TRUE(again);
   plane = std::move(*again);
   EXPECT_TRUE(wait_for_live(*id));

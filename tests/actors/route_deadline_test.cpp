@@ -84,7 +84,7 @@ class RouteDeadline : public testing::Test {
     subject.run_until_image();
     subject.run_vm();
     id_ = subject.state.id;
-    vm_id_ = subject.slot(0)->vm_id;
+    vm_id_ = subject.slot(0)->vm_id();
     storage::AppendRequest request;
     request.stream = deployment_stream(id_);
     request.events = subject.history;
@@ -134,7 +134,7 @@ class RouteDeadline : public testing::Test {
   DeploymentWiring wiring_;
   deployment_actor deployment_;
   DeploymentId id_;
-  std::string vm_id_;
+  VmId vm_id_;
 };
 
 TEST_F(RouteDeadline,

@@ -10,6 +10,7 @@
 #include <archive.h>
 #include <lz4.h>
 
+#include "base/assert.hpp"
 #include "base/digest.hpp"
 #include "base/file.hpp"
 #include "vmm/hypervisor/cpio.hpp"
@@ -57,8 +58,10 @@ std::string inflate_lz4_legacy(std::string_view frame) {
     const int produced = LZ4_decompress_safe(frame.data() + at, block.data(),
                                              static_cast<int>(size), static_cast<int>(k_block));
     if (produced <= 0) break;
+    ATLAS_ASSERT(static_cast<std::size_t>(produced) <= block.size(), "LZ4 wrote past its block");
     out.append(block, 0, static_cast<std::size_t>(produced));
     at += size;
+    ATLAS_ASSERT(at <= frame.size(), "a block that was checked ends behind its frame");
     if (static_cast<std::size_t>(produced) < k_block) break;  // the last one
     if (out.size() > k_kernel_bytes_max) return {};
   }

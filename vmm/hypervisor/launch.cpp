@@ -163,7 +163,7 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
   machine.disks.push_back({guest::k_serial_scratch, files.open_as_path(scratch, O_RDWR), false});
   const Fd output(::open((dir / "qemu.log").c_str(), k_append | O_CLOEXEC, 0600));
   if (!files.complete() || !output) {
-    return fail(ErrorCode::internal, "cannot open a file of the VM " + spec.vm_id,
+    return fail(ErrorCode::internal, "cannot open a file of the VM " + spec.vm_id.str(),
                 std::strerror(errno));
   }
 
@@ -183,11 +183,12 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
   daemon.stderr_fd = output.get();
   const Endpoint endpoint{"127.0.0.1", port->port};
   const auto process = spawn_daemon(daemon, [&](const ProcessId& id) {
-    if (auto noted = note_running(launch.state_dir, spec.vm_id, id, cgroup.folders()); !noted) {
+    if (auto noted = note_running(launch.state_dir, spec.vm_id.str(), id, cgroup.folders());
+        !noted) {
       return noted;
     }
-    return write_record(dir, {spec.vm_id, spec.image, host_boot_id(), endpoint, id, spec.port,
-                              spec.stop_grace, launch.notices});
+    return write_record(dir, {spec.vm_id.str(), spec.image.str(), host_boot_id(), endpoint, id,
+                              spec.port, spec.stop_grace, launch.notices});
   });
   if (!process) return tl::unexpected<Error>(process.error());
   await_listening(*process, dir);

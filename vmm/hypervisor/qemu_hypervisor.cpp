@@ -76,11 +76,11 @@ class QemuHypervisor final : public Hypervisor {
   Accelerator accelerator() const override { return accelerator_; }
   std::string missing_confinement() const override { return confinement_.missing(); }
   Result<Endpoint> start(const VmSpec& spec, std::stop_token stop) override;
-  VmStatus status(const std::string& vm_id) override;
-  std::vector<std::string> list() override;
-  Result<VmExit> stop(const std::string& vm_id, milliseconds grace, std::stop_token leave) override;
-  Result<std::vector<std::string>> collect(
-      const std::function<Result<std::set<std::string>>()>& keep, std::stop_token stop) override;
+  VmStatus status(const VmId& vm_id) override;
+  std::vector<VmId> list() override;
+  Result<VmExit> stop(const VmId& vm_id, milliseconds grace, std::stop_token leave) override;
+  Result<std::vector<std::string>> collect(const std::function<Result<std::set<ImageRef>>()>& keep,
+                                           std::stop_token stop) override;
   void bound_files() override;
 
  private:
@@ -92,16 +92,16 @@ class QemuHypervisor final : public Hypervisor {
     std::vector<std::string> notices;
   };
 
-  fs::path dir_of(const std::string& vm_id) const { return folders_.vms / vm_id; }
-  std::string name_of(const std::string& vm_id) const { return name_prefix_ + vm_id; }
+  fs::path dir_of(const VmId& vm_id) const { return folders_.vms / vm_id.str(); }
+  std::string name_of(const VmId& vm_id) const { return name_prefix_ + vm_id.str(); }
 
-  std::optional<ProcessId> process_of(const std::string& vm_id, const VmRecord& record) const;
-  Result<void> remove(const std::string& vm_id);
+  std::optional<ProcessId> process_of(const VmId& vm_id, const VmRecord& record) const;
+  Result<void> remove(const VmId& vm_id);
   Result<Endpoint> boot_vm(const VmSpec& spec, const std::stop_token& stop);
   Result<Prepared> prepare(const VmSpec& spec, const std::stop_token& stop);
-  Result<void> await_started(const std::string& vm_id, const LaunchedVm& launched,
+  Result<void> await_started(const VmId& vm_id, const LaunchedVm& launched,
                              const std::stop_token& stop) const;
-  VmExit explain(const std::string& vm_id) const;
+  VmExit explain(const VmId& vm_id) const;
 
   HostConfig config_;
   HostFolders folders_;
@@ -120,7 +120,7 @@ class QemuHypervisor final : public Hypervisor {
 };
 
 Result<void> check(const VmSpec& spec) {
-  if (!is_vm_id(spec.vm_id)) {
+  if (!is_vm_id(spec.vm_id.str())) {
     return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
   }
   if (!is_vm_id(spec.hostname)) {
@@ -140,7 +140,7 @@ Result<void> check(const VmSpec& spec) {
 
 // ---- finding ------------------------------------------------------------------------------------
 
-std::optional<ProcessId> QemuHypervisor::process_of(const std::string& vm_id,
+std::optional<ProcessId> QemuHypervisor::process_of(const VmId& vm_id,
                                                     const VmRecord& record) const {
   if (record.process.pid <= 0 || record.boot_id != boot_id_) return std::nullopt;
   // A control plane that was killed right after it let the process go leaves one that has not
@@ -154,30 +154,31 @@ std::optional<ProcessId> QemuHypervisor::process_of(const std::string& vm_id,
   return std::nullopt;
 }
 
-std::vector<std::string> QemuHypervisor::list() {
+std::vector<VmId> QemuHypervisor::list() {
   // The periodic inventory is also when a packet filter that somebody wiped comes back.
   if (const auto guarded = guard_host(); !guarded) {
     spdlog::error("event=vm_packet_filter_missing error=\"{}\"", to_string(guarded.error()));
   }
-  std::set<std::string> ids;
+  std::set<VmId> ids;
   for (auto& name : names_if_any(folders_.vms)) {
-    if (is_vm_id(name)) ids.insert(std::move(name));
+    if (is_vm_id(name)) ids.emplace(std::move(name));
   }
-  for (auto& machine : running_machines(config_.state_dir)) ids.insert(std::move(machine.vm_id));
+  for (auto& machine : running_machines(config_.state_dir)) ids.emplace(std::move(machine.vm_id));
   // One that was killed between making a VM's cgroup and its process leaves nothing else.
   for (const auto& name : confinement_.names()) {
     if (!name.starts_with(name_prefix_)) continue;
     if (auto vm_id = name.substr(name_prefix_.size()); is_vm_id(vm_id)) {
-      ids.insert(std::move(vm_id));
+      ids.emplace(std::move(vm_id));
     }
   }
   return {ids.begin(), ids.end()};
 }
 
-VmStatus QemuHypervisor::status(const std::string& vm_id) {
+VmStatus QemuHypervisor::status(const VmId& vm_id) {
   VmStatus status;
   std::error_code unreadable;  // then it is not known not to be there
-  if (!is_vm_id(vm_id) || (!fs::exists(dir_of(vm_id), unreadable) && !unreadable)) return status;
+  if (!is_vm_id(vm_id.str()) || (!fs::exists(dir_of(vm_id), unreadable) && !unreadable))
+    return status;
   const auto record = read_record(dir_of(vm_id));
   if (record) {
     status.endpoint = record->endpoint;
@@ -201,7 +202,7 @@ VmStatus QemuHypervisor::status(const std::string& vm_id) {
   }
   {
     const std::lock_guard guard(mutex_);
-    if (starting_.contains(vm_id)) {
+    if (starting_.contains(vm_id.str())) {
       status.phase = VmPhase::starting;
       return status;
     }
@@ -221,10 +222,11 @@ VmStatus QemuHypervisor::status(const std::string& vm_id) {
   return status;
 }
 
-VmExit QemuHypervisor::explain(const std::string& vm_id) const {
+VmExit QemuHypervisor::explain(const VmId& vm_id) const {
   const std::string qemu = read_end(dir_of(vm_id) / "qemu.log");
   const std::string kernel = read_end(dir_of(vm_id) / "kernel.log");
-  return explain_end({qemu, kernel, recorded_cgroup(config_.state_dir, vm_id).oom_kills() > 0});
+  return explain_end(
+      {qemu, kernel, recorded_cgroup(config_.state_dir, vm_id.str()).oom_kills() > 0});
 }
 
 // ---- starting -----------------------------------------------------------------------------------
@@ -235,9 +237,9 @@ Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop)
   if (before.phase == VmPhase::running) return before.endpoint;
   if (auto removed = remove(spec.vm_id); !removed) return tl::unexpected<Error>(removed.error());
 
-  const NameClaim claim(mutex_, starting_, spec.vm_id);
+  const NameClaim claim(mutex_, starting_, spec.vm_id.str());
   if (!claim.holds()) {
-    return fail(ErrorCode::conflict, "the VM " + spec.vm_id + " is being started already");
+    return fail(ErrorCode::conflict, "the VM " + spec.vm_id.str() + " is being started already");
   }
   const auto begin = steady_clock::now();
   auto endpoint = [&] {
@@ -246,16 +248,17 @@ Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop)
   }();
   if (!endpoint) {
     if (auto removed = remove(spec.vm_id); !removed) {
-      spdlog::error("event=vm_remains vm={} error=\"{}\"", spec.vm_id, to_string(removed.error()));
+      spdlog::error("event=vm_remains vm={} error=\"{}\"", spec.vm_id.str(),
+                    to_string(removed.error()));
     }
   }
   const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin).count();
   if (endpoint) {
-    spdlog::info("event=vm_started vm={} image={} port={} took_ms={}", spec.vm_id, spec.image,
-                 endpoint->port, took);
+    spdlog::info("event=vm_started vm={} image={} port={} took_ms={}", spec.vm_id.str(),
+                 spec.image.str(), endpoint->port, took);
   } else {
-    spdlog::info("event=vm_start_failed vm={} image={} took_ms={} error=\"{}\"", spec.vm_id,
-                 spec.image, took, to_string(endpoint.error()));
+    spdlog::info("event=vm_start_failed vm={} image={} took_ms={} error=\"{}\"", spec.vm_id.str(),
+                 spec.image.str(), took, to_string(endpoint.error()));
   }
   return endpoint;
 }
@@ -264,7 +267,8 @@ Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_tok
   const fs::path dir = dir_of(spec.vm_id);
   if (auto made = make_folder(dir); !made) return tl::unexpected<Error>(made.error());
   ::chmod(dir.c_str(), 0700);
-  if (auto written = write_record(dir, {spec.vm_id, spec.image, boot_id_, {}, {}}); !written) {
+  if (auto written = write_record(dir, {spec.vm_id.str(), spec.image.str(), boot_id_, {}, {}});
+      !written) {
     return tl::unexpected<Error>(written.error());
   }
   const auto prepared = prepare(spec, stop);
@@ -278,7 +282,7 @@ Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_tok
   for (int attempt = 1;; ++attempt) {
     const auto launched =
         launch_vm({placed, prepared->run, boot_, prepared->disks, config_.state_dir, dir,
-                   folders_.logs / (spec.vm_id + ".run.log"), ledger_, confinement_,
+                   folders_.logs / (spec.vm_id.str() + ".run.log"), ledger_, confinement_,
                    name_of(spec.vm_id), prepared->notices, accelerator_});
     if (!launched) return tl::unexpected<Error>(launched.error());
     const auto started = await_started(spec.vm_id, *launched, stop);
@@ -293,7 +297,8 @@ Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_tok
 
 Result<QemuHypervisor::Prepared> QemuHypervisor::prepare(const VmSpec& spec,
                                                          const std::stop_token& stop) {
-  const auto image = pull_image(spec.image, config_.registry_plain_http, folders_.images, stop);
+  const auto image =
+      pull_image(spec.image.str(), config_.registry_plain_http, folders_.images, stop);
   if (!image) return tl::unexpected<Error>(image.error());
   const auto port = port_of(image->config, spec.port, spec.port_given);
   auto run = merge_run(image->config, spec.env, port, spec.command);
@@ -308,7 +313,7 @@ Result<QemuHypervisor::Prepared> QemuHypervisor::prepare(const VmSpec& spec,
                   notices_of(image->config, spec.port, port)};
 }
 
-Result<void> QemuHypervisor::await_started(const std::string& vm_id, const LaunchedVm& launched,
+Result<void> QemuHypervisor::await_started(const VmId& vm_id, const LaunchedVm& launched,
                                            const std::stop_token& stop) const {
   const auto limit = accelerator_ == Accelerator::kvm ? k_boot_limit_kvm : k_boot_limit_tcg;
   const auto deadline = steady_clock::now() + limit;
@@ -336,15 +341,14 @@ Result<void> QemuHypervisor::await_started(const std::string& vm_id, const Launc
 
 // ---- stopping -----------------------------------------------------------------------------------
 
-Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace,
-                                    std::stop_token leave) {
-  if (!is_vm_id(vm_id)) {
+Result<VmExit> QemuHypervisor::stop(const VmId& vm_id, milliseconds grace, std::stop_token leave) {
+  if (!is_vm_id(vm_id.str())) {
     return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
   }
   // A stop that was given up on may still hang in here when the VM is stopped as an orphan.
-  const NameClaim claim(mutex_, stopping_, vm_id);
+  const NameClaim claim(mutex_, stopping_, vm_id.str());
   if (!claim.holds()) {
-    return fail(ErrorCode::conflict, "the VM " + vm_id + " is being stopped already");
+    return fail(ErrorCode::conflict, "the VM " + vm_id.str() + " is being stopped already");
   }
   const fs::path dir = dir_of(vm_id);
   const auto record = read_record(dir);
@@ -357,7 +361,7 @@ Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace
     const auto deadline = steady_clock::now() + grace + k_power_off_limit;
     while (asked && !events.exit && is_alive(*process) && steady_clock::now() < deadline) {
       if (leave.stop_requested()) {
-        return fail(ErrorCode::cancelled, "the microVM " + vm_id + " is left to stop by itself");
+        return fail(ErrorCode::cancelled, "the microVM " + vm_id.str() + " is left to stop by itself");
       }
       std::this_thread::sleep_for(k_poll);
       events = read_guest_events(dir);
@@ -382,16 +386,16 @@ Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace
     if (last.phase == VmPhase::absent) exit.reason = "there is no such microVM";
   }
   if (auto removed = remove(vm_id); !removed) return tl::unexpected<Error>(removed.error());
-  spdlog::info("event=vm_stopped vm={} exit_code={} signal={} reason=\"{}\"", vm_id, exit.exit_code,
-               exit.signal, exit.reason);
+  spdlog::info("event=vm_stopped vm={} exit_code={} signal={} reason=\"{}\"", vm_id.str(),
+               exit.exit_code, exit.signal, exit.reason);
   return exit;
 }
 
 // Kills what runs under that name, recorded or not, and removes the folder. The log stays.
-Result<void> QemuHypervisor::remove(const std::string& vm_id) {
+Result<void> QemuHypervisor::remove(const VmId& vm_id) {
   const fs::path dir = dir_of(vm_id);
   // Its cgroup first: whoever else is in it is its as well, and no signal ends who is frozen there.
-  bool gone = recorded_cgroup(config_.state_dir, vm_id).remove();
+  bool gone = recorded_cgroup(config_.state_dir, vm_id.str()).remove();
   gone = confinement_.cgroup_of(name_of(vm_id)).remove() && gone;
   if (const auto record = read_record(dir)) {
     if (const auto process = process_of(vm_id, *record)) {
@@ -399,42 +403,45 @@ Result<void> QemuHypervisor::remove(const std::string& vm_id) {
     }
   }
   for (const auto& machine : running_machines(config_.state_dir)) {
-    if (machine.vm_id == vm_id) gone = kill_process(machine.process, k_kill_limit) && gone;
+    if (machine.vm_id == vm_id.str()) gone = kill_process(machine.process, k_kill_limit) && gone;
   }
   if (!gone) {
     return fail(ErrorCode::timed_out,
-                "the microVM " + vm_id + " does not die; look at its process");
+                "the microVM " + vm_id.str() + " does not die; look at its process");
   }
   std::error_code error;
   fs::remove_all(dir, error);
   if (error) {
     return fail(ErrorCode::internal, "cannot remove the folder " + dir.string(), error.message());
   }
-  forget_running(config_.state_dir, vm_id);
+  forget_running(config_.state_dir, vm_id.str());
   return {};
 }
 
 // ---- bounds -------------------------------------------------------------------------------------
 
 Result<std::vector<std::string>> QemuHypervisor::collect(
-    const std::function<Result<std::set<std::string>>()>& keep, std::stop_token stop) {
+    const std::function<Result<std::set<ImageRef>>()>& keep, std::stop_token stop) {
   const std::unique_lock alone(disks_, k_wait_for_starts);
   if (!alone) return fail(ErrorCode::unavailable, "VMs are being started; disks stay for now");
-  auto wanted = keep();
-  if (!wanted) return tl::unexpected<Error>(wanted.error());
+  const auto kept = keep();
+  if (!kept) return tl::unexpected<Error>(kept.error());
+  std::set<std::string> wanted;
+  for (const auto& image : *kept) wanted.insert(image.str());
   std::set<std::string> in_use;
   for (const auto& machine : running_machines(config_.state_dir)) {
     in_use.merge(open_files_in(machine.process, folders_.layers));
   }
   for (const auto& vm_id : list()) {
-    if (const auto record = read_record(dir_of(vm_id))) wanted->insert(record->image);
+    if (const auto record = read_record(dir_of(vm_id))) wanted.insert(record->image);
   }
-  return remove_unwanted_images(folders_.images, folders_.layers, *wanted, in_use, stop);
+  return remove_unwanted_images(folders_.images, folders_.layers, wanted, in_use, stop);
 }
 
 void QemuHypervisor::bound_files() {
-  for (const auto& vm_id : names_if_any(folders_.vms)) {
-    const auto log = folders_.logs / (vm_id + ".run.log");
+  for (auto& name : names_if_any(folders_.vms)) {
+    const VmId vm_id{std::move(name)};
+    const auto log = folders_.logs / (vm_id.str() + ".run.log");
     const bool near_limit = bound_vm_files(dir_of(vm_id), log);
     const auto record = near_limit ? read_record(dir_of(vm_id)) : std::nullopt;
     const auto process = record ? process_of(vm_id, *record) : std::nullopt;
