@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/http_client.hpp"
 #include "builder/image/buildah_builder.hpp"
-#include "builder/registry/http.hpp"
 #include "builder/source/source_file.hpp"
 
 namespace atlasflow::builder {
@@ -17,7 +17,7 @@ constexpr milliseconds k_push_deadline{10 * 60 * 1000};
 constexpr milliseconds k_registry_deadline{10 * 1000};
 constexpr std::size_t k_digest_file_bytes_max = 4096;
 constexpr const char* k_manifest_types =
-    "Accept: application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.oci.image.manifest.v1+json, "
     "application/vnd.docker.distribution.manifest.v2+json";
 
 }  // namespace
@@ -27,13 +27,14 @@ Result<std::uint64_t> BuildahBuilder::size_of(const std::string& registry,
                                               const std::string& digest) const {
   const std::string url = (config_.registry_plain_http ? "http://" : "https://") + registry +
                           "/v2/" + repository + "/manifests/" + digest;
-  auto answer = http_get(url, {k_manifest_types}, k_registry_deadline);
-  if (!answer) return tl::unexpected(answer.error());
-  const auto manifest = nlohmann::json::parse(answer->body, nullptr, false);
-  if (answer->status != 200 || !manifest.is_object()) {
+  ATLAS_TRY(const auto answer, send_http({.url = url,
+                                          .fields = {{"Accept", k_manifest_types}},
+                                          .timeout = k_registry_deadline}));
+  const auto manifest = nlohmann::json::parse(answer.body, nullptr, false);
+  if (answer.status != 200 || !manifest.is_object()) {
     return fail(ErrorCode::unavailable,
                 "the registry does not have the image that was pushed to it",
-                "HTTP " + std::to_string(answer->status));
+                "HTTP " + std::to_string(answer.status));
   }
   try {
     std::uint64_t size = manifest.at("config").at("size").get<std::uint64_t>();

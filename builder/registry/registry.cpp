@@ -23,8 +23,8 @@
 #include <unistd.h>
 
 #include "base/file.hpp"
+#include "base/http_client.hpp"
 #include "base/process_identity.hpp"
-#include "builder/registry/http.hpp"
 #include "builder/registry/registry_store.hpp"
 #include "builder/sandbox/process.hpp"
 
@@ -210,7 +210,8 @@ class DebianRegistry final : public Registry {
   }
 
   bool answers() const {
-    const auto answer = http_get("http://" + address() + "/v2/", {}, k_health_timeout);
+    const auto answer =
+        send_http({.url = "http://" + address() + "/v2/", .timeout = k_health_timeout});
     return answer && answer->status == 200;
   }
 
@@ -295,13 +296,14 @@ Result<std::vector<std::string>> DebianRegistry::collect(const RegistryKeep& kee
   ATLAS_TRYV(replace_file(mark, "blobs without a manifest may be here\n", 0600));
   for (const auto& manifest : unwanted) {
     if (stop.stop_requested()) return fail(ErrorCode::cancelled, "collecting was stopped");
-    const auto answer = http_delete(
-        "http://" + address() + "/v2/" + manifest.repository + "/manifests/" + manifest.digest,
-        k_delete_timeout);
-    if (!answer) return tl::unexpected(answer.error());
-    if (answer->status != 202 && answer->status != 404) {
+    ATLAS_TRY(const auto answer,
+              send_http({.method = "DELETE",
+                         .url = "http://" + address() + "/v2/" + manifest.repository +
+                                "/manifests/" + manifest.digest,
+                         .timeout = k_delete_timeout}));
+    if (answer.status != 202 && answer.status != 404) {
       return fail(ErrorCode::internal, "the registry does not delete " + manifest.name(),
-                  "HTTP " + std::to_string(answer->status));
+                  "HTTP " + std::to_string(answer.status));
     }
     deleted.push_back(manifest.name());
   }

@@ -42,6 +42,7 @@ struct LibraryRule {
 constexpr std::array k_libraries = {
     LibraryRule{"caf/", "actors sim server cli"},
     LibraryRule{"rocksdb/", "storage sim"},
+    LibraryRule{"curl/", "base"},
     LibraryRule{"git2", "builder"},
     LibraryRule{"llhttp", "http"},
     LibraryRule{"nghttp2/", "edge"},
