@@ -19,19 +19,16 @@ struct DeployRequest {
 };
 
 Result<DeployRequest> parsed_deploy_request(const std::string& body) {
-  const auto json = parsed_object(body, "The body");
-  if (!json) return tl::unexpected(json.error());
-  const Members members(*json);
-  auto sha = members.string("sha");
-  if (!sha) return tl::unexpected(std::move(sha.error()));
-  if (*sha && !is_commit_sha(**sha)) {
+  ATLAS_TRY(const auto json, parsed_object(body, "The body"));
+  const Members members(json);
+  ATLAS_TRY(auto sha, members.string("sha"));
+  if (sha && !is_commit_sha(*sha)) {
     return fail(ErrorCode::invalid_argument,
                 "'sha' must be a full commit id of 40 hex digits in lower case; git rev-parse "
                 "prints it.");
   }
-  auto command_id = command_id_of(members);
-  if (!command_id) return tl::unexpected(std::move(command_id.error()));
-  return DeployRequest{*std::move(sha), *std::move(command_id)};
+  ATLAS_TRY(auto command_id, command_id_of(members));
+  return DeployRequest{std::move(sha), std::move(command_id)};
 }
 
 Response deploy(const Context& context, const Request& request) {

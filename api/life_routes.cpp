@@ -17,20 +17,17 @@ struct Again {
 };
 
 Result<Again> parsed_again(const std::string& body, bool may_name_deployment) {
-  const auto json = parsed_object(body, "The body");
-  if (!json) return tl::unexpected(json.error());
-  const Members members(*json);
-  auto command_id = command_id_of(members);
-  if (!command_id) return tl::unexpected(std::move(command_id.error()));
-  Again again{*std::move(command_id), std::nullopt};
+  ATLAS_TRY(const auto json, parsed_object(body, "The body"));
+  const Members members(json);
+  ATLAS_TRY(auto command_id, command_id_of(members));
+  Again again{std::move(command_id), std::nullopt};
   if (!may_name_deployment) return again;
-  auto deployment = members.string("deployment");
-  if (!deployment) return tl::unexpected(std::move(deployment.error()));
-  if (*deployment && (*deployment)->empty()) {
+  ATLAS_TRY(auto deployment, members.string("deployment"));
+  if (deployment && deployment->empty()) {
     return fail(ErrorCode::invalid_argument,
                 "'deployment' is empty: name one, or leave it out for the one that fits.");
   }
-  if (*deployment) again.deployment = DeploymentId(**std::move(deployment));
+  if (deployment) again.deployment = DeploymentId(*std::move(deployment));
   return again;
 }
 
@@ -120,11 +117,9 @@ Response start(const Context& context, const Request& request) {
 }
 
 Result<std::int32_t> parsed_replicas(const std::string& body) {
-  const auto json = parsed_object(body, "The body");
-  if (!json) return tl::unexpected(json.error());
-  const auto replicas = Members(*json).integer("replicas");
-  if (!replicas) return tl::unexpected(replicas.error());
-  const auto wanted = replicas->value_or(0);
+  ATLAS_TRY(const auto json, parsed_object(body, "The body"));
+  ATLAS_TRY(const auto replicas, Members(json).integer("replicas"));
+  const auto wanted = replicas.value_or(0);
   if (wanted < 1 || wanted > k_replicas_max) {
     return fail(ErrorCode::invalid_argument, "'replicas' must be a number from 1 to " +
                                                  std::to_string(k_replicas_max) +

@@ -79,13 +79,11 @@ Result<LogQuery> parsed_log_query(const Request& request) {
     query.tail = *lines;
   }
   if (const auto* since = request.query_value("since"); since != nullptr) {
-    const auto time = parsed_since(*since, wall_clock());
-    if (!time) return tl::unexpected(time.error());
-    query.since = *time;
+    ATLAS_TRY(const auto time, parsed_since(*since, wall_clock()));
+    query.since = time;
   }
-  const auto follow = flag_of(request, "follow");
-  if (!follow) return tl::unexpected(follow.error());
-  query.follow = *follow;
+  ATLAS_TRY(const auto follow, flag_of(request, "follow"));
+  query.follow = follow;
   return query;
 }
 

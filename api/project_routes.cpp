@@ -36,24 +36,19 @@ Response show_env(const Context& context, const std::string& name) {
 }
 
 Result<actors::NewProject> parsed_new_project(const std::string& body) {
-  const auto json = parsed_object(body, "The body");
-  if (!json) return tl::unexpected(json.error());
-  const Members members(*json);
-  auto name = members.required_string("name");
-  if (!name) return tl::unexpected(std::move(name.error()));
-  auto repository = members.required_string("repository");
-  if (!repository) return tl::unexpected(std::move(repository.error()));
-  auto branch = members.string("branch");
-  if (!branch) return tl::unexpected(std::move(branch.error()));
-  auto secret = members.string("webhook_secret");
-  if (!secret) return tl::unexpected(std::move(secret.error()));
-  if (*secret && (*secret)->empty()) {
+  ATLAS_TRY(const auto json, parsed_object(body, "The body"));
+  const Members members(json);
+  ATLAS_TRY(auto name, members.required_string("name"));
+  ATLAS_TRY(auto repository, members.required_string("repository"));
+  ATLAS_TRY(auto branch, members.string("branch"));
+  ATLAS_TRY(auto secret, members.string("webhook_secret"));
+  if (secret && secret->empty()) {
     return fail(ErrorCode::invalid_argument,
                 "'webhook_secret' is empty, which would sign nothing; leave it out to use the "
                 "server's secret.");
   }
-  return actors::NewProject{*std::move(name), *std::move(repository), branch->value_or(""),
-                            *std::move(secret)};
+  return actors::NewProject{std::move(name), std::move(repository), branch.value_or(""),
+                            std::move(secret)};
 }
 
 Response create_project(const Context& context, const Request& request) {
@@ -109,22 +104,20 @@ using Variables = std::vector<std::pair<std::string, std::string>>;
 
 // No error quotes a value: it is a secret.
 Result<Variables> parsed_variables(const std::string& body) {
-  const auto json = parsed_object(body, "The body");
-  if (!json) return tl::unexpected(json.error());
-  const auto members = Members(*json).object("variables");
-  if (!members) return tl::unexpected(members.error());
-  if (*members == nullptr || (*members)->empty()) {
+  ATLAS_TRY(const auto json, parsed_object(body, "The body"));
+  ATLAS_TRY(const auto members, Members(json).object("variables"));
+  if (members == nullptr || members->empty()) {
     return fail(ErrorCode::invalid_argument,
                 "'variables' is missing or empty: send {\"variables\":{\"NAME\":\"value\"}}.");
   }
   Variables variables;
-  for (const auto& [name, value] : (*members)->items()) {
-    if (auto valid = validate_env_name(name); !valid) return tl::unexpected(valid.error());
+  for (const auto& [name, value] : members->items()) {
+    ATLAS_TRYV(validate_env_name(name));
     if (!value.is_string()) {
       return fail(ErrorCode::invalid_argument, "The value of " + name + " must be a string.");
     }
     auto text = value.get<std::string>();
-    if (auto valid = validate_env_value(name, text); !valid) return tl::unexpected(valid.error());
+    ATLAS_TRYV(validate_env_value(name, text));
     variables.emplace_back(name, std::move(text));
   }
   return variables;

@@ -29,20 +29,18 @@ Result<void> check_text(const std::string& path, const std::string& text) {
 }
 
 Result<void> read_text(const Members& members, const char* name, std::string& into) {
-  auto text = members.string(name);
-  if (!text) return tl::unexpected(std::move(text.error()));
-  into = text->value_or("");
+  ATLAS_TRY(auto text, members.string(name));
+  into = text.value_or("");
   return check_text(members.path_of(name), into);
 }
 
 Result<void> read_commit(const Members& members, const char* name, std::string& into) {
-  auto text = members.required_string(name);
-  if (!text) return tl::unexpected(std::move(text.error()));
-  if (!is_commit_sha(*text)) {
+  ATLAS_TRY(auto text, members.required_string(name));
+  if (!is_commit_sha(text)) {
     return fail(ErrorCode::invalid_argument,
                 "'" + members.path_of(name) + "' must be 40 hex digits in lower case.");
   }
-  into = *std::move(text);
+  into = std::move(text);
   return {};
 }
 
@@ -136,11 +134,10 @@ Result<void> read_repository(const ParsedJson& json, Push& push) {
 // `pusher` is whoever pushed by git; pushes made by apps have only a sender.
 Result<void> read_pusher(const Members& payload, Push& push) {
   for (const auto& [object, name] : {std::pair{"pusher", "name"}, std::pair{"sender", "login"}}) {
-    const auto json = payload.object(object);
-    if (!json) return tl::unexpected(json.error());
-    if (*json == nullptr) continue;
+    ATLAS_TRY(const auto json, payload.object(object));
+    if (json == nullptr) continue;
     std::string text;
-    if (auto read = read_text(Members(**json, object), name, text); !read) return read;
+    if (auto read = read_text(Members(*json, object), name, text); !read) return read;
     if (push.pusher.empty()) push.pusher = std::move(text);
   }
   return {};
@@ -168,33 +165,20 @@ Result<std::string> payload_text(std::string_view content_type, std::string_view
 Result<Push> parsed_push(const ParsedJson& payload) {
   const Members members(payload);
   Push push;
-  if (auto read = read_text(members, "ref", push.ref); !read) {
-    return tl::unexpected(std::move(read.error()));
-  }
+  ATLAS_TRYV(read_text(members, "ref", push.ref));
   if (push.ref.empty()) return fail(ErrorCode::invalid_argument, "'ref' is missing.");
-  if (auto read = read_commit(members, "before", push.before); !read) {
-    return tl::unexpected(std::move(read.error()));
-  }
-  if (auto read = read_commit(members, "after", push.after); !read) {
-    return tl::unexpected(std::move(read.error()));
-  }
-  const auto deleted = members.boolean("deleted");
-  if (!deleted) return tl::unexpected(deleted.error());
-  push.deleted = deleted->value_or(false) || push.after == k_no_commit;
-  const auto forced = members.boolean("forced");
-  if (!forced) return tl::unexpected(forced.error());
-  push.forced = forced->value_or(false);
-  const auto repository = members.object("repository");
-  if (!repository) return tl::unexpected(repository.error());
-  if (*repository == nullptr) {
+  ATLAS_TRYV(read_commit(members, "before", push.before));
+  ATLAS_TRYV(read_commit(members, "after", push.after));
+  ATLAS_TRY(const auto deleted, members.boolean("deleted"));
+  push.deleted = deleted.value_or(false) || push.after == k_no_commit;
+  ATLAS_TRY(const auto forced, members.boolean("forced"));
+  push.forced = forced.value_or(false);
+  ATLAS_TRY(const auto repository, members.object("repository"));
+  if (repository == nullptr) {
     return fail(ErrorCode::invalid_argument, "'repository' is missing.");
   }
-  if (auto read = read_repository(**repository, push); !read) {
-    return tl::unexpected(std::move(read.error()));
-  }
-  if (auto read = read_pusher(members, push); !read) {
-    return tl::unexpected(std::move(read.error()));
-  }
+  ATLAS_TRYV(read_repository(*repository, push));
+  ATLAS_TRYV(read_pusher(members, push));
   return push;
 }
 

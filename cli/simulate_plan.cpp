@@ -116,44 +116,38 @@ Result<void> take_numbers(const SimulateCommand& command, const SimulateDefaults
                    !command.from_log.empty() || command.exhaustive;
   plan.runs = one ? 1 : k_usual_runs;
   if (command.seed) {
-    const auto seed = number_from("--seed", *command.seed, 0, UINT64_MAX);
-    if (!seed) return tl::unexpected(seed.error());
-    plan.first_seed = *seed;
+    ATLAS_TRY(const auto seed, number_from("--seed", *command.seed, 0, UINT64_MAX));
+    plan.first_seed = seed;
   }
   if (command.runs) {
-    const auto runs = number_from("--runs", *command.runs, 1, k_runs_max);
-    if (!runs) return tl::unexpected(runs.error());
-    plan.runs = *runs;
+    ATLAS_TRY(const auto runs, number_from("--runs", *command.runs, 1, k_runs_max));
+    plan.runs = runs;
   }
   if (command.jobs) {
-    const auto jobs = number_from("--jobs", *command.jobs, 1, k_jobs_limit);
-    if (!jobs) return tl::unexpected(jobs.error());
-    plan.jobs = static_cast<int>(*jobs);
+    ATLAS_TRY(const auto jobs, number_from("--jobs", *command.jobs, 1, k_jobs_limit));
+    plan.jobs = static_cast<int>(jobs);
   }
   if (command.at) {
-    const auto at = number_from("--at", *command.at, 0, UINT64_MAX);
-    if (!at) return tl::unexpected(at.error());
-    plan.at = Position{*at};
+    ATLAS_TRY(const auto at, number_from("--at", *command.at, 0, UINT64_MAX));
+    plan.at = Position{at};
   }
   if (command.time) {
-    const auto duration = duration_from(*command.time);
-    if (!duration) return tl::unexpected(duration.error());
-    plan.duration = *duration;
+    ATLAS_TRY(const auto duration, duration_from(*command.time));
+    plan.duration = duration;
   }
   return {};
 }
 
 Result<void> take_file(const SimulateCommand& command, SimulatePlan& plan) {
   if (command.scenario_file.empty()) return {};
-  auto scenario = scenario_in(command.scenario_file);
-  if (!scenario) return tl::unexpected(scenario.error());
-  if (scenario->choices && (command.seed || command.runs)) {
+  ATLAS_TRY(auto scenario, scenario_in(command.scenario_file));
+  if (scenario.choices && (command.seed || command.runs)) {
     return refuse(command.scenario_file +
                   " holds the choices of one run, which a seed would not change; leave out --seed "
                   "and --runs");
   }
   plan.file = command.scenario_file;
-  plan.from_file = *std::move(scenario);
+  plan.from_file = std::move(scenario);
   if (!command.seed) plan.first_seed = plan.from_file.seed;
   return {};
 }
@@ -180,11 +174,9 @@ Result<SimulatePlan> simulate_plan(const SimulateCommand& command,
   plan.exhaustive = command.exhaustive;
   plan.probes = command.probes;
   plan.history = command.from_log;
-  if (auto fits = check_pairs(command); !fits) return tl::unexpected(fits.error());
-  if (auto taken = take_numbers(command, defaults, plan); !taken) {
-    return tl::unexpected(taken.error());
-  }
-  if (auto taken = take_file(command, plan); !taken) return tl::unexpected(taken.error());
+  ATLAS_TRYV(check_pairs(command));
+  ATLAS_TRYV(take_numbers(command, defaults, plan));
+  ATLAS_TRYV(take_file(command, plan));
   if (plan.runs - 1 > UINT64_MAX - plan.first_seed) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("{} runs from seed {} on go beyond the last seed, {}", plan.runs,

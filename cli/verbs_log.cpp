@@ -45,9 +45,8 @@ Result<inspect::LogView> open_log(const std::string& named, const Connection& co
 }
 
 Result<Position> resolved(const inspect::LogView& view, const std::string& when) {
-  const auto parsed = parsed_when(when, wall_clock());
-  if (!parsed) return tl::unexpected(parsed.error());
-  return view.resolve(*parsed);
+  ATLAS_TRY(const auto parsed, parsed_when(when, wall_clock()));
+  return view.resolve(parsed);
 }
 
 std::string event_text(const storage::Record& record) {

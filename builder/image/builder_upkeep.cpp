@@ -132,10 +132,9 @@ void BuildahBuilder::clear_unnamed_in(const ImageStore& store) {
 Result<void> BuildahBuilder::prepare() {
   std::error_code error;
   if (fs::is_directory(bases_.storage() / "overlay-layers", error)) return {};
-  auto scratch = make_scratch("push.prepare");
-  if (!scratch) return tl::unexpected(scratch.error());
-  auto made = buildah_.prepare(bases_, *scratch);
-  fs::remove_all(*scratch, error);
+  ATLAS_TRY(auto scratch, make_scratch("push.prepare"));
+  auto made = buildah_.prepare(bases_, scratch);
+  fs::remove_all(scratch, error);
   return made;
 }
 
@@ -155,26 +154,24 @@ Result<void> BuildahBuilder::probe() {
   const ImageStore store(probe_folder());            // Of no project, and it does not stay.
   request.folder = scratch_folder() / "push.probe";  // Cleared at the next start, like a push's.
   auto attempt = [&]() -> Result<void> {
-    auto scratch = make_scratch(build_id);
-    if (!scratch) return tl::unexpected(scratch.error());
+    ATLAS_TRY(auto scratch, make_scratch(build_id));
     std::error_code error;
     fs::create_directories(request.folder, error);
     fs::copy_file(busybox, request.folder / "busybox", fs::copy_options::overwrite_existing, error);
     if (error) return fail(ErrorCode::internal, "cannot prepare the probe", error.message());
-    auto log = BuildLog::open(*scratch, build_id);
-    if (!log) return tl::unexpected(log.error());
+    ATLAS_TRY(auto log, BuildLog::open(scratch, build_id));
     // The pid is in it, so that no cached layer takes the place of the RUN step.
     auto written =
-        write_text(*scratch / "Dockerfile",
+        write_text(scratch / "Dockerfile",
                    "FROM scratch\nCOPY busybox /busybox\nRUN [\"/busybox\", \"echo\", \"" +
                        build_id + std::to_string(calls_.fetch_add(1)) + "\"]\n")
-            .and_then([&] { return write_text(*scratch / "ignore", ""); });
+            .and_then([&] { return write_text(scratch / "ignore", ""); });
     if (!written) return written;
-    auto image = run_build(request, store, {}, *scratch, *log, Clock::now() + k_probe_deadline, {});
+    auto image = run_build(request, store, {}, scratch, log, Clock::now() + k_probe_deadline, {});
     if (!image) {
       Error failure = image.error();
       failure.cause =
-          log->tail().substr(log->tail().size() - std::min<std::size_t>(log->tail().size(), 600)) +
+          log.tail().substr(log.tail().size() - std::min<std::size_t>(log.tail().size(), 600)) +
           failure.cause;
       return tl::unexpected(failure);
     }

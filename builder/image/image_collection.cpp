@@ -207,17 +207,16 @@ Result<std::vector<std::string>> BuildahBuilder::collect(
   if (!alone) {
     return fail(ErrorCode::unavailable, "builds are running; images are removed another time");
   }
-  const auto kept = keep();
-  if (!kept) return tl::unexpected(kept.error());
+  ATLAS_TRY(const auto kept, keep());
   auto scratch = make_scratch("push.collect");  // cleared at the next start, like a push's
   if (!scratch) return tl::unexpected(scratch.error());
   std::vector<std::string> removed;
   for (const auto& store : project_stores()) {
     if (stop.stop_requested()) break;
-    const auto went = collect_in(store, *kept, *scratch, stop);
+    const auto went = collect_in(store, kept, *scratch, stop);
     removed.insert(removed.end(), went.begin(), went.end());
   }
-  const auto shrunk = shrink(*kept, cache_bytes_max, *scratch, stop);
+  const auto shrunk = shrink(kept, cache_bytes_max, *scratch, stop);
   removed.insert(removed.end(), shrunk.begin(), shrunk.end());
   std::error_code ignored;
   fs::remove_all(*scratch, ignored);

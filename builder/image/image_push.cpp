@@ -57,8 +57,7 @@ Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std:
   }
   const std::shared_lock in_store(stores_);
   const std::string name = "push." + std::to_string(calls_.fetch_add(1));
-  auto scratch = make_scratch(name);
-  if (!scratch) return tl::unexpected(scratch.error());
+  ATLAS_TRY(auto scratch, make_scratch(name));
   const ImageStore store = store_of(repository);
   Buildah::Call call;
   // In OCI's format whatever it was built in: Docker's knows no zstd, and what it has beside
@@ -83,7 +82,7 @@ Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std:
                     "docker://" + registry + "/" + repository + ":" + hex};
   call.store = &store;
   call.bases = &bases_;
-  call.scratch = *scratch;
+  call.scratch = scratch;
   call.network = SandboxNetwork::host;
   call.deadline = k_push_deadline;
   call.stop = stop;
@@ -91,9 +90,9 @@ Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std:
   auto ran = buildah_.run(call, [&output](std::string_view text) {
     if (output.size() < (1U << 20U)) output += text;
   });
-  auto digest_file = read_source_file(*scratch, "digest", k_digest_file_bytes_max);
+  auto digest_file = read_source_file(scratch, "digest", k_digest_file_bytes_max);
   std::error_code ignored;
-  fs::remove_all(*scratch, ignored);
+  fs::remove_all(scratch, ignored);
   if (!ran) return tl::unexpected(ran.error());
   if (ran->end == RunOutcome::End::cancelled) {
     return fail(ErrorCode::cancelled, "the push of the image was stopped");
@@ -117,9 +116,8 @@ Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std:
   PushedImage pushed;
   pushed.digest = (*digest_file)->substr(0, 71);
   pushed.reference = registry + "/" + repository + "@" + pushed.digest;
-  auto size = size_of(registry, repository, pushed.digest);
-  if (!size) return tl::unexpected(size.error());
-  pushed.size_bytes = *size;
+  ATLAS_TRY(auto size, size_of(registry, repository, pushed.digest));
+  pushed.size_bytes = size;
   return pushed;
 }
 

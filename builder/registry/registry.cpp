@@ -131,9 +131,8 @@ class DebianRegistry final : public Registry {
                   "another server uses the registry's folder " + config_.state_dir.string());
     }
     const auto before = read_record(record_path());
-    const auto ended = end_registry(config_.state_dir);
-    if (!ended) return tl::unexpected(ended.error());
-    if (*ended != 0) spdlog::warn("event=registry_left_behind pid={}", *ended);
+    ATLAS_TRY(const auto ended, end_registry(config_.state_dir));
+    if (ended != 0) spdlog::warn("event=registry_left_behind pid={}", ended);
     std::promise<Result<void>> first;
     auto started = first.get_future();
     // The thread that spawns must live as long as the child: the child dies with it.
@@ -311,13 +310,14 @@ Result<std::vector<std::string>> DebianRegistry::collect(const RegistryKeep& kee
   request.argv = {program_, "garbage-collect", config_path().string()};
   request.environment = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"};
   std::string output;
-  const auto ran = run(request, k_collect_deadline, stop, [&output](std::string_view text) {
-    output += text;
-    if (output.size() > 2 * k_collect_words) output.erase(0, output.size() - k_collect_words);
-  });
-  if (!ran) return tl::unexpected(ran.error());
-  if (ran->end != RunOutcome::End::exited || ran->exit_code != 0) {
-    return fail(ran->end == RunOutcome::End::cancelled ? ErrorCode::cancelled : ErrorCode::internal,
+  ATLAS_TRY(const auto ran,
+            run(request, k_collect_deadline, stop, [&output](std::string_view text) {
+              output += text;
+              if (output.size() > 2 * k_collect_words)
+                output.erase(0, output.size() - k_collect_words);
+            }));
+  if (ran.end != RunOutcome::End::exited || ran.exit_code != 0) {
+    return fail(ran.end == RunOutcome::End::cancelled ? ErrorCode::cancelled : ErrorCode::internal,
                 "the registry's garbage collection did not end well; it is tried again", output);
   }
   remove_empty_names(blobs);
@@ -332,7 +332,7 @@ Result<std::unique_ptr<Registry>> start_registry(const RegistryConfig& config) {
     return fail(ErrorCode::invalid_argument, "the registry's folder must be an absolute path");
   }
   auto registry = std::make_unique<DebianRegistry>(config);
-  if (auto started = registry->start(); !started) return tl::unexpected(started.error());
+  ATLAS_TRYV(registry->start());
   return registry;
 }
 

@@ -56,10 +56,9 @@ int punch(int fd, std::uint64_t bytes) {
 // the writer has the file open and knows no other.
 Result<void> copy_and_cut(int fd, std::uint64_t size, std::uint64_t bytes_kept,
                           const fs::path& log) {
-  const auto kept = read_at_most(fd, size - bytes_kept, bytes_kept, log.string());
-  if (!kept) return tl::unexpected(kept.error());
+  ATLAS_TRY(const auto kept, read_at_most(fd, size - bytes_kept, bytes_kept, log.string()));
   if (::ftruncate(fd, 0) != 0) return tl::unexpected(errno_error("cannot cut " + log.string()));
-  if (auto written = write_all(fd, *kept, log.string()); !written) return written;
+  if (auto written = write_all(fd, kept, log.string()); !written) return written;
   auto times = read_log_times(log);
   std::erase_if(times, [&](const LogTime& time) { return time.size <= size - bytes_kept; });
   for (auto& time : times) time.size -= size - bytes_kept;

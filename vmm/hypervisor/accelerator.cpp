@@ -90,17 +90,17 @@ Result<void> try_boot(const GuestBoot& boot, Accelerator accelerator,
   spec.uid = k_vm_uid_base;
   spec.gid = k_vm_uid_base;
 
-  const auto process = spawn_daemon(spec, [](const ProcessId&) -> Result<void> { return {}; });
-  if (!process) return tl::unexpected<Error>(process.error());
+  ATLAS_TRY(const auto process,
+            spawn_daemon(spec, [](const ProcessId&) -> Result<void> { return {}; }));
   const auto deadline = std::chrono::steady_clock::now() + limit;
   bool hello = false;
   bool alive = true;
   while (!hello && alive && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    alive = is_alive(*process);
+    alive = is_alive(process);
     hello = read_guest_events(work_dir).hello;
   }
-  kill_process(*process, std::chrono::seconds(5));
+  kill_process(process, std::chrono::seconds(5));
   if (hello) return {};
   return fail(ErrorCode::unavailable, alive ? "the guest kernel hangs under this accelerator"
                                             : "QEMU ended before the guest was up");

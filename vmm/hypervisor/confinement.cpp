@@ -36,13 +36,13 @@ Result<void> try_root(const PrivateRoot& root, const std::filesystem::path& outp
   spec.uid = k_vm_uid_base;
   spec.gid = k_vm_uid_base;
   spec.root = &root;
-  const auto process = spawn_daemon(spec, [](const ProcessId&) -> Result<void> { return {}; });
-  if (!process) return tl::unexpected<Error>(process.error());
+  ATLAS_TRY(const auto process,
+            spawn_daemon(spec, [](const ProcessId&) -> Result<void> { return {}; }));
   const auto deadline = std::chrono::steady_clock::now() + k_trial_limit;
-  while (is_alive(*process) && std::chrono::steady_clock::now() < deadline) {
+  while (is_alive(process) && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
-  kill_process(*process, k_trial_limit);
+  kill_process(process, k_trial_limit);
   auto said = read_file(output, k_output_bytes_max).value_or("");
   if (said.find("QEMU emulator version") != std::string::npos) return {};
   while (said.ends_with('\n')) said.pop_back();
