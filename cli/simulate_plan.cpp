@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/duration.hpp"
 #include "base/file.hpp"
 
 namespace atlasflow::cli {
@@ -17,14 +18,6 @@ constexpr std::uint64_t k_usual_runs = 100;
 constexpr std::uint64_t k_runs_max = 1'000'000'000;
 constexpr std::uint64_t k_jobs_limit = 256;
 constexpr std::uint64_t k_scenario_bytes_max = 16U << 20U;
-
-struct Unit {
-  const char* name;
-  TimestampUs us;
-};
-// The longest first, so that a duration is written with the unit that fits.
-constexpr std::array k_units = {Unit{"d", 24 * 3600 * k_second}, Unit{"h", 3600 * k_second},
-                                Unit{"m", 60 * k_second}, Unit{"s", k_second}, Unit{"ms", 1000}};
 
 Result<void> refuse(std::string sentence) {
   return fail(ErrorCode::invalid_argument, std::move(sentence));
@@ -44,24 +37,13 @@ Result<std::uint64_t> number_from(const char* option, const std::string& text, s
 }
 
 Result<TimestampUs> duration_from(const std::string& text) {
-  TimestampUs number = 0;
-  const char* const end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data(), end, number);
-  const std::string unit_name(parsed.ptr, end);
-  for (const auto& unit : k_units) {
-    if (parsed.ec != std::errc{} || unit.name != unit_name || number < 1) continue;
-    if (number <= sim::k_scenario_max / unit.us) return number * unit.us;
+  if (const auto duration = parse_duration_us(text);
+      duration && *duration > 0 && *duration <= sim::k_scenario_max) {
+    return *duration;
   }
   return fail(ErrorCode::invalid_argument,
               "--time takes a duration from 1ms to 366d such as 60s, 10m, 24h or 365d, not '" +
                   text.substr(0, 40) + "'");
-}
-
-std::string duration_text(TimestampUs duration) {
-  for (const auto& unit : k_units) {
-    if (duration % unit.us == 0) return std::to_string(duration / unit.us) + unit.name;
-  }
-  return std::to_string(duration) + "us";
 }
 
 Result<sim::Scenario> scenario_in(const std::string& file) {

@@ -6,6 +6,7 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include "base/rfc3339.hpp"
 #include "cli/client.hpp"
 #include "cli/format.hpp"
 #include "cli/inspect_log.hpp"
@@ -54,7 +55,7 @@ std::string link_line(const inspect::Link& link) {
 
 Json json_of(const inspect::Span& span) {
   return {{"step", span.step},
-          {"begin", inspect::rfc3339(span.begin)},
+          {"begin", rfc3339(span.begin)},
           {"duration_us", span.end - span.begin},
           {"finished", span.finished},
           {"failed", span.failed},
