@@ -1,7 +1,6 @@
 #include "cli/simulate_plan.hpp"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 
 #include <fmt/format.h>

@@ -1,6 +1,5 @@
 #include "inspect/json.hpp"
 
-#include <array>
 #include <cstdio>
 
 #include <google/protobuf/util/json_util.h>
