@@ -2,12 +2,11 @@
 
 #include <chrono>
 
-#include <spdlog/spdlog.h>
-
 #include "api/context.hpp"
 #include "api/http_server.hpp"
 #include "api/listener.hpp"
 #include "api/webhook.hpp"
+#include "base/log.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -128,7 +127,7 @@ Result<storage::ProjectView> project_named(const Context& context, const std::st
 void wait_for_commands(const Context& context) {
   const auto position = context.control.log().last_position();
   if (!context.control.catalog().wait_for(position, k_catalog_patience)) {
-    spdlog::warn("event=catalog_behind position={}", position.value());
+    log_event(LogLevel::warn, "api", "catalog_behind", {{"position", position.value()}});
   }
 }
 

@@ -1,8 +1,8 @@
 // Deployments: begin one, list them, show one.
-#include <spdlog/spdlog.h>
 
 #include "api/context.hpp"
 #include "api/url.hpp"
+#include "base/log.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow::api {
@@ -37,7 +37,7 @@ Response deploy(const Context& context, const Request& request) {
   if (!wanted) return error_response(wanted.error());
   const auto deployment = context.control.deploy(project, wanted->sha, wanted->command_id);
   if (!deployment) return error_response(deployment.error());
-  spdlog::info("event=deploy_commanded project={} deployment={}", project, deployment->str());
+  log_event("api", "deploy_commanded", {{"project", project}, {"deployment", deployment->str()}});
   wait_for_commands(context);
   return show_deployment(context, *deployment, 202);
 }

@@ -1,8 +1,8 @@
 // What an owner does with deployments that are there: run an earlier one again, cancel one, stop,
 // start and scale what is live.
-#include <spdlog/spdlog.h>
 
 #include "api/context.hpp"
+#include "base/log.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -33,7 +33,7 @@ Result<Again> parsed_again(const std::string& body, bool may_name_deployment) {
 
 Response show_made(const Context& context, const char* verb, const Result<DeploymentId>& made) {
   if (!made) return error_response(made.error());
-  spdlog::info("event={}_commanded deployment={}", verb, made->str());
+  log_event("api", std::string(verb) + "_commanded", {{"deployment", made->str()}});
   wait_for_commands(context);
   return show_deployment(context, *made, 202);
 }
@@ -76,7 +76,7 @@ Response cancel(const Context& context, const Request& request) {
   if (const auto cancelled = context.control.cancel(id); !cancelled) {
     return error_response(cancelled.error());
   }
-  spdlog::info("event=cancel_commanded deployment={}", id.str());
+  log_event("api", "cancel_commanded", {{"deployment", id.str()}});
   wait_for_commands(context);
   return show_deployment(context, id, 202);
 }
@@ -91,7 +91,7 @@ Json live_json_of(const Context& context, const std::string& project) {
 
 // After a command that only a live deployment takes. It may have ended in the meantime.
 Response show_live(const Context& context, const char* verb, const std::string& project) {
-  spdlog::info("event={}_commanded project={}", verb, project);
+  log_event("api", std::string(verb) + "_commanded", {{"project", project}});
   wait_for_commands(context);
   const auto live = live_json_of(context, project);
   if (live.is_null()) {
@@ -134,7 +134,8 @@ Response scale(const Context& context, const Request& request) {
   if (!replicas) return error_response(replicas.error());
   const auto scaled = context.control.scale(project, *replicas);
   if (!scaled) return error_response(scaled.error());
-  spdlog::info("event=scale_commanded project={} replicas={} live={}", project, *replicas, *scaled);
+  log_event("api", "scale_commanded",
+            {{"project", project}, {"replicas", *replicas}, {"live", *scaled}});
   wait_for_commands(context);
   Json json;
   json["replicas"] = *replicas;

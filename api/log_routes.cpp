@@ -4,11 +4,10 @@
 #include <deque>
 #include <filesystem>
 
-#include <spdlog/spdlog.h>
-
 #include "api/context.hpp"
 #include "api/since.hpp"
 #include "api/url.hpp"
+#include "base/log.hpp"
 #include "storage/instance_logs/instance_log.hpp"
 
 namespace atlasflow::api {
@@ -122,8 +121,8 @@ std::vector<std::string> vms_in_slot(const storage::EventLog& log, const Deploym
         return record.stream_version < state.version;
       });
   if (!read) {
-    spdlog::error("event=log_lookup_failed deployment={} cause=\"{}\"", state.id.str(),
-                  to_string(read.error()));
+    log_event(LogLevel::error, "api", "log_lookup_failed",
+              {{"deployment", state.id.str()}, {"cause", to_string(read.error())}});
   }
   return vm_ids;
 }
@@ -243,8 +242,8 @@ class LogReader {
   }
 
   [[nodiscard]] bool tell(const Error& error) const {
-    spdlog::error("event=log_stream_failed deployment={} cause=\"{}\"", deployment_.str(),
-                  to_string(error));
+    log_event(LogLevel::error, "api", "log_stream_failed",
+              {{"deployment", deployment_.str()}, {"cause", to_string(error)}});
     return false;
   }
 

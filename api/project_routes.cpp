@@ -1,9 +1,8 @@
 // Projects and their environment variables.
 #include <algorithm>
 
-#include <spdlog/spdlog.h>
-
 #include "api/context.hpp"
+#include "base/log.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow::api {
@@ -56,7 +55,7 @@ Response create_project(const Context& context, const Request& request) {
   if (!project) return error_response(project.error());
   const auto created = context.control.create_project(*project);
   if (!created) return error_response(created.error());
-  spdlog::info("event=project_created project={} id={}", project->name, created->str());
+  log_event("api", "project_created", {{"project", project->name}, {"id", created->str()}});
   wait_for_commands(context);
   return show_project(context, project->name, 201);
 }
@@ -64,7 +63,7 @@ Response create_project(const Context& context, const Request& request) {
 Response delete_project(const Context& context, const std::string& name) {
   const auto deleted = context.control.delete_project(name);
   if (!deleted) return error_response(deleted.error());
-  spdlog::info("event=project_deleted project={}", name);
+  log_event("api", "project_deleted", {{"project", name}});
   wait_for_commands(context);
   Json json;
   json["deleted"] = name;
@@ -95,7 +94,7 @@ Response change_settings(const Context& context, const Request& request) {
   if (const auto changed = context.control.change_settings(project, settings); !changed) {
     return error_response(changed.error());
   }
-  spdlog::info("event=settings_changed project={} settings={}", project, settings.size());
+  log_event("api", "settings_changed", {{"project", project}, {"settings", settings.size()}});
   wait_for_commands(context);
   return show_project(context, project);
 }
@@ -130,7 +129,7 @@ Response set_env(const Context& context, const Request& request) {
   if (const auto set = context.control.set_env(project, *variables); !set) {
     return error_response(set.error());
   }
-  spdlog::info("event=env_set project={} variables={}", project, variables->size());
+  log_event("api", "env_set", {{"project", project}, {"variables", variables->size()}});
   wait_for_commands(context);
   return show_env(context, project);
 }
@@ -148,7 +147,7 @@ Response unset_env(const Context& context, const Request& request) {
   if (const auto unset = context.control.unset_env(project, names); !unset) {
     return error_response(unset.error());
   }
-  spdlog::info("event=env_unset project={} variables={}", project, names.size());
+  log_event("api", "env_unset", {{"project", project}, {"variables", names.size()}});
   wait_for_commands(context);
   return show_env(context, project);
 }
@@ -169,7 +168,7 @@ Response set_notify_secret(const Context& context, const Request& request) {
   if (const auto set = context.control.set_notify_secret(project, **secret); !set) {
     return error_response(set.error());
   }
-  spdlog::info("event=notify_secret_set project={}", project);
+  log_event("api", "notify_secret_set", {{"project", project}});
   wait_for_commands(context);
   return show_project(context, project);
 }

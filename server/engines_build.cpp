@@ -5,9 +5,8 @@
 #include <set>
 #include <shared_mutex>
 
-#include <spdlog/spdlog.h>
-
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "builder/source/checkout.hpp"
 #include "builder/source/remote_head.hpp"
 #include "builder/source/repository_config.hpp"
@@ -172,8 +171,9 @@ void LocalBuildEngine::forget(const DeploymentId& deployment) {
     std::error_code error;
     fs::remove_all(path, error);
     if (error) {
-      spdlog::warn("part=builder event=checkout_not_removed deployment={} path={} cause=\"{}\"",
-                   deployment.str(), path.string(), error.message());
+      log_event(
+          LogLevel::warn, "builder", "checkout_not_removed",
+          {{"deployment", deployment.str()}, {"path", path.string()}, {"cause", error.message()}});
     }
   }
 }

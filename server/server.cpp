@@ -5,13 +5,13 @@
 #include <memory>
 #include <set>
 
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "actors/runtime/control_plane.hpp"
 #include "api/api.hpp"
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "base/version.hpp"
 #include "builder/registry/registry.hpp"
 #include "edge/control/remote_edge.hpp"
@@ -96,8 +96,8 @@ Result<std::string> read_webhook_secret(const fs::path& file) {
   }
   struct stat status {};
   if (::stat(file.c_str(), &status) == 0 && (status.st_mode & 077U) != 0) {
-    spdlog::warn("part=server event=secret_readable_by_others file={} advice=\"chmod 600 it\"",
-                 file.string());
+    log_event(LogLevel::warn, "server", "secret_readable_by_others",
+              {{"file", file.string()}, {"advice", "chmod 600 it"}});
   }
   return secret;
 }

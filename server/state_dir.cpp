@@ -8,11 +8,12 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "base/log.hpp"
 
 namespace atlasflow::server {
 namespace {
@@ -107,8 +108,8 @@ void remove_ending(const fs::path& folder, std::string_view ending) {
   }
   for (const auto& path : half_made) {
     fs::remove_all(path, error);
-    spdlog::info("part=server event=leftover_removed path={}{}", path.string(),
-                 error ? " error=\"" + error.message() + "\"" : "");
+    log_event("server", "leftover_removed",
+              {{"path", path.string()}, {"result", error ? error.message() : "ok"}});
   }
 }
 

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <iterator>
 
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "builder/image/buildah_builder.hpp"
 
 namespace atlasflow::builder {
@@ -55,15 +55,16 @@ void BuildahBuilder::clean_up_in(const ImageStore& store, const std::string& bui
 
 void BuildahBuilder::clean_up(const std::string& build_id) {
   if (!cgroup_of(build_id).remove()) {
-    spdlog::error("event=build_stuck build_id={} reason=\"processes in its cgroup do not end\"",
-                  build_id);
+    log_event(LogLevel::error, "builder", "build_stuck",
+              {{"build_id", build_id}, {"reason", "processes in its cgroup do not end"}});
   }
   for (const ImageStore& store : project_stores()) clean_up_in(store, build_id);
   const fs::path scratch = scratch_folder() / build_id;
   std::error_code error;
   fs::remove_all(scratch, error);
   if (error)
-    spdlog::warn("event=scratch_left build_id={} reason=\"{}\"", build_id, error.message());
+    log_event(LogLevel::warn, "builder", "scratch_left",
+              {{"build_id", build_id}, {"reason", error.message()}});
 }
 
 void BuildahBuilder::reap(const std::string& build_id) {
@@ -185,7 +186,8 @@ Result<void> BuildahBuilder::probe() {
     result = attempt();
     clean_up(build_id);
     if (result) {
-      spdlog::warn("event=build_without_network reason=\"{}\"", to_string(with_network));
+      log_event(LogLevel::warn, "builder", "build_without_network",
+                {{"reason", to_string(with_network)}});
     } else {
       network_works_ = true;
     }

@@ -7,11 +7,11 @@
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/cgroup.hpp"
+#include "base/log.hpp"
 #include "builder/image/build_failure.hpp"
 #include "builder/image/build_log.hpp"
 #include "builder/image/build_watch.hpp"
@@ -262,9 +262,11 @@ Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_
                          : "Failed: " + built.error().message);
   }
   const auto took = std::chrono::duration_cast<milliseconds>(Clock::now() - started);
-  spdlog::info("event=build build_id={} project={} ok={} took_ms={}{}", request.build_id,
-               request.project, built.has_value(), took.count(),
-               built ? "" : " error=" + std::string(name_of(built.error().code)));
+  log_event("builder", "build_ended",
+            {{"build_id", request.build_id},
+             {"project", request.project},
+             {"result", built ? "ok" : name_of(built.error().code)},
+             {"took_ms", took.count()}});
   const std::lock_guard guard(mutex_);
   active_.erase(request.build_id);
   ended_.notify_all();
@@ -317,8 +319,8 @@ Result<std::unique_ptr<ImageBuilder>> make_buildah_builder(const ImageBuilderCon
       failures += rung.label + ": " + to_string(works.error()) + "; ";
       continue;
     }
-    spdlog::info("event=builder_ready isolation=\"{}\" toolchain=\"{}\"", builder->isolation(),
-                 builder->toolchain());
+    log_event("builder", "ready",
+              {{"isolation", builder->isolation()}, {"toolchain", builder->toolchain()}});
     return builder;
   }
   return fail(ErrorCode::unavailable, "this machine cannot build images in isolation", failures);

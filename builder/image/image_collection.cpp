@@ -1,8 +1,7 @@
 // What of the projects' images goes, and what of their build cache when it is too large.
 #include <algorithm>
 
-#include <spdlog/spdlog.h>
-
+#include "base/log.hpp"
 #include "builder/image/buildah_builder.hpp"
 
 namespace atlasflow::builder {
@@ -82,8 +81,9 @@ void BuildahBuilder::remove_images(const ImageStore& store, const std::vector<st
       if (output.size() < k_words_max) output += text;
     });
     if (!ran || ran->exit_code != 0) {
-      spdlog::warn("event=images_not_removed store={} reason=\"{}\"", store.folder().string(),
-                   ran ? output.substr(0, k_words_max) : to_string(ran.error()));
+      log_event(LogLevel::warn, "builder", "images_not_removed",
+                {{"store", store.folder().string()},
+                 {"reason", ran ? output.substr(0, k_words_max) : to_string(ran.error())}});
     }
   }
 }

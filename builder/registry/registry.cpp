@@ -16,7 +16,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -24,6 +23,7 @@
 
 #include "base/file.hpp"
 #include "base/http_client.hpp"
+#include "base/log.hpp"
 #include "base/process_identity.hpp"
 #include "builder/registry/registry_store.hpp"
 #include "builder/sandbox/process.hpp"
@@ -132,7 +132,7 @@ class DebianRegistry final : public Registry {
     }
     const auto before = read_record(record_path());
     ATLAS_TRY(const auto ended, end_registry(config_.state_dir));
-    if (ended != 0) spdlog::warn("event=registry_left_behind pid={}", ended);
+    if (ended != 0) log_event(LogLevel::warn, "builder", "registry_left_behind", {{"pid", ended}});
     std::promise<Result<void>> first;
     auto started = first.get_future();
     // The thread that spawns must live as long as the child: the child dies with it.
@@ -201,7 +201,7 @@ class DebianRegistry final : public Registry {
       }
       if (answers()) {
         healthy_ = true;
-        spdlog::info("event=registry_started address={} pid={}", address(), process->pid());
+        log_event("builder", "registry_started", {{"address", address()}, {"pid", process->pid()}});
         return process;
       }
     }
@@ -226,14 +226,15 @@ class DebianRegistry final : public Registry {
       }
       if (stop.stop_requested()) break;
       healthy_ = false;
-      spdlog::warn("event=registry_ended restart_in_ms={}", backoff.count());
+      log_event(LogLevel::warn, "builder", "registry_ended", {{"restart_in_ms", backoff.count()}});
       pause(backoff, stop);
       backoff = std::min(backoff * 2, k_backoff_max);
       if (auto again = start_once(stop)) {
         process = std::move(*again);
         started = Clock::now();
       } else {
-        spdlog::error("event=registry_start_failed reason=\"{}\"", to_string(again.error()));
+        log_event(LogLevel::error, "builder", "registry_start_failed",
+                  {{"reason", to_string(again.error())}});
       }
     }
     healthy_ = false;

@@ -7,10 +7,10 @@
 #include <utility>
 
 #include <rocksdb/write_batch.h>
-#include <spdlog/spdlog.h>
 #include <stdlib.h>
 
 #include "base/buggify.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 #include "storage/log/anchor.hpp"
 #include "storage/log/first_look.hpp"
@@ -102,7 +102,7 @@ class RocksdbEventLog final : public RocksdbReader {
     // A log that was refused at the start keeps the anchor that it was refused for.
     if (!started_ || failed_ || anchored_ == tip_.last) return;
     if (auto anchored = anchor(); !anchored) {
-      spdlog::error("event=anchor_failed reason=\"{}\"", to_string(anchored.error()));
+      log_event(LogLevel::error, "log", "anchor_failed", {{"reason", to_string(anchored.error())}});
     }
   }
 
@@ -194,8 +194,8 @@ class RocksdbEventLog final : public RocksdbReader {
     ATLAS_PROBE(loaded_tip().last > tip_.last, "a batch that was refused on a full disk was whole");
     tip_ = loaded_tip();
     torn_.store(false);
-    spdlog::warn("event=log_goes_on position={} advice=\"the disk had been full\"",
-                 tip_.last.value());
+    log_event(LogLevel::warn, "log", "goes_on",
+              {{"position", tip_.last.value()}, {"advice", "the disk had been full"}});
     return {};
   }
 
@@ -204,7 +204,8 @@ class RocksdbEventLog final : public RocksdbReader {
     ATLAS_TRY(newest_epoch_, stored_epoch());
     ATLAS_TRY(const auto known, anchor_to_hold(*env_, config_));
     if (!known) {
-      if (tip_.last.value() > 0) spdlog::warn("event=anchor_missing last={}", tip_.last.value());
+      if (tip_.last.value() > 0)
+        log_event(LogLevel::warn, "log", "anchor_missing", {{"last", tip_.last.value()}});
       return {};
     }
     ATLAS_PROBE(newest_epoch_ < known->epoch, "an anchor knew a newer epoch than its log");
@@ -216,8 +217,8 @@ class RocksdbEventLog final : public RocksdbReader {
   }
 
   Result<void> accept_loss(const Anchor& anchor, TimestampUs now) {
-    spdlog::warn("event=log_tail_lost anchor_position={} log_position={}", anchor.position.value(),
-                 tip_.last.value());
+    log_event(LogLevel::warn, "log", "tail_lost",
+              {{"anchor_position", anchor.position.value()}, {"log_position", tip_.last.value()}});
     ATLAS_TRY(const auto head, head_of(node_stream()));
     AppendRequest request;
     request.stream = node_stream();
@@ -297,7 +298,7 @@ class RocksdbEventLog final : public RocksdbReader {
 #endif
     const auto status = database().db().Write(options, &batch);
     if (status.ok()) return {};
-    spdlog::error("event=log_write_failed reason=\"{}\"", status.ToString());
+    log_event(LogLevel::error, "log", "write_failed", {{"reason", status.ToString()}});
     auto error = storage_error(status, "writing events");
     if (status.IsNoSpace()) {
       ATLAS_PROBE(true, "a write of events found the disk full");
@@ -314,7 +315,8 @@ class RocksdbEventLog final : public RocksdbReader {
     auto written = write_anchor(*env_, config_.folder, {tip_.last, tip_.chain, newest_epoch_});
     if (!written && written.error().code == ErrorCode::disk_full) {
       ATLAS_PROBE(true, "there was no room for an anchor");
-      spdlog::warn("event=anchor_not_written reason=\"{}\"", to_string(written.error()));
+      log_event(LogLevel::warn, "log", "anchor_not_written",
+                {{"reason", to_string(written.error())}});
       return written;
     }
     if (!written) {

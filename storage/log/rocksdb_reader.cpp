@@ -4,9 +4,9 @@
 #include <utility>
 
 #include <rocksdb/iterator.h>
-#include <spdlog/spdlog.h>
 
 #include "base/assert.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 #include "storage/log/log_keys.hpp"
 
@@ -50,12 +50,13 @@ Database::Database(std::unique_ptr<rocksdb::DB> db,
 Database::~Database() {
   for (auto* handle : handles_) {
     const auto status = db_->DestroyColumnFamilyHandle(handle);
-    if (!status.ok()) spdlog::warn("event=log_close_failed reason=\"{}\"", status.ToString());
+    if (!status.ok())
+      log_event(LogLevel::warn, "log", "close_failed", {{"reason", status.ToString()}});
   }
   const auto status = db_->Close();
   // A secondary has nothing to close and says so.
   if (!status.ok() && !status.IsNotSupported()) {
-    spdlog::warn("event=log_close_failed reason=\"{}\"", status.ToString());
+    log_event(LogLevel::warn, "log", "close_failed", {{"reason", status.ToString()}});
   }
 }
 

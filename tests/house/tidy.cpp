@@ -179,6 +179,7 @@ class Check {
       includes();
       ownership();
       names();
+      log_lines();
     }
     if (file_.path.starts_with("events/")) purity();
     return std::move(findings_);
@@ -342,6 +343,19 @@ class Check {
             add(i, "the name " + std::string(name) + " says nothing: use the field's noun");
           }
         }
+      }
+    }
+  }
+
+  // A line that is put together by a format can be ended, or its value, by what is put in.
+  void log_lines() {
+    const bool may = file_.path == "base/log.cpp" || file_.path.starts_with("tests/") ||
+                     file_.path.starts_with("bench/") || file_.path.starts_with("actors/") ||
+                     file_.path.starts_with("edge/");
+    for (std::size_t i = 0; i < code_lines_.size() && !may; ++i) {
+      for (const auto* call : {"log(", "debug(", "info(", "warn(", "error(", "critical("}) {
+        if (code_lines_[i].find(std::string("spdlog::") + call) == std::string_view::npos) continue;
+        add(i, "log lines are written by log_event (base/log.hpp), which escapes their values");
       }
     }
   }

@@ -8,10 +8,10 @@
 #include <thread>
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "vmm/hypervisor/machine.hpp"
 #include "vmm/hypervisor/process.hpp"
 #include "vmm/network/network.hpp"
@@ -61,17 +61,19 @@ Confinement::Confinement(const std::filesystem::path& work, bool with_kvm)
   }
   if (!made) {
     root_.reset();
-    spdlog::warn(
-        "event=vm_namespaces_missing error=\"{}\" hint=\"QEMU sees the host's files as its user; a "
-        "server with CAP_SYS_ADMIN can give it a root of its own\"",
-        to_string(made.error()));
+    log_event(LogLevel::warn, "vm", "namespaces_missing",
+              {{"error", to_string(made.error())},
+               {"hint",
+                "QEMU sees the host's files as its user; a "
+                "server with CAP_SYS_ADMIN can give it a root of its own"}});
   }
   remove_dead_trials();
   Cgroup trial = cgroup_of(k_trial_prefix + std::to_string(::getpid()));
   trial.create({});
   has_cgroup_ = !trial.procs().empty();
   if (!trial.remove() || !has_cgroup_) {
-    spdlog::warn("event=vm_cgroup_missing hint=\"no cgroup can be made here: VMs have no limits\"");
+    log_event(LogLevel::warn, "vm", "cgroup_missing",
+              {{"hint", "no cgroup can be made here: VMs have no limits"}});
   }
 }
 

@@ -7,12 +7,12 @@
 #include <shared_mutex>
 #include <thread>
 
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/digest.hpp"
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "events/settings.hpp"
 #include "vmm/disk/config_drive.hpp"
 #include "vmm/disk/scratch.hpp"
@@ -157,7 +157,8 @@ std::optional<ProcessId> QemuHypervisor::process_of(const std::string& vm_id,
 std::vector<std::string> QemuHypervisor::list() {
   // The periodic inventory is also when a packet filter that somebody wiped comes back.
   if (const auto guarded = guard_host(); !guarded) {
-    spdlog::error("event=vm_packet_filter_missing error=\"{}\"", to_string(guarded.error()));
+    log_event(LogLevel::error, "vm", "packet_filter_missing",
+              {{"error", to_string(guarded.error())}});
   }
   std::set<std::string> ids;
   for (auto& name : names_if_any(folders_.vms)) {
@@ -246,16 +247,21 @@ Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop)
   }();
   if (!endpoint) {
     if (auto removed = remove(spec.vm_id); !removed) {
-      spdlog::error("event=vm_remains vm={} error=\"{}\"", spec.vm_id, to_string(removed.error()));
+      log_event(LogLevel::error, "vm", "remains",
+                {{"vm", spec.vm_id}, {"error", to_string(removed.error())}});
     }
   }
   const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin).count();
   if (endpoint) {
-    spdlog::info("event=vm_started vm={} image={} port={} took_ms={}", spec.vm_id, spec.image,
-                 endpoint->port, took);
+    log_event(
+        "vm", "started",
+        {{"vm", spec.vm_id}, {"image", spec.image}, {"port", endpoint->port}, {"took_ms", took}});
   } else {
-    spdlog::info("event=vm_start_failed vm={} image={} took_ms={} error=\"{}\"", spec.vm_id,
-                 spec.image, took, to_string(endpoint.error()));
+    log_event("vm", "start_failed",
+              {{"vm", spec.vm_id},
+               {"image", spec.image},
+               {"took_ms", took},
+               {"error", to_string(endpoint.error())}});
   }
   return endpoint;
 }
@@ -374,8 +380,11 @@ Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace
     if (last.phase == VmPhase::absent) exit.reason = "there is no such microVM";
   }
   ATLAS_TRYV(remove(vm_id));
-  spdlog::info("event=vm_stopped vm={} exit_code={} signal={} reason=\"{}\"", vm_id, exit.exit_code,
-               exit.signal, exit.reason);
+  log_event("vm", "stopped",
+            {{"vm", vm_id},
+             {"exit_code", exit.exit_code},
+             {"signal", exit.signal},
+             {"reason", exit.reason}});
   return exit;
 }
 
