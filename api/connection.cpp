@@ -8,10 +8,10 @@
 #include <system_error>
 
 #include <poll.h>
-#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include "api/url.hpp"
+#include "base/log.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -254,8 +254,9 @@ Response Connection::handle() {
   try {
     return match_.route->handler(request_);
   } catch (const std::exception& error) {
-    spdlog::error("event=api_handler_failed method={} route={} cause=\"{}\"", request_.method,
-                  match_.route->pattern, error.what());
+    log_event(
+        LogLevel::error, "api", "handler_failed",
+        {{"method", request_.method}, {"route", match_.route->pattern}, {"cause", error.what()}});
     return error_response(
         Error{ErrorCode::internal, "Atlasflow failed on this request; its log says why.", {}});
   }
@@ -274,8 +275,8 @@ Connection::After Connection::send_response(const Response& response, After afte
     try {
       whole = response.stream(stream);
     } catch (const std::exception& error) {
-      spdlog::error("event=api_stream_failed path={} cause=\"{}\"", match_.route->pattern,
-                    error.what());
+      log_event(LogLevel::error, "api", "stream_failed",
+                {{"path", match_.route->pattern}, {"cause", error.what()}});
     }
     // Cut, so that what is missing cannot be taken for the end.
     if (!whole || !stream.finish()) return After::close;

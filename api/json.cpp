@@ -347,12 +347,11 @@ Result<std::optional<std::string>> Members::string(const char* name) const {
 }
 
 Result<std::string> Members::required_string(const char* name) const {
-  auto text = string(name);
-  if (!text) return tl::unexpected(std::move(text.error()));
-  if (!*text || (*text)->empty()) {
+  ATLAS_TRY(auto text, string(name));
+  if (!text || text->empty()) {
     return fail(ErrorCode::invalid_argument, "'" + path_of(name) + "' is missing.");
   }
-  return **std::move(text);
+  return *std::move(text);
 }
 
 Result<std::optional<bool>> Members::boolean(const char* name) const {

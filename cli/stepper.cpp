@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/assert.hpp"
+#include "base/rfc3339.hpp"
 #include "cli/format.hpp"
 #include "cli/inspect_log.hpp"
 #include "storage/readmodel/catalog.hpp"
@@ -70,7 +71,7 @@ class Stepper {
     line(0, 0, COLS,
          "event " + std::to_string(at_ + 1) + " of " + std::to_string(steps_.size()) +
              "  position " + std::to_string(step.record.position.value()) + "  " +
-             inspect::rfc3339(step.record.recorded_at),
+             rfc3339(step.record.recorded_at),
          A_REVERSE);
     const int rows = LINES - 3;
     const auto top = at_ > static_cast<std::size_t>(rows / 2)
@@ -227,8 +228,7 @@ bool is_interactive() {
 
 std::string step_text(const inspect::ReplayStep& step) {
   std::string text = std::to_string(step.record.position.value()) + "  " +
-                     inspect::rfc3339(step.record.recorded_at) + "  " + event_text(step.record) +
-                     "\n";
+                     rfc3339(step.record.recorded_at) + "  " + event_text(step.record) + "\n";
   for (const auto& change : step.changes) {
     text += "    " + printable(change.path) + ": " +
             (change.before.empty() ? "-" : printable(change.before)) + " -> " +

@@ -1,13 +1,12 @@
 #include "inspect/json.hpp"
 
-#include <array>
 #include <cstdio>
-#include <ctime>
 
 #include <google/protobuf/util/json_util.h>
 
 #include "base/assert.hpp"
 #include "base/digest.hpp"
+#include "base/rfc3339.hpp"
 #include "storage/readmodel/catalog.hpp"
 
 namespace atlasflow::inspect {
@@ -219,24 +218,6 @@ struct EffectJson {
 };
 
 }  // namespace
-
-std::string rfc3339(TimestampUs at) {
-  constexpr TimestampUs k_second = 1'000'000;
-  auto seconds = static_cast<std::time_t>(at / k_second);
-  auto micros = at % k_second;
-  if (micros < 0) {
-    micros += k_second;
-    --seconds;
-  }
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  std::array<char, 64> text{};
-  const auto size =
-      std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
-                    parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
-                    parts.tm_min, parts.tm_sec, static_cast<int>(micros));
-  return {text.data(), static_cast<std::size_t>(size)};
-}
 
 // The names of all members: one that is added and not listed here does not compile.
 Json json_of(const DeploymentState& state) {

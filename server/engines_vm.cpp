@@ -89,10 +89,9 @@ actors::ProbeObservation LocalVmEngine::probe(const VmId& vm_id, const std::stri
 }
 
 Result<std::int32_t> LocalVmEngine::stop(const VmId& vm_id) {
-  const auto exit =
-      hypervisor_.stop(vm_id, hypervisor_.status(vm_id).stop_grace, leave_.get_token());
-  if (!exit) return tl::unexpected(exit.error());
-  return exit->exit_code;
+  ATLAS_TRY(const auto exit,
+            hypervisor_.stop(vm_id, hypervisor_.status(vm_id).stop_grace, leave_.get_token()));
+  return exit.exit_code;
 }
 
 std::vector<VmId> LocalVmEngine::list() { return hypervisor_.list(); }
@@ -101,9 +100,8 @@ Result<std::vector<std::string>> LocalVmEngine::collect_disks(const actors::Keep
                                                               std::stop_token stop) {
   return hypervisor_.collect(
       [&keep]() -> Result<std::set<ImageRef>> {
-        auto kept = keep();
-        if (!kept) return tl::unexpected(kept.error());
-        return std::move(kept->image_references);
+        ATLAS_TRY(auto kept, keep());
+        return std::move(kept.image_references);
       },
       std::move(stop));
 }

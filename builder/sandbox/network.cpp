@@ -142,7 +142,7 @@ Result<Process> join_internet(pid_t pid, const std::vector<std::string>& allowed
                               const fs::path& scratch) {
   auto slirp = attach_slirp(pid);
   if (!slirp) return slirp;
-  if (auto set = set_routes(pid, allowed, scratch); !set) return tl::unexpected(set.error());
+  ATLAS_TRYV(set_routes(pid, allowed, scratch));
   return slirp;
 }
 

@@ -206,7 +206,7 @@ Result<Process> spawn(const SpawnRequest& request) {
   Heard heard = read_report(report->read.get(), said);
   if (heard != Heard::report || said.step != nullptr) return child_failed(request, heard, said);
   if (request.before_exec) {
-    if (auto done = request.before_exec(process.pid()); !done) return tl::unexpected(done.error());
+    ATLAS_TRYV(request.before_exec(process.pid()));
   }
   if (::write(gate->write.get(), "g", 1) != 1) return child_failed(request, Heard::closed, said);
   heard = read_report(report->read.get(), said);
@@ -284,8 +284,7 @@ Result<RunOutcome> run(SpawnRequest request, std::chrono::milliseconds deadline,
   if (stop.stop_requested()) return RunOutcome{RunOutcome::End::cancelled, 0};
   request.output = output->write.get();
   const auto until = Clock::now() + deadline;
-  auto process = spawn(request);
-  if (!process) return tl::unexpected(process.error());
+  ATLAS_TRY(auto process, spawn(request));
   output->write.reset();
   const std::stop_callback on_stop(stop, [&wake] {
     const std::uint64_t one = 1;
@@ -313,13 +312,13 @@ Result<RunOutcome> run(SpawnRequest request, std::chrono::milliseconds deadline,
     // All writers have closed; the process itself may take a moment more, or have closed its output
     // only.
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
-    if (const auto exit = process->wait(std::max(left, std::chrono::milliseconds(1000)))) {
+    if (const auto exit = process.wait(std::max(left, std::chrono::milliseconds(1000)))) {
       outcome.exit_code = exit->code;
       return outcome;
     }
     outcome.end = RunOutcome::End::timed_out;
   }
-  outcome.exit_code = process->kill().code;
+  outcome.exit_code = process.kill().code;
   return outcome;
 }
 

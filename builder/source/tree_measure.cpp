@@ -42,7 +42,7 @@ class Measurer {
       sum.depth = std::max(sum.depth, part->depth);
       const auto below = part->path_bytes == 0 ? 0 : part->path_bytes + 1;
       sum.path_bytes = std::max(sum.path_bytes, name.size() + below);
-      if (auto fits = check(sum, depth, path); !fits) return tl::unexpected(fits.error());
+      ATLAS_TRYV(check(sum, depth, path));
     }
     return sum;
   }

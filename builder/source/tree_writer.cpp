@@ -75,9 +75,8 @@ class TreeWriter {
     git_tree* raw = nullptr;
     if (git_tree_lookup(&raw, repository_, id) != 0) return broken(path);
     const git::Tree tree(raw);
-    auto folder = make_folder(parent, name, path);
-    if (!folder) return tl::unexpected(folder.error());
-    return write(tree.get(), folder->get(), path);
+    ATLAS_TRY(auto folder, make_folder(parent, name, path));
+    return write(tree.get(), folder.get(), path);
   }
 
   Result<FileDescriptor> make_folder(int parent, const std::string& name, const std::string& path) {
@@ -111,10 +110,9 @@ class TreeWriter {
 
   Result<void> write_symlink(const git_oid* id, int folder, const std::string& name,
                              const std::string& path) {
-    auto blob = read_blob(id, path);
-    if (!blob) return tl::unexpected(blob.error());
-    const std::string target(static_cast<const char*>(git_blob_rawcontent(blob->get())),
-                             static_cast<std::size_t>(git_blob_rawsize(blob->get())));
+    ATLAS_TRY(auto blob, read_blob(id, path));
+    const std::string target(static_cast<const char*>(git_blob_rawcontent(blob.get())),
+                             static_cast<std::size_t>(git_blob_rawsize(blob.get())));
     if (target.empty() || target.size() > k_symlink_bytes_max ||
         target.find('\0') != std::string::npos) {
       return fail(ErrorCode::user_error, "the symbolic link " + path + " has no usable target");
@@ -127,13 +125,12 @@ class TreeWriter {
 
   Result<void> write_file(const git_oid* id, int folder, const std::string& name,
                           const std::string& path, mode_t mode) {
-    auto blob = read_blob(id, path);
-    if (!blob) return tl::unexpected(blob.error());
+    ATLAS_TRY(auto blob, read_blob(id, path));
     const FileDescriptor fd(
         ::openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
     if (!fd.valid()) return machine_failed("make the file", path);
-    std::string_view rest(static_cast<const char*>(git_blob_rawcontent(blob->get())),
-                          static_cast<std::size_t>(git_blob_rawsize(blob->get())));
+    std::string_view rest(static_cast<const char*>(git_blob_rawcontent(blob.get())),
+                          static_cast<std::size_t>(git_blob_rawsize(blob.get())));
     if (rest.starts_with(k_lfs_header) && rest.size() <= k_lfs_pointer_bytes_max) {
       if (written_.lfs_pointer_count++ < k_lfs_pointers_named) {
         written_.lfs_pointers.push_back(path);
@@ -191,7 +188,7 @@ Result<WrittenTree> write_tree(git_repository* repository, const git_tree* tree,
                 std::strerror(errno));
   }
   TreeWriter writer(repository, odb.get(), limit_bytes, stop);
-  if (auto done = writer.write(tree, root.get(), {}); !done) return tl::unexpected(done.error());
+  ATLAS_TRYV(writer.write(tree, root.get(), {}));
   return writer.take();
 }
 

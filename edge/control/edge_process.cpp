@@ -9,12 +9,13 @@
 
 #include <fcntl.h>
 #include <spawn.h>
-#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "base/log.hpp"
 
 namespace atlasflow::edge {
 namespace {
@@ -51,7 +52,8 @@ void raise_descriptor_limit() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   const rlim_t before = std::exchange(limit.rlim_cur, limit.rlim_max);
   const bool raised = ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
-  spdlog::info("edge=limits open_files={} before={}", raised ? limit.rlim_max : before, before);
+  log_event("edge", "limits",
+            {{"open_files", raised ? limit.rlim_max : before}, {"before", before}});
 }
 
 }  // namespace

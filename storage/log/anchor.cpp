@@ -118,10 +118,9 @@ rocksdb::Status make_folder(rocksdb::Env& env, const std::filesystem::path& fold
 std::filesystem::path anchor_path(const std::filesystem::path& folder) { return folder / "anchor"; }
 
 Result<std::optional<Anchor>> read_anchor(rocksdb::Env& env, const std::filesystem::path& folder) {
-  auto bytes = read_file(env, anchor_path(folder));
-  if (!bytes) return tl::unexpected(std::move(bytes.error()));
-  if (!*bytes) return std::optional<Anchor>{};
-  if (auto anchor = parse_anchor(**bytes)) return anchor;
+  ATLAS_TRY(auto bytes, read_file(env, anchor_path(folder)));
+  if (!bytes) return std::optional<Anchor>{};
+  if (auto anchor = parse_anchor(*bytes)) return anchor;
   ATLAS_PROBE(true, "a damaged anchor was found");
   return fail(
       ErrorCode::corrupt,
@@ -142,13 +141,12 @@ Result<void> write_anchor(rocksdb::Env& env, const std::filesystem::path& folder
 }
 
 Result<void> check_folder_format(rocksdb::Env& env, const std::filesystem::path& folder) {
-  auto bytes = read_file(env, format_path(folder));
-  if (!bytes) return tl::unexpected(std::move(bytes.error()));
-  if (!*bytes) {
+  ATLAS_TRY(auto bytes, read_file(env, format_path(folder)));
+  if (!bytes) {
     return fail(ErrorCode::not_found, "there is no event log in " + folder.string() +
                                           "; check the data folder, or start the server once");
   }
-  std::istringstream words(**bytes);
+  std::istringstream words(*bytes);
   std::string name;
   int version = 0;
   if (!(words >> name >> version) || name != k_format_name || version < 1) {

@@ -128,9 +128,7 @@ Result<void> RecordCodec::decode_into(std::string_view stored, Record& record) {
 Result<Record> RecordCodec::decode(std::string_view stored) {
   pb::StoredRecord envelope;
   Record record;
-  if (auto decoded = decode_envelope(stored, envelope, record); !decoded) {
-    return tl::unexpected(std::move(decoded.error()));
-  }
+  ATLAS_TRYV(decode_envelope(stored, envelope, record));
   return record;
 }
 

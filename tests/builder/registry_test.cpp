@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <sys/wait.h>
 
+#include "base/http_client.hpp"
 #include "base/process_identity.hpp"
-#include "builder/registry/http.hpp"
 #include "builder/sandbox/process.hpp"
 #include "tests/builder/scratch.hpp"
 
@@ -31,7 +31,8 @@ void write_record(const std::filesystem::path& folder, const ProcessIdentity& pr
 }
 
 bool answers(const Registry& registry) {
-  const auto answer = http_get("http://" + registry.address() + "/v2/", {}, milliseconds(2000));
+  const auto answer =
+      send_http({.url = "http://" + registry.address() + "/v2/", .timeout = milliseconds(2000)});
   return answer && answer->status == 200;
 }
 
@@ -194,10 +195,11 @@ class RegistryWithImages : public ::testing::Test {
     auto digest = read(folder / "digest");
     return digest.substr(0, 71);
   }
-  [[nodiscard]] long status_of(const std::string& repository, const std::string& digest) const {
-    const auto answer =
-        http_get("http://" + registry_->address() + "/v2/" + repository + "/manifests/" + digest,
-                 {"Accept: application/vnd.oci.image.manifest.v1+json"}, milliseconds(2000));
+  [[nodiscard]] int status_of(const std::string& repository, const std::string& digest) const {
+    const auto answer = send_http(
+        {.url = "http://" + registry_->address() + "/v2/" + repository + "/manifests/" + digest,
+         .fields = {{"Accept", "application/vnd.oci.image.manifest.v1+json"}},
+         .timeout = milliseconds(2000)});
     return answer ? answer->status : 0;
   }
   [[nodiscard]] std::size_t blobs() const {
@@ -275,8 +277,9 @@ TEST_F(RegistryWithImages, finishes_what_a_killed_server_had_begun) {
   const auto kept = push("shop", "one", image_id('1'));
   const auto unneeded = push("shop", "two", image_id('2'));
   // It died between the deletion of the manifest and that of the blobs.
-  ASSERT_TRUE(http_delete("http://" + registry_->address() + "/v2/shop/manifests/" + unneeded,
-                          milliseconds(2000)));
+  ASSERT_TRUE(send_http({.method = "DELETE",
+                         .url = "http://" + registry_->address() + "/v2/shop/manifests/" + unneeded,
+                         .timeout = milliseconds(2000)}));
   write(scratch_.path() / "registry/collecting", "x");
   ASSERT_EQ(blobs(), 6U);
   ASSERT_TRUE(registry_->collect({{"x/shop@" + kept}, {}}, {}));

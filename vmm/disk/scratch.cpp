@@ -78,10 +78,9 @@ Result<void> DiskLedger::promise(const std::filesystem::path& disk, std::int64_t
 Result<void> format_scratch(const std::filesystem::path& disk, uid_t owner) {
   // No journal: the disk never outlives a crash. mke2fs discards what is in the file first and then
   // knows that it reads as zeros, so the inode tables (1.6 % of the size) stay holes.
-  const auto made = run_tool({"mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-O",
-                              "^has_journal,^metadata_csum,^resize_inode", disk.string()},
-                             std::chrono::minutes(1));
-  if (!made) return tl::unexpected<Error>(made.error());
+  ATLAS_TRYV(run_tool({"mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-O",
+                       "^has_journal,^metadata_csum,^resize_inode", disk.string()},
+                      std::chrono::minutes(1)));
   if (::chown(disk.c_str(), owner, owner) != 0) {
     return fail(ErrorCode::internal, "cannot give the writable disk to its VM",
                 std::strerror(errno));

@@ -252,9 +252,8 @@ Result<std::vector<std::string>> order_modules(
 
 Result<GuestBoot> prepare_kernel(const KernelFiles& kernel, const std::filesystem::path& guest_init,
                                  const std::filesystem::path& cache_dir) {
-  if (auto made = make_folder(cache_dir); !made) return tl::unexpected<Error>(made.error());
-  const auto compressed = read_file(kernel.vmlinuz, k_kernel_bytes_max);
-  if (!compressed) return tl::unexpected<Error>(compressed.error());
+  ATLAS_TRYV(make_folder(cache_dir));
+  ATLAS_TRY(const auto compressed, read_file(kernel.vmlinuz, k_kernel_bytes_max));
   const auto init = read_file(guest_init, k_module_bytes_max);
   if (!init) {
     return fail(ErrorCode::unavailable, "the guest init is not readable at " + guest_init.string(),
@@ -263,23 +262,17 @@ Result<GuestBoot> prepare_kernel(const KernelFiles& kernel, const std::filesyste
 
   GuestBoot boot;
   boot.version = kernel.version;
-  const std::string kernel_key = sha256_hex(*compressed).substr(0, 16);
+  const std::string kernel_key = sha256_hex(compressed).substr(0, 16);
   boot.vmlinux = cache_dir / ("vmlinux-" + kernel.version + "-" + kernel_key);
   std::error_code ignored;
   if (!std::filesystem::exists(boot.vmlinux, ignored)) {
-    const auto vmlinux = extract_vmlinux(*compressed);
-    if (!vmlinux) return tl::unexpected<Error>(vmlinux.error());
-    if (auto done = replace_file(boot.vmlinux, *vmlinux, 0444); !done) {
-      return tl::unexpected<Error>(done.error());
-    }
+    ATLAS_TRY(const auto vmlinux, extract_vmlinux(compressed));
+    ATLAS_TRYV(replace_file(boot.vmlinux, vmlinux, 0444));
   }
   boot.initramfs = cache_dir / ("initramfs-" + kernel_key + "-" + sha256_hex(*init).substr(0, 16));
   if (!std::filesystem::exists(boot.initramfs, ignored)) {
-    const auto initramfs = build_initramfs(kernel, *init);
-    if (!initramfs) return tl::unexpected<Error>(initramfs.error());
-    if (auto done = replace_file(boot.initramfs, *initramfs, 0444); !done) {
-      return tl::unexpected<Error>(done.error());
-    }
+    ATLAS_TRY(const auto initramfs, build_initramfs(kernel, *init));
+    ATLAS_TRYV(replace_file(boot.initramfs, initramfs, 0444));
   }
   return boot;
 }

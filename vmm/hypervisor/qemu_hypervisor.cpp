@@ -7,12 +7,12 @@
 #include <shared_mutex>
 #include <thread>
 
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/digest.hpp"
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "events/settings.hpp"
 #include "vmm/disk/config_drive.hpp"
 #include "vmm/disk/scratch.hpp"
@@ -157,7 +157,8 @@ std::optional<ProcessId> QemuHypervisor::process_of(const VmId& vm_id,
 std::vector<VmId> QemuHypervisor::list() {
   // The periodic inventory is also when a packet filter that somebody wiped comes back.
   if (const auto guarded = guard_host(); !guarded) {
-    spdlog::error("event=vm_packet_filter_missing error=\"{}\"", to_string(guarded.error()));
+    log_event(LogLevel::error, "vm", "packet_filter_missing",
+              {{"error", to_string(guarded.error())}});
   }
   std::set<VmId> ids;
   for (auto& name : names_if_any(folders_.vms)) {
@@ -232,10 +233,10 @@ VmExit QemuHypervisor::explain(const VmId& vm_id) const {
 // ---- starting -----------------------------------------------------------------------------------
 
 Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop) {
-  if (auto checked = check(spec); !checked) return tl::unexpected<Error>(checked.error());
+  ATLAS_TRYV(check(spec));
   const VmStatus before = status(spec.vm_id);
   if (before.phase == VmPhase::running) return before.endpoint;
-  if (auto removed = remove(spec.vm_id); !removed) return tl::unexpected<Error>(removed.error());
+  ATLAS_TRYV(remove(spec.vm_id));
 
   const NameClaim claim(mutex_, starting_, spec.vm_id.str());
   if (!claim.holds()) {
@@ -248,46 +249,45 @@ Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop)
   }();
   if (!endpoint) {
     if (auto removed = remove(spec.vm_id); !removed) {
-      spdlog::error("event=vm_remains vm={} error=\"{}\"", spec.vm_id.str(),
-                    to_string(removed.error()));
+      log_event(LogLevel::error, "vm", "remains",
+                {{"vm", spec.vm_id}, {"error", to_string(removed.error())}});
     }
   }
   const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin).count();
   if (endpoint) {
-    spdlog::info("event=vm_started vm={} image={} port={} took_ms={}", spec.vm_id.str(),
-                 spec.image.str(), endpoint->port, took);
+    log_event(
+        "vm", "started",
+        {{"vm", spec.vm_id}, {"image", spec.image}, {"port", endpoint->port}, {"took_ms", took}});
   } else {
-    spdlog::info("event=vm_start_failed vm={} image={} took_ms={} error=\"{}\"", spec.vm_id.str(),
-                 spec.image.str(), took, to_string(endpoint.error()));
+    log_event("vm", "start_failed",
+              {{"vm", spec.vm_id},
+               {"image", spec.image},
+               {"took_ms", took},
+               {"error", to_string(endpoint.error())}});
   }
   return endpoint;
 }
 
 Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_token& stop) {
   const fs::path dir = dir_of(spec.vm_id);
-  if (auto made = make_folder(dir); !made) return tl::unexpected<Error>(made.error());
+  ATLAS_TRYV(make_folder(dir));
   ::chmod(dir.c_str(), 0700);
-  if (auto written = write_record(dir, {spec.vm_id.str(), spec.image.str(), boot_id_, {}, {}});
-      !written) {
-    return tl::unexpected<Error>(written.error());
-  }
-  const auto prepared = prepare(spec, stop);
-  if (!prepared) return tl::unexpected<Error>(prepared.error());
-  if (auto guarded = guard_host(); !guarded) return tl::unexpected<Error>(guarded.error());
+  ATLAS_TRYV(write_record(dir, {spec.vm_id.str(), spec.image.str(), boot_id_, {}, {}}));
+  ATLAS_TRY(const auto prepared, prepare(spec, stop));
+  ATLAS_TRYV(guard_host());
 
   const auto place = gate_.enter(stop);
   if (!place) return fail(ErrorCode::cancelled, "the start was stopped on request");
   VmSpec placed = spec;
-  placed.port = prepared->port;
+  placed.port = prepared.port;
   for (int attempt = 1;; ++attempt) {
-    const auto launched =
-        launch_vm({placed, prepared->run, boot_, prepared->disks, config_.state_dir, dir,
-                   folders_.logs / (spec.vm_id.str() + ".run.log"), ledger_, confinement_,
-                   name_of(spec.vm_id), prepared->notices, accelerator_});
-    if (!launched) return tl::unexpected<Error>(launched.error());
-    const auto started = await_started(spec.vm_id, *launched, stop);
-    if (started) return launched->endpoint;
-    kill_process(launched->process, k_kill_limit);
+    ATLAS_TRY(const auto launched,
+              launch_vm({placed, prepared.run, boot_, prepared.disks, config_.state_dir, dir,
+                         folders_.logs / (spec.vm_id.str() + ".run.log"), ledger_, confinement_,
+                         name_of(spec.vm_id), prepared.notices, accelerator_}));
+    const auto started = await_started(spec.vm_id, launched, stop);
+    if (started) return launched.endpoint;
+    kill_process(launched.process, k_kill_limit);
     const bool port_taken =
         read_file(dir / "qemu.log", 1 << 20).value_or("").find("host forwarding rule") !=
         std::string::npos;
@@ -297,20 +297,15 @@ Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_tok
 
 Result<QemuHypervisor::Prepared> QemuHypervisor::prepare(const VmSpec& spec,
                                                          const std::stop_token& stop) {
-  const auto image =
-      pull_image(spec.image.str(), config_.registry_plain_http, folders_.images, stop);
-  if (!image) return tl::unexpected<Error>(image.error());
-  const auto port = port_of(image->config, spec.port, spec.port_given);
-  auto run = merge_run(image->config, spec.env, port, spec.command);
-  if (!run) return tl::unexpected<Error>(run.error());
+  ATLAS_TRY(const auto image,
+            pull_image(spec.image.str(), config_.registry_plain_http, folders_.images, stop));
+  const auto port = port_of(image.config, spec.port, spec.port_given);
+  ATLAS_TRY(auto run, merge_run(image.config, spec.env, port, spec.command));
   // Before the dear steps: an environment that does not fit should not cost an unpacked image.
-  if (auto fits = encode_config_drive(*run, spec.hostname, guest_network(), 1); !fits) {
-    return tl::unexpected<Error>(fits.error());
-  }
-  auto disks = layers_.disks_for(image->layers, stop);
-  if (!disks) return tl::unexpected<Error>(disks.error());
-  return Prepared{std::move(*run), std::move(*disks), port,
-                  notices_of(image->config, spec.port, port)};
+  ATLAS_TRYV(encode_config_drive(run, spec.hostname, guest_network(), 1));
+  ATLAS_TRY(auto disks, layers_.disks_for(image.layers, stop));
+  return Prepared{std::move(run), std::move(disks), port,
+                  notices_of(image.config, spec.port, port)};
 }
 
 Result<void> QemuHypervisor::await_started(const VmId& vm_id, const LaunchedVm& launched,
@@ -385,9 +380,12 @@ Result<VmExit> QemuHypervisor::stop(const VmId& vm_id, milliseconds grace, std::
         VmExit{-1, 0, false, true, "the microVM was killed before its app started"});
     if (last.phase == VmPhase::absent) exit.reason = "there is no such microVM";
   }
-  if (auto removed = remove(vm_id); !removed) return tl::unexpected<Error>(removed.error());
-  spdlog::info("event=vm_stopped vm={} exit_code={} signal={} reason=\"{}\"", vm_id.str(),
-               exit.exit_code, exit.signal, exit.reason);
+  ATLAS_TRYV(remove(vm_id));
+  log_event("vm", "stopped",
+            {{"vm", vm_id},
+             {"exit_code", exit.exit_code},
+             {"signal", exit.signal},
+             {"reason", exit.reason}});
   return exit;
 }
 
@@ -424,10 +422,7 @@ Result<std::vector<std::string>> QemuHypervisor::collect(
     const std::function<Result<std::set<ImageRef>>()>& keep, std::stop_token stop) {
   const std::unique_lock alone(disks_, k_wait_for_starts);
   if (!alone) return fail(ErrorCode::unavailable, "VMs are being started; disks stay for now");
-  const auto kept = keep();
-  if (!kept) return tl::unexpected<Error>(kept.error());
-  std::set<std::string> wanted;
-  for (const auto& image : *kept) wanted.insert(image.str());
+  ATLAS_TRY(auto wanted, keep());
   std::set<std::string> in_use;
   for (const auto& machine : running_machines(config_.state_dir)) {
     in_use.merge(open_files_in(machine.process, folders_.layers));
@@ -457,9 +452,7 @@ Result<std::string> host_id_of(const fs::path& state_dir) {
   std::random_device random;
   const std::string id =
       sha256_hex(std::to_string(random()) + "-" + std::to_string(random())).substr(0, 10);
-  if (auto written = replace_file(host_id_path(state_dir), id, 0600); !written) {
-    return tl::unexpected<Error>(written.error());
-  }
+  ATLAS_TRYV(replace_file(host_id_path(state_dir), id, 0600));
   return id;
 }
 
@@ -475,26 +468,21 @@ Result<std::unique_ptr<Hypervisor>> make_qemu_hypervisor(const HostConfig& confi
                             config.log_dir};
   for (const auto& dir :
        {folders.vms, folders.layers, folders.images, folders.cache, folders.logs}) {
-    if (auto made = make_folder(dir); !made) return tl::unexpected<Error>(made.error());
+    ATLAS_TRYV(make_folder(dir));
   }
   // Unpacked layers hold setuid files and other people's data.
   for (const auto& dir : {folders.vms, folders.layers, folders.images}) ::chmod(dir.c_str(), 0700);
   sweep_temporaries(folders.layers);
   sweep_temporaries(folders.images);
 
-  const auto kernel = find_kernel(config.kernel_dir);
-  if (!kernel) return tl::unexpected<Error>(kernel.error());
-  const auto boot = prepare_kernel(*kernel, config.guest_init, folders.cache);
-  if (!boot) return tl::unexpected<Error>(boot.error());
-  const auto host_id = host_id_of(config.state_dir);
-  if (!host_id) return tl::unexpected<Error>(host_id.error());
-  if (auto guarded = guard_host(); !guarded) return tl::unexpected<Error>(guarded.error());
-  if (auto version = run_tool({"qemu-system-x86_64", "--version"}, seconds(20)); !version) {
-    return tl::unexpected<Error>(version.error());
-  }
+  ATLAS_TRY(const auto kernel, find_kernel(config.kernel_dir));
+  ATLAS_TRY(const auto boot, prepare_kernel(kernel, config.guest_init, folders.cache));
+  ATLAS_TRY(const auto host_id, host_id_of(config.state_dir));
+  ATLAS_TRYV(guard_host());
+  ATLAS_TRYV(run_tool({"qemu-system-x86_64", "--version"}, seconds(20)));
   const Accelerator accelerator =
-      config.accelerator ? *config.accelerator : choose_accelerator(*boot, folders.cache);
-  return std::make_unique<QemuHypervisor>(config, folders, *boot, accelerator, *host_id);
+      config.accelerator ? *config.accelerator : choose_accelerator(boot, folders.cache);
+  return std::make_unique<QemuHypervisor>(config, folders, boot, accelerator, host_id);
 }
 
 }  // namespace atlasflow::vmm

@@ -437,9 +437,7 @@ Result<fs::path> LayerStore::disk_for(const std::vector<LayerBlob>& merged,
     if (compress_) args.emplace_back("-zlz4");
     args.push_back(image.string());
     args.push_back((tree / "root").string());
-    if (auto made = run_tool(args, std::chrono::minutes(10), stop); !made) {
-      return tl::unexpected<Error>(made.error());
-    }
+    ATLAS_TRYV(run_tool(args, std::chrono::minutes(10), stop));
     ::chmod(image.c_str(), 0444);  // QEMU reads it as an unprivileged user
     return publish_file(image, disk);
   };
@@ -456,9 +454,8 @@ Result<std::vector<fs::path>> LayerStore::disks_for(const std::vector<LayerBlob>
   }
   std::vector<fs::path> disks;
   for (const auto& group : disks_of(layers)) {
-    auto disk = disk_for(group, stop);
-    if (!disk) return tl::unexpected<Error>(disk.error());
-    disks.push_back(std::move(*disk));
+    ATLAS_TRY(auto disk, disk_for(group, stop));
+    disks.push_back(std::move(disk));
   }
   return disks;
 }
