@@ -41,9 +41,9 @@ struct LogField {
   LogField(std::string_view name, T number) : key(name), value(std::to_string(number)) {}
   // An id of a type of its own (events/ids.hpp).
   template <typename T>
-    requires requires(const T& id) {
-      { id.str() } -> std::convertible_to<std::string_view>;
-    }
+  requires requires(const T& id) {
+    { id.str() } -> std::convertible_to<std::string_view>;
+  }
   LogField(std::string_view name, const T& id) : LogField(name, std::string_view(id.str())) {}
 };
 

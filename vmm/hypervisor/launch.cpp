@@ -177,14 +177,15 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
   daemon.stdin_fd = prompt.read_end.get();
   daemon.stderr_fd = output.get();
   const Endpoint endpoint{"127.0.0.1", port.port};
-  ATLAS_TRY(const auto process, spawn_daemon(daemon, [&](const ProcessId& id) {
-              if (auto noted = note_running(launch.state_dir, spec.vm_id.str(), id, cgroup.folders());
-                  !noted) {
-                return noted;
-              }
-              return write_record(dir, {spec.vm_id.str(), spec.image.str(), host_boot_id(), endpoint, id,
-                                        spec.port, spec.stop_grace, launch.notices});
-            }));
+  ATLAS_TRY(
+      const auto process, spawn_daemon(daemon, [&](const ProcessId& id) {
+        if (auto noted = note_running(launch.state_dir, spec.vm_id.str(), id, cgroup.folders());
+            !noted) {
+          return noted;
+        }
+        return write_record(dir, {spec.vm_id.str(), spec.image.str(), host_boot_id(), endpoint, id,
+                                  spec.port, spec.stop_grace, launch.notices});
+      }));
   await_listening(process, dir);
   return LaunchedVm{process, endpoint};
 }

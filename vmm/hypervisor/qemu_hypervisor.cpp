@@ -356,7 +356,8 @@ Result<VmExit> QemuHypervisor::stop(const VmId& vm_id, milliseconds grace, std::
     const auto deadline = steady_clock::now() + grace + k_power_off_limit;
     while (asked && !events.exit && is_alive(*process) && steady_clock::now() < deadline) {
       if (leave.stop_requested()) {
-        return fail(ErrorCode::cancelled, "the microVM " + vm_id.str() + " is left to stop by itself");
+        return fail(ErrorCode::cancelled,
+                    "the microVM " + vm_id.str() + " is left to stop by itself");
       }
       std::this_thread::sleep_for(k_poll);
       events = read_guest_events(dir);
@@ -422,7 +423,9 @@ Result<std::vector<std::string>> QemuHypervisor::collect(
     const std::function<Result<std::set<ImageRef>>()>& keep, std::stop_token stop) {
   const std::unique_lock alone(disks_, k_wait_for_starts);
   if (!alone) return fail(ErrorCode::unavailable, "VMs are being started; disks stay for now");
-  ATLAS_TRY(auto wanted, keep());
+  ATLAS_TRY(const auto kept, keep());
+  std::set<std::string> wanted;
+  for (const auto& image : kept) wanted.insert(image.str());
   std::set<std::string> in_use;
   for (const auto& machine : running_machines(config_.state_dir)) {
     in_use.merge(open_files_in(machine.process, folders_.layers));
