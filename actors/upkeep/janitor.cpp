@@ -59,8 +59,7 @@ Result<std::vector<std::string>> collect_values(const JanitorConfig& config) {
   return refs;
 }
 
-void report(const char* what, const HostId& host,
-            const Result<std::vector<std::string>>& removed) {
+void report(const char* what, const HostId& host, const Result<std::vector<std::string>>& removed) {
   const auto where = host.empty() ? "" : " host=" + host.str();
   if (!removed) {
     // A build that runs for long or an engine that stops: the next look comes anyway.

@@ -45,7 +45,7 @@ std::vector<const DeploymentState*> reachable(const std::vector<DeploymentView>&
 // Without the one that serves these are `rollbacks` images; so rollbacks + 1 hold them, whichever
 // serves.
 std::set<ImageRef> images_to_keep(const std::vector<DeploymentView>& newest_first,
-                                     std::size_t rollbacks) {
+                                  std::size_t rollbacks) {
   std::set<ImageRef> images;
   for (const auto* state : reachable(newest_first, rollbacks)) images.insert(state->image);
   return images;

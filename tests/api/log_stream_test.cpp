@@ -76,7 +76,8 @@ TEST_F(LogStream, of_a_release_command_is_its_newest_attempts) {
   pb::Event started;
   started.mutable_release_started()->set_attempt(1);
   control_.append_to("abcdefg2", started);
-  const auto vm = control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_release_vm.str();
+  const auto vm =
+      control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_release_vm.str();
   ASSERT_FALSE(vm.empty());
   write_log(vm + ".run.log", "migrated\n");
   EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?kind=release"), "migrated\n");

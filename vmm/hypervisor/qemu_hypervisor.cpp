@@ -101,7 +101,7 @@ class QemuHypervisor final : public Hypervisor {
   Result<Prepared> prepare(const VmSpec& spec, const std::stop_token& stop);
   Result<void> await_started(const VmId& vm_id, const LaunchedVm& launched,
                              const std::stop_token& stop) const;
-  VmExit explain(const VmId& vm_id) const;
+  VmExit explain(const VmId& vm) const;
 
   HostConfig config_;
   HostFolders folders_;
@@ -115,8 +115,8 @@ class QemuHypervisor final : public Hypervisor {
   BootGate gate_;
   std::shared_timed_mutex disks_;  // shared by starts; alone: what removes disks
   std::mutex mutex_;
-  std::set<std::string> starting_;  // in this process; a folder that is not in here was left behind
-  std::set<std::string> stopping_;
+  std::set<VmId> starting_;  // in this process; a folder that is not in here was left behind
+  std::set<VmId> stopping_;
 };
 
 Result<void> check(const VmSpec& spec) {
@@ -176,9 +176,9 @@ std::vector<VmId> QemuHypervisor::list() {
 
 VmStatus QemuHypervisor::status(const VmId& vm_id) {
   VmStatus status;
+  if (!is_vm_id(vm_id.str())) return status;
   std::error_code unreadable;  // then it is not known not to be there
-  if (!is_vm_id(vm_id.str()) || (!fs::exists(dir_of(vm_id), unreadable) && !unreadable))
-    return status;
+  if (!fs::exists(dir_of(vm_id), unreadable) && !unreadable) return status;
   const auto record = read_record(dir_of(vm_id));
   if (record) {
     status.endpoint = record->endpoint;
@@ -202,7 +202,7 @@ VmStatus QemuHypervisor::status(const VmId& vm_id) {
   }
   {
     const std::lock_guard guard(mutex_);
-    if (starting_.contains(vm_id.str())) {
+    if (starting_.contains(vm_id)) {
       status.phase = VmPhase::starting;
       return status;
     }
@@ -222,11 +222,10 @@ VmStatus QemuHypervisor::status(const VmId& vm_id) {
   return status;
 }
 
-VmExit QemuHypervisor::explain(const VmId& vm_id) const {
-  const std::string qemu = read_end(dir_of(vm_id) / "qemu.log");
-  const std::string kernel = read_end(dir_of(vm_id) / "kernel.log");
-  return explain_end(
-      {qemu, kernel, recorded_cgroup(config_.state_dir, vm_id.str()).oom_kills() > 0});
+VmExit QemuHypervisor::explain(const VmId& vm) const {
+  const std::string qemu = read_end(dir_of(vm) / "qemu.log");
+  const std::string kernel = read_end(dir_of(vm) / "kernel.log");
+  return explain_end({qemu, kernel, recorded_cgroup(config_.state_dir, vm.str()).oom_kills() > 0});
 }
 
 // ---- starting -----------------------------------------------------------------------------------
@@ -237,7 +236,7 @@ Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop)
   if (before.phase == VmPhase::running) return before.endpoint;
   if (auto removed = remove(spec.vm_id); !removed) return tl::unexpected<Error>(removed.error());
 
-  const NameClaim claim(mutex_, starting_, spec.vm_id.str());
+  const NameClaim claim(mutex_, starting_, spec.vm_id);
   if (!claim.holds()) {
     return fail(ErrorCode::conflict, "the VM " + spec.vm_id.str() + " is being started already");
   }
@@ -267,9 +266,9 @@ Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_tok
   const fs::path dir = dir_of(spec.vm_id);
   if (auto made = make_folder(dir); !made) return tl::unexpected<Error>(made.error());
   ::chmod(dir.c_str(), 0700);
-  if (auto written = write_record(dir, {spec.vm_id.str(), spec.image.str(), boot_id_, {}, {}});
-      !written) {
-    return tl::unexpected<Error>(written.error());
+  if (auto done = write_record(dir, {spec.vm_id.str(), spec.image.str(), boot_id_, {}, {}});
+      !done) {
+    return tl::unexpected<Error>(done.error());
   }
   const auto prepared = prepare(spec, stop);
   if (!prepared) return tl::unexpected<Error>(prepared.error());
@@ -346,7 +345,7 @@ Result<VmExit> QemuHypervisor::stop(const VmId& vm_id, milliseconds grace, std::
     return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
   }
   // A stop that was given up on may still hang in here when the VM is stopped as an orphan.
-  const NameClaim claim(mutex_, stopping_, vm_id.str());
+  const NameClaim claim(mutex_, stopping_, vm_id);
   if (!claim.holds()) {
     return fail(ErrorCode::conflict, "the VM " + vm_id.str() + " is being stopped already");
   }
@@ -361,7 +360,8 @@ Result<VmExit> QemuHypervisor::stop(const VmId& vm_id, milliseconds grace, std::
     const auto deadline = steady_clock::now() + grace + k_power_off_limit;
     while (asked && !events.exit && is_alive(*process) && steady_clock::now() < deadline) {
       if (leave.stop_requested()) {
-        return fail(ErrorCode::cancelled, "the microVM " + vm_id.str() + " is left to stop by itself");
+        return fail(ErrorCode::cancelled,
+                    "the microVM " + vm_id.str() + " is left to stop by itself");
       }
       std::this_thread::sleep_for(k_poll);
       events = read_guest_events(dir);
@@ -439,9 +439,9 @@ Result<std::vector<std::string>> QemuHypervisor::collect(
 }
 
 void QemuHypervisor::bound_files() {
-  for (auto& name : names_if_any(folders_.vms)) {
-    const VmId vm_id{std::move(name)};
-    const auto log = folders_.logs / (vm_id.str() + ".run.log");
+  for (const auto& name : names_if_any(folders_.vms)) {
+    const VmId vm_id{name};
+    const auto log = folders_.logs / (name + ".run.log");
     const bool near_limit = bound_vm_files(dir_of(vm_id), log);
     const auto record = near_limit ? read_record(dir_of(vm_id)) : std::nullopt;
     const auto process = record ? process_of(vm_id, *record) : std::nullopt;
