@@ -97,20 +97,20 @@ struct QuietWorld final : actors::BuildEngine, actors::VmEngine, actors::EdgeEng
   Result<actors::StartedVm> start(const actors::VmJob&, std::stop_token) override {
     return actors::StartedVm{{"127.0.0.1", 4000}};
   }
-  actors::VmObservation observe(const std::string&) override { return {true, {}, {}}; }
-  actors::ProbeObservation probe(const std::string&, const std::string&,
+  actors::VmObservation observe(const VmId&) override { return {true, {}, {}}; }
+  actors::ProbeObservation probe(const VmId&, const std::string&,
                                  const std::string&) override {
     return {200, ""};
   }
-  Result<std::int32_t> stop(const std::string&) override { return 0; }
-  std::vector<std::string> list() override { return {}; }
+  Result<std::int32_t> stop(const VmId&) override { return 0; }
+  std::vector<VmId> list() override { return {}; }
   bool ping() override { return true; }
   std::int64_t memory_mib() const override { return 1 << 20; }
   Result<void> publish(std::uint64_t generation, const std::vector<actors::RouteClaim>&) override {
     published = generation;
     return {};
   }
-  std::uint64_t drain(const std::string&, std::chrono::microseconds) override { return 0; }
+  std::uint64_t drain(const VmId&, std::chrono::microseconds) override { return 0; }
   std::uint64_t generation() const override { return published; }
   std::string describe() const override { return "quiet"; }
 
@@ -230,9 +230,9 @@ Measured start_once(const fs::path& folder) {
   const auto cpu_before = cpu_seconds();
   const auto begin = std::chrono::steady_clock::now();
   auto plane =
-      actors::start_control_plane({}, log, secrets, {&clock, &world, {{"local", &world}}, &world});
+      actors::start_control_plane({}, log, secrets, {&clock, &world, {{HostId("local"), &world}}, &world});
   ATLAS_ASSERT(plane.has_value(), plane ? "" : to_string(plane.error()));
-  actors::Push nobodys;
+  Push nobodys;
   nobodys.repository_urls = {"/srv/nobodys.git"};
   ATLAS_ASSERT((*plane)->receive_push(nobodys).has_value(), "no answer");
   Measured start;

@@ -46,8 +46,8 @@ inline constexpr TimestampUs k_route_deadline_us = 60 * k_second_us;
 // release, or its first placement.
 [[nodiscard]] pb::Event pipeline_step(const DeploymentState& state, const Moment& moment);
 
-// The last part of evolve(): lets go of slots that are to be empty and are, and sets the status that
-// follows from the parts.
+// The last part of evolve(): lets go of slots that are to be empty and are, and sets the status
+// that follows from the parts.
 void settle(DeploymentState& state);
 
 }  // namespace atlasflow::rules

@@ -80,8 +80,8 @@ using TimestampUs = std::int64_t;
 
 // The name of the thing outside that an intent stands for: the VM's, the container's, the folder's.
 [[nodiscard]] EffectId effect_id(const DeploymentId& id, StreamVersion intent);
-// The VM that the intent starts, and the intent of the VM. What the VM says of itself (its first 2xx,
-// that it has drained) comes as an outcome of that effect.
+// The VM that the intent starts, and the intent of the VM. What the VM says of itself (its first
+// 2xx, that it has drained) comes as an outcome of that effect.
 [[nodiscard]] VmId vm_of(const EffectId& effect);
 [[nodiscard]] EffectId effect_of(const VmId& vm);
 // The version back from the name; 0 when it is none of this deployment's.

@@ -101,7 +101,7 @@ class QemuHypervisor final : public Hypervisor {
   Result<Prepared> prepare(const VmSpec& spec, const std::stop_token& stop);
   Result<void> await_started(const VmId& vm_id, const LaunchedVm& launched,
                              const std::stop_token& stop) const;
-  VmExit explain(const VmId& vm_id) const;
+  VmExit explain(const VmId& vm) const;
 
   HostConfig config_;
   HostFolders folders_;
@@ -115,8 +115,8 @@ class QemuHypervisor final : public Hypervisor {
   BootGate gate_;
   std::shared_timed_mutex disks_;  // shared by starts; alone: what removes disks
   std::mutex mutex_;
-  std::set<std::string> starting_;  // in this process; a folder that is not in here was left behind
-  std::set<std::string> stopping_;
+  std::set<VmId> starting_;  // in this process; a folder that is not in here was left behind
+  std::set<VmId> stopping_;
 };
 
 Result<void> check(const VmSpec& spec) {
@@ -177,9 +177,9 @@ std::vector<VmId> QemuHypervisor::list() {
 
 VmStatus QemuHypervisor::status(const VmId& vm_id) {
   VmStatus status;
+  if (!is_vm_id(vm_id.str())) return status;
   std::error_code unreadable;  // then it is not known not to be there
-  if (!is_vm_id(vm_id.str()) || (!fs::exists(dir_of(vm_id), unreadable) && !unreadable))
-    return status;
+  if (!fs::exists(dir_of(vm_id), unreadable) && !unreadable) return status;
   const auto record = read_record(dir_of(vm_id));
   if (record) {
     status.endpoint = record->endpoint;
@@ -203,7 +203,7 @@ VmStatus QemuHypervisor::status(const VmId& vm_id) {
   }
   {
     const std::lock_guard guard(mutex_);
-    if (starting_.contains(vm_id.str())) {
+    if (starting_.contains(vm_id)) {
       status.phase = VmPhase::starting;
       return status;
     }
@@ -223,11 +223,10 @@ VmStatus QemuHypervisor::status(const VmId& vm_id) {
   return status;
 }
 
-VmExit QemuHypervisor::explain(const VmId& vm_id) const {
-  const std::string qemu = read_end(dir_of(vm_id) / "qemu.log");
-  const std::string kernel = read_end(dir_of(vm_id) / "kernel.log");
-  return explain_end(
-      {qemu, kernel, recorded_cgroup(config_.state_dir, vm_id.str()).oom_kills() > 0});
+VmExit QemuHypervisor::explain(const VmId& vm) const {
+  const std::string qemu = read_end(dir_of(vm) / "qemu.log");
+  const std::string kernel = read_end(dir_of(vm) / "kernel.log");
+  return explain_end({qemu, kernel, recorded_cgroup(config_.state_dir, vm.str()).oom_kills() > 0});
 }
 
 // ---- starting -----------------------------------------------------------------------------------
@@ -238,7 +237,7 @@ Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop)
   if (before.phase == VmPhase::running) return before.endpoint;
   ATLAS_TRYV(remove(spec.vm_id));
 
-  const NameClaim claim(mutex_, starting_, spec.vm_id.str());
+  const NameClaim claim(mutex_, starting_, spec.vm_id);
   if (!claim.holds()) {
     return fail(ErrorCode::conflict, "the VM " + spec.vm_id.str() + " is being started already");
   }
@@ -341,7 +340,7 @@ Result<VmExit> QemuHypervisor::stop(const VmId& vm_id, milliseconds grace, std::
     return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
   }
   // A stop that was given up on may still hang in here when the VM is stopped as an orphan.
-  const NameClaim claim(mutex_, stopping_, vm_id.str());
+  const NameClaim claim(mutex_, stopping_, vm_id);
   if (!claim.holds()) {
     return fail(ErrorCode::conflict, "the VM " + vm_id.str() + " is being stopped already");
   }
@@ -437,9 +436,9 @@ Result<std::vector<std::string>> QemuHypervisor::collect(
 }
 
 void QemuHypervisor::bound_files() {
-  for (auto& name : names_if_any(folders_.vms)) {
-    const VmId vm_id{std::move(name)};
-    const auto log = folders_.logs / (vm_id.str() + ".run.log");
+  for (const auto& name : names_if_any(folders_.vms)) {
+    const VmId vm_id{name};
+    const auto log = folders_.logs / (name + ".run.log");
     const bool near_limit = bound_vm_files(dir_of(vm_id), log);
     const auto record = near_limit ? read_record(dir_of(vm_id)) : std::nullopt;
     const auto process = record ? process_of(vm_id, *record) : std::nullopt;
