@@ -61,7 +61,7 @@ TEST(Duration, that_does_not_fit_is_the_longest_and_never_wraps) {
   for (const char* text : {"9223372036854775807d", "99999999999999999999999999s", "106751992d"}) {
     EXPECT_EQ(parse_duration_us(text), k_longest) << text;
   }
-  EXPECT_EQ(parse_duration_us("106751991d"), 106'751'991 * 86'400 * k_second);
+  EXPECT_EQ(parse_duration_us("106751991d"), 106'751'991LL * 86'400 * k_second);
 }
 
 TEST(Duration, is_written_by_the_largest_unit_that_says_it_exactly) {
