@@ -1,7 +1,8 @@
 // Outgoing HTTP, by libcurl: one request and its whole answer, over TCP, TLS or a unix socket.
-// Calls block. One HttpClient belongs to one thread at a time and keeps its connections between requests;
-// send_http makes one for a single request. Nothing of a request, neither the path of its URL nor
-// a header or the body, gets into an error: only the place that was asked (scheme, host and port).
+// Calls block. One HttpClient belongs to one thread at a time and keeps its connections between
+// requests; send_http makes one for a single request. Nothing of a request, neither the path of its
+// URL nor a field or the body, gets into an error: only the place that was asked (scheme, host and
+// port).
 #pragma once
 
 #include <chrono>

@@ -14,6 +14,7 @@ namespace atlasflow::actors {
 namespace {
 
 constexpr int k_salts_max = 8;
+constexpr TimestampUs k_tell_again_us = 30 * k_second_us;
 constexpr auto k_after_full_disk = std::chrono::seconds(5);
 
 std::string list_of(const std::vector<const DeploymentState*>& targets) {
@@ -343,9 +344,12 @@ void ProjectActorState::learn(const storage::Record& record) {
 
 void ProjectActorState::reconcile(project_actor::pointer self) {
   const auto now = wiring.clock->now();
-  std::erase_if(starting, [this](const auto& item) {
+  std::erase_if(starting, [this, now](const auto& item) {
     const auto* state = history.find(item.second);
-    return state == nullptr || state->status != DeploymentStatus::queued;
+    if (state == nullptr || state->status != DeploymentStatus::queued) return true;
+    const bool is_lost = now - told_at[item.second] >= k_tell_again_us;
+    ATLAS_PROBE(is_lost, "a deployment that was told to start was told again");
+    return is_lost;
   });
   auto wanted = wishes(history, starting, now);
   // There is no image to go back to.
@@ -361,8 +365,18 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
   for (auto& [id, command_for] : wanted.tell) {
     if (std::holds_alternative<Start>(command_for)) {
       starting[history.environment_of.at(id)] = id;
+      told_at[id] = now;
     }
     self->send(wiring.deployments, DeliverTo{id, std::move(command_for), newest});
+  }
+  // An actor that dies takes along what it was told and had not come to; what is still wanted then
+  // is told again. Who has heard it before refuses it, or has nothing to do.
+  std::erase_if(told_at, [this](const auto& item) {
+    const auto* state = history.find(item.first);
+    return state == nullptr || state->status != DeploymentStatus::queued;
+  });
+  if (!wanted.tell.empty()) {
+    wanted.look_again = std::min(wanted.look_again.value_or(now + k_tell_again_us), now + k_tell_again_us);
   }
   for (const auto& [from, to] : wanted.roll_back) {
     const auto* target = history.find(to);

@@ -54,6 +54,7 @@ struct ProjectActorState {
   ProjectHistory history;
   // Told to start, but its first step is not in the log yet: until then nothing else may start.
   Starting starting;
+  std::map<DeploymentId, TimestampUs> told_at;  // to start, and is queued still
   std::optional<TimestampUs> wake_at;
   // The newest of the project's and its deployments' events that this actor has folded: what it
   // wishes next comes from it.

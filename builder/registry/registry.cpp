@@ -24,9 +24,9 @@
 #include "base/file.hpp"
 #include "base/http_client.hpp"
 #include "base/log.hpp"
+#include "base/process.hpp"
 #include "base/process_identity.hpp"
 #include "builder/registry/registry_store.hpp"
-#include "builder/sandbox/process.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -187,7 +187,7 @@ class DebianRegistry final : public Registry {
     request.argv = {program_, "serve", config_path().string()};
     request.environment = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"};
     request.output = log.get();
-    auto process = spawn(request);
+    auto process = spawn_process(request);
     if (!process) return process;
     // One that is gone already is told below.
     const auto identity = identify_process(process->pid()).value_or(ProcessIdentity{});
@@ -312,10 +312,8 @@ Result<std::vector<std::string>> DebianRegistry::collect(const RegistryKeep& kee
   request.environment = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"};
   std::string output;
   ATLAS_TRY(const auto ran,
-            run(request, k_collect_deadline, stop, [&output](std::string_view text) {
-              output += text;
-              if (output.size() > 2 * k_collect_words)
-                output.erase(0, output.size() - k_collect_words);
+            run_process(request, k_collect_deadline, stop, [&output](std::string_view text) {
+              append_bounded(output, text, k_collect_words);
             }));
   if (ran.end != RunOutcome::End::exited || ran.exit_code != 0) {
     return fail(ran.end == RunOutcome::End::cancelled ? ErrorCode::cancelled : ErrorCode::internal,

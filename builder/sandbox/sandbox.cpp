@@ -111,7 +111,7 @@ Result<FileDescriptor> make_user_namespace() {
     if (!fd.valid()) return fail(ErrorCode::unavailable, "no user namespace", std::strerror(errno));
     return {};
   };
-  ATLAS_TRY(auto process, spawn(request));
+  ATLAS_TRY(auto process, spawn_process(request));
   process.wait(k_namespace_deadline);
   return fd;
 }
@@ -163,7 +163,7 @@ class LinuxSandbox final : public Sandbox {
         return {};
       };
     }
-    return builder::run(std::move(request), deadline, stop, on_output);
+    return run_process(std::move(request), deadline, stop, on_output);
   }
 
   Result<void> own(const fs::path& folder) const override {

@@ -9,8 +9,8 @@
 #include <sys/wait.h>
 
 #include "base/http_client.hpp"
+#include "base/process.hpp"
 #include "base/process_identity.hpp"
-#include "builder/sandbox/process.hpp"
 #include "tests/builder/scratch.hpp"
 
 namespace atlasflow::builder {
@@ -88,7 +88,7 @@ TEST(Registry, what_a_killed_server_left_running_is_ended_and_not_doubled) {
   request.argv = {find_program("docker-registry"), "serve",
                   (scratch.path() / "config.yml").string()};
   request.environment = {"PATH=/usr/bin:/bin"};
-  auto stray = spawn(request);
+  auto stray = spawn_process(request);
   ASSERT_TRUE(stray) << to_string(stray.error());
   write_record(scratch.path(), *identify_process(stray->pid()), port);
   auto registry = start_registry({scratch.path(), 0});
@@ -110,7 +110,7 @@ TEST(Registry, what_a_killed_server_left_can_be_ended_without_a_new_one) {
   request.argv = {find_program("docker-registry"), "serve",
                   (scratch.path() / "config.yml").string()};
   request.environment = {"PATH=/usr/bin:/bin"};
-  auto stray = spawn(request);
+  auto stray = spawn_process(request);
   ASSERT_TRUE(stray) << to_string(stray.error());
   write_record(scratch.path(), *identify_process(stray->pid()), 1);
   EXPECT_EQ(end_registry(scratch.path()).value(), stray->pid());
@@ -122,7 +122,7 @@ TEST(Registry, a_process_that_only_has_the_pid_of_an_earlier_registry_is_left_al
   const Scratch scratch;
   SpawnRequest request;
   request.argv = {find_program("sleep"), "100"};
-  auto other = spawn(request);
+  auto other = spawn_process(request);
   ASSERT_TRUE(other) << to_string(other.error());
   ProcessIdentity earlier = *identify_process(other->pid());
   --earlier.start_ticks;
@@ -189,8 +189,8 @@ class RegistryWithImages : public ::testing::Test {
     request.argv = {find_program("sh"), "-c", script};
     request.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/nonexistent"};
     std::string output;
-    const auto ran =
-        run(request, milliseconds(60'000), {}, [&](std::string_view text) { output += text; });
+    const auto ran = run_process(request, milliseconds(60'000), {},
+                                 [&](std::string_view text) { output += text; });
     EXPECT_TRUE(ran && ran->exit_code == 0) << output;
     auto digest = read(folder / "digest");
     return digest.substr(0, 71);

@@ -12,6 +12,7 @@
 
 #include "base/file.hpp"
 #include "base/log.hpp"
+#include "base/process.hpp"
 #include "vmm/hypervisor/machine.hpp"
 #include "vmm/hypervisor/process.hpp"
 #include "vmm/network/network.hpp"
