@@ -311,7 +311,7 @@ struct OutputPipe {
 // Until the last writer of both has closed its end, the time is over or the stop is asked for.
 RunOutcome::End pass_on(std::array<OutputPipe, 2>& pipes, const FileDescriptor& wake,
                         Clock::time_point until, const std::stop_token& stop) {
-  std::string buffer(32 * 1024, '\0');
+  std::string buffer(32UL * 1024, '\0');
   while (pipes[0].end || pipes[1].end) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
     if (stop.stop_requested()) return RunOutcome::End::cancelled;
@@ -356,21 +356,11 @@ Result<RunOutcome> run_process(SpawnRequest request, std::chrono::milliseconds d
   std::array<OutputPipe, 2> pipes{OutputPipe{std::move(output.read), &on_output},
                                   OutputPipe{std::move(error.read), &on_error}};
   RunOutcome outcome;
-<<<<<<< HEAD:builder/sandbox/process.cpp
-  std::string buffer(32UL * 1024, '\0');
-  const auto read_output = [&] {
-    const ssize_t n = ::read(output->read.get(), buffer.data(), buffer.size());
-    if (n > 0) on_output(std::string_view(buffer).substr(0, static_cast<std::size_t>(n)));
-    return n > 0 || (n < 0 && errno == EINTR);
-  };
-  for (bool open = true; open;) {
-=======
   outcome.end = pass_on(pipes, wake, until, stop);
   while (outcome.end == RunOutcome::End::exited) {
     // All writers have closed; the process itself may take a moment more, or have closed its
     // outputs only.
     constexpr std::chrono::milliseconds k_step{50};
->>>>>>> base:base/process.cpp
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
     if (const auto exit = process.wait(std::clamp(left, std::chrono::milliseconds(0), k_step))) {
       outcome.exit_code = exit->code;

@@ -98,8 +98,7 @@ struct QuietWorld final : actors::BuildEngine, actors::VmEngine, actors::EdgeEng
     return actors::StartedVm{{"127.0.0.1", 4000}};
   }
   actors::VmObservation observe(const VmId&) override { return {true, {}, {}}; }
-  actors::ProbeObservation probe(const VmId&, const std::string&,
-                                 const std::string&) override {
+  actors::ProbeObservation probe(const VmId&, const std::string&, const std::string&) override {
     return {200, ""};
   }
   Result<std::int32_t> stop(const VmId&) override { return 0; }
@@ -229,8 +228,8 @@ Measured start_once(const fs::path& folder) {
   const auto records = static_cast<double>(log.last_position().value());
   const auto cpu_before = cpu_seconds();
   const auto begin = std::chrono::steady_clock::now();
-  auto plane =
-      actors::start_control_plane({}, log, secrets, {&clock, &world, {{HostId("local"), &world}}, &world});
+  auto plane = actors::start_control_plane({}, log, secrets,
+                                           {&clock, &world, {{HostId("local"), &world}}, &world});
   ATLAS_ASSERT(plane.has_value(), plane ? "" : to_string(plane.error()));
   Push nobodys;
   nobodys.repository_urls = {"/srv/nobodys.git"};

@@ -376,7 +376,8 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
     return state == nullptr || state->status != DeploymentStatus::queued;
   });
   if (!wanted.tell.empty()) {
-    wanted.look_again = std::min(wanted.look_again.value_or(now + k_tell_again_us), now + k_tell_again_us);
+    wanted.look_again =
+        std::min(wanted.look_again.value_or(now + k_tell_again_us), now + k_tell_again_us);
   }
   for (const auto& [from, to] : wanted.roll_back) {
     const auto* target = history.find(to);
