@@ -226,8 +226,9 @@ std::unique_ptr<storage::LogKeeper> keep_logs(const Server::Parts& server,
     return storage::deployments_with_kept_logs(catalog, rollbacks);
   };
   logs.running = [&hypervisor = *server.hypervisor] {
-    const auto ids = hypervisor.list();
-    return std::set<std::string>(ids.begin(), ids.end());
+    std::set<std::string> names;  // logs are named after VMs, and after builds
+    for (const auto& vm_id : hypervisor.list()) names.insert(vm_id.str());
+    return names;
   };
   logs.at_each_look = [&hypervisor = *server.hypervisor] { hypervisor.bound_files(); };
   return std::make_unique<storage::LogKeeper>(std::move(logs));
@@ -258,7 +259,7 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   if (const char* name = std::getenv("ATLASFLOW_TEST_THROW_AFTER")) control.throw_after = name;
   const actors::Engines engines{&server.clock,
                                 server.build_engine.get(),
-                                {{"local", server.vm_engine.get()}},
+                                {{HostId{"local"}, server.vm_engine.get()}},
                                 server.edge_engine.get(),
                                 server.notify_engine.get()};
   if (!take(server.control,
