@@ -225,8 +225,8 @@ std::unique_ptr<storage::LogKeeper> keep_logs(const Server::Parts& server,
     return storage::deployments_with_kept_logs(catalog, rollbacks);
   };
   logs.running = [&hypervisor = *server.hypervisor] {
-    std::set<std::string> names;
-    for (const auto& vm : hypervisor.list()) names.insert(vm.str());
+    std::set<std::string> names;  // logs are named after VMs, and after builds
+    for (const auto& vm_id : hypervisor.list()) names.insert(vm_id.str());
     return names;
   };
   logs.at_each_look = [&hypervisor = *server.hypervisor] { hypervisor.bound_files(); };
@@ -258,7 +258,7 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   if (const char* name = std::getenv("ATLASFLOW_TEST_THROW_AFTER")) control.throw_after = name;
   const actors::Engines engines{&server.clock,
                                 server.build_engine.get(),
-                                {{HostId("local"), server.vm_engine.get()}},
+                                {{HostId{"local"}, server.vm_engine.get()}},
                                 server.edge_engine.get(),
                                 server.notify_engine.get()};
   if (!take(server.control,

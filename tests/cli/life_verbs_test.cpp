@@ -176,6 +176,7 @@ TEST_F(LifeVerbs, every_end_ends_the_wait_and_a_skip_is_no_failure) {
 TEST_F(LifeVerbs, a_vm_that_does_not_stop_is_told_until_it_has) {
   tell("abcdefg2", [](pb::Event& e) { e.mutable_vm_start_requested()->set_slot(0); });
   const auto vm = control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_vm_id.str();
+  tell("abcdefg2", [&](pb::Event& e) { e.mutable_vm_started()->set_vm_id(vm); });
   EXPECT_THAT(run(StatusCommand{}).out, Not(HasSubstr("to stop")));
   tell("abcdefg2", [](pb::Event& e) { e.mutable_cancel_requested()->set_by("user"); });
   tell("abcdefg2", [&](pb::Event& e) { e.mutable_vm_stop_requested()->set_vm_id(vm); });
