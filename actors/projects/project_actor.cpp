@@ -14,7 +14,7 @@ namespace atlasflow::actors {
 namespace {
 
 constexpr int k_salts_max = 8;
-constexpr TimestampUs k_tell_again_us = 30 * k_second_us;
+constexpr TimestampUs k_tell_again_us = 30'000'000;
 constexpr auto k_after_full_disk = std::chrono::seconds(5);
 
 std::string list_of(const std::vector<const DeploymentState*>& targets) {

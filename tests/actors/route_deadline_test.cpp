@@ -60,6 +60,7 @@ class RouteDeadline : public testing::Test {
     wiring_.builders = caf::actor_cast<builder_pool_actor>(other);
     wiring_.hosts = caf::actor_cast<vm_hosts_actor>(other);
     wiring_.log_reader = system_->spawn(log_reader, log_.get());
+    wiring_.log_end = LogEnd(log_.get());
     wiring_.clock = &clock_;
     wiring_.domain = "example.test";
     record_until_route();
