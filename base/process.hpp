@@ -1,7 +1,7 @@
 // Starts and ends child processes by clone3 and pidfd; no shell. A child has a session of its own,
 // the environment and the descriptors that it is given, and nothing else of this process. One that
-// gets a PID namespace is its init: ending it ends every process below it, by the kernel's word. Any
-// thread; a child that dies with its parent dies with the thread that spawned it
+// gets a PID namespace is its init: ending it ends every process below it, by the kernel's word.
+// Any thread; a child that dies with its parent dies with the thread that spawned it
 // (PR_SET_PDEATHSIG).
 #pragma once
 
@@ -87,8 +87,8 @@ struct RunOutcome {
 using OutputTaker = std::function<void(std::string_view)>;
 
 // Spawns, hands every piece of output to `on_output` and waits; what goes to standard error too,
-// unless on_error takes that. At the deadline or on stop the child is killed with its process group.
-// request.output and request.error are set here.
+// unless on_error takes that. At the deadline or on stop the child is killed with its process
+// group. request.output and request.error are set here.
 [[nodiscard]] Result<RunOutcome> run_process(SpawnRequest request,
                                              std::chrono::milliseconds deadline,
                                              const std::stop_token& stop,
@@ -98,8 +98,8 @@ using OutputTaker = std::function<void(std::string_view)>;
 // Keeps the end of a text that may be endless: at least the last `bytes` of it, at most twice that.
 void append_bounded(std::string& kept, std::string_view more, std::size_t bytes);
 
-// Where an executable is on the fixed path /usr/local/sbin … /bin, whatever PATH says; empty when it
-// is not installed. A name with a slash is a path already.
+// Where an executable is on the fixed path /usr/local/sbin … /bin, whatever PATH says; empty when
+// it is not installed. A name with a slash is a path already.
 [[nodiscard]] std::string find_program(std::string_view name);
 
 }  // namespace atlasflow

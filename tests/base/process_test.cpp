@@ -101,7 +101,8 @@ TEST(Spawn, gives_the_environment_and_the_descriptors_that_were_named_and_no_oth
   const FileDescriptor left_open(::open("/dev/zero", O_RDONLY));
   const FileDescriptor named(::open("/dev/full", O_RDONLY | O_CLOEXEC));
   auto request = shell(
-      "env | grep -v '^PWD=\\|^_=\\|^SHLVL='; readlink /proc/$$/fd/3; ls /proc/$$/fd | tr '\\n' ' '");
+      "env | grep -v '^PWD=\\|^_=\\|^SHLVL='; readlink /proc/$$/fd/3; "
+      "ls /proc/$$/fd | tr '\\n' ' '");
   request.inherit = {named.get()};
   std::string output;
   ASSERT_TRUE(
