@@ -32,7 +32,7 @@ class ReuseTest : public testing::Test {
     made.status = status;
     made.generation = generation;
     made.routed = generation != 0;
-    made.image = "registry/web@" + id;
+    made.image = ImageRef{"registry/web@" + id};
     made.push.set_project_id("p1");
     made.push.set_environment(environment.empty() ? k_production : environment);
     made.push.set_after(id);
