@@ -167,8 +167,8 @@ TEST_F(Facade, the_log_is_read_by_a_thread_that_does_nothing_else) {
   std::vector<DeploymentId> ids;
   for (int i = 0; i < 20; ++i) {
     const auto name = "web-" + std::to_string(i);
-    ASSERT_TRUE(plane->create_project({name, "/srv/" + name + ".git", "", std::nullopt}));
-    ids.push_back(*plane->deploy(name, std::nullopt, "command"));
+    ASSERT_TRUE(as_user(commands::CreateProject{name, "/srv/" + name + ".git", "", std::nullopt}));
+    ids.push_back(*as_user(commands::Deploy{name, std::nullopt, "command"}));
   }
   for (const auto& id : ids) EXPECT_TRUE(wait_for_live(id));
   auto readers = log->readers();
