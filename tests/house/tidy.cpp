@@ -350,8 +350,7 @@ class Check {
   // A line that is put together by a format can be ended, or its value, by what is put in.
   void log_lines() {
     const bool may = file_.path == "base/log.cpp" || file_.path.starts_with("tests/") ||
-                     file_.path.starts_with("bench/") || file_.path.starts_with("actors/") ||
-                     file_.path.starts_with("edge/");
+                     file_.path.starts_with("bench/");
     for (std::size_t i = 0; i < code_lines_.size() && !may; ++i) {
       for (const auto* call : {"log(", "debug(", "info(", "warn(", "error(", "critical("}) {
         if (code_lines_[i].find(std::string("spdlog::") + call) == std::string_view::npos) continue;
