@@ -193,13 +193,38 @@ Result<ImageStore> BuildahBuilder::own_store(const BuildRequest& request) {
   return store;
 }
 
+Result<PreparedStack> BuildahBuilder::prepare_stack(const BuildRequest& request,
+                                                    const fs::path& root, const fs::path& scratch,
+                                                    BuildLog& log, Clock::time_point until,
+                                                    const std::stop_token& stop) const {
+  StackBases bases{bases_.image_names(), config_.bases};
+  while (true) {
+    ATLAS_TRY(auto stack, find_stack(request, root, bases));
+    ATLAS_TRY(auto plan, plan_of(stack, request));
+    log.heading("Building " + request.project + " (" + stack.reason + ")");
+    if (stack.name != "dockerfile") {
+      std::istringstream lines(stack.dockerfile);
+      for (std::string line; std::getline(lines, line);) log.note(line);
+    }
+    for (const auto& notice : stack.notices) log.note("Notice: " + notice);
+    for (const std::string& note : plan.notes) log.note(note);
+    for (const std::string& notice : plan.notices) log.note(notice);
+    auto pulled = pull_absent(stack, plan, scratch, log, until, stop);
+    if (pulled) return PreparedStack{std::move(stack), std::move(plan)};
+    const bool may_fall_back =
+        stack.has_fallback && bases.may_pull && pulled.error().code == ErrorCode::unavailable;
+    if (!may_fall_back) return tl::unexpected(pulled.error());
+    log.note(pulled.error().message + "; a base image that is here is used instead");
+    bases.may_pull = false;
+  }
+}
+
 Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLog& log,
                                             const std::stop_token& stop) {
   const auto until =
       Clock::now() + (request.deadline.count() > 0 ? request.deadline : k_build_deadline_default);
   auto scratch = make_scratch(request.build_id);
   if (!scratch) return tl::unexpected(scratch.error());
-  const auto present = bases_.image_names();
   auto root = find_source_folder(request.folder, request.root_folder);
   if (!root) return tl::unexpected(root.error());
   if (!*root) {
@@ -207,33 +232,19 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
                                            " in the repository, which the setting root_folder "
                                            "names");
   }
-  auto stack = find_stack(request, **root, present);
-  if (!stack) return tl::unexpected(stack.error());
-  auto plan = plan_of(*stack, request);
-  if (!plan) return tl::unexpected(plan.error());
-  BuildRequest exact = request;
-  exact.folder = **root;
-  exact.build_target = plan->target;
-  log.heading("Building " + request.project + " (" + stack->reason + ")");
-  if (stack->name != "dockerfile") {
-    std::istringstream lines(stack->dockerfile);
-    for (std::string line; std::getline(lines, line);) log.note(line);
-  }
-  for (const auto& notice : stack->notices) log.note("Notice: " + notice);
   if (config_.network && !network_works_) {
     log.note("RUN steps have no network: slirp4netns does not work on this machine");
   }
-  if (auto done = write_text(*scratch / "Dockerfile", plan->text).and_then([&] {
-        return write_text(*scratch / "ignore", stack->ignore);
-      });
-      !done) {
-    return tl::unexpected(done.error());
-  }
-  for (const std::string& note : plan->notes) log.note(note);
-  for (const std::string& notice : plan->notices) log.note(notice);
-  if (auto pulled = pull_absent(*stack, *plan, *scratch, log, until, stop); !pulled) {
-    return tl::unexpected(pulled.error());
-  }
+  ATLAS_TRY(auto prepared, prepare_stack(request, **root, *scratch, log, until, stop));
+  Stack* const stack = &prepared.stack;
+  DockerfilePlan* const plan = &prepared.plan;
+  ATLAS_TRY(const auto context, find_source_folder(**root, stack->folder));
+  if (!context) return fail(ErrorCode::internal, "the folder that was detected is gone");
+  BuildRequest exact = request;
+  exact.folder = *context;
+  exact.build_target = plan->target;
+  ATLAS_TRYV(write_text(*scratch / "Dockerfile", plan->text));
+  ATLAS_TRYV(write_text(*scratch / "ignore", stack->ignore));
   auto used_bases = note_used_bases(plan->images);
   for (const auto& base : used_bases) log.note("From " + base.name + "@" + base.digest);
   auto store = own_store(request);

@@ -20,8 +20,7 @@ using ::testing::Not;
 
 using Files = std::map<std::string, std::string>;
 
-const StackBases k_bases{{{"docker.io/library/node:20-bookworm-slim", false},
-                          {"localhost/atlasflow-base/node:18-bookworm", true}}};
+const StackBases k_bases{{"localhost/atlasflow-base/node:18-bookworm"}, {}};
 constexpr const char* k_start = R"({"scripts": {"start": "node server.js"}})";
 constexpr const char* k_start_and_dependency =
     R"({"scripts": {"start": "node ."}, "dependencies": {"left-pad": "1"}})";
@@ -59,7 +58,19 @@ TEST(Detect, the_first_that_matches_decides) {
        "Dockerfile"},
       {{{"package.json", k_start}}, "node", "package.json with a start script"},
       {{{"package.json", k_start}, {"index.html", ""}}, "node", "package.json"},
+      // What is Python by its file, and has nothing to start, is the Node app beside it.
       {{{"package.json", k_start}, {"requirements.txt", ""}}, "node", "a start script"},
+      {{{"package.json", k_start}, {"main.py", ""}}, "python", "main.py in the root folder"},
+      {{{"package.json", k_start}, {"go.mod", "module x"}, {"main.go", "package main\n"}},
+       "go",
+       "go.mod in the root folder"},
+      {{{"package.json", k_start}, {"index.php", ""}}, "php", "index.php in the root folder"},
+      {{{"index.html", ""}, {"start.sh", ""}}, "static", "index.html in the root folder"},
+      {{{"main.py", ""}, {"index.html", ""}}, "python", "main.py"},
+      {{{"public/index.html", ""}, {"package.json", "{}"}}, "static", "public/index.html"},
+      {{{"Staticfile", "# comment\nroot: ./site/\n"}, {"site/a.html", ""}},
+       "static",
+       "Staticfile, whose root is site"},
       {{{"package.json", "{}"}, {"index.html", ""}},
        "static",
        "index.html, and package.json without a start"},
@@ -97,9 +108,11 @@ TEST(Detect, the_first_that_matches_decides) {
 }
 
 TEST(Detect, a_refusal_names_what_was_seen_and_the_way_out) {
-  EXPECT_THAT(refusal({}), HasSubstr("looked for Dockerfile, Containerfile, package.json"));
-  EXPECT_THAT(refusal({{"web/package.json", k_start}}),
-              HasSubstr("There is a package.json in web: root_folder=web builds that"));
+  EXPECT_THAT(refusal({}),
+              AllOf(HasSubstr("looked for Dockerfile, Containerfile, index.php, composer.json, "
+                              "go.mod"),
+                    HasSubstr("package.json"), HasSubstr("start.sh"),
+                    HasSubstr("add a Dockerfile, two lines that begin with 'FROM ' and 'CMD '")));
   const std::pair<const char*, const char*> elsewhere[] = {
       {"DOCKERFILE", ". There is a file DOCKERFILE: dockerfile=DOCKERFILE builds by it"},
       {"web.Dockerfile", "dockerfile=web.Dockerfile builds by it"},
@@ -107,32 +120,99 @@ TEST(Detect, a_refusal_names_what_was_seen_and_the_way_out) {
       {"web/Dockerfile", "by it, root_folder=web that folder alone"}};
   for (const auto& [file, said] : elsewhere) {
     EXPECT_THAT(refusal({{file, "FROM x\n"}}), ::testing::EndsWith(said));
-    EXPECT_THAT(refusal({{file, "FROM x\n"}, {"go.mod", ""}}), ::testing::EndsWith(said));
+    EXPECT_THAT(refusal({{file, "FROM x\n"}, {"build.sbt", ""}}), ::testing::EndsWith(said));
   }
   EXPECT_THAT(refusal({{"Dockerfile.dockerignore", ""}}), Not(HasSubstr("There is a")));
   EXPECT_THAT(refusal({{"package.json", "{}"}}), HasSubstr("has no start script"));
   EXPECT_THAT(refusal({{"package.json", R"({"scripts": {"start": ""}})"}}),
               HasSubstr("has no start script"));
-  const std::pair<const char*, const char*> known[] = {{"requirements.txt", "Python"},
-                                                       {"pyproject.toml", "Python"},
-                                                       {"manage.py", "Python"},
-                                                       {"Gemfile", "Ruby"},
-                                                       {"go.mod", "Go"},
-                                                       {"Cargo.toml", "Rust"},
-                                                       {"composer.json", "PHP"},
-                                                       {"index.php", "PHP"},
-                                                       {"pom.xml", "Java (Maven)"},
-                                                       {"gradlew", "Java (Gradle)"},
-                                                       {"mix.exs", "Elixir"},
-                                                       {"deno.json", "Deno"},
-                                                       {"app.csproj", ".NET"},
-                                                       {"CMakeLists.txt", "C or C++"}};
-  for (const auto& [file, name] : known) {
+  const std::pair<const char*, const char*> unknown[] = {
+      {"build.sbt", "Scala"}, {"project.clj", "Clojure"}, {"Package.swift", "Swift"}};
+  for (const auto& [file, name] : unknown) {
     EXPECT_THAT(refusal({{file, ""}, {"index.html", ""}}),
                 AllOf(HasSubstr("this looks like " + std::string(name) + " (" + file + " in"),
                       HasSubstr("'FROM "), HasSubstr("Dockerfile")))
         << file;
   }
+}
+
+TEST(Detect, what_has_nothing_to_start_is_refused_by_name_and_its_sources_are_not_shown_as_a_site) {
+  const std::pair<Files, const char*> cases[] = {
+      {{{"requirements.txt", "requests\n"}}, "Python (requirements.txt in the root folder)"},
+      {{{"pyproject.toml", "[tool.ruff]\nline-length = 99\n"}}, "Python (pyproject.toml"},
+      {{{"Gemfile", ""}}, "Ruby (Gemfile"},
+      {{{"go.mod", "module example.org/x\n"}}, "Go (go.mod"},
+      {{{"Cargo.toml", "[package]\nname = \"x\"\n"}}, "Rust (Cargo.toml"},
+      {{{"composer.json", "{}"}}, "PHP (composer.json"},
+      {{{"gradlew", ""}}, "Java (gradlew"},
+      {{{"mix.exs", ""}}, "Elixir (mix.exs"},
+      {{{"deno.json", "{}"}}, "Deno (deno.json"},
+      {{{"app.sln", ""}}, ".NET (app.sln"},
+      {{{"CMakeLists.txt", "project(x)\n"}}, "C++ (CMakeLists.txt"}};
+  for (const auto& [files, said] : cases) {
+    auto with_page = files;
+    with_page["index.html"] = "";
+    EXPECT_THAT(refusal(with_page),
+                AllOf(HasSubstr(std::string("this looks like ") + said),
+                      HasSubstr("nothing says how it is started"), HasSubstr("'web: COMMAND'")))
+        << said;
+    auto with_process = files;
+    with_process["Procfile"] = "web: ./run --port $PORT\n";
+    if (files.contains("requirements.txt") || files.contains("Gemfile") ||
+        files.contains("composer.json") || files.contains("deno.json")) {
+      EXPECT_THAT(stack_of(with_process).start, ElementsAre("sh", "-c", "./run --port $PORT"))
+          << said;
+    }
+  }
+}
+
+TEST(Detect, one_folder_that_can_be_built_is_built_and_several_are_named) {
+  const auto one = stack_of({{"README.md", ""}, {"web/package.json", k_start}, {"docs/a.md", ""}});
+  EXPECT_EQ(one.folder, "web");
+  EXPECT_EQ(one.reason, "package.json with a start script in web");
+  EXPECT_THAT(refusal({{"web/package.json", k_start}, {"api/main.py", ""}}),
+              AllOf(HasSubstr("several folders that could be built, api (Python, main.py), web "
+                              "(Node, package.json)"),
+                    HasSubstr("root_folder=NAME chooses one")));
+  EXPECT_THAT(refusal({{"a/b/package.json", k_start}}), HasSubstr("nothing to build"));
+  for (const char* ignored : {"node_modules", "vendor", "docs", "tests", ".cache"}) {
+    EXPECT_THAT(refusal({{std::string(ignored) + "/package.json", k_start}}),
+                HasSubstr("nothing to build"))
+        << ignored;
+  }
+  // What is in that folder is named from the root.
+  EXPECT_THAT(refusal({{"web/package.json", "{"}}), HasSubstr("web/package.json, line 1"));
+  EXPECT_THAT(refusal({{"web/requirements.txt", ""}}),
+              HasSubstr("this looks like Python (requirements.txt in web)"));
+}
+
+TEST(Detect, a_procfile_wins_over_what_the_provider_would_start) {
+  EXPECT_THAT(stack_of({{"main.py", ""}, {"Procfile", "web: python other.py"}}).start,
+              ElementsAre("sh", "-c", "python other.py"));
+  const auto worker = stack_of({{"main.py", ""}, {"Procfile", "release: x\nworker: python w.py"}});
+  EXPECT_THAT(worker.start, ElementsAre("sh", "-c", "python w.py"));
+  EXPECT_THAT(worker.notices, ::testing::Contains(HasSubstr("no web process")));
+  EXPECT_THAT(refusal({{"main.py", ""}, {"Procfile", "web: a\npython app.py\n"}}),
+              HasSubstr("Procfile, line 2 names no process"));
+}
+
+TEST(Detect, a_merge_that_was_left_half_done_is_told_with_its_line) {
+  for (const char* file : {"requirements.txt", "Gemfile", "go.mod", "Cargo.toml", "Procfile"}) {
+    EXPECT_THAT(refusal({{"main.py", ""}, {file, "a\n<<<<<<< HEAD\nb\n"}}),
+                HasSubstr(std::string(file) + ", line 2: a merge was left half done"))
+        << file;
+  }
+}
+
+TEST(Detect, is_the_same_on_disk_as_in_memory_and_reads_nothing_through_links_out_of_it) {
+  const Scratch scratch;
+  const auto folder = scratch.path() / "checkout";
+  write(folder / "main.py", "");
+  write(scratch.path() / "secret", "flask\n");
+  std::filesystem::create_symlink("../secret", folder / "requirements.txt");
+  const auto stack = detect_stack(folder, k_bases);
+  ASSERT_TRUE(stack) << to_string(stack.error());
+  EXPECT_THAT(stack->dockerfile, Not(HasSubstr("pip install")));
 }
 
 TEST(Detect, a_package_json_that_is_broken_is_told_with_its_line_and_reason) {
@@ -314,13 +394,15 @@ TEST(Node, another_package_manager_is_brought_into_the_base) {
                        {"yarn.lock", ""}};
   EXPECT_THAT(stack_of(named).dockerfile, HasSubstr(" yarn@1.22.19\n"));
 
-  const StackBases official{{{"docker.io/library/node:20-bookworm-slim", false}}};
+  const StackBases official;
   const auto by_corepack = detect_stack(MemoryTree(named), official);
   ASSERT_TRUE(by_corepack) << by_corepack.error().message;
   EXPECT_THAT(by_corepack->dockerfile, HasSubstr("corepack prepare yarn@1.22.19 --activate"));
 
-  EXPECT_THAT(refusal({{"package.json", k_start_and_dependency}, {"bun.lockb", ""}}),
-              AllOf(HasSubstr("Bun (bun.lockb)"), HasSubstr("Add a Dockerfile")));
+  const auto bun = stack_of({{"package.json", k_start_and_dependency}, {"bun.lockb", ""}});
+  EXPECT_THAT(bun.dockerfile, AllOf(HasSubstr("npm install --global --no-audit --no-fund bun@1\n"),
+                                    HasSubstr("bun install --frozen-lockfile\n")));
+  EXPECT_THAT(bun.start, ElementsAre("bun", "start"));
   EXPECT_THAT(
       refusal({{"package.json", R"({"scripts": {"start": "x"}, "packageManager": "pip@3"})"}}),
       HasSubstr("it takes npm, pnpm, yarn or bun"));
@@ -335,12 +417,48 @@ TEST(Node, engines_choose_the_base_or_are_refused_with_both_versions) {
               ElementsAre("localhost/atlasflow-base/node:18-bookworm"));
   const auto newer = stack_of(with("^20.1"));
   EXPECT_THAT(newer.base_images, ElementsAre("docker.io/library/node:20-bookworm-slim"));
-  EXPECT_THAT(newer.unmet, AllOf(HasSubstr("Node ^20.1 (engines.node)"), HasSubstr("has Node 18")));
-  EXPECT_THAT(refusal(with(">=22")), AllOf(HasSubstr("Node >=22 (engines.node)"),
-                                           HasSubstr("has Node 18"), HasSubstr("has Node 20")));
-  const auto wished = stack_of({{"package.json", k_start}, {".nvmrc", "v22.3.0\n"}});
-  EXPECT_THAT(wished.notices, ElementsAre(AllOf(HasSubstr(".nvmrc asks for Node v22.3.0"),
-                                                HasSubstr("has Node 18"))));
+  EXPECT_THAT(newer.unmet, AllOf(HasSubstr("Node ^20.1 (engines.node"), HasSubstr("has Node 18")));
+  EXPECT_FALSE(newer.has_fallback) << "what npm would refuse is not built all the same";
+  EXPECT_THAT(stack_of(with("20.11.1")).base_images,
+              ElementsAre("docker.io/library/node:20.11.1-slim"));
+  EXPECT_THAT(stack_of(with(">=26")).base_images,
+              ElementsAre("docker.io/library/node:26-bookworm-slim"))
+      << "younger than the table";
+  EXPECT_THAT(refusal(with("<16")),
+              AllOf(HasSubstr("Node <16 (engines.node"), HasSubstr("has Node 18"),
+                    HasSubstr("builder.bases.node")));
+}
+
+TEST(Node, a_version_that_is_only_wished_for_falls_back_to_what_is_here) {
+  const Files wished = {{"package.json", k_start}, {".nvmrc", "v22.3.0\n"}};
+  const auto pulled = stack_of(wished);
+  EXPECT_THAT(pulled.base_images, ElementsAre("docker.io/library/node:22-bookworm-slim"));
+  EXPECT_TRUE(pulled.has_fallback);
+  StackBases offline = k_bases;
+  offline.may_pull = false;
+  const auto here = detect_stack(MemoryTree(wished), offline);
+  ASSERT_TRUE(here) << to_string(here.error());
+  EXPECT_THAT(here->base_images, ElementsAre("localhost/atlasflow-base/node:18-bookworm"));
+  EXPECT_THAT(here->notices,
+              ElementsAre(AllOf(HasSubstr("Node 22.3.0 (.nvmrc)"), HasSubstr("has Node 18"))));
+  EXPECT_THAT(stack_of({{"package.json", k_start}, {".nvmrc", "lts/*"}}).base_images,
+              ElementsAre("localhost/atlasflow-base/node:18-bookworm"));
+  EXPECT_THAT(stack_of({{"package.json", k_start}, {".nvmrc", "lts/iron"}}).base_images,
+              ElementsAre("docker.io/library/node:20-bookworm-slim"));
+}
+
+TEST(Node, the_operators_base_is_the_only_one) {
+  StackBases bases = k_bases;
+  bases.configured["node"] = "registry.example.com/node:20-ours";
+  const auto own = detect_stack(MemoryTree(Files{{"package.json", k_start}}), bases);
+  ASSERT_TRUE(own);
+  EXPECT_THAT(own->base_images, ElementsAre("registry.example.com/node:20-ours"));
+  const auto refused = detect_stack(
+      MemoryTree(
+          Files{{"package.json", R"({"scripts": {"start": "x"}, "engines": {"node": ">=22"}})"}}),
+      bases);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("has Node 20"));
 }
 
 TEST(Node, certificate_authorities_are_given_to_each_step_and_to_no_layer) {
