@@ -1,6 +1,7 @@
 #include "builder/stack/render.hpp"
 
 #include <algorithm>
+#include <cctype>
 
 #include <nlohmann/json.hpp>
 
@@ -108,7 +109,11 @@ std::vector<std::string> images_of(const Plan& plan) {
 }
 
 std::string render_dockerfile(const Plan& plan, const RenderOptions& options) {
-  std::string text = "# Made by Atlasflow: " + plan.reason + ".\n";
+  // A file's name may hold a line break, and the reason names files.
+  std::string reason = plan.reason;
+  std::replace_if(
+      reason.begin(), reason.end(), [](unsigned char c) { return std::iscntrl(c) != 0; }, ' ');
+  std::string text = "# Made by Atlasflow: " + reason + ".\n";
   for (std::size_t i = 0; i < plan.stages.size(); ++i) {
     const PlanStage& stage = plan.stages[i];
     if (i > 0) text += "\n";

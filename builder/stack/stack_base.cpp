@@ -100,13 +100,11 @@ void judge(std::vector<Candidate>& candidates, const Language& language,
       if (may_satisfy(*version, wish.range).value_or(true)) continue;
       auto& lack = wish.is_strict ? candidate.strict_lack : candidate.lack;
       if (!lack.empty()) continue;
-      lack = "it asks for " + title + " " + wish.range.substr(0, 60) + " (" + wish.why + "), and " +
+      lack = "the app asks for " + title + " " + wish.range.substr(0, 60) + " (" + wish.why + "), and " +
              candidate.image + " has " + title + " " + candidate.version;
     }
   }
 }
-
-using Choice = std::vector<Candidate>::const_iterator;
 
 ChosenBase chosen(const Candidate& candidate, const std::vector<VersionWish>& wishes) {
   ChosenBase base;
@@ -166,6 +164,9 @@ Result<ChosenBase> choose_base(const StackBases& bases, const Language& language
   });
   if (known_here == known.end()) known_here = std::find_if(known.begin(), known.end(), is_here);
 
+  // Of an image without versions, ours is the one that has more in it.
+  const bool has_versions = language.image.find("{}") != std::string_view::npos;
+  if (own_best != own.end() && !has_versions) return chosen(*own_best, wishes);
   if (best != known.end() && best->is_present) return chosen(*best, wishes);
   if (own_best != own.end()) return chosen(*own_best, wishes);
   if (!bases.may_pull && known_here != known.end()) return chosen(*known_here, wishes);

@@ -163,8 +163,9 @@ TEST(Cpp, libraries_come_from_debian_and_travel_with_the_program) {
   EXPECT_THAT(stack.dockerfile, AllOf(HasSubstr("libssl-dev"), HasSubstr("libsqlite3-dev"),
                                       HasSubstr("LD_LIBRARY_PATH=/app/lib")));
   EXPECT_THAT(stack.base_images, ElementsAre("docker.io/library/debian:bookworm-slim"));
-  const auto own = detected({{"CMakeLists.txt", "add_executable(web main.cpp)\n"}},
-                            {{"localhost/atlasflow-base/cpp:12-bookworm"}, {}});
+  const auto own = detected(
+      {{"CMakeLists.txt", "add_executable(web main.cpp)\n"}},
+      {{"docker.io/library/debian:bookworm-slim", "localhost/atlasflow-base/cpp:12-bookworm"}, {}});
   EXPECT_THAT(own.dockerfile, Not(HasSubstr("apt-get"))) << "it has the compiler";
 }
 
@@ -261,6 +262,8 @@ TEST(Compiled, no_name_of_a_stranger_is_a_command) {
               HasSubstr("no src/main.rs"));
   const auto go = detected({{"go.mod", "module a/x;reboot\n"}, {"main.go", k_main_go}});
   EXPECT_THAT(go.dockerfile, Not(HasSubstr("reboot")));
+  const auto dotnet = detected({{"a\nRUN reboot\n.sln", ""}, {"web/web.csproj", "<Project>"}});
+  EXPECT_THAT(dotnet.dockerfile, Not(HasSubstr("\nRUN reboot")));
   EXPECT_THAT(refused({{"a;reboot.csproj", "<Project>"}}), HasSubstr("no .csproj"));
 }
 
