@@ -419,8 +419,8 @@ disk_limit_mib = 10240
 # Free space of the state folder's disk below which nothing is fetched or built, in MiB. What serves
 # goes on.
 min_free_mib = 1024
-# Certificate authorities for the build steps of apps without a Dockerfile, in PEM, where a proxy signs with one of
-# its own.
+# Certificate authorities for the build steps of apps without a Dockerfile, in PEM, where a proxy
+# signs with one of its own.
 # ca_certificate = "/etc/ssl/certs/proxy-ca.pem"
 # What static sites without a Dockerfile run; the one beside the executable unless set.
 # static_server = "/usr/lib/atlasflow/atlasflow-static-server"

@@ -100,8 +100,8 @@ void judge(std::vector<Candidate>& candidates, const Language& language,
       if (may_satisfy(*version, wish.range).value_or(true)) continue;
       auto& lack = wish.is_strict ? candidate.strict_lack : candidate.lack;
       if (!lack.empty()) continue;
-      lack = "the app asks for " + title + " " + wish.range.substr(0, 60) + " (" + wish.why + "), and " +
-             candidate.image + " has " + title + " " + candidate.version;
+      lack = "the app asks for " + title + " " + wish.range.substr(0, 60) + " (" + wish.why +
+             "), and " + candidate.image + " has " + title + " " + candidate.version;
     }
   }
 }

@@ -1,6 +1,6 @@
-// Version ranges, as far as one question goes: may a base image's version be one that a package asks
-// for? In npm's notation, after node-semver's documentation ("Ranges", "Advanced Range Syntax"),
-// into which those of other ecosystems are written over. Pure; any thread.
+// Version ranges, as far as one question goes: may a base image's version be one that a package
+// asks for? In npm's notation, after node-semver's documentation ("Ranges", "Advanced Range
+// Syntax"), into which those of other ecosystems are written over. Pure; any thread.
 #pragma once
 
 #include <cstdint>

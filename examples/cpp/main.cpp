@@ -37,7 +37,8 @@ int main() {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_ANY);
-  address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(named == nullptr ? "3000" : named)));
+  const int port = named == nullptr ? 3000 : std::atoi(named);
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
   const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int on = 1;
   ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);

@@ -135,6 +135,24 @@ std::string apache_configuration(const std::string& folder) {
          "</FilesMatch>\n";
 }
 
+// The sources, with what composer.json asks for.
+PlanStage composer_stage(const ProviderInput& input, const std::string& on, bool is_own,
+                         bool installs, const CopyStep& sources) {
+  PlanStage build = build_stage(input, on);
+  if (installs && !is_own) {
+    install_packages(build, {"git", "unzip"});
+    build.steps.push_back(CopyStep{{"/usr/bin/composer"}, "/usr/bin/", k_composer_image, false});
+  }
+  build.steps.push_back(EnvStep{{{"COMPOSER_ALLOW_SUPERUSER", "1"}, {"COMPOSER_HOME", "/cache"}}});
+  build.steps.push_back(sources);
+  if (installs) {
+    build.steps.push_back(
+        cached_run("composer install --no-dev --no-interaction --no-progress --optimize-autoloader",
+                   {"/cache"}));
+  }
+  return build;
+}
+
 std::string document_folder(const ProviderInput& input) {
   for (const char* folder : {"public", "web", "webroot", "www", "htdocs"}) {
     if (input.tree.has_file(std::string(folder) + "/index.php")) return folder;
@@ -183,19 +201,7 @@ Result<Offer> plan_php(const ProviderInput& input, const std::string& seen) {
                apache_configuration("/app" + (folder.empty() ? "" : "/" + folder))});
   last.steps.push_back(RunStep{"a2enmod -q rewrite && a2dismod -q -f status", {}});
   if (installs || sources.from == "assets") {
-    PlanStage build = build_stage(input, on);
-    if (installs && !base.is_own) {
-      install_packages(build, {"git", "unzip"});
-      build.steps.push_back(CopyStep{{"/usr/bin/composer"}, "/usr/bin/", k_composer_image, false});
-    }
-    build.steps.push_back(
-        EnvStep{{{"COMPOSER_ALLOW_SUPERUSER", "1"}, {"COMPOSER_HOME", "/cache"}}});
-    build.steps.push_back(sources);
-    if (installs) {
-      build.steps.push_back(cached_run(
-          "composer install --no-dev --no-interaction --no-progress --optimize-autoloader",
-          {"/cache"}));
-    }
+    PlanStage build = composer_stage(input, on, base.is_own, installs, sources);
     plan.stages.push_back(std::move(build));
     last.steps.push_back(CopyStep{{"/app/"}, "/app/", "build", true});
   } else {
@@ -205,8 +211,8 @@ Result<Offer> plan_php(const ProviderInput& input, const std::string& seen) {
   plan.stages.push_back(std::move(last));
   if (is_laravel) {
     plan.notices.push_back(
-        "APP_KEY must be set (atlasflow env set); release_command = \"php artisan migrate --force\" "
-        "migrates the database before a version goes live");
+        "APP_KEY must be set (atlasflow env set); release_command = \"php artisan migrate "
+        "--force\" migrates the database before a version goes live");
   }
   if (!set_start(plan, input, "apache2 -f /etc/apache2/atlasflow.conf -D FOREGROUND", "")) {
     return Offer(CannotStart{});
