@@ -148,7 +148,7 @@ Result<void> start_world(Server::Parts& server, const ServerConfig& config, cons
                              : config.builder.static_server;
   images.disk_limit_mib = config.builder.disk_limit_mib;
   images.min_free_mib = config.builder.min_free_mib / 2;  // builds begin with all of it
-  if (!config.builder.node_base.empty()) images.node_bases = {config.builder.node_base};
+  images.bases = config.builder.bases;
   if (!take(server.images, builder::make_buildah_builder(images), error)) {
     return tl::unexpected(error);
   }
