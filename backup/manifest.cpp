@@ -1,11 +1,12 @@
 #include "backup/manifest.hpp"
 
 #include <algorithm>
-#include <cstdio>
+#include <stdexcept>
 
 #include <nlohmann/json.hpp>
 
 #include "backup/state_files.hpp"
+#include "backup/state_folder.hpp"
 #include "base/digest.hpp"
 #include "inspect/json.hpp"
 
@@ -50,6 +51,9 @@ Manifest manifest_in(const Json& json) {
   manifest.made_at = json.at("made_at_us").get<TimestampUs>();
   manifest.build = json.at("build").get<std::string>();
   manifest.layout = json.at("layout").get<int>();
+  if (manifest.layout < 1 || manifest.layout > k_state_layout) {
+    throw std::runtime_error("it is of a layout of state folders that this version does not know");
+  }
   manifest.position = Position(json.at("position").get<std::uint64_t>());
   manifest.chain = json.at("chain").get<std::string>();
   manifest.epoch = Epoch(json.at("epoch").get<std::uint64_t>());

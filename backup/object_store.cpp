@@ -64,7 +64,6 @@ Result<Object> ObjectStore::Writer::finish() {
     return tl::unexpected(disk_error(errno_error("cannot name " + path.string())));
   }
   temporary_.clear();
-  store_.unsynced_.insert(shard);
   ++store_.objects_added_;
   store_.bytes_added_ += object.bytes;
   return object;
@@ -97,12 +96,13 @@ Result<Object> ObjectStore::put(int fd, std::uint64_t offset, std::uint64_t end,
   return writer.finish();
 }
 
-Result<void> ObjectStore::sync() {
-  if (unsynced_.empty()) return {};
-  unsynced_.insert(folder_);
-  for (const auto& folder : unsynced_) ATLAS_TRYV(sync_folder(folder));
-  unsynced_.clear();
-  return {};
+Result<void> ObjectStore::sync() const {
+  // All of them: what a backup that was ended had put is used as well.
+  ATLAS_TRY(const auto names, names_in(folder_));
+  for (const auto& name : names) {
+    if (name.size() == k_shard_digits) ATLAS_TRYV(sync_folder(folder_ / name));
+  }
+  return sync_folder(folder_);
 }
 
 bool ObjectStore::has(const Object& object) const {

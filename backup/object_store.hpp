@@ -60,8 +60,8 @@ class ObjectStore {
   // The file's bytes from offset up to end, or as many as there are.
   [[nodiscard]] Result<Object> put(int fd, std::uint64_t offset, std::uint64_t end,
                                    const std::string& name);
-  // The names of what was put since the last call are durable.
-  [[nodiscard]] Result<void> sync();
+  // The names of all that is in it are durable.
+  [[nodiscard]] Result<void> sync() const;
 
   // Whether it is there with that size; its bytes are not looked at.
   [[nodiscard]] bool has(const Object& object) const;
@@ -79,7 +79,6 @@ class ObjectStore {
 
  private:
   std::filesystem::path folder_;
-  std::set<std::filesystem::path> unsynced_;
   std::uint64_t objects_added_ = 0;
   std::uint64_t bytes_added_ = 0;
 };

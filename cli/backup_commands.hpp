@@ -1,4 +1,4 @@
-// The verbs of backups as values: what to copy, and where to. They need no server, and work beside a
+// The verbs of backups as values: what to copy, and where to. They need no server and work beside a
 // running one.
 #pragma once
 

@@ -1,5 +1,9 @@
 #include "cli/backup_options.hpp"
 
+#include <memory>
+
+#include "cli/add_verb.hpp"
+
 namespace atlasflow::cli {
 
 void add_backup_verbs(CLI::App& app, Command& chosen) {

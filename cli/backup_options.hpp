@@ -1,24 +1,11 @@
-// The verbs of backups on the command line, and how any verb is put there. Main's thread.
+// The verbs of backups on the command line. Main's thread.
 #pragma once
-
-#include <memory>
-#include <string>
 
 #include <CLI/CLI.hpp>
 
 #include "cli/command_line.hpp"
 
 namespace atlasflow::cli {
-
-// Adds a verb whose options fill `command`, which becomes the answer when the verb is the one
-// given.
-template <typename T>
-CLI::App* add_verb(CLI::App& parent, Command& chosen, const std::shared_ptr<T>& command,
-                   const std::string& name, const std::string& description) {
-  auto* verb = parent.add_subcommand(name, description);
-  verb->callback([&chosen, command] { chosen = *command; });
-  return verb;
-}
 
 // backup and restore.
 void add_backup_verbs(CLI::App& app, Command& chosen);

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/version.hpp"
+#include "cli/add_verb.hpp"
 #include "cli/backup_options.hpp"
 #include "events/deployment.hpp"
 #include "events/settings.hpp"

@@ -1,10 +1,10 @@
 #include "cli/verbs_backup.hpp"
 
-#include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <system_error>
 
-#include <fcntl.h>
 #include <nlohmann/json.hpp>
 
 #include "backup/backup.hpp"
@@ -84,13 +84,19 @@ Json json_of(const backup::BackupReport& report) {
           {"damaged", report.damaged}};
 }
 
+// Right behind the write that failed.
+tl::unexpected<Error> unwritten() {
+  return fail(errno == ENOSPC ? ErrorCode::disk_full : ErrorCode::internal,
+              "the lines cannot be written", std::generic_category().message(errno));
+}
+
 // One event a line, to a file or to standard output.
 Result<backup::TransferReport> write_events(const inspect::LogView& view, Position from,
                                             Position to, std::ostream& out) {
   return backup::export_events(view.log(), from, to, [&out](std::string_view line) -> Result<void> {
     out.write(line.data(), static_cast<std::streamsize>(line.size()));
     if (out) return {};
-    return fail(ErrorCode::internal, "the lines cannot be written; is the disk full?");
+    return unwritten();
   });
 }
 
@@ -107,7 +113,7 @@ Result<backup::TransferReport> write_file(const inspect::LogView& view, Position
     std::ofstream out(file, std::ios::binary);
     ATLAS_TRY(const auto report, write_events(view, from, to, out));
     out.close();
-    if (!out) return fail(ErrorCode::internal, "the lines cannot be written; is the disk full?");
+    if (!out) return unwritten();
     return report;
   }
   const auto temporary = temporary_beside(file);
@@ -116,7 +122,7 @@ Result<backup::TransferReport> write_file(const inspect::LogView& view, Position
     std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
     ATLAS_TRY(const auto report, write_events(view, from, to, out));
     out.close();
-    if (!out) return fail(ErrorCode::internal, "the lines cannot be written; is the disk full?");
+    if (!out) return unwritten();
     ATLAS_TRYV(publish_file(temporary, file));
     return report;
   }();
@@ -212,8 +218,7 @@ int run(const LogExportCommand& command, const Connection& connection, const Ter
     terminal.out << std::flush;
     if (!written) return report(terminal, written.error());
     if (!terminal.out) {
-      return report(terminal,
-                    {ErrorCode::internal, "the lines cannot be written; is the disk full?", ""});
+      return report(terminal, unwritten().value());
     }
     return k_exit_ok;
   }

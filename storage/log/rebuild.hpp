@@ -1,4 +1,4 @@
-// Makes a log's indexes anew from its records. For a log whose records and chain are whole and whose
+// Makes a log's indexes anew from its records, for one whose records and chain are whole and whose
 // indexes (streams, heads, dedupe keys) are not: RocksDB notices damage of a table only when a
 // look-up meets it. Run by whoever holds the state folder, while no server does.
 #pragma once

@@ -1,5 +1,5 @@
-// A state folder as a server leaves it: the log of a real one, sealed values that its project names,
-// logs with a hole, an image's blobs, a certificate authority. One per test.
+// A state folder as a server leaves it: the log of a real one, sealed values that its project
+// names, logs with a hole, an image's blobs, a certificate authority. One per test.
 #pragma once
 
 #include <filesystem>

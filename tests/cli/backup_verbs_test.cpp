@@ -184,7 +184,7 @@ TEST_F(BackupVerbs, an_export_takes_moments_and_refuses_wrong_ones) {
   EXPECT_THAT(err_.str(), HasSubstr("in a folder that is there"));
   out.file = "/dev/full";
   out.to = "1";
-  EXPECT_NE(run_on(state(), out), k_exit_ok);
+  EXPECT_EQ(run_on(state(), out), k_exit_disk_full) << err_.str();
   EXPECT_TRUE(fs::is_character_file("/dev/full"));  // written to, not replaced
   LogImportCommand in;
   in.file = (scratch_.path() / "nothing").string();

@@ -63,7 +63,9 @@ TEST_F(Backups, what_was_acknowledged_before_one_is_there_after_the_state_folder
 
   kill_server();
   ASSERT_EQ(atlasflow({"halt"}).code, 0);
-  fs::remove_all(state_dir());
+  std::error_code error;
+  fs::remove_all(state_dir(), error);
+  ASSERT_FALSE(error) << error.message();
   const auto restored = atlasflow({"restore", backups()});
   ASSERT_EQ(restored.code, 0) << restored.err;
   ASSERT_EQ(atlasflow({"log", "verify"}).code, 0);
