@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include "base/digest.hpp"
+#include "base/rfc3339.hpp"
 #include "inspect/json.hpp"
 #include "storage/readmodel/catalog.hpp"
 
@@ -63,7 +64,7 @@ Json json_of(const storage::Record& record, std::string_view stored, const std::
           {"source", source},
           {"type", "atlasflow." + storage::event_name(record.event)},
           {"subject", record.stream.str()},
-          {"time", inspect::rfc3339(record.recorded_at)},
+          {"time", rfc3339(record.recorded_at)},
           {"position", std::to_string(record.position.value())},
           {"streamversion", std::to_string(record.stream_version.value())},
           {"causationposition", std::to_string(record.causation_position.value())},

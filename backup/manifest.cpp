@@ -8,6 +8,7 @@
 #include "backup/state_files.hpp"
 #include "backup/state_folder.hpp"
 #include "base/digest.hpp"
+#include "base/rfc3339.hpp"
 #include "inspect/json.hpp"
 
 namespace atlasflow::backup {
@@ -103,7 +104,7 @@ std::string text_of(const Manifest& manifest) {
   }
   const auto json = Json{{"format", k_backup_format},
                          {"number", manifest.number},
-                         {"made_at", inspect::rfc3339(manifest.made_at)},
+                         {"made_at", rfc3339(manifest.made_at)},
                          {"made_at_us", manifest.made_at},
                          {"build", manifest.build},
                          {"layout", manifest.layout},

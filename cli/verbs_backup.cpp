@@ -13,6 +13,7 @@
 #include "backup/restore.hpp"
 #include "base/digest.hpp"
 #include "base/file.hpp"
+#include "base/rfc3339.hpp"
 #include "cli/format.hpp"
 #include "cli/inspect_log.hpp"
 #include "inspect/json.hpp"
@@ -38,7 +39,7 @@ std::string events_text(Position position, const std::string& chain, const std::
 
 Json json_of(const backup::RestoreReport& report) {
   return {{"backup", report.number},
-          {"made_at", inspect::rfc3339(report.made_at)},
+          {"made_at", rfc3339(report.made_at)},
           {"events", report.position.value()},
           {"chain", report.chain},
           {"state", report.state},
