@@ -78,10 +78,11 @@ class ImageSearch {
 };
 
 LogNeeds needs_of(const storage::Catalog& catalog, std::size_t rollbacks) {
-  LogNeeds needs{storage::sealed_values_of(catalog, rollbacks).needed,
-                 storage::retention_of(catalog, rollbacks).image_references};
+  LogNeeds needs;
+  needs.sealed = storage::sealed_values_of(catalog, rollbacks).needed;
+  needs.images = storage::retention_of(catalog, rollbacks).image_references;
   needs.sealed.erase("");
-  needs.images.erase("");
+  needs.images.erase(ImageRef{});
   return needs;
 }
 
@@ -125,9 +126,9 @@ Result<std::vector<std::string>> missing_of(const LogNeeds& needs,
   if (!images) return missing;
   const ImageSearch search(files, objects);
   for (const auto& image : needs.images) {
-    const auto at = image.rfind('@');
+    const auto at = image.str().rfind('@');
     if (at == std::string::npos) continue;
-    ATLAS_TRYV(search.look(image, image.substr(at + 1), true, missing));
+    ATLAS_TRYV(search.look(image.str(), image.str().substr(at + 1), true, missing));
   }
   return missing;
 }

@@ -18,7 +18,7 @@ namespace atlasflow::backup {
 // What the log reaches, as the server's upkeep keeps it (storage/readmodel/retention.hpp).
 struct LogNeeds {
   std::set<std::string> sealed;  // values that may still be opened, by their refs
-  std::set<std::string> images;  // "<registry>/<repository>@sha256:…" that may still be started
+  std::set<ImageRef> images;     // "<registry>/<repository>@sha256:…" that may still be started
 };
 struct LogContents {
   std::string state;    // SHA-256 over the state of every project and deployment, hex

@@ -25,13 +25,13 @@ pb::VMExited exit_event(const VmId& vm_id, const vmm::VmExit& exit) {
 
 // Where the image is now. A registry of ours takes another port when its own is taken, and after a
 // restore on another machine; an image is named by its digest all the same.
-std::string image_at(const std::string& own_registry, const std::string& image) {
+ImageRef image_at(const std::string& own_registry, const ImageRef& image) {
   constexpr std::string_view k_loopback = "127.0.0.1:";
-  const auto slash = image.find('/');
-  if (own_registry.empty() || slash == std::string::npos || !image.starts_with(k_loopback)) {
+  const auto slash = image.str().find('/');
+  if (own_registry.empty() || slash == std::string::npos || !image.str().starts_with(k_loopback)) {
     return image;
   }
-  return own_registry + image.substr(slash);
+  return ImageRef(own_registry + image.str().substr(slash));
 }
 
 }  // namespace

@@ -162,7 +162,7 @@ TEST_F(Making, an_image_is_there_when_its_manifest_and_all_that_it_names_are) {
   must_back_up();
   const auto folder = BackupFolder::open_for_reading(backups()).value();
   LogNeeds needs;
-  needs.images = {"127.0.0.1:5000/web@sha256:" + manifest};
+  needs.images = {ImageRef("127.0.0.1:5000/web@sha256:" + manifest)};
   const auto missing = missing_of(needs, folder.manifest(1)->files, folder.objects(), true).value();
   ASSERT_EQ(missing.size(), 1U);
   EXPECT_THAT(missing[0], HasSubstr(sha256_hex("config")));
