@@ -241,12 +241,17 @@ int run(const LogImportCommand& command, const Connection& connection, const Ter
                                ""});
     }
   }
+  std::error_code ignored;
+  const bool was_there = fs::exists(state_folder(connection), ignored);
   // Held to the end: no server starts on the folder meanwhile.
   const auto state = server::StateDir::open(state_folder(connection));
   if (!state) return report(terminal, state.error());
   const auto imported =
       backup::import_events(command.file == "-" ? terminal.in : file, state->root());
-  if (!imported) return report(terminal, imported.error());
+  if (!imported) {
+    if (!was_there) fs::remove_all(state->root(), ignored);
+    return report(terminal, imported.error());
+  }
   terminal.out << "Imported " << range_text(*imported);
   return k_exit_ok;
 }

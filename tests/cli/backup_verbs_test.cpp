@@ -160,6 +160,7 @@ TEST_F(BackupVerbs, an_export_is_imported_as_the_same_log) {
   EXPECT_EQ(out_.str(), "Imported" + exported);
   EXPECT_EQ(run_on(scratch_.path() / "third", in, lines.substr(1'000)), k_exit_usage);
   EXPECT_THAT(err_.str(), HasSubstr("line 1: "));
+  EXPECT_FALSE(fs::exists(scratch_.path() / "third"));
 }
 
 TEST_F(BackupVerbs, an_export_takes_moments_and_refuses_wrong_ones) {
