@@ -26,12 +26,14 @@ constexpr std::array k_folders = {
     FolderRule{"vmm", "vmm http events base"},
     FolderRule{"builder", "builder http events base"},
     FolderRule{"inspect", "inspect storage events base"},
+    FolderRule{"backup", "backup inspect storage events base"},
     FolderRule{"actors", "actors storage events base"},
     FolderRule{"api", "api actors edge http storage events base"},
     FolderRule{"sim", "sim api actors edge http storage events base"},
-    FolderRule{"server", "server api actors builder vmm edge http storage events base"},
-    FolderRule{"cli",
-               "cli server sim inspect api actors builder vmm edge http storage events base"},
+    FolderRule{"server", "server backup api actors builder vmm edge http storage events base"},
+    FolderRule{
+        "cli",
+        "cli server sim backup inspect api actors builder vmm edge http storage events base"},
 };
 
 // Libraries that only some folders may know. The prefix is of the name between < and >.
