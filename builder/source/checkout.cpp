@@ -12,6 +12,7 @@
 
 #include "base/file.hpp"
 #include "base/process_identity.hpp"
+#include "builder/source/fetch.hpp"
 #include "builder/source/git_handles.hpp"
 #include "builder/source/repository_url.hpp"
 #include "builder/source/submodules.hpp"

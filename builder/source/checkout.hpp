@@ -4,14 +4,13 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
-#include "builder/source/fetch.hpp"
+#include "builder/source/credential.hpp"
 
 namespace atlasflow::builder {
 
@@ -21,8 +20,8 @@ struct CheckoutRequest {
   std::string ref;               // "refs/heads/main": fetched first, so that sha is likely in it
   std::string base_sha;          // the commit to tell changed_paths from; empty: none
   std::filesystem::path folder;  // ends up holding exactly the tree of sha, without .git
-  std::function<std::optional<Credential>()> credential;  // asked only when the remote wants one
-  std::uint64_t limit_bytes = 2ULL << 30;                 // of received data and of the tree
+  CredentialSource credential;   // asked only when the remote wants one
+  std::uint64_t limit_bytes = 2ULL << 30;  // of received data and of the tree
 };
 
 struct Checkout {

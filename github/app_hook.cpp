@@ -1,0 +1,108 @@
+#include "github/app_hook.hpp"
+
+#include <algorithm>
+#include <map>
+
+#include "github/times.hpp"
+
+namespace atlasflow::github {
+namespace {
+
+using Json = nlohmann::json;
+
+tl::unexpected<Error> unexpected_answer(const ApiResponse& response) {
+  return fail(ErrorCode::unavailable,
+              "GitHub answered what became of the App's deliveries with status " +
+                  std::to_string(response.status) + "; it is asked again later",
+              response.message);
+}
+
+// "2021-11-07T14:24:04.123Z" as well as without a fraction.
+std::optional<std::int64_t> delivered_at(std::string text) {
+  if (const auto dot = text.find('.'); dot != std::string::npos) text = text.substr(0, dot) + "Z";
+  return iso_time(text);
+}
+
+std::optional<HookDelivery> delivery_of(const Json& json) {
+  try {
+    HookDelivery delivery;
+    delivery.id = json.at("id");
+    delivery.guid = json.at("guid");
+    delivery.status = json.at("status_code");
+    delivery.event = json.at("event");
+    const auto at_s = delivered_at(json.at("delivered_at"));
+    if (!at_s || delivery.id <= 0 || delivery.guid.empty()) return std::nullopt;
+    delivery.delivered_s = *at_s;
+    return delivery;
+  } catch (const Json::exception&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+Result<std::vector<HookDelivery>> hook_deliveries(AppClient& app, std::int64_t since_s,
+                                                  const std::stop_token& stop) {
+  std::vector<HookDelivery> found;
+  std::string path = "/app/hook/deliveries?per_page=100";
+  while (!path.empty()) {
+    ATLAS_TRY(const auto response, app.send_as_app({.path = path}, stop));
+    if (response.status != 200 || !response.json.is_array()) return unexpected_answer(response);
+    for (const auto& each : response.json) {
+      auto delivery = delivery_of(each);
+      // One that GitHub describes in another way hides none of the others.
+      if (!delivery) continue;
+      if (delivery->delivered_s < since_s || found.size() >= k_hook_deliveries_max) return found;
+      found.push_back(*std::move(delivery));
+    }
+    path = response.json.empty() ? "" : response.next;
+  }
+  return found;
+}
+
+std::vector<std::int64_t> failed_deliveries(const std::vector<HookDelivery>& newest_first,
+                                            std::size_t attempts_max) {
+  struct Attempts {
+    std::int64_t newest = 0;
+    std::size_t count = 0;
+    bool answered = false;
+  };
+  std::map<std::string, Attempts> by_guid;
+  std::vector<std::string> newest_guid_first;
+  for (const auto& delivery : newest_first) {
+    auto& attempts = by_guid[delivery.guid];
+    if (attempts.count++ == 0) {
+      attempts.newest = delivery.id;
+      newest_guid_first.push_back(delivery.guid);
+    }
+    if (delivery.status >= 200 && delivery.status < 300) attempts.answered = true;
+  }
+  std::vector<std::int64_t> again;
+  for (auto guid = newest_guid_first.rbegin(); guid != newest_guid_first.rend(); ++guid) {
+    const auto& attempts = by_guid[*guid];
+    if (!attempts.answered && attempts.count < attempts_max) again.push_back(attempts.newest);
+  }
+  return again;
+}
+
+Result<void> ask_again(AppClient& app, std::int64_t delivery, const std::stop_token& stop) {
+  ApiRequest request;
+  request.method = "POST";
+  request.path = "/app/hook/deliveries/" + std::to_string(delivery) + "/attempts";
+  ATLAS_TRY(const auto response, app.send_as_app(std::move(request), stop));
+  if (response.status != 202) return unexpected_answer(response);
+  return {};
+}
+
+Result<std::string> hook_url(AppClient& app, const std::stop_token& stop) {
+  ATLAS_TRY(const auto response,
+            app.send_as_app({.path = "/app/hook/config", .remember_as = "app"}, stop));
+  const auto found = response.json.is_object() ? response.json.find("url") : response.json.end();
+  if (response.status != 200 || !response.json.is_object() || found == response.json.end() ||
+      !found->is_string()) {
+    return unexpected_answer(response);
+  }
+  return found->get<std::string>();
+}
+
+}  // namespace atlasflow::github

@@ -1,0 +1,45 @@
+// The App's webhook as GitHub sees it: where it leads, what became of the deliveries, and asking for
+// those again that failed. GitHub repeats none by itself. Blocking, any thread; the choice is pure.
+// Source: docs.github.com, "REST API endpoints for GitHub App webhooks", "Handling failed webhook
+// deliveries".
+#pragma once
+
+#include <cstdint>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "github/app_client.hpp"
+
+namespace atlasflow::github {
+
+struct HookDelivery {
+  std::int64_t id = 0;           // of this attempt
+  std::string guid;              // of all attempts: X-GitHub-Delivery
+  std::int64_t delivered_s = 0;  // since 1970, by GitHub's clock
+  int status = 0;                // that it was answered with; 0: not at all
+  std::string event;
+};
+
+inline constexpr std::size_t k_hook_deliveries_max = 1'000;
+
+// Newest first, those since then, at most k_hook_deliveries_max. GitHub keeps them for three days.
+[[nodiscard]] Result<std::vector<HookDelivery>> hook_deliveries(AppClient& app,
+                                                                std::int64_t since_s,
+                                                                const std::stop_token& stop);
+
+// Which attempts to ask for again: the newest of each delivery none of whose attempts was answered
+// with 2xx, oldest delivery first, unless it was tried attempts_max times.
+inline constexpr std::size_t k_hook_attempts_max = 5;
+[[nodiscard]] std::vector<std::int64_t> failed_deliveries(
+    const std::vector<HookDelivery>& newest_first, std::size_t attempts_max = k_hook_attempts_max);
+
+// It comes under the same GUID.
+[[nodiscard]] Result<void> ask_again(AppClient& app, std::int64_t delivery,
+                                     const std::stop_token& stop);
+
+// Where the App's deliveries go.
+[[nodiscard]] Result<std::string> hook_url(AppClient& app, const std::stop_token& stop);
+
+}  // namespace atlasflow::github
