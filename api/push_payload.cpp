@@ -103,7 +103,7 @@ std::optional<std::int64_t> seconds_of(std::string_view text) {
 }
 
 // Push events say it in seconds, every other payload of GitHub's as text.
-Result<void> read_pushed_at(const Members& repository, actors::Push& push) {
+Result<void> read_pushed_at(const Members& repository, Push& push) {
   if (const auto seconds = repository.integer("pushed_at"); seconds) {
     push.pushed_at_s = seconds->value_or(0);
     if (push.pushed_at_s >= 0) return {};
@@ -118,7 +118,7 @@ Result<void> read_pushed_at(const Members& repository, actors::Push& push) {
               "2026-11-24T06:00:00Z.");
 }
 
-Result<void> read_repository(const ParsedJson& json, actors::Push& push) {
+Result<void> read_repository(const ParsedJson& json, Push& push) {
   const Members members(json, "repository");
   for (const char* name : {"clone_url", "ssh_url", "html_url", "git_url", "url"}) {
     std::string url;
@@ -134,7 +134,7 @@ Result<void> read_repository(const ParsedJson& json, actors::Push& push) {
 }
 
 // `pusher` is whoever pushed by git; pushes made by apps have only a sender.
-Result<void> read_pusher(const Members& payload, actors::Push& push) {
+Result<void> read_pusher(const Members& payload, Push& push) {
   for (const auto& [object, name] : {std::pair{"pusher", "name"}, std::pair{"sender", "login"}}) {
     const auto json = payload.object(object);
     if (!json) return tl::unexpected(json.error());
@@ -165,9 +165,9 @@ Result<std::string> payload_text(std::string_view content_type, std::string_view
               "The form has no field 'payload'; application/json is the better content type.");
 }
 
-Result<actors::Push> parsed_push(const ParsedJson& payload) {
+Result<Push> parsed_push(const ParsedJson& payload) {
   const Members members(payload);
-  actors::Push push;
+  Push push;
   if (auto read = read_text(members, "ref", push.ref); !read) {
     return tl::unexpected(std::move(read.error()));
   }

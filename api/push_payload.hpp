@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "actors/runtime/control_plane.hpp"
 #include "api/json.hpp"
+#include "events/push.hpp"
 
 namespace atlasflow::api {
 
@@ -16,6 +16,6 @@ namespace atlasflow::api {
                                                std::string_view body);
 
 // Without delivery_id and signed_for. invalid_argument names the member that is wrong.
-[[nodiscard]] Result<actors::Push> parsed_push(const ParsedJson& payload);
+[[nodiscard]] Result<Push> parsed_push(const ParsedJson& payload);
 
 }  // namespace atlasflow::api

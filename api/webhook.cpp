@@ -63,7 +63,7 @@ Result<Signer> signer_of(const Context& context, const Request& request) {
   return signer;
 }
 
-// As actors::Push::signed_for wants it.
+// As Push::signed_for wants it.
 std::vector<std::string> signed_for(const Context& context, const Signer& signer) {
   auto names = signer.projects;
   if (signer.is_server && !names.empty()) {

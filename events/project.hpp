@@ -67,21 +67,6 @@ using ProjectCommand = std::variant<CreateProject, ChangeSettings, SetEnv, Unset
                                                     const ProjectCommand& command);
 void evolve(ProjectState& state, const pb::Event& event);
 
-// What a push says of the repository.
-struct PushedRef {
-  std::string ref;             // "refs/heads/main", "refs/tags/v1"
-  std::string default_branch;  // as the sender tells it
-  bool deleted = false;
-};
-struct PushTarget {
-  std::string environment;    // to deploy to; empty: none
-  bool ends_preview = false;  // the branch of a preview is gone
-  std::string reason;         // why it is neither, as a sentence
-};
-// Where a push belongs: the project's branch is production, another one a preview where the project
-// has previews.
-[[nodiscard]] PushTarget target_of(const ProjectState& state, const PushedRef& push);
-
 // "github.com/owner/name" of the ways to write one repository: scheme, user, port 443, ".git" and a
 // trailing slash are dropped, hosts and GitHub paths compared in lower case; local paths stay.
 [[nodiscard]] std::string normalized_repository(const std::string& url);

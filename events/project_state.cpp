@@ -154,24 +154,6 @@ void evolve(ProjectState& state, const pb::Event& event) {
   }
 }
 
-PushTarget target_of(const ProjectState& state, const PushedRef& push) {
-  constexpr std::string_view k_heads = "refs/heads/";
-  const auto ignored = [](std::string reason) { return PushTarget{"", false, std::move(reason)}; };
-  if (push.ref.starts_with("refs/tags/")) {
-    return ignored("tags are not deployed: " + push.ref.substr(10));
-  }
-  if (!push.ref.starts_with(k_heads)) return ignored("'" + push.ref + "' is no branch");
-  const auto branch = push.ref.substr(k_heads.size());
-  const auto& wanted = state.branch.empty() ? push.default_branch : state.branch;
-  if (branch != wanted && state.settings.previews()) {
-    if (push.deleted) return PushTarget{"", true, ""};
-    return PushTarget{preview_environment(branch), false, ""};
-  }
-  if (push.deleted) return ignored("branch '" + branch + "' was deleted");
-  if (branch == wanted) return PushTarget{k_production, false, ""};
-  return ignored("branch '" + branch + "' is not deployed; the project deploys '" + wanted + "'");
-}
-
 std::string normalized_repository(const std::string& url) {
   std::string text = url;
   if (text.starts_with("file://")) text.erase(0, 7);

@@ -90,45 +90,18 @@ std::string ProjectActorState::dedupe_key(pb::Trigger trigger, const std::string
   return source + history.project.id.str() + "/" + id;
 }
 
-pb::PushReceived ProjectActorState::push_of(const Intake& message,
-                                            const std::string& environment) const {
-  const auto& project = history.project;
-  pb::PushReceived push;
-  push.set_project_id(project.id.str());
-  push.set_project_name(project.name);
-  push.set_environment(environment);
-  push.set_repository_url(project.repository_url);
-  push.set_ref(message.ref);
-  push.set_before(message.before);
-  push.set_after(message.after);
-  push.set_delivery_id(message.delivery_id);
-  push.set_pusher(message.pusher);
-  push.set_trigger(message.trigger);
-  push.set_forced(message.forced);
-  push.set_pushed_at_s(message.pushed_at_s);
-  push.set_settings_version(project.version.value());
-  *push.mutable_settings() = project.settings;
-  return push;
-}
-
-void ProjectActorState::intake(project_actor::pointer self, const Intake& message,
+void ProjectActorState::intake(project_actor::pointer self, const Push& push,
                                const IntakeAnswer& answer) {
   // One after the other: whether a push is late depends on those that are being recorded.
-  if (wait_for_turn([this, self, message, answer] { intake(self, message, answer); })) return;
+  if (wait_for_turn([this, self, push, answer] { intake(self, push, answer); })) return;
   if (!history.project.exists()) {
     answer->fail(Error{ErrorCode::not_found, "there is no such project", ""});
     return;
   }
-  PushTarget target{k_production, false, ""};
-  if (message.trigger == pb::TRIGGER_WEBHOOK) {
-    target = target_of(history.project, {message.ref, message.default_branch, message.deleted});
-  }
+  const auto target = target_of(history.project, push);
+  const auto key = dedupe_key(push.trigger, push.delivery_id);
   if (target.ends_preview) {
-    RecordBranchDeletion deletion;
-    deletion.deletion.set_ref(message.ref);
-    deletion.deletion.set_before(message.before);
-    deletion.deletion.set_delivery_id(message.delivery_id);
-    command(self, std::move(deletion), dedupe_key(message.trigger, message.delivery_id),
+    command(self, RecordBranchDeletion{branch_deleted(push)}, key,
             [this, answer](const Result<Recorded>& done) {
               if (!done) return answer->fail(done.error());
               answer->deliver({{PushReceipt::Verdict::ignored,
@@ -139,29 +112,26 @@ void ProjectActorState::intake(project_actor::pointer self, const Intake& messag
             });
     return;
   }
-  if (target.environment.empty()) return ignore(self, message, target.reason, answer);
-  auto push = push_of(message, target.environment);
-  if (message.trigger == pb::TRIGGER_WEBHOOK) {
+  if (target.environment.empty()) return ignore(self, push, target.reason, answer);
+  auto received = push_received(push, history.project, target.environment);
+  if (push.trigger == pb::TRIGGER_WEBHOOK) {
     const auto& pushes = history.environments[target.environment].pushes;
-    auto reason = reason_if_late(pushes, push);
+    auto reason = reason_if_late(pushes, received);
     if (reason.empty() && is_preview(target.environment)) {
       reason = reason_against_preview(history, target.environment);
     }
     ATLAS_PROBE(!reason.empty(), "a push was ignored, being late or one preview too many");
-    if (!reason.empty()) return ignore(self, message, reason, answer);
+    if (!reason.empty()) return ignore(self, push, reason, answer);
   }
-  begin(self, {ReceivePush{std::move(push)}, dedupe_key(message.trigger, message.delivery_id),
-               message.delivery_id, answer, 0});
+  begin(self, {.command = ReceivePush{std::move(received)},
+               .dedupe_key = key,
+               .correlation_id = push.delivery_id,
+               .answer = answer});
 }
 
-void ProjectActorState::ignore(project_actor::pointer self, const Intake& message,
+void ProjectActorState::ignore(project_actor::pointer self, const Push& push,
                                const std::string& reason, const IntakeAnswer& answer) {
-  IgnorePush push;
-  push.push.set_ref(message.ref);
-  push.push.set_after(message.after);
-  push.push.set_delivery_id(message.delivery_id);
-  push.push.set_reason(reason);
-  command(self, std::move(push), dedupe_key(message.trigger, message.delivery_id),
+  command(self, IgnorePush{push_ignored(push, reason)}, dedupe_key(push.trigger, push.delivery_id),
           [this, answer, reason](const Result<Recorded>& done) {
             if (!done) return answer->fail(done.error());
             IntakeReply reply;
@@ -284,9 +254,11 @@ void ProjectActorState::reuse(project_actor::pointer self, const ReuseNow& messa
                          ? reuse_command(message)
                          : fail(ErrorCode::not_found, "there is no such project");
   if (!command_for) return answer->fail(command_for.error());
-  begin(self, {*std::move(command_for), dedupe_key(pb::TRIGGER_COMMAND, message.command_id),
-               message.command_id, answer, 0,
-               [this, self, message, answer] { reuse(self, message, answer); }});
+  begin(self, {.command = *std::move(command_for),
+               .dedupe_key = dedupe_key(pb::TRIGGER_COMMAND, message.command_id),
+               .correlation_id = message.command_id,
+               .answer = answer,
+               .decide_again = [this, self, message, answer] { reuse(self, message, answer); }});
 }
 
 Basis ProjectActorState::basis() const {
@@ -475,8 +447,11 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
     if (!request) continue;
     const auto key = "auto-rollback/" + from.str();
     request->mutable_push()->set_delivery_id(key);
-    begin(self, {RequestRollback{*std::move(request)}, key, key, nullptr, 0,
-                 [this, self] { reconcile(self); }, newest});
+    begin(self, {.command = RequestRollback{*std::move(request)},
+                 .dedupe_key = key,
+                 .correlation_id = key,
+                 .decide_again = [this, self] { reconcile(self); },
+                 .cause = newest});
   }
   if (wanted.look_again && (!wake_at || *wanted.look_again < *wake_at)) {
     wake_at = wanted.look_again;
@@ -493,7 +468,7 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
   return {[self](const Intake& message) -> caf::result<IntakeReply> {
             auto promise = self->make_response_promise<IntakeReply>();
             self->state.intake(
-                self, message,
+                self, message.push,
                 std::make_shared<PromiseGuard<IntakeReply>>(PromiseGuard<IntakeReply>(promise)));
             return promise;
           },

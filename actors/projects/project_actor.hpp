@@ -48,8 +48,8 @@ struct ProjectActorState {
     DeploymentCommand command;
     std::string dedupe_key;
     std::string correlation_id;
-    IntakeAnswer answer;  // null: nobody waits
-    int salt = 0;         // of the short id, when another deployment has the one before
+    IntakeAnswer answer = nullptr;  // nobody waits
+    int salt = 0;                   // of the short id, when another deployment has the one before
     // Set when the image of an earlier deployment is taken: whether that is kept rests on what all
     // that go on have recorded. Called when one of them has recorded more than this actor knew.
     std::function<void()> decide_again = nullptr;
@@ -68,9 +68,9 @@ struct ProjectActorState {
   std::vector<std::function<void()>> undecided;  // what waits for records that are on their way
   const char* name = "project";
 
-  void intake(project_actor::pointer self, const Intake& message, const IntakeAnswer& answer);
+  void intake(project_actor::pointer self, const Push& push, const IntakeAnswer& answer);
   void reuse(project_actor::pointer self, const ReuseNow& message, const IntakeAnswer& answer);
-  void ignore(project_actor::pointer self, const Intake& message, const std::string& reason,
+  void ignore(project_actor::pointer self, const Push& push, const std::string& reason,
               const IntakeAnswer& answer);
   void begin(project_actor::pointer self, Beginning beginning);
   void command(project_actor::pointer self, const ProjectCommand& command, std::string dedupe_key,
@@ -82,8 +82,6 @@ struct ProjectActorState {
   void next();
   void learn(const storage::Record& record);
   void reconcile(project_actor::pointer self);
-  [[nodiscard]] pb::PushReceived push_of(const Intake& message,
-                                         const std::string& environment) const;
   [[nodiscard]] bool keeps_image_of(const DeploymentState& state) const;
   [[nodiscard]] Result<DeploymentCommand> reuse_command(const ReuseNow& message) const;
   [[nodiscard]] std::string dedupe_key(pb::Trigger trigger, const std::string& id) const;

@@ -128,11 +128,8 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
     if (gathering->error) return gathering->reply.fail(*gathering->error);
     gathering->reply.deliver(std::move(gathering->answer));
   };
-  Intake intake{pb::TRIGGER_WEBHOOK, push.ref,        push.default_branch, push.before,
-                push.after,          push.deleted,    push.delivery_id,    push.pusher,
-                push.forced,         push.pushed_at_s};
   for (const auto& receiver : receivers) {
-    self->request(receiver, k_request_timeout, intake)
+    self->request(receiver, k_request_timeout, Intake{push})
         .then(
             [gathering, arrived](const IntakeReply& answer) {
               gathering->answer.receipts.push_back(answer.receipt);
@@ -253,9 +250,7 @@ projects_actor::behavior_type projects(projects_actor::stateful_pointer<Projects
           reply->fail(receiver.error());
           return promise;
         }
-        Intake intake{pb::TRIGGER_COMMAND, message.ref, "",    "", message.sha, false,
-                      message.command_id,  "command",   false, 0};
-        self->request(*receiver, k_request_timeout, std::move(intake))
+        self->request(*receiver, k_request_timeout, Intake{std::move(message.push)})
             .then(
                 [reply](const IntakeReply& answer) {
                   reply->deliver(PushReply{{answer.receipt}, answer.position});

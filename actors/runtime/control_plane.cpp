@@ -311,19 +311,17 @@ Result<DeploymentId> LocalControlPlane::deploy(const std::string& project,
                                                const std::string& command_id) {
   const auto view = known_project(project);
   if (!view) return tl::unexpected(view.error());
-  DeployNow deploy;
-  deploy.project = project;
-  deploy.command_id = command_id;
+  Push push{.trigger = pb::TRIGGER_COMMAND, .delivery_id = command_id, .pusher = "command"};
   if (sha) {
-    deploy.sha = *sha;
-    deploy.ref = view->state.branch.empty() ? "" : "refs/heads/" + view->state.branch;
+    push.after = *sha;
+    push.ref = view->state.branch.empty() ? "" : "refs/heads/" + view->state.branch;
   } else {
     auto head = engines_.build->resolve(view->state.repository_url, view->state.branch);
     if (!head) return tl::unexpected(head.error());
-    deploy.sha = head->sha;
-    deploy.ref = head->ref;
+    push.after = head->sha;
+    push.ref = head->ref;
   }
-  auto reply = ask<PushReply>(parts_.projects, std::move(deploy));
+  auto reply = ask<PushReply>(parts_.projects, DeployNow{project, std::move(push)});
   if (!reply) return tl::unexpected(reply.error());
   if (auto seen = wait_for_catalog(reply->position); !seen) return tl::unexpected(seen.error());
   return reply->receipts.front().deployment;

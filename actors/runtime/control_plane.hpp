@@ -13,28 +13,12 @@
 #include "actors/runtime/engines.hpp"
 #include "base/error.hpp"
 #include "events/ids.hpp"
+#include "events/push.hpp"
 #include "storage/log/event_log.hpp"
 #include "storage/readmodel/catalog.hpp"
 #include "storage/secrets/secrets.hpp"
 
 namespace atlasflow::actors {
-
-// A push as a webhook tells it, whatever the sender.
-struct Push {
-  std::vector<std::string> repository_urls;  // every way the sender writes the repository
-  std::string default_branch;
-  std::string ref;  // "refs/heads/main"
-  std::string before;
-  std::string after;
-  bool deleted = false;
-  bool forced = false;
-  std::int64_t pushed_at_s = 0;  // when the sender says it was pushed, in s since 1970; 0: unknown
-  std::string delivery_id;       // X-GitHub-Delivery
-  std::string pusher;
-  // Names of the projects that the delivery's signature speaks for. Empty: those without a webhook
-  // secret of their own. Every other project connected to the repository is left alone.
-  std::vector<std::string> signed_for;
-};
 
 // What a push came to, for one project.
 struct PushReceipt {

@@ -102,11 +102,10 @@ struct ProjectReply {
 struct ReceivePushNow {
   Push push;
 };
+// The same by a command, for one project.
 struct DeployNow {
   std::string project;
-  std::string ref;
-  std::string sha;
-  std::string command_id;
+  Push push;
 };
 enum class ReuseKind : std::uint8_t { rollback, redeploy, promote, restart };
 // A new deployment of an earlier one.
@@ -121,18 +120,9 @@ struct PushReply {
   std::vector<PushReceipt> receipts;
   Position position;
 };
-// To one project: a push or command that names a commit.
+// To one project: a push, or a command that names a commit.
 struct Intake {
-  pb::Trigger trigger = pb::TRIGGER_UNSPECIFIED;
-  std::string ref;
-  std::string default_branch;
-  std::string before;
-  std::string after;
-  bool deleted = false;
-  std::string delivery_id;
-  std::string pusher;
-  bool forced = false;
-  std::int64_t pushed_at_s = 0;
+  Push push;
 };
 struct IntakeReply {
   PushReceipt receipt;

@@ -309,7 +309,7 @@ void Life::begin_project(actors::CreateProjectNow message) {
 }
 
 void Life::send_push(const std::string& delivery, char sha_digit, const std::string& ref) {
-  actors::Push push;
+  Push push;
   push.ref = ref;
   push.after = std::string(40, sha_digit);
   push.delivery_id = delivery;
@@ -318,8 +318,7 @@ void Life::send_push(const std::string& delivery, char sha_digit, const std::str
   send_push(std::move(push));
 }
 
-void Life::send_push(actors::Push push,
-                     std::function<void(const Result<actors::PushReply>&)> answered) {
+void Life::send_push(Push push, std::function<void(const Result<actors::PushReply>&)> answered) {
   if (push.repository_urls.empty()) push.repository_urls = {"file:///srv/web.git"};
   if (push.default_branch.empty()) push.default_branch = "main";
   ask<actors::PushReply>(parts_.projects, actors::ReceivePushNow{std::move(push)},

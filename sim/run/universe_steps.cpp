@@ -82,7 +82,12 @@ void Universe::deploy(int project) {
   const auto& branch = github_.main_branch(project);
   const auto head = github_.head(project, branch);
   if (!head) return;
-  life_->deploy({github_.project_name(project), "refs/heads/" + branch, *head, command_id()});
+  life_->deploy({github_.project_name(project),
+                 {.trigger = pb::TRIGGER_COMMAND,
+                  .ref = "refs/heads/" + branch,
+                  .after = *head,
+                  .delivery_id = command_id(),
+                  .pusher = "command"}});
 }
 
 void Universe::command_deployment(const Step& step) {

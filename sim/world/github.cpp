@@ -97,7 +97,7 @@ AppKind GitHub::app_of(const std::string& sha) const {
   return found == commits_.end() ? AppKind::good : found->second.app;
 }
 
-Result<actors::Push> GitHub::received(const Delivery& delivery) const {
+Result<Push> GitHub::received(const Delivery& delivery) const {
   const auto signature = api::parsed_signature(delivery.signature);
   if (!signature) return fail(ErrorCode::unauthorized, "the signature is none");
   std::vector<std::string> signed_for;

@@ -60,7 +60,7 @@ class GitHub {
   [[nodiscard]] AppKind app_of(const std::string& sha) const;
 
   // What the server makes of a delivery; unauthorized and invalid_argument as its webhook answers.
-  [[nodiscard]] Result<actors::Push> received(const Delivery& delivery) const;
+  [[nodiscard]] Result<Push> received(const Delivery& delivery) const;
 
   // Whether the push of `older` came before that of `newer`, both of one branch, and the two tell
   // so by themselves: by their second, as one names the other's commit, or as one made the branch.

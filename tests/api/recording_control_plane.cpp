@@ -160,8 +160,7 @@ RecordingControlPlane::Calls RecordingControlPlane::calls() const {
   return calls_;
 }
 
-Result<std::vector<actors::PushReceipt>> RecordingControlPlane::receive_push(
-    const actors::Push& push) {
+Result<std::vector<actors::PushReceipt>> RecordingControlPlane::receive_push(const Push& push) {
   const std::lock_guard lock(mutex_);
   calls_.pushes.push_back(push);
   return receipts;

@@ -50,7 +50,7 @@ class RecordingControlPlane : public actors::ControlPlane {
 
   // ---- what they look at ----
   struct Calls {
-    std::vector<actors::Push> pushes;
+    std::vector<Push> pushes;
     std::vector<actors::NewProject> projects;
     std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> env_sets;
     std::vector<std::pair<std::string, std::vector<std::string>>> env_unsets;
@@ -69,7 +69,7 @@ class RecordingControlPlane : public actors::ControlPlane {
   [[nodiscard]] Calls calls() const;
 
   // ---- ControlPlane ----
-  Result<std::vector<actors::PushReceipt>> receive_push(const actors::Push& push) override;
+  Result<std::vector<actors::PushReceipt>> receive_push(const Push& push) override;
   Result<ProjectId> create_project(const actors::NewProject& project) override;
   Result<void> delete_project(const std::string& name) override;
   Result<void> change_settings(

@@ -56,19 +56,6 @@ TEST(Project, the_ways_to_write_one_repository_are_one) {
   EXPECT_EQ(normalized_repository("file:///srv/a.git/"), normalized_repository("/srv/a.git"));
 }
 
-TEST(Project, only_pushes_to_its_branch_are_deployed_and_the_reason_is_said) {
-  const auto state = made();
-  EXPECT_EQ(target_of(state, {"refs/heads/main", "main", false}).environment, "production");
-  EXPECT_THAT(target_of(state, {"refs/heads/topic", "main", false}).reason,
-              testing::HasSubstr("'topic' is not deployed"));
-  EXPECT_THAT(target_of(state, {"refs/tags/v1", "main", false}).reason, testing::HasSubstr("tags"));
-  EXPECT_THAT(target_of(state, {"refs/heads/main", "main", true}).reason,
-              testing::HasSubstr("deleted"));
-  EXPECT_EQ(target_of(made("release/2"), {"refs/heads/release/2", "main", false}).environment,
-            "production");
-  EXPECT_EQ(target_of(made("release/2"), {"refs/heads/main", "main", false}).environment, "");
-}
-
 TEST(Project, variables_come_and_go_and_reserved_names_are_refused) {
   auto state = made();
   const auto set = decide(state, SetEnv{{{"KEY", {"d1", "r1"}}, {"OTHER", {"d2", "r2"}}}});

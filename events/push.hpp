@@ -1,0 +1,49 @@
+// A push as one value, from its sender's words to the event: what a webhook or a command says of
+// it, the same for every project that it is for. Plain data, any thread. Each member has a default,
+// so that a designated initialiser names just what there is.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "events/event.pb.h"
+#include "events/project.hpp"
+
+namespace atlasflow {
+
+struct Push {
+  pb::Trigger trigger = pb::TRIGGER_WEBHOOK;
+  std::vector<std::string> repository_urls = {};  // every way the sender writes the repository
+  std::string default_branch = {};                // as the sender tells it; empty: unknown
+  std::string ref = {};                           // "refs/heads/main"
+  std::string before = {};  // 40 hex digits; zeros: a new branch; empty: unknown
+  std::string after = {};   // the commit: 40 hex digits
+  bool deleted = false;
+  bool forced = false;
+  std::int64_t pushed_at_s = 0;  // when the sender says it was pushed, in s since 1970; 0: unknown
+  std::string delivery_id = {};  // X-GitHub-Delivery, or the id of the command
+  std::string pusher = {};
+  // Names of the projects that the delivery's signature speaks for. Empty: those without a webhook
+  // secret of their own. Every other project connected to the repository is left alone.
+  std::vector<std::string> signed_for = {};
+};
+
+// Where a push belongs.
+struct PushTarget {
+  std::string environment = {};  // to deploy to; empty: none
+  bool ends_preview = false;     // the branch of a preview is gone
+  std::string reason = {};       // why it is neither, as a sentence
+};
+// The project's branch is production, another one a preview where the project has previews; what a
+// command names is production whatever its branch.
+[[nodiscard]] PushTarget target_of(const ProjectState& project, const Push& push);
+
+// What is recorded of it: the deployment that it makes, that it makes none, or that its branch is
+// gone.
+[[nodiscard]] pb::PushReceived push_received(const Push& push, const ProjectState& project,
+                                             const std::string& environment);
+[[nodiscard]] pb::PushIgnored push_ignored(const Push& push, const std::string& reason);
+[[nodiscard]] pb::BranchDeleted branch_deleted(const Push& push);
+
+}  // namespace atlasflow
