@@ -128,7 +128,8 @@ Response take_push(const Context& context, const ParsedJson& payload, const Sign
   if (!push) return error_response(push.error());
   push->delivery_id = delivery;
   push->signed_for = signed_for(context, signer);
-  const auto receipts = context.control.receive_push(*push);
+  const auto receipts =
+      context.control.execute(Principal::webhook("github"), commands::TakePush{*std::move(push)});
   if (!receipts) {
     log_event(LogLevel::error, "api", "push_not_recorded",
               {{"delivery", delivery}, {"cause", to_string(receipts.error())}});
