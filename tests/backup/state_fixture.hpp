@@ -117,7 +117,7 @@ class StateFixture : public testing::Test {
     request.stream = stream;
     request.expected_version = log->version_of(stream).value();
     request.events = {event};
-    request.actor = "project";
+    request.actor = Principal::system("project");
     storage::append_one(*log, request);
   }
 
