@@ -424,10 +424,8 @@ min_free_mib = 1024
 # ca_certificate = "/etc/ssl/certs/proxy-ca.pem"
 # What static sites without a Dockerfile run; the one beside the executable unless set.
 # static_server = "/usr/lib/atlasflow/atlasflow-static-server"
-
 # What apps without a Dockerfile start from, by language, instead of the builder's own choice.
-[builder.bases]
-# python = "docker.io/library/python:3.12-slim"
+# bases = { python = "docker.io/library/python:3.12-slim" }
 
 [vm]
 # Kernel and modules of the microVMs, as script/bootstrap lays them out.

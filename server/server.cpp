@@ -207,8 +207,9 @@ void make_engines(Server::Parts& server, const ServerConfig& config, const State
   constexpr std::int64_t k_share_of_four = 3;
   const auto memory_mib =
       config.vm.memory_mib > 0 ? config.vm.memory_mib : machine_memory_mib() * k_share_of_four / 4;
-  server.vm_engine = std::make_unique<LocalVmEngine>(*server.hypervisor, *server.secrets,
-                                                     memory_mib, server.registry_gate);
+  server.vm_engine = std::make_unique<LocalVmEngine>(
+      *server.hypervisor, *server.secrets, memory_mib, server.registry_gate,
+      server.registry == nullptr ? std::string() : server.registry->address());
   server.edge_engine = std::make_unique<LocalEdgeEngine>(*server.edge, config.domain);
   server.notify_engine = std::make_unique<HttpNotifyEngine>(
       api::PublicAddress{config.domain, server.edge->https_port()}, *server.secrets);

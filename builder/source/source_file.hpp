@@ -22,8 +22,8 @@ namespace atlasflow::builder {
 [[nodiscard]] Result<std::optional<std::filesystem::path>> find_source_folder(
     const std::filesystem::path& folder, const std::string& name);
 
-// The names in that folder but "." and "..", sorted, at most `names_max` of them; nothing when there
-// is no such folder.
+// The names in that folder but "." and "..", sorted, at most `names_max` of them; nothing when
+// there is no such folder.
 [[nodiscard]] std::vector<std::string> list_source_folder(const std::filesystem::path& folder,
                                                           const std::string& name,
                                                           std::size_t names_max);
