@@ -194,6 +194,11 @@ bool Client::start_tls(const std::string& server_name, const std::string& ca_fil
     SSL_set_tlsext_host_name(ssl_.get(), server_name.c_str());
     if (!ca_file.empty()) SSL_set1_host(ssl_.get(), server_name.c_str());
   }
+  if (!protocol_.empty()) {
+    const std::string offer = static_cast<char>(protocol_.size()) + protocol_;
+    SSL_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(offer.data()),
+                        static_cast<unsigned>(offer.size()));
+  }
   SSL_set_fd(ssl_.get(), socket_.get());
   ERR_clear_error();
   if (SSL_connect(ssl_.get()) == 1) return true;
