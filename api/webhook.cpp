@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <set>
 
-#include <spdlog/spdlog.h>
-
 #include "api/push_payload.hpp"
 #include "api/signature.hpp"
+#include "base/log.hpp"
 #include "http/message.hpp"
 
 namespace atlasflow::api {
@@ -131,13 +130,16 @@ Response take_push(const Context& context, const ParsedJson& payload, const Sign
   push->signed_for = signed_for(context, signer);
   const auto receipts = context.control.receive_push(*push);
   if (!receipts) {
-    spdlog::error("event=push_not_recorded delivery={} cause=\"{}\"", delivery,
-                  to_string(receipts.error()));
+    log_event(LogLevel::error, "api", "push_not_recorded",
+              {{"delivery", delivery}, {"cause", to_string(receipts.error())}});
     return error_response(receipts.error());
   }
   for (const auto& receipt : *receipts) {
-    spdlog::info("event=push_received delivery={} project={} verdict={} deployment={}", delivery,
-                 receipt.project, name_of(receipt.verdict), receipt.deployment.str());
+    log_event("api", "push_received",
+              {{"delivery", delivery},
+               {"project", receipt.project},
+               {"verdict", name_of(receipt.verdict)},
+               {"deployment", receipt.deployment.str()}});
   }
   return answer_push(*receipts);
 }
@@ -153,8 +155,8 @@ Response pong(const ParsedJson& payload) {
 Response take_delivery(const Context& context, const Request& request) {
   const auto signer = signer_of(context, request);
   if (!signer) {
-    spdlog::warn("event=webhook_refused bytes={} reason=\"{}\"", request.body.size(),
-                 signer.error().message);
+    log_event(LogLevel::warn, "api", "webhook_refused",
+              {{"bytes", request.body.size()}, {"reason", signer.error().message}});
     return error_response(signer.error());
   }
   const auto event = required_token(request, "X-GitHub-Event");

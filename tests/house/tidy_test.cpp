@@ -75,6 +75,8 @@ const Snippet k_snippets[] = {
     {"an_include_in_a_comment", "edge/a.cpp", "// #include \"base/digest.hpp\"\n", ""},
     {"caf_outside_actors", "storage/a.cpp", "#include <caf/all.hpp>\n", "belongs to actors"},
     {"caf_in_actors", "actors/a.cpp", "#include <caf/all.hpp>\n", ""},
+    {"curl_outside_base", "cli/a.cpp", "#include <curl/curl.h>\n", "belongs to base"},
+    {"curl_in_base", "base/a.cpp", "#include <curl/curl.h>\n", ""},
     {"rocksdb_outside_storage", "actors/a.cpp", "#include <rocksdb/db.h>\n", "belongs to storage"},
     {"rocksdb_in_a_test_of_storage", "tests/storage/a.cpp", "#include <rocksdb/db.h>\n", ""},
     {"rocksdb_in_sim", "sim/a.cpp", "#include <rocksdb/env.h>\n", ""},
@@ -115,6 +117,8 @@ const Snippet k_snippets[] = {
      ""},
     {"a_naked_delete", "edge/a.cpp", "  delete x;\n", "naked delete"},
     {"a_deleted_function", "edge/a.cpp", "X(const X&) = delete;\n", ""},
+    {"a_log_line_by_hand", "vmm/a.cpp", "  spdlog::warn(\"event=x y={}\", y);\n", "log_event"},
+    {"a_logger_that_is_set_up", "server/a.cpp", "spdlog::set_default_logger(made);\n", ""},
     {"an_empty_name", "edge/a.cpp", "class RouteManager {};\n", "RouteManager"},
     {"a_noun_for_a_name", "edge/a.cpp", "class RouteTable final {};\n", ""},
 };
@@ -161,9 +165,9 @@ TEST(Readme, one_that_names_a_file_that_is_gone_is_found) {
 
 const fs::path k_root = ATLASFLOW_SOURCE_DIR;
 
-const std::vector<std::string> k_code_folders = {"base",    "http", "events", "storage", "inspect",
-                                                 "builder", "vmm",  "edge",   "actors",
-                                                 "api",     "sim",  "server", "cli"};
+const std::vector<std::string> k_code_folders = {
+    "base", "http",   "events", "storage", "inspect", "builder", "vmm",
+    "edge", "actors", "api",    "sim",     "server",  "cli"};
 const std::vector<std::string> k_other_folders = {"tests", "bench", "examples", "docs", "script"};
 
 std::string read(const fs::path& path) {
