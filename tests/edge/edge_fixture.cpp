@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 
@@ -13,6 +14,26 @@
 
 namespace atlasflow::edge {
 namespace {
+
+class BlockedSigpipe {
+ public:
+  BlockedSigpipe() {
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~BlockedSigpipe() {
+    const timespec now{};
+    (void)::sigtimedwait(&pipe_, nullptr, &now);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  BlockedSigpipe(const BlockedSigpipe&) = delete;
+  BlockedSigpipe& operator=(const BlockedSigpipe&) = delete;
+
+ private:
+  sigset_t pipe_{};
+  sigset_t before_{};
+};
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -209,6 +230,9 @@ bool Client::start_tls(const std::string& server_name, const std::string& ca_fil
 }
 
 bool Client::send(std::string_view bytes) {
+  // OpenSSL writes without MSG_NOSIGNAL. Only this thread's signal is held back: the edge, which
+  // runs in the same process, has to do without.
+  const BlockedSigpipe blocked;
   while (!bytes.empty()) {
     const ssize_t sent = ssl_ ? SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size()))
                               : ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);

@@ -87,10 +87,11 @@ TEST_F(Http2, curl_and_the_edge_agree_on_it) {
 }
 
 TEST_F(Http2, a_slow_answer_holds_up_no_other) {
-  serve([](UpstreamSession& session) {
+  std::atomic<bool> go{false};
+  serve([&](UpstreamSession& session) {
     UpstreamSession::Request request;
     while (session.read_request(request)) {
-      if (request.path == "/slow") std::this_thread::sleep_for(400ms);
+      if (request.path == "/slow") (void)eventually([&] { return go.load(); });
       session.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     }
   });
@@ -102,6 +103,7 @@ TEST_F(Http2, a_slow_answer_holds_up_no_other) {
     EXPECT_EQ(client.response(id).body, "hello");
   }
   EXPECT_FALSE(client.responses()[1].ended);
+  go = true;
   EXPECT_EQ(client.response(1).body, "hello");
 }
 
@@ -216,16 +218,19 @@ TEST_F(Http2, an_early_answer_ends_the_request_without_ending_the_connection) {
 }
 
 TEST_F(Http2, an_answer_that_was_cut_is_reset_and_not_ended) {
-  serve([](UpstreamSession& session) {
+  std::atomic<bool> go{false};
+  serve([&](UpstreamSession& session) {
     UpstreamSession::Request request;
     if (!session.read_request(request)) return;
     session.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
-    std::this_thread::sleep_for(100ms);
+    (void)eventually([&] { return go.load(); });
     session.reset();
   });
   Http2Client client;
   ASSERT_TRUE(client.connect(*edge_, k_host));
   client.get(1);
+  ASSERT_TRUE(client.read_until([&] { return client.responses()[1].body == "half"; }));
+  go = true;
   EXPECT_EQ(client.response(1).reset, NGHTTP2_INTERNAL_ERROR);
   EXPECT_FALSE(client.response(1).ended);
 }
@@ -255,7 +260,7 @@ TEST_F(Http2, a_client_that_resets_a_stream_frees_its_upstream) {
 // ---- back-pressure ----
 
 TEST_F(Http2, a_client_that_does_not_read_one_answer_gets_the_others) {
-  constexpr std::size_t k_big = std::size_t{8} * 1024 * 1024;
+  constexpr std::size_t k_big = std::size_t{32} * 1024 * 1024;
   std::atomic<std::size_t> written{0};
   serve([&](UpstreamSession& session) {
     UpstreamSession::Request request;
@@ -393,8 +398,8 @@ TEST_F(Http2, an_edge_that_retires_says_so_and_serves_what_is_there) {
 
 TEST_F(Http2, an_idle_connection_is_told_before_it_is_closed) {
   serve(keep_and_answer(k_hello), [](EdgeConfig& config) {
-    config.timeouts.keep_alive = 300ms;
-    config.timeouts.request_head = 300ms;
+    config.timeouts.keep_alive = 1500ms;
+    config.timeouts.request_head = 1500ms;
   });
   Http2Client client;
   ASSERT_TRUE(client.connect(*edge_, k_host));
@@ -404,7 +409,7 @@ TEST_F(Http2, an_idle_connection_is_told_before_it_is_closed) {
   // Nor may one say nothing at all, or keep itself alive by pings.
   Http2Client silent;
   ASSERT_TRUE(silent.connect(*edge_, k_host, 65535, false));
-  EXPECT_TRUE(silent.connection().ended());
+  EXPECT_TRUE(eventually([&] { return silent.connection().ended(); }));
 }
 
 }  // namespace
