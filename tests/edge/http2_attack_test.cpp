@@ -24,6 +24,7 @@ class Http2Attack : public EdgeTest {
     other.get(1);
     EXPECT_EQ(other.response(1).body, "hello");
   }
+  std::atomic<bool> go_{false};
   std::unique_ptr<RecordingUpstream> upstream_;
 };
 
@@ -227,11 +228,10 @@ TEST_F(Http2Attack, a_block_of_fields_without_end_ends_the_connection) {
 // the connection once it does.
 TEST_F(Http2Attack, streams_beyond_the_limit_are_refused) {
   start();
-  std::atomic<bool> go{false};
   upstream_ = std::make_unique<RecordingUpstream>([&](UpstreamSession& session) {
     UpstreamSession::Request request;
     while (session.read_request(request)) {
-      (void)eventually([&] { return go.load(); });
+      (void)eventually([&] { return go_.load(); });
       session.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     }
   });
@@ -249,17 +249,17 @@ TEST_F(Http2Attack, streams_beyond_the_limit_are_refused) {
   };
   const auto served = [](const Http2Response& response) { return response.body == "hello"; };
   EXPECT_TRUE(client.read_until([&] { return count(refused) == 50; }));
-  go = true;
+  go_ = true;
   EXPECT_TRUE(client.read_until([&] { return count(served) == 100; }));
   EXPECT_EQ(count(refused), 50);
 
   client.get(301);
   EXPECT_EQ(client.response(301).body, "hello");
-  go = false;
+  go_ = false;
   for (std::uint32_t id = 303; id < 603 && client.get(id); id += 2) {
   }
   EXPECT_EQ(client.read_goaway(), NGHTTP2_PROTOCOL_ERROR);
-  go = true;
+  go_ = true;
 }
 
 }  // namespace

@@ -45,6 +45,7 @@ class Http2 : public EdgeTest {
   }
 
   std::mutex mutex_;
+  std::atomic<bool> go_{false};
   std::vector<UpstreamSession::Request> requests_;
   std::unique_ptr<RecordingUpstream> upstream_;
 };
@@ -87,11 +88,10 @@ TEST_F(Http2, curl_and_the_edge_agree_on_it) {
 }
 
 TEST_F(Http2, a_slow_answer_holds_up_no_other) {
-  std::atomic<bool> go{false};
   serve([&](UpstreamSession& session) {
     UpstreamSession::Request request;
     while (session.read_request(request)) {
-      if (request.path == "/slow") (void)eventually([&] { return go.load(); });
+      if (request.path == "/slow") (void)eventually([&] { return go_.load(); });
       session.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     }
   });
@@ -103,7 +103,7 @@ TEST_F(Http2, a_slow_answer_holds_up_no_other) {
     EXPECT_EQ(client.response(id).body, "hello");
   }
   EXPECT_FALSE(client.responses()[1].ended);
-  go = true;
+  go_ = true;
   EXPECT_EQ(client.response(1).body, "hello");
 }
 
@@ -218,19 +218,18 @@ TEST_F(Http2, an_early_answer_ends_the_request_without_ending_the_connection) {
 }
 
 TEST_F(Http2, an_answer_that_was_cut_is_reset_and_not_ended) {
-  std::atomic<bool> go{false};
   serve([&](UpstreamSession& session) {
     UpstreamSession::Request request;
     if (!session.read_request(request)) return;
     session.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
-    (void)eventually([&] { return go.load(); });
+    (void)eventually([&] { return go_.load(); });
     session.reset();
   });
   Http2Client client;
   ASSERT_TRUE(client.connect(*edge_, k_host));
   client.get(1);
   ASSERT_TRUE(client.read_until([&] { return client.responses()[1].body == "half"; }));
-  go = true;
+  go_ = true;
   EXPECT_EQ(client.response(1).reset, NGHTTP2_INTERNAL_ERROR);
   EXPECT_FALSE(client.response(1).ended);
 }
@@ -239,8 +238,9 @@ TEST_F(Http2, a_client_that_resets_a_stream_frees_its_upstream) {
   std::atomic<int> left{0};
   serve([&](UpstreamSession& session) {
     UpstreamSession::Request request;
-    if (!session.read_request(request)) return;
-    while (!session.read_some().empty()) {
+    if (session.read_request(request)) {
+      while (!session.read_some().empty()) {
+      }
     }
     ++left;
   });
@@ -376,11 +376,10 @@ TEST_F(Http2, a_drain_answers_504_and_the_connection_goes_on) {
 }
 
 TEST_F(Http2, an_edge_that_retires_says_so_and_serves_what_is_there) {
-  std::atomic<bool> go{false};
   serve([&](UpstreamSession& session) {
     UpstreamSession::Request request;
     while (session.read_request(request)) {
-      (void)eventually([&] { return go.load(); });
+      (void)eventually([&] { return go_.load(); });
       session.write(k_hello);
     }
   });
@@ -390,7 +389,7 @@ TEST_F(Http2, an_edge_that_retires_says_so_and_serves_what_is_there) {
   ASSERT_TRUE(eventually([&] { return upstream_->connections() == 1; }));
   std::thread retire([&] { dynamic_cast<LocalEdge&>(*edge_).retire(20s); });
   ASSERT_TRUE(client.read_until([&] { return client.goaway().has_value(); }));
-  go = true;
+  go_ = true;
   EXPECT_EQ(client.response(1).body, "hello");
   EXPECT_EQ(client.read_goaway(), NGHTTP2_NO_ERROR);
   retire.join();
