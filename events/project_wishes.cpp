@@ -117,7 +117,7 @@ struct Order {
     if (newest == nullptr) return;
     for (const auto& id : environment.order) {
       const auto& state = environment.deployments.at(id);
-      if (state.status == DeploymentStatus::queued && &state != newest) {
+      if (state.status == DeploymentStatus::queued && &state != newest && has_actor(id)) {
         tell(id, Supersede{newest->id});
       }
     }

@@ -214,7 +214,7 @@ TEST_F(ProjectHistoryTest, a_quarantined_deployment_does_not_hold_the_turn) {
 
 TEST_F(ProjectHistoryTest, a_quarantined_deployment_that_was_told_to_start_does_not_hold_the_turn) {
   push("one");
-  starting[k_production] = DeploymentId{"one"};
+  starting["production"] = DeploymentId{"one"};
   history.quarantined.insert(DeploymentId{"one"});
   push("two");
   EXPECT_THAT(told(), ElementsAre("two start"));
