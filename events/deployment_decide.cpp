@@ -137,7 +137,7 @@ struct Decider : rules::Reports {
   // done again under the same intent. A build is not: it gets a new name.
   Result<Events> operator()(const Recover&) const {
     Events events;
-    if (state.intent_kind == IntentKind::build) {
+    if (state.awaits(IntentKind::build)) {
       events.emplace_back().mutable_build_abandoned()->set_reason(
           "the control plane was started anew while it ran");
     }

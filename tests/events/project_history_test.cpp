@@ -70,8 +70,9 @@ class ProjectHistoryTest : public testing::Test {
     ASSERT_NE(state, nullptr);
     Succeeded succeeded;
     fill(succeeded.outcome);
-    succeeded.effect = state->intent;
-    if (state->intent.empty() && !state->instances.empty()) {
+    if (state->intent) {
+      succeeded.effect = state->intent->effect;
+    } else if (!state->instances.empty()) {
       const auto& instance = state->instances.begin()->second;
       const bool named = succeeded.outcome.has_healthy() || succeeded.outcome.has_drained();
       succeeded.effect = named ? effect_of(instance.vm_id()) : instance.effect();
@@ -161,7 +162,7 @@ TEST_F(ProjectHistoryTest, pain_5_a_stream_of_pushes_does_not_starve_production)
   now += 600 * k_second_us;
   command("one", Override{DeploymentId{"two"}});
   Failed ended;
-  ended.effect = history.find(DeploymentId{"one"})->intent;
+  ended.effect = history.find(DeploymentId{"one"})->intent->effect;
   ended.retryable = true;
   command("one", ended);
   EXPECT_THAT(told(), ElementsAre("two start"));
