@@ -175,19 +175,17 @@ class Restore {
     return {};
   }
 
-  Result<FileDescriptor> make_file(const fs::path& path, std::uint32_t mode) {
-    std::error_code error;
-    const auto folder = path.parent_path();
-    if (!fs::exists(folder, error)) {
-      fs::create_directories(folder, error);
-      if (error) {
-        return tl::unexpected(
-            disk_error({ErrorCode::internal, "cannot make " + folder.string(), error.message()}));
-      }
-      for (auto each = folder; each != config_.state; each = each.parent_path()) {
-        ::chmod(each.c_str(), 0700);
+  // Its folders are made downwards from the state folder, so that nothing above that is touched,
+  // however it was named.
+  Result<FileDescriptor> make_file(const fs::path& relative, std::uint32_t mode) {
+    auto folder = config_.state;
+    for (const auto& part : relative.parent_path()) {
+      folder /= part;
+      if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
+        return tl::unexpected(disk_error(errno_error("cannot make " + folder.string())));
       }
     }
+    const auto path = config_.state / relative;
     FileDescriptor fd(
         ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!fd || ::fchmod(fd.get(), mode & 0777U) != 0) {
@@ -198,7 +196,7 @@ class Restore {
 
   Result<void> write_file(const SavedFile& file) {
     const auto path = config_.state / file.path;
-    ATLAS_TRY(const auto fd, make_file(path, file.mode));
+    ATLAS_TRY(const auto fd, make_file(file.path, file.mode));
     if (::ftruncate(fd.get(), static_cast<off_t>(file.size)) != 0 ||
         ::lseek(fd.get(), static_cast<off_t>(file.hole), SEEK_SET) < 0) {
       return tl::unexpected(disk_error(errno_error("cannot write " + path.string())));

@@ -121,6 +121,21 @@ TEST_F(Restoring, a_backup_of_a_restored_folder_goes_on_in_the_same_place) {
   EXPECT_EQ(must_back_up().events_added, 1U);
 }
 
+TEST_F(Restoring, into_a_folder_that_is_named_with_a_slash_closes_nothing_above_it) {
+  must_back_up();
+  ASSERT_EQ(::chmod(folder_.path().c_str(), 0755), 0);
+  auto config = restore_config();
+  config.state = restored() / "";
+  must_restore(config);
+  struct stat above {};
+  ASSERT_EQ(::stat(folder_.path().c_str(), &above), 0);
+  EXPECT_EQ(above.st_mode & 0777U, 0755U);
+  for (const auto* made : {"", "logs", "secrets", "ca"}) {
+    EXPECT_EQ(fs::status(restored() / made).permissions(), fs::perms::owner_all) << made;
+  }
+  EXPECT_EQ(stored_records(restored() / "events"), stored_records(state_ / "events"));
+}
+
 TEST_F(Restoring, is_refused_where_something_is_and_changes_nothing_there) {
   must_back_up();
   write(restored() / "letter.txt", "dear reader");
