@@ -121,6 +121,7 @@ TEST_F(Rebuild, keeps_what_an_earlier_one_left) {
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code, ErrorCode::conflict);
   EXPECT_THAT(again.error().message, HasSubstr("remove it once"));
+  EXPECT_THAT(again.error().message, HasSubstr("or the copy of one that was ended"));
   // What a kill left of one is no obstacle.
   fs::remove_all(directory_.path() / "events.before-rebuild");
   fs::create_directories(directory_.path() / "events.rebuilding/db");
