@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <charconv>
 #include <map>
+#include <ranges>
 #include <set>
 
 #include <fcntl.h>
@@ -173,11 +174,20 @@ Result<Manifest> BackupFolder::manifest(std::uint64_t number) const {
   return manifest;
 }
 
-Result<std::optional<Manifest>> BackupFolder::newest() const {
-  const auto all = numbers();
-  if (all.empty()) return std::optional<Manifest>{};
-  ATLAS_TRY(auto found, manifest(all.back()));
-  return std::optional<Manifest>{std::move(found)};
+Result<BackupFolder::Newest> BackupFolder::newest() const {
+  Newest newest;
+  const auto names = manifests_in(manifests());
+  for (const auto& [number, name] : std::views::reverse(names)) {
+    newest.number = std::max(newest.number, number);
+    const auto file = manifests() / name;
+    ATLAS_TRY(const auto text, read_file(file, k_manifest_bytes_max));
+    if (manifest_name(number, text) == name) {
+      ATLAS_TRY(newest.manifest, manifest(number));
+      break;
+    }
+    newest.damaged.push_back(file.string());
+  }
+  return newest;
 }
 
 Result<void> BackupFolder::publish(const Manifest& manifest) {

@@ -32,8 +32,13 @@ class BackupFolder {
   [[nodiscard]] std::vector<std::uint64_t> numbers() const;
   // invalid_argument: there is none of that number; corrupt: the manifest is damaged or newer.
   [[nodiscard]] Result<Manifest> manifest(std::uint64_t number) const;
-  // Nothing when it has none yet.
-  [[nodiscard]] Result<std::optional<Manifest>> newest() const;
+  struct Newest {
+    std::uint64_t number = 0;          // the highest that was given; 0: none
+    std::optional<Manifest> manifest;  // the newest whose bytes are what its name says
+    std::vector<std::string> damaged;  // the files of those after it
+  };
+  // corrupt: the newest that is not damaged is of a newer format, or no manifest.
+  [[nodiscard]] Result<Newest> newest() const;
 
   // From here on it is a backup.
   [[nodiscard]] Result<void> publish(const Manifest& manifest);
