@@ -100,14 +100,14 @@ TEST(Spawn, gives_the_environment_and_the_descriptors_that_were_named_and_no_oth
   // Without O_CLOEXEC: what another thread or a library leaves open.
   const FileDescriptor left_open(::open("/dev/zero", O_RDONLY));
   const FileDescriptor named(::open("/dev/full", O_RDONLY | O_CLOEXEC));
+  // `ls` without a pipe, which the shell could still have open itself, and not in its place.
   auto request = shell(
-      "env | grep -v '^PWD=\\|^_=\\|^SHLVL='; readlink /proc/$$/fd/3; "
-      "ls /proc/$$/fd | tr '\\n' ' '");
+      "env | grep -v '^PWD=\\|^_=\\|^SHLVL='; readlink /proc/$$/fd/3; ls /proc/$$/fd; exit 0");
   request.inherit = {named.get()};
   std::string output;
   ASSERT_TRUE(
       run_process(std::move(request), 20s, {}, [&](std::string_view text) { output += text; }));
-  EXPECT_EQ(output, "GREETING=hello\n/dev/full\n0 1 2 3 ");
+  EXPECT_EQ(output, "GREETING=hello\n/dev/full\n0\n1\n2\n3\n");
 }
 
 TEST(Spawn, that_cannot_execute_or_be_prepared_says_the_step) {
