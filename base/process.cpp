@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -148,6 +149,20 @@ Result<Pipe> make_pipe() {
   return Pipe{FileDescriptor(fds[0]), FileDescriptor(fds[1])};
 }
 
+// What a child waits at. Sockets and no pipe: writing to one that just died raises no SIGPIPE.
+struct Gate {
+  FileDescriptor parent;
+  FileDescriptor child;
+};
+
+Result<Gate> make_gate() {
+  std::array<int, 2> fds{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()) != 0) {
+    return fail(ErrorCode::unavailable, "no pair of sockets could be made", std::strerror(errno));
+  }
+  return Gate{FileDescriptor(fds[0]), FileDescriptor(fds[1])};
+}
+
 enum class Heard : std::uint8_t { report, closed, nothing };
 
 // By exec the child closes its end, which means success.
@@ -180,7 +195,7 @@ tl::unexpected<Error> child_failed(const SpawnRequest& request, Heard heard,
 
 Result<Process> spawn_process(const SpawnRequest& request) {
   auto report = make_pipe();
-  auto gate = make_pipe();
+  auto gate = make_gate();
   const FileDescriptor null_fd(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!report || !gate || !null_fd.valid()) {
     return fail(ErrorCode::unavailable, "no process could be started: too many open files");
@@ -193,8 +208,8 @@ Result<Process> spawn_process(const SpawnRequest& request) {
       .environment = pointers_to(request.environment),
       .null_fd = null_fd.get(),
       .report_fd = report->write.get(),
-      .gate_fd = gate->read.get(),
-      .gate_write_fd = gate->write.get()};
+      .gate_fd = gate->child.get(),
+      .gate_write_fd = gate->parent.get()};
   int pidfd = -1;
   clone_args arguments{};
   arguments.flags = request.clone_flags | CLONE_PIDFD;
@@ -214,14 +229,15 @@ Result<Process> spawn_process(const SpawnRequest& request) {
   }
   Process process(static_cast<pid_t>(pid), FileDescriptor(pidfd));
   report->write.reset();
-  gate->read.reset();
+  gate->child.reset();
   ChildReport said{};
   Heard heard = read_report(report->read.get(), said);
   if (heard != Heard::report || said.step != nullptr) return child_failed(request, heard, said);
   if (request.before_exec) {
     ATLAS_TRYV(request.before_exec(process.pid()));
   }
-  if (::write(gate->write.get(), "g", 1) != 1) return child_failed(request, Heard::closed, said);
+  if (::send(gate->parent.get(), "g", 1, MSG_NOSIGNAL) != 1)
+    return child_failed(request, Heard::closed, said);
   heard = read_report(report->read.get(), said);
   if (heard != Heard::closed) return child_failed(request, heard, said);
   return process;

@@ -123,6 +123,20 @@ TEST(Spawn, that_cannot_execute_or_be_prepared_says_the_step) {
   EXPECT_EQ(spawn_process(request).error().message, "sh could not be started (do what it should)");
 }
 
+TEST(Spawn, a_child_that_dies_before_it_is_let_go_is_an_error_and_no_signal) {
+  auto request = shell("true");
+  request.before_exec = [](pid_t pid) -> Result<void> {
+    const auto identity = identify_process(pid).value_or(ProcessIdentity{});
+    const auto pidfd = open_process(identity);
+    ::kill(pid, SIGKILL);
+    EXPECT_TRUE(wait_for_end(pidfd, 10s));
+    return {};
+  };
+  const auto process = spawn_process(request);
+  ASSERT_FALSE(process);
+  EXPECT_EQ(process.error().cause, "it ended at once");
+}
+
 TEST(Spawn, what_is_given_away_runs_on) {
   pid_t pid = 0;
   {
