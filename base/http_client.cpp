@@ -366,8 +366,10 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
     const PipeSignalBlocked blocked;
     return curl_easy_perform(curl);
   }();
-  reached_ = code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST &&
-             code != CURLE_URL_MALFORMAT && code != CURLE_UNSUPPORTED_PROTOCOL;
+  // Set when the connection stands, by TLS where that is asked for, and the request may be sent.
+  curl_off_t until_sending_us = 0;
+  curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &until_sending_us);
+  reached_ = until_sending_us > 0;
   auto answer = [&]() -> Result<HttpResponse> {
     if (code != CURLE_OK && !exchange.taken_enough) {
       return tl::unexpected(error_of(curl, code, exchange, place));
