@@ -25,7 +25,7 @@ Result<LogTip> copy_records(const fs::path& from, const fs::path& to) {
   ATLAS_TRYV(
       read_stored(*checked.log, Position(1), [&](const Record& record, std::string_view stored) {
         added = copy.add(stored);
-        if (!added) {
+        if (!added && added.error().code == ErrorCode::corrupt) {
           added.error().message =
               "position " + std::to_string(record.position.value()) + ": " + added.error().message;
         }

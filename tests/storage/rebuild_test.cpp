@@ -1,11 +1,16 @@
 // Indexes that are damaged are made anew from the records, which stay what they are, bit for bit.
 #include "storage/log/rebuild.hpp"
 
+#include <array>
+#include <cstring>
 #include <functional>
 
 #include <gmock/gmock.h>
 #include <rocksdb/db.h>
+#include <sys/inotify.h>
+#include <unistd.h>
 
+#include "base/file_descriptor.hpp"
 #include "storage/log/log_copy.hpp"
 #include "storage/log/log_keys.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
@@ -86,6 +91,25 @@ TEST_F(Rebuild, of_lost_index_entries_gives_the_log_that_was) {
   const auto again = append(*log, {request("deployment/new", 0, 1, "key-7")});
   EXPECT_TRUE(std::holds_alternative<Duplicate>(again.front()));
   EXPECT_EQ(append_one(*log, request("deployment/0", 7)).first_position, Position(21));
+}
+
+// So that no kill leaves it there: the next rebuild removes what is named so.
+TEST_F(Rebuild, never_gives_the_log_as_it_was_the_name_of_the_copy) {
+  const FileDescriptor watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  ASSERT_GE(::inotify_add_watch(watch.get(), directory_.path().c_str(), IN_MOVED_TO), 0);
+  ASSERT_TRUE(rebuild_log(folder()));
+  std::vector<std::string> given;
+  std::array<char, 4096> events{};
+  const auto size = ::read(watch.get(), events.data(), events.size());
+  for (ssize_t at = 0; at < size;) {
+    inotify_event event{};
+    std::memcpy(&event, events.data() + at, sizeof event);
+    given.emplace_back(events.data() + at + sizeof event);
+    at += static_cast<ssize_t>(sizeof event + event.len);
+  }
+  // First the copy's, then those of the exchange.
+  EXPECT_THAT(given,
+              testing::ElementsAre("events.before-rebuild", "events", "events.before-rebuild"));
 }
 
 TEST_F(Rebuild, entries_that_no_record_explains_go) {
