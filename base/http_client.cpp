@@ -366,10 +366,13 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
     const PipeSignalBlocked blocked;
     return curl_easy_perform(curl);
   }();
-  // Set when the connection stands, by TLS where that is asked for, and the request may be sent.
+  // The one is set when the connection stands, by TLS where that is asked for, and a request was
+  // handed to it; the other counts what was sent, though it was given up right behind that.
   curl_off_t until_sending_us = 0;
+  long sent_bytes = 0;
   curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &until_sending_us);
-  reached_ = until_sending_us > 0;
+  curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &sent_bytes);
+  reached_ = until_sending_us > 0 || sent_bytes > 0;
   auto answer = [&]() -> Result<HttpResponse> {
     if (code != CURLE_OK && !exchange.taken_enough) {
       return tl::unexpected(error_of(curl, code, exchange, place));

@@ -185,6 +185,14 @@ TEST_F(HttpClientTest, tells_whether_somebody_may_have_acted_on_a_request_that_f
     const auto broken = client.send({.method = "POST", .url = url_of(peer, "/")});
     EXPECT_EQ(broken.error().code, ErrorCode::unavailable);
     EXPECT_TRUE(client.reached());
+    std::stop_source stop;
+    HttpPeer slow([&](const std::string&) {
+      stop.request_stop();
+      return "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+    });
+    const auto given_up = client.send({.url = url_of(slow, "/"), .stop = stop.get_token()});
+    EXPECT_EQ(given_up.error().code, ErrorCode::cancelled);
+    EXPECT_TRUE(client.reached()) << "it was given up when the request had arrived";
     // That peer knows no TLS.
     EXPECT_FALSE(client.send({.url = "https://" + peer.authority() + "/", .timeout = 300ms}));
     EXPECT_FALSE(client.reached()) << "a handshake that came to nothing";
