@@ -69,16 +69,16 @@ class Backup {
     std::vector<std::string> missing;
     LogContents contents;
     for (int round = 1; round <= k_rounds_max; ++round) {
+      const auto seen_before = std::pair(missing, damaged_);
       ATLAS_TRY(contents, save_log());
       if (config_.between_log_and_files) config_.between_log_and_files();
       ATLAS_TRYV(save_files());
-      ATLAS_TRY(auto found, missing_in(contents.worthwhile));
-      // What is missing twice was not there to begin with; and what is damaged may have been
-      // written just then.
-      const bool first = round == 1;
-      const bool same = !first && found == missing;
-      missing = std::move(found);
-      if (same || (missing.empty() && (damaged_.empty() || !first))) break;
+      ATLAS_TRY(missing, missing_in(contents.worthwhile));
+      // What is missing may have gone with its last event, what is damaged may have been written
+      // just then. What is so twice was so to begin with.
+      if ((missing.empty() && damaged_.empty()) || std::pair(missing, damaged_) == seen_before) {
+        break;
+      }
     }
     ATLAS_TRY(missing, missing_in(contents.needed));
     ATLAS_TRYV(describe_key());

@@ -22,7 +22,7 @@ struct BackupConfig {
   std::filesystem::path state;   // of a server
   std::filesystem::path folder;  // of backups; made when it is missing
   bool keys = true;              // with what opens the sealed values and signs certificates
-  std::uint64_t keep = 0;        // the newest so many backups stay; 0: all
+  std::uint64_t keep = 0;        // the newest so many whole ones stay; 0: all
   std::string build;             // of this binary
   TimestampUs now = 0;
   // Called in each round when the log is read and the files are not yet; for tests.

@@ -25,6 +25,36 @@ class Making : public StateFixture {
     EXPECT_EQ(made.error().code, code);
     EXPECT_THAT(made.error().message, HasSubstr(said));
   }
+
+  [[nodiscard]] fs::path blob_path(const std::string& digest) const {
+    return state_ / k_registry_folder / "blobs/sha256" / digest.substr(0, 2) / digest / "data";
+  }
+
+  // Nothing is missing then; the images' blobs, whose bytes nobody has, are damaged, so many.
+  std::size_t make_all_that_is_reached() const {
+    storage::Catalog catalog;
+    const auto log = storage::open_event_log_for_reading(state_ / "events").value();
+    EXPECT_TRUE(log->read_all(Position(1), [&](const storage::Record& record) {
+      catalog.apply(record);
+      return true;
+    }));
+    const auto needs = contents_of(catalog).worthwhile;
+    for (const auto& ref : needs.sealed) {
+      if (ref != sealed_.ref) write(state_ / "secrets" / ref, "sealed");
+    }
+    for (const auto& image : needs.images) {
+      write(blob_path(image.str().substr(image.str().rfind(':') + 1)), "half of it");
+    }
+    return needs.images.size();
+  }
+
+  [[nodiscard]] std::map<std::uint64_t, fs::path> manifests() const {
+    std::map<std::uint64_t, fs::path> files;
+    for (const auto& entry : fs::directory_iterator(backups() / "backups")) {
+      files.emplace(std::stoull(entry.path().filename()), entry.path());
+    }
+    return files;
+  }
 };
 
 TEST_F(Making, holds_everything_that_cannot_be_made_again_and_nothing_that_is_half_made) {
@@ -228,10 +258,7 @@ TEST_F(Making, of_another_log_is_refused_though_the_segments_have_gone) {
 TEST_F(Making, goes_on_behind_a_damaged_manifest_and_names_it) {
   must_back_up();
   must_back_up();
-  fs::path newest;
-  for (const auto& entry : fs::directory_iterator(backups() / "backups")) {
-    newest = std::max(newest, entry.path());
-  }
+  const auto newest = manifests().at(2);
   const auto whole = read(newest);
   write(newest, whole.substr(0, whole.size() / 2));
   const auto report = must_back_up();
@@ -240,6 +267,26 @@ TEST_F(Making, goes_on_behind_a_damaged_manifest_and_names_it) {
   EXPECT_THAT(report.damaged_manifests, ElementsAre(newest.string()));
   EXPECT_THAT(must_back_up().damaged_manifests, IsEmpty());
   EXPECT_TRUE(check_backup(restore_config()));
+}
+
+TEST_F(Making, keeps_so_many_whole_ones_and_no_object_goes_as_long_as_one_is_damaged) {
+  must_back_up();
+  must_back_up();
+  write(manifests().at(2), "{}");
+  fs::remove(state_ / "logs/n2kbbobu-v4.build.log");  // only the first needs it from here on
+  auto config = backup_config();
+  config.keep = 2;
+  const auto objects = contents_below(backups() / "objects").size();
+  EXPECT_THAT(make_backup(config)->removed, IsEmpty());
+  config.keep = 1;
+  EXPECT_THAT(make_backup(config)->removed, ElementsAre(1, 2, 3));
+  EXPECT_LT(contents_below(backups() / "objects").size(), objects);
+  must_back_up();
+  write(manifests().at(5), "{}");
+  fs::remove(state_ / "logs/n2kbbobu-v8.run.log");
+  const auto before = contents_below(backups() / "objects").size();
+  EXPECT_THAT(make_backup(config)->removed, ElementsAre(4, 5));
+  EXPECT_LT(contents_below(backups() / "objects").size(), before);
 }
 
 TEST_F(Making, over_a_manifest_of_a_newer_format_is_refused) {
@@ -267,32 +314,42 @@ TEST_F(Making, what_vanishes_with_its_event_between_log_and_files_is_not_missing
 }
 
 TEST_F(Making, what_is_damaged_is_looked_at_twice_though_nothing_is_missing) {
-  storage::Catalog catalog;
-  {
-    const auto log = storage::open_event_log_for_reading(state_ / "events").value();
-    ASSERT_TRUE(log->read_all(Position(1), [&](const storage::Record& record) {
-      catalog.apply(record);
-      return true;
-    }));
-  }
-  const auto needs = contents_of(catalog).worthwhile;
-  for (const auto& ref : needs.sealed) {
-    if (ref != sealed_.ref) write(state_ / "secrets" / ref, "sealed");
-  }
-  ASSERT_FALSE(needs.images.empty());
-  for (const auto& image : needs.images) {
-    const auto digest = image.str().substr(image.str().rfind(':') + 1);
-    write(state_ / k_registry_folder / "blobs/sha256" / digest.substr(0, 2) / digest / "data",
-          "half of it");
-  }
+  const auto damaged = make_all_that_is_reached();
+  ASSERT_GT(damaged, 0U);
   auto config = backup_config();
   int rounds = 0;
   config.between_log_and_files = [&] { ++rounds; };
   const auto made = make_backup(config);
   ASSERT_TRUE(made) << to_string(made.error());
   EXPECT_THAT(made->missing, IsEmpty());
-  EXPECT_THAT(made->damaged, testing::SizeIs(needs.images.size()));
+  EXPECT_THAT(made->damaged, testing::SizeIs(damaged));
   EXPECT_EQ(rounds, 2);
+}
+
+TEST_F(Making, what_was_half_written_in_a_later_look_is_looked_at_again_too) {
+  const auto damaged = make_all_that_is_reached();
+  const std::string whole = "all of it";
+  auto config = backup_config();
+  int rounds = 0;
+  fs::path blob;
+  config.between_log_and_files = [&] {
+    if (++rounds == 1) {
+      pb::Event event;
+      event.mutable_env_unset()->set_name("PASSPHRASE");
+      append(event);
+      fs::remove(state_ / "secrets" / sealed_.ref);
+    } else if (rounds == 2) {
+      blob = blob_path(sha256_hex(whole));
+      write(blob, whole.substr(0, whole.size() / 2));
+    } else {
+      write(blob, whole);
+    }
+  };
+  const auto made = make_backup(config);
+  ASSERT_TRUE(made) << to_string(made.error());
+  EXPECT_THAT(made->missing, IsEmpty());
+  EXPECT_THAT(made->damaged, testing::SizeIs(damaged));
+  EXPECT_GE(rounds, 3);
 }
 
 TEST_F(Making, an_image_that_names_itself_is_looked_at_once) {
@@ -302,7 +359,7 @@ TEST_F(Making, an_image_that_names_itself_is_looked_at_once) {
   for (const auto& text : {R"({"manifests":[{"digest":"sha256:)" + digest +
                                R"("},{"digest":"sha256:)" + digest + R"("}]})",
                            deep}) {
-    write(state_ / k_registry_folder / "blobs/sha256/aa" / digest / "data", text);
+    write(blob_path(digest), text);
     must_back_up();
     const auto folder = BackupFolder::open_for_reading(backups()).value();
     LogNeeds needs;
