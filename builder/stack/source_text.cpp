@@ -6,6 +6,8 @@
 
 #include <toml++/toml.h>
 
+#include "builder/source/toml_depth.hpp"
+
 namespace atlasflow::builder {
 namespace {
 
@@ -31,6 +33,27 @@ json json_of(const toml::node& node) {
   if (const auto* number = node.as_floating_point()) return number->get();
   if (const auto* flag = node.as_boolean()) return flag->get();
   return {};
+}
+
+// "parse error at line 3, column 5: syntax error while parsing object key - unexpected '}'; …" is
+// what the library says: the place by the byte, and what follows the dash.
+// A number that no double holds ("1e999") is an error of another type, without a place.
+Error not_json(const std::string& text, const std::string& shown, const json::exception& error) {
+  std::string where;
+  if (const auto* placed = dynamic_cast<const json::parse_error*>(&error)) {
+    const auto end =
+        text.begin() + static_cast<std::ptrdiff_t>(std::min(placed->byte, text.size()));
+    where = ", line " + std::to_string(1 + std::count(text.begin(), end, '\n'));
+  }
+  std::string why = error.what();
+  for (const std::string_view mark : {" - ", "] "}) {
+    const auto at = why.find(mark);
+    if (at == std::string::npos) continue;
+    why.erase(0, at + mark.size());
+    break;
+  }
+  if (why.size() > 200) why.resize(200);
+  return {ErrorCode::user_error, shown + where + " is not JSON: " + why, {}};
 }
 
 std::vector<std::string> matches_in(const std::string& text, const std::string& pattern,
@@ -78,6 +101,11 @@ std::string text_or_nothing(const SourceTree& tree, const std::string& name) {
 }
 
 Result<json> parse_toml(const std::string& text, const std::string& shown) {
+  if (const auto line = line_of_deep_toml(text)) {
+    return fail(ErrorCode::user_error,
+                shown + ", line " + std::to_string(*line) + ": its keys have more than " +
+                    std::to_string(k_toml_dots_max) + " parts: they may have no more");
+  }
   try {
     return json_of(toml::parse(text));
   } catch (const toml::parse_error& error) {
@@ -93,17 +121,35 @@ Result<json> read_toml(const SourceTree& tree, const std::string& name) {
   return parse_toml(*text, name);
 }
 
-json object_at(const json& object, const std::vector<std::string>& keys) {
+Result<json> parse_json(const std::string& text, const std::string& shown, bool comments) {
+  bool is_too_deep = false;
+  // What is left out here is read on by the parser, which takes no stack for it.
+  const auto keep = [&is_too_deep](int level, json::parse_event_t, const json&) {
+    is_too_deep = is_too_deep || level > k_json_levels_max;
+    return !is_too_deep;
+  };
+  try {
+    auto parsed = json::parse(text, keep, true, comments);
+    if (!is_too_deep) return parsed;
+  } catch (const json::exception& error) {
+    if (!is_too_deep) return tl::unexpected(not_json(text, shown, error));
+  }
+  return fail(ErrorCode::user_error, shown + " has more than " + std::to_string(k_json_levels_max) +
+                                         " levels of brackets: it may have no more");
+}
+
+const json& object_at(const json& object, const std::vector<std::string>& keys) {
+  static const json nothing;
   const json* at = &object;
   for (const auto& key : keys) {
-    if (!at->is_object() || !at->contains(key)) return {};
+    if (!at->is_object() || !at->contains(key)) return nothing;
     at = &(*at)[key];
   }
   return *at;
 }
 
 std::string text_at(const json& object, const std::vector<std::string>& keys) {
-  const json found = object_at(object, keys);
+  const json& found = object_at(object, keys);
   return found.is_string() ? found.get<std::string>() : std::string();
 }
 
