@@ -56,6 +56,57 @@ Error not_json(const std::string& text, const std::string& shown, const json::ex
   return {ErrorCode::user_error, shown + where + " is not JSON: " + why, {}};
 }
 
+void append_utf8(std::string& text, char32_t c) {
+  const auto byte = [&text](char32_t bits) { text += static_cast<char>(bits); };
+  if (c < 0x80) return byte(c);
+  if (c < 0x800) {
+    byte(0xC0U | (c >> 6U));
+  } else if (c < 0x10000) {
+    byte(0xE0U | (c >> 12U));
+    byte(0x80U | ((c >> 6U) & 0x3FU));
+  } else {
+    byte(0xF0U | (c >> 18U));
+    byte(0x80U | ((c >> 12U) & 0x3FU));
+    byte(0x80U | ((c >> 6U) & 0x3FU));
+  }
+  byte(0x80U | (c & 0x3FU));
+}
+
+std::string utf8_of_utf16(std::string_view bytes, bool is_little_endian) {
+  constexpr char32_t k_no_character = 0xFFFD;
+  const auto unit_at = [&](std::size_t at) {
+    const auto first = static_cast<unsigned char>(bytes[at]);
+    const auto second = static_cast<unsigned char>(bytes[at + 1]);
+    return static_cast<char32_t>(is_little_endian ? first | (second << 8U)
+                                                  : second | (first << 8U));
+  };
+  std::string text;
+  for (std::size_t at = 0; at + 1 < bytes.size(); at += 2) {
+    char32_t c = unit_at(at);
+    const bool is_high = c >= 0xD800 && c < 0xDC00;
+    const char32_t low = is_high && at + 3 < bytes.size() ? unit_at(at + 2) : 0;
+    if (low >= 0xDC00 && low < 0xE000) {
+      c = 0x10000U + ((c - 0xD800U) << 10U) + (low - 0xDC00U);
+      at += 2;
+    } else if (c >= 0xD800 && c < 0xE000) {
+      c = k_no_character;
+    }
+    append_utf8(text, c);
+  }
+  return text;
+}
+
+// Windows' editors begin UTF-8 with a byte order mark, and its PowerShell writes UTF-16
+// ("pip freeze > requirements.txt"), which the tools of the languages read as well.
+std::string without_byte_order_mark(std::string text) {
+  if (text.starts_with("\xEF\xBB\xBF")) return text.substr(3);
+  const std::string_view rest =
+      std::string_view(text).substr(std::min<std::size_t>(text.size(), 2));
+  if (text.starts_with("\xFF\xFE")) return utf8_of_utf16(rest, true);
+  if (text.starts_with("\xFE\xFF")) return utf8_of_utf16(rest, false);
+  return text;
+}
+
 std::vector<std::string> matches_in(const std::string& text, const std::string& pattern,
                                     std::size_t matches_max) {
   std::vector<std::string> matches;
@@ -81,6 +132,7 @@ Result<std::optional<std::string>> read_text(const SourceTree& tree, const std::
     return fail(ErrorCode::user_error, text.error().message);
   }
   if (!text || !*text) return text;
+  **text = without_byte_order_mark(std::move(**text));
   std::size_t line = 1;
   for (std::size_t at = 0; at < (*text)->size(); ++line) {
     if (std::string_view(**text).substr(at).starts_with("<<<<<<< ")) {
@@ -96,8 +148,8 @@ Result<std::optional<std::string>> read_text(const SourceTree& tree, const std::
 }
 
 std::string text_or_nothing(const SourceTree& tree, const std::string& name) {
-  const auto text = tree.read(name, k_source_text_bytes_max);
-  return text && *text ? **text : std::string();
+  auto text = tree.read(name, k_source_text_bytes_max);
+  return text && *text ? without_byte_order_mark(std::move(**text)) : std::string();
 }
 
 Result<json> parse_toml(const std::string& text, const std::string& shown) {

@@ -16,8 +16,9 @@ namespace atlasflow::builder {
 
 inline constexpr std::size_t k_source_text_bytes_max = 1U << 20U;
 
-// nullopt: there is no such file. user_error: it is larger than 1 MiB, or a merge was left in it
-// half done (a line that begins with <<<<<<<).
+// As UTF-8 without a byte order mark; from UTF-16 if it has that one's. nullopt: there is no such
+// file. user_error: it is larger than 1 MiB, or a merge was left in it half done (a line that
+// begins with <<<<<<<).
 [[nodiscard]] Result<std::optional<std::string>> read_text(const SourceTree& tree,
                                                            const std::string& name);
 // The same, or nothing on any failure: for a file that only may say something.
