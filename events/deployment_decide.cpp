@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "base/probe.hpp"
 #include "events/deployment_decider.hpp"
 #include "events/deployment_events.hpp"
 #include "events/deployment_rules.hpp"
@@ -136,10 +137,19 @@ struct Decider : rules::Reports {
   // Clone, push, release, VM start, route, drain and stop are idempotent by name and are simply
   // done again under the same intent. A build is not: it gets a new name.
   Result<Events> operator()(const Recover&) const {
-    Events events;
-    if (state.awaits(IntentKind::build)) {
-      events.emplace_back().mutable_build_abandoned()->set_reason(
+    if (!state.awaits(IntentKind::build)) return Events{};
+    Events events(1);
+    const auto attempts = rules::attempts_of(state, pb::STEP_BUILD);
+    if (attempts < rules::k_builds_cut_off_max || ending()) {
+      events[0].mutable_build_abandoned()->set_reason(
           "the control plane was started anew while it ran");
+    } else {
+      ATLAS_PROBE(true, "a build was given up, since the control plane ended during each");
+      auto* failed = events[0].mutable_build_failed();
+      failed->set_fault(pb::FAULT_SYSTEM);
+      failed->set_reason("the control plane ended while it was built, " + std::to_string(attempts) +
+                         " times in a row; if the server was not stopped then, its log says why; "
+                         "a redeploy tries again");
     }
     return events;
   }

@@ -38,22 +38,24 @@ std::string clipped(std::string_view text) {
   return out;
 }
 
-// What stands after the last "Error: " that starts a line. A step whose output ends without a line
-// break (Maven's, with a colour's end) has buildah's verdict on its own last line.
+// What stands after "Error: " in the last line that starts with it or that has buildah's verdict on
+// a step: one whose output ends without a line break (Maven's, with a colour's end) has the verdict
+// on its own last line. The first in that line is the verdict; another is in the step's own text.
 std::string_view error_line(std::string_view output) {
   constexpr std::string_view k_mark = "Error: ";
-  for (auto at = output.rfind(k_mark); at != std::string_view::npos;
-       at = output.rfind(k_mark, at - 1)) {
-    if (at == 0 || output[at - 1] == '\n') {
-      const std::string_view rest = output.substr(at + k_mark.size());
-      return rest.substr(0, rest.find('\n'));
+  constexpr std::string_view k_verdict = "Error: building at STEP \"";
+  std::string_view found;
+  while (!output.empty()) {
+    const auto end = std::min(output.find('\n'), output.size());
+    const std::string_view line = output.substr(0, end);
+    output.remove_prefix(std::min(end + 1, output.size()));
+    if (const auto verdict = line.find(k_verdict); verdict != std::string_view::npos) {
+      found = line.substr(verdict + k_mark.size());
+    } else if (line.starts_with(k_mark)) {
+      found = line.substr(k_mark.size());
     }
-    if (at == 0) break;
   }
-  const auto step = output.rfind("Error: building at STEP \"");
-  if (step == std::string_view::npos) return {};
-  const std::string_view rest = output.substr(step + k_mark.size());
-  return rest.substr(0, rest.find('\n'));
+  return found;
 }
 
 // The instruction in: building at STEP "RUN npm ci": while running runtime: exit status 1

@@ -8,6 +8,7 @@
 #include <toml++/toml.h>
 
 #include "builder/source/source_file.hpp"
+#include "builder/source/toml_depth.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -181,6 +182,12 @@ class Reader {
 }  // namespace
 
 Result<RepositoryConfig> parse_repository_config(std::string_view text) {
+  if (const auto line = line_of_deep_toml(text)) {
+    return fail(ErrorCode::user_error, std::string(k_repository_config) + ", line " +
+                                           std::to_string(*line) + ": its keys have more than " +
+                                           std::to_string(k_toml_dots_max) +
+                                           " parts: they may have no more");
+  }
   toml::table parsed;
   try {
     parsed = toml::parse(text, std::string(k_repository_config));

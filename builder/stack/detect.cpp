@@ -38,12 +38,13 @@ class Detection {
     std::optional<Error> refusal;  // of the first that matched and could not be started
     for (const auto& provider : providers()) {
       const bool is_site = provider.plan == plan_static;
-      const auto seen = chose_static && is_site ? "static.folder" : seen_of(provider, names_);
+      const auto seen =
+          chose_static && is_site ? "static.folder" : seen_of(provider, tree_, names_);
       if (seen.empty() || (chose_static && !is_site && provider.plan != plan_node)) continue;
       if (is_site && !chose_static) {
         // The sources of a program are not shown to everybody because a page lies beside them.
         if (const auto known = find_ecosystem(tree_)) return needs_dockerfile(*known);
-        if (refusal && !refused_node_only_) break;
+        if (refusal && !refused_node_only_) continue;
       }
       ATLAS_TRY(auto offer, provider.plan(input, seen));
       if (auto* plan = std::get_if<Plan>(&offer)) return finish(std::move(*plan));
@@ -79,8 +80,9 @@ class Detection {
           std::find(std::begin(k_no_apps), std::end(k_no_apps), folder) != std::end(k_no_apps);
       if (is_no_app) continue;
       const auto names = tree_.list(folder);
+      const SubTree part(tree_, folder);
       for (const auto& provider : providers()) {
-        const auto seen = seen_of(provider, names);
+        const auto seen = seen_of(provider, part, names);
         // A folder of that name alone says nothing of the folder around it.
         if (seen.empty() || seen == "public" || seen == "dist") continue;
         matching.push_back(folder);

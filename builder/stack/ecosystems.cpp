@@ -42,8 +42,12 @@ std::optional<Ecosystem> find_ecosystem(const SourceTree& tree) {
   const auto names = tree.list("");
   for (const auto& known : known_ecosystems()) {
     for (const std::string_view file : known.files) {
+      if (file.front() != '*') {
+        if (!tree.has_file(std::string(file))) continue;
+        return Ecosystem{known.name, std::string(file), known.image, known.start};
+      }
       const auto seen = std::find_if(names.begin(), names.end(), [&](const std::string& name) {
-        return file.front() == '*' ? name.ends_with(file.substr(1)) : name == file;
+        return name.ends_with(file.substr(1));
       });
       if (seen != names.end()) return Ecosystem{known.name, *seen, known.image, known.start};
     }

@@ -28,10 +28,21 @@ std::span<const Provider> providers() {
   return all;
 }
 
-std::string seen_of(const Provider& provider, const std::vector<std::string>& names) {
+namespace {
+
+bool is_there(const SourceTree& tree, const std::vector<std::string>& names,
+              std::string_view name) {
+  if (std::binary_search(names.begin(), names.end(), name)) return true;
+  return names.size() >= k_listed_names_max && tree.has_file(std::string(name));
+}
+
+}  // namespace
+
+std::string seen_of(const Provider& provider, const SourceTree& tree,
+                    const std::vector<std::string>& names) {
   for (const std::string_view trigger : provider.triggers) {
     if (trigger.front() != '*') {
-      if (std::binary_search(names.begin(), names.end(), trigger)) return std::string(trigger);
+      if (is_there(tree, names, trigger)) return std::string(trigger);
       continue;
     }
     const auto found = std::find_if(names.begin(), names.end(), [&](const std::string& name) {
@@ -42,9 +53,7 @@ std::string seen_of(const Provider& provider, const std::vector<std::string>& na
   return {};
 }
 
-bool ProviderInput::has(std::string_view name) const {
-  return std::binary_search(names.begin(), names.end(), name);
-}
+bool ProviderInput::has(std::string_view name) const { return is_there(tree, names, name); }
 
 std::string ProviderInput::in_place(const std::string& name) const {
   return name + " in " + place_of(choice);

@@ -44,8 +44,10 @@ struct Provider {
 // In the order of precedence, which is Railpack's.
 [[nodiscard]] std::span<const Provider> providers();
 
-// The first trigger that is there, as it is named there; empty: none.
-[[nodiscard]] std::string seen_of(const Provider& provider, const std::vector<std::string>& names);
+// The first trigger that is there, as it is named there; empty: none. `names` are those in the root
+// of `tree`.
+[[nodiscard]] std::string seen_of(const Provider& provider, const SourceTree& tree,
+                                  const std::vector<std::string>& names);
 
 [[nodiscard]] Result<Offer> plan_php(const ProviderInput& input, const std::string& seen);
 [[nodiscard]] Result<Offer> plan_go(const ProviderInput& input, const std::string& seen);

@@ -6,6 +6,8 @@
 
 #include <toml++/toml.h>
 
+#include "builder/source/toml_depth.hpp"
+
 namespace atlasflow::builder {
 namespace {
 
@@ -33,6 +35,78 @@ json json_of(const toml::node& node) {
   return {};
 }
 
+// "parse error at line 3, column 5: syntax error while parsing object key - unexpected '}'; …" is
+// what the library says: the place by the byte, and what follows the dash.
+// A number that no double holds ("1e999") is an error of another type, without a place.
+Error not_json(const std::string& text, const std::string& shown, const json::exception& error) {
+  std::string where;
+  if (const auto* placed = dynamic_cast<const json::parse_error*>(&error)) {
+    const auto end =
+        text.begin() + static_cast<std::ptrdiff_t>(std::min(placed->byte, text.size()));
+    where = ", line " + std::to_string(1 + std::count(text.begin(), end, '\n'));
+  }
+  std::string why = error.what();
+  for (const std::string_view mark : {" - ", "] "}) {
+    const auto at = why.find(mark);
+    if (at == std::string::npos) continue;
+    why.erase(0, at + mark.size());
+    break;
+  }
+  if (why.size() > 200) why.resize(200);
+  return {ErrorCode::user_error, shown + where + " is not JSON: " + why, {}};
+}
+
+void append_utf8(std::string& text, char32_t c) {
+  const auto byte = [&text](char32_t bits) { text += static_cast<char>(bits); };
+  if (c < 0x80) return byte(c);
+  if (c < 0x800) {
+    byte(0xC0U | (c >> 6U));
+  } else if (c < 0x10000) {
+    byte(0xE0U | (c >> 12U));
+    byte(0x80U | ((c >> 6U) & 0x3FU));
+  } else {
+    byte(0xF0U | (c >> 18U));
+    byte(0x80U | ((c >> 12U) & 0x3FU));
+    byte(0x80U | ((c >> 6U) & 0x3FU));
+  }
+  byte(0x80U | (c & 0x3FU));
+}
+
+std::string utf8_of_utf16(std::string_view bytes, bool is_little_endian) {
+  constexpr char32_t k_no_character = 0xFFFD;
+  const auto unit_at = [&](std::size_t at) {
+    const auto first = static_cast<unsigned char>(bytes[at]);
+    const auto second = static_cast<unsigned char>(bytes[at + 1]);
+    return static_cast<char32_t>(is_little_endian ? first | (second << 8U)
+                                                  : second | (first << 8U));
+  };
+  std::string text;
+  for (std::size_t at = 0; at + 1 < bytes.size(); at += 2) {
+    char32_t c = unit_at(at);
+    const bool is_high = c >= 0xD800 && c < 0xDC00;
+    const char32_t low = is_high && at + 3 < bytes.size() ? unit_at(at + 2) : 0;
+    if (low >= 0xDC00 && low < 0xE000) {
+      c = 0x10000U + ((c - 0xD800U) << 10U) + (low - 0xDC00U);
+      at += 2;
+    } else if (c >= 0xD800 && c < 0xE000) {
+      c = k_no_character;
+    }
+    append_utf8(text, c);
+  }
+  return text;
+}
+
+// Windows' editors begin UTF-8 with a byte order mark, and its PowerShell writes UTF-16
+// ("pip freeze > requirements.txt"), which the tools of the languages read as well.
+std::string without_byte_order_mark(std::string text) {
+  if (text.starts_with("\xEF\xBB\xBF")) return text.substr(3);
+  const std::string_view rest =
+      std::string_view(text).substr(std::min<std::size_t>(text.size(), 2));
+  if (text.starts_with("\xFF\xFE")) return utf8_of_utf16(rest, true);
+  if (text.starts_with("\xFE\xFF")) return utf8_of_utf16(rest, false);
+  return text;
+}
+
 std::vector<std::string> matches_in(const std::string& text, const std::string& pattern,
                                     std::size_t matches_max) {
   std::vector<std::string> matches;
@@ -58,6 +132,7 @@ Result<std::optional<std::string>> read_text(const SourceTree& tree, const std::
     return fail(ErrorCode::user_error, text.error().message);
   }
   if (!text || !*text) return text;
+  **text = without_byte_order_mark(std::move(**text));
   std::size_t line = 1;
   for (std::size_t at = 0; at < (*text)->size(); ++line) {
     if (std::string_view(**text).substr(at).starts_with("<<<<<<< ")) {
@@ -73,11 +148,16 @@ Result<std::optional<std::string>> read_text(const SourceTree& tree, const std::
 }
 
 std::string text_or_nothing(const SourceTree& tree, const std::string& name) {
-  const auto text = tree.read(name, k_source_text_bytes_max);
-  return text && *text ? **text : std::string();
+  auto text = tree.read(name, k_source_text_bytes_max);
+  return text && *text ? without_byte_order_mark(std::move(**text)) : std::string();
 }
 
 Result<json> parse_toml(const std::string& text, const std::string& shown) {
+  if (const auto line = line_of_deep_toml(text)) {
+    return fail(ErrorCode::user_error,
+                shown + ", line " + std::to_string(*line) + ": its keys have more than " +
+                    std::to_string(k_toml_dots_max) + " parts: they may have no more");
+  }
   try {
     return json_of(toml::parse(text));
   } catch (const toml::parse_error& error) {
@@ -93,17 +173,35 @@ Result<json> read_toml(const SourceTree& tree, const std::string& name) {
   return parse_toml(*text, name);
 }
 
-json object_at(const json& object, const std::vector<std::string>& keys) {
+Result<json> parse_json(const std::string& text, const std::string& shown, bool comments) {
+  bool is_too_deep = false;
+  // What is left out here is read on by the parser, which takes no stack for it.
+  const auto keep = [&is_too_deep](int level, json::parse_event_t, const json&) {
+    is_too_deep = is_too_deep || level > k_json_levels_max;
+    return !is_too_deep;
+  };
+  try {
+    auto parsed = json::parse(text, keep, true, comments);
+    if (!is_too_deep) return parsed;
+  } catch (const json::exception& error) {
+    if (!is_too_deep) return tl::unexpected(not_json(text, shown, error));
+  }
+  return fail(ErrorCode::user_error, shown + " has more than " + std::to_string(k_json_levels_max) +
+                                         " levels of brackets: it may have no more");
+}
+
+const json& object_at(const json& object, const std::vector<std::string>& keys) {
+  static const json nothing;
   const json* at = &object;
   for (const auto& key : keys) {
-    if (!at->is_object() || !at->contains(key)) return {};
+    if (!at->is_object() || !at->contains(key)) return nothing;
     at = &(*at)[key];
   }
   return *at;
 }
 
 std::string text_at(const json& object, const std::vector<std::string>& keys) {
-  const json found = object_at(object, keys);
+  const json& found = object_at(object, keys);
   return found.is_string() ? found.get<std::string>() : std::string();
 }
 

@@ -16,8 +16,9 @@ namespace atlasflow::builder {
 
 inline constexpr std::size_t k_source_text_bytes_max = 1U << 20U;
 
-// nullopt: there is no such file. user_error: it is larger than 1 MiB, or a merge was left in it
-// half done (a line that begins with <<<<<<<).
+// As UTF-8 without a byte order mark; from UTF-16 if it has that one's. nullopt: there is no such
+// file. user_error: it is larger than 1 MiB, or a merge was left in it half done (a line that
+// begins with <<<<<<<).
 [[nodiscard]] Result<std::optional<std::string>> read_text(const SourceTree& tree,
                                                            const std::string& name);
 // The same, or nothing on any failure: for a file that only may say something.
@@ -28,12 +29,19 @@ inline constexpr std::size_t k_source_text_bytes_max = 1U << 20U;
 // null: there is no such file.
 [[nodiscard]] Result<nlohmann::json> read_toml(const SourceTree& tree, const std::string& name);
 
+// JSON, with comments if `comments`. user_error: it is none, with the line, or has more than 64
+// levels, which what walks through it would take as many frames of its stack for.
+inline constexpr int k_json_levels_max = 64;
+[[nodiscard]] Result<nlohmann::json> parse_json(const std::string& text, const std::string& shown,
+                                                bool comments = false);
+
 // What is at a path of keys, as text; empty when it is not there or is no text.
 [[nodiscard]] std::string text_at(const nlohmann::json& object,
                                   const std::vector<std::string>& keys);
-// The object there; null when there is none.
-[[nodiscard]] nlohmann::json object_at(const nlohmann::json& object,
-                                       const std::vector<std::string>& keys);
+// What is there, as long as `object` lives; null when there is nothing.
+[[nodiscard]] const nlohmann::json& object_at(const nlohmann::json& object,
+                                              const std::vector<std::string>& keys);
+const nlohmann::json& object_at(nlohmann::json&&, const std::vector<std::string>&) = delete;
 
 // Without the line break, without white space at both ends.
 [[nodiscard]] std::vector<std::string> lines_of(std::string_view text);

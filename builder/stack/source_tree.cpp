@@ -6,11 +6,6 @@
 #include "builder/source/source_file.hpp"
 
 namespace atlasflow::builder {
-namespace {
-
-constexpr std::size_t k_names_max = 10'000;
-
-}  // namespace
 
 Result<std::optional<std::string>> FolderTree::read(const std::string& name,
                                                     std::size_t limit_bytes) const {
@@ -24,7 +19,7 @@ bool FolderTree::has_file(const std::string& name) const {
 }
 
 std::vector<std::string> FolderTree::list(const std::string& folder) const {
-  return list_source_folder(folder_, folder, k_names_max);
+  return list_source_folder(folder_, folder, k_listed_names_max);
 }
 
 Result<std::optional<std::string>> MemoryTree::read(const std::string& name,
@@ -75,7 +70,7 @@ bool ListedTree::may_have(const std::string& name) const {
   const std::string folder = slash == std::string::npos ? "" : name.substr(0, slash);
   if (folder.find("..") != std::string::npos || name.starts_with('/')) return true;
   const auto& names = names_in(folder);
-  return names.size() >= k_names_max ||
+  return names.size() >= k_listed_names_max ||
          std::binary_search(names.begin(), names.end(), name.substr(slash + 1));
 }
 

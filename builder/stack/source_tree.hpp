@@ -13,6 +13,9 @@
 
 namespace atlasflow::builder {
 
+// Of one folder. A list of so many may be cut: what is not in it may be there all the same.
+inline constexpr std::size_t k_listed_names_max = 10'000;
+
 class SourceTree {
  public:
   virtual ~SourceTree() = default;
@@ -21,7 +24,8 @@ class SourceTree {
   [[nodiscard]] virtual Result<std::optional<std::string>> read(const std::string& name,
                                                                 std::size_t limit_bytes) const = 0;
   [[nodiscard]] virtual bool has_file(const std::string& name) const = 0;
-  // The names in a folder, "" for the root, sorted; at most 10 000. Nothing when there is none.
+  // The names in a folder, "" for the root, sorted; at most k_listed_names_max. Nothing when
+  // there is no such folder.
   [[nodiscard]] virtual std::vector<std::string> list(const std::string& folder) const = 0;
 };
 

@@ -13,7 +13,6 @@ struct Candidate {
   std::string image;
   std::string version;  // empty: not known, and taken at its word
   bool is_present = false;
-  bool is_own = false;
   std::string strict_lack = {};  // "Python >=3.12 (requires-python in pyproject.toml), and … 3.11"
   std::string lack = {};         // of what is only wished for
 
@@ -85,7 +84,7 @@ std::vector<Candidate> own_candidates(const StackBases& bases, const Language& l
   if (language.own.empty()) return candidates;
   const std::string prefix = std::string(k_own_bases) + std::string(language.own) + ":";
   for (const auto& image : bases.present) {
-    if (image.starts_with(prefix)) candidates.push_back({image, version_of_tag(image), true, true});
+    if (image.starts_with(prefix)) candidates.push_back({image, version_of_tag(image), true});
   }
   return candidates;
 }
@@ -110,7 +109,7 @@ ChosenBase chosen(const Candidate& candidate, const std::vector<VersionWish>& wi
   ChosenBase base;
   base.image = candidate.image;
   base.version = candidate.version;
-  base.is_own = candidate.is_own;
+  base.is_own = candidate.image.starts_with(k_own_bases);
   base.why = wishes.empty() || !candidate.has_all() ? "the base image" : wishes.front().why;
   if (!candidate.lack.empty()) base.notices.push_back(candidate.lack);
   return base;

@@ -39,11 +39,11 @@ std::string in_tool_versions(const std::string& text, const std::vector<std::str
 // tool = "22", tool = ["22", "20"] or tool = { version = "22" }.
 std::string in_mise(const json& file, const std::vector<std::string>& tools) {
   for (const auto& tool : tools) {
-    json value = object_at(file, {"tools", tool});
-    if (value.is_array() && !value.empty()) value = value.front();
-    if (value.is_object() && value.contains("version")) value = json(value["version"]);
-    if (value.is_string()) return version_in(value.get<std::string>());
-    if (value.is_number()) return value.dump();
+    const json* value = &object_at(file, {"tools", tool});
+    if (value->is_array() && !value->empty()) value = &value->front();
+    if (value->is_object() && value->contains("version")) value = &(*value)["version"];
+    if (value->is_string()) return version_in(value->get<std::string>());
+    if (value->is_number()) return value->dump();
   }
   return {};
 }

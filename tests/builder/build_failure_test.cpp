@@ -76,6 +76,29 @@ TEST(BuildFailure, a_step_whose_output_ends_without_a_line_break_is_the_users_al
   EXPECT_EQ(step_exit_code(error), 1);
 }
 
+TEST(BuildFailure, what_a_step_prints_is_not_taken_for_the_verdict_on_it) {
+  const std::string verdict =
+      "Error: building at STEP \"RUN make\": while running runtime: exit status 2\n";
+  for (const std::string printed :
+       {"Error: no such target\n\x1b[0m", "Error: no such target\nmake: ***", "Error: x\n",
+        "Error: building at STEP \"RUN true\": while running runtime: exit status 77\n..."}) {
+    const Error error = build_failure({printed + verdict, 1, false, 512, {}});
+    EXPECT_EQ(error.code, ErrorCode::user_error) << printed;
+    EXPECT_EQ(error.message, "step 'RUN make' failed with exit code 2") << printed;
+    EXPECT_EQ(step_exit_code(error), 2) << printed;
+  }
+  // The step may hold the words itself.
+  const Error nested =
+      build_failure({"...Error: building at STEP \"RUN echo Error: building at STEP "
+                     "\"x\"\": while running runtime: exit status 3\n",
+                     1,
+                     false,
+                     512,
+                     {}});
+  EXPECT_EQ(step_exit_code(nested), 3) << nested.message;
+  EXPECT_THAT(nested.message, HasSubstr("step 'RUN echo Error: building at STEP"));
+}
+
 TEST(BuildFailure, a_message_is_one_short_line) {
   const std::string output = "Error: building at STEP \"RUN " + std::string(10'000, 'x') +
                              "\x1b[0m\": while running runtime: exit status 1\n";

@@ -62,6 +62,30 @@ TEST(Go, the_program_is_the_roots_or_one_of_cmd_or_of_the_workspace) {
   EXPECT_THAT(refused({{"go.mod", "go 1.22\n"}}), HasSubstr("go.mod has no line 'module NAME'"));
 }
 
+TEST(Go, a_file_that_its_build_leaves_out_is_no_program) {
+  const std::pair<const char*, bool> cases[] = {{"//go:build ignore", false},
+                                                {"//go:build tools && linux", false},
+                                                {"//go:build windows || darwin", false},
+                                                {"//go:build !(linux || windows)", false},
+                                                {"//go:build linux", true},
+                                                {"//go:build !windows && !plan9", true},
+                                                {"//go:build windows || (unix && go1.21)", true},
+                                                {"//go:build !!linux", true},
+                                                {"//go:build )(", false},
+                                                {"// +build ignore", false},
+                                                {"// +build linux,ignore", false},
+                                                {"// +build ignore linux", true}};
+  for (const auto& [line, is_built] : cases) {
+    const auto stack = detected({{"go.mod", "module shop\n"},
+                                 {"a.go", std::string("// A tool.\n") + line + "\n\n" + k_main_go},
+                                 {"cmd/web/a.go", k_main_go}});
+    EXPECT_THAT(stack.dockerfile, HasSubstr(is_built ? " .\n" : " ./cmd/web\n")) << line;
+  }
+  const std::string deep = "//go:build " + std::string(900'000, '(') + "linux\n";
+  EXPECT_THAT(refused({{"go.mod", "module x\n"}, {"a.go", deep + k_main_go}}),
+              HasSubstr("no package main"));
+}
+
 TEST(Go, the_image_is_a_bare_debian_with_the_program_and_certificate_authorities) {
   const auto stack = detected({{"go.mod", "module shop\ngo 1.24.1\n"}, {"main.go", k_main_go}});
   EXPECT_THAT(stack.base_images, ElementsAre("docker.io/library/golang:1.25-bookworm",
@@ -104,6 +128,37 @@ TEST(Rust, the_program_is_the_packages_or_the_members_of_its_workspace) {
        "rust",
        "--bin web && ",
        "exec /app/bin/web"},
+      // Its own program is one beside those of [[bin]], unless one of those is it.
+      {{{"Cargo.toml", std::string(k_package) + "edition = \"2021\"\n[[bin]]\nname = \"a\"\n"},
+        {"src/main.rs", ""}},
+       "rust",
+       "--bin shop && ",
+       "exec /app/bin/shop"},
+      // Of the first edition cargo knows none but those.
+      {{{"Cargo.toml", std::string(k_package) + "[[bin]]\nname = \"a\"\npath = \"x.rs\"\n"},
+        {"src/main.rs", ""}},
+       "rust",
+       "--bin a && ",
+       "exec /app/bin/a"},
+      {{{"Cargo.toml", std::string(k_package) + "[[bin]]\nname = \"a\"\npath = \"src/main.rs\"\n"},
+        {"src/main.rs", ""}},
+       "rust",
+       "--bin a && ",
+       "exec /app/bin/a"},
+      {{{"Cargo.toml", std::string(k_package) + "edition = \"2021\"\nautobins = false\n"
+                                                "[[bin]]\nname = \"a\"\n"},
+        {"src/main.rs", ""}},
+       "rust",
+       "--bin a && ",
+       "exec /app/bin/a"},
+      // In src/bin are files, and folders with a main.rs.
+      {{{"Cargo.toml", k_package},
+        {"src/bin/README.md", ""},
+        {"src/bin/common/lib.rs", ""},
+        {"src/bin/web/main.rs", ""}},
+       "rust",
+       "--bin web && ",
+       "exec /app/bin/web"},
       {{{"Cargo.toml", "[workspace]\nmembers = [\"crates/*\"]\n"},
         {"crates/core/Cargo.toml", "[package]\nname = \"core\"\n"},
         {"crates/core/src/lib.rs", ""},
@@ -119,6 +174,11 @@ TEST(Rust, the_program_is_the_packages_or_the_members_of_its_workspace) {
   EXPECT_THAT(refused({{"Cargo.toml", "[package\n"}}), HasSubstr("Cargo.toml, line 1 is not TOML"));
   EXPECT_THAT(refused({{"Cargo.toml", "[workspace]\nmembers = [\"a\"]\n"}, {"a/Cargo.toml", "x"}}),
               HasSubstr("a/Cargo.toml, line 1 is not TOML"));
+}
+
+TEST(Rust, sources_are_younger_than_what_an_earlier_build_has_left) {
+  const auto stack = detected({{"Cargo.toml", "[package]\nname = \"x\"\n"}, {"src/main.rs", ""}});
+  EXPECT_THAT(stack.dockerfile, HasSubstr("find . -type f -exec touch {} + && cargo build"));
 }
 
 TEST(Rust, what_debians_compiler_cannot_read_is_built_with_a_newer_one) {
@@ -228,6 +288,37 @@ TEST(Java, the_version_is_the_builds_and_the_same_runs_it) {
               ElementsAre("localhost/atlasflow-base/java:17-bookworm",
                           "localhost/atlasflow-base/java-runtime:17-bookworm"));
   EXPECT_THAT(debians.dockerfile, Not(HasSubstr("maven.repo.local")));
+  EXPECT_THAT(debians.notices, Contains(HasSubstr("Debian's Maven is offline")));
+  // The operator may name that image, which is none but ours.
+  const auto named =
+      detected({{"pom.xml", "<project>"}},
+               {own.present, {{"maven", "localhost/atlasflow-base/java:17-bookworm"}}});
+  EXPECT_THAT(named.dockerfile, Not(HasSubstr("maven.repo.local")));
+  // The wrappers bring a Maven and a Gradle that download, on whatever they run.
+  for (const Files& wrapped :
+       {Files{
+            {"pom.xml", "<project>"}, {"mvnw", ""}, {".mvn/wrapper/maven-wrapper.properties", ""}},
+        Files{{"gradlew", ""}, {"build.gradle", ""}}}) {
+    const auto stack = detected(wrapped, own);
+    EXPECT_EQ(base_of(stack), "java:17-bookworm");
+    EXPECT_THAT(stack.dockerfile, AllOf(HasSubstr("MAVEN_OPTS=-Dmaven.repo.local=/cache/maven"),
+                                        HasSubstr("GRADLE_USER_HOME=/cache/gradle")));
+    EXPECT_THAT(stack.notices, Not(Contains(HasSubstr("offline"))));
+  }
+}
+
+TEST(Java, an_older_java_does_not_run_it_when_the_registry_does_not_answer) {
+  StackBases bases{{"docker.io/library/maven:3-eclipse-temurin-21",
+                    "localhost/atlasflow-base/java-runtime:17-bookworm"},
+                   {}};
+  const Files files = {{"pom.xml", "<project>"}};
+  const auto first = detected(files, bases);
+  EXPECT_THAT(first.base_images, ElementsAre("docker.io/library/maven:3-eclipse-temurin-21",
+                                             "docker.io/library/eclipse-temurin:21-jre"));
+  EXPECT_TRUE(first.has_fallback);
+  bases.may_pull = false;
+  EXPECT_THAT(detected(files, bases).base_images,
+              ElementsAre("docker.io/library/maven:3-eclipse-temurin-21"));
 }
 
 TEST(Dotnet, the_web_project_is_published_for_the_framework_that_it_targets) {
@@ -264,6 +355,8 @@ TEST(Compiled, no_name_of_a_stranger_is_a_command) {
               HasSubstr("no src/main.rs"));
   const auto go = detected({{"go.mod", "module a/x;reboot\n"}, {"main.go", k_main_go}});
   EXPECT_THAT(go.dockerfile, Not(HasSubstr("reboot")));
+  const auto cmd = detected({{"go.mod", "module a/x;reboot\n"}, {"cmd/main.go", k_main_go}});
+  EXPECT_THAT(cmd.dockerfile, Not(HasSubstr("reboot")));
   const auto dotnet = detected({{"a\nRUN reboot\n.sln", ""}, {"web/web.csproj", "<Project>"}});
   EXPECT_THAT(dotnet.dockerfile, Not(HasSubstr("\nRUN reboot")));
   EXPECT_THAT(refused({{"a;reboot.csproj", "<Project>"}}), HasSubstr("no .csproj"));

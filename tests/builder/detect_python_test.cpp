@@ -171,12 +171,64 @@ TEST(Python, what_is_compiled_against_debians_libraries_has_them) {
 }
 
 TEST(Python, files_that_the_requirements_name_are_there_when_they_are_installed) {
-  for (const char* line : {"-r base.txt", "-e .", "./vendor/x", "x @ file:vendor/x.whl"}) {
+  for (const char* line : {"-r base.txt", "-e .", "./vendor/x", "x @ file:vendor/x.whl", "vendor/x",
+                           "x-1.0-py3-none-any.whl", "--find-links wheels"}) {
     const auto stack =
         detected({{"main.py", ""}, {"requirements.txt", std::string("flask\n") + line + "\n"}});
     EXPECT_THAT(stack.dockerfile, HasSubstr("COPY . .\nRUN --mount=type=cache,target=/root/.cache "
                                             "pip install -r requirements.txt\n"))
         << line;
+  }
+  for (const char* line : {"x  # see a/b", "x @ https://a.example/x.whl", "x; python_version > '3'",
+                           "--index-url https://a.example/simple"}) {
+    const auto stack =
+        detected({{"main.py", ""}, {"requirements.txt", std::string("flask\n") + line + "\n"}});
+    EXPECT_THAT(stack.dockerfile, HasSubstr("COPY requirements.txt ./\n")) << line;
+  }
+}
+
+TEST(Python, folders_that_a_manifest_or_its_lock_names_are_there_when_it_is_installed) {
+  const std::string project = "[project]\nname = \"x\"\n";
+  const std::string own =
+      "[[package]]\nname = \"x\"\nsource = { virtual = \".\" }\n"
+      "[[package]]\nname = \"y\"\nsource = { registry = \"https://a.example/path\" }\n";
+  struct Case {
+    Files files;
+    bool needs_sources;
+  };
+  const Case cases[] = {
+      {{{"pyproject.toml", project + "[tool.uv.sources]\na = {path = \"a\"}\n"}, {"uv.lock", ""}},
+       true},
+      {{{"pyproject.toml", project + "[tool.uv.sources]\na = {git = \"https://a.example\"}\n"},
+        {"uv.lock", own}},
+       false},
+      {{{"pyproject.toml", project + "[tool.uv.workspace]\nmembers = [\"a\"]\n"}, {"uv.lock", ""}},
+       true},
+      {{{"pyproject.toml", project}, {"uv.lock", "source = { editable = \"lib/a\" }\n"}}, true},
+      {{{"pyproject.toml", "[project]\ndependencies = [\"a @ file:a\"]\n"}, {"pdm.lock", ""}},
+       true},
+      {{{"pyproject.toml", std::string(k_poetry) + "a = {path = \"a\", develop = true}\n"}}, true},
+      {{{"pyproject.toml", std::string(k_poetry) + "a = [{version = \"1\"}, {path = \"a\"}]\n"}},
+       true},
+      {{{"pyproject.toml", k_poetry},
+        {"poetry.lock", "[package.source]\ntype = \"directory\"\nurl = \"a\"\n"}},
+       true},
+      {{{"pyproject.toml", k_poetry}, {"poetry.lock", "[[package]]\nname = \"a\"\n"}}, false},
+      {{{"pyproject.toml", "[tool.pdm]\n"}, {"pdm.lock", "path = \"./a\"\n"}}, true},
+      {{{"Pipfile", "[packages]\na = {path = \"a\", editable = true}\n"}}, true},
+      {{{"Pipfile", "[packages]\na = \"*\"\n"}, {"Pipfile.lock", "  \"path\": \"./a\"\n"}}, true},
+      {{{"Pipfile", "[packages]\na = \"*\"\n"}, {"Pipfile.lock", "{}"}}, false},
+  };
+  for (auto each : cases) {
+    each.files["main.py"] = "";
+    const auto stack = detected(each.files);
+    const auto install = stack.dockerfile.find(" install ");
+    const auto sync = stack.dockerfile.find(" sync ");
+    const auto all = stack.dockerfile.find("COPY . .\n");
+    ASSERT_NE(all, std::string::npos) << stack.dockerfile;
+    const auto last_step = stack.dockerfile.find("type=cache", stack.dockerfile.find("venv /app"));
+    EXPECT_EQ(all < last_step, each.needs_sources) << stack.dockerfile;
+    EXPECT_TRUE(install != std::string::npos || sync != std::string::npos);
   }
 }
 

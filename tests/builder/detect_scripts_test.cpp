@@ -105,6 +105,25 @@ TEST(Php, composer_says_version_and_extensions) {
   EXPECT_THAT(laravel.notices, Contains(HasSubstr("php artisan migrate --force")));
 }
 
+TEST(Php, a_vendor_folder_is_left_out_only_where_composer_makes_it_again) {
+  const Files committed = {{"index.php", ""}, {"vendor/autoload.php", ""}};
+  EXPECT_THAT(detected(committed).ignore, Not(HasSubstr("vendor")));
+  auto described = committed;
+  described["composer.json"] = R"({"name": "a/b"})";
+  EXPECT_THAT(detected(described).ignore, Not(HasSubstr("vendor")));
+  auto installed = committed;
+  installed["composer.json"] = R"({"require": {"php": "^8.2"}})";
+  EXPECT_THAT(detected(installed).ignore, HasSubstr("\nvendor\n"));
+}
+
+TEST(Php, what_is_in_a_folder_with_a_dot_is_for_nobody) {
+  const auto stack = detected({{"index.php", ""}});
+  const auto denied = stack.dockerfile.find(
+      "<LocationMatch \"/\\.(?!well-known(/|$))\">\n"
+      "  Require all denied\n</LocationMatch>\n");
+  EXPECT_NE(denied, std::string::npos) << stack.dockerfile;
+}
+
 TEST(Shell, the_first_line_names_the_shell) {
   const std::pair<const char*, const char*> cases[] = {{"#!/bin/bash\n", "bash"},
                                                        {"#!/usr/bin/env bash\n", "bash"},
@@ -140,7 +159,8 @@ TEST(Deno, is_its_start_task_or_a_file) {
   EXPECT_EQ(start_line(stack), "exec deno run --allow-all main.ts");
   EXPECT_THAT(stack.dockerfile,
               AllOf(HasSubstr("RUN deno cache main.ts\n"), HasSubstr("tcp:0.0.0.0:3000")));
-  EXPECT_THAT(refused({{"deno.json", "{"}, {"main.ts", ""}}), HasSubstr("deno.json is not JSON"));
+  EXPECT_THAT(refused({{"deno.json", "{"}, {"main.ts", ""}}),
+              HasSubstr("deno.json, line 1 is not JSON"));
 }
 
 TEST(Gleam, is_a_shipment_for_erlang) {

@@ -1,6 +1,7 @@
 // What is made of a repository by its files alone.
 #include "builder/stack/detect.hpp"
 
+#include <algorithm>
 #include <map>
 
 #include <gmock/gmock.h>
@@ -13,6 +14,7 @@ namespace atlasflow::builder {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -166,6 +168,14 @@ TEST(Detect, what_has_nothing_to_start_is_refused_by_name_and_its_sources_are_no
   }
 }
 
+TEST(Detect, a_script_starts_what_nothing_else_does_also_beside_a_page) {
+  for (const char* page : {"README.md", "index.html"}) {
+    const auto stack =
+        stack_of({{"CMakeLists.txt", "project(x)\n"}, {"start.sh", "#!/bin/sh\n"}, {page, ""}});
+    EXPECT_EQ(stack.name, "shell") << page;
+  }
+}
+
 TEST(Detect, one_folder_that_can_be_built_is_built_and_several_are_named) {
   const auto one = stack_of({{"README.md", ""}, {"web/package.json", k_start}, {"docs/a.md", ""}});
   EXPECT_EQ(one.folder, "web");
@@ -196,12 +206,83 @@ TEST(Detect, a_procfile_wins_over_what_the_provider_would_start) {
               HasSubstr("Procfile, line 2 names no process"));
 }
 
+TEST(Detect, files_of_windows_editors_are_read_as_their_tools_read_them) {
+  // What PowerShell makes of "pip freeze > requirements.txt".
+  const auto utf16 = [](const std::string& ascii, bool is_little_endian) {
+    std::string text = is_little_endian ? "\xFF\xFE" : "\xFE\xFF";
+    for (const char c : ascii)
+      text += is_little_endian ? std::string{c, '\0'} : std::string{'\0', c};
+    return text;
+  };
+  for (const auto& text : {std::string("\xEF\xBB\xBF") + "flask\r\n", utf16("flask\r\n", true),
+                           utf16("flask\r\n", false), std::string("flask\r\n")}) {
+    const auto stack =
+        stack_of({{"app.py", "app = Flask(__name__)\r\n"}, {"requirements.txt", text}});
+    EXPECT_THAT(stack.start, Contains(HasSubstr("gunicorn --bind 0.0.0.0:$PORT 'app:app'")));
+  }
+  const std::string mark = "\xEF\xBB\xBF";
+  EXPECT_EQ(stack_of({{"main.py", ""}, {"Procfile", mark + "web: python x.py\r\n"}}).start.back(),
+            "python x.py");
+  EXPECT_EQ(
+      stack_of({{"go.mod", mark + "module x\r\n"}, {"main.go", mark + "package main\r\n"}}).name,
+      "go");
+  EXPECT_EQ(stack_of({{"package.json", mark + k_start}}).name, "node");
+}
+
 TEST(Detect, a_merge_that_was_left_half_done_is_told_with_its_line) {
   for (const char* file : {"requirements.txt", "Gemfile", "go.mod", "Cargo.toml", "Procfile"}) {
     EXPECT_THAT(refusal({{"main.py", ""}, {file, "a\n<<<<<<< HEAD\nb\n"}}),
                 HasSubstr(std::string(file) + ", line 2: a merge was left half done"))
         << file;
   }
+}
+
+// Whose lists are cut, as those of a folder on disk are.
+class CutTree final : public SourceTree {
+ public:
+  explicit CutTree(Files files) : tree_(std::move(files)) {}
+  [[nodiscard]] Result<std::optional<std::string>> read(const std::string& name,
+                                                        std::size_t limit_bytes) const override {
+    return tree_.read(name, limit_bytes);
+  }
+  [[nodiscard]] bool has_file(const std::string& name) const override {
+    return tree_.has_file(name);
+  }
+  [[nodiscard]] std::vector<std::string> list(const std::string& folder) const override {
+    auto names = tree_.list(folder);
+    names.resize(std::min(names.size(), k_listed_names_max));
+    return names;
+  }
+
+ private:
+  MemoryTree tree_;
+};
+
+TEST(Detect, a_folder_with_more_names_than_are_listed_is_what_its_files_say) {
+  Files files;
+  for (int i = 0; i < 10'001; ++i) files["0" + std::to_string(i)] = "";
+  const std::pair<Files, const char*> cases[] = {
+      {{{"package.json", k_start}, {"package-lock.json", "{}"}}, "node"},
+      {{{"requirements.txt", "flask\n"}, {"main.py", ""}}, "python"},
+      {{{"go.mod", "module x\n"}, {"main.go", "package main\n"}}, "go"},
+      {{{"index.html", ""}}, "static"}};
+  for (const auto& [own, name] : cases) {
+    auto all = files;
+    all.insert(own.begin(), own.end());
+    const auto stack = detect_stack(CutTree(all), k_bases);
+    ASSERT_TRUE(stack) << name << to_string(stack.error());
+    EXPECT_EQ(stack->name, name);
+    auto below = Files{{"README.md", ""}};
+    for (const auto& [path, text] : all) below["web/" + path] = text;
+    const auto one = detect_stack(CutTree(below), k_bases);
+    ASSERT_TRUE(one) << name << to_string(one.error());
+    EXPECT_EQ(one->folder, "web");
+  }
+  auto other = files;
+  other["build.sbt"] = other["index.html"] = "";
+  const auto refused = detect_stack(CutTree(other), k_bases);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("this looks like Scala"));
 }
 
 TEST(Detect, is_the_same_on_disk_as_in_memory_and_reads_nothing_through_links_out_of_it) {

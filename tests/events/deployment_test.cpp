@@ -179,6 +179,33 @@ TEST(Deployment, a_build_of_a_dead_process_is_abandoned_and_named_anew) {
   EXPECT_NE(subject.intent(), before);
 }
 
+TEST(Deployment, a_build_that_takes_the_control_plane_along_each_time_ends_with_a_reason) {
+  Subject subject;
+  subject.apply(Start{});
+  subject.clone();
+  for (int i = 0; i < 2; ++i) {
+    subject.apply(Recover{});
+    ASSERT_THAT(subject.last, ElementsAre("BuildAbandoned", "BuildStarted"));
+  }
+  subject.apply(Recover{});
+  EXPECT_THAT(subject.last, ElementsAre("BuildFailed", "DeploymentFailed"));
+  EXPECT_EQ(subject.state.status, DeploymentStatus::failed);
+  EXPECT_EQ(subject.state.failure->step, pb::STEP_BUILD);
+  EXPECT_EQ(subject.state.failure->fault, pb::FAULT_SYSTEM);
+  EXPECT_THAT(subject.state.failure->reason, HasSubstr("3 times in a row"));
+}
+
+TEST(Deployment, a_build_that_is_cancelled_is_abandoned_however_often_it_was_begun) {
+  Subject subject;
+  subject.apply(Start{});
+  subject.clone();
+  subject.apply(Recover{});
+  subject.apply(Recover{});
+  subject.apply(Cancel{Principal::user()});
+  subject.apply(Recover{});
+  EXPECT_THAT(subject.last, ElementsAre("BuildAbandoned", "DeploymentCancelled"));
+}
+
 TEST(Deployment, steps_that_are_idempotent_by_name_keep_their_name_over_a_restart) {
   Subject subject;
   subject.apply(Start{});

@@ -61,6 +61,7 @@ std::vector<std::string> library_packages(const std::string& text) {
 
 Result<Offer> plan_cpp(const ProviderInput& input, const std::string& seen) {
   ATLAS_TRY(const auto text, read_text(input.tree, seen));
+  if (!text) return Offer(CannotStart{seen + " is no file"});
   const bool is_cmake = seen == "CMakeLists.txt";
   auto program = is_cmake ? first_match(*text, R"(^add_executable\s*\(\s*([^\s)]+))")
                           : first_match(*text, R"((?:^|=\s*)executable\s*\(\s*['"]([^'"]+)['"])");

@@ -13,13 +13,8 @@ Result<json> read_config(const ProviderInput& input) {
   for (const char* name : {"deno.json", "deno.jsonc"}) {
     ATLAS_TRY(const auto text, read_text(input.tree, name));
     if (!text) continue;
-    auto parsed = json::parse(*text, nullptr, false, true);
-    if (parsed.is_object()) return parsed;
-    try {
-      parsed = json::parse(*text, nullptr, true, true);
-    } catch (const json::parse_error& error) {
-      return fail(ErrorCode::user_error, std::string(name) + " is not JSON", error.what());
-    }
+    auto parsed = parse_json(*text, name, true);
+    if (!parsed || parsed->is_object()) return parsed;
     return fail(ErrorCode::user_error, std::string(name) + " must hold an object");
   }
   return json();

@@ -54,9 +54,8 @@ Result<Offer> plan_dotnet(const ProviderInput& input, const std::string& seen) {
       first_match(text.value_or(""), R"(<TargetFrameworks?>net([0-9]+\.[0-9]+))");
   if (!framework.empty()) wishes.push_back({framework, "TargetFramework in " + project, true});
   if (wishes.empty()) {
-    const auto global =
-        nlohmann::json::parse(text_or_nothing(input.tree, "global.json"), nullptr, false);
-    auto sdk = version_in(text_at(global, {"sdk", "version"}));
+    const auto global = parse_json(text_or_nothing(input.tree, "global.json"), "global.json", true);
+    auto sdk = global ? version_in(text_at(*global, {"sdk", "version"})) : std::string();
     // Of "8.0.404" the last part counts the releases of the tools.
     sdk.resize(std::min(sdk.rfind('.'), sdk.size()));
     if (!sdk.empty()) wishes.push_back({sdk, "global.json"});

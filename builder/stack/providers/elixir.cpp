@@ -8,6 +8,7 @@ namespace atlasflow::builder {
 
 Result<Offer> plan_elixir(const ProviderInput& input, const std::string& seen) {
   ATLAS_TRY(const auto text, read_text(input.tree, "mix.exs"));
+  if (!text) return Offer(CannotStart{"mix.exs is no file"});
   const auto app = first_match(*text, R"(\bapp:\s*:([a-z_0-9]+))");
   if (app.empty()) return Offer(CannotStart{"mix.exs names no app: (app: :NAME)"});
   const bool is_phoenix = text->find(":phoenix,") != std::string::npos;

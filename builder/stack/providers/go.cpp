@@ -18,8 +18,83 @@ struct GoTarget {
   std::vector<std::string> others;  // programs that are not built
 };
 
+// A build constraint, "//go:build linux && !cgo": whether it holds where apps are built. Tags that
+// are not known here, such as "ignore", are not given to the build.
+class BuildConstraint {
+ public:
+  explicit BuildConstraint(std::string_view expression) : rest_(expression) {}
+  bool holds() { return either(0); }
+
+ private:
+  // Parentheses in each other, so that a stranger's line does not fill the stack.
+  static constexpr int k_depth_max = 64;
+
+  bool takes(std::string_view mark) {
+    rest_.remove_prefix(std::min(rest_.find_first_not_of(" \t"), rest_.size()));
+    if (!rest_.starts_with(mark)) return false;
+    rest_.remove_prefix(mark.size());
+    return true;
+  }
+  bool either(int depth) {
+    bool result = both(depth);
+    while (takes("||")) result = both(depth) || result;
+    return result;
+  }
+  bool both(int depth) {
+    bool result = one(depth);
+    while (takes("&&")) result = one(depth) && result;
+    return result;
+  }
+  bool one(int depth) {
+    bool is_meant = true;
+    while (takes("!")) is_meant = !is_meant;
+    bool result = false;
+    if (depth < k_depth_max && takes("(")) {
+      result = either(depth + 1);
+      takes(")");
+    } else {
+      const auto end = std::min(rest_.find_first_of(" \t()!&|"), rest_.size());
+      result = is_given(rest_.substr(0, end));
+      rest_.remove_prefix(end);
+    }
+    return result == is_meant;
+  }
+  static bool is_given(std::string_view tag) {
+    constexpr std::string_view k_tags[] = {"linux", "amd64", "unix", "gc"};
+    return tag.starts_with("go1.") ||
+           std::find(std::begin(k_tags), std::end(k_tags), tag) != std::end(k_tags);
+  }
+
+  std::string_view rest_;
+};
+
+// The older form: "// +build linux,amd64 !cgo" means (linux && amd64) || !cgo.
+std::string constraint_of_comment(std::string_view words) {
+  std::string expression;
+  for (const char c : trimmed(words)) {
+    if (c == ',') {
+      expression += " && ";
+    } else if (c == ' ' || c == '\t') {
+      expression += " || ";
+    } else {
+      expression += c;
+    }
+  }
+  return expression;
+}
+
+// A file that a build leaves out makes no program.
 bool is_main_package(const std::string& text) {
+  constexpr std::string_view k_constraint = "//go:build ";
+  constexpr std::string_view k_older = "// +build ";
   for (const auto& line : lines_of(text)) {
+    const std::string_view whole = line;
+    if (line.starts_with(k_constraint)) {
+      if (!BuildConstraint(whole.substr(k_constraint.size())).holds()) return false;
+    } else if (line.starts_with(k_older)) {
+      const auto expression = constraint_of_comment(whole.substr(k_older.size()));
+      if (!BuildConstraint(expression).holds()) return false;
+    }
     if (line.starts_with("package ")) {
       return line == "package main" || line.starts_with("package main ");
     }
@@ -28,6 +103,8 @@ bool is_main_package(const std::string& text) {
 }
 
 bool has_main(const SourceTree& tree, const std::string& folder) {
+  const std::string usual = folder.empty() ? "main.go" : folder + "/main.go";
+  if (is_main_package(text_or_nothing(tree, usual))) return true;
   std::size_t read = 0;
   for (const auto& name : tree.list(folder)) {
     if (!name.ends_with(".go") || name.ends_with("_test.go")) continue;
@@ -42,14 +119,15 @@ std::string last_part(const std::string& path) { return path.substr(path.rfind('
 
 // The folders of cmd/ with a program: the one named like the module first, then the usual names of
 // what serves.
-std::optional<GoTarget> command_target(const ProviderInput& input, const std::string& module) {
+std::optional<GoTarget> command_target(const ProviderInput& input, const std::string& module,
+                                       const std::string& program) {
   std::vector<std::string> found;
   for (const auto& name : input.tree.list("cmd")) {
     if (is_plain_word(name) && has_main(input.tree, "cmd/" + name)) found.push_back(name);
   }
   if (found.empty()) {
     if (!has_main(input.tree, "cmd")) return std::nullopt;
-    return GoTarget{"./cmd", module.empty() ? "app" : module, "cmd", {}};
+    return GoTarget{"./cmd", program, "cmd", {}};
   }
   std::string chosen = found.front();
   for (const std::string& usual : {std::string("app"), std::string("api"), std::string("web"),
@@ -91,7 +169,7 @@ std::optional<GoTarget> find_target(const ProviderInput& input, const std::strin
     const bool is_module = input.has("go.mod");
     return GoTarget{is_module ? "." : "main.go", program, "the package main in its root", {}};
   }
-  if (auto command = command_target(input, module)) return command;
+  if (auto command = command_target(input, module, program)) return command;
   for (const auto& folder : workspace_modules(workspace)) {
     if (!has_main(input.tree, folder)) continue;
     return GoTarget{"./" + folder, last_part(folder), folder + " of go.work", {}};

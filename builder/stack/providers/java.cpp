@@ -2,6 +2,7 @@
 // Micronaut.
 #include <algorithm>
 
+#include "builder/stack/base_image.hpp"
 #include "builder/stack/recipe.hpp"
 #include "builder/stack/source_text.hpp"
 #include "builder/stack/version_files.hpp"
@@ -131,17 +132,31 @@ Result<Offer> plan_java(const ProviderInput& input, const std::string& seen) {
                                                        : "gradle",
                                        wishes));
   plan.versions.back().tool = "java";
-  // What runs it is of the version that compiled it.
+  // What runs it is of the version that compiled it: an older one would refuse its classes.
   std::vector<VersionWish> same;
-  if (!base.version.empty()) same.push_back({base.version, "the version that it is built with"});
+  if (!base.version.empty()) {
+    same.push_back({base.version, "the version that it is built with"});
+    same.push_back({">=" + base.version, "the version that it is built with", true});
+  }
   Plan unnoted;
   ATLAS_TRY(const auto runtime, take_base(unnoted, input, "java-runtime", same));
-  const std::string run_on =
-      base.is_own && !input.bases.present.contains(runtime.image) ? base.image : runtime.image;
+  // What builds it can run it as well, and does where only that is here and no registry answers.
+  const auto is_here = [&](const std::string& image) {
+    return input.bases.present.contains(full_image_name(image));
+  };
+  const bool can_run_on_base = is_here(base.image) && !is_here(runtime.image);
+  plan.has_fallback = plan.has_fallback || can_run_on_base;
+  const bool runs_on_base = can_run_on_base && (base.is_own || !input.bases.may_pull);
+  const std::string run_on = runs_on_base ? base.image : runtime.image;
 
   PlanStage build = build_stage(input, base.image);
   // Debian's Maven has its plugins in a repository of its own, which another would hide.
-  if (!base.is_own) {
+  const bool is_debians_maven = base.is_own && java.is_maven && !is_wrapped;
+  if (is_debians_maven) {
+    plan.notices.push_back(
+        "Debian's Maven is offline: it has its plugins and Debian's libraries, and downloads none; "
+        "Maven's wrapper (mvnw) in the repository, or a public image of Maven, downloads");
+  } else {
     build.steps.push_back(EnvStep{{{"MAVEN_OPTS", "-Dmaven.repo.local=/cache/maven"},
                                    {"GRADLE_USER_HOME", "/cache/gradle"}}});
   }

@@ -304,7 +304,8 @@ Result<Plan> plan_built_site(const ProviderInput& input, const PackageJson& pack
   build.describe(plan);
   PlanStage stage = build.build_stage("build", build.add_tools(plan), false);
   std::string gather = gather_site_command(input.choice.static_folder);
-  const bool is_nx = app != nullptr && app->package.scripts.at("build").starts_with("nx build ");
+  const auto* script = app == nullptr ? nullptr : app->package.script("build");
+  const bool is_nx = script != nullptr && script->starts_with("nx build ");
   if (app != nullptr)
     gather = "cd " + (is_nx ? "dist/" : std::string()) + app->folder + " && " + gather;
   stage.steps.push_back(RunStep{gather, {}});

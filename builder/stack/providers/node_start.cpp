@@ -86,11 +86,11 @@ bool exports_next_site(const SourceTree& tree) {
 // dist/NAME/server/server.mjs, of the first project in angular.json.
 std::optional<NodeStart> angular_server(const SourceTree& tree, const PackageJson& package) {
   if (!package.depends_on("@angular/ssr")) return std::nullopt;
-  const auto file = nlohmann::json::parse(text_or_nothing(tree, "angular.json"), nullptr, false);
-  if (!file.is_object() || !file.contains("projects") || !file["projects"].is_object()) {
-    return std::nullopt;
-  }
-  for (const auto& [name, project] : file["projects"].items()) {
+  const auto file = parse_json(text_or_nothing(tree, "angular.json"), "angular.json", true);
+  if (!file) return std::nullopt;
+  const auto& projects = object_at(*file, {"projects"});
+  if (!projects.is_object()) return std::nullopt;
+  for (const auto& [name, project] : projects.items()) {
     if (!is_plain_word(name)) continue;
     return NodeStart{{"node", "dist/" + name + "/server/server.mjs"}, "@angular/ssr"};
   }
@@ -156,15 +156,16 @@ std::vector<std::string> folders_of(const SourceTree& tree, std::string pattern)
 
 // An app of Nx without scripts of its own: "nx build NAME" writes dist/apps/NAME.
 std::optional<WorkspaceApp> nx_app(const SourceTree& tree, const std::string& folder) {
-  const auto text = text_or_nothing(tree, folder + "/project.json");
-  const auto project = nlohmann::json::parse(text, nullptr, false);
+  const auto file = folder + "/project.json";
+  const auto project = parse_json(text_or_nothing(tree, file), file, true);
   const std::string name = folder.substr(folder.rfind('/') + 1);
-  if (!project.is_object() || name.ends_with("-e2e") || !is_plain_word(name)) return std::nullopt;
-  if (text_at(project, {"projectType"}) == "library") return std::nullopt;
+  if (!project || !project->is_object() || name.ends_with("-e2e") || !is_plain_word(name))
+    return std::nullopt;
+  if (text_at(*project, {"projectType"}) == "library") return std::nullopt;
   WorkspaceApp app;
   app.folder = folder;
   app.package.scripts["build"] = "nx build " + name;
-  const std::string executor = text_at(project, {"targets", "serve", "executor"});
+  const std::string executor = text_at(*project, {"targets", "serve", "executor"});
   if (executor.ends_with(":node")) {
     app.start = NodeStart{{"node", "dist/" + folder + "/main.js"}, "Nx's " + name};
   }

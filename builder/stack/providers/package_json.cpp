@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "builder/stack/source_text.hpp"
+
 namespace atlasflow::builder {
 namespace {
 
@@ -42,18 +44,6 @@ std::vector<std::string> workspaces_of(const json& package) {
     return list_of((*found)["packages"]);
   }
   return {};
-}
-
-// "parse error at line 3, column 5: syntax error while parsing object key - unexpected '}'; …" is
-// what the library says: the place by the byte, and what follows the dash.
-Error not_json(const std::string& name, const std::string& text, const json::parse_error& error) {
-  const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(error.byte, text.size()));
-  const auto line = 1 + std::count(text.begin(), end, '\n');
-  std::string why = error.what();
-  if (const auto dash = why.find(" - "); dash != std::string::npos) why.erase(0, dash + 3);
-  if (why.size() > 200) why.resize(200);
-  return {
-      ErrorCode::user_error, name + ", line " + std::to_string(line) + " is not JSON: " + why, {}};
 }
 
 Error wrong_type(const std::string& name, const std::string& key, const std::string& rule) {
@@ -100,12 +90,7 @@ std::optional<std::string> PackageJson::install_script() const {
 }
 
 Result<PackageJson> parse_package_json(const std::string& text, const std::string& name) {
-  json parsed;
-  try {
-    parsed = json::parse(text);
-  } catch (const json::parse_error& error) {
-    return tl::unexpected(not_json(name, text, error));
-  }
+  ATLAS_TRY(const json parsed, parse_json(text, name));
   if (!parsed.is_object()) {
     return fail(ErrorCode::user_error, name + " must hold an object: { \"name\": … }");
   }

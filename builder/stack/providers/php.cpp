@@ -16,17 +16,7 @@ constexpr const char* k_composer_image = "docker.io/library/composer:2";
 Result<json> read_composer(const ProviderInput& input) {
   ATLAS_TRY(const auto text, read_text(input.tree, "composer.json"));
   if (!text) return json();
-  try {
-    return json::parse(*text);
-  } catch (const json::parse_error& error) {
-    const auto end =
-        text->begin() + static_cast<std::ptrdiff_t>(std::min(error.byte, text->size()));
-    std::string why = error.what();
-    if (const auto dash = why.find(" - "); dash != std::string::npos) why.erase(0, dash + 3);
-    return fail(ErrorCode::user_error,
-                "composer.json, line " + std::to_string(1 + std::count(text->begin(), end, '\n')) +
-                    " is not JSON: " + why.substr(0, 200));
-  }
+  return parse_json(*text, "composer.json");
 }
 
 struct Extension {
@@ -64,7 +54,7 @@ const std::vector<Extension>& extensions() {
 
 // In one step, so that what only the compiler needs is in no layer.
 void install_extensions(PlanStage& stage, const json& composer, bool is_laravel, bool is_own) {
-  const json required = object_at(composer, {"require"});
+  const json& required = object_at(composer, {"require"});
   std::vector<const Extension*> wanted;
   for (const auto& each : extensions()) {
     const bool is_required =
@@ -130,6 +120,10 @@ std::string apache_configuration(const std::string& folder) {
          "<FilesMatch \"^(\\.|composer\\.(json|lock)$|Procfile$|atlasflow\\.toml$)\">\n"
          "  Require all denied\n"
          "</FilesMatch>\n"
+         // And what is in a folder like .git, however its files are called.
+         "<LocationMatch \"/\\.(?!well-known(/|$))\">\n"
+         "  Require all denied\n"
+         "</LocationMatch>\n"
          "<FilesMatch \"\\.php$\">\n"
          "  SetHandler application/x-httpd-php\n"
          "</FilesMatch>\n";
@@ -183,15 +177,16 @@ Result<Offer> plan_php(const ProviderInput& input, const std::string& seen) {
   }
   ATLAS_TRY(const auto base, take_base(plan, input, "php", wishes));
   plan.ignored = {".git", "**/.env"};
-  plan.always_ignored = {"vendor"};
+  const bool installs =
+      composer.is_object() && (composer.contains("require") || composer.contains("autoload"));
+  // One that is committed and that nothing here would make again is the app's.
+  if (installs) plan.always_ignored = {"vendor"};
   PlanStage tools{"php", base.image, {}};
   install_extensions(tools, composer, is_laravel, base.is_own);
   const std::string on = tools.steps.empty() ? base.image : "php";
   if (!tools.steps.empty()) plan.stages.push_back(std::move(tools));
 
   ATLAS_TRY(const auto sources, copy_sources(plan, input));
-  const bool installs =
-      composer.is_object() && (composer.contains("require") || composer.contains("autoload"));
   PlanStage last = app_stage(on, {});
   if (is_laravel) {
     last.steps.insert(last.steps.begin() + 1, EnvStep{{{"LOG_CHANNEL", "stderr"}}});

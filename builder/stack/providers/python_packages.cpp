@@ -41,15 +41,26 @@ void add_requirement(PythonPackages& packages, const std::string& requirement) {
   }
 }
 
+// Another file, a folder or an archive of the repository: "-r base.txt", "-e .", "vendor/x",
+// "x.whl".
+bool is_local_requirement(const std::string& line) {
+  for (const char* option :
+       {"-r", "-c", "-e", "--requirement", "--constraint", "--editable", "--find-links", "-f"}) {
+    if (line.starts_with(option)) return true;
+  }
+  if (line.front() == '-') return false;
+  const auto what = trimmed(line.substr(0, std::min(line.find(" #"), line.find(';'))));
+  const bool is_remote = what.find("://") != std::string::npos;
+  const bool is_path = what.find('/') != std::string::npos || what.ends_with(".whl") ||
+                       what.ends_with(".zip") || what.ends_with(".tar.gz");
+  return what.starts_with('.') || what.find("file:") != std::string::npos ||
+         (is_path && !is_remote);
+}
+
 void read_requirements(const std::string& text, PythonPackages& packages) {
   for (const auto& line : lines_of(text)) {
     if (line.empty() || line.front() == '#') continue;
-    // Another file, a folder or an archive of the repository.
-    const bool is_local = line.starts_with("-r") || line.starts_with("-c") ||
-                          line.starts_with("-e") || line.starts_with("--requirement") ||
-                          line.starts_with("--constraint") || line.starts_with("--editable") ||
-                          line.starts_with('.') || line.find("file:") != std::string::npos;
-    if (is_local) packages.needs_sources = true;
+    if (is_local_requirement(line)) packages.needs_sources = true;
     if (line.front() != '-') add_requirement(packages, line);
   }
 }
@@ -64,6 +75,32 @@ void read_list(const json& list, PythonPackages& packages) {
 void read_keys(const json& table, PythonPackages& packages) {
   if (!table.is_object()) return;
   for (const auto& [name, value] : table.items()) packages.names.insert(package_name(name));
+}
+
+// {path = "../x"}, {workspace = true}, "x @ file:…": a folder or an archive of the repository.
+bool is_local(const json& spec) {
+  if (spec.is_array()) return std::any_of(spec.begin(), spec.end(), is_local);
+  if (spec.is_string()) return spec.get<std::string>().find("file:") != std::string::npos;
+  if (!spec.is_object()) return false;
+  const auto file = text_at(spec, {"file"});
+  return spec.contains("path") || spec.contains("workspace") || spec.contains("editable") ||
+         (!file.empty() && file.find("://") == std::string::npos);
+}
+
+bool has_local(const json& specs) {
+  return specs.is_object() && std::any_of(specs.begin(), specs.end(), is_local);
+}
+
+// The same as a lock file of uv, Poetry, PDM or Pipenv has it; uv's names the project itself ".".
+bool is_local_in_lock(const std::string& line) {
+  if (line.starts_with("source = { ")) {
+    constexpr std::string_view k_folders[] = {"editable", "directory", "path", "virtual"};
+    const auto kind = line.substr(11, line.find(' ', 11) - 11);
+    return line.find("\".\"") == std::string::npos &&
+           std::find(std::begin(k_folders), std::end(k_folders), kind) != std::end(k_folders);
+  }
+  return line == "type = \"directory\"" || line == "type = \"file\"" ||
+         line.starts_with("path = \"") || line.starts_with("\"path\": \"");
 }
 
 void wish_for(PythonPackages& packages, const std::string& range, const std::string& why) {
@@ -86,6 +123,7 @@ class Finder {
              "requires-python in pyproject.toml");
     wish_for(packages_, text_at(project_, {"tool", "poetry", "dependencies", "python"}),
              "tool.poetry.dependencies in pyproject.toml");
+    note_local_dependencies();
     if (by_lock()) return std::move(packages_);
     if (input_.has("Pipfile")) return by_pipenv();
     ATLAS_TRY(const auto requirements, read_text(input_.tree, "requirements.txt"));
@@ -105,6 +143,22 @@ class Finder {
         packages_.manifests.push_back(name);
       }
     }
+  }
+
+  // Then the step that installs reads more than the manifests.
+  void note_local_dependencies() {
+    const auto& poetry = object_at(project_, {"tool", "poetry"});
+    bool has = has_local(object_at(project_, {"tool", "uv", "sources"})) ||
+               object_at(project_, {"tool", "uv", "workspace"}).is_object() ||
+               is_local(object_at(project_, {"project", "dependencies"})) ||
+               has_local(object_at(poetry, {"dependencies"})) ||
+               has_local(object_at(project_, {"tool", "pdm", "dev-dependencies"}));
+    for (const char* lock : {"uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock"}) {
+      if (has || !input_.has(lock)) continue;
+      const auto lines = lines_of(text_or_nothing(input_.tree, lock));
+      has = std::any_of(lines.begin(), lines.end(), is_local_in_lock);
+    }
+    packages_.needs_sources = has;
   }
 
   bool by_lock() {
@@ -132,6 +186,7 @@ class Finder {
   Result<PythonPackages> by_pipenv() {
     ATLAS_TRY(const auto pipfile, read_toml(input_.tree, "Pipfile"));
     read_keys(object_at(pipfile, {"packages"}), packages_);
+    if (has_local(object_at(pipfile, {"packages"}))) packages_.needs_sources = true;
     for (const char* key : {"python_full_version", "python_version"}) {
       wish_for(packages_, text_at(pipfile, {"requires", key}), "requires in Pipfile");
       if (!text_at(pipfile, {"requires", key}).empty()) break;

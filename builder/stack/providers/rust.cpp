@@ -22,22 +22,47 @@ std::string in_folder(const std::string& folder, const std::string& name) {
   return folder.empty() ? name : folder + "/" + name;
 }
 
+// Of src/bin: NAME.rs, or a folder NAME with a main.rs.
+std::vector<std::string> programs_in(const SourceTree& tree, const std::string& folder) {
+  std::vector<std::string> programs;
+  for (const auto& name : tree.list(folder)) {
+    const auto file = in_folder(folder, name);
+    if (name.ends_with(".rs") && tree.has_file(file)) {
+      programs.push_back(name.substr(0, name.size() - 3));
+    } else if (tree.has_file(file + "/main.rs")) {
+      programs.push_back(name);
+    }
+  }
+  return programs;
+}
+
 // Of one Cargo.toml: its own program, the [[bin]] targets, and src/bin.
 void add_programs(const SourceTree& tree, const json& manifest, const std::string& folder,
                   std::vector<RustProgram>& programs) {
   const auto package = text_at(manifest, {"package", "name"});
   if (!is_plain_word(package)) return;
   std::vector<std::string> names;
-  const json targets = object_at(manifest, {"bin"});
+  const auto add = [&names](const std::string& name) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  };
+  bool has_own = tree.has_file(in_folder(folder, "src/main.rs"));
+  const json& targets = object_at(manifest, {"bin"});
   if (targets.is_array()) {
-    for (const auto& target : targets) names.push_back(text_at(target, {"name"}));
+    for (const auto& target : targets) {
+      add(text_at(target, {"name"}));
+      const auto path = text_at(target, {"path"});
+      has_own = has_own && path != "src/main.rs" && path != "./src/main.rs";
+    }
   }
-  const bool has_own = tree.has_file(in_folder(folder, "src/main.rs"));
-  if (has_own && !targets.is_array()) names.push_back(package);
-  for (const auto& name : tree.list(in_folder(folder, "src/bin"))) {
-    std::string program = name;
-    if (program.ends_with(".rs")) program.resize(program.size() - 3);
-    if (std::find(names.begin(), names.end(), program) == names.end()) names.push_back(program);
+  // Of the first edition, which is that of a manifest without one, cargo looks for no other program
+  // where some are named.
+  const json& edition = object_at(manifest, {"package", "edition"});
+  const bool looks = !names.empty() && (edition.is_null() || edition == "2015")
+                         ? object_at(manifest, {"package", "autobins"}) == json(true)
+                         : object_at(manifest, {"package", "autobins"}) != json(false);
+  if (looks) {
+    if (has_own) add(package);
+    for (const auto& program : programs_in(tree, in_folder(folder, "src/bin"))) add(program);
   }
   const auto preferred = text_at(manifest, {"package", "default-run"});
   for (const auto& first : {preferred, package}) {
@@ -55,7 +80,7 @@ void add_programs(const SourceTree& tree, const json& manifest, const std::strin
 // "crates/*" are the folders in crates.
 std::vector<std::string> members_of(const SourceTree& tree, const json& manifest) {
   std::vector<std::string> members;
-  const json list = object_at(manifest, {"workspace", "members"});
+  const json& list = object_at(manifest, {"workspace", "members"});
   if (!list.is_array()) return members;
   for (const auto& entry : list) {
     const auto pattern = entry.is_string() ? entry.get<std::string>() : std::string();
@@ -128,11 +153,13 @@ Result<Offer> plan_rust(const ProviderInput& input, const std::string& seen) {
       EnvStep{{{"CARGO_HOME", "/cache/cargo"}, {"CARGO_TARGET_DIR", "/cache/target"}}});
   build.steps.push_back(CopyStep{{"."}, ".", "", false});
   const std::string locked = input.has("Cargo.lock") ? " --locked" : "";
-  build.steps.push_back(cached_run("cargo build --release" + locked + " --package " +
-                                       program.package + " --bin " + program.name +
-                                       " && mkdir -p /out/bin && cp /cache/target/release/" +
-                                       program.name + " /out/bin/",
-                                   {"/cache"}));
+  // Cargo compiles again what is younger than its result, and a COPY layer that an earlier build
+  // has left brings the times of that build: with them, a later one's result would stay.
+  build.steps.push_back(cached_run(
+      "find . -type f -exec touch {} + && cargo build --release" + locked + " --package " +
+          program.package + " --bin " + program.name +
+          " && mkdir -p /out/bin && cp /cache/target/release/" + program.name + " /out/bin/",
+      {"/cache"}));
   build.steps.push_back(RunStep{gather_libraries(built), {}});
   plan.ignored = {".git"};
   plan.always_ignored = {"target"};

@@ -1,0 +1,21 @@
+#include "builder/source/toml_depth.hpp"
+
+#include <algorithm>
+
+namespace atlasflow::builder {
+
+std::optional<std::size_t> line_of_deep_toml(std::string_view text) {
+  constexpr std::size_t k_usual_dots_max = 16;
+  std::size_t dots = 0;
+  for (std::size_t line = 1; !text.empty(); ++line) {
+    const auto end = std::min(text.find('\n'), text.size());
+    const auto here =
+        std::size_t(std::count(text.begin(), text.begin() + std::ptrdiff_t(end), '.'));
+    if (here > k_usual_dots_max) dots += here;
+    if (dots > k_toml_dots_max) return line;
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return std::nullopt;
+}
+
+}  // namespace atlasflow::builder
