@@ -249,7 +249,6 @@ void Http2Codec::write_answer(Stream& stream, const EdgeAnswer& answer) {
 }
 
 void Http2Codec::submit_head(Http2Stream& stream, bool body) {
-  stream.answered = true;
   const auto& fields = finish_fields();
   nghttp2_data_provider provider{};
   provider.source.ptr = &stream;
