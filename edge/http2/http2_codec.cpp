@@ -41,7 +41,9 @@ bool Http2Codec::step() {
 }
 
 bool Http2Codec::receive() {
-  if (failed_ || connection_.out().size() >= k_high_water) return false;
+  // What comes before the client has been told which request was the last is answered by nobody
+  // else: the client sends it again elsewhere, so it must not be served here.
+  if (failed_ || goaway_due_ || connection_.out().size() >= k_high_water) return false;
   Buffer& in = connection_.in();
   const bool progress = in.empty() && connection_.fill();
   if (in.empty()) return progress;
@@ -155,10 +157,10 @@ void Http2Codec::refuse(const EdgeAnswer&) {
 }
 
 void Http2Codec::retire() {
-  if (std::exchange(retiring_, true)) return;
-  (void)nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE,
-                              nghttp2_session_get_last_proc_stream_id(session_.get()),
-                              NGHTTP2_NO_ERROR, nullptr, 0);
+  if (session_ == nullptr || std::exchange(retiring_, true)) return;
+  goaway_due_ = nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE,
+                                      nghttp2_session_get_last_proc_stream_id(session_.get()),
+                                      NGHTTP2_NO_ERROR, nullptr, 0) == 0;
 }
 
 void Http2Codec::say_goodbye() {

@@ -99,6 +99,7 @@ class Http2Codec final : public Codec {
   bool in_headers_ = false;  // a block of fields is incomplete
   bool failed_ = false;      // the client broke the protocol, or was told to leave
   bool retiring_ = false;
+  bool goaway_due_ = false;  // the client has not been told yet which request was the last
   FloodGuard flood_;
   std::string field_text_;
   std::vector<Slice> field_slices_;

@@ -292,8 +292,9 @@ bool Http2Codec::send_data(Http2Stream& stream, const std::uint8_t* header, std:
   return true;
 }
 
-// A whole answer to a request that is not: the rest of that is not wanted (RFC 9113 section 8.1).
 void Http2Codec::frame_sent(const nghttp2_frame& frame) {
+  if (frame.hd.type == NGHTTP2_GOAWAY) goaway_due_ = false;
+  // A whole answer to a request that is not: the rest of that is not wanted (RFC 9113 section 8.1).
   const bool answer = frame.hd.type == NGHTTP2_HEADERS || frame.hd.type == NGHTTP2_DATA;
   if (!answer || (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
   Http2Stream* stream = find(frame.hd.stream_id);

@@ -56,6 +56,7 @@ void ClientConnection::open() {
     codec_ = std::make_unique<Http1Codec>(context_, *this);
   }
   phase_ = Phase::open;
+  if (context_.retiring) codec_->retire();
 }
 
 void ClientConnection::pump() {

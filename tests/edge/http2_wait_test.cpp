@@ -1,0 +1,114 @@
+// HTTP/2: what each side of a connection waits for, for how long, and who has to wait for whom.
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "tests/edge/http2_client.hpp"
+
+namespace atlasflow::edge {
+namespace {
+
+constexpr const char* k_host = "shop.apps.test";
+constexpr const char* k_hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+constexpr std::uint32_t k_wide = 1U << 30U;
+
+class Http2Wait : public EdgeTest {
+ protected:
+  // "/slow" is answered when go_ says so, "/big" without end, everything else at once.
+  void serve(const std::function<void(EdgeConfig&)>& change = {}) {
+    start(change);
+    upstream_ = std::make_unique<RecordingUpstream>([&](UpstreamSession& session) {
+      UpstreamSession::Request request;
+      while (session.read_request(request)) {
+        if (request.method == "POST") ++posts_;
+        if (request.path == "/slow") {
+          ++slow_;
+          (void)eventually([&] { return go_.load(); });
+        }
+        if (request.path != "/big") {
+          session.write(k_hello);
+          continue;
+        }
+        session.write("HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n");
+        const std::string part(65536, 'x');
+        while (session.write(part)) written_ += part.size();
+        return;
+      }
+    });
+    route(k_host, {at(*upstream_)});
+    publish();
+  }
+  // Until the sockets between the application and a client that does not read are full.
+  void wait_until_it_stalls() {
+    std::size_t before = 0;
+    EXPECT_TRUE(eventually([&] {
+      std::this_thread::sleep_for(200ms);
+      const std::size_t now = written_.load();
+      return now != 0 && now == std::exchange(before, now);
+    }));
+  }
+  [[nodiscard]] std::future<void> retire(std::chrono::seconds deadline) {
+    auto& local = dynamic_cast<LocalEdge&>(*edge_);
+    auto retired = std::async(std::launch::async, [&local, deadline] { local.retire(deadline); });
+    EXPECT_TRUE(eventually([&] {
+      Client late;
+      return !late.connect(edge_->http_port());
+    }));
+    return retired;
+  }
+
+  std::atomic<bool> go_{false};
+  std::atomic<int> posts_{0};
+  std::atomic<int> slow_{0};
+  std::atomic<std::size_t> written_{0};
+  std::unique_ptr<RecordingUpstream> upstream_;
+};
+
+// ---- a replacement ----
+
+// GOAWAY tells the client that it may send what came after the last request again, a POST too.
+TEST_F(Http2Wait, a_request_that_a_retiring_edge_disowns_reached_no_application) {
+  serve();
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host, k_wide));
+  client.send_frame(NGHTTP2_WINDOW_UPDATE, 0, 0, Http2Client::number(k_wide));
+  // Two connections to the application idle then, so that the POST could be written at once.
+  client.get(1, "/slow");
+  client.get(3, "/slow");
+  ASSERT_TRUE(eventually([&] { return slow_.load() == 2; }));
+  go_ = true;
+  ASSERT_EQ(client.response(1).body, "hello");
+  ASSERT_EQ(client.response(3).body, "hello");
+  client.keep_windows_shut();
+  client.get(5, "/big");
+  wait_until_it_stalls();
+  client.send_fields(
+      7, {{":method", "POST"}, {":scheme", "https"}, {":path", "/"}, {":authority", k_host}}, true);
+  auto retired = retire(20s);
+  ASSERT_TRUE(client.read_until([&] { return client.goaway().has_value(); }));
+  const auto whole = client.responses()[5].body.size() + std::size_t{4} * 1024 * 1024;
+  (void)client.read_until([&] { return client.responses()[5].body.size() > whole; });
+  const Http2Response& post = client.responses()[7];
+  EXPECT_EQ(posts_.load(), post.status == 200 ? 1 : 0);
+  client.connection().close();
+  retired.get();
+}
+
+TEST_F(Http2Wait, a_handshake_that_ends_after_the_retirement_began_is_told_of_it) {
+  serve();
+  Http2Client client;
+  ASSERT_TRUE(client.reach(*edge_));
+  std::this_thread::sleep_for(100ms);  // it is accepted
+  auto retired = retire(60s);
+  const auto began = std::chrono::steady_clock::now();
+  ASSERT_TRUE(client.begin(*edge_, k_host));
+  EXPECT_EQ(client.read_goaway(), NGHTTP2_NO_ERROR);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 5s);
+  client.connection().close();
+  retired.get();
+}
+
+}  // namespace
+}  // namespace atlasflow::edge
