@@ -144,10 +144,10 @@ void Http2Codec::update_deadlines(bool) {
 }
 
 Wait Http2Codec::wait() const {
-  if (in_headers_) return Wait::head;
   for (const auto& stream : streams_) {
     if (stream->state() != Stream::State::none) return Wait::none;
   }
+  if (headers_of_ != 0) return Wait::head;
   return streams_.empty() && connection_.out().empty() ? Wait::idle : Wait::client_write;
 }
 

@@ -95,9 +95,9 @@ class Http2Codec final : public Codec {
   std::vector<std::unique_ptr<Http2Stream>> spare_;
   std::vector<Http2Stream*> ready_;
   std::vector<Http2Stream*> touched_;
-  std::size_t begun_ = 0;    // streams, by what is being read
-  bool in_headers_ = false;  // a block of fields is incomplete
-  bool failed_ = false;      // the client broke the protocol, or was told to leave
+  std::size_t begun_ = 0;        // streams, by what is being read
+  std::int32_t headers_of_ = 0;  // the stream whose block of fields is incomplete
+  bool failed_ = false;          // the client broke the protocol, or was told to leave
   bool retiring_ = false;
   bool goaway_due_ = false;  // the client has not been told yet which request was the last
   FloodGuard flood_;

@@ -48,7 +48,7 @@ struct Http2Codec::Callbacks {
   }
 
   static int on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
-    codec(user).in_headers_ = true;
+    codec(user).headers_of_ = frame->hd.stream_id;
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) codec(user).open_stream(frame->hd.stream_id);
     return 0;
   }
@@ -138,7 +138,7 @@ Http2Stream* Http2Codec::find(std::int32_t id) const {
 }
 
 bool Http2Codec::frame_begins(const nghttp2_frame_hd& frame) {
-  if (frame.type != NGHTTP2_CONTINUATION) in_headers_ = false;
+  if (frame.type != NGHTTP2_CONTINUATION) headers_of_ = 0;
   switch (frame.type) {
     case NGHTTP2_HEADERS:
     case NGHTTP2_CONTINUATION:
@@ -195,7 +195,7 @@ void Http2Codec::add_field(std::int32_t id, bool trailer, std::string_view name,
 }
 
 void Http2Codec::headers_end(std::int32_t id, bool trailers, bool end_of_stream) {
-  in_headers_ = false;
+  headers_of_ = 0;
   Http2Stream* stream = find(id);
   if (stream == nullptr) return;
   if (trailers) {
@@ -237,6 +237,7 @@ void Http2Codec::request_ends(Http2Stream& stream) {
 }
 
 void Http2Codec::close_stream(std::int32_t id) {
+  if (headers_of_ == id) headers_of_ = 0;  // a block that was rejected has no other end
   Http2Stream* stream = find(id);
   if (stream == nullptr) return;
   stream->finish();

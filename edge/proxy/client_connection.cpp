@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include "base/assert.hpp"
 #include "base/log.hpp"
 #include "edge/http1/http1_codec.hpp"
 #include "edge/http2/http2_codec.hpp"
@@ -233,9 +234,14 @@ void ClientConnection::close() {
   context_.clients.remove(*this);
 }
 
+bool ClientConnection::serves() const {
+  return phase_ == Phase::open && codec_->wait() == Wait::none;
+}
+
 // A TLS client is told, so that it knows that nothing was cut (RFC 8446 section 6.1).
 void ClientConnection::close_orderly() {
   if (closed_) return;
+  ATLAS_ASSERT(!serves(), "a connection that serves a request is not closed for another's sake");
   const Wait wait = current_wait();
   const bool idle = phase_ == Phase::open && (wait == Wait::idle || wait == Wait::head);
   if (idle && socket_.tls() != nullptr) {

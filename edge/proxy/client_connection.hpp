@@ -40,7 +40,10 @@ class ClientConnection : public Endpoint {
   // Another process takes over.
   void retire();
   void close();
-  // One that is between two requests ends as TLS asks for; any other is closed.
+  // Whether it has a request that is not over.
+  [[nodiscard]] bool serves() const;
+  // For one that serves nothing. One that is between two requests ends as TLS asks for; any other
+  // is closed.
   void close_orderly();
   [[nodiscard]] bool closed() const { return closed_; }
   [[nodiscard]] const Deadline& deadline() const { return deadline_; }

@@ -4,6 +4,7 @@
 #include <future>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "tests/edge/http2_client.hpp"
 
@@ -13,6 +14,9 @@ namespace {
 constexpr const char* k_host = "shop.apps.test";
 constexpr const char* k_hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 constexpr std::uint32_t k_wide = 1U << 30U;
+// A name in capitals (RFC 9113 section 8.2.1).
+const Http2Client::Fields k_malformed = {
+    {":method", "GET"}, {":scheme", "https"}, {":path", "/"}, {":authority", k_host}, {"X-A", "1"}};
 
 class Http2Wait : public EdgeTest {
  protected:
@@ -108,6 +112,64 @@ TEST_F(Http2Wait, a_handshake_that_ends_after_the_retirement_began_is_told_of_it
   EXPECT_LT(std::chrono::steady_clock::now() - began, 5s);
   client.connection().close();
   retired.get();
+}
+
+// ---- deadlines ----
+
+TEST_F(Http2Wait, a_malformed_head_does_not_end_the_requests_beside_it) {
+  serve([](EdgeConfig& config) { config.timeouts.request_head = 500ms; });
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  client.get(1, "/slow");
+  ASSERT_TRUE(eventually([&] { return slow_.load() == 1; }));
+  client.send_fields(3, k_malformed, true);
+  EXPECT_EQ(client.response(3).reset, NGHTTP2_PROTOCOL_ERROR);
+  std::this_thread::sleep_for(1500ms);
+  go_ = true;
+  EXPECT_EQ(client.response(1).body, "hello");
+  client.get(5);
+  EXPECT_EQ(client.response(5).body, "hello");
+}
+
+TEST_F(Http2Wait, a_malformed_head_makes_no_room_of_a_connection_that_serves) {
+  serve([](EdgeConfig& config) {
+    config.limits.connections_max = 200;
+    config.workers = 1;
+  });
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  client.get(1, "/slow");
+  ASSERT_TRUE(eventually([&] { return slow_.load() == 1; }));
+  client.send_fields(3, k_malformed, true);
+  EXPECT_EQ(client.response(3).reset, NGHTTP2_PROTOCOL_ERROR);
+  // More than there is room for, and each of them quiet for less long.
+  std::vector<Client> others(300);
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    ASSERT_TRUE(others[i].connect(edge_->http_port(), "127.0.0." + std::to_string(10 + i % 4)));
+  }
+  Client late;
+  ASSERT_TRUE(late.connect(edge_->http_port(), "127.0.0.2"));
+  EXPECT_EQ(late.get(k_host).body, "hello");
+  go_ = true;
+  EXPECT_EQ(client.response(1).body, "hello");
+}
+
+// And neither does one that is not whole: it is waited for when the others are done.
+TEST_F(Http2Wait, half_a_head_does_not_end_the_requests_beside_it) {
+  serve([](EdgeConfig& config) { config.timeouts.request_head = 500ms; });
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  client.get(1);
+  EXPECT_EQ(client.response(1).body, "hello");
+  client.keep_windows_shut();  // nothing may be sent within a block of fields
+  client.get(3, "/slow");
+  ASSERT_TRUE(eventually([&] { return slow_.load() == 1; }));
+  client.send_frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM, 5,
+                    Http2Client::block({{":method", "GET"}}));
+  std::this_thread::sleep_for(1500ms);
+  go_ = true;
+  EXPECT_EQ(client.response(3).body, "hello");
+  EXPECT_EQ(client.read_goaway(), NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 }  // namespace
