@@ -35,6 +35,8 @@ bool Http1Codec::step() {
       return step_discard();
     case Stream::State::tunnel:
       return step_tunnel();
+    case Stream::State::flushing:
+      break;  // its answers wait in the connection
   }
   return false;
 }

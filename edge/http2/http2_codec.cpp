@@ -113,7 +113,8 @@ void Http2Codec::end_connection_if_done() {
   if (connection_.ended()) {
     if (connection_.left()) {
       connection_.close();
-    } else if (wait() != Wait::none && !wants_write) {
+    } else if (!answers() && !wants_write) {
+      abandon();  // no window that an answer waits for will be opened any more
       connection_.begin_closing(0);
     }
     return;
@@ -128,7 +129,7 @@ void Http2Codec::wake(Stream& stream) { make_ready(of(stream)); }
 // What is not whole now never will be; the others are answered.
 void Http2Codec::client_ended() {
   for (const auto& stream : streams_) {
-    if (!stream->request_ended) stream->finish();
+    if (!stream->request_ended && stream->state() == Stream::State::exchange) stream->finish();
     stream->renew_deadline();
     touch(*stream);
   }
@@ -149,6 +150,11 @@ Wait Http2Codec::wait() const {
   }
   if (headers_of_ != 0) return Wait::head;
   return streams_.empty() && connection_.out().empty() ? Wait::idle : Wait::client_write;
+}
+
+bool Http2Codec::answers() const {
+  return std::any_of(streams_.begin(), streams_.end(),
+                     [](const auto& stream) { return stream->state() == Stream::State::exchange; });
 }
 
 void Http2Codec::refuse(const EdgeAnswer&) {
@@ -226,7 +232,7 @@ void Http2Codec::write_end(Stream& stream, const std::vector<http::Field>& trail
   }
   own.out_ended = true;
   resume(own);
-  own.finish();
+  wait_for_client(own);
   flood_.earn();
   connection_.end_request();
 }
@@ -245,7 +251,7 @@ void Http2Codec::write_answer(Stream& stream, const EdgeAnswer& answer) {
   if (!own.to_head()) own.out.append(response.body);
   own.out_ended = true;
   submit_head(own, !own.out.empty());
-  own.finish();
+  wait_for_client(own);
   flood_.earn();
   connection_.end_request();
 }
@@ -264,6 +270,12 @@ void Http2Codec::submit_head(Http2Stream& stream, bool body) {
                               body ? &provider : nullptr) != 0) {
     reset(stream, NGHTTP2_INTERNAL_ERROR);
   }
+}
+
+// The answer is whole; close_stream() ends it when the client has all of it.
+void Http2Codec::wait_for_client(Http2Stream& stream) {
+  stream.flush();
+  touch(stream);
 }
 
 void Http2Codec::resume(Http2Stream& stream) {

@@ -54,6 +54,8 @@ class Http2Codec final : public Codec {
   [[nodiscard]] bool receive();
   [[nodiscard]] bool step_streams();
   [[nodiscard]] bool send();
+  // Whether a request is still being answered.
+  [[nodiscard]] bool answers() const;
   void acknowledge(Http2Stream& stream);
   void end_connection_if_done();
   void flooded();
@@ -72,6 +74,7 @@ class Http2Codec final : public Codec {
   void frame_sent(const nghttp2_frame& frame);
 
   void submit_head(Http2Stream& stream, bool body);
+  void wait_for_client(Http2Stream& stream);
   void resume(Http2Stream& stream);
   void reset(Http2Stream& stream, std::uint32_t code);
   void make_ready(Http2Stream& stream);

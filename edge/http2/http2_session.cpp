@@ -18,6 +18,9 @@ constexpr std::int32_t k_connection_window = 1024 * 1024;
 // PING and SETTINGS that were answered while the client reads none of it.
 constexpr std::size_t k_acknowledgements_max = 100;
 
+// Streams that are kept for the requests to come.
+constexpr std::size_t k_spare_streams_max = 8;
+
 // A padded frame's payload may be all padding up to this.
 constexpr std::size_t k_padded_bytes_max = 256;
 
@@ -248,12 +251,13 @@ void Http2Codec::close_stream(std::int32_t id) {
   std::erase(touched_, stream);
   const std::size_t slot = stream->slot;
   stream->reset();
-  spare_.push_back(std::move(streams_[slot]));
+  std::unique_ptr<Http2Stream> closed = std::move(streams_[slot]);
   if (slot + 1 != streams_.size()) {
     streams_[slot] = std::move(streams_.back());
     streams_[slot]->slot = slot;
   }
   streams_.pop_back();
+  if (spare_.size() < k_spare_streams_max) spare_.push_back(std::move(closed));
 }
 
 // How much of the answer goes into the next frame; it is put there by send_data().

@@ -130,7 +130,7 @@ bool ClientConnection::flush() {
     }
     if (result.status != IoStatus::ok) break;
     out_.consume(result.bytes);
-    progress = true;
+    progress = wrote_ = true;
   }
   return progress;
 }
@@ -288,6 +288,9 @@ std::int64_t ClientConnection::limit_ms(Wait wait) const {
 void ClientConnection::update_deadlines(bool progress) {
   if (phase_ == Phase::open) codec_->update_deadlines(progress);
   const Wait wait = current_wait();
+  // What the client sends does not show that it takes anything.
+  const bool wrote = std::exchange(wrote_, false);
+  if (wait == Wait::client_write) progress = wrote;
   if (!deadline_.begins(wait, progress)) return;
   context_.admission.note_wait(*this);
   if (wait == Wait::none) {

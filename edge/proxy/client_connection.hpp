@@ -116,6 +116,7 @@ class ClientConnection : public Endpoint {
   std::uint64_t requests_ = 0;
   bool ended_ = false;
   bool broken_ = false;
+  bool wrote_ = false;         // the client has taken bytes since the deadline was looked at
   bool write_closed_ = false;  // we have sent our last byte
   bool closed_ = false;
   std::size_t linger_left_ = 0;

@@ -81,6 +81,15 @@ void Stream::finish() {
   request_.clear();
 }
 
+void Stream::flush() {
+  if (state_ == State::none) return;
+  drop_upstream();
+  leave_target();
+  context_.held.release(*this);
+  state_ = State::flushing;
+  request_.clear();
+}
+
 void Stream::serve() {
   if (answered_by_edge()) return;
   const ClientIdentity identity{connection_.address(), connection_.https(),

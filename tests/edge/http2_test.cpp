@@ -405,7 +405,7 @@ TEST_F(Http2, an_idle_connection_is_told_before_it_is_closed) {
   client.get(1);
   EXPECT_EQ(client.response(1).body, "hello");
   EXPECT_EQ(client.read_goaway(), NGHTTP2_NO_ERROR);
-  // Nor may one say nothing at all, or keep itself alive by pings.
+  // Nor may one say nothing at all.
   Http2Client silent;
   ASSERT_TRUE(silent.connect(*edge_, k_host, 65535, false));
   EXPECT_TRUE(eventually([&] { return silent.connection().ended(); }));

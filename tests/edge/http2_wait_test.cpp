@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include <malloc.h>
+
 #include "tests/edge/http2_client.hpp"
 
 namespace atlasflow::edge {
@@ -170,6 +172,74 @@ TEST_F(Http2Wait, half_a_head_does_not_end_the_requests_beside_it) {
   go_ = true;
   EXPECT_EQ(client.response(3).body, "hello");
   EXPECT_EQ(client.read_goaway(), NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+TEST_F(Http2Wait, an_answer_that_the_client_does_not_take_is_dropped) {
+  serve([](EdgeConfig& config) { config.timeouts.client_write_idle = 1s; });
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host, 0));
+  client.connection().set_patience(100ms);
+  client.get(1);
+  bool dropped = false;
+  for (int i = 0; i < 60 && !dropped; ++i) {
+    ASSERT_TRUE(client.send_frame(NGHTTP2_PING, 0, 0, "12345678"));
+    dropped = client.read_until([&] { return client.responses()[1].reset.has_value(); });
+  }
+  EXPECT_EQ(client.responses()[1].status, 200);
+  EXPECT_EQ(client.responses()[1].reset, NGHTTP2_CANCEL);
+  // The connection goes on.
+  client.connection().set_patience(k_patience);
+  client.send_frame(NGHTTP2_SETTINGS, 0, 0, std::string("\0\x04", 2) + Http2Client::number(65535));
+  client.get(3);
+  EXPECT_EQ(client.response(3).body, "hello");
+}
+
+// Few connections have so many requests at once again.
+TEST_F(Http2Wait, answered_requests_leave_little_behind) {
+  serve();
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host, 0));
+  const auto ask = [&](std::uint32_t first, std::uint32_t end) {
+    const std::string block = Http2Client::block({{":method", "GET"},
+                                                  {":scheme", "https"},
+                                                  {":path", "/" + std::string(17'000, 'p')},
+                                                  {":authority", k_host},
+                                                  {"cookie", std::string(11'000, 'c')}});
+    for (std::uint32_t id = first; id < end; id += 2) {
+      client.send_frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM, id, block.substr(0, 16'000));
+      client.send_frame(NGHTTP2_CONTINUATION, NGHTTP2_FLAG_END_HEADERS, id, block.substr(16'000));
+    }
+  };
+  const auto answer = [&](std::uint32_t first, std::uint32_t end) {
+    // They wait for their windows until then.
+    client.send_frame(NGHTTP2_SETTINGS, 0, 0,
+                      std::string("\0\x04", 2) + Http2Client::number(65535));
+    for (std::uint32_t id = first; id < end; id += 2) {
+      EXPECT_EQ(client.response(id).status, 414);
+    }
+  };
+  ask(1, 3);
+  answer(1, 3);
+  client.send_frame(NGHTTP2_SETTINGS, 0, 0, std::string("\0\x04", 2) + Http2Client::number(0));
+  const std::size_t before = ::mallinfo2().uordblks;
+  ask(3, 203);
+  ASSERT_TRUE(client.read_until([&] { return client.responses()[201].status != 0; }));
+  answer(3, 203);
+  EXPECT_LT(::mallinfo2().uordblks, before + std::size_t{2} * 1024 * 1024);
+}
+
+TEST_F(Http2Wait, pings_keep_no_idle_connection) {
+  serve([](EdgeConfig& config) { config.timeouts.keep_alive = 1s; });
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  client.get(1);
+  EXPECT_EQ(client.response(1).body, "hello");
+  client.connection().set_patience(100ms);
+  for (int i = 0; i < 60 && !client.goaway(); ++i) {
+    client.send_frame(NGHTTP2_PING, 0, 0, "12345678");
+    (void)client.read_until([&] { return client.goaway().has_value(); });
+  }
+  EXPECT_EQ(client.goaway(), NGHTTP2_NO_ERROR);
 }
 
 }  // namespace
