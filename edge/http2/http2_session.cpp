@@ -193,6 +193,7 @@ void Http2Codec::add_field(std::int32_t id, bool trailer, std::string_view name,
   if (trailer) {
     stream->request.add_trailer(name, value);
   } else {
+    stream->has_priority = stream->has_priority || name == "priority";
     stream->request.add_field(name, value);
   }
 }
@@ -206,6 +207,12 @@ void Http2Codec::headers_end(std::int32_t id, bool trailers, bool end_of_stream)
     return;
   }
   ++begun_;
+  if (!stream->has_priority) {
+    // By default one answer after the other would be sent (RFC 9218 section 4.2), and one without
+    // end would be the only one.
+    const nghttp2_extpri shared{NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1};
+    (void)nghttp2_session_change_extpri_stream_priority(session_.get(), id, &shared, 0);
+  }
   connection_.begin_request();
   stream->request_ended = end_of_stream;
   const auto error = stream->request.finish(!end_of_stream);

@@ -242,5 +242,29 @@ TEST_F(Http2Wait, pings_keep_no_idle_connection) {
   EXPECT_EQ(client.goaway(), NGHTTP2_NO_ERROR);
 }
 
+// ---- beside each other ----
+
+TEST_F(Http2Wait, a_fast_endless_answer_holds_up_no_small_one) {
+  serve();
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host, k_wide));
+  client.send_frame(NGHTTP2_WINDOW_UPDATE, 0, 0, Http2Client::number(k_wide));
+  client.keep_windows_shut();
+  client.get(1, "/big");
+  wait_until_it_stalls();
+  for (std::uint32_t id = 3; id < 40; id += 2) client.get(id);
+  // So much is on the way already, and a little more.
+  const std::size_t most = written_.load() + std::size_t{8} * 1024 * 1024;
+  const auto answered = [&] {
+    for (std::uint32_t id = 3; id < 40; id += 2) {
+      if (!client.responses()[id].ended) return false;
+    }
+    return true;
+  };
+  ASSERT_TRUE(
+      client.read_until([&] { return answered() || client.responses()[1].body.size() > most; }));
+  EXPECT_TRUE(answered());
+}
+
 }  // namespace
 }  // namespace atlasflow::edge
