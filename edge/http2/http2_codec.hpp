@@ -71,6 +71,7 @@ class Http2Codec final : public Codec {
   void close_stream(std::int32_t id);
   [[nodiscard]] ssize_t frame_body(Http2Stream& stream, std::size_t room, std::uint32_t& flags);
   [[nodiscard]] bool send_data(Http2Stream& stream, const std::uint8_t* header, std::size_t bytes);
+  void count_reset(std::uint32_t code);
   void frame_sent(const nghttp2_frame& frame);
 
   void submit_head(Http2Stream& stream, bool body);

@@ -20,6 +20,9 @@ constexpr std::size_t k_acknowledgements_max = 100;
 
 // Streams that are kept for the requests to come.
 constexpr std::size_t k_spare_streams_max = 8;
+// Frames of the types from here on are unknown to nghttp2, or of no use here.
+constexpr unsigned k_first_extension_type = 10;
+constexpr unsigned k_last_extension_type = 255;
 
 // A padded frame's payload may be all padding up to this.
 constexpr std::size_t k_padded_bytes_max = 256;
@@ -38,6 +41,10 @@ OptionPtr make_options() {
   nghttp2_option_set_no_auto_window_update(made, 1);
   nghttp2_option_set_no_closed_streams(made, 1);
   nghttp2_option_set_max_outbound_ack(made, k_acknowledgements_max);
+  // Of others nghttp2 tells nothing, and they could not be counted.
+  for (unsigned type = k_first_extension_type; type <= k_last_extension_type; ++type) {
+    nghttp2_option_set_user_recv_extension_type(made, static_cast<std::uint8_t>(type));
+  }
   return {made, nghttp2_option_del};
 }
 
@@ -82,6 +89,11 @@ struct Http2Codec::Callbacks {
     return 0;
   }
 
+  // They are counted, and dropped.
+  static int on_extension(nghttp2_session*, void**, const nghttp2_frame_hd*, void*) {
+    return NGHTTP2_ERR_CANCEL;
+  }
+
   static int on_stream_close(nghttp2_session*, std::int32_t id, std::uint32_t, void* user) {
     codec(user).close_stream(id);
     return 0;
@@ -106,6 +118,7 @@ struct Http2Codec::Callbacks {
     nghttp2_session_callbacks_set_on_header_callback(made, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(made, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, on_data);
+    nghttp2_session_callbacks_set_unpack_extension_callback(made, on_extension);
     nghttp2_session_callbacks_set_on_stream_close_callback(made, on_stream_close);
     nghttp2_session_callbacks_set_send_data_callback(made, on_send_data);
     nghttp2_session_callbacks_set_on_frame_send_callback(made, on_frame_sent);
@@ -304,8 +317,17 @@ bool Http2Codec::send_data(Http2Stream& stream, const std::uint8_t* header, std:
   return true;
 }
 
+// A client can have its streams reset by us as well as reset them: by a body longer than its
+// length, for one. The codes of the edge's own resets are not its doing.
+void Http2Codec::count_reset(std::uint32_t code) {
+  const bool own =
+      code == NGHTTP2_NO_ERROR || code == NGHTTP2_INTERNAL_ERROR || code == NGHTTP2_CANCEL;
+  if (!own && !failed_ && !flood_.takes_frame(context_.now_ms)) flooded();
+}
+
 void Http2Codec::frame_sent(const nghttp2_frame& frame) {
   if (frame.hd.type == NGHTTP2_GOAWAY) goaway_due_ = false;
+  if (frame.hd.type == NGHTTP2_RST_STREAM) count_reset(frame.rst_stream.error_code);
   // A whole answer to a request that is not: the rest of that is not wanted (RFC 9113 section 8.1).
   const bool answer = frame.hd.type == NGHTTP2_HEADERS || frame.hd.type == NGHTTP2_DATA;
   if (!answer || (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;

@@ -171,6 +171,23 @@ TEST_F(Http2Attack, rapid_resets_end_the_connection) {
   expect_served();
 }
 
+// As much work as resetting them, and the frame that does it is ours.
+TEST_F(Http2Attack, requests_that_the_edge_has_to_reset_end_the_connection) {
+  serve();
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  for (std::uint32_t id = 1; id < 6000; id += 2) {
+    if (!client.post(id, {{"content-length", "5"}}) || !client.send_data(id, "12345678", true)) {
+      break;
+    }
+  }
+  (void)client.read_goaway();
+  EXPECT_TRUE(!client.goaway() || client.goaway() == NGHTTP2_ENHANCE_YOUR_CALM);
+  EXPECT_TRUE(eventually([&] { return client.connection().ended(); }));
+  EXPECT_LT(upstream_->connections(), 1000);
+  expect_served();
+}
+
 TEST_F(Http2Attack, frames_that_say_nothing_end_the_connection) {
   serve();
   struct Flood {
@@ -189,6 +206,9 @@ TEST_F(Http2Attack, frames_that_say_nothing_end_the_connection) {
        [](auto& c) { return c.send_frame(NGHTTP2_PRIORITY, 0, 1, std::string("\0\0\0\3\1", 5)); }},
       {"window",
        [](auto& c) { return c.send_frame(NGHTTP2_WINDOW_UPDATE, 0, 0, Http2Client::number(1)); }},
+      {"an unknown type", [](auto& c) { return c.send_frame(0x0b, 0, 0, "x"); }},
+      {"another one", [](auto& c) { return c.send_frame(0x77, 0, 1, ""); }},
+      {"one of the last", [](auto& c) { return c.send_frame(0xfe, 0, 0, "x"); }},
   };
   for (const Flood& flood : floods) {
     Http2Client client;
