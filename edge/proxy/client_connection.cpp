@@ -30,6 +30,11 @@ bool speaks_http(const TransportSocket& socket) {
   return (first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z');
 }
 
+void set_reset_on_close(const TransportSocket& socket, bool on) {
+  const linger at_once{on ? 1 : 0, 0};
+  (void)::setsockopt(socket.fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+}
+
 }  // namespace
 
 ClientConnection::ClientConnection(WorkerContext& context, FileDescriptor socket,
@@ -212,14 +217,14 @@ bool ClientConnection::step_closing() {
 }
 
 void ClientConnection::shutdown_write() {
+  if (std::exchange(end_means_whole_, false)) set_reset_on_close(socket_, false);
   socket_.shutdown_write();
   write_closed_ = true;
 }
 
-void ClientConnection::reset() {
-  const linger hard{1, 0};
-  (void)::setsockopt(socket_.fd(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-  close();
+void ClientConnection::end_means_whole() {
+  set_reset_on_close(socket_, true);
+  end_means_whole_ = true;
 }
 
 void ClientConnection::close() {

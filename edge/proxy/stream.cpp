@@ -208,6 +208,8 @@ void Stream::cut_for_drain() {
   if (state_ == State::exchange && !head_sent_) {
     answer({504, "drained", "The instance was replaced",
             "The instance that served this request was replaced before it had answered."});
+  } else if (state_ == State::exchange) {
+    codec_.cut(*this);
   } else {
     codec_.drop(*this);
   }

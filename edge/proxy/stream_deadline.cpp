@@ -93,6 +93,9 @@ void Stream::expire() {
       fail({504, "upstream_timeout", "The application took too long",
             "The application did not answer in time. Its logs may say why."});
       break;
+    case Wait::response_body:
+      codec_.cut(*this);
+      break;
     default:
       codec_.drop(*this);
       break;

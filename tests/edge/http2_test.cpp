@@ -355,6 +355,31 @@ TEST_F(Http2, an_upstream_that_does_not_read_shuts_only_its_streams_window) {
 
 // ---- switch, drain, retirement ----
 
+// CANCEL would say that it is the client's own doing, or not wanted any more.
+TEST_F(Http2, an_answer_that_a_drain_or_a_stall_cuts_failed) {
+  serve(
+      [](UpstreamSession& session) {
+        UpstreamSession::Request request;
+        if (!session.read_request(request)) return;
+        session.write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+        (void)session.read_some();
+      },
+      [](EdgeConfig& config) { config.timeouts.response_idle = 1s; });
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  const auto half = [&](std::uint32_t id) {
+    client.get(id);
+    return client.read_until([&] { return client.responses()[id].body == "half"; });
+  };
+  ASSERT_TRUE(half(1));
+  EXPECT_EQ(client.response(1).reset, NGHTTP2_INTERNAL_ERROR) << "the application stalls";
+  ASSERT_TRUE(half(3));
+  route(k_host, {}, "it is being replaced");
+  publish();
+  EXPECT_EQ(edge_->drain("vm-1", 50ms), 1U);
+  EXPECT_EQ(client.response(3).reset, NGHTTP2_INTERNAL_ERROR) << "its instance is stopped";
+}
+
 TEST_F(Http2, a_drain_answers_504_and_the_connection_goes_on) {
   serve([](UpstreamSession& session) {
     UpstreamSession::Request request;
