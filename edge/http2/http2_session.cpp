@@ -20,6 +20,9 @@ constexpr std::size_t k_acknowledgements_max = 100;
 
 // Streams that are kept for the requests to come.
 constexpr std::size_t k_spare_streams_max = 8;
+// Of an answer, above all that the parser of the upstreams' heads may be set to let through: what
+// exceeds nghttp2's own limit, 64 KiB by default, would be lost without a word.
+constexpr std::size_t k_head_bytes_sent_max = std::size_t{4} * 1024 * 1024;
 // Frames of the types from here on are unknown to nghttp2, or of no use here.
 constexpr unsigned k_first_extension_type = 10;
 constexpr unsigned k_last_extension_type = 255;
@@ -41,6 +44,7 @@ OptionPtr make_options() {
   nghttp2_option_set_no_auto_window_update(made, 1);
   nghttp2_option_set_no_closed_streams(made, 1);
   nghttp2_option_set_max_outbound_ack(made, k_acknowledgements_max);
+  nghttp2_option_set_max_send_header_block_length(made, k_head_bytes_sent_max);
   // Of others nghttp2 tells nothing, and they could not be counted.
   for (unsigned type = k_first_extension_type; type <= k_last_extension_type; ++type) {
     nghttp2_option_set_user_recv_extension_type(made, static_cast<std::uint8_t>(type));

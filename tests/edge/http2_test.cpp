@@ -172,6 +172,21 @@ TEST_F(Http2, answers_without_a_body_end_with_their_head) {
   }
 }
 
+TEST_F(Http2, a_head_may_be_as_long_as_the_limits_say) {
+  const std::string part(15000, 'a');
+  std::string answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n";
+  for (int i = 0; i < 8; ++i) answer += "X-Part-" + std::to_string(i) + ": " + part + "\r\n";
+  serve(keep_and_answer(answer + "\r\nhello"),
+        [](EdgeConfig& config) { config.limits.head_bytes_max = 256 * 1024; });
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  client.get(1);
+  const Http2Response& response = client.response(1);
+  EXPECT_FALSE(response.reset.has_value());
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "hello");
+}
+
 TEST_F(Http2, the_edge_answers_itself_as_over_http1) {
   serve(keep_and_answer(k_hello));
   Http2Client client;
