@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "edge/http2/request_builder.hpp"
 #include "tests/edge/http2_client.hpp"
 
 namespace atlasflow::edge {
@@ -124,6 +125,26 @@ TEST_F(Http2Attack, trailers_bring_no_field_of_the_head) {
   EXPECT_EQ(upstream_->received().find("6.6.6.6"), std::string::npos);
   EXPECT_EQ(upstream_->received().find("authorization"), std::string::npos);
   EXPECT_NE(upstream_->received().find("x-fine: 1"), std::string::npos);
+}
+
+// Whatever nghttp2 lets through.
+TEST_F(Http2Attack, trailers_go_by_the_guard_of_http1) {
+  const http::HttpLimits limits;
+  RequestBuilder builder(limits);
+  builder.add_trailer("x-fine", "1");
+  builder.add_trailer("x-also", "2");
+  ASSERT_EQ(builder.trailers().size(), 2U);
+  EXPECT_EQ(builder.trailers()[1].name, "x-also");
+  EXPECT_EQ(builder.trailers()[1].value, "2");
+  const std::vector<std::pair<const char*, std::string>> malformed = {
+      {"x a", "1"},    {"x-a", "1\r\nx-b: 2"}, {"", "1"},    {"x-a: 1\r\nx-b", "2"},
+      {"x-a", "\x01"}, {"x-a", "1\n"},         {"x-a ", "1"}};
+  for (const auto& [name, value] : malformed) {
+    builder.reset();
+    builder.add_trailer("x-fine", "1");
+    builder.add_trailer(name, value);
+    EXPECT_TRUE(builder.trailers().empty()) << name << ": " << value;
+  }
 }
 
 TEST_F(Http2Attack, heads_have_the_limits_of_http1) {
