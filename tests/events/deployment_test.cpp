@@ -183,7 +183,7 @@ TEST(Deployment, a_build_that_takes_the_control_plane_along_each_time_ends_with_
   Subject subject;
   subject.apply(Start{});
   subject.clone();
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < 4; ++i) {
     subject.apply(Recover{});
     ASSERT_THAT(subject.last, ElementsAre("BuildAbandoned", "BuildStarted"));
   }
@@ -192,7 +192,7 @@ TEST(Deployment, a_build_that_takes_the_control_plane_along_each_time_ends_with_
   EXPECT_EQ(subject.state.status, DeploymentStatus::failed);
   EXPECT_EQ(subject.state.failure->step, pb::STEP_BUILD);
   EXPECT_EQ(subject.state.failure->fault, pb::FAULT_SYSTEM);
-  EXPECT_THAT(subject.state.failure->reason, HasSubstr("3 times in a row"));
+  EXPECT_THAT(subject.state.failure->reason, HasSubstr("5 times in a row"));
 }
 
 TEST(Deployment, a_build_that_is_cancelled_is_abandoned_however_often_it_was_begun) {
