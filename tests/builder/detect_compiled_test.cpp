@@ -62,6 +62,23 @@ TEST(Go, the_program_is_the_roots_or_one_of_cmd_or_of_the_workspace) {
   EXPECT_THAT(refused({{"go.mod", "go 1.22\n"}}), HasSubstr("go.mod has no line 'module NAME'"));
 }
 
+TEST(Go, a_module_of_a_later_version_or_of_a_workspace_has_its_program_by_its_name) {
+  const Files cmd = {{"cmd/shop/a.go", k_main_go}, {"cmd/worker/a.go", k_main_go}};
+  auto later = cmd;
+  later["go.mod"] = "module example.org/shop/v2\r\n\r\ngo 1.21\r\n";
+  EXPECT_EQ(start_line(detected(later)), "exec /app/bin/shop");
+  EXPECT_EQ(start_line(detected({{"go.mod", "module example.org/shop/v2\n"}, {"a.go", k_main_go}})),
+            "exec /app/bin/shop");
+  EXPECT_EQ(start_line(detected({{"go.mod", "module v2\n"}, {"a.go", k_main_go}})),
+            "exec /app/bin/v2");
+  const auto work = detected({{"go.work", "use ./api/\n"},
+                              {"api/go.mod", "module api\n"},
+                              {"api/cmd/migrate/a.go", k_main_go},
+                              {"api/cmd/server/a.go", k_main_go}});
+  EXPECT_THAT(work.dockerfile, HasSubstr(" -o /out/bin/server ./api/cmd/server\n"));
+  EXPECT_THAT(work.notices, Contains(HasSubstr("api/cmd/migrate is not built: api/cmd/server is")));
+}
+
 TEST(Go, a_file_that_its_build_leaves_out_is_no_program) {
   const std::pair<const char*, bool> cases[] = {{"//go:build ignore", false},
                                                 {"//go:build tools && linux", false},
@@ -174,6 +191,46 @@ TEST(Rust, the_program_is_the_packages_or_the_members_of_its_workspace) {
   EXPECT_THAT(refused({{"Cargo.toml", "[package\n"}}), HasSubstr("Cargo.toml, line 1 is not TOML"));
   EXPECT_THAT(refused({{"Cargo.toml", "[workspace]\nmembers = [\"a\"]\n"}, {"a/Cargo.toml", "x"}}),
               HasSubstr("a/Cargo.toml, line 1 is not TOML"));
+}
+
+TEST(Rust, a_workspace_may_list_its_root_all_its_folders_and_those_that_are_meant) {
+  const std::string shop = "[package]\nname = \"shop\"\n";
+  const auto root = detected({{"Cargo.toml", "[workspace]\nmembers = [\".\", \"./a/\"]\n" + shop},
+                              {"src/main.rs", ""},
+                              {"a/Cargo.toml", "[package]\nname = \"a\"\n"}});
+  EXPECT_EQ(start_line(root), "exec /app/bin/shop");
+  EXPECT_THAT(root.notices, Not(Contains(HasSubstr("is not built"))));
+  const Files two = {{"a/Cargo.toml", "[package]\nname = \"a\"\n"},
+                     {"a/src/main.rs", ""},
+                     {"b/Cargo.toml", "[package]\nname = \"b\"\n"},
+                     {"b/src/main.rs", ""}};
+  const std::pair<const char*, const char*> cases[] = {
+      {"[workspace]\nmembers = [\"*\"]\n", "exec /app/bin/a"},
+      {"[workspace]\nmembers = [\"*\"]\ndefault-members = [\"b\"]\n", "exec /app/bin/b"}};
+  for (const auto& [manifest, start] : cases) {
+    auto files = two;
+    files["Cargo.toml"] = manifest;
+    EXPECT_EQ(start_line(detected(files)), start) << manifest;
+  }
+}
+
+TEST(Rust, a_toolchain_file_is_of_either_form_and_a_nightlys_date_is_no_version) {
+  const std::pair<Files, const char*> cases[] = {
+      {{{"rust-toolchain", "nightly-2024-01-01\n"}}, "rust:1-bookworm"},
+      {{{"rust-toolchain.toml", "[toolchain]\nchannel = \"nightly-2024-01-01\"\n"}},
+       "rust:1-bookworm"},
+      {{{"rust-toolchain", "stable\n"}}, "rust:1-bookworm"},
+      {{{"rust-toolchain", "1.75.0\n"}}, "reason: rust-toolchain"},
+      {{{"rust-toolchain", "[toolchain]\nchannel = \"1.75\"\n"}}, "reason: rust-toolchain"},
+      {{{"rust-toolchain.toml", "[toolchain]\nchannel = \"1.75\"\n"}},
+       "reason: rust-toolchain.toml"}};
+  for (auto [files, expected] : cases) {
+    files["Cargo.toml"] = "[package]\nname = \"x\"\n";
+    files["src/main.rs"] = "";
+    const auto stack = detected(files);
+    const auto said = "reason: " + (stack.versions.empty() ? "" : stack.versions.front().why);
+    EXPECT_THAT((std::vector{base_of(stack), said}), Contains(std::string(expected)));
+  }
 }
 
 TEST(Rust, sources_are_younger_than_what_an_earlier_build_has_left) {
