@@ -364,6 +364,21 @@ TEST(Java, the_version_is_the_builds_and_the_same_runs_it) {
   }
 }
 
+TEST(Java, gradles_root_may_have_settings_alone_and_its_wrapper_line_ends_of_windows) {
+  for (const std::string kind : {".kts", ""}) {
+    const auto stack = detected(
+        {{"settings.gradle" + kind, "include(\":app\")\n"},
+         {"gradlew", "#!/bin/sh\nexec true\n"},
+         {"app/build.gradle" + kind, "id(\"org.springframework.boot\")\njvmToolchain(17)\n"}});
+    EXPECT_THAT(stack.dockerfile, HasSubstr(" sh ./gradlew --no-daemon bootJar\n")) << kind;
+    EXPECT_EQ(base_of(stack), "eclipse-temurin:17-jdk");
+  }
+  const auto windows = detected({{"build.gradle", ""}, {"gradlew", "#!/bin/sh\r\nexec true\r\n"}});
+  EXPECT_THAT(windows.dockerfile, HasSubstr(" sed -i 's/\\r$//' gradlew && sh ./gradlew "));
+  EXPECT_EQ(base_of(detected({{"pom.xml", "<project>"}, {".java-version", "openjdk64-17.0.1\n"}})),
+            "maven:3-eclipse-temurin-17");
+}
+
 TEST(Java, an_older_java_does_not_run_it_when_the_registry_does_not_answer) {
   StackBases bases{{"docker.io/library/maven:3-eclipse-temurin-21",
                     "localhost/atlasflow-base/java-runtime:17-bookworm"},
@@ -405,6 +420,45 @@ TEST(Compiled, a_procfile_finds_the_program_where_heroku_has_it) {
   EXPECT_THAT(stack.dockerfile, HasSubstr("-o /out/bin/shop ."));
 }
 
+TEST(Dotnet, a_project_is_the_web_one_for_the_framework_that_it_or_all_of_them_have) {
+  const std::string web = "<Project Sdk=\"Microsoft.NET.Sdk.Web\">\n";
+  EXPECT_THAT(
+      detected({{"A.Tests.csproj", "<Project Sdk=\"Microsoft.NET.Sdk\">"}, {"A.csproj", web}})
+          .dockerfile,
+      HasSubstr("dotnet publish A.csproj "));
+  EXPECT_EQ(
+      base_of(detected({{"A.csproj", web},
+                        {"Directory.Build.props", "<TargetFramework>net9.0</TargetFramework>"}})),
+      "sdk:9.0");
+  const auto several =
+      detected({{"A.csproj", web + "<TargetFrameworks>net8.0;net9.0</TargetFrameworks>\n"}});
+  EXPECT_EQ(base_of(several), "sdk:8.0");
+  EXPECT_THAT(several.dockerfile, HasSubstr(" --framework net8.0 "));
+  EXPECT_THAT(refused({{"A.csproj", "<TargetFrameworkVersion>v4.8</TargetFrameworkVersion>"}}),
+              HasSubstr("runs on Windows alone"));
+  EXPECT_THAT(refused({{"My App.csproj", web}}), HasSubstr("the name of its project may have"));
+}
+
+TEST(Cpp, its_program_may_be_below_in_capitals_in_the_next_line_or_behind_an_alias) {
+  const std::pair<Files, const char*> cases[] = {
+      {{{"CMakeLists.txt", "PROJECT(x)\nADD_EXECUTABLE(app a.cpp)\n"}}, "app"},
+      {{{"CMakeLists.txt", "add_executable(\r\n  app\r\n  a.cpp)\r\n"}}, "app"},
+      {{{"CMakeLists.txt", "add_executable(a::b ALIAS app)\nadd_executable(app a.cpp)\n"}}, "app"},
+      {{{"CMakeLists.txt", "project(shop)\nadd_subdirectory(src)\n"},
+        {"src/CMakeLists.txt", "add_executable(${PROJECT_NAME} a.cpp)\n"}},
+       "shop"},
+      {{{"CMakeLists.txt", "add_subdirectory(../x)\nadd_executable(app a.cpp)\n"}}, "app"},
+      {{{"meson.build", "exe = executable(\n  'app',\n  'a.c')\n"}}, "app"}};
+  for (const auto& [files, program] : cases) {
+    EXPECT_EQ(start_line(detected(files)), std::string("exec /app/bin/") + program);
+  }
+  EXPECT_THAT(
+      detected({{"CMakeLists.txt", "add_subdirectory(src)\n"},
+                {"src/CMakeLists.txt", "find_package(\n  OpenSSL)\nadd_executable(a a.c)\n"}})
+          .dockerfile,
+      HasSubstr(" libssl-dev "));
+}
+
 TEST(Compiled, no_name_of_a_stranger_is_a_command) {
   EXPECT_THAT(refused({{"CMakeLists.txt", "add_executable($(reboot) main.cpp)\n"}}),
               HasSubstr("no add_executable"));
@@ -416,7 +470,7 @@ TEST(Compiled, no_name_of_a_stranger_is_a_command) {
   EXPECT_THAT(cmd.dockerfile, Not(HasSubstr("reboot")));
   const auto dotnet = detected({{"a\nRUN reboot\n.sln", ""}, {"web/web.csproj", "<Project>"}});
   EXPECT_THAT(dotnet.dockerfile, Not(HasSubstr("\nRUN reboot")));
-  EXPECT_THAT(refused({{"a;reboot.csproj", "<Project>"}}), HasSubstr("no .csproj"));
+  EXPECT_THAT(refused({{"a;reboot.csproj", "<Project>"}}), HasSubstr("letters, digits"));
 }
 
 }  // namespace
