@@ -175,6 +175,12 @@ class Detection {
     stack.versions = std::move(plan.versions);
     stack.start = std::move(plan.start);
     stack.notices = std::move(plan.notices);
+    for (const auto& name : names_) {
+      const bool is_meant = is_like_dockerfile(name) && lower_case(name) == "dockerfile";
+      if (!is_meant || !tree_.has_file(name)) continue;
+      stack.notices.push_back("the file " + name + " is not used, since only Dockerfile is by " +
+                              "itself: rename it, or set dockerfile=" + name);
+    }
     stack.secrets = std::move(secrets_);
     stack.needs_static_server = plan.needs_static_server;
     stack.unmet = std::move(plan.unmet);

@@ -52,7 +52,14 @@ std::string in_mise(const json& file, const std::vector<std::string>& tools) {
 
 std::string version_in(const std::string& text) {
   if (auto known = long_term_node(text); !known.empty()) return known;
-  const auto begin = text.find_first_of("0123456789");
+  constexpr const char* k_digits = "0123456789";
+  auto begin = text.find_first_of(k_digits);
+  // "openjdk64-17.0.1": a number behind a dash is the version, one behind a letter of a name.
+  if (const auto dash = text.find('-'); dash != std::string::npos && begin != std::string::npos &&
+                                        begin > 0 && begin < dash && text.front() != 'v') {
+    const auto next = text.find_first_of(k_digits, dash);
+    if (next == dash + 1) begin = next;
+  }
   if (begin == std::string::npos || text.substr(0, begin).find('/') != std::string::npos) return {};
   auto end = text.find_first_not_of("0123456789.", begin);
   std::string version = text.substr(begin, end == std::string::npos ? end : end - begin);

@@ -62,6 +62,23 @@ TEST(Go, the_program_is_the_roots_or_one_of_cmd_or_of_the_workspace) {
   EXPECT_THAT(refused({{"go.mod", "go 1.22\n"}}), HasSubstr("go.mod has no line 'module NAME'"));
 }
 
+TEST(Go, a_module_of_a_later_version_or_of_a_workspace_has_its_program_by_its_name) {
+  const Files cmd = {{"cmd/shop/a.go", k_main_go}, {"cmd/worker/a.go", k_main_go}};
+  auto later = cmd;
+  later["go.mod"] = "module example.org/shop/v2\r\n\r\ngo 1.21\r\n";
+  EXPECT_EQ(start_line(detected(later)), "exec /app/bin/shop");
+  EXPECT_EQ(start_line(detected({{"go.mod", "module example.org/shop/v2\n"}, {"a.go", k_main_go}})),
+            "exec /app/bin/shop");
+  EXPECT_EQ(start_line(detected({{"go.mod", "module v2\n"}, {"a.go", k_main_go}})),
+            "exec /app/bin/v2");
+  const auto work = detected({{"go.work", "use ./api/\n"},
+                              {"api/go.mod", "module api\n"},
+                              {"api/cmd/migrate/a.go", k_main_go},
+                              {"api/cmd/server/a.go", k_main_go}});
+  EXPECT_THAT(work.dockerfile, HasSubstr(" -o /out/bin/server ./api/cmd/server\n"));
+  EXPECT_THAT(work.notices, Contains(HasSubstr("api/cmd/migrate is not built: api/cmd/server is")));
+}
+
 TEST(Go, a_file_that_its_build_leaves_out_is_no_program) {
   const std::pair<const char*, bool> cases[] = {{"//go:build ignore", false},
                                                 {"//go:build tools && linux", false},
@@ -174,6 +191,46 @@ TEST(Rust, the_program_is_the_packages_or_the_members_of_its_workspace) {
   EXPECT_THAT(refused({{"Cargo.toml", "[package\n"}}), HasSubstr("Cargo.toml, line 1 is not TOML"));
   EXPECT_THAT(refused({{"Cargo.toml", "[workspace]\nmembers = [\"a\"]\n"}, {"a/Cargo.toml", "x"}}),
               HasSubstr("a/Cargo.toml, line 1 is not TOML"));
+}
+
+TEST(Rust, a_workspace_may_list_its_root_all_its_folders_and_those_that_are_meant) {
+  const std::string shop = "[package]\nname = \"shop\"\n";
+  const auto root = detected({{"Cargo.toml", "[workspace]\nmembers = [\".\", \"./a/\"]\n" + shop},
+                              {"src/main.rs", ""},
+                              {"a/Cargo.toml", "[package]\nname = \"a\"\n"}});
+  EXPECT_EQ(start_line(root), "exec /app/bin/shop");
+  EXPECT_THAT(root.notices, Not(Contains(HasSubstr("is not built"))));
+  const Files two = {{"a/Cargo.toml", "[package]\nname = \"a\"\n"},
+                     {"a/src/main.rs", ""},
+                     {"b/Cargo.toml", "[package]\nname = \"b\"\n"},
+                     {"b/src/main.rs", ""}};
+  const std::pair<const char*, const char*> cases[] = {
+      {"[workspace]\nmembers = [\"*\"]\n", "exec /app/bin/a"},
+      {"[workspace]\nmembers = [\"*\"]\ndefault-members = [\"b\"]\n", "exec /app/bin/b"}};
+  for (const auto& [manifest, start] : cases) {
+    auto files = two;
+    files["Cargo.toml"] = manifest;
+    EXPECT_EQ(start_line(detected(files)), start) << manifest;
+  }
+}
+
+TEST(Rust, a_toolchain_file_is_of_either_form_and_a_nightlys_date_is_no_version) {
+  const std::pair<Files, const char*> cases[] = {
+      {{{"rust-toolchain", "nightly-2024-01-01\n"}}, "rust:1-bookworm"},
+      {{{"rust-toolchain.toml", "[toolchain]\nchannel = \"nightly-2024-01-01\"\n"}},
+       "rust:1-bookworm"},
+      {{{"rust-toolchain", "stable\n"}}, "rust:1-bookworm"},
+      {{{"rust-toolchain", "1.75.0\n"}}, "reason: rust-toolchain"},
+      {{{"rust-toolchain", "[toolchain]\nchannel = \"1.75\"\n"}}, "reason: rust-toolchain"},
+      {{{"rust-toolchain.toml", "[toolchain]\nchannel = \"1.75\"\n"}},
+       "reason: rust-toolchain.toml"}};
+  for (auto [files, expected] : cases) {
+    files["Cargo.toml"] = "[package]\nname = \"x\"\n";
+    files["src/main.rs"] = "";
+    const auto stack = detected(files);
+    const auto said = "reason: " + (stack.versions.empty() ? "" : stack.versions.front().why);
+    EXPECT_THAT((std::vector{base_of(stack), said}), Contains(std::string(expected)));
+  }
 }
 
 TEST(Rust, sources_are_younger_than_what_an_earlier_build_has_left) {
@@ -307,6 +364,21 @@ TEST(Java, the_version_is_the_builds_and_the_same_runs_it) {
   }
 }
 
+TEST(Java, gradles_root_may_have_settings_alone_and_its_wrapper_line_ends_of_windows) {
+  for (const std::string kind : {".kts", ""}) {
+    const auto stack = detected(
+        {{"settings.gradle" + kind, "include(\":app\")\n"},
+         {"gradlew", "#!/bin/sh\nexec true\n"},
+         {"app/build.gradle" + kind, "id(\"org.springframework.boot\")\njvmToolchain(17)\n"}});
+    EXPECT_THAT(stack.dockerfile, HasSubstr(" sh ./gradlew --no-daemon bootJar\n")) << kind;
+    EXPECT_EQ(base_of(stack), "eclipse-temurin:17-jdk");
+  }
+  const auto windows = detected({{"build.gradle", ""}, {"gradlew", "#!/bin/sh\r\nexec true\r\n"}});
+  EXPECT_THAT(windows.dockerfile, HasSubstr(" sed -i 's/\\r$//' gradlew && sh ./gradlew "));
+  EXPECT_EQ(base_of(detected({{"pom.xml", "<project>"}, {".java-version", "openjdk64-17.0.1\n"}})),
+            "maven:3-eclipse-temurin-17");
+}
+
 TEST(Java, an_older_java_does_not_run_it_when_the_registry_does_not_answer) {
   StackBases bases{{"docker.io/library/maven:3-eclipse-temurin-21",
                     "localhost/atlasflow-base/java-runtime:17-bookworm"},
@@ -348,6 +420,45 @@ TEST(Compiled, a_procfile_finds_the_program_where_heroku_has_it) {
   EXPECT_THAT(stack.dockerfile, HasSubstr("-o /out/bin/shop ."));
 }
 
+TEST(Dotnet, a_project_is_the_web_one_for_the_framework_that_it_or_all_of_them_have) {
+  const std::string web = "<Project Sdk=\"Microsoft.NET.Sdk.Web\">\n";
+  EXPECT_THAT(
+      detected({{"A.Tests.csproj", "<Project Sdk=\"Microsoft.NET.Sdk\">"}, {"A.csproj", web}})
+          .dockerfile,
+      HasSubstr("dotnet publish A.csproj "));
+  EXPECT_EQ(
+      base_of(detected({{"A.csproj", web},
+                        {"Directory.Build.props", "<TargetFramework>net9.0</TargetFramework>"}})),
+      "sdk:9.0");
+  const auto several =
+      detected({{"A.csproj", web + "<TargetFrameworks>net8.0;net9.0</TargetFrameworks>\n"}});
+  EXPECT_EQ(base_of(several), "sdk:8.0");
+  EXPECT_THAT(several.dockerfile, HasSubstr(" --framework net8.0 "));
+  EXPECT_THAT(refused({{"A.csproj", "<TargetFrameworkVersion>v4.8</TargetFrameworkVersion>"}}),
+              HasSubstr("runs on Windows alone"));
+  EXPECT_THAT(refused({{"My App.csproj", web}}), HasSubstr("the name of its project may have"));
+}
+
+TEST(Cpp, its_program_may_be_below_in_capitals_in_the_next_line_or_behind_an_alias) {
+  const std::pair<Files, const char*> cases[] = {
+      {{{"CMakeLists.txt", "PROJECT(x)\nADD_EXECUTABLE(app a.cpp)\n"}}, "app"},
+      {{{"CMakeLists.txt", "add_executable(\r\n  app\r\n  a.cpp)\r\n"}}, "app"},
+      {{{"CMakeLists.txt", "add_executable(a::b ALIAS app)\nadd_executable(app a.cpp)\n"}}, "app"},
+      {{{"CMakeLists.txt", "project(shop)\nadd_subdirectory(src)\n"},
+        {"src/CMakeLists.txt", "add_executable(${PROJECT_NAME} a.cpp)\n"}},
+       "shop"},
+      {{{"CMakeLists.txt", "add_subdirectory(../x)\nadd_executable(app a.cpp)\n"}}, "app"},
+      {{{"meson.build", "exe = executable(\n  'app',\n  'a.c')\n"}}, "app"}};
+  for (const auto& [files, program] : cases) {
+    EXPECT_EQ(start_line(detected(files)), std::string("exec /app/bin/") + program);
+  }
+  EXPECT_THAT(
+      detected({{"CMakeLists.txt", "add_subdirectory(src)\n"},
+                {"src/CMakeLists.txt", "find_package(\n  OpenSSL)\nadd_executable(a a.c)\n"}})
+          .dockerfile,
+      HasSubstr(" libssl-dev "));
+}
+
 TEST(Compiled, no_name_of_a_stranger_is_a_command) {
   EXPECT_THAT(refused({{"CMakeLists.txt", "add_executable($(reboot) main.cpp)\n"}}),
               HasSubstr("no add_executable"));
@@ -359,7 +470,7 @@ TEST(Compiled, no_name_of_a_stranger_is_a_command) {
   EXPECT_THAT(cmd.dockerfile, Not(HasSubstr("reboot")));
   const auto dotnet = detected({{"a\nRUN reboot\n.sln", ""}, {"web/web.csproj", "<Project>"}});
   EXPECT_THAT(dotnet.dockerfile, Not(HasSubstr("\nRUN reboot")));
-  EXPECT_THAT(refused({{"a;reboot.csproj", "<Project>"}}), HasSubstr("no .csproj"));
+  EXPECT_THAT(refused({{"a;reboot.csproj", "<Project>"}}), HasSubstr("letters, digits"));
 }
 
 }  // namespace

@@ -337,6 +337,48 @@ TEST(Bun, runs_what_it_is_the_package_manager_of) {
   EXPECT_THAT(stack.dockerfile, HasSubstr("bun install --frozen-lockfile\n"));
 }
 
+TEST(Workspace, a_list_in_one_line_and_folders_that_are_left_out) {
+  const std::string app = R"({"scripts": {"start": "node ."}})";
+  const auto pnpm = detected({{"package.json", "{}"},
+                              {"pnpm-workspace.yaml", "packages: ['apps/*', \"!apps/old\"]\r\n"},
+                              {"pnpm-lock.yaml", "lockfileVersion: '9.0'\n"},
+                              {"apps/old/package.json", app},
+                              {"apps/web/package.json", app}});
+  EXPECT_EQ(start_line(pnpm), "cd apps/web && exec pnpm start");
+  const auto npm = detected({{"package.json", R"({"workspaces": ["apps/*", "!apps/old"]})"},
+                             {"apps/old/package.json", app},
+                             {"apps/web/package.json", app}});
+  EXPECT_EQ(start_line(npm), "cd apps/web && exec npm start");
+}
+
+TEST(Node, a_development_server_is_known_behind_another_script_and_variables) {
+  const std::string rest = R"(, "build": "x"}, "scripts-info": {}})";
+  for (const char* scripts :
+       {R"("start": "npm run dev", "dev": "vite")", R"("start": "yarn dev", "dev": "next dev")",
+        R"("start": "cross-env PORT=3000 BROWSER=none react-scripts start")",
+        R"("start": "NODE_ENV=development pnpm dev", "dev": "A=b vite --host")",
+        R"("start": "docusaurus start --port 3000")"}) {
+    const auto stack =
+        detected({{"package.json", R"({"scripts": {)" + std::string(scripts) + rest}});
+    EXPECT_EQ(stack.name, "static") << scripts;
+  }
+  for (const char* scripts :
+       {R"("start": "npm run serve", "serve": "node server.js")", R"("start": "npm run start")",
+        R"("start": "NODE_ENV=production node .")", R"("start": "npm run nothing")"}) {
+    const auto stack =
+        detected({{"package.json", R"({"scripts": {)" + std::string(scripts) + rest}});
+    EXPECT_EQ(stack.name, "node") << scripts;
+  }
+}
+
+TEST(Node, what_is_null_is_not_there_and_a_link_out_of_the_repository_says_nothing) {
+  EXPECT_EQ(
+      detected({{"package.json", R"({"scripts": {"start": "x"}, "dependencies": null})"}}).name,
+      "node");
+  EXPECT_EQ(detected({{"package.json/a", ""}, {"index.html", ""}}).name, "static");
+  EXPECT_THAT(refused({{"package.json/a", ""}}), HasSubstr("nothing says how it is started"));
+}
+
 TEST(Workspace, a_broken_package_of_it_is_named) {
   EXPECT_THAT(refused({{"package.json", R"({"workspaces": ["apps/*"]})"},
                        {"apps/web/package.json", "{\n,"}}),

@@ -187,6 +187,19 @@ TEST(Python, files_that_the_requirements_name_are_there_when_they_are_installed)
   }
 }
 
+TEST(Python, requirements_may_be_a_folder_with_a_file_for_each_environment) {
+  const auto stack = detected({{"manage.py", ""},
+                               {"shop/wsgi.py", ""},
+                               {"requirements/base.txt", "django\ngunicorn\n"},
+                               {"requirements/local.txt", "-r base.txt\npytest\n"},
+                               {"requirements/production.txt", "-r base.txt\n"}});
+  EXPECT_THAT(stack.dockerfile, AllOf(HasSubstr("pip install -r requirements/production.txt\n"),
+                                      Not(HasSubstr("pip install gunicorn"))));
+  EXPECT_LT(stack.dockerfile.find("COPY . .\n"), stack.dockerfile.find("pip install -r"));
+  EXPECT_THAT(detected({{"app.py", ""}, {"environment.yml", "name: x\n"}}).notices,
+              Contains(HasSubstr("environment.yml is Conda's and is not read")));
+}
+
 TEST(Python, folders_that_a_manifest_or_its_lock_names_are_there_when_it_is_installed) {
   const std::string project = "[project]\nname = \"x\"\n";
   const std::string own =

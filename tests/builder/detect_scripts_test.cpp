@@ -66,6 +66,7 @@ TEST(Ruby, jekyll_is_a_site) {
   EXPECT_EQ(stack.name, "static");
   EXPECT_THAT(stack.dockerfile, HasSubstr("jekyll build -d /site\n"));
   EXPECT_TRUE(stack.needs_static_server);
+  EXPECT_EQ(detected({{"Gemfile", "gem \"github-pages\"\n"}, {"_config.yml", ""}}).name, "static");
 }
 
 TEST(Php, is_served_by_apache_from_where_its_index_is) {

@@ -229,6 +229,16 @@ TEST(Detect, files_of_windows_editors_are_read_as_their_tools_read_them) {
   EXPECT_EQ(stack_of({{"package.json", mark + k_start}}).name, "node");
 }
 
+TEST(Detect, a_dockerfile_in_other_letters_is_told_of) {
+  for (const char* name : {"DOCKERFILE", "DockerFile"}) {
+    EXPECT_THAT(stack_of({{name, "FROM a\n"}, {"main.py", ""}}).notices,
+                Contains(HasSubstr(std::string("the file ") + name + " is not used")));
+    EXPECT_THAT(refusal({{name, "FROM a\n"}}),
+                HasSubstr(std::string("There is a file ") + name + ": dockerfile=" + name));
+  }
+  EXPECT_THAT(stack_of({{"DOCKERFILE/a", ""}, {"main.py", ""}}).notices, IsEmpty());
+}
+
 TEST(Detect, a_merge_that_was_left_half_done_is_told_with_its_line) {
   for (const char* file : {"requirements.txt", "Gemfile", "go.mod", "Cargo.toml", "Procfile"}) {
     EXPECT_THAT(refusal({{"main.py", ""}, {file, "a\n<<<<<<< HEAD\nb\n"}}),

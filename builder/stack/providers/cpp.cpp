@@ -57,17 +57,51 @@ std::vector<std::string> library_packages(const std::string& text) {
   return packages;
 }
 
+// With each call in one line: "add_executable(" may have its name in the next.
+std::string with_calls_in_line(std::string_view text) {
+  std::string lines;
+  bool has_opened = false;
+  for (const char c : text) {
+    if (has_opened && std::isspace(static_cast<unsigned char>(c)) != 0) continue;
+    has_opened = c == '(';
+    lines += c;
+  }
+  return lines;
+}
+
+// Of the root and of the folders that it adds, one level down. CMake's commands are in any case.
+std::string cmake_text(const SourceTree& tree, const std::string& root) {
+  constexpr std::size_t k_folders_max = 16;
+  std::string text = with_calls_in_line(root);
+  auto folders = matches_by_line(text, R"(^(?:add_subdirectory|ADD_SUBDIRECTORY)\s*\(([^\s)]+))");
+  folders.resize(std::min(folders.size(), k_folders_max));
+  for (const auto& folder : folders) {
+    if (!is_plain_word(folder)) continue;
+    text += "\n" + with_calls_in_line(text_or_nothing(tree, folder + "/CMakeLists.txt"));
+  }
+  return text;
+}
+
+// The first program; an alias or what is imported ("a::b") is none.
+std::string cmake_program(const std::string& text) {
+  std::string project = first_match(text, R"(^(?:project|PROJECT)\s*\(([^\s)]+))");
+  for (auto& name : matches_by_line(text, R"(^(?:add_executable|ADD_EXECUTABLE)\s*\(([^\s)]+))")) {
+    if (name.find("PROJECT_NAME") != std::string::npos) name = project;
+    if (is_plain_word(name)) return name;
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Offer> plan_cpp(const ProviderInput& input, const std::string& seen) {
-  ATLAS_TRY(const auto text, read_text(input.tree, seen));
-  if (!text) return Offer(CannotStart{seen + " is no file"});
+  ATLAS_TRY(const auto file, read_text(input.tree, seen));
+  if (!file) return Offer(CannotStart{seen + " is no file"});
   const bool is_cmake = seen == "CMakeLists.txt";
-  auto program = is_cmake ? first_match(*text, R"(^add_executable\s*\(\s*([^\s)]+))")
-                          : first_match(*text, R"((?:^|=\s*)executable\s*\(\s*['"]([^'"]+)['"])");
-  if (program.find("PROJECT_NAME") != std::string::npos) {
-    program = first_match(*text, R"(^project\s*\(\s*([^\s)]+))");
-  }
+  const std::string text = is_cmake ? cmake_text(input.tree, *file) : with_calls_in_line(*file);
+  const auto program = is_cmake
+                           ? cmake_program(text)
+                           : first_match(text, R"((?:^|=\s*)executable\s*\(\s*['"]([^'"]+)['"])");
   if (!is_plain_word(program)) {
     return Offer(CannotStart{is_cmake ? "CMakeLists.txt has no add_executable(NAME …): add one"
                                       : "meson.build has no executable('NAME', …): add one"});
@@ -83,7 +117,7 @@ Result<Offer> plan_cpp(const ProviderInput& input, const std::string& seen) {
     packages = {"build-essential", "ca-certificates", "cmake",     "git",
                 "meson",           "ninja-build",     "pkg-config"};
   }
-  for (auto& each : library_packages(*text)) packages.push_back(std::move(each));
+  for (auto& each : library_packages(text)) packages.push_back(std::move(each));
   install_packages(build, packages);
   build.steps.push_back(CopyStep{{"."}, ".", "", false});
   build.steps.push_back(RunStep{

@@ -16,8 +16,8 @@ bool is_project(const std::string& name) {
 std::vector<std::string> find_projects(const ProviderInput& input) {
   std::vector<std::string> projects;
   std::copy_if(input.names.begin(), input.names.end(), std::back_inserter(projects), is_project);
-  if (!projects.empty()) return projects;
   for (const auto& parent : {std::string(), std::string("src/")}) {
+    if (!projects.empty()) break;
     for (const auto& folder : parent.empty() ? input.names : input.tree.list("src")) {
       for (const auto& name : input.tree.list(parent + folder)) {
         if (is_project(name) && is_plain_word(parent + folder)) {
@@ -37,10 +37,17 @@ std::vector<std::string> find_projects(const ProviderInput& input) {
 Result<Offer> plan_dotnet(const ProviderInput& input, const std::string& seen) {
   const auto projects = find_projects(input);
   if (projects.empty() || !is_plain_word(projects.front())) {
-    return Offer(CannotStart{"there is no .csproj or .fsproj in it or one folder down"});
+    return Offer(CannotStart{
+        projects.empty()
+            ? "there is no .csproj or .fsproj in it or one folder down"
+            : "the name of its project may have letters, digits, '.', '_' and '-' only"});
   }
   const std::string& project = projects.front();
   ATLAS_TRY(const auto text, read_text(input.tree, project));
+  if (text && text->find("<TargetFrameworkVersion>") != std::string::npos) {
+    return Offer(CannotStart{project + " targets .NET Framework, which runs on Windows alone: let "
+                                       "it target .NET (net8.0)"});
+  }
   std::string name = first_match(text.value_or(""), R"(<AssemblyName>([^<]+)</AssemblyName>)");
   if (!is_plain_word(name)) {
     name = project.substr(project.rfind('/') + 1);
@@ -50,9 +57,16 @@ Result<Offer> plan_dotnet(const ProviderInput& input, const std::string& seen) {
   plan.provider = "dotnet";
   plan.reason = input.in_place(seen) + ", published from " + project;
   std::vector<VersionWish> wishes;
-  const auto framework =
-      first_match(text.value_or(""), R"(<TargetFrameworks?>net([0-9]+\.[0-9]+))");
+  constexpr const char* k_framework = R"(<TargetFrameworks?>\s*net([0-9]+\.[0-9]+))";
+  const auto framework = first_match(text.value_or(""), k_framework);
   if (!framework.empty()) wishes.push_back({framework, "TargetFramework in " + project, true});
+  const std::string shared = "Directory.Build.props";
+  const auto of_all = first_match(text_or_nothing(input.tree, shared), k_framework);
+  if (wishes.empty() && !of_all.empty()) {
+    wishes.push_back({of_all, "TargetFramework in " + shared, true});
+  }
+  // Of several, the one that is published must be said.
+  const auto several = first_match(text.value_or(""), R"(<TargetFrameworks>\s*(net[0-9.]+)\s*;)");
   if (wishes.empty()) {
     const auto global = parse_json(text_or_nothing(input.tree, "global.json"), "global.json", true);
     auto sdk = global ? version_in(text_at(*global, {"sdk", "version"})) : std::string();
@@ -69,8 +83,10 @@ Result<Offer> plan_dotnet(const ProviderInput& input, const std::string& seen) {
   build.steps.push_back(
       EnvStep{{{"DOTNET_CLI_TELEMETRY_OPTOUT", "1"}, {"NUGET_PACKAGES", "/cache/nuget"}}});
   build.steps.push_back(CopyStep{{"."}, ".", "", false});
-  build.steps.push_back(cached_run(
-      "dotnet publish " + project + " --configuration Release --output /out", {"/cache"}));
+  build.steps.push_back(cached_run("dotnet publish " + project + " --configuration Release" +
+                                       (several.empty() ? "" : " --framework " + several) +
+                                       " --output /out",
+                                   {"/cache"}));
   plan.ignored = {".git"};
   plan.always_ignored = {"**/bin", "**/obj"};
   plan.stages.push_back(std::move(build));

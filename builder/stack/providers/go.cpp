@@ -15,7 +15,7 @@ struct GoTarget {
   std::string path;     // "./cmd/web", "main.go"
   std::string program;  // "web"
   std::string why;
-  std::vector<std::string> others;  // programs that are not built
+  std::vector<std::string> others;  // folders of programs that are not built
 };
 
 // A build constraint, "//go:build linux && !cgo": whether it holds where apps are built. Tags that
@@ -117,26 +117,38 @@ bool has_main(const SourceTree& tree, const std::string& folder) {
 
 std::string last_part(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
+// "web" of "example.org/web/v2": what stands last but a major version.
+std::string name_of_module(const std::string& path) {
+  const auto last = last_part(path);
+  const bool is_version = last.size() > 1 && last.front() == 'v' &&
+                          last.find_first_not_of("0123456789", 1) == std::string::npos;
+  if (!is_version || last.size() == path.size()) return last;
+  return last_part(path.substr(0, path.size() - last.size() - 1));
+}
+
 // The folders of cmd/ with a program: the one named like the module first, then the usual names of
 // what serves.
-std::optional<GoTarget> command_target(const ProviderInput& input, const std::string& module,
-                                       const std::string& program) {
+// `parent` is the module's folder, "" or with a slash at its end.
+std::optional<GoTarget> command_target(const SourceTree& tree, const std::string& parent,
+                                       const std::string& module, const std::string& program) {
   std::vector<std::string> found;
-  for (const auto& name : input.tree.list("cmd")) {
-    if (is_plain_word(name) && has_main(input.tree, "cmd/" + name)) found.push_back(name);
+  const std::string folder = parent + "cmd";
+  for (const auto& name : tree.list(folder)) {
+    if (is_plain_word(name) && has_main(tree, folder + "/" + name)) found.push_back(name);
   }
   if (found.empty()) {
-    if (!has_main(input.tree, "cmd")) return std::nullopt;
-    return GoTarget{"./cmd", program, "cmd", {}};
+    if (!has_main(tree, folder)) return std::nullopt;
+    return GoTarget{"./" + folder, program, folder, {}};
   }
   std::string chosen = found.front();
   for (const std::string& usual : {std::string("app"), std::string("api"), std::string("web"),
                                    std::string("server"), module}) {
     if (std::find(found.begin(), found.end(), usual) != found.end()) chosen = usual;
   }
-  GoTarget target{"./cmd/" + chosen, chosen, "cmd/" + chosen, {}};
-  std::copy_if(found.begin(), found.end(), std::back_inserter(target.others),
-               [&](const std::string& name) { return name != chosen; });
+  GoTarget target{"./" + folder + "/" + chosen, chosen, folder + "/" + chosen, {}};
+  for (const auto& name : found) {
+    if (name != chosen) target.others.push_back(folder + "/" + name);
+  }
   return target;
 }
 
@@ -157,6 +169,7 @@ std::vector<std::string> workspace_modules(const std::string& text) {
       continue;
     }
     while (line.starts_with("./")) line.erase(0, 2);
+    while (line.ends_with('/')) line.pop_back();
     if (is_plain_word(line)) modules.push_back(line);
   }
   return modules;
@@ -169,10 +182,13 @@ std::optional<GoTarget> find_target(const ProviderInput& input, const std::strin
     const bool is_module = input.has("go.mod");
     return GoTarget{is_module ? "." : "main.go", program, "the package main in its root", {}};
   }
-  if (auto command = command_target(input, module, program)) return command;
+  if (auto command = command_target(input.tree, "", module, program)) return command;
   for (const auto& folder : workspace_modules(workspace)) {
-    if (!has_main(input.tree, folder)) continue;
-    return GoTarget{"./" + folder, last_part(folder), folder + " of go.work", {}};
+    const auto name = last_part(folder);
+    if (has_main(input.tree, folder)) {
+      return GoTarget{"./" + folder, name, folder + " of go.work", {}};
+    }
+    if (auto command = command_target(input.tree, folder + "/", name, name)) return command;
   }
   return std::nullopt;
 }
@@ -188,7 +204,7 @@ Result<Offer> plan_go(const ProviderInput& input, const std::string& seen) {
     return fail(ErrorCode::user_error,
                 "go.mod has no line 'module NAME': 'go mod init NAME' writes one");
   }
-  const auto target = find_target(input, last_part(path), work_file.value_or(""));
+  const auto target = find_target(input, name_of_module(path), work_file.value_or(""));
   if (!target) {
     return Offer(
         CannotStart{"there is no package main in its root, in cmd/NAME or in a module of "
@@ -198,7 +214,7 @@ Result<Offer> plan_go(const ProviderInput& input, const std::string& seen) {
   plan.provider = "go";
   plan.reason = input.in_place(seen) + ", built from " + target->why;
   for (const auto& other : target->others) {
-    plan.notices.push_back("cmd/" + other + " is not built: cmd/" + target->program +
+    plan.notices.push_back(other + " is not built: " + target->why +
                            " is; a main.go in the root folder, or a Dockerfile, says otherwise");
   }
   auto wishes = wishes_of_files(input.tree, {{".go-version"}, {"go", "golang"}});

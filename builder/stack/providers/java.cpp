@@ -25,15 +25,28 @@ struct JavaBuild {
   std::string tool;     // "Maven's wrapper"
 };
 
+// Git on Windows may have given it line ends that no shell here reads.
+std::string run_wrapper(const ProviderInput& input, const std::string& name) {
+  const bool has_returns = text_or_nothing(input.tree, name).find("\r\n") != std::string::npos;
+  return (has_returns ? "sed -i 's/\\r$//' " + name + " && " : "") + "sh ./" + name;
+}
+
 Result<JavaBuild> find_build(const ProviderInput& input) {
   JavaBuild build;
   build.is_maven = input.has("pom.xml");
-  for (const char* name : {"pom.xml", "build.gradle.kts", "build.gradle"}) {
+  // With Gradle the root may have settings alone, and its projects what there is to build.
+  for (const char* name :
+       {"pom.xml", "build.gradle.kts", "build.gradle", "settings.gradle.kts", "settings.gradle"}) {
     ATLAS_TRY(const auto text, read_text(input.tree, name));
     if (!text) continue;
     build.file = name;
     build.text = *text;
     break;
+  }
+  if (build.file.starts_with("settings.")) {
+    for (const char* name : {"app/build.gradle.kts", "app/build.gradle"}) {
+      build.text += text_or_nothing(input.tree, name);
+    }
   }
   if (build.is_maven) {
     if (build.text.find("<project") == std::string::npos) {
@@ -42,13 +55,13 @@ Result<JavaBuild> find_build(const ProviderInput& input) {
     const bool is_wrapped =
         input.has("mvnw") && input.tree.has_file(".mvn/wrapper/maven-wrapper.properties");
     build.tool = is_wrapped ? "Maven's wrapper" : "Maven";
-    build.command = std::string(is_wrapped ? "sh ./mvnw" : "mvn") +
+    build.command = (is_wrapped ? run_wrapper(input, "mvnw") : "mvn") +
                     " --batch-mode -Dmaven.test.skip=true package";
   } else {
     const bool is_wrapped = input.has("gradlew");
     build.tool = is_wrapped ? "Gradle's wrapper" : "Gradle";
     const bool is_spring = build.text.find("org.springframework.boot") != std::string::npos;
-    build.command = std::string(is_wrapped ? "sh ./gradlew" : "gradle") + " --no-daemon " +
+    build.command = (is_wrapped ? run_wrapper(input, "gradlew") : "gradle") + " --no-daemon " +
                     (is_spring ? "bootJar" : "build -x test");
   }
   return build;
@@ -119,7 +132,8 @@ std::string start_of(const JavaBuild& build) {
 Result<Offer> plan_java(const ProviderInput& input, const std::string& seen) {
   ATLAS_TRY(const auto java, find_build(input));
   if (java.file.empty()) {
-    return Offer(CannotStart{"there is no pom.xml, build.gradle or build.gradle.kts beside it"});
+    return Offer(
+        CannotStart{"there is no pom.xml, build.gradle(.kts) or settings.gradle(.kts) beside it"});
   }
   Plan plan;
   plan.provider = "java";

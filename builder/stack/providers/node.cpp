@@ -319,7 +319,8 @@ Result<PackageJson> read_package(const ProviderInput& input) {
   const std::string folder = input.choice.root_folder;
   const std::string name = (folder.empty() ? "" : folder + "/") + "package.json";
   ATLAS_TRY(const auto text, input.tree.read("package.json", k_package_bytes_max));
-  return parse_package_json(text.value_or(""), name);
+  // A folder of that name, or a link out of the repository, says nothing.
+  return parse_package_json(text.value_or("{}"), name);
 }
 
 CannotStart several(const std::vector<WorkspaceApp>& apps) {

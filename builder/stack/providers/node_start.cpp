@@ -33,7 +33,8 @@ const std::vector<Framework>& frameworks() {
 // These show a project to whoever works on it; what they show to everybody else is what the build
 // script makes.
 bool is_development_server(const std::string& script) {
-  constexpr std::array<std::string_view, 24> k_commands = {"react-scripts start",
+  constexpr std::array<std::string_view, 25> k_commands = {"react-scripts start",
+                                                           "docusaurus start",
                                                            "ng serve",
                                                            "ng s",
                                                            "vue-cli-service serve",
@@ -60,6 +61,34 @@ bool is_development_server(const std::string& script) {
   return script == "vite" || script == "ng serve" ||
          std::any_of(k_commands.begin(), k_commands.end(),
                      [&](std::string_view command) { return script.starts_with(command); });
+}
+
+// Without the variables that are set for a command: "cross-env A=b x" is "x".
+std::string without_variables(std::string script) {
+  for (;;) {
+    const auto word = script.substr(0, script.find(' '));
+    const bool is_variable = word.find('=') != std::string::npos && word.front() != '-';
+    if (word == script || (word != "cross-env" && word != "env" && !is_variable)) return script;
+    script = trimmed(std::string_view(script).substr(word.size()));
+  }
+}
+
+// The command of a script, where that only runs another one: "npm run dev".
+std::string command_of(const PackageJson& package, const std::string& script) {
+  constexpr int k_steps_max = 8;
+  std::string command = without_variables(script);
+  for (int i = 0; i < k_steps_max; ++i) {
+    const std::string* next = nullptr;
+    for (const std::string_view by :
+         {"npm run ", "yarn run ", "pnpm run ", "bun run ", "yarn ", "pnpm "}) {
+      if (next == nullptr && command.starts_with(by)) {
+        next = package.script(command.substr(by.size()));
+      }
+    }
+    if (next == nullptr) break;
+    command = without_variables(*next);
+  }
+  return command;
 }
 
 // What package.json calls main is a file, or one with .js behind it, or a folder's index.js.
@@ -120,7 +149,7 @@ std::optional<NodeStart> file_start(const SourceTree& tree, const PackageJson& p
   return std::nullopt;
 }
 
-// The entries of "packages:" in pnpm-workspace.yaml: "  - 'apps/*'".
+// The entries of "packages:" in pnpm-workspace.yaml: "  - 'apps/*'", or "['apps/*']" behind it.
 std::vector<std::string> pnpm_packages(const std::string& text) {
   std::vector<std::string> patterns;
   bool inside = false;
@@ -128,6 +157,13 @@ std::vector<std::string> pnpm_packages(const std::string& text) {
     if (line.empty() || line.front() == '#') continue;
     if (line.starts_with("packages:")) {
       inside = true;
+      for (std::string_view rest = line; rest.find_first_of("'\"") != std::string_view::npos;) {
+        const auto begin = rest.find_first_of("'\"");
+        const auto end = rest.find(rest[begin], begin + 1);
+        if (end == std::string_view::npos) break;
+        patterns.emplace_back(rest.substr(begin + 1, end - begin - 1));
+        rest.remove_prefix(end + 1);
+      }
     } else if (line.front() == '-' && inside) {
       auto pattern = trimmed(std::string_view(line).substr(1));
       std::erase_if(pattern, [](char c) { return c == '"' || c == '\''; });
@@ -195,7 +231,7 @@ std::optional<NodeStart> find_node_start(const SourceTree& tree, const PackageJs
   const bool builds = build_script_of(package) != nullptr;
   const auto* script = package.script("start");
   if (builds && exports_next_site(tree)) return std::nullopt;
-  if (script != nullptr && !(builds && is_development_server(*script))) {
+  if (script != nullptr && !(builds && is_development_server(command_of(package, *script)))) {
     return NodeStart{{}, "a start script"};
   }
   if (builds) {
@@ -219,9 +255,17 @@ Result<std::vector<WorkspaceApp>> find_workspace_apps(const SourceTree& tree,
   std::vector<WorkspaceApp> apps;
   std::vector<WorkspaceApp> sites;
   std::size_t seen = 0;
-  for (const auto& pattern : workspace_patterns(tree, root)) {
+  const auto patterns = workspace_patterns(tree, root);
+  std::vector<std::string> left_out;
+  for (const auto& pattern : patterns) {
+    if (!pattern.starts_with('!')) continue;
+    for (auto& folder : folders_of(tree, pattern.substr(1))) left_out.push_back(std::move(folder));
+  }
+  for (const auto& pattern : patterns) {
     for (const auto& folder : folders_of(tree, pattern)) {
-      if (++seen > k_packages_max || !is_plain_word(folder)) continue;
+      const bool is_left_out =
+          std::find(left_out.begin(), left_out.end(), folder) != left_out.end();
+      if (++seen > k_packages_max || !is_plain_word(folder) || is_left_out) continue;
       const std::string name = folder + "/package.json";
       ATLAS_TRY(const auto text, read_text(tree, name));
       if (!text) {

@@ -96,7 +96,7 @@ Result<PackageJson> parse_package_json(const std::string& text, const std::strin
   }
   for (const char* key : {"scripts", "dependencies", "devDependencies", "optionalDependencies"}) {
     const auto found = parsed.find(key);
-    if (found != parsed.end() && !found->is_object()) {
+    if (found != parsed.end() && !found->is_object() && !found->is_null()) {
       return tl::unexpected(wrong_type(name, key, "an object of names and texts"));
     }
   }

@@ -129,6 +129,17 @@ class Finder {
     ATLAS_TRY(const auto requirements, read_text(input_.tree, "requirements.txt"));
     if (requirements) return by_requirements(*requirements);
     by_project();
+    if (!packages_.tool.empty()) return std::move(packages_);
+    for (const std::string file : {"requirements/production.txt", "requirements/prod.txt",
+                                   "requirements/base.txt", "requirements/common.txt"}) {
+      ATLAS_TRY(const auto split, read_text(input_.tree, file));
+      if (split) return by_split_requirements(file, *split);
+    }
+    if (input_.has("environment.yml")) {
+      packages_.notices.emplace_back(
+          "environment.yml is Conda's and is not read: a requirements.txt lists what pip is to "
+          "install");
+    }
     return std::move(packages_);
   }
 
@@ -205,6 +216,18 @@ class Finder {
       take("pip", "requirements.txt", "pip install -r requirements.txt");
       packages_.manifests = {"requirements.txt"};
     }
+    return std::move(packages_);
+  }
+
+  // One file for each environment, of which each names the one that they have in common.
+  Result<PythonPackages> by_split_requirements(const std::string& file, const std::string& text) {
+    read_requirements(text, packages_);
+    for (const char* common : {"requirements/base.txt", "requirements/common.txt"}) {
+      read_requirements(text_or_nothing(input_.tree, common), packages_);
+    }
+    take("pip", file, "pip install -r " + file);
+    packages_.manifests = {file};
+    packages_.needs_sources = true;
     return std::move(packages_);
   }
 

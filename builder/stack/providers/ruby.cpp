@@ -153,7 +153,9 @@ Result<Offer> plan_ruby(const ProviderInput& input, const std::string& seen) {
   Plan plan;
   plan.provider = "ruby";
   plan.reason = input.in_place(seen);
-  const bool is_jekyll = gems.has("jekyll") && input.has("_config.yml") && !input.start;
+  // GitHub's gem brings Jekyll along.
+  const bool is_jekyll =
+      (gems.has("jekyll") || gems.has("github-pages")) && input.has("_config.yml") && !input.start;
   if (!is_jekyll && !set_start(plan, input, start.command, start.why)) {
     return Offer(
         CannotStart{"it is no Rails app, and there is no config.ru, app.rb, main.rb or "

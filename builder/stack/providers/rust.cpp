@@ -77,18 +77,28 @@ void add_programs(const SourceTree& tree, const json& manifest, const std::strin
   }
 }
 
-// "crates/*" are the folders in crates.
+// Those that cargo takes by default first. "crates/*" are the folders in crates; the root itself,
+// which may be a member by ".", is not among them.
 std::vector<std::string> members_of(const SourceTree& tree, const json& manifest) {
   std::vector<std::string> members;
-  const json& list = object_at(manifest, {"workspace", "members"});
-  if (!list.is_array()) return members;
-  for (const auto& entry : list) {
-    const auto pattern = entry.is_string() ? entry.get<std::string>() : std::string();
-    if (pattern.ends_with("/*")) {
-      const auto parent = pattern.substr(0, pattern.size() - 2);
-      for (const auto& name : tree.list(parent)) members.push_back(in_folder(parent, name));
-    } else if (is_plain_word(pattern)) {
-      members.push_back(pattern);
+  const auto add = [&](std::string member) {
+    while (member.starts_with("./")) member.erase(0, 2);
+    while (member.ends_with('/')) member.pop_back();
+    const bool is_known = std::find(members.begin(), members.end(), member) != members.end();
+    if (is_plain_word(member) && member != "." && !is_known) members.push_back(member);
+  };
+  for (const char* key : {"default-members", "members"}) {
+    const json& list = object_at(manifest, {"workspace", key});
+    if (!list.is_array()) continue;
+    for (const auto& entry : list) {
+      const auto pattern = entry.is_string() ? entry.get<std::string>() : std::string();
+      if (pattern != "*" && !pattern.ends_with("/*")) {
+        add(pattern);
+        continue;
+      }
+      const auto parent =
+          pattern.substr(0, pattern.size() - std::min<std::size_t>(pattern.size(), 2));
+      for (const auto& name : tree.list(parent)) add(in_folder(parent, name));
     }
   }
   if (members.size() > k_members_max) members.resize(k_members_max);
@@ -106,11 +116,15 @@ Result<std::vector<RustProgram>> find_programs(const ProviderInput& input, const
 }
 
 std::vector<VersionWish> wishes_of(const ProviderInput& input, const json& manifest) {
-  auto wishes = wishes_of_files(input.tree, {{"rust-toolchain", ".rust-version"}, {"rust"}});
-  const auto toolchain = parse_toml(text_or_nothing(input.tree, "rust-toolchain.toml"), "");
-  if (toolchain) {
-    const auto version = version_in(text_at(*toolchain, {"toolchain", "channel"}));
-    if (!version.empty()) wishes = {{version, "rust-toolchain.toml"}};
+  auto wishes = wishes_of_files(input.tree, {{".rust-version"}, {"rust"}});
+  for (const char* file : {"rust-toolchain", "rust-toolchain.toml"}) {
+    const auto text = text_or_nothing(input.tree, file);
+    const auto toolchain = parse_toml(text, file);
+    const auto channel = toolchain ? text_at(*toolchain, {"toolchain", "channel"}) : trimmed(text);
+    // "nightly-2024-01-01" has a number as well.
+    const bool is_version = !channel.empty() && channel.front() >= '0' && channel.front() <= '9';
+    const auto version = is_version ? version_in(channel) : std::string();
+    if (!version.empty()) wishes = {{version, file}};
   }
   for (const auto& keys : {std::vector<std::string>{"package", "rust-version"},
                            std::vector<std::string>{"workspace", "package", "rust-version"}}) {
