@@ -6,6 +6,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include "base/assert.hpp"
+#include "base/json_depth.hpp"
 #include "events/environment.hpp"
 
 namespace atlasflow::api {
@@ -150,30 +151,6 @@ std::string inner_json(const pb::Event& event) {
   return text;
 }
 
-// The parser below builds the whole tree, so depth is looked at first: 25 MB of '[' are gigabytes
-// of it.
-bool is_too_deep(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') {
-        ++i;
-      } else if (c == '"') {
-        in_string = false;
-      }
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > k_depth_max) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 std::string PublicAddress::url_of_host(const std::string& host) const {
@@ -306,7 +283,7 @@ std::string text_of(const Json& json) {
 
 Result<ParsedJson> parsed_object(std::string_view text, std::string_view what) {
   const std::string name(what);
-  if (is_too_deep(text)) {
+  if (nests_deeper_than(text, k_depth_max)) {
     return fail(ErrorCode::invalid_argument, name + " is nested deeper than 64 levels.");
   }
   auto json = ParsedJson::parse(text, nullptr, /*allow_exceptions=*/false);

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include <fcntl.h>
@@ -30,14 +31,24 @@ constexpr int k_rounds_max = 4;
 
 std::string hex_of(const storage::ChainHash& chain) { return to_hex(bytes_of(chain)); }
 
-Result<void> expect_apart(const fs::path& state, const fs::path& folder) {
+// Absolute first: a name that is not there yet would stay relative, and lie in nothing.
+Result<fs::path> real_path(const fs::path& named) {
   std::error_code error;
-  const auto inside = [&error](const fs::path& inner, const fs::path& outer) {
-    const auto from = fs::weakly_canonical(outer, error);
-    const auto to = fs::weakly_canonical(inner, error);
-    return std::mismatch(from.begin(), from.end(), to.begin(), to.end()).first == from.end();
-  };
-  if (!inside(folder, state) && !inside(state, folder)) return {};
+  const auto absolute = fs::absolute(named, error);
+  auto real = error ? fs::path() : fs::weakly_canonical(absolute, error);
+  if (error) {
+    return fail(ErrorCode::invalid_argument,
+                "cannot tell where " + named.string() + " lies; name another folder",
+                error.message());
+  }
+  return real.has_filename() ? real : real.parent_path();
+}
+
+Result<void> expect_apart(const fs::path& state, const fs::path& folder) {
+  ATLAS_TRY(const auto from, real_path(state));
+  ATLAS_TRY(const auto to, real_path(folder));
+  const auto [from_end, to_end] = std::mismatch(from.begin(), from.end(), to.begin(), to.end());
+  if (from_end != from.end() && to_end != to.end()) return {};
   return fail(ErrorCode::invalid_argument,
               folder.string() + " and the state folder " + state.string() +
                   " lie in each other: name a folder elsewhere, best on another disk");
@@ -47,23 +58,27 @@ class Backup {
  public:
   Backup(const BackupConfig& config, BackupFolder folder, int layout)
       : config_(config), folder_(std::move(folder)) {
-    made_.number = 1;
     made_.layout = layout;
   }
 
   Result<BackupReport> make() {
-    ATLAS_TRY(const auto before, folder_.newest());
-    if (before) go_on_from(*before);
+    ATLAS_TRY(auto before, folder_.newest());
+    made_.number = before.number + 1;
+    damaged_manifests_ = std::move(before.damaged);
+    if (before.manifest) go_on_from(*before.manifest);
     std::vector<std::string> missing;
     LogContents contents;
     for (int round = 1; round <= k_rounds_max; ++round) {
+      const auto seen_before = std::pair(missing, damaged_);
       ATLAS_TRY(contents, save_log());
+      if (config_.between_log_and_files) config_.between_log_and_files();
       ATLAS_TRYV(save_files());
-      ATLAS_TRY(auto found, missing_in(contents.worthwhile));
-      // What is missing twice was not there to begin with.
-      const bool same = round > 1 && found == missing;
-      missing = std::move(found);
-      if (missing.empty() || same) break;
+      ATLAS_TRY(missing, missing_in(contents.worthwhile));
+      // What is missing may have gone with its last event, what is damaged may have been written
+      // just then. What is so twice was so to begin with.
+      if ((missing.empty() && damaged_.empty()) || std::pair(missing, damaged_) == seen_before) {
+        break;
+      }
     }
     ATLAS_TRY(missing, missing_in(contents.needed));
     ATLAS_TRYV(describe_key());
@@ -75,12 +90,22 @@ class Backup {
 
  private:
   // The log's records are in the backup before, and what has not changed need not be read again.
+  // Where a segment's object has gone, the log is written again from there on, in the same
+  // segments: so the backups that share them are whole again too.
   void go_on_from(const Manifest& before) {
-    made_.number = before.number + 1;
-    made_.log = before.log;
-    made_.position = before.position;
-    made_.chain = before.chain;
-    begun_at_ = before.position;
+    seen_ = {before.position, before.chain};
+    bool whole = true;
+    for (const auto& segment : before.log) {
+      whole = whole && folder_.objects().has(segment.object);
+      if (!whole) {
+        ends_.insert(segment.last);
+        continue;
+      }
+      made_.log.push_back(segment);
+      made_.position = segment.last;
+      made_.chain = segment.chain;
+    }
+    begun_at_ = made_.position;
     for (const auto& file : before.files) known_.emplace(file.path, file);
   }
 
@@ -102,21 +127,21 @@ class Backup {
   Result<LogContents> save_log() {
     ATLAS_TRY(const auto checked, storage::open_checked_event_log(config_.state / "events"));
     const auto& log = *checked.log;
-    if (log.last_position() < made_.position) return another_log();
+    if (log.last_position() < seen_.position) return another_log();
     if (log.last_position().value() == 0) {
       return fail(ErrorCode::invalid_argument, "the event log in " + config_.state.string() +
                                                    " is empty; there is nothing to back up");
     }
     storage::Catalog catalog;
-    const auto known = made_.position;
     bool other = false;
     ATLAS_TRYV(log.read_all(Position(1), [&](const storage::Record& record) {
-      if (record.position == known) other = hex_of(record.chain) != made_.chain;
+      if (record.position == seen_.position) other = hex_of(record.chain) != seen_.chain;
       catalog.apply(record);
       return !other;
     }));
     if (other) return another_log();
-    ATLAS_TRYV(save_records(log, known));
+    ATLAS_TRYV(save_records(log, made_.position));
+    seen_ = {made_.position, made_.chain};
     made_.epoch = std::max({made_.epoch, checked.epoch, newest_epoch_});
     auto contents = contents_of(catalog);
     made_.state = contents.state;
@@ -150,7 +175,8 @@ class Backup {
       segment.chain = hex_of(record.chain);
       newest_epoch_ = std::max(newest_epoch_, record.writer_epoch);
       bytes += frame.size();
-      return bytes < k_segment_bytes_max ? Result<void>{} : finish();
+      const bool full = bytes >= k_segment_bytes_max || ends_.contains(segment.last);
+      return full ? finish() : Result<void>{};
     };
     ATLAS_TRYV(storage::read_stored(log, known.next(),
                                     [&](const storage::Record& record, std::string_view stored) {
@@ -252,16 +278,25 @@ class Backup {
     report.removed = folder_.remove_old(config_.keep);
     report.missing = std::move(missing);
     report.damaged = std::move(damaged_);
+    report.damaged_manifests = std::move(damaged_manifests_);
     return report;
   }
 
   const BackupConfig& config_;
   BackupFolder folder_;
   Manifest made_;
-  Position begun_at_;  // where the backup before ended
+  // The end of the log when it was seen last: it must go on from there.
+  struct Seen {
+    Position position;
+    std::string chain;
+  };
+  Seen seen_;
+  std::set<Position> ends_;  // of segments that are written again
+  Position begun_at_;        // where that which was there already ended
   Epoch newest_epoch_;
   std::map<std::string, SavedFile> known_;
   std::vector<std::string> damaged_;
+  std::vector<std::string> damaged_manifests_;
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,11 @@ struct BackupConfig {
   std::filesystem::path state;   // of a server
   std::filesystem::path folder;  // of backups; made when it is missing
   bool keys = true;              // with what opens the sealed values and signs certificates
-  std::uint64_t keep = 0;        // the newest so many backups stay; 0: all
+  std::uint64_t keep = 0;        // the newest so many whole ones stay; 0: all
   std::string build;             // of this binary
   TimestampUs now = 0;
+  // Called in each round when the log is read and the files are not yet; for tests.
+  std::function<void()> between_log_and_files;
 };
 
 struct BackupReport {
@@ -40,6 +43,9 @@ struct BackupReport {
   // are not what their name says. The backup is made all the same.
   std::vector<std::string> missing;
   std::vector<std::string> damaged;
+  // Of the backup folder: manifests that are newer than the backup this one goes on from, and whose
+  // bytes are not what their name says.
+  std::vector<std::string> damaged_manifests;
 };
 
 // invalid_argument: no state folder, an unsuitable backup folder, or one of another log; corrupt:

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <charconv>
 #include <map>
+#include <ranges>
 #include <set>
 
 #include <fcntl.h>
@@ -173,11 +174,20 @@ Result<Manifest> BackupFolder::manifest(std::uint64_t number) const {
   return manifest;
 }
 
-Result<std::optional<Manifest>> BackupFolder::newest() const {
-  const auto all = numbers();
-  if (all.empty()) return std::optional<Manifest>{};
-  ATLAS_TRY(auto found, manifest(all.back()));
-  return std::optional<Manifest>{std::move(found)};
+Result<BackupFolder::Newest> BackupFolder::newest() const {
+  Newest newest;
+  const auto names = manifests_in(manifests());
+  for (const auto& [number, name] : std::views::reverse(names)) {
+    newest.number = std::max(newest.number, number);
+    const auto file = manifests() / name;
+    ATLAS_TRY(const auto text, read_file(file, k_manifest_bytes_max));
+    if (manifest_name(number, text) == name) {
+      ATLAS_TRY(newest.manifest, manifest(number));
+      break;
+    }
+    newest.damaged.push_back(file.string());
+  }
+  return newest;
 }
 
 Result<void> BackupFolder::publish(const Manifest& manifest) {
@@ -190,23 +200,31 @@ Result<void> BackupFolder::publish(const Manifest& manifest) {
 }
 
 std::vector<std::uint64_t> BackupFolder::remove_old(std::uint64_t keep) {
-  auto names = manifests_in(manifests());
   std::vector<std::uint64_t> removed;
-  while (keep > 0 && names.size() > keep) {
-    const auto oldest = names.begin();
-    ::unlink((manifests() / oldest->second).c_str());
-    removed.push_back(oldest->first);
-    names.erase(oldest);
-  }
-  // A power cut must not bring back a backup whose objects have gone.
-  if (!removed.empty() && !sync_folder(manifests())) return removed;
   std::set<std::string> needed;
-  for (const auto& [number, name] : names) {
+  std::uint64_t kept = 0;
+  bool all_whole = true;
+  const auto names = manifests_in(manifests());
+  for (const auto& [number, name] : std::views::reverse(names)) {
+    if (keep > 0 && kept == keep) {
+      ::unlink((manifests() / name).c_str());
+      removed.push_back(number);
+      continue;
+    }
     const auto each = manifest(number);
-    if (!each) return removed;
+    // One that cannot be restored takes no other's place, and nobody knows what it needs.
+    if (!each) {
+      all_whole = false;
+      continue;
+    }
+    ++kept;
     for (const auto& segment : each->log) needed.insert(segment.object.sha256);
     for (const auto& file : each->files) needed.insert(file.object.sha256);
   }
+  std::ranges::reverse(removed);
+  // A power cut must not bring back a backup whose objects have gone.
+  if (!removed.empty() && !sync_folder(manifests())) return removed;
+  if (!all_whole) return removed;
   objects_.remove_unneeded(needed);
   for (const auto& name : names_if_any(manifests())) {
     if (name.ends_with(".tmp")) ::unlink((manifests() / name).c_str());

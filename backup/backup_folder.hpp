@@ -32,13 +32,19 @@ class BackupFolder {
   [[nodiscard]] std::vector<std::uint64_t> numbers() const;
   // invalid_argument: there is none of that number; corrupt: the manifest is damaged or newer.
   [[nodiscard]] Result<Manifest> manifest(std::uint64_t number) const;
-  // Nothing when it has none yet.
-  [[nodiscard]] Result<std::optional<Manifest>> newest() const;
+  struct Newest {
+    std::uint64_t number = 0;          // the highest that was given; 0: none
+    std::optional<Manifest> manifest;  // the newest whose bytes are what its name says
+    std::vector<std::string> damaged;  // the files of those after it
+  };
+  // corrupt: the newest that is not damaged is of a newer format, or no manifest.
+  [[nodiscard]] Result<Newest> newest() const;
 
   // From here on it is a backup.
   [[nodiscard]] Result<void> publish(const Manifest& manifest);
-  // Removes all but the newest `keep` backups (0: none) and what no backup needs; the numbers of
-  // those that went. Removes no object as long as one manifest is damaged.
+  // Removes what is older than the newest `keep` backups whose manifests are whole (0: nothing), and
+  // what no backup needs; the numbers of those that went. Removes no object as long as one manifest
+  // is damaged.
   [[nodiscard]] std::vector<std::uint64_t> remove_old(std::uint64_t keep);
 
   [[nodiscard]] ObjectStore& objects() { return objects_; }

@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include "base/digest.hpp"
+#include "base/json_depth.hpp"
 #include "base/rfc3339.hpp"
 #include "inspect/json.hpp"
 #include "storage/readmodel/catalog.hpp"
@@ -12,6 +13,7 @@ namespace {
 
 using inspect::Json;
 
+constexpr int k_depth_max = 64;  // of a line's objects and arrays in each other
 constexpr std::size_t k_chain_bytes = std::tuple_size_v<storage::ChainHash>;
 
 std::string base64(std::string_view bytes) {
@@ -40,20 +42,6 @@ Result<std::string> bytes_of_base64(const std::string& text) {
   if (base64(bytes) != text)
     return fail(ErrorCode::invalid_argument, "its \"record\" is not Base64");
   return bytes;
-}
-
-// Lower-case, as to_hex() writes them.
-Result<std::string> bytes_of_hex(const std::string& text) {
-  constexpr std::string_view k_digits = "0123456789abcdef";
-  std::string bytes;
-  for (std::size_t i = 0; i + 1 < text.size(); i += 2) {
-    const auto high = k_digits.find(text[i]);
-    const auto low = k_digits.find(text[i + 1]);
-    if (high == std::string_view::npos || low == std::string_view::npos) break;
-    bytes.push_back(static_cast<char>(high << 4U | low));
-  }
-  if (bytes.size() == k_chain_bytes && text.size() == 2 * k_chain_bytes) return bytes;
-  return fail(ErrorCode::invalid_argument, "its \"chain\" is not 64 lower-case hex digits");
 }
 
 // Positions are strings: CloudEvents' integers have 32 bits, and so have those of many readers.
@@ -89,6 +77,12 @@ Result<std::string> string_in(const Json& json, const char* name) {
 }
 
 Result<Json> parsed(std::string_view line) {
+  // Nlohmann compares and prints by recursion.
+  if (nests_deeper_than(line, k_depth_max)) {
+    return fail(ErrorCode::invalid_argument,
+                "it is nested deeper than " + std::to_string(k_depth_max) +
+                    " levels, so it is no line of atlasflow log export");
+  }
   auto json = Json::parse(line, nullptr, false);
   if (json.is_object()) return json;
   return fail(ErrorCode::invalid_argument, "it is no JSON object, or only a part of one");
@@ -116,8 +110,11 @@ Result<std::string> stored_in(std::string_view line) {
   ATLAS_TRY(const auto record, string_in(json, "record"));
   ATLAS_TRY(const auto chain, string_in(json, "chain"));
   ATLAS_TRY(auto stored, bytes_of_base64(record));
-  ATLAS_TRY(const auto hash, bytes_of_hex(chain));
-  stored += hash;
+  const auto hash = digest_of_hex(chain);
+  if (!hash) {
+    return fail(ErrorCode::invalid_argument, "its \"chain\" is not 64 lower-case hex digits");
+  }
+  stored += bytes_of(*hash);
   return stored;
 }
 

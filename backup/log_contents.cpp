@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "backup/state_files.hpp"
+#include "base/json_depth.hpp"
 #include "base/running_digest.hpp"
 #include "inspect/json.hpp"
 #include "storage/readmodel/retention.hpp"
@@ -18,6 +19,7 @@ using inspect::Json;
 constexpr std::size_t k_all = std::numeric_limits<std::size_t>::max();
 // Of an image's manifest: far above any.
 constexpr std::size_t k_image_manifest_bytes_max = 4U << 20U;
+constexpr int k_image_manifest_depth_max = 64;
 
 void add_json(RunningDigest& digest, const Json& json) {
   digest.add(json.dump(-1, ' ', false, Json::error_handler_t::replace));
@@ -35,42 +37,63 @@ class ImageSearch {
     }
   }
 
-  // Names what is missing of the blob and below it.
-  Result<void> look(const std::string& image, const std::string& digest, bool is_manifest,
+  // Names what is missing of the image. Each blob is looked at once, however often it is named: one
+  // that is not what its name says may name itself.
+  Result<void> look(const std::string& image, const std::string& digest,
                     std::vector<std::string>& missing) const {
-    constexpr std::string_view k_algorithm = "sha256:";
-    const auto blob =
-        blobs_.find(digest.starts_with(k_algorithm) ? digest.substr(k_algorithm.size()) : digest);
-    if (blob == blobs_.end()) {
-      missing.push_back("of the image " + image + ": " + digest);
-      return {};
-    }
-    if (!is_manifest || blob->second.bytes > k_image_manifest_bytes_max) return {};
-    std::string text;
-    ATLAS_TRYV(objects_.read(blob->second, [&text](std::string_view piece) -> Result<void> {
-      text += piece;
-      return {};
-    }));
-    const auto json = nlohmann::json::parse(text, nullptr, false);
-    if (!json.is_object()) return {};
-    if (json.contains("config")) ATLAS_TRYV(look_at(image, json["config"], false, missing));
-    for (const auto& layer : json.value("layers", nlohmann::json::array())) {
-      ATLAS_TRYV(look_at(image, layer, false, missing));
-    }
-    for (const auto& manifest : json.value("manifests", nlohmann::json::array())) {
-      ATLAS_TRYV(look_at(image, manifest, true, missing));
+    std::vector<Named> left{{digest, true}};
+    std::set<std::string> seen{digest};
+    while (!left.empty()) {
+      const auto blob = left.back();
+      left.pop_back();
+      const auto found = blobs_.find(hex_in(blob.digest));
+      if (found == blobs_.end()) {
+        missing.push_back("of the image " + image + ": " + blob.digest);
+        continue;
+      }
+      if (!blob.is_manifest) continue;
+      ATLAS_TRY(const auto named, named_in(found->second));
+      for (const auto& each : named) {
+        if (seen.insert(each.digest).second) left.push_back(each);
+      }
     }
     return {};
   }
 
  private:
-  Result<void> look_at(const std::string& image, const nlohmann::json& descriptor, bool is_manifest,
-                       std::vector<std::string>& missing) const {
-    if (!descriptor.is_object() || !descriptor.contains("digest") ||
-        !descriptor["digest"].is_string()) {
+  struct Named {
+    std::string digest;
+    bool is_manifest = false;
+  };
+
+  static std::string_view hex_in(std::string_view digest) {
+    constexpr std::string_view k_algorithm = "sha256:";
+    if (digest.starts_with(k_algorithm)) digest.remove_prefix(k_algorithm.size());
+    return digest;
+  }
+
+  // What a manifest or an index names; nothing when it is neither.
+  Result<std::vector<Named>> named_in(const Object& blob) const {
+    std::vector<Named> named;
+    if (blob.bytes > k_image_manifest_bytes_max) return named;
+    std::string text;
+    ATLAS_TRYV(objects_.read(blob, [&text](std::string_view piece) -> Result<void> {
+      text += piece;
       return {};
-    }
-    return look(image, descriptor["digest"].get<std::string>(), is_manifest, missing);
+    }));
+    if (nests_deeper_than(text, k_image_manifest_depth_max)) return named;
+    const auto json = nlohmann::json::parse(text, nullptr, false);
+    if (!json.is_object()) return named;
+    const auto add = [&named](const nlohmann::json& descriptor, bool is_manifest) {
+      if (!descriptor.is_object()) return;
+      const auto digest = descriptor.find("digest");
+      if (digest == descriptor.end() || !digest->is_string()) return;
+      named.push_back({digest->get<std::string>(), is_manifest});
+    };
+    if (json.contains("config")) add(json["config"], false);
+    for (const auto& layer : json.value("layers", nlohmann::json::array())) add(layer, false);
+    for (const auto& each : json.value("manifests", nlohmann::json::array())) add(each, true);
+    return named;
   }
 
   std::map<std::string, Object, std::less<>> blobs_;
@@ -128,7 +151,7 @@ Result<std::vector<std::string>> missing_of(const LogNeeds& needs,
   for (const auto& image : needs.images) {
     const auto at = image.str().rfind('@');
     if (at == std::string::npos) continue;
-    ATLAS_TRYV(search.look(image.str(), image.str().substr(at + 1), true, missing));
+    ATLAS_TRYV(search.look(image.str(), image.str().substr(at + 1), missing));
   }
   return missing;
 }

@@ -18,14 +18,11 @@ using inspect::Json;
 
 Json json_of(const Object& object) { return {{"sha256", object.sha256}, {"bytes", object.bytes}}; }
 
-bool is_sha256(const std::string& text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
-}
-
 // Throws what nlohmann throws; parse_manifest() turns that into an error.
 Object object_in(const Json& json) {
   Object object{json.at("sha256").get<std::string>(), json.at("bytes").get<std::uint64_t>()};
-  if (!is_sha256(object.sha256)) throw std::runtime_error("an object has no SHA-256 for a name");
+  if (!digest_of_hex(object.sha256))
+    throw std::runtime_error("an object has no SHA-256 for a name");
   return object;
 }
 

@@ -1,5 +1,6 @@
 #include "backup/restore.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -77,6 +78,10 @@ RestoreReport report_of(const Manifest& manifest) {
   report.chain = manifest.chain;
   report.state = manifest.state;
   report.files = manifest.files.size();
+  const auto has = [&manifest](std::string_view path) {
+    return std::ranges::find(manifest.files, path, &SavedFile::path) != manifest.files.end();
+  };
+  report.lacks_authority_key = has("ca/ca.pem") && !has("ca/ca.key");
   return report;
 }
 
@@ -92,6 +97,13 @@ Result<void> compare_state(const std::string& state, const Manifest& manifest,
   report.folds_otherwise = true;
   report.state = state;
   return {};
+}
+
+Result<void> compare_end(Position position, const storage::ChainHash& chain,
+                         const Manifest& manifest) {
+  if (position == manifest.position && to_hex(bytes_of(chain)) == manifest.chain) return {};
+  return fail(ErrorCode::corrupt,
+              "the backup is damaged: its log has another chain than its manifest says");
 }
 
 class Restore {
@@ -127,6 +139,11 @@ class Restore {
                   "the backup was made without keys, and its sealed values open with nothing else: "
                   "give the key file that the server had by --key");
     }
+    if (manifest_.key_digest.empty()) {
+      return fail(ErrorCode::invalid_argument,
+                  "the server had no key when the backup was made, so none is needed: leave --key "
+                  "out");
+    }
     const auto digest = key_digest_of(config_.key_file);
     if (!digest) {
       return fail(ErrorCode::invalid_argument,
@@ -141,6 +158,20 @@ class Restore {
                     *digest + ", that of the right one " + manifest_.key_digest + ")");
   }
 
+  Result<void> expect_empty() const {
+    const auto name = content_of(config_.state);
+    if (name.empty()) return {};
+    std::error_code error;
+    const bool cut = name == k_restoring || fs::exists(config_.state / k_restoring, error);
+    return fail(ErrorCode::conflict,
+                config_.state.string() +
+                    (cut ? " holds what a restore that was ended left: remove what is in it, and "
+                           "restore again"
+                         : " is not empty (" + name +
+                               "): a backup is restored into an empty folder only; move it away, "
+                               "or name another by --state-dir"));
+  }
+
   Result<void> begin() {
     std::error_code error;
     was_there_ = fs::exists(config_.state, error);
@@ -148,16 +179,7 @@ class Restore {
       return fail(ErrorCode::conflict,
                   config_.state.string() + " is no folder; name another by --state-dir");
     }
-    if (const auto name = content_of(config_.state); !name.empty()) {
-      const bool cut = name == k_restoring || fs::exists(config_.state / k_restoring, error);
-      return fail(ErrorCode::conflict,
-                  config_.state.string() +
-                      (cut ? " holds what a restore that was ended left: remove what is in it, and "
-                             "restore again"
-                           : " is not empty (" + name +
-                                 "): a backup is restored into an empty folder only; move it away, "
-                                 "or name another by --state-dir"));
-    }
+    ATLAS_TRYV(expect_empty());
     ATLAS_TRYV(make_folder(config_.state));
     const auto lock = config_.state / k_server_lock;
     lock_ = FileDescriptor(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
@@ -166,6 +188,9 @@ class Restore {
       return fail(ErrorCode::conflict, "a server runs on " + config_.state.string() +
                                            "; stop it, or name another folder by --state-dir");
     }
+    // Another restore or a server may have filled it, and ended, since it was looked at. What is in
+    // it from here on is ours.
+    ATLAS_TRYV(expect_empty());
     begun_ = true;
     if (::chmod(config_.state.c_str(), 0700) != 0) {
       return tl::unexpected(errno_error("cannot close " + config_.state.string() + " to others"));
@@ -175,19 +200,17 @@ class Restore {
     return {};
   }
 
-  Result<FileDescriptor> make_file(const fs::path& path, std::uint32_t mode) {
-    std::error_code error;
-    const auto folder = path.parent_path();
-    if (!fs::exists(folder, error)) {
-      fs::create_directories(folder, error);
-      if (error) {
-        return tl::unexpected(
-            disk_error({ErrorCode::internal, "cannot make " + folder.string(), error.message()}));
-      }
-      for (auto each = folder; each != config_.state; each = each.parent_path()) {
-        ::chmod(each.c_str(), 0700);
+  // Its folders are made downwards from the state folder, so that nothing above that is touched,
+  // however it was named.
+  Result<FileDescriptor> make_file(const fs::path& relative, std::uint32_t mode) {
+    auto folder = config_.state;
+    for (const auto& part : relative.parent_path()) {
+      folder /= part;
+      if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
+        return tl::unexpected(disk_error(errno_error("cannot make " + folder.string())));
       }
     }
+    const auto path = config_.state / relative;
     FileDescriptor fd(
         ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!fd || ::fchmod(fd.get(), mode & 0777U) != 0) {
@@ -198,7 +221,7 @@ class Restore {
 
   Result<void> write_file(const SavedFile& file) {
     const auto path = config_.state / file.path;
-    ATLAS_TRY(const auto fd, make_file(path, file.mode));
+    ATLAS_TRY(const auto fd, make_file(file.path, file.mode));
     if (::ftruncate(fd.get(), static_cast<off_t>(file.size)) != 0 ||
         ::lseek(fd.get(), static_cast<off_t>(file.hole), SEEK_SET) < 0) {
       return tl::unexpected(disk_error(errno_error("cannot write " + path.string())));
@@ -231,9 +254,7 @@ class Restore {
     ATLAS_TRYV(read_segments(folder_, manifest_,
                              [&copy](std::string_view stored) { return copy.add(stored); }));
     ATLAS_TRY(const auto tip, copy.finish(manifest_.epoch));
-    if (tip.last == manifest_.position && to_hex(bytes_of(tip.chain)) == manifest_.chain) return {};
-    return fail(ErrorCode::corrupt,
-                "the backup is damaged: its log has another chain than its manifest says");
+    return compare_end(tip.last, tip.chain, manifest_);
   }
 
   // The mark goes last, when all is durable: names and sizes of what was written too.
@@ -304,6 +325,7 @@ Result<RestoreReport> check_backup(const RestoreConfig& config) {
     return {};
   };
   ATLAS_TRYV(read_segments(folder, manifest, take));
+  ATLAS_TRYV(compare_end(catalog.position(), chain, manifest));
   ATLAS_TRYV(compare_state(contents_of(catalog).state, manifest, config.build, report));
   return report;
 }

@@ -30,6 +30,8 @@ struct RestoreReport {
   std::uint64_t files = 0;
   // Another build made the backup, and this one folds the same events to another state.
   bool folds_otherwise = false;
+  // The certificate authority is there, and what signs its certificates is not.
+  bool lacks_authority_key = false;
 };
 
 // invalid_argument: no such backup, or no key; conflict: the state folder is not empty; corrupt:

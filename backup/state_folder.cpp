@@ -22,12 +22,17 @@ Result<int> layout_of(const std::filesystem::path& state) {
                     "server has by --state-dir, and run it as the server's user",
                 text.error().cause);
   }
+  return layout_in(*text, state);
+}
+
+Result<int> layout_in(std::string_view version, const std::filesystem::path& state) {
   int layout = 0;
-  const auto parsed = std::from_chars(text->data(), text->data() + text->size(), layout);
+  const auto parsed = std::from_chars(version.data(), version.data() + version.size(), layout);
   if (parsed.ec == std::errc{} && layout >= 1 && layout <= k_state_layout) return layout;
   return fail(ErrorCode::corrupt,
               state.string() + " has a layout that this version does not know (it knows " +
-                  std::to_string(k_state_layout) + "); use the version of Atlasflow that wrote it");
+                  std::to_string(k_state_layout) +
+                  "); use the version of Atlasflow that wrote it, or a newer one");
 }
 
 Result<std::string> key_digest_of(const std::filesystem::path& key_file) {

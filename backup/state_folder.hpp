@@ -15,6 +15,8 @@ inline constexpr int k_state_layout = 1;
 // A file in a state folder while it is being restored: a server refuses to start over it.
 inline constexpr std::string_view k_restoring = "RESTORING";
 
+// The layout that the text of its file VERSION names; corrupt: one that this binary does not know.
+[[nodiscard]] Result<int> layout_in(std::string_view version, const std::filesystem::path& state);
 // invalid_argument: it is no state folder; corrupt: of a newer layout.
 [[nodiscard]] Result<int> layout_of(const std::filesystem::path& state);
 

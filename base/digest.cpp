@@ -55,6 +55,19 @@ std::string to_hex(std::string_view bytes) {
   return text;
 }
 
+std::optional<Digest> digest_of_hex(std::string_view text) {
+  static constexpr std::string_view k_digits = "0123456789abcdef";
+  Digest digest{};
+  if (text.size() != 2 * digest.size()) return std::nullopt;
+  for (std::size_t i = 0; i < digest.size(); ++i) {
+    const auto high = k_digits.find(text[2 * i]);
+    const auto low = k_digits.find(text[2 * i + 1]);
+    if (high == std::string_view::npos || low == std::string_view::npos) return std::nullopt;
+    digest[i] = static_cast<std::uint8_t>(high << 4U | low);
+  }
+  return digest;
+}
+
 std::string sha256_hex(std::string_view bytes) { return to_hex(bytes_of(Sha256().of(bytes))); }
 
 std::string short_id(std::string_view seed) {

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,6 +33,8 @@ class Sha256 {
 [[nodiscard]] std::string_view bytes_of(const Digest& digest);
 
 [[nodiscard]] std::string to_hex(std::string_view bytes);
+// What to_hex() made of a digest, and nothing else: 64 lower-case hex digits.
+[[nodiscard]] std::optional<Digest> digest_of_hex(std::string_view text);
 // 64 lower-case hex digits.
 [[nodiscard]] std::string sha256_hex(std::string_view bytes);
 

@@ -366,8 +366,13 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
     const PipeSignalBlocked blocked;
     return curl_easy_perform(curl);
   }();
-  reached_ = code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST &&
-             code != CURLE_URL_MALFORMAT && code != CURLE_UNSUPPORTED_PROTOCOL;
+  // The one is set when the connection stands, by TLS where that is asked for, and a request was
+  // handed to it; the other counts what was sent, though it was given up right behind that.
+  curl_off_t until_sending_us = 0;
+  long sent_bytes = 0;
+  curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &until_sending_us);
+  curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &sent_bytes);
+  reached_ = until_sending_us > 0 || sent_bytes > 0;
   auto answer = [&]() -> Result<HttpResponse> {
     if (code != CURLE_OK && !exchange.taken_enough) {
       return tl::unexpected(error_of(curl, code, exchange, place));

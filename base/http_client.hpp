@@ -79,7 +79,8 @@ class HttpClient {
   //   too_large         the body is larger than body_bytes_max, or the head than 64 KiB
   [[nodiscard]] Result<HttpResponse> send(const HttpRequest& request);
 
-  // Whether the last request found somebody: after an error the other side may have acted on it.
+  // Whether the last request found somebody, by TLS where that is asked for: after an error the
+  // other side may have acted on it. False: it was not sent.
   [[nodiscard]] bool reached() const { return reached_; }
 
  private:

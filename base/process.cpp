@@ -9,11 +9,11 @@
 #include <utility>
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,8 +29,9 @@ constexpr const char* k_program_folders[] = {"/usr/local/sbin", "/usr/local/bin"
                                              "/usr/bin",        "/sbin",          "/bin"};
 constexpr int k_gate_limit_ms = 120'000;  // longer than what is done before a child executes
 constexpr std::chrono::milliseconds k_start_deadline{30'000};
-constexpr int k_high_fd =
-    200;  // inherited descriptors are moved here first, out of each other's way
+// What a child gets is moved up to here first. Behind its own come the two to its parent.
+constexpr int k_high_fd = 200;
+static_assert(3 + k_inherited_max + 2 <= k_high_fd);
 
 // What the child tells before it execs: a null step means "prepared, waiting for the gate".
 struct ChildReport {
@@ -48,12 +49,11 @@ struct ChildPlan {
   int null_fd;
   int report_fd;
   int gate_fd;
-  int gate_write_fd;  // the parent's end, of which the child has a copy
 };
 
-[[noreturn]] void give_up(const ChildPlan& plan, const char* step, int error) {
+[[noreturn]] void give_up(int report_fd, const char* step, int error) {
   const ChildReport report{step, error};
-  [[maybe_unused]] const ssize_t n = ::write(plan.report_fd, &report, sizeof report);
+  [[maybe_unused]] const ssize_t n = ::write(report_fd, &report, sizeof report);
   ::_exit(127);
 }
 
@@ -66,65 +66,91 @@ void reset_signals() {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-[[noreturn]] void child_main(const ChildPlan& plan) {
+// A copy out of the way of the numbers that are given out.
+int move_high(int fd, int report_fd) {
+  const int high = ::fcntl(fd, F_DUPFD_CLOEXEC, k_high_fd);
+  if (high < 0) give_up(report_fd, "hand over descriptors", errno);
+  return high;
+}
+
+void place(int high, int number, int flags, int report_fd) {
+  if (::dup3(high, number, flags) != number) give_up(report_fd, "hand over descriptors", errno);
+}
+
+// What the child still talks to its parent by, at the numbers behind those that it hands on.
+struct ParentEnds {
+  int report;
+  int gate;
+};
+
+// Nothing else that the parent had open is left in the child then.
+ParentEnds hand_over_descriptors(const ChildPlan& plan) {
   const SpawnRequest& request = *plan.request;
-  // Else a parent that dies before it is told below leaves a child that waits for itself for ever,
-  // with all that the parent had open, its locks among it.
-  ::close(plan.gate_write_fd);
-  reset_signals();
-  ::setsid();
-  for (const int fd : request.cgroup_procs) {
-    if (::write(fd, "0", 1) != 1) give_up(plan, "join the cgroup", errno);
+  const int input = request.input >= 0 ? request.input : plan.null_fd;
+  const int output = request.output >= 0 ? request.output : plan.null_fd;
+  const int error = request.error >= 0 ? request.error : output;
+  // First all of them up, then down: no step can hit what a later one needs, the report among it.
+  const int report = move_high(plan.report_fd, plan.report_fd);
+  const int gate = move_high(plan.gate_fd, report);
+  const std::array<int, 3> standard{move_high(input, report), move_high(output, report),
+                                    move_high(error, report)};
+  std::array<int, k_inherited_max> inherited{};
+  const std::size_t count = request.inherit.size();
+  for (std::size_t i = 0; i < count; ++i) inherited[i] = move_high(request.inherit[i], report);
+  int next = 0;
+  for (const int high : standard) place(high, next++, 0, report);
+  for (std::size_t i = 0; i < count; ++i) place(inherited[i], next++, 0, report);
+  const ParentEnds ends{.report = next, .gate = next + 1};
+  place(report, ends.report, O_CLOEXEC, report);
+  place(gate, ends.gate, O_CLOEXEC, report);
+  if (::syscall(SYS_close_range, static_cast<unsigned>(next) + 2U, ~0U, 0U) != 0) {
+    give_up(ends.report, "close descriptors", errno);
   }
-  if (request.prepare != nullptr) {
-    const char* step = "prepare";
-    const int error = request.prepare(request.prepare_context, &step);
-    if (error != 0) give_up(plan, step, error);
-  }
-  // After the change of user, which clears it.
-  if (request.dies_with_parent && ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
-    give_up(plan, "tie to the parent", errno);
-  }
+  return ends;
+}
+
+// Returns when the parent lets the child go on.
+void wait_at_gate(const ParentEnds& ends) {
   const ChildReport ready{nullptr, 0};
-  char go = 0;
-  if (::write(plan.report_fd, &ready, sizeof ready) != sizeof ready) ::_exit(127);
-  // Another child that is just being started may have a copy of the end too: so not for ever.
-  pollfd gate{plan.gate_fd, POLLIN, 0};
+  if (::write(ends.report, &ready, sizeof ready) != sizeof ready) ::_exit(127);
+  // A child that is still being prepared may have a copy of the parent's end: so not for ever.
+  pollfd gate{ends.gate, POLLIN, 0};
   int polled = 0;
   do {
     polled = ::poll(&gate, 1, k_gate_limit_ms);
   } while (polled < 0 && errno == EINTR);
   if (polled != 1) ::_exit(127);
+  char go = 0;
   ssize_t n = 0;
   do {
-    n = ::read(plan.gate_fd, &go, 1);
+    n = ::read(ends.gate, &go, 1);
   } while (n < 0 && errno == EINTR);
   if (n != 1) ::_exit(127);  // The parent is gone or changed its mind.
+}
 
-  const int input = request.input >= 0 ? request.input : plan.null_fd;
-  const int output = request.output >= 0 ? request.output : plan.null_fd;
-  const int error = request.error >= 0 ? request.error : output;
-  const int count = static_cast<int>(request.inherit.size());
-  const int report = ::fcntl(plan.report_fd, F_DUPFD_CLOEXEC, k_high_fd + count);
-  const int out_high = ::fcntl(output, F_DUPFD_CLOEXEC, k_high_fd + count);
-  const int error_high = ::fcntl(error, F_DUPFD_CLOEXEC, k_high_fd + count);
-  const int in_high = ::fcntl(input, F_DUPFD_CLOEXEC, k_high_fd + count);
-  std::array<int, k_inherited_max> high{};
-  for (int i = 0; i < count; ++i) {
-    high[static_cast<std::size_t>(i)] =
-        ::fcntl(request.inherit[static_cast<std::size_t>(i)], F_DUPFD_CLOEXEC, k_high_fd);
+[[noreturn]] void child_main(const ChildPlan& plan) {
+  const SpawnRequest& request = *plan.request;
+  reset_signals();
+  ::setsid();
+  for (const int fd : request.cgroup_procs) {
+    if (::write(fd, "0", 1) != 1) give_up(plan.report_fd, "join the cgroup", errno);
   }
-  bool ok = report >= 0 && ::dup2(in_high, 0) == 0 && ::dup2(out_high, 1) == 1 &&
-            ::dup2(error_high, 2) == 2;
-  for (int i = 0; i < count && ok; ++i)
-    ok = ::dup2(high[static_cast<std::size_t>(i)], 3 + i) == 3 + i;
-  if (!ok) give_up(plan, "hand over descriptors", errno);
-  // Whatever another thread opened without O_CLOEXEC goes no further than this.
-  ::syscall(SYS_close_range, 3U + static_cast<unsigned>(count), ~0U, CLOSE_RANGE_CLOEXEC);
+  if (request.prepare != nullptr) {
+    const char* step = "prepare";
+    const int error = request.prepare(request.prepare_context, &step);
+    if (error != 0) give_up(plan.report_fd, step, error);
+  }
+  // After the change of user, which clears it.
+  if (request.dies_with_parent && ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+    give_up(plan.report_fd, "tie to the parent", errno);
+  }
+  // Before the wait, which may be long: a child that kept what the parent had open would keep the
+  // gates of others from closing when it dies, its locks, and the pipes whose end others wait for.
+  // Its own copy of the parent's end of its gate goes too.
+  const ParentEnds ends = hand_over_descriptors(plan);
+  wait_at_gate(ends);
   ::execve(plan.program, plan.argv.data(), plan.environment.data());
-  const ChildReport failed{"execute", errno};
-  [[maybe_unused]] const ssize_t written = ::write(report, &failed, sizeof failed);
-  ::_exit(127);
+  give_up(ends.report, "execute", errno);
 }
 
 std::vector<char*> pointers_to(const std::vector<std::string>& words) {
@@ -146,6 +172,20 @@ Result<Pipe> make_pipe() {
     return fail(ErrorCode::unavailable, "no pipe could be made", std::strerror(errno));
   }
   return Pipe{FileDescriptor(fds[0]), FileDescriptor(fds[1])};
+}
+
+// What a child waits at. Sockets and no pipe: writing to one that just died raises no SIGPIPE.
+struct Gate {
+  FileDescriptor parent;
+  FileDescriptor child;
+};
+
+Result<Gate> make_gate() {
+  std::array<int, 2> fds{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()) != 0) {
+    return fail(ErrorCode::unavailable, "no pair of sockets could be made", std::strerror(errno));
+  }
+  return Gate{FileDescriptor(fds[0]), FileDescriptor(fds[1])};
 }
 
 enum class Heard : std::uint8_t { report, closed, nothing };
@@ -180,7 +220,7 @@ tl::unexpected<Error> child_failed(const SpawnRequest& request, Heard heard,
 
 Result<Process> spawn_process(const SpawnRequest& request) {
   auto report = make_pipe();
-  auto gate = make_pipe();
+  auto gate = make_gate();
   const FileDescriptor null_fd(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!report || !gate || !null_fd.valid()) {
     return fail(ErrorCode::unavailable, "no process could be started: too many open files");
@@ -193,8 +233,7 @@ Result<Process> spawn_process(const SpawnRequest& request) {
       .environment = pointers_to(request.environment),
       .null_fd = null_fd.get(),
       .report_fd = report->write.get(),
-      .gate_fd = gate->read.get(),
-      .gate_write_fd = gate->write.get()};
+      .gate_fd = gate->child.get()};
   int pidfd = -1;
   clone_args arguments{};
   arguments.flags = request.clone_flags | CLONE_PIDFD;
@@ -214,14 +253,15 @@ Result<Process> spawn_process(const SpawnRequest& request) {
   }
   Process process(static_cast<pid_t>(pid), FileDescriptor(pidfd));
   report->write.reset();
-  gate->read.reset();
+  gate->child.reset();
   ChildReport said{};
   Heard heard = read_report(report->read.get(), said);
   if (heard != Heard::report || said.step != nullptr) return child_failed(request, heard, said);
   if (request.before_exec) {
     ATLAS_TRYV(request.before_exec(process.pid()));
   }
-  if (::write(gate->write.get(), "g", 1) != 1) return child_failed(request, Heard::closed, said);
+  if (::send(gate->parent.get(), "g", 1, MSG_NOSIGNAL) != 1)
+    return child_failed(request, Heard::closed, said);
   heard = read_report(report->read.get(), said);
   if (heard != Heard::closed) return child_failed(request, heard, said);
   return process;

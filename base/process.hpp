@@ -36,9 +36,9 @@ struct SpawnRequest {
   // with `*step` set to what failed, which the error then says.
   int (*prepare)(void* context, const char** step) = nullptr;
   void* prepare_context = nullptr;
-  // Runs in the parent when the child is prepared and waits. When this fails, or this process dies
-  // meanwhile, the child ends without having executed anything: so there is none that nobody wrote
-  // down.
+  // Runs in the parent when the child is prepared and waits, with no descriptor left but those that
+  // it is given. When this fails, or this process dies meanwhile, the child ends without having
+  // executed anything: so there is none that nobody wrote down.
   std::function<Result<void>(pid_t)> before_exec = {};
 };
 

@@ -37,7 +37,7 @@ void fill(const fs::path& folder) {
   }
 }
 
-// What is measured must have been found out: the stack of that name, or, with "", that there is
+// What is measured must have been found out: the stack by that name, or, with "", that there is
 // none.
 double median_ms(const fs::path& folder, const std::string& expected) {
   std::vector<double> times;

@@ -82,7 +82,8 @@ Json json_of(const backup::BackupReport& report) {
             {"bytes", report.bytes_added}}},
           {"removed", report.removed},
           {"missing", report.missing},
-          {"damaged", report.damaged}};
+          {"damaged", report.damaged},
+          {"damaged_manifests", report.damaged_manifests}};
 }
 
 // Right behind the write that failed.
@@ -172,7 +173,13 @@ int run(const BackupCommand& command, const Connection& connection, const Termin
     terminal.err << "atlasflow: damaged in the state folder, and so in the backup: "
                  << printable(file) << "\n";
   }
-  return done->missing.empty() && done->damaged.empty() ? k_exit_ok : k_exit_failed;
+  for (const auto& file : done->damaged_manifests) {
+    terminal.err << "atlasflow: damaged in the backup folder: " << printable(file)
+                 << "; that backup cannot be restored, remove its file\n";
+  }
+  const bool whole =
+      done->missing.empty() && done->damaged.empty() && done->damaged_manifests.empty();
+  return whole ? k_exit_ok : k_exit_failed;
 }
 
 int run(const RestoreCommand& command, const Connection& connection, const Terminal& terminal) {
@@ -192,6 +199,10 @@ int run(const RestoreCommand& command, const Connection& connection, const Termi
                  << events_text(done->position, done->chain, done->state) << ", " << done->files
                  << " files\n"
                  << otherwise_text(*done)
+                 << (done->lacks_authority_key
+                         ? "Put ca/ca.key back before the start, or remove ca/ca.pem to have a new "
+                           "authority made\n"
+                         : "")
                  << "Start the server with the configuration file that it had\n";
   }
   return k_exit_ok;
@@ -246,10 +257,12 @@ int run(const LogImportCommand& command, const Connection& connection, const Ter
   // Held to the end: no server starts on the folder meanwhile.
   const auto state = server::StateDir::open(state_folder(connection));
   if (!state) return report(terminal, state.error());
+  // A server may have made it, and ended, since it was looked for.
+  const bool own = !was_there && names_if_any(state->events()).empty();
   const auto imported =
       backup::import_events(command.file == "-" ? terminal.in : file, state->root());
   if (!imported) {
-    if (!was_there) fs::remove_all(state->root(), ignored);
+    if (own) fs::remove_all(state->root(), ignored);
     return report(terminal, imported.error());
   }
   terminal.out << "Imported " << range_text(*imported);

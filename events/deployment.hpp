@@ -65,8 +65,17 @@ struct Failure {
   std::string reason;
 };
 
-// What the step in progress of the deployment as a whole is about.
-enum class IntentKind : std::uint8_t { none, clone, build, push_image, release, route };
+// What a step of the deployment as a whole is about.
+enum class IntentKind : std::uint8_t { clone, build, push_image, release, route };
+
+// The step in progress of the deployment as a whole: it has begun, and its outcome is owed.
+struct Intent {
+  IntentKind kind = IntentKind::clone;
+  EffectId effect;
+  TimestampUs deadline = 0;  // 0: none
+  friend bool operator==(const Intent&, const Intent&) = default;
+};
+
 struct DeploymentState {
   DeploymentId id;
   StreamVersion version;
@@ -105,10 +114,8 @@ struct DeploymentState {
   bool crashed_early = false;  // within its auto-rollback time after Routed
   std::string stopped_by;      // its owner wants it stopped
 
-  IntentKind intent_kind = IntentKind::none;
-  EffectId intent;                  // of the step in progress; empty between steps
-  TimestampUs intent_deadline = 0;  // 0: none
-  std::string base_sha;             // of the clone: what watched paths are compared with
+  std::optional<Intent> intent;  // none between steps
+  std::string base_sha;          // of the clone: what watched paths are compared with
   std::map<pb::Step, std::int32_t> attempts;
   std::optional<Retry> retry;
   std::optional<Failure> failure;
@@ -123,6 +130,11 @@ struct DeploymentState {
     return instances.empty() ? nullptr : &instances.begin()->second;
   }
   [[nodiscard]] const Instance* instance_of(const VmId& vm_id) const;
+  // The outcome of such a step is owed; of the step that this effect stands for.
+  [[nodiscard]] bool awaits(IntentKind kind) const { return intent && intent->kind == kind; }
+  [[nodiscard]] bool awaits(const EffectId& effect) const {
+    return intent && intent->effect == effect;
+  }
   // It runs what an earlier deployment built.
   [[nodiscard]] bool reuses_image() const { return !rollback_to.empty() || !redeployed_of.empty(); }
 };

@@ -70,7 +70,7 @@ struct Decider : rules::Reports {
   Result<Events> operator()(const Override& command) const {
     if (!is_under_way(state.status) || ending()) return refuse("can't override");
     Events events(1);
-    events[0].mutable_cancel_requested()->set_by("a newer deployment");
+    events[0].mutable_cancel_requested()->set_by(Principal::system("project").str());
     events[0].mutable_cancel_requested()->set_superseded_by(command.by.str());
     return events;
   }
@@ -137,7 +137,7 @@ struct Decider : rules::Reports {
   // Clone, push, release, VM start, route, drain and stop are idempotent by name and are simply
   // done again under the same intent. A build is not: it gets a new name.
   Result<Events> operator()(const Recover&) const {
-    if (state.intent_kind != IntentKind::build) return Events{};
+    if (!state.awaits(IntentKind::build)) return Events{};
     Events events(1);
     const auto attempts = rules::attempts_of(state, pb::STEP_BUILD);
     if (attempts < rules::k_builds_cut_off_max || ending()) {

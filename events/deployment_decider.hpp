@@ -45,7 +45,7 @@ struct Reports : Decision {
   [[nodiscard]] const Instance* checked(const VmId& vm_id) const;
   [[nodiscard]] Result<Events> healthy(const Succeeded& command) const;
   [[nodiscard]] Result<Events> drained(const Succeeded& command) const;
-  [[nodiscard]] Result<Events> failed_step(const Failed& command) const;
+  [[nodiscard]] Result<Events> failed_step(const Failed& command, IntentKind kind) const;
   [[nodiscard]] Result<Events> failed_instance(const Failed& command,
                                                const Instance& instance) const;
   [[nodiscard]] pb::Event failure_event(pb::Step step, const Failed& command, bool again) const;

@@ -93,12 +93,9 @@ struct Rules {
                             : unfit   ? "never healthy"
                                       : "the deployment failed");
     }
-    if (state.intent_kind != IntentKind::none || !state.instances.empty() ||
-        !state.release_vm.empty()) {
-      ATLAS_PROBE(cancelled && state.intent_kind != IntentKind::none,
-                  "a cancel waits for a step to end");
-      ATLAS_PROBE(cancelled && state.intent_kind == IntentKind::none,
-                  "a cancel waits for a VM to end");
+    if (state.intent || !state.instances.empty() || !state.release_vm.empty()) {
+      ATLAS_PROBE(cancelled && state.intent.has_value(), "a cancel waits for a step to end");
+      ATLAS_PROBE(cancelled && !state.intent, "a cancel waits for a VM to end");
       return std::nullopt;  // The ends of steps under way are awaited.
     }
     return end;
@@ -239,7 +236,7 @@ struct Rules {
 
   [[nodiscard]] Next step() const {
     // A release command's VM goes before anything else begins.
-    if (state.intent_kind != IntentKind::none || state.retry || !state.release_vm.empty()) {
+    if (state.intent || state.retry || !state.release_vm.empty()) {
       return std::nullopt;
     }
     if (!state.skip_reason.empty()) {

@@ -14,28 +14,29 @@ struct Debts {
            state.status == DeploymentStatus::failing;
   }
 
-  void of_pipeline() {
-    switch (state.intent_kind) {
+  void of_step(const Intent& intent) {
+    switch (intent.kind) {
       case IntentKind::clone:
-        effects.emplace_back(CloneEffect{state.intent, state.intent_deadline});
+        effects.emplace_back(CloneEffect{intent.effect, intent.deadline});
         break;
       case IntentKind::build:
-        effects.emplace_back(BuildEffect{state.intent, state.intent_deadline});
+        effects.emplace_back(BuildEffect{intent.effect, intent.deadline});
         break;
       case IntentKind::push_image:
-        effects.emplace_back(PushImageEffect{state.intent, state.intent_deadline});
+        effects.emplace_back(PushImageEffect{intent.effect, intent.deadline});
         break;
       case IntentKind::release:
-        effects.emplace_back(RunReleaseEffect{state.intent, state.intent_deadline});
+        effects.emplace_back(RunReleaseEffect{intent.effect, intent.deadline});
         break;
       case IntentKind::route:
-      case IntentKind::none:
-        break;
+        break;  // of_route() says it together with the claim
     }
-    if (ending() && state.intent_kind != IntentKind::none) {
-      effects.emplace_back(AbortEffect{state.intent});
-    }
-    if (!state.release_vm.empty() && state.intent_kind != IntentKind::release) {
+    if (ending()) effects.emplace_back(AbortEffect{intent.effect});
+  }
+
+  void of_pipeline() {
+    if (state.intent) of_step(*state.intent);
+    if (!state.release_vm.empty() && !state.awaits(IntentKind::release)) {
       effects.emplace_back(StopVmEffect{effect_of(state.release_vm), state.release_vm, HostId{}});
     }
   }
@@ -71,14 +72,14 @@ struct Debts {
     if (state.generation == 0) return;
     if (state.status != DeploymentStatus::routing && !is_serving(state.status)) return;
     ClaimRouteEffect claim;
-    if (state.intent_kind == IntentKind::route) claim.effect = state.intent;
+    if (state.awaits(IntentKind::route)) claim.effect = state.intent->effect;
     claim.generation = state.generation;
     claim.upstreams = upstreams();
     ATLAS_PROBE(claim.upstreams.empty(), "a route leads to no VM and says why");
     if (claim.upstreams.empty()) claim.unavailable_reason = unavailable_reason();
     effects.emplace_back(std::move(claim));
-    if (state.intent_kind == IntentKind::route && state.intent_deadline != 0) {
-      effects.emplace_back(DeadlineEffect{state.intent, state.intent_deadline});
+    if (state.awaits(IntentKind::route) && state.intent->deadline != 0) {
+      effects.emplace_back(DeadlineEffect{state.intent->effect, state.intent->deadline});
     }
   }
 

@@ -10,8 +10,8 @@
 namespace atlasflow::rules {
 namespace {
 
-bool answers(IntentKind intent, const pb::Event& outcome) {
-  switch (intent) {
+bool answers(IntentKind step, const pb::Event& outcome) {
+  switch (step) {
     case IntentKind::clone:
       return outcome.has_cloned();
     case IntentKind::build:
@@ -21,17 +21,36 @@ bool answers(IntentKind intent, const pb::Event& outcome) {
     case IntentKind::release:
       return outcome.has_release_succeeded();
     case IntentKind::route:
-      return outcome.has_routed();
-    case IntentKind::none:
       break;
   }
-  return false;
+  return outcome.has_routed();
 }
 
 bool answers(const Instance& instance, const pb::Event& outcome) {
   return (instance.in<phase::Placing>() && outcome.has_vm_placed()) ||
          (instance.in<phase::Starting>() && outcome.has_vm_started()) ||
          (instance.in<phase::Stopping>() && outcome.has_vm_stopped());
+}
+
+struct StepLimit {
+  pb::Step step = pb::STEP_UNSPECIFIED;
+  std::int32_t attempts = 0;
+};
+
+StepLimit limit_of(IntentKind step, bool no_capacity) {
+  switch (step) {
+    case IntentKind::clone:
+      return {pb::STEP_CLONE, k_clone_attempts};
+    case IntentKind::build:
+      return {pb::STEP_BUILD, k_build_attempts};
+    case IntentKind::push_image:
+      return {pb::STEP_PUSH_IMAGE, k_push_attempts};
+    case IntentKind::release:
+      return {pb::STEP_RELEASE, no_capacity ? k_place_attempts : k_release_attempts};
+    case IntentKind::route:
+      break;
+  }
+  return {pb::STEP_ROUTE, k_route_attempts};
 }
 
 template <typename Message>
@@ -51,12 +70,12 @@ Result<Events> Reports::operator()(const Succeeded& command) const {
   if (outcome.has_drained()) return drained(command);
   Events events{outcome};
   const bool of_release_vm = !state.release_vm.empty() && vm_of(command.effect) == state.release_vm;
-  if (outcome.has_vm_stopped() && of_release_vm && state.intent_kind != IntentKind::release) {
+  if (outcome.has_vm_stopped() && of_release_vm && !state.awaits(IntentKind::release)) {
     return events;
   }
   if (command.effect.empty()) return stale(command.effect);
-  if (command.effect == state.intent) {
-    if (!answers(state.intent_kind, outcome)) return refuse("an outcome of another step for");
+  if (state.awaits(command.effect)) {
+    if (!answers(state.intent->kind, outcome)) return refuse("an outcome of another step for");
     if (outcome.has_routed()) events[0].mutable_routed()->set_at_us(moment.now);
     return events;
   }
@@ -109,40 +128,15 @@ Result<Events> Reports::drained(const Succeeded& command) const {
 
 Result<Events> Reports::operator()(const Failed& command) const {
   if (command.effect.empty()) return stale(command.effect);
-  if (command.effect == state.intent) return failed_step(command);
+  if (state.awaits(command.effect)) return failed_step(command, state.intent->kind);
   for (const auto& [slot, instance] : state.instances) {
     if (command.effect == instance.effect()) return failed_instance(command, instance);
   }
   return stale(command.effect);
 }
 
-Result<Events> Reports::failed_step(const Failed& command) const {
-  pb::Step step = pb::STEP_UNSPECIFIED;
-  std::int32_t limit = 0;
-  switch (state.intent_kind) {
-    case IntentKind::clone:
-      step = pb::STEP_CLONE;
-      limit = k_clone_attempts;
-      break;
-    case IntentKind::build:
-      step = pb::STEP_BUILD;
-      limit = k_build_attempts;
-      break;
-    case IntentKind::push_image:
-      step = pb::STEP_PUSH_IMAGE;
-      limit = k_push_attempts;
-      break;
-    case IntentKind::release:
-      step = pb::STEP_RELEASE;
-      limit = command.no_capacity ? k_place_attempts : k_release_attempts;
-      break;
-    case IntentKind::route:
-      step = pb::STEP_ROUTE;
-      limit = k_route_attempts;
-      break;
-    case IntentKind::none:
-      return stale(command.effect);
-  }
+Result<Events> Reports::failed_step(const Failed& command, IntentKind kind) const {
+  const auto [step, limit] = limit_of(kind, command.no_capacity);
   const auto attempt = attempts_of(state, step);
   const bool again = command.retryable && attempt < limit && !ending();
   Events events{failure_event(step, command, again)};
@@ -353,13 +347,13 @@ Result<Events> Reports::operator()(const TimerDue& command) const {
 // The edge may still take the route: its answer is stale then, and the claim that is repeated
 // with the next attempt has the same generation.
 Result<Events> Reports::operator()(const DeadlinePassed& command) const {
-  const bool awaited = state.intent_kind == IntentKind::route && command.effect == state.intent;
-  if (!awaited || moment.now < state.intent_deadline) return Events{};
+  const bool awaited = state.awaits(IntentKind::route) && state.awaits(command.effect);
+  if (!awaited || moment.now < state.intent->deadline) return Events{};
   Failed failed;
   failed.effect = command.effect;
   failed.retryable = true;
   failed.reason = "the edge did not take the route in time";
-  return failed_step(failed);
+  return failed_step(failed, IntentKind::route);
 }
 
 }  // namespace atlasflow::rules

@@ -12,7 +12,7 @@ namespace atlasflow::rules {
 inline constexpr std::int32_t k_clone_attempts = 4;
 inline constexpr std::int32_t k_build_attempts = 2;  // of system faults; a user's fault is final
 // During which the control plane ended: a build that takes it along must not do so for ever.
-inline constexpr std::int32_t k_builds_cut_off_max = 3;
+inline constexpr std::int32_t k_builds_cut_off_max = 5;
 inline constexpr std::int32_t k_push_attempts = 4;
 inline constexpr std::int32_t k_release_attempts = 2;  // the same
 inline constexpr std::int32_t k_place_attempts = 8;    // about 2 min until another VM has gone

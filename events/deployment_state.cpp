@@ -31,16 +31,10 @@ struct Evolution {
   [[nodiscard]] EffectId this_effect() const { return effect_id(state.id, state.version); }
 
   void begin(IntentKind kind, TimestampUs deadline = 0) const {
-    state.intent_kind = kind;
-    state.intent = this_effect();
-    state.intent_deadline = deadline;
+    state.intent = Intent{kind, this_effect(), deadline};
     state.retry.reset();
   }
-  void end_intent() const {
-    state.intent_kind = IntentKind::none;
-    state.intent = EffectId{};
-    state.intent_deadline = 0;
-  }
+  void end_intent() const { state.intent.reset(); }
   // The slot's, made when there is none.
   [[nodiscard]] Instance& in_slot(std::int32_t slot) const {
     auto& instance = state.instances[slot];
@@ -58,7 +52,7 @@ struct Evolution {
   // Nothing more is waited for: neither the turn of a retry nor the answer of the edge, whose claim
   // goes with this. Outcomes of other steps are still awaited.
   void stop_waiting() const {
-    if (state.intent_kind == IntentKind::route) end_intent();
+    if (state.awaits(IntentKind::route)) end_intent();
     state.retry.reset();
     for (auto& [slot, instance] : state.instances) instance.stop_waiting();
   }
@@ -211,7 +205,7 @@ struct Evolution {
   void operator()(const pb::BuildStarted& event) const {
     begin(IntentKind::build, event.deadline_us());
     state.attempts[pb::STEP_BUILD] = event.attempt();
-    state.build = state.intent;
+    state.build = this_effect();
   }
   void operator()(const pb::Built& event) const {
     end_intent();
@@ -262,7 +256,7 @@ struct Evolution {
   void operator()(const pb::ReleaseStarted& event) const {
     begin(IntentKind::release, event.deadline_us());
     state.attempts[pb::STEP_RELEASE] = event.attempt();
-    state.release_vm = vm_of(state.intent);
+    state.release_vm = vm_of(this_effect());
     state.newest_release_vm = state.release_vm;
   }
   void operator()(const pb::ReleaseSucceeded&) const {

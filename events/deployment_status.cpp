@@ -79,8 +79,8 @@ DeploymentStatus serving_status(const DeploymentState& state) {
   return coming ? DeploymentStatus::restarting : DeploymentStatus::crashed;
 }
 
-DeploymentStatus status_before_route(const DeploymentState& state) {
-  switch (state.intent_kind) {
+DeploymentStatus status_during(IntentKind step) {
+  switch (step) {
     case IntentKind::clone:
       return DeploymentStatus::cloning;
     case IntentKind::build:
@@ -90,10 +90,13 @@ DeploymentStatus status_before_route(const DeploymentState& state) {
     case IntentKind::release:
       return DeploymentStatus::releasing;
     case IntentKind::route:
-      return DeploymentStatus::routing;
-    case IntentKind::none:
       break;
   }
+  return DeploymentStatus::routing;
+}
+
+DeploymentStatus status_before_route(const DeploymentState& state) {
+  if (state.intent) return status_during(state.intent->kind);
   if (state.instances.empty()) return state.status;  // between two steps
   bool all_started = true;
   bool all_healthy = true;
@@ -113,7 +116,7 @@ void rules::settle(DeploymentState& state) {
   if (is_terminal(state.status) || is_on_its_way_out(state.status)) return;
   if (state.routed) {
     state.status = serving_status(state);
-  } else if (state.intent_kind != IntentKind::none || !state.instances.empty()) {
+  } else if (state.intent || !state.instances.empty()) {
     state.status = status_before_route(state);
   }
 }

@@ -29,14 +29,14 @@ struct Precondition {
   }
   // A step of the deployment as a whole.
   [[nodiscard]] Found may_begin_step(pb::Step step, std::int32_t attempt) const {
-    return first_of({when(state.intent_kind != IntentKind::none, "another step is under way"),
+    return first_of({when(state.intent.has_value(), "another step is under way"),
                      when(state.retry.has_value(), "a retry is due first"),
                      when(on_its_way_out(), "it is on its way out"),
                      when(attempt != rules::attempts_of(state, step) + 1,
                           "it is not the next attempt of this step")});
   }
   [[nodiscard]] Found answers(IntentKind kind) const {
-    return when(state.intent_kind != kind, "nobody has asked for this step");
+    return when(!state.awaits(kind), "nobody has asked for this step");
   }
   [[nodiscard]] const Instance* in_slot(std::int32_t slot) const {
     const auto found = state.instances.find(slot);
@@ -58,8 +58,7 @@ struct Precondition {
                      when(instance != nullptr && !instance->is_up(), "the VM does not run")});
   }
   [[nodiscard]] bool holds_nothing() const {
-    return state.instances.empty() && state.release_vm.empty() &&
-           state.intent_kind == IntentKind::none;
+    return state.instances.empty() && state.release_vm.empty() && !state.intent;
   }
   [[nodiscard]] Found ends_with_nothing_left() const {
     return when(!holds_nothing(), "it still holds a VM or a step");
@@ -96,7 +95,7 @@ struct Precondition {
   Found operator()(const pb::BuildTimedOut&) const { return answers(IntentKind::build); }
   Found operator()(const pb::BuildAbandoned&) const { return answers(IntentKind::build); }
   Found operator()(const pb::BuilderLost&) const {
-    return when(state.intent_kind == IntentKind::none, "no step is under way");
+    return when(!state.intent, "no step is under way");
   }
 
   Found operator()(const pb::ImagePushStarted& event) const {
@@ -209,7 +208,7 @@ struct Precondition {
   }
   Found operator()(const pb::VMStopped& event) const {
     if (!event.vm_id().empty() && VmId{event.vm_id()} == state.release_vm) {
-      return when(state.intent_kind == IntentKind::release, "the release command still runs");
+      return when(state.awaits(IntentKind::release), "the release command still runs");
     }
     const auto* instance = with_vm(event.vm_id());
     return first_of({when(instance == nullptr, "the deployment has no such VM"),
@@ -247,7 +246,7 @@ struct Precondition {
       all_healthy = all_healthy && instance.has_served();
     }
     return first_of(
-        {when(state.intent_kind != IntentKind::none, "another step is under way"),
+        {when(state.intent.has_value(), "another step is under way"),
          when(on_its_way_out(), "it is on its way out"), when(state.routed, "it has its route"),
          when(!all_healthy, "not every VM has answered 2xx"),
          when(event.generation() == 0 || event.hostnames().empty(), "it claims nothing"),
@@ -263,7 +262,7 @@ struct Precondition {
     if (event.step() == pb::STEP_START_VM || event.step() == pb::STEP_HEALTH) {
       return when(in_slot(event.slot()) == nullptr, "there is no such slot");
     }
-    return first_of({when(state.intent_kind != IntentKind::none, "the step is under way"),
+    return first_of({when(state.intent.has_value(), "the step is under way"),
                      when(state.retry.has_value(), "a retry is due already"),
                      when(on_its_way_out(), "it is on its way out")});
   }

@@ -33,8 +33,6 @@ void leave_out_references(Json& json) {
 
 std::string_view name_of(IntentKind kind) {
   switch (kind) {
-    case IntentKind::none:
-      return "none";
     case IntentKind::clone:
       return "clone";
     case IntentKind::build:
@@ -50,6 +48,13 @@ std::string_view name_of(IntentKind kind) {
 }
 
 Json time_of(TimestampUs at) { return at == 0 ? Json() : Json(rfc3339(at)); }
+
+Json json_of_intent(const std::optional<Intent>& intent) {
+  if (!intent) return {};
+  return {{"kind", name_of(intent->kind)},
+          {"effect", intent->effect.str()},
+          {"deadline", time_of(intent->deadline)}};
+}
 
 Json json_of_retry(const std::optional<Retry>& retry) {
   if (!retry) return {};
@@ -225,8 +230,8 @@ Json json_of(const DeploymentState& state) {
                subject, author, notices, cloned, skip_reason, build, image_id, stack, toolchain,
                base_images, image, release_owed, release_vm, newest_release_vm, instances, replicas,
                newest_vm_id, hostnames, generation, routed, routed_at, restarts, crashed_early,
-               stopped_by, intent_kind, intent, intent_deadline, base_sha, attempts, retry, failure,
-               cancelled_by, cancel_reason, superseded_by, retired_by, retire_reason] = state;
+               stopped_by, intent, base_sha, attempts, retry, failure, cancelled_by, cancel_reason,
+               superseded_by, retired_by, retire_reason] = state;
   auto slots = Json::object();
   for (const auto& [slot, instance] : instances) {
     slots[std::to_string(slot)] = json_of_instance(instance);
@@ -269,8 +274,7 @@ Json json_of(const DeploymentState& state) {
                {"restarts", restarts},
                {"crashed_early", crashed_early},
                {"stopped_by", stopped_by},
-               {"intent", {{"kind", name_of(intent_kind)}, {"effect", intent.str()}}},
-               {"intent_deadline", time_of(intent_deadline)},
+               {"intent", json_of_intent(intent)},
                {"base_sha", base_sha},
                {"attempts", std::move(tries)},
                {"retry", json_of_retry(retry)},

@@ -1,7 +1,6 @@
 #include "server/state_dir.hpp"
 
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -88,15 +87,7 @@ Result<void> check_layout(const fs::path& root) {
   ATLAS_TRYV(expect_no_restore(root));
   const auto file = root / "VERSION";
   if (const auto text = read_file(file, k_version_bytes_max)) {
-    int layout = 0;
-    const char* const end = text->data() + text->size();
-    if (std::from_chars(text->data(), end, layout).ec != std::errc{} || layout < 1 ||
-        layout > k_state_layout) {
-      return fail(ErrorCode::corrupt,
-                  root.string() + " has a layout that this version does not know (it knows " +
-                      std::to_string(k_state_layout) +
-                      "); start the version of Atlasflow that wrote it, or a newer one");
-    }
+    ATLAS_TRYV(backup::layout_in(*text, root));
     return {};
   } else if (text.error().code != ErrorCode::not_found) {
     return fail(ErrorCode::unavailable,

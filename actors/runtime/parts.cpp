@@ -42,7 +42,7 @@ record_sink::behavior_type projector(record_sink::stateful_pointer<ProjectorStat
 
 // Which intents a start has found without an outcome.
 void probe_recovery(const DeploymentState& state) {
-  const auto owes = [&](IntentKind kind) { return state.intent_kind == kind; };
+  const auto owes = [&](IntentKind kind) { return state.awaits(kind); };
   const auto any = [&](auto holds) {
     return std::any_of(state.instances.begin(), state.instances.end(),
                        [&](const auto& item) { return holds(item.second); });

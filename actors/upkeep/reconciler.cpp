@@ -26,7 +26,7 @@ std::set<WorldThing> explained(const storage::Catalog& catalog, bool own_builds)
   for (const auto& view : catalog.active_deployments()) {
     const auto& state = view.state;
     things.insert({WorldThing::Kind::checkout, HostId{}, state.id.str()});
-    if (own_builds && state.intent_kind == IntentKind::build) {
+    if (own_builds && state.awaits(IntentKind::build)) {
       things.insert({WorldThing::Kind::build, HostId{}, state.build.str()});
     }
     // A VM is known by its name alone: on which host it is says the world.

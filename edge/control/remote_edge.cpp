@@ -87,9 +87,6 @@ class RemoteEdge final : public Edge {
   const std::string digest_;
   FileDescriptor wake_;  // an eventfd: the watch should look whether it is to stop
 
-  std::timed_mutex
-      change_mutex_;  // one change of what is in force at a time, and no start beside it
-
   mutable std::mutex mutex_;  // held briefly; guards what follows
   std::condition_variable changed_;
   Health health_ = Health::gone;

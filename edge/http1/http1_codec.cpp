@@ -35,6 +35,8 @@ bool Http1Codec::step() {
       return step_discard();
     case Stream::State::tunnel:
       return step_tunnel();
+    case Stream::State::flushing:
+      break;  // its answers wait in the connection
   }
   return false;
 }
@@ -239,6 +241,7 @@ void Http1Codec::write_head(Stream& stream, const http::ResponseHead& head) {
   close_after_ = context_.retiring || !request.keep_alive || !stream.request_complete() ||
                  (connection_.ended() && connection_.in().empty()) || request.upgrade_websocket ||
                  framing_ == http::Framing::until_close;
+  if (framing_ == http::Framing::until_close) connection_.end_means_whole();
   write_response_head(head, framing_, {stream.to_head(), close_after_, http10}, connection_.out());
 }
 
@@ -291,7 +294,7 @@ void Http1Codec::write_answer(Stream& stream, const EdgeAnswer& answer) {
 
 void Http1Codec::cut(Stream&) {
   if (framing_ == http::Framing::until_close) {
-    connection_.reset();  // only that tells an HTTP/1.0 client that this is not the end
+    connection_.close();  // by a reset: only that tells an HTTP/1.0 client that this is not the end
   } else {
     end_connection(k_linger_bytes);
   }

@@ -1,7 +1,8 @@
-// Frames that cost a client next to nothing and us some work: resets, pings, settings, priorities,
-// window updates, empty data. Real clients send them in some proportion to what they are sent; one
-// that goes far beyond it is not worth its connection. A token bucket, one connection's. (HEADERS
-// without an end, CONTINUATION, and acknowledgements that are not taken are bounded by nghttp2.)
+// Frames that cost a client next to nothing and us some work: resets (the client's, and those that
+// its mistakes make us send), pings, settings, priorities, window updates, empty data, frames of
+// unknown types. Real clients send them in some proportion to what they are sent; one that goes far
+// beyond it is not worth its connection. A token bucket, one connection's. (HEADERS without an end,
+// CONTINUATION, and acknowledgements that are not taken are bounded by nghttp2.)
 #pragma once
 
 #include <algorithm>

@@ -41,7 +41,9 @@ bool Http2Codec::step() {
 }
 
 bool Http2Codec::receive() {
-  if (failed_ || connection_.out().size() >= k_high_water) return false;
+  // What comes before the client has been told which request was the last is answered by nobody
+  // else: the client sends it again elsewhere, so it must not be served here.
+  if (failed_ || goaway_due_ || connection_.out().size() >= k_high_water) return false;
   Buffer& in = connection_.in();
   const bool progress = in.empty() && connection_.fill();
   if (in.empty()) return progress;
@@ -111,7 +113,8 @@ void Http2Codec::end_connection_if_done() {
   if (connection_.ended()) {
     if (connection_.left()) {
       connection_.close();
-    } else if (wait() != Wait::none && !wants_write) {
+    } else if (!answers() && !wants_write) {
+      abandon();  // no window that an answer waits for will be opened any more
       connection_.begin_closing(0);
     }
     return;
@@ -126,7 +129,7 @@ void Http2Codec::wake(Stream& stream) { make_ready(of(stream)); }
 // What is not whole now never will be; the others are answered.
 void Http2Codec::client_ended() {
   for (const auto& stream : streams_) {
-    if (!stream->request_ended) stream->finish();
+    if (!stream->request_ended && stream->state() == Stream::State::exchange) stream->finish();
     stream->renew_deadline();
     touch(*stream);
   }
@@ -142,11 +145,16 @@ void Http2Codec::update_deadlines(bool) {
 }
 
 Wait Http2Codec::wait() const {
-  if (in_headers_) return Wait::head;
   for (const auto& stream : streams_) {
     if (stream->state() != Stream::State::none) return Wait::none;
   }
+  if (headers_of_ != 0) return Wait::head;
   return streams_.empty() && connection_.out().empty() ? Wait::idle : Wait::client_write;
+}
+
+bool Http2Codec::answers() const {
+  return std::any_of(streams_.begin(), streams_.end(),
+                     [](const auto& stream) { return stream->state() == Stream::State::exchange; });
 }
 
 void Http2Codec::refuse(const EdgeAnswer&) {
@@ -155,10 +163,10 @@ void Http2Codec::refuse(const EdgeAnswer&) {
 }
 
 void Http2Codec::retire() {
-  if (std::exchange(retiring_, true)) return;
-  (void)nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE,
-                              nghttp2_session_get_last_proc_stream_id(session_.get()),
-                              NGHTTP2_NO_ERROR, nullptr, 0);
+  if (session_ == nullptr || std::exchange(retiring_, true)) return;
+  goaway_due_ = nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE,
+                                      nghttp2_session_get_last_proc_stream_id(session_.get()),
+                                      NGHTTP2_NO_ERROR, nullptr, 0) == 0;
 }
 
 void Http2Codec::say_goodbye() {
@@ -224,7 +232,7 @@ void Http2Codec::write_end(Stream& stream, const std::vector<http::Field>& trail
   }
   own.out_ended = true;
   resume(own);
-  own.finish();
+  wait_for_client(own);
   flood_.earn();
   connection_.end_request();
 }
@@ -243,13 +251,12 @@ void Http2Codec::write_answer(Stream& stream, const EdgeAnswer& answer) {
   if (!own.to_head()) own.out.append(response.body);
   own.out_ended = true;
   submit_head(own, !own.out.empty());
-  own.finish();
+  wait_for_client(own);
   flood_.earn();
   connection_.end_request();
 }
 
 void Http2Codec::submit_head(Http2Stream& stream, bool body) {
-  stream.answered = true;
   const auto& fields = finish_fields();
   nghttp2_data_provider provider{};
   provider.source.ptr = &stream;
@@ -263,6 +270,12 @@ void Http2Codec::submit_head(Http2Stream& stream, bool body) {
                               body ? &provider : nullptr) != 0) {
     reset(stream, NGHTTP2_INTERNAL_ERROR);
   }
+}
+
+// The answer is whole; close_stream() ends it when the client has all of it.
+void Http2Codec::wait_for_client(Http2Stream& stream) {
+  stream.flush();
+  touch(stream);
 }
 
 void Http2Codec::resume(Http2Stream& stream) {

@@ -54,6 +54,8 @@ class Http2Codec final : public Codec {
   [[nodiscard]] bool receive();
   [[nodiscard]] bool step_streams();
   [[nodiscard]] bool send();
+  // Whether a request is still being answered.
+  [[nodiscard]] bool answers() const;
   void acknowledge(Http2Stream& stream);
   void end_connection_if_done();
   void flooded();
@@ -69,9 +71,11 @@ class Http2Codec final : public Codec {
   void close_stream(std::int32_t id);
   [[nodiscard]] ssize_t frame_body(Http2Stream& stream, std::size_t room, std::uint32_t& flags);
   [[nodiscard]] bool send_data(Http2Stream& stream, const std::uint8_t* header, std::size_t bytes);
+  void count_reset(std::uint32_t code);
   void frame_sent(const nghttp2_frame& frame);
 
   void submit_head(Http2Stream& stream, bool body);
+  void wait_for_client(Http2Stream& stream);
   void resume(Http2Stream& stream);
   void reset(Http2Stream& stream, std::uint32_t code);
   void make_ready(Http2Stream& stream);
@@ -95,10 +99,11 @@ class Http2Codec final : public Codec {
   std::vector<std::unique_ptr<Http2Stream>> spare_;
   std::vector<Http2Stream*> ready_;
   std::vector<Http2Stream*> touched_;
-  std::size_t begun_ = 0;    // streams, by what is being read
-  bool in_headers_ = false;  // a block of fields is incomplete
-  bool failed_ = false;      // the client broke the protocol, or was told to leave
+  std::size_t begun_ = 0;        // streams, by what is being read
+  std::int32_t headers_of_ = 0;  // the stream whose block of fields is incomplete
+  bool failed_ = false;          // the client broke the protocol, or was told to leave
   bool retiring_ = false;
+  bool goaway_due_ = false;  // the client has not been told yet which request was the last
   FloodGuard flood_;
   std::string field_text_;
   std::vector<Slice> field_slices_;

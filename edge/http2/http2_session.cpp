@@ -18,6 +18,15 @@ constexpr std::int32_t k_connection_window = 1024 * 1024;
 // PING and SETTINGS that were answered while the client reads none of it.
 constexpr std::size_t k_acknowledgements_max = 100;
 
+// Streams that are kept for the requests to come.
+constexpr std::size_t k_spare_streams_max = 8;
+// Of an answer, above all that the parser of the upstreams' heads may be set to let through: what
+// exceeds nghttp2's own limit, 64 KiB by default, would be lost without a word.
+constexpr std::size_t k_head_bytes_sent_max = std::size_t{4} * 1024 * 1024;
+// Frames of the types from here on are unknown to nghttp2, or of no use here.
+constexpr unsigned k_first_extension_type = 10;
+constexpr unsigned k_last_extension_type = 255;
+
 // A padded frame's payload may be all padding up to this.
 constexpr std::size_t k_padded_bytes_max = 256;
 
@@ -35,6 +44,11 @@ OptionPtr make_options() {
   nghttp2_option_set_no_auto_window_update(made, 1);
   nghttp2_option_set_no_closed_streams(made, 1);
   nghttp2_option_set_max_outbound_ack(made, k_acknowledgements_max);
+  nghttp2_option_set_max_send_header_block_length(made, k_head_bytes_sent_max);
+  // Of others nghttp2 tells nothing, and they could not be counted.
+  for (unsigned type = k_first_extension_type; type <= k_last_extension_type; ++type) {
+    nghttp2_option_set_user_recv_extension_type(made, static_cast<std::uint8_t>(type));
+  }
   return {made, nghttp2_option_del};
 }
 
@@ -48,7 +62,7 @@ struct Http2Codec::Callbacks {
   }
 
   static int on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
-    codec(user).in_headers_ = true;
+    codec(user).headers_of_ = frame->hd.stream_id;
     if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) codec(user).open_stream(frame->hd.stream_id);
     return 0;
   }
@@ -79,6 +93,11 @@ struct Http2Codec::Callbacks {
     return 0;
   }
 
+  // They are counted, and dropped.
+  static int on_extension(nghttp2_session*, void**, const nghttp2_frame_hd*, void*) {
+    return NGHTTP2_ERR_CANCEL;
+  }
+
   static int on_stream_close(nghttp2_session*, std::int32_t id, std::uint32_t, void* user) {
     codec(user).close_stream(id);
     return 0;
@@ -103,6 +122,7 @@ struct Http2Codec::Callbacks {
     nghttp2_session_callbacks_set_on_header_callback(made, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(made, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, on_data);
+    nghttp2_session_callbacks_set_unpack_extension_callback(made, on_extension);
     nghttp2_session_callbacks_set_on_stream_close_callback(made, on_stream_close);
     nghttp2_session_callbacks_set_send_data_callback(made, on_send_data);
     nghttp2_session_callbacks_set_on_frame_send_callback(made, on_frame_sent);
@@ -138,7 +158,7 @@ Http2Stream* Http2Codec::find(std::int32_t id) const {
 }
 
 bool Http2Codec::frame_begins(const nghttp2_frame_hd& frame) {
-  if (frame.type != NGHTTP2_CONTINUATION) in_headers_ = false;
+  if (frame.type != NGHTTP2_CONTINUATION) headers_of_ = 0;
   switch (frame.type) {
     case NGHTTP2_HEADERS:
     case NGHTTP2_CONTINUATION:
@@ -190,12 +210,13 @@ void Http2Codec::add_field(std::int32_t id, bool trailer, std::string_view name,
   if (trailer) {
     stream->request.add_trailer(name, value);
   } else {
+    stream->has_priority = stream->has_priority || name == "priority";
     stream->request.add_field(name, value);
   }
 }
 
 void Http2Codec::headers_end(std::int32_t id, bool trailers, bool end_of_stream) {
-  in_headers_ = false;
+  headers_of_ = 0;
   Http2Stream* stream = find(id);
   if (stream == nullptr) return;
   if (trailers) {
@@ -203,6 +224,12 @@ void Http2Codec::headers_end(std::int32_t id, bool trailers, bool end_of_stream)
     return;
   }
   ++begun_;
+  if (!stream->has_priority) {
+    // By default one answer after the other would be sent (RFC 9218 section 4.2), and one without
+    // end would be the only one.
+    const nghttp2_extpri shared{NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1};
+    (void)nghttp2_session_change_extpri_stream_priority(session_.get(), id, &shared, 0);
+  }
   connection_.begin_request();
   stream->request_ended = end_of_stream;
   const auto error = stream->request.finish(!end_of_stream);
@@ -237,6 +264,7 @@ void Http2Codec::request_ends(Http2Stream& stream) {
 }
 
 void Http2Codec::close_stream(std::int32_t id) {
+  if (headers_of_ == id) headers_of_ = 0;  // a block that was rejected has no other end
   Http2Stream* stream = find(id);
   if (stream == nullptr) return;
   stream->finish();
@@ -247,12 +275,13 @@ void Http2Codec::close_stream(std::int32_t id) {
   std::erase(touched_, stream);
   const std::size_t slot = stream->slot;
   stream->reset();
-  spare_.push_back(std::move(streams_[slot]));
+  std::unique_ptr<Http2Stream> closed = std::move(streams_[slot]);
   if (slot + 1 != streams_.size()) {
     streams_[slot] = std::move(streams_.back());
     streams_[slot]->slot = slot;
   }
   streams_.pop_back();
+  if (spare_.size() < k_spare_streams_max) spare_.push_back(std::move(closed));
 }
 
 // How much of the answer goes into the next frame; it is put there by send_data().
@@ -292,8 +321,18 @@ bool Http2Codec::send_data(Http2Stream& stream, const std::uint8_t* header, std:
   return true;
 }
 
-// A whole answer to a request that is not: the rest of that is not wanted (RFC 9113 section 8.1).
+// A client can have its streams reset by us as well as reset them: by a body longer than its
+// length, for one. The codes of the edge's own resets are not its doing.
+void Http2Codec::count_reset(std::uint32_t code) {
+  const bool own =
+      code == NGHTTP2_NO_ERROR || code == NGHTTP2_INTERNAL_ERROR || code == NGHTTP2_CANCEL;
+  if (!own && !failed_ && !flood_.takes_frame(context_.now_ms)) flooded();
+}
+
 void Http2Codec::frame_sent(const nghttp2_frame& frame) {
+  if (frame.hd.type == NGHTTP2_GOAWAY) goaway_due_ = false;
+  if (frame.hd.type == NGHTTP2_RST_STREAM) count_reset(frame.rst_stream.error_code);
+  // A whole answer to a request that is not: the rest of that is not wanted (RFC 9113 section 8.1).
   const bool answer = frame.hd.type == NGHTTP2_HEADERS || frame.hd.type == NGHTTP2_DATA;
   if (!answer || (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
   Http2Stream* stream = find(frame.hd.stream_id);

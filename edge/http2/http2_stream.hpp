@@ -24,10 +24,10 @@ class Http2Stream final : public Stream {
   std::size_t slot = 0;  // in the codec's list
   RequestBuilder request;
   bool request_ended = false;      // END_STREAM has come
+  bool has_priority = false;       // the client says how its answer is to be sent
   std::size_t unacknowledged = 0;  // body bytes for which the client's windows are not opened yet
 
   Buffer out;                 // of the answer's body, not framed yet
-  bool answered = false;      // its head has been handed over
   bool out_ended = false;     // nothing more goes into `out`
   bool out_deferred = false;  // nghttp2 has found `out` empty, and wants to be told
   std::vector<std::pair<std::string, std::string>> trailers;
@@ -38,7 +38,7 @@ class Http2Stream final : public Stream {
 
   void reset() {
     request.reset();
-    request_ended = answered = out_ended = out_deferred = false;
+    request_ended = has_priority = out_ended = out_deferred = false;
     unacknowledged = 0;
     out.clear();
     trailers.clear();

@@ -9,6 +9,10 @@ namespace {
 constexpr std::size_t k_field_overhead = 32;
 constexpr std::string_view k_line_breakers("\r\n\0", 3);
 
+bool has_line_break(std::string_view text) {
+  return text.find_first_of(k_line_breakers) != std::string_view::npos;
+}
+
 }  // namespace
 
 bool RequestBuilder::take_room(std::size_t bytes) {
@@ -20,7 +24,7 @@ bool RequestBuilder::take_room(std::size_t bytes) {
 void RequestBuilder::add_field(std::string_view name, std::string_view value) {
   if (!take_room(name.size() + value.size())) return;
   // nghttp2 lets none of these through; here they would be another field, or another request.
-  breaks_line_ = breaks_line_ || value.find_first_of(k_line_breakers) != std::string_view::npos;
+  breaks_line_ = breaks_line_ || has_line_break(name) || has_line_break(value);
   if (name == ":method") {
     method_ = value;
   } else if (name == ":scheme") {
@@ -44,7 +48,7 @@ void RequestBuilder::add_field(std::string_view name, std::string_view value) {
 
 std::optional<http::HttpError> RequestBuilder::finish(bool has_body) {
   if (too_large_) return http::HttpError{431, "The request's fields are too large."};
-  if (breaks_line_) return http::HttpError{400, "A field's value has a line break in it."};
+  if (breaks_line_) return http::HttpError{400, "A field has a line break in it."};
   if (method_ == "CONNECT") {
     return http::HttpError{405, "CONNECT and TRACE are not allowed here."};
   }
@@ -70,19 +74,16 @@ std::optional<http::HttpError> RequestBuilder::finish(bool has_body) {
 }
 
 void RequestBuilder::add_trailer(std::string_view name, std::string_view value) {
-  if (!take_room(name.size() + value.size()) || trailers_.size() >= limits_.fields_max) return;
-  trailers_.push_back({trailer_text_.size(), name.size(), value.size()});
-  trailer_text_.append(name).append(value);
+  if (!take_room(name.size() + value.size())) return;
+  breaks_line_ = breaks_line_ || has_line_break(name) || has_line_break(value);
+  trailer_text_.append(name).append(": ").append(value).append("\r\n");
 }
 
 std::vector<http::Field> RequestBuilder::trailers() const {
   std::vector<http::Field> fields;
-  if (too_large_) return fields;  // those of a request may be dropped (RFC 9110 section 6.5.1)
-  const std::string_view text = trailer_text_;
-  for (const Slice& slice : trailers_) {
-    fields.push_back({text.substr(slice.name_at, slice.name_size),
-                      text.substr(slice.name_at + slice.name_size, slice.value_size)});
-  }
+  // Those of a request may be dropped (RFC 9110 section 6.5.1).
+  if (too_large_ || breaks_line_) return fields;
+  if (http::parse_fields(trailer_text_, limits_.fields_max, fields)) fields.clear();
   return fields;
 }
 
@@ -94,7 +95,6 @@ void RequestBuilder::reset() {
   has_length_ = several_hosts_ = breaks_line_ = too_large_ = false;
   bytes_ = 0;
   head_ = {};
-  trailers_.clear();
 }
 
 }  // namespace atlasflow::edge

@@ -26,6 +26,7 @@ class RequestBuilder {
 
   // After the head: the fields of a trailer section.
   void add_trailer(std::string_view name, std::string_view value);
+  // Empty when any of them is malformed.
   [[nodiscard]] std::vector<http::Field> trailers() const;
 
   // Its slices live until reset().
@@ -33,11 +34,6 @@ class RequestBuilder {
   void reset();
 
  private:
-  struct Slice {
-    std::size_t name_at;
-    std::size_t name_size;
-    std::size_t value_size;  // the value follows the name
-  };
   // Whether there is room for so much more.
   [[nodiscard]] bool take_room(std::size_t bytes);
 
@@ -58,8 +54,7 @@ class RequestBuilder {
   std::string raw_;
   std::string host_text_;
   http::RequestHead head_;
-  std::string trailer_text_;
-  std::vector<Slice> trailers_;
+  std::string trailer_text_;  // "name: value\r\n" for each
 };
 
 }  // namespace atlasflow::edge

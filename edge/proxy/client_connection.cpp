@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include "base/assert.hpp"
 #include "base/log.hpp"
 #include "edge/http1/http1_codec.hpp"
 #include "edge/http2/http2_codec.hpp"
@@ -27,6 +28,11 @@ bool speaks_http(const TransportSocket& socket) {
   char first = 0;
   if (::recv(socket.fd(), &first, 1, MSG_PEEK | MSG_DONTWAIT) != 1) return false;
   return (first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z');
+}
+
+void set_reset_on_close(const TransportSocket& socket, bool on) {
+  const linger at_once{on ? 1 : 0, 0};
+  (void)::setsockopt(socket.fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
 }  // namespace
@@ -56,6 +62,7 @@ void ClientConnection::open() {
     codec_ = std::make_unique<Http1Codec>(context_, *this);
   }
   phase_ = Phase::open;
+  if (context_.retiring) codec_->retire();
 }
 
 void ClientConnection::pump() {
@@ -128,7 +135,7 @@ bool ClientConnection::flush() {
     }
     if (result.status != IoStatus::ok) break;
     out_.consume(result.bytes);
-    progress = true;
+    progress = wrote_ = true;
   }
   return progress;
 }
@@ -210,14 +217,14 @@ bool ClientConnection::step_closing() {
 }
 
 void ClientConnection::shutdown_write() {
+  if (std::exchange(end_means_whole_, false)) set_reset_on_close(socket_, false);
   socket_.shutdown_write();
   write_closed_ = true;
 }
 
-void ClientConnection::reset() {
-  const linger hard{1, 0};
-  (void)::setsockopt(socket_.fd(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-  close();
+void ClientConnection::end_means_whole() {
+  set_reset_on_close(socket_, true);
+  end_means_whole_ = true;
 }
 
 void ClientConnection::close() {
@@ -232,9 +239,14 @@ void ClientConnection::close() {
   context_.clients.remove(*this);
 }
 
+bool ClientConnection::serves() const {
+  return phase_ == Phase::open && codec_->wait() == Wait::none;
+}
+
 // A TLS client is told, so that it knows that nothing was cut (RFC 8446 section 6.1).
 void ClientConnection::close_orderly() {
   if (closed_) return;
+  ATLAS_ASSERT(!serves(), "a connection that serves a request is not closed for another's sake");
   const Wait wait = current_wait();
   const bool idle = phase_ == Phase::open && (wait == Wait::idle || wait == Wait::head);
   if (idle && socket_.tls() != nullptr) {
@@ -281,6 +293,9 @@ std::int64_t ClientConnection::limit_ms(Wait wait) const {
 void ClientConnection::update_deadlines(bool progress) {
   if (phase_ == Phase::open) codec_->update_deadlines(progress);
   const Wait wait = current_wait();
+  // What the client sends does not show that it takes anything.
+  const bool wrote = std::exchange(wrote_, false);
+  if (wait == Wait::client_write) progress = wrote;
   if (!deadline_.begins(wait, progress)) return;
   context_.admission.note_wait(*this);
   if (wait == Wait::none) {

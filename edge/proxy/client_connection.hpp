@@ -40,7 +40,10 @@ class ClientConnection : public Endpoint {
   // Another process takes over.
   void retire();
   void close();
-  // One that is between two requests ends as TLS asks for; any other is closed.
+  // Whether it has a request that is not over.
+  [[nodiscard]] bool serves() const;
+  // For one that serves nothing. One that is between two requests ends as TLS asks for; any other
+  // is closed.
   void close_orderly();
   [[nodiscard]] bool closed() const { return closed_; }
   [[nodiscard]] const Deadline& deadline() const { return deadline_; }
@@ -64,8 +67,9 @@ class ClientConnection : public Endpoint {
   void begin_closing(std::size_t linger_bytes);
   // Ends its sending side.
   void shutdown_write();
-  // Closes so that the client takes nothing that it has for whole.
-  void reset();
+  // For an answer that ends with the connection: every end but that of shutdown_write(), this
+  // process's death too, is a reset, so that the client does not take half of it for the whole.
+  void end_means_whole();
 
   [[nodiscard]] const std::string& address() const { return peer_.address; }
   [[nodiscard]] const AddressKey& address_key() const { return peer_.key; }
@@ -113,8 +117,10 @@ class ClientConnection : public Endpoint {
   std::uint64_t requests_ = 0;
   bool ended_ = false;
   bool broken_ = false;
+  bool wrote_ = false;         // the client has taken bytes since the deadline was looked at
   bool write_closed_ = false;  // we have sent our last byte
   bool closed_ = false;
+  bool end_means_whole_ = false;
   std::size_t linger_left_ = 0;
   Deadline deadline_;
 };

@@ -81,6 +81,15 @@ void Stream::finish() {
   request_.clear();
 }
 
+void Stream::flush() {
+  if (state_ == State::none) return;
+  drop_upstream();
+  leave_target();
+  context_.held.release(*this);
+  state_ = State::flushing;
+  request_.clear();
+}
+
 void Stream::serve() {
   if (answered_by_edge()) return;
   const ClientIdentity identity{connection_.address(), connection_.https(),
@@ -199,6 +208,8 @@ void Stream::cut_for_drain() {
   if (state_ == State::exchange && !head_sent_) {
     answer({504, "drained", "The instance was replaced",
             "The instance that served this request was replaced before it had answered."});
+  } else if (state_ == State::exchange) {
+    codec_.cut(*this);
   } else {
     codec_.drop(*this);
   }

@@ -32,6 +32,7 @@ class Stream {
     exchange,  // a request is being served by an upstream
     discard,   // answered by the edge; the rest of the request is read and dropped
     tunnel,    // websocket
+    flushing,  // answered; the client has yet to take all of the answer
   };
 
   Stream(WorkerContext& context, ClientConnection& connection, Codec& codec);
@@ -59,6 +60,8 @@ class Stream {
   // The answer has been given: what still comes of the request is dropped.
   void discard_rest() { state_ = State::discard; }
   void half_close_tunnel() { tunnel_half_closed_ = true; }
+  // The answer has been given and waits in the codec for the client: the upstream is left.
+  void flush();
   // It is over, with its answer or without: the upstream is left.
   void finish();
 

@@ -17,6 +17,7 @@ constexpr std::int64_t k_half_closed_tunnel_ms = 10'000;
 Wait Stream::current_wait() const {
   if (state_ == State::discard) return Wait::request_body;
   if (state_ == State::tunnel) return Wait::tunnel;
+  if (state_ == State::flushing) return Wait::client_write;
   if (!codec_.may_write(*this)) return Wait::client_write;
   if (upstream_ == nullptr) return Wait::held;
   if (upstream_->connecting) return Wait::connect;
@@ -91,6 +92,9 @@ void Stream::expire() {
     case Wait::response_head:
       fail({504, "upstream_timeout", "The application took too long",
             "The application did not answer in time. Its logs may say why."});
+      break;
+    case Wait::response_body:
+      codec_.cut(*this);
       break;
     default:
       codec_.drop(*this);

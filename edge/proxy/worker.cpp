@@ -126,7 +126,14 @@ void Worker::turn() {
 }
 
 void Worker::close_all() {
-  while (!context_.clients.empty()) context_.clients.back().close_orderly();
+  while (!context_.clients.empty()) {
+    ClientConnection& client = context_.clients.back();
+    if (client.serves()) {
+      client.close();
+    } else {
+      client.close_orderly();
+    }
+  }
   context_.upstreams.close_all();
   context_.clients.free_removed();
   context_.upstreams.free_closed();

@@ -62,8 +62,8 @@ std::string difference(const DeploymentState& left, const DeploymentState& right
                subject, author, notices, cloned, skip_reason, build, image_id, stack, toolchain,
                base_images, image, release_owed, release_vm, newest_release_vm, instances, replicas,
                newest_vm_id, hostnames, generation, routed, routed_at, restarts, crashed_early,
-               stopped_by, intent_kind, intent, intent_deadline, base_sha, attempts, retry, failure,
-               cancelled_by, cancel_reason, superseded_by, retired_by, retire_reason] = left;
+               stopped_by, intent, base_sha, attempts, retry, failure, cancelled_by, cancel_reason,
+               superseded_by, retired_by, retire_reason] = left;
   ATLAS_COMPARE(id)
   ATLAS_COMPARE(version)
   ATLAS_COMPARE(status)
@@ -95,9 +95,7 @@ std::string difference(const DeploymentState& left, const DeploymentState& right
   ATLAS_COMPARE(restarts)
   ATLAS_COMPARE(crashed_early)
   ATLAS_COMPARE(stopped_by)
-  ATLAS_COMPARE(intent_kind)
   ATLAS_COMPARE(intent)
-  ATLAS_COMPARE(intent_deadline)
   ATLAS_COMPARE(base_sha)
   ATLAS_COMPARE(attempts)
   ATLAS_COMPARE(retry)

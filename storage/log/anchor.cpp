@@ -63,16 +63,6 @@ std::string anchor_line(const Anchor& anchor) {
   return text + " sum=" + sha256_hex(text).substr(0, 16) + "\n";
 }
 
-bool parse_hex(std::string_view hex, ChainHash& chain) {
-  if (hex.size() != chain.size() * 2) return false;
-  for (std::size_t i = 0; i < chain.size(); ++i) {
-    const std::string_view byte = hex.substr(i * 2, 2);
-    const auto [end, error] = std::from_chars(byte.data(), byte.data() + byte.size(), chain[i], 16);
-    if (error != std::errc{} || end != byte.data() + byte.size()) return false;
-  }
-  return true;
-}
-
 std::optional<Anchor> parse_anchor(const std::string& line) {
   std::istringstream words(line);
   std::string name;
@@ -88,11 +78,12 @@ std::optional<Anchor> parse_anchor(const std::string& line) {
   std::uint64_t position_number = 0;
   std::uint64_t epoch_number = 0;
   Anchor anchor;
+  const auto hash = digest_of_hex(std::string_view(chain).substr(6));
   if (!parse_number(std::string_view(position).substr(9), position_number) ||
-      !parse_number(std::string_view(epoch).substr(6), epoch_number) ||
-      !parse_hex(std::string_view(chain).substr(6), anchor.chain)) {
+      !parse_number(std::string_view(epoch).substr(6), epoch_number) || !hash) {
     return std::nullopt;
   }
+  anchor.chain = *hash;
   anchor.position = Position(position_number);
   anchor.epoch = Epoch(epoch_number);
   // One comparison covers the name, the version, the sum and stray bytes.

@@ -12,8 +12,9 @@ namespace atlasflow::storage {
 
 // Copies the records into a log beside the folder, checks that it is whole, and puts it in the
 // folder's place in one step; the log as it was stays as <folder>.before-rebuild. corrupt: a
-// record is damaged too, or the log is behind its anchor; conflict: an earlier rebuild left a log
-// there. Nothing is changed then.
+// record is damaged too, or the log is behind its anchor; conflict: an earlier rebuild left the log
+// as it was there, or one that was ended its copy. Nothing is changed then. What stands in
+// <folder>.rebuilding is only ever a copy.
 [[nodiscard]] Result<LogTip> rebuild_log(const std::filesystem::path& folder);
 
 }  // namespace atlasflow::storage

@@ -25,6 +25,36 @@ class Making : public StateFixture {
     EXPECT_EQ(made.error().code, code);
     EXPECT_THAT(made.error().message, HasSubstr(said));
   }
+
+  [[nodiscard]] fs::path blob_path(const std::string& digest) const {
+    return state_ / k_registry_folder / "blobs/sha256" / digest.substr(0, 2) / digest / "data";
+  }
+
+  // Nothing is missing then; the images' blobs, whose bytes nobody has, are damaged, so many.
+  std::size_t make_all_that_is_reached() const {
+    storage::Catalog catalog;
+    const auto log = storage::open_event_log_for_reading(state_ / "events").value();
+    EXPECT_TRUE(log->read_all(Position(1), [&](const storage::Record& record) {
+      catalog.apply(record);
+      return true;
+    }));
+    const auto needs = contents_of(catalog).worthwhile;
+    for (const auto& ref : needs.sealed) {
+      if (ref != sealed_.ref) write(state_ / "secrets" / ref, "sealed");
+    }
+    for (const auto& image : needs.images) {
+      write(blob_path(image.str().substr(image.str().rfind(':') + 1)), "half of it");
+    }
+    return needs.images.size();
+  }
+
+  [[nodiscard]] std::map<std::uint64_t, fs::path> manifests() const {
+    std::map<std::uint64_t, fs::path> files;
+    for (const auto& entry : fs::directory_iterator(backups() / "backups")) {
+      files.emplace(std::stoull(entry.path().filename()), entry.path());
+    }
+    return files;
+  }
 };
 
 TEST_F(Making, holds_everything_that_cannot_be_made_again_and_nothing_that_is_half_made) {
@@ -178,6 +208,165 @@ TEST_F(Making, is_refused_where_it_would_be_lost_with_the_state_folder) {
   config.state = folder_.path() / "nothing";
   expect_refused(config, ErrorCode::invalid_argument, "no state folder");
   EXPECT_FALSE(fs::exists(backups()));
+}
+
+TEST_F(Making, a_folder_that_is_named_relative_to_the_state_folder_lies_in_it_too) {
+  const auto before = fs::current_path();
+  fs::current_path(state_);
+  auto config = backup_config();
+  config.folder = "backups";
+  expect_refused(config, ErrorCode::invalid_argument, "lie in each other");
+  fs::current_path(before);
+  EXPECT_FALSE(fs::exists(state_ / "backups"));
+}
+
+TEST_F(Making, writes_segments_that_have_gone_again_and_heals_the_backups_before) {
+  const auto first = must_back_up();
+  append(env_set("MORE", sealed_));
+  must_back_up();
+  std::vector<fs::path> objects;
+  {
+    const auto folder = BackupFolder::open_for_reading(backups()).value();
+    const auto manifest = folder.manifest(2).value();
+    for (const auto& segment : manifest.log) {
+      objects.push_back(folder.objects().path_of(segment.object.sha256));
+    }
+  }
+  ASSERT_EQ(objects.size(), 2U);
+  for (const auto& object : objects) {
+    fs::remove(object);
+    const auto report = must_back_up();
+    EXPECT_EQ(report.events_added, object == objects[0] ? 49U : 1U);
+    const auto checked = check_backup(restore_config());
+    EXPECT_TRUE(checked) << to_string(checked.error());
+  }
+  auto config = restore_config();
+  config.number = 1;
+  EXPECT_EQ(check_backup(config)->chain, first.chain);
+  must_restore(restore_config());
+}
+
+TEST_F(Making, of_another_log_is_refused_though_the_segments_have_gone) {
+  append(env_set("MORE", sealed_));
+  must_back_up();
+  fs::remove_all(backups() / "objects");
+  fs::remove_all(state_ / "events");
+  fs::copy(RECORDED_LOG, state_ / "events", fs::copy_options::recursive);
+  expect_refused(backup_config(), ErrorCode::invalid_argument, "of another event log");
+}
+
+TEST_F(Making, goes_on_behind_a_damaged_manifest_and_names_it) {
+  must_back_up();
+  must_back_up();
+  const auto newest = manifests().at(2);
+  const auto whole = read(newest);
+  write(newest, whole.substr(0, whole.size() / 2));
+  const auto report = must_back_up();
+  EXPECT_EQ(report.number, 3U);
+  EXPECT_EQ(report.objects_added, 0U);  // it goes on from the first
+  EXPECT_THAT(report.damaged_manifests, ElementsAre(newest.string()));
+  EXPECT_THAT(must_back_up().damaged_manifests, IsEmpty());
+  EXPECT_TRUE(check_backup(restore_config()));
+}
+
+TEST_F(Making, keeps_so_many_whole_ones_and_no_object_goes_as_long_as_one_is_damaged) {
+  must_back_up();
+  must_back_up();
+  write(manifests().at(2), "{}");
+  fs::remove(state_ / "logs/n2kbbobu-v4.build.log");  // only the first needs it from here on
+  auto config = backup_config();
+  config.keep = 2;
+  const auto objects = contents_below(backups() / "objects").size();
+  EXPECT_THAT(make_backup(config)->removed, IsEmpty());
+  config.keep = 1;
+  EXPECT_THAT(make_backup(config)->removed, ElementsAre(1, 2, 3));
+  EXPECT_LT(contents_below(backups() / "objects").size(), objects);
+  must_back_up();
+  write(manifests().at(5), "{}");
+  fs::remove(state_ / "logs/n2kbbobu-v8.run.log");
+  const auto before = contents_below(backups() / "objects").size();
+  EXPECT_THAT(make_backup(config)->removed, ElementsAre(4, 5));
+  EXPECT_LT(contents_below(backups() / "objects").size(), before);
+}
+
+TEST_F(Making, over_a_manifest_of_a_newer_format_is_refused) {
+  must_back_up();
+  const std::string newer = R"({"format": 2, "build": "build-z"})";
+  write(backups() / "backups" / manifest_name(2, newer), newer);
+  expect_refused(backup_config(), ErrorCode::corrupt, "made by a newer version of Atlasflow");
+}
+
+TEST_F(Making, what_vanishes_with_its_event_between_log_and_files_is_not_missing) {
+  auto config = backup_config();
+  int rounds = 0;
+  config.between_log_and_files = [&] {
+    if (++rounds != 1) return;
+    pb::Event event;
+    event.mutable_env_unset()->set_name("PASSPHRASE");
+    append(event);
+    fs::remove(state_ / "secrets" / sealed_.ref);
+  };
+  const auto made = make_backup(config);
+  ASSERT_TRUE(made) << to_string(made.error());
+  EXPECT_GE(rounds, 2);
+  EXPECT_EQ(made->position, Position(49));
+  EXPECT_THAT(made->missing, Not(Contains("the sealed value " + sealed_.ref)));
+}
+
+TEST_F(Making, what_is_damaged_is_looked_at_twice_though_nothing_is_missing) {
+  const auto damaged = make_all_that_is_reached();
+  ASSERT_GT(damaged, 0U);
+  auto config = backup_config();
+  int rounds = 0;
+  config.between_log_and_files = [&] { ++rounds; };
+  const auto made = make_backup(config);
+  ASSERT_TRUE(made) << to_string(made.error());
+  EXPECT_THAT(made->missing, IsEmpty());
+  EXPECT_THAT(made->damaged, testing::SizeIs(damaged));
+  EXPECT_EQ(rounds, 2);
+}
+
+TEST_F(Making, what_was_half_written_in_a_later_look_is_looked_at_again_too) {
+  const auto damaged = make_all_that_is_reached();
+  const std::string whole = "all of it";
+  auto config = backup_config();
+  int rounds = 0;
+  fs::path blob;
+  config.between_log_and_files = [&] {
+    if (++rounds == 1) {
+      pb::Event event;
+      event.mutable_env_unset()->set_name("PASSPHRASE");
+      append(event);
+      fs::remove(state_ / "secrets" / sealed_.ref);
+    } else if (rounds == 2) {
+      blob = blob_path(sha256_hex(whole));
+      write(blob, whole.substr(0, whole.size() / 2));
+    } else {
+      write(blob, whole);
+    }
+  };
+  const auto made = make_backup(config);
+  ASSERT_TRUE(made) << to_string(made.error());
+  EXPECT_THAT(made->missing, IsEmpty());
+  EXPECT_THAT(made->damaged, testing::SizeIs(damaged));
+  EXPECT_GE(rounds, 3);
+}
+
+TEST_F(Making, an_image_that_names_itself_is_looked_at_once) {
+  // A damaged blob may hold anything; a whole one cannot name itself.
+  const std::string digest(64, 'a');
+  std::string deep = R"({"layers":)" + std::string(200'000, '[') + std::string(200'000, ']') + "}";
+  for (const auto& text : {R"({"manifests":[{"digest":"sha256:)" + digest +
+                               R"("},{"digest":"sha256:)" + digest + R"("}]})",
+                           deep}) {
+    write(blob_path(digest), text);
+    must_back_up();
+    const auto folder = BackupFolder::open_for_reading(backups()).value();
+    LogNeeds needs;
+    needs.images = {ImageRef("127.0.0.1:5000/web@sha256:" + digest)};
+    const auto files = folder.manifest(folder.numbers().back())->files;
+    EXPECT_THAT(missing_of(needs, files, folder.objects(), true).value(), IsEmpty());
+  }
 }
 
 TEST_F(Making, is_refused_in_a_folder_that_holds_something_else) {

@@ -180,6 +180,14 @@ TEST_F(Exported, a_member_that_is_not_what_the_record_says_is_refused) {
   expect_refused(extended, "line 4: its \"note\" is not");
 }
 
+TEST_F(Exported, a_line_that_nests_without_end_is_refused) {
+  auto lines = exported();
+  const std::string nested =
+      R"("note":)" + std::string(500'000, '[') + std::string(500'000, ']') + ",";
+  lines[3].insert(1, nested);
+  expect_refused(lines, "line 4: it is nested deeper than 64 levels");
+}
+
 TEST_F(Exported, members_may_be_sorted_or_left_out_by_a_tool) {
   std::string text;
   for (const auto& line : exported()) {

@@ -48,6 +48,7 @@ TEST_F(Restoring, gives_the_same_log_the_same_state_and_every_file) {
   EXPECT_EQ(done->state, made.state);
   EXPECT_EQ(done->chain, made.chain);
   EXPECT_FALSE(done->folds_otherwise);
+  EXPECT_FALSE(done->lacks_authority_key);
   EXPECT_EQ(stored_records(restored() / "events"), stored_records(state_ / "events"));
   const auto verified = storage::verify_folder(restored() / "events");
   ASSERT_TRUE(verified) << to_string(verified.error());
@@ -121,6 +122,21 @@ TEST_F(Restoring, a_backup_of_a_restored_folder_goes_on_in_the_same_place) {
   EXPECT_EQ(must_back_up().events_added, 1U);
 }
 
+TEST_F(Restoring, into_a_folder_that_is_named_with_a_slash_closes_nothing_above_it) {
+  must_back_up();
+  ASSERT_EQ(::chmod(folder_.path().c_str(), 0755), 0);
+  auto config = restore_config();
+  config.state = restored() / "";
+  must_restore(config);
+  struct stat above {};
+  ASSERT_EQ(::stat(folder_.path().c_str(), &above), 0);
+  EXPECT_EQ(above.st_mode & 0777U, 0755U);
+  for (const auto* made : {"", "logs", "secrets", "ca"}) {
+    EXPECT_EQ(fs::status(restored() / made).permissions(), fs::perms::owner_all) << made;
+  }
+  EXPECT_EQ(stored_records(restored() / "events"), stored_records(state_ / "events"));
+}
+
 TEST_F(Restoring, is_refused_where_something_is_and_changes_nothing_there) {
   must_back_up();
   write(restored() / "letter.txt", "dear reader");
@@ -159,10 +175,27 @@ TEST_F(Restoring, without_keys_it_needs_the_key_that_sealed_the_values) {
   EXPECT_THAT(restore(config).error().message, HasSubstr("32 bytes"));
   EXPECT_FALSE(fs::exists(restored()));
   config.key_file = state_ / "secret.key";
-  must_restore(config);
+  const auto done = restore(config);
+  ASSERT_TRUE(done) << to_string(done.error());
+  EXPECT_TRUE(done->lacks_authority_key);
   const auto secrets =
       storage::open_secret_store(restored() / "secrets", restored() / "secret.key").value();
   EXPECT_EQ(secrets->open(k_context, sealed_.ref).value(), k_value);
+}
+
+TEST_F(Restoring, of_a_server_without_a_key_needs_none) {
+  fs::remove(state_ / "secret.key");
+  auto making = backup_config();
+  making.keys = false;
+  ASSERT_TRUE(make_backup(making));
+  auto config = restore_config();
+  config.key_file = folder_.path() / "some.key";
+  write(config.key_file, std::string(32, 'k'));
+  const auto done = restore(config);
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, ErrorCode::invalid_argument);
+  EXPECT_THAT(done.error().message, HasSubstr("none is needed"));
+  must_restore(restore_config());
 }
 
 TEST_F(Restoring, every_damaged_cut_or_missing_file_is_named) {
@@ -222,6 +255,7 @@ TEST_F(Restoring, a_log_that_is_another_than_the_manifest_says_is_refused) {
       if (std::string(member) == "chain") json["log"][0]["chain"] = json[member];
     });
     EXPECT_FALSE(restore(restore_config())) << member;
+    EXPECT_FALSE(check_backup(restore_config())) << member;
     EXPECT_FALSE(fs::exists(restored()));
     forge([&](auto& json) {
       json[member] = before;

@@ -21,6 +21,16 @@ TEST(Digest, of_two_parts_is_that_of_their_concatenation_and_a_context_can_be_us
   EXPECT_EQ(to_hex(bytes_of(sha256.of("", "abc"))), sha256_hex("abc"));
 }
 
+TEST(Digest, is_read_from_the_hex_that_it_is_written_as_and_from_nothing_else) {
+  const auto digest = Sha256().of("abc");
+  const auto hex = sha256_hex("abc");
+  EXPECT_EQ(digest_of_hex(hex), digest);
+  for (const auto& wrong : {std::string(), hex.substr(1), hex + "0", "BA" + hex.substr(2),
+                            "+" + hex.substr(1), " " + hex.substr(1), "0x" + hex.substr(2)}) {
+    EXPECT_FALSE(digest_of_hex(wrong)) << wrong;
+  }
+}
+
 TEST(ShortId, is_base32_of_the_digest_as_another_implementation_makes_it) {
   // python3: base64.b32encode(hashlib.sha256(b"abc").digest())[:8].lower() is "xj4bnp4p".
   EXPECT_EQ(short_id("abc"), "xj4bnp4p");

@@ -185,8 +185,50 @@ TEST_F(HttpClientTest, tells_whether_somebody_may_have_acted_on_a_request_that_f
     const auto broken = client.send({.method = "POST", .url = url_of(peer, "/")});
     EXPECT_EQ(broken.error().code, ErrorCode::unavailable);
     EXPECT_TRUE(client.reached());
+    std::stop_source stop;
+    HttpPeer slow([&](const std::string&) {
+      stop.request_stop();
+      return "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+    });
+    const auto given_up = client.send({.url = url_of(slow, "/"), .stop = stop.get_token()});
+    EXPECT_EQ(given_up.error().code, ErrorCode::cancelled);
+    EXPECT_TRUE(client.reached()) << "it was given up when the request had arrived";
+    // That peer knows no TLS.
+    EXPECT_FALSE(client.send({.url = "https://" + peer.authority() + "/", .timeout = 300ms}));
+    EXPECT_FALSE(client.reached()) << "a handshake that came to nothing";
+  }
+  {
+    HttpPeer peer([](const std::string&) { return ok(""); }, {}, base_test::make_peer_identity());
+    EXPECT_FALSE(client.send({.url = "https://localhost/", .connect_to = peer.authority()}));
+    EXPECT_FALSE(client.reached()) << "a certificate that nobody trusts";
   }
   EXPECT_FALSE(client.send({.url = "http://localhost/", .unix_socket = folder_ / "none"}));
+  EXPECT_FALSE(client.reached());
+}
+
+TEST_F(HttpClientTest, a_connect_that_times_out_or_is_stopped_has_reached_nobody) {
+  // Nobody accepts: with its queue full the kernel lets further connects wait.
+  const FileDescriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  auto* const at = reinterpret_cast<sockaddr*>(&address);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(listener.get(), at, size), 0);
+  ASSERT_EQ(::listen(listener.get(), 0), 0);
+  ASSERT_EQ(::getsockname(listener.get(), at, &size), 0);
+  const FileDescriptor first(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::connect(first.get(), at, size), 0);
+  HttpRequest request{.url = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/",
+                      .timeout = 300ms};
+  HttpClient client;
+  EXPECT_EQ(client.send(request).error().code, ErrorCode::timed_out);
+  EXPECT_FALSE(client.reached());
+  std::stop_source stop;
+  stop.request_stop();
+  request.stop = stop.get_token();
+  request.timeout = 30s;
+  EXPECT_EQ(client.send(request).error().code, ErrorCode::cancelled);
   EXPECT_FALSE(client.reached());
 }
 

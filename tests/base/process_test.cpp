@@ -1,10 +1,12 @@
 #include "base/process.hpp"
 
 #include <array>
+#include <barrier>
 #include <cerrno>
 #include <chrono>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -49,6 +51,66 @@ TEST(Spawn, a_child_whose_parent_is_killed_before_it_is_tied_to_it_ends_too) {
   constexpr int k_limit_ms = 10'000;
   EXPECT_EQ(::poll(&end, 1, k_limit_ms), 1);
   ::close(alive[0]);
+}
+
+// Whether nobody has the other end any more, or soon.
+bool closes(int pipe_end) {
+  pollfd end{pipe_end, POLLIN, 0};
+  constexpr int k_limit_ms = 10'000;
+  return ::poll(&end, 1, k_limit_ms) == 1 && (end.revents & POLLHUP) != 0;
+}
+
+// Starts two children at once, tells their pids and never lets them go on.
+[[noreturn]] void spawn_two_and_hang(int told) {
+  SpawnRequest request;
+  request.argv = {"/bin/sleep", "600"};
+  request.dies_with_parent = false;
+  // Between the making of a child's gate and its clone: long enough for the other's gate.
+  constexpr std::size_t k_variables = 1'000'000;
+  request.environment.assign(k_variables, "A=1");
+  request.before_exec = [told](pid_t pid) -> Result<void> {
+    if (::write(told, &pid, sizeof pid) != sizeof pid) ::_exit(1);
+    for (;;) ::pause();
+  };
+  std::barrier both(2);
+  const auto start = [&] {
+    both.arrive_and_wait();
+    [[maybe_unused]] const auto process = spawn_process(request);
+    ::_exit(1);
+  };
+  const std::jthread other(start);
+  start();
+  ::_exit(1);
+}
+
+TEST(Spawn, children_that_wait_end_with_their_killed_parent_and_keep_nothing_of_it) {
+  std::array<int, 2> alive{};
+  std::array<int, 2> told{};
+  ASSERT_EQ(::pipe2(alive.data(), O_CLOEXEC), 0);
+  ASSERT_EQ(::pipe2(told.data(), O_CLOEXEC), 0);
+  const pid_t server = ::fork();
+  if (server == 0) spawn_two_and_hang(told[1]);
+  ::close(alive[1]);
+  ::close(told[1]);
+  std::vector<ProcessIdentity> children;
+  std::vector<FileDescriptor> pidfds;
+  pid_t pid = 0;
+  while (children.size() < 2 && ::read(told[0], &pid, sizeof pid) == sizeof pid) {
+    children.push_back(identify_process(pid).value_or(ProcessIdentity{}));
+    pidfds.push_back(open_process(children.back()));
+  }
+  ::kill(server, SIGKILL);
+  int status = 0;
+  ASSERT_EQ(::waitpid(server, &status, 0), server);
+  EXPECT_EQ(children.size(), 2U);
+  EXPECT_TRUE(closes(alive[0])) << "what the parent had open, a lock for one, is kept";
+  for (std::size_t i = 0; i < children.size(); ++i) {
+    EXPECT_TRUE(pidfds[i].valid());
+    EXPECT_TRUE(wait_for_end(pidfds[i], 10s));
+    static_cast<void>(end_process(children[i], 0ms));
+  }
+  ::close(alive[0]);
+  ::close(told[0]);
 }
 
 SpawnRequest shell(const std::string& script) {
@@ -100,14 +162,14 @@ TEST(Spawn, gives_the_environment_and_the_descriptors_that_were_named_and_no_oth
   // Without O_CLOEXEC: what another thread or a library leaves open.
   const FileDescriptor left_open(::open("/dev/zero", O_RDONLY));
   const FileDescriptor named(::open("/dev/full", O_RDONLY | O_CLOEXEC));
+  // `ls` without a pipe, which the shell could still have open itself, and not in its place.
   auto request = shell(
-      "env | grep -v '^PWD=\\|^_=\\|^SHLVL='; readlink /proc/$$/fd/3; "
-      "ls /proc/$$/fd | tr '\\n' ' '");
+      "env | grep -v '^PWD=\\|^_=\\|^SHLVL='; readlink /proc/$$/fd/3; ls /proc/$$/fd; exit 0");
   request.inherit = {named.get()};
   std::string output;
   ASSERT_TRUE(
       run_process(std::move(request), 20s, {}, [&](std::string_view text) { output += text; }));
-  EXPECT_EQ(output, "GREETING=hello\n/dev/full\n0 1 2 3 ");
+  EXPECT_EQ(output, "GREETING=hello\n/dev/full\n0\n1\n2\n3\n");
 }
 
 TEST(Spawn, that_cannot_execute_or_be_prepared_says_the_step) {
@@ -121,6 +183,45 @@ TEST(Spawn, that_cannot_execute_or_be_prepared_says_the_step) {
     return EPERM;
   };
   EXPECT_EQ(spawn_process(request).error().message, "sh could not be started (do what it should)");
+}
+
+TEST(Spawn, a_child_that_waits_keeps_nobody_elses_pipe_open) {
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
+  const FileDescriptor read(pipe[0]);
+  FileDescriptor write(pipe[1]);
+  auto request = shell("true");
+  request.before_exec = [&](pid_t /*pid*/) -> Result<void> {
+    write.reset();
+    EXPECT_TRUE(closes(read.get()));
+    return {};
+  };
+  EXPECT_TRUE(spawn_process(request));
+}
+
+TEST(Spawn, a_descriptor_that_cannot_be_handed_over_is_told_whatever_the_others_became) {
+  const FileDescriptor null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  auto request = shell("true");
+  // Their numbers in the child are those that the parent has its own pipes at.
+  request.inherit.assign(k_inherited_max, null.get());
+  request.inherit.back() = -1;
+  const auto process = spawn_process(request);
+  ASSERT_FALSE(process);
+  EXPECT_EQ(process.error().message, "sh could not be started (hand over descriptors)");
+}
+
+TEST(Spawn, a_child_that_dies_before_it_is_let_go_is_an_error_and_no_signal) {
+  auto request = shell("true");
+  request.before_exec = [](pid_t pid) -> Result<void> {
+    const auto identity = identify_process(pid).value_or(ProcessIdentity{});
+    const auto pidfd = open_process(identity);
+    ::kill(pid, SIGKILL);
+    EXPECT_TRUE(wait_for_end(pidfd, 10s));
+    return {};
+  };
+  const auto process = spawn_process(request);
+  ASSERT_FALSE(process);
+  EXPECT_EQ(process.error().cause, "it ended at once");
 }
 
 TEST(Spawn, what_is_given_away_runs_on) {

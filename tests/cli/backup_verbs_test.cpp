@@ -97,6 +97,15 @@ TEST_F(BackupVerbs, backup_says_what_it_made_what_is_new_and_who_can_read_it) {
   EXPECT_THAT(out_.str(), HasSubstr("is whole: 47 events"));
 }
 
+TEST_F(BackupVerbs, a_damaged_manifest_is_named_and_the_next_backup_is_made) {
+  must_back_up();
+  const auto manifest = fs::directory_iterator(backups() / "backups")->path();
+  builder::write(manifest, "{}");
+  EXPECT_EQ(run_on(state(), backup_command()), k_exit_failed);
+  EXPECT_THAT(out_.str(), StartsWith("Backup 2 is made"));
+  EXPECT_THAT(err_.str(), HasSubstr("damaged in the backup folder: " + manifest.string()));
+}
+
 TEST_F(BackupVerbs, restore_makes_a_folder_that_the_verbs_of_the_log_read) {
   must_back_up();
   EXPECT_EQ(run_on(restored(), restore_command()), k_exit_ok) << err_.str();

@@ -1,5 +1,8 @@
 // What a client gets when something is missing, broken or slow, and what is tried again before
 // that.
+#include <array>
+#include <atomic>
+#include <cerrno>
 #include <filesystem>
 
 #include "tests/edge/edge_fixture.hpp"
@@ -380,6 +383,95 @@ TEST_F(Failure, an_answer_before_the_end_of_the_request_arrives_and_ends_the_con
   EXPECT_EQ(response.body, "big");
   EXPECT_EQ(response.field("connection"), "close");
 }
+
+// ---- answers that end with the connection ----
+
+class CloseDelimited : public EdgeTest {
+ protected:
+  void SetUp() override {
+    start([](EdgeConfig& config) {
+      config.timeouts.response_idle = config.timeouts.client_write_idle = 1s;
+    });
+    // "/long" is whole, "/flood" never, and "/" stops in the middle.
+    upstream_ = std::make_unique<RecordingUpstream>([&](UpstreamSession& session) {
+      Request request;
+      if (!session.read_request(request)) return;
+      session.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+      const std::string part(65536, 'x');
+      const std::string chunk = "10000\r\n" + part + "\r\n";
+      if (request.path == "/long") {
+        for (std::size_t i = 0; i < k_long / part.size(); ++i) session.write(chunk);
+        session.write("0\r\n\r\n");
+      }
+      while (request.path == "/flood" && session.write(chunk)) {
+      }
+      left_ = request.path == "/flood";
+      (void)session.read_some();
+    });
+  }
+  void ask(const std::string& path) {
+    route("shop.apps.test", {at(*upstream_, "vm-old")});
+    publish();
+    ASSERT_TRUE(client_.connect(edge_->http_port()));
+    ASSERT_TRUE(client_.send("GET " + path + " HTTP/1.0\r\nHost: shop.apps.test\r\n\r\n"));
+    std::string got;
+    while (got.find("\r\n\r\nhalf") == std::string::npos) {
+      const std::string bytes = client_.read_some();
+      ASSERT_FALSE(bytes.empty());
+      got += bytes;
+    }
+    read_ = got.size() - got.find("\r\n\r\n") - 4;
+  }
+  // Reads to the end: 0, or the error that it came with. What comes before is added to `read_`.
+  [[nodiscard]] int end() {
+    std::array<char, 65536> bytes{};
+    for (;;) {
+      const ssize_t got = ::recv(client_.fd(), bytes.data(), bytes.size(), 0);
+      if (got <= 0) return got == 0 ? 0 : errno;
+      read_ += static_cast<std::size_t>(got);
+    }
+  }
+
+  static constexpr std::size_t k_long = std::size_t{512} * 1024;
+  std::atomic<bool> left_{false};  // the upstream of a "/flood" was
+  std::unique_ptr<RecordingUpstream> upstream_;
+  Client client_;
+  std::size_t read_ = 0;
+};
+
+TEST_F(CloseDelimited, half_of_one_does_not_look_whole_when_its_instance_is_stopped) {
+  ASSERT_NO_FATAL_FAILURE(ask("/"));
+  route("shop.apps.test", {}, "it is being replaced");
+  publish();
+  EXPECT_EQ(edge_->drain("vm-old", 50ms), 1U);
+  EXPECT_EQ(end(), ECONNRESET);
+}
+
+TEST_F(CloseDelimited, half_of_one_does_not_look_whole_when_the_application_stalls) {
+  ASSERT_NO_FATAL_FAILURE(ask("/"));
+  EXPECT_EQ(end(), ECONNRESET);
+}
+
+TEST_F(CloseDelimited, half_of_one_does_not_look_whole_when_the_client_stalled) {
+  ASSERT_NO_FATAL_FAILURE(ask("/flood"));
+  ASSERT_TRUE(eventually([&] { return left_.load(); }));
+  EXPECT_EQ(end(), ECONNRESET);
+}
+
+TEST_F(CloseDelimited, half_of_one_does_not_look_whole_when_the_edge_stops) {
+  ASSERT_NO_FATAL_FAILURE(ask("/"));
+  edge_.reset();
+  EXPECT_EQ(end(), ECONNRESET);
+}
+
+TEST_F(CloseDelimited, a_whole_one_arrives_however_late_it_is_read) {
+  ASSERT_NO_FATAL_FAILURE(ask("/long"));
+  std::this_thread::sleep_for(3s);  // the edge lingers for two
+  EXPECT_EQ(end(), 0);
+  EXPECT_EQ(read_, k_long + 4);
+}
+
+// ---- others ----
 
 TEST_F(Failure, a_port_that_is_taken_is_refused_rather_than_shared) {
   start();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "edge/http2/request_builder.hpp"
 #include "tests/edge/http2_client.hpp"
 
 namespace atlasflow::edge {
@@ -126,6 +127,26 @@ TEST_F(Http2Attack, trailers_bring_no_field_of_the_head) {
   EXPECT_NE(upstream_->received().find("x-fine: 1"), std::string::npos);
 }
 
+// Whatever nghttp2 lets through.
+TEST_F(Http2Attack, trailers_go_by_the_guard_of_http1) {
+  const http::HttpLimits limits;
+  RequestBuilder builder(limits);
+  builder.add_trailer("x-fine", "1");
+  builder.add_trailer("x-also", "2");
+  ASSERT_EQ(builder.trailers().size(), 2U);
+  EXPECT_EQ(builder.trailers()[1].name, "x-also");
+  EXPECT_EQ(builder.trailers()[1].value, "2");
+  const std::vector<std::pair<const char*, std::string>> malformed = {
+      {"x a", "1"},    {"x-a", "1\r\nx-b: 2"}, {"", "1"},    {"x-a: 1\r\nx-b", "2"},
+      {"x-a", "\x01"}, {"x-a", "1\n"},         {"x-a ", "1"}};
+  for (const auto& [name, value] : malformed) {
+    builder.reset();
+    builder.add_trailer("x-fine", "1");
+    builder.add_trailer(name, value);
+    EXPECT_TRUE(builder.trailers().empty()) << name << ": " << value;
+  }
+}
+
 TEST_F(Http2Attack, heads_have_the_limits_of_http1) {
   serve();
   Http2Client client;
@@ -171,6 +192,23 @@ TEST_F(Http2Attack, rapid_resets_end_the_connection) {
   expect_served();
 }
 
+// As much work as resetting them, and the frame that does it is ours.
+TEST_F(Http2Attack, requests_that_the_edge_has_to_reset_end_the_connection) {
+  serve();
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  for (std::uint32_t id = 1; id < 6000; id += 2) {
+    if (!client.post(id, {{"content-length", "5"}}) || !client.send_data(id, "12345678", true)) {
+      break;
+    }
+  }
+  (void)client.read_goaway();
+  EXPECT_TRUE(!client.goaway() || client.goaway() == NGHTTP2_ENHANCE_YOUR_CALM);
+  EXPECT_TRUE(eventually([&] { return client.connection().ended(); }));
+  EXPECT_LT(upstream_->connections(), 1000);
+  expect_served();
+}
+
 TEST_F(Http2Attack, frames_that_say_nothing_end_the_connection) {
   serve();
   struct Flood {
@@ -189,6 +227,9 @@ TEST_F(Http2Attack, frames_that_say_nothing_end_the_connection) {
        [](auto& c) { return c.send_frame(NGHTTP2_PRIORITY, 0, 1, std::string("\0\0\0\3\1", 5)); }},
       {"window",
        [](auto& c) { return c.send_frame(NGHTTP2_WINDOW_UPDATE, 0, 0, Http2Client::number(1)); }},
+      {"an unknown type", [](auto& c) { return c.send_frame(0x0b, 0, 0, "x"); }},
+      {"another one", [](auto& c) { return c.send_frame(0x77, 0, 1, ""); }},
+      {"one of the last", [](auto& c) { return c.send_frame(0xfe, 0, 0, "x"); }},
   };
   for (const Flood& flood : floods) {
     Http2Client client;

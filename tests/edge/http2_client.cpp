@@ -44,8 +44,12 @@ std::string Http2Client::block(const Fields& fields) {
 
 bool Http2Client::connect(const Edge& edge, const std::string& host, std::uint32_t window,
                           bool send_preface) {
+  return reach(edge) && begin(edge, host, window, send_preface);
+}
+
+bool Http2Client::begin(const Edge& edge, const std::string& host, std::uint32_t window,
+                        bool send_preface) {
   host_ = host;
-  if (!client_.connect(edge.https_port())) return false;
   client_.offer_protocol("h2");
   if (!client_.start_tls(host, edge.ca_certificate())) return false;
   if (!send_preface) return true;

@@ -46,6 +46,11 @@ class Http2Client {
   [[nodiscard]] bool connect(const Edge& edge, const std::string& host,
                              std::uint32_t window = 65535, bool send_preface = true);
 
+  // connect() in two steps: the TCP connection, and the rest.
+  [[nodiscard]] bool reach(const Edge& edge) { return client_.connect(edge.https_port()); }
+  [[nodiscard]] bool begin(const Edge& edge, const std::string& host, std::uint32_t window = 65535,
+                           bool send_preface = true);
+
   bool send_frame(std::uint8_t type, std::uint8_t flags, std::uint32_t stream,
                   std::string_view payload);
   // As it stands, pseudo-header fields and all.

@@ -172,6 +172,21 @@ TEST_F(Http2, answers_without_a_body_end_with_their_head) {
   }
 }
 
+TEST_F(Http2, a_head_may_be_as_long_as_the_limits_say) {
+  const std::string part(15000, 'a');
+  std::string answer = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n";
+  for (int i = 0; i < 8; ++i) answer += "X-Part-" + std::to_string(i) + ": " + part + "\r\n";
+  serve(keep_and_answer(answer + "\r\nhello"),
+        [](EdgeConfig& config) { config.limits.head_bytes_max = 256 * 1024; });
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  client.get(1);
+  const Http2Response& response = client.response(1);
+  EXPECT_FALSE(response.reset.has_value());
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "hello");
+}
+
 TEST_F(Http2, the_edge_answers_itself_as_over_http1) {
   serve(keep_and_answer(k_hello));
   Http2Client client;
@@ -355,6 +370,31 @@ TEST_F(Http2, an_upstream_that_does_not_read_shuts_only_its_streams_window) {
 
 // ---- switch, drain, retirement ----
 
+// CANCEL would say that it is the client's own doing, or not wanted any more.
+TEST_F(Http2, an_answer_that_a_drain_or_a_stall_cuts_failed) {
+  serve(
+      [](UpstreamSession& session) {
+        UpstreamSession::Request request;
+        if (!session.read_request(request)) return;
+        session.write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+        (void)session.read_some();
+      },
+      [](EdgeConfig& config) { config.timeouts.response_idle = 1s; });
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  const auto half = [&](std::uint32_t id) {
+    client.get(id);
+    return client.read_until([&] { return client.responses()[id].body == "half"; });
+  };
+  ASSERT_TRUE(half(1));
+  EXPECT_EQ(client.response(1).reset, NGHTTP2_INTERNAL_ERROR) << "the application stalls";
+  ASSERT_TRUE(half(3));
+  route(k_host, {}, "it is being replaced");
+  publish();
+  EXPECT_EQ(edge_->drain("vm-1", 50ms), 1U);
+  EXPECT_EQ(client.response(3).reset, NGHTTP2_INTERNAL_ERROR) << "its instance is stopped";
+}
+
 TEST_F(Http2, a_drain_answers_504_and_the_connection_goes_on) {
   serve([](UpstreamSession& session) {
     UpstreamSession::Request request;
@@ -405,7 +445,7 @@ TEST_F(Http2, an_idle_connection_is_told_before_it_is_closed) {
   client.get(1);
   EXPECT_EQ(client.response(1).body, "hello");
   EXPECT_EQ(client.read_goaway(), NGHTTP2_NO_ERROR);
-  // Nor may one say nothing at all, or keep itself alive by pings.
+  // Nor may one say nothing at all.
   Http2Client silent;
   ASSERT_TRUE(silent.connect(*edge_, k_host, 65535, false));
   EXPECT_TRUE(eventually([&] { return silent.connection().ended(); }));

@@ -159,9 +159,9 @@ TEST(Replicas, all_answer_before_the_route_is_claimed) {
                                         "VMPlacementRequested", "VMPlacementRequested"));
   subject.run_vm(0);
   subject.run_vm(2);
-  EXPECT_EQ(subject.state.intent_kind, IntentKind::none);
+  EXPECT_FALSE(subject.state.intent);
   subject.run_vm(1);
-  EXPECT_EQ(subject.state.intent_kind, IntentKind::route);
+  EXPECT_TRUE(subject.state.awaits(IntentKind::route));
   EXPECT_EQ(subject.claim().upstreams.size(), 3U);
 }
 
@@ -382,7 +382,7 @@ TEST(Builder, that_was_lost_is_told_by_name_and_its_step_is_tried_again) {
   Subject subject;
   subject.apply(Start{});
   subject.clone();
-  auto lost = Subject::failure(subject.state.intent, true);
+  auto lost = Subject::failure(subject.intent(), true);
   lost.lost_builder = "builder-2";
   subject.apply(lost);
   EXPECT_THAT(subject.last, ElementsAre("BuilderLost", "RetryScheduled"));

@@ -70,8 +70,9 @@ class ProjectHistoryTest : public testing::Test {
     ASSERT_NE(state, nullptr);
     Succeeded succeeded;
     fill(succeeded.outcome);
-    succeeded.effect = state->intent;
-    if (state->intent.empty() && !state->instances.empty()) {
+    if (state->intent) {
+      succeeded.effect = state->intent->effect;
+    } else if (!state->instances.empty()) {
       const auto& instance = state->instances.begin()->second;
       const bool named = succeeded.outcome.has_healthy() || succeeded.outcome.has_drained();
       succeeded.effect = named ? effect_of(instance.vm_id()) : instance.effect();
@@ -161,7 +162,7 @@ TEST_F(ProjectHistoryTest, pain_5_a_stream_of_pushes_does_not_starve_production)
   now += 600 * k_second_us;
   command("one", Override{DeploymentId{"two"}});
   Failed ended;
-  ended.effect = history.find(DeploymentId{"one"})->intent;
+  ended.effect = history.find(DeploymentId{"one"})->intent->effect;
   ended.retryable = true;
   command("one", ended);
   EXPECT_THAT(told(), ElementsAre("two start"));
@@ -207,6 +208,14 @@ TEST_F(ProjectHistoryTest, pain_10_of_two_that_serve_the_older_claim_retires) {
 TEST_F(ProjectHistoryTest, a_quarantined_deployment_does_not_hold_the_turn) {
   push("one");
   command("one", Start{});
+  history.quarantined.insert(DeploymentId{"one"});
+  push("two");
+  EXPECT_THAT(told(), ElementsAre("two start"));
+}
+
+TEST_F(ProjectHistoryTest, a_quarantined_deployment_that_was_told_to_start_does_not_hold_the_turn) {
+  push("one");
+  starting["production"] = DeploymentId{"one"};
   history.quarantined.insert(DeploymentId{"one"});
   push("two");
   EXPECT_THAT(told(), ElementsAre("two start"));

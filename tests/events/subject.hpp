@@ -88,23 +88,25 @@ class Subject {
     command.reason = "because";
     return command;
   }
-  bool fail_step(bool retryable) { return apply(failure(state.intent, retryable)); }
+  // Of the step in progress; empty between steps.
+  [[nodiscard]] EffectId intent() const { return state.intent ? state.intent->effect : EffectId{}; }
+  bool fail_step(bool retryable) { return apply(failure(intent(), retryable)); }
 
   bool clone(const std::function<void(pb::Cloned&)>& change = {}) {
-    return succeed(state.intent, [&](auto& e) {
+    return succeed(intent(), [&](auto& e) {
       e.mutable_cloned()->set_subject("change");
       if (change) change(*e.mutable_cloned());
     });
   }
   bool build() {
-    return succeed(state.intent, [](auto& e) { e.mutable_built()->set_image_id("sha256:1"); });
+    return succeed(intent(), [](auto& e) { e.mutable_built()->set_image_id("sha256:1"); });
   }
   bool push() {
-    return succeed(state.intent,
+    return succeed(intent(),
                    [](auto& e) { e.mutable_image_pushed()->set_reference("r/web@sha256:2"); });
   }
   bool released() {
-    return succeed(state.intent, [](auto& e) { e.mutable_release_succeeded(); });
+    return succeed(intent(), [](auto& e) { e.mutable_release_succeeded(); });
   }
   bool release_vm_stopped() {
     return succeed(effect_of(state.release_vm),
@@ -130,7 +132,7 @@ class Subject {
            });
   }
   bool routed() {
-    return succeed(state.intent, [](auto& e) { e.mutable_routed()->set_generation(77); });
+    return succeed(intent(), [](auto& e) { e.mutable_routed()->set_generation(77); });
   }
   bool drained(std::int32_t number = 0) {
     return slot(number) != nullptr &&
@@ -173,7 +175,7 @@ class Subject {
   bool deadline() {
     if (deadline_owed() == 0) return false;
     now = std::max(now, deadline_owed());
-    return apply(DeadlinePassed{state.intent});
+    return apply(DeadlinePassed{intent()});
   }
 
   void run_until_image() {

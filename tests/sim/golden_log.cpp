@@ -127,7 +127,8 @@ std::string text_of(const DeploymentState& state) {
       "{} v{} {} image={} generation={} routed={} replicas={} intent={} build={} retry={} "
       "failure={} stopped_by={} retired_by={}",
       state.id.str(), state.version.value(), name_of(state.status), state.image.str(),
-      state.generation, state.routed, state.replicas, state.intent.str(), state.build.str(),
+      state.generation, state.routed, state.replicas,
+      state.intent ? state.intent->effect.str() : "", state.build.str(),
       state.retry ? state.retry->due : 0, state.failure ? state.failure->reason : "",
       state.stopped_by, state.retired_by);
   for (const auto& [slot, instance] : state.instances) text += text_of(instance);

@@ -1,11 +1,16 @@
 // Indexes that are damaged are made anew from the records, which stay what they are, bit for bit.
 #include "storage/log/rebuild.hpp"
 
+#include <array>
+#include <cstring>
 #include <functional>
 
 #include <gmock/gmock.h>
 #include <rocksdb/db.h>
+#include <sys/inotify.h>
+#include <unistd.h>
 
+#include "base/file_descriptor.hpp"
 #include "storage/log/log_copy.hpp"
 #include "storage/log/log_keys.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
@@ -88,6 +93,25 @@ TEST_F(Rebuild, of_lost_index_entries_gives_the_log_that_was) {
   EXPECT_EQ(append_one(*log, request("deployment/0", 7)).first_position, Position(21));
 }
 
+// So that no kill leaves it there: the next rebuild removes what is named so.
+TEST_F(Rebuild, never_gives_the_log_as_it_was_the_name_of_the_copy) {
+  const FileDescriptor watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  ASSERT_GE(::inotify_add_watch(watch.get(), directory_.path().c_str(), IN_MOVED_TO), 0);
+  ASSERT_TRUE(rebuild_log(folder()));
+  std::vector<std::string> given;
+  std::array<char, 4096> events{};
+  const auto size = ::read(watch.get(), events.data(), events.size());
+  for (ssize_t at = 0; at < size;) {
+    inotify_event event{};
+    std::memcpy(&event, events.data() + at, sizeof event);
+    given.emplace_back(events.data() + at + sizeof event);
+    at += static_cast<ssize_t>(sizeof event + event.len);
+  }
+  // First the copy's, then those of the exchange.
+  EXPECT_THAT(given,
+              testing::ElementsAre("events.before-rebuild", "events", "events.before-rebuild"));
+}
+
 TEST_F(Rebuild, entries_that_no_record_explains_go) {
   spoil(
       [](rocksdb::DB& db, rocksdb::ColumnFamilyHandle* handle) {
@@ -121,6 +145,7 @@ TEST_F(Rebuild, keeps_what_an_earlier_one_left) {
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code, ErrorCode::conflict);
   EXPECT_THAT(again.error().message, HasSubstr("remove it once"));
+  EXPECT_THAT(again.error().message, HasSubstr("or the copy of one that was ended"));
   // What a kill left of one is no obstacle.
   fs::remove_all(directory_.path() / "events.before-rebuild");
   fs::create_directories(directory_.path() / "events.rebuilding/db");

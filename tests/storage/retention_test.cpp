@@ -218,8 +218,9 @@ class Reach : public testing::Test {
     const auto& state = *history_.find(id);
     Succeeded succeeded;
     fill(succeeded.outcome);
-    succeeded.effect = state.intent;
-    if (state.intent.empty()) {
+    if (state.intent) {
+      succeeded.effect = state.intent->effect;
+    } else {
       const auto& instance = *state.first_instance();
       const bool by_vm = succeeded.outcome.has_healthy() || succeeded.outcome.has_drained();
       succeeded.effect = by_vm ? effect_of(instance.vm_id()) : instance.effect();
