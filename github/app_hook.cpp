@@ -42,9 +42,11 @@ std::optional<HookDelivery> delivery_of(const Json& json) {
 }  // namespace
 
 Result<std::vector<HookDelivery>> hook_deliveries(AppClient& app, std::int64_t since_s,
+                                                  std::size_t count_max,
                                                   const std::stop_token& stop) {
+  constexpr std::size_t k_page_max = 100;
   std::vector<HookDelivery> found;
-  std::string path = "/app/hook/deliveries?per_page=100";
+  auto path = "/app/hook/deliveries?per_page=" + std::to_string(std::min(count_max, k_page_max));
   while (!path.empty()) {
     ATLAS_TRY(const auto response, app.send_as_app({.path = path}, stop));
     if (response.status != 200 || !response.json.is_array()) return unexpected_answer(response);
@@ -52,7 +54,7 @@ Result<std::vector<HookDelivery>> hook_deliveries(AppClient& app, std::int64_t s
       auto delivery = delivery_of(each);
       // One that GitHub describes in another way hides none of the others.
       if (!delivery) continue;
-      if (delivery->delivered_s < since_s || found.size() >= k_hook_deliveries_max) return found;
+      if (delivery->delivered_s < since_s || found.size() >= count_max) return found;
       found.push_back(*std::move(delivery));
     }
     path = response.json.empty() ? "" : response.next;

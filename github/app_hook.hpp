@@ -24,9 +24,10 @@ struct HookDelivery {
 
 inline constexpr std::size_t k_hook_deliveries_max = 1'000;
 
-// Newest first, those since then, at most k_hook_deliveries_max. GitHub keeps them for three days.
+// Newest first, those since then, at most count_max. GitHub keeps them for three days.
 [[nodiscard]] Result<std::vector<HookDelivery>> hook_deliveries(AppClient& app,
                                                                 std::int64_t since_s,
+                                                                std::size_t count_max,
                                                                 const std::stop_token& stop);
 
 // Which attempts to ask for again: the newest of each delivery none of whose attempts was answered

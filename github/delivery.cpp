@@ -144,6 +144,22 @@ Result<Delivery> read_repository(const Json& payload, const std::string& action)
 
 }  // namespace
 
+std::string_view name_of(InstallationChanged::Kind kind) {
+  switch (kind) {
+    case InstallationChanged::Kind::created:
+      return "created";
+    case InstallationChanged::Kind::removed:
+      return "removed";
+    case InstallationChanged::Kind::suspended:
+      return "suspended";
+    case InstallationChanged::Kind::resumed:
+      return "resumed";
+    case InstallationChanged::Kind::permitted:
+      return "permitted";
+  }
+  return "changed";
+}
+
 Result<Delivery> read_delivery(std::string_view event, const Json& payload) {
   const bool known =
       event == "installation" || event == "installation_repositories" || event == "repository";

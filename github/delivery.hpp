@@ -24,6 +24,8 @@ struct InstallationChanged {
   std::string account;
 };
 
+[[nodiscard]] std::string_view name_of(InstallationChanged::Kind kind);
+
 // Repositories were added to an installation or taken out of it ("installation_repositories").
 struct InstallationRepositories {
   std::int64_t installation = 0;

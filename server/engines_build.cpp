@@ -14,6 +14,7 @@
 #include "builder/source/watch_paths.hpp"
 #include "server/deadline.hpp"
 #include "server/engines.hpp"
+#include "server/github_app.hpp"
 
 namespace atlasflow::server {
 namespace fs = std::filesystem;
@@ -61,9 +62,15 @@ TimestampUs SystemClock::now() const {
 
 Result<actors::ResolvedRef> LocalBuildEngine::resolve(const std::string& repository_url,
                                                       const std::string& branch) {
-  auto head = builder::remote_head(repository_url, branch);
+  auto head = builder::remote_head(repository_url, branch, credential_for(repository_url, {}));
   if (!head) return tl::unexpected(head.error());
   return actors::ResolvedRef{std::move(head->ref), std::move(head->sha)};
+}
+
+builder::CredentialSource LocalBuildEngine::credential_for(const std::string& url,
+                                                           std::stop_token stop) const {
+  if (config_.app == nullptr) return {};
+  return clone_credential(*config_.app, url, std::move(stop));
 }
 
 Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::stop_token stop) {
@@ -75,6 +82,7 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
   request.base_sha = job.base_sha;
   request.folder = config_.work / job.deployment.str();
   Deadline deadline(stop, job.remaining);
+  request.credential = credential_for(job.repository_url, deadline.token());
   auto checkout = builder::check_out(request, deadline.token());
   if (!checkout) {
     if (deadline.passed()) {

@@ -18,6 +18,7 @@
 #include "server/config.hpp"
 #include "server/engines.hpp"
 #include "server/engines_notify.hpp"
+#include "server/github_app.hpp"
 #include "server/process_setup.hpp"
 #include "server/restart.hpp"
 #include "server/state_dir.hpp"
@@ -39,6 +40,7 @@ struct Server::Parts {
   std::unique_ptr<edge::Edge> edge;
   SystemClock clock;
   RegistryGate registry_gate;
+  github::ConnectedApp connected_app;
   std::unique_ptr<LocalBuildEngine> build_engine;
   std::unique_ptr<LocalVmEngine> vm_engine;
   std::unique_ptr<LocalEdgeEngine> edge_engine;
@@ -202,6 +204,7 @@ void make_engines(Server::Parts& server, const ServerConfig& config, const State
   };
   build.own_registry = server.registry.get();
   build.min_free_mib = config.builder.min_free_mib;
+  build.app = &server.connected_app;
   build.cache_bytes_max = static_cast<std::uint64_t>(config.keep.build_cache_mib) << 20U;
   server.build_engine =
       std::make_unique<LocalBuildEngine>(std::move(build), *server.images, server.registry_gate);
@@ -243,6 +246,8 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
       !routed) {
     return routed;
   }
+  // Before a clone goes on that needs it.
+  ATLAS_TRYV(connect_recorded_app(*server.log, *server.secrets, server.connected_app));
   actors::ControlPlaneConfig control;
   control.domain = config.domain;
   control.build_id = own_build_id();
@@ -278,6 +283,7 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   api.http_port = server.edge->http_port();
   api.https_port = server.edge->https_port();
   api.ca_certificate = server.edge->ca_certificate();
+  api.connected_app = &server.connected_app;
   if (!take(server.api, api::start_api(api, *server.control), error)) {
     return tl::unexpected(error);
   }

@@ -15,6 +15,7 @@
 #include "actors/runtime/parts.hpp"
 #include "events/environment.hpp"
 #include "events/settings.hpp"
+#include "storage/secrets/github_app.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -77,6 +78,9 @@ class LocalControlPlane final : public ControlPlane {
   Result<bool> scale(const std::string& project, std::int32_t replicas) override;
   Result<void> set_notify_secret(const std::string& project, const std::string& secret) override;
   std::vector<std::pair<std::string, std::string>> webhook_secrets() override;
+  Result<void> connect_github_app(const NewGitHubApp& app) override;
+  Result<void> disconnect_github_app() override;
+  Secret github_webhook_secret() override;
   const storage::Catalog& catalog() const override { return catalog_; }
   const storage::EventLog& log() const override { return log_; }
   std::vector<PartStatus> parts() override;
@@ -84,6 +88,7 @@ class LocalControlPlane final : public ControlPlane {
  private:
   Result<storage::ProjectView> known_project(const std::string& name) const;
   Result<void> append_to_node(std::vector<pb::Event> events);
+  Result<Position> append_to(const StreamId& stream, std::vector<pb::Event> events);
   PartsConfig parts_config();
   Result<void> reap_orphans();
   void stop();
@@ -111,6 +116,7 @@ class LocalControlPlane final : public ControlPlane {
   caf::actor_system system_;
   Parts parts_;
   std::mutex env_mutex_;
+  std::mutex github_mutex_;
 };
 
 template <typename Reply, typename Handle, typename Message>
@@ -131,20 +137,27 @@ Result<void> LocalControlPlane::wait_for_catalog(Position position) {
 }
 
 Result<void> LocalControlPlane::append_to_node(std::vector<pb::Event> events) {
-  const auto version = log_.version_of(node_stream());
+  ATLAS_TRYV(append_to(node_stream(), std::move(events)));
+  return {};
+}
+
+Result<Position> LocalControlPlane::append_to(const StreamId& stream,
+                                              std::vector<pb::Event> events) {
+  const auto version = log_.version_of(stream);
   if (!version) return tl::unexpected(version.error());
   Append append;
-  append.request.stream = node_stream();
+  append.request.stream = stream;
   append.request.expected_version = *version;
   append.request.events = std::move(events);
   append.request.actor = "root";
   append.patient = false;
   auto reply = ask<AppendReply>(parts_.log_writer, std::move(append));
   if (!reply) return tl::unexpected(reply.error());
-  if (!std::holds_alternative<storage::Appended>(reply->outcome)) {
+  const auto* appended = std::get_if<storage::Appended>(&reply->outcome);
+  if (appended == nullptr) {
     return fail(ErrorCode::conflict, "another control plane writes to this log");
   }
-  return {};
+  return appended->records.back().position;
 }
 
 PartsConfig LocalControlPlane::parts_config() {
@@ -488,6 +501,45 @@ std::vector<std::pair<std::string, std::string>> LocalControlPlane::webhook_secr
     secrets.emplace_back(view.state.name, std::move(*secret));
   }
   return secrets;
+}
+
+Result<void> LocalControlPlane::connect_github_app(const NewGitHubApp& app) {
+  const std::lock_guard guard(github_mutex_);
+  ATLAS_TRYV(log_.has_room());
+  ATLAS_TRY(const auto sealed,
+            storage::seal_github_app(secrets_, app.private_key, app.webhook_secret));
+  std::vector<pb::Event> events(1);
+  auto& connected = *events[0].mutable_github_app_connected();
+  connected.set_app_id(app.app_id);
+  connected.set_slug(app.slug);
+  connected.set_base_url(app.base_url);
+  connected.set_key_fingerprint(app.key_fingerprint);
+  connected.set_private_key_ref(sealed.private_key_ref);
+  connected.set_webhook_secret_ref(sealed.webhook_secret_ref);
+  ATLAS_TRY(const auto position, append_to(github_stream(), std::move(events)));
+  return wait_for_catalog(position);
+}
+
+Result<void> LocalControlPlane::disconnect_github_app() {
+  const std::lock_guard guard(github_mutex_);
+  const auto app = catalog_.github_app().state;
+  if (!app.is_connected()) {
+    return fail(ErrorCode::conflict, "no GitHub App is connected");
+  }
+  std::vector<pb::Event> events(1);
+  events[0].mutable_github_app_disconnected()->set_app_id(app.app_id);
+  ATLAS_TRY(const auto position, append_to(github_stream(), std::move(events)));
+  return wait_for_catalog(position);
+}
+
+Secret LocalControlPlane::github_webhook_secret() {
+  const auto app = catalog_.github_app().state;
+  if (!app.is_connected()) return {};
+  auto secret = storage::open_webhook_secret(secrets_, app);
+  if (secret) return *std::move(secret);
+  spdlog::error("part=root event=secret_unreadable of=github_app error=\"{}\"",
+                to_string(secret.error()));
+  return {};
 }
 
 std::vector<ControlPlane::PartStatus> LocalControlPlane::parts() {

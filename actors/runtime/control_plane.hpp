@@ -12,6 +12,7 @@
 
 #include "actors/runtime/engines.hpp"
 #include "base/error.hpp"
+#include "base/secret.hpp"
 #include "events/ids.hpp"
 #include "events/push.hpp"
 #include "storage/log/event_log.hpp"
@@ -34,6 +35,16 @@ struct NewProject {
   std::string repository_url;
   std::string branch;                         // empty: the repository's default branch
   std::optional<std::string> webhook_secret;  // unset: the server's
+};
+
+// A GitHub App whose id and key GitHub has confirmed.
+struct NewGitHubApp {
+  std::int64_t app_id = 0;
+  std::string slug;
+  std::string base_url;
+  std::string key_fingerprint;
+  Secret private_key;  // PEM
+  Secret webhook_secret;
 };
 
 struct ControlPlaneConfig {
@@ -119,6 +130,13 @@ class ControlPlane {
   // The plain webhook secrets to check a delivery against: the projects', by name. The server's own
   // secret is the API's configuration.
   [[nodiscard]] virtual std::vector<std::pair<std::string, std::string>> webhook_secrets() = 0;
+
+  // The App as whom GitHub is asked from now on, in the place of the one before; key and secret are
+  // sealed. Disconnecting none is conflict.
+  [[nodiscard]] virtual Result<void> connect_github_app(const NewGitHubApp& app) = 0;
+  [[nodiscard]] virtual Result<void> disconnect_github_app() = 0;
+  // What the App's deliveries are signed with; empty: none is connected, or it does not open.
+  [[nodiscard]] virtual Secret github_webhook_secret() = 0;
 
   [[nodiscard]] virtual const storage::Catalog& catalog() const = 0;
   [[nodiscard]] virtual const storage::EventLog& log() const = 0;

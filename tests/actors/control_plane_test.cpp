@@ -175,6 +175,36 @@ TEST_F(Facade, no_value_of_a_variable_reaches_the_log) {
   EXPECT_TRUE(plane->catalog().project_named("web")->state.env.empty());
 }
 
+TEST_F(Facade, a_github_app_is_sealed_and_nothing_of_it_reaches_the_log) {
+  EXPECT_TRUE(plane->github_webhook_secret().empty());
+  EXPECT_EQ(plane->disconnect_github_app().error().code, ErrorCode::conflict);
+  ASSERT_TRUE(plane->connect_github_app({12345, "atlasflow-test", "https://github.com", "SHA256:x",
+                                         Secret("key-sentinel"), Secret("hook-sentinel")}));
+  const auto app = plane->catalog().github_app().state;
+  EXPECT_EQ(app.app_id, 12345);
+  EXPECT_EQ(app.slug, "atlasflow-test");
+  EXPECT_EQ(app.base_url, "https://github.com");
+  EXPECT_EQ(secrets.values.at(app.private_key_ref), "key-sentinel");
+  EXPECT_TRUE(plane->github_webhook_secret().is("hook-sentinel"));
+  ASSERT_TRUE(plane->log().read_all(Position{1}, [](const storage::Record& record) {
+    EXPECT_THAT(record.event.SerializeAsString(), testing::Not(testing::HasSubstr("sentinel")));
+    return true;
+  }));
+
+  // Another control plane over the same log has it too.
+  plane.reset();
+  auto again =
+      start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
+  ASSERT_TRUE(again);
+  plane = std::move(*again);
+  EXPECT_EQ(plane->catalog().github_app().state, app);
+  EXPECT_TRUE(plane->github_webhook_secret().is("hook-sentinel"));
+
+  ASSERT_TRUE(plane->disconnect_github_app());
+  EXPECT_FALSE(plane->catalog().github_app().state.is_connected());
+  EXPECT_TRUE(plane->github_webhook_secret().empty());
+}
+
 TEST_F(Facade, variables_together_have_a_limit_that_is_told_to_who_sets_them) {
   ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", std::nullopt}));
   const std::string large(100 * 1024, 'x');

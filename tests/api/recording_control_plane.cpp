@@ -312,6 +312,32 @@ std::vector<std::pair<std::string, std::string>> RecordingControlPlane::webhook_
   return webhook_secrets_;
 }
 
+Result<void> RecordingControlPlane::connect_github_app(const actors::NewGitHubApp& app) {
+  pb::Event event;
+  event.mutable_github_app_connected()->set_app_id(app.app_id);
+  event.mutable_github_app_connected()->set_slug(app.slug);
+  event.mutable_github_app_connected()->set_base_url(app.base_url);
+  event.mutable_github_app_connected()->set_key_fingerprint(app.key_fingerprint);
+  append(github_stream(), {event});
+  const std::lock_guard lock(mutex_);
+  github_webhook_secret_ = app.webhook_secret;
+  return life_outcome;
+}
+
+Result<void> RecordingControlPlane::disconnect_github_app() {
+  pb::Event event;
+  event.mutable_github_app_disconnected();
+  append(github_stream(), {event});
+  const std::lock_guard lock(mutex_);
+  github_webhook_secret_ = {};
+  return life_outcome;
+}
+
+Secret RecordingControlPlane::github_webhook_secret() {
+  const std::lock_guard lock(mutex_);
+  return github_webhook_secret_;
+}
+
 std::vector<actors::ControlPlane::PartStatus> RecordingControlPlane::parts() {
   return {{"edge", "ok", "4 routes"}};
 }

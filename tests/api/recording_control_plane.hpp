@@ -94,6 +94,9 @@ class RecordingControlPlane : public actors::ControlPlane {
   Result<bool> scale(const std::string& project, std::int32_t replicas) override;
   Result<void> set_notify_secret(const std::string& project, const std::string& secret) override;
   std::vector<std::pair<std::string, std::string>> webhook_secrets() override;
+  Result<void> connect_github_app(const actors::NewGitHubApp& app) override;
+  Result<void> disconnect_github_app() override;
+  Secret github_webhook_secret() override;
   const storage::Catalog& catalog() const override { return catalog_; }
   const storage::EventLog& log() const override { return *log_; }
   std::vector<PartStatus> parts() override;
@@ -105,6 +108,7 @@ class RecordingControlPlane : public actors::ControlPlane {
   mutable std::mutex mutex_;
   Calls calls_;
   std::vector<std::pair<std::string, std::string>> webhook_secrets_;
+  Secret github_webhook_secret_;
   std::unique_ptr<storage::EventLog> log_;
   storage::Catalog catalog_;
   TimestampUs now_ = 1'700'000'000'000'000;

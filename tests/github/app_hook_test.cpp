@@ -71,7 +71,7 @@ TEST_F(Hook, its_deliveries_are_read_page_by_page_as_far_back_as_is_wanted) {
          delivery(3, "2026-11-27T12:00:03Z", 0), Json{{"id", "another form"}},
          delivery(2, "2026-11-27T12:00:02Z", 202), delivery(1, "2026-11-26T12:00:00Z", 500)}}});
   // 2026-11-27T12:00:00Z
-  const auto found = hook_deliveries(app_, 1'795'780'800, {});
+  const auto found = hook_deliveries(app_, 1'795'780'800, k_hook_deliveries_max, {});
   ASSERT_TRUE(found) << to_string(found.error());
   std::vector<std::int64_t> ids;
   for (const auto& each : *found) ids.push_back(each.id);
@@ -79,6 +79,7 @@ TEST_F(Hook, its_deliveries_are_read_page_by_page_as_far_back_as_is_wanted) {
   EXPECT_EQ((*found)[1].status, 503);
   EXPECT_EQ((*found)[1].guid, "g4");
   EXPECT_EQ(github_.count_of("GET", "cursor=4"), 1U);
+  EXPECT_EQ(hook_deliveries(app_, 0, 1, {})->size(), 1U);
   const auto failed = failed_deliveries(*found);
   ASSERT_THAT(failed, ElementsAre(3, 4));
   EXPECT_TRUE(ask_again(app_, failed[0], {}));
@@ -97,7 +98,7 @@ TEST_F(Hook, where_it_leads_is_read) {
 TEST_F(Hook, an_answer_that_is_no_list_is_an_error) {
   for (const Json& body : {Json(), Json::object(), Json("x")}) {
     github_.fail_next("/app/hook/deliveries", 200, Json::object(), body);
-    EXPECT_FALSE(hook_deliveries(app_, 0, {}));
+    EXPECT_FALSE(hook_deliveries(app_, 0, 10, {}));
   }
 }
 

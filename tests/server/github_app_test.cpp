@@ -1,0 +1,207 @@
+// Private repositories, cloned by the real engine as a GitHub App, from a GitHub on loopback.
+#include "server/github_app.hpp"
+
+#include <fstream>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "api/github_setup.hpp"
+#include "events/settings.hpp"
+#include "server/engines.hpp"
+#include "storage/log/memory_event_log.hpp"
+#include "storage/secrets/github_app.hpp"
+#include "tests/builder/scratch.hpp"
+#include "tests/github/local_github.hpp"
+
+namespace atlasflow::server {
+namespace {
+
+using github::LocalGitHub;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+// Nothing is built here.
+class NoImages final : public builder::ImageBuilder {
+ public:
+  std::string isolation() const override { return "none"; }
+  std::string toolchain() const override { return "none"; }
+  Result<builder::BuiltImage> build(const builder::BuildRequest&, std::stop_token) override {
+    return fail(ErrorCode::internal, "nothing is built here");
+  }
+  Result<builder::PushedImage> push(const std::string&, const std::string&, const std::string&,
+                                    std::stop_token) override {
+    return fail(ErrorCode::internal, "nothing is pushed here");
+  }
+  void reap(const std::string&) override {}
+  std::vector<std::string> leftovers() override { return {}; }
+  Result<std::vector<std::string>> collect(const std::function<Result<builder::StoreKeep>()>&,
+                                           std::uint64_t, std::stop_token) override {
+    return std::vector<std::string>{};
+  }
+};
+
+class PrivateClone : public testing::Test {
+ protected:
+  ~PrivateClone() override { EXPECT_THAT(github_.violations(), IsEmpty()); }
+
+  void connect() {
+    connected_.set(*api::make_app_client(LocalGitHub::k_app_id, Secret(github_.private_key()),
+                                         github_.base_url()));
+  }
+  actors::SourceJob job(const std::string& repository, const std::string& sha) {
+    actors::SourceJob job;
+    job.effect = EffectId("d-v2");
+    job.deployment = DeploymentId("d" + sha.substr(0, 8));
+    job.project = "web";
+    job.repository_url = github_.base_url() + "/" + repository + ".git";
+    job.ref = "refs/heads/main";
+    job.sha = sha;
+    job.remaining = std::chrono::minutes(1);
+    job.settings = default_settings();
+    return job;
+  }
+  std::size_t tokens_minted() { return github_.count_of("POST", "/access_tokens"); }
+
+  LocalGitHub github_;
+  github::ConnectedApp connected_;
+  builder::Scratch scratch_;
+  NoImages images_;
+  RegistryGate gate_;
+  LocalBuildEngine engine_{
+      {scratch_.path() / "work", "127.0.0.1:1", [] { return true; }, nullptr, 0, 0, &connected_},
+      images_,
+      gate_};
+};
+
+TEST_F(PrivateClone, a_private_repository_is_cloned_as_the_app) {
+  const auto sha = github_.make_repository("octo/web");
+  connect();
+  const auto head = engine_.resolve(github_.base_url() + "/octo/web.git", "");
+  ASSERT_TRUE(head) << to_string(head.error());
+  EXPECT_EQ(head->sha, sha);
+  const auto cloned = engine_.clone(job("octo/web", sha), {});
+  ASSERT_TRUE(cloned) << to_string(cloned.error());
+  EXPECT_EQ(cloned->subject(), "first");
+  EXPECT_EQ(tokens_minted(), 1U);
+}
+
+TEST_F(PrivateClone, a_token_that_ends_in_the_middle_is_minted_anew) {
+  const auto sha = github_.make_repository("octo/web");
+  connect();
+  for (const int requests : {1, 2, 3}) {
+    const auto before = tokens_minted();
+    github_.control({{"revoke_after_git_requests", requests}});
+    auto asked = job("octo/web", sha);
+    asked.deployment = DeploymentId("d" + std::to_string(requests));
+    const auto cloned = engine_.clone(asked, {});
+    ASSERT_TRUE(cloned) << requests << ": " << to_string(cloned.error());
+    EXPECT_GE(tokens_minted(), before);
+  }
+  EXPECT_GE(tokens_minted(), 2U);
+}
+
+TEST_F(PrivateClone, without_an_app_or_an_installation_the_user_reads_what_to_do) {
+  const auto sha = github_.make_repository("octo/web");
+  const auto nobody = engine_.clone(job("octo/web", sha), {});
+  ASSERT_FALSE(nobody);
+  EXPECT_EQ(nobody.error().code, ErrorCode::user_error);
+  EXPECT_THAT(nobody.error().message, HasSubstr("atlasflow github connect"));
+  connect();
+  github_.control({{"uninstall", "octo/web"}});
+  const auto uninstalled = engine_.clone(job("octo/web", sha), {});
+  ASSERT_FALSE(uninstalled);
+  EXPECT_THAT(uninstalled.error().message, HasSubstr("not installed on octo/web"));
+}
+
+TEST_F(PrivateClone, trouble_at_github_is_tried_again_and_no_fault_of_the_user) {
+  const auto sha = github_.make_repository("octo/web");
+  connect();
+  github_.fail_next("/repos/.*", 502);
+  const auto cloned = engine_.clone(job("octo/web", sha), {});
+  ASSERT_FALSE(cloned);
+  EXPECT_EQ(cloned.error().code, ErrorCode::unavailable);
+  EXPECT_TRUE(engine_.clone(job("octo/web", sha), {}));
+}
+
+TEST_F(PrivateClone, a_public_repository_is_cloned_without_asking_for_a_token) {
+  const auto sha = github_.make_repository("octo/site");
+  connect();
+  ASSERT_TRUE(engine_.clone(job("octo/site", sha), {}));
+  EXPECT_EQ(tokens_minted(), 0U);
+}
+
+TEST_F(PrivateClone, a_repository_that_was_renamed_is_cloned_by_its_former_name) {
+  const auto sha = github_.make_repository("octo/web");
+  connect();
+  github_.control({{"rename", {{"from", "octo/web"}, {"to", "octo/shop"}}}});
+  const auto cloned = engine_.clone(job("octo/web", sha), {});
+  ASSERT_TRUE(cloned) << to_string(cloned.error());
+}
+
+// What a start finds in the log, and what it does without.
+class RecordedApp : public testing::Test {
+ protected:
+  void record(const storage::SealedGitHubApp& sealed) {
+    storage::AppendRequest request;
+    request.stream = github_stream();
+    request.actor = "test";
+    auto& app = *request.events.emplace_back().mutable_github_app_connected();
+    app.set_app_id(LocalGitHub::k_app_id);
+    app.set_base_url("https://github.com");
+    app.set_private_key_ref(sealed.private_key_ref);
+    app.set_webhook_secret_ref(sealed.webhook_secret_ref);
+    ASSERT_TRUE(log_->append({request}, 1));
+  }
+
+  builder::Scratch scratch_;
+  std::unique_ptr<storage::EventLog> log_ = storage::open_memory_event_log();
+  std::unique_ptr<storage::SecretStore> secrets_ =
+      *storage::open_secret_store(scratch_.path() / "secrets", scratch_.path() / "secret.key");
+  github::ConnectedApp connected_;
+};
+
+TEST_F(RecordedApp, is_connected_before_anything_is_cloned) {
+  const LocalGitHub github;
+  record(*storage::seal_github_app(*secrets_, Secret(github.private_key()), Secret("hook")));
+  ASSERT_TRUE(connect_recorded_app(*log_, *secrets_, connected_));
+  ASSERT_NE(connected_.get(), nullptr);
+  EXPECT_EQ(connected_.get()->app_id(), LocalGitHub::k_app_id);
+  EXPECT_EQ(connected_.get()->address().api, "https://api.github.com");
+}
+
+TEST_F(RecordedApp, one_whose_key_does_not_open_keeps_no_server_from_starting) {
+  ASSERT_TRUE(connect_recorded_app(*log_, *secrets_, connected_));
+  record({std::string(32, '0'), std::string(32, '1')});
+  ASSERT_TRUE(connect_recorded_app(*log_, *secrets_, connected_));
+  EXPECT_EQ(connected_.get(), nullptr);
+}
+
+// The sealed files hold nothing that can be read.
+TEST_F(RecordedApp, neither_key_nor_secret_is_on_the_disk_in_the_clear) {
+  const LocalGitHub github;
+  const auto sealed =
+      storage::seal_github_app(*secrets_, Secret(github.private_key()), Secret("hook-sentinel"));
+  ASSERT_TRUE(sealed);
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(scratch_.path() / "secrets")) {
+    std::ifstream in(entry.path(), std::ios::binary);
+    std::ostringstream bytes;
+    bytes << in.rdbuf();
+    EXPECT_THAT(bytes.str(), Not(HasSubstr("sentinel")));
+    EXPECT_THAT(bytes.str(), Not(HasSubstr("PRIVATE")));
+  }
+  GitHubAppState app;
+  app.private_key_ref = sealed->private_key_ref;
+  app.webhook_secret_ref = sealed->webhook_secret_ref;
+  EXPECT_TRUE(storage::open_private_key(*secrets_, app)->is(github.private_key()));
+  EXPECT_TRUE(storage::open_webhook_secret(*secrets_, app)->is("hook-sentinel"));
+  // One in the place of the other does not open.
+  std::swap(app.private_key_ref, app.webhook_secret_ref);
+  EXPECT_FALSE(storage::open_private_key(*secrets_, app));
+}
+
+}  // namespace
+}  // namespace atlasflow::server
