@@ -12,6 +12,7 @@
 #include "builder/source/remote_head.hpp"
 #include "builder/source/repository_config.hpp"
 #include "builder/source/watch_paths.hpp"
+#include "github/skip_marker.hpp"
 #include "server/deadline.hpp"
 #include "server/engines.hpp"
 #include "server/github_app.hpp"
@@ -102,6 +103,10 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
   for (const auto& notice : checkout->notices) cloned.add_notices(notice);
   if (auto read = read_settings(job, request.folder, cloned); !read) {
     return tl::unexpected(read.error());
+  }
+  if (const auto marker = github::skip_marker(checkout->message); marker && job.is_pushed) {
+    cloned.set_skip_reason("the commit's message says " + *marker);
+    return cloned;
   }
   const auto& globs = cloned.settings().watch_paths();
   const auto verdict =

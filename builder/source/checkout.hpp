@@ -27,6 +27,7 @@ struct CheckoutRequest {
 struct Checkout {
   std::string sha;
   std::string subject;               // first line of the message, at most 200 bytes
+  std::string message;               // all of it, at most 64 KiB
   std::string author;                // name only
   std::uint64_t size_bytes = 0;      // of the files
   std::vector<std::string> notices;  // e.g. "submodule 'vendor/x' was left out: …"

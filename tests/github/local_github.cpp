@@ -147,6 +147,12 @@ std::size_t LocalGitHub::count_of(const std::string& method, const std::string& 
   return count;
 }
 
+std::vector<std::string> LocalGitHub::tokens() const {
+  HttpRequest request;
+  request.url = base_url() + "/_journal";
+  return exchange(request)["minted"];
+}
+
 std::vector<std::string> LocalGitHub::violations() const {
   HttpRequest request;
   request.url = base_url() + "/_journal";

@@ -50,6 +50,7 @@ class World:
         self.config = config
         self.repositories = config["repositories"]
         self.tokens = {}  # token: {"expires", "installation", "repositories", "permissions"}
+        self.minted = []  # every token that ever was
         self.codes = {}  # of the manifest flow: code: conversion
         self.journal = []
         self.violations = []
@@ -193,7 +194,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if url.path == "/_control":
             return self.answer(200, control(world, json.loads(body)))
         if url.path == "/_journal":
-            return self.answer(200, {"requests": world.journal, "violations": world.violations})
+            return self.answer(200, {"requests": world.journal, "violations": world.violations,
+                                     "minted": world.minted})
         if "@" in self.path or "ghs_" in self.path or "token" in url.query:
             self.violation("a credential in the URL")
         with world.lock:
@@ -426,6 +428,7 @@ def access_token(handler, world, _token, data, _query, number):
         if level != granted.get(name) and granted.get(name) != "write":
             raise Refused(422, "The permissions requested are not granted to this installation.")
     token = "ghs_" + secrets.token_urlsafe(27).replace("-", "x").replace("_", "y")
+    world.minted.append(token)
     expires = world.now() + world.token_life_s
     world.tokens[token] = {"expires": expires, "installation": number,
                            "repositories": [each["id"] for each in chosen],
