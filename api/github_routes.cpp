@@ -1,5 +1,5 @@
-// The GitHub App: connected with its key or by a manifest, shown, disconnected. The two pages of the
-// manifest's way are for a browser, and the only ones that are public.
+// The GitHub App: connected with its key or by a manifest, shown, disconnected. The two pages of
+// the manifest's way are for a browser, and the only ones that are public.
 #include <spdlog/spdlog.h>
 
 #include "api/context.hpp"

@@ -1,6 +1,6 @@
-// Connecting and disconnecting a GitHub App, and what stands in its way: asks GitHub before anything
-// is recorded, and hands the App on to those who clone as it. Owned by the Api; any thread, calls
-// block for as long as GitHub takes.
+// Connecting and disconnecting a GitHub App, and what stands in its way: asks GitHub before
+// anything is recorded, and hands the App on to those who clone as it. Owned by the Api; any
+// thread, calls block for as long as GitHub takes.
 #pragma once
 
 #include <chrono>

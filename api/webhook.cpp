@@ -38,8 +38,8 @@ Result<Signer> signer_of(const Context& context, const Request& request) {
   if (!has_server_secret && !has_project_secret && app_secret.empty()) {
     return unauthorized(
         "No webhook secret is configured, so no delivery can be trusted: put one into the file "
-        "that api.webhook_secret_file names, give the project its own with atlasflow project create "
-        "--webhook-secret-file, or connect a GitHub App with atlasflow github connect.");
+        "that api.webhook_secret_file names, give the project its own with atlasflow project "
+        "create --webhook-secret-file, or connect a GitHub App with atlasflow github connect.");
   }
   // With two of them it would be open which one counts.
   if (request.count_fields("X-Hub-Signature-256") != 1) {

@@ -60,8 +60,8 @@ int run(const EventsCommand& command, ApiClient& api, const Terminal& terminal);
 
 // The whole of a file, or of `in` for "-". At most 1 MiB.
 [[nodiscard]] Result<std::string> read_input(const std::string& file, std::istream& in);
-// The same without the line break at its end that editors and `openssl rand` leave; what: "webhook".
-// invalid_argument: it is empty.
+// The same without the line break at its end that editors and `openssl rand` leave; what:
+// "webhook". invalid_argument: it is empty.
 [[nodiscard]] Result<std::string> read_secret(const std::string& file, const std::string& what,
                                               std::istream& in);
 

@@ -1,6 +1,6 @@
-// Where a GitHub is, github.com or a company's own, and which of its repositories a URL means. Pure,
-// any thread. Sources: docs.github.com, "Getting started with the REST API" (of Enterprise Server:
-// /api/v3; of Enterprise Cloud with data residency: api.SUBDOMAIN.ghe.com).
+// Where a GitHub is, github.com or a company's own, and which of its repositories a URL means.
+// Pure, any thread. Sources: docs.github.com, "Getting started with the REST API" (of Enterprise
+// Server: /api/v3; of Enterprise Cloud with data residency: api.SUBDOMAIN.ghe.com).
 #pragma once
 
 #include <optional>

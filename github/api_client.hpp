@@ -1,6 +1,6 @@
-// One request to GitHub's REST API and its answer: the fields that GitHub wants, its rate limits, ETags
-// for what was asked before, and its clock. Blocking; any thread, several at a time. Whoever calls
-// says who asks; tokens are kept nowhere here.
+// One request to GitHub's REST API and its answer: the fields that GitHub wants, its rate limits,
+// ETags for what was asked before, and its clock. Blocking; any thread, several at a time. Whoever
+// calls says who asks; tokens are kept nowhere here.
 #pragma once
 
 #include <chrono>
@@ -50,8 +50,8 @@ class ApiClient {
  public:
   explicit ApiClient(ApiConfig config);
 
-  // Answers below 500 that are no rate limit. unavailable: GitHub does not answer, fails, or wants to
-  // be left alone for a while, and says until when; nothing is sent until then.
+  // Answers below 500 that are no rate limit. unavailable: GitHub does not answer, fails, or wants
+  // to be left alone for a while, and says until when; nothing is sent until then.
   [[nodiscard]] Result<ApiResponse> send(const ApiRequest& request, const std::stop_token& stop);
 
   // Now, as GitHub's clock has it by its last answer: this machine's may be off.

@@ -1,7 +1,7 @@
-// A GitHub App as whom Atlasflow asks: who it is, where it is installed, and tokens for one repository
-// with the fewest permissions that do. Blocking; any thread, several at a time. Tokens live in this
-// object's memory and in what it hands out, nowhere else. Sources: docs.github.com, "REST API
-// endpoints for GitHub Apps", "Generating an installation access token".
+// A GitHub App as whom Atlasflow asks: who it is, where it is installed, and tokens for one
+// repository with the fewest permissions that do. Blocking; any thread, several at a time. Tokens
+// live in this object's memory and in what it hands out, nowhere else. Sources: docs.github.com,
+// "REST API endpoints for GitHub Apps", "Generating an installation access token".
 #pragma once
 
 #include <cstdint>
@@ -50,7 +50,8 @@ class AppClient {
  public:
   AppClient(std::int64_t app_id, AppKey key, ApiConfig config);
 
-  // Asks GitHub who the key belongs to. invalid_argument: the id or the key is not right, and which.
+  // Asks GitHub who the key belongs to. invalid_argument: the id or the key is not right, and
+  // which.
   [[nodiscard]] Result<AppIdentity> identity(const std::stop_token& stop);
 
   // not_found: the App is not installed there, or there is no such repository.
@@ -70,6 +71,8 @@ class AppClient {
   [[nodiscard]] std::int64_t app_id() const { return app_id_; }
   [[nodiscard]] const AppKey& key() const { return key_; }
   [[nodiscard]] const Address& address() const { return api_.address(); }
+  // As ApiClient's.
+  [[nodiscard]] std::int64_t github_now_s() const { return api_.github_now_s(); }
 
  private:
   struct Cached {

@@ -48,7 +48,7 @@ Result<std::vector<HookDelivery>> hook_deliveries(AppClient& app, std::int64_t s
   std::vector<HookDelivery> found;
   auto path = "/app/hook/deliveries?per_page=" + std::to_string(std::min(count_max, k_page_max));
   while (!path.empty()) {
-    ATLAS_TRY(const auto response, app.send_as_app({.path = path}, stop));
+    ATLAS_TRY(const auto response, app.send_as_app({.path = path, .remember_as = "app"}, stop));
     if (response.status != 200 || !response.json.is_array()) return unexpected_answer(response);
     for (const auto& each : response.json) {
       auto delivery = delivery_of(each);
@@ -63,9 +63,10 @@ Result<std::vector<HookDelivery>> hook_deliveries(AppClient& app, std::int64_t s
 }
 
 std::vector<std::int64_t> failed_deliveries(const std::vector<HookDelivery>& newest_first,
-                                            std::size_t attempts_max) {
+                                            std::int64_t now_s) {
   struct Attempts {
     std::int64_t newest = 0;
+    std::int64_t newest_s = 0;
     std::size_t count = 0;
     bool answered = false;
   };
@@ -75,6 +76,7 @@ std::vector<std::int64_t> failed_deliveries(const std::vector<HookDelivery>& new
     auto& attempts = by_guid[delivery.guid];
     if (attempts.count++ == 0) {
       attempts.newest = delivery.id;
+      attempts.newest_s = delivery.delivered_s;
       newest_guid_first.push_back(delivery.guid);
     }
     if (delivery.status >= 200 && delivery.status < 300) attempts.answered = true;
@@ -82,7 +84,9 @@ std::vector<std::int64_t> failed_deliveries(const std::vector<HookDelivery>& new
   std::vector<std::int64_t> again;
   for (auto guid = newest_guid_first.rbegin(); guid != newest_guid_first.rend(); ++guid) {
     const auto& attempts = by_guid[*guid];
-    if (!attempts.answered && attempts.count < attempts_max) again.push_back(attempts.newest);
+    if (attempts.answered || attempts.count >= k_hook_attempts_max) continue;
+    const auto due_s = attempts.newest_s + (k_hook_pause_s << (attempts.count - 1));
+    if (due_s <= now_s) again.push_back(attempts.newest);
   }
   return again;
 }
@@ -94,6 +98,20 @@ Result<void> ask_again(AppClient& app, std::int64_t delivery, const std::stop_to
   ATLAS_TRY(const auto response, app.send_as_app(std::move(request), stop));
   if (response.status != 202) return unexpected_answer(response);
   return {};
+}
+
+Result<std::size_t> ask_for_missed_pushes(AppClient& app, const std::stop_token& stop) {
+  constexpr std::int64_t k_kept_s = 3 * 24 * 3600;  // by GitHub
+  ATLAS_TRY(auto deliveries,
+            hook_deliveries(app, app.github_now_s() - k_kept_s, k_hook_deliveries_max, stop));
+  // Nothing follows from the others that could be missed.
+  std::erase_if(deliveries, [](const auto& delivery) { return delivery.event != "push"; });
+  std::size_t count = 0;
+  for (const auto delivery : failed_deliveries(deliveries, app.github_now_s())) {
+    ATLAS_TRYV(ask_again(app, delivery, stop));
+    ++count;
+  }
+  return count;
 }
 
 Result<std::string> hook_url(AppClient& app, const std::stop_token& stop) {

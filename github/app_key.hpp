@@ -1,6 +1,6 @@
 // The private key of a GitHub App: parsed once, signs by RS256 (RFC 7518 section 3.3). GitHub hands
-// it out as PEM of PKCS#1; one that was converted to PKCS#8 is as good. Immutable, any thread; copies
-// share the key.
+// it out as PEM of PKCS#1; one that was converted to PKCS#8 is as good. Immutable, any thread;
+// copies share the key.
 #pragma once
 
 #include <memory>

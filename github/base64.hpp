@@ -1,5 +1,5 @@
-// Base64 (RFC 4648 section 4) and its form for URLs without padding (section 5, as RFC 7515 section 2
-// wants it). Pure, any thread.
+// Base64 (RFC 4648 section 4) and its form for URLs without padding (section 5, as RFC 7515 section
+// 2 wants it). Pure, any thread.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// What GitHub tells an App beside pushes: where it is installed, and what became of repositories. Pure,
-// any thread. Source: docs.github.com, "Webhook events and payloads"; pushes are read in
+// What GitHub tells an App beside pushes: where it is installed, and what became of repositories.
+// Pure, any thread. Source: docs.github.com, "Webhook events and payloads"; pushes are read in
 // api/push_payload.hpp.
 #pragma once
 

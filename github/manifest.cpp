@@ -67,7 +67,8 @@ std::string manifest_page(const Address& address, std::string_view organization,
                       (organization.empty() ? "" : "/organizations/" + std::string(organization)) +
                       "/settings/apps/new?state=" + std::string(state);
   return "<!doctype html>\n"
-         "<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Connect GitHub to Atlasflow</title>"
+         "<html lang=\"en\"><head><meta charset=\"utf-8\">"
+         "<title>Connect GitHub to Atlasflow</title>"
          "<meta name=\"viewport\" content=\"width=device-width\"></head>\n"
          "<body><h1>Connect GitHub to Atlasflow</h1>\n"
          "<p>The button opens " +

@@ -1,5 +1,5 @@
-// Making a GitHub App by a manifest: the page that sends the manifest to GitHub, and the exchange of
-// the code that GitHub sends back. Source: docs.github.com, "Registering a GitHub App from a
+// Making a GitHub App by a manifest: the page that sends the manifest to GitHub, and the exchange
+// of the code that GitHub sends back. Source: docs.github.com, "Registering a GitHub App from a
 // manifest". The exchange blocks; the rest is pure. Any thread.
 #pragma once
 
@@ -25,8 +25,8 @@ struct ManifestOrder {
 // The least that Atlasflow needs: to read contents, and to hear of pushes and of repositories.
 [[nodiscard]] std::string manifest_json(const ManifestOrder& order);
 
-// The page whose button sends it. An empty organization: the App will be the user's own. state comes
-// back with the code.
+// The page whose button sends it. An empty organization: the App will be the user's own. state
+// comes back with the code.
 [[nodiscard]] std::string manifest_page(const Address& address, std::string_view organization,
                                         std::string_view state, std::string_view manifest);
 

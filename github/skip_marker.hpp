@@ -8,8 +8,8 @@
 
 namespace atlasflow::github {
 
-// The marker that is in the message of the head commit: "[skip ci]", "[ci skip]", "[no ci]",
-// "[skip actions]", "[actions skip]" anywhere in it, whatever the case, or "skip-checks: true" (also
+// The marker that is in the message of the head commit: "[skip ci]", "[ci skip]", "[no ci]", "[skip
+// actions]", "[actions skip]" anywhere in it, whatever the case, or "skip-checks: true" (also
 // "skip-checks:true") as a trailer: a line of the last paragraph, behind an empty line, that is all
 // trailers. Nothing when there is none.
 [[nodiscard]] std::optional<std::string> skip_marker(std::string_view message);

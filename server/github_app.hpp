@@ -1,5 +1,5 @@
-// The connected GitHub App between the log, the sealed values and those who clone as it. Owned by the
-// composition root; any thread.
+// The connected GitHub App between the log, the sealed values and those who clone as it. Owned by
+// the composition root; any thread.
 #pragma once
 
 #include <functional>

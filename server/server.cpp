@@ -16,6 +16,7 @@
 #include "builder/registry/registry.hpp"
 #include "edge/control/remote_edge.hpp"
 #include "server/config.hpp"
+#include "server/delivery_watch.hpp"
 #include "server/engines.hpp"
 #include "server/engines_notify.hpp"
 #include "server/github_app.hpp"
@@ -48,6 +49,7 @@ struct Server::Parts {
   std::unique_ptr<actors::ControlPlane> control;
   std::unique_ptr<storage::LogKeeper> logs;
   std::unique_ptr<api::Api> api;
+  std::unique_ptr<DeliveryWatch> delivery_watch;
 };
 
 namespace {
@@ -347,6 +349,8 @@ Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const 
       !started) {
     return tl::unexpected(started.error());
   }
+  // What it asks for comes by the API, which is up.
+  parts->delivery_watch = std::make_unique<DeliveryWatch>(parts->connected_app);
   auto summary = summary_of(*parts, config, state);
   return std::unique_ptr<Server>(new Server(std::move(parts), std::move(summary)));
 }

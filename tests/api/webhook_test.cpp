@@ -3,8 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "api/signature.hpp"
-#include "tests/api/api_fixture.hpp"
+#include "tests/api/webhook_fixture.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -14,69 +13,15 @@ using nlohmann::json;
 using testing::Answer;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::hex;
 using ::testing::IsEmpty;
+using testing::k_after;
+using testing::k_before;
+using testing::k_secret;
+using testing::push_payload;
 using testing::request_text;
 using ::testing::UnorderedElementsAre;
-
-constexpr const char* k_secret = "server-secret";
-constexpr const char* k_before = "0000000000000000000000000000000000000000";
-constexpr const char* k_after = "2222222222222222222222222222222222222222";
-
-std::string hex(const Sha256& digest) {
-  std::string text;
-  for (const auto byte : digest) {
-    text += "0123456789abcdef"[byte >> 4U];
-    text += "0123456789abcdef"[byte & 15U];
-  }
-  return text;
-}
-
-json push_payload() {
-  return {{"ref", "refs/heads/feature/x"},
-          {"before", k_before},
-          {"after", k_after},
-          {"deleted", false},
-          {"repository",
-           {{"id", 1},
-            {"clone_url", "https://github.com/acme/shop.git"},
-            {"ssh_url", "git@github.com:acme/shop.git"},
-            {"html_url", "https://github.com/acme/shop"},
-            {"git_url", "git://github.com/acme/shop.git"},
-            {"default_branch", "main"}}},
-          {"pusher", {{"name", "ada"}}},
-          {"sender", {{"login", "ada-lovelace"}}},
-          {"head_commit", nullptr},
-          {"commits", json::array()}};
-}
-
-class Webhook : public testing::ApiTest {
- protected:
-  Webhook() { config_.webhook_secret = k_secret; }
-
-  static std::vector<std::string> fields_for(const std::string& body, const std::string& secret,
-                                             const std::string& event,
-                                             const std::string& content_type) {
-    return {"X-GitHub-Event: " + event, "X-GitHub-Delivery: 72d3162e-cc78-11e3-81ab-4c9367dc0958",
-            "Content-Type: " + content_type,
-            "X-Hub-Signature-256: sha256=" + hex(hmac_sha256(secret, body))};
-  }
-
-  Answer deliver(const std::string& body, const std::string& secret = k_secret,
-                 const std::string& event = "push",
-                 const std::string& content_type = "application/json") {
-    return deliver_with(fields_for(body, secret, event, content_type), body);
-  }
-
-  Answer deliver_with(const std::vector<std::string>& fields, const std::string& body) {
-    auto answer = connect_webhook().ask(request_text("POST", "/webhooks/github", fields, body));
-    EXPECT_TRUE(answer.has_value());
-    return answer.value_or(Answer{});
-  }
-
-  static PushReceipt deployed() {
-    return {PushReceipt::Verdict::deployed, "shop", DeploymentId("abcdefg2"), ""};
-  }
-};
+using testing::Webhook;
 
 // ---- what a push becomes ----
 
@@ -454,67 +399,6 @@ TEST_F(Webhook, the_tcp_listener_serves_nothing_else) {
   }
   EXPECT_EQ(connect_webhook().ask(request_text("GET", "/healthz"))->status, 200);
   EXPECT_EQ(connect_webhook().ask(request_text("GET", "/webhooks/github"))->status, 405);
-}
-
-// ---- the GitHub App ----
-
-class AppWebhook : public Webhook {
- protected:
-  AppWebhook() {
-    static_cast<void>(control_.connect_github_app(
-        {1, "atlasflow", "https://github.com", "SHA256:x", Secret("key"), Secret("app-secret")}));
-  }
-  void connect(const std::string& name, const std::string& url, const std::string& secret = "") {
-    control_.add_project(name, secret);
-    pb::Event connected;
-    connected.mutable_repository_connected()->set_url(url);
-    if (!secret.empty()) {
-      connected.mutable_repository_connected()->set_webhook_secret_ref("sealed-" + name);
-    }
-    control_.append(project_stream(ProjectId(name)), {connected});
-  }
-};
-
-TEST_F(AppWebhook, the_app_s_signature_speaks_for_the_repositories_on_its_github_alone) {
-  connect("shop", "https://github.com/acme/shop.git");
-  connect("own", "git@github.com:acme/own.git", "own-secret");
-  connect("elsewhere", "https://git.example.com/acme/shop.git");
-  control_.receipts = std::vector<PushReceipt>{deployed()};
-  EXPECT_EQ(deliver(push_payload().dump(), "app-secret").status, 202);
-  const auto pushes = control_.calls().pushes;
-  ASSERT_EQ(pushes.size(), 1U);
-  EXPECT_THAT(pushes[0].signed_for, UnorderedElementsAre("shop", "own"));
-}
-
-// An empty list would mean all projects that have no secret of their own.
-TEST_F(AppWebhook, without_a_repository_there_it_speaks_for_nobody) {
-  connect("elsewhere", "https://git.example.com/acme/shop.git");
-  const auto answer = deliver(push_payload().dump(), "app-secret");
-  EXPECT_EQ(answer.status, 202);
-  EXPECT_THAT(answer.body, HasSubstr("No project that this signature speaks for"));
-  EXPECT_THAT(control_.calls().pushes, IsEmpty());
-}
-
-TEST_F(AppWebhook, a_disconnected_app_signs_nothing_any_more) {
-  connect("shop", "https://github.com/acme/shop.git");
-  static_cast<void>(control_.disconnect_github_app());
-  EXPECT_EQ(deliver(push_payload().dump(), "app-secret").status, 401);
-}
-
-TEST_F(AppWebhook, what_it_tells_beside_pushes_is_noted_or_ignored_with_the_reason) {
-  const auto other = [&](const char* event, const json& payload) {
-    return deliver(payload.dump(), "app-secret", event);
-  };
-  const json installation = {{"id", 42}, {"account", {{"login", "acme"}}}};
-  auto answer = other("installation", {{"action", "suspend"}, {"installation", installation}});
-  EXPECT_EQ(answer.status, 202);
-  EXPECT_EQ(json::parse(answer.body), (json{{"noted", "suspended"}}));
-  answer = other("repository", {{"action", "publicized"}});
-  EXPECT_EQ(answer.status, 202);
-  EXPECT_THAT(answer.body, HasSubstr("nothing follows here"));
-  answer = other("installation", {{"action", "created"}, {"installation", 7}});
-  EXPECT_EQ(answer.status, 400);
-  EXPECT_THAT(answer.body, HasSubstr("'installation.id'"));
 }
 
 }  // namespace

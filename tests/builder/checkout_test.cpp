@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "builder/source/git_handles.hpp"
-#include "builder/source/remote_head.hpp"
 #include "builder/source/source_file.hpp"
 #include "tests/builder/git_server.hpp"
 #include "tests/builder/origin.hpp"
@@ -422,56 +421,6 @@ TEST_F(HttpCheckoutTest, a_wrong_credential_is_a_user_error_that_does_not_tell_i
   EXPECT_EQ(checkout.error().code, ErrorCode::user_error) << to_string(checkout.error());
   EXPECT_THAT(to_string(checkout.error()), Not(HasSubstr("wr0ng")));
   EXPECT_EQ(asked, 2);
-}
-
-// A token lives for an hour, and a clone takes what it takes: whichever request it is that comes too
-// late, the fetch goes on with another.
-TEST_F(HttpCheckoutTest, a_token_that_ends_in_the_middle_is_asked_for_again) {
-  for (const int requests : {0, 1, 2}) {
-    const std::string sha = serve("Basic bWU6czNjcmV0");    // me:s3cret
-    server_->change_after(requests, "Basic bWU6bmV3ZXI=");  // me:newer
-    auto asking = request(url(), sha);
-    std::vector<std::string> refused_ones;
-    asking.credential = [&](const Credential* refused) {
-      if (refused == nullptr) return Credential{"me", Secret("s3cret")};
-      refused_ones.push_back(refused->password.reveal());
-      return Credential{"me", Secret("newer")};
-    };
-    const auto checkout = check_out(asking, {});
-    ASSERT_TRUE(checkout) << requests << ": " << to_string(checkout.error());
-    EXPECT_EQ(read(folder() / "file"), "by http");
-    const bool ended_before_the_end = requests < 2;
-    EXPECT_EQ(refused_ones.size(), ended_before_the_end ? 1U : 0U) << requests;
-    fs::remove_all(folder());
-  }
-}
-
-TEST_F(HttpCheckoutTest, why_there_is_no_credential_is_what_the_user_reads) {
-  const std::string sha = serve("Basic bWU6czNjcmV0");
-  auto asking = request(url(), sha);
-  asking.credential = [](const Credential*) -> Result<std::optional<Credential>> {
-    return fail(ErrorCode::not_found, "the App is not installed there");
-  };
-  const auto checkout = check_out(asking, {});
-  ASSERT_FALSE(checkout);
-  EXPECT_EQ(checkout.error().code, ErrorCode::not_found);
-  EXPECT_EQ(checkout.error().message, "the App is not installed there");
-  const auto head = remote_head(url(), "", asking.credential);
-  ASSERT_FALSE(head);
-  EXPECT_EQ(head.error().message, "the App is not installed there");
-}
-
-TEST_F(HttpCheckoutTest, the_head_of_a_private_repository_is_read_with_the_credential) {
-  const std::string sha = serve("Basic bWU6bmV3ZXI=");
-  const auto head = remote_head(url(), "", [](const Credential* refused) {
-    return Credential{"me", Secret(refused == nullptr ? "s3cret" : "newer")};
-  });
-  ASSERT_TRUE(head) << to_string(head.error());
-  EXPECT_EQ(head->sha, sha);
-  const auto denied = remote_head(url(), "");
-  ASSERT_FALSE(denied);
-  EXPECT_EQ(denied.error().code, ErrorCode::user_error);
-  EXPECT_THAT(denied.error().message, HasSubstr("atlasflow github connect"));
 }
 
 TEST_F(HttpCheckoutTest, a_private_repository_without_a_credential_is_a_user_error) {

@@ -1,4 +1,5 @@
-// A private repository goes live as a GitHub App lets it, and nothing of the App's is ever to be seen.
+// A private repository goes live as a GitHub App lets it, and nothing of the App's is ever to be
+// seen.
 
 #include <gmock/gmock.h>
 #include <signal.h>

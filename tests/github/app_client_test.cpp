@@ -276,7 +276,8 @@ TEST_F(App, one_that_does_not_answer_is_waited_for_only_so_long) {
   EXPECT_EQ(identity.error().code, ErrorCode::timed_out);
 }
 
-// What a redirect to elsewhere would be sent is a JWT, with which anybody is the App for ten minutes.
+// What a redirect to elsewhere would be sent is a JWT, with which anybody is the App for ten
+// minutes.
 TEST_F(App, no_redirect_leads_to_another_place) {
   auto app = client();
   for (const char* target :

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -125,6 +126,15 @@ void LocalGitHub::fail_next(const std::string& path, int status, Json headers, J
              {"headers", std::move(headers)},
              {"body", std::move(body)},
              {"times", times}}}});
+}
+
+std::string LocalGitHub::time_before_now(std::int64_t seconds) {
+  const auto time = std::time(nullptr) - seconds;
+  std::tm parts{};
+  ::gmtime_r(&time, &parts);
+  char text[32];
+  const auto size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return {text, size};
 }
 
 std::vector<LocalGitHub::Asked> LocalGitHub::asked() const {

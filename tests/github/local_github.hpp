@@ -42,6 +42,9 @@ class LocalGitHub {
                  nlohmann::json headers = nlohmann::json::object(),
                  nlohmann::json body = nlohmann::json::object(), int times = 1) const;
 
+  // As GitHub writes a time.
+  [[nodiscard]] static std::string time_before_now(std::int64_t seconds);
+
   struct Asked {
     std::string method;
     std::string path;

@@ -32,7 +32,8 @@ constexpr std::array k_folders = {
     FolderRule{"sim", "sim api actors edge http storage events base"},
     FolderRule{"server", "server api actors builder vmm edge github http storage events base"},
     FolderRule{"cli",
-               "cli server sim inspect api actors builder vmm edge github http storage events base"},
+               "cli server sim inspect api actors builder vmm edge github http storage events "
+               "base"},
 };
 
 // Libraries that only some folders may know. The prefix is of the name between < and >.

@@ -1,14 +1,17 @@
 // Private repositories, cloned by the real engine as a GitHub App, from a GitHub on loopback.
 #include "server/github_app.hpp"
 
+#include <chrono>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "api/github_setup.hpp"
 #include "events/settings.hpp"
+#include "server/delivery_watch.hpp"
 #include "server/engines.hpp"
 #include "storage/log/memory_event_log.hpp"
 #include "storage/secrets/github_app.hpp"
@@ -139,6 +142,31 @@ TEST_F(PrivateClone, a_repository_that_was_renamed_is_cloned_by_its_former_name)
   github_.control({{"rename", {{"from", "octo/web"}, {"to", "octo/shop"}}}});
   const auto cloned = engine_.clone(job("octo/web", sha), {});
   ASSERT_TRUE(cloned) << to_string(cloned.error());
+}
+
+TEST_F(PrivateClone, pushes_that_did_not_arrive_are_asked_for_at_once_and_from_time_to_time) {
+  const nlohmann::json missed = {{"id", 7},
+                                 {"guid", "g"},
+                                 {"delivered_at", LocalGitHub::time_before_now(600)},
+                                 {"status_code", 0},
+                                 {"event", "push"}};
+  github_.control({{"deliveries", {missed}}});
+  connect();
+  const auto asked = [&] { return github_.count_of("POST", "/app/hook/deliveries/7/attempts"); };
+  {
+    const DeliveryWatch watch(connected_, std::chrono::milliseconds(20));
+    for (int i = 0; i < 500 && asked() < 2; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    EXPECT_GE(asked(), 2U);
+    connected_.set(nullptr);
+  }
+  const auto before = asked();
+  {
+    // It ends at once, however long it would wait.
+    const DeliveryWatch watch(connected_);
+  }
+  EXPECT_EQ(asked(), before);
 }
 
 // What a start finds in the log, and what it does without.

@@ -1,0 +1,26 @@
+// Asks GitHub for those deliveries again that did not arrive, as GitHub repeats none by itself: at
+// a start, which is when some were missed, and every few minutes. They come as any other, so the
+// project's actor tells a push that is late or known. Owned by the composition root; a thread of
+// its own.
+#pragma once
+
+#include <chrono>
+#include <thread>
+
+#include "github/clone_login.hpp"
+
+namespace atlasflow::server {
+
+inline constexpr std::chrono::milliseconds k_delivery_watch_interval{3 * 60 * 1000};
+
+class DeliveryWatch {
+ public:
+  // connected must outlive it. Once at once, then after each interval.
+  explicit DeliveryWatch(const github::ConnectedApp& connected,
+                         std::chrono::milliseconds interval = k_delivery_watch_interval);
+
+ private:
+  std::jthread thread_;  // stopped and joined by its destructor
+};
+
+}  // namespace atlasflow::server
