@@ -141,41 +141,36 @@ std::string_view content_type(Form form) {
 
 }  // namespace
 
-std::string render_answer(const EdgeAnswer& answer, const AnswerContext& context) {
-  const Form form = preferred_form(context.accept);
-  const std::string body =
-      answer.status == 204 ? std::string{} : render_body(answer, context.request_id, form);
-  std::string out = "HTTP/1.1 " + std::to_string(answer.status) + " ";
-  out += http::reason_phrase(answer.status);
-  out += "\r\nDate: " + http::date_text(context.now) + "\r\n";
+OwnResponse render_answer(const EdgeAnswer& answer, const AnswerContext& context) {
+  OwnResponse response;
+  response.status = answer.status;
+  auto& fields = response.fields;
+  fields.emplace_back("Date", http::date_text(context.now));
   if (answer.status != 204) {
-    out += "Content-Type: ";
-    out += content_type(form);
-    out += "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
+    const Form form = preferred_form(context.accept);
+    response.body = render_body(answer, context.request_id, form);
+    fields.emplace_back("Content-Type", content_type(form));
+    fields.emplace_back("Content-Length", std::to_string(response.body.size()));
   }
-  out += "Cache-Control: no-store\r\nX-Request-Id: ";
-  out += context.request_id;
-  out += "\r\n";
+  fields.emplace_back("Cache-Control", "no-store");
+  fields.emplace_back("X-Request-Id", context.request_id);
   if (answer.status >= 400) {
-    out += "X-Atlas-Error: ";
-    out += answer.code;
-    out += "\r\nX-Content-Type-Options: nosniff\r\n";
+    fields.emplace_back("X-Atlas-Error", answer.code);
+    fields.emplace_back("X-Content-Type-Options", "nosniff");
   }
   if (answer.status == 405 || answer.status == 204) {
-    out += "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
+    fields.emplace_back("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
   }
-  if (!answer.location.empty()) out += "Location: " + answer.location + "\r\n";
+  if (!answer.location.empty()) fields.emplace_back("Location", answer.location);
   if (answer.retry_after_s > 0) {
-    out += "Retry-After: " + std::to_string(answer.retry_after_s) + "\r\n";
+    fields.emplace_back("Retry-After", std::to_string(answer.retry_after_s));
   }
-  if (context.close) {
-    out += "Connection: close\r\n";
-  } else if (context.client_http10) {
-    out += "Connection: keep-alive\r\n";
-  }
-  out += "\r\n";
-  if (!context.to_head) out += body;
-  return out;
+  return response;
+}
+
+EdgeAnswer bad_request(const http::HttpError& error) {
+  return {error.status, "bad_request", std::string(http::reason_phrase(error.status)),
+          std::string(error.reason)};
 }
 
 }  // namespace atlasflow::edge

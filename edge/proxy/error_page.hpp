@@ -5,6 +5,10 @@
 #include <ctime>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
+
+#include "http/message.hpp"
 
 namespace atlasflow::edge {
 
@@ -21,12 +25,18 @@ struct AnswerContext {
   std::string_view accept;  // the request's Accept field
   std::string_view request_id;
   std::time_t now = 0;
-  bool close = false;
-  bool to_head = false;  // no body
-  bool client_http10 = false;
 };
 
-// The whole response, head and body.
-[[nodiscard]] std::string render_answer(const EdgeAnswer& answer, const AnswerContext& context);
+// As any version of HTTP can carry it: without what is about the connection.
+struct OwnResponse {
+  int status = 502;
+  std::vector<std::pair<std::string_view, std::string>> fields;  // Content-Length among them
+  std::string body;
+};
+
+[[nodiscard]] OwnResponse render_answer(const EdgeAnswer& answer, const AnswerContext& context);
+
+// To a message that is not well formed.
+[[nodiscard]] EdgeAnswer bad_request(const http::HttpError& error);
 
 }  // namespace atlasflow::edge

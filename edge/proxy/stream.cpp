@@ -1,206 +1,220 @@
+// A stream's life: the request as it comes in, and what the edge answers itself.
 #include "edge/proxy/stream.hpp"
 
-#include <algorithm>
-#include <cerrno>
+#include <array>
+#include <chrono>
+#include <utility>
 
-#include <openssl/err.h>
-#include <sys/epoll.h>
+#include <spdlog/spdlog.h>
+
+#include "base/assert.hpp"
+#include "edge/http1/message_writer.hpp"
+#include "edge/proxy/client_connection.hpp"
+#include "edge/proxy/worker_context.hpp"
 
 namespace atlasflow::edge {
 namespace {
 
-constexpr std::size_t k_record_bytes_max = std::size_t{16} * 1024;
-// Reads that bring only records without data, such as key updates, between two that bring some:
-// each record costs as much as a small request, and none of them shows above this class.
-constexpr int k_quiet_reads_max = 8;
-
-Stream& stream_of(BIO* bio) { return *static_cast<Stream*>(BIO_get_data(bio)); }
-
-// OpenSSL's own socket BIO writes without MSG_NOSIGNAL, so a peer that left would raise SIGPIPE.
-int bio_write(BIO* bio, const char* bytes, int size) {
-  BIO_clear_retry_flags(bio);
-  const ssize_t sent = stream_of(bio).transmit(bytes, static_cast<std::size_t>(size));
-  if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) BIO_set_retry_write(bio);
-  return static_cast<int>(sent);
-}
-
-int bio_read(BIO* bio, char* bytes, int size) {
-  BIO_clear_retry_flags(bio);
-  const ssize_t got = stream_of(bio).receive(bytes, static_cast<std::size_t>(size));
-  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) BIO_set_retry_read(bio);
-  if (got == 0) BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
-  return static_cast<int>(got);
-}
-
-long bio_control(BIO* bio, int command, long, void*) {
-  switch (command) {
-    case BIO_CTRL_FLUSH:
-      return 1;
-    case BIO_CTRL_EOF:
-      return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0 ? 1 : 0;
-    default:
-      return 0;
-  }
-}
-
-const BIO_METHOD* bio_method() {
-  static BIO_METHOD* const method = [] {
-    BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "atlasflow stream");
-    BIO_meth_set_write(made, bio_write);
-    BIO_meth_set_read(made, bio_read);
-    BIO_meth_set_ctrl(made, bio_control);
-    return made;
-  }();
-  return method;
-}
+// More of a body is not asked for while so much of it waits.
+constexpr std::size_t k_high_water = 2 * k_slab_bytes;
+constexpr std::size_t k_replay_bytes_max = std::size_t{64} * 1024;
 
 }  // namespace
 
-bool Stream::start_tls(SSL_CTX* context) {
-  ssl_.reset(SSL_new(context));
-  BIO* bio = ssl_ ? BIO_new(bio_method()) : nullptr;
-  if (bio == nullptr) return false;
-  BIO_set_data(bio, this);
-  BIO_set_init(bio, 1);
-  SSL_set_bio(ssl_.get(), bio, bio);  // takes the BIO over
-  SSL_set_accept_state(ssl_.get());
-  return true;
+Stream::Stream(WorkerContext& context, ClientConnection& connection, Codec& codec)
+    : context_(context), connection_(connection), codec_(codec), request_(context.slabs) {}
+
+void Stream::begin(const http::RequestHead* head) {
+  ATLAS_ASSERT(state_ == State::none, "a stream serves one request at a time");
+  reset(head);
+  state_ = State::exchange;
+  to_head_ = head != nullptr && head->method == "HEAD";
+  began_ms_ = waiting_since_ms_ = context_.now_ms;
+  make_request_id();
+  context_.streams.add(*this);
 }
 
-void Stream::on_events(std::uint32_t events) {
-  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_ = true;
-  if ((events & (EPOLLHUP | EPOLLERR)) != 0) reset_ = true;
-  if ((events & EPOLLIN) != 0 || hung_up_) {
-    readable_ = true;
-    drained_ = false;
+// The upstream and the target have been left before.
+void Stream::reset(const http::RequestHead* head) {
+  head_ = head;
+  request_.clear();
+  request_sent_ = 0;
+  replayable_ = true;
+  request_complete_ = rest_refused_ = false;
+  fresh_only_ = retried_fresh_ = false;
+  connect_failures_ = 0;
+  response_started_ = false;
+  interim_responses_ = interim_bytes_ = 0;
+  head_held_ = head_sent_ = tunnel_half_closed_ = false;
+  deadline_.renew();
+  request_moved_ = false;
+  body_bytes_ = 0;
+  body_waited_ms_ = 0;
+}
+
+void Stream::finish() {
+  if (state_ == State::none) return;
+  drop_upstream();
+  leave_target();
+  context_.held.release(*this);
+  context_.streams.remove(*this);
+  state_ = State::none;
+  head_ = nullptr;
+  request_.clear();
+}
+
+void Stream::serve() {
+  if (answered_by_edge()) return;
+  const ClientIdentity identity{connection_.address(), connection_.https(),
+                                connection_.local_port(), request_id_};
+  write_request_head(*head_, identity, request_);
+  attempt();
+}
+
+bool Stream::body_room() const { return request_.size() - request_sent_ < k_high_water; }
+
+void Stream::take_body(std::string_view bytes) {
+  body_bytes_ += bytes.size();
+  if (state_ == State::discard) return;
+  if (head_->framing == http::Framing::chunked) {
+    write_chunk(bytes, request_);
+  } else {
+    request_.append(bytes);
   }
-  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) writable_ = true;
-}
-
-void Stream::close() {
-  ssl_.reset();
-  socket_.reset();
-}
-
-ssize_t Stream::receive(char* bytes, std::size_t size) {
-  ssize_t got = 0;
-  do {
-    got = ::recv(socket_.get(), bytes, size, 0);
-  } while (got < 0 && errno == EINTR);
-  // A short read has emptied the socket: edge-triggered epoll will report what comes next.
-  starved_ = got < 0;
-  drained_ = got < 0 || (static_cast<std::size_t>(got) < size && !hung_up_);
-  return got;
-}
-
-ssize_t Stream::transmit(const char* bytes, std::size_t size) {
-  ssize_t sent = 0;
-  do {
-    sent = ::send(socket_.get(), bytes, size, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  return sent;
-}
-
-IoStatus Stream::handshake() {
-  ERR_clear_error();
-  const int result = SSL_do_handshake(ssl_.get());
-  if (result == 1) {
-    // The client's first request may have come with the end of its handshake: it lies in OpenSSL's
-    // buffer then, and epoll knows nothing of it.
-    readable_ = true;
-    return IoStatus::ok;
-  }
-  switch (SSL_get_error(ssl_.get(), result)) {
-    case SSL_ERROR_WANT_READ:
-      readable_ = false;
-      return IoStatus::would_block;
-    case SSL_ERROR_WANT_WRITE:
-      writable_ = false;
-      return IoStatus::would_block;
-    default:
-      broken_ = true;
-      return IoStatus::failed;
-  }
-}
-
-IoResult Stream::read(char* bytes, std::size_t size) {
-  if (ssl_) return read_tls(bytes, size);
-  const ssize_t got = receive(bytes, size);
-  if (got > 0) {
-    if (drained_) readable_ = false;
-    return {IoStatus::ok, static_cast<std::size_t>(got)};
-  }
-  if (got == 0) return {IoStatus::closed, 0};
-  if (errno != EAGAIN && errno != EWOULDBLOCK) return {IoStatus::failed, 0};
-  readable_ = false;
-  return {};
-}
-
-IoResult Stream::read_tls(char* bytes, std::size_t size) {
-  // The context has no SSL_MODE_AUTO_RETRY: OpenSSL returns when it has used up what one receive
-  // brought, and a peer cannot keep it busy within one call.
-  for (;;) {
-    ERR_clear_error();
-    starved_ = false;
-    const int got = SSL_read(ssl_.get(), bytes, static_cast<int>(size));
-    if (got > 0) {
-      quiet_reads_ = 0;
-      if (drained_ && SSL_has_pending(ssl_.get()) == 0) readable_ = false;
-      return {IoStatus::ok, static_cast<std::size_t>(got)};
-    }
-    switch (SSL_get_error(ssl_.get(), got)) {
-      case SSL_ERROR_WANT_READ:
-        if (!starved_ && ++quiet_reads_ <= k_quiet_reads_max) continue;
-        if (!starved_) break;
-        readable_ = false;
-        return {};
-      case SSL_ERROR_WANT_WRITE:
-        readable_ = writable_ = false;
-        return {};
-      case SSL_ERROR_ZERO_RETURN:
-        return {IoStatus::closed, 0};
-      default:
-        break;
-    }
-    broken_ = true;
-    return {IoStatus::failed, 0};
+  if (replayable_ && request_.size() > k_replay_bytes_max) {
+    replayable_ = false;
+    request_.consume(std::exchange(request_sent_, 0));
   }
 }
 
-IoResult Stream::write(std::string_view bytes) {
-  if (ssl_) return write_tls(bytes);
-  const ssize_t sent = transmit(bytes.data(), bytes.size());
-  if (sent >= 0) {
-    if (static_cast<std::size_t>(sent) < bytes.size()) writable_ = false;
-    return {IoStatus::ok, static_cast<std::size_t>(sent)};
-  }
-  if (errno != EAGAIN && errno != EWOULDBLOCK) return {IoStatus::failed, 0};
-  writable_ = false;
-  return {};
+void Stream::end_body(const std::vector<http::Field>& trailers) {
+  request_complete_ = true;
+  if (head_->framing == http::Framing::chunked) write_last_chunk(trailers, request_);
 }
 
-IoResult Stream::write_tls(std::string_view bytes) {
-  ERR_clear_error();
-  const std::size_t size = std::min(bytes.size(), k_record_bytes_max);
-  const int sent = SSL_write(ssl_.get(), bytes.data(), static_cast<int>(size));
-  if (sent > 0) return {IoStatus::ok, static_cast<std::size_t>(sent)};
-  switch (SSL_get_error(ssl_.get(), sent)) {
-    case SSL_ERROR_WANT_READ:
-    case SSL_ERROR_WANT_WRITE:
-      writable_ = false;
-      return {};
-    default:
-      broken_ = true;
-      return {IoStatus::failed, 0};
+void Stream::refuse(const http::HttpError& error) {
+  rest_refused_ = true;
+  fail(bad_request(error));
+}
+
+// The route of the request's host if it has somewhere to go; otherwise the answer has been given.
+const RouteEntry* Stream::find_ready_route() {
+  const std::string_view host = head_->host;
+  const RouteEntry* route = context_.snapshot->find(host);
+  if (route == nullptr) {
+    const std::string name = host.empty() ? "(no host given)" : std::string(host);
+    answer({404, "unknown_host", "No deployment answers for " + name,
+            "No deployment answers for the host \"" + name +
+                "\" here. Check the spelling, or deploy a project with this host name."});
+    return nullptr;
+  }
+  if (route->targets.empty()) {
+    const std::string why = route->unavailable_reason.empty() ? "no instance of it is ready"
+                                                              : route->unavailable_reason;
+    answer({503, "no_instance", route->host + " is not available now",
+            route->host + " is not available now: " + why, 5});
+    return nullptr;
+  }
+  return route;
+}
+
+bool Stream::answered_by_edge() {
+  const http::RequestHead& head = *head_;
+  const CertificateMap& certificates = *context_.certificates;
+  const Certificate* certificate = certificates.find(head.host);
+  const std::string& server_name = connection_.server_name();
+  if (connection_.https() && certificates.find(server_name) != certificate) {
+    answer({421, "misdirected", "This connection is not for that host",
+            "The TLS connection was opened for " + server_name + "; open another one for " +
+                std::string(head.host) + "."});
+    return true;
+  }
+  const bool known = context_.snapshot->find(head.host) != nullptr;
+  if (known && head.path == "*") {
+    answer({204, "", "", ""});
+    return true;
+  }
+  // A host without a certificate of ours could only be redirected into a failed handshake.
+  if (known && !connection_.https() && context_.shared.config.redirect_http &&
+      certificate != nullptr) {
+    std::string location = "https://" + std::string(head.host);
+    const std::uint16_t port = context_.shared.https_port;
+    if (port != 443) location += ":" + std::to_string(port);
+    location += head.path;
+    const bool safe = head.method == "GET" || head.method == "HEAD";
+    answer({safe ? 301 : 308, "", "This site speaks https", "See " + location, 0, location});
+    return true;
+  }
+  return find_ready_route() == nullptr;
+}
+
+// More of its requests wait than one application may have waiting: it is busy, or hangs.
+void Stream::answer_full() {
+  const std::string host(head_->host);
+  if (context_.log.allows(context_.now_ms)) {
+    spdlog::warn("edge=overloaded host={} reason=\"too many unanswered requests\"", host);
+  }
+  answer({503, "overloaded", host + " is busy",
+          host + " has more unanswered requests than its instances may have. Try again in "
+                 "a moment; its logs may say why it does not answer.",
+          5});
+}
+
+void Stream::answer(const EdgeAnswer& answer) {
+  drop_upstream();
+  leave_target();
+  context_.held.release(*this);
+  codec_.write_answer(*this, answer);
+}
+
+// Answers in the application's place, or, when its answer has begun, cuts it.
+void Stream::fail(const EdgeAnswer& reason) {
+  if (!head_sent_) {
+    answer(reason);
+  } else {
+    codec_.cut(*this);
   }
 }
 
-void Stream::shutdown_write() {
-  if (ssl_ && !broken_ && SSL_is_init_finished(ssl_.get()) != 0) {
-    ERR_clear_error();
-    (void)SSL_shutdown(ssl_.get());  // sends close_notify; the peer's is not waited for
+void Stream::cut_for_drain() {
+  if (state_ == State::exchange && !head_sent_) {
+    answer({504, "drained", "The instance was replaced",
+            "The instance that served this request was replaced before it had answered."});
+  } else {
+    codec_.drop(*this);
   }
-  (void)::shutdown(socket_.get(), SHUT_WR);
+  connection_.pump();
+}
+
+void Stream::leave_target() {
+  Target* target = std::exchange(target_, nullptr);
+  if (target == nullptr) return;
+  const bool draining = target->draining.load();
+  context_.upstreams.cell(*target).in_flight.fetch_sub(1);  // the last access: it may be freed now
+  if (draining) context_.shared.on_drained();
+}
+
+void Stream::drop_upstream() {
+  UpstreamConnection* upstream = std::exchange(upstream_, nullptr);
+  if (upstream != nullptr) context_.upstreams.close(*upstream);
+}
+
+// UUID version 7: sorts by time, so logs can be searched by it.
+void Stream::make_request_id() {
+  static constexpr std::string_view k_hex = "0123456789abcdef";
+  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  const std::uint64_t high =
+      (static_cast<std::uint64_t>(now.count()) << 16U) | 0x7000U | (context_.random() & 0x0FFFU);
+  const std::uint64_t low = (context_.random() & 0x3FFFFFFFFFFFFFFFULL) | 0x8000000000000000ULL;
+  std::array<char, 36> text{};
+  std::size_t at = 0;
+  for (unsigned nibble = 0; nibble < 32; ++nibble) {
+    if (nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20) text[at++] = '-';
+    const std::uint64_t half = nibble < 16 ? high : low;
+    text[at++] = k_hex[(half >> (60U - 4U * (nibble % 16U))) & 15U];
+  }
+  request_id_.assign(text.data(), text.size());
 }
 
 }  // namespace atlasflow::edge

@@ -1,73 +1,164 @@
-// A non-blocking socket, plain or TLS, under edge-triggered epoll. Remembers whether the kernel may
-// have more to read or room to write, so that no call is made only to hear EAGAIN. Its worker's
-// thread only.
+// One request and its exchange with an upstream: choosing a target, holding the request until one
+// takes it, sending it, relaying the answer, trying again when that does no harm, the deadlines of
+// all that, and being counted in flight until it is over. Its codec makes it, feeds it the request
+// and turns its answer into bytes; HTTP/1 uses one for all requests of a connection, one after
+// another. Its worker's thread only.
+//
+// What it calls of its codec may end it: who goes on afterwards looks at state() first.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
-#include "edge/proxy/socket.hpp"
-#include "edge/tls/certificate.hpp"
+#include "edge/proxy/buffer.hpp"
+#include "edge/proxy/codec.hpp"
+#include "edge/proxy/deadline.hpp"
+#include "edge/proxy/intrusive_list.hpp"
+#include "edge/proxy/upstream_pool.hpp"
+#include "edge/routes/route_snapshot.hpp"
+#include "http/message.hpp"
 
 namespace atlasflow::edge {
 
-enum class IoStatus : std::uint8_t { ok, would_block, closed, failed };
-
-struct IoResult {
-  IoStatus status = IoStatus::would_block;
-  std::size_t bytes = 0;
-};
+class ClientConnection;
 
 class Stream {
  public:
-  explicit Stream(Fd socket) : socket_(std::move(socket)) {}
+  enum class State : std::uint8_t {
+    none,      // no request
+    exchange,  // a request is being served by an upstream
+    discard,   // answered by the edge; the rest of the request is read and dropped
+    tunnel,    // websocket
+  };
+
+  Stream(WorkerContext& context, ClientConnection& connection, Codec& codec);
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
-  // Puts TLS on the socket as the server. False: out of memory.
-  [[nodiscard]] bool start_tls(SSL_CTX* context);
-  [[nodiscard]] IoStatus handshake();
+  // ---- what its codec tells it ----
 
-  [[nodiscard]] IoResult read(char* bytes, std::size_t size);
-  [[nodiscard]] IoResult write(std::string_view bytes);
-  void shutdown_write();
+  // A request has come; nullptr: something that is none, which is to be answered all the same. The
+  // head stays where it is until the stream is over.
+  void begin(const http::RequestHead* head);
+  // Answers, or sends the request on its way. A request without a body has been ended before.
+  void serve();
+  // Whether more of the body is wanted now. What is given all the same is taken.
+  [[nodiscard]] bool body_room() const;
+  void take_body(std::string_view bytes);
+  void end_body(const std::vector<http::Field>& trailers);
+  // The request is malformed: it is answered so, and what is left of it is not read.
+  void refuse(const http::HttpError& error);
+  void answer(const EdgeAnswer& answer);
+  // Sends what it has and reads what it may of the upstream. True when anything moved.
+  [[nodiscard]] bool step_upstream();
+  void update_deadline(bool progress);
+  void renew_deadline() { deadline_.renew(); }
+  // The answer has been given: what still comes of the request is dropped.
+  void discard_rest() { state_ = State::discard; }
+  void half_close_tunnel() { tunnel_half_closed_ = true; }
+  // It is over, with its answer or without: the upstream is left.
+  void finish();
 
-  // Takes what epoll reported.
-  void on_events(std::uint32_t events);
+  // ---- what the worker tells it ----
 
-  [[nodiscard]] int fd() const { return socket_.get(); }
-  [[nodiscard]] SSL* tls() const { return ssl_.get(); }
-  [[nodiscard]] bool readable() const { return readable_; }
-  [[nodiscard]] bool writable() const { return writable_; }
-  [[nodiscard]] bool hung_up() const { return hung_up_; }
-  [[nodiscard]] bool reset() const { return reset_; }
-  void assume_readable() { readable_ = true; }
-  // A socket that was just made has nothing to read; under way to its peer it has no room either.
-  void set_fresh(bool writable) {
-    readable_ = false;
-    writable_ = writable;
-  }
-  void close();
+  // Looks for a connection once more.
+  void attempt();
+  // Its deadline has passed.
+  void expire();
+  // Its instance is about to be stopped.
+  void cut_for_drain();
 
-  // The socket side of the TLS layer; called by its BIO.
-  [[nodiscard]] ssize_t receive(char* bytes, std::size_t size);
-  [[nodiscard]] ssize_t transmit(const char* bytes, std::size_t size);
+  // ---- what it is ----
+
+  [[nodiscard]] State state() const { return state_; }
+  [[nodiscard]] ClientConnection& connection() const { return connection_; }
+  [[nodiscard]] const http::RequestHead* head() const { return head_; }
+  [[nodiscard]] const std::string& request_id() const { return request_id_; }
+  [[nodiscard]] bool to_head() const { return to_head_; }
+  [[nodiscard]] bool request_complete() const { return request_complete_; }
+  // What is left of the request is not worth reading.
+  [[nodiscard]] bool rest_refused() const { return rest_refused_; }
+  [[nodiscard]] const Target* target() const { return target_; }
+  [[nodiscard]] UpstreamConnection* upstream() const { return upstream_; }
+  [[nodiscard]] const Deadline& deadline() const { return deadline_; }
+
+  // The hold queue's.
+  ListHook<Stream> in_held;
+  std::int64_t retry_at_ms = 0;
+  // The worker's list of those that serve.
+  std::size_t index = 0;
 
  private:
-  [[nodiscard]] IoResult read_tls(char* bytes, std::size_t size);
-  [[nodiscard]] IoResult write_tls(std::string_view bytes);
+  // stream.cpp: the request, and what the edge answers itself.
+  void reset(const http::RequestHead* head);
+  void make_request_id();
+  [[nodiscard]] bool answered_by_edge();
+  [[nodiscard]] const RouteEntry* find_ready_route();
+  void answer_full();
+  void fail(const EdgeAnswer& reason);
+  void leave_target();
+  void drop_upstream();
 
-  Fd socket_;
-  SslPtr ssl_;
-  bool readable_ = true;
-  bool writable_ = true;
-  bool hung_up_ = false;  // the peer has sent its last byte, or the socket is broken
-  bool reset_ = false;    // it is broken
-  bool drained_ = false;  // the last receive emptied the socket
-  bool starved_ = false;  // the last receive found nothing
-  int quiet_reads_ = 0;   // of TLS records without data, since the last with some
-  bool broken_ = false;   // after a fatal TLS error nothing may be sent, not even the close
+  // stream_deadline.cpp
+  [[nodiscard]] Wait current_wait() const;
+  [[nodiscard]] std::int64_t limit_ms(Wait wait) const;
+  [[nodiscard]] std::int64_t body_time_left_ms() const;
+
+  // stream_upstream.cpp: the exchange.
+  [[nodiscard]] Target* pick(const RouteEntry& route) const;
+  [[nodiscard]] bool is_full(const Target& target) const;
+  void attempt_failed();
+  [[nodiscard]] bool send_request(UpstreamConnection& upstream);
+  [[nodiscard]] bool read_response(UpstreamConnection& upstream);
+  [[nodiscard]] bool take_response(UpstreamConnection& upstream);
+  void take_response_head(const http::ResponseHead& head);
+  void pass_head_on(const http::ResponseHead& head);
+  void commit_to_upstream();
+  void refuse_response(std::string_view reason);
+  void finish_response();
+  void upstream_ended(bool clean);
+  [[nodiscard]] bool may_send_again() const;
+  [[nodiscard]] bool may_ask_another() const;
+  void ask_another();
+  [[nodiscard]] bool has_alternative() const;
+
+  WorkerContext& context_;
+  ClientConnection& connection_;
+  Codec& codec_;
+  State state_ = State::none;
+  const http::RequestHead* head_ = nullptr;
+  std::string request_id_;
+  bool to_head_ = false;
+
+  // What the upstream gets. The bytes before `request_sent_` are kept while they may be sent again.
+  Buffer request_;
+  std::size_t request_sent_ = 0;
+  bool replayable_ = true;
+  bool request_complete_ = false;
+  bool rest_refused_ = false;
+
+  UpstreamConnection* upstream_ = nullptr;
+  Target* target_ = nullptr;  // counted in flight there
+  bool fresh_only_ = false;   // a pooled connection has failed this request
+  bool retried_fresh_ = false;
+  int connect_failures_ = 0;
+  std::int64_t began_ms_ = 0;
+
+  bool response_started_ = false;      // a byte of the response has arrived
+  std::size_t interim_responses_ = 0;  // 1xx, passed on or not
+  std::size_t interim_bytes_ = 0;
+  bool head_held_ = false;  // the final head waits for the first byte of its body
+  bool head_sent_ = false;  // the codec has the final head
+  bool tunnel_half_closed_ = false;
+
+  Deadline deadline_;
+  std::int64_t waiting_since_ms_ = 0;
+  bool request_moved_ = false;       // the upstream took some of it since the deadline was set
+  std::uint64_t body_bytes_ = 0;     // of the request, that have come
+  std::int64_t body_waited_ms_ = 0;  // spent waiting for them
 };
 
 }  // namespace atlasflow::edge

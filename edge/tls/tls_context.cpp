@@ -72,7 +72,7 @@ Result<SslContextPtr> make_tls_context(const CertificateMap* const* current,
                                SSL_OP_IGNORE_UNEXPECTED_EOF);
   SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                             SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);  // see Stream::read_tls
+  SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);  // see TransportSocket::read_tls
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(ctx, 1);
   SSL_CTX_set_read_ahead(ctx, 1);

@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "edge/proxy/buffer.hpp"
-#include "edge/proxy/forward.hpp"
+#include "edge/http1/message_writer.hpp"
 #include "http/guard.hpp"
 #include "http/parser.hpp"
 
@@ -90,7 +90,7 @@ void take_response(const std::string& text, std::size_t read_bytes) {
       if (step.event == http::ParseEvent::need_more) break;
       if (step.event == http::ParseEvent::error) return;
       if (step.event == http::ParseEvent::head) {
-        write_response_head(parser.head(), parser.head().framing, false, false, false, out);
+        write_response_head(parser.head(), parser.head().framing, {}, out);
       } else if (step.event == http::ParseEvent::complete) {
         parser.reset(false);
       }

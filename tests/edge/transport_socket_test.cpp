@@ -1,5 +1,5 @@
-// A stream under TLS, step by step, without a worker.
-#include "edge/proxy/stream.hpp"
+// A socket under TLS, step by step, without a worker.
+#include "edge/proxy/transport_socket.hpp"
 
 #include <array>
 #include <filesystem>
@@ -15,10 +15,10 @@
 namespace atlasflow::edge {
 namespace {
 
-class TlsStream : public testing::Test {
+class TlsSocket : public testing::Test {
  protected:
-  TlsStream() {
-    char made[] = "/tmp/atlasflow-stream-XXXXXX";
+  TlsSocket() {
+    char made[] = "/tmp/atlasflow-socket-XXXXXX";
     folder_ = ::mkdtemp(made);
     const auto ca = LocalCa::open_or_create(folder_, "apps.test");
     EXPECT_TRUE(ca);
@@ -33,8 +33,8 @@ class TlsStream : public testing::Test {
     std::array<int, 2> ends{};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends.data()), 0);
     client_socket_ = Fd(ends[0]);
-    stream_ = std::make_unique<Stream>(Fd(ends[1]));
-    EXPECT_TRUE(stream_->start_tls(server_context_.get()));
+    socket_ = std::make_unique<TransportSocket>(Fd(ends[1]));
+    EXPECT_TRUE(socket_->start_tls(server_context_.get()));
     client_.reset(SSL_new(client_context_.get()));
     // The client's bytes go by way of memory, so that the test decides what is sent together.
     from_server_ = BIO_new(BIO_s_mem());
@@ -43,7 +43,7 @@ class TlsStream : public testing::Test {
     SSL_set_connect_state(client_.get());
     SSL_set_tlsext_host_name(client_.get(), "shop.apps.test");
   }
-  ~TlsStream() override { std::filesystem::remove_all(folder_); }
+  ~TlsSocket() override { std::filesystem::remove_all(folder_); }
 
   void send_what_the_client_wrote() {
     char* bytes = nullptr;
@@ -66,27 +66,27 @@ class TlsStream : public testing::Test {
   SslContextPtr server_context_;
   SslContextPtr client_context_;
   Fd client_socket_;
-  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<TransportSocket> socket_;
   SslPtr client_;
   BIO* from_server_ = nullptr;  // the SSL's
   BIO* to_server_ = nullptr;
 };
 
-TEST_F(TlsStream, is_readable_when_the_first_request_came_with_the_end_of_the_handshake) {
+TEST_F(TlsSocket, is_readable_when_the_first_request_came_with_the_end_of_the_handshake) {
   EXPECT_LE(SSL_do_handshake(client_.get()), 0);
   send_what_the_client_wrote();
-  EXPECT_EQ(stream_->handshake(), IoStatus::would_block);
-  EXPECT_FALSE(stream_->readable());
+  EXPECT_EQ(socket_->handshake(), IoStatus::would_block);
+  EXPECT_FALSE(socket_->readable());
   take_what_the_server_sent();
   ASSERT_EQ(SSL_do_handshake(client_.get()), 1);
   ASSERT_EQ(SSL_write(client_.get(), "GET /", 5), 5);
   send_what_the_client_wrote();
   // Stepped by a report of room to write, as it happens after an accept: no report of bytes comes,
   // since these are read by then.
-  ASSERT_EQ(stream_->handshake(), IoStatus::ok);
-  ASSERT_TRUE(stream_->readable());
+  ASSERT_EQ(socket_->handshake(), IoStatus::ok);
+  ASSERT_TRUE(socket_->readable());
   std::array<char, 64> bytes{};
-  const IoResult read = stream_->read(bytes.data(), bytes.size());
+  const IoResult read = socket_->read(bytes.data(), bytes.size());
   EXPECT_EQ(read.status, IoStatus::ok);
   EXPECT_EQ(std::string(bytes.data(), read.bytes), "GET /");
 }

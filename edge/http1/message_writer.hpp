@@ -1,5 +1,6 @@
-// Writes the heads that the edge passes on: hop-by-hop fields taken out (RFC 9110 section 7.6.1),
-// the identity of the client put in, the framing set anew. Pure; the worker's thread.
+// Writes HTTP/1.1 messages: the heads that are passed on, hop-by-hop fields taken out (RFC 9110
+// section 7.6.1), the identity of the client put in, the framing set anew; chunks; own answers.
+// Pure; the worker's thread.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,7 @@
 #include <string_view>
 
 #include "edge/proxy/buffer.hpp"
+#include "edge/proxy/error_page.hpp"
 #include "http/message.hpp"
 
 namespace atlasflow::edge {
@@ -25,10 +27,19 @@ struct ClientIdentity {
 
 void write_request_head(const http::RequestHead& head, const ClientIdentity& client, Buffer& out);
 
+struct ResponseOptions {
+  bool to_head = false;        // the request was a HEAD
+  bool close = false;          // this response is the connection's last
+  bool client_http10 = false;  // the client speaks HTTP/1.0
+};
+
 // `framing` is the client's side: `chunked` for a body of unknown length, `until_close` for one to
-// an HTTP/1.0 client. `close`: this response is the connection's last.
-void write_response_head(const http::ResponseHead& head, http::Framing framing, bool to_head,
-                         bool close, bool client_http10, Buffer& out);
+// an HTTP/1.0 client.
+void write_response_head(const http::ResponseHead& head, http::Framing framing,
+                         const ResponseOptions& options, Buffer& out);
+
+// Head and body.
+void write_own_response(const OwnResponse& response, const ResponseOptions& options, Buffer& out);
 
 void write_chunk(std::string_view bytes, Buffer& out);
 

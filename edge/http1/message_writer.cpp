@@ -1,4 +1,4 @@
-#include "edge/proxy/forward.hpp"
+#include "edge/http1/message_writer.hpp"
 
 #include <algorithm>
 #include <array>
@@ -77,6 +77,24 @@ void write_number_field(std::string_view name, std::uint64_t value, Buffer& out)
   write_field(name, {text.data(), static_cast<std::size_t>(end - text.data())}, out);
 }
 
+void write_status_line(int status, std::string_view reason, Buffer& out) {
+  out.append("HTTP/1.1 ");
+  std::array<char, 4> digits{};
+  std::to_chars(digits.data(), digits.data() + digits.size(), status);
+  out.append({digits.data(), 3});
+  out.append(" ");
+  out.append(reason);
+  out.append("\r\n");
+}
+
+void write_persistence(const ResponseOptions& options, Buffer& out) {
+  if (options.close) {
+    out.append("Connection: close\r\n");
+  } else if (options.client_http10) {
+    out.append("Connection: keep-alive\r\n");
+  }
+}
+
 bool may_be_trailer(std::string_view name) {
   return !is_hop_field(name) && !is_identity_field(name) && !has_prefix(name, "content-") &&
          !same_name(name, "authorization") && !same_name(name, "cookie") &&
@@ -129,15 +147,9 @@ void write_request_head(const http::RequestHead& head, const ClientIdentity& cli
   out.append("\r\n");
 }
 
-void write_response_head(const http::ResponseHead& head, http::Framing framing, bool to_head,
-                         bool close, bool client_http10, Buffer& out) {
-  out.append("HTTP/1.1 ");
-  std::array<char, 4> status{};
-  std::to_chars(status.data(), status.data() + status.size(), head.status);
-  out.append({status.data(), 3});
-  out.append(" ");
-  out.append(head.reason);
-  out.append("\r\n");
+void write_response_head(const http::ResponseHead& head, http::Framing framing,
+                         const ResponseOptions& options, Buffer& out) {
+  write_status_line(head.status, head.reason, out);
   for (const http::Field& field : head.fields) {
     if (is_hop_field(field.name) || is_nominated(head.connection_options, field.name)) continue;
     write_field(field.name, field.value, out);
@@ -153,18 +165,24 @@ void write_response_head(const http::ResponseHead& head, http::Framing framing, 
     const bool announced = http::find_field(head.fields, "Content-Length") != nullptr;
     if (announced) {
       write_number_field("Content-Length", head.content_length, out);
-    } else if (!to_head && head.status != 304) {
+    } else if (!options.to_head && head.status != 304) {
       out.append("Content-Length: 0\r\n");
     }
   }
   if (head.upgrade_websocket) {
     out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");
-  } else if (head.status >= 200 && close) {
-    out.append("Connection: close\r\n");
-  } else if (head.status >= 200 && client_http10) {
-    out.append("Connection: keep-alive\r\n");
+  } else if (head.status >= 200) {
+    write_persistence(options, out);
   }
   out.append("\r\n");
+}
+
+void write_own_response(const OwnResponse& response, const ResponseOptions& options, Buffer& out) {
+  write_status_line(response.status, http::reason_phrase(response.status), out);
+  for (const auto& [name, value] : response.fields) write_field(name, value, out);
+  write_persistence(options, out);
+  out.append("\r\n");
+  if (!options.to_head) out.append(response.body);
 }
 
 void write_chunk(std::string_view bytes, Buffer& out) {

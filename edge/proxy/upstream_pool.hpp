@@ -1,0 +1,76 @@
+// A worker's connections to upstreams: made, lent to a stream, kept for the next one, closed. The
+// worker's thread only.
+#pragma once
+
+#include <cstdint>
+
+#include "edge/proxy/buffer.hpp"
+#include "edge/proxy/endpoint.hpp"
+#include "edge/proxy/intrusive_list.hpp"
+#include "edge/proxy/transport_socket.hpp"
+#include "edge/routes/route_snapshot.hpp"
+#include "http/parser.hpp"
+
+namespace atlasflow::edge {
+
+class Stream;
+struct WorkerContext;
+
+// Values without behaviour: the stream that has it drives it.
+struct UpstreamConnection : Endpoint {
+  UpstreamConnection(Fd connecting_to, Target& of, SlabPool& slabs, const http::HttpLimits& limits)
+      : Endpoint(Kind::upstream),
+        socket(std::move(connecting_to)),
+        target(of),
+        in(slabs),
+        parser(limits) {}
+
+  TransportSocket socket;
+  Target& target;
+  Buffer in;
+  http::ResponseParser parser;
+  Stream* stream = nullptr;  // nullptr: idle in its target's pool
+  bool connecting = false;
+  bool reused = false;  // has served a request before
+  bool wrote = false;   // a byte of this request has been handed to the kernel
+  bool write_failed = false;
+  bool ended = false;  // end of stream seen
+  bool ended_cleanly = false;
+  bool closed = false;
+  std::int64_t idle_until_ms = 0;
+  std::size_t index = 0;                  // in the pool's list
+  ListHook<UpstreamConnection> in_pools;  // all targets'; the longest idle first
+};
+
+class UpstreamPool {
+ public:
+  explicit UpstreamPool(WorkerContext& context) : context_(context) {}
+
+  // This worker's counts of a target.
+  [[nodiscard]] Target::Cell& cell(const Target& target) const;
+
+  // An idle connection that is fit for a request, or nullptr.
+  [[nodiscard]] UpstreamConnection* take_idle(Target& target);
+  // A new one, perhaps still under way. nullptr: it failed at once.
+  [[nodiscard]] UpstreamConnection* connect(Target& target);
+  // Its exchange is over: it is kept if it can be.
+  void give_back(UpstreamConnection& upstream);
+  void close(UpstreamConnection& upstream);
+
+  void close_idle(Target& target);
+  void close_idle_of_retired_targets();
+  void close_outdated();
+  void close_all();
+  // The one that idles longest makes room. False when none idles.
+  [[nodiscard]] bool evict_idle();
+
+  [[nodiscard]] std::size_t size() const { return connections_.size(); }
+  void free_closed() { connections_.free_removed(); }
+
+ private:
+  WorkerContext& context_;
+  OwningList<UpstreamConnection> connections_;
+  IntrusiveList<UpstreamConnection, &UpstreamConnection::in_pools> idle_;
+};
+
+}  // namespace atlasflow::edge
