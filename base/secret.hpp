@@ -1,6 +1,7 @@
 // A text that nobody may read by accident: a private key, a webhook's secret, a token. It can't be
-// streamed, formatted, compared or turned into a string; whoever needs the bytes says reveal(), which
-// can be searched for. Wiped when it goes. A value; one object belongs to one thread at a time.
+// streamed, formatted, compared or turned into a string; whoever needs the bytes says reveal(),
+// which can be searched for. Wiped when it goes. A value; one object belongs to one thread at a
+// time.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// What a remote repository is opened with, and libgit2's question for it. Internal to builder/ but for
-// the two types; blocking, one CredentialCallback for one connection's thread.
+// What a remote repository is opened with, and libgit2's question for it. Internal to builder/ but
+// for the two types; blocking, one CredentialCallback for one connection's thread.
 #pragma once
 
 #include <functional>
@@ -18,9 +18,9 @@ struct Credential {
   Secret password;  // or a token
 };
 
-// Asked when a remote wants a login; nothing: there is none for it. refused: what it returned before
-// and the remote took no more, a token that ended in the middle of a fetch for instance; null at
-// first. Its error becomes that of the fetch.
+// Asked when a remote wants a login; nothing: there is none for it. refused: what it returned
+// before and the remote took no more, a token that ended in the middle of a fetch for instance;
+// null at first. Its error becomes that of the fetch.
 using CredentialSource =
     std::function<Result<std::optional<Credential>>(const Credential* refused)>;
 

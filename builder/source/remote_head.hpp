@@ -15,8 +15,8 @@ struct RemoteHead {
 };
 
 // The head of the branch; an empty branch: of the remote's default one. not_found: no such
-// repository or branch, or an empty repository; unavailable: the remote does not answer. credential:
-// asked when the remote wants a login.
+// repository or branch, or an empty repository; unavailable: the remote does not answer.
+// credential: asked when the remote wants a login.
 [[nodiscard]] Result<RemoteHead> remote_head(const std::string& url, const std::string& branch,
                                              const CredentialSource& credential = {});
 

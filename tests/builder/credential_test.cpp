@@ -76,19 +76,19 @@ TEST_F(CredentialTest, why_there_is_no_credential_is_what_the_user_reads) {
   ASSERT_FALSE(checkout);
   EXPECT_EQ(checkout.error().code, ErrorCode::not_found);
   EXPECT_EQ(checkout.error().message, "the App is not installed there");
-  const auto head = remote_head(url(), "", asking.credential);
+  const auto head = remote_head(url(), "main", asking.credential);
   ASSERT_FALSE(head);
   EXPECT_EQ(head.error().message, "the App is not installed there");
 }
 
 TEST_F(CredentialTest, the_head_of_a_private_repository_is_read_with_the_credential) {
   const std::string sha = serve("Basic bWU6bmV3ZXI=");
-  const auto head = remote_head(url(), "", [](const Credential* refused) {
+  const auto head = remote_head(url(), "main", [](const Credential* refused) {
     return Credential{"me", Secret(refused == nullptr ? "s3cret" : "newer")};
   });
   ASSERT_TRUE(head) << to_string(head.error());
   EXPECT_EQ(head->sha, sha);
-  const auto denied = remote_head(url(), "");
+  const auto denied = remote_head(url(), "main");
   ASSERT_FALSE(denied);
   EXPECT_EQ(denied.error().code, ErrorCode::user_error);
   EXPECT_THAT(denied.error().message, HasSubstr("atlasflow github connect"));
