@@ -2,13 +2,12 @@
 
 #include <chrono>
 
-#include <spdlog/spdlog.h>
-
 #include "api/context.hpp"
 #include "api/github_setup.hpp"
 #include "api/http_server.hpp"
 #include "api/listener.hpp"
 #include "api/webhook.hpp"
+#include "base/log.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -46,18 +45,14 @@ class ServedApi final : public Api {
   }
 
   Result<void> start() {
-    auto socket = Listener::on_unix_socket(config_.socket);
-    if (!socket) return tl::unexpected(std::move(socket.error()));
-    auto tcp = Listener::on_tcp(config_.webhook_address, config_.webhook_port);
-    if (!tcp) return tl::unexpected(std::move(tcp.error()));
-    auto private_server = HttpServer::start(std::move(*socket), private_router_);
-    if (!private_server) return tl::unexpected(std::move(private_server.error()));
-    private_server_ = std::move(*private_server);
+    ATLAS_TRY(auto socket, Listener::on_unix_socket(config_.socket));
+    ATLAS_TRY(auto tcp, Listener::on_tcp(config_.webhook_address, config_.webhook_port));
+    ATLAS_TRY(auto private_server, HttpServer::start(std::move(socket), private_router_));
+    private_server_ = std::move(private_server);
     HttpServerLimits limits;
     limits.connections_max = k_webhook_connections_max;
-    auto public_server = HttpServer::start(std::move(*tcp), public_router_, limits);
-    if (!public_server) return tl::unexpected(std::move(public_server.error()));
-    public_server_ = std::move(*public_server);
+    ATLAS_TRY(auto public_server, HttpServer::start(std::move(tcp), public_router_, limits));
+    public_server_ = std::move(public_server);
     return {};
   }
 
@@ -140,7 +135,7 @@ Result<storage::ProjectView> project_named(const Context& context, const std::st
 void wait_for_commands(const Context& context) {
   const auto position = context.control.log().last_position();
   if (!context.control.catalog().wait_for(position, k_catalog_patience)) {
-    spdlog::warn("event=catalog_behind position={}", position.value());
+    log_event(LogLevel::warn, "api", "catalog_behind", {{"position", position.value()}});
   }
 }
 
@@ -153,7 +148,7 @@ Response json_response(const Json& json, int status) {
 
 Result<std::unique_ptr<Api>> start_api(const ApiConfig& config, actors::ControlPlane& control) {
   auto api = std::make_unique<ServedApi>(config, control);
-  if (auto started = api->start(); !started) return tl::unexpected(std::move(started.error()));
+  ATLAS_TRYV(api->start());
   return api;
 }
 

@@ -8,17 +8,17 @@
 #include <system_error>
 
 #include <poll.h>
-#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include "api/url.hpp"
+#include "base/log.hpp"
 
 namespace atlasflow::api {
 namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t k_read_bytes = 64 * 1024;
+constexpr std::size_t k_read_bytes = 64UL * 1024;
 constexpr std::uint64_t k_reserve_bytes_max = 1 << 20;  // an announced length is only a claim
 constexpr auto k_linger = 2s;
 constexpr std::uint64_t k_linger_bytes_max = 64ULL << 20;
@@ -35,7 +35,9 @@ std::string head_of(const Response& response, bool keep_alive, bool chunked) {
   head += "\r\nDate: " + http::date_text(std::time(nullptr)) +
           "\r\nContent-Type: " + response.content_type +
           "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
-  for (const auto& [name, value] : response.fields) head += name + ": " + value + "\r\n";
+  for (const auto& [name, value] : response.fields) {
+    head.append(name).append(": ").append(value).append("\r\n");
+  }
   if (chunked) {
     head += "Transfer-Encoding: chunked\r\n";
   } else if (!response.stream) {
@@ -252,8 +254,9 @@ Response Connection::handle() {
   try {
     return match_.route->handler(request_);
   } catch (const std::exception& error) {
-    spdlog::error("event=api_handler_failed method={} route={} cause=\"{}\"", request_.method,
-                  match_.route->pattern, error.what());
+    log_event(
+        LogLevel::error, "api", "handler_failed",
+        {{"method", request_.method}, {"route", match_.route->pattern}, {"cause", error.what()}});
     return error_response(
         Error{ErrorCode::internal, "Atlasflow failed on this request; its log says why.", {}});
   }
@@ -272,8 +275,8 @@ Connection::After Connection::send_response(const Response& response, After afte
     try {
       whole = response.stream(stream);
     } catch (const std::exception& error) {
-      spdlog::error("event=api_stream_failed path={} cause=\"{}\"", match_.route->pattern,
-                    error.what());
+      log_event(LogLevel::error, "api", "stream_failed",
+                {{"path", match_.route->pattern}, {"cause", error.what()}});
     }
     // Cut, so that what is missing cannot be taken for the end.
     if (!whole || !stream.finish()) return After::close;

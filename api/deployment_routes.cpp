@@ -1,8 +1,8 @@
 // Deployments: begin one, list them, show one.
-#include <spdlog/spdlog.h>
 
 #include "api/context.hpp"
 #include "api/url.hpp"
+#include "base/log.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow::api {
@@ -19,19 +19,16 @@ struct DeployRequest {
 };
 
 Result<DeployRequest> parsed_deploy_request(const std::string& body) {
-  const auto json = parsed_object(body, "The body");
-  if (!json) return tl::unexpected(json.error());
-  const Members members(*json);
-  auto sha = members.string("sha");
-  if (!sha) return tl::unexpected(std::move(sha.error()));
-  if (*sha && !is_commit_sha(**sha)) {
+  ATLAS_TRY(const auto json, parsed_object(body, "The body"));
+  const Members members(json);
+  ATLAS_TRY(auto sha, members.string("sha"));
+  if (sha && !is_commit_sha(*sha)) {
     return fail(ErrorCode::invalid_argument,
                 "'sha' must be a full commit id of 40 hex digits in lower case; git rev-parse "
                 "prints it.");
   }
-  auto command_id = command_id_of(members);
-  if (!command_id) return tl::unexpected(std::move(command_id.error()));
-  return DeployRequest{*std::move(sha), *std::move(command_id)};
+  ATLAS_TRY(auto command_id, command_id_of(members));
+  return DeployRequest{std::move(sha), std::move(command_id)};
 }
 
 Response deploy(const Context& context, const Request& request) {
@@ -40,7 +37,7 @@ Response deploy(const Context& context, const Request& request) {
   if (!wanted) return error_response(wanted.error());
   const auto deployment = context.control.deploy(project, wanted->sha, wanted->command_id);
   if (!deployment) return error_response(deployment.error());
-  spdlog::info("event=deploy_commanded project={} deployment={}", project, deployment->str());
+  log_event("api", "deploy_commanded", {{"project", project}, {"deployment", deployment->str()}});
   wait_for_commands(context);
   return show_deployment(context, *deployment, 202);
 }

@@ -1,10 +1,9 @@
 // The event log as lines of JSON, from any position on, once or as it grows.
 #include <map>
 
-#include <spdlog/spdlog.h>
-
 #include "api/context.hpp"
 #include "api/url.hpp"
+#include "base/log.hpp"
 #include "events/project_history.hpp"
 
 namespace atlasflow::api {
@@ -61,8 +60,8 @@ class EventCursor {
       const Position before = next_;
       std::string lines;
       if (const auto read = read_batch(lines); !read) {
-        spdlog::error("event=event_stream_failed position={} cause=\"{}\"", next_.value(),
-                      to_string(read.error()));
+        log_event(LogLevel::error, "api", "event_stream_failed",
+                  {{"position", next_.value()}, {"cause", to_string(read.error())}});
         return false;
       }
       if (!stream.write(lines)) return false;

@@ -1,9 +1,8 @@
 // The GitHub App: connected with its key or by a manifest, shown, disconnected. The two pages of
 // the manifest's way are for a browser, and the only ones that are public.
-#include <spdlog/spdlog.h>
-
 #include "api/context.hpp"
 #include "api/github_setup.hpp"
+#include "base/log.hpp"
 #include "github/manifest.hpp"
 
 namespace atlasflow::api {
@@ -105,7 +104,8 @@ Response created(GitHubSetup& setup, const Request& request) {
   const auto* code = request.query_value("code");
   const auto identity = setup.finish(state == nullptr ? "" : *state, code == nullptr ? "" : *code);
   if (!identity) {
-    spdlog::warn("event=github_app_not_connected error=\"{}\"", identity.error().message);
+    log_event(LogLevel::warn, "api", "github_app_not_connected",
+              {{"error", identity.error().message}});
     return failed_page(identity.error());
   }
   return page_response(

@@ -4,10 +4,10 @@
 #include <array>
 
 #include <openssl/rand.h>
-#include <spdlog/spdlog.h>
 
 #include "base/assert.hpp"
 #include "base/digest.hpp"
+#include "base/log.hpp"
 #include "github/app_hook.hpp"
 #include "github/manifest.hpp"
 
@@ -83,8 +83,8 @@ Result<github::AppIdentity> GitHubSetup::connect(const AppCredentials& credentia
                                           client->key().fingerprint(), credentials.private_key,
                                           credentials.webhook_secret}));
   connected_.set(client);
-  spdlog::info("event=github_app_connected app={} slug={} url={}", identity.id, identity.slug,
-               client->address().web);
+  log_event("api", "github_app_connected",
+            {{"app", identity.id}, {"slug", identity.slug}, {"url", client->address().web}});
   return identity;
 }
 
@@ -92,7 +92,7 @@ Result<void> GitHubSetup::disconnect() {
   const std::lock_guard lock(connect_mutex_);
   ATLAS_TRYV(control_.disconnect_github_app());
   connected_.set(nullptr);
-  spdlog::info("event=github_app_disconnected");
+  log_event("api", "github_app_disconnected");
   return {};
 }
 

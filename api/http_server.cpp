@@ -9,12 +9,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/connection.hpp"
+#include "base/log.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -72,7 +72,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(Listener listener, const R
   } catch (const std::system_error& error) {
     return fail(ErrorCode::internal, "The API server cannot start a thread.", error.what());
   }
-  spdlog::info("event=api_listening on={}", server->state_.name);
+  log_event("api", "listening", {{"on", server->state_.name}});
   return server;
 }
 
@@ -101,8 +101,8 @@ void HttpServer::accept_one() {
   FileDescriptor client(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!client.valid()) {
     if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
-    spdlog::warn("event=api_accept_failed on={} cause=\"{}\"", state_.name,
-                 std::generic_category().message(errno));
+    log_event(LogLevel::warn, "api", "accept_failed",
+              {{"on", state_.name}, {"cause", std::generic_category().message(errno)}});
     pollfd stop{state_.stop_event.get(), POLLIN, 0};
     ::poll(&stop, 1, k_accept_pause_ms);
     return;
@@ -124,7 +124,8 @@ void HttpServer::accept_one() {
       add_one(worker_done_);
     });
   } catch (const std::system_error& error) {
-    spdlog::error("event=api_thread_failed on={} cause=\"{}\"", state_.name, error.what());
+    log_event(LogLevel::error, "api", "thread_failed",
+              {{"on", state_.name}, {"cause", error.what()}});
     workers_.pop_back();
   }
 }
@@ -134,7 +135,8 @@ void HttpServer::serve(FileDescriptor client) {
     Connection(std::move(client), state_).run();
   } catch (const std::exception& error) {
     // Out of memory, in practice: this connection ends, the others go on.
-    spdlog::error("event=api_connection_failed on={} cause=\"{}\"", state_.name, error.what());
+    log_event(LogLevel::error, "api", "connection_failed",
+              {{"on", state_.name}, {"cause", error.what()}});
   }
 }
 

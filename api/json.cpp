@@ -35,21 +35,12 @@ std::string requester_of(const DeploymentState& state) {
 }
 
 std::string_view state_name(const Instance& instance) {
-  if (instance.given_up) return "crashed";
-  switch (instance.intent) {
-    case InstanceIntent::place:
-      return "placing";
-    case InstanceIntent::start:
-      return "starting";
-    case InstanceIntent::stop:
-      return "stopping";
-    case InstanceIntent::none:
-      break;
-  }
-  if (!instance.is_up()) return instance.vm_id.empty() ? "waiting" : "exited";
-  if (instance.leaving) return "draining";
-  if (!instance.was_healthy) return "checking";
-  return instance.healthy ? "healthy" : "unhealthy";
+  if (instance.is_up()) return instance.leaving ? "draining" : name_of(instance.vm()->health);
+  if (instance.in<phase::Placing>()) return "placing";
+  if (instance.in<phase::Starting>()) return "starting";
+  if (instance.in<phase::Stopping>()) return "stopping";
+  if (instance.in<phase::Finished>()) return "exited";
+  return instance.in<phase::GivenUp>() ? "crashed" : "waiting";
 }
 
 std::string trigger_name(pb::Trigger trigger) {
@@ -101,23 +92,23 @@ Json json_of(const pb::Settings& settings) {
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
 Json json_of(const Instance& instance) {
+  const auto* vm = instance.vm();
   return {{"slot", instance.slot},
           {"state", state_name(instance)},
-          {"vm", text_or_null(instance.vm_id)},
-          {"host", text_or_null(instance.host)},
-          {"address", text_or_null(instance.address)},
-          {"port", instance.port == 0 ? Json() : Json(instance.port)},
-          {"healthy", instance.is_up() && instance.healthy},
-          {"problem", text_or_null(instance.problem)},
+          {"vm", text_or_null(instance.vm_id().str())},
+          {"host", text_or_null(instance.host().str())},
+          {"address", vm == nullptr ? Json() : text_or_null(vm->address)},
+          {"port", vm == nullptr || vm->port == 0 ? Json() : Json(vm->port)},
+          {"healthy", instance.is_healthy()},
+          {"problem", vm == nullptr ? Json() : text_or_null(vm->problem())},
           {"crashes", instance.crashes}};
 }
 
 Json vm_json_of(const Instance* instance) {
-  if (instance == nullptr || !instance->started) return nullptr;
-  return {{"id", instance->vm_id},
-          {"host", instance->host},
-          {"address", instance->address},
-          {"port", instance->port}};
+  const auto* vm = instance == nullptr ? nullptr : instance->vm();
+  if (vm == nullptr) return nullptr;
+  return {
+      {"id", vm->id.str()}, {"host", vm->host.str()}, {"address", vm->address}, {"port", vm->port}};
 }
 
 // What only time will bring: `slot` is null for a step of the deployment as a whole.
@@ -131,7 +122,7 @@ Json waits_json_of(const DeploymentState& state) {
   };
   if (state.retry) add(*state.retry, nullptr);
   for (const auto& [slot, instance] : state.instances) {
-    if (instance.retry) add(*instance.retry, slot);
+    if (const auto* retry = instance.retry()) add(*retry, slot);
   }
   return waits;
 }
@@ -212,7 +203,7 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
   json["url"] = address.url_of_host(hostnames.front());
   json["preview_url"] = address.url_of_host(hostnames.back());
   json["hostnames"] = state.hostnames;
-  json["image"] = state.image;
+  json["image"] = state.image.str();
   json["stack"] = state.stack;
   json["toolchain"] = state.toolchain;
   json["base_images"] = Json::array();
@@ -356,12 +347,11 @@ Result<std::optional<std::string>> Members::string(const char* name) const {
 }
 
 Result<std::string> Members::required_string(const char* name) const {
-  auto text = string(name);
-  if (!text) return tl::unexpected(std::move(text.error()));
-  if (!*text || (*text)->empty()) {
+  ATLAS_TRY(auto text, string(name));
+  if (!text || text->empty()) {
     return fail(ErrorCode::invalid_argument, "'" + path_of(name) + "' is missing.");
   }
-  return **std::move(text);
+  return *std::move(text);
 }
 
 Result<std::optional<bool>> Members::boolean(const char* name) const {

@@ -1,8 +1,8 @@
 // What an owner does with deployments that are there: run an earlier one again, cancel one, stop,
 // start and scale what is live.
-#include <spdlog/spdlog.h>
 
 #include "api/context.hpp"
+#include "base/log.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -17,26 +17,23 @@ struct Again {
 };
 
 Result<Again> parsed_again(const std::string& body, bool may_name_deployment) {
-  const auto json = parsed_object(body, "The body");
-  if (!json) return tl::unexpected(json.error());
-  const Members members(*json);
-  auto command_id = command_id_of(members);
-  if (!command_id) return tl::unexpected(std::move(command_id.error()));
-  Again again{*std::move(command_id), std::nullopt};
+  ATLAS_TRY(const auto json, parsed_object(body, "The body"));
+  const Members members(json);
+  ATLAS_TRY(auto command_id, command_id_of(members));
+  Again again{std::move(command_id), std::nullopt};
   if (!may_name_deployment) return again;
-  auto deployment = members.string("deployment");
-  if (!deployment) return tl::unexpected(std::move(deployment.error()));
-  if (*deployment && (*deployment)->empty()) {
+  ATLAS_TRY(auto deployment, members.string("deployment"));
+  if (deployment && deployment->empty()) {
     return fail(ErrorCode::invalid_argument,
                 "'deployment' is empty: name one, or leave it out for the one that fits.");
   }
-  if (*deployment) again.deployment = DeploymentId(**std::move(deployment));
+  if (deployment) again.deployment = DeploymentId(*std::move(deployment));
   return again;
 }
 
 Response show_made(const Context& context, const char* verb, const Result<DeploymentId>& made) {
   if (!made) return error_response(made.error());
-  spdlog::info("event={}_commanded deployment={}", verb, made->str());
+  log_event("api", std::string(verb) + "_commanded", {{"deployment", made->str()}});
   wait_for_commands(context);
   return show_deployment(context, *made, 202);
 }
@@ -79,7 +76,7 @@ Response cancel(const Context& context, const Request& request) {
   if (const auto cancelled = context.control.cancel(id); !cancelled) {
     return error_response(cancelled.error());
   }
-  spdlog::info("event=cancel_commanded deployment={}", id.str());
+  log_event("api", "cancel_commanded", {{"deployment", id.str()}});
   wait_for_commands(context);
   return show_deployment(context, id, 202);
 }
@@ -94,7 +91,7 @@ Json live_json_of(const Context& context, const std::string& project) {
 
 // After a command that only a live deployment takes. It may have ended in the meantime.
 Response show_live(const Context& context, const char* verb, const std::string& project) {
-  spdlog::info("event={}_commanded project={}", verb, project);
+  log_event("api", std::string(verb) + "_commanded", {{"project", project}});
   wait_for_commands(context);
   const auto live = live_json_of(context, project);
   if (live.is_null()) {
@@ -120,11 +117,9 @@ Response start(const Context& context, const Request& request) {
 }
 
 Result<std::int32_t> parsed_replicas(const std::string& body) {
-  const auto json = parsed_object(body, "The body");
-  if (!json) return tl::unexpected(json.error());
-  const auto replicas = Members(*json).integer("replicas");
-  if (!replicas) return tl::unexpected(replicas.error());
-  const auto wanted = replicas->value_or(0);
+  ATLAS_TRY(const auto json, parsed_object(body, "The body"));
+  ATLAS_TRY(const auto replicas, Members(json).integer("replicas"));
+  const auto wanted = replicas.value_or(0);
   if (wanted < 1 || wanted > k_replicas_max) {
     return fail(ErrorCode::invalid_argument, "'replicas' must be a number from 1 to " +
                                                  std::to_string(k_replicas_max) +
@@ -139,7 +134,8 @@ Response scale(const Context& context, const Request& request) {
   if (!replicas) return error_response(replicas.error());
   const auto scaled = context.control.scale(project, *replicas);
   if (!scaled) return error_response(scaled.error());
-  spdlog::info("event=scale_commanded project={} replicas={} live={}", project, *replicas, *scaled);
+  log_event("api", "scale_commanded",
+            {{"project", project}, {"replicas", *replicas}, {"live", *scaled}});
   wait_for_commands(context);
   Json json;
   json["replicas"] = *replicas;

@@ -71,9 +71,7 @@ Result<Listener> Listener::on_unix_socket(const std::filesystem::path& path) {
                     " is longer than the 107 bytes that unix sockets allow; choose a shorter state "
                     "folder.");
   }
-  if (auto cleared = clear_stale_socket(path); !cleared) {
-    return tl::unexpected(std::move(cleared.error()));
-  }
+  ATLAS_TRYV(clear_stale_socket(path));
   Listener listener;
   listener.fd_ = FileDescriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   // Linux gives the file the mode of the unbound socket, so it is never open to others, not even

@@ -4,11 +4,10 @@
 #include <deque>
 #include <filesystem>
 
-#include <spdlog/spdlog.h>
-
 #include "api/context.hpp"
 #include "api/since.hpp"
 #include "api/url.hpp"
+#include "base/log.hpp"
 #include "storage/instance_logs/instance_log.hpp"
 
 namespace atlasflow::api {
@@ -79,13 +78,11 @@ Result<LogQuery> parsed_log_query(const Request& request) {
     query.tail = *lines;
   }
   if (const auto* since = request.query_value("since"); since != nullptr) {
-    const auto time = parsed_since(*since, wall_clock());
-    if (!time) return tl::unexpected(time.error());
-    query.since = *time;
+    ATLAS_TRY(const auto time, parsed_since(*since, wall_clock()));
+    query.since = time;
   }
-  const auto follow = flag_of(request, "follow");
-  if (!follow) return tl::unexpected(follow.error());
-  query.follow = *follow;
+  ATLAS_TRY(const auto follow, flag_of(request, "follow"));
+  query.follow = follow;
   return query;
 }
 
@@ -124,8 +121,8 @@ std::vector<std::string> vms_in_slot(const storage::EventLog& log, const Deploym
         return record.stream_version < state.version;
       });
   if (!read) {
-    spdlog::error("event=log_lookup_failed deployment={} cause=\"{}\"", state.id.str(),
-                  to_string(read.error()));
+    log_event(LogLevel::error, "api", "log_lookup_failed",
+              {{"deployment", state.id.str()}, {"cause", to_string(read.error())}});
   }
   return vm_ids;
 }
@@ -135,7 +132,7 @@ std::vector<std::string> vms_in_slot(const storage::EventLog& log, const Deploym
 std::vector<std::string> log_ids_of(const storage::EventLog& log, const DeploymentState& state,
                                     const LogQuery& query, StreamVersion from) {
   if (query.kind == LogKind::run) return vms_in_slot(log, state, query.slot, from);
-  const auto& id = query.kind == LogKind::build ? state.build.str() : state.newest_release_vm;
+  const auto& id = query.kind == LogKind::build ? state.build.str() : state.newest_release_vm.str();
   if (id.empty()) return {};
   return {id};
 }
@@ -245,8 +242,8 @@ class LogReader {
   }
 
   [[nodiscard]] bool tell(const Error& error) const {
-    spdlog::error("event=log_stream_failed deployment={} cause=\"{}\"", deployment_.str(),
-                  to_string(error));
+    log_event(LogLevel::error, "api", "log_stream_failed",
+              {{"deployment", deployment_.str()}, {"cause", to_string(error)}});
     return false;
   }
 

@@ -1,9 +1,8 @@
 // Projects and their environment variables.
 #include <algorithm>
 
-#include <spdlog/spdlog.h>
-
 #include "api/context.hpp"
+#include "base/log.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow::api {
@@ -36,24 +35,19 @@ Response show_env(const Context& context, const std::string& name) {
 }
 
 Result<actors::NewProject> parsed_new_project(const std::string& body) {
-  const auto json = parsed_object(body, "The body");
-  if (!json) return tl::unexpected(json.error());
-  const Members members(*json);
-  auto name = members.required_string("name");
-  if (!name) return tl::unexpected(std::move(name.error()));
-  auto repository = members.required_string("repository");
-  if (!repository) return tl::unexpected(std::move(repository.error()));
-  auto branch = members.string("branch");
-  if (!branch) return tl::unexpected(std::move(branch.error()));
-  auto secret = members.string("webhook_secret");
-  if (!secret) return tl::unexpected(std::move(secret.error()));
-  if (*secret && (*secret)->empty()) {
+  ATLAS_TRY(const auto json, parsed_object(body, "The body"));
+  const Members members(json);
+  ATLAS_TRY(auto name, members.required_string("name"));
+  ATLAS_TRY(auto repository, members.required_string("repository"));
+  ATLAS_TRY(auto branch, members.string("branch"));
+  ATLAS_TRY(auto secret, members.string("webhook_secret"));
+  if (secret && secret->empty()) {
     return fail(ErrorCode::invalid_argument,
                 "'webhook_secret' is empty, which would sign nothing; leave it out to use the "
                 "server's secret.");
   }
-  return actors::NewProject{*std::move(name), *std::move(repository), branch->value_or(""),
-                            *std::move(secret)};
+  return actors::NewProject{std::move(name), std::move(repository), branch.value_or(""),
+                            std::move(secret)};
 }
 
 Response create_project(const Context& context, const Request& request) {
@@ -61,7 +55,7 @@ Response create_project(const Context& context, const Request& request) {
   if (!project) return error_response(project.error());
   const auto created = context.control.create_project(*project);
   if (!created) return error_response(created.error());
-  spdlog::info("event=project_created project={} id={}", project->name, created->str());
+  log_event("api", "project_created", {{"project", project->name}, {"id", created->str()}});
   wait_for_commands(context);
   return show_project(context, project->name, 201);
 }
@@ -69,7 +63,7 @@ Response create_project(const Context& context, const Request& request) {
 Response delete_project(const Context& context, const std::string& name) {
   const auto deleted = context.control.delete_project(name);
   if (!deleted) return error_response(deleted.error());
-  spdlog::info("event=project_deleted project={}", name);
+  log_event("api", "project_deleted", {{"project", name}});
   wait_for_commands(context);
   Json json;
   json["deleted"] = name;
@@ -100,7 +94,7 @@ Response change_settings(const Context& context, const Request& request) {
   if (const auto changed = context.control.change_settings(project, settings); !changed) {
     return error_response(changed.error());
   }
-  spdlog::info("event=settings_changed project={} settings={}", project, settings.size());
+  log_event("api", "settings_changed", {{"project", project}, {"settings", settings.size()}});
   wait_for_commands(context);
   return show_project(context, project);
 }
@@ -109,22 +103,20 @@ using Variables = std::vector<std::pair<std::string, std::string>>;
 
 // No error quotes a value: it is a secret.
 Result<Variables> parsed_variables(const std::string& body) {
-  const auto json = parsed_object(body, "The body");
-  if (!json) return tl::unexpected(json.error());
-  const auto members = Members(*json).object("variables");
-  if (!members) return tl::unexpected(members.error());
-  if (*members == nullptr || (*members)->empty()) {
+  ATLAS_TRY(const auto json, parsed_object(body, "The body"));
+  ATLAS_TRY(const auto members, Members(json).object("variables"));
+  if (members == nullptr || members->empty()) {
     return fail(ErrorCode::invalid_argument,
                 "'variables' is missing or empty: send {\"variables\":{\"NAME\":\"value\"}}.");
   }
   Variables variables;
-  for (const auto& [name, value] : (*members)->items()) {
-    if (auto valid = validate_env_name(name); !valid) return tl::unexpected(valid.error());
+  for (const auto& [name, value] : members->items()) {
+    ATLAS_TRYV(validate_env_name(name));
     if (!value.is_string()) {
       return fail(ErrorCode::invalid_argument, "The value of " + name + " must be a string.");
     }
     auto text = value.get<std::string>();
-    if (auto valid = validate_env_value(name, text); !valid) return tl::unexpected(valid.error());
+    ATLAS_TRYV(validate_env_value(name, text));
     variables.emplace_back(name, std::move(text));
   }
   return variables;
@@ -137,7 +129,7 @@ Response set_env(const Context& context, const Request& request) {
   if (const auto set = context.control.set_env(project, *variables); !set) {
     return error_response(set.error());
   }
-  spdlog::info("event=env_set project={} variables={}", project, variables->size());
+  log_event("api", "env_set", {{"project", project}, {"variables", variables->size()}});
   wait_for_commands(context);
   return show_env(context, project);
 }
@@ -155,7 +147,7 @@ Response unset_env(const Context& context, const Request& request) {
   if (const auto unset = context.control.unset_env(project, names); !unset) {
     return error_response(unset.error());
   }
-  spdlog::info("event=env_unset project={} variables={}", project, names.size());
+  log_event("api", "env_unset", {{"project", project}, {"variables", names.size()}});
   wait_for_commands(context);
   return show_env(context, project);
 }
@@ -176,7 +168,7 @@ Response set_notify_secret(const Context& context, const Request& request) {
   if (const auto set = context.control.set_notify_secret(project, **secret); !set) {
     return error_response(set.error());
   }
-  spdlog::info("event=notify_secret_set project={}", project);
+  log_event("api", "notify_secret_set", {{"project", project}});
   wait_for_commands(context);
   return show_project(context, project);
 }

@@ -1,11 +1,9 @@
 #include "api/push_payload.hpp"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
-#include <chrono>
 
 #include "api/url.hpp"
+#include "base/rfc3339.hpp"
 #include "events/settings.hpp"
 #include "http/message.hpp"
 
@@ -29,77 +27,19 @@ Result<void> check_text(const std::string& path, const std::string& text) {
 }
 
 Result<void> read_text(const Members& members, const char* name, std::string& into) {
-  auto text = members.string(name);
-  if (!text) return tl::unexpected(std::move(text.error()));
-  into = text->value_or("");
+  ATLAS_TRY(auto text, members.string(name));
+  into = text.value_or("");
   return check_text(members.path_of(name), into);
 }
 
 Result<void> read_commit(const Members& members, const char* name, std::string& into) {
-  auto text = members.required_string(name);
-  if (!text) return tl::unexpected(std::move(text.error()));
-  if (!is_commit_sha(*text)) {
+  ATLAS_TRY(auto text, members.required_string(name));
+  if (!is_commit_sha(text)) {
     return fail(ErrorCode::invalid_argument,
                 "'" + members.path_of(name) + "' must be 40 hex digits in lower case.");
   }
-  into = *std::move(text);
+  into = std::move(text);
   return {};
-}
-
-// Exactly `digits` digits from `at` on, or -1.
-int number_at(std::string_view text, std::size_t at, std::size_t digits) {
-  if (text.size() < at + digits) return -1;
-  int number = 0;
-  const auto* end = text.data() + at + digits;
-  const auto parsed = std::from_chars(text.data() + at, end, number);
-  return parsed.ec == std::errc() && parsed.ptr == end && number >= 0 ? number : -1;
-}
-
-// What follows the seconds: "Z", "+02:00" or "-0700", in s east of Greenwich.
-std::optional<std::int64_t> offset_of(std::string_view zone) {
-  if (zone == "Z" || zone == "z") return 0;
-  const bool has_colon = zone.size() == 6 && zone[3] == ':';
-  if (!has_colon && zone.size() != 5) return std::nullopt;
-  if (zone[0] != '+' && zone[0] != '-') return std::nullopt;
-  const int hours = number_at(zone, 1, 2);
-  const int minutes = number_at(zone, has_colon ? 4 : 3, 2);
-  if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59) return std::nullopt;
-  const std::int64_t offset = std::int64_t{60} * (hours * 60 + minutes);
-  return zone[0] == '-' ? -offset : offset;
-}
-
-// "2019-05-15T15:20:33Z" (RFC 3339 section 5.6) in s since 1970.
-std::optional<std::int64_t> seconds_of(std::string_view text) {
-  constexpr std::size_t k_fixed = 19;  // up to the seconds
-  if (text.size() <= k_fixed || text[4] != '-' || text[7] != '-' || text[13] != ':' ||
-      text[16] != ':' || (text[10] != 'T' && text[10] != 't' && text[10] != ' ')) {
-    return std::nullopt;
-  }
-  const int year = number_at(text, 0, 4);
-  const int month = number_at(text, 5, 2);
-  const int day = number_at(text, 8, 2);
-  const int hour = number_at(text, 11, 2);
-  const int minute = number_at(text, 14, 2);
-  const int second = number_at(text, 17, 2);
-  if (year < 0 || month < 0 || day < 0 || hour < 0 || hour > 23 || minute < 0 || minute > 59 ||
-      second < 0 || second > 60) {
-    return std::nullopt;
-  }
-  const std::chrono::year_month_day date{std::chrono::year(year),
-                                         std::chrono::month(static_cast<unsigned>(month)),
-                                         std::chrono::day(static_cast<unsigned>(day))};
-  if (!date.ok()) return std::nullopt;
-  auto zone = text.substr(k_fixed);
-  if (zone.starts_with('.')) {
-    const auto end = zone.find_first_not_of("0123456789", 1);
-    if (end == 1 || end == std::string_view::npos) return std::nullopt;
-    zone.remove_prefix(end);
-  }
-  const auto offset = offset_of(zone);
-  if (!offset) return std::nullopt;
-  const std::int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
-  const std::int64_t minutes = (days * 24 + hour) * 60 + minute;
-  return minutes * 60 + second - *offset;
 }
 
 // Push events say it in seconds, every other payload of GitHub's as text.
@@ -108,8 +48,9 @@ Result<void> read_pushed_at(const Members& repository, Push& push) {
     push.pushed_at_s = seconds->value_or(0);
     if (push.pushed_at_s >= 0) return {};
   } else if (const auto text = repository.string("pushed_at"); text) {
-    if (const auto parsed = seconds_of(text->value_or("")); parsed && *parsed >= 0) {
-      push.pushed_at_s = *parsed;
+    constexpr std::int64_t k_second_us = 1'000'000;
+    if (const auto at = parse_rfc3339_us(text->value_or("")); at && *at >= 0) {
+      push.pushed_at_s = *at / k_second_us;
       return {};
     }
   }
@@ -136,11 +77,10 @@ Result<void> read_repository(const ParsedJson& json, Push& push) {
 // `pusher` is whoever pushed by git; pushes made by apps have only a sender.
 Result<void> read_pusher(const Members& payload, Push& push) {
   for (const auto& [object, name] : {std::pair{"pusher", "name"}, std::pair{"sender", "login"}}) {
-    const auto json = payload.object(object);
-    if (!json) return tl::unexpected(json.error());
-    if (*json == nullptr) continue;
+    ATLAS_TRY(const auto json, payload.object(object));
+    if (json == nullptr) continue;
     std::string text;
-    if (auto read = read_text(Members(**json, object), name, text); !read) return read;
+    if (auto read = read_text(Members(*json, object), name, text); !read) return read;
     if (push.pusher.empty()) push.pusher = std::move(text);
   }
   return {};
@@ -168,33 +108,20 @@ Result<std::string> payload_text(std::string_view content_type, std::string_view
 Result<Push> parsed_push(const ParsedJson& payload) {
   const Members members(payload);
   Push push;
-  if (auto read = read_text(members, "ref", push.ref); !read) {
-    return tl::unexpected(std::move(read.error()));
-  }
+  ATLAS_TRYV(read_text(members, "ref", push.ref));
   if (push.ref.empty()) return fail(ErrorCode::invalid_argument, "'ref' is missing.");
-  if (auto read = read_commit(members, "before", push.before); !read) {
-    return tl::unexpected(std::move(read.error()));
-  }
-  if (auto read = read_commit(members, "after", push.after); !read) {
-    return tl::unexpected(std::move(read.error()));
-  }
-  const auto deleted = members.boolean("deleted");
-  if (!deleted) return tl::unexpected(deleted.error());
-  push.deleted = deleted->value_or(false) || push.after == k_no_commit;
-  const auto forced = members.boolean("forced");
-  if (!forced) return tl::unexpected(forced.error());
-  push.forced = forced->value_or(false);
-  const auto repository = members.object("repository");
-  if (!repository) return tl::unexpected(repository.error());
-  if (*repository == nullptr) {
+  ATLAS_TRYV(read_commit(members, "before", push.before));
+  ATLAS_TRYV(read_commit(members, "after", push.after));
+  ATLAS_TRY(const auto deleted, members.boolean("deleted"));
+  push.deleted = deleted.value_or(false) || push.after == k_no_commit;
+  ATLAS_TRY(const auto forced, members.boolean("forced"));
+  push.forced = forced.value_or(false);
+  ATLAS_TRY(const auto repository, members.object("repository"));
+  if (repository == nullptr) {
     return fail(ErrorCode::invalid_argument, "'repository' is missing.");
   }
-  if (auto read = read_repository(**repository, push); !read) {
-    return tl::unexpected(std::move(read.error()));
-  }
-  if (auto read = read_pusher(members, push); !read) {
-    return tl::unexpected(std::move(read.error()));
-  }
+  ATLAS_TRYV(read_repository(*repository, push));
+  ATLAS_TRYV(read_pusher(members, push));
   return push;
 }
 

@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <set>
 
-#include <spdlog/spdlog.h>
-
 #include "api/push_payload.hpp"
 #include "api/signature.hpp"
+#include "base/log.hpp"
 #include "github/address.hpp"
 #include "github/delivery.hpp"
 #include "http/message.hpp"
@@ -149,13 +148,16 @@ Response take_push(const Context& context, const ParsedJson& payload, const Sign
   push->signed_for = *std::move(projects);
   const auto receipts = context.control.receive_push(*push);
   if (!receipts) {
-    spdlog::error("event=push_not_recorded delivery={} cause=\"{}\"", delivery,
-                  to_string(receipts.error()));
+    log_event(LogLevel::error, "api", "push_not_recorded",
+              {{"delivery", delivery}, {"cause", to_string(receipts.error())}});
     return error_response(receipts.error());
   }
   for (const auto& receipt : *receipts) {
-    spdlog::info("event=push_received delivery={} project={} verdict={} deployment={}", delivery,
-                 receipt.project, name_of(receipt.verdict), receipt.deployment.str());
+    log_event("api", "push_received",
+              {{"delivery", delivery},
+               {"project", receipt.project},
+               {"verdict", name_of(receipt.verdict)},
+               {"deployment", receipt.deployment.str()}});
   }
   return answer_push(*receipts);
 }
@@ -177,22 +179,25 @@ Response take_other(const std::string& event, const ParsedJson& payload) {
   if (const auto* ignored = std::get_if<github::Ignored>(&*delivery)) {
     json["ignored"] = ignored->reason;
   } else if (const auto* changed = std::get_if<github::InstallationChanged>(&*delivery)) {
-    spdlog::info("event=github_installation_changed installation={} account={} kind={}",
-                 changed->installation, changed->account, name_of(changed->kind));
+    log_event("api", "github_installation_changed",
+              {{"installation", changed->installation},
+               {"account", changed->account},
+               {"kind", name_of(changed->kind)}});
     json["noted"] = name_of(changed->kind);
   } else if (const auto* added = std::get_if<github::InstallationRepositories>(&*delivery)) {
-    spdlog::info(
-        "event=github_installation_repositories installation={} account={} added={} "
-        "removed={}",
-        added->installation, added->account, added->added.size(), added->removed.size());
+    log_event("api", "github_installation_repositories",
+              {{"installation", added->installation},
+               {"account", added->account},
+               {"added", added->added.size()},
+               {"removed", added->removed.size()}});
     json["noted"] = "repositories";
   } else if (const auto* moved = std::get_if<github::RepositoryMoved>(&*delivery)) {
-    spdlog::warn("event=github_repository_moved id={} from={} to={}", moved->id, moved->from.str(),
-                 moved->to.str());
+    log_event(LogLevel::warn, "api", "github_repository_moved",
+              {{"id", moved->id}, {"from", moved->from.str()}, {"to", moved->to.str()}});
     json["noted"] = "moved";
   } else if (const auto* deleted = std::get_if<github::RepositoryDeleted>(&*delivery)) {
-    spdlog::warn("event=github_repository_deleted id={} repository={}", deleted->id,
-                 deleted->repository.str());
+    log_event(LogLevel::warn, "api", "github_repository_deleted",
+              {{"id", deleted->id}, {"repository", deleted->repository.str()}});
     json["noted"] = "deleted";
   }
   return json_response(json, 202);
@@ -201,8 +206,8 @@ Response take_other(const std::string& event, const ParsedJson& payload) {
 Response take_delivery(const Context& context, const Request& request) {
   const auto signer = signer_of(context, request);
   if (!signer) {
-    spdlog::warn("event=webhook_refused bytes={} reason=\"{}\"", request.body.size(),
-                 signer.error().message);
+    log_event(LogLevel::warn, "api", "webhook_refused",
+              {{"bytes", request.body.size()}, {"reason", signer.error().message}});
     return error_response(signer.error());
   }
   const auto event = required_token(request, "X-GitHub-Event");

@@ -169,7 +169,7 @@ std::vector<CgroupHierarchy> own_cgroups() {
       std::string below = path;
       if (root != "/" && (below == root || below.starts_with(root + "/")))
         below = below.substr(root.size());
-      fs::path own = fs::path(mount_point + "/" + below).lexically_normal();
+      fs::path own = (fs::path(mount_point) / fs::path(below).relative_path()).lexically_normal();
       // It moved there to make room, so what is beside the leaf is ours as before.
       if (type == "cgroup2" && own.filename() == k_leaf && is_delegated(own.parent_path())) {
         own = own.parent_path();

@@ -345,6 +345,7 @@ HttpClient::HttpClient(HttpClient&&) noexcept = default;
 HttpClient& HttpClient::operator=(HttpClient&&) noexcept = default;
 
 Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
+  reached_ = false;
   CURL* curl = handle_->curl.get();
   if (curl == nullptr) return fail(ErrorCode::internal, "libcurl can't be started");
   ATLAS_TRYV(check(request));
@@ -365,6 +366,8 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
     const PipeSignalBlocked blocked;
     return curl_easy_perform(curl);
   }();
+  reached_ = code != CURLE_COULDNT_CONNECT && code != CURLE_COULDNT_RESOLVE_HOST &&
+             code != CURLE_URL_MALFORMAT && code != CURLE_UNSUPPORTED_PROTOCOL;
   auto answer = [&]() -> Result<HttpResponse> {
     if (code != CURLE_OK && !exchange.taken_enough) {
       return tl::unexpected(error_of(curl, code, exchange, place));

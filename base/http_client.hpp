@@ -1,7 +1,8 @@
-// Outgoing HTTP, by libcurl: one request and its whole answer, over TCP, TLS or a unix socket. Calls
-// block. One HttpClient belongs to one thread at a time and keeps its connections between requests;
-// send_http makes one for a single request. Nothing of a request, neither the path of its URL nor a
-// header or the body, gets into an error: only the place that was asked (scheme, host and port).
+// Outgoing HTTP, by libcurl: one request and its whole answer, over TCP, TLS or a unix socket.
+// Calls block. One HttpClient belongs to one thread at a time and keeps its connections between
+// requests; send_http makes one for a single request. Nothing of a request, neither the path of its
+// URL nor a field or the body, gets into an error: only the place that was asked (scheme, host and
+// port).
 #pragma once
 
 #include <chrono>
@@ -78,8 +79,12 @@ class HttpClient {
   //   too_large         the body is larger than body_bytes_max, or the head than 64 KiB
   [[nodiscard]] Result<HttpResponse> send(const HttpRequest& request);
 
+  // Whether the last request found somebody: after an error the other side may have acted on it.
+  [[nodiscard]] bool reached() const { return reached_; }
+
  private:
   struct Handle;
+  bool reached_ = false;
   std::unique_ptr<Handle> handle_;
 };
 

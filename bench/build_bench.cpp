@@ -12,8 +12,8 @@
 #include <memory>
 #include <string>
 
+#include "base/process.hpp"
 #include "builder/image/image_builder.hpp"
-#include "builder/sandbox/process.hpp"
 #include "builder/sandbox/toolchain.hpp"
 
 namespace atlasflow {
@@ -75,7 +75,7 @@ class Bench {
     images_ = must(builder::make_buildah_builder(config));
     fs::create_directories(folder_.path / "store");
     fs::create_directories(source());
-    fs::copy_file(builder::find_program("busybox"), source() / "busybox");
+    fs::copy_file(find_program("busybox"), source() / "busybox");
     write(source() / "Dockerfile",
           "FROM scratch\nCOPY busybox /bin/busybox\n"
           "RUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\nCOPY page /page\n"
@@ -116,17 +116,14 @@ class Bench {
   }
 
   void build_by_hand() {
-    builder::SpawnRequest request;
-    request.argv = {builder::find_program("bash"),
-                    by_hand_,
-                    builder::k_toolchain_root,
-                    (folder_.path / "store").string(),
-                    source().string(),
-                    "localhost/bench:b-" + std::to_string(++builds_)};
+    SpawnRequest request;
+    request.argv = {find_program("bash"),      by_hand_,
+                    builder::k_toolchain_root, (folder_.path / "store").string(),
+                    source().string(),         "localhost/bench:b-" + std::to_string(++builds_)};
     request.environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
     std::string said;
-    const auto ran = must(builder::run(std::move(request), k_deadline, {},
-                                       [&said](std::string_view text) { said += text; }));
+    const auto ran = must(run_process(std::move(request), k_deadline, {},
+                                      [&said](std::string_view text) { said += text; }));
     if (ran.exit_code != 0) give_up("the build by hand failed: " + said);
   }
 

@@ -22,7 +22,6 @@
 #include <thread>
 #include <vector>
 
-#include <curl/curl.h>
 #include <nlohmann/json.hpp>
 #include <openssl/hmac.h>
 #include <signal.h>
@@ -30,6 +29,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/http_client.hpp"
 #include "builder/image/image_builder.hpp"
 #include "builder/registry/registry.hpp"
 #include "builder/source/checkout.hpp"
@@ -147,9 +147,9 @@ class ByHand {
     const auto pushed = must(images_->push(built.image_id, registry_->address(), "web", {}));
     turn["ImagePushed"] = ms_since(start);
     vmm::VmSpec spec;
-    spec.vm_id = name;
+    spec.vm_id = VmId{name};
     spec.hostname = "web";
-    spec.image = pushed.reference;
+    spec.image = ImageRef{pushed.reference};
     spec.memory_mib = k_memory_mib;
     const auto endpoint = must(hypervisor_->start(spec, {}));
     turn["VMStarted"] = ms_since(start);
@@ -159,7 +159,7 @@ class ByHand {
     }
     turn["Healthy"] = ms_since(start);
     turn["Routed"] = turn["Healthy"];  // There is nothing to route.
-    must(hypervisor_->stop(name, 10s, {}));
+    must(hypervisor_->stop(VmId{name}, 10s, {}));
     fs::remove_all(folder_ / "work");
     return turn;
   }
@@ -172,11 +172,6 @@ class ByHand {
 };
 
 // ---- by a push ----
-
-std::size_t append(char* bytes, std::size_t size, std::size_t count, void* user) {
-  static_cast<std::string*>(user)->append(bytes, size * count);
-  return size * count;
-}
 
 std::string signature_of(const std::string& body) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
@@ -283,48 +278,25 @@ class ByPush {
 
   // As GitHub does: TLS to the edge, on a new connection.
   std::string deliver(const std::string& delivery, const std::string& body) {
-    const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(),
-                                                                   curl_easy_cleanup);
-    curl_slist* headers = nullptr;
-    for (const auto& header :
-         {std::string("Content-Type: application/json"), std::string("X-GitHub-Event: push"),
-          "X-GitHub-Delivery: " + delivery, "X-Hub-Signature-256: " + signature_of(body)}) {
-      headers = curl_slist_append(headers, header.c_str());
-    }
-    const auto resolved = std::string(k_domain) + ":" + port_ + ":127.0.0.1";
-    curl_slist* resolve = curl_slist_append(nullptr, resolved.c_str());
-    const auto url = std::string("https://") + k_domain + ":" + port_ + "/webhooks/github";
-    const auto ca = (state() / "ca/ca.pem").string();
-    std::string answer;
-    curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
-    curl_easy_setopt(curl.get(), CURLOPT_CAINFO, ca.c_str());
-    curl_easy_setopt(curl.get(), CURLOPT_RESOLVE, resolve);
-    curl_easy_setopt(curl.get(), CURLOPT_PROXY, "");
-    curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT, 30L);
-    curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, body.c_str());
-    curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, append);
-    curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer);
-    const auto code = curl_easy_perform(curl.get());
-    curl_slist_free_all(headers);
-    curl_slist_free_all(resolve);
-    if (code != CURLE_OK) give_up(std::string("the webhook: ") + curl_easy_strerror(code));
-    return answer;
+    const auto answer =
+        send_http({.method = "POST",
+                   .url = std::string("https://") + k_domain + ":" + port_ + "/webhooks/github",
+                   .fields = {{"Content-Type", "application/json"},
+                              {"X-GitHub-Event", "push"},
+                              {"X-GitHub-Delivery", delivery},
+                              {"X-Hub-Signature-256", signature_of(body)}},
+                   .body = body,
+                   .connect_to = "127.0.0.1:" + port_,
+                   .ca_file = state() / "ca/ca.pem"});
+    if (!answer) give_up("the webhook: " + to_string(answer.error()));
+    return answer->body;
   }
 
   json get(const std::string& path) {
-    const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(),
-                                                                   curl_easy_cleanup);
-    const auto socket = (state() / "atlasflow.sock").string();
-    const auto url = "http://localhost" + path;
-    std::string answer;
-    curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
-    curl_easy_setopt(curl.get(), CURLOPT_UNIX_SOCKET_PATH, socket.c_str());
-    curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, append);
-    curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer);
-    const auto code = curl_easy_perform(curl.get());
-    if (code != CURLE_OK) give_up(path + ": " + curl_easy_strerror(code));
-    return json::parse(answer);
+    const auto answer =
+        send_http({.url = "http://localhost" + path, .unix_socket = state() / "atlasflow.sock"});
+    if (!answer) give_up(path + ": " + to_string(answer.error()));
+    return json::parse(answer->body);
   }
 
   // Looks seldom, so as not to be part of what is measured: the log has the times.

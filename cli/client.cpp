@@ -1,25 +1,18 @@
 #include "cli/client.hpp"
 
 #include <array>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
-#include <memory>
 
-#include <curl/curl.h>
 #include <nlohmann/json.hpp>
 
+#include "base/http_client.hpp"
 #include "server/config.hpp"
 
 namespace atlasflow::cli {
 namespace {
 
-struct CurlDeleter {
-  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
-using CurlHandle = std::unique_ptr<CURL, CurlDeleter>;
-using CurlHeaders = std::unique_ptr<curl_slist, CurlDeleter>;
+constexpr std::uint64_t k_answer_bytes_max = 1ULL << 30U;
+constexpr std::size_t k_error_bytes_max = 64U << 10U;
 
 constexpr std::array k_codes = {
     ErrorCode::invalid_argument, ErrorCode::unauthorized, ErrorCode::not_found,
@@ -28,7 +21,7 @@ constexpr std::array k_codes = {
     ErrorCode::disk_full,        ErrorCode::cancelled,    ErrorCode::corrupt,
     ErrorCode::internal};
 
-Error error_of(long status, const std::string& body) {
+Error error_of(int status, const std::string& body) {
   const auto json = nlohmann::json::parse(body, nullptr, false);
   if (json.is_object() && json.contains("error") && json["error"].is_object()) {
     const auto& told = json["error"];
@@ -46,78 +39,37 @@ Error error_of(long status, const std::string& body) {
           body.substr(0, 200)};
 }
 
-// What one transfer works on; lives as long as it.
-struct Transfer {
-  CURL* handle = nullptr;
-  const std::function<void(std::string_view)>* take = nullptr;  // for bytes of a good answer
-  std::string body;                                             // of a bad one, or of any
-};
-
-std::size_t on_bytes(char* bytes, std::size_t size, std::size_t count, void* user) {
-  auto& transfer = *static_cast<Transfer*>(user);
-  const std::string_view chunk(bytes, size * count);
-  long status = 0;
-  curl_easy_getinfo(transfer.handle, CURLINFO_RESPONSE_CODE, &status);
-  if (transfer.take != nullptr && status < 400) {
-    (*transfer.take)(chunk);
-  } else {
-    transfer.body += chunk;
+// The same failure in the words of somebody who wants to know what to do about the server.
+Error unreachable(const Error& error, bool reached, const std::filesystem::path& socket) {
+  switch (error.code) {
+    case ErrorCode::unauthorized:
+      return {error.code,
+              "may not open " + socket.string() + "; run this as the user that the server runs as",
+              {}};
+    case ErrorCode::timed_out:
+      return {
+          error.code, "the server did not answer in time; 'atlasflow status' shows its parts", {}};
+    case ErrorCode::unavailable:
+      if (reached) break;
+      return {error.code,
+              "no server answers on " + socket.string() +
+                  "; start it with 'atlasflow server', or name its socket with --socket or its "
+                  "state folder with --state-dir",
+              {}};
+    case ErrorCode::invalid_argument:
+    case ErrorCode::too_large:
+      return error;
+    default:
+      break;
   }
-  return chunk.size();
+  return {ErrorCode::unavailable, "the connection to the server broke; try again", error.cause};
 }
 
-Error unreachable(CURL* handle, CURLcode code, const std::filesystem::path& socket) {
-  long os_error = 0;
-  curl_easy_getinfo(handle, CURLINFO_OS_ERRNO, &os_error);
-  if (code == CURLE_COULDNT_CONNECT && (os_error == EACCES || os_error == EPERM)) {
-    return {ErrorCode::unauthorized,
-            "may not open " + socket.string() + "; run this as the user that the server runs as",
-            {}};
-  }
-  if (code == CURLE_COULDNT_CONNECT) {
-    return {ErrorCode::unavailable,
-            "no server answers on " + socket.string() +
-                "; start it with 'atlasflow server', or name its socket with --socket or its state "
-                "folder with --state-dir",
-            {}};
-  }
-  if (code == CURLE_OPERATION_TIMEDOUT) {
-    return {ErrorCode::timed_out,
-            "the server did not answer in time; 'atlasflow status' shows its parts",
-            {}};
-  }
-  return {ErrorCode::unavailable, "the connection to the server broke; try again",
-          curl_easy_strerror(code)};
-}
-
-// Runs the transfer and returns the status.
-Result<long> perform(const std::filesystem::path& socket, const char* method,
-                     const std::string& path, const std::string* body, long timeout_s,
-                     Transfer& transfer) {
-  const CurlHandle handle(curl_easy_init());
-  const CurlHeaders headers(curl_slist_append(nullptr, "Content-Type: application/json"));
-  if (!handle || !headers) return fail(ErrorCode::internal, "libcurl can't be started");
-  transfer.handle = handle.get();
-  const auto url = "http://localhost" + path;
-  curl_easy_setopt(handle.get(), CURLOPT_UNIX_SOCKET_PATH, socket.c_str());
-  curl_easy_setopt(handle.get(), CURLOPT_URL, url.c_str());
-  curl_easy_setopt(handle.get(), CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(handle.get(), CURLOPT_PROXY, "");
-  curl_easy_setopt(handle.get(), CURLOPT_CUSTOMREQUEST, method);
-  curl_easy_setopt(handle.get(), CURLOPT_TIMEOUT, timeout_s);
-  curl_easy_setopt(handle.get(), CURLOPT_WRITEFUNCTION, on_bytes);
-  curl_easy_setopt(handle.get(), CURLOPT_WRITEDATA, &transfer);
-  if (body != nullptr) {
-    curl_easy_setopt(handle.get(), CURLOPT_HTTPHEADER, headers.get());
-    curl_easy_setopt(handle.get(), CURLOPT_POSTFIELDS, body->c_str());
-    curl_easy_setopt(handle.get(), CURLOPT_POSTFIELDSIZE_LARGE,
-                     static_cast<curl_off_t>(body->size()));
-  }
-  const auto code = curl_easy_perform(handle.get());
-  if (code != CURLE_OK) return tl::unexpected(unreachable(handle.get(), code, socket));
-  long status = 0;
-  curl_easy_getinfo(handle.get(), CURLINFO_RESPONSE_CODE, &status);
-  return status;
+Result<HttpResponse> send(const HttpRequest& request) {
+  HttpClient client;
+  auto answer = client.send(request);
+  if (answer) return answer;
+  return tl::unexpected(unreachable(answer.error(), client.reached(), request.unix_socket));
 }
 
 std::string environment(const char* name) {
@@ -160,24 +112,27 @@ std::string encoded(std::string_view text) {
 
 Result<nlohmann::json> ApiClient::call(const char* method, const std::string& path,
                                        const nlohmann::json* body) {
-  constexpr long k_timeout_s = 60;
-  Transfer transfer;
-  std::string text;
+  HttpRequest request{.method = method,
+                      .url = "http://localhost" + path,
+                      .unix_socket = socket_,
+                      .timeout = std::chrono::seconds(60),
+                      .body_bytes_max = k_answer_bytes_max};
   try {
-    if (body != nullptr) text = body->dump();
+    if (body != nullptr) {
+      request.fields = {{"Content-Type", "application/json"}};
+      request.body = body->dump();
+    }
   } catch (const nlohmann::json::exception&) {
     return fail(ErrorCode::invalid_argument,
                 "the input is not UTF-8 text; encode it first, for example with base64");
   }
-  const auto status =
-      perform(socket_, method, path, body == nullptr ? nullptr : &text, k_timeout_s, transfer);
-  if (!status) return tl::unexpected(status.error());
-  if (*status >= 400) return tl::unexpected(error_of(*status, transfer.body));
-  auto json = nlohmann::json::parse(transfer.body, nullptr, false);
+  ATLAS_TRY(const auto answer, send(request));
+  if (answer.status >= 400) return tl::unexpected(error_of(answer.status, answer.body));
+  auto json = nlohmann::json::parse(answer.body, nullptr, false);
   if (json.is_discarded()) {
     return fail(ErrorCode::internal,
                 "the server's answer is not JSON; does --socket name Atlasflow's?",
-                transfer.body.substr(0, 200));
+                answer.body.substr(0, 200));
   }
   return json;
 }
@@ -197,11 +152,20 @@ Result<nlohmann::json> ApiClient::remove(const std::string& path) {
 
 Result<void> ApiClient::stream(const std::string& path,
                                const std::function<void(std::string_view)>& take) {
-  Transfer transfer;
-  transfer.take = &take;
-  const auto status = perform(socket_, "GET", path, nullptr, 0, transfer);
-  if (!status) return tl::unexpected(status.error());
-  if (*status >= 400) return tl::unexpected(error_of(*status, transfer.body));
+  std::string error;
+  const auto on_body = [&](const HttpResponse& so_far, std::string_view bytes) {
+    if (so_far.status < 400) {
+      take(bytes);
+      return true;
+    }
+    error += bytes;
+    return error.size() < k_error_bytes_max;
+  };
+  ATLAS_TRY(const auto answer, send({.url = "http://localhost" + path,
+                                     .unix_socket = socket_,
+                                     .timeout = std::chrono::milliseconds::zero(),
+                                     .on_body = on_body}));
+  if (answer.status >= 400) return tl::unexpected(error_of(answer.status, error));
   return {};
 }
 

@@ -57,19 +57,17 @@ class DotenvParser {
         skip_line();
         continue;
       }
-      auto name = take_name();
-      if (!name) return tl::unexpected(name.error());
+      ATLAS_TRY(auto name, take_name());
       const auto line = line_;
-      auto value = take_value();
-      if (!value) return tl::unexpected(value.error());
-      if (is_end_of_base64(*name, *value)) {
+      ATLAS_TRY(auto value, take_value());
+      if (is_end_of_base64(name, value)) {
         return refuse(line, "write NAME=VALUE, and quote a value that spans lines");
       }
-      if (!is_own_env_name(*name)) {
-        set(found.variables, std::move(*name), std::move(*value));
-      } else if (std::find(found.left_out.begin(), found.left_out.end(), *name) ==
+      if (!is_own_env_name(name)) {
+        set(found.variables, std::move(name), std::move(value));
+      } else if (std::find(found.left_out.begin(), found.left_out.end(), name) ==
                  found.left_out.end()) {
-        found.left_out.push_back(std::move(*name));
+        found.left_out.push_back(std::move(name));
       }
       skip_line();
     }

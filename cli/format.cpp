@@ -63,7 +63,8 @@ std::string plain_fields(const nlohmann::json& data) {
   for (const auto& [key, value] : data.items()) {
     if (value.is_object() || value.is_array() || key.ends_with("_us")) continue;
     const auto text = text_of(data, key.c_str());
-    if (!text.empty()) line += (line.empty() ? "" : " ") + key + "=" + text;
+    if (text.empty()) continue;
+    line.append(line.empty() ? "" : " ").append(key).append("=").append(text);
   }
   return line;
 }
@@ -131,7 +132,7 @@ std::string age(TimestampUs now, TimestampUs then) {
   if (seconds < 1) return "just now";
   if (seconds < 60) return std::to_string(seconds) + " s ago";
   if (seconds < 3600) return std::to_string(seconds / 60) + " min ago";
-  if (seconds < 2 * 86'400) return std::to_string(seconds / 3600) + " h ago";
+  if (seconds < 2L * 86'400) return std::to_string(seconds / 3600) + " h ago";
   return std::to_string(seconds / 86'400) + " days ago";
 }
 

@@ -4,8 +4,6 @@
 #include <iostream>
 #include <type_traits>
 
-#include <curl/curl.h>
-
 #include "cli/client.hpp"
 #include "cli/command_line.hpp"
 #include "cli/server_verbs.hpp"
@@ -45,10 +43,7 @@ int main(int argc, char** argv) {
       std::cerr << line.error().err << std::flush;
       return line.error().code;
     }
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    const int code = execute(*line);
-    curl_global_cleanup();
-    return code;
+    return execute(*line);
   } catch (const std::exception& error) {
     std::cerr << "atlasflow: an unexpected failure; please report it (" << error.what() << ")\n";
     return k_exit_failed;

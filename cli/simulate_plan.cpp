@@ -1,11 +1,11 @@
 #include "cli/simulate_plan.hpp"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 
 #include <fmt/format.h>
 
+#include "base/duration.hpp"
 #include "base/file.hpp"
 
 namespace atlasflow::cli {
@@ -17,14 +17,6 @@ constexpr std::uint64_t k_usual_runs = 100;
 constexpr std::uint64_t k_runs_max = 1'000'000'000;
 constexpr std::uint64_t k_jobs_limit = 256;
 constexpr std::uint64_t k_scenario_bytes_max = 16U << 20U;
-
-struct Unit {
-  const char* name;
-  TimestampUs us;
-};
-// The longest first, so that a duration is written with the unit that fits.
-constexpr std::array k_units = {Unit{"d", 24 * 3600 * k_second}, Unit{"h", 3600 * k_second},
-                                Unit{"m", 60 * k_second}, Unit{"s", k_second}, Unit{"ms", 1000}};
 
 Result<void> refuse(std::string sentence) {
   return fail(ErrorCode::invalid_argument, std::move(sentence));
@@ -44,24 +36,13 @@ Result<std::uint64_t> number_from(const char* option, const std::string& text, s
 }
 
 Result<TimestampUs> duration_from(const std::string& text) {
-  TimestampUs number = 0;
-  const char* const end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data(), end, number);
-  const std::string unit_name(parsed.ptr, end);
-  for (const auto& unit : k_units) {
-    if (parsed.ec != std::errc{} || unit.name != unit_name || number < 1) continue;
-    if (number <= sim::k_scenario_max / unit.us) return number * unit.us;
+  if (const auto duration = parse_duration_us(text);
+      duration && *duration > 0 && *duration <= sim::k_scenario_max) {
+    return *duration;
   }
   return fail(ErrorCode::invalid_argument,
               "--time takes a duration from 1ms to 366d such as 60s, 10m, 24h or 365d, not '" +
                   text.substr(0, 40) + "'");
-}
-
-std::string duration_text(TimestampUs duration) {
-  for (const auto& unit : k_units) {
-    if (duration % unit.us == 0) return std::to_string(duration / unit.us) + unit.name;
-  }
-  return std::to_string(duration) + "us";
 }
 
 Result<sim::Scenario> scenario_in(const std::string& file) {
@@ -116,44 +97,38 @@ Result<void> take_numbers(const SimulateCommand& command, const SimulateDefaults
                    !command.from_log.empty() || command.exhaustive;
   plan.runs = one ? 1 : k_usual_runs;
   if (command.seed) {
-    const auto seed = number_from("--seed", *command.seed, 0, UINT64_MAX);
-    if (!seed) return tl::unexpected(seed.error());
-    plan.first_seed = *seed;
+    ATLAS_TRY(const auto seed, number_from("--seed", *command.seed, 0, UINT64_MAX));
+    plan.first_seed = seed;
   }
   if (command.runs) {
-    const auto runs = number_from("--runs", *command.runs, 1, k_runs_max);
-    if (!runs) return tl::unexpected(runs.error());
-    plan.runs = *runs;
+    ATLAS_TRY(const auto runs, number_from("--runs", *command.runs, 1, k_runs_max));
+    plan.runs = runs;
   }
   if (command.jobs) {
-    const auto jobs = number_from("--jobs", *command.jobs, 1, k_jobs_limit);
-    if (!jobs) return tl::unexpected(jobs.error());
-    plan.jobs = static_cast<int>(*jobs);
+    ATLAS_TRY(const auto jobs, number_from("--jobs", *command.jobs, 1, k_jobs_limit));
+    plan.jobs = static_cast<int>(jobs);
   }
   if (command.at) {
-    const auto at = number_from("--at", *command.at, 0, UINT64_MAX);
-    if (!at) return tl::unexpected(at.error());
-    plan.at = Position{*at};
+    ATLAS_TRY(const auto at, number_from("--at", *command.at, 0, UINT64_MAX));
+    plan.at = Position{at};
   }
   if (command.time) {
-    const auto duration = duration_from(*command.time);
-    if (!duration) return tl::unexpected(duration.error());
-    plan.duration = *duration;
+    ATLAS_TRY(const auto duration, duration_from(*command.time));
+    plan.duration = duration;
   }
   return {};
 }
 
 Result<void> take_file(const SimulateCommand& command, SimulatePlan& plan) {
   if (command.scenario_file.empty()) return {};
-  auto scenario = scenario_in(command.scenario_file);
-  if (!scenario) return tl::unexpected(scenario.error());
-  if (scenario->choices && (command.seed || command.runs)) {
+  ATLAS_TRY(auto scenario, scenario_in(command.scenario_file));
+  if (scenario.choices && (command.seed || command.runs)) {
     return refuse(command.scenario_file +
                   " holds the choices of one run, which a seed would not change; leave out --seed "
                   "and --runs");
   }
   plan.file = command.scenario_file;
-  plan.from_file = *std::move(scenario);
+  plan.from_file = std::move(scenario);
   if (!command.seed) plan.first_seed = plan.from_file.seed;
   return {};
 }
@@ -180,11 +155,9 @@ Result<SimulatePlan> simulate_plan(const SimulateCommand& command,
   plan.exhaustive = command.exhaustive;
   plan.probes = command.probes;
   plan.history = command.from_log;
-  if (auto fits = check_pairs(command); !fits) return tl::unexpected(fits.error());
-  if (auto taken = take_numbers(command, defaults, plan); !taken) {
-    return tl::unexpected(taken.error());
-  }
-  if (auto taken = take_file(command, plan); !taken) return tl::unexpected(taken.error());
+  ATLAS_TRYV(check_pairs(command));
+  ATLAS_TRYV(take_numbers(command, defaults, plan));
+  ATLAS_TRYV(take_file(command, plan));
   if (plan.runs - 1 > UINT64_MAX - plan.first_seed) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("{} runs from seed {} on go beyond the last seed, {}", plan.runs,

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/assert.hpp"
+#include "base/rfc3339.hpp"
 #include "cli/format.hpp"
 #include "cli/inspect_log.hpp"
 #include "storage/readmodel/catalog.hpp"
@@ -19,7 +20,8 @@ std::string effect_text(const Effect& effect) {
   const auto json = inspect::json_of(effect);
   std::string text = json.value("key", "");
   for (const auto& [path, value] : inspect::fields_of(json)) {
-    if (path != "key" && path != "kind" && !value.empty()) text += "  " + path + "=" + value;
+    if (path == "key" || path == "kind" || value.empty()) continue;
+    text.append("  ").append(path).append("=").append(value);
   }
   return printable(text);
 }
@@ -69,7 +71,7 @@ class Stepper {
     line(0, 0, COLS,
          "event " + std::to_string(at_ + 1) + " of " + std::to_string(steps_.size()) +
              "  position " + std::to_string(step.record.position.value()) + "  " +
-             inspect::rfc3339(step.record.recorded_at),
+             rfc3339(step.record.recorded_at),
          A_REVERSE);
     const int rows = LINES - 3;
     const auto top = at_ > static_cast<std::size_t>(rows / 2)
@@ -108,7 +110,9 @@ class Stepper {
     for (const auto& [path, value] : inspect::fields_of(step.state)) {
       if (value.empty() || value == "false" || value == "0") continue;
       const bool watched = !watch_.empty() && path.find(watch_) != std::string::npos;
-      line(row++, left + 2, right - 1, path + " = " + value, watched ? A_REVERSE : A_NORMAL);
+      std::string text = path;
+      text.append(" = ").append(value);
+      line(row++, left + 2, right - 1, text, watched ? A_REVERSE : A_NORMAL);
     }
     line(LINES - 2, 0, COLS,
          message_.empty() ? "arrows: back, forward   g/G: begin, end   t: run to a type   "
@@ -224,8 +228,7 @@ bool is_interactive() {
 
 std::string step_text(const inspect::ReplayStep& step) {
   std::string text = std::to_string(step.record.position.value()) + "  " +
-                     inspect::rfc3339(step.record.recorded_at) + "  " + event_text(step.record) +
-                     "\n";
+                     rfc3339(step.record.recorded_at) + "  " + event_text(step.record) + "\n";
   for (const auto& change : step.changes) {
     text += "    " + printable(change.path) + ": " +
             (change.before.empty() ? "-" : printable(change.before)) + " -> " +

@@ -22,16 +22,13 @@ Result<builder::Stack> detect(const std::string& name) {
     return fail(ErrorCode::invalid_argument, "there is no folder " + name);
   }
   auto settings = default_settings();
-  const auto config = builder::read_repository_config(folder);
-  if (!config) return tl::unexpected(config.error());
-  if (*config) {
-    auto merged = apply_repository_config(settings, **config);
-    if (!merged) return tl::unexpected(merged.error());
-    settings = *std::move(merged);
+  ATLAS_TRY(const auto config, builder::read_repository_config(folder));
+  if (config) {
+    ATLAS_TRY(auto merged, apply_repository_config(settings, *config));
+    settings = std::move(merged);
   }
-  const auto root = builder::find_source_folder(folder, settings.root_folder());
-  if (!root) return tl::unexpected(root.error());
-  if (!*root) {
+  ATLAS_TRY(const auto root, builder::find_source_folder(folder, settings.root_folder()));
+  if (!root) {
     return fail(ErrorCode::user_error, "there is no folder " + settings.root_folder() + " in " +
                                            name + ", which the setting root_folder names");
   }
@@ -47,7 +44,7 @@ Result<builder::Stack> detect(const std::string& name) {
   choice.static_folder = settings.static_folder();
   choice.static_fallback = settings.static_fallback();
   for (const auto& arg : settings.build_args()) choice.build_args.push_back(arg.name());
-  return builder::detect_stack(**root, bases, choice);
+  return builder::detect_stack(*root, bases, choice);
 }
 
 json json_of(const builder::Stack& stack) {

@@ -20,9 +20,8 @@ std::string env_path(const std::string& project) {
 Result<Variables> variables_of(const EnvSetCommand& command, const Terminal& terminal) {
   auto& in = terminal.in;
   if (!command.from_file.empty()) {
-    const auto text = read_input(command.from_file, in);
-    if (!text) return tl::unexpected(text.error());
-    auto read = parse_dotenv(*text);
+    ATLAS_TRY(const auto text, read_input(command.from_file, in));
+    auto read = parse_dotenv(text);
     if (!read) {
       auto error = read.error();
       error.message = command.from_file + ", " + error.message;
@@ -44,15 +43,12 @@ Result<Variables> variables_of(const EnvSetCommand& command, const Terminal& ter
   }
   auto variables = parse_assignments(command.assignments);
   if (!variables || command.stdin_name.empty()) return variables;
-  if (auto valid = validate_env_name(command.stdin_name); !valid) {
-    return tl::unexpected(valid.error());
-  }
-  auto value = read_input("-", in);
-  if (!value) return tl::unexpected(value.error());
+  ATLAS_TRYV(validate_env_name(command.stdin_name));
+  ATLAS_TRY(auto value, read_input("-", in));
   // The line break that echo and editors add is not part of the value.
-  if (value->ends_with('\n')) value->pop_back();
-  if (value->ends_with('\r')) value->pop_back();
-  variables->emplace_back(command.stdin_name, std::move(*value));
+  if (value.ends_with('\n')) value.pop_back();
+  if (value.ends_with('\r')) value.pop_back();
+  variables->emplace_back(command.stdin_name, std::move(value));
   return variables;
 }
 

@@ -6,6 +6,7 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include "base/rfc3339.hpp"
 #include "cli/client.hpp"
 #include "cli/format.hpp"
 #include "cli/inspect_log.hpp"
@@ -54,7 +55,7 @@ std::string link_line(const inspect::Link& link) {
 
 Json json_of(const inspect::Span& span) {
   return {{"step", span.step},
-          {"begin", inspect::rfc3339(span.begin)},
+          {"begin", rfc3339(span.begin)},
           {"duration_us", span.end - span.begin},
           {"finished", span.finished},
           {"failed", span.failed},
@@ -142,20 +143,18 @@ void print_comparison(const std::vector<inspect::Span>& left,
 }
 
 Result<std::vector<inspect::Span>> timeline(const inspect::LogView& view, const std::string& id) {
-  const auto records = view.stream(deployment_stream(DeploymentId(id)), view.end());
-  if (!records) return tl::unexpected(records.error());
-  if (records->empty()) {
+  ATLAS_TRY(const auto records, view.stream(deployment_stream(DeploymentId(id)), view.end()));
+  if (records.empty()) {
     return fail(ErrorCode::invalid_argument,
                 "there is no deployment " + id + " in this log; atlasflow deployments lists them");
   }
-  return inspect::timeline_of(*records);
+  return inspect::timeline_of(records);
 }
 
 Result<pb::Event> event_from(const std::string& file, const Terminal& terminal) {
-  const auto text = read_input(file, terminal.in);
-  if (!text) return tl::unexpected(text.error());
+  ATLAS_TRY(const auto text, read_input(file, terminal.in));
   pb::Event event;
-  const auto parsed = google::protobuf::util::JsonStringToMessage(*text, &event);
+  const auto parsed = google::protobuf::util::JsonStringToMessage(text, &event);
   if (!parsed.ok() || event.kind_case() == pb::Event::KIND_NOT_SET) {
     return fail(ErrorCode::invalid_argument,
                 file +
@@ -182,12 +181,11 @@ struct Found {
 
 Result<Found> first_event(const inspect::LogView& view, const inspect::Predicate& predicate) {
   Found found;
-  const auto walked = view.walk(view.end(), [&](const storage::Record& record) {
+  ATLAS_TRYV(view.walk(view.end(), [&](const storage::Record& record) {
     ++found.looked_at;
     if (predicate.holds(inspect::json_of(record))) found.record = record;
     return !found.record;
-  });
-  if (!walked) return tl::unexpected(walked.error());
+  }));
   return found;
 }
 
@@ -195,9 +193,8 @@ template <typename State>
 Result<Found> first_state(const inspect::LogView& view, const StreamId& stream, State state,
                           const inspect::Predicate& predicate) {
   Found found;
-  const auto records = view.stream(stream, view.end());
-  if (!records) return tl::unexpected(records.error());
-  for (const auto& record : *records) {
+  ATLAS_TRY(const auto records, view.stream(stream, view.end()));
+  for (const auto& record : records) {
     evolve(state, record.event);
     ++found.looked_at;
     if (!predicate.holds(inspect::json_of(state))) continue;
@@ -210,17 +207,16 @@ Result<Found> first_state(const inspect::LogView& view, const StreamId& stream, 
 Result<Found> first_of(const inspect::LogView& view, const std::string& of,
                        const inspect::Predicate& predicate) {
   if (of.empty()) return first_event(view, predicate);
-  const auto subject = inspect::subject_of(view, of, view.end());
-  if (!subject) return tl::unexpected(subject.error());
-  if (subject->kind == inspect::SubjectKind::deployment) {
+  ATLAS_TRY(const auto subject, inspect::subject_of(view, of, view.end()));
+  if (subject.kind == inspect::SubjectKind::deployment) {
     DeploymentState state;
-    state.id = deployment_of(subject->stream);
-    return first_state(view, subject->stream, std::move(state), predicate);
+    state.id = deployment_of(subject.stream);
+    return first_state(view, subject.stream, std::move(state), predicate);
   }
-  if (subject->kind == inspect::SubjectKind::project) {
+  if (subject.kind == inspect::SubjectKind::project) {
     ProjectState state;
-    state.id = project_of(subject->stream);
-    return first_state(view, subject->stream, std::move(state), predicate);
+    state.id = project_of(subject.stream);
+    return first_state(view, subject.stream, std::move(state), predicate);
   }
   return fail(ErrorCode::invalid_argument,
               "--of takes a deployment or a project; without it the events are looked at");

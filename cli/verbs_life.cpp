@@ -72,10 +72,9 @@ int await_ends(Cancellation& all, std::ostream& progress, ApiClient& api,
 
 // The newest first: a queued one that goes before the one that is under way cannot start after it.
 Result<std::vector<std::string>> cancellable_of(const std::string& project, ApiClient& api) {
-  const auto answer = api.get(project_path(project, "/deployments?limit=1000"));
-  if (!answer) return tl::unexpected(answer.error());
+  ATLAS_TRY(const auto answer, api.get(project_path(project, "/deployments?limit=1000")));
   std::vector<std::string> ids;
-  for (const auto& deployment : answer->at("deployments")) {
+  for (const auto& deployment : answer.at("deployments")) {
     if (can_be_cancelled(deployment)) ids.push_back(text_of(deployment, "id"));
   }
   if (!ids.empty()) return ids;

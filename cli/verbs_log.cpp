@@ -3,6 +3,7 @@
 #include <deque>
 #include <map>
 
+#include "base/rfc3339.hpp"
 #include "cli/client.hpp"
 #include "cli/format.hpp"
 #include "cli/inspect_log.hpp"
@@ -45,9 +46,8 @@ Result<inspect::LogView> open_log(const std::string& named, const Connection& co
 }
 
 Result<Position> resolved(const inspect::LogView& view, const std::string& when) {
-  const auto parsed = parsed_when(when, wall_clock());
-  if (!parsed) return tl::unexpected(parsed.error());
-  return view.resolve(*parsed);
+  ATLAS_TRY(const auto parsed, parsed_when(when, wall_clock()));
+  return view.resolve(parsed);
 }
 
 std::string event_text(const storage::Record& record) {
@@ -118,14 +118,11 @@ int run(const LogStatsCommand& command, const Connection& connection, const Term
   });
   if (!walked) return report(terminal, walked.error());
   if (command.json) {
-    terminal.out << Json{{"events", view->end().value()},
-                         {"first", inspect::rfc3339(first)},
-                         {"last", inspect::rfc3339(last)},
-                         {"epochs", epochs.size()},
-                         {"streams", streams},
-                         {"types", types}}
-                        .dump(2)
-                 << "\n";
+    terminal.out
+        << Json{{"events", view->end().value()}, {"first", rfc3339(first)}, {"last", rfc3339(last)},
+                {"epochs", epochs.size()},       {"streams", streams},      {"types", types}}
+               .dump(2)
+        << "\n";
     return k_exit_ok;
   }
   terminal.out << view->end().value() << " events, " << epochs.size()
@@ -135,6 +132,7 @@ int run(const LogStatsCommand& command, const Connection& connection, const Term
     terminal.out << count << (count == 1 ? " stream" : " streams") << " of kind " << kind << "\n";
   }
   std::vector<std::pair<std::uint64_t, std::string>> sorted;
+  sorted.reserve(types.size());
   for (const auto& [type, count] : types) sorted.emplace_back(count, type);
   std::ranges::sort(sorted, std::greater<>{});
   std::vector<std::vector<std::string>> rows = {{"EVENTS", "TYPE"}};

@@ -11,10 +11,9 @@ using nlohmann::json;
 
 // What GitHub is to be told; needs the server's domain and port.
 Result<std::string> webhook_url(ApiClient& api) {
-  const auto status = api.get("/v1/status");
-  if (!status) return tl::unexpected(status.error());
-  const auto port = number_of(*status, "https_port");
-  return "https://" + text_of(*status, "domain") + (port == 443 ? "" : ":" + std::to_string(port)) +
+  ATLAS_TRY(const auto status, api.get("/v1/status"));
+  const auto port = number_of(status, "https_port");
+  return "https://" + text_of(status, "domain") + (port == 443 ? "" : ":" + std::to_string(port)) +
          "/webhooks/github";
 }
 

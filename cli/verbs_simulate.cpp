@@ -41,13 +41,11 @@ fs::path log_folder(const fs::path& given) {
 
 // In a process of its own, as opening the log starts threads.
 Result<Position> check_history(const SimulatePlan& plan) {
-  const auto end = sim::apart([&]() -> Result<std::string> {
-    auto history = sim::history_from_log(log_folder(plan.history), plan.at);
-    if (!history) return tl::unexpected(history.error());
-    return std::to_string(history->position.value());
-  });
-  if (!end) return tl::unexpected(end.error());
-  return Position{std::strtoull(end->c_str(), nullptr, 10)};
+  ATLAS_TRY(const auto end, sim::apart([&]() -> Result<std::string> {
+              ATLAS_TRY(auto history, sim::history_from_log(log_folder(plan.history), plan.at));
+              return std::to_string(history.position.value());
+            }));
+  return Position{std::strtoull(end.c_str(), nullptr, 10)};
 }
 
 // Asked in the process that runs; the log is read there once.

@@ -14,6 +14,7 @@
 #include "base/error.hpp"
 #include "events/event.pb.h"
 #include "events/ids.hpp"
+#include "events/instance.hpp"
 
 namespace atlasflow {
 
@@ -52,6 +53,8 @@ enum class DeploymentStatus : std::uint8_t {
 [[nodiscard]] bool is_serving(DeploymentStatus status);
 // Started and neither serving nor at its end: it holds its environment's turn.
 [[nodiscard]] bool is_under_way(DeploymentStatus status);
+// Cancelled, failed or retired, and still holding something.
+[[nodiscard]] bool is_on_its_way_out(DeploymentStatus status);
 
 inline constexpr std::int32_t k_replicas_max = 32;
 
@@ -61,55 +64,8 @@ struct Failure {
   std::string reason;
 };
 
-struct Retry {
-  pb::Step step = pb::STEP_UNSPECIFIED;
-  std::int32_t attempt = 0;
-  TimestampUs due = 0;
-};
-
 // What the step in progress of the deployment as a whole is about.
 enum class IntentKind : std::uint8_t { none, clone, build, push_image, release, route };
-// The same of one instance.
-enum class InstanceIntent : std::uint8_t { none, place, start, stop };
-
-// One slot of a deployment and the VM in it.
-struct Instance {
-  std::int32_t slot = 0;
-  InstanceIntent intent = InstanceIntent::none;
-  EffectId effect;           // of the intent
-  TimestampUs deadline = 0;  // of a start
-  std::string host;
-  std::string vm_id;    // empty: no VM
-  std::string address;  // empty until it has started
-  std::int32_t port = 0;
-  TimestampUs health_deadline = 0;
-  bool started = false;
-  bool healthy = false;      // as the newest probe says
-  bool was_healthy = false;  // this VM has answered 2xx once
-  std::string problem;       // why it is not healthy, as far as it was told; a sentence
-  TimestampUs healthy_since = 0;
-  TimestampUs unhealthy_due = 0;  // when it is restarted for being unhealthy; 0: never
-  bool exited = false;
-  bool condemned = false;  // did not become healthy in time
-  bool ended = false;      // the VM before is gone without being asked; its restart is due
-  bool lost = false;       // the app did not end by itself: it went with its machine, was ended by
-                           // hand, or for being unhealthy
-  bool leaving = false;    // finishes its requests, stops, and is not replaced
-  bool drained = false;
-  TimestampUs drain_deadline = 0;
-  std::int32_t refusals = 0;  // of every host in a row, for want of capacity
-  std::int32_t attempts = 0;  // of starting since it last was healthy
-  std::int32_t crashes = 0;   // in a row
-  std::int32_t losses = 0;    // in a row, of VMs that had served well
-  bool given_up = false;      // crashed too often
-  std::optional<Retry> retry;
-
-  // Runs, and nobody has asked for its end.
-  [[nodiscard]] bool is_up() const {
-    return started && !exited && !condemned && intent != InstanceIntent::stop;
-  }
-};
-
 struct DeploymentState {
   DeploymentId id;
   StreamVersion version;
@@ -132,14 +88,14 @@ struct DeploymentState {
   std::string stack;
   std::string toolchain;                   // what built it, with versions
   std::vector<pb::BaseImage> base_images;  // what it was built from, by digest
-  std::string image;                       // reference by digest
-  bool release_owed = false;               // once there is an image
-  std::string release_vm;                  // of a release command, until it has been stopped
-  std::string newest_release_vm;           // names the newest release log
+  ImageRef image;
+  bool release_owed = false;  // once there is an image
+  VmId release_vm;            // of a release command, until it has been stopped
+  VmId newest_release_vm;     // names the newest release log
 
   std::map<std::int32_t, Instance> instances;  // by slot
   std::int32_t replicas = 1;
-  std::string newest_vm_id;  // names the newest run log; stays when the VM is gone
+  VmId newest_vm_id;  // names the newest run log; stays when the VM is gone
   std::vector<std::string> hostnames;
   std::uint64_t generation = 0;  // of its claim on the hostnames; 0: none
   bool routed = false;           // Routed has been recorded
@@ -164,7 +120,7 @@ struct DeploymentState {
   [[nodiscard]] const Instance* first_instance() const {
     return instances.empty() ? nullptr : &instances.begin()->second;
   }
-  [[nodiscard]] const Instance* instance_of(const std::string& vm_id) const;
+  [[nodiscard]] const Instance* instance_of(const VmId& vm_id) const;
   // It runs what an earlier deployment built.
   [[nodiscard]] bool reuses_image() const { return !rollback_to.empty() || !redeployed_of.empty(); }
 };
@@ -222,7 +178,7 @@ struct Failed {
   std::string reason;
 };
 struct HealthTimedOut {
-  std::string vm_id;
+  VmId vm_id;
   std::int32_t last_status = 0;
   std::string last_error;
   std::int32_t probes = 0;
@@ -230,7 +186,7 @@ struct HealthTimedOut {
 // The app answers otherwise than before: another bad status before its first 2xx, or good and bad
 // after it.
 struct HealthChanged {
-  std::string vm_id;
+  VmId vm_id;
   bool healthy = false;
   std::int32_t status = 0;
   std::string error;
@@ -240,7 +196,7 @@ struct VmEnded {
 };
 // The host does not answer any more, and its VMs are given up.
 struct VmHostGone {
-  std::string host;
+  HostId host;
 };
 struct TimerDue {
   pb::Step step = pb::STEP_UNSPECIFIED;
@@ -297,24 +253,24 @@ struct PlaceVmEffect {
 };
 struct StartVmEffect {
   EffectId effect;  // names the VM
-  std::string host;
+  HostId host;
   std::int32_t slot = 0;
   TimestampUs deadline = 0;
 };
 struct ProbeEffect {
-  std::string vm_id;
-  std::string host;
+  VmId vm_id;
+  HostId host;
   TimestampUs deadline = 0;
 };
 // The VM shall run; its end is to be reported, and, once it has been healthy, when that changes.
 struct KeepVmEffect {
-  std::string vm_id;
-  std::string host;
+  VmId vm_id;
+  HostId host;
   bool was_healthy = false;
   bool healthy = false;
 };
 struct ClaimedUpstream {
-  std::string vm_id;
+  VmId vm_id;
   std::string address;
   std::int32_t port = 0;
   friend bool operator==(const ClaimedUpstream&, const ClaimedUpstream&) = default;
@@ -328,13 +284,13 @@ struct ClaimRouteEffect {
   friend bool operator==(const ClaimRouteEffect&, const ClaimRouteEffect&) = default;
 };
 struct DrainEffect {
-  std::string vm_id;
+  VmId vm_id;
   TimestampUs deadline = 0;
 };
 struct StopVmEffect {
   EffectId effect;
-  std::string vm_id;
-  std::string host;
+  VmId vm_id;
+  HostId host;
 };
 struct TimerEffect {
   pb::Step step = pb::STEP_UNSPECIFIED;

@@ -88,49 +88,6 @@ std::string_view name_of(pb::Fault fault) {
   }
 }
 
-bool is_terminal(DeploymentStatus status) {
-  switch (status) {
-    case DeploymentStatus::failed:
-    case DeploymentStatus::superseded:
-    case DeploymentStatus::cancelled:
-    case DeploymentStatus::skipped:
-    case DeploymentStatus::retired:
-      return true;
-    default:
-      return false;
-  }
-}
-
-bool is_serving(DeploymentStatus status) {
-  switch (status) {
-    case DeploymentStatus::live:
-    case DeploymentStatus::restarting:
-    case DeploymentStatus::crashed:
-    case DeploymentStatus::stopping:
-    case DeploymentStatus::stopped:
-      return true;
-    default:
-      return false;
-  }
-}
-
-bool is_under_way(DeploymentStatus status) {
-  switch (status) {
-    case DeploymentStatus::cloning:
-    case DeploymentStatus::building:
-    case DeploymentStatus::pushing:
-    case DeploymentStatus::releasing:
-    case DeploymentStatus::starting:
-    case DeploymentStatus::checking:
-    case DeploymentStatus::routing:
-    case DeploymentStatus::failing:
-    case DeploymentStatus::cancelling:
-      return true;
-    default:
-      return false;
-  }
-}
-
 std::vector<std::string> hostnames_of(const DeploymentState& state, const std::string& domain) {
   const auto& project = state.push.project_name();
   const auto own = state.id.str() + "-" + project + "." + domain;

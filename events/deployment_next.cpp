@@ -47,27 +47,29 @@ struct Rules {
   static pb::Event stop(const Instance& instance, const std::string& reason) {
     pb::Event event;
     auto* request = event.mutable_vm_stop_requested();
-    request->set_vm_id(instance.vm_id);
-    request->set_reason(instance.exited ? "clear what it left" : reason);
+    request->set_vm_id(instance.vm_id().str());
+    const auto* finished = std::get_if<phase::Finished>(&instance.phase);
+    const bool over = finished != nullptr && is_over(finished->end);
+    request->set_reason(over ? "clear what it left" : reason);
     return event;
   }
 
   // Of an instance on its way out: the stop of its VM, once it has drained where it must.
   static Next stop_leaving(const Instance& instance, const std::string& reason) {
-    if (instance.intent != InstanceIntent::none || instance.vm_id.empty()) return std::nullopt;
+    if (!instance.is_up() && !instance.in<phase::Finished>()) return std::nullopt;
 #ifdef ATLAS_CANARY_SKIPPED_DRAIN
     const bool serves = false;  // a canary (cmake/Canary.cmake): requests are cut
 #else
-    const bool serves = instance.is_up() && instance.was_healthy && !instance.drained;
+    const bool serves = instance.has_served() && !instance.has_drained();
 #endif
     if (serves) return std::nullopt;
-    ATLAS_PROBE(!instance.was_healthy, "a VM that was never healthy was to leave");
+    ATLAS_PROBE(!instance.vm()->was_healthy(), "a VM that was never healthy was to leave");
     return stop(instance, reason);
   }
 
   // The edge may send it requests: a table that was published counts, though nobody heard of it.
   [[nodiscard]] bool may_be_routed(const Instance& instance) const {
-    return state.generation != 0 && instance.is_up() && instance.was_healthy && !instance.drained;
+    return state.generation != 0 && instance.has_served() && !instance.has_drained();
   }
 
   // Cancelled or failed: everything stops, after its requests where it may have some, and only then
@@ -79,16 +81,17 @@ struct Rules {
         if (instance.leaving) continue;
         ATLAS_PROBE(true, "what may have a route that was never confirmed is drained");
         pb::Event event;
-        event.mutable_drain_requested()->set_vm_id(instance.vm_id);
+        event.mutable_drain_requested()->set_vm_id(instance.vm_id().str());
         event.mutable_drain_requested()->set_drain_deadline_us(
             moment.now + state.push.settings().drain_deadline_us());
         return event;
       }
-      if (instance.intent == InstanceIntent::none && !instance.vm_id.empty()) {
-        return stop(instance, cancelled            ? "cancelled"
-                              : instance.condemned ? "never healthy"
-                                                   : "the deployment failed");
-      }
+      const auto* finished = std::get_if<phase::Finished>(&instance.phase);
+      if (finished == nullptr && !instance.is_up()) continue;
+      const bool unfit = finished != nullptr && !is_over(finished->end);
+      return stop(instance, cancelled ? "cancelled"
+                            : unfit   ? "never healthy"
+                                      : "the deployment failed");
     }
     if (state.intent_kind != IntentKind::none || !state.instances.empty() ||
         !state.release_vm.empty()) {
@@ -135,11 +138,10 @@ struct Rules {
   // A VM that ended without being asked: again at once when it served well, that was not its app's
   // doing and the first time, else with backoff. After too many crashes in a row no more; an end
   // soon after the start counts as one, whoever is to blame, so that nothing goes round for ever.
-  [[nodiscard]] pb::Event restart(const Instance& instance) const {
+  [[nodiscard]] pb::Event restart(const Instance& instance, const phase::Ended& ended) const {
     pb::Event event;
-    const TimestampUs well_for =
-        instance.healthy_since == 0 ? 0 : moment.now - instance.healthy_since;
-    const bool crashed = !instance.lost || well_for < rules::k_served_well_us;
+    const TimestampUs well_for = ended.healthy_since == 0 ? 0 : moment.now - ended.healthy_since;
+    const bool crashed = !is_loss(ended.end) || well_for < rules::k_served_well_us;
     const bool forgotten = well_for >= rules::k_crashes_forgotten_us;
     const std::int32_t before = forgotten ? 0 : instance.crashes;
     const std::int32_t lost_before = forgotten ? 0 : instance.losses;
@@ -164,31 +166,44 @@ struct Rules {
     return event;
   }
 
+  // Of a slot that is to hold a VM, by its phase.
+  struct SlotStep {
+    const Rules& rules;
+    const Instance& instance;
+
+    Next operator()(const phase::Vacant&) const {
+      pb::Event event;
+      event.mutable_vm_placement_requested()->set_slot(instance.slot);
+      return event;
+    }
+    Next operator()(const phase::Placed& placed) const {
+      pb::Event event;
+      auto* request = event.mutable_vm_start_requested();
+      request->set_slot(instance.slot);
+      request->set_host(placed.host.str());
+      request->set_attempt(instance.attempts + 1);
+      request->set_deadline_us(rules.moment.now + rules::k_start_deadline_us);
+      return event;
+    }
+    Next operator()(const phase::Finished& finished) const {
+      return stop(instance, finished.vm.was_healthy() ? "unhealthy for too long" : "never healthy");
+    }
+    Next operator()(const phase::Ended& ended) const { return rules.restart(instance, ended); }
+    // These wait for an outcome, for their time, for news of their VM, or for their owner.
+    Next operator()(const phase::Waiting&) const { return std::nullopt; }
+    Next operator()(const phase::Placing&) const { return std::nullopt; }
+    Next operator()(const phase::Starting&) const { return std::nullopt; }
+    Next operator()(const phase::Up&) const { return std::nullopt; }
+    Next operator()(const phase::Stopping&) const { return std::nullopt; }
+    Next operator()(const phase::GivenUp&) const { return std::nullopt; }
+  };
+
   [[nodiscard]] Next instance_step(const Instance& instance) const {
     if (instance.leaving) {
       return stop_leaving(
           instance, state.stopped_by.empty() ? "scaled down" : "stopped by " + state.stopped_by);
     }
-    if (instance.intent != InstanceIntent::none) return std::nullopt;
-    if (!instance.vm_id.empty()) {
-      if (instance.exited || instance.condemned) {
-        return stop(instance, instance.was_healthy ? "unhealthy for too long" : "never healthy");
-      }
-      return std::nullopt;
-    }
-    if (instance.given_up || instance.retry) return std::nullopt;
-    if (instance.ended) return restart(instance);
-    pb::Event event;
-    if (instance.host.empty()) {
-      event.mutable_vm_placement_requested()->set_slot(instance.slot);
-      return event;
-    }
-    auto* request = event.mutable_vm_start_requested();
-    request->set_slot(instance.slot);
-    request->set_host(instance.host);
-    request->set_attempt(instance.attempts + 1);
-    request->set_deadline_us(moment.now + rules::k_start_deadline_us);
-    return event;
+    return std::visit(SlotStep{*this, instance}, instance.phase);
   }
 
   [[nodiscard]] Next instances_step() const {
@@ -210,7 +225,7 @@ struct Rules {
   // stays above it.
   [[nodiscard]] Next route_step() const {
     for (const auto& [slot, instance] : state.instances) {
-      if (!instance.is_up() || !instance.was_healthy) return std::nullopt;
+      if (!instance.has_served()) return std::nullopt;
     }
     pb::Event event;
     ATLAS_PROBE(state.generation != 0, "a claim is made again under its old generation");

@@ -36,7 +36,7 @@ struct Debts {
       effects.emplace_back(AbortEffect{state.intent});
     }
     if (!state.release_vm.empty() && state.intent_kind != IntentKind::release) {
-      effects.emplace_back(StopVmEffect{EffectId{state.release_vm}, state.release_vm, ""});
+      effects.emplace_back(StopVmEffect{effect_of(state.release_vm), state.release_vm, HostId{}});
     }
   }
 
@@ -46,8 +46,9 @@ struct Debts {
     std::vector<ClaimedUpstream> well;
     std::vector<ClaimedUpstream> ill;
     for (const auto& [slot, instance] : state.instances) {
-      if (!instance.is_up() || !instance.was_healthy || instance.leaving) continue;
-      (instance.healthy ? well : ill).push_back({instance.vm_id, instance.address, instance.port});
+      if (!instance.has_served() || instance.leaving) continue;
+      const auto& vm = *instance.vm();
+      (instance.is_healthy() ? well : ill).push_back({vm.id, vm.address, vm.port});
     }
     ATLAS_PROBE(well.empty() && !ill.empty(), "an app is served by VMs that all answer ill");
     return well.empty() ? ill : well;
@@ -81,44 +82,57 @@ struct Debts {
     }
   }
 
-  void of_instance(const Instance& instance) {
-    switch (instance.intent) {
-      case InstanceIntent::place:
-        effects.emplace_back(PlaceVmEffect{instance.effect});
-        break;
-      case InstanceIntent::start:
-        effects.emplace_back(
-            StartVmEffect{instance.effect, instance.host, instance.slot, instance.deadline});
-        break;
-      case InstanceIntent::stop:
-        effects.emplace_back(StopVmEffect{instance.effect, instance.vm_id, instance.host});
-        break;
-      case InstanceIntent::none:
-        break;
+  // The step or the VM that a slot's phase is about.
+  struct OfPhase {
+    Debts& debts;
+    const Instance& instance;
+
+    [[nodiscard]] bool unwanted() const { return debts.ending() || instance.leaving.has_value(); }
+    void abort_unwanted(const EffectId& effect) const {
+      ATLAS_PROBE(unwanted(), "a VM that is being started is wanted no more");
+      if (unwanted()) debts.effects.emplace_back(AbortEffect{effect});
     }
-    const bool unwanted = ending() || instance.leaving;
-    const bool begun =
-        instance.intent == InstanceIntent::place || instance.intent == InstanceIntent::start;
-    ATLAS_PROBE(unwanted && begun, "a VM that is being started is wanted no more");
-    if (unwanted && begun) effects.emplace_back(AbortEffect{instance.effect});
-    if (instance.is_up()) {
-      effects.emplace_back(
-          KeepVmEffect{instance.vm_id, instance.host, instance.was_healthy, instance.healthy});
-      if (!instance.was_healthy && !unwanted) {
-        effects.emplace_back(ProbeEffect{instance.vm_id, instance.host, instance.health_deadline});
+
+    void operator()(const phase::Waiting& waiting) const {
+      const auto& [step, attempt, due] = waiting.retry;
+      debts.effects.emplace_back(TimerEffect{step, attempt, instance.slot, due});
+    }
+    void operator()(const phase::Placing& placing) const {
+      debts.effects.emplace_back(PlaceVmEffect{placing.effect});
+      abort_unwanted(placing.effect);
+    }
+    void operator()(const phase::Starting& starting) const {
+      debts.effects.emplace_back(
+          StartVmEffect{starting.effect, starting.host, instance.slot, starting.deadline});
+      abort_unwanted(starting.effect);
+    }
+    void operator()(const phase::Up& up) const {
+      const auto& vm = up.vm;
+      debts.effects.emplace_back(
+          KeepVmEffect{vm.id, vm.host, vm.was_healthy(), instance.is_healthy()});
+      const auto* checking = std::get_if<health::Checking>(&vm.health);
+      if (checking != nullptr && !unwanted()) {
+        debts.effects.emplace_back(ProbeEffect{vm.id, vm.host, checking->deadline});
       }
-      if (instance.leaving && instance.was_healthy && !instance.drained) {
-        effects.emplace_back(DrainEffect{instance.vm_id, instance.drain_deadline});
+      if (instance.leaving && vm.was_healthy() && !instance.leaving->drained) {
+        debts.effects.emplace_back(DrainEffect{vm.id, instance.leaving->drain_deadline});
+      }
+      const auto* unhealthy = std::get_if<health::Unhealthy>(&vm.health);
+      if (unhealthy != nullptr && unhealthy->restart_due != 0 && !unwanted()) {
+        debts.effects.emplace_back(
+            TimerEffect{pb::STEP_HEALTH, 0, instance.slot, unhealthy->restart_due});
       }
     }
-    if (instance.is_up() && instance.unhealthy_due != 0 && !unwanted) {
-      effects.emplace_back(TimerEffect{pb::STEP_HEALTH, 0, instance.slot, instance.unhealthy_due});
+    void operator()(const phase::Stopping& stopping) const {
+      debts.effects.emplace_back(StopVmEffect{stopping.effect, stopping.vm.id, stopping.vm.host});
     }
-    if (instance.retry) {
-      effects.emplace_back(TimerEffect{instance.retry->step, instance.retry->attempt, instance.slot,
-                                       instance.retry->due});
-    }
-  }
+    // Nothing: an event follows these by itself, or its owner has to act.
+    void operator()(const phase::Vacant&) const {}
+    void operator()(const phase::Placed&) const {}
+    void operator()(const phase::Finished&) const {}
+    void operator()(const phase::Ended&) const {}
+    void operator()(const phase::GivenUp&) const {}
+  };
 };
 
 struct KeyOf {
@@ -128,14 +142,14 @@ struct KeyOf {
   std::string operator()(const RunReleaseEffect& e) const { return "release " + e.effect.str(); }
   std::string operator()(const PlaceVmEffect& e) const { return "place " + e.effect.str(); }
   std::string operator()(const StartVmEffect& e) const { return "start " + e.effect.str(); }
-  std::string operator()(const ProbeEffect& e) const { return "probe " + e.vm_id; }
-  std::string operator()(const KeepVmEffect& e) const { return "keep " + e.vm_id; }
+  std::string operator()(const ProbeEffect& e) const { return "probe " + e.vm_id.str(); }
+  std::string operator()(const KeepVmEffect& e) const { return "keep " + e.vm_id.str(); }
   std::string operator()(const ClaimRouteEffect& e) const {
     std::string key = "claim " + std::to_string(e.generation) + " " + e.effect.str();
-    for (const auto& upstream : e.upstreams) key += " " + upstream.vm_id;
+    for (const auto& upstream : e.upstreams) key += " " + upstream.vm_id.str();
     return key + " " + e.unavailable_reason;
   }
-  std::string operator()(const DrainEffect& e) const { return "drain " + e.vm_id; }
+  std::string operator()(const DrainEffect& e) const { return "drain " + e.vm_id.str(); }
   std::string operator()(const StopVmEffect& e) const { return "stop " + e.effect.str(); }
   std::string operator()(const TimerEffect& e) const {
     return "timer " + std::to_string(e.step) + " " + std::to_string(e.attempt) + " " +
@@ -152,7 +166,9 @@ std::vector<Effect> outstanding(const DeploymentState& state) {
   Debts debts{state, {}};
   debts.of_route();
   debts.of_pipeline();
-  for (const auto& [slot, instance] : state.instances) debts.of_instance(instance);
+  for (const auto& [slot, instance] : state.instances) {
+    std::visit(Debts::OfPhase{debts, instance}, instance.phase);
+  }
   if (state.retry) {
     debts.effects.emplace_back(
         TimerEffect{state.retry->step, state.retry->attempt, 0, state.retry->due});

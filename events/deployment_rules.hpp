@@ -1,4 +1,5 @@
-// Limits and waits that decide.cpp and next.cpp share; nobody else's.
+// Limits and waits that deciding and what follows by itself share, and the pieces that they and
+// evolve() are made of; nobody else's.
 #pragma once
 
 #include <algorithm>
@@ -44,5 +45,9 @@ inline constexpr TimestampUs k_route_deadline_us = 60 * k_second_us;
 // The next step of a deployment that has no VM yet and waits for nothing: clone, build, push,
 // release, or its first placement.
 [[nodiscard]] pb::Event pipeline_step(const DeploymentState& state, const Moment& moment);
+
+// The last part of evolve(): lets go of slots that are to be empty and are, and sets the status
+// that follows from the parts.
+void settle(DeploymentState& state);
 
 }  // namespace atlasflow::rules

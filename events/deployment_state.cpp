@@ -1,67 +1,38 @@
 // evolve: the fold of a deployment's stream.
-// Long because: one handler per event, each of a few lines.
 #include <algorithm>
 
 #include "base/probe.hpp"
 #include "events/deployment_events.hpp"
+#include "events/deployment_rules.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow {
 
-const Instance* DeploymentState::instance_of(const std::string& vm_id) const {
+const Instance* DeploymentState::instance_of(const VmId& vm_id) const {
   for (const auto& [slot, instance] : instances) {
-    if (!vm_id.empty() && instance.vm_id == vm_id) return &instance;
+    if (!vm_id.empty() && instance.vm_id() == vm_id) return &instance;
   }
   return nullptr;
 }
 
 namespace {
 
-// What was true of the VM in the slot; the slot itself keeps its counts.
-void clear_vm(Instance& instance) {
-  Instance cleared;
-  cleared.slot = instance.slot;
-  cleared.leaving = instance.leaving;
-  cleared.refusals = instance.refusals;
-  cleared.attempts = instance.attempts;
-  cleared.crashes = instance.crashes;
-  cleared.losses = instance.losses;
-  cleared.given_up = instance.given_up;
-  instance = cleared;
-}
-
 // What a probe saw. The reason says more than the status, where there is one.
 std::string answer_text(std::int32_t status, const std::string& reason) {
   return reason.empty() ? "status " + std::to_string(status) : reason;
-}
-
-// Its VM is gone without being asked, and what comes next depends on how long it was well.
-void end_vm(Instance& instance, bool lost) {
-  const auto healthy_since = instance.healthy_since;
-  clear_vm(instance);
-  instance.ended = true;
-  instance.lost = lost;
-  instance.healthy_since = healthy_since;
 }
 
 // The fold, one handler per event that changes state.
 struct Evolution {
   DeploymentState& state;
 
-  [[nodiscard]] bool on_its_way_out() const {
-    switch (state.status) {
-      case DeploymentStatus::cancelling:
-      case DeploymentStatus::retiring:
-      case DeploymentStatus::failing:
-        return true;
-      default:
-        return false;
-    }
-  }
+  [[nodiscard]] bool on_its_way_out() const { return is_on_its_way_out(state.status); }
+  // Of the event that is folded, as an intent.
+  [[nodiscard]] EffectId this_effect() const { return effect_id(state.id, state.version); }
 
   void begin(IntentKind kind, TimestampUs deadline = 0) const {
     state.intent_kind = kind;
-    state.intent = effect_id(state.id, state.version);
+    state.intent = this_effect();
     state.intent_deadline = deadline;
     state.retry.reset();
   }
@@ -70,17 +41,6 @@ struct Evolution {
     state.intent = EffectId{};
     state.intent_deadline = 0;
   }
-  void begin(Instance& instance, InstanceIntent intent) const {
-    instance.intent = intent;
-    instance.effect = effect_id(state.id, state.version);
-    instance.retry.reset();
-  }
-  static void end_intent(Instance& instance) {
-    instance.intent = InstanceIntent::none;
-    instance.effect = EffectId{};
-    instance.deadline = 0;
-  }
-
   // The slot's, made when there is none.
   [[nodiscard]] Instance& in_slot(std::int32_t slot) const {
     auto& instance = state.instances[slot];
@@ -88,8 +48,9 @@ struct Evolution {
     return instance;
   }
   [[nodiscard]] Instance* with_vm(const std::string& vm_id) const {
+    const VmId wanted{vm_id};
     for (auto& [slot, instance] : state.instances) {
-      if (!vm_id.empty() && instance.vm_id == vm_id) return &instance;
+      if (!wanted.empty() && instance.vm_id() == wanted) return &instance;
     }
     return nullptr;
   }
@@ -99,7 +60,7 @@ struct Evolution {
   void stop_waiting() const {
     if (state.intent_kind == IntentKind::route) end_intent();
     state.retry.reset();
-    for (auto& [slot, instance] : state.instances) instance.retry.reset();
+    for (auto& [slot, instance] : state.instances) instance.stop_waiting();
   }
 
   // What has been live goes on trying; anything else fails.
@@ -124,12 +85,6 @@ struct Evolution {
     }
   }
 
-  void leave(Instance& instance, TimestampUs drain_deadline) const {
-    instance.leaving = true;
-    instance.drain_deadline = drain_deadline;
-    instance.retry.reset();
-  }
-
   void take_settings(const pb::Settings& settings) const {
     *state.push.mutable_settings() = with_defaults(settings);
     state.replicas = std::max(state.push.settings().replicas(), 1);
@@ -146,7 +101,7 @@ struct Evolution {
   }
   void take_built(const pb::BuiltBefore& built) const {
     state.image_id = built.image_id();
-    state.image = built.reference();
+    state.image = ImageRef{built.reference()};
     state.stack = built.stack();
     state.toolchain = built.toolchain();
     state.base_images.assign(built.base_images().begin(), built.base_images().end());
@@ -206,30 +161,25 @@ struct Evolution {
     state.retired_by = event.by();
     state.retire_reason = event.reason();
     stop_waiting();
-    for (auto& [slot, instance] : state.instances) leave(instance, event.drain_deadline_us());
+    for (auto& [slot, instance] : state.instances) instance.leave(event.drain_deadline_us());
     state.status = DeploymentStatus::retiring;
   }
   void operator()(const pb::StopRequested& event) const {
     state.stopped_by = event.by();
-    for (auto& [slot, instance] : state.instances) leave(instance, event.drain_deadline_us());
+    for (auto& [slot, instance] : state.instances) instance.leave(event.drain_deadline_us());
   }
   void operator()(const pb::StartRequested&) const {
     ATLAS_PROBE(state.status == DeploymentStatus::crashed,
                 "an app that had crashed too often was started by its owner");
     state.stopped_by.clear();
-    for (auto& [slot, instance] : state.instances) {
-      instance.given_up = false;
-      instance.crashes = 0;
-      instance.attempts = 0;
-      instance.refusals = 0;
-    }
+    for (auto& [slot, instance] : state.instances) instance.begin_anew();
   }
   void operator()(const pb::ScaleRequested& event) const {
     state.replicas = std::max(event.replicas(), 1);
     for (auto& [slot, instance] : state.instances) {
       if (slot < state.replicas) continue;
       ATLAS_PROBE(!instance.is_up(), "a scale down ended an instance that was not up yet");
-      leave(instance, event.drain_deadline_us());
+      instance.leave(event.drain_deadline_us());
     }
   }
 
@@ -297,7 +247,7 @@ struct Evolution {
   }
   void operator()(const pb::ImagePushed& event) const {
     end_intent();
-    state.image = event.reference();
+    state.image = ImageRef{event.reference()};
   }
   void operator()(const pb::ImagePushFailed& event) const {
     ATLAS_PROBE(event.retryable(), "an image could not be pushed and is pushed again");
@@ -310,7 +260,7 @@ struct Evolution {
   void operator()(const pb::ReleaseStarted& event) const {
     begin(IntentKind::release, event.deadline_us());
     state.attempts[pb::STEP_RELEASE] = event.attempt();
-    state.release_vm = state.intent.str();
+    state.release_vm = vm_of(state.intent);
     state.newest_release_vm = state.release_vm;
   }
   void operator()(const pb::ReleaseSucceeded&) const {
@@ -326,72 +276,44 @@ struct Evolution {
   // ---- instances ----
 
   void operator()(const pb::VMPlacementRequested& event) const {
-    auto& instance = in_slot(event.slot());
-    instance.ended = false;  // logs of before VMHostLost led to VMRestarting place at once
-    instance.lost = false;
-    begin(instance, InstanceIntent::place);
+    in_slot(event.slot()).place(this_effect());
   }
   void operator()(const pb::VMPlaced& event) const {
-    auto& instance = in_slot(event.slot());
-    end_intent(instance);
-    instance.host = event.host();
+    in_slot(event.slot()).placed(HostId{event.host()});
   }
   void operator()(const pb::CapacityExhausted& event) const {
     ATLAS_PROBE(!event.retryable() && !on_its_way_out(),
                 "a deployment ended since no host had memory in time");
     ATLAS_PROBE(state.routed, "a live app found no memory for a VM");
-    auto& instance = in_slot(event.slot());
-    end_intent(instance);
-    ++instance.refusals;
+    in_slot(event.slot()).refused();
     if (!event.retryable()) {
       fail_unless_routed(pb::STEP_START_VM, pb::FAULT_SYSTEM, event.reason());
     }
   }
   void operator()(const pb::VMStartRequested& event) const {
-    auto& instance = in_slot(event.slot());
-    begin(instance, InstanceIntent::start);
-    instance.deadline = event.deadline_us();
-    instance.attempts = event.attempt();
-    instance.host = event.host();
-    instance.vm_id = instance.effect.str();
-    state.newest_vm_id = instance.vm_id;
+    in_slot(event.slot())
+        .start(this_effect(), HostId{event.host()}, event.deadline_us(), event.attempt());
+    state.newest_vm_id = vm_of(this_effect());
   }
   void operator()(const pb::VMStarted& event) const {
     auto* found = with_vm(event.vm_id());
     auto& instance = found == nullptr ? in_slot(event.slot()) : *found;
-    end_intent(instance);
-    instance.vm_id = event.vm_id();
-    instance.host = event.host();
-    instance.address = event.address();
-    instance.port = event.port();
-    instance.health_deadline = event.health_deadline_us();
-    instance.started = true;
-    instance.refusals = 0;
+    instance.started({VmId{event.vm_id()}, HostId{event.host()}, event.address(), event.port(),
+                      health::Checking{event.health_deadline_us(), ""}});
     for (const auto& notice : event.notices()) add_notice(notice);
   }
   void operator()(const pb::VMStartFailed& event) const {
     ATLAS_PROBE(state.routed, "a live app's new VM could not be started");
     ATLAS_PROBE(event.no_capacity(), "a host had no room left for a VM that was placed on it");
-    auto& instance = in_slot(event.slot());
-    clear_vm(instance);
-    // Only a host that takes it ends a row of refusals: being placed on one that then has no room
-    // is one more.
-    instance.refusals = event.no_capacity() ? instance.refusals + 1 : 0;
-    if (event.no_capacity()) instance.attempts = std::max(instance.attempts - 1, 0);
+    in_slot(event.slot()).start_failed(event.no_capacity());
     if (!event.retryable()) fail_unless_routed(pb::STEP_START_VM, event.fault(), event.reason());
   }
   void operator()(const pb::Healthy& event) const {
-    if (auto* instance = with_vm(event.vm_id())) {
-      instance->healthy = true;
-      instance->was_healthy = true;
-      instance->healthy_since = event.at_us();
-      instance->attempts = 0;
-      instance->problem.clear();
-    }
+    if (auto* instance = with_vm(event.vm_id())) instance->answered(event.at_us());
   }
   void operator()(const pb::HealthDeadlineExceeded& event) const {
     ATLAS_PROBE(state.routed, "a live app's new VM never became healthy");
-    if (auto* instance = with_vm(event.vm_id())) instance->condemned = true;
+    if (auto* instance = with_vm(event.vm_id())) instance->finish(VmEnd::never_healthy);
     fail_unless_routed(
         pb::STEP_HEALTH, pb::FAULT_USER,
         "no 2xx within " + std::to_string(event.limit_us() / 1'000'000) +
@@ -399,41 +321,30 @@ struct Evolution {
   }
   void operator()(const pb::HealthCheckFailed& event) const {
     if (auto* instance = with_vm(event.vm_id())) {
-      instance->problem = answer_text(event.last_status(), event.last_error());
+      instance->check_failed(answer_text(event.last_status(), event.last_error()));
     }
   }
   void operator()(const pb::BecameUnhealthy& event) const {
     ATLAS_PROBE(true, "a VM that served turned unhealthy");
     if (auto* instance = with_vm(event.vm_id())) {
-      instance->healthy = false;
-      instance->problem = answer_text(event.last_status(), event.last_error());
-      instance->unhealthy_due = event.restart_due_us();
+      instance->became_unhealthy(answer_text(event.last_status(), event.last_error()),
+                                 event.restart_due_us());
     }
   }
   void operator()(const pb::BecameHealthy& event) const {
     ATLAS_PROBE(true, "a VM that had turned unhealthy got well again");
-    if (auto* instance = with_vm(event.vm_id())) {
-      instance->healthy = true;
-      instance->problem.clear();
-      instance->unhealthy_due = 0;
-    }
+    if (auto* instance = with_vm(event.vm_id())) instance->became_healthy();
   }
   void operator()(const pb::UnhealthyTooLong& event) const {
     ATLAS_PROBE(true, "a VM is restarted, having been unhealthy for too long");
-    if (auto* instance = with_vm(event.vm_id())) {
-      instance->condemned = true;
-      instance->lost = true;
-      instance->unhealthy_due = 0;
-    }
+    if (auto* instance = with_vm(event.vm_id())) instance->finish(VmEnd::unhealthy);
   }
   void operator()(const pb::VMExited& event) const {
     ATLAS_PROBE(event.soon_after_routed(), "an app crashed soon after it went live");
     ATLAS_PROBE(event.lost(), "a VM was lost without its app's doing");
     ATLAS_PROBE(!event.lost() && !state.routed, "an app exited before it was live");
     if (auto* instance = with_vm(event.vm_id())) {
-      instance->exited = true;
-      instance->healthy = false;
-      instance->lost = event.lost();
+      instance->finish(event.lost() ? VmEnd::lost : VmEnd::exited);
     }
     state.crashed_early = state.crashed_early || event.soon_after_routed();
     if (!event.lost()) fail_unless_routed(pb::STEP_HEALTH, pb::FAULT_USER, event.reason());
@@ -442,49 +353,40 @@ struct Evolution {
     ATLAS_PROBE(state.routed, "a host was lost with a VM of a live app");
     ATLAS_PROBE(on_its_way_out(), "a host was lost with a VM that was to end anyway");
     ATLAS_PROBE(event.vm_id().empty(), "a host was lost before the VM placed on it was asked for");
-    if (auto* instance = with_vm(event.vm_id())) end_vm(*instance, true);
+    if (auto* instance = with_vm(event.vm_id())) instance->host_lost();
     if (!event.vm_id().empty()) return;
     for (auto& [slot, instance] : state.instances) {
-      if (instance.host == event.host() && instance.vm_id.empty()) clear_vm(instance);
+      if (instance.in<phase::Placed>() && instance.host().str() == event.host()) {
+        instance.host_lost();
+      }
     }
   }
   void operator()(const pb::VMStopRequested& event) const {
-    if (auto* instance = with_vm(event.vm_id())) begin(*instance, InstanceIntent::stop);
+    if (auto* instance = with_vm(event.vm_id())) instance->stop(this_effect());
   }
   void operator()(const pb::VMStopped& event) const {
     ATLAS_PROBE(!event.overdue().empty(), "a VM did not end in time, and its deployment went on");
     if (!event.overdue().empty()) add_notice(event.overdue());
-    if (event.vm_id() == state.release_vm) state.release_vm.clear();
-    auto* instance = with_vm(event.vm_id());
-    if (instance == nullptr) return;
-    if (instance->exited || instance->condemned) {
-      end_vm(*instance, instance->lost);
-    } else {
-      clear_vm(*instance);
-    }
+    if (event.vm_id() == state.release_vm.str()) state.release_vm = VmId{};
+    if (auto* instance = with_vm(event.vm_id())) instance->stopped();
   }
   void operator()(const pb::VMRestarting& event) const {
-    auto& instance = in_slot(event.slot());
-    clear_vm(instance);
-    instance.crashes = event.attempt();
-    instance.losses = event.losses();
-    instance.retry = Retry{pb::STEP_START_VM, event.attempt(), event.due_us()};
+    in_slot(event.slot())
+        .restart(event.attempt(), event.losses(),
+                 {pb::STEP_START_VM, event.attempt(), event.due_us()});
     ++state.restarts;
   }
   void operator()(const pb::CrashLoopDetected& event) const {
     ATLAS_PROBE(true, "an app crashed too often in a row and is given up");
-    auto& instance = in_slot(event.slot());
-    clear_vm(instance);
-    instance.crashes = event.crashes();
-    instance.given_up = true;
+    in_slot(event.slot()).give_up(event.crashes());
     fail_unless_routed(pb::STEP_START_VM, pb::FAULT_SYSTEM, "its VM was lost again and again");
   }
   void operator()(const pb::DrainRequested& event) const {
-    if (auto* instance = with_vm(event.vm_id())) leave(*instance, event.drain_deadline_us());
+    if (auto* instance = with_vm(event.vm_id())) instance->leave(event.drain_deadline_us());
   }
   void operator()(const pb::Drained& event) const {
     ATLAS_PROBE(event.requests_cut() > 0, "a drain was cut at its deadline");
-    if (auto* instance = with_vm(event.vm_id())) instance->drained = true;
+    if (auto* instance = with_vm(event.vm_id())) instance->drained();
   }
 
   // ---- the route ----
@@ -516,16 +418,16 @@ struct Evolution {
   void operator()(const pb::RetryScheduled& event) const {
     const Retry retry{event.step(), event.attempt(), event.due_us()};
     if (event.step() == pb::STEP_START_VM) {
-      in_slot(event.slot()).retry = retry;
+      in_slot(event.slot()).wait(retry);
     } else if (event.step() == pb::STEP_HEALTH) {
-      in_slot(event.slot()).unhealthy_due = event.due_us();
+      in_slot(event.slot()).restart_at(event.due_us());
     } else {
       state.retry = retry;
     }
   }
   void operator()(const pb::TimerFired& event) const {
     if (event.step() == pb::STEP_START_VM) {
-      in_slot(event.slot()).retry.reset();
+      in_slot(event.slot()).stop_waiting();
     } else {
       state.retry.reset();
     }
@@ -538,65 +440,6 @@ struct Evolution {
 
   // Later types are no part of this state.
   void operator()(const pb::Event&) const {}
-
-  // ---- what follows from the parts ----
-
-  // Slots that are to go and hold nothing any more.
-  void drop_empty_slots() const {
-    std::erase_if(state.instances, [this](const auto& item) {
-      const Instance& instance = item.second;
-      return (instance.leaving || on_its_way_out()) && instance.vm_id.empty() &&
-             instance.intent == InstanceIntent::none;
-    });
-  }
-
-  [[nodiscard]] DeploymentStatus serving_status() const {
-    if (!state.stopped_by.empty()) {
-      return state.instances.empty() ? DeploymentStatus::stopped : DeploymentStatus::stopping;
-    }
-    bool coming = state.instances.empty();
-    for (const auto& [slot, instance] : state.instances) {
-      if (instance.is_up() && instance.was_healthy) return DeploymentStatus::live;
-      coming = coming || !instance.given_up;
-    }
-    return coming ? DeploymentStatus::restarting : DeploymentStatus::crashed;
-  }
-
-  [[nodiscard]] DeploymentStatus status_before_route() const {
-    switch (state.intent_kind) {
-      case IntentKind::clone:
-        return DeploymentStatus::cloning;
-      case IntentKind::build:
-        return DeploymentStatus::building;
-      case IntentKind::push_image:
-        return DeploymentStatus::pushing;
-      case IntentKind::release:
-        return DeploymentStatus::releasing;
-      case IntentKind::route:
-        return DeploymentStatus::routing;
-      case IntentKind::none:
-        break;
-    }
-    if (state.instances.empty()) return state.status;  // between two steps
-    bool all_started = true;
-    bool all_healthy = true;
-    for (const auto& [slot, instance] : state.instances) {
-      all_started = all_started && instance.started;
-      all_healthy = all_healthy && instance.was_healthy;
-    }
-    if (all_healthy) return DeploymentStatus::routing;
-    return all_started ? DeploymentStatus::checking : DeploymentStatus::starting;
-  }
-
-  void settle() const {
-    drop_empty_slots();
-    if (is_terminal(state.status) || on_its_way_out()) return;
-    if (state.routed) {
-      state.status = serving_status();
-    } else if (state.intent_kind != IntentKind::none || !state.instances.empty()) {
-      state.status = status_before_route();
-    }
-  }
 };
 
 }  // namespace
@@ -605,7 +448,7 @@ void evolve(DeploymentState& state, const pb::Event& event) {
   state.version = state.version.next();
   const Evolution evolution{state};
   visit_deployment_event(event, evolution);
-  evolution.settle();
+  rules::settle(state);
 }
 
 }  // namespace atlasflow

@@ -20,10 +20,7 @@ struct Precondition {
     return {};
   }
 
-  [[nodiscard]] bool on_its_way_out() const {
-    return state.status == DeploymentStatus::cancelling ||
-           state.status == DeploymentStatus::failing || state.status == DeploymentStatus::retiring;
-  }
+  [[nodiscard]] bool on_its_way_out() const { return is_on_its_way_out(state.status); }
 
   // ---- what most rules are about ----
 
@@ -45,14 +42,18 @@ struct Precondition {
     const auto found = state.instances.find(slot);
     return found == state.instances.end() ? nullptr : &found->second;
   }
-  [[nodiscard]] Found slot_answers(std::int32_t slot, InstanceIntent intent) const {
+  template <typename Step>
+  [[nodiscard]] Found slot_answers(std::int32_t slot) const {
     const auto* instance = in_slot(slot);
-    return when(instance == nullptr || instance->intent != intent,
+    return when(instance == nullptr || !instance->in<Step>(),
                 "nobody has asked for this of the slot");
+  }
+  [[nodiscard]] const Instance* with_vm(const std::string& vm_id) const {
+    return state.instance_of(VmId{vm_id});
   }
   // The VM is there, and what it says is listened to.
   [[nodiscard]] Found of_running_vm(const std::string& vm_id) const {
-    const auto* instance = state.instance_of(vm_id);
+    const auto* instance = with_vm(vm_id);
     return first_of({when(instance == nullptr, "the deployment has no such VM"),
                      when(instance != nullptr && !instance->is_up(), "the VM does not run")});
   }
@@ -122,8 +123,7 @@ struct Precondition {
 
   Found operator()(const pb::VMPlacementRequested& event) const {
     const auto* instance = in_slot(event.slot());
-    const bool held = instance != nullptr &&
-                      (!instance->vm_id.empty() || instance->intent != InstanceIntent::none);
+    const bool held = instance != nullptr && !instance->holds_nothing();
     return first_of(
         {when(state.image.empty(), "there is no image in the registry"),
          when(state.release_owed, "the release command has not run"),
@@ -132,93 +132,95 @@ struct Precondition {
          when(held, "the slot holds a VM or a step")});
   }
   Found operator()(const pb::VMPlaced& event) const {
-    return first_of({slot_answers(event.slot(), InstanceIntent::place),
+    return first_of({slot_answers<phase::Placing>(event.slot()),
                      when(event.host().empty(), "it names no host")});
   }
   Found operator()(const pb::CapacityExhausted& event) const {
-    return slot_answers(event.slot(), InstanceIntent::place);
+    return slot_answers<phase::Placing>(event.slot());
   }
   Found operator()(const pb::VMStartRequested& event) const {
     const auto* instance = in_slot(event.slot());
-    if (instance == nullptr || instance->host.empty()) return "the slot was never placed";
-    return first_of({when(!instance->vm_id.empty(), "the slot has a VM"),
-                     when(instance->intent != InstanceIntent::none, "the slot has a step"),
-                     when(instance->leaving || on_its_way_out(), "the slot is on its way out"),
-                     when(event.host() != instance->host, "it was placed on another host")});
+    if (instance != nullptr && !instance->vm_id().empty()) return "the slot has a VM";
+    if (instance == nullptr || !instance->in<phase::Placed>()) return "the slot was never placed";
+    return first_of(
+        {when(instance->leaving || on_its_way_out(), "the slot is on its way out"),
+         when(HostId{event.host()} != instance->host(), "it was placed on another host")});
   }
   Found operator()(const pb::VMStarted& event) const {
     const auto* instance = in_slot(event.slot());
-    return first_of({slot_answers(event.slot(), InstanceIntent::start),
-                     when(instance != nullptr && instance->vm_id != event.vm_id(),
+    return first_of({slot_answers<phase::Starting>(event.slot()),
+                     when(instance != nullptr && instance->vm_id() != VmId{event.vm_id()},
                           "another VM was asked for")});
   }
   Found operator()(const pb::VMStartFailed& event) const {
-    return slot_answers(event.slot(), InstanceIntent::start);
+    return slot_answers<phase::Starting>(event.slot());
   }
   Found operator()(const pb::Healthy& event) const {
-    const auto* instance = state.instance_of(event.vm_id());
+    const auto* instance = with_vm(event.vm_id());
     return first_of(
         {of_running_vm(event.vm_id()),
-         when(instance != nullptr && instance->was_healthy, "the VM has been healthy before")});
+         when(instance != nullptr && instance->has_served(), "the VM has been healthy before")});
   }
   // Of the time before the first 2xx.
   Found operator()(const pb::HealthCheckFailed& event) const {
-    const auto* instance = state.instance_of(event.vm_id());
+    const auto* instance = with_vm(event.vm_id());
     return first_of(
         {of_running_vm(event.vm_id()),
-         when(instance != nullptr && instance->was_healthy, "the VM has been healthy before")});
+         when(instance != nullptr && instance->has_served(), "the VM has been healthy before")});
   }
   Found operator()(const pb::HealthDeadlineExceeded& event) const {
-    const auto* instance = state.instance_of(event.vm_id());
+    const auto* instance = with_vm(event.vm_id());
     return first_of(
         {of_running_vm(event.vm_id()),
-         when(instance != nullptr && instance->was_healthy, "the VM became healthy in time")});
+         when(instance != nullptr && instance->has_served(), "the VM became healthy in time")});
   }
   Found operator()(const pb::BecameUnhealthy& event) const {
-    const auto* instance = state.instance_of(event.vm_id());
-    return first_of({of_running_vm(event.vm_id()),
-                     when(instance != nullptr && !instance->healthy, "the VM was not healthy")});
-  }
-  Found operator()(const pb::BecameHealthy& event) const {
-    const auto* instance = state.instance_of(event.vm_id());
+    const auto* instance = with_vm(event.vm_id());
     return first_of(
         {of_running_vm(event.vm_id()),
-         when(instance != nullptr && !instance->was_healthy, "its first 2xx is Healthy"),
-         when(instance != nullptr && instance->healthy, "the VM was healthy already")});
+         when(instance != nullptr && !instance->is_healthy(), "the VM was not healthy")});
+  }
+  Found operator()(const pb::BecameHealthy& event) const {
+    const auto* instance = with_vm(event.vm_id());
+    return first_of(
+        {of_running_vm(event.vm_id()),
+         when(instance != nullptr && !instance->has_served(), "its first 2xx is Healthy"),
+         when(instance != nullptr && instance->is_healthy(), "the VM was healthy already")});
   }
   Found operator()(const pb::UnhealthyTooLong& event) const {
-    const auto* instance = state.instance_of(event.vm_id());
+    const auto* instance = with_vm(event.vm_id());
     return first_of({of_running_vm(event.vm_id()),
-                     when(instance != nullptr && instance->healthy, "the VM is healthy")});
+                     when(instance != nullptr && instance->is_healthy(), "the VM is healthy")});
   }
   Found operator()(const pb::VMExited& event) const { return of_running_vm(event.vm_id()); }
   // Of the VM, or of the slot that was placed there and has none yet.
   Found operator()(const pb::VMHostLost& event) const {
     for (const auto& [slot, instance] : state.instances) {
-      if (instance.host == event.host() && instance.vm_id == event.vm_id()) return {};
+      if (instance.host() == HostId{event.host()} && instance.vm_id() == VmId{event.vm_id()})
+        return {};
     }
     return "the deployment has nothing on that host";
   }
   Found operator()(const pb::VMStopRequested& event) const {
-    const auto* instance = state.instance_of(event.vm_id());
-    return first_of({when(instance == nullptr, "the deployment has no such VM"),
-                     when(instance != nullptr && instance->intent != InstanceIntent::none,
-                          "the slot has a step")});
+    const auto* instance = with_vm(event.vm_id());
+    return first_of(
+        {when(instance == nullptr, "the deployment has no such VM"),
+         when(instance != nullptr && !instance->effect().empty(), "the slot has a step")});
   }
   Found operator()(const pb::VMStopped& event) const {
-    if (!event.vm_id().empty() && event.vm_id() == state.release_vm) {
+    if (!event.vm_id().empty() && VmId{event.vm_id()} == state.release_vm) {
       return when(state.intent_kind == IntentKind::release, "the release command still runs");
     }
-    const auto* instance = state.instance_of(event.vm_id());
+    const auto* instance = with_vm(event.vm_id());
     return first_of({when(instance == nullptr, "the deployment has no such VM"),
-                     when(instance != nullptr && instance->intent != InstanceIntent::stop,
+                     when(instance != nullptr && !instance->in<phase::Stopping>(),
                           "nobody has asked for its stop")});
   }
   // ---- a slot whose VM has ended ----
 
   [[nodiscard]] Found of_ended_slot(std::int32_t slot) const {
     const auto* instance = in_slot(slot);
-    return when(instance == nullptr || !instance->ended || !instance->vm_id.empty(),
+    return when(instance == nullptr || !instance->in<phase::Ended>(),
                 "no VM has ended in the slot");
   }
   Found operator()(const pb::VMRestarting& event) const {
@@ -226,14 +228,14 @@ struct Precondition {
   }
   Found operator()(const pb::CrashLoopDetected& event) const { return of_ended_slot(event.slot()); }
   Found operator()(const pb::DrainRequested& event) const {
-    const auto* instance = state.instance_of(event.vm_id());
+    const auto* instance = with_vm(event.vm_id());
     return first_of({of_running_vm(event.vm_id()),
                      when(instance != nullptr && instance->leaving, "the VM drains already")});
   }
   Found operator()(const pb::Drained& event) const {
-    const auto* instance = state.instance_of(event.vm_id());
+    const auto* instance = with_vm(event.vm_id());
     return first_of({when(instance == nullptr, "the deployment has no such VM"),
-                     when(instance != nullptr && (!instance->leaving || instance->drained),
+                     when(instance != nullptr && (!instance->leaving || instance->has_drained()),
                           "the VM was not draining")});
   }
 
@@ -242,7 +244,7 @@ struct Precondition {
   Found operator()(const pb::RouteChangeRequested& event) const {
     bool all_healthy = !state.instances.empty();
     for (const auto& [slot, instance] : state.instances) {
-      all_healthy = all_healthy && instance.is_up() && instance.was_healthy;
+      all_healthy = all_healthy && instance.has_served();
     }
     return first_of(
         {when(state.intent_kind != IntentKind::none, "another step is under way"),
@@ -269,7 +271,7 @@ struct Precondition {
     const auto* instance = in_slot(event.slot());
     const bool of_slot = event.step() == pb::STEP_START_VM;
     const bool awaited =
-        of_slot ? instance != nullptr && instance->retry.has_value() : state.retry.has_value();
+        of_slot ? instance != nullptr && instance->retry() != nullptr : state.retry.has_value();
     return when(!awaited, "no retry is due");
   }
 

@@ -48,6 +48,10 @@ EffectId effect_id(const DeploymentId& id, StreamVersion intent) {
   return EffectId{id.str() + "-v" + std::to_string(intent.value())};
 }
 
+VmId vm_of(const EffectId& effect) { return VmId{effect.str()}; }
+
+EffectId effect_of(const VmId& vm) { return EffectId{vm.str()}; }
+
 StreamVersion intent_version_of(const DeploymentId& id, const EffectId& effect) {
   const auto prefix = id.str() + "-v";
   if (!effect.str().starts_with(prefix)) return {};

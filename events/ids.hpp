@@ -57,7 +57,11 @@ using DeploymentId =
     StringId<struct DeploymentIdTag>;           // 8 characters of [a-z2-7], safe in a hostname
 using StreamId = StringId<struct StreamIdTag>;  // "deployment/<id>", "project/<id>", "node", …
 using EffectId = StringId<struct EffectIdTag>;  // "<deployment id>-v<version of the intent>"
-using Position = NumberId<struct PositionTag>;  // place in the whole log, dense from 1
+using VmId = StringId<struct VmIdTag>;          // the same text: of the intent that it came of
+using HostId = StringId<struct HostIdTag>;      // the name of a machine that runs VMs: "local"
+using ImageRef =
+    StringId<struct ImageRefTag>;  // by digest: "<registry>/<repository>@sha256:<64 hex digits>"
+using Position = NumberId<struct PositionTag>;      // place in the whole log, dense from 1
 using StreamVersion = NumberId<struct VersionTag>;  // place in one stream, dense from 1
 using Epoch = NumberId<struct EpochTag>;            // number of the control plane's start
 
@@ -76,6 +80,10 @@ using TimestampUs = std::int64_t;
 
 // The name of the thing outside that an intent stands for: the VM's, the container's, the folder's.
 [[nodiscard]] EffectId effect_id(const DeploymentId& id, StreamVersion intent);
+// The VM that the intent starts, and the intent of the VM. What the VM says of itself (its first
+// 2xx, that it has drained) comes as an outcome of that effect.
+[[nodiscard]] VmId vm_of(const EffectId& effect);
+[[nodiscard]] EffectId effect_of(const VmId& vm);
 // The version back from the name; 0 when it is none of this deployment's.
 [[nodiscard]] StreamVersion intent_version_of(const DeploymentId& id, const EffectId& effect);
 

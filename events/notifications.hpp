@@ -70,6 +70,7 @@ class NotificationsOwed {
   struct Receiver {
     ProjectId project;
     std::string url;
+    // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the generated comparison for a 0
     friend auto operator<=>(const Receiver&, const Receiver&) = default;
   };
   // Oldest first, and never an empty list.

@@ -161,7 +161,7 @@ std::vector<const DeploymentState*> rollback_targets(const ProjectHistory& histo
 
 std::size_t within_reach(const std::vector<const DeploymentState*>& in_order,
                          std::size_t rollbacks) {
-  std::set<std::string> images;
+  std::set<ImageRef> images;
   for (std::size_t i = 0; i < in_order.size(); ++i) {
     if (images.contains(in_order[i]->image)) continue;
     if (images.size() > rollbacks) return i;
@@ -192,7 +192,7 @@ namespace {
 pb::BuiltBefore built_before(const DeploymentState& from) {
   pb::BuiltBefore built;
   built.set_image_id(from.image_id);
-  built.set_reference(from.image);
+  built.set_reference(from.image.str());
   built.set_stack(from.stack);
   built.set_toolchain(from.toolchain);
   for (const auto& image : from.base_images) *built.add_base_images() = image;

@@ -1,9 +1,9 @@
 #include "events/settings.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <variant>
 
+#include "base/duration.hpp"
 #include "events/setting_rules.hpp"
 
 namespace atlasflow {
@@ -27,24 +27,6 @@ std::string quoted(const std::string& text) { return "'" + text.substr(0, 40) + 
 
 // ---- durations ----
 
-struct Unit {
-  const char* name;
-  std::int64_t us;
-};
-constexpr Unit k_units[] = {{"d", k_day_us},
-                            {"h", 3600 * k_second_us},
-                            {"m", 60 * k_second_us},
-                            {"s", k_second_us},
-                            {"ms", 1000}};
-
-std::string duration_text(std::int64_t duration_us) {
-  if (duration_us == 0) return "0s";
-  for (const auto& unit : k_units) {
-    if (duration_us % unit.us == 0) return std::to_string(duration_us / unit.us) + unit.name;
-  }
-  return std::to_string(duration_us) + "us";
-}
-
 // Digits only, at most 12 of them: no setting is longer and none can overflow.
 Result<std::int64_t> parsed_number(const std::string& name, const std::string& text) {
   if (text.empty() || text.size() > 12 || !std::all_of(text.begin(), text.end(), is_digit)) {
@@ -56,18 +38,12 @@ Result<std::int64_t> parsed_number(const std::string& name, const std::string& t
 }
 
 Result<std::int64_t> parsed_duration_us(const std::string& name, const std::string& text) {
-  const auto unit_at = std::min(text.find_first_not_of("0123456789"), text.size());
-  const auto* const unit =
-      std::find_if(std::begin(k_units), std::end(k_units),
-                   [&](const Unit& known) { return text.substr(unit_at) == known.name; });
-  if (unit == std::end(k_units) || unit_at == 0 || unit_at > 9) {
+  const auto duration = parse_duration_us(text);
+  if (!duration) {
     return fail(ErrorCode::invalid_argument,
                 name + " takes a duration such as 500ms, 30s, 5m, 1h or 3d, not " + quoted(text));
   }
-  auto number = parsed_number(name, text.substr(0, unit_at));
-  if (!number) return number;
-  // What does not fit is clamped to a value that validate() refuses with the range.
-  return std::min(*number, std::numeric_limits<std::int64_t>::max() / unit->us) * unit->us;
+  return *duration;
 }
 
 // ---- the table ----

@@ -89,9 +89,9 @@ inline constexpr const char* k_no_health_path = "none";
 
 inline constexpr std::size_t k_env_name_bytes_max = 1024;
 // "NAME=value" and its NUL: the kernel takes no longer string (MAX_ARG_STRLEN in linux/binfmts.h).
-inline constexpr std::size_t k_env_entry_bytes_max = 128 * 1024;
+inline constexpr std::size_t k_env_entry_bytes_max = 128UL * 1024;
 // Of all variables of a project together; a VM's configuration has room for them.
-inline constexpr std::size_t k_env_bytes_max = 256 * 1024;
+inline constexpr std::size_t k_env_bytes_max = 256UL * 1024;
 
 [[nodiscard]] constexpr std::size_t env_entry_bytes(std::string_view name, std::string_view value) {
   return name.size() + value.size() + 2;

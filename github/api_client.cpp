@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/version.hpp"
+#include "github/http_date.hpp"
 #include "github/rate_limit.hpp"
-#include "github/times.hpp"
 
 namespace atlasflow::github {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/rfc3339.hpp"
 #include "github/jwt.hpp"
-#include "github/times.hpp"
 
 namespace atlasflow::github {
 namespace {
@@ -228,11 +228,11 @@ Result<Secret> AppClient::token_for(const RepositoryName& repository,
   }
   ATLAS_TRY(const auto response, ask_for_token(repository, permissions, stop));
   Secret token(text_in(response.json, "token"));
-  const auto expires_s = iso_time(text_in(response.json, "expires_at"));
+  const auto expires_us = parse_rfc3339_us(text_in(response.json, "expires_at"));
   if (response.status != 201) return token_refused(repository, response);
-  if (token.empty() || !expires_s) return unexpected_answer("the request for a token", response);
+  if (token.empty() || !expires_us) return unexpected_answer("the request for a token", response);
   // How long it lives is what the two clocks agree on, not when it ends.
-  const auto life_s = *expires_s - api_.github_now_s();
+  const auto life_s = *expires_us / 1'000'000 - api_.github_now_s();
   const auto& repositories = member(response.json, "repositories");
   const std::lock_guard lock(mutex_);
   if (tokens_.size() >= k_cached_max) tokens_.clear();

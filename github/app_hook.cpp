@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <map>
 
-#include "github/times.hpp"
+#include "base/rfc3339.hpp"
 
 namespace atlasflow::github {
 namespace {
@@ -17,12 +17,6 @@ tl::unexpected<Error> unexpected_answer(const ApiResponse& response) {
               response.message);
 }
 
-// "2021-11-07T14:24:04.123Z" as well as without a fraction.
-std::optional<std::int64_t> delivered_at(std::string text) {
-  if (const auto dot = text.find('.'); dot != std::string::npos) text = text.substr(0, dot) + "Z";
-  return iso_time(text);
-}
-
 std::optional<HookDelivery> delivery_of(const Json& json) {
   try {
     HookDelivery delivery;
@@ -30,9 +24,9 @@ std::optional<HookDelivery> delivery_of(const Json& json) {
     delivery.guid = json.at("guid");
     delivery.status = json.at("status_code");
     delivery.event = json.at("event");
-    const auto at_s = delivered_at(json.at("delivered_at"));
-    if (!at_s || delivery.id <= 0 || delivery.guid.empty()) return std::nullopt;
-    delivery.delivered_s = *at_s;
+    const auto at_us = parse_rfc3339_us(json.at("delivered_at").get_ref<const std::string&>());
+    if (!at_us || delivery.id <= 0 || delivery.guid.empty()) return std::nullopt;
+    delivery.delivered_s = *at_us / 1'000'000;
     return delivery;
   } catch (const Json::exception&) {
     return std::nullopt;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/assert.hpp"
 #include "http/guard.hpp"
 
 namespace atlasflow::http {
@@ -91,11 +92,15 @@ BodyDecoder::Step BodyDecoder::next(std::string_view bytes) {
 
 BodyDecoder::Step BodyDecoder::take_data(std::string_view bytes, std::size_t consumed) {
   std::string_view data = bytes;
+  // Whatever the sender wrote: a body that is through, or has none, is not in a state of data.
+  ATLAS_ASSERT(!bytes.empty() && (state_ == State::until_close || left_ > 0),
+               "a body's data is asked for where there is none");
   if (state_ != State::until_close) {
     data = bytes.substr(0, static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), left_)));
     left_ -= data.size();
     if (left_ == 0) state_ = state_ == State::chunk ? State::chunk_cr : State::complete;
   }
+  ATLAS_ASSERT(!data.empty() && data.size() <= bytes.size(), "more is taken than came");
   total_ += data.size();
   if (total_ > total_max_) return fail(consumed, 413, "The body is too large.");
   return {Step::Kind::data, consumed + data.size(), data};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/rfc3339.hpp"
 #include "storage/readmodel/catalog.hpp"
 
 namespace atlasflow::inspect {

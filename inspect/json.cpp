@@ -1,13 +1,12 @@
 #include "inspect/json.hpp"
 
-#include <array>
 #include <cstdio>
-#include <ctime>
 
 #include <google/protobuf/util/json_util.h>
 
 #include "base/assert.hpp"
 #include "base/digest.hpp"
+#include "base/rfc3339.hpp"
 #include "storage/readmodel/catalog.hpp"
 
 namespace atlasflow::inspect {
@@ -50,20 +49,6 @@ std::string_view name_of(IntentKind kind) {
   return "unknown";
 }
 
-std::string_view name_of(InstanceIntent intent) {
-  switch (intent) {
-    case InstanceIntent::none:
-      return "none";
-    case InstanceIntent::place:
-      return "place";
-    case InstanceIntent::start:
-      return "start";
-    case InstanceIntent::stop:
-      return "stop";
-  }
-  return "unknown";
-}
-
 Json time_of(TimestampUs at) { return at == 0 ? Json() : Json(rfc3339(at)); }
 
 Json json_of_retry(const std::optional<Retry>& retry) {
@@ -73,40 +58,98 @@ Json json_of_retry(const std::optional<Retry>& retry) {
           {"due", time_of(retry->due)}};
 }
 
-// The names of all members: one that is added and not listed here does not compile.
+// The names of all members, here and below: one that is added and not listed does not compile.
+struct HealthFields {
+  Json& json;
+  void operator()(const health::Checking& checking) const {
+    const auto& [deadline, problem] = checking;
+    json["health_deadline"] = time_of(deadline);
+    json["problem"] = problem;
+  }
+  void operator()(const health::Healthy& healthy) const {
+    const auto& [since] = healthy;
+    json["healthy_since"] = time_of(since);
+  }
+  void operator()(const health::Unhealthy& unhealthy) const {
+    const auto& [since, problem, restart_due] = unhealthy;
+    json["healthy_since"] = time_of(since);
+    json["problem"] = problem;
+    json["restart_due"] = time_of(restart_due);
+  }
+};
+
+void add_vm(const Vm& vm, Json& json) {
+  const auto& [id, host, address, port, health] = vm;
+  json["vm_id"] = id.str();
+  json["host"] = host.str();
+  json["address"] = address;
+  json["port"] = port;
+  json["health"] = atlasflow::name_of(health);
+  std::visit(HealthFields{json}, health);
+}
+
+// What is known in the phase that a slot is in.
+struct PhaseFields {
+  Json& json;
+  void operator()(const phase::Vacant&) const {}
+  void operator()(const phase::Waiting& waiting) const {
+    const auto& [retry] = waiting;
+    json["retry"] = json_of_retry(retry);
+  }
+  void operator()(const phase::Placing& placing) const {
+    const auto& [effect] = placing;
+    json["effect"] = effect.str();
+  }
+  void operator()(const phase::Placed& placed) const {
+    const auto& [host] = placed;
+    json["host"] = host.str();
+  }
+  void operator()(const phase::Starting& starting) const {
+    const auto& [effect, host, deadline] = starting;
+    json["effect"] = effect.str();
+    json["vm_id"] = vm_of(effect).str();
+    json["host"] = host.str();
+    json["deadline"] = time_of(deadline);
+  }
+  void operator()(const phase::Up& up) const {
+    const auto& [vm] = up;
+    add_vm(vm, json);
+  }
+  void operator()(const phase::Finished& finished) const {
+    const auto& [vm, end] = finished;
+    add_vm(vm, json);
+    json["end"] = atlasflow::name_of(end);
+  }
+  void operator()(const phase::Stopping& stopping) const {
+    const auto& [vm, effect, end] = stopping;
+    add_vm(vm, json);
+    json["effect"] = effect.str();
+    if (end) json["end"] = atlasflow::name_of(*end);
+  }
+  void operator()(const phase::Ended& ended) const {
+    const auto& [end, healthy_since] = ended;
+    json["end"] = atlasflow::name_of(end);
+    json["healthy_since"] = time_of(healthy_since);
+  }
+  void operator()(const phase::GivenUp&) const {}
+};
+
 Json json_of_instance(const Instance& instance) {
-  const auto& [slot, intent, effect, deadline, host, vm_id, address, port, health_deadline, started,
-               healthy, was_healthy, problem, healthy_since, unhealthy_due, exited, condemned,
-               ended, lost, leaving, drained, drain_deadline, refusals, attempts, crashes, losses,
-               given_up, retry] = instance;
-  return {{"slot", slot},
-          {"intent", name_of(intent)},
-          {"effect", effect.str()},
-          {"deadline", time_of(deadline)},
-          {"host", host},
-          {"vm_id", vm_id},
-          {"address", address},
-          {"port", port},
-          {"health_deadline", time_of(health_deadline)},
-          {"started", started},
-          {"healthy", healthy},
-          {"was_healthy", was_healthy},
-          {"problem", problem},
-          {"healthy_since", time_of(healthy_since)},
-          {"unhealthy_due", time_of(unhealthy_due)},
-          {"exited", exited},
-          {"condemned", condemned},
-          {"ended", ended},
-          {"lost", lost},
-          {"leaving", leaving},
-          {"drained", drained},
-          {"drain_deadline", time_of(drain_deadline)},
-          {"refusals", refusals},
-          {"attempts", attempts},
-          {"crashes", crashes},
-          {"losses", losses},
-          {"given_up", given_up},
-          {"retry", json_of_retry(retry)}};
+  const auto& [slot, phase, leaving, refusals, attempts, crashes, losses] = instance;
+  Json json = {{"slot", slot},
+               {"phase", atlasflow::name_of(phase)},
+               {"leaving", leaving.has_value()},
+               {"refusals", refusals},
+               {"attempts", attempts},
+               {"crashes", crashes},
+               {"losses", losses}};
+  std::visit(PhaseFields{json}, phase);
+  if (leaving) {
+    const auto& [drain_deadline, drained] = *leaving;
+    json["drain_deadline"] = time_of(drain_deadline);
+    json["drained"] = drained;
+  }
+  return json;
 }
 
 void add_fields(const Json& json, const std::string& path, Fields& fields) {
@@ -135,15 +178,15 @@ struct EffectJson {
   Json operator()(const PlaceVmEffect& /*effect*/) const { return {{"kind", "place_vm"}}; }
   Json operator()(const StartVmEffect& effect) const {
     return {{"kind", "start_vm"},
-            {"host", effect.host},
+            {"host", effect.host.str()},
             {"slot", effect.slot},
             {"deadline", time_of(effect.deadline)}};
   }
   Json operator()(const ProbeEffect& effect) const {
-    return {{"kind", "probe"}, {"vm", effect.vm_id}, {"deadline", time_of(effect.deadline)}};
+    return {{"kind", "probe"}, {"vm", effect.vm_id.str()}, {"deadline", time_of(effect.deadline)}};
   }
   Json operator()(const KeepVmEffect& effect) const {
-    return {{"kind", "keep_vm"}, {"vm", effect.vm_id}, {"healthy", effect.healthy}};
+    return {{"kind", "keep_vm"}, {"vm", effect.vm_id.str()}, {"healthy", effect.healthy}};
   }
   Json operator()(const ClaimRouteEffect& effect) const {
     auto upstreams = Json::array();
@@ -156,10 +199,10 @@ struct EffectJson {
             {"unavailable", effect.unavailable_reason}};
   }
   Json operator()(const DrainEffect& effect) const {
-    return {{"kind", "drain"}, {"vm", effect.vm_id}, {"deadline", time_of(effect.deadline)}};
+    return {{"kind", "drain"}, {"vm", effect.vm_id.str()}, {"deadline", time_of(effect.deadline)}};
   }
   Json operator()(const StopVmEffect& effect) const {
-    return {{"kind", "stop_vm"}, {"vm", effect.vm_id}, {"host", effect.host}};
+    return {{"kind", "stop_vm"}, {"vm", effect.vm_id.str()}, {"host", effect.host.str()}};
   }
   Json operator()(const TimerEffect& effect) const {
     return {{"kind", "timer"},
@@ -175,24 +218,6 @@ struct EffectJson {
 };
 
 }  // namespace
-
-std::string rfc3339(TimestampUs at) {
-  constexpr TimestampUs k_second = 1'000'000;
-  auto seconds = static_cast<std::time_t>(at / k_second);
-  auto micros = at % k_second;
-  if (micros < 0) {
-    micros += k_second;
-    --seconds;
-  }
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  std::array<char, 64> text{};
-  const auto size =
-      std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
-                    parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
-                    parts.tm_min, parts.tm_sec, static_cast<int>(micros));
-  return {text.data(), static_cast<std::size_t>(size)};
-}
 
 // The names of all members: one that is added and not listed here does not compile.
 Json json_of(const DeploymentState& state) {
@@ -230,13 +255,13 @@ Json json_of(const DeploymentState& state) {
                {"stack", stack},
                {"toolchain", toolchain},
                {"base_images", std::move(bases)},
-               {"image", image},
+               {"image", image.str()},
                {"release_owed", release_owed},
-               {"release_vm", release_vm},
-               {"newest_release_vm", newest_release_vm},
+               {"release_vm", release_vm.str()},
+               {"newest_release_vm", newest_release_vm.str()},
                {"instances", std::move(slots)},
                {"replicas", replicas},
-               {"newest_vm_id", newest_vm_id},
+               {"newest_vm_id", newest_vm_id.str()},
                {"hostnames", hostnames},
                {"generation", generation},
                {"routed", routed},

@@ -27,9 +27,6 @@ using Json = nlohmann::ordered_json;  // members keep the order in which they we
 // The event's fields alone.
 [[nodiscard]] Json data_of(const pb::Event& event);
 
-// "2026-07-01T12:00:00.123456Z" (RFC 3339).
-[[nodiscard]] std::string rfc3339(TimestampUs at);
-
 // Every leaf by its path: {"instances.0.crashes": "2"}. A list's members have their index.
 using Fields = std::map<std::string, std::string>;
 [[nodiscard]] Fields fields_of(const Json& json);

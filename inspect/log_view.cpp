@@ -1,6 +1,7 @@
 #include "inspect/log_view.hpp"
 
 #include "base/assert.hpp"
+#include "base/rfc3339.hpp"
 #include "inspect/json.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
 

@@ -3,8 +3,7 @@
 #include <condition_variable>
 #include <mutex>
 
-#include <spdlog/spdlog.h>
-
+#include "base/log.hpp"
 #include "github/app_hook.hpp"
 
 namespace atlasflow::server {
@@ -15,10 +14,11 @@ void look(const github::ConnectedApp& connected, const std::stop_token& stop) {
   if (app == nullptr) return;
   const auto asked = github::ask_for_missed_pushes(*app, stop);
   if (!asked && asked.error().code != ErrorCode::cancelled) {
-    spdlog::warn("part=server event=missed_pushes_unknown error=\"{}\"", to_string(asked.error()));
+    log_event(LogLevel::warn, "server", "missed_pushes_unknown",
+              {{"error", to_string(asked.error())}});
   }
   if (asked && *asked > 0) {
-    spdlog::info("part=server event=missed_pushes_asked_for count={}", *asked);
+    log_event("server", "missed_pushes_asked_for", {{"count", *asked}});
   }
 }
 

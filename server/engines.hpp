@@ -83,13 +83,13 @@ class LocalVmEngine final : public actors::VmEngine {
       : hypervisor_(hypervisor), secrets_(secrets), memory_mib_(memory_mib), gate_(gate) {}
 
   Result<actors::StartedVm> start(const actors::VmJob& job, std::stop_token stop) override;
-  actors::VmObservation observe(const std::string& vm_id) override;
-  actors::ProbeObservation probe(const std::string& vm_id, const std::string& path,
+  actors::VmObservation observe(const VmId& vm_id) override;
+  actors::ProbeObservation probe(const VmId& vm_id, const std::string& path,
                                  const std::string& host) override;
-  Result<std::int32_t> stop(const std::string& vm_id) override;
+  Result<std::int32_t> stop(const VmId& vm_id) override;
   // The server ends: no stop is waited for any more. The next server finds what came of it.
   void leave() { leave_.request_stop(); }
-  std::vector<std::string> list() override;
+  std::vector<VmId> list() override;
   bool ping() override { return true; }  // It is this machine.
   Result<std::vector<std::string>> collect_disks(const actors::KeepSource& keep,
                                                  std::stop_token stop) override;
@@ -116,7 +116,7 @@ class LocalEdgeEngine final : public actors::EdgeEngine {
 
   Result<void> publish(std::uint64_t generation,
                        const std::vector<actors::RouteClaim>& table) override;
-  std::uint64_t drain(const std::string& vm_id, std::chrono::microseconds deadline) override;
+  std::uint64_t drain(const VmId& vm_id, std::chrono::microseconds deadline) override;
   [[nodiscard]] std::uint64_t generation() const override { return edge_.generation(); }
   [[nodiscard]] std::string describe() const override { return edge_.describe(); }
 

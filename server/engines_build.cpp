@@ -5,9 +5,8 @@
 #include <set>
 #include <shared_mutex>
 
-#include <spdlog/spdlog.h>
-
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "builder/source/checkout.hpp"
 #include "builder/source/remote_head.hpp"
 #include "builder/source/repository_config.hpp"
@@ -26,10 +25,9 @@ namespace {
 Result<void> read_settings(const actors::SourceJob& job, const fs::path& checkout,
                            pb::Cloned& cloned) {
   auto settings = with_defaults(job.settings);
-  const auto config = builder::read_repository_config(checkout);
-  if (!config) return tl::unexpected(config.error());
-  if (*config) {
-    auto merged = apply_repository_config(settings, **config);
+  ATLAS_TRY(const auto config, builder::read_repository_config(checkout));
+  if (config) {
+    auto merged = apply_repository_config(settings, *config);
     if (!merged) {
       // Each line is right by itself: it is the sum of file and project that is not.
       return fail(ErrorCode::user_error,
@@ -39,7 +37,7 @@ Result<void> read_settings(const actors::SourceJob& job, const fs::path& checkou
     settings = *std::move(merged);
   }
   *cloned.mutable_settings() = std::move(settings);
-  cloned.set_has_config(config->has_value());
+  cloned.set_has_config(config.has_value());
   return {};
 }
 
@@ -63,9 +61,9 @@ TimestampUs SystemClock::now() const {
 
 Result<actors::ResolvedRef> LocalBuildEngine::resolve(const std::string& repository_url,
                                                       const std::string& branch) {
-  auto head = builder::remote_head(repository_url, branch, credential_for(repository_url, {}));
-  if (!head) return tl::unexpected(head.error());
-  return actors::ResolvedRef{std::move(head->ref), std::move(head->sha)};
+  ATLAS_TRY(auto head,
+            builder::remote_head(repository_url, branch, credential_for(repository_url, {})));
+  return actors::ResolvedRef{std::move(head.ref), std::move(head.sha)};
 }
 
 builder::CredentialSource LocalBuildEngine::credential_for(const std::string& url,
@@ -75,7 +73,7 @@ builder::CredentialSource LocalBuildEngine::credential_for(const std::string& ur
 }
 
 Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::stop_token stop) {
-  if (auto room = check_disk(); !room) return tl::unexpected(room.error());
+  ATLAS_TRYV(check_disk());
   builder::CheckoutRequest request;
   request.url = job.repository_url;
   request.sha = job.sha;
@@ -101,9 +99,7 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
   cloned.set_author(checkout->author);
   cloned.set_size_bytes(static_cast<std::int64_t>(checkout->size_bytes));
   for (const auto& notice : checkout->notices) cloned.add_notices(notice);
-  if (auto read = read_settings(job, request.folder, cloned); !read) {
-    return tl::unexpected(read.error());
-  }
+  ATLAS_TRYV(read_settings(job, request.folder, cloned));
   if (const auto marker = github::skip_marker(checkout->message); marker && job.is_pushed) {
     cloned.set_skip_reason("the commit's message says " + *marker);
     return cloned;
@@ -117,7 +113,7 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
 }
 
 Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::stop_token stop) {
-  if (auto room = check_disk(); !room) return tl::unexpected(room.error());
+  ATLAS_TRYV(check_disk());
   builder::BuildRequest request;
   request.build_id = job.effect.str();
   request.folder = config_.work / job.deployment.str();
@@ -133,15 +129,14 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
   }
   request.deadline = std::chrono::duration_cast<std::chrono::milliseconds>(job.remaining);
   const auto started = std::chrono::steady_clock::now();
-  auto image = images_.build(request, std::move(stop));
-  if (!image) return tl::unexpected(image.error());
+  ATLAS_TRY(auto image, images_.build(request, std::move(stop)));
   pb::Built built;
-  built.set_image_id(image->image_id);
-  built.set_stack(image->stack);
-  built.set_stack_reason(image->stack_reason);
-  for (const auto& notice : image->notices) built.add_notices(notice);
+  built.set_image_id(image.image_id);
+  built.set_stack(image.stack);
+  built.set_stack_reason(image.stack_reason);
+  for (const auto& notice : image.notices) built.add_notices(notice);
   built.set_toolchain(images_.toolchain());
-  for (const auto& used : image->base_images) {
+  for (const auto& used : image.base_images) {
     auto* base = built.add_base_images();
     base->set_name(used.name);
     base->set_digest(used.digest);
@@ -156,12 +151,11 @@ Result<pb::ImagePushed> LocalBuildEngine::push(const std::string& image_id,
                                                const std::string& repository,
                                                std::stop_token stop) {
   const std::shared_lock pushes(gate_);
-  auto image = images_.push(image_id, config_.registry, repository, std::move(stop));
-  if (!image) return tl::unexpected(image.error());
+  ATLAS_TRY(auto image, images_.push(image_id, config_.registry, repository, std::move(stop)));
   pb::ImagePushed pushed;
-  pushed.set_reference(image->reference);
-  pushed.set_digest(image->digest);
-  pushed.set_size_bytes(static_cast<std::int64_t>(image->size_bytes));
+  pushed.set_reference(image.reference);
+  pushed.set_digest(image.digest);
+  pushed.set_size_bytes(static_cast<std::int64_t>(image.size_bytes));
   return pushed;
 }
 
@@ -191,8 +185,9 @@ void LocalBuildEngine::forget(const DeploymentId& deployment) {
     std::error_code error;
     fs::remove_all(path, error);
     if (error) {
-      spdlog::warn("part=builder event=checkout_not_removed deployment={} path={} cause=\"{}\"",
-                   deployment.str(), path.string(), error.message());
+      log_event(
+          LogLevel::warn, "builder", "checkout_not_removed",
+          {{"deployment", deployment.str()}, {"path", path.string()}, {"cause", error.message()}});
     }
   }
 }
@@ -210,9 +205,10 @@ Result<std::vector<std::string>> LocalBuildEngine::collect_registry(const actors
                                                                     const std::stop_token& stop) {
   const std::unique_lock alone(gate_, k_wait_for_registry);
   if (!alone) return fail(ErrorCode::unavailable, "the registry is in use; it is cleaned up later");
-  const auto kept = keep();
-  if (!kept) return tl::unexpected(kept.error());
-  return config_.own_registry->collect({kept->image_references, kept->image_ids}, stop);
+  ATLAS_TRY(const auto kept, keep());
+  builder::RegistryKeep images{{}, kept.image_ids};
+  for (const auto& image : kept.image_references) images.references.insert(image.str());
+  return config_.own_registry->collect(images, stop);
 }
 
 Result<std::vector<std::string>> LocalBuildEngine::collect_images(const actors::KeepSource& keep,
@@ -221,10 +217,9 @@ Result<std::vector<std::string>> LocalBuildEngine::collect_images(const actors::
   const auto cache_bytes_max = check_disk() ? config_.cache_bytes_max : 0;
   auto removed = images_.collect(
       [&keep]() -> Result<builder::StoreKeep> {
-        const auto kept = keep();
-        if (!kept) return tl::unexpected(kept.error());
-        builder::StoreKeep store{kept->image_ids, {}, kept->projects};
-        for (const auto& deployment : kept->unfinished) store.owners.insert(deployment.str());
+        ATLAS_TRY(const auto kept, keep());
+        builder::StoreKeep store{kept.image_ids, {}, kept.projects};
+        for (const auto& deployment : kept.unfinished) store.owners.insert(deployment.str());
         return store;
       },
       cache_bytes_max, stop);

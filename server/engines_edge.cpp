@@ -28,7 +28,7 @@ Result<void> LocalEdgeEngine::publish(std::uint64_t generation,
     route.deployment = claim.deployment;
     route.unavailable_reason = claim.unavailable_reason;
     for (const auto& upstream : claim.upstreams) {
-      route.upstreams.push_back({upstream.vm_id, upstream.location.address,
+      route.upstreams.push_back({upstream.vm_id.str(), upstream.location.address,
                                  static_cast<std::uint16_t>(upstream.location.port)});
     }
     routes.routes.push_back(std::move(route));
@@ -36,9 +36,9 @@ Result<void> LocalEdgeEngine::publish(std::uint64_t generation,
   return edge_.publish(routes);
 }
 
-std::uint64_t LocalEdgeEngine::drain(const std::string& vm_id, std::chrono::microseconds deadline) {
+std::uint64_t LocalEdgeEngine::drain(const VmId& vm_id, std::chrono::microseconds deadline) {
   const auto left = std::max(deadline, std::chrono::microseconds{0});
-  return edge_.drain(vm_id, std::chrono::duration_cast<std::chrono::milliseconds>(left));
+  return edge_.drain(vm_id.str(), std::chrono::duration_cast<std::chrono::milliseconds>(left));
 }
 
 }  // namespace atlasflow::server

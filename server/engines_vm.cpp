@@ -12,9 +12,9 @@ using namespace std::chrono_literals;
 
 constexpr auto k_probe_timeout = 2s;
 
-pb::VMExited exit_event(const std::string& vm_id, const vmm::VmExit& exit) {
+pb::VMExited exit_event(const VmId& vm_id, const vmm::VmExit& exit) {
   pb::VMExited event;
-  event.set_vm_id(vm_id);
+  event.set_vm_id(vm_id.str());
   event.set_exit_code(exit.exit_code);
   event.set_signal(exit.signal);
   event.set_out_of_memory(exit.out_of_memory);
@@ -62,7 +62,7 @@ Result<actors::StartedVm> LocalVmEngine::start(const actors::VmJob& job, std::st
                            hypervisor_.status(job.vm_id).notices};
 }
 
-actors::VmObservation LocalVmEngine::observe(const std::string& vm_id) {
+actors::VmObservation LocalVmEngine::observe(const VmId& vm_id) {
   const auto status = hypervisor_.status(vm_id);
   actors::VmObservation observation;
   observation.running =
@@ -77,7 +77,7 @@ actors::VmObservation LocalVmEngine::observe(const std::string& vm_id) {
   return observation;
 }
 
-actors::ProbeObservation LocalVmEngine::probe(const std::string& vm_id, const std::string& path,
+actors::ProbeObservation LocalVmEngine::probe(const VmId& vm_id, const std::string& path,
                                               const std::string& host) {
   const auto status = hypervisor_.status(vm_id);
   if (status.phase != vmm::VmPhase::running && status.phase != vmm::VmPhase::starting) {
@@ -88,22 +88,20 @@ actors::ProbeObservation LocalVmEngine::probe(const std::string& vm_id, const st
   return {result.status, std::move(reason.sentence), reason.is_known};
 }
 
-Result<std::int32_t> LocalVmEngine::stop(const std::string& vm_id) {
-  const auto exit =
-      hypervisor_.stop(vm_id, hypervisor_.status(vm_id).stop_grace, leave_.get_token());
-  if (!exit) return tl::unexpected(exit.error());
-  return exit->exit_code;
+Result<std::int32_t> LocalVmEngine::stop(const VmId& vm_id) {
+  ATLAS_TRY(const auto exit,
+            hypervisor_.stop(vm_id, hypervisor_.status(vm_id).stop_grace, leave_.get_token()));
+  return exit.exit_code;
 }
 
-std::vector<std::string> LocalVmEngine::list() { return hypervisor_.list(); }
+std::vector<VmId> LocalVmEngine::list() { return hypervisor_.list(); }
 
 Result<std::vector<std::string>> LocalVmEngine::collect_disks(const actors::KeepSource& keep,
                                                               std::stop_token stop) {
   return hypervisor_.collect(
-      [&keep]() -> Result<std::set<std::string>> {
-        auto kept = keep();
-        if (!kept) return tl::unexpected(kept.error());
-        return std::move(kept->image_references);
+      [&keep]() -> Result<std::set<ImageRef>> {
+        ATLAS_TRY(auto kept, keep());
+        return std::move(kept.image_references);
       },
       std::move(stop));
 }

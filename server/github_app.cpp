@@ -1,8 +1,7 @@
 #include "server/github_app.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "api/github_setup.hpp"
+#include "base/log.hpp"
 #include "events/github_app.hpp"
 #include "storage/secrets/github_app.hpp"
 
@@ -22,8 +21,8 @@ Result<void> connect_recorded_app(const storage::EventLog& log, storage::SecretS
   if (client) {
     connected.set(*client);
   } else {
-    spdlog::error("part=server event=github_app_not_usable app={} error=\"{}\"", app.app_id,
-                  to_string(client.error()));
+    log_event(LogLevel::error, "server", "github_app_not_usable",
+              {{"app", app.app_id}, {"error", to_string(client.error())}});
   }
   return {};
 }

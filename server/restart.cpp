@@ -12,6 +12,7 @@
 
 #include "base/backoff.hpp"
 #include "base/file.hpp"
+#include "base/log.hpp"
 
 namespace atlasflow::server {
 namespace {
@@ -43,7 +44,8 @@ void record(const std::filesystem::path& state, std::vector<Restart> restarts) {
   const auto text = document.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
   // Not synced: it only makes the pauses longer and `status` more telling.
   if (auto written = replace_file(record_in(state), text, 0600, Sync::skipped); !written) {
-    spdlog::warn("part=server event=restart_not_recorded error=\"{}\"", to_string(written.error()));
+    log_event(LogLevel::warn, "server", "restart_not_recorded",
+              {{"error", to_string(written.error())}});
   }
 }
 
@@ -76,8 +78,8 @@ Result<void> restart_process(const std::filesystem::path& state, const Error& wh
   const auto pause = pause_before_restart(restarts, now);
   restarts.push_back({now, to_string(why).substr(0, k_reason_bytes_max)});
   record(state, std::move(restarts));
-  spdlog::critical("part=server event=starting_anew in_s={} reason=\"{}\"", pause.count(),
-                   to_string(why));
+  log_event(LogLevel::critical, "server", "starting_anew",
+            {{"in_s", pause.count()}, {"reason", to_string(why)}});
   // Before the pause: the program's name leads to another file once it has been replaced.
   ATLAS_TRY(auto words, read_file("/proc/self/cmdline", k_arguments_bytes_max));
   if (stop.wait_for(pause)) return {};

@@ -5,13 +5,13 @@
 #include <memory>
 #include <set>
 
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "actors/runtime/control_plane.hpp"
 #include "api/api.hpp"
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "base/version.hpp"
 #include "builder/registry/registry.hpp"
 #include "edge/control/remote_edge.hpp"
@@ -100,8 +100,8 @@ Result<std::string> read_webhook_secret(const fs::path& file) {
   }
   struct stat status {};
   if (::stat(file.c_str(), &status) == 0 && (status.st_mode & 077U) != 0) {
-    spdlog::warn("part=server event=secret_readable_by_others file={} advice=\"chmod 600 it\"",
-                 file.string());
+    log_event(LogLevel::warn, "server", "secret_readable_by_others",
+              {{"file", file.string()}, {"advice", "chmod 600 it"}});
   }
   return secret;
 }
@@ -190,9 +190,8 @@ Result<void> find_edge(Server::Parts& server, const ServerConfig& config, const 
   // This very file, even when a newer one has its name by now.
   attach.program = "/proc/self/exe";
   attach.arguments = {"atlasflow", "edge", "--state-dir", state.root().string()};
-  auto attached = edge::attach_edge(std::move(attach));
-  if (!attached) return tl::unexpected(attached.error());
-  server.edge = std::move(*attached);
+  ATLAS_TRY(auto attached, edge::attach_edge(std::move(attach)));
+  server.edge = std::move(attached);
   return {};
 }
 
@@ -231,8 +230,9 @@ std::unique_ptr<storage::LogKeeper> keep_logs(const Server::Parts& server,
     return storage::deployments_with_kept_logs(catalog, rollbacks);
   };
   logs.running = [&hypervisor = *server.hypervisor] {
-    const auto ids = hypervisor.list();
-    return std::set<std::string>(ids.begin(), ids.end());
+    std::set<std::string> names;  // logs are named after VMs, and after builds
+    for (const auto& vm_id : hypervisor.list()) names.insert(vm_id.str());
+    return names;
   };
   logs.at_each_look = [&hypervisor = *server.hypervisor] { hypervisor.bound_files(); };
   return std::make_unique<storage::LogKeeper>(std::move(logs));
@@ -265,7 +265,7 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   if (const char* name = std::getenv("ATLASFLOW_TEST_THROW_AFTER")) control.throw_after = name;
   const actors::Engines engines{&server.clock,
                                 server.build_engine.get(),
-                                {{"local", server.vm_engine.get()}},
+                                {{HostId{"local"}, server.vm_engine.get()}},
                                 server.edge_engine.get(),
                                 server.notify_engine.get()};
   if (!take(server.control,
@@ -337,18 +337,12 @@ Server::~Server() {
 
 Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const StateDir& state,
                                               std::function<void(const Error&)> part_died) {
-  const auto secret = read_webhook_secret(config.api.webhook_secret_file);
-  if (!secret) return tl::unexpected(secret.error());
+  ATLAS_TRY(const auto secret, read_webhook_secret(config.api.webhook_secret_file));
   auto parts = std::make_unique<Parts>();
-  if (auto started = start_world(*parts, config, state); !started) {
-    return tl::unexpected(started.error());
-  }
-  if (auto found = find_edge(*parts, config, state); !found) return tl::unexpected(found.error());
+  ATLAS_TRYV(start_world(*parts, config, state));
+  ATLAS_TRYV(find_edge(*parts, config, state));
   make_engines(*parts, config, state);
-  if (auto started = start_control(*parts, config, state, *secret, std::move(part_died));
-      !started) {
-    return tl::unexpected(started.error());
-  }
+  ATLAS_TRYV(start_control(*parts, config, state, secret, std::move(part_died)));
   // What it asks for comes by the API, which is up.
   parts->delivery_watch = std::make_unique<DeliveryWatch>(parts->connected_app);
   auto summary = summary_of(*parts, config, state);

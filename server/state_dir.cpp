@@ -8,11 +8,12 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "base/log.hpp"
 
 namespace atlasflow::server {
 namespace {
@@ -107,8 +108,8 @@ void remove_ending(const fs::path& folder, std::string_view ending) {
   }
   for (const auto& path : half_made) {
     fs::remove_all(path, error);
-    spdlog::info("part=server event=leftover_removed path={}{}", path.string(),
-                 error ? " error=\"" + error.message() + "\"" : "");
+    log_event("server", "leftover_removed",
+              {{"path", path.string()}, {"result", error ? error.message() : "ok"}});
   }
 }
 
@@ -133,26 +134,23 @@ Result<StateDir> StateDir::open(const fs::path& named) {
   std::error_code error;
   const auto root = fs::absolute(named, error).lexically_normal();
   if (root.has_parent_path()) fs::create_directories(root.parent_path(), error);
-  if (auto made = make_folder(root, k_private_mode); !made) return tl::unexpected(made.error());
-  auto lock = take_lock(root);
-  if (!lock) return tl::unexpected(lock.error());
-  StateDir state(root, std::move(*lock));
+  ATLAS_TRYV(make_folder(root, k_private_mode));
+  ATLAS_TRY(auto lock, take_lock(root));
+  StateDir state(root, std::move(lock));
   if (state.socket().string().size() >= sizeof(sockaddr_un::sun_path)) {
     return fail(ErrorCode::invalid_argument, "the path " + state.socket().string() +
                                                  " is too long for a socket (" +
                                                  std::to_string(sizeof(sockaddr_un::sun_path) - 1) +
                                                  " bytes); name a shorter folder by --state-dir");
   }
-  if (auto known = check_layout(root); !known) return tl::unexpected(known.error());
+  ATLAS_TRYV(check_layout(root));
   // It may have been there before, with any mode.
   if (::chmod(root.c_str(), k_private_mode) != 0) {
     return fail(ErrorCode::unavailable, "can't close " + root.string() + " to other users",
                 std::strerror(errno));
   }
   for (const auto& folder : {state.events(), state.secrets(), state.logs(), state.work()}) {
-    if (auto made = make_folder(folder, k_private_mode); !made) {
-      return tl::unexpected(made.error());
-    }
+    ATLAS_TRYV(make_folder(folder, k_private_mode));
   }
   return state;
 }
@@ -165,10 +163,9 @@ Result<StateDir> StateDir::open_existing(const fs::path& named) {
                                           " is no state folder of Atlasflow; name the one that "
                                           "the server had by --state-dir");
   }
-  auto lock = take_lock(root);
-  if (!lock) return tl::unexpected(lock.error());
-  if (auto known = check_layout(root); !known) return tl::unexpected(known.error());
-  return StateDir(root, std::move(*lock));
+  ATLAS_TRY(auto lock, take_lock(root));
+  ATLAS_TRYV(check_layout(root));
+  return StateDir(root, std::move(lock));
 }
 
 }  // namespace atlasflow::server

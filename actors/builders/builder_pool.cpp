@@ -148,18 +148,18 @@ void BuilderPoolState::hand_out(builder_pool_actor::pointer self) {
     if (ATLAS_BUGGIFY("the step that was asked for last is the next to be built")) {
       std::rotate(queue.begin(), queue.end() - 1, queue.end());
     }
-    const auto builder_handle = idle.back();
+    const auto number = idle.back();
     idle.pop_back();
     const auto lease = next_lease++;
     auto& leased = leases[lease];
     leased.work = std::move(queue.front());
     queue.pop_front();
-    leased.builder = builder_handle.address();
+    leased.builder = number;
     const auto remaining = leased.work.task.job.remaining;
     const auto limit = remaining.count() > 0
                            ? std::chrono::duration_cast<std::chrono::seconds>(remaining)
                            : std::chrono::duration_cast<std::chrono::seconds>(k_default_lease);
-    self->send(builder_handle, RunTask{leased.work.task, leased.stop.get_token(), lease});
+    self->send(*builders.find(number), RunTask{leased.work.task, leased.stop.get_token(), lease});
     self->delayed_send(self, limit + k_lease_grace, LeaseExpired{lease});
   }
 }
@@ -172,9 +172,7 @@ void BuilderPoolState::done(builder_pool_actor::pointer self, TaskDone message) 
   if (leased.work.task.step != SourceStep::forget_checkout) {
     self->send(leased.work.sink, Deliver{std::move(message.outcome)});
   }
-  if (const auto worker = builders.find(leased.builder); worker != builders.end()) {
-    idle.push_back(*worker->second);
-  }
+  idle.push_back(leased.builder);
   leases.erase(found);
   hand_out(self);
 }
@@ -195,14 +193,22 @@ void BuilderPoolState::abort(builder_pool_actor::pointer self, const EffectId& e
   }
 }
 
-void BuilderPoolState::lose(builder_pool_actor::pointer self, std::uint64_t lease,
-                            const std::string& why) {
+void BuilderPoolState::on_down(builder_pool_actor::pointer self, const caf::down_msg& down) {
+  const auto end = builders.on_down(down, config.clock->now());
+  if (end) lose(self, *end, "it died");
+}
+
+void BuilderPoolState::lease_expired(builder_pool_actor::pointer self, std::uint64_t lease) {
   const auto found = leases.find(lease);
+  ATLAS_PROBE(found != leases.end(), "a lease ended before its builder answered");
   if (found == leases.end()) return;
-  auto leased = std::move(found->second);
-  leases.erase(found);
-  ATLAS_PROBE(true, "a builder was lost");
-  builders.erase(leased.builder);
+  const std::string why = "it did not answer within its lease";
+  lose(self, builders.give_up(found->second.builder, why, config.clock->now()), why);
+}
+
+void BuilderPoolState::fail_task(builder_pool_actor::pointer self, std::uint64_t lease,
+                                 const std::string& why) {
+  const auto leased = std::move(leases.extract(lease).mapped());
   spdlog::warn("part=builder_pool event=builder_lost effect={} reason=\"{}\"",
                leased.work.task.job.effect.str(), why);
   if (leased.work.task.step != SourceStep::forget_checkout) {
@@ -211,11 +217,19 @@ void BuilderPoolState::lose(builder_pool_actor::pointer self, std::uint64_t leas
     failed.lost_builder = "lease-" + std::to_string(lease);
     self->send(leased.work.sink, Deliver{std::move(failed)});
   }
-  if (!restarts.allow(config.clock->now())) {
+}
+
+void BuilderPoolState::lose(builder_pool_actor::pointer self, const ChildEnd<BuilderNumber>& end,
+                            const std::string& why) {
+  ATLAS_PROBE(true, "a builder was lost");
+  std::erase(idle, end.key);
+  const auto found = std::find_if(leases.begin(), leases.end(),
+                                  [&](const auto& item) { return item.second.builder == end.key; });
+  if (found != leases.end()) fail_task(self, found->first, why);
+  if (!end.at_once()) {
     ATLAS_PROBE(true, "builders died again and again, and the next one waits");
-    spdlog::error("part=builder_pool event=builders_die_too_often again_in_s={}",
-                  k_restart_pause.count());
-    self->delayed_send(self, k_restart_pause, ReplaceBuilder{});
+    spdlog::error("part=builder_pool event=builders_die_too_often again_in_s={}", end.again_in_s());
+    self->delayed_send(self, *end.again_in, ReplaceBuilder{});
     return;
   }
   add_builder(self);
@@ -223,32 +237,23 @@ void BuilderPoolState::lose(builder_pool_actor::pointer self, std::uint64_t leas
 }
 
 void BuilderPoolState::add_builder(builder_pool_actor::pointer self) {
-  auto handle =
-      spawn_blocking(self, config.spawn, builder, builder_pool_actor{self}, config.engine);
-  self->monitor(handle);
-  idle.push_back(handle);
-  builders.emplace(handle.address(), std::move(handle));
+  idle.push_back(next_builder);
+  builders.hold(
+      self, next_builder++,
+      spawn_blocking(self, config.spawn, builder, builder_pool_actor{self}, config.engine));
 }
 
 builder_pool_actor::behavior_type builder_pool(
     builder_pool_actor::stateful_pointer<BuilderPoolState> self, BuilderPoolConfig config) {
   end_of_exceptions(self);
   self->state.config = config;
-  self->set_down_handler([self](const caf::down_msg& down) {
-    for (const auto& [lease, leased] : self->state.leases) {
-      if (leased.builder == down.source) return self->state.lose(self, lease, "it died");
-    }
-  });
+  self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
   for (int i = 0; i < config.builders; ++i) self->state.add_builder(self);
   return {[self](SourceTask& task, const outcome_sink& sink) {
             self->state.enqueue(self, std::move(task), sink);
           },
           [self](TaskDone& message) { self->state.done(self, std::move(message)); },
-          [self](const LeaseExpired& message) {
-            ATLAS_PROBE(self->state.leases.contains(message.lease),
-                        "a lease ended before its builder answered");
-            self->state.lose(self, message.lease, "it did not answer within its lease");
-          },
+          [self](const LeaseExpired& message) { self->state.lease_expired(self, message.lease); },
           [self](const ReplaceBuilder&) {
             self->state.add_builder(self);
             self->state.hand_out(self);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "actors/runtime/outcome_sink.hpp"
-#include "actors/runtime/support.hpp"
+#include "actors/runtime/supervisor.hpp"
 
 namespace atlasflow::actors {
 
@@ -33,7 +33,12 @@ struct BuilderPoolConfig {
   SpawnMode spawn;
 };
 
+// Builders are alike: what kills one may kill each, and must not keep the machine busy.
+inline constexpr RestartPolicy k_builder_restarts{.counted = RestartPolicy::Counted::together,
+                                                  .beyond = RestartPolicy::Beyond::pause};
+
 struct BuilderPoolState {
+  using BuilderNumber = std::uint64_t;
   struct Queued {
     SourceTask task;
     outcome_sink sink;
@@ -41,24 +46,29 @@ struct BuilderPoolState {
   };
   struct Leased {
     Queued work;
-    caf::actor_addr builder;
+    BuilderNumber builder = 0;
     StopScope stop;
   };
   BuilderPoolConfig config;
   std::deque<Queued> queue;
   std::map<std::uint64_t, Leased> leases;
-  std::vector<builder_actor> idle;
-  std::map<caf::actor_addr, Child<builder_actor>> builders;
+  std::vector<BuilderNumber> idle;
+  Supervisor<BuilderNumber, builder_actor> builders{k_builder_restarts};
+  BuilderNumber next_builder = 1;
   std::uint64_t next_lease = 1;
-  RestartLimit restarts;
   const char* name = "builder_pool";
 
   void enqueue(builder_pool_actor::pointer self, SourceTask task, const outcome_sink& sink);
   void hand_out(builder_pool_actor::pointer self);
   void done(builder_pool_actor::pointer self, TaskDone message);
   void abort(builder_pool_actor::pointer self, const EffectId& effect);
-  // The builder is gone or hangs: its task fails as retryable and another builder takes its place.
-  void lose(builder_pool_actor::pointer self, std::uint64_t lease, const std::string& why);
+  void on_down(builder_pool_actor::pointer self, const caf::down_msg& down);
+  void lease_expired(builder_pool_actor::pointer self, std::uint64_t lease);
+  // The builder is gone or hangs: its task, if any, fails as retryable, and another takes its
+  // place.
+  void lose(builder_pool_actor::pointer self, const ChildEnd<BuilderNumber>& end,
+            const std::string& why);
+  void fail_task(builder_pool_actor::pointer self, std::uint64_t lease, const std::string& why);
   void add_builder(builder_pool_actor::pointer self);
 };
 

@@ -13,13 +13,12 @@
 namespace atlasflow::actors {
 namespace {
 
-constexpr std::size_t k_stash_max = 1000;
 constexpr TimestampUs k_deadline_patience_us = 15 * k_second_us;
 
 }  // namespace
 
 Moment DeploymentActorState::moment() const {
-  return {wiring.clock->now(), wiring.log->last_position().value(), wiring.domain};
+  return {wiring.clock->now(), wiring.log_end().value(), wiring.domain};
 }
 
 namespace {
@@ -29,8 +28,8 @@ struct NamedBy {
   std::string operator()(const Succeeded& command) const { return command.effect.str(); }
   std::string operator()(const Failed& command) const { return command.effect.str(); }
   std::string operator()(const DeadlinePassed& command) const { return command.effect.str(); }
-  std::string operator()(const HealthTimedOut& command) const { return command.vm_id; }
-  std::string operator()(const HealthChanged& command) const { return command.vm_id; }
+  std::string operator()(const HealthTimedOut& command) const { return command.vm_id.str(); }
+  std::string operator()(const HealthChanged& command) const { return command.vm_id.str(); }
   std::string operator()(const VmEnded& command) const { return command.exit.vm_id(); }
   template <typename Other>
   std::string operator()(const Other& /*command*/) const {
@@ -55,19 +54,20 @@ Position DeploymentActorState::cause_of(const DeploymentCommand& command) const 
 
 void DeploymentActorState::handle(deployment_actor::pointer self, DeploymentCommand command,
                                   const Answer& answer, Position cause) {
-  if (appending) {
-    if (stash.size() >= k_stash_max) throw std::runtime_error("too many commands wait");
-    ATLAS_PROBE(true, "a command waits for an append of its deployment");
-    stash.push_back({std::move(command), answer, cause});
-    return;
-  }
+  writer.in_turn([this, self, command = std::move(command), answer, cause] {
+    decide_now(self, command, answer, cause);
+  });
+}
+
+void DeploymentActorState::decide_now(deployment_actor::pointer self,
+                                      const DeploymentCommand& command, const Answer& answer,
+                                      Position cause) {
   auto events = decide(fold, command, moment());
   if (!events) {
     spdlog::debug("part=deployment event=refused deployment={} reason=\"{}\"", fold.id.str(),
                   to_string(events.error()));
     if (answer) answer->fail(events.error());
-    next(self);
-    return;
+    return end_if_over(self);
   }
   if (events->empty()) {
     // Nothing to tell the fold after a restart: what it owes can be handed out as it stands.
@@ -75,15 +75,13 @@ void DeploymentActorState::handle(deployment_actor::pointer self, DeploymentComm
                 "a deployment went on after a restart where it stood");
     if (std::holds_alternative<Recover>(command)) carry_out_outstanding(self);
     if (answer) answer->deliver(DeploymentReply{});
-    next(self);
-    return;
+    return end_if_over(self);
   }
   append(self, std::move(*events), answer, cause == Position{} ? cause_of(command) : cause);
 }
 
 void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb::Event> events,
                                   const Answer& answer, Position cause) {
-  appending = true;
   Append message;
   message.request.stream = deployment_stream(fold.id);
   message.request.expected_version = fold.version;
@@ -92,71 +90,75 @@ void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb
   message.request.causation_position = cause;
   message.request.actor = "deployment";
   message.patient = answer == nullptr;
-  self->request(wiring.log_writer, caf::infinite, std::move(message))
-      .then(
-          [this, self, answer](const AppendReply& reply) {
-            if (const auto* done = std::get_if<storage::Appended>(&reply.outcome)) {
-              if (answer) answer->deliver(DeploymentReply{done->records.back().position});
-              return appended(self, *done);
-            }
-            ATLAS_PROBE(true, "a deployment's append was not taken");
-            // Another writer of this stream: a bug, or a fence. Replaying is the only safe answer.
-            self->quit(caf::exit_reason::unhandled_exception);
-          },
-          [this, self, answer](const caf::error& error) {
-            if (const auto refused = from_caf(error);
-                answer && refused.code == ErrorCode::disk_full) {
-              ATLAS_PROBE(true, "a command to a deployment was refused, the disk being full");
-              appending = false;
-              answer->fail(refused);
-              return next(self);
-            }
-            ATLAS_PROBE(true, "a deployment does not know what became of its append");
-            self->quit(caf::exit_reason::unhandled_exception);
-          });
+  writer.append(
+      self, k_own_stream, std::move(message), [this, self, answer](const WriteOutcome& outcome) {
+        if (const auto* done = std::get_if<storage::Appended>(&outcome)) {
+          if (answer) answer->deliver(DeploymentReply{done->records.back().position});
+          return appended(self, *done);
+        }
+        const auto* refused = std::get_if<NotWritten>(&outcome);
+        if (refused != nullptr && answer) {
+          ATLAS_PROBE(true, "a command to a deployment was refused, the disk being full");
+          answer->fail(refused->error);
+          return end_if_over(self);
+        }
+        ATLAS_PROBE(std::holds_alternative<Outrun>(outcome), "a deployment's append was not taken");
+        ATLAS_PROBE(std::holds_alternative<FateUnknown>(outcome),
+                    "a deployment does not know what became of its append");
+        // An outcome that nobody will tell again: the next actor asks for it anew.
+        if (refused != nullptr) self->quit(caf::exit_reason::unhandled_exception);
+      });
 }
 
 void DeploymentActorState::appended(deployment_actor::pointer self,
                                     const storage::Appended& appended) {
-  appending = false;
   for (const auto& record : appended.records) {
-    evolve(fold, record.event);
-    positions.push_back(record.position);
     spdlog::info("part=deployment event={} project={} deployment={} position={}",
                  storage::event_name(record.event), fold.push.project_name(), fold.id.str(),
                  record.position.value());
   }
   if (ATLAS_BUGGIFY("a deployment folds its stream anew and asks again for what is outstanding")) {
-    read_stream();
-    in_flight.clear();
+    return replay(self, [this, self] {
+      in_flight.clear();
+      carry_out_outstanding(self);
+      end_if_over(self);
+    });
   }
   carry_out_outstanding(self);
-  next(self);
+  end_if_over(self);
 }
 
-void DeploymentActorState::read_stream() {
-  DeploymentState read_anew;
-  read_anew.id = fold.id;
+void DeploymentActorState::replay(deployment_actor::pointer self, std::function<void()> then) {
+  const auto id = fold.id;
+  fold = DeploymentState{};
+  fold.id = id;
   positions.clear();
-  const auto read = wiring.log->read_stream(deployment_stream(fold.id), StreamVersion{1},
-                                            [&](const storage::Record& record) {
-                                              evolve(read_anew, record.event);
-                                              positions.push_back(record.position);
-                                              return true;
-                                            });
-  if (!read) throw std::runtime_error("the deployment's stream can't be read");
-  fold = std::move(read_anew);
+  writer.read(
+      self, wiring.log_reader, {deployment_stream(id)},
+      [this](const storage::Record& record) { learn(record); }, std::move(then));
 }
 
-void DeploymentActorState::next(deployment_actor::pointer self) {
-  if (is_terminal(fold.status) && stash.empty()) {
-    self->quit();
-    return;
-  }
-  if (appending || stash.empty()) return;
-  auto [command, answer, cause] = std::move(stash.front());
-  stash.pop_front();
-  handle(self, std::move(command), answer, cause);
+void DeploymentActorState::read_env(deployment_actor::pointer self, std::function<void()> then) {
+  const ProjectId id{fold.push.project_id()};
+  const StreamVersion made_with{fold.push.settings_version()};
+  if (is_terminal(fold.status) || id.empty() || made_with == StreamVersion{}) return then();
+  auto project = std::make_shared<ProjectState>();
+  writer.read(
+      self, wiring.log_reader, {project_stream(id), StreamVersion{1}, made_with},
+      [project](const storage::Record& record) { evolve(*project, record.event); },
+      [this, project, then = std::move(then)] {
+        env = std::move(project->env);
+        then();
+      });
+}
+
+void DeploymentActorState::learn(const storage::Record& record) {
+  evolve(fold, record.event);
+  positions.push_back(record.position);
+}
+
+void DeploymentActorState::end_if_over(deployment_actor::pointer self) const {
+  if (is_terminal(fold.status) && writer.at_rest()) self->quit();
 }
 
 void DeploymentActorState::carry_out_outstanding(deployment_actor::pointer self) {
@@ -211,7 +213,7 @@ std::chrono::microseconds DeploymentActorState::until(TimestampUs deadline) cons
       std::max<TimestampUs>(deadline - wiring.clock->now(), k_second_us));
 }
 
-VmJob DeploymentActorState::vm_job(const std::string& vm_id) const {
+VmJob DeploymentActorState::vm_job(const VmId& vm_id) const {
   VmJob job;
   job.vm_id = vm_id;
   job.project = fold.push.project_name();
@@ -219,17 +221,7 @@ VmJob DeploymentActorState::vm_job(const std::string& vm_id) const {
   job.deployment = fold.id.str();
   job.image = fold.image;
   job.settings = fold.push.settings();
-  // The environment as it was when the deployment was made, not as it is now.
-  ProjectState project;
-  const StreamVersion made_with{fold.push.settings_version()};
-  const auto read = wiring.log->read_stream(project_stream(ProjectId{fold.push.project_id()}),
-                                            StreamVersion{1}, [&](const storage::Record& record) {
-                                              if (record.stream_version > made_with) return false;
-                                              evolve(project, record.event);
-                                              return true;
-                                            });
-  if (!read) throw std::runtime_error("the project's stream can't be read");
-  job.env.assign(project.env.begin(), project.env.end());
+  job.env.assign(env.begin(), env.end());
   return job;
 }
 
@@ -259,7 +251,7 @@ struct Carrier {
   }
   void operator()(const RunReleaseEffect& effect) const {
     RunRelease run;
-    run.job = state.vm_job(effect.effect.str());
+    run.job = state.vm_job(vm_of(effect.effect));
     run.job.command = state.fold.push.settings().release_command();
     run.job.remaining = state.until(effect.deadline);
     run.deadline = effect.deadline;
@@ -271,7 +263,7 @@ struct Carrier {
   }
   void operator()(const StartVmEffect& effect) const {
     StartVm start;
-    start.job = state.vm_job(effect.effect.str());
+    start.job = state.vm_job(vm_of(effect.effect));
     start.job.remaining = state.until(effect.deadline);
     start.host = effect.host;
     start.health_limit_us = state.fold.push.settings().health_deadline_us();
@@ -335,14 +327,18 @@ void DeploymentActorState::carry_out(deployment_actor::pointer self, const Effec
 }
 
 void DeploymentActorState::begin(deployment_actor::pointer self, Birth birth) {
-  read_stream();
   // An actor before this one may have left its claim at the edge.
   claimed = fold.generation != 0;
   if (birth == Birth::recovery) {
-    self->send(deployment_actor{self}, Deliver{Recover{}});
-  } else {
-    carry_out_outstanding(self);
+    return handle(self, Recover{}, nullptr, Position{});
   }
+  carry_out_outstanding(self);
+  if (birth == Birth::after_one) end_if_over(self);
+}
+
+void DeploymentActorState::read_and_begin(deployment_actor::pointer self, Birth birth) {
+  replay(self,
+         [this, self, birth] { read_env(self, [this, self, birth] { begin(self, birth); }); });
 }
 
 deployment_actor::behavior_type deployment(
@@ -352,18 +348,12 @@ deployment_actor::behavior_type deployment(
   auto& state = self->state;
   state.wiring = std::move(wiring);
   state.fold.id = std::move(id);
+  state.writer = StreamWriter(state.wiring.log_writer,
+                              [self](const storage::Record& record) { self->state.learn(record); });
   if (birth == Birth::after_one) {
-    state.appending = true;  // Commands wait.
-    self->request(state.wiring.log_writer, caf::infinite, Settle{})
-        .then(
-            [self](const Settled&) {
-              self->state.appending = false;
-              self->state.begin(self, Birth::after_one);
-              self->state.next(self);
-            },
-            [self](const caf::error&) { self->quit(caf::exit_reason::unhandled_exception); });
+    state.writer.settle(self, [self, birth] { self->state.read_and_begin(self, birth); });
   } else {
-    state.begin(self, birth);
+    state.read_and_begin(self, birth);
   }
   return {[self](Deliver& message) {
             self->state.handle(self, std::move(message.command), nullptr, message.cause);

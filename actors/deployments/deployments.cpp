@@ -1,52 +1,36 @@
 #include "actors/deployments/deployments.hpp"
 
-#include <algorithm>
-
 #include <spdlog/spdlog.h>
 
-#include "actors/upkeep/reconciler.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
 
 const deployment_actor* DeploymentsState::child(deployments_actor::pointer self,
                                                 const DeploymentId& id, Birth birth) {
-  if (quarantined.contains(id)) return nullptr;
-  const auto [found, fresh] = children.try_emplace(id);
-  if (fresh) {
-    found->second = self->spawn(deployment, id, wiring, birth);
-    self->monitor(*found->second);
-  }
-  return &*found->second;
+  if (children.is_quarantined(id)) return nullptr;
+  if (const auto* known = children.find(id)) return known;
+  return &children.hold(self, id, self->spawn(deployment, id, wiring, birth));
 }
 
 void DeploymentsState::on_down(deployments_actor::pointer self, const caf::down_msg& down) {
-  const auto found = std::find_if(children.begin(), children.end(), [&](const auto& item) {
-    return item.second.address() == down.source;
-  });
-  if (found == children.end()) return;
-  const auto id = found->first;
-  children.erase(found);
-  if (down.reason == caf::exit_reason::normal) {
-    restarts.erase(id);
-    return;
-  }
-  if (!restarts[id].allow(wiring.clock->now())) return quarantine(self, id);
+  const auto end = children.on_down(down, wiring.clock->now());
+  if (!end || end->orderly) return;
+  if (!end->again_in) return quarantine(self, end->key);
   ATLAS_PROBE(true, "a deployment's actor died and another went on");
-  spdlog::warn("part=deployments event=restarted deployment={} reason=\"{}\"", id.str(),
-               to_string(from_caf(down.reason)));
-  static_cast<void>(child(self, id, Birth::after_one));
+  spdlog::warn("part=deployments event=restarted deployment={} reason=\"{}\"", end->key.str(),
+               end->why);
+  static_cast<void>(child(self, end->key, Birth::after_one));
 }
 
 void DeploymentsState::quarantine(deployments_actor::pointer self, const DeploymentId& id) {
   ATLAS_PROBE(true, "a deployment was quarantined");
-  quarantined.insert(id);
   spdlog::error("part=deployments event=quarantined deployment={}", id.str());
   std::vector<pb::Event> events(1);
   auto* violated = events[0].mutable_invariant_violated();
   violated->set_stream(deployment_stream(id).str());
   violated->set_reason("its actor died again and again; the server's log says why");
-  append_to_node(self, wiring.log_writer, wiring.log, std::move(events));
+  write_to_node(self, wiring.log_writer, std::move(events));
 }
 
 deployments_actor::behavior_type deployments(

@@ -3,10 +3,8 @@
 // it gets no actor any more, the log says so, and no other deployment notices.
 #pragma once
 
-#include <map>
-#include <set>
-
 #include "actors/deployments/deployment_actor.hpp"
+#include "actors/runtime/supervisor.hpp"
 
 namespace atlasflow::actors {
 
@@ -18,11 +16,12 @@ using deployments_actor = caf::typed_actor<
     // Starts the actors of unfinished deployments after a start of the control plane.
     caf::reacts_to<Resume>>;
 
+// One deployment that fails at whatever it does must not hold up the others.
+inline constexpr RestartPolicy k_deployment_restarts{.beyond = RestartPolicy::Beyond::quarantine};
+
 struct DeploymentsState {
   DeploymentWiring wiring;
-  std::map<DeploymentId, Child<deployment_actor>> children;
-  std::map<DeploymentId, RestartLimit> restarts;
-  std::set<DeploymentId> quarantined;
+  Supervisor<DeploymentId, deployment_actor> children{k_deployment_restarts};
   const char* name = "deployments";
 
   // Null: it is quarantined.

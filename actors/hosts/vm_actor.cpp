@@ -25,14 +25,14 @@ bool is_good(std::int32_t status) { return status >= 200 && status <= 299; }
 void VmActorState::start(vm_actor::pointer self, const StartVm& message, const outcome_sink& sink) {
   auto vm = engine->start(message.job, message.stop);
   if (!vm) {
-    self->send(sink, Deliver{failure_of(EffectId{vm_id}, pb::STEP_START_VM, vm.error())});
+    self->send(sink, Deliver{failure_of(effect_of(vm_id), pb::STEP_START_VM, vm.error())});
     return;
   }
   Succeeded succeeded;
-  succeeded.effect = EffectId{vm_id};
+  succeeded.effect = effect_of(vm_id);
   auto* started = succeeded.outcome.mutable_vm_started();
-  started->set_vm_id(vm_id);
-  started->set_host(message.host);
+  started->set_vm_id(vm_id.str());
+  started->set_host(message.host.str());
   started->set_address(vm->location.address);
   started->set_port(vm->location.port);
   for (auto& notice : vm->notices) started->add_notices(std::move(notice));
@@ -49,7 +49,7 @@ void VmActorState::run_release(vm_actor::pointer self, const RunRelease& message
               "a release command had ended before its outcome was recorded");
   if (!begun.running && begun.exit.lost()) {
     if (auto started = engine->start(message.job, message.stop); !started) {
-      self->send(sink, Deliver{failure_of(EffectId{vm_id}, pb::STEP_RELEASE, started.error())});
+      self->send(sink, Deliver{failure_of(effect_of(vm_id), pb::STEP_RELEASE, started.error())});
       return;
     }
   }
@@ -65,7 +65,7 @@ void VmActorState::look_at_release(vm_actor::pointer self, const VmObservation& 
   const auto failed = [&](ErrorCode code, const std::string& why) {
     Error error{code, why, ""};
     error.exit_code = observation.exit.exit_code();
-    answer(failure_of(EffectId{vm_id}, pb::STEP_RELEASE, error));
+    answer(failure_of(effect_of(vm_id), pb::STEP_RELEASE, error));
   };
   if (observation.running) {
     const bool cancelled = release->request.stop.stop_requested();
@@ -87,7 +87,7 @@ void VmActorState::look_at_release(vm_actor::pointer self, const VmObservation& 
                   "the release command failed: " + observation.exit.reason());
   }
   Succeeded succeeded;
-  succeeded.effect = EffectId{vm_id};
+  succeeded.effect = effect_of(vm_id);
   succeeded.outcome.mutable_release_succeeded()->set_duration_us(clock->now() - release->began);
   answer(std::move(succeeded));
 }
@@ -104,14 +104,14 @@ void VmActorState::stop(vm_actor::pointer self, const StopVm& message, const out
     // A VM that can't be stopped keeps its memory and its port: the only way out is to try on.
     const bool leaving = exit_code.error().code == ErrorCode::cancelled;  // the server ends
     spdlog::log(leaving ? spdlog::level::info : spdlog::level::err,
-                "part=vm event=stop_failed vm={} error=\"{}\"", vm_id,
+                "part=vm event=stop_failed vm={} error=\"{}\"", vm_id.str(),
                 to_string(exit_code.error()));
     self->delayed_send(self, k_stop_retry, message, sink);
     return;
   }
   Succeeded succeeded;
   succeeded.effect = message.effect;
-  succeeded.outcome.mutable_vm_stopped()->set_vm_id(vm_id);
+  succeeded.outcome.mutable_vm_stopped()->set_vm_id(vm_id.str());
   succeeded.outcome.mutable_vm_stopped()->set_exit_code(*exit_code);
   self->send(sink, Deliver{std::move(succeeded)});
   self->quit();
@@ -133,7 +133,7 @@ void VmActorState::tick(vm_actor::pointer self) {
     ATLAS_PROBE(probing.has_value(), "a VM ended before it was healthy");
     probing.reset();
     if (keeping) {
-      observation.exit.set_vm_id(vm_id);
+      observation.exit.set_vm_id(vm_id.str());
       self->send(keeping->sink, Deliver{VmEnded{observation.exit}});
       keeping.reset();
     }
@@ -150,7 +150,7 @@ void VmActorState::tick(vm_actor::pointer self) {
 void VmActorState::became_healthy(vm_actor::pointer self, std::int32_t status) {
   const auto now = clock->now();
   Succeeded succeeded;
-  succeeded.effect = EffectId{vm_id};
+  succeeded.effect = effect_of(vm_id);
   auto* healthy = succeeded.outcome.mutable_healthy();
   healthy->set_status(status);
   healthy->set_probes(probing->probes);
@@ -223,7 +223,7 @@ void VmActorState::watch_health(vm_actor::pointer self) {
 }
 
 vm_actor::behavior_type vm(vm_actor::stateful_pointer<VmActorState> self, VmEngine* engine,
-                           Clock* clock, std::string vm_id) {
+                           Clock* clock, VmId vm_id) {
   end_of_exceptions(self);
   self->state.engine = engine;
   self->state.clock = clock;

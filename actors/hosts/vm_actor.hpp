@@ -52,7 +52,7 @@ struct VmActorState {
   };
   VmEngine* engine = nullptr;
   Clock* clock = nullptr;
-  std::string vm_id;
+  VmId vm_id;
   std::optional<Keeping> keeping;
   std::optional<Probing> probing;
   std::optional<Release> release;
@@ -72,6 +72,6 @@ struct VmActorState {
 };
 
 [[nodiscard]] vm_actor::behavior_type vm(vm_actor::stateful_pointer<VmActorState> self,
-                                         VmEngine* engine, Clock* clock, std::string vm_id);
+                                         VmEngine* engine, Clock* clock, VmId vm_id);
 
 }  // namespace atlasflow::actors

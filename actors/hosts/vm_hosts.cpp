@@ -23,7 +23,7 @@ struct HostWatchState {
 };
 
 host_watch_actor::behavior_type host_watch(host_watch_actor::stateful_pointer<HostWatchState> self,
-                                           const vm_hosts_actor& hosts, const std::string& host,
+                                           const vm_hosts_actor& hosts, const HostId& host,
                                            VmEngine* engine, bool was_up) {
   self->state.up = was_up;
   end_of_exceptions(self);
@@ -42,63 +42,60 @@ host_watch_actor::behavior_type host_watch(host_watch_actor::stateful_pointer<Ho
 
 }  // namespace
 
-VmHostState::Entry& VmHostState::entry(vm_host_actor::pointer self, const std::string& vm_id) {
+VmHostState::Entry& VmHostState::entry(vm_host_actor::pointer self, const VmId& vm_id) {
   const auto [found, fresh] = vms.try_emplace(vm_id);
-  if (fresh) {
-    found->second.handle =
-        spawn_blocking(self, config.spawn, vm, config.engine, config.clock, vm_id);
-    self->monitor(*found->second.handle);
-  }
+  if (fresh) start_actor(self, vm_id);
   return found->second;
 }
 
-void VmHostState::on_down(vm_host_actor::pointer self, const caf::down_msg& down) {
-  const auto found = std::find_if(vms.begin(), vms.end(), [&](const auto& item) {
-    return item.second.handle.address() == down.source;
-  });
-  if (found == vms.end()) return;
-  const auto vm_id = found->first;
-  auto& entry = found->second;
-  // It ends with the first stop that it has done. A second one that was on its way, from a
-  // deployment's next actor, is still to be answered.
-  const bool unanswered = down.reason == caf::exit_reason::normal && entry.stops > 1;
-  ATLAS_PROBE(unanswered, "a VM was to be stopped again while its actor ended");
-  if (down.reason == caf::exit_reason::normal && !unanswered) {
-    forget(self, vm_id);
-    return;
-  }
-  const bool at_once = entry.restarts.allow(config.clock->now());
-  spdlog::warn("part=vm_host event=vm_actor_died vm={} again_in_s={} reason=\"{}\"", vm_id,
-               at_once ? 0 : k_restart_pause.count(), to_string(from_caf(down.reason)));
-  entry.handle = {};
-  if (at_once) return go_on(self, vm_id);
-  // What it does fails again and again: one VM's trouble is nobody else's.
-  ATLAS_PROBE(true, "a VM's actor died again and again, and the next one waits");
-  self->delayed_send(self, k_restart_pause, GoOnWithVm{vm_id});
+void VmHostState::start_actor(vm_host_actor::pointer self, const VmId& vm_id) {
+  actors.hold(self, vm_id,
+              spawn_blocking(self, config.spawn, vm, config.engine, config.clock, vm_id));
 }
 
-void VmHostState::go_on(vm_host_actor::pointer self, const std::string& vm_id) {
+template <typename Message>
+void VmHostState::tell(vm_host_actor::pointer self, const VmId& vm_id, Message message,
+                       const outcome_sink& sink) {
+  if (const auto* handle = actors.find(vm_id)) self->send(*handle, std::move(message), sink);
+}
+
+void VmHostState::on_down(vm_host_actor::pointer self, const caf::down_msg& down) {
+  const auto end = actors.on_down(down, config.clock->now());
+  if (!end) return;
+  const auto& vm_id = end->key;
+  // It ends with the first stop that it has done. A second one that was on its way, from a
+  // deployment's next actor, is still to be answered.
+  const bool unanswered = end->orderly && vms.at(vm_id).stops > 1;
+  ATLAS_PROBE(unanswered, "a VM was to be stopped again while its actor ended");
+  if (end->orderly && !unanswered) return forget(self, vm_id);
+  spdlog::warn("part=vm_host event=vm_actor_died vm={} again_in_s={} reason=\"{}\"", vm_id.str(),
+               end->again_in_s(), end->why);
+  if (end->at_once()) return go_on(self, vm_id);
+  ATLAS_PROBE(true, "a VM's actor died again and again, and the next one waits");
+  self->delayed_send(self, *end->again_in, GoOnWithVm{vm_id});
+}
+
+void VmHostState::go_on(vm_host_actor::pointer self, const VmId& vm_id) {
   const auto found = vms.find(vm_id);
   if (found == vms.end()) return;
   auto& entry = found->second;
-  if (entry.handle) return;
+  if (actors.find(vm_id) != nullptr) return;
   ATLAS_PROBE(true, "a VM's actor died and another went on");
-  entry.handle = spawn_blocking(self, config.spawn, vm, config.engine, config.clock, vm_id);
-  self->monitor(*entry.handle);
+  start_actor(self, vm_id);
   if (entry.stop) {
     entry.stops = 1;
-    self->send(*entry.handle, entry.stop->message, entry.stop->sink);
-    return;
+    return tell(self, vm_id, entry.stop->message, entry.stop->sink);
   }
-  if (entry.start) self->send(*entry.handle, entry.start->message, entry.start->sink);
-  if (entry.release) self->send(*entry.handle, entry.release->message, entry.release->sink);
-  if (entry.keep) self->send(*entry.handle, entry.keep->message, entry.keep->sink);
-  if (entry.probe) self->send(*entry.handle, entry.probe->message, entry.probe->sink);
+  if (entry.start) tell(self, vm_id, entry.start->message, entry.start->sink);
+  if (entry.release) tell(self, vm_id, entry.release->message, entry.release->sink);
+  if (entry.keep) tell(self, vm_id, entry.keep->message, entry.keep->sink);
+  if (entry.probe) tell(self, vm_id, entry.probe->message, entry.probe->sink);
 }
 
-void VmHostState::forget(vm_host_actor::pointer self, const std::string& vm_id) {
+void VmHostState::forget(vm_host_actor::pointer self, const VmId& vm_id) {
   self->send(config.hosts, VmLeft{config.host, vm_id});
-  vms.erase(std::string(vm_id));  // a copy: it may be the key
+  actors.let_go(vm_id);
+  vms.erase(VmId(vm_id));  // a copy: it may be the key
 }
 
 // The engine fails to end it again and again, or does not come back at all. Its deployment has no
@@ -112,16 +109,15 @@ void VmHostState::give_up_stop(vm_host_actor::pointer self, const StopOverdue& m
   spdlog::error(
       "part=vm_host event=stop_overdue host={} vm={} hint=\"it is ended as an orphan once "
       "that is possible; look at its process\"",
-      config.host, message.vm_id);
+      config.host.str(), message.vm_id.str());
   Succeeded succeeded;
   succeeded.effect = message.effect;
   auto* stopped = succeeded.outcome.mutable_vm_stopped();
-  stopped->set_vm_id(message.vm_id);
+  stopped->set_vm_id(message.vm_id.str());
   stopped->set_exit_code(-1);
-  stopped->set_overdue("the microVM " + message.vm_id + " on host " + config.host +
+  stopped->set_overdue("the microVM " + message.vm_id.str() + " on host " + config.host.str() +
                        " did not end in time and may still run; it is tried again");
   self->send(asked.sink, Deliver{std::move(succeeded)});
-  if (found->second.handle) self->demonitor(found->second.handle.address());
   forget(self, message.vm_id);
 }
 
@@ -134,37 +130,37 @@ vm_host_actor::behavior_type vm_host(vm_host_actor::stateful_pointer<VmHostState
             auto& entry = self->state.entry(self, message.job.vm_id);
             message.stop = entry.stop_start.get_token();
             entry.start = {message, sink};
-            self->send(*entry.handle, std::move(message), sink);
+            self->state.tell(self, entry.start->message.job.vm_id, std::move(message), sink);
           },
           [self](RunRelease& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.job.vm_id);
             message.stop = entry.stop_start.get_token();
             entry.release = {message, sink};
-            self->send(*entry.handle, std::move(message), sink);
+            self->state.tell(self, entry.release->message.job.vm_id, std::move(message), sink);
           },
           [self](const KeepVm& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.vm_id);
             entry.start.reset();  // Its outcome has arrived, or KeepVm would not be owed.
             entry.keep = {message, sink};
-            self->send(*entry.handle, message, sink);
+            self->state.tell(self, message.vm_id, message, sink);
           },
           [self](const ProbeVm& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.vm_id);
             entry.probe = {message, sink};
-            self->send(*entry.handle, message, sink);
+            self->state.tell(self, message.vm_id, message, sink);
           },
           [self](const StopVm& message, const outcome_sink& sink) {
             auto& entry = self->state.entry(self, message.vm_id);
             entry.stop_start.request_stop();
             entry.stop = {message, sink};
             ++entry.stops;
-            self->send(*entry.handle, message, sink);
+            self->state.tell(self, message.vm_id, message, sink);
             self->delayed_send(self, std::chrono::microseconds(message.grace_us) + k_stop_patience,
                                StopOverdue{message.effect, message.vm_id});
           },
           [self](const GoOnWithVm& message) { self->state.go_on(self, message.vm_id); },
           [self](const AbortVm& message) {
-            const auto found = self->state.vms.find(message.effect.str());
+            const auto found = self->state.vms.find(vm_of(message.effect));
             if (found != self->state.vms.end()) found->second.stop_start.request_stop();
           },
           [self](const StopOverdue& message) { self->state.give_up_stop(self, message); }};
@@ -176,12 +172,12 @@ std::int64_t VmHostsState::Host::free_mib() const {
       [](std::int64_t left, const auto& item) { return left - item.second.memory_mib; });
 }
 
-VmHostsState::Host& VmHostsState::named(const std::string& host) {
+VmHostsState::Host& VmHostsState::named(const HostId& host) {
   const auto found = hosts.find(host);
   return found == hosts.end() ? hosts.begin()->second : found->second;
 }
 
-VmHostsState::Host& VmHostsState::holding(const std::string& vm_id, const std::string& host) {
+VmHostsState::Host& VmHostsState::holding(const VmId& vm_id, const HostId& host) {
   for (auto& [host_name, candidate] : hosts) {
     if (candidate.tenants.contains(vm_id)) return candidate;
   }
@@ -191,7 +187,7 @@ VmHostsState::Host& VmHostsState::holding(const std::string& vm_id, const std::s
 void VmHostsState::place(vm_hosts_actor::pointer self, const PlaceVm& message,
                          const outcome_sink& sink) {
   const bool first = ATLAS_BUGGIFY("a VM is placed on the first host that has room for it");
-  const std::string* best = nullptr;
+  const HostId* best = nullptr;
   std::int64_t largest_mib = 0;
   for (const auto& [host_name, host] : hosts) {
     largest_mib = std::max(largest_mib, host.memory_mib);
@@ -202,7 +198,7 @@ void VmHostsState::place(vm_hosts_actor::pointer self, const PlaceVm& message,
   if (best != nullptr) {
     Succeeded succeeded;
     succeeded.effect = message.effect;
-    succeeded.outcome.mutable_vm_placed()->set_host(*best);
+    succeeded.outcome.mutable_vm_placed()->set_host(best->str());
     self->send(sink, Deliver{std::move(succeeded)});
     return;
   }
@@ -221,7 +217,7 @@ void VmHostsState::place(vm_hosts_actor::pointer self, const PlaceVm& message,
   self->send(sink, Deliver{failure_of(message.effect, pb::STEP_START_VM, full)});
 }
 
-void VmHostsState::watch(vm_hosts_actor::pointer self, const std::string& host_name) {
+void VmHostsState::watch(vm_hosts_actor::pointer self, const HostId& host_name) {
   auto& host = hosts.at(host_name);
   host.watch = spawn_blocking(self, config.spawn, host_watch, vm_hosts_actor{self}, host_name,
                               config.engines.at(host_name), host.up);
@@ -238,7 +234,7 @@ void VmHostsState::on_down(vm_hosts_actor::pointer self, const caf::down_msg& do
     return self->quit(down.reason);
   }
   ATLAS_PROBE(true, "who asks whether a host is there died, and another asks");
-  spdlog::error("part=vm_hosts event=watch_died host={} reason=\"{}\"", watched->first,
+  spdlog::error("part=vm_hosts event=watch_died host={} reason=\"{}\"", watched->first.str(),
                 to_string(from_caf(down.reason)));
   watch(self, watched->first);
 }
@@ -251,10 +247,10 @@ void VmHostsState::start(vm_hosts_actor::pointer self, const StartVm& message,
   if (!host.tenants.contains(message.job.vm_id) && host.free_mib() < memory_mib) {
     ATLAS_PROBE(true, "the memory that a VM was placed on was taken meanwhile");
     const Error full{ErrorCode::no_capacity,
-                     "host " + message.host + " has no longer " + std::to_string(memory_mib) +
+                     "host " + message.host.str() + " has no longer " + std::to_string(memory_mib) +
                          " MiB of memory free",
                      ""};
-    self->send(sink, Deliver{failure_of(EffectId{message.job.vm_id}, pb::STEP_START_VM, full)});
+    self->send(sink, Deliver{failure_of(effect_of(message.job.vm_id), pb::STEP_START_VM, full)});
     return;
   }
   host.tenants[message.job.vm_id] = {memory_mib, sink};
@@ -281,7 +277,7 @@ void VmHostsState::run_release(vm_hosts_actor::pointer self, const RunRelease& m
                      "no VM host has " + std::to_string(memory_mib) +
                          " MiB of memory free for the release command",
                      ""};
-    self->send(sink, Deliver{failure_of(EffectId{message.job.vm_id}, pb::STEP_RELEASE, full)});
+    self->send(sink, Deliver{failure_of(effect_of(message.job.vm_id), pb::STEP_RELEASE, full)});
     return;
   }
   best->tenants[message.job.vm_id] = {memory_mib, sink};
@@ -299,7 +295,7 @@ void VmHostsState::seen(vm_hosts_actor::pointer self, const HostSeen& message) {
   auto& host = named(message.host);
   host.up = message.up;
   spdlog::warn("part=vm_hosts event={} host={} vms={}", message.up ? "host_back" : "host_lost",
-               message.host, host.tenants.size());
+               message.host.str(), host.tenants.size());
   ATLAS_PROBE(message.up, "a lost host was back");
   ATLAS_PROBE(!message.up && host.tenants.empty(), "a host was lost that had no VM");
   ATLAS_PROBE(!message.up && host.tenants.size() > 1, "a host was lost with several VMs");

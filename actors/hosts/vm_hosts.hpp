@@ -8,6 +8,7 @@
 #include <string>
 
 #include "actors/hosts/vm_actor.hpp"
+#include "actors/runtime/supervisor.hpp"
 
 namespace atlasflow::actors {
 
@@ -40,17 +41,20 @@ using host_watch_actor = caf::typed_actor<caf::reacts_to<Tick>>;
 
 struct VmHostConfig {
   vm_hosts_actor hosts;  // told of each VM that has left
-  std::string host;
+  HostId host;
   VmEngine* engine = nullptr;
   Clock* clock = nullptr;
   SpawnMode spawn;
 };
 
 struct VmHostsConfig {
-  std::map<std::string, VmEngine*> engines;  // by host; at least one
+  std::map<HostId, VmEngine*> engines;  // at least one
   Clock* clock = nullptr;
   SpawnMode spawn;
 };
+
+// What a VM's actor does may fail again and again: one VM's trouble is nobody else's.
+inline constexpr RestartPolicy k_vm_restarts{.beyond = RestartPolicy::Beyond::pause};
 
 struct VmHostState {
   template <typename Message>
@@ -59,7 +63,6 @@ struct VmHostState {
     outcome_sink sink;
   };
   struct Entry {
-    Child<vm_actor> handle;
     StopScope stop_start;
     std::optional<Asked<StartVm>> start;
     std::optional<Asked<RunRelease>> release;
@@ -67,18 +70,23 @@ struct VmHostState {
     std::optional<Asked<ProbeVm>> probe;
     std::optional<Asked<StopVm>> stop;
     int stops = 0;  // asked of this actor
-    RestartLimit restarts;
   };
   VmHostConfig config;
-  std::map<std::string, Entry> vms;
+  std::map<VmId, Entry> vms;
+  Supervisor<VmId, vm_actor> actors{k_vm_restarts};
   const char* name = "vm_host";
 
-  Entry& entry(vm_host_actor::pointer self, const std::string& vm_id);
+  Entry& entry(vm_host_actor::pointer self, const VmId& vm_id);
+  void start_actor(vm_host_actor::pointer self, const VmId& vm_id);
+  // To the VM's actor; one that waits to be started again is told by go_on() then.
+  template <typename Message>
+  void tell(vm_host_actor::pointer self, const VmId& vm_id, Message message,
+            const outcome_sink& sink);
   void on_down(vm_host_actor::pointer self, const caf::down_msg& down);
   // Starts the VM's next actor and repeats what was asked of the one before.
-  void go_on(vm_host_actor::pointer self, const std::string& vm_id);
+  void go_on(vm_host_actor::pointer self, const VmId& vm_id);
   void give_up_stop(vm_host_actor::pointer self, const StopOverdue& message);
-  void forget(vm_host_actor::pointer self, const std::string& vm_id);
+  void forget(vm_host_actor::pointer self, const VmId& vm_id);
 };
 
 struct VmHostsState {
@@ -92,11 +100,11 @@ struct VmHostsState {
     Child<host_watch_actor> watch;
     std::int64_t memory_mib = 0;
     bool up = true;
-    std::map<std::string, Tenant> tenants;  // by vm_id
+    std::map<VmId, Tenant> tenants;
     [[nodiscard]] std::int64_t free_mib() const;
   };
   VmHostsConfig config;
-  std::map<std::string, Host> hosts;
+  std::map<HostId, Host> hosts;
   const char* name = "vm_hosts";
 
   void place(vm_hosts_actor::pointer self, const PlaceVm& message, const outcome_sink& sink);
@@ -105,12 +113,12 @@ struct VmHostsState {
                    const outcome_sink& sink);
   void stop(vm_hosts_actor::pointer self, const StopVm& message, const outcome_sink& sink);
   void seen(vm_hosts_actor::pointer self, const HostSeen& message);
-  void watch(vm_hosts_actor::pointer self, const std::string& host_name);
+  void watch(vm_hosts_actor::pointer self, const HostId& host_name);
   void on_down(vm_hosts_actor::pointer self, const caf::down_msg& down);
   // The host of that name; one that has left the configuration had VMs that are the first one's to
   // clear.
-  [[nodiscard]] Host& named(const std::string& host);
-  [[nodiscard]] Host& holding(const std::string& vm_id, const std::string& host);
+  [[nodiscard]] Host& named(const HostId& host);
+  [[nodiscard]] Host& holding(const VmId& vm_id, const HostId& host);
 };
 
 [[nodiscard]] vm_host_actor::behavior_type vm_host(

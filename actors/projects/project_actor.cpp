@@ -1,8 +1,6 @@
-// Long because: one actor, whose handlers share its queue of what waits for an append.
 #include "actors/projects/project_actor.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -15,15 +13,9 @@
 namespace atlasflow::actors {
 namespace {
 
-constexpr std::size_t k_stash_max = 1000;
 constexpr int k_salts_max = 8;
+constexpr TimestampUs k_tell_again_us = 30'000'000;
 constexpr auto k_after_full_disk = std::chrono::seconds(5);
-
-// The deployment that a violated invariant has stopped.
-DeploymentId quarantined_by(const pb::Event& event) {
-  if (!event.has_invariant_violated()) return {};
-  return deployment_of(StreamId{event.invariant_violated().stream()});
-}
 
 std::string list_of(const std::vector<const DeploymentState*>& targets) {
   if (targets.empty()) return "there is none yet";
@@ -34,66 +26,19 @@ std::string list_of(const std::vector<const DeploymentState*>& targets) {
 
 }  // namespace
 
-bool apply(ProjectHistory& history, const storage::Record& record) {
-  if (record.stream == node_stream()) {
-    // A new control plane tries the quarantined ones again.
-    if (record.event.has_node_started()) history.quarantined.clear();
-    if (auto id = quarantined_by(record.event); history.environment_of.contains(id)) {
-      history.quarantined.insert(std::move(id));
-    }
-    return false;
-  }
-  const auto id = deployment_of(record.stream);
-  if (id.empty()) {
-    if (record.stream_version <= history.project.version) return false;
-    evolve(history, record.event);
-    return true;
-  }
-  const bool known = history.environment_of.contains(id);
-  const bool begins = push_of(record.event) != nullptr;
-  if (known == begins) return false;
-  if (const auto* state = history.find(id);
-      state != nullptr && record.stream_version <= state->version) {
-    ATLAS_PROBE(true, "a project was told what it had read from the log already");
-    return false;
-  }
-  evolve(history, id, record.event, record.recorded_at);
-  return true;
-}
-
-Result<std::map<ProjectId, ProjectHistory>> read_histories(const storage::EventLog& log,
-                                                           const ProjectId* only) {
-  std::map<ProjectId, ProjectHistory> histories;
-  std::map<DeploymentId, ProjectId> owners;
-  const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {
-    if (record.stream == node_stream()) {
-      for (auto& [id, history] : histories) apply(history, record);
-      return true;
-    }
-    auto owner = project_of(record.stream);
-    if (const auto id = deployment_of(record.stream); !id.empty()) {
-      if (const auto* push = push_of(record.event)) owners[id] = ProjectId{push->project_id()};
-      owner = owners[id];
-    }
-    if (owner.empty() || (only != nullptr && owner != *only)) return true;
-    auto& history = histories[owner];
-    history.project.id = owner;
-    apply(history, record);
-    return true;
-  });
-  if (!read) return tl::unexpected(read.error());
-  return histories;
-}
-
 std::string ProjectActorState::dedupe_key(pb::Trigger trigger, const std::string& id) const {
   const auto* source = trigger == pb::TRIGGER_WEBHOOK ? "github/" : "command/";
   return source + history.project.id.str() + "/" + id;
 }
 
+// One after the other: whether a push is late depends on those that are being recorded.
 void ProjectActorState::intake(project_actor::pointer self, const Push& push,
                                const IntakeAnswer& answer) {
-  // One after the other: whether a push is late depends on those that are being recorded.
-  if (wait_for_turn([this, self, push, answer] { intake(self, push, answer); })) return;
+  writer.in_turn([this, self, push, answer] { intake_now(self, push, answer); });
+}
+
+void ProjectActorState::intake_now(project_actor::pointer self, const Push& push,
+                                   const IntakeAnswer& answer) {
   if (!history.project.exists()) {
     answer->fail(Error{ErrorCode::not_found, "there is no such project", ""});
     return;
@@ -249,7 +194,11 @@ Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& messa
 
 void ProjectActorState::reuse(project_actor::pointer self, const ReuseNow& message,
                               const IntakeAnswer& answer) {
-  if (wait_for_turn([this, self, message, answer] { reuse(self, message, answer); })) return;
+  writer.in_turn([this, self, message, answer] { reuse_now(self, message, answer); });
+}
+
+void ProjectActorState::reuse_now(project_actor::pointer self, const ReuseNow& message,
+                                  const IntakeAnswer& answer) {
   auto command_for = history.project.exists()
                          ? reuse_command(message)
                          : fail(ErrorCode::not_found, "there is no such project");
@@ -272,7 +221,10 @@ Basis ProjectActorState::basis() const {
 }
 
 void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) {
-  if (wait_for_turn([this, self, beginning] { begin(self, beginning); })) return;
+  writer.in_turn([this, self, beginning = std::move(beginning)] { begin_now(self, beginning); });
+}
+
+void ProjectActorState::begin_now(project_actor::pointer self, const Beginning& beginning) {
   const auto& key = beginning.dedupe_key;
   DeploymentState fresh;
   fresh.id = DeploymentId{
@@ -282,7 +234,6 @@ void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) 
     if (beginning.answer) beginning.answer->fail(events.error());
     return;
   }
-  appending = true;
   Append append;
   append.request.stream = deployment_stream(fresh.id);
   append.request.events = std::move(*events);
@@ -291,126 +242,100 @@ void ProjectActorState::begin(project_actor::pointer self, Beginning beginning) 
   append.request.causation_position = beginning.cause;
   append.request.actor = "project";
   append.patient = false;
-  const auto based_on = beginning.decide_again ? basis() : Basis{};
-  append.basis = based_on;
-  self->request(wiring.log_writer, k_request_timeout, std::move(append))
-      .then(
-          [this, self, beginning, id = fresh.id, based_on](const AppendReply& answer) mutable {
-            appending = false;
-            if (answer.basis_moved) {
-              if (basis() != based_on) {
-                beginning.decide_again();
-              } else {
-                undecided.push_back(beginning.decide_again);
-              }
-              return next();
-            }
-            IntakeReply done;
-            done.receipt.project = history.project.name;
-            done.receipt.deployment = id;
-            if (const auto* appended = std::get_if<storage::Appended>(&answer.outcome)) {
-              for (const auto& record : appended->records) learn(record);
-              done.receipt.verdict = PushReceipt::Verdict::deployed;
-              done.position = appended->first_position;
-              if (beginning.answer) beginning.answer->deliver(std::move(done));
-              reconcile(self);
-            } else if (const auto* known = std::get_if<storage::Duplicate>(&answer.outcome)) {
-              ATLAS_PROBE(true, "a deployment was asked for twice under one key");
-              done.receipt.verdict = PushReceipt::Verdict::duplicate;
-              done.receipt.deployment = deployment_of(known->stream);
-              done.position = known->position;
-              if (beginning.answer) beginning.answer->deliver(std::move(done));
-            } else if (std::holds_alternative<storage::WrongVersion>(answer.outcome) &&
-                       beginning.salt < k_salts_max) {
-              ATLAS_PROBE(true, "another deployment had the short id");
-              // Another deployment has this short id: take the next.
-              ++beginning.salt;
-              return begin(self, std::move(beginning));
-            } else if (beginning.answer) {
-              beginning.answer->fail(
-                  Error{ErrorCode::internal, "the push could not be recorded", ""});
-            }
-            next();
-          },
-          [this, self, answer = beginning.answer](const caf::error& error) {
-            const auto why = from_caf(error);
-            if (answer) answer->fail(why);
-            if (why.code == ErrorCode::disk_full) {
-              ATLAS_PROBE(true, "a deployment could not begin, the disk being full");
-              appending = false;
-              if (!answer) self->delayed_send(self, k_after_full_disk, Tick{});
-              return next();
-            }
-            ATLAS_PROBE(true, "a project does not know whether a deployment was recorded");
-            // Whether it was recorded is not known: replaying tells.
-            self->quit(caf::exit_reason::unhandled_exception);
-          });
+  append.basis = beginning.decide_again ? basis() : Basis{};
+  writer.append(
+      self, k_new_stream, append,
+      [this, self, beginning, id = fresh.id, based_on = append.basis](const WriteOutcome& outcome) {
+        begun(self, beginning, id, based_on, outcome);
+      });
 }
 
-bool ProjectActorState::wait_for_turn(std::function<void()> again) {
-  if (!appending) return false;
-  if (stash.size() >= k_stash_max) throw std::runtime_error("too many commands wait");
-  ATLAS_PROBE(true, "a project's work waits for its append");
-  stash.push_back(std::move(again));
-  return true;
+void ProjectActorState::begun(project_actor::pointer self, const Beginning& beginning,
+                              const DeploymentId& id, const Basis& based_on,
+                              const WriteOutcome& outcome) {
+  IntakeReply done;
+  done.receipt.project = history.project.name;
+  if (const auto* appended = std::get_if<storage::Appended>(&outcome)) {
+    done.receipt.deployment = id;
+    done.receipt.verdict = PushReceipt::Verdict::deployed;
+    done.position = appended->first_position;
+    if (beginning.answer) beginning.answer->deliver(std::move(done));
+    return reconcile(self);
+  }
+  if (const auto* known = std::get_if<storage::Duplicate>(&outcome)) {
+    ATLAS_PROBE(true, "a deployment was asked for twice under one key");
+    done.receipt.verdict = PushReceipt::Verdict::duplicate;
+    done.receipt.deployment = deployment_of(known->stream);
+    done.position = known->position;
+    if (beginning.answer) beginning.answer->deliver(std::move(done));
+    return;
+  }
+  if (std::holds_alternative<BasisMoved>(outcome)) {
+    if (basis() != based_on) return beginning.decide_again();
+    undecided.push_back(beginning.decide_again);
+    return;
+  }
+  if (std::holds_alternative<Outrun>(outcome)) {
+    if (beginning.salt < k_salts_max) {
+      ATLAS_PROBE(true, "another deployment had the short id");
+      auto salted = beginning;
+      ++salted.salt;
+      return begin(self, std::move(salted));
+    }
+    if (!beginning.answer) return;
+    return beginning.answer->fail(Error{ErrorCode::internal, "the push could not be recorded", ""});
+  }
+  if (const auto* refused = std::get_if<NotWritten>(&outcome)) {
+    ATLAS_PROBE(true, "a deployment could not begin, the disk being full");
+    if (beginning.answer) return beginning.answer->fail(refused->error);
+    self->delayed_send(self, k_after_full_disk, Tick{});
+    return;
+  }
+  ATLAS_PROBE(true, "a project does not know whether a deployment was recorded");
+  if (beginning.answer) beginning.answer->fail(std::get<FateUnknown>(outcome).error);
 }
 
 void ProjectActorState::command(project_actor::pointer self,
-                                const ProjectCommand& command_to_decide, std::string key,
+                                const ProjectCommand& command_to_decide, const std::string& key,
                                 const std::function<void(Result<Recorded>)>& done) {
-  if (wait_for_turn([this, self, command_to_decide, key, done] {
-        command(self, command_to_decide, key, done);
-      })) {
-    return;
-  }
+  writer.in_turn([this, self, command_to_decide, key, done] {
+    command_now(self, command_to_decide, key, done);
+  });
+}
+
+void ProjectActorState::command_now(project_actor::pointer self,
+                                    const ProjectCommand& command_to_decide, const std::string& key,
+                                    const std::function<void(Result<Recorded>)>& done) {
   auto events = decide(history.project, command_to_decide);
   if (!events) return done(tl::unexpected(events.error()));
   if (events->empty()) return done(Recorded{});
-  appending = true;
   Append append;
   append.request.stream = project_stream(history.project.id);
   append.request.expected_version = history.project.version;
   append.request.events = std::move(*events);
-  append.request.dedupe_key = std::move(key);
+  append.request.dedupe_key = key;
   append.request.actor = "project";
   append.patient = false;
-  self->request(wiring.log_writer, k_request_timeout, std::move(append))
-      .then(
-          [this, self, done](const AppendReply& answer) {
-            appending = false;
-            if (const auto* appended = std::get_if<storage::Appended>(&answer.outcome)) {
-              for (const auto& record : appended->records) learn(record);
-              done(Recorded{appended->records.back().position, {}});
-              reconcile(self);
-            } else if (const auto* duplicate = std::get_if<storage::Duplicate>(&answer.outcome)) {
-              ATLAS_PROBE(true, "a command of a project was recorded before");
-              done(Recorded{duplicate->position, deployment_of(duplicate->stream)});
-            } else {
-              ATLAS_PROBE(true, "a project's append was not taken");
-              // Another writer of this stream, or a fence: replaying is the only safe answer.
-              done(fail(ErrorCode::unavailable, "the project's state was out of date; try again"));
-              self->quit(caf::exit_reason::unhandled_exception);
-              return;
-            }
-            next();
-          },
-          [this, self, done](const caf::error& error) {
-            const auto why = from_caf(error);
-            done(tl::unexpected(why));
-            if (why.code == ErrorCode::disk_full) {
-              appending = false;
-              return next();
-            }
-            self->quit(caf::exit_reason::unhandled_exception);
-          });
-}
-
-void ProjectActorState::next() {
-  while (!appending && !stash.empty()) {
-    const auto run = std::move(stash.front());
-    stash.pop_front();
-    run();
-  }
+  auto policy = k_own_stream;
+  policy.timeout = caf::duration{k_request_timeout};  // a person waits
+  writer.append(self, policy, std::move(append), [this, self, done](const WriteOutcome& outcome) {
+    if (const auto* appended = std::get_if<storage::Appended>(&outcome)) {
+      done(Recorded{appended->records.back().position, {}});
+      return reconcile(self);
+    }
+    if (const auto* duplicate = std::get_if<storage::Duplicate>(&outcome)) {
+      ATLAS_PROBE(true, "a command of a project was recorded before");
+      return done(Recorded{duplicate->position, deployment_of(duplicate->stream)});
+    }
+    if (const auto* refused = std::get_if<NotWritten>(&outcome)) {
+      return done(tl::unexpected(refused->error));
+    }
+    if (const auto* unknown = std::get_if<FateUnknown>(&outcome)) {
+      return done(tl::unexpected(unknown->error));
+    }
+    ATLAS_PROBE(true, "a project's append was not taken");
+    done(fail(ErrorCode::unavailable, "the project's state was out of date; try again"));
+  });
 }
 
 void ProjectActorState::learn(const storage::Record& record) {
@@ -419,9 +344,12 @@ void ProjectActorState::learn(const storage::Record& record) {
 
 void ProjectActorState::reconcile(project_actor::pointer self) {
   const auto now = wiring.clock->now();
-  std::erase_if(starting, [this](const auto& item) {
+  std::erase_if(starting, [this, now](const auto& item) {
     const auto* state = history.find(item.second);
-    return state == nullptr || state->status != DeploymentStatus::queued;
+    if (state == nullptr || state->status != DeploymentStatus::queued) return true;
+    const bool is_lost = now - told_at[item.second] >= k_tell_again_us;
+    ATLAS_PROBE(is_lost, "a deployment that was told to start was told again");
+    return is_lost;
   });
   auto wanted = wishes(history, starting, now);
   // There is no image to go back to.
@@ -437,8 +365,19 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
   for (auto& [id, command_for] : wanted.tell) {
     if (std::holds_alternative<Start>(command_for)) {
       starting[history.environment_of.at(id)] = id;
+      told_at[id] = now;
     }
     self->send(wiring.deployments, DeliverTo{id, std::move(command_for), newest});
+  }
+  // An actor that dies takes along what it was told and had not come to; what is still wanted then
+  // is told again. Who has heard it before refuses it, or has nothing to do.
+  std::erase_if(told_at, [this](const auto& item) {
+    const auto* state = history.find(item.first);
+    return state == nullptr || state->status != DeploymentStatus::queued;
+  });
+  if (!wanted.tell.empty()) {
+    wanted.look_again =
+        std::min(wanted.look_again.value_or(now + k_tell_again_us), now + k_tell_again_us);
   }
   for (const auto& [from, to] : wanted.roll_back) {
     const auto* target = history.find(to);
@@ -464,6 +403,9 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
   end_of_exceptions(self);
   self->state.wiring = std::move(wiring);
   self->state.history = std::move(history);
+  self->state.writer =
+      StreamWriter(self->state.wiring.log_writer,
+                   [self](const storage::Record& record) { self->state.learn(record); });
   self->state.reconcile(self);
   return {[self](const Intake& message) -> caf::result<IntakeReply> {
             auto promise = self->make_response_promise<IntakeReply>();

@@ -3,11 +3,11 @@
 // compares (events/project_history.hpp).
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 
 #include "actors/deployments/deployments.hpp"
+#include "actors/projects/project_histories.hpp"
 
 namespace atlasflow::actors {
 
@@ -23,15 +23,10 @@ using project_actor = caf::typed_actor<
     // To itself: look again at what only time has changed.
     caf::reacts_to<Tick>>;
 
-// Folds a record of the project, of one of its deployments or of the node; one that is folded
-// already is passed over.
-bool apply(ProjectHistory& history, const storage::Record& record);
-// The histories of all projects, or of one.
-[[nodiscard]] Result<std::map<ProjectId, ProjectHistory>> read_histories(
-    const storage::EventLog& log, const ProjectId* only = nullptr);
-
 struct ProjectWiring {
   log_actor log_writer;
+  log_reader_actor log_reader;
+  LogEnd log_end;
   deployments_actor deployments;
   Clock* clock = nullptr;
   std::size_t rollbacks = 5;  // how many earlier images can be rolled back to
@@ -59,27 +54,32 @@ struct ProjectActorState {
   ProjectHistory history;
   // Told to start, but its first step is not in the log yet: until then nothing else may start.
   Starting starting;
+  std::map<DeploymentId, TimestampUs> told_at;  // to start, and is queued still
   std::optional<TimestampUs> wake_at;
   // The newest of the project's and its deployments' events that this actor has folded: what it
   // wishes next comes from it.
   Position newest;
-  bool appending = false;
-  std::deque<std::function<void()>> stash;       // what waits for the append under way
+  StreamWriter writer;
   std::vector<std::function<void()>> undecided;  // what waits for records that are on their way
   const char* name = "project";
 
   void intake(project_actor::pointer self, const Push& push, const IntakeAnswer& answer);
+  void intake_now(project_actor::pointer self, const Push& push, const IntakeAnswer& answer);
   void reuse(project_actor::pointer self, const ReuseNow& message, const IntakeAnswer& answer);
+  void reuse_now(project_actor::pointer self, const ReuseNow& message, const IntakeAnswer& answer);
   void ignore(project_actor::pointer self, const Push& push, const std::string& reason,
               const IntakeAnswer& answer);
   void begin(project_actor::pointer self, Beginning beginning);
-  void command(project_actor::pointer self, const ProjectCommand& command, std::string dedupe_key,
-               const std::function<void(Result<Recorded>)>& done);
+  void begin_now(project_actor::pointer self, const Beginning& beginning);
+  void begun(project_actor::pointer self, const Beginning& beginning, const DeploymentId& id,
+             const Basis& based_on, const WriteOutcome& outcome);
+  void command(project_actor::pointer self, const ProjectCommand& command,
+               const std::string& dedupe_key, const std::function<void(Result<Recorded>)>& done);
+  void command_now(project_actor::pointer self, const ProjectCommand& command,
+                   const std::string& dedupe_key,
+                   const std::function<void(Result<Recorded>)>& done);
   // Every deployment that goes on, as far as this actor knows.
   [[nodiscard]] Basis basis() const;
-  // True when it has to wait: it is called again once the append under way has been answered.
-  [[nodiscard]] bool wait_for_turn(std::function<void()> again);
-  void next();
   void learn(const storage::Record& record);
   void reconcile(project_actor::pointer self);
   [[nodiscard]] bool keeps_image_of(const DeploymentState& state) const;

@@ -10,10 +10,14 @@
 
 namespace atlasflow::actors {
 
-void ProjectsState::begin(projects_actor::pointer self) {
-  auto histories = read_histories(*log);
-  if (!histories) throw std::runtime_error(to_string(histories.error()));
-  for (auto& [id, history] : *histories) {
+void ProjectsState::begin(projects_actor::pointer self, const BeginProjects& message) {
+  begun = true;
+  for (const auto& batch : std::exchange(early, {})) {
+    for (const auto& record : *batch.records) {
+      if (record.position > message.position) message.histories->apply(record);
+    }
+  }
+  for (auto& [id, history] : std::move(*message.histories).take()) {
     bool unfinished = false;
     for (const auto& [deployment_id, environment] : history.environment_of) {
       owners[deployment_id] = id;
@@ -35,13 +39,19 @@ void ProjectsState::add(projects_actor::pointer self, ProjectHistory history) {
   entry.repository = normalized_repository(project.repository_url);
   entry.own_secret = !project.webhook_secret_ref.empty();
   if (project.exists()) by_name[project.name] = project.id;
-  spawn_project(self, entry, std::move(history));
+  const auto id = project.id;
+  spawn_project(self, id, std::move(history));
 }
 
-void ProjectsState::spawn_project(projects_actor::pointer self, Entry& entry,
+void ProjectsState::spawn_project(projects_actor::pointer self, const ProjectId& id,
                                   ProjectHistory history) {
-  entry.handle = self->spawn(project, wiring, std::move(history));
-  self->monitor(*entry.handle);
+  children.hold(self, id, self->spawn(project, wiring, std::move(history)));
+}
+
+Result<project_actor> ProjectsState::actor_of(const ProjectId& id) const {
+  if (const auto* child = children.find(id)) return *child;
+  return fail(ErrorCode::unavailable,
+              "project " + projects.at(id).name + " is being read from the log; try again shortly");
 }
 
 Result<project_actor> ProjectsState::named(const std::string& project) const {
@@ -50,7 +60,7 @@ Result<project_actor> ProjectsState::named(const std::string& project) const {
     return fail(ErrorCode::not_found, "there is no project '" + project.substr(0, 60) +
                                           "'; atlasflow project list shows those that are");
   }
-  return *projects.at(found->second).handle;
+  return actor_of(found->second);
 }
 
 void ProjectsState::create(projects_actor::pointer self, CreateProject command,
@@ -65,7 +75,7 @@ void ProjectsState::create(projects_actor::pointer self, CreateProject command,
   }
   ProjectState fresh;
   fresh.id =
-      ProjectId{short_id("project/" + wanted + "/" + std::to_string(log->last_position().value()))};
+      ProjectId{short_id("project/" + wanted + "/" + std::to_string(wiring.log_end().value()))};
   auto events = decide(fresh, std::move(command));
   if (!events) return reply.fail(events.error());
   creating.insert(wanted);
@@ -75,25 +85,26 @@ void ProjectsState::create(projects_actor::pointer self, CreateProject command,
   append.request.actor = "projects";
   append.patient = false;
   auto shared_reply = std::make_shared<PromiseGuard<ProjectReply>>(std::move(reply));
-  self->request(wiring.log_writer, k_request_timeout, std::move(append))
-      .then(
-          [this, self, fresh, wanted, shared_reply](const AppendReply& answer) mutable {
-            creating.erase(wanted);
-            const auto* appended = std::get_if<storage::Appended>(&answer.outcome);
-            if (appended == nullptr) {
-              return shared_reply->fail(Error{
-                  ErrorCode::conflict, "another project was made at the same time; try again", ""});
-            }
-            ProjectHistory history;
-            history.project = fresh;
-            for (const auto& record : appended->records) apply(history, record);
-            add(self, std::move(history));
-            shared_reply->deliver(ProjectReply{fresh.id, appended->records.back().position});
-          },
-          [this, wanted, shared_reply](const caf::error& error) {
-            creating.erase(wanted);
-            shared_reply->fail(from_caf(error));
-          });
+  write(self, wiring.log_writer, k_asked_stream, std::move(append),
+        [this, self, fresh, wanted, shared_reply](const WriteOutcome& outcome) {
+          creating.erase(wanted);
+          if (const auto* refused = std::get_if<NotWritten>(&outcome)) {
+            return shared_reply->fail(refused->error);
+          }
+          if (const auto* unknown = std::get_if<FateUnknown>(&outcome)) {
+            return shared_reply->fail(unknown->error);
+          }
+          const auto* appended = std::get_if<storage::Appended>(&outcome);
+          if (appended == nullptr) {
+            return shared_reply->fail(Error{
+                ErrorCode::conflict, "another project was made at the same time; try again", ""});
+          }
+          ProjectHistory history;
+          history.project = fresh;
+          for (const auto& record : appended->records) apply(history, record);
+          add(self, std::move(history));
+          shared_reply->deliver(ProjectReply{fresh.id, appended->records.back().position});
+        });
 }
 
 void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
@@ -103,14 +114,20 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
     if (!url.empty()) repositories.insert(normalized_repository(url));
   }
   std::vector<project_actor> receivers;
+  std::optional<Error> absent;  // by a project whose next actor has not begun
   for (const auto& [project, id] : by_name) {
     const auto& entry = projects.at(id);
     const bool named =
         std::find(push.signed_for.begin(), push.signed_for.end(), project) != push.signed_for.end();
     const bool spoken_for = push.signed_for.empty() ? !entry.own_secret : named;
-    if (spoken_for && repositories.contains(entry.repository)) receivers.push_back(*entry.handle);
+    if (!spoken_for || !repositories.contains(entry.repository)) continue;
+    if (const auto receiver = actor_of(id)) {
+      receivers.push_back(*receiver);
+    } else {
+      absent = receiver.error();
+    }
   }
-  if (receivers.empty()) return reply.deliver(PushReply{});
+  if (receivers.empty()) return absent ? reply.fail(*absent) : reply.deliver(PushReply{});
 
   ATLAS_PROBE(receivers.size() > 1, "one push was for several projects");
   // All answers are awaited; one failure fails the delivery as a whole. The sender may deliver it
@@ -122,7 +139,7 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
     std::optional<Error> error;
   };
   auto gathering = std::make_shared<Gathering>(
-      Gathering{std::move(reply), PushReply{}, receivers.size(), std::nullopt});
+      Gathering{std::move(reply), PushReply{}, receivers.size(), std::move(absent)});
   const auto arrived = [gathering] {
     if (--gathering->missing > 0) return;
     if (gathering->error) return gathering->reply.fail(*gathering->error);
@@ -145,6 +162,7 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
 }
 
 void ProjectsState::on_records(projects_actor::pointer self, const RecordBatch& batch) {
+  if (!begun) return early.push_back(batch);
   std::map<ProjectId, std::shared_ptr<std::vector<storage::Record>>> shares;
   for (const auto& record : *batch.records) {
     auto owner = project_of(record.stream);
@@ -173,60 +191,85 @@ void ProjectsState::on_records(projects_actor::pointer self, const RecordBatch& 
     order[reinterpret_cast<std::uintptr_t>(share.get()) * 0x9E3779B97F4A7C15U] = id;
   }
   for (const auto& [hash, id] : order) {
-    self->send(*projects.at(id).handle, RecordBatch{std::move(shares.at(id))});
+    hand_on(self, id, std::move(shares.at(id)));
   }
 #else
   for (auto& [id, share] : shares) {
-    self->send(*projects.at(id).handle, RecordBatch{std::move(share)});
+    hand_on(self, id, std::move(share));
   }
 #endif
 }
 
+void ProjectsState::hand_on(projects_actor::pointer self, const ProjectId& id,
+                            std::shared_ptr<const std::vector<storage::Record>> records) {
+  if (const auto* child = children.find(id)) {
+    self->send(*child, RecordBatch{std::move(records)});
+    return;
+  }
+  missed[id] = records->back().position;  // Its next actor reads them in the log.
+}
+
 void ProjectsState::on_down(projects_actor::pointer self, const caf::down_msg& down) {
-  const auto found = std::find_if(projects.begin(), projects.end(), [&](const auto& item) {
-    return item.second.handle.address() == down.source;
-  });
-  if (found == projects.end()) return;
-  const bool at_once = found->second.restarts.allow(wiring.clock->now());
+  const auto end = children.on_down(down, wiring.clock->now());
+  if (!end || end->orderly) return;
   spdlog::error("part=projects event=died project={} again_in_s={} reason=\"{}\"",
-                found->second.name, at_once ? 0 : k_restart_pause.count(),
-                to_string(from_caf(down.reason)));
-  if (at_once) return go_on(self, found->first);
-  // What it does fails again and again, after each start of the server perhaps: one project's
-  // trouble is nobody else's.
+                projects.at(end->key).name, end->again_in_s(), end->why);
+  if (end->at_once()) return go_on(self, end->key);
   ATLAS_PROBE(true, "a project's actor died again and again, and the next one waits");
-  self->delayed_send(self, k_restart_pause, GoOnWithProject{found->first});
+  self->delayed_send(self, *end->again_in, GoOnWithProject{end->key});
 }
 
 void ProjectsState::go_on(projects_actor::pointer self, const ProjectId& id) {
-  const auto escalate = [this, self, id](const Error& error) {
-    self->quit(to_caf(Error{error.code, "project " + projects.at(id).name + " cannot be read",
-                            to_string(error)}));
-  };
   self->request(wiring.log_writer, caf::infinite, Settle{})
       .then(
-          [this, self, id, escalate](const Settled&) {
-            auto& entry = projects.at(id);
-            auto histories = read_histories(*log, &id);
-            if (!histories) return escalate(histories.error());
-            if (!histories->contains(id)) {
-              return escalate(Error{ErrorCode::internal, "the log does not know it", ""});
-            }
-            ATLAS_PROBE(true, "a project's actor died and another went on");
-            spdlog::warn("part=projects event=restarted project={}", entry.name);
-            spawn_project(self, entry, std::move(histories->at(id)));
+          [this, self, id](const Settled&) {
+            missed.erase(id);
+            replay(self, id, std::make_shared<ProjectHistories>(), Position{1});
           },
-          [escalate](const caf::error& error) { escalate(from_caf(error)); });
+          [this, self, id](const caf::error& error) {
+            self->quit(to_caf(Error{ErrorCode::internal,
+                                    "project " + projects.at(id).name + " cannot be read",
+                                    to_string(from_caf(error))}));
+          });
+}
+
+void ProjectsState::replay(projects_actor::pointer self, const ProjectId& id,
+                           const std::shared_ptr<ProjectHistories>& histories, Position from) {
+  read_log(
+      self, wiring.log_reader, ReadLog{from, streams_of(id)},
+      [histories](const storage::Record& record) { histories->apply(record); },
+      [this, self, id, histories](Position next) {
+        if (const auto newest = missed.find(id); newest != missed.end()) {
+          const bool unread = newest->second >= next;
+          missed.erase(newest);
+          ATLAS_PROBE(unread, "a project's records came while its next actor was made of the log");
+          if (unread) return replay(self, id, histories, next);
+        }
+        auto read = std::move(*histories).take();
+        if (!read.contains(id))
+          throw std::runtime_error("the log does not know project " + id.str());
+        ATLAS_PROBE(true, "a project's actor died and another went on");
+        spdlog::warn("part=projects event=restarted project={}", projects.at(id).name);
+        spawn_project(self, id, std::move(read.at(id)));
+      });
+}
+
+std::shared_ptr<const std::set<StreamId>> ProjectsState::streams_of(const ProjectId& id) const {
+  auto streams = std::make_shared<std::set<StreamId>>();
+  streams->insert({node_stream(), project_stream(id)});
+  for (const auto& [deployment, owner] : owners) {
+    if (owner == id) streams->insert(deployment_stream(deployment));
+  }
+  return streams;
 }
 
 projects_actor::behavior_type projects(projects_actor::stateful_pointer<ProjectsState> self,
-                                       ProjectWiring wiring, const storage::EventLog* log) {
+                                       ProjectWiring wiring) {
   end_of_exceptions(self);
   self->state.wiring = std::move(wiring);
-  self->state.log = log;
   self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
   return {
-      [self](const BeginProjects&) { self->state.begin(self); },
+      [self](const BeginProjects& message) { self->state.begin(self, message); },
       [self](CreateProjectNow& message) -> caf::result<ProjectReply> {
         auto promise = self->make_response_promise<ProjectReply>();
         self->state.create(self, std::move(message.command), PromiseGuard<ProjectReply>(promise));

@@ -4,14 +4,17 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <set>
+#include <vector>
 
 #include "actors/projects/project_actor.hpp"
+#include "actors/runtime/supervisor.hpp"
 
 namespace atlasflow::actors {
 
 using projects_actor = caf::typed_actor<
-    // Reads the log and starts every project's actor; until then no other message may come.
+    // Starts every project's actor; until then nothing but records may come.
     caf::reacts_to<BeginProjects>,
     // Makes a project, or says that the name is taken.
     caf::replies_to<CreateProjectNow>::with<ProjectReply>,
@@ -28,37 +31,50 @@ using projects_actor = caf::typed_actor<
     // To itself.
     caf::reacts_to<GoOnWithProject>>;
 
+// What a project does may fail again and again, after each start of the server perhaps: one
+// project's trouble is nobody else's.
+inline constexpr RestartPolicy k_project_restarts{.beyond = RestartPolicy::Beyond::pause};
+
 struct ProjectsState {
   struct Entry {
-    Child<project_actor> handle;
     std::string name;
     std::string repository;  // normalized
     bool own_secret = false;
-    RestartLimit restarts;
   };
   ProjectWiring wiring;
-  const storage::EventLog* log = nullptr;
+  bool begun = false;
+  std::vector<RecordBatch> early;  // that came before
   std::map<ProjectId, Entry> projects;
+  Supervisor<ProjectId, project_actor> children{k_project_restarts};
   std::map<std::string, ProjectId> by_name;  // of projects that exist
   std::map<DeploymentId, ProjectId> owners;
   std::set<std::string> creating;
+  // The newest record of a project that came while it had no actor.
+  std::map<ProjectId, Position> missed;
   const char* name = "projects";
 
-  void begin(projects_actor::pointer self);
+  void begin(projects_actor::pointer self, const BeginProjects& message);
   void add(projects_actor::pointer self, ProjectHistory history);
-  void spawn_project(projects_actor::pointer self, Entry& entry, ProjectHistory history);
+  void spawn_project(projects_actor::pointer self, const ProjectId& id, ProjectHistory history);
   void create(projects_actor::pointer self, CreateProject command,
               PromiseGuard<ProjectReply> reply);
   void receive_push(projects_actor::pointer self, const Push& push, PromiseGuard<PushReply> reply);
   void on_records(projects_actor::pointer self, const RecordBatch& batch);
+  void hand_on(projects_actor::pointer self, const ProjectId& id,
+               std::shared_ptr<const std::vector<storage::Record>> records);
   void on_down(projects_actor::pointer self, const caf::down_msg& down);
   // Starts the project's next actor over what the log has of it by now.
   void go_on(projects_actor::pointer self, const ProjectId& id);
+  // Reads on from there; again when records came meanwhile that it may not have read.
+  void replay(projects_actor::pointer self, const ProjectId& id,
+              const std::shared_ptr<ProjectHistories>& histories, Position from);
+  [[nodiscard]] std::shared_ptr<const std::set<StreamId>> streams_of(const ProjectId& id) const;
+  // The actor of the project with that name.
   [[nodiscard]] Result<project_actor> named(const std::string& project) const;
+  [[nodiscard]] Result<project_actor> actor_of(const ProjectId& id) const;
 };
 
 [[nodiscard]] projects_actor::behavior_type projects(
-    projects_actor::stateful_pointer<ProjectsState> self, ProjectWiring wiring,
-    const storage::EventLog* log);
+    projects_actor::stateful_pointer<ProjectsState> self, ProjectWiring wiring);
 
 }  // namespace atlasflow::actors

@@ -21,7 +21,7 @@ caf::behavior drainer(caf::event_based_actor* self, EdgeEngine* engine, Clock* c
   return {[=](const Tick&) {
     const auto left = std::max<TimestampUs>(request.deadline - clock->now(), 0);
     Succeeded succeeded;
-    succeeded.effect = EffectId{request.vm_id};
+    succeeded.effect = effect_of(request.vm_id);
     ATLAS_PROBE(left == 0, "a drain began after its deadline");
     const auto cut = engine->drain(request.vm_id, std::chrono::microseconds(left));
     succeeded.outcome.mutable_drained()->set_requests_cut(static_cast<std::int64_t>(cut));
@@ -125,11 +125,11 @@ edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActor
     if (!drainer || down.reason == caf::exit_reason::normal) return;
     ATLAS_PROBE(true, "who waited out a drain died, and another drains again");
     auto& drain = drainer.mapped();
-    spdlog::warn("part=edge event=drainer_died vm={}", drain.request.vm_id);
+    spdlog::warn("part=edge event=drainer_died vm={}", drain.request.vm_id.str());
     // Not for ever: at its deadline a drain is over, whoever waited for it.
     if (drain.request.deadline <= state.config.clock->now()) {
       Succeeded over;
-      over.effect = EffectId{drain.request.vm_id};
+      over.effect = effect_of(drain.request.vm_id);
       over.outcome.mutable_drained();
       self->send(drain.sink, Deliver{std::move(over)});
       return;

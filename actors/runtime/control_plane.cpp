@@ -190,11 +190,7 @@ Result<void> LocalControlPlane::reap_orphans() {
 }
 
 Result<void> LocalControlPlane::start() {
-  const auto read = log_.read_all(Position{1}, [&](const storage::Record& record) {
-    catalog_.apply(record);
-    return true;
-  });
-  if (!read) return tl::unexpected(read.error());
+  ATLAS_TRY(const auto folds, fold_log(log_, config_.domain, catalog_));
   const auto epoch = log_.begin_epoch();
   if (!epoch) return tl::unexpected(epoch.error());
   epoch_ = *epoch;
@@ -205,7 +201,7 @@ Result<void> LocalControlPlane::start() {
   events[0].mutable_node_started()->set_build_id(config_.build_id);
   if (auto done = append_to_node(std::move(events)); !done) return done;
   if (auto done = reap_orphans(); !done) return done;
-  resume(parts_, catalog_);
+  resume(parts_, catalog_, folds);
   spdlog::info("part=root event=started epoch={} position={}", epoch_.value(),
                log_.last_position().value());
   return {};

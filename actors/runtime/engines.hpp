@@ -58,7 +58,7 @@ struct SourceRemains {
 // What must stay, because the log still reaches it (storage/readmodel/retention.hpp). Everything
 // else of ours may go.
 struct Keep {
-  std::set<std::string> image_references;
+  std::set<ImageRef> image_references;
   std::set<std::string> image_ids;
   std::set<DeploymentId> unfinished;  // what these have made may have no name in the log yet
   std::set<std::string> projects;     // that there are, by name: their build caches stay
@@ -94,11 +94,11 @@ class BuildEngine {
 };
 
 struct VmJob {
-  std::string vm_id;
+  VmId vm_id;
   std::string project;
   std::string project_id;
   std::string deployment;
-  std::string image;
+  ImageRef image;
   std::vector<std::pair<std::string, EnvEntry>> env;  // references; the engine opens them
   pb::Settings settings;
   std::string command;  // run by the image's sh in place of its own; empty: the image's
@@ -132,12 +132,12 @@ class VmEngine {
  public:
   virtual ~VmEngine() = default;
   [[nodiscard]] virtual Result<StartedVm> start(const VmJob& job, std::stop_token stop) = 0;
-  [[nodiscard]] virtual VmObservation observe(const std::string& vm_id) = 0;
-  [[nodiscard]] virtual ProbeObservation probe(const std::string& vm_id, const std::string& path,
+  [[nodiscard]] virtual VmObservation observe(const VmId& vm_id) = 0;
+  [[nodiscard]] virtual ProbeObservation probe(const VmId& vm_id, const std::string& path,
                                                const std::string& host) = 0;
   // How the app ended; -1 when it is not known.
-  [[nodiscard]] virtual Result<std::int32_t> stop(const std::string& vm_id) = 0;
-  [[nodiscard]] virtual std::vector<std::string> list() = 0;
+  [[nodiscard]] virtual Result<std::int32_t> stop(const VmId& vm_id) = 0;
+  [[nodiscard]] virtual std::vector<VmId> list() = 0;
   // Whether the host answers; false several times in a row means that it is lost.
   [[nodiscard]] virtual bool ping() = 0;
   // Removes what VMs were made of and neither an image to be kept nor a VM that is there needs;
@@ -149,7 +149,7 @@ class VmEngine {
 };
 
 struct RouteUpstream {
-  std::string vm_id;
+  VmId vm_id;
   VmLocation location;
 };
 struct RouteClaim {
@@ -167,7 +167,7 @@ class EdgeEngine {
   [[nodiscard]] virtual Result<void> publish(std::uint64_t generation,
                                              const std::vector<RouteClaim>& table) = 0;
   // Blocks until drained or the deadline; returns how many requests were cut.
-  [[nodiscard]] virtual std::uint64_t drain(const std::string& vm_id,
+  [[nodiscard]] virtual std::uint64_t drain(const VmId& vm_id,
                                             std::chrono::microseconds deadline) = 0;
   [[nodiscard]] virtual std::uint64_t generation() const = 0;
   [[nodiscard]] virtual std::string describe() const = 0;
@@ -187,7 +187,7 @@ class NotifyEngine {
 struct Engines {
   Clock* clock = nullptr;
   BuildEngine* build = nullptr;
-  std::map<std::string, VmEngine*> hosts;  // by name
+  std::map<HostId, VmEngine*> hosts;
   EdgeEngine* edge = nullptr;
   NotifyEngine* notify = nullptr;
 };

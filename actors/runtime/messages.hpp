@@ -11,11 +11,11 @@
 
 #include <caf/allowed_unsafe_message_type.hpp>
 
+#include "actors/projects/project_histories.hpp"
 #include "actors/runtime/control_plane.hpp"
 #include "actors/runtime/engines.hpp"
 #include "events/deployment.hpp"
 #include "events/notifications.hpp"
-#include "events/project_history.hpp"
 #include "storage/log/event_log.hpp"
 
 namespace atlasflow::actors {
@@ -83,7 +83,10 @@ struct Resume {
 // ---- projects ----
 
 // Take up what the log holds and from now on decide what runs.
-struct BeginProjects {};
+struct BeginProjects {
+  std::shared_ptr<ProjectHistories> histories;  // the receiver's
+  Position position;                            // the newest record that is in them
+};
 // To the directory, from itself: the pause after a project's actor died again and again is over.
 struct GoOnWithProject {
   ProjectId id;
@@ -169,7 +172,7 @@ struct PlaceVm {
 };
 struct StartVm {
   VmJob job;
-  std::string host;
+  HostId host;
   TimestampUs health_limit_us = 0;
   std::stop_token stop;  // filled in by the host
 };
@@ -180,8 +183,8 @@ struct RunRelease {
   std::stop_token stop;  // filled in by the host
 };
 struct KeepVm {
-  std::string vm_id;
-  std::string host;
+  VmId vm_id;
+  HostId host;
   std::int64_t memory_mib = 0;
   std::string path;  // probed once it has been healthy
   std::string host_header;
@@ -189,39 +192,39 @@ struct KeepVm {
   bool healthy = false;  // as the log has it
 };
 struct ProbeVm {
-  std::string vm_id;
-  std::string host;
+  VmId vm_id;
+  HostId host;
   std::string path;
   std::string host_header;
   TimestampUs deadline = 0;
 };
 struct StopVm {
   EffectId effect;
-  std::string vm_id;
-  std::string host;
+  VmId vm_id;
+  HostId host;
   std::int64_t memory_mib = 0;
   std::int64_t grace_us = 0;  // of the app
 };
 // To itself: by now it should have been done.
 struct StopOverdue {
   EffectId effect;
-  std::string vm_id;
+  VmId vm_id;
 };
 // Its memory is free again.
 struct VmLeft {
-  std::string host;
-  std::string vm_id;
+  HostId host;
+  VmId vm_id;
 };
 struct AbortVm {
   EffectId effect;
 };
 // To the VM's host, from itself: the pause after its actor died again and again is over.
 struct GoOnWithVm {
-  std::string vm_id;
+  VmId vm_id;
 };
 // A host that did not answer several times in a row, or answers again.
 struct HostSeen {
-  std::string host;
+  HostId host;
   bool up = false;
 };
 // To itself: look again.
@@ -248,7 +251,7 @@ struct DropClaim {
   DeploymentId deployment;
 };
 struct DrainVm {
-  std::string vm_id;
+  VmId vm_id;
   TimestampUs deadline = 0;
 };
 // To itself: publish what was claimed by now.
@@ -256,8 +259,11 @@ struct Publish {};
 
 // ---- notifications ----
 
-// Read the log and tell what is owed.
-struct BeginNotifying {};
+// Tell what is owed.
+struct BeginNotifying {
+  std::shared_ptr<NotificationsOwed> owed;  // the receiver's; null: it is to be read from the log
+  Position position;                        // the newest record that is in it
+};
 // One attempt; stop ends it early.
 struct PostNow {
   std::uint64_t ticket = 0;

@@ -14,7 +14,7 @@ std::vector<ControlPlane::PartStatus> part_statuses(const storage::EventLog& log
            std::to_string(epoch.value())},
       {"builder", "ok", engines.build->describe()}};
   for (const auto& [host, engine] : engines.hosts) {
-    parts.push_back({"vm host " + host, engine->ping() ? "ok" : "down", engine->describe()});
+    parts.push_back({"vm host " + host.str(), engine->ping() ? "ok" : "down", engine->describe()});
   }
   parts.push_back({"edge", "ok", engines.edge->describe()});
   for (const auto& [stream, reason] : catalog.quarantined()) {
@@ -27,7 +27,7 @@ std::vector<ControlPlane::PartStatus> restarts_told(
     const std::vector<std::pair<TimestampUs, std::string>>& earlier, const PartFaults& faults,
     TimestampUs now) {
   constexpr TimestampUs k_second_us = 1'000'000;
-  constexpr TimestampUs k_told_us = 24 * 3600 * k_second_us;
+  constexpr TimestampUs k_told_us = TimestampUs{24} * 3600 * k_second_us;
   const auto seconds_since = [now](TimestampUs at) {  // a clock that was set back says 0
     return std::to_string(std::max<TimestampUs>(now - at, 0) / k_second_us) + " s ago";
   };

@@ -48,22 +48,22 @@ void probe_recovery(const DeploymentState& state) {
     return std::any_of(state.instances.begin(), state.instances.end(),
                        [&](const auto& item) { return holds(item.second); });
   };
-  const auto vm_owes = [&](InstanceIntent intent) {
-    return any([&](const Instance& instance) { return instance.intent == intent; });
-  };
   ATLAS_PROBE(owes(IntentKind::clone), "a start found a clone without an outcome");
   ATLAS_PROBE(owes(IntentKind::build), "a start found a build without an outcome");
   ATLAS_PROBE(owes(IntentKind::push_image), "a start found an image push without an outcome");
   ATLAS_PROBE(owes(IntentKind::release), "a start found a release command without an outcome");
   ATLAS_PROBE(owes(IntentKind::route), "a start found a route without an outcome");
-  ATLAS_PROBE(vm_owes(InstanceIntent::place), "a start found a placement without an outcome");
-  ATLAS_PROBE(vm_owes(InstanceIntent::start), "a start found a VM's start without an outcome");
-  ATLAS_PROBE(vm_owes(InstanceIntent::stop), "a start found a VM's stop without an outcome");
-  ATLAS_PROBE(state.retry || any([](const Instance& i) { return i.retry.has_value(); }),
+  ATLAS_PROBE(any([](const Instance& i) { return i.in<phase::Placing>(); }),
+              "a start found a placement without an outcome");
+  ATLAS_PROBE(any([](const Instance& i) { return i.in<phase::Starting>(); }),
+              "a start found a VM's start without an outcome");
+  ATLAS_PROBE(any([](const Instance& i) { return i.in<phase::Stopping>(); }),
+              "a start found a VM's stop without an outcome");
+  ATLAS_PROBE(state.retry || any([](const Instance& i) { return i.retry() != nullptr; }),
               "a start found a retry whose time had not come");
-  ATLAS_PROBE(any([](const Instance& i) { return i.is_up() && i.leaving && !i.drained; }),
+  ATLAS_PROBE(any([](const Instance& i) { return i.is_up() && i.leaving && !i.has_drained(); }),
               "a start found a drain without an outcome");
-  ATLAS_PROBE(any([](const Instance& i) { return i.is_up() && !i.was_healthy && !i.leaving; }),
+  ATLAS_PROBE(any([](const Instance& i) { return i.is_up() && !i.has_served() && !i.leaving; }),
               "a start found a VM whose health was awaited");
   ATLAS_PROBE(state.status == DeploymentStatus::cancelling, "a start found a cancel half done");
   ATLAS_PROBE(state.status == DeploymentStatus::failing, "a start found a failure half done");
@@ -85,13 +85,14 @@ RootConfig root_config_of(const Parts& parts, const PartsConfig& config) {
                       {"edge supervisor", caf::actor_cast<caf::actor>(parts.edge)},
                       {"timers", caf::actor_cast<caf::actor>(parts.timers)},
                       {"read model", caf::actor_cast<caf::actor>(parts.projector)},
+                      {"log reader", caf::actor_cast<caf::actor>(parts.log_reader)},
                       {"log writer", caf::actor_cast<caf::actor>(parts.log_writer)}};
-  root_config.reconciler = {config.engines, config.catalog, config.log, parts.log_writer};
+  root_config.reconciler = {config.engines, config.catalog, parts.log_writer};
   root_config.janitor = {config.engines.build, config.engines.hosts,
                          config.log,           config.catalog,
                          config.rollbacks,     config.spawn,
                          config.secrets,       values_of_processes_before(*config.secrets)};
-  root_config.notifier = {config.engines.notify, config.engines.clock, config.log,
+  root_config.notifier = {config.engines.notify, config.engines.clock, parts.log_reader,
                           parts.log_writer,      config.domain,        config.spawn};
   root_config.clock = config.engines.clock;
   root_config.log_writer = parts.log_writer;
@@ -109,7 +110,21 @@ std::vector<caf::actor> Parts::in_stop_order() const {
           caf::actor_cast<caf::actor>(deployments), caf::actor_cast<caf::actor>(builders),
           caf::actor_cast<caf::actor>(hosts),       caf::actor_cast<caf::actor>(edge),
           caf::actor_cast<caf::actor>(timers),      caf::actor_cast<caf::actor>(projector),
-          caf::actor_cast<caf::actor>(log_writer)};
+          caf::actor_cast<caf::actor>(log_reader),  caf::actor_cast<caf::actor>(log_writer)};
+}
+
+Result<StartFolds> fold_log(const storage::EventLog& log, const std::string& domain,
+                            storage::Catalog& catalog) {
+  StartFolds folds;
+  folds.owed = std::make_shared<NotificationsOwed>(domain);
+  ATLAS_TRYV(log.read_all(Position{1}, [&](const storage::Record& record) {
+    catalog.apply(record);
+    folds.histories->apply(record);
+    folds.owed->apply(record.stream, record.event, record.recorded_at);
+    folds.position = record.position;
+    return true;
+  }));
+  return folds;
 }
 
 Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
@@ -118,6 +133,9 @@ Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
   const LogWriterConfig writer{config.log, clock, config.fatal, config.crash_after};
   parts.log_writer = config.spawn.detach_blocking ? system.spawn<caf::detached>(log_writer, writer)
                                                   : system.spawn(log_writer, writer);
+  parts.log_reader = config.spawn.detach_blocking
+                         ? system.spawn<caf::detached>(log_reader, config.log)
+                         : system.spawn(log_reader, config.log);
   parts.projector = system.spawn(projector, config.catalog, config.throw_after);
   parts.timers = system.spawn(timers, clock);
   parts.builders = system.spawn(
@@ -127,12 +145,13 @@ Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
   parts.edge = config.spawn.detach_blocking
                    ? system.spawn<caf::detached>(edge_supervisor, edge_config)
                    : system.spawn(edge_supervisor, edge_config);
-  parts.deployments = system.spawn(
-      deployments, DeploymentWiring{parts.log_writer, parts.timers, parts.builders, parts.hosts,
-                                    parts.edge, config.log, clock, config.domain});
-  parts.projects = system.spawn(
-      projects, ProjectWiring{parts.log_writer, parts.deployments, clock, config.rollbacks},
-      config.log);
+  parts.deployments =
+      system.spawn(deployments, DeploymentWiring{parts.log_writer, parts.timers, parts.builders,
+                                                 parts.hosts, parts.edge, parts.log_reader,
+                                                 LogEnd{config.log}, clock, config.domain});
+  parts.projects =
+      system.spawn(projects, ProjectWiring{parts.log_writer, parts.log_reader, LogEnd{config.log},
+                                           parts.deployments, clock, config.rollbacks});
   caf::anon_send(parts.log_writer, parts.projector);
   caf::anon_send(parts.log_writer, caf::actor_cast<record_sink>(parts.projects));
   parts.root = system.spawn(root, root_config_of(parts, config));
@@ -146,7 +165,7 @@ Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
   return parts;
 }
 
-void resume(const Parts& parts, const storage::Catalog& catalog) {
+void resume(const Parts& parts, const storage::Catalog& catalog, const StartFolds& folds) {
   Resume begun;
   ExpectClaims claims;
   for (const auto& view : catalog.active_deployments()) {
@@ -166,8 +185,8 @@ void resume(const Parts& parts, const storage::Catalog& catalog) {
   caf::anon_send(parts.edge, std::move(claims));
   spdlog::info("part=root event=resuming unfinished={}", begun.ids.size());
   caf::anon_send(parts.deployments, std::move(begun));
-  caf::anon_send(parts.projects, BeginProjects{});
-  caf::anon_send(parts.root, BeginNotifying{});
+  caf::anon_send(parts.projects, BeginProjects{folds.histories, folds.position});
+  caf::anon_send(parts.root, BeginNotifying{folds.owed, folds.position});
 }
 
 }  // namespace atlasflow::actors

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "actors/projects/projects.hpp"
@@ -29,7 +30,19 @@ struct PartsConfig {
   PartFaults* faults = nullptr;  // where to note what died and was started again
 };
 
+// What the parts begin with, folded out of the log in one reading.
+struct StartFolds {
+  std::shared_ptr<ProjectHistories> histories = std::make_shared<ProjectHistories>();
+  std::shared_ptr<NotificationsOwed> owed;
+  Position position;  // the newest record that is in them
+};
+// Reads the log, and hands each record to every fold: these and the read model. Before any part is
+// there.
+[[nodiscard]] Result<StartFolds> fold_log(const storage::EventLog& log, const std::string& domain,
+                                          storage::Catalog& catalog);
+
 struct Parts {
+  log_reader_actor log_reader;
   log_actor log_writer;
   record_sink projector;
   timers_actor timers;
@@ -48,6 +61,6 @@ struct Parts {
 
 // Takes up what the log holds: unfinished deployments first, then the projects that decide about
 // them.
-void resume(const Parts& parts, const storage::Catalog& catalog);
+void resume(const Parts& parts, const storage::Catalog& catalog, const StartFolds& folds);
 
 }  // namespace atlasflow::actors

@@ -5,21 +5,12 @@
 
 #include <spdlog/spdlog.h>
 
-#include "base/backoff.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
-namespace {
-
-constexpr TimestampUs k_deaths_window_us = 600'000'000;
-
-std::size_t index_of(OwnPart part) { return static_cast<std::size_t>(part); }
-
-}  // namespace
-
 std::string_view name_of(OwnPart part) {
   constexpr std::array<std::string_view, k_own_parts> k_names{"reconciler", "janitor", "notifier"};
-  return k_names.at(index_of(part));
+  return k_names.at(static_cast<std::size_t>(part));
 }
 
 void PartFaults::note(const std::string& part, const std::string& reason, TimestampUs at,
@@ -42,15 +33,6 @@ std::vector<PartFaults::Fault> PartFaults::list() const {
   return faults_;
 }
 
-std::chrono::seconds restart_pause(std::size_t deaths) {
-  return doubled_pause(deaths == 0 ? 0 : deaths - 1, std::chrono::seconds(60));
-}
-
-bool is_orderly(const caf::error& reason) {
-  return !reason || reason == caf::exit_reason::user_shutdown || reason == caf::exit_reason::kill ||
-         reason == caf::exit_reason::normal;
-}
-
 caf::actor RootState::spawn(caf::event_based_actor* self, OwnPart part) const {
   switch (part) {
     case OwnPart::reconciler:
@@ -66,23 +48,21 @@ caf::actor RootState::spawn(caf::event_based_actor* self, OwnPart part) const {
 
 void RootState::start(caf::event_based_actor* self, OwnPart part) {
   if (stopping) return;
-  auto& handle = own.at(index_of(part)).handle;
-  handle = spawn(self, part);
-  self->monitor(*handle);
+  const auto& handle = own.hold(self, part, spawn(self, part));
   if (part == OwnPart::janitor) {
-    self->send(config.log_writer, caf::actor_cast<record_sink>(*handle));
+    self->send(config.log_writer, caf::actor_cast<record_sink>(handle));
   }
-  if (part == OwnPart::notifier && notifying) begin_notifying(self);
+  if (part == OwnPart::notifier && notifying) begin_notifying(self, {});
 }
 
-void RootState::begin_notifying(caf::event_based_actor* self) {
+void RootState::begin_notifying(caf::event_based_actor* self, BeginNotifying message) {
   notifying = true;
-  const auto& handle = own.at(index_of(OwnPart::notifier)).handle;
-  if (!handle) return;  // It died, and the next one is told when it starts.
+  const auto* handle = own.find(OwnPart::notifier);
+  if (handle == nullptr) return;  // It died, and the next one is told when it starts.
   const auto notifier_handle = caf::actor_cast<notifier_actor>(*handle);
   // As long as the log writer takes for what is before this: a slow disk is no reason to give up.
   self->request(config.log_writer, caf::infinite, caf::actor_cast<record_sink>(*handle))
-      .then([self, notifier_handle] { self->send(notifier_handle, BeginNotifying{}); },
+      .then([self, notifier_handle, message] { self->send(notifier_handle, message); },
             [](const caf::error& error) {
               // The log writer is gone, and with it the process: whoever is owed a notification is
               // told after the next start.
@@ -92,36 +72,28 @@ void RootState::begin_notifying(caf::event_based_actor* self) {
 }
 
 void RootState::on_down(caf::event_based_actor* self, const caf::down_msg& down) {
-  const auto why = to_string(from_caf(down.reason));
-  const auto dead = std::find_if(own.begin(), own.end(), [&](const Own& each) {
-    return each.handle && each.handle.address() == down.source;
-  });
-  if (dead == own.end()) {
-    if (!stopping && !is_orderly(down.reason)) core_died(down, why);
+  const auto end = own.on_down(down, config.clock->now());
+  if (!end) {
+    if (!stopping && !is_orderly(down.reason)) core_died(down);
     return;
   }
-  dead->handle = {};
   if (stopping) return stop(self, caf::exit_reason::user_shutdown);
-  if (!is_orderly(down.reason)) own_died(self, static_cast<OwnPart>(dead - own.begin()), why);
+  if (!end->orderly) own_died(self, *end);
 }
 
-void RootState::own_died(caf::event_based_actor* self, OwnPart part, const std::string& why) {
-  const auto now = config.clock->now();
-  auto& deaths = own.at(index_of(part)).deaths;
-  deaths.push_back(now);
-  // The clock may have been set back: what is of the future is not counted for ever.
-  std::erase_if(deaths,
-                [now](TimestampUs at) { return at <= now - k_deaths_window_us || at > now; });
-  const auto pause = restart_pause(deaths.size());
+void RootState::own_died(caf::event_based_actor* self, const ChildEnd<OwnPart>& end) {
+  const auto part = std::string(name_of(end.key));
   ATLAS_PROBE(true, "a part that looks after the world died and another went on");
-  ATLAS_PROBE(deaths.size() > 1, "a part that looks after the world died again");
-  spdlog::error("part={} event=died again_in_s={} reason=\"{}\"", name_of(part), pause.count(),
-                why);
-  if (config.faults != nullptr) config.faults->note(std::string(name_of(part)), why, now, pause);
-  self->delayed_send(self, pause, StartPart{part});
+  ATLAS_PROBE(end.deaths > 1, "a part that looks after the world died again");
+  spdlog::error("part={} event=died again_in_s={} reason=\"{}\"", part, end.again_in_s(), end.why);
+  if (config.faults != nullptr) {
+    config.faults->note(part, end.why, config.clock->now(), *end.again_in);
+  }
+  self->delayed_send(self, *end.again_in, StartPart{end.key});
 }
 
-void RootState::core_died(const caf::down_msg& down, const std::string& why) const {
+void RootState::core_died(const caf::down_msg& down) const {
+  const auto why = to_string(from_caf(down.reason));
   const auto part = std::find_if(
       config.core.begin(), config.core.end(),
       [&](const RootConfig::Core& each) { return each.handle.address() == down.source; });
@@ -136,13 +108,9 @@ void RootState::core_died(const caf::down_msg& down, const std::string& why) con
 
 void RootState::stop(caf::event_based_actor* self, const caf::error& reason) {
   if (!std::exchange(stopping, true)) {
-    for (const auto& part : own) {
-      if (part.handle) self->send_exit(*part.handle, reason);
-    }
+    own.stop_all(self, reason);
   }
-  const bool all_ended =
-      std::none_of(own.begin(), own.end(), [](const Own& part) { return bool{part.handle}; });
-  if (all_ended) self->quit(reason);
+  if (own.empty()) self->quit(reason);
 }
 
 caf::behavior root(caf::stateful_actor<RootState>* self, RootConfig config) {
@@ -153,12 +121,13 @@ caf::behavior root(caf::stateful_actor<RootState>* self, RootConfig config) {
   self->set_exit_handler(
       [self](const caf::exit_msg& exit) { self->state.stop(self, exit.reason); });
   for (std::size_t i = 0; i < k_own_parts; ++i) self->state.start(self, static_cast<OwnPart>(i));
-  return {[self](const BeginNotifying&) { self->state.begin_notifying(self); },
-          [self](const CollectNow& message) {
-            const auto& janitor_handle = self->state.own.at(index_of(OwnPart::janitor)).handle;
-            if (janitor_handle) self->send(*janitor_handle, message);
-          },
-          [self](const StartPart& message) { self->state.start(self, message.part); }};
+  return {
+      [self](BeginNotifying& message) { self->state.begin_notifying(self, std::move(message)); },
+      [self](const CollectNow& message) {
+        const auto* janitor_handle = self->state.own.find(OwnPart::janitor);
+        if (janitor_handle != nullptr) self->send(*janitor_handle, message);
+      },
+      [self](const StartPart& message) { self->state.start(self, message.part); }};
 }
 
 }  // namespace atlasflow::actors

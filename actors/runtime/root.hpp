@@ -6,12 +6,12 @@
 #pragma once
 
 #include <array>
-#include <deque>
 #include <functional>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "actors/runtime/supervisor.hpp"
 #include "actors/upkeep/janitor.hpp"
 #include "actors/upkeep/notifier.hpp"
 #include "actors/upkeep/reconciler.hpp"
@@ -66,30 +66,29 @@ struct RootConfig {
   std::function<void(const Error&)> log_died;   // PartsConfig's fatal
 };
 
-// After so many deaths in ten minutes: 1 s, doubled each time, at most 60 s.
-[[nodiscard]] std::chrono::seconds restart_pause(std::size_t deaths);
-
-// Whether an actor with this exit reason was stopped, or was done; else it died.
-[[nodiscard]] bool is_orderly(const caf::error& reason);
+// Each death has its pause: nobody waits for these parts.
+inline constexpr RestartPolicy k_own_part_restarts{
+    .restarts_max = 0,
+    .window = std::chrono::minutes(10),
+    .beyond = RestartPolicy::Beyond::pause,
+    .pause = std::chrono::seconds(1),
+    .pause_max = std::chrono::seconds(60),
+};
 
 struct RootState {
-  struct Own {
-    Child<caf::actor> handle;  // null while it is dead
-    std::deque<TimestampUs> deaths;
-  };
   RootConfig config;
-  std::array<Own, k_own_parts> own;
-  bool notifying = false;  // the notifier was told to begin
+  Supervisor<OwnPart, caf::actor> own{k_own_part_restarts};
+  bool notifying = false;  // the notifier is to begin, also one that is started anew
   bool stopping = false;
   const char* name = "root";
 
   void start(caf::event_based_actor* self, OwnPart part);
   [[nodiscard]] caf::actor spawn(caf::event_based_actor* self, OwnPart part) const;
   // Once the log writer knows it as a sink, so that it misses no record after those that it reads.
-  void begin_notifying(caf::event_based_actor* self);
+  void begin_notifying(caf::event_based_actor* self, BeginNotifying message);
   void on_down(caf::event_based_actor* self, const caf::down_msg& down);
-  void own_died(caf::event_based_actor* self, OwnPart part, const std::string& why);
-  void core_died(const caf::down_msg& down, const std::string& why) const;
+  void own_died(caf::event_based_actor* self, const ChildEnd<OwnPart>& end);
+  void core_died(const caf::down_msg& down) const;
   // Quits once its own parts have ended.
   void stop(caf::event_based_actor* self, const caf::error& reason);
 };

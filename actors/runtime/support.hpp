@@ -1,9 +1,8 @@
 // The sharp edges of CAF 0.17.6, walled off: promises that are always answered, errors that carry a
 // sentence, spawning that the composition root decides, exceptions that say what they were,
-// children that end with their parent, restarts with a limit.
+// children that end with their parent.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -12,7 +11,6 @@
 #include <caf/all.hpp>
 
 #include "base/error.hpp"
-#include "events/ids.hpp"
 
 namespace atlasflow::actors {
 
@@ -132,26 +130,6 @@ class StopScope {
  private:
   std::stop_source source_;
 };
-
-// Restart intensity: at most 5 restarts in 30 s of one child; the next one waits, or there is none.
-class RestartLimit {
- public:
-  // Takes note of a failure at `now`; false when there were too many.
-  [[nodiscard]] bool allow(TimestampUs now) {
-    constexpr std::size_t k_restarts = 5;
-    constexpr TimestampUs k_window_us = 30'000'000;
-    while (!failures_.empty() && failures_.front() <= now - k_window_us) failures_.pop_front();
-    failures_.push_back(now);
-    return failures_.size() <= k_restarts;
-  }
-
- private:
-  std::deque<TimestampUs> failures_;
-};
-
-// For so long waits the next one of a child that died too often: what fails again and again must
-// not keep the machine busy, and one project's or VM's trouble is nobody else's.
-constexpr auto k_restart_pause = std::chrono::seconds(10);
 
 // Every request between actors has this timeout: an append may wait for a slow disk, nothing
 // longer.

@@ -59,9 +59,8 @@ Result<std::vector<std::string>> collect_values(const JanitorConfig& config) {
   return refs;
 }
 
-void report(const char* what, const std::string& host,
-            const Result<std::vector<std::string>>& removed) {
-  const auto where = host.empty() ? "" : " host=" + host;
+void report(const char* what, const HostId& host, const Result<std::vector<std::string>>& removed) {
+  const auto where = host.empty() ? "" : " host=" + host.str();
   if (!removed) {
     // A build that runs for long or an engine that stops: the next look comes anyway.
     spdlog::log(
@@ -80,12 +79,12 @@ collector_actor::behavior_type collector(collector_actor::pointer self,
   end_of_exceptions(self);
   return {[self, config](const RunCollect& message) {
     const KeepSource keep = [&config] { return keep_now(config); };
-    report("images", "", config.build->collect_images(keep, message.stop));
+    report("images", HostId{}, config.build->collect_images(keep, message.stop));
     for (const auto& [host, engine] : config.hosts) {
       if (message.stop.stop_requested()) break;
       report("disks", host, engine->collect_disks(keep, message.stop));
     }
-    report("sealed values", "", collect_values(config));
+    report("sealed values", HostId{}, collect_values(config));
     self->quit();
   }};
 }

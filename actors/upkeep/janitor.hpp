@@ -42,7 +42,7 @@ using collector_actor = caf::typed_actor<caf::reacts_to<RunCollect>>;
 
 struct JanitorConfig {
   BuildEngine* build = nullptr;
-  std::map<std::string, VmEngine*> hosts;  // by name
+  std::map<HostId, VmEngine*> hosts;
   const storage::EventLog* log = nullptr;
   const storage::Catalog* catalog = nullptr;
   std::size_t rollbacks = 5;

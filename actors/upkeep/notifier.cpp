@@ -1,7 +1,6 @@
 #include "actors/upkeep/notifier.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 
 #include <spdlog/spdlog.h>
 
@@ -87,24 +86,37 @@ NotifierState::Delivery* NotifierState::in_phase(Phase phase, std::uint64_t tick
   return found == deliveries.end() ? nullptr : &found->second;
 }
 
-void NotifierState::begin(notifier_actor::pointer self) {
-  const auto read = config.log->read_all(Position{1}, [this](const storage::Record& record) {
-    owed.apply(record.stream, record.event, record.recorded_at);
-    position = record.position;
-    return true;
-  });
-  if (!read) throw std::runtime_error(to_string(read.error()));
-  begun = true;
-  compare(self);
+void NotifierState::begin(notifier_actor::pointer self, const BeginNotifying& message) {
+  if (message.owed != nullptr) {
+    owed = std::move(*message.owed);
+    position = message.position;
+  }
+  read_on(self);
+}
+
+void NotifierState::read_on(notifier_actor::pointer self) {
+  read_log(
+      self, config.log_reader, ReadLog{position.next(), nullptr},
+      [this](const storage::Record& record) { fold(record); },
+      [this, self](Position /*next*/) {
+        ATLAS_PROBE(position < heard, "the notifier heard of records that it had not read yet");
+        if (position < heard) return read_on(self);
+        begun = true;
+        compare(self);
+      });
+}
+
+void NotifierState::fold(const storage::Record& record) {
+  ATLAS_ASSERT_EQ(record.position, position.next());
+  owed.apply(record.stream, record.event, record.recorded_at);
+  position = record.position;
 }
 
 void NotifierState::on_records(notifier_actor::pointer self, const RecordBatch& batch) {
+  heard = batch.records->back().position;
   if (!begun) return;
   for (const auto& record : *batch.records) {
-    if (record.position <= position) continue;
-    ATLAS_ASSERT_EQ(record.position, position.next());
-    owed.apply(record.stream, record.event, record.recorded_at);
-    position = record.position;
+    if (record.position > position) fold(record);
   }
   compare(self);
 }
@@ -140,9 +152,9 @@ void NotifierState::compare(notifier_actor::pointer self) {
     ++first->attempts;
     first->notification.secret_ref = owed.secret_ref_of(first->notification.project_id);
     auto& attempt = posting[first->ticket];
-    attempt.sender = std::move(idle.back());
+    attempt.sender = idle.back();
     idle.pop_back();
-    self->send(*attempt.sender,
+    self->send(*senders.find(attempt.sender),
                PostNow{first->ticket, first->notification, attempt.stop.get_token()});
     self->delayed_send(self, k_overdue, PostOverdue{first->ticket});
   }
@@ -152,25 +164,41 @@ void NotifierState::posted(notifier_actor::pointer self, const Posted& message) 
   const auto attempt = posting.find(message.ticket);
   ATLAS_PROBE(attempt == posting.end(), "a sender came back after it was given up");
   if (attempt == posting.end()) return;  // A sender that came back after it was given up.
-  idle.push_back(std::move(attempt->second.sender));
+  idle.push_back(attempt->second.sender);
   posting.erase(attempt);
   judge(self, message);
   compare(self);
 }
 
-void NotifierState::lose(notifier_actor::pointer self, std::uint64_t ticket,
-                         const std::string& why) {
+void NotifierState::on_down(notifier_actor::pointer self, const caf::down_msg& down) {
+  const auto end = senders.on_down(down, config.clock->now());
+  if (end) lose(self, *end);
+}
+
+void NotifierState::overdue(notifier_actor::pointer self, std::uint64_t ticket) {
   const auto attempt = posting.find(ticket);
   if (attempt == posting.end()) return;
-  posting.erase(attempt);
+  lose(self,
+       senders.give_up(attempt->second.sender, "it did not answer in time", config.clock->now()));
+}
+
+void NotifierState::lose(notifier_actor::pointer self, const ChildEnd<SenderNumber>& end) {
   ATLAS_PROBE(true, "a sender of notifications was lost");
-  spdlog::warn("part=notifier event=sender_lost reason=\"{}\"", why);
-  if (!restarts.allow(config.clock->now())) {
-    self->quit(to_caf(Error{ErrorCode::internal, "its senders die too often", why}));
+  spdlog::warn("part=notifier event=sender_lost reason=\"{}\"", end.why);
+  if (!end.again_in) {
+    self->quit(to_caf(Error{ErrorCode::internal, "its senders die too often", end.why}));
     return;
   }
+  std::erase(idle, end.key);
   add_sender(self);
-  judge(self, Posted{ticket, 0, "the sender was lost: " + why});
+  const auto attempt = std::find_if(posting.begin(), posting.end(), [&](const auto& item) {
+    return item.second.sender == end.key;
+  });
+  if (attempt != posting.end()) {
+    const auto ticket = attempt->first;
+    posting.erase(attempt);
+    judge(self, Posted{ticket, 0, "the sender was lost: " + end.why});
+  }
   compare(self);
 }
 
@@ -222,31 +250,26 @@ void NotifierState::record(notifier_actor::pointer self, std::uint64_t ticket) {
   const auto& notification = delivery->notification;
   Append append;
   append.request.stream = notifications_stream(notification.project_id);
-  const auto version = config.log->version_of(append.request.stream);
-  if (!version) return self->delayed_send(self, k_record_again, RecordAgain{ticket});
-  append.request.expected_version = *version;
   append.request.events = {delivery->outcome};
   append.request.dedupe_key = "notification/" + notification.deployment.str() + "/" +
                               std::string(name_of(notification.result));
   append.request.correlation_id = notification.delivery();
   append.request.actor = "notifier";
   append.patient = false;
-  self->request(config.log_writer, k_request_timeout, std::move(append))
-      .then(
-          [this, self, ticket](const AppendReply& reply) {
-            // The same project's other receiver was faster.
-            ATLAS_PROBE(std::holds_alternative<storage::WrongVersion>(reply.outcome),
-                        "two outcomes of a project's notifications were recorded at once");
-            if (std::holds_alternative<storage::WrongVersion>(reply.outcome)) record(self, ticket);
-          },
-          [self, ticket](const caf::error&) {
-            self->delayed_send(self, k_record_again, RecordAgain{ticket});
-          });
+  write(self, config.log_writer, k_shared_stream, std::move(append),
+        [self, ticket](const WriteOutcome& outcome) {
+          if (std::holds_alternative<storage::Appended>(outcome) ||
+              std::holds_alternative<storage::Duplicate>(outcome)) {
+            return;
+          }
+          self->delayed_send(self, k_record_again, RecordAgain{ticket});
+        });
 }
 
 void NotifierState::add_sender(notifier_actor::pointer self) {
-  idle.push_back(spawn_blocking(self, config.spawn, sender, notifier_actor{self}, config.engine));
-  self->monitor(*idle.back());
+  idle.push_back(next_sender);
+  senders.hold(self, next_sender++,
+               spawn_blocking(self, config.spawn, sender, notifier_actor{self}, config.engine));
 }
 
 notifier_actor::behavior_type notifier(notifier_actor::stateful_pointer<NotifierState> self,
@@ -255,20 +278,12 @@ notifier_actor::behavior_type notifier(notifier_actor::stateful_pointer<Notifier
   auto& state = self->state;
   state.owed = NotificationsOwed(config.domain);
   state.config = std::move(config);
-  self->set_down_handler([self](const caf::down_msg& down) {
-    for (const auto& [ticket, attempt] : self->state.posting) {
-      if (attempt.sender.address() == down.source) {
-        return self->state.lose(self, ticket, "it died: " + to_string(from_caf(down.reason)));
-      }
-    }
-  });
+  self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
   for (int i = 0; i < k_senders; ++i) state.add_sender(self);
-  return {[self](const BeginNotifying&) { self->state.begin(self); },
+  return {[self](const BeginNotifying& message) { self->state.begin(self, message); },
           [self](const RecordBatch& batch) { self->state.on_records(self, batch); },
           [self](const Posted& message) { self->state.posted(self, message); },
-          [self](const PostOverdue& message) {
-            self->state.lose(self, message.ticket, "it did not answer in time");
-          },
+          [self](const PostOverdue& message) { self->state.overdue(self, message.ticket); },
           [self](const PostAgain& message) {
             auto* delivery = self->state.in_phase(NotifierState::Phase::pausing, message.ticket);
             if (delivery == nullptr) return;

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "actors/runtime/log_writer.hpp"
-#include "actors/runtime/support.hpp"
+#include "actors/runtime/stream_writer.hpp"
+#include "actors/runtime/supervisor.hpp"
 #include "events/notifications.hpp"
 
 namespace atlasflow::actors {
@@ -19,7 +19,7 @@ using sender_actor = caf::typed_actor<
     caf::reacts_to<PostNow>>;
 
 using notifier_actor = caf::typed_actor<
-    // Reads the log and begins; batches that came before are part of it.
+    // Begins with what is owed, or reads it from the log; batches that came before are part of it.
     caf::reacts_to<BeginNotifying>,
     // What has been recorded.
     caf::reacts_to<RecordBatch>,
@@ -41,13 +41,18 @@ enum class PostVerdict : std::uint8_t {
 struct NotifierConfig {
   NotifyEngine* engine = nullptr;
   Clock* clock = nullptr;
-  const storage::EventLog* log = nullptr;
+  log_reader_actor log_reader;
   log_actor log_writer;
   std::string domain;
   SpawnMode spawn;
 };
 
+// Senders are alike: when they die too often the notifier ends as well, and root starts it again.
+inline constexpr RestartPolicy k_sender_restarts{.counted = RestartPolicy::Counted::together,
+                                                 .beyond = RestartPolicy::Beyond::escalate};
+
 struct NotifierState {
+  using SenderNumber = std::uint64_t;
   enum class Phase : std::uint8_t { ready, posting, pausing, recording };
   // The oldest notification that is owed to a receiver.
   struct Delivery {
@@ -58,27 +63,34 @@ struct NotifierState {
     pb::Event outcome;  // while recording
   };
   struct Posting {
-    Child<sender_actor> sender;
+    SenderNumber sender = 0;
     StopScope stop;
   };
   NotifierConfig config;
   NotificationsOwed owed{""};
   bool begun = false;
   Position position;  // of the fold
+  Position heard;     // the newest record that came before it had begun
   std::map<NotificationsOwed::Receiver, Delivery> deliveries;
   std::map<std::uint64_t, Posting> posting;  // by ticket
-  std::vector<Child<sender_actor>> idle;
+  Supervisor<SenderNumber, sender_actor> senders{k_sender_restarts};
+  std::vector<SenderNumber> idle;
+  SenderNumber next_sender = 1;
   std::uint64_t next_ticket = 1;
-  RestartLimit restarts;
   const char* name = "notifier";
 
-  void begin(notifier_actor::pointer self);
+  void begin(notifier_actor::pointer self, const BeginNotifying& message);
+  // Folds the log from there to its end, as far as it was heard of.
+  void read_on(notifier_actor::pointer self);
+  void fold(const storage::Record& record);
   void on_records(notifier_actor::pointer self, const RecordBatch& batch);
   // Compares what is under way with what is owed, and gives idle senders work.
   void compare(notifier_actor::pointer self);
   void posted(notifier_actor::pointer self, const Posted& message);
-  // The sender of the attempt died or hangs: another takes its place, the attempt has failed.
-  void lose(notifier_actor::pointer self, std::uint64_t ticket, const std::string& why);
+  void on_down(notifier_actor::pointer self, const caf::down_msg& down);
+  void overdue(notifier_actor::pointer self, std::uint64_t ticket);
+  // The sender died or hangs: another takes its place, and the attempt that it had has failed.
+  void lose(notifier_actor::pointer self, const ChildEnd<SenderNumber>& end);
   void judge(notifier_actor::pointer self, const Posted& message);
   void record(notifier_actor::pointer self, std::uint64_t ticket);
   void add_sender(notifier_actor::pointer self);

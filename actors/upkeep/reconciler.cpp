@@ -26,15 +26,15 @@ std::set<WorldThing> explained(const storage::Catalog& catalog, bool own_builds)
   std::set<WorldThing> things;
   for (const auto& view : catalog.active_deployments()) {
     const auto& state = view.state;
-    things.insert({WorldThing::Kind::checkout, "", state.id.str()});
+    things.insert({WorldThing::Kind::checkout, HostId{}, state.id.str()});
     if (own_builds && state.intent_kind == IntentKind::build) {
-      things.insert({WorldThing::Kind::build, "", state.build.str()});
+      things.insert({WorldThing::Kind::build, HostId{}, state.build.str()});
     }
     // A VM is known by its name alone: on which host it is says the world.
     for (const auto& [slot, instance] : state.instances) {
-      things.insert({WorldThing::Kind::vm, "", instance.vm_id});
+      things.insert({WorldThing::Kind::vm, HostId{}, instance.vm_id().str()});
     }
-    things.insert({WorldThing::Kind::vm, "", state.release_vm});
+    things.insert({WorldThing::Kind::vm, HostId{}, state.release_vm.str()});
   }
   return things;
 }
@@ -47,7 +47,7 @@ std::vector<WorldThing> unexplained(const Engines& engines, const storage::Catal
   for (auto& remains : engines.build->inventory()) {
     const auto kind = remains.kind == SourceRemains::Kind::build ? WorldThing::Kind::build
                                                                  : WorldThing::Kind::checkout;
-    world.push_back({kind, "", std::move(remains.name)});
+    world.push_back({kind, HostId{}, std::move(remains.name)});
   }
   for (const auto& [host, engine] : engines.hosts) {
     // One that does not answer must hold up neither a start nor the others; it is looked at when
@@ -56,12 +56,14 @@ std::vector<WorldThing> unexplained(const Engines& engines, const storage::Catal
       ATLAS_PROBE(true, "a host that did not answer was left out of the comparison");
       continue;
     }
-    for (auto& vm_id : engine->list()) world.push_back({WorldThing::Kind::vm, host, vm_id});
+    for (const auto& vm_id : engine->list()) {
+      world.push_back({WorldThing::Kind::vm, host, vm_id.str()});
+    }
   }
   // After the look at the world: what is begun in between is explained by then.
   const auto known = explained(catalog, own_builds);
   std::erase_if(world, [&known](const WorldThing& thing) {
-    return known.contains({thing.kind, "", thing.name});
+    return known.contains({thing.kind, HostId{}, thing.name});
   });
   return world;
 }
@@ -75,7 +77,7 @@ std::optional<pb::Event> reap(const Engines& engines, const WorldThing& thing) {
       engines.build->reap({SourceRemains::Kind::checkout, thing.name});
       break;
     case WorldThing::Kind::vm:
-      if (const auto stopped = engines.hosts.at(thing.host)->stop(thing.name); !stopped) {
+      if (const auto stopped = engines.hosts.at(thing.host)->stop(VmId{thing.name}); !stopped) {
         spdlog::error("part=reconciler event=orphan_not_reaped vm={} error=\"{}\"", thing.name,
                       to_string(stopped.error()));
         return std::nullopt;
@@ -108,7 +110,7 @@ void ReconcilerState::compare(reconciler_actor::pointer self) {
   ATLAS_PROBE(events.empty() && seen.empty() && !suspects.empty(),
               "what was unexplained was explained at the second look");
   suspects = std::move(seen);
-  if (!events.empty()) append_to_node(self, config.log_writer, config.log, std::move(events));
+  if (!events.empty()) write_to_node(self, config.log_writer, std::move(events));
   const bool late = ATLAS_BUGGIFY("the reconciler's next look is a minute late");
   self->delayed_send(self, late ? 2 * k_period : k_period, Tick{});
 }

@@ -8,8 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "actors/runtime/log_writer.hpp"
-#include "actors/runtime/support.hpp"
+#include "actors/runtime/stream_writer.hpp"
 #include "storage/readmodel/catalog.hpp"
 
 namespace atlasflow::actors {
@@ -18,8 +17,9 @@ namespace atlasflow::actors {
 struct WorldThing {
   enum class Kind : std::uint8_t { build, checkout, vm };
   Kind kind = Kind::vm;
-  std::string host;  // of a VM
+  HostId host;  // of a VM
   std::string name;
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the generated comparison for a 0
   friend auto operator<=>(const WorldThing&, const WorldThing&) = default;
 };
 
@@ -38,7 +38,6 @@ using reconciler_actor = caf::typed_actor<
 struct ReconcilerConfig {
   Engines engines;
   const storage::Catalog* catalog = nullptr;
-  const storage::EventLog* log = nullptr;
   log_actor log_writer;
 };
 
@@ -53,26 +52,5 @@ struct ReconcilerState {
 
 [[nodiscard]] reconciler_actor::behavior_type reconciler(
     reconciler_actor::stateful_pointer<ReconcilerState> self, ReconcilerConfig config);
-
-// Appends to the node's stream, which has several writers: tried again when another was faster.
-template <typename Self>
-void append_to_node(Self* self, const log_actor& log_writer, const storage::EventLog* log,
-                    std::vector<pb::Event> events, int tries = 10) {
-  const auto version = log->version_of(node_stream());
-  if (!version || tries == 0) return;
-  Append message;
-  message.request.stream = node_stream();
-  message.request.expected_version = *version;
-  message.request.events = events;
-  message.request.actor = self->name();
-  self->request(log_writer, k_request_timeout, std::move(message))
-      .then(
-          [=](const AppendReply& reply) {
-            if (std::holds_alternative<storage::WrongVersion>(reply.outcome)) {
-              append_to_node(self, log_writer, log, events, tries - 1);
-            }
-          },
-          [](const caf::error&) {});
-}
 
 }  // namespace atlasflow::actors

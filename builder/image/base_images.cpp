@@ -52,16 +52,15 @@ Result<void> BuildahBuilder::pull(const std::string& name, const fs::path& scrat
       std::min(std::chrono::duration_cast<milliseconds>(until - Clock::now()), k_pull_deadline);
   call.stop = stop;
   std::string output;
-  auto ran = buildah_.run(call, [&](std::string_view text) {
+  ATLAS_TRY(auto ran, buildah_.run(call, [&](std::string_view text) {
     log.output(text);
     if (output.size() < (1U << 20U)) output += text;
-  });
-  if (!ran) return tl::unexpected(ran.error());
-  if (ran->end == RunOutcome::End::cancelled) return tl::unexpected(stopped(ran->end));
-  if (ran->end == RunOutcome::End::timed_out) {
+  }));
+  if (ran.end == RunOutcome::End::cancelled) return tl::unexpected(stopped(ran.end));
+  if (ran.end == RunOutcome::End::timed_out) {
     return fail(ErrorCode::unavailable, "pulling the base image " + name + " took too long");
   }
-  if (ran->exit_code != 0) return tl::unexpected(pull_failure(name, output));
+  if (ran.exit_code != 0) return tl::unexpected(pull_failure(name, output));
   for (const auto& image : bases_.images()) {
     if (!has_name(image, name)) continue;
     if (auto noted = bases_.note_pulled(image.id); !noted) return noted;

@@ -11,7 +11,7 @@ namespace atlasflow::builder {
 namespace {
 
 constexpr std::uint64_t k_log_bytes_max = 8ULL << 20U;
-constexpr std::size_t k_tail_bytes = 64 * 1024;
+constexpr std::size_t k_tail_bytes = 64UL * 1024;
 
 }  // namespace
 

@@ -39,9 +39,7 @@ Result<BuildSupplies> BuildahBuilder::put_supplies(const Stack& stack,
   };
   std::error_code error;
   for (const auto& [id, content] : stack.secrets) {
-    if (auto done = write_text(scratch / ("secret." + id), content); !done) {
-      return tl::unexpected(done.error());
-    }
+    ATLAS_TRYV(write_text(scratch / ("secret." + id), content));
     add_secret(id);
   }
   if (!config_.ca_certificate.empty()) {

@@ -12,10 +12,9 @@ constexpr std::chrono::milliseconds k_store_deadline{120'000};
 }  // namespace
 
 Result<Buildah> Buildah::make(const BuildahOptions& options) {
-  auto sandbox = Sandbox::make(
-      {options.toolchain.root, options.rung.user_namespace, options.reachable_networks});
-  if (!sandbox) return tl::unexpected(sandbox.error());
-  return Buildah(options, std::move(*sandbox));
+  ATLAS_TRY(auto sandbox, Sandbox::make({options.toolchain.root, options.rung.user_namespace,
+                                         options.reachable_networks}));
+  return Buildah(options, std::move(sandbox));
 }
 
 Result<RunOutcome> Buildah::run(const Call& call,
@@ -29,7 +28,7 @@ Result<RunOutcome> Buildah::run(const Call& call,
   mounts.storage = call.store->storage();
   mounts.cache = call.store->cache();
   for (const fs::path& folder : {mounts.storage, mounts.cache}) {
-    if (auto owned = own(folder); !owned) return tl::unexpected(owned.error());
+    ATLAS_TRYV(own(folder));
   }
   if (call.bases != nullptr) {
     mounts.bases = call.bases->storage();
@@ -37,7 +36,7 @@ Result<RunOutcome> Buildah::run(const Call& call,
   }
   if (call.keeps_cache_mounts) {
     mounts.cache_mounts = call.store->cache_mounts();
-    if (auto owned = own(mounts.cache_mounts); !owned) return tl::unexpected(owned.error());
+    ATLAS_TRYV(own(mounts.cache_mounts));
   }
   mounts.scratch = call.scratch;
   mounts.context = call.context;
@@ -55,8 +54,7 @@ Result<void> Buildah::prepare(const ImageStore& store, const fs::path& scratch) 
   call.scratch = scratch;
   call.deadline = k_store_deadline;
   std::string said;
-  const auto ran = run(call, [&said](std::string_view text) { said += text; });
-  if (!ran) return tl::unexpected(ran.error());
+  ATLAS_TRYV(run(call, [&said](std::string_view text) { said += text; }));
   std::error_code error;
   if (!fs::is_directory(store.storage() / "overlay-layers", error)) {
     return fail(ErrorCode::unavailable,

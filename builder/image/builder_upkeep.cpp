@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <iterator>
 
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "builder/image/buildah_builder.hpp"
 
 namespace atlasflow::builder {
@@ -55,15 +55,16 @@ void BuildahBuilder::clean_up_in(const ImageStore& store, const std::string& bui
 
 void BuildahBuilder::clean_up(const std::string& build_id) {
   if (!cgroup_of(build_id).remove()) {
-    spdlog::error("event=build_stuck build_id={} reason=\"processes in its cgroup do not end\"",
-                  build_id);
+    log_event(LogLevel::error, "builder", "build_stuck",
+              {{"build_id", build_id}, {"reason", "processes in its cgroup do not end"}});
   }
   for (const ImageStore& store : project_stores()) clean_up_in(store, build_id);
   const fs::path scratch = scratch_folder() / build_id;
   std::error_code error;
   fs::remove_all(scratch, error);
   if (error)
-    spdlog::warn("event=scratch_left build_id={} reason=\"{}\"", build_id, error.message());
+    log_event(LogLevel::warn, "builder", "scratch_left",
+              {{"build_id", build_id}, {"reason", error.message()}});
 }
 
 void BuildahBuilder::reap(const std::string& build_id) {
@@ -132,10 +133,9 @@ void BuildahBuilder::clear_unnamed_in(const ImageStore& store) {
 Result<void> BuildahBuilder::prepare() {
   std::error_code error;
   if (fs::is_directory(bases_.storage() / "overlay-layers", error)) return {};
-  auto scratch = make_scratch("push.prepare");
-  if (!scratch) return tl::unexpected(scratch.error());
-  auto made = buildah_.prepare(bases_, *scratch);
-  fs::remove_all(*scratch, error);
+  ATLAS_TRY(auto scratch, make_scratch("push.prepare"));
+  auto made = buildah_.prepare(bases_, scratch);
+  fs::remove_all(scratch, error);
   return made;
 }
 
@@ -155,26 +155,24 @@ Result<void> BuildahBuilder::probe() {
   const ImageStore store(probe_folder());            // Of no project, and it does not stay.
   request.folder = scratch_folder() / "push.probe";  // Cleared at the next start, like a push's.
   auto attempt = [&]() -> Result<void> {
-    auto scratch = make_scratch(build_id);
-    if (!scratch) return tl::unexpected(scratch.error());
+    ATLAS_TRY(auto scratch, make_scratch(build_id));
     std::error_code error;
     fs::create_directories(request.folder, error);
     fs::copy_file(busybox, request.folder / "busybox", fs::copy_options::overwrite_existing, error);
     if (error) return fail(ErrorCode::internal, "cannot prepare the probe", error.message());
-    auto log = BuildLog::open(*scratch, build_id);
-    if (!log) return tl::unexpected(log.error());
+    ATLAS_TRY(auto log, BuildLog::open(scratch, build_id));
     // The pid is in it, so that no cached layer takes the place of the RUN step.
     auto written =
-        write_text(*scratch / "Dockerfile",
+        write_text(scratch / "Dockerfile",
                    "FROM scratch\nCOPY busybox /busybox\nRUN [\"/busybox\", \"echo\", \"" +
                        build_id + std::to_string(calls_.fetch_add(1)) + "\"]\n")
-            .and_then([&] { return write_text(*scratch / "ignore", ""); });
+            .and_then([&] { return write_text(scratch / "ignore", ""); });
     if (!written) return written;
-    auto image = run_build(request, store, {}, *scratch, *log, Clock::now() + k_probe_deadline, {});
+    auto image = run_build(request, store, {}, scratch, log, Clock::now() + k_probe_deadline, {});
     if (!image) {
       Error failure = image.error();
       failure.cause =
-          log->tail().substr(log->tail().size() - std::min<std::size_t>(log->tail().size(), 600)) +
+          log.tail().substr(log.tail().size() - std::min<std::size_t>(log.tail().size(), 600)) +
           failure.cause;
       return tl::unexpected(failure);
     }
@@ -188,7 +186,8 @@ Result<void> BuildahBuilder::probe() {
     result = attempt();
     clean_up(build_id);
     if (result) {
-      spdlog::warn("event=build_without_network reason=\"{}\"", to_string(with_network));
+      log_event(LogLevel::warn, "builder", "build_without_network",
+                {{"reason", to_string(with_network)}});
     } else {
       network_works_ = true;
     }

@@ -7,11 +7,11 @@
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/cgroup.hpp"
+#include "base/log.hpp"
 #include "builder/image/build_failure.hpp"
 #include "builder/image/build_log.hpp"
 #include "builder/image/build_watch.hpp"
@@ -92,7 +92,7 @@ Result<fs::path> BuildahBuilder::make_scratch(const std::string& name) const {
   const fs::path folder = scratch_folder() / name;
   std::error_code error;
   fs::remove_all(folder, error);
-  if (auto owned = buildah_.own(folder); !owned) return tl::unexpected(owned.error());
+  ATLAS_TRYV(buildah_.own(folder));
   return folder;
 }
 
@@ -151,15 +151,14 @@ Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const
                     [&cgroup] { return cgroup.process_refusals() > 0; }, k_processes_max},
                    stop);
   call.stop = watch.token();
-  auto ran = buildah_.run(call, [&](std::string_view text) {
+  ATLAS_TRY(auto ran, buildah_.run(call, [&](std::string_view text) {
     log.output(text);
     watch.count_output(text.size());
-  });
-  if (!ran) return tl::unexpected(ran.error());
+  }));
   if (auto error = watch.verdict()) return tl::unexpected(std::move(*error));
-  if (ran->end != RunOutcome::End::exited) return tl::unexpected(stopped(ran->end));
-  if (ran->exit_code != 0) {
-    return tl::unexpected(build_failure({log.tail(), ran->exit_code, cgroup.oom_kills() > 0,
+  if (ran.end != RunOutcome::End::exited) return tl::unexpected(stopped(ran.end));
+  if (ran.exit_code != 0) {
+    return tl::unexpected(build_failure({log.tail(), ran.exit_code, cgroup.oom_kills() > 0,
                                          config_.memory_limit_mib, supplies.dockerfile}));
   }
   auto id = read_source_file(scratch, "image", k_small_file_bytes_max);
@@ -187,9 +186,7 @@ Result<ImageStore> BuildahBuilder::own_store(const BuildRequest& request) {
     fs::remove_all(old, error);  // What is left is removed at the next start.
   }
   fs::create_directories(store.folder(), error);
-  if (auto written = write_text(store.folder() / k_owner_file, request.project_id); !written) {
-    return tl::unexpected(written.error());
-  }
+  ATLAS_TRYV(write_text(store.folder() / k_owner_file, request.project_id));
   return store;
 }
 
@@ -197,55 +194,43 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
                                             const std::stop_token& stop) {
   const auto until =
       Clock::now() + (request.deadline.count() > 0 ? request.deadline : k_build_deadline_default);
-  auto scratch = make_scratch(request.build_id);
-  if (!scratch) return tl::unexpected(scratch.error());
+  ATLAS_TRY(auto scratch, make_scratch(request.build_id));
   const auto present = bases_.image_names();
-  auto root = find_source_folder(request.folder, request.root_folder);
-  if (!root) return tl::unexpected(root.error());
-  if (!*root) {
+  ATLAS_TRY(auto root, find_source_folder(request.folder, request.root_folder));
+  if (!root) {
     return fail(ErrorCode::user_error, "there is no folder " + request.root_folder +
                                            " in the repository, which the setting root_folder "
                                            "names");
   }
-  auto stack = find_stack(request, **root, present);
-  if (!stack) return tl::unexpected(stack.error());
-  auto plan = plan_of(*stack, request);
-  if (!plan) return tl::unexpected(plan.error());
+  ATLAS_TRY(auto stack, find_stack(request, *root, present));
+  ATLAS_TRY(auto plan, plan_of(stack, request));
   BuildRequest exact = request;
-  exact.folder = **root;
-  exact.build_target = plan->target;
-  log.heading("Building " + request.project + " (" + stack->reason + ")");
-  if (stack->name != "dockerfile") {
-    std::istringstream lines(stack->dockerfile);
+  exact.folder = *root;
+  exact.build_target = plan.target;
+  log.heading("Building " + request.project + " (" + stack.reason + ")");
+  if (stack.name != "dockerfile") {
+    std::istringstream lines(stack.dockerfile);
     for (std::string line; std::getline(lines, line);) log.note(line);
   }
-  for (const auto& notice : stack->notices) log.note("Notice: " + notice);
+  for (const auto& notice : stack.notices) log.note("Notice: " + notice);
   if (config_.network && !network_works_) {
     log.note("RUN steps have no network: slirp4netns does not work on this machine");
   }
-  if (auto done = write_text(*scratch / "Dockerfile", plan->text).and_then([&] {
-        return write_text(*scratch / "ignore", stack->ignore);
-      });
-      !done) {
-    return tl::unexpected(done.error());
-  }
-  for (const std::string& note : plan->notes) log.note(note);
-  for (const std::string& notice : plan->notices) log.note(notice);
-  if (auto pulled = pull_absent(*stack, *plan, *scratch, log, until, stop); !pulled) {
-    return tl::unexpected(pulled.error());
-  }
-  auto used_bases = note_used_bases(plan->images);
+  ATLAS_TRYV(write_text(scratch / "Dockerfile", plan.text).and_then([&] {
+    return write_text(scratch / "ignore", stack.ignore);
+  }));
+  for (const std::string& note : plan.notes) log.note(note);
+  for (const std::string& notice : plan.notices) log.note(notice);
+  ATLAS_TRYV(pull_absent(stack, plan, scratch, log, until, stop));
+  auto used_bases = note_used_bases(plan.images);
   for (const auto& base : used_bases) log.note("From " + base.name + "@" + base.digest);
-  auto store = own_store(request);
-  if (!store) return tl::unexpected(store.error());
-  auto supplies = put_supplies(*stack, *scratch);
-  if (!supplies) return tl::unexpected(supplies.error());
-  if (stack->name == "dockerfile") supplies->dockerfile = plan->text;
-  auto image_id = run_build(exact, *store, *supplies, *scratch, log, until, stop);
-  if (!image_id) return tl::unexpected(image_id.error());
-  auto notices = std::move(stack->notices);
-  notices.insert(notices.end(), plan->notices.begin(), plan->notices.end());
-  return BuiltImage{std::move(*image_id), stack->name, stack->reason, std::move(notices),
+  ATLAS_TRY(auto store, own_store(request));
+  ATLAS_TRY(auto supplies, put_supplies(stack, scratch));
+  if (stack.name == "dockerfile") supplies.dockerfile = plan.text;
+  ATLAS_TRY(auto image_id, run_build(exact, store, supplies, scratch, log, until, stop));
+  auto notices = std::move(stack.notices);
+  notices.insert(notices.end(), plan.notices.begin(), plan.notices.end());
+  return BuiltImage{std::move(image_id), stack.name, stack.reason, std::move(notices),
                     std::move(used_bases)};
 }
 
@@ -277,9 +262,11 @@ Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_
                          : "Failed: " + built.error().message);
   }
   const auto took = std::chrono::duration_cast<milliseconds>(Clock::now() - started);
-  spdlog::info("event=build build_id={} project={} ok={} took_ms={}{}", request.build_id,
-               request.project, built.has_value(), took.count(),
-               built ? "" : " error=" + std::string(name_of(built.error().code)));
+  log_event("builder", "build_ended",
+            {{"build_id", request.build_id},
+             {"project", request.project},
+             {"result", built ? "ok" : name_of(built.error().code)},
+             {"took_ms", took.count()}});
   const std::lock_guard guard(mutex_);
   active_.erase(request.build_id);
   ended_.notify_all();
@@ -305,8 +292,7 @@ Result<std::unique_ptr<ImageBuilder>> make_buildah_builder(const ImageBuilderCon
   if (!config.state_dir.is_absolute() || !config.log_dir.is_absolute()) {
     return fail(ErrorCode::invalid_argument, "the folders of builds must be absolute paths");
   }
-  auto toolchain = find_toolchain(config.toolchain);
-  if (!toolchain) return tl::unexpected(toolchain.error());
+  ATLAS_TRY(auto toolchain, find_toolchain(config.toolchain));
   std::error_code error;
   fs::create_directories(config.state_dir / "scratch", error);
   // What lies below belongs to user ids of this machine that are others' in no way.
@@ -315,27 +301,26 @@ Result<std::unique_ptr<ImageBuilder>> make_buildah_builder(const ImageBuilderCon
     return fail(ErrorCode::internal,
                 "cannot make the folder of builds " + config.state_dir.string(), error.message());
   }
-  auto lock = lock_folder(config.state_dir);
-  if (!lock) return tl::unexpected(lock.error());
+  ATLAS_TRY(auto lock, lock_folder(config.state_dir));
   std::vector<Rung> rungs = {{"oci+userns", "oci", true, "userns"}, {"oci", "oci", false, "root"}};
   if (config.allow_chroot_isolation) rungs.push_back({"chroot", "chroot", true, "userns"});
   std::string failures;
   for (const Rung& rung : rungs) {
-    auto buildah = Buildah::make({*toolchain, rung, config.reachable_networks});
+    auto buildah = Buildah::make({toolchain, rung, config.reachable_networks});
     if (!buildah) {
       failures += rung.label + ": " + to_string(buildah.error()) + "; ";
       continue;
     }
-    FileDescriptor rung_lock(::fcntl(lock->get(), F_DUPFD_CLOEXEC, 0));
-    auto builder = std::make_unique<BuildahBuilder>(config, rung, *toolchain, std::move(*buildah),
+    FileDescriptor rung_lock(::fcntl(lock.get(), F_DUPFD_CLOEXEC, 0));
+    auto builder = std::make_unique<BuildahBuilder>(config, rung, toolchain, std::move(*buildah),
                                                     std::move(rung_lock));
     builder->clear_unnamed();
     if (auto works = builder->prepare().and_then([&] { return builder->probe(); }); !works) {
       failures += rung.label + ": " + to_string(works.error()) + "; ";
       continue;
     }
-    spdlog::info("event=builder_ready isolation=\"{}\" toolchain=\"{}\"", builder->isolation(),
-                 builder->toolchain());
+    log_event("builder", "ready",
+              {{"isolation", builder->isolation()}, {"toolchain", builder->toolchain()}});
     return builder;
   }
   return fail(ErrorCode::unavailable, "this machine cannot build images in isolation", failures);

@@ -1,8 +1,7 @@
 // What of the projects' images goes, and what of their build cache when it is too large.
 #include <algorithm>
 
-#include <spdlog/spdlog.h>
-
+#include "base/log.hpp"
 #include "builder/image/buildah_builder.hpp"
 
 namespace atlasflow::builder {
@@ -82,8 +81,9 @@ void BuildahBuilder::remove_images(const ImageStore& store, const std::vector<st
       if (output.size() < k_words_max) output += text;
     });
     if (!ran || ran->exit_code != 0) {
-      spdlog::warn("event=images_not_removed store={} reason=\"{}\"", store.folder().string(),
-                   ran ? output.substr(0, k_words_max) : to_string(ran.error()));
+      log_event(LogLevel::warn, "builder", "images_not_removed",
+                {{"store", store.folder().string()},
+                 {"reason", ran ? output.substr(0, k_words_max) : to_string(ran.error())}});
     }
   }
 }
@@ -207,17 +207,16 @@ Result<std::vector<std::string>> BuildahBuilder::collect(
   if (!alone) {
     return fail(ErrorCode::unavailable, "builds are running; images are removed another time");
   }
-  const auto kept = keep();
-  if (!kept) return tl::unexpected(kept.error());
+  ATLAS_TRY(const auto kept, keep());
   auto scratch = make_scratch("push.collect");  // cleared at the next start, like a push's
   if (!scratch) return tl::unexpected(scratch.error());
   std::vector<std::string> removed;
   for (const auto& store : project_stores()) {
     if (stop.stop_requested()) break;
-    const auto went = collect_in(store, *kept, *scratch, stop);
+    const auto went = collect_in(store, kept, *scratch, stop);
     removed.insert(removed.end(), went.begin(), went.end());
   }
-  const auto shrunk = shrink(*kept, cache_bytes_max, *scratch, stop);
+  const auto shrunk = shrink(kept, cache_bytes_max, *scratch, stop);
   removed.insert(removed.end(), shrunk.begin(), shrunk.end());
   std::error_code ignored;
   fs::remove_all(*scratch, ignored);

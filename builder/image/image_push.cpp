@@ -3,8 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/http_client.hpp"
 #include "builder/image/buildah_builder.hpp"
-#include "builder/registry/http.hpp"
 #include "builder/source/source_file.hpp"
 
 namespace atlasflow::builder {
@@ -17,7 +17,7 @@ constexpr milliseconds k_push_deadline{10 * 60 * 1000};
 constexpr milliseconds k_registry_deadline{10 * 1000};
 constexpr std::size_t k_digest_file_bytes_max = 4096;
 constexpr const char* k_manifest_types =
-    "Accept: application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.oci.image.manifest.v1+json, "
     "application/vnd.docker.distribution.manifest.v2+json";
 
 }  // namespace
@@ -27,13 +27,14 @@ Result<std::uint64_t> BuildahBuilder::size_of(const std::string& registry,
                                               const std::string& digest) const {
   const std::string url = (config_.registry_plain_http ? "http://" : "https://") + registry +
                           "/v2/" + repository + "/manifests/" + digest;
-  auto answer = http_get(url, {k_manifest_types}, k_registry_deadline);
-  if (!answer) return tl::unexpected(answer.error());
-  const auto manifest = nlohmann::json::parse(answer->body, nullptr, false);
-  if (answer->status != 200 || !manifest.is_object()) {
+  ATLAS_TRY(const auto answer, send_http({.url = url,
+                                          .fields = {{"Accept", k_manifest_types}},
+                                          .timeout = k_registry_deadline}));
+  const auto manifest = nlohmann::json::parse(answer.body, nullptr, false);
+  if (answer.status != 200 || !manifest.is_object()) {
     return fail(ErrorCode::unavailable,
                 "the registry does not have the image that was pushed to it",
-                "HTTP " + std::to_string(answer->status));
+                "HTTP " + std::to_string(answer.status));
   }
   try {
     std::uint64_t size = manifest.at("config").at("size").get<std::uint64_t>();
@@ -56,8 +57,7 @@ Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std:
   }
   const std::shared_lock in_store(stores_);
   const std::string name = "push." + std::to_string(calls_.fetch_add(1));
-  auto scratch = make_scratch(name);
-  if (!scratch) return tl::unexpected(scratch.error());
+  ATLAS_TRY(auto scratch, make_scratch(name));
   const ImageStore store = store_of(repository);
   Buildah::Call call;
   // In OCI's format whatever it was built in: Docker's knows no zstd, and what it has beside
@@ -82,7 +82,7 @@ Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std:
                     "docker://" + registry + "/" + repository + ":" + hex};
   call.store = &store;
   call.bases = &bases_;
-  call.scratch = *scratch;
+  call.scratch = scratch;
   call.network = SandboxNetwork::host;
   call.deadline = k_push_deadline;
   call.stop = stop;
@@ -90,9 +90,9 @@ Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std:
   auto ran = buildah_.run(call, [&output](std::string_view text) {
     if (output.size() < (1U << 20U)) output += text;
   });
-  auto digest_file = read_source_file(*scratch, "digest", k_digest_file_bytes_max);
+  auto digest_file = read_source_file(scratch, "digest", k_digest_file_bytes_max);
   std::error_code ignored;
-  fs::remove_all(*scratch, ignored);
+  fs::remove_all(scratch, ignored);
   if (!ran) return tl::unexpected(ran.error());
   if (ran->end == RunOutcome::End::cancelled) {
     return fail(ErrorCode::cancelled, "the push of the image was stopped");
@@ -116,9 +116,8 @@ Result<PushedImage> BuildahBuilder::push(const std::string& image_id, const std:
   PushedImage pushed;
   pushed.digest = (*digest_file)->substr(0, 71);
   pushed.reference = registry + "/" + repository + "@" + pushed.digest;
-  auto size = size_of(registry, repository, pushed.digest);
-  if (!size) return tl::unexpected(size.error());
-  pushed.size_bytes = *size;
+  ATLAS_TRY(auto size, size_of(registry, repository, pushed.digest));
+  pushed.size_bytes = size;
   return pushed;
 }
 

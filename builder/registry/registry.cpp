@@ -16,17 +16,17 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.hpp"
+#include "base/http_client.hpp"
+#include "base/log.hpp"
+#include "base/process.hpp"
 #include "base/process_identity.hpp"
-#include "builder/registry/http.hpp"
 #include "builder/registry/registry_store.hpp"
-#include "builder/sandbox/process.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -131,9 +131,8 @@ class DebianRegistry final : public Registry {
                   "another server uses the registry's folder " + config_.state_dir.string());
     }
     const auto before = read_record(record_path());
-    const auto ended = end_registry(config_.state_dir);
-    if (!ended) return tl::unexpected(ended.error());
-    if (*ended != 0) spdlog::warn("event=registry_left_behind pid={}", *ended);
+    ATLAS_TRY(const auto ended, end_registry(config_.state_dir));
+    if (ended != 0) log_event(LogLevel::warn, "builder", "registry_left_behind", {{"pid", ended}});
     std::promise<Result<void>> first;
     auto started = first.get_future();
     // The thread that spawns must live as long as the child: the child dies with it.
@@ -188,7 +187,7 @@ class DebianRegistry final : public Registry {
     request.argv = {program_, "serve", config_path().string()};
     request.environment = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"};
     request.output = log.get();
-    auto process = spawn(request);
+    auto process = spawn_process(request);
     if (!process) return process;
     // One that is gone already is told below.
     const auto identity = identify_process(process->pid()).value_or(ProcessIdentity{});
@@ -202,7 +201,7 @@ class DebianRegistry final : public Registry {
       }
       if (answers()) {
         healthy_ = true;
-        spdlog::info("event=registry_started address={} pid={}", address(), process->pid());
+        log_event("builder", "registry_started", {{"address", address()}, {"pid", process->pid()}});
         return process;
       }
     }
@@ -210,7 +209,8 @@ class DebianRegistry final : public Registry {
   }
 
   bool answers() const {
-    const auto answer = http_get("http://" + address() + "/v2/", {}, k_health_timeout);
+    const auto answer =
+        send_http({.url = "http://" + address() + "/v2/", .timeout = k_health_timeout});
     return answer && answer->status == 200;
   }
 
@@ -226,14 +226,15 @@ class DebianRegistry final : public Registry {
       }
       if (stop.stop_requested()) break;
       healthy_ = false;
-      spdlog::warn("event=registry_ended restart_in_ms={}", backoff.count());
+      log_event(LogLevel::warn, "builder", "registry_ended", {{"restart_in_ms", backoff.count()}});
       pause(backoff, stop);
       backoff = std::min(backoff * 2, k_backoff_max);
       if (auto again = start_once(stop)) {
         process = std::move(*again);
         started = Clock::now();
       } else {
-        spdlog::error("event=registry_start_failed reason=\"{}\"", to_string(again.error()));
+        log_event(LogLevel::error, "builder", "registry_start_failed",
+                  {{"reason", to_string(again.error())}});
       }
     }
     healthy_ = false;
@@ -295,13 +296,14 @@ Result<std::vector<std::string>> DebianRegistry::collect(const RegistryKeep& kee
   ATLAS_TRYV(replace_file(mark, "blobs without a manifest may be here\n", 0600));
   for (const auto& manifest : unwanted) {
     if (stop.stop_requested()) return fail(ErrorCode::cancelled, "collecting was stopped");
-    const auto answer = http_delete(
-        "http://" + address() + "/v2/" + manifest.repository + "/manifests/" + manifest.digest,
-        k_delete_timeout);
-    if (!answer) return tl::unexpected(answer.error());
-    if (answer->status != 202 && answer->status != 404) {
+    ATLAS_TRY(const auto answer,
+              send_http({.method = "DELETE",
+                         .url = "http://" + address() + "/v2/" + manifest.repository +
+                                "/manifests/" + manifest.digest,
+                         .timeout = k_delete_timeout}));
+    if (answer.status != 202 && answer.status != 404) {
       return fail(ErrorCode::internal, "the registry does not delete " + manifest.name(),
-                  "HTTP " + std::to_string(answer->status));
+                  "HTTP " + std::to_string(answer.status));
     }
     deleted.push_back(manifest.name());
   }
@@ -309,13 +311,12 @@ Result<std::vector<std::string>> DebianRegistry::collect(const RegistryKeep& kee
   request.argv = {program_, "garbage-collect", config_path().string()};
   request.environment = {"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"};
   std::string output;
-  const auto ran = run(request, k_collect_deadline, stop, [&output](std::string_view text) {
-    output += text;
-    if (output.size() > 2 * k_collect_words) output.erase(0, output.size() - k_collect_words);
-  });
-  if (!ran) return tl::unexpected(ran.error());
-  if (ran->end != RunOutcome::End::exited || ran->exit_code != 0) {
-    return fail(ran->end == RunOutcome::End::cancelled ? ErrorCode::cancelled : ErrorCode::internal,
+  ATLAS_TRY(const auto ran,
+            run_process(request, k_collect_deadline, stop, [&output](std::string_view text) {
+              append_bounded(output, text, k_collect_words);
+            }));
+  if (ran.end != RunOutcome::End::exited || ran.exit_code != 0) {
+    return fail(ran.end == RunOutcome::End::cancelled ? ErrorCode::cancelled : ErrorCode::internal,
                 "the registry's garbage collection did not end well; it is tried again", output);
   }
   remove_empty_names(blobs);
@@ -330,7 +331,7 @@ Result<std::unique_ptr<Registry>> start_registry(const RegistryConfig& config) {
     return fail(ErrorCode::invalid_argument, "the registry's folder must be an absolute path");
   }
   auto registry = std::make_unique<DebianRegistry>(config);
-  if (auto started = registry->start(); !started) return tl::unexpected(started.error());
+  ATLAS_TRYV(registry->start());
   return registry;
 }
 

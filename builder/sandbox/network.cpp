@@ -79,8 +79,8 @@ Result<void> set_routes(pid_t pid, const std::vector<std::string>& allowed,
                   batch.string()};
   request.environment = tool_environment();
   std::string said;
-  auto ran = builder::run(std::move(request), k_network_deadline, {},
-                          [&said](std::string_view text) { said += text; });
+  auto ran = run_process(std::move(request), k_network_deadline, {},
+                         [&said](std::string_view text) { said += text; });
   std::error_code ignored;
   fs::remove(batch, ignored);
   if (!ran) return tl::unexpected(ran.error());
@@ -112,7 +112,7 @@ Result<Process> attach_slirp(pid_t pid) {
   if (request.argv.front().empty()) {
     return fail(ErrorCode::unavailable, "slirp4netns is not installed");
   }
-  auto process = spawn(request);
+  auto process = spawn_process(request);
   if (!process) return process;
   ready_write.reset();
   pollfd poll_fd{ready_read.get(), POLLIN, 0};
@@ -142,7 +142,7 @@ Result<Process> join_internet(pid_t pid, const std::vector<std::string>& allowed
                               const fs::path& scratch) {
   auto slirp = attach_slirp(pid);
   if (!slirp) return slirp;
-  if (auto set = set_routes(pid, allowed, scratch); !set) return tl::unexpected(set.error());
+  ATLAS_TRYV(set_routes(pid, allowed, scratch));
   return slirp;
 }
 

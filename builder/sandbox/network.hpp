@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 #include "base/error.hpp"
-#include "builder/sandbox/process.hpp"
+#include "base/process.hpp"
 
 namespace atlasflow::builder {
 

@@ -111,9 +111,8 @@ Result<FileDescriptor> make_user_namespace() {
     if (!fd.valid()) return fail(ErrorCode::unavailable, "no user namespace", std::strerror(errno));
     return {};
   };
-  auto process = spawn(request);
-  if (!process) return tl::unexpected(process.error());
-  process->wait(k_namespace_deadline);
+  ATLAS_TRY(auto process, spawn_process(request));
+  process.wait(k_namespace_deadline);
   return fd;
 }
 
@@ -159,13 +158,12 @@ class LinuxSandbox final : public Sandbox {
     std::optional<Process> way_out;  // Ends after the sandbox, by its destructor.
     if (network == SandboxNetwork::internet) {
       request.before_exec = [&](pid_t pid) -> Result<void> {
-        auto joined = join_internet(pid, config_.reachable_networks, mounts.scratch);
-        if (!joined) return tl::unexpected(joined.error());
-        way_out = std::move(*joined);
+        ATLAS_TRY(auto joined, join_internet(pid, config_.reachable_networks, mounts.scratch));
+        way_out = std::move(joined);
         return {};
       };
     }
-    return builder::run(std::move(request), deadline, stop, on_output);
+    return run_process(std::move(request), deadline, stop, on_output);
   }
 
   Result<void> own(const fs::path& folder) const override {
@@ -212,9 +210,8 @@ Result<std::unique_ptr<Sandbox>> Sandbox::make(const SandboxConfig& config) {
   }
   std::optional<FileDescriptor> fd;
   if (config.user_namespace) {
-    auto made = make_user_namespace();
-    if (!made) return tl::unexpected(made.error());
-    fd = std::move(*made);
+    ATLAS_TRY(auto made, make_user_namespace());
+    fd = std::move(made);
   }
   return std::make_unique<LinuxSandbox>(config, std::move(fd));
 }

@@ -16,7 +16,7 @@
 
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
-#include "builder/sandbox/process.hpp"
+#include "base/process.hpp"
 
 namespace atlasflow::builder {
 

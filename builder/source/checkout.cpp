@@ -206,23 +206,21 @@ Result<void> check_disk(const fs::path& folder, const TreeMeasure& measure) {
 Result<Checkout> write_files(git_repository* repository, git_commit* commit, const git_tree* tree,
                              const CheckoutRequest& request, const fs::path& part,
                              const std::stop_token& stop) {
-  const auto measure = measure_tree(repository, tree, request.limit_bytes, stop);
-  if (!measure) return tl::unexpected(measure.error());
-  if (auto room = check_disk(part, *measure); !room) return tl::unexpected(room.error());
-  auto written = write_tree(repository, tree, part, request.limit_bytes, stop);
-  if (!written) return tl::unexpected(written.error());
-  auto checkout = describe(commit, request, *written);
+  ATLAS_TRY(const auto measure, measure_tree(repository, tree, request.limit_bytes, stop));
+  ATLAS_TRYV(check_disk(part, measure));
+  ATLAS_TRY(auto written, write_tree(repository, tree, part, request.limit_bytes, stop));
+  auto checkout = describe(commit, request, written);
   if (!checkout) return checkout;
-  const auto others = fetch_submodules(
-      {request.url, part, beside(request.folder, ".submodule"), written->submodules,
-       request.limit_bytes - written->size_bytes, k_tree_entries_max - written->entries},
-      stop);
-  if (!others) return tl::unexpected(others.error());
-  checkout->size_bytes += others->size_bytes;
-  checkout->notices = others->notices;
-  auto pointers = written->lfs_pointers;
-  pointers.insert(pointers.end(), others->lfs_pointers.begin(), others->lfs_pointers.end());
-  if (const auto count = written->lfs_pointer_count + others->lfs_pointer_count; count > 0) {
+  ATLAS_TRY(const auto others,
+            fetch_submodules(
+                {request.url, part, beside(request.folder, ".submodule"), written.submodules,
+                 request.limit_bytes - written.size_bytes, k_tree_entries_max - written.entries},
+                stop));
+  checkout->size_bytes += others.size_bytes;
+  checkout->notices = others.notices;
+  auto pointers = written.lfs_pointers;
+  pointers.insert(pointers.end(), others.lfs_pointers.begin(), others.lfs_pointers.end());
+  if (const auto count = written.lfs_pointer_count + others.lfs_pointer_count; count > 0) {
     checkout->notices.push_back(lfs_notice(count, pointers));
   }
   return checkout;
@@ -230,8 +228,8 @@ Result<Checkout> write_files(git_repository* repository, git_commit* commit, con
 
 }  // namespace
 
-Result<Checkout> check_out(const CheckoutRequest& request, std::stop_token stop) {
-  if (auto valid = check(request); !valid) return tl::unexpected(valid.error());
+Result<Checkout> check_out(const CheckoutRequest& request, const std::stop_token& stop) {
+  ATLAS_TRYV(check(request));
   if (auto before = finished(request)) return *before;
   git::start_library();
 
@@ -247,15 +245,14 @@ Result<Checkout> check_out(const CheckoutRequest& request, std::stop_token stop)
   const ScratchFolder part(beside(request.folder, ".part"));
   const ScratchFolder submodule(beside(request.folder, ".submodule"));
 
-  auto repository = git::make_repository(objects.path());
-  if (!repository) return tl::unexpected(repository.error());
-  auto commit = fetch_commit(
-      repository->get(),
-      {request.url, request.sha, request.ref, request.credential, request.limit_bytes}, stop);
-  if (!commit) return tl::unexpected(commit.error());
+  ATLAS_TRY(auto repository, git::make_repository(objects.path()));
+  ATLAS_TRY(auto commit, fetch_commit(repository.get(),
+                                      {request.url, request.sha, request.ref, request.credential,
+                                       request.limit_bytes},
+                                      stop));
 
   git_tree* raw_tree = nullptr;
-  if (git_commit_tree(&raw_tree, commit->get()) != 0) {
+  if (git_commit_tree(&raw_tree, commit.get()) != 0) {
     return fail(ErrorCode::user_error,
                 "commit " + request.sha +
                     " has no readable tree; run git fsck in "
@@ -268,20 +265,17 @@ Result<Checkout> check_out(const CheckoutRequest& request, std::stop_token stop)
   }
   fs::permissions(part.path(), fs::perms(0755), error);
   auto checkout =
-      write_files(repository->get(), commit->get(), tree.get(), request, part.path(), stop);
+      write_files(repository.get(), commit.get(), tree.get(), request, part.path(), stop);
   if (!checkout) return checkout;
   if (!request.base_sha.empty()) {
-    auto changed = changed_paths(repository->get(), request.base_sha, tree.get(), stop);
-    if (!changed) return tl::unexpected(changed.error());
-    checkout->changed_paths = std::move(*changed);
+    ATLAS_TRY(auto changed, changed_paths(repository.get(), request.base_sha, tree.get(), stop));
+    checkout->changed_paths = std::move(changed);
   }
   fs::rename(part.path(), request.folder, error);
   if (error) {
     return fail(ErrorCode::internal, "cannot put the checkout in place", error.message());
   }
-  if (auto marked = write_marker(request, *checkout); !marked) {
-    return tl::unexpected(marked.error());
-  }
+  ATLAS_TRYV(write_marker(request, *checkout));
   return checkout;
 }
 

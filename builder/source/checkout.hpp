@@ -39,6 +39,7 @@ struct Checkout {
 // Idempotent: a folder from an earlier, unfinished call is cleared; one that is complete and at sha
 // is kept and returned. user_error or not_found: no such repository, no such commit, access denied;
 // unavailable: the remote does not answer; cancelled: stop was requested.
-[[nodiscard]] Result<Checkout> check_out(const CheckoutRequest& request, std::stop_token stop);
+[[nodiscard]] Result<Checkout> check_out(const CheckoutRequest& request,
+                                         const std::stop_token& stop);
 
 }  // namespace atlasflow::builder

@@ -109,7 +109,8 @@ tl::unexpected<Error> fetch_failed(int code, const FetchState& state) {
 
 Result<void> fetch_once(git_repository* repository, const std::string& refspec, FetchState& state) {
   git_remote* raw = nullptr;
-  git_remote_create_options creation = GIT_REMOTE_CREATE_OPTIONS_INIT;
+  git_remote_create_options creation{};
+  git_remote_create_options_init(&creation, GIT_REMOTE_CREATE_OPTIONS_VERSION);
   creation.repository = repository;
   // There is no insteadOf to be looked for, and libgit2 1.5 leaks 20 KiB with every look.
   creation.flags = GIT_REMOTE_CREATE_SKIP_INSTEADOF | GIT_REMOTE_CREATE_SKIP_DEFAULT_FETCHSPEC;
@@ -118,7 +119,8 @@ Result<void> fetch_once(git_repository* repository, const std::string& refspec, 
     return fetch_failed(code, state);
   }
   const git::Remote remote(raw);
-  git_fetch_options options = GIT_FETCH_OPTIONS_INIT;
+  git_fetch_options options{};
+  git_fetch_options_init(&options, GIT_FETCH_OPTIONS_VERSION);
   options.callbacks.transfer_progress = on_transfer;
   options.callbacks.sideband_progress = on_sideband;
   options.callbacks.credentials = on_credential;

@@ -20,7 +20,8 @@ void start_library() {
 
 Result<Repository> make_repository(const std::filesystem::path& path) {
   git_repository* raw = nullptr;
-  git_repository_init_options options = GIT_REPOSITORY_INIT_OPTIONS_INIT;
+  git_repository_init_options options{};
+  git_repository_init_options_init(&options, GIT_REPOSITORY_INIT_OPTIONS_VERSION);
   options.flags =
       GIT_REPOSITORY_INIT_BARE | GIT_REPOSITORY_INIT_MKPATH | GIT_REPOSITORY_INIT_NO_REINIT;
   if (git_repository_init_ext(&raw, path.c_str(), &options) != 0) {

@@ -38,7 +38,7 @@ Result<std::optional<std::string>> read_source_file(const std::filesystem::path&
     return std::optional<std::string>{};
   }
   std::string content;
-  std::string chunk(64 * 1024, '\0');
+  std::string chunk(64UL * 1024, '\0');
   for (;;) {
     const ssize_t n = ::read(file.get(), chunk.data(), chunk.size());
     if (n < 0 && errno == EINTR) continue;

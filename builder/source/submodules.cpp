@@ -68,9 +68,7 @@ class Fetcher {
         left_entries_(request.limit_entries) {}
 
   Result<SubmoduleResult> run() {
-    if (auto done = fetch_all(request_.parent_url, {}, request_.places, 1); !done) {
-      return tl::unexpected(done.error());
-    }
+    ATLAS_TRYV(fetch_all(request_.parent_url, {}, request_.places, 1));
     if (left_out_ > k_notices_max) {
       result_.notices.push_back(std::to_string(left_out_ - k_notices_max) +
                                 " more submodules were left out");
@@ -115,10 +113,9 @@ class Fetcher {
                          int depth) {
     std::error_code ignored;
     fs::remove_all(request_.objects, ignored);
-    auto objects = git::make_repository(request_.objects);
-    if (!objects) return tl::unexpected(objects.error());
-    auto written = write_one(objects->get(), url, sha, path);
-    objects->reset();
+    ATLAS_TRY(auto objects, git::make_repository(request_.objects));
+    auto written = write_one(objects.get(), url, sha, path);
+    objects.reset();
     fs::remove_all(request_.objects, ignored);
     if (!written) {
       const auto code = written.error().code;
@@ -132,7 +129,8 @@ class Fetcher {
     left_bytes_ -= std::min(left_bytes_, written->size_bytes);
     result_.lfs_pointer_count += written->lfs_pointer_count;
     for (const auto& pointer : written->lfs_pointers) {
-      result_.lfs_pointers.push_back(path + "/" + pointer);
+      result_.lfs_pointers.push_back(path);
+      result_.lfs_pointers.back().append("/").append(pointer);
     }
     return fetch_all(url, path, written->submodules, depth + 1);
   }
@@ -143,20 +141,18 @@ class Fetcher {
     order.url = url;
     order.sha = sha;
     order.limit_bytes = left_bytes_;
-    auto commit = fetch_commit(objects, order, stop_);
-    if (!commit) return tl::unexpected(commit.error());
+    ATLAS_TRY(auto commit, fetch_commit(objects, order, stop_));
     git_tree* raw = nullptr;
-    if (git_commit_tree(&raw, commit->get()) != 0) {
+    if (git_commit_tree(&raw, commit.get()) != 0) {
       return fail(ErrorCode::user_error, "commit " + sha + " has no readable tree");
     }
     const git::Tree tree(raw);
-    const auto measure = measure_tree(objects, tree.get(), left_bytes_, stop_);
-    if (!measure) return tl::unexpected(measure.error());
-    if (measure->entries > left_entries_) {
+    ATLAS_TRY(const auto measure, measure_tree(objects, tree.get(), left_bytes_, stop_));
+    if (measure.entries > left_entries_) {
       return fail(ErrorCode::too_large, "the commit and its submodules have more than " +
                                             std::to_string(k_tree_entries_max) + " files");
     }
-    left_entries_ -= measure->entries;
+    left_entries_ -= measure.entries;
     return write_tree(objects, tree.get(), request_.tree / path, left_bytes_, stop_);
   }
 

@@ -24,6 +24,7 @@ class Measurer {
 
   Result<TreeMeasure> of_tree(const git_tree* tree, std::uint64_t depth, const std::string& path) {
     if (depth > k_tree_depth_max) return too_deep(path);
+    const std::string prefix = path.empty() ? "" : path + "/";
     TreeMeasure sum;
     const std::size_t count = git_tree_entrycount(tree);
     for (std::size_t i = 0; i < count; ++i) {
@@ -34,14 +35,14 @@ class Measurer {
         return fail(ErrorCode::too_large,
                     "a file's name is longer than 255 bytes: " + name.substr(0, 60) + "…");
       }
-      auto part = of_entry(entry, depth, path.empty() ? name : path + "/" + name);
+      auto part = of_entry(entry, depth, prefix + name);
       if (!part) return part;
       sum.entries = plus(sum.entries, plus(part->entries, 1));
       sum.size_bytes = plus(sum.size_bytes, part->size_bytes);
       sum.depth = std::max(sum.depth, part->depth);
       const auto below = part->path_bytes == 0 ? 0 : part->path_bytes + 1;
       sum.path_bytes = std::max(sum.path_bytes, name.size() + below);
-      if (auto fits = check(sum, depth, path); !fits) return tl::unexpected(fits.error());
+      ATLAS_TRYV(check(sum, depth, path));
     }
     return sum;
   }

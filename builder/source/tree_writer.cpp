@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "base/assert.hpp"
 #include "base/file_descriptor.hpp"
 
 namespace atlasflow::builder {
@@ -74,9 +75,8 @@ class TreeWriter {
     git_tree* raw = nullptr;
     if (git_tree_lookup(&raw, repository_, id) != 0) return broken(path);
     const git::Tree tree(raw);
-    auto folder = make_folder(parent, name, path);
-    if (!folder) return tl::unexpected(folder.error());
-    return write(tree.get(), folder->get(), path);
+    ATLAS_TRY(auto folder, make_folder(parent, name, path));
+    return write(tree.get(), folder.get(), path);
   }
 
   Result<FileDescriptor> make_folder(int parent, const std::string& name, const std::string& path) {
@@ -94,6 +94,8 @@ class TreeWriter {
     if (git_odb_read_header(&size, &type, odb_, id) != 0 || type != GIT_OBJECT_BLOB) {
       return broken(path);
     }
+    // Or the room that is left would be nearly endless.
+    ATLAS_ASSERT(written_.size_bytes <= limit_bytes_, path);
     if (size > limit_bytes_ - written_.size_bytes) {
       return fail(ErrorCode::too_large, "the files of the commit are larger than the limit of " +
                                             std::to_string(limit_bytes_) + " bytes (at " + path +
@@ -102,15 +104,15 @@ class TreeWriter {
     git_blob* raw = nullptr;
     if (git_blob_lookup(&raw, repository_, id) != 0) return broken(path);
     written_.size_bytes += size;
+    ATLAS_ASSERT(written_.size_bytes >= size && written_.size_bytes <= limit_bytes_, path);
     return git::Blob(raw);
   }
 
   Result<void> write_symlink(const git_oid* id, int folder, const std::string& name,
                              const std::string& path) {
-    auto blob = read_blob(id, path);
-    if (!blob) return tl::unexpected(blob.error());
-    const std::string target(static_cast<const char*>(git_blob_rawcontent(blob->get())),
-                             static_cast<std::size_t>(git_blob_rawsize(blob->get())));
+    ATLAS_TRY(auto blob, read_blob(id, path));
+    const std::string target(static_cast<const char*>(git_blob_rawcontent(blob.get())),
+                             static_cast<std::size_t>(git_blob_rawsize(blob.get())));
     if (target.empty() || target.size() > k_symlink_bytes_max ||
         target.find('\0') != std::string::npos) {
       return fail(ErrorCode::user_error, "the symbolic link " + path + " has no usable target");
@@ -123,13 +125,12 @@ class TreeWriter {
 
   Result<void> write_file(const git_oid* id, int folder, const std::string& name,
                           const std::string& path, mode_t mode) {
-    auto blob = read_blob(id, path);
-    if (!blob) return tl::unexpected(blob.error());
+    ATLAS_TRY(auto blob, read_blob(id, path));
     const FileDescriptor fd(
         ::openat(folder, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
     if (!fd.valid()) return machine_failed("make the file", path);
-    std::string_view rest(static_cast<const char*>(git_blob_rawcontent(blob->get())),
-                          static_cast<std::size_t>(git_blob_rawsize(blob->get())));
+    std::string_view rest(static_cast<const char*>(git_blob_rawcontent(blob.get())),
+                          static_cast<std::size_t>(git_blob_rawsize(blob.get())));
     if (rest.starts_with(k_lfs_header) && rest.size() <= k_lfs_pointer_bytes_max) {
       if (written_.lfs_pointer_count++ < k_lfs_pointers_named) {
         written_.lfs_pointers.push_back(path);
@@ -139,6 +140,7 @@ class TreeWriter {
       const ssize_t n = ::write(fd.get(), rest.data(), rest.size());
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0) return machine_failed("write the file", path);
+      ATLAS_ASSERT(static_cast<std::size_t>(n) <= rest.size(), path);
       rest.remove_prefix(static_cast<std::size_t>(n));
     }
     if (::fchmod(fd.get(), mode) != 0) return machine_failed("set the mode of", path);
@@ -186,7 +188,7 @@ Result<WrittenTree> write_tree(git_repository* repository, const git_tree* tree,
                 std::strerror(errno));
   }
   TreeWriter writer(repository, odb.get(), limit_bytes, stop);
-  if (auto done = writer.write(tree, root.get(), {}); !done) return tl::unexpected(done.error());
+  ATLAS_TRYV(writer.write(tree, root.get(), {}));
   return writer.take();
 }
 

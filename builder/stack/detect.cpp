@@ -22,23 +22,19 @@ class Detection {
       : tree_(tree), bases_(bases), choice_(choice), where_(place_of(choice)) {}
 
   Result<Stack> run() {
-    auto dockerfile = own_dockerfile();
-    if (!dockerfile) return tl::unexpected(dockerfile.error());
-    if (*dockerfile) return std::move(**dockerfile);
-    auto text = tree_.read("package.json", k_package_bytes_max);
-    if (!text) return tl::unexpected(text.error());
+    ATLAS_TRY(auto dockerfile, own_dockerfile());
+    if (dockerfile) return std::move(*dockerfile);
+    ATLAS_TRY(auto text, tree_.read("package.json", k_package_bytes_max));
     std::optional<PackageJson> package;
-    if (*text) {
-      auto parsed = parse_package_json(**text, in_root("package.json"));
-      if (!parsed) return tl::unexpected(parsed.error());
-      package = std::move(*parsed);
+    if (text) {
+      ATLAS_TRY(auto parsed, parse_package_json(*text, in_root("package.json")));
+      package = std::move(parsed);
     }
     const bool chose_static = !choice_.static_folder.empty();
     if (package && !chose_static) {
-      auto start = find_node_start(tree_, *package);
-      if (!start) return tl::unexpected(start.error());
-      if (*start) {
-        return finish(plan_node(tree_, *package, **start, bases_, choice_, secrets_));
+      ATLAS_TRY(auto start, find_node_start(tree_, *package));
+      if (start) {
+        return finish(plan_node(tree_, *package, *start, bases_, choice_, secrets_));
       }
     }
     if (const auto known = find_ecosystem(tree_); known && !chose_static) {
@@ -63,13 +59,12 @@ class Detection {
     std::vector<std::string> names = {choice_.dockerfile.substr(is_elsewhere ? 1 : 0)};
     if (choice_.dockerfile.empty()) names = own_names();
     for (const auto& name : names) {
-      auto text = tree.read(name, k_dockerfile_bytes_max);
-      if (!text) return tl::unexpected(text.error());
-      if (!*text) continue;
+      ATLAS_TRY(auto text, tree.read(name, k_dockerfile_bytes_max));
+      if (!text) continue;
       Stack stack;
       stack.name = "dockerfile";
       stack.reason = name + " in " + (is_elsewhere ? "the repository, for " : "") + where_;
-      stack.dockerfile = std::move(**text);
+      stack.dockerfile = std::move(*text);
       stack.dockerfile_name = name;
       // That of one Dockerfile, beside it, wins over those of all, in the root of the context.
       auto ignore = own_ignore_file(tree, {name + ".containerignore", name + ".dockerignore"});
@@ -135,13 +130,12 @@ class Detection {
 
   Result<Stack> finish(Result<Plan> plan) {
     if (!plan) return tl::unexpected(plan.error());
-    auto ignore = own_ignore_file(tree_, general_ignore_files());
-    if (!ignore) return tl::unexpected(ignore.error());
+    ATLAS_TRY(auto ignore, own_ignore_file(tree_, general_ignore_files()));
     Stack stack;
     stack.name = plan->provider;
     stack.reason = plan->reason;
     stack.dockerfile = render_dockerfile(*plan, {choice_.has_ca_certificate});
-    stack.ignore = render_ignore(*plan, *ignore);
+    stack.ignore = render_ignore(*plan, ignore);
     stack.versions = std::move(plan->versions);
     stack.base_images = std::move(plan->base_images);
     stack.start = std::move(plan->start);

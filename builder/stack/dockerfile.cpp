@@ -43,10 +43,9 @@ class Planner {
       auto right = check_flags(instruction);
       if (right) right = check_arguments(instruction, escape_);
       if (!right) return tl::unexpected(right.error());
-      auto taken = instruction.name == "FROM" ? start_stage(instruction, i)
-                   : stages_.empty()          ? take_global(instruction)
-                                              : take(instruction);
-      if (!taken) return tl::unexpected(taken.error());
+      ATLAS_TRYV(instruction.name == "FROM" ? start_stage(instruction, i)
+                 : stages_.empty()          ? take_global(instruction)
+                                            : take(instruction));
       if (!stages_.empty()) stages_.back().end = i + 1;
     }
     if (stages_.empty()) return fail(ErrorCode::user_error, "there is no FROM in it");
@@ -94,10 +93,9 @@ class Planner {
                                          std::to_string(other->line));
       }
     }
-    auto base = scope_.expand(words.front(), from.line);
-    if (!base) return tl::unexpected(base.error());
-    if (base->text.empty() || (!base->missing.empty() && !check_image_name(base->text))) {
-      const auto variable = base->missing.empty() ? "NAME" : base->missing.front();
+    ATLAS_TRY(auto base, scope_.expand(words.front(), from.line));
+    if (base.text.empty() || (!base.missing.empty() && !check_image_name(base.text))) {
+      const auto variable = base.missing.empty() ? "NAME" : base.missing.front();
       return wrong_line(from.line, "FROM " + words.front() + " has no value: declare ARG " +
                                        variable +
                                        " with a default before the first FROM, or set the "
@@ -105,15 +103,14 @@ class Planner {
                                        variable);
     }
     if (auto right = take_platform(from, stage); !right) return right;
-    return start_from(from, std::move(stage), base->text, words.size() == 3);
+    return start_from(from, std::move(stage), base.text, words.size() == 3);
   }
 
   Result<void> take_platform(Instruction& from, Stage& stage) {
     for (const auto& flag : from.flags) {
-      auto platform = scope_.expand(flag.value(), from.line);
-      if (!platform) return tl::unexpected(platform.error());
-      if (!is_this_platform(platform->text)) {
-        stage.error = wrong_line(from.line, "FROM --platform=" + platform->text +
+      ATLAS_TRY(auto platform, scope_.expand(flag.value(), from.line));
+      if (!is_this_platform(platform.text)) {
+        stage.error = wrong_line(from.line, "FROM --platform=" + platform.text +
                                                 ": this machine builds and runs linux/amd64 only")
                           .value();
       }
@@ -132,9 +129,8 @@ class Planner {
       stage.health_check_line = parent->health_check_line;
       triggers = parent->triggers;
       name = parent->name;
-      auto inherited = scope_.inherit(parent->scope, from.line);
-      if (!inherited) return tl::unexpected(inherited.error());
-      stage.scope = std::move(*inherited);
+      ATLAS_TRY(auto inherited, scope_.inherit(parent->scope, from.line));
+      stage.scope = std::move(inherited);
     } else if (base != "scratch") {
       name = image_of(base, from.line, stage);
     } else {
@@ -179,14 +175,12 @@ class Planner {
   Result<void> take_copy(Instruction& instruction) {
     for (auto& flag : instruction.flags) {
       if (flag.name() == "--from") {
-        auto source = source_of(flag.value(), instruction.line, "COPY --from");
-        if (!source) return tl::unexpected(source.error());
-        flag.text = flag.raw = "--from=" + *source;
+        ATLAS_TRY(auto source, source_of(flag.value(), instruction.line, "COPY --from"));
+        flag.text = flag.raw = "--from=" + source;
       } else if (flag.name() == "--chmod") {
-        auto mode = scope_.expand(flag.value(), instruction.line, stages_.back().scope);
-        if (!mode) return tl::unexpected(mode.error());
-        if (mode->missing.empty() && !is_octal_mode(mode->text)) {
-          return wrong_line(instruction.line, "--chmod=" + mode->text +
+        ATLAS_TRY(auto mode, scope_.expand(flag.value(), instruction.line, stages_.back().scope));
+        if (mode.missing.empty() && !is_octal_mode(mode.text)) {
+          return wrong_line(instruction.line, "--chmod=" + mode.text +
                                                   " is not supported: give the mode in octal "
                                                   "digits, such as 755");
         }
@@ -201,11 +195,10 @@ class Planner {
                                                      : split_words(instruction.arguments, escape_);
     if (!words.empty()) words.pop_back();
     for (const auto& word : words) {
-      auto source = scope_.expand(word, instruction.line, stages_.back().scope);
-      if (!source) return tl::unexpected(source.error());
-      if (!is_git_source(source->text)) continue;
+      ATLAS_TRY(auto source, scope_.expand(word, instruction.line, stages_.back().scope));
+      if (!is_git_source(source.text)) continue;
       return wrong_line(instruction.line,
-                        "ADD of a Git repository (" + source->text.substr(0, 100) +
+                        "ADD of a Git repository (" + source.text.substr(0, 100) +
                             ") is not supported; git clone in a RUN step, or make it a submodule");
     }
     return {};
@@ -219,13 +212,12 @@ class Planner {
       auto options = mount_options(flag.value());
       for (auto& option : options) {
         if (option.key == "from") {
-          auto source = source_of(option.value, instruction.line, "RUN --mount=…,from");
-          if (!source) return tl::unexpected(source.error());
-          option.value = *source;
+          ATLAS_TRY(auto source, source_of(option.value, instruction.line, "RUN --mount=…,from"));
+          option.value = source;
         } else if (option.value.find('$') != std::string::npos) {
-          auto value = scope_.expand(option.value, instruction.line, stages_.back().scope);
-          if (!value) return tl::unexpected(value.error());
-          if (value->missing.empty()) option.value = value->text;  // Else of the base image.
+          ATLAS_TRY(auto value,
+                    scope_.expand(option.value, instruction.line, stages_.back().scope));
+          if (value.missing.empty()) option.value = value.text;  // Else of the base image.
         }
       }
       if (auto done = take_target(instruction.line, flag.value(), options); !done) return done;
@@ -254,33 +246,32 @@ class Planner {
 
   // The stage or image that COPY --from and RUN --mount=from= mean, as buildah is to be told it.
   Result<std::string> source_of(std::string_view word, int line, const std::string& what) {
-    auto name = scope_.expand(word, line, stages_.back().scope);
-    if (!name) return tl::unexpected(name.error());
-    if (name->text.empty() || !name->missing.empty()) {
+    ATLAS_TRY(auto name, scope_.expand(word, line, stages_.back().scope));
+    if (name.text.empty() || !name.missing.empty()) {
       return wrong_line(line, what + "=" + std::string(word) + " has no value" +
-                                  (name->missing.empty() ? "" : " for " + name->missing.front()) +
+                                  (name.missing.empty() ? "" : " for " + name.missing.front()) +
                                   ": declare the ARG in this stage, before it");
     }
     Stage& stage = stages_.back();
-    if (const auto number = whole_number(name->text)) {
+    if (const auto number = whole_number(name.text)) {
       if (static_cast<std::size_t>(*number) >= stage.number) {
-        return wrong_line(line, what + "=" + name->text + ": there is no stage " + name->text +
+        return wrong_line(line, what + "=" + name.text + ": there is no stage " + name.text +
                                     " before this one, which has number " +
                                     std::to_string(stage.number));
       }
       stage.needs.insert(static_cast<std::size_t>(*number));
       return stages_[static_cast<std::size_t>(*number)].name;
     }
-    if (const auto* other = stage_named(name->text)) {
+    if (const auto* other = stage_named(name.text)) {
       if (other == &stage) return wrong_line(line, what + " names the stage that it is in");
       stage.needs.insert(other->number);
       return other->name;
     }
-    if (const auto later = line_of_stage(name->text)) {
-      return wrong_line(line, what + "=" + name->text + ": that stage comes later, in line " +
+    if (const auto later = line_of_stage(name.text)) {
+      return wrong_line(line, what + "=" + name.text + ": that stage comes later, in line " +
                                   std::to_string(*later) + "; put it above this one");
     }
-    return image_of(name->text, line, stage);
+    return image_of(name.text, line, stage);
   }
 
   std::optional<int> line_of_stage(std::string_view name) const {
@@ -293,14 +284,13 @@ class Planner {
   }
 
   Result<void> take_trigger(Instruction& instruction) {
-    auto trigger = read_trigger(instruction);
-    if (!trigger) return tl::unexpected(trigger.error());
-    if (auto right = check_flags(*trigger); !right) return right;
-    if (auto right = check_arguments(*trigger, escape_); !right) return right;
-    stages_.back().triggers.push_back(*trigger);
+    ATLAS_TRY(auto trigger, read_trigger(instruction));
+    if (auto right = check_flags(trigger); !right) return right;
+    if (auto right = check_arguments(trigger, escape_); !right) return right;
+    stages_.back().triggers.push_back(trigger);
     // buildah keeps the text of it; what it cannot take must be out of there too.
-    leave_out(*trigger);
-    instruction.arguments = write_instruction(*trigger);
+    leave_out(trigger);
+    instruction.arguments = write_instruction(trigger);
     return {};
   }
 
@@ -336,11 +326,10 @@ class Planner {
 
   Result<DockerfilePlan> plan() {
     DockerfilePlan plan;
-    auto target = target_stage(plan);
-    if (!target) return tl::unexpected(target.error());
-    std::set<std::size_t> needed{*target};
+    ATLAS_TRY(auto target, target_stage(plan));
+    std::set<std::size_t> needed{target};
     // A stage needs only those before it, so one walk backwards finds all.
-    for (std::size_t i = *target + 1; i-- > 0;) {
+    for (std::size_t i = target + 1; i-- > 0;) {
       if (needed.contains(i)) needed.insert(stages_[i].needs.begin(), stages_[i].needs.end());
     }
     std::set<std::string> known;
@@ -352,14 +341,13 @@ class Planner {
         if (known.insert(image.value).second) plan.images.push_back(image);
       }
     }
-    if (const int line = stages_[*target].health_check_line; line > 0) {
+    if (const int line = stages_[target].health_check_line; line > 0) {
       notices_.push_back(
           request_.name + ", line " + std::to_string(line) +
           ": HEALTHCHECK is not run; an app is healthy when health_path answers 2xx");
     }
-    auto text = write_instructions(needed_instructions(needed), escape_);
-    if (!text) return tl::unexpected(text.error());
-    plan.text = std::move(*text);
+    ATLAS_TRY(auto text, write_instructions(needed_instructions(needed), escape_));
+    plan.text = std::move(text);
     plan.notes = std::move(notes_);
     plan.notices = std::move(notices_);
     return plan;

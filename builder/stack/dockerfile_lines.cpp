@@ -216,9 +216,7 @@ class Reader {
 
   Result<DockerfileLines> read() {
     while (auto line = next()) {
-      if (auto taken = take(without_leading(without_newline(*line))); !taken) {
-        return tl::unexpected(taken.error());
-      }
+      ATLAS_TRYV(take(without_leading(without_newline(*line))));
     }
     return std::move(out_);
   }
@@ -235,8 +233,7 @@ class Reader {
 
   Result<void> take(std::string_view line) {
     if (!directives_ended_) {
-      auto directive = take_directive(line);
-      if (!directive) return tl::unexpected(directive.error());
+      ATLAS_TRYV(take_directive(line));
     }
     if (line.starts_with('#')) return {};
     const int start = number_;
@@ -253,11 +250,10 @@ class Reader {
       joined += without_continuation(plain, continues);
     }
     if (trimmed(joined).empty()) return {};
-    auto instruction = read_instruction(joined, start);
-    if (!instruction) return tl::unexpected(instruction.error());
-    if (auto read = read_documents(*instruction); !read) return read;
-    instruction->last_line = number_;
-    out_.instructions.push_back(std::move(*instruction));
+    ATLAS_TRY(auto instruction, read_instruction(joined, start));
+    if (auto read = read_documents(instruction); !read) return read;
+    instruction.last_line = number_;
+    out_.instructions.push_back(std::move(instruction));
     return {};
   }
 

@@ -105,11 +105,11 @@ Result<void> DockerfileScope::declare(const Instruction& arg, StageScope* stage)
       if (auto done = set(values, name, *fixed, arg.line); !done) return done;
     } else if (equals != std::string::npos) {
       const auto text = std::string_view(word).substr(equals + 1);
-      auto value = stage == nullptr ? expand(text, arg.line) : expand(text, arg.line, *stage);
-      if (!value) return tl::unexpected(value.error());
-      if (stage != nullptr && !value->missing.empty()) {
+      ATLAS_TRY(auto value,
+                stage == nullptr ? expand(text, arg.line) : expand(text, arg.line, *stage));
+      if (stage != nullptr && !value.missing.empty()) {
         values.erase(name);  // The base image may set it.
-      } else if (auto done = set(values, name, value->text, arg.line); !done) {
+      } else if (auto done = set(values, name, value.text, arg.line); !done) {
         return done;
       }
     }
@@ -141,11 +141,10 @@ Result<void> DockerfileScope::take_env(const Instruction& instruction, StageScop
   }
   VariableValues fresh;
   for (const auto& [name, text] : assignments) {
-    auto value = expand(text, instruction.line, stage);
-    if (!value) return tl::unexpected(value.error());
+    ATLAS_TRY(auto value, expand(text, instruction.line, stage));
     // What the base image sets is not known here, so neither is what is made of it.
-    if (value->missing.empty())
-      fresh[name] = value->text;
+    if (value.missing.empty())
+      fresh[name] = value.text;
     else
       stage.env.erase(name);
   }
@@ -156,11 +155,10 @@ Result<void> DockerfileScope::take_env(const Instruction& instruction, StageScop
 }
 
 Result<void> DockerfileScope::take_work_folder(const Instruction& instruction, StageScope& stage) {
-  auto path = expand(instruction.arguments, instruction.line, stage);
-  if (!path) return tl::unexpected(path.error());
+  ATLAS_TRY(auto path, expand(instruction.arguments, instruction.line, stage));
   auto& folder = stage.work_folder;
-  const bool is_known = path->missing.empty() && (folder || path->text.starts_with('/'));
-  folder = is_known ? std::optional(path_from(folder.value_or("/"), path->text)) : std::nullopt;
+  const bool is_known = path.missing.empty() && (folder || path.text.starts_with('/'));
+  folder = is_known ? std::optional(path_from(folder.value_or("/"), path.text)) : std::nullopt;
   return {};
 }
 
@@ -171,8 +169,7 @@ Result<void> DockerfileScope::take(const Instruction& instruction, StageScope& s
 }
 
 Result<StageScope> DockerfileScope::inherit(const StageScope& parent, int line) {
-  auto charged = charge(bytes_of(parent.env) + bytes_of(parent.args), line);
-  if (!charged) return tl::unexpected(charged.error());
+  ATLAS_TRYV(charge(bytes_of(parent.env) + bytes_of(parent.args), line));
   return parent;
 }
 

@@ -92,9 +92,8 @@ class Expander {
       : rest_(text), variables_(variables), escape_(escape) {}
 
   Result<ExpandedWord> run() {
-    auto text = until({});
-    if (!text) return tl::unexpected(text.error());
-    return ExpandedWord{std::move(*text), std::move(missing_)};
+    ATLAS_TRY(auto text, until({}));
+    return ExpandedWord{std::move(text), std::move(missing_)};
   }
 
  private:

@@ -47,9 +47,8 @@ bool is_development_server(const std::string& script) {
 }
 
 Result<std::optional<std::string>> web_process(const SourceTree& tree) {
-  auto text = tree.read("Procfile", k_small_bytes_max);
-  if (!text) return tl::unexpected(text.error());
-  std::string rest = text->value_or("");
+  ATLAS_TRY(auto text, tree.read("Procfile", k_small_bytes_max));
+  std::string rest = text.value_or("");
   while (!rest.empty()) {
     const auto end = std::min(rest.find('\n'), rest.size());
     std::string line = rest.substr(0, end);
@@ -90,12 +89,10 @@ class NodeBuild {
       : tree_(tree), package_(package), choice_(choice) {}
 
   Result<void> prepare(const StackBases& bases, std::map<std::string, std::string>& secrets) {
-    auto manager = find_package_installer(tree_, package_);
-    if (!manager) return tl::unexpected(manager.error());
-    manager_ = std::move(*manager);
-    auto base = choose_node_base(bases, package_, manager_);
-    if (!base) return tl::unexpected(base.error());
-    base_ = std::move(*base);
+    ATLAS_TRY(auto manager, find_package_installer(tree_, package_));
+    manager_ = std::move(manager);
+    ATLAS_TRY(auto base, choose_node_base(bases, package_, manager_));
+    base_ = std::move(base);
     for (const auto& path : package_.local_dependencies()) {
       if (path.starts_with("..")) {
         return fail(ErrorCode::user_error, "package.json depends on " + path +
@@ -103,11 +100,10 @@ class NodeBuild {
                                                ": let root_folder be a folder that holds both");
       }
     }
-    auto npmrc = tree_.read(".npmrc", k_small_bytes_max);
-    if (!npmrc) return tl::unexpected(npmrc.error());
-    has_npmrc_ = npmrc->has_value();
-    npmrc_is_secret_ = has_npmrc_ && has_credentials(**npmrc);
-    if (npmrc_is_secret_) secrets[k_npmrc_secret] = **npmrc;
+    ATLAS_TRY(auto npmrc, tree_.read(".npmrc", k_small_bytes_max));
+    has_npmrc_ = npmrc.has_value();
+    npmrc_is_secret_ = has_npmrc_ && has_credentials(*npmrc);
+    if (npmrc_is_secret_) secrets[k_npmrc_secret] = *npmrc;
     has_workspaces_ = !package_.workspaces.empty() || tree_.has_file("pnpm-workspace.yaml");
     installs_ = !package_.dependencies.empty() || has_workspaces_ ||
                 !package_.dev_dependencies.empty() || package_.install_script().has_value();
@@ -289,9 +285,8 @@ const char* build_script_of(const PackageJson& package) {
 
 Result<std::optional<NodeStart>> find_node_start(const SourceTree& tree,
                                                  const PackageJson& package) {
-  const auto web = web_process(tree);
-  if (!web) return tl::unexpected(web.error());
-  if (*web) return std::optional(NodeStart{{"sh", "-c", **web}, "the web process of Procfile"});
+  ATLAS_TRY(const auto web, web_process(tree));
+  if (web) return std::optional(NodeStart{{"sh", "-c", *web}, "the web process of Procfile"});
   const bool builds = build_script_of(package) != nullptr;
   const auto* script = package.script("start");
   if (script != nullptr && !(builds && is_development_server(*script))) {
@@ -320,7 +315,7 @@ Result<Plan> plan_node(const SourceTree& tree, const PackageJson& package, const
                        const StackBases& bases, const StackChoice& choice,
                        std::map<std::string, std::string>& secrets) {
   NodeBuild build(tree, package, choice);
-  if (auto ready = build.prepare(bases, secrets); !ready) return tl::unexpected(ready.error());
+  ATLAS_TRYV(build.prepare(bases, secrets));
   Plan plan = build.start_plan("node", "package.json with " + start.why + where_is_it(choice));
   if (build.is_plain()) {
     plan.stages.push_back(build.plain_stage());
@@ -343,7 +338,7 @@ Result<Plan> plan_built_site(const SourceTree& tree, const PackageJson& package,
                              const StackBases& bases, const StackChoice& choice,
                              std::map<std::string, std::string>& secrets) {
   NodeBuild build(tree, package, choice);
-  if (auto ready = build.prepare(bases, secrets); !ready) return tl::unexpected(ready.error());
+  ATLAS_TRYV(build.prepare(bases, secrets));
   Plan plan = build.start_plan(
       "static", "package.json with a build script and nothing to start" + where_is_it(choice));
   PlanStage stage = build.build_stage(build.add_tools(plan), false);

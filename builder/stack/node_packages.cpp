@@ -57,9 +57,8 @@ bool is_version(const std::string& text) {
 // What wrote the lock file: the major version that reads it as it is.
 Result<void> take_lock_version(const SourceTree& tree, PackageInstaller& manager) {
   if (manager.tool != PackageTool::pnpm && manager.tool != PackageTool::yarn) return {};
-  const auto text = tree.read(manager.lock_file, k_lock_bytes_max);
-  if (!text) return tl::unexpected(text.error());
-  const std::string lock = text->value_or("").substr(0, 4096);
+  ATLAS_TRY(const auto text, tree.read(manager.lock_file, k_lock_bytes_max));
+  const std::string lock = text.value_or("").substr(0, 4096);
   const auto version_after = [&lock](std::string_view key) {
     const auto at = lock.find(key);
     const auto digits = at == std::string::npos ? at : lock.find_first_of("0123456789", at);
@@ -183,7 +182,7 @@ Result<PackageInstaller> find_package_installer(const SourceTree& tree,
                               manager.lock_file + " is used, " + lock.name + " is not");
     break;
   }
-  if (auto taken = take_lock_version(tree, manager); !taken) return tl::unexpected(taken.error());
+  ATLAS_TRYV(take_lock_version(tree, manager));
   return manager;
 }
 

@@ -62,6 +62,7 @@ Result<std::string> read_exactly(const Fd& socket, std::size_t size, Deadline de
     const ssize_t got = ::recv(socket.get(), bytes.data() + done, size - done, MSG_DONTWAIT);
     if (got > 0) {
       done += static_cast<std::size_t>(got);
+      ATLAS_ASSERT(done <= size, "more was received than was asked for");
     } else if (got == 0) {
       return no_answer("it closed the connection");
     } else if (errno == EAGAIN) {
@@ -116,6 +117,7 @@ Result<void> send_message(const Fd& socket, const google::protobuf::MessageLite&
   for (const unsigned shift : {24U, 16U, 8U, 0U}) {
     bytes += static_cast<char>((size >> shift) & 0xFFU);
   }
+  ATLAS_ASSERT_EQ(bytes.size(), k_length_bytes);
   return write_all(socket, bytes + body, deadline);
 }
 

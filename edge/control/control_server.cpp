@@ -4,10 +4,11 @@
 #include <chrono>
 
 #include <poll.h>
-#include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "base/log.hpp"
 
 namespace atlasflow::edge {
 namespace {
@@ -81,8 +82,10 @@ void ControlServer::accept_one() {
   }
   const std::lock_guard lock(mutex_);
   if (connections_.size() >= k_connections_max) {
-    spdlog::warn("edge=control result=refused reason=\"{} calls are under way\"",
-                 connections_.size());
+    log_event(LogLevel::warn, "edge", "control",
+              {{"result", "refused"},
+               {"reason", "too many calls are under way"},
+               {"calls", connections_.size()}});
     return;
   }
   Connection& connection = connections_.emplace_back();
@@ -99,7 +102,8 @@ void ControlServer::serve(const Fd& socket) {
   wire::Request request;
   if (const auto hello = exchange_hello(socket, soon()); !hello) {
     if (hello.error().code == ErrorCode::conflict) {
-      spdlog::warn("edge=control result=refused reason=\"{}\"", to_string(hello.error()));
+      log_event(LogLevel::warn, "edge", "control",
+                {{"result", "refused"}, {"reason", to_string(hello.error())}});
     }
     return;
   }

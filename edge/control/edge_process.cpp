@@ -8,13 +8,14 @@
 #include <utility>
 
 #include <fcntl.h>
-#include <spawn.h>
-#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
+
+#include "base/file.hpp"
+#include "base/log.hpp"
+#include "base/process.hpp"
 
 namespace atlasflow::edge {
 namespace {
@@ -51,7 +52,8 @@ void raise_descriptor_limit() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   const rlim_t before = std::exchange(limit.rlim_cur, limit.rlim_max);
   const bool raised = ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
-  spdlog::info("edge=limits open_files={} before={}", raised ? limit.rlim_max : before, before);
+  log_event("edge", "limits",
+            {{"open_files", raised ? limit.rlim_max : before}, {"before", before}});
 }
 
 }  // namespace
@@ -215,58 +217,24 @@ Result<void> EdgeProcess::write_record(const EdgeFolder& folder) const {
 
 namespace {
 
-// posix_spawn's lists, freed whatever happens.
-class SpawnPlan {
- public:
-  SpawnPlan() {
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawnattr_init(&attributes);
-  }
-  ~SpawnPlan() {
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::posix_spawnattr_destroy(&attributes);
-  }
-  SpawnPlan(const SpawnPlan&) = delete;
-  SpawnPlan& operator=(const SpawnPlan&) = delete;
+int enter_root_folder(void* /*context*/, const char** step) {
+  *step = "enter /";
+  return ::chdir("/") == 0 ? 0 : errno;
+}
 
-  posix_spawn_file_actions_t actions{};
-  posix_spawnattr_t attributes{};
-};
-
-Result<pid_t> spawn(const EdgeFolder& folder, const std::string& program,
-                    std::vector<std::string> words, const Fd& launch) {
-  SpawnPlan plan;
-  const std::string log = folder.log().string();
-  ::posix_spawn_file_actions_addopen(&plan.actions, 0, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&plan.actions, 1, log.c_str(), O_WRONLY | O_CREAT | O_APPEND,
-                                     k_log_mode);
-  ::posix_spawn_file_actions_adddup2(&plan.actions, 1, 2);
-  ::posix_spawn_file_actions_adddup2(&plan.actions, launch.get(), k_launch_fd);
-  ::posix_spawn_file_actions_addclosefrom_np(&plan.actions, k_launch_fd + 1);
-  ::posix_spawn_file_actions_addchdir_np(&plan.actions, "/");
-  sigset_t none;
-  sigset_t all;
-  ::sigemptyset(&none);
-  ::sigfillset(&all);
-  ::posix_spawnattr_setsigmask(&plan.attributes, &none);
-  ::posix_spawnattr_setsigdefault(&plan.attributes, &all);
-  ::posix_spawnattr_setflags(&plan.attributes,
-                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-
+Result<Process> spawn(const EdgeFolder& folder, const std::string& program,
+                      std::vector<std::string> words, const Fd& launch) {
+  const Fd log(::open(folder.log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, k_log_mode));
+  if (!log) return tl::unexpected(errno_error("cannot open " + folder.log().string()));
   words.insert(words.end(), {"--launch-fd", std::to_string(k_launch_fd)});
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
   // Nothing of the server's environment, which may hold what is nobody else's business.
-  std::array<std::string, 2> settings{"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"};
-  std::array<char*, 3> environment{settings[0].data(), settings[1].data(), nullptr};
-  pid_t pid = 0;
-  const int code = ::posix_spawn(&pid, program.c_str(), &plan.actions, &plan.attributes,
-                                 arguments.data(), environment.data());
-  if (code != 0) {
-    return fail(ErrorCode::internal, "can't start the edge's process", errno_text(code));
-  }
-  return pid;
+  return spawn_process({.argv = std::move(words),
+                        .program = program,
+                        .environment = {"PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"},
+                        .inherit = {launch.get()},
+                        .output = log.get(),
+                        .dies_with_parent = false,
+                        .prepare = enter_root_folder});
 }
 
 }  // namespace
@@ -284,25 +252,26 @@ Result<StartedEdge> start_edge_process(const EdgeFolder& folder, const std::stri
   }
   const Fd ours(pair[0]);
   Fd theirs(pair[1]);
-  const auto pid = spawn(folder, program, arguments, theirs);
+  auto child = spawn(folder, program, arguments, theirs);
   theirs.reset();
-  if (!pid) return tl::unexpected(pid.error());
+  if (!child) return tl::unexpected(child.error());
   StartedEdge started;
   wire::Reply reply;
   auto got = send_message(ours, launch, after(k_hand_over_max));
   if (got) got = receive_message(ours, reply, after(k_start_max));
   if (got && reply.has_status()) {
-    if (const auto process = identify_process(*pid)) {
+    if (const auto process = identify_process(child->pid())) {
       started.process = *process;
       started.pidfd = open_process(*process);
       started.status = reply.status();
-      if (started.pidfd.valid()) return started;
+      if (started.pidfd.valid()) {
+        static_cast<void>(child->release());
+        return started;
+      }
     }
   }
   // It said why, or ended, or hangs: in each case it must not run on.
-  ::kill(*pid, SIGKILL);
-  while (::waitpid(*pid, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  child->kill();
   if (got && reply.has_failure()) return tl::unexpected(from_wire(reply.failure()));
   return fail(ErrorCode::unavailable,
               "the edge's process ended at its start; see " + folder.log().string(),

@@ -9,10 +9,10 @@
 #include <utility>
 
 #include <poll.h>
-#include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/log.hpp"
 #include "edge/control/control_message.hpp"
 #include "edge/control/edge_process.hpp"
 
@@ -131,22 +131,26 @@ Result<void> RemoteEdge::attach() {
 }
 
 Result<void> RemoteEdge::replace(const wire::Status& status, pid_t pid) {
-  spdlog::warn("edge=replacing pid={} build={} config={} new_build={} new_config={}", pid,
-               status.build_id(), status.config_digest(), config_.build_id, digest_);
+  log_event(LogLevel::warn, "edge", "replacing",
+            {{"pid", pid},
+             {"build", status.build_id()},
+             {"config", status.config_digest()},
+             {"new_build", config_.build_id},
+             {"new_config", digest_}});
   {
     const std::lock_guard lock(mutex_);
     remember(status);
   }
   auto started = start(true);
   if (started) return started;
-  spdlog::warn("edge=not_handed_over reason=\"{}\"", to_string(started.error()));
+  log_event(LogLevel::warn, "edge", "not_handed_over", {{"reason", to_string(started.error())}});
   return start_anew(started.error());
 }
 
 // What does not answer, or would not give way, holds the ports and the lock.
 Result<void> RemoteEdge::start_anew(const Error& why) {
   if (const auto before = recorded_process(folder_)) {
-    spdlog::warn("edge=ending pid={} reason=\"{}\"", before->pid, to_string(why));
+    log_event(LogLevel::warn, "edge", "ending", {{"pid", before->pid}, {"reason", to_string(why)}});
     if (auto ended = end_process(*before, k_replace_grace); !ended) return ended;
   }
   return start(false);
@@ -191,8 +195,9 @@ bool RemoteEdge::adopt(const wire::Status& status, pid_t pid) {
   pidfd_ = std::move(pidfd);
   remember(status);
   health_ = Health::answers;
-  spdlog::info("edge=adopted pid={} generation={} https_port={}", process_.pid, table_.generation,
-               https_port_);
+  log_event(
+      "edge", "adopted",
+      {{"pid", process_.pid}, {"generation", table_.generation}, {"https_port", https_port_}});
   return true;
 }
 
@@ -223,9 +228,11 @@ Result<void> RemoteEdge::start(bool take_over) {
     health_ = Health::answers;
     changed_.notify_all();
   }
-  spdlog::info("edge=process_started pid={} https_port={} http_port={} taken_over={}",
-               started->process.pid, started->status.https_port(), started->status.http_port(),
-               take_over);
+  log_event("edge", "process_started",
+            {{"pid", started->process.pid},
+             {"https_port", started->status.https_port()},
+             {"http_port", started->status.http_port()},
+             {"taken_over", take_over}});
   return {};
 }
 
@@ -281,7 +288,8 @@ std::uint64_t RemoteEdge::drain(const std::string& vm_id, milliseconds deadline)
   const auto reply = ask(request, deadline + config_.call_timeout);
   if (!reply) {
     // A process that has gone took its requests with it; of one that hangs nobody knows.
-    spdlog::warn("edge=drain_unanswered vm={} reason=\"{}\"", vm_id, to_string(reply.error()));
+    log_event(LogLevel::warn, "edge", "drain_unanswered",
+              {{"vm", vm_id}, {"reason", to_string(reply.error())}});
     return 0;
   }
   return reply->drained().requests_cut();
@@ -340,8 +348,10 @@ void RemoteEdge::watch(const std::stop_token& stop) {
     {
       const std::lock_guard lock(mutex_);
       health_ = Health::gone;
-      spdlog::error("edge=died pid={} restart_in_ms={} log={}", process_.pid, backoff.count(),
-                    folder_.log().string());
+      log_event(LogLevel::error, "edge", "died",
+                {{"pid", process_.pid},
+                 {"restart_in_ms", backoff.count()},
+                 {"log", folder_.log().string()}});
     }
     while (!stop.stop_requested()) {
       pause(backoff, stop);
@@ -349,8 +359,8 @@ void RemoteEdge::watch(const std::stop_token& stop) {
       backoff = std::clamp(backoff * 2, k_backoff_min, k_backoff_max);
       const auto started = start(false);
       if (started) break;
-      spdlog::error("edge=start_failed retry_in_ms={} reason=\"{}\"", backoff.count(),
-                    to_string(started.error()));
+      log_event(LogLevel::error, "edge", "start_failed",
+                {{"retry_in_ms", backoff.count()}, {"reason", to_string(started.error())}});
     }
     const std::lock_guard lock(mutex_);
     ++restarts_;
@@ -390,10 +400,12 @@ void RemoteEdge::check_health() {
   if (now == health_) return;
   health_ = now;
   if (now == Health::silent) {
-    spdlog::error("edge=silent pid={} reason=\"{}\" advice=\"restart the server to replace it\"",
-                  process_.pid, to_string(status.error()));
+    log_event(LogLevel::error, "edge", "silent",
+              {{"pid", process_.pid},
+               {"reason", to_string(status.error())},
+               {"advice", "restart the server to replace it"}});
   } else {
-    spdlog::info("edge=answers_again pid={}", process_.pid);
+    log_event("edge", "answers_again", {{"pid", process_.pid}});
   }
 }
 

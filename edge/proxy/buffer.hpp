@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/assert.hpp"
+
 namespace atlasflow::edge {
 
 inline constexpr std::size_t k_slab_bytes = std::size_t{16} * 1024;
@@ -60,7 +62,10 @@ class Buffer {
     return storage_.get() + end_;
   }
   [[nodiscard]] std::size_t room() const { return capacity_ - end_; }
-  void commit(std::size_t bytes) { end_ += bytes; }
+  void commit(std::size_t bytes) {
+    ATLAS_ASSERT(bytes <= room(), "more was written than was reserved");
+    end_ += bytes;
+  }
 
   void append(std::string_view bytes) {
     if (bytes.empty()) return;
@@ -69,6 +74,7 @@ class Buffer {
   }
 
   void consume(std::size_t bytes) {
+    ATLAS_ASSERT(bytes <= size(), "more is consumed than there is");
     begin_ += bytes;
     if (begin_ == end_) clear();
   }
@@ -96,6 +102,7 @@ class Buffer {
     }
     begin_ = 0;
     end_ = used;
+    ATLAS_ASSERT(room() >= bytes, "a buffer has grown and has no room");
   }
 
   SlabPool* pool_;

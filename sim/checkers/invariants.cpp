@@ -122,7 +122,7 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
 void Invariants::take_of_vm(const std::string& deployment, const storage::Record& record) {
   const auto& event = record.event;
   if (event.has_vm_started()) {
-    auto& vm = vms_[event.vm_started().vm_id()];
+    auto& vm = vms_[VmId{event.vm_started().vm_id()}];
     if (vm.started) {
       violated("each-vm-once", "VMStarted was recorded twice for VM " + event.vm_started().vm_id());
     }
@@ -133,17 +133,17 @@ void Invariants::take_of_vm(const std::string& deployment, const storage::Record
     vm.started = true;
     vm.deployment = deployment;
   } else if (event.has_healthy()) {
-    auto& vm = vms_[event.healthy().vm_id()];
+    auto& vm = vms_[VmId{event.healthy().vm_id()}];
     if (!vm.started) violated("started-first", "a VM is healthy that was not started");
     vm.healthy = true;
   } else if (event.has_vm_stop_requested()) {
-    vms_[event.vm_stop_requested().vm_id()].stopping = true;
+    vms_[VmId{event.vm_stop_requested().vm_id()}].stopping = true;
   } else if (event.has_vm_exited()) {
-    vms_[event.vm_exited().vm_id()].gone = true;
+    vms_[VmId{event.vm_exited().vm_id()}].gone = true;
   } else if (event.has_vm_stopped()) {
-    vms_[event.vm_stopped().vm_id()].gone = true;
+    vms_[VmId{event.vm_stopped().vm_id()}].gone = true;
   } else if (event.has_vm_host_lost()) {
-    vms_[event.vm_host_lost().vm_id()].gone = true;
+    vms_[VmId{event.vm_host_lost().vm_id()}].gone = true;
   }
 }
 
@@ -233,7 +233,7 @@ void Invariants::on_values(const actors::VmJob& job) {
   }
 }
 
-void Invariants::on_stop(const std::string& vm_id) {
+void Invariants::on_stop(const VmId& vm_id) {
   const auto vm = world_.vms.find(vm_id);
   if (vm == world_.vms.end() || !vm->second.running) return;
   // One that was given up with its host is no deployment's any more, and may come back.
@@ -241,14 +241,14 @@ void Invariants::on_stop(const std::string& vm_id) {
   if (known != vms_.end() && known->second.gone) return;
   if (in_use_.contains(vm_id)) {
     violated("drain-before-stop",
-             "VM " + vm_id + " is stopped while the edge still sends it requests");
+             "VM " + vm_id.str() + " is stopped while the edge still sends it requests");
   }
 }
 
 void Invariants::on_table(const World::Table& table) {
   catch_up();
   std::map<std::string, std::string> routes;
-  std::set<std::string> in_use;
+  std::set<VmId> in_use;
   for (const auto& claim : table.second) {
     if (!routes.emplace(claim.host, claim.deployment).second) {
       violated("one-route-per-host", "the route table has " + claim.host + " twice");
@@ -257,8 +257,8 @@ void Invariants::on_table(const World::Table& table) {
       in_use.insert(upstream.vm_id);
       const auto vm = vms_.find(upstream.vm_id);
       if (vm == vms_.end() || !vm->second.healthy) {
-        violated("healthy-before-routed",
-                 claim.host + " is routed to VM " + upstream.vm_id + ", which was never healthy");
+        violated("healthy-before-routed", claim.host + " is routed to VM " + upstream.vm_id.str() +
+                                              ", which was never healthy");
       } else if (vm->second.deployment != claim.deployment) {
         violated("one-version-per-route", claim.host + " is routed to a VM of deployment " +
                                               vm->second.deployment +

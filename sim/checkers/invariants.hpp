@@ -46,7 +46,7 @@ class Invariants final : public Witness {
                        const storage::EventLog& log);
   void on_effect(Act act, const std::string& effect) override;
   void on_values(const actors::VmJob& job) override;
-  void on_stop(const std::string& vm_id) override;
+  void on_stop(const VmId& vm_id) override;
   void on_table(const World::Table& table) override;
   void on_bytes(std::string_view bytes) override;
 
@@ -126,10 +126,10 @@ class Invariants final : public Witness {
   std::map<DeploymentId, DeploymentState> states_;  // by the fold: what may follow is asked of them
   Rest rest_;
   Told told_;
-  std::map<std::string, Vm> vms_;
+  std::map<VmId, Vm> vms_;
   std::map<std::string, std::string> newest_routed_;  // delivery, by project/environment
   std::map<std::string, std::string> routes_;         // deployment by host, in the newest table
-  std::set<std::string> in_use_;                      // VMs in the newest table
+  std::set<VmId> in_use_;                             // VMs in the newest table
   std::set<std::string> served_;                      // projects that have been routed once
   std::set<std::string> disturbed_;
   std::size_t routed_ = 0;

@@ -93,7 +93,7 @@ std::string Rest::unrest_of(const std::string& id, const Deployment& deployment,
     if (what.going || deployment.stopped || what.slot >= deployment.replicas) {
       return fmt::format("VM {} of deployment {} is still to go", vm, id);
     }
-    const auto running = world.vms.find(vm);
+    const auto running = world.vms.find(VmId{vm});
     if (!what.healthy || running == world.vms.end() || !running->second.running) {
       return fmt::format("VM {} of live deployment {} does not run", vm, id);
     }
@@ -116,7 +116,7 @@ std::string Rest::unrest_of(const std::string& id, const Deployment& deployment,
     }
   }
   if (std::none_of(world.registry.begin(), world.registry.end(),
-                   [&](const auto& image) { return image.first == deployment.image; })) {
+                   [&](const auto& image) { return image.first.str() == deployment.image; })) {
     return fmt::format("the registry lacks the image of deployment {}", id);
   }
   return "";
@@ -141,7 +141,9 @@ std::string Rest::unrest(const World& world,
     }
   }
   for (const auto& [id, vm] : world.vms) {
-    if (!explained.contains(id)) return fmt::format("VM {} runs, and nothing explains it", id);
+    if (!explained.contains(id.str())) {
+      return fmt::format("VM {} runs, and nothing explains it", id.str());
+    }
   }
   for (const auto& checkout : world.checkouts) {
     if (!deployments_.contains(checkout)) {

@@ -19,11 +19,6 @@ bool same(const std::vector<pb::BaseImage>& left, const std::vector<pb::BaseImag
                       return a.name() == b.name() && a.digest() == b.digest();
                     });
 }
-bool same(const std::optional<Retry>& left, const std::optional<Retry>& right) {
-  if (!left || !right) return left.has_value() == right.has_value();
-  const auto& [step, attempt, due] = *left;
-  return step == right->step && attempt == right->attempt && due == right->due;
-}
 bool same(const std::optional<Failure>& left, const std::optional<Failure>& right) {
   if (!left || !right) return left.has_value() == right.has_value();
   const auto& [step, fault, reason] = *left;
@@ -34,39 +29,16 @@ bool same(const std::optional<Failure>& left, const std::optional<Failure>& righ
 #define ATLAS_COMPARE(member) \
   if (!same(member, right.member)) return #member;
 
+// The phases and what they hold compare as values, by all of their members.
 std::string difference(const Instance& left, const Instance& right) {
-  const auto& [slot, intent, effect, deadline, host, vm_id, address, port, health_deadline, started,
-               healthy, was_healthy, problem, healthy_since, unhealthy_due, exited, condemned,
-               ended, lost, leaving, drained, drain_deadline, refusals, attempts, crashes, losses,
-               given_up, retry] = left;
+  const auto& [slot, phase, leaving, refusals, attempts, crashes, losses] = left;
   ATLAS_COMPARE(slot)
-  ATLAS_COMPARE(intent)
-  ATLAS_COMPARE(effect)
-  ATLAS_COMPARE(deadline)
-  ATLAS_COMPARE(host)
-  ATLAS_COMPARE(vm_id)
-  ATLAS_COMPARE(address)
-  ATLAS_COMPARE(port)
-  ATLAS_COMPARE(health_deadline)
-  ATLAS_COMPARE(started)
-  ATLAS_COMPARE(healthy)
-  ATLAS_COMPARE(was_healthy)
-  ATLAS_COMPARE(problem)
-  ATLAS_COMPARE(healthy_since)
-  ATLAS_COMPARE(unhealthy_due)
-  ATLAS_COMPARE(exited)
-  ATLAS_COMPARE(condemned)
-  ATLAS_COMPARE(ended)
-  ATLAS_COMPARE(lost)
+  ATLAS_COMPARE(phase)
   ATLAS_COMPARE(leaving)
-  ATLAS_COMPARE(drained)
-  ATLAS_COMPARE(drain_deadline)
   ATLAS_COMPARE(refusals)
   ATLAS_COMPARE(attempts)
   ATLAS_COMPARE(crashes)
   ATLAS_COMPARE(losses)
-  ATLAS_COMPARE(given_up)
-  ATLAS_COMPARE(retry)
   return "";
 }
 

@@ -14,15 +14,20 @@ constexpr std::size_t k_all = std::numeric_limits<std::size_t>::max();
 
 void add_vms(World& world, const DeploymentState& state) {
   for (const auto& [slot, instance] : state.instances) {
-    if (!instance.started || instance.exited || instance.vm_id.empty()) continue;
+    const auto* running = instance.vm();
+    const auto* finished = std::get_if<phase::Finished>(&instance.phase);
+    const auto* stopping = std::get_if<phase::Stopping>(&instance.phase);
+    const bool over = (finished != nullptr && is_over(finished->end)) ||
+                      (stopping != nullptr && stopping->end && is_over(*stopping->end));
+    if (running == nullptr || over) continue;
     World::Vm vm;
     vm.starts = 1;
-    vm.host = instance.host;
+    vm.host = running->host;
     vm.project = state.push.project_name();
     vm.deployment = state.id.str();
     vm.image = state.image;
     world.disks.insert(vm.image);
-    world.vms[instance.vm_id] = std::move(vm);
+    world.vms[running->id] = std::move(vm);
   }
 }
 
@@ -90,7 +95,7 @@ Result<History> history_of(const storage::EventLog& log, Position position) {
       const auto& hostname = record.event.route_change_requested().hostnames(0);
       history.domain = hostname.substr(hostname.find('.') + 1);
     }
-    if (record.event.has_vm_placed()) history.hosts.insert(record.event.vm_placed().host());
+    if (record.event.has_vm_placed()) history.hosts.emplace(record.event.vm_placed().host());
     return true;
   });
   if (!read) return tl::unexpected(read.error());

@@ -22,8 +22,8 @@ struct History {
   Position position;            // of its last record; 0 for an empty log
   TimestampUs recorded_at = 0;  // of that record
   std::shared_ptr<const storage::Catalog> catalog;
-  std::set<std::string> hosts;  // on which a VM was ever placed
-  std::string domain;           // what the newest hostname ends in; empty when there is none
+  std::set<HostId> hosts;  // on which a VM was ever placed
+  std::string domain;      // what the newest hostname ends in; empty when there is none
 };
 
 // Opens and verifies the event log in the folder. not_found, corrupt, and invalid_argument when

@@ -72,11 +72,9 @@ void Life::start() {
   clock_ = std::make_unique<VirtualClock>(world_);
   run_job_ = [this] { scheduler_->try_run_once(); };
   const auto epoch = log_->begin_epoch();
-  const auto read = log_->read_all(Position{1}, [this](const storage::Record& record) {
-    catalog_.apply(record);
-    return true;
-  });
-  if (!epoch || !read) fatal.push_back(epoch ? read.error() : epoch.error());
+  auto folds = actors::fold_log(*log_, config_.domain, catalog_);
+  if (!epoch || !folds) fatal.push_back(epoch ? folds.error() : epoch.error());
+  if (folds) folds_ = *std::move(folds);
   epoch_ = epoch.value_or(Epoch{});
   actor_config_.set("scheduler.policy", caf::atom("testing"));
   system_ = std::make_unique<caf::actor_system>(actor_config_);
@@ -112,7 +110,7 @@ void Life::start() {
 
 void Life::take_up() {
   started_ = true;
-  actors::resume(parts_, catalog_);
+  actors::resume(parts_, catalog_, std::exchange(folds_, {}));
 }
 
 void Life::append_to_node(std::vector<pb::Event> events, std::function<void()> then) {

@@ -139,6 +139,7 @@ class Life {
   std::unique_ptr<WorldSecrets> secrets_;
   std::unique_ptr<VirtualClock> clock_;
   storage::Catalog catalog_;
+  actors::StartFolds folds_;
   caf::actor_system_config actor_config_;
   std::unique_ptr<caf::actor_system> system_;
   caf::scheduler::test_coordinator* scheduler_ = nullptr;

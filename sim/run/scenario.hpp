@@ -61,7 +61,7 @@ enum class StepKind : std::uint8_t {
 
 // What CAF calls the actors that StepKind::actor_dies is about: every kind that there is.
 [[nodiscard]] std::string_view dying_actor(int value);
-inline constexpr int k_dying_actors = 18;
+inline constexpr int k_dying_actors = 19;
 [[nodiscard]] std::optional<StepKind> step_kind_named(std::string_view name);
 [[nodiscard]] std::string step_kind_names();  // all of them, for people
 

@@ -76,10 +76,11 @@ std::string seconds(TimestampUs span) {
 
 std::string_view dying_actor(int value) {
   // The plain ones are those who carry one thing out: builders, collectors, drainers, senders.
-  constexpr std::array k_names{
-      "deployment", "project",    "vm",           "scheduled_actor", "reconciler",  "janitor",
-      "notifier",   "timers",     "edge",         "projects",        "deployments", "vm_hosts",
-      "vm_host",    "host_watch", "builder_pool", "projector",       "log_writer",  "root"};
+  constexpr std::array k_names{"deployment", "project",    "vm",           "scheduled_actor",
+                               "reconciler", "janitor",    "notifier",     "timers",
+                               "edge",       "projects",   "deployments",  "vm_hosts",
+                               "vm_host",    "host_watch", "builder_pool", "projector",
+                               "log_writer", "root",       "log_reader"};
   static_assert(k_names.size() == k_dying_actors);
   return k_names.at(static_cast<std::size_t>(value) % k_names.size());
 }

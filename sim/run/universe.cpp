@@ -38,6 +38,9 @@ std::string domain_of(const RunOptions& options) {
                                                              : k_made_up_domain;
 }
 
+// What the simulated builder has tagged it with: the commit.
+std::string tag_of(const ImageRef& image) { return image.str().substr(image.str().rfind(':') + 1); }
+
 bool was_injected(const std::string& why) { return why.find("injected") != std::string::npos; }
 
 Choices make_choices(const Scenario& scenario) {
@@ -79,7 +82,7 @@ void Universe::set_up_world() {
   if (options_.history) make_world(world_, *options_.history);
   for (const auto& [name, host] : world_.hosts) host_names_.push_back(name);
   if (host_names_.empty()) {
-    for (int i = 0; i < scenario_.hosts; ++i) host_names_.push_back("host-" + std::to_string(i));
+    for (int i = 0; i < scenario_.hosts; ++i) host_names_.emplace_back("host-" + std::to_string(i));
   }
   for (const auto& name : host_names_) world_.hosts[name].memory_mib = scenario_.host_memory_mib;
   world_.clone_error = [this](const actors::SourceJob& job) -> std::optional<Error> {
@@ -92,15 +95,15 @@ void Universe::set_up_world() {
   };
   world_.on_start = [this](const actors::VmJob& job) { on_vm_started(job); };
   world_.run_command = [this](const actors::VmJob& job) {
-    const auto app = github_.app_of(job.image.substr(job.image.rfind(':') + 1));
+    const auto app = github_.app_of(tag_of(job.image));
     return app == AppKind::bad_release ? 1 : 0;
   };
-  world_.probe = [this](const std::string& vm_id) {
+  world_.probe = [this](const VmId& vm_id) {
     const auto vm = world_.vms.find(vm_id);
     if (vm == world_.vms.end() || !vm->second.running) {
       return actors::ProbeObservation{0, "connection refused"};
     }
-    const auto app = github_.app_of(vm->second.image.substr(vm->second.image.rfind(':') + 1));
+    const auto app = github_.app_of(tag_of(vm->second.image));
     const auto sick = weather_.sick_until.find(vm->second.project);
     const bool ill = app == AppKind::sick ||
                      (sick != weather_.sick_until.end() && sick->second > world_.agenda.now());
@@ -109,7 +112,7 @@ void Universe::set_up_world() {
 }
 
 void Universe::on_vm_started(const actors::VmJob& job) {
-  const auto app = github_.app_of(job.image.substr(job.image.rfind(':') + 1));
+  const auto app = github_.app_of(tag_of(job.image));
   if (app != AppKind::crashing || !job.command.empty()) return;
   const auto starts = world_.vms.at(job.vm_id).starts;
   world_.agenda.after(5 * k_s, [this, id = job.vm_id, starts] {

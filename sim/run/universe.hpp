@@ -69,7 +69,7 @@ class Universe final : public Buggify {
   void disturb_host(int number);
   [[nodiscard]] std::optional<DeploymentId> newest_deployment(int project) const;
   [[nodiscard]] std::optional<DeploymentId> serving_deployment(int project) const;
-  [[nodiscard]] const std::string& host_name(int number) const;
+  [[nodiscard]] const HostId& host_name(int number) const;
   [[nodiscard]] std::string command_id();
 
   const Scenario& scenario_;
@@ -77,7 +77,7 @@ class Universe final : public Buggify {
   const RunOptions& options_;
   Choices choices_;
   World world_;
-  std::vector<std::string> host_names_;
+  std::vector<HostId> host_names_;
   Weather weather_;
   std::uint64_t era_;  // 0, or where the log ended before the run
   GitHub github_;

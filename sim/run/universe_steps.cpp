@@ -11,7 +11,7 @@ constexpr TimestampUs k_s = 1'000'000;
 
 }  // namespace
 
-const std::string& Universe::host_name(int number) const {
+const HostId& Universe::host_name(int number) const {
   return host_names_[static_cast<std::size_t>(number) % host_names_.size()];
 }
 
@@ -237,7 +237,7 @@ void Universe::carry_out_on_machines(const Step& step) {
       break;
     case StepKind::host_away:
       disturb_host(step.value);
-      weather_.away_until[host_name(step.value)] = until;
+      weather_.away_until[host_name(step.value).str()] = until;
       break;
     case StepKind::host_reboots:
       disturb_host(step.value);

@@ -27,7 +27,7 @@ World::Table over_the_wire(std::uint64_t generation, const std::vector<actors::R
   for (const auto& claim : claims) {
     edge::Route route{claim.host, claim.project, claim.deployment, {}, claim.unavailable_reason};
     for (const auto& upstream : claim.upstreams) {
-      route.upstreams.push_back({upstream.vm_id, upstream.location.address,
+      route.upstreams.push_back({upstream.vm_id.str(), upstream.location.address,
                                  static_cast<std::uint16_t>(upstream.location.port)});
     }
     table.routes.push_back(std::move(route));
@@ -41,7 +41,7 @@ World::Table over_the_wire(std::uint64_t generation, const std::vector<actors::R
     actors::RouteClaim claim{
         route.host, route.project, route.deployment, {}, route.unavailable_reason};
     for (const auto& upstream : route.upstreams) {
-      claim.upstreams.push_back({upstream.vm_id, {upstream.address, upstream.port}});
+      claim.upstreams.push_back({VmId{upstream.vm_id}, {upstream.address, upstream.port}});
     }
     arrived.second.push_back(std::move(claim));
   }
@@ -61,29 +61,29 @@ class OutsideHost final : public actors::VmEngine {
     auto registry = outside_.reach({"registry", job.remaining.count(), 0}, stop);
     if (!registry) return tl::unexpected(registry.error());
     return outside_.call(way, stop, [&] {
-      outside_.parts_.witness.on_effect(Witness::Act::start_vm, job.vm_id);
+      outside_.parts_.witness.on_effect(Witness::Act::start_vm, job.vm_id.str());
       outside_.parts_.witness.on_values(job);
       return host_.start(job, stop);
     });
   }
-  actors::VmObservation observe(const std::string& vm_id) override {
+  actors::VmObservation observe(const VmId& vm_id) override {
     static_cast<void>(outside_.reach({name_, 0, 0}, {}));
     return host_.observe(vm_id);
   }
-  actors::ProbeObservation probe(const std::string& vm_id, const std::string& path,
+  actors::ProbeObservation probe(const VmId& vm_id, const std::string& path,
                                  const std::string& host) override {
     constexpr TimestampUs k_probe_timeout = 5 * k_s;
     const auto reached = outside_.reach({name_, k_probe_timeout, 0}, {});
     if (!reached) return {0, "no answer"};
     return host_.probe(vm_id, path, host);
   }
-  Result<std::int32_t> stop(const std::string& vm_id) override {
+  Result<std::int32_t> stop(const VmId& vm_id) override {
     return outside_.call({name_, k_stop_timeout, 10 * k_ms}, {}, [&] {
       outside_.parts_.witness.on_stop(vm_id);
       return host_.stop(vm_id);
     });
   }
-  std::vector<std::string> list() override {
+  std::vector<VmId> list() override {
     static_cast<void>(outside_.reach({name_, 0, 0}, {}));
     return host_.list();
   }
@@ -107,7 +107,7 @@ class OutsideHost final : public actors::VmEngine {
 
 Outside::Outside(Parts parts) : parts_(std::move(parts)), world_(parts_.world) {
   for (const auto& [name, host] : world_.engines().hosts) {
-    hosts_[name] = std::make_unique<OutsideHost>(*this, name, *host);
+    hosts_[name] = std::make_unique<OutsideHost>(*this, name.str(), *host);
   }
 }
 
@@ -252,7 +252,7 @@ Result<void> Outside::publish(std::uint64_t generation,
   });
 }
 
-std::uint64_t Outside::drain(const std::string& vm_id, std::chrono::microseconds deadline) {
+std::uint64_t Outside::drain(const VmId& vm_id, std::chrono::microseconds deadline) {
   // Requests that are being answered take a while, and may outlast the deadline.
   const auto takes = std::min<TimestampUs>(lateness(), deadline.count());
   static_cast<void>(parts_.waits.wait(takes));

@@ -25,7 +25,7 @@ class Witness {
   virtual void on_effect(Act act, const std::string& effect) = 0;
   // A VM is about to be given the values of its project's variables.
   virtual void on_values(const actors::VmJob& job) = 0;
-  virtual void on_stop(const std::string& vm_id) = 0;
+  virtual void on_stop(const VmId& vm_id) = 0;
   virtual void on_table(const World::Table& table) = 0;
   // Bytes that left the control plane.
   virtual void on_bytes(std::string_view bytes) = 0;
@@ -67,7 +67,7 @@ class Outside final : public EngineSet,
 
   Result<void> publish(std::uint64_t generation,
                        const std::vector<actors::RouteClaim>& table) override;
-  std::uint64_t drain(const std::string& vm_id, std::chrono::microseconds deadline) override;
+  std::uint64_t drain(const VmId& vm_id, std::chrono::microseconds deadline) override;
   [[nodiscard]] std::uint64_t generation() const override;
   [[nodiscard]] std::string describe() const override { return "simulated"; }
 
@@ -92,7 +92,7 @@ class Outside final : public EngineSet,
 
   Parts parts_;
   WorldEngines world_;
-  std::map<std::string, std::unique_ptr<OutsideHost>> hosts_;
+  std::map<HostId, std::unique_ptr<OutsideHost>> hosts_;
   bool dead_ = false;
 };
 

@@ -19,13 +19,13 @@ std::string World::seal(std::string_view context) {
   return ref;
 }
 
-std::string World::upstream_of(const std::string& host) const {
+VmId World::upstream_of(const std::string& host) const {
   const auto all = upstreams_of(host);
-  return all.empty() ? "" : all.front();
+  return all.empty() ? VmId{} : all.front();
 }
 
-std::vector<std::string> World::upstreams_of(const std::string& host) const {
-  std::vector<std::string> vm_ids;
+std::vector<VmId> World::upstreams_of(const std::string& host) const {
+  std::vector<VmId> vm_ids;
   if (tables.empty()) return vm_ids;
   for (const auto& claim : tables.back().second) {
     if (claim.host != host) continue;
@@ -94,7 +94,7 @@ Result<pb::ImagePushed> WorldEngines::push(const std::string& image_id,
   }
   pb::ImagePushed pushed;
   pushed.set_reference("registry/" + repository + "@" + image_id);
-  world_.registry[pushed.reference()] = image_id;
+  world_.registry[ImageRef{pushed.reference()}] = image_id;
   return pushed;
 }
 
@@ -135,7 +135,7 @@ Result<std::vector<std::string>> WorldEngines::collect_images(const actors::Keep
   std::erase_if(world_.registry, [&](const auto& image) {
     const bool wanted =
         kept->image_references.contains(image.first) || kept->image_ids.contains(image.second);
-    if (!wanted) removed.push_back(image.first);
+    if (!wanted) removed.push_back(image.first.str());
     return !wanted;
   });
   world_.collected.insert(world_.collected.end(), removed.begin(), removed.end());
@@ -147,13 +147,13 @@ Result<std::vector<std::string>> WorldHost::collect_disks(const actors::KeepSour
   if (dead_) return killed();
   const auto kept = keep();
   if (!kept) return tl::unexpected(kept.error());
-  std::set<std::string> wanted = kept->image_references;
+  std::set<ImageRef> wanted = kept->image_references;
   for (const auto& [id, vm] : world_.vms) wanted.insert(vm.image);
   std::vector<std::string> removed;
-  for (const auto& disk : world_.disks) {
-    if (!wanted.contains(disk)) removed.push_back(disk);
-  }
-  for (const auto& disk : removed) world_.disks.erase(disk);
+  std::erase_if(world_.disks, [&](const ImageRef& disk) {
+    if (!wanted.contains(disk)) removed.push_back(disk.str());
+    return !wanted.contains(disk);
+  });
   for (const auto& disk : removed) world_.collected.push_back("disks of " + disk);
   return removed;
 }
@@ -167,7 +167,7 @@ Result<actors::StartedVm> WorldHost::start(const actors::VmJob& job, std::stop_t
   // Disks that are there need no registry.
   if (!world_.disks.contains(job.image)) {
     if (!world_.registry.contains(job.image)) {
-      return fail(ErrorCode::not_found, "the registry does not have the image " + job.image);
+      return fail(ErrorCode::not_found, "the registry does not have the image " + job.image.str());
     }
     world_.disks.insert(job.image);
   }
@@ -188,7 +188,7 @@ Result<actors::StartedVm> WorldHost::start(const actors::VmJob& job, std::stop_t
   return actors::StartedVm{{"127.0.0.1", 40000}};
 }
 
-actors::VmObservation WorldHost::observe(const std::string& vm_id) {
+actors::VmObservation WorldHost::observe(const VmId& vm_id) {
   const auto found = world_.vms.find(vm_id);
   actors::VmObservation observation;
   observation.running = found != world_.vms.end() && found->second.running;
@@ -204,12 +204,12 @@ actors::VmObservation WorldHost::observe(const std::string& vm_id) {
   return observation;
 }
 
-actors::ProbeObservation WorldHost::probe(const std::string& vm_id, const std::string&,
+actors::ProbeObservation WorldHost::probe(const VmId& vm_id, const std::string&,
                                           const std::string&) {
   return world_.probe ? world_.probe(vm_id) : actors::ProbeObservation{200, ""};
 }
 
-Result<std::int32_t> WorldHost::stop(const std::string& vm_id) {
+Result<std::int32_t> WorldHost::stop(const VmId& vm_id) {
   if (dead_) return killed();
   if (world_.stop_error) {
     if (auto error = world_.stop_error(vm_id)) return tl::unexpected(*std::move(error));
@@ -218,8 +218,8 @@ Result<std::int32_t> WorldHost::stop(const std::string& vm_id) {
   return 0;
 }
 
-std::vector<std::string> WorldHost::list() {
-  std::vector<std::string> ids;
+std::vector<VmId> WorldHost::list() {
+  std::vector<VmId> ids;
   for (const auto& [id, vm] : world_.vms) {
     if (vm.host == name_) ids.push_back(id);
   }
@@ -243,7 +243,7 @@ Result<void> WorldEngines::publish(std::uint64_t generation,
   return {};
 }
 
-std::uint64_t WorldEngines::drain(const std::string& vm_id, std::chrono::microseconds) {
+std::uint64_t WorldEngines::drain(const VmId& vm_id, std::chrono::microseconds) {
   if (!dead_) world_.drained.insert(vm_id);
   return 0;
 }

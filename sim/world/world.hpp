@@ -23,10 +23,10 @@ struct World {
   struct Vm {
     bool running = true;
     int starts = 0;
-    std::string host;
+    HostId host;
     std::string project;
     std::string deployment;
-    std::string image;
+    ImageRef image;
     std::string command;
     bool lost = false;  // it ended with its machine
     std::int32_t exit_code = 1;
@@ -40,16 +40,16 @@ struct World {
 
   Agenda agenda;
   TimestampUs clock_skew = 0;  // of the control plane's wall clock
-  std::map<std::string, Host> hosts{{"local", {}}};
-  std::map<std::string, Vm> vms;      // by vm_id
+  std::map<HostId, Host> hosts{{HostId{"local"}, {}}};
+  std::map<VmId, Vm> vms;
   std::map<std::string, int> clones;  // how often each effect was carried out
   std::map<std::string, int> builds;
-  std::vector<Table> tables;        // every route table that was published, by generation
-  std::set<std::string> drained;    // vm_ids
-  std::set<std::string> checkouts;  // deployments whose source lies on disk
+  std::vector<Table> tables;  // every route table that was published, by generation
+  std::set<VmId> drained;
+  std::set<std::string> checkouts;                       // deployments whose source lies on disk
   std::map<std::string, std::set<DeploymentId>> images;  // in the local store: id to who built it
-  std::map<std::string, std::string> registry;           // reference to the id of the image
-  std::set<std::string> disks;                           // references of images that are unpacked
+  std::map<ImageRef, std::string> registry;              // to the id of the image
+  std::set<ImageRef> disks;                              // of images that are unpacked
   std::vector<std::string> collected;                    // what was removed, in order
   std::set<std::string> sealed;                          // values in storage/secrets, by ref
   std::set<std::string> unsealed;                        // those that were removed
@@ -58,7 +58,7 @@ struct World {
   std::function<std::optional<Error>(const actors::SourceJob&)> build_error;
   // Changes what a clone comes to, as a repository's atlasflow.toml or watched paths would.
   std::function<void(const actors::SourceJob&, pb::Cloned&)> on_clone;
-  std::function<actors::ProbeObservation(const std::string& vm_id)> probe;
+  std::function<actors::ProbeObservation(const VmId& vm_id)> probe;
   // What a receiver of notifications answers; 200 without it.
   std::function<Result<std::int32_t>(const Notification&)> on_notify;
   std::vector<Notification> notifications;  // that receivers took, in the order of their coming
@@ -67,14 +67,14 @@ struct World {
   // What a VM with a command of its own ends with.
   std::function<std::int32_t(const actors::VmJob&)> run_command;
   std::function<std::optional<Error>()> collect_error;
-  std::function<std::optional<Error>(const std::string& vm_id)> stop_error;
+  std::function<std::optional<Error>(const VmId& vm_id)> stop_error;
   int publish_failures = 0;  // the next so many tables are refused
 
   // Makes a sealed value and returns its ref.
   std::string seal(std::string_view context);
   // The first VM that a hostname leads to in the newest table; empty for none.
-  [[nodiscard]] std::string upstream_of(const std::string& host) const;
-  [[nodiscard]] std::vector<std::string> upstreams_of(const std::string& host) const;
+  [[nodiscard]] VmId upstream_of(const std::string& host) const;
+  [[nodiscard]] std::vector<VmId> upstreams_of(const std::string& host) const;
   [[nodiscard]] int running_vms() const;
 };
 
@@ -93,15 +93,15 @@ class WorldEngines;
 // One VM host of the world.
 class WorldHost final : public actors::VmEngine {
  public:
-  WorldHost(World& world, std::string name, const bool& dead)
+  WorldHost(World& world, HostId name, const bool& dead)
       : world_(world), name_(std::move(name)), dead_(dead) {}
 
   Result<actors::StartedVm> start(const actors::VmJob& job, std::stop_token stop) override;
-  actors::VmObservation observe(const std::string& vm_id) override;
-  actors::ProbeObservation probe(const std::string& vm_id, const std::string& path,
+  actors::VmObservation observe(const VmId& vm_id) override;
+  actors::ProbeObservation probe(const VmId& vm_id, const std::string& path,
                                  const std::string& host) override;
-  Result<std::int32_t> stop(const std::string& vm_id) override;
-  std::vector<std::string> list() override;
+  Result<std::int32_t> stop(const VmId& vm_id) override;
+  std::vector<VmId> list() override;
   bool ping() override;
   Result<std::vector<std::string>> collect_disks(const actors::KeepSource& keep,
                                                  std::stop_token stop) override;
@@ -110,7 +110,7 @@ class WorldHost final : public actors::VmEngine {
 
  private:
   World& world_;
-  std::string name_;
+  HostId name_;
   const bool& dead_;
 };
 
@@ -138,7 +138,7 @@ class WorldEngines final : public EngineSet,
 
   Result<void> publish(std::uint64_t generation,
                        const std::vector<actors::RouteClaim>& table) override;
-  std::uint64_t drain(const std::string& vm_id, std::chrono::microseconds deadline) override;
+  std::uint64_t drain(const VmId& vm_id, std::chrono::microseconds deadline) override;
   [[nodiscard]] std::uint64_t generation() const override;
   [[nodiscard]] std::string describe() const override { return "simulated"; }
 
@@ -147,7 +147,7 @@ class WorldEngines final : public EngineSet,
  private:
   World& world_;
   bool dead_ = false;
-  std::map<std::string, WorldHost> hosts_;
+  std::map<HostId, WorldHost> hosts_;
 };
 
 }  // namespace atlasflow::sim

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/assert.hpp"
 #include "base/file.hpp"
 #include "storage/instance_logs/log_times.hpp"
 
@@ -85,81 +86,82 @@ Result<std::filesystem::path> instance_log_path(const std::filesystem::path& fol
 }
 
 Result<LogChunk> tail(const std::filesystem::path& path, std::size_t lines, std::size_t bytes_max) {
-  auto log = open_log(path);
-  if (!log) return tl::unexpected(std::move(log.error()));
+  ATLAS_TRY(auto log, open_log(path));
   LogChunk chunk;
-  if (!*log) return chunk;
-  const std::uint64_t end = (*log)->size;  // what is appended from now on belongs to the follower
-  chunk.next = {end, (*log)->file};
+  if (!log) return chunk;
+  const std::uint64_t end = log->size;  // what is appended from now on belongs to the follower
+  chunk.next = {end, log->file};
   if (lines == 0) return chunk;
 
   constexpr std::size_t k_block_bytes = 64ULL << 10U;
   std::uint64_t start = end;
-  const auto first = data_start(**log);
+  const auto first = data_start(*log);
   while (start > first && chunk.bytes.size() < bytes_max) {
     const std::size_t room = std::min(k_block_bytes, bytes_max - chunk.bytes.size());
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(room, start - first));
-    auto block = read_at_most((*log)->fd.get(), start - size, size, path.string());
-    if (!block) return tl::unexpected(std::move(block.error()));
-    if (block->size() < size) {
+    ATLAS_TRY(auto block, read_at_most(log->fd.get(), start - size, size, path.string()));
+    if (block.size() < size) {
       // Cut while we read: what was read is of no file that still exists.
       chunk.bytes.clear();
-      chunk.next = {0, (*log)->file};
+      chunk.next = {0, log->file};
       return chunk;
     }
+    ATLAS_ASSERT(block.size() == size && size <= start, "a block ends before it begins");
     start -= size;
-    chunk.bytes.insert(0, *block);
+    chunk.bytes.insert(0, block);
     if (const auto at = start_of_last_lines(chunk.bytes, lines)) {
       chunk.bytes.erase(0, *at);
       start += *at;
       break;
     }
   }
-  drop_freed(**log, start, chunk.bytes);
+  ATLAS_ASSERT(chunk.bytes.size() <= bytes_max, std::to_string(chunk.bytes.size()) + " bytes");
+  ATLAS_ASSERT_EQ(start + chunk.bytes.size(), end);
+  drop_freed(*log, start, chunk.bytes);
   return chunk;
 }
 
 Result<LogChunk> read_from(const std::filesystem::path& path, const LogCursor& cursor,
                            std::size_t bytes_max) {
-  auto log = open_log(path);
-  if (!log) return tl::unexpected(std::move(log.error()));
+  ATLAS_TRY(auto log, open_log(path));
   LogChunk chunk;
   chunk.next = cursor;
-  if (!*log) return chunk;
-  const bool replaced = cursor.file != 0 && cursor.file != (*log)->file;
-  chunk.restarted = replaced || (*log)->size < cursor.offset;
-  std::uint64_t offset = std::max(chunk.restarted ? 0 : cursor.offset, data_start(**log));
+  if (!log) return chunk;
+  const bool replaced = cursor.file != 0 && cursor.file != log->file;
+  chunk.restarted = replaced || log->size < cursor.offset;
+  std::uint64_t offset = std::max(chunk.restarted ? 0 : cursor.offset, data_start(*log));
+  ATLAS_ASSERT(offset <= log->size, "a read begins behind the end of the log");
   const auto size =
-      static_cast<std::size_t>(std::min<std::uint64_t>(bytes_max, (*log)->size - offset));
-  auto bytes = read_at_most((*log)->fd.get(), offset, size, path.string());
-  if (!bytes) return tl::unexpected(std::move(bytes.error()));
-  chunk.bytes = std::move(*bytes);
-  drop_freed(**log, offset, chunk.bytes);
-  chunk.next = {offset + chunk.bytes.size(), (*log)->file};
+      static_cast<std::size_t>(std::min<std::uint64_t>(bytes_max, log->size - offset));
+  ATLAS_TRY(auto bytes, read_at_most(log->fd.get(), offset, size, path.string()));
+  chunk.bytes = std::move(bytes);
+  drop_freed(*log, offset, chunk.bytes);
+  chunk.next = {offset + chunk.bytes.size(), log->file};
+  ATLAS_ASSERT(chunk.next.offset <= log->size, "the next read begins behind this one's end");
   return chunk;
 }
 
 Result<LogCursor> cursor_since(const std::filesystem::path& path, TimestampUs when) {
-  auto log = open_log(path);
-  if (!log) return tl::unexpected(std::move(log.error()));
-  if (!*log) return LogCursor{};
-  const std::uint64_t size = (*log)->size;
-  if ((*log)->written_at < when) return LogCursor{size, (*log)->file};
+  ATLAS_TRY(auto log, open_log(path));
+  if (!log) return LogCursor{};
+  const std::uint64_t size = log->size;
+  if (log->written_at < when) return LogCursor{size, log->file};
   std::uint64_t offset = offset_at(read_log_times(path), when);
   if (offset > size) offset = 0;  // the time stamps are of a file that is no more
-  offset = std::max(offset, data_start(**log));
+  offset = std::max(offset, data_start(*log));
   // Back to the beginning of the line that the time stamp fell into.
   constexpr std::uint64_t k_line_bytes_max = 64ULL << 10U;
   const std::uint64_t from =
-      std::max(offset > k_line_bytes_max ? offset - k_line_bytes_max : 0, data_start(**log));
+      std::max(offset > k_line_bytes_max ? offset - k_line_bytes_max : 0, data_start(*log));
   if (from < offset) {
-    const auto before = read_at_most((*log)->fd.get(), from,
-                                     static_cast<std::size_t>(offset - from), path.string());
-    if (!before) return tl::unexpected(before.error());
-    const auto newline = before->rfind('\n');
+    ATLAS_TRY(
+        const auto before,
+        read_at_most(log->fd.get(), from, static_cast<std::size_t>(offset - from), path.string()));
+    const auto newline = before.rfind('\n');
     if (newline != std::string::npos) offset = from + newline + 1;
   }
-  return LogCursor{offset, (*log)->file};
+  ATLAS_ASSERT(offset <= size, "a cursor is behind the end of its log");
+  return LogCursor{offset, log->file};
 }
 
 }  // namespace atlasflow::storage

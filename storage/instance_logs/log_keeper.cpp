@@ -9,11 +9,11 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "storage/instance_logs/log_times.hpp"
 
 namespace atlasflow::storage {
@@ -56,10 +56,9 @@ int punch(int fd, std::uint64_t bytes) {
 // the writer has the file open and knows no other.
 Result<void> copy_and_cut(int fd, std::uint64_t size, std::uint64_t bytes_kept,
                           const fs::path& log) {
-  const auto kept = read_at_most(fd, size - bytes_kept, bytes_kept, log.string());
-  if (!kept) return tl::unexpected(kept.error());
+  ATLAS_TRY(const auto kept, read_at_most(fd, size - bytes_kept, bytes_kept, log.string()));
   if (::ftruncate(fd, 0) != 0) return tl::unexpected(errno_error("cannot cut " + log.string()));
-  if (auto written = write_all(fd, *kept, log.string()); !written) return written;
+  if (auto written = write_all(fd, kept, log.string()); !written) return written;
   auto times = read_log_times(log);
   std::erase_if(times, [&](const LogTime& time) { return time.size <= size - bytes_kept; });
   for (auto& time : times) time.size -= size - bytes_kept;
@@ -123,8 +122,8 @@ void LogFolder::stamp(const Log& log) {
     written = write_log_times(path, kept);
   }
   if (!written) {
-    spdlog::debug("part=log_keeper event=time_not_kept log={} error=\"{}\"", log.name,
-                  to_string(written.error()));
+    log_event(LogLevel::debug, "log_keeper", "time_not_kept",
+              {{"log", log.name}, {"error", to_string(written.error())}});
   }
 }
 
@@ -140,8 +139,8 @@ void LogFolder::sample() {
       continue;
     }
     if (auto trimmed = trim_log(config_.folder / log.name, config_.run_log_bytes); !trimmed) {
-      spdlog::warn("part=log_keeper event=log_not_trimmed log={} error=\"{}\"", log.name,
-                   to_string(trimmed.error()));
+      log_event(LogLevel::warn, "log_keeper", "not_trimmed",
+                {{"log", log.name}, {"error", to_string(trimmed.error())}});
     }
   }
   std::erase_if(stamped_, [&](const auto& entry) { return !names.contains(entry.first); });
@@ -152,8 +151,8 @@ void LogFolder::remove(const Log& log) const {
   std::error_code error;
   fs::remove(path, error);
   if (error) {
-    spdlog::warn("part=log_keeper event=log_not_removed log={} cause=\"{}\"", log.name,
-                 error.message());
+    log_event(LogLevel::warn, "log_keeper", "not_removed",
+              {{"log", log.name}, {"cause", error.message()}});
     return;
   }
   fs::remove(log_times_path(path), error);
@@ -223,7 +222,7 @@ void LogKeeper::run(const std::stop_token& stop) {
     try {
       look(next_total);
     } catch (const std::exception& error) {  // of a callback or of a folder that cannot be read
-      spdlog::error("part=log_keeper event=look_failed error=\"{}\"", error.what());
+      log_event(LogLevel::error, "log_keeper", "look_failed", {{"error", error.what()}});
     }
     std::unique_lock lock(mutex_);
     wake_.wait_for(lock, stop, interval_, [] { return false; });
@@ -237,7 +236,7 @@ void LogKeeper::look(std::chrono::steady_clock::time_point& next_total) {
     timespec now{};
     ::clock_gettime(CLOCK_REALTIME, &now);
     for (const auto& name : folder_.enforce_total(time_of(now))) {
-      spdlog::info("part=log_keeper event=log_removed log={} reason=\"over the total\"", name);
+      log_event("log_keeper", "removed", {{"log", name}, {"reason", "over the total"}});
     }
   }
 }

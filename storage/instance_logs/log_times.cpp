@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/assert.hpp"
 #include "base/file.hpp"
 
 namespace atlasflow::storage {
@@ -23,6 +24,7 @@ void put(std::string& bytes, std::uint64_t number) {
 }
 
 std::uint64_t number_at(std::string_view bytes) {
+  ATLAS_ASSERT(bytes.size() >= 8, std::to_string(bytes.size()) + " bytes");
   std::uint64_t number = 0;
   for (unsigned i = 0; i < 8; ++i) {
     number |= std::uint64_t{static_cast<unsigned char>(bytes[i])} << (8 * i);
@@ -34,6 +36,7 @@ std::string encoded(const LogTime& time) {
   std::string bytes;
   put(bytes, static_cast<std::uint64_t>(time.at));
   put(bytes, time.size);
+  ATLAS_ASSERT_EQ(bytes.size(), k_pair_bytes);
   return bytes;
 }
 

@@ -5,6 +5,7 @@
 #include <sstream>
 #include <utility>
 
+#include "base/assert.hpp"
 #include "base/digest.hpp"
 #include "base/probe.hpp"
 
@@ -117,10 +118,9 @@ rocksdb::Status make_folder(rocksdb::Env& env, const std::filesystem::path& fold
 std::filesystem::path anchor_path(const std::filesystem::path& folder) { return folder / "anchor"; }
 
 Result<std::optional<Anchor>> read_anchor(rocksdb::Env& env, const std::filesystem::path& folder) {
-  auto bytes = read_file(env, anchor_path(folder));
-  if (!bytes) return tl::unexpected(std::move(bytes.error()));
-  if (!*bytes) return std::optional<Anchor>{};
-  if (auto anchor = parse_anchor(**bytes)) return anchor;
+  ATLAS_TRY(auto bytes, read_file(env, anchor_path(folder)));
+  if (!bytes) return std::optional<Anchor>{};
+  if (auto anchor = parse_anchor(*bytes)) return anchor;
   ATLAS_PROBE(true, "a damaged anchor was found");
   return fail(
       ErrorCode::corrupt,
@@ -131,17 +131,22 @@ Result<std::optional<Anchor>> read_anchor(rocksdb::Env& env, const std::filesyst
 
 Result<void> write_anchor(rocksdb::Env& env, const std::filesystem::path& folder,
                           const Anchor& anchor) {
-  return replace_file(env, anchor_path(folder), anchor_line(anchor));
+  const auto line = anchor_line(anchor);
+  // A start that cannot read it refuses the log: it is read here first.
+  const auto again = parse_anchor(line);
+  ATLAS_ASSERT(again && again->position == anchor.position && again->chain == anchor.chain &&
+                   again->epoch == anchor.epoch,
+               line);
+  return replace_file(env, anchor_path(folder), line);
 }
 
 Result<void> check_folder_format(rocksdb::Env& env, const std::filesystem::path& folder) {
-  auto bytes = read_file(env, format_path(folder));
-  if (!bytes) return tl::unexpected(std::move(bytes.error()));
-  if (!*bytes) {
+  ATLAS_TRY(auto bytes, read_file(env, format_path(folder)));
+  if (!bytes) {
     return fail(ErrorCode::not_found, "there is no event log in " + folder.string() +
                                           "; check the data folder, or start the server once");
   }
-  std::istringstream words(**bytes);
+  std::istringstream words(*bytes);
   std::string name;
   int version = 0;
   if (!(words >> name >> version) || name != k_format_name || version < 1) {

@@ -29,22 +29,20 @@ class Planner {
       return {};
     }
     if (!request.dedupe_key.empty()) {
-      auto known = find_dedupe_key(request.dedupe_key);
-      if (!known) return tl::unexpected(std::move(known.error()));
-      if (*known) {
+      ATLAS_TRY(auto known, find_dedupe_key(request.dedupe_key));
+      if (known) {
         ATLAS_PROBE(true, "an append had been made before, as its dedupe key says");
-        plan_.outcomes.emplace_back(**known);
+        plan_.outcomes.emplace_back(*known);
         return {};
       }
     }
-    auto head = head_of(request.stream);
-    if (!head) return tl::unexpected(std::move(head.error()));
-    if (head->version != request.expected_version) {
+    ATLAS_TRY(auto head, head_of(request.stream));
+    if (head.version != request.expected_version) {
       ATLAS_PROBE(true, "an append expected another version of its stream");
-      plan_.outcomes.emplace_back(WrongVersion{head->version});
+      plan_.outcomes.emplace_back(WrongVersion{head.version});
       return {};
     }
-    accept(request, *head);
+    accept(request, head);
     return {};
   }
 
@@ -125,7 +123,7 @@ Result<BatchPlan> plan_batch(const std::vector<AppendRequest>& requests, Timesta
                              RecordCodec& codec) {
   Planner planner(now, writer, tip, log, codec);
   for (const AppendRequest& request : requests) {
-    if (auto added = planner.add(request); !added) return tl::unexpected(std::move(added.error()));
+    ATLAS_TRYV(planner.add(request));
   }
   return planner.take();
 }

@@ -52,9 +52,8 @@ class MemoryStore {
   Result<std::shared_ptr<const Record>> record_at(Position position) {
     auto& entry = records[position.value() - 1];
     if (!entry.record) {
-      auto decoded = RecordCodec::decode(*entry.stored);
-      if (!decoded) return tl::unexpected(std::move(decoded.error()));
-      entry.record = std::make_shared<const Record>(*std::move(decoded));
+      ATLAS_TRY(auto decoded, RecordCodec::decode(*entry.stored));
+      entry.record = std::make_shared<const Record>(std::move(decoded));
     }
     return entry.record;
   }
@@ -116,10 +115,10 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
     const std::lock_guard lock(store_->mutex);
     const WriterIdentity writer{epoch_, store_->epoch, build_id_};
     const LogTip tip{Position(store_->records.size()), store_->chain};
-    auto plan = plan_batch(requests, now, writer, tip, LockedLookup(*store_), store_->codec);
-    if (!plan) return tl::unexpected(std::move(plan.error()));
-    store_->apply(*plan);
-    return std::move(plan->outcomes);
+    ATLAS_TRY(auto plan,
+              plan_batch(requests, now, writer, tip, LockedLookup(*store_), store_->codec));
+    store_->apply(plan);
+    return std::move(plan.outcomes);
   }
 
   Result<Epoch> begin_epoch() override {
@@ -134,9 +133,8 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
     const Position end = last_position();
     for (auto position = std::max(first, Position(1)); position <= end;
          position = position.next()) {
-      const auto record = locked([&] { return store_->next_record(position); });
-      if (!record) return tl::unexpected(record.error());
-      if (!visit(**record)) break;
+      ATLAS_TRY(const auto record, locked([&] { return store_->next_record(position); }));
+      if (!visit(*record)) break;
     }
     return {};
   }
@@ -154,24 +152,21 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
                        found->second.end());
     }
     for (const Position position : positions) {
-      const auto record = locked([&] { return store_->record_at(position); });
-      if (!record) return tl::unexpected(record.error());
-      if (!visit(**record)) break;
+      ATLAS_TRY(const auto record, locked([&] { return store_->record_at(position); }));
+      if (!visit(*record)) break;
     }
     return {};
   }
 
   Result<std::optional<Record>> read_at(Position position) const override {
     if (position.value() == 0 || position > last_position()) return std::optional<Record>{};
-    const auto record = locked([&] { return store_->record_at(position); });
-    if (!record) return tl::unexpected(record.error());
-    return std::optional<Record>{**record};
+    ATLAS_TRY(const auto record, locked([&] { return store_->record_at(position); }));
+    return std::optional<Record>{*record};
   }
 
   Result<StreamVersion> version_of(const StreamId& stream) const override {
-    auto head = head_of(stream);
-    if (!head) return tl::unexpected(std::move(head.error()));
-    return head->version;
+    ATLAS_TRY(auto head, head_of(stream));
+    return head.version;
   }
 
   Position last_position() const override {
@@ -253,20 +248,18 @@ Result<std::shared_ptr<MemoryStore>> memory_store_of(const EventLog& log, Positi
   ATLAS_ASSERT(indexes != nullptr, "this event log does not open its records to copies");
   auto store = make_memory_store();
   for (Position position(1); position <= last; position = position.next()) {
-    auto bytes = indexes->stored_at(position);
-    if (!bytes) return tl::unexpected(std::move(bytes.error()));
-    if (!store->codec.check_chain(*bytes, store->chain)) {
+    ATLAS_TRY(auto bytes, indexes->stored_at(position));
+    if (!store->codec.check_chain(bytes, store->chain)) {
       return tl::unexpected(damaged(position, "its hash does not follow from the one before"));
     }
-    auto record = RecordCodec::decode(*bytes);
-    if (!record) return tl::unexpected(std::move(record.error()));
-    const auto version = store->streams[record->stream].size() + 1;
-    if (record->position != position || record->stream_version.value() != version) {
+    ATLAS_TRY(auto record, RecordCodec::decode(bytes));
+    const auto version = store->streams[record.stream].size() + 1;
+    if (record.position != position || record.stream_version.value() != version) {
       return tl::unexpected(damaged(position, "it is the record of another place"));
     }
-    store->add(record->stream, record->dedupe_key, *std::move(bytes));
-    store->chain = record->chain;
-    store->epoch = record->writer_epoch;
+    store->add(record.stream, record.dedupe_key, std::move(bytes));
+    store->chain = record.chain;
+    store->epoch = record.writer_epoch;
   }
   return store;
 }

@@ -113,6 +113,8 @@ std::string RecordCodec::encode(Record& record, const ChainHash& previous) {
   std::string bytes = stored.SerializeAsString();
   record.chain = sha256_.of(bytes_of(previous), bytes);
   bytes.append(bytes_of(record.chain));
+  // What decoding asks of it first.
+  ATLAS_ASSERT(bytes.size() > k_chain_size, "a record without an envelope");
   return bytes;
 }
 
@@ -126,9 +128,7 @@ Result<void> RecordCodec::decode_into(std::string_view stored, Record& record) {
 Result<Record> RecordCodec::decode(std::string_view stored) {
   pb::StoredRecord envelope;
   Record record;
-  if (auto decoded = decode_envelope(stored, envelope, record); !decoded) {
-    return tl::unexpected(std::move(decoded.error()));
-  }
+  ATLAS_TRYV(decode_envelope(stored, envelope, record));
   return record;
 }
 

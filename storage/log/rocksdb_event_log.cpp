@@ -7,10 +7,10 @@
 #include <utility>
 
 #include <rocksdb/write_batch.h>
-#include <spdlog/spdlog.h>
 #include <stdlib.h>
 
 #include "base/buggify.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 #include "storage/log/anchor.hpp"
 #include "storage/log/first_look.hpp"
@@ -102,7 +102,7 @@ class RocksdbEventLog final : public RocksdbReader {
     // A log that was refused at the start keeps the anchor that it was refused for.
     if (!started_ || failed_ || anchored_ == tip_.last) return;
     if (auto anchored = anchor(); !anchored) {
-      spdlog::error("event=anchor_failed reason=\"{}\"", to_string(anchored.error()));
+      log_event(LogLevel::error, "log", "anchor_failed", {{"reason", to_string(anchored.error())}});
     }
   }
 
@@ -124,15 +124,15 @@ class RocksdbEventLog final : public RocksdbReader {
   Result<Epoch> begin_epoch() override {
     const std::lock_guard lock(mutex_);
     if (failed_) return tl::unexpected(*failed_);
-    if (auto ready = get_ready(); !ready) return tl::unexpected(std::move(ready.error()));
+    ATLAS_TRYV(get_ready());
     const Epoch next = newest_epoch_.next();
     rocksdb::WriteBatch batch;
     (void)batch.Put(database().family(Family::meta), slice_of(k_epoch_key),
                     slice_of(u64_bytes(next.value())));
-    if (auto written = write(batch); !written) return tl::unexpected(std::move(written.error()));
+    ATLAS_TRYV(write(batch));
     newest_epoch_ = next;
     // In the anchor too: a lost tail must not let two starts have the same epoch.
-    if (auto anchored = anchor(); !anchored) return tl::unexpected(std::move(anchored.error()));
+    ATLAS_TRYV(anchor());
     epoch_ = next;
     return epoch_;
   }
@@ -194,8 +194,8 @@ class RocksdbEventLog final : public RocksdbReader {
     ATLAS_PROBE(loaded_tip().last > tip_.last, "a batch that was refused on a full disk was whole");
     tip_ = loaded_tip();
     torn_.store(false);
-    spdlog::warn("event=log_goes_on position={} advice=\"the disk had been full\"",
-                 tip_.last.value());
+    log_event(LogLevel::warn, "log", "goes_on",
+              {{"position", tip_.last.value()}, {"advice", "the disk had been full"}});
     return {};
   }
 
@@ -204,7 +204,8 @@ class RocksdbEventLog final : public RocksdbReader {
     ATLAS_TRY(newest_epoch_, stored_epoch());
     ATLAS_TRY(const auto known, anchor_to_hold(*env_, config_));
     if (!known) {
-      if (tip_.last.value() > 0) spdlog::warn("event=anchor_missing last={}", tip_.last.value());
+      if (tip_.last.value() > 0)
+        log_event(LogLevel::warn, "log", "anchor_missing", {{"last", tip_.last.value()}});
       return {};
     }
     ATLAS_PROBE(newest_epoch_ < known->epoch, "an anchor knew a newer epoch than its log");
@@ -216,21 +217,19 @@ class RocksdbEventLog final : public RocksdbReader {
   }
 
   Result<void> accept_loss(const Anchor& anchor, TimestampUs now) {
-    spdlog::warn("event=log_tail_lost anchor_position={} log_position={}", anchor.position.value(),
-                 tip_.last.value());
-    const auto head = head_of(node_stream());
-    if (!head) return tl::unexpected(head.error());
+    log_event(LogLevel::warn, "log", "tail_lost",
+              {{"anchor_position", anchor.position.value()}, {"log_position", tip_.last.value()}});
+    ATLAS_TRY(const auto head, head_of(node_stream()));
     AppendRequest request;
     request.stream = node_stream();
-    request.expected_version = head->version;
+    request.expected_version = head.version;
     request.actor = "event_log";
     auto* lost = request.events.emplace_back().mutable_log_tail_lost();
     lost->set_anchor_position(anchor.position.value());
     lost->set_log_position(tip_.last.value());
     // Nobody has taken an epoch yet, so this record is the last of the one that lost its tail.
     // Being the first append, it moves the anchor back as well.
-    auto appended = append_as(newest_epoch_, {request}, now);
-    if (!appended) return tl::unexpected(std::move(appended.error()));
+    ATLAS_TRYV(append_as(newest_epoch_, {request}, now));
     return {};
   }
 
@@ -240,18 +239,16 @@ class RocksdbEventLog final : public RocksdbReader {
     ATLAS_PROBE(failed_.has_value(), "an append was asked of a log that had failed");
     if (failed_) return tl::unexpected(*failed_);
     if (torn_.load()) {
-      if (auto ready = get_ready(); !ready) return tl::unexpected(std::move(ready.error()));
+      ATLAS_TRYV(get_ready());
     }
-    auto stored = stored_epoch();
-    if (!stored) return tl::unexpected(std::move(stored.error()));
-    const WriterIdentity writer{own, std::max(*stored, newest_epoch_), config_.build_id};
-    auto plan = plan_batch(requests, now, writer, tip_, *this, codec_);
-    if (!plan) return tl::unexpected(std::move(plan.error()));
-    if (plan->rows.empty()) return std::move(plan->outcomes);
-    if (auto ready = get_ready(); !ready) return tl::unexpected(std::move(ready.error()));
-    rocksdb::WriteBatch batch = to_batch(*plan);
-    if (auto written = write(batch); !written) return tl::unexpected(std::move(written.error()));
-    tip_ = plan->tip;
+    ATLAS_TRY(auto stored, stored_epoch());
+    const WriterIdentity writer{own, std::max(stored, newest_epoch_), config_.build_id};
+    ATLAS_TRY(auto plan, plan_batch(requests, now, writer, tip_, *this, codec_));
+    if (plan.rows.empty()) return std::move(plan.outcomes);
+    ATLAS_TRYV(get_ready());
+    rocksdb::WriteBatch batch = to_batch(plan);
+    ATLAS_TRYV(write(batch));
+    tip_ = plan.tip;
     publish(tip_.last);
     // A clock that was set back must not stop the anchor from being written.
     ATLAS_PROBE(anchored_at_ && now < *anchored_at_, "the clock was set back between two appends");
@@ -266,7 +263,7 @@ class RocksdbEventLog final : public RocksdbReader {
       if (anchored) anchored_at_ = now;
     }
     room_.restore(now);
-    return std::move(plan->outcomes);
+    return std::move(plan.outcomes);
   }
 
   // Put into a batch fails only for a wrong family or key size, which cannot be; Write reports it.
@@ -301,7 +298,7 @@ class RocksdbEventLog final : public RocksdbReader {
 #endif
     const auto status = database().db().Write(options, &batch);
     if (status.ok()) return {};
-    spdlog::error("event=log_write_failed reason=\"{}\"", status.ToString());
+    log_event(LogLevel::error, "log", "write_failed", {{"reason", status.ToString()}});
     auto error = storage_error(status, "writing events");
     if (status.IsNoSpace()) {
       ATLAS_PROBE(true, "a write of events found the disk full");
@@ -318,7 +315,8 @@ class RocksdbEventLog final : public RocksdbReader {
     auto written = write_anchor(*env_, config_.folder, {tip_.last, tip_.chain, newest_epoch_});
     if (!written && written.error().code == ErrorCode::disk_full) {
       ATLAS_PROBE(true, "there was no room for an anchor");
-      spdlog::warn("event=anchor_not_written reason=\"{}\"", to_string(written.error()));
+      log_event(LogLevel::warn, "log", "anchor_not_written",
+                {{"reason", to_string(written.error())}});
       return written;
     }
     if (!written) {
@@ -374,23 +372,22 @@ class TemporaryFolder {
 };
 
 Result<std::unique_ptr<EventLog>> open_secondary(const std::filesystem::path& folder) {
-  auto temporary = TemporaryFolder::make();
-  if (!temporary) return tl::unexpected(std::move(temporary.error()));
+  ATLAS_TRY(auto temporary, TemporaryFolder::make());
   rocksdb::DBOptions options = database_options(rocksdb::Env::Default());
   options.create_if_missing = false;
   options.create_missing_column_families = false;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* opened = nullptr;
   auto status =
-      rocksdb::DB::OpenAsSecondary(options, database_path(folder).string(), (*temporary)->path(),
+      rocksdb::DB::OpenAsSecondary(options, database_path(folder).string(), temporary->path(),
                                    family_descriptors(), &handles, &opened);
   if (!status.ok()) return tl::unexpected(open_error(status, folder));
   auto database = std::make_unique<Database>(std::unique_ptr<rocksdb::DB>(opened), handles,
-                                             std::move(*temporary));
+                                             std::move(temporary));
   status = database->db().TryCatchUpWithPrimary();
   if (!status.ok()) return tl::unexpected(open_error(status, folder));
   auto log = std::make_unique<RocksdbReader>(std::move(database));
-  if (auto loaded = log->load(); !loaded) return tl::unexpected(std::move(loaded.error()));
+  ATLAS_TRYV(log->load());
   return log;
 }
 
@@ -407,27 +404,21 @@ Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config) {
 Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config,
                                                  std::shared_ptr<rocksdb::Env> env, TimestampUs now,
                                                  const DatabaseTuning& tuning) {
-  if (auto prepared = prepare_folder(*env, config.folder); !prepared) {
-    return tl::unexpected(std::move(prepared.error()));
-  }
+  ATLAS_TRYV(prepare_folder(*env, config.folder));
   ATLAS_TRYV(look_before_opening(env, config, tuning));
   Room room(env, config.folder, config.reserve_bytes);
   // What has an anchor has had a database: one that is gone is not made anew.
   const bool may_create =
       config.accept_loss || !env->FileExists(anchor_path(config.folder).string()).ok();
-  auto database = open_database(config.folder, env, tuning, room, may_create);
-  if (!database) return tl::unexpected(std::move(database.error()));
-  auto log =
-      std::make_unique<RocksdbEventLog>(std::move(*database), config, std::move(env), tuning);
-  if (auto loaded = log->load(); !loaded) return tl::unexpected(std::move(loaded.error()));
-  if (auto started = log->start(now); !started) return tl::unexpected(std::move(started.error()));
+  ATLAS_TRY(auto database, open_database(config.folder, env, tuning, room, may_create));
+  auto log = std::make_unique<RocksdbEventLog>(std::move(database), config, std::move(env), tuning);
+  ATLAS_TRYV(log->load());
+  ATLAS_TRYV(log->start(now));
   return log;
 }
 
 Result<std::unique_ptr<EventLog>> open_event_log_for_reading(const std::filesystem::path& folder) {
-  if (auto checked = check_folder_format(*rocksdb::Env::Default(), folder); !checked) {
-    return tl::unexpected(std::move(checked.error()));
-  }
+  ATLAS_TRYV(check_folder_format(*rocksdb::Env::Default(), folder));
   auto log = open_secondary(folder);
   // The writer may have deleted a file between our reading its list and opening it. Once more will
   // do; a second failure is a real one.

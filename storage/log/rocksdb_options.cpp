@@ -7,7 +7,8 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
-#include <spdlog/spdlog.h>
+
+#include "base/log.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -48,8 +49,7 @@ class ProcessLog final : public rocksdb::Logger {
       if (byte == '"' || (byte > 0 && byte < ' ')) byte = ' ';
     }
     const bool grave = level >= rocksdb::InfoLogLevel::ERROR_LEVEL;
-    spdlog::log(grave ? spdlog::level::err : spdlog::level::warn, "event=rocksdb text=\"{}\"",
-                line.data());
+    log_event(grave ? LogLevel::error : LogLevel::warn, "log", "rocksdb", {{"text", line.data()}});
   }
 };
 

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include <rocksdb/iterator.h>
-#include <spdlog/spdlog.h>
 
 #include "base/assert.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 #include "storage/log/log_keys.hpp"
 
@@ -50,12 +50,13 @@ Database::Database(std::unique_ptr<rocksdb::DB> db,
 Database::~Database() {
   for (auto* handle : handles_) {
     const auto status = db_->DestroyColumnFamilyHandle(handle);
-    if (!status.ok()) spdlog::warn("event=log_close_failed reason=\"{}\"", status.ToString());
+    if (!status.ok())
+      log_event(LogLevel::warn, "log", "close_failed", {{"reason", status.ToString()}});
   }
   const auto status = db_->Close();
   // A secondary has nothing to close and says so.
   if (!status.ok() && !status.IsNotSupported()) {
-    spdlog::warn("event=log_close_failed reason=\"{}\"", status.ToString());
+    log_event(LogLevel::warn, "log", "close_failed", {{"reason", status.ToString()}});
   }
 }
 
@@ -93,9 +94,8 @@ Result<void> RocksdbReader::load() {
     }
     tip_ = {position, record->chain};
   }
-  auto noted = get(Family::meta, k_tip_key);
-  if (!noted) return tl::unexpected(std::move(noted.error()));
-  if (noted->value_or(tip_value(LogTip{})) != tip_value(tip_)) {
+  ATLAS_TRY(auto noted, get(Family::meta, k_tip_key));
+  if (noted.value_or(tip_value(LogTip{})) != tip_value(tip_)) {
     ATLAS_PROBE(true, "a log's newest record was not the one that it had noted");
     return tl::unexpected(damaged(tip_.last, "the newest record is not the one that was noted"));
   }
@@ -140,15 +140,14 @@ Result<Epoch> RocksdbReader::begin_epoch() {
 Result<void> RocksdbReader::read_all(Position first,
                                      const std::function<bool(const Record&)>& visit) const {
   const UseCount::User user(uses_);
-  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
+  ATLAS_TRYV(is_open());
   const Position end = last_position();
   const Position start = std::max(first, Position(1));
   if (start > end) return {};
   ChainHash previous{};
   if (start.value() > 1) {
-    auto before = record_at(Position(start.value() - 1));
-    if (!before) return tl::unexpected(std::move(before.error()));
-    previous = before->chain;
+    ATLAS_TRY(auto before, record_at(Position(start.value() - 1)));
+    previous = before.chain;
   }
 
   const std::string upper_key = u64_bytes(end.value() + 1);
@@ -187,13 +186,12 @@ Result<void> RocksdbReader::read_all(Position first,
 Result<void> RocksdbReader::read_stream(const StreamId& stream, StreamVersion first,
                                         const std::function<bool(const Record&)>& visit) const {
   const UseCount::User user(uses_);
-  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
-  const auto head = head_of(stream);
-  if (!head) return tl::unexpected(head.error());
+  ATLAS_TRYV(is_open());
+  ATLAS_TRY(const auto head, head_of(stream));
   StreamVersion version = std::max(first, StreamVersion(1));
-  if (version > head->version) return {};
+  if (version > head.version) return {};
 
-  const std::string upper_key = stream_key(stream, head->version.next());
+  const std::string upper_key = stream_key(stream, head.version.next());
   const rocksdb::Slice upper = slice_of(upper_key);
   rocksdb::ReadOptions options = point_read();
   options.iterate_upper_bound = &upper;
@@ -201,35 +199,33 @@ Result<void> RocksdbReader::read_stream(const StreamId& stream, StreamVersion fi
   const std::unique_ptr<rocksdb::Iterator> rows(
       database_->db().NewIterator(options, database_->family(Family::streams)));
   const auto gap = [&](const std::string& what) {
-    return tl::unexpected(damaged(head->position, "version " + std::to_string(version.value()) +
-                                                      " of stream " + stream.str() + " " + what));
+    return tl::unexpected(damaged(head.position, "version " + std::to_string(version.value()) +
+                                                     " of stream " + stream.str() + " " + what));
   };
   for (rows->Seek(slice_of(stream_key(stream, version))); rows->Valid(); rows->Next()) {
     if (view_of(rows->key()) != stream_key(stream, version) || rows->value().size() != 8) {
       return gap("is missing from the index");
     }
-    auto record = record_at(Position(get_u64(view_of(rows->value()))));
-    if (!record) return tl::unexpected(std::move(record.error()));
-    if (record->stream != stream || record->stream_version != version) {
+    ATLAS_TRY(auto record, record_at(Position(get_u64(view_of(rows->value())))));
+    if (record.stream != stream || record.stream_version != version) {
       return gap("leads to a record of another stream or version");
     }
-    if (!visit(*record)) return {};
+    if (!visit(record)) return {};
     version = version.next();
   }
   if (!rows->status().ok()) {
     return tl::unexpected(storage_error(rows->status(), "reading stream " + stream.str()));
   }
-  if (version <= head->version) return gap("is missing from the index");
+  if (version <= head.version) return gap("is missing from the index");
   return {};
 }
 
 Result<std::optional<Record>> RocksdbReader::read_at(Position position) const {
   const UseCount::User user(uses_);
-  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
+  ATLAS_TRYV(is_open());
   if (position.value() == 0 || position > last_position()) return std::optional<Record>{};
-  auto record = record_at(position);
-  if (!record) return tl::unexpected(std::move(record.error()));
-  return std::optional<Record>{std::move(*record)};
+  ATLAS_TRY(auto record, record_at(position));
+  return std::optional<Record>{std::move(record)};
 }
 
 Result<void> RocksdbReader::pin_record(Position position, rocksdb::PinnableSlice& bytes) const {
@@ -245,15 +241,15 @@ Result<void> RocksdbReader::pin_record(Position position, rocksdb::PinnableSlice
 
 Result<std::string> RocksdbReader::stored_at(Position position) const {
   const UseCount::User user(uses_);
-  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
+  ATLAS_TRYV(is_open());
   rocksdb::PinnableSlice bytes;
-  if (auto pinned = pin_record(position, bytes); !pinned) return tl::unexpected(pinned.error());
+  ATLAS_TRYV(pin_record(position, bytes));
   return bytes.ToString();
 }
 
 Result<Record> RocksdbReader::record_at(Position position) const {
   rocksdb::PinnableSlice bytes;
-  if (auto pinned = pin_record(position, bytes); !pinned) return tl::unexpected(pinned.error());
+  ATLAS_TRYV(pin_record(position, bytes));
   auto record = RecordCodec::decode(view_of(bytes));
   if (!record) return tl::unexpected(at_position(position, std::move(record.error())));
   if (record->position != position) {
@@ -263,54 +259,47 @@ Result<Record> RocksdbReader::record_at(Position position) const {
 }
 
 Result<StreamVersion> RocksdbReader::version_of(const StreamId& stream) const {
-  const auto head = head_of(stream);
-  if (!head) return tl::unexpected(head.error());
-  return head->version;
+  ATLAS_TRY(const auto head, head_of(stream));
+  return head.version;
 }
 
 Result<StreamHead> RocksdbReader::head_of(const StreamId& stream) const {
   const UseCount::User user(uses_);
-  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
-  const auto value = get(Family::heads, stream.str());
-  if (!value) return tl::unexpected(value.error());
-  if (!*value) return StreamHead{};
-  if (const auto head = parse_head(**value)) return *head;
+  ATLAS_TRYV(is_open());
+  ATLAS_TRY(const auto value, get(Family::heads, stream.str()));
+  if (!value) return StreamHead{};
+  if (const auto head = parse_head(*value)) return *head;
   return tl::unexpected(damaged(last_position(), "the head of stream " + stream.str()));
 }
 
 Result<std::optional<Duplicate>> RocksdbReader::find_dedupe_key(const std::string& key) const {
   const UseCount::User user(uses_);
-  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
-  const auto value = get(Family::dedupe, key);
-  if (!value) return tl::unexpected(value.error());
-  if (!*value) return std::optional<Duplicate>{};
-  if (auto duplicate = parse_dedupe(**value)) return duplicate;
+  ATLAS_TRYV(is_open());
+  ATLAS_TRY(const auto value, get(Family::dedupe, key));
+  if (!value) return std::optional<Duplicate>{};
+  if (auto duplicate = parse_dedupe(*value)) return duplicate;
   return tl::unexpected(damaged(last_position(), "an entry of the dedupe keys"));
 }
 
 Result<std::optional<Position>> RocksdbReader::find_version(const StreamId& stream,
                                                             StreamVersion version) const {
   const UseCount::User user(uses_);
-  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
-  const auto value = get(Family::streams, stream_key(stream, version));
-  if (!value) return tl::unexpected(value.error());
-  if (!*value) return std::optional<Position>{};
-  if ((*value)->size() != 8) {
+  ATLAS_TRYV(is_open());
+  ATLAS_TRY(const auto value, get(Family::streams, stream_key(stream, version)));
+  if (!value) return std::optional<Position>{};
+  if (value->size() != 8) {
     return tl::unexpected(damaged(last_position(), "the index of stream " + stream.str()));
   }
-  return std::optional<Position>{Position(get_u64(**value))};
+  return std::optional<Position>{Position(get_u64(*value))};
 }
 
 Result<LogIndexes::Counts> RocksdbReader::count_entries() const {
   const UseCount::User user(uses_);
-  if (auto open = is_open(); !open) return tl::unexpected(std::move(open.error()));
-  const auto streams = count_keys(Family::heads);
-  if (!streams) return tl::unexpected(streams.error());
-  const auto versions = count_keys(Family::streams);
-  if (!versions) return tl::unexpected(versions.error());
-  const auto dedupe_keys = count_keys(Family::dedupe);
-  if (!dedupe_keys) return tl::unexpected(dedupe_keys.error());
-  return Counts{*streams, *versions, *dedupe_keys};
+  ATLAS_TRYV(is_open());
+  ATLAS_TRY(const auto streams, count_keys(Family::heads));
+  ATLAS_TRY(const auto versions, count_keys(Family::streams));
+  ATLAS_TRY(const auto dedupe_keys, count_keys(Family::dedupe));
+  return Counts{streams, versions, dedupe_keys};
 }
 
 Result<std::uint64_t> RocksdbReader::count_keys(Family family) const {
@@ -325,13 +314,12 @@ Result<std::uint64_t> RocksdbReader::count_keys(Family family) const {
 }
 
 Result<Epoch> RocksdbReader::stored_epoch() const {
-  const auto value = get(Family::meta, k_epoch_key);
-  if (!value) return tl::unexpected(value.error());
-  if (!*value) return Epoch{};
-  if ((*value)->size() != 8) {
+  ATLAS_TRY(const auto value, get(Family::meta, k_epoch_key));
+  if (!value) return Epoch{};
+  if (value->size() != 8) {
     return tl::unexpected(damaged(last_position(), "the note of the writer epoch"));
   }
-  return Epoch(get_u64(**value));
+  return Epoch(get_u64(*value));
 }
 
 Result<std::optional<std::string>> RocksdbReader::get(Family family, std::string_view key) const {

@@ -4,8 +4,7 @@
 #include <string>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
+#include "base/log.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::storage {
@@ -58,15 +57,16 @@ void Room::give_back() {
   if (!held_) return;
   const auto status = env_->DeleteFile(file_.string());
   if (!status.ok()) {
-    spdlog::error("event=reserve_not_given_back reason=\"{}\"", status.ToString());
+    log_event(LogLevel::error, "log", "reserve_not_given_back", {{"reason", status.ToString()}});
     return;
   }
   ATLAS_PROBE(true, "the reserve was given back, the disk being full");
   held_ = false;
-  spdlog::warn(
-      "event=reserve_given_back bytes={} advice=\"the disk is full: free some room; the event log "
-      "goes on with what the reserve had held\"",
-      reserve_bytes_);
+  log_event(
+      LogLevel::warn, "log", "reserve_given_back",
+      {{"bytes", reserve_bytes_},
+       {"advice",
+        "the disk is full: free some room; the event log goes on with what the reserve had held"}});
 }
 
 void Room::restore(TimestampUs now) {

@@ -43,19 +43,17 @@ class Verifier {
 
   Result<Verification> finish() {
     for (const auto& [stream, version] : versions_) {
-      const auto head = indexes_.head_of(stream);
-      if (!head) return tl::unexpected(head.error());
-      if (head->version != version || head->position != last_of_[stream]) {
+      ATLAS_TRY(const auto head, indexes_.head_of(stream));
+      if (head.version != version || head.position != last_of_[stream]) {
         return tl::unexpected(damaged(last_of_[stream], "the head of stream " + stream.str() +
-                                                            " says version " + text(head->version) +
+                                                            " says version " + text(head.version) +
                                                             ", its last record is version " +
                                                             text(version)));
       }
     }
-    const auto counts = indexes_.count_entries();
-    if (!counts) return tl::unexpected(counts.error());
-    if (counts->streams != versions_.size() || counts->versions != last_.last_position.value() ||
-        counts->dedupe_keys != dedupe_keys_) {
+    ATLAS_TRY(const auto counts, indexes_.count_entries());
+    if (counts.streams != versions_.size() || counts.versions != last_.last_position.value() ||
+        counts.dedupe_keys != dedupe_keys_) {
       return tl::unexpected(
           damaged(last_.last_position, "the indexes hold entries that no record explains"));
     }
@@ -94,11 +92,10 @@ Result<Verification> verify(const EventLog& log) {
   ATLAS_ASSERT(indexes != nullptr, "this event log does not open its indexes to verify()");
   Verifier verifier(*indexes);
   std::optional<Error> found;
-  auto read = log.read_all(Position(1), [&](const Record& record) {
+  ATLAS_TRYV(log.read_all(Position(1), [&](const Record& record) {
     found = verifier.check(record);
     return !found;
-  });
-  if (!read) return tl::unexpected(std::move(read.error()));
+  }));
   if (found) return tl::unexpected(std::move(*found));
   return verifier.finish();
 }

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "base/assert.hpp"
+
 namespace atlasflow::storage {
 namespace {
 
@@ -51,6 +53,8 @@ struct Header {
 };
 
 Header header_at(std::string_view block, std::size_t at) {
+  ATLAS_ASSERT(at + k_header_bytes <= block.size(),
+               "byte " + std::to_string(at) + " of " + std::to_string(block.size()));
   const auto byte = [&](std::size_t i) {
     return static_cast<std::uint32_t>(static_cast<unsigned char>(block[at + i]));
   };
@@ -127,6 +131,7 @@ bool WalCheck::batch_begins_behind(std::string_view block, std::size_t from) {
 }
 
 void WalCheck::take(std::string_view block) {
+  ATLAS_ASSERT(block.size() <= k_wal_block_bytes, std::to_string(block.size()) + " bytes");
   std::size_t at = 0;
   while (!stop_ && at + k_header_bytes <= block.size()) {
     const Header header = header_at(block, at);
@@ -141,6 +146,7 @@ void WalCheck::take(std::string_view block) {
   }
   if (stop_ && !damage_ && batch_begins_behind(block, at)) damage_ = stop_;
   begun_ += block.size();
+  ATLAS_ASSERT(!damage_ || *damage_ < begun_, "damage is told of behind what was read");
 }
 
 Result<void> check_wals(rocksdb::Env& env, const std::filesystem::path& database) {

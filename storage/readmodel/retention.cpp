@@ -44,9 +44,9 @@ std::vector<const DeploymentState*> reachable(const std::vector<DeploymentView>&
 
 // Without the one that serves these are `rollbacks` images; so rollbacks + 1 hold them, whichever
 // serves.
-std::set<std::string> images_to_keep(const std::vector<DeploymentView>& newest_first,
-                                     std::size_t rollbacks) {
-  std::set<std::string> images;
+std::set<ImageRef> images_to_keep(const std::vector<DeploymentView>& newest_first,
+                                  std::size_t rollbacks) {
+  std::set<ImageRef> images;
   for (const auto* state : reachable(newest_first, rollbacks)) images.insert(state->image);
   return images;
 }
@@ -69,7 +69,7 @@ void add_values_at(const std::set<StreamVersion>& versions,
 Retention retention_of(const ProjectView& project, const std::vector<DeploymentView>& newest_first,
                        std::size_t rollbacks) {
   const auto images =
-      project.state.exists() ? images_to_keep(newest_first, rollbacks) : std::set<std::string>{};
+      project.state.exists() ? images_to_keep(newest_first, rollbacks) : std::set<ImageRef>{};
   Retention kept;
   if (project.state.exists()) kept.projects.insert(project.state.name);
   for (const auto& view : newest_first) {

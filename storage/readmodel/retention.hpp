@@ -16,11 +16,11 @@ namespace atlasflow::storage {
 inline constexpr std::size_t k_rollbacks_default = 5;
 
 struct Retention {
-  std::set<DeploymentId> deployments;      // unfinished, or fit to be rolled back to
-  std::set<DeploymentId> unfinished;       // of those: what they make has no name in the log yet
-  std::set<std::string> image_references;  // "<registry>/<repository>@sha256:…"
-  std::set<std::string> image_ids;         // "sha256:…"
-  std::set<std::string> projects;          // names of those that have not been deleted
+  std::set<DeploymentId> deployments;  // unfinished, or fit to be rolled back to
+  std::set<DeploymentId> unfinished;   // of those: what they make has no name in the log yet
+  std::set<ImageRef> image_references;
+  std::set<std::string> image_ids;  // "sha256:…"
+  std::set<std::string> projects;   // names of those that have not been deleted
 };
 
 // Of one project: all deployments that have not reached their end, whatever their environment, and

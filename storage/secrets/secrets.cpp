@@ -140,17 +140,17 @@ class SealedFiles final : public SecretStore {
     }
     constexpr std::size_t k_frame = 1 + k_nonce_size + k_tag_size;
     // One byte more than there may be, to notice a longer file.
-    auto sealed = read_at_most(fd.get(), 0, k_frame + k_value_bytes_max + 1, path.string());
-    if (!sealed) return tl::unexpected(std::move(sealed.error()));
+    ATLAS_TRY(auto sealed,
+              read_at_most(fd.get(), 0, k_frame + k_value_bytes_max + 1, path.string()));
     const auto broken = [&](const std::string& why) {
       return fail(ErrorCode::corrupt, "the sealed value " + ref + " does not open: " + why +
                                           "; restore its file and the key file, or set it again");
     };
-    if (sealed->size() < k_frame || sealed->size() > k_frame + k_value_bytes_max) {
+    if (sealed.size() < k_frame || sealed.size() > k_frame + k_value_bytes_max) {
       return broken("its size is wrong");
     }
-    if (sealed->front() != k_version) return broken("another version of Atlasflow sealed it");
-    auto value = decrypt(associated_data(ref, context), *sealed);
+    if (sealed.front() != k_version) return broken("another version of Atlasflow sealed it");
+    auto value = decrypt(associated_data(ref, context), sealed);
     if (!value) return broken("the key, its owner or its bytes are not those it was sealed with");
     return std::move(*value);
   }
@@ -318,9 +318,7 @@ Result<std::string> read_key_file(const std::filesystem::path& key_file) {
 
 Result<std::unique_ptr<SecretStore>> open_secret_store(const std::filesystem::path& folder,
                                                        const std::filesystem::path& key_file) {
-  if (auto made = make_private_folder(folder); !made) {
-    return tl::unexpected(std::move(made.error()));
-  }
+  ATLAS_TRYV(make_private_folder(folder));
   auto secret = read_key_file(key_file);
   if (!secret && secret.error().code == ErrorCode::not_found) {
     // A new key would make every sealed value unreadable without saying so.
@@ -329,9 +327,7 @@ Result<std::unique_ptr<SecretStore>> open_secret_store(const std::filesystem::pa
                                           " is missing, and the values in " + folder.string() +
                                           " open with nothing else; restore it from a backup");
     }
-    if (auto made = make_key_file(key_file); !made) {
-      return tl::unexpected(std::move(made.error()));
-    }
+    ATLAS_TRYV(make_key_file(key_file));
     secret = read_key_file(key_file);
   }
   if (!secret) return tl::unexpected(std::move(secret.error()));

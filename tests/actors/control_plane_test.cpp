@@ -2,12 +2,15 @@
 #include "actors/runtime/control_plane.hpp"
 
 #include <atomic>
+#include <map>
+#include <mutex>
 #include <set>
 #include <thread>
 
 #include <gmock/gmock.h>
 
 #include "events/settings.hpp"
+#include "storage/log/forwarding_event_log.hpp"
 #include "storage/log/memory_event_log.hpp"
 
 namespace atlasflow::actors {
@@ -53,22 +56,22 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
     ++vms;
     return StartedVm{{"127.0.0.1", 4000}};
   }
-  VmObservation observe(const std::string&) override { return {true, {}, {}}; }
-  ProbeObservation probe(const std::string&, const std::string&, const std::string&) override {
+  VmObservation observe(const VmId&) override { return {true, {}, {}}; }
+  ProbeObservation probe(const VmId&, const std::string&, const std::string&) override {
     return {200, ""};
   }
-  Result<std::int32_t> stop(const std::string&) override {
+  Result<std::int32_t> stop(const VmId&) override {
     --vms;
     return 0;
   }
-  std::vector<std::string> list() override { return {}; }
+  std::vector<VmId> list() override { return {}; }
   bool ping() override { return true; }
   std::int64_t memory_mib() const override { return 1 << 20; }
   Result<void> publish(std::uint64_t generation, const std::vector<RouteClaim>&) override {
     published = generation;
     return {};
   }
-  std::uint64_t drain(const std::string&, std::chrono::microseconds) override { return 0; }
+  std::uint64_t drain(const VmId&, std::chrono::microseconds) override { return 0; }
   std::uint64_t generation() const override { return published; }
   std::string describe() const override { return "easy"; }
 };
@@ -97,11 +100,45 @@ struct PlainSecrets final : storage::SecretStore {
   }
 };
 
+// Notes which threads read it.
+class WatchedLog final : public storage::ForwardingEventLog {
+ public:
+  WatchedLog() : ForwardingEventLog(storage::open_memory_event_log()) {}
+
+  Result<void> read_all(Position first,
+                        const std::function<bool(const storage::Record&)>& visit) const override {
+    note();
+    return log().read_all(first, visit);
+  }
+  Result<void> read_stream(
+      const StreamId& stream, StreamVersion first,
+      const std::function<bool(const storage::Record&)>& visit) const override {
+    note();
+    return log().read_stream(stream, first, visit);
+  }
+  Result<StreamVersion> version_of(const StreamId& stream) const override {
+    note();
+    return log().version_of(stream);
+  }
+  [[nodiscard]] std::map<std::thread::id, int> readers() const {
+    const std::lock_guard guard(mutex_);
+    return readers_;
+  }
+
+ private:
+  void note() const {
+    const std::lock_guard guard(mutex_);
+    ++readers_[std::this_thread::get_id()];
+  }
+  mutable std::mutex mutex_;
+  mutable std::map<std::thread::id, int> readers_;
+};
+
 class Facade : public testing::Test {
  protected:
   Facade() {
-    auto started =
-        start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
+    auto started = start_control_plane({}, *log, secrets,
+                                       {&clock, &world, {{HostId{"local"}, &world}}, &world});
     EXPECT_TRUE(started);
     plane = std::move(*started);
   }
@@ -117,9 +154,24 @@ class Facade : public testing::Test {
   SteadyClock clock;
   Easy world;
   PlainSecrets secrets;
-  std::unique_ptr<storage::EventLog> log = storage::open_memory_event_log();
+  std::unique_ptr<WatchedLog> log = std::make_unique<WatchedLog>();
   std::unique_ptr<ControlPlane> plane;
 };
+
+// A scheduled actor that waits for a disk holds up those that share its thread.
+TEST_F(Facade, the_log_is_read_by_a_thread_that_does_nothing_else) {
+  std::vector<DeploymentId> ids;
+  for (int i = 0; i < 20; ++i) {
+    const auto name = "web-" + std::to_string(i);
+    ASSERT_TRUE(plane->create_project({name, "/srv/" + name + ".git", "", std::nullopt}));
+    ids.push_back(*plane->deploy(name, std::nullopt, "command"));
+  }
+  for (const auto& id : ids) EXPECT_TRUE(wait_for_live(id));
+  auto readers = log->readers();
+  readers.erase(std::this_thread::get_id());  // the start, and the façade
+  ASSERT_EQ(readers.size(), 1U) << "many deployments, many projects, one reader";
+  EXPECT_GE(readers.begin()->second, 40) << "each deployment's stream, and its project's";
+}
 
 TEST_F(Facade, a_project_is_visible_when_its_creation_returns) {
   const auto id = plane->create_project({"web", "/srv/web.git", "", std::nullopt});
@@ -264,7 +316,7 @@ TEST_F(Facade, a_stopped_control_plane_is_started_again_over_the_same_log) {
   plane.reset();
   world.published = 0;
   auto again =
-      start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
+      start_control_plane({}, *log, secrets, {&clock, &world, {{HostId{"local"}, &world}}, &world});
   ASSERT_TRUE(again);
   plane = std::move(*again);
   EXPECT_TRUE(wait_for_live(*id));

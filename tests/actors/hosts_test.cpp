@@ -11,7 +11,7 @@ using testing::HasSubstr;
 class Hosts : public testing::Test {
  protected:
   void begin(std::int64_t memory_mib) {
-    world.hosts.at("local").memory_mib = memory_mib;
+    world.hosts.at(HostId{"local"}).memory_mib = memory_mib;
     life = std::make_unique<sim::Life>(storage::make_memory_store(), world, 3);
   }
   // Of a project of that name, which is made when it is not there; returns the deployment.
@@ -92,7 +92,7 @@ TEST_F(Hosts, give_a_vms_memory_away_only_when_it_has_gone) {
   const auto web = push("web", 'a');
   ASSERT_TRUE(run_until(web, DeploymentStatus::live));
   int refused = 0;
-  world.stop_error = [&](const std::string&) -> std::optional<Error> {
+  world.stop_error = [&](const VmId&) -> std::optional<Error> {
     if (++refused > 6) return std::nullopt;
     return Error{ErrorCode::timed_out, "it does not die", ""};
   };
@@ -112,7 +112,7 @@ TEST_F(Hosts, on_which_a_vm_does_not_end_let_its_deployment_go_and_end_it_later)
   begin(4096);
   const auto web = push("web", 'a');
   ASSERT_TRUE(run_until(web, DeploymentStatus::live));
-  world.stop_error = [](const std::string&) {
+  world.stop_error = [](const VmId&) {
     return std::optional(Error{ErrorCode::timed_out, "it does not die", ""});
   };
   life->delete_project("web");

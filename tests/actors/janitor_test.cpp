@@ -13,10 +13,10 @@ using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
 std::string image_id(char digit) { return "sha256:" + std::string(40, digit); }
-std::string reference(char digit) { return "registry/web@" + image_id(digit); }
+ImageRef reference(char digit) { return ImageRef{"registry/web@" + image_id(digit)}; }
 
-std::vector<std::string> keys(const std::map<std::string, std::string>& map) {
-  std::vector<std::string> keys;
+std::vector<ImageRef> keys(const std::map<ImageRef, std::string>& map) {
+  std::vector<ImageRef> keys;
   keys.reserve(map.size());
   for (const auto& [key, value] : map) keys.push_back(key);
   return keys;
@@ -40,7 +40,7 @@ TEST(Janitor, keeps_the_live_image_and_five_to_roll_back_to_and_removes_those_be
                                    reference('7'), reference('8')));
   EXPECT_THAT(world.images, SizeIs(6));
   EXPECT_THAT(world.disks, SizeIs(6));  // a rollback needs no unpacking
-  EXPECT_THAT(world.collected, Contains("disks of " + reference('1')));
+  EXPECT_THAT(world.collected, Contains("disks of " + reference('1').str()));
   EXPECT_EQ(world.running_vms(), 1);
 }
 
@@ -78,8 +78,8 @@ TEST(Janitor, looks_at_every_host) {
   sim::World here;
   sim::World there;
   here.images["sha256:left behind"] = {};
-  here.disks.insert("left here");
-  there.disks.insert("left there");
+  here.disks.emplace("left here");
+  there.disks.emplace("left there");
   sim::WorldEngines local(here);
   sim::WorldSecrets values(here);
   sim::WorldEngines remote(there);
@@ -89,15 +89,15 @@ TEST(Janitor, looks_at_every_host) {
   settings.set("scheduler.policy", caf::atom("testing"));
   caf::actor_system system(settings);
   auto& scheduler = dynamic_cast<caf::scheduler::test_coordinator&>(system.scheduler());
-  JanitorConfig config{
-      &local,
-      {{"a", local.engines().hosts.at("local")}, {"b", remote.engines().hosts.at("local")}},
-      log.get(),
-      &catalog,
-      5,
-      {},
-      &values,
-      {}};
+  JanitorConfig config{&local,
+                       {{HostId{"a"}, local.engines().hosts.at(HostId{"local"})},
+                        {HostId{"b"}, remote.engines().hosts.at(HostId{"local"})}},
+                       log.get(),
+                       &catalog,
+                       5,
+                       {},
+                       &values,
+                       {}};
   config.spawn.detach_blocking = false;
   {
     const auto looking = system.spawn(janitor, config);
@@ -114,7 +114,7 @@ TEST(Janitor, looks_at_every_host) {
 
 TEST(Janitor, removes_what_a_failed_deployment_made) {
   sim::World world;
-  world.probe = [](const std::string&) { return ProbeObservation{503, ""}; };
+  world.probe = [](const VmId&) { return ProbeObservation{503, ""}; };
   sim::Life life(storage::make_memory_store(), world, 3);
   life.create_project("web");
   deploy_each_of(life, "1");
@@ -226,14 +226,14 @@ TEST(Janitor, that_looks_at_any_moment_takes_nothing_that_a_deployment_needs) {
     }
     ASSERT_TRUE(life.run_until([&] { return switched(life); })) << "seed " << seed;
     ASSERT_EQ(world.running_vms(), 1) << "seed " << seed;
-    ASSERT_NE(world.upstream_of("web.example.test"), "") << "seed " << seed;
+    ASSERT_FALSE(world.upstream_of("web.example.test").empty()) << "seed " << seed;
     for (const auto& view :
          life.catalog().deployments_of(life.catalog().project_named("web")->state.id, 10)) {
       ASSERT_NE(view.state.status, DeploymentStatus::failed)
           << "seed " << seed << ": " << view.state.failure->reason;
     }
     looks_that_removed += world.collected.empty() ? 0 : 1;
-    ASSERT_THAT(world.collected, Not(Contains(reference('2')))) << "seed " << seed;
+    ASSERT_THAT(world.collected, Not(Contains(reference('2').str()))) << "seed " << seed;
     ASSERT_THAT(world.collected, Not(Contains(image_id('2')))) << "seed " << seed;
   }
   EXPECT_GT(looks_that_removed, 100);  // else nothing was put to the test

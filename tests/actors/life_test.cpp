@@ -70,7 +70,7 @@ class Lives : public testing::TestWithParam<std::uint64_t> {
   }
   [[nodiscard]] std::string served_image() const {
     const auto vm = world.vms.find(world.upstream_of(k_host));
-    return vm == world.vms.end() ? "" : vm->second.image;
+    return vm == world.vms.end() ? "" : vm->second.image.str();
   }
   // Why the host has no upstream in the newest table.
   [[nodiscard]] std::string reason_of(const std::string& host) const {
@@ -191,7 +191,7 @@ TEST_P(Lives, replicas_share_the_route_and_a_failed_one_leaves_it) {
 TEST_P(Lives, an_unhealthy_replica_is_taken_out_while_others_are_healthy) {
   live([](pb::Settings& settings) { settings.set_replicas(2); });
   const auto ill = world.upstreams_of(k_host).front();
-  world.probe = [&](const std::string& vm) { return ProbeObservation{vm == ill ? 500 : 200, ""}; };
+  world.probe = [&](const VmId& vm) { return ProbeObservation{vm == ill ? 500 : 200, ""}; };
   ASSERT_TRUE(until([&] { return world.upstreams_of(k_host).size() == 1; }));
   EXPECT_NE(world.upstream_of(k_host), ill);
   world.probe = nullptr;
@@ -201,7 +201,7 @@ TEST_P(Lives, an_unhealthy_replica_is_taken_out_while_others_are_healthy) {
 }
 
 TEST_P(Lives, an_app_without_a_health_path_is_healthy_when_it_has_run_for_ten_seconds) {
-  world.probe = [](const std::string&) { return ProbeObservation{0, "nobody may ask it"}; };
+  world.probe = [](const VmId&) { return ProbeObservation{0, "nobody may ask it"}; };
   live([](pb::Settings& settings) { settings.set_health_path("none"); });
   std::int64_t after_us = 0;
   ASSERT_TRUE(life->log().read_stream(deployment_stream(newest().id), StreamVersion{1},
@@ -330,9 +330,9 @@ TEST_P(Lives, a_release_command_that_fails_stops_the_deployment_and_the_old_vers
 TEST_P(Lives, a_lost_host_gives_up_its_vms_and_they_are_placed_again_when_it_is_back) {
   live();
   const auto before = world.upstream_of(k_host);
-  world.hosts.at("local").answers = false;
+  world.hosts.at(HostId{"local"}).answers = false;
   ASSERT_TRUE(until([&] { return count_of("VMHostLost") == 1; }));
-  world.hosts.at("local").answers = true;
+  world.hosts.at(HostId{"local"}).answers = true;
   ASSERT_TRUE(until([&] {
     const auto now = world.upstream_of(k_host);
     return !now.empty() && now != before;

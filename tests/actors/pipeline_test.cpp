@@ -278,7 +278,7 @@ TEST(Pipeline, a_failed_build_leaves_the_old_version_live) {
 
 TEST(Pipeline, an_app_that_never_answers_fails_with_the_last_answer_and_leaves_no_vm) {
   sim::World world;
-  world.probe = [](const std::string&) { return ProbeObservation{503, ""}; };
+  world.probe = [](const VmId&) { return ProbeObservation{503, ""}; };
   sim::Life life(storage::make_memory_store(), world, 3);
   life.create_project("web");
   life.send_push("guid-1", 'a');
@@ -292,7 +292,7 @@ TEST(Pipeline, an_app_that_never_answers_fails_with_the_last_answer_and_leaves_n
 TEST(Pipeline, the_reason_of_no_answer_is_told_once_when_it_is_known_and_stays) {
   sim::World world;
   const std::string reason = "the app listens on 127.0.0.1:3000: listen on 0.0.0.0";
-  world.probe = [&](const std::string&) { return ProbeObservation{0, reason, true}; };
+  world.probe = [&](const VmId&) { return ProbeObservation{0, reason, true}; };
   sim::Life life(storage::make_memory_store(), world, 7);
   life.create_project("web");
   life.send_push("guid-1", 'a');
@@ -306,7 +306,7 @@ TEST(Pipeline, the_reason_of_no_answer_is_told_once_when_it_is_known_and_stays) 
 TEST(Pipeline, a_reason_that_changes_as_an_app_starts_is_not_told) {
   sim::World world;
   int probes = 0;
-  world.probe = [&](const std::string&) {
+  world.probe = [&](const VmId&) {
     if (++probes > 100) return ProbeObservation{200, ""};
     return ProbeObservation{0, "the app listens on 127.0.0.1:" + std::to_string(probes), true};
   };
@@ -320,7 +320,7 @@ TEST(Pipeline, a_reason_that_changes_as_an_app_starts_is_not_told) {
 
 TEST(Pipeline, a_vm_that_exits_fails_at_once_and_not_at_the_deadline) {
   sim::World world;
-  world.probe = [&](const std::string& vm_id) {
+  world.probe = [&](const VmId& vm_id) {
     world.vms[vm_id].running = false;
     return ProbeObservation{0, "connection refused"};
   };
@@ -366,7 +366,7 @@ TEST(Pipeline, deleting_a_project_retires_what_is_live_and_leaves_nothing) {
   life.delete_project("web");
   ASSERT_TRUE(life.run_until([&] { return status_of(life, id) == DeploymentStatus::retired; }));
   EXPECT_EQ(world.running_vms(), 0);
-  EXPECT_EQ(world.upstream_of("web.example.test"), "");
+  EXPECT_TRUE(world.upstream_of("web.example.test").empty());
 }
 
 // Kill -9 after every single message of two pushes, then start again: both end, each of the seven

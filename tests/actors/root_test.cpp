@@ -16,7 +16,6 @@ namespace {
 
 using std::chrono::seconds;
 using testing::AllOf;
-using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -53,11 +52,13 @@ class Root : public testing::Test {
     log_writer = system.spawn<caf::detached>(
         actors::log_writer,
         LogWriterConfig{log.get(), &clock, [this](const Error&) { ++ends; }, ""});
+    log_reader =
+        system.spawn<caf::detached>(actors::log_reader, static_cast<storage::EventLog*>(log.get()));
     RootConfig parts;
     parts.core = {{"log writer", caf::actor_cast<caf::actor>(log_writer)}};
-    parts.reconciler = {{}, &catalog, log.get(), log_writer};
+    parts.reconciler = {{}, &catalog, log_writer};
     parts.janitor = {nullptr, {}, log.get(), &catalog, 5, {}, nullptr, {}};
-    parts.notifier = {nullptr, &clock, log.get(), log_writer, "example.test", {}};
+    parts.notifier = {nullptr, &clock, log_reader, log_writer, "example.test", {}};
     parts.clock = &clock;
     parts.log_writer = log_writer;
     parts.faults = &faults;
@@ -68,12 +69,14 @@ class Root : public testing::Test {
   void stop() {
     if (!root_actor) return;
     caf::scoped_actor self{system};
-    for (const auto& actor : {root_actor, caf::actor_cast<caf::actor>(log_writer)}) {
+    for (const auto& actor : {root_actor, caf::actor_cast<caf::actor>(log_reader),
+                              caf::actor_cast<caf::actor>(log_writer)}) {
       self->send_exit(actor, caf::exit_reason::user_shutdown);
       self->wait_for(actor);
     }
     root_actor = nullptr;
     log_writer = nullptr;
+    log_reader = nullptr;
   }
   static bool wait_for(const std::function<bool()>& done) {
     for (int i = 0; i < 1500 && !done(); ++i) {
@@ -90,6 +93,7 @@ class Root : public testing::Test {
   caf::actor_system_config config;
   caf::actor_system system{config};
   log_actor log_writer;
+  log_reader_actor log_reader;
   caf::actor root_actor;
 };
 
@@ -114,15 +118,6 @@ TEST_F(Root, stops_while_a_part_waits_to_be_started_again) {
   EXPECT_THAT(restarts_told({}, faults, clock.now() - 5'000'000).front().state, "restarting");
   stop();
   EXPECT_EQ(ends, 0) << "a stop is no failure of what is stopped";
-}
-
-TEST_F(Root, pauses_are_doubled_up_to_a_minute) {
-  std::vector<std::int64_t> pauses;
-  for (std::size_t deaths = 1; deaths <= 8; ++deaths) {
-    pauses.push_back(restart_pause(deaths).count());
-  }
-  EXPECT_THAT(pauses, ElementsAre(1, 2, 4, 8, 16, 32, 60, 60));
-  EXPECT_EQ(restart_pause(1'000'000), seconds(60));
 }
 
 TEST_F(Root, what_died_is_told_for_a_day) {

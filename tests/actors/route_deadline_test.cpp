@@ -59,7 +59,8 @@ class RouteDeadline : public testing::Test {
     const auto other = system_->spawn(somebody);
     wiring_.builders = caf::actor_cast<builder_pool_actor>(other);
     wiring_.hosts = caf::actor_cast<vm_hosts_actor>(other);
-    wiring_.log = log_.get();
+    wiring_.log_reader = system_->spawn(log_reader, log_.get());
+    wiring_.log_end = LogEnd(log_.get());
     wiring_.clock = &clock_;
     wiring_.domain = "example.test";
     record_until_route();
@@ -67,6 +68,7 @@ class RouteDeadline : public testing::Test {
   ~RouteDeadline() override {
     for (const auto& handle :
          {caf::actor_cast<caf::actor>(wiring_.log_writer),
+          caf::actor_cast<caf::actor>(wiring_.log_reader),
           caf::actor_cast<caf::actor>(wiring_.edge), caf::actor_cast<caf::actor>(wiring_.timers),
           caf::actor_cast<caf::actor>(wiring_.hosts), caf::actor_cast<caf::actor>(deployment_)}) {
       caf::anon_send_exit(handle, caf::exit_reason::user_shutdown);
@@ -84,7 +86,7 @@ class RouteDeadline : public testing::Test {
     subject.run_until_image();
     subject.run_vm();
     id_ = subject.state.id;
-    vm_id_ = subject.slot(0)->vm_id;
+    vm_id_ = subject.slot(0)->vm_id();
     storage::AppendRequest request;
     request.stream = deployment_stream(id_);
     request.events = subject.history;
@@ -134,7 +136,7 @@ class RouteDeadline : public testing::Test {
   DeploymentWiring wiring_;
   deployment_actor deployment_;
   DeploymentId id_;
-  std::string vm_id_;
+  VmId vm_id_;
 };
 
 TEST_F(RouteDeadline,

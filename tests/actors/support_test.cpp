@@ -22,14 +22,6 @@ TEST(Support, an_end_without_an_error_can_be_told_too) {
   EXPECT_EQ(to_string(from_caf(caf::error{})), "it ended by itself");
 }
 
-TEST(Support, the_sixth_failure_within_thirty_seconds_escalates) {
-  RestartLimit limit;
-  for (int i = 0; i < 5; ++i) EXPECT_TRUE(limit.allow(i * 1'000'000));
-  EXPECT_FALSE(limit.allow(6'000'000));
-  RestartLimit slow;
-  for (int i = 0; i < 50; ++i) EXPECT_TRUE(slow.allow(i * 10'000'000LL));
-}
-
 using parker = caf::typed_actor<caf::replies_to<Flush>::with<AppendReply>>;
 
 struct ParkerState {

@@ -76,7 +76,8 @@ TEST_F(LogStream, of_a_release_command_is_its_newest_attempts) {
   pb::Event started;
   started.mutable_release_started()->set_attempt(1);
   control_.append_to("abcdefg2", started);
-  const auto vm = control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_release_vm;
+  const auto vm =
+      control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_release_vm.str();
   ASSERT_FALSE(vm.empty());
   write_log(vm + ".run.log", "migrated\n");
   EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?kind=release"), "migrated\n");
@@ -249,7 +250,7 @@ TEST_F(LogStream, of_an_instance_holds_nothing_of_another_one_or_of_the_release_
   release.mutable_release_started()->set_attempt(1);
   control_.append_to("abcdefg2", release);
   const auto release_vm =
-      control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_release_vm;
+      control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_release_vm.str();
   write_log(release_vm + ".run.log", "migrated\n");
   write_log(control_.start_vm("abcdefg2", 0) + ".run.log", "zero crashes\n");
   write_log(control_.start_vm("abcdefg2", 1) + ".run.log", "one crashes\n");

@@ -178,6 +178,18 @@ TEST_F(HttpClientTest, silence_and_a_stop_end_the_wait) {
   EXPECT_EQ(stopped.error().code, ErrorCode::cancelled);
 }
 
+TEST_F(HttpClientTest, tells_whether_somebody_may_have_acted_on_a_request_that_failed) {
+  HttpClient client;
+  {
+    HttpPeer peer([](const std::string&) { return std::string(); });
+    const auto broken = client.send({.method = "POST", .url = url_of(peer, "/")});
+    EXPECT_EQ(broken.error().code, ErrorCode::unavailable);
+    EXPECT_TRUE(client.reached());
+  }
+  EXPECT_FALSE(client.send({.url = "http://localhost/", .unix_socket = folder_ / "none"}));
+  EXPECT_FALSE(client.reached());
+}
+
 TEST_F(HttpClientTest, an_error_names_the_place_and_no_secret) {
   int port = 0;
   {

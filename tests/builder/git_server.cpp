@@ -10,7 +10,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "builder/sandbox/process.hpp"
+#include "base/process.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -150,8 +150,9 @@ void GitServer::answer(int peer) {
       "HTTP_CONTENT_ENCODING=" + header(head, "content-encoding"),
       "REMOTE_ADDR=127.0.0.1"};
   std::string output;
-  [[maybe_unused]] const auto ran = run(std::move(request), k_backend_deadline, {},
-                                        [&output](std::string_view part) { output += part; });
+  [[maybe_unused]] const auto ran =
+      run_process(std::move(request), k_backend_deadline, {},
+                  [&output](std::string_view part) { output += part; });
   const auto end = output.find("\r\n\r\n");
   if (end == std::string::npos) return;
   const std::string answer_head = "\r\n" + output.substr(0, end + 2);

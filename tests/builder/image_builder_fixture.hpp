@@ -20,7 +20,7 @@
 #include "builder/image/buildah_builder.hpp"
 #include "builder/image/image_builder.hpp"
 #include "builder/image/image_store.hpp"
-#include "builder/sandbox/process.hpp"
+#include "base/process.hpp"
 #include "tests/builder/scratch.hpp"
 
 namespace atlasflow::builder {

@@ -8,9 +8,9 @@
 
 #include "base/cgroup.hpp"
 #include "base/file_descriptor.hpp"
+#include "base/process.hpp"
 #include "builder/image/buildah.hpp"
 #include "builder/registry/registry.hpp"
-#include "builder/sandbox/process.hpp"
 #include "tests/builder/image_builder_fixture.hpp"
 
 namespace atlasflow::builder {

@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <sys/wait.h>
 
+#include "base/http_client.hpp"
+#include "base/process.hpp"
 #include "base/process_identity.hpp"
-#include "builder/registry/http.hpp"
-#include "builder/sandbox/process.hpp"
 #include "tests/builder/scratch.hpp"
 
 namespace atlasflow::builder {
@@ -31,7 +31,8 @@ void write_record(const std::filesystem::path& folder, const ProcessIdentity& pr
 }
 
 bool answers(const Registry& registry) {
-  const auto answer = http_get("http://" + registry.address() + "/v2/", {}, milliseconds(2000));
+  const auto answer =
+      send_http({.url = "http://" + registry.address() + "/v2/", .timeout = milliseconds(2000)});
   return answer && answer->status == 200;
 }
 
@@ -87,7 +88,7 @@ TEST(Registry, what_a_killed_server_left_running_is_ended_and_not_doubled) {
   request.argv = {find_program("docker-registry"), "serve",
                   (scratch.path() / "config.yml").string()};
   request.environment = {"PATH=/usr/bin:/bin"};
-  auto stray = spawn(request);
+  auto stray = spawn_process(request);
   ASSERT_TRUE(stray) << to_string(stray.error());
   write_record(scratch.path(), *identify_process(stray->pid()), port);
   auto registry = start_registry({scratch.path(), 0});
@@ -109,7 +110,7 @@ TEST(Registry, what_a_killed_server_left_can_be_ended_without_a_new_one) {
   request.argv = {find_program("docker-registry"), "serve",
                   (scratch.path() / "config.yml").string()};
   request.environment = {"PATH=/usr/bin:/bin"};
-  auto stray = spawn(request);
+  auto stray = spawn_process(request);
   ASSERT_TRUE(stray) << to_string(stray.error());
   write_record(scratch.path(), *identify_process(stray->pid()), 1);
   EXPECT_EQ(end_registry(scratch.path()).value(), stray->pid());
@@ -121,7 +122,7 @@ TEST(Registry, a_process_that_only_has_the_pid_of_an_earlier_registry_is_left_al
   const Scratch scratch;
   SpawnRequest request;
   request.argv = {find_program("sleep"), "100"};
-  auto other = spawn(request);
+  auto other = spawn_process(request);
   ASSERT_TRUE(other) << to_string(other.error());
   ProcessIdentity earlier = *identify_process(other->pid());
   --earlier.start_ticks;
@@ -188,16 +189,17 @@ class RegistryWithImages : public ::testing::Test {
     request.argv = {find_program("sh"), "-c", script};
     request.environment = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/nonexistent"};
     std::string output;
-    const auto ran =
-        run(request, milliseconds(60'000), {}, [&](std::string_view text) { output += text; });
+    const auto ran = run_process(request, milliseconds(60'000), {},
+                                 [&](std::string_view text) { output += text; });
     EXPECT_TRUE(ran && ran->exit_code == 0) << output;
     auto digest = read(folder / "digest");
     return digest.substr(0, 71);
   }
-  [[nodiscard]] long status_of(const std::string& repository, const std::string& digest) const {
-    const auto answer =
-        http_get("http://" + registry_->address() + "/v2/" + repository + "/manifests/" + digest,
-                 {"Accept: application/vnd.oci.image.manifest.v1+json"}, milliseconds(2000));
+  [[nodiscard]] int status_of(const std::string& repository, const std::string& digest) const {
+    const auto answer = send_http(
+        {.url = "http://" + registry_->address() + "/v2/" + repository + "/manifests/" + digest,
+         .fields = {{"Accept", "application/vnd.oci.image.manifest.v1+json"}},
+         .timeout = milliseconds(2000)});
     return answer ? answer->status : 0;
   }
   [[nodiscard]] std::size_t blobs() const {
@@ -275,8 +277,9 @@ TEST_F(RegistryWithImages, finishes_what_a_killed_server_had_begun) {
   const auto kept = push("shop", "one", image_id('1'));
   const auto unneeded = push("shop", "two", image_id('2'));
   // It died between the deletion of the manifest and that of the blobs.
-  ASSERT_TRUE(http_delete("http://" + registry_->address() + "/v2/shop/manifests/" + unneeded,
-                          milliseconds(2000)));
+  ASSERT_TRUE(send_http({.method = "DELETE",
+                         .url = "http://" + registry_->address() + "/v2/shop/manifests/" + unneeded,
+                         .timeout = milliseconds(2000)}));
   write(scratch_.path() / "registry/collecting", "x");
   ASSERT_EQ(blobs(), 6U);
   ASSERT_TRUE(registry_->collect({{"x/shop@" + kept}, {}}, {}));

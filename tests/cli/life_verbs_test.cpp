@@ -131,7 +131,7 @@ TEST_F(LifeVerbs, a_failed_release_command_is_1_with_the_end_of_its_own_log) {
   control_.then["redeploy"] = [this] {
     tell("aaaaaaa2", [](pb::Event& e) { e.mutable_release_started()->set_attempt(1); });
     const auto vm =
-        control_.catalog().deployment(DeploymentId("aaaaaaa2"))->state.newest_release_vm;
+        control_.catalog().deployment(DeploymentId("aaaaaaa2"))->state.newest_release_vm.str();
     std::string lines;
     for (int i = 1; i <= 60; ++i) lines += "line " + std::to_string(i) + "\n";
     write_log(vm + ".run.log", lines);
@@ -175,7 +175,8 @@ TEST_F(LifeVerbs, every_end_ends_the_wait_and_a_skip_is_no_failure) {
 
 TEST_F(LifeVerbs, a_vm_that_does_not_stop_is_told_until_it_has) {
   tell("abcdefg2", [](pb::Event& e) { e.mutable_vm_start_requested()->set_slot(0); });
-  const auto vm = control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_vm_id;
+  const auto vm = control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_vm_id.str();
+  tell("abcdefg2", [&](pb::Event& e) { e.mutable_vm_started()->set_vm_id(vm); });
   EXPECT_THAT(run(StatusCommand{}).out, Not(HasSubstr("to stop")));
   tell("abcdefg2", [](pb::Event& e) { e.mutable_cancel_requested()->set_by("user"); });
   tell("abcdefg2", [&](pb::Event& e) { e.mutable_vm_stop_requested()->set_vm_id(vm); });
@@ -270,7 +271,7 @@ TEST_F(LifeVerbs, a_cancel_that_is_refused_is_2_and_an_unknown_name_1) {
 
 TEST_F(LifeVerbs, a_stop_waits_until_it_is_stopped) {
   control_.make_live("abcdefg2");
-  const auto vm = control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_vm_id;
+  const auto vm = control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_vm_id.str();
   control_.then["stop_app"] = [this, vm] {
     tell("abcdefg2", [](pb::Event& e) { e.mutable_stop_requested()->set_by("user"); });
     tell("abcdefg2", [&](pb::Event& e) { e.mutable_vm_stopped()->set_vm_id(vm); });
@@ -296,7 +297,7 @@ TEST_F(LifeVerbs, a_start_waits_until_it_is_live_and_one_that_is_stopped_again_i
 
 TEST_F(LifeVerbs, a_start_that_crashes_again_is_1_with_the_end_of_its_log) {
   control_.make_live("abcdefg2");
-  const auto vm = control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_vm_id;
+  const auto vm = control_.catalog().deployment(DeploymentId("abcdefg2"))->state.newest_vm_id.str();
   write_log(vm + ".run.log", "no database\n");
   control_.then["start_app"] = [this, vm] {
     tell("abcdefg2", [&](pb::Event& e) { e.mutable_vm_exited()->set_vm_id(vm); });

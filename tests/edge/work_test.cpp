@@ -10,8 +10,8 @@
 
 #include <gtest/gtest.h>
 
-#include "edge/proxy/buffer.hpp"
 #include "edge/http1/message_writer.hpp"
+#include "edge/proxy/buffer.hpp"
 #include "http/guard.hpp"
 #include "http/parser.hpp"
 

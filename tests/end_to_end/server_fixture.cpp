@@ -6,7 +6,6 @@
 #include <sstream>
 #include <thread>
 
-#include <curl/curl.h>
 #include <openssl/hmac.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -75,11 +74,6 @@ std::vector<pid_t> processes_naming(const std::string& text) {
     }
   }
   return pids;
-}
-
-std::size_t append_body(char* bytes, std::size_t size, std::size_t count, void* user) {
-  static_cast<std::string*>(user)->append(bytes, size * count);
-  return size * count;
 }
 
 }  // namespace
@@ -265,9 +259,11 @@ HttpAnswer ServerFixture::push(const std::string& before, const std::string& aft
                                     {"ssh_url", url}}}};
   const auto body = payload.dump();
   return request(k_domain, "/webhooks/github", &body,
-                 {"Content-Type: application/json", "User-Agent: GitHub-Hookshot/044aadd",
-                  "X-GitHub-Event: push", "X-GitHub-Delivery: " + after,
-                  "X-Hub-Signature-256: " + signature(k_webhook_secret, body)});
+                 {{"Content-Type", "application/json"},
+                  {"User-Agent", "GitHub-Hookshot/044aadd"},
+                  {"X-GitHub-Event", "push"},
+                  {"X-GitHub-Delivery", after},
+                  {"X-Hub-Signature-256", signature(k_webhook_secret, body)}});
 }
 
 std::string ServerFixture::deployment_in(const HttpAnswer& answer) {
@@ -285,38 +281,17 @@ HttpAnswer ServerFixture::get(const std::string& host, const std::string& path) 
 }
 
 HttpAnswer ServerFixture::request(const std::string& host, const std::string& path,
-                                  const std::string* body,
-                                  const std::vector<std::string>& headers) {
-  const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(),
-                                                                 curl_easy_cleanup);
+                                  const std::string* body, const std::vector<HttpField>& fields) {
   const auto port = std::to_string(https_port());
-  const auto url = "https://" + host + ":" + port + path;
-  const auto ca = ca_certificate().string();
-  curl_slist* header_list = nullptr;
-  for (const auto& header : headers) header_list = curl_slist_append(header_list, header.c_str());
-  curl_slist* resolve = curl_slist_append(nullptr, (host + ":" + port + ":127.0.0.1").c_str());
-  HttpAnswer answer;
-  curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
-  curl_easy_setopt(curl.get(), CURLOPT_CAINFO, ca.c_str());
-  curl_easy_setopt(curl.get(), CURLOPT_RESOLVE, resolve);
-  curl_easy_setopt(curl.get(), CURLOPT_PROXY, "");
-  curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT, 30L);
-  curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, header_list);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, append_body);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer.body);
-  if (body != nullptr) {
-    curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, body->c_str());
-    curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE, static_cast<long>(body->size()));
-  }
-  if (const auto code = curl_easy_perform(curl.get()); code == CURLE_OK) {
-    curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &answer.status);
-  } else {
-    answer.error = curl_easy_strerror(code);
-  }
-  curl_slist_free_all(header_list);
-  curl_slist_free_all(resolve);
-  return answer;
+  const auto answer = send_http({.method = body == nullptr ? "GET" : "POST",
+                                 .url = "https://" + host + ":" + port + path,
+                                 .fields = fields,
+                                 .body = body == nullptr ? std::nullopt : std::optional(*body),
+                                 .connect_to = "127.0.0.1:" + port,
+                                 .ca_file = ca_certificate(),
+                                 .body_bytes_max = 1ULL << 30U});
+  if (!answer) return {0, "", to_string(answer.error())};
+  return {answer->status, answer->body, ""};
 }
 
 std::vector<pid_t> ServerFixture::vm_processes() const {

@@ -15,13 +15,14 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "base/http_client.hpp"
 #include "tests/end_to_end/git_repository.hpp"
 #include "tests/end_to_end/process.hpp"
 
 namespace atlasflow::end_to_end {
 
 struct HttpAnswer {
-  long status = 0;  // 0: no answer
+  int status = 0;  // 0: no answer
   std::string body;
   std::string error;
 };
@@ -97,8 +98,7 @@ class ServerFixture : public testing::Test {
 
  private:
   [[nodiscard]] HttpAnswer request(const std::string& host, const std::string& path,
-                                   const std::string* body,
-                                   const std::vector<std::string>& headers);
+                                   const std::string* body, const std::vector<HttpField>& fields);
 
   std::filesystem::path folder_;
   std::optional<Process> server_;

@@ -1,18 +1,8 @@
 #include "tests/end_to_end/visitors.hpp"
 
-#include <memory>
-
-#include <curl/curl.h>
+#include "base/http_client.hpp"
 
 namespace atlasflow::end_to_end {
-namespace {
-
-std::size_t append(char* bytes, std::size_t size, std::size_t count, void* user) {
-  static_cast<std::string*>(user)->append(bytes, size * count);
-  return size * count;
-}
-
-}  // namespace
 
 Visitors::Visitors(const ServerFixture& server, std::string host, std::string body, Pace pace)
     : host_(std::move(host)),
@@ -37,35 +27,20 @@ Visitors::Outcome Visitors::leave() {
 }
 
 void Visitors::visit(bool keep_connection) {
-  const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(),
-                                                                 curl_easy_cleanup);
-  const std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> resolve(
-      curl_slist_append(nullptr, (host_ + ":" + port_ + ":127.0.0.1").c_str()),
-      curl_slist_free_all);
-  const auto url = "https://" + host_ + ":" + port_ + "/";
-  std::string body;
-  curl_easy_setopt(curl.get(), CURLOPT_URL, url.c_str());
-  curl_easy_setopt(curl.get(), CURLOPT_CAINFO, ca_certificate_.c_str());
-  curl_easy_setopt(curl.get(), CURLOPT_RESOLVE, resolve.get());
-  curl_easy_setopt(curl.get(), CURLOPT_PROXY, "");
-  curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT, 30L);
-  curl_easy_setopt(curl.get(), CURLOPT_FRESH_CONNECT, keep_connection ? 0L : 1L);
-  curl_easy_setopt(curl.get(), CURLOPT_FORBID_REUSE, keep_connection ? 0L : 1L);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, append);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &body);
+  const HttpRequest request{.url = "https://" + host_ + ":" + port_ + "/",
+                            .connect_to = "127.0.0.1:" + port_,
+                            .ca_file = ca_certificate_};
+  HttpClient client;
   while (!leaving_.load()) {
-    body.clear();
-    long status = 0;
-    const auto code = curl_easy_perform(curl.get());
-    curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
-    if (code == CURLE_OK && status == 200 && body == body_) {
+    if (!keep_connection) client = HttpClient();
+    const auto answer = client.send(request);
+    if (answer && answer->status == 200 && answer->body == body_) {
       ++served_;
     } else {
       const std::lock_guard lock(mutex_);
       if (++failed_ == 1) {
-        first_failure_ = std::string(curl_easy_strerror(code)) + ", status " +
-                         std::to_string(status) + ": " + body;
+        first_failure_ = answer ? "status " + std::to_string(answer->status) + ": " + answer->body
+                                : to_string(answer.error());
       }
     }
     std::this_thread::sleep_for(pause_);

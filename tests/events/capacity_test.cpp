@@ -18,7 +18,7 @@ TEST(Capacity, that_is_missing_is_waited_for_and_then_is_the_reason) {
   subject.run_until_image();
   int refusals = 0;
   while (!is_terminal(subject.state.status) && refusals < 100) {
-    ASSERT_TRUE(subject.apply(Subject::failure(subject.slot(0)->effect, true)));
+    ASSERT_TRUE(subject.apply(Subject::failure(subject.slot(0)->effect(), true)));
     ++refusals;
     subject.slot_timer();
   }
@@ -35,11 +35,11 @@ TEST(Capacity, that_is_gone_when_the_vm_is_to_start_is_waited_for_as_long) {
   TimestampUs longest = 0;
   while (!is_terminal(subject.state.status) && refusals < 100) {
     subject.place();
-    ASSERT_TRUE(subject.apply(full(subject.slot(0)->effect)));
+    ASSERT_TRUE(subject.apply(full(subject.slot(0)->effect())));
     EXPECT_EQ(subject.last.front(), "VMStartFailed");
     ++refusals;
-    if (subject.slot(0) != nullptr && subject.slot(0)->retry) {
-      const auto wait = subject.slot(0)->retry->due - subject.now;
+    if (subject.slot(0) != nullptr && subject.slot(0)->retry() != nullptr) {
+      const auto wait = subject.slot(0)->retry()->due - subject.now;
       EXPECT_GT(wait, longest) << "each wait is longer than the one before";
       longest = wait;
     }
@@ -59,9 +59,9 @@ TEST(Capacity, that_a_live_app_lacks_is_asked_for_once_a_minute_and_for_ever) {
   subject.slot_timer();
   for (int refusals = 1; refusals <= 50; ++refusals) {
     if (refusals % 2 == 0) subject.place();
-    ASSERT_TRUE(subject.apply(full(subject.slot(0)->effect))) << refusals;
-    ASSERT_TRUE(subject.slot(0)->retry) << refusals;
-    const auto wait = subject.slot(0)->retry->due - subject.now;
+    ASSERT_TRUE(subject.apply(full(subject.slot(0)->effect()))) << refusals;
+    ASSERT_TRUE(subject.slot(0)->retry() != nullptr) << refusals;
+    const auto wait = subject.slot(0)->retry()->due - subject.now;
     EXPECT_GE(wait, std::min(k_second_us << std::min(refusals - 1, 6), 60 * k_second_us));
     EXPECT_LE(wait, 75 * k_second_us);
     subject.slot_timer();
@@ -74,7 +74,7 @@ TEST(Capacity, that_a_live_app_lacks_is_asked_for_once_a_minute_and_for_ever) {
 TEST(Capacity, that_no_host_will_ever_have_is_not_waited_for) {
   Subject subject;
   subject.run_until_image();
-  ASSERT_TRUE(subject.apply(Subject::failure(subject.slot(0)->effect, false)));
+  ASSERT_TRUE(subject.apply(Subject::failure(subject.slot(0)->effect(), false)));
   EXPECT_THAT(subject.last, ElementsAre("CapacityExhausted", "DeploymentFailed"));
   EXPECT_EQ(subject.state.failure->reason, "because");
 }
@@ -84,8 +84,8 @@ TEST(Stop, that_is_overdue_lets_the_deployment_end_and_is_told) {
   subject.run_until_live();
   ASSERT_TRUE(subject.apply(Retire{"dnext234", "replaced"}));
   subject.drained();
-  ASSERT_TRUE(subject.succeed(subject.slot(0)->effect, [&](auto& event) {
-    event.mutable_vm_stopped()->set_vm_id(subject.slot(0)->vm_id);
+  ASSERT_TRUE(subject.succeed(subject.slot(0)->effect(), [&](auto& event) {
+    event.mutable_vm_stopped()->set_vm_id(subject.slot(0)->vm_id().str());
     event.mutable_vm_stopped()->set_overdue("the microVM did not end in time");
   }));
   EXPECT_EQ(subject.state.status, DeploymentStatus::retired);

@@ -32,8 +32,8 @@ TEST(LiveDeployment, backs_off_from_1_s_up_to_a_minute_and_gives_up_after_ten_cr
   TimestampUs longest = 0;
   for (int crash = 1; crash <= 9; ++crash) {
     subject.crash();
-    ASSERT_TRUE(subject.slot(0)->retry) << crash;
-    const auto wait = subject.slot(0)->retry->due - subject.now;
+    ASSERT_TRUE(subject.slot(0)->retry() != nullptr) << crash;
+    const auto wait = subject.slot(0)->retry()->due - subject.now;
     EXPECT_GE(wait, k_second_us);
     EXPECT_LE(wait, crash == 1 ? 2 * k_second_us : 75 * k_second_us);
     longest = std::max(longest, wait);
@@ -55,7 +55,7 @@ TEST(LiveDeployment, that_was_healthy_for_ten_minutes_begins_its_count_of_crashe
   for (int crash = 0; crash < 30; ++crash) {
     subject.now += 600 * k_second_us;
     subject.crash();
-    ASSERT_TRUE(subject.slot(0)->retry);
+    ASSERT_TRUE(subject.slot(0)->retry() != nullptr);
     EXPECT_EQ(subject.slot(0)->crashes, 1);
     subject.slot_timer();
     subject.run_vm();
@@ -84,7 +84,7 @@ TEST(LiveDeployment, whose_vm_went_with_its_machine_is_started_at_once_and_has_n
   subject.vm_ends(0, true);
   subject.stopped();
   EXPECT_THAT(subject.last, ElementsAre("VMStopped", "VMRestarting"));
-  EXPECT_EQ(subject.slot(0)->retry->due, subject.now);
+  EXPECT_EQ(subject.slot(0)->retry()->due, subject.now);
   EXPECT_EQ(subject.slot(0)->crashes, 0);
   EXPECT_FALSE(subject.state.crashed_early);
 }
@@ -94,7 +94,7 @@ TEST(LiveDeployment, whose_vm_is_lost_as_soon_as_it_runs_is_not_started_in_a_hot
   subject.run_until_live();
   subject.vm_ends(0, true);
   subject.stopped();
-  EXPECT_GE(subject.slot(0)->retry->due, subject.now + k_second_us);
+  EXPECT_GE(subject.slot(0)->retry()->due, subject.now + k_second_us);
 }
 
 TEST(Deployment, whose_vm_is_lost_again_and_again_before_it_is_healthy_fails) {
@@ -134,13 +134,13 @@ TEST(LiveDeployment, that_turns_unhealthy_keeps_its_traffic_while_no_other_is_he
   Subject subject([](pb::Settings& settings) { settings.set_replicas(2); });
   subject.run_until_live();
   ASSERT_EQ(subject.claim().upstreams.size(), 2U);
-  subject.apply(HealthChanged{subject.slot(0)->vm_id, false, 500, ""});
+  subject.apply(HealthChanged{subject.slot(0)->vm_id(), false, 500, ""});
   EXPECT_THAT(subject.last, ElementsAre("BecameUnhealthy"));
   ASSERT_EQ(subject.claim().upstreams.size(), 1U);
-  EXPECT_EQ(subject.claim().upstreams[0].vm_id, subject.slot(1)->vm_id);
-  subject.apply(HealthChanged{subject.slot(1)->vm_id, false, 0, "connection refused"});
+  EXPECT_EQ(subject.claim().upstreams[0].vm_id, subject.slot(1)->vm_id());
+  subject.apply(HealthChanged{subject.slot(1)->vm_id(), false, 0, "connection refused"});
   EXPECT_EQ(subject.claim().upstreams.size(), 2U) << "an ill answer is better than none";
-  subject.apply(HealthChanged{subject.slot(0)->vm_id, true, 200, ""});
+  subject.apply(HealthChanged{subject.slot(0)->vm_id(), true, 200, ""});
   EXPECT_THAT(subject.last, ElementsAre("BecameHealthy"));
   EXPECT_EQ(subject.claim().upstreams.size(), 1U);
 }
@@ -148,7 +148,7 @@ TEST(LiveDeployment, that_turns_unhealthy_keeps_its_traffic_while_no_other_is_he
 TEST(LiveDeployment, says_nothing_when_a_probe_tells_nothing_new) {
   Subject subject;
   subject.run_until_live();
-  subject.apply(HealthChanged{subject.slot(0)->vm_id, true, 200, ""});
+  subject.apply(HealthChanged{subject.slot(0)->vm_id(), true, 200, ""});
   EXPECT_TRUE(subject.last.empty());
 }
 
@@ -185,7 +185,7 @@ TEST(Replicas, one_that_crashes_leaves_the_route_to_the_others) {
   subject.vm_ends(0);
   EXPECT_EQ(subject.state.status, DeploymentStatus::live);
   ASSERT_EQ(subject.claim().upstreams.size(), 1U);
-  EXPECT_EQ(subject.claim().upstreams[0].vm_id, subject.slot(1)->vm_id);
+  EXPECT_EQ(subject.claim().upstreams[0].vm_id, subject.slot(1)->vm_id());
 }
 
 TEST(Scale, up_adds_vms_and_the_route_follows_as_they_get_healthy) {
@@ -351,7 +351,7 @@ TEST(Rollback, starts_its_vms_without_a_build_and_without_the_release_command) {
   EXPECT_EQ(subject.state.status, DeploymentStatus::queued);
   subject.apply(Start{});
   EXPECT_THAT(subject.last, ElementsAre("VMPlacementRequested"));
-  EXPECT_EQ(subject.state.image, "r/web@sha256:old");
+  EXPECT_EQ(subject.state.image, ImageRef{"r/web@sha256:old"});
 }
 
 TEST(Rollback, to_one_that_never_had_an_image_is_refused) {
@@ -392,7 +392,7 @@ TEST(Builder, that_was_lost_is_told_by_name_and_its_step_is_tried_again) {
 TEST(Host, that_is_lost_gives_up_its_vms_and_they_are_placed_again) {
   Subject subject([](pb::Settings& settings) { settings.set_replicas(2); });
   subject.run_until_live();
-  subject.apply(VmHostGone{"local"});
+  subject.apply(VmHostGone{HostId{"local"}});
   EXPECT_THAT(subject.last,
               ElementsAre("VMHostLost", "VMHostLost", "VMRestarting", "VMRestarting"));
   EXPECT_EQ(subject.state.status, DeploymentStatus::restarting);
@@ -407,10 +407,10 @@ TEST(Host, that_is_lost_again_and_again_makes_its_vms_wait_longer_each_time) {
   std::vector<TimestampUs> waits;
   for (int times = 0; times < 8; ++times) {
     subject.now += 12 * k_second_us;  // it served well for a while
-    subject.apply(VmHostGone{"local"});
+    subject.apply(VmHostGone{HostId{"local"}});
     ASSERT_NE(subject.slot(0), nullptr);
-    ASSERT_TRUE(subject.slot(0)->retry);
-    waits.push_back(subject.slot(0)->retry->due - subject.now);
+    ASSERT_TRUE(subject.slot(0)->retry() != nullptr);
+    waits.push_back(subject.slot(0)->retry()->due - subject.now);
     subject.slot_timer();
     subject.run_vm();
   }
@@ -431,10 +431,10 @@ TEST(LiveDeployment, whose_vm_is_lost_soon_after_each_start_is_given_up_like_one
       subject.vm_ends(0, true);
       subject.stopped();
     } else {
-      subject.apply(VmHostGone{"local"});
+      subject.apply(VmHostGone{HostId{"local"}});
     }
     subject.slot_timer();
-    if (subject.slot(0) != nullptr && !subject.slot(0)->given_up) subject.run_vm();
+    if (subject.slot(0) != nullptr && !subject.slot(0)->in<phase::GivenUp>()) subject.run_vm();
   }
   EXPECT_EQ(subject.state.status, DeploymentStatus::crashed);
 }

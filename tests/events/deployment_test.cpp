@@ -197,7 +197,7 @@ TEST(Deployment, one_that_is_never_healthy_stops_its_vm_before_it_fails) {
   subject.push();
   subject.place();
   subject.start_vm();
-  subject.apply(HealthTimedOut{subject.slot(0)->vm_id, 503, "", 9});
+  subject.apply(HealthTimedOut{subject.slot(0)->vm_id(), 503, "", 9});
   EXPECT_THAT(subject.last, ElementsAre("HealthDeadlineExceeded", "VMStopRequested"));
   EXPECT_EQ(subject.state.status, DeploymentStatus::failing);
   EXPECT_TRUE(subject.owes<StopVmEffect>());
@@ -215,11 +215,11 @@ TEST(Deployment, tells_the_reason_of_a_probe_that_fails_while_it_lasts_and_at_th
   subject.push();
   subject.place();
   subject.start_vm();
-  const auto vm_id = subject.slot(0)->vm_id;
+  const auto vm_id = subject.slot(0)->vm_id();
   const std::string reason = "the app listens on 127.0.0.1:3000: listen on 0.0.0.0";
   subject.apply(HealthChanged{vm_id, false, 0, reason});
   EXPECT_THAT(subject.last, ElementsAre("HealthCheckFailed"));
-  EXPECT_EQ(subject.slot(0)->problem, reason);
+  EXPECT_EQ(subject.slot(0)->vm()->problem(), reason);
   subject.apply(HealthTimedOut{vm_id, 0, reason, 9});
   subject.stopped();
   EXPECT_EQ(subject.state.failure->reason, "no 2xx within 120 s; last answer: " + reason);
@@ -391,11 +391,11 @@ TEST(Deployment, no_state_is_without_a_way_out) {
         case 14:
           if (subject.slot(slot) != nullptr) {
             const Instance instance = *subject.slot(slot);
-            if (draw(2) == 0) subject.apply(Subject::failure(instance.effect, draw(2) == 0));
-            if (draw(8) == 0) subject.apply(HealthTimedOut{instance.vm_id, 503, "", 9});
-            if (draw(8) == 0) subject.apply(HealthChanged{instance.vm_id, draw(2) == 0, 500, ""});
+            if (draw(2) == 0) subject.apply(Subject::failure(instance.effect(), draw(2) == 0));
+            if (draw(8) == 0) subject.apply(HealthTimedOut{instance.vm_id(), 503, "", 9});
+            if (draw(8) == 0) subject.apply(HealthChanged{instance.vm_id(), draw(2) == 0, 500, ""});
           }
-          if (draw(8) == 0) subject.apply(VmHostGone{"local"});
+          if (draw(8) == 0) subject.apply(VmHostGone{HostId{"local"}});
           break;
         default:
           if (draw(8) == 0) subject.apply(Retire{"x", "y"});

@@ -71,8 +71,9 @@ TEST(Probe, the_list_is_in_the_order_of_files_and_lines_and_holds_every_file) {
     EXPECT_GT(probe.line, 0);
     files.insert(probe.file);
   }
-  EXPECT_THAT(files, testing::IsSupersetOf({"events/deployment_decide.cpp", "events/push_order.cpp",
-                                            "tests/events/probe_test.cpp"}));
+  EXPECT_THAT(files,
+              testing::IsSupersetOf({"events/deployment_reports.cpp", "events/push_order.cpp",
+                                     "tests/events/probe_test.cpp"}));
 }
 
 TEST(Probe, no_two_in_this_binary_say_the_same) {

@@ -61,7 +61,7 @@ class ProjectHistoryTest : public testing::Test {
   }
   void crash(const std::string& name) {
     VmEnded ended;
-    ended.exit.set_vm_id(history.find(DeploymentId{name})->first_instance()->vm_id);
+    ended.exit.set_vm_id(history.find(DeploymentId{name})->first_instance()->vm_id().str());
     command(name, ended);
   }
 
@@ -74,12 +74,12 @@ class ProjectHistoryTest : public testing::Test {
     if (state->intent.empty() && !state->instances.empty()) {
       const auto& instance = state->instances.begin()->second;
       const bool named = succeeded.outcome.has_healthy() || succeeded.outcome.has_drained();
-      succeeded.effect = named ? EffectId{instance.vm_id} : instance.effect;
+      succeeded.effect = named ? effect_of(instance.vm_id()) : instance.effect();
       if (succeeded.outcome.has_vm_started()) {
-        succeeded.outcome.mutable_vm_started()->set_vm_id(instance.vm_id);
+        succeeded.outcome.mutable_vm_started()->set_vm_id(instance.vm_id().str());
       }
       if (succeeded.outcome.has_vm_stopped()) {
-        succeeded.outcome.mutable_vm_stopped()->set_vm_id(instance.vm_id);
+        succeeded.outcome.mutable_vm_stopped()->set_vm_id(instance.vm_id().str());
       }
     }
     command(name, succeeded);
@@ -333,7 +333,7 @@ TEST_F(ProjectHistoryTest, a_new_version_that_crashes_soon_gives_traffic_back_on
   go_live("two");
   retire("one");
   VmEnded ended;
-  ended.exit.set_vm_id(history.find(DeploymentId{"two"})->first_instance()->vm_id);
+  ended.exit.set_vm_id(history.find(DeploymentId{"two"})->first_instance()->vm_id().str());
   command("two", ended);
   EXPECT_THAT(told(), IsEmpty());
   ASSERT_EQ(last.roll_back.size(), 1U);
@@ -347,7 +347,7 @@ TEST_F(ProjectHistoryTest, a_new_version_that_crashes_soon_gives_traffic_back_on
   command("back", Start{});
   start_vms("back");
   VmEnded again;
-  again.exit.set_vm_id(history.find(DeploymentId{"back"})->first_instance()->vm_id);
+  again.exit.set_vm_id(history.find(DeploymentId{"back"})->first_instance()->vm_id().str());
   command("back", again);
   static_cast<void>(told());
   EXPECT_THAT(last.roll_back, IsEmpty());

@@ -67,6 +67,13 @@ class Subject {
     return found == state.instances.end() ? nullptr : &found->second;
   }
 
+  // When the slot's VM is restarted for being unhealthy; 0: never.
+  TimestampUs unhealthy_due(std::int32_t number) {
+    const auto* vm = slot(number) == nullptr ? nullptr : slot(number)->vm();
+    const auto* ill = vm == nullptr ? nullptr : std::get_if<health::Unhealthy>(&vm->health);
+    return ill == nullptr ? 0 : ill->restart_due;
+  }
+
   bool succeed(const EffectId& effect, const std::function<void(pb::Event&)>& fill) {
     Succeeded command;
     command.effect = effect;
@@ -100,24 +107,25 @@ class Subject {
     return succeed(state.intent, [](auto& e) { e.mutable_release_succeeded(); });
   }
   bool release_vm_stopped() {
-    return succeed(EffectId{state.release_vm},
-                   [this](auto& e) { e.mutable_vm_stopped()->set_vm_id(state.release_vm); });
+    return succeed(effect_of(state.release_vm),
+                   [this](auto& e) { e.mutable_vm_stopped()->set_vm_id(state.release_vm.str()); });
   }
   bool place(std::int32_t number = 0) {
-    return slot(number) != nullptr &&
-           succeed(slot(number)->effect, [](auto& e) { e.mutable_vm_placed()->set_host("local"); });
+    return slot(number) != nullptr && succeed(slot(number)->effect(), [](auto& e) {
+             e.mutable_vm_placed()->set_host("local");
+           });
   }
   bool start_vm(std::int32_t number = 0) {
     auto* instance = slot(number);
-    return instance != nullptr && succeed(instance->effect, [&](auto& e) {
-             e.mutable_vm_started()->set_vm_id(instance->vm_id);
+    return instance != nullptr && succeed(instance->effect(), [&](auto& e) {
+             e.mutable_vm_started()->set_vm_id(instance->vm_id().str());
              e.mutable_vm_started()->set_host("local");
              e.mutable_vm_started()->set_address("127.0.0.1");
              e.mutable_vm_started()->set_port(20000 + number);
            });
   }
   bool healthy(std::int32_t number = 0) {
-    return slot(number) != nullptr && succeed(EffectId{slot(number)->vm_id}, [](auto& e) {
+    return slot(number) != nullptr && succeed(effect_of(slot(number)->vm_id()), [](auto& e) {
              e.mutable_healthy()->set_status(200);
            });
   }
@@ -126,17 +134,17 @@ class Subject {
   }
   bool drained(std::int32_t number = 0) {
     return slot(number) != nullptr &&
-           succeed(EffectId{slot(number)->vm_id}, [](auto& e) { e.mutable_drained(); });
+           succeed(effect_of(slot(number)->vm_id()), [](auto& e) { e.mutable_drained(); });
   }
   bool stopped(std::int32_t number = 0) {
     auto* instance = slot(number);
-    return instance != nullptr && succeed(instance->effect, [&](auto& e) {
-             e.mutable_vm_stopped()->set_vm_id(instance->vm_id);
+    return instance != nullptr && succeed(instance->effect(), [&](auto& e) {
+             e.mutable_vm_stopped()->set_vm_id(instance->vm_id().str());
            });
   }
   bool vm_ends(std::int32_t number = 0, bool lost = false) {
     VmEnded ended;
-    ended.exit.set_vm_id(slot(number) == nullptr ? "" : slot(number)->vm_id);
+    ended.exit.set_vm_id(slot(number) == nullptr ? "" : slot(number)->vm_id().str());
     ended.exit.set_reason("the app exited with code 1");
     ended.exit.set_lost(lost);
     return apply(ended);
@@ -149,9 +157,10 @@ class Subject {
   }
   bool slot_timer(std::int32_t number = 0) {
     auto* instance = slot(number);
-    if (instance == nullptr || !instance->retry) return false;
-    now = std::max(now, instance->retry->due);
-    return apply(TimerDue{instance->retry->step, instance->retry->attempt, number});
+    if (instance == nullptr || instance->retry() == nullptr) return false;
+    const auto retry = *instance->retry();
+    now = std::max(now, retry.due);
+    return apply(TimerDue{retry.step, retry.attempt, number});
   }
   // When the step's time is over by what is outstanding; 0: nothing says so.
   TimestampUs deadline_owed() const {

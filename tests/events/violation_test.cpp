@@ -75,7 +75,7 @@ TEST(Violation, a_vm_is_placed_then_started_then_healthy_once) {
   subject.run_until_image();
   EXPECT_EQ(violation(subject.state, start), "the slot was never placed");
   subject.place();
-  const auto vm = subject.slot(0)->vm_id;
+  const auto vm = subject.slot(0)->vm_id().str();
   EXPECT_EQ(violation(subject.state, start), "the slot has a VM");
   EXPECT_EQ(violation(subject.state, healthy(vm)), "the VM does not run");
   EXPECT_EQ(violation(subject.state, healthy("another")), "the deployment has no such VM");
@@ -125,8 +125,8 @@ TEST(Violation, an_event_of_another_stream_is_none_of_a_deployment) {
 TEST(Violation, of_a_whole_life_is_none) {
   Subject subject([](pb::Settings& settings) { settings.set_replicas(2); });
   subject.run_until_live();
-  subject.apply(HealthChanged{subject.slot(0)->vm_id, false, 500, ""});
-  subject.apply(HealthChanged{subject.slot(0)->vm_id, true, 200, ""});
+  subject.apply(HealthChanged{subject.slot(0)->vm_id(), false, 500, ""});
+  subject.apply(HealthChanged{subject.slot(0)->vm_id(), true, 200, ""});
   subject.crash(1);
   subject.slot_timer(1);
   subject.run_vm(1);

@@ -78,6 +78,8 @@ const Snippet k_snippets[] = {
     {"an_include_in_a_comment", "edge/a.cpp", "// #include \"base/digest.hpp\"\n", ""},
     {"caf_outside_actors", "storage/a.cpp", "#include <caf/all.hpp>\n", "belongs to actors"},
     {"caf_in_actors", "actors/a.cpp", "#include <caf/all.hpp>\n", ""},
+    {"curl_outside_base", "cli/a.cpp", "#include <curl/curl.h>\n", "belongs to base"},
+    {"curl_in_base", "base/a.cpp", "#include <curl/curl.h>\n", ""},
     {"rocksdb_outside_storage", "actors/a.cpp", "#include <rocksdb/db.h>\n", "belongs to storage"},
     {"rocksdb_in_a_test_of_storage", "tests/storage/a.cpp", "#include <rocksdb/db.h>\n", ""},
     {"rocksdb_in_sim", "sim/a.cpp", "#include <rocksdb/env.h>\n", ""},
@@ -118,6 +120,8 @@ const Snippet k_snippets[] = {
      ""},
     {"a_naked_delete", "edge/a.cpp", "  delete x;\n", "naked delete"},
     {"a_deleted_function", "edge/a.cpp", "X(const X&) = delete;\n", ""},
+    {"a_log_line_by_hand", "vmm/a.cpp", "  spdlog::warn(\"event=x y={}\", y);\n", "log_event"},
+    {"a_logger_that_is_set_up", "server/a.cpp", "spdlog::set_default_logger(made);\n", ""},
     {"an_empty_name", "edge/a.cpp", "class RouteManager {};\n", "RouteManager"},
     {"a_noun_for_a_name", "edge/a.cpp", "class RouteTable final {};\n", ""},
 };

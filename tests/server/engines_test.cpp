@@ -93,7 +93,8 @@ class BuildEngineTest : public testing::Test {
     return {config, images_, gate_};
   }
   static Result<actors::Keep> keep() {
-    return actors::Keep{{"x/shop@sha256:a"}, {"sha256:b"}, {DeploymentId("abcdefg2")}, {"shop"}};
+    return actors::Keep{
+        {ImageRef("x/shop@sha256:a")}, {"sha256:b"}, {DeploymentId("abcdefg2")}, {"shop"}};
   }
 
   static constexpr std::int64_t k_more_than_any_disk = std::numeric_limits<std::int64_t>::max();

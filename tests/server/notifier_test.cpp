@@ -71,9 +71,10 @@ class Actors {
   Actors(storage::EventLog& log, SystemClock& clock, actors::NotifyEngine& engine) {
     writer_ = system_.spawn<caf::detached>(
         actors::log_writer, actors::LogWriterConfig{&log, &clock, [](const Error&) {}, ""});
-    notifier_ = system_.spawn(actors::notifier,
-                              actors::NotifierConfig{&engine, &clock, &log, writer_, "example.test",
-                                                     actors::SpawnMode{}});
+    reader_ = system_.spawn<caf::detached>(actors::log_reader, &log);
+    notifier_ = system_.spawn(
+        actors::notifier, actors::NotifierConfig{&engine, &clock, reader_, writer_, "example.test",
+                                                 actors::SpawnMode{}});
     caf::anon_send(writer_, caf::actor_cast<actors::record_sink>(notifier_));
     caf::anon_send(notifier_, actors::BeginNotifying{});
   }
@@ -81,6 +82,8 @@ class Actors {
     caf::scoped_actor self{system_};
     self->send_exit(notifier_, caf::exit_reason::user_shutdown);
     self->wait_for(notifier_);
+    self->send_exit(reader_, caf::exit_reason::user_shutdown);
+    self->wait_for(reader_);
     self->send_exit(writer_, caf::exit_reason::user_shutdown);
     self->wait_for(writer_);
   }
@@ -91,6 +94,7 @@ class Actors {
   caf::actor_system_config config_;
   caf::actor_system system_{config_};
   actors::log_actor writer_;
+  actors::log_reader_actor reader_;
   actors::notifier_actor notifier_;
 };
 

@@ -42,29 +42,31 @@ struct EffectFields {
   std::string operator()(const RunReleaseEffect& effect) const { return due(effect); }
   std::string operator()(const PlaceVmEffect& effect) const { return of(effect.effect); }
   std::string operator()(const StartVmEffect& effect) const {
-    return fmt::format("{} host={} slot={}", due(effect), effect.host, effect.slot);
+    return fmt::format("{} host={} slot={}", due(effect), effect.host.str(), effect.slot);
   }
   std::string operator()(const ProbeEffect& effect) const {
-    return fmt::format("vm={} host={} deadline={}", effect.vm_id, effect.host,
+    return fmt::format("vm={} host={} deadline={}", effect.vm_id.str(), effect.host.str(),
                        moment_text(effect.deadline));
   }
   std::string operator()(const KeepVmEffect& effect) const {
-    return fmt::format("vm={} host={} was_healthy={} healthy={}", effect.vm_id, effect.host,
-                       effect.was_healthy, effect.healthy);
+    return fmt::format("vm={} host={} was_healthy={} healthy={}", effect.vm_id.str(),
+                       effect.host.str(), effect.was_healthy, effect.healthy);
   }
   std::string operator()(const ClaimRouteEffect& effect) const {
     auto text = fmt::format("{} generation={} unavailable={}", of(effect.effect), effect.generation,
                             effect.unavailable_reason);
     for (const auto& upstream : effect.upstreams) {
-      text += fmt::format(" upstream={}@{}:{}", upstream.vm_id, upstream.address, upstream.port);
+      text +=
+          fmt::format(" upstream={}@{}:{}", upstream.vm_id.str(), upstream.address, upstream.port);
     }
     return text;
   }
   std::string operator()(const DrainEffect& effect) const {
-    return fmt::format("vm={} deadline={}", effect.vm_id, moment_text(effect.deadline));
+    return fmt::format("vm={} deadline={}", effect.vm_id.str(), moment_text(effect.deadline));
   }
   std::string operator()(const StopVmEffect& effect) const {
-    return fmt::format("{} vm={} host={}", of(effect.effect), effect.vm_id, effect.host);
+    return fmt::format("{} vm={} host={}", of(effect.effect), effect.vm_id.str(),
+                       effect.host.str());
   }
   std::string operator()(const TimerEffect& effect) const {
     return fmt::format("step={} attempt={} slot={} due={}", atlasflow::name_of(effect.step),
@@ -98,22 +100,37 @@ std::string told(const std::string& fields) {
   return text;
 }
 
+// A slot, in the words of the logs that were recorded before it had phases.
+std::string text_of(const Instance& instance) {
+  const int intent = instance.in<phase::Placing>()    ? 1
+                     : instance.in<phase::Starting>() ? 2
+                     : instance.in<phase::Stopping>() ? 3
+                                                      : 0;
+  const auto* vm = instance.vm();
+  const auto* finished = std::get_if<phase::Finished>(&instance.phase);
+  const auto* stopping = std::get_if<phase::Stopping>(&instance.phase);
+  const bool over = (finished != nullptr && is_over(finished->end)) ||
+                    (stopping != nullptr && stopping->end && is_over(*stopping->end));
+  const bool healthy =
+      vm != nullptr && !over && std::holds_alternative<health::Healthy>(vm->health);
+  return fmt::format(
+      " [{} vm={} host={} intent={} started={} healthy={} exited={} leaving={} "
+      "drained={} attempts={} crashes={} retry={}]",
+      instance.slot, instance.vm_id().str(), instance.host().str(), intent, vm != nullptr, healthy,
+      over, instance.leaving.has_value(), instance.has_drained(), instance.attempts,
+      instance.crashes, instance.retry() != nullptr ? instance.retry()->due : 0);
+}
+
 // What a reader of a golden log wants to see of a state.
 std::string text_of(const DeploymentState& state) {
   auto text = fmt::format(
       "{} v{} {} image={} generation={} routed={} replicas={} intent={} build={} retry={} "
       "failure={} stopped_by={} retired_by={}",
-      state.id.str(), state.version.value(), name_of(state.status), state.image, state.generation,
-      state.routed, state.replicas, state.intent.str(), state.build.str(),
+      state.id.str(), state.version.value(), name_of(state.status), state.image.str(),
+      state.generation, state.routed, state.replicas, state.intent.str(), state.build.str(),
       state.retry ? state.retry->due : 0, state.failure ? state.failure->reason : "",
       state.stopped_by, state.retired_by);
-  for (const auto& [slot, vm] : state.instances) {
-    text += fmt::format(
-        " [{} vm={} host={} intent={} started={} healthy={} exited={} leaving={} "
-        "drained={} attempts={} crashes={} retry={}]",
-        slot, vm.vm_id, vm.host, static_cast<int>(vm.intent), vm.started, vm.healthy, vm.exited,
-        vm.leaving, vm.drained, vm.attempts, vm.crashes, vm.retry ? vm.retry->due : 0);
-  }
+  for (const auto& [slot, instance] : state.instances) text += text_of(instance);
   return text;
 }
 

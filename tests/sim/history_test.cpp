@@ -149,12 +149,12 @@ TEST_F(RealLog, makes_the_world_that_there_was) {
   const auto history = history_from_log(folder_, Position{});
   ASSERT_TRUE(history.has_value()) << to_string(history.error());
   World made;
-  made.hosts = {{"host-0", {}}, {"host-1", {}}};
+  made.hosts = {{HostId{"host-0"}, {}}, {HostId{"host-1"}, {}}};
   make_world(made, *history);
   EXPECT_EQ(history->domain, "shop.test");
   ASSERT_FALSE(made.upstreams_of("web.shop.test").empty());
   ASSERT_EQ(made.hosts.size(), 1U);
-  EXPECT_TRUE(made.hosts.contains("local"));
+  EXPECT_TRUE(made.hosts.contains(HostId{"local"}));
   EXPECT_EQ(made.agenda.now(), history->recorded_at);
   ASSERT_EQ(world_.running_vms(), 2) << "the preview's and the rollback's";
   ASSERT_EQ(made.vms.size(), world_.vms.size());

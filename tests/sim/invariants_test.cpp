@@ -43,8 +43,12 @@ TEST(Invariants, a_host_that_is_twice_in_a_route_table_is_seen) {
 
 TEST(Invariants, a_route_to_a_vm_that_was_never_healthy_is_seen) {
   Watched watched;
-  watched.invariants.on_table(
-      {1, {{"app-0.example.test", "app-0", "abcd2345", {{"abcd2345-v9", {"127.0.0.1", 1}}}, ""}}});
+  watched.invariants.on_table({1,
+                               {{"app-0.example.test",
+                                 "app-0",
+                                 "abcd2345",
+                                 {{VmId{"abcd2345-v9"}, {"127.0.0.1", 1}}},
+                                 ""}}});
   EXPECT_EQ(watched.broken(), "healthy-before-routed");
 }
 
@@ -102,7 +106,7 @@ TEST(Rest, is_not_while_a_deployment_is_under_way_or_a_slot_lacks_its_vm) {
   EXPECT_EQ(rest.unrest(world, {}), "");
   EXPECT_EQ(rest.unrest(world, {{"web.example.test", "dabc2345"}}),
             "web.example.test still leads to deployment dabc2345, which has ended");
-  world.vms["stray"].running = true;
+  world.vms[VmId{"stray"}].running = true;
   EXPECT_EQ(rest.unrest(world, {}), "VM stray runs, and nothing explains it");
 }
 
@@ -133,8 +137,11 @@ TEST(Difference, names_the_first_field_that_differs) {
   DeploymentState left;
   DeploymentState right;
   EXPECT_EQ(difference(left, right), "");
-  left.instances[1].problem = right.instances[1].problem = "slow";
+  left.instances[1].phase = right.instances[1].phase = phase::Placed{HostId{"local"}};
   EXPECT_EQ(difference(left, right), "");
+  right.instances[1].phase = phase::Placed{HostId{"other"}};
+  EXPECT_EQ(difference(left, right), "instances[1].phase");
+  right.instances[1].phase = left.instances[1].phase;
   right.instances[1].losses = 1;
   EXPECT_EQ(difference(left, right), "instances[1].losses");
   right.push.set_ref("refs/heads/main");

@@ -29,7 +29,7 @@ class Kept : public testing::Test {
     view.state.id = DeploymentId(id);
     view.state.status = status;
     view.state.push.set_environment("production");
-    view.state.image = image.empty() ? "" : "registry/shop@" + image;
+    view.state.image = image.empty() ? ImageRef{} : ImageRef{"registry/shop@" + image};
     view.state.image_id = image.empty() ? "" : "id-" + image;
     view.state.routed = routed;
     newest_first_.insert(newest_first_.begin(), view);
@@ -56,7 +56,8 @@ TEST_F(Kept, are_the_live_image_and_the_newest_ones_before_it) {
   live("e");
   EXPECT_THAT(names(kept(2).deployments), ElementsAre("c", "d", "e"));
   EXPECT_THAT(kept(2).image_references,
-              UnorderedElementsAre("registry/shop@c", "registry/shop@d", "registry/shop@e"));
+              UnorderedElementsAre(ImageRef{"registry/shop@c"}, ImageRef{"registry/shop@d"},
+                                   ImageRef{"registry/shop@e"}));
   EXPECT_THAT(kept(2).image_ids, UnorderedElementsAre("id-c", "id-d", "id-e"));
   EXPECT_THAT(names(kept(0).deployments), ElementsAre("e"));
   EXPECT_THAT(names(kept(9).deployments), ElementsAre("a", "b", "c", "d", "e"));
@@ -221,12 +222,12 @@ class Reach : public testing::Test {
     if (state.intent.empty()) {
       const auto& instance = *state.first_instance();
       const bool by_vm = succeeded.outcome.has_healthy() || succeeded.outcome.has_drained();
-      succeeded.effect = by_vm ? EffectId{instance.vm_id} : instance.effect;
+      succeeded.effect = by_vm ? effect_of(instance.vm_id()) : instance.effect();
       if (succeeded.outcome.has_vm_started()) {
-        succeeded.outcome.mutable_vm_started()->set_vm_id(instance.vm_id);
+        succeeded.outcome.mutable_vm_started()->set_vm_id(instance.vm_id().str());
       }
       if (succeeded.outcome.has_vm_stopped()) {
-        succeeded.outcome.mutable_vm_stopped()->set_vm_id(instance.vm_id);
+        succeeded.outcome.mutable_vm_stopped()->set_vm_id(instance.vm_id().str());
       }
     }
     command(id, succeeded);
@@ -345,7 +346,7 @@ class Reach : public testing::Test {
       const auto kept = retention_of(catalog_, rollbacks);
       for (const auto* target : rollback_targets(history_, rollbacks)) {
         EXPECT_TRUE(kept.deployments.contains(target->id)) << target->id.str();
-        EXPECT_TRUE(kept.image_references.contains(target->image)) << target->image;
+        EXPECT_TRUE(kept.image_references.contains(target->image)) << target->image.str();
         EXPECT_TRUE(kept.image_ids.contains(target->image_id)) << target->image_id;
         only_rollbacks += kept.unfinished.contains(target->id) ? 0 : 1;
       }

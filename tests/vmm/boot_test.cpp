@@ -50,10 +50,10 @@ TEST_F(MicroVm, boots_an_image_from_the_registry_to_a_200) {
   EXPECT_TRUE(serves(*endpoint)) << log_of("web-1");
   const auto took = std::chrono::steady_clock::now() - begin;
   RecordProperty("first_200_ms", static_cast<int>(took / 1ms));
-  const VmStatus status = hypervisor_->status("web-1");
+  const VmStatus status = hypervisor_->status(VmId{"web-1"});
   EXPECT_EQ(status.phase, VmPhase::running);
   EXPECT_EQ(status.endpoint, *endpoint);
-  EXPECT_THAT(hypervisor_->list(), Contains("web-1"));
+  EXPECT_THAT(hypervisor_->list(), Contains(VmId{"web-1"}));
 }
 
 TEST_F(MicroVm, gives_the_app_its_environment_and_no_secret_to_anybody_else) {
@@ -120,8 +120,8 @@ TEST_F(MicroVm, an_image_that_cannot_run_is_a_user_error_and_leaves_nothing) {
     ASSERT_FALSE(endpoint) << name;
     EXPECT_EQ(endpoint.error().code, ErrorCode::user_error) << to_string(endpoint.error());
     EXPECT_THAT(endpoint.error().message, HasSubstr(sentence));
-    EXPECT_THAT(hypervisor_->list(), Not(Contains(name)));
-    EXPECT_EQ(hypervisor_->status(name).phase, VmPhase::absent);
+    EXPECT_THAT(hypervisor_->list(), Not(Contains(VmId{name})));
+    EXPECT_EQ(hypervisor_->status(VmId{name}).phase, VmPhase::absent);
   }
 }
 
@@ -136,8 +136,9 @@ TEST_F(MicroVm, an_image_that_the_registry_lacks_is_not_found) {
 TEST_F(MicroVm, reports_how_the_app_ended) {
   const auto image = push(web_image("echo going; exit 7\n"), "exits");
   ASSERT_TRUE(hypervisor_->start(spec("exits-1", image), {}));
-  ASSERT_TRUE(eventually([&] { return hypervisor_->status("exits-1").phase == VmPhase::exited; }));
-  const VmStatus status = hypervisor_->status("exits-1");
+  ASSERT_TRUE(
+      eventually([&] { return hypervisor_->status(VmId{"exits-1"}).phase == VmPhase::exited; }));
+  const VmStatus status = hypervisor_->status(VmId{"exits-1"});
   ASSERT_TRUE(status.exit);
   EXPECT_EQ(status.exit->exit_code, 7);
   EXPECT_EQ(status.exit->signal, 0);
@@ -148,8 +149,9 @@ TEST_F(MicroVm, reports_how_the_app_ended) {
 TEST_F(MicroVm, tells_that_the_app_ran_out_of_memory) {
   const auto image = push(web_image("exec tail /dev/zero\n"), "hungry");
   ASSERT_TRUE(hypervisor_->start(spec("hungry-1", image), {}));
-  ASSERT_TRUE(eventually([&] { return hypervisor_->status("hungry-1").phase == VmPhase::exited; }));
-  const VmStatus status = hypervisor_->status("hungry-1");
+  ASSERT_TRUE(
+      eventually([&] { return hypervisor_->status(VmId{"hungry-1"}).phase == VmPhase::exited; }));
+  const VmStatus status = hypervisor_->status(VmId{"hungry-1"});
   EXPECT_TRUE(status.exit->out_of_memory) << status.exit->reason << log_of("hungry-1");
   EXPECT_EQ(status.exit->signal, SIGKILL);
 }
@@ -161,7 +163,7 @@ TEST_F(MicroVm, stop_lets_the_app_finish_and_keeps_its_log) {
   ASSERT_TRUE(hypervisor_->start(spec("graceful-1", image), {}));
   ASSERT_TRUE(eventually([&] { return log_of("graceful-1") == "ready\n"; }));
   const auto process = read_record(dir_of("graceful-1"))->process;
-  const auto exit = hypervisor_->stop("graceful-1", 30s, {});
+  const auto exit = hypervisor_->stop(VmId{"graceful-1"}, 30s, {});
   ASSERT_TRUE(exit) << to_string(exit.error());
   EXPECT_EQ(exit->exit_code, 3) << exit->reason;
   // The shell may say in between that its sleep was terminated: the whole group gets the signal.
@@ -169,9 +171,9 @@ TEST_F(MicroVm, stop_lets_the_app_finish_and_keeps_its_log) {
               testing::AllOf(testing::StartsWith("ready\n"), testing::EndsWith("finishing\n")));
   EXPECT_FALSE(is_alive(process));
   EXPECT_FALSE(std::filesystem::exists(dir_of("graceful-1")));
-  EXPECT_EQ(hypervisor_->status("graceful-1").phase, VmPhase::absent);
+  EXPECT_EQ(hypervisor_->status(VmId{"graceful-1"}).phase, VmPhase::absent);
 
-  const auto again = hypervisor_->stop("graceful-1", 1s, {});
+  const auto again = hypervisor_->stop(VmId{"graceful-1"}, 1s, {});
   ASSERT_TRUE(again) << "a VM that is gone is a success";
   EXPECT_EQ(again->exit_code, -1);
 }
@@ -181,7 +183,7 @@ TEST_F(MicroVm, stop_kills_an_app_that_does_not_listen) {
       push(web_image("trap '' TERM\necho ready\nwhile true; do sleep 1; done\n"), "stubborn");
   ASSERT_TRUE(hypervisor_->start(spec("stubborn-1", image), {}));
   ASSERT_TRUE(eventually([&] { return log_of("stubborn-1") == "ready\n"; }));
-  const auto exit = hypervisor_->stop("stubborn-1", 300ms, {});
+  const auto exit = hypervisor_->stop(VmId{"stubborn-1"}, 300ms, {});
   ASSERT_TRUE(exit) << to_string(exit.error());
   EXPECT_EQ(exit->signal, SIGKILL) << exit->reason;
   EXPECT_FALSE(exit->out_of_memory);
@@ -194,15 +196,15 @@ TEST_F(MicroVm, a_later_control_plane_finds_a_running_vm_and_can_stop_it) {
   const auto process = read_record(dir_of("adopted-1"))->process;
 
   ASSERT_EQ(make_hypervisor(), "");
-  EXPECT_THAT(hypervisor_->list(), Contains("adopted-1"));
-  EXPECT_EQ(hypervisor_->status("adopted-1").phase, VmPhase::running);
-  EXPECT_EQ(hypervisor_->status("adopted-1").endpoint, *endpoint);
+  EXPECT_THAT(hypervisor_->list(), Contains(VmId{"adopted-1"}));
+  EXPECT_EQ(hypervisor_->status(VmId{"adopted-1"}).phase, VmPhase::running);
+  EXPECT_EQ(hypervisor_->status(VmId{"adopted-1"}).endpoint, *endpoint);
   EXPECT_TRUE(serves(*endpoint));
   const auto again = hypervisor_->start(spec("adopted-1", image), {});
   ASSERT_TRUE(again);
   EXPECT_EQ(*again, *endpoint);
   EXPECT_EQ(read_record(dir_of("adopted-1"))->process, process) << "it was not started anew";
-  ASSERT_TRUE(hypervisor_->stop("adopted-1", 5s, {}));
+  ASSERT_TRUE(hypervisor_->stop(VmId{"adopted-1"}, 5s, {}));
   EXPECT_FALSE(is_alive(process));
 }
 
@@ -210,12 +212,12 @@ TEST_F(MicroVm, collecting_spares_what_a_running_vm_is_made_of_and_takes_it_when
   const std::string image = shared_->registry.push(web_image(k_serve), "spared");
   const auto endpoint = hypervisor_->start(spec("spared", image), {});
   ASSERT_TRUE(endpoint) << to_string(endpoint.error());
-  const auto nothing = []() -> Result<std::set<std::string>> { return std::set<std::string>{}; };
+  const auto nothing = []() -> Result<std::set<ImageRef>> { return std::set<ImageRef>{}; };
   const auto folder = shared_->folder.path() / "state/images" / image.substr(image.rfind(':') + 1);
   ASSERT_TRUE(hypervisor_->collect(nothing, {}));
   EXPECT_TRUE(std::filesystem::exists(folder));
   EXPECT_TRUE(serves(*endpoint));
-  ASSERT_TRUE(hypervisor_->stop("spared", 0ms, {}));
+  ASSERT_TRUE(hypervisor_->stop(VmId{"spared"}, 0ms, {}));
   const auto removed = hypervisor_->collect(nothing, {});
   ASSERT_TRUE(removed) << to_string(removed.error());
   EXPECT_THAT(*removed, Contains("images/" + folder.filename().string()));
@@ -228,8 +230,9 @@ TEST_F(MicroVm, a_killed_vm_is_seen_as_exited_and_can_be_started_again) {
   ASSERT_TRUE(hypervisor_->start(spec("killed-1", image), {}));
   const auto process = read_record(dir_of("killed-1"))->process;
   ASSERT_EQ(::kill(process.pid, SIGKILL), 0);
-  ASSERT_TRUE(eventually([&] { return hypervisor_->status("killed-1").phase == VmPhase::exited; }));
-  const VmStatus status = hypervisor_->status("killed-1");
+  ASSERT_TRUE(
+      eventually([&] { return hypervisor_->status(VmId{"killed-1"}).phase == VmPhase::exited; }));
+  const VmStatus status = hypervisor_->status(VmId{"killed-1"});
   EXPECT_EQ(status.exit->exit_code, -1);
   EXPECT_THAT(status.exit->reason, HasSubstr("killed"));
 
@@ -244,24 +247,24 @@ TEST_F(MicroVm, a_vm_whose_folder_is_lost_is_listed_and_can_be_stopped) {
   ASSERT_TRUE(hypervisor_->start(spec("orphan-1", image), {}));
   const auto process = read_record(dir_of("orphan-1"))->process;
   std::filesystem::remove_all(dir_of("orphan-1"));
-  EXPECT_THAT(hypervisor_->list(), Contains("orphan-1"));
-  ASSERT_TRUE(hypervisor_->stop("orphan-1", 1s, {}));
+  EXPECT_THAT(hypervisor_->list(), Contains(VmId{"orphan-1"}));
+  ASSERT_TRUE(hypervisor_->stop(VmId{"orphan-1"}, 1s, {}));
   EXPECT_FALSE(is_alive(process));
-  EXPECT_THAT(hypervisor_->list(), Not(Contains("orphan-1")));
+  EXPECT_THAT(hypervisor_->list(), Not(Contains(VmId{"orphan-1"})));
 }
 
 TEST_F(MicroVm, a_start_that_was_cut_off_before_its_process_is_exited_and_can_be_repeated) {
   const auto image = push(web_image(k_serve), "cut");
   std::filesystem::create_directories(dir_of("cut-1"));
-  EXPECT_EQ(hypervisor_->status("cut-1").phase, VmPhase::exited) << "killed after the folder";
+  EXPECT_EQ(hypervisor_->status(VmId{"cut-1"}).phase, VmPhase::exited) << "killed after the folder";
   ASSERT_TRUE(write_record(dir_of("cut-1"), {"cut-1", image, host_boot_id(), {}, {}}));
-  EXPECT_EQ(hypervisor_->status("cut-1").phase, VmPhase::exited) << "killed after the record";
-  EXPECT_THAT(hypervisor_->list(), Contains("cut-1"));
+  EXPECT_EQ(hypervisor_->status(VmId{"cut-1"}).phase, VmPhase::exited) << "killed after the record";
+  EXPECT_THAT(hypervisor_->list(), Contains(VmId{"cut-1"}));
   // A pid that somebody else has by now is not trusted.
   ProcessId stranger = *identify_process(::getpid());
   --stranger.start_ticks;
   ASSERT_TRUE(write_record(dir_of("cut-1"), {"cut-1", image, host_boot_id(), {}, stranger}));
-  EXPECT_EQ(hypervisor_->status("cut-1").phase, VmPhase::exited);
+  EXPECT_EQ(hypervisor_->status(VmId{"cut-1"}).phase, VmPhase::exited);
   const auto endpoint = hypervisor_->start(spec("cut-1", image), {});
   ASSERT_TRUE(endpoint) << to_string(endpoint.error());
   EXPECT_TRUE(serves(*endpoint));
@@ -281,7 +284,7 @@ TEST_F(MicroVm, a_start_that_is_cancelled_leaves_nothing) {
   const auto endpoint = hypervisor_->start(spec("cancelled-1", image), stop.get_token());
   ASSERT_FALSE(endpoint);
   EXPECT_EQ(endpoint.error().code, ErrorCode::cancelled) << to_string(endpoint.error());
-  EXPECT_THAT(hypervisor_->list(), Not(Contains("cancelled-1")));
+  EXPECT_THAT(hypervisor_->list(), Not(Contains(VmId{"cancelled-1"})));
 }
 
 TEST_F(MicroVm, a_guest_cannot_reach_the_hosts_loopback_even_as_root) {
@@ -381,12 +384,12 @@ TEST_F(MicroVm, a_guest_that_ends_its_own_machine_has_crashed_and_was_not_lost) 
     const auto image = push(web_image("echo ready\nsleep 1\n" + script + "sleep 60\n"), name);
     ASSERT_TRUE(hypervisor_->start(spec(name, image), {})) << name;
     ASSERT_TRUE(
-        eventually([&] { return hypervisor_->status(name).phase == VmPhase::exited; }, 120s))
+        eventually([&] { return hypervisor_->status(VmId{name}).phase == VmPhase::exited; }, 120s))
         << log_of(name);
-    const VmStatus status = hypervisor_->status(name);
+    const VmStatus status = hypervisor_->status(VmId{name});
     EXPECT_FALSE(status.exit->lost) << status.exit->reason;
     EXPECT_EQ(status.exit->reason, reason);
-    ASSERT_TRUE(hypervisor_->stop(name, 0ms, {}));
+    ASSERT_TRUE(hypervisor_->stop(VmId{name}, 0ms, {}));
   }
 }
 

@@ -46,7 +46,7 @@ TEST_F(Confined, is_confined_to_its_cgroup_and_a_root_without_the_hosts_files) {
     EXPECT_NE(std::filesystem::read_symlink("/proc/" + std::to_string(process.pid) + name),
               std::filesystem::read_symlink("/proc/self" + name));
   }
-  ASSERT_TRUE(hypervisor_->stop("confined-1", 0ms, {}));
+  ASSERT_TRUE(hypervisor_->stop(VmId{"confined-1"}, 0ms, {}));
   EXPECT_FALSE(cgroup.exists());
 }
 
@@ -55,7 +55,7 @@ TEST_F(Confined, a_frozen_vm_is_stopped_like_any_other) {
   const auto state = shared_->folder.path() / "state";
   const std::vector<std::function<void()>> ways = {
       [&] {
-        const auto exit = hypervisor_->stop("frozen-1", 200ms, {});
+        const auto exit = hypervisor_->stop(VmId{"frozen-1"}, 200ms, {});
         EXPECT_TRUE(exit) << to_string(exit.error());
       },
       [&] {
@@ -86,10 +86,10 @@ TEST_F(Confined, a_cgroup_that_a_killed_server_left_is_listed_and_goes) {
   ASSERT_TRUE(host_id);
   Cgroup left(own_cgroups(), k_vm_cgroups, machine_name_prefix(*host_id) + "left-1");
   left.create({});
-  EXPECT_THAT(hypervisor_->list(), Contains("left-1"));
-  ASSERT_TRUE(hypervisor_->stop("left-1", 0ms, {}));
+  EXPECT_THAT(hypervisor_->list(), Contains(VmId{"left-1"}));
+  ASSERT_TRUE(hypervisor_->stop(VmId{"left-1"}, 0ms, {}));
   EXPECT_FALSE(left.exists());
-  EXPECT_THAT(hypervisor_->list(), Not(Contains("left-1")));
+  EXPECT_THAT(hypervisor_->list(), Not(Contains(VmId{"left-1"})));
 }
 
 pid_t pid_of_nobody() {

@@ -32,7 +32,7 @@ class Guest : public test::MicroVm {
     const auto started = hypervisor_->start(spec(id, push(source, id)), {});
     EXPECT_TRUE(started) << to_string(started.error());
     EXPECT_TRUE(eventually([&] { return log_of(id) == ready; })) << log_of(id);
-    const auto exit = hypervisor_->stop(id, grace, {});
+    const auto exit = hypervisor_->stop(VmId{id}, grace, {});
     EXPECT_TRUE(exit) << to_string(exit.error());
     return exit.value_or(VmExit{});
   }
@@ -86,11 +86,12 @@ TEST_F(Guest, a_stop_that_nobody_waits_for_goes_on_and_is_found_by_the_next) {
   ASSERT_TRUE(eventually([&] { return log_of("left-1") == "ready\n"; }));
   std::stop_source leave;
   leave.request_stop();
-  const auto left = hypervisor_->stop("left-1", 60s, leave.get_token());
+  const auto left = hypervisor_->stop(VmId{"left-1"}, 60s, leave.get_token());
   ASSERT_FALSE(left);
   EXPECT_EQ(left.error().code, ErrorCode::cancelled);
-  ASSERT_TRUE(eventually([&] { return hypervisor_->status("left-1").phase == VmPhase::exited; }));
-  const auto exit = hypervisor_->stop("left-1", 60s, {});
+  ASSERT_TRUE(
+      eventually([&] { return hypervisor_->status(VmId{"left-1"}).phase == VmPhase::exited; }));
+  const auto exit = hypervisor_->stop(VmId{"left-1"}, 60s, {});
   ASSERT_TRUE(exit) << to_string(exit.error());
   EXPECT_EQ(exit->exit_code, 0) << exit->reason;
   EXPECT_THAT(log_of("left-1"), EndsWith("got-TERM\nclosed\n"));
@@ -184,9 +185,10 @@ TEST_F(Guest, a_script_without_a_first_line_is_run_by_sh_as_a_shell_would) {
   image.cmd = {"one"};
   image.workdir = "/srv";
   ASSERT_TRUE(hypervisor_->start(spec("plain-1", push(image, "plain")), {}));
-  ASSERT_TRUE(eventually([&] { return hypervisor_->status("plain-1").phase == VmPhase::exited; }));
+  ASSERT_TRUE(
+      eventually([&] { return hypervisor_->status(VmId{"plain-1"}).phase == VmPhase::exited; }));
   EXPECT_EQ(log_of("plain-1"), "arg=one\n");
-  EXPECT_EQ(hypervisor_->status("plain-1").exit->exit_code, 7);
+  EXPECT_EQ(hypervisor_->status(VmId{"plain-1"}).exit->exit_code, 7);
 }
 
 TEST_F(Guest, an_exit_says_when_a_script_or_a_full_disk_was_behind_it) {
@@ -195,8 +197,9 @@ TEST_F(Guest, an_exit_says_when_a_script_or_a_full_disk_was_behind_it) {
   script.cmd = {"/bin/sh", "-c", "exec ./run"};
   script.workdir = "/srv";
   ASSERT_TRUE(hypervisor_->start(spec("inner-1", push(script, "inner")), {}));
-  ASSERT_TRUE(eventually([&] { return hypervisor_->status("inner-1").phase == VmPhase::exited; }));
-  EXPECT_THAT(hypervisor_->status("inner-1").exit->reason,
+  ASSERT_TRUE(
+      eventually([&] { return hypervisor_->status(VmId{"inner-1"}).phase == VmPhase::exited; }));
+  EXPECT_THAT(hypervisor_->status(VmId{"inner-1"}).exit->reason,
               HasSubstr("127: the interpreter '/bin/sh\\r' of the script './run'"));
 
   const auto full = push(web_image("i=0; while fallocate -l 64M /big-$i; do i=$((i+1)); done\n"
@@ -204,8 +207,9 @@ TEST_F(Guest, an_exit_says_when_a_script_or_a_full_disk_was_behind_it) {
                                    "do exit 9; done\nexit 28\n"),
                          "full");
   ASSERT_TRUE(hypervisor_->start(spec("full-1", full), {}));
-  ASSERT_TRUE(eventually([&] { return hypervisor_->status("full-1").phase == VmPhase::exited; }));
-  EXPECT_EQ(hypervisor_->status("full-1").exit->reason,
+  ASSERT_TRUE(
+      eventually([&] { return hypervisor_->status(VmId{"full-1"}).phase == VmPhase::exited; }));
+  EXPECT_EQ(hypervisor_->status(VmId{"full-1"}).exit->reason,
             "the app exited with code 28: the VM's disk is full: raise disk_mib, or write less")
       << log_of("full-1");
 }
@@ -224,10 +228,10 @@ TEST_F(Guest, what_listens_elsewhere_is_told_and_explained) {
         push(web_image("exec httpd -f -p " + std::string(listens) + " -h /www\n"), name);
     const auto endpoint = hypervisor_->start(spec(name, image), {});
     ASSERT_TRUE(endpoint) << to_string(endpoint.error());
-    ASSERT_TRUE(eventually([&] { return !hypervisor_->status(name).listeners.empty(); }));
+    ASSERT_TRUE(eventually([&] { return !hypervisor_->status(VmId{name}).listeners.empty(); }));
     const auto result = probe_http(*endpoint, "/", "localhost", 2s);
     EXPECT_EQ(result.status, 0) << name;
-    const auto reason = explain(result, "/", hypervisor_->status(name));
+    const auto reason = explain(result, "/", hypervisor_->status(VmId{name}));
     EXPECT_THAT(reason.sentence, HasSubstr(sentence));
     EXPECT_TRUE(reason.is_known);
   }
@@ -243,7 +247,7 @@ TEST_F(Guest, the_only_port_that_an_image_exposes_is_taken_and_said) {
   ASSERT_TRUE(endpoint) << to_string(endpoint.error());
   ASSERT_TRUE(serves(*endpoint, "/port")) << log_of("expose-1");
   EXPECT_EQ(body_of(*endpoint, "/port"), "8080\n");
-  const VmStatus status = hypervisor_->status("expose-1");
+  const VmStatus status = hypervisor_->status(VmId{"expose-1"});
   EXPECT_EQ(status.guest_port, 8080);
   EXPECT_THAT(status.notices,
               testing::ElementsAre(HasSubstr("port 8080"), HasSubstr("VOLUME /data")));

@@ -60,7 +60,7 @@ void MicroVm::SetUp() {
 
 void MicroVm::TearDown() {
   if (!hypervisor_) return;
-  for (const std::string& id : hypervisor_->list()) (void)hypervisor_->stop(id, 0ms, {});
+  for (const auto& id : hypervisor_->list()) (void)hypervisor_->stop(id, 0ms, {});
 }
 
 std::string MicroVm::make_hypervisor() {
@@ -79,9 +79,9 @@ std::string MicroVm::make_hypervisor() {
 
 VmSpec MicroVm::spec(const std::string& id, const std::string& image) {
   VmSpec spec;
-  spec.vm_id = id;
+  spec.vm_id = VmId{id};
   spec.hostname = "host-" + id;
-  spec.image = image;
+  spec.image = ImageRef{image};
   spec.memory_mib = 256;
   return spec;
 }

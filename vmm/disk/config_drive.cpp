@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/assert.hpp"
 #include "vmm/guest/config_format.hpp"
 
 namespace atlasflow::vmm {
@@ -247,11 +248,15 @@ Result<std::string> encode_config_drive(const GuestRun& run, const std::string& 
                     std::to_string(guest::k_config_bytes - guest::k_config_header_bytes) +
                     "; put large values into a file of the image or a store of your own");
   }
+  ATLAS_ASSERT(layers >= 0, "a VM cannot have " + std::to_string(layers) + " layers");
   std::string drive(guest::k_config_magic);
   for (unsigned shift = 0; shift < 32; shift += 8) {
     drive.push_back(static_cast<char>((records.size() >> shift) & 0xff));
   }
+  // Where the guest looks for the records, and how much it reads: config_format.hpp.
+  ATLAS_ASSERT_EQ(drive.size(), guest::k_config_header_bytes);
   drive += records;
+  ATLAS_ASSERT(drive.size() <= guest::k_config_bytes, "a config drive that was checked overflows");
   drive.resize(guest::k_config_bytes, '\0');
   return drive;
 }

@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/assert.hpp"
 #include "vmm/hypervisor/process.hpp"
 
 namespace atlasflow::vmm {
@@ -35,6 +36,9 @@ std::uint64_t DiskLedger::promised_bytes() const {
 }
 
 Result<void> DiskLedger::promise(const std::filesystem::path& disk, std::int64_t mib) {
+  // The settings' limits have been checked: a negative size would make room.
+  ATLAS_ASSERT(mib > 0 && reserve_mib_ >= 0, std::to_string(mib) + " MiB are asked for, " +
+                                                 std::to_string(reserve_mib_) + " kept");
   const std::lock_guard guard(mutex_);  // two that look at once would both take the last room
   struct statvfs room {};
   if (::statvfs(vms_.c_str(), &room) != 0) {
@@ -52,6 +56,8 @@ Result<void> DiskLedger::promise(const std::filesystem::path& disk, std::int64_t
       static_cast<std::int64_t>(std::uint64_t{room.f_bavail} * room.f_frsize / k_bytes_per_mib);
   const auto promised_mib = static_cast<std::int64_t>(promised_bytes() / k_bytes_per_mib);
   const std::int64_t left_mib = free_mib - promised_mib - reserve_mib_;
+  ATLAS_ASSERT(promised_mib >= 0 && left_mib <= free_mib,
+               std::to_string(left_mib) + " MiB left of " + std::to_string(free_mib));
   if (left_mib < mib) {
     return fail(
         ErrorCode::no_capacity,
@@ -72,10 +78,9 @@ Result<void> DiskLedger::promise(const std::filesystem::path& disk, std::int64_t
 Result<void> format_scratch(const std::filesystem::path& disk, uid_t owner) {
   // No journal: the disk never outlives a crash. mke2fs discards what is in the file first and then
   // knows that it reads as zeros, so the inode tables (1.6 % of the size) stay holes.
-  const auto made = run_tool({"mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-O",
-                              "^has_journal,^metadata_csum,^resize_inode", disk.string()},
-                             std::chrono::minutes(1));
-  if (!made) return tl::unexpected<Error>(made.error());
+  ATLAS_TRYV(run_tool({"mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-O",
+                       "^has_journal,^metadata_csum,^resize_inode", disk.string()},
+                      std::chrono::minutes(1)));
   if (::chown(disk.c_str(), owner, owner) != 0) {
     return fail(ErrorCode::internal, "cannot give the writable disk to its VM",
                 std::strerror(errno));

@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 
 #include "base/digest.hpp"
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "vmm/guest/config_format.hpp"
 #include "vmm/hypervisor/machine.hpp"
 #include "vmm/hypervisor/process.hpp"
@@ -90,17 +90,17 @@ Result<void> try_boot(const GuestBoot& boot, Accelerator accelerator,
   spec.uid = k_vm_uid_base;
   spec.gid = k_vm_uid_base;
 
-  const auto process = spawn_daemon(spec, [](const ProcessId&) -> Result<void> { return {}; });
-  if (!process) return tl::unexpected<Error>(process.error());
+  ATLAS_TRY(const auto process,
+            spawn_daemon(spec, [](const ProcessId&) -> Result<void> { return {}; }));
   const auto deadline = std::chrono::steady_clock::now() + limit;
   bool hello = false;
   bool alive = true;
   while (!hello && alive && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    alive = is_alive(*process);
+    alive = is_alive(process);
     hello = read_guest_events(work_dir).hello;
   }
-  kill_process(*process, std::chrono::seconds(5));
+  kill_process(process, std::chrono::seconds(5));
   if (hello) return {};
   return fail(ErrorCode::unavailable, alive ? "the guest kernel hangs under this accelerator"
                                             : "QEMU ended before the guest was up");
@@ -108,11 +108,12 @@ Result<void> try_boot(const GuestBoot& boot, Accelerator accelerator,
 
 Accelerator choose_accelerator(const GuestBoot& boot, const std::filesystem::path& cache_dir) {
   const auto tcg = [](const std::string& why) {
-    spdlog::warn(
-        "event=accelerator_chosen accelerator=tcg reason=\"{}\" "
-        "hint=\"microVMs are emulated: several times slower, and no security boundary of "
-        "QEMU's own\"",
-        why);
+    log_event(
+        LogLevel::warn, "vm", "accelerator_chosen",
+        {{"accelerator", "tcg"},
+         {"reason", why},
+         {"hint",
+          "microVMs are emulated: several times slower, and no security boundary of QEMU's own"}});
     return Accelerator::tcg;
   };
   if (::access("/dev/kvm", R_OK | W_OK) != 0) return tcg("no /dev/kvm");
@@ -136,10 +137,11 @@ Accelerator choose_accelerator(const GuestBoot& boot, const std::filesystem::pat
       {"key", key}, {"kvm", booted.has_value()}, {"reason", booted ? "" : booted.error().message}};
   // Without the file the next start probes again; that is all.
   if (auto kept = replace_file(verdict_path, verdict.dump(2) + "\n", 0644); !kept) {
-    spdlog::warn("event=accelerator_verdict_not_kept error=\"{}\"", to_string(kept.error()));
+    log_event(LogLevel::warn, "vm", "accelerator_verdict_not_kept",
+              {{"error", to_string(kept.error())}});
   }
   if (!booted) return tcg(booted.error().message);
-  spdlog::info("event=accelerator_chosen accelerator=kvm");
+  log_event("vm", "accelerator_chosen", {{"accelerator", "kvm"}});
   return Accelerator::kvm;
 }
 

@@ -8,10 +8,11 @@
 #include <thread>
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "base/file.hpp"
+#include "base/log.hpp"
+#include "base/process.hpp"
 #include "vmm/hypervisor/machine.hpp"
 #include "vmm/hypervisor/process.hpp"
 #include "vmm/network/network.hpp"
@@ -36,13 +37,13 @@ Result<void> try_root(const PrivateRoot& root, const std::filesystem::path& outp
   spec.uid = k_vm_uid_base;
   spec.gid = k_vm_uid_base;
   spec.root = &root;
-  const auto process = spawn_daemon(spec, [](const ProcessId&) -> Result<void> { return {}; });
-  if (!process) return tl::unexpected<Error>(process.error());
+  ATLAS_TRY(const auto process,
+            spawn_daemon(spec, [](const ProcessId&) -> Result<void> { return {}; }));
   const auto deadline = std::chrono::steady_clock::now() + k_trial_limit;
-  while (is_alive(*process) && std::chrono::steady_clock::now() < deadline) {
+  while (is_alive(process) && std::chrono::steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
-  kill_process(*process, k_trial_limit);
+  kill_process(process, k_trial_limit);
   auto said = read_file(output, k_output_bytes_max).value_or("");
   if (said.find("QEMU emulator version") != std::string::npos) return {};
   while (said.ends_with('\n')) said.pop_back();
@@ -61,17 +62,19 @@ Confinement::Confinement(const std::filesystem::path& work, bool with_kvm)
   }
   if (!made) {
     root_.reset();
-    spdlog::warn(
-        "event=vm_namespaces_missing error=\"{}\" hint=\"QEMU sees the host's files as its user; a "
-        "server with CAP_SYS_ADMIN can give it a root of its own\"",
-        to_string(made.error()));
+    log_event(LogLevel::warn, "vm", "namespaces_missing",
+              {{"error", to_string(made.error())},
+               {"hint",
+                "QEMU sees the host's files as its user; a "
+                "server with CAP_SYS_ADMIN can give it a root of its own"}});
   }
   remove_dead_trials();
   Cgroup trial = cgroup_of(k_trial_prefix + std::to_string(::getpid()));
   trial.create({});
   has_cgroup_ = !trial.procs().empty();
   if (!trial.remove() || !has_cgroup_) {
-    spdlog::warn("event=vm_cgroup_missing hint=\"no cgroup can be made here: VMs have no limits\"");
+    log_event(LogLevel::warn, "vm", "cgroup_missing",
+              {{"hint", "no cgroup can be made here: VMs have no limits"}});
   }
 }
 

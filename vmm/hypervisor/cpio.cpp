@@ -6,7 +6,15 @@
 
 #include <sys/stat.h>
 
+#include "base/assert.hpp"
+
 namespace atlasflow::vmm {
+namespace {
+
+constexpr int k_header_bytes = 6 + 13 * 8;
+constexpr std::size_t k_field_max = 0xFFFFFFFF;
+
+}  // namespace
 
 void CpioWriter::add_folder(std::string_view path, std::uint32_t permissions) {
   add(path, S_IFDIR | permissions, {});
@@ -24,6 +32,9 @@ std::string CpioWriter::finish() {
 }
 
 void CpioWriter::add(std::string_view path, std::uint32_t mode, std::string_view bytes) {
+  // Both sizes are fields of 32 bits, and each entry begins at a multiple of 4.
+  ATLAS_ASSERT(bytes.size() <= k_field_max && path.size() < k_field_max, path);
+  ATLAS_ASSERT_EQ(archive_.size() % 4, 0U);
   ++inode_;
   std::array<char, 128> header{};
   // Magic, then 13 fields of 8 hexadecimal digits: inode, mode, uid, gid, links, mtime, size,
@@ -32,6 +43,7 @@ void CpioWriter::add(std::string_view path, std::uint32_t mode, std::string_view
       header.data(), header.size(), "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X",
       inode_, mode, 0U, 0U, 1U, 0U, static_cast<unsigned>(bytes.size()), 0U, 0U, 0U, 0U,
       static_cast<unsigned>(path.size() + 1), 0U);
+  ATLAS_ASSERT_EQ(length, k_header_bytes);
   archive_.append(header.data(), static_cast<std::size_t>(length));
   archive_.append(path);
   archive_.push_back('\0');

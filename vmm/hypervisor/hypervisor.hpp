@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "events/ids.hpp"
 #include "vmm/guest/listeners.hpp"
 
 namespace atlasflow::vmm {
@@ -38,9 +39,9 @@ struct HostConfig {
 inline constexpr std::chrono::milliseconds k_default_stop_grace{30'000};
 
 struct VmSpec {
-  std::string vm_id;  // [a-z0-9-]{1,48}; names the folder and the process
+  VmId vm_id;  // [a-z0-9-]{1,48}; names the folder and the process
   std::string hostname;
-  std::string image;  // "<registry>/<repository>@sha256:…"
+  ImageRef image;
   // The project's environment; wins over the image's. Secret: reaches the guest by the private
   // config drive only. PORT and HOST come from port and are not to be listed.
   std::vector<std::pair<std::string, std::string>> env;
@@ -98,24 +99,23 @@ class Hypervisor {
   [[nodiscard]] virtual Result<Endpoint> start(const VmSpec& spec, std::stop_token stop) = 0;
 
   // What the world says about a VM. Cheap: reads a file and /proc.
-  [[nodiscard]] virtual VmStatus status(const std::string& vm_id) = 0;
+  [[nodiscard]] virtual VmStatus status(const VmId& vm_id) = 0;
 
   // Every vm_id that has a process or a folder here.
-  [[nodiscard]] virtual std::vector<std::string> list() = 0;
+  [[nodiscard]] virtual std::vector<VmId> list() = 0;
 
   // The image's stop signal to the app, after grace SIGKILL, then the VM's end; returns how the app
   // ended. Removes disks, sockets and the folder; the log stays. A VM that does not exist is a
   // success (exit_code -1). cancelled: `leave` ended the wait; the guest goes on with its grace,
   // and a later stop finds it so.
-  [[nodiscard]] virtual Result<VmExit> stop(const std::string& vm_id,
-                                            std::chrono::milliseconds grace,
+  [[nodiscard]] virtual Result<VmExit> stop(const VmId& vm_id, std::chrono::milliseconds grace,
                                             std::stop_token leave) = 0;
 
   // Removes images and layer disks that neither the images to keep nor a VM that is there needs;
-  // returns what it removed. `keep` gives references by digest and is asked while no VM is being
+  // returns what it removed. `keep` is asked while no VM is being
   // started. unavailable: VMs were being started all the time; try again later.
   [[nodiscard]] virtual Result<std::vector<std::string>> collect(
-      const std::function<Result<std::set<std::string>>()>& keep, std::stop_token stop) = 0;
+      const std::function<Result<std::set<ImageRef>>()>& keep, std::stop_token stop) = 0;
 
   // Keeps what VMs write beside the app's log small, and lets them write on in that, which the
   // caller trims. To be called about once a second; cheap.

@@ -10,6 +10,7 @@
 #include <archive.h>
 #include <lz4.h>
 
+#include "base/assert.hpp"
 #include "base/digest.hpp"
 #include "base/file.hpp"
 #include "vmm/hypervisor/cpio.hpp"
@@ -57,8 +58,10 @@ std::string inflate_lz4_legacy(std::string_view frame) {
     const int produced = LZ4_decompress_safe(frame.data() + at, block.data(),
                                              static_cast<int>(size), static_cast<int>(k_block));
     if (produced <= 0) break;
+    ATLAS_ASSERT(static_cast<std::size_t>(produced) <= block.size(), "LZ4 wrote past its block");
     out.append(block, 0, static_cast<std::size_t>(produced));
     at += size;
+    ATLAS_ASSERT(at <= frame.size(), "a block that was checked ends behind its frame");
     if (static_cast<std::size_t>(produced) < k_block) break;  // the last one
     if (out.size() > k_kernel_bytes_max) return {};
   }
@@ -249,9 +252,8 @@ Result<std::vector<std::string>> order_modules(
 
 Result<GuestBoot> prepare_kernel(const KernelFiles& kernel, const std::filesystem::path& guest_init,
                                  const std::filesystem::path& cache_dir) {
-  if (auto made = make_folder(cache_dir); !made) return tl::unexpected<Error>(made.error());
-  const auto compressed = read_file(kernel.vmlinuz, k_kernel_bytes_max);
-  if (!compressed) return tl::unexpected<Error>(compressed.error());
+  ATLAS_TRYV(make_folder(cache_dir));
+  ATLAS_TRY(const auto compressed, read_file(kernel.vmlinuz, k_kernel_bytes_max));
   const auto init = read_file(guest_init, k_module_bytes_max);
   if (!init) {
     return fail(ErrorCode::unavailable, "the guest init is not readable at " + guest_init.string(),
@@ -260,23 +262,17 @@ Result<GuestBoot> prepare_kernel(const KernelFiles& kernel, const std::filesyste
 
   GuestBoot boot;
   boot.version = kernel.version;
-  const std::string kernel_key = sha256_hex(*compressed).substr(0, 16);
+  const std::string kernel_key = sha256_hex(compressed).substr(0, 16);
   boot.vmlinux = cache_dir / ("vmlinux-" + kernel.version + "-" + kernel_key);
   std::error_code ignored;
   if (!std::filesystem::exists(boot.vmlinux, ignored)) {
-    const auto vmlinux = extract_vmlinux(*compressed);
-    if (!vmlinux) return tl::unexpected<Error>(vmlinux.error());
-    if (auto done = replace_file(boot.vmlinux, *vmlinux, 0444); !done) {
-      return tl::unexpected<Error>(done.error());
-    }
+    ATLAS_TRY(const auto vmlinux, extract_vmlinux(compressed));
+    ATLAS_TRYV(replace_file(boot.vmlinux, vmlinux, 0444));
   }
   boot.initramfs = cache_dir / ("initramfs-" + kernel_key + "-" + sha256_hex(*init).substr(0, 16));
   if (!std::filesystem::exists(boot.initramfs, ignored)) {
-    const auto initramfs = build_initramfs(kernel, *init);
-    if (!initramfs) return tl::unexpected<Error>(initramfs.error());
-    if (auto done = replace_file(boot.initramfs, *initramfs, 0444); !done) {
-      return tl::unexpected<Error>(done.error());
-    }
+    ATLAS_TRY(const auto initramfs, build_initramfs(kernel, *init));
+    ATLAS_TRYV(replace_file(boot.initramfs, initramfs, 0444));
   }
   return boot;
 }

@@ -123,20 +123,16 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
        {"guest.events", "qemu.log", "kernel.log", k_scratch_file, k_control_socket}) {
     fs::remove(dir / name, ignored);  // of an attempt whose port was taken
   }
-  auto port = lease_port();
-  if (!port) return tl::unexpected<Error>(port.error());
-  const uid_t user = uid_of_port(port->port);
+  ATLAS_TRY(auto port, lease_port());
+  const uid_t user = uid_of_port(port.port);
   const fs::path scratch = dir / k_scratch_file;
   auto disk = launch.ledger.promise(scratch, spec.disk_mib);
   if (disk) disk = format_scratch(scratch, user);
   if (!disk) return tl::unexpected<Error>(disk.error());
-  const auto drive = encode_config_drive(launch.run, spec.hostname, guest_network(),
-                                         static_cast<int>(launch.disks.size()));
-  if (!drive) return tl::unexpected<Error>(drive.error());
-  auto config = config_in_memory(*drive, user);
-  if (!config) return tl::unexpected<Error>(config.error());
-  auto control = listen_at(dir, k_control_socket);
-  if (!control) return tl::unexpected<Error>(control.error());
+  ATLAS_TRY(const auto drive, encode_config_drive(launch.run, spec.hostname, guest_network(),
+                                                  static_cast<int>(launch.disks.size())));
+  ATLAS_TRY(auto config, config_in_memory(drive, user));
+  ATLAS_TRY(auto control, listen_at(dir, k_control_socket));
 
   constexpr int k_append = O_WRONLY | O_CREAT | O_APPEND;
   Inheritance files;
@@ -148,30 +144,29 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
   machine.vcpus = spec.vcpus;
   machine.kernel = files.open_as_path(launch.boot.vmlinux, O_RDONLY);
   machine.initramfs = files.open_as_path(launch.boot.initramfs, O_RDONLY);
-  machine.host_port = port->port;
+  machine.host_port = port.port;
   machine.guest_port = spec.port;
   machine.events_fd = files.open(dir / "guest.events", k_append, 0600);
   machine.log_fd = files.open(launch.log, k_append, 0640);
   machine.kernel_log_fd = files.open(dir / "kernel.log", k_append, 0600);
-  machine.control_fd = files.add(std::move(*control));
+  machine.control_fd = files.add(std::move(control));
   for (std::size_t i = 0; i < launch.disks.size(); ++i) {
     machine.disks.push_back({guest::k_serial_layer + std::to_string(i),
                              files.open_as_path(launch.disks[i], O_RDONLY), true});
   }
   machine.disks.push_back({guest::k_serial_config,
-                           "/proc/self/fd/" + std::to_string(files.add(std::move(*config))), true});
+                           "/proc/self/fd/" + std::to_string(files.add(std::move(config))), true});
   machine.disks.push_back({guest::k_serial_scratch, files.open_as_path(scratch, O_RDWR), false});
   const Fd output(::open((dir / "qemu.log").c_str(), k_append | O_CLOEXEC, 0600));
   if (!files.complete() || !output) {
-    return fail(ErrorCode::internal, "cannot open a file of the VM " + spec.vm_id,
+    return fail(ErrorCode::internal, "cannot open a file of the VM " + spec.vm_id.str(),
                 std::strerror(errno));
   }
 
   Cgroup cgroup = launch.confinement.cgroup_of(launch.machine_name);
   cgroup.create(limits_of(spec));
-  auto prompt = prompt_for_events();
-  if (!prompt) return tl::unexpected<Error>(prompt.error());
-  (void)files.add(std::move(prompt->write_end));
+  ATLAS_TRY(auto prompt, prompt_for_events());
+  (void)files.add(std::move(prompt.write_end));
   machine.tells_its_end = true;
   DaemonSpec daemon =
       unprivileged(user, launch.accelerator, static_cast<std::uint64_t>(spec.disk_mib) << 20U);
@@ -179,19 +174,20 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
   daemon.root = launch.confinement.root();
   daemon.args = qemu_arguments(machine);
   daemon.fds = files.numbers();
-  daemon.stdin_fd = prompt->read_end.get();
+  daemon.stdin_fd = prompt.read_end.get();
   daemon.stderr_fd = output.get();
-  const Endpoint endpoint{"127.0.0.1", port->port};
-  const auto process = spawn_daemon(daemon, [&](const ProcessId& id) {
-    if (auto noted = note_running(launch.state_dir, spec.vm_id, id, cgroup.folders()); !noted) {
-      return noted;
-    }
-    return write_record(dir, {spec.vm_id, spec.image, host_boot_id(), endpoint, id, spec.port,
-                              spec.stop_grace, launch.notices});
-  });
-  if (!process) return tl::unexpected<Error>(process.error());
-  await_listening(*process, dir);
-  return LaunchedVm{*process, endpoint};
+  const Endpoint endpoint{"127.0.0.1", port.port};
+  ATLAS_TRY(
+      const auto process, spawn_daemon(daemon, [&](const ProcessId& id) {
+        if (auto noted = note_running(launch.state_dir, spec.vm_id.str(), id, cgroup.folders());
+            !noted) {
+          return noted;
+        }
+        return write_record(dir, {spec.vm_id.str(), spec.image.str(), host_boot_id(), endpoint, id,
+                                  spec.port, spec.stop_grace, launch.notices});
+      }));
+  await_listening(process, dir);
+  return LaunchedVm{process, endpoint};
 }
 
 }  // namespace atlasflow::vmm

@@ -1,5 +1,6 @@
 #include "vmm/hypervisor/machine.hpp"
 
+#include "base/assert.hpp"
 #include "vmm/guest/config_format.hpp"
 
 namespace atlasflow::vmm {
@@ -25,6 +26,9 @@ void port(std::vector<std::string>& args, const char* chardev, const char* name)
 }  // namespace
 
 std::vector<std::string> qemu_arguments(const Machine& machine) {
+  ATLAS_ASSERT(machine.memory_mib > 0 && machine.vcpus > 0, machine.name);
+  // A port of the host that leads to port 0 of the guest leads nowhere.
+  ATLAS_ASSERT(machine.host_port == 0 || machine.guest_port != 0, machine.name);
   const bool kvm = machine.accelerator == Accelerator::kvm;
   std::string kernel_line = "quiet console=ttyS0 reboot=t panic=-1";
   // Under TCG the kernel cannot measure its clock reliably and one boot in ten would hang in

@@ -3,8 +3,9 @@
 
 #include <mutex>
 #include <set>
-#include <string>
 #include <utility>
+
+#include "events/ids.hpp"
 
 namespace atlasflow::vmm {
 
@@ -12,7 +13,7 @@ namespace atlasflow::vmm {
 // it.
 class NameClaim {
  public:
-  NameClaim(std::mutex& mutex, std::set<std::string>& names, std::string name)
+  NameClaim(std::mutex& mutex, std::set<VmId>& names, VmId name)
       : mutex_(mutex), names_(names), name_(std::move(name)) {
     const std::lock_guard guard(mutex_);
     holds_ = names_.insert(name_).second;
@@ -27,8 +28,8 @@ class NameClaim {
 
  private:
   std::mutex& mutex_;
-  std::set<std::string>& names_;
-  std::string name_;
+  std::set<VmId>& names_;
+  VmId name_;
   bool holds_ = false;
 };
 

@@ -1,5 +1,5 @@
 // Processes of the host: short tools that are waited for, and QEMU, which outlives us. Free
-// functions, any thread. Nothing here uses a shell.
+// functions, any thread.
 #pragma once
 
 #include <chrono>
@@ -21,12 +21,9 @@ class PrivateRoot;
 
 using Fd = FileDescriptor;
 
-// The program's path, looked up in the system's folders whatever PATH says; empty: it is missing.
-[[nodiscard]] std::string find_program(const std::string& name);
-
-// Runs a tool to its end and returns its standard output. The tool's own process group is killed at
-// the deadline (timed_out) and on stop (cancelled). A non-zero end is `internal` with the last
-// lines of its standard error as the cause. stdin_text is fed to it.
+// Runs a tool to its end and returns the last 4 MiB at least of its standard output. The tool's own
+// process group is killed at the deadline (timed_out) and on stop (cancelled). A non-zero end is
+// `internal` with the last lines of its standard error as the cause. stdin_text is fed to it.
 [[nodiscard]] Result<std::string> run_tool(const std::vector<std::string>& args,
                                            std::chrono::milliseconds limit,
                                            std::stop_token stop = {},
@@ -47,8 +44,8 @@ void raise_file_limit(const ProcessId& process, std::uint64_t bytes);
 bool kill_process(const ProcessId& process, std::chrono::milliseconds limit);
 
 struct DaemonSpec {
-  std::vector<std::string> args;  // args[0] is looked up in PATH
-  std::vector<int> fds;           // fds[i] becomes 3 + i in the daemon; all others are closed
+  std::vector<std::string> args;  // args[0] as find_program (base/process.hpp) takes it
+  std::vector<int> fds;           // fds[i] becomes 3 + i in the daemon; at most k_inherited_max
   int stdin_fd = -1;              // -1: /dev/null
   int stderr_fd = -1;             // standard output and error; -1: /dev/null
   bool change_user = false;

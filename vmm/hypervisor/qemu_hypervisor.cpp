@@ -7,12 +7,12 @@
 #include <shared_mutex>
 #include <thread>
 
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/digest.hpp"
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "events/settings.hpp"
 #include "vmm/disk/config_drive.hpp"
 #include "vmm/disk/scratch.hpp"
@@ -76,11 +76,11 @@ class QemuHypervisor final : public Hypervisor {
   Accelerator accelerator() const override { return accelerator_; }
   std::string missing_confinement() const override { return confinement_.missing(); }
   Result<Endpoint> start(const VmSpec& spec, std::stop_token stop) override;
-  VmStatus status(const std::string& vm_id) override;
-  std::vector<std::string> list() override;
-  Result<VmExit> stop(const std::string& vm_id, milliseconds grace, std::stop_token leave) override;
-  Result<std::vector<std::string>> collect(
-      const std::function<Result<std::set<std::string>>()>& keep, std::stop_token stop) override;
+  VmStatus status(const VmId& vm_id) override;
+  std::vector<VmId> list() override;
+  Result<VmExit> stop(const VmId& vm_id, milliseconds grace, std::stop_token leave) override;
+  Result<std::vector<std::string>> collect(const std::function<Result<std::set<ImageRef>>()>& keep,
+                                           std::stop_token stop) override;
   void bound_files() override;
 
  private:
@@ -92,16 +92,16 @@ class QemuHypervisor final : public Hypervisor {
     std::vector<std::string> notices;
   };
 
-  fs::path dir_of(const std::string& vm_id) const { return folders_.vms / vm_id; }
-  std::string name_of(const std::string& vm_id) const { return name_prefix_ + vm_id; }
+  fs::path dir_of(const VmId& vm_id) const { return folders_.vms / vm_id.str(); }
+  std::string name_of(const VmId& vm_id) const { return name_prefix_ + vm_id.str(); }
 
-  std::optional<ProcessId> process_of(const std::string& vm_id, const VmRecord& record) const;
-  Result<void> remove(const std::string& vm_id);
+  std::optional<ProcessId> process_of(const VmId& vm_id, const VmRecord& record) const;
+  Result<void> remove(const VmId& vm_id);
   Result<Endpoint> boot_vm(const VmSpec& spec, const std::stop_token& stop);
   Result<Prepared> prepare(const VmSpec& spec, const std::stop_token& stop);
-  Result<void> await_started(const std::string& vm_id, const LaunchedVm& launched,
+  Result<void> await_started(const VmId& vm_id, const LaunchedVm& launched,
                              const std::stop_token& stop) const;
-  VmExit explain(const std::string& vm_id) const;
+  VmExit explain(const VmId& vm) const;
 
   HostConfig config_;
   HostFolders folders_;
@@ -115,12 +115,12 @@ class QemuHypervisor final : public Hypervisor {
   BootGate gate_;
   std::shared_timed_mutex disks_;  // shared by starts; alone: what removes disks
   std::mutex mutex_;
-  std::set<std::string> starting_;  // in this process; a folder that is not in here was left behind
-  std::set<std::string> stopping_;
+  std::set<VmId> starting_;  // in this process; a folder that is not in here was left behind
+  std::set<VmId> stopping_;
 };
 
 Result<void> check(const VmSpec& spec) {
-  if (!is_vm_id(spec.vm_id)) {
+  if (!is_vm_id(spec.vm_id.str())) {
     return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
   }
   if (!is_vm_id(spec.hostname)) {
@@ -140,7 +140,7 @@ Result<void> check(const VmSpec& spec) {
 
 // ---- finding ------------------------------------------------------------------------------------
 
-std::optional<ProcessId> QemuHypervisor::process_of(const std::string& vm_id,
+std::optional<ProcessId> QemuHypervisor::process_of(const VmId& vm_id,
                                                     const VmRecord& record) const {
   if (record.process.pid <= 0 || record.boot_id != boot_id_) return std::nullopt;
   // A control plane that was killed right after it let the process go leaves one that has not
@@ -154,30 +154,32 @@ std::optional<ProcessId> QemuHypervisor::process_of(const std::string& vm_id,
   return std::nullopt;
 }
 
-std::vector<std::string> QemuHypervisor::list() {
+std::vector<VmId> QemuHypervisor::list() {
   // The periodic inventory is also when a packet filter that somebody wiped comes back.
   if (const auto guarded = guard_host(); !guarded) {
-    spdlog::error("event=vm_packet_filter_missing error=\"{}\"", to_string(guarded.error()));
+    log_event(LogLevel::error, "vm", "packet_filter_missing",
+              {{"error", to_string(guarded.error())}});
   }
-  std::set<std::string> ids;
+  std::set<VmId> ids;
   for (auto& name : names_if_any(folders_.vms)) {
-    if (is_vm_id(name)) ids.insert(std::move(name));
+    if (is_vm_id(name)) ids.emplace(std::move(name));
   }
-  for (auto& machine : running_machines(config_.state_dir)) ids.insert(std::move(machine.vm_id));
+  for (auto& machine : running_machines(config_.state_dir)) ids.emplace(std::move(machine.vm_id));
   // One that was killed between making a VM's cgroup and its process leaves nothing else.
   for (const auto& name : confinement_.names()) {
     if (!name.starts_with(name_prefix_)) continue;
     if (auto vm_id = name.substr(name_prefix_.size()); is_vm_id(vm_id)) {
-      ids.insert(std::move(vm_id));
+      ids.emplace(std::move(vm_id));
     }
   }
   return {ids.begin(), ids.end()};
 }
 
-VmStatus QemuHypervisor::status(const std::string& vm_id) {
+VmStatus QemuHypervisor::status(const VmId& vm_id) {
   VmStatus status;
+  if (!is_vm_id(vm_id.str())) return status;
   std::error_code unreadable;  // then it is not known not to be there
-  if (!is_vm_id(vm_id) || (!fs::exists(dir_of(vm_id), unreadable) && !unreadable)) return status;
+  if (!fs::exists(dir_of(vm_id), unreadable) && !unreadable) return status;
   const auto record = read_record(dir_of(vm_id));
   if (record) {
     status.endpoint = record->endpoint;
@@ -221,23 +223,23 @@ VmStatus QemuHypervisor::status(const std::string& vm_id) {
   return status;
 }
 
-VmExit QemuHypervisor::explain(const std::string& vm_id) const {
-  const std::string qemu = read_end(dir_of(vm_id) / "qemu.log");
-  const std::string kernel = read_end(dir_of(vm_id) / "kernel.log");
-  return explain_end({qemu, kernel, recorded_cgroup(config_.state_dir, vm_id).oom_kills() > 0});
+VmExit QemuHypervisor::explain(const VmId& vm) const {
+  const std::string qemu = read_end(dir_of(vm) / "qemu.log");
+  const std::string kernel = read_end(dir_of(vm) / "kernel.log");
+  return explain_end({qemu, kernel, recorded_cgroup(config_.state_dir, vm.str()).oom_kills() > 0});
 }
 
 // ---- starting -----------------------------------------------------------------------------------
 
 Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop) {
-  if (auto checked = check(spec); !checked) return tl::unexpected<Error>(checked.error());
+  ATLAS_TRYV(check(spec));
   const VmStatus before = status(spec.vm_id);
   if (before.phase == VmPhase::running) return before.endpoint;
-  if (auto removed = remove(spec.vm_id); !removed) return tl::unexpected<Error>(removed.error());
+  ATLAS_TRYV(remove(spec.vm_id));
 
   const NameClaim claim(mutex_, starting_, spec.vm_id);
   if (!claim.holds()) {
-    return fail(ErrorCode::conflict, "the VM " + spec.vm_id + " is being started already");
+    return fail(ErrorCode::conflict, "the VM " + spec.vm_id.str() + " is being started already");
   }
   const auto begin = steady_clock::now();
   auto endpoint = [&] {
@@ -246,44 +248,45 @@ Result<Endpoint> QemuHypervisor::start(const VmSpec& spec, std::stop_token stop)
   }();
   if (!endpoint) {
     if (auto removed = remove(spec.vm_id); !removed) {
-      spdlog::error("event=vm_remains vm={} error=\"{}\"", spec.vm_id, to_string(removed.error()));
+      log_event(LogLevel::error, "vm", "remains",
+                {{"vm", spec.vm_id}, {"error", to_string(removed.error())}});
     }
   }
   const auto took = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin).count();
   if (endpoint) {
-    spdlog::info("event=vm_started vm={} image={} port={} took_ms={}", spec.vm_id, spec.image,
-                 endpoint->port, took);
+    log_event(
+        "vm", "started",
+        {{"vm", spec.vm_id}, {"image", spec.image}, {"port", endpoint->port}, {"took_ms", took}});
   } else {
-    spdlog::info("event=vm_start_failed vm={} image={} took_ms={} error=\"{}\"", spec.vm_id,
-                 spec.image, took, to_string(endpoint.error()));
+    log_event("vm", "start_failed",
+              {{"vm", spec.vm_id},
+               {"image", spec.image},
+               {"took_ms", took},
+               {"error", to_string(endpoint.error())}});
   }
   return endpoint;
 }
 
 Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_token& stop) {
   const fs::path dir = dir_of(spec.vm_id);
-  if (auto made = make_folder(dir); !made) return tl::unexpected<Error>(made.error());
+  ATLAS_TRYV(make_folder(dir));
   ::chmod(dir.c_str(), 0700);
-  if (auto written = write_record(dir, {spec.vm_id, spec.image, boot_id_, {}, {}}); !written) {
-    return tl::unexpected<Error>(written.error());
-  }
-  const auto prepared = prepare(spec, stop);
-  if (!prepared) return tl::unexpected<Error>(prepared.error());
-  if (auto guarded = guard_host(); !guarded) return tl::unexpected<Error>(guarded.error());
+  ATLAS_TRYV(write_record(dir, {spec.vm_id.str(), spec.image.str(), boot_id_, {}, {}}));
+  ATLAS_TRY(const auto prepared, prepare(spec, stop));
+  ATLAS_TRYV(guard_host());
 
   const auto place = gate_.enter(stop);
   if (!place) return fail(ErrorCode::cancelled, "the start was stopped on request");
   VmSpec placed = spec;
-  placed.port = prepared->port;
+  placed.port = prepared.port;
   for (int attempt = 1;; ++attempt) {
-    const auto launched =
-        launch_vm({placed, prepared->run, boot_, prepared->disks, config_.state_dir, dir,
-                   folders_.logs / (spec.vm_id + ".run.log"), ledger_, confinement_,
-                   name_of(spec.vm_id), prepared->notices, accelerator_});
-    if (!launched) return tl::unexpected<Error>(launched.error());
-    const auto started = await_started(spec.vm_id, *launched, stop);
-    if (started) return launched->endpoint;
-    kill_process(launched->process, k_kill_limit);
+    ATLAS_TRY(const auto launched,
+              launch_vm({placed, prepared.run, boot_, prepared.disks, config_.state_dir, dir,
+                         folders_.logs / (spec.vm_id.str() + ".run.log"), ledger_, confinement_,
+                         name_of(spec.vm_id), prepared.notices, accelerator_}));
+    const auto started = await_started(spec.vm_id, launched, stop);
+    if (started) return launched.endpoint;
+    kill_process(launched.process, k_kill_limit);
     const bool port_taken =
         read_file(dir / "qemu.log", 1 << 20).value_or("").find("host forwarding rule") !=
         std::string::npos;
@@ -293,22 +296,18 @@ Result<Endpoint> QemuHypervisor::boot_vm(const VmSpec& spec, const std::stop_tok
 
 Result<QemuHypervisor::Prepared> QemuHypervisor::prepare(const VmSpec& spec,
                                                          const std::stop_token& stop) {
-  const auto image = pull_image(spec.image, config_.registry_plain_http, folders_.images, stop);
-  if (!image) return tl::unexpected<Error>(image.error());
-  const auto port = port_of(image->config, spec.port, spec.port_given);
-  auto run = merge_run(image->config, spec.env, port, spec.command);
-  if (!run) return tl::unexpected<Error>(run.error());
+  ATLAS_TRY(const auto image,
+            pull_image(spec.image.str(), config_.registry_plain_http, folders_.images, stop));
+  const auto port = port_of(image.config, spec.port, spec.port_given);
+  ATLAS_TRY(auto run, merge_run(image.config, spec.env, port, spec.command));
   // Before the dear steps: an environment that does not fit should not cost an unpacked image.
-  if (auto fits = encode_config_drive(*run, spec.hostname, guest_network(), 1); !fits) {
-    return tl::unexpected<Error>(fits.error());
-  }
-  auto disks = layers_.disks_for(image->layers, stop);
-  if (!disks) return tl::unexpected<Error>(disks.error());
-  return Prepared{std::move(*run), std::move(*disks), port,
-                  notices_of(image->config, spec.port, port)};
+  ATLAS_TRYV(encode_config_drive(run, spec.hostname, guest_network(), 1));
+  ATLAS_TRY(auto disks, layers_.disks_for(image.layers, stop));
+  return Prepared{std::move(run), std::move(disks), port,
+                  notices_of(image.config, spec.port, port)};
 }
 
-Result<void> QemuHypervisor::await_started(const std::string& vm_id, const LaunchedVm& launched,
+Result<void> QemuHypervisor::await_started(const VmId& vm_id, const LaunchedVm& launched,
                                            const std::stop_token& stop) const {
   const auto limit = accelerator_ == Accelerator::kvm ? k_boot_limit_kvm : k_boot_limit_tcg;
   const auto deadline = steady_clock::now() + limit;
@@ -336,15 +335,14 @@ Result<void> QemuHypervisor::await_started(const std::string& vm_id, const Launc
 
 // ---- stopping -----------------------------------------------------------------------------------
 
-Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace,
-                                    std::stop_token leave) {
-  if (!is_vm_id(vm_id)) {
+Result<VmExit> QemuHypervisor::stop(const VmId& vm_id, milliseconds grace, std::stop_token leave) {
+  if (!is_vm_id(vm_id.str())) {
     return fail(ErrorCode::invalid_argument, "a VM's name is 1 to 48 of a-z, 0-9 and '-'");
   }
   // A stop that was given up on may still hang in here when the VM is stopped as an orphan.
   const NameClaim claim(mutex_, stopping_, vm_id);
   if (!claim.holds()) {
-    return fail(ErrorCode::conflict, "the VM " + vm_id + " is being stopped already");
+    return fail(ErrorCode::conflict, "the VM " + vm_id.str() + " is being stopped already");
   }
   const fs::path dir = dir_of(vm_id);
   const auto record = read_record(dir);
@@ -357,7 +355,8 @@ Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace
     const auto deadline = steady_clock::now() + grace + k_power_off_limit;
     while (asked && !events.exit && is_alive(*process) && steady_clock::now() < deadline) {
       if (leave.stop_requested()) {
-        return fail(ErrorCode::cancelled, "the microVM " + vm_id + " is left to stop by itself");
+        return fail(ErrorCode::cancelled,
+                    "the microVM " + vm_id.str() + " is left to stop by itself");
       }
       std::this_thread::sleep_for(k_poll);
       events = read_guest_events(dir);
@@ -381,17 +380,20 @@ Result<VmExit> QemuHypervisor::stop(const std::string& vm_id, milliseconds grace
         VmExit{-1, 0, false, true, "the microVM was killed before its app started"});
     if (last.phase == VmPhase::absent) exit.reason = "there is no such microVM";
   }
-  if (auto removed = remove(vm_id); !removed) return tl::unexpected<Error>(removed.error());
-  spdlog::info("event=vm_stopped vm={} exit_code={} signal={} reason=\"{}\"", vm_id, exit.exit_code,
-               exit.signal, exit.reason);
+  ATLAS_TRYV(remove(vm_id));
+  log_event("vm", "stopped",
+            {{"vm", vm_id},
+             {"exit_code", exit.exit_code},
+             {"signal", exit.signal},
+             {"reason", exit.reason}});
   return exit;
 }
 
 // Kills what runs under that name, recorded or not, and removes the folder. The log stays.
-Result<void> QemuHypervisor::remove(const std::string& vm_id) {
+Result<void> QemuHypervisor::remove(const VmId& vm_id) {
   const fs::path dir = dir_of(vm_id);
   // Its cgroup first: whoever else is in it is its as well, and no signal ends who is frozen there.
-  bool gone = recorded_cgroup(config_.state_dir, vm_id).remove();
+  bool gone = recorded_cgroup(config_.state_dir, vm_id.str()).remove();
   gone = confinement_.cgroup_of(name_of(vm_id)).remove() && gone;
   if (const auto record = read_record(dir)) {
     if (const auto process = process_of(vm_id, *record)) {
@@ -399,42 +401,44 @@ Result<void> QemuHypervisor::remove(const std::string& vm_id) {
     }
   }
   for (const auto& machine : running_machines(config_.state_dir)) {
-    if (machine.vm_id == vm_id) gone = kill_process(machine.process, k_kill_limit) && gone;
+    if (machine.vm_id == vm_id.str()) gone = kill_process(machine.process, k_kill_limit) && gone;
   }
   if (!gone) {
     return fail(ErrorCode::timed_out,
-                "the microVM " + vm_id + " does not die; look at its process");
+                "the microVM " + vm_id.str() + " does not die; look at its process");
   }
   std::error_code error;
   fs::remove_all(dir, error);
   if (error) {
     return fail(ErrorCode::internal, "cannot remove the folder " + dir.string(), error.message());
   }
-  forget_running(config_.state_dir, vm_id);
+  forget_running(config_.state_dir, vm_id.str());
   return {};
 }
 
 // ---- bounds -------------------------------------------------------------------------------------
 
 Result<std::vector<std::string>> QemuHypervisor::collect(
-    const std::function<Result<std::set<std::string>>()>& keep, std::stop_token stop) {
+    const std::function<Result<std::set<ImageRef>>()>& keep, std::stop_token stop) {
   const std::unique_lock alone(disks_, k_wait_for_starts);
   if (!alone) return fail(ErrorCode::unavailable, "VMs are being started; disks stay for now");
-  auto wanted = keep();
-  if (!wanted) return tl::unexpected<Error>(wanted.error());
+  ATLAS_TRY(const auto kept, keep());
+  std::set<std::string> wanted;
+  for (const auto& image : kept) wanted.insert(image.str());
   std::set<std::string> in_use;
   for (const auto& machine : running_machines(config_.state_dir)) {
     in_use.merge(open_files_in(machine.process, folders_.layers));
   }
   for (const auto& vm_id : list()) {
-    if (const auto record = read_record(dir_of(vm_id))) wanted->insert(record->image);
+    if (const auto record = read_record(dir_of(vm_id))) wanted.insert(record->image);
   }
-  return remove_unwanted_images(folders_.images, folders_.layers, *wanted, in_use, stop);
+  return remove_unwanted_images(folders_.images, folders_.layers, wanted, in_use, stop);
 }
 
 void QemuHypervisor::bound_files() {
-  for (const auto& vm_id : names_if_any(folders_.vms)) {
-    const auto log = folders_.logs / (vm_id + ".run.log");
+  for (const auto& name : names_if_any(folders_.vms)) {
+    const VmId vm_id{name};
+    const auto log = folders_.logs / (name + ".run.log");
     const bool near_limit = bound_vm_files(dir_of(vm_id), log);
     const auto record = near_limit ? read_record(dir_of(vm_id)) : std::nullopt;
     const auto process = record ? process_of(vm_id, *record) : std::nullopt;
@@ -450,9 +454,7 @@ Result<std::string> host_id_of(const fs::path& state_dir) {
   std::random_device random;
   const std::string id =
       sha256_hex(std::to_string(random()) + "-" + std::to_string(random())).substr(0, 10);
-  if (auto written = replace_file(host_id_path(state_dir), id, 0600); !written) {
-    return tl::unexpected<Error>(written.error());
-  }
+  ATLAS_TRYV(replace_file(host_id_path(state_dir), id, 0600));
   return id;
 }
 
@@ -468,26 +470,21 @@ Result<std::unique_ptr<Hypervisor>> make_qemu_hypervisor(const HostConfig& confi
                             config.log_dir};
   for (const auto& dir :
        {folders.vms, folders.layers, folders.images, folders.cache, folders.logs}) {
-    if (auto made = make_folder(dir); !made) return tl::unexpected<Error>(made.error());
+    ATLAS_TRYV(make_folder(dir));
   }
   // Unpacked layers hold setuid files and other people's data.
   for (const auto& dir : {folders.vms, folders.layers, folders.images}) ::chmod(dir.c_str(), 0700);
   sweep_temporaries(folders.layers);
   sweep_temporaries(folders.images);
 
-  const auto kernel = find_kernel(config.kernel_dir);
-  if (!kernel) return tl::unexpected<Error>(kernel.error());
-  const auto boot = prepare_kernel(*kernel, config.guest_init, folders.cache);
-  if (!boot) return tl::unexpected<Error>(boot.error());
-  const auto host_id = host_id_of(config.state_dir);
-  if (!host_id) return tl::unexpected<Error>(host_id.error());
-  if (auto guarded = guard_host(); !guarded) return tl::unexpected<Error>(guarded.error());
-  if (auto version = run_tool({"qemu-system-x86_64", "--version"}, seconds(20)); !version) {
-    return tl::unexpected<Error>(version.error());
-  }
+  ATLAS_TRY(const auto kernel, find_kernel(config.kernel_dir));
+  ATLAS_TRY(const auto boot, prepare_kernel(kernel, config.guest_init, folders.cache));
+  ATLAS_TRY(const auto host_id, host_id_of(config.state_dir));
+  ATLAS_TRYV(guard_host());
+  ATLAS_TRYV(run_tool({"qemu-system-x86_64", "--version"}, seconds(20)));
   const Accelerator accelerator =
-      config.accelerator ? *config.accelerator : choose_accelerator(*boot, folders.cache);
-  return std::make_unique<QemuHypervisor>(config, folders, *boot, accelerator, *host_id);
+      config.accelerator ? *config.accelerator : choose_accelerator(boot, folders.cache);
+  return std::make_unique<QemuHypervisor>(config, folders, boot, accelerator, host_id);
 }
 
 }  // namespace atlasflow::vmm

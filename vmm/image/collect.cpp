@@ -1,8 +1,7 @@
 #include "vmm/image/collect.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "vmm/hypervisor/record.hpp"
 #include "vmm/image/image.hpp"
 #include "vmm/image/layers.hpp"
@@ -30,7 +29,8 @@ class Removal {
       std::error_code error;
       fs::remove_all(path, error);
       if (error) {
-        spdlog::warn("event=disk_not_removed path={} cause=\"{}\"", path.string(), error.message());
+        log_event(LogLevel::warn, "vm", "disk_not_removed",
+                  {{"path", path.string()}, {"cause", error.message()}});
       } else {
         removed_.push_back(folder.filename().string() + "/" + path.filename().string());
       }

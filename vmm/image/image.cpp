@@ -39,9 +39,8 @@ Result<fs::path> blob_path(const fs::path& blobs, const std::string& digest) {
 }
 
 Result<json> read_json(const fs::path& path) {
-  const auto text = read_file(path, k_document_bytes_max);
-  if (!text) return tl::unexpected<Error>(text.error());
-  json document = json::parse(*text, nullptr, false);
+  ATLAS_TRY(const auto text, read_file(path, k_document_bytes_max));
+  json document = json::parse(text, nullptr, false);
   if (document.is_discarded()) {
     return fail(ErrorCode::corrupt, "a document of the image is not JSON; build it again");
   }
@@ -51,40 +50,33 @@ Result<json> read_json(const fs::path& path) {
 // What is in dir; any failure means "pull it (again)".
 Result<PulledImage> open_image(const fs::path& layout, const fs::path& blobs) {
   try {
-    const auto index = read_json(layout / "index.json");
-    if (!index) return tl::unexpected<Error>(index.error());
-    const auto manifest_path =
-        blob_path(blobs, index->at("manifests").at(0).at("digest").get<std::string>());
-    if (!manifest_path) return tl::unexpected<Error>(manifest_path.error());
-    const auto manifest = read_json(*manifest_path);
-    if (!manifest) return tl::unexpected<Error>(manifest.error());
-    const auto config_path =
-        blob_path(blobs, manifest->at("config").at("digest").get<std::string>());
-    if (!config_path) return tl::unexpected<Error>(config_path.error());
-    const auto config_text = read_file(*config_path, k_document_bytes_max);
-    if (!config_text) return tl::unexpected<Error>(config_text.error());
-    auto config = parse_image_config(*config_text);
-    if (!config) return tl::unexpected<Error>(config.error());
+    ATLAS_TRY(const auto index, read_json(layout / "index.json"));
+    ATLAS_TRY(const auto manifest_path,
+              blob_path(blobs, index.at("manifests").at(0).at("digest").get<std::string>()));
+    ATLAS_TRY(const auto manifest, read_json(manifest_path));
+    ATLAS_TRY(const auto config_path,
+              blob_path(blobs, manifest.at("config").at("digest").get<std::string>()));
+    ATLAS_TRY(const auto config_text, read_file(config_path, k_document_bytes_max));
+    ATLAS_TRY(auto config, parse_image_config(config_text));
 
     PulledImage image;
     image.folder = layout;
-    image.blobs = {*manifest_path, *config_path};
-    const json& layers = manifest->at("layers");
-    if (layers.size() != config->diff_ids.size()) {
+    image.blobs = {manifest_path, config_path};
+    const json& layers = manifest.at("layers");
+    if (layers.size() != config.diff_ids.size()) {
       return fail(ErrorCode::corrupt, "the image's layers and configuration do not agree");
     }
     for (std::size_t i = 0; i < layers.size(); ++i) {
-      const auto path = blob_path(blobs, layers.at(i).at("digest").get<std::string>());
-      if (!path) return tl::unexpected<Error>(path.error());
-      if (!digest_hex(config->diff_ids[i])) {
+      ATLAS_TRY(const auto path, blob_path(blobs, layers.at(i).at("digest").get<std::string>()));
+      if (!digest_hex(config.diff_ids[i])) {
         return fail(ErrorCode::corrupt, "the image names a layer by a bad digest");
       }
       std::error_code ignored;
-      if (!fs::exists(*path, ignored)) return fail(ErrorCode::not_found, "a blob is missing");
-      image.layers.push_back({*path, config->diff_ids[i]});
-      image.blobs.push_back(*path);
+      if (!fs::exists(path, ignored)) return fail(ErrorCode::not_found, "a blob is missing");
+      image.layers.push_back({path, config.diff_ids[i]});
+      image.blobs.push_back(path);
     }
-    image.config = std::move(*config);
+    image.config = std::move(config);
     return image;
   } catch (const json::exception& error) {
     return fail(ErrorCode::corrupt, "the image's manifest is not readable; build it again",
@@ -104,20 +96,18 @@ Result<std::string> folder_of(const std::string& image) {
 }  // namespace
 
 Result<PulledImage> find_pulled_image(const std::string& image, const fs::path& dir) {
-  const auto folder = folder_of(image);
-  if (!folder) return tl::unexpected<Error>(folder.error());
-  return open_image(dir / *folder, dir / "blobs");
+  ATLAS_TRY(const auto folder, folder_of(image));
+  return open_image(dir / folder, dir / "blobs");
 }
 
 Result<PulledImage> pull_image(const std::string& image, bool plain_http, const fs::path& dir,
                                const std::stop_token& stop) {
-  const auto folder = folder_of(image);
-  if (!folder) return tl::unexpected<Error>(folder.error());
-  const fs::path layout = dir / *folder;
+  ATLAS_TRY(const auto folder, folder_of(image));
+  const fs::path layout = dir / folder;
   const fs::path blobs = dir / "blobs";
   if (auto there = open_image(layout, blobs)) return there;
 
-  if (auto made = make_folder(blobs); !made) return tl::unexpected<Error>(made.error());
+  ATLAS_TRYV(make_folder(blobs));
   const fs::path temporary = temporary_beside(layout);
   const auto copied = run_tool(
       {"skopeo", "--insecure-policy", "copy", "--quiet", "--retry-times", "2",

@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
+#include "base/assert.hpp"
 #include "base/digest.hpp"
 #include "base/file.hpp"
 #include "vmm/hypervisor/process.hpp"
@@ -75,6 +76,7 @@ class TarSource {
       archive_set_error(reader, EIO, "%s", self->error().c_str());
       return -1;
     }
+    ATLAS_ASSERT(static_cast<std::size_t>(n) <= self->buffer_.size(), "libarchive wrote too much");
     EVP_DigestUpdate(self->digest_.get(), self->buffer_.data(), static_cast<std::size_t>(n));
     *data = self->buffer_.data();
     return n;
@@ -88,6 +90,7 @@ class TarSource {
     std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
     unsigned length = 0;
     EVP_DigestFinal_ex(digest_.get(), bytes.data(), &length);
+    ATLAS_ASSERT_EQ(length, 32U);  // of SHA-256
     static constexpr std::string_view k_digits = "0123456789abcdef";
     std::string hex = "sha256:";
     for (unsigned i = 0; i < length; ++i) {
@@ -390,6 +393,9 @@ std::vector<std::vector<LayerBlob>> disks_of(const std::vector<LayerBlob>& layer
   const auto bottom_end = layers.begin() + static_cast<std::ptrdiff_t>(merged);
   std::vector<std::vector<LayerBlob>> groups = {{layers.begin(), bottom_end}};
   for (auto layer = bottom_end; layer != layers.end(); ++layer) groups.push_back({*layer});
+  // Every layer is on one disk, and the guest has a place for each disk.
+  ATLAS_ASSERT_EQ(groups.front().size() + groups.size() - 1, layers.size());
+  ATLAS_ASSERT(groups.size() <= k_max, std::to_string(groups.size()) + " disks");
   return groups;
 }
 
@@ -431,9 +437,7 @@ Result<fs::path> LayerStore::disk_for(const std::vector<LayerBlob>& merged,
     if (compress_) args.emplace_back("-zlz4");
     args.push_back(image.string());
     args.push_back((tree / "root").string());
-    if (auto made = run_tool(args, std::chrono::minutes(10), stop); !made) {
-      return tl::unexpected<Error>(made.error());
-    }
+    ATLAS_TRYV(run_tool(args, std::chrono::minutes(10), stop));
     ::chmod(image.c_str(), 0444);  // QEMU reads it as an unprivileged user
     return publish_file(image, disk);
   };
@@ -450,9 +454,8 @@ Result<std::vector<fs::path>> LayerStore::disks_for(const std::vector<LayerBlob>
   }
   std::vector<fs::path> disks;
   for (const auto& group : disks_of(layers)) {
-    auto disk = disk_for(group, stop);
-    if (!disk) return tl::unexpected<Error>(disk.error());
-    disks.push_back(std::move(*disk));
+    ATLAS_TRY(auto disk, disk_for(group, stop));
+    disks.push_back(std::move(disk));
   }
   return disks;
 }

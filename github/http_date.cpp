@@ -1,4 +1,4 @@
-#include "github/times.hpp"
+#include "github/http_date.hpp"
 
 #include <charconv>
 #include <chrono>
@@ -32,18 +32,6 @@ std::optional<std::int64_t> seconds_of(std::optional<int> year, unsigned month,
 }
 
 }  // namespace
-
-std::optional<std::int64_t> iso_time(std::string_view text) {
-  constexpr std::string_view k_form = "2016-07-11T22:14:10Z";
-  if (text.size() != k_form.size() || text[4] != '-' || text[7] != '-' || text[10] != 'T' ||
-      text[19] != 'Z') {
-    return std::nullopt;
-  }
-  const auto month = number_at(text, 5, 2);
-  if (!month) return std::nullopt;
-  return seconds_of(number_at(text, 0, 4), static_cast<unsigned>(*month), number_at(text, 8, 2),
-                    text.substr(11, 8));
-}
 
 std::optional<std::int64_t> http_date(std::string_view text) {
   constexpr std::string_view k_form = "Sun, 06 Nov 1994 08:49:37 GMT";

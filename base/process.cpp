@@ -1,4 +1,4 @@
-#include "builder/sandbox/process.hpp"
+#include "base/process.hpp"
 
 #include <algorithm>
 #include <array>
@@ -18,7 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace atlasflow::builder {
+#include "base/assert.hpp"
+
+namespace atlasflow {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -40,6 +42,7 @@ struct ChildReport {
 // allocate.
 struct ChildPlan {
   const SpawnRequest* request;
+  const char* program;
   std::vector<char*> argv;
   std::vector<char*> environment;
   int null_fd;
@@ -98,24 +101,27 @@ void reset_signals() {
   } while (n < 0 && errno == EINTR);
   if (n != 1) ::_exit(127);  // The parent is gone or changed its mind.
 
+  const int input = request.input >= 0 ? request.input : plan.null_fd;
   const int output = request.output >= 0 ? request.output : plan.null_fd;
+  const int error = request.error >= 0 ? request.error : output;
   const int count = static_cast<int>(request.inherit.size());
   const int report = ::fcntl(plan.report_fd, F_DUPFD_CLOEXEC, k_high_fd + count);
   const int out_high = ::fcntl(output, F_DUPFD_CLOEXEC, k_high_fd + count);
-  const int null_high = ::fcntl(plan.null_fd, F_DUPFD_CLOEXEC, k_high_fd + count);
-  std::array<int, 8> high{};
+  const int error_high = ::fcntl(error, F_DUPFD_CLOEXEC, k_high_fd + count);
+  const int in_high = ::fcntl(input, F_DUPFD_CLOEXEC, k_high_fd + count);
+  std::array<int, k_inherited_max> high{};
   for (int i = 0; i < count; ++i) {
     high[static_cast<std::size_t>(i)] =
         ::fcntl(request.inherit[static_cast<std::size_t>(i)], F_DUPFD_CLOEXEC, k_high_fd);
   }
-  bool ok = report >= 0 && ::dup2(null_high, 0) == 0 && ::dup2(out_high, 1) == 1 &&
-            ::dup2(out_high, 2) == 2;
+  bool ok = report >= 0 && ::dup2(in_high, 0) == 0 && ::dup2(out_high, 1) == 1 &&
+            ::dup2(error_high, 2) == 2;
   for (int i = 0; i < count && ok; ++i)
     ok = ::dup2(high[static_cast<std::size_t>(i)], 3 + i) == 3 + i;
   if (!ok) give_up(plan, "hand over descriptors", errno);
   // Whatever another thread opened without O_CLOEXEC goes no further than this.
   ::syscall(SYS_close_range, 3U + static_cast<unsigned>(count), ~0U, CLOSE_RANGE_CLOEXEC);
-  ::execve(plan.argv.front(), plan.argv.data(), plan.environment.data());
+  ::execve(plan.program, plan.argv.data(), plan.environment.data());
   const ChildReport failed{"execute", errno};
   [[maybe_unused]] const ssize_t written = ::write(report, &failed, sizeof failed);
   ::_exit(127);
@@ -172,16 +178,23 @@ tl::unexpected<Error> child_failed(const SpawnRequest& request, Heard heard,
 
 }  // namespace
 
-Result<Process> spawn(const SpawnRequest& request) {
+Result<Process> spawn_process(const SpawnRequest& request) {
   auto report = make_pipe();
   auto gate = make_pipe();
   const FileDescriptor null_fd(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (!report || !gate || !null_fd.valid() || request.inherit.size() > 8) {
+  if (!report || !gate || !null_fd.valid()) {
     return fail(ErrorCode::unavailable, "no process could be started: too many open files");
   }
-  ChildPlan plan{&request,         pointers_to(request.argv), pointers_to(request.environment),
-                 null_fd.get(),    report->write.get(),       gate->read.get(),
-                 gate->write.get()};
+  ATLAS_ASSERT(request.inherit.size() <= k_inherited_max, "more descriptors than a child may have");
+  ChildPlan plan{
+      .request = &request,
+      .program = request.program.empty() ? request.argv.front().c_str() : request.program.c_str(),
+      .argv = pointers_to(request.argv),
+      .environment = pointers_to(request.environment),
+      .null_fd = null_fd.get(),
+      .report_fd = report->write.get(),
+      .gate_fd = gate->read.get(),
+      .gate_write_fd = gate->write.get()};
   int pidfd = -1;
   clone_args arguments{};
   arguments.flags = request.clone_flags | CLONE_PIDFD;
@@ -206,7 +219,7 @@ Result<Process> spawn(const SpawnRequest& request) {
   Heard heard = read_report(report->read.get(), said);
   if (heard != Heard::report || said.step != nullptr) return child_failed(request, heard, said);
   if (request.before_exec) {
-    if (auto done = request.before_exec(process.pid()); !done) return tl::unexpected(done.error());
+    ATLAS_TRYV(request.before_exec(process.pid()));
   }
   if (::write(gate->write.get(), "g", 1) != 1) return child_failed(request, Heard::closed, said);
   heard = read_report(report->read.get(), said);
@@ -265,65 +278,108 @@ void Process::signal(int number) const {
   if (pidfd_.valid()) ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
 }
 
+pid_t Process::release() {
+  pidfd_.reset();
+  return std::exchange(pid_, -1);
+}
+
 Exit Process::kill() {
   if (pid_ > 0 && !exit_) {
+    // Not collected yet, so the number is nobody else's. The first is for what it has started.
+    ::kill(-pid_, SIGKILL);
     signal(SIGKILL);
     reap();
   }
   return exit_.value_or(Exit{});
 }
 
-Result<RunOutcome> run(SpawnRequest request, std::chrono::milliseconds deadline,
-                       const std::stop_token& stop,
-                       const std::function<void(std::string_view)>& on_output) {
-  auto output = make_pipe();
+namespace {
+
+// One of a child's outputs, on its way to who takes it.
+struct OutputPipe {
+  FileDescriptor end;
+  const OutputTaker* take;
+
+  // Closes the end when the last writer has.
+  void pass_on(std::string& buffer) {
+    const ssize_t n = ::read(end.get(), buffer.data(), buffer.size());
+    if (n > 0) (*take)(std::string_view(buffer).substr(0, static_cast<std::size_t>(n)));
+    if (n == 0 || (n < 0 && errno != EINTR)) end.reset();
+  }
+};
+
+// Until the last writer of both has closed its end, the time is over or the stop is asked for.
+RunOutcome::End pass_on(std::array<OutputPipe, 2>& pipes, const FileDescriptor& wake,
+                        Clock::time_point until, const std::stop_token& stop) {
+  std::string buffer(32UL * 1024, '\0');
+  while (pipes[0].end || pipes[1].end) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
+    if (stop.stop_requested()) return RunOutcome::End::cancelled;
+    if (left.count() <= 0) return RunOutcome::End::timed_out;
+    // poll(2) passes a descriptor of -1 over.
+    std::array<pollfd, 3> fds{pollfd{pipes[0].end.get(), POLLIN, 0},
+                              pollfd{pipes[1].end.get(), POLLIN, 0}, pollfd{wake.get(), POLLIN, 0}};
+    const int n = ::poll(fds.data(), fds.size(),
+                         static_cast<int>(std::min<std::int64_t>(left.count(), 60'000)));
+    for (std::size_t i = 0; i < pipes.size() && n > 0; ++i) {
+      if (fds[i].revents != 0) pipes[i].pass_on(buffer);
+    }
+  }
+  return RunOutcome::End::exited;
+}
+
+}  // namespace
+
+Result<RunOutcome> run_process(SpawnRequest request, std::chrono::milliseconds deadline,
+                               const std::stop_token& stop, const OutputTaker& on_output,
+                               const OutputTaker& on_error) {
+  ATLAS_TRY(auto output, make_pipe());
+  Pipe error;
+  if (on_error) {
+    ATLAS_TRY(error, make_pipe());
+  }
   const FileDescriptor wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!output || !wake.valid()) {
+  if (!wake) {
     return fail(ErrorCode::unavailable, "no process could be started: too many open files");
   }
   if (stop.stop_requested()) return RunOutcome{RunOutcome::End::cancelled, 0};
-  request.output = output->write.get();
+  request.output = output.write.get();
+  request.error = error.write.get();
   const auto until = Clock::now() + deadline;
-  auto process = spawn(request);
-  if (!process) return tl::unexpected(process.error());
-  output->write.reset();
+  ATLAS_TRY(auto process, spawn_process(request));
+  output.write.reset();
+  error.write.reset();
   const std::stop_callback on_stop(stop, [&wake] {
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t n = ::write(wake.get(), &one, sizeof one);
   });
-
+  std::array<OutputPipe, 2> pipes{OutputPipe{std::move(output.read), &on_output},
+                                  OutputPipe{std::move(error.read), &on_error}};
   RunOutcome outcome;
-  std::string buffer(32 * 1024, '\0');
-  const auto read_output = [&] {
-    const ssize_t n = ::read(output->read.get(), buffer.data(), buffer.size());
-    if (n > 0) on_output(std::string_view(buffer).substr(0, static_cast<std::size_t>(n)));
-    return n > 0 || (n < 0 && errno == EINTR);
-  };
-  for (bool open = true; open;) {
+  outcome.end = pass_on(pipes, wake, until, stop);
+  while (outcome.end == RunOutcome::End::exited) {
+    // All writers have closed; the process itself may take a moment more, or have closed its
+    // outputs only.
+    constexpr std::chrono::milliseconds k_step{50};
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
-    if (left.count() <= 0) outcome.end = RunOutcome::End::timed_out;
-    if (stop.stop_requested()) outcome.end = RunOutcome::End::cancelled;
-    if (outcome.end != RunOutcome::End::exited) break;
-    std::array<pollfd, 2> fds{pollfd{output->read.get(), POLLIN, 0}, pollfd{wake.get(), POLLIN, 0}};
-    const int n = ::poll(fds.data(), fds.size(),
-                         static_cast<int>(std::min<std::int64_t>(left.count(), 60'000)));
-    if (n > 0 && fds[0].revents != 0) open = read_output();
-  }
-  if (outcome.end == RunOutcome::End::exited) {
-    // All writers have closed; the process itself may take a moment more, or have closed its output
-    // only.
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now());
-    if (const auto exit = process->wait(std::max(left, std::chrono::milliseconds(1000)))) {
+    if (const auto exit = process.wait(std::clamp(left, std::chrono::milliseconds(0), k_step))) {
       outcome.exit_code = exit->code;
       return outcome;
     }
-    outcome.end = RunOutcome::End::timed_out;
+    if (left.count() <= 0) outcome.end = RunOutcome::End::timed_out;
+    if (stop.stop_requested()) outcome.end = RunOutcome::End::cancelled;
   }
-  outcome.exit_code = process->kill().code;
+  outcome.exit_code = process.kill().code;
   return outcome;
 }
 
+void append_bounded(std::string& kept, std::string_view more, std::size_t bytes) {
+  kept += more;
+  if (kept.size() > 2 * bytes) kept.erase(0, kept.size() - bytes);
+}
+
 std::string find_program(std::string_view name) {
+  if (name.find('/') != std::string_view::npos) return std::string(name);
   for (const char* folder : k_program_folders) {
     std::string path = std::string(folder) + "/" + std::string(name);
     if (::access(path.c_str(), X_OK) == 0) return path;
@@ -331,4 +387,4 @@ std::string find_program(std::string_view name) {
   return {};
 }
 
-}  // namespace atlasflow::builder
+}  // namespace atlasflow

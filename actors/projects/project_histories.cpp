@@ -1,0 +1,61 @@
+#include "actors/projects/project_histories.hpp"
+
+#include <utility>
+
+#include "base/probe.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+// The deployment that a violated invariant has stopped.
+DeploymentId quarantined_by(const pb::Event& event) {
+  if (!event.has_invariant_violated()) return {};
+  return deployment_of(StreamId{event.invariant_violated().stream()});
+}
+
+}  // namespace
+
+bool apply(ProjectHistory& history, const storage::Record& record) {
+  if (record.stream == node_stream()) {
+    // A new control plane tries the quarantined ones again.
+    if (record.event.has_node_started()) history.quarantined.clear();
+    if (auto id = quarantined_by(record.event); history.environment_of.contains(id)) {
+      history.quarantined.insert(std::move(id));
+    }
+    return false;
+  }
+  const auto id = deployment_of(record.stream);
+  if (id.empty()) {
+    if (record.stream_version <= history.project.version) return false;
+    evolve(history, record.event);
+    return true;
+  }
+  const bool known = history.environment_of.contains(id);
+  const bool begins = push_of(record.event) != nullptr;
+  if (known == begins) return false;
+  if (const auto* state = history.find(id);
+      state != nullptr && record.stream_version <= state->version) {
+    ATLAS_PROBE(true, "a project was told what it had read from the log already");
+    return false;
+  }
+  evolve(history, id, record.event, record.recorded_at);
+  return true;
+}
+
+void ProjectHistories::apply(const storage::Record& record) {
+  if (record.stream == node_stream()) {
+    for (auto& [id, history] : histories_) actors::apply(history, record);
+    return;
+  }
+  auto owner = project_of(record.stream);
+  if (const auto id = deployment_of(record.stream); !id.empty()) {
+    if (const auto* push = push_of(record.event)) owners_[id] = ProjectId{push->project_id()};
+    owner = owners_[id];
+  }
+  if (owner.empty()) return;
+  auto& history = histories_[owner];
+  history.project.id = owner;
+  actors::apply(history, record);
+}
+
+}  // namespace atlasflow::actors

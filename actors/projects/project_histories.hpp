@@ -1,0 +1,29 @@
+// The histories of projects as folds of the log's records (events/project_history.hpp), whether
+// they come from reading it or as they are written. One thread at a time.
+#pragma once
+
+#include <map>
+#include <utility>
+
+#include "events/project_history.hpp"
+#include "storage/log/event_log.hpp"
+
+namespace atlasflow::actors {
+
+// Folds a record of the project, of one of its deployments or of the node; one that is folded
+// already is passed over. True when the project's or a deployment's state has changed.
+bool apply(ProjectHistory& history, const storage::Record& record);
+
+// The histories of all projects whose records it is given, which must come in the log's order.
+class ProjectHistories {
+ public:
+  void apply(const storage::Record& record);
+  // By project.
+  [[nodiscard]] std::map<ProjectId, ProjectHistory> take() && { return std::move(histories_); }
+
+ private:
+  std::map<ProjectId, ProjectHistory> histories_;
+  std::map<DeploymentId, ProjectId> owners_;
+};
+
+}  // namespace atlasflow::actors
