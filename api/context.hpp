@@ -21,6 +21,9 @@ struct Context {
   std::string server_webhook_secret;  // empty: none
 };
 
+// Who asks: whoever may open the API's socket is a user of it, and there is no other way to ask.
+[[nodiscard]] inline Principal asker_of(const Request& /*request*/) { return Principal::user(); }
+
 // The project of that name, or the not_found that every route answers with.
 [[nodiscard]] Result<storage::ProjectView> project_named(const Context& context,
                                                          const std::string& name);

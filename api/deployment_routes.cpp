@@ -35,7 +35,8 @@ Response deploy(const Context& context, const Request& request) {
   const auto& project = request.parameters.at("name");
   const auto wanted = parsed_deploy_request(request.body);
   if (!wanted) return error_response(wanted.error());
-  const auto deployment = context.control.deploy(project, wanted->sha, wanted->command_id);
+  const auto deployment = context.control.execute(
+      asker_of(request), commands::Deploy{project, wanted->sha, wanted->command_id});
   if (!deployment) return error_response(deployment.error());
   log_event("api", "deploy_commanded", {{"project", project}, {"deployment", deployment->str()}});
   wait_for_commands(context);

@@ -38,7 +38,7 @@ Result<AppCredentials> parsed_credentials(const std::string& body) {
 Response connect(GitHubSetup& setup, const Request& request) {
   const auto credentials = parsed_credentials(request.body);
   if (!credentials) return error_response(credentials.error());
-  return response_of(setup.connect(*credentials),
+  return response_of(setup.connect(asker_of(request), *credentials),
                      [](const auto& identity) { return json_response(json_of(identity), 201); });
 }
 
@@ -58,8 +58,9 @@ Response begin(GitHubSetup& setup, const Request& request) {
                      });
 }
 
-Response disconnect(GitHubSetup& setup) {
-  if (const auto done = setup.disconnect(); !done) return error_response(done.error());
+Response disconnect(GitHubSetup& setup, const Request& request) {
+  if (const auto done = setup.disconnect(asker_of(request)); !done)
+    return error_response(done.error());
   Json json;
   json["disconnected"] = true;
   return json_response(json);
@@ -120,7 +121,8 @@ void add_github_routes(Router& router, GitHubSetup& setup) {
       {"GET", "/v1/github", 0, [&setup](const Request&) { return json_response(setup.status()); }});
   router.add({"PUT", "/v1/github", k_body_bytes_max,
               [&setup](const Request& request) { return connect(setup, request); }});
-  router.add({"DELETE", "/v1/github", 0, [&setup](const Request&) { return disconnect(setup); }});
+  router.add({"DELETE", "/v1/github", 0,
+              [&setup](const Request& request) { return disconnect(setup, request); }});
   router.add({"POST", "/v1/github/manifest", k_body_bytes_max,
               [&setup](const Request& request) { return begin(setup, request); }});
 }

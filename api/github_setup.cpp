@@ -64,7 +64,8 @@ Result<std::shared_ptr<github::AppClient>> make_app_client(std::int64_t app_id,
       app_id, std::move(key), github::ApiConfig{std::move(address), now_s, k_github_timeout});
 }
 
-Result<github::AppIdentity> GitHubSetup::connect(const AppCredentials& credentials) {
+Result<github::AppIdentity> GitHubSetup::connect(const Principal& by,
+                                                 const AppCredentials& credentials) {
   if (credentials.app_id <= 0) {
     return fail(ErrorCode::invalid_argument,
                 "an App's id is a positive number; it stands at the top of the App's settings");
@@ -79,18 +80,19 @@ Result<github::AppIdentity> GitHubSetup::connect(const AppCredentials& credentia
             make_app_client(credentials.app_id, credentials.private_key, credentials.base_url));
   ATLAS_TRY(auto identity, client->identity({}));
   const std::lock_guard lock(connect_mutex_);
-  ATLAS_TRYV(control_.connect_github_app({credentials.app_id, identity.slug, client->address().web,
-                                          client->key().fingerprint(), credentials.private_key,
-                                          credentials.webhook_secret}));
+  ATLAS_TRYV(control_.execute(
+      by, commands::ConnectGitHubApp{credentials.app_id, identity.slug, client->address().web,
+                                     client->key().fingerprint(), credentials.private_key,
+                                     credentials.webhook_secret}));
   connected_.set(client);
   log_event("api", "github_app_connected",
             {{"app", identity.id}, {"slug", identity.slug}, {"url", client->address().web}});
   return identity;
 }
 
-Result<void> GitHubSetup::disconnect() {
+Result<void> GitHubSetup::disconnect(const Principal& by) {
   const std::lock_guard lock(connect_mutex_);
-  ATLAS_TRYV(control_.disconnect_github_app());
+  ATLAS_TRYV(control_.execute(by, commands::DisconnectGitHubApp{}));
   connected_.set(nullptr);
   log_event("api", "github_app_disconnected");
   return {};

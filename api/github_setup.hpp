@@ -37,8 +37,9 @@ class GitHubSetup {
       : control_(control), connected_(connected), address_(std::move(address)) {}
 
   // Recorded only when GitHub confirms the id and the key. invalid_argument says what is wrong.
-  [[nodiscard]] Result<github::AppIdentity> connect(const AppCredentials& credentials);
-  [[nodiscard]] Result<void> disconnect();
+  [[nodiscard]] Result<github::AppIdentity> connect(const Principal& by,
+                                                    const AppCredentials& credentials);
+  [[nodiscard]] Result<void> disconnect(const Principal& by);
 
   // {"app","problem","webhook","projects"} of docs/api.md, as GitHub says it now.
   [[nodiscard]] Json status();

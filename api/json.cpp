@@ -28,10 +28,13 @@ std::string_view kind_name(const DeploymentState& state) {
   }
 }
 
-// Who pushed, or "user" for a command, or why the control plane did it by itself.
+// Who pushed or commanded it, or why the control plane did it by itself.
 std::string requester_of(const DeploymentState& state) {
   if (!state.requested_by.empty()) return state.requested_by;
-  return state.push.trigger() == pb::TRIGGER_COMMAND ? "user" : state.push.pusher();
+  // A log of an older build has "command" there, which only users could give.
+  const bool unnamed = state.push.trigger() == pb::TRIGGER_COMMAND &&
+                       !Principal::parsed(state.push.pusher()).has_value();
+  return unnamed ? Principal::user().str() : state.push.pusher();
 }
 
 std::string_view state_name(const Instance& instance) {
@@ -226,6 +229,7 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
   }
   json["superseded_by"] = text_or_null(state.superseded_by);
   json["cancelled_by"] = text_or_null(state.cancelled_by);
+  json["cancel_reason"] = text_or_null(state.cancel_reason);
   json["stopped_by"] = text_or_null(state.stopped_by);
   json["skip_reason"] = text_or_null(state.skip_reason);
   json["retire_reason"] = text_or_null(state.retire_reason);
@@ -242,17 +246,6 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
   return json;
 }
 
-std::optional<storage::DeploymentView> newest_in_production(const storage::ProjectView& view,
-                                                            const storage::Catalog& catalog) {
-  std::optional<storage::DeploymentView> found;
-  const auto newest =
-      std::find_if(view.deployments.rbegin(), view.deployments.rend(), [&](const auto& id) {
-        found = catalog.deployment(id);
-        return found && !is_preview(found->state.push.environment());
-      });
-  return newest == view.deployments.rend() ? std::nullopt : std::move(found);
-}
-
 Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
              const PublicAddress& address) {
   const auto& state = view.state;
@@ -267,8 +260,8 @@ Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
   json["branch"] = state.branch;
   json["url"] = address.url_of(state.name);
   json["live_deployment"] = view.live ? deployment(*view.live) : Json();
-  const auto newest = newest_in_production(view, catalog);
-  json["newest_deployment"] = newest ? json_of(*newest, address) : Json();
+  const auto newest = catalog.newest_of_production(state.id);
+  json["newest_deployment"] = newest ? deployment(*newest) : Json();
   json["status"] =
       json["newest_deployment"].is_null() ? Json("empty") : json["newest_deployment"]["status"];
   json["created_at_us"] = view.created_at;

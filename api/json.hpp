@@ -31,9 +31,6 @@ struct PublicAddress {
 [[nodiscard]] Json json_of(const storage::DeploymentView& view, const PublicAddress& address);
 [[nodiscard]] Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
                            const PublicAddress& address);
-// The one that was made last, whatever became of it; previews do not count.
-[[nodiscard]] std::optional<storage::DeploymentView> newest_in_production(
-    const storage::ProjectView& view, const storage::Catalog& catalog);
 // {"variables":[{"name","digest","set_at_us"}]}
 [[nodiscard]] Json env_json_of(const storage::ProjectView& view);
 

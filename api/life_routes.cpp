@@ -41,24 +41,30 @@ Response show_made(const Context& context, const char* verb, const Result<Deploy
 Response roll_back(const Context& context, const Request& request) {
   const auto again = parsed_again(request.body, true);
   if (!again) return error_response(again.error());
-  return show_made(context, "rollback",
-                   context.control.rollback(request.parameters.at("name"), again->deployment,
-                                            again->command_id));
+  return show_made(
+      context, "rollback",
+      context.control.execute(
+          asker_of(request),
+          commands::Rollback{request.parameters.at("name"), again->deployment, again->command_id}));
 }
 
 Response redeploy(const Context& context, const Request& request) {
   const auto again = parsed_again(request.body, true);
   if (!again) return error_response(again.error());
-  return show_made(context, "redeploy",
-                   context.control.redeploy(request.parameters.at("name"), again->deployment,
-                                            again->command_id));
+  return show_made(
+      context, "redeploy",
+      context.control.execute(
+          asker_of(request),
+          commands::Redeploy{request.parameters.at("name"), again->deployment, again->command_id}));
 }
 
 Response restart(const Context& context, const Request& request) {
   const auto again = parsed_again(request.body, false);
   if (!again) return error_response(again.error());
-  return show_made(context, "restart",
-                   context.control.restart(request.parameters.at("name"), again->command_id));
+  return show_made(
+      context, "restart",
+      context.control.execute(asker_of(request),
+                              commands::Restart{request.parameters.at("name"), again->command_id}));
 }
 
 Response promote(const Context& context, const Request& request) {
@@ -66,16 +72,17 @@ Response promote(const Context& context, const Request& request) {
   if (!again) return error_response(again.error());
   return show_made(
       context, "promote",
-      context.control.promote(DeploymentId(request.parameters.at("id")), again->command_id));
+      context.control.execute(
+          asker_of(request),
+          commands::Promote{DeploymentId(request.parameters.at("id")), again->command_id}));
 }
 
 // ---- commands that change one ----
 
 Response cancel(const Context& context, const Request& request) {
   const DeploymentId id(request.parameters.at("id"));
-  if (const auto cancelled = context.control.cancel(id); !cancelled) {
-    return error_response(cancelled.error());
-  }
+  const auto cancelled = context.control.execute(asker_of(request), commands::Cancel{id});
+  if (!cancelled) return error_response(cancelled.error());
   log_event("api", "cancel_commanded", {{"deployment", id.str()}});
   wait_for_commands(context);
   return show_deployment(context, id, 202);
@@ -106,13 +113,13 @@ Response show_live(const Context& context, const char* verb, const std::string& 
 
 Response stop(const Context& context, const Request& request) {
   const auto& project = request.parameters.at("name");
-  const auto stopped = context.control.stop_app(project);
+  const auto stopped = context.control.execute(asker_of(request), commands::StopApp{project});
   return stopped ? show_live(context, "stop", project) : error_response(stopped.error());
 }
 
 Response start(const Context& context, const Request& request) {
   const auto& project = request.parameters.at("name");
-  const auto started = context.control.start_app(project);
+  const auto started = context.control.execute(asker_of(request), commands::StartApp{project});
   return started ? show_live(context, "start", project) : error_response(started.error());
 }
 
@@ -132,7 +139,8 @@ Response scale(const Context& context, const Request& request) {
   const auto& project = request.parameters.at("name");
   const auto replicas = parsed_replicas(request.body);
   if (!replicas) return error_response(replicas.error());
-  const auto scaled = context.control.scale(project, *replicas);
+  const auto scaled =
+      context.control.execute(asker_of(request), commands::Scale{project, *replicas});
   if (!scaled) return error_response(scaled.error());
   log_event("api", "scale_commanded",
             {{"project", project}, {"replicas", *replicas}, {"live", *scaled}});

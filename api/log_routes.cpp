@@ -304,8 +304,8 @@ Response project_logs(const Context& context, const Request& request) {
   return response_of(
       project_named(context, request.parameters.at("name")), [&](const storage::ProjectView& view) {
         if (view.live) return logs_of(context, *view.live, request);
-        const auto newest = newest_in_production(view, context.control.catalog());
-        if (newest) return logs_of(context, newest->state.id, request);
+        const auto newest = context.control.catalog().newest_of_production(view.state.id);
+        if (newest) return logs_of(context, *newest, request);
         return error_response({ErrorCode::not_found,
                                "Project '" + view.state.name +
                                    "' has no deployment yet; push to its branch or run atlasflow "

@@ -34,7 +34,7 @@ Response show_env(const Context& context, const std::string& name) {
   });
 }
 
-Result<actors::NewProject> parsed_new_project(const std::string& body) {
+Result<commands::CreateProject> parsed_new_project(const std::string& body) {
   ATLAS_TRY(const auto json, parsed_object(body, "The body"));
   const Members members(json);
   ATLAS_TRY(auto name, members.required_string("name"));
@@ -46,22 +46,25 @@ Result<actors::NewProject> parsed_new_project(const std::string& body) {
                 "'webhook_secret' is empty, which would sign nothing; leave it out to use the "
                 "server's secret.");
   }
-  return actors::NewProject{std::move(name), std::move(repository), branch.value_or(""),
-                            std::move(secret)};
+  return commands::CreateProject{.project = std::move(name),
+                                 .repository_url = std::move(repository),
+                                 .branch = branch.value_or(""),
+                                 .webhook_secret = std::move(secret)};
 }
 
 Response create_project(const Context& context, const Request& request) {
   const auto project = parsed_new_project(request.body);
   if (!project) return error_response(project.error());
-  const auto created = context.control.create_project(*project);
+  const auto created = context.control.execute(asker_of(request), *project);
   if (!created) return error_response(created.error());
-  log_event("api", "project_created", {{"project", project->name}, {"id", created->str()}});
+  log_event("api", "project_created", {{"project", project->project}, {"id", created->str()}});
   wait_for_commands(context);
-  return show_project(context, project->name, 201);
+  return show_project(context, project->project, 201);
 }
 
-Response delete_project(const Context& context, const std::string& name) {
-  const auto deleted = context.control.delete_project(name);
+Response delete_project(const Context& context, const Request& request) {
+  const auto& name = request.parameters.at("name");
+  const auto deleted = context.control.execute(asker_of(request), commands::DeleteProject{name});
   if (!deleted) return error_response(deleted.error());
   log_event("api", "project_deleted", {{"project", name}});
   wait_for_commands(context);
@@ -76,7 +79,7 @@ Response change_settings(const Context& context, const Request& request) {
   const auto& project = request.parameters.at("name");
   const auto json = parsed_object(request.body, "The body");
   if (!json) return error_response(json.error());
-  std::vector<std::pair<std::string, std::string>> settings;
+  commands::Texts settings;
   for (const auto& [name, value] : json->items()) {
     if (!value.is_string() && !value.is_number_unsigned() && !value.is_boolean()) {
       return error_response(
@@ -91,25 +94,25 @@ Response change_settings(const Context& context, const Request& request) {
                            "Name the settings to change: {\"health_deadline\":\"30s\"}.",
                            {}});
   }
-  if (const auto changed = context.control.change_settings(project, settings); !changed) {
+  const auto changed = context.control.execute(
+      asker_of(request), commands::ChangeSettings{project, std::move(settings)});
+  if (!changed) {
     return error_response(changed.error());
   }
-  log_event("api", "settings_changed", {{"project", project}, {"settings", settings.size()}});
+  log_event("api", "settings_changed", {{"project", project}, {"settings", json->size()}});
   wait_for_commands(context);
   return show_project(context, project);
 }
 
-using Variables = std::vector<std::pair<std::string, std::string>>;
-
 // No error quotes a value: it is a secret.
-Result<Variables> parsed_variables(const std::string& body) {
+Result<commands::Texts> parsed_variables(const std::string& body) {
   ATLAS_TRY(const auto json, parsed_object(body, "The body"));
   ATLAS_TRY(const auto members, Members(json).object("variables"));
   if (members == nullptr || members->empty()) {
     return fail(ErrorCode::invalid_argument,
                 "'variables' is missing or empty: send {\"variables\":{\"NAME\":\"value\"}}.");
   }
-  Variables variables;
+  commands::Texts variables;
   for (const auto& [name, value] : members->items()) {
     ATLAS_TRYV(validate_env_name(name));
     if (!value.is_string()) {
@@ -126,9 +129,9 @@ Response set_env(const Context& context, const Request& request) {
   const auto& project = request.parameters.at("name");
   const auto variables = parsed_variables(request.body);
   if (!variables) return error_response(variables.error());
-  if (const auto set = context.control.set_env(project, *variables); !set) {
-    return error_response(set.error());
-  }
+  const auto set =
+      context.control.execute(asker_of(request), commands::SetEnv{project, *variables});
+  if (!set) return error_response(set.error());
   log_event("api", "env_set", {{"project", project}, {"variables", variables->size()}});
   wait_for_commands(context);
   return show_env(context, project);
@@ -144,9 +147,8 @@ Response unset_env(const Context& context, const Request& request) {
     return error_response(
         {ErrorCode::invalid_argument, "Name the variables to remove: ?name=A&name=B.", {}});
   }
-  if (const auto unset = context.control.unset_env(project, names); !unset) {
-    return error_response(unset.error());
-  }
+  const auto unset = context.control.execute(asker_of(request), commands::UnsetEnv{project, names});
+  if (!unset) return error_response(unset.error());
   log_event("api", "env_unset", {{"project", project}, {"variables", names.size()}});
   wait_for_commands(context);
   return show_env(context, project);
@@ -165,9 +167,9 @@ Response set_notify_secret(const Context& context, const Request& request) {
                            "random text.",
                            {}});
   }
-  if (const auto set = context.control.set_notify_secret(project, **secret); !set) {
-    return error_response(set.error());
-  }
+  const auto set =
+      context.control.execute(asker_of(request), commands::SetNotifySecret{project, **secret});
+  if (!set) return error_response(set.error());
   log_event("api", "notify_secret_set", {{"project", project}});
   wait_for_commands(context);
   return show_project(context, project);
@@ -186,9 +188,7 @@ void add_project_routes(Router& router, const Context& context) {
   add("GET", "/v1/projects/:name", 0, [](const Context& c, const Request& request) {
     return show_project(c, request.parameters.at("name"));
   });
-  add("DELETE", "/v1/projects/:name", 0, [](const Context& c, const Request& request) {
-    return delete_project(c, request.parameters.at("name"));
-  });
+  add("DELETE", "/v1/projects/:name", 0, delete_project);
   add("PUT", "/v1/projects/:name/settings", k_project_bytes_max, change_settings);
   add("PUT", "/v1/projects/:name/notify-secret", k_project_bytes_max, set_notify_secret);
   add("GET", "/v1/projects/:name/env", 0, [](const Context& c, const Request& request) {

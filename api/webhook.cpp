@@ -146,7 +146,8 @@ Response take_push(const Context& context, const ParsedJson& payload, const Sign
   auto projects = signed_for(context, signer);
   if (!projects) return answer_push({});
   push->signed_for = *std::move(projects);
-  const auto receipts = context.control.receive_push(*push);
+  const auto receipts =
+      context.control.execute(Principal::webhook("github"), commands::TakePush{*std::move(push)});
   if (!receipts) {
     log_event(LogLevel::error, "api", "push_not_recorded",
               {{"delivery", delivery}, {"cause", to_string(receipts.error())}});

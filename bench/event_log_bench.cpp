@@ -85,7 +85,7 @@ class LogUnderTest {
       request.expected_version = StreamVersion(versions_[stream]++);
       request.events.assign(1, event_);
       request.correlation_id = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
-      request.actor = "deployment";
+      request.actor = Principal::system("deployment");
     }
     now_ += 1000;
     const auto outcomes = log_->append(requests_, now_);

@@ -181,7 +181,7 @@ void fill(storage::EventLog& log) {
     storage::AppendRequest request;
     request.stream = stream;
     request.events = std::move(events);
-    request.actor = "bench";
+    request.actor = Principal::system("bench");
     ATLAS_ASSERT(log.append({request}, 1'700'000'000'000'000).has_value(), "an append failed");
   };
   for (int p = 0; p < k_projects; ++p) {
@@ -233,7 +233,10 @@ Measured start_once(const fs::path& folder) {
   ATLAS_ASSERT(plane.has_value(), plane ? "" : to_string(plane.error()));
   Push nobodys;
   nobodys.repository_urls = {"/srv/nobodys.git"};
-  ATLAS_ASSERT((*plane)->receive_push(nobodys).has_value(), "no answer");
+  ATLAS_ASSERT((*plane)
+                   ->execute(Principal::webhook("github"), actors::commands::TakePush{nobodys})
+                   .has_value(),
+               "no answer");
   Measured start;
   start.ready_s = seconds_since(begin);
   for (auto seen = log.records.load() + 1; seen != log.records.load();) {

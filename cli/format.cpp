@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "events/principal.hpp"
+
 namespace atlasflow::cli {
 namespace {
 
@@ -257,6 +259,12 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
   return printable(detail);
 }
 
+std::string asker_mark(const std::string& actor, const std::string& detail) {
+  const auto principal = Principal::parsed(actor);
+  if (!principal || principal->kind() == Principal::Kind::system) return {};
+  return detail.find(actor) == std::string::npos ? "  [" + actor + "]" : "";
+}
+
 std::string made_by(const nlohmann::json& deployment) {
   const auto kind = text_of(deployment, "kind");
   const auto source = text_of(deployment, "source");
@@ -264,7 +272,7 @@ std::string made_by(const nlohmann::json& deployment) {
   std::string line = kind;
   if (!source.empty()) line += (kind == "rollback" ? " to " : " of ") + source;
   // That a user asked for it is the rule; what happens by itself comes with its reason.
-  if (by.empty() || by == "user") return printable(line);
+  if (by.empty() || by == Principal::user().str()) return printable(line);
   line += source.empty() ? " by " + by : " (" + by + ")";
   return printable(line);
 }

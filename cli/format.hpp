@@ -33,6 +33,10 @@ namespace atlasflow::cli {
 // "Built: dockerfile in 1.2 s": what a person wants of an event of the API, without its time.
 [[nodiscard]] std::string event_detail(const std::string& type, const nlohmann::json& data);
 
+// "  [webhook:github]" of an event that somebody outside asked for, unless the detail says so;
+// empty for what happens by itself, and in a log of an older build.
+[[nodiscard]] std::string asker_mark(const std::string& actor, const std::string& detail);
+
 // Of a deployment in the API's JSON: what made it, as "rollback to d7k2m9qa" or "push by ada"; its
 // status, unless a newer server has one that this build does not know; its healthy instances of
 // those that it should have, "2/3".

@@ -31,8 +31,9 @@ bool matches(const LogTailCommand& command, const storage::Record& record) {
 }
 
 std::string record_line(const storage::Record& record) {
+  const auto text = event_text(record);
   return std::to_string(record.position.value()) + "  " + local_time(record.recorded_at) + "  " +
-         record.stream.str() + "  " + event_text(record) + "\n";
+         record.stream.str() + "  " + text + asker_mark(record.actor, text) + "\n";
 }
 
 }  // namespace

@@ -67,7 +67,8 @@ std::string event_line(const json& event, StreamNames& names) {
   auto line = clock_time(number_of(event, "at_us")) + "  " + stream + "  " + type;
   const auto detail = event_detail(type, data);
   constexpr std::size_t k_detail_columns = 200;
-  return detail.empty() ? line : line + "  " + shortened(detail, k_detail_columns);
+  if (!detail.empty()) line += "  " + shortened(detail, k_detail_columns);
+  return line + printable(asker_mark(text_of(event, "actor"), detail));
 }
 
 // Cuts a stream of bytes into lines; the last one may lack its line break.

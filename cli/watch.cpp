@@ -178,6 +178,9 @@ int report_end(const json& deployment, ApiClient& api, const Terminal& terminal,
     terminal.err << " by " << by << ", which is newer";
   } else if (const auto canceller = text_of(deployment, "cancelled_by"); !canceller.empty()) {
     terminal.err << " by " << printable(canceller);
+    if (const auto why = text_of(deployment, "cancel_reason"); !why.empty()) {
+      terminal.err << ": " << printable(why);
+    }
   } else if (const auto reason = text_of(deployment, "retire_reason"); !reason.empty()) {
     terminal.err << ": " << printable(reason);
   }

@@ -15,6 +15,7 @@
 #include "events/event.pb.h"
 #include "events/ids.hpp"
 #include "events/instance.hpp"
+#include "events/principal.hpp"
 
 namespace atlasflow {
 
@@ -112,6 +113,7 @@ struct DeploymentState {
   std::optional<Retry> retry;
   std::optional<Failure> failure;
   std::string cancelled_by;
+  std::string cancel_reason;  // of one that nobody named
   std::string superseded_by;
   std::string retired_by;
   std::string retire_reason;
@@ -137,12 +139,15 @@ struct Moment {
 
 struct ReceivePush {
   pb::PushReceived push;
+  Principal by;
 };
 struct RequestRollback {
   pb::RollbackRequested request;
+  Principal by;
 };
 struct RequestRedeploy {
   pb::RedeployRequested request;
+  Principal by;
 };
 // The project's turn has come to this deployment. base_sha: the commit that is live, for watched
 // paths.
@@ -208,27 +213,32 @@ struct DeadlinePassed {
   EffectId effect;
 };
 struct Retire {
-  std::string by;
+  Principal by;
+  DeploymentId successor;  // that took over; empty: none did
   std::string reason;
 };
 struct Cancel {
-  std::string by;
+  Principal by;
+  std::string reason = {};  // of one that nobody named: "the branch was deleted"
 };
 struct Scale {
   std::int32_t replicas = 1;
-  std::string by;
+  Principal by;
 };
 struct StopApp {
-  std::string by;
+  Principal by;
 };
 struct StartApp {
-  std::string by;
+  Principal by;
 };
 
 using DeploymentCommand =
     std::variant<ReceivePush, RequestRollback, RequestRedeploy, Start, Supersede, Override, Recover,
                  Succeeded, Failed, HealthTimedOut, HealthChanged, VmEnded, VmHostGone, TimerDue,
                  DeadlinePassed, Retire, Cancel, Scale, StopApp, StartApp>;
+
+// Who is behind it: whom the command names, or the part of the system that tells of it by itself.
+[[nodiscard]] Principal asked_by(const DeploymentCommand& command);
 
 // ---- effects: what the world still owes ----
 

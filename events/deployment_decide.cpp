@@ -82,7 +82,8 @@ struct Decider : rules::Reports {
       return refuse("can't cancel");
     }
     Events events(1);
-    events[0].mutable_cancel_requested()->set_by(command.by);
+    events[0].mutable_cancel_requested()->set_by(command.by.str());
+    events[0].mutable_cancel_requested()->set_reason(command.reason);
     return events;
   }
 
@@ -90,7 +91,7 @@ struct Decider : rules::Reports {
     if (!is_serving(state.status)) return refuse("can't retire");
     Events events(1);
     auto* request = events[0].mutable_retirement_requested();
-    request->set_by(command.by);
+    request->set_by(command.successor.empty() ? command.by.str() : command.successor.str());
     request->set_reason(command.reason);
     request->set_drain_deadline_us(drain_deadline());
     return events;
@@ -109,7 +110,7 @@ struct Decider : rules::Reports {
     Events events(1);
     auto* request = events[0].mutable_scale_requested();
     request->set_replicas(command.replicas);
-    request->set_by(command.by);
+    request->set_by(command.by.str());
     request->set_drain_deadline_us(drain_deadline());
     return events;
   }
@@ -117,7 +118,7 @@ struct Decider : rules::Reports {
     if (!is_serving(state.status)) return refuse("can't stop", "; atlasflow cancel ends it");
     if (!state.stopped_by.empty()) return Events{};
     Events events(1);
-    events[0].mutable_stop_requested()->set_by(command.by);
+    events[0].mutable_stop_requested()->set_by(command.by.str());
     events[0].mutable_stop_requested()->set_drain_deadline_us(drain_deadline());
     return events;
   }
@@ -126,7 +127,7 @@ struct Decider : rules::Reports {
     const bool crashed = state.status == DeploymentStatus::crashed;
     if (state.stopped_by.empty() && !crashed) return Events{};
     Events events(1);
-    events[0].mutable_start_requested()->set_by(command.by);
+    events[0].mutable_start_requested()->set_by(command.by.str());
     return events;
   }
 

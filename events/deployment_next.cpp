@@ -108,6 +108,7 @@ struct Rules {
     pb::Event event;
     if (state.superseded_by.empty()) {
       event.mutable_deployment_cancelled()->set_by(state.cancelled_by);
+      event.mutable_deployment_cancelled()->set_reason(state.cancel_reason);
     } else {
       event.mutable_deployment_superseded()->set_by(state.superseded_by);
     }

@@ -147,12 +147,14 @@ struct Evolution {
     ATLAS_PROBE(state.retry.has_value(), "a deployment was cancelled while a retry was due");
     ATLAS_PROBE(!event.superseded_by().empty(), "a deployment under way made room for a newer one");
     state.cancelled_by = event.by();
+    state.cancel_reason = event.reason();
     state.superseded_by = event.superseded_by();
     stop_waiting();
     state.status = DeploymentStatus::cancelling;
   }
   void operator()(const pb::DeploymentCancelled& event) const {
     state.cancelled_by = event.by();
+    state.cancel_reason = event.reason();
     end(DeploymentStatus::cancelled);
   }
   void operator()(const pb::RetirementRequested& event) const {

@@ -15,7 +15,8 @@ std::string reason_for(DeploymentResult result, const pb::Event& event,
     case DeploymentResult::failed:
       return event.deployment_failed().reason();
     case DeploymentResult::cancelled:
-      return "cancelled by " + state.cancelled_by;
+      return "cancelled by " + state.cancelled_by +
+             (state.cancel_reason.empty() ? "" : ": " + state.cancel_reason);
     case DeploymentResult::superseded:
       return "superseded by deployment " + state.superseded_by;
     case DeploymentResult::skipped:

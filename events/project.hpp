@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "events/event.pb.h"
 #include "events/ids.hpp"
+#include "events/principal.hpp"
 
 namespace atlasflow {
 
@@ -29,6 +30,7 @@ struct ProjectState {
   pb::Settings settings;
   std::map<std::string, EnvEntry> env;
   bool deleted = false;
+  Principal deleted_by;
 
   [[nodiscard]] bool exists() const { return version != StreamVersion{} && !deleted; }
 };
@@ -58,7 +60,9 @@ struct RecordBranchDeletion {
 struct SetNotifySecret {
   std::string sealed_ref;
 };
-struct DeleteProject {};
+struct DeleteProject {
+  Principal by;
+};
 
 using ProjectCommand = std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv, IgnorePush,
                                     RecordBranchDeletion, SetNotifySecret, DeleteProject>;

@@ -7,6 +7,7 @@
 
 #include "base/probe.hpp"
 #include "events/environment.hpp"
+#include "events/serving.hpp"
 
 namespace atlasflow {
 namespace {
@@ -104,7 +105,7 @@ const DeploymentState* serving(const EnvironmentHistory& environment) {
   const DeploymentState* newest = nullptr;
   for (const auto& [id, state] : environment.deployments) {
     if (!is_serving(state.status)) continue;
-    if (newest == nullptr || newest->generation < state.generation) newest = &state;
+    if (newest == nullptr || claims_before(state, *newest)) newest = &state;
   }
   return newest;
 }
@@ -203,34 +204,36 @@ pb::BuiltBefore built_before(const DeploymentState& from) {
 
 }  // namespace
 
-Result<pb::RollbackRequested> rollback_of(const DeploymentState& from, const std::string& by) {
+Result<RequestRollback> rollback_of(const DeploymentState& from, const Principal& by,
+                                    const std::string& why) {
   if (from.image.empty()) {
     return fail(ErrorCode::conflict,
                 "deployment " + from.id.str() + " has no image to go back to; choose another one");
   }
-  pb::RollbackRequested request;
+  RequestRollback command{{}, by};
+  auto& request = command.request;
   *request.mutable_push() = from.push;
   request.mutable_push()->set_trigger(pb::TRIGGER_COMMAND);
   request.set_to(from.id.str());
-  request.set_by(by);
+  request.set_by(why.empty() ? by.str() : why);
   *request.mutable_built() = built_before(from);
-  return request;
+  return command;
 }
 
-Result<pb::RedeployRequested> redeployment_of(const DeploymentState& from,
-                                              const ProjectState& project, pb::Redeployment kind,
-                                              const std::string& by) {
-  pb::RedeployRequested request;
+Result<RequestRedeploy> redeployment_of(const DeploymentState& from, const ProjectState& project,
+                                        pb::Redeployment kind, const Principal& by) {
+  RequestRedeploy command{{}, by};
+  auto& request = command.request;
   auto* push = request.mutable_push();
   *push = from.push;
   push->set_trigger(pb::TRIGGER_COMMAND);
   request.set_of(from.id.str());
-  request.set_by(by);
+  request.set_by(by.str());
   request.set_kind(kind);
   if (kind == pb::REDEPLOYMENT_REDEPLOY) {
     *push->mutable_settings() = project.settings;
     push->set_settings_version(project.version.value());
-    return request;
+    return command;
   }
   if (from.image.empty()) {
     return fail(ErrorCode::conflict, "deployment " + from.id.str() +
@@ -242,7 +245,7 @@ Result<pb::RedeployRequested> redeployment_of(const DeploymentState& from,
     push->set_environment(k_production);
     push->set_settings_version(project.version.value());
   }
-  return request;
+  return command;
 }
 
 }  // namespace atlasflow

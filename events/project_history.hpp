@@ -104,15 +104,14 @@ using Starting = std::map<std::string, DeploymentId>;
 [[nodiscard]] std::string reason_against_preview(const ProjectHistory& history,
                                                  const std::string& environment);
 
-// The request that makes a new deployment of an earlier one. `from` is what is restored or deployed
-// again; conflict: it has nothing that could be run.
-[[nodiscard]] Result<pb::RollbackRequested> rollback_of(const DeploymentState& from,
-                                                        const std::string& by);
+// The command that makes a new deployment of an earlier one. `from` is what is restored or deployed
+// again; conflict: it has nothing that could be run. why: of what nobody asked for, a sentence.
+[[nodiscard]] Result<RequestRollback> rollback_of(const DeploymentState& from, const Principal& by,
+                                                  const std::string& why = {});
 // A restart keeps settings and environment variables, a promotion takes the variables of now, a
 // redeployment both and is built anew.
-[[nodiscard]] Result<pb::RedeployRequested> redeployment_of(const DeploymentState& from,
-                                                            const ProjectState& project,
-                                                            pb::Redeployment kind,
-                                                            const std::string& by);
+[[nodiscard]] Result<RequestRedeploy> redeployment_of(const DeploymentState& from,
+                                                      const ProjectState& project,
+                                                      pb::Redeployment kind, const Principal& by);
 
 }  // namespace atlasflow

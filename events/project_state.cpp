@@ -94,10 +94,10 @@ struct Decider {
     return events;
   }
 
-  Result<Events> operator()(const DeleteProject&) const {
+  Result<Events> operator()(const DeleteProject& command) const {
     if (!state.exists()) return gone(state);
     Events events(1);
-    events[0].mutable_project_deleted();
+    events[0].mutable_project_deleted()->set_by(command.by.str());
     return events;
   }
 };
@@ -148,6 +148,9 @@ void evolve(ProjectState& state, const pb::Event& event) {
       break;
     case pb::Event::kProjectDeleted:
       state.deleted = true;
+      // Who is not named in a log of an older build, which only users could ask for it.
+      state.deleted_by =
+          Principal::parsed(event.project_deleted().by()).value_or(Principal::user());
       break;
     default:  // PushIgnored is a record for readers; later types are no part of this state.
       break;

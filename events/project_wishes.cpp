@@ -29,14 +29,14 @@ struct Order {
   }
 
   // Everything goes, for the reason.
-  void end_all(const std::string& by, const std::string& reason) const {
+  void end_all(const Principal& by, const std::string& reason) const {
     for (const auto& [id, state] : environment.deployments) {
       if (is_serving(state.status)) {
-        tell(id, Retire{by, reason});
+        tell(id, Retire{by, {}, reason});
       } else if (state.status == DeploymentStatus::queued ||
                  (is_under_way(state.status) && state.status != DeploymentStatus::failing &&
                   state.status != DeploymentStatus::cancelling)) {
-        tell(id, Cancel{reason});
+        tell(id, Cancel{by, reason});
       }
     }
   }
@@ -144,18 +144,21 @@ struct Order {
   void decide() const {
     ATLAS_PROBE(history.project.deleted && !environment.deployments.empty(),
                 "a deleted project has deployments that must end");
-    if (history.project.deleted) return end_all("user", "the project was deleted");
+    if (history.project.deleted)
+      return end_all(history.project.deleted_by, "the project was deleted");
     ATLAS_PROBE(environment.pushes.deleted && !environment.deployments.empty(),
                 "a deleted branch has deployments that must end");
-    if (environment.pushes.deleted) return end_all("user", "the branch was deleted");
+    if (environment.pushes.deleted)
+      return end_all(environment.pushes.deleted_by, "the branch was deleted");
     const auto* served = serving(environment);
     for (const auto& [id, state] : environment.deployments) {
       if (is_serving(state.status) && &state != served) {
-        tell(id, Retire{served->id.str(), "a newer deployment took over"});
+        tell(id, Retire{Principal::system("project"), served->id, "a newer deployment took over"});
       }
     }
     if (served != nullptr) {
-      if (has_outlived(*served)) tell(served->id, Retire{"time", "the preview's time is over"});
+      if (has_outlived(*served))
+        tell(served->id, Retire{Principal::system("project"), {}, "the preview's time is over"});
       roll_back_from(*served);
     }
     take_turns(served);

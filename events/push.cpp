@@ -57,6 +57,7 @@ pb::BranchDeleted branch_deleted(const Push& push) {
   event.set_ref(push.ref);
   event.set_before(push.before);
   event.set_delivery_id(push.delivery_id);
+  event.set_by(push.by.str());
   return event;
 }
 

@@ -75,6 +75,8 @@ void take(PushOrder& order, const pb::BranchDeleted& deletion) {
   note_replaced(order, deletion.before());
   note_replaced(order, order.head);
   order.deleted = true;
+  // Who is not named in a log of an older build, whom only GitHub told.
+  order.deleted_by = Principal::parsed(deletion.by()).value_or(Principal::webhook("github"));
 }
 
 }  // namespace atlasflow

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "events/event.pb.h"
+#include "events/principal.hpp"
 
 namespace atlasflow {
 
@@ -17,6 +18,7 @@ struct PushOrder {
   std::int64_t head_pushed_at_s = 0;  // 0: unknown
   std::deque<std::string> replaced;   // commits that a later push replaced, oldest first; bounded
   bool deleted = false;               // the branch; a push that does not make it anew is late
+  Principal deleted_by;
 };
 
 // Why this push is older than what is known, or known itself, as a sentence; empty when it is news.

@@ -226,7 +226,7 @@ Json json_of(const DeploymentState& state) {
                base_images, image, release_owed, release_vm, newest_release_vm, instances, replicas,
                newest_vm_id, hostnames, generation, routed, routed_at, restarts, crashed_early,
                stopped_by, intent_kind, intent, intent_deadline, base_sha, attempts, retry, failure,
-               cancelled_by, superseded_by, retired_by, retire_reason] = state;
+               cancelled_by, cancel_reason, superseded_by, retired_by, retire_reason] = state;
   auto slots = Json::object();
   for (const auto& [slot, instance] : instances) {
     slots[std::to_string(slot)] = json_of_instance(instance);
@@ -276,6 +276,7 @@ Json json_of(const DeploymentState& state) {
                {"retry", json_of_retry(retry)},
                {"failure", Json()},
                {"cancelled_by", cancelled_by},
+               {"cancel_reason", cancel_reason},
                {"superseded_by", superseded_by},
                {"retired_by", retired_by},
                {"retire_reason", retire_reason}};
@@ -289,7 +290,7 @@ Json json_of(const DeploymentState& state) {
 
 Json json_of(const ProjectState& state) {
   const auto& [id, version, name, repository_url, branch, webhook_secret_ref, notify_secret_ref,
-               settings, env, deleted] = state;
+               settings, env, deleted, deleted_by] = state;
   auto variables = Json::object();
   for (const auto& [variable, entry] : env) variables[variable] = {{"digest", entry.digest}};
   return {{"id", id.str()},
@@ -301,7 +302,8 @@ Json json_of(const ProjectState& state) {
           {"has_notify_secret", !notify_secret_ref.empty()},
           {"settings", json_of_message(settings)},
           {"env", std::move(variables)},
-          {"deleted", deleted}};
+          {"deleted", deleted},
+          {"deleted_by", deleted ? deleted_by.str() : ""}};
 }
 
 Json json_of(const Effect& effect) {

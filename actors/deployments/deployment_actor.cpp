@@ -77,18 +77,19 @@ void DeploymentActorState::decide_now(deployment_actor::pointer self,
     if (answer) answer->deliver(DeploymentReply{});
     return end_if_over(self);
   }
-  append(self, std::move(*events), answer, cause == Position{} ? cause_of(command) : cause);
+  append(self, std::move(*events), asked_by(command), answer,
+         cause == Position{} ? cause_of(command) : cause);
 }
 
 void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb::Event> events,
-                                  const Answer& answer, Position cause) {
+                                  const Principal& by, const Answer& answer, Position cause) {
   Append message;
   message.request.stream = deployment_stream(fold.id);
   message.request.expected_version = fold.version;
   message.request.events = std::move(events);
   message.request.correlation_id = fold.push.delivery_id();
   message.request.causation_position = cause;
-  message.request.actor = "deployment";
+  message.request.actor = by;
   message.patient = answer == nullptr;
   writer.append(
       self, k_own_stream, std::move(message), [this, self, answer](const WriteOutcome& outcome) {

@@ -63,8 +63,8 @@ struct DeploymentActorState {
               Position cause);
   void decide_now(deployment_actor::pointer self, const DeploymentCommand& command,
                   const Answer& answer, Position cause);
-  void append(deployment_actor::pointer self, std::vector<pb::Event> events, const Answer& answer,
-              Position cause);
+  void append(deployment_actor::pointer self, std::vector<pb::Event> events, const Principal& by,
+              const Answer& answer, Position cause);
   [[nodiscard]] Position cause_of(const DeploymentCommand& command) const;
   void appended(deployment_actor::pointer self, const storage::Appended& appended);
   void learn(const storage::Record& record);

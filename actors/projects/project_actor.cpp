@@ -17,13 +17,6 @@ constexpr int k_salts_max = 8;
 constexpr TimestampUs k_tell_again_us = 30'000'000;
 constexpr auto k_after_full_disk = std::chrono::seconds(5);
 
-std::string list_of(const std::vector<const DeploymentState*>& targets) {
-  if (targets.empty()) return "there is none yet";
-  std::string list;
-  for (const auto* target : targets) list += (list.empty() ? "" : ", ") + target->id.str();
-  return "it is one of " + list;
-}
-
 }  // namespace
 
 std::string ProjectActorState::dedupe_key(pb::Trigger trigger, const std::string& id) const {
@@ -46,7 +39,7 @@ void ProjectActorState::intake_now(project_actor::pointer self, const Push& push
   const auto target = target_of(history.project, push);
   const auto key = dedupe_key(push.trigger, push.delivery_id);
   if (target.ends_preview) {
-    command(self, RecordBranchDeletion{branch_deleted(push)}, key,
+    command(self, RecordBranchDeletion{branch_deleted(push)}, push.by, key,
             [this, answer](const Result<Recorded>& done) {
               if (!done) return answer->fail(done.error());
               answer->deliver({{PushReceipt::Verdict::ignored,
@@ -68,7 +61,7 @@ void ProjectActorState::intake_now(project_actor::pointer self, const Push& push
     ATLAS_PROBE(!reason.empty(), "a push was ignored, being late or one preview too many");
     if (!reason.empty()) return ignore(self, push, reason, answer);
   }
-  begin(self, {.command = ReceivePush{std::move(received)},
+  begin(self, {.command = ReceivePush{std::move(received), push.by},
                .dedupe_key = key,
                .correlation_id = push.delivery_id,
                .answer = answer});
@@ -76,7 +69,8 @@ void ProjectActorState::intake_now(project_actor::pointer self, const Push& push
 
 void ProjectActorState::ignore(project_actor::pointer self, const Push& push,
                                const std::string& reason, const IntakeAnswer& answer) {
-  command(self, IgnorePush{push_ignored(push, reason)}, dedupe_key(push.trigger, push.delivery_id),
+  command(self, IgnorePush{push_ignored(push, reason)}, push.by,
+          dedupe_key(push.trigger, push.delivery_id),
           [this, answer, reason](const Result<Recorded>& done) {
             if (!done) return answer->fail(done.error());
             IntakeReply reply;
@@ -93,105 +87,6 @@ void ProjectActorState::ignore(project_actor::pointer self, const Push& push,
           });
 }
 
-// Whether the janitor leaves it: that of a deployment that goes on, and those to roll back to.
-bool ProjectActorState::keeps_image_of(const DeploymentState& state) const {
-  for (const auto& [label, environment] : history.environments) {
-    for (const auto& [id, going_on] : environment.deployments) {
-      if (id == state.id || going_on.image == state.image) return true;
-    }
-  }
-  const auto targets = rollback_targets(history, wiring.rollbacks);
-  return std::any_of(targets.begin(), targets.end(),
-                     [&](const auto* target) { return target->image == state.image; });
-}
-
-namespace {
-
-// It was live, and its image is kept: that of what serves, or of one to roll back to.
-bool can_go_back_to(const DeploymentState& of, const DeploymentState* live,
-                    const std::vector<const DeploymentState*>& targets) {
-  if (!of.routed || of.image.empty()) return false;
-  return (live != nullptr && live->image == of.image) ||
-         std::ranges::any_of(targets,
-                             [&](const auto* target) { return target->image == of.image; });
-}
-
-}  // namespace
-
-Result<DeploymentCommand> ProjectActorState::reuse_command(const ReuseNow& message) const {
-  const auto found = history.environments.find(k_production);
-  const auto* live = found == history.environments.end() ? nullptr : serving(found->second);
-  const auto* of = message.of.get();
-  switch (message.kind) {
-    case ReuseKind::rollback: {
-      const auto targets = rollback_targets(history, wiring.rollbacks);
-      if (of != nullptr && live != nullptr &&
-          (of->id == live->id || runs_the_same(history, *of, *live))) {
-        return fail(ErrorCode::conflict,
-                    "what deployment " + of->id.str() +
-                        " runs is live already; roll back to another one: " + list_of(targets));
-      }
-      // Its image may be there again, built anew; the values of its variables are not.
-      const auto kept = of != nullptr && can_go_back_to(*of, live, targets) &&
-                        is_within_reach(history, of->id, wiring.rollbacks);
-      if (of == nullptr ? targets.empty() : !kept) {
-        ATLAS_PROBE(of != nullptr, "a rollback was refused, its image being gone");
-        return fail(ErrorCode::conflict,
-                    (of == nullptr ? "there is no earlier deployment to roll back to; "
-                                   : "deployment " + of->id.str() +
-                                         " can't be rolled back to: of those that were live, the "
-                                         "newest " +
-                                         std::to_string(wiring.rollbacks) + " images are kept; ") +
-                        list_of(targets));
-      }
-      auto request = rollback_of(of == nullptr ? *targets.front() : *of, message.by);
-      if (!request) return tl::unexpected(request.error());
-      request->mutable_push()->set_delivery_id(message.command_id);
-      return RequestRollback{*std::move(request)};
-    }
-    case ReuseKind::restart:
-      if (live == nullptr) {
-        return fail(ErrorCode::conflict, "project '" + history.project.name +
-                                             "' has nothing live to restart; atlasflow deploy "
-                                             "deploys it");
-      }
-      of = live;
-      break;
-    case ReuseKind::redeploy:
-      if (of == nullptr) of = live;
-      if (of == nullptr && found != history.environments.end() && !found->second.past.empty()) {
-        of = &found->second.past.back();
-      }
-      if (of == nullptr) {
-        return fail(ErrorCode::conflict, "project '" + history.project.name +
-                                             "' has had nothing live to redeploy; name a "
-                                             "deployment, or deploy the branch's head with "
-                                             "atlasflow deploy");
-      }
-      break;
-    case ReuseKind::promote:
-      if (of == nullptr) return fail(ErrorCode::invalid_argument, "name a deployment to promote");
-      if (live != nullptr && live->id == of->id) {
-        return fail(ErrorCode::conflict, "deployment " + of->id.str() + " is in production");
-      }
-      if (!keeps_image_of(*of)) {
-        ATLAS_PROBE(true, "a promotion was refused, its image being gone");
-        return fail(ErrorCode::conflict, "deployment " + of->id.str() +
-                                             " has ended, so its image is not kept; deploy its "
-                                             "commit with atlasflow deploy " +
-                                             history.project.name + " --sha " + of->push.after());
-      }
-      break;
-  }
-  constexpr std::array k_kinds{pb::REDEPLOYMENT_UNSPECIFIED, pb::REDEPLOYMENT_REDEPLOY,
-                               pb::REDEPLOYMENT_PROMOTE, pb::REDEPLOYMENT_RESTART};
-  auto request = redeployment_of(*of, history.project,
-                                 k_kinds.at(static_cast<std::size_t>(message.kind)), message.by);
-  if (!request) return tl::unexpected(request.error());
-  request->mutable_push()->set_delivery_id(message.command_id);
-  return RequestRedeploy{*std::move(request)};
-}
-
 void ProjectActorState::reuse(project_actor::pointer self, const ReuseNow& message,
                               const IntakeAnswer& answer) {
   writer.in_turn([this, self, message, answer] { reuse_now(self, message, answer); });
@@ -199,13 +94,11 @@ void ProjectActorState::reuse(project_actor::pointer self, const ReuseNow& messa
 
 void ProjectActorState::reuse_now(project_actor::pointer self, const ReuseNow& message,
                                   const IntakeAnswer& answer) {
-  auto command_for = history.project.exists()
-                         ? reuse_command(message)
-                         : fail(ErrorCode::not_found, "there is no such project");
+  auto command_for = decide(history, message.reuse, message.by, wiring.rollbacks);
   if (!command_for) return answer->fail(command_for.error());
   begin(self, {.command = *std::move(command_for),
-               .dedupe_key = dedupe_key(pb::TRIGGER_COMMAND, message.command_id),
-               .correlation_id = message.command_id,
+               .dedupe_key = dedupe_key(pb::TRIGGER_COMMAND, message.reuse.command_id),
+               .correlation_id = message.reuse.command_id,
                .answer = answer,
                .decide_again = [this, self, message, answer] { reuse(self, message, answer); }});
 }
@@ -240,7 +133,7 @@ void ProjectActorState::begin_now(project_actor::pointer self, const Beginning& 
   append.request.dedupe_key = key;
   append.request.correlation_id = beginning.correlation_id;
   append.request.causation_position = beginning.cause;
-  append.request.actor = "project";
+  append.request.actor = asked_by(beginning.command);
   append.patient = false;
   append.basis = beginning.decide_again ? basis() : Basis{};
   writer.append(
@@ -296,15 +189,17 @@ void ProjectActorState::begun(project_actor::pointer self, const Beginning& begi
 }
 
 void ProjectActorState::command(project_actor::pointer self,
-                                const ProjectCommand& command_to_decide, const std::string& key,
+                                const ProjectCommand& command_to_decide, const Principal& by,
+                                const std::string& key,
                                 const std::function<void(Result<Recorded>)>& done) {
-  writer.in_turn([this, self, command_to_decide, key, done] {
-    command_now(self, command_to_decide, key, done);
+  writer.in_turn([this, self, command_to_decide, by, key, done] {
+    command_now(self, command_to_decide, by, key, done);
   });
 }
 
 void ProjectActorState::command_now(project_actor::pointer self,
-                                    const ProjectCommand& command_to_decide, const std::string& key,
+                                    const ProjectCommand& command_to_decide, const Principal& by,
+                                    const std::string& key,
                                     const std::function<void(Result<Recorded>)>& done) {
   auto events = decide(history.project, command_to_decide);
   if (!events) return done(tl::unexpected(events.error()));
@@ -314,7 +209,7 @@ void ProjectActorState::command_now(project_actor::pointer self,
   append.request.expected_version = history.project.version;
   append.request.events = std::move(*events);
   append.request.dedupe_key = key;
-  append.request.actor = "project";
+  append.request.actor = by;
   append.patient = false;
   auto policy = k_own_stream;
   policy.timeout = caf::duration{k_request_timeout};  // a person waits
@@ -381,12 +276,13 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
   }
   for (const auto& [from, to] : wanted.roll_back) {
     const auto* target = history.find(to);
-    auto request = rollback_of(*target, "the automatic rollback: deployment " + from.str() +
-                                            " crashed soon after it went live");
-    if (!request) continue;
+    auto command_for = rollback_of(
+        *target, Principal::system("project"),
+        "the automatic rollback: deployment " + from.str() + " crashed soon after it went live");
+    if (!command_for) continue;
     const auto key = "auto-rollback/" + from.str();
-    request->mutable_push()->set_delivery_id(key);
-    begin(self, {.command = RequestRollback{*std::move(request)},
+    command_for->request.mutable_push()->set_delivery_id(key);
+    begin(self, {.command = *std::move(command_for),
                  .dedupe_key = key,
                  .correlation_id = key,
                  .decide_again = [this, self] { reconcile(self); },
@@ -426,7 +322,7 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
             auto reply =
                 std::make_shared<PromiseGuard<ProjectReply>>(PromiseGuard<ProjectReply>(promise));
             self->state.command(
-                self, std::move(message.command), "",
+                self, std::move(message.command), message.by, "",
                 [self, reply](const Result<ProjectActorState::Recorded>& done) {
                   if (!done) return reply->fail(done.error());
                   reply->deliver(ProjectReply{self->state.history.project.id, done->position});

@@ -73,17 +73,15 @@ struct ProjectActorState {
   void begin_now(project_actor::pointer self, const Beginning& beginning);
   void begun(project_actor::pointer self, const Beginning& beginning, const DeploymentId& id,
              const Basis& based_on, const WriteOutcome& outcome);
-  void command(project_actor::pointer self, const ProjectCommand& command,
+  void command(project_actor::pointer self, const ProjectCommand& command, const Principal& by,
                const std::string& dedupe_key, const std::function<void(Result<Recorded>)>& done);
-  void command_now(project_actor::pointer self, const ProjectCommand& command,
+  void command_now(project_actor::pointer self, const ProjectCommand& command, const Principal& by,
                    const std::string& dedupe_key,
                    const std::function<void(Result<Recorded>)>& done);
   // Every deployment that goes on, as far as this actor knows.
   [[nodiscard]] Basis basis() const;
   void learn(const storage::Record& record);
   void reconcile(project_actor::pointer self);
-  [[nodiscard]] bool keeps_image_of(const DeploymentState& state) const;
-  [[nodiscard]] Result<DeploymentCommand> reuse_command(const ReuseNow& message) const;
   [[nodiscard]] std::string dedupe_key(pb::Trigger trigger, const std::string& id) const;
 };
 

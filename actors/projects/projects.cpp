@@ -63,9 +63,9 @@ Result<project_actor> ProjectsState::named(const std::string& project) const {
   return actor_of(found->second);
 }
 
-void ProjectsState::create(projects_actor::pointer self, CreateProject command,
+void ProjectsState::create(projects_actor::pointer self, CreateProjectNow message,
                            PromiseGuard<ProjectReply> reply) {
-  const auto wanted = command.name;
+  const auto wanted = message.command.name;
   ATLAS_PROBE(creating.contains(wanted), "two projects of one name were made at once");
   if (by_name.contains(wanted) || creating.contains(wanted)) {
     reply.fail(Error{ErrorCode::already_exists,
@@ -76,13 +76,13 @@ void ProjectsState::create(projects_actor::pointer self, CreateProject command,
   ProjectState fresh;
   fresh.id =
       ProjectId{short_id("project/" + wanted + "/" + std::to_string(wiring.log_end().value()))};
-  auto events = decide(fresh, std::move(command));
+  auto events = decide(fresh, std::move(message.command));
   if (!events) return reply.fail(events.error());
   creating.insert(wanted);
   Append append;
   append.request.stream = project_stream(fresh.id);
   append.request.events = std::move(*events);
-  append.request.actor = "projects";
+  append.request.actor = message.by;
   append.patient = false;
   auto shared_reply = std::make_shared<PromiseGuard<ProjectReply>>(std::move(reply));
   write(self, wiring.log_writer, k_asked_stream, std::move(append),
@@ -268,46 +268,46 @@ projects_actor::behavior_type projects(projects_actor::stateful_pointer<Projects
   end_of_exceptions(self);
   self->state.wiring = std::move(wiring);
   self->set_down_handler([self](const caf::down_msg& down) { self->state.on_down(self, down); });
-  return {
-      [self](const BeginProjects& message) { self->state.begin(self, message); },
-      [self](CreateProjectNow& message) -> caf::result<ProjectReply> {
-        auto promise = self->make_response_promise<ProjectReply>();
-        self->state.create(self, std::move(message.command), PromiseGuard<ProjectReply>(promise));
-        return promise;
-      },
-      [self](CommandProject& message) -> caf::result<ProjectReply> {
-        const auto receiver = self->state.named(message.name);
-        if (!receiver) return to_caf(receiver.error());
-        return self->delegate(*receiver, DecideProject{std::move(message.command)});
-      },
-      [self](ReceivePushNow& message) -> caf::result<PushReply> {
-        auto promise = self->make_response_promise<PushReply>();
-        self->state.receive_push(self, message.push, PromiseGuard<PushReply>(promise));
-        return promise;
-      },
-      [self](DeployNow& message) -> caf::result<PushReply> {
-        auto promise = self->make_response_promise<PushReply>();
-        auto reply = std::make_shared<PromiseGuard<PushReply>>(PromiseGuard<PushReply>(promise));
-        const auto receiver = self->state.named(message.project);
-        if (!receiver) {
-          reply->fail(receiver.error());
-          return promise;
-        }
-        self->request(*receiver, k_request_timeout, Intake{std::move(message.push)})
-            .then(
-                [reply](const IntakeReply& answer) {
-                  reply->deliver(PushReply{{answer.receipt}, answer.position});
-                },
-                [reply](const caf::error& error) { reply->fail(from_caf(error)); });
-        return promise;
-      },
-      [self](ReuseNow& message) -> caf::result<IntakeReply> {
-        const auto receiver = self->state.named(message.project);
-        if (!receiver) return to_caf(receiver.error());
-        return self->delegate(*receiver, std::move(message));
-      },
-      [self](const RecordBatch& batch) { self->state.on_records(self, batch); },
-      [self](const GoOnWithProject& message) { self->state.go_on(self, message.id); }};
+  return {[self](const BeginProjects& message) { self->state.begin(self, message); },
+          [self](CreateProjectNow& message) -> caf::result<ProjectReply> {
+            auto promise = self->make_response_promise<ProjectReply>();
+            self->state.create(self, std::move(message), PromiseGuard<ProjectReply>(promise));
+            return promise;
+          },
+          [self](CommandProject& message) -> caf::result<ProjectReply> {
+            const auto receiver = self->state.named(message.name);
+            if (!receiver) return to_caf(receiver.error());
+            return self->delegate(*receiver, DecideProject{std::move(message.command), message.by});
+          },
+          [self](ReceivePushNow& message) -> caf::result<PushReply> {
+            auto promise = self->make_response_promise<PushReply>();
+            self->state.receive_push(self, message.push, PromiseGuard<PushReply>(promise));
+            return promise;
+          },
+          [self](DeployNow& message) -> caf::result<PushReply> {
+            auto promise = self->make_response_promise<PushReply>();
+            auto reply =
+                std::make_shared<PromiseGuard<PushReply>>(PromiseGuard<PushReply>(promise));
+            const auto receiver = self->state.named(message.project);
+            if (!receiver) {
+              reply->fail(receiver.error());
+              return promise;
+            }
+            self->request(*receiver, k_request_timeout, Intake{std::move(message.push)})
+                .then(
+                    [reply](const IntakeReply& answer) {
+                      reply->deliver(PushReply{{answer.receipt}, answer.position});
+                    },
+                    [reply](const caf::error& error) { reply->fail(from_caf(error)); });
+            return promise;
+          },
+          [self](ReuseNow& message) -> caf::result<IntakeReply> {
+            const auto receiver = self->state.named(message.project);
+            if (!receiver) return to_caf(receiver.error());
+            return self->delegate(*receiver, std::move(message));
+          },
+          [self](const RecordBatch& batch) { self->state.on_records(self, batch); },
+          [self](const GoOnWithProject& message) { self->state.go_on(self, message.id); }};
 }
 
 }  // namespace atlasflow::actors

@@ -56,7 +56,7 @@ struct ProjectsState {
   void begin(projects_actor::pointer self, const BeginProjects& message);
   void add(projects_actor::pointer self, ProjectHistory history);
   void spawn_project(projects_actor::pointer self, const ProjectId& id, ProjectHistory history);
-  void create(projects_actor::pointer self, CreateProject command,
+  void create(projects_actor::pointer self, CreateProjectNow message,
               PromiseGuard<ProjectReply> reply);
   void receive_push(projects_actor::pointer self, const Push& push, PromiseGuard<PushReply> reply);
   void on_records(projects_actor::pointer self, const RecordBatch& batch);

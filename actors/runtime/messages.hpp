@@ -16,6 +16,7 @@
 #include "actors/runtime/engines.hpp"
 #include "events/deployment.hpp"
 #include "events/notifications.hpp"
+#include "events/reuse.hpp"
 #include "storage/log/event_log.hpp"
 
 namespace atlasflow::actors {
@@ -93,10 +94,12 @@ struct GoOnWithProject {
 };
 struct CreateProjectNow {
   CreateProject command;
+  Principal by;
 };
 struct CommandProject {
   std::string name;
   ProjectCommand command;
+  Principal by;
 };
 struct ProjectReply {
   ProjectId id;
@@ -110,14 +113,11 @@ struct DeployNow {
   std::string project;
   Push push;
 };
-enum class ReuseKind : std::uint8_t { rollback, redeploy, promote, restart };
 // A new deployment of an earlier one.
 struct ReuseNow {
   std::string project;
-  ReuseKind kind = ReuseKind::rollback;
-  std::shared_ptr<const DeploymentState> of;  // as the caller read it; null: the project chooses
-  std::string by;
-  std::string command_id;
+  Reuse reuse;
+  Principal by;
 };
 struct PushReply {
   std::vector<PushReceipt> receipts;
@@ -134,6 +134,7 @@ struct IntakeReply {
 // To one project, from its directory.
 struct DecideProject {
   ProjectCommand command;
+  Principal by;
 };
 
 // ---- builders ----

@@ -166,7 +166,7 @@ void write_to_node(Self* self, const log_actor& log_writer, std::vector<pb::Even
   Append message;
   message.request.stream = node_stream();
   message.request.events = std::move(events);
-  message.request.actor = self->name();
+  message.request.actor = Principal::system(self->name());
   write(self, log_writer, k_shared_stream, std::move(message), [](const WriteOutcome&) {});
 }
 

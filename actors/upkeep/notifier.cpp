@@ -254,7 +254,7 @@ void NotifierState::record(notifier_actor::pointer self, std::uint64_t ticket) {
   append.request.dedupe_key = "notification/" + notification.deployment.str() + "/" +
                               std::string(name_of(notification.result));
   append.request.correlation_id = notification.delivery();
-  append.request.actor = "notifier";
+  append.request.actor = Principal::system("notifier");
   append.patient = false;
   write(self, config.log_writer, k_shared_stream, std::move(append),
         [self, ticket](const WriteOutcome& outcome) {

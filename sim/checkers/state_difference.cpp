@@ -63,7 +63,7 @@ std::string difference(const DeploymentState& left, const DeploymentState& right
                base_images, image, release_owed, release_vm, newest_release_vm, instances, replicas,
                newest_vm_id, hostnames, generation, routed, routed_at, restarts, crashed_early,
                stopped_by, intent_kind, intent, intent_deadline, base_sha, attempts, retry, failure,
-               cancelled_by, superseded_by, retired_by, retire_reason] = left;
+               cancelled_by, cancel_reason, superseded_by, retired_by, retire_reason] = left;
   ATLAS_COMPARE(id)
   ATLAS_COMPARE(version)
   ATLAS_COMPARE(status)
@@ -103,6 +103,7 @@ std::string difference(const DeploymentState& left, const DeploymentState& right
   ATLAS_COMPARE(retry)
   ATLAS_COMPARE(failure)
   ATLAS_COMPARE(cancelled_by)
+  ATLAS_COMPARE(cancel_reason)
   ATLAS_COMPARE(superseded_by)
   ATLAS_COMPARE(retired_by)
   ATLAS_COMPARE(retire_reason)

@@ -118,7 +118,7 @@ void Life::append_to_node(std::vector<pb::Event> events, std::function<void()> t
   append.request.stream = node_stream();
   append.request.expected_version = log_->version_of(node_stream()).value_or(StreamVersion{});
   append.request.events = std::move(events);
-  append.request.actor = "root";
+  append.request.actor = Principal::system("root");
   append.patient = false;
   ask<actors::AppendReply>(
       parts_.log_writer, std::move(append),
@@ -293,7 +293,8 @@ ProjectId Life::create_project(const std::string& name,
   auto answer = std::make_shared<std::optional<actors::ProjectReply>>();
   ask<actors::ProjectReply>(
       parts_.projects,
-      actors::CreateProjectNow{{name, "/srv/" + name + ".git", "main", "", settings}},
+      actors::CreateProjectNow{{name, "/srv/" + name + ".git", "main", "", settings},
+                               Principal::user()},
       [answer](const Result<actors::ProjectReply>& reply) {
         if (reply) *answer = *reply;
       });
@@ -301,8 +302,9 @@ ProjectId Life::create_project(const std::string& name,
   return *answer ? (*answer)->id : ProjectId{};
 }
 
-void Life::begin_project(actors::CreateProjectNow message) {
-  ask<actors::ProjectReply>(parts_.projects, std::move(message),
+void Life::begin_project(CreateProject project) {
+  ask<actors::ProjectReply>(parts_.projects,
+                            actors::CreateProjectNow{std::move(project), Principal::user()},
                             [](const Result<actors::ProjectReply>&) {});
 }
 
@@ -319,6 +321,7 @@ void Life::send_push(const std::string& delivery, char sha_digit, const std::str
 void Life::send_push(Push push, std::function<void(const Result<actors::PushReply>&)> answered) {
   if (push.repository_urls.empty()) push.repository_urls = {"file:///srv/web.git"};
   if (push.default_branch.empty()) push.default_branch = "main";
+  push.by = Principal::webhook("github");
   ask<actors::PushReply>(parts_.projects, actors::ReceivePushNow{std::move(push)},
                          [this, answered](const Result<actors::PushReply>& reply) {
                            if (reply) push_replies.push_back(*reply);
@@ -333,19 +336,22 @@ void Life::deploy(actors::DeployNow message) {
                          });
 }
 
-void Life::delete_project(const std::string& name) { command_project(name, DeleteProject{}); }
+void Life::delete_project(const std::string& name) {
+  command_project(name, DeleteProject{Principal::user()});
+}
 
 void Life::command_project(const std::string& name, ProjectCommand command_for) {
-  ask<actors::ProjectReply>(parts_.projects, actors::CommandProject{name, std::move(command_for)},
+  ask<actors::ProjectReply>(parts_.projects,
+                            actors::CommandProject{name, std::move(command_for), Principal::user()},
                             [](const Result<actors::ProjectReply>&) {});
 }
 
-void Life::reuse(const std::string& project, actors::ReuseKind kind, const std::string& command_id,
+void Life::reuse(const std::string& project, ReuseKind kind, const std::string& command_id,
                  const std::optional<DeploymentId>& of) {
-  actors::ReuseNow message{project, kind, nullptr, "user", command_id};
+  actors::ReuseNow message{project, {.kind = kind, .command_id = command_id}, Principal::user()};
   if (of) {
     if (auto view = catalog_.deployment(*of)) {
-      message.of = std::make_shared<DeploymentState>(std::move(view->state));
+      message.reuse.of = std::make_shared<DeploymentState>(std::move(view->state));
     }
   }
   ask<actors::IntakeReply>(parts_.projects, std::move(message),

@@ -79,7 +79,7 @@ class Life {
   ProjectId create_project(const std::string& name,
                            const std::function<void(pb::Settings&)>& change = {});
   // The same, without waiting.
-  void begin_project(actors::CreateProjectNow message);
+  void begin_project(CreateProject project);
   // A push, to /srv/web.git unless it names others; the answer arrives in push_replies or errors,
   // and at `answered` when that is given.
   void send_push(const std::string& delivery, char sha_digit,
@@ -90,7 +90,7 @@ class Life {
   void command_project(const std::string& name, ProjectCommand command);
   // A deployment of an earlier one, or of what the project chooses; the answer arrives in
   // push_replies or errors.
-  void reuse(const std::string& project, actors::ReuseKind kind, const std::string& command_id,
+  void reuse(const std::string& project, ReuseKind kind, const std::string& command_id,
              const std::optional<DeploymentId>& of = std::nullopt);
   // The answer, a refusal, arrives in errors.
   void command(const DeploymentId& deployment, DeploymentCommand command);

@@ -310,7 +310,7 @@ void Universe::create_projects() {
     if (i % 2 == 1) settings.set_release_command("bin/migrate");
     if (i % 3 == 0) settings.set_notify_url("https://hooks.example.test/" + name);
     life_->begin_project(
-        {{name, github_.clone_url(i), github_.main_branch(i), "webhook/" + name, settings}});
+        {name, github_.clone_url(i), github_.main_branch(i), "webhook/" + name, settings});
   }
   if (missing) world_.agenda.after(k_s, [this] { create_projects(); });
 }

@@ -87,7 +87,8 @@ void Universe::deploy(int project) {
                   .ref = "refs/heads/" + branch,
                   .after = *head,
                   .delivery_id = command_id(),
-                  .pusher = "command"}});
+                  .pusher = Principal::user().str(),
+                  .by = Principal::user()}});
 }
 
 void Universe::command_deployment(const Step& step) {
@@ -95,17 +96,17 @@ void Universe::command_deployment(const Step& step) {
   const auto serving = serving_deployment(step.project);
   switch (step.kind) {
     case StepKind::cancel:
-      if (newest) life_->command(*newest, Cancel{"user"});
+      if (newest) life_->command(*newest, Cancel{Principal::user()});
       break;
     case StepKind::stop_app:
       invariants_.disturb(github_.project_name(step.project));
-      if (serving) life_->command(*serving, StopApp{"user"});
+      if (serving) life_->command(*serving, StopApp{Principal::user()});
       break;
     case StepKind::start_app:
-      if (serving) life_->command(*serving, StartApp{"user"});
+      if (serving) life_->command(*serving, StartApp{Principal::user()});
       break;
     case StepKind::scale:
-      if (serving) life_->command(*serving, Scale{std::max(step.value, 1), "user"});
+      if (serving) life_->command(*serving, Scale{std::max(step.value, 1), Principal::user()});
       break;
     default:
       break;
@@ -116,17 +117,17 @@ void Universe::reuse(const Step& step) {
   const auto name = github_.project_name(step.project);
   switch (step.kind) {
     case StepKind::rollback:
-      life_->reuse(name, actors::ReuseKind::rollback, command_id());
+      life_->reuse(name, ReuseKind::rollback, command_id());
       break;
     case StepKind::redeploy:
-      life_->reuse(name, actors::ReuseKind::redeploy, command_id());
+      life_->reuse(name, ReuseKind::redeploy, command_id());
       break;
     case StepKind::restart:
-      life_->reuse(name, actors::ReuseKind::restart, command_id());
+      life_->reuse(name, ReuseKind::restart, command_id());
       break;
     case StepKind::promote:
       if (const auto newest = newest_deployment(step.project)) {
-        life_->reuse(name, actors::ReuseKind::promote, command_id(), *newest);
+        life_->reuse(name, ReuseKind::promote, command_id(), *newest);
       }
       break;
     default:
@@ -154,7 +155,7 @@ void Universe::change_project(const Step& step) {
       break;
     case StepKind::delete_project:
       invariants_.disturb(name);
-      life_->command_project(name, DeleteProject{});
+      life_->command_project(name, DeleteProject{Principal::user()});
       break;
     case StepKind::collect:
       life_->collect_now();

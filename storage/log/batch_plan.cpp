@@ -89,7 +89,7 @@ class Planner {
       record.causation_position =
           appended.records.empty() ? request.causation_position : plan_.tip.last;
       record.build_id = writer_.build_id;
-      record.actor = request.actor;
+      record.actor = request.actor.str();
       if (appended.records.empty()) record.dedupe_key = request.dedupe_key;
       record.event = event;
       std::string value = codec_.encode(record, plan_.tip.chain);

@@ -16,6 +16,7 @@
 #include "base/error.hpp"
 #include "events/event.pb.h"
 #include "events/ids.hpp"
+#include "events/principal.hpp"
 
 namespace atlasflow::storage {
 
@@ -32,8 +33,10 @@ struct Record {
   std::string correlation_id;   // what set it off: the delivery or command id
   Position causation_position;  // the event that caused it; 0 for none
   std::string build_id;         // of the binary that wrote it
-  std::string actor;            // which kind of actor wrote it
-  std::string dedupe_key;       // on the first event of its append only; mostly empty
+  // Who asked for it, the text of a principal; a log of an older build has the name of the actor
+  // that wrote it: "root", "deployment".
+  std::string actor;
+  std::string dedupe_key;  // on the first event of its append only; mostly empty
   pb::Event event;
   ChainHash chain{};  // SHA-256(previous chain || stored record bytes)
 };
@@ -45,7 +48,7 @@ struct AppendRequest {
   std::string dedupe_key;          // empty: none. Kept for ever; unique over the whole log
   std::string correlation_id;
   Position causation_position;  // of the first event; the others follow each from the one before
-  std::string actor;
+  Principal actor;              // who asked for it
 };
 
 struct Appended {

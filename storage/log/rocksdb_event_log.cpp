@@ -223,7 +223,7 @@ class RocksdbEventLog final : public RocksdbReader {
     AppendRequest request;
     request.stream = node_stream();
     request.expected_version = head.version;
-    request.actor = "event_log";
+    request.actor = Principal::system("event_log");
     auto* lost = request.events.emplace_back().mutable_log_tail_lost();
     lost->set_anchor_position(anchor.position.value());
     lost->set_log_position(tip_.last.value());

@@ -8,6 +8,7 @@
 #include "events/deployment_events.hpp"
 #include "events/environment.hpp"
 #include "events/project_history.hpp"
+#include "events/serving.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -93,9 +94,9 @@ void Catalog::apply_to_deployment(const DeploymentId& id, const Record& record) 
     view.number = project.deployments.size();
   } else if (record.event.has_routed() && view.state.push.environment() == k_production) {
     const auto* live = project.live ? &deployments_.at(*project.live) : nullptr;
-    ATLAS_PROBE(live != nullptr && live->state.generation > view.state.generation,
+    ATLAS_PROBE(live != nullptr && claims_before(live->state, view.state),
                 "an older deployment's route was recorded after a newer one's");
-    if (live == nullptr || live->state.generation <= view.state.generation) project.live = id;
+    if (live == nullptr || !claims_before(live->state, view.state)) project.live = id;
   } else if (is_terminal(view.state.status) && project.live == id) {
     project.live.reset();
   }
@@ -120,6 +121,33 @@ void Catalog::apply_to_github_app(const Record& record) {
 GitHubAppView Catalog::github_app() const {
   const std::shared_lock lock(mutex_);
   return github_app_;
+}
+
+std::optional<DeploymentId> Catalog::chosen(
+    const ProjectId& id,
+    const DeploymentState* (*choose)(const std::vector<const DeploymentState*>&)) const {
+  const std::shared_lock lock(mutex_);
+  const auto project = projects_.find(id);
+  if (project == projects_.end()) return std::nullopt;
+  DeploymentStates states;
+  states.reserve(project->second.deployments.size());
+  for (const auto& deployment : project->second.deployments) {
+    states.push_back(&deployments_.at(deployment).state);
+  }
+  const auto* found = choose(states);
+  return found == nullptr ? std::nullopt : std::optional(found->id);
+}
+
+std::optional<DeploymentId> Catalog::serving_production(const ProjectId& id) const {
+  return chosen(id, atlasflow::serving_production);
+}
+
+std::optional<DeploymentId> Catalog::newest_of_production(const ProjectId& id) const {
+  return chosen(id, atlasflow::newest_of_production);
+}
+
+std::optional<DeploymentId> Catalog::redeployed_by_default(const ProjectId& id) const {
+  return chosen(id, atlasflow::redeployed_by_default);
 }
 
 std::map<std::string, std::string> Catalog::quarantined() const {

@@ -74,6 +74,11 @@ class Catalog {
   // Newest first, at most limit.
   [[nodiscard]] std::vector<DeploymentView> deployments_of(const ProjectId& id,
                                                            std::size_t limit) const;
+  // Of a project's production: what serves, the newest, and what a redeployment takes that names
+  // none (events/serving.hpp).
+  [[nodiscard]] std::optional<DeploymentId> serving_production(const ProjectId& id) const;
+  [[nodiscard]] std::optional<DeploymentId> newest_of_production(const ProjectId& id) const;
+  [[nodiscard]] std::optional<DeploymentId> redeployed_by_default(const ProjectId& id) const;
   // Streams that a violated invariant has stopped since the last start, with the reason.
   [[nodiscard]] std::map<std::string, std::string> quarantined() const;
   // Every project that ever was, deleted ones too.
@@ -89,6 +94,9 @@ class Catalog {
   void apply_to_project(const ProjectId& id, const Record& record);
   void apply_to_node(const Record& record);
   void apply_to_github_app(const Record& record);
+  [[nodiscard]] std::optional<DeploymentId> chosen(
+      const ProjectId& id, const DeploymentState* (*choose)(
+                               const std::vector<const DeploymentState*>& oldest_first)) const;
 
   mutable std::shared_mutex mutex_;
   mutable std::condition_variable_any applied_;

@@ -142,6 +142,10 @@ class Facade : public testing::Test {
     EXPECT_TRUE(started);
     plane = std::move(*started);
   }
+  template <typename Command>
+  auto as_user(Command command) {
+    return plane->execute(Principal::user(), std::move(command));
+  }
   bool wait_for_live(const DeploymentId& id) {
     for (int i = 0; i < 1000; ++i) {
       const auto view = plane->catalog().deployment(id);
@@ -163,8 +167,8 @@ TEST_F(Facade, the_log_is_read_by_a_thread_that_does_nothing_else) {
   std::vector<DeploymentId> ids;
   for (int i = 0; i < 20; ++i) {
     const auto name = "web-" + std::to_string(i);
-    ASSERT_TRUE(plane->create_project({name, "/srv/" + name + ".git", "", std::nullopt}));
-    ids.push_back(*plane->deploy(name, std::nullopt, "command"));
+    ASSERT_TRUE(as_user(commands::CreateProject{name, "/srv/" + name + ".git", "", std::nullopt}));
+    ids.push_back(*as_user(commands::Deploy{name, std::nullopt, "command"}));
   }
   for (const auto& id : ids) EXPECT_TRUE(wait_for_live(id));
   auto readers = log->readers();
@@ -174,30 +178,30 @@ TEST_F(Facade, the_log_is_read_by_a_thread_that_does_nothing_else) {
 }
 
 TEST_F(Facade, a_project_is_visible_when_its_creation_returns) {
-  const auto id = plane->create_project({"web", "/srv/web.git", "", std::nullopt});
+  const auto id = as_user(commands::CreateProject{"web", "/srv/web.git", "", std::nullopt});
   ASSERT_TRUE(id);
   ASSERT_TRUE(plane->catalog().project_named("web"));
   EXPECT_EQ(plane->catalog().project_named("web")->state.id, *id);
-  const auto again = plane->create_project({"web", "/srv/other.git", "", std::nullopt});
+  const auto again = as_user(commands::CreateProject{"web", "/srv/other.git", "", std::nullopt});
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().code, ErrorCode::already_exists);
 }
 
 TEST_F(Facade, bad_input_is_refused_and_seals_nothing) {
-  EXPECT_EQ(plane->create_project({"Web", "/srv/a", "", "secret"}).error().code,
+  EXPECT_EQ(as_user(commands::CreateProject{"Web", "/srv/a", "", "secret"}).error().code,
             ErrorCode::invalid_argument);
-  EXPECT_EQ(plane->create_project({"web", "nonsense", "", "secret"}).error().code,
+  EXPECT_EQ(as_user(commands::CreateProject{"web", "nonsense", "", "secret"}).error().code,
             ErrorCode::invalid_argument);
-  EXPECT_EQ(plane->create_project({"web", "/srv/a", "", ""}).error().code,
+  EXPECT_EQ(as_user(commands::CreateProject{"web", "/srv/a", "", ""}).error().code,
             ErrorCode::invalid_argument);
   EXPECT_TRUE(secrets.values.empty());
 }
 
 TEST_F(Facade, a_command_deploys_the_head_of_the_branch_once_per_command) {
-  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", std::nullopt}));
-  const auto first = plane->deploy("web", std::nullopt, "command-1");
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "", std::nullopt}));
+  const auto first = as_user(commands::Deploy{"web", std::nullopt, "command-1"});
   ASSERT_TRUE(first);
-  const auto again = plane->deploy("web", std::nullopt, "command-1");
+  const auto again = as_user(commands::Deploy{"web", std::nullopt, "command-1"});
   ASSERT_TRUE(again);
   EXPECT_EQ(*first, *again);
   EXPECT_TRUE(wait_for_live(*first));
@@ -205,32 +209,34 @@ TEST_F(Facade, a_command_deploys_the_head_of_the_branch_once_per_command) {
 }
 
 TEST_F(Facade, deploying_what_is_not_there_says_so) {
-  EXPECT_EQ(plane->deploy("nope", std::nullopt, "1").error().code, ErrorCode::not_found);
-  ASSERT_TRUE(plane->create_project({"web", "/srv/missing", "", std::nullopt}));
-  EXPECT_EQ(plane->deploy("web", std::nullopt, "1").error().code, ErrorCode::not_found);
-  EXPECT_EQ(plane->deploy("web", std::string("abc"), "2").error().code,
+  EXPECT_EQ(as_user(commands::Deploy{"nope", std::nullopt, "1"}).error().code,
+            ErrorCode::not_found);
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/missing", "", std::nullopt}));
+  EXPECT_EQ(as_user(commands::Deploy{"web", std::nullopt, "1"}).error().code, ErrorCode::not_found);
+  EXPECT_EQ(as_user(commands::Deploy{"web", std::string("abc"), "2"}).error().code,
             ErrorCode::invalid_argument);
 }
 
 TEST_F(Facade, no_value_of_a_variable_reaches_the_log) {
-  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", "hook-sentinel"}));
-  ASSERT_TRUE(plane->set_env("web", {{"KEY", "value-sentinel"}}));
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "", "hook-sentinel"}));
+  ASSERT_TRUE(as_user(commands::SetEnv{"web", {{"KEY", "value-sentinel"}}}));
   ASSERT_TRUE(plane->log().read_all(Position{1}, [](const storage::Record& record) {
     EXPECT_THAT(record.event.SerializeAsString(), testing::Not(testing::HasSubstr("sentinel")));
     return true;
   }));
   EXPECT_THAT(plane->webhook_secrets(),
               testing::ElementsAre(testing::Pair("web", "hook-sentinel")));
-  EXPECT_FALSE(plane->set_env("web", {{"OTHER", "x"}, {"PORT", "80"}}));
+  EXPECT_FALSE(as_user(commands::SetEnv{"web", {{"OTHER", "x"}, {"PORT", "80"}}}));
   EXPECT_FALSE(plane->catalog().project_named("web")->state.env.contains("OTHER"));
-  ASSERT_TRUE(plane->unset_env("web", {"KEY"}));
+  ASSERT_TRUE(as_user(commands::UnsetEnv{"web", {"KEY"}}));
   EXPECT_TRUE(plane->catalog().project_named("web")->state.env.empty());
 }
 
 TEST_F(Facade, a_github_app_is_sealed_and_nothing_of_it_reaches_the_log) {
   EXPECT_TRUE(plane->github_webhook_secret().empty());
-  EXPECT_EQ(plane->disconnect_github_app().error().code, ErrorCode::conflict);
-  ASSERT_TRUE(plane->connect_github_app({12345, "atlasflow-test", "https://github.com", "SHA256:x",
+  EXPECT_EQ(as_user(commands::DisconnectGitHubApp{}).error().code, ErrorCode::conflict);
+  ASSERT_TRUE(
+      as_user(commands::ConnectGitHubApp{12345, "atlasflow-test", "https://github.com", "SHA256:x",
                                          Secret("key-sentinel"), Secret("hook-sentinel")}));
   const auto app = plane->catalog().github_app().state;
   EXPECT_EQ(app.app_id, 12345);
@@ -246,34 +252,35 @@ TEST_F(Facade, a_github_app_is_sealed_and_nothing_of_it_reaches_the_log) {
   // Another control plane over the same log has it too.
   plane.reset();
   auto again =
-      start_control_plane({}, *log, secrets, {&clock, &world, {{"local", &world}}, &world});
+      start_control_plane({}, *log, secrets, {&clock, &world, {{HostId{"local"}, &world}}, &world});
   ASSERT_TRUE(again);
   plane = std::move(*again);
   EXPECT_EQ(plane->catalog().github_app().state, app);
   EXPECT_TRUE(plane->github_webhook_secret().is("hook-sentinel"));
 
-  ASSERT_TRUE(plane->disconnect_github_app());
+  ASSERT_TRUE(as_user(commands::DisconnectGitHubApp{}));
   EXPECT_FALSE(plane->catalog().github_app().state.is_connected());
   EXPECT_TRUE(plane->github_webhook_secret().empty());
 }
 
 TEST_F(Facade, variables_together_have_a_limit_that_is_told_to_who_sets_them) {
-  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", std::nullopt}));
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "", std::nullopt}));
   const std::string large(100 * 1024, 'x');
-  ASSERT_TRUE(plane->set_env("web", {{"A", large}, {"B", large}}));
-  const auto refused = plane->set_env("web", {{"SMALL", "x"}, {"C", large}});
+  ASSERT_TRUE(as_user(commands::SetEnv{"web", {{"A", large}, {"B", large}}}));
+  const auto refused = as_user(commands::SetEnv{"web", {{"SMALL", "x"}, {"C", large}}});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::too_large);
   EXPECT_THAT(refused.error().message, testing::HasSubstr("262144 (256 KiB)"));
   EXPECT_FALSE(plane->catalog().project_named("web")->state.env.contains("SMALL")) << "all or none";
-  EXPECT_TRUE(plane->set_env("web", {{"A", "small now"}, {"C", large}})) << "a new value counts";
-  ASSERT_TRUE(plane->unset_env("web", {"B"}));
-  EXPECT_TRUE(plane->set_env("web", {{"D", large}}));
+  EXPECT_TRUE(as_user(commands::SetEnv{"web", {{"A", "small now"}, {"C", large}}}))
+      << "a new value counts";
+  ASSERT_TRUE(as_user(commands::UnsetEnv{"web", {"B"}}));
+  EXPECT_TRUE(as_user(commands::SetEnv{"web", {{"D", large}}}));
 }
 
 TEST_F(Facade, a_push_reaches_the_projects_that_its_signature_speaks_for_and_no_other) {
-  ASSERT_TRUE(plane->create_project({"open", "/srv/web.git", "main", std::nullopt}));
-  ASSERT_TRUE(plane->create_project({"own", "/srv/web.git", "main", "secret"}));
+  ASSERT_TRUE(as_user(commands::CreateProject{"open", "/srv/web.git", "main", std::nullopt}));
+  ASSERT_TRUE(as_user(commands::CreateProject{"own", "/srv/web.git", "main", "secret"}));
   const auto receivers = [&](const std::string& delivery, std::vector<std::string> signed_for) {
     Push push;
     push.repository_urls = {"/srv/web.git"};
@@ -282,7 +289,7 @@ TEST_F(Facade, a_push_reaches_the_projects_that_its_signature_speaks_for_and_no_
     push.delivery_id = delivery;
     push.signed_for = std::move(signed_for);
     std::set<std::string> names;
-    const auto receipts = plane->receive_push(push);
+    const auto receipts = plane->execute(Principal::webhook("github"), commands::TakePush{push});
     EXPECT_TRUE(receipts);
     if (receipts) {
       for (const auto& receipt : *receipts) names.insert(receipt.project);
@@ -295,23 +302,73 @@ TEST_F(Facade, a_push_reaches_the_projects_that_its_signature_speaks_for_and_no_
 }
 
 TEST_F(Facade, settings_apply_from_the_next_deployment_on_and_all_or_none) {
-  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", std::nullopt}));
-  const auto before = plane->deploy("web", std::nullopt, "1");
-  ASSERT_TRUE(plane->change_settings("web", {{"health_deadline", "7s"}, {"memory_mib", "128"}}));
-  EXPECT_FALSE(plane->change_settings("web", {{"memory_mib", "256"}, {"port", "0"}}));
-  const auto after = plane->deploy("web", std::nullopt, "2");
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "", std::nullopt}));
+  const auto before = as_user(commands::Deploy{"web", std::nullopt, "1"});
+  ASSERT_TRUE(
+      as_user(commands::ChangeSettings{"web", {{"health_deadline", "7s"}, {"memory_mib", "128"}}}));
+  EXPECT_FALSE(as_user(commands::ChangeSettings{"web", {{"memory_mib", "256"}, {"port", "0"}}}));
+  const auto after = as_user(commands::Deploy{"web", std::nullopt, "2"});
   const auto settings_of = [&](const DeploymentId& id) {
     return plane->catalog().deployment(id)->state.push.settings();
   };
   EXPECT_EQ(settings_of(*before).health_deadline_us(), 120 * k_second_us);
   EXPECT_EQ(settings_of(*after).health_deadline_us(), 7 * k_second_us);
   EXPECT_EQ(settings_of(*after).memory_mib(), 128);
-  EXPECT_EQ(plane->change_settings("nope", {{"vcpus", "2"}}).error().code, ErrorCode::not_found);
+  EXPECT_EQ(as_user(commands::ChangeSettings{"nope", {{"vcpus", "2"}}}).error().code,
+            ErrorCode::not_found);
+}
+
+// Each append says for whom it was made: the principal that asked, or the part that did it by
+// itself. Of nothing the log leaves it open.
+TEST_F(Facade, every_record_says_who_asked_for_it) {
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "main", std::nullopt}));
+  const Push push{.repository_urls = {"/srv/web.git"},
+                  .default_branch = "main",
+                  .ref = "refs/heads/main",
+                  .after = std::string(40, 'd'),
+                  .delivery_id = "delivery-1"};
+  const auto github = Principal::webhook("github");
+  const auto receipts = plane->execute(github, commands::TakePush{push});
+  ASSERT_TRUE(receipts);
+  ASSERT_TRUE(wait_for_live(receipts->front().deployment));
+  const auto tag = plane->execute(github, commands::TakePush{{.repository_urls = {"/srv/web.git"},
+                                                              .ref = "refs/tags/v1",
+                                                              .after = std::string(40, 'e'),
+                                                              .delivery_id = "delivery-2"}});
+  ASSERT_TRUE(tag);
+  ASSERT_TRUE(as_user(commands::SetEnv{"web", {{"KEY", "x"}}}));
+  ASSERT_TRUE(as_user(commands::StopApp{"web"}));
+  const auto again = as_user(commands::Redeploy{"web", std::nullopt, "command-1"});
+  ASSERT_TRUE(again);
+  ASSERT_TRUE(wait_for_live(*again));
+  ASSERT_TRUE(as_user(commands::DeleteProject{"web"}));
+  plane.reset();
+  std::map<std::string, std::set<std::string>> askers;  // by event
+  ASSERT_TRUE(log->read_all(Position{1}, [&](const storage::Record& record) {
+    EXPECT_TRUE(Principal::parsed(record.actor)) << record.actor << " of " << record.event_id;
+    askers[storage::event_name(record.event)].insert(record.actor);
+    return true;
+  }));
+  const std::map<std::string, std::string> wanted{{"NodeStarted", "system:root"},
+                                                  {"ProjectCreated", "user"},
+                                                  {"PushReceived", "webhook:github"},
+                                                  {"PushIgnored", "webhook:github"},
+                                                  {"CloneStarted", "system:project"},
+                                                  {"Cloned", "system:builder_pool"},
+                                                  {"VMStarted", "system:vm_hosts"},
+                                                  {"Routed", "system:edge"},
+                                                  {"EnvSet", "user"},
+                                                  {"StopRequested", "user"},
+                                                  {"RedeployRequested", "user"},
+                                                  {"ProjectDeleted", "user"}};
+  for (const auto& [event, asker] : wanted) {
+    EXPECT_THAT(askers[event], testing::ElementsAre(asker)) << event;
+  }
 }
 
 TEST_F(Facade, a_stopped_control_plane_is_started_again_over_the_same_log) {
-  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "", std::nullopt}));
-  const auto id = plane->deploy("web", std::nullopt, "command-1");
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "", std::nullopt}));
+  const auto id = as_user(commands::Deploy{"web", std::nullopt, "command-1"});
   ASSERT_TRUE(wait_for_live(*id));
   plane.reset();
   world.published = 0;
@@ -321,11 +378,11 @@ TEST_F(Facade, a_stopped_control_plane_is_started_again_over_the_same_log) {
   plane = std::move(*again);
   EXPECT_TRUE(wait_for_live(*id));
   EXPECT_EQ(world.vms, 1);
-  EXPECT_FALSE(plane->create_project({"web", "/srv/other.git", "", std::nullopt}));
+  EXPECT_FALSE(as_user(commands::CreateProject{"web", "/srv/other.git", "", std::nullopt}));
 }
 
 TEST_F(Facade, many_callers_at_once_are_all_answered) {
-  ASSERT_TRUE(plane->create_project({"web", "/srv/web.git", "main", std::nullopt}));
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "main", std::nullopt}));
   std::atomic<int> deployed{0};
   {
     std::vector<std::jthread> callers;
@@ -337,7 +394,8 @@ TEST_F(Facade, many_callers_at_once_are_all_answered) {
           push.ref = "refs/heads/main";
           push.after = std::string(40, 'd');
           push.delivery_id = std::to_string(caller) + "-" + std::to_string(i);
-          const auto receipts = plane->receive_push(push);
+          const auto receipts =
+              plane->execute(Principal::webhook("github"), commands::TakePush{push});
           if (receipts && receipts->size() == 1) ++deployed;
         }
       });

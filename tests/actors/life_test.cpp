@@ -217,18 +217,18 @@ TEST_P(Lives, an_app_without_a_health_path_is_healthy_when_it_has_run_for_ten_se
 
 TEST_P(Lives, scale_stop_and_start_do_what_they_say) {
   live();
-  life->command(newest().id, Scale{3, "user"});
+  life->command(newest().id, Scale{3, Principal::user()});
   ASSERT_TRUE(until([&] { return world.upstreams_of(k_host).size() == 3; }));
-  life->command(newest().id, Scale{1, "user"});
+  life->command(newest().id, Scale{1, Principal::user()});
   ASSERT_TRUE(until([&] { return world.running_vms() == 1; }));
   EXPECT_EQ(world.drained.size(), 2U);
-  life->command(newest().id, StopApp{"user"});
+  life->command(newest().id, StopApp{Principal::user()});
   ASSERT_TRUE(until([&] { return newest().status == DeploymentStatus::stopped; }));
   EXPECT_EQ(world.running_vms(), 0);
   start_again();
   ASSERT_TRUE(until([&] { return !world.tables.back().second.empty(); }));
   EXPECT_EQ(newest().status, DeploymentStatus::stopped) << "a restart does not start it";
-  life->command(newest().id, StartApp{"user"});
+  life->command(newest().id, StartApp{Principal::user()});
   ASSERT_TRUE(until([&] { return !world.upstream_of(k_host).empty(); }));
 }
 
@@ -237,7 +237,7 @@ TEST_P(Lives, pain_2_cancel_ends_the_build_and_leaves_nothing) {
   life->create_project("web");
   push('a');
   ASSERT_TRUE(until([&] { return !all().empty(); }));
-  life->command(newest().id, Cancel{"user"});
+  life->command(newest().id, Cancel{Principal::user()});
   ASSERT_TRUE(until_settled());
   // The command may have come after it was live, which is refused.
   if (newest().status == DeploymentStatus::cancelled) {

@@ -159,7 +159,7 @@ TEST_P(Notified, of_pushes_in_a_row_each_one_that_did_not_run_says_so) {
 TEST_P(Notified, a_cancelled_deployment_names_who_did_it) {
   life->create_project("web", notify);
   const auto id = push('a');
-  life->command(id, Cancel{"user"});
+  life->command(id, Cancel{Principal::user()});
   ASSERT_TRUE(until_recorded(1));
   // The command may have come after it was live, which is refused.
   if (status_of(id) != DeploymentStatus::cancelled) return;

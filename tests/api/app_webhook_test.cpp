@@ -18,8 +18,10 @@ using testing::Webhook;
 class AppWebhook : public Webhook {
  protected:
   AppWebhook() {
-    static_cast<void>(control_.connect_github_app(
-        {1, "atlasflow", "https://github.com", "SHA256:x", Secret("key"), Secret("app-secret")}));
+    static_cast<void>(control_.execute(
+        Principal::user(),
+        commands::ConnectGitHubApp{1, "atlasflow", "https://github.com", "SHA256:x", Secret("key"),
+                                   Secret("app-secret")}));
   }
   void connect(const std::string& name, const std::string& url, const std::string& secret = "") {
     control_.add_project(name, secret);
@@ -38,9 +40,9 @@ TEST_F(AppWebhook, the_app_s_signature_speaks_for_the_repositories_on_its_github
   connect("elsewhere", "https://git.example.com/acme/shop.git");
   control_.receipts = std::vector<PushReceipt>{deployed()};
   EXPECT_EQ(deliver(push_payload().dump(), "app-secret").status, 202);
-  const auto pushes = control_.calls().pushes;
+  const auto pushes = control_.asked<commands::TakePush>();
   ASSERT_EQ(pushes.size(), 1U);
-  EXPECT_THAT(pushes[0].signed_for, UnorderedElementsAre("shop", "own"));
+  EXPECT_THAT(pushes[0].push.signed_for, UnorderedElementsAre("shop", "own"));
 }
 
 // An empty list would mean all projects that have no secret of their own.
@@ -49,12 +51,12 @@ TEST_F(AppWebhook, without_a_repository_there_it_speaks_for_nobody) {
   const auto answer = deliver(push_payload().dump(), "app-secret");
   EXPECT_EQ(answer.status, 202);
   EXPECT_THAT(answer.body, HasSubstr("No project that this signature speaks for"));
-  EXPECT_THAT(control_.calls().pushes, IsEmpty());
+  EXPECT_THAT(control_.asked<commands::TakePush>(), IsEmpty());
 }
 
 TEST_F(AppWebhook, a_disconnected_app_signs_nothing_any_more) {
   connect("shop", "https://github.com/acme/shop.git");
-  static_cast<void>(control_.disconnect_github_app());
+  static_cast<void>(control_.execute(Principal::user(), commands::DisconnectGitHubApp{}));
   EXPECT_EQ(deliver(push_payload().dump(), "app-secret").status, 401);
 }
 

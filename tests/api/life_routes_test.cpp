@@ -45,8 +45,13 @@ TEST_F(LifeRoutes, a_rollback_names_its_target_or_leaves_the_choice) {
   EXPECT_EQ(get("/v1/deployments/aaaaaaa2"), made);
   control_.made = DeploymentId("aaaaaaa3");
   accepted("POST", "/v1/projects/shop/rollback", R"({"command_id":"c2"})");
-  EXPECT_THAT(control_.calls().life,
-              ElementsAre("rollback shop abcdefg2 c1", "rollback shop - c2"));
+  const auto asked = control_.asked<commands::Rollback>();
+  ASSERT_EQ(asked.size(), 2U);
+  EXPECT_EQ(asked[0].project, "shop");
+  EXPECT_EQ(asked[0].to, DeploymentId("abcdefg2"));
+  EXPECT_EQ(asked[0].command_id, "c1");
+  EXPECT_EQ(asked[1].to, std::nullopt);
+  EXPECT_EQ(asked[1].command_id, "c2");
 }
 
 TEST_F(LifeRoutes, redeploy_restart_and_promote_show_what_they_made) {
@@ -60,8 +65,15 @@ TEST_F(LifeRoutes, redeploy_restart_and_promote_show_what_they_made) {
   control_.made = DeploymentId("aaaaaaa4");
   EXPECT_EQ(accepted("POST", "/v1/deployments/abcdefg2/promote", R"({"command_id":"c3"})")["kind"],
             "promote");
-  EXPECT_THAT(control_.calls().life,
-              ElementsAre("redeploy shop abcdefg2 c1", "restart shop c2", "promote abcdefg2 c3"));
+  const auto redeploy = control_.asked<commands::Redeploy>().at(0);
+  EXPECT_EQ(redeploy.project, "shop");
+  EXPECT_EQ(redeploy.of, DeploymentId("abcdefg2"));
+  EXPECT_EQ(redeploy.command_id, "c1");
+  EXPECT_EQ(control_.asked<commands::Restart>().at(0).project, "shop");
+  EXPECT_EQ(control_.asked<commands::Restart>().at(0).command_id, "c2");
+  EXPECT_EQ(control_.asked<commands::Promote>().at(0).deployment, DeploymentId("abcdefg2"));
+  EXPECT_EQ(control_.asked<commands::Promote>().at(0).command_id, "c3");
+  for (const auto& call : control_.calls()) EXPECT_EQ(call.by, Principal::user());
 }
 
 TEST_F(LifeRoutes, a_refusal_keeps_its_code_and_sentence) {
@@ -87,7 +99,7 @@ TEST_F(LifeRoutes, a_cancel_answers_with_the_deployment_as_it_stands) {
   const auto deployment = accepted("POST", "/v1/deployments/abcdefg2/cancel");
   EXPECT_EQ(deployment["status"], "cancelling");
   EXPECT_EQ(deployment["cancelled_by"], "user");
-  EXPECT_THAT(control_.calls().life, ElementsAre("cancel abcdefg2"));
+  EXPECT_EQ(control_.asked<commands::Cancel>().at(0).deployment, DeploymentId("abcdefg2"));
 }
 
 TEST_F(LifeRoutes, stop_and_start_answer_with_what_is_live) {
@@ -107,7 +119,8 @@ TEST_F(LifeRoutes, stop_and_start_answer_with_what_is_live) {
   EXPECT_EQ(stopped["status"], "stopping");
   EXPECT_EQ(stopped["stopped_by"], "user");
   EXPECT_EQ(accepted("POST", "/v1/projects/shop/start")["stopped_by"], nullptr);
-  EXPECT_THAT(control_.calls().life, ElementsAre("stop_app shop", "start_app shop"));
+  EXPECT_EQ(control_.asked<commands::StopApp>().at(0).project, "shop");
+  EXPECT_EQ(control_.asked<commands::StartApp>().at(0).project, "shop");
 }
 
 TEST_F(LifeRoutes, a_live_deployment_that_ended_meanwhile_is_a_409_that_says_so) {
@@ -122,7 +135,11 @@ TEST_F(LifeRoutes, scale_tells_whether_anything_changes_now) {
   control_.scaled = false;
   EXPECT_EQ(accepted("PUT", "/v1/projects/shop/scale", R"({"replicas":32})")["deployment"],
             nullptr);
-  EXPECT_THAT(control_.calls().life, ElementsAre("scale shop 3", "scale shop 32"));
+  const auto asked = control_.asked<commands::Scale>();
+  ASSERT_EQ(asked.size(), 2U);
+  EXPECT_EQ(asked[0].project, "shop");
+  EXPECT_EQ(asked[0].replicas, 3);
+  EXPECT_EQ(asked[1].replicas, 32);
 }
 
 TEST_F(LifeRoutes, a_notify_secret_is_passed_on_and_never_shown) {
@@ -131,7 +148,10 @@ TEST_F(LifeRoutes, a_notify_secret_is_passed_on_and_never_shown) {
   EXPECT_EQ(answer.status, 200);
   EXPECT_EQ(json::parse(answer.body)["has_notify_secret"], true);
   EXPECT_THAT(answer.body, Not(HasSubstr("hush")));
-  EXPECT_THAT(control_.calls().notify_secrets, ElementsAre(Pair("shop", "hush hush")));
+  const auto asked = control_.asked<commands::SetNotifySecret>();
+  ASSERT_EQ(asked.size(), 1U);
+  EXPECT_EQ(asked[0].project, "shop");
+  EXPECT_EQ(asked[0].secret, "hush hush");
   control_.life_outcome = fail(ErrorCode::unavailable, "The disk is full.");
   const auto refused = ask("PUT", "/v1/projects/shop/notify-secret", R"({"secret":"hush hush"})");
   EXPECT_EQ(refused.status, 503);
@@ -171,8 +191,7 @@ TEST_F(LifeRoutes, bodies_that_say_nothing_sensible_are_400s_with_a_sentence) {
     expect_error(ask(wrong.method, wrong.path, wrong.body), 400, "invalid_argument",
                  wrong.sentence);
   }
-  EXPECT_THAT(control_.calls().life, IsEmpty());
-  EXPECT_THAT(control_.calls().notify_secrets, IsEmpty());
+  EXPECT_THAT(control_.calls(), IsEmpty());
 }
 
 }  // namespace

@@ -210,7 +210,7 @@ TEST_F(LogStream, outlives_the_vm_the_deployment_and_the_project) {
   write_log(build + ".build.log", "STEP 1\n");
   write_log(control_.start_vm("abcdefg2") + ".run.log", "last words\n");
   control_.fail_deployment("abcdefg2");
-  ASSERT_TRUE(control_.delete_project("shop"));
+  ASSERT_TRUE(control_.execute(Principal::user(), commands::DeleteProject{"shop"}));
   EXPECT_EQ(ask("GET", "/v1/projects/shop/logs").status, 404);
   EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs"), "last words\n");
   EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?kind=build"), "STEP 1\n");

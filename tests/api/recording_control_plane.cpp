@@ -9,6 +9,7 @@ namespace atlasflow::api::testing {
 namespace {
 
 constexpr const char* k_sha = "1111111111111111111111111111111111111111";
+constexpr const char* k_chosen = "bbbbbbb2";  // where a command names no deployment
 
 }  // namespace
 
@@ -24,7 +25,7 @@ void RecordingControlPlane::append(const StreamId& stream, const std::vector<pb:
   request.expected_version = log_->version_of(stream).value();
   request.events = events;
   request.correlation_id = "delivery-1";
-  request.actor = "test";
+  request.actor = Principal::system("test");
   now_ += k_second_us;
   const auto outcomes = log_->append({request}, now_);
   ATLAS_ASSERT(outcomes.has_value(), "a log in memory takes what it is given");
@@ -155,182 +156,137 @@ void RecordingControlPlane::make_live(const std::string& deployment) {
   append_to(deployment, routed);
 }
 
-RecordingControlPlane::Calls RecordingControlPlane::calls() const {
+std::vector<RecordingControlPlane::Call> RecordingControlPlane::calls() const {
   const std::lock_guard lock(mutex_);
   return calls_;
 }
 
-Result<std::vector<actors::PushReceipt>> RecordingControlPlane::receive_push(const Push& push) {
-  const std::lock_guard lock(mutex_);
-  calls_.pushes.push_back(push);
-  return receipts;
-}
+// What a command does to the log, as far as tests look at it, and its answer.
+struct RecordingControlPlane::Effect {
+  RecordingControlPlane& plane;
 
-Result<ProjectId> RecordingControlPlane::create_project(const actors::NewProject& project) {
-  {
-    const std::lock_guard lock(mutex_);
-    calls_.projects.push_back(project);
+  Result<std::vector<actors::PushReceipt>> operator()(const commands::TakePush&) const {
+    return plane.receipts;
   }
-  if (catalog_.project_named(project.name)) {
-    return fail(ErrorCode::already_exists, "There is a project of that name.");
+  Result<ProjectId> operator()(const commands::CreateProject& command) const {
+    if (plane.catalog_.project_named(command.project)) {
+      return fail(ErrorCode::already_exists, "There is a project of that name.");
+    }
+    plane.add_project(command.project, command.webhook_secret.value_or(""));
+    return ProjectId(command.project);
   }
-  add_project(project.name, project.webhook_secret.value_or(""));
-  return ProjectId(project.name);
-}
-
-Result<void> RecordingControlPlane::delete_project(const std::string& name) {
-  if (!catalog_.project_named(name)) return fail(ErrorCode::not_found, "There is no such project.");
-  pb::Event event;
-  event.mutable_project_deleted();
-  append(project_stream(ProjectId(name)), {event});
-  const std::lock_guard lock(mutex_);
-  calls_.deleted.push_back(name);
-  return {};
-}
-
-Result<void> RecordingControlPlane::change_settings(
-    const std::string& project, const std::vector<std::pair<std::string, std::string>>& settings) {
-  const std::lock_guard lock(mutex_);
-  calls_.settings.emplace_back(project, settings);
-  return {};
-}
-
-Result<void> RecordingControlPlane::set_env(
-    const std::string& project, const std::vector<std::pair<std::string, std::string>>& entries) {
-  {
-    const std::lock_guard lock(mutex_);
-    calls_.env_sets.emplace_back(project, entries);
-  }
-  if (!env_outcome) return env_outcome;
-  for (const auto& [name, value] : entries) {
+  Result<commands::Done> operator()(const commands::DeleteProject& command) const {
+    if (!plane.catalog_.project_named(command.project)) {
+      return fail(ErrorCode::not_found, "There is no such project.");
+    }
     pb::Event event;
-    event.mutable_env_set()->set_name(name);
-    event.mutable_env_set()->set_digest("0123456789ab");
-    event.mutable_env_set()->set_sealed_ref("ref");
-    append(project_stream(ProjectId(project)), {event});
+    event.mutable_project_deleted();
+    return recorded(command.project, {event});
   }
-  return {};
-}
-
-Result<void> RecordingControlPlane::unset_env(const std::string& project,
-                                              const std::vector<std::string>& names) {
-  {
-    const std::lock_guard lock(mutex_);
-    calls_.env_unsets.emplace_back(project, names);
+  Result<commands::Done> operator()(const commands::ChangeSettings&) const {
+    return commands::Done{};
   }
-  for (const auto& name : names) {
+  Result<commands::Done> operator()(const commands::SetEnv& command) const {
+    if (!plane.env_outcome) return plane.env_outcome;
+    std::vector<pb::Event> events;
+    for (const auto& [name, value] : command.variables) {
+      auto* set = events.emplace_back().mutable_env_set();
+      set->set_name(name);
+      set->set_digest("0123456789ab");
+      set->set_sealed_ref("ref");
+    }
+    return recorded(command.project, events);
+  }
+  Result<commands::Done> operator()(const commands::UnsetEnv& command) const {
+    std::vector<pb::Event> events;
+    for (const auto& name : command.names) {
+      events.emplace_back().mutable_env_unset()->set_name(name);
+    }
+    return recorded(command.project, events);
+  }
+  Result<commands::Done> operator()(const commands::SetNotifySecret& command) const {
+    if (!plane.life_outcome) return plane.life_outcome;
     pb::Event event;
-    event.mutable_env_unset()->set_name(name);
-    append(project_stream(ProjectId(project)), {event});
+    event.mutable_notify_secret_set()->set_sealed_ref("ref");
+    return recorded(command.project, {event});
   }
-  return {};
-}
+  Result<commands::Done> operator()(const commands::ConnectGitHubApp& command) const {
+    pb::Event event;
+    auto& app = *event.mutable_github_app_connected();
+    app.set_app_id(command.app_id);
+    app.set_slug(command.slug);
+    app.set_base_url(command.base_url);
+    app.set_key_fingerprint(command.key_fingerprint);
+    plane.append(github_stream(), {event});
+    const std::lock_guard lock(plane.mutex_);
+    plane.github_webhook_secret_ = command.webhook_secret;
+    return commands::Done{};
+  }
+  Result<commands::Done> operator()(const commands::DisconnectGitHubApp&) const {
+    pb::Event event;
+    event.mutable_github_app_disconnected();
+    plane.append(github_stream(), {event});
+    const std::lock_guard lock(plane.mutex_);
+    plane.github_webhook_secret_ = {};
+    return commands::Done{};
+  }
+  Result<DeploymentId> operator()(const commands::Deploy& command) const {
+    if (plane.deployed) plane.add_deployment(plane.deployed->str(), command.project);
+    return plane.deployed;
+  }
+  Result<DeploymentId> operator()(const commands::Rollback& command) const {
+    const auto to = command.to ? command.to->str() : k_chosen;
+    if (plane.made) plane.add_rollback(plane.made->str(), command.project, to);
+    return plane.made;
+  }
+  Result<DeploymentId> operator()(const commands::Redeploy& command) const {
+    return made(command.project, command.of ? command.of->str() : k_chosen,
+                pb::REDEPLOYMENT_REDEPLOY);
+  }
+  Result<DeploymentId> operator()(const commands::Promote& command) const {
+    return made("shop", command.deployment.str(), pb::REDEPLOYMENT_PROMOTE);
+  }
+  Result<DeploymentId> operator()(const commands::Restart& command) const {
+    return made(command.project, k_chosen, pb::REDEPLOYMENT_RESTART);
+  }
+  Result<commands::Done> operator()(const commands::Cancel&) const { return plane.life_outcome; }
+  Result<commands::Done> operator()(const commands::StopApp&) const { return plane.life_outcome; }
+  Result<commands::Done> operator()(const commands::StartApp&) const { return plane.life_outcome; }
+  Result<bool> operator()(const commands::Scale&) const { return plane.scaled; }
 
-Result<DeploymentId> RecordingControlPlane::deploy(const std::string& project,
-                                                   const std::optional<std::string>& sha,
-                                                   const std::string& command_id) {
+  [[nodiscard]] Result<commands::Done> recorded(const std::string& project,
+                                                const std::vector<pb::Event>& events) const {
+    plane.append(project_stream(ProjectId(project)), events);
+    return commands::Done{};
+  }
+  [[nodiscard]] Result<DeploymentId> made(const std::string& project, const std::string& of,
+                                          pb::Redeployment kind) const {
+    if (plane.made) plane.add_redeployment(plane.made->str(), project, of, kind);
+    return plane.made;
+  }
+};
+
+Result<commands::Answer> RecordingControlPlane::carry_out(const Principal& by,
+                                                          commands::Command command) {
   {
     const std::lock_guard lock(mutex_);
-    calls_.deploys.push_back({project, sha, command_id});
+    calls_.push_back({by, command});
   }
-  if (deployed) add_deployment(deployed->str(), project);
-  return deployed;
-}
-
-void RecordingControlPlane::record(const std::string& verb, const std::string& rest) {
-  {
-    const std::lock_guard lock(mutex_);
-    calls_.life.push_back(verb + " " + rest);
-  }
-  if (const auto next = then.find(verb); next != then.end()) next->second();
-}
-
-Result<DeploymentId> RecordingControlPlane::rollback(const std::string& project,
-                                                     const std::optional<DeploymentId>& to,
-                                                     const std::string& command_id) {
-  if (made) add_rollback(made->str(), project, to ? to->str() : "bbbbbbb2");
-  record("rollback", project + " " + (to ? to->str() : "-") + " " + command_id);
-  return made;
-}
-
-Result<DeploymentId> RecordingControlPlane::redeploy(const std::string& project,
-                                                     const std::optional<DeploymentId>& of,
-                                                     const std::string& command_id) {
-  if (made) {
-    add_redeployment(made->str(), project, of ? of->str() : "bbbbbbb2", pb::REDEPLOYMENT_REDEPLOY);
-  }
-  record("redeploy", project + " " + (of ? of->str() : "-") + " " + command_id);
-  return made;
-}
-
-Result<DeploymentId> RecordingControlPlane::promote(const DeploymentId& deployment,
-                                                    const std::string& command_id) {
-  if (made) add_redeployment(made->str(), "shop", deployment.str(), pb::REDEPLOYMENT_PROMOTE);
-  record("promote", deployment.str() + " " + command_id);
-  return made;
-}
-
-Result<DeploymentId> RecordingControlPlane::restart(const std::string& project,
-                                                    const std::string& command_id) {
-  if (made) add_redeployment(made->str(), project, "bbbbbbb2", pb::REDEPLOYMENT_RESTART);
-  record("restart", project + " " + command_id);
-  return made;
-}
-
-Result<void> RecordingControlPlane::cancel(const DeploymentId& deployment) {
-  record("cancel", deployment.str());
-  return life_outcome;
-}
-
-Result<void> RecordingControlPlane::stop_app(const std::string& project) {
-  record("stop_app", project);
-  return life_outcome;
-}
-
-Result<void> RecordingControlPlane::start_app(const std::string& project) {
-  record("start_app", project);
-  return life_outcome;
-}
-
-Result<bool> RecordingControlPlane::scale(const std::string& project, std::int32_t replicas) {
-  record("scale", project + " " + std::to_string(replicas));
-  return scaled;
-}
-
-Result<void> RecordingControlPlane::set_notify_secret(const std::string& project,
-                                                      const std::string& secret) {
-  pb::Event event;
-  event.mutable_notify_secret_set()->set_sealed_ref("ref");
-  append(project_stream(ProjectId(project)), {event});
-  const std::lock_guard lock(mutex_);
-  calls_.notify_secrets.emplace_back(project, secret);
-  return life_outcome;
+  return std::visit(
+      [this](const auto& asked) -> Result<commands::Answer> {
+        auto answer = Effect{*this}(asked);
+        if (const auto next = then.find(std::string(asked.name)); next != then.end()) {
+          next->second();
+        }
+        if (!answer) return tl::unexpected(answer.error());
+        return *std::move(answer);
+      },
+      command);
 }
 
 std::vector<std::pair<std::string, std::string>> RecordingControlPlane::webhook_secrets() {
   const std::lock_guard lock(mutex_);
   return webhook_secrets_;
-}
-
-Result<void> RecordingControlPlane::connect_github_app(const actors::NewGitHubApp& app) {
-  pb::Event event;
-  event.mutable_github_app_connected()->set_app_id(app.app_id);
-  event.mutable_github_app_connected()->set_slug(app.slug);
-  event.mutable_github_app_connected()->set_base_url(app.base_url);
-  event.mutable_github_app_connected()->set_key_fingerprint(app.key_fingerprint);
-  append(github_stream(), {event});
-  const std::lock_guard lock(mutex_);
-  github_webhook_secret_ = app.webhook_secret;
-  return life_outcome;
-}
-
-Result<void> RecordingControlPlane::disconnect_github_app() {
-  pb::Event event;
-  event.mutable_github_app_disconnected();
-  append(github_stream(), {event});
-  const std::lock_guard lock(mutex_);
-  github_webhook_secret_ = {};
-  return life_outcome;
 }
 
 Secret RecordingControlPlane::github_webhook_secret() {

@@ -56,11 +56,12 @@ TEST_F(Routes, a_project_is_created_and_shown_as_soon_as_the_answer_is_there) {
   EXPECT_EQ(answer.body.find("hush"), std::string::npos);
   EXPECT_EQ(get("/v1/projects/shop"), created);
   EXPECT_EQ(get("/v1/projects")["projects"], json::array({created}));
-  const auto calls = control_.calls();
-  ASSERT_EQ(calls.projects.size(), 1U);
-  EXPECT_EQ(calls.projects[0].repository_url, "https://example.test/a/b");
-  EXPECT_EQ(calls.projects[0].branch, "main");
-  EXPECT_EQ(calls.projects[0].webhook_secret, "hush");
+  const auto asked = control_.asked<commands::CreateProject>();
+  ASSERT_EQ(asked.size(), 1U);
+  EXPECT_EQ(asked[0].repository_url, "https://example.test/a/b");
+  EXPECT_EQ(asked[0].branch, "main");
+  EXPECT_EQ(asked[0].webhook_secret, "hush");
+  EXPECT_EQ(control_.calls()[0].by, Principal::user());
   expect_error(ask("POST", "/v1/projects", R"({"name":"shop","repository":"/r"})"), 409,
                "already_exists", "of that name");
 }
@@ -104,10 +105,7 @@ TEST_F(Routes, bodies_that_say_nothing_sensible_are_400s_with_a_sentence) {
     expect_error(ask(wrong.method, wrong.path, wrong.body), 400, "invalid_argument",
                  wrong.sentence);
   }
-  const auto calls = control_.calls();
-  EXPECT_THAT(calls.projects, IsEmpty());
-  EXPECT_THAT(calls.env_sets, IsEmpty());
-  EXPECT_THAT(calls.deploys, IsEmpty());
+  EXPECT_THAT(control_.calls(), IsEmpty());
 }
 
 TEST_F(Routes, what_does_not_exist_is_a_404_with_a_sentence) {
@@ -130,7 +128,7 @@ TEST_F(Routes, a_deleted_project_is_gone) {
   control_.add_project("shop");
   EXPECT_EQ(json::parse(ask("DELETE", "/v1/projects/shop").body), json({{"deleted", "shop"}}));
   EXPECT_EQ(ask("GET", "/v1/projects/shop").status, 404);
-  EXPECT_THAT(control_.calls().deleted, ElementsAre("shop"));
+  EXPECT_EQ(control_.asked<commands::DeleteProject>().at(0).project, "shop");
 }
 
 TEST_F(Routes, variables_are_set_listed_and_unset_without_showing_a_value) {
@@ -146,14 +144,15 @@ TEST_F(Routes, variables_are_set_listed_and_unset_without_showing_a_value) {
   EXPECT_EQ(answer.body.find("two words"), std::string::npos);
   EXPECT_EQ(get("/v1/projects/shop/env"), json::parse(answer.body));
   EXPECT_EQ(get("/v1/projects/shop")["env_names"], json::array({"A", "B"}));
-  ASSERT_EQ(control_.calls().env_sets.size(), 1U);
-  EXPECT_THAT(control_.calls().env_sets[0].second,
-              ElementsAre(Pair("A", "värde"), Pair("B", "two words")));
+  const auto set = control_.asked<commands::SetEnv>();
+  ASSERT_EQ(set.size(), 1U);
+  EXPECT_THAT(set[0].variables, ElementsAre(Pair("A", "värde"), Pair("B", "two words")));
 
   const auto left = ask("DELETE", "/v1/projects/shop/env?name=A&name=B");
   EXPECT_EQ(json::parse(left.body)["variables"], json::array());
-  ASSERT_EQ(control_.calls().env_unsets.size(), 1U);
-  EXPECT_THAT(control_.calls().env_unsets[0].second, ElementsAre("A", "B"));
+  const auto unset = control_.asked<commands::UnsetEnv>();
+  ASSERT_EQ(unset.size(), 1U);
+  EXPECT_THAT(unset[0].names, ElementsAre("A", "B"));
 }
 
 TEST_F(Routes, settings_are_passed_on_by_name_and_text) {
@@ -162,13 +161,13 @@ TEST_F(Routes, settings_are_passed_on_by_name_and_text) {
       ask("PUT", "/v1/projects/shop/settings",
           json({{"health_deadline", "30s"}, {"port", 8080}, {"previews", true}}).dump());
   EXPECT_EQ(changed.status, 200);
-  ASSERT_EQ(control_.calls().settings.size(), 1U);
+  ASSERT_EQ(control_.asked<commands::ChangeSettings>().size(), 1U);
   EXPECT_THAT(
-      control_.calls().settings[0].second,
+      control_.asked<commands::ChangeSettings>()[0].settings,
       ElementsAre(Pair("health_deadline", "30s"), Pair("port", "8080"), Pair("previews", "true")));
   EXPECT_EQ(ask("PUT", "/v1/projects/shop/settings", "{}").status, 400);
   EXPECT_EQ(ask("PUT", "/v1/projects/shop/settings", R"({"port":[1]})").status, 400);
-  EXPECT_EQ(control_.calls().settings.size(), 1U);
+  EXPECT_EQ(control_.asked<commands::ChangeSettings>().size(), 1U);
 }
 
 TEST_F(Routes, a_value_that_is_refused_is_not_quoted) {
@@ -178,7 +177,7 @@ TEST_F(Routes, a_value_that_is_refused_is_not_quoted) {
       ask("PUT", "/v1/projects/shop/env", json({{"variables", {{"A", secret}}}}).dump());
   EXPECT_EQ(answer.status, 413);
   EXPECT_EQ(answer.body.find("SSSS"), std::string::npos);
-  EXPECT_THAT(control_.calls().env_sets, IsEmpty());
+  EXPECT_THAT(control_.calls(), IsEmpty());
 }
 
 TEST_F(Routes, errors_of_commands_keep_their_code_and_cause) {
@@ -196,11 +195,11 @@ TEST_F(Routes, a_deploy_is_commanded_and_shown) {
                           json({{"sha", sha}, {"command_id", "cmd-1"}}).dump());
   EXPECT_EQ(answer.status, 202);
   EXPECT_EQ(json::parse(answer.body)["id"], "aaaaaaa2");
-  const auto calls = control_.calls();
-  ASSERT_EQ(calls.deploys.size(), 1U);
-  EXPECT_EQ(calls.deploys[0].project, "shop");
-  EXPECT_EQ(calls.deploys[0].sha, sha);
-  EXPECT_EQ(calls.deploys[0].command_id, "cmd-1");
+  const auto asked = control_.asked<commands::Deploy>();
+  ASSERT_EQ(asked.size(), 1U);
+  EXPECT_EQ(asked[0].project, "shop");
+  EXPECT_EQ(asked[0].sha, sha);
+  EXPECT_EQ(asked[0].command_id, "cmd-1");
   EXPECT_EQ(get("/v1/deployments/aaaaaaa2"), json::parse(answer.body));
 }
 

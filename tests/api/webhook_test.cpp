@@ -32,9 +32,9 @@ TEST_F(Webhook, a_signed_push_is_received_with_all_it_says) {
   EXPECT_EQ(json::parse(answer.body)["receipts"],
             json::parse(R"([{"project":"shop","deployment":"abcdefg2","verdict":"deployed",
                              "reason":""}])"));
-  const auto pushes = control_.calls().pushes;
+  const auto pushes = control_.asked<commands::TakePush>();
   ASSERT_EQ(pushes.size(), 1U);
-  const auto& push = pushes[0];
+  const auto& push = pushes[0].push;
   EXPECT_THAT(
       push.repository_urls,
       UnorderedElementsAre("https://github.com/acme/shop.git", "git@github.com:acme/shop.git",
@@ -47,6 +47,7 @@ TEST_F(Webhook, a_signed_push_is_received_with_all_it_says) {
   EXPECT_EQ(push.delivery_id, "72d3162e-cc78-11e3-81ab-4c9367dc0958");
   EXPECT_EQ(push.pusher, "ada");
   EXPECT_THAT(push.signed_for, IsEmpty());
+  EXPECT_EQ(control_.calls()[0].by, Principal::webhook("github"));
 }
 
 TEST_F(Webhook, a_pushs_time_and_force_are_passed_on_whichever_way_they_are_written) {
@@ -67,13 +68,13 @@ TEST_F(Webhook, a_pushs_time_and_force_are_passed_on_whichever_way_they_are_writ
     payload["repository"]["pushed_at"] = pushed_at;
     payload["forced"] = true;
     EXPECT_EQ(deliver(payload.dump()).status, 202) << pushed_at;
-    const auto push = control_.calls().pushes.back();
+    const auto push = control_.asked<commands::TakePush>().back().push;
     EXPECT_EQ(push.pushed_at_s, seconds) << pushed_at;
     EXPECT_TRUE(push.forced);
   }
   deliver(push_payload().dump());
-  EXPECT_EQ(control_.calls().pushes.back().pushed_at_s, 0);
-  EXPECT_FALSE(control_.calls().pushes.back().forced);
+  EXPECT_EQ(control_.asked<commands::TakePush>().back().push.pushed_at_s, 0);
+  EXPECT_FALSE(control_.asked<commands::TakePush>().back().push.forced);
 }
 
 TEST_F(Webhook, a_time_that_is_none_is_refused) {
@@ -90,7 +91,7 @@ TEST_F(Webhook, a_time_that_is_none_is_refused) {
   auto payload = push_payload();
   payload["forced"] = "yes";
   EXPECT_EQ(deliver(payload.dump()).status, 400);
-  EXPECT_THAT(control_.calls().pushes, IsEmpty());
+  EXPECT_THAT(control_.asked<commands::TakePush>(), IsEmpty());
 }
 
 TEST_F(Webhook, a_form_encoded_push_says_the_same) {
@@ -105,8 +106,8 @@ TEST_F(Webhook, a_form_encoded_push_says_the_same) {
   const auto answer =
       deliver(body, k_secret, "push", "application/x-www-form-urlencoded; charset=utf-8");
   EXPECT_EQ(answer.status, 202) << answer.body;
-  ASSERT_EQ(control_.calls().pushes.size(), 1U);
-  EXPECT_EQ(control_.calls().pushes[0].after, k_after);
+  ASSERT_EQ(control_.asked<commands::TakePush>().size(), 1U);
+  EXPECT_EQ(control_.asked<commands::TakePush>()[0].push.after, k_after);
 }
 
 TEST_F(Webhook, deleted_refs_and_tags_are_passed_on_for_the_record) {
@@ -121,9 +122,9 @@ TEST_F(Webhook, deleted_refs_and_tags_are_passed_on_for_the_record) {
   EXPECT_EQ(answer.status, 202);
   EXPECT_EQ(json::parse(answer.body)["receipts"][0]["reason"], "tags are not deployed");
   EXPECT_EQ(json::parse(answer.body)["receipts"][0]["deployment"], nullptr);
-  ASSERT_EQ(control_.calls().pushes.size(), 1U);
-  EXPECT_TRUE(control_.calls().pushes[0].deleted);
-  EXPECT_EQ(control_.calls().pushes[0].ref, "refs/tags/simple-tag");
+  ASSERT_EQ(control_.asked<commands::TakePush>().size(), 1U);
+  EXPECT_TRUE(control_.asked<commands::TakePush>()[0].push.deleted);
+  EXPECT_EQ(control_.asked<commands::TakePush>()[0].push.ref, "refs/tags/simple-tag");
 }
 
 TEST_F(Webhook, a_repeated_delivery_is_answered_with_the_deployment_that_is_there) {
@@ -159,14 +160,14 @@ TEST_F(Webhook, a_ping_is_answered_and_changes_nothing) {
       deliver(R"({"zen":"Keep it logically awesome.","hook_id":1})", k_secret, "ping");
   EXPECT_EQ(answer.status, 200);
   EXPECT_EQ(json::parse(answer.body)["pong"], "Keep it logically awesome.");
-  EXPECT_THAT(control_.calls().pushes, IsEmpty());
+  EXPECT_THAT(control_.asked<commands::TakePush>(), IsEmpty());
 }
 
 TEST_F(Webhook, other_events_are_taken_and_left) {
   const auto answer = deliver("{}", k_secret, "issues");
   EXPECT_EQ(answer.status, 202);
   EXPECT_EQ(json::parse(answer.body)["ignored"], "event 'issues' is not handled");
-  EXPECT_THAT(control_.calls().pushes, IsEmpty());
+  EXPECT_THAT(control_.asked<commands::TakePush>(), IsEmpty());
 }
 
 TEST_F(Webhook, is_served_on_the_unix_socket_too) {
@@ -206,7 +207,7 @@ TEST_F(Webhook, a_delivery_without_a_signature_that_fits_is_refused_and_not_stor
     EXPECT_EQ(json::parse(answer.body)["error"]["code"], "unauthorized") << shown;
     EXPECT_EQ(answer.body.find(good), std::string::npos) << "the right signature must stay unknown";
   }
-  EXPECT_THAT(control_.calls().pushes, IsEmpty());
+  EXPECT_THAT(control_.asked<commands::TakePush>(), IsEmpty());
 }
 
 TEST_F(Webhook, the_signature_is_looked_at_before_anything_else) {
@@ -223,7 +224,7 @@ TEST_F(Webhook, without_any_secret_nothing_is_taken_and_the_answer_says_what_to_
     EXPECT_EQ(answer.status, 401);
     EXPECT_THAT(answer.body, HasSubstr("webhook_secret_file"));
   }
-  EXPECT_THAT(control_.calls().pushes, IsEmpty());
+  EXPECT_THAT(control_.asked<commands::TakePush>(), IsEmpty());
 }
 
 TEST_F(Webhook, a_projects_own_secret_speaks_for_that_project_only) {
@@ -231,16 +232,16 @@ TEST_F(Webhook, a_projects_own_secret_speaks_for_that_project_only) {
   control_.add_project("bank", "bank-secret");
   control_.add_project("open");
   EXPECT_EQ(deliver(push_payload().dump(), "shop-secret").status, 202);
-  ASSERT_EQ(control_.calls().pushes.size(), 1U);
-  EXPECT_THAT(control_.calls().pushes[0].signed_for, ElementsAre("shop"));
+  ASSERT_EQ(control_.asked<commands::TakePush>().size(), 1U);
+  EXPECT_THAT(control_.asked<commands::TakePush>()[0].push.signed_for, ElementsAre("shop"));
 }
 
 TEST_F(Webhook, the_servers_secret_speaks_for_projects_without_one) {
   control_.add_project("shop", "shop-secret");
   control_.add_project("open");
   EXPECT_EQ(deliver(push_payload().dump(), k_secret).status, 202);
-  ASSERT_EQ(control_.calls().pushes.size(), 1U);
-  EXPECT_THAT(control_.calls().pushes[0].signed_for, IsEmpty());
+  ASSERT_EQ(control_.asked<commands::TakePush>().size(), 1U);
+  EXPECT_THAT(control_.asked<commands::TakePush>()[0].push.signed_for, IsEmpty());
 }
 
 TEST_F(Webhook, a_secret_that_several_share_speaks_for_all_of_them) {
@@ -249,8 +250,9 @@ TEST_F(Webhook, a_secret_that_several_share_speaks_for_all_of_them) {
   control_.add_project("shop2", k_secret);
   control_.add_project("open");
   EXPECT_EQ(deliver(push_payload().dump(), k_secret).status, 202);
-  ASSERT_EQ(control_.calls().pushes.size(), 1U);
-  EXPECT_THAT(control_.calls().pushes[0].signed_for, UnorderedElementsAre("shop", "shop2", "open"));
+  ASSERT_EQ(control_.asked<commands::TakePush>().size(), 1U);
+  EXPECT_THAT(control_.asked<commands::TakePush>()[0].push.signed_for,
+              UnorderedElementsAre("shop", "shop2", "open"));
 }
 
 TEST_F(Webhook, a_projects_secret_is_enough_when_the_server_has_none) {
@@ -258,7 +260,7 @@ TEST_F(Webhook, a_projects_secret_is_enough_when_the_server_has_none) {
   control_.add_project("shop", "shop-secret");
   EXPECT_EQ(deliver(push_payload().dump(), "shop-secret").status, 202);
   EXPECT_EQ(deliver(push_payload().dump(), "").status, 401);
-  EXPECT_EQ(control_.calls().pushes.size(), 1U);
+  EXPECT_EQ(control_.asked<commands::TakePush>().size(), 1U);
 }
 
 // ---- what is wrong in a delivery that is signed ----
@@ -279,7 +281,7 @@ TEST_F(Webhook, the_headers_that_github_always_sends_are_required) {
     fields[1] = "X-GitHub-Delivery: " + bad;
     EXPECT_EQ(deliver_with(fields, body).status, 400) << bad;
   }
-  EXPECT_THAT(control_.calls().pushes, IsEmpty());
+  EXPECT_THAT(control_.asked<commands::TakePush>(), IsEmpty());
 }
 
 TEST_F(Webhook, what_is_no_json_object_is_a_400) {
@@ -298,7 +300,7 @@ TEST_F(Webhook, what_is_no_json_object_is_a_400) {
     EXPECT_EQ(deliver(body, k_secret, "push", "application/x-www-form-urlencoded").status, 400)
         << body;
   }
-  EXPECT_THAT(control_.calls().pushes, IsEmpty());
+  EXPECT_THAT(control_.asked<commands::TakePush>(), IsEmpty());
 }
 
 // Puts every wrong type in every place; the answer is a 400 that names the place.
@@ -365,7 +367,7 @@ TEST_F(Webhook, text_that_would_break_out_of_lines_or_is_endless_is_a_400) {
     payload["after"] = sha;
     EXPECT_EQ(deliver(payload.dump()).status, 400) << sha;
   }
-  EXPECT_THAT(control_.calls().pushes, IsEmpty());
+  EXPECT_THAT(control_.asked<commands::TakePush>(), IsEmpty());
 }
 
 TEST_F(Webhook, a_payload_that_is_cut_anywhere_is_a_400) {
@@ -373,7 +375,7 @@ TEST_F(Webhook, a_payload_that_is_cut_anywhere_is_a_400) {
   for (std::size_t size = 0; size < body.size(); size += 5) {
     EXPECT_EQ(deliver(body.substr(0, size)).status, 400) << size;
   }
-  EXPECT_THAT(control_.calls().pushes, IsEmpty());
+  EXPECT_THAT(control_.asked<commands::TakePush>(), IsEmpty());
 }
 
 TEST_F(Webhook, a_delivery_of_25_mib_is_taken_and_a_larger_one_refused_unread) {
@@ -389,7 +391,7 @@ TEST_F(Webhook, a_delivery_of_25_mib_is_taken_and_a_larger_one_refused_unread) {
                                  std::to_string(k_webhook_bytes_max + 1) + "\r\n\r\n");
   ASSERT_TRUE(answer);
   EXPECT_EQ(answer->status, 413);
-  EXPECT_EQ(control_.calls().pushes.size(), 1U);
+  EXPECT_EQ(control_.asked<commands::TakePush>().size(), 1U);
 }
 
 TEST_F(Webhook, the_tcp_listener_serves_nothing_else) {

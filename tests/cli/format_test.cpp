@@ -53,6 +53,15 @@ TEST(Format, text_from_a_repository_cannot_steer_the_terminal) {
   EXPECT_EQ(printable("naïve"), "naïve");
 }
 
+TEST(Format, an_event_that_somebody_asked_for_says_who_once) {
+  EXPECT_EQ(asker_mark("user", "KEY"), "  [user]");
+  EXPECT_EQ(asker_mark("webhook:github", "b719b03 on main by ada"), "  [webhook:github]");
+  EXPECT_EQ(asker_mark("user", "by=user"), "");
+  EXPECT_EQ(asker_mark("system:vm_hosts", "crashed"), "");
+  EXPECT_EQ(asker_mark("project", "of an older build"), "");
+  EXPECT_EQ(asker_mark("\x1b[31m", "no principal"), "");
+}
+
 TEST(Format, long_text_is_cut_between_characters) {
   EXPECT_EQ(shortened("äöü", 3), "äöü");
   EXPECT_EQ(shortened("äöüx", 3), "äö…");

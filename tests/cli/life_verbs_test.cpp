@@ -71,8 +71,9 @@ TEST_F(LifeVerbs, a_file_that_sets_the_port_is_taken_without_it_and_that_is_said
   EXPECT_THAT(ran.out, StartsWith("Set API_KEY; "));
   EXPECT_THAT(ran.err, StartsWith("atlasflow: PORT and HOST in - left out"));
   EXPECT_THAT(ran.err, HasSubstr("'atlasflow project set shop port=8080'"));
-  ASSERT_EQ(control_.calls().env_sets.size(), 1U);
-  EXPECT_THAT(control_.calls().env_sets[0].second, ElementsAre(testing::Pair("API_KEY", "x")));
+  const auto set = control_.asked<commands::SetEnv>();
+  ASSERT_EQ(set.size(), 1U);
+  EXPECT_THAT(set[0].variables, ElementsAre(testing::Pair("API_KEY", "x")));
 }
 
 TEST_F(LifeVerbs, a_file_with_nothing_but_the_port_sets_nothing_and_is_no_failure) {
@@ -80,7 +81,7 @@ TEST_F(LifeVerbs, a_file_with_nothing_but_the_port_sets_nothing_and_is_no_failur
   EXPECT_EQ(ran.code, 0);
   EXPECT_EQ(ran.out, "");
   EXPECT_THAT(ran.err, HasSubstr("PORT in - left out"));
-  EXPECT_TRUE(control_.calls().env_sets.empty());
+  EXPECT_TRUE(control_.calls().empty());
   EXPECT_EQ(run(from_stdin(), "# nothing\n").code, 2);
 }
 
@@ -101,14 +102,18 @@ TEST_F(LifeVerbs, a_rollback_says_what_it_makes_and_of_what) {
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_THAT(ran.out, StartsWith("Deploying shop #"));
   EXPECT_THAT(ran.out, HasSubstr("(aaaaaaa2, 1111111): rollback to abcdefg2\n"));
-  EXPECT_THAT(control_.calls().life, ElementsAre(StartsWith("rollback shop abcdefg2 ")));
+  ASSERT_EQ(control_.calls().size(), 1U);
+  EXPECT_EQ(control_.asked<commands::Rollback>().at(0).project, "shop");
+  EXPECT_EQ(control_.asked<commands::Rollback>().at(0).to, DeploymentId("abcdefg2"));
 }
 
 TEST_F(LifeVerbs, a_deployment_is_printed_alone_with_json) {
   const auto ran = run(RedeployCommand{"shop", "", false, true});
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_EQ(json::parse(ran.out)["id"], "aaaaaaa2");
-  EXPECT_THAT(control_.calls().life, ElementsAre(StartsWith("redeploy shop - ")));
+  ASSERT_EQ(control_.calls().size(), 1U);
+  EXPECT_EQ(control_.asked<commands::Redeploy>().at(0).project, "shop");
+  EXPECT_EQ(control_.asked<commands::Redeploy>().at(0).of, std::nullopt);
 }
 
 TEST_F(LifeVerbs, a_wait_prints_milestones_until_it_is_live) {
@@ -230,7 +235,10 @@ TEST_F(LifeVerbs, a_projects_cancel_takes_all_of_production_the_newest_first) {
   control_.fail_deployment("abcdefg5");
   const auto ran = run(CancelCommand{"shop", false, false});
   EXPECT_EQ(ran.code, 0) << ran.err;
-  EXPECT_THAT(control_.calls().life, ElementsAre("cancel abcdefg3", "cancel abcdefg2"));
+  const auto cancelled = control_.asked<commands::Cancel>();
+  ASSERT_EQ(cancelled.size(), 2U);
+  EXPECT_EQ(cancelled[0].deployment, DeploymentId("abcdefg3"));
+  EXPECT_EQ(cancelled[1].deployment, DeploymentId("abcdefg2"));
   EXPECT_THAT(ran.out, AllOf(HasSubstr("Cancelling shop #2 (abcdefg3, 1111111)\n"),
                              HasSubstr("Cancelling shop #1 (abcdefg2, 1111111)\n")));
   const auto with_json = run(CancelCommand{"shop", false, true});
@@ -243,7 +251,7 @@ TEST_F(LifeVerbs, a_cancel_of_nothing_is_2_and_says_what_to_look_at) {
   EXPECT_EQ(ran.code, 2);
   EXPECT_THAT(ran.err, HasSubstr("nothing of 'shop' is queued or under way"));
   EXPECT_THAT(ran.err, HasSubstr("atlasflow deployments shop"));
-  EXPECT_THAT(control_.calls().life, IsEmpty());
+  EXPECT_THAT(control_.calls(), IsEmpty());
 }
 
 TEST_F(LifeVerbs, a_cancel_waits_for_the_end_when_asked_to) {
@@ -338,7 +346,7 @@ TEST_F(LifeVerbs, a_scale_out_of_range_is_2_before_the_server_is_asked) {
     EXPECT_EQ(ran.code, 2);
     EXPECT_THAT(ran.err, HasSubstr("1 to 32 microVMs; 'atlasflow stop shop' stops it"));
   }
-  EXPECT_THAT(control_.calls().life, IsEmpty());
+  EXPECT_THAT(control_.calls(), IsEmpty());
 }
 
 TEST_F(LifeVerbs, a_scale_that_another_one_overtakes_is_1) {
@@ -355,8 +363,8 @@ TEST_F(LifeVerbs, a_notify_secret_comes_from_a_file_and_is_not_shown) {
   auto ran = run(ProjectNotifySecretCommand{"shop", "-", false}, "hush hush\n");
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_THAT(ran.out, Not(HasSubstr("hush")));
-  ASSERT_EQ(control_.calls().notify_secrets.size(), 1U);
-  EXPECT_EQ(control_.calls().notify_secrets[0].second, "hush hush");
+  ASSERT_EQ(control_.asked<commands::SetNotifySecret>().size(), 1U);
+  EXPECT_EQ(control_.asked<commands::SetNotifySecret>()[0].secret, "hush hush");
   ran = run(ProjectNotifySecretCommand{"shop", "-", false}, "\n");
   EXPECT_EQ(ran.code, 2);
   EXPECT_THAT(ran.err, HasSubstr("the notify secret in - is empty"));

@@ -82,7 +82,8 @@ TEST(Capacity, that_no_host_will_ever_have_is_not_waited_for) {
 TEST(Stop, that_is_overdue_lets_the_deployment_end_and_is_told) {
   Subject subject;
   subject.run_until_live();
-  ASSERT_TRUE(subject.apply(Retire{"dnext234", "replaced"}));
+  ASSERT_TRUE(
+      subject.apply(Retire{Principal::system("project"), DeploymentId{"dnext234"}, "replaced"}));
   subject.drained();
   ASSERT_TRUE(subject.succeed(subject.slot(0)->effect(), [&](auto& event) {
     event.mutable_vm_stopped()->set_vm_id(subject.slot(0)->vm_id().str());

@@ -71,7 +71,7 @@ TEST(LiveDeployment, that_crashed_too_often_starts_again_when_its_owner_says_so)
     subject.slot_timer();
     subject.run_vm();
   }
-  EXPECT_TRUE(subject.apply(StartApp{"user"}));
+  EXPECT_TRUE(subject.apply(StartApp{Principal::user()}));
   EXPECT_THAT(subject.last, ElementsAre("StartRequested", "VMPlacementRequested"));
   subject.run_vm();
   EXPECT_EQ(subject.state.status, DeploymentStatus::live);
@@ -191,7 +191,7 @@ TEST(Replicas, one_that_crashes_leaves_the_route_to_the_others) {
 TEST(Scale, up_adds_vms_and_the_route_follows_as_they_get_healthy) {
   Subject subject;
   subject.run_until_live();
-  subject.apply(Scale{3, "user"});
+  subject.apply(Scale{3, Principal::user()});
   EXPECT_THAT(subject.last,
               ElementsAre("ScaleRequested", "VMPlacementRequested", "VMPlacementRequested"));
   EXPECT_EQ(subject.claim().upstreams.size(), 1U);
@@ -205,7 +205,7 @@ TEST(Scale, up_adds_vms_and_the_route_follows_as_they_get_healthy) {
 TEST(Scale, down_drains_before_it_stops) {
   Subject subject([](pb::Settings& settings) { settings.set_replicas(2); });
   subject.run_until_live();
-  subject.apply(Scale{1, "user"});
+  subject.apply(Scale{1, Principal::user()});
   EXPECT_THAT(subject.last, ElementsAre("ScaleRequested"));
   EXPECT_EQ(subject.claim().upstreams.size(), 1U);
   EXPECT_TRUE(subject.owes<DrainEffect>());
@@ -219,16 +219,16 @@ TEST(Scale, down_drains_before_it_stops) {
 TEST(Scale, is_refused_outside_its_limits) {
   Subject subject;
   subject.run_until_live();
-  EXPECT_FALSE(subject.apply(Scale{0, "user"}));
+  EXPECT_FALSE(subject.apply(Scale{0, Principal::user()}));
   EXPECT_EQ(subject.refusal.code, ErrorCode::invalid_argument);
   EXPECT_THAT(subject.refusal.message, HasSubstr("1 to 32"));
-  EXPECT_FALSE(subject.apply(Scale{33, "user"}));
+  EXPECT_FALSE(subject.apply(Scale{33, Principal::user()}));
 }
 
 TEST(Stop, drains_stops_and_keeps_the_hostname_with_a_reason_until_it_is_started) {
   Subject subject;
   subject.run_until_live();
-  subject.apply(StopApp{"user"});
+  subject.apply(StopApp{Principal::user()});
   EXPECT_EQ(subject.state.status, DeploymentStatus::stopping);
   EXPECT_TRUE(subject.claim().upstreams.empty());
   EXPECT_THAT(subject.claim().unavailable_reason, HasSubstr("stopped by its owner"));
@@ -236,7 +236,7 @@ TEST(Stop, drains_stops_and_keeps_the_hostname_with_a_reason_until_it_is_started
   subject.stopped();
   EXPECT_EQ(subject.state.status, DeploymentStatus::stopped);
   EXPECT_TRUE(subject.owes<ClaimRouteEffect>());
-  subject.apply(StartApp{"user"});
+  subject.apply(StartApp{Principal::user()});
   EXPECT_THAT(subject.last, ElementsAre("StartRequested", "VMPlacementRequested"));
   subject.run_vm();
   EXPECT_EQ(subject.state.status, DeploymentStatus::live);
@@ -245,19 +245,19 @@ TEST(Stop, drains_stops_and_keeps_the_hostname_with_a_reason_until_it_is_started
 TEST(Stop, twice_is_no_error_and_a_stopped_one_can_retire) {
   Subject subject;
   subject.run_until_live();
-  subject.apply(StopApp{"user"});
-  EXPECT_TRUE(subject.apply(StopApp{"user"}));
+  subject.apply(StopApp{Principal::user()});
+  EXPECT_TRUE(subject.apply(StopApp{Principal::user()}));
   EXPECT_TRUE(subject.last.empty());
   subject.drained();
   subject.stopped();
-  subject.apply(Retire{"dnewer22", "newer"});
+  subject.apply(Retire{Principal::system("project"), DeploymentId{"dnewer22"}, "newer"});
   EXPECT_THAT(subject.last, ElementsAre("RetirementRequested", "DeploymentRetired"));
 }
 
 TEST(Cancel, of_what_serves_names_the_verbs_that_end_it) {
   Subject subject;
   subject.run_until_live();
-  EXPECT_FALSE(subject.apply(Cancel{"user"}));
+  EXPECT_FALSE(subject.apply(Cancel{Principal::user()}));
   EXPECT_THAT(subject.refusal.message, HasSubstr("stop or rollback"));
 }
 
@@ -265,7 +265,7 @@ TEST(Cancel, while_a_vm_starts_waits_for_its_outcome_and_stops_it) {
   Subject subject;
   subject.run_until_image();
   subject.place();
-  subject.apply(Cancel{"user"});
+  subject.apply(Cancel{Principal::user()});
   EXPECT_TRUE(subject.owes<AbortEffect>());
   EXPECT_EQ(subject.state.status, DeploymentStatus::cancelling);
   subject.start_vm();

@@ -153,7 +153,7 @@ TEST(Deployment, a_deadline_of_a_route_that_is_not_awaited_any_more_is_no_news) 
   subject.run_until_image();
   subject.run_vm();
   const auto effect = subject.state.intent;
-  subject.apply(Cancel{"user"});
+  subject.apply(Cancel{Principal::user()});
   subject.now += 120 * k_second_us;
   EXPECT_EQ(subject.deadline_owed(), 0);
   EXPECT_TRUE(subject.apply(DeadlinePassed{effect}));
@@ -243,7 +243,8 @@ TEST(Deployment, a_vm_that_ends_before_it_is_healthy_fails_the_deployment_at_onc
 TEST(Deployment, retiring_drains_then_stops_then_ends) {
   Subject subject;
   subject.run_until_live();
-  subject.apply(Retire{"dnewer22", "a newer deployment took over"});
+  subject.apply(Retire{Principal::system("project"), DeploymentId{"dnewer22"},
+                       "a newer deployment took over"});
   EXPECT_THAT(subject.last, ElementsAre("RetirementRequested"));
   EXPECT_FALSE(subject.owes<ClaimRouteEffect>());
   EXPECT_TRUE(subject.owes<DrainEffect>());
@@ -258,7 +259,7 @@ TEST(Deployment, retiring_drains_then_stops_then_ends) {
 TEST(Deployment, a_vm_that_ends_while_it_retires_changes_nothing) {
   Subject subject;
   subject.run_until_live();
-  subject.apply(Retire{"dnewer22", "newer"});
+  subject.apply(Retire{Principal::system("project"), DeploymentId{"dnewer22"}, "newer"});
   EXPECT_TRUE(subject.vm_ends());
   EXPECT_TRUE(subject.last.empty());
 }
@@ -267,7 +268,7 @@ TEST(Deployment, cancel_is_terminal_only_when_the_workers_end_is_known) {
   Subject subject;
   subject.apply(Start{});
   subject.clone();
-  subject.apply(Cancel{"user"});
+  subject.apply(Cancel{Principal::user()});
   EXPECT_EQ(subject.state.status, DeploymentStatus::cancelling);
   EXPECT_TRUE(subject.owes<AbortEffect>());
   subject.fail_step(true);
@@ -280,7 +281,7 @@ TEST(Deployment, one_that_is_cancelled_while_its_route_is_asked_for_drains_befor
   subject.run_until_image();
   subject.run_vm();
   ASSERT_THAT(subject.last, ElementsAre("Healthy", "RouteChangeRequested"));
-  subject.apply(Cancel{"user"});
+  subject.apply(Cancel{Principal::user()});
   EXPECT_THAT(subject.last, ElementsAre("CancelRequested", "DrainRequested"));
   EXPECT_TRUE(subject.owes<DrainEffect>());
   EXPECT_FALSE(subject.owes<StopVmEffect>());
@@ -305,8 +306,8 @@ TEST(Deployment, a_drain_that_is_under_way_is_not_asked_for_twice) {
   Subject subject;
   subject.run_until_image();
   subject.run_vm();
-  subject.apply(Cancel{"user"});
-  EXPECT_FALSE(subject.apply(Cancel{"user"})) << "it is being cancelled";
+  subject.apply(Cancel{Principal::user()});
+  EXPECT_FALSE(subject.apply(Cancel{Principal::user()})) << "it is being cancelled";
   subject.vm_ends();
   EXPECT_TRUE(subject.last.empty()) << "the drain ends by itself";
   subject.drained();
@@ -317,7 +318,7 @@ TEST(Deployment, a_build_that_finishes_after_cancel_does_not_go_on) {
   Subject subject;
   subject.apply(Start{});
   subject.clone();
-  subject.apply(Cancel{"user"});
+  subject.apply(Cancel{Principal::user()});
   subject.build();
   EXPECT_THAT(subject.last, ElementsAre("Built", "DeploymentCancelled"));
 }
@@ -376,17 +377,18 @@ TEST(Deployment, no_state_is_without_a_way_out) {
           subject.slot_timer(slot);
           break;
         case 10:
-          if (draw(8) == 0) subject.apply(Cancel{"user"});
+          if (draw(8) == 0) subject.apply(Cancel{Principal::user()});
           break;
         case 11:
           subject.drained(slot);
           break;
         case 12:
-          if (draw(3) == 0) subject.apply(Scale{static_cast<std::int32_t>(1 + draw(3)), "user"});
+          if (draw(3) == 0)
+            subject.apply(Scale{static_cast<std::int32_t>(1 + draw(3)), Principal::user()});
           break;
         case 13:
-          if (draw(4) == 0) subject.apply(StopApp{"user"});
-          if (draw(2) == 0) subject.apply(StartApp{"user"});
+          if (draw(4) == 0) subject.apply(StopApp{Principal::user()});
+          if (draw(2) == 0) subject.apply(StartApp{Principal::user()});
           break;
         case 14:
           if (subject.slot(slot) != nullptr) {
@@ -398,7 +400,8 @@ TEST(Deployment, no_state_is_without_a_way_out) {
           if (draw(8) == 0) subject.apply(VmHostGone{HostId{"local"}});
           break;
         default:
-          if (draw(8) == 0) subject.apply(Retire{"x", "y"});
+          if (draw(8) == 0)
+            subject.apply(Retire{Principal::system("project"), DeploymentId{"x"}, "y"});
           if (draw(8) == 0) subject.apply(Supersede{DeploymentId{"dnewer22"}});
           if (draw(8) == 0) subject.apply(Override{DeploymentId{"dnewer22"}});
           if (draw(2) == 0) subject.deadline();

@@ -101,7 +101,7 @@ class ProjectHistoryTest : public testing::Test {
     outcome(name, [](auto& e) { e.mutable_routed(); });
   }
   void retire(const std::string& name) {
-    command(name, Retire{"x", "newer"});
+    command(name, Retire{Principal::system("project"), DeploymentId{"x"}, "newer"});
     outcome(name, [](auto& e) { e.mutable_drained(); });
     outcome(name, [](auto& e) { e.mutable_vm_stopped(); });
   }
@@ -190,9 +190,9 @@ TEST_F(ProjectHistoryTest, a_rollback_does_not_wait_for_a_build) {
   retire("one");
   push("three");
   command("three", Start{});
-  auto request = rollback_of(*history.find(DeploymentId{"one"}), "user");
+  auto request = rollback_of(*history.find(DeploymentId{"one"}), Principal::user());
   ASSERT_TRUE(request);
-  command("back", RequestRollback{*request});
+  command("back", *request);
   EXPECT_THAT(told(), ElementsAre("three override"));
 }
 
@@ -228,6 +228,38 @@ TEST_F(ProjectHistoryTest, pain_8_a_deleted_branch_ends_its_preview_and_what_bui
   deleted.mutable_branch_deleted()->set_before(std::string(40, 'a'));
   evolve(history, deleted);
   EXPECT_THAT(told(), testing::UnorderedElementsAre("topic retire", "newer cancel"));
+}
+
+TEST_F(ProjectHistoryTest, what_ends_with_its_project_or_branch_was_asked_for_by_who_deleted_that) {
+  const auto asked = [this] {
+    std::vector<std::string> principals;
+    for (const auto& [id, command_for] : (told(), last.tell)) {
+      principals.push_back(asked_by(command_for).str());
+    }
+    return principals;
+  };
+  push("topic", "preview/topic");
+  go_live("topic");
+  push("newer", "preview/topic");
+  command("newer", Start{});
+  const auto before = history;
+  for (const auto& [by, wanted] : std::vector<std::pair<std::string, std::string>>{
+           {"webhook:github", "webhook:github"}, {"user", "user"}, {"", "webhook:github"}}) {
+    history = before;
+    pb::Event deleted;
+    deleted.mutable_branch_deleted()->set_ref("refs/heads/topic");
+    deleted.mutable_branch_deleted()->set_by(by);  // empty in the log of an older build
+    evolve(history, deleted);
+    EXPECT_THAT(asked(), ElementsAre(wanted, wanted)) << by;
+  }
+  for (const auto& [by, wanted] : std::vector<std::pair<std::string, std::string>>{
+           {"user", "user"}, {"system:janitor", "system:janitor"}, {"", "user"}, {"?", "user"}}) {
+    history = before;
+    pb::Event deleted;
+    deleted.mutable_project_deleted()->set_by(by);
+    evolve(history, deleted);
+    EXPECT_THAT(asked(), ElementsAre(wanted, wanted)) << by;
+  }
 }
 
 TEST_F(ProjectHistoryTest, a_preview_ends_when_its_time_is_over_and_not_before) {
@@ -303,7 +335,8 @@ TEST_F(ProjectHistoryTest, an_automatic_rollback_passes_over_what_crashed_itself
   crash("bad");
   push("worse");
   go_live("worse");
-  command("bad", Retire{"worse", "newer"});  // nothing of it drains any more
+  command("bad", Retire{Principal::system("project"), DeploymentId{"worse"},
+                        "newer"});  // nothing of it drains any more
   outcome("bad", [](auto& e) { e.mutable_vm_stopped(); });
   crash("worse");
   static_cast<void>(told());
@@ -339,8 +372,9 @@ TEST_F(ProjectHistoryTest, a_new_version_that_crashes_soon_gives_traffic_back_on
   ASSERT_EQ(last.roll_back.size(), 1U);
   EXPECT_EQ(last.roll_back[0].from.str(), "two");
   EXPECT_EQ(last.roll_back[0].to.str(), "one");
-  auto request = rollback_of(*history.find(DeploymentId{"one"}), "the automatic rollback");
-  command("back", RequestRollback{*request});
+  auto request = rollback_of(*history.find(DeploymentId{"one"}), Principal::system("project"),
+                             "the automatic rollback");
+  command("back", *request);
   static_cast<void>(told());
   EXPECT_THAT(last.roll_back, IsEmpty());
   // A rollback that crashes too is not rolled back again: two bad versions would take turns.
@@ -361,11 +395,11 @@ TEST_F(ProjectHistoryTest, pain_21_a_rollback_restores_settings_and_environment_
   retire("one");
   history.project.settings.set_memory_mib(64);
   history.project.version = StreamVersion{99};
-  const auto request = rollback_of(*history.find(DeploymentId{"one"}), "user");
+  const auto request = rollback_of(*history.find(DeploymentId{"one"}), Principal::user());
   ASSERT_TRUE(request);
-  EXPECT_EQ(request->push().settings().memory_mib(), 512);
-  EXPECT_NE(request->push().settings_version(), 99U);
-  EXPECT_EQ(request->built().reference(), "r/web@one");
+  EXPECT_EQ(request->request.push().settings().memory_mib(), 512);
+  EXPECT_NE(request->request.push().settings_version(), 99U);
+  EXPECT_EQ(request->request.built().reference(), "r/web@one");
 }
 
 TEST_F(ProjectHistoryTest, a_redeployment_takes_settings_and_environment_of_now) {
@@ -374,21 +408,21 @@ TEST_F(ProjectHistoryTest, a_redeployment_takes_settings_and_environment_of_now)
   history.project.settings.set_memory_mib(64);
   history.project.version = StreamVersion{99};
   const auto request = redeployment_of(*history.find(DeploymentId{"one"}), history.project,
-                                       pb::REDEPLOYMENT_REDEPLOY, "user");
+                                       pb::REDEPLOYMENT_REDEPLOY, Principal::user());
   ASSERT_TRUE(request);
-  EXPECT_EQ(request->push().settings().memory_mib(), 64);
-  EXPECT_EQ(request->push().settings_version(), 99U);
-  EXPECT_FALSE(request->has_built());
+  EXPECT_EQ(request->request.push().settings().memory_mib(), 64);
+  EXPECT_EQ(request->request.push().settings_version(), 99U);
+  EXPECT_FALSE(request->request.has_built());
 }
 
 TEST_F(ProjectHistoryTest, a_promotion_brings_a_previews_image_into_production) {
   push("topic", "preview/topic");
   go_live("topic");
   const auto request = redeployment_of(*history.find(DeploymentId{"topic"}), history.project,
-                                       pb::REDEPLOYMENT_PROMOTE, "user");
+                                       pb::REDEPLOYMENT_PROMOTE, Principal::user());
   ASSERT_TRUE(request);
-  EXPECT_EQ(request->push().environment(), "production");
-  EXPECT_EQ(request->built().reference(), "r/web@topic");
+  EXPECT_EQ(request->request.push().environment(), "production");
+  EXPECT_EQ(request->request.built().reference(), "r/web@topic");
 }
 
 }  // namespace

@@ -73,10 +73,10 @@ TEST(Project, variables_come_and_go_and_reserved_names_are_refused) {
 
 TEST(Project, a_deleted_project_takes_no_command) {
   auto state = made();
-  const auto deleted = decide(state, DeleteProject{});
+  const auto deleted = decide(state, DeleteProject{Principal::user()});
   ASSERT_TRUE(deleted);
   for (const auto& event : *deleted) evolve(state, event);
-  EXPECT_FALSE(decide(state, DeleteProject{}));
+  EXPECT_FALSE(decide(state, DeleteProject{Principal::user()}));
   EXPECT_FALSE(decide(state, SetEnv{{{"KEY", {}}}}));
 }
 

@@ -88,11 +88,15 @@ TEST(Push, the_event_says_all_of_it_and_the_projects_settings) {
 }
 
 TEST(Push, what_makes_no_deployment_is_recorded_with_its_delivery) {
-  const Push push{.ref = "refs/heads/x", .before = "b", .after = "a", .delivery_id = "d"};
+  const Push push{.ref = "refs/heads/x",
+                  .before = "b",
+                  .after = "a",
+                  .delivery_id = "d",
+                  .by = Principal::webhook("github")};
   EXPECT_EQ(push_ignored(push, "late").ShortDebugString(),
             R"(ref: "refs/heads/x" after: "a" delivery_id: "d" reason: "late")");
   EXPECT_EQ(branch_deleted(push).ShortDebugString(),
-            R"(ref: "refs/heads/x" before: "b" delivery_id: "d")");
+            R"(ref: "refs/heads/x" before: "b" delivery_id: "d" by: "webhook:github")");
 }
 
 }  // namespace

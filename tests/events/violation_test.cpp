@@ -27,7 +27,7 @@ TEST(Violation, before_the_beginning_and_after_the_end_nothing_may_follow) {
   EXPECT_EQ(violation(absent, cloned()), "it has not begun");
   Subject subject;
   EXPECT_EQ(violation(subject.state, subject.history.front()), "it has begun already");
-  subject.apply(Cancel{"user"});
+  subject.apply(Cancel{Principal::user()});
   ASSERT_TRUE(is_terminal(subject.state.status));
   for (const auto& event : subject.history) {
     EXPECT_EQ(violation(subject.state, event), "it has ended") << kind_of(event);
@@ -109,7 +109,7 @@ TEST(Violation, an_end_leaves_nothing_behind) {
   subject.run_until_live();
   const auto retired = event_with([](auto& e) { e.mutable_deployment_retired(); });
   EXPECT_EQ(violation(subject.state, retired), "it is not retiring");
-  subject.apply(Retire{"newer", "superseded"});
+  subject.apply(Retire{Principal::system("project"), DeploymentId{"newer"}, "superseded"});
   EXPECT_EQ(violation(subject.state, retired), "it still holds a VM or a step");
   EXPECT_EQ(violation(subject.state, event_with([](auto& e) { e.mutable_vm_restarting(); })),
             "no VM has ended in the slot");
@@ -130,7 +130,7 @@ TEST(Violation, of_a_whole_life_is_none) {
   subject.crash(1);
   subject.slot_timer(1);
   subject.run_vm(1);
-  subject.apply(Retire{"newer", "superseded"});
+  subject.apply(Retire{Principal::system("project"), DeploymentId{"newer"}, "superseded"});
   for (const int slot : {0, 1}) {
     subject.drained(slot);
     subject.stopped(slot);

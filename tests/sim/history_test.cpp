@@ -45,9 +45,9 @@ class RealLog : public testing::Test {
     push(life, "branch", '3', "refs/heads/feature", 2);
     const auto live = life.catalog().project_named("web")->live;
     EXPECT_TRUE(live.has_value());
-    life.command(*live, Scale{3, "ada"});
+    life.command(*live, Scale{3, Principal::user()});
     EXPECT_TRUE(life.run_until([&] { return world_.running_vms() == 4; }));
-    life.reuse("web", actors::ReuseKind::rollback, "command-1");
+    life.reuse("web", ReuseKind::rollback, "command-1");
     EXPECT_TRUE(life.run_until([&] { return settled(life, 4, 2); }));
     life.send_push("three", '4');
     EXPECT_TRUE(life.run_until([&] { return builds_now(life); }));

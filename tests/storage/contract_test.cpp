@@ -108,7 +108,7 @@ TEST_P(EventLogContract, a_record_comes_back_as_it_was_appended) {
   EXPECT_EQ(first.correlation_id, "delivery-1");
   EXPECT_EQ(first.causation_position, Position(1));
   EXPECT_EQ(first.build_id, "build-a");
-  EXPECT_EQ(first.actor, "deployment");
+  EXPECT_EQ(first.actor, "system:deployment");
   EXPECT_EQ(first.dedupe_key, "delivery/7");
   EXPECT_EQ(first.event.cloned().subject(), "commit 1");
   EXPECT_EQ(records[1].event_id, "deployment/a@2");

@@ -52,7 +52,7 @@ inline AppendRequest request(const std::string& stream, std::uint64_t expected_v
   }
   made.dedupe_key = std::move(dedupe_key);
   made.correlation_id = "delivery-1";
-  made.actor = "deployment";
+  made.actor = Principal::system("deployment");
   return made;
 }
 

@@ -263,7 +263,7 @@ class Reach : public testing::Test {
   }
   void roll_back_to(const DeploymentId& target) {
     const auto id = next_id();
-    command(id, RequestRollback{*rollback_of(*history_.find(target), "user")});
+    command(id, *rollback_of(*history_.find(target), Principal::user()));
     command(id, Start{});
     start_vm(id);
   }
@@ -368,8 +368,10 @@ class Reach : public testing::Test {
 TEST_F(Reach, is_by_the_order_of_ends_and_not_of_beginnings) {
   create_project();
   for (const char* image : {"a", "b", "c"}) go_live(push("production"), image);
-  command(DeploymentId("deploy1"), Retire{"x", "newer"});
-  command(DeploymentId("deploy2"), Retire{"x", "newer"});
+  command(DeploymentId("deploy1"),
+          Retire{Principal::system("project"), DeploymentId{"x"}, "newer"});
+  command(DeploymentId("deploy2"),
+          Retire{Principal::system("project"), DeploymentId{"x"}, "newer"});
   end_drain(DeploymentId("deploy2"));
   expect_targets_kept();
   end_drain(DeploymentId("deploy1"));
@@ -414,7 +416,8 @@ TEST_F(Reach, of_rollbacks_is_kept_after_every_event_of_any_history) {
     only_rollbacks += expect_targets_kept();
     auto serving = of_production(true);
     if (!serving.empty() && below(20) != 0) serving.pop_back();  // else nothing is live for a while
-    for (const auto& id : serving) command(id, Retire{"x", "newer"});
+    for (const auto& id : serving)
+      command(id, Retire{Principal::system("project"), DeploymentId{"x"}, "newer"});
     while (of_production(false).size() > 3) {
       end_drain(of_production(false)[below(4)]);
     }

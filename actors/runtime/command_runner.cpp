@@ -1,0 +1,299 @@
+#include "actors/runtime/command_runner.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include "actors/projects/sealed_env.hpp"
+#include "events/github_app.hpp"
+#include "events/settings.hpp"
+#include "storage/secrets/github_app.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+constexpr auto k_catalog_timeout = std::chrono::seconds(10);
+
+}  // namespace
+
+Result<void> CommandRunner::wait_for_catalog(Position position) const {
+  if (catalog_.wait_for(position, k_catalog_timeout)) return {};
+  return fail(ErrorCode::timed_out, "recorded, but the read model is late; look again shortly");
+}
+
+Result<storage::ProjectView> CommandRunner::known_project(const std::string& name) const {
+  auto view = catalog_.project_named(name);
+  if (view) return *std::move(view);
+  return fail(ErrorCode::not_found, "there is no project '" + name.substr(0, 60) +
+                                        "'; atlasflow project list shows those that are");
+}
+
+Result<storage::DeploymentView> CommandRunner::known_deployment(const DeploymentId& id) const {
+  auto view = catalog_.deployment(id);
+  if (view) return *std::move(view);
+  return fail(ErrorCode::not_found, "there is no deployment '" + id.str().substr(0, 60) +
+                                        "'; atlasflow deployments NAME shows a project's");
+}
+
+Result<void> CommandRunner::record_app(const Principal& by, pb::Event event) {
+  ATLAS_TRY(const auto version, log_.version_of(github_stream()));
+  Append append;
+  append.request.stream = github_stream();
+  append.request.expected_version = version;
+  append.request.events.push_back(std::move(event));
+  append.request.actor = by;
+  append.patient = false;
+  ATLAS_TRY(const auto reply,
+            ask<AppendReply>(system_, log_, parts_.log_writer, std::move(append)));
+  const auto* appended = std::get_if<storage::Appended>(&reply.outcome);
+  if (appended == nullptr) {
+    return fail(ErrorCode::conflict, "another control plane writes to this log");
+  }
+  return wait_for_catalog(appended->records.back().position);
+}
+
+// One command, by whom it is asked for.
+struct CommandRunner::Run {
+  CommandRunner& runner;
+  const Principal& by;
+
+  // ---- pushes ----
+
+  Result<std::vector<PushReceipt>> operator()(commands::TakePush command) const {
+    command.push.by = by;
+    ATLAS_TRY(auto reply, runner.answered<PushReply>(runner.parts_.projects,
+                                                     ReceivePushNow{std::move(command.push)}));
+    return std::move(reply.receipts);
+  }
+
+  // ---- projects ----
+
+  [[nodiscard]] Result<commands::Done> tell_project(const std::string& project,
+                                                    ProjectCommand command) const {
+    ATLAS_TRYV(runner.answered<ProjectReply>(runner.parts_.projects,
+                                             CommandProject{project, std::move(command), by}));
+    return commands::Done{};
+  }
+
+  Result<ProjectId> operator()(const commands::CreateProject& command) const {
+    CreateProject create;
+    create.name = command.project;
+    create.repository_url = command.repository_url;
+    create.branch = command.branch;
+    create.settings = default_settings();
+    // Checked before a secret is sealed for a project that can't be.
+    ATLAS_TRYV(decide(ProjectState{}, create));
+    if (runner.catalog_.project_named(command.project)) {
+      return fail(ErrorCode::already_exists,
+                  "project '" + command.project + "' exists already; choose another name");
+    }
+    // Nor is one sealed that nobody could record.
+    ATLAS_TRYV(runner.log_.has_room());
+    if (command.webhook_secret) {
+      if (command.webhook_secret->empty()) {
+        return fail(ErrorCode::invalid_argument, "the webhook secret is empty");
+      }
+      ATLAS_TRY(const auto sealed,
+                runner.secrets_.seal("webhook/" + command.project, *command.webhook_secret));
+      create.webhook_secret_ref = sealed.ref;
+    }
+    auto reply =
+        runner.answered<ProjectReply>(runner.parts_.projects, CreateProjectNow{create, by});
+    if (reply) return reply->id;
+    // One that may still be recorded (no answer in time, a full disk) keeps its secret: if it never
+    // is, the janitor of the next process removes that.
+    const auto refused = reply.error().code == ErrorCode::already_exists ||
+                         reply.error().code == ErrorCode::invalid_argument;
+    if (refused && !create.webhook_secret_ref.empty()) {
+      if (auto removed = runner.secrets_.remove({create.webhook_secret_ref}); !removed) {
+        spdlog::warn("part=root event=secret_not_removed error=\"{}\"", to_string(removed.error()));
+      }
+    }
+    return tl::unexpected(reply.error());
+  }
+
+  Result<commands::Done> operator()(const commands::DeleteProject& command) const {
+    return tell_project(command.project, DeleteProject{by});
+  }
+
+  Result<commands::Done> operator()(const commands::ChangeSettings& command) const {
+    ATLAS_TRY(const auto view, runner.known_project(command.project));
+    ChangeSettings change{view.state.settings};
+    for (const auto& [name, value] : command.settings) {
+      ATLAS_TRYV(set_by_name(change.settings, name, value));
+    }
+    return tell_project(command.project, std::move(change));
+  }
+
+  Result<commands::Done> operator()(const commands::SetEnv& command) const {
+    // Until it is recorded, so that two at once do not both find room.
+    const std::lock_guard guard(runner.env_mutex_);
+    ATLAS_TRY(const auto view, runner.known_project(command.project));
+    ATLAS_TRYV(runner.log_.has_room());
+    ATLAS_TRY(auto set, sealed_env(view.state, command.variables, runner.secrets_));
+    return tell_project(command.project, std::move(set));
+  }
+
+  Result<commands::Done> operator()(const commands::UnsetEnv& command) const {
+    return tell_project(command.project, UnsetEnv{command.names});
+  }
+
+  Result<commands::Done> operator()(const commands::SetNotifySecret& command) const {
+    ATLAS_TRY(const auto view, runner.known_project(command.project));
+    if (command.secret.empty()) {
+      return fail(ErrorCode::invalid_argument, "the notification secret is empty");
+    }
+    ATLAS_TRYV(runner.log_.has_room());
+    ATLAS_TRY(const auto sealed,
+              runner.secrets_.seal("notify/" + view.state.id.str(), command.secret));
+    return tell_project(command.project, SetNotifySecret{sealed.ref});
+  }
+
+  // ---- the GitHub App ----
+
+  Result<commands::Done> operator()(const commands::ConnectGitHubApp& command) const {
+    const std::lock_guard guard(runner.app_mutex_);
+    // Nothing is sealed that nobody could record.
+    ATLAS_TRYV(runner.log_.has_room());
+    ATLAS_TRY(const auto sealed, storage::seal_github_app(runner.secrets_, command.private_key,
+                                                          command.webhook_secret));
+    pb::Event event;
+    auto& app = *event.mutable_github_app_connected();
+    app.set_app_id(command.app_id);
+    app.set_slug(command.slug);
+    app.set_base_url(command.base_url);
+    app.set_key_fingerprint(command.key_fingerprint);
+    app.set_private_key_ref(sealed.private_key_ref);
+    app.set_webhook_secret_ref(sealed.webhook_secret_ref);
+    ATLAS_TRYV(runner.record_app(by, std::move(event)));
+    return commands::Done{};
+  }
+
+  Result<commands::Done> operator()(const commands::DisconnectGitHubApp&) const {
+    const std::lock_guard guard(runner.app_mutex_);
+    const auto app = runner.catalog_.github_app().state;
+    if (!app.is_connected()) return fail(ErrorCode::conflict, "no GitHub App is connected");
+    pb::Event event;
+    event.mutable_github_app_disconnected()->set_app_id(app.app_id);
+    ATLAS_TRYV(runner.record_app(by, std::move(event)));
+    return commands::Done{};
+  }
+
+  // ---- what makes a deployment ----
+
+  Result<DeploymentId> operator()(const commands::Deploy& command) const {
+    ATLAS_TRY(const auto view, runner.known_project(command.project));
+    Push push{.trigger = pb::TRIGGER_COMMAND,
+              .delivery_id = command.command_id,
+              .pusher = by.str(),
+              .by = by};
+    if (command.sha) {
+      push.after = *command.sha;
+      push.ref = view.state.branch.empty() ? "" : "refs/heads/" + view.state.branch;
+    } else {
+      ATLAS_TRY(auto head,
+                runner.engines_.build->resolve(view.state.repository_url, view.state.branch));
+      push.after = head.sha;
+      push.ref = head.ref;
+    }
+    ATLAS_TRY(const auto reply,
+              runner.answered<PushReply>(runner.parts_.projects,
+                                         DeployNow{command.project, std::move(push)}));
+    return reply.receipts.front().deployment;
+  }
+
+  [[nodiscard]] Result<DeploymentId> reuse(const std::string& project, ReuseKind kind,
+                                           const std::optional<DeploymentId>& of,
+                                           const std::string& command_id) const {
+    ATLAS_TRY(const auto view, runner.known_project(project));
+    Reuse reuse{.kind = kind, .command_id = command_id};
+    if (of) {
+      ATLAS_TRY(auto source, runner.known_deployment(*of));
+      if (source.state.push.project_id() != view.state.id.str()) {
+        return fail(ErrorCode::not_found, "deployment '" + of->str() + "' is none of project '" +
+                                              project + "'; atlasflow deployments " + project +
+                                              " shows them");
+      }
+      reuse.of = std::make_shared<DeploymentState>(std::move(source.state));
+    }
+    ATLAS_TRY(const auto reply,
+              runner.answered<IntakeReply>(runner.parts_.projects,
+                                           ReuseNow{project, std::move(reuse), by}));
+    return reply.receipt.deployment;
+  }
+
+  Result<DeploymentId> operator()(const commands::Rollback& command) const {
+    return reuse(command.project, ReuseKind::rollback, command.to, command.command_id);
+  }
+  Result<DeploymentId> operator()(const commands::Redeploy& command) const {
+    auto of = command.of;
+    if (!of) {
+      ATLAS_TRY(const auto view, runner.known_project(command.project));
+      of = runner.catalog_.redeployed_by_default(view.state.id);
+    }
+    return reuse(command.project, ReuseKind::redeploy, of, command.command_id);
+  }
+  Result<DeploymentId> operator()(const commands::Promote& command) const {
+    ATLAS_TRY(const auto view, runner.known_deployment(command.deployment));
+    return reuse(view.state.push.project_name(), ReuseKind::promote, command.deployment,
+                 command.command_id);
+  }
+  Result<DeploymentId> operator()(const commands::Restart& command) const {
+    return reuse(command.project, ReuseKind::restart, std::nullopt, command.command_id);
+  }
+
+  // ---- what changes one ----
+
+  [[nodiscard]] Result<commands::Done> tell_deployment(const DeploymentId& deployment,
+                                                       DeploymentCommand command) const {
+    ATLAS_TRYV(runner.answered<DeploymentReply>(runner.parts_.deployments,
+                                                CommandDeployment{deployment, std::move(command)}));
+    return commands::Done{};
+  }
+
+  // Unset: nothing serves.
+  [[nodiscard]] Result<std::optional<DeploymentId>> serving(const std::string& project) const {
+    ATLAS_TRY(const auto view, runner.known_project(project));
+    return runner.catalog_.serving_production(view.state.id);
+  }
+
+  Result<commands::Done> operator()(const commands::Cancel& command) const {
+    ATLAS_TRYV(runner.known_deployment(command.deployment));
+    return tell_deployment(command.deployment, Cancel{by});
+  }
+
+  Result<commands::Done> operator()(const commands::StopApp& command) const {
+    ATLAS_TRY(const auto serves, serving(command.project));
+    if (serves) return tell_deployment(*serves, StopApp{by});
+    return fail(ErrorCode::conflict, "project '" + command.project +
+                                         "' has nothing live to stop; atlasflow cancel " +
+                                         command.project + " ends what is under way");
+  }
+
+  Result<commands::Done> operator()(const commands::StartApp& command) const {
+    ATLAS_TRY(const auto serves, serving(command.project));
+    if (serves) return tell_deployment(*serves, StartApp{by});
+    return fail(ErrorCode::conflict, "project '" + command.project +
+                                         "' has nothing to start; atlasflow deploy " +
+                                         command.project + " deploys it");
+  }
+
+  Result<bool> operator()(const commands::Scale& command) const {
+    ATLAS_TRYV((*this)(commands::ChangeSettings{command.project,
+                                                {{"replicas", std::to_string(command.replicas)}}}));
+    ATLAS_TRY(const auto serves, serving(command.project));
+    if (!serves) return false;
+    ATLAS_TRYV(tell_deployment(*serves, Scale{command.replicas, by}));
+    return true;
+  }
+};
+
+Result<commands::Answer> CommandRunner::run(const Principal& by, commands::Command command) {
+  return std::visit(
+      [&](auto&& asked) -> Result<commands::Answer> {
+        using Asked = std::decay_t<decltype(asked)>;
+        ATLAS_TRY(typename Asked::Answer answer, Run{*this, by}(std::forward<Asked>(asked)));
+        return answer;
+      },
+      std::move(command));
+}
+
+}  // namespace atlasflow::actors

@@ -1,0 +1,191 @@
+// What can be asked of the control plane, one struct per command, each with what it answers. Who
+// asks goes beside it: ControlPlane::execute. Plain data, any thread.
+//
+// A command_id makes a command that is repeated one deployment.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/secret.hpp"
+#include "events/ids.hpp"
+#include "events/push.hpp"
+
+namespace atlasflow::actors {
+
+// What a push came to, for one project.
+struct PushReceipt {
+  enum class Verdict : std::uint8_t { deployed, duplicate, ignored };
+  Verdict verdict = Verdict::ignored;
+  std::string project;
+  DeploymentId deployment;  // of deployed and duplicate
+  std::string reason;       // of ignored
+};
+
+}  // namespace atlasflow::actors
+
+namespace atlasflow::commands {
+
+using Texts = std::vector<std::pair<std::string, std::string>>;  // by name
+struct Done {};  // recorded, and there is no more to say
+
+// ---- pushes ----
+
+// One receipt for each project that it is for; none: no project is connected to the repository.
+struct TakePush {
+  using Answer = std::vector<actors::PushReceipt>;
+  static constexpr std::string_view name = "take_push";
+  Push push;
+};
+
+// ---- projects ----
+
+struct CreateProject {
+  using Answer = ProjectId;
+  static constexpr std::string_view name = "create_project";
+  std::string project;
+  std::string repository_url;
+  std::string branch;                         // empty: the repository's default branch
+  std::optional<std::string> webhook_secret;  // unset: the server's
+};
+// Retires what is live and cancels what is under way, then forgets the name.
+struct DeleteProject {
+  using Answer = Done;
+  static constexpr std::string_view name = "delete_project";
+  std::string project;
+};
+// By name and text (events/settings.hpp); all of them or none. They apply from the next deployment
+// on.
+struct ChangeSettings {
+  using Answer = Done;
+  static constexpr std::string_view name = "change_settings";
+  std::string project;
+  Texts settings;
+};
+// Seals the values; all of the names or none.
+struct SetEnv {
+  using Answer = Done;
+  static constexpr std::string_view name = "set_env";
+  std::string project;
+  Texts variables;
+};
+struct UnsetEnv {
+  using Answer = Done;
+  static constexpr std::string_view name = "unset_env";
+  std::string project;
+  std::vector<std::string> names;
+};
+// What signs the notifications to the project's notify_url (X-Atlasflow-Signature-256).
+struct SetNotifySecret {
+  using Answer = Done;
+  static constexpr std::string_view name = "set_notify_secret";
+  std::string project;
+  std::string secret;
+};
+
+// ---- what makes a deployment, and answers with its id ----
+// not_found: no such project or deployment; conflict: what was named can't be run again, with the
+// reason and what to do.
+
+// The commit, or the head of the project's branch as the remote tells it now.
+struct Deploy {
+  using Answer = DeploymentId;
+  static constexpr std::string_view name = "deploy";
+  std::string project;
+  std::optional<std::string> sha;
+  std::string command_id;
+};
+// Image, settings and environment of an earlier deployment of production; unset: the one before
+// the one that is live. Nothing is built.
+struct Rollback {
+  using Answer = DeploymentId;
+  static constexpr std::string_view name = "rollback";
+  std::string project;
+  std::optional<DeploymentId> to;
+  std::string command_id;
+};
+// The same commit once more, built anew, with the settings and environment of now; unset: what is
+// live, else the newest deployment.
+struct Redeploy {
+  using Answer = DeploymentId;
+  static constexpr std::string_view name = "redeploy";
+  std::string project;
+  std::optional<DeploymentId> of;
+  std::string command_id;
+};
+// A deployment's image into production, with the environment of now.
+struct Promote {
+  using Answer = DeploymentId;
+  static constexpr std::string_view name = "promote";
+  DeploymentId deployment;
+  std::string command_id;
+};
+// What is live on new VMs, without a failed request.
+struct Restart {
+  using Answer = DeploymentId;
+  static constexpr std::string_view name = "restart";
+  std::string project;
+  std::string command_id;
+};
+
+// ---- what changes one ----
+
+// Ends a deployment that is queued or under way; it has ended when its stream says so, which may be
+// later. conflict: it is live or has ended.
+struct Cancel {
+  using Answer = Done;
+  static constexpr std::string_view name = "cancel";
+  DeploymentId deployment;
+};
+// Stops what is live until StartApp; its hostnames answer 503 and say why.
+struct StopApp {
+  using Answer = Done;
+  static constexpr std::string_view name = "stop_app";
+  std::string project;
+};
+struct StartApp {
+  using Answer = Done;
+  static constexpr std::string_view name = "start_app";
+  std::string project;
+};
+// How many instances run, from now on and for later deployments. True: a live deployment changes
+// now; false: there is none.
+struct Scale {
+  using Answer = bool;
+  static constexpr std::string_view name = "scale";
+  std::string project;
+  std::int32_t replicas = 1;
+};
+
+// ---- the GitHub App ----
+
+// As whom GitHub is asked from now on, in the place of the one before; key and secret are sealed.
+// GitHub has confirmed id and key.
+struct ConnectGitHubApp {
+  using Answer = Done;
+  static constexpr std::string_view name = "connect_github_app";
+  std::int64_t app_id = 0;
+  std::string slug;
+  std::string base_url;
+  std::string key_fingerprint;
+  Secret private_key;  // PEM
+  Secret webhook_secret;
+};
+// conflict: none is connected.
+struct DisconnectGitHubApp {
+  using Answer = Done;
+  static constexpr std::string_view name = "disconnect_github_app";
+};
+
+using Command =
+    std::variant<ConnectGitHubApp, DisconnectGitHubApp, TakePush, CreateProject, DeleteProject,
+                 ChangeSettings, SetEnv, UnsetEnv, SetNotifySecret, Deploy, Rollback, Redeploy,
+                 Promote, Restart, Cancel, StopApp, StartApp, Scale>;
+using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::vector<actors::PushReceipt>>;
+
+}  // namespace atlasflow::commands
