@@ -254,8 +254,9 @@ Result<github::AppIdentity> GitHubSetup::finish(const std::string& state, const 
   if (!flow) return flow_is_over();
   github::ApiClient api({flow->address, now_s, k_github_timeout});
   ATLAS_TRY(auto app, github::exchange_manifest_code(api, code, {}));
-  return connect(
-      {app.id, std::move(app.private_key), std::move(app.webhook_secret), flow->address.web});
+  // Whoever holds the state has it from the user who began.
+  return connect(Principal::user(), {app.id, std::move(app.private_key),
+                                     std::move(app.webhook_secret), flow->address.web});
 }
 
 }  // namespace atlasflow::api

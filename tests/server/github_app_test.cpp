@@ -175,7 +175,7 @@ class RecordedApp : public testing::Test {
   void record(const storage::SealedGitHubApp& sealed) {
     storage::AppendRequest request;
     request.stream = github_stream();
-    request.actor = "test";
+    request.actor = Principal::system("test");
     auto& app = *request.events.emplace_back().mutable_github_app_connected();
     app.set_app_id(LocalGitHub::k_app_id);
     app.set_base_url("https://github.com");
