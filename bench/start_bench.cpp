@@ -233,10 +233,9 @@ Measured start_once(const fs::path& folder) {
   ATLAS_ASSERT(plane.has_value(), plane ? "" : to_string(plane.error()));
   Push nobodys;
   nobodys.repository_urls = {"/srv/nobodys.git"};
-  ATLAS_ASSERT((*plane)
-                   ->execute(Principal::webhook("github"), actors::commands::TakePush{nobodys})
-                   .has_value(),
-               "no answer");
+  ATLAS_ASSERT(
+      (*plane)->execute(Principal::webhook("github"), commands::TakePush{nobodys}).has_value(),
+      "no answer");
   Measured start;
   start.ready_s = seconds_since(begin);
   for (auto seen = log.records.load() + 1; seen != log.records.load();) {

@@ -7,6 +7,8 @@
 #include <CLI/CLI.hpp>
 
 #include "base/version.hpp"
+#include "cli/add_verb.hpp"
+#include "cli/backup_options.hpp"
 #include "events/deployment.hpp"
 #include "events/settings.hpp"
 
@@ -18,16 +20,6 @@ constexpr const char* k_footer =
     "folder\n"
     "(--state-dir, else $ATLASFLOW_STATE_DIR, else /var/lib/atlasflow).\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage or input, or not possible now.";
-
-// Adds a verb whose options fill `command`, which becomes the answer when the verb is the one
-// given.
-template <typename T>
-CLI::App* add_verb(CLI::App& parent, Command& chosen, const std::shared_ptr<T>& command,
-                   const std::string& name, const std::string& description) {
-  auto* verb = parent.add_subcommand(name, description);
-  verb->callback([&chosen, command] { chosen = *command; });
-  return verb;
-}
 
 template <typename T>
 void add_json(CLI::App* verb, const std::shared_ptr<T>& command) {
@@ -303,6 +295,7 @@ void add_log_verbs(CLI::App& app, Command& chosen) {
   auto stats = std::make_shared<LogStatsCommand>();
   add_log_and_json(add_verb(*log, chosen, stats, "stats", "Count events by type, and streams"),
                    stats);
+  add_log_copy_verbs(*log, chosen);
 }
 
 constexpr const char* k_when_help =
@@ -478,6 +471,7 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   add_log_verbs(app, chosen);
   add_state_verbs(app, chosen);
   add_replay_verbs(app, chosen);
+  add_backup_verbs(app, chosen);
   add_detect_verb(app, chosen);
   add_simulate_verb(app, chosen);
 

@@ -10,6 +10,7 @@
 
 #include <tl/expected.hpp>
 
+#include "cli/backup_commands.hpp"
 #include "cli/inspect_commands.hpp"
 
 namespace atlasflow::cli {
@@ -188,7 +189,8 @@ using Command = std::variant<
     PromoteCommand, RestartCommand, CancelCommand, StopCommand, StartCommand, ScaleCommand,
     DeploymentsCommand, StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand,
     SimulateCommand, LogTailCommand, LogShowCommand, LogStatsCommand, TimelineCommand, StateCommand,
-    DiffCommand, WhyCommand, ReplayCommand, BisectCommand, WhatIfCommand, DetectCommand>;
+    DiffCommand, WhyCommand, ReplayCommand, BisectCommand, WhatIfCommand, DetectCommand,
+    BackupCommand, RestoreCommand, LogExportCommand, LogImportCommand, LogRebuildCommand>;
 
 struct CommandLine {
   Connection connection;

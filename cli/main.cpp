@@ -8,6 +8,7 @@
 #include "cli/command_line.hpp"
 #include "cli/server_verbs.hpp"
 #include "cli/verbs.hpp"
+#include "cli/verbs_backup.hpp"
 #include "cli/verbs_inspect.hpp"
 
 namespace atlasflow::cli {
@@ -21,6 +22,8 @@ int execute(const CommandLine& line) {
         if constexpr (std::is_same_v<T, ServerCommand> || std::is_same_v<T, EdgeCommand> ||
                       std::is_same_v<T, HaltCommand> || std::is_same_v<T, LogVerifyCommand> ||
                       std::is_same_v<T, SimulateCommand> || std::is_same_v<T, DetectCommand> ||
+                      std::is_same_v<T, BackupCommand> || std::is_same_v<T, RestoreCommand> ||
+                      std::is_same_v<T, LogImportCommand> || std::is_same_v<T, LogRebuildCommand> ||
                       requires { command.log; }) {
           return run(command, line.connection, terminal);
         } else {

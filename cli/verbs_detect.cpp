@@ -1,7 +1,6 @@
 // `atlasflow detect`: what a deployment would make of a folder, told without a server.
 #include <nlohmann/json.hpp>
 
-#include "builder/image/image_builder.hpp"
 #include "builder/source/repository_config.hpp"
 #include "builder/source/source_file.hpp"
 #include "builder/stack/detect.hpp"
@@ -32,10 +31,6 @@ Result<builder::Stack> detect(const std::string& name) {
     return fail(ErrorCode::user_error, "there is no folder " + settings.root_folder() + " in " +
                                            name + ", which the setting root_folder names");
   }
-  builder::StackBases bases;
-  for (const auto& image : builder::ImageBuilderConfig{}.node_bases) {
-    bases.node.push_back({image, false});
-  }
   const builder::FolderTree repository(folder);
   builder::StackChoice choice;
   choice.repository = &repository;
@@ -44,7 +39,7 @@ Result<builder::Stack> detect(const std::string& name) {
   choice.static_folder = settings.static_folder();
   choice.static_fallback = settings.static_fallback();
   for (const auto& arg : settings.build_args()) choice.build_args.push_back(arg.name());
-  return builder::detect_stack(*root, bases, choice);
+  return builder::detect_stack(*root, builder::StackBases{}, choice);
 }
 
 json json_of(const builder::Stack& stack) {
@@ -53,18 +48,14 @@ json json_of(const builder::Stack& stack) {
     versions.push_back(
         {{"tool", version.tool}, {"version", version.version}, {"reason", version.why}});
   }
-  return {{"stack", stack.name},
-          {"reason", stack.reason},
-          {"versions", versions},
-          {"base_images", stack.base_images},
-          {"start", stack.start},
-          {"notices", stack.notices},
-          {"dockerfile", stack.dockerfile},
-          {"ignore", stack.ignore}};
+  return {{"stack", stack.name},      {"reason", stack.reason},           {"versions", versions},
+          {"folder", stack.folder},   {"base_images", stack.base_images}, {"start", stack.start},
+          {"notices", stack.notices}, {"dockerfile", stack.dockerfile},   {"ignore", stack.ignore}};
 }
 
 std::string text_of(const builder::Stack& stack) {
   std::vector<std::vector<std::string>> rows = {{"Stack", stack.name}, {"Because", stack.reason}};
+  if (!stack.folder.empty()) rows.push_back({"Folder", stack.folder});
   for (const auto& version : stack.versions) {
     rows.push_back({"Version", version.tool + (version.version.empty() ? "" : " ") +
                                    version.version + " (" + version.why + ")"});

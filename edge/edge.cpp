@@ -12,9 +12,9 @@
 #include <utility>
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
+#include "base/log.hpp"
 #include "edge/proxy/worker.hpp"
 #include "edge/tls/local_ca.hpp"
 #include "http/guard.hpp"
@@ -174,11 +174,15 @@ Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inherit
   }
   if (auto listening = listen(config, inheritance, count); !listening) return listening;
   const EdgeLimits& limits = shared_.config.limits;
-  spdlog::info(
-      "edge=started http_port={} https_port={} workers={} domain={} generation={} "
-      "connections_max={} connections_per_address={} requests_per_instance={}",
-      http_port_, shared_.https_port, count, domain, generation(), limits.connections_max,
-      limits.connections_per_address, limits.requests_per_instance);
+  log_event("edge", "started",
+            {{"http_port", http_port_},
+             {"https_port", shared_.https_port},
+             {"workers", count},
+             {"domain", domain},
+             {"generation", generation()},
+             {"connections_max", limits.connections_max},
+             {"connections_per_address", limits.connections_per_address},
+             {"requests_per_instance", limits.requests_per_instance}});
   return {};
 }
 
@@ -424,12 +428,15 @@ std::uint64_t EdgeServer::drain(const std::string& vm_id, milliseconds deadline)
     std::size_t missing = 0;
     cut += sum_of(answers, missing);
     if (missing != 0) {
-      spdlog::error("edge=drain vm={} result=late workers={} reason=\"they do not answer\"", vm_id,
-                    missing);
+      log_event(LogLevel::error, "edge", "drain",
+                {{"vm", vm_id},
+                 {"result", "late"},
+                 {"workers", missing},
+                 {"reason", "they do not answer"}});
     }
     target->draining.store(false);
   }
-  spdlog::info("edge=drained vm={} cut={}", vm_id, cut);
+  log_event("edge", "drained", {{"vm", vm_id}, {"cut", cut}});
   return cut;
 }
 
@@ -450,12 +457,12 @@ void EdgeServer::retire(milliseconds deadline) {
     listeners_ = {};
   }
   std::size_t clients = retire_workers();
-  spdlog::info("edge=retiring clients={}", clients);
+  log_event("edge", "retiring", {{"clients", clients}});
   while (clients != 0 && !drains_end_.load() && std::chrono::steady_clock::now() < until) {
     std::this_thread::sleep_for(k_drain_poll);
     clients = retire_workers();
   }
-  spdlog::info("edge=retired clients_cut={}", clients);
+  log_event("edge", "retired", {{"clients_cut", clients}});
 }
 
 std::size_t EdgeServer::retire_workers() {

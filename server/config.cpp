@@ -10,6 +10,7 @@
 #include <toml++/toml.h>
 
 #include "base/file.hpp"
+#include "builder/stack/languages.hpp"
 
 namespace atlasflow::server {
 namespace {
@@ -254,7 +255,13 @@ void take_all(Section& root, ServerConfig& config) {
   builder.take("memory_limit_mib", config.builder.memory_limit_mib, 128, 1 << 20);
   builder.take("disk_limit_mib", config.builder.disk_limit_mib, 0, 1 << 30);
   builder.take("min_free_mib", config.builder.min_free_mib, 0, 1 << 30);
-  builder.take("node_base", config.builder.node_base);
+  auto bases = builder.section("bases");
+  for (const auto& language : builder::languages()) {
+    std::string image;
+    bases.take(std::string(language.key).c_str(), image);
+    if (!image.empty()) config.builder.bases.emplace(language.key, image);
+  }
+  bases.finish();
   builder.take("ca_certificate", config.builder.ca_certificate);
   builder.take("static_server", config.builder.static_server);
   builder.finish();
@@ -412,13 +419,13 @@ disk_limit_mib = 10240
 # Free space of the state folder's disk below which nothing is fetched or built, in MiB. What serves
 # goes on.
 min_free_mib = 1024
-# What Node apps without a Dockerfile start from.
-# node_base = "docker.io/library/node:20-slim"
-# Certificate authorities for the build steps of such apps, in PEM, where a proxy signs with one of
-# its own.
+# Certificate authorities for the build steps of apps without a Dockerfile, in PEM, where a proxy
+# signs with one of its own.
 # ca_certificate = "/etc/ssl/certs/proxy-ca.pem"
 # What static sites without a Dockerfile run; the one beside the executable unless set.
 # static_server = "/usr/lib/atlasflow/atlasflow-static-server"
+# What apps without a Dockerfile start from, by language, instead of the builder's own choice.
+# bases = { python = "docker.io/library/python:3.12-slim" }
 
 [vm]
 # Kernel and modules of the microVMs, as script/bootstrap lays them out.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -53,7 +54,8 @@ struct ServerConfig {
     std::int64_t memory_limit_mib = 2048;
     std::int64_t disk_limit_mib = 10240;  // of what one build writes
     std::int64_t min_free_mib = 1024;     // on the state folder's disk; with less nothing is built
-    std::string node_base;                // empty: the builder's own choice
+    // By language: what its apps without a Dockerfile start from, instead of the builder's choice.
+    std::map<std::string, std::string> bases;
     // Authorities that build steps trust beside the usual ones, in PEM; empty: none.
     std::filesystem::path ca_certificate;
     std::filesystem::path static_server;  // empty: the one beside the executable

@@ -75,12 +75,17 @@ class LocalBuildEngine final : public actors::BuildEngine {
 };
 
 // Opens the sealed environment on the way to the guest; the context of each value is
-// "<project id>/<name>".
+// "<project id>/<name>". own_registry: the address that our own registry has now, whatever it was
+// when an image was pushed; empty: the registry is elsewhere.
 class LocalVmEngine final : public actors::VmEngine {
  public:
   LocalVmEngine(vmm::Hypervisor& hypervisor, storage::SecretStore& secrets, std::int64_t memory_mib,
-                RegistryGate& gate)
-      : hypervisor_(hypervisor), secrets_(secrets), memory_mib_(memory_mib), gate_(gate) {}
+                RegistryGate& gate, std::string own_registry)
+      : hypervisor_(hypervisor),
+        secrets_(secrets),
+        memory_mib_(memory_mib),
+        gate_(gate),
+        own_registry_(std::move(own_registry)) {}
 
   Result<actors::StartedVm> start(const actors::VmJob& job, std::stop_token stop) override;
   actors::VmObservation observe(const VmId& vm_id) override;
@@ -102,6 +107,7 @@ class LocalVmEngine final : public actors::VmEngine {
   storage::SecretStore& secrets_;
   std::int64_t memory_mib_;
   RegistryGate& gate_;
+  const std::string own_registry_;
 };
 
 // The actors' tables go to the edge as they are, generations included: those of an edge that

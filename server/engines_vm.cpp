@@ -23,13 +23,24 @@ pb::VMExited exit_event(const VmId& vm_id, const vmm::VmExit& exit) {
   return event;
 }
 
+// Where the image is now. A registry of ours takes another port when its own is taken, and after a
+// restore on another machine; an image is named by its digest all the same.
+ImageRef image_at(const std::string& own_registry, const ImageRef& image) {
+  constexpr std::string_view k_loopback = "127.0.0.1:";
+  const auto slash = image.str().find('/');
+  if (own_registry.empty() || slash == std::string::npos || !image.str().starts_with(k_loopback)) {
+    return image;
+  }
+  return ImageRef(own_registry + image.str().substr(slash));
+}
+
 }  // namespace
 
 Result<actors::StartedVm> LocalVmEngine::start(const actors::VmJob& job, std::stop_token stop) {
   vmm::VmSpec spec;
   spec.vm_id = job.vm_id;
   spec.hostname = job.project;
-  spec.image = job.image;
+  spec.image = image_at(own_registry_, job.image);
   spec.port = static_cast<std::uint16_t>(job.settings.port());
   spec.memory_mib = job.settings.memory_mib();
   spec.vcpus = job.settings.vcpus();

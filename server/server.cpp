@@ -152,7 +152,7 @@ Result<void> start_world(Server::Parts& server, const ServerConfig& config, cons
                              : config.builder.static_server;
   images.disk_limit_mib = config.builder.disk_limit_mib;
   images.min_free_mib = config.builder.min_free_mib / 2;  // builds begin with all of it
-  if (!config.builder.node_base.empty()) images.node_bases = {config.builder.node_base};
+  images.bases = config.builder.bases;
   if (!take(server.images, builder::make_buildah_builder(images), error)) {
     return tl::unexpected(error);
   }
@@ -212,8 +212,9 @@ void make_engines(Server::Parts& server, const ServerConfig& config, const State
   constexpr std::int64_t k_share_of_four = 3;
   const auto memory_mib =
       config.vm.memory_mib > 0 ? config.vm.memory_mib : machine_memory_mib() * k_share_of_four / 4;
-  server.vm_engine = std::make_unique<LocalVmEngine>(*server.hypervisor, *server.secrets,
-                                                     memory_mib, server.registry_gate);
+  server.vm_engine = std::make_unique<LocalVmEngine>(
+      *server.hypervisor, *server.secrets, memory_mib, server.registry_gate,
+      server.registry == nullptr ? std::string() : server.registry->address());
   server.edge_engine = std::make_unique<LocalEdgeEngine>(*server.edge, config.domain);
   server.notify_engine = std::make_unique<HttpNotifyEngine>(
       api::PublicAddress{config.domain, server.edge->https_port()}, *server.secrets);

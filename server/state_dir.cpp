@@ -13,12 +13,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "backup/state_folder.hpp"
 #include "base/log.hpp"
 
 namespace atlasflow::server {
 namespace {
 
 namespace fs = std::filesystem;
+using backup::k_state_layout;  // what this binary writes; a newer one is refused
 
 // Nobody else passes: what runs as another user, a VM's QEMU or a build, is handed open descriptors
 // or mounts.
@@ -73,7 +75,17 @@ Result<FileDescriptor> take_lock(const fs::path& root) {
   return fd;
 }
 
+// A restore puts its mark into the folder first and takes it away last.
+Result<void> expect_no_restore(const fs::path& root) {
+  std::error_code error;
+  if (!fs::exists(root / backup::k_restoring, error)) return {};
+  return fail(ErrorCode::corrupt,
+              "the restore into " + root.string() +
+                  " was not finished; remove what is in the folder and restore it again");
+}
+
 Result<void> check_layout(const fs::path& root) {
+  ATLAS_TRYV(expect_no_restore(root));
   const auto file = root / "VERSION";
   if (const auto text = read_file(file, k_version_bytes_max)) {
     int layout = 0;

@@ -9,13 +9,11 @@
 
 namespace atlasflow::server {
 
-// The layout that this binary writes. A folder with a newer one is refused.
-inline constexpr int k_state_layout = 1;
-
 class StateDir {
  public:
   // Makes the folder when it is missing and locks it for this process's life. conflict: another
-  // server has it; corrupt: a newer version wrote it.
+  // server has it; corrupt: a newer version wrote it, or a restore
+  // of it was cut short.
   [[nodiscard]] static Result<StateDir> open(const std::filesystem::path& root);
 
   // Locks a folder that a server has used before, and makes nothing. not_found: none has; conflict:

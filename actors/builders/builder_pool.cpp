@@ -2,9 +2,8 @@
 
 #include <algorithm>
 
-#include <spdlog/spdlog.h>
-
 #include "base/buggify.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
@@ -209,8 +208,8 @@ void BuilderPoolState::lease_expired(builder_pool_actor::pointer self, std::uint
 void BuilderPoolState::fail_task(builder_pool_actor::pointer self, std::uint64_t lease,
                                  const std::string& why) {
   const auto leased = std::move(leases.extract(lease).mapped());
-  spdlog::warn("part=builder_pool event=builder_lost effect={} reason=\"{}\"",
-               leased.work.task.job.effect.str(), why);
+  log_event(LogLevel::warn, "builder_pool", "builder_lost",
+            {{"effect", leased.work.task.job.effect.str()}, {"reason", why}});
   if (leased.work.task.step != SourceStep::forget_checkout) {
     const Error lost{ErrorCode::unavailable, "the builder was lost: " + why, ""};
     auto failed = failure_of(leased.work.task.job.effect, step_of(leased.work.task.step), lost);
@@ -228,7 +227,8 @@ void BuilderPoolState::lose(builder_pool_actor::pointer self, const ChildEnd<Bui
   if (found != leases.end()) fail_task(self, found->first, why);
   if (!end.at_once()) {
     ATLAS_PROBE(true, "builders died again and again, and the next one waits");
-    spdlog::error("part=builder_pool event=builders_die_too_often again_in_s={}", end.again_in_s());
+    log_event(LogLevel::error, "builder_pool", "builders_die_too_often",
+              {{"again_in_s", end.again_in_s()}});
     self->delayed_send(self, *end.again_in, ReplaceBuilder{});
     return;
   }

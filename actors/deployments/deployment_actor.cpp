@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include <spdlog/spdlog.h>
-
 #include "base/buggify.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 #include "events/settings.hpp"
 #include "storage/readmodel/catalog.hpp"
@@ -64,8 +63,8 @@ void DeploymentActorState::decide_now(deployment_actor::pointer self,
                                       Position cause) {
   auto events = decide(fold, command, moment());
   if (!events) {
-    spdlog::debug("part=deployment event=refused deployment={} reason=\"{}\"", fold.id.str(),
-                  to_string(events.error()));
+    log_event(LogLevel::debug, "deployment", "refused",
+              {{"deployment", fold.id.str()}, {"reason", to_string(events.error())}});
     if (answer) answer->fail(events.error());
     return end_if_over(self);
   }
@@ -114,9 +113,10 @@ void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb
 void DeploymentActorState::appended(deployment_actor::pointer self,
                                     const storage::Appended& appended) {
   for (const auto& record : appended.records) {
-    spdlog::info("part=deployment event={} project={} deployment={} position={}",
-                 storage::event_name(record.event), fold.push.project_name(), fold.id.str(),
-                 record.position.value());
+    log_event("deployment", storage::event_name(record.event),
+              {{"project", fold.push.project_name()},
+               {"deployment", fold.id},
+               {"position", record.position.value()}});
   }
   if (ATLAS_BUGGIFY("a deployment folds its stream anew and asks again for what is outstanding")) {
     return replay(self, [this, self] {

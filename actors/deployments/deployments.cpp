@@ -1,7 +1,6 @@
 #include "actors/deployments/deployments.hpp"
 
-#include <spdlog/spdlog.h>
-
+#include "base/log.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
@@ -18,14 +17,14 @@ void DeploymentsState::on_down(deployments_actor::pointer self, const caf::down_
   if (!end || end->orderly) return;
   if (!end->again_in) return quarantine(self, end->key);
   ATLAS_PROBE(true, "a deployment's actor died and another went on");
-  spdlog::warn("part=deployments event=restarted deployment={} reason=\"{}\"", end->key.str(),
-               end->why);
+  log_event(LogLevel::warn, "deployments", "restarted",
+            {{"deployment", end->key.str()}, {"reason", end->why}});
   static_cast<void>(child(self, end->key, Birth::after_one));
 }
 
 void DeploymentsState::quarantine(deployments_actor::pointer self, const DeploymentId& id) {
   ATLAS_PROBE(true, "a deployment was quarantined");
-  spdlog::error("part=deployments event=quarantined deployment={}", id.str());
+  log_event(LogLevel::error, "deployments", "quarantined", {{"deployment", id.str()}});
   std::vector<pb::Event> events(1);
   auto* violated = events[0].mutable_invariant_violated();
   violated->set_stream(deployment_stream(id).str());

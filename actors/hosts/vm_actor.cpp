@@ -1,8 +1,7 @@
 #include "actors/hosts/vm_actor.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "base/buggify.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 #include "events/settings.hpp"
 
@@ -103,9 +102,8 @@ void VmActorState::stop(vm_actor::pointer self, const StopVm& message, const out
     ATLAS_PROBE(true, "a VM could not be stopped, and is stopped again");
     // A VM that can't be stopped keeps its memory and its port: the only way out is to try on.
     const bool leaving = exit_code.error().code == ErrorCode::cancelled;  // the server ends
-    spdlog::log(leaving ? spdlog::level::info : spdlog::level::err,
-                "part=vm event=stop_failed vm={} error=\"{}\"", vm_id.str(),
-                to_string(exit_code.error()));
+    log_event(leaving ? LogLevel::info : LogLevel::error, "vm", "stop_failed",
+              {{"vm", vm_id}, {"error", to_string(exit_code.error())}});
     self->delayed_send(self, k_stop_retry, message, sink);
     return;
   }

@@ -2,9 +2,8 @@
 
 #include <numeric>
 
-#include <spdlog/spdlog.h>
-
 #include "base/buggify.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
@@ -68,8 +67,8 @@ void VmHostState::on_down(vm_host_actor::pointer self, const caf::down_msg& down
   const bool unanswered = end->orderly && vms.at(vm_id).stops > 1;
   ATLAS_PROBE(unanswered, "a VM was to be stopped again while its actor ended");
   if (end->orderly && !unanswered) return forget(self, vm_id);
-  spdlog::warn("part=vm_host event=vm_actor_died vm={} again_in_s={} reason=\"{}\"", vm_id.str(),
-               end->again_in_s(), end->why);
+  log_event(LogLevel::warn, "vm_host", "vm_actor_died",
+            {{"vm", vm_id.str()}, {"again_in_s", end->again_in_s()}, {"reason", end->why}});
   if (end->at_once()) return go_on(self, vm_id);
   ATLAS_PROBE(true, "a VM's actor died again and again, and the next one waits");
   self->delayed_send(self, *end->again_in, GoOnWithVm{vm_id});
@@ -106,10 +105,10 @@ void VmHostState::give_up_stop(vm_host_actor::pointer self, const StopOverdue& m
   const auto& asked = *found->second.stop;
   if (asked.message.effect != message.effect) return;
   ATLAS_PROBE(true, "a VM's stop was given up");
-  spdlog::error(
-      "part=vm_host event=stop_overdue host={} vm={} hint=\"it is ended as an orphan once "
-      "that is possible; look at its process\"",
-      config.host.str(), message.vm_id.str());
+  log_event(LogLevel::error, "vm_host", "stop_overdue",
+            {{"host", config.host.str()},
+             {"vm", message.vm_id.str()},
+             {"hint", "it is ended as an orphan once that is possible; look at its process"}});
   Succeeded succeeded;
   succeeded.effect = message.effect;
   auto* stopped = succeeded.outcome.mutable_vm_stopped();
@@ -234,8 +233,8 @@ void VmHostsState::on_down(vm_hosts_actor::pointer self, const caf::down_msg& do
     return self->quit(down.reason);
   }
   ATLAS_PROBE(true, "who asks whether a host is there died, and another asks");
-  spdlog::error("part=vm_hosts event=watch_died host={} reason=\"{}\"", watched->first.str(),
-                to_string(from_caf(down.reason)));
+  log_event(LogLevel::error, "vm_hosts", "watch_died",
+            {{"host", watched->first.str()}, {"reason", to_string(from_caf(down.reason))}});
   watch(self, watched->first);
 }
 
@@ -294,8 +293,8 @@ void VmHostsState::stop(vm_hosts_actor::pointer self, const StopVm& message,
 void VmHostsState::seen(vm_hosts_actor::pointer self, const HostSeen& message) {
   auto& host = named(message.host);
   host.up = message.up;
-  spdlog::warn("part=vm_hosts event={} host={} vms={}", message.up ? "host_back" : "host_lost",
-               message.host.str(), host.tenants.size());
+  log_event(LogLevel::warn, "vm_hosts", message.up ? "host_back" : "host_lost",
+            {{"host", message.host}, {"vms", host.tenants.size()}});
   ATLAS_PROBE(message.up, "a lost host was back");
   ATLAS_PROBE(!message.up && host.tenants.empty(), "a host was lost that had no VM");
   ATLAS_PROBE(!message.up && host.tenants.size() > 1, "a host was lost with several VMs");

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include <spdlog/spdlog.h>
-
 #include "base/digest.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
@@ -212,8 +211,10 @@ void ProjectsState::hand_on(projects_actor::pointer self, const ProjectId& id,
 void ProjectsState::on_down(projects_actor::pointer self, const caf::down_msg& down) {
   const auto end = children.on_down(down, wiring.clock->now());
   if (!end || end->orderly) return;
-  spdlog::error("part=projects event=died project={} again_in_s={} reason=\"{}\"",
-                projects.at(end->key).name, end->again_in_s(), end->why);
+  log_event(LogLevel::error, "projects", "died",
+            {{"project", projects.at(end->key).name},
+             {"again_in_s", end->again_in_s()},
+             {"reason", end->why}});
   if (end->at_once()) return go_on(self, end->key);
   ATLAS_PROBE(true, "a project's actor died again and again, and the next one waits");
   self->delayed_send(self, *end->again_in, GoOnWithProject{end->key});
@@ -249,7 +250,7 @@ void ProjectsState::replay(projects_actor::pointer self, const ProjectId& id,
         if (!read.contains(id))
           throw std::runtime_error("the log does not know project " + id.str());
         ATLAS_PROBE(true, "a project's actor died and another went on");
-        spdlog::warn("part=projects event=restarted project={}", projects.at(id).name);
+        log_event(LogLevel::warn, "projects", "restarted", {{"project", projects.at(id).name}});
         spawn_project(self, id, std::move(read.at(id)));
       });
 }

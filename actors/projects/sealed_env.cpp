@@ -38,14 +38,12 @@ Result<SetEnv> sealed_env(const ProjectState& project,
                           storage::SecretStore& secrets) {
   SetEnv set;
   for (const auto& [name, value] : entries) set.entries.emplace_back(name, EnvEntry{});
-  if (auto possible = decide(project, set); !possible) return tl::unexpected(possible.error());
-  if (auto fits = check_env_size(project, entries, secrets); !fits) {
-    return tl::unexpected(fits.error());
-  }
+  ATLAS_TRYV(decide(project, set));
+  ATLAS_TRYV(check_env_size(project, entries, secrets));
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    auto sealed = secrets.seal(project.id.str() + "/" + entries[i].first, entries[i].second);
-    if (!sealed) return tl::unexpected(sealed.error());
-    set.entries[i].second = EnvEntry{sealed->digest, sealed->ref};
+    ATLAS_TRY(auto sealed,
+              secrets.seal(project.id.str() + "/" + entries[i].first, entries[i].second));
+    set.entries[i].second = EnvEntry{sealed.digest, sealed.ref};
   }
   return set;
 }

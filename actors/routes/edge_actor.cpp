@@ -2,9 +2,8 @@
 
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "base/buggify.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
@@ -78,8 +77,8 @@ void EdgeActorState::publish(edge_actor::pointer self) {
   generation = std::max(generation, config.engine->generation()) + 1;
   const auto published = config.engine->publish(generation, table());
   if (!published) {
-    spdlog::error("part=edge event=publish_failed generation={} error=\"{}\"", generation,
-                  to_string(published.error()));
+    log_event(LogLevel::error, "edge", "publish_failed",
+              {{"generation", generation}, {"error", to_string(published.error())}});
   }
   for (auto& [deployment, claim] : claims) {
     if (!claim.owed) continue;
@@ -125,7 +124,7 @@ edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActor
     if (!drainer || down.reason == caf::exit_reason::normal) return;
     ATLAS_PROBE(true, "who waited out a drain died, and another drains again");
     auto& drain = drainer.mapped();
-    spdlog::warn("part=edge event=drainer_died vm={}", drain.request.vm_id.str());
+    log_event(LogLevel::warn, "edge", "drainer_died", {{"vm", drain.request.vm_id.str()}});
     // Not for ever: at its deadline a drain is over, whoever waited for it.
     if (drain.request.deadline <= state.config.clock->now()) {
       Succeeded over;
@@ -163,7 +162,8 @@ edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActor
           [self](const ClaimsOverdue&) {
             if (self->state.expected.empty()) return;
             ATLAS_PROBE(true, "a route table was published without a claim that was expected");
-            spdlog::warn("part=edge event=claims_overdue missing={}", self->state.expected.size());
+            log_event(LogLevel::warn, "edge", "claims_overdue",
+                      {{"missing", self->state.expected.size()}});
             self->state.expected.clear();
             self->state.publish_soon(self);
           },

@@ -1,8 +1,7 @@
 #include "actors/runtime/command_runner.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "actors/projects/sealed_env.hpp"
+#include "base/log.hpp"
 #include "events/github_app.hpp"
 #include "events/settings.hpp"
 #include "storage/secrets/github_app.hpp"
@@ -104,7 +103,8 @@ struct CommandRunner::Run {
                          reply.error().code == ErrorCode::invalid_argument;
     if (refused && !create.webhook_secret_ref.empty()) {
       if (auto removed = runner.secrets_.remove({create.webhook_secret_ref}); !removed) {
-        spdlog::warn("part=root event=secret_not_removed error=\"{}\"", to_string(removed.error()));
+        log_event(LogLevel::warn, "root", "secret_not_removed",
+                  {{"error", to_string(removed.error())}});
       }
     }
     return tl::unexpected(reply.error());

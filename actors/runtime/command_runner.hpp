@@ -17,7 +17,7 @@ namespace atlasflow::actors {
 template <typename Reply, typename Handle, typename Message>
 Result<Reply> ask(caf::actor_system& system, const storage::EventLog& log, const Handle& handle,
                   Message message) {
-  if (auto room = log.has_room(); !room) return tl::unexpected(std::move(room.error()));
+  ATLAS_TRYV(log.has_room());
   caf::scoped_actor self{system};
   Result<Reply> result = fail(ErrorCode::internal, "no answer");
   self->request(handle, k_request_timeout, std::move(message))

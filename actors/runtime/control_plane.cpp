@@ -9,6 +9,7 @@
 #include "actors/runtime/command_runner.hpp"
 #include "actors/runtime/part_status.hpp"
 #include "actors/runtime/parts.hpp"
+#include "base/log.hpp"
 #include "storage/secrets/github_app.hpp"
 
 namespace atlasflow::actors {
@@ -17,7 +18,7 @@ namespace {
 // The log's failure ends the process, and nobody starts it again from within: after a failed sync
 // nobody knows what the disk has. The next start reads what is there.
 [[noreturn]] void end_process(const std::string& why) {
-  spdlog::critical("part=root event=stopping_after_failure reason=\"{}\"", why);
+  log_event(LogLevel::critical, "root", "stopping_after_failure", {{"reason", why}});
   spdlog::shutdown();
   std::_Exit(70);
 }
@@ -77,17 +78,15 @@ class LocalControlPlane final : public ControlPlane {
 };
 
 Result<void> LocalControlPlane::append_to_node(std::vector<pb::Event> events) {
-  const auto version = log_.version_of(node_stream());
-  if (!version) return tl::unexpected(version.error());
+  ATLAS_TRY(const auto version, log_.version_of(node_stream()));
   Append append;
   append.request.stream = node_stream();
-  append.request.expected_version = *version;
+  append.request.expected_version = version;
   append.request.events = std::move(events);
   append.request.actor = Principal::system("root");
   append.patient = false;
-  auto reply = ask<AppendReply>(system_, log_, parts_.log_writer, std::move(append));
-  if (!reply) return tl::unexpected(reply.error());
-  if (!std::holds_alternative<storage::Appended>(reply->outcome)) {
+  ATLAS_TRY(auto reply, ask<AppendReply>(system_, log_, parts_.log_writer, std::move(append)));
+  if (!std::holds_alternative<storage::Appended>(reply.outcome)) {
     return fail(ErrorCode::conflict, "another control plane writes to this log");
   }
   return {};
@@ -124,9 +123,8 @@ Result<void> LocalControlPlane::reap_orphans() {
 
 Result<void> LocalControlPlane::start() {
   ATLAS_TRY(const auto folds, fold_log(log_, config_.domain, catalog_));
-  const auto epoch = log_.begin_epoch();
-  if (!epoch) return tl::unexpected(epoch.error());
-  epoch_ = *epoch;
+  ATLAS_TRY(const auto epoch, log_.begin_epoch());
+  epoch_ = epoch;
   parts_ = spawn_parts(system_, parts_config());
   started_ = true;
   std::vector<pb::Event> events(1);
@@ -135,8 +133,8 @@ Result<void> LocalControlPlane::start() {
   if (auto done = append_to_node(std::move(events)); !done) return done;
   if (auto done = reap_orphans(); !done) return done;
   resume(parts_, catalog_, folds);
-  spdlog::info("part=root event=started epoch={} position={}", epoch_.value(),
-               log_.last_position().value());
+  log_event("root", "started",
+            {{"epoch", epoch_.value()}, {"position", log_.last_position().value()}});
   return {};
 }
 
@@ -161,8 +159,8 @@ std::vector<std::pair<std::string, std::string>> LocalControlPlane::webhook_secr
     if (view.state.webhook_secret_ref.empty()) continue;
     auto secret = secrets_.open("webhook/" + view.state.name, view.state.webhook_secret_ref);
     if (!secret) {
-      spdlog::error("part=root event=secret_unreadable project={} error=\"{}\"", view.state.name,
-                    to_string(secret.error()));
+      log_event(LogLevel::error, "root", "secret_unreadable",
+                {{"project", view.state.name}, {"error", to_string(secret.error())}});
       continue;
     }
     secrets.emplace_back(view.state.name, std::move(*secret));
@@ -175,8 +173,8 @@ Secret LocalControlPlane::github_webhook_secret() {
   if (!app.is_connected()) return {};
   auto secret = storage::open_webhook_secret(secrets_, app);
   if (secret) return *std::move(secret);
-  spdlog::error("part=root event=secret_unreadable of=github_app error=\"{}\"",
-                to_string(secret.error()));
+  log_event(LogLevel::error, "root", "secret_unreadable",
+            {{"of", "github_app"}, {"error", to_string(secret.error())}});
   return {};
 }
 
@@ -195,7 +193,7 @@ Result<std::unique_ptr<ControlPlane>> start_control_plane(const ControlPlaneConf
                                                           storage::SecretStore& secrets,
                                                           const Engines& engines) {
   auto plane = std::make_unique<LocalControlPlane>(config, log, secrets, engines);
-  if (auto started = plane->start(); !started) return tl::unexpected(started.error());
+  ATLAS_TRYV(plane->start());
   return plane;
 }
 

@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "base/assert.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
@@ -60,7 +61,7 @@ caf::result<LogPage> answer(const storage::EventLog& log, const Part& part) {
 void deal_with_lost_page(const caf::error& error) {
   if (error.category() != caf::atom("atlas")) {
     ATLAS_PROBE(true, "the log reader was gone when a page was asked for");
-    spdlog::warn("part=log_reader event=gone reason=\"{}\"", caf::to_string(error.category()));
+    log_event(LogLevel::warn, "log_reader", "gone", {{"reason", caf::to_string(error.category())}});
     return;
   }
   throw std::runtime_error(to_string(from_caf(error)));

@@ -5,9 +5,8 @@
 #include <iterator>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "base/buggify.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 #include "storage/readmodel/catalog.hpp"
 
@@ -48,7 +47,7 @@ void LogWriterState::wait_for_room(log_actor::pointer self, std::vector<Pending>
   ATLAS_PROBE(true, "the log writer waits for room on a full disk");
   constexpr int k_looks_a_minute = 60;
   if (looks++ % k_looks_a_minute == 0) {
-    spdlog::error("part=log_writer event=disk_full error=\"{}\"", to_string(error));
+    log_event(LogLevel::error, "log_writer", "disk_full", {{"error", to_string(error)}});
   }
   full = true;
   self->delayed_send(self, k_room_look_period, TryAgain{});
@@ -90,7 +89,8 @@ void LogWriterState::note_end() {
   noting = false;
   const auto noted = config.log->note_end(config.clock->now());
   if (noted) return;
-  spdlog::critical("part=log_writer event=anchor_failed error=\"{}\"", to_string(noted.error()));
+  log_event(LogLevel::critical, "log_writer", "anchor_failed",
+            {{"error", to_string(noted.error())}});
   config.fatal(noted.error());
 }
 
@@ -119,8 +119,8 @@ void LogWriterState::commit(log_actor::pointer self) {
   }
   if (!outcomes) {
     ATLAS_PROBE(true, "the log refused to go on, and the process ends");
-    spdlog::critical("part=log_writer event=append_failed error=\"{}\"",
-                     to_string(outcomes.error()));
+    log_event(LogLevel::critical, "log_writer", "append_failed",
+              {{"error", to_string(outcomes.error())}});
     for (auto& entry : pending) entry.reply.fail(outcomes.error());
     config.fatal(outcomes.error());
     return;

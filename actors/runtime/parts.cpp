@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "base/buggify.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
@@ -72,7 +71,7 @@ void probe_recovery(const DeploymentState& state) {
 std::vector<std::string> values_of_processes_before(storage::SecretStore& secrets) {
   auto refs = secrets.refs();
   if (refs) return *std::move(refs);
-  spdlog::warn("part=root event=sealed_values_unlisted error=\"{}\"", to_string(refs.error()));
+  log_event(LogLevel::warn, "root", "sealed_values_unlisted", {{"error", to_string(refs.error())}});
   return {};
 }
 
@@ -183,7 +182,7 @@ void resume(const Parts& parts, const storage::Catalog& catalog, const StartFold
   }
   // Even of nobody: what the edge still routes for the process before is to go.
   caf::anon_send(parts.edge, std::move(claims));
-  spdlog::info("part=root event=resuming unfinished={}", begun.ids.size());
+  log_event("root", "resuming", {{"unfinished", begun.ids.size()}});
   caf::anon_send(parts.deployments, std::move(begun));
   caf::anon_send(parts.projects, BeginProjects{folds.histories, folds.position});
   caf::anon_send(parts.root, BeginNotifying{folds.owed, folds.position});

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
+#include "base/log.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
@@ -66,8 +65,8 @@ void RootState::begin_notifying(caf::event_based_actor* self, BeginNotifying mes
             [](const caf::error& error) {
               // The log writer is gone, and with it the process: whoever is owed a notification is
               // told after the next start.
-              spdlog::error("part=root event=notifier_not_begun error=\"{}\"",
-                            to_string(from_caf(error)));
+              log_event(LogLevel::error, "root", "notifier_not_begun",
+                        {{"error", to_string(from_caf(error))}});
             });
 }
 
@@ -85,7 +84,7 @@ void RootState::own_died(caf::event_based_actor* self, const ChildEnd<OwnPart>& 
   const auto part = std::string(name_of(end.key));
   ATLAS_PROBE(true, "a part that looks after the world died and another went on");
   ATLAS_PROBE(end.deaths > 1, "a part that looks after the world died again");
-  spdlog::error("part={} event=died again_in_s={} reason=\"{}\"", part, end.again_in_s(), end.why);
+  log_event(LogLevel::error, part, "died", {{"again_in_s", end.again_in_s()}, {"reason", end.why}});
   if (config.faults != nullptr) {
     config.faults->note(part, end.why, config.clock->now(), *end.again_in);
   }
@@ -98,7 +97,7 @@ void RootState::core_died(const caf::down_msg& down) const {
       config.core.begin(), config.core.end(),
       [&](const RootConfig::Core& each) { return each.handle.address() == down.source; });
   const std::string who = part == config.core.end() ? "part" : part->name;
-  spdlog::critical("part=root event=part_died name=\"{}\" reason=\"{}\"", who, why);
+  log_event(LogLevel::critical, "root", "part_died", {{"name", who}, {"reason", why}});
   const bool is_log = config.log_writer.address() == down.source;
   ATLAS_PROBE(is_log, "the log writer died, and the process ends");
   ATLAS_PROBE(!is_log, "a part that all others need died, and everything begins anew");

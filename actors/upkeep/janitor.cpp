@@ -2,9 +2,8 @@
 
 #include <algorithm>
 
-#include <spdlog/spdlog.h>
-
 #include "base/buggify.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 #include "events/deployment_events.hpp"
 #include "storage/readmodel/retention.hpp"
@@ -33,7 +32,7 @@ Result<void> catch_up(const JanitorConfig& config) {
 // Taken while the engine is at rest: what it has made by now has an intent in the log, and the read
 // model shows that. A deployment that is not in there yet cannot have made anything.
 Result<Keep> keep_now(const JanitorConfig& config) {
-  if (auto shown = catch_up(config); !shown) return tl::unexpected(std::move(shown.error()));
+  ATLAS_TRYV(catch_up(config));
   auto kept = storage::retention_of(*config.catalog, config.rollbacks);
   return Keep{std::move(kept.image_references), std::move(kept.image_ids),
               std::move(kept.unfinished), std::move(kept.projects)};
@@ -43,7 +42,7 @@ Result<Keep> keep_now(const JanitorConfig& config) {
 // is full. So only what the log names can have become needless, or what an earlier process left: no
 // event of that can still come.
 Result<std::vector<std::string>> collect_values(const JanitorConfig& config) {
-  if (auto shown = catch_up(config); !shown) return tl::unexpected(std::move(shown.error()));
+  ATLAS_TRYV(catch_up(config));
   auto refs = config.secrets->refs();
   if (!refs) return refs;
   const auto values = storage::sealed_values_of(*config.catalog, config.rollbacks);
@@ -53,24 +52,20 @@ Result<std::vector<std::string>> collect_values(const JanitorConfig& config) {
     return !known || values.needed.contains(ref);
   });
   // Also with nothing to remove: an earlier call's sync may have failed.
-  if (auto removed = config.secrets->remove(*refs); !removed) {
-    return tl::unexpected(std::move(removed.error()));
-  }
+  ATLAS_TRYV(config.secrets->remove(*refs));
   return refs;
 }
 
 void report(const char* what, const HostId& host, const Result<std::vector<std::string>>& removed) {
-  const auto where = host.empty() ? "" : " host=" + host.str();
   if (!removed) {
     // A build that runs for long or an engine that stops: the next look comes anyway.
-    spdlog::log(
-        removed.error().code == ErrorCode::unavailable ? spdlog::level::info : spdlog::level::warn,
-        "part=janitor event=not_collected what={}{} error=\"{}\"", what, where,
-        to_string(removed.error()));
+    const bool is_busy = removed.error().code == ErrorCode::unavailable;
+    log_event(is_busy ? LogLevel::info : LogLevel::warn, "janitor", "not_collected",
+              {{"what", what}, {"host", host}, {"error", to_string(removed.error())}});
     return;
   }
   for (const auto& name : *removed) {
-    spdlog::info("part=janitor event=collected what={}{} name={}", what, where, name);
+    log_event("janitor", "collected", {{"what", what}, {"host", host}, {"name", name}});
   }
 }
 
@@ -153,8 +148,8 @@ janitor_actor::behavior_type janitor(janitor_actor::stateful_pointer<JanitorStat
     if (self->state.collector.address() != down.source) return;
     if (down.reason != caf::exit_reason::normal) {
       ATLAS_PROBE(true, "the janitor's collector died");
-      spdlog::error("part=janitor event=collector_died reason=\"{}\"",
-                    to_string(from_caf(down.reason)));
+      log_event(LogLevel::error, "janitor", "collector_died",
+                {{"reason", to_string(from_caf(down.reason))}});
     }
     self->state.done(self);
   });

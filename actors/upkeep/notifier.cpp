@@ -2,11 +2,10 @@
 
 #include <algorithm>
 
-#include <spdlog/spdlog.h>
-
 #include "base/assert.hpp"
 #include "base/backoff.hpp"
 #include "base/buggify.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
@@ -184,7 +183,7 @@ void NotifierState::overdue(notifier_actor::pointer self, std::uint64_t ticket) 
 
 void NotifierState::lose(notifier_actor::pointer self, const ChildEnd<SenderNumber>& end) {
   ATLAS_PROBE(true, "a sender of notifications was lost");
-  spdlog::warn("part=notifier event=sender_lost reason=\"{}\"", end.why);
+  log_event(LogLevel::warn, "notifier", "sender_lost", {{"reason", end.why}});
   if (!end.again_in) {
     self->quit(to_caf(Error{ErrorCode::internal, "its senders die too often", end.why}));
     return;
@@ -210,9 +209,11 @@ void NotifierState::judge(notifier_actor::pointer self, const Posted& message) {
   const bool lost = ATLAS_BUGGIFY("a receiver's answer to a notification is lost");
   const auto verdict = lost ? PostVerdict::again : verdict_on(message.status);
   if (verdict == PostVerdict::taken) {
-    spdlog::info("part=notifier event=sent project={} deployment={} result={} attempts={}",
-                 notification.project, notification.deployment.str(), name_of(notification.result),
-                 delivery->attempts);
+    log_event("notifier", "sent",
+              {{"project", notification.project},
+               {"deployment", notification.deployment.str()},
+               {"result", name_of(notification.result)},
+               {"attempts", delivery->attempts}});
     delivery->outcome = sent_event(notification, delivery->attempts);
     delivery->phase = Phase::recording;
     return record(self, message.ticket);
@@ -221,21 +222,24 @@ void NotifierState::judge(notifier_actor::pointer self, const Posted& message) {
   const bool too_old = config.clock->now() - notification.at >= k_age_max_us;
   if (verdict == PostVerdict::again && delivery->attempts < k_attempts_max && !too_old) {
     const auto pause = pause_after(delivery->attempts);
-    spdlog::info(
-        "part=notifier event=not_sent project={} deployment={} result={} attempts={} "
-        "again_in_s={} reason=\"{}\"",
-        notification.project, notification.deployment.str(), name_of(notification.result),
-        delivery->attempts, pause.count(), reason);
+    log_event("notifier", "not_sent",
+              {{"project", notification.project},
+               {"deployment", notification.deployment.str()},
+               {"result", name_of(notification.result)},
+               {"attempts", delivery->attempts},
+               {"again_in_s", pause.count()},
+               {"reason", reason}});
     ATLAS_PROBE(true, "a notification was not taken, and is sent again");
     delivery->phase = Phase::pausing;
     self->delayed_send(self, pause, PostAgain{message.ticket});
     return;
   }
-  spdlog::warn(
-      "part=notifier event=given_up project={} deployment={} result={} attempts={} "
-      "reason=\"{}\"",
-      notification.project, notification.deployment.str(), name_of(notification.result),
-      delivery->attempts, reason);
+  log_event(LogLevel::warn, "notifier", "given_up",
+            {{"project", notification.project},
+             {"deployment", notification.deployment.str()},
+             {"result", name_of(notification.result)},
+             {"attempts", delivery->attempts},
+             {"reason", reason}});
   ATLAS_PROBE(delivery->attempts >= k_attempts_max || too_old,
               "a notification was given up after too many attempts or too long");
   delivery->outcome = failed_event(notification, delivery->attempts, reason);

@@ -1,8 +1,7 @@
 #include "actors/upkeep/reconciler.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include "base/buggify.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 
 namespace atlasflow::actors {
@@ -78,14 +77,14 @@ std::optional<pb::Event> reap(const Engines& engines, const WorldThing& thing) {
       break;
     case WorldThing::Kind::vm:
       if (const auto stopped = engines.hosts.at(thing.host)->stop(VmId{thing.name}); !stopped) {
-        spdlog::error("part=reconciler event=orphan_not_reaped vm={} error=\"{}\"", thing.name,
-                      to_string(stopped.error()));
+        log_event(LogLevel::error, "reconciler", "orphan_not_reaped",
+                  {{"vm", thing.name}, {"error", to_string(stopped.error())}});
         return std::nullopt;
       }
       break;
   }
-  spdlog::warn("part=reconciler event=orphan_reaped kind={} name={}", name_of(thing.kind),
-               thing.name);
+  log_event(LogLevel::warn, "reconciler", "orphan_reaped",
+            {{"kind", name_of(thing.kind)}, {"name", thing.name}});
   pb::Event event;
   event.mutable_orphan_reaped()->set_kind(std::string(name_of(thing.kind)));
   event.mutable_orphan_reaped()->set_name(thing.name);

@@ -85,7 +85,7 @@ Result<void> BuildahBuilder::pull_absent(const Stack& stack, const DockerfilePla
                       error.message + hint_of_stages(image.value, plan.stages);
     }
     // There is a base here; it is the app that asks for another.
-    if (!stack.unmet.empty() && error.code == ErrorCode::unavailable) {
+    if (!stack.unmet.empty() && !stack.has_fallback && error.code == ErrorCode::unavailable) {
       return fail(ErrorCode::user_error,
                   stack.unmet + "; " + error.message +
                       ". Ask for less, or add a Dockerfile that starts from an image with it",

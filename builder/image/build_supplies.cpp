@@ -2,7 +2,6 @@
 #include <system_error>
 
 #include "builder/image/buildah_builder.hpp"
-#include "builder/stack/base_image.hpp"
 #include "builder/stack/render.hpp"
 
 namespace atlasflow::builder {
@@ -13,11 +12,7 @@ namespace fs = std::filesystem;
 }  // namespace
 
 Result<Stack> BuildahBuilder::find_stack(const BuildRequest& request, const fs::path& root,
-                                         const std::set<std::string>& present) const {
-  StackBases bases;
-  for (const auto& image : config_.node_bases) {
-    bases.node.push_back({image, present.contains(full_image_name(image))});
-  }
+                                         const StackBases& bases) const {
   const FolderTree repository(request.folder);
   StackChoice choice;
   choice.root_folder = request.root_folder;

@@ -45,6 +45,12 @@ struct BuildSupplies {
   std::string dockerfile = {};              // the user's, for messages that name its line; or empty
 };
 
+// What is built, and what that starts from, which is here.
+struct PreparedStack {
+  Stack stack;
+  DockerfilePlan plan;
+};
+
 class BuildahBuilder final : public ImageBuilder {
  public:
   BuildahBuilder(ImageBuilderConfig config, Rung rung, Toolchain toolchain, Buildah buildah,
@@ -92,8 +98,14 @@ class BuildahBuilder final : public ImageBuilder {
   // The part of build() between taking the build_id and giving it back.
   Result<BuiltImage> build_in(const BuildRequest& request, BuildLog& log,
                               const std::stop_token& stop);
+  // Detects the stack and pulls what it starts from; with what is here, when the registry does not
+  // answer and that does.
+  Result<PreparedStack> prepare_stack(const BuildRequest& request,
+                                      const std::filesystem::path& root,
+                                      const std::filesystem::path& scratch, BuildLog& log,
+                                      Clock::time_point until, const std::stop_token& stop) const;
   Result<Stack> find_stack(const BuildRequest& request, const std::filesystem::path& root,
-                           const std::set<std::string>& present) const;
+                           const StackBases& bases) const;
   // What a generated Dockerfile uses beside the checkout, in the scratch folder.
   Result<BuildSupplies> put_supplies(const Stack& stack,
                                      const std::filesystem::path& scratch) const;

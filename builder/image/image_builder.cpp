@@ -190,38 +190,55 @@ Result<ImageStore> BuildahBuilder::own_store(const BuildRequest& request) {
   return store;
 }
 
+Result<PreparedStack> BuildahBuilder::prepare_stack(const BuildRequest& request,
+                                                    const fs::path& root, const fs::path& scratch,
+                                                    BuildLog& log, Clock::time_point until,
+                                                    const std::stop_token& stop) const {
+  StackBases bases{bases_.image_names(), config_.bases};
+  while (true) {
+    ATLAS_TRY(auto stack, find_stack(request, root, bases));
+    ATLAS_TRY(auto plan, plan_of(stack, request));
+    log.heading("Building " + request.project + " (" + stack.reason + ")");
+    if (stack.name != "dockerfile") {
+      std::istringstream lines(stack.dockerfile);
+      for (std::string line; std::getline(lines, line);) log.note(line);
+    }
+    for (const auto& notice : stack.notices) log.note("Notice: " + notice);
+    for (const std::string& note : plan.notes) log.note(note);
+    for (const std::string& notice : plan.notices) log.note(notice);
+    auto pulled = pull_absent(stack, plan, scratch, log, until, stop);
+    if (pulled) return PreparedStack{std::move(stack), std::move(plan)};
+    const bool may_fall_back =
+        stack.has_fallback && bases.may_pull && pulled.error().code != ErrorCode::cancelled;
+    if (!may_fall_back) return tl::unexpected(pulled.error());
+    log.note(pulled.error().message + "; a base image that is here is used instead");
+    bases.may_pull = false;
+  }
+}
+
 Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLog& log,
                                             const std::stop_token& stop) {
   const auto until =
       Clock::now() + (request.deadline.count() > 0 ? request.deadline : k_build_deadline_default);
-  ATLAS_TRY(auto scratch, make_scratch(request.build_id));
-  const auto present = bases_.image_names();
-  ATLAS_TRY(auto root, find_source_folder(request.folder, request.root_folder));
+  ATLAS_TRY(const auto scratch, make_scratch(request.build_id));
+  ATLAS_TRY(const auto root, find_source_folder(request.folder, request.root_folder));
   if (!root) {
     return fail(ErrorCode::user_error, "there is no folder " + request.root_folder +
                                            " in the repository, which the setting root_folder "
                                            "names");
   }
-  ATLAS_TRY(auto stack, find_stack(request, *root, present));
-  ATLAS_TRY(auto plan, plan_of(stack, request));
-  BuildRequest exact = request;
-  exact.folder = *root;
-  exact.build_target = plan.target;
-  log.heading("Building " + request.project + " (" + stack.reason + ")");
-  if (stack.name != "dockerfile") {
-    std::istringstream lines(stack.dockerfile);
-    for (std::string line; std::getline(lines, line);) log.note(line);
-  }
-  for (const auto& notice : stack.notices) log.note("Notice: " + notice);
   if (config_.network && !network_works_) {
     log.note("RUN steps have no network: slirp4netns does not work on this machine");
   }
-  ATLAS_TRYV(write_text(scratch / "Dockerfile", plan.text).and_then([&] {
-    return write_text(scratch / "ignore", stack.ignore);
-  }));
-  for (const std::string& note : plan.notes) log.note(note);
-  for (const std::string& notice : plan.notices) log.note(notice);
-  ATLAS_TRYV(pull_absent(stack, plan, scratch, log, until, stop));
+  ATLAS_TRY(auto prepared, prepare_stack(request, *root, scratch, log, until, stop));
+  auto& [stack, plan] = prepared;
+  ATLAS_TRY(const auto context, find_source_folder(*root, stack.folder));
+  if (!context) return fail(ErrorCode::internal, "the folder that was detected is gone");
+  BuildRequest exact = request;
+  exact.folder = *context;
+  exact.build_target = plan.target;
+  ATLAS_TRYV(write_text(scratch / "Dockerfile", plan.text));
+  ATLAS_TRYV(write_text(scratch / "ignore", stack.ignore));
   auto used_bases = note_used_bases(plan.images);
   for (const auto& base : used_bases) log.note("From " + base.name + "@" + base.digest);
   ATLAS_TRY(auto store, own_store(request));

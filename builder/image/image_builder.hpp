@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -30,10 +31,8 @@ struct ImageBuilderConfig {
   std::int64_t memory_limit_mib = 2048;
   std::int64_t disk_limit_mib = 10'240;  // of what one build writes; 0: none
   std::int64_t min_free_mib = 0;         // of the disk: with less, builds that run are ended
-  // What generated Dockerfiles start from: the first that has what the app asks for and is in the
-  // store of base images (script/base-images puts them there), else the first such to be pulled.
-  std::vector<std::string> node_bases{"docker.io/library/node:20-bookworm-slim",
-                                      "localhost/atlasflow-base/node:18-bookworm"};
+  // What generated Dockerfiles start from, by language, instead of what builder/stack chooses.
+  std::map<std::string, std::string> bases = {};
   std::filesystem::path static_server = {};   // the program that static sites run
   std::filesystem::path ca_certificate = {};  // PEM, for RUN steps; empty: none
 };

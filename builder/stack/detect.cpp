@@ -1,56 +1,104 @@
 #include "builder/stack/detect.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "builder/stack/dockerfile_lines.hpp"
 #include "builder/stack/ecosystems.hpp"
-#include "builder/stack/node.hpp"
+#include "builder/stack/provider.hpp"
 #include "builder/stack/render.hpp"
-#include "builder/stack/static_site.hpp"
 
 namespace atlasflow::builder {
 namespace {
 
 constexpr std::size_t k_dockerfile_bytes_max = 1U << 20U;
-constexpr std::size_t k_package_bytes_max = 4U << 20U;
 constexpr std::size_t k_ignore_bytes_max = 1U << 20U;
+// Names in a folder beyond which no folder among them is looked into.
+constexpr std::size_t k_looked_into_max = 512;
+// Folders that hold no app whatever is in them.
+constexpr std::string_view k_no_apps[] = {"node_modules", "vendor", "docs", "doc",
+                                          "test",         "tests",  "spec", "examples"};
 
 class Detection {
  public:
   Detection(const SourceTree& tree, const StackBases& bases, const StackChoice& choice)
-      : tree_(tree), bases_(bases), choice_(choice), where_(place_of(choice)) {}
+      : tree_(tree),
+        bases_(bases),
+        choice_(choice),
+        where_(place_of(choice)),
+        names_(tree_.list("")) {}
 
   Result<Stack> run() {
     ATLAS_TRY(auto dockerfile, own_dockerfile());
     if (dockerfile) return std::move(*dockerfile);
-    ATLAS_TRY(auto text, tree_.read("package.json", k_package_bytes_max));
-    std::optional<PackageJson> package;
-    if (text) {
-      ATLAS_TRY(auto parsed, parse_package_json(*text, in_root("package.json")));
-      package = std::move(parsed);
-    }
+    ATLAS_TRY(auto start, procfile_start(tree_));
+    ProviderInput input{tree_, names_, bases_, choice_, std::move(start), secrets_};
     const bool chose_static = !choice_.static_folder.empty();
-    if (package && !chose_static) {
-      ATLAS_TRY(auto start, find_node_start(tree_, *package));
-      if (start) {
-        return finish(plan_node(tree_, *package, *start, bases_, choice_, secrets_));
+    std::optional<Error> refusal;  // of the first that matched and could not be started
+    for (const auto& provider : providers()) {
+      const bool is_site = provider.plan == plan_static;
+      const auto seen = chose_static && is_site ? "static.folder" : seen_of(provider, names_);
+      if (seen.empty() || (chose_static && !is_site && provider.plan != plan_node)) continue;
+      if (is_site && !chose_static) {
+        // The sources of a program are not shown to everybody because a page lies beside them.
+        if (const auto known = find_ecosystem(tree_)) return needs_dockerfile(*known);
+        if (refusal && !refused_node_only_) break;
       }
+      ATLAS_TRY(auto offer, provider.plan(input, seen));
+      if (auto* plan = std::get_if<Plan>(&offer)) return finish(std::move(*plan));
+      const auto& lack = std::get<CannotStart>(offer).lack;
+      if (lack.empty() || (refusal && !refused_node_only_)) continue;
+      refused_node_only_ = provider.plan == plan_node;
+      refusal = cannot_start(provider, seen, lack);
     }
     if (const auto known = find_ecosystem(tree_); known && !chose_static) {
-      return tl::unexpected(needs_dockerfile(*known));
+      return needs_dockerfile(*known);
     }
-    if (package && build_script_of(*package) != nullptr) {
-      return finish(plan_built_site(tree_, *package, bases_, choice_, secrets_));
-    }
-    if (const auto folder = find_site_folder(tree_, choice_)) return static_site(*folder, package);
-    if (package) return tl::unexpected(nothing_to_start());
-    return tl::unexpected(nothing_found());
+    if (refusal) return tl::unexpected(std::move(*refusal));
+    return in_one_folder();
   }
 
  private:
   [[nodiscard]] std::string in_root(const std::string& name) const {
     return choice_.root_folder.empty() ? name : choice_.root_folder + "/" + name;
+  }
+
+  [[nodiscard]] std::vector<std::string> looked_into() const {
+    return names_.size() > k_looked_into_max ? std::vector<std::string>{} : names_;
+  }
+
+  // What is one level down, when that is one app.
+  Result<Stack> in_one_folder() {
+    if (!dockerfile_elsewhere().empty()) return tl::unexpected(nothing_found(""));
+    std::vector<std::string> matching;
+    std::string told;
+    for (const auto& folder : looked_into()) {
+      const bool is_no_app =
+          folder.front() == '.' ||
+          std::find(std::begin(k_no_apps), std::end(k_no_apps), folder) != std::end(k_no_apps);
+      if (is_no_app) continue;
+      const auto names = tree_.list(folder);
+      for (const auto& provider : providers()) {
+        const auto seen = seen_of(provider, names);
+        // A folder of that name alone says nothing of the folder around it.
+        if (seen.empty() || seen == "public" || seen == "dist") continue;
+        matching.push_back(folder);
+        told += (told.empty() ? "" : ", ") + in_root(folder) + " (" + provider.title + ", " + seen +
+                ")";
+        break;
+      }
+    }
+    if (matching.size() != 1) return tl::unexpected(nothing_found(told));
+    const std::string& folder = matching.front();
+    const SubTree part(tree_, folder);
+    StackChoice choice = choice_;
+    choice.root_folder = in_root(folder);
+    choice.repository = &repository();
+    ATLAS_TRY(auto stack, Detection(part, bases_, choice).run());
+    if (!stack.folder.empty()) return tl::unexpected(nothing_found(""));
+    stack.folder = folder;
+    return stack;
   }
 
   Result<std::optional<Stack>> own_dockerfile() {
@@ -67,10 +115,12 @@ class Detection {
       stack.dockerfile = std::move(*text);
       stack.dockerfile_name = name;
       // That of one Dockerfile, beside it, wins over those of all, in the root of the context.
-      auto ignore = own_ignore_file(tree, {name + ".containerignore", name + ".dockerignore"});
-      if (ignore && !*ignore) ignore = own_ignore_file(tree_, general_ignore_files());
-      if (!ignore) return tl::unexpected(ignore.error());
-      stack.ignore = ignore->value_or("");
+      ATLAS_TRY(auto ignore,
+                own_ignore_file(tree, {name + ".containerignore", name + ".dockerignore"}));
+      if (!ignore) {
+        ATLAS_TRY(ignore, own_ignore_file(tree_, general_ignore_files()));
+      }
+      stack.ignore = ignore.value_or("");
       return std::optional(std::move(stack));
     }
     if (choice_.dockerfile.empty()) return std::optional<Stack>{};
@@ -112,55 +162,39 @@ class Detection {
     return std::optional<std::string>{};
   }
 
-  Result<Stack> static_site(const std::string& folder, const std::optional<PackageJson>& package) {
-    std::string why;
-    if (!choice_.static_folder.empty()) {
-      why = "the setting static.folder is " + folder;
-      if (folder != "." && tree_.list(folder).empty()) {
-        return fail(ErrorCode::user_error, "there is no folder " + folder + " in " + where_ +
-                                               ", which the setting static.folder names");
-      }
-    } else if (package) {
-      why = "index.html, and package.json without a start script";
-    } else {
-      why = (folder == "." ? "index.html in " : folder + "/index.html in ") + where_;
-    }
-    return finish(plan_static_site(folder, why, choice_));
-  }
-
-  Result<Stack> finish(Result<Plan> plan) {
-    if (!plan) return tl::unexpected(plan.error());
-    ATLAS_TRY(auto ignore, own_ignore_file(tree_, general_ignore_files()));
+  Result<Stack> finish(Plan plan) {
+    ATLAS_TRY(const auto ignore, own_ignore_file(tree_, general_ignore_files()));
     Stack stack;
-    stack.name = plan->provider;
-    stack.reason = plan->reason;
-    stack.dockerfile = render_dockerfile(*plan, {choice_.has_ca_certificate});
-    stack.ignore = render_ignore(*plan, ignore);
-    stack.versions = std::move(plan->versions);
-    stack.base_images = std::move(plan->base_images);
-    stack.start = std::move(plan->start);
-    stack.notices = std::move(plan->notices);
+    stack.name = plan.provider;
+    stack.reason = plan.reason;
+    stack.dockerfile = render_dockerfile(plan, {choice_.has_ca_certificate});
+    stack.ignore = render_ignore(plan, ignore);
+    stack.base_images = images_of(plan);
+    stack.versions = std::move(plan.versions);
+    stack.start = std::move(plan.start);
+    stack.notices = std::move(plan.notices);
     stack.secrets = std::move(secrets_);
-    stack.needs_static_server = plan->needs_static_server;
-    stack.unmet = std::move(plan->unmet);
+    stack.needs_static_server = plan.needs_static_server;
+    stack.unmet = std::move(plan.unmet);
+    stack.has_fallback = plan.has_fallback;
     return stack;
   }
 
-  [[nodiscard]] Error needs_dockerfile(const Ecosystem& known) const {
-    return {ErrorCode::user_error,
-            "this looks like " + known.name + " (" + known.seen + " in " + where_ +
-                "), which needs a Dockerfile: add one that begins with 'FROM " + known.image +
-                "' and ends with, for example, '" + known.start + "', listening on $PORT (3000)" +
-                dockerfile_elsewhere(),
-            {}};
+  [[nodiscard]] tl::unexpected<Error> needs_dockerfile(const Ecosystem& known) const {
+    return fail(ErrorCode::user_error,
+                "this looks like " + known.name + " (" + known.seen + " in " + where_ +
+                    "), which needs a Dockerfile: add one that begins with 'FROM " + known.image +
+                    "' and ends with, for example, '" + known.start +
+                    "', listening on $PORT (3000)" + dockerfile_elsewhere());
   }
 
-  [[nodiscard]] Error nothing_to_start() const {
+  [[nodiscard]] Error cannot_start(const Provider& provider, const std::string& seen,
+                                   const std::string& lack) const {
     return {ErrorCode::user_error,
-            in_root("package.json") +
-                " has no start script, no main and no build script, and there is no server.js or "
-                "index.js: add \"scripts\": {\"start\": \"node server.js\"} to it, or a Dockerfile "
-                "to " +
+            std::string("this looks like ") + provider.title + " (" + seen + " in " + where_ +
+                "), and nothing says how it is started: " + lack +
+                "; or name the command in a Procfile, 'web: COMMAND', listening on $PORT (3000); "
+                "or add a Dockerfile to " +
                 where_ + dockerfile_elsewhere(),
             {}};
   }
@@ -168,12 +202,12 @@ class Detection {
   // "There is a docker/Containerfile: …", of what has the name of a Dockerfile and is none that is
   // looked for, in the root folder or in one in it.
   [[nodiscard]] std::string dockerfile_elsewhere() const {
-    for (const auto& name : tree_.list("")) {
+    for (const auto& name : names_) {
       if (is_like_dockerfile(name) && tree_.has_file(name)) {
         return ". There is a file " + name + ": dockerfile=" + name + " builds by it";
       }
     }
-    for (const auto& folder : tree_.list("")) {
+    for (const auto& folder : looked_into()) {
       if (folder == ".git") continue;
       for (const auto& name : tree_.list(folder)) {
         if (!is_like_dockerfile(name) || !tree_.has_file(folder + "/" + name)) continue;
@@ -194,29 +228,30 @@ class Detection {
             lower.ends_with(".dockerfile") || lower.ends_with(".containerfile"));
   }
 
-  [[nodiscard]] Error nothing_found() const {
-    std::string seen = dockerfile_elsewhere();
-    for (const auto& folder : tree_.list("")) {
-      for (const char* name : {"package.json", "index.html"}) {
-        if (!seen.empty() || folder.front() == '.' || !tree_.has_file(folder + "/" + name))
-          continue;
-        seen = ". There is a " + std::string(name) + " in " + in_root(folder) +
-               ": root_folder=" + in_root(folder) + " builds that";
-      }
+  // `folders`: those in it that could be built, as far as there are several.
+  [[nodiscard]] Error nothing_found(const std::string& folders) const {
+    std::string looked_for = "Dockerfile, Containerfile";
+    for (const auto& provider : providers()) {
+      for (const char* trigger : provider.triggers) looked_for += std::string(", ") + trigger;
     }
     return {ErrorCode::user_error,
-            "nothing to build in " + where_ +
-                ": looked for Dockerfile, Containerfile, package.json, index.html (also in public "
-                "and dist) and the files of other languages; add a Dockerfile, or an index.html" +
-                seen + hint_of_repository(own_names()),
+            "nothing to build in " + where_ + ": looked for " + looked_for + "; " +
+                (folders.empty()
+                     ? "add a Dockerfile, two lines that begin with 'FROM ' and 'CMD ', or an "
+                       "index.html"
+                     : "there are several folders that could be built, " + folders +
+                           ": root_folder=NAME chooses one") +
+                dockerfile_elsewhere() + hint_of_repository(own_names()),
             {}};
   }
 
-  const SourceTree& tree_;
+  const ListedTree tree_;
   const StackBases& bases_;
   const StackChoice& choice_;
   const std::string where_;
+  const std::vector<std::string> names_;  // in the folder
   std::map<std::string, std::string> secrets_;
+  bool refused_node_only_ = false;
 };
 
 }  // namespace

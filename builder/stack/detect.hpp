@@ -10,18 +10,9 @@
 #include "base/error.hpp"
 #include "builder/stack/plan.hpp"
 #include "builder/stack/source_tree.hpp"
+#include "builder/stack/stack_base.hpp"
 
 namespace atlasflow::builder {
-
-struct StackBase {
-  std::string image;        // has sh; "…/node:20-…" tells its version
-  bool is_present = false;  // in the local store; others would have to be pulled
-};
-
-// What generated Dockerfiles may start from, in the order of preference.
-struct StackBases {
-  std::vector<StackBase> node;  // with node and npm
-};
 
 // What the settings say.
 struct StackChoice {
@@ -37,7 +28,7 @@ struct StackChoice {
 };
 
 struct Stack {
-  std::string name;             // "dockerfile", "node", "static"
+  std::string name;             // "dockerfile", "node", "python", "static"
   std::string reason;           // "Dockerfile in the root folder"
   std::string dockerfile;       // what is to be built, as text
   std::string dockerfile_name;  // where the repository has it; empty: it is generated
@@ -49,12 +40,15 @@ struct Stack {
   std::vector<std::string> notices;
   std::map<std::string, std::string> secrets;  // of RUN --mount=type=secret, by id
   bool needs_static_server = false;
-  std::string unmet;  // see Plan
+  std::string folder;         // of the root folder, when only that one can be built; see below
+  std::string unmet;          // see Plan
+  bool has_fallback = false;  //
 };
 
-// The first that matches: Dockerfile; a Node app that can be started; a known ecosystem that needs
-// a Dockerfile (refused by name); a site that a build script makes; static files. user_error when
-// none does: the message lists what was looked for and what was seen.
+// A Dockerfile; else the first of providers() that matches and has something to start; else, when
+// nothing in the folder speaks for any, the one folder in it in which something does, which then is
+// the build's context. user_error when there is none: the message lists what was looked for and
+// what was seen, and says the way out. Other languages are refused by name.
 [[nodiscard]] Result<Stack> detect_stack(const SourceTree& tree, const StackBases& bases,
                                          const StackChoice& choice = {});
 [[nodiscard]] Result<Stack> detect_stack(const std::filesystem::path& folder,

@@ -1,5 +1,5 @@
-// Ecosystems that are known by their files and need a Dockerfile: what was seen, and what such a
-// Dockerfile starts from. Pure; any thread.
+// Ecosystems that are known by their files and have no provider, so that they need a Dockerfile:
+// what was seen, and what such a Dockerfile starts from. Pure; any thread.
 #pragma once
 
 #include <optional>
@@ -10,13 +10,13 @@
 namespace atlasflow::builder {
 
 struct Ecosystem {
-  std::string name;   // "Python"
-  std::string seen;   // "requirements.txt"
-  std::string image;  // "python:3.12-slim"
-  std::string start;  // "CMD [\"python\", \"app.py\"]"
+  std::string name;   // "Scala"
+  std::string seen;   // "build.sbt"
+  std::string image;  // "haskell:9"
+  std::string start;  // "CMD [\"cabal\", \"run\"]"
 };
 
-// The first that matches, in Railpack's order of providers.
+// The first that matches.
 [[nodiscard]] std::optional<Ecosystem> find_ecosystem(const SourceTree& tree);
 
 }  // namespace atlasflow::builder

@@ -21,6 +21,11 @@ struct RunStep {
   std::string command;              // for sh
   std::vector<std::string> mounts;  // "type=secret,id=npmrc,target=/app/.npmrc"
 };
+// A file that the plan itself brings: a here-document in the Dockerfile.
+struct FileStep {
+  std::string path;
+  std::string content;  // lines, none of them k_file_end
+};
 struct EnvStep {
   std::vector<std::pair<std::string, std::string>> variables;
 };
@@ -33,12 +38,17 @@ struct WorkFolderStep {
 // From here on as the user that the app runs as.
 struct AppUserStep {};
 
-using PlanStep = std::variant<CopyStep, RunStep, EnvStep, ArgStep, WorkFolderStep, AppUserStep>;
+using PlanStep =
+    std::variant<CopyStep, RunStep, FileStep, EnvStep, ArgStep, WorkFolderStep, AppUserStep>;
+
+inline constexpr const char* k_file_end = "END_OF_FILE";
 
 struct PlanStage {
   std::string name;  // empty in the last
   std::string base;  // an image, an earlier stage or "scratch"
   std::vector<PlanStep> steps;
+  // The variables by which its tools take certificate authorities (builder.ca_certificate).
+  std::vector<std::string> ca_variables = {"SSL_CERT_FILE"};
 };
 
 // ---- the whole ----
@@ -50,13 +60,12 @@ struct PlanVersion {
 };
 
 struct Plan {
-  std::string provider;  // "node", "static"
+  std::string provider;  // "node", "python", "static"
   std::string reason;    // a phrase: "package.json with a start script in the root folder"
   std::vector<PlanVersion> versions;
-  std::vector<std::string> base_images;  // all that the stages start from, but scratch
-  std::vector<PlanStage> stages;         // in order; the last becomes the image
-  std::vector<std::string> start;        // the image's command
-  std::vector<std::string> notices;      // sentences for the user
+  std::vector<PlanStage> stages;     // in order; the last becomes the image
+  std::vector<std::string> start;    // the image's command
+  std::vector<std::string> notices;  // sentences for the user
   std::vector<std::string> ignored;  // what stays out of the context, unless the repository says
   std::vector<std::string> always_ignored;  // whatever the repository says
   // What the steps need, so that it is in the context whatever the ignore file says.
@@ -66,7 +75,12 @@ struct Plan {
   // What the base images at hand do not have and the chosen one has, for the case that it can't be
   // pulled; empty: the chosen one is as good as any.
   std::string unmet;
+  // There is a base here that does as well, with another version than the one wished for.
+  bool has_fallback = false;
 };
+
+// All images that the stages start from and copy from, each once.
+[[nodiscard]] std::vector<std::string> images_of(const Plan& plan);
 
 // The build context that holds atlasflow-static-server.
 inline constexpr const char* k_static_server_context = "atlasflow-static-server";

@@ -1,6 +1,7 @@
 #include "builder/stack/render.hpp"
 
 #include <algorithm>
+#include <cctype>
 
 #include <nlohmann/json.hpp>
 
@@ -16,6 +17,7 @@ std::string json_list(const std::vector<std::string>& words) {
 
 struct Rendered {
   const RenderOptions& options;
+  const PlanStage& stage;
 
   std::string operator()(const CopyStep& copy) const {
     std::string line = "COPY ";
@@ -33,11 +35,17 @@ struct Rendered {
   std::string operator()(const RunStep& run) const {
     std::string line = "RUN ";
     for (const auto& mount : run.mounts) line += "--mount=" + mount + " ";
-    if (options.has_ca_certificate) {
-      line += std::string("--mount=type=secret,id=") + k_ca_secret +
-              ",mode=0444 export NODE_EXTRA_CA_CERTS=/run/secrets/" + k_ca_secret + " && ";
+    if (options.has_ca_certificate && !stage.ca_variables.empty()) {
+      line += std::string("--mount=type=secret,id=") + k_ca_secret + ",mode=0444 export";
+      for (const auto& name : stage.ca_variables)
+        line += " " + name + "=/run/secrets/" + k_ca_secret;
+      line += " && ";
     }
     return line + run.command + "\n";
+  }
+  std::string operator()(const FileStep& file) const {
+    return std::string("COPY <<'") + k_file_end + "' " + file.path + "\n" + file.content +
+           k_file_end + "\n";
   }
   std::string operator()(const EnvStep& env) const {
     std::string line = "ENV";
@@ -45,7 +53,7 @@ struct Rendered {
       line += " ";
       line += name;
       line += "=";
-      line += value;
+      line += value.find(' ') == std::string::npos ? value : '"' + value + '"';
     }
     return line + "\n";
   }
@@ -81,13 +89,36 @@ std::string trimmed(std::string line) {
 
 }  // namespace
 
+std::vector<std::string> images_of(const Plan& plan) {
+  std::vector<std::string> images;
+  std::vector<std::string> stages = {"scratch", "", k_static_server_context};
+  const auto add = [&](const std::string& name) {
+    for (const auto* known : {&stages, &images}) {
+      if (std::find(known->begin(), known->end(), name) != known->end()) return;
+    }
+    images.push_back(name);
+  };
+  for (const auto& stage : plan.stages) {
+    add(stage.base);
+    for (const auto& step : stage.steps) {
+      if (const auto* copy = std::get_if<CopyStep>(&step)) add(copy->from);
+    }
+    stages.push_back(stage.name);
+  }
+  return images;
+}
+
 std::string render_dockerfile(const Plan& plan, const RenderOptions& options) {
-  std::string text = "# Made by Atlasflow: " + plan.reason + ".\n";
+  // A file's name may hold a line break, and the reason names files.
+  std::string reason = plan.reason;
+  std::replace_if(
+      reason.begin(), reason.end(), [](unsigned char c) { return std::iscntrl(c) != 0; }, ' ');
+  std::string text = "# Made by Atlasflow: " + reason + ".\n";
   for (std::size_t i = 0; i < plan.stages.size(); ++i) {
     const PlanStage& stage = plan.stages[i];
     if (i > 0) text += "\n";
     text += "FROM " + stage.base + (stage.name.empty() ? "" : " AS " + stage.name) + "\n";
-    for (const auto& step : stage.steps) text += std::visit(Rendered{options}, step);
+    for (const auto& step : stage.steps) text += std::visit(Rendered{options, stage}, step);
   }
   text += "EXPOSE 3000\n";
   text += "CMD " + json_list(plan.start) + "\n";

@@ -51,4 +51,36 @@ class MemoryTree final : public SourceTree {
   std::map<std::string, std::string> files_;
 };
 
+// A folder of another tree, as a tree of its own.
+class SubTree final : public SourceTree {
+ public:
+  SubTree(const SourceTree& tree, std::string folder) : tree_(tree), prefix_(folder + "/") {}
+  [[nodiscard]] Result<std::optional<std::string>> read(const std::string& name,
+                                                        std::size_t limit_bytes) const override;
+  [[nodiscard]] bool has_file(const std::string& name) const override;
+  [[nodiscard]] std::vector<std::string> list(const std::string& folder) const override;
+
+ private:
+  const SourceTree& tree_;
+  std::string prefix_;
+};
+
+// Another tree, each of whose folders is listed once: most of what is looked for is not there, and
+// the list knows that without asking the disk. One thread.
+class ListedTree final : public SourceTree {
+ public:
+  explicit ListedTree(const SourceTree& tree) : tree_(tree) {}
+  [[nodiscard]] Result<std::optional<std::string>> read(const std::string& name,
+                                                        std::size_t limit_bytes) const override;
+  [[nodiscard]] bool has_file(const std::string& name) const override;
+  [[nodiscard]] std::vector<std::string> list(const std::string& folder) const override;
+
+ private:
+  [[nodiscard]] const std::vector<std::string>& names_in(const std::string& folder) const;
+  [[nodiscard]] bool may_have(const std::string& name) const;
+
+  const SourceTree& tree_;
+  mutable std::map<std::string, std::vector<std::string>> listed_;
+};
+
 }  // namespace atlasflow::builder

@@ -78,13 +78,12 @@ Result<std::string> read_exactly(const Fd& socket, std::size_t size, Deadline de
 
 Result<Fd> listen_control(const std::filesystem::path& path) {
   const std::string part = path.string() + ".new";
-  const auto address = parse_socket_address("unix:" + part, 0);
-  if (!address) return tl::unexpected(address.error());
+  ATLAS_TRY(const auto address, parse_socket_address("unix:" + part, 0));
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   ::unlink(part.c_str());
   // Linux gives the file the mode of the unbound socket: it is never open to others.
   if (!socket.valid() || ::fchmod(socket.get(), 0600) != 0 ||
-      ::bind(socket.get(), address->get(), address->bytes) != 0 ||
+      ::bind(socket.get(), address.get(), address.bytes) != 0 ||
       ::listen(socket.get(), k_backlog) != 0 || std::rename(part.c_str(), path.c_str()) != 0) {
     return fail(ErrorCode::unavailable,
                 "the edge cannot listen on " + path.string() + "; is the folder writable?",
@@ -94,11 +93,10 @@ Result<Fd> listen_control(const std::filesystem::path& path) {
 }
 
 Result<Fd> connect_control(const std::filesystem::path& path) {
-  const auto address = parse_socket_address("unix:" + path.string(), 0);
-  if (!address) return tl::unexpected(address.error());
+  ATLAS_TRY(const auto address, parse_socket_address("unix:" + path.string(), 0));
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   // A full backlog is EAGAIN here, not a wait: a process that accepts nothing is one that hangs.
-  if (!socket.valid() || ::connect(socket.get(), address->get(), address->bytes) != 0) {
+  if (!socket.valid() || ::connect(socket.get(), address.get(), address.bytes) != 0) {
     return no_answer(path.string() + ": " + errno_text(errno));
   }
   return socket;
@@ -123,17 +121,15 @@ Result<void> send_message(const Fd& socket, const google::protobuf::MessageLite&
 
 Result<void> receive_message(const Fd& socket, google::protobuf::MessageLite& message,
                              Deadline deadline) {
-  const auto head = read_exactly(socket, k_length_bytes, deadline);
-  if (!head) return tl::unexpected(head.error());
+  ATLAS_TRY(const auto head, read_exactly(socket, k_length_bytes, deadline));
   std::size_t size = 0;
-  for (const char byte : *head) size = (size << 8U) | static_cast<unsigned char>(byte);
+  for (const char byte : head) size = (size << 8U) | static_cast<unsigned char>(byte);
   if (size > k_message_bytes_max) {
     return fail(ErrorCode::corrupt, "a message of the edge's control socket says it has " +
                                         std::to_string(size) + " bytes; nobody sends such");
   }
-  const auto body = read_exactly(socket, size, deadline);
-  if (!body) return tl::unexpected(body.error());
-  if (!message.ParseFromString(*body)) {
+  ATLAS_TRY(const auto body, read_exactly(socket, size, deadline));
+  if (!message.ParseFromString(body)) {
     return fail(ErrorCode::corrupt, "a message of the edge's control socket can't be read");
   }
   return {};

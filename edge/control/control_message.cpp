@@ -140,12 +140,10 @@ std::string config_digest(const EdgeConfig& config) {
 }
 
 Result<wire::Reply> call(const Fd& socket, const wire::Request& request, Deadline deadline) {
-  if (auto hello = exchange_hello(socket, deadline); !hello) return tl::unexpected(hello.error());
-  if (auto sent = send_message(socket, request, deadline); !sent) {
-    return tl::unexpected(sent.error());
-  }
+  ATLAS_TRYV(exchange_hello(socket, deadline));
+  ATLAS_TRYV(send_message(socket, request, deadline));
   wire::Reply reply;
-  if (auto got = receive_message(socket, reply, deadline); !got) return tl::unexpected(got.error());
+  ATLAS_TRYV(receive_message(socket, reply, deadline));
   if (reply.has_failure()) return tl::unexpected(from_wire(reply.failure()));
   return reply;
 }

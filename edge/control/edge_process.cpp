@@ -90,11 +90,9 @@ Result<std::unique_ptr<EdgeProcess>> EdgeProcess::start(const std::filesystem::p
 
 Result<void> EdgeProcess::start(const EdgeFolder& folder, std::function<void()> on_stop) {
   if (launch_.take_over()) {
-    auto inheritance = take_over(folder);
-    if (!inheritance) return tl::unexpected(inheritance.error());
-    auto edge = start_edge(from_wire(launch_.config()), std::move(*inheritance));
-    if (!edge) return tl::unexpected(edge.error());
-    edge_ = std::move(*edge);
+    ATLAS_TRY(auto inheritance, take_over(folder));
+    ATLAS_TRY(auto edge, start_edge(from_wire(launch_.config()), std::move(inheritance)));
+    edge_ = std::move(edge);
     // From here on this process accepts, and the one before can go.
     if (auto gone = retire_before(folder); !gone) return gone;
     if (auto locked = take_lock(folder); !locked) return locked;
@@ -103,8 +101,7 @@ Result<void> EdgeProcess::start(const EdgeFolder& folder, std::function<void()> 
     if (auto started = start_fresh(); !started) return started;
   }
   if (auto recorded = write_record(folder); !recorded) return recorded;
-  auto listener = listen_control(folder.socket());
-  if (!listener) return tl::unexpected(listener.error());
+  ATLAS_TRY(auto listener, listen_control(folder.socket()));
   ControlServer::Answers answers;
   answers.build_id = launch_.build_id();
   answers.config_digest = config_digest(from_wire(launch_.config()));
@@ -114,7 +111,7 @@ Result<void> EdgeProcess::start(const EdgeFolder& folder, std::function<void()> 
   };
   answers.on_stop = std::move(on_stop);
   control_ = std::make_unique<ControlServer>(*edge_, std::move(answers));
-  control_->start(std::move(*listener));
+  control_->start(std::move(listener));
   return {};
 }
 
@@ -140,40 +137,34 @@ Result<void> EdgeProcess::start_fresh() {
 }
 
 Result<void> EdgeProcess::retire_before(const EdgeFolder& folder) const {
-  const auto before = connect_control(folder.socket());
-  if (!before) return tl::unexpected(before.error());
+  ATLAS_TRY(const auto before, connect_control(folder.socket()));
   wire::Request retire;
   retire.mutable_retire()->set_deadline_ms(k_retire_max.count());
-  if (auto told = call(*before, retire, after(k_hand_over_max)); !told) {
-    return tl::unexpected(told.error());
-  }
+  ATLAS_TRYV(call(before, retire, after(k_hand_over_max)));
   return {};
 }
 
 Result<EdgeInheritance> EdgeProcess::take_over(const EdgeFolder& folder) const {
   const EdgeConfig config = from_wire(launch_.config());
   const auto deadline = after(k_hand_over_max);
-  const auto socket = connect_control(folder.socket());
-  if (!socket) return tl::unexpected(socket.error());
+  ATLAS_TRY(const auto socket, connect_control(folder.socket()));
   wire::Request request;
   request.mutable_hand_over();
-  const auto reply = call(*socket, request, deadline);
-  if (!reply) return tl::unexpected(reply.error());
-  const auto& over = reply->handed_over();
+  ATLAS_TRY(const auto reply, call(socket, request, deadline));
+  const auto& over = reply.handed_over();
   const std::size_t http = over.http_listeners();
-  auto descriptors = receive_descriptors(*socket, http + over.https_listeners(), deadline);
-  if (!descriptors) return tl::unexpected(descriptors.error());
+  ATLAS_TRY(auto descriptors, receive_descriptors(socket, http + over.https_listeners(), deadline));
   EdgeInheritance inheritance;
   inheritance.table = from_wire(over.status().table());
   if (over.status().has_own_route()) inheritance.own_route = from_wire(over.status().own_route());
-  for (std::size_t i = 0; i < descriptors->size(); ++i) {
+  for (std::size_t i = 0; i < descriptors.size(); ++i) {
     const bool tls = i >= http;
-    if (!listens_on((*descriptors)[i], tls ? config.https_address : config.http_address,
+    if (!listens_on(descriptors[i], tls ? config.https_address : config.http_address,
                     tls ? config.https_port : config.http_port)) {
       return fail(ErrorCode::conflict, "the edge before listens on another address");
     }
     auto& list = tls ? inheritance.https_listeners : inheritance.http_listeners;
-    list.push_back(std::move((*descriptors)[i]));
+    list.push_back(std::move(descriptors[i]));
   }
   return inheritance;
 }

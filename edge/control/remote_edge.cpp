@@ -157,22 +157,20 @@ Result<void> RemoteEdge::start_anew(const Error& why) {
 }
 
 Result<wire::Reply> RemoteEdge::ask(const wire::Request& request, milliseconds timeout) const {
-  const auto socket = connect_control(folder_.socket());
-  if (!socket) return tl::unexpected(socket.error());
-  return call(*socket, request, Clock::now() + timeout);
+  ATLAS_TRY(const auto socket, connect_control(folder_.socket()));
+  return call(socket, request, Clock::now() + timeout);
 }
 
 Result<wire::Status> RemoteEdge::look(pid_t* pid) const {
-  const auto socket = connect_control(folder_.socket());
-  if (!socket) return tl::unexpected(socket.error());
+  ATLAS_TRY(const auto socket, connect_control(folder_.socket()));
   ucred peer{};
   socklen_t bytes = sizeof peer;
-  if (::getsockopt(socket->get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0) *pid = peer.pid;
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0) *pid = peer.pid;
   wire::Request request;
   request.mutable_status()->set_with_table(true);
-  auto reply = call(*socket, request, Clock::now() + std::min(k_look_max, config_.call_timeout));
-  if (!reply) return tl::unexpected(reply.error());
-  return reply->status();
+  ATLAS_TRY(auto reply,
+            call(socket, request, Clock::now() + std::min(k_look_max, config_.call_timeout)));
+  return reply.status();
 }
 
 // With mutex_ held.
@@ -202,8 +200,7 @@ bool RemoteEdge::adopt(const wire::Status& status, pid_t pid) {
 }
 
 Result<void> RemoteEdge::start(bool take_over) {
-  const auto change = begin_change(false);
-  if (!change) return tl::unexpected(change.error());
+  ATLAS_TRY([[maybe_unused]] const auto change, begin_change(false));
   wire::Launch launch;
   *launch.mutable_config() = to_wire(config_.edge);
   launch.set_build_id(config_.build_id);
@@ -216,22 +213,21 @@ Result<void> RemoteEdge::start(bool take_over) {
     if (own_route_) *launch.mutable_own_route() = to_wire(*own_route_);
   }
   bound_log();
-  auto started = start_edge_process(folder_, config_.program, config_.arguments, launch);
-  if (!started) return tl::unexpected(started.error());
+  ATLAS_TRY(auto started, start_edge_process(folder_, config_.program, config_.arguments, launch));
   {
     const std::lock_guard lock(mutex_);
-    process_ = started->process;
-    pidfd_ = std::move(started->pidfd);
-    http_port_ = static_cast<std::uint16_t>(started->status.http_port());
-    https_port_ = static_cast<std::uint16_t>(started->status.https_port());
-    ca_certificate_ = started->status.ca_certificate();
+    process_ = started.process;
+    pidfd_ = std::move(started.pidfd);
+    http_port_ = static_cast<std::uint16_t>(started.status.http_port());
+    https_port_ = static_cast<std::uint16_t>(started.status.https_port());
+    ca_certificate_ = started.status.ca_certificate();
     health_ = Health::answers;
     changed_.notify_all();
   }
   log_event("edge", "process_started",
-            {{"pid", started->process.pid},
-             {"https_port", started->status.https_port()},
-             {"http_port", started->status.http_port()},
+            {{"pid", started.process.pid},
+             {"https_port", started.status.https_port()},
+             {"http_port", started.status.http_port()},
              {"taken_over", take_over}});
   return {};
 }
@@ -260,22 +256,20 @@ void RemoteEdge::end_change() {
 }
 
 Result<void> RemoteEdge::publish(const RouteTable& table) {
-  const auto change = begin_change(true);
-  if (!change) return tl::unexpected(change.error());
+  ATLAS_TRY([[maybe_unused]] const auto change, begin_change(true));
   wire::Request request;
   *request.mutable_publish() = to_wire(table);
-  if (auto done = ask(request, config_.call_timeout); !done) return tl::unexpected(done.error());
+  ATLAS_TRYV(ask(request, config_.call_timeout));
   const std::lock_guard lock(mutex_);
   table_ = table;
   return {};
 }
 
 Result<void> RemoteEdge::set_own_route(const Route& route) {
-  const auto change = begin_change(true);
-  if (!change) return tl::unexpected(change.error());
+  ATLAS_TRY([[maybe_unused]] const auto change, begin_change(true));
   wire::Request request;
   *request.mutable_set_own_route() = to_wire(route);
-  if (auto done = ask(request, config_.call_timeout); !done) return tl::unexpected(done.error());
+  ATLAS_TRYV(ask(request, config_.call_timeout));
   const std::lock_guard lock(mutex_);
   own_route_ = route;
   return {};
@@ -428,7 +422,7 @@ void RemoteEdge::bound_log() const {
 
 Result<std::unique_ptr<Edge>> attach_edge(AttachConfig config) {
   auto edge = std::make_unique<RemoteEdge>(std::move(config));
-  if (auto attached = edge->attach(); !attached) return tl::unexpected(attached.error());
+  ATLAS_TRYV(edge->attach());
   return edge;
 }
 

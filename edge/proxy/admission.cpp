@@ -8,10 +8,10 @@
 #include <system_error>
 #include <utility>
 
-#include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "base/log.hpp"
 #include "edge/proxy/worker_context.hpp"
 
 namespace atlasflow::edge {
@@ -70,8 +70,8 @@ Admission::Accepted Admission::accept_one(Listener& listener) {
                       &peer.bytes, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket.valid()) {
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      spdlog::warn("edge=accept result=paused reason=\"{}\"",
-                   std::generic_category().message(errno));
+      log_event(LogLevel::warn, "edge", "accept",
+                {{"result", "paused"}, {"reason", std::generic_category().message(errno)}});
       pause();
       return Accepted::stop;
     }
@@ -99,8 +99,10 @@ Admission::Accepted Admission::accept_one(Listener& listener) {
 void Admission::refuse_address(const Listener& listener, const Fd& socket,
                                const SocketAddress& peer) {
   if (context_.log.allows(context_.now_ms)) {
-    spdlog::warn("edge=accept result=refused client={} reason=\"too many connections\"",
-                 address_text(peer));
+    log_event(LogLevel::warn, "edge", "accept",
+              {{"result", "refused"},
+               {"client", address_text(peer)},
+               {"reason", "too many connections"}});
   }
   if (listener.https) return;
   std::string refusal = "HTTP/1.1 429 Too Many Requests\r\nDate: ";
@@ -130,8 +132,10 @@ bool Admission::shed_client() {
     ClientConnection* client = list.front();
     if (client == nullptr) continue;
     if (context_.log.allows(context_.now_ms)) {
-      spdlog::warn("edge=accept result=shed client={} reason=\"near the limit of connections\"",
-                   client->address());
+      log_event(LogLevel::warn, "edge", "accept",
+                {{"result", "shed"},
+                 {"client", client->address()},
+                 {"reason", "near the limit of connections"}});
     }
     client->close_orderly();
     return true;

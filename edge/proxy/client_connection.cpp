@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include "base/log.hpp"
 #include "edge/http1/http1_codec.hpp"
 #include "edge/proxy/worker_context.hpp"
 #include "http/guard.hpp"
@@ -98,10 +98,13 @@ void ClientConnection::wake(Stream& stream) {
 // The watch has found that this connection alone has kept the worker for a second.
 void ClientConnection::cut_overdue() {
   context_.clock.heed();
-  spdlog::error(
-      "edge=watchdog result=connection_cut worker={} client={} host={} phase={} "
-      "reason=\"it kept the worker for over a second\"",
-      context_.index, address(), codec_ ? codec_->host() : "-", static_cast<int>(phase_));
+  log_event(LogLevel::error, "edge", "watchdog",
+            {{"result", "connection_cut"},
+             {"worker", context_.index},
+             {"client", address()},
+             {"host", codec_ ? codec_->host() : "-"},
+             {"phase", static_cast<int>(phase_)},
+             {"reason", "it kept the worker for over a second"}});
   close();
 }
 

@@ -5,9 +5,8 @@
 #include <chrono>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "base/assert.hpp"
+#include "base/log.hpp"
 #include "edge/http1/message_writer.hpp"
 #include "edge/proxy/client_connection.hpp"
 #include "edge/proxy/worker_context.hpp"
@@ -152,7 +151,8 @@ bool Stream::answered_by_edge() {
 void Stream::answer_full() {
   const std::string host(head_->host);
   if (context_.log.allows(context_.now_ms)) {
-    spdlog::warn("edge=overloaded host={} reason=\"too many unanswered requests\"", host);
+    log_event(LogLevel::warn, "edge", "overloaded",
+              {{"host", host}, {"reason", "too many unanswered requests"}});
   }
   answer({503, "overloaded", host + " is busy",
           host + " has more unanswered requests than its instances may have. Try again in "

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <utility>
 
-#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include "base/log.hpp"
 #include "edge/proxy/client_connection.hpp"
 #include "edge/proxy/worker_context.hpp"
 
@@ -256,8 +256,8 @@ void Stream::pass_head_on(const http::ResponseHead& head) {
 
 void Stream::refuse_response(std::string_view reason) {
   if (context_.log.allows(context_.now_ms)) {
-    spdlog::warn("edge=bad_response host={} vm={} reason=\"{}\"", head_->host,
-                 target_->upstream.vm_id, reason);
+    log_event(LogLevel::warn, "edge", "bad_response",
+              {{"host", head_->host}, {"vm", target_->upstream.vm_id}, {"reason", reason}});
   }
   fail({502, "bad_response", "The application's answer was not valid HTTP", std::string(reason)});
 }

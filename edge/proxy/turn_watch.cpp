@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 
+#include "base/log.hpp"
+
 namespace atlasflow::edge {
 namespace {
 
@@ -74,17 +76,20 @@ void TurnWatch::look(Seen& seen, std::size_t index) const {
   }
   const nanoseconds used = cpu - seen.cpu_at_start;
   if (used >= limits_.fatal) {
-    spdlog::critical(
-        "edge=watchdog result=aborted worker={} step_cpu_ms={} reason=\"a step of the worker does "
-        "not end; the control plane starts the edge anew\"",
-        index, in_ms(used));
+    log_event(
+        LogLevel::critical, "edge", "watchdog",
+        {{"result", "aborted"},
+         {"worker", index},
+         {"step_cpu_ms", in_ms(used)},
+         {"reason", "a step of the worker does not end; the control plane starts the edge anew"}});
     spdlog::default_logger_raw()->flush();
     std::abort();
   }
   if (used >= limits_.overdue && !seen.told) {
     seen.told = true;
     clock.overdue_.store(true);
-    spdlog::error("edge=watchdog result=overdue worker={} step_cpu_ms={}", index, in_ms(used));
+    log_event(LogLevel::error, "edge", "watchdog",
+              {{"result", "overdue"}, {"worker", index}, {"step_cpu_ms", in_ms(used)}});
   }
 }
 

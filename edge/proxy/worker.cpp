@@ -11,10 +11,11 @@
 #include <utility>
 
 #include <pthread.h>
-#include <spdlog/spdlog.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+#include "base/log.hpp"
 
 namespace atlasflow::edge {
 namespace {
@@ -210,7 +211,8 @@ void Worker::sweep() {
   next_sweep_ms_ = context_.now_ms + k_sweep_ms;
   if (context_.admission.paused() && !context_.retiring) context_.admission.resume();
   if (const std::uint64_t lines = context_.log.left_out(); lines != 0) {
-    spdlog::warn("edge=log result=shortened worker={} lines_left_out={}", context_.index, lines);
+    log_event(LogLevel::warn, "edge", "log",
+              {{"result", "shortened"}, {"worker", context_.index}, {"lines_left_out", lines}});
   }
   std::size_t left = k_expired_per_turn;
   expire_streams(left);

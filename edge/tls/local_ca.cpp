@@ -118,14 +118,13 @@ Result<void> create_files(const fs::path& key_path, const fs::path& certificate_
                           const std::string& domain) {
   const KeyPtr key(EVP_EC_gen("P-256"));
   if (!key) return openssl_failure("cannot make the local CA's key");
-  auto certificate = make_ca_certificate(key.get(), domain);
-  if (!certificate) return tl::unexpected(certificate.error());
+  ATLAS_TRY(auto certificate, make_ca_certificate(key.get(), domain));
   const BioPtr key_text(BIO_new(BIO_s_mem()));
   const BioPtr certificate_text(BIO_new(BIO_s_mem()));
   if (!key_text || !certificate_text ||
       PEM_write_bio_PrivateKey(key_text.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) !=
           1 ||
-      PEM_write_bio_X509(certificate_text.get(), certificate->get()) != 1) {
+      PEM_write_bio_X509(certificate_text.get(), certificate.get()) != 1) {
     return openssl_failure("cannot encode the local CA");
   }
   if (auto written = write_text(key_path, bio_text(key_text.get()), 0600); !written) return written;
@@ -168,9 +167,7 @@ Result<LocalCa> LocalCa::open_or_create(const fs::path& ca_dir, const std::strin
                 std::generic_category().message(errno));
   }
   if (!fs::exists(certificate_path, code)) {
-    if (auto made = create_files(key_path, certificate_path, domain); !made) {
-      return tl::unexpected(made.error());
-    }
+    ATLAS_TRYV(create_files(key_path, certificate_path, domain));
   } else if (!fs::exists(key_path, code)) {
     return fail(ErrorCode::corrupt, key_path.string() +
                                         " is missing; restore it, or remove ca.pem to have a new "
@@ -180,16 +177,14 @@ Result<LocalCa> LocalCa::open_or_create(const fs::path& ca_dir, const std::strin
     return fail(ErrorCode::unavailable, "cannot protect " + key_path.string(),
                 std::generic_category().message(errno));
   }
-  auto key_text = read_text(key_path);
-  if (!key_text) return tl::unexpected(key_text.error());
-  auto certificate_text = read_text(certificate_path);
-  if (!certificate_text) return tl::unexpected(certificate_text.error());
+  ATLAS_TRY(auto key_text, read_text(key_path));
+  ATLAS_TRY(auto certificate_text, read_text(certificate_path));
 
   LocalCa ca;
   ca.certificate_path_ = certificate_path;
-  const BioPtr key_bio(BIO_new_mem_buf(key_text->data(), static_cast<int>(key_text->size())));
+  const BioPtr key_bio(BIO_new_mem_buf(key_text.data(), static_cast<int>(key_text.size())));
   const BioPtr certificate_bio(
-      BIO_new_mem_buf(certificate_text->data(), static_cast<int>(certificate_text->size())));
+      BIO_new_mem_buf(certificate_text.data(), static_cast<int>(certificate_text.size())));
   ca.key_.reset(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, nullptr, nullptr));
   ca.certificate_.reset(PEM_read_bio_X509(certificate_bio.get(), nullptr, nullptr, nullptr));
   if (!ca.key_ || !ca.certificate_ ||
@@ -204,9 +199,7 @@ Result<LocalCa> LocalCa::open_or_create(const fs::path& ca_dir, const std::strin
                                          " has expired; remove ca.key and ca.pem to have a new "
                                          "one made, which clients must then trust");
   }
-  if (auto fits = check_constraint(ca.certificate_.get(), domain, ca_dir); !fits) {
-    return tl::unexpected(fits.error());
-  }
+  ATLAS_TRYV(check_constraint(ca.certificate_.get(), domain, ca_dir));
   return ca;
 }
 

@@ -18,11 +18,11 @@ class FillableLog final : public storage::ForwardingEventLog {
 
   Result<std::vector<storage::AppendOutcome>> append(
       const std::vector<storage::AppendRequest>& requests, TimestampUs now) override {
-    if (auto room = has_room(); !room) return tl::unexpected(std::move(room.error()));
+    ATLAS_TRYV(has_room());
     return log().append(requests, now);
   }
   Result<Epoch> begin_epoch() override {
-    if (auto room = has_room(); !room) return tl::unexpected(std::move(room.error()));
+    ATLAS_TRYV(has_room());
     return log().begin_epoch();
   }
   Result<void> has_room() const override {
@@ -64,10 +64,9 @@ class RocksdbDisk final : public LogDisk {
     storage::EventLogConfig config;
     config.folder = k_folder;
     config.build_id = "sim";
-    auto opened = open_lossy_log(disk_, config, now);
-    if (!opened) return tl::unexpected(opened.error());
-    env_ = std::move(opened->env);
-    return std::move(opened->log);
+    ATLAS_TRY(auto opened, open_lossy_log(disk_, config, now));
+    env_ = std::move(opened.env);
+    return std::move(opened.log);
   }
   bool is_shared() const override { return false; }
   void kill_process() override { disk_->process_crash(); }

@@ -43,10 +43,9 @@ Result<LossyLog> open_on(const std::shared_ptr<LossyDisk>& disk,
   tuning.one_thread = true;
   rocksdb::Random::GetTLSInstance()->seed_ = k_skip_list_seed;
   auto env = std::make_shared<LossyEnv>(disk, now);
-  auto log = storage::open_event_log(config, env, now, tuning);
-  if (!log) return tl::unexpected(std::move(log.error()));
+  ATLAS_TRY(auto log, storage::open_event_log(config, env, now, tuning));
   env->run_background();
-  return LossyLog{std::move(env), std::move(*log)};
+  return LossyLog{std::move(env), std::move(log)};
 }
 
 LossyLog make_log(const std::shared_ptr<LossyDisk>& disk, const std::filesystem::path& folder) {

@@ -77,10 +77,10 @@ class Fleet {
   Result<FleetReport> run() {
     const auto begun_at = steady_now();
     for (auto& job : jobs_) {
-      if (auto started = start(job); !started) return tl::unexpected(started.error());
+      ATLAS_TRYV(start(job));
     }
     while (std::ranges::any_of(jobs_, [](const Job& job) { return job.pid > 0; })) {
-      if (auto heard = listen(); !heard) return tl::unexpected(heard.error());
+      ATLAS_TRYV(listen());
       look_at_clock(begun_at);
     }
     return report(steady_now() - begun_at);
@@ -242,9 +242,8 @@ Result<FleetReport> run_fleet(const FleetConfig& config) {
   }
   ATLAS_ASSERT(probes().size() + buggify_sites().size() <= k_marks_max,
                "more marks than the fleet's board has room for");
-  auto board = SharedBoard::make();
-  if (!board) return tl::unexpected(board.error());
-  Fleet fleet(config, *std::move(board));
+  ATLAS_TRY(auto board, SharedBoard::make());
+  Fleet fleet(config, std::move(board));
   return fleet.run();
 }
 

@@ -64,12 +64,9 @@ void add_claims(std::map<std::string, Claim>& claims, const DeploymentState& sta
 }  // namespace
 
 Result<History> history_from_log(const std::filesystem::path& folder, Position position) {
-  const auto log = storage::open_event_log_for_reading(folder);
-  if (!log) return tl::unexpected(log.error());
-  if (const auto verified = storage::verify(**log); !verified) {
-    return tl::unexpected(verified.error());
-  }
-  return history_of(**log, position);
+  ATLAS_TRY(const auto log, storage::open_event_log_for_reading(folder));
+  ATLAS_TRYV(storage::verify(*log));
+  return history_of(*log, position);
 }
 
 Result<History> history_of(const storage::EventLog& log, Position position) {
@@ -83,11 +80,10 @@ Result<History> history_of(const storage::EventLog& log, Position position) {
   History history;
   history.position = position == Position{} ? last : position;
   history.recorded_at = Agenda::k_start;
-  auto store = storage::memory_store_of(log, history.position);
-  if (!store) return tl::unexpected(store.error());
-  history.store = *std::move(store);
+  ATLAS_TRY(auto store, storage::memory_store_of(log, history.position));
+  history.store = std::move(store);
   auto catalog = std::make_shared<storage::Catalog>();
-  const auto read = log.read_all(Position{1}, [&](const storage::Record& record) {
+  ATLAS_TRYV(log.read_all(Position{1}, [&](const storage::Record& record) {
     if (record.position > history.position) return false;
     catalog->apply(record);
     history.recorded_at = record.recorded_at;
@@ -97,8 +93,7 @@ Result<History> history_of(const storage::EventLog& log, Position position) {
     }
     if (record.event.has_vm_placed()) history.hosts.emplace(record.event.vm_placed().host());
     return true;
-  });
-  if (!read) return tl::unexpected(read.error());
+  }));
   history.catalog = std::move(catalog);
   return history;
 }

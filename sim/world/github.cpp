@@ -109,9 +109,8 @@ Result<Push> GitHub::received(const Delivery& delivery) const {
     }
   }
   if (signed_for.empty()) return fail(ErrorCode::unauthorized, "the signature fits no secret");
-  const auto json = api::parsed_object(delivery.body, "The delivery");
-  if (!json) return tl::unexpected(json.error());
-  auto push = api::parsed_push(*json);
+  ATLAS_TRY(const auto json, api::parsed_object(delivery.body, "The delivery"));
+  auto push = api::parsed_push(json);
   if (!push) return push;
   push->delivery_id = delivery.id;
   push->signed_for = std::move(signed_for);

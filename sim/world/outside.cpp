@@ -58,8 +58,7 @@ class OutsideHost final : public actors::VmEngine {
 
   Result<actors::StartedVm> start(const actors::VmJob& job, std::stop_token stop) override {
     const Outside::Way way{name_, job.remaining.count(), 200 * k_ms};
-    auto registry = outside_.reach({"registry", job.remaining.count(), 0}, stop);
-    if (!registry) return tl::unexpected(registry.error());
+    ATLAS_TRYV(outside_.reach({"registry", job.remaining.count(), 0}, stop));
     return outside_.call(way, stop, [&] {
       outside_.parts_.witness.on_effect(Witness::Act::start_vm, job.vm_id.str());
       outside_.parts_.witness.on_values(job);
@@ -168,23 +167,23 @@ auto Outside::call(const Way& way, const std::stop_token& stop, Act act) -> decl
   const auto& rates = parts_.weather.rates;
   if (dead_) return killed();
   if (stop.stop_requested()) return stopped();
-  if (auto reached = reach(way, stop); !reached) return tl::unexpected(reached.error());
+  ATLAS_TRYV(reach(way, stop));
   if (choices.chance(static_cast<std::uint64_t>(rates.call_lost), 1000)) {
     return fail(ErrorCode::unavailable, "injected: the call to " + way.where + " was lost");
   }
   if (choices.chance(static_cast<std::uint64_t>(rates.call_hangs), 1000)) {
     // An image push has no limit of its own: its builder's lease ends it.
     const auto limit = way.limit == 0 ? 3600 * k_s : way.limit;
-    if (auto slept = sleep(limit, stop); !slept) return tl::unexpected(slept.error());
+    ATLAS_TRYV(sleep(limit, stop));
     return fail(ErrorCode::timed_out, "injected: " + way.where + " did not answer");
   }
   auto takes = way.quickly;
   if (choices.chance(static_cast<std::uint64_t>(rates.call_late), 1000)) takes += lateness();
   if (way.limit != 0 && takes >= way.limit) {
-    if (auto slept = sleep(way.limit, stop); !slept) return tl::unexpected(slept.error());
+    ATLAS_TRYV(sleep(way.limit, stop));
     return fail(ErrorCode::timed_out, "injected: " + way.where + " took too long");
   }
-  if (auto slept = sleep(takes / 2, stop); !slept) return tl::unexpected(slept.error());
+  ATLAS_TRYV(sleep(takes / 2, stop));
   if (parts_.before_effect) parts_.before_effect();
   if (dead_) return killed();
   auto result = act();
@@ -192,7 +191,7 @@ auto Outside::call(const Way& way, const std::stop_token& stop, Act act) -> decl
     static_cast<void>(act());
   }
   if (parts_.after_effect) parts_.after_effect();
-  if (auto slept = sleep(takes - takes / 2, stop); !slept) return tl::unexpected(slept.error());
+  ATLAS_TRYV(sleep(takes - takes / 2, stop));
   if (choices.chance(static_cast<std::uint64_t>(rates.answer_lost), 1000)) {
     return fail(ErrorCode::unavailable, "injected: the answer of " + way.where + " was lost");
   }

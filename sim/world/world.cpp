@@ -120,21 +120,20 @@ Result<std::vector<std::string>> WorldEngines::collect_images(const actors::Keep
   if (world_.collect_error) {
     if (auto error = world_.collect_error()) return tl::unexpected(*error);
   }
-  const auto kept = keep();
-  if (!kept) return tl::unexpected(kept.error());
+  ATLAS_TRY(const auto kept, keep());
   std::vector<std::string> removed;
   std::erase_if(world_.images, [&](const auto& image) {
     const auto& [id, built_by] = image;
-    const bool wanted = kept->image_ids.contains(id) ||
+    const bool wanted = kept.image_ids.contains(id) ||
                         std::any_of(built_by.begin(), built_by.end(), [&](const auto& deployment) {
-                          return kept->unfinished.contains(deployment);
+                          return kept.unfinished.contains(deployment);
                         });
     if (!wanted) removed.push_back(id);
     return !wanted;
   });
   std::erase_if(world_.registry, [&](const auto& image) {
     const bool wanted =
-        kept->image_references.contains(image.first) || kept->image_ids.contains(image.second);
+        kept.image_references.contains(image.first) || kept.image_ids.contains(image.second);
     if (!wanted) removed.push_back(image.first.str());
     return !wanted;
   });
@@ -145,9 +144,8 @@ Result<std::vector<std::string>> WorldEngines::collect_images(const actors::Keep
 Result<std::vector<std::string>> WorldHost::collect_disks(const actors::KeepSource& keep,
                                                           std::stop_token) {
   if (dead_) return killed();
-  const auto kept = keep();
-  if (!kept) return tl::unexpected(kept.error());
-  std::set<ImageRef> wanted = kept->image_references;
+  ATLAS_TRY(const auto kept, keep());
+  std::set<ImageRef> wanted = kept.image_references;
   for (const auto& [id, vm] : world_.vms) wanted.insert(vm.image);
   std::vector<std::string> removed;
   std::erase_if(world_.disks, [&](const ImageRef& disk) {

@@ -109,23 +109,27 @@ Result<void> look_before_opening(const std::shared_ptr<rocksdb::Env>& env,
 }
 
 // The anchor is read first: beside a writer it may be behind what is read after it, never ahead.
-Result<Verification> verify_folder(const std::filesystem::path& folder) {
+Result<CheckedLog> open_checked_event_log(const std::filesystem::path& folder) {
   auto& env = *rocksdb::Env::Default();
   ATLAS_TRYV(check_folder_format(env, folder));
   ATLAS_TRY(const auto anchor, read_anchor(env, folder));
   ATLAS_TRYV(check_wals(env, folder / "db"));
-  ATLAS_TRY(const auto log, open_event_log_for_reading(folder));
+  ATLAS_TRY(auto log, open_event_log_for_reading(folder));
   if (!anchor && log->last_position().value() > 0) {
     return fail(ErrorCode::corrupt, "the event log has lost its anchor (" +
                                         anchor_path(folder).string() +
                                         "), so it cannot be told whether events are missing at its "
                                         "end; restore the folder from a backup");
   }
-  if (anchor) {
-    ATLAS_TRY(const auto lost, missing_since(*anchor, *log));
-    if (!lost.empty()) return tl::unexpected(lost_events(folder, lost));
-  }
-  return verify(*log);
+  if (!anchor) return CheckedLog{std::move(log), Epoch{}};
+  ATLAS_TRY(const auto lost, missing_since(*anchor, *log));
+  if (!lost.empty()) return tl::unexpected(lost_events(folder, lost));
+  return CheckedLog{std::move(log), anchor->epoch};
+}
+
+Result<Verification> verify_folder(const std::filesystem::path& folder) {
+  ATLAS_TRY(const auto checked, open_checked_event_log(folder));
+  return verify(*checked.log);
 }
 
 }  // namespace atlasflow::storage

@@ -35,8 +35,16 @@ struct Verification {
 };
 // Walks the whole log and checks positions, versions, dedupe keys, heads and the hash chain.
 [[nodiscard]] Result<Verification> verify(const EventLog& log);
-// The same of the log in a folder, which a server may be writing: its anchor and its write-ahead
-// logs too, before RocksDB looks at them. Changes nothing.
+
+// A log to be read in a folder, which a server may be writing.
+struct CheckedLog {
+  std::unique_ptr<EventLog> log;
+  Epoch epoch;  // the newest that its anchor knows
+};
+// Its anchor and its write-ahead logs are looked at before RocksDB looks at them. corrupt:
+// acknowledged events are missing, or it cannot be told whether they are. Changes nothing.
+[[nodiscard]] Result<CheckedLog> open_checked_event_log(const std::filesystem::path& folder);
+// That, and verify().
 [[nodiscard]] Result<Verification> verify_folder(const std::filesystem::path& folder);
 
 }  // namespace atlasflow::storage

@@ -10,6 +10,15 @@
 namespace atlasflow::storage {
 namespace {
 
+// What the records say can be said again.
+Error damaged_index(Position position, const std::string& what) {
+  return Error{ErrorCode::corrupt,
+               "an index of the event log is damaged at position " +
+                   std::to_string(position.value()) + ": " + what +
+                   "; if the records are whole, atlasflow log rebuild makes it anew",
+               {}};
+}
+
 class Verifier {
  public:
   explicit Verifier(const LogIndexes& indexes) : indexes_(indexes) {}
@@ -35,7 +44,7 @@ class Verifier {
     auto indexed = indexes_.find_version(record.stream, record.stream_version);
     if (!indexed) return indexed.error();
     if (*indexed != record.position) {
-      return damaged(record.position, "the stream index does not lead to it");
+      return damaged_index(record.position, "the stream index does not lead to it");
     }
     last_ = {record.position, record.chain};
     return check_dedupe_key(record);
@@ -45,17 +54,17 @@ class Verifier {
     for (const auto& [stream, version] : versions_) {
       ATLAS_TRY(const auto head, indexes_.head_of(stream));
       if (head.version != version || head.position != last_of_[stream]) {
-        return tl::unexpected(damaged(last_of_[stream], "the head of stream " + stream.str() +
-                                                            " says version " + text(head.version) +
-                                                            ", its last record is version " +
-                                                            text(version)));
+        return tl::unexpected(
+            damaged_index(last_of_[stream], "the head of stream " + stream.str() +
+                                                " says version " + text(head.version) +
+                                                ", its last record is version " + text(version)));
       }
     }
     ATLAS_TRY(const auto counts, indexes_.count_entries());
     if (counts.streams != versions_.size() || counts.versions != last_.last_position.value() ||
         counts.dedupe_keys != dedupe_keys_) {
       return tl::unexpected(
-          damaged(last_.last_position, "the indexes hold entries that no record explains"));
+          damaged_index(last_.last_position, "the indexes hold entries that no record explains"));
     }
     return last_;
   }
@@ -67,7 +76,7 @@ class Verifier {
     const auto known = indexes_.find_dedupe_key(record.dedupe_key);
     if (!known) return known.error();
     if (!*known || (*known)->position != record.position || (*known)->stream != record.stream) {
-      return damaged(record.position, "its dedupe key is not entered for it");
+      return damaged_index(record.position, "its dedupe key is not entered for it");
     }
     return std::nullopt;
   }

@@ -77,6 +77,48 @@ TEST_F(BuildSourceTest, what_a_build_started_from_is_known_by_digest) {
   }
 }
 
+TEST_F(BuildSourceTest, a_version_that_cannot_be_had_is_the_one_that_is_here_with_a_notice) {
+  put_base("localhost/atlasflow-base/python:3.11-bookworm", busybox_dockerfile(""));
+  write(folder("app") / "main.py", "");
+  write(folder("app") / ".python-version", "3.99\n");
+  const auto built = build("b-1", "app");
+  ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
+  ASSERT_EQ(built->base_images.size(), 1U);
+  EXPECT_EQ(built->base_images[0].name, "localhost/atlasflow-base/python:3.11-bookworm");
+  EXPECT_THAT(built->notices, ::testing::Contains(HasSubstr("Python 3.99 (.python-version)")));
+  EXPECT_THAT(log("b-1"), HasSubstr("a base image that is here is used instead"));
+}
+
+TEST_F(BuildSourceTest, what_the_apps_own_tools_insist_on_is_not_built_with_another_version) {
+  put_base("localhost/atlasflow-base/python:3.11-bookworm", busybox_dockerfile(""));
+  write(folder("app") / "main.py", "");
+  write(folder("app") / "pyproject.toml", "[project]\nrequires-python = \">=3.99\"\n");
+  const auto built = build("b-1", "app");
+  ASSERT_FALSE(built);
+  EXPECT_EQ(built.error().code, ErrorCode::user_error);
+  EXPECT_THAT(built.error().message,
+              HasSubstr("Python >=3.99 (requires-python in pyproject.toml), and "
+                        "localhost/atlasflow-base/python:3.11-bookworm has Python 3.11"));
+}
+
+TEST_F(BuildSourceTest, the_one_folder_that_can_be_built_is_all_that_the_build_sees) {
+  put_base("localhost/atlasflow-base/python:3.11-bookworm", busybox_dockerfile(""));
+  write(folder("repo") / "notes.txt", "");
+  write(folder("repo") / "api/main.py", "");
+  write(folder("repo") / "api/Procfile", "web: python main.py\n");
+  const auto built = build("b-1", "repo");
+  ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
+  EXPECT_EQ(built->stack_reason, "main.py in api, started by the web process of Procfile");
+  int with_app = 0;
+  for (const auto& layer :
+       std::filesystem::directory_iterator(state() / "projects/app/storage/overlay")) {
+    with_app += std::filesystem::exists(layer.path() / "diff/app/main.py") ? 1 : 0;
+    EXPECT_FALSE(std::filesystem::exists(layer.path() / "diff/app/notes.txt"));
+    EXPECT_FALSE(std::filesystem::exists(layer.path() / "diff/app/api"));
+  }
+  EXPECT_EQ(with_app, 1);
+}
+
 TEST_F(BuildSourceTest, a_root_folder_that_is_not_in_the_repository_is_a_user_error) {
   write(folder("repo") / "Dockerfile", "FROM scratch\n");
   std::filesystem::create_symlink("/etc", folder("repo") / "etc");

@@ -20,8 +20,7 @@ using ::testing::Not;
 
 using Files = std::map<std::string, std::string>;
 
-const StackBases k_bases{{{"docker.io/library/node:20-bookworm-slim", false},
-                          {"localhost/atlasflow-base/node:18-bookworm", true}}};
+const StackBases k_bases{{"localhost/atlasflow-base/node:18-bookworm"}, {}};
 constexpr const char* k_start = R"({"scripts": {"start": "node server.js"}})";
 constexpr const char* k_start_and_dependency =
     R"({"scripts": {"start": "node ."}, "dependencies": {"left-pad": "1"}})";
@@ -59,7 +58,19 @@ TEST(Detect, the_first_that_matches_decides) {
        "Dockerfile"},
       {{{"package.json", k_start}}, "node", "package.json with a start script"},
       {{{"package.json", k_start}, {"index.html", ""}}, "node", "package.json"},
+      // What is Python by its file, and has nothing to start, is the Node app beside it.
       {{{"package.json", k_start}, {"requirements.txt", ""}}, "node", "a start script"},
+      {{{"package.json", k_start}, {"main.py", ""}}, "python", "main.py in the root folder"},
+      {{{"package.json", k_start}, {"go.mod", "module x"}, {"main.go", "package main\n"}},
+       "go",
+       "go.mod in the root folder"},
+      {{{"package.json", k_start}, {"index.php", ""}}, "php", "index.php in the root folder"},
+      {{{"index.html", ""}, {"start.sh", ""}}, "static", "index.html in the root folder"},
+      {{{"main.py", ""}, {"index.html", ""}}, "python", "main.py"},
+      {{{"public/index.html", ""}, {"package.json", "{}"}}, "static", "public/index.html"},
+      {{{"Staticfile", "# comment\nroot: ./site/\n"}, {"site/a.html", ""}},
+       "static",
+       "Staticfile, whose root is site"},
       {{{"package.json", "{}"}, {"index.html", ""}},
        "static",
        "index.html, and package.json without a start"},
@@ -97,9 +108,11 @@ TEST(Detect, the_first_that_matches_decides) {
 }
 
 TEST(Detect, a_refusal_names_what_was_seen_and_the_way_out) {
-  EXPECT_THAT(refusal({}), HasSubstr("looked for Dockerfile, Containerfile, package.json"));
-  EXPECT_THAT(refusal({{"web/package.json", k_start}}),
-              HasSubstr("There is a package.json in web: root_folder=web builds that"));
+  EXPECT_THAT(refusal({}),
+              AllOf(HasSubstr("looked for Dockerfile, Containerfile, index.php, composer.json, "
+                              "go.mod"),
+                    HasSubstr("package.json"), HasSubstr("start.sh"),
+                    HasSubstr("add a Dockerfile, two lines that begin with 'FROM ' and 'CMD '")));
   const std::pair<const char*, const char*> elsewhere[] = {
       {"DOCKERFILE", ". There is a file DOCKERFILE: dockerfile=DOCKERFILE builds by it"},
       {"web.Dockerfile", "dockerfile=web.Dockerfile builds by it"},
@@ -107,32 +120,99 @@ TEST(Detect, a_refusal_names_what_was_seen_and_the_way_out) {
       {"web/Dockerfile", "by it, root_folder=web that folder alone"}};
   for (const auto& [file, said] : elsewhere) {
     EXPECT_THAT(refusal({{file, "FROM x\n"}}), ::testing::EndsWith(said));
-    EXPECT_THAT(refusal({{file, "FROM x\n"}, {"go.mod", ""}}), ::testing::EndsWith(said));
+    EXPECT_THAT(refusal({{file, "FROM x\n"}, {"build.sbt", ""}}), ::testing::EndsWith(said));
   }
   EXPECT_THAT(refusal({{"Dockerfile.dockerignore", ""}}), Not(HasSubstr("There is a")));
   EXPECT_THAT(refusal({{"package.json", "{}"}}), HasSubstr("has no start script"));
   EXPECT_THAT(refusal({{"package.json", R"({"scripts": {"start": ""}})"}}),
               HasSubstr("has no start script"));
-  const std::pair<const char*, const char*> known[] = {{"requirements.txt", "Python"},
-                                                       {"pyproject.toml", "Python"},
-                                                       {"manage.py", "Python"},
-                                                       {"Gemfile", "Ruby"},
-                                                       {"go.mod", "Go"},
-                                                       {"Cargo.toml", "Rust"},
-                                                       {"composer.json", "PHP"},
-                                                       {"index.php", "PHP"},
-                                                       {"pom.xml", "Java (Maven)"},
-                                                       {"gradlew", "Java (Gradle)"},
-                                                       {"mix.exs", "Elixir"},
-                                                       {"deno.json", "Deno"},
-                                                       {"app.csproj", ".NET"},
-                                                       {"CMakeLists.txt", "C or C++"}};
-  for (const auto& [file, name] : known) {
+  const std::pair<const char*, const char*> unknown[] = {
+      {"build.sbt", "Scala"}, {"project.clj", "Clojure"}, {"Package.swift", "Swift"}};
+  for (const auto& [file, name] : unknown) {
     EXPECT_THAT(refusal({{file, ""}, {"index.html", ""}}),
                 AllOf(HasSubstr("this looks like " + std::string(name) + " (" + file + " in"),
                       HasSubstr("'FROM "), HasSubstr("Dockerfile")))
         << file;
   }
+}
+
+TEST(Detect, what_has_nothing_to_start_is_refused_by_name_and_its_sources_are_not_shown_as_a_site) {
+  const std::pair<Files, const char*> cases[] = {
+      {{{"requirements.txt", "requests\n"}}, "Python (requirements.txt in the root folder)"},
+      {{{"pyproject.toml", "[tool.ruff]\nline-length = 99\n"}}, "Python (pyproject.toml"},
+      {{{"Gemfile", ""}}, "Ruby (Gemfile"},
+      {{{"go.mod", "module example.org/x\n"}}, "Go (go.mod"},
+      {{{"Cargo.toml", "[package]\nname = \"x\"\n"}}, "Rust (Cargo.toml"},
+      {{{"composer.json", "{}"}}, "PHP (composer.json"},
+      {{{"gradlew", ""}}, "Java (gradlew"},
+      {{{"mix.exs", ""}}, "Elixir (mix.exs"},
+      {{{"deno.json", "{}"}}, "Deno (deno.json"},
+      {{{"app.sln", ""}}, ".NET (app.sln"},
+      {{{"CMakeLists.txt", "project(x)\n"}}, "C++ (CMakeLists.txt"}};
+  for (const auto& [files, said] : cases) {
+    auto with_page = files;
+    with_page["index.html"] = "";
+    EXPECT_THAT(refusal(with_page),
+                AllOf(HasSubstr(std::string("this looks like ") + said),
+                      HasSubstr("nothing says how it is started"), HasSubstr("'web: COMMAND'")))
+        << said;
+    auto with_process = files;
+    with_process["Procfile"] = "web: ./run --port $PORT\n";
+    if (files.contains("requirements.txt") || files.contains("Gemfile") ||
+        files.contains("composer.json") || files.contains("deno.json")) {
+      EXPECT_THAT(stack_of(with_process).start, ElementsAre("sh", "-c", "./run --port $PORT"))
+          << said;
+    }
+  }
+}
+
+TEST(Detect, one_folder_that_can_be_built_is_built_and_several_are_named) {
+  const auto one = stack_of({{"README.md", ""}, {"web/package.json", k_start}, {"docs/a.md", ""}});
+  EXPECT_EQ(one.folder, "web");
+  EXPECT_EQ(one.reason, "package.json with a start script in web");
+  EXPECT_THAT(refusal({{"web/package.json", k_start}, {"api/main.py", ""}}),
+              AllOf(HasSubstr("several folders that could be built, api (Python, main.py), web "
+                              "(Node, package.json)"),
+                    HasSubstr("root_folder=NAME chooses one")));
+  EXPECT_THAT(refusal({{"a/b/package.json", k_start}}), HasSubstr("nothing to build"));
+  for (const char* ignored : {"node_modules", "vendor", "docs", "tests", ".cache"}) {
+    EXPECT_THAT(refusal({{std::string(ignored) + "/package.json", k_start}}),
+                HasSubstr("nothing to build"))
+        << ignored;
+  }
+  // What is in that folder is named from the root.
+  EXPECT_THAT(refusal({{"web/package.json", "{"}}), HasSubstr("web/package.json, line 1"));
+  EXPECT_THAT(refusal({{"web/requirements.txt", ""}}),
+              HasSubstr("this looks like Python (requirements.txt in web)"));
+}
+
+TEST(Detect, a_procfile_wins_over_what_the_provider_would_start) {
+  EXPECT_THAT(stack_of({{"main.py", ""}, {"Procfile", "web: python other.py"}}).start,
+              ElementsAre("sh", "-c", "python other.py"));
+  const auto worker = stack_of({{"main.py", ""}, {"Procfile", "release: x\nworker: python w.py"}});
+  EXPECT_THAT(worker.start, ElementsAre("sh", "-c", "python w.py"));
+  EXPECT_THAT(worker.notices, ::testing::Contains(HasSubstr("no web process")));
+  EXPECT_THAT(refusal({{"main.py", ""}, {"Procfile", "web: a\npython app.py\n"}}),
+              HasSubstr("Procfile, line 2 names no process"));
+}
+
+TEST(Detect, a_merge_that_was_left_half_done_is_told_with_its_line) {
+  for (const char* file : {"requirements.txt", "Gemfile", "go.mod", "Cargo.toml", "Procfile"}) {
+    EXPECT_THAT(refusal({{"main.py", ""}, {file, "a\n<<<<<<< HEAD\nb\n"}}),
+                HasSubstr(std::string(file) + ", line 2: a merge was left half done"))
+        << file;
+  }
+}
+
+TEST(Detect, is_the_same_on_disk_as_in_memory_and_reads_nothing_through_links_out_of_it) {
+  const Scratch scratch;
+  const auto folder = scratch.path() / "checkout";
+  write(folder / "main.py", "");
+  write(scratch.path() / "secret", "flask\n");
+  std::filesystem::create_symlink("../secret", folder / "requirements.txt");
+  const auto stack = detect_stack(folder, k_bases);
+  ASSERT_TRUE(stack) << to_string(stack.error());
+  EXPECT_THAT(stack->dockerfile, Not(HasSubstr("pip install")));
 }
 
 TEST(Detect, a_package_json_that_is_broken_is_told_with_its_line_and_reason) {
@@ -184,172 +264,6 @@ TEST(Detect, a_dockerfile_out_of_the_root_folder_is_none) {
   std::filesystem::create_symlink("../Dockerfile.shared", scratch.path() / "web/Dockerfile.link");
   EXPECT_FALSE(detect_stack(scratch.path() / "web", k_bases, {"web", "Dockerfile.link"}));
   EXPECT_FALSE(detect_stack(scratch.path() / "web", k_bases, {"web", "../Dockerfile.shared"}));
-}
-
-// ---- Node ----
-
-TEST(Node, an_app_without_dependencies_needs_no_install_and_owns_its_folder) {
-  const auto stack = stack_of({{"package.json", k_start}, {"server.js", ""}});
-  EXPECT_EQ(stack.dockerfile,
-            "# Made by Atlasflow: package.json with a start script in the root folder.\n"
-            "FROM localhost/atlasflow-base/node:18-bookworm\n"
-            "ENV NODE_ENV=production PORT=3000 NPM_CONFIG_UPDATE_NOTIFIER=false HOME=/tmp\n"
-            "RUN mkdir -p /app && chown 65534:65534 /app\n"
-            "WORKDIR /app\n"
-            "USER 65534:65534\n"
-            "COPY --chown=65534:65534 . .\n"
-            "EXPOSE 3000\n"
-            "CMD [\"npm\",\"start\"]\n");
-  EXPECT_THAT(stack.start, ElementsAre("npm", "start"));
-  EXPECT_THAT(stack.notices, IsEmpty());
-}
-
-TEST(Node, dependencies_are_installed_before_the_code_is_copied) {
-  Files files = {{"package.json", k_start_and_dependency}};
-  auto stack = stack_of(files);
-  EXPECT_THAT(stack.dockerfile,
-              HasSubstr("COPY --chown=65534:65534 package.json ./\n"
-                        "RUN npm install --omit=dev --no-audit --no-fund && rm -rf /tmp/.npm\n"
-                        "COPY --chown=65534:65534 . .\n"));
-  EXPECT_THAT(stack.notices, ElementsAre(HasSubstr("no lock file")));
-  files["package-lock.json"] = "{}";
-  files[".npmrc"] = "fund=false";
-  stack = stack_of(files);
-  EXPECT_THAT(stack.dockerfile, HasSubstr("package.json package-lock.json .npmrc ./\nRUN npm ci"));
-  EXPECT_THAT(stack.notices, IsEmpty());
-}
-
-TEST(Node, a_build_script_runs_with_what_only_the_build_needs_which_is_taken_out_after) {
-  const auto stack = stack_of(
-      {{"package.json",
-        R"({"scripts": {"build": "tsc", "start": "node dist"}, "devDependencies": {"tsc": "1"}})"},
-       {"package-lock.json", "{}"}});
-  EXPECT_THAT(stack.dockerfile,
-              HasSubstr("COPY package.json package-lock.json ./\n"
-                        "RUN NODE_ENV=development npm ci --include=dev --no-audit --no-fund\n"
-                        "COPY . .\n"
-                        "RUN NODE_ENV=production npm run build\n"
-                        "RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund\n"));
-  EXPECT_THAT(stack.dockerfile, HasSubstr("COPY --from=build --chown=65534:65534 /app /app\n"));
-  EXPECT_THAT(stack.reason, HasSubstr("built by npm run build"));
-}
-
-TEST(Node, the_sources_are_there_when_the_install_needs_them) {
-  const char* const packages[] = {
-      R"({"scripts": {"start": "x", "postinstall": "node gen.js"}})",
-      R"({"scripts": {"start": "x", "prepare": "husky"}, "devDependencies": {"husky": "9"}})",
-      R"({"scripts": {"start": "x"}, "workspaces": ["packages/*"]})",
-      R"({"scripts": {"start": "x"}, "workspaces": {"packages": ["packages/*"]}})",
-      R"({"scripts": {"start": "x"}, "dependencies": {"tool": "file:./vendor/tool"}})"};
-  for (const char* const package : packages) {
-    const auto stack = stack_of({{"package.json", package}, {"package-lock.json", "{}"}});
-    EXPECT_THAT(stack.dockerfile, HasSubstr("COPY . .\nRUN NODE_ENV=development npm ci"))
-        << package;
-  }
-  EXPECT_THAT(refusal({{"package.json",
-                        R"({"scripts": {"start": "x"}, "dependencies": {"a": "file:../a"}})"}},
-                      {"web"}),
-              HasSubstr("depends on ../a, which is outside of web"));
-}
-
-TEST(Node, what_the_steps_need_is_in_the_context_whatever_the_ignore_file_says) {
-  const auto ignore =
-      stack_of(
-          {{"package.json",
-            R"({"scripts": {"start": "node server.js"}, "workspaces": ["packages/*"],
-                     "dependencies": {"tool": "file:./vendor/tool"}})"},
-           {"package-lock.json", "{}"},
-           {"server.js", ""},
-           {".npmrc", ""},
-           {".dockerignore", "package-lock.json\n.npmrc\n/vendor/\npackages/**\n*.js\n.env\n"}})
-          .ignore;
-  EXPECT_EQ(ignore,
-            "package-lock.json\n.npmrc\n*.js\n.env\nnode_modules\n**/node_modules\n"
-            "!package.json\n!package-lock.json\n!.npmrc\n!server.js\n");
-  // A list of what to keep keeps what is needed too, and what it leaves out below stays out.
-  EXPECT_THAT(stack_of({{"package.json",
-                         R"({"scripts": {"start": "x"}, "dependencies": {"t": "file:vendor/t"}})"},
-                        {".dockerignore", "*\n!src\n**/.env\n"}})
-                  .ignore,
-              HasSubstr("*\n!vendor/t\n!src\n**/.env\n"));
-}
-
-TEST(Node, an_npmrc_with_a_token_is_a_secret_of_the_install_and_in_no_layer) {
-  const auto stack = stack_of({{"package.json", k_start_and_dependency},
-                               {"package-lock.json", "{}"},
-                               {".npmrc", "//npm.example.com/:_authToken=${NPM_TOKEN}\n"}},
-                              {.build_args = {"NPM_TOKEN"}});
-  EXPECT_THAT(stack.dockerfile,
-              HasSubstr("RUN --mount=type=secret,id=npmrc,target=/app/.npmrc,mode=0444 "
-                        "NODE_ENV=development npm ci"));
-  EXPECT_THAT(stack.dockerfile, HasSubstr("ARG NPM_TOKEN\n"));
-  EXPECT_THAT(stack.dockerfile, Not(HasSubstr(".npmrc ./")));
-  EXPECT_EQ(stack.secrets.count("npmrc"), 1U);
-  EXPECT_THAT(stack.ignore, HasSubstr("\n.npmrc\n"));
-  const auto last = stack.dockerfile.substr(stack.dockerfile.rfind("FROM "));
-  EXPECT_THAT(last, Not(HasSubstr("NPM_TOKEN")));
-}
-
-TEST(Node, another_package_manager_is_brought_into_the_base) {
-  const Files pnpm = {{"package.json", k_start_and_dependency},
-                      {"pnpm-lock.yaml", "lockfileVersion: '6.0'\n"}};
-  const auto stack = stack_of(pnpm);
-  EXPECT_THAT(stack.base_images, ElementsAre("localhost/atlasflow-base/node:18-bookworm"));
-  EXPECT_THAT(stack.dockerfile,
-              HasSubstr("RUN npm install --global --no-audit --no-fund pnpm@8\n"));
-  EXPECT_THAT(stack.dockerfile, HasSubstr("pnpm install --frozen-lockfile --prod=false\n"));
-  EXPECT_THAT(stack.start, ElementsAre("pnpm", "start"));
-
-  const auto berry = stack_of(
-      {{"package.json", k_start_and_dependency}, {"yarn.lock", "__metadata:\n  version: 6\n"}});
-  EXPECT_THAT(berry.dockerfile, HasSubstr(" @yarnpkg/cli-dist@3\n"));
-  EXPECT_THAT(berry.dockerfile, HasSubstr(" YARN_ENABLE_GLOBAL_CACHE=false\n"));
-  EXPECT_THAT(berry.dockerfile, HasSubstr("yarn install --immutable\n"));
-  const auto newer = stack_of(
-      {{"package.json", k_start_and_dependency}, {"yarn.lock", "__metadata:\n  version: 10\n"}});
-  EXPECT_THAT(newer.dockerfile, HasSubstr(" @yarnpkg/cli-dist@latest\n"));
-  const Files named = {{"package.json",
-                        R"({"scripts": {"start": "x"}, "dependencies": {"a": "1"},
-            "packageManager": "yarn@1.22.19+sha1.x"})"},
-                       {"yarn.lock", ""}};
-  EXPECT_THAT(stack_of(named).dockerfile, HasSubstr(" yarn@1.22.19\n"));
-
-  const StackBases official{{{"docker.io/library/node:20-bookworm-slim", false}}};
-  const auto by_corepack = detect_stack(MemoryTree(named), official);
-  ASSERT_TRUE(by_corepack) << by_corepack.error().message;
-  EXPECT_THAT(by_corepack->dockerfile, HasSubstr("corepack prepare yarn@1.22.19 --activate"));
-
-  EXPECT_THAT(refusal({{"package.json", k_start_and_dependency}, {"bun.lockb", ""}}),
-              AllOf(HasSubstr("Bun (bun.lockb)"), HasSubstr("Add a Dockerfile")));
-  EXPECT_THAT(
-      refusal({{"package.json", R"({"scripts": {"start": "x"}, "packageManager": "pip@3"})"}}),
-      HasSubstr("it takes npm, pnpm, yarn or bun"));
-}
-
-TEST(Node, engines_choose_the_base_or_are_refused_with_both_versions) {
-  const auto with = [](const std::string& range) {
-    return Files{
-        {"package.json", R"({"scripts": {"start": "x"}, "engines": {"node": ")" + range + "\"}}"}};
-  };
-  EXPECT_THAT(stack_of(with(">=16")).base_images,
-              ElementsAre("localhost/atlasflow-base/node:18-bookworm"));
-  const auto newer = stack_of(with("^20.1"));
-  EXPECT_THAT(newer.base_images, ElementsAre("docker.io/library/node:20-bookworm-slim"));
-  EXPECT_THAT(newer.unmet, AllOf(HasSubstr("Node ^20.1 (engines.node)"), HasSubstr("has Node 18")));
-  EXPECT_THAT(refusal(with(">=22")), AllOf(HasSubstr("Node >=22 (engines.node)"),
-                                           HasSubstr("has Node 18"), HasSubstr("has Node 20")));
-  const auto wished = stack_of({{"package.json", k_start}, {".nvmrc", "v22.3.0\n"}});
-  EXPECT_THAT(wished.notices, ElementsAre(AllOf(HasSubstr(".nvmrc asks for Node v22.3.0"),
-                                                HasSubstr("has Node 18"))));
-}
-
-TEST(Node, certificate_authorities_are_given_to_each_step_and_to_no_layer) {
-  const auto stack =
-      stack_of({{"package.json", k_start_and_dependency}}, {.has_ca_certificate = true});
-  EXPECT_THAT(stack.dockerfile,
-              HasSubstr("RUN --mount=type=secret,id=ca_certificate,mode=0444 export "
-                        "NODE_EXTRA_CA_CERTS=/run/secrets/ca_certificate && npm install"));
-  EXPECT_THAT(stack.dockerfile, Not(HasSubstr("ENV NODE_EXTRA_CA_CERTS")));
 }
 
 // ---- static sites ----

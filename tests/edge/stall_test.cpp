@@ -296,7 +296,7 @@ TEST(TurnWatchDeathTest, ends_the_process_when_a_step_does_not_end) {
         clock.step();
         spin_until([] { return false; });
       },
-      "edge=watchdog result=aborted worker=0.*does not end");
+      "part=edge event=watchdog result=aborted worker=0.*does not end");
 }
 
 }  // namespace

@@ -98,8 +98,9 @@ TEST(Corpus, has_a_record_of_every_event_type) {
   const auto* kinds = pb::Event::descriptor()->oneof_decl(0);
   for (int i = 0; i < kinds->field_count(); ++i) {
     EXPECT_TRUE(names.contains(kinds->field(i)->name()))
-        << kinds->field(i)->name()
-        << ": add its .txt to tests/storage/corpus (see the README there)";
+        << kinds->field(i)->name() << " has no sample: write <version>/" << kinds->field(i)->name()
+        << ".txt in tests/storage/corpus with every field set, run record_corpus "
+           "tests/storage/corpus and commit what it makes (see the README there)";
   }
 }
 

@@ -288,7 +288,7 @@ TEST_F(MicroVm, a_start_that_is_cancelled_leaves_nothing) {
 }
 
 TEST_F(MicroVm, a_guest_cannot_reach_the_hosts_loopback_even_as_root) {
-  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const FileDescriptor listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -319,14 +319,14 @@ TEST_F(MicroVm, a_guest_cannot_reach_the_hosts_loopback_even_as_root) {
   const auto accepted = [&](int wait_ms) {
     int count = 0;
     for (pollfd waiting{listener.get(), POLLIN, 0}; ::poll(&waiting, 1, wait_ms) == 1; ++count) {
-      const Fd client(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      const FileDescriptor client(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     }
     return count;
   };
   EXPECT_EQ(accepted(0), 0) << "a guest connected to the host's loopback";
 
   // The listener is one that can be reached.
-  const Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const FileDescriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   EXPECT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address),
             0);
   EXPECT_EQ(accepted(1000), 1);

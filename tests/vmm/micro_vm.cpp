@@ -27,7 +27,7 @@ ImageSource web_image(const std::string& script) {
 }
 
 std::string body_of(const Endpoint& endpoint, const std::string& path) {
-  const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const FileDescriptor fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(endpoint.port);

@@ -24,7 +24,7 @@ class Server {
   enum class Ending { close, keep_open };
 
   Server(std::string answer, Ending ending) : answer_(std::move(answer)), ending_(ending) {
-    listener_ = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    listener_ = FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -54,11 +54,11 @@ class Server {
 
  private:
   void serve(const std::stop_token& stop) {
-    std::vector<Fd> open;
+    std::vector<FileDescriptor> open;
     while (!stop.stop_requested()) {
       pollfd waiting{listener_.get(), POLLIN, 0};
       if (::poll(&waiting, 1, 10) != 1) continue;
-      Fd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      FileDescriptor client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
       std::array<char, 4096> buffer;
       while (request_.find("\r\n\r\n") == std::string::npos) {
         const ssize_t n = ::recv(client.get(), buffer.data(), buffer.size(), 0);
@@ -72,7 +72,7 @@ class Server {
 
   std::string answer_;
   Ending ending_;
-  Fd listener_;
+  FileDescriptor listener_;
   Endpoint endpoint_;
   std::string request_;
   std::jthread thread_;

@@ -65,13 +65,16 @@ DaemonSpec shell(const std::string& script) {
 
 TEST(Daemon, has_a_session_and_limits_and_the_given_files_only) {
   const test::TemporaryFolder folder;
-  const Fd first(::open((folder.path() / "first").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-  const Fd second(::open((folder.path() / "second").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  const FileDescriptor first(
+      ::open((folder.path() / "first").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  const FileDescriptor second(
+      ::open((folder.path() / "second").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
   DaemonSpec spec = shell(
       "echo one >&3; echo two >&4; echo err >&2; ulimit -c >&3; ls /proc/self/fd | tr '\\n' ' ' "
       ">&4");
   spec.fds = {first.get(), second.get()};
-  const Fd error(::open((folder.path() / "error").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  const FileDescriptor error(
+      ::open((folder.path() / "error").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
   spec.stderr_fd = error.get();
   pid_t session = 0;
   const auto process = spawn_daemon(spec, [&](const ProcessId& id) -> Result<void> {

@@ -66,7 +66,7 @@ Result<void> DiskLedger::promise(const std::filesystem::path& disk, std::int64_t
             " of them are promised to other VMs and " + std::to_string(reserve_mib_) +
             " are kept; free space on the host, stop apps that are not needed, or lower disk_mib");
   }
-  const Fd fd(::open(disk.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  const FileDescriptor fd(::open(disk.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!fd ||
       ::ftruncate(fd.get(), static_cast<off_t>(mib) * static_cast<off_t>(k_bytes_per_mib)) != 0) {
     return fail(ErrorCode::internal, "cannot make the writable disk " + disk.string(),

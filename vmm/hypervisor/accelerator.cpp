@@ -65,9 +65,10 @@ Result<void> try_boot(const GuestBoot& boot, Accelerator accelerator,
   const auto events_path = work_dir / "guest.events";
   std::error_code ignored;
   std::filesystem::remove(events_path, ignored);
-  const Fd events(::open(events_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  const Fd kernel(::open(boot.vmlinux.c_str(), O_RDONLY | O_CLOEXEC));
-  const Fd initramfs(::open(boot.initramfs.c_str(), O_RDONLY | O_CLOEXEC));
+  const FileDescriptor events(
+      ::open(events_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  const FileDescriptor kernel(::open(boot.vmlinux.c_str(), O_RDONLY | O_CLOEXEC));
+  const FileDescriptor initramfs(::open(boot.initramfs.c_str(), O_RDONLY | O_CLOEXEC));
   if (!events || !kernel || !initramfs) {
     return fail(ErrorCode::internal, "cannot open the guest's kernel or " + events_path.string());
   }

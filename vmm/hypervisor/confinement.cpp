@@ -28,7 +28,7 @@ constexpr int k_other_cpu_percent = 50;   // its network and disks, beside the g
 
 // Runs QEMU in that root as far as its version: everything that it loads is there, or this fails.
 Result<void> try_root(const PrivateRoot& root, const std::filesystem::path& output) {
-  const Fd out(::open(output.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  const FileDescriptor out(::open(output.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!out) return tl::unexpected<Error>(errno_error("cannot make " + output.string()));
   DaemonSpec spec;
   spec.args = {k_qemu, "--version"};

@@ -14,12 +14,12 @@ namespace {
 
 // Reaches the folder through /proc/self/fd, which is short whatever the path is.
 struct Address {
-  Fd folder;
+  FileDescriptor folder;
   sockaddr_un bytes{};
 };
 
 Address address_of(const std::filesystem::path& dir, const char* name) {
-  Address address{Fd(::open(dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)), {}};
+  Address address{FileDescriptor(::open(dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)), {}};
   const std::string path =
       "/proc/self/fd/" + std::to_string(address.folder.get()) + "/" + std::string(name);
   address.bytes.sun_family = AF_UNIX;
@@ -29,9 +29,9 @@ Address address_of(const std::filesystem::path& dir, const char* name) {
 
 }  // namespace
 
-Result<Fd> listen_at(const std::filesystem::path& dir, const char* name) {
+Result<FileDescriptor> listen_at(const std::filesystem::path& dir, const char* name) {
   const Address address = address_of(dir, name);
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  FileDescriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!address.folder || !fd ||
       ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.bytes), sizeof address.bytes) !=
           0 ||
@@ -42,10 +42,10 @@ Result<Fd> listen_at(const std::filesystem::path& dir, const char* name) {
   return fd;
 }
 
-Result<Fd> ask_to_stop(const std::filesystem::path& dir, const char* name,
-                       std::chrono::milliseconds grace) {
+Result<FileDescriptor> ask_to_stop(const std::filesystem::path& dir, const char* name,
+                                   std::chrono::milliseconds grace) {
   const Address address = address_of(dir, name);
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  FileDescriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const std::string line = "stop " + std::to_string(grace.count()) + "\n";
   if (!address.folder || !fd ||
       ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.bytes),

@@ -11,12 +11,12 @@ namespace atlasflow::vmm {
 
 // A listening socket at dir/name, for QEMU to inherit. The folder's path may be longer than a
 // socket address holds.
-[[nodiscard]] Result<Fd> listen_at(const std::filesystem::path& dir, const char* name);
+[[nodiscard]] Result<FileDescriptor> listen_at(const std::filesystem::path& dir, const char* name);
 
 // Asks the guest's init to stop the app: SIGTERM, and SIGKILL after grace. The connection is
 // returned and must stay open until the guest had time to read: QEMU may drop the bytes of a closed
 // one.
-[[nodiscard]] Result<Fd> ask_to_stop(const std::filesystem::path& dir, const char* name,
-                                     std::chrono::milliseconds grace);
+[[nodiscard]] Result<FileDescriptor> ask_to_stop(const std::filesystem::path& dir, const char* name,
+                                                 std::chrono::milliseconds grace);
 
 }  // namespace atlasflow::vmm

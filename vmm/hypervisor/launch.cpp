@@ -31,8 +31,8 @@ using std::chrono::seconds;
 using std::chrono::steady_clock;
 
 // A file in memory only: the secrets in it are on no disk, and end with QEMU.
-Result<Fd> config_in_memory(const std::string& bytes, uid_t owner) {
-  Fd fd(::memfd_create("atlasflow-config", MFD_CLOEXEC));
+Result<FileDescriptor> config_in_memory(const std::string& bytes, uid_t owner) {
+  FileDescriptor fd(::memfd_create("atlasflow-config", MFD_CLOEXEC));
   if (!fd ||
       ::pwrite(fd.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()) ||
       ::fchmod(fd.get(), 0400) != 0 || ::fchown(fd.get(), owner, owner) != 0) {
@@ -44,13 +44,13 @@ Result<Fd> config_in_memory(const std::string& bytes, uid_t owner) {
 // Files for QEMU to inherit; the n-th has the number 3 + n there.
 class Inheritance {
  public:
-  int add(Fd fd) {
+  int add(FileDescriptor fd) {
     complete_ = complete_ && fd;
     fds_.push_back(std::move(fd));
     return static_cast<int>(fds_.size()) + 2;
   }
   int open(const fs::path& path, int flags, mode_t mode = 0) {
-    return add(Fd(::open(path.c_str(), flags | O_CLOEXEC, mode)));
+    return add(FileDescriptor(::open(path.c_str(), flags | O_CLOEXEC, mode)));
   }
   std::string open_as_path(const fs::path& path, int flags) {
     return "/proc/self/fd/" + std::to_string(open(path, flags));
@@ -58,20 +58,20 @@ class Inheritance {
   [[nodiscard]] bool complete() const { return complete_; }
   [[nodiscard]] std::vector<int> numbers() const {
     std::vector<int> numbers;
-    for (const Fd& fd : fds_) numbers.push_back(fd.get());
+    for (const FileDescriptor& fd : fds_) numbers.push_back(fd.get());
     return numbers;
   }
 
  private:
-  std::vector<Fd> fds_;
+  std::vector<FileDescriptor> fds_;
   bool complete_ = true;
 };
 
 // Standard input for QEMU: what makes it tell its events, and no end, as it holds the pipe's other
 // end itself.
 struct Prompt {
-  Fd read_end;
-  Fd write_end;
+  FileDescriptor read_end;
+  FileDescriptor write_end;
 };
 
 Result<Prompt> prompt_for_events() {
@@ -79,7 +79,7 @@ Result<Prompt> prompt_for_events() {
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
     return tl::unexpected<Error>(errno_error("cannot make a pipe"));
   }
-  Prompt prompt{Fd(ends[0]), Fd(ends[1])};
+  Prompt prompt{FileDescriptor(ends[0]), FileDescriptor(ends[1])};
   if (::write(ends[1], k_tell_events.data(), k_tell_events.size()) !=
       static_cast<ssize_t>(k_tell_events.size())) {
     return tl::unexpected<Error>(errno_error("cannot write into a pipe"));
@@ -157,7 +157,7 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
   machine.disks.push_back({guest::k_serial_config,
                            "/proc/self/fd/" + std::to_string(files.add(std::move(config))), true});
   machine.disks.push_back({guest::k_serial_scratch, files.open_as_path(scratch, O_RDWR), false});
-  const Fd output(::open((dir / "qemu.log").c_str(), k_append | O_CLOEXEC, 0600));
+  const FileDescriptor output(::open((dir / "qemu.log").c_str(), k_append | O_CLOEXEC, 0600));
   if (!files.complete() || !output) {
     return fail(ErrorCode::internal, "cannot open a file of the VM " + spec.vm_id.str(),
                 std::strerror(errno));
@@ -170,7 +170,7 @@ Result<LaunchedVm> launch_vm(const VmLaunch& launch) {
   machine.tells_its_end = true;
   DaemonSpec daemon =
       unprivileged(user, launch.accelerator, static_cast<std::uint64_t>(spec.disk_mib) << 20U);
-  for (const Fd& procs : cgroup.procs()) daemon.cgroup_procs.push_back(procs.get());
+  for (const FileDescriptor& procs : cgroup.procs()) daemon.cgroup_procs.push_back(procs.get());
   daemon.root = launch.confinement.root();
   daemon.args = qemu_arguments(machine);
   daemon.fds = files.numbers();

@@ -172,7 +172,7 @@ ProbeResult probe_http(const Endpoint& endpoint, const std::string& path,
     return {0, "the address is not IPv4"};
   }
   const Deadline deadline(timeout);
-  const Fd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const FileDescriptor fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return {0, std::strerror(errno)};
   if (std::string error = connect_to(fd.get(), address, deadline, late); !error.empty()) {
     return {0, std::move(error)};

@@ -57,7 +57,7 @@ Result<std::string> run_tool(const std::vector<std::string>& args, std::chrono::
       .argv = args, .program = find_program(args.front()), .environment = environment()};
   if (request.program.empty()) return tl::unexpected(missing(args.front()));
   // A file in memory and no pipe: a tool that ends early then cannot raise SIGPIPE here.
-  const Fd in(::memfd_create("stdin", MFD_CLOEXEC));
+  const FileDescriptor in(::memfd_create("stdin", MFD_CLOEXEC));
   if (!in || ::pwrite(in.get(), stdin_text.data(), stdin_text.size(), 0) !=
                  static_cast<ssize_t>(stdin_text.size())) {
     return tl::unexpected(errno_error("cannot hand its input to " + args.front()));

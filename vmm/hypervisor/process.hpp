@@ -19,8 +19,6 @@ namespace atlasflow::vmm {
 
 class PrivateRoot;
 
-using Fd = FileDescriptor;
-
 // Runs a tool to its end and returns the last 4 MiB at least of its standard output. The tool's own
 // process group is killed at the deadline (timed_out) and on stop (cancelled). A non-zero end is
 // `internal` with the last lines of its standard error as the cause. stdin_text is fed to it.

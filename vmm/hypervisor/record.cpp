@@ -134,7 +134,7 @@ GuestEvents parse_guest_events(std::string_view text) {
 }
 
 std::string read_end(const std::filesystem::path& path) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   const off_t size = fd ? ::lseek(fd.get(), 0, SEEK_END) : 0;
   if (size <= 0) return {};
   const auto from = std::max<std::int64_t>(size - static_cast<off_t>(k_end_bytes_max), 0);
@@ -144,7 +144,7 @@ std::string read_end(const std::filesystem::path& path) {
 
 GuestEvents read_guest_events(const std::filesystem::path& vm_dir) {
   // Only the beginning counts: a guest that writes on and on gains nothing.
-  const Fd fd(::open((vm_dir / "guest.events").c_str(), O_RDONLY | O_CLOEXEC));
+  const FileDescriptor fd(::open((vm_dir / "guest.events").c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return {};
   const auto text = read_at_most(fd.get(), 0, k_events_bytes_max, "guest.events").value_or("");
   return parse_guest_events(text);

@@ -103,7 +103,7 @@ std::vector<RunningMachine> running_machines(const fs::path& state_dir) {
 Result<std::vector<std::string>> end_machines(const fs::path& state_dir) {
   std::vector<std::string> ended;
   const auto machines = running_machines(state_dir);
-  std::vector<Fd> conversations;  // open until the guests have read what was asked
+  std::vector<FileDescriptor> conversations;  // open until the guests have read what was asked
   milliseconds longest{0};
   for (const auto& machine : machines) {
     const auto record = read_record(state_dir / "vm" / machine.vm_id);

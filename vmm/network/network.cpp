@@ -56,7 +56,7 @@ Result<PortLease> lease_port() {
   for (unsigned i = 0; i < k_port_count; ++i) {
     PortLease lease;
     lease.port = static_cast<std::uint16_t>(k_port_first + (offset + i) % k_port_count);
-    lease.socket = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    lease.socket = FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!lease.socket) break;
     sockaddr_in address{};
     address.sin_family = AF_INET;

@@ -25,7 +25,7 @@ inline constexpr uid_t k_vm_uid_base = 1'900'000'000;
 // and SO_REUSEADDR lets QEMU bind and listen beside it while everybody else is refused.
 struct PortLease {
   std::uint16_t port = 0;
-  Fd socket;
+  FileDescriptor socket;
 };
 
 // From 20000 to 31999, below the ephemeral ports: there a connect to a dead VM's port could meet

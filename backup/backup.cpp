@@ -1,0 +1,276 @@
+#include "backup/backup.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "backup/backup_folder.hpp"
+#include "backup/log_contents.hpp"
+#include "backup/log_segment.hpp"
+#include "backup/state_files.hpp"
+#include "backup/state_folder.hpp"
+#include "base/file.hpp"
+#include "storage/log/log_copy.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
+
+namespace atlasflow::backup {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t k_segment_bytes_max = 256ULL << 20U;
+// A server removes things every ten minutes at most, so a second look finds all.
+constexpr int k_rounds_max = 4;
+
+std::string hex_of(const storage::ChainHash& chain) { return to_hex(bytes_of(chain)); }
+
+Result<void> expect_apart(const fs::path& state, const fs::path& folder) {
+  std::error_code error;
+  const auto inside = [&error](const fs::path& inner, const fs::path& outer) {
+    const auto from = fs::weakly_canonical(outer, error);
+    const auto to = fs::weakly_canonical(inner, error);
+    return std::mismatch(from.begin(), from.end(), to.begin(), to.end()).first == from.end();
+  };
+  if (!inside(folder, state) && !inside(state, folder)) return {};
+  return fail(ErrorCode::invalid_argument,
+              folder.string() + " and the state folder " + state.string() +
+                  " lie in each other: name a folder elsewhere, best on another disk");
+}
+
+class Backup {
+ public:
+  Backup(const BackupConfig& config, BackupFolder folder, int layout)
+      : config_(config), folder_(std::move(folder)) {
+    made_.number = 1;
+    made_.layout = layout;
+  }
+
+  Result<BackupReport> make() {
+    ATLAS_TRY(const auto before, folder_.newest());
+    if (before) go_on_from(*before);
+    std::vector<std::string> missing;
+    LogContents contents;
+    for (int round = 1; round <= k_rounds_max; ++round) {
+      ATLAS_TRY(contents, save_log());
+      ATLAS_TRYV(save_files());
+      ATLAS_TRY(auto found, missing_in(contents.worthwhile));
+      // What is missing twice was not there to begin with.
+      const bool same = round > 1 && found == missing;
+      missing = std::move(found);
+      if (missing.empty() || same) break;
+    }
+    ATLAS_TRY(missing, missing_in(contents.needed));
+    ATLAS_TRYV(describe_key());
+    made_.made_at = config_.now;
+    made_.build = config_.build;
+    ATLAS_TRYV(folder_.publish(made_));
+    return report(std::move(missing));
+  }
+
+ private:
+  // The log's records are in the backup before, and what has not changed need not be read again.
+  void go_on_from(const Manifest& before) {
+    made_.number = before.number + 1;
+    made_.log = before.log;
+    made_.position = before.position;
+    made_.chain = before.chain;
+    begun_at_ = before.position;
+    for (const auto& file : before.files) known_.emplace(file.path, file);
+  }
+
+  [[nodiscard]] Result<std::vector<std::string>> missing_in(const LogNeeds& needs) const {
+    std::error_code error;
+    const bool own_registry = fs::exists(config_.state / k_registry_folder, error);
+    return missing_of(needs, made_.files, folder_.objects(), own_registry);
+  }
+
+  tl::unexpected<Error> another_log() const {
+    return fail(ErrorCode::invalid_argument,
+                "the backups in " + folder_.path().string() + " are of another event log than " +
+                    (config_.state / "events").string() +
+                    ", or of one that went on after a restore from an earlier backup; name "
+                    "another folder");
+  }
+
+  // Everything behind what the backup has by now; folds the whole log, which checks its chain.
+  Result<LogContents> save_log() {
+    ATLAS_TRY(const auto checked, storage::open_checked_event_log(config_.state / "events"));
+    const auto& log = *checked.log;
+    if (log.last_position() < made_.position) return another_log();
+    if (log.last_position().value() == 0) {
+      return fail(ErrorCode::invalid_argument, "the event log in " + config_.state.string() +
+                                                   " is empty; there is nothing to back up");
+    }
+    storage::Catalog catalog;
+    const auto known = made_.position;
+    bool other = false;
+    ATLAS_TRYV(log.read_all(Position(1), [&](const storage::Record& record) {
+      if (record.position == known) other = hex_of(record.chain) != made_.chain;
+      catalog.apply(record);
+      return !other;
+    }));
+    if (other) return another_log();
+    ATLAS_TRYV(save_records(log, known));
+    made_.epoch = std::max({made_.epoch, checked.epoch, newest_epoch_});
+    auto contents = contents_of(catalog);
+    made_.state = contents.state;
+    return contents;
+  }
+
+  Result<void> save_records(const storage::EventLog& log, Position known) {
+    if (log.last_position() == known) return {};
+    std::optional<ObjectStore::Writer> writer;
+    LogSegment segment;
+    std::uint64_t bytes = 0;
+    Result<void> saved;
+    const auto finish = [&]() -> Result<void> {
+      ATLAS_TRY(segment.object, writer->finish());
+      made_.log.push_back(segment);
+      made_.position = segment.last;
+      made_.chain = segment.chain;
+      writer.reset();
+      bytes = 0;
+      return {};
+    };
+    const auto save = [&](const storage::Record& record, std::string_view stored) -> Result<void> {
+      if (!writer) {
+        ATLAS_TRY(auto begun, folder_.objects().begin());
+        writer.emplace(std::move(begun));
+        segment.first = record.position;
+      }
+      const auto frame = framed(stored);
+      ATLAS_TRYV(writer->add(frame));
+      segment.last = record.position;
+      segment.chain = hex_of(record.chain);
+      newest_epoch_ = std::max(newest_epoch_, record.writer_epoch);
+      bytes += frame.size();
+      return bytes < k_segment_bytes_max ? Result<void>{} : finish();
+    };
+    ATLAS_TRYV(storage::read_stored(log, known.next(),
+                                    [&](const storage::Record& record, std::string_view stored) {
+                                      saved = save(record, stored);
+                                      return saved.has_value();
+                                    }));
+    if (saved && writer) saved = finish();
+    return saved;
+  }
+
+  Result<void> save_files() {
+    made_.files.clear();
+    damaged_.clear();
+    ATLAS_TRY(auto paths, files_to_save(config_.state, config_.keys));
+    // Backwards: the times beside a log before the log, which is then at least as long as they say,
+    // and the registry's names before its blobs, which were there first.
+    std::ranges::reverse(paths);
+    for (const auto& path : paths) {
+      ATLAS_TRY(auto saved, save_file(path));
+      if (!saved) continue;
+      known_.insert_or_assign(path, *saved);
+      made_.files.push_back(std::move(*saved));
+    }
+    std::ranges::reverse(made_.files);
+    return {};
+  }
+
+  // Nothing when it has gone since it was listed.
+  Result<std::optional<SavedFile>> save_file(const std::string& path) {
+    const auto full = config_.state / path;
+    const FileDescriptor fd(::open(full.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd) {
+      if (errno == ENOENT) return std::optional<SavedFile>{};
+      return tl::unexpected(
+          errno_error("cannot read " + full.string() + "; run it as the server's user"));
+    }
+    struct stat status {};
+    if (::fstat(fd.get(), &status) != 0) {
+      return tl::unexpected(errno_error("cannot look at " + full.string()));
+    }
+    SavedFile file;
+    file.path = path;
+    file.mode = status.st_mode & 0777U;
+    file.size = static_cast<std::uint64_t>(status.st_size);
+    constexpr std::int64_t k_second_ns = 1'000'000'000;
+    file.mtime_ns = status.st_mtim.tv_sec * k_second_ns + status.st_mtim.tv_nsec;
+    // The head of a long run log is a hole (log_keeper.hpp).
+    const auto data = ::lseek(fd.get(), 0, SEEK_DATA);
+    file.hole = data < 0 ? (errno == ENXIO ? file.size : 0) : static_cast<std::uint64_t>(data);
+    if (!is_known(file)) {
+      ATLAS_TRY(file.object, folder_.objects().put(fd.get(), file.hole, file.size, full.string()));
+      file.size = file.hole + file.object.bytes;
+    }
+    const auto digest = digest_by_name(path);
+    if (!digest.empty() && digest != file.object.sha256) damaged_.push_back(full.string());
+    return file;
+  }
+
+  // Without looking at its bytes: by its name where that says them, else by its size and time.
+  bool is_known(SavedFile& file) const {
+    if (const auto digest = digest_by_name(file.path); !digest.empty() && file.hole == 0) {
+      const Object object{std::string(digest), file.size};
+      if (folder_.objects().has(object)) {
+        file.object = object;
+        return true;
+      }
+    }
+    const auto known = known_.find(file.path);
+    if (known == known_.end() || known->second.size != file.size ||
+        known->second.mtime_ns != file.mtime_ns || known->second.hole != file.hole ||
+        !folder_.objects().has(known->second.object)) {
+      return false;
+    }
+    file.object = known->second.object;
+    return true;
+  }
+
+  Result<void> describe_key() {
+    made_.keys = config_.keys;
+    const auto digest = key_digest_of(config_.state / k_secret_key);
+    if (digest) {
+      made_.key_digest = *digest;
+    } else if (digest.error().code != ErrorCode::not_found) {
+      return tl::unexpected(digest.error());
+    }
+    return {};
+  }
+
+  BackupReport report(std::vector<std::string> missing) {
+    BackupReport report;
+    report.number = made_.number;
+    report.position = made_.position;
+    report.chain = made_.chain;
+    report.state = made_.state;
+    report.events_added = made_.position.value() - begun_at_.value();
+    report.files = made_.files.size();
+    report.objects_added = folder_.objects().objects_added();
+    report.bytes_added = folder_.objects().bytes_added();
+    report.removed = folder_.remove_old(config_.keep);
+    report.missing = std::move(missing);
+    report.damaged = std::move(damaged_);
+    return report;
+  }
+
+  const BackupConfig& config_;
+  BackupFolder folder_;
+  Manifest made_;
+  Position begun_at_;  // where the backup before ended
+  Epoch newest_epoch_;
+  std::map<std::string, SavedFile> known_;
+  std::vector<std::string> damaged_;
+};
+
+}  // namespace
+
+Result<BackupReport> make_backup(const BackupConfig& config) {
+  ATLAS_TRY(const auto layout, layout_of(config.state));
+  ATLAS_TRYV(expect_apart(config.state, config.folder));
+  ATLAS_TRY(auto folder, BackupFolder::open_for_writing(config.folder));
+  return Backup(config, std::move(folder), layout).make();
+}
+
+}  // namespace atlasflow::backup

@@ -1,0 +1,91 @@
+// .NET: what dotnet publish makes of a project.
+#include <algorithm>
+
+#include "builder/stack/recipe.hpp"
+#include "builder/stack/source_text.hpp"
+#include "builder/stack/version_files.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+bool is_project(const std::string& name) {
+  return name.ends_with(".csproj") || name.ends_with(".fsproj");
+}
+
+// The projects in the folder, else those one level down, of which the web ones come first.
+std::vector<std::string> find_projects(const ProviderInput& input) {
+  std::vector<std::string> projects;
+  std::copy_if(input.names.begin(), input.names.end(), std::back_inserter(projects), is_project);
+  if (!projects.empty()) return projects;
+  for (const auto& parent : {std::string(), std::string("src/")}) {
+    for (const auto& folder : parent.empty() ? input.names : input.tree.list("src")) {
+      for (const auto& name : input.tree.list(parent + folder)) {
+        if (is_project(name) && is_plain_word(parent + folder)) {
+          projects.push_back(parent + folder + "/" + name);
+        }
+      }
+    }
+  }
+  std::stable_partition(projects.begin(), projects.end(), [&](const std::string& project) {
+    return text_or_nothing(input.tree, project).find("Microsoft.NET.Sdk.Web") != std::string::npos;
+  });
+  return projects;
+}
+
+}  // namespace
+
+Result<Offer> plan_dotnet(const ProviderInput& input, const std::string& seen) {
+  const auto projects = find_projects(input);
+  if (projects.empty() || !is_plain_word(projects.front())) {
+    return Offer(CannotStart{"there is no .csproj or .fsproj in it or one folder down"});
+  }
+  const std::string& project = projects.front();
+  ATLAS_TRY(const auto text, read_text(input.tree, project));
+  std::string name = first_match(text.value_or(""), R"(<AssemblyName>([^<]+)</AssemblyName>)");
+  if (!is_plain_word(name)) {
+    name = project.substr(project.rfind('/') + 1);
+    name.resize(name.rfind('.'));
+  }
+  Plan plan;
+  plan.provider = "dotnet";
+  plan.reason = input.in_place(seen) + ", published from " + project;
+  std::vector<VersionWish> wishes;
+  const auto framework =
+      first_match(text.value_or(""), R"(<TargetFrameworks?>net([0-9]+\.[0-9]+))");
+  if (!framework.empty()) wishes.push_back({framework, "TargetFramework in " + project, true});
+  if (wishes.empty()) {
+    const auto global =
+        nlohmann::json::parse(text_or_nothing(input.tree, "global.json"), nullptr, false);
+    auto sdk = version_in(text_at(global, {"sdk", "version"}));
+    // Of "8.0.404" the last part counts the releases of the tools.
+    sdk.resize(std::min(sdk.rfind('.'), sdk.size()));
+    if (!sdk.empty()) wishes.push_back({sdk, "global.json"});
+  }
+  ATLAS_TRY(const auto base, take_base(plan, input, "dotnet", wishes));
+  std::vector<VersionWish> same = wishes;
+  if (!base.version.empty()) same = {{base.version, "the version that it is built with", true}};
+  Plan unnoted;
+  ATLAS_TRY(const auto runtime, take_base(unnoted, input, "dotnet-runtime", same));
+  PlanStage build = build_stage(input, base.image);
+  build.steps.push_back(
+      EnvStep{{{"DOTNET_CLI_TELEMETRY_OPTOUT", "1"}, {"NUGET_PACKAGES", "/cache/nuget"}}});
+  build.steps.push_back(CopyStep{{"."}, ".", "", false});
+  build.steps.push_back(cached_run(
+      "dotnet publish " + project + " --configuration Release --output /out", {"/cache"}));
+  plan.ignored = {".git"};
+  plan.always_ignored = {"**/bin", "**/obj"};
+  plan.stages.push_back(std::move(build));
+  PlanStage last = app_stage(runtime.image, {{"DOTNET_CLI_TELEMETRY_OPTOUT", "1"},
+                                             {"ASPNETCORE_URLS", "http://0.0.0.0:3000"}});
+  last.steps.push_back(CopyStep{{"/out/"}, "/app/", "build", true});
+  last.steps.push_back(AppUserStep{});
+  plan.stages.push_back(std::move(last));
+  // Not the variable of the image: PORT is told when it starts.
+  if (!set_start(plan, input,
+                 "env ASPNETCORE_URLS=http://0.0.0.0:$PORT dotnet /app/" + name + ".dll", "")) {
+    return Offer(CannotStart{});
+  }
+  return Offer(std::move(plan));
+}
+
+}  // namespace atlasflow::builder

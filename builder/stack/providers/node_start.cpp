@@ -1,0 +1,249 @@
+#include "builder/stack/providers/node_start.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "builder/stack/source_text.hpp"
+
+namespace atlasflow::builder {
+namespace {
+
+constexpr std::size_t k_packages_max = 200;  // of workspaces that are looked at
+
+struct Framework {
+  const char* package;
+  std::vector<std::string> start;
+};
+// What their own documentation says of a Node server, once it is built.
+const std::vector<Framework>& frameworks() {
+  static const std::vector<Framework> known = {
+      {"next", {"node_modules/.bin/next", "start"}},
+      {"nuxt", {"node", ".output/server/index.mjs"}},
+      {"@remix-run/serve", {"node_modules/.bin/remix-serve", "build/server/index.js"}},
+      {"@react-router/serve", {"node_modules/.bin/react-router-serve", "build/server/index.js"}},
+      {"@sveltejs/adapter-node", {"node", "build"}},
+      {"@astrojs/node", {"node", "dist/server/entry.mjs"}},
+      {"@tanstack/react-start", {"node", ".output/server/index.mjs"}},
+      {"@solidjs/start", {"node", ".output/server/index.mjs"}},
+      {"@nestjs/core", {"node", "dist/main.js"}},
+  };
+  return known;
+}
+
+// These show a project to whoever works on it; what they show to everybody else is what the build
+// script makes.
+bool is_development_server(const std::string& script) {
+  constexpr std::array<std::string_view, 24> k_commands = {"react-scripts start",
+                                                           "ng serve",
+                                                           "ng s",
+                                                           "vue-cli-service serve",
+                                                           "webpack serve",
+                                                           "webpack-dev-server",
+                                                           "astro dev",
+                                                           "astro preview",
+                                                           "vite dev",
+                                                           "vite serve",
+                                                           "vite preview",
+                                                           "vite --",
+                                                           "parcel index.html",
+                                                           "gatsby dev",
+                                                           "eleventy --serve",
+                                                           "nx serve",
+                                                           "next dev",
+                                                           "nuxt dev",
+                                                           "turbo dev",
+                                                           "turbo run dev",
+                                                           "remix vite:dev",
+                                                           "react-router dev",
+                                                           "expo start",
+                                                           "vinxi dev"};
+  return script == "vite" || script == "ng serve" ||
+         std::any_of(k_commands.begin(), k_commands.end(),
+                     [&](std::string_view command) { return script.starts_with(command); });
+}
+
+// What package.json calls main is a file, or one with .js behind it, or a folder's index.js.
+std::optional<std::string> main_file(const SourceTree& tree, const PackageJson& package) {
+  if (package.main.empty()) return std::nullopt;
+  std::string name = package.main;
+  while (name.starts_with("./")) name.erase(0, 2);
+  for (const auto& candidate : {name, name + ".js", name + "/index.js"}) {
+    if (tree.has_file(candidate)) return candidate;
+  }
+  return std::nullopt;
+}
+
+// next.config with output: "export" makes files.
+bool exports_next_site(const SourceTree& tree) {
+  for (const char* name : {"next.config.js", "next.config.mjs", "next.config.ts"}) {
+    const auto found =
+        first_match(text_or_nothing(tree, name), R"(output['"]?\s*:\s*['"](export)['"])");
+    if (!found.empty()) return true;
+  }
+  return false;
+}
+
+// dist/NAME/server/server.mjs, of the first project in angular.json.
+std::optional<NodeStart> angular_server(const SourceTree& tree, const PackageJson& package) {
+  if (!package.depends_on("@angular/ssr")) return std::nullopt;
+  const auto file = nlohmann::json::parse(text_or_nothing(tree, "angular.json"), nullptr, false);
+  if (!file.is_object() || !file.contains("projects") || !file["projects"].is_object()) {
+    return std::nullopt;
+  }
+  for (const auto& [name, project] : file["projects"].items()) {
+    if (!is_plain_word(name)) continue;
+    return NodeStart{{"node", "dist/" + name + "/server/server.mjs"}, "@angular/ssr"};
+  }
+  return std::nullopt;
+}
+
+std::optional<NodeStart> framework_start(const SourceTree& tree, const PackageJson& package) {
+  if (auto angular = angular_server(tree, package)) return angular;
+  for (const auto& framework : frameworks()) {
+    if (package.depends_on(framework.package)) return NodeStart{framework.start, framework.package};
+  }
+  return std::nullopt;
+}
+
+std::optional<NodeStart> file_start(const SourceTree& tree, const PackageJson& package) {
+  if (tree.has_file("server.js")) return NodeStart{{"node", "server.js"}, "server.js"};
+  // Beside a page, main and index.js are the page's.
+  if (tree.has_file("index.html")) return std::nullopt;
+  if (const auto file = main_file(tree, package)) return NodeStart{{"node", *file}, "main"};
+  for (const char* name : {"index.js", "index.mjs", "server.mjs"}) {
+    if (tree.has_file(name)) return NodeStart{{"node", name}, name};
+  }
+  const bool has_bun = tree.has_file("bun.lock") || tree.has_file("bun.lockb");
+  for (const char* name : {"index.ts", "server.ts"}) {
+    if (has_bun && tree.has_file(name)) return NodeStart{{"bun", name}, name};
+  }
+  return std::nullopt;
+}
+
+// The entries of "packages:" in pnpm-workspace.yaml: "  - 'apps/*'".
+std::vector<std::string> pnpm_packages(const std::string& text) {
+  std::vector<std::string> patterns;
+  bool inside = false;
+  for (const auto& line : lines_of(text)) {
+    if (line.empty() || line.front() == '#') continue;
+    if (line.starts_with("packages:")) {
+      inside = true;
+    } else if (line.front() == '-' && inside) {
+      auto pattern = trimmed(std::string_view(line).substr(1));
+      std::erase_if(pattern, [](char c) { return c == '"' || c == '\''; });
+      patterns.push_back(pattern);
+    } else {
+      inside = false;
+    }
+  }
+  return patterns;
+}
+
+// "apps/*" and "apps/**" are the folders in apps; what else has a star is not looked for.
+std::vector<std::string> folders_of(const SourceTree& tree, std::string pattern) {
+  while (pattern.starts_with("./")) pattern.erase(0, 2);
+  while (pattern.ends_with('/')) pattern.pop_back();
+  const auto star = pattern.find('*');
+  if (star == std::string::npos) return {pattern};
+  if (star < 2 || pattern[star - 1] != '/' || pattern.find('/', star) != std::string::npos) {
+    return {};
+  }
+  const std::string parent = pattern.substr(0, star - 1);
+  std::vector<std::string> folders;
+  for (const auto& name : tree.list(parent)) folders.push_back(parent + "/" + name);
+  return folders;
+}
+
+// An app of Nx without scripts of its own: "nx build NAME" writes dist/apps/NAME.
+std::optional<WorkspaceApp> nx_app(const SourceTree& tree, const std::string& folder) {
+  const auto text = text_or_nothing(tree, folder + "/project.json");
+  const auto project = nlohmann::json::parse(text, nullptr, false);
+  const std::string name = folder.substr(folder.rfind('/') + 1);
+  if (!project.is_object() || name.ends_with("-e2e") || !is_plain_word(name)) return std::nullopt;
+  if (text_at(project, {"projectType"}) == "library") return std::nullopt;
+  WorkspaceApp app;
+  app.folder = folder;
+  app.package.scripts["build"] = "nx build " + name;
+  const std::string executor = text_at(project, {"targets", "serve", "executor"});
+  if (executor.ends_with(":node")) {
+    app.start = NodeStart{{"node", "dist/" + folder + "/main.js"}, "Nx's " + name};
+  }
+  return app;
+}
+
+}  // namespace
+
+const char* build_script_of(const PackageJson& package) {
+  for (const char* name : {"heroku-postbuild", "build"}) {
+    if (package.script(name) != nullptr) return name;
+  }
+  return nullptr;
+}
+
+bool builds_site(const SourceTree& tree, const PackageJson& package) {
+  if (build_script_of(package) == nullptr) return false;
+  if (exports_next_site(tree)) return true;
+  constexpr std::array<const char*, 12> k_sites = {
+      "vite", "react-scripts",  "@angular/core", "@vue/cli-service", "astro",  "gatsby",
+      "expo", "@11ty/eleventy", "parcel",        "vitepress",        "rspack", "@docusaurus/core"};
+  return std::any_of(k_sites.begin(), k_sites.end(),
+                     [&](const char* name) { return package.depends_on(name); });
+}
+
+std::optional<NodeStart> find_node_start(const SourceTree& tree, const PackageJson& package) {
+  const bool builds = build_script_of(package) != nullptr;
+  const auto* script = package.script("start");
+  if (builds && exports_next_site(tree)) return std::nullopt;
+  if (script != nullptr && !(builds && is_development_server(*script))) {
+    return NodeStart{{}, "a start script"};
+  }
+  if (builds) {
+    if (auto start = framework_start(tree, package)) return start;
+  }
+  if (script != nullptr) return std::nullopt;
+  return file_start(tree, package);
+}
+
+std::vector<std::string> workspace_patterns(const SourceTree& tree, const PackageJson& root) {
+  auto patterns = root.workspaces;
+  for (auto& each : pnpm_packages(text_or_nothing(tree, "pnpm-workspace.yaml"))) {
+    patterns.push_back(std::move(each));
+  }
+  if (patterns.empty() && tree.has_file("nx.json")) patterns = {"apps/*"};
+  return patterns;
+}
+
+Result<std::vector<WorkspaceApp>> find_workspace_apps(const SourceTree& tree,
+                                                      const PackageJson& root) {
+  std::vector<WorkspaceApp> apps;
+  std::vector<WorkspaceApp> sites;
+  std::size_t seen = 0;
+  for (const auto& pattern : workspace_patterns(tree, root)) {
+    for (const auto& folder : folders_of(tree, pattern)) {
+      if (++seen > k_packages_max || !is_plain_word(folder)) continue;
+      const std::string name = folder + "/package.json";
+      ATLAS_TRY(const auto text, read_text(tree, name));
+      if (!text) {
+        auto app = nx_app(tree, folder);
+        if (app) (app->start ? apps : sites).push_back(std::move(*app));
+        continue;
+      }
+      ATLAS_TRY(auto package, parse_package_json(*text, name));
+      const SubTree part(tree, folder);
+      auto start = find_node_start(part, package);
+      // What has a main alone is a library.
+      const bool is_app = start &&
+                          (start->command.empty() || build_script_of(package) != nullptr) &&
+                          start->why != "main";
+      if (is_app) {
+        start->folder = folder;
+        apps.push_back({folder, std::move(package), std::move(start)});
+      } else if (builds_site(part, package)) {
+        sites.push_back({folder, std::move(package), std::nullopt});
+      }
+    }
+  }
+  return apps.empty() ? sites : apps;
+}
+
+}  // namespace atlasflow::builder
