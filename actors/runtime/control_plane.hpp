@@ -54,7 +54,8 @@ class ControlPlane {
   // secret is the API's configuration.
   [[nodiscard]] virtual std::vector<std::pair<std::string, std::string>> webhook_secrets() = 0;
 
-  // What the GitHub App's deliveries are signed with; empty: none is connected, or it does not open.
+  // What the GitHub App's deliveries are signed with; empty: none is connected, or it does not
+  // open.
   [[nodiscard]] virtual Secret github_webhook_secret() = 0;
 
   [[nodiscard]] virtual const storage::Catalog& catalog() const = 0;
