@@ -1,8 +1,12 @@
 #include "builder/source/source_file.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
+#include <string_view>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
@@ -21,6 +25,10 @@ int open_beneath(int folder, const char* name, int flags) {
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
   return static_cast<int>(::syscall(SYS_openat2, folder, name, &how, sizeof how));
 }
+
+struct CloseFolder {
+  void operator()(DIR* folder) const { ::closedir(folder); }
+};
 
 }  // namespace
 
@@ -66,6 +74,26 @@ Result<std::optional<std::filesystem::path>> find_source_folder(const std::files
   auto path = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(found.get()), error);
   if (error) return fail(ErrorCode::internal, "cannot find the folder " + name, error.message());
   return path;
+}
+
+std::vector<std::string> list_source_folder(const std::filesystem::path& folder,
+                                            const std::string& name, std::size_t names_max) {
+  std::vector<std::string> names;
+  const FileDescriptor root(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid()) return names;
+  FileDescriptor found(open_beneath(root.get(), name.empty() ? "." : name.c_str(), O_DIRECTORY));
+  if (!found.valid()) return names;
+  const std::unique_ptr<DIR, CloseFolder> entries(::fdopendir(found.get()));
+  if (!entries) return names;
+  static_cast<void>(found.release());  // closedir() closes it
+  while (names.size() < names_max) {
+    const dirent* entry = ::readdir(entries.get());
+    if (entry == nullptr) break;
+    const std::string_view entry_name = entry->d_name;
+    if (entry_name != "." && entry_name != "..") names.emplace_back(entry_name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 }  // namespace atlasflow::builder

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.hpp"
 
@@ -20,5 +21,11 @@ namespace atlasflow::builder {
 // nullopt: there is no such folder (a link that leads out of it counts as none).
 [[nodiscard]] Result<std::optional<std::filesystem::path>> find_source_folder(
     const std::filesystem::path& folder, const std::string& name);
+
+// The names in that folder but "." and "..", sorted, at most `names_max` of them; nothing when
+// there is no such folder.
+[[nodiscard]] std::vector<std::string> list_source_folder(const std::filesystem::path& folder,
+                                                          const std::string& name,
+                                                          std::size_t names_max);
 
 }  // namespace atlasflow::builder

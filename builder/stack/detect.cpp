@@ -221,6 +221,11 @@ class Detection {
   }
 
   static bool is_like_dockerfile(const std::string& name) {
+    // Most names are neither, and tell it by one letter.
+    const auto is_letter = [](char c, char letter) { return c == letter || c == letter - 32; };
+    const bool may_be =
+        is_letter(name.front(), 'd') || is_letter(name.front(), 'c') || is_letter(name.back(), 'e');
+    if (!may_be) return false;
     const auto lower = lower_case(name);
     const bool is_ignore_file = lower.ends_with("ignore");
     return !is_ignore_file &&

@@ -24,16 +24,7 @@ bool FolderTree::has_file(const std::string& name) const {
 }
 
 std::vector<std::string> FolderTree::list(const std::string& folder) const {
-  std::vector<std::string> names;
-  const auto found = find_source_folder(folder_, folder);
-  if (!found || !*found) return names;
-  std::error_code error;
-  for (std::filesystem::directory_iterator i(**found, error), end;
-       !error && i != end && names.size() < k_names_max; i.increment(error)) {
-    names.push_back(i->path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
+  return list_source_folder(folder_, folder, k_names_max);
 }
 
 Result<std::optional<std::string>> MemoryTree::read(const std::string& name,

@@ -53,6 +53,16 @@ TEST(Config, every_commented_key_of_the_example_is_known) {
   EXPECT_EQ(config->api.webhook_secret_file, "/etc/atlasflow/webhook-secret");
 }
 
+TEST(Config, base_images_are_named_by_language) {
+  const auto config =
+      parse_config("[builder.bases]\npython = 'registry.example.com/python:3.12'\n", k_file);
+  ASSERT_TRUE(config) << to_string(config.error());
+  EXPECT_EQ(config->builder.bases.at("python"), "registry.example.com/python:3.12");
+  const auto unknown = parse_config("[builder.bases]\ncobol = 'x'\n", k_file);
+  ASSERT_FALSE(unknown);
+  EXPECT_NE(unknown.error().message.find("line 2: bases.cobol is not known"), std::string::npos);
+}
+
 TEST(Config, values_are_taken) {
   const auto config = parse_config(
       "domain = 'apps.example.com'\n[edge]\nhttps = '0.0.0.0:443'\nredirect_http = false\n"
