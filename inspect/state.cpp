@@ -140,6 +140,7 @@ Result<std::vector<Route>> routes_at(const LogView& view, Position position) {
     }
   }
   std::vector<Route> list;
+  list.reserve(routes.size());
   for (auto& [hostname, route] : routes) list.push_back(std::move(route));
   return list;
 }

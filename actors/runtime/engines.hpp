@@ -52,6 +52,7 @@ struct SourceRemains {
   enum class Kind : std::uint8_t { build, checkout };
   Kind kind = Kind::build;
   std::string name;  // a build's effect id, a checkout's deployment id
+  // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 takes the generated comparison for a 0
   friend auto operator<=>(const SourceRemains&, const SourceRemains&) = default;
 };
 

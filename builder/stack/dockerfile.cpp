@@ -147,7 +147,7 @@ class Planner {
 
   // Its full name, which is then one that `stage` needs.
   std::string image_of(const std::string& name, int line, Stage& stage) const {
-    const auto full = full_image_name(name);
+    auto full = full_image_name(name);
     auto right = check_image_name(name);
     if (right && !request_.may_use_any_base) right = check_base_image(full);
     if (!right && !stage.error) stage.error = wrong_line(line, right.error().message).value();

@@ -210,7 +210,7 @@ class Expander {
     if (rule == '%') return without_suffix(value, *pattern, twice);
     if (rest_.empty() || rest_.front() != '/') return wrong_form(of);
     take();
-    const auto with = until("}");
+    auto with = until("}");
     if (!with) return with;
     return replaced(value, *pattern, *with, twice);
   }

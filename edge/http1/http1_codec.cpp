@@ -3,6 +3,7 @@
 #include <ctime>
 
 #include "edge/http1/message_writer.hpp"
+#include "edge/proxy/field_rules.hpp"
 #include "edge/proxy/worker_context.hpp"
 
 namespace atlasflow::edge {

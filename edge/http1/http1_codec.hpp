@@ -20,6 +20,8 @@ class Http1Codec final : public Codec {
   void update_deadlines(bool progress) override;
   Wait wait() const override;
   void refuse(const EdgeAnswer& answer) override;
+  void retire() override {}  // the next answer says so
+  void say_goodbye() override {}
   void abandon() override { stream_.finish(); }
   void release_memory() override;
   std::string_view host() const override;

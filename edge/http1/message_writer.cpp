@@ -1,68 +1,12 @@
 #include "edge/http1/message_writer.hpp"
 
-#include <algorithm>
 #include <array>
 #include <charconv>
 
+#include "edge/proxy/field_rules.hpp"
+
 namespace atlasflow::edge {
 namespace {
-
-char fold(char c) {
-  if (c >= 'A' && c <= 'Z') return static_cast<char>(c + 32);
-  return c == '_' ? '-' : c;  // applications that see CGI names cannot tell the two apart
-}
-
-bool same_name(std::string_view name, std::string_view lower) {
-  if (name.size() != lower.size()) return false;
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    if (fold(name[i]) != lower[i]) return false;
-  }
-  return true;
-}
-
-bool has_prefix(std::string_view name, std::string_view lower) {
-  return name.size() >= lower.size() && same_name(name.substr(0, lower.size()), lower);
-}
-
-// Fields of one hop, and those that the edge writes itself.
-bool is_hop_field(std::string_view name) {
-  switch (fold(name.front())) {
-    case 'c':
-      return same_name(name, "connection") || same_name(name, "content-length");
-    case 'k':
-      return same_name(name, "keep-alive");
-    case 'p':
-      return same_name(name, "proxy") || has_prefix(name, "proxy-");
-    case 't':
-      return same_name(name, "te") || same_name(name, "transfer-encoding");
-    case 'u':
-      return same_name(name, "upgrade");
-    default:
-      return false;
-  }
-}
-
-bool is_identity_field(std::string_view name) {
-  switch (fold(name.front())) {
-    case 'f':
-      return same_name(name, "forwarded");
-    case 'h':
-      return same_name(name, "host");
-    case 'x':
-      return has_prefix(name, "x-forwarded-") || same_name(name, "x-real-ip") ||
-             same_name(name, "x-request-id");
-    default:
-      return false;
-  }
-}
-
-// What Connection names goes no further (at most 32 names; a head without Connection is the usual
-// case).
-bool is_nominated(const std::vector<std::string_view>& options, std::string_view name) {
-  return std::any_of(options.begin(), options.end(), [&](std::string_view option) {
-    return http::equal_ignoring_case(option, name);
-  });
-}
 
 void write_field(std::string_view name, std::string_view value, Buffer& out) {
   out.append(name);
@@ -95,27 +39,7 @@ void write_persistence(const ResponseOptions& options, Buffer& out) {
   }
 }
 
-bool may_be_trailer(std::string_view name) {
-  return !is_hop_field(name) && !is_identity_field(name) && !has_prefix(name, "content-") &&
-         !same_name(name, "authorization") && !same_name(name, "cookie") &&
-         !same_name(name, "set-cookie") && !same_name(name, "trailer") &&
-         !same_name(name, "location") && !same_name(name, "cache-control");
-}
-
 }  // namespace
-
-std::optional<http::HttpError> check_connection_options(
-    const std::vector<std::string_view>& options) {
-  for (const std::string_view option : options) {
-    if (!http::is_token(option)) return http::HttpError{400, "Connection is not a list of names."};
-    if (is_identity_field(option) || has_prefix(option, "content-") ||
-        same_name(option, "transfer-encoding") || same_name(option, "cookie") ||
-        same_name(option, "authorization")) {
-      return http::HttpError{400, "Connection names a field that is not this hop's to drop."};
-    }
-  }
-  return std::nullopt;
-}
 
 void write_request_head(const http::RequestHead& head, const ClientIdentity& client, Buffer& out) {
   out.append(head.method);

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 #include "edge/proxy/buffer.hpp"
@@ -19,11 +18,6 @@ struct ClientIdentity {
   std::uint16_t port = 0;  // of the listener
   std::string_view request_id;
 };
-
-// Why a head cannot be passed on although it is well formed: its Connection field names a field
-// that is not the hop's to drop.
-[[nodiscard]] std::optional<http::HttpError> check_connection_options(
-    const std::vector<std::string_view>& options);
 
 void write_request_head(const http::RequestHead& head, const ClientIdentity& client, Buffer& out);
 

@@ -161,6 +161,7 @@ void Admission::note_wait(ClientConnection& client) {
 }
 
 void Admission::leave_quiet(ClientConnection& client) {
+  if (client.in_quiet.list == nullptr) return;
   for (auto& list : quiet_) list.remove(client);
 }
 

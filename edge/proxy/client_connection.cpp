@@ -7,6 +7,7 @@
 
 #include "base/log.hpp"
 #include "edge/http1/http1_codec.hpp"
+#include "edge/http2/http2_codec.hpp"
 #include "edge/proxy/worker_context.hpp"
 #include "http/guard.hpp"
 
@@ -49,7 +50,11 @@ ClientConnection::ClientConnection(WorkerContext& context, Fd socket, const List
 }
 
 void ClientConnection::open() {
-  codec_ = std::make_unique<Http1Codec>(context_, *this);
+  if (socket_.protocol() == "h2") {
+    codec_ = std::make_unique<Http2Codec>(context_, *this);
+  } else {
+    codec_ = std::make_unique<Http1Codec>(context_, *this);
+  }
   phase_ = Phase::open;
 }
 
@@ -87,6 +92,11 @@ void ClientConnection::pump() {
   }
   update_deadlines(any_progress);
   context_.run_again.push_back(*this);
+}
+
+void ClientConnection::retire() {
+  if (codec_) codec_->retire();
+  pump();
 }
 
 void ClientConnection::wake(Stream& stream) {
@@ -227,7 +237,12 @@ void ClientConnection::close_orderly() {
   if (closed_) return;
   const Wait wait = current_wait();
   const bool idle = phase_ == Phase::open && (wait == Wait::idle || wait == Wait::head);
-  if (idle && socket_.tls() != nullptr) socket_.shutdown_write();
+  if (idle && socket_.tls() != nullptr) {
+    codec_->say_goodbye();
+    (void)flush();
+    if (closed_) return;
+    socket_.shutdown_write();
+  }
   close();
 }
 

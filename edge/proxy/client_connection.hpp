@@ -37,6 +37,8 @@ class ClientConnection : public Endpoint {
   void on_events(std::uint32_t events) { socket_.on_events(events); }
   // Something has happened to the stream's upstream.
   void wake(Stream& stream);
+  // Another process takes over.
+  void retire();
   void close();
   // One that is between two requests ends as TLS asks for; any other is closed.
   void close_orderly();

@@ -42,6 +42,10 @@ class Codec {
   [[nodiscard]] virtual Wait wait() const = 0;
   // Answers what is no request, and ends the connection.
   virtual void refuse(const EdgeAnswer& answer) = 0;
+  // Another process takes over: new requests should go to that.
+  virtual void retire() = 0;
+  // It idles, and is about to be closed.
+  virtual void say_goodbye() = 0;
   // The connection is gone: each stream leaves its upstream.
   virtual void abandon() = 0;
   // It idles.

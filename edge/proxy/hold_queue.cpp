@@ -20,6 +20,7 @@ void HoldQueue::release(Stream& stream) {
 }
 
 Stream* HoldQueue::take_due(std::int64_t now_ms) {
+  if (by_host_.empty()) return nullptr;
   for (auto& list : lists_) {
     Stream* stream = list.front();
     if (stream == nullptr || stream->retry_at_ms > now_ms) continue;
@@ -31,6 +32,7 @@ Stream* HoldQueue::take_due(std::int64_t now_ms) {
 
 std::int64_t HoldQueue::next_due_ms() const {
   std::int64_t due = INT64_MAX;
+  if (by_host_.empty()) return due;
   for (const auto& list : lists_) {
     if (!list.empty()) due = std::min(due, list.front()->retry_at_ms);
   }

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstring>
 #include <utility>
 
 #include "base/assert.hpp"
@@ -17,6 +18,24 @@ namespace {
 // More of a body is not asked for while so much of it waits.
 constexpr std::size_t k_high_water = 2 * k_slab_bytes;
 constexpr std::size_t k_replay_bytes_max = std::size_t{64} * 1024;
+
+// Both digits of each byte.
+constexpr std::array<char, 512> k_hex = [] {
+  constexpr std::string_view k_digits = "0123456789abcdef";
+  std::array<char, 512> table{};
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    table[2 * byte] = k_digits[byte / 16];
+    table[2 * byte + 1] = k_digits[byte % 16];
+  }
+  return table;
+}();
+
+// The lowest `bytes` of the number, the highest of them first.
+void write_hex(std::uint64_t number, std::size_t bytes, char* out) {
+  for (std::size_t i = bytes; i-- > 0; number >>= 8U) {
+    std::memcpy(out + 2 * i, &k_hex[2 * (number & 0xFFU)], 2);
+  }
+}
 
 }  // namespace
 
@@ -201,20 +220,19 @@ void Stream::drop_upstream() {
 
 // UUID version 7: sorts by time, so logs can be searched by it.
 void Stream::make_request_id() {
-  static constexpr std::string_view k_hex = "0123456789abcdef";
   const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::system_clock::now().time_since_epoch());
   const std::uint64_t high =
       (static_cast<std::uint64_t>(now.count()) << 16U) | 0x7000U | (context_.random() & 0x0FFFU);
   const std::uint64_t low = (context_.random() & 0x3FFFFFFFFFFFFFFFULL) | 0x8000000000000000ULL;
-  std::array<char, 36> text{};
-  std::size_t at = 0;
-  for (unsigned nibble = 0; nibble < 32; ++nibble) {
-    if (nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20) text[at++] = '-';
-    const std::uint64_t half = nibble < 16 ? high : low;
-    text[at++] = k_hex[(half >> (60U - 4U * (nibble % 16U))) & 15U];
-  }
-  request_id_.assign(text.data(), text.size());
+  // 8-4-4-4-12 digits.
+  request_id_.resize(36, '-');
+  char* text = request_id_.data();
+  write_hex(high >> 32U, 4, text);
+  write_hex(high >> 16U, 2, text + 9);
+  write_hex(high, 2, text + 14);
+  write_hex(low >> 48U, 2, text + 19);
+  write_hex(low, 6, text + 24);
 }
 
 }  // namespace atlasflow::edge

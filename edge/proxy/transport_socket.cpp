@@ -67,6 +67,13 @@ bool TransportSocket::start_tls(SSL_CTX* context) {
   return true;
 }
 
+std::string_view TransportSocket::protocol() const {
+  const unsigned char* name = nullptr;
+  unsigned bytes = 0;
+  if (ssl_) SSL_get0_alpn_selected(ssl_.get(), &name, &bytes);
+  return {reinterpret_cast<const char*>(name), bytes};
+}
+
 void TransportSocket::on_events(std::uint32_t events) {
   if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_ = true;
   if ((events & (EPOLLHUP | EPOLLERR)) != 0) reset_ = true;

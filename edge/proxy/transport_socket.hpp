@@ -38,6 +38,8 @@ class TransportSocket {
 
   [[nodiscard]] int fd() const { return socket_.get(); }
   [[nodiscard]] SSL* tls() const { return ssl_.get(); }
+  // What was agreed on for after the handshake (ALPN, RFC 7301); empty when nothing was.
+  [[nodiscard]] std::string_view protocol() const;
   [[nodiscard]] bool readable() const { return readable_; }
   [[nodiscard]] bool writable() const { return writable_; }
   [[nodiscard]] bool hung_up() const { return hung_up_; }

@@ -34,7 +34,7 @@ void TurnClock::attach() {
   }
 }
 
-TurnWatch::TurnWatch(std::vector<TurnClock*> clocks, TurnLimits limits) : limits_(limits) {
+TurnWatch::TurnWatch(const std::vector<TurnClock*>& clocks, TurnLimits limits) : limits_(limits) {
   for (TurnClock* clock : clocks) seen_.push_back({clock});
   // Signals are the main thread's business.
   sigset_t all;

@@ -56,7 +56,7 @@ struct TurnLimits {
 class TurnWatch {
  public:
   // The clocks stay until the watch has ended.
-  explicit TurnWatch(std::vector<TurnClock*> clocks, TurnLimits limits = {});
+  explicit TurnWatch(const std::vector<TurnClock*>& clocks, TurnLimits limits = {});
   ~TurnWatch();
   TurnWatch(const TurnWatch&) = delete;
   TurnWatch& operator=(const TurnWatch&) = delete;

@@ -265,8 +265,12 @@ std::uint64_t Worker::cut(const Target& target) {
 }
 
 std::size_t Worker::retire() {
-  context_.admission.close_listeners();
-  context_.retiring = true;
+  if (!std::exchange(context_.retiring, true)) {
+    context_.admission.close_listeners();
+    for (std::size_t i = context_.clients.size(); i-- > 0;) {
+      if (i < context_.clients.size()) context_.clients[i].retire();
+    }
+  }
   return context_.clients.size();
 }
 

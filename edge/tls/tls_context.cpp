@@ -1,5 +1,6 @@
 #include "edge/tls/tls_context.hpp"
 
+#include <array>
 #include <string_view>
 
 #include <openssl/err.h>
@@ -29,15 +30,18 @@ int choose_certificate(SSL* ssl, int* alert, void* argument) {
   return SSL_TLSEXT_ERR_OK;
 }
 
+// By our order, HTTP/2 first (RFC 7301 section 3.2).
 int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_bytes,
                     const unsigned char* offered, unsigned offered_bytes, void*) {
-  static constexpr std::string_view k_http1 = "http/1.1";
-  for (unsigned i = 0; i < offered_bytes; i += offered[i] + 1U) {
-    const std::string_view name(reinterpret_cast<const char*>(offered) + i + 1, offered[i]);
-    if (name != k_http1) continue;
-    *out = offered + i + 1;
-    *out_bytes = offered[i];
-    return SSL_TLSEXT_ERR_OK;
+  static constexpr std::array<std::string_view, 2> k_spoken = {"h2", "http/1.1"};
+  for (const std::string_view spoken : k_spoken) {
+    for (unsigned i = 0; i < offered_bytes; i += offered[i] + 1U) {
+      const std::string_view name(reinterpret_cast<const char*>(offered) + i + 1, offered[i]);
+      if (name != spoken) continue;
+      *out = offered + i + 1;
+      *out_bytes = offered[i];
+      return SSL_TLSEXT_ERR_OK;
+    }
   }
   return SSL_TLSEXT_ERR_ALERT_FATAL;  // no_application_protocol
 }

@@ -1,5 +1,6 @@
 // What goes wrong on a LossyDisk: power cuts, kills, and the faults that its owner switches on.
 #include <algorithm>
+#include <ranges>
 
 #include "sim/disk/disk_path.hpp"
 #include "sim/disk/lossy_disk.hpp"
@@ -66,11 +67,11 @@ void LossyDisk::lose_folder_changes(const Chooser& choose) {
   std::map<std::string, std::uint64_t> left;  // of each folder, the changes that go
   for (const auto& change : changes_) ++left[change.folder];
   for (auto& [folder, count] : left) count = choose(count + 1);
-  for (auto change = changes_.rbegin(); change != changes_.rend(); ++change) {
-    auto& count = left[change->folder];
+  for (auto& change : std::ranges::reverse_view(changes_)) {
+    auto& count = left[change.folder];
     if (count == 0) continue;
     --count;
-    undo(*change);
+    undo(change);
   }
   changes_.clear();
   // What lay in a folder that is gone is gone.

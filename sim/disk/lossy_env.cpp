@@ -35,7 +35,7 @@ class LossyEnv::StandingClock final : public rocksdb::SystemClock {
   std::atomic<std::uint64_t> now_{0};
 };
 
-LossyEnv::LossyEnv(std::shared_ptr<LossyDisk> disk, TimestampUs now)
+LossyEnv::LossyEnv(const std::shared_ptr<LossyDisk>& disk, TimestampUs now)
     : LossyEnv(disk, disk->start_process(), now) {}
 
 LossyEnv::LossyEnv(std::shared_ptr<LossyDisk> disk, LossyDisk::Process process, TimestampUs now)

@@ -21,7 +21,7 @@ namespace atlasflow::sim {
 class LossyEnv final : public rocksdb::EnvWrapper {
  public:
   // A process that begins now, at this time.
-  LossyEnv(std::shared_ptr<LossyDisk> disk, TimestampUs now);
+  LossyEnv(const std::shared_ptr<LossyDisk>& disk, TimestampUs now);
   ~LossyEnv() override;
 
   // Runs what RocksDB has queued, and what that queues, and answers how many jobs ran. To be called

@@ -18,7 +18,7 @@
 namespace rocksdb {
 class Random {
  public:
-  static Random* GetTLSInstance();
+  static Random* GetTLSInstance();  // NOLINT(readability-identifier-naming): its name there
   std::uint32_t seed_;
 };
 }  // namespace rocksdb

@@ -318,7 +318,8 @@ void Life::send_push(const std::string& delivery, char sha_digit, const std::str
   send_push(std::move(push));
 }
 
-void Life::send_push(Push push, std::function<void(const Result<actors::PushReply>&)> answered) {
+void Life::send_push(Push push,
+                     const std::function<void(const Result<actors::PushReply>&)>& answered) {
   if (push.repository_urls.empty()) push.repository_urls = {"file:///srv/web.git"};
   if (push.default_branch.empty()) push.default_branch = "main";
   push.by = Principal::webhook("github");

@@ -84,7 +84,8 @@ class Life {
   // and at `answered` when that is given.
   void send_push(const std::string& delivery, char sha_digit,
                  const std::string& ref = "refs/heads/main");
-  void send_push(Push push, std::function<void(const Result<actors::PushReply>&)> answered = {});
+  void send_push(Push push,
+                 const std::function<void(const Result<actors::PushReply>&)>& answered = {});
   void deploy(actors::DeployNow message);
   void delete_project(const std::string& name);
   void command_project(const std::string& name, ProjectCommand command);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 
@@ -13,6 +14,26 @@
 
 namespace atlasflow::edge {
 namespace {
+
+class BlockedSigpipe {
+ public:
+  BlockedSigpipe() {
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  ~BlockedSigpipe() {
+    const timespec now{};
+    (void)::sigtimedwait(&pipe_, nullptr, &now);
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  BlockedSigpipe(const BlockedSigpipe&) = delete;
+  BlockedSigpipe& operator=(const BlockedSigpipe&) = delete;
+
+ private:
+  sigset_t pipe_{};
+  sigset_t before_{};
+};
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -194,6 +215,11 @@ bool Client::start_tls(const std::string& server_name, const std::string& ca_fil
     SSL_set_tlsext_host_name(ssl_.get(), server_name.c_str());
     if (!ca_file.empty()) SSL_set1_host(ssl_.get(), server_name.c_str());
   }
+  if (!protocol_.empty()) {
+    const std::string offer = static_cast<char>(protocol_.size()) + protocol_;
+    SSL_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(offer.data()),
+                        static_cast<unsigned>(offer.size()));
+  }
   SSL_set_fd(ssl_.get(), socket_.get());
   ERR_clear_error();
   if (SSL_connect(ssl_.get()) == 1) return true;
@@ -204,6 +230,9 @@ bool Client::start_tls(const std::string& server_name, const std::string& ca_fil
 }
 
 bool Client::send(std::string_view bytes) {
+  // OpenSSL writes without MSG_NOSIGNAL. Only this thread's signal is held back: the edge, which
+  // runs in the same process, has to do without.
+  const BlockedSigpipe blocked;
   while (!bytes.empty()) {
     const ssize_t sent = ssl_ ? SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size()))
                               : ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);

@@ -107,6 +107,8 @@ class Client {
   // Verifies the chain and the name against the CA file unless it is empty.
   [[nodiscard]] bool start_tls(const std::string& server_name, const std::string& ca_file,
                                int version_max = 0);
+  // By ALPN, with the next start_tls().
+  void offer_protocol(std::string name) { protocol_ = std::move(name); }
   [[nodiscard]] std::string tls_error() const { return tls_error_; }
   [[nodiscard]] SSL* tls() const { return ssl_.get(); }
 
@@ -125,6 +127,7 @@ class Client {
   SslContextPtr context_;
   SslPtr ssl_;
   std::string tls_error_;
+  std::string protocol_;
   std::string input_;
 };
 

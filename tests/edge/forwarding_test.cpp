@@ -3,6 +3,8 @@
 #include <atomic>
 #include <fstream>
 #include <future>
+#include <regex>
+#include <set>
 
 #include "tests/edge/edge_fixture.hpp"
 
@@ -91,6 +93,27 @@ TEST_F(Forwarding, names_the_client_and_believes_no_such_claim_of_its_own) {
   EXPECT_EQ(request.fields["x-request-id"].size(), 36U);
   EXPECT_EQ(request.raw_head.find("6.6.6.6"), std::string::npos);
   EXPECT_EQ(request.raw_head.find("root"), std::string::npos);
+}
+
+// RFC 9562 section 5.7: the time first, so that ids sort by it.
+TEST_F(Forwarding, gives_each_request_of_a_connection_a_uuid_of_version_7) {
+  serve(k_ok);
+  const std::regex uuid("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}");
+  std::set<std::string> ids;
+  std::string before;
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_EQ(client_.get("shop.apps.test").status, 200);
+    const std::string id = last().fields["x-request-id"];
+    EXPECT_TRUE(std::regex_match(id, uuid)) << id;
+    EXPECT_TRUE(ids.insert(id).second) << id;
+    const std::string time = id.substr(0, 13);
+    EXPECT_LE(before, time);
+    before = time;
+    const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::system_clock::now().time_since_epoch());
+    const auto said = std::stoll(time.substr(0, 8) + time.substr(9), nullptr, 16);
+    EXPECT_NEAR(static_cast<double>(now.count()), static_cast<double>(said), 60'000);
+  }
 }
 
 TEST_F(Forwarding, takes_the_fields_of_this_hop_out_of_the_request) {

@@ -12,6 +12,7 @@
 
 #include "edge/http1/message_writer.hpp"
 #include "edge/proxy/buffer.hpp"
+#include "edge/proxy/field_rules.hpp"
 #include "http/guard.hpp"
 #include "http/parser.hpp"
 

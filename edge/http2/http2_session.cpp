@@ -1,0 +1,303 @@
+// What nghttp2 tells the codec: the frames of the client, and when the codec's own may go.
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "base/log.hpp"
+#include "edge/http2/http2_codec.hpp"
+
+namespace atlasflow::edge {
+namespace {
+
+constexpr std::size_t k_high_water = 2 * k_slab_bytes;
+constexpr std::uint32_t k_streams_max = 100;
+// What a stream, and all of them together, may have sent that no upstream has taken yet.
+constexpr std::uint32_t k_stream_window = 256U * 1024;
+constexpr std::int32_t k_connection_window = 1024 * 1024;
+// PING and SETTINGS that were answered while the client reads none of it.
+constexpr std::size_t k_acknowledgements_max = 100;
+
+// A padded frame's payload may be all padding up to this.
+constexpr std::size_t k_padded_bytes_max = 256;
+
+std::string_view text_of(const std::uint8_t* bytes, std::size_t size) {
+  return {reinterpret_cast<const char*>(bytes), size};
+}
+
+using OptionPtr = std::unique_ptr<nghttp2_option, decltype(&nghttp2_option_del)>;
+using CallbacksPtr =
+    std::unique_ptr<nghttp2_session_callbacks, decltype(&nghttp2_session_callbacks_del)>;
+
+OptionPtr make_options() {
+  nghttp2_option* made = nullptr;
+  if (nghttp2_option_new(&made) != 0) return {nullptr, nghttp2_option_del};
+  nghttp2_option_set_no_auto_window_update(made, 1);
+  nghttp2_option_set_no_closed_streams(made, 1);
+  nghttp2_option_set_max_outbound_ack(made, k_acknowledgements_max);
+  return {made, nghttp2_option_del};
+}
+
+}  // namespace
+
+struct Http2Codec::Callbacks {
+  static Http2Codec& codec(void* user) { return *static_cast<Http2Codec*>(user); }
+
+  static int on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* header, void* user) {
+    return codec(user).frame_begins(*header) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+  }
+
+  static int on_begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    codec(user).in_headers_ = true;
+    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) codec(user).open_stream(frame->hd.stream_id);
+    return 0;
+  }
+
+  static int on_header(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name,
+                       std::size_t name_size, const std::uint8_t* value, std::size_t value_size,
+                       std::uint8_t, void* user) {
+    codec(user).add_field(frame->hd.stream_id, frame->headers.cat != NGHTTP2_HCAT_REQUEST,
+                          text_of(name, name_size), text_of(value, value_size));
+    return 0;
+  }
+
+  static int on_frame(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    const bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    if (frame->hd.type == NGHTTP2_HEADERS) {
+      codec(user).headers_end(frame->hd.stream_id, frame->headers.cat != NGHTTP2_HCAT_REQUEST, end);
+    } else if (frame->hd.type == NGHTTP2_DATA && end) {
+      if (Http2Stream* stream = codec(user).find(frame->hd.stream_id); stream != nullptr) {
+        codec(user).request_ends(*stream);
+      }
+    }
+    return 0;
+  }
+
+  static int on_data(nghttp2_session*, std::uint8_t, std::int32_t id, const std::uint8_t* bytes,
+                     std::size_t size, void* user) {
+    codec(user).data(id, text_of(bytes, size));
+    return 0;
+  }
+
+  static int on_stream_close(nghttp2_session*, std::int32_t id, std::uint32_t, void* user) {
+    codec(user).close_stream(id);
+    return 0;
+  }
+
+  static int on_send_data(nghttp2_session*, nghttp2_frame*, const std::uint8_t* header,
+                          std::size_t bytes, nghttp2_data_source* source, void* user) {
+    auto& stream = *static_cast<Http2Stream*>(source->ptr);
+    return codec(user).send_data(stream, header, bytes) ? 0 : NGHTTP2_ERR_WOULDBLOCK;
+  }
+
+  static int on_frame_sent(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    codec(user).frame_sent(*frame);
+    return 0;
+  }
+
+  static CallbacksPtr make() {
+    nghttp2_session_callbacks* made = nullptr;
+    if (nghttp2_session_callbacks_new(&made) != 0) return {nullptr, nghttp2_session_callbacks_del};
+    nghttp2_session_callbacks_set_on_begin_frame_callback(made, on_begin_frame);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(made, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(made, on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(made, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(made, on_stream_close);
+    nghttp2_session_callbacks_set_send_data_callback(made, on_send_data);
+    nghttp2_session_callbacks_set_on_frame_send_callback(made, on_frame_sent);
+    return {made, nghttp2_session_callbacks_del};
+  }
+};
+
+Http2Codec::Session Http2Codec::make_session(Http2Codec& codec) {
+  static const OptionPtr options = make_options();
+  static const CallbacksPtr callbacks = Callbacks::make();
+  nghttp2_session* made = nullptr;
+  if (options == nullptr || callbacks == nullptr ||
+      nghttp2_session_server_new2(&made, callbacks.get(), &codec, options.get()) != 0) {
+    return {nullptr, nghttp2_session_del};
+  }
+  Session session(made, nghttp2_session_del);
+  const auto head_bytes_max =
+      static_cast<std::uint32_t>(codec.context_.message_limits.head_bytes_max);
+  const std::array settings{
+      nghttp2_settings_entry{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, k_streams_max},
+      nghttp2_settings_entry{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, k_stream_window},
+      nghttp2_settings_entry{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, head_bytes_max},
+      nghttp2_settings_entry{NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1}};
+  if (nghttp2_submit_settings(made, NGHTTP2_FLAG_NONE, settings.data(), settings.size()) != 0 ||
+      nghttp2_session_set_local_window_size(made, NGHTTP2_FLAG_NONE, 0, k_connection_window) != 0) {
+    session.reset();
+  }
+  return session;
+}
+
+Http2Stream* Http2Codec::find(std::int32_t id) const {
+  return static_cast<Http2Stream*>(nghttp2_session_get_stream_user_data(session_.get(), id));
+}
+
+bool Http2Codec::frame_begins(const nghttp2_frame_hd& frame) {
+  if (frame.type != NGHTTP2_CONTINUATION) in_headers_ = false;
+  switch (frame.type) {
+    case NGHTTP2_HEADERS:
+    case NGHTTP2_CONTINUATION:
+      return true;
+    case NGHTTP2_DATA: {
+      // Padding makes an empty one look full.
+      const bool padded = (frame.flags & NGHTTP2_FLAG_PADDED) != 0;
+      const bool says_something = frame.length > (padded ? k_padded_bytes_max : 0);
+      if (says_something || (frame.flags & NGHTTP2_FLAG_END_STREAM) != 0) return true;
+      break;
+    }
+    default:
+      break;
+  }
+  if (flood_.takes_frame(context_.now_ms)) return true;
+  flooded();
+  return false;
+}
+
+void Http2Codec::flooded() {
+  if (context_.log.allows(context_.now_ms)) {
+    log_event(LogLevel::warn, "edge", "http2",
+              {{"result", "connection_ended"},
+               {"client", connection_.address()},
+               {"reason", "a flood of frames"}});
+  }
+  failed_ = true;
+  (void)nghttp2_session_terminate_session(session_.get(), NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+void Http2Codec::open_stream(std::int32_t id) {
+  std::unique_ptr<Http2Stream> stream;
+  if (spare_.empty()) {
+    stream = std::make_unique<Http2Stream>(context_, connection_, *this);
+  } else {
+    stream = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  stream->id = id;
+  stream->slot = streams_.size();
+  (void)nghttp2_session_set_stream_user_data(session_.get(), id, stream.get());
+  streams_.push_back(std::move(stream));
+}
+
+void Http2Codec::add_field(std::int32_t id, bool trailer, std::string_view name,
+                           std::string_view value) {
+  Http2Stream* stream = find(id);
+  if (stream == nullptr) return;
+  if (trailer) {
+    stream->request.add_trailer(name, value);
+  } else {
+    stream->request.add_field(name, value);
+  }
+}
+
+void Http2Codec::headers_end(std::int32_t id, bool trailers, bool end_of_stream) {
+  in_headers_ = false;
+  Http2Stream* stream = find(id);
+  if (stream == nullptr) return;
+  if (trailers) {
+    request_ends(*stream);  // nghttp2 lets trailers end a stream only
+    return;
+  }
+  ++begun_;
+  connection_.begin_request();
+  stream->request_ended = end_of_stream;
+  const auto error = stream->request.finish(!end_of_stream);
+  stream->begin(&stream->request.head());
+  if (error) {
+    stream->refuse(*error);
+  } else {
+    if (end_of_stream) stream->end_body({});
+    stream->serve();
+  }
+  make_ready(*stream);
+}
+
+void Http2Codec::data(std::int32_t id, std::string_view bytes) {
+  Http2Stream* stream = find(id);
+  if (stream == nullptr || stream->state() != Stream::State::exchange) {
+    // It has its answer already.
+    (void)nghttp2_session_consume(session_.get(), id, bytes.size());
+    return;
+  }
+  stream->take_body(bytes);
+  stream->unacknowledged += bytes.size();
+  stream->progress = true;
+  make_ready(*stream);
+}
+
+void Http2Codec::request_ends(Http2Stream& stream) {
+  stream.request_ended = true;
+  if (stream.state() != Stream::State::exchange) return;
+  stream.end_body(stream.request.trailers());
+  make_ready(stream);
+}
+
+void Http2Codec::close_stream(std::int32_t id) {
+  Http2Stream* stream = find(id);
+  if (stream == nullptr) return;
+  stream->finish();
+  if (stream->unacknowledged != 0) {
+    (void)nghttp2_session_consume_connection(session_.get(), stream->unacknowledged);
+  }
+  std::erase(ready_, stream);
+  std::erase(touched_, stream);
+  const std::size_t slot = stream->slot;
+  stream->reset();
+  spare_.push_back(std::move(streams_[slot]));
+  if (slot + 1 != streams_.size()) {
+    streams_[slot] = std::move(streams_.back());
+    streams_[slot]->slot = slot;
+  }
+  streams_.pop_back();
+}
+
+// How much of the answer goes into the next frame; it is put there by send_data().
+ssize_t Http2Codec::frame_body(Http2Stream& stream, std::size_t room, std::uint32_t& flags) {
+  const std::size_t bytes = std::min(room, stream.out.size());
+  if (bytes == 0 && !stream.out_ended) {
+    stream.out_deferred = true;
+    return NGHTTP2_ERR_DEFERRED;
+  }
+  flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+  if (stream.out_ended && bytes == stream.out.size()) {
+    flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (!stream.trailers.empty()) {
+      flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+      field_text_.clear();
+      field_slices_.clear();
+      for (const auto& [name, value] : stream.trailers) add_response_field(name, value);
+      const auto& fields = finish_fields();
+      (void)nghttp2_submit_trailer(session_.get(), stream.id, fields.data(), fields.size());
+    }
+  }
+  return static_cast<ssize_t>(bytes);
+}
+
+bool Http2Codec::send_data(Http2Stream& stream, const std::uint8_t* header, std::size_t bytes) {
+  constexpr std::size_t k_header_bytes = 9;
+  Buffer& out = connection_.out();
+  if (out.size() >= k_high_water) return false;
+  out.append(text_of(header, k_header_bytes));
+  out.append(stream.out.view().substr(0, bytes));
+  const bool was_full = !may_write(stream);
+  stream.out.consume(bytes);
+  if (was_full && may_write(stream)) make_ready(stream);
+  stream.progress = true;
+  touch(stream);
+  flood_.earn();
+  return true;
+}
+
+// A whole answer to a request that is not: the rest of that is not wanted (RFC 9113 section 8.1).
+void Http2Codec::frame_sent(const nghttp2_frame& frame) {
+  const bool answer = frame.hd.type == NGHTTP2_HEADERS || frame.hd.type == NGHTTP2_DATA;
+  if (!answer || (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
+  Http2Stream* stream = find(frame.hd.stream_id);
+  if (stream != nullptr && !stream->request_ended) reset(*stream, NGHTTP2_NO_ERROR);
+}
+
+}  // namespace atlasflow::edge
