@@ -77,7 +77,7 @@ TEST_F(Acceptance, writes_loose_answers_anew) {
       "HTTP/1.1 600\r\nContent-Length: 2\r\nX-App: a\r\n\r\nok",
   };
   for (const std::string& answer : answers) {
-    upstream_ = std::make_unique<RecordingUpstream>([&](UpstreamSession& session) {
+    upstream_ = std::make_unique<RecordingUpstream>([answer](UpstreamSession& session) {
       Request request;
       while (session.read_request(request)) session.write(answer);
     });
