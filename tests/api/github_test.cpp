@@ -88,7 +88,7 @@ TEST_F(GitHubRoutes, what_is_wrong_is_told_and_nothing_recorded) {
       {with("private_key", other_key), "does not take the private key"},
       {with("private_key", "nonsense"), "the private key is not PEM"},
       {with("private_key", nullptr), "private_key"},
-      {with("webhook_secret", ""), "webhook secret must have"},
+      {with("webhook_secret", ""), "webhook_secret' is missing"},
       {with("webhook_secret", std::string(2000, 'x')), "webhook secret must have"},
       {with("base_url", "http://github.example.com"), "must begin with https://"},
       {json::array(), "The body"},

@@ -223,6 +223,9 @@ struct RecordingControlPlane::Effect {
     return commands::Done{};
   }
   Result<commands::Done> operator()(const commands::DisconnectGitHubApp&) const {
+    if (!plane.catalog_.github_app().state.is_connected()) {
+      return fail(ErrorCode::conflict, "no GitHub App is connected");
+    }
     pb::Event event;
     event.mutable_github_app_disconnected();
     plane.append(github_stream(), {event});
