@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "base/assert.hpp"
+#include "bench/work_folder.hpp"
 #include "storage/log/log_keys.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
 #include "storage/log/rocksdb_options.hpp"
@@ -35,26 +36,6 @@ constexpr std::size_t k_batches[] = {1, 8, 64, 256};
 
 std::size_t bytes_per_record =
     0;  // stored size of one benchmark event, measured before the first run
-
-// In the current folder, so that whoever starts this chooses the disk.
-class WorkFolder {
- public:
-  WorkFolder() {
-    std::string name = (fs::current_path() / "event-log-bench-XXXXXX").string();
-    ATLAS_ASSERT(::mkdtemp(name.data()) != nullptr, "cannot make a folder here");
-    path_ = name;
-  }
-  ~WorkFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  WorkFolder(const WorkFolder&) = delete;
-  WorkFolder& operator=(const WorkFolder&) = delete;
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // About 300 bytes of event, like the pushes and builds of a real log.
 pb::Event sample_event() {
@@ -233,7 +214,7 @@ void bar(const char* name, double value, const char* comparison, double bar_valu
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  const WorkFolder folder;
+  const bench::WorkFolder folder("event-log-bench");
 
   LogUnderTest history(folder.path() / "history");
   for (std::uint64_t i = 0; i < k_replayed_events; i += 1000) history.append(1000);

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/http_client.hpp"
+#include "bench/work_folder.hpp"
 #include "builder/image/image_builder.hpp"
 #include "builder/registry/registry.hpp"
 #include "builder/source/checkout.hpp"
@@ -72,25 +73,6 @@ double ms_since(std::chrono::steady_clock::time_point start) {
 }
 
 // On the disk of the build folder, and gone at the end.
-class WorkFolder {
- public:
-  WorkFolder() {
-    std::string name = (fs::current_path() / "pipeline-bench-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) give_up("no folder can be made here");
-    path_ = name;
-  }
-  ~WorkFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  WorkFolder(const WorkFolder&) = delete;
-  WorkFolder& operator=(const WorkFolder&) = delete;
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 // ---- the app ----
 
 constexpr const char* k_dockerfile = R"(FROM scratch
@@ -366,7 +348,7 @@ void print_table(const std::vector<Turn>& pushed, const std::vector<Turn>& by_ha
 }
 
 void measure(const fs::path& programs) {
-  const WorkFolder folder;
+  const bench::WorkFolder folder("pipeline-bench");
   end_to_end::GitRepository repository(folder.path() / "repository");
   const auto url = repository.folder().string();
   fs::create_directories(folder.path() / "push");

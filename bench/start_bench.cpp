@@ -14,6 +14,7 @@
 
 #include "actors/runtime/control_plane.hpp"
 #include "base/assert.hpp"
+#include "bench/work_folder.hpp"
 #include "events/settings.hpp"
 #include "storage/log/forwarding_event_log.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
@@ -26,25 +27,6 @@ namespace fs = std::filesystem;
 constexpr int k_projects = 100;
 constexpr int k_deployments = 64;  // of each project; the last one of each is live
 constexpr int k_repetitions = 5;
-
-class WorkFolder {
- public:
-  WorkFolder() {
-    std::string name = (fs::current_path() / "start-bench-XXXXXX").string();
-    ATLAS_ASSERT(::mkdtemp(name.data()) != nullptr, "cannot make a folder here");
-    path_ = name;
-  }
-  ~WorkFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  WorkFolder(const WorkFolder&) = delete;
-  WorkFolder& operator=(const WorkFolder&) = delete;
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // Counts what is read of the log behind it.
 class CountingLog final : public storage::ForwardingEventLog {
@@ -265,7 +247,7 @@ double reading_s(const fs::path& folder) {
 
 int main() {
   spdlog::set_level(spdlog::level::off);
-  const WorkFolder folder;
+  const bench::WorkFolder folder("start-bench");
   {
     const auto log = open_log(folder.path());
     fill(*log);

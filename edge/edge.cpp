@@ -190,8 +190,8 @@ Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inherit
 // each of them must be accepted from, so none of those that are taken over may be left out.
 Result<void> EdgeServer::listen(const EdgeConfig& config, EdgeInheritance& inheritance,
                                 std::size_t count) {
-  std::vector<Fd> http = std::move(inheritance.http_listeners);
-  std::vector<Fd> https = std::move(inheritance.https_listeners);
+  std::vector<FileDescriptor> http = std::move(inheritance.http_listeners);
+  std::vector<FileDescriptor> https = std::move(inheritance.https_listeners);
   http_port_ = http.empty() ? config.http_port : local_port(http.front());
   shared_.https_port = https.empty() ? config.https_port : local_port(https.front());
   if (http.empty() || https.empty()) {
@@ -206,8 +206,8 @@ Result<void> EdgeServer::listen(const EdgeConfig& config, EdgeInheritance& inher
       https.push_back(std::move(*tls));
     }
   }
-  std::vector<std::vector<Fd>> plain_of(count);
-  std::vector<std::vector<Fd>> tls_of(count);
+  std::vector<std::vector<FileDescriptor>> plain_of(count);
+  std::vector<std::vector<FileDescriptor>> tls_of(count);
   for (auto* list : {&http, &https}) {
     // With more workers than sockets, several accept from one.
     const std::size_t had = list->size();

@@ -125,8 +125,8 @@ class LocalEdge : public Edge {
 struct EdgeInheritance {
   RouteTable table;
   std::optional<Route> own_route;
-  std::vector<Fd> http_listeners;  // both or none
-  std::vector<Fd> https_listeners;
+  std::vector<FileDescriptor> http_listeners;  // both or none
+  std::vector<FileDescriptor> https_listeners;
 };
 
 [[nodiscard]] Result<std::unique_ptr<LocalEdge>> start_edge(const EdgeConfig& config,

@@ -69,7 +69,7 @@ struct Decider : rules::Reports {
   Result<Events> operator()(const Override& command) const {
     if (!is_under_way(state.status) || ending()) return refuse("can't override");
     Events events(1);
-    events[0].mutable_cancel_requested()->set_by("a newer deployment");
+    events[0].mutable_cancel_requested()->set_by(Principal::system("project").str());
     events[0].mutable_cancel_requested()->set_superseded_by(command.by.str());
     return events;
   }

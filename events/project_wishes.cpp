@@ -104,7 +104,7 @@ struct Order {
     if (const auto told = starting.find(name); told != starting.end()) {
       const auto found = environment.deployments.find(told->second);
       if (found != environment.deployments.end() &&
-          found->second.status == DeploymentStatus::queued) {
+          found->second.status == DeploymentStatus::queued && has_actor(told->second)) {
         // Said again, in case its actor died before it could: a second Start is refused.
         return tell(told->second, Start{base_for(found->second, served)});
       }
@@ -117,7 +117,7 @@ struct Order {
     if (newest == nullptr) return;
     for (const auto& id : environment.order) {
       const auto& state = environment.deployments.at(id);
-      if (state.status == DeploymentStatus::queued && &state != newest) {
+      if (state.status == DeploymentStatus::queued && &state != newest && has_actor(id)) {
         tell(id, Supersede{newest->id});
       }
     }

@@ -29,7 +29,6 @@ struct Chooser {
   const Reuse& reuse;
   const Principal& by;
   std::size_t rollbacks;
-  const EnvironmentHistory* production;
   const DeploymentState* live;  // what serves production; or null
   const DeploymentState* of = reuse.of.get();
 
@@ -87,17 +86,12 @@ struct Chooser {
   }
 
   [[nodiscard]] Result<DeploymentCommand> redeploy() const {
-    const auto* source = of == nullptr ? live : of;
-    if (source == nullptr && production != nullptr && !production->past.empty()) {
-      source = &production->past.back();
-    }
-    if (source == nullptr) {
+    if (of == nullptr) {
       return fail(ErrorCode::conflict, "project '" + history.project.name +
-                                           "' has had nothing live to redeploy; name a "
-                                           "deployment, or deploy the branch's head with "
-                                           "atlasflow deploy");
+                                           "' has no deployment to redeploy; deploy the branch's "
+                                           "head with atlasflow deploy");
     }
-    return deploy_again(*source, pb::REDEPLOYMENT_REDEPLOY);
+    return deploy_again(*of, pb::REDEPLOYMENT_REDEPLOY);
   }
 
   [[nodiscard]] Result<DeploymentCommand> promote() const {
@@ -121,10 +115,10 @@ struct Chooser {
 Result<DeploymentCommand> decide(const ProjectHistory& history, const Reuse& reuse,
                                  const Principal& by, std::size_t rollbacks) {
   if (!history.project.exists()) return fail(ErrorCode::not_found, "there is no such project");
-  const auto found = history.environments.find(k_production);
-  const auto* production = found == history.environments.end() ? nullptr : &found->second;
-  const auto* live = production == nullptr ? nullptr : serving(*production);
-  const Chooser chooser{history, reuse, by, rollbacks, production, live};
+  const auto production = history.environments.find(k_production);
+  const auto* live =
+      production == history.environments.end() ? nullptr : serving(production->second);
+  const Chooser chooser{history, reuse, by, rollbacks, live};
   switch (reuse.kind) {
     case ReuseKind::rollback:
       return chooser.roll_back();

@@ -13,7 +13,8 @@ enum class ReuseKind : std::uint8_t { rollback, redeploy, promote, restart };
 
 struct Reuse {
   ReuseKind kind = ReuseKind::rollback;
-  std::shared_ptr<const DeploymentState> of = nullptr;  // null: the project chooses
+  std::shared_ptr<const DeploymentState> of =
+      nullptr;                  // null: of a rollback or a restart, the project chooses
   std::string command_id = {};  // what is asked for twice under one of them is one deployment
 };
 

@@ -105,8 +105,7 @@ void DeploymentActorState::append(deployment_actor::pointer self, std::vector<pb
         ATLAS_PROBE(std::holds_alternative<Outrun>(outcome), "a deployment's append was not taken");
         ATLAS_PROBE(std::holds_alternative<FateUnknown>(outcome),
                     "a deployment does not know what became of its append");
-        // An outcome that nobody will tell again: the next actor asks for it anew.
-        if (refused != nullptr) self->quit(caf::exit_reason::unhandled_exception);
+        ATLAS_ASSERT(refused == nullptr, "an append that is patient waits for room");
       });
 }
 

@@ -181,7 +181,7 @@ void ProjectActorState::begun(project_actor::pointer self, const Beginning& begi
   if (const auto* refused = std::get_if<NotWritten>(&outcome)) {
     ATLAS_PROBE(true, "a deployment could not begin, the disk being full");
     if (beginning.answer) return beginning.answer->fail(refused->error);
-    self->delayed_send(self, k_after_full_disk, Tick{});
+    self->delayed_send(self, k_after_full_disk, LookAgain{});
     return;
   }
   ATLAS_PROBE(true, "a project does not know whether a deployment was recorded");
@@ -239,12 +239,9 @@ void ProjectActorState::learn(const storage::Record& record) {
 
 void ProjectActorState::reconcile(project_actor::pointer self) {
   const auto now = wiring.clock->now();
-  std::erase_if(starting, [this, now](const auto& item) {
+  std::erase_if(starting, [this](const auto& item) {
     const auto* state = history.find(item.second);
-    if (state == nullptr || state->status != DeploymentStatus::queued) return true;
-    const bool is_lost = now - told_at[item.second] >= k_tell_again_us;
-    ATLAS_PROBE(is_lost, "a deployment that was told to start was told again");
-    return is_lost;
+    return state == nullptr || state->status != DeploymentStatus::queued;
   });
   auto wanted = wishes(history, starting, now);
   // There is no image to go back to.
@@ -260,16 +257,11 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
   for (auto& [id, command_for] : wanted.tell) {
     if (std::holds_alternative<Start>(command_for)) {
       starting[history.environment_of.at(id)] = id;
-      told_at[id] = now;
     }
     self->send(wiring.deployments, DeliverTo{id, std::move(command_for), newest});
   }
   // An actor that dies takes along what it was told and had not come to; what is still wanted then
   // is told again. Who has heard it before refuses it, or has nothing to do.
-  std::erase_if(told_at, [this](const auto& item) {
-    const auto* state = history.find(item.first);
-    return state == nullptr || state->status != DeploymentStatus::queued;
-  });
   if (!wanted.tell.empty()) {
     wanted.look_again =
         std::min(wanted.look_again.value_or(now + k_tell_again_us), now + k_tell_again_us);
@@ -290,7 +282,7 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
   }
   if (wanted.look_again && (!wake_at || *wanted.look_again < *wake_at)) {
     wake_at = wanted.look_again;
-    self->delayed_send(self, std::chrono::microseconds(*wake_at - now), Tick{});
+    self->delayed_send(self, std::chrono::microseconds(*wake_at - now), LookAgain{*wake_at});
   }
 }
 
@@ -340,8 +332,9 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
             self->state.reconcile(self);
             if (ATLAS_BUGGIFY("a project says its wishes twice")) self->state.reconcile(self);
           },
-          [self](const Tick&) {
-            self->state.wake_at.reset();
+          [self](const LookAgain& message) {
+            // An earlier one than was asked for last leaves that on its way.
+            if (message.due && self->state.wake_at == message.due) self->state.wake_at.reset();
             self->state.reconcile(self);
           }};
 }

@@ -21,7 +21,7 @@ using project_actor = caf::typed_actor<
     // What has been recorded of its deployments, and of quarantined ones.
     caf::reacts_to<RecordBatch>,
     // To itself: look again at what only time has changed.
-    caf::reacts_to<Tick>>;
+    caf::reacts_to<LookAgain>>;
 
 struct ProjectWiring {
   log_actor log_writer;
@@ -54,7 +54,6 @@ struct ProjectActorState {
   ProjectHistory history;
   // Told to start, but its first step is not in the log yet: until then nothing else may start.
   Starting starting;
-  std::map<DeploymentId, TimestampUs> told_at;  // to start, and is queued still
   std::optional<TimestampUs> wake_at;
   // The newest of the project's and its deployments' events that this actor has folded: what it
   // wishes next comes from it.

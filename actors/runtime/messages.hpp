@@ -230,6 +230,11 @@ struct HostSeen {
 };
 // To itself: look again.
 struct Tick {};
+// To a project, from itself: the moment that it waited for is there. Empty: of nothing that it
+// waits for, only so that it looks.
+struct LookAgain {
+  std::optional<TimestampUs> due;
+};
 
 // ---- edge ----
 
@@ -345,6 +350,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::GoOnWithVm)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReplaceBuilder)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::HostSeen)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Tick)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::LookAgain)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ClaimRoute)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ExpectClaims)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ClaimsOverdue)

@@ -58,10 +58,10 @@ inline const WritePolicy k_new_stream{WritePolicy::WhenOutrun::tell,
 inline const WritePolicy k_asked_stream{WritePolicy::WhenOutrun::tell,
                                         WritePolicy::WhenUnknown::tell,
                                         caf::duration{k_request_timeout}};
-// One that several write to, none of which folds it.
+// One that several write to, none of which folds it. What waits for room on a full disk may find
+// the stream longer then, and is to be tried again.
 inline const WritePolicy k_shared_stream{WritePolicy::WhenOutrun::write_behind,
-                                         WritePolicy::WhenUnknown::tell,
-                                         caf::duration{k_request_timeout}};
+                                         WritePolicy::WhenUnknown::tell, caf::infinite};
 
 // So often an append goes behind another's before that counts as being outrun.
 constexpr int k_writes_behind_max = 10;

@@ -1,4 +1,4 @@
-// Supervision, written once: an actor keeps its children in a Supervisor, in its own state, which
+// Supervision: an actor keeps its children in a Supervisor, in its own state, which
 // says of each death whether the next child starts at once, after a pause, or never. The policy is
 // a value, and each use names its own. What the next child begins with is the owner's to know: a
 // child holds nothing that the log or the world does not, so it begins with a replay.

@@ -131,8 +131,8 @@ class StopScope {
   std::stop_source source_;
 };
 
-// Every request between actors has this timeout: an append may wait for a slow disk, nothing
-// longer.
+// Of every request that a person, a sender or GitHub waits for. What an actor asks of the log for
+// itself waits without end: a slow disk is no reason to die.
 constexpr auto k_request_timeout = std::chrono::seconds(30);
 
 }  // namespace atlasflow::actors

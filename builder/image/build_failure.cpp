@@ -38,7 +38,8 @@ std::string clipped(std::string_view text) {
   return out;
 }
 
-// What stands after the last "Error: " that starts a line.
+// What stands after the last "Error: " that starts a line. A step whose output ends without a line
+// break (Maven's, with a colour's end) has buildah's verdict on its own last line.
 std::string_view error_line(std::string_view output) {
   constexpr std::string_view k_mark = "Error: ";
   for (auto at = output.rfind(k_mark); at != std::string_view::npos;
@@ -49,7 +50,10 @@ std::string_view error_line(std::string_view output) {
     }
     if (at == 0) break;
   }
-  return {};
+  const auto step = output.rfind("Error: building at STEP \"");
+  if (step == std::string_view::npos) return {};
+  const std::string_view rest = output.substr(step + k_mark.size());
+  return rest.substr(0, rest.find('\n'));
 }
 
 // The instruction in: building at STEP "RUN npm ci": while running runtime: exit status 1

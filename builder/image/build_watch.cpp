@@ -64,8 +64,20 @@ BuildWatch::~BuildWatch() {
 }
 
 std::optional<Error> BuildWatch::verdict() const {
-  const std::lock_guard guard(mutex_);
-  return verdict_;
+  {
+    const std::lock_guard guard(mutex_);
+    if (verdict_) return verdict_;
+  }
+  // A fork bomb may have ended by itself between two looks.
+  if (processes_.were_refused()) return too_many_processes();
+  return std::nullopt;
+}
+
+Error BuildWatch::too_many_processes() const {
+  return {ErrorCode::user_error,
+          "the build started more processes than it may have at the same time: " +
+              std::to_string(processes_.count_max),
+          {}};
 }
 
 // What is in the layers that were not there when the build began, in its scratch folder, in its
@@ -83,12 +95,7 @@ FolderUse BuildWatch::written() const {
 }
 
 std::optional<Error> BuildWatch::judge() const {
-  if (processes_.were_refused()) {
-    return Error{ErrorCode::user_error,
-                 "the build started more processes than it may have at the same time: " +
-                     std::to_string(processes_.count_max),
-                 {}};
-  }
+  if (processes_.were_refused()) return too_many_processes();
   struct statvfs disk {};
   if (::statvfs(store_.folder().c_str(), &disk) == 0) {
     const std::uint64_t free = static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;

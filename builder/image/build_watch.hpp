@@ -49,7 +49,8 @@ class BuildWatch {
   [[nodiscard]] std::stop_token token() { return own_stop_.get_token(); }
   // The build has printed so much more.
   void count_output(std::size_t bytes);
-  // Why it stopped the build. user_error: the build took too much; unavailable: the disk is full.
+  // Why it stopped the build, or would have. user_error: the build took too much; unavailable: the
+  // disk is full.
   [[nodiscard]] std::optional<Error> verdict() const;
 
  private:
@@ -57,6 +58,7 @@ class BuildWatch {
   void stop_for(Error reason);
   [[nodiscard]] FolderUse written() const;
   [[nodiscard]] std::optional<Error> judge() const;
+  [[nodiscard]] Error too_many_processes() const;
 
   ImageStore store_;
   std::filesystem::path scratch_;

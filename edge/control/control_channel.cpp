@@ -29,7 +29,7 @@ tl::unexpected<Error> no_answer(std::string cause) {
 }
 
 // False when the deadline passed first.
-bool wait_for(const Fd& socket, short events, Deadline deadline) {
+bool wait_for(const FileDescriptor& socket, short events, Deadline deadline) {
   for (;;) {
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
@@ -41,7 +41,7 @@ bool wait_for(const Fd& socket, short events, Deadline deadline) {
   }
 }
 
-Result<void> write_all(const Fd& socket, const std::string& bytes, Deadline deadline) {
+Result<void> write_all(const FileDescriptor& socket, const std::string& bytes, Deadline deadline) {
   for (std::size_t done = 0; done < bytes.size();) {
     const ssize_t sent =
         ::send(socket.get(), bytes.data() + done, bytes.size() - done, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -56,7 +56,8 @@ Result<void> write_all(const Fd& socket, const std::string& bytes, Deadline dead
   return {};
 }
 
-Result<std::string> read_exactly(const Fd& socket, std::size_t size, Deadline deadline) {
+Result<std::string> read_exactly(const FileDescriptor& socket, std::size_t size,
+                                 Deadline deadline) {
   std::string bytes(size, '\0');
   for (std::size_t done = 0; done < size;) {
     const ssize_t got = ::recv(socket.get(), bytes.data() + done, size - done, MSG_DONTWAIT);
@@ -76,10 +77,10 @@ Result<std::string> read_exactly(const Fd& socket, std::size_t size, Deadline de
 
 }  // namespace
 
-Result<Fd> listen_control(const std::filesystem::path& path) {
+Result<FileDescriptor> listen_control(const std::filesystem::path& path) {
   const std::string part = path.string() + ".new";
   ATLAS_TRY(const auto address, parse_socket_address("unix:" + part, 0));
-  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   ::unlink(part.c_str());
   // Linux gives the file the mode of the unbound socket: it is never open to others.
   if (!socket.valid() || ::fchmod(socket.get(), 0600) != 0 ||
@@ -92,9 +93,9 @@ Result<Fd> listen_control(const std::filesystem::path& path) {
   return socket;
 }
 
-Result<Fd> connect_control(const std::filesystem::path& path) {
+Result<FileDescriptor> connect_control(const std::filesystem::path& path) {
   ATLAS_TRY(const auto address, parse_socket_address("unix:" + path.string(), 0));
-  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   // A full backlog is EAGAIN here, not a wait: a process that accepts nothing is one that hangs.
   if (!socket.valid() || ::connect(socket.get(), address.get(), address.bytes) != 0) {
     return no_answer(path.string() + ": " + errno_text(errno));
@@ -102,8 +103,8 @@ Result<Fd> connect_control(const std::filesystem::path& path) {
   return socket;
 }
 
-Result<void> send_message(const Fd& socket, const google::protobuf::MessageLite& message,
-                          Deadline deadline) {
+Result<void> send_message(const FileDescriptor& socket,
+                          const google::protobuf::MessageLite& message, Deadline deadline) {
   const std::string body = message.SerializeAsString();
   if (body.size() > k_message_bytes_max) {
     return fail(ErrorCode::too_large, "a message to the edge's process has " +
@@ -119,7 +120,7 @@ Result<void> send_message(const Fd& socket, const google::protobuf::MessageLite&
   return write_all(socket, bytes + body, deadline);
 }
 
-Result<void> receive_message(const Fd& socket, google::protobuf::MessageLite& message,
+Result<void> receive_message(const FileDescriptor& socket, google::protobuf::MessageLite& message,
                              Deadline deadline) {
   ATLAS_TRY(const auto head, read_exactly(socket, k_length_bytes, deadline));
   std::size_t size = 0;
@@ -135,7 +136,7 @@ Result<void> receive_message(const Fd& socket, google::protobuf::MessageLite& me
   return {};
 }
 
-Result<void> exchange_hello(const Fd& socket, Deadline deadline) {
+Result<void> exchange_hello(const FileDescriptor& socket, Deadline deadline) {
   wire::Hello own;
   own.set_protocol_version(k_control_version);
   if (auto sent = send_message(socket, own, deadline); !sent) return sent;
@@ -165,7 +166,7 @@ msghdr message_over(iovec& byte, ControlBuffer& control, std::size_t count) {
 
 }  // namespace
 
-Result<void> send_descriptors(const Fd& socket, const std::vector<int>& descriptors,
+Result<void> send_descriptors(const FileDescriptor& socket, const std::vector<int>& descriptors,
                               Deadline deadline) {
   ATLAS_ASSERT(!descriptors.empty() && descriptors.size() <= k_descriptors_max,
                "1 to 200 descriptors go in one message");
@@ -185,8 +186,8 @@ Result<void> send_descriptors(const Fd& socket, const std::vector<int>& descript
   }
 }
 
-Result<std::vector<Fd>> receive_descriptors(const Fd& socket, std::size_t count,
-                                            Deadline deadline) {
+Result<std::vector<FileDescriptor>> receive_descriptors(const FileDescriptor& socket,
+                                                        std::size_t count, Deadline deadline) {
   if (count == 0 || count > k_descriptors_max) {
     return fail(ErrorCode::corrupt, "the edge's process offers " + std::to_string(count) +
                                         " listeners; 1 to 200 can be taken over");
@@ -201,7 +202,7 @@ Result<std::vector<Fd>> receive_descriptors(const Fd& socket, std::size_t count,
       if (!wait_for(socket, POLLIN, deadline)) return no_answer("no descriptors came in time");
       continue;
     }
-    std::vector<Fd> descriptors;
+    std::vector<FileDescriptor> descriptors;
     const cmsghdr* head = got == 1 ? CMSG_FIRSTHDR(&message) : nullptr;
     if (head != nullptr && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS) {
       const std::size_t arrived = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);

@@ -20,26 +20,28 @@ using Deadline = std::chrono::steady_clock::time_point;
 
 // A listener of mode 0600 that takes the place of whatever had the name before, at once: nobody
 // finds the name missing. Clear it away with unlink.
-[[nodiscard]] Result<Fd> listen_control(const std::filesystem::path& path);
+[[nodiscard]] Result<FileDescriptor> listen_control(const std::filesystem::path& path);
 
 // unavailable: nobody listens there.
-[[nodiscard]] Result<Fd> connect_control(const std::filesystem::path& path);
+[[nodiscard]] Result<FileDescriptor> connect_control(const std::filesystem::path& path);
 
 // unavailable: the other side has gone, or the deadline passed. At most 16 MiB.
-[[nodiscard]] Result<void> send_message(const Fd& socket,
+[[nodiscard]] Result<void> send_message(const FileDescriptor& socket,
                                         const google::protobuf::MessageLite& message,
                                         Deadline deadline);
 // corrupt: what came is no such message.
-[[nodiscard]] Result<void> receive_message(const Fd& socket, google::protobuf::MessageLite& message,
+[[nodiscard]] Result<void> receive_message(const FileDescriptor& socket,
+                                           google::protobuf::MessageLite& message,
                                            Deadline deadline);
 
 // Hello both ways. conflict: the other side speaks another version.
-[[nodiscard]] Result<void> exchange_hello(const Fd& socket, Deadline deadline);
+[[nodiscard]] Result<void> exchange_hello(const FileDescriptor& socket, Deadline deadline);
 
 // Copies of open descriptors (SCM_RIGHTS, unix(7)); at most 200 per call.
-[[nodiscard]] Result<void> send_descriptors(const Fd& socket, const std::vector<int>& descriptors,
-                                            Deadline deadline);
-[[nodiscard]] Result<std::vector<Fd>> receive_descriptors(const Fd& socket, std::size_t count,
-                                                          Deadline deadline);
+[[nodiscard]] Result<void> send_descriptors(const FileDescriptor& socket,
+                                            const std::vector<int>& descriptors, Deadline deadline);
+[[nodiscard]] Result<std::vector<FileDescriptor>> receive_descriptors(const FileDescriptor& socket,
+                                                                      std::size_t count,
+                                                                      Deadline deadline);
 
 }  // namespace atlasflow::edge

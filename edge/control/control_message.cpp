@@ -139,7 +139,8 @@ std::string config_digest(const EdgeConfig& config) {
   return text;
 }
 
-Result<wire::Reply> call(const Fd& socket, const wire::Request& request, Deadline deadline) {
+Result<wire::Reply> call(const FileDescriptor& socket, const wire::Request& request,
+                         Deadline deadline) {
   ATLAS_TRYV(exchange_hello(socket, deadline));
   ATLAS_TRYV(send_message(socket, request, deadline));
   wire::Reply reply;

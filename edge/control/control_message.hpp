@@ -25,7 +25,7 @@ namespace atlasflow::edge {
 [[nodiscard]] std::string config_digest(const EdgeConfig& config);
 
 // The one call of a fresh connection. Its failure is what the edge said, or unavailable.
-[[nodiscard]] Result<wire::Reply> call(const Fd& socket, const wire::Request& request,
+[[nodiscard]] Result<wire::Reply> call(const FileDescriptor& socket, const wire::Request& request,
                                        Deadline deadline);
 
 }  // namespace atlasflow::edge

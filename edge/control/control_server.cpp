@@ -50,9 +50,9 @@ ControlServer::~ControlServer() {
   }
 }
 
-void ControlServer::start(Fd listener) {
+void ControlServer::start(FileDescriptor listener) {
   listener_ = std::move(listener);
-  wake_ = Fd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  wake_ = FileDescriptor(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   acceptor_ = std::thread([this] { accept_loop(); });
 }
 
@@ -74,7 +74,7 @@ void ControlServer::accept_loop() {
 }
 
 void ControlServer::accept_one() {
-  Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  FileDescriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket.valid()) {
     // Out of descriptors, most likely: the listener would be reported at once again.
     std::this_thread::sleep_for(k_no_descriptor_pause);
@@ -98,7 +98,7 @@ void ControlServer::accept_one() {
   });
 }
 
-void ControlServer::serve(const Fd& socket) {
+void ControlServer::serve(const FileDescriptor& socket) {
   wire::Request request;
   if (const auto hello = exchange_hello(socket, soon()); !hello) {
     if (hello.error().code == ErrorCode::conflict) {
@@ -145,7 +145,7 @@ wire::Reply ControlServer::carry_out(const wire::Request& request) {
   }
 }
 
-void ControlServer::hand_over(const Fd& socket, Deadline deadline) {
+void ControlServer::hand_over(const FileDescriptor& socket, Deadline deadline) {
   const auto numbers = edge_.listeners();
   wire::Reply reply;
   if (numbers.http.empty()) {

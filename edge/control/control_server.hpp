@@ -32,26 +32,26 @@ class ControlServer {
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
-  void start(Fd listener);
+  void start(FileDescriptor listener);
 
  private:
   struct Connection {
-    Fd socket;
+    FileDescriptor socket;
     std::thread thread;
     std::atomic<bool> done{false};
   };
 
   void accept_loop();
   void accept_one();
-  void serve(const Fd& socket);
-  void hand_over(const Fd& socket, Deadline deadline);
+  void serve(const FileDescriptor& socket);
+  void hand_over(const FileDescriptor& socket, Deadline deadline);
   [[nodiscard]] wire::Reply carry_out(const wire::Request& request);
   [[nodiscard]] wire::Status status(bool with_table) const;
 
   LocalEdge& edge_;
   Answers answers_;
-  Fd listener_;
-  Fd wake_;
+  FileDescriptor listener_;
+  FileDescriptor wake_;
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::list<Connection> connections_;

@@ -47,7 +47,7 @@ bool read_json(const std::filesystem::path& path, google::protobuf::Message& mes
   return !text.empty() && google::protobuf::util::JsonStringToMessage(text, &message, options).ok();
 }
 
-bool wait_for_end(const Fd& process, pid_t pid, milliseconds at_most) {
+bool wait_for_end(const FileDescriptor& process, pid_t pid, milliseconds at_most) {
   if (!atlasflow::wait_for_end(process, at_most)) return false;
   (void)::waitpid(pid, nullptr, WNOHANG);  // fails when it is no child of ours, and that is fine
   return true;

@@ -38,7 +38,8 @@ struct EdgeFolder {
 [[nodiscard]] bool read_json(const std::filesystem::path& path, google::protobuf::Message& message);
 
 // Ended, within the time. For a child this also clears its remains away.
-[[nodiscard]] bool wait_for_end(const Fd& process, pid_t pid, std::chrono::milliseconds at_most);
+[[nodiscard]] bool wait_for_end(const FileDescriptor& process, pid_t pid,
+                                std::chrono::milliseconds at_most);
 
 // Who is on record and runs.
 [[nodiscard]] std::optional<ProcessIdentity> recorded_process(const EdgeFolder& folder);

@@ -37,7 +37,7 @@ std::string errno_text(int code) { return std::generic_category().message(code);
 Deadline after(milliseconds time) { return std::chrono::steady_clock::now() + time; }
 
 // Port 0 leaves it to the kernel, and any that it has chosen before will do.
-bool listens_on(const Fd& socket, const std::string& address, std::uint16_t port) {
+bool listens_on(const FileDescriptor& socket, const std::string& address, std::uint16_t port) {
   SocketAddress own;
   own.bytes = sizeof own.storage;
   if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&own.storage), &own.bytes) != 0) {
@@ -63,7 +63,7 @@ void raise_descriptor_limit() {
 Result<std::unique_ptr<EdgeProcess>> EdgeProcess::start(const std::filesystem::path& state,
                                                         int launch_fd,
                                                         std::function<void()> on_stop) {
-  const Fd server(launch_fd);
+  const FileDescriptor server(launch_fd);
   std::unique_ptr<EdgeProcess> process(new EdgeProcess);
   if (!server.valid() ||
       !receive_message(server, process->launch_, after(k_hand_over_max)).has_value()) {
@@ -171,7 +171,7 @@ Result<EdgeInheritance> EdgeProcess::take_over(const EdgeFolder& folder) const {
 
 // One process per folder is in charge. One that was told to go may need a moment.
 Result<void> EdgeProcess::take_lock(const EdgeFolder& folder) {
-  Fd lock(::open(folder.lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  FileDescriptor lock(::open(folder.lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.valid()) {
     return fail(ErrorCode::unavailable, "can't open " + folder.lock().string(), errno_text(errno));
   }
@@ -214,8 +214,9 @@ int enter_root_folder(void* /*context*/, const char** step) {
 }
 
 Result<Process> spawn(const EdgeFolder& folder, const std::string& program,
-                      std::vector<std::string> words, const Fd& launch) {
-  const Fd log(::open(folder.log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, k_log_mode));
+                      std::vector<std::string> words, const FileDescriptor& launch) {
+  const FileDescriptor log(
+      ::open(folder.log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, k_log_mode));
   if (!log) return tl::unexpected(errno_error("cannot open " + folder.log().string()));
   words.insert(words.end(), {"--launch-fd", std::to_string(k_launch_fd)});
   // Nothing of the server's environment, which may hold what is nobody else's business.
@@ -241,8 +242,8 @@ Result<StartedEdge> start_edge_process(const EdgeFolder& folder, const std::stri
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
     return fail(ErrorCode::internal, "can't make a socket pair", errno_text(errno));
   }
-  const Fd ours(pair[0]);
-  Fd theirs(pair[1]);
+  const FileDescriptor ours(pair[0]);
+  FileDescriptor theirs(pair[1]);
   auto child = spawn(folder, program, arguments, theirs);
   theirs.reset();
   if (!child) return tl::unexpected(child.error());

@@ -36,7 +36,7 @@ class EdgeProcess {
 
   wire::Launch launch_;
   std::mutex lock_mutex_;
-  Fd lock_;
+  FileDescriptor lock_;
   std::unique_ptr<LocalEdge> edge_;
   std::unique_ptr<ControlServer> control_;  // after the edge that it serves
 };
@@ -45,7 +45,7 @@ class EdgeProcess {
 
 struct StartedEdge {
   ProcessIdentity process;
-  Fd pidfd;
+  FileDescriptor pidfd;
   wire::Status status;
 };
 

@@ -85,7 +85,7 @@ class RemoteEdge final : public Edge {
   const AttachConfig config_;
   const EdgeFolder folder_;
   const std::string digest_;
-  Fd wake_;  // an eventfd: the watch should look whether it is to stop
+  FileDescriptor wake_;  // an eventfd: the watch should look whether it is to stop
 
   std::timed_mutex
       change_mutex_;  // one change of what is in force at a time, and no start beside it
@@ -95,7 +95,7 @@ class RemoteEdge final : public Edge {
   Health health_ = Health::gone;
   bool changing_ = false;
   ProcessIdentity process_;
-  Fd pidfd_;
+  FileDescriptor pidfd_;
   std::uint16_t http_port_ = 0;
   std::uint16_t https_port_ = 0;
   std::string ca_certificate_;
@@ -117,7 +117,7 @@ RemoteEdge::~RemoteEdge() {
 // ---- finding or starting ------------------------------------------------------------------------
 
 Result<void> RemoteEdge::attach() {
-  wake_ = Fd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  wake_ = FileDescriptor(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   pid_t pid = 0;
   const auto status = look(&pid);
   const bool same =
@@ -186,7 +186,7 @@ void RemoteEdge::remember(const wire::Status& status) {
 bool RemoteEdge::adopt(const wire::Status& status, pid_t pid) {
   const auto process = identify_process(pid);
   if (!process) return false;
-  Fd pidfd = open_process(*process);
+  FileDescriptor pidfd = open_process(*process);
   if (!pidfd.valid()) return false;
   const std::lock_guard lock(mutex_);
   process_ = *process;

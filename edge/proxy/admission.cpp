@@ -42,8 +42,8 @@ Admission::Admission(WorkerContext& context, const EdgeLimits& limits, std::size
       handshake_rates_(rate_of_worker(limits.handshakes_per_address, workers)),
       connections_max_(static_cast<std::size_t>(limits.connections_max) / workers) {}
 
-bool Admission::listen(std::vector<Fd> sockets, bool https) {
-  for (Fd& socket : sockets) {
+bool Admission::listen(std::vector<FileDescriptor> sockets, bool https) {
+  for (FileDescriptor& socket : sockets) {
     const std::uint16_t port = local_port(socket);
     listeners_.push_back(std::make_unique<Listener>(std::move(socket), https, port));
     Listener& listener = *listeners_.back();
@@ -66,8 +66,8 @@ void Admission::accept_some(Listener& listener) {
 Admission::Accepted Admission::accept_one(Listener& listener) {
   SocketAddress peer;
   peer.bytes = sizeof peer.storage;
-  Fd socket(::accept4(listener.socket.get(), reinterpret_cast<sockaddr*>(&peer.storage),
-                      &peer.bytes, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  FileDescriptor socket(::accept4(listener.socket.get(), reinterpret_cast<sockaddr*>(&peer.storage),
+                                  &peer.bytes, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket.valid()) {
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
       log_event(LogLevel::warn, "edge", "accept",
@@ -96,7 +96,7 @@ Admission::Accepted Admission::accept_one(Listener& listener) {
   return Accepted::one;
 }
 
-void Admission::refuse_address(const Listener& listener, const Fd& socket,
+void Admission::refuse_address(const Listener& listener, const FileDescriptor& socket,
                                const SocketAddress& peer) {
   if (context_.log.allows(context_.now_ms)) {
     log_event(LogLevel::warn, "edge", "accept",

@@ -26,7 +26,7 @@ class Admission {
   // ---- listeners ----
 
   // False: the kernel does not watch it; errno says why.
-  [[nodiscard]] bool listen(std::vector<Fd> sockets, bool https);
+  [[nodiscard]] bool listen(std::vector<FileDescriptor> sockets, bool https);
   void accept_some(Listener& listener);
   // Accepting was paused for want of room or descriptors: tries again.
   void resume();
@@ -54,7 +54,8 @@ class Admission {
  private:
   enum class Accepted : std::uint8_t { one, none, stop };
   [[nodiscard]] Accepted accept_one(Listener& listener);
-  void refuse_address(const Listener& listener, const Fd& socket, const SocketAddress& peer);
+  void refuse_address(const Listener& listener, const FileDescriptor& socket,
+                      const SocketAddress& peer);
   [[nodiscard]] bool make_room_for_client();
   [[nodiscard]] bool shed_client();
   void pause();

@@ -31,8 +31,8 @@ bool speaks_http(const TransportSocket& socket) {
 
 }  // namespace
 
-ClientConnection::ClientConnection(WorkerContext& context, Fd socket, const Listener& from,
-                                   Peer peer)
+ClientConnection::ClientConnection(WorkerContext& context, FileDescriptor socket,
+                                   const Listener& from, Peer peer)
     : Endpoint(Kind::client),
       context_(context),
       socket_(std::move(socket)),

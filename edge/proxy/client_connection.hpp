@@ -26,7 +26,7 @@ class ClientConnection : public Endpoint {
     AddressKey key;
     bool over_rate = false;  // its address has begun more handshakes than its share
   };
-  ClientConnection(WorkerContext& context, Fd socket, const Listener& from, Peer peer);
+  ClientConnection(WorkerContext& context, FileDescriptor socket, const Listener& from, Peer peer);
 
   // ---- for the worker ----
 

@@ -18,9 +18,9 @@ struct Endpoint {
 };
 
 struct Listener : Endpoint {
-  Listener(Fd listening, bool with_tls, std::uint16_t at)
+  Listener(FileDescriptor listening, bool with_tls, std::uint16_t at)
       : Endpoint(Kind::listener), socket(std::move(listening)), https(with_tls), port(at) {}
-  Fd socket;
+  FileDescriptor socket;
   bool https;
   std::uint16_t port;
 };

@@ -69,12 +69,13 @@ std::string address_text(const SocketAddress& address) {
   return text.data();
 }
 
-Result<Fd> listen_tcp(const std::string& address, std::uint16_t port, bool exclusive) {
+Result<FileDescriptor> listen_tcp(const std::string& address, std::uint16_t port, bool exclusive) {
   auto parsed = parse_socket_address(address, port);
   if (!parsed) return tl::unexpected(parsed.error());
   const std::string where = address + ":" + std::to_string(port);
-  const auto open_bound = [&](bool share) -> Result<Fd> {
-    Fd socket(::socket(parsed->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const auto open_bound = [&](bool share) -> Result<FileDescriptor> {
+    FileDescriptor socket(
+        ::socket(parsed->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!socket.valid()) {
       return fail(ErrorCode::internal, "cannot open a socket for " + where, errno_text(errno));
     }
@@ -100,7 +101,7 @@ Result<Fd> listen_tcp(const std::string& address, std::uint16_t port, bool exclu
   return socket;
 }
 
-std::uint16_t local_port(const Fd& socket) {
+std::uint16_t local_port(const FileDescriptor& socket) {
   SocketAddress address;
   address.bytes = sizeof address.storage;
   if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address.storage), &address.bytes) !=

@@ -13,8 +13,6 @@
 
 namespace atlasflow::edge {
 
-using Fd = FileDescriptor;
-
 struct SocketAddress {
   sockaddr_storage storage{};
   socklen_t bytes = 0;
@@ -32,8 +30,9 @@ struct SocketAddress {
 // A non-blocking TCP listener that shares its port with others of this process (SO_REUSEPORT).
 // `exclusive` first makes sure that nobody else listens there: SO_REUSEPORT alone would let two
 // servers steal each other's connections in silence.
-[[nodiscard]] Result<Fd> listen_tcp(const std::string& address, std::uint16_t port, bool exclusive);
+[[nodiscard]] Result<FileDescriptor> listen_tcp(const std::string& address, std::uint16_t port,
+                                                bool exclusive);
 
-[[nodiscard]] std::uint16_t local_port(const Fd& socket);
+[[nodiscard]] std::uint16_t local_port(const FileDescriptor& socket);
 
 }  // namespace atlasflow::edge

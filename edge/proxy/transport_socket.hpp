@@ -21,7 +21,7 @@ struct IoResult {
 
 class TransportSocket {
  public:
-  explicit TransportSocket(Fd socket) : socket_(std::move(socket)) {}
+  explicit TransportSocket(FileDescriptor socket) : socket_(std::move(socket)) {}
   TransportSocket(const TransportSocket&) = delete;
   TransportSocket& operator=(const TransportSocket&) = delete;
 
@@ -60,7 +60,7 @@ class TransportSocket {
   [[nodiscard]] IoResult read_tls(char* bytes, std::size_t size);
   [[nodiscard]] IoResult write_tls(std::string_view bytes);
 
-  Fd socket_;
+  FileDescriptor socket_;
   SslPtr ssl_;
   bool readable_ = true;
   bool writable_ = true;

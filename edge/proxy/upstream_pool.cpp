@@ -42,7 +42,8 @@ UpstreamConnection* UpstreamPool::take_idle(Target& target) {
 }
 
 UpstreamConnection* UpstreamPool::connect(Target& target) {
-  Fd socket(::socket(target.address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  FileDescriptor socket(
+      ::socket(target.address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket.valid()) return nullptr;
   if (target.address.family() != AF_UNIX) {
     const int on = 1;

@@ -18,7 +18,8 @@ struct WorkerContext;
 
 // Values without behaviour: the stream that has it drives it.
 struct UpstreamConnection : Endpoint {
-  UpstreamConnection(Fd connecting_to, Target& of, SlabPool& slabs, const http::HttpLimits& limits)
+  UpstreamConnection(FileDescriptor connecting_to, Target& of, SlabPool& slabs,
+                     const http::HttpLimits& limits)
       : Endpoint(Kind::upstream),
         socket(std::move(connecting_to)),
         target(of),

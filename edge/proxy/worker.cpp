@@ -31,11 +31,11 @@ constexpr std::int64_t k_sweep_ms = 200;
 
 }  // namespace
 
-Result<void> Worker::start(std::vector<Fd> http, std::vector<Fd> https) {
+Result<void> Worker::start(std::vector<FileDescriptor> http, std::vector<FileDescriptor> https) {
   auto tls = make_tls_context(&context_.certificates, context_.shared.ticket_keys);
   if (!tls) return tl::unexpected(tls.error());
   context_.tls = std::move(*tls);
-  wake_fd_ = Fd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  wake_fd_ = FileDescriptor(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   const Poller& poller = context_.poller;
   if (!context_.poller.open() || !wake_fd_.valid() ||
       !poller.watch(wake_fd_.get(), wake_endpoint_, EPOLLIN) ||

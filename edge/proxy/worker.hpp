@@ -23,7 +23,8 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  [[nodiscard]] Result<void> start(std::vector<Fd> http, std::vector<Fd> https);
+  [[nodiscard]] Result<void> start(std::vector<FileDescriptor> http,
+                                   std::vector<FileDescriptor> https);
   void stop();
 
   void wake();
@@ -58,7 +59,7 @@ class Worker {
 
   WorkerContext context_;
   std::thread thread_;
-  Fd wake_fd_;
+  FileDescriptor wake_fd_;
   Endpoint wake_endpoint_{Endpoint::Kind::wake};
   std::atomic<std::uint64_t> adopted_{0};
   std::atomic<bool> stopping_{false};

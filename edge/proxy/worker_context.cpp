@@ -22,7 +22,7 @@ http::HttpLimits message_limits_of(const EdgeLimits& limits) {
 const std::uint32_t Poller::k_edge_events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
 bool Poller::open() {
-  epoll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
+  epoll_ = FileDescriptor(::epoll_create1(EPOLL_CLOEXEC));
   return epoll_.valid();
 }
 

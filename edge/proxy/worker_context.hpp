@@ -58,7 +58,7 @@ class Poller {
   [[nodiscard]] int fd() const { return epoll_.get(); }
 
  private:
-  Fd epoll_;
+  FileDescriptor epoll_;
 };
 
 // The streams that serve a request, in no order. Who goes through them goes from the end, as those

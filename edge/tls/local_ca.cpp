@@ -161,7 +161,8 @@ Result<LocalCa> LocalCa::open_or_create(const fs::path& ca_dir, const std::strin
   const fs::path key_path = ca_dir / "ca.key";
   const fs::path certificate_path = ca_dir / "ca.pem";
   // Two first starts at once must not mix one's key with the other's certificate.
-  const Fd lock(::open((ca_dir / "ca.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const FileDescriptor lock(
+      ::open((ca_dir / "ca.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.valid() || ::flock(lock.get(), LOCK_EX) != 0) {
     return fail(ErrorCode::unavailable, "cannot lock the folder " + ca_dir.string(),
                 std::generic_category().message(errno));

@@ -348,7 +348,11 @@ void Life::command_project(const std::string& name, ProjectCommand command_for) 
 }
 
 void Life::reuse(const std::string& project, ReuseKind kind, const std::string& command_id,
-                 const std::optional<DeploymentId>& of) {
+                 std::optional<DeploymentId> of) {
+  if (const auto view = catalog_.project_named(project);
+      !of && view && kind == ReuseKind::redeploy) {
+    of = catalog_.redeployed_by_default(view->state.id);
+  }
   actors::ReuseNow message{project, {.kind = kind, .command_id = command_id}, Principal::user()};
   if (of) {
     if (auto view = catalog_.deployment(*of)) {

@@ -92,7 +92,7 @@ class Life {
   // A deployment of an earlier one, or of what the project chooses; the answer arrives in
   // push_replies or errors.
   void reuse(const std::string& project, ReuseKind kind, const std::string& command_id,
-             const std::optional<DeploymentId>& of = std::nullopt);
+             std::optional<DeploymentId> of = std::nullopt);
   // The answer, a refusal, arrives in errors.
   void command(const DeploymentId& deployment, DeploymentCommand command);
   // Has the janitor look at once, whatever else is going on.

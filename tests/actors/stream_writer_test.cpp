@@ -165,5 +165,30 @@ TEST_F(StreamWriting, what_goes_to_a_shared_stream_goes_behind_what_is_there) {
   EXPECT_EQ(log.version_of(StreamId{"shared"}).value(), StreamVersion{4});
 }
 
+// A quarantine that is recorded while the disk is full, for example.
+TEST_F(StreamWriting, what_waits_for_room_goes_behind_what_is_there_however_long_that_takes) {
+  append("shared", 0);
+  log.fault = ErrorCode::disk_full;
+  system->spawn(
+      [this](caf::event_based_actor* self, const log_actor& to) {
+        auto message = append_to(StreamId{"shared"}, StreamVersion{});
+        message.patient = true;
+        write(self, to, k_shared_stream, std::move(message),
+              [this](const WriteOutcome& outcome) { told.push_back(name_of(outcome)); });
+      },
+      log_writer);
+  run();
+  for (int second = 0; second < 120; ++second) {
+    scheduler->advance_time(std::chrono::seconds(1));
+    run();
+  }
+  EXPECT_THAT(told, testing::IsEmpty());
+  log.fault.reset();
+  scheduler->advance_time(std::chrono::seconds(2));
+  run();
+  EXPECT_THAT(told, ElementsAre("appended"));
+  EXPECT_EQ(log.version_of(StreamId{"shared"}).value(), StreamVersion{2});
+}
+
 }  // namespace
 }  // namespace atlasflow::actors

@@ -64,6 +64,18 @@ TEST(BuildFailure, a_process_that_the_kernel_ended_ran_out_of_memory) {
   EXPECT_EQ(step_exit_code(error), 137);
 }
 
+TEST(BuildFailure, a_step_whose_output_ends_without_a_line_break_is_the_users_all_the_same) {
+  const Error error =
+      build_failure({"[ERROR] no such plugin\n\x1b[0m\x1b[0mError: building at STEP \"RUN mvn "
+                     "package\": while running runtime: exit status 1\n",
+                     1,
+                     false,
+                     512,
+                     {}});
+  EXPECT_EQ(error.code, ErrorCode::user_error);
+  EXPECT_EQ(step_exit_code(error), 1);
+}
+
 TEST(BuildFailure, a_message_is_one_short_line) {
   const std::string output = "Error: building at STEP \"RUN " + std::string(10'000, 'x') +
                              "\x1b[0m\": while running runtime: exit status 1\n";

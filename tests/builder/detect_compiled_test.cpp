@@ -223,9 +223,11 @@ TEST(Java, the_version_is_the_builds_and_the_same_runs_it) {
   const StackBases own{{"localhost/atlasflow-base/java:17-bookworm",
                         "localhost/atlasflow-base/java-runtime:17-bookworm"},
                        {}};
-  EXPECT_THAT(detected({{"pom.xml", "<project>"}}, own).base_images,
+  const auto debians = detected({{"pom.xml", "<project>"}}, own);
+  EXPECT_THAT(debians.base_images,
               ElementsAre("localhost/atlasflow-base/java:17-bookworm",
                           "localhost/atlasflow-base/java-runtime:17-bookworm"));
+  EXPECT_THAT(debians.dockerfile, Not(HasSubstr("maven.repo.local")));
 }
 
 TEST(Dotnet, the_web_project_is_published_for_the_framework_that_it_targets) {

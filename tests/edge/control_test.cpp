@@ -16,11 +16,11 @@ struct Pair {
   Pair() {
     std::array<int, 2> pair{-1, -1};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), 0);
-    ours = Fd(pair[0]);
-    theirs = Fd(pair[1]);
+    ours = FileDescriptor(pair[0]);
+    theirs = FileDescriptor(pair[1]);
   }
-  Fd ours;
-  Fd theirs;
+  FileDescriptor ours;
+  FileDescriptor theirs;
 };
 
 TEST(Control, a_table_comes_out_as_it_went_in) {
@@ -126,7 +126,7 @@ TEST(Control, a_message_above_the_limit_is_not_sent) {
 
 TEST(Control, descriptors_arrive_as_copies_that_work) {
   const Pair pair;
-  const Fd listener = listen_tcp("127.0.0.1", 0, false).value();
+  const FileDescriptor listener = listen_tcp("127.0.0.1", 0, false).value();
   ASSERT_TRUE(send_descriptors(pair.theirs, {listener.get(), listener.get()}, in(1s)).has_value());
   const auto got = receive_descriptors(pair.ours, 2, in(1s));
   ASSERT_TRUE(got.has_value()) << to_string(got.error());

@@ -131,7 +131,7 @@ RecordingUpstream::RecordingUpstream(Handler handler, const std::string& unix_pa
     : handler_(std::move(handler)) {
   const auto address =
       parse_socket_address(unix_path.empty() ? "127.0.0.1" : "unix:" + unix_path, 0).value();
-  listener_ = Fd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+  listener_ = FileDescriptor(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (::bind(listener_.get(), address.get(), address.bytes) != 0 ||
       ::listen(listener_.get(), 512) != 0) {
     std::abort();
@@ -142,7 +142,7 @@ RecordingUpstream::RecordingUpstream(Handler handler, const std::string& unix_pa
 
 void RecordingUpstream::accept_loop() {
   for (;;) {
-    Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    FileDescriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (stopping_.load()) return;
     if (!socket.valid()) continue;
     ++connections_;
@@ -189,7 +189,7 @@ RecordingUpstream::Handler answer_with(std::string body) {
 
 bool Client::connect(std::uint16_t port, const std::string& from) {
   const auto address = parse_socket_address("127.0.0.1", port).value();
-  socket_ = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  socket_ = FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   set_socket_timeout(socket_.get(), k_patience);
   if (!from.empty()) {
     const auto own = parse_socket_address(from, 0).value();

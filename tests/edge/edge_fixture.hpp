@@ -29,7 +29,7 @@ inline constexpr std::chrono::seconds k_patience{20};
 // One accepted connection of the upstream, driven by the test's handler on its own thread.
 class UpstreamSession {
  public:
-  explicit UpstreamSession(Fd socket) : socket_(std::move(socket)) {}
+  explicit UpstreamSession(FileDescriptor socket) : socket_(std::move(socket)) {}
 
   struct Request {
     std::string raw_head;  // as the edge sent it
@@ -52,7 +52,7 @@ class UpstreamSession {
 
  private:
   [[nodiscard]] bool receive();
-  Fd socket_;
+  FileDescriptor socket_;
   http::RequestParser parser_;
   std::string input_;
   std::string received_;  // every byte that ever arrived
@@ -72,7 +72,7 @@ class RecordingUpstream {
  private:
   void accept_loop();
   Handler handler_;
-  Fd listener_;
+  FileDescriptor listener_;
   std::uint16_t port_ = 0;
   std::atomic<bool> stopping_{false};
   std::atomic<int> connections_{0};
@@ -123,7 +123,7 @@ class Client {
   [[nodiscard]] int fd() const { return socket_.get(); }
 
  private:
-  Fd socket_;
+  FileDescriptor socket_;
   SslContextPtr context_;
   SslPtr ssl_;
   std::string tls_error_;

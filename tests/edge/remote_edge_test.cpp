@@ -286,7 +286,7 @@ TEST_F(RemoteEdge, the_process_before_ends_once_it_is_replaced) {
   auto newer = config();
   newer.build_id = "build-2";
   attach(newer);
-  const Fd process = open_process(*before);
+  const FileDescriptor process = open_process(*before);
   EXPECT_TRUE(!process.valid() || wait_for_end(process, before->pid, k_patience));
 }
 
@@ -316,7 +316,7 @@ TEST_F(RemoteEdge, another_configuration_keeps_the_routes) {
   const auto before = pid();
   auto other = config();
   // Another port cannot be handed over.
-  Fd taken = listen_tcp("127.0.0.1", 0, false).value();
+  FileDescriptor taken = listen_tcp("127.0.0.1", 0, false).value();
   other.edge.http_port = local_port(taken);
   taken.reset();
   attach(other);
@@ -326,7 +326,7 @@ TEST_F(RemoteEdge, another_configuration_keeps_the_routes) {
 }
 
 TEST_F(RemoteEdge, a_start_that_fails_says_why) {
-  const Fd taken = listen_tcp("127.0.0.1", 0, false).value();
+  const FileDescriptor taken = listen_tcp("127.0.0.1", 0, false).value();
   auto impossible = config();
   impossible.edge.http_port = local_port(taken);
   const auto attached = attach_edge(impossible);
@@ -364,7 +364,7 @@ TEST_F(RemoteEdge, a_process_whose_server_died_during_the_start_ends) {
   std::array<int, 2> pair{};
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), 0);
   {
-    const Fd server(pair[0]);
+    const FileDescriptor server(pair[0]);
     ASSERT_TRUE(send_message(server, launch, steady_clock::now() + 1s).has_value());
   }
   const auto process = EdgeProcess::start(directory_, pair[1], [] {});

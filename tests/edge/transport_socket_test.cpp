@@ -32,8 +32,8 @@ class TlsSocket : public testing::Test {
     client_context_.reset(SSL_CTX_new(TLS_client_method()));
     std::array<int, 2> ends{};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends.data()), 0);
-    client_socket_ = Fd(ends[0]);
-    socket_ = std::make_unique<TransportSocket>(Fd(ends[1]));
+    client_socket_ = FileDescriptor(ends[0]);
+    socket_ = std::make_unique<TransportSocket>(FileDescriptor(ends[1]));
     EXPECT_TRUE(socket_->start_tls(server_context_.get()));
     client_.reset(SSL_new(client_context_.get()));
     // The client's bytes go by way of memory, so that the test decides what is sent together.
@@ -65,7 +65,7 @@ class TlsSocket : public testing::Test {
   const CertificateMap* current_ = &certificates_;
   SslContextPtr server_context_;
   SslContextPtr client_context_;
-  Fd client_socket_;
+  FileDescriptor client_socket_;
   std::unique_ptr<TransportSocket> socket_;
   SslPtr client_;
   BIO* from_server_ = nullptr;  // the SSL's

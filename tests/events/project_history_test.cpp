@@ -212,6 +212,14 @@ TEST_F(ProjectHistoryTest, a_quarantined_deployment_does_not_hold_the_turn) {
   EXPECT_THAT(told(), ElementsAre("two start"));
 }
 
+TEST_F(ProjectHistoryTest, a_quarantined_deployment_that_was_told_to_start_does_not_hold_the_turn) {
+  push("one");
+  starting["production"] = DeploymentId{"one"};
+  history.quarantined.insert(DeploymentId{"one"});
+  push("two");
+  EXPECT_THAT(told(), ElementsAre("two start"));
+}
+
 TEST_F(ProjectHistoryTest, environments_take_turns_apart) {
   push("one");
   push("topic", "preview/topic");

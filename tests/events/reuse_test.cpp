@@ -79,8 +79,9 @@ TEST_F(ReuseTest, each_kind_takes_what_it_says_and_names_the_command) {
   EXPECT_EQ(restart.of(), "second");
   EXPECT_EQ(restart.kind(), pb::REDEPLOYMENT_RESTART);
   EXPECT_EQ(restart.push().delivery_id(), "c1");
-  const auto redeploy = redeployment(ReuseKind::redeploy);
-  EXPECT_EQ(redeploy.of(), "second");
+  const auto failed = state("failed", DeploymentStatus::failed, 0);
+  const auto redeploy = redeployment(ReuseKind::redeploy, &failed);
+  EXPECT_EQ(redeploy.of(), "failed");
   EXPECT_EQ(redeploy.kind(), pb::REDEPLOYMENT_REDEPLOY);
   const auto preview = state("topic", DeploymentStatus::live, 3, "preview/topic");
   add(preview);
@@ -104,9 +105,7 @@ TEST_F(ReuseTest, without_anything_live_there_is_nothing_to_restart) {
   production.deployments.clear();
   production.order.clear();
   EXPECT_THAT(refusal(ReuseKind::restart), HasSubstr("nothing live to restart"));
-  EXPECT_EQ(redeployment(ReuseKind::redeploy).of(), "first");
-  production.past.clear();
-  EXPECT_THAT(refusal(ReuseKind::redeploy), HasSubstr("nothing live to redeploy"));
+  EXPECT_THAT(refusal(ReuseKind::redeploy), HasSubstr("no deployment to redeploy"));
 }
 
 TEST_F(ReuseTest, a_promotion_needs_a_name_and_an_image_that_is_kept) {

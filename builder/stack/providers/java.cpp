@@ -140,8 +140,11 @@ Result<Offer> plan_java(const ProviderInput& input, const std::string& seen) {
       base.is_own && !input.bases.present.contains(runtime.image) ? base.image : runtime.image;
 
   PlanStage build = build_stage(input, base.image);
-  build.steps.push_back(EnvStep{
-      {{"MAVEN_OPTS", "-Dmaven.repo.local=/cache/maven"}, {"GRADLE_USER_HOME", "/cache/gradle"}}});
+  // Debian's Maven has its plugins in a repository of its own, which another would hide.
+  if (!base.is_own) {
+    build.steps.push_back(EnvStep{{{"MAVEN_OPTS", "-Dmaven.repo.local=/cache/maven"},
+                                   {"GRADLE_USER_HOME", "/cache/gradle"}}});
+  }
   build.ca_variables.clear();
   build.steps.push_back(CopyStep{{"."}, ".", "", false});
   build.steps.push_back(cached_run(java.command, {"/cache"}));
