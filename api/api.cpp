@@ -27,8 +27,7 @@ class ServedApi final : public Api {
         started_(std::chrono::steady_clock::now()),
         context_{
             control, {config.domain, config.https_port}, config.log_dir, config.webhook_secret},
-        github_(control, config.connected_app != nullptr ? *config.connected_app : nobodys_app_,
-                context_.address) {
+        github_(control, config.connected_app, context_.address) {
     add_health_route(private_router_);
     add_health_route(public_router_);
     add_webhook_route(private_router_, context_);
@@ -112,7 +111,6 @@ class ServedApi final : public Api {
   const ApiConfig config_;
   const std::chrono::steady_clock::time_point started_;
   const Context context_;
-  github::ConnectedApp nobodys_app_;
   GitHubSetup github_;
   Router private_router_;  // of the unix socket
   Router public_router_;   // of the TCP listener

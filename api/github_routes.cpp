@@ -51,11 +51,22 @@ Response begin(GitHubSetup& setup, const Request& request) {
   const auto organization = members.string("organization");
   if (!organization) return error_response(organization.error());
   return response_of(setup.begin(base_url->value_or(""), organization->value_or("")),
-                     [](const auto& url) {
+                     [](const auto& page) {
                        Json answer;
-                       answer["url"] = url;
+                       answer["url"] = page.url;
+                       answer["state"] = page.state;
                        return json_response(answer, 201);
                      });
+}
+
+Response show_progress(GitHubSetup& setup, const Request& request) {
+  return response_of(setup.progress(request.parameters.at("state")), [](const auto& progress) {
+    Json json;
+    json["app"] = progress.app ? json_of(*progress.app) : Json();
+    json["over"] = progress.over;
+    json["problem"] = progress.problem;
+    return json_response(json);
+  });
 }
 
 Response disconnect(GitHubSetup& setup, const Request& request) {
@@ -93,6 +104,14 @@ Response failed_page(const Error& error) {
   return page_response(page_of("Not connected", to_string(error), ""), http_status_of(error.code));
 }
 
+// Its address has code and state, so to load it again is to try again.
+Response failed_finish(Error error) {
+  const bool is_final =
+      error.code == ErrorCode::not_found || error.code == ErrorCode::invalid_argument;
+  if (!is_final) error.message += "; load this page again within the hour to try again";
+  return failed_page(error);
+}
+
 Response manifest_page(GitHubSetup& setup, const Request& request) {
   auto page = setup.page(request.parameters.at("state"));
   return page ? page_response(*std::move(page)) : failed_page(page.error());
@@ -107,7 +126,7 @@ Response created(GitHubSetup& setup, const Request& request) {
   if (!identity) {
     log_event(LogLevel::warn, "api", "github_app_not_connected",
               {{"error", identity.error().message}});
-    return failed_page(identity.error());
+    return failed_finish(identity.error());
   }
   return page_response(
       page_of("Connected", "The GitHub App is connected. Install it on your repositories now:",
@@ -125,6 +144,8 @@ void add_github_routes(Router& router, GitHubSetup& setup) {
               [&setup](const Request& request) { return disconnect(setup, request); }});
   router.add({"POST", "/v1/github/manifest", k_body_bytes_max,
               [&setup](const Request& request) { return begin(setup, request); }});
+  router.add({"GET", "/v1/github/manifest/:state", 0,
+              [&setup](const Request& request) { return show_progress(setup, request); }});
 }
 
 void add_github_pages(Router& router, GitHubSetup& setup) {

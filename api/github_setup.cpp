@@ -2,30 +2,24 @@
 
 #include <algorithm>
 #include <array>
+#include <tuple>
 
 #include <openssl/rand.h>
 
 #include "base/assert.hpp"
+#include "base/deadline.hpp"
 #include "base/digest.hpp"
 #include "base/log.hpp"
 #include "github/app_hook.hpp"
-#include "github/manifest.hpp"
 
 namespace atlasflow::api {
 namespace {
 
-constexpr std::chrono::milliseconds k_github_timeout{10'000};
 constexpr auto k_flow_lifetime = std::chrono::hours(1);  // as long as GitHub's code is good
 constexpr std::size_t k_flows_max = 16;
-constexpr std::size_t k_projects_asked_max = 100;  // a request each
+constexpr std::size_t k_repositories_asked_max = 100;  // a request each
 constexpr std::int64_t k_deliveries_kept_s = 3 * 24 * 3600;
 constexpr std::size_t k_webhook_secret_bytes_max = 1024;
-
-std::int64_t now_s() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 // 256 bits that nobody can guess.
 std::string random_state() {
@@ -54,16 +48,6 @@ std::string lack_of(const github::AppIdentity& identity) {
 
 }  // namespace
 
-Result<std::shared_ptr<github::AppClient>> make_app_client(std::int64_t app_id,
-                                                           const Secret& private_key,
-                                                           const std::string& base_url) {
-  ATLAS_TRY(auto address,
-            github::address_of(base_url.empty() ? std::string(github::k_public_github) : base_url));
-  ATLAS_TRY(auto key, github::AppKey::parse(private_key));
-  return std::make_shared<github::AppClient>(
-      app_id, std::move(key), github::ApiConfig{std::move(address), now_s, k_github_timeout});
-}
-
 Result<github::AppIdentity> GitHubSetup::connect(const Principal& by,
                                                  const AppCredentials& credentials) {
   if (credentials.app_id <= 0) {
@@ -76,40 +60,53 @@ Result<github::AppIdentity> GitHubSetup::connect(const Principal& by,
                 "the webhook secret must have from 1 to 1024 bytes; set one in the App's settings "
                 "under \"Webhook\"");
   }
-  ATLAS_TRY(const auto client,
-            make_app_client(credentials.app_id, credentials.private_key, credentials.base_url));
+  ATLAS_TRY(const auto client, github::make_app_client(credentials.app_id, credentials.private_key,
+                                                       credentials.base_url));
   ATLAS_TRY(auto identity, client->identity({}));
-  const std::lock_guard lock(connect_mutex_);
-  ATLAS_TRYV(control_.execute(
-      by, commands::ConnectGitHubApp{credentials.app_id, identity.slug, client->address().web,
-                                     client->key().fingerprint(), credentials.private_key,
-                                     credentials.webhook_secret}));
-  connected_.set(client);
-  log_event("api", "github_app_connected",
-            {{"app", identity.id}, {"slug", identity.slug}, {"url", client->address().web}});
+  ATLAS_TRYV(record(by, identity, *client, credentials));
   return identity;
 }
 
+Result<void> GitHubSetup::record(const Principal& by, const github::AppIdentity& identity,
+                                 const github::AppClient& client,
+                                 const AppCredentials& credentials) {
+  ATLAS_TRYV(control_.execute(
+      by, commands::ConnectGitHubApp{credentials.app_id, identity.slug, client.address().web,
+                                     client.key().fingerprint(), credentials.private_key,
+                                     credentials.webhook_secret}));
+  log_event("api", "github_app_connected",
+            {{"app", identity.id}, {"slug", identity.slug}, {"url", client.address().web}});
+  return {};
+}
+
 Result<void> GitHubSetup::disconnect(const Principal& by) {
-  const std::lock_guard lock(connect_mutex_);
   ATLAS_TRYV(control_.execute(by, commands::DisconnectGitHubApp{}));
-  connected_.set(nullptr);
   log_event("api", "github_app_disconnected");
   return {};
 }
 
 // ---- what stands in its way ----
 
-Json GitHubSetup::webhook_json(github::AppClient& app) const {
+namespace {
+
+// Why GitHub was not asked to the end.
+std::string told(const Error& error) {
+  if (error.code != ErrorCode::cancelled) return to_string(error);
+  return "GitHub takes too long to answer; ask again later";
+}
+
+}  // namespace
+
+Json GitHubSetup::webhook_json(github::AppClient& app, const std::stop_token& stop) const {
   Json json;
   const auto wanted = origin() + "/webhooks/github";
   json["expected_url"] = wanted;
   json["url"] = nullptr;
   json["problem"] = "";
   json["last_delivery"] = nullptr;
-  const auto url = github::hook_url(app, {});
+  const auto url = github::hook_url(app, stop);
   if (!url) {
-    json["problem"] = to_string(url.error());
+    json["problem"] = told(url.error());
     return json;
   }
   json["url"] = *url;
@@ -118,9 +115,9 @@ Json GitHubSetup::webhook_json(github::AppClient& app) const {
         "GitHub delivers to another URL than this server's: change it in the App's "
         "settings under \"Webhook\", unless a proxy stands between";
   }
-  const auto last = github::hook_deliveries(app, now_s() - k_deliveries_kept_s, 1, {});
+  const auto last = github::hook_deliveries(app, app.github_now_s() - k_deliveries_kept_s, 1, stop);
   if (!last) {
-    json["problem"] = to_string(last.error());
+    json["problem"] = told(last.error());
   } else if (!last->empty()) {
     const auto& delivery = last->front();
     json["last_delivery"] = {{"at_us", delivery.delivered_s * 1'000'000},
@@ -142,27 +139,47 @@ Json GitHubSetup::webhook_json(github::AppClient& app) const {
   return json;
 }
 
-Json GitHubSetup::projects_json(github::AppClient& app) const {
+Json GitHubSetup::projects_json(github::AppClient& app, const std::stop_token& stop,
+                                std::string& problem) const {
+  struct Answer {
+    Json installed;  // null: GitHub did not say
+    std::string problem;
+  };
+  std::map<std::string, Answer> answers;
+  const auto ask = [&](const github::RepositoryName& repository) {
+    if (!problem.empty()) return Answer{};
+    if (answers.size() >= k_repositories_asked_max) {
+      problem = "GitHub was asked for the first " + std::to_string(k_repositories_asked_max) +
+                " repositories only";
+      return Answer{};
+    }
+    const auto installation = app.installation_of(repository, stop);
+    if (installation && installation->suspended) {
+      return Answer{true, "the installation on " + installation->account + " is suspended"};
+    }
+    if (installation) return Answer{true, ""};
+    if (installation.error().code == ErrorCode::not_found) {
+      return Answer{false, to_string(installation.error())};
+    }
+    // Trouble that is no repository's own: the next one would only wait for it, too.
+    problem = told(installation.error());
+    return Answer{};
+  };
   auto json = Json::array();
   for (const auto& view : control_.catalog().projects()) {
     const auto repository = github::repository_on(app.address(), view.state.repository_url);
-    if (!repository || json.size() >= k_projects_asked_max) continue;
-    const auto installation = app.installation_of(*repository, {});
-    std::string problem;
-    if (!installation) {
-      problem = to_string(installation.error());
-    } else if (installation->suspended) {
-      problem = "the installation on " + installation->account + " is suspended";
-    }
+    if (!repository) continue;
+    auto known = answers.find(repository->str());
+    if (known == answers.end()) known = answers.emplace(repository->str(), ask(*repository)).first;
     json.push_back({{"project", view.state.name},
                     {"repository", repository->str()},
-                    {"installed", installation.has_value()},
-                    {"problem", problem}});
+                    {"installed", known->second.installed},
+                    {"problem", known->second.problem}});
   }
   return json;
 }
 
-Json GitHubSetup::status() {
+Json GitHubSetup::status(std::chrono::milliseconds time_max) {
   Json json;
   const auto view = control_.catalog().github_app();
   if (!view.state.is_connected()) {
@@ -178,57 +195,70 @@ Json GitHubSetup::status() {
   json["problem"] = "";
   json["webhook"] = nullptr;
   json["projects"] = Json::array();
-  const auto client = connected_.get();
-  if (client == nullptr) {
-    json["problem"] = "the App's sealed key does not open; connect it again";
+  const auto client =
+      connected_ == nullptr ? Result<std::shared_ptr<github::AppClient>>() : connected_->get();
+  if (!client || *client == nullptr) {
+    json["problem"] = client ? "the App is not in use here" : to_string(client.error());
     return json;
   }
-  const auto identity = client->identity({});
+  const Deadline deadline({}, time_max);
+  const auto identity = (*client)->identity(deadline.token());
   if (!identity) {
-    json["problem"] = to_string(identity.error());
+    json["problem"] = told(identity.error());
     return json;
   }
-  json["problem"] = lack_of(*identity);
   if (!identity->html_url.empty()) {
     json["app"]["install_url"] = identity->html_url + "/installations/new";
   }
-  json["webhook"] = webhook_json(*client);
-  json["projects"] = projects_json(*client);
+  json["webhook"] = webhook_json(**client, deadline.token());
+  std::string problem;
+  json["projects"] = projects_json(**client, deadline.token(), problem);
+  // What only the user can mend goes before what passes by itself.
+  const auto lack = lack_of(*identity);
+  json["problem"] = lack.empty() ? problem : lack;
   return json;
 }
 
 // ---- by a manifest ----
 
-std::optional<GitHubSetup::Flow> GitHubSetup::find_flow(const std::string& state, bool take) {
+std::optional<GitHubSetup::Flow> GitHubSetup::find_flow(const std::string& state) {
   const std::lock_guard lock(flows_mutex_);
   std::erase_if(flows_, [](const auto& each) {
     return each.second.ends <= std::chrono::steady_clock::now();
   });
   const auto found = flows_.find(state);
-  if (found == flows_.end()) return std::nullopt;
-  auto flow = found->second;
-  if (take) flows_.erase(found);
-  return flow;
+  return found == flows_.end() ? std::nullopt : std::optional(found->second);
 }
 
-Result<std::string> GitHubSetup::begin(const std::string& base_url,
-                                       const std::string& organization) {
-  ATLAS_TRY(auto address,
-            github::address_of(base_url.empty() ? std::string(github::k_public_github) : base_url));
+void GitHubSetup::keep_flow(const std::string& state, Flow flow) {
+  const std::lock_guard lock(flows_mutex_);
+  if (flows_.size() >= k_flows_max && !flows_.contains(state)) {
+    // The oldest that nobody waits for; a key that GitHub gives away once goes last.
+    flows_.erase(std::min_element(flows_.begin(), flows_.end(), [](const auto& a, const auto& b) {
+      const auto rank = [](const Flow& each) {
+        return std::tuple(each.made.has_value(), !each.is_done(), each.ends);
+      };
+      return rank(a.second) < rank(b.second);
+    }));
+  }
+  flows_[state] = std::move(flow);
+}
+
+Result<GitHubSetup::Page> GitHubSetup::begin(const std::string& base_url,
+                                             const std::string& organization) {
+  ATLAS_TRY(auto config, github::api_config(base_url));
   if (!organization.empty() && !github::is_organization(organization)) {
     return fail(ErrorCode::invalid_argument,
                 "'" + organization.substr(0, 60) + "' is no name of an organization on GitHub");
   }
-  const auto state = random_state();
-  const std::lock_guard lock(flows_mutex_);
-  if (flows_.size() >= k_flows_max) {
-    flows_.erase(std::min_element(flows_.begin(), flows_.end(), [](const auto& a, const auto& b) {
-      return a.second.ends < b.second.ends;
-    }));
-  }
-  flows_[state] = {std::move(address), organization,
-                   std::chrono::steady_clock::now() + k_flow_lifetime};
-  return origin() + "/github/connect/" + state;
+  Flow flow;
+  flow.address = std::move(config.address);
+  flow.organization = organization;
+  flow.ends = std::chrono::steady_clock::now() + k_flow_lifetime;
+  auto state = random_state();
+  keep_flow(state, std::move(flow));
+  auto url = origin() + "/github/connect/" + state;
+  return Page{std::move(state), std::move(url)};
 }
 
 namespace {
@@ -242,21 +272,57 @@ tl::unexpected<Error> flow_is_over() {
 }  // namespace
 
 Result<std::string> GitHubSetup::page(const std::string& state) {
-  const auto flow = find_flow(state, false);
-  if (!flow) return flow_is_over();
+  const auto flow = find_flow(state);
+  if (!flow || flow->is_done() || flow->made) return flow_is_over();
   const auto manifest = github::manifest_json(
       {"Atlasflow on " + address_.domain, origin(), "/github/created", "/webhooks/github"});
   return github::manifest_page(flow->address, flow->organization, state, manifest);
 }
 
-Result<github::AppIdentity> GitHubSetup::finish(const std::string& state, const std::string& code) {
-  const auto flow = find_flow(state, true);
+Result<GitHubSetup::Progress> GitHubSetup::progress(const std::string& state) {
+  const auto flow = find_flow(state);
   if (!flow) return flow_is_over();
-  github::ApiClient api({flow->address, now_s, k_github_timeout});
-  ATLAS_TRY(auto app, github::exchange_manifest_code(api, code, {}));
+  return flow->progress;
+}
+
+Result<github::AppIdentity> GitHubSetup::finish(const std::string& state, const std::string& code) {
+  // Whoever has no state holds up nobody.
+  if (!find_flow(state)) return flow_is_over();
+  const std::lock_guard one_at_a_time(finish_mutex_);
+  auto flow = find_flow(state);
+  if (!flow || flow->progress.over) return flow_is_over();
+  // Of a browser that asks again as it has not seen the answer.
+  if (flow->progress.app) return *flow->progress.app;
+  auto identity = finish(*flow, code);
+  if (identity) {
+    flow->made.reset();
+    flow->progress = {*identity, false, {}};
+  } else {
+    flow->progress.problem = to_string(identity.error());
+    flow->progress.over = identity.error().code == ErrorCode::invalid_argument;
+  }
+  keep_flow(state, *std::move(flow));
+  return identity;
+}
+
+Result<github::AppIdentity> GitHubSetup::finish(Flow& flow, const std::string& code) {
+  if (!flow.made) {
+    // What can't be recorded must not be fetched: GitHub gives the key away once.
+    ATLAS_TRYV(control_.log().has_room());
+    ATLAS_TRY(const auto config, github::api_config(flow.address.web));
+    github::ApiClient api(config);
+    ATLAS_TRY(flow.made, github::exchange_manifest_code(api, code, {}));
+    flow.ends = std::chrono::steady_clock::now() + k_flow_lifetime;
+  }
+  // Who made the App has said who it is, and with which key.
+  const auto& identity = flow.made->identity;
+  ATLAS_TRY(const auto client,
+            github::make_app_client(identity.id, flow.made->private_key, flow.address.web));
   // Whoever holds the state has it from the user who began.
-  return connect(Principal::user(), {app.id, std::move(app.private_key),
-                                     std::move(app.webhook_secret), flow->address.web});
+  const AppCredentials credentials{identity.id, flow.made->private_key, flow.made->webhook_secret,
+                                   flow.address.web};
+  ATLAS_TRYV(record(Principal::user(), identity, *client, credentials));
+  return identity;
 }
 
 }  // namespace atlasflow::api

@@ -47,16 +47,26 @@ int connect_by_key(const GitHubConnectCommand& command, ApiClient& api, const Te
   return k_exit_ok;
 }
 
-// Until another App is connected than the one before, if there was one.
-int wait_for_app(const json& before, ApiClient& api, const Terminal& terminal) {
+// Until the page's App is connected, or none will be. GitHub is asked for nothing meanwhile.
+int wait_for_app(const std::string& state, ApiClient& api, const Terminal& terminal) {
   const auto until = std::chrono::steady_clock::now() + k_wait_at_most;
+  std::string told;
   while (std::chrono::steady_clock::now() < until) {
-    const auto status = api.get("/v1/github");
-    if (!status) return report(terminal, status.error());
-    const auto app = status->value("app", json());
-    if (!app.is_null() && app != before) {
+    const auto progress = api.get("/v1/github/manifest/" + state);
+    if (!progress) return report(terminal, progress.error());
+    if (const auto app = progress->value("app", json()); !app.is_null()) {
       print_connected(app, terminal);
       return k_exit_ok;
+    }
+    const auto problem = text_of(*progress, "problem");
+    if (progress->value("over", false)) {
+      return report(terminal, {ErrorCode::user_error, problem, {}});
+    }
+    if (problem != told) {
+      terminal.err << "atlasflow: " << printable(problem)
+                   << "; load the page in the browser again to try again\n"
+                   << std::flush;
+      told = problem;
     }
     std::this_thread::sleep_for(k_look_every);
   }
@@ -67,12 +77,6 @@ int wait_for_app(const json& before, ApiClient& api, const Terminal& terminal) {
 
 int connect_by_manifest(const GitHubConnectCommand& command, ApiClient& api,
                         const Terminal& terminal) {
-  json before;
-  if (command.wait) {
-    const auto status = api.get("/v1/github");
-    if (!status) return report(terminal, status.error());
-    before = status->value("app", json());
-  }
   const auto page = api.post("/v1/github/manifest", {{"base_url", command.base_url},
                                                      {"organization", command.organization}});
   if (!page) return report(terminal, page.error());
@@ -83,7 +87,7 @@ int connect_by_manifest(const GitHubConnectCommand& command, ApiClient& api,
   terminal.out << "Open this page within an hour; its button makes the App on GitHub:\n  "
                << printable(text_of(*page, "url")) << "\n"
                << std::flush;
-  return command.wait ? wait_for_app(before, api, terminal) : k_exit_ok;
+  return command.wait ? wait_for_app(text_of(*page, "state"), api, terminal) : k_exit_ok;
 }
 
 std::string delivery_text(const json& delivery, TimestampUs now) {
@@ -92,6 +96,12 @@ std::string delivery_text(const json& delivery, TimestampUs now) {
   return "; the last delivery, " + printable(text_of(delivery, "event")) + ", " +
          (status == 0 ? "did not arrive" : "was answered with " + std::to_string(status)) + " " +
          age(now, number_of(delivery, "at_us"));
+}
+
+// GitHub has not said when it is neither.
+std::string installed_text(const json& installed) {
+  if (!installed.is_boolean()) return "?";
+  return installed.get<bool>() ? "yes" : "no";
 }
 
 }  // namespace
@@ -139,7 +149,7 @@ int run(const GitHubStatusCommand& command, ApiClient& api, const Terminal& term
   for (const auto& project : status->value("projects", json::array())) {
     projects.push_back({printable(text_of(project, "project")),
                         printable(text_of(project, "repository")),
-                        project.value("installed", false) ? "yes" : "no"});
+                        installed_text(project.value("installed", json()))});
     note(text_of(project, "problem"));
   }
   if (projects.size() > 1) terminal.out << "\n" << table(projects);

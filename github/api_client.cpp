@@ -45,6 +45,17 @@ std::string minutes(std::int64_t seconds) {
 
 }  // namespace
 
+Result<ApiConfig> api_config(const std::string& base_url) {
+  ApiConfig config;
+  ATLAS_TRY(config.address, address_of(base_url.empty() ? k_public_github : base_url));
+  config.now_s = [] {
+    return std::chrono::duration_cast<std::chrono::seconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  };
+  return config;
+}
+
 ApiClient::ApiClient(ApiConfig config) : config_(std::move(config)) {}
 
 std::int64_t ApiClient::github_now_s() const { return config_.now_s() - clock_ahead_s(); }
@@ -124,6 +135,8 @@ Result<ApiResponse> ApiClient::take(const ApiRequest& request, const std::string
       response.status == 304 && known != remembered_.end()) {
     result.status = 200;
     result.json = known->second.json;
+    // GitHub repeats the Link field of a list only with its body.
+    result.next = known->second.next;
     return result;
   }
   if (!response.body.empty()) {
@@ -143,7 +156,7 @@ Result<ApiResponse> ApiClient::take(const ApiRequest& request, const std::string
   result.next = next_path(response.field("Link"), config_.address.api);
   if (!request.remember_as.empty() && response.status == 200 && !response.field("ETag").empty()) {
     if (remembered_.size() >= k_remembered_max) remembered_.clear();
-    remembered_[key] = {std::string(response.field("ETag")), result.json};
+    remembered_[key] = {std::string(response.field("ETag")), result.json, result.next};
   }
   return result;
 }

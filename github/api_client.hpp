@@ -46,6 +46,9 @@ struct ApiResponse {
   std::string next = {};           // the path of a list's next page; empty: this is the last one
 };
 
+// That of a base URL as address_of has it, empty: github.com; by the system's clock.
+[[nodiscard]] Result<ApiConfig> api_config(const std::string& base_url);
+
 class ApiClient {
  public:
   explicit ApiClient(ApiConfig config);
@@ -64,6 +67,7 @@ class ApiClient {
   struct Remembered {
     std::string etag;
     nlohmann::json json;
+    std::string next;
   };
 
   [[nodiscard]] Result<void> wait_is_over() const;

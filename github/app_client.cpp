@@ -67,6 +67,8 @@ bool blames_the_clock(const ApiResponse& response) {
                                     response.message.find("('exp')") != std::string::npos);
 }
 
+}  // namespace
+
 AppIdentity identity_of(const Json& json) {
   AppIdentity identity;
   identity.id = number_in(json, "id");
@@ -81,8 +83,6 @@ AppIdentity identity_of(const Json& json) {
   }
   return identity;
 }
-
-}  // namespace
 
 const Permissions& clone_permissions() {
   static const Permissions k_permissions = {{"contents", "read"}};
@@ -142,8 +142,10 @@ tl::unexpected<Error> AppClient::not_installed(const RepositoryName& repository)
 
 Result<Installation> AppClient::installation_of(const RepositoryName& repository,
                                                 const std::stop_token& stop) {
-  ATLAS_TRY(const auto response,
-            send_as_app({.path = "/repos/" + repository.str() + "/installation"}, stop));
+  ATLAS_TRY(
+      const auto response,
+      send_as_app({.path = "/repos/" + repository.str() + "/installation", .remember_as = "app"},
+                  stop));
   if (response.status == 404) return not_installed(repository);
   Installation installation;
   installation.id = number_in(response.json, "id");
@@ -249,6 +251,13 @@ Result<Secret> AppClient::token_for(const RepositoryName& repository,
 void AppClient::discard(const Secret& token) {
   const std::lock_guard lock(mutex_);
   std::erase_if(tokens_, [&](const auto& each) { return each.second.token.is(token.reveal()); });
+}
+
+Result<std::shared_ptr<AppClient>> make_app_client(std::int64_t app_id, const Secret& private_key,
+                                                   const std::string& base_url) {
+  ATLAS_TRY(auto config, api_config(base_url));
+  ATLAS_TRY(auto key, AppKey::parse(private_key));
+  return std::make_shared<AppClient>(app_id, std::move(key), std::move(config));
 }
 
 }  // namespace atlasflow::github

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <stop_token>
@@ -30,6 +31,9 @@ struct AppIdentity {
   std::map<std::string, std::string> permissions;
   std::vector<std::string> events;  // that it is told of by webhook
 };
+
+// Of GitHub's answer; what is missing there or of another type is empty.
+[[nodiscard]] AppIdentity identity_of(const nlohmann::json& json);
 
 struct Installation {
   std::int64_t id = 0;
@@ -102,5 +106,11 @@ class AppClient {
   std::map<CacheKey, Cached> tokens_;
   std::map<std::string, Whereabouts> whereabouts_;  // by "owner/name" in lower case
 };
+
+// By its PEM and its GitHub's address for browsers; empty: github.com. invalid_argument says what
+// is wrong with them; GitHub is not asked.
+[[nodiscard]] Result<std::shared_ptr<AppClient>> make_app_client(std::int64_t app_id,
+                                                                 const Secret& private_key,
+                                                                 const std::string& base_url);
 
 }  // namespace atlasflow::github

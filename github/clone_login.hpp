@@ -3,8 +3,6 @@
 // login, and goes to libgit2's credential callback, never into a URL. Any thread.
 #pragma once
 
-#include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -25,23 +23,5 @@ struct Login {
 [[nodiscard]] Result<std::optional<Login>> clone_login(AppClient& app, std::string_view url,
                                                        const Secret* refused,
                                                        const std::stop_token& stop);
-
-// The App that is connected, which may change at any time; whoever uses one keeps it alive.
-class ConnectedApp {
- public:
-  // Null: none is.
-  [[nodiscard]] std::shared_ptr<AppClient> get() const {
-    const std::lock_guard lock(mutex_);
-    return client_;
-  }
-  void set(std::shared_ptr<AppClient> client) {
-    const std::lock_guard lock(mutex_);
-    client_.swap(client);
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::shared_ptr<AppClient> client_;
-};
 
 }  // namespace atlasflow::github

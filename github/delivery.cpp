@@ -128,7 +128,6 @@ Result<Delivery> read_repository(const Json& payload, const std::string& action)
   RepositoryMoved moved;
   ATLAS_TRY(moved.id, id_at(payload, "repository.id"));
   ATLAS_TRY(moved.to, name_at(payload, "repository.full_name"));
-  ATLAS_TRY(moved.clone_url, text_at(payload, "repository.clone_url"));
   auto owner = moved.to.owner;
   auto name = moved.to.name;
   if (action == "renamed") {

@@ -39,7 +39,6 @@ struct RepositoryMoved {
   std::int64_t id = 0;
   RepositoryName from;
   RepositoryName to;
-  std::string clone_url;
 };
 
 struct RepositoryDeleted {

@@ -104,11 +104,13 @@ Result<NewApp> exchange_manifest_code(ApiClient& api, const std::string& code,
   }
   NewApp app;
   try {
-    app.id = response.json.at("id");
-    app.slug = response.json.at("slug");
+    app.identity = identity_of(response.json);
     app.private_key = Secret(response.json.at("pem").get<std::string>());
     app.webhook_secret = Secret(response.json.at("webhook_secret").get<std::string>());
   } catch (const nlohmann::json::exception&) {
+    app.identity.id = 0;
+  }
+  if (app.identity.id <= 0) {
     return fail(ErrorCode::unavailable,
                 "GitHub answered with status " + std::to_string(response.status) +
                     " and without the App's key; remove the App on GitHub" + begin_anew,

@@ -3,7 +3,6 @@
 // manifest". The exchange blocks; the rest is pure. Any thread.
 #pragma once
 
-#include <cstdint>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -12,6 +11,7 @@
 #include "base/secret.hpp"
 #include "github/address.hpp"
 #include "github/api_client.hpp"
+#include "github/app_client.hpp"
 
 namespace atlasflow::github {
 
@@ -34,8 +34,7 @@ struct ManifestOrder {
 [[nodiscard]] bool is_organization(std::string_view name);
 
 struct NewApp {
-  std::int64_t id = 0;
-  std::string slug;
+  AppIdentity identity;
   Secret private_key;  // PEM
   Secret webhook_secret;
 };

@@ -7,7 +7,7 @@
 #include <chrono>
 #include <thread>
 
-#include "github/clone_login.hpp"
+#include "github/connected_app.hpp"
 
 namespace atlasflow::server {
 
@@ -15,8 +15,9 @@ inline constexpr std::chrono::milliseconds k_delivery_watch_interval{3 * 60 * 10
 
 class DeliveryWatch {
  public:
-  // connected must outlive it. Once at once, then after each interval.
-  explicit DeliveryWatch(const github::ConnectedApp& connected,
+  // connected must outlive it. Looks at once, then after each interval; while the looks fail, the
+  // pauses between them double, up to 16 intervals, unless another App is connected.
+  explicit DeliveryWatch(github::ConnectedApp& connected,
                          std::chrono::milliseconds interval = k_delivery_watch_interval);
 
  private:

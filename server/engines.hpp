@@ -17,7 +17,7 @@
 #include "builder/registry/registry.hpp"
 #include "builder/source/credential.hpp"
 #include "edge/edge.hpp"
-#include "github/clone_login.hpp"
+#include "github/connected_app.hpp"
 #include "storage/secrets/secrets.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 
@@ -43,7 +43,7 @@ class LocalBuildEngine final : public actors::BuildEngine {
     builder::Registry* own_registry = nullptr;  // null: it is elsewhere, and not ours to clean up
     std::int64_t min_free_mib = 0;              // on the disk of `work`
     std::uint64_t cache_bytes_max = 0;          // of all layers in the builder's store
-    const github::ConnectedApp* app = nullptr;  // clones what needs a login; null: nobody does
+    github::ConnectedApp* app = nullptr;        // clones what needs a login; null: nobody does
   };
   LocalBuildEngine(Config config, builder::ImageBuilder& images, RegistryGate& gate)
       : config_(std::move(config)), images_(images), gate_(gate) {}

@@ -12,7 +12,7 @@
 #include "builder/source/repository_config.hpp"
 #include "builder/source/watch_paths.hpp"
 #include "github/skip_marker.hpp"
-#include "server/deadline.hpp"
+#include "base/deadline.hpp"
 #include "server/engines.hpp"
 #include "server/github_app.hpp"
 

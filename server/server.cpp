@@ -35,13 +35,13 @@ namespace atlasflow::server {
 struct Server::Parts {
   std::unique_ptr<storage::EventLog> log;
   std::unique_ptr<storage::SecretStore> secrets;
+  std::unique_ptr<RecordedApp> connected_app;
   std::unique_ptr<builder::Registry> registry;  // null when it is elsewhere
   std::unique_ptr<builder::ImageBuilder> images;
   std::unique_ptr<vmm::Hypervisor> hypervisor;
   std::unique_ptr<edge::Edge> edge;
   SystemClock clock;
   RegistryGate registry_gate;
-  github::ConnectedApp connected_app;
   std::unique_ptr<LocalBuildEngine> build_engine;
   std::unique_ptr<LocalVmEngine> vm_engine;
   std::unique_ptr<LocalEdgeEngine> edge_engine;
@@ -132,6 +132,7 @@ Result<void> start_world(Server::Parts& server, const ServerConfig& config, cons
             error)) {
     return tl::unexpected(error);
   }
+  server.connected_app = std::make_unique<RecordedApp>(*server.log, *server.secrets);
   const bool own_registry = config.registry.address.empty();
   if (own_registry &&
       !take(server.registry, builder::start_registry({state.registry(), config.registry.port}),
@@ -205,7 +206,7 @@ void make_engines(Server::Parts& server, const ServerConfig& config, const State
   };
   build.own_registry = server.registry.get();
   build.min_free_mib = config.builder.min_free_mib;
-  build.app = &server.connected_app;
+  build.app = server.connected_app.get();
   build.cache_bytes_max = static_cast<std::uint64_t>(config.keep.build_cache_mib) << 20U;
   server.build_engine =
       std::make_unique<LocalBuildEngine>(std::move(build), *server.images, server.registry_gate);
@@ -249,8 +250,6 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
       !routed) {
     return routed;
   }
-  // Before a clone goes on that needs it.
-  ATLAS_TRYV(connect_recorded_app(*server.log, *server.secrets, server.connected_app));
   actors::ControlPlaneConfig control;
   control.domain = config.domain;
   control.build_id = own_build_id();
@@ -286,7 +285,7 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   api.http_port = server.edge->http_port();
   api.https_port = server.edge->https_port();
   api.ca_certificate = server.edge->ca_certificate();
-  api.connected_app = &server.connected_app;
+  api.connected_app = server.connected_app.get();
   if (!take(server.api, api::start_api(api, *server.control), error)) {
     return tl::unexpected(error);
   }
@@ -345,7 +344,7 @@ Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const 
   make_engines(*parts, config, state);
   ATLAS_TRYV(start_control(*parts, config, state, secret, std::move(part_died)));
   // What it asks for comes by the API, which is up.
-  parts->delivery_watch = std::make_unique<DeliveryWatch>(parts->connected_app);
+  parts->delivery_watch = std::make_unique<DeliveryWatch>(*parts->connected_app);
   auto summary = summary_of(*parts, config, state);
   return std::unique_ptr<Server>(new Server(std::move(parts), std::move(summary)));
 }

@@ -211,6 +211,7 @@ struct RecordingControlPlane::Effect {
     return recorded(command.project, {event});
   }
   Result<commands::Done> operator()(const commands::ConnectGitHubApp& command) const {
+    if (!plane.app_is_recorded) return plane.app_outcome;
     pb::Event event;
     auto& app = *event.mutable_github_app_connected();
     app.set_app_id(command.app_id);
@@ -220,7 +221,8 @@ struct RecordingControlPlane::Effect {
     plane.append(github_stream(), {event});
     const std::lock_guard lock(plane.mutex_);
     plane.github_webhook_secret_ = command.webhook_secret;
-    return commands::Done{};
+    plane.github_private_key_ = command.private_key;
+    return plane.app_outcome;
   }
   Result<commands::Done> operator()(const commands::DisconnectGitHubApp&) const {
     if (!plane.catalog_.github_app().state.is_connected()) {
@@ -231,7 +233,7 @@ struct RecordingControlPlane::Effect {
     plane.append(github_stream(), {event});
     const std::lock_guard lock(plane.mutex_);
     plane.github_webhook_secret_ = {};
-    return commands::Done{};
+    return plane.app_outcome;
   }
   Result<DeploymentId> operator()(const commands::Deploy& command) const {
     if (plane.deployed) plane.add_deployment(plane.deployed->str(), command.project);
@@ -295,6 +297,11 @@ std::vector<std::pair<std::string, std::string>> RecordingControlPlane::webhook_
 Secret RecordingControlPlane::github_webhook_secret() {
   const std::lock_guard lock(mutex_);
   return github_webhook_secret_;
+}
+
+Secret RecordingControlPlane::github_private_key() const {
+  const std::lock_guard lock(mutex_);
+  return github_private_key_;
 }
 
 std::vector<actors::ControlPlane::PartStatus> RecordingControlPlane::parts() {

@@ -47,6 +47,8 @@ class RecordingControlPlane : public actors::ControlPlane {
   Result<DeploymentId> made = DeploymentId("aaaaaaa2");  // by rollback, redeploy, promote, restart
   Result<commands::Done> life_outcome;                   // of cancel, stop, start, notify secret
   Result<bool> scaled = true;
+  Result<commands::Done> app_outcome;  // of connecting and disconnecting an App...
+  bool app_is_recorded = true;         // ...which may be recorded all the same
 
   // ---- what they look at ----
   struct Call {
@@ -54,6 +56,7 @@ class RecordingControlPlane : public actors::ControlPlane {
     commands::Command command;
   };
   [[nodiscard]] std::vector<Call> calls() const;
+  [[nodiscard]] Secret github_private_key() const;
   // The commands of one kind, as they came.
   template <typename Command>
   [[nodiscard]] std::vector<Command> asked() const {
@@ -82,6 +85,7 @@ class RecordingControlPlane : public actors::ControlPlane {
   std::vector<Call> calls_;
   std::vector<std::pair<std::string, std::string>> webhook_secrets_;
   Secret github_webhook_secret_;
+  Secret github_private_key_;
   std::unique_ptr<storage::EventLog> log_;
   storage::Catalog catalog_;
   TimestampUs now_ = 1'700'000'000'000'000;

@@ -344,5 +344,14 @@ TEST_F(App, many_threads_may_ask_at_once) {
   EXPECT_EQ(failed, 0);
 }
 
+TEST(MakeAppClient, says_what_is_wrong_before_github_is_asked) {
+  const auto client = make_app_client(1, Secret(rfc_7515_key()), "");
+  ASSERT_TRUE(client) << to_string(client.error());
+  EXPECT_EQ((*client)->address().api, "https://api.github.com");
+  EXPECT_EQ(make_app_client(1, Secret("nonsense"), "").error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(make_app_client(1, Secret(rfc_7515_key()), "http://github.example.com").error().code,
+            ErrorCode::invalid_argument);
+}
+
 }  // namespace
 }  // namespace atlasflow::github

@@ -65,7 +65,6 @@ TEST(Delivery, tells_the_former_and_the_new_name_of_a_repository) {
   EXPECT_EQ(renamed.id, 7);
   EXPECT_EQ(renamed.from.str(), "octo/web");
   EXPECT_EQ(renamed.to.str(), "octo/shop");
-  EXPECT_EQ(renamed.clone_url, "https://github.com/octo/shop.git");
   for (const char* kind : {"user", "organization"}) {
     const auto transferred = read<RepositoryMoved>(
         "repository", {{"action", "transferred"},

@@ -143,8 +143,7 @@ std::vector<LocalGitHub::Asked> LocalGitHub::asked() const {
   std::vector<Asked> asked;
   const auto journal = exchange(request);
   for (const auto& each : journal["requests"]) {
-    asked.push_back(
-        {each["method"], each["path"], each["body"], each["conditional"], each["authorized"]});
+    asked.push_back({each["method"], each["path"], each["body"], each["conditional"]});
   }
   return asked;
 }

@@ -50,7 +50,6 @@ class LocalGitHub {
     std::string path;
     std::string body;
     bool conditional = false;
-    bool authorized = false;
   };
   [[nodiscard]] std::vector<Asked> asked() const;
   [[nodiscard]] std::size_t count_of(const std::string& method, const std::string& path_end) const;

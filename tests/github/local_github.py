@@ -201,8 +201,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with world.lock:
             world.journal.append({
                 "method": self.command, "path": self.path, "body": body[:4096].decode("latin-1"),
-                "conditional": self.headers.get("If-None-Match") is not None,
-                "authorized": self.headers.get("Authorization") is not None})
+                "conditional": self.headers.get("If-None-Match") is not None})
         try:
             if url.path.startswith(API + "/"):
                 return self.api(url.path[len(API):], urllib.parse.parse_qs(url.query), body)

@@ -62,8 +62,8 @@ TEST_F(ManifestFlow, makes_an_app_whose_key_and_secret_come_back_once) {
   code.resize(code.find('&'));
   const auto app = exchange_manifest_code(api_, code, {});
   ASSERT_TRUE(app) << to_string(app.error());
-  EXPECT_EQ(app->id, LocalGitHub::k_app_id);
-  EXPECT_EQ(app->slug, "atlasflow-test");
+  EXPECT_EQ(app->identity.id, LocalGitHub::k_app_id);
+  EXPECT_EQ(app->identity.slug, "atlasflow-test");
   EXPECT_TRUE(app->webhook_secret.is(LocalGitHub::k_webhook_secret));
   EXPECT_TRUE(AppKey::parse(app->private_key));
 

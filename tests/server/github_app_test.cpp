@@ -3,13 +3,13 @@
 
 #include <chrono>
 #include <fstream>
+#include <mutex>
 #include <sstream>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "api/github_setup.hpp"
 #include "events/settings.hpp"
 #include "server/delivery_watch.hpp"
 #include "server/engines.hpp"
@@ -46,13 +46,30 @@ class NoImages final : public builder::ImageBuilder {
   }
 };
 
+// The App that a test says.
+class SetApp final : public github::ConnectedApp {
+ public:
+  Result<std::shared_ptr<github::AppClient>> get() override {
+    const std::lock_guard lock(mutex_);
+    return app_;
+  }
+  void set(Result<std::shared_ptr<github::AppClient>> app) {
+    const std::lock_guard lock(mutex_);
+    app_ = std::move(app);
+  }
+
+ private:
+  std::mutex mutex_;
+  Result<std::shared_ptr<github::AppClient>> app_;
+};
+
 class PrivateClone : public testing::Test {
  protected:
   ~PrivateClone() override { EXPECT_THAT(github_.violations(), IsEmpty()); }
 
   void connect() {
-    connected_.set(*api::make_app_client(LocalGitHub::k_app_id, Secret(github_.private_key()),
-                                         github_.base_url()));
+    connected_.set(github::make_app_client(LocalGitHub::k_app_id, Secret(github_.private_key()),
+                                           github_.base_url()));
   }
   actors::SourceJob job(const std::string& repository, const std::string& sha) {
     actors::SourceJob job;
@@ -69,7 +86,7 @@ class PrivateClone : public testing::Test {
   std::size_t tokens_minted() { return github_.count_of("POST", "/access_tokens"); }
 
   LocalGitHub github_;
-  github::ConnectedApp connected_;
+  SetApp connected_;
   builder::Scratch scratch_;
   NoImages images_;
   RegistryGate gate_;
@@ -144,71 +161,146 @@ TEST_F(PrivateClone, a_repository_that_was_renamed_is_cloned_by_its_former_name)
   ASSERT_TRUE(cloned) << to_string(cloned.error());
 }
 
+TEST_F(PrivateClone, an_app_that_can_not_be_used_is_why_a_private_repository_is_not_cloned) {
+  const auto sha = github_.make_repository("octo/web");
+  connected_.set(fail(ErrorCode::user_error, "connect the App again"));
+  const auto cloned = engine_.clone(job("octo/web", sha), {});
+  ASSERT_FALSE(cloned);
+  EXPECT_EQ(cloned.error().code, ErrorCode::user_error);
+  EXPECT_THAT(cloned.error().message, HasSubstr("connect the App again"));
+}
+
 TEST_F(PrivateClone, pushes_that_did_not_arrive_are_asked_for_at_once_and_from_time_to_time) {
-  const nlohmann::json missed = {{"id", 7},
-                                 {"guid", "g"},
-                                 {"delivered_at", LocalGitHub::time_before_now(600)},
-                                 {"status_code", 0},
-                                 {"event", "push"}};
-  github_.control({{"deliveries", {missed}}});
+  const auto missed = [](int id) -> nlohmann::json {
+    return {{"id", id},
+            {"guid", "g" + std::to_string(id)},
+            {"delivered_at", LocalGitHub::time_before_now(600)},
+            {"status_code", 0},
+            {"event", "push"}};
+  };
+  github_.control({{"deliveries", {missed(7)}}});
   connect();
-  const auto asked = [&] { return github_.count_of("POST", "/app/hook/deliveries/7/attempts"); };
-  {
-    const DeliveryWatch watch(connected_, std::chrono::milliseconds(20));
-    for (int i = 0; i < 500 && asked() < 2; ++i) {
+  const auto asked = [&](int id) {
+    return github_.count_of("POST", "/app/hook/deliveries/" + std::to_string(id) + "/attempts");
+  };
+  const auto wait_for = [](const auto& condition) {
+    for (int i = 0; i < 500 && !condition(); ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
-    EXPECT_GE(asked(), 2U);
+    return condition();
+  };
+  {
+    const DeliveryWatch watch(connected_, std::chrono::milliseconds(20));
+    EXPECT_TRUE(wait_for([&] { return asked(7) == 1; }));
+    github_.control({{"deliveries", {missed(8), missed(7)}}});
+    EXPECT_TRUE(wait_for([&] { return asked(8) == 1; }));
+    // Each once, as it is not due again.
+    EXPECT_EQ(asked(7), 1U);
     connected_.set(nullptr);
   }
-  const auto before = asked();
+  const auto before = github_.asked().size();
   {
     // It ends at once, however long it would wait.
     const DeliveryWatch watch(connected_);
   }
-  EXPECT_EQ(asked(), before);
+  EXPECT_EQ(github_.asked().size(), before);
 }
 
-// What a start finds in the log, and what it does without.
-class RecordedApp : public testing::Test {
+TEST_F(PrivateClone,
+       a_look_that_fails_is_repeated_ever_more_rarely_until_another_app_is_connected) {
+  github_.fail_next("/app/hook/deliveries", 502, nlohmann::json::object(), nlohmann::json::object(),
+                    1'000);
+  connect();
+  const auto looks = [&] { return github_.count_of("GET", "/app/hook/deliveries?per_page=100"); };
+  const DeliveryWatch watch(connected_, std::chrono::milliseconds(20));
+  std::this_thread::sleep_for(std::chrono::milliseconds(2'000));
+  // 100 ticks: at 0, 2, 6, 14, 30, 46, 62, 78 and 94 of them.
+  const auto before = looks();
+  EXPECT_GE(before, 2U);
+  EXPECT_LE(before, 12U);
+  // Of another the first look comes at once.
+  for (int i = 0; i < 4; ++i) {
+    const auto known = looks();
+    connect();
+    for (int wait = 0; wait < 500 && looks() == known; ++wait) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    EXPECT_GT(looks(), known);
+  }
+}
+
+// What the log says, and nobody else.
+class RecordedApps : public testing::Test {
  protected:
-  void record(const storage::SealedGitHubApp& sealed) {
+  void record(const pb::Event& event) {
     storage::AppendRequest request;
     request.stream = github_stream();
+    request.expected_version = *log_->version_of(github_stream());
     request.actor = Principal::system("test");
-    auto& app = *request.events.emplace_back().mutable_github_app_connected();
-    app.set_app_id(LocalGitHub::k_app_id);
+    request.events.push_back(event);
+    const auto outcomes = log_->append({request}, 1);
+    ASSERT_TRUE(outcomes && std::holds_alternative<storage::Appended>(outcomes->front()));
+  }
+  void record(const storage::SealedGitHubApp& sealed, std::int64_t id = LocalGitHub::k_app_id) {
+    pb::Event event;
+    auto& app = *event.mutable_github_app_connected();
+    app.set_app_id(id);
     app.set_base_url("https://github.com");
     app.set_private_key_ref(sealed.private_key_ref);
     app.set_webhook_secret_ref(sealed.webhook_secret_ref);
-    ASSERT_TRUE(log_->append({request}, 1));
+    record(event);
+  }
+  [[nodiscard]] storage::SealedGitHubApp seal(const std::string& key) {
+    return *storage::seal_github_app(*secrets_, Secret(key), Secret("hook"));
   }
 
   builder::Scratch scratch_;
   std::unique_ptr<storage::EventLog> log_ = storage::open_memory_event_log();
   std::unique_ptr<storage::SecretStore> secrets_ =
       *storage::open_secret_store(scratch_.path() / "secrets", scratch_.path() / "secret.key");
-  github::ConnectedApp connected_;
+  RecordedApp connected_{*log_, *secrets_};
 };
 
-TEST_F(RecordedApp, is_connected_before_anything_is_cloned) {
+TEST_F(RecordedApps, the_one_that_is_recorded_is_the_one_that_is_asked_as) {
+  EXPECT_EQ(*connected_.get(), nullptr);
   const LocalGitHub github;
-  record(*storage::seal_github_app(*secrets_, Secret(github.private_key()), Secret("hook")));
-  ASSERT_TRUE(connect_recorded_app(*log_, *secrets_, connected_));
-  ASSERT_NE(connected_.get(), nullptr);
-  EXPECT_EQ(connected_.get()->app_id(), LocalGitHub::k_app_id);
-  EXPECT_EQ(connected_.get()->address().api, "https://api.github.com");
+  record(seal(github.private_key()));
+  const auto first = *connected_.get();
+  ASSERT_NE(first, nullptr);
+  EXPECT_EQ(first->app_id(), LocalGitHub::k_app_id);
+  EXPECT_EQ(first->address().api, "https://api.github.com");
+  // With what it remembers: its tokens above all.
+  EXPECT_EQ(*connected_.get(), first);
+
+  record(seal(github.private_key()), 777);
+  EXPECT_EQ((*connected_.get())->app_id(), 777);
+  pb::Event gone;
+  gone.mutable_github_app_disconnected();
+  record(gone);
+  EXPECT_EQ(*connected_.get(), nullptr);
 }
 
-TEST_F(RecordedApp, one_whose_key_does_not_open_keeps_no_server_from_starting) {
-  ASSERT_TRUE(connect_recorded_app(*log_, *secrets_, connected_));
-  record({std::string(32, '0'), std::string(32, '1')});
-  ASSERT_TRUE(connect_recorded_app(*log_, *secrets_, connected_));
-  EXPECT_EQ(connected_.get(), nullptr);
+TEST_F(RecordedApps, one_whose_key_does_not_open_says_so_until_it_does) {
+  const LocalGitHub github;
+  const auto sealed = seal(github.private_key());
+  record({std::string(32, '0'), sealed.webhook_secret_ref});
+  for (int i = 0; i < 2; ++i) {
+    const auto app = connected_.get();
+    ASSERT_FALSE(app);
+    EXPECT_EQ(app.error().code, ErrorCode::user_error);
+    EXPECT_THAT(app.error().message, HasSubstr("connect the App again"));
+  }
+  // Put back by hand.
+  const auto folder = scratch_.path() / "secrets";
+  std::filesystem::rename(folder, scratch_.path() / "away");
+  record(sealed);
+  ASSERT_FALSE(connected_.get());
+  std::filesystem::rename(scratch_.path() / "away", folder);
+  EXPECT_TRUE(connected_.get());
 }
 
 // The sealed files hold nothing that can be read.
-TEST_F(RecordedApp, neither_key_nor_secret_is_on_the_disk_in_the_clear) {
+TEST_F(RecordedApps, neither_key_nor_secret_is_on_the_disk_in_the_clear) {
   const LocalGitHub github;
   const auto sealed =
       storage::seal_github_app(*secrets_, Secret(github.private_key()), Secret("hook-sentinel"));
