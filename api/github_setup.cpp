@@ -43,6 +43,12 @@ std::string lack_of(const github::AppIdentity& identity) {
     return "the App is not told of pushes: tick \"Push\" in its settings under \"Permissions & "
            "events\"";
   }
+  const auto deployments = identity.permissions.find("deployments");
+  if (deployments == identity.permissions.end() || deployments->second != "write") {
+    return "the App may not write deployments, so commits on GitHub don't show where they run: "
+           "grant it \"Deployments: read and write\" in its settings under \"Permissions\", and "
+           "accept that on its installations' pages";
+  }
   return {};
 }
 

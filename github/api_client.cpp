@@ -65,14 +65,17 @@ std::int64_t ApiClient::clock_ahead_s() const {
   return clock_ahead_s_;
 }
 
-Result<void> ApiClient::wait_is_over() const {
+Result<void> ApiClient::wait_is_over(const std::string& limited_as) const {
   const auto now_s = config_.now_s();
   const std::lock_guard lock(mutex_);
+  const auto found = silences_.find(limited_as);
+  if (found == silences_.end()) return {};
+  const auto until_s = found->second.until_s;
   // A clock that was set back must not silence us for longer than GitHub ever asks for.
-  if (now_s >= silent_until_s_ || silent_until_s_ - now_s > k_limit_wait_max_s) return {};
+  if (now_s >= until_s || until_s - now_s > k_limit_wait_max_s) return {};
   return fail(ErrorCode::unavailable,
               "GitHub's limit of requests is used up; it can be asked again in " +
-                  minutes(silent_until_s_ - now_s));
+                  minutes(until_s - now_s));
 }
 
 HttpRequest ApiClient::http_request(const ApiRequest& request, const std::string& path,
@@ -88,7 +91,7 @@ HttpRequest ApiClient::http_request(const ApiRequest& request, const std::string
   }
   if (request.body) {
     http.fields.push_back({"Content-Type", "application/json"});
-    http.body = request.body->dump();
+    http.body = request.body->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }
   if (!request.remember_as.empty()) {
     const std::lock_guard lock(mutex_);
@@ -115,16 +118,17 @@ Result<ApiResponse> ApiClient::take(const ApiRequest& request, const std::string
   const auto github_now = github_now_s();
   const auto key = request.remember_as + " " + path;
   const std::lock_guard lock(mutex_);
-  if (const auto limit = rate_limit_of(response, github_now, limits_in_a_row_)) {
-    ++limits_in_a_row_;
-    silent_until_s_ = config_.now_s() + limit->wait_s;
+  auto& silence = silences_[request.limited_as];
+  if (const auto limit = rate_limit_of(response, github_now, silence.limits_in_a_row)) {
+    ++silence.limits_in_a_row;
+    silence.until_s = config_.now_s() + limit->wait_s;
     return fail(
         ErrorCode::unavailable,
         "GitHub's limit of requests is used up; it can be asked again in " + minutes(limit->wait_s),
         limit->kind == RateLimit::Kind::primary ? "the primary rate limit"
                                                 : "a secondary rate limit");
   }
-  limits_in_a_row_ = 0;
+  silence.limits_in_a_row = 0;
   if (response.status >= 500) {
     return fail(ErrorCode::unavailable,
                 config_.address.web + " fails with status " + std::to_string(response.status) +
@@ -165,7 +169,7 @@ Result<ApiResponse> ApiClient::send(const ApiRequest& request, const std::stop_t
   auto path = request.path;
   std::string redirected_to;
   for (int redirects = 0;; ++redirects) {
-    ATLAS_TRYV(wait_is_over());
+    ATLAS_TRYV(wait_is_over(request.limited_as));
     auto response = send_http(http_request(request, path, stop));
     if (!response) {
       auto error = std::move(response.error());
@@ -179,7 +183,10 @@ Result<ApiResponse> ApiClient::send(const ApiRequest& request, const std::stop_t
     const auto target = response->field("Location");
     // To the same API only: the JWT goes along.
     const bool within = target.starts_with(config_.address.api + "/");
-    if (moved && within && request.method == "GET" && redirects < k_redirects_max) {
+    // With its method and body by those two alone (RFC 9110 section 15.4).
+    const bool repeatable =
+        request.method == "GET" || response->status == 307 || response->status == 308;
+    if (moved && within && repeatable && redirects < k_redirects_max) {
       learn_clock(*response);
       path = redirected_to = target.substr(config_.address.api.size());
       continue;

@@ -36,6 +36,8 @@ struct ApiRequest {
   // Set for a GET that is asked for again and again: answers are remembered under that name and the
   // path, and one that has not changed costs nothing of the rate limit.
   std::string remember_as = {};
+  // Whose limit of requests counts: GitHub has one for the App and one for each installation.
+  std::string limited_as = {};
 };
 
 struct ApiResponse {
@@ -54,7 +56,7 @@ class ApiClient {
   explicit ApiClient(ApiConfig config);
 
   // Answers below 500 that are no rate limit. unavailable: GitHub does not answer, fails, or wants
-  // to be left alone for a while, and says until when; nothing is sent until then.
+  // to be left alone for a while, and says until when; nothing under that limit is sent until then.
   [[nodiscard]] Result<ApiResponse> send(const ApiRequest& request, const std::stop_token& stop);
 
   // Now, as GitHub's clock has it by its last answer: this machine's may be off.
@@ -70,7 +72,13 @@ class ApiClient {
     std::string next;
   };
 
-  [[nodiscard]] Result<void> wait_is_over() const;
+  // Since GitHub wants to be left alone.
+  struct Silence {
+    std::int64_t until_s = 0;  // by this machine's clock
+    int limits_in_a_row = 0;
+  };
+
+  [[nodiscard]] Result<void> wait_is_over(const std::string& limited_as) const;
   [[nodiscard]] HttpRequest http_request(const ApiRequest& request, const std::string& path,
                                          const std::stop_token& stop) const;
   [[nodiscard]] Result<ApiResponse> take(const ApiRequest& request, const std::string& path,
@@ -80,8 +88,7 @@ class ApiClient {
   const ApiConfig config_;
   mutable std::mutex mutex_;  // guards what follows; never held during a request
   std::int64_t clock_ahead_s_ = 0;
-  std::int64_t silent_until_s_ = 0;  // by this machine's clock
-  int limits_in_a_row_ = 0;
+  std::map<std::string, Silence> silences_;
   std::map<std::string, Remembered> remembered_;
 };
 

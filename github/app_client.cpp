@@ -248,6 +248,26 @@ Result<Secret> AppClient::token_for(const RepositoryName& repository,
   return token;
 }
 
+Result<ApiResponse> AppClient::send_for(const RepositoryName& repository,
+                                        const Permissions& permissions, ApiRequest request,
+                                        const std::stop_token& stop) {
+  for (bool again = false;; again = true) {
+    ATLAS_TRY(const auto token, token_for(repository, permissions, stop));
+    request.bearer = &token;
+    request.limited_as = "installation";
+    auto response = api_.send(request, stop);
+    request.bearer = nullptr;
+    if (!response || response->status != 401) return response;
+    discard(token);
+    if (again) {
+      return fail(ErrorCode::unavailable,
+                  "GitHub does not take the token for " + repository.str() +
+                      " that it has just given; it is asked again later",
+                  response->message);
+    }
+  }
+}
+
 void AppClient::discard(const Secret& token) {
   const std::lock_guard lock(mutex_);
   std::erase_if(tokens_, [&](const auto& each) { return each.second.token.is(token.reveal()); });

@@ -72,6 +72,12 @@ class AppClient {
   // Anything that GitHub answers to the App itself, whose JWT goes along.
   [[nodiscard]] Result<ApiResponse> send_as_app(ApiRequest request, const std::stop_token& stop);
 
+  // Anything that GitHub answers to an installation, whose token for the repository goes along;
+  // minted anew, once, when GitHub takes it no more. Errors as token_for.
+  [[nodiscard]] Result<ApiResponse> send_for(const RepositoryName& repository,
+                                             const Permissions& permissions, ApiRequest request,
+                                             const std::stop_token& stop);
+
   [[nodiscard]] std::int64_t app_id() const { return app_id_; }
   [[nodiscard]] const AppKey& key() const { return key_; }
   [[nodiscard]] const Address& address() const { return api_.address(); }

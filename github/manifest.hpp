@@ -22,7 +22,8 @@ struct ManifestOrder {
   std::string webhook;      // below the origin
 };
 
-// The least that Atlasflow needs: to read contents, and to hear of pushes and of repositories.
+// The least that Atlasflow needs: to read contents, to write deployments, and to hear of pushes and
+// of repositories.
 [[nodiscard]] std::string manifest_json(const ManifestOrder& order);
 
 // The page whose button sends it. An empty organization: the App will be the user's own. state

@@ -20,6 +20,7 @@
 #include "server/engines.hpp"
 #include "server/engines_notify.hpp"
 #include "server/github_app.hpp"
+#include "server/github_reporter.hpp"
 #include "server/process_setup.hpp"
 #include "server/restart.hpp"
 #include "server/state_dir.hpp"
@@ -50,6 +51,7 @@ struct Server::Parts {
   std::unique_ptr<storage::LogKeeper> logs;
   std::unique_ptr<api::Api> api;
   std::unique_ptr<DeliveryWatch> delivery_watch;
+  std::unique_ptr<GitHubReporter> github_reporter;
 };
 
 namespace {
@@ -345,6 +347,9 @@ Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const 
   ATLAS_TRYV(start_control(*parts, config, state, secret, std::move(part_died)));
   // What it asks for comes by the API, which is up.
   parts->delivery_watch = std::make_unique<DeliveryWatch>(*parts->connected_app);
+  parts->github_reporter = std::make_unique<GitHubReporter>(
+      *parts->control, *parts->connected_app,
+      api::PublicAddress{config.domain, parts->edge->https_port()});
   auto summary = summary_of(*parts, config, state);
   return std::unique_ptr<Server>(new Server(std::move(parts), std::move(summary)));
 }

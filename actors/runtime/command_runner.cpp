@@ -32,10 +32,10 @@ Result<storage::DeploymentView> CommandRunner::known_deployment(const Deployment
                                         "'; atlasflow deployments NAME shows a project's");
 }
 
-Result<void> CommandRunner::record_app(const Principal& by, pb::Event event) {
-  ATLAS_TRY(const auto version, log_.version_of(github_stream()));
+Result<void> CommandRunner::record(const StreamId& stream, const Principal& by, pb::Event event) {
+  ATLAS_TRY(const auto version, log_.version_of(stream));
   Append append;
-  append.request.stream = github_stream();
+  append.request.stream = stream;
   append.request.expected_version = version;
   append.request.events.push_back(std::move(event));
   append.request.actor = by;
@@ -163,7 +163,7 @@ struct CommandRunner::Run {
     app.set_key_fingerprint(command.key_fingerprint);
     app.set_private_key_ref(sealed.private_key_ref);
     app.set_webhook_secret_ref(sealed.webhook_secret_ref);
-    ATLAS_TRYV(runner.record_app(by, std::move(event)));
+    ATLAS_TRYV(runner.record(github_stream(), by, std::move(event)));
     return commands::Done{};
   }
 
@@ -173,7 +173,25 @@ struct CommandRunner::Run {
     if (!app.is_connected()) return fail(ErrorCode::conflict, "no GitHub App is connected");
     pb::Event event;
     event.mutable_github_app_disconnected()->set_app_id(app.app_id);
-    ATLAS_TRYV(runner.record_app(by, std::move(event)));
+    ATLAS_TRYV(runner.record(github_stream(), by, std::move(event)));
+    return commands::Done{};
+  }
+
+  Result<commands::Done> operator()(const commands::RecordGitHubReport& command) const {
+    const std::lock_guard guard(runner.report_mutex_);
+    pb::Event event;
+    if (command.refused.empty()) {
+      auto& told = *event.mutable_github_told();
+      told.set_deployment(command.deployment.str());
+      told.set_status(command.status);
+      told.set_github_deployment(command.github_deployment);
+    } else {
+      auto& refused = *event.mutable_github_not_told();
+      refused.set_deployment(command.deployment.str());
+      refused.set_status(command.status);
+      refused.set_reason(command.refused);
+    }
+    ATLAS_TRYV(runner.record(github_reports_stream(command.project), by, std::move(event)));
     return commands::Done{};
   }
 

@@ -182,10 +182,21 @@ struct DisconnectGitHubApp {
   static constexpr std::string_view name = "disconnect_github_app";
 };
 
+// What GitHub was told of a deployment, or will not hear; the reporter's own.
+struct RecordGitHubReport {
+  using Answer = Done;
+  static constexpr std::string_view name = "record_github_report";
+  ProjectId project;
+  DeploymentId deployment;
+  std::string status;
+  std::int64_t github_deployment = 0;  // GitHub's id
+  std::string refused;                 // why it was not told; empty: it was
+};
+
 using Command =
-    std::variant<ConnectGitHubApp, DisconnectGitHubApp, TakePush, CreateProject, DeleteProject,
-                 ChangeSettings, SetEnv, UnsetEnv, SetNotifySecret, Deploy, Rollback, Redeploy,
-                 Promote, Restart, Cancel, StopApp, StartApp, Scale>;
+    std::variant<ConnectGitHubApp, DisconnectGitHubApp, RecordGitHubReport, TakePush, CreateProject,
+                 DeleteProject, ChangeSettings, SetEnv, UnsetEnv, SetNotifySecret, Deploy, Rollback,
+                 Redeploy, Promote, Restart, Cancel, StopApp, StartApp, Scale>;
 using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::vector<actors::PushReceipt>>;
 
 }  // namespace atlasflow::commands

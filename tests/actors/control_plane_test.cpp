@@ -263,6 +263,25 @@ TEST_F(Facade, a_github_app_is_sealed_and_nothing_of_it_reaches_the_log) {
   EXPECT_TRUE(plane->github_webhook_secret().empty());
 }
 
+TEST_F(Facade, what_github_was_told_is_recorded_beside_the_project) {
+  ASSERT_TRUE(as_user(
+      commands::RecordGitHubReport{ProjectId("p1"), DeploymentId("d1"), "queued", 1000, ""}));
+  ASSERT_TRUE(as_user(
+      commands::RecordGitHubReport{ProjectId("p1"), DeploymentId("d1"), "success", 0, "no"}));
+  std::vector<pb::Event> events;
+  ASSERT_TRUE(plane->log().read_stream(github_reports_stream(ProjectId("p1")), StreamVersion{1},
+                                       [&](const storage::Record& record) {
+                                         events.push_back(record.event);
+                                         return true;
+                                       }));
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_EQ(events[0].github_told().deployment(), "d1");
+  EXPECT_EQ(events[0].github_told().status(), "queued");
+  EXPECT_EQ(events[0].github_told().github_deployment(), 1000);
+  EXPECT_EQ(events[1].github_not_told().status(), "success");
+  EXPECT_EQ(events[1].github_not_told().reason(), "no");
+}
+
 TEST_F(Facade, variables_together_have_a_limit_that_is_told_to_who_sets_them) {
   ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "", std::nullopt}));
   const std::string large(100 * 1024, 'x');

@@ -160,6 +160,8 @@ TEST_F(GitHubRoutes, the_status_says_what_stands_in_the_way) {
   status = get("/v1/github");
   EXPECT_THAT(status.value("problem", ""), HasSubstr("may not read contents"));
   EXPECT_THAT(status["projects"][1].value("problem", ""), HasSubstr("octo is suspended"));
+  github_.control({{"permissions", {{"contents", "read"}, {"deployments", "read"}}}});
+  EXPECT_THAT(get("/v1/github").value("problem", ""), HasSubstr("may not write deployments"));
 }
 
 TEST_F(GitHubRoutes, each_repository_is_asked_for_once_until_github_is_in_trouble) {

@@ -235,6 +235,21 @@ struct RecordingControlPlane::Effect {
     plane.github_webhook_secret_ = {};
     return plane.app_outcome;
   }
+  Result<commands::Done> operator()(const commands::RecordGitHubReport& command) const {
+    if (!plane.report_outcome) return plane.report_outcome;
+    pb::Event event;
+    if (command.refused.empty()) {
+      event.mutable_github_told()->set_deployment(command.deployment.str());
+      event.mutable_github_told()->set_status(command.status);
+      event.mutable_github_told()->set_github_deployment(command.github_deployment);
+    } else {
+      event.mutable_github_not_told()->set_deployment(command.deployment.str());
+      event.mutable_github_not_told()->set_status(command.status);
+      event.mutable_github_not_told()->set_reason(command.refused);
+    }
+    plane.append(github_reports_stream(command.project), {event});
+    return commands::Done{};
+  }
   Result<DeploymentId> operator()(const commands::Deploy& command) const {
     if (plane.deployed) plane.add_deployment(plane.deployed->str(), command.project);
     return plane.deployed;

@@ -20,6 +20,8 @@ class RecordingControlPlane : public actors::ControlPlane {
 
   // ---- what tests set up ----
   void append(const StreamId& stream, const std::vector<pb::Event>& events);
+  // When the next events are recorded, each a second after the one before; in 2023 by default.
+  void set_now(TimestampUs now) { now_ = now; }
   // A project with a repository; its id is its name.
   void add_project(const std::string& name, const std::string& webhook_secret = {});
   void add_deployment(const std::string& id, const std::string& project);
@@ -47,8 +49,9 @@ class RecordingControlPlane : public actors::ControlPlane {
   Result<DeploymentId> made = DeploymentId("aaaaaaa2");  // by rollback, redeploy, promote, restart
   Result<commands::Done> life_outcome;                   // of cancel, stop, start, notify secret
   Result<bool> scaled = true;
-  Result<commands::Done> app_outcome;  // of connecting and disconnecting an App...
-  bool app_is_recorded = true;         // ...which may be recorded all the same
+  Result<commands::Done> report_outcome;  // an error: it is not recorded either
+  Result<commands::Done> app_outcome;     // of connecting and disconnecting an App...
+  bool app_is_recorded = true;            // ...which may be recorded all the same
 
   // ---- what they look at ----
   struct Call {

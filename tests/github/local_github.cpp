@@ -156,6 +156,12 @@ std::size_t LocalGitHub::count_of(const std::string& method, const std::string& 
   return count;
 }
 
+Json LocalGitHub::deployments() const {
+  HttpRequest request;
+  request.url = base_url() + "/_journal";
+  return exchange(request)["deployments"];
+}
+
 std::vector<std::string> LocalGitHub::tokens() const {
   HttpRequest request;
   request.url = base_url() + "/_journal";

@@ -53,6 +53,9 @@ class LocalGitHub {
   };
   [[nodiscard]] std::vector<Asked> asked() const;
   [[nodiscard]] std::size_t count_of(const std::string& method, const std::string& path_end) const;
+  // {"id","repository","sha","environment","production","transient","payload","statuses"} each, as
+  // they were asked for.
+  [[nodiscard]] nlohmann::json deployments() const;
   // Every token that was minted.
   [[nodiscard]] std::vector<std::string> tokens() const;
   // What was wrong with the requests in GitHub's eyes; a test ends with none.

@@ -61,6 +61,7 @@ class World:
         self.revoke_after_git_requests = None
         self.moved = {}  # former full name: repository id
         self.deliveries = []
+        self.deployments = []  # [{"id", "repository", "sha", "environment", "payload", "statuses"}]
         self.page_max = 100
 
     def now(self):
@@ -124,7 +125,7 @@ def app_json(world):
         "description": None, "external_url": "https://example.com",
         "html_url": f"{world.base}/apps/{world.config['slug']}",
         "created_at": iso(0), "updated_at": iso(0),
-        "permissions": world.config.get("permissions", {"contents": "read", "metadata": "read"}),
+        "permissions": world.config.get("permissions", {"contents": "read", "deployments": "write", "metadata": "read"}),
         "events": world.config.get("events", ["push"]), "installations_count": 1,
     }
 
@@ -195,7 +196,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, control(world, json.loads(body)))
         if url.path == "/_journal":
             return self.answer(200, {"requests": world.journal, "violations": world.violations,
-                                     "minted": world.minted})
+                                     "minted": world.minted, "deployments": world.deployments})
         if "@" in self.path or "ghs_" in self.path or "token" in url.query:
             self.violation("a credential in the URL")
         with world.lock:
@@ -257,7 +258,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     # A GET has an ETag, and one that is known already costs nothing.
     def conditional(self, status, value):
         if isinstance(value, Redirect):
-            return self.answer(301, {"message": "Moved Permanently", "url": value.url},
+            return self.answer(value.status, {"message": "Moved", "url": value.url},
                                {"Location": value.url})
         if self.command != "GET" or status != 200:
             return self.answer(status, value if value is not None else b"")
@@ -365,8 +366,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Redirect:
-    def __init__(self, url):
-        self.url = url
+    def __init__(self, status, url):
+        self.status, self.url = status, url
 
 
 # ---- the endpoints ----
@@ -389,7 +390,7 @@ def installation_json(world, repository):
 def repository_installation(_, world, _token, _data, _query, owner, name):
     full_name = f"{owner}/{name}"
     if moved := world.moved.get(full_name.lower()):
-        return 301, Redirect(f"{world.base}{API}/repositories/{moved}/installation")
+        return 301, Redirect(301, f"{world.base}{API}/repositories/{moved}/installation")
     repository = world.repository(full_name)
     if repository is None or not repository.get("installation"):
         raise Refused(404, "Not Found")
@@ -482,6 +483,102 @@ def branch(_, world, token, _data, _query, owner, name, ref):
     return 200, {"name": ref, "commit": {"sha": run.stdout.decode().strip()}, "protected": False}
 
 
+# A GET is redirected with 301, anything else with 307.
+def deployable(handler, world, token, owner, name, rest):
+    if moved := world.moved.get(f"{owner}/{name}".lower()):
+        status = 301 if handler.command == "GET" else 307
+        query = urllib.parse.urlsplit(handler.path).query
+        target = f"{world.base}{API}/repositories/{moved}/{rest}" + (f"?{query}" if query else "")
+        return None, (status, Redirect(status, target))
+    return allowed(world, token, world.repository(f"{owner}/{name}")), None
+
+
+def allowed(world, token, repository):
+    if repository is None or repository["id"] not in token["repositories"]:
+        raise Refused(404, "Not Found")
+    if token["permissions"].get("deployments") != "write" or \
+            app_json(world)["permissions"].get("deployments") != "write":
+        raise Refused(403, "Resource not accessible by integration")
+    return repository
+
+
+def list_deployments(handler, world, token, _data, query, owner, name):
+    repository, moved = deployable(handler, world, token, owner, name, "deployments")
+    return moved or deployments_of(world, repository, query)
+
+
+def list_deployments_of_id(_, world, token, _data, query, number):
+    return deployments_of(world, allowed(world, token, world.repository_of_id(int(number))), query)
+
+
+def deployments_of(world, repository, query):
+    found = [each for each in world.deployments if each["repository"] == repository["id"] and
+             each["sha"] == query.get("sha", [each["sha"]])[0]]
+    return 200, [{name: each[name] for name in ("id", "sha", "environment", "payload")}
+                 for each in reversed(found)]
+
+
+def new_deployment(handler, world, token, data, _query, owner, name):
+    repository, moved = deployable(handler, world, token, owner, name, "deployments")
+    return moved or deploy(handler, world, repository, data)
+
+
+def new_deployment_of_id(handler, world, token, data, _query, number):
+    return deploy(handler, world, allowed(world, token, world.repository_of_id(int(number))), data)
+
+
+def deploy(handler, world, repository, data):
+    known = {"ref", "task", "auto_merge", "required_contexts", "payload", "environment", "description",
+             "transient_environment", "production_environment"}
+    if unknown := set(data) - known:
+        handler.violation(f"a deployment has no {sorted(unknown)}")
+    # What GitHub would do by default nobody wants here.
+    if data.get("auto_merge") is not False:
+        handler.violation("a deployment that merges the default branch")
+    if data.get("required_contexts") != []:
+        handler.violation("a deployment that waits for checks")
+    if len(data.get("description") or "") > 140:
+        raise Refused(422, "description is too long (maximum is 140 characters)")
+    if not re.fullmatch(r"[0-9a-f]{40}", data.get("ref", "")):
+        handler.violation("a deployment of something else than a commit")
+    deployment = {"id": 1000 + len(world.deployments), "repository": repository["id"],
+                  "sha": data["ref"], "environment": data["environment"],
+                  "payload": data.get("payload", {}),
+                  "production": data.get("production_environment"),
+                  "transient": data.get("transient_environment"), "statuses": []}
+    world.deployments.append(deployment)
+    return 201, {"id": deployment["id"], "sha": data["ref"]}
+
+
+def new_status(handler, world, token, data, _query, owner, name, number):
+    repository, moved = deployable(handler, world, token, owner, name, f"deployments/{number}/statuses")
+    return moved or add_status(handler, world, repository, data, number)
+
+
+def new_status_of_id(handler, world, token, data, _query, repository, number):
+    repository = allowed(world, token, world.repository_of_id(int(repository)))
+    return add_status(handler, world, repository, data, number)
+
+
+def add_status(handler, world, repository, data, number):
+    known = {"state", "target_url", "log_url", "description", "environment", "environment_url",
+             "auto_inactive"}
+    if unknown := set(data) - known:
+        handler.violation(f"a deployment's status has no {sorted(unknown)}")
+    if data.get("state") not in ("error", "failure", "inactive", "in_progress", "queued", "pending",
+                                 "success"):
+        raise Refused(422, "state is not included in the list")
+    if len(data.get("description") or "") > 140:
+        raise Refused(422, "description is too long (maximum is 140 characters)")
+    if data.get("auto_inactive") is not False:
+        handler.violation("a status that ends other deployments")
+    for each in world.deployments:
+        if each["id"] == int(number) and each["repository"] == repository["id"]:
+            each["statuses"].append(data)
+            return 201, {"id": len(each["statuses"]), "state": data["state"]}
+    raise Refused(404, "Not Found")
+
+
 NAME = r"([A-Za-z0-9._-]+)"
 ROUTES = [
     ("GET", r"/app", "app", get_app),
@@ -493,6 +590,12 @@ ROUTES = [
     ("GET", r"/app/hook/deliveries", "app", hook_deliveries),
     ("POST", r"/app/hook/deliveries/(\d+)/attempts", "app", hook_attempt),
     ("GET", rf"/repos/{NAME}/{NAME}/branches/([^/]+)", "installation", branch),
+    ("GET", rf"/repos/{NAME}/{NAME}/deployments", "installation", list_deployments),
+    ("POST", rf"/repos/{NAME}/{NAME}/deployments", "installation", new_deployment),
+    ("POST", rf"/repos/{NAME}/{NAME}/deployments/(\d+)/statuses", "installation", new_status),
+    ("GET", r"/repositories/(\d+)/deployments", "installation", list_deployments_of_id),
+    ("POST", r"/repositories/(\d+)/deployments", "installation", new_deployment_of_id),
+    ("POST", r"/repositories/(\d+)/deployments/(\d+)/statuses", "installation", new_status_of_id),
 ]
 
 

@@ -93,7 +93,7 @@ TEST_F(ManifestFlow, an_answer_without_a_key_says_so) {
 TEST(Manifest, asks_for_no_more_than_is_used) {
   const auto json = nlohmann::json::parse(manifest_json(k_order));
   EXPECT_EQ(json["default_permissions"],
-            (nlohmann::json{{"contents", "read"}, {"metadata", "read"}}));
+            (nlohmann::json{{"contents", "read"}, {"deployments", "write"}, {"metadata", "read"}}));
   EXPECT_EQ(json["default_events"], (nlohmann::json{"push", "repository"}));
   EXPECT_EQ(json["public"], false);
   EXPECT_EQ(json["hook_attributes"]["url"], "https://example.com:8443/webhooks/github");
