@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "api/context.hpp"
+#include "api/github_setup.hpp"
 #include "api/http_server.hpp"
 #include "api/listener.hpp"
 #include "api/webhook.hpp"
@@ -25,11 +26,15 @@ class ServedApi final : public Api {
       : config_(config),
         started_(std::chrono::steady_clock::now()),
         context_{
-            control, {config.domain, config.https_port}, config.log_dir, config.webhook_secret} {
+            control, {config.domain, config.https_port}, config.log_dir, config.webhook_secret},
+        github_(control, config.connected_app, context_.address) {
     add_health_route(private_router_);
     add_health_route(public_router_);
     add_webhook_route(private_router_, context_);
     add_webhook_route(public_router_, context_);
+    add_github_routes(private_router_, github_);
+    add_github_pages(private_router_, github_);
+    add_github_pages(public_router_, github_);
     private_router_.add({"GET", "/v1/status", 0, [this](const Request&) { return show_status(); }});
     add_project_routes(private_router_, context_);
     add_deployment_routes(private_router_, context_);
@@ -106,6 +111,7 @@ class ServedApi final : public Api {
   const ApiConfig config_;
   const std::chrono::steady_clock::time_point started_;
   const Context context_;
+  GitHubSetup github_;
   Router private_router_;  // of the unix socket
   Router public_router_;   // of the TCP listener
   // The servers go first: their threads use all of the above.

@@ -10,6 +10,7 @@
 
 #include "actors/runtime/control_plane.hpp"
 #include "base/error.hpp"
+#include "github/connected_app.hpp"
 
 namespace atlasflow::api {
 
@@ -25,6 +26,8 @@ struct ApiConfig {
   std::uint16_t http_port = 80;
   std::uint16_t https_port = 443;
   std::filesystem::path ca_certificate;  // of the edge's own authority; empty: none
+  // As whom GitHub is asked; it outlives the API. Null: nobody is.
+  github::ConnectedApp* connected_app = nullptr;
 };
 
 class Api {

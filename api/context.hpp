@@ -12,6 +12,8 @@
 
 namespace atlasflow::api {
 
+class GitHubSetup;
+
 struct Context {
   actors::ControlPlane& control;
   PublicAddress address;
@@ -50,5 +52,9 @@ void add_deployment_routes(Router& router, const Context& context);
 void add_life_routes(Router& router, const Context& context);
 void add_log_routes(Router& router, const Context& context);
 void add_event_routes(Router& router, const Context& context);
+// The setup must outlive the router.
+void add_github_routes(Router& router, GitHubSetup& setup);
+// Those of the manifest's way, for a browser.
+void add_github_pages(Router& router, GitHubSetup& setup);
 
 }  // namespace atlasflow::api

@@ -14,7 +14,8 @@ using namespace std::chrono_literals;
 constexpr auto k_poll = 100ms;                    // how late a stop or a client's end is noticed
 constexpr std::size_t k_batch_bytes = 256 << 10;  // read before anything is written
 
-// Tells the records of one project: its own stream, its notifications' and its deployments'.
+// Tells the records of one project: its own stream, its notifications', its deployments'
+// and what GitHub was told of them.
 // Without one, all of them.
 class ProjectFilter {
  public:
@@ -27,6 +28,9 @@ class ProjectFilter {
       return project == *project_;
     }
     if (const auto project = notified_project_of(record.stream); !project.empty()) {
+      return project == *project_;
+    }
+    if (const auto project = reported_project_of(record.stream); !project.empty()) {
       return project == *project_;
     }
     const auto deployment = deployment_of(record.stream);

@@ -6,6 +6,8 @@
 #include "api/push_payload.hpp"
 #include "api/signature.hpp"
 #include "base/log.hpp"
+#include "github/address.hpp"
+#include "github/delivery.hpp"
 #include "http/message.hpp"
 
 namespace atlasflow::api {
@@ -16,6 +18,7 @@ constexpr std::size_t k_header_bytes_max = 128;  // of a delivery's id and an ev
 // Whom a delivery's signature speaks for.
 struct Signer {
   bool is_server = false;
+  bool is_app = false;                // the GitHub App that is connected
   std::vector<std::string> projects;  // with a secret of their own that made the signature
 };
 
@@ -30,11 +33,12 @@ Result<Signer> signer_of(const Context& context, const Request& request) {
   const bool has_project_secret =
       std::any_of(project_secrets.begin(), project_secrets.end(),
                   [](const auto& item) { return !item.second.empty(); });
-  if (!has_server_secret && !has_project_secret) {
+  const auto app_secret = context.control.github_webhook_secret();
+  if (!has_server_secret && !has_project_secret && app_secret.empty()) {
     return unauthorized(
         "No webhook secret is configured, so no delivery can be trusted: put one into the file "
-        "that api.webhook_secret_file names, or give the project its own with atlasflow project "
-        "create --webhook-secret-file.");
+        "that api.webhook_secret_file names, give the project its own with atlasflow project "
+        "create --webhook-secret-file, or connect a GitHub App with atlasflow github connect.");
   }
   // With two of them it would be open which one counts.
   if (request.count_fields("X-Hub-Signature-256") != 1) {
@@ -51,10 +55,11 @@ Result<Signer> signer_of(const Context& context, const Request& request) {
   };
   Signer signer;
   signer.is_server = fits(context.server_webhook_secret);
+  signer.is_app = fits(app_secret.reveal());
   for (const auto& [project, secret] : project_secrets) {
     if (fits(secret)) signer.projects.push_back(project);
   }
-  if (!signer.is_server && signer.projects.empty()) {
+  if (!signer.is_server && !signer.is_app && signer.projects.empty()) {
     return unauthorized(
         "The signature fits no secret that is configured here; set the same secret in GitHub's "
         "webhook settings and here.");
@@ -62,9 +67,20 @@ Result<Signer> signer_of(const Context& context, const Request& request) {
   return signer;
 }
 
-// As Push::signed_for wants it.
-std::vector<std::string> signed_for(const Context& context, const Signer& signer) {
+// As Push::signed_for wants it; nothing: it speaks for no project at all.
+std::optional<std::vector<std::string>> signed_for(const Context& context, const Signer& signer) {
   auto names = signer.projects;
+  if (signer.is_app) {
+    // The App's secret is GitHub's and this server's alone: it speaks for every repository there,
+    // and for none elsewhere.
+    const auto address = github::address_of(context.control.catalog().github_app().state.base_url);
+    for (const auto& view : context.control.catalog().projects()) {
+      if (address && github::repository_on(*address, view.state.repository_url)) {
+        names.push_back(view.state.name);
+      }
+    }
+    if (names.empty() && !signer.is_server) return std::nullopt;
+  }
   if (signer.is_server && !names.empty()) {
     // The server's secret and a project's are the same: it speaks for both kinds.
     for (const auto& view : context.control.catalog().projects()) {
@@ -127,7 +143,9 @@ Response take_push(const Context& context, const ParsedJson& payload, const Sign
   auto push = parsed_push(payload);
   if (!push) return error_response(push.error());
   push->delivery_id = delivery;
-  push->signed_for = signed_for(context, signer);
+  auto projects = signed_for(context, signer);
+  if (!projects) return answer_push({});
+  push->signed_for = *std::move(projects);
   const auto receipts =
       context.control.execute(Principal::webhook("github"), commands::TakePush{*std::move(push)});
   if (!receipts) {
@@ -153,6 +171,39 @@ Response pong(const ParsedJson& payload) {
   return json_response(json);
 }
 
+// What the App is told beside pushes. Nothing is kept of it: whether a repository can be cloned is
+// GitHub's to say when it is cloned, and 'atlasflow github status' asks.
+Response take_other(const std::string& event, const ParsedJson& payload) {
+  const auto delivery = github::read_delivery(event, payload);
+  if (!delivery) return error_response(delivery.error());
+  Json json;
+  if (const auto* ignored = std::get_if<github::Ignored>(&*delivery)) {
+    json["ignored"] = ignored->reason;
+  } else if (const auto* changed = std::get_if<github::InstallationChanged>(&*delivery)) {
+    log_event("api", "github_installation_changed",
+              {{"installation", changed->installation},
+               {"account", changed->account},
+               {"kind", name_of(changed->kind)}});
+    json["noted"] = name_of(changed->kind);
+  } else if (const auto* added = std::get_if<github::InstallationRepositories>(&*delivery)) {
+    log_event("api", "github_installation_repositories",
+              {{"installation", added->installation},
+               {"account", added->account},
+               {"added", added->added.size()},
+               {"removed", added->removed.size()}});
+    json["noted"] = "repositories";
+  } else if (const auto* moved = std::get_if<github::RepositoryMoved>(&*delivery)) {
+    log_event(LogLevel::warn, "api", "github_repository_moved",
+              {{"id", moved->id}, {"from", moved->from.str()}, {"to", moved->to.str()}});
+    json["noted"] = "moved";
+  } else if (const auto* deleted = std::get_if<github::RepositoryDeleted>(&*delivery)) {
+    log_event(LogLevel::warn, "api", "github_repository_deleted",
+              {{"id", deleted->id}, {"repository", deleted->repository.str()}});
+    json["noted"] = "deleted";
+  }
+  return json_response(json, 202);
+}
+
 Response take_delivery(const Context& context, const Request& request) {
   const auto signer = signer_of(context, request);
   if (!signer) {
@@ -172,9 +223,7 @@ Response take_delivery(const Context& context, const Request& request) {
 
   if (*event == "ping") return pong(*payload);
   if (*event == "push") return take_push(context, *payload, *signer, *delivery);
-  Json json;
-  json["ignored"] = "event '" + *event + "' is not handled";
-  return json_response(json, 202);
+  return take_other(*event, *payload);
 }
 
 }  // namespace

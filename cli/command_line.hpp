@@ -58,6 +58,21 @@ struct ProjectNotifySecretCommand {
   std::string file;  // "-": standard input
   bool json = false;
 };
+struct GitHubConnectCommand {
+  std::int64_t app_id = 0;          // 0: by a manifest
+  std::string private_key_file;     // "-": standard input
+  std::string webhook_secret_file;  // likewise; one of the two
+  std::string base_url;             // empty: github.com
+  std::string organization;         // of a manifest; empty: the user's own
+  bool wait = false;
+  bool json = false;
+};
+struct GitHubStatusCommand {
+  bool json = false;
+};
+struct GitHubDisconnectCommand {
+  bool yes = false;
+};
 struct EnvSetCommand {
   std::string project;
   std::vector<std::string> assignments;  // "NAME=VALUE"
@@ -169,7 +184,8 @@ struct SimulateCommand {
 using Command = std::variant<
     ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
     ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand, ProjectNotifySecretCommand,
-    EnvSetCommand, EnvListCommand, EnvUnsetCommand, DeployCommand, RollbackCommand, RedeployCommand,
+    GitHubConnectCommand, GitHubStatusCommand, GitHubDisconnectCommand, EnvSetCommand,
+    EnvListCommand, EnvUnsetCommand, DeployCommand, RollbackCommand, RedeployCommand,
     PromoteCommand, RestartCommand, CancelCommand, StopCommand, StartCommand, ScaleCommand,
     DeploymentsCommand, StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand,
     SimulateCommand, LogTailCommand, LogShowCommand, LogStatsCommand, TimelineCommand, StateCommand,

@@ -31,6 +31,9 @@ int run(const ProjectShowCommand& command, ApiClient& api, const Terminal& termi
 int run(const ProjectSetCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const ProjectDeleteCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const ProjectNotifySecretCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const GitHubConnectCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const GitHubStatusCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const GitHubDisconnectCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const EnvSetCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const EnvListCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const EnvUnsetCommand& command, ApiClient& api, const Terminal& terminal);
@@ -57,5 +60,9 @@ int run(const EventsCommand& command, ApiClient& api, const Terminal& terminal);
 
 // The whole of a file, or of `in` for "-". At most 1 MiB.
 [[nodiscard]] Result<std::string> read_input(const std::string& file, std::istream& in);
+// The same without the line break at its end that editors and `openssl rand` leave; what:
+// "webhook". invalid_argument: it is empty.
+[[nodiscard]] Result<std::string> read_secret(const std::string& file, const std::string& what,
+                                              std::istream& in);
 
 }  // namespace atlasflow::cli

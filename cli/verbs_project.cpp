@@ -107,21 +107,6 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
   return k_exit_ok;
 }
 
-// Without the line break at its end that editors and `openssl rand` leave.
-Result<std::string> read_secret(const std::string& file, const std::string& what,
-                                std::istream& in) {
-  auto secret = read_input(file, in);
-  if (!secret) return secret;
-  while (!secret->empty() && (secret->back() == '\n' || secret->back() == '\r')) {
-    secret->pop_back();
-  }
-  if (secret->empty()) {
-    return fail(ErrorCode::invalid_argument, "the " + what + " secret in " + file +
-                                                 " is empty; write a long random text into it");
-  }
-  return secret;
-}
-
 }  // namespace
 
 int run(const ProjectCreateCommand& command, ApiClient& api, const Terminal& terminal) {

@@ -195,6 +195,20 @@ Result<std::string> read_input(const std::string& file, std::istream& in) {
   return text;
 }
 
+Result<std::string> read_secret(const std::string& file, const std::string& what,
+                                std::istream& in) {
+  auto secret = read_input(file, in);
+  if (!secret) return secret;
+  while (!secret->empty() && (secret->back() == '\n' || secret->back() == '\r')) {
+    secret->pop_back();
+  }
+  if (secret->empty()) {
+    return fail(ErrorCode::invalid_argument, "the " + what + " secret in " + file +
+                                                 " is empty; write a long random text into it");
+  }
+  return secret;
+}
+
 int run(const StatusCommand& command, ApiClient& api, const Terminal& terminal) {
   const auto status = api.get("/v1/status");
   if (!status) return report(terminal, status.error());

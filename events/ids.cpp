@@ -9,6 +9,7 @@ namespace {
 constexpr std::string_view k_deployment_prefix = "deployment/";
 constexpr std::string_view k_project_prefix = "project/";
 constexpr std::string_view k_notifications_prefix = "notifications/";
+constexpr std::string_view k_github_reports_prefix = "github-reports/";
 
 template <typename Id>
 Id strip_prefix(const StreamId& stream, std::string_view prefix) {
@@ -32,6 +33,10 @@ StreamId notifications_stream(const ProjectId& id) {
   return StreamId{std::string(k_notifications_prefix) + id.str()};
 }
 
+StreamId github_reports_stream(const ProjectId& id) {
+  return StreamId{std::string(k_github_reports_prefix) + id.str()};
+}
+
 DeploymentId deployment_of(const StreamId& stream) {
   return strip_prefix<DeploymentId>(stream, k_deployment_prefix);
 }
@@ -42,6 +47,10 @@ ProjectId project_of(const StreamId& stream) {
 
 ProjectId notified_project_of(const StreamId& stream) {
   return strip_prefix<ProjectId>(stream, k_notifications_prefix);
+}
+
+ProjectId reported_project_of(const StreamId& stream) {
+  return strip_prefix<ProjectId>(stream, k_github_reports_prefix);
 }
 
 EffectId effect_id(const DeploymentId& id, StreamVersion intent) {

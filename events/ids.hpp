@@ -73,10 +73,13 @@ using TimestampUs = std::int64_t;
 [[nodiscard]] StreamId node_stream();
 // What a project's notify_url has been told.
 [[nodiscard]] StreamId notifications_stream(const ProjectId& id);
+// What GitHub has been told of a project's deployments.
+[[nodiscard]] StreamId github_reports_stream(const ProjectId& id);
 // The id inside a stream's name, or an empty one when the stream is of another kind.
 [[nodiscard]] DeploymentId deployment_of(const StreamId& stream);
 [[nodiscard]] ProjectId project_of(const StreamId& stream);
 [[nodiscard]] ProjectId notified_project_of(const StreamId& stream);
+[[nodiscard]] ProjectId reported_project_of(const StreamId& stream);
 
 // The name of the thing outside that an intent stands for: the VM's, the container's, the folder's.
 [[nodiscard]] EffectId effect_id(const DeploymentId& id, StreamVersion intent);

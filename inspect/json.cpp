@@ -24,7 +24,9 @@ Json json_of_message(const google::protobuf::Message& message) {
 // References to sealed values say where a secret lies, which is nobody's business here.
 void leave_out_references(Json& json) {
   if (json.is_object()) {
-    for (const char* name : {"sealed_ref", "webhook_secret_ref", "secret_ref"}) json.erase(name);
+    for (const char* name : {"sealed_ref", "webhook_secret_ref", "secret_ref", "private_key_ref"}) {
+      json.erase(name);
+    }
     for (auto& member : json) leave_out_references(member);
   } else if (json.is_array()) {
     for (auto& member : json) leave_out_references(member);

@@ -15,7 +15,9 @@
 #include "actors/runtime/engines.hpp"
 #include "builder/image/image_builder.hpp"
 #include "builder/registry/registry.hpp"
+#include "builder/source/credential.hpp"
 #include "edge/edge.hpp"
+#include "github/connected_app.hpp"
 #include "storage/secrets/secrets.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 
@@ -41,6 +43,7 @@ class LocalBuildEngine final : public actors::BuildEngine {
     builder::Registry* own_registry = nullptr;  // null: it is elsewhere, and not ours to clean up
     std::int64_t min_free_mib = 0;              // on the disk of `work`
     std::uint64_t cache_bytes_max = 0;          // of all layers in the builder's store
+    github::ConnectedApp* app = nullptr;        // clones what needs a login; null: nobody does
   };
   LocalBuildEngine(Config config, builder::ImageBuilder& images, RegistryGate& gate)
       : config_(std::move(config)), images_(images), gate_(gate) {}
@@ -59,6 +62,8 @@ class LocalBuildEngine final : public actors::BuildEngine {
   [[nodiscard]] std::string describe() const override;
 
  private:
+  [[nodiscard]] builder::CredentialSource credential_for(const std::string& url,
+                                                         std::stop_token stop) const;
   // unavailable: less than min_free_mib is free.
   [[nodiscard]] Result<void> check_disk() const;
   [[nodiscard]] Result<std::vector<std::string>> collect_registry(const actors::KeepSource& keep,

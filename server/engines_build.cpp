@@ -11,8 +11,10 @@
 #include "builder/source/remote_head.hpp"
 #include "builder/source/repository_config.hpp"
 #include "builder/source/watch_paths.hpp"
-#include "server/deadline.hpp"
+#include "github/skip_marker.hpp"
+#include "base/deadline.hpp"
 #include "server/engines.hpp"
+#include "server/github_app.hpp"
 
 namespace atlasflow::server {
 namespace fs = std::filesystem;
@@ -59,8 +61,15 @@ TimestampUs SystemClock::now() const {
 
 Result<actors::ResolvedRef> LocalBuildEngine::resolve(const std::string& repository_url,
                                                       const std::string& branch) {
-  ATLAS_TRY(auto head, builder::remote_head(repository_url, branch));
+  ATLAS_TRY(auto head,
+            builder::remote_head(repository_url, branch, credential_for(repository_url, {})));
   return actors::ResolvedRef{std::move(head.ref), std::move(head.sha)};
+}
+
+builder::CredentialSource LocalBuildEngine::credential_for(const std::string& url,
+                                                           std::stop_token stop) const {
+  if (config_.app == nullptr) return {};
+  return clone_credential(*config_.app, url, std::move(stop));
 }
 
 Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::stop_token stop) {
@@ -72,6 +81,7 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
   request.base_sha = job.base_sha;
   request.folder = config_.work / job.deployment.str();
   Deadline deadline(stop, job.remaining);
+  request.credential = credential_for(job.repository_url, deadline.token());
   auto checkout = builder::check_out(request, deadline.token());
   if (!checkout) {
     if (deadline.passed()) {
@@ -90,6 +100,10 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
   cloned.set_size_bytes(static_cast<std::int64_t>(checkout->size_bytes));
   for (const auto& notice : checkout->notices) cloned.add_notices(notice);
   ATLAS_TRYV(read_settings(job, request.folder, cloned));
+  if (const auto marker = github::skip_marker(checkout->message); marker && job.is_pushed) {
+    cloned.set_skip_reason("the commit's message says " + *marker);
+    return cloned;
+  }
   const auto& globs = cloned.settings().watch_paths();
   const auto verdict =
       builder::judge_changes(checkout->changed_paths, job.base_sha, {globs.begin(), globs.end()});

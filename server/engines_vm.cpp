@@ -1,7 +1,7 @@
 #include <chrono>
 #include <shared_mutex>
 
-#include "server/deadline.hpp"
+#include "base/deadline.hpp"
 #include "server/engines.hpp"
 #include "vmm/hypervisor/probe.hpp"
 

@@ -16,8 +16,11 @@
 #include "builder/registry/registry.hpp"
 #include "edge/control/remote_edge.hpp"
 #include "server/config.hpp"
+#include "server/delivery_watch.hpp"
 #include "server/engines.hpp"
 #include "server/engines_notify.hpp"
+#include "server/github_app.hpp"
+#include "server/github_reporter.hpp"
 #include "server/process_setup.hpp"
 #include "server/restart.hpp"
 #include "server/state_dir.hpp"
@@ -33,6 +36,7 @@ namespace atlasflow::server {
 struct Server::Parts {
   std::unique_ptr<storage::EventLog> log;
   std::unique_ptr<storage::SecretStore> secrets;
+  std::unique_ptr<RecordedApp> connected_app;
   std::unique_ptr<builder::Registry> registry;  // null when it is elsewhere
   std::unique_ptr<builder::ImageBuilder> images;
   std::unique_ptr<vmm::Hypervisor> hypervisor;
@@ -46,6 +50,8 @@ struct Server::Parts {
   std::unique_ptr<actors::ControlPlane> control;
   std::unique_ptr<storage::LogKeeper> logs;
   std::unique_ptr<api::Api> api;
+  std::unique_ptr<DeliveryWatch> delivery_watch;
+  std::unique_ptr<GitHubReporter> github_reporter;
 };
 
 namespace {
@@ -128,6 +134,7 @@ Result<void> start_world(Server::Parts& server, const ServerConfig& config, cons
             error)) {
     return tl::unexpected(error);
   }
+  server.connected_app = std::make_unique<RecordedApp>(*server.log, *server.secrets);
   const bool own_registry = config.registry.address.empty();
   if (own_registry &&
       !take(server.registry, builder::start_registry({state.registry(), config.registry.port}),
@@ -201,6 +208,7 @@ void make_engines(Server::Parts& server, const ServerConfig& config, const State
   };
   build.own_registry = server.registry.get();
   build.min_free_mib = config.builder.min_free_mib;
+  build.app = server.connected_app.get();
   build.cache_bytes_max = static_cast<std::uint64_t>(config.keep.build_cache_mib) << 20U;
   server.build_engine =
       std::make_unique<LocalBuildEngine>(std::move(build), *server.images, server.registry_gate);
@@ -279,6 +287,7 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   api.http_port = server.edge->http_port();
   api.https_port = server.edge->https_port();
   api.ca_certificate = server.edge->ca_certificate();
+  api.connected_app = server.connected_app.get();
   if (!take(server.api, api::start_api(api, *server.control), error)) {
     return tl::unexpected(error);
   }
@@ -336,6 +345,11 @@ Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const 
   ATLAS_TRYV(find_edge(*parts, config, state));
   make_engines(*parts, config, state);
   ATLAS_TRYV(start_control(*parts, config, state, secret, std::move(part_died)));
+  // What it asks for comes by the API, which is up.
+  parts->delivery_watch = std::make_unique<DeliveryWatch>(*parts->connected_app);
+  parts->github_reporter = std::make_unique<GitHubReporter>(
+      *parts->control, *parts->connected_app,
+      api::PublicAddress{config.domain, parts->edge->https_port()});
   auto summary = summary_of(*parts, config, state);
   return std::unique_ptr<Server>(new Server(std::move(parts), std::move(summary)));
 }

@@ -200,6 +200,7 @@ SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& ef
   task.job.ref = fold.push.ref();
   task.job.sha = fold.push.after();
   task.job.base_sha = fold.base_sha;
+  task.job.is_pushed = fold.push.trigger() == pb::TRIGGER_WEBHOOK;
   task.job.settings = fold.push.settings();
   if (deadline != 0) task.job.remaining = until(deadline);
   return task;

@@ -2,7 +2,9 @@
 
 #include "actors/projects/sealed_env.hpp"
 #include "base/log.hpp"
+#include "events/github_app.hpp"
 #include "events/settings.hpp"
+#include "storage/secrets/github_app.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -28,6 +30,23 @@ Result<storage::DeploymentView> CommandRunner::known_deployment(const Deployment
   if (view) return *std::move(view);
   return fail(ErrorCode::not_found, "there is no deployment '" + id.str().substr(0, 60) +
                                         "'; atlasflow deployments NAME shows a project's");
+}
+
+Result<void> CommandRunner::record(const StreamId& stream, const Principal& by, pb::Event event) {
+  ATLAS_TRY(const auto version, log_.version_of(stream));
+  Append append;
+  append.request.stream = stream;
+  append.request.expected_version = version;
+  append.request.events.push_back(std::move(event));
+  append.request.actor = by;
+  append.patient = false;
+  ATLAS_TRY(const auto reply,
+            ask<AppendReply>(system_, log_, parts_.log_writer, std::move(append)));
+  const auto* appended = std::get_if<storage::Appended>(&reply.outcome);
+  if (appended == nullptr) {
+    return fail(ErrorCode::conflict, "another control plane writes to this log");
+  }
+  return wait_for_catalog(appended->records.back().position);
 }
 
 // One command, by whom it is asked for.
@@ -126,6 +145,54 @@ struct CommandRunner::Run {
     ATLAS_TRY(const auto sealed,
               runner.secrets_.seal("notify/" + view.state.id.str(), command.secret));
     return tell_project(command.project, SetNotifySecret{sealed.ref});
+  }
+
+  // ---- the GitHub App ----
+
+  Result<commands::Done> operator()(const commands::ConnectGitHubApp& command) const {
+    const std::lock_guard guard(runner.app_mutex_);
+    // Nothing is sealed that nobody could record.
+    ATLAS_TRYV(runner.log_.has_room());
+    ATLAS_TRY(const auto sealed, storage::seal_github_app(runner.secrets_, command.private_key,
+                                                          command.webhook_secret));
+    pb::Event event;
+    auto& app = *event.mutable_github_app_connected();
+    app.set_app_id(command.app_id);
+    app.set_slug(command.slug);
+    app.set_base_url(command.base_url);
+    app.set_key_fingerprint(command.key_fingerprint);
+    app.set_private_key_ref(sealed.private_key_ref);
+    app.set_webhook_secret_ref(sealed.webhook_secret_ref);
+    ATLAS_TRYV(runner.record(github_stream(), by, std::move(event)));
+    return commands::Done{};
+  }
+
+  Result<commands::Done> operator()(const commands::DisconnectGitHubApp&) const {
+    const std::lock_guard guard(runner.app_mutex_);
+    const auto app = runner.catalog_.github_app().state;
+    if (!app.is_connected()) return fail(ErrorCode::conflict, "no GitHub App is connected");
+    pb::Event event;
+    event.mutable_github_app_disconnected()->set_app_id(app.app_id);
+    ATLAS_TRYV(runner.record(github_stream(), by, std::move(event)));
+    return commands::Done{};
+  }
+
+  Result<commands::Done> operator()(const commands::RecordGitHubReport& command) const {
+    const std::lock_guard guard(runner.report_mutex_);
+    pb::Event event;
+    if (command.refused.empty()) {
+      auto& told = *event.mutable_github_told();
+      told.set_deployment(command.deployment.str());
+      told.set_status(command.status);
+      told.set_github_deployment(command.github_deployment);
+    } else {
+      auto& refused = *event.mutable_github_not_told();
+      refused.set_deployment(command.deployment.str());
+      refused.set_status(command.status);
+      refused.set_reason(command.refused);
+    }
+    ATLAS_TRYV(runner.record(github_reports_stream(command.project), by, std::move(event)));
+    return commands::Done{};
   }
 
   // ---- what makes a deployment ----

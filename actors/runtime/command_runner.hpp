@@ -49,6 +49,8 @@ class CommandRunner {
     ATLAS_TRYV(wait_for_catalog(reply.position));
     return reply;
   }
+  // Of a stream that has no actor; one thread at a time.
+  [[nodiscard]] Result<void> record(const StreamId& stream, const Principal& by, pb::Event event);
   [[nodiscard]] Result<void> wait_for_catalog(Position position) const;
   [[nodiscard]] Result<storage::ProjectView> known_project(const std::string& name) const;
   [[nodiscard]] Result<storage::DeploymentView> known_deployment(const DeploymentId& id) const;
@@ -60,6 +62,8 @@ class CommandRunner {
   storage::SecretStore& secrets_;
   const Engines& engines_;
   std::mutex env_mutex_;
+  std::mutex app_mutex_;
+  std::mutex report_mutex_;
 };
 
 }  // namespace atlasflow::actors

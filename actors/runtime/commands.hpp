@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/secret.hpp"
 #include "events/ids.hpp"
 #include "events/push.hpp"
 
@@ -161,9 +162,41 @@ struct Scale {
   std::int32_t replicas = 1;
 };
 
-using Command = std::variant<TakePush, CreateProject, DeleteProject, ChangeSettings, SetEnv,
-                             UnsetEnv, SetNotifySecret, Deploy, Rollback, Redeploy, Promote,
-                             Restart, Cancel, StopApp, StartApp, Scale>;
+// ---- the GitHub App ----
+
+// As whom GitHub is asked from now on, in the place of the one before; key and secret are sealed.
+// GitHub has confirmed id and key.
+struct ConnectGitHubApp {
+  using Answer = Done;
+  static constexpr std::string_view name = "connect_github_app";
+  std::int64_t app_id = 0;
+  std::string slug;
+  std::string base_url;
+  std::string key_fingerprint;
+  Secret private_key;  // PEM
+  Secret webhook_secret;
+};
+// conflict: none is connected.
+struct DisconnectGitHubApp {
+  using Answer = Done;
+  static constexpr std::string_view name = "disconnect_github_app";
+};
+
+// What GitHub was told of a deployment, or will not hear; the reporter's own.
+struct RecordGitHubReport {
+  using Answer = Done;
+  static constexpr std::string_view name = "record_github_report";
+  ProjectId project;
+  DeploymentId deployment;
+  std::string status;
+  std::int64_t github_deployment = 0;  // GitHub's id
+  std::string refused;                 // why it was not told; empty: it was
+};
+
+using Command =
+    std::variant<ConnectGitHubApp, DisconnectGitHubApp, RecordGitHubReport, TakePush, CreateProject,
+                 DeleteProject, ChangeSettings, SetEnv, UnsetEnv, SetNotifySecret, Deploy, Rollback,
+                 Redeploy, Promote, Restart, Cancel, StopApp, StartApp, Scale>;
 using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::vector<actors::PushReceipt>>;
 
 }  // namespace atlasflow::commands

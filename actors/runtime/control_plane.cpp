@@ -10,6 +10,7 @@
 #include "actors/runtime/part_status.hpp"
 #include "actors/runtime/parts.hpp"
 #include "base/log.hpp"
+#include "storage/secrets/github_app.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -46,6 +47,7 @@ class LocalControlPlane final : public ControlPlane {
   Result<void> start();
 
   std::vector<std::pair<std::string, std::string>> webhook_secrets() override;
+  Secret github_webhook_secret() override;
   const storage::Catalog& catalog() const override { return catalog_; }
   const storage::EventLog& log() const override { return log_; }
   std::vector<PartStatus> parts() override;
@@ -164,6 +166,16 @@ std::vector<std::pair<std::string, std::string>> LocalControlPlane::webhook_secr
     secrets.emplace_back(view.state.name, std::move(*secret));
   }
   return secrets;
+}
+
+Secret LocalControlPlane::github_webhook_secret() {
+  const auto app = catalog_.github_app().state;
+  if (!app.is_connected()) return {};
+  auto secret = storage::open_webhook_secret(secrets_, app);
+  if (secret) return *std::move(secret);
+  log_event(LogLevel::error, "root", "secret_unreadable",
+            {{"of", "github_app"}, {"error", to_string(secret.error())}});
+  return {};
 }
 
 std::vector<ControlPlane::PartStatus> LocalControlPlane::parts() {

@@ -14,6 +14,7 @@
 #include "actors/runtime/engines.hpp"
 #include "base/assert.hpp"
 #include "base/error.hpp"
+#include "base/secret.hpp"
 #include "events/principal.hpp"
 #include "storage/log/event_log.hpp"
 #include "storage/readmodel/catalog.hpp"
@@ -52,6 +53,10 @@ class ControlPlane {
   // The plain webhook secrets to check a delivery against: the projects', by name. The server's own
   // secret is the API's configuration.
   [[nodiscard]] virtual std::vector<std::pair<std::string, std::string>> webhook_secrets() = 0;
+
+  // What the GitHub App's deliveries are signed with; empty: none is connected, or it does not
+  // open.
+  [[nodiscard]] virtual Secret github_webhook_secret() = 0;
 
   [[nodiscard]] virtual const storage::Catalog& catalog() const = 0;
   [[nodiscard]] virtual const storage::EventLog& log() const = 0;

@@ -41,8 +41,9 @@ struct SourceJob {
   std::string repository_url;
   std::string ref;
   std::string sha;
-  std::string base_sha;   // of a clone: what watched paths are compared with; empty: nothing
-  pb::Settings settings;  // the project's for a clone, then the deployment's
+  std::string base_sha;    // of a clone: what watched paths are compared with; empty: nothing
+  bool is_pushed = false;  // a push asks for it, and nobody by hand: its message may say to skip it
+  pb::Settings settings;   // the project's for a clone, then the deployment's
   std::chrono::microseconds remaining{};  // until the step's deadline
 };
 

@@ -12,6 +12,7 @@
 
 #include "base/file.hpp"
 #include "base/process_identity.hpp"
+#include "builder/source/fetch.hpp"
 #include "builder/source/git_handles.hpp"
 #include "builder/source/repository_url.hpp"
 #include "builder/source/submodules.hpp"
@@ -25,6 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t k_subject_bytes_max = 200;
+constexpr std::size_t k_message_bytes_max = 64U << 10U;
 constexpr std::uint64_t k_inodes_left_free = 10'000;      // for builds, logs and VMs
 constexpr std::uint64_t k_marker_bytes_max = 64U << 20U;  // it lists every path that changed
 
@@ -89,18 +91,24 @@ std::optional<Checkout> finished(const CheckoutRequest& request) {
     }
     std::optional<std::vector<std::string>> changed;
     if (const auto& paths = json.at("changed"); !paths.is_null()) changed = paths;
-    return Checkout{request.sha,           json.at("subject"), json.at("author"),
-                    json.at("size_bytes"), json.at("notices"), std::move(changed)};
+    return Checkout{request.sha,       json.at("subject"),    json.at("message"),
+                    json.at("author"), json.at("size_bytes"), json.at("notices"),
+                    std::move(changed)};
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;  // Written by another version: check out again.
   }
 }
 
 Result<void> write_marker(const CheckoutRequest& request, const Checkout& checkout) {
-  nlohmann::json json = {{"sha", checkout.sha},         {"subject", checkout.subject},
-                         {"author", checkout.author},   {"size_bytes", checkout.size_bytes},
-                         {"notices", checkout.notices}, {"boot", host_boot_id()},
-                         {"base", request.base_sha},    {"changed", nullptr}};
+  nlohmann::json json = {{"sha", checkout.sha},
+                         {"subject", checkout.subject},
+                         {"message", checkout.message},
+                         {"author", checkout.author},
+                         {"size_bytes", checkout.size_bytes},
+                         {"notices", checkout.notices},
+                         {"boot", host_boot_id()},
+                         {"base", request.base_sha},
+                         {"changed", nullptr}};
   if (checkout.changed_paths) json["changed"] = *checkout.changed_paths;
   // Not synced: see above.
   const auto written =
@@ -154,6 +162,8 @@ Result<Checkout> describe(git_commit* commit, const CheckoutRequest& request,
   Checkout checkout;
   checkout.sha = request.sha;
   checkout.subject = clipped_line(git_commit_summary(commit));
+  const char* message = git_commit_message(commit);
+  checkout.message = std::string(message == nullptr ? "" : message).substr(0, k_message_bytes_max);
   const git_signature* author = git_commit_author(commit);
   checkout.author = clipped_line(author == nullptr ? "" : author->name);
   checkout.size_bytes = written.size_bytes;

@@ -4,14 +4,13 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
-#include "builder/source/fetch.hpp"
+#include "builder/source/credential.hpp"
 
 namespace atlasflow::builder {
 
@@ -21,13 +20,14 @@ struct CheckoutRequest {
   std::string ref;               // "refs/heads/main": fetched first, so that sha is likely in it
   std::string base_sha;          // the commit to tell changed_paths from; empty: none
   std::filesystem::path folder;  // ends up holding exactly the tree of sha, without .git
-  std::function<std::optional<Credential>()> credential;  // asked only when the remote wants one
-  std::uint64_t limit_bytes = 2ULL << 30;                 // of received data and of the tree
+  CredentialSource credential;   // asked only when the remote wants one
+  std::uint64_t limit_bytes = 2ULL << 30;  // of received data and of the tree
 };
 
 struct Checkout {
   std::string sha;
   std::string subject;               // first line of the message, at most 200 bytes
+  std::string message;               // all of it, at most 64 KiB
   std::string author;                // name only
   std::uint64_t size_bytes = 0;      // of the files
   std::vector<std::string> notices;  // e.g. "submodule 'vendor/x' was left out: …"

@@ -1,9 +1,9 @@
 #include "builder/source/fetch.hpp"
 
-#include <exception>
 #include <string_view>
 #include <vector>
 
+#include "base/probe.hpp"
 #include "builder/source/repository_url.hpp"
 
 namespace atlasflow::builder {
@@ -17,10 +17,8 @@ constexpr unsigned int k_objects_max = 10'000'000;  // the largest known reposit
 struct FetchState {
   const FetchOrder* order = nullptr;
   const std::stop_token* stop = nullptr;
+  CredentialCallback* credential = nullptr;
   bool too_large = false;
-  bool credential_given = false;
-  bool credential_refused = false;
-  bool would_leak = false;
   std::uint64_t received_bytes = 0;
   unsigned int received_objects = 0;
   unsigned int objects = 0;
@@ -42,28 +40,7 @@ int on_sideband(const char* /*text*/, int /*size*/, void* payload) {
 
 int on_credential(git_credential** out, const char* /*url*/, const char* /*user*/,
                   unsigned int allowed, void* payload) {
-  auto& state = *static_cast<FetchState*>(payload);
-  if ((allowed & GIT_CREDENTIAL_USERPASS_PLAINTEXT) == 0) return GIT_PASSTHROUGH;
-  if (state.credential_given) {
-    state.credential_refused = true;
-    return GIT_EAUTH;
-  }
-  if (!state.order->credential) return GIT_PASSTHROUGH;
-  const std::string& url = state.order->url;
-  if (url.starts_with("http://") && !is_loopback(authority_of(url))) {
-    state.would_leak = true;
-    return GIT_EAUTH;
-  }
-  std::optional<Credential> credential;
-  try {
-    credential = state.order->credential();
-  } catch (const std::exception&) {
-    return GIT_EAUTH;  // libgit2 is C: nothing may be thrown through it.
-  }
-  if (!credential) return GIT_PASSTHROUGH;
-  state.credential_given = true;
-  return git_credential_userpass_plaintext_new(out, credential->username.c_str(),
-                                               credential->password.c_str());
+  return static_cast<FetchState*>(payload)->credential->answer(out, allowed);
 }
 
 bool contains(std::string_view text, std::string_view part) {
@@ -81,6 +58,11 @@ std::string progress_of(const FetchState& state) {
          " objects of the history";
 }
 
+bool is_denied(int code, const std::string& said) {
+  return code == GIT_EAUTH || contains(said, "status code: 401") ||
+         contains(said, "status code: 403");
+}
+
 tl::unexpected<Error> fetch_failed(int code, const FetchState& state) {
   const std::string& url = state.order->url;
   const std::string said = git::last_message();
@@ -95,17 +77,19 @@ tl::unexpected<Error> fetch_failed(int code, const FetchState& state) {
                     " objects with its history; take large files out of it",
                 progress_of(state));
   }
-  if (state.would_leak) {
+  if (const auto& error = state.credential->error()) return tl::unexpected(*error);
+  if (state.credential->would_leak()) {
     return fail(ErrorCode::user_error,
                 url + " wants a password, which is not sent over http://; use https://");
   }
-  if (state.credential_refused || code == GIT_EAUTH || contains(said, "status code: 401") ||
-      contains(said, "status code: 403")) {
+  if (state.credential->was_refused() || is_denied(code, said)) {
     return fail(
         ErrorCode::user_error,
-        state.credential_given
+        state.credential->was_given()
             ? "access to " + url + " was denied; renew the credential that the project uses for it"
-            : "access to " + url + " was denied; if it is private, connect it with a credential",
+            : "access to " + url +
+                  " was denied; if it is private, install a GitHub App on it: atlasflow github "
+                  "connect",
         said);
   }
   // libgit2 takes a path that is no repository for a URL that it does not know.
@@ -123,7 +107,7 @@ tl::unexpected<Error> fetch_failed(int code, const FetchState& state) {
   return fail(ErrorCode::unavailable, "fetching from " + url + " failed", said);
 }
 
-Result<void> fetch(git_repository* repository, const std::string& refspec, FetchState& state) {
+Result<void> fetch_once(git_repository* repository, const std::string& refspec, FetchState& state) {
   git_remote* raw = nullptr;
   git_remote_create_options creation{};
   git_remote_create_options_init(&creation, GIT_REMOTE_CREATE_OPTIONS_VERSION);
@@ -147,7 +131,6 @@ Result<void> fetch(git_repository* repository, const std::string& refspec, Fetch
   // Redirects are followed at the first request only and never to another host (libgit2's
   // "initial").
   options.follow_redirects = GIT_REMOTE_REDIRECT_INITIAL;
-  state.credential_given = false;
   git_error_clear();
   char* specs[] = {const_cast<char*>(refspec.c_str())};
   const git_strarray list{specs, 1};
@@ -155,6 +138,15 @@ Result<void> fetch(git_repository* repository, const std::string& refspec, Fetch
     return fetch_failed(code, state);
   }
   return {};
+}
+
+// A token may end in the middle of it: then once more, with another.
+Result<void> fetch(git_repository* repository, const std::string& refspec, FetchState& state) {
+  auto fetched = fetch_once(repository, refspec, state);
+  const bool denied = !fetched && fetched.error().code == ErrorCode::user_error;
+  if (!denied || !state.credential->ask_again()) return fetched;
+  ATLAS_PROBE(true, "a credential was refused and asked for again");
+  return fetch_once(repository, refspec, state);
 }
 
 git::Commit find_commit(git_repository* repository, const git_oid& id) {
@@ -193,8 +185,9 @@ Result<git::Commit> fetch_commit(git_repository* repository, const FetchOrder& o
   if (git_oid_fromstr(&id, order.sha.c_str()) != 0) {
     return fail(ErrorCode::invalid_argument, "a commit is named by 40 lower-case hex digits");
   }
-  FetchState state{.order = &order, .stop = &stop};
   for (const auto& refspec : refspecs_for(order)) {
+    CredentialCallback credential(order.credential, order.url);
+    FetchState state{.order = &order, .stop = &stop, .credential = &credential};
     auto fetched = fetch(repository, refspec.text, state);
     if (git::Commit commit = find_commit(repository, id)) return commit;
     const bool goes_on =

@@ -3,27 +3,21 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <optional>
 #include <stop_token>
 #include <string>
 
 #include "base/error.hpp"
+#include "builder/source/credential.hpp"
 #include "builder/source/git_handles.hpp"
 
 namespace atlasflow::builder {
 
-struct Credential {
-  std::string username;
-  std::string password;  // or a token; never logged, never in a URL
-};
-
 struct FetchOrder {
   std::string url;
   std::string sha;
-  std::string ref;  // fetched first; empty: the commit is asked for by name at once
-  std::function<std::optional<Credential>()> credential;  // asked only when the remote wants one
-  std::uint64_t limit_bytes = 0;                          // of received data
+  std::string ref;                // fetched first; empty: the commit is asked for by name at once
+  CredentialSource credential;    // asked only when the remote wants one
+  std::uint64_t limit_bytes = 0;  // of received data
 };
 
 // user_error or not_found: no such repository, no such commit, access denied; too_large: more than

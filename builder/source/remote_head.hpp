@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "builder/source/credential.hpp"
 
 namespace atlasflow::builder {
 
@@ -15,6 +16,8 @@ struct RemoteHead {
 
 // The head of the branch; an empty branch: of the remote's default one. not_found: no such
 // repository or branch, or an empty repository; unavailable: the remote does not answer.
-[[nodiscard]] Result<RemoteHead> remote_head(const std::string& url, const std::string& branch);
+// credential: asked when the remote wants a login.
+[[nodiscard]] Result<RemoteHead> remote_head(const std::string& url, const std::string& branch,
+                                             const CredentialSource& credential = {});
 
 }  // namespace atlasflow::builder

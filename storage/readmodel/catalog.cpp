@@ -65,6 +65,8 @@ void Catalog::apply(const Record& record) {
       apply_to_project(project, record);
     } else if (record.stream == node_stream()) {
       apply_to_node(record);
+    } else if (record.stream == github_stream()) {
+      apply_to_github_app(record);
     }
     position_ = record.position;
   }
@@ -106,6 +108,19 @@ void Catalog::apply_to_node(const Record& record) {
     const auto& violated = record.event.invariant_violated();
     quarantined_[violated.stream()] = violated.reason();
   }
+}
+
+void Catalog::apply_to_github_app(const Record& record) {
+  evolve(github_app_.state, record.event);
+  if (!record.event.has_github_app_connected()) return;
+  github_app_.connected_at = record.recorded_at;
+  github_app_.sealed_refs.push_back(github_app_.state.private_key_ref);
+  github_app_.sealed_refs.push_back(github_app_.state.webhook_secret_ref);
+}
+
+GitHubAppView Catalog::github_app() const {
+  const std::shared_lock lock(mutex_);
+  return github_app_;
 }
 
 std::optional<DeploymentId> Catalog::chosen(

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "events/deployment.hpp"
+#include "events/github_app.hpp"
 #include "events/project.hpp"
 #include "storage/log/event_log.hpp"
 
@@ -49,6 +50,13 @@ struct SealedChange {
   std::string ref;        // empty: the variable was unset
 };
 
+// The GitHub App as it is now, and every value that any was sealed with.
+struct GitHubAppView {
+  GitHubAppState state;
+  TimestampUs connected_at = 0;
+  std::vector<std::string> sealed_refs;
+};
+
 class Catalog {
  public:
   // Records must come in position order without a gap.
@@ -77,6 +85,7 @@ class Catalog {
   [[nodiscard]] std::vector<ProjectView> every_project() const;
   // Every one of a project, in order.
   [[nodiscard]] std::vector<SealedChange> sealed_changes_of(const ProjectId& id) const;
+  [[nodiscard]] GitHubAppView github_app() const;
   // Not terminal, over all projects.
   [[nodiscard]] std::vector<DeploymentView> active_deployments() const;
 
@@ -84,6 +93,7 @@ class Catalog {
   void apply_to_deployment(const DeploymentId& id, const Record& record);
   void apply_to_project(const ProjectId& id, const Record& record);
   void apply_to_node(const Record& record);
+  void apply_to_github_app(const Record& record);
   [[nodiscard]] std::optional<DeploymentId> chosen(
       const ProjectId& id, const DeploymentState* (*choose)(
                                const std::vector<const DeploymentState*>& oldest_first)) const;
@@ -95,6 +105,7 @@ class Catalog {
   std::map<DeploymentId, DeploymentView> deployments_;
   std::map<ProjectId, std::vector<SealedChange>> sealed_;
   std::map<std::string, std::string> quarantined_;
+  GitHubAppView github_app_;
 };
 
 // The event's name as users see it: "PushReceived", "VMStarted".

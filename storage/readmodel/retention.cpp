@@ -99,6 +99,9 @@ Retention retention_of(const Catalog& catalog, std::size_t rollbacks) {
 
 SealedValues sealed_values_of(const Catalog& catalog, std::size_t rollbacks) {
   SealedValues values;
+  const auto app = catalog.github_app();
+  values.named.insert(app.sealed_refs.begin(), app.sealed_refs.end());
+  values.needed.insert({app.state.private_key_ref, app.state.webhook_secret_ref});
   for (const auto& known : catalog.every_project()) {
     // What is named is read first: the read model goes on meanwhile, and a value whose event comes
     // after that must not look like one that nothing needs.

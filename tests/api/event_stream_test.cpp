@@ -77,6 +77,18 @@ TEST_F(EventStream, of_one_project_has_what_its_notify_url_was_told) {
               ElementsAre("project/shop@1", "project/shop@2", "notifications/shop@1"));
 }
 
+TEST_F(EventStream, of_one_project_has_what_github_was_told_of_its_deployments) {
+  control_.add_project("shop");
+  for (const char* project : {"shop", "bank"}) {
+    static_cast<void>(
+        control_.execute(Principal::system("test"),
+                         commands::RecordGitHubReport{ProjectId(project), DeploymentId("aaaaaaa2"),
+                                                      "queued", 7, ""}));
+  }
+  EXPECT_THAT(streams_at("/v1/events?project=shop"),
+              ElementsAre("project/shop@1", "project/shop@2", "github-reports/shop@1"));
+}
+
 TEST_F(EventStream, of_one_project_has_what_begins_without_a_push) {
   control_.add_project("shop");
   control_.add_rollback("aaaaaaa2", "shop", "aaaaaaa1");

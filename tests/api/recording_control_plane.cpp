@@ -210,6 +210,46 @@ struct RecordingControlPlane::Effect {
     event.mutable_notify_secret_set()->set_sealed_ref("ref");
     return recorded(command.project, {event});
   }
+  Result<commands::Done> operator()(const commands::ConnectGitHubApp& command) const {
+    if (!plane.app_is_recorded) return plane.app_outcome;
+    pb::Event event;
+    auto& app = *event.mutable_github_app_connected();
+    app.set_app_id(command.app_id);
+    app.set_slug(command.slug);
+    app.set_base_url(command.base_url);
+    app.set_key_fingerprint(command.key_fingerprint);
+    plane.append(github_stream(), {event});
+    const std::lock_guard lock(plane.mutex_);
+    plane.github_webhook_secret_ = command.webhook_secret;
+    plane.github_private_key_ = command.private_key;
+    return plane.app_outcome;
+  }
+  Result<commands::Done> operator()(const commands::DisconnectGitHubApp&) const {
+    if (!plane.catalog_.github_app().state.is_connected()) {
+      return fail(ErrorCode::conflict, "no GitHub App is connected");
+    }
+    pb::Event event;
+    event.mutable_github_app_disconnected();
+    plane.append(github_stream(), {event});
+    const std::lock_guard lock(plane.mutex_);
+    plane.github_webhook_secret_ = {};
+    return plane.app_outcome;
+  }
+  Result<commands::Done> operator()(const commands::RecordGitHubReport& command) const {
+    if (!plane.report_outcome) return plane.report_outcome;
+    pb::Event event;
+    if (command.refused.empty()) {
+      event.mutable_github_told()->set_deployment(command.deployment.str());
+      event.mutable_github_told()->set_status(command.status);
+      event.mutable_github_told()->set_github_deployment(command.github_deployment);
+    } else {
+      event.mutable_github_not_told()->set_deployment(command.deployment.str());
+      event.mutable_github_not_told()->set_status(command.status);
+      event.mutable_github_not_told()->set_reason(command.refused);
+    }
+    plane.append(github_reports_stream(command.project), {event});
+    return commands::Done{};
+  }
   Result<DeploymentId> operator()(const commands::Deploy& command) const {
     if (plane.deployed) plane.add_deployment(plane.deployed->str(), command.project);
     return plane.deployed;
@@ -267,6 +307,16 @@ Result<commands::Answer> RecordingControlPlane::carry_out(const Principal& by,
 std::vector<std::pair<std::string, std::string>> RecordingControlPlane::webhook_secrets() {
   const std::lock_guard lock(mutex_);
   return webhook_secrets_;
+}
+
+Secret RecordingControlPlane::github_webhook_secret() {
+  const std::lock_guard lock(mutex_);
+  return github_webhook_secret_;
+}
+
+Secret RecordingControlPlane::github_private_key() const {
+  const std::lock_guard lock(mutex_);
+  return github_private_key_;
 }
 
 std::vector<actors::ControlPlane::PartStatus> RecordingControlPlane::parts() {

@@ -20,6 +20,8 @@ class RecordingControlPlane : public actors::ControlPlane {
 
   // ---- what tests set up ----
   void append(const StreamId& stream, const std::vector<pb::Event>& events);
+  // When the next events are recorded, each a second after the one before; in 2023 by default.
+  void set_now(TimestampUs now) { now_ = now; }
   // A project with a repository; its id is its name.
   void add_project(const std::string& name, const std::string& webhook_secret = {});
   void add_deployment(const std::string& id, const std::string& project);
@@ -47,6 +49,9 @@ class RecordingControlPlane : public actors::ControlPlane {
   Result<DeploymentId> made = DeploymentId("aaaaaaa2");  // by rollback, redeploy, promote, restart
   Result<commands::Done> life_outcome;                   // of cancel, stop, start, notify secret
   Result<bool> scaled = true;
+  Result<commands::Done> report_outcome;  // an error: it is not recorded either
+  Result<commands::Done> app_outcome;     // of connecting and disconnecting an App...
+  bool app_is_recorded = true;            // ...which may be recorded all the same
 
   // ---- what they look at ----
   struct Call {
@@ -54,6 +59,7 @@ class RecordingControlPlane : public actors::ControlPlane {
     commands::Command command;
   };
   [[nodiscard]] std::vector<Call> calls() const;
+  [[nodiscard]] Secret github_private_key() const;
   // The commands of one kind, as they came.
   template <typename Command>
   [[nodiscard]] std::vector<Command> asked() const {
@@ -66,6 +72,7 @@ class RecordingControlPlane : public actors::ControlPlane {
 
   // ---- ControlPlane ----
   std::vector<std::pair<std::string, std::string>> webhook_secrets() override;
+  Secret github_webhook_secret() override;
   const storage::Catalog& catalog() const override { return catalog_; }
   const storage::EventLog& log() const override { return *log_; }
   std::vector<PartStatus> parts() override;
@@ -80,6 +87,8 @@ class RecordingControlPlane : public actors::ControlPlane {
   mutable std::mutex mutex_;
   std::vector<Call> calls_;
   std::vector<std::pair<std::string, std::string>> webhook_secrets_;
+  Secret github_webhook_secret_;
+  Secret github_private_key_;
   std::unique_ptr<storage::EventLog> log_;
   storage::Catalog catalog_;
   TimestampUs now_ = 1'700'000'000'000'000;

@@ -3,8 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "api/signature.hpp"
-#include "tests/api/api_fixture.hpp"
+#include "tests/api/webhook_fixture.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -14,69 +13,15 @@ using nlohmann::json;
 using testing::Answer;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::hex;
 using ::testing::IsEmpty;
+using testing::k_after;
+using testing::k_before;
+using testing::k_secret;
+using testing::push_payload;
 using testing::request_text;
 using ::testing::UnorderedElementsAre;
-
-constexpr const char* k_secret = "server-secret";
-constexpr const char* k_before = "0000000000000000000000000000000000000000";
-constexpr const char* k_after = "2222222222222222222222222222222222222222";
-
-std::string hex(const Sha256& digest) {
-  std::string text;
-  for (const auto byte : digest) {
-    text += "0123456789abcdef"[byte >> 4U];
-    text += "0123456789abcdef"[byte & 15U];
-  }
-  return text;
-}
-
-json push_payload() {
-  return {{"ref", "refs/heads/feature/x"},
-          {"before", k_before},
-          {"after", k_after},
-          {"deleted", false},
-          {"repository",
-           {{"id", 1},
-            {"clone_url", "https://github.com/acme/shop.git"},
-            {"ssh_url", "git@github.com:acme/shop.git"},
-            {"html_url", "https://github.com/acme/shop"},
-            {"git_url", "git://github.com/acme/shop.git"},
-            {"default_branch", "main"}}},
-          {"pusher", {{"name", "ada"}}},
-          {"sender", {{"login", "ada-lovelace"}}},
-          {"head_commit", nullptr},
-          {"commits", json::array()}};
-}
-
-class Webhook : public testing::ApiTest {
- protected:
-  Webhook() { config_.webhook_secret = k_secret; }
-
-  static std::vector<std::string> fields_for(const std::string& body, const std::string& secret,
-                                             const std::string& event,
-                                             const std::string& content_type) {
-    return {"X-GitHub-Event: " + event, "X-GitHub-Delivery: 72d3162e-cc78-11e3-81ab-4c9367dc0958",
-            "Content-Type: " + content_type,
-            "X-Hub-Signature-256: sha256=" + hex(hmac_sha256(secret, body))};
-  }
-
-  Answer deliver(const std::string& body, const std::string& secret = k_secret,
-                 const std::string& event = "push",
-                 const std::string& content_type = "application/json") {
-    return deliver_with(fields_for(body, secret, event, content_type), body);
-  }
-
-  Answer deliver_with(const std::vector<std::string>& fields, const std::string& body) {
-    auto answer = connect_webhook().ask(request_text("POST", "/webhooks/github", fields, body));
-    EXPECT_TRUE(answer.has_value());
-    return answer.value_or(Answer{});
-  }
-
-  static PushReceipt deployed() {
-    return {PushReceipt::Verdict::deployed, "shop", DeploymentId("abcdefg2"), ""};
-  }
-};
+using testing::Webhook;
 
 // ---- what a push becomes ----
 

@@ -373,9 +373,9 @@ TEST_F(HttpCheckoutTest, a_public_repository_is_fetched_and_no_credential_asked_
   const std::string sha = serve(std::nullopt);
   auto asking = request(url(), sha);
   int asked = 0;
-  asking.credential = [&asked]() -> std::optional<Credential> {
+  asking.credential = [&asked](const Credential*) -> Result<std::optional<Credential>> {
     ++asked;
-    return std::nullopt;
+    return std::optional<Credential>();
   };
   const auto checkout = check_out(asking, {});
   ASSERT_TRUE(checkout) << to_string(checkout.error());
@@ -401,7 +401,7 @@ TEST_F(HttpCheckoutTest, a_commit_that_the_server_lacks_is_not_found) {
 TEST_F(HttpCheckoutTest, a_private_repository_is_fetched_with_the_credential) {
   const std::string sha = serve("Basic bWU6czNjcmV0");  // me:s3cret
   auto asking = request(url(), sha);
-  asking.credential = [] { return Credential{"me", "s3cret"}; };
+  asking.credential = [](const Credential*) { return Credential{"me", Secret("s3cret")}; };
   const auto checkout = check_out(asking, {});
   ASSERT_TRUE(checkout) << to_string(checkout.error());
   EXPECT_EQ(read(folder() / "file"), "by http");
@@ -411,15 +411,16 @@ TEST_F(HttpCheckoutTest, a_wrong_credential_is_a_user_error_that_does_not_tell_i
   const std::string sha = serve("Basic bWU6czNjcmV0");
   auto asking = request(url(), sha);
   int asked = 0;
-  asking.credential = [&asked] {
+  asking.credential = [&asked](const Credential* refused) {
+    EXPECT_EQ(refused != nullptr, asked > 0);
     ++asked;
-    return Credential{"me", "wr0ng"};
+    return Credential{"me", Secret("wr0ng")};
   };
   const auto checkout = check_out(asking, {});
   ASSERT_FALSE(checkout);
   EXPECT_EQ(checkout.error().code, ErrorCode::user_error) << to_string(checkout.error());
   EXPECT_THAT(to_string(checkout.error()), Not(HasSubstr("wr0ng")));
-  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(asked, 2);
 }
 
 TEST_F(HttpCheckoutTest, a_private_repository_without_a_credential_is_a_user_error) {

@@ -84,7 +84,24 @@ void GitServer::serve(const std::stop_token& stop) {
   }
 }
 
-void GitServer::answer(int peer) const {
+void GitServer::change_after(int requests, std::string authorization) {
+  const std::lock_guard lock(mutex_);
+  requests_until_then_ = requests;
+  next_authorization_ = std::move(authorization);
+}
+
+bool GitServer::lets_in(const std::string& authorization) {
+  const std::lock_guard lock(mutex_);
+  if (requests_until_then_ == 0) {
+    authorization_ = next_authorization_;
+    requests_until_then_ = -1;
+  }
+  if (authorization_ && authorization != *authorization_) return false;
+  if (requests_until_then_ > 0) --requests_until_then_;
+  return true;
+}
+
+void GitServer::answer(int peer) {
   std::string text;
   std::string chunk(16 * 1024, '\0');
   const auto receive = [&] {
@@ -104,7 +121,7 @@ void GitServer::answer(int peer) const {
     if (!receive()) return;
   }
   if (chunked) text = dechunked(text);
-  if (authorization_ && header(head, "authorization") != *authorization_) {
+  if (!lets_in(header(head, "authorization"))) {
     send_all(peer,
              "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\n"
              "Content-Length: 0\r\nConnection: close\r\n\r\n");

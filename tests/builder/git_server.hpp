@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -19,13 +20,19 @@ class GitServer {
   GitServer(const GitServer&) = delete;
   GitServer& operator=(const GitServer&) = delete;
   [[nodiscard]] std::uint16_t port() const { return port_; }
+  // After so many requests that were let in another Authorization is wanted: a token has ended.
+  void change_after(int requests, std::string authorization);
 
  private:
   void serve(const std::stop_token& stop);
-  void answer(int peer) const;
+  void answer(int peer);
+  [[nodiscard]] bool lets_in(const std::string& authorization);
 
   std::filesystem::path root_;
+  std::mutex mutex_;  // guards the three below
   std::optional<std::string> authorization_;
+  std::string next_authorization_;
+  int requests_until_then_ = -1;  // -1: it stays
   FileDescriptor listener_;
   std::uint16_t port_ = 0;
   std::jthread thread_;

@@ -107,6 +107,18 @@ TEST(CommandLine, a_notify_secret_is_named_by_a_file) {
   EXPECT_EQ(notify.file, "-");
 }
 
+TEST(CommandLine, a_github_app_is_named_by_its_id_and_two_files) {
+  const auto connect = command<GitHubConnectCommand>(
+      {"github", "connect", "--app-id", "12345", "--private-key-file", "key.pem",
+       "--webhook-secret-file", "-", "--base-url", "https://git.example.com"});
+  EXPECT_EQ(connect.app_id, 12345);
+  EXPECT_EQ(connect.private_key_file, "key.pem");
+  EXPECT_EQ(connect.webhook_secret_file, "-");
+  EXPECT_EQ(connect.base_url, "https://git.example.com");
+  EXPECT_EQ(command<GitHubConnectCommand>({"github", "connect"}).app_id, 0);
+  EXPECT_TRUE(command<GitHubDisconnectCommand>({"github", "disconnect", "-y"}).yes);
+}
+
 TEST(CommandLine, the_help_lists_every_verb) {
   const auto help = parse({"--help"}).error().out;
   for (const char* verb : {"rollback", "redeploy", "promote", "restart", "cancel", "stop", "start",
@@ -152,6 +164,11 @@ INSTANTIATE_TEST_SUITE_P(
         std::vector<const char*>{"scale", "web"}, std::vector<const char*>{"scale", "web", "many"},
         std::vector<const char*>{"project", "notify-secret", "web"},
         std::vector<const char*>{"project", "notify-secret", "web", "hush"},
+        std::vector<const char*>{"github"},
+        std::vector<const char*>{"github", "connect", "--app-id", "1"},
+        std::vector<const char*>{"github", "connect", "--private-key-file", "k"},
+        std::vector<const char*>{"github", "connect", "--app-id", "x", "--private-key-file", "k",
+                                 "--webhook-secret-file", "s"},
         std::vector<const char*>{"events", "--from", "-1"}));
 
 TEST(CommandLine, the_help_of_a_verb_is_that_of_the_deepest_one_given) {

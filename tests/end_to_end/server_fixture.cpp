@@ -190,6 +190,12 @@ void ServerFixture::create_project(const std::string& name) {
   projects_.push_back(name);
 }
 
+void ServerFixture::create_project(const std::string& name, const std::string& repository_url) {
+  const auto ran = atlasflow({"project", "create", name, "--repo", repository_url});
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  projects_.push_back(name);
+}
+
 std::vector<nlohmann::json> ServerFixture::events(const std::string& project) {
   const auto ran = atlasflow({"events", "--project", project, "--json"});
   EXPECT_EQ(ran.code, 0) << ran.err;
@@ -229,8 +235,9 @@ void ServerFixture::write_app(const std::string& page) {
   fs::permissions(root / "www/cgi-bin/env", fs::perms::all);
 }
 
-HttpAnswer ServerFixture::push(const std::string& before, const std::string& after) {
-  const auto url = repository_->folder().string();
+HttpAnswer ServerFixture::push(const std::string& before, const std::string& after,
+                               const std::string& other_url) {
+  const auto url = other_url.empty() ? repository_->folder().string() : other_url;
   const nlohmann::json payload = {{"ref", "refs/heads/main"},
                                   {"before", before},
                                   {"after", after},

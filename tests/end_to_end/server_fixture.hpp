@@ -50,6 +50,8 @@ class ServerFixture : public testing::Test {
   [[nodiscard]] Ran atlasflow(std::vector<std::string> arguments, const std::string& input = "");
   [[nodiscard]] nlohmann::json atlasflow_json(std::vector<std::string> arguments);
   void create_project(const std::string& name);
+  // Of another repository than the fixture's, without a webhook secret of its own.
+  void create_project(const std::string& name, const std::string& repository_url);
   [[nodiscard]] std::vector<nlohmann::json> events(const std::string& project);
   // Those of the seven that the deployment's stream has, in its order.
   [[nodiscard]] std::vector<std::string> seven_of(const std::string& project,
@@ -63,7 +65,9 @@ class ServerFixture : public testing::Test {
   void write_app(const std::string& page);
   // Signed as GitHub does, through the edge at https://<domain>/webhooks/github. Empty when the
   // answer was lost, else what it says.
-  [[nodiscard]] HttpAnswer push(const std::string& before, const std::string& after);
+  // url: where the repository is cloned from; the fixture's own when it is empty.
+  [[nodiscard]] HttpAnswer push(const std::string& before, const std::string& after,
+                                const std::string& url = "");
   // The deployment that the answer names.
   [[nodiscard]] static std::string deployment_in(const HttpAnswer& answer);
 

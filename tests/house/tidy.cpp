@@ -21,6 +21,7 @@ constexpr std::array k_folders = {
     FolderRule{"base", "base"},
     FolderRule{"http", "http base"},
     FolderRule{"events", "events base"},
+    FolderRule{"github", "github base"},
     FolderRule{"storage", "storage events base"},
     FolderRule{"edge", "edge http events base"},
     FolderRule{"vmm", "vmm http events base"},
@@ -28,12 +29,13 @@ constexpr std::array k_folders = {
     FolderRule{"inspect", "inspect storage events base"},
     FolderRule{"backup", "backup inspect storage events base"},
     FolderRule{"actors", "actors storage events base"},
-    FolderRule{"api", "api actors edge http storage events base"},
+    FolderRule{"api", "api actors edge github http storage events base"},
     FolderRule{"sim", "sim api actors edge http storage events base"},
-    FolderRule{"server", "server backup api actors builder vmm edge http storage events base"},
-    FolderRule{
-        "cli",
-        "cli server sim backup inspect api actors builder vmm edge http storage events base"},
+    FolderRule{"server",
+               "server backup api actors builder vmm edge github http storage events base"},
+    FolderRule{"cli",
+               "cli server sim backup inspect api actors builder vmm edge github http storage "
+               "events base"},
 };
 
 // Libraries that only some folders may know. The prefix is of the name between < and >.

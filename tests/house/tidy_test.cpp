@@ -53,6 +53,9 @@ const Snippet k_snippets[] = {
 
     {"base_using_events", "base/a.cpp", "#include \"events/ids.hpp\"\n", "may not use events/"},
     {"events_using_files", "events/a.cpp", "#include \"base/digest.hpp\"\n", "events/ is pure"},
+    {"github_using_storage", "github/a.cpp", "#include \"storage/log/anchor.hpp\"\n",
+     "may not use storage/"},
+    {"actors_using_github", "actors/a.cpp", "#include \"github/jwt.hpp\"\n", "may not use github/"},
     {"storage_using_actors", "storage/a.cpp", "#include \"actors/root.hpp\"\n",
      "may not use actors/"},
     {"edge_using_storage", "edge/a.cpp", "#include \"storage/log/anchor.hpp\"\n",
@@ -166,8 +169,8 @@ TEST(Readme, one_that_names_a_file_that_is_gone_is_found) {
 const fs::path k_root = ATLASFLOW_SOURCE_DIR;
 
 const std::vector<std::string> k_code_folders = {
-    "base", "http",   "events", "storage", "inspect", "builder", "vmm",
-    "edge", "actors", "api",    "sim",     "server",  "cli"};
+    "base", "http", "events", "github", "storage", "inspect", "builder",
+    "vmm",  "edge", "actors", "api",    "sim",     "server",  "cli"};
 const std::vector<std::string> k_other_folders = {"tests", "bench", "examples", "docs", "script"};
 
 std::string read(const fs::path& path) {

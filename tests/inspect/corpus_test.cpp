@@ -77,6 +77,15 @@ TEST(EventCorpus, every_record_is_shown_as_it_was_when_it_was_written) {
   EXPECT_GE(records, 100);
 }
 
+TEST(EventCorpus, no_record_shows_where_a_sealed_value_lies) {
+  for (const auto& [name, bytes] : files_of(RECORD_CORPUS)) {
+    if (!name.ends_with(".bin")) continue;
+    const auto record = storage::RecordCodec::decode(bytes);
+    ASSERT_TRUE(record) << name << ": " << to_string(record.error());
+    EXPECT_THAT(shown(*record), testing::Not(testing::HasSubstr("_ref\""))) << name;
+  }
+}
+
 // What is never written needs no sample; everything else is in some version of it.
 TEST(EventCorpus, every_field_of_every_event_is_set_in_some_sample) {
   std::set<std::string> fields;

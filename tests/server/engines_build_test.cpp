@@ -164,5 +164,23 @@ TEST_F(SourceEngine, a_build_is_told_where_the_source_is_and_what_to_make_of_it)
   EXPECT_THAT(images_.built().build_args, ElementsAre(Pair("NODE", "20")));
 }
 
+TEST_F(SourceEngine, a_push_whose_message_says_so_is_skipped_and_a_command_is_not) {
+  const auto sha = origin_.commit(main_, {{"Dockerfile", "FROM scratch\n"}},
+                                  "Fix a typo\n\nNothing to see. [skip ci]\n");
+  auto pushed = job(sha);
+  pushed.is_pushed = true;
+  auto cloned = engine_.clone(pushed, {});
+  ASSERT_TRUE(cloned) << to_string(cloned.error());
+  EXPECT_EQ(cloned->skip_reason(), "the commit's message says [skip ci]");
+  // Also when the checkout is found complete, after a restart.
+  cloned = engine_.clone(pushed, {});
+  ASSERT_TRUE(cloned);
+  EXPECT_EQ(cloned->skip_reason(), "the commit's message says [skip ci]");
+
+  const auto commanded = engine_.clone(job(sha), {});
+  ASSERT_TRUE(commanded);
+  EXPECT_EQ(commanded->skip_reason(), "");
+}
+
 }  // namespace
 }  // namespace atlasflow::server

@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
-#include "server/deadline.hpp"
+#include "base/deadline.hpp"
 
 namespace atlasflow::server {
 namespace {

@@ -1,5 +1,5 @@
-// A stop token that is also requested when the time is up; 0: it never is. Owned by one call of an
-// engine, on its thread.
+// A stop token that is also requested when the time is up; 0: it never is. Owned by one call, on
+// its thread.
 #pragma once
 
 #include <chrono>
@@ -9,7 +9,7 @@
 #include <stop_token>
 #include <thread>
 
-namespace atlasflow::server {
+namespace atlasflow {
 
 class Deadline {
  public:
@@ -41,4 +41,4 @@ class Deadline {
   std::jthread watch_;
 };
 
-}  // namespace atlasflow::server
+}  // namespace atlasflow

@@ -1,0 +1,73 @@
+// What GitHub is still to be told of deployments: a fold of the whole log. It is told of those that
+// began while an App was connected, from repositories on that App's GitHub. Pure.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "events/deployment.hpp"
+#include "events/github_app.hpp"
+
+namespace atlasflow {
+
+// As GitHub names the status of a deployment.
+enum class ReportStatus : std::uint8_t { queued, in_progress, success, failure, inactive };
+
+[[nodiscard]] std::string_view name_of(ReportStatus status);
+// Nothing: GitHub is told nothing new by it.
+[[nodiscard]] std::optional<ReportStatus> report_status_of(DeploymentStatus status);
+
+// One change, with what was true when it was recorded.
+struct GitHubReport {
+  ProjectId project_id;
+  std::string project;
+  DeploymentId deployment;
+  ReportStatus status = ReportStatus::queued;
+  std::string repository_url;
+  std::string commit;
+  std::string environment;  // "production", "preview/<branch>"
+  std::string hostname;
+  std::string reason;  // why it failed or is inactive: events' own words, no byte of a log
+  TimestampUs at = 0;
+};
+
+// The log's records must come in position order. What was told, and what GitHub will not hear, is
+// recorded in the project's stream "github-reports/<id>"; so what is owed is what a reporter that
+// starts anew goes on with. When the App is disconnected nothing is owed.
+class GitHubReportsOwed {
+ public:
+  // `domain` ends the hostnames.
+  explicit GitHubReportsOwed(std::string domain) : domain_(std::move(domain)) {}
+
+  void apply(const StreamId& stream, const pb::Event& event, TimestampUs recorded_at);
+
+  // Of each project, oldest first, and never an empty list: GitHub must hear them in order.
+  using ByProject = std::map<ProjectId, std::deque<GitHubReport>>;
+  [[nodiscard]] const ByProject& owed() const { return owed_; }
+  // What GitHub calls the deployment; 0: it has none so far.
+  [[nodiscard]] std::int64_t github_deployment_of(const DeploymentId& id) const;
+
+ private:
+  struct Told {
+    DeploymentState state;
+    std::optional<ReportStatus> newest;  // that was owed
+    std::int64_t github_deployment = 0;
+    bool refused = false;  // GitHub will hear no more of it
+  };
+  void apply_to_deployment(const DeploymentId& id, const pb::Event& event, TimestampUs recorded_at);
+  void settle(const ProjectId& project, const std::string& deployment, const std::string& status,
+              std::int64_t github_deployment, bool refused);
+  // Of one that has ended and of which nothing is owed.
+  void forget_if_over(const DeploymentId& id);
+
+  std::string domain_;
+  GitHubAppState app_;
+  std::map<DeploymentId, Told> deployments_;
+  ByProject owed_;
+};
+
+}  // namespace atlasflow

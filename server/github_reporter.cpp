@@ -1,0 +1,175 @@
+#include "server/github_reporter.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+
+#include "base/log.hpp"
+#include "events/environment.hpp"
+#include "events/github_reports.hpp"
+#include "github/deployments.hpp"
+
+namespace atlasflow::server {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr auto k_pause_max = std::chrono::minutes(5);
+constexpr int k_doublings_max = 6;
+// After that GitHub is told no more of it, so that what is owed does not grow for ever.
+constexpr TimestampUs k_age_max_us = 3LL * 24 * 3600 * 1'000'000;
+
+TimestampUs now_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+// One thread's.
+class Reporter {
+ public:
+  Reporter(actors::ControlPlane& control, github::ConnectedApp& connected,
+           api::PublicAddress address, std::chrono::milliseconds pause)
+      : control_(control),
+        connected_(connected),
+        address_(std::move(address)),
+        pause_(pause),
+        owed_(address_.domain) {}
+
+  // Once an interval: everything that can be told now.
+  void tick(const std::stop_token& stop) {
+    while (!stop.stop_requested() && read_on(stop) && tell_one_of_each(stop)) {
+    }
+  }
+
+ private:
+  struct Waiting {
+    int failures = 0;  // in a row
+    Clock::time_point until;
+  };
+
+  // False: the log can't be read just now.
+  bool read_on(const std::stop_token& stop) {
+    const auto read = control_.log().read_all(position_.next(), [&](const auto& record) {
+      owed_.apply(record.stream, record.event, record.recorded_at);
+      position_ = record.position;
+      return !stop.stop_requested();
+    });
+    if (!read) {
+      log_event(LogLevel::error, "server", "github_reports_unreadable",
+                {{"error", to_string(read.error())}});
+    }
+    return read.has_value();
+  }
+
+  // Whether anything was recorded, so that more may follow.
+  bool tell_one_of_each(const std::stop_token& stop) {
+    if (owed_.owed().empty()) return false;
+    const auto app = connected_.get().value_or(nullptr);
+    if (app == nullptr) return false;
+    bool recorded = false;
+    for (const auto& [project, queue] : owed_.owed()) {
+      auto& waiting = waiting_[project];
+      if (stop.stop_requested()) break;
+      if (Clock::now() < waiting.until) continue;
+      if (tell(*app, queue.front(), stop)) {
+        recorded = true;
+        waiting = {};
+      } else {
+        waiting.until = Clock::now() + std::min<std::chrono::milliseconds>(
+                                           pause_ * (1 << waiting.failures), k_pause_max);
+        waiting.failures = std::min(waiting.failures + 1, k_doublings_max);
+      }
+    }
+    std::erase_if(waiting_,
+                  [this](const auto& each) { return !owed_.owed().contains(each.first); });
+    return recorded;
+  }
+
+  bool tell(github::AppClient& app, const GitHubReport& report, const std::stop_token& stop) {
+    commands::RecordGitHubReport outcome;
+    outcome.project = report.project_id;
+    outcome.deployment = report.deployment;
+    outcome.status = name_of(report.status);
+    const auto told = deployment_on_github(app, report, stop);
+    if (told) {
+      outcome.github_deployment = *told;
+    } else {
+      if (told.error().code == ErrorCode::cancelled) return false;
+      const bool is_final = told.error().code == ErrorCode::user_error ||
+                            told.error().code == ErrorCode::not_found ||
+                            now_us() - report.at > k_age_max_us;
+      log_event(LogLevel::warn, "server", "github_not_told",
+                {{"project", report.project},
+                 {"deployment", report.deployment.str()},
+                 {"status", name_of(report.status)},
+                 {"final", is_final},
+                 {"error", to_string(told.error())}});
+      if (!is_final) return false;
+      outcome.refused = to_string(told.error());
+    }
+    const auto done = control_.execute(Principal::system("github-reporter"), std::move(outcome));
+    if (!done) {
+      log_event(LogLevel::warn, "server", "github_report_not_recorded",
+                {{"deployment", report.deployment.str()}, {"error", to_string(done.error())}});
+    }
+    return done.has_value();
+  }
+
+  // Its id on GitHub, whose status is the report's by then.
+  Result<std::int64_t> deployment_on_github(github::AppClient& app, const GitHubReport& report,
+                                            const std::stop_token& stop) {
+    const auto repository = github::repository_on(app.address(), report.repository_url);
+    if (!repository) {
+      return fail(ErrorCode::not_found, "the repository is not on the App's GitHub");
+    }
+    auto id = owed_.github_deployment_of(report.deployment);
+    if (id == 0) {
+      github::NewDeployment order;
+      order.id = report.deployment.str();
+      order.sha = report.commit;
+      // Two projects may deploy the same repository.
+      order.environment = report.project + "/" + report.environment;
+      order.is_transient = is_preview(report.environment);
+      order.is_production = !order.is_transient;
+      ATLAS_TRY(id, github::make_deployment(app, *repository, order, stop));
+    }
+    github::NewStatus status;
+    status.deployment = id;
+    status.state = name_of(report.status);
+    status.description = report.reason;
+    if (report.status == ReportStatus::success) {
+      status.environment_url = address_.url_of_host(report.hostname);
+    }
+    ATLAS_TRYV(github::add_status(app, *repository, status, stop));
+    return id;
+  }
+
+  actors::ControlPlane& control_;
+  github::ConnectedApp& connected_;
+  const api::PublicAddress address_;
+  const std::chrono::milliseconds pause_;
+  Position position_;  // of the newest record that is folded
+  GitHubReportsOwed owed_;
+  std::map<ProjectId, Waiting> waiting_;
+};
+
+}  // namespace
+
+GitHubReporter::GitHubReporter(actors::ControlPlane& control, github::ConnectedApp& connected,
+                               api::PublicAddress address, std::chrono::milliseconds interval,
+                               std::chrono::milliseconds pause)
+    : thread_([&control, &connected, address = std::move(address), interval,
+               pause](const std::stop_token& stop) {
+        Reporter reporter(control, connected, address, pause);
+        std::mutex mutex;
+        std::condition_variable_any stopped;
+        std::unique_lock lock(mutex);
+        while (!stop.stop_requested()) {
+          reporter.tick(stop);
+          stopped.wait_for(lock, stop, interval, [] { return false; });
+        }
+      }) {}
+
+}  // namespace atlasflow::server

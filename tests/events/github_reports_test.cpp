@@ -1,0 +1,197 @@
+// What GitHub is owed, over the events that the real rules make.
+#include "events/github_reports.hpp"
+
+#include <gmock/gmock.h>
+
+#include "events/settings.hpp"
+
+namespace atlasflow {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+// A log of the project pabc2345, "web", written event by event.
+class Reports : public testing::Test {
+ protected:
+  void connect() {
+    pb::Event event;
+    event.mutable_github_app_connected()->set_app_id(7);
+    event.mutable_github_app_connected()->set_base_url("https://github.com");
+    owed_.apply(github_stream(), event, ++now_);
+  }
+  void disconnect() {
+    pb::Event event;
+    event.mutable_github_app_disconnected()->set_app_id(7);
+    owed_.apply(github_stream(), event, ++now_);
+  }
+  void to(const std::string& deployment, const pb::Event& event) {
+    owed_.apply(deployment_stream(DeploymentId{deployment}), event, ++now_);
+  }
+  void push(const std::string& deployment, const std::string& environment = "production") {
+    pb::Event event;
+    auto* received = event.mutable_push_received();
+    received->set_project_id(project_.str());
+    received->set_project_name("web");
+    received->set_environment(environment);
+    received->set_ref("refs/heads/main");
+    received->set_repository_url(url_);
+    received->set_after(std::string(40, 'a'));
+    *received->mutable_settings() = default_settings();
+    to(deployment, event);
+  }
+  void clone(const std::string& deployment) {
+    pb::Event event;
+    event.mutable_clone_started();
+    to(deployment, event);
+  }
+  void go_live(const std::string& deployment) {
+    pb::Event started;
+    started.mutable_vm_started()->set_vm_id(deployment + "-v3");
+    to(deployment, started);
+    pb::Event healthy;
+    healthy.mutable_healthy()->set_vm_id(deployment + "-v3");
+    to(deployment, healthy);
+    pb::Event routed;
+    routed.mutable_routed()->set_generation(1);
+    to(deployment, routed);
+  }
+  void fail(const std::string& deployment) {
+    pb::Event event;
+    event.mutable_deployment_failed()->set_reason("the build failed");
+    to(deployment, event);
+  }
+  void told(const std::string& deployment, const std::string& status, std::int64_t id = 1000) {
+    pb::Event event;
+    event.mutable_github_told()->set_deployment(deployment);
+    event.mutable_github_told()->set_status(status);
+    event.mutable_github_told()->set_github_deployment(id);
+    owed_.apply(github_reports_stream(project_), event, ++now_);
+  }
+  void not_told(const std::string& deployment, const std::string& status) {
+    pb::Event event;
+    event.mutable_github_not_told()->set_deployment(deployment);
+    event.mutable_github_not_told()->set_status(status);
+    event.mutable_github_not_told()->set_reason("no");
+    owed_.apply(github_reports_stream(project_), event, ++now_);
+  }
+  // "d1 queued"
+  [[nodiscard]] std::vector<std::string> all() const {
+    std::vector<std::string> texts;
+    for (const auto& [project, queue] : owed_.owed()) {
+      for (const auto& each : queue) {
+        texts.push_back(each.deployment.str() + " " + std::string(name_of(each.status)));
+      }
+    }
+    return texts;
+  }
+
+  ProjectId project_{"pabc2345"};
+  std::string url_ = "https://github.com/octo/web.git";
+  GitHubReportsOwed owed_{"example.com"};
+  TimestampUs now_ = 1'700'000'000'000'000;
+};
+
+TEST_F(Reports, a_deployment_is_told_of_step_by_step_with_where_it_runs) {
+  connect();
+  push("d1");
+  clone("d1");
+  go_live("d1");
+  ASSERT_THAT(all(), ElementsAre("d1 queued", "d1 in_progress", "d1 success"));
+  const auto& report = owed_.owed().at(project_).back();
+  EXPECT_EQ(report.project, "web");
+  EXPECT_EQ(report.commit, std::string(40, 'a'));
+  EXPECT_EQ(report.environment, "production");
+  EXPECT_EQ(report.hostname, "web.example.com");
+  EXPECT_EQ(report.repository_url, "https://github.com/octo/web.git");
+  EXPECT_EQ(report.reason, "");
+}
+
+TEST_F(Reports, a_failure_is_told_once_with_its_reason) {
+  connect();
+  push("d1");
+  clone("d1");
+  fail("d1");
+  EXPECT_THAT(all(), ElementsAre("d1 queued", "d1 in_progress", "d1 failure"));
+  EXPECT_EQ(owed_.owed().at(project_).back().reason, "the build failed");
+}
+
+TEST_F(Reports, what_another_replaced_is_inactive) {
+  connect();
+  push("d1");
+  go_live("d1");
+  told("d1", "queued");
+  told("d1", "in_progress");
+  told("d1", "success");
+  EXPECT_THAT(all(), IsEmpty());
+  pb::Event event;
+  event.mutable_retirement_requested()->set_by("d2");
+  to("d1", event);
+  EXPECT_THAT(all(), ElementsAre("d1 inactive"));
+  EXPECT_EQ(owed_.github_deployment_of(DeploymentId("d1")), 1000);
+  EXPECT_EQ(owed_.owed().at(project_).front().reason, "retired by d2");
+  pb::Event retired;
+  retired.mutable_deployment_retired();
+  to("d1", retired);
+  EXPECT_THAT(all(), ElementsAre("d1 inactive"));
+  // Still known while something is owed, and forgotten after that.
+  EXPECT_EQ(owed_.github_deployment_of(DeploymentId("d1")), 1000);
+  told("d1", "inactive");
+  EXPECT_EQ(owed_.github_deployment_of(DeploymentId("d1")), 0);
+}
+
+TEST_F(Reports, without_an_app_nothing_is_owed_and_nothing_of_that_time_later) {
+  push("d1");
+  EXPECT_THAT(all(), IsEmpty());
+  connect();
+  fail("d1");
+  EXPECT_THAT(all(), IsEmpty());
+  push("d2");
+  EXPECT_THAT(all(), ElementsAre("d2 queued"));
+  disconnect();
+  EXPECT_THAT(all(), IsEmpty());
+  connect();
+  fail("d2");
+  EXPECT_THAT(all(), IsEmpty());
+}
+
+TEST_F(Reports, what_github_will_not_hear_ends_what_is_owed_of_that_deployment_alone) {
+  connect();
+  push("d1");
+  push("d2");
+  clone("d1");
+  not_told("d1", "queued");
+  EXPECT_THAT(all(), ElementsAre("d2 queued"));
+  fail("d1");
+  EXPECT_THAT(all(), ElementsAre("d2 queued"));
+}
+
+TEST_F(Reports, of_repositories_elsewhere_github_is_told_nothing) {
+  connect();
+  for (const char* url :
+       {"https://git.example.com/octo/web.git", "file:///srv/git/web.git",
+        "https://notgithub.com/octo/web.git", "git@git.example.com:octo/web.git"}) {
+    url_ = url;
+    push("d1");
+    EXPECT_THAT(all(), IsEmpty()) << url;
+  }
+  for (const char* url : {"git@github.com:octo/web.git", "ssh://git@github.com/octo/web.git"}) {
+    url_ = url;
+    push(url);
+  }
+  EXPECT_EQ(all().size(), 2U);
+}
+
+// At least once: what is told a second time settles nothing else.
+TEST_F(Reports, what_was_told_twice_settles_one) {
+  connect();
+  push("d1");
+  clone("d1");
+  told("d1", "queued");
+  told("d1", "queued");
+  told("d9", "success");
+  EXPECT_THAT(all(), ElementsAre("d1 in_progress"));
+}
+
+}  // namespace
+}  // namespace atlasflow
