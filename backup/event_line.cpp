@@ -1,7 +1,6 @@
 #include "backup/event_line.hpp"
 
-#include <openssl/evp.h>
-
+#include "base/base64.hpp"
 #include "base/digest.hpp"
 #include "base/json_depth.hpp"
 #include "base/rfc3339.hpp"
@@ -15,34 +14,6 @@ using inspect::Json;
 
 constexpr int k_depth_max = 64;  // of a line's objects and arrays in each other
 constexpr std::size_t k_chain_bytes = std::tuple_size_v<storage::ChainHash>;
-
-std::string base64(std::string_view bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');  // the call writes a NUL behind it
-  EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                  reinterpret_cast<const unsigned char*>(bytes.data()),
-                  static_cast<int>(bytes.size()));
-  text.pop_back();
-  return text;
-}
-
-// Nothing but what base64() gives is taken; OpenSSL takes more.
-Result<std::string> bytes_of_base64(const std::string& text) {
-  std::string bytes(text.size(), '\0');
-  const int size = text.empty()
-                       ? -1
-                       : EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                                         reinterpret_cast<const unsigned char*>(text.data()),
-                                         static_cast<int>(text.size()));
-  if (size < 0) return fail(ErrorCode::invalid_argument, "its \"record\" is not Base64");
-  bytes.resize(static_cast<std::size_t>(size));
-  // The bytes that padding stands for are counted by OpenSSL.
-  for (std::size_t i = 0; i < 2 && text.size() > i && text[text.size() - 1 - i] == '='; ++i) {
-    bytes.pop_back();
-  }
-  if (base64(bytes) != text)
-    return fail(ErrorCode::invalid_argument, "its \"record\" is not Base64");
-  return bytes;
-}
 
 // Positions are strings: CloudEvents' integers have 32 bits, and so have those of many readers.
 Json json_of(const storage::Record& record, std::string_view stored, const std::string& source) {
@@ -109,13 +80,16 @@ Result<std::string> stored_in(std::string_view line) {
   }
   ATLAS_TRY(const auto record, string_in(json, "record"));
   ATLAS_TRY(const auto chain, string_in(json, "chain"));
-  ATLAS_TRY(auto stored, bytes_of_base64(record));
+  auto stored = from_base64(record);
+  if (!stored || stored->empty()) {
+    return fail(ErrorCode::invalid_argument, "its \"record\" is not Base64");
+  }
   const auto hash = digest_of_hex(chain);
   if (!hash) {
     return fail(ErrorCode::invalid_argument, "its \"chain\" is not 64 lower-case hex digits");
   }
-  stored += bytes_of(*hash);
-  return stored;
+  *stored += bytes_of(*hash);
+  return *std::move(stored);
 }
 
 Result<void> compare_line(std::string_view line, const storage::Record& record,

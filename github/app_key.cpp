@@ -9,8 +9,8 @@
 #include <openssl/x509.h>
 
 #include "base/assert.hpp"
+#include "base/base64.hpp"
 #include "base/digest.hpp"
-#include "github/base64.hpp"
 
 namespace atlasflow::github {
 namespace {

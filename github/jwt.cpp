@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "github/base64.hpp"
+#include "base/base64.hpp"
 
 namespace atlasflow::github {
 

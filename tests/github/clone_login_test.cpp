@@ -7,8 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/base64.hpp"
 #include "base/http_client.hpp"
-#include "github/base64.hpp"
 #include "tests/github/local_github.hpp"
 
 namespace atlasflow::github {

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "github/base64.hpp"
 #include "tests/github/test_keys.hpp"
 
 namespace atlasflow::github {
@@ -20,15 +19,6 @@ std::string decoded(std::string text) {
                                    static_cast<int>(text.size()));
   bytes.resize(static_cast<std::size_t>(size) - padding);
   return bytes;
-}
-
-TEST(Base64, has_the_vectors_of_rfc_4648) {
-  EXPECT_EQ(base64(""), "");
-  EXPECT_EQ(base64("f"), "Zg==");
-  EXPECT_EQ(base64("fo"), "Zm8=");
-  EXPECT_EQ(base64("foobar"), "Zm9vYmFy");
-  EXPECT_EQ(base64url("f"), "Zg");
-  EXPECT_EQ(base64url("\xfb\xff"), "-_8");
 }
 
 TEST(Jwt, is_the_example_of_rfc_7515_appendix_a_2) {
