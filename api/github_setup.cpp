@@ -18,7 +18,7 @@ namespace {
 constexpr auto k_flow_lifetime = std::chrono::hours(1);  // as long as GitHub's code is good
 constexpr std::size_t k_flows_max = 16;
 constexpr std::size_t k_repositories_asked_max = 100;  // a request each
-constexpr std::int64_t k_deliveries_kept_s = 3 * 24 * 3600;
+constexpr std::int64_t k_deliveries_kept_s = std::int64_t{3} * 24 * 3600;
 constexpr std::size_t k_webhook_secret_bytes_max = 1024;
 
 // 256 bits that nobody can guess.

@@ -77,7 +77,7 @@ std::optional<std::pair<std::string, std::string_view>> ssh_parts(std::string_vi
 }  // namespace
 
 Result<Address> address_of(std::string_view base_url) {
-  const auto wrong = [](std::string why) {
+  const auto wrong = [](const std::string& why) {
     return fail(ErrorCode::invalid_argument,
                 "GitHub's base URL " + why +
                     "; give what a browser shows, e.g. https://github.example.com");

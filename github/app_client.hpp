@@ -48,7 +48,7 @@ using Permissions = std::map<std::string, std::string>;
 [[nodiscard]] const Permissions& clone_permissions();
 
 // Before it ends a token is replaced so much earlier that a clone which begins with it can end.
-inline constexpr std::int64_t k_token_margin_s = 5 * 60;
+inline constexpr std::int64_t k_token_margin_s = std::int64_t{5} * 60;
 
 class AppClient {
  public:

@@ -82,21 +82,22 @@ struct Attempts {
 std::vector<HookDelivery> failed_deliveries(const std::vector<HookDelivery>& newest_first,
                                             const AskedDeliveries& asked, std::int64_t now_s) {
   std::map<std::string, Attempts> by_guid;
-  std::vector<std::string> newest_guid_first;
+  std::vector<std::string> guids;
   for (const auto& delivery : newest_first) {
     auto& attempts = by_guid[delivery.guid];
     if (attempts.listed++ == 0) {
       attempts.newest = delivery;
-      newest_guid_first.push_back(delivery.guid);
+      guids.push_back(delivery.guid);
     }
     if (delivery.status >= 200 && delivery.status < 300) attempts.answered = true;
     if (!delivery.repeated) attempts.has_first = true;
   }
+  std::reverse(guids.begin(), guids.end());  // the oldest delivery first
   std::vector<HookDelivery> again;
-  for (auto guid = newest_guid_first.rbegin(); guid != newest_guid_first.rend(); ++guid) {
-    const auto known = asked.find(*guid);
-    const auto due_s = by_guid[*guid].due_s(known == asked.end() ? AskedAgain{} : known->second);
-    if (due_s && *due_s <= now_s) again.push_back(by_guid[*guid].newest);
+  for (const auto& guid : guids) {
+    const auto known = asked.find(guid);
+    const auto due_s = by_guid[guid].due_s(known == asked.end() ? AskedAgain{} : known->second);
+    if (due_s && *due_s <= now_s) again.push_back(by_guid[guid].newest);
   }
   return again;
 }
@@ -115,8 +116,8 @@ Result<void> ask_again(AppClient& app, std::int64_t delivery, const std::stop_to
 }
 
 Result<MissedPushes::Asked> MissedPushes::ask(AppClient& app, const std::stop_token& stop) {
-  constexpr std::int64_t k_kept_s = 3 * 24 * 3600;  // by GitHub
-  constexpr int k_silences_max = 3;                 // in a row: the trouble is no delivery's own
+  constexpr std::int64_t k_kept_s = std::int64_t{3} * 24 * 3600;  // by GitHub
+  constexpr int k_silences_max = 3;  // in a row: the trouble is no delivery's own
   const auto now_s = app.github_now_s();
   ATLAS_TRY(auto deliveries, hook_deliveries(app, now_s - k_kept_s, k_hook_deliveries_max, stop));
   // Nothing follows from the others that could be missed.

@@ -46,7 +46,7 @@ using AskedDeliveries = std::map<std::string, AskedAgain>;  // by GUID
 // k_hook_attempts_max none is: somebody who refuses it for an hour may yet take it. One whose first
 // attempt is not listed any more is over, as nobody knows how many followed.
 inline constexpr std::size_t k_hook_attempts_max = 10;
-inline constexpr std::int64_t k_hook_pause_s = 2 * 60;  // before the second attempt
+inline constexpr std::int64_t k_hook_pause_s = std::int64_t{2} * 60;  // before the second attempt
 [[nodiscard]] std::vector<HookDelivery> failed_deliveries(
     const std::vector<HookDelivery>& newest_first, const AskedDeliveries& asked,
     std::int64_t now_s);

@@ -1,5 +1,6 @@
 #include "github/delivery.hpp"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <utility>
@@ -37,9 +38,9 @@ Result<std::string> text_at(const Json& json, const std::string& path) {
   if (!member.is_string()) return wrong(path, "must be a text");
   auto text = member.get<std::string>();
   if (text.empty() || text.size() > k_text_bytes_max) return wrong(path, "is empty or too long");
-  for (const unsigned char c : text) {
-    if (c < 0x20 || c == 0x7f) return wrong(path, "has a control character");
-  }
+  const bool has_control =
+      std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+  if (has_control) return wrong(path, "has a control character");
   return text;
 }
 

@@ -13,7 +13,7 @@ namespace atlasflow::github {
 // GitHub refuses an `iat` of the future and an `exp` more than ten minutes ahead, by its own clock:
 // a minute is left to ours on either side.
 inline constexpr std::int64_t k_jwt_backdated_s = 60;
-inline constexpr std::int64_t k_jwt_life_s = 9 * 60;
+inline constexpr std::int64_t k_jwt_life_s = std::int64_t{9} * 60;
 
 // now_s: since 1970, as GitHub's clock has it.
 [[nodiscard]] Secret app_jwt(std::int64_t app_id, const AppKey& key, std::int64_t now_s);

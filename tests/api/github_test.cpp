@@ -99,7 +99,7 @@ TEST_F(GitHubRoutes, what_is_wrong_is_told_and_nothing_recorded) {
     body[name] = value;
     return body;
   };
-  const auto other_key = github::rfc_7515_key();
+  const auto& other_key = github::rfc_7515_key();
   const struct {
     json body;
     const char* reason;
@@ -184,7 +184,7 @@ TEST_F(GitHubRoutes, each_repository_is_asked_for_once_until_github_is_in_troubl
   EXPECT_EQ(github_.count_of("GET", "/installation"), 5U);
   EXPECT_THAT(status.value("problem", ""), HasSubstr("fails with status 502"));
   EXPECT_EQ(status["projects"][0]["installed"], true);
-  for (int i = 1; i < 4; ++i) {
+  for (std::size_t i = 1; i < 4; ++i) {
     EXPECT_EQ(status["projects"][i]["installed"], nullptr) << i;
     EXPECT_EQ(status["projects"][i]["problem"], "") << i;
   }

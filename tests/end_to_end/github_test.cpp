@@ -11,6 +11,7 @@ namespace atlasflow::end_to_end {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::ElementsAre;
 using testing::ElementsAreArray;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -54,6 +55,17 @@ class GitHubApp : public ServerFixture {
     return found;
   }
 
+  // What GitHub was told of a deployment.
+  std::vector<std::string> states(const std::string& id, const std::string& sha) {
+    std::vector<std::string> found;
+    for (const auto& each : github_.deployments()) {
+      EXPECT_EQ(each["payload"].value("atlasflow_deployment", ""), id);
+      EXPECT_EQ(each.value("sha", ""), sha);
+      for (const auto& status : each["statuses"]) found.push_back(status["state"]);
+    }
+    return found;
+  }
+
   github::LocalGitHub github_;
 };
 
@@ -74,6 +86,10 @@ TEST_F(GitHubApp, a_private_repository_goes_live_by_a_push_that_the_app_signs) {
   EXPECT_THAT(seven_of("web", id), ElementsAreArray(k_seven));
   EXPECT_EQ(get("web." + k_domain).body, "hello\n");
 
+  // The page of the commit shows each step and where it runs.
+  EXPECT_TRUE(eventually(20s, [&] { return states(id, sha).size() == 3; }));
+  EXPECT_THAT(states(id, sha), ElementsAre("queued", "in_progress", "success"));
+
   // Neither token nor key nor secret is anywhere on the disk, and no event tells of them.
   ASSERT_THAT(github_.tokens(), Not(IsEmpty()));
   for (const auto& token : github_.tokens()) EXPECT_THAT(files_with(token), IsEmpty());
@@ -85,6 +101,19 @@ TEST_F(GitHubApp, a_private_repository_goes_live_by_a_push_that_the_app_signs) {
   EXPECT_EQ(ran.code, 1) << ran.out;  // Its webhook leads to example.com.
   EXPECT_THAT(ran.out, HasSubstr("web      octo/web    yes"));
   EXPECT_THAT(ran.out, HasSubstr("GitHub delivers to another URL"));
+}
+
+TEST_F(GitHubApp, a_server_that_is_killed_while_it_reports_goes_on_where_it_was) {
+  const auto sha = github_.make_repository("octo/web");
+  start_server({{"ATLASFLOW_TEST_CRASH_AFTER", "GitHubTold"}});
+  create_project("web", url());
+  ASSERT_EQ(connect().code, 0);
+  const auto id = deployment_in(push(k_zeros, sha, url()));
+  ASSERT_EQ(signal_that_ended_server(), SIGKILL);
+  start_server();
+  EXPECT_TRUE(eventually(240s, [&] { return states(id, sha).size() == 3; }));
+  EXPECT_THAT(states(id, sha), ElementsAre("queued", "in_progress", "success"));
+  EXPECT_EQ(github_.deployments().size(), 1U);
 }
 
 TEST_F(GitHubApp, a_server_that_is_killed_when_it_is_recorded_has_it_at_its_next_start) {

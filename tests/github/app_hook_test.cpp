@@ -21,6 +21,7 @@ HookDelivery attempt(std::int64_t id, const char* guid, int status, bool repeate
 
 std::vector<std::int64_t> ids_of(const std::vector<HookDelivery>& deliveries) {
   std::vector<std::int64_t> ids;
+  ids.reserve(deliveries.size());
   for (const auto& each : deliveries) ids.push_back(each.id);
   return ids;
 }
