@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 
 #include "base/assert.hpp"
+#include "base/digest.hpp"
 
 namespace atlasflow {
 namespace {
@@ -97,6 +98,14 @@ std::string to_pem(EVP_PKEY* key) {
                                                     nullptr) == 1,
                "OpenSSL encodes no private key");
   return text_in(bio.get());
+}
+
+std::string certificate_fingerprint(X509* certificate) {
+  Digest digest{};
+  unsigned size = 0;
+  ATLAS_ASSERT(X509_digest(certificate, EVP_sha256(), digest.data(), &size) == 1,
+               "OpenSSL digests no certificate");
+  return to_hex(bytes_of(digest));
 }
 
 Result<KeyPtr> make_p256_key() {

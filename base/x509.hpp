@@ -44,6 +44,9 @@ inline constexpr std::size_t k_chain_certificates_max = 16;
 // PKCS #8, not encrypted: for memory, and for files that are sealed.
 [[nodiscard]] std::string to_pem(EVP_PKEY* key);
 
+// SHA-256 of its DER form, 64 hex digits.
+[[nodiscard]] std::string certificate_fingerprint(X509* certificate);
+
 // A new key on the curve P-256.
 [[nodiscard]] Result<KeyPtr> make_p256_key();
 

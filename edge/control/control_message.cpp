@@ -47,6 +47,23 @@ wire::RouteTable to_wire(const RouteTable& table) {
   return message;
 }
 
+wire::HostCertificate to_wire(const HostCertificate& certificate) {
+  wire::HostCertificate message;
+  message.set_host(certificate.host);
+  message.set_fingerprint(certificate.fingerprint);
+  message.set_chain_pem(certificate.chain_pem);
+  message.set_key_pem(certificate.key_pem);
+  return message;
+}
+
+wire::Challenge to_wire(const Challenge& challenge) {
+  wire::Challenge message;
+  message.set_host(challenge.host);
+  message.set_token(challenge.token);
+  message.set_key_authorization(challenge.key_authorization);
+  return message;
+}
+
 wire::Config to_wire(const EdgeConfig& config) {
   wire::Config message;
   message.set_http_address(config.http_address);
@@ -95,6 +112,14 @@ RouteTable from_wire(const wire::RouteTable& message) {
   table.routes.reserve(static_cast<std::size_t>(message.routes_size()));
   for (const auto& route : message.routes()) table.routes.push_back(from_wire(route));
   return table;
+}
+
+HostCertificate from_wire(const wire::HostCertificate& message) {
+  return {message.host(), message.fingerprint(), message.chain_pem(), message.key_pem()};
+}
+
+Challenge from_wire(const wire::Challenge& message) {
+  return {message.host(), message.token(), message.key_authorization()};
 }
 
 EdgeConfig from_wire(const wire::Config& message) {

@@ -136,7 +136,21 @@ const RouteEntry* Stream::find_ready_route() {
   return route;
 }
 
+// A public CA looks for the token at a host that may have neither route nor certificate yet, and
+// follows redirects, but not into a handshake that fails (RFC 8555 section 8.3).
+bool Stream::answered_challenge() {
+  constexpr std::string_view k_place = "/.well-known/acme-challenge/";
+  const http::RequestHead& head = *head_;
+  if (connection_.https() || !head.path.starts_with(k_place)) return false;
+  const std::string* found =
+      context_.snapshot->challenge(head.host, head.path.substr(k_place.size()));
+  if (found == nullptr || (head.method != "GET" && head.method != "HEAD")) return false;
+  answer({.status = 200, .code = "", .text = *found});
+  return true;
+}
+
 bool Stream::answered_by_edge() {
+  if (answered_challenge()) return true;
   const http::RequestHead& head = *head_;
   const CertificateMap& certificates = *context_.certificates;
   const Certificate* certificate = certificates.find(head.host);

@@ -96,6 +96,7 @@ class Stream {
   void reset(const http::RequestHead* head);
   void make_request_id();
   [[nodiscard]] bool answered_by_edge();
+  [[nodiscard]] bool answered_challenge();
   [[nodiscard]] const RouteEntry* find_ready_route();
   void answer_full();
   void fail(const EdgeAnswer& reason);

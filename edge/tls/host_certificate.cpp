@@ -1,11 +1,11 @@
 #include "edge/tls/host_certificate.hpp"
 
+#include <algorithm>
 #include <string_view>
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-#include "base/digest.hpp"
 #include "http/guard.hpp"
 
 namespace atlasflow::edge {
@@ -53,6 +53,11 @@ Result<std::shared_ptr<const Certificate>> parse_certificate(const HostCertifica
     return fail(ErrorCode::invalid_argument,
                 "the certificate that was given for " + given.host + " does not name it");
   }
+  if (certificate_fingerprint(made->leaf.get()) != given.fingerprint) {
+    return fail(ErrorCode::invalid_argument, "the certificate for " + given.host +
+                                                 " is not the one with fingerprint " +
+                                                 given.fingerprint);
+  }
   made->chain.reset(sk_X509_new_null());
   for (std::size_t i = 1; i < certificates.size(); ++i) {
     if (!made->chain || sk_X509_push(made->chain.get(), certificates[i].get()) == 0) {
@@ -73,10 +78,6 @@ Result<void> check_challenge(const Challenge& challenge) {
                 "the challenge for " + challenge.host + " has a token that is no base64url");
   }
   return {};
-}
-
-std::string fingerprint_of(const HostCertificate& certificate) {
-  return sha256_hex(certificate.chain_pem);
 }
 
 }  // namespace atlasflow::edge

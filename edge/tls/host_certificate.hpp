@@ -13,9 +13,10 @@
 namespace atlasflow::edge {
 
 struct HostCertificate {
-  std::string host;       // lower case, without a trailing dot; or "*." and a host
-  std::string chain_pem;  // the leaf first, then its issuers
-  std::string key_pem;    // secret: in no log line and no error
+  std::string host;         // lower case, without a trailing dot; or "*." and a host
+  std::string fingerprint;  // SHA-256 of the leaf's DER form, 64 hex digits
+  std::string chain_pem;    // the leaf first, then its issuers
+  std::string key_pem;      // secret: in no log line and no error
   friend bool operator==(const HostCertificate&, const HostCertificate&) = default;
 };
 
@@ -27,15 +28,13 @@ struct Challenge {
   friend bool operator==(const Challenge&, const Challenge&) = default;
 };
 
-// invalid_argument: what was given is no chain and its key, or not for that host. Whether the chain
+// invalid_argument: what was given is no chain and its key, or not for that host,
+// or not the one with that fingerprint. Whether the chain
 // is one that clients trust is not asked here.
 [[nodiscard]] Result<std::shared_ptr<const Certificate>> parse_certificate(
     const HostCertificate& given);
 
 // invalid_argument: no host name, or no token or body that an ACME server makes.
 [[nodiscard]] Result<void> check_challenge(const Challenge& challenge);
-
-// Of what is served for a host: SHA-256 of the chain's text, 64 hex digits.
-[[nodiscard]] std::string fingerprint_of(const HostCertificate& certificate);
 
 }  // namespace atlasflow::edge

@@ -207,4 +207,36 @@ Result<std::shared_ptr<const Certificate>> LocalCa::issue(
   return made;
 }
 
+// The wildcard covers the usual hosts; only deeper names under the domain need one of their own.
+Result<std::shared_ptr<const CertificateMap>> certificates_for(
+    const std::vector<std::string_view>& hosts, const LocalCa& ca, const std::string& domain,
+    std::shared_ptr<const Certificates> given, const CertificateMap* before) {
+  const auto now = std::chrono::system_clock::now();
+  const auto fresh = [&](const std::shared_ptr<const Certificate>& certificate) {
+    return certificate != nullptr && certificate->renew_at > now;
+  };
+  auto map = std::make_shared<CertificateMap>();
+  map->domain = domain;
+  map->given = std::move(given);
+  if (before != nullptr && fresh(before->wildcard)) {
+    map->wildcard = before->wildcard;
+  } else {
+    ATLAS_TRY(map->wildcard, ca.issue({"*." + domain, domain}));
+  }
+  for (const std::string_view host : hosts) {
+    if (!CertificateMap::is_under(host, domain) || CertificateMap::wildcard_covers(host, domain)) {
+      continue;
+    }
+    const auto known =
+        before == nullptr ? Certificates::const_iterator{} : before->exact.find(host);
+    if (before != nullptr && known != before->exact.end() && fresh(known->second)) {
+      map->exact.emplace(host, known->second);
+      continue;
+    }
+    ATLAS_TRY(auto issued, ca.issue({std::string(host)}));
+    map->exact.emplace(host, std::move(issued));
+  }
+  return map;
+}
+
 }  // namespace atlasflow::edge
