@@ -113,7 +113,8 @@ std::string es256(EVP_PKEY* key, std::string_view protected_part, std::string_vi
   const DigestContext context(EVP_MD_CTX_new());
   std::size_t size = 0;
   std::string der;
-  bool done = context && EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key) == 1 &&
+  bool done = context &&
+              EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key) == 1 &&
               EVP_DigestSign(context.get(), nullptr, &size, in(input), input.size()) == 1;
   if (done) {
     der.resize(size);
@@ -149,8 +150,7 @@ bool es256_verifies(EVP_PKEY* key, std::string_view protected_part, std::string_
   const std::string input = signing_input(protected_part, payload_part);
   const DigestContext context(EVP_MD_CTX_new());
   const bool right =
-      context &&
-      EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key) == 1 &&
+      context && EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key) == 1 &&
       EVP_DigestVerify(context.get(), in(der), der.size(), in(input), input.size()) == 1;
   static_cast<void>(take_openssl_error());
   return right;

@@ -153,8 +153,8 @@ AcmeError no_answer(const std::string& doing, const Error& error) {
   AcmeError made;
   made.kind = error.code == ErrorCode::cancelled ? pb::CERTIFICATE_PROBLEM_ABANDONED
                                                  : pb::CERTIFICATE_PROBLEM_UNAVAILABLE;
-  made.reason = "The certificate authority could not be asked for " + doing + ": " +
-                to_string(error);
+  made.reason =
+      "The certificate authority could not be asked for " + doing + ": " + to_string(error);
   return made;
 }
 
@@ -173,8 +173,7 @@ AcmeError local_failure(const Error& error) {
   return made;
 }
 
-AcmeError problem_of(const HttpResponse& response, const std::string& doing,
-                     std::int64_t now_us) {
+AcmeError problem_of(const HttpResponse& response, const std::string& doing, std::int64_t now_us) {
   const auto document = json::parse(response.body, nullptr, false);
   AcmeError error;
   if (document.is_object() && document.contains("type")) {
