@@ -22,11 +22,13 @@ constexpr milliseconds k_poll_longest{30'000};
 constexpr int k_poll_failures_max = 5;
 constexpr microseconds k_second{1'000'000};
 
-// Tokens are taken back however the order ends.
+// Tokens are taken back when the order ends, whatever its end is. An order that was only stopped
+// leaves them: the CA may look while nobody is there to put them back.
 class PostedTokens {
  public:
-  explicit PostedTokens(ChallengeBoard& board) : board_(board) {}
+  PostedTokens(ChallengeBoard& board, const std::stop_token& stop) : board_(board), stop_(stop) {}
   ~PostedTokens() {
+    if (stop_.stop_requested()) return;
     for (const auto& [host, token] : posted_) board_.remove(host, token);
   }
   PostedTokens(const PostedTokens&) = delete;
@@ -40,6 +42,7 @@ class PostedTokens {
 
  private:
   ChallengeBoard& board_;
+  const std::stop_token& stop_;
   std::vector<std::pair<std::string, std::string>> posted_;
 };
 
@@ -65,7 +68,7 @@ class Progress {
         account_key_(account_key),
         stop_(stop),
         until_(Clock::now() + request.remaining),
-        posted_(board) {}
+        posted_(board, stop) {}
 
   AcmeResult<pb::CertificateIssued> run(StoredOrder stored) {
     ATLAS_TRY(order_, begin(stored));
@@ -294,6 +297,12 @@ IssueResult Issuer::order(const OrderRequest& request, const std::stop_token& st
     auto issued = store_.certificate(stored->fingerprint);
     if (!issued) return failed(local_failure(issued.error()));
     return issued->facts;
+  }
+  for (const auto& name : request.names) {
+    if (!name.starts_with("*.")) continue;
+    return failed(failure(pb::CERTIFICATE_PROBLEM_REFUSED,
+                          name + " can't be ordered: a wildcard is proved by DNS, and this server "
+                                 "proves names by HTTP; order the names one by one"));
   }
   AcmeConfig config = config_;
   if (!request.directory.empty()) config.directory = request.directory;

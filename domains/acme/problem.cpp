@@ -153,6 +153,7 @@ AcmeError no_answer(const std::string& doing, const Error& error) {
   AcmeError made;
   made.kind = error.code == ErrorCode::cancelled ? pb::CERTIFICATE_PROBLEM_ABANDONED
                                                  : pb::CERTIFICATE_PROBLEM_UNAVAILABLE;
+  if (error.code == ErrorCode::too_large) made.status = 200;  // it would be as large again
   made.reason =
       "The certificate authority could not be asked for " + doing + ": " + to_string(error);
   return made;
@@ -160,6 +161,7 @@ AcmeError no_answer(const std::string& doing, const Error& error) {
 
 AcmeError not_understood(const std::string& doing, const std::string& why) {
   AcmeError made;
+  made.status = 200;
   made.reason = "The certificate authority's answer to " + doing +
                 " makes no sense, and it is asked again later: " + why;
   return made;

@@ -21,7 +21,7 @@ struct AcmeError {
   std::string reason;                       // a sentence, and what to do
   std::string type = {};                    // "rateLimited"; empty when no problem document came
   std::optional<std::int64_t> retry_at_us;  // when the CA named a time
-  int status = 0;                           // of the answer; 0: there was none
+  int status = 0;  // of the answer; 0: there was none; 200: one that makes no sense
 };
 
 template <typename T>

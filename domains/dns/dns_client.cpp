@@ -211,11 +211,10 @@ Result<std::string> parse_dns_server(const std::string& text) {
   std::string address = text;
   std::string port = std::to_string(k_dns_port);
   if (text.starts_with('[')) {
-    const auto end = text.find(']');
-    address = text.substr(1, end == text.npos ? text.npos : end - 1);
-    if (end != text.npos && end + 1 < text.size()) {
-      port = text[end + 1] == ':' ? text.substr(end + 2) : "";
-    }
+    const auto end = std::min(text.find(']'), text.size());
+    address = text.substr(1, end - 1);
+    const auto rest = text.substr(end);
+    if (rest != "]") port = rest.starts_with("]:") ? rest.substr(2) : "";
   } else if (std::ranges::count(text, ':') == 1) {
     address = text.substr(0, text.find(':'));
     port = text.substr(text.find(':') + 1);

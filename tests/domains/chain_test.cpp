@@ -1,18 +1,20 @@
 // Certificates before they are kept: each mistake is told by what was found and what is expected.
+#include "domains/certificates/chain.hpp"
+
 #include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/pem.h>
 
 #include "domains/acme/acme_client.hpp"
-#include "domains/certificates/chain.hpp"
 #include "tests/domains/test_authority.hpp"
 
 namespace atlasflow::domains {
 namespace {
 
-using domains_test::Issued;
 using domains_test::issue;
+using domains_test::Issued;
 using domains_test::TestAuthority;
 using testing::HasSubstr;
 
@@ -40,9 +42,8 @@ class Chain : public testing::Test {
 };
 
 TEST_F(Chain, a_whole_chain_is_taken_and_its_root_left_out) {
-  const auto checked =
-      check(issued_.chain_pem + authority_.root_pem(), issued_.key.get(), {"web.example",
-                                                                            "a.web.example"});
+  const auto checked = check(issued_.chain_pem + authority_.root_pem(), issued_.key.get(),
+                             {"web.example", "a.web.example"});
   ASSERT_TRUE(checked.has_value()) << to_string(checked.error());
   EXPECT_EQ(checked->chain_pem, issued_.chain_pem);
   EXPECT_EQ(checked->facts.issuer(), "Test Intermediate");
@@ -62,8 +63,8 @@ TEST_F(Chain, every_mistake_is_named) {
   expect_refused(whole, other.key.get(), "belongs to another private key");
   expect_refused(old.leaf_pem + rest, old.key.get(), "has expired on ");
   expect_refused(early.leaf_pem + rest, early.key.get(), "is this machine's clock right?");
-  expect_refused(whole, issued_.key.get(), "is for web.example, *.web.example and does not cover b.example",
-                 {"b.example"});
+  expect_refused(whole, issued_.key.get(),
+                 "is for web.example, *.web.example and does not cover b.example", {"b.example"});
   expect_refused(whole, issued_.key.get(), "does not cover a.b.web.example", {"a.b.web.example"});
   expect_refused(nameless.leaf_pem + rest, nameless.key.get(), "is for no name");
   expect_refused(issued_.leaf_pem, issued_.key.get(),

@@ -1,12 +1,12 @@
 // JSON Web Signatures by the vectors of their RFCs.
-#include <gtest/gtest.h>
+#include "domains/acme/jose.hpp"
 
+#include <gtest/gtest.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/param_build.h>
 
 #include "base/digest.hpp"
-#include "domains/acme/jose.hpp"
 
 namespace atlasflow::domains {
 namespace {
@@ -83,8 +83,8 @@ TEST(Jose, hs256_is_that_of_rfc_7515_a_1) {
 
 TEST(Jose, a_jwk_has_its_members_in_the_order_that_a_thumbprint_needs) {
   const auto key = key_of(k_x, k_y, k_d);
-  EXPECT_EQ(jwk_of(key.get()).dump(), std::string(R"({"crv":"P-256","kty":"EC","x":")") + k_x +
-                                          R"(","y":")" + k_y + R"("})");
+  EXPECT_EQ(jwk_of(key.get()).dump(),
+            std::string(R"({"crv":"P-256","kty":"EC","x":")") + k_x + R"(","y":")" + k_y + R"("})");
   EXPECT_EQ(thumbprint_of(key.get()), "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U");
   EXPECT_EQ(key_authorization("token", key.get()), "token." + thumbprint_of(key.get()));
 }

@@ -1,8 +1,8 @@
 // What a CA refuses with, as a sentence.
+#include "domains/acme/problem.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include "domains/acme/problem.hpp"
 
 namespace atlasflow::domains {
 namespace {
@@ -21,7 +21,8 @@ AcmeError problem(int status, const std::string& body, const std::string& retry_
 }
 
 std::string document(const std::string& type, const std::string& rest = "") {
-  return R"({"type":"urn:ietf:params:acme:error:)" + type + R"(","detail":"It says so.")" + rest + "}";
+  return R"({"type":"urn:ietf:params:acme:error:)" + type + R"(","detail":"It says so.")" + rest +
+         "}";
 }
 
 TEST(Problem, each_kind_has_a_sentence_with_the_detail_and_what_to_do) {
@@ -54,9 +55,9 @@ TEST(Problem, each_kind_has_a_sentence_with_the_detail_and_what_to_do) {
 
 // RFC 8555 section 6.7.1.
 TEST(Problem, subproblems_are_told_by_name) {
-  const auto made = problem(
-      403, document("malformed",
-                    R"(,"subproblems":[{"type":"urn:ietf:params:acme:error:malformed",
+  const auto made =
+      problem(403, document("malformed",
+                            R"(,"subproblems":[{"type":"urn:ietf:params:acme:error:malformed",
   "detail":"Invalid underscore","identifier":{"type":"dns","value":"_example.org"}},
   {"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"This CA will not issue",
    "identifier":{"type":"dns","value":"example.net"}}, 7, {}])"));
@@ -78,9 +79,9 @@ TEST(Problem, a_time_is_obeyed_to_the_second_and_within_bounds) {
 }
 
 TEST(Problem, text_of_a_stranger_ends_no_line_and_has_an_end) {
-  const auto made = problem(
-      400, R"({"type":"urn:ietf:params:acme:error:dns\nx","detail":"a\r\nlevel=error )" +
-               std::string(100'000, 'y') + R"(ö"})");
+  const auto made =
+      problem(400, R"({"type":"urn:ietf:params:acme:error:dns\nx","detail":"a\r\nlevel=error )" +
+                       std::string(100'000, 'y') + R"(ö"})");
   EXPECT_THAT(made.reason, Not(HasSubstr("\n")));
   EXPECT_LT(made.reason.size(), 1'600U);
 }

@@ -91,13 +91,15 @@ TEST_F(Store, an_order_keeps_its_key_and_url) {
 TEST_F(Store, an_account_is_one_for_each_directory_and_external_account) {
   const auto first = store_->account("https://ca.example/dir", "").value();
   EXPECT_EQ(first.url, "");
-  ASSERT_TRUE(store_->set_account_url("https://ca.example/dir", "", "https://ca.example/1").has_value());
+  ASSERT_TRUE(
+      store_->set_account_url("https://ca.example/dir", "", "https://ca.example/1").has_value());
   open();
   const auto again = store_->account("https://ca.example/dir", "").value();
   EXPECT_EQ(again.url, "https://ca.example/1");
   EXPECT_EQ(EVP_PKEY_eq(again.key.get(), first.key.get()), 1);
-  EXPECT_NE(EVP_PKEY_eq(store_->account("https://ca.example/dir", "kid-1")->key.get(), first.key.get()),
-            1);
+  EXPECT_NE(
+      EVP_PKEY_eq(store_->account("https://ca.example/dir", "kid-1")->key.get(), first.key.get()),
+      1);
 }
 
 TEST_F(Store, damage_is_told_and_never_served) {
@@ -132,9 +134,7 @@ TEST_F(Store, what_nobody_names_goes_and_what_an_order_brought_stays_with_it) {
   ASSERT_TRUE(store_->put(k_effect, fresh).has_value());
   ASSERT_TRUE(store_->order(EffectId("old-v1")).has_value());
   ASSERT_TRUE(store_->account("https://ca.example/dir", "").has_value());
-  const auto sealed = [&] {
-    return names_in(folder_ / "domains" / "sealed")->size();
-  };
+  const auto sealed = [&] { return names_in(folder_ / "domains" / "sealed")->size(); };
   EXPECT_EQ(sealed(), 6U);
   ASSERT_TRUE(store_->keep_only({kept.facts.fingerprint()}, {k_effect}).has_value());
   EXPECT_EQ(sealed(), 4U) << "kept, fresh, its order's key and the account's";

@@ -50,7 +50,8 @@ TestAuthority::TestAuthority(const std::string& name)
     : root_key_(make_p256_key().value()),
       root_(make(root_key_.get(), name + " Root", -86'400, 86'400L * 3650)),
       intermediate_key_(make_p256_key().value()),
-      intermediate_(make(intermediate_key_.get(), name + " Intermediate", -86'400, 86'400L * 1825)) {
+      intermediate_(
+          make(intermediate_key_.get(), name + " Intermediate", -86'400, 86'400L * 1825)) {
   X509_set_issuer_name(root_.get(), X509_get_subject_name(root_.get()));
   X509_set_issuer_name(intermediate_.get(), X509_get_subject_name(root_.get()));
   for (X509* each : {root_.get(), intermediate_.get()}) {
