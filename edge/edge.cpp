@@ -265,7 +265,16 @@ Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const Hosts& hosts) {
         return fail(ErrorCode::invalid_argument,
                     "'" + route.host + "' is no host name in lower case without a port");
       }
-      RouteEntry entry{route.host, route.project, route.deployment, route.unavailable_reason, {}};
+      RouteEntry entry{route.host,        route.project,
+                       route.deployment,  route.unavailable_reason,
+                       route.redirect_to, {}};
+      if (!route.redirect_to.empty() &&
+          (!http::normalise_host(route.redirect_to, host) || host != route.redirect_to)) {
+        return fail(ErrorCode::invalid_argument, "'" + route.redirect_to +
+                                                     "' is no host name in lower case without a "
+                                                     "port to send " +
+                                                     route.host + " to");
+      }
       for (const Upstream& upstream : route.upstreams) {
         auto target = target_for(upstream);
         if (!target) return tl::unexpected(target.error());

@@ -28,8 +28,7 @@ class PostedTokens {
  public:
   PostedTokens(ChallengeBoard& board, const std::stop_token& stop) : board_(board), stop_(stop) {}
   ~PostedTokens() {
-    if (stop_.stop_requested()) return;
-    for (const auto& [host, token] : posted_) board_.remove(host, token);
+    if (!stop_.stop_requested()) take_back();
   }
   PostedTokens(const PostedTokens&) = delete;
   PostedTokens& operator=(const PostedTokens&) = delete;
@@ -38,6 +37,14 @@ class PostedTokens {
                                  const std::string& answer) {
     posted_.emplace_back(host, token);
     return board_.put(host, token, answer);
+  }
+  // Also one that a stopped order has left.
+  void proved(const std::string& host, const std::string& token) {
+    posted_.emplace_back(host, token);
+  }
+  void take_back() {
+    for (const auto& [host, token] : posted_) board_.remove(host, token);
+    posted_.clear();
   }
 
  private:
@@ -208,7 +215,10 @@ AcmeResult<void> Progress::authorize() {
   std::vector<std::string> asked;
   for (const auto& url : order_.authorizations) {
     ATLAS_TRY(const auto authorization, ask_patiently([&] { return client_.authorization(url); }));
-    if (authorization.status == AcmeStatus::valid) continue;
+    if (authorization.status == AcmeStatus::valid) {
+      posted_.proved(authorization.name, authorization.token);
+      continue;
+    }
     // Of an order that has failed only the reason is wanted.
     const bool undecided = authorization.status == AcmeStatus::pending;
     if (undecided && order_.status == AcmeStatus::invalid) continue;
@@ -216,6 +226,7 @@ AcmeResult<void> Progress::authorize() {
     if (undecided) ATLAS_TRYV(prove(authorization));
   }
   for (const auto& url : asked) ATLAS_TRYV(wait_for_authorization(url));
+  posted_.take_back();
   return {};
 }
 

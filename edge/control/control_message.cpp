@@ -31,6 +31,7 @@ wire::Route to_wire(const Route& route) {
   message.set_project(route.project);
   message.set_deployment(route.deployment);
   message.set_unavailable_reason(route.unavailable_reason);
+  message.set_redirect_to(route.redirect_to);
   for (const Upstream& upstream : route.upstreams) {
     auto* to = message.add_upstreams();
     to->set_vm_id(upstream.vm_id);
@@ -99,6 +100,7 @@ wire::Failure to_wire(const Error& error) {
 Route from_wire(const wire::Route& message) {
   Route route{message.host(), message.project(), message.deployment(), {}, {}};
   route.unavailable_reason = message.unavailable_reason();
+  route.redirect_to = message.redirect_to();
   for (const auto& upstream : message.upstreams()) {
     route.upstreams.push_back(
         {upstream.vm_id(), upstream.address(), static_cast<std::uint16_t>(upstream.port())});

@@ -63,6 +63,7 @@ struct RouteEntry {
   std::string project;
   std::string deployment;
   std::string unavailable_reason;
+  std::string redirect_to;
   std::vector<Target*> targets;
 };
 

@@ -25,15 +25,18 @@ constexpr std::array k_folders = {
     FolderRule{"edge", "edge http events base"},
     FolderRule{"vmm", "vmm http events base"},
     FolderRule{"builder", "builder http events base"},
+    FolderRule{"domains", "domains storage http events base"},
     FolderRule{"inspect", "inspect storage events base"},
     FolderRule{"backup", "backup inspect storage events base"},
     FolderRule{"actors", "actors storage events base"},
     FolderRule{"api", "api actors edge http storage events base"},
     FolderRule{"sim", "sim api actors edge http storage events base"},
-    FolderRule{"server", "server backup api actors builder vmm edge http storage events base"},
+    FolderRule{"server",
+               "server backup api actors domains builder vmm edge http storage events base"},
     FolderRule{
         "cli",
-        "cli server sim backup inspect api actors builder vmm edge http storage events base"},
+        "cli server sim backup inspect api actors domains builder vmm edge http storage events "
+        "base"},
 };
 
 // Libraries that only some folders may know. The prefix is of the name between < and >.
@@ -48,6 +51,7 @@ constexpr std::array k_libraries = {
     LibraryRule{"git2", "builder"},
     LibraryRule{"llhttp", "http"},
     LibraryRule{"nghttp2/", "edge"},
+    LibraryRule{"ares", "domains"},
     LibraryRule{"CLI/", "cli"},
     LibraryRule{"toml++/", "builder sim server"},
 };
