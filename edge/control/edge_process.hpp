@@ -54,7 +54,8 @@ struct StartedEdge {
 
 // Starts the program in a session of its own, with "--launch-fd 3" as its last arguments and
 // nothing of this process but that socket. `given` ends with a page without certificates when
-// launch.given_follows, and is empty when not. The error of a process that could not start is its own.
+// launch.given_follows, and is empty when not. The error of a process that could not start is
+// its own.
 [[nodiscard]] Result<StartedEdge> start_edge_process(const EdgeFolder& folder,
                                                      const std::string& program,
                                                      const std::vector<std::string>& arguments,

@@ -307,8 +307,8 @@ void FakeCa::look_at_challenge(std::size_t number, std::size_t member) {
   status = right ? "valid" : "invalid";
   if (!right) {
     order.status = "invalid";
-    order.problem =
-        R"({"type":"urn:ietf:params:acme:error:unauthorized","detail":"The key authorization file from the server did not match"})";
+    order.problem = R"({"type":"urn:ietf:params:acme:error:unauthorized",)"
+                    R"("detail":"The key authorization file from the server did not match"})";
   } else if (std::ranges::all_of(order.statuses,
                                  [](const auto& each) { return each == "valid"; })) {
     order.status = "ready";

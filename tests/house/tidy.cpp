@@ -56,8 +56,7 @@ constexpr std::array k_libraries = {
     LibraryRule{"toml++/", "builder sim server"},
 };
 
-// events/ is pure: no clock, no randomness, no I/O, no order that differs between two runs, no
-// float.
+// events/ is pure: no clock, randomness, I/O, float, nor an order that differs between two runs.
 constexpr std::array<std::string_view, 26> k_impure_words = {
     "system_clock",  "steady_clock",  "high_resolution_clock",
     "clock_gettime", "gettimeofday",  "localtime",
@@ -134,8 +133,7 @@ std::size_t columns(std::string_view line) {
       line, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
 }
 
-// Of "tests/storage/x.cpp" it is storage's rules that count: a test may use what its folder may,
-// and end-to-end tests and benchmarks may use everything.
+// Of "tests/storage/x.cpp" storage's rules count; end-to-end tests and benchmarks use everything.
 std::string_view ruling_folder(std::string_view path) {
   const auto parts = split(path, '/');
   if (parts.size() >= 3 && parts[0] == "tests") return parts[1];
