@@ -112,6 +112,7 @@ AcmeResult<void> AcmeClient::open() {
   }
   if (const auto meta = directory.find("meta"); meta != directory.end() && meta->is_object()) {
     caa_identities_ = texts_of(*meta, "caaIdentities", k_authorizations_max);
+    terms_ = text_of(*meta, "termsOfService");
     const auto required = meta->find("externalAccountRequired");
     external_account_required_ =
         required != meta->end() && required->is_boolean() && required->get<bool>();
@@ -177,6 +178,17 @@ AcmeResult<HttpResponse> AcmeClient::post(const std::string& url, const std::str
 // ---- the account --------------------------------------------------------------------------------
 
 AcmeResult<std::string> AcmeClient::account_payload() const {
+  const auto account_error = [](const char* reason) {
+    AcmeError error;
+    error.kind = pb::CERTIFICATE_PROBLEM_ACCOUNT;
+    error.reason = reason;
+    return tl::unexpected(std::move(error));
+  };
+  if (!terms_.empty() && !config_.terms_agreed) {
+    return account_error(
+        "The certificate authority has terms, and nobody has agreed to them: read those that its "
+        "directory names, then set domains.acme_terms_agreed in the server's configuration");
+  }
   ordered_json account;
   account["termsOfServiceAgreed"] = config_.terms_agreed;
   if (!config_.contact.empty()) {
@@ -186,12 +198,9 @@ AcmeResult<std::string> AcmeClient::account_payload() const {
   if (!config_.external_key_id.empty()) {
     const auto mac_key = from_base64url(config_.external_mac_key);
     if (!mac_key || mac_key->empty()) {
-      AcmeError error;
-      error.kind = pb::CERTIFICATE_PROBLEM_ACCOUNT;
-      error.reason =
+      return account_error(
           "The external account's MAC key is no base64url; give it as the certificate authority "
-          "shows it";
-      return tl::unexpected(error);
+          "shows it");
     }
     ordered_json header;
     header["alg"] = "HS256";
@@ -199,12 +208,9 @@ AcmeResult<std::string> AcmeClient::account_payload() const {
     header["url"] = new_account_;
     account["externalAccountBinding"] = sign_hs256(*mac_key, header, jwk_of(key_).dump());
   } else if (external_account_required_) {
-    AcmeError error;
-    error.kind = pb::CERTIFICATE_PROBLEM_ACCOUNT;
-    error.reason =
+    return account_error(
         "The certificate authority wants an external account: set its key id and MAC key in the "
-        "server's configuration";
-    return tl::unexpected(error);
+        "server's configuration");
   }
   return account.dump();
 }

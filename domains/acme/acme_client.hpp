@@ -122,6 +122,7 @@ class AcmeClient {
   std::string renewal_information_;
   std::vector<std::string> caa_identities_;
   bool external_account_required_ = false;
+  std::string terms_;  // where they are; empty: there are none
 };
 
 [[nodiscard]] std::int64_t now_us();

@@ -21,6 +21,9 @@ constexpr milliseconds k_poll_longest{30'000};
 // A CA that is asked for a state and does not answer may do so a moment later.
 constexpr int k_poll_failures_max = 5;
 constexpr microseconds k_second{1'000'000};
+// A certificate that was issued counts against the CA's limits: it is not thrown away because this
+// machine's clock is not the CA's.
+constexpr microseconds k_clock_behind{3'600'000'000};
 
 // Tokens are taken back when the order ends, whatever its end is. An order that was only stopped
 // leaves them: the CA may look while nobody is there to put them back.
@@ -150,9 +153,9 @@ std::string Progress::replaced_id() {
   return chain ? renewal_id_of(chain->front().get()) : std::string();
 }
 
-// Between the CA's answer and its record a crash leaves an order that has no URL here. The account's
-// list tells of it, with the CAs that have one; the others give the same order again, as long as it
-// is pending (Boulder), or let the other one expire.
+// Between the CA's answer and its record a crash leaves an order that has no URL here. The
+// account's list tells of it, with the CAs that have one; the others give the same order again, as
+// long as it is pending (Boulder), or let the other one expire.
 AcmeResult<AcmeOrder> Progress::begin(const StoredOrder& stored) {
   if (!stored.url.empty()) {
     return ask_patiently([&] { return client_.order(stored.url); });
@@ -275,6 +278,7 @@ AcmeResult<pb::CertificateIssued> Progress::fetch(EVP_PKEY* key) {
   question.key = key;
   question.hosts = request_.names;
   question.now_us = now_us();
+  question.clock_behind_us = k_clock_behind.count();
   question.complete = false;
   auto checked = check_chain(question);
   if (!checked) {
@@ -317,6 +321,8 @@ IssueResult Issuer::order(const OrderRequest& request, const std::stop_token& st
   }
   AcmeConfig config = config_;
   if (!request.directory.empty()) config.directory = request.directory;
+  config.request_timeout =
+      std::min(config.request_timeout, std::chrono::duration_cast<milliseconds>(request.remaining));
   if (request.remaining <= k_second) {
     return failed(failure(pb::CERTIFICATE_PROBLEM_UNAVAILABLE,
                           "There is no time left for the order; another one follows"));

@@ -101,7 +101,7 @@ Result<void> check_leaf(const ChainQuestion& question, X509* leaf,
     return wrong("The certificate has expired on " + day_of(facts.not_after_us()) +
                  "; give one that is valid now");
   }
-  if (question.now_us < facts.not_before_us()) {
+  if (question.now_us + question.clock_behind_us < facts.not_before_us()) {
     return wrong("The certificate is valid from " + rfc3339(facts.not_before_us()) +
                  " on only; is this machine's clock right?");
   }

@@ -26,6 +26,7 @@ struct ChainQuestion {
   EVP_PKEY* key = nullptr;
   std::vector<std::string> hosts;  // the certificate has to cover all of them
   std::int64_t now_us = 0;
+  std::int64_t clock_behind_us = 0;  // so much later may it begin
   // Whether the last one's issuer has to be known: itself, or among what is trusted. A CA's answer
   // is taken as it is; somebody who uploads a leaf alone would find out by a browser.
   bool complete = true;

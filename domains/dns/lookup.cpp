@@ -13,10 +13,14 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
+// Each is two questions to each resolver. A name may have 127 labels, and one of a site has not.
+constexpr std::size_t k_climb_max = 10;
+
 // "a.b.example" gives itself, "b.example" and "example".
 std::vector<std::string> name_and_parents(const std::string& name) {
   std::vector<std::string> names{name};
-  for (auto dot = name.find('.'); dot != name.npos; dot = name.find('.', dot + 1)) {
+  for (auto dot = name.find('.'); dot != name.npos && names.size() < k_climb_max;
+       dot = name.find('.', dot + 1)) {
     names.push_back(name.substr(dot + 1));
   }
   return names;

@@ -252,6 +252,14 @@ TEST_F(Lookup, servers_that_only_this_machine_reaches_are_not_asked) {
   EXPECT_EQ(asked, 0);
 }
 
+TEST_F(Lookup, a_name_of_a_hundred_labels_is_asked_for_with_few_questions) {
+  std::string name = "example";
+  for (int i = 0; i < 100; ++i) name = "x." + name;
+  const NameServer server(zone_);
+  EXPECT_EQ(look({server.server()}, name).answers(0).error(), "");
+  EXPECT_LE(server.questions().size(), 3U + 2 * 10);
+}
+
 TEST_F(Lookup, records_have_bounds) {
   Zone zone;
   for (int i = 0; i < 100; ++i) {

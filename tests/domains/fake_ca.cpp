@@ -144,6 +144,7 @@ std::string FakeCa::answer(const std::string& request) {
                    {"newAccount", base() + "/account"},
                    {"newOrder", base() + "/new-order"},
                    {"renewalInfo", base() + "/renewal"}};
+    if (has_terms) directory["meta"]["termsOfService"] = base() + "/terms";
     directory["meta"]["caaIdentities"] = {"ca.example"};
     directory["meta"]["externalAccountRequired"] = external_account_required;
     return http_answer(200, directory.dump());

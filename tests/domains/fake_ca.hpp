@@ -52,6 +52,7 @@ class FakeCa {
   std::string retry_after;   // with states that are no end
   bool lists_orders = true;
   bool external_account_required = false;
+  bool has_terms = false;
   bool wrong_key = false;          // the certificate is for another one
   std::set<std::string> replaced;  // what a second order must not replace
   LeafWish leaf;                   // its times

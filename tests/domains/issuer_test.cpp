@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -308,6 +309,42 @@ TEST_F(Orders, an_external_account_is_bound_and_its_absence_told) {
                      from_base64url(binding["protected"].get<std::string>()).value()),
                  from_base64url(binding["payload"].get<std::string>()).value());
   EXPECT_EQ(binding["signature"], expected["signature"]);
+}
+
+TEST_F(Orders, terms_that_nobody_agreed_to_are_told_before_the_ca_is_asked) {
+  ca_.has_terms = true;
+  auto silent = config();
+  silent.terms_agreed = false;
+  const auto failed =
+      Issuer(silent, *store_, board_).order({EffectId("e-v1"), {"web.example"}, "", "", 20s}, {});
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_EQ(failed.error().problem(), pb::CERTIFICATE_PROBLEM_ACCOUNT);
+  EXPECT_THAT(failed.error().reason(), HasSubstr("acme_terms_agreed"));
+  EXPECT_EQ(ca_.asked("/account"), 0);
+  ASSERT_TRUE(order("e-v2").has_value());
+}
+
+TEST_F(Orders, a_clock_that_is_a_little_behind_throws_no_certificate_away) {
+  ca_.leaf.begins_in_s = 600;
+  EXPECT_TRUE(order("e-v1").has_value());
+  ca_.leaf.begins_in_s = 86'400;
+  ca_.leaf.ends_in_s = 90L * 86'400;
+  const auto failed = order("e-v2");
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_THAT(failed.error().reason(), HasSubstr("is this machine's clock right?"));
+}
+
+// A CA that takes the connection and then says nothing.
+TEST_F(Orders, a_ca_that_hangs_is_left_in_time) {
+  ca_.instead = [](const std::string& part, int) {
+    if (part == "/new-order") std::this_thread::sleep_for(4s);
+    return std::string();
+  };
+  const auto since = std::chrono::steady_clock::now();
+  const auto failed = order("e-v1", {"web.example"}, 2s);
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_LT(std::chrono::steady_clock::now() - since, 3900ms);
+  EXPECT_EQ(failed.error().problem(), pb::CERTIFICATE_PROBLEM_UNAVAILABLE);
 }
 
 // RFC 9773 section 5.

@@ -11,6 +11,7 @@
 #include "edge/control/edge_folder.hpp"
 #include "edge/control/given_record.hpp"
 #include "edge/control/remote_edge.hpp"
+#include "edge/tls/shown_certificate.hpp"
 #include "tests/edge/edge_fixture.hpp"
 
 namespace atlasflow::edge {
@@ -143,6 +144,22 @@ TEST_F(HostCertificates, the_exact_one_wins_then_the_wildcard_then_the_local_ca)
   show({}, {"a.web.example", "shop.apps.test"});
   EXPECT_EQ(shown("a.web.example"), wildcard.fingerprint);
   EXPECT_EQ(edge::shown(*edge_, "shop.apps.test", edge_->ca_certificate()).size(), 64U);
+}
+
+TEST_F(HostCertificates, a_handshake_tells_which_one_is_shown) {
+  serve();
+  const auto web = issuer_.issue("web.example");
+  show({web});
+  const auto port = edge_->https_port();
+  EXPECT_EQ(shown_fingerprint("127.0.0.1", port, "web.example", 5s).value(), web.fingerprint);
+  EXPECT_EQ(shown_fingerprint("0.0.0.0", port, "web.example", 5s).value(), web.fingerprint);
+  EXPECT_EQ(shown_fingerprint("127.0.0.1", port, "other.example", 5s).error().code,
+            ErrorCode::not_found);
+  const FileDescriptor silent = listen_tcp("127.0.0.1", 0, false).value();
+  EXPECT_EQ(shown_fingerprint("127.0.0.1", local_port(silent), "web.example", 200ms).error().code,
+            ErrorCode::unavailable);
+  EXPECT_EQ(shown_fingerprint("127.0.0.1", 1, "web.example", 5s).error().code,
+            ErrorCode::unavailable);
 }
 
 TEST_F(HostCertificates, a_table_that_is_published_keeps_them) {
