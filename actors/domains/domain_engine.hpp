@@ -42,6 +42,7 @@ using IssueResult = tl::expected<pb::CertificateIssued, pb::CertificateFailed>;
 struct CertificateChoice {
   std::string domain;
   std::string fingerprint;
+  friend bool operator==(const CertificateChoice&, const CertificateChoice&) = default;
 };
 struct PublishedCertificates {
   // Those that the edge shows now: a handshake for each new one has been answered with it.

@@ -110,7 +110,7 @@ void Life::start() {
 
 void Life::take_up() {
   started_ = true;
-  actors::resume(parts_, catalog_, std::exchange(folds_, {}));
+  actors::resume(parts_, config_.domain, catalog_, std::exchange(folds_, {}));
 }
 
 void Life::append_to_node(std::vector<pb::Event> events, std::function<void()> then) {
