@@ -19,12 +19,9 @@ Json json_of(const std::vector<WantedRecord>& records) {
 }
 
 Json json_of(const CertificateFacts& facts) {
-  return {{"fingerprint", facts.fingerprint},
-          {"serial", facts.serial},
-          {"issuer", facts.issuer},
-          {"not_before_us", facts.not_before},
-          {"not_after_us", facts.not_after},
-          {"names", facts.names}};
+  return {{"fingerprint", facts.fingerprint}, {"serial", facts.serial},
+          {"issuer", facts.issuer},           {"not_before_us", facts.not_before},
+          {"not_after_us", facts.not_after},  {"names", facts.names}};
 }
 
 Json json_of(const pb::DnsObservation& observed) {
@@ -52,10 +49,9 @@ Json json_of(const Context& context, const DomainState& state) {
   json["status"] = name_of(state.status());
   json["reason"] = state.claimed ? state.reason : state.removed_reason;
   json["added_at_us"] = state.added_at;
-  json["url"] = "https://" + state.name +
-                (context.address.https_port == 443
-                     ? ""
-                     : ":" + std::to_string(context.address.https_port));
+  json["url"] =
+      "https://" + state.name +
+      (context.address.https_port == 443 ? "" : ":" + std::to_string(context.address.https_port));
   json["records"] = {{"routing", json_of(outlook.wanted.routing)},
                      {"instead", json_of(outlook.wanted.instead)},
                      {"proof", json_of(outlook.wanted.proof)},

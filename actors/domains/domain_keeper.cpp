@@ -28,7 +28,9 @@ domain_worker_actor::behavior_type domain_worker(domain_worker_actor::pointer se
       DomainEngine& engine;
       const std::stop_token& stop;
       decltype(DomainWorkDone::result) operator()(const LookUpWork& work) const {
-        return engine.look_up(work.domain, ownership_name(work.domain), stop);
+        auto observed = engine.look_up(work.domain, ownership_name(work.domain), stop);
+        if (!observed) return Result<LookedUp>(tl::unexpected(std::move(observed.error())));
+        return Result<LookedUp>(LookedUp{std::move(*observed), engine.caa_identities()});
       }
       decltype(DomainWorkDone::result) operator()(const OrderWork& work) const {
         return engine.order(work.job, stop);
@@ -403,7 +405,7 @@ void DomainKeeperState::done(domain_keeper_actor::pointer self, const DomainWork
   }
   jobs.erase(found);
   if (const auto* look_up = std::get_if<LookUpWork>(&work)) {
-    return looked(self, look_up->domain, std::get<Result<pb::DnsObservation>>(message.result));
+    return looked(self, look_up->domain, std::get<Result<LookedUp>>(message.result));
   }
   if (std::holds_alternative<PublishWork>(work)) {
     publishing = 0;
@@ -420,20 +422,20 @@ void DomainKeeperState::done(domain_keeper_actor::pointer self, const DomainWork
 }
 
 void DomainKeeperState::looked(domain_keeper_actor::pointer self, const std::string& domain,
-                               const Result<pb::DnsObservation>& observed) {
+                               const Result<LookedUp>& found) {
   auto& watch = watches[domain];
   watch.look = 0;
   const auto* state = ledger.find(domain);
   TakeLook look;
-  if (observed) {
-    look.observed = *observed;
+  if (found) {
+    look.observed = found->observed;
   } else {
     auto* answers = look.observed.add_answers();
     answers->set_server("this server");
-    answers->set_error(to_string(observed.error()));
+    answers->set_error(to_string(found.error()));
   }
   auto expected = expectation_of(*state, config.domain, config.settings.addresses);
-  expected.caa_identities = config.engine->caa_identities();
+  if (found) expected.caa_identities = found->caa_identities;
   look.judgement = judge(expected, look.observed);
   look.asked = !watch.askers.empty();
   const bool room = std::exchange(watch.ordering_look, false) || orders_busy() < k_orders_max;

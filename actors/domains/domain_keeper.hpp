@@ -125,7 +125,7 @@ struct DomainKeeperState {
                    std::chrono::microseconds limit);
   void done(domain_keeper_actor::pointer self, const DomainWorkDone& message);
   void looked(domain_keeper_actor::pointer self, const std::string& domain,
-              const Result<pb::DnsObservation>& observed);
+              const Result<LookedUp>& found);
   void ordered(domain_keeper_actor::pointer self, const CertificateJob& job,
                const IssueResult& result);
   void published(domain_keeper_actor::pointer self, const Result<PublishedCertificates>& result);

@@ -316,10 +316,13 @@ struct DoDomainWork {
   DomainWork work;
   std::stop_token stop;
 };
+struct LookedUp {
+  pb::DnsObservation observed;
+  std::vector<std::string> caa_identities;
+};
 struct DomainWorkDone {
   std::uint64_t ticket = 0;
-  std::variant<Result<pb::DnsObservation>, IssueResult, Result<PublishedCertificates>, Result<void>>
-      result;
+  std::variant<Result<LookedUp>, IssueResult, Result<PublishedCertificates>, Result<void>> result;
 };
 // To itself: the work should be done by now.
 struct DomainWorkOverdue {
