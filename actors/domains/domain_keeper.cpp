@@ -18,6 +18,7 @@ constexpr auto k_publish_limit = std::chrono::seconds(60);
 // The engine keeps an order's deadline itself; this is for one that does not come back.
 constexpr TimestampUs k_order_patience_us = k_minute_us;
 constexpr int k_lost_orders_max = 5;
+constexpr auto k_report_again = std::chrono::seconds(1);
 
 domain_worker_actor::behavior_type domain_worker(domain_worker_actor::pointer self,
                                                  const domain_keeper_actor& keeper,
@@ -106,6 +107,7 @@ void DomainKeeperState::start_work(domain_keeper_actor::pointer self) {
   }
   publish(self);
   run_due(self);
+  for (const auto& work : std::exchange(early, {})) work();
 }
 
 // By the stream's version: what it appends itself comes back in a batch, before or after the log
@@ -157,8 +159,7 @@ void DomainKeeperState::on_records(domain_keeper_actor::pointer self, const Reco
 
 void DomainKeeperState::decide_and_write(domain_keeper_actor::pointer self,
                                          const std::string& domain, DomainCommand command,
-                                         const Principal& by, Basis basis, bool patient,
-                                         OnDecided then) {
+                                         const Principal& by, Basis basis, OnDecided then) {
   writer.in_turn([=, this, command = std::move(command), basis = std::move(basis)] {
     const auto* known = ledger.find(domain);
     DomainState state;
@@ -173,7 +174,7 @@ void DomainKeeperState::decide_and_write(domain_keeper_actor::pointer self,
     append.request.events = std::move(*events);
     append.request.actor = by;
     append.basis = basis;
-    append.patient = patient;
+    append.patient = false;
     writer.append(self, k_own_stream, std::move(append), [=, this](const WriteOutcome& outcome) {
       if (const auto* appended = std::get_if<storage::Appended>(&outcome)) {
         for (const auto& record : appended->records) {
@@ -197,11 +198,14 @@ void DomainKeeperState::decide_and_write(domain_keeper_actor::pointer self,
 
 void DomainKeeperState::report(domain_keeper_actor::pointer self, const std::string& domain,
                                DomainCommand command) {
-  decide_and_write(self, domain, std::move(command), Principal::system("domains"), {}, true,
-                   [domain](const Result<Position>& recorded) {
+  decide_and_write(self, domain, command, Principal::system("domains"), {},
+                   [self, domain, command](const Result<Position>& recorded) {
                      if (recorded) return;
-                     log_event(LogLevel::warn, "domains", "report_refused",
+                     log_event(LogLevel::warn, "domains", "not_recorded",
                                {{"domain", domain}, {"error", to_string(recorded.error())}});
+                     if (recorded.error().code != ErrorCode::disk_full) return;
+                     ATLAS_PROBE(true, "a full disk kept what happened to a domain out of the log");
+                     self->delayed_send(self, k_report_again, ReportAgain{domain, command});
                    });
 }
 
@@ -209,16 +213,17 @@ void DomainKeeperState::report(domain_keeper_actor::pointer self, const std::str
 
 void DomainKeeperState::command(domain_keeper_actor::pointer self, const CommandDomain& message,
                                 PromiseGuard<DomainReply> reply) {
+  auto promise = std::make_shared<PromiseGuard<DomainReply>>(std::move(reply));
   if (!begun) {
-    return reply.fail({ErrorCode::unavailable, "the server is starting; try again", ""});
+    early.emplace_back([=, this] { command(self, message, std::move(*promise)); });
+    return;
   }
   DomainCommand command = message.command;
   if (auto* add = std::get_if<AddDomain>(&command)) {
     const auto* above = ledger.foreign_parent(message.name, add->project);
     if (above != nullptr) add->parent_claimant = above->project_name;
   }
-  auto promise = std::make_shared<PromiseGuard<DomainReply>>(std::move(reply));
-  decide_and_write(self, message.name, std::move(command), message.by, message.basis, false,
+  decide_and_write(self, message.name, std::move(command), message.by, message.basis,
                    [promise](const Result<Position>& recorded) {
                      if (!recorded) return promise->fail(recorded.error());
                      promise->deliver(DomainReply{*recorded});
@@ -228,7 +233,9 @@ void DomainKeeperState::command(domain_keeper_actor::pointer self, const Command
 void DomainKeeperState::check(domain_keeper_actor::pointer self, const CheckDomainNow& message,
                               PromiseGuard<DomainReply> reply) {
   if (!begun) {
-    return reply.fail({ErrorCode::unavailable, "the server is starting; try again", ""});
+    auto promise = std::make_shared<PromiseGuard<DomainReply>>(std::move(reply));
+    early.emplace_back([=, this] { check(self, message, std::move(*promise)); });
+    return;
   }
   const auto* state = ledger.find(message.name);
   if (state == nullptr || !state->claimed) {
@@ -443,7 +450,7 @@ void DomainKeeperState::looked(domain_keeper_actor::pointer self, const std::str
   auto askers =
       std::make_shared<std::vector<PromiseGuard<DomainReply>>>(std::exchange(watch.askers, {}));
   const auto by = look.asked ? watch.asked_by : Principal::system("domains");
-  decide_and_write(self, domain, std::move(look), by, {}, askers->empty(),
+  decide_and_write(self, domain, std::move(look), by, {},
                    [this, self, domain, askers](const Result<Position>& recorded) {
                      for (auto& asker : *askers) {
                        if (recorded) {
@@ -550,6 +557,9 @@ domain_keeper_actor::behavior_type domain_keeper(
           [self](const DomainWorkDone& message) { self->state.done(self, message); },
           [self](const DomainWorkOverdue& message) {
             self->state.lose(self, message.ticket, "it did not come back in time");
+          },
+          [self](const ReportAgain& message) {
+            self->state.report(self, message.domain, message.command);
           },
           [self](const DomainsDue& message) {
             auto& keeper = self->state;

@@ -5,6 +5,7 @@
 // the same name. Each call of the engine is a worker of its own, which blocks.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -32,7 +33,7 @@ using domain_keeper_actor = caf::typed_actor<
     // From a worker.
     caf::reacts_to<DomainWorkDone>,
     // To itself.
-    caf::reacts_to<DomainWorkOverdue>, caf::reacts_to<DomainsDue>>;
+    caf::reacts_to<DomainWorkOverdue>, caf::reacts_to<DomainsDue>, caf::reacts_to<ReportAgain>>;
 
 struct DomainKeeperConfig {
   DomainEngine* engine = nullptr;  // null: the keeper is not started
@@ -75,8 +76,9 @@ struct DomainKeeperState {
   DomainLedger ledger;
   StreamWriter writer;
   bool begun = false;
-  Position position;  // up to which the log was read
-  Position heard;     // the newest record that came before it had begun
+  std::vector<std::function<void()>> early;  // commands that came before
+  Position position;                         // up to which the log was read
+  Position heard;                            // the newest record that came before it had begun
   std::map<std::string, Watch> watches;
   std::map<Ticket, Job> jobs;
   Ticket next_ticket = 1;
@@ -105,9 +107,8 @@ struct DomainKeeperState {
   // Decides and appends, in its turn; `then` hears where it was recorded, 0 for nowhere.
   using OnDecided = std::function<void(const Result<Position>&)>;
   void decide_and_write(domain_keeper_actor::pointer self, const std::string& domain,
-                        DomainCommand command, const Principal& by, Basis basis, bool patient,
-                        OnDecided then);
-  // What the world reports; it waits for a full disk.
+                        DomainCommand command, const Principal& by, Basis basis, OnDecided then);
+  // What the world reports; on a full disk it is reported again. Nobody's turn waits for that.
   void report(domain_keeper_actor::pointer self, const std::string& domain, DomainCommand command);
 
   // Compares what is under way with what the log says, after each change of the domain.

@@ -158,7 +158,8 @@ edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActor
             self->state.draining.push_back({std::move(message), sink});
             self->state.publish_soon(self);
           },
-          [self](const ExpectClaims& message) {
+          [self](ExpectClaims& message) {
+            self->state.domain_hosts = std::move(message.domains.targets);
             self->state.expected.insert(message.ids.begin(), message.ids.end());
             if (self->state.expected.empty()) return self->state.publish_soon(self);
             self->delayed_send(self, k_claims_patience, ClaimsOverdue{});

@@ -252,10 +252,6 @@ struct ClaimRoute {
   std::vector<RouteUpstream> upstreams;  // empty: answer 503 with the reason
   std::string unavailable_reason;
 };
-// After a start: these deployments are about to claim; a table without them must not be published.
-struct ExpectClaims {
-  std::vector<DeploymentId> ids;
-};
 // To itself: stop waiting for those that have not come.
 struct ClaimsOverdue {};
 struct DropClaim {
@@ -271,6 +267,12 @@ struct Publish {};
 // them, at each change.
 struct DomainHosts {
   std::map<std::string, std::string> targets;
+};
+// After a start: these deployments are about to claim; a table without them must not be published,
+// nor one without the domains.
+struct ExpectClaims {
+  std::vector<DeploymentId> ids;
+  DomainHosts domains;
 };
 
 // ---- domains ----
@@ -327,6 +329,11 @@ struct DomainWorkDone {
 // To itself: the work should be done by now.
 struct DomainWorkOverdue {
   std::uint64_t ticket = 0;
+};
+// To itself: record what the world reported, for which there was no room.
+struct ReportAgain {
+  std::string domain;
+  DomainCommand command;
 };
 // To itself: something is due.
 struct DomainsDue {
@@ -444,3 +451,4 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DoDomainWork)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DomainWorkDone)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DomainWorkOverdue)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DomainsDue)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReportAgain)

@@ -185,8 +185,7 @@ void resume(const Parts& parts, const std::string& domain, const storage::Catalo
       claims.ids.push_back(view.state.id);
     }
   }
-  // Before the first table, which would be without them.
-  caf::anon_send(parts.edge, hosts_of(*folds.domains, domain));
+  claims.domains = hosts_of(*folds.domains, domain);
   // Even of nobody: what the edge still routes for the process before is to go.
   caf::anon_send(parts.edge, std::move(claims));
   log_event("root", "resuming", {{"unfinished", begun.ids.size()}});

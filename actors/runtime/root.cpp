@@ -48,17 +48,6 @@ caf::actor RootState::spawn(caf::event_based_actor* self, OwnPart part) const {
   return caf::actor_cast<caf::actor>(self->spawn(domain_keeper, config.domains));
 }
 
-void RootState::start(caf::event_based_actor* self, OwnPart part) {
-  if (stopping) return;
-  if (part == OwnPart::domains && config.domains.engine == nullptr) return;
-  const auto& handle = own.hold(self, part, spawn(self, part));
-  if (part == OwnPart::janitor) {
-    self->send(config.log_writer, caf::actor_cast<record_sink>(handle));
-  }
-  if (part == OwnPart::notifier && notifying) begin_notifying(self, {});
-  if (part == OwnPart::domains && keeping_domains) begin_domains(self, {});
-}
-
 template <typename Handle, typename Message>
 void RootState::begin(caf::event_based_actor* self, OwnPart part, Message message) {
   const auto* handle = own.find(part);
@@ -74,14 +63,29 @@ void RootState::begin(caf::event_based_actor* self, OwnPart part, Message messag
             });
 }
 
+void RootState::start(caf::event_based_actor* self, OwnPart part) {
+  if (stopping) return;
+  if (part == OwnPart::domains && !keeping_domains) return;
+  const auto& handle = own.hold(self, part, spawn(self, part));
+  if (part == OwnPart::janitor) {
+    self->send(config.log_writer, caf::actor_cast<record_sink>(handle));
+  }
+  if (part == OwnPart::notifier && notifying) begin_notifying(self, {});
+  if (part == OwnPart::domains) {
+    begin<domain_keeper_actor>(self, part, std::exchange(domains, BeginDomains{}));
+  }
+}
+
 void RootState::begin_notifying(caf::event_based_actor* self, BeginNotifying message) {
   notifying = true;
   begin<notifier_actor>(self, OwnPart::notifier, std::move(message));
 }
 
 void RootState::begin_domains(caf::event_based_actor* self, BeginDomains message) {
+  if (config.domains.engine == nullptr || message.ledger->domains().empty()) return;
+  domains = std::move(message);
   keeping_domains = true;
-  begin<domain_keeper_actor>(self, OwnPart::domains, std::move(message));
+  start(self, OwnPart::domains);
 }
 
 void RootState::on_down(caf::event_based_actor* self, const caf::down_msg& down) {
@@ -129,6 +133,10 @@ void RootState::stop(caf::event_based_actor* self, const caf::error& reason) {
 template <typename Message>
 caf::result<DomainReply> RootState::ask_domains(caf::stateful_actor<RootState>* self,
                                                 Message message) {
+  if (!keeping_domains && config.domains.engine != nullptr) {
+    keeping_domains = true;
+    start(self, OwnPart::domains);
+  }
   const auto* keeper = own.find(OwnPart::domains);
   if (keeper == nullptr) {
     return to_caf(Error{ErrorCode::unavailable,

@@ -82,7 +82,8 @@ struct RootState {
   Supervisor<OwnPart, caf::actor> own{k_own_part_restarts};
   // What these parts begin with, also when they are started anew: then they read the log.
   bool notifying = false;
-  bool keeping_domains = false;
+  bool keeping_domains = false;  // there is a domain, or somebody asked for one
+  BeginDomains domains;          // what the first keeper begins with
   bool stopping = false;
   const char* name = "root";
 
@@ -90,6 +91,7 @@ struct RootState {
   [[nodiscard]] caf::actor spawn(caf::event_based_actor* self, OwnPart part) const;
   // Once the log writer knows it as a sink, so that it misses no record after those that it reads.
   void begin_notifying(caf::event_based_actor* self, BeginNotifying message);
+  // Not before there is a domain: most servers have none, and nobody to keep them.
   void begin_domains(caf::event_based_actor* self, BeginDomains message);
   template <typename Handle, typename Message>
   void begin(caf::event_based_actor* self, OwnPart part, Message message);
