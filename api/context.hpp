@@ -50,5 +50,6 @@ void add_deployment_routes(Router& router, const Context& context);
 void add_life_routes(Router& router, const Context& context);
 void add_log_routes(Router& router, const Context& context);
 void add_event_routes(Router& router, const Context& context);
+void add_domain_routes(Router& router, const Context& context);
 
 }  // namespace atlasflow::api

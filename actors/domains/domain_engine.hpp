@@ -42,6 +42,7 @@ using IssueResult = tl::expected<pb::CertificateIssued, pb::CertificateFailed>;
 struct CertificateChoice {
   std::string domain;
   std::string fingerprint;
+  friend bool operator==(const CertificateChoice&, const CertificateChoice&) = default;
 };
 struct PublishedCertificates {
   // Those that the edge shows now: a handshake for each new one has been answered with it.
@@ -83,7 +84,8 @@ class DomainEngine {
   [[nodiscard]] virtual Result<void> keep_only(const std::set<std::string>& fingerprints,
                                                const std::set<EffectId>& unfinished) = 0;
 
-  // Names of the CA in CAA records (its directory's caaIdentities), as far as they are known.
+  // Names of the CA in CAA records (its directory's caaIdentities), as far as they are known. Asks
+  // the CA at most now and then.
   [[nodiscard]] virtual std::vector<std::string> caa_identities() const = 0;
 
   [[nodiscard]] virtual std::string describe() const = 0;

@@ -22,6 +22,9 @@ class RecordingControlPlane : public actors::ControlPlane {
   void append(const StreamId& stream, const std::vector<pb::Event>& events);
   // A project with a repository; its id is its name.
   void add_project(const std::string& name, const std::string& webhook_secret = {});
+  // A domain of the project, whose records are missing.
+  void add_domain(const std::string& domain, const std::string& project);
+  void append_to_domain(const std::string& domain, const std::vector<pb::Event>& events);
   void add_deployment(const std::string& id, const std::string& project);
   void add_preview(const std::string& id, const std::string& project, const std::string& branch);
   void append_to(const std::string& deployment, const pb::Event& event);
@@ -47,6 +50,7 @@ class RecordingControlPlane : public actors::ControlPlane {
   Result<DeploymentId> made = DeploymentId("aaaaaaa2");  // by rollback, redeploy, promote, restart
   Result<commands::Done> life_outcome;                   // of cancel, stop, start, notify secret
   Result<bool> scaled = true;
+  std::optional<Error> domain_error;  // of the commands for domains; unset: they work
 
   // ---- what they look at ----
   struct Call {
@@ -69,6 +73,7 @@ class RecordingControlPlane : public actors::ControlPlane {
   const storage::Catalog& catalog() const override { return catalog_; }
   const storage::EventLog& log() const override { return *log_; }
   std::vector<PartStatus> parts() override;
+  actors::DomainOutlook outlook_of(const DomainState& state) const override;
 
  protected:
   Result<commands::Answer> carry_out(const Principal& by, commands::Command command) override;
