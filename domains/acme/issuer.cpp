@@ -184,6 +184,10 @@ AcmeResult<void> Progress::prove(const AcmeAuthorization& authorization) {
                                       authorization.name +
                                       ", the only one that this server answers"));
   }
+  if (std::ranges::find(request_.names, authorization.name) == request_.names.end()) {
+    return tl::unexpected(not_understood("an order for " + request_.names.front(),
+                                         "it is to be proved for another name"));
+  }
   const auto put = posted_.put(authorization.name, authorization.token,
                                key_authorization(authorization.token, account_key_));
   if (!put) return tl::unexpected(local_failure(put.error()));

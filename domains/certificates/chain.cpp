@@ -25,6 +25,8 @@ using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, OpensslFree<X509_STORE_C
 
 constexpr std::int64_t k_second_us = 1'000'000;
 constexpr std::size_t k_names_max = 100;
+// NIST SP 800-57 part 1, table 2: RSA of 2048 bits. OpenSSL shows nothing weaker.
+constexpr int k_security_bits_min = 112;
 
 std::string text_of(const ASN1_STRING* string) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
@@ -92,6 +94,10 @@ Result<void> check_leaf(const ChainQuestion& question, X509* leaf,
     return wrong(
         "The certificate belongs to another private key; give the key that it was made "
         "for, and the certificate of the server first");
+  }
+  if (EVP_PKEY_get_security_bits(question.key) < k_security_bits_min) {
+    return wrong("The private key is too weak, " + std::to_string(EVP_PKEY_get_bits(question.key)) +
+                 " bits: take a key on P-256, or one of RSA with 2048 bits or more");
   }
   if (X509_check_ca(leaf) == 1 && !issued_by_itself(leaf)) {
     return wrong("The first certificate, " + name_of(X509_get_subject_name(leaf)) +

@@ -29,6 +29,16 @@ bool is_base64url(std::string_view text, std::string_view also = {}) {
          });
 }
 
+// Tried now rather than by every handshake.
+bool can_be_shown(const Certificate& certificate) {
+  static const SslContextPtr context(SSL_CTX_new(TLS_server_method()));
+  const SslPtr ssl(context ? SSL_new(context.get()) : nullptr);
+  const bool can = ssl && SSL_use_cert_and_key(ssl.get(), certificate.leaf.get(),
+                                               certificate.key.get(), nullptr, 1) == 1;
+  ERR_clear_error();
+  return can;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const Certificate>> parse_certificate(const HostCertificate& given) {
@@ -57,6 +67,11 @@ Result<std::shared_ptr<const Certificate>> parse_certificate(const HostCertifica
     return fail(ErrorCode::invalid_argument, "the certificate for " + given.host +
                                                  " is not the one with fingerprint " +
                                                  given.fingerprint);
+  }
+  if (!can_be_shown(*made)) {
+    return fail(ErrorCode::invalid_argument,
+                "the certificate for " + given.host +
+                    " is one that OpenSSL shows nobody: its key or its signature is too weak");
   }
   made->chain.reset(sk_X509_new_null());
   for (std::size_t i = 1; i < certificates.size(); ++i) {

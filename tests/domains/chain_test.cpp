@@ -80,6 +80,19 @@ TEST_F(Chain, every_mistake_is_named) {
   expect_refused(issued_.key_pem, issued_.key.get(), "there is no certificate in it");
 }
 
+TEST_F(Chain, a_weak_key_is_refused_and_a_good_one_of_rsa_taken) {
+  for (const int bits : {1024, 2048}) {
+    const KeyPtr key(EVP_RSA_gen(static_cast<unsigned>(bits)));
+    const auto pem = to_pem(authority_.sign(key.get(), {.names = {"web.example"}}).get()) +
+                     authority_.intermediate_pem() + authority_.root_pem();
+    if (bits == 1024) {
+      expect_refused(pem, key.get(), "too weak, 1024 bits");
+    } else {
+      EXPECT_TRUE(check(pem, key.get()).has_value());
+    }
+  }
+}
+
 TEST_F(Chain, an_intermediate_of_a_trusted_authority_needs_no_root) {
   const auto file = testing::TempDir() + "trusted.pem";
   std::ofstream(file) << authority_.root_pem();

@@ -33,7 +33,9 @@ class TestIssuer {
   }
 
   [[nodiscard]] HostCertificate issue(const std::string& host) const {
-    const auto key = make_p256_key().value();
+    return issue(host, make_p256_key().value());
+  }
+  [[nodiscard]] HostCertificate issue(const std::string& host, const KeyPtr& key) const {
     auto leaf = make(key.get(), "");
     X509_EXTENSION* names = X509V3_EXT_conf_nid(nullptr, nullptr, NID_subject_alt_name,
                                                 ("critical,DNS:" + host).c_str());
@@ -146,6 +148,17 @@ TEST_F(HostCertificates, the_exact_one_wins_then_the_wildcard_then_the_local_ca)
   EXPECT_EQ(edge::shown(*edge_, "shop.apps.test", edge_->ca_certificate()).size(), 64U);
 }
 
+TEST_F(HostCertificates, a_key_of_rsa_is_shown_to_old_and_new_clients) {
+  serve();
+  const auto web = issuer_.issue("web.example", KeyPtr(EVP_RSA_gen(2048)));
+  show({web});
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    Client client;
+    ASSERT_TRUE(client.connect(edge_->https_port()));
+    ASSERT_TRUE(client.start_tls("web.example", issuer_.root_file, version)) << client.tls_error();
+  }
+}
+
 TEST_F(HostCertificates, a_handshake_tells_which_one_is_shown) {
   serve();
   const auto web = issuer_.issue("web.example");
@@ -184,7 +197,8 @@ TEST_F(HostCertificates, what_is_no_certificate_for_its_host_changes_nothing) {
   upper.host = "WEB.example";
   auto garbage = web;
   garbage.chain_pem = "nothing";
-  for (const auto& each : {other_key, other_host, other_fingerprint, upper, garbage}) {
+  const auto weak = issuer_.issue("web.example", KeyPtr(EVP_RSA_gen(512)));
+  for (const auto& each : {other_key, other_host, other_fingerprint, upper, garbage, weak}) {
     const auto changed =
         edge_->change_certificates({issuer_.issue("a.web.example"), each}, {"web.example"});
     ASSERT_FALSE(changed.has_value());

@@ -52,6 +52,8 @@ constexpr std::array k_libraries = {
     LibraryRule{"llhttp", "http"},
     LibraryRule{"nghttp2/", "edge"},
     LibraryRule{"ares", "domains"},
+    LibraryRule{"idn2", "domains"},
+    LibraryRule{"libpsl", "domains"},
     LibraryRule{"CLI/", "cli"},
     LibraryRule{"toml++/", "builder sim server"},
 };
@@ -306,16 +308,14 @@ class Check {
     }
   }
 
-  // A library that takes ownership of a pointer is the one excuse, said on the line or the one
-  // before.
+  // The one excuse, on the line or the one before: a library takes ownership of the pointer.
   [[nodiscard]] bool excused_allocation(std::size_t i) const {
     constexpr std::string_view k_excuse = "// New because: ";
     return lines_[i].find(k_excuse) != std::string_view::npos ||
            (i > 0 && lines_[i - 1].find(k_excuse) != std::string_view::npos);
   }
 
-  // What goes straight into a smart pointer has an owner (std::make_unique can't reach a private
-  // constructor).
+  // What goes straight into a smart pointer has an owner: make_unique reaches no private one.
   static bool naked_new(std::string_view line) {
     const auto at = find_word(line, "new");
     if (at == std::string_view::npos) return false;
