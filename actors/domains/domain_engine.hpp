@@ -69,7 +69,7 @@ class DomainEngine {
                                                            std::stop_token stop) = 0;
 
   // Orders the certificate, answers the CA's challenges, and returns when its key and chain are
-  // stored for good. Idempotent by effect: one that is stored is returned without asking the CA, one
+  // stored for good. Idempotent by effect: one that is stored is returned, the CA is not asked, one
   // that was begun goes on with the same order and key. So a process that is killed at any moment
   // and asks again has ordered once. A stop leaves the order as it is, to be gone on with: the
   // answer is CERTIFICATE_PROBLEM_ABANDONED then, and nobody records it.
