@@ -41,6 +41,7 @@ class ServedApi final : public Api {
     add_life_routes(private_router_, context_);
     add_log_routes(private_router_, context_);
     add_event_routes(private_router_, context_);
+    add_domain_routes(private_router_, context_);
   }
 
   Result<void> start() {

@@ -56,5 +56,6 @@ void add_event_routes(Router& router, const Context& context);
 void add_github_routes(Router& router, GitHubSetup& setup);
 // Those of the manifest's way, for a browser.
 void add_github_pages(Router& router, GitHubSetup& setup);
+void add_domain_routes(Router& router, const Context& context);
 
 }  // namespace atlasflow::api

@@ -9,6 +9,7 @@
 #include "base/version.hpp"
 #include "cli/add_verb.hpp"
 #include "cli/backup_options.hpp"
+#include "cli/domain_options.hpp"
 #include "events/deployment.hpp"
 #include "events/settings.hpp"
 
@@ -464,6 +465,7 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   add_project_verbs(app, chosen);
   add_github_verbs(app, chosen);
   add_env_verbs(app, chosen);
+  add_domain_verbs(app, chosen);
   add_deployment_verbs(app, chosen);
   add_again_verbs(app, chosen);
   add_control_verbs(app, chosen);

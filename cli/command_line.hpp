@@ -11,6 +11,7 @@
 #include <tl/expected.hpp>
 
 #include "cli/backup_commands.hpp"
+#include "cli/domain_commands.hpp"
 #include "cli/inspect_commands.hpp"
 
 namespace atlasflow::cli {
@@ -181,16 +182,19 @@ struct SimulateCommand {
   bool probes = false;
 };
 
-using Command = std::variant<
-    ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
-    ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand, ProjectNotifySecretCommand,
-    GitHubConnectCommand, GitHubStatusCommand, GitHubDisconnectCommand, EnvSetCommand,
-    EnvListCommand, EnvUnsetCommand, DeployCommand, RollbackCommand, RedeployCommand,
-    PromoteCommand, RestartCommand, CancelCommand, StopCommand, StartCommand, ScaleCommand,
-    DeploymentsCommand, StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand,
-    SimulateCommand, LogTailCommand, LogShowCommand, LogStatsCommand, TimelineCommand, StateCommand,
-    DiffCommand, WhyCommand, ReplayCommand, BisectCommand, WhatIfCommand, DetectCommand,
-    BackupCommand, RestoreCommand, LogExportCommand, LogImportCommand, LogRebuildCommand>;
+using Command =
+    std::variant<ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
+                 ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand,
+                 ProjectNotifySecretCommand, GitHubConnectCommand, GitHubStatusCommand,
+                 GitHubDisconnectCommand, EnvSetCommand, EnvListCommand, EnvUnsetCommand,
+                 DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand, RestartCommand,
+                 CancelCommand, StopCommand, StartCommand, ScaleCommand, DeploymentsCommand,
+                 StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand, SimulateCommand,
+                 LogTailCommand, LogShowCommand, LogStatsCommand, TimelineCommand, StateCommand,
+                 DiffCommand, WhyCommand, ReplayCommand, BisectCommand, WhatIfCommand,
+                 DetectCommand, BackupCommand, RestoreCommand, LogExportCommand, LogImportCommand,
+                 LogRebuildCommand, DomainAddCommand, DomainListCommand, DomainCheckCommand,
+                 DomainCertCommand, DomainRetryCommand, DomainRemoveCommand>;
 
 struct CommandLine {
   Connection connection;

@@ -37,6 +37,12 @@ int run(const GitHubDisconnectCommand& command, ApiClient& api, const Terminal& 
 int run(const EnvSetCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const EnvListCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const EnvUnsetCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const DomainAddCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const DomainListCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const DomainCheckCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const DomainCertCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const DomainRetryCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const DomainRemoveCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const DeployCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const RollbackCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const RedeployCommand& command, ApiClient& api, const Terminal& terminal);

@@ -16,6 +16,7 @@
 
 #include "base/log.hpp"
 #include "edge/proxy/worker.hpp"
+#include "edge/tls/given_hosts.hpp"
 #include "edge/tls/local_ca.hpp"
 #include "http/guard.hpp"
 
@@ -87,6 +88,15 @@ class EdgeServer final : public LocalEdge {
   Result<void> publish(const RouteTable& table) override;
   std::uint64_t generation() const override { return generation_.load(); }
   Result<void> set_own_route(const Route& route) override;
+  Result<void> change_certificates(const std::vector<HostCertificate>& shown,
+                                   const std::vector<std::string>& removed) override;
+  std::map<std::string, std::string> certificates() const override { return given_.in_force(); }
+  std::vector<HostCertificate> certificates_behind(const std::string& after,
+                                                   std::size_t bytes_max) const override {
+    return given_.certificates_behind(after, bytes_max);
+  }
+  Result<void> set_challenges(const std::vector<Challenge>& challenges) override;
+  std::vector<Challenge> challenges() const override { return given_.challenges(); }
   RouteTable table() const override;
   std::optional<Route> own_route() const override;
   std::uint64_t drain(const std::string& vm_id, milliseconds deadline) override;
@@ -106,7 +116,6 @@ class EdgeServer final : public LocalEdge {
   Result<void> install(const RouteTable& table, const std::optional<Route>& own);
   Result<std::unique_ptr<RouteSnapshot>> compile(const Hosts& hosts);
   Result<Target*> target_for(const Upstream& upstream);
-  Result<std::shared_ptr<const CertificateMap>> certificates_for(const Hosts& hosts) const;
   bool wait_until_adopted(std::uint64_t serial);
   std::size_t retire_workers();
   void mark_retired();
@@ -121,6 +130,7 @@ class EdgeServer final : public LocalEdge {
   std::vector<std::unique_ptr<RouteSnapshot>> superseded_;  // a worker may still use them
   std::uint64_t serial_ = 0;
   std::atomic<std::uint64_t> generation_{0};
+  GivenHosts given_;  // changed by who holds publish_mutex_ only
 
   mutable std::mutex in_force_mutex_;  // held briefly: who asks must not wait for a publish
   RouteTable table_;
@@ -169,6 +179,8 @@ Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inherit
     clocks.push_back(&workers_.back()->clock());
   }
   watch_ = std::make_unique<TurnWatch>(std::move(clocks));
+  ATLAS_TRYV(given_.change_certificates(inheritance.certificates, {}));
+  ATLAS_TRYV(given_.set_challenges(inheritance.challenges));
   if (auto installed = install(inheritance.table, inheritance.own_route); !installed) {
     return installed;
   }
@@ -253,7 +265,16 @@ Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const Hosts& hosts) {
         return fail(ErrorCode::invalid_argument,
                     "'" + route.host + "' is no host name in lower case without a port");
       }
-      RouteEntry entry{route.host, route.project, route.deployment, route.unavailable_reason, {}};
+      RouteEntry entry{route.host,        route.project,
+                       route.deployment,  route.unavailable_reason,
+                       route.redirect_to, {}};
+      if (!route.redirect_to.empty() &&
+          (!http::normalise_host(route.redirect_to, host) || host != route.redirect_to)) {
+        return fail(ErrorCode::invalid_argument, "'" + route.redirect_to +
+                                                     "' is no host name in lower case without a "
+                                                     "port to send " +
+                                                     route.host + " to");
+      }
       for (const Upstream& upstream : route.upstreams) {
         auto target = target_for(upstream);
         if (!target) return tl::unexpected(target.error());
@@ -264,49 +285,14 @@ Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const Hosts& hosts) {
       }
     }
   }
-  auto certificates = certificates_for(hosts);
-  if (!certificates) return tl::unexpected(certificates.error());
-  snapshot->certificates = std::move(*certificates);
+  std::vector<std::string_view> names;
+  names.reserve(hosts.size());
+  for (const Route* route : hosts) names.emplace_back(route->host);
+  ATLAS_TRY(snapshot->certificates,
+            certificates_for(names, *ca_, shared_.config.domain, given_.parsed(),
+                             current_ ? current_->certificates.get() : nullptr));
+  snapshot->challenges = given_.answers();
   return snapshot;
-}
-
-// The wildcard covers the usual hosts; only deeper names under the domain need one of their own.
-// What the last snapshot has is taken over until it is due.
-Result<std::shared_ptr<const CertificateMap>> EdgeServer::certificates_for(
-    const Hosts& hosts) const {
-  const std::string& domain = shared_.config.domain;
-  const auto now = std::chrono::system_clock::now();
-  const CertificateMap* before = current_ ? current_->certificates.get() : nullptr;
-  const auto fresh = [&](const std::shared_ptr<const Certificate>& certificate) {
-    return certificate != nullptr && certificate->renew_at > now;
-  };
-  auto map = std::make_shared<CertificateMap>();
-  map->domain = domain;
-  if (before != nullptr && fresh(before->wildcard)) {
-    map->wildcard = before->wildcard;
-  } else {
-    auto issued = ca_->issue({"*." + domain, domain});
-    if (!issued) return tl::unexpected(issued.error());
-    map->wildcard = std::move(*issued);
-  }
-  for (const Route* each : hosts) {
-    const Route& route = *each;
-    if (!CertificateMap::is_under(route.host, domain) ||
-        CertificateMap::wildcard_covers(route.host, domain)) {
-      continue;
-    }
-    if (before != nullptr) {
-      const auto it = before->exact.find(route.host);
-      if (it != before->exact.end() && fresh(it->second)) {
-        map->exact.emplace(route.host, it->second);
-        continue;
-      }
-    }
-    auto issued = ca_->issue({route.host});
-    if (!issued) return tl::unexpected(issued.error());
-    map->exact.emplace(route.host, std::move(*issued));
-  }
-  return map;
 }
 
 Result<void> EdgeServer::publish(const RouteTable& table) {
@@ -322,6 +308,19 @@ Result<void> EdgeServer::publish(const RouteTable& table) {
 Result<void> EdgeServer::set_own_route(const Route& route) {
   const std::lock_guard lock(publish_mutex_);
   return install(table(), route);
+}
+
+Result<void> EdgeServer::change_certificates(const std::vector<HostCertificate>& shown,
+                                             const std::vector<std::string>& removed) {
+  const std::lock_guard lock(publish_mutex_);
+  ATLAS_TRYV(given_.change_certificates(shown, removed));
+  return install(table(), own_route());
+}
+
+Result<void> EdgeServer::set_challenges(const std::vector<Challenge>& challenges) {
+  const std::lock_guard lock(publish_mutex_);
+  ATLAS_TRYV(given_.set_challenges(challenges));
+  return install(table(), own_route());
 }
 
 RouteTable EdgeServer::table() const {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +16,7 @@
 #include "base/error.hpp"
 #include "edge/proxy/socket.hpp"
 #include "edge/routes/route_table.hpp"
+#include "edge/tls/host_certificate.hpp"
 
 namespace atlasflow::edge {
 
@@ -72,6 +74,10 @@ struct EdgeConfig {
   int workers = 0;  // 0: one per core
 };
 
+// Of hosts, in one edge.
+inline constexpr std::size_t k_certificates_max = 100'000;
+inline constexpr std::size_t k_challenges_max = 10'000;
+
 class Edge {
  public:
   virtual ~Edge() = default;
@@ -85,6 +91,21 @@ class Edge {
   // The control plane's own host, which is in no published table: this changes that route only, at
   // any time, and leaves the table and its generation as they are.
   [[nodiscard]] virtual Result<void> set_own_route(const Route& route) = 0;
+
+  // Certificates for single hosts, in place of those that were shown for them, and hosts that have
+  // none of their own any more. Whatever handshake begins after the return, on any worker, has them
+  // (a few milliseconds); connections that are open go on. Hosts need no route, and what other
+  // hosts show stays. invalid_argument: one of them is no chain and its key for its
+  // host, or there would be more than
+  // k_certificates_max; nothing has changed then.
+  [[nodiscard]] virtual Result<void> change_certificates(
+      const std::vector<HostCertificate>& shown, const std::vector<std::string>& removed) = 0;
+  // Host to fingerprint: SHA-256 of the leaf's DER form.
+  [[nodiscard]] virtual std::map<std::string, std::string> certificates() const = 0;
+
+  // All challenges that a public CA is to find answered, over plain HTTP only, before any redirect
+  // and whether the host has a route or not. Any other path of these hosts is routed as ever.
+  [[nodiscard]] virtual Result<void> set_challenges(const std::vector<Challenge>& challenges) = 0;
 
   // What is in force.
   [[nodiscard]] virtual RouteTable table() const = 0;
@@ -116,6 +137,12 @@ class LocalEdge : public Edge {
   };
   [[nodiscard]] virtual ListenerNumbers listeners() const = 0;
 
+  // What a process that takes this one's place is to have of it: keys among it. In the order of
+  // hosts, those behind `after`; as many as fit into so many bytes, and at least one.
+  [[nodiscard]] virtual std::vector<HostCertificate> certificates_behind(
+      const std::string& after, std::size_t bytes_max) const = 0;
+  [[nodiscard]] virtual std::vector<Challenge> challenges() const = 0;
+
   // Accepts nothing more, and ends each connection with its next answer. Returns when the last has
   // gone, the deadline has passed or end_drains() was called.
   virtual void retire(std::chrono::milliseconds deadline) = 0;
@@ -125,6 +152,8 @@ class LocalEdge : public Edge {
 struct EdgeInheritance {
   RouteTable table;
   std::optional<Route> own_route;
+  std::vector<HostCertificate> certificates;
+  std::vector<Challenge> challenges;
   std::vector<FileDescriptor> http_listeners;  // both or none
   std::vector<FileDescriptor> https_listeners;
 };

@@ -10,6 +10,7 @@ constexpr std::string_view k_deployment_prefix = "deployment/";
 constexpr std::string_view k_project_prefix = "project/";
 constexpr std::string_view k_notifications_prefix = "notifications/";
 constexpr std::string_view k_github_reports_prefix = "github-reports/";
+constexpr std::string_view k_domain_prefix = "domain/";
 
 template <typename Id>
 Id strip_prefix(const StreamId& stream, std::string_view prefix) {
@@ -37,6 +38,10 @@ StreamId github_reports_stream(const ProjectId& id) {
   return StreamId{std::string(k_github_reports_prefix) + id.str()};
 }
 
+StreamId domain_stream(const std::string& name) {
+  return StreamId{std::string(k_domain_prefix) + name};
+}
+
 DeploymentId deployment_of(const StreamId& stream) {
   return strip_prefix<DeploymentId>(stream, k_deployment_prefix);
 }
@@ -53,8 +58,17 @@ ProjectId reported_project_of(const StreamId& stream) {
   return strip_prefix<ProjectId>(stream, k_github_reports_prefix);
 }
 
+std::string domain_of(const StreamId& stream) {
+  if (!stream.str().starts_with(k_domain_prefix)) return {};
+  return stream.str().substr(k_domain_prefix.size());
+}
+
 EffectId effect_id(const DeploymentId& id, StreamVersion intent) {
   return EffectId{id.str() + "-v" + std::to_string(intent.value())};
+}
+
+EffectId domain_effect_id(const std::string& domain, StreamVersion intent) {
+  return EffectId{domain + "-v" + std::to_string(intent.value())};
 }
 
 VmId vm_of(const EffectId& effect) { return VmId{effect.str()}; }

@@ -54,8 +54,9 @@ class NumberId {
 
 using ProjectId = StringId<struct ProjectIdTag>;  // 8 characters of [a-z2-7]
 using DeploymentId =
-    StringId<struct DeploymentIdTag>;           // 8 characters of [a-z2-7], safe in a hostname
-using StreamId = StringId<struct StreamIdTag>;  // "deployment/<id>", "project/<id>", "node", …
+    StringId<struct DeploymentIdTag>;  // 8 characters of [a-z2-7], safe in a hostname
+using StreamId =
+    StringId<struct StreamIdTag>;  // "deployment/<id>", "project/<id>", "domain/<name>", …
 using EffectId = StringId<struct EffectIdTag>;  // "<deployment id>-v<version of the intent>"
 using VmId = StringId<struct VmIdTag>;          // the same text: of the intent that it came of
 using HostId = StringId<struct HostIdTag>;      // the name of a machine that runs VMs: "local"
@@ -75,14 +76,18 @@ using TimestampUs = std::int64_t;
 [[nodiscard]] StreamId notifications_stream(const ProjectId& id);
 // What GitHub has been told of a project's deployments.
 [[nodiscard]] StreamId github_reports_stream(const ProjectId& id);
+// One domain of a user's own, by its name: lower case, A-labels, no trailing dot.
+[[nodiscard]] StreamId domain_stream(const std::string& name);
 // The id inside a stream's name, or an empty one when the stream is of another kind.
 [[nodiscard]] DeploymentId deployment_of(const StreamId& stream);
 [[nodiscard]] ProjectId project_of(const StreamId& stream);
 [[nodiscard]] ProjectId notified_project_of(const StreamId& stream);
 [[nodiscard]] ProjectId reported_project_of(const StreamId& stream);
+[[nodiscard]] std::string domain_of(const StreamId& stream);
 
 // The name of the thing outside that an intent stands for: the VM's, the container's, the folder's.
 [[nodiscard]] EffectId effect_id(const DeploymentId& id, StreamVersion intent);
+[[nodiscard]] EffectId domain_effect_id(const std::string& domain, StreamVersion intent);
 // The VM that the intent starts, and the intent of the VM. What the VM says of itself (its first
 // 2xx, that it has drained) comes as an outcome of that effect.
 [[nodiscard]] VmId vm_of(const EffectId& effect);

@@ -92,19 +92,21 @@ class Section {
     value = (error ? named : absolute).lexically_normal();
   }
 
-  // IPv4 prefixes in quotes.
-  void take_networks(const char* key, std::vector<std::string>& value) {
+  // Texts in quotes, all of which are what `rule` says.
+  template <typename IsRight>
+  void take_list(const char* key, std::vector<std::string>& value, IsRight is_right,
+                 const char* rule) {
     const auto* node = find(key);
     if (node == nullptr) return;
     const auto* list = node->as_array();
-    std::vector<std::string> networks;
+    std::vector<std::string> texts;
     for (std::size_t i = 0; list != nullptr && i < list->size(); ++i) {
-      networks.push_back((*list)[i].value_or(std::string{}));
+      texts.push_back((*list)[i].value_or(std::string{}));
     }
-    if (list != nullptr && std::all_of(networks.begin(), networks.end(), is_network)) {
-      value = std::move(networks);
+    if (list != nullptr && std::all_of(texts.begin(), texts.end(), is_right)) {
+      value = std::move(texts);
     } else {
-      refuse(*node, key, "must be a list of IPv4 networks, as [\"10.1.0.0/16\"]");
+      refuse(*node, key, rule);
     }
   }
 
@@ -212,6 +214,56 @@ void take_edge_timeouts(Section& edge, edge::EdgeTimeouts& timeouts) {
   edge.take_seconds("half_closed_timeout_s", timeouts.half_closed, k_day_s);
 }
 
+// Of 0.0.0.0 nobody can say that it leads here.
+bool is_public_address(const std::string& text) {
+  const auto address = canonical_address(text);
+  return !address.empty() && address != "0.0.0.0" && address != "::";
+}
+
+// "192.0.2.53", "192.0.2.53:53" or "[2001:db8::53]:53".
+bool is_resolver(const std::string& text) {
+  if (!canonical_address(text).empty()) return true;
+  const auto colon = text.rfind(':');
+  if (colon == std::string::npos) return false;
+  auto address = text.substr(0, colon);
+  if (address.size() > 2 && address.front() == '[' && address.back() == ']') {
+    address = address.substr(1, address.size() - 2);
+  } else if (address.find(':') != std::string::npos) {
+    return false;
+  }
+  std::uint16_t port = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data() + colon + 1, end, port);
+  return !canonical_address(address).empty() && parsed.ec == std::errc{} && parsed.ptr == end &&
+         port != 0;
+}
+
+void take_domains(Section& section, ServerConfig& config) {
+  auto& domains = config.domains;
+  section.take("acme_directory", domains.acme_directory);
+  section.check("acme_directory",
+                domains.acme_directory.empty() || domains.acme_directory.starts_with("https://"),
+                "must be an https URL, like https://acme-v02.api.letsencrypt.org/directory");
+  section.take("acme_contact", domains.acme_contact);
+  const auto at = domains.acme_contact.find('@');
+  section.check("acme_contact",
+                domains.acme_contact.empty() ||
+                    (at != std::string::npos && at > 0 && at + 1 < domains.acme_contact.size() &&
+                     domains.acme_contact.find_first_of(" :,<>") == std::string::npos),
+                "must be an e-mail address, like ops@example.com");
+  section.take("acme_terms_agreed", domains.acme_terms_agreed);
+  section.check("acme_directory", domains.acme_directory.empty() || domains.acme_terms_agreed,
+                "needs domains.acme_terms_agreed = true: read the terms of that certificate "
+                "authority first");
+  section.take("acme_ca_certificate", domains.acme_ca_certificate);
+  section.take_list("public_addresses", domains.public_addresses, is_public_address,
+                    "must be a list of this server's IP addresses, as [\"192.0.2.7\"]");
+  for (auto& address : domains.public_addresses) address = canonical_address(address);
+  section.take_list("resolvers", domains.resolvers, is_resolver,
+                    "must be a list of name servers, as [\"192.0.2.53\", \"192.0.2.54:5353\"]");
+  section.take("certificates_per_week", domains.certificates_per_week, 0, 16);
+}
+
 void take_all(Section& root, ServerConfig& config) {
   root.take("state_dir", config.state_dir);
   root.take("domain", config.domain);
@@ -251,7 +303,8 @@ void take_all(Section& root, ServerConfig& config) {
   builder.take("count", config.builder.count, 1, 64);
   builder.take("allow_chroot_isolation", config.builder.allow_chroot_isolation);
   builder.take("network", config.builder.network);
-  builder.take_networks("reachable_networks", config.builder.reachable_networks);
+  builder.take_list("reachable_networks", config.builder.reachable_networks, is_network,
+                    "must be a list of IPv4 networks, as [\"10.1.0.0/16\"]");
   builder.take("memory_limit_mib", config.builder.memory_limit_mib, 128, 1 << 20);
   builder.take("disk_limit_mib", config.builder.disk_limit_mib, 0, 1 << 30);
   builder.take("min_free_mib", config.builder.min_free_mib, 0, 1 << 30);
@@ -277,6 +330,10 @@ void take_all(Section& root, ServerConfig& config) {
   vm.take("memory_mib", config.vm.memory_mib, 0, 1 << 24);
   vm.finish();
 
+  auto domains = root.section("domains");
+  take_domains(domains, config);
+  domains.finish();
+
   auto keep = root.section("keep");
   keep.take("rollbacks", config.keep.rollbacks, 0, 1000);
   keep.take("run_log_mib", config.keep.run_log_mib, 1, 1 << 20);
@@ -292,6 +349,18 @@ void take_all(Section& root, ServerConfig& config) {
 }
 
 }  // namespace
+
+std::string canonical_address(const std::string& text) {
+  in6_addr bytes{};
+  std::array<char, INET6_ADDRSTRLEN> written{};
+  for (const int family : {AF_INET, AF_INET6}) {
+    if (::inet_pton(family, text.c_str(), &bytes) != 1) continue;
+    if (::inet_ntop(family, &bytes, written.data(), written.size()) != nullptr) {
+      return written.data();
+    }
+  }
+  return {};
+}
 
 Result<Listen> parse_listen(const std::string& text) {
   const auto wrong =
@@ -335,127 +404,6 @@ Result<ServerConfig> load_config(const fs::path& file) {
   std::error_code error;  // the name as it was given serves where there is no working directory
   const auto absolute = fs::absolute(file, error);
   return parse_config(*text, error ? file : absolute);
-}
-
-std::string example_config() {
-  return 1 + R"(
-# atlasflow.toml: the server's configuration. Every key is optional; these are the defaults.
-
-# All that the server keeps. --state-dir and ATLASFLOW_STATE_DIR win over it.
-state_dir = "/var/lib/atlasflow"
-# Projects answer at https://<project>.<domain>, a deployment also at
-# https://<deployment>-<project>.<domain>.
-domain = "atlasflow.localhost"
-
-[edge]
-# Where visitors come in. 0.0.0.0:80 and 0.0.0.0:443 make it a public server.
-http = "127.0.0.1:8080"
-https = "127.0.0.1:8443"
-# Plain HTTP answers with a redirect to https.
-redirect_http = true
-# Connections of visitors and to the apps together; 0: as many as the limit on open files allows.
-# Near it those that idle longest are closed.
-connections_max = 0
-# Of one IPv4 address or IPv6 /64, and never more than half of all.
-connections_per_address = 1024
-# Unanswered requests and websockets at one instance, and never more than a quarter of all
-# connections. Beyond it visitors get a 503 that says when to come back.
-requests_per_instance = 2048
-# New TLS handshakes of one address per second, with bursts of four seconds' worth; more wait until
-# those of others are done. 0: no limit.
-handshakes_per_address = 50
-# Of a request's or an answer's head: the URL, all of it, and how many fields.
-url_bytes_max = 16384
-head_bytes_max = 32768
-fields_max = 200
-# How long what comes in may take, in seconds: a TLS handshake, a request's head, and the next piece
-# of its body, which must also arrive with so many bytes per second (0: no such limit).
-tls_handshake_timeout_s = 10
-request_head_timeout_s = 10
-request_body_timeout_s = 30
-request_body_rate_min = 256
-# How long a visitor's connection is kept for its next request.
-keep_alive_timeout_s = 60
-# How long an app may take until its answer begins, be silent within one (event streams are), and
-# leave a websocket silent.
-response_timeout_s = 60
-response_idle_timeout_s = 3600
-websocket_idle_timeout_s = 3600
-# How long a visitor may take for the next piece of an answer.
-client_write_timeout_s = 60
-# A visitor that has ended its sending side may still listen, or have left: how long it is served
-# without a byte for it.
-half_closed_timeout_s = 10
-
-[api]
-# The webhook's listener behind the edge; loopback only.
-webhook_listen = "127.0.0.1:7070"
-# The secret of webhooks for projects that bring none of their own. Mode 0600.
-# webhook_secret_file = "/etc/atlasflow/webhook-secret"
-
-[registry]
-# A registry elsewhere, HOST:PORT. Without it the server runs its own on loopback.
-# address = "registry.example.com:5000"
-# The registry elsewhere speaks plain HTTP.
-# plain_http = false
-# The port of the server's own registry; 0: a free one.
-port = 0
-
-[builder]
-# Builds at the same time.
-count = 1
-# Build even where only chroot works: build steps then see the machine's processes and network.
-allow_chroot_isolation = false
-# Build steps may reach the internet.
-network = true
-# They never reach this machine, nor private networks but these; nor do pulls of base images. For a
-# mirror or a registry of one's own.
-reachable_networks = []
-# Memory of one build, in MiB.
-memory_limit_mib = 2048
-# What one build may write to the disk, in MiB: its layers, and by what its cache mounts grow.
-# 0: no limit.
-disk_limit_mib = 10240
-# Free space of the state folder's disk below which nothing is fetched or built, in MiB. What serves
-# goes on.
-min_free_mib = 1024
-# Certificate authorities for the build steps of apps without a Dockerfile, in PEM, where a proxy
-# signs with one of its own.
-# ca_certificate = "/etc/ssl/certs/proxy-ca.pem"
-# What static sites without a Dockerfile run; the one beside the executable unless set.
-# static_server = "/usr/lib/atlasflow/atlasflow-static-server"
-# What apps without a Dockerfile start from, by language, instead of the builder's own choice.
-# bases = { python = "docker.io/library/python:3.12-slim" }
-
-[vm]
-# Kernel and modules of the microVMs, as script/bootstrap lays them out.
-kernel_dir = "/usr/lib/atlasflow/kernel"
-# The guest's PID 1; the one beside the executable unless set.
-# guest_init = "/usr/lib/atlasflow/atlasflow-guest-init"
-# auto, kvm or tcg. auto tries KVM and falls back to emulation (tcg).
-accelerator = "auto"
-# Memory of all VMs together, in MiB; 0: three quarters of the machine's.
-memory_mib = 0
-
-[keep]
-# Versions of each project that can be rolled back to without a build, beside the live one: their
-# images and disks stay. Everything else that no deployment needs is removed.
-rollbacks = 5
-# Of each microVM's log, in MiB: its head goes when it is longer.
-run_log_mib = 64
-# Of all build and run logs, in MiB: beyond that those of old deployments go, oldest first.
-logs_mib = 2048
-# Of the builder's layers and the base images that it pulled, in MiB: beyond that go base images
-# that nothing is built upon, those used longest ago first, and then its cache, oldest first.
-build_cache_mib = 10240
-# Of the state folder's disk, in MiB: held back by a file beside the event log, which is given back
-# when the disk is full, so that the log can go on; 0: none.
-reserve_mib = 64
-
-[log]
-# debug, info, warn or error.
-level = "info"
-)";
 }
 
 }  // namespace atlasflow::server

@@ -67,6 +67,15 @@ struct ServerConfig {
     std::int64_t memory_mib = 0;  // for all VMs; 0: three quarters of the machine's
   } vm;
   struct {
+    std::string acme_directory;  // of a certificate authority; empty: there are no such domains
+    std::string acme_contact;    // an e-mail address that it may write to; empty: none
+    bool acme_terms_agreed = false;
+    std::filesystem::path acme_ca_certificate;  // whom its https is signed by; empty: the usual
+    std::vector<std::string> public_addresses;  // ours, as A and AAAA records have them
+    std::vector<std::string> resolvers;         // "192.0.2.53:53"; empty: the system's
+    std::int64_t certificates_per_week = 4;     // of one domain; 0: no limit
+  } domains;
+  struct {
     std::int64_t rollbacks = 5;  // versions of a project beside the live one
     std::int64_t run_log_mib = 64;
     std::int64_t logs_mib = 2048;
@@ -84,6 +93,9 @@ struct ServerConfig {
 
 // "127.0.0.1:8080".
 [[nodiscard]] Result<Listen> parse_listen(const std::string& text);
+
+// "192.0.2.1" or "2001:db8::1", as inet_ntop(3) writes it; empty: it is no address.
+[[nodiscard]] std::string canonical_address(const std::string& text);
 
 // A commented file with every key at its default; parse_config takes it.
 [[nodiscard]] std::string example_config();

@@ -18,6 +18,7 @@
 #include "server/config.hpp"
 #include "server/delivery_watch.hpp"
 #include "server/engines.hpp"
+#include "server/engines_domains.hpp"
 #include "server/engines_notify.hpp"
 #include "server/github_app.hpp"
 #include "server/github_reporter.hpp"
@@ -47,6 +48,7 @@ struct Server::Parts {
   std::unique_ptr<LocalVmEngine> vm_engine;
   std::unique_ptr<LocalEdgeEngine> edge_engine;
   std::unique_ptr<HttpNotifyEngine> notify_engine;
+  std::unique_ptr<LocalDomainEngine> domain_engine;
   std::unique_ptr<actors::ControlPlane> control;
   std::unique_ptr<storage::LogKeeper> logs;
   std::unique_ptr<api::Api> api;
@@ -223,6 +225,21 @@ void make_engines(Server::Parts& server, const ServerConfig& config, const State
       api::PublicAddress{config.domain, server.edge->https_port()}, *server.secrets);
 }
 
+Result<void> make_domain_engine(Server::Parts& server, const ServerConfig& config,
+                                const StateDir& state) {
+  ATLAS_TRY(auto store, domains::CertificateStore::open(state.certificates(), state.secret_key()));
+  LocalDomainEngine::Config domains;
+  domains.acme.directory = config.domains.acme_directory;
+  domains.acme.ca_bundle = config.domains.acme_ca_certificate;
+  domains.acme.contact = config.domains.acme_contact;
+  domains.acme.terms_agreed = config.domains.acme_terms_agreed;
+  domains.resolvers = config.domains.resolvers;
+  domains.https_address = config.edge.https.address;
+  server.domain_engine =
+      std::make_unique<LocalDomainEngine>(std::move(domains), std::move(store), *server.edge);
+  return {};
+}
+
 std::unique_ptr<storage::LogKeeper> keep_logs(const Server::Parts& server,
                                               const ServerConfig& config, const StateDir& state) {
   storage::LogFolderConfig logs;
@@ -257,6 +274,10 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   control.build_id = own_build_id();
   control.builders = config.builder.count;
   control.rollbacks = static_cast<std::size_t>(config.keep.rollbacks);
+  control.domains.rules.directory = config.domains.acme_directory;
+  control.domains.rules.certificates_per_week =
+      static_cast<std::int32_t>(config.domains.certificates_per_week);
+  control.domains.addresses = config.domains.public_addresses;
   control.part_died = std::move(part_died);
   for (const auto& restart : recorded_restarts(state.root())) {
     control.earlier_restarts.push_back({restart.at_us, restart.reason});
@@ -269,7 +290,8 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
                                 server.build_engine.get(),
                                 {{HostId{"local"}, server.vm_engine.get()}},
                                 server.edge_engine.get(),
-                                server.notify_engine.get()};
+                                server.notify_engine.get(),
+                                server.domain_engine.get()};
   if (!take(server.control,
             actors::start_control_plane(control, *server.log, *server.secrets, engines), error)) {
     return tl::unexpected(error);
@@ -344,6 +366,7 @@ Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const 
   ATLAS_TRYV(start_world(*parts, config, state));
   ATLAS_TRYV(find_edge(*parts, config, state));
   make_engines(*parts, config, state);
+  ATLAS_TRYV(make_domain_engine(*parts, config, state));
   ATLAS_TRYV(start_control(*parts, config, state, secret, std::move(part_died)));
   // What it asks for comes by the API, which is up.
   parts->delivery_watch = std::make_unique<DeliveryWatch>(*parts->connected_app);

@@ -33,6 +33,7 @@ class StateDir {
   [[nodiscard]] std::filesystem::path work() const { return root_ / "work"; }  // checkouts
   [[nodiscard]] std::filesystem::path logs() const { return root_ / "logs"; }
   [[nodiscard]] std::filesystem::path vms() const { return root_ / "vm"; }
+  [[nodiscard]] std::filesystem::path certificates() const { return root_ / "certificates"; }
   [[nodiscard]] std::filesystem::path ca() const { return root_ / "ca"; }
   [[nodiscard]] std::filesystem::path socket() const { return root_ / "atlasflow.sock"; }
 

@@ -49,6 +49,10 @@ std::vector<RouteClaim> EdgeActorState::table() const {
       if (winner == nullptr || newer(claim, *winner)) winner = &claim;
     }
   }
+  for (const auto& [host, target] : domain_hosts) {
+    const auto winner = winners.find(target);
+    if (winner != winners.end()) winners.try_emplace(host, winner->second);
+  }
   std::vector<RouteClaim> routes;
   routes.reserve(winners.size());
   for (const auto& [host, claim] : winners) {
@@ -154,10 +158,16 @@ edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActor
             self->state.draining.push_back({std::move(message), sink});
             self->state.publish_soon(self);
           },
-          [self](const ExpectClaims& message) {
+          [self](ExpectClaims& message) {
+            self->state.domain_hosts = std::move(message.domains.targets);
             self->state.expected.insert(message.ids.begin(), message.ids.end());
             if (self->state.expected.empty()) return self->state.publish_soon(self);
             self->delayed_send(self, k_claims_patience, ClaimsOverdue{});
+          },
+          [self](DomainHosts& message) {
+            if (message.targets == self->state.domain_hosts) return;
+            self->state.domain_hosts = std::move(message.targets);
+            self->state.publish_soon(self);
           },
           [self](const ClaimsOverdue&) {
             if (self->state.expected.empty()) return;

@@ -23,6 +23,8 @@ using edge_actor = caf::typed_actor<
     // After a start: holds every table back until these deployments have claimed, or 10 s at most.
     // The edge that outlived the last control plane serves the table of then meanwhile.
     caf::reacts_to<ExpectClaims>,
+    // Which hostnames of users' own lead where; the newest counts.
+    caf::reacts_to<DomainHosts>,
     // To itself.
     caf::reacts_to<ClaimsOverdue>,
     // To itself: publish what was claimed by now.
@@ -47,9 +49,10 @@ struct EdgeActorState {
   EdgeActorConfig config;
   std::uint64_t generation = 0;
   std::map<DeploymentId, Claim> claims;
-  std::vector<Draining> draining;                // that wait for the next table
-  std::map<caf::actor_addr, Draining> drainers;  // by who waits one out
-  std::set<DeploymentId> expected;               // their claims are to come before the first table
+  std::map<std::string, std::string> domain_hosts;  // by hostname, the one that it leads to
+  std::vector<Draining> draining;                   // that wait for the next table
+  std::map<caf::actor_addr, Draining> drainers;     // by who waits one out
+  std::set<DeploymentId> expected;  // their claims are to come before the first table
   bool publishing = false;
   const char* name = "edge";
 

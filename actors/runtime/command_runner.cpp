@@ -1,6 +1,7 @@
 #include "actors/runtime/command_runner.hpp"
 
 #include "actors/projects/sealed_env.hpp"
+#include "base/digest.hpp"
 #include "base/log.hpp"
 #include "events/github_app.hpp"
 #include "events/settings.hpp"
@@ -47,6 +48,13 @@ Result<void> CommandRunner::record(const StreamId& stream, const Principal& by, 
     return fail(ErrorCode::conflict, "another control plane writes to this log");
   }
   return wait_for_catalog(appended->records.back().position);
+}
+
+Result<DomainName> CommandRunner::domain_name(const std::string& typed) const {
+  if (engines_.domains == nullptr) {
+    return fail(ErrorCode::conflict, "this server has no domains of users' own");
+  }
+  return engines_.domains->name_of(typed);
 }
 
 // One command, by whom it is asked for.
@@ -301,6 +309,63 @@ struct CommandRunner::Run {
     if (!serves) return false;
     ATLAS_TRYV(tell_deployment(*serves, Scale{command.replicas, by}));
     return true;
+  }
+
+  // ---- domains of users' own ----
+
+  [[nodiscard]] Result<std::string> tell_domain(const std::string& typed,
+                                                DomainCommand command) const {
+    ATLAS_TRY(const auto name, runner.domain_name(typed));
+    ATLAS_TRYV(runner.answered<DomainReply>(runner.parts_.root,
+                                            CommandDomain{name.name, std::move(command), by, {}}));
+    return name.name;
+  }
+
+  Result<std::string> operator()(const commands::AddDomain& command) const {
+    ATLAS_TRY(const auto view, runner.known_project(command.project));
+    ATLAS_TRY(const auto name, runner.domain_name(command.domain));
+    if (runner.domains_.rules.directory.empty()) {
+      return fail(
+          ErrorCode::conflict,
+          "domains of one's own are off, as this server knows no certificate authority; set "
+          "domains.acme_directory in its configuration (docs/domains.md)");
+    }
+    const auto own = "." + runner.domain_;
+    if (name.name == runner.domain_ || name.name.ends_with(own)) {
+      return fail(ErrorCode::invalid_argument,
+                  "'" + name.name + "' is below this server's own domain " + runner.domain_ +
+                      ", whose names it gives itself");
+    }
+    AddDomain add{.project = view.state.id,
+                  .project_name = view.state.name,
+                  .display_name = name.display_name,
+                  .token = {},
+                  .take_over = command.take_over,
+                  .parent_claimant = {},
+                  .by = by};
+    // No secret: who can set the record has proved what it is for. The same for a claim that is
+    // repeated, so that a record that was set stays right.
+    constexpr std::size_t k_token_digits = 32;
+    add.token = sha256_hex(add.project.str() + "/" + name.name).substr(0, k_token_digits);
+    ATLAS_TRYV(runner.answered<DomainReply>(
+        runner.parts_.root,
+        CommandDomain{name.name, std::move(add), by,
+                      Basis{{project_stream(view.state.id), view.state.version}}}));
+    return name.name;
+  }
+
+  Result<std::string> operator()(const commands::RemoveDomain& command) const {
+    return tell_domain(command.domain, RemoveDomain{by, "it was asked for"});
+  }
+
+  Result<std::string> operator()(const commands::RetryDomain& command) const {
+    return tell_domain(command.domain, RetryCertificate{by});
+  }
+
+  Result<std::string> operator()(const commands::CheckDomain& command) const {
+    ATLAS_TRY(const auto name, runner.domain_name(command.domain));
+    ATLAS_TRYV(runner.answered<DomainReply>(runner.parts_.root, CheckDomainNow{name.name, by}));
+    return name.name;
   }
 };
 

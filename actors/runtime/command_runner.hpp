@@ -30,13 +30,15 @@ class CommandRunner {
  public:
   CommandRunner(caf::actor_system& system, const Parts& parts, const storage::EventLog& log,
                 const storage::Catalog& catalog, storage::SecretStore& secrets,
-                const Engines& engines)
+                const Engines& engines, const std::string& domain, const DomainSettings& domains)
       : system_(system),
         parts_(parts),
         log_(log),
         catalog_(catalog),
         secrets_(secrets),
-        engines_(engines) {}
+        engines_(engines),
+        domain_(domain),
+        domains_(domains) {}
 
   [[nodiscard]] Result<commands::Answer> run(const Principal& by, commands::Command command);
 
@@ -53,6 +55,8 @@ class CommandRunner {
   [[nodiscard]] Result<void> record(const StreamId& stream, const Principal& by, pb::Event event);
   [[nodiscard]] Result<void> wait_for_catalog(Position position) const;
   [[nodiscard]] Result<storage::ProjectView> known_project(const std::string& name) const;
+  // The name that was typed, as the log has it.
+  [[nodiscard]] Result<DomainName> domain_name(const std::string& typed) const;
   [[nodiscard]] Result<storage::DeploymentView> known_deployment(const DeploymentId& id) const;
 
   caf::actor_system& system_;
@@ -61,6 +65,8 @@ class CommandRunner {
   const storage::Catalog& catalog_;
   storage::SecretStore& secrets_;
   const Engines& engines_;
+  const std::string& domain_;  // the server's own
+  const DomainSettings& domains_;
   std::mutex env_mutex_;
   std::mutex app_mutex_;
   std::mutex report_mutex_;

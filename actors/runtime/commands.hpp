@@ -193,10 +193,43 @@ struct RecordGitHubReport {
   std::string refused;                 // why it was not told; empty: it was
 };
 
+// ---- domains of users' own ----
+// Each answers with the domain's name as the log has it: lower case, A-labels. invalid_argument: it
+// can't be a domain of a user's own, and why.
+
+// Claims the domain for a project. conflict: it is another project's, or custom domains are off.
+struct AddDomain {
+  using Answer = std::string;
+  static constexpr std::string_view name = "add_domain";
+  std::string project;
+  std::string domain;
+  bool take_over = false;  // ask for it when it is another project's: its TXT record decides
+};
+struct RemoveDomain {
+  using Answer = std::string;
+  static constexpr std::string_view name = "remove_domain";
+  std::string domain;
+};
+// Asks its name servers now, at most every 10 s; what they say is recorded.
+struct CheckDomain {
+  using Answer = std::string;
+  static constexpr std::string_view name = "check_domain";
+  std::string domain;
+};
+// Wants its certificate now, whatever the backoff says. conflict: one is being ordered, or the
+// certificate authority itself asked to wait.
+struct RetryDomain {
+  using Answer = std::string;
+  static constexpr std::string_view name = "retry_domain";
+  std::string domain;
+};
+
 using Command =
     std::variant<ConnectGitHubApp, DisconnectGitHubApp, RecordGitHubReport, TakePush, CreateProject,
                  DeleteProject, ChangeSettings, SetEnv, UnsetEnv, SetNotifySecret, Deploy, Rollback,
-                 Redeploy, Promote, Restart, Cancel, StopApp, StartApp, Scale>;
-using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::vector<actors::PushReceipt>>;
+                 Redeploy, Promote, Restart, Cancel, StopApp, StartApp, Scale, AddDomain,
+                 RemoveDomain, CheckDomain, RetryDomain>;
+using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::string,
+                            std::vector<actors::PushReceipt>>;
 
 }  // namespace atlasflow::commands

@@ -51,6 +51,9 @@ class LocalControlPlane final : public ControlPlane {
   const storage::Catalog& catalog() const override { return catalog_; }
   const storage::EventLog& log() const override { return log_; }
   std::vector<PartStatus> parts() override;
+  DomainOutlook outlook_of(const DomainState& state) const override {
+    return actors::outlook_of(state, engines_.domains, config_.domain, config_.domains);
+  }
 
  protected:
   Result<commands::Answer> carry_out(const Principal& by, commands::Command command) override {
@@ -74,7 +77,8 @@ class LocalControlPlane final : public ControlPlane {
   caf::actor_system_config actor_config_;
   caf::actor_system system_;
   Parts parts_;
-  CommandRunner runner_{system_, parts_, log_, catalog_, secrets_, engines_};
+  CommandRunner runner_{system_,  parts_,   log_,           catalog_,
+                        secrets_, engines_, config_.domain, config_.domains};
 };
 
 Result<void> LocalControlPlane::append_to_node(std::vector<pb::Event> events) {
@@ -101,6 +105,7 @@ PartsConfig LocalControlPlane::parts_config() {
   config.domain = config_.domain;
   config.builders = config_.builders;
   config.rollbacks = config_.rollbacks;
+  config.domains = config_.domains;
   config.crash_after = config_.crash_after;
   config.throw_after = config_.throw_after;
   config.fatal = [](const Error& error) { end_process(to_string(error)); };
@@ -132,7 +137,7 @@ Result<void> LocalControlPlane::start() {
   events[0].mutable_node_started()->set_build_id(config_.build_id);
   if (auto done = append_to_node(std::move(events)); !done) return done;
   if (auto done = reap_orphans(); !done) return done;
-  resume(parts_, catalog_, folds);
+  resume(parts_, config_.domain, catalog_, folds);
   log_event("root", "started",
             {{"epoch", epoch_.value()}, {"position", log_.last_position().value()}});
   return {};

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "actors/domains/domain_settings.hpp"
 #include "actors/runtime/commands.hpp"
 #include "actors/runtime/engines.hpp"
 #include "base/assert.hpp"
@@ -27,8 +28,9 @@ struct ControlPlaneConfig {
   std::string build_id;
   int builders = 1;
   std::size_t rollbacks = 5;  // earlier images that are kept, and so can be rolled back to
-  std::string crash_after;    // tests: kill -9 this process when an event of this name is durable
-  std::string throw_after;    // tests: the read model throws when it is told of such an event
+  DomainSettings domains;
+  std::string crash_after;  // tests: kill -9 this process when an event of this name is durable
+  std::string throw_after;  // tests: the read model throws when it is told of such an event
   // A part died of an exception that can't be started again by itself: whoever owns the process is
   // to start it anew. Called by an actor's thread, once at least; must return soon. Unset: the
   // process ends with exit code 70.
@@ -68,6 +70,9 @@ class ControlPlane {
     std::string detail;
   };
   [[nodiscard]] virtual std::vector<PartStatus> parts() = 0;
+
+  // Of a domain, as the server is configured.
+  [[nodiscard]] virtual DomainOutlook outlook_of(const DomainState& state) const = 0;
 
  protected:
   [[nodiscard]] virtual Result<commands::Answer> carry_out(const Principal& by,

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/domains/domain_engine.hpp"
 #include "base/error.hpp"
 #include "events/event.pb.h"
 #include "events/ids.hpp"
@@ -191,6 +192,7 @@ struct Engines {
   std::map<HostId, VmEngine*> hosts;
   EdgeEngine* edge = nullptr;
   NotifyEngine* notify = nullptr;
+  DomainEngine* domains = nullptr;  // null: nobody has a domain of one's own
 };
 
 }  // namespace atlasflow::actors

@@ -3,18 +3,23 @@
 // serialised.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include <caf/allowed_unsafe_message_type.hpp>
 
+#include "actors/domains/domain_engine.hpp"
 #include "actors/projects/project_histories.hpp"
 #include "actors/runtime/control_plane.hpp"
 #include "actors/runtime/engines.hpp"
 #include "events/deployment.hpp"
+#include "events/domain_ledger.hpp"
 #include "events/notifications.hpp"
 #include "events/reuse.hpp"
 #include "storage/log/event_log.hpp"
@@ -247,10 +252,6 @@ struct ClaimRoute {
   std::vector<RouteUpstream> upstreams;  // empty: answer 503 with the reason
   std::string unavailable_reason;
 };
-// After a start: these deployments are about to claim; a table without them must not be published.
-struct ExpectClaims {
-  std::vector<DeploymentId> ids;
-};
 // To itself: stop waiting for those that have not come.
 struct ClaimsOverdue {};
 struct DropClaim {
@@ -262,6 +263,82 @@ struct DrainVm {
 };
 // To itself: publish what was claimed by now.
 struct Publish {};
+// Hostnames that lead where another does: a user's own domain to its project's hostname. All of
+// them, at each change.
+struct DomainHosts {
+  std::map<std::string, std::string> targets;
+};
+// After a start: these deployments are about to claim; a table without them must not be published,
+// nor one without the domains.
+struct ExpectClaims {
+  std::vector<DeploymentId> ids;
+  DomainHosts domains;
+};
+
+// ---- domains ----
+
+// Take up what is claimed.
+struct BeginDomains {
+  std::shared_ptr<DomainLedger> ledger;  // the receiver's; null: it is to be read from the log
+  Position position;                     // the newest record that is in it
+};
+// From a person. basis: what the decision rests on beside the domain's own stream.
+struct CommandDomain {
+  std::string name;
+  DomainCommand command;
+  Principal by;
+  Basis basis;
+};
+// Ask its name servers now, and record what they say. Of one that was just looked at, nothing is
+// asked: its record of then is the answer.
+struct CheckDomainNow {
+  std::string name;
+  Principal by;
+};
+struct DomainReply {
+  Position position;  // 0: nothing was recorded
+};
+// One call of the engine, by a worker that does this and ends.
+struct LookUpWork {
+  std::string domain;
+};
+struct OrderWork {
+  CertificateJob job;
+};
+struct PublishWork {
+  std::vector<CertificateChoice> table;
+};
+struct CleanWork {
+  std::set<std::string> fingerprints;
+  std::set<EffectId> unfinished;
+};
+using DomainWork = std::variant<LookUpWork, OrderWork, PublishWork, CleanWork>;
+struct DoDomainWork {
+  std::uint64_t ticket = 0;
+  DomainWork work;
+  std::stop_token stop;
+};
+struct LookedUp {
+  pb::DnsObservation observed;
+  std::vector<std::string> caa_identities;
+};
+struct DomainWorkDone {
+  std::uint64_t ticket = 0;
+  std::variant<Result<LookedUp>, IssueResult, Result<PublishedCertificates>, Result<void>> result;
+};
+// To itself: the work should be done by now.
+struct DomainWorkOverdue {
+  std::uint64_t ticket = 0;
+};
+// To itself: record what the world reported, for which there was no room.
+struct ReportAgain {
+  std::string domain;
+  DomainCommand command;
+};
+// To itself: something is due.
+struct DomainsDue {
+  std::uint64_t number = 0;  // of the newest; an older one counts no more
+};
 
 // ---- notifications ----
 
@@ -365,3 +442,13 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PostAgain)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::RecordAgain)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::WakeAt)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::WakeDue)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DomainHosts)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::BeginDomains)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CommandDomain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::CheckDomainNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DomainReply)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DoDomainWork)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DomainWorkDone)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DomainWorkOverdue)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DomainsDue)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReportAgain)

@@ -17,6 +17,14 @@ std::vector<ControlPlane::PartStatus> part_statuses(const storage::EventLog& log
     parts.push_back({"vm host " + host.str(), engine->ping() ? "ok" : "down", engine->describe()});
   }
   parts.push_back({"edge", "ok", engines.edge->describe()});
+  const auto domains = catalog.domains();
+  const auto claimed = std::count_if(domains.begin(), domains.end(),
+                                     [](const DomainState& state) { return state.claimed; });
+  if (engines.domains != nullptr && claimed > 0) {
+    parts.push_back(
+        {"domains", "ok",
+         std::to_string(claimed) + " claimed, certificates: " + engines.domains->describe()});
+  }
   for (const auto& [stream, reason] : catalog.quarantined()) {
     parts.push_back({stream, "quarantined", reason});
   }
@@ -26,7 +34,6 @@ std::vector<ControlPlane::PartStatus> part_statuses(const storage::EventLog& log
 std::vector<ControlPlane::PartStatus> restarts_told(
     const std::vector<std::pair<TimestampUs, std::string>>& earlier, const PartFaults& faults,
     TimestampUs now) {
-  constexpr TimestampUs k_second_us = 1'000'000;
   constexpr TimestampUs k_told_us = TimestampUs{24} * 3600 * k_second_us;
   const auto seconds_since = [now](TimestampUs at) {  // a clock that was set back says 0
     return std::to_string(std::max<TimestampUs>(now - at, 0) / k_second_us) + " s ago";

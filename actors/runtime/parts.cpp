@@ -93,6 +93,9 @@ RootConfig root_config_of(const Parts& parts, const PartsConfig& config) {
                          config.secrets,       values_of_processes_before(*config.secrets)};
   root_config.notifier = {config.engines.notify, config.engines.clock, parts.log_reader,
                           parts.log_writer,      config.domain,        config.spawn};
+  root_config.domains = {config.engines.domains, config.engines.clock, parts.log_reader,
+                         parts.log_writer,       parts.edge,           config.domain,
+                         config.domains,         config.spawn};
   root_config.clock = config.engines.clock;
   root_config.log_writer = parts.log_writer;
   root_config.spawn = config.spawn;
@@ -120,6 +123,7 @@ Result<StartFolds> fold_log(const storage::EventLog& log, const std::string& dom
     catalog.apply(record);
     folds.histories->apply(record);
     folds.owed->apply(record.stream, record.event, record.recorded_at);
+    folds.domains->apply(record.stream, record.event, record.recorded_at);
     folds.position = record.position;
     return true;
   }));
@@ -164,7 +168,8 @@ Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
   return parts;
 }
 
-void resume(const Parts& parts, const storage::Catalog& catalog, const StartFolds& folds) {
+void resume(const Parts& parts, const std::string& domain, const storage::Catalog& catalog,
+            const StartFolds& folds) {
   Resume begun;
   ExpectClaims claims;
   for (const auto& view : catalog.active_deployments()) {
@@ -180,12 +185,14 @@ void resume(const Parts& parts, const storage::Catalog& catalog, const StartFold
       claims.ids.push_back(view.state.id);
     }
   }
+  claims.domains = hosts_of(*folds.domains, domain);
   // Even of nobody: what the edge still routes for the process before is to go.
   caf::anon_send(parts.edge, std::move(claims));
   log_event("root", "resuming", {{"unfinished", begun.ids.size()}});
   caf::anon_send(parts.deployments, std::move(begun));
   caf::anon_send(parts.projects, BeginProjects{folds.histories, folds.position});
   caf::anon_send(parts.root, BeginNotifying{folds.owed, folds.position});
+  caf::anon_send(parts.root, BeginDomains{folds.domains, folds.position});
 }
 
 }  // namespace atlasflow::actors

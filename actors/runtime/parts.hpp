@@ -22,6 +22,7 @@ struct PartsConfig {
   std::size_t rollbacks = 5;  // earlier images that are kept, and so can be rolled back to
   std::string crash_after;    // as in ControlPlaneConfig
   std::string throw_after;
+  DomainSettings domains;
   SpawnMode spawn;
   std::function<void(const Error&)> fatal;  // the log can't go on; see LogWriterConfig
   // A part died of an exception that can't be started again by itself: the owner of the process is
@@ -34,6 +35,7 @@ struct PartsConfig {
 struct StartFolds {
   std::shared_ptr<ProjectHistories> histories = std::make_shared<ProjectHistories>();
   std::shared_ptr<NotificationsOwed> owed;
+  std::shared_ptr<DomainLedger> domains = std::make_shared<DomainLedger>();
   Position position;  // the newest record that is in them
 };
 // Reads the log, and hands each record to every fold: these and the read model. Before any part is
@@ -51,7 +53,8 @@ struct Parts {
   edge_actor edge;
   deployments_actor deployments;
   projects_actor projects;
-  caf::actor root;  // watches all of the above; reconciler, janitor and notifier are its own
+  caf::actor
+      root;  // watches all of the above; reconciler, janitor, notifier and domain keeper are its own
 
   // In the order in which they are to be stopped: intake first, the log last.
   [[nodiscard]] std::vector<caf::actor> in_stop_order() const;
@@ -61,6 +64,7 @@ struct Parts {
 
 // Takes up what the log holds: unfinished deployments first, then the projects that decide about
 // them.
-void resume(const Parts& parts, const storage::Catalog& catalog, const StartFolds& folds);
+void resume(const Parts& parts, const std::string& domain, const storage::Catalog& catalog,
+            const StartFolds& folds);
 
 }  // namespace atlasflow::actors

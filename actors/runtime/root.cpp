@@ -8,7 +8,8 @@
 
 namespace atlasflow::actors {
 std::string_view name_of(OwnPart part) {
-  constexpr std::array<std::string_view, k_own_parts> k_names{"reconciler", "janitor", "notifier"};
+  constexpr std::array<std::string_view, k_own_parts> k_names{"reconciler", "janitor", "notifier",
+                                                              "domains"};
   return k_names.at(static_cast<std::size_t>(part));
 }
 
@@ -40,34 +41,51 @@ caf::actor RootState::spawn(caf::event_based_actor* self, OwnPart part) const {
     case OwnPart::janitor:
       return caf::actor_cast<caf::actor>(self->spawn(janitor, config.janitor));
     case OwnPart::notifier:
+      return caf::actor_cast<caf::actor>(self->spawn(notifier, config.notifier));
+    case OwnPart::domains:
       break;
   }
-  return caf::actor_cast<caf::actor>(self->spawn(notifier, config.notifier));
+  return caf::actor_cast<caf::actor>(self->spawn(domain_keeper, config.domains));
+}
+
+template <typename Handle, typename Message>
+void RootState::begin(caf::event_based_actor* self, OwnPart part, Message message) {
+  const auto* handle = own.find(part);
+  if (handle == nullptr) return;  // It died, and the next one is told when it starts.
+  const auto beginner = caf::actor_cast<Handle>(*handle);
+  // As long as the log writer takes for what is before this: a slow disk is no reason to give up.
+  self->request(config.log_writer, caf::infinite, caf::actor_cast<record_sink>(*handle))
+      .then([self, beginner, message] { self->send(beginner, message); },
+            [part](const caf::error& error) {
+              // The log writer is gone, and with it the process: the next start begins anew.
+              log_event(LogLevel::error, "root", "part_not_begun",
+                        {{"part", name_of(part)}, {"error", to_string(from_caf(error))}});
+            });
 }
 
 void RootState::start(caf::event_based_actor* self, OwnPart part) {
   if (stopping) return;
+  if (part == OwnPart::domains && !keeping_domains) return;
   const auto& handle = own.hold(self, part, spawn(self, part));
   if (part == OwnPart::janitor) {
     self->send(config.log_writer, caf::actor_cast<record_sink>(handle));
   }
   if (part == OwnPart::notifier && notifying) begin_notifying(self, {});
+  if (part == OwnPart::domains) {
+    begin<domain_keeper_actor>(self, part, std::exchange(domains, BeginDomains{}));
+  }
 }
 
 void RootState::begin_notifying(caf::event_based_actor* self, BeginNotifying message) {
   notifying = true;
-  const auto* handle = own.find(OwnPart::notifier);
-  if (handle == nullptr) return;  // It died, and the next one is told when it starts.
-  const auto notifier_handle = caf::actor_cast<notifier_actor>(*handle);
-  // As long as the log writer takes for what is before this: a slow disk is no reason to give up.
-  self->request(config.log_writer, caf::infinite, caf::actor_cast<record_sink>(*handle))
-      .then([self, notifier_handle, message] { self->send(notifier_handle, message); },
-            [](const caf::error& error) {
-              // The log writer is gone, and with it the process: whoever is owed a notification is
-              // told after the next start.
-              log_event(LogLevel::error, "root", "notifier_not_begun",
-                        {{"error", to_string(from_caf(error))}});
-            });
+  begin<notifier_actor>(self, OwnPart::notifier, std::move(message));
+}
+
+void RootState::begin_domains(caf::event_based_actor* self, BeginDomains message) {
+  if (config.domains.engine == nullptr || message.ledger->domains().empty()) return;
+  domains = std::move(message);
+  keeping_domains = true;
+  start(self, OwnPart::domains);
 }
 
 void RootState::on_down(caf::event_based_actor* self, const caf::down_msg& down) {
@@ -112,6 +130,21 @@ void RootState::stop(caf::event_based_actor* self, const caf::error& reason) {
   if (own.empty()) self->quit(reason);
 }
 
+template <typename Message>
+caf::result<DomainReply> RootState::ask_domains(caf::stateful_actor<RootState>* self,
+                                                Message message) {
+  if (!keeping_domains && config.domains.engine != nullptr) {
+    keeping_domains = true;
+    start(self, OwnPart::domains);
+  }
+  const auto* keeper = own.find(OwnPart::domains);
+  if (keeper == nullptr) {
+    return to_caf(Error{ErrorCode::unavailable,
+                        "domains are looked after again in a moment; try again then", ""});
+  }
+  return self->delegate(caf::actor_cast<domain_keeper_actor>(*keeper), std::move(message));
+}
+
 caf::behavior root(caf::stateful_actor<RootState>* self, RootConfig config) {
   end_of_exceptions(self);
   self->state.config = std::move(config);
@@ -122,6 +155,9 @@ caf::behavior root(caf::stateful_actor<RootState>* self, RootConfig config) {
   for (std::size_t i = 0; i < k_own_parts; ++i) self->state.start(self, static_cast<OwnPart>(i));
   return {
       [self](BeginNotifying& message) { self->state.begin_notifying(self, std::move(message)); },
+      [self](BeginDomains& message) { self->state.begin_domains(self, std::move(message)); },
+      [self](CommandDomain& message) { return self->state.ask_domains(self, std::move(message)); },
+      [self](CheckDomainNow& message) { return self->state.ask_domains(self, std::move(message)); },
       [self](const CollectNow& message) {
         const auto* janitor_handle = self->state.own.find(OwnPart::janitor);
         if (janitor_handle != nullptr) self->send(*janitor_handle, message);

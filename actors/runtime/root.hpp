@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/domains/domain_keeper.hpp"
 #include "actors/runtime/supervisor.hpp"
 #include "actors/upkeep/janitor.hpp"
 #include "actors/upkeep/notifier.hpp"
@@ -39,8 +40,8 @@ class PartFaults {
 };
 
 // What the root starts itself.
-enum class OwnPart : std::uint8_t { reconciler, janitor, notifier };
-inline constexpr std::size_t k_own_parts = 3;
+enum class OwnPart : std::uint8_t { reconciler, janitor, notifier, domains };
+inline constexpr std::size_t k_own_parts = 4;
 [[nodiscard]] std::string_view name_of(OwnPart part);
 
 // To itself: the pause of a part that died is over.
@@ -58,6 +59,7 @@ struct RootConfig {
   ReconcilerConfig reconciler;
   JanitorConfig janitor;
   NotifierConfig notifier;
+  DomainKeeperConfig domains;
   Clock* clock = nullptr;
   log_actor log_writer;
   SpawnMode spawn;
@@ -78,7 +80,10 @@ inline constexpr RestartPolicy k_own_part_restarts{
 struct RootState {
   RootConfig config;
   Supervisor<OwnPart, caf::actor> own{k_own_part_restarts};
-  bool notifying = false;  // the notifier is to begin, also one that is started anew
+  // What these parts begin with, also when they are started anew: then they read the log.
+  bool notifying = false;
+  bool keeping_domains = false;  // there is a domain, or somebody asked for one
+  BeginDomains domains;          // what the first keeper begins with
   bool stopping = false;
   const char* name = "root";
 
@@ -86,6 +91,13 @@ struct RootState {
   [[nodiscard]] caf::actor spawn(caf::event_based_actor* self, OwnPart part) const;
   // Once the log writer knows it as a sink, so that it misses no record after those that it reads.
   void begin_notifying(caf::event_based_actor* self, BeginNotifying message);
+  // Not before there is a domain: most servers have none, and nobody to keep them.
+  void begin_domains(caf::event_based_actor* self, BeginDomains message);
+  template <typename Handle, typename Message>
+  void begin(caf::event_based_actor* self, OwnPart part, Message message);
+  template <typename Message>
+  [[nodiscard]] caf::result<DomainReply> ask_domains(caf::stateful_actor<RootState>* self,
+                                                     Message message);
   void on_down(caf::event_based_actor* self, const caf::down_msg& down);
   void own_died(caf::event_based_actor* self, const ChildEnd<OwnPart>& end);
   void core_died(const caf::down_msg& down) const;
@@ -93,7 +105,8 @@ struct RootState {
   void stop(caf::event_based_actor* self, const caf::error& reason);
 };
 
-// Handles: BeginNotifying (after a start; the notifier's), CollectNow (the janitor's), StartPart.
+// Handles: BeginNotifying (after a start; the notifier's), BeginDomains, CommandDomain and
+// CheckDomainNow (the domain keeper's), CollectNow (the janitor's), StartPart.
 // An exit ends its own parts first.
 [[nodiscard]] caf::behavior root(caf::stateful_actor<RootState>* self, RootConfig config);
 

@@ -31,6 +31,7 @@ wire::Route to_wire(const Route& route) {
   message.set_project(route.project);
   message.set_deployment(route.deployment);
   message.set_unavailable_reason(route.unavailable_reason);
+  message.set_redirect_to(route.redirect_to);
   for (const Upstream& upstream : route.upstreams) {
     auto* to = message.add_upstreams();
     to->set_vm_id(upstream.vm_id);
@@ -44,6 +45,23 @@ wire::RouteTable to_wire(const RouteTable& table) {
   wire::RouteTable message;
   message.set_generation(table.generation);
   for (const Route& route : table.routes) *message.add_routes() = to_wire(route);
+  return message;
+}
+
+wire::HostCertificate to_wire(const HostCertificate& certificate) {
+  wire::HostCertificate message;
+  message.set_host(certificate.host);
+  message.set_fingerprint(certificate.fingerprint);
+  message.set_chain_pem(certificate.chain_pem);
+  message.set_key_pem(certificate.key_pem);
+  return message;
+}
+
+wire::Challenge to_wire(const Challenge& challenge) {
+  wire::Challenge message;
+  message.set_host(challenge.host);
+  message.set_token(challenge.token);
+  message.set_key_authorization(challenge.key_authorization);
   return message;
 }
 
@@ -82,6 +100,7 @@ wire::Failure to_wire(const Error& error) {
 Route from_wire(const wire::Route& message) {
   Route route{message.host(), message.project(), message.deployment(), {}, {}};
   route.unavailable_reason = message.unavailable_reason();
+  route.redirect_to = message.redirect_to();
   for (const auto& upstream : message.upstreams()) {
     route.upstreams.push_back(
         {upstream.vm_id(), upstream.address(), static_cast<std::uint16_t>(upstream.port())});
@@ -95,6 +114,14 @@ RouteTable from_wire(const wire::RouteTable& message) {
   table.routes.reserve(static_cast<std::size_t>(message.routes_size()));
   for (const auto& route : message.routes()) table.routes.push_back(from_wire(route));
   return table;
+}
+
+HostCertificate from_wire(const wire::HostCertificate& message) {
+  return {message.host(), message.fingerprint(), message.chain_pem(), message.key_pem()};
+}
+
+Challenge from_wire(const wire::Challenge& message) {
+  return {message.host(), message.token(), message.key_authorization()};
 }
 
 EdgeConfig from_wire(const wire::Config& message) {

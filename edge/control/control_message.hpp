@@ -2,7 +2,6 @@
 // beginning to its reply. Free functions; any thread.
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "edge/control/control.pb.h"
@@ -13,11 +12,15 @@ namespace atlasflow::edge {
 
 [[nodiscard]] wire::Route to_wire(const Route& route);
 [[nodiscard]] wire::RouteTable to_wire(const RouteTable& table);
+[[nodiscard]] wire::HostCertificate to_wire(const HostCertificate& certificate);
+[[nodiscard]] wire::Challenge to_wire(const Challenge& challenge);
 [[nodiscard]] wire::Config to_wire(const EdgeConfig& config);
 [[nodiscard]] wire::Failure to_wire(const Error& error);
 
 [[nodiscard]] Route from_wire(const wire::Route& route);
 [[nodiscard]] RouteTable from_wire(const wire::RouteTable& table);
+[[nodiscard]] HostCertificate from_wire(const wire::HostCertificate& certificate);
+[[nodiscard]] Challenge from_wire(const wire::Challenge& challenge);
 [[nodiscard]] EdgeConfig from_wire(const wire::Config& config);
 [[nodiscard]] Error from_wire(const wire::Failure& failure);
 

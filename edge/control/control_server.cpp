@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/log.hpp"
+#include "edge/control/given_record.hpp"
 
 namespace atlasflow::edge {
 namespace {
@@ -31,6 +32,12 @@ wire::Reply reply_to(const Result<void>& result) {
     *reply.mutable_failure() = to_wire(result.error());
   }
   return reply;
+}
+
+Result<void> change_certificates(Edge& edge, const wire::ChangeCertificates& request) {
+  std::vector<HostCertificate> shown;
+  for (const auto& each : request.shown()) shown.push_back(from_wire(each));
+  return edge.change_certificates(shown, {request.removed().begin(), request.removed().end()});
 }
 
 }  // namespace
@@ -129,6 +136,18 @@ wire::Reply ControlServer::carry_out(const wire::Request& request) {
       return reply_to(edge_.publish(from_wire(request.publish())));
     case wire::Request::kSetOwnRoute:
       return reply_to(edge_.set_own_route(from_wire(request.set_own_route())));
+    case wire::Request::kChangeCertificates:
+      return reply_to(change_certificates(edge_, request.change_certificates()));
+    case wire::Request::kSetChallenges: {
+      std::vector<Challenge> challenges;
+      for (const auto& each : request.set_challenges().challenges()) {
+        challenges.push_back(from_wire(each));
+      }
+      return reply_to(edge_.set_challenges(challenges));
+    }
+    case wire::Request::kGiven:
+      *reply.mutable_given() = given(request.given().after());
+      return reply;
     case wire::Request::kDrain:
       reply.mutable_drained()->set_requests_cut(
           edge_.drain(request.drain().vm_id(), milliseconds(request.drain().deadline_ms())));
@@ -178,6 +197,17 @@ wire::Status ControlServer::status(bool with_table) const {
     if (const auto own = edge_.own_route()) *status.mutable_own_route() = to_wire(*own);
   }
   return status;
+}
+
+wire::Given ControlServer::given(const std::string& after) const {
+  wire::Given page;
+  for (const auto& each : edge_.certificates_behind(after, k_given_page_bytes)) {
+    *page.add_certificates() = to_wire(each);
+  }
+  if (after.empty()) {
+    for (const auto& each : edge_.challenges()) *page.add_challenges() = to_wire(each);
+  }
+  return page;
 }
 
 }  // namespace atlasflow::edge

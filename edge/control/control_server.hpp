@@ -47,6 +47,7 @@ class ControlServer {
   void hand_over(const FileDescriptor& socket, Deadline deadline);
   [[nodiscard]] wire::Reply carry_out(const wire::Request& request);
   [[nodiscard]] wire::Status status(bool with_table) const;
+  [[nodiscard]] wire::Given given(const std::string& after) const;
 
   LocalEdge& edge_;
   Answers answers_;

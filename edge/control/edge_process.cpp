@@ -70,7 +70,8 @@ Result<std::unique_ptr<EdgeProcess>> EdgeProcess::start(const std::filesystem::p
     return fail(ErrorCode::invalid_argument, "'atlasflow server' starts the edge; run that");
   }
   raise_descriptor_limit();
-  const auto started = process->start({state}, std::move(on_stop));
+  auto started = process->receive_given(server);
+  if (started) started = process->start({state}, std::move(on_stop));
   wire::Reply reply;
   if (started) {
     auto* status = reply.mutable_status();
@@ -86,6 +87,16 @@ Result<std::unique_ptr<EdgeProcess>> EdgeProcess::start(const std::filesystem::p
   if (!started) return tl::unexpected(started.error());
   if (!heard) return fail(ErrorCode::cancelled, "the server that started this edge has gone");
   return process;
+}
+
+Result<void> EdgeProcess::receive_given(const FileDescriptor& server) {
+  wire::Given page;
+  bool more = launch_.given_follows();
+  while (more) {
+    ATLAS_TRYV(receive_message(server, page, after(k_hand_over_max)));
+    more = given_.take(page);
+  }
+  return {};
 }
 
 Result<void> EdgeProcess::start(const EdgeFolder& folder, std::function<void()> on_stop) {
@@ -124,6 +135,8 @@ Result<void> EdgeProcess::start_fresh() {
     EdgeInheritance inheritance;
     inheritance.table = from_wire(launch_.table());
     if (launch_.has_own_route()) inheritance.own_route = from_wire(launch_.own_route());
+    inheritance.certificates = given_.certificates();
+    inheritance.challenges = given_.challenges();
     return inheritance;
   };
   auto edge = start_edge(config, routes());
@@ -133,6 +146,7 @@ Result<void> EdgeProcess::start_fresh() {
   }
   if (!edge) return tl::unexpected(edge.error());
   edge_ = std::move(*edge);
+  given_ = {};
   return {};
 }
 
@@ -166,6 +180,9 @@ Result<EdgeInheritance> EdgeProcess::take_over(const EdgeFolder& folder) const {
     auto& list = tls ? inheritance.https_listeners : inheritance.http_listeners;
     list.push_back(std::move(descriptors[i]));
   }
+  ATLAS_TRY(const auto given, fetch_given(folder.socket(), deadline));
+  inheritance.certificates = given.certificates();
+  inheritance.challenges = given.challenges();
   return inheritance;
 }
 
@@ -233,7 +250,8 @@ Result<Process> spawn(const EdgeFolder& folder, const std::string& program,
 
 Result<StartedEdge> start_edge_process(const EdgeFolder& folder, const std::string& program,
                                        const std::vector<std::string>& arguments,
-                                       const wire::Launch& launch) {
+                                       const wire::Launch& launch,
+                                       const std::vector<wire::Given>& given) {
   if (::mkdir(folder.root().c_str(), 0700) != 0 && errno != EEXIST) {
     return fail(ErrorCode::unavailable, "can't make the folder " + folder.root().string(),
                 errno_text(errno));
@@ -250,6 +268,9 @@ Result<StartedEdge> start_edge_process(const EdgeFolder& folder, const std::stri
   StartedEdge started;
   wire::Reply reply;
   auto got = send_message(ours, launch, after(k_hand_over_max));
+  for (const wire::Given& page : given) {
+    if (got) got = send_message(ours, page, after(k_hand_over_max));
+  }
   if (got) got = receive_message(ours, reply, after(k_start_max));
   if (got && reply.has_status()) {
     if (const auto process = identify_process(child->pid())) {

@@ -11,6 +11,7 @@
 #include "edge/control/control.pb.h"
 #include "edge/control/control_server.hpp"
 #include "edge/control/edge_folder.hpp"
+#include "edge/control/given_record.hpp"
 
 namespace atlasflow::edge {
 
@@ -29,12 +30,14 @@ class EdgeProcess {
   EdgeProcess() = default;
   [[nodiscard]] Result<void> start(const EdgeFolder& folder, std::function<void()> on_stop);
   [[nodiscard]] Result<void> start_fresh();
+  [[nodiscard]] Result<void> receive_given(const FileDescriptor& server);
   [[nodiscard]] Result<EdgeInheritance> take_over(const EdgeFolder& folder) const;
   [[nodiscard]] Result<void> retire_before(const EdgeFolder& folder) const;
   [[nodiscard]] Result<void> take_lock(const EdgeFolder& folder);
   [[nodiscard]] Result<void> write_record(const EdgeFolder& folder) const;
 
   wire::Launch launch_;
+  GivenRecord given_;  // came with the launch
   std::mutex lock_mutex_;
   FileDescriptor lock_;
   std::unique_ptr<LocalEdge> edge_;
@@ -50,10 +53,13 @@ struct StartedEdge {
 };
 
 // Starts the program in a session of its own, with "--launch-fd 3" as its last arguments and
-// nothing of this process but that socket. The error of a process that could not start is its own.
+// nothing of this process but that socket. `given` ends with a page without certificates when
+// launch.given_follows, and is empty when not. The error of a process that could not start is
+// its own.
 [[nodiscard]] Result<StartedEdge> start_edge_process(const EdgeFolder& folder,
                                                      const std::string& program,
                                                      const std::vector<std::string>& arguments,
-                                                     const wire::Launch& launch);
+                                                     const wire::Launch& launch,
+                                                     const std::vector<wire::Given>& given);
 
 }  // namespace atlasflow::edge

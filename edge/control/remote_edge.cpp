@@ -42,6 +42,10 @@ class RemoteEdge final : public Edge {
   Result<void> publish(const RouteTable& table) override;
   std::uint64_t generation() const override;
   Result<void> set_own_route(const Route& route) override;
+  Result<void> change_certificates(const std::vector<HostCertificate>& shown,
+                                   const std::vector<std::string>& removed) override;
+  std::map<std::string, std::string> certificates() const override;
+  Result<void> set_challenges(const std::vector<Challenge>& challenges) override;
   RouteTable table() const override;
   std::optional<Route> own_route() const override;
   std::uint64_t drain(const std::string& vm_id, milliseconds deadline) override;
@@ -98,6 +102,7 @@ class RemoteEdge final : public Edge {
   std::string ca_certificate_;
   RouteTable table_;
   std::optional<Route> own_route_;
+  GivenRecord given_;
   std::uint64_t restarts_ = 0;
 
   std::jthread watch_;  // last: it ends first
@@ -119,7 +124,15 @@ Result<void> RemoteEdge::attach() {
   const auto status = look(&pid);
   const bool same =
       status && status->build_id() == config_.build_id && status->config_digest() == digest_;
-  if (!same || !adopt(*status, pid)) {
+  // What it was given has to be known here as well, for the process that comes after it.
+  bool known = false;
+  if (status) {
+    auto given =
+        fetch_given(folder_.socket(), Clock::now() + std::min(k_look_max, config_.call_timeout));
+    known = given.has_value();
+    if (known) given_ = std::move(*given);
+  }
+  if (!same || !known || !adopt(*status, pid)) {
     auto started = status ? replace(*status, pid) : start_anew(status.error());
     if (!started) return started;
   }
@@ -202,15 +215,20 @@ Result<void> RemoteEdge::start(bool take_over) {
   *launch.mutable_config() = to_wire(config_.edge);
   launch.set_build_id(config_.build_id);
   launch.set_take_over(take_over);
+  std::vector<wire::Given> given;
   {
     const std::lock_guard lock(mutex_);
     launch.set_http_port(http_port_);
     launch.set_https_port(https_port_);
     *launch.mutable_table() = to_wire(table_);
     if (own_route_) *launch.mutable_own_route() = to_wire(*own_route_);
+    // Who takes over asks the process before, which has the newest.
+    if (!take_over) given = given_.pages();
   }
+  launch.set_given_follows(!given.empty());
   bound_log();
-  ATLAS_TRY(auto started, start_edge_process(folder_, config_.program, config_.arguments, launch));
+  ATLAS_TRY(auto started,
+            start_edge_process(folder_, config_.program, config_.arguments, launch, given));
   {
     const std::lock_guard lock(mutex_);
     process_ = started.process;
@@ -269,6 +287,32 @@ Result<void> RemoteEdge::set_own_route(const Route& route) {
   ATLAS_TRYV(ask(request, config_.call_timeout));
   const std::lock_guard lock(mutex_);
   own_route_ = route;
+  return {};
+}
+
+// Handshakes between two parts see some of the change, and none a wrong certificate.
+Result<void> RemoteEdge::change_certificates(const std::vector<HostCertificate>& shown,
+                                             const std::vector<std::string>& removed) {
+  ATLAS_TRY(const auto calls, change_in_parts(shown, removed));
+  ATLAS_TRY([[maybe_unused]] const auto change, begin_change(true));
+  for (const wire::Request& request : calls) {
+    ATLAS_TRYV(ask(request, config_.call_timeout));
+    const std::lock_guard lock(mutex_);
+    given_.take(request.change_certificates());
+  }
+  return {};
+}
+
+std::map<std::string, std::string> RemoteEdge::certificates() const {
+  const std::lock_guard lock(mutex_);
+  return given_.fingerprints();
+}
+
+Result<void> RemoteEdge::set_challenges(const std::vector<Challenge>& challenges) {
+  ATLAS_TRY([[maybe_unused]] const auto change, begin_change(true));
+  ATLAS_TRYV(ask(to_set_challenges(challenges), config_.call_timeout));
+  const std::lock_guard lock(mutex_);
+  given_.set_challenges(challenges);
   return {};
 }
 

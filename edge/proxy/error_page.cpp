@@ -147,8 +147,9 @@ OwnResponse render_answer(const EdgeAnswer& answer, const AnswerContext& context
   auto& fields = response.fields;
   fields.emplace_back("Date", http::date_text(context.now));
   if (answer.status != 204) {
-    const Form form = preferred_form(context.accept);
-    response.body = render_body(answer, context.request_id, form);
+    const Form form = answer.text.empty() ? preferred_form(context.accept) : Form::text;
+    response.body =
+        answer.text.empty() ? render_body(answer, context.request_id, form) : answer.text;
     fields.emplace_back("Content-Type", content_type(form));
     fields.emplace_back("Content-Length", std::to_string(response.body.size()));
   }

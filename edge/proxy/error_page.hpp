@@ -14,11 +14,12 @@ namespace atlasflow::edge {
 
 struct EdgeAnswer {
   int status = 502;
-  std::string_view code;   // "unknown_host"; sent as X-Atlas-Error and in the JSON
-  std::string title{};     // one line
-  std::string message{};   // what happened and what to do
-  int retry_after_s = 0;   // 0: no Retry-After
-  std::string location{};  // for redirects
+  std::string_view code{};  // "unknown_host"; sent as X-Atlas-Error and in the JSON
+  std::string title{};      // one line
+  std::string message{};    // what happened and what to do
+  int retry_after_s = 0;    // 0: no Retry-After
+  std::string location{};   // for redirects
+  std::string text{};       // the whole body, as it is, instead of a page
 };
 
 struct AnswerContext {

@@ -145,7 +145,32 @@ const RouteEntry* Stream::find_ready_route() {
   return route;
 }
 
+// A public CA looks for the token at a host that may have neither route nor certificate yet, and
+// follows redirects, but not into a handshake that fails (RFC 8555 section 8.3).
+bool Stream::answered_challenge() {
+  constexpr std::string_view k_place = "/.well-known/acme-challenge/";
+  const http::RequestHead& head = *head_;
+  if (connection_.https() || !head.path.starts_with(k_place)) return false;
+  const std::string* found =
+      context_.snapshot->challenge(head.host, head.path.substr(k_place.size()));
+  if (found == nullptr || (head.method != "GET" && head.method != "HEAD")) return false;
+  answer({.status = 200, .code = "", .text = *found});
+  return true;
+}
+
+// To the same target of that host, at the port that the edge has for it.
+void Stream::redirect(bool secure, std::string_view host, const char* title) {
+  const http::RequestHead& head = *head_;
+  std::string location = (secure ? "https://" : "http://") + std::string(host);
+  const std::uint16_t port = secure ? context_.shared.https_port : connection_.local_port();
+  if (port != (secure ? 443 : 80)) location += ":" + std::to_string(port);
+  location += head.path;
+  const bool safe = head.method == "GET" || head.method == "HEAD";
+  answer({safe ? 301 : 308, "", title, "See " + location, 0, location});
+}
+
 bool Stream::answered_by_edge() {
+  if (answered_challenge()) return true;
   const http::RequestHead& head = *head_;
   const CertificateMap& certificates = *context_.certificates;
   const Certificate* certificate = certificates.find(head.host);
@@ -156,20 +181,21 @@ bool Stream::answered_by_edge() {
                 std::string(head.host) + "."});
     return true;
   }
-  const bool known = context_.snapshot->find(head.host) != nullptr;
-  if (known && head.path == "*") {
+  const RouteEntry* route = context_.snapshot->find(head.host);
+  if (route != nullptr && head.path == "*") {
     answer({204, "", "", ""});
     return true;
   }
+  if (route != nullptr && !route->redirect_to.empty()) {
+    // In one step, also from plain HTTP.
+    const bool secure = connection_.https() || certificates.find(route->redirect_to) != nullptr;
+    redirect(secure, route->redirect_to, "This site has another name");
+    return true;
+  }
   // A host without a certificate of ours could only be redirected into a failed handshake.
-  if (known && !connection_.https() && context_.shared.config.redirect_http &&
+  if (route != nullptr && !connection_.https() && context_.shared.config.redirect_http &&
       certificate != nullptr) {
-    std::string location = "https://" + std::string(head.host);
-    const std::uint16_t port = context_.shared.https_port;
-    if (port != 443) location += ":" + std::to_string(port);
-    location += head.path;
-    const bool safe = head.method == "GET" || head.method == "HEAD";
-    answer({safe ? 301 : 308, "", "This site speaks https", "See " + location, 0, location});
+    redirect(true, head.host, "This site speaks https");
     return true;
   }
   return find_ready_route() == nullptr;

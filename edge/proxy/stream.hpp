@@ -99,6 +99,8 @@ class Stream {
   void reset(const http::RequestHead* head);
   void make_request_id();
   [[nodiscard]] bool answered_by_edge();
+  [[nodiscard]] bool answered_challenge();
+  void redirect(bool secure, std::string_view host, const char* title);
   [[nodiscard]] const RouteEntry* find_ready_route();
   void answer_full();
   void fail(const EdgeAnswer& reason);

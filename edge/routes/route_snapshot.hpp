@@ -63,18 +63,31 @@ struct RouteEntry {
   std::string project;
   std::string deployment;
   std::string unavailable_reason;
+  std::string redirect_to;
   std::vector<Target*> targets;
 };
+
+// Token to key authorization, of one host.
+using ChallengeAnswers = HostMap<std::string>;
 
 // Immutable once published; freed by the publisher when every worker has passed on.
 struct RouteSnapshot {
   std::uint64_t serial = 0;  // counts snapshots: the own route changes without a new generation
   HostMap<RouteEntry> routes;
   std::shared_ptr<const CertificateMap> certificates;
+  std::shared_ptr<const HostMap<ChallengeAnswers>> challenges;
 
   [[nodiscard]] const RouteEntry* find(std::string_view host) const {
     const auto it = routes.find(host);
     return it == routes.end() ? nullptr : &it->second;
+  }
+
+  // What the token's path answers at this host; nullptr: it is none of its tokens.
+  [[nodiscard]] const std::string* challenge(std::string_view host, std::string_view token) const {
+    const auto answers = challenges->find(host);
+    if (answers == challenges->end()) return nullptr;
+    const auto found = answers->second.find(token);
+    return found == answers->second.end() ? nullptr : &found->second;
   }
 };
 

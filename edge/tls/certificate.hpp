@@ -2,6 +2,8 @@
 // workers.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -10,24 +12,23 @@
 
 #include <openssl/ssl.h>
 
+#include "base/x509.hpp"
+
 namespace atlasflow::edge {
 
-template <auto Free>
-struct OpensslFree {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using X509Ptr = std::unique_ptr<X509, OpensslFree<X509_free>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, OpensslFree<EVP_PKEY_free>>;
 using SslPtr = std::unique_ptr<SSL, OpensslFree<SSL_free>>;
 using SslContextPtr = std::unique_ptr<SSL_CTX, OpensslFree<SSL_CTX_free>>;
+
+struct StackOfX509Free {
+  void operator()(STACK_OF(X509) * stack) const { sk_X509_pop_free(stack, X509_free); }
+};
+using ChainPtr = std::unique_ptr<STACK_OF(X509), StackOfX509Free>;
 
 struct Certificate {
   X509Ptr leaf;
   KeyPtr key;
-  std::chrono::system_clock::time_point renew_at;
+  ChainPtr chain = {};  // the issuers that are sent along; none when clients know the only one
+  std::chrono::system_clock::time_point renew_at = {};
 };
 
 struct HostHash {
@@ -38,19 +39,37 @@ struct HostHash {
 };
 template <typename T>
 using HostMap = std::unordered_map<std::string, T, HostHash, std::equal_to<>>;
+using Certificates = HostMap<std::shared_ptr<const Certificate>>;
 
 // Immutable once published.
 struct CertificateMap {
   std::string domain;
-  std::shared_ptr<const Certificate> wildcard;        // *.domain and domain
-  HostMap<std::shared_ptr<const Certificate>> exact;  // what the wildcard does not cover
+  std::shared_ptr<const Certificates> given;    // by set_certificates; "*.parent" is a key too
+  std::shared_ptr<const Certificate> wildcard;  // *.domain and domain, by the local CA
+  Certificates exact;                           // by the local CA: what the wildcard does not cover
 
-  // For a normalised host: exact, else the wildcard for anything under the domain (it carries the
-  // "no such deployment" page there), else nullptr: no certificate is ever shown for a foreign
-  // name.
+  // For a normalised host: the one that was given for it, else the one for its parent's wildcard
+  // (one label, RFC 6125 section 6.4.3), else the local CA's exact one, else its wildcard for
+  // anything under the domain (it carries the "no such deployment" page there), else nullptr: no
+  // certificate is ever shown for a foreign name.
   [[nodiscard]] const Certificate* find(std::string_view host) const {
+    if (const Certificate* found = find_given(host)) return found;
     if (const auto it = exact.find(host); it != exact.end()) return it->second.get();
     return is_under(host, domain) ? wildcard.get() : nullptr;
+  }
+
+  [[nodiscard]] const Certificate* find_given(std::string_view host) const {
+    if (given == nullptr || given->empty()) return nullptr;
+    if (const auto it = given->find(host); it != given->end()) return it->second.get();
+    const std::size_t dot = host.find('.');
+    // What is no longer than a name may be fits beside the asterisk.
+    constexpr std::size_t k_name_max = 253;
+    if (dot == std::string_view::npos || host.size() > k_name_max) return nullptr;
+    std::array<char, k_name_max + 1> pattern{'*'};
+    const std::string_view parent = host.substr(dot);
+    std::copy(parent.begin(), parent.end(), pattern.begin() + 1);
+    const auto it = given->find(std::string_view(pattern.data(), 1 + parent.size()));
+    return it == given->end() ? nullptr : it->second.get();
   }
 
   // Whether clients accept the wildcard for the host: one label, and no wildcard right under a TLD.

@@ -5,8 +5,6 @@
 #include <system_error>
 
 #include <fcntl.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <sys/file.h>
@@ -19,7 +17,6 @@
 namespace atlasflow::edge {
 namespace {
 
-using BioPtr = std::unique_ptr<BIO, OpensslFree<BIO_free_all>>;
 using ExtensionPtr = std::unique_ptr<X509_EXTENSION, OpensslFree<X509_EXTENSION_free>>;
 namespace fs = std::filesystem;
 
@@ -30,17 +27,8 @@ constexpr long k_leaf_days = 397;  // what browsers accept of a leaf
 constexpr int k_leaf_renew_days = 30;
 constexpr long k_backdate_s = 3600;  // clocks of clients may be behind
 
-std::string openssl_text() {
-  const unsigned long code = ERR_peek_last_error();
-  ERR_clear_error();
-  if (code == 0) return {};
-  std::array<char, 256> text{};
-  ERR_error_string_n(code, text.data(), text.size());
-  return text.data();
-}
-
 tl::unexpected<Error> openssl_failure(const std::string& what) {
-  return fail(ErrorCode::internal, what, openssl_text());
+  return fail(ErrorCode::internal, what, take_openssl_error());
 }
 
 bool add_extension(X509* certificate, X509* issuer, int nid, const std::string& value) {
@@ -108,27 +96,13 @@ Result<void> write_text(const fs::path& path, std::string_view text, mode_t mode
               to_string(written.error()));
 }
 
-std::string bio_text(BIO* bio) {
-  char* bytes = nullptr;
-  const long size = BIO_get_mem_data(bio, &bytes);
-  return {bytes, static_cast<std::size_t>(size)};
-}
-
 Result<void> create_files(const fs::path& key_path, const fs::path& certificate_path,
                           const std::string& domain) {
   const KeyPtr key(EVP_EC_gen("P-256"));
   if (!key) return openssl_failure("cannot make the local CA's key");
   ATLAS_TRY(auto certificate, make_ca_certificate(key.get(), domain));
-  const BioPtr key_text(BIO_new(BIO_s_mem()));
-  const BioPtr certificate_text(BIO_new(BIO_s_mem()));
-  if (!key_text || !certificate_text ||
-      PEM_write_bio_PrivateKey(key_text.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr) !=
-          1 ||
-      PEM_write_bio_X509(certificate_text.get(), certificate.get()) != 1) {
-    return openssl_failure("cannot encode the local CA");
-  }
-  if (auto written = write_text(key_path, bio_text(key_text.get()), 0600); !written) return written;
-  return write_text(certificate_path, bio_text(certificate_text.get()), 0644);
+  if (auto written = write_text(key_path, to_pem(key.get()), 0600); !written) return written;
+  return write_text(certificate_path, to_pem(certificate.get()), 0644);
 }
 
 Result<void> check_constraint(X509* certificate, const std::string& domain, const fs::path& dir) {
@@ -183,17 +157,18 @@ Result<LocalCa> LocalCa::open_or_create(const fs::path& ca_dir, const std::strin
 
   LocalCa ca;
   ca.certificate_path_ = certificate_path;
-  const BioPtr key_bio(BIO_new_mem_buf(key_text.data(), static_cast<int>(key_text.size())));
-  const BioPtr certificate_bio(
-      BIO_new_mem_buf(certificate_text.data(), static_cast<int>(certificate_text.size())));
-  ca.key_.reset(PEM_read_bio_PrivateKey(key_bio.get(), nullptr, nullptr, nullptr));
-  ca.certificate_.reset(PEM_read_bio_X509(certificate_bio.get(), nullptr, nullptr, nullptr));
+  auto key = parse_private_key(key_text);
+  auto certificates = parse_certificates(certificate_text);
+  if (key && certificates) {
+    ca.key_ = std::move(*key);
+    ca.certificate_ = std::move(certificates->front());
+  }
   if (!ca.key_ || !ca.certificate_ ||
       X509_check_private_key(ca.certificate_.get(), ca.key_.get()) != 1) {
     return fail(ErrorCode::corrupt,
                 "the local CA in " + ca_dir.string() +
                     " is damaged; restore ca.key and ca.pem, or remove both to have a new one made",
-                openssl_text());
+                take_openssl_error());
   }
   if (X509_cmp_current_time(X509_get0_notAfter(ca.certificate_.get())) < 0) {
     return fail(ErrorCode::conflict, "the local CA in " + ca_dir.string() +
@@ -230,6 +205,38 @@ Result<std::shared_ptr<const Certificate>> LocalCa::issue(
   }
   made->renew_at = std::chrono::system_clock::now() + std::chrono::hours(24 * k_leaf_renew_days);
   return made;
+}
+
+// The wildcard covers the usual hosts; only deeper names under the domain need one of their own.
+Result<std::shared_ptr<const CertificateMap>> certificates_for(
+    const std::vector<std::string_view>& hosts, const LocalCa& ca, const std::string& domain,
+    std::shared_ptr<const Certificates> given, const CertificateMap* before) {
+  const auto now = std::chrono::system_clock::now();
+  const auto fresh = [&](const std::shared_ptr<const Certificate>& certificate) {
+    return certificate != nullptr && certificate->renew_at > now;
+  };
+  auto map = std::make_shared<CertificateMap>();
+  map->domain = domain;
+  map->given = std::move(given);
+  if (before != nullptr && fresh(before->wildcard)) {
+    map->wildcard = before->wildcard;
+  } else {
+    ATLAS_TRY(map->wildcard, ca.issue({"*." + domain, domain}));
+  }
+  for (const std::string_view host : hosts) {
+    if (!CertificateMap::is_under(host, domain) || CertificateMap::wildcard_covers(host, domain)) {
+      continue;
+    }
+    const auto known =
+        before == nullptr ? Certificates::const_iterator{} : before->exact.find(host);
+    if (before != nullptr && known != before->exact.end() && fresh(known->second)) {
+      map->exact.emplace(host, known->second);
+      continue;
+    }
+    ATLAS_TRY(auto issued, ca.issue({std::string(host)}));
+    map->exact.emplace(host, std::move(issued));
+  }
+  return map;
 }
 
 }  // namespace atlasflow::edge

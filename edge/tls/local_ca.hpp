@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
@@ -31,5 +32,11 @@ class LocalCa {
   KeyPtr key_;
   X509Ptr certificate_;
 };
+
+// What the workers choose from, for these hosts and with these certificates given. What the map
+// before has of the local CA's is taken over until it is due.
+[[nodiscard]] Result<std::shared_ptr<const CertificateMap>> certificates_for(
+    const std::vector<std::string_view>& hosts, const LocalCa& ca, const std::string& domain,
+    std::shared_ptr<const Certificates> given, const CertificateMap* before);
 
 }  // namespace atlasflow::edge

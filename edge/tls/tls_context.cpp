@@ -23,7 +23,8 @@ int choose_certificate(SSL* ssl, int* alert, void* argument) {
   const CertificateMap* certificates = *static_cast<const CertificateMap* const*>(argument);
   const Certificate* certificate = certificates != nullptr ? certificates->find(host) : nullptr;
   if (certificate == nullptr) return SSL_TLSEXT_ERR_ALERT_FATAL;
-  if (SSL_use_cert_and_key(ssl, certificate->leaf.get(), certificate->key.get(), nullptr, 1) != 1) {
+  if (SSL_use_cert_and_key(ssl, certificate->leaf.get(), certificate->key.get(),
+                           certificate->chain.get(), 1) != 1) {
     *alert = SSL_AD_INTERNAL_ERROR;
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   }

@@ -64,6 +64,7 @@ void Invariants::take(const storage::Record& record) {
   if (const auto id = deployment_of(record.stream); !id.empty()) take_of_deployment(id, record);
   rest_.take(record);
   told_.take(record);
+  if (const auto name = domain_of(record.stream); !name.empty()) take_of_domain(name, record);
   newest_ = record;
 }
 
@@ -117,6 +118,18 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
   }
   take_of_vm(id.str(), record);
   take_ends(deployment, event);
+}
+
+void Invariants::take_of_domain(const std::string& name, const storage::Record& record) {
+  auto& state = domains_[name];
+  state.name = name;
+  if (const auto sentence = atlasflow::violation(state, record.event); !sentence.empty()) {
+    violated("each-event-may-follow",
+             fmt::format("{} was recorded for domain {}: {}", storage::event_name(record.event),
+                         name, sentence));
+  }
+  evolve(state, record.event, record.recorded_at);
+  certificates_.take(record);
 }
 
 void Invariants::take_of_vm(const std::string& deployment, const storage::Record& record) {
@@ -267,6 +280,7 @@ void Invariants::on_table(const World::Table& table) {
     }
     const auto before = routes_.find(claim.host);
     if (before == routes_.end() || before->second == claim.deployment) continue;
+    if (domains_.contains(claim.host)) continue;  // it leads where its project's own host does
     const auto& older = deployments_[DeploymentId{before->second}];
     const auto& newer = deployments_[DeploymentId{claim.deployment}];
     if (newer.generation < older.generation && older.routed && !older.gives_way) {
@@ -297,6 +311,18 @@ void Invariants::check_served(const World::Table& table) {
     if (disturbed_.contains(project) || is_served(project, table)) continue;
     violated("always-served", project + "." + domain_ + " leads to no running VM in the new table");
   }
+}
+
+void Invariants::on_order(const std::string& domain, const EffectId& effect) {
+  catch_up();
+  const auto why = certificates_.wrong_order(world_, domain, effect);
+  if (!why.empty()) violated("one-order-at-a-time", why);
+}
+
+void Invariants::on_certificates(const std::vector<actors::CertificateChoice>& table) {
+  catch_up();
+  const auto why = certificates_.wrong_table(world_, table);
+  if (!why.empty()) violated("certificates-are-their-own", why);
 }
 
 void Invariants::on_bytes(std::string_view bytes) {
@@ -355,6 +381,11 @@ void Invariants::check_fold(const storage::Catalog& live, const storage::EventLo
   });
   if (secret) violated("no-secret-in-the-log", "an event holds a secret");
   if (!read) return violated("the-log-verifies", to_string(read.error()));
+  for (const auto& [name, state] : domains_) {
+    const auto here = live.domain(name);
+    if (here && here->version == state.version && here->status() == state.status()) continue;
+    violated("state-is-the-fold", "domain " + name + " is otherwise in the server than in its log");
+  }
   for (const auto& [id, state] : folded) {
     const auto here = live.deployment(id);
     const std::string differs = here ? difference(here->state, state) : "existence";
@@ -370,14 +401,17 @@ std::string Invariants::unrest(const storage::EventLog& log) const {
   // The log may end with what a full disk refused and kept, and nothing was appended after it.
   Rest rest = rest_;
   Told told = told_;
+  Certificates certificates = certificates_;
   const auto read = log.read_all(last_.next(), [&](const storage::Record& record) {
     rest.take(record);
     told.take(record);
+    certificates.take(record);
     return true;
   });
   if (!read) return to_string(read.error());
   auto why = rest.unrest(world_, routes_);
-  return why.empty() ? told.untold() : why;
+  if (why.empty()) why = told.untold();
+  return why.empty() ? certificates.unrest(world_, routes_, domain_) : why;
 }
 
 }  // namespace atlasflow::sim

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "sim/checkers/certificates.hpp"
 #include "sim/checkers/rest.hpp"
 #include "sim/checkers/told.hpp"
 #include "sim/world/github.hpp"
@@ -48,6 +49,8 @@ class Invariants final : public Witness {
   void on_values(const actors::VmJob& job) override;
   void on_stop(const VmId& vm_id) override;
   void on_table(const World::Table& table) override;
+  void on_order(const std::string& domain, const EffectId& effect) override;
+  void on_certificates(const std::vector<actors::CertificateChoice>& table) override;
   void on_bytes(std::string_view bytes) override;
 
   // Something ended the project's app, or made it ill, that is not the control plane's doing: from
@@ -103,6 +106,7 @@ class Invariants final : public Witness {
 
   void take(const storage::Record& record);
   void take_of_deployment(const DeploymentId& id, const storage::Record& record);
+  void take_of_domain(const std::string& name, const storage::Record& record);
   void take_of_vm(const std::string& deployment, const storage::Record& record);
   void take_ends(Deployment& deployment, const pb::Event& event);
   void check_order(const Deployment& deployment, const DeploymentId& id);
@@ -126,6 +130,8 @@ class Invariants final : public Witness {
   std::map<DeploymentId, DeploymentState> states_;  // by the fold: what may follow is asked of them
   Rest rest_;
   Told told_;
+  Certificates certificates_;
+  std::map<std::string, DomainState> domains_;  // by the fold, like states_
   std::map<VmId, Vm> vms_;
   std::map<std::string, std::string> newest_routed_;  // delivery, by project/environment
   std::map<std::string, std::string> routes_;         // deployment by host, in the newest table

@@ -92,6 +92,8 @@ void Life::start() {
   parts.domain = config_.domain;
   parts.builders = config_.builders;
   parts.rollbacks = config_.rollbacks;
+  parts.domains.rules.directory = "https://ca.example.test/directory";
+  parts.domains.rules.certificates_per_week = 0;  // they live for minutes
   parts.spawn.detach_blocking = false;
   parts.fatal = [this](const Error& error) {
     if (!log_->dead) fatal.push_back(error);
@@ -110,7 +112,7 @@ void Life::start() {
 
 void Life::take_up() {
   started_ = true;
-  actors::resume(parts_, catalog_, std::exchange(folds_, {}));
+  actors::resume(parts_, config_.domain, catalog_, std::exchange(folds_, {}));
 }
 
 void Life::append_to_node(std::vector<pb::Event> events, std::function<void()> then) {
@@ -345,6 +347,17 @@ void Life::command_project(const std::string& name, ProjectCommand command_for) 
   ask<actors::ProjectReply>(parts_.projects,
                             actors::CommandProject{name, std::move(command_for), Principal::user()},
                             [](const Result<actors::ProjectReply>&) {});
+}
+
+void Life::command_domain(const std::string& domain, DomainCommand command_for) {
+  ask<actors::DomainReply>(
+      parts_.root, actors::CommandDomain{domain, std::move(command_for), Principal::user(), {}},
+      [](const Result<actors::DomainReply>&) {});
+}
+
+void Life::check_domain(const std::string& domain) {
+  ask<actors::DomainReply>(parts_.root, actors::CheckDomainNow{domain, Principal::user()},
+                           [](const Result<actors::DomainReply>&) {});
 }
 
 void Life::reuse(const std::string& project, ReuseKind kind, const std::string& command_id,

@@ -89,6 +89,9 @@ class Life {
   void deploy(actors::DeployNow message);
   void delete_project(const std::string& name);
   void command_project(const std::string& name, ProjectCommand command);
+  // Of a user's own domain.
+  void command_domain(const std::string& domain, DomainCommand command);
+  void check_domain(const std::string& domain);
   // A deployment of an earlier one, or of what the project chooses; the answer arrives in
   // push_replies or errors.
   void reuse(const std::string& project, ReuseKind kind, const std::string& command_id,

@@ -65,7 +65,7 @@ Step drawn_step(Random& random, const Scenario& scenario, const std::vector<Weig
   step.app = drawn_app(random);
   // Whose handler throws: of two numbers that the kind does not read otherwise.
   if (step.kind == StepKind::actor_dies) {
-    step.value = (step.value + 4 * static_cast<int>(span)) % k_dying_actors;
+    step.value = (step.value + 4 * static_cast<int>(span)) % (k_dying_actors - 1);
   }
   // Whatever the kind, as many numbers are drawn; what it does not read is not kept.
   const auto uses = use_of(step.kind);
@@ -94,6 +94,39 @@ Rates drawn_rates(Random& random) {
   rates.webhook_lost = drawn_rate(random) / 5;
   rates.receiver_fails = drawn_rate(random);
   return rates;
+}
+
+// Domains come in a third of the runs, by numbers of their own: the rest of a run is what it would
+// be without them.
+void draw_domain_steps(std::uint64_t seed, Scenario& scenario) {
+  Random random(seed ^ 0xD0A1425EULL);
+  if (!random.chance(1, 3)) return;
+  constexpr std::array k_kinds = {
+      StepKind::add_domain,   StepKind::domain_right,     StepKind::add_domain,
+      StepKind::domain_right, StepKind::take_over_domain, StepKind::remove_domain,
+      StepKind::check_domain, StepKind::retry_domain,     StepKind::domain_right,
+      StepKind::domain_gone,  StepKind::dns_away,         StepKind::ca_away,
+      StepKind::key_lost,     StepKind::actor_dies,       StepKind::kill_server};
+  constexpr int k_domains = 3;
+  const auto count = 4 + random.below(12);
+  const auto room = static_cast<std::uint64_t>(std::max<TimestampUs>(scenario.duration, 4 * k_s));
+  for (std::uint64_t i = 0; i < count; ++i) {
+    Step step;
+    // The first two make one that has a certificate, if nothing comes in between.
+    step.kind = k_kinds.at(i < 2 ? i : random.below(k_kinds.size()));
+    const auto uses = use_of(step.kind);
+    const auto project = random.below(static_cast<std::uint64_t>(scenario.projects));
+    const auto value = random.below(k_domains);
+    const auto span = k_spans.at(random.below(k_spans.size()));
+    step.at = 3 * k_s + static_cast<TimestampUs>(random.below(room));
+    if (uses.project) step.project = i < 2 ? 0 : static_cast<int>(project);
+    if (uses.value) step.value = i < 2 ? 0 : static_cast<int>(value);
+    if (uses.span) step.span = span;
+    if (step.kind == StepKind::actor_dies) step.value = k_dying_actors - 1;
+    scenario.steps.push_back(step);
+  }
+  std::stable_sort(scenario.steps.begin(), scenario.steps.end(),
+                   [](const Step& left, const Step& right) { return left.at < right.at; });
 }
 
 void draw_steps(Random& random, Scenario& scenario, std::uint64_t count,
@@ -146,6 +179,7 @@ Scenario drawn_scenario(std::uint64_t seed, TimestampUs duration) {
   const auto count = 3 + random.below(20) * static_cast<std::uint64_t>(scenario.duration) /
                              static_cast<std::uint64_t>(drawn_duration);
   draw_steps(random, scenario, count, weights);
+  draw_domain_steps(seed, scenario);
   return scenario;
 }
 

@@ -35,7 +35,12 @@ enum class StepKind : std::uint8_t {
   set_env,
   change_settings,
   delete_project,
-  collect,  // the janitor looks at once
+  collect,           // the janitor looks at once
+  add_domain,        // number `value`, for the project
+  take_over_domain,  // the project asks for it, and its TXT record is set
+  remove_domain,
+  check_domain,
+  retry_domain,
   // machines
   kill_server,  // kill -9; it is started again after `span`
   power_cut,    // the same, and what its disk had not synced may be lost
@@ -52,6 +57,11 @@ enum class StepKind : std::uint8_t {
   clock_step,    // the server's wall clock is set by `span`, which may be negative
   disk_fails,    // the next sync of the log fails
   disk_full,     // for `span`
+  domain_right,  // domain `value` leads to the project
+  domain_gone,   // its records are removed
+  dns_away,      // name servers answer nobody for `span`
+  ca_away,       // nor does the certificate authority
+  key_lost,      // what is stored of domain `value` is gone
   // what should not happen
   forged_webhook,  // a delivery whose bytes were changed on the way
   actor_dies,      // a handler throws; whose says dying_actor(value)
@@ -61,7 +71,7 @@ enum class StepKind : std::uint8_t {
 
 // What CAF calls the actors that StepKind::actor_dies is about: every kind that there is.
 [[nodiscard]] std::string_view dying_actor(int value);
-inline constexpr int k_dying_actors = 19;
+inline constexpr int k_dying_actors = 20;
 [[nodiscard]] std::optional<StepKind> step_kind_named(std::string_view name);
 [[nodiscard]] std::string step_kind_names();  // all of them, for people
 

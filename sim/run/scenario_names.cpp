@@ -51,6 +51,16 @@ constexpr std::array k_kinds = {
     Kind{StepKind::disk_full, "disk_full", {.span = true}},
     Kind{StepKind::forged_webhook, "forged_webhook", {.project = true}},
     Kind{StepKind::actor_dies, "actor_dies", {.value = true}},
+    Kind{StepKind::add_domain, "add_domain", {.project = true, .value = true}},
+    Kind{StepKind::take_over_domain, "take_over_domain", {.project = true, .value = true}},
+    Kind{StepKind::remove_domain, "remove_domain", {.value = true}},
+    Kind{StepKind::check_domain, "check_domain", {.value = true}},
+    Kind{StepKind::retry_domain, "retry_domain", {.value = true}},
+    Kind{StepKind::domain_right, "domain_right", {.project = true, .value = true}},
+    Kind{StepKind::domain_gone, "domain_gone", {.value = true}},
+    Kind{StepKind::dns_away, "dns_away", {.span = true}},
+    Kind{StepKind::ca_away, "ca_away", {.span = true}},
+    Kind{StepKind::key_lost, "key_lost", {.value = true}},
 };
 constexpr std::array k_apps = {
     std::pair{AppKind::good, "good"},
@@ -80,7 +90,7 @@ std::string_view dying_actor(int value) {
                                "reconciler", "janitor",    "notifier",     "timers",
                                "edge",       "projects",   "deployments",  "vm_hosts",
                                "vm_host",    "host_watch", "builder_pool", "projector",
-                               "log_writer", "root",       "log_reader"};
+                               "log_writer", "root",       "log_reader",   "domains"};
   static_assert(k_names.size() == k_dying_actors);
   return k_names.at(static_cast<std::size_t>(value) % k_names.size());
 }
@@ -157,6 +167,16 @@ std::string sentence_of(const Step& step, std::string app) {
     case StepKind::stop_app:
     case StepKind::start_app:
       return fmt::format("{} for {}", name_of(step.kind), app);
+    case StepKind::add_domain:
+    case StepKind::take_over_domain:
+    case StepKind::domain_right:
+      return fmt::format("{} {} for {}", name_of(step.kind), step.value, app);
+    case StepKind::remove_domain:
+    case StepKind::check_domain:
+    case StepKind::retry_domain:
+    case StepKind::domain_gone:
+    case StepKind::key_lost:
+      return fmt::format("{} {}", name_of(step.kind), step.value);
     case StepKind::collect:
       return "the janitor looks";
     case StepKind::kill_server:
@@ -171,6 +191,8 @@ std::string sentence_of(const Step& step, std::string app) {
       return fmt::format("host {} cannot be reached for {}", step.value, seconds(step.span));
     case StepKind::host_reboots:
       return fmt::format("host {} reboots", step.value);
+    case StepKind::dns_away:
+    case StepKind::ca_away:
     case StepKind::edge_away:
     case StepKind::registry_away:
     case StepKind::git_away:

@@ -70,6 +70,8 @@ Universe::~Universe() {
   install_buggify(nullptr);
 }
 
+std::string Universe::own_domain() const { return domain_of(options_); }
+
 void Universe::tell(const std::string& what) {
   const auto since = world_.agenda.now() - world_.agenda.begun_at();
   story_.push_back(fmt::format("{:>10.3f} s  {}", static_cast<double>(since) / 1e6, what));

@@ -64,6 +64,7 @@ class Universe final : public Buggify {
   void command_deployment(const Step& step);
   void reuse(const Step& step);
   void change_project(const Step& step);
+  bool carry_out_for_a_domain(const Step& step);
   void take_over();
   void end_a_vm(const Step& step);
   void disturb_host(int number);
@@ -71,6 +72,7 @@ class Universe final : public Buggify {
   [[nodiscard]] std::optional<DeploymentId> serving_deployment(int project) const;
   [[nodiscard]] const HostId& host_name(int number) const;
   [[nodiscard]] std::string command_id();
+  [[nodiscard]] std::string own_domain() const;
 
   const Scenario& scenario_;
   Fibers& fibers_;

@@ -38,7 +38,7 @@ void Universe::carry_out(const Step& planned) {
   step.project %= github_.projects();  // a log's projects may be fewer than the scenario's
   tell(sentence_of(step, github_.project_name(step.project)));
   if (carry_out_on_github(step)) return;
-  if (carry_out_for_a_user(step)) return;
+  if (carry_out_for_a_user(step) || carry_out_for_a_domain(step)) return;
   carry_out_on_machines(step);
 }
 
@@ -187,6 +187,60 @@ bool Universe::carry_out_for_a_user(const Step& step) {
     case StepKind::delete_project:
     case StepKind::collect:
       if (server_listens()) change_project(step);
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool Universe::carry_out_for_a_domain(const Step& step) {
+  const auto name = fmt::format("www{}.shop.test", step.value);
+  const auto project = github_.project_name(step.project);
+  const auto view = server_listens() ? life_->catalog().project_named(project) : std::nullopt;
+  auto& known = world_.domains;
+  const auto until = world_.agenda.now() + step.span;
+  switch (step.kind) {
+    case StepKind::add_domain:
+    case StepKind::take_over_domain: {
+      if (!view) return true;
+      const bool takes = step.kind == StepKind::take_over_domain;
+      const auto token = "token-" + project;
+      if (takes) known.proofs[name] = ownership_proof(view->state.id, token);
+      life_->command_domain(name, AddDomain{.project = view->state.id,
+                                            .project_name = project,
+                                            .display_name = name,
+                                            .token = token,
+                                            .take_over = takes,
+                                            .parent_claimant = {},
+                                            .by = Principal::user()});
+      return true;
+    }
+    case StepKind::remove_domain:
+      if (server_listens()) life_->command_domain(name, RemoveDomain{Principal::user(), "asked"});
+      return true;
+    case StepKind::retry_domain:
+      if (server_listens()) life_->command_domain(name, RetryCertificate{Principal::user()});
+      return true;
+    case StepKind::check_domain:
+      if (server_listens()) life_->check_domain(name);
+      return true;
+    case StepKind::domain_right:
+      known.targets[name] = project + "." + own_domain();
+      return true;
+    case StepKind::domain_gone:
+      known.targets.erase(name);
+      known.proofs.erase(name);
+      return true;
+    case StepKind::dns_away:
+      weather_.away_until["dns"] = until;
+      return true;
+    case StepKind::ca_away:
+      weather_.away_until["ca"] = until;
+      return true;
+    case StepKind::key_lost:
+      std::erase_if(known.stored, [&](const auto& stored) {
+        return stored.second.names_size() > 0 && stored.second.names(0) == name;
+      });
       return true;
     default:
       return false;

@@ -5,6 +5,8 @@
 #include <stdexcept>
 
 #include "edge/control/control_message.hpp"
+#include "sim/world/outside_call.hpp"
+#include "sim/world/outside_domains.hpp"
 
 namespace atlasflow::sim {
 namespace {
@@ -104,7 +106,10 @@ class OutsideHost final : public actors::VmEngine {
   actors::VmEngine& host_;
 };
 
-Outside::Outside(Parts parts) : parts_(std::move(parts)), world_(parts_.world) {
+Outside::Outside(Parts parts)
+    : parts_(std::move(parts)),
+      world_(parts_.world),
+      domains_(std::make_unique<OutsideDomains>(*this)) {
   for (const auto& [name, host] : world_.engines().hosts) {
     hosts_[name] = std::make_unique<OutsideHost>(*this, name.str(), *host);
   }
@@ -117,6 +122,7 @@ actors::Engines Outside::engines() {
   engines.build = this;
   engines.edge = this;
   engines.notify = this;
+  engines.domains = domains_.get();
   for (auto& [name, host] : hosts_) engines.hosts[name] = host.get();
   return engines;
 }
@@ -159,43 +165,6 @@ Result<void> Outside::reach(const Way& way, const std::stop_token& stop) {
     if (way.limit != 0) wait = std::min(wait, begun + way.limit - now);
     if (auto slept = sleep(wait, stop); !slept) return slept;
   }
-}
-
-template <typename Act>
-auto Outside::call(const Way& way, const std::stop_token& stop, Act act) -> decltype(act()) {
-  auto& choices = parts_.choices;
-  const auto& rates = parts_.weather.rates;
-  if (dead_) return killed();
-  if (stop.stop_requested()) return stopped();
-  ATLAS_TRYV(reach(way, stop));
-  if (choices.chance(static_cast<std::uint64_t>(rates.call_lost), 1000)) {
-    return fail(ErrorCode::unavailable, "injected: the call to " + way.where + " was lost");
-  }
-  if (choices.chance(static_cast<std::uint64_t>(rates.call_hangs), 1000)) {
-    // An image push has no limit of its own: its builder's lease ends it.
-    const auto limit = way.limit == 0 ? 3600 * k_s : way.limit;
-    ATLAS_TRYV(sleep(limit, stop));
-    return fail(ErrorCode::timed_out, "injected: " + way.where + " did not answer");
-  }
-  auto takes = way.quickly;
-  if (choices.chance(static_cast<std::uint64_t>(rates.call_late), 1000)) takes += lateness();
-  if (way.limit != 0 && takes >= way.limit) {
-    ATLAS_TRYV(sleep(way.limit, stop));
-    return fail(ErrorCode::timed_out, "injected: " + way.where + " took too long");
-  }
-  ATLAS_TRYV(sleep(takes / 2, stop));
-  if (parts_.before_effect) parts_.before_effect();
-  if (dead_) return killed();
-  auto result = act();
-  if (choices.chance(static_cast<std::uint64_t>(rates.call_twice), 1000)) {
-    static_cast<void>(act());
-  }
-  if (parts_.after_effect) parts_.after_effect();
-  ATLAS_TRYV(sleep(takes - takes / 2, stop));
-  if (choices.chance(static_cast<std::uint64_t>(rates.answer_lost), 1000)) {
-    return fail(ErrorCode::unavailable, "injected: the answer of " + way.where + " was lost");
-  }
-  return result;
 }
 
 Result<actors::ResolvedRef> Outside::resolve(const std::string& url, const std::string& branch) {

@@ -27,11 +27,16 @@ class Witness {
   virtual void on_values(const actors::VmJob& job) = 0;
   virtual void on_stop(const VmId& vm_id) = 0;
   virtual void on_table(const World::Table& table) = 0;
+  // An order reaches the certificate authority for the first time.
+  virtual void on_order(const std::string& domain, const EffectId& effect) = 0;
+  // The edge shows these from now on.
+  virtual void on_certificates(const std::vector<actors::CertificateChoice>& table) = 0;
   // Bytes that left the control plane.
   virtual void on_bytes(std::string_view bytes) = 0;
 };
 
 class OutsideHost;
+class OutsideDomains;
 
 class Outside final : public EngineSet,
                       public actors::BuildEngine,
@@ -75,6 +80,7 @@ class Outside final : public EngineSet,
 
  private:
   friend class OutsideHost;
+  friend class OutsideDomains;
 
   struct Way {
     std::string where;
@@ -93,6 +99,7 @@ class Outside final : public EngineSet,
   Parts parts_;
   WorldEngines world_;
   std::map<HostId, std::unique_ptr<OutsideHost>> hosts_;
+  std::unique_ptr<OutsideDomains> domains_;
   bool dead_ = false;
 };
 

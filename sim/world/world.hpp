@@ -38,6 +38,17 @@ struct World {
   };
   using Table = std::pair<std::uint64_t, std::vector<actors::RouteClaim>>;
 
+  // What name servers, a certificate authority, the store of keys and the edge know of users' own
+  // domains, by name.
+  struct Domains {
+    std::map<std::string, std::string> targets;   // of CNAME records; absent: no record
+    std::map<std::string, std::string> proofs;    // of TXT records
+    std::map<std::string, EffectId> open_orders;  // at the CA, neither done nor given up
+    std::map<EffectId, pb::CertificateIssued> stored;
+    std::map<std::string, std::string> shown;  // fingerprints, by the edge
+    std::uint64_t serial = 0;
+  };
+
   Agenda agenda;
   TimestampUs clock_skew = 0;  // of the control plane's wall clock
   std::map<HostId, Host> hosts{{HostId{"local"}, {}}};
@@ -46,6 +57,7 @@ struct World {
   std::map<std::string, int> builds;
   std::vector<Table> tables;  // every route table that was published, by generation
   std::set<VmId> drained;
+  Domains domains;
   std::set<std::string> checkouts;                       // deployments whose source lies on disk
   std::map<std::string, std::set<DeploymentId>> images;  // in the local store: id to who built it
   std::map<ImageRef, std::string> registry;              // to the id of the image

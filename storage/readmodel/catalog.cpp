@@ -68,6 +68,7 @@ void Catalog::apply(const Record& record) {
     } else if (record.stream == github_stream()) {
       apply_to_github_app(record);
     }
+    domains_.apply(record.stream, record.event, record.recorded_at);
     position_ = record.position;
   }
   applied_.notify_all();
@@ -148,6 +149,19 @@ std::optional<DeploymentId> Catalog::newest_of_production(const ProjectId& id) c
 
 std::optional<DeploymentId> Catalog::redeployed_by_default(const ProjectId& id) const {
   return chosen(id, atlasflow::redeployed_by_default);
+}
+
+std::vector<DomainState> Catalog::domains() const {
+  const std::shared_lock lock(mutex_);
+  std::vector<DomainState> states;
+  for (const auto& [name, state] : domains_.domains()) states.push_back(state);
+  return states;
+}
+
+std::optional<DomainState> Catalog::domain(const std::string& name) const {
+  const std::shared_lock lock(mutex_);
+  const auto* state = domains_.find(name);
+  return state == nullptr ? std::nullopt : std::optional(*state);
 }
 
 std::map<std::string, std::string> Catalog::quarantined() const {

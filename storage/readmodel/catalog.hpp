@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "events/deployment.hpp"
+#include "events/domain_ledger.hpp"
 #include "events/github_app.hpp"
 #include "events/project.hpp"
 #include "storage/log/event_log.hpp"
@@ -79,6 +80,9 @@ class Catalog {
   [[nodiscard]] std::optional<DeploymentId> serving_production(const ProjectId& id) const;
   [[nodiscard]] std::optional<DeploymentId> newest_of_production(const ProjectId& id) const;
   [[nodiscard]] std::optional<DeploymentId> redeployed_by_default(const ProjectId& id) const;
+  // Every domain of a user's own that ever was claimed, by name.
+  [[nodiscard]] std::vector<DomainState> domains() const;
+  [[nodiscard]] std::optional<DomainState> domain(const std::string& name) const;
   // Streams that a violated invariant has stopped since the last start, with the reason.
   [[nodiscard]] std::map<std::string, std::string> quarantined() const;
   // Every project that ever was, deleted ones too.
@@ -106,6 +110,7 @@ class Catalog {
   std::map<ProjectId, std::vector<SealedChange>> sealed_;
   std::map<std::string, std::string> quarantined_;
   GitHubAppView github_app_;
+  DomainLedger domains_;
 };
 
 // The event's name as users see it: "PushReceived", "VMStarted".

@@ -50,6 +50,28 @@ void RecordingControlPlane::add_project(const std::string& name,
   append(project_stream(ProjectId(name)), {created, connected});
 }
 
+void RecordingControlPlane::add_domain(const std::string& domain, const std::string& project) {
+  pb::Event event;
+  auto* added = event.mutable_domain_added();
+  added->set_project_id(project);
+  added->set_project_name(project);
+  added->set_display_name(domain);
+  added->set_token("0123456789abcdef0123456789abcdef");
+  added->set_by("user");
+  append_to_domain(domain, {event});
+}
+
+void RecordingControlPlane::append_to_domain(const std::string& domain,
+                                             const std::vector<pb::Event>& events) {
+  append(domain_stream(domain), events);
+}
+
+actors::DomainOutlook RecordingControlPlane::outlook_of(const DomainState& state) const {
+  return actors::outlook_of(
+      state, nullptr, "apps.test",
+      {.rules = {.directory = "https://ca.test/dir"}, .addresses = {"192.0.2.7"}});
+}
+
 pb::PushReceived RecordingControlPlane::push_to(const std::string& project) {
   pb::PushReceived push;
   push.set_project_id(project);
@@ -273,6 +295,29 @@ struct RecordingControlPlane::Effect {
   Result<commands::Done> operator()(const commands::StopApp&) const { return plane.life_outcome; }
   Result<commands::Done> operator()(const commands::StartApp&) const { return plane.life_outcome; }
   Result<bool> operator()(const commands::Scale&) const { return plane.scaled; }
+
+  [[nodiscard]] Result<std::string> answered(const std::string& domain) const {
+    if (plane.domain_error) return tl::unexpected(*plane.domain_error);
+    return domain;
+  }
+  Result<std::string> operator()(const commands::AddDomain& command) const {
+    if (!plane.domain_error) plane.add_domain(command.domain, command.project);
+    return answered(command.domain);
+  }
+  Result<std::string> operator()(const commands::RemoveDomain& command) const {
+    if (!plane.domain_error) {
+      pb::Event event;
+      event.mutable_domain_removed()->set_by("user");
+      plane.append_to_domain(command.domain, {event});
+    }
+    return answered(command.domain);
+  }
+  Result<std::string> operator()(const commands::CheckDomain& command) const {
+    return answered(command.domain);
+  }
+  Result<std::string> operator()(const commands::RetryDomain& command) const {
+    return answered(command.domain);
+  }
 
   [[nodiscard]] Result<commands::Done> recorded(const std::string& project,
                                                 const std::vector<pb::Event>& events) const {

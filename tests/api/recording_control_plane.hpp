@@ -24,6 +24,9 @@ class RecordingControlPlane : public actors::ControlPlane {
   void set_now(TimestampUs now) { now_ = now; }
   // A project with a repository; its id is its name.
   void add_project(const std::string& name, const std::string& webhook_secret = {});
+  // A domain of the project, whose records are missing.
+  void add_domain(const std::string& domain, const std::string& project);
+  void append_to_domain(const std::string& domain, const std::vector<pb::Event>& events);
   void add_deployment(const std::string& id, const std::string& project);
   void add_preview(const std::string& id, const std::string& project, const std::string& branch);
   void append_to(const std::string& deployment, const pb::Event& event);
@@ -52,6 +55,7 @@ class RecordingControlPlane : public actors::ControlPlane {
   Result<commands::Done> report_outcome;  // an error: it is not recorded either
   Result<commands::Done> app_outcome;     // of connecting and disconnecting an App...
   bool app_is_recorded = true;            // ...which may be recorded all the same
+  std::optional<Error> domain_error;      // of the commands for domains; unset: they work
 
   // ---- what they look at ----
   struct Call {
@@ -76,6 +80,7 @@ class RecordingControlPlane : public actors::ControlPlane {
   const storage::Catalog& catalog() const override { return catalog_; }
   const storage::EventLog& log() const override { return *log_; }
   std::vector<PartStatus> parts() override;
+  actors::DomainOutlook outlook_of(const DomainState& state) const override;
 
  protected:
   Result<commands::Answer> carry_out(const Principal& by, commands::Command command) override;

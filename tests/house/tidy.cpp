@@ -26,16 +26,18 @@ constexpr std::array k_folders = {
     FolderRule{"edge", "edge http events base"},
     FolderRule{"vmm", "vmm http events base"},
     FolderRule{"builder", "builder http events base"},
+    FolderRule{"domains", "domains storage http events base"},
     FolderRule{"inspect", "inspect storage events base"},
     FolderRule{"backup", "backup inspect storage events base"},
     FolderRule{"actors", "actors storage events base"},
     FolderRule{"api", "api actors edge github http storage events base"},
     FolderRule{"sim", "sim api actors edge http storage events base"},
     FolderRule{"server",
-               "server backup api actors builder vmm edge github http storage events base"},
-    FolderRule{"cli",
-               "cli server sim backup inspect api actors builder vmm edge github http storage "
-               "events base"},
+               "server backup api actors domains builder vmm edge github http storage events base"},
+    FolderRule{
+        "cli",
+        "cli server sim backup inspect api actors domains builder vmm edge github http storage "
+        "events base"},
 };
 
 // Libraries that only some folders may know. The prefix is of the name between < and >.
@@ -50,12 +52,14 @@ constexpr std::array k_libraries = {
     LibraryRule{"git2", "builder"},
     LibraryRule{"llhttp", "http"},
     LibraryRule{"nghttp2/", "edge"},
+    LibraryRule{"ares", "domains"},
+    LibraryRule{"idn2", "domains"},
+    LibraryRule{"libpsl", "domains"},
     LibraryRule{"CLI/", "cli"},
     LibraryRule{"toml++/", "builder sim server"},
 };
 
-// events/ is pure: no clock, no randomness, no I/O, no order that differs between two runs, no
-// float.
+// events/ is pure: no clock, randomness, I/O, float, nor an order that differs between two runs.
 constexpr std::array<std::string_view, 26> k_impure_words = {
     "system_clock",  "steady_clock",  "high_resolution_clock",
     "clock_gettime", "gettimeofday",  "localtime",
@@ -132,8 +136,7 @@ std::size_t columns(std::string_view line) {
       line, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
 }
 
-// Of "tests/storage/x.cpp" it is storage's rules that count: a test may use what its folder may,
-// and end-to-end tests and benchmarks may use everything.
+// Of "tests/storage/x.cpp" storage's rules count; end-to-end tests and benchmarks use everything.
 std::string_view ruling_folder(std::string_view path) {
   const auto parts = split(path, '/');
   if (parts.size() >= 3 && parts[0] == "tests") return parts[1];
@@ -306,16 +309,14 @@ class Check {
     }
   }
 
-  // A library that takes ownership of a pointer is the one excuse, said on the line or the one
-  // before.
+  // The one excuse, on the line or the one before: a library takes ownership of the pointer.
   [[nodiscard]] bool excused_allocation(std::size_t i) const {
     constexpr std::string_view k_excuse = "// New because: ";
     return lines_[i].find(k_excuse) != std::string_view::npos ||
            (i > 0 && lines_[i - 1].find(k_excuse) != std::string_view::npos);
   }
 
-  // What goes straight into a smart pointer has an owner (std::make_unique can't reach a private
-  // constructor).
+  // What goes straight into a smart pointer has an owner: make_unique reaches no private one.
   static bool naked_new(std::string_view line) {
     const auto at = find_word(line, "new");
     if (at == std::string_view::npos) return false;

@@ -1,0 +1,576 @@
+#include "actors/domains/domain_keeper.hpp"
+
+#include <algorithm>
+
+#include "base/assert.hpp"
+#include "base/backoff.hpp"
+#include "base/buggify.hpp"
+#include "base/log.hpp"
+#include "base/probe.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+constexpr std::size_t k_looks_max = 8;
+constexpr std::size_t k_orders_max = 4;
+constexpr auto k_look_limit = std::chrono::seconds(60);
+constexpr auto k_publish_limit = std::chrono::seconds(60);
+// The engine keeps an order's deadline itself; this is for one that does not come back.
+constexpr TimestampUs k_order_patience_us = k_minute_us;
+constexpr int k_lost_orders_max = 5;
+constexpr auto k_report_again = std::chrono::seconds(1);
+
+domain_worker_actor::behavior_type domain_worker(domain_worker_actor::pointer self,
+                                                 const domain_keeper_actor& keeper,
+                                                 DomainEngine* engine) {
+  end_of_exceptions(self);
+  return {[self, keeper, engine](const DoDomainWork& message) {
+    struct Call {
+      DomainEngine& engine;
+      const std::stop_token& stop;
+      decltype(DomainWorkDone::result) operator()(const LookUpWork& work) const {
+        auto observed = engine.look_up(work.domain, ownership_name(work.domain), stop);
+        if (!observed) return Result<LookedUp>(tl::unexpected(std::move(observed.error())));
+        return Result<LookedUp>(LookedUp{std::move(*observed), engine.caa_identities()});
+      }
+      decltype(DomainWorkDone::result) operator()(const OrderWork& work) const {
+        return engine.order(work.job, stop);
+      }
+      decltype(DomainWorkDone::result) operator()(const PublishWork& work) const {
+        return engine.publish(work.table);
+      }
+      decltype(DomainWorkDone::result) operator()(const CleanWork& work) const {
+        return engine.keep_only(work.fingerprints, work.unfinished);
+      }
+    };
+    self->send(keeper, DomainWorkDone{message.ticket,
+                                      std::visit(Call{*engine, message.stop}, message.work)});
+    self->quit();
+  }};
+}
+
+pb::CertificateFailed failed_as(pb::CertificateProblem problem, const std::string& reason) {
+  pb::CertificateFailed failed;
+  failed.set_problem(problem);
+  failed.set_reason(reason);
+  return failed;
+}
+
+}  // namespace
+
+DomainHosts hosts_of(const DomainLedger& ledger, const std::string& domain) {
+  DomainHosts hosts;
+  for (const auto& [name, state] : ledger.domains()) {
+    if (state.certificate() != nullptr) hosts.targets[name] = state.project_name + "." + domain;
+  }
+  return hosts;
+}
+
+std::vector<CertificateChoice> certificates_of(const DomainLedger& ledger) {
+  std::vector<CertificateChoice> table;
+  for (const auto& [name, state] : ledger.domains()) {
+    const auto* certificate = state.certificate();
+    if (certificate != nullptr) table.push_back({name, certificate->fingerprint});
+  }
+  return table;
+}
+
+// ---- the log ----
+
+void DomainKeeperState::begin(domain_keeper_actor::pointer self, const BeginDomains& message) {
+  if (message.ledger != nullptr) {
+    ledger = std::move(*message.ledger);
+    position = message.position;
+    return read_on(self);
+  }
+  writer.settle(self, [this, self] { read_on(self); });
+}
+
+void DomainKeeperState::read_on(domain_keeper_actor::pointer self) {
+  read_log(
+      self, config.log_reader, ReadLog{position.next(), nullptr},
+      [this](const storage::Record& record) {
+        fold(record);
+        position = record.position;
+      },
+      [this, self](Position /*next*/) {
+        if (position < heard) return read_on(self);
+        start_work(self);
+      });
+}
+
+void DomainKeeperState::start_work(domain_keeper_actor::pointer self) {
+  begun = true;
+  for (const auto& [domain, state] : ledger.domains()) compare(self, domain);
+  for (const auto& domain : ledger.orphaned()) {
+    report(self, domain, RemoveDomain{Principal::system("domains"), "its project was deleted"});
+  }
+  publish(self);
+  run_due(self);
+  for (const auto& work : std::exchange(early, {})) work();
+}
+
+// By the stream's version: what it appends itself comes back in a batch, before or after the log
+// writer's answer.
+void DomainKeeperState::fold(const storage::Record& record) {
+  if (const auto domain = domain_of(record.stream); !domain.empty()) {
+    const auto* state = ledger.find(domain);
+    const auto known = state == nullptr ? StreamVersion{} : state->version;
+    if (record.stream_version <= known) return;
+    ATLAS_ASSERT_EQ(record.stream_version, known.next());
+  } else if (!record.event.has_project_deleted()) {
+    return;
+  }
+  ledger.apply(record.stream, record.event, record.recorded_at);
+  switch (record.event.kind_case()) {
+    case pb::Event::kCertificateIssued:
+    case pb::Event::kDomainTakenOver:
+      edge_is_stale = true;
+      break;
+    case pb::Event::kCertificateLost:
+    case pb::Event::kDomainRemoved:
+      edge_is_stale = true;
+      clean_wanted = true;
+      break;
+    case pb::Event::kCertificateInstalled:
+    case pb::Event::kCertificateFailed:
+      clean_wanted = true;
+      break;
+    default:
+      break;
+  }
+}
+
+void DomainKeeperState::on_records(domain_keeper_actor::pointer self, const RecordBatch& batch) {
+  heard = batch.records->back().position;
+  if (!begun) return;
+  bool deleted = false;
+  for (const auto& record : *batch.records) {
+    if (record.position <= position || !record.event.has_project_deleted()) continue;
+    fold(record);
+    deleted = true;
+  }
+  if (!deleted) return;
+  for (const auto& domain : ledger.orphaned()) {
+    ATLAS_PROBE(true, "a project was deleted that had a domain");
+    report(self, domain, RemoveDomain{Principal::system("domains"), "its project was deleted"});
+  }
+}
+
+void DomainKeeperState::decide_and_write(domain_keeper_actor::pointer self,
+                                         const std::string& domain, DomainCommand command,
+                                         const Principal& by, Basis basis, OnDecided then) {
+  writer.in_turn([=, this, command = std::move(command), basis = std::move(basis)] {
+    const auto* known = ledger.find(domain);
+    DomainState state;
+    if (known != nullptr) state = *known;
+    state.name = domain;
+    auto events = decide(state, command, config.settings.rules, config.clock->now());
+    if (!events) return then(tl::unexpected(events.error()));
+    if (events->empty()) return then(Position{});
+    Append append;
+    append.request.stream = domain_stream(domain);
+    append.request.expected_version = state.version;
+    append.request.events = std::move(*events);
+    append.request.actor = by;
+    append.basis = basis;
+    append.patient = false;
+    writer.append(self, k_own_stream, std::move(append), [=, this](const WriteOutcome& outcome) {
+      if (const auto* appended = std::get_if<storage::Appended>(&outcome)) {
+        for (const auto& record : appended->records) {
+          log_event("domains", storage::event_name(record.event), {{"domain", domain}});
+        }
+        then(appended->records.back().position);
+        compare(self, domain);
+        publish(self);
+        return run_due(self);
+      }
+      if (const auto* refused = std::get_if<NotWritten>(&outcome)) {
+        return then(tl::unexpected(refused->error));
+      }
+      if (const auto* unknown = std::get_if<FateUnknown>(&outcome)) {
+        return then(tl::unexpected(unknown->error));
+      }
+      then(fail(ErrorCode::conflict, "the project changed just now; try again"));
+    });
+  });
+}
+
+void DomainKeeperState::report(domain_keeper_actor::pointer self, const std::string& domain,
+                               DomainCommand command) {
+  decide_and_write(self, domain, command, Principal::system("domains"), {},
+                   [self, domain, command](const Result<Position>& recorded) {
+                     if (recorded) return;
+                     log_event(LogLevel::warn, "domains", "not_recorded",
+                               {{"domain", domain}, {"error", to_string(recorded.error())}});
+                     if (recorded.error().code != ErrorCode::disk_full) return;
+                     ATLAS_PROBE(true, "a full disk kept what happened to a domain out of the log");
+                     self->delayed_send(self, k_report_again, ReportAgain{domain, command});
+                   });
+}
+
+// ---- commands ----
+
+void DomainKeeperState::command(domain_keeper_actor::pointer self, const CommandDomain& message,
+                                PromiseGuard<DomainReply> reply) {
+  auto promise = std::make_shared<PromiseGuard<DomainReply>>(std::move(reply));
+  if (!begun) {
+    early.emplace_back([=, this] { command(self, message, std::move(*promise)); });
+    return;
+  }
+  DomainCommand command = message.command;
+  if (auto* add = std::get_if<AddDomain>(&command)) {
+    const auto* above = ledger.foreign_parent(message.name, add->project);
+    if (above != nullptr) add->parent_claimant = above->project_name;
+  }
+  decide_and_write(self, message.name, std::move(command), message.by, message.basis,
+                   [promise](const Result<Position>& recorded) {
+                     if (!recorded) return promise->fail(recorded.error());
+                     promise->deliver(DomainReply{*recorded});
+                   });
+}
+
+void DomainKeeperState::check(domain_keeper_actor::pointer self, const CheckDomainNow& message,
+                              PromiseGuard<DomainReply> reply) {
+  if (!begun) {
+    auto promise = std::make_shared<PromiseGuard<DomainReply>>(std::move(reply));
+    early.emplace_back([=, this] { check(self, message, std::move(*promise)); });
+    return;
+  }
+  const auto* state = ledger.find(message.name);
+  if (state == nullptr || !state->claimed) {
+    return reply.fail(
+        {ErrorCode::not_found,
+         "'" + message.name + "' is no domain of any project; atlasflow domains add claims it",
+         ""});
+  }
+  auto& watch = watches[message.name];
+  const bool just_now = config.clock->now() - watch.looked_at < k_looks_apart_us;
+  if (watch.look == 0 && just_now && state->was_checked) return reply.deliver(DomainReply{});
+  watch.askers.push_back(std::move(reply));
+  watch.asked_by = message.by;
+  if (watch.look == 0) look(self, message.name, false);
+}
+
+// ---- what is due ----
+
+std::size_t DomainKeeperState::orders_busy() const {
+  return static_cast<std::size_t>(std::count_if(
+      watches.begin(), watches.end(),
+      [](const auto& item) { return item.second.order != 0 || item.second.ordering_look; }));
+}
+
+void DomainKeeperState::plan(const std::string& domain, const DomainState& state, Watch& watch) {
+  if (watch.look_due) looks.erase({*watch.look_due, domain});
+  if (watch.order_due) orders.erase({*watch.order_due, domain});
+  watch.look_due.reset();
+  watch.order_due.reset();
+  if (watch.look != 0) return;  // Its end plans anew.
+  watch.look_due = look_due_at(state, watch.looked_at);
+  if (const auto due = order_due_at(state, config.settings.rules)) {
+    const auto rested = watch.looked_at == 0 ? 0 : watch.looked_at + k_looks_apart_us;
+    watch.order_due = std::max(*due, rested);
+  }
+  if (watch.look_due) looks.emplace(*watch.look_due, domain);
+  if (watch.order_due) orders.emplace(*watch.order_due, domain);
+}
+
+void DomainKeeperState::compare(domain_keeper_actor::pointer self, const std::string& domain) {
+  if (!begun) return;
+  const auto* state = ledger.find(domain);
+  ATLAS_ASSERT(state != nullptr, "a domain is compared that has no event");
+  auto& watch = watches[domain];
+  plan(domain, *state, watch);
+  run_order(self, *state, watch);
+  if (!state->claimed && watch.look == 0 && watch.order == 0) watches.erase(domain);
+}
+
+void DomainKeeperState::run_order(domain_keeper_actor::pointer self, const DomainState& state,
+                                  Watch& watch) {
+  if (!state.order) {
+    if (watch.order != 0) {
+      // Its outcome is recorded, or it is nobody's any more: then the call ends early.
+      jobs.erase(std::exchange(watch.order, 0));
+    }
+    watch.lost_orders = 0;
+    watch.order_again_at = 0;
+    return;
+  }
+  if (watch.order != 0 || cleaning != 0) return;
+  const auto now = config.clock->now();
+  if (now < watch.order_again_at) return wake_at(self, watch.order_again_at);
+  if (watch.lost_orders >= k_lost_orders_max) {
+    const auto effect = state.order->effect;
+    return report(self, state.name,
+                  TakeFailed{effect, failed_as(pb::CERTIFICATE_PROBLEM_LOCAL,
+                                               "what orders certificates died again and again; the "
+                                               "server's log says of what")});
+  }
+  // One that was begun before a start of the server is asked for in any case: it may be there.
+  const auto left = std::max(state.order->deadline - now, k_order_patience_us);
+  ATLAS_PROBE(state.order->deadline < now, "an order was taken up after its deadline");
+  CertificateJob job;
+  job.effect = state.order->effect;
+  job.names = state.order->names;
+  job.directory = state.order->directory;
+  job.renews = state.order->renews;
+  job.remaining = std::chrono::microseconds(left);
+  watch.order = begin_job(self, OrderWork{std::move(job)},
+                          std::chrono::microseconds(left + k_order_patience_us));
+}
+
+void DomainKeeperState::run_due(domain_keeper_actor::pointer self) {
+  if (!begun) return;
+  const auto now = config.clock->now();
+  const auto looking = [this] {
+    return static_cast<std::size_t>(std::count_if(jobs.begin(), jobs.end(), [](const auto& item) {
+      return std::holds_alternative<LookUpWork>(item.second.work);
+    }));
+  };
+  const auto allowed_at = ledger.order_allowed_at(config.settings.rules);
+  while (!orders.empty() && orders.begin()->first <= now && allowed_at <= now &&
+         orders_busy() < k_orders_max) {
+    const auto domain = orders.begin()->second;
+    look(self, domain, true);
+  }
+  while (!looks.empty() && looks.begin()->first <= now && looking() < k_looks_max) {
+    const auto domain = looks.begin()->second;
+    look(self, domain, false);
+  }
+  if (!looks.empty() && looks.begin()->first > now) wake_at(self, looks.begin()->first);
+  if (!orders.empty()) {
+    const auto due = std::max(orders.begin()->first, allowed_at);
+    if (due > now) wake_at(self, due);  // else the end of an order comes back here
+  }
+}
+
+void DomainKeeperState::wake_at(domain_keeper_actor::pointer self, TimestampUs due) {
+  if (armed_for != 0 && armed_for <= due) return;
+  armed_for = due;
+  const auto left = std::max<TimestampUs>(due - config.clock->now(), 1'000);
+  self->delayed_send(self, std::chrono::microseconds(left), DomainsDue{++armed});
+}
+
+void DomainKeeperState::look(domain_keeper_actor::pointer self, const std::string& domain,
+                             bool to_order) {
+  auto& watch = watches[domain];
+  watch.looked_at = config.clock->now();
+  watch.ordering_look = to_order;
+  watch.look = begin_job(self, LookUpWork{domain}, k_look_limit);
+  plan(domain, *ledger.find(domain), watch);
+}
+
+void DomainKeeperState::publish(domain_keeper_actor::pointer self) {
+  if (!begun || publishing != 0) return;
+  if (!edge_is_stale) return clean(self);
+  const auto now = config.clock->now();
+  if (now < publish_again_at) return wake_at(self, publish_again_at);
+  edge_is_stale = false;
+  // Where a host leads comes first: a handshake that is answered is to have an answer behind it.
+  self->send(config.edge, hosts_of(ledger, config.domain));
+  publishing = begin_job(self, PublishWork{certificates_of(ledger)}, k_publish_limit);
+}
+
+// Keys that nothing names go, once nothing is between the store and the log.
+void DomainKeeperState::clean(domain_keeper_actor::pointer self) {
+  if (!clean_wanted || cleaning != 0 || !writer.at_rest()) return;
+  clean_wanted = false;
+  CleanWork work;
+  for (const auto& [domain, state] : ledger.domains()) {
+    for (const auto* facts : {&state.issued, &state.installed}) {
+      if (*facts) work.fingerprints.insert((*facts)->fingerprint);
+    }
+    if (state.order) work.unfinished.insert(state.order->effect);
+  }
+  cleaning = begin_job(self, std::move(work), k_publish_limit);
+}
+
+// ---- work ----
+
+DomainKeeperState::Ticket DomainKeeperState::begin_job(domain_keeper_actor::pointer self,
+                                                       DomainWork work,
+                                                       std::chrono::microseconds limit) {
+  const auto ticket = next_ticket++;
+  auto& job = jobs[ticket];
+  job.worker =
+      spawn_blocking(self, config.spawn, domain_worker, domain_keeper_actor{self}, config.engine);
+  job.work = work;
+  self->monitor(*job.worker);
+  self->send(*job.worker, DoDomainWork{ticket, std::move(work), job.stop.get_token()});
+  self->delayed_send(self, limit, DomainWorkOverdue{ticket});
+  return ticket;
+}
+
+void DomainKeeperState::done(domain_keeper_actor::pointer self, const DomainWorkDone& message) {
+  const auto found = jobs.find(message.ticket);
+  ATLAS_PROBE(found == jobs.end(), "a call for a domain came back after it was given up");
+  if (found == jobs.end()) return;
+  const auto work = found->second.work;
+  if (const auto* order = std::get_if<OrderWork>(&work)) {
+    // It stays among the jobs until its outcome is recorded.
+    return ordered(self, order->job, std::get<IssueResult>(message.result));
+  }
+  jobs.erase(found);
+  if (const auto* look_up = std::get_if<LookUpWork>(&work)) {
+    return looked(self, look_up->domain, std::get<Result<LookedUp>>(message.result));
+  }
+  if (std::holds_alternative<PublishWork>(work)) {
+    publishing = 0;
+    return published(self, std::get<Result<PublishedCertificates>>(message.result));
+  }
+  cleaning = 0;
+  if (const auto& cleaned = std::get<Result<void>>(message.result); !cleaned) {
+    log_event(LogLevel::warn, "domains", "store_not_cleaned",
+              {{"error", to_string(cleaned.error())}});
+  }
+  for (const auto& [domain, state] : ledger.domains()) {
+    if (state.order) compare(self, domain);
+  }
+}
+
+void DomainKeeperState::looked(domain_keeper_actor::pointer self, const std::string& domain,
+                               const Result<LookedUp>& found) {
+  auto& watch = watches[domain];
+  watch.look = 0;
+  const auto* state = ledger.find(domain);
+  TakeLook look;
+  if (found) {
+    look.observed = found->observed;
+  } else {
+    auto* answers = look.observed.add_answers();
+    answers->set_server("this server");
+    answers->set_error(to_string(found.error()));
+  }
+  auto expected = expectation_of(*state, config.domain, config.settings.addresses);
+  if (found) expected.caa_identities = found->caa_identities;
+  look.judgement = judge(expected, look.observed);
+  look.asked = !watch.askers.empty();
+  const bool room = std::exchange(watch.ordering_look, false) || orders_busy() < k_orders_max;
+  look.may_order = room && ledger.order_allowed_at(config.settings.rules) <= config.clock->now();
+  auto askers =
+      std::make_shared<std::vector<PromiseGuard<DomainReply>>>(std::exchange(watch.askers, {}));
+  const auto by = look.asked ? watch.asked_by : Principal::system("domains");
+  decide_and_write(self, domain, std::move(look), by, {},
+                   [this, self, domain, askers](const Result<Position>& recorded) {
+                     for (auto& asker : *askers) {
+                       if (recorded) {
+                         asker.deliver(DomainReply{*recorded});
+                       } else {
+                         asker.fail(recorded.error());
+                       }
+                     }
+                     if (recorded && *recorded != Position{}) return;  // It is compared anyway.
+                     compare(self, domain);
+                     run_due(self);
+                   });
+}
+
+void DomainKeeperState::ordered(domain_keeper_actor::pointer self, const CertificateJob& job,
+                                const IssueResult& result) {
+  const auto& domain = job.names.front();
+  if (result) return report(self, domain, TakeIssued{job.effect, *result});
+  log_event(LogLevel::warn, "domains", "certificate_failed",
+            {{"domain", domain}, {"reason", result.error().reason()}});
+  report(self, domain, TakeFailed{job.effect, result.error()});
+}
+
+void DomainKeeperState::published(domain_keeper_actor::pointer self,
+                                  const Result<PublishedCertificates>& result) {
+  if (!result) {
+    ATLAS_PROBE(true, "the edge did not take the certificates, and gets them again");
+    edge_is_stale = true;
+    const auto pause = doubled_pause(failed_publishes++, std::chrono::seconds(60));
+    publish_again_at = config.clock->now() + std::chrono::microseconds(pause).count();
+    log_event(LogLevel::warn, "domains", "certificates_not_published",
+              {{"again_in_s", pause.count()}, {"error", to_string(result.error())}});
+    return wake_at(self, publish_again_at);
+  }
+  failed_publishes = 0;
+  publish_again_at = 0;
+  for (const auto& [choice, reason] : result->lost) {
+    log_event(LogLevel::error, "domains", "certificate_lost",
+              {{"domain", choice.domain}, {"reason", reason}});
+    report(self, choice.domain, TakeLost{choice.fingerprint, reason});
+  }
+  for (const auto& choice : result->shown) {
+    report(self, choice.domain, TakeInstalled{choice.fingerprint});
+  }
+  publish(self);  // what changed meanwhile
+}
+
+void DomainKeeperState::lose(domain_keeper_actor::pointer self, Ticket ticket,
+                             const std::string& why) {
+  auto lost = jobs.extract(ticket);
+  if (!lost) return;
+  ATLAS_PROBE(true, "who made a call for a domain was lost");
+  log_event(LogLevel::warn, "domains", "worker_lost", {{"reason", why}});
+  const auto& work = lost.mapped().work;
+  if (const auto* look_up = std::get_if<LookUpWork>(&work)) {
+    return looked(self, look_up->domain, fail(ErrorCode::unavailable, "the look-up was lost", why));
+  }
+  if (std::holds_alternative<PublishWork>(work)) {
+    publishing = 0;
+    return published(self, fail(ErrorCode::unavailable, "the call was lost", why));
+  }
+  if (const auto* order = std::get_if<OrderWork>(&work)) {
+    const auto domain = order->job.names.front();
+    auto& watch = watches[domain];
+    watch.order = 0;
+    const auto pause =
+        doubled_pause(static_cast<std::size_t>(watch.lost_orders++), std::chrono::seconds(60));
+    watch.order_again_at = config.clock->now() + std::chrono::microseconds(pause).count();
+    return compare(self, domain);
+  }
+  cleaning = 0;
+  for (const auto& [domain, state] : ledger.domains()) {
+    if (state.order) compare(self, domain);
+  }
+}
+
+domain_keeper_actor::behavior_type domain_keeper(
+    domain_keeper_actor::stateful_pointer<DomainKeeperState> self, DomainKeeperConfig config) {
+  end_of_exceptions(self);
+  auto& state = self->state;
+  state.config = std::move(config);
+  state.writer = StreamWriter(state.config.log_writer,
+                              [self](const storage::Record& record) { self->state.fold(record); });
+  self->set_down_handler([self](const caf::down_msg& down) {
+    auto& jobs = self->state.jobs;
+    const auto job = std::find_if(jobs.begin(), jobs.end(), [&](const auto& item) {
+      return item.second.worker.address() == down.source;
+    });
+    if (job == jobs.end() || down.reason == caf::exit_reason::normal) return;
+    self->state.lose(self, job->first, to_string(from_caf(down.reason)));
+  });
+  return {[self](const BeginDomains& message) { self->state.begin(self, message); },
+          [self](const RecordBatch& batch) { self->state.on_records(self, batch); },
+          [self](const CommandDomain& message) {
+            auto promise = self->make_response_promise<DomainReply>();
+            self->state.command(self, message, PromiseGuard<DomainReply>(promise));
+            return promise;
+          },
+          [self](const CheckDomainNow& message) {
+            auto promise = self->make_response_promise<DomainReply>();
+            self->state.check(self, message, PromiseGuard<DomainReply>(promise));
+            return promise;
+          },
+          [self](const DomainWorkDone& message) { self->state.done(self, message); },
+          [self](const DomainWorkOverdue& message) {
+            self->state.lose(self, message.ticket, "it did not come back in time");
+          },
+          [self](const ReportAgain& message) {
+            self->state.report(self, message.domain, message.command);
+          },
+          [self](const DomainsDue& message) {
+            auto& keeper = self->state;
+            if (message.number != keeper.armed) return;
+            keeper.armed_for = 0;
+            for (const auto& [domain, domain_state] : keeper.ledger.domains()) {
+              if (domain_state.order) keeper.compare(self, domain);
+            }
+            keeper.publish(self);
+            keeper.run_due(self);
+          }};
+}
+
+}  // namespace atlasflow::actors

@@ -1,0 +1,35 @@
+#include "actors/domains/domain_settings.hpp"
+
+namespace atlasflow::actors {
+
+DomainExpectation expectation_of(const DomainState& state, const std::string& domain,
+                                 const std::vector<std::string>& addresses) {
+  DomainExpectation expected;
+  expected.name = state.name;
+  expected.target = state.project_name + "." + domain;
+  expected.addresses = addresses;
+  expected.proof = ownership_proof(state.project, state.token);
+  expected.proof_required = state.proof_required && state.proved_project != state.project;
+  if (state.take_over) {
+    expected.take_over_proof = ownership_proof(state.take_over->project, state.take_over->token);
+  }
+  return expected;
+}
+
+DomainOutlook outlook_of(const DomainState& state, const DomainEngine* engine,
+                         const std::string& domain, const DomainSettings& settings) {
+  if (!state.claimed) return {};
+  const auto expected = expectation_of(state, domain, settings.addresses);
+  const auto name =
+      engine == nullptr ? fail(ErrorCode::unavailable, "no engine") : engine->name_of(state.name);
+  DomainOutlook outlook;
+  outlook.wanted = wanted_records(expected, name && name->is_apex);
+  outlook.proof_required = expected.proof_required;
+  if (!expected.take_over_proof.empty()) {
+    outlook.take_over = WantedRecord{ownership_name(state.name), "TXT", expected.take_over_proof};
+  }
+  outlook.order_due_at = order_due_at(state, settings.rules);
+  return outlook;
+}
+
+}  // namespace atlasflow::actors

@@ -1,0 +1,33 @@
+// What the server's owner has settled of users' own domains, and what follows from it for one of
+// them. Values; any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "actors/domains/domain_engine.hpp"
+#include "events/domain.hpp"
+
+namespace atlasflow::actors {
+
+struct DomainSettings {
+  DomainRules rules;
+  std::vector<std::string> addresses;  // of this server, as A and AAAA records have them
+};
+
+// What the records of a domain are to be, for its project. `domain` is the server's own.
+[[nodiscard]] DomainExpectation expectation_of(const DomainState& state, const std::string& domain,
+                                               const std::vector<std::string>& addresses);
+
+// What a claimed domain's owner is to do, and what is to come.
+struct DomainOutlook {
+  WantedRecords wanted;
+  bool proof_required = false;              // the TXT record is needed, too
+  std::optional<WantedRecord> take_over;    // of another project that asks for the domain
+  std::optional<TimestampUs> order_due_at;  // of its next certificate; nothing: none is due
+};
+[[nodiscard]] DomainOutlook outlook_of(const DomainState& state, const DomainEngine* engine,
+                                       const std::string& domain, const DomainSettings& settings);
+
+}  // namespace atlasflow::actors

@@ -1,0 +1,36 @@
+// The verbs of users' own domains as values.
+#pragma once
+
+#include <string>
+
+namespace atlasflow::cli {
+
+struct DomainAddCommand {
+  std::string project;
+  std::string domain;
+  bool take_over = false;
+  bool json = false;
+};
+struct DomainListCommand {
+  std::string project;  // empty: of all
+  bool json = false;
+};
+struct DomainCheckCommand {
+  std::string domain;
+  bool json = false;
+};
+struct DomainCertCommand {
+  std::string domain;
+  bool json = false;
+};
+struct DomainRetryCommand {
+  std::string domain;
+  bool json = false;
+};
+struct DomainRemoveCommand {
+  std::string domain;
+  bool yes = false;
+  bool json = false;
+};
+
+}  // namespace atlasflow::cli

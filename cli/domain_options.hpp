@@ -1,0 +1,13 @@
+// The verbs of users' own domains on the command line. Main's thread.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "cli/command_line.hpp"
+
+namespace atlasflow::cli {
+
+// domains add, list, check, cert, retry and remove.
+void add_domain_verbs(CLI::App& app, Command& chosen);
+
+}  // namespace atlasflow::cli

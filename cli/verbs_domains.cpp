@@ -1,0 +1,240 @@
+// Domains of users' own: what to set, where they stand, and their certificates.
+#include <nlohmann/json.hpp>
+
+#include "cli/format.hpp"
+#include "cli/verbs.hpp"
+
+namespace atlasflow::cli {
+namespace {
+
+using nlohmann::json;
+using Rows = std::vector<std::vector<std::string>>;
+
+constexpr std::size_t k_history_lines = 10;
+
+int print_json(const json& answer, const Terminal& terminal) {
+  terminal.out << answer.dump(2) << "\n";
+  return k_exit_ok;
+}
+
+std::string path_of(const std::string& domain) { return "/v1/domains/" + encoded(domain); }
+
+// "bücher.example (xn--bcher-kva.example)".
+std::string titled(const json& domain) {
+  const auto name = text_of(domain, "domain");
+  const auto shown = printable(text_of(domain, "display_name"));
+  return shown.empty() || shown == name ? name : shown + " (" + name + ")";
+}
+
+void add_records(const json& records, Rows& rows) {
+  for (const auto& record : records) {
+    const auto value = text_of(record, "value");
+    const bool is_text = text_of(record, "type") == "TXT";
+    rows.push_back(
+        {text_of(record, "name"), text_of(record, "type"), is_text ? "\"" + value + "\"" : value});
+  }
+}
+
+// What is to be set, as a zone file's lines are read: name, type, value.
+void print_records(const json& domain, const Terminal& terminal) {
+  const auto records = domain.value("records", json::object());
+  const auto list = [&](const char* key) { return records.value(key, json::array()); };
+  Rows rows = {{"NAME", "TYPE", "VALUE"}};
+  add_records(list("routing"), rows);
+  if (records.value("proof_required", false)) add_records(list("proof"), rows);
+  terminal.out << table(rows);
+  if (!list("instead").empty()) {
+    Rows instead = {{"NAME", "TYPE", "VALUE"}};
+    add_records(list("instead"), instead);
+    terminal.out << "or, where a CNAME can't be set:\n" << table(instead);
+  }
+}
+
+std::string certificate_line(const json& domain, TimestampUs now) {
+  const auto certificate = domain.value("certificate", json());
+  if (!certificate.is_object()) return "none yet";
+  const auto end = number_of(certificate, "not_after_us");
+  const auto left = end - now;
+  return "by " + printable(text_of(certificate, "issuer")) + ", until " + local_time(end) +
+         (left > 0 ? " (" + duration(left) + " left)" : " (expired)");
+}
+
+std::string failure_line(const json& domain, TimestampUs now) {
+  const auto failure = domain.value("failure", json());
+  if (!failure.is_object()) return {};
+  const auto pause = number_of(failure, "retry_at_us") - now;
+  return printable(text_of(failure, "reason")) + " (" + text_of(failure, "problem") + ", " +
+         age(now, number_of(failure, "at_us")) + "; tried again " +
+         (pause > 0 ? "in " + duration(pause) : "now") + ")";
+}
+
+void print_state(const json& domain, const Terminal& terminal) {
+  const auto now = wall_clock();
+  Rows rows = {{"Domain", titled(domain)},
+               {"Project", text_of(domain, "project")},
+               {"Status", text_of(domain, "status")}};
+  const auto reason = printable(text_of(domain, "reason"));
+  if (!reason.empty()) rows.push_back({"Reason", reason});
+  rows.push_back({"Certificate", certificate_line(domain, now)});
+  if (const auto failure = failure_line(domain, now); !failure.empty()) {
+    rows.push_back({"Last error", failure});
+  }
+  if (const auto checked = number_of(domain, "checked_at_us"); checked != 0) {
+    rows.push_back({"Recorded", local_time(checked) + " (" + age(now, checked) + ")"});
+  }
+  terminal.out << table(rows);
+}
+
+void print_observed(const json& domain, const Terminal& terminal) {
+  Rows rows = {{"SERVER", "NAME", "TYPE", "VALUE"}};
+  for (const auto& answers : domain.value("observed", json::array())) {
+    const auto server =
+        text_of(answers, "server") + (answers.value("authoritative", false) ? " (the zone's)" : "");
+    const auto error = text_of(answers, "error");
+    const auto records = answers.value("records", json::array());
+    if (!error.empty() || records.empty()) {
+      rows.push_back({server, error.empty() ? "no records" : printable(error)});
+    }
+    for (const auto& record : records) {
+      rows.push_back({server, text_of(record, "name"), text_of(record, "type"),
+                      printable(text_of(record, "value"))});
+    }
+  }
+  if (rows.size() > 1) terminal.out << "\n" << table(rows);
+}
+
+void print_take_over(const json& domain, const Terminal& terminal) {
+  const auto take_over = domain.value("take_over", json());
+  if (!take_over.is_object()) return;
+  Rows rows = {{"NAME", "TYPE", "VALUE"}};
+  add_records(json::array({take_over.value("record", json::object())}), rows);
+  terminal.out << "Project " << text_of(take_over, "project")
+               << " asks for it, and gets it with this record:\n"
+               << table(rows);
+}
+
+}  // namespace
+
+int run(const DomainAddCommand& command, ApiClient& api, const Terminal& terminal) {
+  json body = {{"domain", command.domain}};
+  if (command.take_over) body["take_over"] = true;
+  const auto added = api.post("/v1/projects/" + encoded(command.project) + "/domains", body);
+  if (!added) return report(terminal, added.error());
+  if (command.json) return print_json(*added, terminal);
+  if (added->value("take_over", json()).is_object()) {
+    print_take_over(*added, terminal);
+    return k_exit_ok;
+  }
+  terminal.out << "Claimed " << titled(*added) << " for " << text_of(*added, "project")
+               << ". Set at its DNS provider:\n";
+  print_records(*added, terminal);
+  terminal.out << "It is looked at by itself; 'atlasflow domains check "
+               << text_of(*added, "domain") << "' looks now\n";
+  return k_exit_ok;
+}
+
+int run(const DomainListCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto answer = api.get(
+      "/v1/domains" + (command.project.empty() ? "" : "?project=" + encoded(command.project)));
+  if (!answer) return report(terminal, answer.error());
+  if (command.json) return print_json(*answer, terminal);
+  const auto& domains = answer->at("domains");
+  if (domains.empty()) {
+    terminal.out << "No domains yet; 'atlasflow domains add PROJECT DOMAIN' claims one\n";
+    return k_exit_ok;
+  }
+  const auto now = wall_clock();
+  Rows rows = {{"DOMAIN", "PROJECT", "STATUS", "CERTIFICATE", "REASON"}};
+  for (const auto& domain : domains) {
+    const auto failure = domain.value("failure", json());
+    const auto why = failure.is_object() ? text_of(failure, "reason") : text_of(domain, "reason");
+    rows.push_back({titled(domain), text_of(domain, "project"), text_of(domain, "status"),
+                    certificate_line(domain, now), printable(why)});
+  }
+  terminal.out << table(rows);
+  return k_exit_ok;
+}
+
+int run(const DomainCheckCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto domain = api.post(path_of(command.domain) + "/check", json::object());
+  if (!domain) return report(terminal, domain.error());
+  if (command.json) return print_json(*domain, terminal);
+  print_state(*domain, terminal);
+  print_observed(*domain, terminal);
+  if (text_of(*domain, "verdict") != "ready") {
+    terminal.out << "\nTo be set:\n";
+    print_records(*domain, terminal);
+  }
+  print_take_over(*domain, terminal);
+  return k_exit_ok;
+}
+
+int run(const DomainCertCommand& command, ApiClient& api, const Terminal& terminal) {
+  auto domain = api.get(path_of(command.domain));
+  if (!domain) return report(terminal, domain.error());
+  const auto history = api.get(path_of(command.domain) + "/certificates");
+  if (!history) return report(terminal, history.error());
+  if (command.json) {
+    (*domain)["history"] = history->at("events");
+    return print_json(*domain, terminal);
+  }
+  const auto now = wall_clock();
+  print_state(*domain, terminal);
+  const auto certificate = domain->value("certificate", json());
+  Rows rows;
+  if (certificate.is_object()) {
+    rows.push_back({"Fingerprint", text_of(certificate, "fingerprint")});
+    rows.push_back({"Serial", text_of(certificate, "serial")});
+    rows.push_back({"Not before", local_time(number_of(certificate, "not_before_us"))});
+  }
+  if (domain->value("order", json()).is_object()) {
+    rows.push_back({"Next", "being ordered"});
+  } else if (const auto due = domain->value("next_order_at_us", json()); !due.is_null()) {
+    const auto at = due.get<TimestampUs>();
+    rows.push_back(
+        {"Next order", at <= now ? "now" : local_time(at) + " (in " + duration(at - now) + ")"});
+  }
+  if (!rows.empty()) terminal.out << table(rows);
+  const auto& events = history->at("events");
+  if (!events.empty()) terminal.out << "\n";
+  const auto first = events.size() > k_history_lines ? events.size() - k_history_lines : 0;
+  for (std::size_t i = first; i < events.size(); ++i) {
+    const auto& event = events[i];
+    const auto type = text_of(event, "type");
+    const auto detail = event_detail(type, event.value("data", json::object()));
+    terminal.out << local_time(number_of(event, "at_us")) << "  " << type
+                 << (detail.empty() ? "" : ": ") << detail << "\n";
+  }
+  return k_exit_ok;
+}
+
+int run(const DomainRetryCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto domain = api.post(path_of(command.domain) + "/retry", json::object());
+  if (!domain) return report(terminal, domain.error());
+  if (command.json) return print_json(*domain, terminal);
+  terminal.out << "Its name servers are asked, and a certificate is ordered as soon as they lead "
+                  "here and the limits of the certificate authority allow it\n";
+  return k_exit_ok;
+}
+
+int run(const DomainRemoveCommand& command, ApiClient& api, const Terminal& terminal) {
+  if (!command.yes) {
+    const auto domain = api.get(path_of(command.domain));
+    if (!domain) return report(terminal, domain.error());
+    terminal.out << "Give up " << titled(*domain) << ", " << text_of(*domain, "status")
+                 << "? It is served no more. Type its name to go on: " << std::flush;
+    std::string answer;
+    std::getline(terminal.in, answer);
+    if (answer != command.domain && answer != text_of(*domain, "domain")) {
+      terminal.err << "atlasflow: nothing was removed; type the name, or give --yes\n";
+      return k_exit_failed;
+    }
+  }
+  const auto removed = api.remove(path_of(command.domain));
+  if (!removed) return report(terminal, removed.error());
+  if (command.json) return print_json(*removed, terminal);
+  terminal.out << "Removed " << titled(*removed) << "\n";
+  return k_exit_ok;
+}
+
+}  // namespace atlasflow::cli

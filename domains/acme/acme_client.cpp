@@ -1,0 +1,350 @@
+#include "domains/acme/acme_client.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "domains/acme/jose.hpp"
+
+namespace atlasflow::domains {
+namespace {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+// Each refusal brings a fresh nonce, so one of them is usual after a pause, and many in a row are
+// the CA's own disorder (RFC 8555 section 6.5).
+constexpr int k_nonce_tries = 16;
+constexpr std::size_t k_nonces_max = 16;
+constexpr std::uint64_t k_answer_bytes_max = 256U << 10U;
+constexpr std::size_t k_authorizations_max = 100;
+constexpr std::size_t k_orders_looked_at = 20;
+
+std::string text_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::vector<std::string> texts_of(const json& object, const char* name, std::size_t at_most) {
+  std::vector<std::string> texts;
+  const auto found = object.find(name);
+  if (found == object.end() || !found->is_array()) return texts;
+  for (const json& each : *found) {
+    if (each.is_string() && texts.size() < at_most) texts.push_back(each.get<std::string>());
+  }
+  return texts;
+}
+
+std::optional<AcmeStatus> status_of(const json& object) {
+  const auto text = text_of(object, "status");
+  if (text == "pending") return AcmeStatus::pending;
+  if (text == "ready") return AcmeStatus::ready;
+  if (text == "processing") return AcmeStatus::processing;
+  if (text == "valid") return AcmeStatus::valid;
+  if (text == "invalid") return AcmeStatus::invalid;
+  if (text == "deactivated" || text == "expired" || text == "revoked") return AcmeStatus::gone;
+  return std::nullopt;
+}
+
+std::string error_of(const json& object) {
+  const auto found = object.find("error");
+  return found != object.end() && found->is_object() ? found->dump() : std::string();
+}
+
+bool has_names(const AcmeOrder& order, std::vector<std::string> names) {
+  auto own = order.names;
+  std::ranges::sort(own);
+  std::ranges::sort(names);
+  return own == names;
+}
+
+}  // namespace
+
+std::int64_t now_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+AcmeClient::AcmeClient(AcmeConfig config, EVP_PKEY* account_key, std::string account,
+                       std::stop_token stop)
+    : config_(std::move(config)),
+      key_(account_key),
+      account_(std::move(account)),
+      stop_(std::move(stop)) {}
+
+bool AcmeClient::may_ask(const std::string& url) const {
+  return url.starts_with("https://") ||
+         (config_.directory.starts_with("http://") && url.starts_with("http://"));
+}
+
+AcmeResult<HttpResponse> AcmeClient::send(const HttpRequest& request, const std::string& doing) {
+  auto response = http_.send(request);
+  if (!response) return tl::unexpected(no_answer(doing, response.error()));
+  keep_nonce(*response);
+  return std::move(*response);
+}
+
+AcmeResult<json> AcmeClient::read(const HttpResponse& response, const std::string& doing) const {
+  auto document = json::parse(response.body, nullptr, false);
+  if (!document.is_object()) return tl::unexpected(not_understood(doing, "it is no JSON object"));
+  return document;
+}
+
+AcmeResult<void> AcmeClient::open() {
+  const std::string doing = "its directory";
+  HttpRequest request;
+  request.url = config_.directory;
+  request.ca_file = config_.ca_bundle;
+  request.body_bytes_max = k_answer_bytes_max;
+  request.timeout = config_.request_timeout;
+  request.stop = stop_;
+  request.redirects_max = 3;
+  ATLAS_TRY(const auto response, send(request, doing));
+  if (response.status != 200) return tl::unexpected(problem_of(response, doing, now_us()));
+  ATLAS_TRY(const auto directory, read(response, doing));
+  new_nonce_ = text_of(directory, "newNonce");
+  new_account_ = text_of(directory, "newAccount");
+  new_order_ = text_of(directory, "newOrder");
+  renewal_information_ = text_of(directory, "renewalInfo");
+  if (!may_ask(new_nonce_) || !may_ask(new_account_) || !may_ask(new_order_)) {
+    return tl::unexpected(not_understood(
+        doing, config_.directory + " is no ACME directory; is acme_directory right?"));
+  }
+  if (const auto meta = directory.find("meta"); meta != directory.end() && meta->is_object()) {
+    caa_identities_ = texts_of(*meta, "caaIdentities", k_authorizations_max);
+    terms_ = text_of(*meta, "termsOfService");
+    const auto required = meta->find("externalAccountRequired");
+    external_account_required_ =
+        required != meta->end() && required->is_boolean() && required->get<bool>();
+  }
+  return {};
+}
+
+// ---- signed requests ----------------------------------------------------------------------------
+
+void AcmeClient::keep_nonce(const HttpResponse& response) {
+  const auto nonce = response.field("Replay-Nonce");
+  if (nonce.empty()) return;
+  if (nonces_.size() >= k_nonces_max) nonces_.erase(nonces_.begin());
+  nonces_.emplace_back(nonce);
+}
+
+AcmeResult<std::string> AcmeClient::nonce() {
+  if (nonces_.empty()) {
+    HttpRequest request;
+    request.method = "HEAD";
+    request.url = new_nonce_;
+    request.ca_file = config_.ca_bundle;
+    request.timeout = config_.request_timeout;
+    request.stop = stop_;
+    ATLAS_TRY(const auto response, send(request, "a nonce"));
+    if (nonces_.empty()) return tl::unexpected(problem_of(response, "a nonce", now_us()));
+  }
+  // The newest: a CA forgets the oldest first.
+  auto nonce = std::move(nonces_.back());
+  nonces_.pop_back();
+  return nonce;
+}
+
+AcmeResult<HttpResponse> AcmeClient::post(const std::string& url, const std::string& payload,
+                                          const std::string& doing, Speaker speaker) {
+  if (!may_ask(url)) return tl::unexpected(not_understood(doing, "it names no https address"));
+  HttpRequest request;
+  request.method = "POST";
+  request.url = url;
+  request.fields = {{"Content-Type", "application/jose+json"}};
+  request.ca_file = config_.ca_bundle;
+  request.body_bytes_max = k_answer_bytes_max;
+  request.timeout = config_.request_timeout;
+  request.stop = stop_;
+  for (int tries = 1;; ++tries) {
+    ordered_json header;
+    header["alg"] = "ES256";
+    if (speaker == Speaker::key) {
+      header["jwk"] = jwk_of(key_);
+    } else {
+      header["kid"] = account_;
+    }
+    ATLAS_TRY(header["nonce"], nonce());
+    header["url"] = url;
+    request.body = sign_es256(key_, header, payload);
+    ATLAS_TRY(auto response, send(request, doing));
+    if (response.status >= 200 && response.status < 300) return response;
+    auto problem = problem_of(response, doing, now_us());
+    if (problem.type != "badNonce" || tries >= k_nonce_tries) return tl::unexpected(problem);
+  }
+}
+
+// ---- the account --------------------------------------------------------------------------------
+
+AcmeResult<std::string> AcmeClient::account_payload() const {
+  const auto account_error = [](const char* reason) {
+    AcmeError error;
+    error.kind = pb::CERTIFICATE_PROBLEM_ACCOUNT;
+    error.reason = reason;
+    return tl::unexpected(std::move(error));
+  };
+  if (!terms_.empty() && !config_.terms_agreed) {
+    return account_error(
+        "The certificate authority has terms, and nobody has agreed to them: read those that its "
+        "directory names, then set domains.acme_terms_agreed in the server's configuration");
+  }
+  ordered_json account;
+  account["termsOfServiceAgreed"] = config_.terms_agreed;
+  if (!config_.contact.empty()) {
+    const bool is_url = config_.contact.find(':') != std::string::npos;
+    account["contact"] = {is_url ? config_.contact : "mailto:" + config_.contact};
+  }
+  if (!config_.external_key_id.empty()) {
+    const auto mac_key = from_base64url(config_.external_mac_key);
+    if (!mac_key || mac_key->empty()) {
+      return account_error(
+          "The external account's MAC key is no base64url; give it as the certificate authority "
+          "shows it");
+    }
+    ordered_json header;
+    header["alg"] = "HS256";
+    header["kid"] = config_.external_key_id;
+    header["url"] = new_account_;
+    account["externalAccountBinding"] = sign_hs256(*mac_key, header, jwk_of(key_).dump());
+  } else if (external_account_required_) {
+    return account_error(
+        "The certificate authority wants an external account: set its key id and MAC key in the "
+        "server's configuration");
+  }
+  return account.dump();
+}
+
+AcmeResult<void> AcmeClient::find_or_make_account() {
+  ATLAS_TRY(const auto payload, account_payload());
+  ATLAS_TRY(const auto response, post(new_account_, payload, "an account", Speaker::key));
+  const auto location = std::string(response.field("Location"));
+  if (!may_ask(location)) {
+    return tl::unexpected(not_understood("an account", "it does not say where the account is"));
+  }
+  account_ = location;
+  return {};
+}
+
+// ---- orders -------------------------------------------------------------------------------------
+
+AcmeResult<AcmeOrder> AcmeClient::read_order(const HttpResponse& response, std::string url,
+                                             const std::string& doing) const {
+  ATLAS_TRY(const auto object, read(response, doing));
+  const auto status = status_of(object);
+  AcmeOrder order;
+  order.url = std::move(url);
+  order.authorizations = texts_of(object, "authorizations", k_authorizations_max);
+  order.finalize = text_of(object, "finalize");
+  order.certificate = text_of(object, "certificate");
+  order.error = error_of(object);
+  if (const auto list = object.find("identifiers"); list != object.end() && list->is_array()) {
+    for (const json& each : *list) {
+      if (each.is_object()) order.names.push_back(text_of(each, "value"));
+    }
+  }
+  if (!status || !may_ask(order.url) || order.authorizations.empty() || order.finalize.empty()) {
+    return tl::unexpected(not_understood(doing, "it is no order"));
+  }
+  order.status = *status;
+  order.ask_again_at_us = retry_after_us(response.field("Retry-After"), now_us());
+  return order;
+}
+
+AcmeResult<AcmeOrder> AcmeClient::new_order(const std::vector<std::string>& names,
+                                            const std::string& replaces) {
+  ordered_json order;
+  for (const auto& name : names) {
+    ordered_json identifier;
+    identifier["type"] = "dns";
+    identifier["value"] = name;
+    order["identifiers"].push_back(std::move(identifier));
+  }
+  if (!replaces.empty() && knows_renewal_information()) order["replaces"] = replaces;
+  const std::string doing = "an order for " + names.front();
+  auto response = post(new_order_, order.dump(), doing);
+  // RFC 9773 section 5: what it names may have been renewed before, or be another account's.
+  if (!response && order.contains("replaces") &&
+      (response.error().type == "alreadyReplaced" || response.error().status == 409)) {
+    order.erase("replaces");
+    response = post(new_order_, order.dump(), doing);
+  }
+  if (!response) return tl::unexpected(std::move(response.error()));
+  return read_order(*response, std::string(response->field("Location")), doing);
+}
+
+AcmeResult<AcmeOrder> AcmeClient::order(const std::string& url) {
+  ATLAS_TRY(const auto response, post(url, "", "the state of an order"));
+  return read_order(response, url, "the state of an order");
+}
+
+AcmeResult<std::optional<AcmeOrder>> AcmeClient::unfinished_order(
+    const std::vector<std::string>& names) {
+  const std::string doing = "the account's orders";
+  ATLAS_TRY(const auto account, post(account_, "", doing));
+  ATLAS_TRY(const auto account_object, read(account, doing));
+  const auto orders = text_of(account_object, "orders");
+  if (!may_ask(orders)) return std::nullopt;
+  const auto list = post(orders, "", doing);
+  if (!list) return std::nullopt;  // some name the list and have none
+  ATLAS_TRY(const auto list_object, read(*list, doing));
+  auto urls = texts_of(list_object, "orders", k_answer_bytes_max);
+  std::ranges::reverse(urls);  // the newest is at the end, of those that fit on this page
+  if (urls.size() > k_orders_looked_at) urls.resize(k_orders_looked_at);
+  for (const auto& url : urls) {
+    const auto found = order(url);
+    const bool goes_on =
+        found && (found->status == AcmeStatus::pending || found->status == AcmeStatus::ready);
+    if (goes_on && has_names(*found, names)) return *found;
+  }
+  return std::nullopt;
+}
+
+AcmeResult<AcmeAuthorization> AcmeClient::authorization(const std::string& url) {
+  const std::string doing = "an authorization";
+  ATLAS_TRY(const auto response, post(url, "", doing));
+  ATLAS_TRY(const auto object, read(response, doing));
+  const auto status = status_of(object);
+  AcmeAuthorization authorization;
+  if (const auto identifier = object.find("identifier");
+      identifier != object.end() && identifier->is_object()) {
+    authorization.name = text_of(*identifier, "value");
+  }
+  if (!status || authorization.name.empty()) {
+    return tl::unexpected(not_understood(doing, "it is no authorization"));
+  }
+  authorization.status = *status;
+  authorization.ask_again_at_us = retry_after_us(response.field("Retry-After"), now_us());
+  const auto challenges = object.find("challenges");
+  if (challenges == object.end() || !challenges->is_array()) return authorization;
+  for (const json& each : *challenges) {
+    if (!each.is_object()) continue;
+    if (authorization.error.empty()) authorization.error = error_of(each);
+    if (text_of(each, "type") != "http-01") continue;
+    authorization.challenge = text_of(each, "url");
+    authorization.token = text_of(each, "token");
+    authorization.challenge_status = status_of(each).value_or(AcmeStatus::pending);
+  }
+  return authorization;
+}
+
+AcmeResult<void> AcmeClient::accept(const std::string& challenge) {
+  ATLAS_TRYV(post(challenge, "{}", "a challenge"));
+  return {};
+}
+
+AcmeResult<AcmeOrder> AcmeClient::finalize(const AcmeOrder& order, std::string_view csr_der) {
+  ordered_json request;
+  request["csr"] = base64url(csr_der);
+  const std::string doing = "the certificate for " + order.names.front();
+  ATLAS_TRY(const auto response, post(order.finalize, request.dump(), doing));
+  return read_order(response, order.url, doing);
+}
+
+AcmeResult<std::string> AcmeClient::download(const AcmeOrder& order) {
+  const std::string doing = "the certificate's chain";
+  ATLAS_TRY(auto response, post(order.certificate, "", doing));
+  return std::move(response.body);
+}
+
+}  // namespace atlasflow::domains

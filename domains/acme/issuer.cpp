@@ -1,0 +1,376 @@
+#include "domains/acme/issuer.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <utility>
+
+#include "base/log.hpp"
+#include "domains/acme/jose.hpp"
+#include "domains/certificates/chain.hpp"
+
+namespace atlasflow::domains {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+// While the CA names no time (RFC 8555 section 7.5.1): a half second first, then doubled.
+constexpr milliseconds k_poll_first{500};
+constexpr milliseconds k_poll_longest{30'000};
+// A CA that is asked for a state and does not answer may do so a moment later.
+constexpr int k_poll_failures_max = 5;
+constexpr microseconds k_second{1'000'000};
+// A certificate that was issued counts against the CA's limits: it is not thrown away because this
+// machine's clock is not the CA's.
+constexpr microseconds k_clock_behind{3'600'000'000};
+
+// Tokens are taken back when the order ends, whatever its end is. An order that was only stopped
+// leaves them: the CA may look while nobody is there to put them back.
+class PostedTokens {
+ public:
+  PostedTokens(ChallengeBoard& board, const std::stop_token& stop) : board_(board), stop_(stop) {}
+  ~PostedTokens() {
+    if (!stop_.stop_requested()) take_back();
+  }
+  PostedTokens(const PostedTokens&) = delete;
+  PostedTokens& operator=(const PostedTokens&) = delete;
+
+  [[nodiscard]] Result<void> put(const std::string& host, const std::string& token,
+                                 const std::string& answer) {
+    posted_.emplace_back(host, token);
+    return board_.put(host, token, answer);
+  }
+  // Also one that a stopped order has left.
+  void proved(const std::string& host, const std::string& token) {
+    posted_.emplace_back(host, token);
+  }
+  void take_back() {
+    for (const auto& [host, token] : posted_) board_.remove(host, token);
+    posted_.clear();
+  }
+
+ private:
+  ChallengeBoard& board_;
+  const std::stop_token& stop_;
+  std::vector<std::pair<std::string, std::string>> posted_;
+};
+
+AcmeError failure(pb::CertificateProblem kind, std::string reason) {
+  AcmeError error;
+  error.kind = kind;
+  error.reason = std::move(reason);
+  return error;
+}
+
+bool is_passing(const AcmeError& error) {
+  return error.status == 0 || error.status >= 500 || error.status == 429;
+}
+
+// One order from its beginning or wherever it was left, to its chain.
+class Progress {
+ public:
+  Progress(const OrderRequest& request, CertificateStore& store, ChallengeBoard& board,
+           AcmeClient& client, EVP_PKEY* account_key, const std::stop_token& stop)
+      : request_(request),
+        store_(store),
+        client_(client),
+        account_key_(account_key),
+        stop_(stop),
+        until_(Clock::now() + request.remaining),
+        posted_(board, stop) {}
+
+  AcmeResult<pb::CertificateIssued> run(StoredOrder stored) {
+    ATLAS_TRY(order_, begin(stored));
+    ATLAS_TRYV(authorize());
+    ATLAS_TRYV(finalize(stored.key.get()));
+    return fetch(stored.key.get());
+  }
+
+ private:
+  AcmeResult<AcmeOrder> begin(const StoredOrder& stored);
+  AcmeResult<void> authorize();
+  AcmeResult<void> prove(const AcmeAuthorization& authorization);
+  AcmeResult<void> wait_for_authorization(const std::string& url);
+  AcmeResult<void> finalize(EVP_PKEY* key);
+  AcmeResult<pb::CertificateIssued> fetch(EVP_PKEY* key);
+  AcmeResult<void> pause(std::optional<std::int64_t> ask_again_at_us);
+  template <typename Ask>
+  auto ask_patiently(Ask ask) -> decltype(ask());
+  [[nodiscard]] std::string replaced_id();
+
+  const OrderRequest& request_;
+  CertificateStore& store_;
+  AcmeClient& client_;
+  EVP_PKEY* account_key_;
+  const std::stop_token& stop_;
+  const Clock::time_point until_;
+  PostedTokens posted_;
+  AcmeOrder order_;
+  milliseconds poll_ = k_poll_first;
+};
+
+AcmeResult<void> Progress::pause(std::optional<std::int64_t> ask_again_at_us) {
+  Clock::duration wait = std::exchange(poll_, std::min(poll_ * 2, k_poll_longest));
+  if (ask_again_at_us) {
+    // A time in the past is a CA that has nothing against being asked at once.
+    wait = std::max<Clock::duration>(microseconds(*ask_again_at_us - now_us()), k_poll_first);
+  }
+  const auto now = Clock::now();
+  if (now + wait >= until_) {
+    return tl::unexpected(
+        failure(pb::CERTIFICATE_PROBLEM_UNAVAILABLE,
+                "The certificate authority did not come to an end in time; another order follows"));
+  }
+  std::mutex mutex;
+  std::condition_variable_any waiting;
+  std::unique_lock lock(mutex);
+  waiting.wait_until(lock, stop_, now + wait, [] { return false; });
+  if (stop_.stop_requested()) {
+    return tl::unexpected(failure(pb::CERTIFICATE_PROBLEM_ABANDONED, "The order was stopped"));
+  }
+  return {};
+}
+
+// For questions that may be asked again without any harm.
+template <typename Ask>
+auto Progress::ask_patiently(Ask ask) -> decltype(ask()) {
+  for (int failures = 1;; ++failures) {
+    auto answer = ask();
+    if (answer || !is_passing(answer.error()) || failures >= k_poll_failures_max ||
+        answer.error().kind == pb::CERTIFICATE_PROBLEM_ABANDONED) {
+      return answer;
+    }
+    ATLAS_TRYV(pause(answer.error().retry_at_us));
+  }
+}
+
+std::string Progress::replaced_id() {
+  if (request_.renews.empty() || !client_.knows_renewal_information()) return {};
+  const auto before = store_.certificate(request_.renews);
+  if (!before) return {};
+  const auto chain = parse_certificates(before->chain_pem);
+  return chain ? renewal_id_of(chain->front().get()) : std::string();
+}
+
+// Between the CA's answer and its record a crash leaves an order that has no URL here. The
+// account's list tells of it, with the CAs that have one; the others give the same order again, as
+// long as it is pending (Boulder), or let the other one expire.
+AcmeResult<AcmeOrder> Progress::begin(const StoredOrder& stored) {
+  if (!stored.url.empty()) {
+    return ask_patiently([&] { return client_.order(stored.url); });
+  }
+  std::optional<AcmeOrder> order;
+  if (stored.announced) {
+    ATLAS_TRY(order, client_.unfinished_order(request_.names));
+  } else if (auto announced = store_.announce_order(request_.effect); !announced) {
+    return tl::unexpected(local_failure(announced.error()));
+  }
+  if (!order) {
+    ATLAS_TRY(order, client_.new_order(request_.names, replaced_id()));
+  }
+  if (auto kept = store_.set_order_url(request_.effect, order->url); !kept) {
+    return tl::unexpected(local_failure(kept.error()));
+  }
+  log_event("domains", "order_made",
+            {{"effect", request_.effect}, {"name", request_.names.front()}, {"order", order->url}});
+  return std::move(*order);
+}
+
+AcmeResult<void> Progress::prove(const AcmeAuthorization& authorization) {
+  if (authorization.challenge.empty() || authorization.token.empty()) {
+    return tl::unexpected(failure(pb::CERTIFICATE_PROBLEM_REFUSED,
+                                  "The certificate authority offers no HTTP-01 challenge for " +
+                                      authorization.name +
+                                      ", the only one that this server answers"));
+  }
+  if (std::ranges::find(request_.names, authorization.name) == request_.names.end()) {
+    return tl::unexpected(not_understood("an order for " + request_.names.front(),
+                                         "it is to be proved for another name"));
+  }
+  const auto put = posted_.put(authorization.name, authorization.token,
+                               key_authorization(authorization.token, account_key_));
+  if (!put) return tl::unexpected(local_failure(put.error()));
+  // One that is processing was accepted before a crash.
+  if (authorization.challenge_status != AcmeStatus::pending) return {};
+  return client_.accept(authorization.challenge);
+}
+
+AcmeResult<void> Progress::wait_for_authorization(const std::string& url) {
+  poll_ = k_poll_first;
+  while (true) {
+    ATLAS_TRY(const auto now, ask_patiently([&] { return client_.authorization(url); }));
+    if (now.status == AcmeStatus::valid) return {};
+    if (now.status != AcmeStatus::pending) {
+      auto error = problem_in(now.error, "the proof for " + now.name);
+      if (error.type.empty()) {
+        error = failure(pb::CERTIFICATE_PROBLEM_VALIDATION,
+                        "The certificate authority ended the authorization of " + now.name +
+                            "; another order follows");
+      }
+      if (error.kind == pb::CERTIFICATE_PROBLEM_REFUSED) {
+        error.kind = pb::CERTIFICATE_PROBLEM_VALIDATION;
+      }
+      return tl::unexpected(std::move(error));
+    }
+    ATLAS_TRYV(pause(now.ask_again_at_us));
+  }
+}
+
+AcmeResult<void> Progress::authorize() {
+  if (order_.status != AcmeStatus::pending && order_.status != AcmeStatus::invalid) return {};
+  std::vector<std::string> asked;
+  for (const auto& url : order_.authorizations) {
+    ATLAS_TRY(const auto authorization, ask_patiently([&] { return client_.authorization(url); }));
+    if (authorization.status == AcmeStatus::valid) {
+      posted_.proved(authorization.name, authorization.token);
+      continue;
+    }
+    // Of an order that has failed only the reason is wanted.
+    const bool undecided = authorization.status == AcmeStatus::pending;
+    if (undecided && order_.status == AcmeStatus::invalid) continue;
+    asked.push_back(url);
+    if (undecided) ATLAS_TRYV(prove(authorization));
+  }
+  for (const auto& url : asked) ATLAS_TRYV(wait_for_authorization(url));
+  posted_.take_back();
+  return {};
+}
+
+AcmeResult<void> Progress::finalize(EVP_PKEY* key) {
+  poll_ = k_poll_first;
+  bool requested = false;
+  bool fresh = false;
+  while (true) {
+    if (!fresh) {
+      ATLAS_TRY(order_, ask_patiently([&] { return client_.order(order_.url); }));
+    }
+    fresh = false;
+    if (order_.status == AcmeStatus::valid) return {};
+    if (order_.status == AcmeStatus::ready && !requested) {
+      const auto csr = make_csr(key, request_.names);
+      if (!csr) return tl::unexpected(local_failure(csr.error()));
+      auto finalized = client_.finalize(order_, *csr);
+      // An answer that was lost, or an order that moved on meanwhile: its state tells.
+      if (!finalized && !is_passing(finalized.error()) &&
+          finalized.error().type != "orderNotReady") {
+        return tl::unexpected(std::move(finalized.error()));
+      }
+      if (finalized) {
+        requested = fresh = true;
+        order_ = std::move(*finalized);
+        continue;
+      }
+    }
+    if (order_.status == AcmeStatus::invalid || order_.status == AcmeStatus::gone) {
+      auto error = problem_in(order_.error, "the order for " + request_.names.front());
+      if (error.type.empty()) {
+        error = failure(pb::CERTIFICATE_PROBLEM_UNAVAILABLE,
+                        "The certificate authority ended the order for " + request_.names.front() +
+                            "; another order follows");
+      }
+      return tl::unexpected(std::move(error));
+    }
+    ATLAS_TRYV(pause(order_.ask_again_at_us));
+  }
+}
+
+AcmeResult<pb::CertificateIssued> Progress::fetch(EVP_PKEY* key) {
+  ATLAS_TRY(const auto pem, ask_patiently([&] { return client_.download(order_); }));
+  ChainQuestion question;
+  question.chain_pem = pem;
+  question.key = key;
+  question.hosts = request_.names;
+  question.now_us = now_us();
+  question.clock_behind_us = k_clock_behind.count();
+  question.complete = false;
+  auto checked = check_chain(question);
+  if (!checked) {
+    return tl::unexpected(not_understood("the certificate's chain", checked.error().message));
+  }
+  const auto put = store_.put(request_.effect, {checked->chain_pem, to_pem(key), checked->facts});
+  if (!put) return tl::unexpected(local_failure(put.error()));
+  log_event("domains", "certificate_stored",
+            {{"effect", request_.effect},
+             {"name", request_.names.front()},
+             {"fingerprint", checked->facts.fingerprint()},
+             {"issuer", checked->facts.issuer()}});
+  return checked->facts;
+}
+
+}  // namespace
+
+// One key has one account (RFC 8555 section 7.3.1): two first orders at once find the same.
+AcmeResult<void> Issuer::enter_account(AcmeClient& client, const AcmeConfig& config) {
+  ATLAS_TRYV(client.find_or_make_account());
+  auto kept = store_.set_account_url(config.directory, config.external_key_id, client.account());
+  if (!kept) return tl::unexpected(local_failure(kept.error()));
+  return {};
+}
+
+IssueResult Issuer::order(const OrderRequest& request, const std::stop_token& stop) {
+  const auto failed = [](const AcmeError& error) { return tl::unexpected(to_event(error)); };
+  auto stored = store_.order(request.effect);
+  if (!stored) return failed(local_failure(stored.error()));
+  if (!stored->fingerprint.empty()) {
+    auto issued = store_.certificate(stored->fingerprint);
+    if (!issued) return failed(local_failure(issued.error()));
+    return issued->facts;
+  }
+  for (const auto& name : request.names) {
+    if (!name.starts_with("*.")) continue;
+    return failed(failure(pb::CERTIFICATE_PROBLEM_REFUSED,
+                          name + " can't be ordered: a wildcard is proved by DNS, and this server "
+                                 "proves names by HTTP; order the names one by one"));
+  }
+  AcmeConfig config = config_;
+  if (!request.directory.empty()) config.directory = request.directory;
+  config.request_timeout =
+      std::min(config.request_timeout, std::chrono::duration_cast<milliseconds>(request.remaining));
+  if (request.remaining <= k_second) {
+    return failed(failure(pb::CERTIFICATE_PROBLEM_UNAVAILABLE,
+                          "There is no time left for the order; another one follows"));
+  }
+
+  const auto account = store_.account(config.directory, config.external_key_id);
+  if (!account) return failed(local_failure(account.error()));
+  AcmeClient client(config, account->key.get(), account->url, stop);
+  if (auto opened = client.open(); !opened) return failed(opened.error());
+  {
+    const std::lock_guard lock(identities_mutex_);
+    caa_identities_ = client.caa_identities();
+    identities_known_ = true;
+  }
+  if (account->url.empty()) {
+    if (auto entered = enter_account(client, config); !entered) return failed(entered.error());
+  }
+
+  const auto run = [&] {
+    Progress progress(request, store_, board_, client, account->key.get(), stop);
+    return progress.run(std::move(*stored));
+  };
+  auto issued = run();
+  if (!issued && issued.error().type == "accountDoesNotExist") {
+    // A CA that has forgotten it, as one does that was set up anew.
+    if (auto entered = enter_account(client, config); !entered) return failed(entered.error());
+    stored = store_.order(request.effect);
+    if (!stored) return failed(local_failure(stored.error()));
+    issued = run();
+  }
+  if (!issued) return failed(issued.error());
+  return std::move(*issued);
+}
+
+std::vector<std::string> Issuer::caa_identities() {
+  const std::lock_guard lock(identities_mutex_);
+  if (identities_known_) return caa_identities_;
+  auto account = make_p256_key();
+  if (!account) return {};
+  AcmeClient client(config_, account->get(), "", {});
+  if (!client.open()) return {};
+  caa_identities_ = client.caa_identities();
+  identities_known_ = true;
+  return caa_identities_;
+}
+
+}  // namespace atlasflow::domains

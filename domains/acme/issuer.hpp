@@ -1,0 +1,63 @@
+// Orders certificates from an ACME certificate authority, from the account to the stored chain.
+// What is begun is in the store before the CA hears of it, so an order that is asked for again,
+// after a crash at any moment, goes on with the same key and the same order. Owned by the
+// composition root; any thread, several orders at once.
+#pragma once
+
+#include <chrono>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "domains/acme/acme_client.hpp"
+#include "domains/certificates/certificate_store.hpp"
+#include "events/ids.hpp"
+
+namespace atlasflow::domains {
+
+// Where a CA looks for the answers to its challenges. Called from the threads of orders.
+class ChallengeBoard {
+ public:
+  virtual ~ChallengeBoard() = default;
+  // Returns when GET http://<host>/.well-known/acme-challenge/<token> is answered with it.
+  [[nodiscard]] virtual Result<void> put(const std::string& host, const std::string& token,
+                                         const std::string& key_authorization) = 0;
+  virtual void remove(const std::string& host, const std::string& token) = 0;
+};
+
+struct OrderRequest {
+  EffectId effect;                 // names the order for ever
+  std::vector<std::string> names;  // lower case, A-labels; HTTP-01 proves no wildcard
+  std::string directory;           // the CA's; empty: the configuration's
+  std::string renews;              // fingerprint; empty: none
+  std::chrono::microseconds remaining{};
+};
+
+using IssueResult = tl::expected<pb::CertificateIssued, pb::CertificateFailed>;
+
+class Issuer {
+ public:
+  Issuer(AcmeConfig config, CertificateStore& store, ChallengeBoard& board)
+      : config_(std::move(config)), store_(store), board_(board) {}
+
+  // Returns when chain and key are stored for good, or when it failed for good under this effect:
+  // whoever wants to try again does so under another one. A stop is CERTIFICATE_PROBLEM_ABANDONED
+  // and leaves everything to be gone on with; so does a CA that was not reached.
+  [[nodiscard]] IssueResult order(const OrderRequest& request, const std::stop_token& stop);
+
+  // As the directory told with the last order, or now when there was none.
+  [[nodiscard]] std::vector<std::string> caa_identities();
+
+ private:
+  [[nodiscard]] AcmeResult<void> enter_account(AcmeClient& client, const AcmeConfig& config);
+
+  const AcmeConfig config_;
+  CertificateStore& store_;
+  ChallengeBoard& board_;
+  std::mutex identities_mutex_;
+  std::vector<std::string> caa_identities_;
+  bool identities_known_ = false;
+};
+
+}  // namespace atlasflow::domains

@@ -1,0 +1,102 @@
+// Certificates with their keys, orders under way and accounts at CAs, on disk: keys and chains
+// sealed with the same key file as environment values, everything else as JSON. Each file is whole
+// after a crash. Owned by the composition root; any thread.
+//
+//   accounts/<digest of the directory's URL>.json   the account's URL and its sealed key
+//   orders/<digest of the effect>.json              the order's URL and the sealed key of the
+//                                                   certificate; then which one came of it
+//   certificates/<fingerprint>.json                 the sealed chain and key, and the leaf's facts
+//   sealed/                                         the values that these files name
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/x509.hpp"
+#include "events/event.pb.h"
+#include "events/ids.hpp"
+#include "storage/secrets/secrets.hpp"
+
+namespace atlasflow::domains {
+
+struct StoredCertificate {
+  std::string chain_pem;
+  std::string key_pem;  // secret
+  pb::CertificateIssued facts;
+};
+
+struct StoredAccount {
+  KeyPtr key;
+  std::string url;  // empty: the CA was not asked yet
+};
+
+struct StoredOrder {
+  KeyPtr key;               // of the certificate
+  bool announced = false;   // the CA may have heard of it, whether it has a URL or not
+  std::string url;          // empty: none is known
+  std::string fingerprint;  // empty: nothing was issued yet
+};
+
+class CertificateStore {
+ public:
+  // Makes the folder. The key file is the one of storage/secrets, with its errors.
+  [[nodiscard]] static Result<std::unique_ptr<CertificateStore>> open(
+      const std::filesystem::path& folder, const std::filesystem::path& key_file);
+
+  // ---- accounts ----
+
+  // The one at this directory; made with a new key when there is none. terms: what else makes it
+  // another account, such as the external one's key id.
+  [[nodiscard]] Result<StoredAccount> account(const std::string& directory,
+                                              const std::string& terms);
+  [[nodiscard]] Result<void> set_account_url(const std::string& directory, const std::string& terms,
+                                             const std::string& url);
+
+  // ---- orders ----
+
+  // The effect's; made with a new key, on disk before this returns, when there is none.
+  [[nodiscard]] Result<StoredOrder> order(const EffectId& effect);
+  [[nodiscard]] Result<void> announce_order(const EffectId& effect);
+  [[nodiscard]] Result<void> set_order_url(const EffectId& effect, const std::string& url);
+
+  // ---- certificates ----
+
+  // What came of the order: the chain and the order's key. Durable.
+  [[nodiscard]] Result<void> put(const EffectId& effect, const StoredCertificate& certificate);
+  // One that a user brought.
+  [[nodiscard]] Result<void> put(const StoredCertificate& certificate);
+  // not_found: there is none. corrupt: what is there does not open, or is not what was written.
+  [[nodiscard]] Result<StoredCertificate> certificate(const std::string& fingerprint);
+  // Of all that are there and can be read, by fingerprint.
+  [[nodiscard]] Result<std::vector<pb::CertificateIssued>> certificates();
+
+  // Removes every other certificate and order, and the sealed values that nothing names. Accounts
+  // stay.
+  [[nodiscard]] Result<void> keep_only(const std::set<std::string>& fingerprints,
+                                       const std::set<EffectId>& effects);
+
+ private:
+  CertificateStore(std::filesystem::path folder, std::unique_ptr<storage::SecretStore> sealed)
+      : folder_(std::move(folder)), sealed_(std::move(sealed)) {}
+
+  [[nodiscard]] std::filesystem::path order_file(const EffectId& effect) const;
+  [[nodiscard]] std::filesystem::path account_file(const std::string& directory,
+                                                   const std::string& terms) const;
+  [[nodiscard]] std::filesystem::path certificate_file(const std::string& fingerprint) const;
+  [[nodiscard]] Result<void> put_locked(const StoredCertificate& certificate);
+  [[nodiscard]] Result<void> change_order(const EffectId& effect, const char* name,
+                                          const std::string& value);
+  [[nodiscard]] Result<KeyPtr> open_key(const std::string& context, const std::string& ref);
+
+  const std::filesystem::path folder_;
+  const std::unique_ptr<storage::SecretStore> sealed_;
+  std::mutex mutex_;  // a value is sealed and named under it, so that keep_only finds no other
+};
+
+}  // namespace atlasflow::domains

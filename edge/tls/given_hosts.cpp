@@ -1,0 +1,100 @@
+#include "edge/tls/given_hosts.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "edge/edge.hpp"
+
+namespace atlasflow::edge {
+
+Result<void> GivenHosts::change_certificates(const std::vector<HostCertificate>& shown,
+                                             const std::vector<std::string>& removed) {
+  // Parsed before the lock: who asks must not wait for it.
+  std::vector<std::shared_ptr<const Certificate>> parsed;
+  parsed.reserve(shown.size());
+  for (const HostCertificate& each : shown) {
+    ATLAS_TRY(auto certificate, parse_certificate(each));
+    parsed.push_back(std::move(certificate));
+  }
+  const std::lock_guard lock(mutex_);
+  const auto fresh = std::count_if(shown.begin(), shown.end(), [&](const HostCertificate& each) {
+    return !certificates_.contains(each.host);
+  });
+  if (certificates_.size() + static_cast<std::size_t>(fresh) > k_certificates_max) {
+    return fail(ErrorCode::invalid_argument, "one edge shows certificates for at most " +
+                                                 std::to_string(k_certificates_max) + " hosts");
+  }
+  Certificates in_use = *parsed_;
+  for (const std::string& host : removed) {
+    certificates_.erase(host);
+    in_use.erase(host);
+  }
+  for (std::size_t i = 0; i < shown.size(); ++i) {
+    certificates_.insert_or_assign(shown[i].host, shown[i]);
+    in_use.insert_or_assign(shown[i].host, std::move(parsed[i]));
+  }
+  parsed_ = std::make_shared<const Certificates>(std::move(in_use));
+  return {};
+}
+
+Result<void> GivenHosts::set_challenges(const std::vector<Challenge>& challenges) {
+  if (challenges.size() > k_challenges_max) {
+    return fail(ErrorCode::invalid_argument,
+                "one edge answers at most " + std::to_string(k_challenges_max) + " challenges");
+  }
+  HostMap<ChallengeAnswers> answers;
+  for (const Challenge& each : challenges) {
+    ATLAS_TRYV(check_challenge(each));
+    answers[each.host].insert_or_assign(each.token, each.key_authorization);
+  }
+  const std::lock_guard lock(mutex_);
+  challenges_ = challenges;
+  answers_ = std::make_shared<const HostMap<ChallengeAnswers>>(std::move(answers));
+  return {};
+}
+
+std::shared_ptr<const Certificates> GivenHosts::parsed() const {
+  const std::lock_guard lock(mutex_);
+  return parsed_;
+}
+
+std::shared_ptr<const HostMap<ChallengeAnswers>> GivenHosts::answers() const {
+  const std::lock_guard lock(mutex_);
+  return answers_;
+}
+
+std::map<std::string, std::string> GivenHosts::in_force() const {
+  const std::lock_guard lock(mutex_);
+  std::map<std::string, std::string> fingerprints;
+  for (const auto& [host, certificate] : certificates_) {
+    fingerprints.emplace(host, certificate.fingerprint);
+  }
+  return fingerprints;
+}
+
+std::vector<HostCertificate> GivenHosts::certificates_behind(const std::string& after,
+                                                             std::size_t bytes_max) const {
+  const std::lock_guard lock(mutex_);
+  return page_of(certificates_, after, bytes_max);
+}
+
+std::vector<Challenge> GivenHosts::challenges() const {
+  const std::lock_guard lock(mutex_);
+  return challenges_;
+}
+
+std::vector<HostCertificate> page_of(const std::map<std::string, HostCertificate>& certificates,
+                                     const std::string& after, std::size_t bytes_max) {
+  std::vector<HostCertificate> page;
+  std::size_t bytes = 0;
+  for (auto it = certificates.upper_bound(after); it != certificates.end(); ++it) {
+    const HostCertificate& each = it->second;
+    bytes +=
+        each.host.size() + each.fingerprint.size() + each.chain_pem.size() + each.key_pem.size();
+    if (!page.empty() && bytes > bytes_max) break;
+    page.push_back(each);
+  }
+  return page;
+}
+
+}  // namespace atlasflow::edge

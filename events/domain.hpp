@@ -1,0 +1,202 @@
+// One domain of a user's own: its state as a fold of its stream, what may be commanded, and what
+// is to be done for it when. Pure functions over values; the time comes with the command or the
+// record. What name servers said is judged in domain_verdict.hpp, all domains together are
+// domain_ledger.hpp.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/error.hpp"
+#include "events/domain_verdict.hpp"
+#include "events/event.pb.h"
+#include "events/ids.hpp"
+#include "events/principal.hpp"
+#include "events/settings.hpp"
+
+namespace atlasflow {
+
+// Where a domain stands, as users see it.
+enum class DomainStatus : std::uint8_t {
+  absent,       // no event yet
+  pending_dns,  // claimed; its records are not there
+  verified,     // they are; no certificate is under way
+  issuing,      // its first certificate is ordered, or on its way to the edge
+  active,       // served with a certificate, which may be being renewed
+  degraded,     // its records are gone; served on for as long as it has a certificate
+  removed,      // nobody's; another claim may begin
+};
+[[nodiscard]] std::string_view name_of(DomainStatus status);
+[[nodiscard]] std::string_view name_of(pb::CertificateProblem problem);
+[[nodiscard]] std::string_view name_of(pb::DomainVerdict verdict);
+
+// What the server's owner has settled, beside the published limits of certificate authorities.
+struct DomainRules {
+  std::string directory;  // of the ACME server that orders go to; empty: none are made
+  // Let's Encrypt allows 5 each: one below, so that a person's try elsewhere is not the last.
+  std::int32_t failed_validations_per_hour = 4;
+  std::int32_t certificates_per_week = 4;  // of one domain; 0: as many as it needs
+  // Of all domains together: Let's Encrypt allows an account 300 in 3 h.
+  std::int32_t orders_per_three_hours = 250;
+};
+
+inline constexpr TimestampUs k_minute_us = 60 * k_second_us;
+inline constexpr TimestampUs k_hour_us = 60 * k_minute_us;
+inline constexpr TimestampUs k_day_us = 24 * k_hour_us;
+// A claim whose records were missing for so long is given up.
+inline constexpr TimestampUs k_claim_without_dns_max_us = 7 * k_day_us;
+// Between two looks at one domain, whoever wants them.
+inline constexpr TimestampUs k_looks_apart_us = 10 * k_second_us;
+// From CertificateOrdered to its end.
+inline constexpr TimestampUs k_order_deadline_us = 10 * k_minute_us;
+
+struct CertificateFacts {
+  std::string fingerprint;
+  std::string serial;
+  std::string issuer;
+  TimestampUs not_before = 0;
+  TimestampUs not_after = 0;
+  std::vector<std::string> names;
+
+  // When its renewal begins: with a third of its life left, or half of it when it lives ten days
+  // or less; a little earlier for some names than for others, so that a thousand that were made
+  // together are not renewed together.
+  [[nodiscard]] TimestampUs renew_at() const;
+};
+struct DomainOrder {
+  EffectId effect;
+  std::vector<std::string> names;
+  std::string directory;
+  std::string renews;
+  TimestampUs ordered_at = 0;
+  TimestampUs deadline = 0;
+};
+struct OrderFailure {
+  pb::CertificateProblem problem = pb::CERTIFICATE_PROBLEM_UNSPECIFIED;
+  std::string reason;
+  TimestampUs at = 0;
+  TimestampUs retry_at = 0;
+};
+// Another project that asks for the domain.
+struct TakeOverClaim {
+  ProjectId project;
+  std::string project_name;
+  std::string token;
+  TimestampUs since = 0;
+};
+
+struct DomainState {
+  std::string name;
+  StreamVersion version;
+  bool claimed = false;  // else: removed, or never there
+  ProjectId project;
+  std::string project_name;
+  std::string display_name;
+  std::string token;
+  bool proof_required = false;
+  TimestampUs added_at = 0;
+  std::string removed_reason;
+
+  bool ready = false;             // its records were there at the last look that could tell
+  TimestampUs unready_since = 0;  // 0: it is ready
+  bool was_checked = false;
+  TimestampUs checked_at = 0;  // the newest look that was recorded
+  pb::DnsObservation observed;
+  pb::DomainVerdict verdict = pb::DOMAIN_VERDICT_UNSPECIFIED;
+  std::string reason;
+  std::optional<TakeOverClaim> take_over;
+  // Whose it was when its records were last there: its owner's DNS may still lead here.
+  ProjectId proved_project;
+
+  std::optional<DomainOrder> order;           // under way
+  std::optional<CertificateFacts> issued;     // not yet shown by the edge
+  std::optional<CertificateFacts> installed;  // what the edge shows
+  std::int32_t attempts = 0;                  // since the last one that was issued
+  std::optional<OrderFailure> failure;        // of the newest order; unset after a success
+  // What the CA's limits count, by name: they hold whoever claims it. Oldest first, and no more
+  // than the newest k_history_max.
+  std::deque<TimestampUs> failed_validations;
+  std::deque<TimestampUs> issued_at;
+
+  static constexpr std::size_t k_history_max = 16;
+
+  [[nodiscard]] DomainStatus status() const;
+  // What the edge is to show: the newest.
+  [[nodiscard]] const CertificateFacts* certificate() const {
+    return issued ? &*issued : installed ? &*installed : nullptr;
+  }
+};
+
+void evolve(DomainState& state, const pb::Event& event, TimestampUs recorded_at);
+
+// ---- what is due ----
+
+// When a certificate is wanted next; nothing while one is under way or its records are missing.
+// That includes the pause after a failure and what the limits of `rules` leave.
+[[nodiscard]] std::optional<TimestampUs> order_due_at(const DomainState& state,
+                                                      const DomainRules& rules);
+// When its name servers are to be asked next; nothing: never, it is nobody's. looked_at: the last
+// time anybody did, whether it was recorded or not; 0: never in this process.
+[[nodiscard]] std::optional<TimestampUs> look_due_at(const DomainState& state,
+                                                     TimestampUs looked_at);
+
+// ---- commands ----
+
+struct AddDomain {
+  ProjectId project;
+  std::string project_name;
+  std::string display_name;
+  std::string token;
+  bool take_over = false;       // ask for it, when it is another project's
+  std::string parent_claimant;  // the project that has a domain above this one, when another has
+  Principal by;
+};
+struct RemoveDomain {
+  Principal by;
+  std::string reason;
+};
+struct RetryCertificate {
+  Principal by;
+};
+// The name servers have been asked.
+struct TakeLook {
+  pb::DnsObservation observed;
+  Judgement judgement;
+  bool asked = false;     // by a person: it is recorded whatever it found
+  bool may_order = true;  // the account's limit over all domains leaves room for an order
+};
+struct TakeIssued {
+  EffectId effect;
+  pb::CertificateIssued issued;
+};
+struct TakeFailed {
+  EffectId effect;
+  pb::CertificateFailed failed;  // retry_at_us: 0, or the CA's own
+};
+// The edge shows this one.
+struct TakeInstalled {
+  std::string fingerprint;
+};
+// Its key is no longer there.
+struct TakeLost {
+  std::string fingerprint;
+  std::string reason;
+};
+using DomainCommand = std::variant<AddDomain, RemoveDomain, RetryCertificate, TakeLook, TakeIssued,
+                                   TakeFailed, TakeInstalled, TakeLost>;
+
+// The events that follow, none when there is nothing to record; or why it is refused. What the
+// world reports late, of an order or a certificate that is no more, is nothing to record.
+[[nodiscard]] Result<std::vector<pb::Event>> decide(const DomainState& state,
+                                                    const DomainCommand& command,
+                                                    const DomainRules& rules, TimestampUs now);
+
+// Why the event must not follow in this state; empty when it may.
+[[nodiscard]] std::string violation(const DomainState& state, const pb::Event& event);
+
+}  // namespace atlasflow

@@ -1,0 +1,298 @@
+#include <algorithm>
+#include <array>
+
+#include "base/assert.hpp"
+#include "base/probe.hpp"
+#include "events/domain.hpp"
+
+namespace atlasflow {
+namespace {
+
+using Events = std::vector<pb::Event>;
+
+// After so many attempts without a certificate.
+TimestampUs pause_after(std::int32_t attempts) {
+  constexpr std::array<TimestampUs, 13> k_minutes = {1,  2,  2,  5,   10,  10, 10,
+                                                     20, 30, 60, 120, 240, 360};
+  const auto n = static_cast<std::size_t>(std::max(attempts - 1, 0));
+  return k_minutes[std::min(n, k_minutes.size() - 1)] * k_minute_us;
+}
+
+// Nothing of these changes by itself within minutes.
+bool is_slow_to_change(pb::CertificateProblem problem) {
+  return problem == pb::CERTIFICATE_PROBLEM_CAA || problem == pb::CERTIFICATE_PROBLEM_REFUSED ||
+         problem == pb::CERTIFICATE_PROBLEM_ACCOUNT ||
+         problem == pb::CERTIFICATE_PROBLEM_RATE_LIMITED;
+}
+
+struct Decider {
+  const DomainState& state;
+  const DomainRules& rules;
+  TimestampUs now;
+
+  [[nodiscard]] tl::unexpected<Error> nobodys() const {
+    return fail(
+        ErrorCode::not_found,
+        "'" + state.name + "' is no domain of any project; atlasflow domains add claims it");
+  }
+
+  Result<Events> operator()(const AddDomain& command) const {
+    Events events(1);
+    if (!state.claimed) {
+      auto* added = events[0].mutable_domain_added();
+      added->set_project_id(command.project.str());
+      added->set_project_name(command.project_name);
+      added->set_display_name(command.display_name);
+      added->set_token(command.token);
+      // Its records may still lead here from the time when it was another's.
+      const bool was_anothers =
+          !state.proved_project.empty() && state.proved_project != command.project;
+      ATLAS_PROBE(was_anothers, "a domain that another project had is claimed");
+      added->set_proof_required(was_anothers || !command.parent_claimant.empty());
+      added->set_by(command.by.str());
+      return events;
+    }
+    if (state.project == command.project) {
+      return fail(ErrorCode::already_exists, "'" + state.name + "' is a domain of project '" +
+                                                 state.project_name +
+                                                 "' already; atlasflow domains check " +
+                                                 state.name + " says what it waits for");
+    }
+    if (!command.take_over) {
+      return fail(ErrorCode::conflict, "'" + state.name + "' is a domain of project '" +
+                                           state.project_name +
+                                           "'; who owns its DNS can move it with --take-over");
+    }
+    if (state.take_over && state.take_over->project == command.project &&
+        now - state.take_over->since < k_claim_without_dns_max_us) {
+      return Events{};
+    }
+    auto* request = events[0].mutable_take_over_requested();
+    request->set_project_id(command.project.str());
+    request->set_project_name(command.project_name);
+    request->set_token(command.token);
+    request->set_by(command.by.str());
+    return events;
+  }
+
+  Result<Events> operator()(const RemoveDomain& command) const {
+    if (!state.claimed) return nobodys();
+    return Events{removed(command.by.str(), command.reason)};
+  }
+
+  Result<Events> operator()(const RetryCertificate& command) const {
+    if (!state.claimed) return nobodys();
+    if (state.order) {
+      return fail(ErrorCode::conflict, "a certificate for '" + state.name + "' is being ordered");
+    }
+    const bool forbidden = state.failure &&
+                           state.failure->problem == pb::CERTIFICATE_PROBLEM_RATE_LIMITED &&
+                           state.failure->retry_at > now;
+    if (forbidden) {
+      const auto minutes = (state.failure->retry_at - now) / k_minute_us + 1;
+      return fail(ErrorCode::conflict, "the certificate authority asked to be left alone for " +
+                                           std::to_string(minutes) + " min more (" +
+                                           state.failure->reason + "); it is tried again then");
+    }
+    Events events(1);
+    events[0].mutable_certificate_retry_requested()->set_by(command.by.str());
+    return events;
+  }
+
+  Result<Events> operator()(const TakeLook& look) const;
+
+  Result<Events> operator()(const TakeIssued& command) const {
+    if (!is_current(command.effect)) return Events{};
+    Events events(1);
+    *events[0].mutable_certificate_issued() = command.issued;
+    return events;
+  }
+
+  Result<Events> operator()(const TakeFailed& command) const {
+    if (!is_current(command.effect)) return Events{};
+    return Events{failure_event(command.failed, state.attempts)};
+  }
+
+  Result<Events> operator()(const TakeInstalled& command) const {
+    if (!state.issued || state.issued->fingerprint != command.fingerprint) return Events{};
+    Events events(1);
+    events[0].mutable_certificate_installed()->set_fingerprint(command.fingerprint);
+    return events;
+  }
+
+  Result<Events> operator()(const TakeLost& command) const {
+    const auto is_it = [&](const std::optional<CertificateFacts>& facts) {
+      return facts && facts->fingerprint == command.fingerprint;
+    };
+    if (!is_it(state.issued) && !is_it(state.installed)) return Events{};
+    ATLAS_PROBE(true, "a certificate's key was lost, and another is ordered");
+    Events events(1);
+    events[0].mutable_certificate_lost()->set_fingerprint(command.fingerprint);
+    events[0].mutable_certificate_lost()->set_reason(command.reason);
+    return events;
+  }
+
+  [[nodiscard]] bool is_current(const EffectId& effect) const {
+    const bool current = state.order && state.order->effect == effect;
+    ATLAS_PROBE(!current, "an order's outcome came when it was nobody's any more");
+    return current;
+  }
+
+  [[nodiscard]] pb::Event failure_event(const pb::CertificateFailed& failed,
+                                        std::int32_t attempts) const {
+    pb::Event event;
+    auto* recorded = event.mutable_certificate_failed();
+    *recorded = failed;
+    auto pause = pause_after(attempts);
+    if (is_slow_to_change(failed.problem())) pause = std::max(pause, k_hour_us);
+    recorded->set_retry_at_us(std::max(failed.retry_at_us(), now + pause));
+    return event;
+  }
+
+  static pb::Event removed(const std::string& by, const std::string& reason) {
+    pb::Event event;
+    event.mutable_domain_removed()->set_by(by);
+    event.mutable_domain_removed()->set_reason(reason);
+    return event;
+  }
+};
+
+// What follows from one look, each step from the state that the step before it leaves.
+struct LookTurn {
+  const TakeLook& look;
+  const DomainRules& rules;
+  TimestampUs now;
+  DomainState next;
+  Events events = {};
+
+  void add(pb::Event event) {
+    evolve(next, event, now);
+    events.push_back(std::move(event));
+  }
+
+  [[nodiscard]] bool is_worth_recording() const {
+    if (look.asked || !next.was_checked) return true;
+    const auto& judgement = look.judgement;
+    // A server that does not answer now and then is no news of the domain.
+    if (judgement.verdict == pb::DOMAIN_VERDICT_UNKNOWN) {
+      return !next.ready && next.verdict != pb::DOMAIN_VERDICT_UNKNOWN;
+    }
+    return judgement.verdict != next.verdict || judgement.reason != next.reason ||
+           judgement.take_over_proved || !same_records(look.observed, next.observed);
+  }
+
+  void check() {
+    pb::Event event;
+    auto* checked = event.mutable_domain_checked();
+    *checked->mutable_observed() = look.observed;
+    checked->set_verdict(look.judgement.verdict);
+    checked->set_reason(look.judgement.reason);
+    checked->set_take_over_proved(look.judgement.take_over_proved);
+    add(std::move(event));
+  }
+
+  void take_over() {
+    pb::Event event;
+    auto* taken = event.mutable_domain_taken_over();
+    taken->set_project_id(next.take_over->project.str());
+    taken->set_project_name(next.take_over->project_name);
+    taken->set_reason("its TXT record proves that the domain's owner wants it");
+    add(std::move(event));
+  }
+
+  void become_ready() {
+    pb::Event event;
+    if (next.certificate() == nullptr) {
+      event.mutable_domain_verified();
+    } else {
+      event.mutable_domain_recovered();
+    }
+    add(std::move(event));
+  }
+
+  void order() {
+    const auto due = order_due_at(next, rules);
+    if (!due || *due > now) return;
+    pb::Event event;
+    if (!look.judgement.caa_reason.empty()) {
+      pb::CertificateFailed failed;
+      failed.set_problem(pb::CERTIFICATE_PROBLEM_CAA);
+      failed.set_reason(look.judgement.caa_reason);
+      return add(Decider{next, rules, now}.failure_event(failed, next.attempts + 1));
+    }
+    if (!look.may_order) return;
+    auto* ordered = event.mutable_certificate_ordered();
+    ordered->set_attempt(next.attempts + 1);
+    ordered->set_deadline_us(now + k_order_deadline_us);
+    ordered->add_names(next.name);
+    ordered->set_directory(rules.directory);
+    if (next.installed) ordered->set_renews(next.installed->fingerprint);
+    add(std::move(event));
+  }
+
+  void follow() {
+    if (is_worth_recording()) check();
+    if (look.judgement.take_over_proved && next.take_over) return take_over();
+    if (look.judgement.verdict == pb::DOMAIN_VERDICT_UNKNOWN) return;
+    if (look.judgement.verdict == pb::DOMAIN_VERDICT_READY) {
+      if (!next.ready) become_ready();
+      return order();
+    }
+    if (next.ready) {
+      pb::Event event;
+      event.mutable_domain_degraded()->set_reason(look.judgement.reason);
+      return add(std::move(event));
+    }
+    if (now - next.unready_since >= k_claim_without_dns_max_us) {
+      add(Decider::removed(Principal::system("domains").str(),
+                           "its records were missing for seven days"));
+    }
+  }
+};
+
+Result<Events> Decider::operator()(const TakeLook& look) const {
+  if (!state.claimed) return Events{};
+  LookTurn turn{look, rules, now, state};
+  turn.follow();
+  return std::move(turn.events);
+}
+
+}  // namespace
+
+Result<Events> decide(const DomainState& state, const DomainCommand& command,
+                      const DomainRules& rules, TimestampUs now) {
+  ATLAS_TRY(auto events, std::visit(Decider{state, rules, now}, command));
+  DomainState next = state;
+  for (const auto& event : events) {
+    const auto wrong = violation(next, event);
+    ATLAS_ASSERT(wrong.empty(), wrong);
+    evolve(next, event, now);
+  }
+  return events;
+}
+
+std::string violation(const DomainState& state, const pb::Event& event) {
+  if (event.has_domain_added()) return state.claimed ? "a domain is claimed twice" : "";
+  if (!state.claimed) return "something happens to a domain that is nobody's";
+  switch (event.kind_case()) {
+    case pb::Event::kDomainVerified:
+    case pb::Event::kDomainRecovered:
+      return state.ready ? "a domain becomes ready that is" : "";
+    case pb::Event::kDomainDegraded:
+      return state.ready ? "" : "a domain is degraded that was not ready";
+    case pb::Event::kDomainTakenOver:
+      return state.take_over ? "" : "a domain is taken over that nobody asked for";
+    case pb::Event::kCertificateOrdered:
+      if (state.order) return "two orders at a time for one domain";
+      if (state.issued) return "an order while a certificate is on its way to the edge";
+      return state.ready ? "" : "an order for a domain that does not lead here";
+    case pb::Event::kCertificateIssued:
+      return state.order ? "" : "a certificate that was not ordered";
+    case pb::Event::kCertificateInstalled:
+      return state.issued ? "" : "a certificate is installed that was not issued";
+    default:
+      return "";
+  }
+}
+
+}  // namespace atlasflow

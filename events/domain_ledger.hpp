@@ -1,0 +1,39 @@
+// All domains: a fold of the whole log. What one domain's decision needs of the others: who has a
+// domain above it, and how many orders went out of late. Pure.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+
+#include "events/domain.hpp"
+
+namespace atlasflow {
+
+class DomainLedger {
+ public:
+  // In position order. Records of other streams may come and change nothing, but for the end of a
+  // project.
+  void apply(const StreamId& stream, const pb::Event& event, TimestampUs recorded_at);
+
+  // Every name that was ever claimed.
+  [[nodiscard]] const std::map<std::string, DomainState>& domains() const { return domains_; }
+  // Null: no event.
+  [[nodiscard]] const DomainState* find(const std::string& name) const;
+  // The nearest domain above the name that a project other than this one has claimed and proved.
+  [[nodiscard]] const DomainState* foreign_parent(const std::string& name,
+                                                  const ProjectId& project) const;
+  // Whether one more order stays within rules.orders_per_three_hours; else when it does.
+  [[nodiscard]] TimestampUs order_allowed_at(const DomainRules& rules) const;
+  // Claims of projects that were deleted.
+  [[nodiscard]] std::set<std::string> orphaned() const;
+
+ private:
+  std::map<std::string, DomainState> domains_;
+  std::set<ProjectId> deleted_;
+  std::deque<TimestampUs> ordered_at_;  // the newest k_orders_kept
+  static constexpr std::size_t k_orders_kept = 1'024;
+};
+
+}  // namespace atlasflow

@@ -1,0 +1,143 @@
+#include "server/config.hpp"
+
+namespace atlasflow::server {
+
+std::string example_config() {
+  return 1 + R"(
+# atlasflow.toml: the server's configuration. Every key is optional; these are the defaults.
+
+# All that the server keeps. --state-dir and ATLASFLOW_STATE_DIR win over it.
+state_dir = "/var/lib/atlasflow"
+# Projects answer at https://<project>.<domain>, a deployment also at
+# https://<deployment>-<project>.<domain>.
+domain = "atlasflow.localhost"
+
+[edge]
+# Where visitors come in. 0.0.0.0:80 and 0.0.0.0:443 make it a public server.
+http = "127.0.0.1:8080"
+https = "127.0.0.1:8443"
+# Plain HTTP answers with a redirect to https.
+redirect_http = true
+# Connections of visitors and to the apps together; 0: as many as the limit on open files allows.
+# Near it those that idle longest are closed.
+connections_max = 0
+# Of one IPv4 address or IPv6 /64, and never more than half of all.
+connections_per_address = 1024
+# Unanswered requests and websockets at one instance, and never more than a quarter of all
+# connections. Beyond it visitors get a 503 that says when to come back.
+requests_per_instance = 2048
+# New TLS handshakes of one address per second, with bursts of four seconds' worth; more wait until
+# those of others are done. 0: no limit.
+handshakes_per_address = 50
+# Of a request's or an answer's head: the URL, all of it, and how many fields.
+url_bytes_max = 16384
+head_bytes_max = 32768
+fields_max = 200
+# How long what comes in may take, in seconds: a TLS handshake, a request's head, and the next piece
+# of its body, which must also arrive with so many bytes per second (0: no such limit).
+tls_handshake_timeout_s = 10
+request_head_timeout_s = 10
+request_body_timeout_s = 30
+request_body_rate_min = 256
+# How long a visitor's connection is kept for its next request.
+keep_alive_timeout_s = 60
+# How long an app may take until its answer begins, be silent within one (event streams are), and
+# leave a websocket silent.
+response_timeout_s = 60
+response_idle_timeout_s = 3600
+websocket_idle_timeout_s = 3600
+# How long a visitor may take for the next piece of an answer.
+client_write_timeout_s = 60
+# A visitor that has ended its sending side may still listen, or have left: how long it is served
+# without a byte for it.
+half_closed_timeout_s = 10
+
+[api]
+# The webhook's listener behind the edge; loopback only.
+webhook_listen = "127.0.0.1:7070"
+# The secret of webhooks for projects that bring none of their own. Mode 0600.
+# webhook_secret_file = "/etc/atlasflow/webhook-secret"
+
+[registry]
+# A registry elsewhere, HOST:PORT. Without it the server runs its own on loopback.
+# address = "registry.example.com:5000"
+# The registry elsewhere speaks plain HTTP.
+# plain_http = false
+# The port of the server's own registry; 0: a free one.
+port = 0
+
+[builder]
+# Builds at the same time.
+count = 1
+# Build even where only chroot works: build steps then see the machine's processes and network.
+allow_chroot_isolation = false
+# Build steps may reach the internet.
+network = true
+# They never reach this machine, nor private networks but these; nor do pulls of base images. For a
+# mirror or a registry of one's own.
+reachable_networks = []
+# Memory of one build, in MiB.
+memory_limit_mib = 2048
+# What one build may write to the disk, in MiB: its layers, and by what its cache mounts grow.
+# 0: no limit.
+disk_limit_mib = 10240
+# Free space of the state folder's disk below which nothing is fetched or built, in MiB. What serves
+# goes on.
+min_free_mib = 1024
+# Certificate authorities for the build steps of apps without a Dockerfile, in PEM, where a proxy
+# signs with one of its own.
+# ca_certificate = "/etc/ssl/certs/proxy-ca.pem"
+# What static sites without a Dockerfile run; the one beside the executable unless set.
+# static_server = "/usr/lib/atlasflow/atlasflow-static-server"
+# What apps without a Dockerfile start from, by language, instead of the builder's own choice.
+# bases = { python = "docker.io/library/python:3.12-slim" }
+
+[vm]
+# Kernel and modules of the microVMs, as script/bootstrap lays them out.
+kernel_dir = "/usr/lib/atlasflow/kernel"
+# The guest's PID 1; the one beside the executable unless set.
+# guest_init = "/usr/lib/atlasflow/atlasflow-guest-init"
+# auto, kvm or tcg. auto tries KVM and falls back to emulation (tcg).
+accelerator = "auto"
+# Memory of all VMs together, in MiB; 0: three quarters of the machine's.
+memory_mib = 0
+
+[domains]
+# Domains of users' own, beside those below `domain`, with certificates of an authority that speaks
+# ACME (RFC 8555): docs/domains.md. Without a directory there are none.
+# acme_directory = "https://acme-v02.api.letsencrypt.org/directory"
+# That you agree to its terms of service; nothing is ordered without that.
+# acme_terms_agreed = true
+# An e-mail address that it may write to.
+# acme_contact = "ops@example.com"
+# Who signs the directory's own https, in PEM, where that is none of the usual authorities.
+# acme_ca_certificate = "/etc/ssl/certs/own-ca.pem"
+# What the A and AAAA records of such domains must say: where the edge is reached from outside.
+public_addresses = []
+# Name servers that are asked, recursive ones, at best of two operators; the system's unless set.
+resolvers = []
+# Certificates of one domain in seven days, as authorities have limits (at most 16); 0: no limit.
+certificates_per_week = 4
+
+[keep]
+# Versions of each project that can be rolled back to without a build, beside the live one: their
+# images and disks stay. Everything else that no deployment needs is removed.
+rollbacks = 5
+# Of each microVM's log, in MiB: its head goes when it is longer.
+run_log_mib = 64
+# Of all build and run logs, in MiB: beyond that those of old deployments go, oldest first.
+logs_mib = 2048
+# Of the builder's layers and the base images that it pulled, in MiB: beyond that go base images
+# that nothing is built upon, those used longest ago first, and then its cache, oldest first.
+build_cache_mib = 10240
+# Of the state folder's disk, in MiB: held back by a file beside the event log, which is given back
+# when the disk is full, so that the log can go on; 0: none.
+reserve_mib = 64
+
+[log]
+# debug, info, warn or error.
+level = "info"
+)";
+}
+
+}  // namespace atlasflow::server

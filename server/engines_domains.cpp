@@ -1,0 +1,157 @@
+#include "server/engines_domains.hpp"
+
+#include <algorithm>
+
+#include "base/log.hpp"
+#include "domains/domain_name.hpp"
+#include "edge/tls/shown_certificate.hpp"
+
+namespace atlasflow::server {
+namespace {
+
+constexpr auto k_handshake_timeout = std::chrono::seconds(5);
+// Of one message to the edge, so that none is longer than it takes.
+constexpr std::size_t k_given_at_once = 100;
+
+}  // namespace
+
+Result<void> EdgeChallenges::put(const std::string& host, const std::string& token,
+                                 const std::string& key_authorization) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(challenges_,
+                [&](const auto& each) { return each.host == host && each.token == token; });
+  challenges_.push_back({host, token, key_authorization});
+  auto set = edge_.set_challenges(challenges_);
+  if (!set) challenges_.pop_back();
+  return set;
+}
+
+void EdgeChallenges::remove(const std::string& host, const std::string& token) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(challenges_,
+                [&](const auto& each) { return each.host == host && each.token == token; });
+  if (const auto set = edge_.set_challenges(challenges_); !set) {
+    // It is of no harm there: its order is over. The next change takes it away.
+    log_event(LogLevel::warn, "domains", "challenge_not_removed",
+              {{"domain", host}, {"error", to_string(set.error())}});
+  }
+}
+
+LocalDomainEngine::LocalDomainEngine(Config config,
+                                     std::unique_ptr<domains::CertificateStore> store,
+                                     edge::Edge& edge)
+    : config_(std::move(config)),
+      store_(std::move(store)),
+      edge_(edge),
+      challenges_(edge),
+      issuer_(config_.acme, *store_, challenges_) {}
+
+Result<actors::DomainName> LocalDomainEngine::name_of(const std::string& typed) const {
+  ATLAS_TRY(auto name, domains::parse_domain_name(typed));
+  return actors::DomainName{std::move(name.name), std::move(name.display_name), name.is_apex};
+}
+
+// The resolvers anew each time: /etc/resolv.conf changes while a server runs.
+Result<pb::DnsObservation> LocalDomainEngine::look_up(const std::string& domain,
+                                                      const std::string& ownership_name,
+                                                      std::stop_token stop) {
+  ATLAS_TRY(const auto lookup, domains::DomainLookup::make({.resolvers = config_.resolvers}));
+  return lookup.look_up(domain, ownership_name, stop);
+}
+
+actors::IssueResult LocalDomainEngine::order(const actors::CertificateJob& job,
+                                             std::stop_token stop) {
+  return issuer_.order({.effect = job.effect,
+                        .names = job.names,
+                        .directory = job.directory,
+                        .renews = job.renews,
+                        .remaining = job.remaining},
+                       stop);
+}
+
+Result<void> LocalDomainEngine::give(const Given& given, const std::vector<std::string>& removed,
+                                     actors::PublishedCertificates& published) {
+  if (given.certificates.empty() && removed.empty()) return {};
+  auto changed = edge_.change_certificates(given.certificates, removed);
+  if (!changed && changed.error().code == ErrorCode::invalid_argument &&
+      given.certificates.size() > 1) {
+    // One of them is wrong: which one, the edge says of each by itself.
+    for (std::size_t i = 0; i < given.certificates.size(); ++i) {
+      ATLAS_TRYV(give({{given.choices[i]}, {given.certificates[i]}},
+                      i == 0 ? removed : std::vector<std::string>{}, published));
+    }
+    return {};
+  }
+  if (!changed && changed.error().code == ErrorCode::invalid_argument &&
+      given.certificates.size() == 1) {
+    published.lost.emplace_back(given.choices.front(), changed.error().message);
+    return give({}, removed, published);
+  }
+  if (!changed) return changed;
+  for (const auto& choice : given.choices) {
+    ATLAS_TRY(const auto shown, edge::shown_fingerprint(config_.https_address, edge_.https_port(),
+                                                        choice.domain, k_handshake_timeout));
+    if (shown != choice.fingerprint) {
+      return fail(ErrorCode::unavailable,
+                  "the edge shows another certificate for " + choice.domain + " than it was given");
+    }
+    published.shown.push_back(choice);
+  }
+  return {};
+}
+
+Result<actors::PublishedCertificates> LocalDomainEngine::publish(
+    const std::vector<actors::CertificateChoice>& table) {
+  const std::lock_guard lock(publish_mutex_);
+  const auto in_force = edge_.certificates();
+  std::set<std::string> wanted;
+  actors::PublishedCertificates published;
+  std::vector<Given> batches(1);
+  for (const auto& choice : table) {
+    wanted.insert(choice.domain);
+    const auto here = in_force.find(choice.domain);
+    if (here != in_force.end() && here->second == choice.fingerprint) {
+      published.shown.push_back(choice);
+      continue;
+    }
+    auto stored = store_->certificate(choice.fingerprint);
+    if (!stored) {
+      const auto code = stored.error().code;
+      if (code != ErrorCode::not_found && code != ErrorCode::corrupt) {
+        return tl::unexpected(stored.error());
+      }
+      published.lost.emplace_back(choice, stored.error().message);
+      continue;
+    }
+    if (batches.back().choices.size() == k_given_at_once) batches.emplace_back();
+    batches.back().choices.push_back(choice);
+    batches.back().certificates.push_back({choice.domain, choice.fingerprint,
+                                           std::move(stored->chain_pem),
+                                           std::move(stored->key_pem)});
+  }
+  std::vector<std::string> removed;
+  for (const auto& [host, fingerprint] : in_force) {
+    if (!wanted.contains(host)) removed.push_back(host);
+  }
+  for (const auto& batch : batches) {
+    ATLAS_TRYV(give(batch, std::exchange(removed, {}), published));
+  }
+  return published;
+}
+
+Result<void> LocalDomainEngine::keep_only(const std::set<std::string>& fingerprints,
+                                          const std::set<EffectId>& unfinished) {
+  return store_->keep_only(fingerprints, unfinished);
+}
+
+std::vector<std::string> LocalDomainEngine::caa_identities() const {
+  if (config_.acme.directory.empty()) return {};
+  return issuer_.caa_identities();
+}
+
+std::string LocalDomainEngine::describe() const {
+  return std::to_string(edge_.certificates().size()) + " shown, ordered from " +
+         config_.acme.directory;
+}
+
+}  // namespace atlasflow::server

@@ -1,0 +1,74 @@
+// Users' own domains over domains/ and edge/: name servers, the certificate authority, the sealed
+// store and what the edge shows. Owned by the composition root; thread-safe.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "actors/domains/domain_engine.hpp"
+#include "domains/acme/issuer.hpp"
+#include "domains/certificates/certificate_store.hpp"
+#include "domains/dns/lookup.hpp"
+#include "edge/edge.hpp"
+
+namespace atlasflow::server {
+
+// Answers the authority's challenges at the edge, which takes the whole list each time. What an
+// order that was stopped left there stays: the authority may look while the server is down.
+class EdgeChallenges final : public domains::ChallengeBoard {
+ public:
+  explicit EdgeChallenges(edge::Edge& edge) : edge_(edge) {}
+
+  Result<void> put(const std::string& host, const std::string& token,
+                   const std::string& key_authorization) override;
+  void remove(const std::string& host, const std::string& token) override;
+
+ private:
+  edge::Edge& edge_;
+  std::mutex mutex_;
+  std::vector<edge::Challenge> challenges_;
+};
+
+class LocalDomainEngine final : public actors::DomainEngine {
+ public:
+  struct Config {
+    domains::AcmeConfig acme;
+    std::vector<std::string> resolvers;  // empty: the system's
+    std::string https_address;           // where the edge listens
+  };
+  LocalDomainEngine(Config config, std::unique_ptr<domains::CertificateStore> store,
+                    edge::Edge& edge);
+
+  [[nodiscard]] Result<actors::DomainName> name_of(const std::string& typed) const override;
+  Result<pb::DnsObservation> look_up(const std::string& domain, const std::string& ownership_name,
+                                     std::stop_token stop) override;
+  actors::IssueResult order(const actors::CertificateJob& job, std::stop_token stop) override;
+  Result<actors::PublishedCertificates> publish(
+      const std::vector<actors::CertificateChoice>& table) override;
+  Result<void> keep_only(const std::set<std::string>& fingerprints,
+                         const std::set<EffectId>& unfinished) override;
+  [[nodiscard]] std::vector<std::string> caa_identities() const override;
+  [[nodiscard]] std::string describe() const override;
+
+ private:
+  struct Given {
+    std::vector<actors::CertificateChoice> choices;
+    std::vector<edge::HostCertificate> certificates;
+  };
+  // Gives the edge what it has not; what it finds wrong is lost.
+  [[nodiscard]] Result<void> give(const Given& given, const std::vector<std::string>& removed,
+                                  actors::PublishedCertificates& published);
+
+  const Config config_;
+  std::unique_ptr<domains::CertificateStore> store_;
+  edge::Edge& edge_;
+  EdgeChallenges challenges_;
+  mutable domains::Issuer issuer_;
+  std::mutex publish_mutex_;
+};
+
+}  // namespace atlasflow::server

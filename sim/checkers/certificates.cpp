@@ -1,0 +1,121 @@
+#include "sim/checkers/certificates.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace atlasflow::sim {
+
+void Certificates::take(const storage::Record& record) {
+  constexpr std::string_view k_prefix = "domain/";
+  if (!record.stream.str().starts_with(k_prefix)) return;
+  const auto name = record.stream.str().substr(k_prefix.size());
+  const auto& event = record.event;
+  if (event.has_domain_removed()) {
+    domains_.erase(name);
+    return;
+  }
+  auto& domain = domains_[name];
+  if (event.has_domain_added()) {
+    domain.project = event.domain_added().project_name();
+    domain.project_id = event.domain_added().project_id();
+    domain.proof_required = event.domain_added().proof_required();
+  } else if (event.has_domain_taken_over()) {
+    domain.project = event.domain_taken_over().project_name();
+    domain.project_id = event.domain_taken_over().project_id();
+    domain.proof_required = false;
+  } else if (event.has_certificate_ordered()) {
+    domain.order = EffectId{name + "-v" + std::to_string(record.stream_version.value())};
+  } else if (event.has_certificate_issued()) {
+    domain.order.reset();
+    domain.newest = event.certificate_issued().fingerprint();
+    domain.not_after = event.certificate_issued().not_after_us();
+    domain.was_refused = false;
+    owners_of_certificates_[domain.newest] = name;
+  } else if (event.has_certificate_failed()) {
+    domain.order.reset();
+    domain.was_refused = true;
+    domain.retry_at = event.certificate_failed().retry_at_us();
+  } else if (event.has_certificate_installed()) {
+    domain.installed = event.certificate_installed().fingerprint();
+  } else if (event.has_certificate_lost()) {
+    const auto& lost = event.certificate_lost().fingerprint();
+    if (domain.newest == lost) domain.newest.clear();
+    if (domain.installed == lost) domain.installed.clear();
+  }
+}
+
+std::string Certificates::wrong_order(const World& world, const std::string& domain,
+                                      const EffectId& effect) const {
+  const auto open = world.domains.open_orders.find(domain);
+  if (open != world.domains.open_orders.end() && open->second != effect) {
+    // One whose domain was given up ends by itself at the CA.
+    const auto known = domains_.find(domain);
+    const bool is_wanted = known != domains_.end() && known->second.order == open->second;
+    if (is_wanted) {
+      return fmt::format("order {} reaches the CA while {} is under way", effect.str(),
+                         open->second.str());
+    }
+  }
+  const auto known = domains_.find(domain);
+  if (known == domains_.end() || known->second.order != effect) {
+    // A removal may come while the call is on its way.
+    if (known == domains_.end()) return {};
+    return fmt::format("order {} reaches the CA, and no intent in the log says so", effect.str());
+  }
+  return {};
+}
+
+std::string Certificates::wrong_table(const World& world,
+                                      const std::vector<actors::CertificateChoice>& table) const {
+  std::map<std::string, std::string> shown;
+  for (const auto& [domain, fingerprint] : table) {
+    const auto owner = owners_of_certificates_.find(fingerprint);
+    if (owner == owners_of_certificates_.end() || owner->second != domain) {
+      return fmt::format("{} is shown for {}, for which it was not issued", fingerprint, domain);
+    }
+    shown[domain] = fingerprint;
+  }
+  for (const auto& [domain, fingerprint] : world.domains.shown) {
+    const auto known = domains_.find(domain);
+    if (shown.contains(domain) || known == domains_.end()) continue;
+    if (known->second.newest.empty() && known->second.installed.empty()) continue;
+    const bool is_stored = std::any_of(
+        world.domains.stored.begin(), world.domains.stored.end(),
+        [&](const auto& stored) { return stored.second.fingerprint() == known->second.newest; });
+    if (is_stored) return fmt::format("{} is shown no more, and has a certificate", domain);
+  }
+  return {};
+}
+
+std::string Certificates::unrest(const World& world,
+                                 const std::map<std::string, std::string>& routes,
+                                 const std::string& domain) const {
+  const auto now = world.agenda.now() + world.clock_skew;
+  for (const auto& [name, known] : domains_) {
+    const auto target = world.domains.targets.find(name);
+    const auto host = known.project + "." + domain;
+    if (target == world.domains.targets.end() || target->second != host) continue;
+    if (known.proof_required && !world.domains.proofs.contains(name)) continue;
+    if (known.was_refused && known.retry_at > now) continue;  // it waits as it must
+    const auto shown = world.domains.shown.find(name);
+    if (known.newest.empty() || shown == world.domains.shown.end()) {
+      return fmt::format("{} leads here, and has no certificate", name);
+    }
+    if (shown->second != known.newest || known.installed != known.newest) {
+      return fmt::format("the newest certificate of {} is not shown", name);
+    }
+    if (known.not_after <= now) return fmt::format("the certificate of {} has expired", name);
+    if (routes.contains(host) != routes.contains(name)) {
+      return fmt::format("{} does not lead where {} does", name, host);
+    }
+  }
+  for (const auto& [name, fingerprint] : world.domains.shown) {
+    if (!domains_.contains(name)) {
+      return fmt::format("{} is nobody's, and the edge shows its certificate", name);
+    }
+  }
+  return {};
+}
+
+}  // namespace atlasflow::sim

@@ -1,0 +1,38 @@
+// Name servers, a certificate authority, the store of keys and the edge's certificates, as the
+// domain keeper sees them through the simulated network. One per life; one thread.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sim/world/outside.hpp"
+
+namespace atlasflow::sim {
+
+// How long a certificate of the simulated authority lives: renewals come within a run.
+inline constexpr TimestampUs k_certificate_life_us = 60'000'000LL * 10;
+
+class OutsideDomains final : public actors::DomainEngine {
+ public:
+  explicit OutsideDomains(Outside& outside) : outside_(outside) {}
+
+  [[nodiscard]] Result<actors::DomainName> name_of(const std::string& typed) const override;
+  Result<pb::DnsObservation> look_up(const std::string& domain, const std::string& ownership_name,
+                                     std::stop_token stop) override;
+  actors::IssueResult order(const actors::CertificateJob& job, std::stop_token stop) override;
+  Result<actors::PublishedCertificates> publish(
+      const std::vector<actors::CertificateChoice>& table) override;
+  Result<void> keep_only(const std::set<std::string>& fingerprints,
+                         const std::set<EffectId>& unfinished) override;
+  [[nodiscard]] std::vector<std::string> caa_identities() const override { return {}; }
+  [[nodiscard]] std::string describe() const override { return "simulated"; }
+
+ private:
+  [[nodiscard]] bool misfortune();
+  [[nodiscard]] actors::IssueResult issue(const actors::CertificateJob& job);
+
+  Outside& outside_;
+};
+
+}  // namespace atlasflow::sim

@@ -1,0 +1,55 @@
+// One order in a process of its own, for tests that kill it:
+// order_process FOLDER DIRECTORY EFFECT NAME [CA_BUNDLE]. It posts its tokens as files in
+// FOLDER/board, as an edge would outlive it, and prints the certificate's fingerprint.
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+
+#include "domains/acme/issuer.hpp"
+
+namespace {
+
+class FileBoard final : public atlasflow::domains::ChallengeBoard {
+ public:
+  explicit FileBoard(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  atlasflow::Result<void> put(const std::string& host, const std::string& token,
+                              const std::string& key_authorization) override {
+    std::ofstream(folder_ / (host + "," + token)) << key_authorization;
+    return {};
+  }
+  void remove(const std::string& host, const std::string& token) override {
+    std::filesystem::remove(folder_ / (host + "," + token));
+  }
+
+ private:
+  std::filesystem::path folder_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 5 && argc != 6) return 2;
+  using namespace atlasflow;
+  const std::filesystem::path folder = argv[1];
+  auto store = domains::CertificateStore::open(folder / "domains", folder / "secret.key");
+  if (!store) {
+    std::cerr << to_string(store.error()) << "\n";
+    return 1;
+  }
+  FileBoard board(folder / "board");
+  domains::AcmeConfig config;
+  config.directory = argv[2];
+  config.terms_agreed = true;
+  if (argc == 6) config.ca_bundle = argv[5];
+  domains::Issuer issuer(config, **store, board);
+  const auto issued =
+      issuer.order({EffectId(argv[3]), {argv[4]}, "", "", std::chrono::seconds(30)}, {});
+  if (!issued) {
+    std::cerr << issued.error().reason() << "\n";
+    return 1;
+  }
+  std::cout << issued->fingerprint();
+  return 0;
+}

@@ -1,0 +1,225 @@
+// The client against a real ACME server: pebble, strict, and as unfriendly as it can be set.
+#include "tests/domains/pebble.hpp"
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <random>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <openssl/x509_vfy.h>
+
+#include "base/process.hpp"
+#include "domains/acme/issuer.hpp"
+#include "tests/base/http_peer.hpp"
+#include "tests/domains/fake_ca.hpp"
+
+namespace atlasflow::domains {
+namespace {
+
+using namespace std::chrono_literals;
+using domains_test::http_answer;
+using domains_test::Pebble;
+using domains_test::PebbleWish;
+using domains_test::TestBoard;
+using testing::HasSubstr;
+
+class PebbleTest : public testing::Test {
+ protected:
+  PebbleTest() {
+    std::string pattern = testing::TempDir() + "pebble-test-XXXXXX";
+    folder_ = ::mkdtemp(pattern.data());
+    store_ = CertificateStore::open(folder_ / "domains", folder_ / "secret.key").value();
+  }
+  ~PebbleTest() override { std::filesystem::remove_all(folder_); }
+
+  void start(PebbleWish wish = {}) {
+    ASSERT_TRUE(Pebble::installed()) << "script/bootstrap installs pebble";
+    wish.http_port = static_cast<std::uint16_t>(edge_.port());
+    pebble_ = std::make_unique<Pebble>(wish);
+    config_.directory = pebble_->directory();
+    config_.ca_bundle = pebble_->ca_bundle();
+    config_.contact = "ops@web.example";
+    config_.terms_agreed = true;
+  }
+  IssueResult order(const std::string& effect, std::vector<std::string> names) {
+    return Issuer(config_, *store_, board_)
+        .order({EffectId(effect), std::move(names), "", "", 60s}, {});
+  }
+  // By the root that pebble has now.
+  [[nodiscard]] bool verifies(const std::string& fingerprint) const {
+    const auto stored = store_->certificate(fingerprint).value();
+    const auto chain = parse_certificates(stored.chain_pem).value();
+    const auto roots = parse_certificates(pebble_->root()).value();
+    X509_STORE* trusted = X509_STORE_new();
+    X509_STORE_add_cert(trusted, roots.front().get());
+    STACK_OF(X509)* between = sk_X509_new_null();
+    for (std::size_t i = 1; i < chain.size(); ++i) sk_X509_push(between, chain[i].get());
+    X509_STORE_CTX* context = X509_STORE_CTX_new();
+    X509_STORE_CTX_init(context, trusted, chain.front().get(), between);
+    const bool right = X509_verify_cert(context) == 1;
+    X509_STORE_CTX_free(context);
+    sk_X509_free(between);
+    X509_STORE_free(trusted);
+    return right;
+  }
+
+  std::filesystem::path folder_;
+  TestBoard board_;
+  // What the edge does for them.
+  base_test::HttpPeer edge_{[this](const std::string& request) {
+    const std::string place = "GET /.well-known/acme-challenge/";
+    const auto host_at = request.find("Host: ");
+    if (!request.starts_with(place) || host_at == request.npos) return http_answer(404, "");
+    const auto token = request.substr(place.size(), request.find(' ', 4) - place.size());
+    const auto host =
+        request.substr(host_at + 6, request.find_first_of(":\r", host_at + 6) - host_at - 6);
+    auto found = board_.answer(host, token);
+    if (std::ifstream file(folder_ / "board" / (host + "," + token)); file) {
+      found.emplace(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    }
+    return http_answer(found ? 200 : 404, found.value_or(""), "Connection: close\r\n");
+  }};
+  std::unique_ptr<CertificateStore> store_;
+  std::unique_ptr<Pebble> pebble_;
+  AcmeConfig config_;
+};
+
+TEST_F(PebbleTest, half_of_the_nonces_refused_and_no_authorization_reused) {
+  start({.nonces_refused = 50, .authorizations_reused = 0});
+  for (int i = 0; i < 3; ++i) {
+    const auto issued = order("e-v" + std::to_string(i), {"web.example", "www.web.example"});
+    ASSERT_TRUE(issued.has_value()) << issued.error().reason();
+    EXPECT_TRUE(verifies(issued->fingerprint()));
+    EXPECT_THAT(issued->names(), testing::UnorderedElementsAre("web.example", "www.web.example"));
+  }
+  EXPECT_GE(board_.puts(), 6U);
+  EXPECT_EQ(board_.size(), 0U);
+}
+
+TEST_F(PebbleTest, authorizations_that_are_valid_already_are_not_proved_again) {
+  start({.authorizations_reused = 100});
+  ASSERT_TRUE(order("e-v1", {"web.example"}).has_value());
+  const auto puts = board_.puts();
+  const auto renewed = order("e-v2", {"web.example"});
+  ASSERT_TRUE(renewed.has_value()) << renewed.error().reason();
+  EXPECT_EQ(board_.puts(), puts);
+}
+
+TEST_F(PebbleTest, a_token_that_is_not_found_is_told_with_pebbles_reason) {
+  start();
+  pebble_->tell_name_server("/add-a", R"({"host":"lost.example.","addresses":["127.0.0.77"]})");
+  const auto failed = order("e-v1", {"lost.example"});
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_EQ(failed.error().problem(), pb::CERTIFICATE_PROBLEM_VALIDATION)
+      << failed.error().reason();
+  EXPECT_THAT(failed.error().reason(), HasSubstr("lost.example"));
+}
+
+TEST_F(PebbleTest, a_name_that_its_policy_refuses_is_told) {
+  start({.blocked = {"bank.example"}});
+  const auto failed = order("e-v1", {"bank.example"});
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_EQ(failed.error().problem(), pb::CERTIFICATE_PROBLEM_REFUSED) << failed.error().reason();
+}
+
+TEST_F(PebbleTest, an_external_account_is_bound) {
+  start({.external_key_id = "kid-1",
+         .external_mac_key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"});
+  EXPECT_EQ(order("e-v1", {"web.example"}).error().problem(), pb::CERTIFICATE_PROBLEM_ACCOUNT);
+  config_.external_key_id = "kid-1";
+  config_.external_mac_key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+  const auto issued = order("e-v2", {"web.example"});
+  ASSERT_TRUE(issued.has_value()) << issued.error().reason();
+}
+
+TEST_F(PebbleTest, a_ca_that_was_set_up_anew_gets_an_account_anew) {
+  start();
+  ASSERT_TRUE(order("e-v1", {"web.example"}).has_value());
+  pebble_->restart();
+  const auto issued = order("e-v2", {"web.example"});
+  ASSERT_TRUE(issued.has_value()) << issued.error().reason();
+  EXPECT_TRUE(verifies(issued->fingerprint()));
+}
+
+// The order that pebble has made and that nobody here knows the URL of.
+TEST_F(PebbleTest, an_order_whose_answer_was_lost_is_found_again) {
+  start({.nonces_refused = 20});
+  ASSERT_TRUE(order("first-v1", {"first.example"}).has_value());
+  ASSERT_TRUE(store_->order(EffectId("e-v1")).has_value());
+  ASSERT_TRUE(store_->announce_order(EffectId("e-v1")).has_value());
+  const auto account = store_->account(config_.directory, "").value();
+  AcmeClient client(config_, account.key.get(), account.url, {});
+  ASSERT_TRUE(client.open().has_value());
+  const auto lost = client.new_order({"web.example"}, "");
+  ASSERT_TRUE(lost.has_value());
+  const auto found = client.unfinished_order({"web.example"});
+  ASSERT_TRUE(found.has_value()) << found.error().reason;
+  ASSERT_TRUE(found->has_value());
+  EXPECT_EQ((*found)->url, lost->url);
+  ASSERT_TRUE(order("e-v1", {"web.example"}).has_value());
+  EXPECT_EQ(store_->order(EffectId("e-v1"))->url, lost->url);
+}
+
+TEST_F(PebbleTest, orders_at_once_share_one_account_and_lose_nothing) {
+  start({.nonces_refused = 30});
+  Issuer issuer(config_, *store_, board_);
+  std::vector<std::thread> orders;
+  std::vector<std::string> fingerprints(8);
+  for (std::size_t i = 0; i < fingerprints.size(); ++i) {
+    orders.emplace_back([&, i] {
+      const auto name = "n" + std::to_string(i) + ".example";
+      const auto issued = issuer.order({EffectId(name), {name}, "", "", 60s}, {});
+      if (issued) {
+        fingerprints[i] = issued->fingerprint();
+      } else {
+        ADD_FAILURE() << issued.error().reason();
+      }
+    });
+  }
+  for (auto& each : orders) each.join();
+  EXPECT_EQ(store_->certificates()->size(), fingerprints.size());
+  for (const auto& each : fingerprints) EXPECT_TRUE(verifies(each));
+  EXPECT_EQ(board_.size(), 0U);
+}
+
+// Killed wherever it is, up to four times, and then let go on.
+TEST_F(PebbleTest, an_order_that_is_killed_again_and_again_comes_to_its_end) {
+  start({.nonces_refused = 30});
+  std::filesystem::create_directory(folder_ / "board");
+  std::mt19937 random(11);
+  for (int i = 0; i < 5; ++i) {
+    const auto name = "killed" + std::to_string(i) + ".example";
+    std::optional<Exit> exit;
+    for (int life = 0; life <= 4; ++life) {
+      auto order = spawn_process({.argv = {ATLASFLOW_ORDER_PROCESS, folder_, config_.directory,
+                                           name + "-v1", name, config_.ca_bundle},
+                                  .environment = {}});
+      ASSERT_TRUE(order.has_value());
+      const std::chrono::milliseconds at_most(life == 4 ? 60'000 : random() % 600);
+      exit = order->wait(at_most);
+      if (exit) break;
+      order->kill();
+    }
+    ASSERT_TRUE(exit.has_value());
+    EXPECT_EQ(exit->code, 0);
+    const auto stored = store_->order(EffectId(name + "-v1"));
+    ASSERT_TRUE(stored.has_value());
+    EXPECT_TRUE(verifies(stored->fingerprint));
+  }
+}
+
+TEST_F(PebbleTest, a_ca_that_this_machine_does_not_trust_is_not_believed) {
+  start();
+  config_.ca_bundle.clear();
+  const auto failed = order("e-v1", {"web.example"});
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_EQ(failed.error().problem(), pb::CERTIFICATE_PROBLEM_UNAVAILABLE);
+  EXPECT_THAT(failed.error().reason(), HasSubstr("no certificate that can be trusted"));
+}
+
+}  // namespace
+}  // namespace atlasflow::domains
