@@ -1,7 +1,5 @@
 #include "domains/acme/jose.hpp"
 
-#include <array>
-#include <cstdint>
 #include <memory>
 
 #include <openssl/core_names.h>
@@ -9,6 +7,7 @@
 #include <openssl/hmac.h>
 
 #include "base/assert.hpp"
+#include "base/base64.hpp"
 #include "base/digest.hpp"
 
 namespace atlasflow::domains {
@@ -18,8 +17,6 @@ using BignumPtr = std::unique_ptr<BIGNUM, OpensslFree<BN_free>>;
 using SignaturePtr = std::unique_ptr<ECDSA_SIG, OpensslFree<ECDSA_SIG_free>>;
 using DigestContext = std::unique_ptr<EVP_MD_CTX, OpensslFree<EVP_MD_CTX_free>>;
 
-constexpr std::string_view k_alphabet =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 constexpr int k_coordinate_bytes = 32;
 
 const unsigned char* in(std::string_view bytes) {
@@ -54,42 +51,6 @@ nlohmann::ordered_json flattened(std::string protected_part, std::string payload
 }
 
 }  // namespace
-
-std::string base64url(std::string_view bytes) {
-  std::string text;
-  text.reserve((bytes.size() * 4 + 2) / 3);
-  std::uint32_t group = 0;
-  unsigned bits = 0;
-  for (const char c : bytes) {
-    group = (group << 8U) | static_cast<unsigned char>(c);
-    for (bits += 8; bits >= 6; bits -= 6) text += k_alphabet[(group >> (bits - 6)) & 63U];
-  }
-  if (bits != 0) text += k_alphabet[(group << (6 - bits)) & 63U];
-  return text;
-}
-
-Result<std::string> from_base64url(std::string_view text) {
-  std::string bytes;
-  std::uint32_t group = 0;
-  unsigned bits = 0;
-  for (const char c : text) {
-    const auto value = k_alphabet.find(c);
-    if (value == k_alphabet.npos) {
-      return fail(ErrorCode::invalid_argument,
-                  "this is no base64url: it consists of A-Z, a-z, 0-9, - and _");
-    }
-    group = (group << 6U) | static_cast<std::uint32_t>(value);
-    bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      bytes += static_cast<char>((group >> bits) & 255U);
-    }
-  }
-  if (text.size() % 4 == 1 || (group & ((1U << bits) - 1)) != 0) {
-    return fail(ErrorCode::invalid_argument, "this is no base64url: some of it is missing");
-  }
-  return bytes;
-}
 
 nlohmann::ordered_json jwk_of(EVP_PKEY* key) {
   nlohmann::ordered_json jwk;

@@ -12,11 +12,6 @@
 
 namespace atlasflow::domains {
 
-// Base 64 with URL and filename safe alphabet, RFC 4648 section 5, without padding.
-[[nodiscard]] std::string base64url(std::string_view bytes);
-// invalid_argument: there is another character in it, or padding, or a length that no bytes have.
-[[nodiscard]] Result<std::string> from_base64url(std::string_view text);
-
 // The public half of a P-256 key (RFC 7518 section 6.2): {"crv","kty","x","y"}, in this order.
 [[nodiscard]] nlohmann::ordered_json jwk_of(EVP_PKEY* key);
 // RFC 7638: SHA-256 over the JWK's required members in lexicographic order.

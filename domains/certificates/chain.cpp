@@ -9,9 +9,9 @@
 #include <openssl/x509v3.h>
 
 #include "base/assert.hpp"
+#include "base/base64.hpp"
 #include "base/digest.hpp"
 #include "base/rfc3339.hpp"
-#include "domains/acme/jose.hpp"
 
 namespace atlasflow::domains {
 namespace {
