@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/base64.hpp"
 #include "domains/acme/jose.hpp"
 
 namespace atlasflow::domains {

@@ -6,6 +6,7 @@
 #include <openssl/core_names.h>
 #include <openssl/param_build.h>
 
+#include "base/base64.hpp"
 #include "base/digest.hpp"
 #include "domains/acme/jose.hpp"
 
@@ -19,8 +20,8 @@ using Parameters = std::unique_ptr<OSSL_PARAM, OpensslFree<OSSL_PARAM_free>>;
 using KeyContext = std::unique_ptr<EVP_PKEY_CTX, OpensslFree<EVP_PKEY_CTX_free>>;
 
 KeyPtr public_key(const json& jwk) {
-  const auto point = "\x04" + domains::from_base64url(jwk["x"].get<std::string>()).value() +
-                     domains::from_base64url(jwk["y"].get<std::string>()).value();
+  const auto point = "\x04" + from_base64url(jwk["x"].get<std::string>()).value() +
+                     from_base64url(jwk["y"].get<std::string>()).value();
   const ParameterBuilder builder(OSSL_PARAM_BLD_new());
   OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0);
   OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, point.data(),
@@ -34,7 +35,7 @@ KeyPtr public_key(const json& jwk) {
 }
 
 std::string decoded(const json& jws, const char* member) {
-  return domains::from_base64url(jws[member].get<std::string>()).value();
+  return from_base64url(jws[member].get<std::string>()).value();
 }
 
 }  // namespace
@@ -216,7 +217,7 @@ std::string FakeCa::account_answer(const json& payload, const json& header) {
   }
   nlohmann::ordered_json ordered;
   for (const char* member : {"crv", "kty", "x", "y"}) ordered[member] = header["jwk"][member];
-  const auto thumbprint = domains::base64url(bytes_of(Sha256().of(ordered.dump())));
+  const auto thumbprint = base64url(bytes_of(Sha256().of(ordered.dump())));
   auto at = std::ranges::find(thumbprints_, thumbprint) - thumbprints_.begin();
   const bool known = at < static_cast<std::ptrdiff_t>(thumbprints_.size());
   if (!known) {
@@ -319,7 +320,7 @@ void FakeCa::look_at_challenge(std::size_t number, std::size_t member) {
 std::string FakeCa::finalize(std::size_t number, const json& payload) {
   Order& order = orders_[number];
   if (order.status != "ready") return problem(403, "orderNotReady", "it is " + order.status);
-  const auto der = domains::from_base64url(payload["csr"].get<std::string>()).value();
+  const auto der = from_base64url(payload["csr"].get<std::string>()).value();
   const auto key = TestAuthority::key_of_request(der);
   auto names = TestAuthority::names_of_request(der);
   if (!key || names != order.names) return problem(400, "badCSR", "not these names");

@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/base64.hpp"
 #include "domains/acme/jose.hpp"
 #include "domains/certificates/chain.hpp"
 #include "tests/domains/fake_ca.hpp"
