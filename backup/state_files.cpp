@@ -18,7 +18,8 @@ constexpr std::array<std::string_view, 3> k_unfinished = {".tmp", ".new", ".part
 constexpr std::string_view k_uploads = "_uploads";  // of the registry: pushes that go on just now
 
 // Files, or folders with all that is in them.
-constexpr std::array<std::string_view, 3> k_folders = {"secrets", "logs", k_registry_folder};
+constexpr std::array<std::string_view, 4> k_folders = {k_secrets_folder, k_certificates_folder,
+                                                       "logs", k_registry_folder};
 constexpr std::array<std::string_view, 1> k_files = {"ca/ca.pem"};
 constexpr std::array<std::string_view, 2> k_keys = {k_secret_key, "ca/ca.key"};
 

@@ -13,6 +13,8 @@ namespace atlasflow::backup {
 
 inline constexpr std::string_view k_secret_key = "secret.key";
 inline constexpr std::string_view k_secrets_folder = "secrets";
+// Of custom domains: certificates, accounts and orders, and the sealed values that they name.
+inline constexpr std::string_view k_certificates_folder = "certificates";
 // Of the registry's own layout, CNCF Distribution's "v2".
 inline constexpr std::string_view k_registry_folder = "registry/blobs/docker/registry/v2";
 

@@ -40,8 +40,9 @@ TEST_F(Making, holds_everything_that_cannot_be_made_again_and_nothing_that_is_ha
   std::vector<std::string> paths;
   for (const auto& file : manifest.files) paths.push_back(file.path);
   const auto digest = sha256_hex("a layer");
-  EXPECT_THAT(paths, ElementsAre("ca/ca.key", "ca/ca.pem", "logs/n2kbbobu-v4.build.log",
-                                 "logs/n2kbbobu-v8.run.log",
+  EXPECT_THAT(paths, ElementsAre("ca/ca.key", "ca/ca.pem", "certificates/certificates/f00d.json",
+                                 "certificates/sealed/" + sealed_certificate_.ref,
+                                 "logs/n2kbbobu-v4.build.log", "logs/n2kbbobu-v8.run.log",
                                  std::string(k_registry_folder) + "/blobs/sha256/" +
                                      digest.substr(0, 2) + "/" + digest + "/data",
                                  "secret.key", "secrets/" + sealed_.ref));

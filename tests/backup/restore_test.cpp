@@ -70,6 +70,12 @@ TEST_F(Restoring, gives_the_same_log_the_same_state_and_every_file) {
   const auto secrets =
       storage::open_secret_store(restored() / "secrets", restored() / "secret.key").value();
   EXPECT_EQ(secrets->open(k_context, sealed_.ref).value(), k_value);
+  const auto certificates =
+      storage::open_secret_store(restored() / "certificates/sealed", restored() / "secret.key")
+          .value();
+  EXPECT_EQ(certificates->open("certificate/f00d", sealed_certificate_.ref).value(),
+            "a key and its chain");
+  EXPECT_EQ(read(restored() / "certificates/certificates/f00d.json"), "{}");
 }
 
 TEST_F(Restoring, the_log_goes_on_under_a_newer_epoch_and_knows_its_deliveries) {

@@ -82,6 +82,11 @@ class StateFixture : public testing::Test {
         storage::open_secret_store(state_ / "secrets", state_ / "secret.key").value();
     sealed_ = secrets->seal(k_context, k_value).value();
     append(env_set("PASSPHRASE", sealed_));
+    const auto keys =
+        storage::open_secret_store(state_ / "certificates/sealed", state_ / "secret.key").value();
+    sealed_certificate_ = keys->seal("certificate/f00d", "a key and its chain").value();
+    write(state_ / "certificates/certificates/f00d.json", "{}");
+    write(state_ / "certificates/orders/1.json.1-2.tmp", "half");
     write(state_ / "ca/ca.pem", "-----BEGIN CERTIFICATE-----\n", 0644);
     write(state_ / "ca/ca.key", "-----BEGIN PRIVATE KEY-----\n");
     write(state_ / "logs/n2kbbobu-v4.build.log", "STEP 1\nSTEP 2\n");
@@ -168,6 +173,7 @@ class StateFixture : public testing::Test {
   storage::TemporaryDirectory folder_;
   fs::path state_;
   storage::SealedRef sealed_;
+  storage::SealedRef sealed_certificate_;
 };
 
 }  // namespace atlasflow::backup

@@ -1,6 +1,6 @@
-// One order in a process of its own, for tests that kill it: order_process FOLDER DIRECTORY EFFECT
-// NAME. It posts its tokens as files in FOLDER/board, as an edge would outlive it, and prints the
-// certificate's fingerprint.
+// One order in a process of its own, for tests that kill it:
+// order_process FOLDER DIRECTORY EFFECT NAME [CA_BUNDLE]. It posts its tokens as files in
+// FOLDER/board, as an edge would outlive it, and prints the certificate's fingerprint.
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -30,7 +30,7 @@ class FileBoard final : public atlasflow::domains::ChallengeBoard {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) return 2;
+  if (argc != 5 && argc != 6) return 2;
   using namespace atlasflow;
   const std::filesystem::path folder = argv[1];
   auto store = domains::CertificateStore::open(folder / "domains", folder / "secret.key");
@@ -42,6 +42,7 @@ int main(int argc, char** argv) {
   domains::AcmeConfig config;
   config.directory = argv[2];
   config.terms_agreed = true;
+  if (argc == 6) config.ca_bundle = argv[5];
   domains::Issuer issuer(config, **store, board);
   const auto issued =
       issuer.order({EffectId(argv[3]), {argv[4]}, "", "", std::chrono::seconds(30)}, {});

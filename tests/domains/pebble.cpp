@@ -20,7 +20,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto k_start_max = 20s;
+constexpr auto k_start_max = 60s;
 
 // Free for TCP and UDP a moment ago.
 std::uint16_t free_port() {
@@ -60,12 +60,7 @@ bool Pebble::installed() {
   return !find_program("pebble").empty() && !find_program("pebble-challtestsrv").empty();
 }
 
-Pebble::Pebble(const PebbleWish& wish)
-    : wish_(wish),
-      acme_port_(free_port()),
-      management_port_(free_port()),
-      dns_port_(free_port()),
-      dns_management_port_(free_port()) {
+Pebble::Pebble(const PebbleWish& wish) : wish_(wish) {
   std::string pattern = (std::filesystem::temp_directory_path() / "pebble-XXXXXX").string();
   if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no folder");
   folder_ = pattern;
@@ -73,30 +68,60 @@ Pebble::Pebble(const PebbleWish& wish)
   std::ofstream(ca_bundle()) << identity.certificate;
   std::ofstream(folder_ / "pebble.key") << identity.key;
 
+  // A port that was free may be somebody else's by the time that it is wanted.
+  constexpr int k_tries = 3;
+  for (int tries = 1;; ++tries) {
+    try {
+      choose_ports();
+      start_name_server();
+      start();
+      return;
+    } catch (const std::runtime_error&) {
+      if (tries == k_tries) throw;
+    }
+  }
+}
+
+void Pebble::choose_ports() {
+  acme_port_ = free_port();
+  management_port_ = free_port();
+  dns_port_ = free_port();
+  dns_management_port_ = free_port();
   nlohmann::json config;
   auto& own = config["pebble"];
   own["listenAddress"] = local(acme_port_);
   own["managementListenAddress"] = local(management_port_);
   own["certificate"] = ca_bundle();
   own["privateKey"] = folder_ / "pebble.key";
-  own["httpPort"] = wish.http_port;
+  own["httpPort"] = wish_.http_port;
   own["tlsPort"] = 1;
   own["ocspResponderURL"] = "";
-  own["externalAccountBindingRequired"] = !wish.external_key_id.empty();
+  own["externalAccountBindingRequired"] = !wish_.external_key_id.empty();
   own["externalAccountMACKeys"] = nlohmann::json::object();
-  if (!wish.external_key_id.empty()) {
-    own["externalAccountMACKeys"][wish.external_key_id] = wish.external_mac_key;
+  if (!wish_.external_key_id.empty()) {
+    own["externalAccountMACKeys"][wish_.external_key_id] = wish_.external_mac_key;
   }
-  own["domainBlocklist"] = wish.blocked;
-  own["certificateValidityPeriod"] = wish.certificate_seconds;
+  own["domainBlocklist"] = wish_.blocked;
+  own["certificateValidityPeriod"] = wish_.certificate_seconds;
   std::ofstream(folder_ / "config.json") << config.dump(1);
+}
 
-  // Every name leads here by IPv4: a second address would be one more to answer at.
+// Every name leads here by IPv4: a second address would be one more to answer at.
+void Pebble::start_name_server() {
   name_server_ = spawn({"pebble-challtestsrv", "-dns01", local(dns_port_), "-management",
                         local(dns_management_port_), "-http01", "", "-https01", "", "-tlsalpn01",
                         "", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""},
                        {}, folder_ / "name-server.log");
-  start();
+  const auto until = std::chrono::steady_clock::now() + k_start_max;
+  while (true) {
+    try {
+      tell_name_server("/clear-txt", R"({"host":"nobody.example."})");
+      return;
+    } catch (const std::runtime_error&) {
+      if (!name_server_->running() || std::chrono::steady_clock::now() > until) throw;
+      std::this_thread::sleep_for(50ms);
+    }
+  }
 }
 
 Pebble::~Pebble() {

@@ -46,6 +46,8 @@ class Pebble {
   void restart();
 
  private:
+  void choose_ports();
+  void start_name_server();
   void start();
 
   std::filesystem::path folder_;

@@ -3,11 +3,16 @@
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
+#include <optional>
+#include <random>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <openssl/x509_vfy.h>
 
+#include "base/process.hpp"
 #include "domains/acme/issuer.hpp"
 #include "tests/base/http_peer.hpp"
 #include "tests/domains/fake_ca.hpp"
@@ -72,7 +77,10 @@ class PebbleTest : public testing::Test {
     const auto token = request.substr(place.size(), request.find(' ', 4) - place.size());
     const auto host =
         request.substr(host_at + 6, request.find_first_of(":\r", host_at + 6) - host_at - 6);
-    const auto found = board_.answer(host, token);
+    auto found = board_.answer(host, token);
+    if (std::ifstream file(folder_ / "board" / (host + "," + token)); file) {
+      found.emplace(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    }
     return http_answer(found ? 200 : 404, found.value_or(""), "Connection: close\r\n");
   }};
   std::unique_ptr<CertificateStore> store_;
@@ -154,6 +162,54 @@ TEST_F(PebbleTest, an_order_whose_answer_was_lost_is_found_again) {
   EXPECT_EQ((*found)->url, lost->url);
   ASSERT_TRUE(order("e-v1", {"web.example"}).has_value());
   EXPECT_EQ(store_->order(EffectId("e-v1"))->url, lost->url);
+}
+
+TEST_F(PebbleTest, orders_at_once_share_one_account_and_lose_nothing) {
+  start({.nonces_refused = 30});
+  Issuer issuer(config_, *store_, board_);
+  std::vector<std::thread> orders;
+  std::vector<std::string> fingerprints(8);
+  for (std::size_t i = 0; i < fingerprints.size(); ++i) {
+    orders.emplace_back([&, i] {
+      const auto name = "n" + std::to_string(i) + ".example";
+      const auto issued = issuer.order({EffectId(name), {name}, "", "", 60s}, {});
+      if (issued) {
+        fingerprints[i] = issued->fingerprint();
+      } else {
+        ADD_FAILURE() << issued.error().reason();
+      }
+    });
+  }
+  for (auto& each : orders) each.join();
+  EXPECT_EQ(store_->certificates()->size(), fingerprints.size());
+  for (const auto& each : fingerprints) EXPECT_TRUE(verifies(each));
+  EXPECT_EQ(board_.size(), 0U);
+}
+
+// Killed wherever it is, up to four times, and then let go on.
+TEST_F(PebbleTest, an_order_that_is_killed_again_and_again_comes_to_its_end) {
+  start({.nonces_refused = 30});
+  std::filesystem::create_directory(folder_ / "board");
+  std::mt19937 random(11);
+  for (int i = 0; i < 5; ++i) {
+    const auto name = "killed" + std::to_string(i) + ".example";
+    std::optional<Exit> exit;
+    for (int life = 0; life <= 4; ++life) {
+      auto order = spawn_process({.argv = {ATLASFLOW_ORDER_PROCESS, folder_, config_.directory,
+                                           name + "-v1", name, config_.ca_bundle},
+                                  .environment = {}});
+      ASSERT_TRUE(order.has_value());
+      const std::chrono::milliseconds at_most(life == 4 ? 60'000 : random() % 600);
+      exit = order->wait(at_most);
+      if (exit) break;
+      order->kill();
+    }
+    ASSERT_TRUE(exit.has_value());
+    EXPECT_EQ(exit->code, 0);
+    const auto stored = store_->order(EffectId(name + "-v1"));
+    ASSERT_TRUE(stored.has_value());
+    EXPECT_TRUE(verifies(stored->fingerprint));
+  }
 }
 
 TEST_F(PebbleTest, a_ca_that_this_machine_does_not_trust_is_not_believed) {
