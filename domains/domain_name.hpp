@@ -16,8 +16,8 @@ struct DomainName {
   bool is_apex = false;
 };
 
-// invalid_argument: it is an address, a public suffix by Mozilla's list, a wildcard, too long, or no
-// name at all.
+// invalid_argument: it is an address, a public suffix by Mozilla's list, a wildcard, too long, or
+// no name at all.
 [[nodiscard]] Result<DomainName> parse_domain_name(std::string_view typed);
 
 }  // namespace atlasflow::domains

@@ -132,7 +132,7 @@ struct DomainKeeperState {
   void published(domain_keeper_actor::pointer self, const Result<PublishedCertificates>& result);
   // Its worker died or hangs.
   void lose(domain_keeper_actor::pointer self, Ticket ticket, const std::string& why);
-  [[nodiscard]] std::size_t orders_busy() const;
+  [[nodiscard]] bool has_order_room() const;
 };
 
 [[nodiscard]] domain_keeper_actor::behavior_type domain_keeper(

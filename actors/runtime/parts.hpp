@@ -53,8 +53,8 @@ struct Parts {
   edge_actor edge;
   deployments_actor deployments;
   projects_actor projects;
-  caf::actor
-      root;  // watches all of the above; reconciler, janitor, notifier and domain keeper are its own
+  // Watches all of the above; reconciler, janitor, notifier and domain keeper are its own.
+  caf::actor root;
 
   // In the order in which they are to be stopped: intake first, the log last.
   [[nodiscard]] std::vector<caf::actor> in_stop_order() const;

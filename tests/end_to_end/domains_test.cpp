@@ -212,7 +212,8 @@ TEST_F(Domains, an_authority_that_is_away_is_told_and_asked_again) {
     EXPECT_THAT(ran.err, HasSubstr(why));
   }
   const auto nobodys = atlasflow({"domains", "check", "nobody.test"});
-  EXPECT_EQ(nobodys.code, 2) << nobodys.err;
+  EXPECT_EQ(nobodys.code, 1) << nobodys.err;
+  EXPECT_THAT(nobodys.err, HasSubstr("is no domain of any project"));
 }
 
 }  // namespace

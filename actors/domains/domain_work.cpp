@@ -1,0 +1,183 @@
+// The keeper's calls of the engine: each by a worker of its own, and what comes of it.
+#include <algorithm>
+
+#include "actors/domains/domain_keeper.hpp"
+#include "base/backoff.hpp"
+#include "base/log.hpp"
+#include "base/probe.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+domain_worker_actor::behavior_type domain_worker(domain_worker_actor::pointer self,
+                                                 const domain_keeper_actor& keeper,
+                                                 DomainEngine* engine) {
+  end_of_exceptions(self);
+  return {[self, keeper, engine](const DoDomainWork& message) {
+    struct Call {
+      DomainEngine& engine;
+      const std::stop_token& stop;
+      decltype(DomainWorkDone::result) operator()(const LookUpWork& work) const {
+        auto observed = engine.look_up(work.domain, ownership_name(work.domain), stop);
+        if (!observed) return Result<LookedUp>(tl::unexpected(std::move(observed.error())));
+        return Result<LookedUp>(LookedUp{std::move(*observed), engine.caa_identities()});
+      }
+      decltype(DomainWorkDone::result) operator()(const OrderWork& work) const {
+        return engine.order(work.job, stop);
+      }
+      decltype(DomainWorkDone::result) operator()(const PublishWork& work) const {
+        return engine.publish(work.table);
+      }
+      decltype(DomainWorkDone::result) operator()(const CleanWork& work) const {
+        return engine.keep_only(work.fingerprints, work.unfinished);
+      }
+    };
+    self->send(keeper, DomainWorkDone{message.ticket,
+                                      std::visit(Call{*engine, message.stop}, message.work)});
+    self->quit();
+  }};
+}
+
+}  // namespace
+
+DomainKeeperState::Ticket DomainKeeperState::begin_job(domain_keeper_actor::pointer self,
+                                                       DomainWork work,
+                                                       std::chrono::microseconds limit) {
+  const auto ticket = next_ticket++;
+  auto& job = jobs[ticket];
+  job.worker =
+      spawn_blocking(self, config.spawn, domain_worker, domain_keeper_actor{self}, config.engine);
+  job.work = work;
+  self->monitor(*job.worker);
+  self->send(*job.worker, DoDomainWork{ticket, std::move(work), job.stop.get_token()});
+  self->delayed_send(self, limit, DomainWorkOverdue{ticket});
+  return ticket;
+}
+
+void DomainKeeperState::done(domain_keeper_actor::pointer self, const DomainWorkDone& message) {
+  const auto found = jobs.find(message.ticket);
+  ATLAS_PROBE(found == jobs.end(), "a call for a domain came back after it was given up");
+  if (found == jobs.end()) return;
+  const auto work = found->second.work;
+  if (const auto* order = std::get_if<OrderWork>(&work)) {
+    // It stays among the jobs until its outcome is recorded.
+    return ordered(self, order->job, std::get<IssueResult>(message.result));
+  }
+  jobs.erase(found);
+  if (const auto* look_up = std::get_if<LookUpWork>(&work)) {
+    return looked(self, look_up->domain, std::get<Result<LookedUp>>(message.result));
+  }
+  if (std::holds_alternative<PublishWork>(work)) {
+    publishing = 0;
+    return published(self, std::get<Result<PublishedCertificates>>(message.result));
+  }
+  cleaning = 0;
+  if (const auto& cleaned = std::get<Result<void>>(message.result); !cleaned) {
+    log_event(LogLevel::warn, "domains", "store_not_cleaned",
+              {{"error", to_string(cleaned.error())}});
+  }
+  for (const auto& [domain, state] : ledger.domains()) {
+    if (state.order) compare(self, domain);
+  }
+}
+
+void DomainKeeperState::looked(domain_keeper_actor::pointer self, const std::string& domain,
+                               const Result<LookedUp>& found) {
+  auto& watch = watches[domain];
+  watch.look = 0;
+  const auto* state = ledger.find(domain);
+  TakeLook look;
+  if (found) {
+    look.observed = found->observed;
+  } else {
+    auto* answers = look.observed.add_answers();
+    answers->set_server("this server");
+    answers->set_error(to_string(found.error()));
+  }
+  auto expected = expectation_of(*state, config.domain, config.settings.addresses);
+  if (found) expected.caa_identities = found->caa_identities;
+  look.judgement = judge(expected, look.observed);
+  look.asked = !watch.askers.empty();
+  const bool room = std::exchange(watch.ordering_look, false) || has_order_room();
+  look.may_order = room && ledger.order_allowed_at(config.settings.rules) <= config.clock->now();
+  auto askers =
+      std::make_shared<std::vector<PromiseGuard<DomainReply>>>(std::exchange(watch.askers, {}));
+  const auto by = look.asked ? watch.asked_by : Principal::system("domains");
+  decide_and_write(self, domain, std::move(look), by, {},
+                   [this, self, domain, askers](const Result<Position>& recorded) {
+                     for (auto& asker : *askers) {
+                       if (recorded) {
+                         asker.deliver(DomainReply{*recorded});
+                       } else {
+                         asker.fail(recorded.error());
+                       }
+                     }
+                     if (recorded && *recorded != Position{}) return;  // It is compared anyway.
+                     compare(self, domain);
+                     run_due(self);
+                   });
+}
+
+void DomainKeeperState::ordered(domain_keeper_actor::pointer self, const CertificateJob& job,
+                                const IssueResult& result) {
+  const auto& domain = job.names.front();
+  if (result) return report(self, domain, TakeIssued{job.effect, *result});
+  log_event(LogLevel::warn, "domains", "certificate_failed",
+            {{"domain", domain}, {"reason", result.error().reason()}});
+  report(self, domain, TakeFailed{job.effect, result.error()});
+}
+
+void DomainKeeperState::published(domain_keeper_actor::pointer self,
+                                  const Result<PublishedCertificates>& result) {
+  if (!result) {
+    ATLAS_PROBE(true, "the edge did not take the certificates, and gets them again");
+    edge_is_stale = true;
+    const auto pause = doubled_pause(failed_publishes++, std::chrono::seconds(60));
+    publish_again_at = config.clock->now() + std::chrono::microseconds(pause).count();
+    log_event(LogLevel::warn, "domains", "certificates_not_published",
+              {{"again_in_s", pause.count()}, {"error", to_string(result.error())}});
+    return wake_at(self, publish_again_at);
+  }
+  failed_publishes = 0;
+  publish_again_at = 0;
+  for (const auto& [choice, reason] : result->lost) {
+    log_event(LogLevel::error, "domains", "certificate_lost",
+              {{"domain", choice.domain}, {"reason", reason}});
+    report(self, choice.domain, TakeLost{choice.fingerprint, reason});
+  }
+  for (const auto& choice : result->shown) {
+    report(self, choice.domain, TakeInstalled{choice.fingerprint});
+  }
+  publish(self);  // what changed meanwhile
+}
+
+void DomainKeeperState::lose(domain_keeper_actor::pointer self, Ticket ticket,
+                             const std::string& why) {
+  auto lost = jobs.extract(ticket);
+  if (!lost) return;
+  ATLAS_PROBE(true, "who made a call for a domain was lost");
+  log_event(LogLevel::warn, "domains", "worker_lost", {{"reason", why}});
+  const auto& work = lost.mapped().work;
+  if (const auto* look_up = std::get_if<LookUpWork>(&work)) {
+    return looked(self, look_up->domain, fail(ErrorCode::unavailable, "the look-up was lost", why));
+  }
+  if (std::holds_alternative<PublishWork>(work)) {
+    publishing = 0;
+    return published(self, fail(ErrorCode::unavailable, "the call was lost", why));
+  }
+  if (const auto* order = std::get_if<OrderWork>(&work)) {
+    const auto domain = order->job.names.front();
+    auto& watch = watches[domain];
+    watch.order = 0;
+    const auto pause =
+        doubled_pause(static_cast<std::size_t>(watch.lost_orders++), std::chrono::seconds(60));
+    watch.order_again_at = config.clock->now() + std::chrono::microseconds(pause).count();
+    return compare(self, domain);
+  }
+  cleaning = 0;
+  for (const auto& [domain, state] : ledger.domains()) {
+    if (state.order) compare(self, domain);
+  }
+}
+
+}  // namespace atlasflow::actors
