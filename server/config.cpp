@@ -222,6 +222,10 @@ void take_all(Section& root, ServerConfig& config) {
   edge.take("http", config.edge.http);
   edge.take("https", config.edge.https);
   edge.take("redirect_http", config.edge.redirect_http);
+  constexpr std::int64_t k_hsts_max_s = 2 * 365 * std::int64_t{86'400};
+  edge.take("hsts_max_age_s", config.edge.hsts_max_age_s, 0, k_hsts_max_s);
+  edge.check("hsts_max_age_s", config.edge.hsts_max_age_s == 0 || config.edge.redirect_http,
+             "needs redirect_http: browsers that keep to https never see plain HTTP again");
   take_edge_limits(edge, config.edge.limits);
   take_edge_timeouts(edge, config.edge.timeouts);
   edge.finish();
@@ -353,6 +357,9 @@ http = "127.0.0.1:8080"
 https = "127.0.0.1:8443"
 # Plain HTTP answers with a redirect to https.
 redirect_http = true
+# For how many seconds browsers are told to ask the domain's hosts over https only, unless an app
+# says it itself; 0: not at all. They do not forget it before: begin with 300, and go up to a year.
+hsts_max_age_s = 0
 # Connections of visitors and to the apps together; 0: as many as the limit on open files allows.
 # Near it those that idle longest are closed.
 connections_max = 0
