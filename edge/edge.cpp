@@ -12,9 +12,9 @@
 #include <utility>
 
 #include <fcntl.h>
-#include <sys/resource.h>
 
 #include "base/log.hpp"
+#include "edge/limits.hpp"
 #include "edge/proxy/worker.hpp"
 #include "edge/tls/given_hosts.hpp"
 #include "edge/tls/local_ca.hpp"
@@ -31,35 +31,6 @@ constexpr milliseconds k_adopt_max{10'000};
 constexpr milliseconds k_drain_poll{20};
 // A worker answers within a turn. One that does not is the watch's to end: nobody waits for it.
 constexpr milliseconds k_command_max{1'000};
-
-// What is left of the limit on open files for the control socket, logs, listeners and the rest.
-constexpr std::int64_t k_descriptors_reserved = 64;
-constexpr std::int64_t k_descriptors_per_worker = 8;
-constexpr std::int32_t k_connections_min = 16;  // of a worker, or it could serve nobody
-
-// Of clients and to upstreams together, as many as the limit on open files allows.
-std::int32_t connections_allowed(std::size_t workers) {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 512;
-  const auto files = static_cast<std::int64_t>(std::min<rlim_t>(limit.rlim_cur, 1U << 20U));
-  const std::int64_t reserved =
-      k_descriptors_reserved + k_descriptors_per_worker * static_cast<std::int64_t>(workers);
-  return static_cast<std::int32_t>(std::max<std::int64_t>(files - reserved, 64));
-}
-
-// The limits as they are in force: none larger than what there is.
-EdgeLimits limits_in_force(EdgeLimits limits, std::size_t workers) {
-  const std::int32_t allowed = connections_allowed(workers);
-  limits.connections_max =
-      limits.connections_max == 0 ? allowed : std::min(limits.connections_max, allowed);
-  limits.connections_max =
-      std::max(limits.connections_max, k_connections_min * static_cast<std::int32_t>(workers));
-  limits.connections_per_address =
-      std::clamp(limits.connections_per_address, 1, std::max(1, limits.connections_max / 2));
-  limits.requests_per_instance =
-      std::clamp(limits.requests_per_instance, 1, std::max(1, limits.connections_max / 4));
-  return limits;
-}
 
 // The answers of all workers that give one in time.
 template <typename T>
@@ -167,6 +138,10 @@ Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inherit
   };
   shared_.on_adopted = notify;
   shared_.on_drained = notify;
+
+  if (config.hsts_max_age_s > 0) {
+    shared_.hsts = "max-age=" + std::to_string(config.hsts_max_age_s);
+  }
 
   const std::size_t count = config.workers > 0 ? static_cast<std::size_t>(config.workers)
                                                : std::max(1U, std::thread::hardware_concurrency());

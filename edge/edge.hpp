@@ -69,6 +69,9 @@ struct EdgeConfig {
   std::string domain = "atlasflow.localhost";
   std::filesystem::path ca_dir;  // the local CA's key and certificate; made on first start
   bool redirect_http = true;     // plain HTTP answers 308 (301 for GET and HEAD) to https
+  // For how long browsers are told to ask hosts of the domain over https only (RFC 6797), where an
+  // application does not say so itself; 0: not. Domains from elsewhere are their owners' to bind.
+  std::int64_t hsts_max_age_s = 0;
   EdgeTimeouts timeouts;
   EdgeLimits limits;
   int workers = 0;  // 0: one per core

@@ -141,13 +141,18 @@ bool BodyDecoder::take_size_byte(char c) {
     state_ = State::size_lf;
     return true;
   }
-  state_ = is_blank(c) ? State::extension_due : State::extension_first;
+  state_ = is_blank(c) ? State::size_end : State::extension_first;
   return is_blank(c) || c == ';';
 }
 
 // chunk-ext = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )
 bool BodyDecoder::take_extension_byte(char c) {
   switch (state_) {
+    case State::size_end:
+      // A size is padded by some servers. It says the same, and goes no further than this.
+      if (is_blank(c)) return true;
+      state_ = c == '\r' ? State::size_lf : State::extension_first;
+      return c == '\r' || c == ';';
     case State::extension_due:
       // White space stands between two parts only: none may be at the end of the line.
       if (is_blank(c)) return true;

@@ -1,6 +1,6 @@
-// Takes the framing off a message body as its bytes arrive: fixed length, chunked (RFC 9112 section
-// 7.1, strictly: CRLF only, white space only where the grammar has it, well-formed extensions that
-// are dropped) or until close. Owned by a parser; not shared between threads.
+// Takes the framing off a message body: fixed length, chunked (RFC 9112 section 7.1: CRLF only,
+// white space where the grammar has it and behind a size, which some servers pad, extensions are
+// dropped) or until close. Owned by a parser; not shared between threads.
 #pragma once
 
 #include <cstddef>
@@ -39,6 +39,7 @@ class BodyDecoder {
     until_close,
     size_first,
     size,
+    size_end,       // after white space behind the size: the line's end, or a ';'
     extension_due,  // after white space: only a ';' may follow
     extension_first,
     extension_name,

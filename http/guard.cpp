@@ -90,6 +90,25 @@ std::optional<HttpError> parse_length(std::string_view text, std::uint64_t& leng
   return std::nullopt;
 }
 
+// An application may say its length again, in a list or in another field: "2, 2" (RFC 9110 section
+// 8.6).
+std::optional<HttpError> parse_own_length(std::string_view text, FramingFields& framing) {
+  std::string_view element;
+  bool more = true;
+  while (more) {
+    more = take_list_element(text, element);
+    std::uint64_t length = 0;
+    if (auto error = parse_length(element, length)) return error;
+    if (framing.has_length && length != framing.length) {
+      return HttpError{400, "Content-Length says two numbers."};
+    }
+    framing.length_repeated |= framing.has_length;
+    framing.has_length = true;
+    framing.length = length;
+  }
+  return std::nullopt;
+}
+
 std::optional<HttpError> parse_transfer_encoding(std::string_view text) {
   if (equal_ignoring_case(text, "chunked")) return std::nullopt;
   // Codings that are well formed but not ours are 501; a list that hides chunked anywhere but as
@@ -117,14 +136,14 @@ std::optional<HttpError> parse_framing(const std::vector<Field>& fields, int min
                                        Sender sender, FramingFields& framing) {
   for (const Field& field : fields) {
     if (field.name.size() == 14 && equal_ignoring_case(field.name, "Content-Length")) {
-      std::uint64_t length = 0;
-      if (auto error = parse_length(field.value, length)) return error;
-      const bool again = std::exchange(framing.has_length, true);
-      if (again && (sender == Sender::client || length != framing.length)) {
+      if (sender == Sender::application) {
+        if (auto error = parse_own_length(field.value, framing)) return error;
+        continue;
+      }
+      if (auto error = parse_length(field.value, framing.length)) return error;
+      if (std::exchange(framing.has_length, true)) {
         return HttpError{400, "Content-Length appears twice."};
       }
-      framing.length_repeated = again;
-      framing.length = length;
     } else if (field.name.size() == 17 && equal_ignoring_case(field.name, "Transfer-Encoding")) {
       if (framing.has_encoding) return HttpError{400, "Transfer-Encoding appears twice."};
       framing.has_encoding = true;

@@ -77,7 +77,7 @@ struct ResponseHead {
 
   Framing framing = Framing::none;
   std::uint64_t content_length = 0;  // only with Framing::length
-  bool length_repeated = false;      // Content-Length appears more than once, and says the same
+  bool length_repeated = false;      // Content-Length is said more than once, and always the same
   bool keep_alive = false;
   bool upgrade_websocket = false;                     // a 101 that switches to websocket
   std::optional<std::uint32_t> keep_alive_timeout_s;  // "Keep-Alive: timeout=5"

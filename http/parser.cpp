@@ -79,17 +79,25 @@ void split_at_encoding(const std::vector<Field>& fields, std::string_view& befor
   before = before.substr(0, static_cast<std::size_t>(colon - before.data()));
 }
 
-// llhttp refuses a length that is said twice; our guard has seen that it is the same.
+// llhttp refuses a length that is said twice, in one line or in two; our guard has seen that it is
+// the same.
 std::string without_repeated_lengths(std::string_view raw, const std::vector<Field>& fields) {
   std::string once;
   const char* from = raw.data();
   bool first = true;
   for (const Field& field : fields) {
     if (!equal_ignoring_case(field.name, "Content-Length")) continue;
-    if (std::exchange(first, false)) continue;
-    once.append(from, field.name.data());
     const auto line = raw.substr(static_cast<std::size_t>(field.name.data() - raw.data()));
-    from = field.name.data() + line.find('\n') + 1;
+    const char* keep_until = field.name.data();
+    const char* line_end = keep_until + line.find('\n') + 1;
+    if (std::exchange(first, false)) {
+      const std::size_t comma = field.value.find(',');
+      if (comma == std::string_view::npos) continue;
+      keep_until = field.value.data() + comma;
+      line_end -= 2;  // its CRLF stays
+    }
+    once.append(from, keep_until);
+    from = line_end;
   }
   return once.append(from, raw.data() + raw.size());
 }
@@ -164,8 +172,9 @@ HeadCollector::LineScan HeadCollector::scan_lines(std::string_view bytes) const 
 
 // An application's head with lines that end in LF alone (RFC 9112 section 2.2 allows to take them):
 // collected as if they ended in CRLF. Where all of them do, nothing can be confused. Beside lines
-// that end in CRLF the LF may have come with somebody's input: there it may not stand
-// before or after the head's end or a line that says how the message is framed.
+// that end in CRLF the LF may have come with somebody's input: there it may not stand before or
+// after the head's end, and beside a line that says how the message is framed it makes that
+// doubtful: what follows on the connection is not taken for an answer.
 HeadCollector::Outcome HeadCollector::take_lines(std::string_view bytes, const HttpLimits& limits,
                                                  std::size_t& consumed) {
   if (!lines_) lines_ = Lines{raw_.find("\r\n") != std::string::npos, false, false};
@@ -182,14 +191,15 @@ HeadCollector::Outcome HeadCollector::take_lines(std::string_view bytes, const H
     const std::size_t begin = before == std::string::npos ? 0 : before + 1;
     const std::string_view line = std::string_view(raw_).substr(begin, raw_.size() - begin - 1);
     lines_->any_crlf |= !bare;
-    lines_->framing_beside_bare |=
-        (bare || lines_->after_bare) && (line.empty() || says_framing(line));
+    const bool beside_bare = bare || lines_->after_bare;
+    lines_->end_beside_bare |= beside_bare && line.empty();
+    lines_->framing_beside_bare |= beside_bare && says_framing(line);
     lines_->after_bare = bare;
     const bool is_end = line.empty();
     raw_.push_back('\n');
     if (!is_end) continue;
-    if (lines_->any_crlf && lines_->framing_beside_bare) {
-      return fail({400, "A line that ends in LF without CR stands beside the framing."});
+    if (lines_->any_crlf && lines_->end_beside_bare) {
+      return fail({400, "A line that ends in LF without CR stands beside the end of the head."});
     }
     return Outcome::whole;
   }
@@ -350,6 +360,7 @@ ParseStep ResponseParser::next(std::string_view bytes) {
         return fail(consumed, *error);
       }
       if (auto error = confirm(collector_.raw(), head_)) return fail(consumed, *error);
+      if (collector_.framing_doubtful()) head_.keep_alive = head_.upgrade_websocket = false;
       body_.start(head_.framing, head_.content_length, limits_.body_bytes_max);
       state_ = State::body;
       return {ParseEvent::head, consumed, {}};

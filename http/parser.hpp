@@ -60,6 +60,10 @@ class HeadCollector {
   [[nodiscard]] bool empty() const { return raw_.empty() && leading_lines_ == 0; }
   [[nodiscard]] std::string_view raw() const { return raw_; }
   [[nodiscard]] const HttpError& error() const { return error_; }
+  // Some lines end in CRLF and some in LF, and one of the latter stands beside the framing.
+  [[nodiscard]] bool framing_doubtful() const {
+    return lines_ && lines_->any_crlf && lines_->framing_beside_bare;
+  }
   void release();
 
  private:
@@ -67,6 +71,7 @@ class HeadCollector {
   struct Lines {
     bool any_crlf = false;
     bool after_bare = false;
+    bool end_beside_bare = false;
     bool framing_beside_bare = false;
   };
   struct LineScan {

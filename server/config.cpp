@@ -274,6 +274,10 @@ void take_all(Section& root, ServerConfig& config) {
   edge.take("http", config.edge.http);
   edge.take("https", config.edge.https);
   edge.take("redirect_http", config.edge.redirect_http);
+  constexpr std::int64_t k_hsts_max_s = 2 * 365 * std::int64_t{86'400};
+  edge.take("hsts_max_age_s", config.edge.hsts_max_age_s, 0, k_hsts_max_s);
+  edge.check("hsts_max_age_s", config.edge.hsts_max_age_s == 0 || config.edge.redirect_http,
+             "needs redirect_http: browsers that keep to https never see plain HTTP again");
   take_edge_limits(edge, config.edge.limits);
   take_edge_timeouts(edge, config.edge.timeouts);
   edge.finish();

@@ -34,6 +34,7 @@ struct ServerConfig {
     Listen http{"127.0.0.1", 8080};
     Listen https{"127.0.0.1", 8443};
     bool redirect_http = true;
+    std::int64_t hsts_max_age_s = 0;
     edge::EdgeLimits limits;
     edge::EdgeTimeouts timeouts;
   } edge;

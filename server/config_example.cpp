@@ -18,6 +18,9 @@ http = "127.0.0.1:8080"
 https = "127.0.0.1:8443"
 # Plain HTTP answers with a redirect to https.
 redirect_http = true
+# For how many seconds browsers are told to ask the domain's hosts over https only, unless an app
+# says it itself; 0: not at all. They do not forget it before: begin with 300, and go up to a year.
+hsts_max_age_s = 0
 # Connections of visitors and to the apps together; 0: as many as the limit on open files allows.
 # Near it those that idle longest are closed.
 connections_max = 0

@@ -186,6 +186,7 @@ Result<void> find_edge(Server::Parts& server, const ServerConfig& config, const 
   edge.domain = config.domain;
   edge.ca_dir = state.ca();
   edge.redirect_http = config.edge.redirect_http;
+  edge.hsts_max_age_s = config.edge.hsts_max_age_s;
   edge.limits = config.edge.limits;
   edge.timeouts = config.edge.timeouts;
   edge::AttachConfig attach;

@@ -242,7 +242,8 @@ void Http1Codec::write_head(Stream& stream, const http::ResponseHead& head) {
                  (connection_.ended() && connection_.in().empty()) || request.upgrade_websocket ||
                  framing_ == http::Framing::until_close;
   if (framing_ == http::Framing::until_close) connection_.end_means_whole();
-  write_response_head(head, framing_, {stream.to_head(), close_after_, http10}, connection_.out());
+  write_response_head(head, framing_, {stream.to_head(), close_after_, http10, stream.hsts()},
+                      connection_.out());
 }
 
 void Http1Codec::write_body(Stream&, std::string_view bytes) {
@@ -267,6 +268,7 @@ void Http1Codec::write_answer(Stream& stream, const EdgeAnswer& answer) {
   AnswerContext context;
   context.request_id = stream.request_id();
   context.now = std::time(nullptr);
+  context.hsts = stream.hsts();
   ResponseOptions options;
   options.close = true;
   bool discard = false;

@@ -78,6 +78,10 @@ void write_response_head(const http::ResponseHead& head, http::Framing framing,
     if (is_hop_field(field.name) || is_nominated(head.connection_options, field.name)) continue;
     write_field(field.name, field.value, out);
   }
+  if (!options.hsts.empty() &&
+      http::find_field(head.fields, "Strict-Transport-Security") == nullptr) {
+    write_field("Strict-Transport-Security", options.hsts, out);
+  }
   const bool may_have_body = head.status >= 200 && head.status != 204;
   if (framing == http::Framing::chunked) {
     out.append("Transfer-Encoding: chunked\r\n");

@@ -25,6 +25,7 @@ struct ResponseOptions {
   bool to_head = false;        // the request was a HEAD
   bool close = false;          // this response is the connection's last
   bool client_http10 = false;  // the client speaks HTTP/1.0
+  std::string_view hsts{};     // said where the application does not; empty: nothing
 };
 
 // `framing` is the client's side: `chunked` for a body of unknown length, `until_close` for one to

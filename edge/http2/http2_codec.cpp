@@ -211,6 +211,10 @@ void Http2Codec::write_head(Stream& stream, const http::ResponseHead& head) {
       add_response_field(field.name, field.value);
     }
   }
+  if (const std::string_view hsts = stream.hsts();
+      !hsts.empty() && http::find_field(head.fields, "Strict-Transport-Security") == nullptr) {
+    add_response_field("strict-transport-security", hsts);
+  }
   // The length that a GET would have had is passed on to a HEAD.
   const bool announced = head.framing == http::Framing::none && head.status != 204 &&
                          http::find_field(head.fields, "Content-Length") != nullptr;
@@ -242,6 +246,7 @@ void Http2Codec::write_answer(Stream& stream, const EdgeAnswer& answer) {
   AnswerContext context;
   context.request_id = own.request_id();
   context.now = std::time(nullptr);
+  context.hsts = own.hsts();
   if (const http::Field* accept = http::find_field(own.head()->fields, "Accept")) {
     context.accept = accept->value;
   }

@@ -153,6 +153,7 @@ OwnResponse render_answer(const EdgeAnswer& answer, const AnswerContext& context
     fields.emplace_back("Content-Type", content_type(form));
     fields.emplace_back("Content-Length", std::to_string(response.body.size()));
   }
+  if (!context.hsts.empty()) fields.emplace_back("Strict-Transport-Security", context.hsts);
   fields.emplace_back("Cache-Control", "no-store");
   fields.emplace_back("X-Request-Id", context.request_id);
   if (answer.status >= 400) {

@@ -26,6 +26,7 @@ struct AnswerContext {
   std::string_view accept;  // the request's Accept field
   std::string_view request_id;
   std::time_t now = 0;
+  std::string_view hsts{};  // empty: nothing is said
 };
 
 // As any version of HTTP can carry it: without what is about the connection.

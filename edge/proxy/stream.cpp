@@ -100,6 +100,15 @@ void Stream::serve() {
 
 bool Stream::body_room() const { return request_.size() - request_sent_ < k_high_water; }
 
+// Over plain HTTP it means nothing (RFC 6797 section 7.2), and what is not under the domain belongs
+// to somebody else.
+std::string_view Stream::hsts() const {
+  const Shared& shared = context_.shared;
+  if (shared.hsts.empty() || !connection_.https() || head_ == nullptr) return {};
+  const bool own = CertificateMap::is_under(head_->host, shared.config.domain);
+  return own ? std::string_view(shared.hsts) : std::string_view{};
+}
+
 void Stream::take_body(std::string_view bytes) {
   body_bytes_ += bytes.size();
   if (state_ == State::discard) return;

@@ -82,6 +82,8 @@ class Stream {
   [[nodiscard]] const std::string& request_id() const { return request_id_; }
   [[nodiscard]] bool to_head() const { return to_head_; }
   [[nodiscard]] bool request_complete() const { return request_complete_; }
+  // What its answers say as Strict-Transport-Security; empty: nothing.
+  [[nodiscard]] std::string_view hsts() const;
   // What is left of the request is not worth reading.
   [[nodiscard]] bool rest_refused() const { return rest_refused_; }
   [[nodiscard]] const Target* target() const { return target_; }

@@ -25,6 +25,7 @@ namespace atlasflow::edge {
 struct Shared {
   EdgeConfig config;
   std::uint16_t https_port = 0;
+  std::string hsts;  // the value of Strict-Transport-Security; empty: none is said
   TicketKeys ticket_keys{};
   std::atomic<const RouteSnapshot*> snapshot{nullptr};
   std::function<void()> on_adopted;  // a worker uses a new snapshot

@@ -73,6 +73,9 @@ TEST_F(Acceptance, writes_loose_answers_anew) {
       "HTTP/1.1 200 OK\nContent-Length: 2\nX-App: a\n\nok",
       "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-App: a\r\nContent-Length: 2\r\n\r\nok",
       "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-App: a\nX-B: b\r\nX-C: c\r\n\r\nok",
+      "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\nX-App: a\r\n\r\nok",
+      "HTTP/1.1 200 OK\r\nX-App: a\nContent-Length: 2\r\n\r\nok",
+      "HTTP/1.1 200 OK\r\nX-App: a\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nok\r\n0\r\n\r\n",
       "HTTP/1.1 999 Denied\r\nContent-Length: 2\r\nX-App: a\r\n\r\nok",
       "HTTP/1.1 600\r\nContent-Length: 2\r\nX-App: a\r\n\r\nok",
   };
@@ -91,6 +94,74 @@ TEST_F(Acceptance, writes_loose_answers_anew) {
     EXPECT_EQ(client_.get("shop.apps.test").body, "ok") << "the connection is kept";
     client_.close();
   }
+}
+
+// What an injected LF can say of the answer's length ends with that answer: the bytes behind it are
+// nobody's.
+TEST_F(Acceptance, what_follows_a_doubtful_length_is_no_answer) {
+  start();
+  upstream_ = std::make_unique<RecordingUpstream>([](UpstreamSession& session) {
+    Request request;
+    while (session.read_request(request)) {
+      session.write(
+          "HTTP/1.1 200 OK\r\nX-App: a\nContent-Length: 2\r\n\r\nok"
+          "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+    }
+  });
+  route("shop.apps.test", {at(*upstream_)});
+  publish();
+  ASSERT_TRUE(client_.connect(edge_->http_port()));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(client_.get("shop.apps.test").body, "ok");
+  }
+  EXPECT_EQ(upstream_->connections(), 3);
+}
+
+// As many fields as are allowed pass in both directions, beside those that the edge writes.
+TEST_F(Acceptance, passes_two_hundred_fields_and_no_more) {
+  start();
+  std::string fields;
+  for (int i = 0; i < 199; ++i) {
+    fields += "X-Field-" + std::to_string(i) + ": " + std::to_string(i) + "\r\n";
+  }
+  std::string seen;
+  upstream_ = std::make_unique<RecordingUpstream>([&](UpstreamSession& session) {
+    while (seen.find("\r\n\r\n") == std::string::npos) {
+      const std::string more = session.read_some();
+      if (more.empty()) return;
+      seen += more;
+    }
+    session.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + fields + "\r\nok");
+  });
+  route("shop.apps.test", {at(*upstream_)});
+  publish();
+  ASSERT_TRUE(client_.connect(edge_->http_port()));
+  ASSERT_TRUE(client_.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n" + fields + "\r\n"));
+  std::string answer;
+  while (answer.find("\r\n\r\nok") == std::string::npos) {
+    const std::string more = client_.read_some();
+    ASSERT_FALSE(more.empty()) << answer;
+    answer += more;
+  }
+  EXPECT_NE(answer.find("\r\nX-Field-198: 198\r\n"), std::string::npos) << answer;
+  EXPECT_NE(seen.find("\r\nX-Field-198: 198\r\n"), std::string::npos) << seen;
+}
+
+TEST_F(Acceptance, refuses_the_field_after_the_two_hundredth) {
+  start();
+  std::string fields;
+  for (int i = 0; i < 200; ++i) fields += "X-Field: " + std::to_string(i) + "\r\n";
+  upstream_ = std::make_unique<RecordingUpstream>([&](UpstreamSession& session) {
+    Request request;
+    while (session.read_request(request)) {
+      session.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + fields + "\r\nok");
+    }
+  });
+  route("shop.apps.test", {at(*upstream_)});
+  publish();
+  ASSERT_TRUE(client_.connect(edge_->http_port()));
+  EXPECT_EQ(client_.get("shop.apps.test").status, 502);
+  EXPECT_EQ(client_.get("shop.apps.test", "/", fields).status, 431);
 }
 
 }  // namespace

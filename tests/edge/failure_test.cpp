@@ -135,7 +135,8 @@ TEST_F(Failure, nonsense_from_the_upstream_is_a_502) {
   for (const char* nonsense :
        {"nonsense\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nX: a\nContent-Length: 0\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n"}) {
+        "HTTP/1.1 200 OK\r\nX: a\n\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n"}) {
     RecordingUpstream upstream([&](UpstreamSession& session) {
       Request request;
       if (session.read_request(request)) session.write(nonsense);

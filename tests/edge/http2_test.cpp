@@ -52,6 +52,14 @@ class Http2 : public EdgeTest {
 
 constexpr const char* k_hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-App: yes\r\n\r\nhello";
 
+TEST_F(Http2, browsers_are_kept_to_https_when_the_operator_asks_for_it) {
+  serve(keep_and_answer(k_hello), [](EdgeConfig& config) { config.hsts_max_age_s = 300; });
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  client.get(1, "/");
+  EXPECT_EQ(client.response(1).fields.at("strict-transport-security"), "max-age=300");
+}
+
 TEST_F(Http2, a_request_arrives_as_http1_and_its_answer_comes_back) {
   serve(keep_and_answer(k_hello));
   Http2Client client;

@@ -76,6 +76,41 @@ TEST_F(Tls, foreign_and_missing_names_get_an_alert_and_no_certificate) {
   }
 }
 
+TEST_F(Tls, browsers_are_kept_to_https_when_the_operator_asks_for_it) {
+  const auto said = [&](const std::string& host, const std::string& name) {
+    Client client;
+    if (!client.connect(edge_->https_port()) || !client.start_tls(name, ""))
+      return std::string("-");
+    return client.get(host).field("strict-transport-security");
+  };
+  serve([](EdgeConfig& config) { config.hsts_max_age_s = 300; });
+  EXPECT_EQ(said("shop.apps.test", "shop.apps.test"), "max-age=300");
+  EXPECT_EQ(said("nobody.apps.test", "nobody.apps.test"), "max-age=300") << "the edge's own answer";
+  EXPECT_EQ(said("custom.example", "shop.apps.test"), "") << "its owner has not asked";
+  Client plain;
+  ASSERT_TRUE(plain.connect(edge_->http_port()));
+  EXPECT_EQ(plain.get("shop.apps.test").field("strict-transport-security"), "");
+
+  RecordingUpstream own([](UpstreamSession& session) {
+    UpstreamSession::Request request;
+    while (session.read_request(request)) {
+      session.write(
+          "HTTP/1.1 200 OK\r\nStrict-Transport-Security: max-age=9\r\nContent-Length: 0\r\n\r\n");
+    }
+  });
+  route("own.apps.test", {at(own)});
+  publish();
+  EXPECT_EQ(said("own.apps.test", "own.apps.test"), "max-age=9") << "the application knows better";
+}
+
+TEST_F(Tls, nobody_is_kept_to_https_unasked) {
+  serve();
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->https_port()));
+  ASSERT_TRUE(client.start_tls("shop.apps.test", ca_));
+  EXPECT_EQ(client.get("shop.apps.test").fields.count("strict-transport-security"), 0U);
+}
+
 TEST_F(Tls, old_protocol_versions_are_refused) {
   serve();
   Client client;

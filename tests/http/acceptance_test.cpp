@@ -36,6 +36,7 @@ const std::vector<Taken>& taken_requests() {
        "a", "a", "x"},
       {"chunk_ext_spaces", chunked("5 ; a\t=\t\"b c\" ; d\r\nabcde\r\n0\r\n\r\n"), "a", "a",
        "abcde"},
+      {"chunk_size_padded", chunked("5 \r\nabcde\r\n0\t \r\n\r\n"), "a", "a", "abcde"},
       {"chunk_last_ext", chunked("1\r\nx\r\n0 ;end\r\n\r\n"), "a", "a", "x"},
       {"default_port", "GET http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n", "a", "a:80"},
       {"default_port_in_host", "GET http://A/ HTTP/1.1\r\nHost: a:80\r\n\r\n", "a", "A"},
@@ -122,6 +123,12 @@ TEST(ResponseParser, takes_what_can_mean_one_thing_only) {
        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX: y\r\nContent-length: 3\r\n\r\nabc"},
       {"length_thrice",
        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"},
+      {"length_list", "HTTP/1.1 200 OK\r\nContent-Length: 3, 3\r\nX: y\r\n\r\nabc"},
+      {"length_list_spaces", "HTTP/1.1 200 OK\r\nContent-Length:3 , 3\r\nX: y\r\n\r\nabc"},
+      {"length_list_and_again",
+       "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 3,3 , 3\r\nContent-Length: 3,3\r\n\r\nabc"},
+      {"size_padded",
+       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3  \r\nabc\r\n0 \r\n\r\n"},
       {"te_tab", "HTTP/1.1 200 OK\r\nTransfer-Encoding:\tchunked\t\r\n\r\n3\r\nabc\r\n0\r\n\r\n"},
       {"600", "HTTP/1.1 600 Own\r\nContent-Length: 3\r\n\r\nabc", 600},
       {"777", "HTTP/1.1 777\r\nContent-Length: 3\r\n\r\nabc", 777},
@@ -135,6 +142,25 @@ TEST(ResponseParser, takes_what_can_mean_one_thing_only) {
       EXPECT_EQ(response.status, test.status);
       EXPECT_EQ(response.body, test.body);
       EXPECT_TRUE(response.keep_alive);
+    }
+  }
+}
+
+// One line that ends in LF, as of a program behind a server that writes the others, and beside it
+// the framing: the answer is taken, and the connection is not used again.
+TEST(ResponseParser, takes_a_lone_lf_beside_the_framing_and_nothing_after_it) {
+  for (const std::string& text : {
+           std::string("HTTP/1.1 200 OK\r\nX: a\nContent-Length: 3\r\n\r\nabc"),
+           std::string("HTTP/1.1 200 OK\r\nContent-Length: 3\nX: a\r\n\r\nabc"),
+           std::string("HTTP/1.1 200 OK\nContent-Length: 3\r\nX: a\r\n\r\nabc"),
+           std::string("HTTP/1.1 200 OK\r\nX: a\nTransfer-Encoding: chunked\r\n\r\n"
+                       "3\r\nabc\r\n0\r\n\r\n"),
+       }) {
+    for (const std::size_t piece : {std::size_t{1}, std::size_t{7}, text.size()}) {
+      const Response response = parse_response_in_pieces(text, piece);
+      EXPECT_FALSE(response.error) << text;
+      EXPECT_EQ(response.body, "abc") << text;
+      EXPECT_FALSE(response.keep_alive) << text;
     }
   }
 }
