@@ -67,8 +67,8 @@ std::vector<std::string> signed_for(const Context& context, const Signer& signer
   auto names = signer.projects;
   if (signer.is_server && !names.empty()) {
     // The server's secret and a project's are the same: it speaks for both kinds.
-    for (const auto& view : context.control.catalog().projects()) {
-      if (view.state.webhook_secret_ref.empty()) names.push_back(view.state.name);
+    for (auto& [project, ref] : context.control.catalog().webhook_secret_refs()) {
+      if (ref.empty()) names.push_back(std::move(project));
     }
   }
   return names;
