@@ -91,7 +91,7 @@ class ServedApi final : public Api {
                                      {"project", project_of_stream(StreamId(stream))},
                                      {"reason", reason}});
     }
-    json["projects"] = catalog.projects().size();
+    json["projects"] = catalog.project_count();
     json["active"] = Json::array();
     for (const auto& view : catalog.active_deployments()) {
       json["active"].push_back(json_of(view, context_.address));

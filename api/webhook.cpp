@@ -83,8 +83,8 @@ std::optional<std::vector<std::string>> signed_for(const Context& context, const
   }
   if (signer.is_server && !names.empty()) {
     // The server's secret and a project's are the same: it speaks for both kinds.
-    for (const auto& view : context.control.catalog().projects()) {
-      if (view.state.webhook_secret_ref.empty()) names.push_back(view.state.name);
+    for (auto& [project, ref] : context.control.catalog().webhook_secret_refs()) {
+      if (ref.empty()) names.push_back(std::move(project));
     }
   }
   return names;

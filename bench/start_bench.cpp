@@ -14,14 +14,17 @@
 
 #include "actors/runtime/control_plane.hpp"
 #include "base/assert.hpp"
+#include "bench/quiet_plane.hpp"
 #include "bench/work_folder.hpp"
-#include "events/settings.hpp"
 #include "storage/log/forwarding_event_log.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
 
 namespace {
 
 using namespace atlasflow;
+using bench::NoSecrets;
+using bench::QuietWorld;
+using bench::WallClock;
 namespace fs = std::filesystem;
 
 constexpr int k_projects = 100;
@@ -51,136 +54,10 @@ class CountingLog final : public storage::ForwardingEventLog {
   }
 };
 
-// A machine on which all that should run does, and nothing changes.
-struct QuietWorld final : actors::BuildEngine, actors::VmEngine, actors::EdgeEngine {
-  Result<actors::ResolvedRef> resolve(const std::string&, const std::string&) override {
-    return fail(ErrorCode::unavailable, "this is a benchmark");
-  }
-  Result<pb::Cloned> clone(const actors::SourceJob&, std::stop_token) override {
-    return fail(ErrorCode::unavailable, "this is a benchmark");
-  }
-  Result<pb::Built> build(const actors::SourceJob&, std::stop_token) override {
-    return fail(ErrorCode::unavailable, "this is a benchmark");
-  }
-  Result<pb::ImagePushed> push(const std::string&, const std::string&, std::stop_token) override {
-    return fail(ErrorCode::unavailable, "this is a benchmark");
-  }
-  std::vector<actors::SourceRemains> inventory() override { return {}; }
-  void reap(const actors::SourceRemains&) override {}
-  void forget(const DeploymentId&) override {}
-  Result<std::vector<std::string>> collect_images(const actors::KeepSource&,
-                                                  std::stop_token) override {
-    return std::vector<std::string>{};
-  }
-  Result<std::vector<std::string>> collect_disks(const actors::KeepSource&,
-                                                 std::stop_token) override {
-    return std::vector<std::string>{};
-  }
-  Result<actors::StartedVm> start(const actors::VmJob&, std::stop_token) override {
-    return actors::StartedVm{{"127.0.0.1", 4000}};
-  }
-  actors::VmObservation observe(const VmId&) override { return {true, {}, {}}; }
-  actors::ProbeObservation probe(const VmId&, const std::string&, const std::string&) override {
-    return {200, ""};
-  }
-  Result<std::int32_t> stop(const VmId&) override { return 0; }
-  std::vector<VmId> list() override { return {}; }
-  bool ping() override { return true; }
-  std::int64_t memory_mib() const override { return 1 << 20; }
-  Result<void> publish(std::uint64_t generation, const std::vector<actors::RouteClaim>&) override {
-    published = generation;
-    return {};
-  }
-  std::uint64_t drain(const VmId&, std::chrono::microseconds) override { return 0; }
-  std::uint64_t generation() const override { return published; }
-  std::string describe() const override { return "quiet"; }
-
-  std::atomic<std::uint64_t> published{0};
-};
-
-struct WallClock final : actors::Clock {
-  TimestampUs now() const override {
-    return std::chrono::duration_cast<std::chrono::microseconds>(
-               std::chrono::system_clock::now().time_since_epoch())
-        .count();
-  }
-};
-
-struct NoSecrets final : storage::SecretStore {
-  Result<storage::SealedRef> seal(std::string_view, std::string_view) override {
-    return fail(ErrorCode::unavailable, "this is a benchmark");
-  }
-  Result<std::string> open(std::string_view, const std::string&) override {
-    return fail(ErrorCode::unavailable, "this is a benchmark");
-  }
-  Result<std::vector<std::string>> refs() override { return std::vector<std::string>{}; }
-  Result<void> remove(const std::vector<std::string>&) override { return {}; }
-};
-
 std::unique_ptr<storage::EventLog> open_log(const fs::path& folder) {
   auto log = storage::open_event_log({folder, "bench", false});
   ATLAS_ASSERT(log.has_value(), log ? "" : to_string(log.error()));
   return std::move(*log);
-}
-
-// A deployment's way to its route, with the fields that folds read; and its end, when it has one.
-std::vector<pb::Event> life_of(const DeploymentId& id, const std::string& project, bool ends) {
-  std::vector<pb::Event> events(ends ? 16 : 14);
-  const auto vm = effect_id(id, StreamVersion{10}).str();  // of the VMStartRequested below
-  auto* push = events[0].mutable_push_received();
-  push->set_project_id(project);
-  push->set_project_name(project);
-  push->set_environment("production");
-  push->set_repository_url("/srv/" + project + ".git");
-  push->set_ref("refs/heads/main");
-  push->set_after(std::string(40, 'a'));
-  push->set_delivery_id("72d3162e-cc78-11e3-81ab-4c9367dc0958");
-  push->set_settings_version(1);
-  *push->mutable_settings() = default_settings();
-  events[1].mutable_clone_started();
-  events[2].mutable_cloned();
-  events[3].mutable_build_started();
-  events[4].mutable_built()->set_image_id("sha256:" + std::string(64, 'b'));
-  events[5].mutable_image_push_started();
-  events[6].mutable_image_pushed()->set_reference("registry/web@sha256:" + std::string(64, 'c'));
-  events[7].mutable_vm_placement_requested()->set_slot(0);
-  events[8].mutable_vm_placed()->set_host("local");
-  events[9].mutable_vm_start_requested()->set_host("local");
-  events[10].mutable_vm_started()->set_vm_id(vm);
-  events[11].mutable_healthy()->set_status(200);
-  events[12].mutable_route_change_requested();
-  events[13].mutable_routed()->set_generation(1);
-  if (ends) {
-    events[14].mutable_vm_stopped()->set_vm_id(vm);
-    events[15].mutable_deployment_retired();
-  }
-  return events;
-}
-
-void fill(storage::EventLog& log) {
-  ATLAS_ASSERT(log.begin_epoch().has_value(), "no epoch");
-  const auto append = [&](const StreamId& stream, std::vector<pb::Event> events) {
-    storage::AppendRequest request;
-    request.stream = stream;
-    request.events = std::move(events);
-    request.actor = Principal::system("bench");
-    ATLAS_ASSERT(log.append({request}, 1'700'000'000'000'000).has_value(), "an append failed");
-  };
-  for (int p = 0; p < k_projects; ++p) {
-    std::vector<pb::Event> created(2);
-    auto* project = created[0].mutable_project_created();
-    project->set_name("app-" + std::to_string(p));
-    *project->mutable_settings() = default_settings();
-    created[1].mutable_repository_connected()->set_url("/srv/app-" + std::to_string(p) + ".git");
-    append(project_stream(ProjectId{"p" + std::to_string(1000 + p)}), std::move(created));
-  }
-  for (int d = 0; d < k_deployments; ++d) {
-    for (int p = 0; p < k_projects; ++p) {
-      const DeploymentId id{"d" + std::to_string(100'000 + d * k_projects + p)};
-      append(deployment_stream(id),
-             life_of(id, "p" + std::to_string(1000 + p), d + 1 < k_deployments));
-    }
-  }
 }
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
@@ -250,7 +127,7 @@ int main() {
   const bench::WorkFolder folder("start-bench");
   {
     const auto log = open_log(folder.path());
-    fill(*log);
+    bench::fill(*log, k_projects, k_deployments);
     std::printf("%llu events, %d projects, %d live deployments\n",
                 static_cast<unsigned long long>(log->last_position().value()), k_projects,
                 k_projects);

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "events/principal.hpp"
@@ -298,6 +299,16 @@ std::string wait_line(const nlohmann::json& wait, TimestampUs now) {
   const auto slot = text_of(wait, "slot");
   return text_of(wait, "step") + (slot.empty() ? "" : " of instance " + slot) + ": attempt " +
          text_of(wait, "attempt") + ", due in " + duration(number_of(wait, "due_us") - now);
+}
+
+std::string progress_bar(std::uint64_t done, std::uint64_t total) {
+  constexpr std::uint64_t k_columns = 40;
+  const auto of = [&](std::uint64_t whole) {
+    return total == 0 ? whole : std::min(done, total) * whole / total;
+  };
+  const auto drawn = static_cast<std::size_t>(of(k_columns));
+  return fmt::format("[{}{}] {:3} %", std::string(drawn, '='), std::string(k_columns - drawn, ' '),
+                     of(100));
 }
 
 std::string text_of(const nlohmann::json& object, const char* key) {

@@ -46,6 +46,9 @@ namespace atlasflow::cli {
 // "VM start of instance 1: attempt 3, due in 4.0 s", of an entry of its waiting_for.
 [[nodiscard]] std::string wait_line(const nlohmann::json& wait, TimestampUs now);
 
+// "[=====     ]  50 %", 40 columns wide, of steps that are done.
+[[nodiscard]] std::string progress_bar(std::uint64_t done, std::uint64_t total);
+
 // A field of the API's JSON, whichever way it came: null and absent are empty, Protobuf's int64 are
 // text.
 [[nodiscard]] std::string text_of(const nlohmann::json& object, const char* key);

@@ -12,6 +12,7 @@
 
 #include "base/digest.hpp"
 #include "cli/client.hpp"
+#include "cli/format.hpp"
 #include "edge/control/edge_process.hpp"
 #include "server/config.hpp"
 #include "server/process_setup.hpp"
@@ -105,7 +106,15 @@ int run(const EdgeCommand& command, const Connection& connection, const Terminal
 int run(const LogVerifyCommand& /*command*/, const Connection& connection,
         const Terminal& terminal) {
   const auto state_dir = named_state_dir(connection).value_or(server::k_default_state_dir);
-  const auto verified = storage::verify_folder(state_dir / "events");
+  storage::VerifyProgress progress;
+  const bool watched = ::isatty(STDERR_FILENO) == 1;
+  if (watched) {
+    progress = [&](std::uint64_t done, std::uint64_t total) {
+      terminal.err << "\r\033[K" << progress_bar(done, total) << std::flush;
+    };
+  }
+  const auto verified = storage::verify_folder(state_dir / "events", progress);
+  if (watched) terminal.err << "\r\033[K" << std::flush;
   if (!verified) return report(terminal, verified.error());
   const std::string_view chain(reinterpret_cast<const char*>(verified->chain.data()),
                                verified->chain.size());

@@ -160,15 +160,15 @@ void LocalControlPlane::stop() {
 
 std::vector<std::pair<std::string, std::string>> LocalControlPlane::webhook_secrets() {
   std::vector<std::pair<std::string, std::string>> secrets;
-  for (const auto& view : catalog_.projects()) {
-    if (view.state.webhook_secret_ref.empty()) continue;
-    auto secret = secrets_.open("webhook/" + view.state.name, view.state.webhook_secret_ref);
+  for (const auto& [project, ref] : catalog_.webhook_secret_refs()) {
+    if (ref.empty()) continue;
+    auto secret = secrets_.open("webhook/" + project, ref);
     if (!secret) {
       log_event(LogLevel::error, "root", "secret_unreadable",
-                {{"project", view.state.name}, {"error", to_string(secret.error())}});
+                {{"project", project}, {"error", to_string(secret.error())}});
       continue;
     }
-    secrets.emplace_back(view.state.name, std::move(*secret));
+    secrets.emplace_back(project, std::move(*secret));
   }
   return secrets;
 }

@@ -127,9 +127,10 @@ Result<CheckedLog> open_checked_event_log(const std::filesystem::path& folder) {
   return CheckedLog{std::move(log), anchor->epoch};
 }
 
-Result<Verification> verify_folder(const std::filesystem::path& folder) {
+Result<Verification> verify_folder(const std::filesystem::path& folder,
+                                   const VerifyProgress& progress) {
   ATLAS_TRY(const auto checked, open_checked_event_log(folder));
-  return verify(*checked.log);
+  return verify(*checked.log, progress);
 }
 
 }  // namespace atlasflow::storage

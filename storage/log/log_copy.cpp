@@ -1,5 +1,6 @@
 #include "storage/log/log_copy.hpp"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <utility>
@@ -166,14 +167,23 @@ Result<void> read_stored(const EventLog& log, Position first,
                          const std::function<bool(const Record&, std::string_view)>& visit) {
   const auto* indexes = dynamic_cast<const LogIndexes*>(&log);
   ATLAS_ASSERT(indexes != nullptr, "this event log does not open its stored bytes");
+  const Position start = std::max(first, Position(1));
+  if (start > log.last_position()) return {};
+  ChainHash before{};
+  if (start.value() > 1) {
+    ATLAS_TRY(const auto stored, indexes->stored_at(Position(start.value() - 1)));
+    const auto chain = chain_of(stored);
+    if (!chain) return tl::unexpected(damaged(start, "the record before it is too short"));
+    before = *chain;
+  }
+  RecordSequence records(before);
   Result<void> found;
-  auto read = log.read_all(first, [&](const Record& record) {
-    const auto stored = indexes->stored_at(record.position);
-    if (stored) return visit(record, *stored);
-    found = tl::unexpected(stored.error());
-    return false;
-  });
-  return read ? found : read;
+  ATLAS_TRYV(indexes->scan_stored(start, [&](Position position, std::string_view stored) {
+    const auto record = records.next(position, stored);
+    if (!record) found = tl::unexpected(record.error());
+    return record && visit(**record, stored);
+  }));
+  return found;
 }
 
 }  // namespace atlasflow::storage

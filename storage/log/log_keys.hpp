@@ -41,6 +41,19 @@ inline void put_u64(std::string& bytes, std::uint64_t value) {
   return key;
 }
 
+struct StreamKey {
+  std::string_view stream;  // in the key's bytes
+  StreamVersion version;
+};
+[[nodiscard]] inline std::optional<StreamKey> parse_stream_key(std::string_view key) {
+  constexpr std::size_t k_behind_stream = 9;  // NUL, version
+  if (key.size() <= k_behind_stream || key[key.size() - k_behind_stream] != '\0') {
+    return std::nullopt;
+  }
+  return StreamKey{key.substr(0, key.size() - k_behind_stream),
+                   StreamVersion(get_u64(key.substr(key.size() - 8)))};
+}
+
 // heads: stream -> version, position.
 [[nodiscard]] inline std::string head_value(const StreamHead& head) {
   std::string value;

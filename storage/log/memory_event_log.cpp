@@ -202,13 +202,44 @@ class MemoryEventLog final : public EventLog, public LogIndexes {
     return *locked([&] { return store_->records[position.value() - 1].stored; });
   }
 
-  Result<Counts> count_entries() const override {
+  Result<void> scan_stored(
+      Position first, const std::function<bool(Position, std::string_view)>& visit) const override {
+    const Position end = last_position();
+    for (auto position = std::max(first, Position(1)); position <= end;
+         position = position.next()) {
+      const auto stored = locked([&] { return store_->records[position.value() - 1].stored; });
+      if (!visit(position, *stored)) break;
+    }
+    return {};
+  }
+
+  Result<void> scan_versions(const std::function<bool(const VersionEntry&)>& visit) const override {
     const std::lock_guard lock(store_->mutex);
-    Counts counts;
-    counts.streams = store_->streams.size();
-    for (const auto& [stream, versions] : store_->streams) counts.versions += versions.size();
-    counts.dedupe_keys = store_->dedupe.size();
-    return counts;
+    for (const auto& [stream, positions] : store_->streams) {
+      StreamVersion version;
+      for (const Position position : positions) {
+        version = version.next();
+        if (!visit({stream.str(), version, position})) return {};
+      }
+    }
+    return {};
+  }
+
+  Result<void> scan_heads(const std::function<bool(const HeadEntry&)>& visit) const override {
+    const std::lock_guard lock(store_->mutex);
+    for (const auto& [stream, positions] : store_->streams) {
+      if (!visit({stream.str(), {StreamVersion(positions.size()), positions.back()}})) break;
+    }
+    return {};
+  }
+
+  Result<void> scan_dedupe_keys(
+      const std::function<bool(const DedupeEntry&)>& visit) const override {
+    const std::lock_guard lock(store_->mutex);
+    for (const auto& [key, known] : store_->dedupe) {
+      if (!visit({key, known.position, known.stream.str()})) break;
+    }
+    return {};
   }
 
  private:

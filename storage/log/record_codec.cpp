@@ -91,6 +91,31 @@ Error damaged(Position position, const std::string& what) {
                {}};
 }
 
+Error at_position(Position position, Error error) {
+  error.message += " (position " + std::to_string(position.value()) + ")";
+  return error;
+}
+
+std::optional<ChainHash> chain_of(std::string_view stored) {
+  if (stored.size() <= k_chain_size) return std::nullopt;
+  ChainHash chain{};
+  std::copy(stored.end() - k_chain_size, stored.end(), chain.begin());
+  return chain;
+}
+
+Result<const Record*> RecordSequence::next(Position position, std::string_view stored) {
+  if (!codec_.check_chain(stored, previous_)) {
+    return tl::unexpected(damaged(position, "its hash does not follow from the one before"));
+  }
+  auto decoded = codec_.decode_into(stored, record_);
+  if (!decoded) return tl::unexpected(at_position(position, std::move(decoded.error())));
+  if (record_.position != position) {
+    return tl::unexpected(damaged(position, "its key and its record disagree"));
+  }
+  previous_ = record_.chain;
+  return &record_;
+}
+
 std::string RecordCodec::encode(Record& record, const ChainHash& previous) {
   ATLAS_ASSERT(record.event.kind_case() != pb::Event::KIND_NOT_SET, "an event without a kind");
   pb::StoredRecord stored;

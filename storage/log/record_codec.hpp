@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -47,10 +48,30 @@ class RecordCodec {
   std::unique_ptr<pb::StoredRecord> envelope_;  // parsed into, for its buffers
 };
 
+// Decodes records in the order of their positions and holds each to the one before.
+class RecordSequence {
+ public:
+  // before: the chain of the record ahead of the first one.
+  explicit RecordSequence(const ChainHash& before) : previous_(before) {}
+
+  // The record is used again for the next one. corrupt: it does not follow.
+  [[nodiscard]] Result<const Record*> next(Position position, std::string_view stored);
+
+ private:
+  RecordCodec codec_;
+  ChainHash previous_;
+  Record record_;
+};
+
+// The chain of a record as it is stored; nothing when the bytes are too short to have one.
+[[nodiscard]] std::optional<ChainHash> chain_of(std::string_view stored);
+
 // "<stream>@<version>".
 [[nodiscard]] std::string event_id_of(const StreamId& stream, StreamVersion version);
 
 // The refusal of a record that cannot be read, wherever that is noticed.
 [[nodiscard]] Error damaged(Position position, const std::string& what);
+// An error of the codec, which does not know the position, with it.
+[[nodiscard]] Error at_position(Position position, Error error);
 
 }  // namespace atlasflow::storage

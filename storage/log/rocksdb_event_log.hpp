@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -33,8 +34,11 @@ struct Verification {
   Position last_position;
   ChainHash chain{};
 };
-// Walks the whole log and checks positions, versions, dedupe keys, heads and the hash chain.
-[[nodiscard]] Result<Verification> verify(const EventLog& log);
+// How many of its steps are done. From the thread that verifies, some times a second.
+using VerifyProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
+// Walks the whole log and checks positions, versions, dedupe keys, heads and the hash chain, in
+// memory that does not grow with the log. Nobody may append to this object meanwhile.
+[[nodiscard]] Result<Verification> verify(const EventLog& log, const VerifyProgress& progress = {});
 
 // A log to be read in a folder, which a server may be writing.
 struct CheckedLog {
@@ -45,6 +49,7 @@ struct CheckedLog {
 // acknowledged events are missing, or it cannot be told whether they are. Changes nothing.
 [[nodiscard]] Result<CheckedLog> open_checked_event_log(const std::filesystem::path& folder);
 // That, and verify().
-[[nodiscard]] Result<Verification> verify_folder(const std::filesystem::path& folder);
+[[nodiscard]] Result<Verification> verify_folder(const std::filesystem::path& folder,
+                                                 const VerifyProgress& progress = {});
 
 }  // namespace atlasflow::storage

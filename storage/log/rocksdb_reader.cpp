@@ -21,6 +21,9 @@ extern "C" const char* __tsan_default_suppressions() {
          "race:rocksdb::\n"
          "race:atlasflow::storage::get_u64\n"
          "race:atlasflow::storage::RecordCodec::check_chain\n"
+         "race:atlasflow::storage::view_of_plain\n"
+         "race:atlasflow::storage::kind_of_plain_event\n"
+         "race:atlasflow::storage::Fingerprint::add\n"
          "race:decode_envelope\n";
 }
 #endif
@@ -30,12 +33,6 @@ namespace {
 
 rocksdb::Slice slice_of(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
 std::string_view view_of(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
-
-// Adds the position to an error of the codec, which does not know it.
-Error at_position(Position position, Error error) {
-  error.message += " (position " + std::to_string(position.value()) + ")";
-  return error;
-}
 
 }  // namespace
 
@@ -141,14 +138,30 @@ Result<void> RocksdbReader::read_all(Position first,
                                      const std::function<bool(const Record&)>& visit) const {
   const UseCount::User user(uses_);
   ATLAS_TRYV(is_open());
-  const Position end = last_position();
   const Position start = std::max(first, Position(1));
-  if (start > end) return {};
-  ChainHash previous{};
+  if (start > last_position()) return {};
+  ChainHash before{};
   if (start.value() > 1) {
-    ATLAS_TRY(auto before, record_at(Position(start.value() - 1)));
-    previous = before.chain;
+    ATLAS_TRY(const auto record, record_at(Position(start.value() - 1)));
+    before = record.chain;
   }
+  RecordSequence records(before);
+  Result<void> found;
+  ATLAS_TRYV(scan_stored(start, [&](Position position, std::string_view stored) {
+    const auto record = records.next(position, stored);
+    if (!record) found = tl::unexpected(record.error());
+    return record && visit(**record);
+  }));
+  return found;
+}
+
+Result<void> RocksdbReader::scan_stored(
+    Position first, const std::function<bool(Position, std::string_view)>& visit) const {
+  const UseCount::User user(uses_);
+  ATLAS_TRYV(is_open());
+  const Position end = last_position();
+  Position position = std::max(first, Position(1));
+  if (position > end) return {};
 
   const std::string upper_key = u64_bytes(end.value() + 1);
   const rocksdb::Slice upper = slice_of(upper_key);
@@ -156,23 +169,11 @@ Result<void> RocksdbReader::read_all(Position first,
   options.iterate_upper_bound = &upper;
   const std::unique_ptr<rocksdb::Iterator> rows(
       database_->db().NewIterator(options, database_->family(Family::events)));
-  RecordCodec codec;
-  Record record;
-  Position position = start;
-  for (rows->Seek(slice_of(u64_bytes(start.value()))); rows->Valid(); rows->Next()) {
+  for (rows->Seek(slice_of(u64_bytes(position.value()))); rows->Valid(); rows->Next()) {
     if (rows->key().size() != 8 || get_u64(view_of(rows->key())) != position.value()) {
       return tl::unexpected(damaged(position, "the record is missing"));
     }
-    if (!codec.check_chain(view_of(rows->value()), previous)) {
-      return tl::unexpected(damaged(position, "its hash does not follow from the one before"));
-    }
-    auto decoded = codec.decode_into(view_of(rows->value()), record);
-    if (!decoded) return tl::unexpected(at_position(position, std::move(decoded.error())));
-    if (record.position != position) {
-      return tl::unexpected(damaged(position, "its key and its record disagree"));
-    }
-    previous = record.chain;
-    if (!visit(record)) return {};
+    if (!visit(position, view_of(rows->value()))) return {};
     position = position.next();
   }
   if (!rows->status().ok()) {
@@ -293,24 +294,49 @@ Result<std::optional<Position>> RocksdbReader::find_version(const StreamId& stre
   return std::optional<Position>{Position(get_u64(*value))};
 }
 
-Result<LogIndexes::Counts> RocksdbReader::count_entries() const {
-  const UseCount::User user(uses_);
-  ATLAS_TRYV(is_open());
-  ATLAS_TRY(const auto streams, count_keys(Family::heads));
-  ATLAS_TRY(const auto versions, count_keys(Family::streams));
-  ATLAS_TRY(const auto dedupe_keys, count_keys(Family::dedupe));
-  return Counts{streams, versions, dedupe_keys};
+Result<void> RocksdbReader::scan_versions(
+    const std::function<bool(const VersionEntry&)>& visit) const {
+  return scan_index(Family::streams, [&](std::string_view key, std::string_view value) {
+    const auto entry = parse_stream_key(key);
+    if (!entry || value.size() != 8) return Scan::unreadable;
+    return visit({entry->stream, entry->version, Position(get_u64(value))}) ? Scan::go_on
+                                                                            : Scan::stop;
+  });
 }
 
-Result<std::uint64_t> RocksdbReader::count_keys(Family family) const {
+Result<void> RocksdbReader::scan_heads(const std::function<bool(const HeadEntry&)>& visit) const {
+  return scan_index(Family::heads, [&](std::string_view key, std::string_view value) {
+    const auto head = parse_head(value);
+    if (!head) return Scan::unreadable;
+    return visit({key, *head}) ? Scan::go_on : Scan::stop;
+  });
+}
+
+Result<void> RocksdbReader::scan_dedupe_keys(
+    const std::function<bool(const DedupeEntry&)>& visit) const {
+  return scan_index(Family::dedupe, [&](std::string_view key, std::string_view value) {
+    if (value.size() <= 8) return Scan::unreadable;
+    return visit({key, Position(get_u64(value)), value.substr(8)}) ? Scan::go_on : Scan::stop;
+  });
+}
+
+Result<void> RocksdbReader::scan_index(
+    Family family, const std::function<Scan(std::string_view, std::string_view)>& visit) const {
+  const UseCount::User user(uses_);
+  ATLAS_TRYV(is_open());
   const std::unique_ptr<rocksdb::Iterator> rows(
       database_->db().NewIterator(scan_read(), database_->family(family)));
-  std::uint64_t count = 0;
-  for (rows->SeekToFirst(); rows->Valid(); rows->Next()) ++count;
-  if (!rows->status().ok()) {
-    return tl::unexpected(storage_error(rows->status(), "counting the entries of an index"));
+  for (rows->SeekToFirst(); rows->Valid(); rows->Next()) {
+    const auto next = visit(view_of(rows->key()), view_of(rows->value()));
+    if (next == Scan::stop) return {};
+    if (next == Scan::unreadable) {
+      return tl::unexpected(damaged(last_position(), "an entry of an index cannot be read"));
+    }
   }
-  return count;
+  if (!rows->status().ok()) {
+    return tl::unexpected(storage_error(rows->status(), "reading an index"));
+  }
+  return {};
 }
 
 Result<Epoch> RocksdbReader::stored_epoch() const {

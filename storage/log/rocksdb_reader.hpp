@@ -64,7 +64,12 @@ class RocksdbReader : public EventLog, public LogIndexes {
   Result<std::optional<Position>> find_version(const StreamId& stream,
                                                StreamVersion version) const override;
   Result<std::string> stored_at(Position position) const override;
-  Result<Counts> count_entries() const override;
+  Result<void> scan_stored(
+      Position first, const std::function<bool(Position, std::string_view)>& visit) const override;
+  Result<void> scan_versions(const std::function<bool(const VersionEntry&)>& visit) const override;
+  Result<void> scan_heads(const std::function<bool(const HeadEntry&)>& visit) const override;
+  Result<void> scan_dedupe_keys(
+      const std::function<bool(const DedupeEntry&)>& visit) const override;
 
  protected:
   [[nodiscard]] const Database& database() const { return *database_; }
@@ -84,7 +89,10 @@ class RocksdbReader : public EventLog, public LogIndexes {
   [[nodiscard]] Result<void> pin_record(Position position, rocksdb::PinnableSlice& bytes) const;
   // The record that an index led to; its absence is damage.
   [[nodiscard]] Result<Record> record_at(Position position) const;
-  [[nodiscard]] Result<std::uint64_t> count_keys(Family family) const;
+  enum class Scan : std::uint8_t { go_on, stop, unreadable };
+  // Over the keys and values of a family.
+  [[nodiscard]] Result<void> scan_index(
+      Family family, const std::function<Scan(std::string_view, std::string_view)>& visit) const;
 
   [[nodiscard]] Result<void> is_open() const;
 

@@ -1,5 +1,6 @@
 #include "storage/readmodel/catalog.hpp"
 
+#include <algorithm>
 #include <mutex>
 
 #include "base/assert.hpp"
@@ -83,6 +84,11 @@ void Catalog::apply_to_deployment(const DeploymentId& id, const Record& record) 
   }
   evolve(view.state, record.event);
   ATLAS_ASSERT_EQ(view.state.version, record.stream_version);
+  if (is_terminal(view.state.status)) {
+    active_.erase(id);
+  } else {
+    active_.insert(id);
+  }
   view.updated_at = record.recorded_at;
   if (is_milestone(record.event)) {
     view.milestones.push_back({event_name(record.event), record.recorded_at, record.position});
@@ -209,6 +215,26 @@ std::vector<ProjectView> Catalog::projects() const {
   return views;
 }
 
+std::vector<WebhookSecretRef> Catalog::webhook_secret_refs() const {
+  std::vector<WebhookSecretRef> refs;
+  {
+    const std::shared_lock lock(mutex_);
+    for (const auto& [id, view] : projects_) {
+      if (view.state.exists()) refs.push_back({view.state.name, view.state.webhook_secret_ref});
+    }
+  }
+  std::sort(refs.begin(), refs.end(),
+            [](const auto& a, const auto& b) { return a.project < b.project; });
+  return refs;
+}
+
+std::size_t Catalog::project_count() const {
+  const std::shared_lock lock(mutex_);
+  return static_cast<std::size_t>(
+      std::count_if(projects_.begin(), projects_.end(),
+                    [](const auto& item) { return item.second.state.exists(); }));
+}
+
 std::vector<ProjectView> Catalog::every_project() const {
   std::vector<ProjectView> views;
   const std::shared_lock lock(mutex_);
@@ -260,9 +286,8 @@ std::vector<SealedChange> Catalog::sealed_changes_of(const ProjectId& id) const 
 std::vector<DeploymentView> Catalog::active_deployments() const {
   std::vector<DeploymentView> views;
   const std::shared_lock lock(mutex_);
-  for (const auto& [id, view] : deployments_) {
-    if (!is_terminal(view.state.status)) views.push_back(view);
-  }
+  views.reserve(active_.size());
+  for (const auto& id : active_) views.push_back(deployments_.at(id));
   return views;
 }
 

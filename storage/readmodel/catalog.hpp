@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <map>
 #include <optional>
+#include <set>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -44,6 +45,12 @@ struct ProjectView {
   std::map<std::string, TimestampUs> env_set_at;
 };
 
+// What a webhook's signature may be made with.
+struct WebhookSecretRef {
+  std::string project;  // its name
+  std::string ref;      // in storage/secrets; empty: it has none of its own
+};
+
 // A change of what a project refers to in storage/secrets.
 struct SealedChange {
   StreamVersion version;  // of the project's stream
@@ -69,6 +76,10 @@ class Catalog {
 
   // Projects that exist, by name.
   [[nodiscard]] std::vector<ProjectView> projects() const;
+  // The same without the rest of each: a copy of a project has the ids of all its deployments.
+  [[nodiscard]] std::vector<WebhookSecretRef> webhook_secret_refs() const;
+  // Of those that exist.
+  [[nodiscard]] std::size_t project_count() const;
   [[nodiscard]] std::optional<ProjectView> project_named(const std::string& name) const;
   [[nodiscard]] std::optional<ProjectView> project(const ProjectId& id) const;
   [[nodiscard]] std::optional<DeploymentView> deployment(const DeploymentId& id) const;
@@ -107,6 +118,7 @@ class Catalog {
   Position position_;
   std::map<ProjectId, ProjectView> projects_;
   std::map<DeploymentId, DeploymentView> deployments_;
+  std::set<DeploymentId> active_;  // of those, the ones that are not terminal
   std::map<ProjectId, std::vector<SealedChange>> sealed_;
   std::map<std::string, std::string> quarantined_;
   GitHubAppView github_app_;

@@ -1,5 +1,6 @@
 // The executable as a shell sees it: exit codes, and what goes to which stream.
 
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -8,6 +9,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pty.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/wait.h>
@@ -199,6 +201,44 @@ TEST_F(Executable, an_edge_that_no_server_starts_says_who_does) {
   const auto ran = run("edge" + state_dir());
   EXPECT_EQ(ran.code, 2);
   EXPECT_THAT(ran.err, HasSubstr("'atlasflow server' starts the edge"));
+}
+
+// What a terminal gets of the verb, on either stream.
+std::string drawn_by_log_verify(const std::string& state_dir, int& code) {
+  int terminal = -1;
+  const pid_t child = ::forkpty(&terminal, nullptr, nullptr, nullptr);
+  if (child == 0) {
+    ::execl(ATLASFLOW_EXECUTABLE, "atlasflow", "log", "verify", "--state-dir", state_dir.c_str(),
+            static_cast<char*>(nullptr));
+    ::_exit(127);
+  }
+  std::string drawn;
+  std::array<char, 4096> bytes{};
+  for (ssize_t size = 0; (size = ::read(terminal, bytes.data(), bytes.size())) > 0;) {
+    drawn.append(bytes.data(), static_cast<std::size_t>(size));
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ::close(terminal);
+  code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return drawn;
+}
+
+TEST_F(Executable, log_verify_draws_its_progress_on_a_terminal_only_and_takes_it_away) {
+  std::filesystem::copy(RECORDED_LOG, folder() / "events",
+                        std::filesystem::copy_options::recursive);
+  const auto piped = run("log verify" + state_dir());
+  EXPECT_EQ(piped.code, 0) << piped.err;
+  EXPECT_THAT(piped.out, StartsWith("The log is whole: "));
+  EXPECT_EQ(piped.err, "");
+
+  int code = -1;
+  const auto drawn = drawn_by_log_verify(folder().string(), code);
+  EXPECT_EQ(code, 0);
+  const auto bar = drawn.find("[" + std::string(40, ' ') + "]   0 %");
+  const auto taken_away = drawn.find("\r\033[K", bar);
+  ASSERT_NE(bar, std::string::npos) << drawn;
+  EXPECT_LT(taken_away, drawn.find("The log is whole: ")) << drawn;
 }
 
 }  // namespace

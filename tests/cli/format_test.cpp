@@ -38,6 +38,14 @@ TEST(Format, durations_and_sizes_carry_their_units) {
   EXPECT_EQ(byte_size(4'400'000), "4.2 MiB");
 }
 
+TEST(Format, a_progress_bar_is_as_long_as_what_is_done) {
+  EXPECT_EQ(progress_bar(0, 3), "[" + std::string(40, ' ') + "]   0 %");
+  EXPECT_EQ(progress_bar(1, 2), "[" + std::string(20, '=') + std::string(20, ' ') + "]  50 %");
+  EXPECT_EQ(progress_bar(3, 3), "[" + std::string(40, '=') + "] 100 %");
+  EXPECT_EQ(progress_bar(9, 3), progress_bar(3, 3));
+  EXPECT_EQ(progress_bar(0, 0), progress_bar(3, 3));  // of nothing, all is done
+}
+
 TEST(Format, times_are_local) {
   ::setenv("TZ", "UTC-2", 1);
   ::tzset();
