@@ -69,8 +69,8 @@ Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) 
     for (const auto& name : stack.base_images) plan.images.push_back({full_image_name(name), 0});
     return plan;
   }
-  return plan_dockerfile(stack.dockerfile,
-                         {stack.dockerfile_name, request.build_args, request.build_target, false});
+  return plan_dockerfile(stack.dockerfile, {stack.dockerfile_name, request.build_args,
+                                            request.build_target, false, stack.start});
 }
 
 }  // namespace

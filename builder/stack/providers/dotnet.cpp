@@ -40,7 +40,7 @@ Result<Offer> plan_dotnet(const ProviderInput& input, const std::string& seen) {
     return Offer(CannotStart{
         projects.empty()
             ? "there is no .csproj or .fsproj in it or one folder down"
-            : "the name of its project may have letters, digits, '.', '_' and '-' only"});
+            : "the name of its project may have letters, digits, spaces, '.', '_' and '-' only"});
   }
   const std::string& project = projects.front();
   ATLAS_TRY(const auto text, read_text(input.tree, project));
@@ -92,7 +92,7 @@ Result<Offer> plan_dotnet(const ProviderInput& input, const std::string& seen) {
   plan.stages.push_back(std::move(build));
   PlanStage last = app_stage(runtime.image, {{"DOTNET_CLI_TELEMETRY_OPTOUT", "1"},
                                              {"ASPNETCORE_URLS", "http://0.0.0.0:3000"}});
-  last.steps.push_back(CopyStep{{"/out/"}, "/app/", "build", true});
+  copy_result(plan.stages.back(), last, input);
   last.steps.push_back(AppUserStep{});
   plan.stages.push_back(std::move(last));
   // Not the variable of the image: PORT is told when it starts.

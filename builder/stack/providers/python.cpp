@@ -25,7 +25,7 @@ std::string module_of(std::string file) {
 }
 
 // Where apps are looked for: the usual names in the root, in app/, src/ and a folder like the
-// package.
+// package, and in the packages of src/.
 std::vector<std::string> app_files(const ProviderInput& input) {
   constexpr const char* k_names[] = {"main.py",  "app.py",   "server.py", "api.py",
                                      "asgi.py",  "wsgi.py",  "run.py",    "start.py",
@@ -196,10 +196,12 @@ Result<PlanStage> make_build_stage(Plan& plan, const ProviderInput& input, const
                                  {"PATH", "/app/.venv/bin:/opt/tool/bin:$PATH"}}});
   if (!packages.tool.empty()) bring_tool(stage, packages);
   stage.steps.push_back(RunStep{"python -m venv /app/.venv", {}});
-  if (!packages.tool.empty()) {
-    stage.steps.push_back(packages.needs_sources ? sources
-                                                 : CopyStep{packages.manifests, "./", "", false});
-    stage.steps.push_back(cached_run(packages.install, {"/root/.cache"}));
+  // A command of the project's own may read any file.
+  const bool takes_all = packages.needs_sources || !input.choice.install_command.empty();
+  if (takes_all) {
+    stage.steps.push_back(sources);
+  } else if (!packages.tool.empty()) {
+    stage.steps.push_back(CopyStep{packages.manifests, "./", "", false});
   }
   if (!start.needs.empty() && !input.start) {
     stage.steps.push_back(cached_run(packages.tool == "uv"
@@ -207,8 +209,8 @@ Result<PlanStage> make_build_stage(Plan& plan, const ProviderInput& input, const
                                          : "/app/.venv/bin/python -m pip install " + start.needs,
                                      {"/root/.cache"}));
   }
-  if (!packages.needs_sources || packages.tool.empty()) stage.steps.push_back(sources);
-  if (!start.prepare.empty()) stage.steps.push_back(RunStep{start.prepare, {}});
+  if (!takes_all) stage.steps.push_back(sources);
+  add_build(stage, input, {start.prepare, {}});
   return stage;
 }
 
@@ -236,6 +238,8 @@ Result<Offer> plan_python(const ProviderInput& input, const std::string& seen) {
       plan.notices.push_back(start.needs +
                              " is not among the app's dependencies, and is installed "
                              "to serve it; add it to them to choose its version");
+  add_install(stage, input,
+              cached_run(packages.tool.empty() ? "" : packages.install, {"/root/.cache"}));
     }
   }
   plan.ignored = {".git", "**/__pycache__", "**/*.pyc", ".pytest_cache", ".mypy_cache"};
@@ -247,7 +251,8 @@ Result<Offer> plan_python(const ProviderInput& input, const std::string& seen) {
   PlanStage last = app_stage(base.image, variables);
   install_packages(last, system_packages_of(packages).run);
   const bool is_plain = packages.tool.empty() && (start.needs.empty() || input.start) &&
-                        start.prepare.empty() && !input.has("package.json");
+                        start.prepare.empty() && !input.has("package.json") &&
+                        !has_own_steps(input.choice);
   if (is_plain) {
     last.steps.push_back(CopyStep{{"."}, ".", "", true});
   } else {
