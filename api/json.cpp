@@ -182,6 +182,7 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
   json["kind"] = kind_name(state);
   json["source"] = text_or_null(source);
   json["requested_by"] = text_or_null(requester_of(state));
+  json["no_cache"] = state.push.no_cache();
   json["status"] = name_of(state.status);
   json["url"] = address.url_of_host(hostnames.front());
   json["preview_url"] = address.url_of_host(hostnames.back());

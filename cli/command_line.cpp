@@ -106,11 +106,14 @@ void add_env_verbs(CLI::App& app, Command& chosen) {
   verb->add_option("VARIABLE", unset->names, "Names")->required();
 }
 
+constexpr const char* k_no_cache_help = "Build without the layers of earlier builds";
+
 void add_deployment_verbs(CLI::App& app, Command& chosen) {
   auto deploy = std::make_shared<DeployCommand>();
   auto* verb = add_verb(app, chosen, deploy, "deploy", "Deploy a project's branch or one commit");
   verb->add_option("NAME", deploy->project, "The project")->required();
   verb->add_option("--sha", deploy->sha, "The commit, 40 hex digits (default: the branch's head)");
+  verb->add_flag("--no-cache", deploy->no_cache, k_no_cache_help);
   add_wait(verb, deploy);
 
   auto deployments = std::make_shared<DeploymentsCommand>();
@@ -138,6 +141,7 @@ void add_again_verbs(CLI::App& app, Command& chosen) {
   verb->add_option("NAME", redeploy->project, "The project")->required();
   verb->add_option("DEPLOYMENT", redeploy->deployment,
                    "Whose commit (default: the live one's, else the newest one's)");
+  verb->add_flag("--no-cache", redeploy->no_cache, k_no_cache_help);
   add_wait(verb, redeploy);
 
   auto promote = std::make_shared<PromoteCommand>();

@@ -75,6 +75,7 @@ struct EnvUnsetCommand {
 struct DeployCommand {
   std::string project;
   std::string sha;
+  bool no_cache = false;
   bool wait = false;
   bool json = false;
 };
@@ -87,6 +88,7 @@ struct RollbackCommand {
 struct RedeployCommand {
   std::string project;
   std::string deployment;  // empty: what is live, else the newest
+  bool no_cache = false;
   bool wait = false;
   bool json = false;
 };

@@ -43,6 +43,7 @@ struct SourceJob {
   std::string sha;
   std::string base_sha;   // of a clone: what watched paths are compared with; empty: nothing
   pb::Settings settings;  // the project's for a clone, then the deployment's
+  bool no_cache = false;  // of a build: it takes no layer of an earlier one
   std::chrono::microseconds remaining{};  // until the step's deadline
 };
 

@@ -108,12 +108,21 @@ TEST_F(LifeVerbs, a_rollback_says_what_it_makes_and_of_what) {
 }
 
 TEST_F(LifeVerbs, a_deployment_is_printed_alone_with_json) {
-  const auto ran = run(RedeployCommand{"shop", "", false, true});
+  const auto ran = run(RedeployCommand{"shop", "", false, false, true});
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_EQ(json::parse(ran.out)["id"], "aaaaaaa2");
   ASSERT_EQ(control_.calls().size(), 1U);
   EXPECT_EQ(control_.asked<commands::Redeploy>().at(0).project, "shop");
   EXPECT_EQ(control_.asked<commands::Redeploy>().at(0).of, std::nullopt);
+}
+
+TEST_F(LifeVerbs, deploy_and_redeploy_ask_for_a_build_without_the_cache) {
+  EXPECT_EQ(run(RedeployCommand{"shop", "", true, false, false}).code, 0);
+  EXPECT_TRUE(control_.asked<commands::Redeploy>().at(0).no_cache);
+  EXPECT_EQ(run(DeployCommand{"shop", "", true, false, false}).code, 0);
+  EXPECT_TRUE(control_.asked<commands::Deploy>().at(0).no_cache);
+  EXPECT_EQ(run(DeployCommand{"shop", "", false, false, false}).code, 0);
+  EXPECT_FALSE(control_.asked<commands::Deploy>().at(1).no_cache);
 }
 
 TEST_F(LifeVerbs, a_wait_prints_milestones_until_it_is_live) {
