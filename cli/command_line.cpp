@@ -208,6 +208,7 @@ void add_reading_verbs(CLI::App& app, Command& chosen) {
   lines->check(CLI::Range(0, 1'000'000))->capture_default_str();
   verb->add_option("--since", logs->since,
                    "Only what was written from then on: 90s, 10m, 2h, 1d, or 2026-07-01T12:00:00Z");
+  add_json(verb, logs);
   verb->callback([&chosen, logs, lines] {
     if (!logs->since.empty() && lines->count() == 0) logs->lines = 0;
     chosen = *logs;

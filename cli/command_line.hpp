@@ -139,6 +139,7 @@ struct LogsCommand {
   bool follow = false;
   std::int64_t lines = 100;  // 0: all
   std::string since;         // "10m", "2026-07-01T12:00:00Z"; empty: no limit
+  bool json = false;
 };
 struct EventsCommand {
   std::string project;
