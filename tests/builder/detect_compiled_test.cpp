@@ -473,5 +473,17 @@ TEST(Compiled, no_name_of_a_stranger_is_a_command) {
   EXPECT_THAT(refused({{"a;reboot.csproj", "<Project>"}}), HasSubstr("letters, digits"));
 }
 
+TEST(DetectDotnet, a_project_may_have_spaces_in_its_name) {
+  const char* const project =
+      "<Project Sdk=\"Microsoft.NET.Sdk.Web\"><PropertyGroup><TargetFramework>net8.0"
+      "</TargetFramework></PropertyGroup></Project>";
+  const auto stack = detected({{"My App/My App.csproj", project}, {"x.sln", ""}});
+  EXPECT_THAT(stack.dockerfile,
+              testing::HasSubstr("dotnet publish 'My App/My App.csproj' --configuration Release"));
+  EXPECT_THAT(start_line(stack), testing::EndsWith("dotnet '/app/My App.dll'"));
+  EXPECT_THAT(refused({{"a'; id; '.csproj", project}}),
+              testing::HasSubstr("letters, digits, spaces"));
+}
+
 }  // namespace
 }  // namespace atlasflow::builder

@@ -118,10 +118,10 @@ TEST(CommandLine, the_help_lists_every_verb) {
 
 TEST(CommandLine, deploy_and_events_have_defaults) {
   EXPECT_FALSE(command<DeployCommand>({"deploy", "web"}).wait);
-  EXPECT_EQ(command<DeploymentsCommand>({"deployments", "web"}).limit, 20);
   EXPECT_FALSE(command<DeployCommand>({"deploy", "web"}).no_cache);
   EXPECT_TRUE(command<DeployCommand>({"deploy", "web", "--no-cache"}).no_cache);
   EXPECT_TRUE(command<RedeployCommand>({"redeploy", "web", "--no-cache"}).no_cache);
+  EXPECT_EQ(command<DeploymentsCommand>({"deployments", "web"}).limit, 20);
   EXPECT_EQ(command<EventsCommand>({"events"}).from, 1);
 }
 
