@@ -194,10 +194,13 @@ std::size_t past_space(std::string_view text, std::size_t at) {
 
 // JSON with comments may have a comma behind the last entry. Places stay, for what is told of them.
 std::string without_trailing_commas(std::string text) {
+  char before = '{';  // a comma behind it ends no entry
   for (std::size_t i = past_space(text, 0); i < text.size(); i = past_space(text, i + 1)) {
+    const bool ends_entry = before != '{' && before != '[' && before != ',' && before != ':';
+    before = text[i];
     if (text[i] == '"') {
       while (++i < text.size() && text[i] != '"') i += text[i] == '\\' ? 1 : 0;
-    } else if (text[i] == ',') {
+    } else if (text[i] == ',' && ends_entry) {
       const auto next = past_space(text, i + 1);
       if (next < text.size() && (text[next] == '}' || text[next] == ']')) text[i] = ' ';
     }

@@ -408,7 +408,8 @@ TEST_F(LifeVerbs, a_log_as_json_is_one_object_a_line_without_terminal_escapes) {
   EXPECT_EQ(ran.code, 0) << ran.err;
   std::vector<std::string> lines;
   std::istringstream text(ran.out);
-  for (std::string line; std::getline(text, line);) lines.push_back(json::parse(line)["line"]);
+  for (std::string line; std::getline(text, line);)
+    lines.push_back(json::parse(line)["line"].get<std::string>());
   ASSERT_EQ(lines.size(), 4U) << ran.out;
   EXPECT_EQ(lines[0], "STEP 1");
   EXPECT_EQ(lines[1], "100%");

@@ -27,10 +27,10 @@ Result<Offer> plan_elixir(const ProviderInput& input, const std::string& seen) {
   build.steps.push_back(CopyStep{{"."}, ".", "", false});
   add_install(build, input, {"mix deps.get --only prod && mix deps.compile", {}});
   const bool has_assets = text->find("assets.deploy") != std::string::npos;
-  add_build(build, input,
-            {std::string(has_assets ? "mix assets.deploy && " : "") +
-                 "mix compile && mix release --overwrite --path /out",
-             {}});
+  if (has_assets && input.choice.build_command.empty()) {
+    build.steps.push_back(RunStep{"mix assets.deploy", {}});
+  }
+  add_build(build, input, {"mix compile && mix release --overwrite --path /out", {}});
   plan.ignored = {".git"};
   plan.always_ignored = {"_build", "deps"};
   plan.stages.push_back(std::move(build));
