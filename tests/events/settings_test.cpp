@@ -197,7 +197,8 @@ TEST(Settings, each_field_of_the_record_has_a_name_that_changes_it) {
       {"previews", "true"},       {"preview_limit", "3"},
       {"preview_ttl", "3s"},      {"supersede_after", "3s"},
       {"notify_url", "http://x"}, {"restart_unhealthy_after", "3s"},
-      {"stop_grace", "3s"}};
+      {"stop_grace", "3s"},       {"install_command", "x"},
+      {"build_command", "x"},     {"start_command", "x"}};
   EXPECT_EQ(std::size(values), known_settings().size());
   // port_given is changed with the port.
   EXPECT_EQ(static_cast<int>(std::size(values)) + 1, pb::Settings::descriptor()->field_count());
