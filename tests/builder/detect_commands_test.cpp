@@ -65,7 +65,7 @@ TEST(DetectCommands, every_stack_is_started_by_the_setting) {
     EXPECT_THAT(stack.start, ElementsAre("sh", "-c", "bin/serve --port \"$PORT\""));
     EXPECT_THAT(stack.dockerfile,
                 EndsWith("CMD [\"sh\",\"-c\",\"bin/serve --port \\\"$PORT\\\"\"]\n"));
-    EXPECT_THAT(stack.reason, HasSubstr("started by the setting start_command"));
+    EXPECT_THAT(stack.reason, HasSubstr("the setting start_command"));
     for (const auto& notice : stack.notices) EXPECT_THAT(notice, Not(HasSubstr("Procfile")));
   }
 }
@@ -220,7 +220,7 @@ std::string built_text(const Files& files, const std::string& command,
 }
 
 TEST(DetectCommands, a_start_command_is_in_place_of_a_dockerfiles_own) {
-  const Files files = {{"Dockerfile", "FROM a\nENTRYPOINT [\"/x\"]\nCMD [\"y\"]\n"}};
+  const Files files = {{"Dockerfile", "FROM debian\nENTRYPOINT [\"/x\"]\nCMD [\"y\"]\n"}};
   EXPECT_THAT(built_text(files, "node server.js --port=80"),
               EndsWith("CMD [\"y\"]\nENTRYPOINT []\nCMD [\"node\",\"server.js\",\"--port=80\"]\n"));
   const auto stack = detect_files(files, {}, with_start("node server.js"));
@@ -232,7 +232,7 @@ TEST(DetectCommands, a_start_command_is_in_place_of_a_dockerfiles_own) {
 
 TEST(DetectCommands, only_what_needs_a_shell_is_given_one) {
   const auto start_of = [](const std::string& command) {
-    return detect_files({{"Dockerfile", "FROM a\n"}}, {}, with_start(command))->start;
+    return detect_files({{"Dockerfile", "FROM debian\n"}}, {}, with_start(command))->start;
   };
   EXPECT_THAT(start_of("  /app/server   -v "), ElementsAre("/app/server", "-v"));
   for (const std::string command : {"./a && ./b", "./a $PORT", "FOO=1 ./a", "exec ./a", "cd x",
@@ -242,25 +242,25 @@ TEST(DetectCommands, only_what_needs_a_shell_is_given_one) {
 }
 
 TEST(DetectCommands, it_is_put_into_the_stage_that_becomes_the_image) {
-  const Files files = {{"Dockerfile", "FROM a AS one\nRUN x\nFROM b AS two\nRUN y\n"}};
+  const Files files = {{"Dockerfile", "FROM debian AS one\nRUN x\nFROM alpine AS two\nRUN y\n"}};
   EXPECT_THAT(built_text(files, "go", "one"),
               HasSubstr("RUN x\nENTRYPOINT []\nCMD [\"go\"]\nFROM scratch AS two"));
   EXPECT_THAT(built_text(files, "go"), EndsWith("RUN y\nENTRYPOINT []\nCMD [\"go\"]\n"));
 }
 
 TEST(DetectCommands, it_stands_behind_a_here_document_and_under_another_escape) {
-  EXPECT_THAT(built_text({{"Dockerfile", "FROM a\nRUN <<X\ntrue\nX\n"}}, "./go 'a\\b`'"),
+  EXPECT_THAT(built_text({{"Dockerfile", "FROM debian\nRUN <<X\ntrue\nX\n"}}, "./go 'a\\b`'"),
               EndsWith("true\nX\nENTRYPOINT []\nCMD [\"/bin/sh\",\"-c\",\"./go 'a\\\\b`'\"]\n"));
-  EXPECT_THAT(built_text({{"Dockerfile", "# escape=`\nFROM a\n"}}, "./go 'a\\b`'"),
+  EXPECT_THAT(built_text({{"Dockerfile", "# escape=`\nFROM debian\n"}}, "./go 'a\\b`'"),
               EndsWith("ENTRYPOINT []\nCMD [\"/bin/sh\",\"-c\",\"./go 'a\\\\b`'\"]\n"));
 }
 
 TEST(DetectCommands, what_a_dockerfile_does_not_use_is_told) {
-  const auto stack = detect_files({{"Dockerfile", "FROM a\n"}}, {}, with_steps("x", "y"));
+  const auto stack = detect_files({{"Dockerfile", "FROM debian\n"}}, {}, with_steps("x", "y"));
   ASSERT_TRUE(stack);
   EXPECT_THAT(stack->notices, ElementsAre(HasSubstr("install_command is not used"),
                                           HasSubstr("build_command is not used")));
-  EXPECT_THAT(detect_files({{"Dockerfile", "FROM a\n"}})->notices, IsEmpty());
+  EXPECT_THAT(detect_files({{"Dockerfile", "FROM debian\n"}})->notices, IsEmpty());
 }
 
 }  // namespace
