@@ -436,7 +436,7 @@ TEST(Dotnet, a_project_is_the_web_one_for_the_framework_that_it_or_all_of_them_h
   EXPECT_THAT(several.dockerfile, HasSubstr(" --framework net8.0 "));
   EXPECT_THAT(refused({{"A.csproj", "<TargetFrameworkVersion>v4.8</TargetFrameworkVersion>"}}),
               HasSubstr("runs on Windows alone"));
-  EXPECT_THAT(refused({{"My App.csproj", web}}), HasSubstr("the name of its project may have"));
+  EXPECT_THAT(refused({{"My;App.csproj", web}}), HasSubstr("the name of its project may have"));
 }
 
 TEST(Cpp, its_program_may_be_below_in_capitals_in_the_next_line_or_behind_an_alias) {
