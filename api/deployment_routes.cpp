@@ -16,6 +16,7 @@ constexpr std::size_t k_command_id_bytes_max = 128;
 struct DeployRequest {
   std::optional<std::string> sha;
   std::string command_id;
+  bool no_cache = false;
 };
 
 Result<DeployRequest> parsed_deploy_request(const std::string& body) {
@@ -28,7 +29,8 @@ Result<DeployRequest> parsed_deploy_request(const std::string& body) {
                 "prints it.");
   }
   ATLAS_TRY(auto command_id, command_id_of(members));
-  return DeployRequest{std::move(sha), std::move(command_id)};
+  ATLAS_TRY(const auto no_cache, members.boolean("no_cache"));
+  return DeployRequest{std::move(sha), std::move(command_id), no_cache.value_or(false)};
 }
 
 Response deploy(const Context& context, const Request& request) {
@@ -36,7 +38,8 @@ Response deploy(const Context& context, const Request& request) {
   const auto wanted = parsed_deploy_request(request.body);
   if (!wanted) return error_response(wanted.error());
   const auto deployment = context.control.execute(
-      asker_of(request), commands::Deploy{project, wanted->sha, wanted->command_id});
+      asker_of(request),
+      commands::Deploy{project, wanted->sha, wanted->command_id, wanted->no_cache});
   if (!deployment) return error_response(deployment.error());
   log_event("api", "deploy_commanded", {{"project", project}, {"deployment", deployment->str()}});
   wait_for_commands(context);

@@ -80,6 +80,9 @@ Json json_of(const pb::Settings& settings) {
           {"build_target", settings.build_target()},
           {"static.folder", settings.static_folder()},
           {"static.fallback", settings.static_fallback()},
+          {"install_command", settings.install_command()},
+          {"build_command", settings.build_command()},
+          {"start_command", settings.start_command()},
           {"build_args", std::move(build_args)},
           {"watch_paths", std::move(watch_paths)},
           {"release_command", settings.release_command()},
@@ -179,6 +182,7 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
   json["kind"] = kind_name(state);
   json["source"] = text_or_null(source);
   json["requested_by"] = text_or_null(requester_of(state));
+  json["no_cache"] = state.push.no_cache();
   json["status"] = name_of(state.status);
   json["url"] = address.url_of_host(hostnames.front());
   json["preview_url"] = address.url_of_host(hostnames.back());

@@ -14,13 +14,21 @@ constexpr std::uint64_t k_body_bytes_max = 4 << 10;
 struct Again {
   std::string command_id;
   std::optional<DeploymentId> deployment;  // unset: the control plane chooses
+  bool no_cache = false;
 };
 
-Result<Again> parsed_again(const std::string& body, bool may_name_deployment) {
+Result<Again> parsed_again(const std::string& body, bool may_name_deployment,
+                           bool may_build = false) {
   ATLAS_TRY(const auto json, parsed_object(body, "The body"));
   const Members members(json);
   ATLAS_TRY(auto command_id, command_id_of(members));
-  Again again{std::move(command_id), std::nullopt};
+  Again again{std::move(command_id), std::nullopt, false};
+  ATLAS_TRY(const auto no_cache, members.boolean("no_cache"));
+  if (no_cache.value_or(false) && !may_build) {
+    return fail(ErrorCode::invalid_argument,
+                "'no_cache' is for what builds: deploy and redeploy; this builds nothing.");
+  }
+  again.no_cache = no_cache.value_or(false);
   if (!may_name_deployment) return again;
   ATLAS_TRY(auto deployment, members.string("deployment"));
   if (deployment && deployment->empty()) {
@@ -49,13 +57,13 @@ Response roll_back(const Context& context, const Request& request) {
 }
 
 Response redeploy(const Context& context, const Request& request) {
-  const auto again = parsed_again(request.body, true);
+  const auto again = parsed_again(request.body, true, true);
   if (!again) return error_response(again.error());
   return show_made(
       context, "redeploy",
-      context.control.execute(
-          asker_of(request),
-          commands::Redeploy{request.parameters.at("name"), again->deployment, again->command_id}));
+      context.control.execute(asker_of(request),
+                              commands::Redeploy{request.parameters.at("name"), again->deployment,
+                                                 again->command_id, again->no_cache}));
 }
 
 Response restart(const Context& context, const Request& request) {

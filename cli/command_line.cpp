@@ -144,11 +144,14 @@ void add_env_verbs(CLI::App& app, Command& chosen) {
   verb->add_option("VARIABLE", unset->names, "Names")->required();
 }
 
+constexpr const char* k_no_cache_help = "Build without the layers of earlier builds";
+
 void add_deployment_verbs(CLI::App& app, Command& chosen) {
   auto deploy = std::make_shared<DeployCommand>();
   auto* verb = add_verb(app, chosen, deploy, "deploy", "Deploy a project's branch or one commit");
   verb->add_option("NAME", deploy->project, "The project")->required();
   verb->add_option("--sha", deploy->sha, "The commit, 40 hex digits (default: the branch's head)");
+  verb->add_flag("--no-cache", deploy->no_cache, k_no_cache_help);
   add_wait(verb, deploy);
 
   auto deployments = std::make_shared<DeploymentsCommand>();
@@ -176,6 +179,7 @@ void add_again_verbs(CLI::App& app, Command& chosen) {
   verb->add_option("NAME", redeploy->project, "The project")->required();
   verb->add_option("DEPLOYMENT", redeploy->deployment,
                    "Whose commit (default: the live one's, else the newest one's)");
+  verb->add_flag("--no-cache", redeploy->no_cache, k_no_cache_help);
   add_wait(verb, redeploy);
 
   auto promote = std::make_shared<PromoteCommand>();
@@ -242,6 +246,7 @@ void add_reading_verbs(CLI::App& app, Command& chosen) {
   lines->check(CLI::Range(0, 1'000'000))->capture_default_str();
   verb->add_option("--since", logs->since,
                    "Only what was written from then on: 90s, 10m, 2h, 1d, or 2026-07-01T12:00:00Z");
+  add_json(verb, logs);
   verb->callback([&chosen, logs, lines] {
     if (!logs->since.empty() && lines->count() == 0) logs->lines = 0;
     chosen = *logs;

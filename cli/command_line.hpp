@@ -91,6 +91,7 @@ struct EnvUnsetCommand {
 struct DeployCommand {
   std::string project;
   std::string sha;
+  bool no_cache = false;
   bool wait = false;
   bool json = false;
 };
@@ -103,6 +104,7 @@ struct RollbackCommand {
 struct RedeployCommand {
   std::string project;
   std::string deployment;  // empty: what is live, else the newest
+  bool no_cache = false;
   bool wait = false;
   bool json = false;
 };
@@ -153,6 +155,7 @@ struct LogsCommand {
   bool follow = false;
   std::int64_t lines = 100;  // 0: all
   std::string since;         // "10m", "2026-07-01T12:00:00Z"; empty: no limit
+  bool json = false;
 };
 struct EventsCommand {
   std::string project;

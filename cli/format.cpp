@@ -82,6 +82,11 @@ std::string instance_name(const nlohmann::json& data) {
   return "instance " + std::to_string(number_of(data, "slot"));
 }
 
+// Of a push or a command whose build is to take nothing of an earlier one.
+std::string without_cache(const nlohmann::json& push) {
+  return push.value("no_cache", false) ? " without the layer cache" : "";
+}
+
 // What owners ask for, and what became of it.
 std::string life_detail(const std::string& type, const nlohmann::json& data) {
   const auto by = text_of(data, "by");
@@ -92,7 +97,8 @@ std::string life_detail(const std::string& type, const nlohmann::json& data) {
     const auto* word = kind == "REDEPLOYMENT_PROMOTE"   ? "promote of "
                        : kind == "REDEPLOYMENT_RESTART" ? "restart of "
                                                         : "redeploy of ";
-    return word + text_of(data, "of") + asked_by;
+    return word + text_of(data, "of") +
+           without_cache(data.value("push", nlohmann::json::object())) + asked_by;
   }
   if (type == "ScaleRequested") return "to " + text_of(data, "replicas") + asked_by;
   if (type == "VMRestarting") return instance_name(data) + ", crash " + text_of(data, "attempt");
@@ -212,7 +218,8 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
 std::string event_detail(const std::string& type, const nlohmann::json& data) {
   std::string detail;
   if (type == "PushReceived") {
-    detail = short_sha(text_of(data, "after")) + " on " + branch_of(text_of(data, "ref"));
+    detail = short_sha(text_of(data, "after")) + " on " + branch_of(text_of(data, "ref")) +
+             without_cache(data);
     if (const auto pusher = text_of(data, "pusher"); !pusher.empty()) detail += " by " + pusher;
   } else if (type == "Cloned") {
     detail = "“" + text_of(data, "subject") + "” by " + text_of(data, "author") + ", " +

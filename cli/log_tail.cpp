@@ -33,22 +33,6 @@ std::size_t end_of_escape(std::string_view text, std::size_t at) {
   return i;
 }
 
-std::string plain(std::string_view line) {
-  while (line.ends_with('\r')) line.remove_suffix(1);
-  if (const auto back = line.rfind('\r'); back != std::string_view::npos) {
-    line.remove_prefix(back + 1);
-  }
-  std::string text;
-  for (std::size_t i = 0; i < line.size();) {
-    if (line[i] == k_escape) {
-      i = end_of_escape(line, i);
-    } else {
-      text += line[i++];
-    }
-  }
-  return printable(text);
-}
-
 // As access logs have them, whatever their format.
 bool tells_of_request(const std::string& line) {
   for (const char* const mark : {"GET ", "HEAD ", "HTTP/1."}) {
@@ -66,11 +50,27 @@ std::string without_numbers(const std::string& line) {
 
 }  // namespace
 
+std::string plain_line(std::string_view line) {
+  while (line.ends_with('\r')) line.remove_suffix(1);
+  if (const auto back = line.rfind('\r'); back != std::string_view::npos) {
+    line.remove_prefix(back + 1);
+  }
+  std::string text;
+  for (std::size_t i = 0; i < line.size();) {
+    if (line[i] == k_escape) {
+      i = end_of_escape(line, i);
+    } else {
+      text += line[i++];
+    }
+  }
+  return printable(text);
+}
+
 std::string readable_tail(std::string_view log, std::size_t lines_max) {
   std::vector<std::string> lines;
   while (!log.empty()) {
     const auto end = std::min(log.find('\n'), log.size());
-    lines.push_back(plain(log.substr(0, end)));
+    lines.push_back(plain_line(log.substr(0, end)));
     log.remove_prefix(std::min(end + 1, log.size()));
   }
   std::map<std::string, int> counts;

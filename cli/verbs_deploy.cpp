@@ -20,6 +20,7 @@ int run(const DeployCommand& command, ApiClient& api, const Terminal& terminal) 
     }
     body["sha"] = command.sha;
   }
+  if (command.no_cache) body["no_cache"] = true;
   const auto deployment =
       send_command(api, "/v1/projects/" + encoded(command.project) + "/deployments", body);
   if (!deployment) return report(terminal, deployment.error());

@@ -38,6 +38,9 @@ Result<builder::Stack> detect(const std::string& name) {
   choice.dockerfile = settings.dockerfile();
   choice.static_folder = settings.static_folder();
   choice.static_fallback = settings.static_fallback();
+  choice.install_command = settings.install_command();
+  choice.build_command = settings.build_command();
+  choice.start_command = settings.start_command();
   for (const auto& arg : settings.build_args()) choice.build_args.push_back(arg.name());
   return builder::detect_stack(*root, builder::StackBases{}, choice);
 }
@@ -48,9 +51,17 @@ json json_of(const builder::Stack& stack) {
     versions.push_back(
         {{"tool", version.tool}, {"version", version.version}, {"reason", version.why}});
   }
-  return {{"stack", stack.name},      {"reason", stack.reason},           {"versions", versions},
-          {"folder", stack.folder},   {"base_images", stack.base_images}, {"start", stack.start},
-          {"notices", stack.notices}, {"dockerfile", stack.dockerfile},   {"ignore", stack.ignore}};
+  return {{"stack", stack.name},
+          {"reason", stack.reason},
+          {"versions", versions},
+          {"folder", stack.folder},
+          {"base_images", stack.base_images},
+          {"start", stack.start},
+          {"install_command", stack.install},
+          {"build_command", stack.build},
+          {"notices", stack.notices},
+          {"dockerfile", stack.dockerfile},
+          {"ignore", stack.ignore}};
 }
 
 std::string text_of(const builder::Stack& stack) {
@@ -60,6 +71,8 @@ std::string text_of(const builder::Stack& stack) {
     rows.push_back({"Version", version.tool + (version.version.empty() ? "" : " ") +
                                    version.version + " (" + version.why + ")"});
   }
+  if (!stack.install.empty()) rows.push_back({"Install", stack.install});
+  if (!stack.build.empty()) rows.push_back({"Build", stack.build});
   std::string start;
   for (const auto& word : stack.start) start += (start.empty() ? "" : " ") + word;
   if (!start.empty()) rows.push_back({"Start", start});

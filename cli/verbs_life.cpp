@@ -19,8 +19,8 @@ std::string deployment_path(const std::string& id, const char* rest) {
 }
 
 int run_again(const std::string& path, const std::string& deployment, const Follow& follow,
-              ApiClient& api, const Terminal& terminal) {
-  json body = {{"command_id", new_command_id()}};
+              ApiClient& api, const Terminal& terminal, json body = json::object()) {
+  body["command_id"] = new_command_id();
   if (!deployment.empty()) body["deployment"] = deployment;
   const auto made = send_command(api, path, body);
   if (!made) return report(terminal, made.error());
@@ -168,8 +168,10 @@ int run(const RollbackCommand& command, ApiClient& api, const Terminal& terminal
 }
 
 int run(const RedeployCommand& command, ApiClient& api, const Terminal& terminal) {
+  json body = json::object();
+  if (command.no_cache) body["no_cache"] = true;
   return run_again(project_path(command.project, "/redeploy"), command.deployment,
-                   {command.wait, command.json}, api, terminal);
+                   {command.wait, command.json}, api, terminal, std::move(body));
 }
 
 int run(const PromoteCommand& command, ApiClient& api, const Terminal& terminal) {

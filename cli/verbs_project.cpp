@@ -33,6 +33,9 @@ void add_source_rows(const json& settings, std::vector<std::vector<std::string>>
   add("Build target", text_of(settings, "build_target"));
   add("Static folder", text_of(settings, "static.folder"));
   add("Static fallback", text_of(settings, "static.fallback"));
+  add("Install command", text_of(settings, "install_command"));
+  add("Build command", text_of(settings, "build_command"));
+  add("Start command", text_of(settings, "start_command"));
   std::string args;
   const auto build_args = settings.value("build_args", json::object());
   for (const auto& [name, value] : build_args.items()) {

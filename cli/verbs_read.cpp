@@ -1,16 +1,21 @@
 #include <chrono>
 #include <iterator>
 #include <map>
+#include <thread>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "base/file.hpp"
+#include "base/rfc3339.hpp"
 #include "cli/format.hpp"
+#include "cli/log_tail.hpp"
 #include "cli/verbs.hpp"
 
 namespace atlasflow::cli {
 namespace {
 
+using namespace std::chrono_literals;
 using nlohmann::json;
 
 // Tells of each stream whose it is, and asks the server once about those that the log did not tell.
@@ -84,6 +89,7 @@ class LineSplitter {
     }
     rest_.erase(0, start);
   }
+  [[nodiscard]] std::string take_rest() { return std::exchange(rest_, {}); }
 
  private:
   std::string rest_;
@@ -96,6 +102,67 @@ std::string query_of(const LogsCommand& command) {
          (command.lines == 0 ? "" : "&tail=" + std::to_string(command.lines)) +
          (command.since.empty() ? "" : "&since=" + encoded(command.since)) +
          "&follow=" + (command.follow ? "1" : "0");
+}
+
+// Prints a log as it comes, or each line as an object of its own without terminal escapes.
+class LogPrinter {
+ public:
+  LogPrinter(bool as_json, std::ostream& out) : json_(as_json), out_(out) {}
+
+  void print(std::string_view bytes) {
+    latest_ = wall_clock();
+    if (!json_) {
+      out_ << bytes << std::flush;
+      return;
+    }
+    lines_.feed(bytes, [this](std::string_view line) { print_object(line); });
+    out_ << std::flush;
+  }
+  // What was cut in the middle of a line.
+  void finish_line() {
+    if (const auto rest = lines_.take_rest(); !rest.empty()) print_object(rest);
+    out_ << std::flush;
+  }
+  // When something came the last time; before that, when it began.
+  [[nodiscard]] TimestampUs latest() const { return latest_; }
+
+ private:
+  void print_object(std::string_view line) {
+    out_ << json{{"line", plain_line(line)}}.dump(-1, ' ', false, json::error_handler_t::replace)
+         << "\n";
+  }
+
+  const bool json_;
+  std::ostream& out_;
+  LineSplitter lines_;
+  TimestampUs latest_ = wall_clock();
+};
+
+// A project's name may look like a deployment's id: the project is asked for first.
+Result<void> read_log(const LogsCommand& command, ApiClient& api, LogPrinter& printer) {
+  const auto print = [&](std::string_view bytes) { printer.print(bytes); };
+  auto read = api.stream("/v1/projects/" + encoded(command.subject) + query_of(command), print);
+  if (read || read.error().code != ErrorCode::not_found) return read;
+  const auto project = api.get("/v1/projects/" + encoded(command.subject));
+  if (project || project.error().code != ErrorCode::not_found) return read;
+  read = api.stream("/v1/deployments/" + encoded(command.subject) + query_of(command), print);
+  if (read || read.error().code != ErrorCode::not_found) return read;
+  const auto deployment = api.get("/v1/deployments/" + encoded(command.subject));
+  if (deployment || deployment.error().code != ErrorCode::not_found) return read;
+  return fail(ErrorCode::not_found,
+              "no project or deployment '" + command.subject +
+                  "'; 'atlasflow project list' and 'atlasflow deployments NAME' show them");
+}
+
+Result<void> wait_for_server(ApiClient& api) {
+  constexpr auto k_patience = 120s;
+  const auto until = std::chrono::steady_clock::now() + k_patience;
+  while (true) {
+    const auto status = api.get("/v1/status");
+    if (status) return {};
+    if (std::chrono::steady_clock::now() > until) return tl::unexpected(status.error());
+    std::this_thread::sleep_for(500ms);
+  }
 }
 
 // Streams whose rules broke: nothing moves them until the next start, and nobody else is harmed.
@@ -237,24 +304,27 @@ int run(const StatusCommand& command, ApiClient& api, const Terminal& terminal) 
 }
 
 int run(const LogsCommand& command, ApiClient& api, const Terminal& terminal) {
-  const auto print = [&](std::string_view bytes) { terminal.out << bytes << std::flush; };
-  // A project's name may look like a deployment's id: the project is asked for first.
-  auto read = api.stream("/v1/projects/" + encoded(command.subject) + query_of(command), print);
-  if (!read && read.error().code == ErrorCode::not_found) {
-    const auto project = api.get("/v1/projects/" + encoded(command.subject));
-    if (!project && project.error().code == ErrorCode::not_found) {
-      read = api.stream("/v1/deployments/" + encoded(command.subject) + query_of(command), print);
-      const auto deployment = api.get("/v1/deployments/" + encoded(command.subject));
-      if (!deployment && deployment.error().code == ErrorCode::not_found) {
-        return report(terminal,
-                      {ErrorCode::not_found,
-                       "no project or deployment '" + command.subject +
-                           "'; 'atlasflow project list' and 'atlasflow deployments NAME' show them",
-                       {}});
-      }
+  LogPrinter printer(command.json, terminal.out);
+  if (command.follow) {
+    // So that a server which is not there is told apart from one that goes away.
+    if (const auto status = api.get("/v1/status"); !status) {
+      return report(terminal, status.error());
     }
   }
-  return read ? k_exit_ok : report(terminal, read.error());
+  auto wanted = command;
+  while (true) {
+    const auto read = read_log(wanted, api, printer);
+    printer.finish_line();
+    if (read) return k_exit_ok;
+    const bool broke = read.error().code == ErrorCode::unavailable;
+    if (!command.follow || !broke) return report(terminal, read.error());
+    terminal.err << "atlasflow: the server is away; the log goes on when it is back\n"
+                 << std::flush;
+    if (const auto back = wait_for_server(api); !back) return report(terminal, back.error());
+    // What was written in that second may come twice; nothing is left out.
+    wanted.since = rfc3339(printer.latest());
+    wanted.lines = 0;
+  }
 }
 
 int run(const EventsCommand& command, ApiClient& api, const Terminal& terminal) {

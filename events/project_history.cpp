@@ -213,6 +213,7 @@ Result<RequestRollback> rollback_of(const DeploymentState& from, const Principal
   RequestRollback command{{}, by};
   auto& request = command.request;
   *request.mutable_push() = from.push;
+  request.mutable_push()->clear_no_cache();
   request.mutable_push()->set_trigger(pb::TRIGGER_COMMAND);
   request.set_to(from.id.str());
   request.set_by(why.empty() ? by.str() : why);
@@ -226,6 +227,7 @@ Result<RequestRedeploy> redeployment_of(const DeploymentState& from, const Proje
   auto& request = command.request;
   auto* push = request.mutable_push();
   *push = from.push;
+  push->clear_no_cache();
   push->set_trigger(pb::TRIGGER_COMMAND);
   request.set_of(from.id.str());
   request.set_by(by.str());

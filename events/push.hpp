@@ -24,7 +24,8 @@ struct Push {
   std::int64_t pushed_at_s = 0;  // when the sender says it was pushed, in s since 1970; 0: unknown
   std::string delivery_id = {};  // X-GitHub-Delivery, or the id of the command
   std::string pusher = {};
-  Principal by = {};  // who tells of it
+  bool no_cache = false;  // its build takes no layer of an earlier one
+  Principal by = {};      // who tells of it
   // Names of the projects that the delivery's signature speaks for. Empty: those without a webhook
   // secret of their own. Every other project connected to the repository is left alone.
   std::vector<std::string> signed_for = {};

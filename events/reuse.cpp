@@ -91,7 +91,9 @@ struct Chooser {
                                            "' has no deployment to redeploy; deploy the branch's "
                                            "head with atlasflow deploy");
     }
-    return deploy_again(*of, pb::REDEPLOYMENT_REDEPLOY);
+    ATLAS_TRY(auto command, deploy_again(*of, pb::REDEPLOYMENT_REDEPLOY));
+    std::get<RequestRedeploy>(command).request.mutable_push()->set_no_cache(reuse.no_cache);
+    return command;
   }
 
   [[nodiscard]] Result<DeploymentCommand> promote() const {

@@ -16,6 +16,7 @@ struct Reuse {
   std::shared_ptr<const DeploymentState> of =
       nullptr;                  // null: of a rollback or a restart, the project chooses
   std::string command_id = {};  // what is asked for twice under one of them is one deployment
+  bool no_cache = false;        // of a redeployment: its build takes no layer of an earlier one
 };
 
 // rollbacks: how many earlier images are kept. conflict: with what can be had instead.

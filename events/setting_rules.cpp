@@ -92,6 +92,17 @@ std::string command_rule(const std::string& command) {
   return command.find('\0') == std::string::npos ? "" : "must not hold a NUL byte";
 }
 
+std::string command_line_rule(const std::string& command) {
+  if (auto rule = command_rule(command); !rule.empty()) return rule;
+  const auto breaks = [](char c) { return is_control(c) && c != '\t'; };
+  if (std::any_of(command.begin(), command.end(), breaks)) {
+    return "must be one line without control characters, such as 'make && make install'; put more "
+           "into a script";
+  }
+  const bool is_blank = !command.empty() && command.find_first_not_of(" \t") == std::string::npos;
+  return is_blank ? "is blank; an empty text takes it away" : "";
+}
+
 std::string url_rule(const std::string& url) {
   if (url.empty()) return "";
   std::string rule =

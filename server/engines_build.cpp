@@ -124,6 +124,10 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
   request.build_target = job.settings.build_target();
   request.static_folder = job.settings.static_folder();
   request.static_fallback = job.settings.static_fallback();
+  request.install_command = job.settings.install_command();
+  request.build_command = job.settings.build_command();
+  request.start_command = job.settings.start_command();
+  request.no_cache = job.no_cache;
   for (const auto& arg : job.settings.build_args()) {
     request.build_args.emplace_back(arg.name(), arg.value());
   }

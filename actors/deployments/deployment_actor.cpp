@@ -202,6 +202,7 @@ SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& ef
   task.job.base_sha = fold.base_sha;
   task.job.is_pushed = fold.push.trigger() == pb::TRIGGER_WEBHOOK;
   task.job.settings = fold.push.settings();
+  task.job.no_cache = fold.push.no_cache();
   if (deadline != 0) task.job.remaining = until(deadline);
   return task;
 }

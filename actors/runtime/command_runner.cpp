@@ -210,6 +210,7 @@ struct CommandRunner::Run {
     Push push{.trigger = pb::TRIGGER_COMMAND,
               .delivery_id = command.command_id,
               .pusher = by.str(),
+              .no_cache = command.no_cache,
               .by = by};
     if (command.sha) {
       push.after = *command.sha;
@@ -228,9 +229,10 @@ struct CommandRunner::Run {
 
   [[nodiscard]] Result<DeploymentId> reuse(const std::string& project, ReuseKind kind,
                                            const std::optional<DeploymentId>& of,
-                                           const std::string& command_id) const {
+                                           const std::string& command_id,
+                                           bool no_cache = false) const {
     ATLAS_TRY(const auto view, runner.known_project(project));
-    Reuse reuse{.kind = kind, .command_id = command_id};
+    Reuse reuse{.kind = kind, .command_id = command_id, .no_cache = no_cache};
     if (of) {
       ATLAS_TRY(auto source, runner.known_deployment(*of));
       if (source.state.push.project_id() != view.state.id.str()) {
@@ -255,7 +257,7 @@ struct CommandRunner::Run {
       ATLAS_TRY(const auto view, runner.known_project(command.project));
       of = runner.catalog_.redeployed_by_default(view.state.id);
     }
-    return reuse(command.project, ReuseKind::redeploy, of, command.command_id);
+    return reuse(command.project, ReuseKind::redeploy, of, command.command_id, command.no_cache);
   }
   Result<DeploymentId> operator()(const commands::Promote& command) const {
     ATLAS_TRY(const auto view, runner.known_deployment(command.deployment));

@@ -99,6 +99,7 @@ struct Deploy {
   std::string project;
   std::optional<std::string> sha;
   std::string command_id;
+  bool no_cache = false;  // the build takes no layer of an earlier one
 };
 // Image, settings and environment of an earlier deployment of production; unset: the one before
 // the one that is live. Nothing is built.
@@ -117,6 +118,7 @@ struct Redeploy {
   std::string project;
   std::optional<DeploymentId> of;
   std::string command_id;
+  bool no_cache = false;  // the build takes no layer of an earlier one
 };
 // A deployment's image into production, with the environment of now.
 struct Promote {

@@ -45,6 +45,7 @@ struct SourceJob {
   std::string base_sha;    // of a clone: what watched paths are compared with; empty: nothing
   bool is_pushed = false;  // a push asks for it, and nobody by hand: its message may say to skip it
   pb::Settings settings;   // the project's for a clone, then the deployment's
+  bool no_cache = false;   // of a build: it takes no layer of an earlier one
   std::chrono::microseconds remaining{};  // until the step's deadline
 };
 

@@ -20,6 +20,9 @@ Result<Stack> BuildahBuilder::find_stack(const BuildRequest& request, const fs::
   choice.repository = &repository;
   choice.static_folder = request.static_folder;
   choice.static_fallback = request.static_fallback;
+  choice.install_command = request.install_command;
+  choice.build_command = request.build_command;
+  choice.start_command = request.start_command;
   choice.has_ca_certificate = !config_.ca_certificate.empty();
   for (const auto& [name, value] : request.build_args) choice.build_args.push_back(name);
   return detect_stack(root, bases, choice);

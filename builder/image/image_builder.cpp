@@ -69,8 +69,8 @@ Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) 
     for (const auto& name : stack.base_images) plan.images.push_back({full_image_name(name), 0});
     return plan;
   }
-  return plan_dockerfile(stack.dockerfile,
-                         {stack.dockerfile_name, request.build_args, request.build_target, false});
+  return plan_dockerfile(stack.dockerfile, {stack.dockerfile_name, request.build_args,
+                                            request.build_target, false, stack.start});
 }
 
 }  // namespace
@@ -127,6 +127,7 @@ Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const
       call.environment.push_back(std::move(assignment));
     }
   }
+  if (request.no_cache) call.arguments.emplace_back("--no-cache");
   if (!request.build_target.empty()) {
     call.arguments.push_back("--target");
     call.arguments.push_back(request.build_target);
@@ -199,6 +200,7 @@ Result<PreparedStack> BuildahBuilder::prepare_stack(const BuildRequest& request,
     ATLAS_TRY(auto stack, find_stack(request, root, bases));
     ATLAS_TRY(auto plan, plan_of(stack, request));
     log.heading("Building " + request.project + " (" + stack.reason + ")");
+    if (request.no_cache) log.note("No layer of an earlier build is used (--no-cache)");
     if (stack.name != "dockerfile") {
       std::istringstream lines(stack.dockerfile);
       for (std::string line; std::getline(lines, line);) log.note(line);

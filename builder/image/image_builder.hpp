@@ -45,11 +45,15 @@ struct BuildRequest {
   std::vector<std::pair<std::string, std::string>>
       build_args;  // no secrets: they stay in the image
   std::chrono::milliseconds deadline{};
-  std::string root_folder;      // of the checkout: what is built; empty: all of it
-  std::string dockerfile;       // see StackChoice; empty: "Dockerfile" if it is there
-  std::string build_target;     // the stage to build; empty: the last one
-  std::string static_folder;    // see StackChoice
-  std::string static_fallback;  //
+  std::string root_folder;           // of the checkout: what is built; empty: all of it
+  std::string dockerfile;            // see StackChoice; empty: "Dockerfile" if it is there
+  std::string build_target;          // the stage to build; empty: the last one
+  std::string static_folder;         // see StackChoice
+  std::string static_fallback;       //
+  std::string install_command = {};  // see StackChoice
+  std::string build_command = {};    //
+  std::string start_command = {};    //
+  bool no_cache = false;  // takes no layer of an earlier build; cache mounts keep what they have
 };
 
 // What a build started from, as it was in the store then.

@@ -1,7 +1,9 @@
 #include "builder/stack/detect.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "builder/stack/dockerfile_lines.hpp"
@@ -20,6 +22,25 @@ constexpr std::size_t k_looked_into_max = 512;
 constexpr std::string_view k_no_apps[] = {"node_modules", "vendor", "docs", "doc",
                                           "test",         "tests",  "spec", "examples"};
 
+// Words of their own where nothing needs a shell, since an image may have none; else a line for sh.
+std::vector<std::string> start_of_image(const std::string& command) {
+  constexpr std::string_view k_plain = "_./:@%+,=- ";
+  constexpr std::string_view k_shells_own[] = {
+      "exec",  "cd", ".",   "source", "eval", "export", "set",   "trap", "ulimit",
+      "umask", "if", "for", "test",   "wait", "while",  "until", "case", "command"};
+  const bool is_plain = std::all_of(command.begin(), command.end(), [&](unsigned char c) {
+    return (c < 0x80 && std::isalnum(c) != 0) || k_plain.find(static_cast<char>(c)) != k_plain.npos;
+  });
+  std::vector<std::string> words;
+  std::istringstream text(command);
+  for (std::string word; text >> word;) words.push_back(std::move(word));
+  const bool is_programs = is_plain && !words.empty() && words[0].find('=') == std::string::npos &&
+                           std::find(std::begin(k_shells_own), std::end(k_shells_own), words[0]) ==
+                               std::end(k_shells_own);
+  if (is_programs) return words;
+  return {"/bin/sh", "-c", command};
+}
+
 class Detection {
  public:
   Detection(const SourceTree& tree, const StackBases& bases, const StackChoice& choice)
@@ -32,7 +53,7 @@ class Detection {
   Result<Stack> run() {
     ATLAS_TRY(auto dockerfile, own_dockerfile());
     if (dockerfile) return std::move(*dockerfile);
-    ATLAS_TRY(auto start, procfile_start(tree_));
+    ATLAS_TRY(auto start, named_start());
     ProviderInput input{tree_, names_, bases_, choice_, std::move(start), secrets_};
     const bool chose_static = !choice_.static_folder.empty();
     std::optional<Error> refusal;  // of the first that matched and could not be started
@@ -61,6 +82,11 @@ class Detection {
   }
 
  private:
+  [[nodiscard]] Result<std::optional<StartCommand>> named_start() const {
+    if (choice_.start_command.empty()) return procfile_start(tree_);
+    return StartCommand{choice_.start_command, "the setting start_command"};
+  }
+
   [[nodiscard]] std::string in_root(const std::string& name) const {
     return choice_.root_folder.empty() ? name : choice_.root_folder + "/" + name;
   }
@@ -123,6 +149,16 @@ class Detection {
         ATLAS_TRY(ignore, own_ignore_file(tree_, general_ignore_files()));
       }
       stack.ignore = ignore.value_or("");
+      if (!choice_.start_command.empty()) {
+        stack.start = start_of_image(choice_.start_command);
+        stack.reason += ", started by the setting start_command";
+      }
+      for (const auto& [setting, command] : own_steps()) {
+        if (command.empty()) continue;
+        stack.notices.push_back(std::string(setting) +
+                                " is not used, since there is a Dockerfile: "
+                                "a RUN step in it does what the command does");
+      }
       return std::optional(std::move(stack));
     }
     if (choice_.dockerfile.empty()) return std::optional<Stack>{};
@@ -164,7 +200,38 @@ class Detection {
     return std::optional<std::string>{};
   }
 
+  [[nodiscard]] std::vector<std::pair<const char*, std::string>> own_steps() const {
+    return {{"install_command", choice_.install_command}, {"build_command", choice_.build_command}};
+  }
+
+  // A static site has no shell, and files that are served as they are have no stage that builds.
+  [[nodiscard]] Result<void> check_own_commands(const Plan& plan) const {
+    if (plan.provider != "static") return {};
+    if (!choice_.start_command.empty()) {
+      return fail(ErrorCode::user_error,
+                  "start_command is set, and this is a static site (" + plan.reason +
+                      "), which starts nothing of its own: take start_command away, or add a "
+                      "Dockerfile that has what it needs");
+    }
+    for (const auto& [setting, command] : own_steps()) {
+      if (command.empty() || plan.stages.size() > 1) continue;
+      return fail(ErrorCode::user_error,
+                  std::string(setting) + " is set, and these files are served as they are (" +
+                      plan.reason +
+                      "): take it away, or add a package.json, with which Node runs "
+                      "it, or a Dockerfile");
+    }
+    return {};
+  }
+
   Result<Stack> finish(Plan plan) {
+    ATLAS_TRYV(check_own_commands(plan));
+    for (const auto& [setting, command] : own_steps()) {
+      const bool is_build = std::string_view(setting) == "build_command";
+      if (command.empty()) continue;
+      plan.reason +=
+          std::string(is_build ? ", built" : ", installed") + " by the setting " + setting;
+    }
     ATLAS_TRY(const auto ignore, own_ignore_file(tree_, general_ignore_files()));
     Stack stack;
     stack.name = plan.provider;
@@ -172,6 +239,8 @@ class Detection {
     stack.dockerfile = render_dockerfile(plan, {choice_.has_ca_certificate});
     stack.ignore = render_ignore(plan, ignore);
     stack.base_images = images_of(plan);
+    stack.install = choice_.install_command;
+    stack.build = choice_.build_command;
     stack.versions = std::move(plan.versions);
     stack.start = std::move(plan.start);
     stack.notices = std::move(plan.notices);

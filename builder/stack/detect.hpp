@@ -24,20 +24,26 @@ struct StackChoice {
   std::vector<std::string> build_args = {};  // names, for the steps of a generated Dockerfile
   std::string static_folder = {};    // what a static site serves; empty: found by its index.html
   std::string static_fallback = {};  // the page for paths without a file; empty: none
-  bool has_ca_certificate = false;   // RUN steps get the secret k_ca_secret
+  // For sh, in place of what is detected; empty: that. One line each.
+  std::string install_command = {};
+  std::string build_command = {};
+  std::string start_command = {};   // in place of a Dockerfile's ENTRYPOINT and CMD as well
+  bool has_ca_certificate = false;  // RUN steps get the secret k_ca_secret
 };
 
 struct Stack {
-  std::string name;             // "dockerfile", "node", "python", "static"
-  std::string reason;           // "Dockerfile in the root folder"
-  std::string dockerfile;       // what is to be built, as text
-  std::string dockerfile_name;  // where the repository has it; empty: it is generated
-  std::string ignore;           // the ignore file for it
+  std::string name;                // "dockerfile", "node", "python", "static"
+  std::string reason;              // "Dockerfile in the root folder"
+  std::string dockerfile;          // what is to be built, as text
+  std::string dockerfile_name;     // where the repository has it; empty: it is generated
+  std::string ignore;              // the ignore file for it
+  std::vector<std::string> start;  // the image's command; empty: the Dockerfile says
+  std::vector<std::string> notices;
   // The rest is for those without a Dockerfile of their own.
+  std::string install;  // the setting's command; empty: what was detected
+  std::string build;    //
   std::vector<PlanVersion> versions;
   std::vector<std::string> base_images;
-  std::vector<std::string> start;
-  std::vector<std::string> notices;
   std::map<std::string, std::string> secrets;  // of RUN --mount=type=secret, by id
   bool needs_static_server = false;
   std::string folder;         // of the root folder, when only that one can be built; see below

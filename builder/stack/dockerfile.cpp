@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include <nlohmann/json.hpp>
+
 #include "builder/stack/dockerfile_lines.hpp"
 #include "builder/stack/dockerfile_rules.hpp"
 #include "builder/stack/dockerfile_scope.hpp"
@@ -346,15 +348,26 @@ class Planner {
           request_.name + ", line " + std::to_string(line) +
           ": HEALTHCHECK is not run; an app is healthy when health_path answers 2xx");
     }
-    ATLAS_TRY(auto text, write_instructions(needed_instructions(needed), escape_));
+    ATLAS_TRY(auto text, write_instructions(needed_instructions(needed, target), escape_));
     plan.text = std::move(text);
     plan.notes = std::move(notes_);
     plan.notices = std::move(notices_);
     return plan;
   }
 
+  // Behind what the stage says of it, so that it is what counts. An entry point would take the
+  // command for its arguments.
+  void add_start(std::vector<Instruction>& instructions) const {
+    const int line = instructions.back().last_line;
+    const auto command = nlohmann::json(request_.start)
+                             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    instructions.push_back({line, line, "ENTRYPOINT", {}, "[]", {}});
+    instructions.push_back({line, line, "CMD", {}, command, {}});
+  }
+
   // A stage that is not needed is left as an empty one, so that the others keep their numbers.
-  std::vector<Instruction> needed_instructions(const std::set<std::size_t>& needed) {
+  std::vector<Instruction> needed_instructions(const std::set<std::size_t>& needed,
+                                               std::size_t target) {
     std::vector<Instruction> out;
     for (std::size_t i = 0; i < stages_.front().first; ++i) out.push_back(instructions_[i]);
     std::string left_out;
@@ -371,6 +384,7 @@ class Planner {
         leave_out(instructions_[i]);
         out.push_back(instructions_[i]);
       }
+      if (stage.number == target && !request_.start.empty()) add_start(out);
     }
     if (!left_out.empty()) notes_.push_back("stages that the image does not need: " + left_out);
     return out;

@@ -19,6 +19,7 @@ struct DockerfileRequest {
   std::vector<std::pair<std::string, std::string>> build_args;
   std::string target;             // a stage's name in any case, or its number; empty: the last
   bool may_use_any_base = false;  // not check_base_image(): the operator chose the bases
+  std::vector<std::string> start = {};  // in place of ENTRYPOINT and CMD; empty: theirs
 };
 
 // What an instruction states, and where.

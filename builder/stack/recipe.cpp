@@ -43,6 +43,39 @@ RunStep cached_run(const std::string& command, const std::vector<std::string>& f
   return run;
 }
 
+void add_install(PlanStage& stage, const ProviderInput& input, RunStep own) {
+  if (const auto& command = input.choice.install_command; !command.empty()) {
+    own.command = run_text(command);
+  }
+  if (!own.command.empty()) stage.steps.push_back(std::move(own));
+}
+
+void add_build(PlanStage& stage, const ProviderInput& input, RunStep own) {
+  if (const auto& command = input.choice.build_command; !command.empty()) {
+    own.command = run_text(command);
+  }
+  if (!own.command.empty()) stage.steps.push_back(std::move(own));
+}
+
+bool has_own_steps(const StackChoice& choice) {
+  return !choice.install_command.empty() || !choice.build_command.empty();
+}
+
+std::string run_text(const std::string& command) {
+  const auto first = command.find_first_not_of(" \t");
+  const auto last = command.find_last_not_of(" \t");
+  const bool is_plain = first != std::string::npos && command[first] != '-' &&
+                        command[first] != '[' && command[first] != '#' && command[last] != '\\' &&
+                        command.find("<<") == std::string::npos;
+  return is_plain ? command : quoted_for_sh(command);
+}
+
+std::string quoted_for_sh(const std::string& command) {
+  std::string quoted = "sh -c '";
+  for (const char c : command) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 void install_packages(PlanStage& stage, const std::vector<std::string>& packages) {
   if (packages.empty()) return;
   std::string command = "apt-get update && apt-get install -y --no-install-recommends";
@@ -54,20 +87,42 @@ CopyStep copy_authorities(const std::string& from) {
   return {{"/etc/ssl/certs/ca-certificates.crt"}, "/etc/ssl/certs/", from, false};
 }
 
-std::string gather_libraries(const std::string& program) {
-  return "mkdir -p /out/lib && (ldd " + program +
+namespace {
+
+std::string copy_libraries(const std::string& ldd) {
+  return "mkdir -p /out/lib && (" + ldd +
          " || true) | awk '$3 ~ \"^/\" { print $3 }'"
          " | grep -v -E '/(libc|libm|libdl|librt|libpthread)\\.so' | xargs -r cp -Lt /out/lib";
 }
 
-PlanStage compiled_app_stage() {
+}  // namespace
+
+std::string gather_libraries(const std::string& program) {
+  return copy_libraries("ldd " + program);
+}
+
+std::string gather_all_libraries() {
+  return copy_libraries("find /app /out -type f -perm /111 -exec ldd {} + 2>/dev/null");
+}
+
+PlanStage compiled_app_stage(const ProviderInput& input) {
   PlanStage last =
       app_stage(k_debian_image, {{"PATH", "/app/bin:$PATH"}, {"LD_LIBRARY_PATH", "/app/lib"}});
   last.steps.push_back(copy_authorities("build"));
-  last.steps.push_back(CopyStep{{"."}, ".", "", true});
+  last.steps.push_back(input.choice.build_command.empty()
+                           ? CopyStep{{"."}, ".", "", true}
+                           : CopyStep{{"/app/"}, "/app/", "build", true});
   last.steps.push_back(CopyStep{{"/out/"}, "/app/", "build", true});
   last.steps.push_back(AppUserStep{});
   return last;
+}
+
+void copy_result(PlanStage& build, PlanStage& last, const ProviderInput& input) {
+  if (!input.choice.build_command.empty()) {
+    build.steps.push_back(RunStep{"mkdir -p /out", {}});
+    last.steps.push_back(CopyStep{{"/app/"}, "/app/", "build", true});
+  }
+  last.steps.push_back(CopyStep{{"/out/"}, "/app/", "build", true});
 }
 
 std::string start_script_shell(const SourceTree& tree) {
@@ -84,7 +139,8 @@ bool set_start(Plan& plan, const ProviderInput& input, const std::string& own,
   if (input.start) {
     plan.start = {"sh", "-c", input.start->command};
     plan.reason += ", started by " + input.start->why;
-    if (input.start->why.find("web") == std::string::npos) {
+    const bool is_other = input.start->why.find("web") == std::string::npos;
+    if (is_other && input.choice.start_command.empty()) {
       plan.notices.push_back("Procfile has no web process, so " + input.start->why +
                              " is started; health_path=none is for an app that listens nowhere");
     }

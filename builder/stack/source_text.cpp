@@ -173,7 +173,45 @@ Result<json> read_toml(const SourceTree& tree, const std::string& name) {
   return parse_toml(*text, name);
 }
 
-Result<json> parse_json(const std::string& text, const std::string& shown, bool comments) {
+namespace {
+
+// What comes behind white space and comments (// and /* */).
+std::size_t past_space(std::string_view text, std::size_t at) {
+  while (at < text.size()) {
+    if (std::string_view(" \t\r\n").find(text[at]) != std::string_view::npos) {
+      ++at;
+    } else if (text.substr(at, 2) == "//") {
+      at = std::min(text.find('\n', at), text.size());
+    } else if (text.substr(at, 2) == "/*") {
+      const auto end = text.find("*/", at + 2);
+      at = end == std::string_view::npos ? text.size() : end + 2;
+    } else {
+      break;
+    }
+  }
+  return at;
+}
+
+// JSON with comments may have a comma behind the last entry. Places stay, for what is told of them.
+std::string without_trailing_commas(std::string text) {
+  char before = '{';  // a comma behind it ends no entry
+  for (std::size_t i = past_space(text, 0); i < text.size(); i = past_space(text, i + 1)) {
+    const bool ends_entry = before != '{' && before != '[' && before != ',' && before != ':';
+    before = text[i];
+    if (text[i] == '"') {
+      while (++i < text.size() && text[i] != '"') i += text[i] == '\\' ? 1 : 0;
+    } else if (text[i] == ',' && ends_entry) {
+      const auto next = past_space(text, i + 1);
+      if (next < text.size() && (text[next] == '}' || text[next] == ']')) text[i] = ' ';
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+Result<json> parse_json(const std::string& written, const std::string& shown, bool comments) {
+  const auto text = comments ? without_trailing_commas(written) : written;
   bool is_too_deep = false;
   // What is left out here is read on by the parser, which takes no stack for it.
   const auto keep = [&is_too_deep](int level, json::parse_event_t, const json&) {

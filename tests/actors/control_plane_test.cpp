@@ -2,6 +2,7 @@
 #include "actors/runtime/control_plane.hpp"
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <set>
@@ -28,12 +29,16 @@ struct SteadyClock final : Clock {
 struct Easy final : BuildEngine, VmEngine, EdgeEngine {
   std::atomic<int> vms{0};
   std::atomic<std::uint64_t> published{0};
+  std::mutex mutex;
+  std::deque<bool> built_without_cache;  // of each build, in order
   Result<ResolvedRef> resolve(const std::string& url, const std::string&) override {
     if (url == "/srv/missing") return fail(ErrorCode::not_found, "no such repository");
     return ResolvedRef{"refs/heads/main", std::string(40, 'c')};
   }
   Result<pb::Cloned> clone(const SourceJob&, std::stop_token) override { return pb::Cloned{}; }
-  Result<pb::Built> build(const SourceJob&, std::stop_token) override {
+  Result<pb::Built> build(const SourceJob& job, std::stop_token) override {
+    const std::lock_guard guard(mutex);
+    built_without_cache.push_back(job.no_cache);
     pb::Built built;
     built.set_image_id("sha256:1");
     return built;
@@ -206,6 +211,24 @@ TEST_F(Facade, a_command_deploys_the_head_of_the_branch_once_per_command) {
   EXPECT_EQ(*first, *again);
   EXPECT_TRUE(wait_for_live(*first));
   EXPECT_EQ(plane->catalog().deployment(*first)->state.push.after(), std::string(40, 'c'));
+}
+
+TEST_F(Facade, a_build_without_the_cache_is_recorded_with_who_asked_and_reaches_the_builder) {
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "", std::nullopt}));
+  const auto first = as_user(commands::Deploy{"web", std::nullopt, "command-1", true});
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(wait_for_live(*first));
+  EXPECT_TRUE(plane->catalog().deployment(*first)->state.push.no_cache());
+  EXPECT_EQ(plane->catalog().deployment(*first)->state.push.pusher(), "user");
+  const auto second = as_user(commands::Redeploy{"web", *first, "command-2", false});
+  ASSERT_TRUE(second);
+  ASSERT_TRUE(wait_for_live(*second));
+  const auto third = as_user(commands::Redeploy{"web", *second, "command-3", true});
+  ASSERT_TRUE(third);
+  ASSERT_TRUE(wait_for_live(*third));
+  EXPECT_EQ(plane->catalog().deployment(*third)->state.requested_by, "user");
+  const std::lock_guard guard(world.mutex);
+  EXPECT_THAT(world.built_without_cache, testing::ElementsAre(true, false, true));
 }
 
 TEST_F(Facade, deploying_what_is_not_there_says_so) {

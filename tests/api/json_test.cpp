@@ -33,14 +33,15 @@ TEST(DeploymentJson, has_every_member_of_the_contract) {
   control.add_deployment("abcdefg2", "shop");
   control.start_vm("abcdefg2");
   const auto json = json_of(*control.catalog().deployment(DeploymentId("abcdefg2")), k_address);
-  EXPECT_THAT(keys_of(json),
-              ::testing::ElementsAre(
-                  "id", "number", "project", "environment", "sha", "ref", "subject", "author",
-                  "trigger", "kind", "source", "requested_by", "status", "url", "preview_url",
-                  "hostnames", "image", "stack", "toolchain", "base_images", "created_at_us",
-                  "updated_at_us", "milestones", "failure", "superseded_by", "cancelled_by",
-                  "cancel_reason", "stopped_by", "skip_reason", "retire_reason", "notices",
-                  "restarts", "crashed_early", "replicas", "instances", "vm", "waiting_for"));
+  EXPECT_THAT(
+      keys_of(json),
+      ::testing::ElementsAre(
+          "id", "number", "project", "environment", "sha", "ref", "subject", "author", "trigger",
+          "kind", "source", "requested_by", "no_cache", "status", "url", "preview_url", "hostnames",
+          "image", "stack", "toolchain", "base_images", "created_at_us", "updated_at_us",
+          "milestones", "failure", "superseded_by", "cancelled_by", "cancel_reason", "stopped_by",
+          "skip_reason", "retire_reason", "notices", "restarts", "crashed_early", "replicas",
+          "instances", "vm", "waiting_for"));
   EXPECT_EQ(json["project"], "shop");
   EXPECT_EQ(json["sha"], std::string(40, '1'));
   EXPECT_EQ(json["trigger"], "webhook");

@@ -76,6 +76,21 @@ TEST_F(LifeRoutes, redeploy_restart_and_promote_show_what_they_made) {
   for (const auto& call : control_.calls()) EXPECT_EQ(call.by, Principal::user());
 }
 
+TEST_F(LifeRoutes, only_what_builds_can_be_asked_to_build_without_the_cache) {
+  const char* body = R"({"command_id":"c","no_cache":true})";
+  accepted("POST", "/v1/projects/shop/redeploy", body);
+  EXPECT_TRUE(control_.asked<commands::Redeploy>().at(0).no_cache);
+  accepted("POST", "/v1/projects/shop/redeploy", R"({"command_id":"c2","no_cache":false})");
+  EXPECT_FALSE(control_.asked<commands::Redeploy>().at(1).no_cache);
+  for (const char* path : {"/v1/projects/shop/restart", "/v1/projects/shop/rollback",
+                           "/v1/deployments/abcdefg2/promote"}) {
+    expect_error(ask("POST", path, body), 400, "invalid_argument", "this builds nothing");
+  }
+  expect_error(ask("POST", "/v1/projects/shop/redeploy", R"({"command_id":"c","no_cache":"yes"})"),
+               400, "invalid_argument", "no_cache");
+  EXPECT_EQ(control_.calls().size(), 2U);
+}
+
 TEST_F(LifeRoutes, a_refusal_keeps_its_code_and_sentence) {
   control_.made = fail(ErrorCode::conflict, "There is nothing to go back to.");
   expect_error(ask("POST", "/v1/projects/shop/rollback", R"({"command_id":"c"})"), 409, "conflict",

@@ -203,6 +203,18 @@ TEST_F(Routes, a_deploy_is_commanded_and_shown) {
   EXPECT_EQ(get("/v1/deployments/aaaaaaa2"), json::parse(answer.body));
 }
 
+TEST_F(Routes, a_deploy_can_be_asked_to_build_without_the_cache) {
+  control_.add_project("shop");
+  const auto path = "/v1/projects/shop/deployments";
+  EXPECT_EQ(ask("POST", path, R"({"command_id":"c","no_cache":true})").status, 202);
+  EXPECT_TRUE(control_.asked<commands::Deploy>().at(0).no_cache);
+  EXPECT_EQ(ask("POST", path, R"({"command_id":"d"})").status, 202);
+  EXPECT_FALSE(control_.asked<commands::Deploy>().at(1).no_cache);
+  EXPECT_EQ(get("/v1/deployments/aaaaaaa2")["no_cache"], false);
+  expect_error(ask("POST", path, R"({"command_id":"c","no_cache":1})"), 400, "invalid_argument",
+               "no_cache");
+}
+
 TEST_F(Routes, a_deploy_that_the_remote_does_not_answer_is_a_503) {
   control_.add_project("shop");
   control_.deployed = fail(ErrorCode::unavailable, "The remote does not answer.");

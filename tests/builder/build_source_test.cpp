@@ -12,7 +12,31 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-using BuildSourceTest = ImageBuilderTest;
+class BuildSourceTest : public ImageBuilderTest {
+ protected:
+  // What the image says of its entry point and its command.
+  std::string command_of(const std::string& project, const std::string& image_id) const {
+    const auto tool = buildah();
+    const auto images = store(project);
+    Buildah::Call call;
+    call.arguments = {"inspect",
+                      "--type",
+                      "image",
+                      "--format",
+                      "{{json .Docker.Config.Entrypoint}} {{json .Docker.Config.Cmd}}",
+                      image_id};
+    call.store = &images;
+    const auto own_bases = bases();
+    call.bases = &own_bases;
+    call.scratch = scratch_.path() / "tool";
+    EXPECT_TRUE(tool.own(call.scratch));
+    std::string said;
+    const auto ran = tool.run(call, [&said](std::string_view text) { said += text; });
+    EXPECT_TRUE(ran) << to_string(ran.error());
+    EXPECT_EQ(ran ? ran->exit_code : -1, 0) << said;
+    return said;
+  }
+};
 
 TEST_F(BuildSourceTest, the_root_folder_is_all_that_a_build_sees) {
   put_busybox("repo/apps/web");
@@ -154,6 +178,49 @@ TEST_F(BuildSourceTest, the_target_is_the_last_stage_that_is_built) {
   auto site = request("b-3", "site");
   site.build_target = "prod";
   EXPECT_THAT(builder_->build(site, {}).error().message, HasSubstr("there is no Dockerfile"));
+}
+
+// A repository without a Dockerfile, whose own commands make what is started.
+TEST_F(BuildSourceTest, the_settings_commands_install_build_and_start) {
+  put_base("docker.io/library/debian:bookworm-slim", busybox_dockerfile("CMD [\"sh\"]\n"));
+  write(folder("app") / "start.sh", "#!/bin/sh\nexit 1\n");
+  auto own = request("b-1", "app");
+  own.install_command = "mkdir -p lib && echo 'a \"b\" $PWD' > lib/word";
+  own.build_command = "echo '<<EOF' >/dev/null; echo \"built=$(cat lib/word)\" | tee made \\";
+  own.start_command = "cat made && exec sleep 1";
+  const auto built = builder_->build(own, {});
+  ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
+  EXPECT_EQ(built->stack, "shell");
+  EXPECT_THAT(built->stack_reason, HasSubstr("started by the setting start_command"));
+  EXPECT_THAT(log("b-1"), HasSubstr("built=a \"b\" $PWD"));
+  const auto config = command_of("app", built->image_id);
+  EXPECT_THAT(config, HasSubstr("[\"sh\",\"-c\",\"cat made"));
+  // The same tree with another command is another image, from the changed step on.
+  own.build_id = "b-2";
+  own.build_command = "echo other > made";
+  const auto other = builder_->build(own, {});
+  ASSERT_TRUE(other) << to_string(other.error()) << log("b-2");
+  EXPECT_NE(other->image_id, built->image_id);
+  own.build_id = "b-3";
+  own.start_command = "cat made";
+  const auto restarted = builder_->build(own, {});
+  ASSERT_TRUE(restarted) << to_string(restarted.error()) << log("b-3");
+  EXPECT_NE(restarted->image_id, other->image_id);
+  EXPECT_THAT(log("b-3"), HasSubstr("Using cache"));
+}
+
+TEST_F(BuildSourceTest, a_start_command_takes_the_place_of_a_dockerfiles_entry_point) {
+  put_busybox("app");
+  write(folder("app") / "Dockerfile",
+        busybox_dockerfile("ENTRYPOINT [\"/bin/false\"]\nCMD [\"never\"]\n"));
+  auto own = request("b-1", "app");
+  own.start_command = "/bin/httpd -f -p 3000";
+  const auto built = builder_->build(own, {});
+  ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
+  const auto config = command_of("app", built->image_id);
+  EXPECT_THAT(config, HasSubstr("[\"/bin/httpd\",\"-f\",\"-p\",\"3000\"]"));
+  EXPECT_THAT(config, Not(HasSubstr("false")));
+  EXPECT_THAT(config, Not(HasSubstr("never")));
 }
 
 TEST_F(BuildSourceTest, the_values_of_build_arguments_stand_in_no_argument_list) {

@@ -436,7 +436,7 @@ TEST(Dotnet, a_project_is_the_web_one_for_the_framework_that_it_or_all_of_them_h
   EXPECT_THAT(several.dockerfile, HasSubstr(" --framework net8.0 "));
   EXPECT_THAT(refused({{"A.csproj", "<TargetFrameworkVersion>v4.8</TargetFrameworkVersion>"}}),
               HasSubstr("runs on Windows alone"));
-  EXPECT_THAT(refused({{"My App.csproj", web}}), HasSubstr("the name of its project may have"));
+  EXPECT_THAT(refused({{"My;App.csproj", web}}), HasSubstr("the name of its project may have"));
 }
 
 TEST(Cpp, its_program_may_be_below_in_capitals_in_the_next_line_or_behind_an_alias) {
@@ -471,6 +471,18 @@ TEST(Compiled, no_name_of_a_stranger_is_a_command) {
   const auto dotnet = detected({{"a\nRUN reboot\n.sln", ""}, {"web/web.csproj", "<Project>"}});
   EXPECT_THAT(dotnet.dockerfile, Not(HasSubstr("\nRUN reboot")));
   EXPECT_THAT(refused({{"a;reboot.csproj", "<Project>"}}), HasSubstr("letters, digits"));
+}
+
+TEST(DetectDotnet, a_project_may_have_spaces_in_its_name) {
+  const char* const project =
+      "<Project Sdk=\"Microsoft.NET.Sdk.Web\"><PropertyGroup><TargetFramework>net8.0"
+      "</TargetFramework></PropertyGroup></Project>";
+  const auto stack = detected({{"My App/My App.csproj", project}, {"x.sln", ""}});
+  EXPECT_THAT(stack.dockerfile,
+              testing::HasSubstr("dotnet publish 'My App/My App.csproj' --configuration Release"));
+  EXPECT_THAT(start_line(stack), testing::EndsWith("dotnet '/app/My App.dll'"));
+  EXPECT_THAT(refused({{"a'; id; '.csproj", project}}),
+              testing::HasSubstr("letters, digits, spaces"));
 }
 
 }  // namespace

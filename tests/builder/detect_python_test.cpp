@@ -254,5 +254,21 @@ TEST(Python, a_broken_manifest_is_told_with_its_line_and_reason) {
               HasSubstr("requirements.txt is larger than 1024 KiB"));
 }
 
+TEST(DetectPython, a_package_of_src_is_found_whether_or_not_it_is_installed) {
+  const Files flask = {{"requirements.txt", "flask\ngunicorn\n"},
+                       {"src/shop/__init__.py", ""},
+                       {"src/shop/app.py", "from flask import Flask\napp = Flask(__name__)\n"}};
+  EXPECT_EQ(start_line(detected(flask)),
+            "exec env PYTHONPATH=src gunicorn --bind 0.0.0.0:$PORT 'shop.app:app'");
+  const Files module = {{"requirements.txt", "aiohttp\n"},
+                        {"src/shop/__init__.py", ""},
+                        {"src/shop/__main__.py", "print('x')\n"}};
+  EXPECT_EQ(start_line(detected(module)), "exec env PYTHONPATH=src python -m shop");
+  // With an __init__.py of its own, src is the package.
+  Files package = flask;
+  package["src/__init__.py"] = "";
+  EXPECT_THAT(refused(package), testing::HasSubstr("there is no manage.py"));
+}
+
 }  // namespace
 }  // namespace atlasflow::builder

@@ -171,5 +171,23 @@ TEST(Gleam, is_a_shipment_for_erlang) {
   EXPECT_THAT(refused({{"gleam.toml", "target = \"javascript\"\n"}}), HasSubstr("JavaScript"));
 }
 
+TEST(DetectDeno, a_configuration_may_have_comments_and_a_comma_behind_the_last_entry) {
+  const auto stack = detected({{"deno.jsonc",
+                                "{ // , }\n  \"tasks\": {\"start\": \"deno run a,}.ts\", "
+                                "\"x\": \"\\\",]\", /* ,] */ },\n}\n"}});
+  EXPECT_EQ(start_line(stack), "exec deno task start");
+  EXPECT_THAT(refused({{"deno.jsonc", "{\n\"tasks\": {,}}\n"}}), HasSubstr("line 2"));
+  EXPECT_THAT(refused({{"deno.jsonc", "{\"tasks\": \"never closed, }"}}), HasSubstr("line 1"));
+  EXPECT_THAT(refused({{"deno.jsonc", "{\"tasks\": {}, /* never closed"}}), HasSubstr("line 1"));
+}
+
+TEST(DetectShell, line_ends_of_windows_are_taken_out_with_a_notice) {
+  const auto stack = detected({{"start.sh", "#!/bin/bash\r\necho hi\r\n"}});
+  EXPECT_THAT(stack.start, testing::ElementsAre("bash", "start.sh"));
+  EXPECT_THAT(stack.dockerfile, HasSubstr("RUN sed -i 's/\\r$//' start.sh\nUSER 65534:65534\n"));
+  EXPECT_THAT(stack.notices, testing::Contains(HasSubstr("CRLF")));
+  EXPECT_THAT(detected({{"start.sh", "echo hi\n"}}).dockerfile, testing::Not(HasSubstr("sed -i")));
+}
+
 }  // namespace
 }  // namespace atlasflow::builder

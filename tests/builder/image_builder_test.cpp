@@ -56,6 +56,26 @@ TEST_F(ImageBuilderTest, a_second_build_of_the_same_source_uses_the_cached_layer
   EXPECT_THAT(log("b-2"), HasSubstr("Using cache"));
 }
 
+TEST_F(ImageBuilderTest, a_build_without_the_cache_runs_every_step_again) {
+  put_busybox("app");
+  write(folder("app") / "Dockerfile",
+        busybox_dockerfile("RUN echo \"made=$(cat /proc/sys/kernel/random/uuid)\"\n"));
+  const auto first = build("b-1", "app");
+  ASSERT_TRUE(first) << to_string(first.error()) << log("b-1");
+  auto anew = request("b-2", "app");
+  anew.no_cache = true;
+  const auto second = builder_->build(anew, {});
+  ASSERT_TRUE(second) << to_string(second.error()) << log("b-2");
+  EXPECT_THAT(log("b-2"), Not(HasSubstr("Using cache")));
+  EXPECT_THAT(log("b-2"), HasSubstr("\nmade="));
+  EXPECT_THAT(log("b-2"), HasSubstr("No layer of an earlier build is used (--no-cache)"));
+  // What it has made is what the next build finds.
+  const auto third = build("b-3", "app");
+  ASSERT_TRUE(third) << to_string(third.error()) << log("b-3");
+  EXPECT_EQ(third->image_id, second->image_id);
+  EXPECT_NE(third->image_id, first->image_id);
+}
+
 TEST_F(ImageBuilderTest, a_step_that_fails_is_the_users_and_tells_its_exit_code) {
   put_busybox("app");
   write(folder("app") / "Dockerfile", busybox_dockerfile("RUN echo before; exit 7\n"));

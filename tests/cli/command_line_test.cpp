@@ -64,6 +64,7 @@ TEST(CommandLine, logs_since_a_time_are_all_lines_unless_their_number_is_given) 
   EXPECT_EQ(all.lines, 0);
   EXPECT_EQ(command<LogsCommand>({"logs", "web", "--since", "10m", "-n", "5"}).lines, 5);
   EXPECT_EQ(command<LogsCommand>({"logs", "web"}).lines, 100);
+  EXPECT_TRUE(command<LogsCommand>({"logs", "web", "--build", "--json"}).json);
 }
 
 TEST(CommandLine, logs_understands_the_short_flags) {
@@ -129,6 +130,9 @@ TEST(CommandLine, the_help_lists_every_verb) {
 
 TEST(CommandLine, deploy_and_events_have_defaults) {
   EXPECT_FALSE(command<DeployCommand>({"deploy", "web"}).wait);
+  EXPECT_FALSE(command<DeployCommand>({"deploy", "web"}).no_cache);
+  EXPECT_TRUE(command<DeployCommand>({"deploy", "web", "--no-cache"}).no_cache);
+  EXPECT_TRUE(command<RedeployCommand>({"redeploy", "web", "--no-cache"}).no_cache);
   EXPECT_EQ(command<DeploymentsCommand>({"deployments", "web"}).limit, 20);
   EXPECT_EQ(command<EventsCommand>({"events"}).from, 1);
 }

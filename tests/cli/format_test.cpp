@@ -80,6 +80,14 @@ TEST(Format, the_seven_events_read_as_sentences_of_what_happened) {
                                           {"ref", "refs/heads/feature/x"},
                                           {"pusher", "ada"}}),
             "0123456 on feature/x by ada");
+  EXPECT_EQ(event_detail("PushReceived", {{"after", "0123456789abcdef"},
+                                          {"ref", "refs/heads/main"},
+                                          {"no_cache", true},
+                                          {"pusher", "user"}}),
+            "0123456 on main without the layer cache by user");
+  EXPECT_EQ(event_detail("RedeployRequested",
+                         {{"of", "abcdefg2"}, {"by", "user"}, {"push", {{"no_cache", true}}}}),
+            "redeploy of abcdefg2 without the layer cache by user");
   EXPECT_EQ(event_detail("Cloned", {{"subject", "Fix"}, {"author", "Ada"}, {"size_bytes", "2048"}}),
             "“Fix” by Ada, 2.0 KiB");
   EXPECT_EQ(event_detail("Built", {{"stack", "dockerfile"}, {"duration_us", "1200000"}}),

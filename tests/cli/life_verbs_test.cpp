@@ -108,12 +108,21 @@ TEST_F(LifeVerbs, a_rollback_says_what_it_makes_and_of_what) {
 }
 
 TEST_F(LifeVerbs, a_deployment_is_printed_alone_with_json) {
-  const auto ran = run(RedeployCommand{"shop", "", false, true});
+  const auto ran = run(RedeployCommand{"shop", "", false, false, true});
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_EQ(json::parse(ran.out)["id"], "aaaaaaa2");
   ASSERT_EQ(control_.calls().size(), 1U);
   EXPECT_EQ(control_.asked<commands::Redeploy>().at(0).project, "shop");
   EXPECT_EQ(control_.asked<commands::Redeploy>().at(0).of, std::nullopt);
+}
+
+TEST_F(LifeVerbs, deploy_and_redeploy_ask_for_a_build_without_the_cache) {
+  EXPECT_EQ(run(RedeployCommand{"shop", "", true, false, false}).code, 0);
+  EXPECT_TRUE(control_.asked<commands::Redeploy>().at(0).no_cache);
+  EXPECT_EQ(run(DeployCommand{"shop", "", true, false, false}).code, 0);
+  EXPECT_TRUE(control_.asked<commands::Deploy>().at(0).no_cache);
+  EXPECT_EQ(run(DeployCommand{"shop", "", false, false, false}).code, 0);
+  EXPECT_FALSE(control_.asked<commands::Deploy>().at(1).no_cache);
 }
 
 TEST_F(LifeVerbs, a_wait_prints_milestones_until_it_is_live) {
@@ -386,6 +395,75 @@ TEST_F(LifeVerbs, logs_of_instances_and_release_commands_are_asked_for) {
   const auto ran = run(release);
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.err, HasSubstr("no release log"));
+}
+
+TEST_F(LifeVerbs, a_log_as_json_is_one_object_a_line_without_terminal_escapes) {
+  const auto build = control_.start_build("abcdefg2");
+  write_log(build + ".build.log", "\x1b[1mSTEP 1\x1b[0m\n10%\r100%\n\xff\nhalf");
+  LogsCommand logs;
+  logs.subject = "abcdefg2";
+  logs.build = true;
+  logs.json = true;
+  const auto ran = run(logs);
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  std::vector<std::string> lines;
+  std::istringstream text(ran.out);
+  for (std::string line; std::getline(text, line);)
+    lines.push_back(json::parse(line)["line"].get<std::string>());
+  ASSERT_EQ(lines.size(), 4U) << ran.out;
+  EXPECT_EQ(lines[0], "STEP 1");
+  EXPECT_EQ(lines[1], "100%");
+  EXPECT_EQ(lines[3], "half");
+  logs.json = false;
+  EXPECT_THAT(run(logs).out, StartsWith("\x1b[1mSTEP 1\x1b[0m\n")) << "a terminal's colours stay";
+}
+
+// The build ends with the server and is begun anew, in a log of its own.
+TEST_F(LifeVerbs, a_build_log_that_is_followed_goes_on_after_a_restart_of_the_server) {
+  const auto first = control_.start_build("abcdefg2");
+  write_log(first + ".build.log", "STEP 1\n");
+  LogsCommand logs;
+  logs.subject = "abcdefg2";
+  logs.build = true;
+  logs.follow = true;
+  start();
+  std::ostringstream out;
+  std::ostringstream err;
+  int code = -1;
+  std::thread reader([&] {
+    std::istringstream in;
+    ApiClient api(config_.socket);
+    code = cli::run(logs, api, Terminal{in, out, err});
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(600));
+  stop();
+  tell("abcdefg2",
+       [](pb::Event& event) { event.mutable_build_abandoned()->set_reason("restart"); });
+  const auto second = control_.start_build("abcdefg2");
+  EXPECT_NE(first, second);
+  write_log(second + ".build.log", "STEP 1 again\nSTEP 2\n");
+  start();
+  std::this_thread::sleep_for(std::chrono::milliseconds(1000));
+  write_log(second + ".build.log", "STEP 3\n");
+  tell("abcdefg2", [](pb::Event& event) {
+    event.mutable_image_pushed()->set_reference("registry/shop@sha256:00");
+  });
+  reader.join();
+  EXPECT_EQ(code, 0) << err.str();
+  EXPECT_EQ(out.str(), "STEP 1\nSTEP 1 again\nSTEP 2\nSTEP 3\n");
+  EXPECT_THAT(err.str(), HasSubstr("the log goes on when it is back"));
+}
+
+TEST_F(LifeVerbs, a_followed_log_of_a_server_that_is_not_there_is_told_at_once) {
+  LogsCommand logs;
+  logs.subject = "shop";
+  logs.follow = true;
+  std::istringstream in;
+  std::ostringstream out;
+  std::ostringstream err;
+  ApiClient api(folder_.path() / "none.sock");
+  EXPECT_EQ(cli::run(logs, api, Terminal{in, out, err}), 1);
+  EXPECT_THAT(err.str(), HasSubstr("no server answers"));
 }
 
 TEST_F(LifeVerbs, the_list_of_deployments_tells_environment_and_origin) {

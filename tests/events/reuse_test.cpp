@@ -47,7 +47,7 @@ class ReuseTest : public testing::Test {
   }
 
   Result<DeploymentCommand> reuse(ReuseKind kind, const DeploymentState* of = nullptr) {
-    Reuse asked{.kind = kind, .command_id = "c1"};
+    Reuse asked{.kind = kind, .command_id = "c1", .no_cache = no_cache};
     if (of != nullptr) asked.of = std::make_shared<DeploymentState>(*of);
     auto command = decide(history, asked, Principal::user(), k_rollbacks);
     if (command) {
@@ -66,6 +66,7 @@ class ReuseTest : public testing::Test {
   }
 
   ProjectHistory history;
+  bool no_cache = false;
 };
 
 TEST_F(ReuseTest, each_kind_takes_what_it_says_and_names_the_command) {
@@ -89,6 +90,36 @@ TEST_F(ReuseTest, each_kind_takes_what_it_says_and_names_the_command) {
   EXPECT_EQ(promote.of(), "topic");
   EXPECT_EQ(promote.kind(), pb::REDEPLOYMENT_PROMOTE);
   EXPECT_EQ(promote.push().environment(), k_production);
+}
+
+// What was asked of one build is not asked of the next one, nor of what builds nothing.
+TEST_F(ReuseTest, only_a_redeployment_that_asks_for_it_is_built_without_the_cache) {
+  auto uncached = state("second", DeploymentStatus::live, 2);
+  uncached.push.set_no_cache(true);
+  EXPECT_FALSE(redeployment(ReuseKind::redeploy, &uncached).push().no_cache());
+  no_cache = true;
+  const auto asked = redeployment(ReuseKind::redeploy, &uncached);
+  EXPECT_TRUE(asked.push().no_cache());
+  EXPECT_EQ(asked.by(), "user");
+  EXPECT_FALSE(redeployment(ReuseKind::restart).push().no_cache());
+  history.environments[k_production].past.front().push.set_no_cache(true);
+  const auto back = reuse(ReuseKind::rollback);
+  ASSERT_TRUE(back);
+  EXPECT_FALSE(std::get<RequestRollback>(*back).request.push().no_cache());
+}
+
+// The same image with another command is another thing to go back to.
+TEST_F(ReuseTest, a_changed_command_is_not_taken_for_what_is_live) {
+  const auto live = state("second", DeploymentStatus::live, 2);
+  using S = pb::Settings;
+  for (auto change :
+       {&S::mutable_install_command, &S::mutable_build_command, &S::mutable_start_command}) {
+    auto other = live;
+    other.id = DeploymentId{"other"};
+    EXPECT_TRUE(runs_the_same(history, live, other));
+    *(other.push.mutable_settings()->*change)() = "make";
+    EXPECT_FALSE(runs_the_same(history, live, other));
+  }
 }
 
 TEST_F(ReuseTest, a_rollback_to_what_is_live_or_gone_says_what_can_be_had) {

@@ -35,7 +35,8 @@ TEST(Settings, have_the_defaults_that_the_documentation_names) {
   EXPECT_EQ(settings.supersede_after_us(), 600 * k_second_us);
   EXPECT_FALSE(settings.previews());
   EXPECT_THAT(settings.root_folder() + settings.dockerfile() + settings.build_target() +
-                  settings.release_command() + settings.notify_url(),
+                  settings.release_command() + settings.notify_url() + settings.install_command() +
+                  settings.build_command() + settings.start_command(),
               IsEmpty());
   EXPECT_EQ(settings.watch_paths_size() + settings.build_args_size(), 0);
 }
@@ -71,6 +72,12 @@ TEST(Settings, take_what_is_in_their_limits) {
       {"build_arg.PORT", "80"},
       {"watch_paths", "src/**,package.json, *.toml ,**/*.md,pages/[id].js"},
       {"watch_paths", ""},
+      {"install_command", "apt-get update && apt-get install -y libpq-dev"},
+      {"install_command", ""},
+      {"build_command", "make\tall"},
+      {"build_command", ""},
+      {"start_command", std::string(4096, 'a')},
+      {"start_command", "bin/serve --port \"$PORT\" 'a b' <<< x \\"},
       {"release_command", "bin/migrate && echo done"},
       {"release_deadline", "30m"},
       {"auto_rollback", "0s"},
@@ -144,6 +151,12 @@ TEST(Settings, name_the_setting_and_what_it_must_be_when_they_refuse) {
       {"watch_paths", "***", "holds a '**' that is not the whole name"},
       {"watch_paths", std::string(257, 'a'), "is longer than 256 bytes"},
       {"release_command", std::string(4097, 'a'), "must not be longer than 4 KiB"},
+      {"start_command", std::string(4097, 'a'), "must not be longer than 4 KiB"},
+      {"start_command", std::string("a\0b", 3), "must not hold a NUL byte"},
+      {"install_command", "a\nb", "must be one line without control characters"},
+      {"build_command", "make\r", "must be one line without control characters"},
+      {"start_command", "a\x1b[31m", "must be one line without control characters"},
+      {"start_command", " \t ", "is blank; an empty text takes it away"},
       {"notify_url", "ftp://example.com", "must be an http:// or https:// URL"},
       {"notify_url", "https://", "with a host"},
       {"notify_url", "https:///x", "with a host"},
@@ -184,7 +197,8 @@ TEST(Settings, each_field_of_the_record_has_a_name_that_changes_it) {
       {"previews", "true"},       {"preview_limit", "3"},
       {"preview_ttl", "3s"},      {"supersede_after", "3s"},
       {"notify_url", "http://x"}, {"restart_unhealthy_after", "3s"},
-      {"stop_grace", "3s"}};
+      {"stop_grace", "3s"},       {"install_command", "x"},
+      {"build_command", "x"},     {"start_command", "x"}};
   EXPECT_EQ(std::size(values), known_settings().size());
   // port_given is changed with the port.
   EXPECT_EQ(static_cast<int>(std::size(values)) + 1, pb::Settings::descriptor()->field_count());

@@ -120,19 +120,29 @@ Result<Offer> plan_cpp(const ProviderInput& input, const std::string& seen) {
   for (auto& each : library_packages(text)) packages.push_back(std::move(each));
   install_packages(build, packages);
   build.steps.push_back(CopyStep{{"."}, ".", "", false});
+  add_install(build, input, {});
+  add_build(
+      build, input,
+      {is_cmake ? "cmake -S . -B /build -DCMAKE_BUILD_TYPE=Release && cmake --build /build -j 2"
+                : "meson setup /build --buildtype=release && meson compile -C /build",
+       {}});
+  // A build_command may have put it anywhere, or have made another one that start_command names.
+  const bool is_detected = input.choice.build_command.empty();
+  const std::string find = "p=$(find /build -type f -executable -name " + program;
+  const std::string find_any =
+      "mkdir -p /build && p=$(find /build /app -type f -executable -name " + program;
   build.steps.push_back(RunStep{
-      is_cmake ? "cmake -S . -B /build -DCMAKE_BUILD_TYPE=Release && cmake --build /build -j 2"
-               : "meson setup /build --buildtype=release && meson compile -C /build",
+      is_detected
+          ? find + " | head -n 1) && test -n \"$p\" && mkdir -p /out/bin && cp \"$p\" /out/bin/"
+          : find_any + " | head -n 1) && mkdir -p /out/bin && "
+                       "if test -n \"$p\"; then cp \"$p\" /out/bin/; fi",
       {}});
   build.steps.push_back(
-      RunStep{"p=$(find /build -type f -executable -name " + program +
-                  " | head -n 1) && test -n \"$p\" && mkdir -p /out/bin && cp \"$p\" /out/bin/",
-              {}});
-  build.steps.push_back(RunStep{gather_libraries("/out/bin/" + program), {}});
+      RunStep{is_detected ? gather_libraries("/out/bin/" + program) : gather_all_libraries(), {}});
   plan.ignored = {".git"};
   plan.always_ignored = {"build"};
   plan.stages.push_back(std::move(build));
-  plan.stages.push_back(compiled_app_stage());
+  plan.stages.push_back(compiled_app_stage(input));
   if (!set_start(plan, input, "/app/bin/" + program, "")) return Offer(CannotStart{});
   return Offer(std::move(plan));
 }

@@ -54,8 +54,8 @@ Result<Offer> plan_deno(const ProviderInput& input, const std::string& seen) {
   build.ca_variables = {"DENO_CERT"};
   build.steps.push_back(EnvStep{{{"DENO_DIR", "/app/.deno"}}});
   build.steps.push_back(CopyStep{{"."}, ".", "", false});
-  if (!entry.empty()) build.steps.push_back(RunStep{"deno cache " + entry, {}});
-  if (has_task("build")) build.steps.push_back(RunStep{"deno task build", {}});
+  add_install(build, input, {entry.empty() ? "" : "deno cache " + entry, {}});
+  add_build(build, input, {has_task("build") ? "deno task build" : "", {}});
   plan.ignored = {".git", "node_modules"};
   plan.stages.push_back(std::move(build));
   // Deno.serve() without options takes its address from there.

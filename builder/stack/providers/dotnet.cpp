@@ -12,6 +12,16 @@ bool is_project(const std::string& name) {
   return name.ends_with(".csproj") || name.ends_with(".fsproj");
 }
 
+// One that may stand in a command between single quotes: a plain word, or several.
+bool is_plain_name(std::string name) {
+  std::replace(name.begin(), name.end(), ' ', '_');
+  return is_plain_word(name);
+}
+
+std::string quoted_name(const std::string& name) {
+  return name.find(' ') == std::string::npos ? name : "'" + name + "'";
+}
+
 // The projects in the folder, else those one level down, of which the web ones come first.
 std::vector<std::string> find_projects(const ProviderInput& input) {
   std::vector<std::string> projects;
@@ -20,7 +30,7 @@ std::vector<std::string> find_projects(const ProviderInput& input) {
     if (!projects.empty()) break;
     for (const auto& folder : parent.empty() ? input.names : input.tree.list("src")) {
       for (const auto& name : input.tree.list(parent + folder)) {
-        if (is_project(name) && is_plain_word(parent + folder)) {
+        if (is_project(name) && is_plain_name(parent + folder)) {
           projects.push_back(parent + folder + "/" + name);
         }
       }
@@ -36,11 +46,11 @@ std::vector<std::string> find_projects(const ProviderInput& input) {
 
 Result<Offer> plan_dotnet(const ProviderInput& input, const std::string& seen) {
   const auto projects = find_projects(input);
-  if (projects.empty() || !is_plain_word(projects.front())) {
+  if (projects.empty() || !is_plain_name(projects.front())) {
     return Offer(CannotStart{
         projects.empty()
             ? "there is no .csproj or .fsproj in it or one folder down"
-            : "the name of its project may have letters, digits, '.', '_' and '-' only"});
+            : "the name of its project may have letters, digits, spaces, '.', '_' and '-' only"});
   }
   const std::string& project = projects.front();
   ATLAS_TRY(const auto text, read_text(input.tree, project));
@@ -49,7 +59,7 @@ Result<Offer> plan_dotnet(const ProviderInput& input, const std::string& seen) {
                                        "it target .NET (net8.0)"});
   }
   std::string name = first_match(text.value_or(""), R"(<AssemblyName>([^<]+)</AssemblyName>)");
-  if (!is_plain_word(name)) {
+  if (!is_plain_name(name)) {
     name = project.substr(project.rfind('/') + 1);
     name.resize(name.rfind('.'));
   }
@@ -83,21 +93,24 @@ Result<Offer> plan_dotnet(const ProviderInput& input, const std::string& seen) {
   build.steps.push_back(
       EnvStep{{{"DOTNET_CLI_TELEMETRY_OPTOUT", "1"}, {"NUGET_PACKAGES", "/cache/nuget"}}});
   build.steps.push_back(CopyStep{{"."}, ".", "", false});
-  build.steps.push_back(cached_run("dotnet publish " + project + " --configuration Release" +
-                                       (several.empty() ? "" : " --framework " + several) +
-                                       " --output /out",
-                                   {"/cache"}));
+  add_install(build, input, cached_run("", {"/cache"}));
+  add_build(build, input,
+            cached_run("dotnet publish " + quoted_name(project) + " --configuration Release" +
+                           (several.empty() ? "" : " --framework " + several) + " --output /out",
+                       {"/cache"}));
   plan.ignored = {".git"};
   plan.always_ignored = {"**/bin", "**/obj"};
   plan.stages.push_back(std::move(build));
   PlanStage last = app_stage(runtime.image, {{"DOTNET_CLI_TELEMETRY_OPTOUT", "1"},
                                              {"ASPNETCORE_URLS", "http://0.0.0.0:3000"}});
-  last.steps.push_back(CopyStep{{"/out/"}, "/app/", "build", true});
+  copy_result(plan.stages.back(), last, input);
   last.steps.push_back(AppUserStep{});
   plan.stages.push_back(std::move(last));
   // Not the variable of the image: PORT is told when it starts.
-  if (!set_start(plan, input,
-                 "env ASPNETCORE_URLS=http://0.0.0.0:$PORT dotnet /app/" + name + ".dll", "")) {
+  if (!set_start(
+          plan, input,
+          "env ASPNETCORE_URLS=http://0.0.0.0:$PORT dotnet " + quoted_name("/app/" + name + ".dll"),
+          "")) {
     return Offer(CannotStart{});
   }
   return Offer(std::move(plan));

@@ -25,16 +25,17 @@ Result<Offer> plan_elixir(const ProviderInput& input, const std::string& seen) {
   build.steps.push_back(EnvStep{{{"MIX_ENV", "prod"}, {"LANG", "C.UTF-8"}}});
   build.steps.push_back(RunStep{"mix local.hex --force && mix local.rebar --force", {}});
   build.steps.push_back(CopyStep{{"."}, ".", "", false});
-  build.steps.push_back(RunStep{"mix deps.get --only prod && mix deps.compile", {}});
-  if (text->find("assets.deploy") != std::string::npos) {
+  add_install(build, input, {"mix deps.get --only prod && mix deps.compile", {}});
+  const bool has_assets = text->find("assets.deploy") != std::string::npos;
+  if (has_assets && input.choice.build_command.empty()) {
     build.steps.push_back(RunStep{"mix assets.deploy", {}});
   }
-  build.steps.push_back(RunStep{"mix compile && mix release --overwrite --path /out", {}});
+  add_build(build, input, {"mix compile && mix release --overwrite --path /out", {}});
   plan.ignored = {".git"};
   plan.always_ignored = {"_build", "deps"};
   plan.stages.push_back(std::move(build));
   PlanStage last = app_stage(base.image, {{"LANG", "C.UTF-8"}, {"PHX_SERVER", "true"}});
-  last.steps.push_back(CopyStep{{"/out/"}, "/app/", "build", true});
+  copy_result(plan.stages.back(), last, input);
   last.steps.push_back(AppUserStep{});
   plan.stages.push_back(std::move(last));
   if (is_phoenix) {

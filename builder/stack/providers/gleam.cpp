@@ -20,15 +20,19 @@ Result<Offer> plan_gleam(const ProviderInput& input, const std::string& seen) {
   ATLAS_TRY(const auto base, take_base(plan, input, "gleam", wishes));
   PlanStage build = build_stage(input, base.image);
   build.steps.push_back(CopyStep{{"."}, ".", "", false});
-  build.steps.push_back(RunStep{"gleam export erlang-shipment", {}});
+  add_install(build, input, {});
+  add_build(build, input, {"gleam export erlang-shipment", {}});
   plan.ignored = {".git"};
   plan.always_ignored = {"build"};
   plan.stages.push_back(std::move(build));
   PlanStage last = app_stage(base.image, {});
-  last.steps.push_back(CopyStep{{"/app/build/erlang-shipment/"}, "/app/", "build", true});
+  const bool is_detected = input.choice.build_command.empty();
+  const std::string shipment = "/app/build/erlang-shipment/";
+  last.steps.push_back(CopyStep{{is_detected ? shipment : "/app/"}, "/app/", "build", true});
   last.steps.push_back(AppUserStep{});
   plan.stages.push_back(std::move(last));
-  if (!set_start(plan, input, "sh /app/entrypoint.sh run", "")) return Offer(CannotStart{});
+  if (!set_start(plan, input, "sh " + (is_detected ? "/app/" : shipment) + "entrypoint.sh run", ""))
+    return Offer(CannotStart{});
   return Offer(std::move(plan));
 }
 

@@ -237,12 +237,16 @@ Result<Offer> plan_go(const ProviderInput& input, const std::string& seen) {
                                  // A lone main.go is of no module.
                                  {"GO111MODULE", module_file || work_file ? "on" : "off"}}});
   build.steps.push_back(CopyStep{{"."}, ".", "", false});
-  build.steps.push_back(cached_run(
-      "go build -trimpath -ldflags='-s -w' -o " + program + " " + target->path, {"/cache"}));
-  build.steps.push_back(RunStep{gather_libraries(program), {}});
+  add_install(build, input, cached_run("", {"/cache"}));
+  add_build(build, input,
+            cached_run("go build -trimpath -ldflags='-s -w' -o " + program + " " + target->path,
+                       {"/cache"}));
+  const bool is_detected = input.choice.build_command.empty();
+  build.steps.push_back(
+      RunStep{is_detected ? gather_libraries(program) : gather_all_libraries(), {}});
   plan.ignored = {".git"};
   plan.stages.push_back(std::move(build));
-  plan.stages.push_back(compiled_app_stage());
+  plan.stages.push_back(compiled_app_stage(input));
   if (!set_start(plan, input, "/app/bin/" + target->program, "")) return Offer(CannotStart{});
   return Offer(std::move(plan));
 }

@@ -176,7 +176,8 @@ Result<Offer> plan_java(const ProviderInput& input, const std::string& seen) {
   }
   build.ca_variables.clear();
   build.steps.push_back(CopyStep{{"."}, ".", "", false});
-  build.steps.push_back(cached_run(java.command, {"/cache"}));
+  add_install(build, input, cached_run("", {"/cache"}));
+  add_build(build, input, cached_run(java.command, {"/cache"}));
   if (!input.start) build.steps.push_back(RunStep{gather_jar(), {}});
   plan.ignored = {".git"};
   plan.always_ignored = {"target", "build", ".gradle"};

@@ -50,14 +50,16 @@ class NodeBuild {
     if (npmrc_is_secret_) input_.secrets[k_npmrc_secret] = *npmrc;
     has_workspaces_ = !package_.workspaces.empty() || tree_.has_file("pnpm-workspace.yaml");
     installs_ = !package_.dependencies.empty() || has_workspaces_ ||
-                !package_.dev_dependencies.empty() || package_.install_script().has_value();
+                !package_.dev_dependencies.empty() || package_.install_script().has_value() ||
+                !choice_.install_command.empty();
     return {};
   }
 
-  // What npm reads besides its manifest is in the tree: scripts, workspaces, folders.
+  // What npm reads besides its manifest is in the tree: scripts, workspaces, folders. A command of
+  // the project's own may read any of it.
   [[nodiscard]] bool needs_sources_to_install() const {
     return has_workspaces_ || package_.install_script() || !package_.local_dependencies().empty() ||
-           manager_.tool != PackageTool::npm;
+           manager_.tool != PackageTool::npm || !choice_.install_command.empty();
   }
   // The dependencies that are needed to run come in one step, and nothing else is done.
   [[nodiscard]] bool is_plain() const {
@@ -70,7 +72,8 @@ class NodeBuild {
   // What the plan says of the installation, and what that needs of the context.
   void describe(Plan& plan) const {
     plan.notices.insert(plan.notices.end(), manager_.notices.begin(), manager_.notices.end());
-    if (has_to_install()) {
+    if (has_to_install()) plan.always_ignored = {"node_modules", "**/node_modules"};
+    if (has_to_install() && choice_.install_command.empty()) {
       plan.versions.push_back({manager_.name(), manager_.version, manager_.why});
       plan.reason += manager_.lock_file.empty() ? ", dependencies without a lock file"
                                                 : ", dependencies from " + manager_.lock_file;
@@ -79,9 +82,8 @@ class NodeBuild {
             "there is no lock file, so every build may install other versions; commit the "
             "package-lock.json that npm install writes");
       }
-      plan.always_ignored = {"node_modules", "**/node_modules"};
     }
-    if (const auto build = build_command(); !build.empty()) {
+    if (const auto build = build_command(); !build.empty() && choice_.build_command.empty()) {
       plan.reason += ", built by " + build;
     }
     plan.ignored = {"node_modules", "**/node_modules", ".git", "npm-debug.log"};
@@ -126,16 +128,19 @@ class NodeBuild {
                                     : CopyStep{manifests(), "./", "", false});
     if (has_to_install()) {
       // The tools of a build are dev dependencies, and NODE_ENV=production would leave them out.
-      stage.steps.push_back(with_npmrc("NODE_ENV=development " + manager_.install_command(true)));
+      const auto& own = choice_.install_command;
+      stage.steps.push_back(with_npmrc(
+          own.empty() ? "NODE_ENV=development " + manager_.install_command(true) : run_text(own)));
     }
     if (!all_first) stage.steps.push_back(CopyStep{{"."}, ".", "", false});
     if (const auto build = build_command(); !build.empty()) {
-      const bool is_one = build.find("&&") == std::string::npos;
+      const bool is_one = build.find("&&") == std::string::npos && choice_.build_command.empty();
       stage.steps.push_back(RunStep{
           (is_one ? "NODE_ENV=production " : "export NODE_ENV=production && ") + build, {}});
     }
     const auto prune = manager_.prune_command();
-    if (prunes && has_to_install() && !prune.empty() && !package_.dev_dependencies.empty() &&
+    if (prunes && has_to_install() && choice_.install_command.empty() && !prune.empty() &&
+        !package_.dev_dependencies.empty() &&
         (!has_workspaces_ || manager_.tool == PackageTool::npm)) {
       stage.steps.push_back(with_npmrc(prune));
     }
@@ -178,8 +183,9 @@ class NodeBuild {
     return "NODE_ENV=production " + program() + " run " + script;
   }
 
-  // For sh: the root's own script, else that of the package which is started.
+  // For sh: the setting, the root's own script, else that of the package which is started.
   [[nodiscard]] std::string build_command() const {
+    if (!choice_.build_command.empty()) return run_text(choice_.build_command);
     const PackageJson& package = app_ == nullptr ? package_ : app_->package;
     if (const char* script = build_script_of(package_)) {
       return program() + " run " + script;
@@ -297,8 +303,9 @@ Result<Plan> plan_built_site(const ProviderInput& input, const PackageJson& pack
   NodeBuild build(input, package);
   Plan plan;
   plan.provider = "static";
-  plan.reason =
-      "package.json with a build script and nothing to start in " + place_of(input.choice);
+  plan.reason = std::string("package.json with ") +
+                (input.choice.build_command.empty() ? "a build script and " : "") +
+                "nothing to start in " + place_of(input.choice);
   if (app != nullptr) plan.reason += ", of which " + app->folder + " is a site";
   ATLAS_TRYV(build.prepare(plan, app));
   build.describe(plan);
@@ -336,7 +343,13 @@ CannotStart several(const std::vector<WorkspaceApp>& apps) {
 Result<bool> add_assets_stage(Plan& plan, const ProviderInput& input) {
   ATLAS_TRY(const auto package, read_package(input));
   if (build_script_of(package) == nullptr) return false;
-  NodeBuild build(input, package);
+  // The settings' commands are for the app, which is of another language.
+  StackChoice choice = input.choice;
+  choice.install_command.clear();
+  choice.build_command.clear();
+  const ProviderInput assets{input.tree, input.names, input.bases,
+                             choice,     input.start, input.secrets};
+  NodeBuild build(assets, package);
   ATLAS_TRYV(build.prepare(plan, nullptr));
   Plan own;
   build.describe(own);
@@ -357,7 +370,8 @@ Result<bool> add_assets_stage(Plan& plan, const ProviderInput& input) {
 
 Result<Offer> plan_node(const ProviderInput& input, const std::string& /*seen*/) {
   ATLAS_TRY(const auto package, read_package(input));
-  const bool has_root_build = build_script_of(package) != nullptr;
+  const bool has_root_build =
+      build_script_of(package) != nullptr || !input.choice.build_command.empty();
   if (!input.choice.static_folder.empty()) {
     if (!has_root_build) return Offer(CannotStart{});
     ATLAS_TRY(auto site, plan_built_site(input, package, nullptr));

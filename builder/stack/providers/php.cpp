@@ -139,11 +139,12 @@ PlanStage composer_stage(const ProviderInput& input, const std::string& on, bool
   }
   build.steps.push_back(EnvStep{{{"COMPOSER_ALLOW_SUPERUSER", "1"}, {"COMPOSER_HOME", "/cache"}}});
   build.steps.push_back(sources);
-  if (installs) {
-    build.steps.push_back(
-        cached_run("composer install --no-dev --no-interaction --no-progress --optimize-autoloader",
-                   {"/cache"}));
-  }
+  add_install(build, input,
+              cached_run(installs ? "composer install --no-dev --no-interaction --no-progress "
+                                    "--optimize-autoloader"
+                                  : "",
+                         {"/cache"}));
+  add_build(build, input, {});
   return build;
 }
 
@@ -195,7 +196,7 @@ Result<Offer> plan_php(const ProviderInput& input, const std::string& seen) {
       FileStep{"/etc/apache2/atlasflow.conf",
                apache_configuration("/app" + (folder.empty() ? "" : "/" + folder))});
   last.steps.push_back(RunStep{"a2enmod -q rewrite && a2dismod -q -f status", {}});
-  if (installs || sources.from == "assets") {
+  if (installs || sources.from == "assets" || has_own_steps(input.choice)) {
     PlanStage build = composer_stage(input, on, base.is_own, installs, sources);
     plan.stages.push_back(std::move(build));
     last.steps.push_back(CopyStep{{"/app/"}, "/app/", "build", true});

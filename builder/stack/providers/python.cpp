@@ -24,8 +24,29 @@ std::string module_of(std::string file) {
   return file;
 }
 
+// Of the layout in which src/ holds the packages: it is no package itself.
+std::vector<std::string> source_packages(const ProviderInput& input) {
+  std::vector<std::string> packages;
+  if (input.tree.has_file("src/__init__.py")) return packages;
+  for (const auto& name : input.tree.list("src")) {
+    if (is_plain_word(name) && input.tree.has_file("src/" + name + "/__init__.py")) {
+      packages.push_back(name);
+    }
+  }
+  return packages;
+}
+
+// What lets Python find a package of src/, whether or not it was installed.
+constexpr const char* k_with_sources = "env PYTHONPATH=src ";
+
+// An application as a server is told it.
+struct Application {
+  std::string name;  // "main:app", "pkg.main:create_app()"; empty: none
+  bool is_in_source_package = false;
+};
+
 // Where apps are looked for: the usual names in the root, in app/, src/ and a folder like the
-// package.
+// package, and in the packages of src/.
 std::vector<std::string> app_files(const ProviderInput& input) {
   constexpr const char* k_names[] = {"main.py",  "app.py",   "server.py", "api.py",
                                      "asgi.py",  "wsgi.py",  "run.py",    "start.py",
@@ -46,15 +67,22 @@ std::vector<std::string> app_files(const ProviderInput& input) {
       if (input.tree.has_file(file)) files.push_back(file);
     }
   }
+  for (const auto& package : source_packages(input)) {
+    for (const char* name : k_names) {
+      const std::string file = "src/" + package + "/" + name;
+      if (input.tree.has_file(file)) files.push_back(file);
+    }
+  }
   return files;
 }
 
 // "main:app" of the first file that makes one; a factory create_app() otherwise.
-std::string application_of(const ProviderInput& input, const std::string& constructor) {
+Application application_of(const ProviderInput& input, const std::string& constructor) {
   for (const auto& file : app_files(input)) {
     const auto text = text_or_nothing(input.tree, file);
     if (text.find(constructor) == std::string::npos) continue;
-    std::string module = module_of(file);
+    const bool is_in_package = file.starts_with("src/") && file.find('/', 4) != std::string::npos;
+    std::string module = module_of(is_in_package ? file.substr(4) : file);
     if (module.ends_with(".__init__")) module.resize(module.size() - 9);
     if (module == "__init__") continue;
     const auto name = first_match(
@@ -63,8 +91,8 @@ std::string application_of(const ProviderInput& input, const std::string& constr
     // Within a function the variable is not the module's.
     const bool is_global =
         !name.empty() && (text.starts_with(name) || text.find("\n" + name) != std::string::npos);
-    if (is_global) return module + ":" + name;
-    if (is_factory) return module + ":create_app()";
+    if (is_global) return {module + ":" + name, is_in_package};
+    if (is_factory) return {module + ":create_app()", is_in_package};
   }
   return {};
 }
@@ -145,8 +173,9 @@ PythonStart find_start(const ProviderInput& input, const PythonPackages& package
   };
   for (const auto& framework : k_frameworks) {
     if (!packages.has(framework.package)) continue;
-    const auto application = application_of(input, framework.constructor);
+    const auto [application, is_in_package] = application_of(input, framework.constructor);
     if (application.empty()) continue;
+    if (is_in_package) start.command = k_with_sources;
     start.why = std::string(framework.title) + " (" + application + ")";
     if (framework.is_asgi) {
       use_uvicorn(start, packages, application);
@@ -166,6 +195,12 @@ PythonStart find_start(const ProviderInput& input, const PythonPackages& package
                       " --server.address 0.0.0.0 --server.port $PORT --server.headless true";
       start.why = "Streamlit (" + start.why + ")";
     }
+    return start;
+  }
+  for (const auto& package : source_packages(input)) {
+    if (!input.tree.has_file("src/" + package + "/__main__.py")) continue;
+    start.why = "src/" + package + "/__main__.py";
+    start.command = std::string(k_with_sources) + "python -m " + package;
     return start;
   }
   return start;
@@ -196,19 +231,23 @@ Result<PlanStage> make_build_stage(Plan& plan, const ProviderInput& input, const
                                  {"PATH", "/app/.venv/bin:/opt/tool/bin:$PATH"}}});
   if (!packages.tool.empty()) bring_tool(stage, packages);
   stage.steps.push_back(RunStep{"python -m venv /app/.venv", {}});
-  if (!packages.tool.empty()) {
-    stage.steps.push_back(packages.needs_sources ? sources
-                                                 : CopyStep{packages.manifests, "./", "", false});
-    stage.steps.push_back(cached_run(packages.install, {"/root/.cache"}));
+  // A command of the project's own may read any file.
+  const bool takes_all = packages.needs_sources || !input.choice.install_command.empty();
+  if (takes_all) {
+    stage.steps.push_back(sources);
+  } else if (!packages.tool.empty()) {
+    stage.steps.push_back(CopyStep{packages.manifests, "./", "", false});
   }
+  add_install(stage, input,
+              cached_run(packages.tool.empty() ? "" : packages.install, {"/root/.cache"}));
   if (!start.needs.empty() && !input.start) {
     stage.steps.push_back(cached_run(packages.tool == "uv"
                                          ? "uv pip install " + start.needs
                                          : "/app/.venv/bin/python -m pip install " + start.needs,
                                      {"/root/.cache"}));
   }
-  if (!packages.needs_sources || packages.tool.empty()) stage.steps.push_back(sources);
-  if (!start.prepare.empty()) stage.steps.push_back(RunStep{start.prepare, {}});
+  if (!takes_all) stage.steps.push_back(sources);
+  add_build(stage, input, {start.prepare, {}});
   return stage;
 }
 
@@ -247,7 +286,8 @@ Result<Offer> plan_python(const ProviderInput& input, const std::string& seen) {
   PlanStage last = app_stage(base.image, variables);
   install_packages(last, system_packages_of(packages).run);
   const bool is_plain = packages.tool.empty() && (start.needs.empty() || input.start) &&
-                        start.prepare.empty() && !input.has("package.json");
+                        start.prepare.empty() && !input.has("package.json") &&
+                        !has_own_steps(input.choice);
   if (is_plain) {
     last.steps.push_back(CopyStep{{"."}, ".", "", true});
   } else {

@@ -107,6 +107,7 @@ PlanStage gems_stage(const ProviderInput& input, const ChosenBase& base, const G
   if (!gems.names.empty() && !base.is_own) install_packages(stage, needed);
   stage.steps.push_back(
       EnvStep{{{"BUNDLE_PATH", "/app/vendor/bundle"}, {"BUNDLE_WITHOUT", "development:test"}}});
+  const bool has_gemfile = input.has("Gemfile");
   const bool has_lock = input.has("Gemfile.lock");
   const auto gemfile = text_or_nothing(input.tree, "Gemfile");
   const bool reads_more =
@@ -114,11 +115,13 @@ PlanStage gems_stage(const ProviderInput& input, const ChosenBase& base, const G
       gemfile.find("file:") != std::string::npos || gemfile.find("File.read") != std::string::npos;
   CopyStep manifests{{"Gemfile"}, "./", "", false};
   if (has_lock) manifests.sources.emplace_back("Gemfile.lock");
-  stage.steps.push_back(reads_more ? sources : manifests);
+  const bool takes_all = reads_more || !has_gemfile || !input.choice.install_command.empty();
+  stage.steps.push_back(takes_all ? sources : manifests);
   if (has_lock) stage.steps.push_back(EnvStep{{{"BUNDLE_DEPLOYMENT", "true"}}});
-  stage.steps.push_back(
-      RunStep{"bundle install --jobs 4 && rm -rf vendor/bundle/ruby/*/cache", {}});
-  if (!reads_more) stage.steps.push_back(sources);
+  add_install(
+      stage, input,
+      {has_gemfile ? "bundle install --jobs 4 && rm -rf vendor/bundle/ruby/*/cache" : "", {}});
+  if (!takes_all) stage.steps.push_back(sources);
   return stage;
 }
 
@@ -126,21 +129,24 @@ PlanStage gems_stage(const ProviderInput& input, const ChosenBase& base, const G
 Offer jekyll_site(Plan plan, const ProviderInput& input, PlanStage build) {
   plan.provider = "static";
   plan.reason += ", a site by Jekyll";
-  build.steps.push_back(RunStep{"JEKYLL_ENV=production bundle exec jekyll build -d /site", {}});
+  add_build(build, input, {"JEKYLL_ENV=production bundle exec jekyll build -d /site", {}});
+  if (!input.choice.build_command.empty()) {
+    build.steps.push_back(RunStep{gather_site_command(input.choice.static_folder), {}});
+  }
   plan.stages.push_back(std::move(build));
   finish_site(plan, {{"/site"}, "/srv", "build", false}, input.choice.static_fallback);
   return Offer(std::move(plan));
 }
 
 void build_rails(PlanStage& build, const ProviderInput& input) {
-  if (input.tree.list("app/assets").empty()) return;
+  if (input.tree.list("app/assets").empty() && input.choice.build_command.empty()) return;
   build.steps.push_back(EnvStep{{{"RAILS_ENV", "production"},
                                  {"SECRET_KEY_BASE_DUMMY", "1"},
                                  // The stage before it has built them.
                                  {"SKIP_JS_BUILD", "1"},
                                  {"SKIP_CSS_BUILD", "1"},
                                  {"SKIP_YARN_INSTALL", "1"}}});
-  build.steps.push_back(RunStep{"SECRET_KEY_BASE=build bundle exec rails assets:precompile", {}});
+  add_build(build, input, {"SECRET_KEY_BASE=build bundle exec rails assets:precompile", {}});
 }
 
 }  // namespace
@@ -185,11 +191,15 @@ Result<Offer> plan_ruby(const ProviderInput& input, const std::string& seen) {
                                        {"RAILS_SERVE_STATIC_FILES", "1"}});
   }
   PlanStage last = app_stage(base.image, variables);
-  if (gemfile) {
+  if (gemfile || has_own_steps(input.choice)) {
     ATLAS_TRY(const auto sources, copy_sources(plan, input));
     PlanStage build = gems_stage(input, base, gems, sources);
     if (is_jekyll) return jekyll_site(std::move(plan), input, std::move(build));
-    if (start.is_rails) build_rails(build, input);
+    if (start.is_rails) {
+      build_rails(build, input);
+    } else {
+      add_build(build, input, {});
+    }
     plan.stages.push_back(std::move(build));
     std::vector<std::string> ignored;
     std::vector<std::string> needed;

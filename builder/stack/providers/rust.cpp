@@ -169,16 +169,25 @@ Result<Offer> plan_rust(const ProviderInput& input, const std::string& seen) {
   const std::string locked = input.has("Cargo.lock") ? " --locked" : "";
   // Cargo compiles again what is younger than its result, and a COPY layer that an earlier build
   // has left brings the times of that build: with them, a later one's result would stay.
+  const std::string touch = "find . -type f -exec touch {} + && ";
+  const std::string made = "/cache/target/release/" + program.name;
+  const std::string take = " && mkdir -p /out/bin && ";
+  const auto& own = input.choice.build_command;
+  const bool is_detected = own.empty();
+  add_install(build, input, cached_run("", {"/cache"}));
+  // A command that builds something else must not find the program of an earlier build.
   build.steps.push_back(cached_run(
-      "find . -type f -exec touch {} + && cargo build --release" + locked + " --package " +
-          program.package + " --bin " + program.name +
-          " && mkdir -p /out/bin && cp /cache/target/release/" + program.name + " /out/bin/",
+      is_detected ? touch + "cargo build --release" + locked + " --package " + program.package +
+                        " --bin " + program.name + take + "cp " + made + " /out/bin/"
+                  : touch + "rm -f " + made + " && " + quoted_for_sh(own) + take + "if test -f " +
+                        made + "; then cp " + made + " /out/bin/; fi",
       {"/cache"}));
-  build.steps.push_back(RunStep{gather_libraries(built), {}});
+  build.steps.push_back(
+      RunStep{is_detected ? gather_libraries(built) : gather_all_libraries(), {}});
   plan.ignored = {".git"};
   plan.always_ignored = {"target"};
   plan.stages.push_back(std::move(build));
-  PlanStage last = compiled_app_stage();
+  PlanStage last = compiled_app_stage(input);
   if (!object_at(manifest, {"dependencies", "rocket"}).is_null()) {
     // It has variables of its own, and listens on the loopback address without them.
     last.steps.insert(last.steps.begin() + 1,

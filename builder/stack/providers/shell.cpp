@@ -1,5 +1,6 @@
 // A script, start.sh, run by the shell that its first line names.
 #include "builder/stack/recipe.hpp"
+#include "builder/stack/source_text.hpp"
 
 namespace atlasflow::builder {
 
@@ -13,7 +14,22 @@ Result<Offer> plan_shell(const ProviderInput& input, const std::string& seen) {
   plan.versions.back() = {shell, "", "the first line of start.sh"};
   PlanStage last = app_stage(base.image, {});
   if (shell == "zsh") install_packages(last, {"zsh"});
-  last.steps.push_back(CopyStep{{"."}, ".", "", true});
+  if (has_own_steps(input.choice)) {
+    PlanStage build = build_stage(input, base.image);
+    build.steps.push_back(CopyStep{{"."}, ".", "", false});
+    add_install(build, input, {});
+    add_build(build, input, {});
+    plan.stages.push_back(std::move(build));
+    last.steps.push_back(CopyStep{{"/app/"}, "/app/", "build", true});
+  } else {
+    last.steps.push_back(CopyStep{{"."}, ".", "", true});
+  }
+  if (text_or_nothing(input.tree, seen).find("\r\n") != std::string::npos) {
+    last.steps.push_back(RunStep{"sed -i 's/\\r$//' " + seen, {}});
+    plan.notices.push_back(seen +
+                           " has line ends of Windows (CRLF), which no shell takes; the image has "
+                           "it without them");
+  }
   last.steps.push_back(AppUserStep{});
   plan.ignored = {".git"};
   plan.stages.push_back(std::move(last));
