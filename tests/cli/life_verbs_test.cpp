@@ -410,10 +410,7 @@ TEST_F(LifeVerbs, a_log_as_json_is_one_object_a_line_without_terminal_escapes) {
   std::istringstream text(ran.out);
   for (std::string line; std::getline(text, line);)
     lines.push_back(json::parse(line)["line"].get<std::string>());
-  ASSERT_EQ(lines.size(), 4U) << ran.out;
-  EXPECT_EQ(lines[0], "STEP 1");
-  EXPECT_EQ(lines[1], "100%");
-  EXPECT_EQ(lines[3], "half");
+  EXPECT_THAT(lines, ElementsAre("STEP 1", "100%", testing::_, "half")) << ran.out;
   logs.json = false;
   EXPECT_THAT(run(logs).out, StartsWith("\x1b[1mSTEP 1\x1b[0m\n")) << "a terminal's colours stay";
 }
@@ -440,7 +437,6 @@ TEST_F(LifeVerbs, a_build_log_that_is_followed_goes_on_after_a_restart_of_the_se
   tell("abcdefg2",
        [](pb::Event& event) { event.mutable_build_abandoned()->set_reason("restart"); });
   const auto second = control_.start_build("abcdefg2");
-  EXPECT_NE(first, second);
   write_log(second + ".build.log", "STEP 1 again\nSTEP 2\n");
   start();
   std::this_thread::sleep_for(std::chrono::milliseconds(1000));

@@ -1,6 +1,7 @@
 #include "events/settings.hpp"
 
 #include <set>
+#include <tuple>
 
 #include <gmock/gmock.h>
 
@@ -151,12 +152,6 @@ TEST(Settings, name_the_setting_and_what_it_must_be_when_they_refuse) {
       {"watch_paths", "***", "holds a '**' that is not the whole name"},
       {"watch_paths", std::string(257, 'a'), "is longer than 256 bytes"},
       {"release_command", std::string(4097, 'a'), "must not be longer than 4 KiB"},
-      {"start_command", std::string(4097, 'a'), "must not be longer than 4 KiB"},
-      {"start_command", std::string("a\0b", 3), "must not hold a NUL byte"},
-      {"install_command", "a\nb", "must be one line without control characters"},
-      {"build_command", "make\r", "must be one line without control characters"},
-      {"start_command", "a\x1b[31m", "must be one line without control characters"},
-      {"start_command", " \t ", "is blank; an empty text takes it away"},
       {"notify_url", "ftp://example.com", "must be an http:// or https:// URL"},
       {"notify_url", "https://", "with a host"},
       {"notify_url", "https:///x", "with a host"},
@@ -171,6 +166,19 @@ TEST(Settings, name_the_setting_and_what_it_must_be_when_they_refuse) {
   }
   EXPECT_THAT(said_of("notify_url", "https://me:s3cret@example.com"),
               ::testing::Not(HasSubstr("s3cret")));
+}
+
+TEST(Settings, take_commands_of_one_line_only) {
+  const std::tuple<std::string, std::string, std::string> wrong[] = {
+      {"start_command", std::string(4097, 'a'), "must not be longer than 4 KiB"},
+      {"start_command", std::string("a\0b", 3), "must not hold a NUL byte"},
+      {"install_command", "a\nb", "must be one line without control characters"},
+      {"build_command", "make\r", "must be one line without control characters"},
+      {"start_command", "a\x1b[31m", "must be one line without control characters"},
+      {"start_command", " \t ", "is blank; an empty text takes it away"}};
+  for (const auto& [name, value, said] : wrong) {
+    EXPECT_THAT(said_of(name, value), HasSubstr(name + " " + said)) << value.substr(0, 60);
+  }
 }
 
 TEST(Settings, that_do_not_exist_are_answered_with_all_that_do) {
