@@ -154,7 +154,7 @@ TEST_F(LifeVerbs, a_failed_release_command_is_1_with_the_end_of_its_own_log) {
       e.mutable_deployment_failed()->set_reason("it exited with 3");
     });
   };
-  const auto ran = run(RedeployCommand{"shop", "", true, false});
+  const auto ran = run(RedeployCommand{"shop", "", false, true});
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.err, HasSubstr("failed at the release command: it exited with 3"));
   EXPECT_THAT(ran.err, HasSubstr("The last lines of its release log:\nline 31\n"));
@@ -167,13 +167,13 @@ TEST_F(LifeVerbs, every_end_ends_the_wait_and_a_skip_is_no_failure) {
          [](pb::Event& e) { e.mutable_cloned()->set_skip_reason("no watched path changed"); });
     tell("aaaaaaa2", [](pb::Event& e) { e.mutable_deployment_skipped(); });
   };
-  auto ran = run(RedeployCommand{"shop", "", true, false});
+  auto ran = run(RedeployCommand{"shop", "", false, true});
   EXPECT_EQ(ran.code, 0);
   EXPECT_THAT(ran.out, HasSubstr("Skipped: no watched path changed\n"));
 
   control_.made = DeploymentId("aaaaaaa3");
   on("redeploy", "aaaaaaa3", [](pb::Event& e) { e.mutable_deployment_superseded()->set_by("x9"); });
-  ran = run(RedeployCommand{"shop", "", true, false});
+  ran = run(RedeployCommand{"shop", "", false, true});
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.err, HasSubstr("deployment aaaaaaa3 was superseded by x9"));
 
@@ -182,7 +182,7 @@ TEST_F(LifeVerbs, every_end_ends_the_wait_and_a_skip_is_no_failure) {
     tell("aaaaaaa4", [](pb::Event& e) { e.mutable_cancel_requested()->set_by("user"); });
     tell("aaaaaaa4", [](pb::Event& e) { e.mutable_deployment_cancelled()->set_by("user"); });
   };
-  ran = run(RedeployCommand{"shop", "", true, false});
+  ran = run(RedeployCommand{"shop", "", false, true});
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.err, HasSubstr("deployment aaaaaaa4 was cancelled by user"));
 }
@@ -220,7 +220,7 @@ TEST_F(LifeVerbs, a_retry_is_told_with_its_step_its_attempt_and_its_time) {
       control_.fail_deployment("aaaaaaa2");
     });
   };
-  const auto ran = run(RedeployCommand{"shop", "", true, false});
+  const auto ran = run(RedeployCommand{"shop", "", false, true});
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.out,
               HasSubstr("Waiting for the VM start of instance 1: attempt 3, due in 0 ms\n"));

@@ -62,7 +62,8 @@ TEST(Push, the_event_says_all_of_it_and_the_projects_settings) {
                   .forced = true,
                   .pushed_at_s = 12,
                   .delivery_id = "delivery",
-                  .pusher = "ada"};
+                  .pusher = "ada",
+                  .no_cache = true};
   pb::PushReceived wanted;
   wanted.set_project_id("p1");
   wanted.set_project_name("web");
@@ -78,6 +79,7 @@ TEST(Push, the_event_says_all_of_it_and_the_projects_settings) {
   *wanted.mutable_settings() = default_settings();
   wanted.set_pushed_at_s(12);
   wanted.set_forced(true);
+  wanted.set_no_cache(true);
   const auto made = push_received(push, project(), "production");
   EXPECT_TRUE(MessageDifferencer::Equals(made, wanted)) << made.ShortDebugString();
   const auto* type = pb::PushReceived::descriptor();

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 
+// Long because: each rule is a few lines, and a rule in another file is one that is not found.
 namespace atlasflow::house {
 namespace {
 
