@@ -218,6 +218,7 @@ TEST_F(Stall, key_updates_without_end_end_the_connection) {
 TEST_F(Stall, a_second_response_that_nobody_asked_for_reaches_nobody) {
   start([](EdgeConfig& config) { config.workers = 1; });
   std::atomic<int> connections{0};
+  std::atomic<int> written{0};
   RecordingUpstream twice([&](UpstreamSession& session) {
     ++connections;
     Request request;
@@ -227,6 +228,7 @@ TEST_F(Stall, a_second_response_that_nobody_asked_for_reaches_nobody) {
                     "\r\n\r\n" + body);
       std::this_thread::sleep_for(20ms);
       session.write("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
+      ++written;
     }
   });
   route("shop.apps.test", {at(twice)});
@@ -237,6 +239,8 @@ TEST_F(Stall, a_second_response_that_nobody_asked_for_reaches_nobody) {
     const std::string path = "/" + std::to_string(i);
     const std::string fields = i % 2 == 0 ? "" : "Cookie: a=b\r\n";
     EXPECT_EQ(client.get("shop.apps.test", path, fields).body, path);
+    // One that comes only once the next request is under way is that request's answer to everybody.
+    ASSERT_TRUE(eventually([&] { return written.load() == i + 1; }));
     std::this_thread::sleep_for(60ms);
   }
   EXPECT_EQ(connections.load(), 10) << "none of them may be used again";
