@@ -1,6 +1,7 @@
 #include "actors/domains/domain_keeper.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include "base/assert.hpp"
 #include "base/log.hpp"
@@ -17,6 +18,10 @@ constexpr auto k_publish_limit = std::chrono::seconds(60);
 constexpr TimestampUs k_order_patience_us = k_minute_us;
 constexpr int k_lost_orders_max = 5;
 constexpr auto k_report_again = std::chrono::seconds(1);
+// Nobody else writes these streams, but what was refused on a full disk may be in the log after
+// all, and is heard of later (log_writer.cpp).
+const WritePolicy k_domain_stream{WritePolicy::WhenOutrun::tell, WritePolicy::WhenUnknown::replay,
+                                  caf::infinite};
 
 pb::CertificateFailed failed_as(pb::CertificateProblem problem, const std::string& reason) {
   pb::CertificateFailed failed;
@@ -114,10 +119,20 @@ void DomainKeeperState::on_records(domain_keeper_actor::pointer self, const Reco
   heard = batch.records->back().position;
   if (!begun) return;
   bool deleted = false;
+  std::set<std::string> unheard;  // domains of which more is in the log than their appends' answers
   for (const auto& record : *batch.records) {
-    if (record.position <= position || !record.event.has_project_deleted()) continue;
+    if (record.position <= position) continue;
+    const auto domain = domain_of(record.stream);
+    const auto* state = ledger.find(domain);
+    const bool is_news = state == nullptr || state->version < record.stream_version;
+    if (!domain.empty() && is_news) unheard.insert(domain);
+    deleted = deleted || record.event.has_project_deleted();
     fold(record);
-    deleted = true;
+  }
+  for (const auto& domain : unheard) compare(self, domain);
+  if (!unheard.empty()) {
+    publish(self);
+    run_due(self);
   }
   if (!deleted) return;
   for (const auto& domain : ledger.orphaned()) {
@@ -144,7 +159,7 @@ void DomainKeeperState::decide_and_write(domain_keeper_actor::pointer self,
     append.request.actor = by;
     append.basis = basis;
     append.patient = false;
-    writer.append(self, k_own_stream, std::move(append), [=, this](const WriteOutcome& outcome) {
+    writer.append(self, k_domain_stream, std::move(append), [=, this](const WriteOutcome& outcome) {
       if (const auto* appended = std::get_if<storage::Appended>(&outcome)) {
         for (const auto& record : appended->records) {
           log_event("domains", storage::event_name(record.event), {{"domain", domain}});
@@ -160,6 +175,10 @@ void DomainKeeperState::decide_and_write(domain_keeper_actor::pointer self,
       if (const auto* unknown = std::get_if<FateUnknown>(&outcome)) {
         return then(tl::unexpected(unknown->error));
       }
+      if (std::holds_alternative<Outrun>(outcome)) {
+        ATLAS_PROBE(true, "a domain's event was in the log though its append was refused");
+        return then(fail(ErrorCode::unavailable, "the domain changed just now; try again"));
+      }
       then(fail(ErrorCode::conflict, "the project changed just now; try again"));
     });
   });
@@ -172,7 +191,8 @@ void DomainKeeperState::report(domain_keeper_actor::pointer self, const std::str
                      if (recorded) return;
                      log_event(LogLevel::warn, "domains", "not_recorded",
                                {{"domain", domain}, {"error", to_string(recorded.error())}});
-                     if (recorded.error().code != ErrorCode::disk_full) return;
+                     const auto code = recorded.error().code;
+                     if (code != ErrorCode::disk_full && code != ErrorCode::unavailable) return;
                      ATLAS_PROBE(true, "a full disk kept what happened to a domain out of the log");
                      self->delayed_send(self, k_report_again, ReportAgain{domain, command});
                    });

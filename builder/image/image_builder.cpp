@@ -200,7 +200,10 @@ Result<PreparedStack> BuildahBuilder::prepare_stack(const BuildRequest& request,
     ATLAS_TRY(auto stack, find_stack(request, root, bases));
     ATLAS_TRY(auto plan, plan_of(stack, request));
     log.heading("Building " + request.project + " (" + stack.reason + ")");
-    if (request.no_cache) log.note("No layer of an earlier build is used (--no-cache)");
+    if (request.no_cache) {
+      log.note(
+          "No layer of an earlier build is used (--no-cache); builds without it still find them");
+    }
     if (stack.name != "dockerfile") {
       std::istringstream lines(stack.dockerfile);
       for (std::string line; std::getline(lines, line);) log.note(line);

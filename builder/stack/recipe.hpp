@@ -52,8 +52,8 @@ void copy_result(PlanStage& build, PlanStage& last, const ProviderInput& input);
 // "bash", "zsh" or "sh", by the first line of start.sh.
 [[nodiscard]] std::string start_script_shell(const SourceTree& tree);
 
-// Sets what starts the app: what start_command or Procfile says, else `own` for sh, else a start.sh.
-// false: none.
+// Sets what starts the app: what start_command or Procfile says, else `own` for sh, else a
+// start.sh. false: none.
 [[nodiscard]] bool set_start(Plan& plan, const ProviderInput& input, const std::string& own,
                              const std::string& why);
 

@@ -23,7 +23,8 @@ class BuildSourceTest : public ImageBuilderTest {
                       "--type",
                       "image",
                       "--format",
-                      "{{json .Docker.Config.Entrypoint}} {{json .Docker.Config.Cmd}}",
+                      "{{range .Docker.Config.Entrypoint}}[{{.}}]{{end}} "
+                      "{{range .Docker.Config.Cmd}}[{{.}}]{{end}}",
                       image_id};
     call.store = &images;
     const auto own_bases = bases();
@@ -194,7 +195,7 @@ TEST_F(BuildSourceTest, the_settings_commands_install_build_and_start) {
   EXPECT_THAT(built->stack_reason, HasSubstr("started by the setting start_command"));
   EXPECT_THAT(log("b-1"), HasSubstr("built=a \"b\" $PWD"));
   const auto config = command_of("app", built->image_id);
-  EXPECT_THAT(config, HasSubstr("[\"sh\",\"-c\",\"cat made"));
+  EXPECT_THAT(config, HasSubstr("[sh][-c][cat made"));
   // The same tree with another command is another image, from the changed step on.
   own.build_id = "b-2";
   own.build_command = "echo other > made";
@@ -218,7 +219,7 @@ TEST_F(BuildSourceTest, a_start_command_takes_the_place_of_a_dockerfiles_entry_p
   const auto built = builder_->build(own, {});
   ASSERT_TRUE(built) << to_string(built.error()) << log("b-1");
   const auto config = command_of("app", built->image_id);
-  EXPECT_THAT(config, HasSubstr("[\"/bin/httpd\",\"-f\",\"-p\",\"3000\"]"));
+  EXPECT_THAT(config, HasSubstr("[/bin/httpd][-f][-p][3000]"));
   EXPECT_THAT(config, Not(HasSubstr("false")));
   EXPECT_THAT(config, Not(HasSubstr("never")));
 }
