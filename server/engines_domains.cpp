@@ -102,7 +102,12 @@ Result<void> LocalDomainEngine::give(const Given& given, const std::vector<std::
 
 Result<actors::PublishedCertificates> LocalDomainEngine::publish(
     const std::vector<actors::CertificateChoice>& table) {
+  const auto number = ++publishes_begun_;
   const std::lock_guard lock(publish_mutex_);
+  if (number < published_) {
+    return fail(ErrorCode::unavailable, "the edge has been given a newer table meanwhile");
+  }
+  published_ = number;
   const auto in_force = edge_.certificates();
   std::set<std::string> wanted;
   actors::PublishedCertificates published;

@@ -2,6 +2,8 @@
 // store and what the edge shows. Owned by the composition root; thread-safe.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -68,7 +70,9 @@ class LocalDomainEngine final : public actors::DomainEngine {
   edge::Edge& edge_;
   EdgeChallenges challenges_;
   mutable domains::Issuer issuer_;
+  std::atomic<std::uint64_t> publishes_begun_{0};
   std::mutex publish_mutex_;
+  std::uint64_t published_ = 0;  // the newest call whose table the edge has
 };
 
 }  // namespace atlasflow::server

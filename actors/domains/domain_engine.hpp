@@ -76,7 +76,8 @@ class DomainEngine {
   [[nodiscard]] virtual IssueResult order(const CertificateJob& job, std::stop_token stop) = 0;
 
   // Makes this the whole table of certificates that the edge shows beside its own, and returns when
-  // every worker uses it. What is in it already is not touched. unavailable: try again.
+  // every worker uses it. What is in it already is not touched. unavailable: try again. A
+  // call that comes late, behind one that was made after it, changes nothing and is unavailable.
   [[nodiscard]] virtual Result<PublishedCertificates> publish(
       const std::vector<CertificateChoice>& table) = 0;
 

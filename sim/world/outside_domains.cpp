@@ -127,7 +127,12 @@ actors::IssueResult OutsideDomains::order(const actors::CertificateJob& job, std
 Result<actors::PublishedCertificates> OutsideDomains::publish(
     const std::vector<actors::CertificateChoice>& table) {
   using Published = Result<actors::PublishedCertificates>;
-  return outside_.call({"edge", 12 * k_s, 2 * k_ms}, {}, [&]() -> Published {
+  const auto number = ++publishes_begun_;
+  return outside_.call({"edge", 12 * k_s, 2 * k_ms}, {}, [&, number]() -> Published {
+    if (number < published_) {
+      return fail(ErrorCode::unavailable, "the edge has been given a newer table meanwhile");
+    }
+    published_ = number;
     auto& known = outside_.parts_.world.domains;
     actors::PublishedCertificates published;
     for (const auto& choice : table) {

@@ -33,6 +33,8 @@ class OutsideDomains final : public actors::DomainEngine {
   [[nodiscard]] actors::IssueResult issue(const actors::CertificateJob& job);
 
   Outside& outside_;
+  std::uint64_t publishes_begun_ = 0;
+  std::uint64_t published_ = 0;  // the newest call whose table the edge has
 };
 
 }  // namespace atlasflow::sim
