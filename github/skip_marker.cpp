@@ -10,6 +10,7 @@ namespace {
 constexpr std::array<std::string_view, 5> k_markers = {"[skip ci]", "[ci skip]", "[no ci]",
                                                        "[skip actions]", "[actions skip]"};
 constexpr std::string_view k_trailer = "skip-checks";
+constexpr std::string_view k_trailer_marker = "skip-checks: true";
 
 std::string lower(std::string_view text) {
   std::string result(text);
@@ -76,7 +77,7 @@ std::optional<std::string> skip_marker(std::string_view message) {
   for (const auto marker : k_markers) {
     if (text.find(marker) != std::string::npos) return std::string(marker);
   }
-  if (has_skip_trailer(text)) return std::string(k_trailer) + ": true";
+  if (has_skip_trailer(text)) return std::string(k_trailer_marker);
   return std::nullopt;
 }
 
