@@ -144,8 +144,7 @@ void add_env_verbs(CLI::App& app, Command& chosen) {
   verb->add_option("VARIABLE", unset->names, "Names")->required();
 }
 
-constexpr const char* k_no_cache_help =
-    "Build without the layers of earlier builds; later builds may still take them";
+constexpr const char* k_no_cache_help = "Build without the layers of earlier builds";
 
 void add_deployment_verbs(CLI::App& app, Command& chosen) {
   auto deploy = std::make_shared<DeployCommand>();

@@ -127,7 +127,11 @@ Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const
       call.environment.push_back(std::move(assignment));
     }
   }
-  if (request.no_cache) call.arguments.emplace_back("--no-cache");
+  const auto age_max = request.no_cache ? std::chrono::microseconds(0) : store.layer_age_max();
+  if (age_max && age_max->count() == 0) call.arguments.emplace_back("--no-cache");
+  if (age_max && age_max->count() > 0) {
+    call.arguments.push_back("--cache-ttl=" + std::to_string(age_max->count()) + "us");
+  }
   if (!request.build_target.empty()) {
     call.arguments.push_back("--target");
     call.arguments.push_back(request.build_target);
@@ -200,10 +204,7 @@ Result<PreparedStack> BuildahBuilder::prepare_stack(const BuildRequest& request,
     ATLAS_TRY(auto stack, find_stack(request, root, bases));
     ATLAS_TRY(auto plan, plan_of(stack, request));
     log.heading("Building " + request.project + " (" + stack.reason + ")");
-    if (request.no_cache) {
-      log.note(
-          "No layer of an earlier build is used (--no-cache); builds without it still find them");
-    }
+    if (request.no_cache) log.note("No layer of an earlier build is used (--no-cache)");
     if (stack.name != "dockerfile") {
       std::istringstream lines(stack.dockerfile);
       for (std::string line; std::getline(lines, line);) log.note(line);
@@ -247,6 +248,7 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   auto used_bases = note_used_bases(plan.images);
   for (const auto& base : used_bases) log.note("From " + base.name + "@" + base.digest);
   ATLAS_TRY(auto store, own_store(request));
+  if (request.no_cache) ATLAS_TRYV(store.outdate_layers());
   ATLAS_TRY(auto supplies, put_supplies(stack, scratch));
   if (stack.name == "dockerfile") supplies.dockerfile = plan.text;
   ATLAS_TRY(auto image_id, run_build(exact, store, supplies, scratch, log, until, stop));

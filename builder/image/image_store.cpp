@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/file.hpp"
+#include "base/rfc3339.hpp"
 #include "builder/source/source_file.hpp"
 
 namespace atlasflow::builder {
@@ -17,6 +18,8 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t k_state_bytes_max = 8U << 20U;
 constexpr std::size_t k_index_bytes_max = 64U << 20U;
+constexpr const char* k_outdated_file = "outdated";  // RFC 3339: layers made until then are
+constexpr std::size_t k_time_bytes_max = 64;
 constexpr std::uint64_t k_block_bytes = 512;  // of st_blocks, whatever the file system's are
 
 std::string text_of(const nlohmann::json& object, const char* key) {
@@ -105,6 +108,24 @@ std::set<std::string> ImageStore::layers_built_upon() const {
   for (const auto& image : images()) found.insert(image.layer);
   found.erase("");
   return found;
+}
+
+Result<void> ImageStore::outdate_layers() const {
+  std::optional<std::int64_t> newest;
+  for (const auto& image : images()) newest = std::max(newest, parse_rfc3339_us(image.created));
+  if (!newest) return {};
+  return replace_file(folder_ / k_outdated_file, rfc3339(*newest), 0600);
+}
+
+std::optional<std::chrono::microseconds> ImageStore::layer_age_max() const {
+  using std::chrono::microseconds;
+  const auto text = read_source_file(folder_, k_outdated_file, k_time_bytes_max);
+  if (text && !*text) return std::nullopt;
+  const auto until = text ? parse_rfc3339_us(**text) : std::nullopt;
+  if (!until) return microseconds(0);
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::max(std::chrono::duration_cast<microseconds>(now) - microseconds(*until),
+                  microseconds(0));
 }
 
 std::vector<ImageStore::Pulled> ImageStore::pulled_images() const {

@@ -3,8 +3,10 @@
 // followed and no name believed. Internal to builder/; any thread.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -46,6 +48,13 @@ class ImageStore {
   [[nodiscard]] std::uint64_t cache_mounts_bytes() const;
   // The layers that its layers and images are directly upon, also those of a store that it reads.
   [[nodiscard]] std::set<std::string> layers_built_upon() const;
+
+  // Of a project's store: builds that begin from now on take no layer that is in it now. buildah
+  // takes the oldest layer that fits, so those of a build without the cache would never be found.
+  [[nodiscard]] Result<void> outdate_layers() const;
+  // How long ago a layer may have been made that a build may take; none: as long as it likes, zero:
+  // it takes none.
+  [[nodiscard]] std::optional<std::chrono::microseconds> layer_age_max() const;
 
   // Of a store of base images: which were pulled, and so can be pulled again, and when a build last
   // started from them. It is a file for each beside the store, and its time.
