@@ -1,11 +1,11 @@
-// outstanding: what the world still owes a deployment, read off its state.
+// outstanding: the effects that a deployment still waits for, read off its state.
 #include "base/probe.hpp"
 #include "events/deployment.hpp"
 
 namespace atlasflow {
 namespace {
 
-struct Debts {
+struct OutstandingEffects {
   const DeploymentState& state;
   std::vector<Effect> effects;
 
@@ -41,18 +41,18 @@ struct Debts {
     }
   }
 
-  // The VMs that get the requests: those that answer well; when none does, those that run, since an
-  // ill answer may still be better than none.
+  // The VMs that get the requests: the healthy ones; when none is, those that run, since an
+  // unhealthy answer may still be better than none.
   [[nodiscard]] std::vector<ClaimedUpstream> upstreams() const {
-    std::vector<ClaimedUpstream> well;
-    std::vector<ClaimedUpstream> ill;
+    std::vector<ClaimedUpstream> healthy;
+    std::vector<ClaimedUpstream> unhealthy;
     for (const auto& [slot, instance] : state.instances) {
       if (!instance.has_served() || instance.leaving) continue;
       const auto& vm = *instance.vm();
-      (instance.is_healthy() ? well : ill).push_back({vm.id, vm.address, vm.port});
+      (instance.is_healthy() ? healthy : unhealthy).push_back({vm.id, vm.address, vm.port});
     }
-    ATLAS_PROBE(well.empty() && !ill.empty(), "an app is served by VMs that all answer ill");
-    return well.empty() ? ill : well;
+    ATLAS_PROBE(healthy.empty() && !unhealthy.empty(), "an app is served by unhealthy VMs only");
+    return healthy.empty() ? unhealthy : healthy;
   }
 
   [[nodiscard]] std::string unavailable_reason() const {
@@ -67,7 +67,7 @@ struct Debts {
     }
   }
 
-  // Before what else is owed: a VM must leave the route table before it is drained.
+  // Before every other effect: a VM must leave the route table before it is drained.
   void of_route() {
     if (state.generation == 0) return;
     if (state.status != DeploymentStatus::routing && !is_serving(state.status)) return;
@@ -85,47 +85,50 @@ struct Debts {
 
   // The step or the VM that a slot's phase is about.
   struct OfPhase {
-    Debts& debts;
+    OutstandingEffects& outstanding;
     const Instance& instance;
 
-    [[nodiscard]] bool unwanted() const { return debts.ending() || instance.leaving.has_value(); }
+    [[nodiscard]] bool unwanted() const {
+      return outstanding.ending() || instance.leaving.has_value();
+    }
     void abort_unwanted(const EffectId& effect) const {
       ATLAS_PROBE(unwanted(), "a VM that is being started is wanted no more");
-      if (unwanted()) debts.effects.emplace_back(AbortEffect{effect});
+      if (unwanted()) outstanding.effects.emplace_back(AbortEffect{effect});
     }
 
     void operator()(const phase::Waiting& waiting) const {
       const auto& [step, attempt, due] = waiting.retry;
-      debts.effects.emplace_back(TimerEffect{step, attempt, instance.slot, due});
+      outstanding.effects.emplace_back(TimerEffect{step, attempt, instance.slot, due});
     }
     void operator()(const phase::Placing& placing) const {
-      debts.effects.emplace_back(PlaceVmEffect{placing.effect});
+      outstanding.effects.emplace_back(PlaceVmEffect{placing.effect});
       abort_unwanted(placing.effect);
     }
     void operator()(const phase::Starting& starting) const {
-      debts.effects.emplace_back(
+      outstanding.effects.emplace_back(
           StartVmEffect{starting.effect, starting.host, instance.slot, starting.deadline});
       abort_unwanted(starting.effect);
     }
     void operator()(const phase::Up& up) const {
       const auto& vm = up.vm;
-      debts.effects.emplace_back(
+      outstanding.effects.emplace_back(
           KeepVmEffect{vm.id, vm.host, vm.was_healthy(), instance.is_healthy()});
       const auto* checking = std::get_if<health::Checking>(&vm.health);
       if (checking != nullptr && !unwanted()) {
-        debts.effects.emplace_back(ProbeEffect{vm.id, vm.host, checking->deadline});
+        outstanding.effects.emplace_back(ProbeEffect{vm.id, vm.host, checking->deadline});
       }
       if (instance.leaving && vm.was_healthy() && !instance.leaving->drained) {
-        debts.effects.emplace_back(DrainEffect{vm.id, instance.leaving->drain_deadline});
+        outstanding.effects.emplace_back(DrainEffect{vm.id, instance.leaving->drain_deadline});
       }
       const auto* unhealthy = std::get_if<health::Unhealthy>(&vm.health);
       if (unhealthy != nullptr && unhealthy->restart_due != 0 && !unwanted()) {
-        debts.effects.emplace_back(
+        outstanding.effects.emplace_back(
             TimerEffect{pb::STEP_HEALTH, 0, instance.slot, unhealthy->restart_due});
       }
     }
     void operator()(const phase::Stopping& stopping) const {
-      debts.effects.emplace_back(StopVmEffect{stopping.effect, stopping.vm.id, stopping.vm.host});
+      outstanding.effects.emplace_back(
+          StopVmEffect{stopping.effect, stopping.vm.id, stopping.vm.host});
     }
     // Nothing: an event follows these by itself, or its owner has to act.
     void operator()(const phase::Vacant&) const {}
@@ -164,17 +167,17 @@ struct KeyOf {
 
 std::vector<Effect> outstanding(const DeploymentState& state) {
   if (is_terminal(state.status) || state.status == DeploymentStatus::absent) return {};
-  Debts debts{state, {}};
-  debts.of_route();
-  debts.of_pipeline();
+  OutstandingEffects outstanding{state, {}};
+  outstanding.of_route();
+  outstanding.of_pipeline();
   for (const auto& [slot, instance] : state.instances) {
-    std::visit(Debts::OfPhase{debts, instance}, instance.phase);
+    std::visit(OutstandingEffects::OfPhase{outstanding, instance}, instance.phase);
   }
   if (state.retry) {
-    debts.effects.emplace_back(
+    outstanding.effects.emplace_back(
         TimerEffect{state.retry->step, state.retry->attempt, 0, state.retry->due});
   }
-  return std::move(debts.effects);
+  return std::move(outstanding.effects);
 }
 
 std::string key_of(const Effect& effect) { return std::visit(KeyOf{}, effect); }

@@ -82,7 +82,7 @@ TimestampUs Vm::healthy_since() const {
 
 std::string Vm::problem() const {
   return std::visit(Overloaded{[](const health::Healthy&) { return std::string{}; },
-                               [](const auto& ill) { return ill.problem; }},
+                               [](const auto& unhealthy) { return unhealthy.problem; }},
                     health);
 }
 

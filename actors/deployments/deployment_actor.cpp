@@ -228,7 +228,8 @@ VmJob DeploymentActorState::vm_job(const VmId& vm_id) const {
 
 namespace {
 
-struct Carrier {
+// Sends each effect to the actor that performs it.
+struct EffectDispatcher {
   DeploymentActorState& state;
   deployment_actor::pointer self;
   outcome_sink sink{deployment_actor{self}};
@@ -324,7 +325,7 @@ struct Carrier {
 }  // namespace
 
 void DeploymentActorState::carry_out(deployment_actor::pointer self, const Effect& effect) {
-  std::visit(Carrier{*this, self}, effect);
+  std::visit(EffectDispatcher{*this, self}, effect);
 }
 
 void DeploymentActorState::begin(deployment_actor::pointer self, Birth birth) {

@@ -63,7 +63,7 @@ void Invariants::take(const storage::Record& record) {
   acknowledged_.push_back(record.chain);
   if (const auto id = deployment_of(record.stream); !id.empty()) take_of_deployment(id, record);
   rest_.take(record);
-  told_.take(record);
+  notifications_.take(record);
   if (const auto name = domain_of(record.stream); !name.empty()) take_of_domain(name, record);
   newest_ = record;
 }
@@ -400,17 +400,17 @@ void Invariants::check_fold(const storage::Catalog& live, const storage::EventLo
 std::string Invariants::unrest(const storage::EventLog& log) const {
   // The log may end with what a full disk refused and kept, and nothing was appended after it.
   Rest rest = rest_;
-  Told told = told_;
+  Notifications notifications = notifications_;
   Certificates certificates = certificates_;
   const auto read = log.read_all(last_.next(), [&](const storage::Record& record) {
     rest.take(record);
-    told.take(record);
+    notifications.take(record);
     certificates.take(record);
     return true;
   });
   if (!read) return to_string(read.error());
   auto why = rest.unrest(world_, routes_);
-  if (why.empty()) why = told.untold();
+  if (why.empty()) why = notifications.unsettled();
   return why.empty() ? certificates.unrest(world_, routes_, domain_) : why;
 }
 

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "sim/checkers/certificates.hpp"
+#include "sim/checkers/notifications.hpp"
 #include "sim/checkers/rest.hpp"
-#include "sim/checkers/told.hpp"
 #include "sim/world/github.hpp"
 #include "sim/world/outside.hpp"
 #include "storage/log/event_log.hpp"
@@ -53,8 +53,8 @@ class Invariants final : public Witness {
   void on_certificates(const std::vector<actors::CertificateChoice>& table) override;
   void on_bytes(std::string_view bytes) override;
 
-  // Something ended the project's app, or made it ill, that is not the control plane's doing: from
-  // here on it need not be served without a gap.
+  // Something ended the project's app, or made it unhealthy, that is not the control plane's doing:
+  // from here on it need not be served without a gap.
   void disturb(const std::string& project) { disturbed_.insert(project); }
 
   // ---- before the first life ----
@@ -129,7 +129,7 @@ class Invariants final : public Witness {
   std::map<DeploymentId, Deployment> deployments_;
   std::map<DeploymentId, DeploymentState> states_;  // by the fold: what may follow is asked of them
   Rest rest_;
-  Told told_;
+  Notifications notifications_;
   Certificates certificates_;
   std::map<std::string, DomainState> domains_;  // by the fold, like states_
   std::map<VmId, Vm> vms_;

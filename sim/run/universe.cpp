@@ -66,7 +66,7 @@ Universe::Universe(const Scenario& scenario, Fibers& fibers, const RunOptions& o
 
 Universe::~Universe() {
   life_.reset();
-  ghost_.reset();
+  deposed_.reset();
   install_buggify(nullptr);
 }
 
@@ -107,9 +107,9 @@ void Universe::set_up_world() {
     }
     const auto app = github_.app_of(tag_of(vm->second.image));
     const auto sick = weather_.sick_until.find(vm->second.project);
-    const bool ill = app == AppKind::sick ||
-                     (sick != weather_.sick_until.end() && sick->second > world_.agenda.now());
-    return actors::ProbeObservation{ill ? 500 : 200, ""};
+    const bool unhealthy = app == AppKind::sick || (sick != weather_.sick_until.end() &&
+                                                    sick->second > world_.agenda.now());
+    return actors::ProbeObservation{unhealthy ? 500 : 200, ""};
   };
 }
 
@@ -189,7 +189,7 @@ void Universe::start_server() {
   auto log = disk_->open(world_.agenda.now());
   if (!log) {
     const bool full = disk_was_full_ && log.error().code == ErrorCode::disk_full;
-    if (!disk_is_ill_ && !full) {
+    if (!disk_fails_ && !full) {
       return invariants_.violated("the-log-opens", to_string(log.error()));
     }
     tell("the server does not start: " + to_string(log.error()));
@@ -272,7 +272,7 @@ void Universe::look_at_server() {
   const bool by_itself = std::find(deaths.begin(), deaths.end(), "log_writer") == deaths.end();
   // A full disk keeps a server from starting, and never ends one that runs.
   const bool full = life_->fatal.front().code == ErrorCode::disk_full && !life_->started();
-  if (!disk_is_ill_ && !full && by_itself && !was_injected(why)) {
+  if (!disk_fails_ && !full && by_itself && !was_injected(why)) {
     invariants_.violated("the-server-stays-up", "the server ended itself: " + why);
   }
   end_server();
@@ -317,14 +317,14 @@ void Universe::create_projects() {
   if (missing) world_.agenda.after(k_s, [this] { create_projects(); });
 }
 
-void Universe::haunt() {
-  if (!ghost_) return;
-  for (int i = 0; i < 50 && ghost_->fatal.empty() && !ghost_->idle(); ++i) {
-    ghost_->step();
+void Universe::step_deposed() {
+  if (!deposed_) return;
+  for (int i = 0; i < 50 && deposed_->fatal.empty() && !deposed_->idle(); ++i) {
+    deposed_->step();
     if (invariants_.violation()) return;
   }
-  if (!ghost_->fatal.empty()) tell("the server that was taken over finds out and ends");
-  if (!ghost_->fatal.empty() || ghost_->idle()) ghost_.reset();
+  if (!deposed_->fatal.empty()) tell("the server that was taken over finds out and ends");
+  if (!deposed_->fatal.empty() || deposed_->idle()) deposed_.reset();
 }
 
 // ---- the run ----
@@ -352,7 +352,7 @@ void Universe::heal() {
   healing_ = true;
   weather_.heal();
   disk_->make_room();
-  disk_is_ill_ = false;
+  disk_fails_ = false;
   disk_was_full_ = false;
   for (auto& [name, host] : world_.hosts) host.answers = true;
   next_look_ = world_.agenda.now() + k_look_period;
@@ -361,7 +361,7 @@ void Universe::heal() {
 
 bool Universe::step() {
   ++steps_;
-  haunt();
+  step_deposed();
   if (invariants_.violation()) return true;
   if (life_) {
     const bool going_on = life_->step();

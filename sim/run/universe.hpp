@@ -46,7 +46,7 @@ class Universe final : public Buggify {
   void create_projects();
   void at_a_moment();  // of RunOptions::crash_at
   [[nodiscard]] std::unique_ptr<Life> make_life(std::unique_ptr<storage::EventLog> log);
-  void haunt();  // the server that was taken over has its say
+  void step_deposed();  // the server that was taken over goes on until it finds out
 
   // ---- the world ----
   void set_up_world();
@@ -87,13 +87,13 @@ class Universe final : public Buggify {
   std::shared_ptr<storage::MemoryStore> store_;  // of a log in memory
   std::unique_ptr<LogDisk> disk_;
   std::unique_ptr<Life> life_;
-  std::unique_ptr<Life> ghost_;  // taken over; ends when it finds out
+  std::unique_ptr<Life> deposed_;  // taken over; ends when it finds out
   bool crash_now_ = false;
   bool power_cut_ = false;
   bool cut_is_near_ = false;
   TimestampUs down_for_ = 0;
   bool healing_ = false;
-  bool disk_is_ill_ = false;
+  bool disk_fails_ = false;
   bool disk_was_full_ = false;  // and may still be
   bool restart_is_due_ = false;
   TimestampUs next_look_ = 0;

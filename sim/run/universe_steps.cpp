@@ -248,13 +248,13 @@ bool Universe::carry_out_for_a_domain(const Step& step) {
 }
 
 void Universe::take_over() {
-  if (!server_listens() || ghost_ || !disk_->is_shared()) return;
-  ghost_ = std::move(life_);
-  ghost_->cut_off();
+  if (!server_listens() || deposed_ || !disk_->is_shared()) return;
+  deposed_ = std::move(life_);
+  deposed_->cut_off();
   start_server();
   // What it would do if nobody had told it: record something.
-  ghost_->command_project(github_.project_name(0),
-                          SetEnv{{{"GHOST", EnvEntry{"digest", world_.seal("ghost")}}}});
+  deposed_->command_project(github_.project_name(0),
+                            SetEnv{{{"GHOST", EnvEntry{"digest", world_.seal("ghost")}}}});
 }
 
 void Universe::end_a_vm(const Step& step) {
@@ -328,7 +328,7 @@ void Universe::carry_out_on_machines(const Step& step) {
       if (life_) life_->kill_next(std::string(dying_actor(step.value)));
       break;
     case StepKind::disk_fails:
-      disk_is_ill_ = true;
+      disk_fails_ = true;
       disk_->fail_next_sync();
       break;
     case StepKind::disk_full:

@@ -190,10 +190,10 @@ TEST_P(Lives, replicas_share_the_route_and_a_failed_one_leaves_it) {
 
 TEST_P(Lives, an_unhealthy_replica_is_taken_out_while_others_are_healthy) {
   live([](pb::Settings& settings) { settings.set_replicas(2); });
-  const auto ill = world.upstreams_of(k_host).front();
-  world.probe = [&](const VmId& vm) { return ProbeObservation{vm == ill ? 500 : 200, ""}; };
+  const auto unhealthy = world.upstreams_of(k_host).front();
+  world.probe = [&](const VmId& vm) { return ProbeObservation{vm == unhealthy ? 500 : 200, ""}; };
   ASSERT_TRUE(until([&] { return world.upstreams_of(k_host).size() == 1; }));
-  EXPECT_NE(world.upstream_of(k_host), ill);
+  EXPECT_NE(world.upstream_of(k_host), unhealthy);
   world.probe = nullptr;
   ASSERT_TRUE(until([&] { return world.upstreams_of(k_host).size() == 2; }));
   EXPECT_EQ(count_of("BecameUnhealthy"), 1);

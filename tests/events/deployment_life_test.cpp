@@ -139,7 +139,7 @@ TEST(LiveDeployment, that_turns_unhealthy_keeps_its_traffic_while_no_other_is_he
   ASSERT_EQ(subject.claim().upstreams.size(), 1U);
   EXPECT_EQ(subject.claim().upstreams[0].vm_id, subject.slot(1)->vm_id());
   subject.apply(HealthChanged{subject.slot(1)->vm_id(), false, 0, "connection refused"});
-  EXPECT_EQ(subject.claim().upstreams.size(), 2U) << "an ill answer is better than none";
+  EXPECT_EQ(subject.claim().upstreams.size(), 2U) << "an unhealthy answer is better than none";
   subject.apply(HealthChanged{subject.slot(0)->vm_id(), true, 200, ""});
   EXPECT_THAT(subject.last, ElementsAre("BecameHealthy"));
   EXPECT_EQ(subject.claim().upstreams.size(), 1U);

@@ -70,8 +70,8 @@ class Subject {
   // When the slot's VM is restarted for being unhealthy; 0: never.
   TimestampUs unhealthy_due(std::int32_t number) {
     const auto* vm = slot(number) == nullptr ? nullptr : slot(number)->vm();
-    const auto* ill = vm == nullptr ? nullptr : std::get_if<health::Unhealthy>(&vm->health);
-    return ill == nullptr ? 0 : ill->restart_due;
+    const auto* unhealthy = vm == nullptr ? nullptr : std::get_if<health::Unhealthy>(&vm->health);
+    return unhealthy == nullptr ? 0 : unhealthy->restart_due;
   }
 
   bool succeed(const EffectId& effect, const std::function<void(pb::Event&)>& fill) {

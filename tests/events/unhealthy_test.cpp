@@ -60,7 +60,7 @@ TEST(Unhealthy, replicas_restart_one_after_the_other) {
   subject.apply(TimerDue{pb::STEP_HEALTH, 0, 1});
   EXPECT_THAT(subject.last, ElementsAre("RetryScheduled"));
   EXPECT_TRUE(subject.slot(1)->is_up());
-  EXPECT_FALSE(subject.claim().upstreams.empty()) << "one of them answers, ill as it is";
+  EXPECT_FALSE(subject.claim().upstreams.empty()) << "one of them answers, unhealthy as it is";
   subject.stopped(0);
   subject.slot_timer(0);
   subject.run_vm(0);

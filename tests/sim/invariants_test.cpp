@@ -110,27 +110,28 @@ TEST(Rest, is_not_while_a_deployment_is_under_way_or_a_slot_lacks_its_vm) {
   EXPECT_EQ(rest.unrest(world, {}), "VM stray runs, and nothing explains it");
 }
 
-TEST(Told, is_not_before_the_receiver_has_heard_of_each_result_once) {
+TEST(Notifications, are_unsettled_until_the_receiver_has_heard_of_each_result_once) {
   Logged logged;
-  Told told;
+  Notifications notifications;
   const auto project = project_stream(ProjectId{"pabc2345"});
-  told.take(logged(project, [](auto& e) {
+  notifications.take(logged(project, [](auto& e) {
     e.mutable_project_created()->mutable_settings()->set_notify_url("https://hooks.test/");
   }));
-  told.take(logged.push());
-  EXPECT_EQ(told.untold(), "");
-  told.take(logged.routed());
-  told.take(logged.routed());
-  EXPECT_EQ(told.untold(), "https://hooks.test/ is still to be told of dabc2345-live");
-  told.take(logged(notifications_stream(ProjectId{"pabc2345"}), [](auto& e) {
+  notifications.take(logged.push());
+  EXPECT_EQ(notifications.unsettled(), "");
+  notifications.take(logged.routed());
+  notifications.take(logged.routed());
+  EXPECT_EQ(notifications.unsettled(), "https://hooks.test/ is still to be told of dabc2345-live");
+  notifications.take(logged(notifications_stream(ProjectId{"pabc2345"}), [](auto& e) {
     e.mutable_notification_sent()->set_deployment("dabc2345");
     e.mutable_notification_sent()->set_result("live");
   }));
-  EXPECT_EQ(told.untold(), "");
-  told.take(logged([](auto& e) { e.mutable_crash_loop_detected()->set_slot(0); }));
-  EXPECT_EQ(told.untold(), "https://hooks.test/ is still to be told of dabc2345-crashed");
-  told.take(logged(project, [](auto& e) { e.mutable_settings_changed(); }));
-  EXPECT_EQ(told.untold(), "") << "nobody is left who wants to hear it";
+  EXPECT_EQ(notifications.unsettled(), "");
+  notifications.take(logged([](auto& e) { e.mutable_crash_loop_detected()->set_slot(0); }));
+  EXPECT_EQ(notifications.unsettled(),
+            "https://hooks.test/ is still to be told of dabc2345-crashed");
+  notifications.take(logged(project, [](auto& e) { e.mutable_settings_changed(); }));
+  EXPECT_EQ(notifications.unsettled(), "") << "nobody is left who wants to hear it";
 }
 
 TEST(Difference, names_the_first_field_that_differs) {

@@ -1,4 +1,4 @@
-#include "sim/checkers/told.hpp"
+#include "sim/checkers/notifications.hpp"
 
 #include <algorithm>
 
@@ -7,7 +7,7 @@
 
 namespace atlasflow::sim {
 
-void Told::take(const storage::Record& record) {
+void Notifications::take(const storage::Record& record) {
   if (const auto project = project_of(record.stream); !project.empty()) {
     take_of_project(project.str(), record.event);
   } else if (const auto id = deployment_of(record.stream); !id.empty()) {
@@ -17,7 +17,7 @@ void Told::take(const storage::Record& record) {
   }
 }
 
-void Told::take_of_project(const std::string& id, const pb::Event& event) {
+void Notifications::take_of_project(const std::string& id, const pb::Event& event) {
   if (event.has_project_created()) {
     urls_[id] = event.project_created().settings().notify_url();
   } else if (event.has_settings_changed()) {
@@ -30,7 +30,7 @@ void Told::take_of_project(const std::string& id, const pb::Event& event) {
   if (url == urls_.end() || url->second.empty()) owed_.erase(id);
 }
 
-void Told::take_of_deployment(const std::string& id, const pb::Event& event) {
+void Notifications::take_of_deployment(const std::string& id, const pb::Event& event) {
   auto& deployment = deployments_[id];
   if (const auto* push = push_of(event)) {
     deployment.project = push->project_id();
@@ -69,7 +69,7 @@ void Told::take_of_deployment(const std::string& id, const pb::Event& event) {
   owed_[deployment.project].insert(id + "-" + result);
 }
 
-void Told::take_news(const std::string& project, const pb::Event& event) {
+void Notifications::take_news(const std::string& project, const pb::Event& event) {
   const auto settled = [&](const auto& news) {
     owed_[project].erase(news.deployment() + "-" + news.result());
   };
@@ -77,7 +77,7 @@ void Told::take_news(const std::string& project, const pb::Event& event) {
   if (event.has_notification_failed()) settled(event.notification_failed());
 }
 
-std::string Told::untold() const {
+std::string Notifications::unsettled() const {
   for (const auto& [project, news] : owed_) {
     if (!news.empty()) return urls_.at(project) + " is still to be told of " + *news.begin();
   }

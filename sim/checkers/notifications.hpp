@@ -10,12 +10,12 @@
 
 namespace atlasflow::sim {
 
-class Told {
+class Notifications {
  public:
   // The records of the log in their order.
   void take(const storage::Record& record);
   // What somebody is still to be told, as a sentence; empty when nothing is.
-  [[nodiscard]] std::string untold() const;
+  [[nodiscard]] std::string unsettled() const;
 
  private:
   struct Deployment {
