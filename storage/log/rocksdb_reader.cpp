@@ -9,6 +9,7 @@
 #include "base/log.hpp"
 #include "base/probe.hpp"
 #include "storage/log/log_keys.hpp"
+#include "storage/log/read_stored.hpp"
 
 #ifdef __SANITIZE_THREAD__
 // The distribution's RocksDB is not instrumented, so ThreadSanitizer cannot see how its threads
@@ -138,21 +139,8 @@ Result<void> RocksdbReader::read_all(Position first,
                                      const std::function<bool(const Record&)>& visit) const {
   const UseCount::User user(uses_);
   ATLAS_TRYV(is_open());
-  const Position start = std::max(first, Position(1));
-  if (start > last_position()) return {};
-  ChainHash before{};
-  if (start.value() > 1) {
-    ATLAS_TRY(const auto record, record_at(Position(start.value() - 1)));
-    before = record.chain;
-  }
-  RecordSequence records(before);
-  Result<void> found;
-  ATLAS_TRYV(scan_stored(start, [&](Position position, std::string_view stored) {
-    const auto record = records.next(position, stored);
-    if (!record) found = tl::unexpected(record.error());
-    return record && visit(**record);
-  }));
-  return found;
+  return read_stored(*this, first,
+                     [&](const Record& record, std::string_view) { return visit(record); });
 }
 
 Result<void> RocksdbReader::scan_stored(

@@ -11,8 +11,9 @@
 #include <unistd.h>
 
 #include "base/file_descriptor.hpp"
-#include "storage/log/log_copy.hpp"
+#include "storage/log/log_indexes.hpp"
 #include "storage/log/log_keys.hpp"
+#include "storage/log/read_stored.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
 #include "storage/log/rocksdb_options.hpp"
 #include "tests/storage/log_fixture.hpp"
