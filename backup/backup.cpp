@@ -17,7 +17,7 @@
 #include "backup/state_files.hpp"
 #include "backup/state_folder.hpp"
 #include "base/file.hpp"
-#include "storage/log/log_copy.hpp"
+#include "storage/log/read_stored.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
 
 namespace atlasflow::backup {

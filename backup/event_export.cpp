@@ -1,7 +1,7 @@
 #include "backup/event_export.hpp"
 
 #include "backup/event_line.hpp"
-#include "storage/log/log_copy.hpp"
+#include "storage/log/read_stored.hpp"
 
 namespace atlasflow::backup {
 

@@ -14,14 +14,12 @@
 #include <vector>
 
 #include <benchmark/benchmark.h>
-#include <rocksdb/db.h>
-#include <rocksdb/write_batch.h>
 #include <stdlib.h>
 
 #include "base/assert.hpp"
+#include "bench/log_parts.hpp"
 #include "bench/work_folder.hpp"
 #include "storage/log/log_keys.hpp"
-#include "storage/log/rocksdb_event_log.hpp"
 #include "storage/log/rocksdb_options.hpp"
 
 namespace {
@@ -37,23 +35,9 @@ constexpr std::size_t k_batches[] = {1, 8, 64, 256};
 std::size_t bytes_per_record =
     0;  // stored size of one benchmark event, measured before the first run
 
-// About 300 bytes of event, like the pushes and builds of a real log.
-pb::Event sample_event() {
-  pb::Event event;
-  auto* built = event.mutable_built();
-  built->set_image_id("sha256:" + std::string(64, 'a'));
-  built->set_stack("node");
-  built->set_stack_reason("package.json in the root folder; " + std::string(180, 'r'));
-  built->set_duration_us(61'000'000);
-  return event;
-}
-
 class LogUnderTest {
  public:
-  explicit LogUnderTest(const fs::path& folder) {
-    auto log = open_event_log({folder, "bench", false});
-    ATLAS_ASSERT(log.has_value(), log ? "" : to_string(log.error()));
-    log_ = std::move(*log);
+  explicit LogUnderTest(const fs::path& folder) : log_(bench::open_log(folder)) {
     ATLAS_ASSERT(log_->begin_epoch().has_value(), "no epoch");
   }
 
@@ -78,7 +62,7 @@ class LogUnderTest {
 
  private:
   std::unique_ptr<EventLog> log_;
-  const pb::Event event_ = sample_event();
+  const pb::Event event_ = bench::sample_event();
   std::vector<AppendRequest> requests_;
   std::vector<std::uint64_t> versions_ = std::vector<std::uint64_t>(k_streams);
   std::size_t next_stream_ = 0;
@@ -86,21 +70,9 @@ class LogUnderTest {
 };
 
 // The writes that LogUnderTest ends in, with nothing thought about.
-class RawDatabase {
+class RawAppends {
  public:
-  explicit RawDatabase(const fs::path& folder) {
-    rocksdb::DB* opened = nullptr;
-    const auto status =
-        rocksdb::DB::Open(database_options(rocksdb::Env::Default()), folder.string(),
-                          family_descriptors(), &handles_, &opened);
-    ATLAS_ASSERT(status.ok(), status.ToString());
-    db_.reset(opened);
-  }
-  ~RawDatabase() {
-    for (auto* handle : handles_) (void)db_->DestroyColumnFamilyHandle(handle);
-  }
-  RawDatabase(const RawDatabase&) = delete;
-  RawDatabase& operator=(const RawDatabase&) = delete;
+  explicit RawAppends(const fs::path& folder) : database_(folder) {}
 
   void append(std::size_t batch_size) {
     rocksdb::WriteBatch batch(batch_size * (bytes_per_record + 256), 0, k_protection_bytes_per_key,
@@ -108,21 +80,15 @@ class RawDatabase {
     for (std::size_t i = 0; i < batch_size; ++i) {
       const StreamId stream("deployment/bench" + std::to_string(100 + position_ % k_streams));
       const std::string key = u64_bytes(++position_);
-      (void)batch.Put(handle(Family::events), key, value_);
-      (void)batch.Put(handle(Family::streams), stream_key(stream, StreamVersion(position_)), key);
-      if (i < k_streams) (void)batch.Put(handle(Family::heads), stream.str(), key + key);
+      database_.put(batch, Family::events, key, value_);
+      database_.put(batch, Family::streams, stream_key(stream, StreamVersion(position_)), key);
+      if (i < k_streams) database_.put(batch, Family::heads, stream.str(), key + key);
     }
-    (void)batch.Put(handle(Family::meta), "tip", std::string(40, 't'));
-    const auto status = db_->Write(synced_write(), &batch);
-    ATLAS_ASSERT(status.ok(), status.ToString());
+    database_.write(batch);
   }
 
  private:
-  rocksdb::ColumnFamilyHandle* handle(Family family) {
-    return handles_[static_cast<std::size_t>(family)];
-  }
-  std::vector<rocksdb::ColumnFamilyHandle*> handles_;
-  std::unique_ptr<rocksdb::DB> db_;
+  bench::RawDatabase database_;
   const std::string value_ = std::string(bytes_per_record, 'v');
   std::uint64_t position_ = 0;
 };
@@ -182,7 +148,7 @@ struct AppendTimes {
 };
 
 // In turns of random order, so that whatever else the machine and its disk do meets all four alike.
-AppendTimes measure_in_turns(LogUnderTest& log, RawDatabase& raw) {
+AppendTimes measure_in_turns(LogUnderTest& log, RawAppends& raw) {
   constexpr std::size_t k_rounds = 300;
   std::array<std::vector<double>, 4> times;
   const std::array<std::function<void()>, 4> appends = {
@@ -224,7 +190,7 @@ int main(int argc, char** argv) {
     bytes_per_record = codec.encode(record, ChainHash{}).size();
   }
   LogUnderTest log(folder.path() / "log");
-  RawDatabase raw(folder.path() / "raw");
+  RawAppends raw(folder.path() / "raw");
 
   const auto configure = [](benchmark::internal::Benchmark* made) {
     made->UseRealTime()->MinTime(0.3);

@@ -13,8 +13,6 @@
 #include <vector>
 
 #include <caf/all.hpp>
-#include <rocksdb/db.h>
-#include <rocksdb/write_batch.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -22,6 +20,7 @@
 
 #include "actors/runtime/log_writer.hpp"
 #include "base/assert.hpp"
+#include "bench/log_parts.hpp"
 #include "bench/quiet_plane.hpp"
 #include "bench/work_folder.hpp"
 #include "storage/log/log_indexes.hpp"
@@ -83,15 +82,9 @@ Numbers apart(const std::function<Numbers()>& measure) {
   return numbers;
 }
 
-std::unique_ptr<storage::EventLog> open_log(const fs::path& folder) {
-  auto log = storage::open_event_log({folder, "bench", false});
-  ATLAS_ASSERT(log.has_value(), log ? "" : to_string(log.error()));
-  return std::move(*log);
-}
-
 std::uint64_t make_log(const fs::path& folder, std::uint64_t events) {
   return apart<std::uint64_t>([&] {
-    const auto log = open_log(folder);
+    const auto log = bench::open_log(folder);
     bench::fill(*log, k_projects,
                 std::max(1, static_cast<int>(events / k_events_of_a_deployment / k_projects)));
     return log->last_position().value();
@@ -173,7 +166,7 @@ Started start_once(const fs::path& folder, int repetition) {
   bench::NoSecrets secrets;
   Started started;
   auto begin = SteadyClock::now();
-  const auto log = open_log(folder);
+  const auto log = bench::open_log(folder);
   const auto plane = actors::start_control_plane(
       {}, *log, secrets, {&clock, &world, {{HostId("local"), &world}}, &world});
   ATLAS_ASSERT(plane.has_value(), plane ? "" : to_string(plane.error()));
@@ -181,6 +174,7 @@ Started start_once(const fs::path& folder, int repetition) {
   begin = SteadyClock::now();
   Push push;
   push.repository_urls = {"/srv/app-0.git"};
+  push.default_branch = "main";
   push.ref = "refs/heads/main";
   push.after = std::string(40, static_cast<char>('b' + repetition));
   push.delivery_id = "first-push-" + std::to_string(clock.now());
@@ -206,17 +200,6 @@ constexpr std::array<Writers, 4> k_writers = {
     {{64, 1, 0.95}, {64, 4, 0.9}, {1, 64, 0.8}, {1, 1, 0.77}}};
 constexpr auto k_writing = std::chrono::milliseconds(700);
 
-// About 300 bytes, like the pushes and builds of a real log.
-pb::Event sample_event() {
-  pb::Event event;
-  auto* built = event.mutable_built();
-  built->set_image_id("sha256:" + std::string(64, 'a'));
-  built->set_stack("node");
-  built->set_stack_reason("package.json in the root folder; " + std::string(180, 'r'));
-  built->set_duration_us(61'000'000);
-  return event;
-}
-
 // Events per second of threads that each write again and again until the time is over.
 double rate_of(const Writers& writers, const std::function<std::function<void()>(int)>& writer_of) {
   std::vector<std::function<void()>> writes;
@@ -239,7 +222,8 @@ double rate_of(const Writers& writers, const std::function<std::function<void()>
 
 class ThroughTheActor {
  public:
-  explicit ThroughTheActor(const fs::path& folder) : log_(open_log(folder)), system_(config_) {
+  explicit ThroughTheActor(const fs::path& folder)
+      : log_(bench::open_log(folder)), system_(config_) {
     ATLAS_ASSERT(log_->begin_epoch().has_value(), "no epoch");
     writer_ = system_.spawn<caf::detached>(
         actors::log_writer,
@@ -286,7 +270,7 @@ class ThroughTheActor {
  private:
   std::unique_ptr<storage::EventLog> log_;
   bench::WallClock clock_;
-  const pb::Event event_ = sample_event();
+  const pb::Event event_ = bench::sample_event();
   caf::actor_system_config config_;
   caf::actor_system system_;
   actors::log_actor writer_;
@@ -297,19 +281,8 @@ class ThroughTheActor {
 // group commit.
 class RawThreads {
  public:
-  RawThreads(const fs::path& folder, std::size_t value_bytes) : value_(value_bytes, 'v') {
-    rocksdb::DB* opened = nullptr;
-    const auto status =
-        rocksdb::DB::Open(storage::database_options(rocksdb::Env::Default()), folder.string(),
-                          storage::family_descriptors(), &handles_, &opened);
-    ATLAS_ASSERT(status.ok(), status.ToString());
-    db_.reset(opened);
-  }
-  ~RawThreads() {
-    for (auto* handle : handles_) (void)db_->DestroyColumnFamilyHandle(handle);
-  }
-  RawThreads(const RawThreads&) = delete;
-  RawThreads& operator=(const RawThreads&) = delete;
+  RawThreads(const fs::path& folder, std::size_t value_bytes)
+      : database_(folder), value_(value_bytes, 'v') {}
 
   double rate(const Writers& writers) {
     return rate_of(writers, [&](int i) {
@@ -318,25 +291,18 @@ class RawThreads {
         rocksdb::WriteBatch batch(0, 0, storage::k_protection_bytes_per_key, 0);
         for (std::size_t e = 0; e < events; ++e) {
           const auto key = storage::u64_bytes(++position_);
-          put(batch, storage::Family::events, key, value_);
-          put(batch, storage::Family::streams,
-              storage::stream_key(stream, StreamVersion(position_)), key);
+          database_.put(batch, storage::Family::events, key, value_);
+          database_.put(batch, storage::Family::streams,
+                        storage::stream_key(stream, StreamVersion(position_)), key);
         }
-        put(batch, storage::Family::heads, stream.str(), std::string(16, 'h'));
-        put(batch, storage::Family::meta, "tip", std::string(40, 't'));
-        const auto status = db_->Write(storage::synced_write(), &batch);
-        ATLAS_ASSERT(status.ok(), status.ToString());
+        database_.put(batch, storage::Family::heads, stream.str(), std::string(16, 'h'));
+        database_.write(batch);
       };
     });
   }
 
  private:
-  void put(rocksdb::WriteBatch& batch, storage::Family family, const std::string& key,
-           const std::string& value) {
-    (void)batch.Put(handles_[static_cast<std::size_t>(family)], key, value);
-  }
-  std::vector<rocksdb::ColumnFamilyHandle*> handles_;
-  std::unique_ptr<rocksdb::DB> db_;
+  bench::RawDatabase database_;
   const std::string value_;
   std::atomic<std::uint64_t> position_{0};
 };

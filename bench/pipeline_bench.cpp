@@ -72,7 +72,6 @@ double ms_since(std::chrono::steady_clock::time_point start) {
       .count();
 }
 
-// On the disk of the build folder, and gone at the end.
 // ---- the app ----
 
 constexpr const char* k_dockerfile = R"(FROM scratch

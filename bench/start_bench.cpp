@@ -14,15 +14,16 @@
 
 #include "actors/runtime/control_plane.hpp"
 #include "base/assert.hpp"
+#include "bench/log_parts.hpp"
 #include "bench/quiet_plane.hpp"
 #include "bench/work_folder.hpp"
 #include "storage/log/forwarding_event_log.hpp"
-#include "storage/log/rocksdb_event_log.hpp"
 
 namespace {
 
 using namespace atlasflow;
 using bench::NoSecrets;
+using bench::open_log;
 using bench::QuietWorld;
 using bench::WallClock;
 namespace fs = std::filesystem;
@@ -53,12 +54,6 @@ class CountingLog final : public storage::ForwardingEventLog {
     });
   }
 };
-
-std::unique_ptr<storage::EventLog> open_log(const fs::path& folder) {
-  auto log = storage::open_event_log({folder, "bench", false});
-  ATLAS_ASSERT(log.has_value(), log ? "" : to_string(log.error()));
-  return std::move(*log);
-}
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -8,6 +8,7 @@
 
 #include "base/file.hpp"
 #include "base/rfc3339.hpp"
+#include "cli/followed_stream.hpp"
 #include "cli/format.hpp"
 #include "cli/log_tail.hpp"
 #include "cli/verbs.hpp"
@@ -76,25 +77,6 @@ std::string event_line(const json& event, StreamNames& names) {
   return line + printable(asker_mark(text_of(event, "actor"), detail));
 }
 
-// Cuts a stream of bytes into lines; the last one may lack its line break.
-class LineSplitter {
- public:
-  template <typename Take>
-  void feed(std::string_view bytes, const Take& take) {
-    rest_ += bytes;
-    std::size_t start = 0;
-    for (auto end = rest_.find('\n'); end != std::string::npos; end = rest_.find('\n', start)) {
-      take(rest_.substr(start, end - start));
-      start = end + 1;
-    }
-    rest_.erase(0, start);
-  }
-  [[nodiscard]] std::string take_rest() { return std::exchange(rest_, {}); }
-
- private:
-  std::string rest_;
-};
-
 std::string query_of(const LogsCommand& command) {
   const char* kind = command.build ? "build" : command.release ? "release" : "run";
   return std::string("/logs?kind=") + kind +
@@ -109,7 +91,12 @@ class LogPrinter {
  public:
   LogPrinter(bool as_json, std::ostream& out) : json_(as_json), out_(out) {}
 
+  // A reading, of which nothing is printed yet.
+  void begin() { has_printed_ = false; }
+  [[nodiscard]] bool has_printed() const { return has_printed_; }
+
   void print(std::string_view bytes) {
+    has_printed_ = true;
     latest_ = wall_clock();
     if (!json_) {
       out_ << bytes << std::flush;
@@ -135,6 +122,7 @@ class LogPrinter {
   const bool json_;
   std::ostream& out_;
   LineSplitter lines_;
+  bool has_printed_ = false;
   TimestampUs latest_ = wall_clock();
 };
 
@@ -312,14 +300,21 @@ int run(const LogsCommand& command, ApiClient& api, const Terminal& terminal) {
     }
   }
   auto wanted = command;
+  BrokenStreams broken;
   while (true) {
+    const auto begun = std::chrono::steady_clock::now();
+    printer.begin();
     const auto read = read_log(wanted, api, printer);
     printer.finish_line();
     if (read) return k_exit_ok;
     const bool broke = read.error().code == ErrorCode::unavailable;
     if (!command.follow || !broke) return report(terminal, read.error());
+    const auto pause =
+        broken.pause_after(printer.has_printed(), std::chrono::steady_clock::now() - begun);
+    if (!pause) return report(terminal, read.error());
     terminal.err << "atlasflow: the server is away; the log goes on when it is back\n"
                  << std::flush;
+    std::this_thread::sleep_for(*pause);
     if (const auto back = wait_for_server(api); !back) return report(terminal, back.error());
     // What was written in that second may come twice; nothing is left out.
     wanted.since = rfc3339(printer.latest());

@@ -144,12 +144,12 @@ struct Decider : rules::Reports {
       events[0].mutable_build_abandoned()->set_reason(
           "the control plane was started anew while it ran");
     } else {
-      ATLAS_PROBE(true, "a build was given up, since the control plane ended during each");
+      ATLAS_PROBE(true, "a build was given up, since the control plane ended during its last try");
       auto* failed = events[0].mutable_build_failed();
       failed->set_fault(pb::FAULT_SYSTEM);
-      failed->set_reason("the control plane ended while it was built, " + std::to_string(attempts) +
-                         " times in a row; if the server was not stopped then, its log says why; "
-                         "a redeploy tries again");
+      failed->set_reason("the build was begun " + std::to_string(attempts) +
+                         " times, and the control plane ended during the last; if the server was "
+                         "not stopped then, its log says why; a redeploy tries again");
     }
     return events;
   }

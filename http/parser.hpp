@@ -52,8 +52,7 @@ class HeadCollector {
  public:
   enum class Outcome : std::uint8_t { need_more, whole, error };
 
-  // Consumes a prefix of `bytes`. `first_line_status` is what too long a first line is answered
-  // with.
+  // Consumes a prefix of `bytes`. Too long a first line is answered with 414 if it is a request's.
   Outcome take(std::string_view bytes, const HttpLimits& limits, bool is_request,
                std::size_t& consumed);
   void clear();

@@ -182,12 +182,7 @@ class Reader {
 }  // namespace
 
 Result<RepositoryConfig> parse_repository_config(std::string_view text) {
-  if (const auto line = line_of_deep_toml(text)) {
-    return fail(ErrorCode::user_error, std::string(k_repository_config) + ", line " +
-                                           std::to_string(*line) + ": its keys have more than " +
-                                           std::to_string(k_toml_dots_max) +
-                                           " parts: they may have no more");
-  }
+  ATLAS_TRYV(refuse_deep_toml(text, std::string(k_repository_config)));
   toml::table parsed;
   try {
     parsed = toml::parse(text, std::string(k_repository_config));

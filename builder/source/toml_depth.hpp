@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstddef>
-#include <optional>
+#include <string>
 #include <string_view>
+
+#include "base/error.hpp"
 
 namespace atlasflow::builder {
 
@@ -12,8 +14,8 @@ namespace atlasflow::builder {
 // brackets, so that with those of the other lines there are at most some 6000 levels.
 inline constexpr std::size_t k_toml_dots_max = 2000;
 
-// The line, from 1, with which a file has more than that. Strings count as well: to tell them apart
-// would take what the library does.
-[[nodiscard]] std::optional<std::size_t> line_of_deep_toml(std::string_view text);
+// user_error: a file has more than that. Strings count as well: to tell them apart would take what
+// the library does. shown: the file's name in the message.
+[[nodiscard]] Result<void> refuse_deep_toml(std::string_view text, const std::string& shown);
 
 }  // namespace atlasflow::builder

@@ -153,11 +153,7 @@ std::string text_or_nothing(const SourceTree& tree, const std::string& name) {
 }
 
 Result<json> parse_toml(const std::string& text, const std::string& shown) {
-  if (const auto line = line_of_deep_toml(text)) {
-    return fail(ErrorCode::user_error,
-                shown + ", line " + std::to_string(*line) + ": its keys have more than " +
-                    std::to_string(k_toml_dots_max) + " parts: they may have no more");
-  }
+  ATLAS_TRYV(refuse_deep_toml(text, shown));
   try {
     return json_of(toml::parse(text));
   } catch (const toml::parse_error& error) {

@@ -29,7 +29,6 @@ class Fingerprint {
     high_ += finished(hash.high);
   }
 
-  [[nodiscard]] std::uint64_t entries() const { return entries_; }
   friend bool operator==(const Fingerprint&, const Fingerprint&) = default;
 
  private:

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -38,11 +37,5 @@ class LogCopy {
   explicit LogCopy(std::unique_ptr<Writer> writer);
   std::unique_ptr<Writer> writer_;
 };
-
-// Visits the records from first on, each with its stored bytes, until visit answers false. Checks
-// what read_all() checks.
-[[nodiscard]] Result<void> read_stored(
-    const EventLog& log, Position first,
-    const std::function<bool(const Record&, std::string_view stored)>& visit);
 
 }  // namespace atlasflow::storage

@@ -7,6 +7,7 @@
 
 #include "base/file.hpp"
 #include "storage/log/log_copy.hpp"
+#include "storage/log/read_stored.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
 
 namespace atlasflow::storage {

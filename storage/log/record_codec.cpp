@@ -91,6 +91,14 @@ Error damaged(Position position, const std::string& what) {
                {}};
 }
 
+Error damaged_index(std::optional<Position> position, const std::string& what) {
+  const auto where = position ? " at position " + std::to_string(position->value()) : "";
+  return Error{ErrorCode::corrupt,
+               "an index of the event log is damaged" + where + ": " + what +
+                   "; if the records are whole, atlasflow log rebuild makes it anew",
+               {}};
+}
+
 Error at_position(Position position, Error error) {
   error.message += " (position " + std::to_string(position.value()) + ")";
   return error;

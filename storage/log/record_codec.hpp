@@ -71,6 +71,9 @@ class RecordSequence {
 
 // The refusal of a record that cannot be read, wherever that is noticed.
 [[nodiscard]] Error damaged(Position position, const std::string& what);
+// The same of an index, which can be made anew from the records; without a position where none is
+// known.
+[[nodiscard]] Error damaged_index(std::optional<Position> position, const std::string& what);
 // An error of the codec, which does not know the position, with it.
 [[nodiscard]] Error at_position(Position position, Error error);
 

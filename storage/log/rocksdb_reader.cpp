@@ -9,6 +9,7 @@
 #include "base/log.hpp"
 #include "base/probe.hpp"
 #include "storage/log/log_keys.hpp"
+#include "storage/log/read_stored.hpp"
 
 #ifdef __SANITIZE_THREAD__
 // The distribution's RocksDB is not instrumented, so ThreadSanitizer cannot see how its threads
@@ -33,6 +34,14 @@ namespace {
 
 rocksdb::Slice slice_of(std::string_view bytes) { return {bytes.data(), bytes.size()}; }
 std::string_view view_of(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+// A status of reading an index.
+Error index_error(const rocksdb::Status& status, const std::string& what) {
+  if (!status.IsCorruption()) return storage_error(status, what);
+  auto error = damaged_index(std::nullopt, what);
+  error.cause = status.ToString();
+  return error;
+}
 
 }  // namespace
 
@@ -138,21 +147,8 @@ Result<void> RocksdbReader::read_all(Position first,
                                      const std::function<bool(const Record&)>& visit) const {
   const UseCount::User user(uses_);
   ATLAS_TRYV(is_open());
-  const Position start = std::max(first, Position(1));
-  if (start > last_position()) return {};
-  ChainHash before{};
-  if (start.value() > 1) {
-    ATLAS_TRY(const auto record, record_at(Position(start.value() - 1)));
-    before = record.chain;
-  }
-  RecordSequence records(before);
-  Result<void> found;
-  ATLAS_TRYV(scan_stored(start, [&](Position position, std::string_view stored) {
-    const auto record = records.next(position, stored);
-    if (!record) found = tl::unexpected(record.error());
-    return record && visit(**record);
-  }));
-  return found;
+  return read_stored(*this, first,
+                     [&](const Record& record, std::string_view) { return visit(record); });
 }
 
 Result<void> RocksdbReader::scan_stored(
@@ -200,12 +196,13 @@ Result<void> RocksdbReader::read_stream(const StreamId& stream, StreamVersion fi
   const std::unique_ptr<rocksdb::Iterator> rows(
       database_->db().NewIterator(options, database_->family(Family::streams)));
   const auto gap = [&](const std::string& what) {
-    return tl::unexpected(damaged(head.position, "version " + std::to_string(version.value()) +
-                                                     " of stream " + stream.str() + " " + what));
+    return tl::unexpected(damaged_index(
+        std::nullopt,
+        "version " + std::to_string(version.value()) + " of stream " + stream.str() + " " + what));
   };
   for (rows->Seek(slice_of(stream_key(stream, version))); rows->Valid(); rows->Next()) {
     if (view_of(rows->key()) != stream_key(stream, version) || rows->value().size() != 8) {
-      return gap("is missing from the index");
+      return gap("is missing");
     }
     ATLAS_TRY(auto record, record_at(Position(get_u64(view_of(rows->value())))));
     if (record.stream != stream || record.stream_version != version) {
@@ -215,9 +212,9 @@ Result<void> RocksdbReader::read_stream(const StreamId& stream, StreamVersion fi
     version = version.next();
   }
   if (!rows->status().ok()) {
-    return tl::unexpected(storage_error(rows->status(), "reading stream " + stream.str()));
+    return tl::unexpected(index_error(rows->status(), "reading stream " + stream.str()));
   }
-  if (version <= head.version) return gap("is missing from the index");
+  if (version <= head.version) return gap("is missing");
   return {};
 }
 
@@ -270,7 +267,7 @@ Result<StreamHead> RocksdbReader::head_of(const StreamId& stream) const {
   ATLAS_TRY(const auto value, get(Family::heads, stream.str()));
   if (!value) return StreamHead{};
   if (const auto head = parse_head(*value)) return *head;
-  return tl::unexpected(damaged(last_position(), "the head of stream " + stream.str()));
+  return tl::unexpected(damaged_index(std::nullopt, "the head of stream " + stream.str()));
 }
 
 Result<std::optional<Duplicate>> RocksdbReader::find_dedupe_key(const std::string& key) const {
@@ -279,7 +276,7 @@ Result<std::optional<Duplicate>> RocksdbReader::find_dedupe_key(const std::strin
   ATLAS_TRY(const auto value, get(Family::dedupe, key));
   if (!value) return std::optional<Duplicate>{};
   if (auto duplicate = parse_dedupe(*value)) return duplicate;
-  return tl::unexpected(damaged(last_position(), "an entry of the dedupe keys"));
+  return tl::unexpected(damaged_index(std::nullopt, "an entry of the dedupe keys"));
 }
 
 Result<std::optional<Position>> RocksdbReader::find_version(const StreamId& stream,
@@ -289,7 +286,7 @@ Result<std::optional<Position>> RocksdbReader::find_version(const StreamId& stre
   ATLAS_TRY(const auto value, get(Family::streams, stream_key(stream, version)));
   if (!value) return std::optional<Position>{};
   if (value->size() != 8) {
-    return tl::unexpected(damaged(last_position(), "the index of stream " + stream.str()));
+    return tl::unexpected(damaged_index(std::nullopt, "an entry of stream " + stream.str()));
   }
   return std::optional<Position>{Position(get_u64(*value))};
 }
@@ -330,11 +327,11 @@ Result<void> RocksdbReader::scan_index(
     const auto next = visit(view_of(rows->key()), view_of(rows->value()));
     if (next == Scan::stop) return {};
     if (next == Scan::unreadable) {
-      return tl::unexpected(damaged(last_position(), "an entry of an index cannot be read"));
+      return tl::unexpected(damaged_index(std::nullopt, "an entry cannot be read"));
     }
   }
   if (!rows->status().ok()) {
-    return tl::unexpected(storage_error(rows->status(), "reading an index"));
+    return tl::unexpected(index_error(rows->status(), "reading its entries"));
   }
   return {};
 }
@@ -353,7 +350,11 @@ Result<std::optional<std::string>> RocksdbReader::get(Family family, std::string
   const auto status =
       database_->db().Get(point_read(), database_->family(family), slice_of(key), &value);
   if (status.IsNotFound()) return std::optional<std::string>{};
-  if (!status.ok()) return tl::unexpected(storage_error(status, "looking up a key"));
+  if (!status.ok()) {
+    // The notes of meta are not made from the records, so no rebuild helps them.
+    const bool is_index = family != Family::events && family != Family::meta;
+    return tl::unexpected((is_index ? index_error : storage_error)(status, "looking up a key"));
+  }
   return std::optional<std::string>{std::move(value)};
 }
 

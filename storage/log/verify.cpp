@@ -19,15 +19,6 @@
 namespace atlasflow::storage {
 namespace {
 
-// What the records say can be said again.
-Error damaged_index(Position position, const std::string& what) {
-  return Error{ErrorCode::corrupt,
-               "an index of the event log is damaged at position " +
-                   std::to_string(position.value()) + ": " + what +
-                   "; if the records are whole, atlasflow log rebuild makes it anew",
-               {}};
-}
-
 template <typename Number>
 std::string text(Number number) {
   return std::to_string(number.value());
@@ -170,7 +161,7 @@ class Search {
     if (auto found = first_of([this](const Record& record) { return in_dedupe_keys(record); })) {
       return *std::move(found);
     }
-    return damaged_index(log_.last_position(), "the indexes hold entries that no record explains");
+    return damaged_index(std::nullopt, "there are entries that no record explains");
   }
 
  private:

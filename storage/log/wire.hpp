@@ -3,6 +3,8 @@
 // writer makes it; whoever meets another one lets Protobuf read the bytes. Values, one thread each.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -19,36 +21,32 @@ class WireReader {
   // Of the next field: its number, not 0, and how its value stands. False: not plain.
   [[nodiscard]] bool tag(std::uint32_t& number, WireType& type) {
     std::uint64_t value = 0;
-    if (!varint(value) || value > UINT32_MAX) return false;
+    if (!varint(value, k_tag_bytes_max) || value > UINT32_MAX) return false;
     number = static_cast<std::uint32_t>(value >> 3U);
     type = static_cast<WireType>(value & 7U);
     return number != 0 && (type == WireType::varint || type == WireType::fixed64 ||
                            type == WireType::length || type == WireType::fixed32);
   }
 
-  [[nodiscard]] bool varint(std::uint64_t& value) {
-    constexpr std::size_t k_longest = 9;  // 63 bits; a tenth byte is that of a negative number
+  // A longer one is not plain: Protobuf refuses it, or reads only some of its bits.
+  [[nodiscard]] bool varint(std::uint64_t& value, std::size_t bytes_max = k_number_bytes_max) {
     value = 0;
-    std::size_t size = 0;
-    while (size < rest_.size() && size < k_longest) {
-      const auto byte = static_cast<unsigned char>(rest_[size]);
-      value |= static_cast<std::uint64_t>(byte & 0x7FU) << (7 * size);
-      ++size;
+    for (std::size_t i = 0; i < std::min(rest_.size(), bytes_max); ++i) {
+      const auto byte = static_cast<unsigned char>(rest_[i]);
+      // Of a tenth byte only the lowest bit fits; what Protobuf makes of the others is its affair.
+      if (i + 1 == k_number_bytes_max && byte != 1) return false;
+      value |= static_cast<std::uint64_t>(byte & 0x7FU) << (7 * i);
       if (byte < 0x80) {
-        rest_.remove_prefix(size);
+        rest_.remove_prefix(i + 1);
         return true;
       }
     }
-    // Only its lowest bit fits; Protobuf drops the others, and so may have meant anything.
-    if (size != k_longest || size == rest_.size() || rest_[size] != 1) return false;
-    value |= 1ULL << 63U;
-    rest_.remove_prefix(size + 1);
-    return true;
+    return false;
   }
 
   [[nodiscard]] bool bytes(std::string_view& value) {
     std::uint64_t size = 0;
-    if (!varint(size) || size > rest_.size()) return false;
+    if (!varint(size, k_tag_bytes_max) || size > INT32_MAX || size > rest_.size()) return false;
     value = rest_.substr(0, size);
     rest_.remove_prefix(size);
     return true;
@@ -61,6 +59,9 @@ class WireReader {
   }
 
  private:
+  static constexpr std::size_t k_number_bytes_max = 10;  // 64 bits, seven in each
+  static constexpr std::size_t k_tag_bytes_max = 5;      // 32 bits, of a tag or a length
+
   std::string_view rest_;
 };
 

@@ -18,7 +18,7 @@
 #include "backup/state_files.hpp"
 #include "base/digest.hpp"
 #include "base/file_descriptor.hpp"
-#include "storage/log/log_copy.hpp"
+#include "storage/log/read_stored.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
 #include "storage/secrets/secrets.hpp"
 #include "tests/storage/log_fixture.hpp"

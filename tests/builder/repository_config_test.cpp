@@ -156,6 +156,15 @@ TEST(RepositoryFile, with_several_mistakes_is_told_the_first_line) {
   EXPECT_THAT(error_of("zebra = 1\nport = 0\n"), HasSubstr("line 1: 'zebra'"));
 }
 
+// No key of it has more than one part, so the sentence speaks of the lines.
+TEST(RepositoryFile, with_too_many_dots_is_told_of_the_lines_that_have_them) {
+  std::string text = "port = 1\n";
+  for (int i = 0; i < 101; ++i) text += "# " + std::string(20, '.') + "\n";
+  EXPECT_EQ(error_of(text),
+            "atlasflow.toml, line 102: lines with many dots, more than 16 in each, have more than "
+            "2000 of them together; write them as several shorter lines");
+}
+
 TEST(RepositoryFile, with_too_many_entries_is_refused) {
   std::string text = "watch_paths = [";
   for (int i = 0; i < 65; ++i) text += "\"a\",";

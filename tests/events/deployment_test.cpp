@@ -192,7 +192,9 @@ TEST(Deployment, a_build_that_takes_the_control_plane_along_each_time_ends_with_
   EXPECT_EQ(subject.state.status, DeploymentStatus::failed);
   EXPECT_EQ(subject.state.failure->step, pb::STEP_BUILD);
   EXPECT_EQ(subject.state.failure->fault, pb::FAULT_SYSTEM);
-  EXPECT_THAT(subject.state.failure->reason, HasSubstr("5 times in a row"));
+  EXPECT_THAT(
+      subject.state.failure->reason,
+      HasSubstr("the build was begun 5 times, and the control plane ended during the last"));
 }
 
 TEST(Deployment, a_build_that_is_cancelled_is_abandoned_however_often_it_was_begun) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstring>
+#include <fstream>
 #include <functional>
 
 #include <gmock/gmock.h>
@@ -11,8 +12,9 @@
 #include <unistd.h>
 
 #include "base/file_descriptor.hpp"
-#include "storage/log/log_copy.hpp"
+#include "storage/log/log_indexes.hpp"
 #include "storage/log/log_keys.hpp"
+#include "storage/log/read_stored.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
 #include "storage/log/rocksdb_options.hpp"
 #include "tests/storage/log_fixture.hpp"
@@ -58,6 +60,28 @@ class Rebuild : public testing::Test {
         family);
   }
 
+  void flip_a_bit_in_the_table_of(Family family) const {
+    std::string table;
+    spoil(
+        [&table](rocksdb::DB& db, rocksdb::ColumnFamilyHandle* handle) {
+          ASSERT_TRUE(db.Flush(rocksdb::FlushOptions(), handle).ok());
+          rocksdb::ColumnFamilyMetaData found;
+          db.GetColumnFamilyMetaData(handle, &found);
+          for (const auto& level : found.levels) {
+            for (const auto& file : level.files) table = file.db_path + file.name;
+          }
+        },
+        family);
+    // A table begins with its first block of entries.
+    std::fstream file(table, std::ios::binary | std::ios::in | std::ios::out);
+    constexpr std::streamoff k_in_first_block = 10;
+    file.seekg(k_in_first_block);
+    const int byte = file.get();
+    file.seekp(k_in_first_block);
+    file.put(static_cast<char>(byte ^ 1));
+    ASSERT_TRUE(file.good()) << table;
+  }
+
   [[nodiscard]] std::vector<std::string> stored(const fs::path& events) const {
     std::vector<std::string> records;
     const auto log = open_event_log_for_reading(events).value();
@@ -91,6 +115,35 @@ TEST_F(Rebuild, of_lost_index_entries_gives_the_log_that_was) {
   const auto again = append(*log, {request("deployment/new", 0, 1, "key-7")});
   EXPECT_TRUE(std::holds_alternative<Duplicate>(again.front()));
   EXPECT_EQ(append_one(*log, request("deployment/0", 7)).first_position, Position(21));
+}
+
+// RocksDB's checksums tell of it, in words that are the same for every table.
+TEST_F(Rebuild, of_a_flipped_bit_in_the_table_of_an_index_is_what_the_error_asks_for) {
+  const auto before = stored(folder());
+  for (const auto family : {Family::streams, Family::heads, Family::dedupe}) {
+    flip_a_bit_in_the_table_of(family);
+    const auto found = verify_folder(folder());
+    ASSERT_FALSE(found);
+    EXPECT_THAT(found.error().message,
+                testing::AllOf(HasSubstr("log rebuild"), testing::Not(HasSubstr("backup"))));
+    {
+      const auto log = open_event_log_for_reading(folder()).value();
+      const auto looked_up =
+          family == Family::streams ? log->read_stream(StreamId("deployment/0"), StreamVersion(1),
+                                                       [](const Record&) { return true; })
+                                          .error()
+          : family == Family::heads
+              ? log->version_of(StreamId("deployment/0")).error()
+              : dynamic_cast<const LogIndexes&>(*log).find_dedupe_key("key-7").error();
+      EXPECT_EQ(looked_up.code, ErrorCode::corrupt);
+      EXPECT_THAT(looked_up.message, HasSubstr("log rebuild"));
+    }
+    const auto rebuilt = rebuild_log(folder());
+    ASSERT_TRUE(rebuilt) << to_string(rebuilt.error());
+    EXPECT_TRUE(verify_folder(folder()));
+    EXPECT_EQ(stored(folder()), before);
+    fs::remove_all(directory_.path() / "events.before-rebuild");
+  }
 }
 
 // So that no kill leaves it there: the next rebuild removes what is named so.

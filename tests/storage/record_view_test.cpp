@@ -103,6 +103,15 @@ TEST(RecordView, leaves_what_is_not_plain_to_the_codec) {
   const std::string plain = event.SerializeAsString();
   EXPECT_EQ(kind_of_plain_event(plain), static_cast<std::uint32_t>(event.kind_case()));
 
+  // A byte below 128 as a varint of that many bytes.
+  const auto overlong = [](char byte, std::size_t size) {
+    std::string made(size, '\x80');
+    made.front() = static_cast<char>(static_cast<unsigned char>(byte) | 0x80U);
+    made.back() = '\0';
+    return made;
+  };
+  const std::string rest = plain.substr(2);
+  ASSERT_TRUE(kind_of_plain_event(overlong(plain[0], 5) + overlong(plain[1], 5) + rest));
   std::string no_utf8 = plain;
   no_utf8.back() = '\xC3';
   const std::vector<std::pair<std::string, std::string>> others = {
@@ -114,6 +123,8 @@ TEST(RecordView, leaves_what_is_not_plain_to_the_codec) {
       {"a cut end", plain.substr(0, plain.size() - 1)},
       {"an unknown kind", "\xBA\x3E\x02\x08\x01"},
       {"the field 0", std::string("\0\0", 2)},
+      {"a tag of six bytes", overlong(plain[0], 6) + plain.substr(1)},
+      {"a length of six bytes", plain.substr(0, 1) + overlong(plain[1], 6) + rest},
   };
   for (const auto& [what, bytes] : others) {
     EXPECT_FALSE(kind_of_plain_event(bytes)) << what;

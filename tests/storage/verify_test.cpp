@@ -18,6 +18,7 @@ namespace atlasflow::storage {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 using Entries = std::map<std::string, std::string>;
 
@@ -163,6 +164,26 @@ TEST_F(OpenTables, the_place_and_the_way_out_are_told) {
   damaged_keys["key 4"] = u64_bytes(5) + "s/a";
   EXPECT_THAT(verified_with(Family::dedupe, keys, damaged_keys).error().message,
               testing::AllOf(HasSubstr("position 5"), HasSubstr("dedupe key")));
+}
+
+TEST_F(OpenTables, an_index_value_that_was_cut_is_made_anew_and_not_restored) {
+  for (const Family family : {Family::streams, Family::heads, Family::dedupe}) {
+    const auto whole = entries(family);
+    auto cut = whole;
+    cut.begin()->second.resize(7);
+    const auto told = verified_with(family, whole, cut).error().message;
+    EXPECT_THAT(told, testing::AllOf(HasSubstr("log rebuild"), Not(HasSubstr("backup")),
+                                     Not(HasSubstr("position"))));
+    // As an append meets it.
+    put(family, whole.begin()->first, cut.begin()->second);
+    const auto looked_up = family == Family::streams
+                               ? log_->find_version(StreamId("s/a"), StreamVersion(1)).error()
+                           : family == Family::heads ? log_->head_of(StreamId("s/a")).error()
+                                                     : log_->find_dedupe_key("key 0").error();
+    EXPECT_THAT(looked_up.message, HasSubstr("log rebuild"));
+    put(family, whole.begin()->first, whole.begin()->second);
+  }
+  EXPECT_TRUE(verified());
 }
 
 // The records and the index of versions tell the same, and it is wrong.
