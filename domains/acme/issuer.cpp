@@ -250,7 +250,7 @@ AcmeResult<void> Progress::finalize(EVP_PKEY* key) {
     if (order_.status == AcmeStatus::ready && !requested) {
       const auto csr = make_csr(key, request_.names);
       if (!csr) return tl::unexpected(local_failure(csr.error()));
-      auto finalized = client_.finalize(order_, *csr);
+      auto finalized = client_.finalize(order_, *csr, request_.names.front());
       // An answer that was lost, or an order that moved on meanwhile: its state tells.
       if (!finalized && !is_passing(finalized.error()) &&
           finalized.error().type != "orderNotReady") {
@@ -283,7 +283,6 @@ AcmeResult<pb::CertificateIssued> Progress::fetch(EVP_PKEY* key) {
   question.hosts = request_.names;
   question.now_us = now_us();
   question.clock_behind_us = k_clock_behind.count();
-  question.complete = false;
   auto checked = check_chain(question);
   if (!checked) {
     return tl::unexpected(not_understood("the certificate's chain", checked.error().message));

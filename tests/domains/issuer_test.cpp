@@ -57,6 +57,9 @@ class Orders : public testing::Test {
     request.renews = renews_;
     return issuer.order(request, stop);
   }
+  [[nodiscard]] bool nothing_stored() const {
+    return std::filesystem::is_empty(folder_ / "domains" / "certificates");
+  }
   std::filesystem::path folder_;
   std::string renews_;
   TestBoard board_;
@@ -143,6 +146,15 @@ TEST_F(Orders, a_ca_that_comes_to_no_end_is_left_at_the_deadline) {
 }
 
 TEST_F(Orders, what_makes_no_sense_is_told_and_never_stored) {
+  const auto base = ca_.directory().substr(0, ca_.directory().size() - 4);
+  const auto order_with = [&](const std::string& members) {
+    return R"({"status":"ready","authorizations":[")" + base + R"(/authz/0/0"],"finalize":")" +
+           base + R"(/finalize/0")" + members + "}";
+  };
+  const std::string named = R"(,"identifiers":[{"type":"dns","value":"web.example"}])";
+  // What walks it by recursion runs out of stack.
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  const auto at = [&](const std::string& path) { return "Location: " + base + path + "\r\n"; };
   const struct {
     const char* part;
     std::string answer;
@@ -150,8 +162,21 @@ TEST_F(Orders, what_makes_no_sense_is_told_and_never_stored) {
       {"/dir", http_answer(200, "<html>")},
       {"/dir", http_answer(200, R"({"newNonce":"file:///etc/passwd"})")},
       {"/account", http_answer(201, "{}", "Replay-Nonce: x\r\n")},
+      {"/account", http_answer(201, "{}", at("/account/\xFF"))},
       {"/new-order", http_answer(201, R"({"status":"happy"})", "Replay-Nonce: x\r\n")},
       {"/new-order", http_answer(201, "[]", "Replay-Nonce: x\r\n")},
+      {"/new-order", http_answer(201, order_with(""), at("/order/0"))},
+      {"/new-order", http_answer(201, order_with(R"(,"identifiers":[])"), at("/order/0"))},
+      {"/order", http_answer(200, order_with(""))},
+      {"/finalize", http_answer(200, order_with(""))},
+      {"/new-order",
+       http_answer(201, order_with(named + R"(,"error":{"a":)" + deep + "}"), at("/order/0"))},
+      {"/new-order", http_answer(400, R"({"type":"dns","subproblems":)" + deep + "}")},
+      // Bytes that are no UTF-8, in what is signed or stored as JSON.
+      {"/nonce", http_answer(200, "", "Replay-Nonce: \xFF\xFE\r\n")},
+      {"/nonce", http_answer(200, "", "Replay-Nonce: not base64url!\r\n")},
+      {"/new-order", http_answer(201, order_with(named), at("/order/\xFF"))},
+      {"/new-order", http_answer(201, order_with(named), at("/order/" + std::string(3'000, 'x')))},
       {"/authz", http_answer(200, R"({"status":"pending","identifier":7,"challenges":{}})")},
       {"/certificate", http_answer(200, "no chain")},
       {"/certificate", http_answer(200, std::string(300'000, 'x'))},
@@ -167,7 +192,7 @@ TEST_F(Orders, what_makes_no_sense_is_told_and_never_stored) {
         << failed.error().reason();
     EXPECT_FALSE(failed.error().reason().empty());
   }
-  EXPECT_TRUE(store_->certificates()->empty());
+  EXPECT_TRUE(nothing_stored());
 }
 
 TEST_F(Orders, a_certificate_for_another_key_is_not_taken) {
@@ -175,7 +200,7 @@ TEST_F(Orders, a_certificate_for_another_key_is_not_taken) {
   const auto failed = order();
   ASSERT_FALSE(failed.has_value());
   EXPECT_THAT(failed.error().reason(), HasSubstr("belongs to another private key"));
-  EXPECT_TRUE(store_->certificates()->empty());
+  EXPECT_TRUE(nothing_stored());
 }
 
 TEST_F(Orders, a_proof_that_fails_is_told_with_the_cas_reason) {
