@@ -42,8 +42,9 @@ class Issuer {
       : config_(std::move(config)), store_(store), board_(board) {}
 
   // Returns when chain and key are stored for good, or when it failed for good under this effect:
-  // whoever wants to try again does so under another one. A stop is CERTIFICATE_PROBLEM_ABANDONED
-  // and leaves everything to be gone on with; so does a CA that was not reached.
+  // whoever wants to try again does so under another one. A CA that is away or has no time fails an
+  // order that is not made yet; one that is made waits for it as long as `remaining` lasts. A stop
+  // is CERTIFICATE_PROBLEM_ABANDONED and leaves everything to be gone on with.
   [[nodiscard]] IssueResult order(const OrderRequest& request, const std::stop_token& stop);
 
   // As the directory told with the last order, or now when there was none.

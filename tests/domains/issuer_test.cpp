@@ -115,6 +115,40 @@ TEST_F(Orders, errors_that_pass_are_waited_for_where_asking_again_does_no_harm) 
   EXPECT_EQ(ca_.orders(), 1);
 }
 
+// Once there is an order the deadline is the only end: it counts against the authority's limits.
+TEST_F(Orders, an_order_that_is_made_waits_for_an_authority_that_is_away) {
+  const struct {
+    const char* part;
+    int times;
+  } absences[] = {{"/challenge", 2}, {"/order", 5}, {"/finalize", 2}, {"/certificate", 5}};
+  for (const auto& absence : absences) {
+    SCOPED_TRACE(absence.part);
+    int left = absence.times;
+    ca_.instead = [&](const std::string& part, int) {
+      return part == absence.part && left-- > 0 ? http_answer(503, "", "Retry-After: 0\r\n")
+                                                : std::string();
+    };
+    const int orders = ca_.orders();
+    const auto issued = order(std::string("e") + absence.part, {"web.example"}, 60s);
+    ca_.instead = nullptr;
+    ASSERT_TRUE(issued.has_value()) << issued.error().reason();
+    EXPECT_EQ(ca_.orders(), orders + 1);
+  }
+}
+
+TEST_F(Orders, an_authority_that_stays_away_is_what_an_order_fails_with) {
+  ca_.instead = [](const std::string& part, int) {
+    return part == "/certificate" ? http_answer(503, "", "Retry-After: 0\r\n") : std::string();
+  };
+  const auto since = std::chrono::steady_clock::now();
+  const auto failed = order("e-v1", {"web.example"}, 3s);
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_LT(std::chrono::steady_clock::now() - since, 6s);
+  EXPECT_EQ(failed.error().problem(), pb::CERTIFICATE_PROBLEM_UNAVAILABLE);
+  EXPECT_THAT(failed.error().reason(), HasSubstr("HTTP 503"));
+  EXPECT_EQ(board_.size(), 0U);
+}
+
 TEST_F(Orders, an_order_that_the_ca_refuses_with_an_error_of_its_own_is_for_another_effect) {
   ca_.instead = [](const std::string& part, int) {
     return part == "/new-order" ? http_answer(500, "oops") : std::string();
