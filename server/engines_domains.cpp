@@ -51,11 +51,19 @@ Result<actors::DomainName> LocalDomainEngine::name_of(const std::string& typed) 
   return actors::DomainName{std::move(name.name), std::move(name.display_name), name.is_apex};
 }
 
-// The resolvers anew each time: /etc/resolv.conf changes while a server runs.
+// The resolvers anew each time: /etc/resolv.conf changes while a server runs. The CAA records that
+// are looked up are judged by the CA's names, so they are asked for with them, in the same time.
 Result<pb::DnsObservation> LocalDomainEngine::look_up(const std::string& domain,
                                                       const std::string& ownership_name,
                                                       std::stop_token stop) {
-  ATLAS_TRY(const auto lookup, domains::DomainLookup::make({.resolvers = config_.resolvers}));
+  domains::LookupConfig looking{.resolvers = config_.resolvers};
+  if (!config_.acme.directory.empty()) {
+    const auto since = std::chrono::steady_clock::now();
+    issuer_.ask_caa_identities(stop);
+    looking.in_all -= std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::steady_clock::now() - since);
+  }
+  ATLAS_TRY(const auto lookup, domains::DomainLookup::make(std::move(looking)));
   return lookup.look_up(domain, ownership_name, stop);
 }
 

@@ -69,7 +69,7 @@ class LocalDomainEngine final : public actors::DomainEngine {
   std::unique_ptr<domains::CertificateStore> store_;
   edge::Edge& edge_;
   EdgeChallenges challenges_;
-  mutable domains::Issuer issuer_;
+  domains::Issuer issuer_;
   std::atomic<std::uint64_t> publishes_begun_{0};
   std::mutex publish_mutex_;
   std::uint64_t published_ = 0;  // the newest call whose table the edge has

@@ -19,6 +19,7 @@ using Clock = std::chrono::steady_clock;
 constexpr milliseconds k_poll_first{500};
 constexpr milliseconds k_poll_longest{30'000};
 constexpr microseconds k_second{1'000'000};
+constexpr std::chrono::minutes k_identities_pause{10};
 // A certificate that was issued counts against the CA's limits: it is not thrown away because this
 // machine's clock is not the CA's.
 constexpr microseconds k_clock_behind{3'600'000'000};
@@ -350,11 +351,7 @@ IssueResult Issuer::order(const OrderRequest& request, const std::stop_token& st
   if (!account) return failed(local_failure(account.error()));
   AcmeClient client(config, account->key.get(), account->url, stop);
   if (auto opened = client.open(); !opened) return failed(opened.error());
-  {
-    const std::lock_guard lock(identities_mutex_);
-    caa_identities_ = client.caa_identities();
-    identities_known_ = true;
-  }
+  keep_identities(client);
   if (account->url.empty()) {
     if (auto entered = enter_account(client, config); !entered) return failed(entered.error());
   }
@@ -375,16 +372,28 @@ IssueResult Issuer::order(const OrderRequest& request, const std::stop_token& st
   return std::move(*issued);
 }
 
-std::vector<std::string> Issuer::caa_identities() {
+std::vector<std::string> Issuer::caa_identities() const {
   const std::lock_guard lock(identities_mutex_);
-  if (identities_known_) return caa_identities_;
-  auto account = make_p256_key();
-  if (!account) return {};
-  AcmeClient client(config_, account->get(), "", {});
-  if (!client.open()) return {};
-  caa_identities_ = client.caa_identities();
-  identities_known_ = true;
   return caa_identities_;
+}
+
+void Issuer::ask_caa_identities(const std::stop_token& stop) {
+  {
+    const std::lock_guard lock(identities_mutex_);
+    const auto now = Clock::now();
+    if (!ask_identities_at_ || now < *ask_identities_at_) return;
+    ask_identities_at_ = now + k_identities_pause;
+  }
+  AcmeConfig config = config_;
+  config.request_timeout = std::min(config.request_timeout, k_identities_timeout);
+  AcmeClient client(config, nullptr, "", stop);  // nothing is signed
+  if (client.open()) keep_identities(client);
+}
+
+void Issuer::keep_identities(const AcmeClient& client) {
+  const std::lock_guard lock(identities_mutex_);
+  caa_identities_ = client.caa_identities();
+  ask_identities_at_.reset();
 }
 
 }  // namespace atlasflow::domains

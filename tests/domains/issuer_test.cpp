@@ -2,8 +2,10 @@
 // by another life.
 #include "domains/acme/issuer.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -440,8 +442,58 @@ TEST_F(Orders, a_wildcard_is_refused_with_the_reason) {
 }
 
 TEST_F(Orders, caa_identities_are_the_directorys) {
-  EXPECT_THAT(Issuer(config(), *store_, board_).caa_identities(),
-              testing::ElementsAre("ca.example"));
+  Issuer issuer(config(), *store_, board_);
+  EXPECT_TRUE(issuer.caa_identities().empty());
+  EXPECT_EQ(ca_.asked("/dir"), 0) << "the authority is asked by who may wait for it";
+  issuer.ask_caa_identities({});
+  issuer.ask_caa_identities({});
+  EXPECT_THAT(issuer.caa_identities(), testing::ElementsAre("ca.example"));
+  EXPECT_EQ(ca_.asked("/dir"), 1);
+  Issuer orders(config(), *store_, board_);
+  ASSERT_TRUE(orders.order({EffectId("e-v1"), {"web.example"}, "", "", 20s}, {}).has_value());
+  EXPECT_THAT(orders.caa_identities(), testing::ElementsAre("ca.example"));
+}
+
+TEST_F(Orders, an_authority_that_is_away_is_asked_for_its_identities_once) {
+  ca_.instead = [](const std::string&, int) { return http_answer(503, ""); };
+  Issuer issuer(config(), *store_, board_);
+  for (int look = 0; look < 20; ++look) issuer.ask_caa_identities({});
+  EXPECT_EQ(ca_.asked("/dir"), 1);
+  ca_.instead = nullptr;
+  ASSERT_TRUE(issuer.order({EffectId("e-v1"), {"web.example"}, "", "", 20s}, {}).has_value());
+  EXPECT_THAT(issuer.caa_identities(), testing::ElementsAre("ca.example"))
+      << "an order brings them anyway";
+}
+
+// Look-ups read what is known; who asks holds none of them up, and ends soon or when it is stopped.
+TEST_F(Orders, an_authority_that_hangs_holds_no_look_up_up) {
+  struct Hold {
+    std::atomic<bool> hangs{true};
+    std::atomic<bool> is_asked{false};
+  };
+  const auto hold = std::make_shared<Hold>();  // the authority outlives this test
+  ca_.instead = [hold](const std::string&, int) {
+    hold->is_asked = true;
+    while (hold->hangs) std::this_thread::sleep_for(10ms);
+    return std::string();
+  };
+  using Clock = std::chrono::steady_clock;
+  Issuer issuer(config(), *store_, board_);
+  const auto since = Clock::now();
+  std::jthread asks([&](const std::stop_token& stop) { issuer.ask_caa_identities(stop); });
+  while (!hold->is_asked) std::this_thread::sleep_for(1ms);
+  EXPECT_TRUE(issuer.caa_identities().empty());
+  issuer.ask_caa_identities({});
+  EXPECT_LT(Clock::now() - since, k_identities_timeout);
+  asks.request_stop();
+  asks.join();
+  EXPECT_LT(Clock::now() - since, k_identities_timeout) << "it was stopped";
+  auto patient = config();
+  patient.request_timeout = 30s;
+  const auto again = Clock::now();
+  Issuer(patient, *store_, board_).ask_caa_identities({});
+  EXPECT_LT(Clock::now() - again, 2 * k_identities_timeout);
+  hold->hangs = false;
 }
 
 }  // namespace
