@@ -101,7 +101,7 @@ class EdgeServer final : public LocalEdge {
   std::vector<std::unique_ptr<RouteSnapshot>> superseded_;  // a worker may still use them
   std::uint64_t serial_ = 0;
   std::atomic<std::uint64_t> generation_{0};
-  GivenHosts given_;  // changed by who holds publish_mutex_ only
+  GivenHosts given_{k_certificates_max};  // changed by who holds publish_mutex_ only
 
   mutable std::mutex in_force_mutex_;  // held briefly: who asks must not wait for a publish
   RouteTable table_;

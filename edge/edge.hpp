@@ -98,9 +98,8 @@ class Edge {
   // Certificates for single hosts, in place of those that were shown for them, and hosts that have
   // none of their own any more. Whatever handshake begins after the return, on any worker, has them
   // (a few milliseconds); connections that are open go on. Hosts need no route, and what other
-  // hosts show stays. invalid_argument: one of them is no chain and its key for its
-  // host, or there would be more than
-  // k_certificates_max; nothing has changed then.
+  // hosts show stays. invalid_argument: one of them is no chain and its key for its host.
+  // unavailable: there would be more than k_certificates_max. Nothing has changed then.
   [[nodiscard]] virtual Result<void> change_certificates(
       const std::vector<HostCertificate>& shown, const std::vector<std::string>& removed) = 0;
   // Host to fingerprint: SHA-256 of the leaf's DER form.

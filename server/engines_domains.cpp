@@ -1,6 +1,8 @@
 #include "server/engines_domains.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <utility>
 
 #include "base/log.hpp"
 #include "domains/domain_name.hpp"
@@ -10,6 +12,8 @@ namespace atlasflow::server {
 namespace {
 
 constexpr auto k_handshake_timeout = std::chrono::seconds(5);
+// Of one call, whose caller waits a minute for it.
+constexpr auto k_handshakes_in_all = std::chrono::seconds(30);
 // Of one message to the edge, so that none is longer than it takes.
 constexpr std::size_t k_given_at_once = 100;
 
@@ -51,16 +55,39 @@ Result<actors::DomainName> LocalDomainEngine::name_of(const std::string& typed) 
   return actors::DomainName{std::move(name.name), std::move(name.display_name), name.is_apex};
 }
 
-// The resolvers anew each time: /etc/resolv.conf changes while a server runs.
+// The resolvers anew each time: /etc/resolv.conf changes while a server runs. The CAA records that
+// are looked up are judged by the CA's names, so they are asked for with them, in the same time.
 Result<pb::DnsObservation> LocalDomainEngine::look_up(const std::string& domain,
                                                       const std::string& ownership_name,
                                                       std::stop_token stop) {
-  ATLAS_TRY(const auto lookup, domains::DomainLookup::make({.resolvers = config_.resolvers}));
+  domains::LookupConfig looking{.resolvers = config_.resolvers};
+  if (!config_.acme.directory.empty()) {
+    const auto since = std::chrono::steady_clock::now();
+    issuer_.ask_caa_identities(stop);
+    looking.in_all -= std::chrono::duration_cast<std::chrono::milliseconds>(
+        std::chrono::steady_clock::now() - since);
+  }
+  ATLAS_TRY(const auto lookup, domains::DomainLookup::make(std::move(looking)));
   return lookup.look_up(domain, ownership_name, stop);
 }
 
 actors::IssueResult LocalDomainEngine::order(const actors::CertificateJob& job,
                                              std::stop_token stop) {
+  struct UnderWay {
+    UnderWay(LocalDomainEngine& in, const EffectId& effect) : engine(in) {
+      const std::lock_guard lock(engine.orders_mutex_);
+      place = engine.orders_.insert(effect);
+    }
+    ~UnderWay() {
+      const std::lock_guard lock(engine.orders_mutex_);
+      engine.orders_.erase(place);
+    }
+    UnderWay(const UnderWay&) = delete;
+    UnderWay& operator=(const UnderWay&) = delete;
+    LocalDomainEngine& engine;
+    std::multiset<EffectId>::iterator place;
+  };
+  const UnderWay under_way(*this, job.effect);
   return issuer_.order({.effect = job.effect,
                         .names = job.names,
                         .directory = job.directory,
@@ -69,8 +96,10 @@ actors::IssueResult LocalDomainEngine::order(const actors::CertificateJob& job,
                        stop);
 }
 
+// ---- what the edge shows ------------------------------------------------------------------------
+
 Result<void> LocalDomainEngine::give(const Given& given, const std::vector<std::string>& removed,
-                                     actors::PublishedCertificates& published) {
+                                     Publishing& publishing) {
   if (given.certificates.empty() && removed.empty()) return {};
   auto changed = edge_.change_certificates(given.certificates, removed);
   if (!changed && changed.error().code == ErrorCode::invalid_argument &&
@@ -78,26 +107,51 @@ Result<void> LocalDomainEngine::give(const Given& given, const std::vector<std::
     // One of them is wrong: which one, the edge says of each by itself.
     for (std::size_t i = 0; i < given.certificates.size(); ++i) {
       ATLAS_TRYV(give({{given.choices[i]}, {given.certificates[i]}},
-                      i == 0 ? removed : std::vector<std::string>{}, published));
+                      i == 0 ? removed : std::vector<std::string>{}, publishing));
     }
     return {};
   }
   if (!changed && changed.error().code == ErrorCode::invalid_argument &&
       given.certificates.size() == 1) {
-    published.lost.emplace_back(given.choices.front(), changed.error().message);
-    return give({}, removed, published);
+    publishing.done.lost.emplace_back(given.choices.front(), changed.error().message);
+    return give({}, removed, publishing);
   }
   if (!changed) return changed;
   for (const auto& choice : given.choices) {
-    ATLAS_TRY(const auto shown, edge::shown_fingerprint(config_.https_address, edge_.https_port(),
-                                                        choice.domain, k_handshake_timeout));
-    if (shown != choice.fingerprint) {
-      return fail(ErrorCode::unavailable,
-                  "the edge shows another certificate for " + choice.domain + " than it was given");
-    }
-    published.shown.push_back(choice);
+    proved_.erase(choice.domain);
+    publishing.in_place.push_back(choice);
   }
   return {};
+}
+
+// Also what an earlier call gave and could not prove: that the edge has it proves nothing. One that
+// fails keeps no other from being proved, and those are not asked again with the next call.
+void LocalDomainEngine::prove(Publishing& publishing) {
+  const auto until = std::chrono::steady_clock::now() + k_handshakes_in_all;
+  const auto failed = [&](const std::string& domain, const std::string& why) {
+    if (publishing.failed) return;
+    publishing.failed =
+        Error{ErrorCode::unavailable, "the edge does not show the certificate for " + domain, why};
+  };
+  std::map<std::string, std::string> proved;
+  for (const auto& choice : publishing.in_place) {
+    const auto before = proved_.find(choice.domain);
+    if (before == proved_.end() || before->second != choice.fingerprint) {
+      if (std::chrono::steady_clock::now() > until) {
+        failed(choice.domain, "there was no time to ask it");
+        continue;
+      }
+      const auto shown = edge::shown_fingerprint(config_.https_address, edge_.https_port(),
+                                                 choice.domain, k_handshake_timeout);
+      if (!shown || *shown != choice.fingerprint) {
+        failed(choice.domain, shown ? "it shows another one" : to_string(shown.error()));
+        continue;
+      }
+    }
+    proved.emplace(choice.domain, choice.fingerprint);
+    publishing.done.shown.push_back(choice);
+  }
+  proved_ = std::move(proved);
 }
 
 Result<actors::PublishedCertificates> LocalDomainEngine::publish(
@@ -110,22 +164,23 @@ Result<actors::PublishedCertificates> LocalDomainEngine::publish(
   published_ = number;
   const auto in_force = edge_.certificates();
   std::set<std::string> wanted;
-  actors::PublishedCertificates published;
+  Publishing publishing;
   std::vector<Given> batches(1);
   for (const auto& choice : table) {
     wanted.insert(choice.domain);
     const auto here = in_force.find(choice.domain);
     if (here != in_force.end() && here->second == choice.fingerprint) {
-      published.shown.push_back(choice);
+      publishing.in_place.push_back(choice);
       continue;
     }
     auto stored = store_->certificate(choice.fingerprint);
     if (!stored) {
       const auto code = stored.error().code;
-      if (code != ErrorCode::not_found && code != ErrorCode::corrupt) {
-        return tl::unexpected(stored.error());
+      if (code == ErrorCode::not_found || code == ErrorCode::corrupt) {
+        publishing.done.lost.emplace_back(choice, stored.error().message);
+      } else if (!publishing.failed) {
+        publishing.failed = stored.error();
       }
-      published.lost.emplace_back(choice, stored.error().message);
       continue;
     }
     if (batches.back().choices.size() == k_given_at_once) batches.emplace_back();
@@ -139,14 +194,23 @@ Result<actors::PublishedCertificates> LocalDomainEngine::publish(
     if (!wanted.contains(host)) removed.push_back(host);
   }
   for (const auto& batch : batches) {
-    ATLAS_TRYV(give(batch, std::exchange(removed, {}), published));
+    ATLAS_TRYV(give(batch, std::exchange(removed, {}), publishing));
   }
-  return published;
+  prove(publishing);
+  if (publishing.failed) return tl::unexpected(std::move(*publishing.failed));
+  return std::move(publishing.done);
 }
 
+// ---- the store ----------------------------------------------------------------------------------
+
+// The lists may be older than an order that is under way, whose records they would take from it. No
+// order begins while the store is swept.
 Result<void> LocalDomainEngine::keep_only(const std::set<std::string>& fingerprints,
                                           const std::set<EffectId>& unfinished) {
-  return store_->keep_only(fingerprints, unfinished);
+  const std::lock_guard lock(orders_mutex_);
+  auto effects = unfinished;
+  effects.insert(orders_.begin(), orders_.end());
+  return store_->keep_only(fingerprints, effects);
 }
 
 std::vector<std::string> LocalDomainEngine::caa_identities() const {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -61,18 +62,28 @@ class LocalDomainEngine final : public actors::DomainEngine {
     std::vector<actors::CertificateChoice> choices;
     std::vector<edge::HostCertificate> certificates;
   };
+  struct Publishing {
+    actors::PublishedCertificates done;
+    std::vector<actors::CertificateChoice> in_place;  // the edge has them
+    std::optional<Error> failed;                      // the first reason to try again
+  };
   // Gives the edge what it has not; what it finds wrong is lost.
   [[nodiscard]] Result<void> give(const Given& given, const std::vector<std::string>& removed,
-                                  actors::PublishedCertificates& published);
+                                  Publishing& publishing);
+  void prove(Publishing& publishing);
 
   const Config config_;
   std::unique_ptr<domains::CertificateStore> store_;
   edge::Edge& edge_;
   EdgeChallenges challenges_;
-  mutable domains::Issuer issuer_;
+  domains::Issuer issuer_;
   std::atomic<std::uint64_t> publishes_begun_{0};
   std::mutex publish_mutex_;
   std::uint64_t published_ = 0;  // the newest call whose table the edge has
+  // Host to the fingerprint that a handshake has been answered with since the edge was given it.
+  std::map<std::string, std::string> proved_;
+  std::mutex orders_mutex_;
+  std::multiset<EffectId> orders_;  // under way
 };
 
 }  // namespace atlasflow::server

@@ -5,6 +5,7 @@
 
 #include "base/base64.hpp"
 #include "domains/acme/jose.hpp"
+#include "domains/json_object.hpp"
 
 namespace atlasflow::domains {
 namespace {
@@ -16,14 +17,11 @@ using nlohmann::ordered_json;
 // the CA's own disorder (RFC 8555 section 6.5).
 constexpr int k_nonce_tries = 16;
 constexpr std::size_t k_nonces_max = 16;
+constexpr std::size_t k_nonce_bytes_max = 1'024;
+constexpr std::size_t k_url_bytes_max = 2'048;
 constexpr std::uint64_t k_answer_bytes_max = 256U << 10U;
 constexpr std::size_t k_authorizations_max = 100;
 constexpr std::size_t k_orders_looked_at = 20;
-
-std::string text_of(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
 
 std::vector<std::string> texts_of(const json& object, const char* name, std::size_t at_most) {
   std::vector<std::string> texts;
@@ -51,6 +49,15 @@ std::string error_of(const json& object) {
   return found != object.end() && found->is_object() ? found->dump() : std::string();
 }
 
+// RFC 8555 section 6.5.1: what is none is to be ignored.
+bool is_nonce(std::string_view text) {
+  return !text.empty() && text.size() <= k_nonce_bytes_max &&
+         std::ranges::all_of(text, [](unsigned char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '-' || c == '_';
+         });
+}
+
 bool has_names(const AcmeOrder& order, std::vector<std::string> names) {
   auto own = order.names;
   std::ranges::sort(own);
@@ -74,8 +81,11 @@ AcmeClient::AcmeClient(AcmeConfig config, EVP_PKEY* account_key, std::string acc
       stop_(std::move(stop)) {}
 
 bool AcmeClient::may_ask(const std::string& url) const {
-  return url.starts_with("https://") ||
-         (config_.directory.starts_with("http://") && url.starts_with("http://"));
+  const bool is_text =
+      url.size() <= k_url_bytes_max &&
+      std::ranges::all_of(url, [](unsigned char c) { return c > 0x20 && c < 0x7F; });
+  return is_text && (url.starts_with("https://") ||
+                     (config_.directory.starts_with("http://") && url.starts_with("http://")));
 }
 
 AcmeResult<HttpResponse> AcmeClient::send(const HttpRequest& request, const std::string& doing) {
@@ -86,7 +96,7 @@ AcmeResult<HttpResponse> AcmeClient::send(const HttpRequest& request, const std:
 }
 
 AcmeResult<json> AcmeClient::read(const HttpResponse& response, const std::string& doing) const {
-  auto document = json::parse(response.body, nullptr, false);
+  auto document = parse_object(response.body);
   if (!document.is_object()) return tl::unexpected(not_understood(doing, "it is no JSON object"));
   return document;
 }
@@ -125,7 +135,7 @@ AcmeResult<void> AcmeClient::open() {
 
 void AcmeClient::keep_nonce(const HttpResponse& response) {
   const auto nonce = response.field("Replay-Nonce");
-  if (nonce.empty()) return;
+  if (!is_nonce(nonce)) return;
   if (nonces_.size() >= k_nonces_max) nonces_.erase(nonces_.begin());
   nonces_.emplace_back(nonce);
 }
@@ -138,8 +148,12 @@ AcmeResult<std::string> AcmeClient::nonce() {
     request.ca_file = config_.ca_bundle;
     request.timeout = config_.request_timeout;
     request.stop = stop_;
-    ATLAS_TRY(const auto response, send(request, "a nonce"));
-    if (nonces_.empty()) return tl::unexpected(problem_of(response, "a nonce", now_us()));
+    const std::string doing = "a nonce";
+    ATLAS_TRY(const auto response, send(request, doing));
+    if (nonces_.empty() && response.status >= 200 && response.status < 300) {
+      return tl::unexpected(not_understood(doing, "it has none, or one that is no base64url"));
+    }
+    if (nonces_.empty()) return tl::unexpected(problem_of(response, doing, now_us()));
   }
   // The newest: a CA forgets the oldest first.
   auto nonce = std::move(nonces_.back());
@@ -244,7 +258,8 @@ AcmeResult<AcmeOrder> AcmeClient::read_order(const HttpResponse& response, std::
       if (each.is_object()) order.names.push_back(text_of(each, "value"));
     }
   }
-  if (!status || !may_ask(order.url) || order.authorizations.empty() || order.finalize.empty()) {
+  if (!status || !may_ask(order.url) || order.names.empty() || order.authorizations.empty() ||
+      order.finalize.empty()) {
     return tl::unexpected(not_understood(doing, "it is no order"));
   }
   order.status = *status;
@@ -334,10 +349,11 @@ AcmeResult<void> AcmeClient::accept(const std::string& challenge) {
   return {};
 }
 
-AcmeResult<AcmeOrder> AcmeClient::finalize(const AcmeOrder& order, std::string_view csr_der) {
+AcmeResult<AcmeOrder> AcmeClient::finalize(const AcmeOrder& order, std::string_view csr_der,
+                                           const std::string& name) {
   ordered_json request;
   request["csr"] = base64url(csr_der);
-  const std::string doing = "the certificate for " + order.names.front();
+  const std::string doing = "the certificate for " + name;
   ATLAS_TRY(const auto response, post(order.finalize, request.dump(), doing));
   return read_order(response, order.url, doing);
 }

@@ -1,5 +1,5 @@
 // The client of one ACME certificate authority (RFC 8555): what it asks and what it is answered,
-// one request at a time; what is done with the answers is domains/acme/order.hpp's. Calls block.
+// one request at a time; what is done with the answers is domains/acme/issuer.hpp's. Calls block.
 // Owned by whoever makes an order; one thread at a time.
 #pragma once
 
@@ -84,7 +84,9 @@ class AcmeClient {
   [[nodiscard]] AcmeResult<AcmeAuthorization> authorization(const std::string& url);
   // The token is in its place: the CA may look (section 7.5.1).
   [[nodiscard]] AcmeResult<void> accept(const std::string& challenge);
-  [[nodiscard]] AcmeResult<AcmeOrder> finalize(const AcmeOrder& order, std::string_view csr_der);
+  // name: the one that a failure is told for.
+  [[nodiscard]] AcmeResult<AcmeOrder> finalize(const AcmeOrder& order, std::string_view csr_der,
+                                               const std::string& name);
   [[nodiscard]] AcmeResult<std::string> download(const AcmeOrder& order);
 
   // Names of the CA in CAA records (section 9.7.6); after open().
@@ -106,7 +108,8 @@ class AcmeClient {
   [[nodiscard]] AcmeResult<AcmeOrder> read_order(const HttpResponse& response, std::string url,
                                                  const std::string& doing) const;
   [[nodiscard]] AcmeResult<std::string> account_payload() const;
-  // A URL that the CA gave and that may be asked: https, as the directory is.
+  // A URL that the CA gave and that may be asked: https, as the directory is. It is stored and
+  // signed as JSON, so it has to be text: printable ASCII, as a URL is (RFC 3986).
   [[nodiscard]] bool may_ask(const std::string& url) const;
 
   const AcmeConfig config_;

@@ -18,9 +18,8 @@ using Clock = std::chrono::steady_clock;
 // While the CA names no time (RFC 8555 section 7.5.1): a half second first, then doubled.
 constexpr milliseconds k_poll_first{500};
 constexpr milliseconds k_poll_longest{30'000};
-// A CA that is asked for a state and does not answer may do so a moment later.
-constexpr int k_poll_failures_max = 5;
 constexpr microseconds k_second{1'000'000};
+constexpr std::chrono::minutes k_identities_pause{10};
 // A certificate that was issued counts against the CA's limits: it is not thrown away because this
 // machine's clock is not the CA's.
 constexpr microseconds k_clock_behind{3'600'000'000};
@@ -64,7 +63,8 @@ AcmeError failure(pb::CertificateProblem kind, std::string reason) {
 }
 
 bool is_passing(const AcmeError& error) {
-  return error.status == 0 || error.status >= 500 || error.status == 429;
+  return error.kind != pb::CERTIFICATE_PROBLEM_ABANDONED &&
+         (error.status == 0 || error.status >= 500 || error.status == 429);
 }
 
 // One order from its beginning or wherever it was left, to its chain.
@@ -90,11 +90,12 @@ class Progress {
  private:
   AcmeResult<AcmeOrder> begin(const StoredOrder& stored);
   AcmeResult<void> authorize();
-  AcmeResult<void> prove(const AcmeAuthorization& authorization);
+  AcmeResult<void> prove(const std::string& url, AcmeAuthorization authorization);
   AcmeResult<void> wait_for_authorization(const std::string& url);
   AcmeResult<void> finalize(EVP_PKEY* key);
   AcmeResult<pb::CertificateIssued> fetch(EVP_PKEY* key);
   AcmeResult<void> pause(std::optional<std::int64_t> ask_again_at_us);
+  AcmeResult<void> outwait(const AcmeError& error);
   template <typename Ask>
   auto ask_patiently(Ask ask) -> decltype(ask());
   [[nodiscard]] std::string replaced_id();
@@ -111,6 +112,9 @@ class Progress {
 };
 
 AcmeResult<void> Progress::pause(std::optional<std::int64_t> ask_again_at_us) {
+  const auto stopped = failure(pb::CERTIFICATE_PROBLEM_ABANDONED, "The order was stopped");
+  // Before the time is looked at: who stops an order at its last moment does not fail it.
+  if (stop_.stop_requested()) return tl::unexpected(stopped);
   Clock::duration wait = std::exchange(poll_, std::min(poll_ * 2, k_poll_longest));
   if (ask_again_at_us) {
     // A time in the past is a CA that has nothing against being asked at once.
@@ -126,22 +130,25 @@ AcmeResult<void> Progress::pause(std::optional<std::int64_t> ask_again_at_us) {
   std::condition_variable_any waiting;
   std::unique_lock lock(mutex);
   waiting.wait_until(lock, stop_, now + wait, [] { return false; });
-  if (stop_.stop_requested()) {
-    return tl::unexpected(failure(pb::CERTIFICATE_PROBLEM_ABANDONED, "The order was stopped"));
-  }
+  if (stop_.stop_requested()) return tl::unexpected(stopped);
   return {};
+}
+
+// An error that passes is waited for; when no time is left for that, it is how the order ends.
+AcmeResult<void> Progress::outwait(const AcmeError& error) {
+  if (!is_passing(error)) return tl::unexpected(error);
+  auto waited = pause(error.retry_at_us);
+  if (waited || waited.error().kind == pb::CERTIFICATE_PROBLEM_ABANDONED) return waited;
+  return tl::unexpected(error);
 }
 
 // For questions that may be asked again without any harm.
 template <typename Ask>
 auto Progress::ask_patiently(Ask ask) -> decltype(ask()) {
-  for (int failures = 1;; ++failures) {
+  while (true) {
     auto answer = ask();
-    if (answer || !is_passing(answer.error()) || failures >= k_poll_failures_max ||
-        answer.error().kind == pb::CERTIFICATE_PROBLEM_ABANDONED) {
-      return answer;
-    }
-    ATLAS_TRYV(pause(answer.error().retry_at_us));
+    if (answer) return answer;
+    ATLAS_TRYV(outwait(answer.error()));
   }
 }
 
@@ -177,7 +184,7 @@ AcmeResult<AcmeOrder> Progress::begin(const StoredOrder& stored) {
   return std::move(*order);
 }
 
-AcmeResult<void> Progress::prove(const AcmeAuthorization& authorization) {
+AcmeResult<void> Progress::prove(const std::string& url, AcmeAuthorization authorization) {
   if (authorization.challenge.empty() || authorization.token.empty()) {
     return tl::unexpected(failure(pb::CERTIFICATE_PROBLEM_REFUSED,
                                   "The certificate authority offers no HTTP-01 challenge for " +
@@ -191,9 +198,17 @@ AcmeResult<void> Progress::prove(const AcmeAuthorization& authorization) {
   const auto put = posted_.put(authorization.name, authorization.token,
                                key_authorization(authorization.token, account_key_));
   if (!put) return tl::unexpected(local_failure(put.error()));
-  // One that is processing was accepted before a crash.
-  if (authorization.challenge_status != AcmeStatus::pending) return {};
-  return client_.accept(authorization.challenge);
+  poll_ = k_poll_first;
+  // One that is processing was accepted before a crash, or with an answer that was lost: it may not
+  // be accepted twice.
+  while (authorization.status == AcmeStatus::pending &&
+         authorization.challenge_status == AcmeStatus::pending) {
+    const auto accepted = client_.accept(authorization.challenge);
+    if (accepted) break;
+    ATLAS_TRYV(outwait(accepted.error()));
+    ATLAS_TRY(authorization, ask_patiently([&] { return client_.authorization(url); }));
+  }
+  return {};
 }
 
 AcmeResult<void> Progress::wait_for_authorization(const std::string& url) {
@@ -221,7 +236,7 @@ AcmeResult<void> Progress::authorize() {
   if (order_.status != AcmeStatus::pending && order_.status != AcmeStatus::invalid) return {};
   std::vector<std::string> asked;
   for (const auto& url : order_.authorizations) {
-    ATLAS_TRY(const auto authorization, ask_patiently([&] { return client_.authorization(url); }));
+    ATLAS_TRY(auto authorization, ask_patiently([&] { return client_.authorization(url); }));
     if (authorization.status == AcmeStatus::valid) {
       posted_.proved(authorization.name, authorization.token);
       continue;
@@ -230,7 +245,7 @@ AcmeResult<void> Progress::authorize() {
     const bool undecided = authorization.status == AcmeStatus::pending;
     if (undecided && order_.status == AcmeStatus::invalid) continue;
     asked.push_back(url);
-    if (undecided) ATLAS_TRYV(prove(authorization));
+    if (undecided) ATLAS_TRYV(prove(url, std::move(authorization)));
   }
   for (const auto& url : asked) ATLAS_TRYV(wait_for_authorization(url));
   posted_.take_back();
@@ -250,15 +265,15 @@ AcmeResult<void> Progress::finalize(EVP_PKEY* key) {
     if (order_.status == AcmeStatus::ready && !requested) {
       const auto csr = make_csr(key, request_.names);
       if (!csr) return tl::unexpected(local_failure(csr.error()));
-      auto finalized = client_.finalize(order_, *csr);
-      // An answer that was lost, or an order that moved on meanwhile: its state tells.
-      if (!finalized && !is_passing(finalized.error()) &&
-          finalized.error().type != "orderNotReady") {
-        return tl::unexpected(std::move(finalized.error()));
-      }
+      auto finalized = client_.finalize(order_, *csr, request_.names.front());
       if (finalized) {
         requested = fresh = true;
         order_ = std::move(*finalized);
+        continue;
+      }
+      // An answer that was lost, or an order that moved on meanwhile: its state tells.
+      if (finalized.error().type != "orderNotReady") {
+        ATLAS_TRYV(outwait(finalized.error()));
         continue;
       }
     }
@@ -276,6 +291,7 @@ AcmeResult<void> Progress::finalize(EVP_PKEY* key) {
 }
 
 AcmeResult<pb::CertificateIssued> Progress::fetch(EVP_PKEY* key) {
+  poll_ = k_poll_first;
   ATLAS_TRY(const auto pem, ask_patiently([&] { return client_.download(order_); }));
   ChainQuestion question;
   question.chain_pem = pem;
@@ -283,7 +299,6 @@ AcmeResult<pb::CertificateIssued> Progress::fetch(EVP_PKEY* key) {
   question.hosts = request_.names;
   question.now_us = now_us();
   question.clock_behind_us = k_clock_behind.count();
-  question.complete = false;
   auto checked = check_chain(question);
   if (!checked) {
     return tl::unexpected(not_understood("the certificate's chain", checked.error().message));
@@ -336,11 +351,7 @@ IssueResult Issuer::order(const OrderRequest& request, const std::stop_token& st
   if (!account) return failed(local_failure(account.error()));
   AcmeClient client(config, account->key.get(), account->url, stop);
   if (auto opened = client.open(); !opened) return failed(opened.error());
-  {
-    const std::lock_guard lock(identities_mutex_);
-    caa_identities_ = client.caa_identities();
-    identities_known_ = true;
-  }
+  keep_identities(client);
   if (account->url.empty()) {
     if (auto entered = enter_account(client, config); !entered) return failed(entered.error());
   }
@@ -361,16 +372,28 @@ IssueResult Issuer::order(const OrderRequest& request, const std::stop_token& st
   return std::move(*issued);
 }
 
-std::vector<std::string> Issuer::caa_identities() {
+std::vector<std::string> Issuer::caa_identities() const {
   const std::lock_guard lock(identities_mutex_);
-  if (identities_known_) return caa_identities_;
-  auto account = make_p256_key();
-  if (!account) return {};
-  AcmeClient client(config_, account->get(), "", {});
-  if (!client.open()) return {};
-  caa_identities_ = client.caa_identities();
-  identities_known_ = true;
   return caa_identities_;
+}
+
+void Issuer::ask_caa_identities(const std::stop_token& stop) {
+  {
+    const std::lock_guard lock(identities_mutex_);
+    const auto now = Clock::now();
+    if (!ask_identities_at_ || now < *ask_identities_at_) return;
+    ask_identities_at_ = now + k_identities_pause;
+  }
+  AcmeConfig config = config_;
+  config.request_timeout = std::min(config.request_timeout, k_identities_timeout);
+  AcmeClient client(config, nullptr, "", stop);  // nothing is signed
+  if (client.open()) keep_identities(client);
+}
+
+void Issuer::keep_identities(const AcmeClient& client) {
+  const std::lock_guard lock(identities_mutex_);
+  caa_identities_ = client.caa_identities();
+  ask_identities_at_.reset();
 }
 
 }  // namespace atlasflow::domains

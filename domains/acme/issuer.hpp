@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -34,6 +35,8 @@ struct OrderRequest {
   std::chrono::microseconds remaining{};
 };
 
+inline constexpr std::chrono::milliseconds k_identities_timeout{3'000};
+
 using IssueResult = tl::expected<pb::CertificateIssued, pb::CertificateFailed>;
 
 class Issuer {
@@ -42,22 +45,29 @@ class Issuer {
       : config_(std::move(config)), store_(store), board_(board) {}
 
   // Returns when chain and key are stored for good, or when it failed for good under this effect:
-  // whoever wants to try again does so under another one. A stop is CERTIFICATE_PROBLEM_ABANDONED
-  // and leaves everything to be gone on with; so does a CA that was not reached.
+  // whoever wants to try again does so under another one. A CA that is away or has no time fails an
+  // order that is not made yet; one that is made waits for it as long as `remaining` lasts. A stop
+  // is CERTIFICATE_PROBLEM_ABANDONED and leaves everything to be gone on with.
   [[nodiscard]] IssueResult order(const OrderRequest& request, const std::stop_token& stop);
 
-  // As the directory told with the last order, or now when there was none.
-  [[nodiscard]] std::vector<std::string> caa_identities();
+  // As the CA's directory told last; empty: it has told none. Does not block.
+  [[nodiscard]] std::vector<std::string> caa_identities() const;
+  // Asks for them where nothing is known: for at most k_identities_timeout, and after a failure not
+  // again for some minutes.
+  void ask_caa_identities(const std::stop_token& stop);
 
  private:
+  void keep_identities(const AcmeClient& client);
   [[nodiscard]] AcmeResult<void> enter_account(AcmeClient& client, const AcmeConfig& config);
 
   const AcmeConfig config_;
   CertificateStore& store_;
   ChallengeBoard& board_;
-  std::mutex identities_mutex_;
+  mutable std::mutex identities_mutex_;
   std::vector<std::string> caa_identities_;
-  bool identities_known_ = false;
+  // Nothing: they are known. Orders and look-ups read it, so nobody asks under the mutex.
+  std::optional<std::chrono::steady_clock::time_point> ask_identities_at_{
+      std::chrono::steady_clock::time_point{}};
 };
 
 }  // namespace atlasflow::domains

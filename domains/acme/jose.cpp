@@ -94,29 +94,6 @@ std::string es256(EVP_PKEY* key, std::string_view protected_part, std::string_vi
   return raw;
 }
 
-bool es256_verifies(EVP_PKEY* key, std::string_view protected_part, std::string_view payload_part,
-                    std::string_view signature) {
-  if (signature.size() != 2 * k_coordinate_bytes) return false;
-  const SignaturePtr pair(ECDSA_SIG_new());
-  BignumPtr r(BN_bin2bn(in(signature), k_coordinate_bytes, nullptr));
-  BignumPtr s(BN_bin2bn(in(signature) + k_coordinate_bytes, k_coordinate_bytes, nullptr));
-  if (!pair || !r || !s || ECDSA_SIG_set0(pair.get(), r.get(), s.get()) != 1) return false;
-  static_cast<void>(r.release());  // the pair's now
-  static_cast<void>(s.release());
-  unsigned char* bytes = nullptr;
-  const int size = i2d_ECDSA_SIG(pair.get(), &bytes);
-  if (size <= 0) return false;
-  const std::string der(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size));
-  OPENSSL_free(bytes);
-  const std::string input = signing_input(protected_part, payload_part);
-  const DigestContext context(EVP_MD_CTX_new());
-  const bool right =
-      context && EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key) == 1 &&
-      EVP_DigestVerify(context.get(), in(der), der.size(), in(input), input.size()) == 1;
-  static_cast<void>(take_openssl_error());
-  return right;
-}
-
 std::string sign_es256(EVP_PKEY* key, const nlohmann::ordered_json& header,
                        std::string_view payload) {
   auto protected_part = base64url(header.dump());

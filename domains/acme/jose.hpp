@@ -22,8 +22,6 @@ namespace atlasflow::domains {
 // 64 bytes, r and s (RFC 7518 section 3.4), over the two parts with a dot between them.
 [[nodiscard]] std::string es256(EVP_PKEY* key, std::string_view protected_part,
                                 std::string_view payload_part);
-[[nodiscard]] bool es256_verifies(EVP_PKEY* key, std::string_view protected_part,
-                                  std::string_view payload_part, std::string_view signature);
 
 // The flattened JSON serialisation (RFC 7515 section 7.2.2) of that header and payload.
 [[nodiscard]] std::string sign_es256(EVP_PKEY* key, const nlohmann::ordered_json& header,

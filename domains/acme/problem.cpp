@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "domains/json_object.hpp"
+
 namespace atlasflow::domains {
 namespace {
 
@@ -14,7 +16,7 @@ using nlohmann::json;
 
 constexpr std::string_view k_namespace = "urn:ietf:params:acme:error:";
 constexpr std::size_t k_detail_bytes_max = 400;
-constexpr std::size_t k_reason_bytes_max = 1'500;
+constexpr std::size_t k_told_bytes_max = 1'300;  // of a reason, before our advice
 constexpr std::size_t k_subproblems_max = 8;
 constexpr std::int64_t k_second_us = 1'000'000;
 constexpr std::int64_t k_retry_after_s_max = 30LL * 24 * 3600;
@@ -68,24 +70,19 @@ const Kind* kind_of(std::string_view type) {
 }
 
 // One line, of a bounded length, without what would end a sentence of ours.
-std::string one_line(std::string_view text) {
+std::string one_line(std::string_view text, std::size_t bytes_max = k_detail_bytes_max) {
+  std::size_t end = std::min(text.size(), bytes_max);
+  // A character that is cut in half is none: what follows its first byte is 10xxxxxx (RFC 3629).
+  while (end > 0 && end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) {
+    --end;
+  }
   std::string line;
-  for (const char c : text.substr(0, k_detail_bytes_max)) {
+  for (const char c : text.substr(0, end)) {
     const auto byte = static_cast<unsigned char>(c);
     line += byte < 0x20 || byte == 0x7F ? ' ' : c;
   }
-  // A character that was cut in half is none.
-  while (text.size() > k_detail_bytes_max && !line.empty() &&
-         (static_cast<unsigned char>(line.back()) & 0x80U) != 0) {
-    line.pop_back();
-  }
   while (!line.empty() && (line.back() == ' ' || line.back() == '.')) line.pop_back();
   return line;
-}
-
-std::string text_of(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
 std::string short_type(const json& document) {
@@ -126,15 +123,15 @@ AcmeError from_document(const json& document, const std::string& doing, int stat
   const auto names = subproblems_of(document);
   if (!detail.empty()) error.reason += ": " + detail;
   if (!names.empty()) error.reason += " (" + names + ")";
+  if (error.reason.size() > k_told_bytes_max) {
+    error.reason = one_line(error.reason, k_told_bytes_max) + " …";
+  }
   if (const Kind* kind = kind_of(error.type)) {
     error.kind = kind->problem;
     error.reason += ". That means: " + std::string(kind->advice);
   } else {
     error.kind = status >= 400 && status < 500 ? pb::CERTIFICATE_PROBLEM_REFUSED
                                                : pb::CERTIFICATE_PROBLEM_UNAVAILABLE;
-  }
-  if (error.reason.size() > k_reason_bytes_max) {
-    error.reason = one_line(error.reason.substr(0, k_reason_bytes_max)) + " …";
   }
   return error;
 }
@@ -176,7 +173,7 @@ AcmeError local_failure(const Error& error) {
 }
 
 AcmeError problem_of(const HttpResponse& response, const std::string& doing, std::int64_t now_us) {
-  const auto document = json::parse(response.body, nullptr, false);
+  const auto document = parse_object(response.body);
   AcmeError error;
   if (document.is_object() && document.contains("type")) {
     error = from_document(document, doing, response.status);
@@ -192,7 +189,7 @@ AcmeError problem_of(const HttpResponse& response, const std::string& doing, std
 }
 
 AcmeError problem_in(std::string_view text, const std::string& doing) {
-  const auto document = json::parse(text, nullptr, false);
+  const auto document = parse_object(text);
   if (document.is_object()) return from_document(document, doing, 403);
   return from_document(json::object(), doing, 403);
 }

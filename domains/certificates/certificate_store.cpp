@@ -12,6 +12,7 @@
 #include "base/digest.hpp"
 #include "base/file.hpp"
 #include "domains/certificates/chain.hpp"
+#include "domains/json_object.hpp"
 
 namespace atlasflow::domains {
 namespace {
@@ -23,14 +24,9 @@ constexpr std::uint64_t k_record_bytes_max = 64U << 10U;
 constexpr mode_t k_record_mode = 0600;
 constexpr std::string_view k_suffix = ".json";
 
-std::string text_of(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
 Result<json> read_record(const fs::path& path) {
   ATLAS_TRY(const auto text, read_file(path, k_record_bytes_max));
-  auto record = json::parse(text, nullptr, false);
+  auto record = parse_object(text);
   if (!record.is_object()) {
     return fail(ErrorCode::corrupt, path.string() + " is damaged; restore it from a backup");
   }
@@ -119,7 +115,7 @@ Result<StoredAccount> CertificateStore::account(const std::string& directory,
   ATLAS_TRY(auto key, make_p256_key());
   const WipedText pem(to_pem(key.get()));
   ATLAS_TRY(const auto sealed, sealed_->seal(account_context(file), pem.text));
-  ATLAS_TRYV(write_record(file, {{"directory", directory}, {"key", sealed.ref}, {"url", ""}}));
+  ATLAS_TRYV(write_record(file, {{"key", sealed.ref}, {"url", ""}}));
   return StoredAccount{std::move(key), ""};
 }
 
@@ -147,7 +143,7 @@ Result<StoredOrder> CertificateStore::order(const EffectId& effect) {
   ATLAS_TRY(auto key, make_p256_key());
   const WipedText pem(to_pem(key.get()));
   ATLAS_TRY(const auto sealed, sealed_->seal(order_context(file), pem.text));
-  ATLAS_TRYV(write_record(file, {{"effect", effect.str()}, {"key", sealed.ref}}));
+  ATLAS_TRYV(write_record(file, {{"key", sealed.ref}}));
   return StoredOrder{std::move(key), false, "", ""};
 }
 
@@ -171,28 +167,15 @@ Result<void> CertificateStore::set_order_url(const EffectId& effect, const std::
 // ---- certificates -------------------------------------------------------------------------------
 
 Result<void> CertificateStore::put(const EffectId& effect, const StoredCertificate& certificate) {
+  const auto& fingerprint = certificate.facts.fingerprint();
   {
     const std::lock_guard lock(mutex_);
-    ATLAS_TRYV(put_locked(certificate));
+    const WipedText bundle(certificate.key_pem + certificate.chain_pem);
+    ATLAS_TRY(const auto sealed, sealed_->seal(certificate_context(fingerprint), bundle.text));
+    ATLAS_TRYV(write_record(certificate_file(fingerprint), {{"sealed", sealed.ref}}));
   }
   // From here on the order is over, whatever becomes of the CA.
-  return change_order(effect, "fingerprint", certificate.facts.fingerprint());
-}
-
-Result<void> CertificateStore::put(const StoredCertificate& certificate) {
-  const std::lock_guard lock(mutex_);
-  return put_locked(certificate);
-}
-
-Result<void> CertificateStore::put_locked(const StoredCertificate& certificate) {
-  const auto& fingerprint = certificate.facts.fingerprint();
-  const auto file = certificate_file(fingerprint);
-  const auto context = certificate_context(fingerprint);
-  const WipedText bundle(certificate.key_pem + certificate.chain_pem);
-  ATLAS_TRY(const auto sealed, sealed_->seal(context, bundle.text));
-  json names = json::array();
-  for (const auto& name : certificate.facts.names()) names.push_back(name);
-  return write_record(file, {{"sealed", sealed.ref}, {"names", names}});
+  return change_order(effect, "fingerprint", fingerprint);
 }
 
 Result<StoredCertificate> CertificateStore::certificate(const std::string& fingerprint) {
@@ -205,33 +188,31 @@ Result<StoredCertificate> CertificateStore::certificate(const std::string& finge
     return fail(ErrorCode::not_found, "the certificate " + fingerprint + " is not in the store");
   }
   if (!record) return tl::unexpected(std::move(record.error()));
+  // corrupt ends with another order, so it is said only of what will never be read: a disk that
+  // fails or a process without a descriptor to spare reads it later.
+  const auto broken = [&](const Error& error) {
+    const bool for_good = error.code == ErrorCode::not_found || error.code == ErrorCode::corrupt ||
+                          error.code == ErrorCode::invalid_argument;
+    return fail(for_good ? ErrorCode::corrupt : error.code,
+                "the certificate " + fingerprint + " can't be opened", to_string(error));
+  };
   auto opened = sealed_->open(certificate_context(fingerprint), text_of(*record, "sealed"));
-  if (!opened) {
-    return fail(ErrorCode::corrupt, "the certificate " + fingerprint + " can't be opened",
-                to_string(opened.error()));
-  }
+  if (!opened) return broken(opened.error());
   const WipedText bundle(std::move(*opened));
-  ATLAS_TRY(const auto key, parse_private_key(bundle.text));
-  ATLAS_TRY(const auto chain, parse_certificates(bundle.text));
+  const auto key = parse_private_key(bundle.text);
+  if (!key) return broken(key.error());
+  const auto chain = parse_certificates(bundle.text);
+  if (!chain) return broken(chain.error());
+  X509* leaf = chain->front().get();
   StoredCertificate found;
-  found.key_pem = to_pem(key.get());
-  for (const auto& each : chain) found.chain_pem += to_pem(each.get());
-  found.facts = facts_of(chain.front().get());
-  if (found.facts.fingerprint() != fingerprint ||
-      X509_check_private_key(chain.front().get(), key.get()) != 1) {
+  found.key_pem = to_pem(key->get());
+  for (const auto& each : *chain) found.chain_pem += to_pem(each.get());
+  found.facts = facts_of(leaf);
+  if (found.facts.fingerprint() != fingerprint || X509_check_private_key(leaf, key->get()) != 1) {
     static_cast<void>(take_openssl_error());
     return fail(ErrorCode::corrupt, "the certificate " + fingerprint + " is not what was stored");
   }
   return found;
-}
-
-Result<std::vector<pb::CertificateIssued>> CertificateStore::certificates() {
-  ATLAS_TRY(const auto stems, stems_in(folder_ / "certificates"));
-  std::vector<pb::CertificateIssued> facts;
-  for (const auto& stem : stems) {
-    if (auto found = certificate(stem)) facts.push_back(std::move(found->facts));
-  }
-  return facts;
 }
 
 Result<void> CertificateStore::keep_only(const std::set<std::string>& fingerprints,

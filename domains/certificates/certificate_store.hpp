@@ -5,7 +5,7 @@
 //   accounts/<digest of the directory's URL>.json   the account's URL and its sealed key
 //   orders/<digest of the effect>.json              the order's URL and the sealed key of the
 //                                                   certificate; then which one came of it
-//   certificates/<fingerprint>.json                 the sealed chain and key, and the leaf's facts
+//   certificates/<fingerprint>.json                 the sealed chain and key
 //   sealed/                                         the values that these files name
 #pragma once
 
@@ -69,12 +69,9 @@ class CertificateStore {
 
   // What came of the order: the chain and the order's key. Durable.
   [[nodiscard]] Result<void> put(const EffectId& effect, const StoredCertificate& certificate);
-  // One that a user brought.
-  [[nodiscard]] Result<void> put(const StoredCertificate& certificate);
-  // not_found: there is none. corrupt: what is there does not open, or is not what was written.
+  // not_found: there is none. corrupt: what is there is not what was written, and never will be.
+  // Any other error: it can't be read now.
   [[nodiscard]] Result<StoredCertificate> certificate(const std::string& fingerprint);
-  // Of all that are there and can be read, by fingerprint.
-  [[nodiscard]] Result<std::vector<pb::CertificateIssued>> certificates();
 
   // Removes every other certificate and order, and the sealed values that nothing names. Accounts
   // stay.
@@ -89,7 +86,6 @@ class CertificateStore {
   [[nodiscard]] std::filesystem::path account_file(const std::string& directory,
                                                    const std::string& terms) const;
   [[nodiscard]] std::filesystem::path certificate_file(const std::string& fingerprint) const;
-  [[nodiscard]] Result<void> put_locked(const StoredCertificate& certificate);
   [[nodiscard]] Result<void> change_order(const EffectId& effect, const char* name,
                                           const std::string& value);
   [[nodiscard]] Result<KeyPtr> open_key(const std::string& context, const std::string& ref);

@@ -20,8 +20,6 @@ using NamesPtr = std::unique_ptr<GENERAL_NAMES, OpensslFree<GENERAL_NAMES_free>>
 using BignumPtr = std::unique_ptr<BIGNUM, OpensslFree<BN_free>>;
 using AuthorityPtr = std::unique_ptr<AUTHORITY_KEYID, OpensslFree<AUTHORITY_KEYID_free>>;
 using RequestPtr = std::unique_ptr<X509_REQ, OpensslFree<X509_REQ_free>>;
-using StorePtr = std::unique_ptr<X509_STORE, OpensslFree<X509_STORE_free>>;
-using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, OpensslFree<X509_STORE_CTX_free>>;
 
 constexpr std::int64_t k_second_us = 1'000'000;
 constexpr std::size_t k_names_max = 100;
@@ -60,6 +58,15 @@ std::vector<std::string> names_in(X509* certificate) {
     found.push_back(std::move(text));
   }
   return found;
+}
+
+// Of the number without its sign; empty for zero.
+std::string serial_of(X509* certificate) {
+  const BignumPtr serial(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
+  if (!serial) return {};
+  std::string bytes(static_cast<std::size_t>(BN_num_bytes(serial.get())), '\0');
+  BN_bn2bin(serial.get(), reinterpret_cast<unsigned char*>(bytes.data()));
+  return bytes;
 }
 
 std::int64_t moment_of(const ASN1_TIME* time) {
@@ -103,6 +110,10 @@ Result<void> check_leaf(const ChainQuestion& question, X509* leaf,
     return wrong("The first certificate, " + name_of(X509_get_subject_name(leaf)) +
                  ", is an authority's; the server's comes first");
   }
+  if (facts.not_before_us() >= facts.not_after_us()) {
+    return wrong("The certificate is never valid: it begins on " + rfc3339(facts.not_before_us()) +
+                 " and ends on " + rfc3339(facts.not_after_us()));
+  }
   if (question.now_us >= facts.not_after_us()) {
     return wrong("The certificate has expired on " + day_of(facts.not_after_us()) +
                  "; give one that is valid now");
@@ -145,38 +156,12 @@ Result<void> check_links(const std::vector<X509Ptr>& chain, std::int64_t now_us)
   return {};
 }
 
-Result<void> check_end(const ChainQuestion& question, X509* last) {
-  if (issued_by_itself(last)) return {};
-  const StorePtr trusted(X509_STORE_new());
-  const StoreContextPtr context(X509_STORE_CTX_new());
-  const bool ready =
-      trusted && context &&
-      (question.trusted_pem_file.empty()
-           ? X509_STORE_set_default_paths(trusted.get())
-           : X509_STORE_load_file(trusted.get(), question.trusted_pem_file.c_str())) == 1 &&
-      X509_STORE_CTX_init(context.get(), trusted.get(), last, nullptr) == 1;
-  X509* issuer = nullptr;
-  const bool known = ready && X509_STORE_CTX_get1_issuer(&issuer, context.get(), last) == 1;
-  const X509Ptr owned(issuer);
-  ERR_clear_error();
-  if (known) return {};
-  return wrong("The chain is not complete: " + name_of(X509_get_issuer_name(last)) +
-               ", which issued " + name_of(X509_get_subject_name(last)) +
-               ", is neither in it nor an authority that this machine trusts; append its "
-               "certificate");
-}
-
 }  // namespace
 
 pb::CertificateIssued facts_of(X509* leaf) {
   pb::CertificateIssued facts;
   facts.set_fingerprint(certificate_fingerprint(leaf));
-  const BignumPtr serial(ASN1_INTEGER_to_BN(X509_get0_serialNumber(leaf), nullptr));
-  if (serial) {
-    std::string bytes(static_cast<std::size_t>(BN_num_bytes(serial.get())), '\0');
-    BN_bn2bin(serial.get(), reinterpret_cast<unsigned char*>(bytes.data()));
-    facts.set_serial(to_hex(bytes));
-  }
+  facts.set_serial(to_hex(serial_of(leaf)));
   facts.set_issuer(name_of(X509_get_issuer_name(leaf)));
   facts.set_not_before_us(moment_of(X509_get0_notBefore(leaf)));
   facts.set_not_after_us(moment_of(X509_get0_notAfter(leaf)));
@@ -198,7 +183,6 @@ Result<CheckedChain> check_chain(const ChainQuestion& question) {
   checked.facts = facts_of(chain.front().get());
   ATLAS_TRYV(check_leaf(question, chain.front().get(), checked.facts));
   ATLAS_TRYV(check_links(chain, question.now_us));
-  if (question.complete) ATLAS_TRYV(check_end(question, chain.back().get()));
   if (chain.size() > 1 && issued_by_itself(chain.back().get())) chain.pop_back();
   for (const auto& certificate : chain) checked.chain_pem += to_pem(certificate.get());
   return checked;
@@ -235,10 +219,7 @@ std::string renewal_id_of(X509* leaf) {
       X509_get_ext_d2i(leaf, NID_authority_key_identifier, nullptr, nullptr)));
   if (!authority || authority->keyid == nullptr) return {};
   // The serial's DER content: a leading zero keeps a number positive, and is part of it.
-  const BignumPtr serial(ASN1_INTEGER_to_BN(X509_get0_serialNumber(leaf), nullptr));
-  if (!serial) return {};
-  std::string bytes(static_cast<std::size_t>(BN_num_bytes(serial.get())), '\0');
-  BN_bn2bin(serial.get(), reinterpret_cast<unsigned char*>(bytes.data()));
+  std::string bytes = serial_of(leaf);
   if (bytes.empty() || (static_cast<unsigned char>(bytes.front()) & 0x80U) != 0) {
     bytes.insert(bytes.begin(), '\0');
   }

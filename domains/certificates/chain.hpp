@@ -1,5 +1,5 @@
-// What is asked of a certificate before it is kept: that its key is the one that we have, that the
-// chain is in order, which names and times it has. For what a CA gives and for what a user brings.
+// What is asked of a certificate that a CA gave before it is kept: that its key is the one that we
+// have, that the chain is in order, which names and times it has. Where the chain ends is the CA's.
 // Free functions; any thread.
 #pragma once
 
@@ -27,10 +27,6 @@ struct ChainQuestion {
   std::vector<std::string> hosts;  // the certificate has to cover all of them
   std::int64_t now_us = 0;
   std::int64_t clock_behind_us = 0;  // so much later may it begin
-  // Whether the last one's issuer has to be known: itself, or among what is trusted. A CA's answer
-  // is taken as it is; somebody who uploads a leaf alone would find out by a browser.
-  bool complete = true;
-  std::string trusted_pem_file = {};  // empty: the system's authorities
 };
 
 // The chain as it is to be served: PEM, without a root that clients have or do not trust anyhow.

@@ -44,8 +44,6 @@ class DomainLookup {
                                            const std::string& ownership_name,
                                            const std::stop_token& stop) const;
 
-  [[nodiscard]] const std::vector<std::string>& resolvers() const { return resolvers_; }
-
  private:
   explicit DomainLookup(LookupConfig config) : config_(std::move(config)) {}
   LookupConfig config_;

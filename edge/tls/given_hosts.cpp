@@ -1,6 +1,5 @@
 #include "edge/tls/given_hosts.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "edge/edge.hpp"
@@ -17,22 +16,17 @@ Result<void> GivenHosts::change_certificates(const std::vector<HostCertificate>&
     parsed.push_back(std::move(certificate));
   }
   const std::lock_guard lock(mutex_);
-  const auto fresh = std::count_if(shown.begin(), shown.end(), [&](const HostCertificate& each) {
-    return !certificates_.contains(each.host);
-  });
-  if (certificates_.size() + static_cast<std::size_t>(fresh) > k_certificates_max) {
-    return fail(ErrorCode::invalid_argument, "one edge shows certificates for at most " +
-                                                 std::to_string(k_certificates_max) + " hosts");
-  }
   Certificates in_use = *parsed_;
-  for (const std::string& host : removed) {
-    certificates_.erase(host);
-    in_use.erase(host);
-  }
+  for (const std::string& host : removed) in_use.erase(host);
   for (std::size_t i = 0; i < shown.size(); ++i) {
-    certificates_.insert_or_assign(shown[i].host, shown[i]);
     in_use.insert_or_assign(shown[i].host, std::move(parsed[i]));
   }
+  if (in_use.size() > certificates_max_) {
+    return fail(ErrorCode::unavailable, "one edge shows certificates for at most " +
+                                            std::to_string(certificates_max_) + " hosts");
+  }
+  for (const std::string& host : removed) certificates_.erase(host);
+  for (const HostCertificate& each : shown) certificates_.insert_or_assign(each.host, each);
   parsed_ = std::make_shared<const Certificates>(std::move(in_use));
   return {};
 }

@@ -3,6 +3,7 @@
 // form is replaced as a whole and never changed, so a snapshot shares it.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -16,6 +17,8 @@ namespace atlasflow::edge {
 
 class GivenHosts {
  public:
+  explicit GivenHosts(std::size_t certificates_max) : certificates_max_(certificates_max) {}
+
   // All of it or nothing; edge.hpp has the errors and limits.
   [[nodiscard]] Result<void> change_certificates(const std::vector<HostCertificate>& shown,
                                                  const std::vector<std::string>& removed);
@@ -30,6 +33,7 @@ class GivenHosts {
   [[nodiscard]] std::vector<Challenge> challenges() const;
 
  private:
+  const std::size_t certificates_max_;
   mutable std::mutex mutex_;
   std::map<std::string, HostCertificate> certificates_;
   std::vector<Challenge> challenges_;

@@ -8,7 +8,7 @@
 
 #include "base/base64.hpp"
 #include "base/digest.hpp"
-#include "domains/acme/jose.hpp"
+#include "tests/domains/es256_verify.hpp"
 
 namespace atlasflow::domains_test {
 namespace {
@@ -167,8 +167,8 @@ std::string FakeCa::answer(const std::string& request) {
     if (at >= keys_.size()) return problem(400, "accountDoesNotExist", "no such account");
     jwk = keys_[at];
   }
-  if (!domains::es256_verifies(public_key(jwk).get(), jws["protected"].get<std::string>(),
-                               jws["payload"].get<std::string>(), decoded(jws, "signature"))) {
+  if (!es256_verifies(public_key(jwk).get(), jws["protected"].get<std::string>(),
+                      jws["payload"].get<std::string>(), decoded(jws, "signature"))) {
     return problem(400, "malformed", "the signature does not verify");
   }
   std::size_t number = 0;

@@ -2,8 +2,10 @@
 // by another life.
 #include "domains/acme/issuer.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -56,6 +58,9 @@ class Orders : public testing::Test {
     request.remaining = remaining;
     request.renews = renews_;
     return issuer.order(request, stop);
+  }
+  [[nodiscard]] bool nothing_stored() const {
+    return std::filesystem::is_empty(folder_ / "domains" / "certificates");
   }
   std::filesystem::path folder_;
   std::string renews_;
@@ -112,6 +117,40 @@ TEST_F(Orders, errors_that_pass_are_waited_for_where_asking_again_does_no_harm) 
   EXPECT_EQ(ca_.orders(), 1);
 }
 
+// Once there is an order the deadline is the only end: it counts against the authority's limits.
+TEST_F(Orders, an_order_that_is_made_waits_for_an_authority_that_is_away) {
+  const struct {
+    const char* part;
+    int times;
+  } absences[] = {{"/challenge", 2}, {"/order", 5}, {"/finalize", 2}, {"/certificate", 5}};
+  for (const auto& absence : absences) {
+    SCOPED_TRACE(absence.part);
+    int left = absence.times;
+    ca_.instead = [&](const std::string& part, int) {
+      return part == absence.part && left-- > 0 ? http_answer(503, "", "Retry-After: 0\r\n")
+                                                : std::string();
+    };
+    const int orders = ca_.orders();
+    const auto issued = order(std::string("e") + absence.part, {"web.example"}, 60s);
+    ca_.instead = nullptr;
+    ASSERT_TRUE(issued.has_value()) << issued.error().reason();
+    EXPECT_EQ(ca_.orders(), orders + 1);
+  }
+}
+
+TEST_F(Orders, an_authority_that_stays_away_is_what_an_order_fails_with) {
+  ca_.instead = [](const std::string& part, int) {
+    return part == "/certificate" ? http_answer(503, "", "Retry-After: 0\r\n") : std::string();
+  };
+  const auto since = std::chrono::steady_clock::now();
+  const auto failed = order("e-v1", {"web.example"}, 3s);
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_LT(std::chrono::steady_clock::now() - since, 6s);
+  EXPECT_EQ(failed.error().problem(), pb::CERTIFICATE_PROBLEM_UNAVAILABLE);
+  EXPECT_THAT(failed.error().reason(), HasSubstr("HTTP 503"));
+  EXPECT_EQ(board_.size(), 0U);
+}
+
 TEST_F(Orders, an_order_that_the_ca_refuses_with_an_error_of_its_own_is_for_another_effect) {
   ca_.instead = [](const std::string& part, int) {
     return part == "/new-order" ? http_answer(500, "oops") : std::string();
@@ -143,6 +182,15 @@ TEST_F(Orders, a_ca_that_comes_to_no_end_is_left_at_the_deadline) {
 }
 
 TEST_F(Orders, what_makes_no_sense_is_told_and_never_stored) {
+  const auto base = ca_.directory().substr(0, ca_.directory().size() - 4);
+  const auto order_with = [&](const std::string& members) {
+    return R"({"status":"ready","authorizations":[")" + base + R"(/authz/0/0"],"finalize":")" +
+           base + R"(/finalize/0")" + members + "}";
+  };
+  const std::string named = R"(,"identifiers":[{"type":"dns","value":"web.example"}])";
+  // What walks it by recursion runs out of stack.
+  const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+  const auto at = [&](const std::string& path) { return "Location: " + base + path + "\r\n"; };
   const struct {
     const char* part;
     std::string answer;
@@ -150,8 +198,21 @@ TEST_F(Orders, what_makes_no_sense_is_told_and_never_stored) {
       {"/dir", http_answer(200, "<html>")},
       {"/dir", http_answer(200, R"({"newNonce":"file:///etc/passwd"})")},
       {"/account", http_answer(201, "{}", "Replay-Nonce: x\r\n")},
+      {"/account", http_answer(201, "{}", at("/account/\xFF"))},
       {"/new-order", http_answer(201, R"({"status":"happy"})", "Replay-Nonce: x\r\n")},
       {"/new-order", http_answer(201, "[]", "Replay-Nonce: x\r\n")},
+      {"/new-order", http_answer(201, order_with(""), at("/order/0"))},
+      {"/new-order", http_answer(201, order_with(R"(,"identifiers":[])"), at("/order/0"))},
+      {"/order", http_answer(200, order_with(""))},
+      {"/finalize", http_answer(200, order_with(""))},
+      {"/new-order",
+       http_answer(201, order_with(named + R"(,"error":{"a":)" + deep + "}"), at("/order/0"))},
+      {"/new-order", http_answer(400, R"({"type":"dns","subproblems":)" + deep + "}")},
+      // Bytes that are no UTF-8, in what is signed or stored as JSON.
+      {"/nonce", http_answer(200, "", "Replay-Nonce: \xFF\xFE\r\n")},
+      {"/nonce", http_answer(200, "", "Replay-Nonce: not base64url!\r\n")},
+      {"/new-order", http_answer(201, order_with(named), at("/order/\xFF"))},
+      {"/new-order", http_answer(201, order_with(named), at("/order/" + std::string(3'000, 'x')))},
       {"/authz", http_answer(200, R"({"status":"pending","identifier":7,"challenges":{}})")},
       {"/certificate", http_answer(200, "no chain")},
       {"/certificate", http_answer(200, std::string(300'000, 'x'))},
@@ -167,7 +228,7 @@ TEST_F(Orders, what_makes_no_sense_is_told_and_never_stored) {
         << failed.error().reason();
     EXPECT_FALSE(failed.error().reason().empty());
   }
-  EXPECT_TRUE(store_->certificates()->empty());
+  EXPECT_TRUE(nothing_stored());
 }
 
 TEST_F(Orders, a_certificate_for_another_key_is_not_taken) {
@@ -175,7 +236,7 @@ TEST_F(Orders, a_certificate_for_another_key_is_not_taken) {
   const auto failed = order();
   ASSERT_FALSE(failed.has_value());
   EXPECT_THAT(failed.error().reason(), HasSubstr("belongs to another private key"));
-  EXPECT_TRUE(store_->certificates()->empty());
+  EXPECT_TRUE(nothing_stored());
 }
 
 TEST_F(Orders, a_proof_that_fails_is_told_with_the_cas_reason) {
@@ -381,8 +442,58 @@ TEST_F(Orders, a_wildcard_is_refused_with_the_reason) {
 }
 
 TEST_F(Orders, caa_identities_are_the_directorys) {
-  EXPECT_THAT(Issuer(config(), *store_, board_).caa_identities(),
-              testing::ElementsAre("ca.example"));
+  Issuer issuer(config(), *store_, board_);
+  EXPECT_TRUE(issuer.caa_identities().empty());
+  EXPECT_EQ(ca_.asked("/dir"), 0) << "the authority is asked by who may wait for it";
+  issuer.ask_caa_identities({});
+  issuer.ask_caa_identities({});
+  EXPECT_THAT(issuer.caa_identities(), testing::ElementsAre("ca.example"));
+  EXPECT_EQ(ca_.asked("/dir"), 1);
+  Issuer orders(config(), *store_, board_);
+  ASSERT_TRUE(orders.order({EffectId("e-v1"), {"web.example"}, "", "", 20s}, {}).has_value());
+  EXPECT_THAT(orders.caa_identities(), testing::ElementsAre("ca.example"));
+}
+
+TEST_F(Orders, an_authority_that_is_away_is_asked_for_its_identities_once) {
+  ca_.instead = [](const std::string&, int) { return http_answer(503, ""); };
+  Issuer issuer(config(), *store_, board_);
+  for (int look = 0; look < 20; ++look) issuer.ask_caa_identities({});
+  EXPECT_EQ(ca_.asked("/dir"), 1);
+  ca_.instead = nullptr;
+  ASSERT_TRUE(issuer.order({EffectId("e-v1"), {"web.example"}, "", "", 20s}, {}).has_value());
+  EXPECT_THAT(issuer.caa_identities(), testing::ElementsAre("ca.example"))
+      << "an order brings them anyway";
+}
+
+// Look-ups read what is known; who asks holds none of them up, and ends soon or when it is stopped.
+TEST_F(Orders, an_authority_that_hangs_holds_no_look_up_up) {
+  struct Hold {
+    std::atomic<bool> hangs{true};
+    std::atomic<bool> is_asked{false};
+  };
+  const auto hold = std::make_shared<Hold>();  // the authority outlives this test
+  ca_.instead = [hold](const std::string&, int) {
+    hold->is_asked = true;
+    while (hold->hangs) std::this_thread::sleep_for(10ms);
+    return std::string();
+  };
+  using Clock = std::chrono::steady_clock;
+  Issuer issuer(config(), *store_, board_);
+  const auto since = Clock::now();
+  std::jthread asks([&](const std::stop_token& stop) { issuer.ask_caa_identities(stop); });
+  while (!hold->is_asked) std::this_thread::sleep_for(1ms);
+  EXPECT_TRUE(issuer.caa_identities().empty());
+  issuer.ask_caa_identities({});
+  EXPECT_LT(Clock::now() - since, k_identities_timeout);
+  asks.request_stop();
+  asks.join();
+  EXPECT_LT(Clock::now() - since, k_identities_timeout) << "it was stopped";
+  auto patient = config();
+  patient.request_timeout = 30s;
+  const auto again = Clock::now();
+  Issuer(patient, *store_, board_).ask_caa_identities({});
+  EXPECT_LT(Clock::now() - again, 2 * k_identities_timeout);
+  hold->hangs = false;
 }
 
 }  // namespace

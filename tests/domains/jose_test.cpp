@@ -8,10 +8,12 @@
 
 #include "base/base64.hpp"
 #include "base/digest.hpp"
+#include "tests/domains/es256_verify.hpp"
 
 namespace atlasflow::domains {
 namespace {
 
+using domains_test::es256_verifies;
 using ParameterBuilder = std::unique_ptr<OSSL_PARAM_BLD, OpensslFree<OSSL_PARAM_BLD_free>>;
 using Parameters = std::unique_ptr<OSSL_PARAM, OpensslFree<OSSL_PARAM_free>>;
 using KeyContext = std::unique_ptr<EVP_PKEY_CTX, OpensslFree<EVP_PKEY_CTX_free>>;

@@ -86,6 +86,27 @@ TEST(Problem, text_of_a_stranger_ends_no_line_and_has_an_end) {
   EXPECT_LT(made.reason.size(), 1'600U);
 }
 
+// What to do stands at the end, and is not what a long list of names takes the place of.
+TEST(Problem, the_advice_stays_behind_however_much_the_authority_says) {
+  std::string names;
+  for (int i = 0; i < 8; ++i) {
+    names += (i > 0 ? "," : "") + std::string(R"({"detail":")") + std::string(500, 'y') +
+             R"(","identifier":{"type":"dns","value":"web.example"}})";
+  }
+  const auto made = problem(403, document("dns", R"(,"subproblems":[)" + names + "]"));
+  EXPECT_THAT(made.reason, HasSubstr(std::string(400, 'y')));
+  EXPECT_THAT(made.reason, testing::EndsWith("check the domain's records and its DNSSEC"));
+  EXPECT_LT(made.reason.size(), 1'600U);
+}
+
+TEST(Problem, a_text_is_cut_between_two_characters) {
+  std::string detail;
+  for (int i = 0; i < 300; ++i) detail += "字";  // 3 bytes each
+  const auto made =
+      problem(403, R"({"type":"urn:ietf:params:acme:error:dns","detail":")" + detail + R"("})");
+  EXPECT_THAT(made.reason, HasSubstr(": dns: " + detail.substr(0, 399) + ". That means: "));
+}
+
 TEST(Problem, an_answer_without_a_reason_is_told_by_its_status) {
   for (const char* body : {"", "<html>Bad gateway</html>", "[1]", "{\"detail\":1}"}) {
     const auto made = problem(502, body);

@@ -11,6 +11,7 @@
 #include "edge/control/edge_folder.hpp"
 #include "edge/control/given_record.hpp"
 #include "edge/control/remote_edge.hpp"
+#include "edge/tls/given_hosts.hpp"
 #include "edge/tls/shown_certificate.hpp"
 #include "tests/edge/edge_fixture.hpp"
 
@@ -288,6 +289,28 @@ TEST_F(HostCertificates, a_host_that_has_another_name_sends_everybody_there) {
   ++table_.generation;
   EXPECT_FALSE(edge_->publish(table_).has_value());
   --table_.generation;
+}
+
+// A host that is given up makes room for one in the same change; what is too much changes nothing,
+// and says so by another error than a certificate that is wrong: the certificates are good.
+TEST_F(HostCertificates, hosts_have_a_limit_and_what_is_removed_makes_room) {
+  GivenHosts given(2);
+  const auto one = issuer_.issue("one.example");
+  const auto two = issuer_.issue("two.example");
+  const auto three = issuer_.issue("three.example");
+  ASSERT_TRUE(given.change_certificates({one, two}, {}).has_value());
+  const auto before = given.in_force();
+  const auto renewed = issuer_.issue("one.example");
+  const auto full = given.change_certificates({renewed, three}, {"none.example"});
+  ASSERT_FALSE(full.has_value());
+  EXPECT_EQ(full.error().code, ErrorCode::unavailable);
+  EXPECT_EQ(full.error().message, "one edge shows certificates for at most 2 hosts");
+  EXPECT_EQ(given.in_force(), before);
+  EXPECT_EQ(given.parsed()->size(), 2U);
+  ASSERT_TRUE(given.change_certificates({renewed, three}, {"two.example"}).has_value());
+  EXPECT_EQ(given.in_force(),
+            (std::map<std::string, std::string>{{"one.example", renewed.fingerprint},
+                                                {"three.example", three.fingerprint}}));
 }
 
 class RemoteHostCertificates : public EdgeTest {
