@@ -81,7 +81,8 @@ class DomainEngine {
   [[nodiscard]] virtual Result<PublishedCertificates> publish(
       const std::vector<CertificateChoice>& table) = 0;
 
-  // Removes from the store what neither list names.
+  // Removes from the store what neither list names, nor an order that runs now is about: a call
+  // that was given up may come late.
   [[nodiscard]] virtual Result<void> keep_only(const std::set<std::string>& fingerprints,
                                                const std::set<EffectId>& unfinished) = 0;
 

@@ -52,7 +52,8 @@ class LocalControlPlane final : public ControlPlane {
   const storage::EventLog& log() const override { return log_; }
   std::vector<PartStatus> parts() override;
   DomainOutlook outlook_of(const DomainState& state) const override {
-    return actors::outlook_of(state, engines_.domains, config_.domain, config_.domains);
+    return actors::outlook_of(state, engines_.domains, config_.domain, config_.domains,
+                              engines_.clock->now());
   }
 
  protected:

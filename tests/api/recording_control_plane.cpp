@@ -69,7 +69,7 @@ void RecordingControlPlane::append_to_domain(const std::string& domain,
 actors::DomainOutlook RecordingControlPlane::outlook_of(const DomainState& state) const {
   return actors::outlook_of(
       state, nullptr, "apps.test",
-      {.rules = {.directory = "https://ca.test/dir"}, .addresses = {"192.0.2.7"}});
+      {.rules = {.directory = "https://ca.test/dir"}, .addresses = {"192.0.2.7"}}, /*now=*/0);
 }
 
 pb::PushReceived RecordingControlPlane::push_to(const std::string& project) {
