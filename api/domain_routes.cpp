@@ -146,7 +146,7 @@ bool is_of_certificates(const pb::Event& event) {
 
 // The newest last, as lines of the log are.
 Response show_history(const Context& context, const Request& request) {
-  const auto& name = request.parameters.at("domain");
+  const auto name = context.control.domain_named(request.parameters.at("domain"));
   std::deque<Json> lines;
   const auto read = context.control.log().read_stream(
       domain_stream(name), StreamVersion{1}, [&](const storage::Record& record) {
@@ -171,7 +171,7 @@ void add_domain_routes(Router& router, const Context& context) {
   add("GET", "/v1/domains", 0, list_domains);
   add("POST", "/v1/projects/:name/domains", k_body_bytes_max, add_domain);
   add("GET", "/v1/domains/:domain", 0, [](const Context& c, const Request& request) {
-    return show_domain(c, request.parameters.at("domain"));
+    return show_domain(c, c.control.domain_named(request.parameters.at("domain")));
   });
   add("GET", "/v1/domains/:domain/certificates", 0, show_history);
   add("DELETE", "/v1/domains/:domain", 0, command_domain<commands::RemoveDomain>);

@@ -212,8 +212,11 @@ int run(const DomainRetryCommand& command, ApiClient& api, const Terminal& termi
   const auto domain = api.post(path_of(command.domain) + "/retry", json::object());
   if (!domain) return report(terminal, domain.error());
   if (command.json) return print_json(*domain, terminal);
-  terminal.out << "Its name servers are asked, and a certificate is ordered as soon as they lead "
-                  "here and the limits of the certificate authority allow it\n";
+  const auto name = text_of(*domain, "domain");
+  terminal.out << "The name servers of " << name
+               << " are asked within seconds, and its certificate is ordered if they say that it "
+                  "leads here and no limit over all domains is reached; 'atlasflow domains cert "
+               << name << "' shows what comes of it\n";
   return k_exit_ok;
 }
 

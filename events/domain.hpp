@@ -28,7 +28,7 @@ enum class DomainStatus : std::uint8_t {
   verified,     // they are; no certificate is under way
   issuing,      // its first certificate is ordered, or on its way to the edge
   active,       // served with a certificate, which may be being renewed
-  degraded,     // its records are gone; served on for as long as it has a certificate
+  degraded,     // its records are gone; served on with its certificate, at most for seven days
   removed,      // nobody's; another claim may begin
 };
 [[nodiscard]] std::string_view name_of(DomainStatus status);
@@ -88,6 +88,16 @@ struct TakeOverClaim {
   std::string project_name;
   std::string token;
   TimestampUs since = 0;
+
+  // It is judged for seven days.
+  [[nodiscard]] bool is_open(TimestampUs now) const {
+    return now - since < k_claim_without_dns_max_us;
+  }
+};
+// A CA's wish to be left alone over a name. Another CA may be asked meanwhile.
+struct AuthorityPause {
+  std::string directory;
+  TimestampUs until = 0;
 };
 
 struct DomainState {
@@ -122,10 +132,16 @@ struct DomainState {
   // than the newest k_history_max.
   std::deque<TimestampUs> failed_validations;
   std::deque<TimestampUs> issued_at;
+  AuthorityPause authority_pause;      // the newest that a CA named, whoever claims the name
+  TimestampUs retry_requested_at = 0;  // by a person, the last time
 
   static constexpr std::size_t k_history_max = 16;
 
   [[nodiscard]] DomainStatus status() const;
+  // Before that the CA of this directory is not asked; 0: it named no time.
+  [[nodiscard]] TimestampUs authority_retry_at(const std::string& directory) const {
+    return authority_pause.directory == directory ? authority_pause.until : 0;
+  }
   // What the edge is to show: the newest.
   [[nodiscard]] const CertificateFacts* certificate() const {
     return issued ? &*issued : installed ? &*installed : nullptr;

@@ -25,6 +25,14 @@ bool is_slow_to_change(pb::CertificateProblem problem) {
          problem == pb::CERTIFICATE_PROBLEM_RATE_LIMITED;
 }
 
+// "3 days", "5 h" or "12 min", rounded up.
+std::string length_of(TimestampUs time) {
+  const auto in = [time](TimestampUs unit) { return std::to_string((time - 1) / unit + 1); };
+  if (time > 2 * k_day_us) return in(k_day_us) + " days";
+  if (time > 2 * k_hour_us) return in(k_hour_us) + " h";
+  return in(k_minute_us) + " min";
+}
+
 struct Decider {
   const DomainState& state;
   const DomainRules& rules;
@@ -64,7 +72,7 @@ struct Decider {
                                            "'; who owns its DNS can move it with --take-over");
     }
     if (state.take_over && state.take_over->project == command.project &&
-        now - state.take_over->since < k_claim_without_dns_max_us) {
+        state.take_over->is_open(now)) {
       return Events{};
     }
     auto* request = events[0].mutable_take_over_requested();
@@ -85,15 +93,13 @@ struct Decider {
     if (state.order) {
       return fail(ErrorCode::conflict, "a certificate for '" + state.name + "' is being ordered");
     }
-    const bool forbidden = state.failure &&
-                           state.failure->problem == pb::CERTIFICATE_PROBLEM_RATE_LIMITED &&
-                           state.failure->retry_at > now;
-    if (forbidden) {
-      const auto minutes = (state.failure->retry_at - now) / k_minute_us + 1;
-      return fail(ErrorCode::conflict, "the certificate authority asked to be left alone for " +
-                                           std::to_string(minutes) + " min more (" +
-                                           state.failure->reason + "); it is tried again then");
+    if (const auto at = state.authority_retry_at(rules.directory); at > now) {
+      return fail(ErrorCode::conflict,
+                  "the certificate authority asked to be left alone for " + length_of(at - now) +
+                      " more" + (state.failure ? " (" + state.failure->reason + ")" : "") +
+                      "; it is tried again then");
     }
+    if (auto why = why_nothing_to_retry(); !why.empty()) return fail(ErrorCode::conflict, why);
     Events events(1);
     events[0].mutable_certificate_retry_requested()->set_by(command.by.str());
     return events;
@@ -132,6 +138,30 @@ struct Decider {
     return events;
   }
 
+  // Empty: there is something.
+  [[nodiscard]] std::string why_nothing_to_retry() const {
+    if (rules.directory.empty()) {
+      return "this server orders no certificates; set domains.acme_directory in its configuration";
+    }
+    if (state.issued) return "the certificate of '" + state.name + "' is on its way to the edge";
+    if (!state.ready) {
+      if (state.failure) return {};  // Its owner may have set its records right.
+      return "no order has failed: the records of '" + state.name +
+             "' do not lead here yet; atlasflow domains check " + state.name +
+             " says what is wrong";
+    }
+    DomainState next = state;
+    if (next.failure) next.failure->retry_at = 0;
+    const auto wait = order_due_at(next, rules).value_or(now) - now;
+    if (wait <= 0) return {};
+    if (!state.failure && state.installed && state.installed->renew_at() > now) {
+      return "the certificate of '" + state.name + "' is good, and is renewed by itself in " +
+             length_of(wait);
+    }
+    return "the limits on failed validations and certificates of one name allow '" + state.name +
+           "' the next in " + length_of(wait) + "; it is ordered then";
+  }
+
   [[nodiscard]] bool is_current(const EffectId& effect) const {
     const bool current = state.order && state.order->effect == effect;
     ATLAS_PROBE(!current, "an order's outcome came when it was nobody's any more");
@@ -145,6 +175,7 @@ struct Decider {
     *recorded = failed;
     auto pause = pause_after(attempts);
     if (is_slow_to_change(failed.problem())) pause = std::max(pause, k_hour_us);
+    recorded->set_authority_retry_at_us(failed.retry_at_us());
     recorded->set_retry_at_us(std::max(failed.retry_at_us(), now + pause));
     return event;
   }
@@ -210,17 +241,26 @@ struct LookTurn {
     add(std::move(event));
   }
 
-  void order() {
+  [[nodiscard]] bool is_order_due() const {
     const auto due = order_due_at(next, rules);
-    if (!due || *due > now) return;
-    pb::Event event;
+    return due && *due <= now;
+  }
+
+  // Before the CA was asked.
+  void fail_order(pb::CertificateProblem problem, const std::string& reason) {
+    pb::CertificateFailed failed;
+    failed.set_problem(problem);
+    failed.set_reason(reason);
+    add(Decider{next, rules, now}.failure_event(failed, next.attempts + 1));
+  }
+
+  void order() {
+    if (!is_order_due()) return;
     if (!look.judgement.caa_reason.empty()) {
-      pb::CertificateFailed failed;
-      failed.set_problem(pb::CERTIFICATE_PROBLEM_CAA);
-      failed.set_reason(look.judgement.caa_reason);
-      return add(Decider{next, rules, now}.failure_event(failed, next.attempts + 1));
+      return fail_order(pb::CERTIFICATE_PROBLEM_CAA, look.judgement.caa_reason);
     }
     if (!look.may_order) return;
+    pb::Event event;
     auto* ordered = event.mutable_certificate_ordered();
     ordered->set_attempt(next.attempts + 1);
     ordered->set_deadline_us(now + k_order_deadline_us);
@@ -233,7 +273,11 @@ struct LookTurn {
   void follow() {
     if (is_worth_recording()) check();
     if (look.judgement.take_over_proved && next.take_over) return take_over();
-    if (look.judgement.verdict == pb::DOMAIN_VERDICT_UNKNOWN) return;
+    if (look.judgement.verdict == pb::DOMAIN_VERDICT_UNKNOWN) {
+      // What nobody answers for is told, and waited for like every other failure.
+      if (!is_order_due()) return;
+      return fail_order(pb::CERTIFICATE_PROBLEM_UNAVAILABLE, look.judgement.reason);
+    }
     if (look.judgement.verdict == pb::DOMAIN_VERDICT_READY) {
       if (!next.ready) become_ready();
       return order();

@@ -46,6 +46,11 @@ TimestampUs DomainLedger::order_allowed_at(const DomainRules& rules) const {
   return ordered_at_[ordered_at_.size() - limit] + k_window_us;
 }
 
+bool DomainLedger::may_take_over(const DomainState& state, TimestampUs now) const {
+  return state.take_over && state.take_over->is_open(now) &&
+         !deleted_.contains(state.take_over->project);
+}
+
 std::set<std::string> DomainLedger::orphaned() const {
   std::set<std::string> names;
   for (const auto& [name, state] : domains_) {

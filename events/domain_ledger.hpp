@@ -26,6 +26,8 @@ class DomainLedger {
                                                   const ProjectId& project) const;
   // Whether one more order stays within rules.orders_per_three_hours; else when it does.
   [[nodiscard]] TimestampUs order_allowed_at(const DomainRules& rules) const;
+  // Whether the domain may go to who asks for it: for seven days, and while its project is there.
+  [[nodiscard]] bool may_take_over(const DomainState& state, TimestampUs now) const;
   // Claims of projects that were deleted.
   [[nodiscard]] std::set<std::string> orphaned() const;
 

@@ -32,6 +32,22 @@ void lose_readiness(DomainState& state, TimestampUs at) {
   state.unready_since = at;
 }
 
+// What the CA counts by name stays, whoever claims it next.
+void keep_history(DomainState& next, DomainState& state) {
+  next.proved_project = state.proved_project;
+  next.failed_validations = std::move(state.failed_validations);
+  next.issued_at = std::move(state.issued_at);
+  next.authority_pause = std::move(state.authority_pause);
+}
+
+// Of the CA of the order under way: only who was asked names a time.
+void note_authority_pause(DomainState& state, TimestampUs until) {
+  if (!state.order || until == 0) return;
+  const auto& directory = state.order->directory;
+  until = std::max(until, state.authority_retry_at(directory));
+  state.authority_pause = {directory, until};
+}
+
 void apply_added(DomainState& state, const pb::DomainAdded& added, TimestampUs at) {
   DomainState next;
   next.name = state.name;
@@ -44,9 +60,7 @@ void apply_added(DomainState& state, const pb::DomainAdded& added, TimestampUs a
   next.proof_required = added.proof_required();
   next.added_at = at;
   next.unready_since = at;
-  next.proved_project = state.proved_project;
-  next.failed_validations = std::move(state.failed_validations);
-  next.issued_at = std::move(state.issued_at);
+  keep_history(next, state);
   state = std::move(next);
 }
 
@@ -59,9 +73,7 @@ void apply_removed(DomainState& state, const pb::DomainRemoved& removed) {
   next.display_name = state.display_name;
   next.added_at = state.added_at;
   next.removed_reason = removed.reason();
-  next.proved_project = state.proved_project;
-  next.failed_validations = std::move(state.failed_validations);
-  next.issued_at = std::move(state.issued_at);
+  keep_history(next, state);
   state = std::move(next);
 }
 
@@ -107,6 +119,7 @@ bool apply_certificate(DomainState& state, const pb::Event& event, TimestampUs a
     case pb::Event::kCertificateFailed: {
       const auto& failed = event.certificate_failed();
       if (!state.order) ++state.attempts;  // It was not even ordered.
+      note_authority_pause(state, failed.authority_retry_at_us());
       state.order.reset();
       state.failure = OrderFailure{failed.problem(), failed.reason(), at, failed.retry_at_us()};
       if (failed.problem() == pb::CERTIFICATE_PROBLEM_VALIDATION) {
@@ -129,6 +142,7 @@ bool apply_certificate(DomainState& state, const pb::Event& event, TimestampUs a
     }
     case pb::Event::kCertificateRetryRequested:
       if (state.failure) state.failure->retry_at = 0;
+      state.retry_requested_at = at;
       return true;
     default:
       return false;
@@ -194,7 +208,7 @@ std::string_view name_of(pb::DomainVerdict verdict) {
 }
 
 TimestampUs CertificateFacts::renew_at() const {
-  const auto life = not_after - not_before;
+  const auto life = std::max<TimestampUs>(not_after - not_before, 0);
   const auto left = life <= k_short_life_us ? life / 2 : life / 3;
   const auto earlier = static_cast<std::uint64_t>(life / 20) + 1;
   return not_after - left - static_cast<TimestampUs>(spread(fingerprint) % earlier);
@@ -244,6 +258,7 @@ std::optional<TimestampUs> order_due_at(const DomainState& state, const DomainRu
   if (!state.claimed || !state.ready || state.order || state.issued) return std::nullopt;
   if (rules.directory.empty()) return std::nullopt;
   TimestampUs due = state.installed ? state.installed->renew_at() : 0;
+  due = std::max(due, state.authority_retry_at(rules.directory));
   if (state.failure) due = std::max(due, state.failure->retry_at);
   const auto after = [&due](const std::deque<TimestampUs>& times, std::int32_t limit,
                             TimestampUs window) {
@@ -258,12 +273,13 @@ std::optional<TimestampUs> order_due_at(const DomainState& state, const DomainRu
 }
 
 // 10 s for a minute, then 1 min for ten, 5 min for an hour, and hourly: records are mostly set
-// right after the claim. What is as it should be is looked at once a day.
+// right after the claim. What is as it should be is looked at once a day. When a person wants an
+// order tried again: at once.
 std::optional<TimestampUs> look_due_at(const DomainState& state, TimestampUs looked_at) {
   if (!state.claimed) return std::nullopt;
   const auto looked = std::max(looked_at, state.checked_at);
-  const bool wanted =
-      state.take_over && looked < state.take_over->since + k_claim_without_dns_max_us;
+  if (looked < state.retry_requested_at) return looked_at + k_looks_apart_us;
+  const bool wanted = state.take_over && state.take_over->is_open(looked);
   if (state.ready && !wanted) return looked + k_day_us;
   const auto since = std::max(state.unready_since, wanted ? state.take_over->since : 0);
   // After the claim itself, and after a start of the server, at once.

@@ -11,6 +11,8 @@
 
 #include "base/file.hpp"
 #include "builder/stack/languages.hpp"
+#include "domains/dns/dns_client.hpp"
+#include "domains/dns/lookup.hpp"
 
 namespace atlasflow::server {
 namespace {
@@ -220,23 +222,7 @@ bool is_public_address(const std::string& text) {
   return !address.empty() && address != "0.0.0.0" && address != "::";
 }
 
-// "192.0.2.53", "192.0.2.53:53" or "[2001:db8::53]:53".
-bool is_resolver(const std::string& text) {
-  if (!canonical_address(text).empty()) return true;
-  const auto colon = text.rfind(':');
-  if (colon == std::string::npos) return false;
-  auto address = text.substr(0, colon);
-  if (address.size() > 2 && address.front() == '[' && address.back() == ']') {
-    address = address.substr(1, address.size() - 2);
-  } else if (address.find(':') != std::string::npos) {
-    return false;
-  }
-  std::uint16_t port = 0;
-  const char* const end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data() + colon + 1, end, port);
-  return !canonical_address(address).empty() && parsed.ec == std::errc{} && parsed.ptr == end &&
-         port != 0;
-}
+bool is_resolver(const std::string& text) { return domains::parse_dns_server(text).has_value(); }
 
 void take_domains(Section& section, ServerConfig& config) {
   auto& domains = config.domains;
@@ -255,12 +241,21 @@ void take_domains(Section& section, ServerConfig& config) {
   section.check("acme_directory", domains.acme_directory.empty() || domains.acme_terms_agreed,
                 "needs domains.acme_terms_agreed = true: read the terms of that certificate "
                 "authority first");
+  section.take("acme_external_key_id", domains.acme_external_key_id);
+  section.take("acme_external_mac_key_file", domains.acme_external_mac_key_file);
+  const bool is_whole =
+      domains.acme_external_key_id.empty() == domains.acme_external_mac_key_file.empty();
+  section.check("acme_external_key_id", is_whole, "needs domains.acme_external_mac_key_file, too");
+  section.check("acme_external_mac_key_file", is_whole, "needs domains.acme_external_key_id, too");
   section.take("acme_ca_certificate", domains.acme_ca_certificate);
   section.take_list("public_addresses", domains.public_addresses, is_public_address,
                     "must be a list of this server's IP addresses, as [\"192.0.2.7\"]");
   for (auto& address : domains.public_addresses) address = canonical_address(address);
   section.take_list("resolvers", domains.resolvers, is_resolver,
                     "must be a list of name servers, as [\"192.0.2.53\", \"192.0.2.54:5353\"]");
+  section.check("resolvers", domains.resolvers.size() <= domains::k_resolvers_max,
+                "must be at most " + std::to_string(domains::k_resolvers_max) +
+                    " name servers: no more are asked");
   section.take("certificates_per_week", domains.certificates_per_week, 0, 16);
 }
 

@@ -71,6 +71,8 @@ struct ServerConfig {
     std::string acme_directory;  // of a certificate authority; empty: there are no such domains
     std::string acme_contact;    // an e-mail address that it may write to; empty: none
     bool acme_terms_agreed = false;
+    std::string acme_external_key_id;  // of an account that the authority gave; empty: none
+    std::filesystem::path acme_external_mac_key_file;  // its secret
     std::filesystem::path acme_ca_certificate;  // whom its https is signed by; empty: the usual
     std::vector<std::string> public_addresses;  // ours, as A and AAAA records have them
     std::vector<std::string> resolvers;         // "192.0.2.53:53"; empty: the system's

@@ -113,11 +113,16 @@ memory_mib = 0
 # acme_terms_agreed = true
 # An e-mail address that it may write to.
 # acme_contact = "ops@example.com"
+# Of an account that the authority gave, where it wants one (external account binding): its key id,
+# and the file with its MAC key, in base64url. Mode 0600.
+# acme_external_key_id = "kid-1"
+# acme_external_mac_key_file = "/etc/atlasflow/acme-mac-key"
 # Who signs the directory's own https, in PEM, where that is none of the usual authorities.
 # acme_ca_certificate = "/etc/ssl/certs/own-ca.pem"
 # What the A and AAAA records of such domains must say: where the edge is reached from outside.
 public_addresses = []
-# Name servers that are asked, recursive ones, at best of two operators; the system's unless set.
+# Name servers that are asked, at most four, recursive ones, at best of two operators; the system's
+# unless set.
 resolvers = []
 # Certificates of one domain in seven days, as authorities have limits (at most 16); 0: no limit.
 certificates_per_week = 4

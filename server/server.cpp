@@ -87,7 +87,8 @@ std::int64_t machine_memory_mib() {
 
 constexpr std::uint64_t k_secret_bytes_max = 64U << 10U;
 
-Result<std::string> read_webhook_secret(const fs::path& file) {
+// what: the secret's name, for a sentence.
+Result<std::string> read_secret(const fs::path& file, const std::string& what) {
   if (file.empty()) return std::string{};
   auto read = read_file(file, k_secret_bytes_max);
   if (!read) {
@@ -100,7 +101,7 @@ Result<std::string> read_webhook_secret(const fs::path& file) {
   while (!secret.empty() && (secret.back() == '\n' || secret.back() == '\r')) secret.pop_back();
   if (secret.empty()) {
     return fail(ErrorCode::invalid_argument,
-                file.string() + " is empty; write the webhook's secret into it");
+                file.string() + " is empty; write " + what + " into it");
   }
   struct stat status {};
   if (::stat(file.c_str(), &status) == 0 && (status.st_mode & 077U) != 0) {
@@ -234,6 +235,9 @@ Result<void> make_domain_engine(Server::Parts& server, const ServerConfig& confi
   domains.acme.ca_bundle = config.domains.acme_ca_certificate;
   domains.acme.contact = config.domains.acme_contact;
   domains.acme.terms_agreed = config.domains.acme_terms_agreed;
+  domains.acme.external_key_id = config.domains.acme_external_key_id;
+  ATLAS_TRY(domains.acme.external_mac_key, read_secret(config.domains.acme_external_mac_key_file,
+                                                       "the external account's MAC key"));
   domains.resolvers = config.domains.resolvers;
   domains.https_address = config.edge.https.address;
   server.domain_engine =
@@ -362,7 +366,7 @@ Server::~Server() {
 
 Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const StateDir& state,
                                               std::function<void(const Error&)> part_died) {
-  ATLAS_TRY(const auto secret, read_webhook_secret(config.api.webhook_secret_file));
+  ATLAS_TRY(const auto secret, read_secret(config.api.webhook_secret_file, "the webhook's secret"));
   auto parts = std::make_unique<Parts>();
   ATLAS_TRYV(start_world(*parts, config, state));
   ATLAS_TRYV(find_edge(*parts, config, state));

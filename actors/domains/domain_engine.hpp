@@ -81,12 +81,13 @@ class DomainEngine {
   [[nodiscard]] virtual Result<PublishedCertificates> publish(
       const std::vector<CertificateChoice>& table) = 0;
 
-  // Removes from the store what neither list names.
+  // Removes from the store what neither list names, nor an order that runs now is about: a call
+  // that was given up may come late.
   [[nodiscard]] virtual Result<void> keep_only(const std::set<std::string>& fingerprints,
                                                const std::set<EffectId>& unfinished) = 0;
 
   // Names of the CA in CAA records (its directory's caaIdentities), as far as they are known. Asks
-  // the CA at most now and then.
+  // nobody: a look-up does, at most now and then.
   [[nodiscard]] virtual std::vector<std::string> caa_identities() const = 0;
 
   [[nodiscard]] virtual std::string describe() const = 0;

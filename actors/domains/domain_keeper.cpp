@@ -35,7 +35,7 @@ pb::CertificateFailed failed_as(pb::CertificateProblem problem, const std::strin
 DomainHosts hosts_of(const DomainLedger& ledger, const std::string& domain) {
   DomainHosts hosts;
   for (const auto& [name, state] : ledger.domains()) {
-    if (state.certificate() != nullptr) hosts.targets[name] = state.project_name + "." + domain;
+    if (state.certificate() != nullptr) hosts.targets[name] = target_of(state, domain);
   }
   return hosts;
 }
@@ -76,9 +76,7 @@ void DomainKeeperState::read_on(domain_keeper_actor::pointer self) {
 void DomainKeeperState::start_work(domain_keeper_actor::pointer self) {
   begun = true;
   for (const auto& [domain, state] : ledger.domains()) compare(self, domain);
-  for (const auto& domain : ledger.orphaned()) {
-    report(self, domain, RemoveDomain{Principal::system("domains"), "its project was deleted"});
-  }
+  remove_orphans(self);
   publish(self);
   run_due(self);
   for (const auto& work : std::exchange(early, {})) work();
@@ -97,8 +95,15 @@ void DomainKeeperState::fold(const storage::Record& record) {
   }
   ledger.apply(record.stream, record.event, record.recorded_at);
   switch (record.event.kind_case()) {
-    case pb::Event::kCertificateIssued:
+    case pb::Event::kProjectDeleted:
+      orphans_wanted = true;
+      break;
     case pb::Event::kDomainTakenOver:
+      // Its project may have been deleted since the name servers were asked.
+      orphans_wanted = true;
+      edge_is_stale = true;
+      break;
+    case pb::Event::kCertificateIssued:
       edge_is_stale = true;
       break;
     case pb::Event::kCertificateLost:
@@ -118,7 +123,6 @@ void DomainKeeperState::fold(const storage::Record& record) {
 void DomainKeeperState::on_records(domain_keeper_actor::pointer self, const RecordBatch& batch) {
   heard = batch.records->back().position;
   if (!begun) return;
-  bool deleted = false;
   std::set<std::string> unheard;  // domains of which more is in the log than their appends' answers
   for (const auto& record : *batch.records) {
     if (record.position <= position) continue;
@@ -126,7 +130,6 @@ void DomainKeeperState::on_records(domain_keeper_actor::pointer self, const Reco
     const auto* state = ledger.find(domain);
     const bool is_news = state == nullptr || state->version < record.stream_version;
     if (!domain.empty() && is_news) unheard.insert(domain);
-    deleted = deleted || record.event.has_project_deleted();
     fold(record);
   }
   for (const auto& domain : unheard) compare(self, domain);
@@ -134,7 +137,11 @@ void DomainKeeperState::on_records(domain_keeper_actor::pointer self, const Reco
     publish(self);
     run_due(self);
   }
-  if (!deleted) return;
+  remove_orphans(self);
+}
+
+void DomainKeeperState::remove_orphans(domain_keeper_actor::pointer self) {
+  if (!std::exchange(orphans_wanted, false)) return;
   for (const auto& domain : ledger.orphaned()) {
     ATLAS_PROBE(true, "a project was deleted that had a domain");
     report(self, domain, RemoveDomain{Principal::system("domains"), "its project was deleted"});
@@ -166,6 +173,7 @@ void DomainKeeperState::decide_and_write(domain_keeper_actor::pointer self,
         }
         then(appended->records.back().position);
         compare(self, domain);
+        remove_orphans(self);
         publish(self);
         return run_due(self);
       }
@@ -186,15 +194,32 @@ void DomainKeeperState::decide_and_write(domain_keeper_actor::pointer self,
 
 void DomainKeeperState::report(domain_keeper_actor::pointer self, const std::string& domain,
                                DomainCommand command) {
+  const auto kind = command.index();
+  reports.insert_or_assign({domain, kind}, std::move(command));
+  if (!std::exchange(reporting, true)) self->send(self, ReportNext{});
+}
+
+void DomainKeeperState::report_next(domain_keeper_actor::pointer self) {
+  if (reports.empty()) {
+    reporting = false;
+    return publish(self);  // and cleans, which waited
+  }
+  const auto next = reports.extract(reports.begin());
+  const auto& domain = next.key().first;
+  const auto& command = next.mapped();
   decide_and_write(self, domain, command, Principal::system("domains"), {},
-                   [self, domain, command](const Result<Position>& recorded) {
-                     if (recorded) return;
+                   [this, self, domain, command](const Result<Position>& recorded) {
+                     if (recorded) return self->send(self, ReportNext{});
                      log_event(LogLevel::warn, "domains", "not_recorded",
                                {{"domain", domain}, {"error", to_string(recorded.error())}});
                      const auto code = recorded.error().code;
-                     if (code != ErrorCode::disk_full && code != ErrorCode::unavailable) return;
+                     if (code != ErrorCode::disk_full && code != ErrorCode::unavailable) {
+                       return self->send(self, ReportNext{});
+                     }
                      ATLAS_PROBE(true, "a full disk kept what happened to a domain out of the log");
-                     self->delayed_send(self, k_report_again, ReportAgain{domain, command});
+                     // What was reported of it meanwhile is newer.
+                     reports.try_emplace({domain, command.index()}, command);
+                     self->delayed_send(self, k_report_again, ReportNext{});
                    });
 }
 
@@ -362,7 +387,7 @@ void DomainKeeperState::publish(domain_keeper_actor::pointer self) {
 
 // Keys that nothing names go, once nothing is between the store and the log.
 void DomainKeeperState::clean(domain_keeper_actor::pointer self) {
-  if (!clean_wanted || cleaning != 0 || !writer.at_rest()) return;
+  if (!clean_wanted || cleaning != 0 || reporting || !writer.at_rest()) return;
   clean_wanted = false;
   CleanWork work;
   for (const auto& [domain, state] : ledger.domains()) {
@@ -405,9 +430,7 @@ domain_keeper_actor::behavior_type domain_keeper(
           [self](const DomainWorkOverdue& message) {
             self->state.lose(self, message.ticket, "it did not come back in time");
           },
-          [self](const ReportAgain& message) {
-            self->state.report(self, message.domain, message.command);
-          },
+          [self](const ReportNext&) { self->state.report_next(self); },
           [self](const DomainsDue& message) {
             auto& keeper = self->state;
             if (message.number != keeper.armed) return;

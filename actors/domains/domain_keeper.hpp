@@ -33,7 +33,7 @@ using domain_keeper_actor = caf::typed_actor<
     // From a worker.
     caf::reacts_to<DomainWorkDone>,
     // To itself.
-    caf::reacts_to<DomainWorkOverdue>, caf::reacts_to<DomainsDue>, caf::reacts_to<ReportAgain>>;
+    caf::reacts_to<DomainWorkOverdue>, caf::reacts_to<DomainsDue>, caf::reacts_to<ReportNext>>;
 
 struct DomainKeeperConfig {
   DomainEngine* engine = nullptr;  // null: the keeper is not started
@@ -79,6 +79,11 @@ struct DomainKeeperState {
   std::vector<std::function<void()>> early;  // commands that came before
   Position position;                         // up to which the log was read
   Position heard;                            // the newest record that came before it had begun
+  // What the world reported, by domain and kind, where the newest counts: as many as there are
+  // domains. One of them is with the writer at a time, so that commands pass them.
+  std::map<std::pair<std::string, std::size_t>, DomainCommand> reports;
+  bool reporting = false;      // a ReportNext is under way, or the append that it led to
+  bool orphans_wanted = true;  // a claim may be of a project that was deleted
   std::map<std::string, Watch> watches;
   std::map<Ticket, Job> jobs;
   Ticket next_ticket = 1;
@@ -108,8 +113,12 @@ struct DomainKeeperState {
   using OnDecided = std::function<void(const Result<Position>&)>;
   void decide_and_write(domain_keeper_actor::pointer self, const std::string& domain,
                         DomainCommand command, const Principal& by, Basis basis, OnDecided then);
-  // What the world reports; on a full disk it is reported again. Nobody's turn waits for that.
+  // What the world reports is recorded in time; on a full disk it is tried again. Nobody's turn
+  // waits for that.
   void report(domain_keeper_actor::pointer self, const std::string& domain, DomainCommand command);
+  void report_next(domain_keeper_actor::pointer self);
+  // Projects that were deleted leave their domains.
+  void remove_orphans(domain_keeper_actor::pointer self);
 
   // Compares what is under way with what the log says, after each change of the domain.
   void compare(domain_keeper_actor::pointer self, const std::string& domain);

@@ -2,11 +2,15 @@
 
 namespace atlasflow::actors {
 
+std::string target_of(const DomainState& state, const std::string& domain) {
+  return state.project_name + "." + domain;
+}
+
 DomainExpectation expectation_of(const DomainState& state, const std::string& domain,
                                  const std::vector<std::string>& addresses) {
   DomainExpectation expected;
   expected.name = state.name;
-  expected.target = state.project_name + "." + domain;
+  expected.target = target_of(state, domain);
   expected.addresses = addresses;
   expected.proof = ownership_proof(state.project, state.token);
   expected.proof_required = state.proof_required && state.proved_project != state.project;
@@ -17,7 +21,8 @@ DomainExpectation expectation_of(const DomainState& state, const std::string& do
 }
 
 DomainOutlook outlook_of(const DomainState& state, const DomainEngine* engine,
-                         const std::string& domain, const DomainSettings& settings) {
+                         const std::string& domain, const DomainSettings& settings,
+                         TimestampUs now) {
   if (!state.claimed) return {};
   const auto expected = expectation_of(state, domain, settings.addresses);
   const auto name =
@@ -25,7 +30,7 @@ DomainOutlook outlook_of(const DomainState& state, const DomainEngine* engine,
   DomainOutlook outlook;
   outlook.wanted = wanted_records(expected, name && name->is_apex);
   outlook.proof_required = expected.proof_required;
-  if (!expected.take_over_proof.empty()) {
+  if (state.take_over && state.take_over->is_open(now)) {
     outlook.take_over = WantedRecord{ownership_name(state.name), "TXT", expected.take_over_proof};
   }
   outlook.order_due_at = order_due_at(state, settings.rules);

@@ -16,6 +16,9 @@ struct DomainSettings {
   std::vector<std::string> addresses;  // of this server, as A and AAAA records have them
 };
 
+// The hostname of its project's production, where it leads. `domain` is the server's own.
+[[nodiscard]] std::string target_of(const DomainState& state, const std::string& domain);
+
 // What the records of a domain are to be, for its project. `domain` is the server's own.
 [[nodiscard]] DomainExpectation expectation_of(const DomainState& state, const std::string& domain,
                                                const std::vector<std::string>& addresses);
@@ -28,6 +31,7 @@ struct DomainOutlook {
   std::optional<TimestampUs> order_due_at;  // of its next certificate; nothing: none is due
 };
 [[nodiscard]] DomainOutlook outlook_of(const DomainState& state, const DomainEngine* engine,
-                                       const std::string& domain, const DomainSettings& settings);
+                                       const std::string& domain, const DomainSettings& settings,
+                                       TimestampUs now);
 
 }  // namespace atlasflow::actors

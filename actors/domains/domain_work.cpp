@@ -73,6 +73,7 @@ void DomainKeeperState::done(domain_keeper_actor::pointer self, const DomainWork
   }
   cleaning = 0;
   if (const auto& cleaned = std::get<Result<void>>(message.result); !cleaned) {
+    clean_wanted = true;
     log_event(LogLevel::warn, "domains", "store_not_cleaned",
               {{"error", to_string(cleaned.error())}});
   }
@@ -96,6 +97,7 @@ void DomainKeeperState::looked(domain_keeper_actor::pointer self, const std::str
   }
   auto expected = expectation_of(*state, config.domain, config.settings.addresses);
   if (found) expected.caa_identities = found->caa_identities;
+  if (!ledger.may_take_over(*state, config.clock->now())) expected.take_over_proof.clear();
   look.judgement = judge(expected, look.observed);
   look.asked = !watch.askers.empty();
   const bool room = std::exchange(watch.ordering_look, false) || has_order_room();
@@ -146,6 +148,9 @@ void DomainKeeperState::published(domain_keeper_actor::pointer self,
     report(self, choice.domain, TakeLost{choice.fingerprint, reason});
   }
   for (const auto& choice : result->shown) {
+    // Most were shown long ago.
+    const auto* state = ledger.find(choice.domain);
+    if (!state->issued || state->issued->fingerprint != choice.fingerprint) continue;
     report(self, choice.domain, TakeInstalled{choice.fingerprint});
   }
   publish(self);  // what changed meanwhile
@@ -175,6 +180,7 @@ void DomainKeeperState::lose(domain_keeper_actor::pointer self, Ticket ticket,
     return compare(self, domain);
   }
   cleaning = 0;
+  clean_wanted = true;
   for (const auto& [domain, state] : ledger.domains()) {
     if (state.order) compare(self, domain);
   }

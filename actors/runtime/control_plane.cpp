@@ -51,8 +51,14 @@ class LocalControlPlane final : public ControlPlane {
   const storage::Catalog& catalog() const override { return catalog_; }
   const storage::EventLog& log() const override { return log_; }
   std::vector<PartStatus> parts() override;
+  std::string domain_named(const std::string& typed) const override {
+    if (engines_.domains == nullptr) return typed;
+    const auto name = engines_.domains->name_of(typed);
+    return name ? name->name : typed;
+  }
   DomainOutlook outlook_of(const DomainState& state) const override {
-    return actors::outlook_of(state, engines_.domains, config_.domain, config_.domains);
+    return actors::outlook_of(state, engines_.domains, config_.domain, config_.domains,
+                              engines_.clock->now());
   }
 
  protected:

@@ -71,6 +71,8 @@ class ControlPlane {
   };
   [[nodiscard]] virtual std::vector<PartStatus> parts() = 0;
 
+  // A domain's name as the log has it, of how a person typed it; the text itself where it is none.
+  [[nodiscard]] virtual std::string domain_named(const std::string& typed) const = 0;
   // Of a domain, as the server is configured.
   [[nodiscard]] virtual DomainOutlook outlook_of(const DomainState& state) const = 0;
 

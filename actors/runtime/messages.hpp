@@ -330,11 +330,8 @@ struct DomainWorkDone {
 struct DomainWorkOverdue {
   std::uint64_t ticket = 0;
 };
-// To itself: record what the world reported, for which there was no room.
-struct ReportAgain {
-  std::string domain;
-  DomainCommand command;
-};
+// To itself: record the next thing that the world reported.
+struct ReportNext {};
 // To itself: something is due.
 struct DomainsDue {
   std::uint64_t number = 0;  // of the newest; an older one counts no more
@@ -451,4 +448,4 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DoDomainWork)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DomainWorkDone)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DomainWorkOverdue)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DomainsDue)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReportAgain)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReportNext)

@@ -66,10 +66,17 @@ void RecordingControlPlane::append_to_domain(const std::string& domain,
   append(domain_stream(domain), events);
 }
 
+// As the real one does of names in ASCII.
+std::string RecordingControlPlane::domain_named(const std::string& typed) const {
+  std::string name = typed;
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return name;
+}
+
 actors::DomainOutlook RecordingControlPlane::outlook_of(const DomainState& state) const {
   return actors::outlook_of(
       state, nullptr, "apps.test",
-      {.rules = {.directory = "https://ca.test/dir"}, .addresses = {"192.0.2.7"}});
+      {.rules = {.directory = "https://ca.test/dir"}, .addresses = {"192.0.2.7"}}, /*now=*/0);
 }
 
 pb::PushReceived RecordingControlPlane::push_to(const std::string& project) {
@@ -298,17 +305,19 @@ struct RecordingControlPlane::Effect {
 
   [[nodiscard]] Result<std::string> answered(const std::string& domain) const {
     if (plane.domain_error) return tl::unexpected(*plane.domain_error);
-    return domain;
+    return plane.domain_named(domain);
   }
   Result<std::string> operator()(const commands::AddDomain& command) const {
-    if (!plane.domain_error) plane.add_domain(command.domain, command.project);
+    if (!plane.domain_error) {
+      plane.add_domain(plane.domain_named(command.domain), command.project);
+    }
     return answered(command.domain);
   }
   Result<std::string> operator()(const commands::RemoveDomain& command) const {
     if (!plane.domain_error) {
       pb::Event event;
       event.mutable_domain_removed()->set_by("user");
-      plane.append_to_domain(command.domain, {event});
+      plane.append_to_domain(plane.domain_named(command.domain), {event});
     }
     return answered(command.domain);
   }

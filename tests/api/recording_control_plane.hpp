@@ -80,6 +80,7 @@ class RecordingControlPlane : public actors::ControlPlane {
   const storage::Catalog& catalog() const override { return catalog_; }
   const storage::EventLog& log() const override { return *log_; }
   std::vector<PartStatus> parts() override;
+  std::string domain_named(const std::string& typed) const override;
   actors::DomainOutlook outlook_of(const DomainState& state) const override;
 
  protected:

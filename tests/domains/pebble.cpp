@@ -150,8 +150,13 @@ void Pebble::start() {
 }
 
 void Pebble::restart() {
-  pebble_->kill();
+  stop();
   start();
+}
+
+void Pebble::stop() {
+  if (pebble_) pebble_->kill();
+  pebble_.reset();
 }
 
 // Its certificate is for that name.

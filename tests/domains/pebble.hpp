@@ -44,6 +44,8 @@ class Pebble {
   void tell_name_server(const std::string& path, const std::string& json) const;
   // As if it had been set up anew: it forgets accounts, orders and its root.
   void restart();
+  // Until restart() nobody answers; its name server goes on.
+  void stop();
 
  private:
   void choose_ports();

@@ -47,6 +47,13 @@ class Domains : public ServerFixture {
   void set_up(domains_test::PebbleWish wish) {
     wish.http_port = unused_port();
     pebble_ = std::make_unique<Pebble>(wish);
+    std::string account;
+    if (!wish.external_key_id.empty()) {
+      write_file(folder() / "mac-key", wish.external_mac_key + "\n");
+      std::filesystem::permissions(folder() / "mac-key", std::filesystem::perms::owner_read);
+      account = "acme_external_key_id = \"" + wish.external_key_id +
+                "\"\nacme_external_mac_key_file = \"mac-key\"\n";
+    }
     write_file(folder() / "atlasflow.toml",
                "[edge]\nhttp = \"127.0.0.1:" + std::to_string(wish.http_port) +
                    "\"\nhttps = \"127.0.0.1:0\"\n[api]\nwebhook_listen = \"127.0.0.1:0\"\n"
@@ -55,7 +62,7 @@ class Domains : public ServerFixture {
                    pebble_->ca_bundle().string() +
                    "\"\nacme_contact = \"ops@shop.test\"\nacme_terms_agreed = true\n"
                    "public_addresses = [\"127.0.0.1\"]\nresolvers = [\"" +
-                   pebble_->name_server() + "\"]\ncertificates_per_week = 0\n");
+                   pebble_->name_server() + "\"]\ncertificates_per_week = 0\n" + account);
   }
   void lead_elsewhere(const std::string& domain) const {
     pebble_->tell_name_server("/add-a",
@@ -187,6 +194,28 @@ TEST_F(Domains, a_server_killed_in_any_state_of_a_domain_orders_once_and_serves_
 }
 
 TEST_F(Domains, an_authority_that_is_away_is_told_and_asked_again) {
+  set_up({.external_key_id = "kid-1",
+          .external_mac_key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"});
+  pebble_->stop();
+  start_server();
+  create_project("web");
+  ASSERT_EQ(atlasflow({"domains", "add", "web", k_shop}).code, 0);
+  ASSERT_TRUE(eventually(60s, [&] { return domain().at("failure").is_object(); }))
+      << domain().dump(2);
+  EXPECT_EQ(domain().at("failure").at("problem"), "unavailable") << domain().dump(2);
+  EXPECT_EQ(domain().at("status"), "verified");
+  pebble_->restart();
+  EXPECT_EQ(domain("WWW.Shop.Test").at("domain"), k_shop);
+  const auto retried = atlasflow({"domains", "retry", "WWW.Shop.Test"});
+  EXPECT_EQ(retried.code, 0) << retried.err;
+  ASSERT_TRUE(becomes("active")) << domain().dump(2);
+  EXPECT_EQ(visit(k_shop).status, 404) << visit(k_shop).error;  // there is no deployment
+  const auto again = atlasflow({"domains", "retry", k_shop});
+  EXPECT_EQ(again.code, 2);
+  EXPECT_THAT(again.err, HasSubstr("is good, and is renewed by itself"));
+}
+
+TEST_F(Domains, a_name_that_the_authority_refuses_and_names_that_are_none_are_told) {
   set_up({.blocked = {"blocked.test"}});
   start_server();
   create_project("web");
@@ -200,6 +229,13 @@ TEST_F(Domains, an_authority_that_is_away_is_told_and_asked_again) {
   const auto told = atlasflow({"domains", "list"});
   EXPECT_THAT(told.out, HasSubstr("www.blocked.test"));
   EXPECT_EQ(atlasflow({"domains", "retry", "www.blocked.test"}).code, 0);
+
+  // One of which not every letter is ASCII, as people type it.
+  const std::string books = "B\u00fccher.test";
+  EXPECT_EQ(atlasflow({"domains", "add", "web", books}).code, 0);
+  EXPECT_EQ(domain(books).at("domain"), "xn--bcher-kva.test");
+  EXPECT_EQ(atlasflow({"domains", "remove", books, "--yes"}).code, 0);
+  EXPECT_EQ(domain(books).at("status"), "removed");
 
   // The wrong kinds of names, each with its sentence.
   for (const auto& [name, why] :

@@ -1,10 +1,8 @@
-// A domain's life as a table of what happens and what follows: claims, looks, orders, failures.
-#include "events/domain.hpp"
-
+// A domain's life as a table of what happens and what follows: claims, looks, orders.
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "events/domain_ledger.hpp"
+#include "tests/events/domain_fixture.hpp"
 
 namespace atlasflow {
 namespace {
@@ -13,94 +11,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr TimestampUs k_start = 1'800'000'000'000'000;
 const Principal k_user = Principal::user();
-
-std::string kind_of(const pb::Event& event) {
-  return pb::Event::descriptor()
-      ->FindFieldByNumber(static_cast<int>(event.kind_case()))
-      ->message_type()
-      ->name();
-}
-
-// One domain, whose time goes on as the test says.
-class Domain : public testing::Test {
- protected:
-  Domain() { state_.name = "www.shop.test"; }
-
-  Result<std::vector<std::string>> tell(const DomainCommand& command) {
-    ATLAS_TRY(const auto events, decide(state_, command, rules_, now_));
-    std::vector<std::string> kinds;
-    for (const auto& event : events) {
-      EXPECT_EQ(violation(state_, event), "");
-      evolve(state_, event, now_);
-      kinds.push_back(kind_of(event));
-    }
-    last_ = events.empty() ? pb::Event{} : events.back();
-    return kinds;
-  }
-  std::vector<std::string> kinds(const DomainCommand& command) {
-    auto told = tell(command);
-    EXPECT_TRUE(told) << to_string(told.error());
-    return told.value_or(std::vector<std::string>{});
-  }
-
-  static AddDomain add(const std::string& project, bool take_over = false) {
-    return {.project = ProjectId("id-" + project),
-            .project_name = project,
-            .display_name = "www.shop.test",
-            .token = "token-" + project,
-            .take_over = take_over,
-            .parent_claimant = {},
-            .by = k_user};
-  }
-  static TakeLook look(pb::DomainVerdict verdict, const std::string& value = "192.0.2.7") {
-    TakeLook look;
-    auto* answers = look.observed.add_answers();
-    answers->set_server("192.0.2.53:53");
-    auto* record = answers->add_records();
-    record->set_name("www.shop.test");
-    record->set_type("A");
-    record->set_value(value);
-    look.judgement.verdict = verdict;
-    if (verdict != pb::DOMAIN_VERDICT_READY) look.judgement.reason = "it leads to " + value;
-    return look;
-  }
-  static TakeLook ready() { return look(pb::DOMAIN_VERDICT_READY); }
-  static TakeLook missing() { return look(pb::DOMAIN_VERDICT_PENDING, "198.51.100.1"); }
-
-  TakeIssued issued(const std::string& fingerprint, TimestampUs life) const {
-    TakeIssued command;
-    command.effect = state_.order ? state_.order->effect : EffectId("none");
-    command.issued.set_fingerprint(fingerprint);
-    command.issued.set_serial("01");
-    command.issued.set_issuer("Test CA");
-    command.issued.set_not_before_us(now_);
-    command.issued.set_not_after_us(now_ + life);
-    command.issued.add_names("www.shop.test");
-    return command;
-  }
-  TakeFailed failed(pb::CertificateProblem problem, TimestampUs retry_at = 0) const {
-    TakeFailed command;
-    command.effect = state_.order ? state_.order->effect : EffectId("none");
-    command.failed.set_problem(problem);
-    command.failed.set_reason("the CA said no");
-    command.failed.set_retry_at_us(retry_at);
-    return command;
-  }
-  void become_active(TimestampUs life = 90 * k_day_us) {
-    kinds(add("shop"));
-    kinds(ready());
-    kinds(issued("aa", life));
-    kinds(TakeInstalled{"aa"});
-    ASSERT_EQ(state_.status(), DomainStatus::active);
-  }
-
-  DomainState state_;
-  DomainRules rules_{.directory = "https://ca.test/dir"};
-  TimestampUs now_ = k_start;
-  pb::Event last_;
-};
 
 TEST_F(Domain, goes_from_a_claim_to_a_certificate_that_is_shown) {
   EXPECT_EQ(state_.status(), DomainStatus::absent);
@@ -161,88 +72,6 @@ TEST_F(Domain, an_outcome_of_an_earlier_order_is_nothing) {
   EXPECT_THAT(kinds(issued("bb", k_day_us)), IsEmpty());
 }
 
-TEST_F(Domain, failures_back_off_to_six_hours_and_the_backoff_is_in_the_log) {
-  kinds(add("shop"));
-  kinds(ready());
-  std::vector<std::int64_t> minutes;
-  for (int i = 0; i < 15; ++i) {
-    kinds(failed(pb::CERTIFICATE_PROBLEM_UNAVAILABLE));
-    minutes.push_back((state_.failure->retry_at - now_) / k_minute_us);
-    EXPECT_THAT(kinds(ready()), IsEmpty());  // not before
-    now_ = state_.failure->retry_at;
-    EXPECT_THAT(kinds(ready()), ElementsAre("CertificateOrdered"));
-  }
-  EXPECT_THAT(minutes, ElementsAre(1, 2, 2, 5, 10, 10, 10, 20, 30, 60, 120, 240, 360, 360, 360));
-  kinds(issued("aa", 90 * k_day_us));
-  EXPECT_EQ(state_.attempts, 0);
-  EXPECT_FALSE(state_.failure);
-}
-
-TEST_F(Domain, the_time_that_the_ca_names_is_kept_to_also_against_a_person) {
-  kinds(add("shop"));
-  kinds(ready());
-  const auto until = now_ + 3 * k_day_us + 1;
-  kinds(failed(pb::CERTIFICATE_PROBLEM_RATE_LIMITED, until));
-  EXPECT_EQ(state_.failure->retry_at, until);
-  const auto retried = tell(RetryCertificate{k_user});
-  ASSERT_FALSE(retried);
-  EXPECT_THAT(retried.error().message, HasSubstr("4321 min"));
-  now_ = until - 1;
-  EXPECT_THAT(kinds(ready()), IsEmpty());
-  now_ = until;
-  EXPECT_THAT(kinds(ready()), ElementsAre("CertificateOrdered"));
-}
-
-TEST_F(Domain, a_person_may_end_the_pause_of_any_other_failure) {
-  kinds(add("shop"));
-  kinds(ready());
-  kinds(failed(pb::CERTIFICATE_PROBLEM_ACCOUNT));
-  EXPECT_GE(state_.failure->retry_at, now_ + k_hour_us);
-  EXPECT_THAT(kinds(RetryCertificate{k_user}), ElementsAre("CertificateRetryRequested"));
-  EXPECT_THAT(kinds(ready()), ElementsAre("CertificateOrdered"));
-}
-
-TEST_F(Domain, four_failed_validations_an_hour_are_all_that_one_name_gets) {
-  kinds(add("shop"));
-  kinds(ready());
-  const auto first = now_;
-  for (int i = 0; i < 4; ++i) {
-    kinds(failed(pb::CERTIFICATE_PROBLEM_VALIDATION));
-    now_ += k_minute_us;
-    if (i < 3) {
-      kinds(RetryCertificate{k_user});
-      EXPECT_THAT(kinds(ready()), ElementsAre("CertificateOrdered")) << i;
-    }
-  }
-  kinds(RetryCertificate{k_user});
-  EXPECT_THAT(kinds(ready()), IsEmpty());
-  EXPECT_EQ(order_due_at(state_, rules_), first + k_hour_us);
-  // Removed and claimed anew, it is the same name to the CA.
-  kinds(RemoveDomain{k_user, "it was asked for"});
-  kinds(add("shop"));
-  EXPECT_THAT(kinds(ready()), ElementsAre("DomainChecked", "DomainVerified"));
-  now_ = first + k_hour_us;
-  EXPECT_THAT(kinds(ready()), ElementsAre("CertificateOrdered"));
-}
-
-TEST_F(Domain, certificates_of_one_name_have_a_limit_a_week) {
-  rules_.certificates_per_week = 2;
-  kinds(add("shop"));
-  kinds(ready());
-  const auto first = now_;
-  kinds(issued("aa", k_hour_us));
-  kinds(TakeInstalled{"aa"});
-  now_ += k_hour_us;
-  EXPECT_THAT(kinds(ready()), ElementsAre("CertificateOrdered"));
-  kinds(issued("bb", k_hour_us));
-  kinds(TakeInstalled{"bb"});
-  now_ += k_hour_us;
-  EXPECT_THAT(kinds(ready()), IsEmpty());
-  EXPECT_EQ(order_due_at(state_, rules_), first + 7 * k_day_us);
-  rules_.certificates_per_week = 0;
-  EXPECT_THAT(kinds(ready()), ElementsAre("CertificateOrdered"));
-}
-
 TEST_F(Domain, is_renewed_with_a_third_of_its_life_left_and_names_the_one_before) {
   become_active(90 * k_day_us);
   const auto due = *order_due_at(state_, rules_);
@@ -273,6 +102,14 @@ TEST(CertificateFacts, a_short_life_is_renewed_at_its_half_and_names_spread) {
     times.insert(facts.renew_at() / k_minute_us);
   }
   EXPECT_GT(times.size(), 80U);
+}
+
+TEST(CertificateFacts, of_a_certificate_that_ends_before_it_begins_are_no_crash) {
+  CertificateFacts facts;
+  facts.fingerprint = "aa";
+  facts.not_after = k_start;
+  facts.not_before = k_start + 20;
+  EXPECT_EQ(facts.renew_at(), k_start);
 }
 
 TEST_F(Domain, that_leads_elsewhere_is_degraded_served_on_and_not_renewed) {
@@ -446,6 +283,25 @@ TEST(DomainLedger, knows_who_has_what_is_above_and_whose_project_is_gone) {
   deleted.mutable_project_deleted();
   ledger.apply(project_stream(ProjectId("p1")), deleted, k_start);
   EXPECT_THAT(ledger.orphaned(), ElementsAre("shop.test"));
+}
+
+TEST(DomainLedger, gives_a_domain_for_seven_days_and_to_a_project_that_is_there) {
+  DomainLedger ledger;
+  const auto stream = domain_stream("shop.test");
+  pb::Event added;
+  added.mutable_domain_added()->set_project_id("p1");
+  ledger.apply(stream, added, k_start);
+  EXPECT_FALSE(ledger.may_take_over(*ledger.find("shop.test"), k_start));
+  pb::Event asked;
+  asked.mutable_take_over_requested()->set_project_id("p2");
+  ledger.apply(stream, asked, k_start);
+  const auto end = k_start + k_claim_without_dns_max_us;
+  EXPECT_TRUE(ledger.may_take_over(*ledger.find("shop.test"), end - 1));
+  EXPECT_FALSE(ledger.may_take_over(*ledger.find("shop.test"), end));
+  pb::Event deleted;
+  deleted.mutable_project_deleted();
+  ledger.apply(project_stream(ProjectId("p2")), deleted, k_start);
+  EXPECT_FALSE(ledger.may_take_over(*ledger.find("shop.test"), k_start));
 }
 
 TEST(DomainLedger, counts_the_orders_of_all_domains_against_the_accounts_limit) {

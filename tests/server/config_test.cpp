@@ -114,6 +114,17 @@ TEST(Config, the_edges_limits_and_timeouts_are_taken) {
   }
 }
 
+TEST(Config, of_domains_is_taken) {
+  const auto config = parse_config(
+      "[domains]\nacme_external_key_id = 'kid-1'\nacme_external_mac_key_file = 'mac-key'\n"
+      "resolvers = ['192.0.2.53', '192.0.2.53:5353', '[2001:db8::53]', '[2001:db8::53]:5353']\n",
+      k_file);
+  ASSERT_TRUE(config) << to_string(config.error());
+  EXPECT_EQ(config->domains.acme_external_key_id, "kid-1");
+  EXPECT_EQ(config->domains.acme_external_mac_key_file, "/etc/atlasflow/mac-key");
+  EXPECT_EQ(config->domains.resolvers.size(), 4U);
+}
+
 TEST(Config, relative_paths_start_at_the_files_folder) {
   const auto config = parse_config("state_dir = 'state'\n", k_file);
   ASSERT_TRUE(config);
@@ -155,6 +166,14 @@ INSTANTIATE_TEST_SUITE_P(
         WrongCase{"[builder]\ncount = 0\n", "2", "from 1 to 64"},
         WrongCase{"[builder]\ncount = 1.5\n", "2", "whole number"},
         WrongCase{"[vm]\naccelerator = 'hax'\n", "2", "auto, kvm, tcg"},
+        WrongCase{"[domains]\nresolvers = ['2001:db8::53:53:']\n", "2", "list of name servers"},
+        WrongCase{"[domains]\nresolvers = ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4', "
+                  "'192.0.2.5']\n",
+                  "2", "at most 4 name servers"},
+        WrongCase{"[domains]\nacme_external_key_id = 'kid-1'\n", "2",
+                  "needs domains.acme_external_mac_key_file"},
+        WrongCase{"[domains]\nacme_external_mac_key_file = 'key'\n", "2",
+                  "needs domains.acme_external_key_id"},
         WrongCase{"[log]\nlevel = 'loud'\n", "2", "debug, info, warn, error"},
         WrongCase{"a = 1\nb = = 2\n", "2", "not TOML"}));
 

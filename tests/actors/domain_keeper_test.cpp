@@ -1,0 +1,428 @@
+// The keeper of users' own domains over an engine that tests command: many domains, a full disk,
+// calls that fail or are lost, and projects that go.
+#include "actors/domains/domain_keeper.hpp"
+
+#include <stdexcept>
+
+#include <caf/scheduler/test_coordinator.hpp>
+#include <gmock/gmock.h>
+
+#include "storage/log/forwarding_event_log.hpp"
+#include "storage/log/memory_event_log.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+using std::chrono::seconds;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr TimestampUs k_start = 1'800'000'000'000'000;
+const std::string k_shop = "www.shop.test";
+const std::string k_own = "apps.test";
+
+struct TestClock final : Clock {
+  TimestampUs now() const override { return now_us; }
+  TimestampUs now_us = k_start;
+};
+
+// Its disk is full when a test says so, and may have what it refused.
+class FullLog final : public storage::ForwardingEventLog {
+ public:
+  FullLog() : ForwardingEventLog(storage::open_memory_event_log()) {}
+  bool full = false;
+  mutable int refused = 0;  // how often it was asked for room that it had not
+  bool whole_though_full = false;
+  Result<std::vector<storage::AppendOutcome>> append(
+      const std::vector<storage::AppendRequest>& requests, TimestampUs now) override {
+    if (full && whole_though_full) static_cast<void>(log().append(requests, now));
+    if (!full) return log().append(requests, now);
+    ++refused;
+    return fail(ErrorCode::disk_full, "the disk is full");
+  }
+  Result<void> has_room() const override {
+    if (!full) return {};
+    ++refused;
+    return fail(ErrorCode::disk_full, "the disk is full");
+  }
+};
+
+// Every domain leads to project "web" unless a test says so, and every order is a certificate at
+// once.
+class TestEngine final : public DomainEngine {
+ public:
+  Result<DomainName> name_of(const std::string& typed) const override {
+    return DomainName{typed, typed, false};
+  }
+  Result<pb::DnsObservation> look_up(const std::string& domain, const std::string& ownership_name,
+                                     std::stop_token) override {
+    ++looks;
+    pb::DnsObservation observed;
+    auto& answers = *observed.add_answers();
+    answers.set_server("192.0.2.53:53");
+    auto& alias = *answers.add_records();
+    alias.set_name(domain);
+    alias.set_type("CNAME");
+    alias.set_value((leads_here ? "web." : "www.elsewhere.") + k_own);
+    if (proof.empty()) return observed;
+    auto& text = *answers.add_records();
+    text.set_name(ownership_name);
+    text.set_type("TXT");
+    text.set_value(proof);
+    return observed;
+  }
+  IssueResult order(const CertificateJob& job, std::stop_token) override {
+    orders.push_back(job.effect.str());
+    if (on_order) on_order();
+    pb::CertificateIssued issued;
+    issued.set_fingerprint("fp-" + job.effect.str());
+    issued.set_not_before_us(k_start);
+    issued.set_not_after_us(k_start + 90 * k_day_us);
+    return issued;
+  }
+  Result<PublishedCertificates> publish(const std::vector<CertificateChoice>& table) override {
+    ++publishes;
+    PublishedCertificates published;
+    for (const auto& choice : table) {
+      if (all_lost) {
+        published.lost.emplace_back(choice, "its file is gone");
+      } else {
+        published.shown.push_back(choice);
+      }
+    }
+    return published;
+  }
+  Result<void> keep_only(const std::set<std::string>& fingerprints,
+                         const std::set<EffectId>&) override {
+    if (on_clean) on_clean();
+    if (unclean) return fail(ErrorCode::unavailable, "the disk is slow");
+    kept = fingerprints;
+    ++cleans;
+    return {};
+  }
+  std::vector<std::string> caa_identities() const override { return {}; }
+  std::string describe() const override { return "a test's"; }
+
+  bool leads_here = true;
+  int looks = 0;
+  std::string proof;  // what the TXT record of each domain says
+  std::function<void()> on_order;
+  std::function<void()> on_clean;
+  bool all_lost = false;
+  bool unclean = false;
+  std::vector<std::string> orders;
+  int publishes = 0;
+  int cleans = 0;
+  std::set<std::string> kept;
+};
+
+class DomainKeeper : public testing::Test {
+ protected:
+  DomainKeeper() {
+    EXPECT_TRUE(log.begin_epoch());
+    config.set("scheduler.policy", caf::atom("testing"));
+    system = std::make_unique<caf::actor_system>(config);
+    scheduler = dynamic_cast<caf::scheduler::test_coordinator*>(&system->scheduler());
+    LogWriterConfig writer_config;
+    writer_config.log = &log;
+    writer_config.clock = &clock;
+    writer_config.fatal = [](const Error& error) { ADD_FAILURE() << to_string(error); };
+    writer = system->spawn(log_writer, writer_config);
+    reader = system->spawn(log_reader, static_cast<const storage::EventLog*>(&log));
+  }
+  ~DomainKeeper() override {
+    for (const auto& actor :
+         {caf::actor_cast<caf::actor>(keeper), caf::actor_cast<caf::actor>(writer),
+          caf::actor_cast<caf::actor>(reader)}) {
+      if (actor) caf::anon_send_exit(actor, caf::exit_reason::kill);
+    }
+    keeper = nullptr;
+    writer = nullptr;
+    reader = nullptr;
+    while (scheduler->try_run_once() || scheduler->trigger_timeout()) {
+    }
+  }
+
+  void start() {
+    DomainKeeperConfig keeper_config;
+    keeper_config.engine = &engine;
+    keeper_config.clock = &clock;
+    keeper_config.log_reader = reader;
+    keeper_config.log_writer = writer;
+    keeper_config.domain = k_own;
+    keeper_config.settings.rules.directory = "https://ca.test/dir";
+    keeper_config.spawn.detach_blocking = false;
+    keeper = system->spawn(domain_keeper, keeper_config);
+    keeper->attach_functor([this](const caf::error& reason) {
+      if (reason != caf::exit_reason::kill) death = to_string(from_caf(reason));
+    });
+    caf::anon_send(writer, caf::actor_cast<record_sink>(keeper));
+    caf::anon_send(keeper, BeginDomains{});
+    run();
+  }
+  void run() {
+    while (scheduler->try_run_once()) {
+    }
+  }
+  void pass(seconds time) {
+    for (seconds passed{0}; passed < time; ++passed) {
+      clock.now_us += k_second_us;
+      scheduler->advance_time(seconds(1));
+      run();
+    }
+  }
+
+  // Past the keeper, as what other actors or an earlier keeper wrote.
+  void record(const StreamId& stream, const std::vector<pb::Event>& events) {
+    send_to_writer(stream, events);
+    run();
+  }
+  void send_to_writer(const StreamId& stream, const std::vector<pb::Event>& events) {
+    Append append;
+    append.request.stream = stream;
+    append.request.expected_version = log.version_of(stream).value();
+    append.request.events = events;
+    append.request.actor = Principal::user();
+    system->spawn(
+        [this](caf::event_based_actor* self, const Append& message) {
+          self->request(writer, caf::infinite, message)
+              .then([](const AppendReply&) {}, [](const caf::error&) {});
+        },
+        append);
+  }
+  static pb::Event added(const std::string& project = "web") {
+    pb::Event event;
+    event.mutable_domain_added()->set_project_id("id-" + project);
+    event.mutable_domain_added()->set_project_name(project);
+    return event;
+  }
+  static std::vector<pb::Event> issued(const std::string& fingerprint) {
+    std::vector<pb::Event> events{added(), {}, {}, {}, {}};
+    events[1].mutable_domain_checked()->set_verdict(pb::DOMAIN_VERDICT_READY);
+    events[2].mutable_domain_verified();
+    events[3].mutable_certificate_ordered()->set_attempt(1);
+    auto& certificate = *events[4].mutable_certificate_issued();
+    certificate.set_fingerprint(fingerprint);
+    certificate.set_not_before_us(k_start);
+    certificate.set_not_after_us(k_start + 90 * k_day_us);
+    return events;
+  }
+  void delete_project(const std::string& project) {
+    pb::Event deleted;
+    deleted.mutable_project_deleted();
+    record(project_stream(ProjectId("id-" + project)), {deleted});
+  }
+  void command(DomainCommand command) {
+    caf::anon_send(keeper, CommandDomain{k_shop, std::move(command), Principal::user(), {}});
+    run();
+  }
+
+  [[nodiscard]] std::size_t count_of(const std::string& event) const {
+    std::size_t count = 0;
+    EXPECT_TRUE(log.read_all(Position{1}, [&](const storage::Record& record) {
+      count += storage::event_name(record.event) == event ? 1 : 0;
+      return true;
+    }));
+    return count;
+  }
+  [[nodiscard]] DomainState state() const {
+    DomainLedger ledger;
+    EXPECT_TRUE(log.read_all(Position{1}, [&](const storage::Record& record) {
+      ledger.apply(record.stream, record.event, record.recorded_at);
+      return true;
+    }));
+    const auto* found = ledger.find(k_shop);
+    return found == nullptr ? DomainState{} : *found;
+  }
+
+  FullLog log;
+  TestClock clock;
+  TestEngine engine;
+  caf::actor_system_config config;
+  std::unique_ptr<caf::actor_system> system;
+  caf::scheduler::test_coordinator* scheduler = nullptr;
+  log_actor writer;
+  log_reader_actor reader;
+  domain_keeper_actor keeper;
+  std::string death;  // why the keeper ended
+};
+
+// More than a StreamWriter lets wait.
+constexpr std::size_t k_many = 1'100;
+
+TEST_F(DomainKeeper, outlives_what_is_reported_of_more_domains_than_may_wait_for_the_log) {
+  for (std::size_t i = 0; i < k_many; ++i) {
+    record(domain_stream("www" + std::to_string(i) + ".shop.test"),
+           issued("fp-" + std::to_string(i)));
+  }
+  start();
+  EXPECT_EQ(death, "");
+  EXPECT_EQ(count_of("CertificateInstalled"), k_many);
+  engine.all_lost = true;
+  record(domain_stream(k_shop), issued("fp-shop"));
+  EXPECT_EQ(death, "");
+  EXPECT_EQ(count_of("CertificateLost"), k_many + 1);
+  delete_project("web");
+  EXPECT_EQ(death, "");
+  EXPECT_EQ(count_of("DomainRemoved"), k_many + 1);
+}
+
+TEST_F(DomainKeeper, asks_a_full_disk_for_one_report_at_a_time_and_records_all_in_the_end) {
+  for (std::size_t i = 0; i < k_many; ++i) {
+    record(domain_stream("www" + std::to_string(i) + ".shop.test"),
+           issued("fp-" + std::to_string(i)));
+  }
+  log.full = true;
+  start();
+  pass(seconds(10));
+  EXPECT_GT(log.refused, 5);
+  EXPECT_LT(log.refused, 50);
+  EXPECT_EQ(count_of("CertificateInstalled"), 0U);
+  EXPECT_EQ(engine.cleans, 0) << "what is not in the log yet may need its key";
+  log.full = false;
+  pass(seconds(5));
+  EXPECT_EQ(death, "");
+  EXPECT_EQ(count_of("CertificateInstalled"), k_many);
+  EXPECT_GT(engine.cleans, 0);
+}
+
+TEST_F(DomainKeeper, lets_a_persons_command_pass_what_waits_to_be_reported) {
+  for (std::size_t i = 0; i < k_many; ++i) {
+    record(domain_stream("a" + std::to_string(i) + ".shop.test"), {added()});
+  }
+  record(domain_stream(k_shop), {added("other")});
+  start();
+  pb::Event deleted;
+  deleted.mutable_project_deleted();
+  const auto before = log.last_position();
+  send_to_writer(project_stream(ProjectId("id-web")), {deleted});
+  while (log.last_position() == before || log.last_position() == before.next()) {
+    ASSERT_TRUE(scheduler->try_run_once());
+  }
+  command(RemoveDomain{Principal::user(), "it was asked for"});
+  std::vector<std::string> removed;
+  EXPECT_TRUE(log.read_all(before, [&](const storage::Record& record) {
+    if (record.event.has_domain_removed()) removed.push_back(domain_of(record.stream));
+    return true;
+  }));
+  ASSERT_EQ(removed.size(), k_many + 1);
+  EXPECT_LT(std::find(removed.begin(), removed.end(), k_shop) - removed.begin(), 10);
+}
+
+TEST_F(DomainKeeper, reports_once_what_a_full_disk_refused_and_kept) {
+  record(domain_stream(k_shop), {added()});
+  engine.on_order = [this] { log.full = log.whole_though_full = true; };
+  start();
+  EXPECT_EQ(count_of("CertificateIssued"), 1U);
+  EXPECT_FALSE(state().installed);
+  engine.on_order = nullptr;
+  log.full = false;
+  pass(seconds(5));
+  EXPECT_EQ(death, "");
+  EXPECT_EQ(state().status(), DomainStatus::active);
+  EXPECT_EQ(count_of("CertificateIssued"), 1U);
+  EXPECT_EQ(count_of("CertificateInstalled"), 1U);
+  EXPECT_EQ(engine.orders.size(), 1U);
+}
+
+TEST_F(DomainKeeper, asks_again_for_the_same_order_when_its_worker_dies) {
+  record(domain_stream(k_shop), {added()});
+  engine.on_order = [this] {
+    if (engine.orders.size() == 1) throw std::runtime_error("injected");
+  };
+  start();
+  EXPECT_EQ(state().status(), DomainStatus::issuing);
+  pass(seconds(5));
+  EXPECT_EQ(state().status(), DomainStatus::active);
+  ASSERT_EQ(engine.orders.size(), 2U);
+  EXPECT_EQ(engine.orders[0], engine.orders[1]);
+  EXPECT_EQ(count_of("CertificateOrdered"), 1U);
+}
+
+TEST_F(DomainKeeper, gives_an_order_up_of_which_every_worker_dies) {
+  record(domain_stream(k_shop), {added()});
+  engine.on_order = [] { throw std::runtime_error("injected"); };
+  start();
+  pass(seconds(60));
+  EXPECT_EQ(death, "");
+  EXPECT_EQ(engine.orders.size(), 5U);
+  EXPECT_EQ(count_of("CertificateFailed"), 1U);
+  ASSERT_TRUE(state().failure);
+  EXPECT_EQ(state().failure->problem, pb::CERTIFICATE_PROBLEM_LOCAL);
+}
+
+TEST_F(DomainKeeper, looks_at_once_when_a_person_wants_an_order_tried_again) {
+  std::vector<pb::Event> events{added(), {}, {}, {}, {}};
+  events[1].mutable_domain_verified();
+  events[2].mutable_certificate_ordered()->set_attempt(1);
+  events[3].mutable_certificate_failed()->set_retry_at_us(k_start + k_hour_us);
+  events[4].mutable_domain_degraded();
+  record(domain_stream(k_shop), events);
+  engine.leads_here = false;
+  start();
+  pass(seconds(100));  // It is looked at each minute by now.
+  const auto looks = engine.looks;
+  pass(seconds(11));
+  ASSERT_EQ(engine.looks, looks);
+  engine.leads_here = true;
+  command(RetryCertificate{Principal::user()});
+  EXPECT_EQ(engine.looks, looks + 1);
+  EXPECT_EQ(state().status(), DomainStatus::active);
+}
+
+TEST_F(DomainKeeper, cleans_the_store_again_when_that_failed_or_was_lost) {
+  record(domain_stream(k_shop), issued("fp-1"));
+  engine.unclean = true;
+  start();
+  EXPECT_EQ(state().status(), DomainStatus::active);
+  EXPECT_EQ(engine.cleans, 0);
+  engine.unclean = false;
+  // It leads elsewhere: nothing of it wants a clean store, so that is for what failed before.
+  record(domain_stream("a.shop.test"), {added("other")});
+  EXPECT_EQ(engine.cleans, 1);
+  engine.on_clean = [] { throw std::runtime_error("injected"); };
+  pb::Event removed;
+  removed.mutable_domain_removed();
+  record(domain_stream("a.shop.test"), {removed});
+  EXPECT_EQ(engine.cleans, 1);
+  engine.on_clean = nullptr;
+  record(domain_stream("b.shop.test"), {added("other")});
+  EXPECT_EQ(engine.cleans, 2);
+  EXPECT_TRUE(engine.kept.contains("fp-1"));
+  EXPECT_EQ(death, "");
+}
+
+TEST_F(DomainKeeper, gives_no_domain_to_a_project_that_was_deleted) {
+  pb::Event asked;
+  asked.mutable_take_over_requested()->set_project_id("id-blog");
+  asked.mutable_take_over_requested()->set_project_name("blog");
+  asked.mutable_take_over_requested()->set_token("token");
+  record(domain_stream(k_shop), {added(), asked});
+  delete_project("blog");
+  engine.proof = ownership_proof(ProjectId("id-blog"), "token");
+  start();
+  pass(seconds(30));
+  EXPECT_EQ(count_of("DomainTakenOver"), 0U);
+  EXPECT_EQ(state().project, ProjectId("id-web"));
+  // Recorded before the keeper had heard of the end.
+  pb::Event taken;
+  taken.mutable_domain_taken_over()->set_project_id("id-blog");
+  record(domain_stream(k_shop), {taken});
+  EXPECT_FALSE(state().claimed);
+  EXPECT_THAT(state().removed_reason, HasSubstr("was deleted"));
+}
+
+TEST(DomainOutlook, shows_who_asks_for_a_domain_while_that_is_judged) {
+  DomainState state;
+  state.name = k_shop;
+  state.claimed = true;
+  state.take_over = TakeOverClaim{ProjectId("id-blog"), "blog", "token", k_start};
+  const auto end = k_start + k_claim_without_dns_max_us;
+  const auto shown = outlook_of(state, nullptr, k_own, {}, end - 1).take_over;
+  ASSERT_TRUE(shown);
+  EXPECT_EQ(shown->value, ownership_proof(ProjectId("id-blog"), "token"));
+  EXPECT_FALSE(outlook_of(state, nullptr, k_own, {}, end).take_over);
+}
+
+}  // namespace
+}  // namespace atlasflow::actors
