@@ -193,6 +193,24 @@ TEST_F(BuildSecrets, a_value_of_many_lines_and_bytes_arrives_as_it_is) {
   EXPECT_THAT(log("b-1"), HasSubstr("\n" + std::to_string(key.size()) + "\n2000\n"));
 }
 
+// The files are where buildah is, and a repository's links lead nowhere but into the repository.
+TEST_F(BuildSecrets, no_link_and_no_mount_leads_from_a_step_or_a_copy_to_the_file_of_a_secret) {
+  std::filesystem::create_symlink("/mnt/secrets", folder("app") / "evil");
+  std::filesystem::create_symlink("../secrets/0", folder("app") / "near");
+  int number = 0;
+  for (const std::string way :
+       {"COPY evil/0 /x\n", "COPY evil /x\n", "ADD near /x\n", "RUN cat /mnt/secrets/0 > /x\n",
+        "RUN --mount=type=bind,source=evil,target=/y cat /y/0 > /x\n",
+        "RUN --mount=type=bind,source=/../secrets,target=/y cat /y/0 > /x\n"}) {
+    write_steps("RUN --mount=type=secret,id=TOKEN wc -c < /run/secrets/TOKEN\n" + way);
+    const auto id = "b-" + std::to_string(++number);
+    const auto built = build_with_token(id);
+    EXPECT_THAT(log(id), HasSubstr("RUN --mount=type=secret")) << "it was there";
+    EXPECT_THAT(files_with(scratch_.path(), k_sentinel), IsEmpty())
+        << way << (built ? "built" : to_string(built.error()));
+  }
+}
+
 // buildah has a copy of its own for each step, on the disk, as long as its container is there.
 TEST_F(BuildSecrets, a_server_that_is_killed_leaves_none_once_the_next_has_started) {
   const std::string mark = "86543" + std::to_string(::getpid());
