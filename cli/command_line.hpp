@@ -91,7 +91,8 @@ struct EnvUnsetCommand {
 struct BuildSecretSetCommand {
   std::string project;
   std::string name;
-  std::string file = "-";  // what the value is read from; "-": standard input
+  std::string file = "-";                  // what the value is read from; "-": standard input
+  std::vector<std::string> mistaken = {};  // a value as an argument: refused, and not repeated
 };
 struct BuildSecretListCommand {
   std::string project;

@@ -47,6 +47,8 @@ void add_build_secret_verbs(CLI::App& app, Command& chosen) {
   verb->add_option("NAME", set->project, "The project")->required();
   verb->add_option("SECRET", set->name, "Its name: RUN --mount=type=secret,id=SECRET")->required();
   verb->add_option("--from-file", set->file, "The file with its value (default: standard input)");
+  // Without a place of its own it would be quoted as an argument too many. Not in the help.
+  verb->add_option("VALUE", set->mistaken)->group("");
 
   auto list = std::make_shared<BuildSecretListCommand>();
   verb = add_verb(*secrets, chosen, list, "list", "List names and digests; values are never shown");

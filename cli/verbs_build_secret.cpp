@@ -38,6 +38,12 @@ int run(const BuildSecretSetCommand& command, ApiClient& api, const Terminal& te
   if (const auto valid = validate_build_secret_name(command.name); !valid) {
     return report(terminal, valid.error());
   }
+  if (!command.mistaken.empty()) {
+    return report(terminal, {ErrorCode::invalid_argument,
+                             "the value is no argument, where the shell keeps it and others read "
+                             "it; write it to standard input, or name a file with --from-file",
+                             {}});
+  }
   auto value = read_input(command.file, terminal.in).map(without_line_end);
   if (!value) return report(terminal, value.error());
   if (const auto valid = validate_build_secret_value(command.name, *value); !valid) {

@@ -64,6 +64,10 @@ TEST_F(BuildSecretVerbs, a_build_secret_that_is_wrong_is_not_repeated) {
   const auto typed = run(BuildSecretSetCommand{"shop", "NPM=hunter2", "-"}, "x");
   EXPECT_EQ(typed.code, 2);
   EXPECT_THAT(typed.err, AllOf(HasSubstr("standard input"), Not(HasSubstr("hunter2"))));
+  const auto argument = run(BuildSecretSetCommand{"shop", "NPM", "-", {"hunter2"}}, "x");
+  EXPECT_EQ(argument.code, 2);
+  EXPECT_THAT(argument.err,
+              AllOf(HasSubstr("the value is no argument"), Not(HasSubstr("hunter2"))));
   EXPECT_EQ(run(BuildSecretSetCommand{"shop", "NPM", "-"}, "\n").code, 2) << "it is empty";
   EXPECT_EQ(run(BuildSecretSetCommand{"shop", "NPM", "/nonexistent"}).code, 2);
   const auto large = run(BuildSecretSetCommand{"shop", "NPM", "-"}, std::string(140'000, 'x'));

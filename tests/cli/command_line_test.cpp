@@ -56,7 +56,9 @@ TEST(CommandLine, a_build_secret_is_named_and_its_value_is_no_argument) {
       command<BuildSecretSetCommand>({"build-secret", "set", "web", "NPM", "--from-file", "token"})
           .file,
       "token");
-  EXPECT_FALSE(parse({"build-secret", "set", "web", "NPM", "value"}));
+  EXPECT_THAT(
+      command<BuildSecretSetCommand>({"build-secret", "set", "web", "NPM", "hunter2"}).mistaken,
+      ElementsAre("hunter2"));
   const auto unset = command<BuildSecretUnsetCommand>({"build-secret", "unset", "web", "A", "B"});
   EXPECT_THAT(unset.names, ElementsAre("A", "B"));
 }
