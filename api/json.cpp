@@ -249,21 +249,38 @@ Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
   json["updated_at_us"] = view.updated_at;
   json["env_names"] = Json::array();
   for (const auto& [name, entry] : state.env) json["env_names"].push_back(name);
+  json["build_secret_names"] = Json::array();
+  for (const auto& [name, entry] : state.build_secrets) json["build_secret_names"].push_back(name);
   json["settings"] = json_of(state.settings);
   json["has_notify_secret"] = !state.notify_secret_ref.empty();
   return json;
 }
 
-Json env_json_of(const storage::ProjectView& view) {
-  Json variables = Json::array();
-  for (const auto& [name, entry] : view.state.env) {
-    const auto set_at = view.env_set_at.find(name);
-    variables.push_back({{"name", name},
-                         {"digest", entry.digest},
-                         {"set_at_us", set_at == view.env_set_at.end() ? 0 : set_at->second}});
+namespace {
+
+Json json_of(const std::map<std::string, EnvEntry>& values,
+             const std::map<std::string, TimestampUs>& set_at) {
+  Json list = Json::array();
+  for (const auto& [name, entry] : values) {
+    const auto at = set_at.find(name);
+    list.push_back({{"name", name},
+                    {"digest", entry.digest},
+                    {"set_at_us", at == set_at.end() ? 0 : at->second}});
   }
+  return list;
+}
+
+}  // namespace
+
+Json env_json_of(const storage::ProjectView& view) {
   Json json;
-  json["variables"] = std::move(variables);
+  json["variables"] = json_of(view.state.env, view.env_set_at);
+  return json;
+}
+
+Json build_secrets_json_of(const storage::ProjectView& view) {
+  Json json;
+  json["secrets"] = json_of(view.state.build_secrets, view.build_secret_set_at);
   return json;
 }
 

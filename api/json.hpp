@@ -33,6 +33,8 @@ struct PublicAddress {
                            const PublicAddress& address);
 // {"variables":[{"name","digest","set_at_us"}]}
 [[nodiscard]] Json env_json_of(const storage::ProjectView& view);
+// {"secrets":[{"name","digest","set_at_us"}]}
+[[nodiscard]] Json build_secrets_json_of(const storage::ProjectView& view);
 
 // One event as a line of application/x-ndjson, its line feed included. `data` is Protobuf's JSON of
 // the event: snake_case names, 64-bit integers as strings, defaults written out.

@@ -1,8 +1,9 @@
-// Projects and their environment variables.
+// Projects, their environment variables and build secrets.
 #include <algorithm>
 
 #include "api/context.hpp"
 #include "base/log.hpp"
+#include "events/build_secret.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow::api {
@@ -137,12 +138,17 @@ Response set_env(const Context& context, const Request& request) {
   return show_env(context, project);
 }
 
-Response unset_env(const Context& context, const Request& request) {
-  const auto& project = request.parameters.at("name");
+std::vector<std::string> names_in_query(const Request& request) {
   std::vector<std::string> names;
   for (const auto& [key, value] : request.query) {
     if (key == "name") names.push_back(value);
   }
+  return names;
+}
+
+Response unset_env(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  const auto names = names_in_query(request);
   if (names.empty()) {
     return error_response(
         {ErrorCode::invalid_argument, "Name the variables to remove: ?name=A&name=B.", {}});
@@ -152,6 +158,60 @@ Response unset_env(const Context& context, const Request& request) {
   log_event("api", "env_unset", {{"project", project}, {"variables", names.size()}});
   wait_for_commands(context);
   return show_env(context, project);
+}
+
+Response show_build_secrets(const Context& context, const std::string& name) {
+  return response_of(project_named(context, name), [](const storage::ProjectView& view) {
+    return json_response(build_secrets_json_of(view));
+  });
+}
+
+// No error quotes a value.
+Result<commands::Texts> parsed_build_secrets(const std::string& body) {
+  ATLAS_TRY(const auto json, parsed_object(body, "The body"));
+  ATLAS_TRY(const auto members, Members(json).object("secrets"));
+  if (members == nullptr || members->empty()) {
+    return fail(ErrorCode::invalid_argument,
+                "'secrets' is missing or empty: send {\"secrets\":{\"NAME\":\"value\"}}.");
+  }
+  commands::Texts secrets;
+  for (const auto& [name, value] : members->items()) {
+    ATLAS_TRYV(validate_build_secret_name(name));
+    if (!value.is_string()) {
+      return fail(ErrorCode::invalid_argument, "The value of " + name + " must be a string.");
+    }
+    auto text = value.get<std::string>();
+    ATLAS_TRYV(validate_build_secret_value(name, text));
+    secrets.emplace_back(name, std::move(text));
+  }
+  return secrets;
+}
+
+Response set_build_secrets(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  const auto secrets = parsed_build_secrets(request.body);
+  if (!secrets) return error_response(secrets.error());
+  const auto set =
+      context.control.execute(asker_of(request), commands::SetBuildSecrets{project, *secrets});
+  if (!set) return error_response(set.error());
+  log_event("api", "build_secrets_set", {{"project", project}, {"secrets", secrets->size()}});
+  wait_for_commands(context);
+  return show_build_secrets(context, project);
+}
+
+Response unset_build_secrets(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  const auto names = names_in_query(request);
+  if (names.empty()) {
+    return error_response(
+        {ErrorCode::invalid_argument, "Name the build secrets to remove: ?name=A&name=B.", {}});
+  }
+  const auto unset =
+      context.control.execute(asker_of(request), commands::UnsetBuildSecrets{project, names});
+  if (!unset) return error_response(unset.error());
+  log_event("api", "build_secrets_unset", {{"project", project}, {"secrets", names.size()}});
+  wait_for_commands(context);
+  return show_build_secrets(context, project);
 }
 
 // Neither an error nor a log line nor the answer repeats it.
@@ -196,6 +256,11 @@ void add_project_routes(Router& router, const Context& context) {
   });
   add("PUT", "/v1/projects/:name/env", k_env_body_bytes_max, set_env);
   add("DELETE", "/v1/projects/:name/env", 0, unset_env);
+  add("GET", "/v1/projects/:name/build-secrets", 0, [](const Context& c, const Request& request) {
+    return show_build_secrets(c, request.parameters.at("name"));
+  });
+  add("PUT", "/v1/projects/:name/build-secrets", k_env_body_bytes_max, set_build_secrets);
+  add("DELETE", "/v1/projects/:name/build-secrets", 0, unset_build_secrets);
 }
 
 }  // namespace atlasflow::api

@@ -10,6 +10,7 @@
 #include "cli/add_verb.hpp"
 #include "cli/backup_options.hpp"
 #include "cli/domain_options.hpp"
+#include "cli/env_options.hpp"
 #include "events/deployment.hpp"
 #include "events/settings.hpp"
 
@@ -117,31 +118,6 @@ template <typename T>
 void add_wait(CLI::App* verb, const std::shared_ptr<T>& command) {
   verb->add_flag("--wait", command->wait, "Print each step as it comes; exit 1 when it fails");
   add_json(verb, command);
-}
-
-void add_env_verbs(CLI::App& app, Command& chosen) {
-  auto* env = app.add_subcommand("env", "Set, list and unset a project's environment variables");
-  env->require_subcommand(1);
-
-  auto set = std::make_shared<EnvSetCommand>();
-  auto* verb = add_verb(*env, chosen, set, "set", "Set variables; they apply to later deployments");
-  verb->add_option("NAME", set->project, "The project")->required();
-  auto* assignments =
-      verb->add_option("ASSIGNMENT", set->assignments, "K=V, any number")->type_name("K=V");
-  auto* file = verb->add_option("--from-file", set->from_file, "A .env file, - for standard input");
-  auto* from_stdin = verb->add_option("--stdin", set->stdin_name,
-                                      "Read this variable's value from standard input");
-  file->excludes(assignments)->excludes(from_stdin);
-
-  auto list = std::make_shared<EnvListCommand>();
-  verb = add_verb(*env, chosen, list, "list", "List names and digests; values are never shown");
-  verb->add_option("NAME", list->project, "The project")->required();
-  add_json(verb, list);
-
-  auto unset = std::make_shared<EnvUnsetCommand>();
-  verb = add_verb(*env, chosen, unset, "unset", "Remove variables");
-  verb->add_option("NAME", unset->project, "The project")->required();
-  verb->add_option("VARIABLE", unset->names, "Names")->required();
 }
 
 constexpr const char* k_no_cache_help = "Build without the layers of earlier builds";
@@ -470,6 +446,7 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   add_project_verbs(app, chosen);
   add_github_verbs(app, chosen);
   add_env_verbs(app, chosen);
+  add_build_secret_verbs(app, chosen);
   add_domain_verbs(app, chosen);
   add_deployment_verbs(app, chosen);
   add_again_verbs(app, chosen);

@@ -88,6 +88,20 @@ struct EnvUnsetCommand {
   std::string project;
   std::vector<std::string> names;
 };
+struct BuildSecretSetCommand {
+  std::string project;
+  std::string name;
+  std::string file = "-";                  // what the value is read from; "-": standard input
+  std::vector<std::string> mistaken = {};  // a value as an argument: refused, and not repeated
+};
+struct BuildSecretListCommand {
+  std::string project;
+  bool json = false;
+};
+struct BuildSecretUnsetCommand {
+  std::string project;
+  std::vector<std::string> names;
+};
 struct DeployCommand {
   std::string project;
   std::string sha;
@@ -185,19 +199,18 @@ struct SimulateCommand {
   bool probes = false;
 };
 
-using Command =
-    std::variant<ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
-                 ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand,
-                 ProjectNotifySecretCommand, GitHubConnectCommand, GitHubStatusCommand,
-                 GitHubDisconnectCommand, EnvSetCommand, EnvListCommand, EnvUnsetCommand,
-                 DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand, RestartCommand,
-                 CancelCommand, StopCommand, StartCommand, ScaleCommand, DeploymentsCommand,
-                 StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand, SimulateCommand,
-                 LogTailCommand, LogShowCommand, LogStatsCommand, TimelineCommand, StateCommand,
-                 DiffCommand, WhyCommand, ReplayCommand, BisectCommand, WhatIfCommand,
-                 DetectCommand, BackupCommand, RestoreCommand, LogExportCommand, LogImportCommand,
-                 LogRebuildCommand, DomainAddCommand, DomainListCommand, DomainCheckCommand,
-                 DomainCertCommand, DomainRetryCommand, DomainRemoveCommand>;
+using Command = std::variant<
+    ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
+    ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand, ProjectNotifySecretCommand,
+    GitHubConnectCommand, GitHubStatusCommand, GitHubDisconnectCommand, EnvSetCommand,
+    EnvListCommand, EnvUnsetCommand, BuildSecretSetCommand, BuildSecretListCommand,
+    BuildSecretUnsetCommand, DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand,
+    RestartCommand, CancelCommand, StopCommand, StartCommand, ScaleCommand, DeploymentsCommand,
+    StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand, SimulateCommand, LogTailCommand,
+    LogShowCommand, LogStatsCommand, TimelineCommand, StateCommand, DiffCommand, WhyCommand,
+    ReplayCommand, BisectCommand, WhatIfCommand, DetectCommand, BackupCommand, RestoreCommand,
+    LogExportCommand, LogImportCommand, LogRebuildCommand, DomainAddCommand, DomainListCommand,
+    DomainCheckCommand, DomainCertCommand, DomainRetryCommand, DomainRemoveCommand>;
 
 struct CommandLine {
   Connection connection;

@@ -255,7 +255,8 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
     detail = branch_of(text_of(data, "ref")) + ": " + text_of(data, "reason");
   } else if (type == "RepositoryConnected") {
     detail = text_of(data, "url");
-  } else if (type == "EnvSet" || type == "EnvUnset" || type == "ProjectCreated") {
+  } else if (type == "EnvSet" || type == "EnvUnset" || type == "BuildSecretSet" ||
+             type == "BuildSecretUnset" || type == "ProjectCreated") {
     detail = text_of(data, "name");
   } else if (detail = life_detail(type, data); !detail.empty()) {
     return printable(detail);

@@ -37,6 +37,9 @@ int run(const GitHubDisconnectCommand& command, ApiClient& api, const Terminal& 
 int run(const EnvSetCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const EnvListCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const EnvUnsetCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const BuildSecretSetCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const BuildSecretListCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const BuildSecretUnsetCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const DomainAddCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const DomainListCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const DomainCheckCommand& command, ApiClient& api, const Terminal& terminal);

@@ -87,11 +87,14 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
   };
   rows.push_back({"Live", live.is_null() ? "nothing yet" : described(live)});
   if (!newest.is_null() && newest != live) rows.push_back({"Newest", described(newest)});
-  std::string variables;
-  for (const auto& name : project.value("env_names", json::array())) {
-    variables += (variables.empty() ? "" : ", ") + name.get<std::string>();
+  for (const auto& [title, member] :
+       {std::pair("Variables", "env_names"), std::pair("Build secrets", "build_secret_names")}) {
+    std::string names;
+    for (const auto& name : project.value(member, json::array())) {
+      names += (names.empty() ? "" : ", ") + name.get<std::string>();
+    }
+    rows.push_back({title, names.empty() ? "none" : printable(names)});
   }
-  rows.push_back({"Variables", variables.empty() ? "none" : printable(variables)});
   const auto settings = project.value("settings", json::object());
   const auto limit = [&](const char* name) {
     return std::to_string(number_of(settings, name) / 1'000'000) + " s";

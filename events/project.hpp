@@ -14,6 +14,7 @@
 
 namespace atlasflow {
 
+// A variable's value, or a build secret's.
 struct EnvEntry {
   std::string digest;      // tells whether two values are equal, nothing more
   std::string sealed_ref;  // where storage/secrets keeps the value
@@ -29,6 +30,7 @@ struct ProjectState {
   std::string notify_secret_ref;
   pb::Settings settings;
   std::map<std::string, EnvEntry> env;
+  std::map<std::string, EnvEntry> build_secrets;  // for builds, and never for the app
   bool deleted = false;
   Principal deleted_by;
 
@@ -51,6 +53,12 @@ struct SetEnv {
 struct UnsetEnv {
   std::vector<std::string> names;
 };
+struct SetBuildSecrets {
+  std::vector<std::pair<std::string, EnvEntry>> entries;
+};
+struct UnsetBuildSecrets {
+  std::vector<std::string> names;
+};
 struct IgnorePush {
   pb::PushIgnored push;
 };
@@ -64,7 +72,8 @@ struct DeleteProject {
   Principal by;
 };
 
-using ProjectCommand = std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv, IgnorePush,
+using ProjectCommand = std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv,
+                                    SetBuildSecrets, UnsetBuildSecrets, IgnorePush,
                                     RecordBranchDeletion, SetNotifySecret, DeleteProject>;
 
 [[nodiscard]] Result<std::vector<pb::Event>> decide(const ProjectState& state,

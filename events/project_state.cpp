@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/probe.hpp"
+#include "events/build_secret.hpp"
 #include "events/environment.hpp"
 #include "events/project.hpp"
 #include "events/settings.hpp"
@@ -69,6 +70,32 @@ struct Decider {
                     "project '" + state.name + "' has no variable '" + name + "'");
       }
       events.emplace_back().mutable_env_unset()->set_name(name);
+    }
+    return events;
+  }
+
+  Result<Events> operator()(const SetBuildSecrets& command) const {
+    if (!state.exists()) return gone(state);
+    Events events;
+    for (const auto& [name, entry] : command.entries) {
+      if (auto ok = validate_build_secret_name(name); !ok) return tl::unexpected(ok.error());
+      auto* set = events.emplace_back().mutable_build_secret_set();
+      set->set_name(name);
+      set->set_digest(entry.digest);
+      set->set_sealed_ref(entry.sealed_ref);
+    }
+    return events;
+  }
+
+  Result<Events> operator()(const UnsetBuildSecrets& command) const {
+    if (!state.exists()) return gone(state);
+    Events events;
+    for (const auto& name : command.names) {
+      if (!state.build_secrets.contains(name)) {
+        return fail(ErrorCode::not_found,
+                    "project '" + state.name + "' has no build secret '" + name + "'");
+      }
+      events.emplace_back().mutable_build_secret_unset()->set_name(name);
     }
     return events;
   }
@@ -142,6 +169,13 @@ void evolve(ProjectState& state, const pb::Event& event) {
       break;
     case pb::Event::kEnvUnset:
       state.env.erase(event.env_unset().name());
+      break;
+    case pb::Event::kBuildSecretSet:
+      state.build_secrets[event.build_secret_set().name()] =
+          EnvEntry{event.build_secret_set().digest(), event.build_secret_set().sealed_ref()};
+      break;
+    case pb::Event::kBuildSecretUnset:
+      state.build_secrets.erase(event.build_secret_unset().name());
       break;
     case pb::Event::kNotifySecretSet:
       state.notify_secret_ref = event.notify_secret_set().sealed_ref();

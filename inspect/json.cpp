@@ -296,9 +296,11 @@ Json json_of(const DeploymentState& state) {
 
 Json json_of(const ProjectState& state) {
   const auto& [id, version, name, repository_url, branch, webhook_secret_ref, notify_secret_ref,
-               settings, env, deleted, deleted_by] = state;
+               settings, env, build_secrets, deleted, deleted_by] = state;
   auto variables = Json::object();
   for (const auto& [variable, entry] : env) variables[variable] = {{"digest", entry.digest}};
+  auto secrets = Json::object();
+  for (const auto& [secret, entry] : build_secrets) secrets[secret] = {{"digest", entry.digest}};
   return {{"id", id.str()},
           {"version", version.value()},
           {"name", name},
@@ -308,6 +310,7 @@ Json json_of(const ProjectState& state) {
           {"has_notify_secret", !notify_secret_ref.empty()},
           {"settings", json_of_message(settings)},
           {"env", std::move(variables)},
+          {"build_secrets", std::move(secrets)},
           {"deleted", deleted},
           {"deleted_by", deleted ? deleted_by.str() : ""}};
 }

@@ -45,8 +45,9 @@ class LocalBuildEngine final : public actors::BuildEngine {
     std::uint64_t cache_bytes_max = 0;          // of all layers in the builder's store
     github::ConnectedApp* app = nullptr;        // clones what needs a login; null: nobody does
   };
-  LocalBuildEngine(Config config, builder::ImageBuilder& images, RegistryGate& gate)
-      : config_(std::move(config)), images_(images), gate_(gate) {}
+  LocalBuildEngine(Config config, builder::ImageBuilder& images, storage::SecretStore& secrets,
+                   RegistryGate& gate)
+      : config_(std::move(config)), images_(images), secrets_(secrets), gate_(gate) {}
 
   Result<actors::ResolvedRef> resolve(const std::string& repository_url,
                                       const std::string& branch) override;
@@ -64,6 +65,9 @@ class LocalBuildEngine final : public actors::BuildEngine {
  private:
   [[nodiscard]] builder::CredentialSource credential_for(const std::string& url,
                                                          std::stop_token stop) const;
+  // Opens what its steps may mount, and what its log must not show.
+  [[nodiscard]] Result<void> open_values(const actors::SourceJob& job,
+                                         builder::BuildRequest& request) const;
   // unavailable: less than min_free_mib is free.
   [[nodiscard]] Result<void> check_disk() const;
   [[nodiscard]] Result<std::vector<std::string>> collect_registry(const actors::KeepSource& keep,
@@ -71,6 +75,7 @@ class LocalBuildEngine final : public actors::BuildEngine {
 
   Config config_;
   builder::ImageBuilder& images_;
+  storage::SecretStore& secrets_;
   RegistryGate& gate_;
 };
 

@@ -5,6 +5,8 @@
 #include <set>
 #include <shared_mutex>
 
+#include "actors/projects/sealed_env.hpp"
+#include "base/deadline.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "builder/source/checkout.hpp"
@@ -12,7 +14,6 @@
 #include "builder/source/repository_config.hpp"
 #include "builder/source/watch_paths.hpp"
 #include "github/skip_marker.hpp"
-#include "base/deadline.hpp"
 #include "server/engines.hpp"
 #include "server/github_app.hpp"
 
@@ -112,6 +113,28 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
   return cloned;
 }
 
+Result<void> LocalBuildEngine::open_values(const actors::SourceJob& job,
+                                           builder::BuildRequest& request) const {
+  for (const auto& [name, entry] : job.secrets) {
+    auto value =
+        secrets_.open(actors::build_secret_context(job.project_id, name), entry.sealed_ref);
+    if (!value) {
+      auto error = value.error();
+      error.message = "the build secret " + name + " can't be opened: " + error.message +
+                      "; set it again with 'atlasflow build-secret set " + job.project + " " +
+                      name + " < FILE' and redeploy";
+      return tl::unexpected(error);
+    }
+    request.secrets.push_back({name, entry.digest, Secret(*std::move(value))});
+  }
+  for (const auto& [name, entry] : job.env) {
+    // One that does not open is in nobody's hands; the start of the app says so.
+    auto value = secrets_.open(job.project_id + "/" + name, entry.sealed_ref);
+    if (value) request.hidden.emplace_back(*std::move(value));
+  }
+  return {};
+}
+
 Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::stop_token stop) {
   ATLAS_TRYV(check_disk());
   builder::BuildRequest request;
@@ -131,6 +154,7 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
   for (const auto& arg : job.settings.build_args()) {
     request.build_args.emplace_back(arg.name(), arg.value());
   }
+  ATLAS_TRYV(open_values(job, request));
   request.deadline = std::chrono::duration_cast<std::chrono::milliseconds>(job.remaining);
   const auto started = std::chrono::steady_clock::now();
   ATLAS_TRY(auto image, images_.build(request, std::move(stop)));
@@ -144,6 +168,11 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
     auto* base = built.add_base_images();
     base->set_name(used.name);
     base->set_digest(used.digest);
+  }
+  for (const auto& used : image.secrets) {
+    auto* secret = built.add_secrets();
+    secret->set_name(used.name);
+    secret->set_digest(used.digest);
   }
   built.set_duration_us(std::chrono::duration_cast<std::chrono::microseconds>(
                             std::chrono::steady_clock::now() - started)

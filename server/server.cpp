@@ -214,8 +214,8 @@ void make_engines(Server::Parts& server, const ServerConfig& config, const State
   build.min_free_mib = config.builder.min_free_mib;
   build.app = server.connected_app.get();
   build.cache_bytes_max = static_cast<std::uint64_t>(config.keep.build_cache_mib) << 20U;
-  server.build_engine =
-      std::make_unique<LocalBuildEngine>(std::move(build), *server.images, server.registry_gate);
+  server.build_engine = std::make_unique<LocalBuildEngine>(std::move(build), *server.images,
+                                                           *server.secrets, server.registry_gate);
   constexpr std::int64_t k_share_of_four = 3;
   const auto memory_mib =
       config.vm.memory_mib > 0 ? config.vm.memory_mib : machine_memory_mib() * k_share_of_four / 4;

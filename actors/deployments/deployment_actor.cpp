@@ -148,6 +148,7 @@ void DeploymentActorState::read_env(deployment_actor::pointer self, std::functio
       [project](const storage::Record& record) { evolve(*project, record.event); },
       [this, project, then = std::move(then)] {
         env = std::move(project->env);
+        build_secrets = std::move(project->build_secrets);
         then();
       });
 }
@@ -203,6 +204,10 @@ SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& ef
   task.job.is_pushed = fold.push.trigger() == pb::TRIGGER_WEBHOOK;
   task.job.settings = fold.push.settings();
   task.job.no_cache = fold.push.no_cache();
+  if (step == SourceStep::build) {
+    task.job.secrets.assign(build_secrets.begin(), build_secrets.end());
+    task.job.env.assign(env.begin(), env.end());
+  }
   if (deadline != 0) task.job.remaining = until(deadline);
   return task;
 }

@@ -50,6 +50,7 @@ struct DeploymentActorState {
   std::set<std::string> in_flight;  // keys of the effects that have been handed out
   // The project's variables as they were when the deployment was made, not as they are now.
   std::map<std::string, EnvEntry> env;
+  std::map<std::string, EnvEntry> build_secrets;  // likewise
   bool claimed = false;
   bool has_checkout = true;  // as far as this actor knows
   const char* name = "deployment";

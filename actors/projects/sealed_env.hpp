@@ -1,5 +1,5 @@
-// A project's new variables on their way into the log: checked, and their values sealed. Free
-// function; blocks in the secret store.
+// A project's new variables and build secrets on their way into the log: checked, and their values
+// sealed. Free functions; they block in the secret store.
 #pragma once
 
 #include <string>
@@ -18,5 +18,14 @@ namespace atlasflow::actors {
 [[nodiscard]] Result<SetEnv> sealed_env(
     const ProjectState& project, const std::vector<std::pair<std::string, std::string>>& entries,
     storage::SecretStore& secrets);
+
+// The same of what its builds may mount; too_large: over k_build_secrets_bytes_max together.
+[[nodiscard]] Result<SetBuildSecrets> sealed_build_secrets(
+    const ProjectState& project, const std::vector<std::pair<std::string, std::string>>& entries,
+    storage::SecretStore& secrets);
+
+// The context that a build secret is sealed in; a variable's is "<project id>/<name>".
+[[nodiscard]] std::string build_secret_context(const std::string& project_id,
+                                               const std::string& name);
 
 }  // namespace atlasflow::actors

@@ -144,6 +144,19 @@ struct CommandRunner::Run {
     return tell_project(command.project, UnsetEnv{command.names});
   }
 
+  Result<commands::Done> operator()(const commands::SetBuildSecrets& command) const {
+    // Until it is recorded, so that two at once do not both find room.
+    const std::lock_guard guard(runner.env_mutex_);
+    ATLAS_TRY(const auto view, runner.known_project(command.project));
+    ATLAS_TRYV(runner.log_.has_room());
+    ATLAS_TRY(auto set, sealed_build_secrets(view.state, command.secrets, runner.secrets_));
+    return tell_project(command.project, std::move(set));
+  }
+
+  Result<commands::Done> operator()(const commands::UnsetBuildSecrets& command) const {
+    return tell_project(command.project, UnsetBuildSecrets{command.names});
+  }
+
   Result<commands::Done> operator()(const commands::SetNotifySecret& command) const {
     ATLAS_TRY(const auto view, runner.known_project(command.project));
     if (command.secret.empty()) {

@@ -80,6 +80,19 @@ struct UnsetEnv {
   std::string project;
   std::vector<std::string> names;
 };
+// What builds may mount and the app never sees. Seals the values; all of the names or none.
+struct SetBuildSecrets {
+  using Answer = Done;
+  static constexpr std::string_view name = "set_build_secrets";
+  std::string project;
+  Texts secrets;
+};
+struct UnsetBuildSecrets {
+  using Answer = Done;
+  static constexpr std::string_view name = "unset_build_secrets";
+  std::string project;
+  std::vector<std::string> names;
+};
 // What signs the notifications to the project's notify_url (X-Atlasflow-Signature-256).
 struct SetNotifySecret {
   using Answer = Done;
@@ -226,11 +239,11 @@ struct RetryDomain {
   std::string domain;
 };
 
-using Command =
-    std::variant<ConnectGitHubApp, DisconnectGitHubApp, RecordGitHubReport, TakePush, CreateProject,
-                 DeleteProject, ChangeSettings, SetEnv, UnsetEnv, SetNotifySecret, Deploy, Rollback,
-                 Redeploy, Promote, Restart, Cancel, StopApp, StartApp, Scale, AddDomain,
-                 RemoveDomain, CheckDomain, RetryDomain>;
+using Command = std::variant<ConnectGitHubApp, DisconnectGitHubApp, RecordGitHubReport, TakePush,
+                             CreateProject, DeleteProject, ChangeSettings, SetEnv, UnsetEnv,
+                             SetBuildSecrets, UnsetBuildSecrets, SetNotifySecret, Deploy, Rollback,
+                             Redeploy, Promote, Restart, Cancel, StopApp, StartApp, Scale,
+                             AddDomain, RemoveDomain, CheckDomain, RetryDomain>;
 using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::string,
                             std::vector<actors::PushReceipt>>;
 

@@ -34,6 +34,9 @@ struct ResolvedRef {
   std::string sha;
 };
 
+// Sealed values by name; who opens them knows the context that they were sealed in.
+using SealedEntries = std::vector<std::pair<std::string, EnvEntry>>;
+
 struct SourceJob {
   EffectId effect;          // names the build's log, its containers and its cgroup
   DeploymentId deployment;  // names the work folder: clone and build share it
@@ -46,6 +49,8 @@ struct SourceJob {
   bool is_pushed = false;  // a push asks for it, and nobody by hand: its message may say to skip it
   pb::Settings settings;   // the project's for a clone, then the deployment's
   bool no_cache = false;   // of a build: it takes no layer of an earlier one
+  SealedEntries secrets;   // of a build: what its steps may mount
+  SealedEntries env;       // of a build: what its log must not show; the app's alone
   std::chrono::microseconds remaining{};  // until the step's deadline
 };
 
@@ -102,7 +107,7 @@ struct VmJob {
   std::string project_id;
   std::string deployment;
   ImageRef image;
-  std::vector<std::pair<std::string, EnvEntry>> env;  // references; the engine opens them
+  SealedEntries env;  // references; the engine opens them
   pb::Settings settings;
   std::string command;  // run by the image's sh in place of its own; empty: the image's
   std::chrono::microseconds remaining{};  // until the start's deadline; 0: none

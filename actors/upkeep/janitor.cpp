@@ -87,7 +87,8 @@ collector_actor::behavior_type collector(collector_actor::pointer self,
 // A value that was set took the place of another.
 bool leaves_something(const pb::Event& event) {
   return ends_deployment(event) || event.has_project_deleted() || event.has_env_set() ||
-         event.has_env_unset() || event.has_notify_secret_set();
+         event.has_env_unset() || event.has_build_secret_set() || event.has_build_secret_unset() ||
+         event.has_notify_secret_set();
 }
 
 bool is_failure_of_the_machine(const pb::Event& event) {

@@ -29,15 +29,19 @@ Result<BuildLog> BuildLog::open(const std::filesystem::path& folder, const std::
   return BuildLog(std::move(file), static_cast<std::uint64_t>(status.st_size));
 }
 
-void BuildLog::heading(std::string_view text) {
-  write((at_line_start_ ? "-----> " : "\n-----> ") + std::string(text) + "\n");
+void BuildLog::heading(std::string_view text) { line("-----> ", text); }
+
+void BuildLog::note(std::string_view text) { line("       ", text); }
+
+void BuildLog::line(const char* mark, std::string_view text) {
+  end_output();
+  write((at_line_start_ ? "" : "\n") + std::string(mark) + mask_.masked(text) + "\n");
 }
 
-void BuildLog::note(std::string_view text) {
-  write((at_line_start_ ? "       " : "\n       ") + std::string(text) + "\n");
-}
+void BuildLog::output(std::string_view text) { append(mask_.take(text)); }
 
-void BuildLog::output(std::string_view text) {
+void BuildLog::append(std::string_view text) {
+  if (text.empty()) return;
   tail_ += text;
   if (tail_.size() > 2 * k_tail_bytes) tail_.erase(0, tail_.size() - k_tail_bytes);
   if (full_) return;

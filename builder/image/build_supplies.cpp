@@ -1,13 +1,17 @@
-// What a build is made of beside the checkout: the stack, and what generated Dockerfiles use.
+// What a build is made of beside the checkout: the stack, and what Dockerfiles use.
 #include <system_error>
 
+#include "base/file.hpp"
 #include "builder/image/buildah_builder.hpp"
+#include "builder/stack/build_secret_id.hpp"
 #include "builder/stack/render.hpp"
 
 namespace atlasflow::builder {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::size_t k_certificate_bytes_max = 4U << 20U;
 
 }  // namespace
 
@@ -25,31 +29,42 @@ Result<Stack> BuildahBuilder::find_stack(const BuildRequest& request, const fs::
   choice.start_command = request.start_command;
   choice.has_ca_certificate = !config_.ca_certificate.empty();
   for (const auto& [name, value] : request.build_args) choice.build_args.push_back(name);
+  choice.secrets = secret_ids(request.secrets);
   return detect_stack(root, bases, choice);
 }
 
-Result<BuildSupplies> BuildahBuilder::put_supplies(const Stack& stack,
+Result<BuildSupplies> BuildahBuilder::put_supplies(const BuildRequest& request, const Stack& stack,
+                                                   const std::string& dockerfile,
                                                    const fs::path& scratch) const {
   BuildSupplies supplies;
   auto& arguments = supplies.arguments;
-  const auto add_secret = [&](const std::string& id) {
-    arguments.insert(arguments.end(), {"--secret", "id=" + id + ",src=/mnt/scratch/secret." + id});
+  // A file for each, whose name is not the id: that may be longer than a file's name.
+  const auto add_secret = [&](const std::string& id, Secret content) {
+    const auto name = std::to_string(supplies.secrets.size());
+    arguments.insert(arguments.end(),
+                     {"--secret", "id=" + id + ",src=" + k_secrets_folder + "/" + name});
+    supplies.secrets.push_back({name, std::move(content)});
   };
-  std::error_code error;
-  for (const auto& [id, content] : stack.secrets) {
-    ATLAS_TRYV(write_text(scratch / ("secret." + id), content));
-    add_secret(id);
+  for (const auto& secret : request.secrets) {
+    // No step can name one that its text does not hold: the id has the value's digest in it.
+    const auto id = secret_id(secret.name, secret.digest);
+    if (dockerfile.find("id=" + id + ",") == std::string::npos) continue;
+    add_secret(id, secret.value);
+    supplies.used.push_back({secret.name, secret.digest});
   }
-  if (!config_.ca_certificate.empty()) {
-    fs::copy_file(config_.ca_certificate, scratch / (std::string("secret.") + k_ca_secret), error);
-    if (error) {
+  for (const auto& [id, content] : stack.secrets) add_secret(id, Secret(content));
+  const bool is_generated = stack.name != "dockerfile";
+  if (is_generated && !config_.ca_certificate.empty()) {
+    auto certificate = read_file(config_.ca_certificate, k_certificate_bytes_max);
+    if (!certificate) {
       return fail(ErrorCode::unavailable,
                   "the certificate of builder.ca_certificate cannot be read: " +
                       config_.ca_certificate.string(),
-                  error.message());
+                  to_string(certificate.error()));
     }
-    add_secret(k_ca_secret);
+    add_secret(k_ca_secret, Secret(*std::move(certificate)));
   }
+  std::error_code error;
   if (stack.needs_static_server) {
     const fs::path folder = scratch / k_static_server_context;
     fs::create_directory(folder, error);

@@ -41,6 +41,7 @@ Result<RunOutcome> Buildah::run(const Call& call,
   mounts.scratch = call.scratch;
   mounts.context = call.context;
   mounts.hooks_name = call.hooks_name;
+  if (call.secrets != nullptr) mounts.secrets = *call.secrets;
   argv.insert(argv.end(), call.arguments.begin(), call.arguments.end());
   return sandbox_->run(std::move(argv), call.environment, mounts, call.network,
                        call.cgroup_procs == nullptr ? no_cgroup : *call.cgroup_procs, call.deadline,

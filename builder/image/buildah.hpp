@@ -44,6 +44,7 @@ class Buildah {
     std::filesystem::path scratch;         // exists; -> /mnt/scratch
     std::filesystem::path context;         // -> /mnt/context
     std::string hooks_name;
+    const std::vector<SecretFile>* secrets = nullptr;  // -> k_secrets_folder; nullptr: none
     bool keeps_cache_mounts = false;
     SandboxNetwork network = SandboxNetwork::none;
     const std::vector<FileDescriptor>* cgroup_procs = nullptr;

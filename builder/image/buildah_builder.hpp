@@ -41,7 +41,9 @@ inline constexpr CgroupParent k_build_cgroups{"atlasflow-build", 25};
 
 // What a build has beside the checkout.
 struct BuildSupplies {
-  std::vector<std::string> arguments = {};  // of buildah, that tell of files in the scratch folder
+  std::vector<std::string> arguments = {};  // of buildah, that tell of the files below
+  std::vector<SecretFile> secrets = {};     // what steps mount
+  std::vector<UsedSecret> used = {};        // of those, the project's
   std::string dockerfile = {};              // the user's, for messages that name its line; or empty
 };
 
@@ -90,8 +92,8 @@ class BuildahBuilder final : public ImageBuilder {
   // Builds a tiny image with a RUN step, with the network first; on success the rung is in working
   // order.
   Result<void> probe();
-  // What an earlier server left that names no build: containers, and images that it did not write
-  // to their end.
+  // What an earlier server left that names no build: containers, images that it did not write to
+  // their end, and copies of secrets.
   void clear_unnamed();
 
  private:
@@ -106,8 +108,10 @@ class BuildahBuilder final : public ImageBuilder {
                                       Clock::time_point until, const std::stop_token& stop) const;
   Result<Stack> find_stack(const BuildRequest& request, const std::filesystem::path& root,
                            const StackBases& bases) const;
-  // What a generated Dockerfile uses beside the checkout, in the scratch folder.
-  Result<BuildSupplies> put_supplies(const Stack& stack,
+  // What the Dockerfile uses beside the checkout: secrets that it mounts, and of a generated one
+  // the programs that it copies, in the scratch folder.
+  Result<BuildSupplies> put_supplies(const BuildRequest& request, const Stack& stack,
+                                     const std::string& dockerfile,
                                      const std::filesystem::path& scratch) const;
   // What the plan starts from and the store of base images has not.
   Result<void> pull_absent(const Stack& stack, const DockerfilePlan& plan,

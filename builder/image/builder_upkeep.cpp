@@ -109,7 +109,10 @@ void BuildahBuilder::clear_unnamed() {
   }
   fs::remove_all(probe_folder(), error);
   clear_unnamed_in(bases_);
-  for (const ImageStore& store : project_stores()) clear_unnamed_in(store);
+  for (const ImageStore& store : project_stores()) {
+    store.forget_secrets();
+    clear_unnamed_in(store);
+  }
 }
 
 void BuildahBuilder::clear_unnamed_in(const ImageStore& store) {

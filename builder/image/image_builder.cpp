@@ -17,6 +17,7 @@
 #include "builder/image/build_watch.hpp"
 #include "builder/image/buildah_builder.hpp"
 #include "builder/source/source_file.hpp"
+#include "builder/stack/build_secret_id.hpp"
 #include "builder/stack/detect.hpp"
 #include "builder/stack/dockerfile.hpp"
 
@@ -54,6 +55,28 @@ bool may_be_obeyed(std::string name) {
                      [&](std::string_view word) { return name.find(word) != std::string::npos; });
 }
 
+LogMask mask_of(const BuildRequest& request) {
+  std::vector<std::string_view> values;
+  for (const auto& secret : request.secrets) values.emplace_back(secret.value.reveal());
+  for (const auto& value : request.hidden) values.emplace_back(value.reveal());
+  return LogMask(values);
+}
+
+// Line by line, so that the lines keep their numbers.
+std::string masked_lines(const LogMask& mask, const std::string& text) {
+  std::istringstream lines(text);
+  std::string masked;
+  for (std::string line; std::getline(lines, line);) masked += mask.masked(line) + "\n";
+  return masked;
+}
+
+// What is said of a build goes into events.
+Error masked(const LogMask& mask, Error error) {
+  error.message = mask.masked(error.message);
+  error.cause = mask.masked(error.cause);
+  return error;
+}
+
 // What is to be built, which images that needs, and what the image says of itself.
 Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) {
   const bool is_ours = stack.name != "dockerfile";
@@ -69,8 +92,12 @@ Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) 
     for (const auto& name : stack.base_images) plan.images.push_back({full_image_name(name), 0});
     return plan;
   }
-  return plan_dockerfile(stack.dockerfile, {stack.dockerfile_name, request.build_args,
-                                            request.build_target, false, stack.start});
+  return plan_dockerfile(stack.dockerfile, {.name = stack.dockerfile_name,
+                                            .build_args = request.build_args,
+                                            .target = request.build_target,
+                                            .start = stack.start,
+                                            .project = request.project,
+                                            .secrets = secret_ids(request.secrets)});
 }
 
 }  // namespace
@@ -144,6 +171,7 @@ Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const
   call.scratch = scratch;
   call.context = request.folder;
   call.hooks_name = request.build_id;
+  call.secrets = &supplies.secrets;
   call.network =
       config_.network && network_works_ ? SandboxNetwork::internet : SandboxNetwork::none;
   call.cgroup_procs = &cgroup.procs();
@@ -249,13 +277,17 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   for (const auto& base : used_bases) log.note("From " + base.name + "@" + base.digest);
   ATLAS_TRY(auto store, own_store(request));
   if (request.no_cache) ATLAS_TRYV(store.outdate_layers());
-  ATLAS_TRY(auto supplies, put_supplies(stack, scratch));
-  if (stack.name == "dockerfile") supplies.dockerfile = plan.text;
+  ATLAS_TRY(auto supplies, put_supplies(request, stack, plan.text, scratch));
+  const auto mask = mask_of(request);
+  // What buildah says of a step is compared with it, and is hidden by then.
+  if (stack.name == "dockerfile") supplies.dockerfile = masked_lines(mask, plan.text);
   ATLAS_TRY(auto image_id, run_build(exact, store, supplies, scratch, log, until, stop));
   auto notices = std::move(stack.notices);
   notices.insert(notices.end(), plan.notices.begin(), plan.notices.end());
-  return BuiltImage{std::move(image_id), stack.name, stack.reason, std::move(notices),
-                    std::move(used_bases)};
+  for (auto& notice : notices) notice = mask.masked(notice);
+  return BuiltImage{std::move(image_id),   stack.name,
+                    stack.reason,          std::move(notices),
+                    std::move(used_bases), std::move(supplies.used)};
 }
 
 Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_token stop) {
@@ -279,7 +311,10 @@ Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_
   Result<BuiltImage> built = tl::unexpected(Error{});
   {
     auto log = BuildLog::open(config_.log_dir, request.build_id);
+    const auto mask = mask_of(request);
+    if (log) log->hide(mask);
     built = log ? build_in(request, *log, own_stop.get_token()) : tl::unexpected(log.error());
+    if (!built) built = tl::unexpected(masked(mask, std::move(built.error())));
     clean_up(request.build_id);
     if (log)
       log->heading(built ? "Built " + built->image_id.substr(0, 19)

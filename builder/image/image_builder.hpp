@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/secret.hpp"
 
 namespace atlasflow::builder {
 
@@ -37,6 +38,13 @@ struct ImageBuilderConfig {
   std::filesystem::path ca_certificate = {};  // PEM, for RUN steps; empty: none
 };
 
+// What steps may mount, with RUN --mount=type=secret,id=<name>.
+struct BuildSecret {
+  std::string name;    // see events/build_secret.hpp
+  std::string digest;  // of the value: another one makes every step that mounts it run again
+  Secret value;
+};
+
 struct BuildRequest {
   std::string build_id;          // [a-z0-9-]{1,48}
   std::filesystem::path folder;  // the checkout
@@ -54,6 +62,14 @@ struct BuildRequest {
   std::string build_command = {};    //
   std::string start_command = {};    //
   bool no_cache = false;  // takes no layer of an earlier build; cache mounts keep what they have
+  std::vector<BuildSecret> secrets = {};
+  std::vector<Secret> hidden = {};  // what the log does not show either: the app's variables
+};
+
+// What a build's steps mounted.
+struct UsedSecret {
+  std::string name;
+  std::string digest;
 };
 
 // What a build started from, as it was in the store then.
@@ -68,6 +84,7 @@ struct BuiltImage {
   std::string stack_reason;          // a sentence: "Dockerfile in the root folder"
   std::vector<std::string> notices;  // sentences for the user
   std::vector<UsedBase> base_images = {};
+  std::vector<UsedSecret> secrets = {};  // what its steps were given
 };
 
 struct PushedImage {

@@ -200,6 +200,14 @@ std::vector<ImageStore::Container> ImageStore::containers() const {
   return found;
 }
 
+void ImageStore::forget_secrets() const {
+  const auto folder = storage() / "overlay-containers";
+  std::error_code ignored;  // What cannot be removed goes with its container.
+  for (const auto& name : names_if_any(folder)) {
+    if (is_id(name)) fs::remove_all(folder / name / "userdata" / "secrets", ignored);
+  }
+}
+
 FolderUse use_of(const fs::path& folder) {
   FolderUse use;
   std::error_code error;

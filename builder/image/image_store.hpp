@@ -80,6 +80,9 @@ class ImageStore {
     std::string hooks_name;
   };
   [[nodiscard]] std::vector<Container> containers() const;
+  // Removes buildah's copies of what steps mounted, which a build leaves that is killed. Nothing
+  // may be building in the store.
+  void forget_secrets() const;
 
  private:
   [[nodiscard]] nlohmann::json state_file(const std::string& name) const;

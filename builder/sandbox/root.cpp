@@ -102,6 +102,23 @@ int write_text(const char* path, const char* text) {
   return error;
 }
 
+// On /mnt, which is memory and in this mount namespace only.
+int write_secrets(const RootPlan& plan) {
+  if (plan.secrets.empty()) return 0;
+  if (const int error = make_folder("mnt/secrets", plan.root_id, 0700); error != 0) return error;
+  for (const SecretInRoot& secret : plan.secrets) {
+    const int fd = ::open(secret.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+    if (fd < 0) return errno;
+    const std::string& content = secret.content.reveal();
+    const bool is_written =
+        ::write(fd, content.data(), content.size()) == static_cast<ssize_t>(content.size()) &&
+        ::fchown(fd, plan.root_id, plan.root_id) == 0;
+    ::close(fd);
+    if (!is_written) return EIO;
+  }
+  return 0;
+}
+
 // The devices that a container gets. In a user namespace the runtime cannot make them and binds
 // these; each mount is of one node alone.
 int mount_devices() {
@@ -144,6 +161,8 @@ int mount_volatile_folders(const RootPlan& plan) {
 }
 
 int bind_folders(const RootPlan& plan, const char** step) {
+  *step = "write the secrets";
+  if (const int error = write_secrets(plan); error != 0) return error;
   *step = "bind the storage";
   if (const int error = bind_folder(plan.storage.c_str(), "mnt/storage", false); error != 0) {
     return error;

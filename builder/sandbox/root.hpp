@@ -4,8 +4,16 @@
 #pragma once
 
 #include <string>
+#include <vector>
+
+#include "base/secret.hpp"
 
 namespace atlasflow::builder {
+
+struct SecretInRoot {
+  std::string path;  // in the new root, relative: "mnt/secrets/0"
+  Secret content;
+};
 
 // Everything that it needs, in memory that the parent made. Sources are absolute paths of the host;
 // an empty one is left out.
@@ -18,6 +26,7 @@ struct RootPlan {
   std::string scratch;       // -> /mnt/scratch and /var/tmp
   std::string context;       // -> /mnt/context; writes to it go to the scratch folder
   std::string hooks;         // "mnt/hooks/<name>", made empty
+  std::vector<SecretInRoot> secrets;
   std::string containers_conf;
   bool host_network = false;  // the machine's resolver and certificates are needed
   int user_namespace = -1;

@@ -189,6 +189,10 @@ class LinuxSandbox final : public Sandbox {
     plan.scratch = mounts.scratch.string();
     plan.context = mounts.context.string();
     if (!mounts.hooks_name.empty()) plan.hooks = "mnt/hooks/" + mounts.hooks_name;
+    for (const auto& secret : mounts.secrets) {
+      plan.secrets.push_back(
+          {std::string(k_secrets_folder).substr(1) + "/" + secret.name, secret.content});
+    }
     plan.containers_conf = containers_conf();
     plan.host_network = network == SandboxNetwork::host;
     plan.user_namespace = user_namespace_ ? user_namespace_->get() : -1;

@@ -17,6 +17,7 @@
 #include "base/error.hpp"
 #include "base/file_descriptor.hpp"
 #include "base/process.hpp"
+#include "base/secret.hpp"
 
 namespace atlasflow::builder {
 
@@ -36,6 +37,14 @@ struct SandboxConfig {
   std::vector<std::string> reachable_networks;  // private ones that may be reached: "10.1.0.0/16"
 };
 
+// A file in memory, of the one sandbox: <k_secrets_folder>/<name>, which its root alone can read.
+// No path of this machine leads to it, and it is gone with the sandbox's last process.
+struct SecretFile {
+  std::string name;
+  Secret content;
+};
+inline constexpr const char* k_secrets_folder = "/mnt/secrets";
+
 struct SandboxMounts {
   std::filesystem::path storage;       // -> /mnt/storage
   std::filesystem::path bases;         // -> /mnt/bases, read only; empty: none
@@ -44,6 +53,7 @@ struct SandboxMounts {
   std::filesystem::path scratch;       // -> /mnt/scratch; read and write
   std::filesystem::path context;       // -> /mnt/context, read only; empty: none
   std::string hooks_name;              // the empty folder /mnt/hooks/<name> is made
+  std::vector<SecretFile> secrets;
 };
 
 class Sandbox {

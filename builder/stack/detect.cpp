@@ -236,7 +236,7 @@ class Detection {
     Stack stack;
     stack.name = plan.provider;
     stack.reason = plan.reason;
-    stack.dockerfile = render_dockerfile(plan, {choice_.has_ca_certificate});
+    stack.dockerfile = render_dockerfile(plan, {choice_.has_ca_certificate, choice_.secrets});
     stack.ignore = render_ignore(plan, ignore);
     stack.base_images = images_of(plan);
     stack.install = choice_.install_command;

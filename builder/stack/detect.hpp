@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "builder/stack/build_secret_id.hpp"
 #include "builder/stack/plan.hpp"
 #include "builder/stack/source_tree.hpp"
 #include "builder/stack/stack_base.hpp"
@@ -29,6 +30,7 @@ struct StackChoice {
   std::string build_command = {};
   std::string start_command = {};   // in place of a Dockerfile's ENTRYPOINT and CMD as well
   bool has_ca_certificate = false;  // RUN steps get the secret k_ca_secret
+  SecretIds secrets = {};           // the project's, for steps that install or build
 };
 
 struct Stack {

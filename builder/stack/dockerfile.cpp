@@ -223,10 +223,51 @@ class Planner {
         }
       }
       if (auto done = take_target(instruction.line, flag.value(), options); !done) return done;
+      const bool is_given = take_secret(instruction.line, flag.value(), options);
       if (mount_option(options, "type").empty()) options.insert(options.begin(), {"type", "bind"});
       flag = mount_flag(options);
+      flag.is_given = is_given;
     }
     return check_flags(instruction);  // A value may have become empty.
+  }
+
+  // One that the project has becomes the mount of its exact id: then it is true. What is wrong is
+  // so only when the stage is built.
+  bool take_secret(int line, std::string_view flag, std::vector<MountOption>& options) {
+    const auto mount = secret_mount(options);
+    if (!mount) return false;
+    const auto found = request_.secrets.find(mount->name);
+    const auto named = "RUN --mount=" + std::string(flag) + ": ";
+    if (found == request_.secrets.end()) {
+      if (mount->is_required && !stages_.back().error) {
+        stages_.back().error =
+            wrong_line(line, named + "the step needs the build secret '" + mount->name +
+                                 "', which the project does not have; set it with 'atlasflow "
+                                 "build-secret set " +
+                                 request_.project + " " + mount->name + " < FILE'")
+                .value();
+      }
+      return false;
+    }
+    if (mount->is_variable && !stages_.back().error) {
+      stages_.back().error =
+          wrong_line(line, named +
+                               "a secret is given as a file here: take env= away, and let the "
+                               "step read it, as in NAME=\"$(cat " +
+                               secret_target(mount->name) + ")\" command")
+              .value();
+    }
+    std::vector<MountOption> exact = {
+        {"type", "secret"},
+        {"id", found->second},
+        {"target", mount->target.empty() ? secret_target(mount->name) : mount->target}};
+    for (const char* key : {"mode", "uid", "gid"}) {
+      if (const auto value = mount_option(options, key); !value.empty()) {
+        exact.push_back({key, value});
+      }
+    }
+    options = std::move(exact);
+    return true;
   }
 
   // Docker starts from WORKDIR, crun from the root or not at all.
@@ -290,6 +331,16 @@ class Planner {
     if (auto right = check_flags(trigger); !right) return right;
     if (auto right = check_arguments(trigger, escape_); !right) return right;
     stages_.back().triggers.push_back(trigger);
+    for (auto& flag : trigger.flags) {
+      if (trigger.name != "RUN" || flag.name() != "--mount") continue;
+      auto options = mount_options(flag.value());
+      // It runs in the stages that start from this one, and what is wrong is told of them.
+      const auto error = stages_.back().error;
+      const bool is_given = take_secret(instruction.line, flag.value(), options);
+      stages_.back().error = error;
+      flag = mount_flag(options);
+      flag.is_given = is_given;
+    }
     // buildah keeps the text of it; what it cannot take must be out of there too.
     leave_out(trigger);
     instruction.arguments = write_instruction(trigger);

@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "builder/stack/base_image.hpp"
+#include "builder/stack/build_secret_id.hpp"
 
 namespace atlasflow::builder {
 
@@ -20,6 +21,8 @@ struct DockerfileRequest {
   std::string target;             // a stage's name in any case, or its number; empty: the last
   bool may_use_any_base = false;  // not check_base_image(): the operator chose the bases
   std::vector<std::string> start = {};  // in place of ENTRYPOINT and CMD; empty: theirs
+  std::string project = {};             // for messages
+  SecretIds secrets = {};  // what steps may mount; a mount of another one is left out, as by Docker
 };
 
 // What an instruction states, and where.

@@ -21,8 +21,9 @@ struct HereDocument {
 };
 
 struct InstructionFlag {
-  std::string text;  // "--mount=type=cache,target=/x", without the quotes that were around it
-  std::string raw;   // as it is in the file
+  std::string text;       // "--mount=type=cache,target=/x", without the quotes that were around it
+  std::string raw;        // as it is in the file
+  bool is_given = false;  // of a secret's mount: the project has it, and this is its exact id
 
   // "--mount" and "type=cache,target=/x".
   [[nodiscard]] std::string_view name() const;

@@ -70,6 +70,12 @@ std::string type_of(const std::vector<MountOption>& options) {
   return type.empty() ? "bind" : type;
 }
 
+bool is_required(const std::vector<MountOption>& options) {
+  return std::any_of(options.begin(), options.end(), [](const auto& option) {
+    return option.key == "required" && (option.value.empty() || lower_case(option.value) == "true");
+  });
+}
+
 Result<void> check_mount(int line, std::string_view value) {
   const auto options = mount_options(value);
   const auto type = type_of(options);
@@ -87,14 +93,13 @@ Result<void> check_mount(int line, std::string_view value) {
   if (!has_target && type != "secret" && type != "ssh") {
     return wrong_line(line, named + "it needs target=PATH");
   }
-  const auto is_required = std::any_of(options.begin(), options.end(), [](const auto& option) {
-    return option.key == "required" && (option.value.empty() || lower_case(option.value) == "true");
-  });
-  if (is_required && (type == "secret" || type == "ssh")) {
-    return wrong_line(line, named + "a build is given no " +
-                                (type == "ssh" ? "SSH agent" : "secrets") +
-                                "; take required away, or do without it");
+  if (type == "ssh" && is_required(options)) {
+    return wrong_line(line, named +
+                                "a build is given no SSH agent; take required away, or give the "
+                                "key as a build secret");
   }
+  const auto secret = secret_mount(options);
+  if (secret && secret->name.empty()) return wrong_line(line, named + "it needs id=NAME");
   return {};
 }
 
@@ -287,10 +292,21 @@ std::optional<std::string> left_out_because(const Instruction& instruction,
   const auto options = mount_options(flag.value());
   const auto type = type_of(options);
   if (type == "ssh") return "there is no SSH agent; the step runs without it";
-  if (type != "secret") return std::nullopt;
-  const auto id = mount_option(options, "id");
-  return "there is no secret '" + (id.empty() ? mount_option(options, "source") : id) +
-         "'; the step runs without it";
+  if (type != "secret" || flag.is_given) return std::nullopt;
+  return "there is no build secret '" + secret_mount(options)->name + "'; the step runs without it";
+}
+
+std::optional<SecretMount> secret_mount(const std::vector<MountOption>& options) {
+  if (type_of(options) != "secret") return std::nullopt;
+  SecretMount mount;
+  mount.target = mount_option(options, "target");
+  for (const char* key : {"source", "id"}) {  // of two names Docker takes the source
+    if (mount.name.empty()) mount.name = mount_option(options, key);
+  }
+  if (mount.name.empty()) mount.name = mount.target.substr(mount.target.rfind('/') + 1);
+  mount.is_variable = !mount_option(options, "env").empty();
+  mount.is_required = is_required(options);
+  return mount;
 }
 
 }  // namespace atlasflow::builder

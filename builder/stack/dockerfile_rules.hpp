@@ -41,6 +41,16 @@ struct MountOption {
 // The same of what is behind the flags, where it can be told before variables have values.
 [[nodiscard]] Result<void> check_arguments(const Instruction& instruction, char escape);
 
+// What RUN --mount=type=secret asks for, by Docker's rules.
+struct SecretMount {
+  std::string name;    // empty: it says neither id nor target
+  std::string target;  // where the step finds the file
+  bool is_required = false;
+  bool is_variable = false;  // env=NAME: the step wants it as a variable
+};
+// nullopt: it is a mount of another type.
+[[nodiscard]] std::optional<SecretMount> secret_mount(const std::vector<MountOption>& options);
+
 // nullopt: buildah gets the flag. Else it is left out, and the log says why; "" when it asks for
 // nothing but what is done anyway.
 [[nodiscard]] std::optional<std::string> left_out_because(const Instruction& instruction,

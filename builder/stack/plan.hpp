@@ -19,7 +19,8 @@ struct CopyStep {
 };
 struct RunStep {
   std::string command;              // for sh
-  std::vector<std::string> mounts;  // "type=secret,id=npmrc,target=/app/.npmrc"
+  std::vector<std::string> mounts;  // "type=cache,target=/root/.npm"
+  bool sees_secrets = false;        // it installs or builds: the project's build secrets are there
 };
 // A file that the plan itself brings: a here-document in the Dockerfile.
 struct FileStep {

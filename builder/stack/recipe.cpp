@@ -47,6 +47,7 @@ void add_install(PlanStage& stage, const ProviderInput& input, RunStep own) {
   if (const auto& command = input.choice.install_command; !command.empty()) {
     own.command = run_text(command);
   }
+  own.sees_secrets = true;
   if (!own.command.empty()) stage.steps.push_back(std::move(own));
 }
 
@@ -54,6 +55,7 @@ void add_build(PlanStage& stage, const ProviderInput& input, RunStep own) {
   if (const auto& command = input.choice.build_command; !command.empty()) {
     own.command = run_text(command);
   }
+  own.sees_secrets = true;
   if (!own.command.empty()) stage.steps.push_back(std::move(own));
 }
 

@@ -35,6 +35,12 @@ struct Rendered {
   std::string operator()(const RunStep& run) const {
     std::string line = "RUN ";
     for (const auto& mount : run.mounts) line += "--mount=" + mount + " ";
+    if (run.sees_secrets) {
+      for (const auto& [name, id] : options.secrets) {
+        // To be read by whomever the step runs as: it is the app's user in some.
+        line += "--mount=type=secret,id=" + id + ",target=" + secret_target(name) + ",mode=0444 ";
+      }
+    }
     if (options.has_ca_certificate && !stage.ca_variables.empty()) {
       line += std::string("--mount=type=secret,id=") + k_ca_secret + ",mode=0444 export";
       for (const auto& name : stage.ca_variables)

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "builder/stack/build_secret_id.hpp"
 #include "builder/stack/plan.hpp"
 
 namespace atlasflow::builder {
@@ -12,9 +13,11 @@ namespace atlasflow::builder {
 struct RenderOptions {
   // RUN steps get the certificate authorities of the secret k_ca_secret.
   bool has_ca_certificate = false;
+  SecretIds secrets = {};  // of steps that install or build
 };
 
-inline constexpr const char* k_ca_secret = "ca_certificate";
+// No name of a project's own begins so (events/build_secret.hpp).
+inline constexpr const char* k_ca_secret = "atlasflow.ca_certificate";
 
 [[nodiscard]] std::string render_dockerfile(const Plan& plan, const RenderOptions& options);
 

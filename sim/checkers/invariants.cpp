@@ -235,14 +235,17 @@ void Invariants::on_effect(Act act, const std::string& effect) {
   }
 }
 
-void Invariants::on_values(const actors::VmJob& job) {
-  // A start may come late, when the deployment has ended and its values have gone.
-  const auto deployment = deployments_.find(DeploymentId{job.deployment});
-  if (deployment == deployments_.end() || deployment->second.ended) return;
-  for (const auto& [name, entry] : job.env) {
+void Invariants::on_values(Act act, const std::string& deployment,
+                           const actors::SealedEntries& values) {
+  // Either may come late: when the deployment has ended, or has the image of another attempt, and
+  // its values have gone.
+  const auto known = deployments_.find(DeploymentId{deployment});
+  if (known == deployments_.end() || known->second.ended) return;
+  if (act == Act::build && !states_[DeploymentId{deployment}].image_id.empty()) return;
+  for (const auto& [name, entry] : values) {
     if (!world_.unsealed.contains(entry.sealed_ref)) continue;
     violated("values-are-kept", "the value of " + name + " was removed, and deployment " +
-                                    job.deployment + ", which has not ended, starts a VM with it");
+                                    deployment + ", which has not ended, is given it");
   }
 }
 

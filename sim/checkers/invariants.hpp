@@ -46,7 +46,8 @@ class Invariants final : public Witness {
   void on_acknowledged(const std::vector<storage::AppendOutcome>& outcomes,
                        const storage::EventLog& log);
   void on_effect(Act act, const std::string& effect) override;
-  void on_values(const actors::VmJob& job) override;
+  void on_values(Act act, const std::string& deployment,
+                 const actors::SealedEntries& values) override;
   void on_stop(const VmId& vm_id) override;
   void on_table(const World::Table& table) override;
   void on_order(const std::string& domain, const EffectId& effect) override;

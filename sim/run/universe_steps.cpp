@@ -140,10 +140,13 @@ void Universe::change_project(const Step& step) {
   const auto view = life_->catalog().project_named(name);
   switch (step.kind) {
     case StepKind::set_env: {
-      SetEnv set;
-      set.entries.emplace_back("KEY_" + std::to_string(step.value),
-                               EnvEntry{"digest", world_.seal("env")});
-      life_->command_project(name, set);
+      const auto key = "KEY_" + std::to_string(step.value);
+      const EnvEntry entry{"digest", world_.seal("env")};
+      if (step.value % 2 == 0) {
+        life_->command_project(name, SetEnv{{{key, entry}}});
+      } else {
+        life_->command_project(name, SetBuildSecrets{{{key, entry}}});
+      }
       break;
     }
     case StepKind::change_settings:

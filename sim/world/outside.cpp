@@ -63,7 +63,7 @@ class OutsideHost final : public actors::VmEngine {
     ATLAS_TRYV(outside_.reach({"registry", job.remaining.count(), 0}, stop));
     return outside_.call(way, stop, [&] {
       outside_.parts_.witness.on_effect(Witness::Act::start_vm, job.vm_id.str());
-      outside_.parts_.witness.on_values(job);
+      outside_.parts_.witness.on_values(Witness::Act::start_vm, job.deployment, job.env);
       return host_.start(job, stop);
     });
   }
@@ -187,6 +187,7 @@ Result<pb::Built> Outside::build(const actors::SourceJob& job, std::stop_token s
   const bool slow = parts_.github.app_of(job.sha) == AppKind::slow_build;
   return call({"builder", job.remaining.count(), slow ? k_slow : 2 * k_s}, stop, [&] {
     parts_.witness.on_effect(Witness::Act::build, job.effect.str());
+    parts_.witness.on_values(Witness::Act::build, job.deployment.str(), job.secrets);
     return world_.build(job, stop);
   });
 }

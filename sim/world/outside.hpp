@@ -23,8 +23,9 @@ class Witness {
   enum class Act : std::uint8_t { clone, build, start_vm };
   // The effect is about to happen, asked for by the control plane of that epoch.
   virtual void on_effect(Act act, const std::string& effect) = 0;
-  // A VM is about to be given the values of its project's variables.
-  virtual void on_values(const actors::VmJob& job) = 0;
+  // A build, or a VM, is about to be given these sealed values for a deployment.
+  virtual void on_values(Act act, const std::string& deployment,
+                         const actors::SealedEntries& values) = 0;
   virtual void on_stop(const VmId& vm_id) = 0;
   virtual void on_table(const World::Table& table) = 0;
   // An order reaches the certificate authority for the first time.

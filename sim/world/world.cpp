@@ -75,6 +75,10 @@ Result<pb::Cloned> WorldEngines::clone(const actors::SourceJob& job, std::stop_t
 
 Result<pb::Built> WorldEngines::build(const actors::SourceJob& job, std::stop_token) {
   if (dead_) return killed();
+  for (const auto& [name, entry] : job.secrets) {
+    if (!world_.unsealed.contains(entry.sealed_ref)) continue;
+    return fail(ErrorCode::not_found, "the build secret " + name + " can't be opened");
+  }
   ++world_.builds[job.effect.str()];
   if (world_.build_error) {
     if (auto error = world_.build_error(job)) return tl::unexpected(*error);

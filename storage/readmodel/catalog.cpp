@@ -34,15 +34,24 @@ bool is_milestone(const pb::Event& event) {
 
 // What the event changes of that, without a version; nothing of most events.
 std::optional<SealedChange> sealed_change(const pb::Event& event) {
+  using Use = SealedChange::Use;
   switch (event.kind_case()) {
     case pb::Event::kRepositoryConnected:
-      return SealedChange{{}, "", event.repository_connected().webhook_secret_ref()};
+      return SealedChange{
+          {}, Use::signature, "", event.repository_connected().webhook_secret_ref()};
     case pb::Event::kNotifySecretSet:
-      return SealedChange{{}, "", event.notify_secret_set().sealed_ref()};
+      return SealedChange{{}, Use::signature, "", event.notify_secret_set().sealed_ref()};
     case pb::Event::kEnvSet:
-      return SealedChange{{}, event.env_set().name(), event.env_set().sealed_ref()};
+      return SealedChange{{}, Use::variable, event.env_set().name(), event.env_set().sealed_ref()};
     case pb::Event::kEnvUnset:
-      return SealedChange{{}, event.env_unset().name(), ""};
+      return SealedChange{{}, Use::variable, event.env_unset().name(), ""};
+    case pb::Event::kBuildSecretSet:
+      return SealedChange{{},
+                          Use::build_secret,
+                          event.build_secret_set().name(),
+                          event.build_secret_set().sealed_ref()};
+    case pb::Event::kBuildSecretUnset:
+      return SealedChange{{}, Use::build_secret, event.build_secret_unset().name(), ""};
     default:
       return std::nullopt;
   }
@@ -182,6 +191,12 @@ void Catalog::apply_to_project(const ProjectId& id, const Record& record) {
     view.env_set_at[record.event.env_set().name()] = record.recorded_at;
   }
   if (record.event.has_env_unset()) view.env_set_at.erase(record.event.env_unset().name());
+  if (record.event.has_build_secret_set()) {
+    view.build_secret_set_at[record.event.build_secret_set().name()] = record.recorded_at;
+  }
+  if (record.event.has_build_secret_unset()) {
+    view.build_secret_set_at.erase(record.event.build_secret_unset().name());
+  }
   view.state.id = id;
   evolve(view.state, record.event);
   ATLAS_ASSERT_EQ(view.state.version, record.stream_version);

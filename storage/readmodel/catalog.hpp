@@ -43,6 +43,7 @@ struct ProjectView {
   std::vector<DeploymentId> deployments;  // oldest first
   std::optional<DeploymentId> live;       // what its default hostname answers with
   std::map<std::string, TimestampUs> env_set_at;
+  std::map<std::string, TimestampUs> build_secret_set_at;
 };
 
 // What a webhook's signature may be made with.
@@ -53,9 +54,11 @@ struct WebhookSecretRef {
 
 // A change of what a project refers to in storage/secrets.
 struct SealedChange {
-  StreamVersion version;  // of the project's stream
-  std::string variable;   // empty: it signs webhooks or notifications
-  std::string ref;        // empty: the variable was unset
+  enum class Use : std::uint8_t { signature, variable, build_secret };  // signature: of webhooks …
+  StreamVersion version;                                                // of the project's stream
+  Use use = Use::signature;
+  std::string name;  // of the variable or the build secret
+  std::string ref;   // empty: it was unset
 };
 
 // The GitHub App as it is now, and every value that any was sealed with.

@@ -51,16 +51,17 @@ std::set<ImageRef> images_to_keep(const std::vector<DeploymentView>& newest_firs
   return images;
 }
 
-// Adds the values of the variables as they were at those versions of the project's stream.
+// Adds the values for that use as they were at those versions of the project's stream.
 void add_values_at(const std::set<StreamVersion>& versions,
-                   const std::vector<SealedChange>& changes, std::set<std::string>& refs) {
-  std::map<std::string, std::string> env;
+                   const std::vector<SealedChange>& changes, SealedChange::Use use,
+                   std::set<std::string>& refs) {
+  std::map<std::string, std::string> values;
   auto change = changes.begin();
   for (const auto version : versions) {
     for (; change != changes.end() && change->version <= version; ++change) {
-      if (!change->variable.empty()) env[change->variable] = change->ref;
+      if (change->use == use) values[change->name] = change->ref;
     }
-    for (const auto& [variable, ref] : env) refs.insert(ref);
+    for (const auto& [name, ref] : values) refs.insert(ref);
   }
 }
 
@@ -112,18 +113,25 @@ SealedValues sealed_values_of(const Catalog& catalog, std::size_t rollbacks) {
     // A deployment keeps the variables that it was made with, and hands them on when it is
     // restarted or rolled back to.
     std::set<StreamVersion> versions;
+    std::set<StreamVersion> building;  // what has its image is built no more
     for (const auto& view : deployments) {
-      if (!is_terminal(view.state.status)) versions.emplace(view.state.push.settings_version());
+      if (is_terminal(view.state.status)) continue;
+      versions.emplace(view.state.push.settings_version());
+      if (view.state.image_id.empty()) building.emplace(view.state.push.settings_version());
     }
     if (project.exists()) {
       values.needed.insert(project.webhook_secret_ref);
       values.needed.insert(project.notify_secret_ref);
       for (const auto& [variable, entry] : project.env) values.needed.insert(entry.sealed_ref);
+      for (const auto& [name, entry] : project.build_secrets) {
+        values.needed.insert(entry.sealed_ref);
+      }
       for (const auto* state : reachable(deployments, rollbacks)) {
         versions.emplace(state->push.settings_version());
       }
     }
-    add_values_at(versions, changes, values.needed);
+    add_values_at(versions, changes, SealedChange::Use::variable, values.needed);
+    add_values_at(building, changes, SealedChange::Use::build_secret, values.needed);
   }
   return values;
 }

@@ -36,9 +36,9 @@ struct Retention {
 
 // What the log says of the values in storage/secrets, by their refs. (An empty one is none.)
 struct SealedValues {
-  // What may still be opened: what a project has now, and the variables as they were when a
-  // deployment was made that has not ended or is within reach of a rollback. What is named and not
-  // needed never is again.
+  // What may still be opened: what a project has now, the variables as they were when a deployment
+  // was made that has not ended or is within reach of a rollback, and the build secrets of one that
+  // has yet to be built. What is named and not needed never is again.
   std::set<std::string> needed;
   std::set<std::string> named;  // by any event
 };

@@ -31,6 +31,9 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
   std::atomic<std::uint64_t> published{0};
   std::mutex mutex;
   std::deque<bool> built_without_cache;  // of each build, in order
+  SealedEntries build_secrets;           // of the newest build
+  SealedEntries hidden;                  // likewise
+  std::vector<std::string> env_names;    // of the newest VM
   Result<ResolvedRef> resolve(const std::string& url, const std::string&) override {
     if (url == "/srv/missing") return fail(ErrorCode::not_found, "no such repository");
     return ResolvedRef{"refs/heads/main", std::string(40, 'c')};
@@ -39,6 +42,8 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
   Result<pb::Built> build(const SourceJob& job, std::stop_token) override {
     const std::lock_guard guard(mutex);
     built_without_cache.push_back(job.no_cache);
+    build_secrets = job.secrets;
+    hidden = job.env;
     pb::Built built;
     built.set_image_id("sha256:1");
     return built;
@@ -57,8 +62,11 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
   Result<std::vector<std::string>> collect_disks(const KeepSource&, std::stop_token) override {
     return std::vector<std::string>{};
   }
-  Result<StartedVm> start(const VmJob&, std::stop_token) override {
+  Result<StartedVm> start(const VmJob& job, std::stop_token) override {
     ++vms;
+    const std::lock_guard guard(mutex);
+    env_names.clear();
+    for (const auto& [name, entry] : job.env) env_names.push_back(name);
     return StartedVm{{"127.0.0.1", 4000}};
   }
   VmObservation observe(const VmId&) override { return {true, {}, {}}; }
@@ -253,6 +261,43 @@ TEST_F(Facade, no_value_of_a_variable_reaches_the_log) {
   EXPECT_FALSE(plane->catalog().project_named("web")->state.env.contains("OTHER"));
   ASSERT_TRUE(as_user(commands::UnsetEnv{"web", {"KEY"}}));
   EXPECT_TRUE(plane->catalog().project_named("web")->state.env.empty());
+}
+
+TEST_F(Facade, a_build_secret_reaches_the_build_by_reference_and_no_vm) {
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "", std::nullopt}));
+  ASSERT_TRUE(as_user(commands::SetBuildSecrets{"web", {{"NPM", "value-sentinel"}}}));
+  ASSERT_TRUE(as_user(commands::SetEnv{"web", {{"KEY", "other-sentinel"}}}));
+  ASSERT_TRUE(plane->log().read_all(Position{1}, [](const storage::Record& record) {
+    EXPECT_THAT(record.event.SerializeAsString(), testing::Not(testing::HasSubstr("sentinel")));
+    return true;
+  }));
+  const auto id = as_user(commands::Deploy{"web", std::nullopt, "command-1"});
+  ASSERT_TRUE(id) << to_string(id.error());
+  ASSERT_TRUE(wait_for_live(*id));
+  {
+    const std::lock_guard guard(world.mutex);
+    ASSERT_EQ(world.build_secrets.size(), 1U);
+    EXPECT_EQ(world.build_secrets[0].first, "NPM");
+    EXPECT_EQ(secrets.values.at(world.build_secrets[0].second.sealed_ref), "value-sentinel");
+    ASSERT_EQ(world.hidden.size(), 1U) << "the log of the build must not show it";
+    EXPECT_EQ(world.hidden[0].first, "KEY");
+    EXPECT_THAT(world.env_names, testing::ElementsAre("KEY"));
+  }
+  ASSERT_TRUE(as_user(commands::UnsetBuildSecrets{"web", {"NPM"}}));
+  EXPECT_TRUE(plane->catalog().project_named("web")->state.build_secrets.empty());
+  EXPECT_EQ(as_user(commands::UnsetBuildSecrets{"web", {"NPM"}}).error().code,
+            ErrorCode::not_found);
+}
+
+TEST_F(Facade, build_secrets_together_have_a_limit_that_is_told_to_who_sets_them) {
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "", std::nullopt}));
+  const std::string large(100 * 1024, 'x');
+  ASSERT_TRUE(as_user(commands::SetBuildSecrets{"web", {{"A", large}, {"B", large}}}));
+  const auto refused = as_user(commands::SetBuildSecrets{"web", {{"SMALL", "x"}, {"C", large}}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::too_large);
+  EXPECT_FALSE(plane->catalog().project_named("web")->state.build_secrets.contains("SMALL"));
+  EXPECT_TRUE(as_user(commands::SetBuildSecrets{"web", {{"A", "small now"}, {"C", large}}}));
 }
 
 TEST_F(Facade, a_github_app_is_sealed_and_nothing_of_it_reaches_the_log) {

@@ -29,6 +29,15 @@ class Values : public testing::TestWithParam<std::uint64_t> {
     }));
     return ref;
   }
+  std::string set_build_secret() {
+    const auto ref = world.seal("build");
+    life->command_project("web", SetBuildSecrets{{{"NPM", EnvEntry{"digest", ref}}}});
+    EXPECT_TRUE(life->run_until([&] {
+      const auto secrets = life->catalog().project_named("web")->state.build_secrets;
+      return secrets.contains("NPM") && secrets.at("NPM").sealed_ref == ref;
+    }));
+    return ref;
+  }
   void unset_key() {
     life->command_project("web", UnsetEnv{{"KEY"}});
     EXPECT_TRUE(
@@ -83,6 +92,22 @@ TEST_P(Values, stay_for_what_serves_with_them_and_for_what_can_be_rolled_back_to
               life->catalog().project_named("web")->deployments.front());
   ASSERT_TRUE(life->run_until([&] { return life->errors.size() == 1; }));
   EXPECT_THAT(life->errors.at(0).message, testing::HasSubstr("can't be rolled back to"));
+}
+
+// What runs was built with the first, and needs it no more: a token that was taken back is gone.
+TEST_P(Values, of_build_secrets_go_with_the_next_one_when_what_they_built_has_its_image) {
+  life->create_project("web");
+  const auto first = set_build_secret();
+  deploy_each_of(*life, "1");
+  let_an_hour_pass(*life);
+  EXPECT_THAT(world.sealed, UnorderedElementsAre(first));
+  const auto second = set_build_secret();
+  EXPECT_TRUE(
+      life->run_until([&] { return world.unsealed.contains(first); }, std::chrono::seconds(30)));
+  EXPECT_THAT(world.sealed, UnorderedElementsAre(second));
+  deploy_each_of(*life, "2");
+  life->command_project("web", UnsetBuildSecrets{{"NPM"}});
+  EXPECT_TRUE(life->run_until([&] { return world.sealed.empty(); }, std::chrono::seconds(30)));
 }
 
 // Its image is there again, since the same commit was deployed anew.
@@ -164,6 +189,10 @@ TEST(SealedValues, of_whatever_starts_are_there_whenever_the_janitor_looks) {
         life.command_project("web", SetEnv{{{"KEY", EnvEntry{"digest", world.seal("env")}}}});
       }
       if (turn == 2) life.command_project("web", UnsetEnv{{"KEY"}});
+      if (turn == 5) {
+        life.command_project("web",
+                             SetBuildSecrets{{{"NPM", EnvEntry{"digest", world.seal("build")}}}});
+      }
       if (turn == 3) life.reuse("web", ReuseKind::rollback, "back-" + std::to_string(i));
       if (turn == 4) life.reuse("web", ReuseKind::restart, "again-" + std::to_string(i));
       life.collect_now();

@@ -233,6 +233,23 @@ struct RecordingControlPlane::Effect {
     }
     return recorded(command.project, events);
   }
+  Result<commands::Done> operator()(const commands::SetBuildSecrets& command) const {
+    std::vector<pb::Event> events;
+    for (const auto& [name, value] : command.secrets) {
+      auto* set = events.emplace_back().mutable_build_secret_set();
+      set->set_name(name);
+      set->set_digest("0123456789ab");
+      set->set_sealed_ref("ref");
+    }
+    return recorded(command.project, events);
+  }
+  Result<commands::Done> operator()(const commands::UnsetBuildSecrets& command) const {
+    std::vector<pb::Event> events;
+    for (const auto& name : command.names) {
+      events.emplace_back().mutable_build_secret_unset()->set_name(name);
+    }
+    return recorded(command.project, events);
+  }
   Result<commands::Done> operator()(const commands::SetNotifySecret& command) const {
     if (!plane.life_outcome) return plane.life_outcome;
     pb::Event event;

@@ -155,6 +155,48 @@ TEST_F(Routes, variables_are_set_listed_and_unset_without_showing_a_value) {
   EXPECT_THAT(unset[0].names, ElementsAre("A", "B"));
 }
 
+TEST_F(Routes, build_secrets_are_set_listed_and_unset_without_showing_a_value) {
+  control_.add_project("shop");
+  const auto path = "/v1/projects/shop/build-secrets";
+  EXPECT_EQ(get(path), json({{"secrets", json::array()}}));
+  const auto answer = ask("PUT", path, R"({"secrets":{"NPM":"line 1\nline 2\n","PYPI":"x"}})");
+  EXPECT_EQ(answer.status, 200);
+  const auto secrets = json::parse(answer.body)["secrets"];
+  ASSERT_EQ(secrets.size(), 2U);
+  EXPECT_EQ(secrets[0]["name"], "NPM");
+  EXPECT_EQ(secrets[0]["digest"], "0123456789ab");
+  EXPECT_GT(secrets[0]["set_at_us"], 0);
+  EXPECT_EQ(answer.body.find("line 1"), std::string::npos);
+  EXPECT_EQ(get("/v1/projects/shop")["build_secret_names"], json::array({"NPM", "PYPI"}));
+  EXPECT_EQ(get("/v1/projects/shop")["env_names"], json::array());
+  const auto set = control_.asked<commands::SetBuildSecrets>();
+  ASSERT_EQ(set.size(), 1U);
+  EXPECT_THAT(set[0].secrets, ElementsAre(Pair("NPM", "line 1\nline 2\n"), Pair("PYPI", "x")));
+
+  const auto left = ask("DELETE", std::string(path) + "?name=NPM&name=PYPI");
+  EXPECT_EQ(json::parse(left.body)["secrets"], json::array());
+  EXPECT_THAT(control_.asked<commands::UnsetBuildSecrets>().at(0).names,
+              ElementsAre("NPM", "PYPI"));
+  EXPECT_EQ(ask("DELETE", path).status, 400);
+}
+
+TEST_F(Routes, a_build_secret_that_is_refused_is_not_quoted) {
+  control_.add_project("shop");
+  const auto path = "/v1/projects/shop/build-secrets";
+  const auto put = [&](const json& secrets) {
+    return ask("PUT", path, json({{"secrets", secrets}}).dump());
+  };
+  expect_error(put(json::object()), 400, "invalid_argument", "'secrets' is missing or empty");
+  expect_error(put({{"A", 1}}), 400, "invalid_argument", "must be a string");
+  expect_error(put({{"A", ""}}), 400, "invalid_argument", "is empty");
+  expect_error(put({{"atlasflow.x", "y"}}), 400, "invalid_argument", "choose another name");
+  for (const auto& answer : {put({{"A", std::string(140'000, 'S')}}), put({{"SSSS=b", "c"}})}) {
+    EXPECT_GE(answer.status, 400);
+    EXPECT_EQ(answer.body.find("SSSS"), std::string::npos);
+  }
+  EXPECT_THAT(control_.calls(), IsEmpty());
+}
+
 TEST_F(Routes, settings_are_passed_on_by_name_and_text) {
   control_.add_project("shop");
   const auto changed =

@@ -149,11 +149,26 @@ TEST(DetectCommands, the_mounts_of_the_step_stay) {
                             {".npmrc", "//registry.example.com/:_authToken=abc\n"}};
   EXPECT_THAT(
       detected(with_npmrc, {}, with_steps("npm install --force", "")).dockerfile,
-      testing::ContainsRegex("RUN --mount=type=secret,id=[a-z]+,[^ ]* npm install --force"));
+      testing::ContainsRegex("RUN --mount=type=secret,id=[a-z.]+,[^ ]* npm install --force"));
   EXPECT_THAT(detected({{"go.mod", "module x\n"}, {"main.go", "package main\n"}}, {},
                        with_steps("", "make"))
                   .dockerfile,
               HasSubstr("RUN --mount=type=cache,target=/cache make\n"));
+}
+
+// No step that only brings system packages or tools sees one, and none of the image's own.
+TEST(DetectCommands, steps_that_install_or_build_see_the_projects_build_secrets) {
+  StackChoice choice = with_steps("fetch-all", "make");
+  choice.secrets = {{"NPM_TOKEN", "NPM_TOKEN.0123456789ab"}};
+  const std::string mount =
+      "--mount=type=secret,id=NPM_TOKEN.0123456789ab,target=/run/secrets/NPM_TOKEN,mode=0444 ";
+  for (const auto& sample : samples()) {
+    const auto stack = detected(sample.files, {}, choice);
+    EXPECT_EQ(times(stack.dockerfile, mount), 2U) << stack.dockerfile;
+    EXPECT_THAT(stack.dockerfile, HasSubstr(mount + "fetch-all\n")) << sample.stack;
+    EXPECT_THAT(stack.dockerfile, testing::ContainsRegex(mount + "[^\n]*make")) << sample.stack;
+    EXPECT_THAT(detected(sample.files).dockerfile, Not(HasSubstr("type=secret"))) << sample.stack;
+  }
 }
 
 TEST(DetectCommands, a_build_command_makes_a_site_of_a_package_json_that_starts_nothing) {

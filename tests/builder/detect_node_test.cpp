@@ -115,11 +115,11 @@ TEST(Node, an_npmrc_with_a_token_is_a_secret_of_the_install_and_in_no_layer) {
                                {".npmrc", "//npm.example.com/:_authToken=${NPM_TOKEN}\n"}},
                               {.build_args = {"NPM_TOKEN"}});
   EXPECT_THAT(stack.dockerfile,
-              HasSubstr("RUN --mount=type=secret,id=npmrc,target=/app/.npmrc,mode=0444 "
+              HasSubstr("RUN --mount=type=secret,id=atlasflow.npmrc,target=/app/.npmrc,mode=0444 "
                         "NODE_ENV=development npm ci"));
   EXPECT_THAT(stack.dockerfile, HasSubstr("ARG NPM_TOKEN\n"));
   EXPECT_THAT(stack.dockerfile, Not(HasSubstr(".npmrc ./")));
-  EXPECT_EQ(stack.secrets.count("npmrc"), 1U);
+  EXPECT_EQ(stack.secrets.count("atlasflow.npmrc"), 1U);
   EXPECT_THAT(stack.ignore, HasSubstr("\n.npmrc\n"));
   const auto last = stack.dockerfile.substr(stack.dockerfile.rfind("FROM "));
   EXPECT_THAT(last, Not(HasSubstr("NPM_TOKEN")));
@@ -219,9 +219,10 @@ TEST(Node, the_operators_base_is_the_only_one) {
 TEST(Node, certificate_authorities_are_given_to_each_step_and_to_no_layer) {
   const auto stack =
       stack_of({{"package.json", k_start_and_dependency}}, {.has_ca_certificate = true});
-  EXPECT_THAT(stack.dockerfile,
-              HasSubstr("RUN --mount=type=secret,id=ca_certificate,mode=0444 export "
-                        "NODE_EXTRA_CA_CERTS=/run/secrets/ca_certificate && npm install"));
+  EXPECT_THAT(
+      stack.dockerfile,
+      HasSubstr("RUN --mount=type=secret,id=atlasflow.ca_certificate,mode=0444 export "
+                "NODE_EXTRA_CA_CERTS=/run/secrets/atlasflow.ca_certificate && npm install"));
   EXPECT_THAT(stack.dockerfile, Not(HasSubstr("ENV NODE_EXTRA_CA_CERTS")));
 }
 

@@ -118,7 +118,7 @@ TEST_F(DockerfileBuildTest, mounts_are_there_for_their_step) {
   EXPECT_THAT(said, HasSubstr("of the context\n"));
   EXPECT_THAT(said, HasSubstr("written\n"));
   EXPECT_THAT(said, HasSubstr("of a stage\n"));
-  EXPECT_THAT(said, HasSubstr("there is no secret 'none'"));
+  EXPECT_THAT(said, HasSubstr("there is no build secret 'none'"));
   EXPECT_THAT(said, HasSubstr("gone\n"));
   EXPECT_THAT(said, HasSubstr("\nfrom the context\n"));
   EXPECT_FALSE(std::filesystem::exists(folder("app") / "sub/new"));

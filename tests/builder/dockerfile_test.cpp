@@ -221,7 +221,9 @@ TEST(Dockerfile, what_cannot_be_built_is_refused_with_its_line) {
       {"FROM a\nRUN --mount=type=bind,tgt=/x y\n", "there is no option 'tgt'"},
       {"FROM a\nRUN --mount=type=bind y\n", "it needs target=PATH"},
       {"FROM a\nENV E=\nRUN --mount=type=bind,target=$E y\n", "it needs target=PATH"},
-      {"FROM a\nRUN --mount=type=secret,id=t,required y\n", "a build is given no secrets"},
+      {"FROM a\nRUN --mount=type=secret,id=t,required y\n",
+       "line 2: RUN --mount=type=secret,id=t,required: the step needs the build secret 't'"},
+      {"FROM a\nRUN --mount=type=secret y\n", "line 2: RUN --mount=type=secret: it needs id=NAME"},
       {"FROM a\nRUN --network=host y\n", "line 2: RUN --network=host is not allowed"},
       {"FROM a\nRUN --security=insecure y\n", "line 2: RUN --security=insecure is not allowed"},
       {"FROM a\nCOPY --parents a/b /x/\n", "line 2: COPY --parents is not supported"},
@@ -357,7 +359,7 @@ TEST(Dockerfile, a_mount_of_what_a_build_is_not_given_is_left_out_and_told) {
       "--mount=type=cache,target=/c x\n");
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_THAT(plan->text, HasSubstr("\nRUN --mount=type=cache,target=/c x\n"));
-  EXPECT_THAT(plan->notices, ElementsAre(HasSubstr("line 2: there is no secret 'npm'"),
+  EXPECT_THAT(plan->notices, ElementsAre(HasSubstr("line 2: there is no build secret 'npm'"),
                                          HasSubstr("line 2: there is no SSH agent")));
 }
 

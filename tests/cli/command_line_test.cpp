@@ -47,6 +47,22 @@ TEST(CommandLine, env_set_refuses_a_file_beside_assignments) {
   EXPECT_EQ(line.error().code, 2);
 }
 
+TEST(CommandLine, a_build_secret_is_named_and_its_value_is_no_argument) {
+  const auto set = command<BuildSecretSetCommand>({"build-secret", "set", "web", "NPM"});
+  EXPECT_EQ(set.project, "web");
+  EXPECT_EQ(set.name, "NPM");
+  EXPECT_EQ(set.file, "-");
+  EXPECT_EQ(
+      command<BuildSecretSetCommand>({"build-secret", "set", "web", "NPM", "--from-file", "token"})
+          .file,
+      "token");
+  EXPECT_THAT(
+      command<BuildSecretSetCommand>({"build-secret", "set", "web", "NPM", "hunter2"}).mistaken,
+      ElementsAre("hunter2"));
+  const auto unset = command<BuildSecretUnsetCommand>({"build-secret", "unset", "web", "A", "B"});
+  EXPECT_THAT(unset.names, ElementsAre("A", "B"));
+}
+
 TEST(CommandLine, the_connections_options_may_stand_anywhere) {
   for (const auto& arguments :
        std::vector<std::vector<const char*>>{{"--state-dir", "/s", "status"},

@@ -76,7 +76,9 @@ TEST_F(Executable, wrong_input_is_2_before_any_server_is_asked) {
        {"env set web NOEQUALS", "env set web =x", "env set web PORT=80", "env set web",
         "deploy web --sha main", "env set web --from-file /nonexistent",
         "project create web --repo /r --webhook-secret-file /nonexistent", "scale web 0",
-        "scale web 33", "project notify-secret web --file /nonexistent"}) {
+        "scale web 33", "project notify-secret web --file /nonexistent",
+        "build-secret set web NPM=x", "build-secret set web NPM x",
+        "build-secret set web NPM --from-file /nonexistent"}) {
     const auto ran = run(arguments + state_dir());
     EXPECT_EQ(ran.code, 2) << arguments << ": " << ran.err;
     EXPECT_THAT(ran.err, StartsWith("atlasflow: ")) << arguments;

@@ -1,6 +1,8 @@
 // A push goes live, on real parts.
 
+#include <algorithm>
 #include <atomic>
+#include <fstream>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -11,11 +13,28 @@ namespace atlasflow::end_to_end {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::AllOf;
 using testing::ElementsAreArray;
 using testing::HasSubstr;
 using testing::Not;
 
 const std::string k_zeros(40, '0');
+
+// Disks are too large to be read as one text.
+bool holds(const std::filesystem::path& file, const std::string& text) {
+  constexpr std::size_t k_chunk_bytes = 1U << 20U;
+  std::ifstream in(file, std::ios::binary);
+  std::string chunk;
+  while (in) {
+    chunk.erase(0, chunk.size() - std::min(chunk.size(), text.size() - 1));
+    const auto before = chunk.size();
+    chunk.resize(before + k_chunk_bytes);
+    in.read(chunk.data() + before, k_chunk_bytes);
+    chunk.resize(before + static_cast<std::size_t>(in.gcount()));
+    if (chunk.find(text) != std::string::npos) return true;
+  }
+  return false;
+}
 
 class Pipeline : public ServerFixture {
  protected:
@@ -116,6 +135,57 @@ TEST_F(Pipeline, a_variable_reaches_the_app_and_nothing_else) {
   const auto process = "/proc/" + std::to_string(vm_processes().at(0));
   EXPECT_EQ(read_file(process + "/cmdline").find(secret), std::string::npos);
   EXPECT_EQ(read_file(process + "/environ").find(secret), std::string::npos);
+}
+
+// What a step prints of it, the log hides; everything else never has it.
+TEST_F(Pipeline, a_build_secret_reaches_the_step_that_mounts_it_and_nothing_else) {
+  const std::string secret = "s3cr3t-7d40be91-build";
+  write_app("hello\n");
+  const auto dockerfile = repository().folder() / "Dockerfile";
+  const auto text = read_file(dockerfile);
+  const auto end = text.find('\n', text.find("RUN ")) + 1;
+  write_file(dockerfile,
+             text.substr(0, end) +
+                 "RUN --mount=type=secret,id=TOKEN,required cp /run/secrets/TOKEN /dev/shm/t; "
+                 "echo \"it has $(wc -c < /dev/shm/t) bytes: $(cat /dev/shm/t)\"; sleep 5\n" +
+                 text.substr(end));
+  repository().commit_all("Build with a secret");
+  start_server();
+  create_project("web");
+
+  const auto without = atlasflow({"deploy", "web", "--wait"});
+  EXPECT_EQ(without.code, 1);
+  EXPECT_THAT(without.out + without.err,
+              HasSubstr("'atlasflow build-secret set web TOKEN < FILE'"));
+
+  ASSERT_EQ(atlasflow({"build-secret", "set", "web", "TOKEN"}, secret + "\n").code, 0);
+  ASSERT_EQ(atlasflow({"deploy", "web"}).code, 0);
+  ASSERT_TRUE(eventually(120s, [&] {
+    return atlasflow({"logs", "web", "--build"}).out.find("it has") != std::string::npos;
+  }));
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    if (entry.path().filename().string().find_first_not_of("0123456789") != std::string::npos) {
+      continue;
+    }
+    EXPECT_THAT(read_file(entry.path() / "cmdline"), Not(HasSubstr(secret)));
+    EXPECT_THAT(read_file(entry.path() / "environ"), Not(HasSubstr(secret)));
+  }
+  ASSERT_TRUE(eventually(120s, [&] { return get("web." + k_domain).body == "hello\n"; }));
+
+  EXPECT_THAT(atlasflow({"logs", "web", "--build"}).out,
+              HasSubstr("it has " + std::to_string(secret.size()) + " bytes: ***\n"));
+  EXPECT_THAT(atlasflow({"build-secret", "list", "web"}).out, HasSubstr("TOKEN"));
+  EXPECT_THAT(atlasflow({"events", "--json"}).out,
+              AllOf(HasSubstr("BuildSecretSet"), Not(HasSubstr(secret))));
+  const auto exported = atlasflow({"log", "export", "-"});
+  EXPECT_EQ(exported.code, 0) << exported.err;
+  EXPECT_THAT(exported.out, AllOf(HasSubstr("BuildSecretSet"), Not(HasSubstr(secret))));
+  EXPECT_THAT(server_log(), Not(HasSubstr(secret)));
+  // Layers and their history, the registry, the microVM's disks, logs, events, sealed values.
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(state_dir())) {
+    if (!entry.is_regular_file() || entry.is_symlink()) continue;
+    EXPECT_FALSE(holds(entry.path(), secret)) << entry.path();
+  }
 }
 
 }  // namespace

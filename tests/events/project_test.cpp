@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "events/build_secret.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow {
@@ -71,6 +72,54 @@ TEST(Project, variables_come_and_go_and_reserved_names_are_refused) {
   EXPECT_FALSE(decide(state, SetEnv{{{"A=X", {}}}}));
 }
 
+TEST(Project, build_secrets_come_and_go_and_are_no_variables) {
+  auto state = made();
+  const auto set = decide(state, SetBuildSecrets{{{"NPM", {"d1", "r1"}}, {"PYPI", {"d2", "r2"}}}});
+  ASSERT_TRUE(set) << set.error().message;
+  for (const auto& event : *set) evolve(state, event);
+  EXPECT_EQ(state.build_secrets.size(), 2U);
+  EXPECT_EQ(state.build_secrets.at("NPM").digest, "d1");
+  EXPECT_EQ(state.build_secrets.at("NPM").sealed_ref, "r1");
+  EXPECT_TRUE(state.env.empty()) << "the app would get them";
+  EXPECT_FALSE(decide(state, UnsetEnv{{"NPM"}}));
+  const auto unset = decide(state, UnsetBuildSecrets{{"NPM"}});
+  ASSERT_TRUE(unset);
+  for (const auto& event : *unset) evolve(state, event);
+  EXPECT_EQ(state.build_secrets.size(), 1U);
+  const auto again = decide(state, UnsetBuildSecrets{{"PYPI", "NPM"}});
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, ErrorCode::not_found);
+  EXPECT_THAT(again.error().message, testing::HasSubstr("no build secret 'NPM'"));
+}
+
+TEST(Project, a_build_secrets_name_is_an_id_and_a_files_name) {
+  for (const std::string name : {"NPM_TOKEN", "npmrc", "id_rsa.pub", "1", "_x", "a-b"}) {
+    EXPECT_TRUE(validate_build_secret_name(name)) << name;
+  }
+  EXPECT_TRUE(validate_build_secret_name(std::string(128, 'n')));
+  for (const std::string& name :
+       {std::string(), std::string("a b"), std::string("a,src=/etc/shadow"),
+        std::string("a=hunter2"), std::string("../a"), std::string(".a"), std::string("-a"),
+        std::string("a\nb"), std::string("ä"), std::string(129, 'n')}) {
+    const auto refused = validate_build_secret_name(name);
+    ASSERT_FALSE(refused) << name;
+    EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
+    EXPECT_THAT(refused.error().message, testing::Not(testing::HasSubstr("hunter2")));
+  }
+  EXPECT_FALSE(validate_build_secret_name("atlasflow.npmrc")) << "the server's own";
+  EXPECT_FALSE(decide(made(), SetBuildSecrets{{{"a b", {}}}}));
+}
+
+TEST(Project, a_build_secrets_value_has_a_limit_and_is_never_quoted) {
+  EXPECT_TRUE(validate_build_secret_value("A", std::string(k_build_secret_bytes_max, 'x')));
+  const auto large =
+      validate_build_secret_value("A", std::string(k_build_secret_bytes_max + 1, 'x'));
+  ASSERT_FALSE(large);
+  EXPECT_EQ(large.error().code, ErrorCode::too_large);
+  EXPECT_THAT(large.error().message, testing::Not(testing::HasSubstr("xx")));
+  EXPECT_EQ(validate_build_secret_value("A", "").error().code, ErrorCode::invalid_argument);
+}
+
 TEST(Project, a_deleted_project_takes_no_command) {
   auto state = made();
   const auto deleted = decide(state, DeleteProject{Principal::user()});
@@ -78,6 +127,8 @@ TEST(Project, a_deleted_project_takes_no_command) {
   for (const auto& event : *deleted) evolve(state, event);
   EXPECT_FALSE(decide(state, DeleteProject{Principal::user()}));
   EXPECT_FALSE(decide(state, SetEnv{{{"KEY", {}}}}));
+  EXPECT_FALSE(decide(state, SetBuildSecrets{{{"KEY", {}}}}));
+  EXPECT_FALSE(decide(state, UnsetBuildSecrets{{"KEY"}}));
 }
 
 TEST(Settings, the_defaults_are_valid_and_limits_are_named) {

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include "actors/projects/sealed_env.hpp"
 #include "events/settings.hpp"
 #include "server/engines.hpp"
 #include "tests/builder/origin.hpp"
@@ -21,7 +22,11 @@ class RecordingImages final : public builder::ImageBuilder {
   Result<builder::BuiltImage> build(const builder::BuildRequest& request,
                                     std::stop_token) override {
     built_ = request;
-    return builder::BuiltImage{"sha256:1", "dockerfile", "Dockerfile in the root folder", {}};
+    builder::BuiltImage image{"sha256:1", "dockerfile", "Dockerfile in the root folder", {}};
+    for (const auto& secret : request.secrets) {
+      image.secrets.push_back({secret.name, secret.digest});
+    }
+    return image;
   }
   Result<builder::PushedImage> push(const std::string&, const std::string&, const std::string&,
                                     std::stop_token) override {
@@ -61,8 +66,10 @@ class SourceEngine : public testing::Test {
   const std::string main_ = "refs/heads/main";
   RecordingImages images_;
   RegistryGate gate_;
+  std::unique_ptr<storage::SecretStore> secrets_ =
+      *storage::open_secret_store(scratch_.path() / "secrets", scratch_.path() / "secret.key");
   LocalBuildEngine engine_{
-      {scratch_.path() / "work", "127.0.0.1:1", [] { return true; }}, images_, gate_};
+      {scratch_.path() / "work", "127.0.0.1:1", [] { return true; }}, images_, *secrets_, gate_};
 };
 
 TEST_F(SourceEngine, a_clone_tells_the_projects_settings_with_the_repositorys_over_them) {
@@ -162,6 +169,37 @@ TEST_F(SourceEngine, a_build_is_told_where_the_source_is_and_what_to_make_of_it)
   EXPECT_EQ(images_.built().dockerfile, "docker/prod");
   EXPECT_EQ(images_.built().build_target, "prod");
   EXPECT_THAT(images_.built().build_args, ElementsAre(Pair("NODE", "20")));
+}
+
+// A variable that does not open is the start's to tell of; without a secret there is no build.
+TEST_F(SourceEngine, a_build_has_its_secrets_opened_and_knows_what_its_log_must_not_show) {
+  auto asked = job(std::string(40, 'a'));
+  asked.project_id = "p1";
+  const auto token = secrets_->seal(actors::build_secret_context("p1", "NPM"), "the token");
+  const auto key = secrets_->seal("p1/KEY", "the key");
+  ASSERT_TRUE(token && key);
+  asked.secrets.emplace_back("NPM", EnvEntry{token->digest, token->ref});
+  asked.env.emplace_back("KEY", EnvEntry{key->digest, key->ref});
+  asked.env.emplace_back("LOST", EnvEntry{"", "gone"});
+  const auto built = engine_.build(asked, {});
+  ASSERT_TRUE(built) << to_string(built.error());
+  ASSERT_EQ(images_.built().secrets.size(), 1U);
+  EXPECT_EQ(images_.built().secrets[0].name, "NPM");
+  EXPECT_TRUE(images_.built().secrets[0].value.is("the token"));
+  ASSERT_EQ(images_.built().hidden.size(), 1U);
+  EXPECT_TRUE(images_.built().hidden[0].is("the key"));
+  ASSERT_EQ(built->secrets_size(), 1);
+  EXPECT_EQ(built->secrets(0).name(), "NPM");
+  EXPECT_EQ(built->secrets(0).digest(), token->digest);
+  // Another project's value does not open, nor a variable as a secret.
+  asked.project_id = "p2";
+  EXPECT_EQ(engine_.build(asked, {}).error().code, ErrorCode::corrupt);
+  asked.project_id = "p1";
+  asked.secrets = {{"KEY", EnvEntry{key->digest, key->ref}}};
+  const auto refused = engine_.build(asked, {});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("'atlasflow build-secret set web KEY < FILE' and redeploy"));
 }
 
 TEST_F(SourceEngine, a_push_whose_message_says_so_is_skipped_and_a_command_is_not) {

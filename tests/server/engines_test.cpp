@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/deadline.hpp"
+#include "tests/builder/scratch.hpp"
 
 namespace atlasflow::server {
 namespace {
@@ -90,7 +91,7 @@ class BuildEngineTest : public testing::Test {
     config.own_registry = &registry_;
     config.min_free_mib = min_free_mib;
     config.cache_bytes_max = 1'000;
-    return {config, images_, gate_};
+    return {config, images_, *secrets_, gate_};
   }
   static Result<actors::Keep> keep() {
     return actors::Keep{
@@ -102,6 +103,9 @@ class BuildEngineTest : public testing::Test {
   RecordingBuilder images_;
   RecordingRegistry registry_{images_};
   RegistryGate gate_;
+  builder::Scratch sealed_;
+  std::unique_ptr<storage::SecretStore> secrets_ =
+      *storage::open_secret_store(sealed_.path() / "secrets", sealed_.path() / "secret.key");
 };
 
 // Pain 12, "disk fills".

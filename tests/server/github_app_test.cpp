@@ -90,9 +90,12 @@ class PrivateClone : public testing::Test {
   builder::Scratch scratch_;
   NoImages images_;
   RegistryGate gate_;
+  std::unique_ptr<storage::SecretStore> secrets_ =
+      *storage::open_secret_store(scratch_.path() / "secrets", scratch_.path() / "secret.key");
   LocalBuildEngine engine_{
       {scratch_.path() / "work", "127.0.0.1:1", [] { return true; }, nullptr, 0, 0, &connected_},
       images_,
+      *secrets_,
       gate_};
 };
 

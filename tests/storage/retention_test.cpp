@@ -381,6 +381,37 @@ TEST_F(Reach, is_by_the_order_of_ends_and_not_of_beginnings) {
   EXPECT_THAT(names(retention_of(catalog_, 1).deployments), ElementsAre("deploy1", "deploy3"));
 }
 
+// Its deployment may be tried again until it has an image; then nobody asks for the value, whatever
+// can be rolled back to.
+TEST_F(Reach, of_a_build_secret_is_the_build) {
+  create_project();
+  const auto set = [&](const std::string& ref) {
+    pb::Event event;
+    event.mutable_build_secret_set()->set_name("NPM");
+    event.mutable_build_secret_set()->set_sealed_ref(ref);
+    record_of_project(event);
+  };
+  const auto is_needed = [&](const std::string& ref) {
+    const auto values = sealed_values_of(catalog_, k_rollbacks_max);
+    EXPECT_TRUE(values.named.contains(ref));
+    return values.needed.contains(ref);
+  };
+  set("first");
+  const auto waiting = push("production");
+  set("second");
+  EXPECT_TRUE(is_needed("first") && is_needed("second")) << "what waits, and what is next";
+  go_live(waiting, "image1");
+  EXPECT_FALSE(is_needed("first"));
+  pb::Event unset;
+  unset.mutable_build_secret_unset()->set_name("NPM");
+  record_of_project(unset);
+  EXPECT_FALSE(is_needed("second"));
+  // A variable of that name is another value.
+  set_variable("NPM");
+  set("third");
+  EXPECT_TRUE(is_needed("value1") && is_needed("third"));
+}
+
 // Pain 12, "cleanup too eager": whatever a rollback may ask for has its image, and the values of
 // its variables.
 TEST_F(Reach, of_rollbacks_is_kept_after_every_event_of_any_history) {

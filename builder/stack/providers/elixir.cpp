@@ -28,7 +28,7 @@ Result<Offer> plan_elixir(const ProviderInput& input, const std::string& seen) {
   add_install(build, input, {"mix deps.get --only prod && mix deps.compile", {}});
   const bool has_assets = text->find("assets.deploy") != std::string::npos;
   if (has_assets && input.choice.build_command.empty()) {
-    build.steps.push_back(RunStep{"mix assets.deploy", {}});
+    build.steps.push_back(RunStep{"mix assets.deploy", {}, true});
   }
   add_build(build, input, {"mix compile && mix release --overwrite --path /out", {}});
   plan.ignored = {".git"};

@@ -15,7 +15,7 @@ namespace atlasflow::builder {
 namespace {
 
 constexpr std::size_t k_package_bytes_max = 4U << 20U;
-constexpr const char* k_npmrc_secret = "npmrc";
+constexpr const char* k_npmrc_secret = "atlasflow.npmrc";
 const std::vector<std::string> k_ca_variables = {"NODE_EXTRA_CA_CERTS"};
 
 // Lines of an .npmrc that say who asks: they are for the install, and for nobody who has the image.
@@ -136,7 +136,7 @@ class NodeBuild {
     if (const auto build = build_command(); !build.empty()) {
       const bool is_one = build.find("&&") == std::string::npos && choice_.build_command.empty();
       stage.steps.push_back(RunStep{
-          (is_one ? "NODE_ENV=production " : "export NODE_ENV=production && ") + build, {}});
+          (is_one ? "NODE_ENV=production " : "export NODE_ENV=production && ") + build, {}, true});
     }
     const auto prune = manager_.prune_command();
     if (prunes && has_to_install() && choice_.install_command.empty() && !prune.empty() &&
@@ -152,7 +152,8 @@ class NodeBuild {
     stage.steps.push_back(AppUserStep{});
     if (has_to_install()) {
       stage.steps.push_back(CopyStep{manifests(), "./", "", true});
-      stage.steps.push_back(RunStep{manager_.install_command(false) + " && rm -rf /tmp/.npm", {}});
+      stage.steps.push_back(
+          RunStep{manager_.install_command(false) + " && rm -rf /tmp/.npm", {}, true});
     }
     stage.steps.push_back(CopyStep{{"."}, ".", "", true});
     return stage;
@@ -236,7 +237,7 @@ class NodeBuild {
   }
 
   [[nodiscard]] RunStep with_npmrc(const std::string& command) const {
-    RunStep run{command, {}};
+    RunStep run{command, {}, true};
     if (npmrc_is_secret_) {
       run.mounts.push_back(std::string("type=secret,id=") + k_npmrc_secret +
                            ",target=/app/.npmrc,mode=0444");
@@ -361,7 +362,7 @@ Result<bool> add_assets_stage(Plan& plan, const ProviderInput& input) {
                              own.always_ignored.end());
   PlanStage stage = build.build_stage("assets", build.add_tools(plan), false);
   if (package.script("build:css") != nullptr) {
-    stage.steps.push_back(RunStep{build.run_command("build:css"), {}});
+    stage.steps.push_back(RunStep{build.run_command("build:css"), {}, true});
   }
   stage.steps.push_back(RunStep{"rm -rf node_modules", {}});
   plan.stages.push_back(std::move(stage));

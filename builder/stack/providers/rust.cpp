@@ -176,12 +176,14 @@ Result<Offer> plan_rust(const ProviderInput& input, const std::string& seen) {
   const bool is_detected = own.empty();
   add_install(build, input, cached_run("", {"/cache"}));
   // A command that builds something else must not find the program of an earlier build.
-  build.steps.push_back(cached_run(
+  RunStep compile = cached_run(
       is_detected ? touch + "cargo build --release" + locked + " --package " + program.package +
                         " --bin " + program.name + take + "cp " + made + " /out/bin/"
                   : touch + "rm -f " + made + " && " + quoted_for_sh(own) + take + "if test -f " +
                         made + "; then cp " + made + " /out/bin/; fi",
-      {"/cache"}));
+      {"/cache"});
+  compile.sees_secrets = true;
+  build.steps.push_back(std::move(compile));
   build.steps.push_back(
       RunStep{is_detected ? gather_libraries(built) : gather_all_libraries(), {}});
   plan.ignored = {".git"};
