@@ -113,6 +113,17 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
   return cloned;
 }
 
+namespace {
+
+// Such as "production": a name rather than a secret, and hiding it would hide the build's own words.
+bool is_plain_word(std::string_view value) {
+  constexpr std::size_t k_letters_max = 12;
+  return value.size() <= k_letters_max &&
+         std::all_of(value.begin(), value.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+}
+
+}  // namespace
+
 Result<void> LocalBuildEngine::open_values(const actors::SourceJob& job,
                                            builder::BuildRequest& request) const {
   for (const auto& [name, entry] : job.secrets) {
@@ -130,7 +141,7 @@ Result<void> LocalBuildEngine::open_values(const actors::SourceJob& job,
   for (const auto& [name, entry] : job.env) {
     // One that does not open is in nobody's hands; the start of the app says so.
     auto value = secrets_.open(job.project_id + "/" + name, entry.sealed_ref);
-    if (value) request.hidden.emplace_back(*std::move(value));
+    if (value && !is_plain_word(*value)) request.hidden.emplace_back(*std::move(value));
   }
   return {};
 }

@@ -181,6 +181,9 @@ TEST_F(SourceEngine, a_build_has_its_secrets_opened_and_knows_what_its_log_must_
   asked.secrets.emplace_back("NPM", EnvEntry{token->digest, token->ref});
   asked.env.emplace_back("KEY", EnvEntry{key->digest, key->ref});
   asked.env.emplace_back("LOST", EnvEntry{"", "gone"});
+  const auto mode = secrets_->seal("p1/NODE_ENV", "production");  // a word of any build's log
+  ASSERT_TRUE(mode);
+  asked.env.emplace_back("NODE_ENV", EnvEntry{mode->digest, mode->ref});
   const auto built = engine_.build(asked, {});
   ASSERT_TRUE(built) << to_string(built.error());
   ASSERT_EQ(images_.built().secrets.size(), 1U);
