@@ -29,27 +29,41 @@ std::string random_state() {
   return to_hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
-bool hears_of_pushes(const github::AppIdentity& identity) {
-  return std::find(identity.events.begin(), identity.events.end(), "push") != identity.events.end();
+bool hears_of(const github::AppIdentity& identity, const char* event) {
+  return std::find(identity.events.begin(), identity.events.end(), event) != identity.events.end();
 }
 
-// What the App lacks; empty: nothing.
+void add_sentence(std::string& text, const std::string& sentence) {
+  if (sentence.empty()) return;
+  text += (text.empty() ? "" : "; ") + sentence;
+}
+
+// All that the App lacks; empty: nothing.
 std::string lack_of(const github::AppIdentity& identity) {
+  std::string lack;
   if (!identity.permissions.contains("contents")) {
-    return "the App may not read contents, so private repositories can't be cloned: grant it "
-           "\"Contents: read-only\" in its settings under \"Permissions\"";
+    add_sentence(lack,
+                 "the App may not read contents, so private repositories can't be cloned: grant it "
+                 "\"Contents: read-only\" in its settings under \"Permissions\"");
   }
-  if (!hears_of_pushes(identity)) {
-    return "the App is not told of pushes: tick \"Push\" in its settings under \"Permissions & "
-           "events\"";
+  if (!hears_of(identity, "push")) {
+    add_sentence(lack,
+                 "the App is not told of pushes: tick \"Push\" in its settings under \"Permissions "
+                 "& events\"");
+  }
+  if (!hears_of(identity, "repository")) {
+    add_sentence(lack,
+                 "the App is not told of repositories that are renamed or deleted: tick "
+                 "\"Repository\" in its settings under \"Permissions & events\"");
   }
   const auto deployments = identity.permissions.find("deployments");
   if (deployments == identity.permissions.end() || deployments->second != "write") {
-    return "the App may not write deployments, so commits on GitHub don't show where they run: "
-           "grant it \"Deployments: read and write\" in its settings under \"Permissions\", and "
-           "accept that on its installations' pages";
+    add_sentence(lack,
+                 "the App may not write deployments, so commits on GitHub don't show where they "
+                 "run: grant it \"Deployments: read and write\" in its settings under "
+                 "\"Permissions\", and accept that on its installations' pages");
   }
-  return {};
+  return lack;
 }
 
 }  // namespace
@@ -116,32 +130,35 @@ Json GitHubSetup::webhook_json(github::AppClient& app, const std::stop_token& st
     return json;
   }
   json["url"] = *url;
+  std::string problem;
   if (*url != wanted) {
-    json["problem"] =
+    problem =
         "GitHub delivers to another URL than this server's: change it in the App's "
         "settings under \"Webhook\", unless a proxy stands between";
   }
   const auto last = github::hook_deliveries(app, app.github_now_s() - k_deliveries_kept_s, 1, stop);
+  std::string later;  // which may only follow from the one before
   if (!last) {
-    json["problem"] = told(last.error());
+    later = told(last.error());
   } else if (!last->empty()) {
     const auto& delivery = last->front();
     json["last_delivery"] = {{"at_us", delivery.delivered_s * 1'000'000},
                              {"event", delivery.event},
                              {"status", delivery.status}};
     if (delivery.status == 0) {
-      json["problem"] =
+      later =
           "GitHub could not reach the webhook: it must be reachable from the internet, "
           "with a certificate that GitHub trusts or SSL verification disabled";
     } else if (delivery.status == 401) {
-      json["problem"] =
+      later =
           "the last delivery was refused for its signature: the webhook secret in the "
           "App's settings is another than the one that it was connected with";
     } else if (delivery.status >= 300) {
-      json["problem"] = "the last delivery was answered with " + std::to_string(delivery.status) +
-                        "; GitHub shows it in the App's settings under \"Advanced\"";
+      later = "the last delivery was answered with " + std::to_string(delivery.status) +
+              "; GitHub shows it in the App's settings under \"Advanced\"";
     }
   }
+  json["problem"] = problem.empty() ? later : problem;
   return json;
 }
 
@@ -187,20 +204,18 @@ Json GitHubSetup::projects_json(github::AppClient& app, const std::stop_token& s
 
 Json GitHubSetup::status(std::chrono::milliseconds time_max) {
   Json json;
+  json["app"] = nullptr;
+  json["problem"] = "";
+  json["webhook"] = nullptr;
+  json["projects"] = Json::array();
   const auto view = control_.catalog().github_app();
-  if (!view.state.is_connected()) {
-    json["app"] = nullptr;
-    return json;
-  }
+  if (!view.state.is_connected()) return json;
   json["app"] = {{"id", view.state.app_id},
                  {"slug", view.state.slug},
                  {"base_url", view.state.base_url},
                  {"key_fingerprint", view.state.key_fingerprint},
                  {"connected_at_us", view.connected_at},
                  {"install_url", nullptr}};
-  json["problem"] = "";
-  json["webhook"] = nullptr;
-  json["projects"] = Json::array();
   const auto client =
       connected_ == nullptr ? Result<std::shared_ptr<github::AppClient>>() : connected_->get();
   if (!client || *client == nullptr) {
@@ -220,8 +235,9 @@ Json GitHubSetup::status(std::chrono::milliseconds time_max) {
   std::string problem;
   json["projects"] = projects_json(**client, deadline.token(), problem);
   // What only the user can mend goes before what passes by itself.
-  const auto lack = lack_of(*identity);
-  json["problem"] = lack.empty() ? problem : lack;
+  auto lack = lack_of(*identity);
+  add_sentence(lack, problem);
+  json["problem"] = lack;
   return json;
 }
 

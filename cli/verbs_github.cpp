@@ -14,13 +14,18 @@ using nlohmann::json;
 constexpr auto k_look_every = std::chrono::seconds(2);
 constexpr auto k_wait_at_most = std::chrono::hours(1);  // as long as the page is valid
 
-void print_connected(const json& app, const Terminal& terminal) {
+int print_connected(const json& app, bool as_json, const Terminal& terminal) {
+  if (as_json) {
+    terminal.out << app.dump(2) << "\n";
+    return k_exit_ok;
+  }
   terminal.out << "Connected the GitHub App " << printable(text_of(app, "slug")) << " ("
                << number_of(app, "id") << ")\n";
   if (const auto url = text_of(app, "install_url"); !url.empty()) {
     terminal.out << "Install it on your repositories: " << printable(url) << "\n";
   }
   terminal.out << "What is still missing:           atlasflow github status\n";
+  return k_exit_ok;
 }
 
 int connect_by_key(const GitHubConnectCommand& command, ApiClient& api, const Terminal& terminal) {
@@ -39,24 +44,18 @@ int connect_by_key(const GitHubConnectCommand& command, ApiClient& api, const Te
                                           {"webhook_secret", *secret},
                                           {"base_url", command.base_url}});
   if (!app) return report(terminal, app.error());
-  if (command.json) {
-    terminal.out << app->dump(2) << "\n";
-  } else {
-    print_connected(*app, terminal);
-  }
-  return k_exit_ok;
+  return print_connected(*app, command.json, terminal);
 }
 
 // Until the page's App is connected, or none will be. GitHub is asked for nothing meanwhile.
-int wait_for_app(const std::string& state, ApiClient& api, const Terminal& terminal) {
+int wait_for_app(const std::string& state, bool as_json, ApiClient& api, const Terminal& terminal) {
   const auto until = std::chrono::steady_clock::now() + k_wait_at_most;
   std::string told;
   while (std::chrono::steady_clock::now() < until) {
     const auto progress = api.get("/v1/github/manifest/" + state);
     if (!progress) return report(terminal, progress.error());
     if (const auto app = progress->value("app", json()); !app.is_null()) {
-      print_connected(app, terminal);
-      return k_exit_ok;
+      return print_connected(app, as_json, terminal);
     }
     const auto problem = text_of(*progress, "problem");
     if (progress->value("over", false)) {
@@ -80,14 +79,17 @@ int connect_by_manifest(const GitHubConnectCommand& command, ApiClient& api,
   const auto page = api.post("/v1/github/manifest", {{"base_url", command.base_url},
                                                      {"organization", command.organization}});
   if (!page) return report(terminal, page.error());
-  if (command.json) {
+  if (command.json && !command.wait) {
     terminal.out << page->dump(2) << "\n";
     return k_exit_ok;
   }
-  terminal.out << "Open this page within an hour; its button makes the App on GitHub:\n  "
-               << printable(text_of(*page, "url")) << "\n"
-               << std::flush;
-  return command.wait ? wait_for_app(text_of(*page, "state"), api, terminal) : k_exit_ok;
+  // With --json what is printed meanwhile must not mix with the answer.
+  auto& progress = command.json ? terminal.err : terminal.out;
+  progress << "Open this page within an hour; its button makes the App on GitHub:\n  "
+           << printable(text_of(*page, "url")) << "\n"
+           << std::flush;
+  return command.wait ? wait_for_app(text_of(*page, "state"), command.json, api, terminal)
+                      : k_exit_ok;
 }
 
 std::string delivery_text(const json& delivery, TimestampUs now) {
@@ -96,6 +98,18 @@ std::string delivery_text(const json& delivery, TimestampUs now) {
   return "; the last delivery, " + printable(text_of(delivery, "event")) + ", " +
          (status == 0 ? "did not arrive" : "was answered with " + std::to_string(status)) + " " +
          age(now, number_of(delivery, "at_us"));
+}
+
+std::vector<std::string> problems_in(const json& status) {
+  std::vector<std::string> problems;
+  const auto note = [&](const json& part) {
+    const auto problem = part.is_object() ? text_of(part, "problem") : std::string();
+    if (!problem.empty()) problems.push_back(problem);
+  };
+  note(status);
+  note(status.value("webhook", json()));
+  for (const auto& project : status.value("projects", json::array())) note(project);
+  return problems;
 }
 
 // GitHub has not said when it is neither.
@@ -114,9 +128,11 @@ int run(const GitHubConnectCommand& command, ApiClient& api, const Terminal& ter
 int run(const GitHubStatusCommand& command, ApiClient& api, const Terminal& terminal) {
   const auto status = api.get("/v1/github");
   if (!status) return report(terminal, status.error());
+  const auto problems = problems_in(*status);
+  const int exit_code = problems.empty() ? k_exit_ok : k_exit_failed;
   if (command.json) {
     terminal.out << status->dump(2) << "\n";
-    return k_exit_ok;
+    return exit_code;
   }
   const auto app = status->value("app", json());
   if (app.is_null()) {
@@ -139,22 +155,15 @@ int run(const GitHubStatusCommand& command, ApiClient& api, const Terminal& term
     rows.push_back({"Install", printable(url)});
   }
   terminal.out << table(rows);
-  std::vector<std::string> problems;
-  const auto note = [&](const std::string& problem) {
-    if (!problem.empty()) problems.push_back(problem);
-  };
-  note(text_of(*status, "problem"));
-  if (webhook.is_object()) note(text_of(webhook, "problem"));
   std::vector<std::vector<std::string>> projects = {{"PROJECT", "REPOSITORY", "INSTALLED"}};
   for (const auto& project : status->value("projects", json::array())) {
     projects.push_back({printable(text_of(project, "project")),
                         printable(text_of(project, "repository")),
                         installed_text(project.value("installed", json()))});
-    note(text_of(project, "problem"));
   }
   if (projects.size() > 1) terminal.out << "\n" << table(projects);
   for (const auto& problem : problems) terminal.out << "\n! " << printable(problem) << "\n";
-  return problems.empty() ? k_exit_ok : k_exit_failed;
+  return exit_code;
 }
 
 int run(const GitHubDisconnectCommand& command, ApiClient& api, const Terminal& terminal) {

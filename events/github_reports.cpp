@@ -2,16 +2,26 @@
 
 #include <algorithm>
 
+#include "events/project.hpp"
 #include "events/project_history.hpp"
 
 namespace atlasflow {
 namespace {
 
+// Without the failure's own reason: that may quote what the build or the app has printed, and a
+// repository's page on GitHub may be open to everybody.
+std::string failure_text(const std::optional<Failure>& failure) {
+  if (!failure || failure->step == pb::STEP_UNSPECIFIED) return "it failed";
+  return "the " + std::string(name_of(failure->step)) + " failed; the fault is " +
+         (failure->fault == pb::FAULT_USER ? "the repository's or the app's"
+                                           : "Atlasflow's or its machine's");
+}
+
 std::string reason_for(const DeploymentState& state) {
   switch (state.status) {
     case DeploymentStatus::failing:
     case DeploymentStatus::failed:
-      return state.failure ? state.failure->reason : "";
+      return failure_text(state.failure);
     case DeploymentStatus::crashed:
       return "it crashed too often in a row and is not started any more";
     case DeploymentStatus::stopping:
@@ -34,16 +44,25 @@ std::string reason_for(const DeploymentState& state) {
   }
 }
 
+// "github.com", "git.example.com:8443"; empty of a local path.
+std::string authority_of(const std::string& url) {
+  const auto repository = normalized_repository(url);
+  return repository.substr(0, repository.find('/'));
+}
+
+std::string without_port(const std::string& authority) {
+  return authority.substr(0, authority.find(':'));
+}
+
 // Whether a clone URL leads to the host of "https://github.com": by https, ssh:// or git@host:. Who
 // tells GitHub looks closer.
 bool is_on(const std::string& base_url, const std::string& url) {
-  const auto scheme_end = base_url.find("://");
-  if (scheme_end == std::string::npos) return false;
-  const auto host = base_url.substr(scheme_end + 3);
-  for (const auto& place : {"//" + host + "/", "@" + host + "/", "@" + host + ":"}) {
-    if (url.find(place) != std::string::npos) return true;
-  }
-  return false;
+  const auto wanted = authority_of(base_url);
+  const auto found = authority_of(url);
+  if (found.empty()) return false;
+  if (url.starts_with("https://") || url.starts_with("http://")) return found == wanted;
+  // SSH has a port of its own.
+  return without_port(found) == without_port(wanted);
 }
 
 }  // namespace

@@ -31,7 +31,9 @@ struct GitHubReport {
   std::string commit;
   std::string environment;  // "production", "preview/<branch>"
   std::string hostname;
-  std::string reason;  // why it failed or is inactive: events' own words, no byte of a log
+  // Which step failed by whose fault, or why it is inactive. What an event quotes of a build's or
+  // an app's words is left out.
+  std::string reason;
   TimestampUs at = 0;
 };
 

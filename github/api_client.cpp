@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/json_depth.hpp"
 #include "base/version.hpp"
 #include "github/http_date.hpp"
 #include "github/rate_limit.hpp"
@@ -10,6 +11,9 @@ namespace atlasflow::github {
 namespace {
 
 constexpr std::uint64_t k_answer_bytes_max = 4U << 20U;
+// Of one answer and of all of them, before they are parsed: a tree takes several times as much.
+constexpr std::size_t k_remembered_bytes_max = 256U << 10U;
+constexpr std::size_t k_all_remembered_bytes_max = 4U << 20U;
 constexpr std::size_t k_message_bytes_max = 200;
 constexpr std::size_t k_remembered_max = 256;
 constexpr int k_redirects_max = 2;
@@ -144,22 +148,26 @@ Result<ApiResponse> ApiClient::take(const ApiRequest& request, const std::string
     return result;
   }
   if (!response.body.empty()) {
-    result.json = nlohmann::json::parse(response.body, nullptr, false);
-    if (result.json.is_discarded()) {
+    const bool is_too_deep = nests_deeper_than(response.body, k_json_levels_max);
+    if (!is_too_deep) result.json = nlohmann::json::parse(response.body, nullptr, false);
+    if (is_too_deep || result.json.is_discarded()) {
       // A proxy's page, or a base URL that leads to something else.
-      if (response.status >= 400) {
-        result.json = nullptr;
-      } else {
-        return fail(ErrorCode::unavailable, config_.address.api +
-                                                " answers with something else than JSON; is " +
-                                                config_.address.web + " a GitHub?");
-      }
+      return fail(ErrorCode::unavailable, config_.address.api + " answers with status " +
+                                              std::to_string(response.status) +
+                                              " and something else than GitHub's JSON; is " +
+                                              config_.address.web + " a GitHub?");
     }
   }
   result.message = message_of(result.json);
   result.next = next_path(response.field("Link"), config_.address.api);
-  if (!request.remember_as.empty() && response.status == 200 && !response.field("ETag").empty()) {
-    if (remembered_.size() >= k_remembered_max) remembered_.clear();
+  if (!request.remember_as.empty() && response.status == 200 && !response.field("ETag").empty() &&
+      response.body.size() <= k_remembered_bytes_max) {
+    // What takes the place of another counts like one more, until all is forgotten.
+    remembered_bytes_ += response.body.size();
+    if (remembered_.size() >= k_remembered_max || remembered_bytes_ > k_all_remembered_bytes_max) {
+      remembered_.clear();
+      remembered_bytes_ = response.body.size();
+    }
     remembered_[key] = {std::string(response.field("ETag")), result.json, result.next};
   }
   return result;

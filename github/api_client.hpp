@@ -33,12 +33,15 @@ struct ApiRequest {
   std::string path;                // "/app", below the API's address
   const Secret* bearer = nullptr;  // a JWT or a token; null: nobody in particular
   std::optional<nlohmann::json> body = std::nullopt;
-  // Set for a GET that is asked for again and again: answers are remembered under that name and the
-  // path, and one that has not changed costs nothing of the rate limit.
+  // Set for a GET that is asked for again and again: answers of at most 256 KiB are remembered
+  // under that name and the path, and one that has not changed costs nothing of the rate limit.
   std::string remember_as = {};
   // Whose limit of requests counts: GitHub has one for the App and one for each installation.
   std::string limited_as = {};
 };
+
+// Deeper than anything that GitHub sends.
+inline constexpr int k_json_levels_max = 64;
 
 struct ApiResponse {
   int status = 0;
@@ -55,8 +58,9 @@ class ApiClient {
  public:
   explicit ApiClient(ApiConfig config);
 
-  // Answers below 500 that are no rate limit. unavailable: GitHub does not answer, fails, or wants
-  // to be left alone for a while, and says until when; nothing under that limit is sent until then.
+  // Answers below 500 that are no rate limit. unavailable: GitHub does not answer, fails, is none,
+  // or wants to be left alone for a while, and says until when; nothing under that limit is sent
+  // until then.
   [[nodiscard]] Result<ApiResponse> send(const ApiRequest& request, const std::stop_token& stop);
 
   // Now, as GitHub's clock has it by its last answer: this machine's may be off.
@@ -90,6 +94,7 @@ class ApiClient {
   std::int64_t clock_ahead_s_ = 0;
   std::map<std::string, Silence> silences_;
   std::map<std::string, Remembered> remembered_;
+  std::size_t remembered_bytes_ = 0;  // taken in since they were last forgotten
 };
 
 }  // namespace atlasflow::github

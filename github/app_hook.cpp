@@ -12,10 +12,11 @@ namespace {
 
 using Json = nlohmann::json;
 
-tl::unexpected<Error> unexpected_answer(const ApiResponse& response) {
+tl::unexpected<Error> unexpected_answer(const std::string& what, const ApiResponse& response) {
   return fail(ErrorCode::unavailable,
-              "GitHub answered what became of the App's deliveries with status " +
-                  std::to_string(response.status) + "; it is asked again later",
+              "GitHub answered " + what + " with status " + std::to_string(response.status) +
+                  (response.status < 300 ? " and without what belongs there" : "") +
+                  "; try again later",
               response.message);
 }
 
@@ -42,11 +43,18 @@ Result<std::vector<HookDelivery>> hook_deliveries(AppClient& app, std::int64_t s
                                                   std::size_t count_max,
                                                   const std::stop_token& stop) {
   constexpr std::size_t k_page_max = 100;
+  // Twice what full pages take: some are not full, and a list may lead to itself.
+  constexpr std::size_t k_pages_max = 2 * k_hook_deliveries_max / k_page_max;
   std::vector<HookDelivery> found;
   auto path = "/app/hook/deliveries?per_page=" + std::to_string(std::min(count_max, k_page_max));
-  while (!path.empty()) {
-    ATLAS_TRY(const auto response, app.send_as_app({.path = path, .remember_as = "app"}, stop));
-    if (response.status != 200 || !response.json.is_array()) return unexpected_answer(response);
+  for (std::size_t page = 0; !path.empty() && page < k_pages_max; ++page) {
+    // What follows the first page has another address each time.
+    const auto* remember_as = page == 0 ? "app" : "";
+    ATLAS_TRY(const auto response,
+              app.send_as_app({.path = path, .remember_as = remember_as}, stop));
+    if (response.status != 200 || !response.json.is_array()) {
+      return unexpected_answer("what became of the App's deliveries", response);
+    }
     for (const auto& each : response.json) {
       auto delivery = delivery_of(each);
       // One that GitHub describes in another way hides none of the others.
@@ -108,7 +116,10 @@ Result<void> ask_again(AppClient& app, std::int64_t delivery, const std::stop_to
   request.path = "/app/hook/deliveries/" + std::to_string(delivery) + "/attempts";
   ATLAS_TRY(const auto response, app.send_as_app(std::move(request), stop));
   if (response.status == 202) return {};
-  if (response.status < 400) return unexpected_answer(response);
+  if (response.status < 400) {
+    return unexpected_answer("the request to deliver " + std::to_string(delivery) + " again",
+                             response);
+  }
   return fail(ErrorCode::not_found,
               "GitHub does not deliver " + std::to_string(delivery) + " again (status " +
                   std::to_string(response.status) + ")",
@@ -147,7 +158,7 @@ Result<std::string> hook_url(AppClient& app, const std::stop_token& stop) {
   const auto found = response.json.is_object() ? response.json.find("url") : response.json.end();
   if (response.status != 200 || !response.json.is_object() || found == response.json.end() ||
       !found->is_string()) {
-    return unexpected_answer(response);
+    return unexpected_answer("where the App's webhook leads", response);
   }
   return found->get<std::string>();
 }

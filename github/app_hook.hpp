@@ -27,7 +27,8 @@ struct HookDelivery {
 
 inline constexpr std::size_t k_hook_deliveries_max = 1'000;
 
-// Newest first, those since then, at most count_max. GitHub keeps them for three days.
+// Newest first, those since then, at most count_max, and of 20 pages. GitHub keeps them for three
+// days.
 [[nodiscard]] Result<std::vector<HookDelivery>> hook_deliveries(AppClient& app,
                                                                 std::int64_t since_s,
                                                                 std::size_t count_max,

@@ -1,5 +1,7 @@
 #include "github/deployments.hpp"
 
+#include "base/json_depth.hpp"
+
 namespace atlasflow::github {
 namespace {
 
@@ -37,7 +39,12 @@ std::int64_t id_in(const Json& json) {
 bool is_ours(const Json& deployment, const std::string& id) {
   if (!deployment.is_object() || !deployment.contains("payload")) return false;
   Json payload = deployment["payload"];
-  if (payload.is_string()) payload = Json::parse(payload.get<std::string>(), nullptr, false);
+  if (payload.is_string()) {
+    // Anybody who may write deployments wrote it.
+    const auto text = payload.get<std::string>();
+    if (nests_deeper_than(text, k_json_levels_max)) return false;
+    payload = Json::parse(text, nullptr, false);
+  }
   return payload.is_object() && payload.contains(k_our_id) && payload[k_our_id] == id;
 }
 

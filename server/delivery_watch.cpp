@@ -21,14 +21,15 @@ class Watch {
   // Once an interval.
   void tick(const std::stop_token& stop) {
     const auto found = connected_.get();
-    const auto app = found.value_or(nullptr);
-    if (app != app_) {
-      app_ = app;
+    // Of one that can't be used its owner is told where it is read; what was done for it is kept,
+    // as it may be usable again in a moment.
+    if (!found) return;
+    if (*found != app_) {
+      app_ = *found;
       pushes_ = {};
       failures_ = 0;
       next_ = {};
     }
-    // Of one that can't be used its owner is told where it is read.
     if (app_ == nullptr || std::chrono::steady_clock::now() < next_) return;
     const bool done = look(stop);
     failures_ = done ? 0 : std::min(failures_ + 1, k_doublings_max);

@@ -26,23 +26,29 @@ Result<std::shared_ptr<github::AppClient>> RecordedApp::get() {
     auto client = key ? github::make_app_client(app.app_id, *key, app.base_url)
                       : Result<std::shared_ptr<github::AppClient>>(tl::unexpected(key.error()));
     // Tried again at the next call: a file that can't be read now may be readable then.
-    if (!client) return unusable(app, version, client.error());
+    if (!client) return tl::unexpected(unusable(app, version, client.error()));
     client_ = *std::move(client);
   }
   version_ = version;
   return client_;
 }
 
-tl::unexpected<Error> RecordedApp::unusable(const GitHubAppState& app, StreamVersion version,
-                                            const Error& error) {
+Error RecordedApp::unusable(const GitHubAppState& app, StreamVersion version, const Error& error) {
   if (std::exchange(told_of_, version) != version) {
     log_event(LogLevel::error, "server", "github_app_not_usable",
               {{"app", app.app_id}, {"error", to_string(error)}});
   }
-  return fail(ErrorCode::user_error,
-              "the sealed key of the GitHub App does not open; connect the App again with "
-              "'atlasflow github connect'",
-              to_string(error));
+  const bool is_lost = error.code == ErrorCode::corrupt || error.code == ErrorCode::not_found ||
+                       error.code == ErrorCode::invalid_argument;
+  if (!is_lost) {
+    return {ErrorCode::unavailable,
+            "the sealed key of the GitHub App can't be read just now; it is tried again",
+            to_string(error)};
+  }
+  return {ErrorCode::user_error,
+          "the sealed key of the GitHub App does not open; connect the App again with 'atlasflow "
+          "github connect'",
+          to_string(error)};
 }
 
 builder::CredentialSource clone_credential(github::ConnectedApp& connected, std::string url,

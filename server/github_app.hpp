@@ -23,12 +23,13 @@ class RecordedApp final : public github::ConnectedApp {
   RecordedApp(const storage::EventLog& log, storage::SecretStore& secrets)
       : log_(log), secrets_(secrets) {}
 
-  // A look at the end of a stream, but when that has grown.
+  // A look at the end of a stream, but when that has grown. user_error: its key is lost, and the
+  // user must connect it again; unavailable: the key can't be read just now.
   Result<std::shared_ptr<github::AppClient>> get() override;
 
  private:
-  [[nodiscard]] tl::unexpected<Error> unusable(const GitHubAppState& app, StreamVersion version,
-                                               const Error& error);
+  [[nodiscard]] Error unusable(const GitHubAppState& app, StreamVersion version,
+                               const Error& error);
 
   const storage::EventLog& log_;
   storage::SecretStore& secrets_;

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 
 #include "base/log.hpp"
 #include "events/environment.hpp"
@@ -47,6 +48,8 @@ class Reporter {
   struct Waiting {
     int failures = 0;  // in a row
     Clock::time_point until;
+    // What GitHub has been asked already and the log does not take yet.
+    std::optional<commands::RecordGitHubReport> unrecorded;
   };
 
   // False: the log can't be read just now.
@@ -56,10 +59,12 @@ class Reporter {
       position_ = record.position;
       return !stop.stop_requested();
     });
-    if (!read) {
-      log_event(LogLevel::error, "server", "github_reports_unreadable",
-                {{"error", to_string(read.error())}});
+    const auto error = read ? std::string() : to_string(read.error());
+    // Once, and not each second for as long as it stays so.
+    if (!read && error != unreadable_) {
+      log_event(LogLevel::error, "server", "github_reports_unreadable", {{"error", error}});
     }
+    unreadable_ = error;
     return read.has_value();
   }
 
@@ -73,7 +78,7 @@ class Reporter {
       auto& waiting = waiting_[project];
       if (stop.stop_requested()) break;
       if (Clock::now() < waiting.until) continue;
-      if (tell(*app, queue.front(), stop)) {
+      if (tell(*app, queue.front(), waiting, stop)) {
         recorded = true;
         waiting = {};
       } else {
@@ -87,7 +92,27 @@ class Reporter {
     return recorded;
   }
 
-  bool tell(github::AppClient& app, const GitHubReport& report, const std::stop_token& stop) {
+  // Whether it was told, or given up, and recorded.
+  bool tell(github::AppClient& app, const GitHubReport& report, Waiting& waiting,
+            const std::stop_token& stop) {
+    const auto& known = waiting.unrecorded;
+    if (!known || known->deployment != report.deployment ||
+        known->status != name_of(report.status)) {
+      waiting.unrecorded = outcome_of(app, report, stop);
+    }
+    if (!waiting.unrecorded) return false;
+    const auto done = control_.execute(Principal::system("github-reporter"), *waiting.unrecorded);
+    if (!done) {
+      log_event(LogLevel::warn, "server", "github_report_not_recorded",
+                {{"deployment", report.deployment.str()}, {"error", to_string(done.error())}});
+    }
+    return done.has_value();
+  }
+
+  // Tells it; nothing: it is to be told later.
+  std::optional<commands::RecordGitHubReport> outcome_of(github::AppClient& app,
+                                                         const GitHubReport& report,
+                                                         const std::stop_token& stop) {
     commands::RecordGitHubReport outcome;
     outcome.project = report.project_id;
     outcome.deployment = report.deployment;
@@ -96,7 +121,7 @@ class Reporter {
     if (told) {
       outcome.github_deployment = *told;
     } else {
-      if (told.error().code == ErrorCode::cancelled) return false;
+      if (told.error().code == ErrorCode::cancelled) return std::nullopt;
       const bool is_final = told.error().code == ErrorCode::user_error ||
                             told.error().code == ErrorCode::not_found ||
                             now_us() - report.at > k_age_max_us;
@@ -106,15 +131,10 @@ class Reporter {
                  {"status", name_of(report.status)},
                  {"final", is_final},
                  {"error", to_string(told.error())}});
-      if (!is_final) return false;
+      if (!is_final) return std::nullopt;
       outcome.refused = to_string(told.error());
     }
-    const auto done = control_.execute(Principal::system("github-reporter"), std::move(outcome));
-    if (!done) {
-      log_event(LogLevel::warn, "server", "github_report_not_recorded",
-                {{"deployment", report.deployment.str()}, {"error", to_string(done.error())}});
-    }
-    return done.has_value();
+    return outcome;
   }
 
   // Its id on GitHub, whose status is the report's by then.
@@ -150,7 +170,8 @@ class Reporter {
   github::ConnectedApp& connected_;
   const api::PublicAddress address_;
   const std::chrono::milliseconds pause_;
-  Position position_;  // of the newest record that is folded
+  Position position_;       // of the newest record that is folded
+  std::string unreadable_;  // why the log could not be read last time; empty: it could
   GitHubReportsOwed owed_;
   std::map<ProjectId, Waiting> waiting_;
 };

@@ -130,7 +130,10 @@ TEST_F(GitHubRoutes, what_is_wrong_is_told_and_nothing_recorded) {
 }
 
 TEST_F(GitHubRoutes, the_status_says_what_stands_in_the_way) {
-  EXPECT_EQ(get("/v1/github")["app"], nullptr);
+  // The same members as of one that is connected.
+  EXPECT_EQ(
+      get("/v1/github"),
+      (json{{"app", nullptr}, {"problem", ""}, {"webhook", nullptr}, {"projects", json::array()}}));
   ASSERT_EQ(put(credentials()).status, 201);
   control_.add_project("web");
   pb::Event connected;
@@ -162,6 +165,11 @@ TEST_F(GitHubRoutes, the_status_says_what_stands_in_the_way) {
   EXPECT_THAT(status["projects"][1].value("problem", ""), HasSubstr("octo is suspended"));
   github_.control({{"permissions", {{"contents", "read"}, {"deployments", "read"}}}});
   EXPECT_THAT(get("/v1/github").value("problem", ""), HasSubstr("may not write deployments"));
+  github_.control({{"permissions", {{"metadata", "read"}}}, {"events", json::array()}});
+  EXPECT_THAT(
+      get("/v1/github").value("problem", ""),
+      AllOf(HasSubstr("may not read contents"), HasSubstr("not told of pushes"),
+            HasSubstr("not told of repositories that"), HasSubstr("may not write deployments")));
 }
 
 TEST_F(GitHubRoutes, each_repository_is_asked_for_once_until_github_is_in_trouble) {
@@ -219,6 +227,15 @@ TEST_F(GitHubRoutes, a_webhook_that_fails_is_told_with_what_to_do) {
   const auto fine = last_status(202);
   EXPECT_EQ(fine["problem"], "");
   EXPECT_EQ(fine["last_delivery"]["status"], 202);
+  // That the deliveries fail there follows from where they go.
+  github_.control({{"hook_url", "https://elsewhere.example/hook"}});
+  for (const int status : {0, 401, 503, 202}) {
+    EXPECT_THAT(last_status(status).value("problem", ""), HasSubstr("delivers to another URL"))
+        << status;
+  }
+  github_.fail_next("/app/hook/deliveries", 404, json::object(), json::object());
+  EXPECT_THAT(get("/v1/github")["webhook"].value("problem", ""),
+              HasSubstr("delivers to another URL"));
 }
 
 TEST_F(GitHubRoutes, a_disconnected_app_is_forgotten) {

@@ -77,6 +77,7 @@ TEST_F(GitHubVerbs, an_app_is_connected_by_its_key_and_shown) {
   // Without the line break at the file's end.
   EXPECT_TRUE(control_.github_webhook_secret().is(LocalGitHub::k_webhook_secret));
 
+  EXPECT_EQ(run(GitHubStatusCommand{true}).code, 0);
   ran = run(GitHubStatusCommand{});
   EXPECT_EQ(ran.code, 0) << ran.out;
   EXPECT_THAT(ran.out, AllOf(HasSubstr("atlasflow-test (12345) on http://127.0.0.1:"),
@@ -89,6 +90,7 @@ TEST_F(GitHubVerbs, what_is_missing_is_shown_and_is_exit_code_1) {
   pb::Event connected;
   connected.mutable_repository_connected()->set_url(github_.base_url() + "/octo/site.git");
   control_.append(project_stream(ProjectId("site")), {connected});
+  EXPECT_EQ(run(GitHubStatusCommand{true}).code, 1);
   const auto ran = run(GitHubStatusCommand{});
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.out, AllOf(HasSubstr("site     octo/site   no"),
@@ -163,12 +165,13 @@ class WaitingVerb : public GitHubVerbs {
   ~WaitingVerb() override { EXPECT_FALSE(verb_.joinable()); }
 
   // Until the page's URL is printed; returns the state.
-  std::string begin() {
+  std::string begin(bool as_json = false) {
     start();
-    verb_ = std::jthread([this] {
+    verb_ = std::jthread([this, as_json] {
       GitHubConnectCommand command;
       command.base_url = github_.base_url();
       command.wait = true;
+      command.json = as_json;
       std::istringstream in;
       std::ostream out(&out_);
       std::ostream err(&err_);
@@ -177,7 +180,7 @@ class WaitingVerb : public GitHubVerbs {
     });
     const std::string mark = "/github/connect/";
     for (int i = 0; i < 500; ++i) {
-      const auto text = out_.text();
+      const auto text = as_json ? err_.text() : out_.text();
       const auto at = text.find(mark);
       if (at != std::string::npos && text.ends_with('\n')) return text.substr(at + mark.size(), 64);
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
@@ -230,6 +233,17 @@ TEST_F(WaitingVerb, ends_when_its_page_s_app_is_connected_and_asks_github_for_no
   EXPECT_THAT(ran.out, HasSubstr("Connected the GitHub App atlasflow-test (12345)"));
   // The form, and the exchange.
   EXPECT_EQ(github_.asked().size(), before + 2);
+}
+
+TEST_F(WaitingVerb, prints_nothing_but_its_app_as_json) {
+  const auto state = begin(true);
+  EXPECT_THAT(out_.text(), IsEmpty());
+  come_back(state, press_button(state));
+  const auto ran = end();
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  const auto app = nlohmann::json::parse(ran.out, nullptr, false);
+  ASSERT_TRUE(app.is_object()) << ran.out;
+  EXPECT_EQ(app["slug"], "atlasflow-test");
 }
 
 TEST_F(WaitingVerb, ends_when_there_will_be_no_app) {

@@ -14,10 +14,10 @@ using testing::IsEmpty;
 // A log of the project pabc2345, "web", written event by event.
 class Reports : public testing::Test {
  protected:
-  void connect() {
+  void connect(const std::string& base_url = "https://github.com") {
     pb::Event event;
     event.mutable_github_app_connected()->set_app_id(7);
-    event.mutable_github_app_connected()->set_base_url("https://github.com");
+    event.mutable_github_app_connected()->set_base_url(base_url);
     owed_.apply(github_stream(), event, ++now_);
   }
   void disconnect() {
@@ -56,9 +56,11 @@ class Reports : public testing::Test {
     routed.mutable_routed()->set_generation(1);
     to(deployment, routed);
   }
-  void fail(const std::string& deployment) {
+  void fail(const std::string& deployment, pb::Fault fault = pb::FAULT_USER) {
     pb::Event event;
-    event.mutable_deployment_failed()->set_reason("the build failed");
+    event.mutable_deployment_failed()->set_step(pb::STEP_BUILD);
+    event.mutable_deployment_failed()->set_fault(fault);
+    event.mutable_deployment_failed()->set_reason("step 'RUN x' failed: a word of the build's");
     to(deployment, event);
   }
   void told(const std::string& deployment, const std::string& status, std::int64_t id = 1000) {
@@ -107,13 +109,19 @@ TEST_F(Reports, a_deployment_is_told_of_step_by_step_with_where_it_runs) {
   EXPECT_EQ(report.reason, "");
 }
 
-TEST_F(Reports, a_failure_is_told_once_with_its_reason) {
+// What the event quotes of the build is for those who may read its log.
+TEST_F(Reports, a_failure_is_told_once_with_its_step_and_whose_fault_it_is) {
   connect();
   push("d1");
   clone("d1");
   fail("d1");
   EXPECT_THAT(all(), ElementsAre("d1 queued", "d1 in_progress", "d1 failure"));
-  EXPECT_EQ(owed_.owed().at(project_).back().reason, "the build failed");
+  EXPECT_EQ(owed_.owed().at(project_).back().reason,
+            "the build failed; the fault is the repository's or the app's");
+  push("d2");
+  fail("d2", pb::FAULT_SYSTEM);
+  EXPECT_EQ(owed_.owed().at(project_).back().reason,
+            "the build failed; the fault is Atlasflow's or its machine's");
 }
 
 TEST_F(Reports, what_another_replaced_is_inactive) {
@@ -180,6 +188,31 @@ TEST_F(Reports, of_repositories_elsewhere_github_is_told_nothing) {
     push(url);
   }
   EXPECT_EQ(all().size(), 2U);
+}
+
+TEST_F(Reports, a_repository_is_on_the_app_s_github_however_it_is_written) {
+  connect();
+  std::size_t owed = 0;
+  for (const char* url : {"https://GitHub.com/octo/web", "https://github.com:443/octo/web.git/",
+                          "git@GITHUB.com:octo/web.git", "github.com:octo/web",
+                          "ssh://github.com/octo/web", "ssh://git@github.com:22/octo/web.git"}) {
+    url_ = url;
+    push(url);
+    EXPECT_EQ(all().size(), ++owed) << url;
+  }
+  connect("https://git.example.com:8443");
+  for (const char* url : {"https://Git.example.com:8443/octo/web", "git@git.example.com:octo/web",
+                          "ssh://git@git.example.com:2222/octo/web"}) {
+    url_ = url;
+    push(url);
+    EXPECT_EQ(all().size(), ++owed) << url;
+  }
+  for (const char* url : {"https://git.example.com/octo/web", "https://github.com/octo/web2",
+                          "https://x.example.com/git.example.com:8443/web"}) {
+    url_ = url;
+    push(url);
+    EXPECT_EQ(all().size(), owed) << url;
+  }
 }
 
 // At least once: what is told a second time settles nothing else.

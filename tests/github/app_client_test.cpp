@@ -73,6 +73,57 @@ TEST_F(App, asking_twice_costs_a_conditional_request) {
   EXPECT_TRUE(asked[1].conditional);
 }
 
+TEST_F(App, an_answer_that_is_large_is_not_remembered) {
+  auto app = client();
+  github_.fail_next("/app", 200, {{"ETag", "\"1\""}},
+                    {{"id", LocalGitHub::k_app_id}, {"padding", std::string(300 << 10, 'x')}});
+  ASSERT_TRUE(app.identity({}));
+  ASSERT_TRUE(app.identity({}));
+  EXPECT_FALSE(github_.asked().back().conditional);
+}
+
+TEST_F(App, answers_that_are_remembered_have_a_limit_in_bytes_together) {
+  ApiClient api(config());
+  const auto ask = [&](const std::string& path) {
+    github_.fail_next(path, 200, {{"ETag", "\"1\""}}, {{"padding", std::string(200 << 10, 'x')}});
+    ASSERT_TRUE(api.send({.path = path, .remember_as = "app"}, {}));
+  };
+  const auto is_known = [&](const std::string& path) {
+    ask(path);
+    return github_.asked().back().conditional;
+  };
+  for (int i = 0; i < 10; ++i) ask("/large/" + std::to_string(i));
+  EXPECT_TRUE(is_known("/large/0"));  // 11 of 20 of them
+  for (int i = 10; i < 20; ++i) ask("/large/" + std::to_string(i));
+  EXPECT_FALSE(is_known("/large/1"));
+}
+
+// A proxy's page, say.
+TEST_F(App, a_refusal_that_is_none_of_github_s_says_nothing_of_the_app) {
+  auto app = client();
+  github_.control({{"fault", {{"path", "/app"}, {"status", 404}, {"raw", "<html>Not found"}}}});
+  const auto identity = app.identity({});
+  ASSERT_FALSE(identity);
+  EXPECT_EQ(identity.error().code, ErrorCode::unavailable);
+  EXPECT_THAT(identity.error().message,
+              AllOf(HasSubstr("status 404"), HasSubstr("is " + github_.base_url() + " a GitHub?")));
+}
+
+TEST_F(App, an_answer_that_nests_too_deeply_is_not_parsed) {
+  for (const int levels : {k_json_levels_max, k_json_levels_max + 1}) {
+    Json nested = LocalGitHub::k_app_id;
+    for (int i = 1; i < levels; ++i) nested = Json::array({nested});
+    auto app = client();
+    github_.fail_next("/app", 200, Json::object(),
+                      {{"id", LocalGitHub::k_app_id}, {"nested", nested}});
+    const auto identity = app.identity({});
+    ASSERT_EQ(identity.has_value(), levels == k_json_levels_max) << levels;
+    if (!identity) {
+      EXPECT_EQ(identity.error().code, ErrorCode::unavailable);
+    }
+  }
+}
+
 TEST_F(App, an_id_that_github_does_not_have_is_told_apart_from_a_wrong_key) {
   const auto wrong_id = client(999).identity({});
   ASSERT_FALSE(wrong_id);

@@ -137,8 +137,21 @@ TEST_F(Hook, a_list_that_has_not_changed_is_read_to_its_end_again) {
     const auto found = hook_deliveries(app_, 0, k_hook_deliveries_max, {});
     ASSERT_TRUE(found) << to_string(found.error());
     EXPECT_THAT(ids_of(*found), ElementsAre(5, 4, 3)) << is_known;
-    EXPECT_EQ(github_.asked().back().conditional, is_known);
+    const auto asked = github_.asked();
+    EXPECT_EQ(asked[asked.size() - 2].conditional, is_known);
+    // Each later page has another address tomorrow, and is not kept.
+    EXPECT_FALSE(asked.back().conditional);
   }
+}
+
+TEST_F(Hook, a_list_of_what_can_not_be_read_that_leads_to_itself_is_left) {
+  const auto next = github_.address().api + "/app/hook/deliveries?cursor=x";
+  github_.fail_next("/app/hook/deliveries", 200, {{"Link", "<" + next + ">; rel=\"next\""}},
+                    Json::array({{{"id", "another form"}}}), 50);
+  const auto found = hook_deliveries(app_, 0, k_hook_deliveries_max, {});
+  ASSERT_TRUE(found) << to_string(found.error());
+  EXPECT_THAT(*found, IsEmpty());
+  EXPECT_EQ(github_.asked().size(), 20U);
 }
 
 TEST_F(Hook, missed_pushes_are_asked_for_and_nothing_else) {
@@ -196,7 +209,9 @@ TEST_F(Hook, where_it_leads_is_read) {
   EXPECT_EQ(*hook_url(app_, {}), "https://example.com:8443/webhooks/github");
   for (const Json& body : {Json(), Json::array(), Json{{"url", 1}}}) {
     github_.fail_next("/app/hook/config", 200, Json::object(), body);
-    EXPECT_FALSE(hook_url(app_, {}));
+    const auto url = hook_url(app_, {});
+    ASSERT_FALSE(url);
+    EXPECT_THAT(url.error().message, testing::HasSubstr("where the App's webhook leads"));
   }
 }
 

@@ -58,6 +58,19 @@ TEST_F(Deployments, one_whose_answer_was_lost_is_found_and_not_made_again) {
   EXPECT_EQ(github_.deployments().size(), 2U);
 }
 
+// Whoever else writes deployments writes their payloads.
+TEST_F(Deployments, a_payload_that_nests_too_deeply_is_not_ours) {
+  const auto depth = static_cast<std::size_t>(k_json_levels_max);
+  const auto payload = R"({"atlasflow_deployment":"abc","x":)" + std::string(depth, '[') +
+                       std::string(depth, ']') + "}";
+  github_.fail_next("/repos/octo/web/deployments", 200, Json::object(),
+                    Json::array({{{"id", 5}, {"payload", payload}}}));
+  const auto made = make_deployment(*app_, k_web, order("abc"), {});
+  ASSERT_TRUE(made) << to_string(made.error());
+  EXPECT_NE(*made, 5);
+  EXPECT_EQ(github_.deployments().size(), 1U);
+}
+
 TEST_F(Deployments, a_token_that_github_takes_no_more_is_minted_anew_once) {
   const auto id = make_deployment(*app_, k_web, order("abc"), {});
   github_.control({{"revoke_tokens", true}});

@@ -54,7 +54,7 @@ class World:
         self.codes = {}  # of the manifest flow: code: conversion
         self.journal = []
         self.violations = []
-        self.faults = []  # [{"method", "path", "status", "headers", "body", "times", "delay_s"}]
+        self.faults = []  # [{"method", "path", "status", "headers", "body" or "raw", "times", "delay_s"}]
         self.token_life_s = 3600
         self.clock_offset_s = 0
         self.suspended = set()
@@ -126,7 +126,7 @@ def app_json(world):
         "html_url": f"{world.base}/apps/{world.config['slug']}",
         "created_at": iso(0), "updated_at": iso(0),
         "permissions": world.config.get("permissions", {"contents": "read", "deployments": "write", "metadata": "read"}),
-        "events": world.config.get("events", ["push"]), "installations_count": 1,
+        "events": world.config.get("events", ["push", "repository"]), "installations_count": 1,
     }
 
 
@@ -233,7 +233,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if fault["status"] == 0:  # hangs up without an answer
                 self.close_connection = True
                 return None
-            return self.answer(fault["status"], fault.get("body", {}), fault.get("headers"))
+            body = fault["raw"].encode() if "raw" in fault else fault.get("body", {})
+            return self.answer(fault["status"], body, fault.get("headers"))
         if not self.headers.get("User-Agent", "").startswith("atlasflow"):
             self.violation("no User-Agent of Atlasflow's")
             raise Refused(403, "Request forbidden by administrative rules. Please make sure your request "
@@ -626,8 +627,8 @@ def control(world, order):
                     os.makedirs(os.path.dirname(after), exist_ok=True)
                     os.rename(before, after)
                 world.moved[value["from"].lower()] = repository["id"]
-            elif name == "permissions":
-                world.config["permissions"] = value
+            elif name in ("permissions", "events", "hook_url"):
+                world.config[name] = value
             else:
                 return {"error": f"no control '{name}'"}
     return {"tokens": len(world.tokens)}

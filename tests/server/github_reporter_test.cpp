@@ -2,11 +2,16 @@
 #include "server/github_reporter.hpp"
 
 #include <atomic>
+#include <sstream>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 
+#include "storage/log/forwarding_event_log.hpp"
+#include "storage/log/memory_event_log.hpp"
 #include "tests/api/plane_app.hpp"
 #include "tests/github/local_github.hpp"
 
@@ -18,6 +23,28 @@ using nlohmann::json;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
+
+// A log that can't be read, until it can.
+class UnreadableLog final : public storage::ForwardingEventLog {
+ public:
+  UnreadableLog() : storage::ForwardingEventLog(storage::open_memory_event_log()) {}
+  Result<void> read_all(Position,
+                        const std::function<bool(const storage::Record&)>&) const override {
+    const auto read = ++reads;
+    return fail(ErrorCode::internal, read < 20 ? "the disk is gone" : "the disk is on fire");
+  }
+  mutable std::atomic<int> reads = 0;
+};
+
+class UnreadablePlane final : public api::testing::RecordingControlPlane {
+ public:
+  const storage::EventLog& log() const override { return log_; }
+  [[nodiscard]] int reads() const { return log_.reads; }
+
+ private:
+  UnreadableLog log_;
+};
 
 class Reporting : public testing::Test {
  protected:
@@ -56,6 +83,8 @@ class Reporting : public testing::Test {
   }
   void fail_for(const std::string& id, const std::string& reason) {
     pb::Event event;
+    event.mutable_deployment_failed()->set_step(pb::STEP_BUILD);
+    event.mutable_deployment_failed()->set_fault(pb::FAULT_USER);
     event.mutable_deployment_failed()->set_reason(reason);
     control_.append_to(id, event);
   }
@@ -106,13 +135,16 @@ TEST_F(Reporting, a_commit_shows_each_step_and_where_it_runs) {
   EXPECT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 3; }));
 }
 
-TEST_F(Reporting, a_failure_shows_its_reason_in_140_characters) {
+// A repository's page may be open to everybody, and the reason may quote the build.
+TEST_F(Reporting, a_failure_shows_its_step_and_no_word_of_the_build) {
   push("d1");
-  fail_for("d1", std::string(500, 'x'));
+  fail_for("d1", "step 'RUN make' failed: sentinel");
   start();
   ASSERT_TRUE(eventually([&] { return states("d1").size() == 2; }));
   EXPECT_THAT(states("d1"), ElementsAre("queued", "failure"));
-  EXPECT_EQ(github_.deployments()[0]["statuses"][1]["description"], std::string(139, 'x') + "…");
+  EXPECT_EQ(github_.deployments()[0]["statuses"][1]["description"],
+            "the build failed; the fault is the repository's or the app's");
+  for (const auto& each : github_.asked()) EXPECT_THAT(each.body, Not(HasSubstr("sentinel")));
 }
 
 TEST_F(Reporting, a_preview_is_transient) {
@@ -144,6 +176,47 @@ TEST_F(Reporting, one_that_dies_between_telling_and_recording_goes_on_and_makes_
   start();
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   EXPECT_EQ(github_.asked().size(), before);
+}
+
+// A full disk, say: GitHub is not told the same again and again meanwhile.
+TEST_F(Reporting, what_can_not_be_recorded_just_now_is_told_once) {
+  push("d1");
+  clone("d1");
+  std::atomic<int> tries = 0;
+  control_.report_outcome = fail(ErrorCode::disk_full, "there is no room");
+  // In the reporter's thread, as all that reads it.
+  control_.then["record_github_report"] = [&] {
+    if (++tries == 4) control_.report_outcome = {};
+  };
+  start(std::chrono::milliseconds(1));
+  EXPECT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 2; }));
+  reporter_.reset();
+  EXPECT_THAT(states("d1"), ElementsAre("queued", "in_progress"));
+  EXPECT_EQ(tries, 6);
+}
+
+TEST(Reporter, tells_once_why_the_log_can_not_be_read_and_again_when_that_changes) {
+  UnreadablePlane control;
+  api::testing::PlaneApp connected{control};
+  std::ostringstream lines;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines)));
+  {
+    const GitHubReporter reporter(control, connected, api::PublicAddress{"example.com", 8443},
+                                  std::chrono::milliseconds(1), std::chrono::milliseconds(1));
+    for (int i = 0; i < 1'000 && control.reads() < 40; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+  spdlog::set_default_logger(before);
+  EXPECT_GE(control.reads(), 40);
+  std::size_t told = 0;
+  for (std::size_t at = 0;
+       (at = lines.str().find("github_reports_unreadable", at)) != std::string::npos; ++at) {
+    ++told;
+  }
+  EXPECT_EQ(told, 2U) << lines.str();
 }
 
 TEST_F(Reporting, trouble_at_github_delays_and_loses_nothing) {
