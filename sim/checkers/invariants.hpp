@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "sim/checkers/certificates.hpp"
+#include "sim/checkers/heads.hpp"
 #include "sim/checkers/rest.hpp"
 #include "sim/checkers/told.hpp"
 #include "sim/world/github.hpp"
@@ -130,6 +131,7 @@ class Invariants final : public Witness {
   std::map<DeploymentId, DeploymentState> states_;  // by the fold: what may follow is asked of them
   Rest rest_;
   Told told_;
+  Heads heads_;
   Certificates certificates_;
   std::map<std::string, DomainState> domains_;  // by the fold, like states_
   std::map<VmId, Vm> vms_;
