@@ -81,7 +81,11 @@ class ServedApi final : public Api {
     json["uptime_seconds"] = std::chrono::duration_cast<std::chrono::seconds>(uptime).count();
     json["log_position"] = context_.control.log().last_position().value();
     json["parts"] = Json::array();
-    for (const auto& part : context_.control.parts()) {
+    auto parts = context_.control.parts();
+    if (config_.other_parts) {
+      for (auto& part : config_.other_parts()) parts.push_back(std::move(part));
+    }
+    for (const auto& part : parts) {
       json["parts"].push_back(
           {{"name", part.name}, {"state", part.state}, {"detail", part.detail}});
     }

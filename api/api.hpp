@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "actors/runtime/control_plane.hpp"
 #include "base/error.hpp"
@@ -28,6 +30,8 @@ struct ApiConfig {
   std::filesystem::path ca_certificate;  // of the edge's own authority; empty: none
   // As whom GitHub is asked; it outlives the API. Null: nobody is.
   github::ConnectedApp* connected_app = nullptr;
+  // What the status shows beside the control plane's parts. Any thread; unset: nothing.
+  std::function<std::vector<actors::ControlPlane::PartStatus>()> other_parts;
 };
 
 class Api {

@@ -162,6 +162,21 @@ Json GitHubSetup::webhook_json(github::AppClient& app, const std::stop_token& st
   return json;
 }
 
+std::string known_problem(const ProjectState& project, const KnownHead& head) {
+  if (project.repository_deleted) {
+    return "the repository of project '" + project.name +
+           "' was deleted on GitHub; what is deployed runs on: restore it there, or 'atlasflow "
+           "project delete " +
+           project.name + "'";
+  }
+  if (!head.inferred) return {};
+  constexpr std::size_t k_sha_digits = 7;
+  return "no webhook told of the newest push to project '" + project.name + "', " +
+         head.commit.substr(0, k_sha_digits) +
+         ", which was found by comparison: the App's settings on GitHub show under \"Advanced\" "
+         "what became of the deliveries";
+}
+
 Json GitHubSetup::projects_json(github::AppClient& app, const std::stop_token& stop,
                                 std::string& problem) const {
   struct Answer {
@@ -178,7 +193,9 @@ Json GitHubSetup::projects_json(github::AppClient& app, const std::stop_token& s
     }
     const auto installation = app.installation_of(repository, stop);
     if (installation && installation->suspended) {
-      return Answer{true, "the installation on " + installation->account + " is suspended"};
+      return Answer{true, "the installation on " + installation->account +
+                              " is suspended: unsuspend it on GitHub, in that account's settings "
+                              "under \"GitHub Apps\""};
     }
     if (installation) return Answer{true, ""};
     if (installation.error().code == ErrorCode::not_found) {
@@ -194,10 +211,12 @@ Json GitHubSetup::projects_json(github::AppClient& app, const std::stop_token& s
     if (!repository) continue;
     auto known = answers.find(repository->str());
     if (known == answers.end()) known = answers.emplace(repository->str(), ask(*repository)).first;
+    auto all = known->second.problem;
+    add_sentence(all, known_problem(view.state, control_.catalog().known_head(view.state.id)));
     json.push_back({{"project", view.state.name},
                     {"repository", repository->str()},
                     {"installed", known->second.installed},
-                    {"problem", known->second.problem}});
+                    {"problem", std::move(all)}});
   }
   return json;
 }

@@ -28,6 +28,10 @@ struct AppCredentials {
   std::string base_url;  // empty: github.com
 };
 
+// What the log knows of how a project stands with GitHub and that somebody should mend, as a
+// sentence that says how; empty: nothing.
+[[nodiscard]] std::string known_problem(const ProjectState& project, const KnownHead& head);
+
 class GitHubSetup {
  public:
   // connected: as whom GitHub is asked for the status; null: nobody. Both outlive it.

@@ -179,6 +179,7 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
   json["subject"] = state.subject;
   json["author"] = state.author;
   json["trigger"] = trigger_name(state.push.trigger());
+  json["inferred"] = state.push.inferred_at_s() != 0;
   json["kind"] = kind_name(state);
   json["source"] = text_or_null(source);
   json["requested_by"] = text_or_null(requester_of(state));
@@ -238,6 +239,7 @@ Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
   json["id"] = state.id.str();
   json["name"] = state.name;
   json["repository"] = state.repository_url;
+  json["repository_deleted"] = state.repository_deleted;
   json["branch"] = state.branch;
   json["url"] = address.url_of(state.name);
   json["live_deployment"] = view.live ? deployment(*view.live) : Json();

@@ -70,6 +70,8 @@ Result<void> read_repository(const ParsedJson& json, Push& push) {
     return fail(ErrorCode::invalid_argument,
                 "'repository' has none of clone_url, ssh_url, html_url, git_url and url.");
   }
+  ATLAS_TRY(const auto id, members.integer("id"));
+  push.repository_id = id.value_or(0);
   if (auto read = read_pushed_at(members, push); !read) return read;
   return read_text(members, "default_branch", push.default_branch);
 }

@@ -171,9 +171,69 @@ Response pong(const ParsedJson& payload) {
   return json_response(json);
 }
 
-// What the App is told beside pushes. Nothing is kept of it: whether a repository can be cloned is
-// GitHub's to say when it is cloned, and 'atlasflow github status' asks.
-Response take_other(const std::string& event, const ParsedJson& payload) {
+// The projects of that repository: by its id where they know it, else by the name that it had.
+std::vector<std::string> projects_of(const Context& context, std::int64_t id,
+                                     const github::RepositoryName& name) {
+  std::vector<std::string> found;
+  const auto address = github::address_of(context.control.catalog().github_app().state.base_url);
+  if (!address) return found;
+  const auto url = normalized_repository(address->web + "/" + name.str());
+  for (const auto& view : context.control.catalog().projects()) {
+    const auto& state = view.state;
+    const bool has_name = normalized_repository(state.repository_url) == url;
+    if (state.repository_id == 0 ? has_name : state.repository_id == id) {
+      found.push_back(state.name);
+    }
+  }
+  return found;
+}
+
+// Tells each of them, and answers with what was noted; of several errors with the last.
+template <typename MakeCommand>
+Response tell_projects(const Context& context, const std::vector<std::string>& projects,
+                       const char* noted, MakeCommand make_command) {
+  std::optional<Error> error;
+  for (const auto& project : projects) {
+    const auto done = context.control.execute(Principal::webhook("github"), make_command(project));
+    if (!done) error = done.error();
+  }
+  if (error) return error_response(*error);
+  Json json;
+  json["noted"] = noted;
+  json["projects"] = projects;
+  return json_response(json, 202);
+}
+
+// GitHub alone signs with the App's secret. Whoever else has a secret may deploy a project's
+// repository, and not lead the project to another one.
+Response take_move(const Context& context, const Signer& signer,
+                   const github::RepositoryMoved& moved) {
+  log_event(LogLevel::warn, "api", "github_repository_moved",
+            {{"id", moved.id}, {"from", moved.from.str()}, {"to", moved.to.str()}});
+  const auto address = github::address_of(context.control.catalog().github_app().state.base_url);
+  const auto projects = signer.is_app && address ? projects_of(context, moved.id, moved.from)
+                                                 : std::vector<std::string>{};
+  return tell_projects(context, projects, "moved", [&](const std::string& project) {
+    return commands::FollowRepository{project, moved.id,
+                                      address->web + "/" + moved.to.str() + ".git"};
+  });
+}
+
+Response take_deletion(const Context& context, const Signer& signer,
+                       const github::RepositoryDeleted& deleted) {
+  log_event(LogLevel::warn, "api", "github_repository_deleted",
+            {{"id", deleted.id}, {"repository", deleted.repository.str()}});
+  const auto projects = signer.is_app ? projects_of(context, deleted.id, deleted.repository)
+                                      : std::vector<std::string>{};
+  return tell_projects(context, projects, "deleted", [&](const std::string& project) {
+    return commands::RecordRepositoryDeletion{project, deleted.id};
+  });
+}
+
+// What the App is told beside pushes. Of its installations nothing is kept: whether a repository
+// can be cloned is GitHub's to say when it is cloned, and 'atlasflow github status' asks.
+Response take_other(const Context& context, const Signer& signer, const std::string& event,
+                    const ParsedJson& payload) {
   const auto delivery = github::read_delivery(event, payload);
   if (!delivery) return error_response(delivery.error());
   Json json;
@@ -193,13 +253,9 @@ Response take_other(const std::string& event, const ParsedJson& payload) {
                {"removed", added->removed.size()}});
     json["noted"] = "repositories";
   } else if (const auto* moved = std::get_if<github::RepositoryMoved>(&*delivery)) {
-    log_event(LogLevel::warn, "api", "github_repository_moved",
-              {{"id", moved->id}, {"from", moved->from.str()}, {"to", moved->to.str()}});
-    json["noted"] = "moved";
+    return take_move(context, signer, *moved);
   } else if (const auto* deleted = std::get_if<github::RepositoryDeleted>(&*delivery)) {
-    log_event(LogLevel::warn, "api", "github_repository_deleted",
-              {{"id", deleted->id}, {"repository", deleted->repository.str()}});
-    json["noted"] = "deleted";
+    return take_deletion(context, signer, *deleted);
   }
   return json_response(json, 202);
 }
@@ -223,7 +279,7 @@ Response take_delivery(const Context& context, const Request& request) {
 
   if (*event == "ping") return pong(*payload);
   if (*event == "push") return take_push(context, *payload, *signer, *delivery);
-  return take_other(*event, *payload);
+  return take_other(context, *signer, *event, *payload);
 }
 
 }  // namespace

@@ -220,6 +220,7 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
   if (type == "PushReceived") {
     detail = short_sha(text_of(data, "after")) + " on " + branch_of(text_of(data, "ref")) +
              without_cache(data);
+    if (number_of(data, "inferred_at_s") != 0) detail += ", found by comparison";
     if (const auto pusher = text_of(data, "pusher"); !pusher.empty()) detail += " by " + pusher;
   } else if (type == "Cloned") {
     detail = "“" + text_of(data, "subject") + "” by " + text_of(data, "author") + ", " +
@@ -255,6 +256,8 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
     detail = branch_of(text_of(data, "ref")) + ": " + text_of(data, "reason");
   } else if (type == "RepositoryConnected") {
     detail = text_of(data, "url");
+  } else if (type == "RepositoryMoved") {
+    detail = text_of(data, "from") + " is " + text_of(data, "url") + " now";
   } else if (type == "EnvSet" || type == "EnvUnset" || type == "BuildSecretSet" ||
              type == "BuildSecretUnset" || type == "ProjectCreated") {
     detail = text_of(data, "name");

@@ -75,7 +75,8 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
   std::vector<std::vector<std::string>> rows = {
       {"Project", text_of(project, "name")},
       {"URL", text_of(project, "url")},
-      {"Repository", printable(text_of(project, "repository"))},
+      {"Repository", printable(text_of(project, "repository")) +
+                         (project.value("repository_deleted", false) ? ", deleted on GitHub" : "")},
       {"Branch", branch.empty() ? "(the repository's default)" : printable(branch)},
       {"Webhook", *webhook},
       {"Status", text_of(project, "status")},

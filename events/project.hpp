@@ -1,6 +1,7 @@
 // One project: its state as a fold of its stream, and what may be commanded. Pure.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
@@ -25,7 +26,9 @@ struct ProjectState {
   StreamVersion version;
   std::string name;
   std::string repository_url;
-  std::string branch;  // empty: the repository's default branch
+  std::int64_t repository_id = 0;   // GitHub's; 0: not known
+  bool repository_deleted = false;  // at GitHub
+  std::string branch;               // empty: the repository's default branch
   std::string webhook_secret_ref;
   std::string notify_secret_ref;
   pb::Settings settings;
@@ -65,6 +68,15 @@ struct IgnorePush {
 struct RecordBranchDeletion {
   pb::BranchDeleted deletion;
 };
+// Where GitHub has the project's repository by now. One of another id is another repository, which
+// took its name: conflict.
+struct FollowRepository {
+  std::int64_t repository_id = 0;
+  std::string url;
+};
+struct RecordRepositoryDeletion {
+  std::int64_t repository_id = 0;
+};
 struct SetNotifySecret {
   std::string sealed_ref;
 };
@@ -72,9 +84,10 @@ struct DeleteProject {
   Principal by;
 };
 
-using ProjectCommand = std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv,
-                                    SetBuildSecrets, UnsetBuildSecrets, IgnorePush,
-                                    RecordBranchDeletion, SetNotifySecret, DeleteProject>;
+using ProjectCommand =
+    std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv, SetBuildSecrets,
+                 UnsetBuildSecrets, IgnorePush, RecordBranchDeletion, FollowRepository,
+                 RecordRepositoryDeletion, SetNotifySecret, DeleteProject>;
 
 [[nodiscard]] Result<std::vector<pb::Event>> decide(const ProjectState& state,
                                                     const ProjectCommand& command);

@@ -114,6 +114,38 @@ struct Decider {
     return events;
   }
 
+  Result<Events> operator()(const FollowRepository& command) const {
+    if (!state.exists()) return gone(state);
+    if (state.repository_id != 0 && state.repository_id != command.repository_id) {
+      return fail(ErrorCode::conflict, command.url +
+                                           " is another repository by now than the one "
+                                           "that project '" +
+                                           state.name + "' was connected to");
+    }
+    if (auto ok = validate_repository_url(command.url); !ok) return tl::unexpected(ok.error());
+    Events events;
+    if (normalized_repository(command.url) != normalized_repository(state.repository_url)) {
+      auto* moved = events.emplace_back().mutable_repository_moved();
+      moved->set_repository_id(command.repository_id);
+      moved->set_url(command.url);
+      moved->set_from(state.repository_url);
+    } else if (state.repository_id == 0 || state.repository_deleted) {
+      events.emplace_back().mutable_repository_identified()->set_repository_id(
+          command.repository_id);
+    }
+    return events;
+  }
+
+  Result<Events> operator()(const RecordRepositoryDeletion& command) const {
+    if (!state.exists()) return gone(state);
+    Events events;
+    const bool is_another =
+        state.repository_id != 0 && state.repository_id != command.repository_id;
+    if (is_another || state.repository_deleted) return events;
+    events.emplace_back().mutable_repository_deleted()->set_repository_id(command.repository_id);
+    return events;
+  }
+
   Result<Events> operator()(const SetNotifySecret& command) const {
     if (!state.exists()) return gone(state);
     Events events(1);
@@ -159,6 +191,19 @@ void evolve(ProjectState& state, const pb::Event& event) {
       state.repository_url = event.repository_connected().url();
       state.branch = event.repository_connected().branch();
       state.webhook_secret_ref = event.repository_connected().webhook_secret_ref();
+      break;
+    case pb::Event::kRepositoryIdentified:
+      state.repository_id = event.repository_identified().repository_id();
+      state.repository_deleted = false;
+      break;
+    case pb::Event::kRepositoryMoved:
+      state.repository_id = event.repository_moved().repository_id();
+      state.repository_url = event.repository_moved().url();
+      state.repository_deleted = false;
+      break;
+    case pb::Event::kRepositoryDeleted:
+      state.repository_id = event.repository_deleted().repository_id();
+      state.repository_deleted = true;
       break;
     case pb::Event::kSettingsChanged:
       state.settings = with_defaults(event.settings_changed().settings());

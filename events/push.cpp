@@ -39,6 +39,7 @@ pb::PushReceived push_received(const Push& push, const ProjectState& project,
   event.set_forced(push.forced);
   event.set_no_cache(push.no_cache);
   event.set_pushed_at_s(push.pushed_at_s);
+  event.set_inferred_at_s(push.inferred_at_s);
   event.set_settings_version(project.version.value());
   *event.mutable_settings() = project.settings;
   return event;

@@ -15,6 +15,7 @@ namespace atlasflow {
 struct Push {
   pb::Trigger trigger = pb::TRIGGER_WEBHOOK;
   std::vector<std::string> repository_urls = {};  // every way the sender writes the repository
+  std::int64_t repository_id = 0;                 // GitHub's; 0: unknown
   std::string default_branch = {};                // as the sender tells it; empty: unknown
   std::string ref = {};                           // "refs/heads/main"
   std::string before = {};  // 40 hex digits; zeros: a new branch; empty: unknown
@@ -22,7 +23,8 @@ struct Push {
   bool deleted = false;
   bool forced = false;
   std::int64_t pushed_at_s = 0;  // when the sender says it was pushed, in s since 1970; 0: unknown
-  std::string delivery_id = {};  // X-GitHub-Delivery, or the id of the command
+  std::int64_t inferred_at_s = 0;  // since when it is known to be the branch's head; 0: it was told
+  std::string delivery_id = {};    // X-GitHub-Delivery, or the id of the command
   std::string pusher = {};
   bool no_cache = false;  // its build takes no layer of an earlier one
   Principal by = {};      // who tells of it

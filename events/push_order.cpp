@@ -23,6 +23,27 @@ void note_replaced(PushOrder& order, const std::string& sha) {
   if (order.replaced.size() > k_replaced_max) order.replaced.pop_front();
 }
 
+// The branch was looked at while somebody told of it: the next look knows more.
+std::string reason_if_overtaken(const PushOrder& order, const pb::PushReceived& found) {
+  if (found.after() == order.head) return "commit " + shortened(found.after()) + " is known";
+  const bool overtaken =
+      found.before() != order.head || order.head_pushed_at_s >= found.inferred_at_s();
+  ATLAS_PROBE(overtaken, "a delivery came while a branch's head was compared");
+  return overtaken ? "the branch was pushed to while its head was compared" : "";
+}
+
+// The head was found there twice: all pushes up to the first time are its own, or before it.
+std::string reason_if_before_found(const PushOrder& order, const pb::PushReceived& push) {
+  if (push.after() == order.head) {
+    ATLAS_PROBE(true, "a delivery came after the comparison had found its commit");
+    return "commit " + shortened(push.after()) + " was found on the branch and is known";
+  }
+  if (push.pushed_at_s() == 0 || push.pushed_at_s() > order.head_pushed_at_s) return "";
+  ATLAS_PROBE(true, "a delivery came after the comparison had found a later commit");
+  return "late: commit " + shortened(order.head) + " was found on the branch after " +
+         shortened(push.after()) + " had been pushed";
+}
+
 }  // namespace
 
 std::string reason_if_late(const PushOrder& order, const pb::PushReceived& push) {
@@ -34,6 +55,10 @@ std::string reason_if_late(const PushOrder& order, const pb::PushReceived& push)
     if (anew) return "";
     ATLAS_PROBE(true, "a push came after the deletion of its branch");
     return "late: the branch was deleted after commit " + shortened(push.after());
+  }
+  if (push.inferred_at_s() != 0) return reason_if_overtaken(order, push);
+  if (order.inferred) {
+    if (auto reason = reason_if_before_found(order, push); !reason.empty()) return reason;
   }
   if (order.head.empty() || push.before() == order.head) return "";
   const bool chained = !push.before().empty();
@@ -67,7 +92,9 @@ void take(PushOrder& order, const pb::PushReceived& push) {
   std::erase(order.replaced, push.after());
   order.head = push.after();
   order.before_head = push.before();
-  order.head_pushed_at_s = std::max(order.head_pushed_at_s, push.pushed_at_s());
+  order.inferred = push.inferred_at_s() != 0;
+  order.head_pushed_at_s =
+      std::max({order.head_pushed_at_s, push.pushed_at_s(), push.inferred_at_s()});
   order.deleted = false;
 }
 

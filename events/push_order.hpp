@@ -15,7 +15,8 @@ namespace atlasflow {
 struct PushOrder {
   std::string head;                   // commit of the newest push; empty before the first
   std::string before_head;            // what that push replaced
-  std::int64_t head_pushed_at_s = 0;  // 0: unknown
+  std::int64_t head_pushed_at_s = 0;  // or found, at the latest; 0: unknown
+  bool inferred = false;              // nobody told of the newest push: its commit was found
   std::deque<std::string> replaced;   // commits that a later push replaced, oldest first; bounded
   bool deleted = false;               // the branch; a push that does not make it anew is late
   Principal deleted_by;

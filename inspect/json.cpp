@@ -295,8 +295,9 @@ Json json_of(const DeploymentState& state) {
 }
 
 Json json_of(const ProjectState& state) {
-  const auto& [id, version, name, repository_url, branch, webhook_secret_ref, notify_secret_ref,
-               settings, env, build_secrets, deleted, deleted_by] = state;
+  const auto& [id, version, name, repository_url, repository_id, repository_deleted, branch,
+               webhook_secret_ref, notify_secret_ref, settings, env, build_secrets, deleted,
+               deleted_by] = state;
   auto variables = Json::object();
   for (const auto& [variable, entry] : env) variables[variable] = {{"digest", entry.digest}};
   auto secrets = Json::object();
@@ -305,6 +306,8 @@ Json json_of(const ProjectState& state) {
           {"version", version.value()},
           {"name", name},
           {"repository_url", repository_url},
+          {"repository_id", repository_id},
+          {"repository_deleted", repository_deleted},
           {"branch", branch},
           {"has_webhook_secret", !webhook_secret_ref.empty()},
           {"has_notify_secret", !notify_secret_ref.empty()},

@@ -22,6 +22,7 @@
 #include "server/engines_notify.hpp"
 #include "server/github_app.hpp"
 #include "server/github_reporter.hpp"
+#include "server/head_watch.hpp"
 #include "server/process_setup.hpp"
 #include "server/restart.hpp"
 #include "server/state_dir.hpp"
@@ -49,10 +50,12 @@ struct Server::Parts {
   std::unique_ptr<LocalEdgeEngine> edge_engine;
   std::unique_ptr<HttpNotifyEngine> notify_engine;
   std::unique_ptr<LocalDomainEngine> domain_engine;
+  GitHubHealth github_health;
   std::unique_ptr<actors::ControlPlane> control;
   std::unique_ptr<storage::LogKeeper> logs;
   std::unique_ptr<api::Api> api;
   std::unique_ptr<DeliveryWatch> delivery_watch;
+  std::unique_ptr<HeadWatch> head_watch;
   std::unique_ptr<GitHubReporter> github_reporter;
 };
 
@@ -315,6 +318,7 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   api.https_port = server.edge->https_port();
   api.ca_certificate = server.edge->ca_certificate();
   api.connected_app = server.connected_app.get();
+  api.other_parts = [&health = server.github_health] { return health.parts(); };
   if (!take(server.api, api::start_api(api, *server.control), error)) {
     return tl::unexpected(error);
   }
@@ -375,6 +379,8 @@ Result<std::unique_ptr<Server>> Server::start(const ServerConfig& config, const 
   ATLAS_TRYV(start_control(*parts, config, state, secret, std::move(part_died)));
   // What it asks for comes by the API, which is up.
   parts->delivery_watch = std::make_unique<DeliveryWatch>(*parts->connected_app);
+  parts->head_watch =
+      std::make_unique<HeadWatch>(*parts->control, *parts->connected_app, parts->github_health);
   parts->github_reporter = std::make_unique<GitHubReporter>(
       *parts->control, *parts->connected_app,
       api::PublicAddress{config.domain, parts->edge->https_port()});

@@ -69,6 +69,11 @@ void ProjectActorState::intake_now(project_actor::pointer self, const Push& push
 
 void ProjectActorState::ignore(project_actor::pointer self, const Push& push,
                                const std::string& reason, const IntakeAnswer& answer) {
+  if (push.inferred_at_s != 0) {
+    // Whoever compares looks again in a few minutes, and each of those would be an event.
+    answer->deliver({{PushReceipt::Verdict::ignored, history.project.name, {}, reason}, newest});
+    return;
+  }
   command(self, IgnorePush{push_ignored(push, reason)}, push.by,
           dedupe_key(push.trigger, push.delivery_id),
           [this, answer, reason](const Result<Recorded>& done) {

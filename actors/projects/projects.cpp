@@ -36,6 +36,7 @@ void ProjectsState::add(projects_actor::pointer self, ProjectHistory history) {
   auto& entry = projects[project.id];
   entry.name = project.name;
   entry.repository = normalized_repository(project.repository_url);
+  entry.repository_id = project.repository_id;
   entry.own_secret = !project.webhook_secret_ref.empty();
   if (project.exists()) by_name[project.name] = project.id;
   const auto id = project.id;
@@ -106,6 +107,16 @@ void ProjectsState::create(projects_actor::pointer self, CreateProjectNow messag
         });
 }
 
+// By its id where both sides know one: a name may be another repository's by now, and one that was
+// renamed tells so by pushes, too.
+bool ProjectsState::is_of(const Push& push, const std::set<std::string>& repositories,
+                          const Entry& entry) {
+  if (push.repository_id != 0 && entry.repository_id != 0) {
+    return push.repository_id == entry.repository_id;
+  }
+  return repositories.contains(entry.repository);
+}
+
 void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
                                  PromiseGuard<PushReply> reply) {
   std::set<std::string> repositories;
@@ -119,7 +130,7 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
     const bool named =
         std::find(push.signed_for.begin(), push.signed_for.end(), project) != push.signed_for.end();
     const bool spoken_for = push.signed_for.empty() ? !entry.own_secret : named;
-    if (!spoken_for || !repositories.contains(entry.repository)) continue;
+    if (!spoken_for || !is_of(push, repositories, entry)) continue;
     if (const auto receiver = actor_of(id)) {
       receivers.push_back(*receiver);
     } else {
@@ -160,6 +171,17 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
   }
 }
 
+void ProjectsState::note_repository(Entry& entry, const pb::Event& event) {
+  if (event.has_repository_identified()) {
+    entry.repository_id = event.repository_identified().repository_id();
+  } else if (event.has_repository_deleted()) {
+    entry.repository_id = event.repository_deleted().repository_id();
+  } else if (event.has_repository_moved()) {
+    entry.repository_id = event.repository_moved().repository_id();
+    entry.repository = normalized_repository(event.repository_moved().url());
+  }
+}
+
 void ProjectsState::on_records(projects_actor::pointer self, const RecordBatch& batch) {
   if (!begun) return early.push_back(batch);
   std::map<ProjectId, std::shared_ptr<std::vector<storage::Record>>> shares;
@@ -179,6 +201,7 @@ void ProjectsState::on_records(projects_actor::pointer self, const RecordBatch& 
     }
     if (!projects.contains(owner)) continue;
     if (record.event.has_project_deleted()) by_name.erase(projects.at(owner).name);
+    note_repository(projects.at(owner), record.event);
     auto& share = shares[owner];
     if (!share) share = std::make_shared<std::vector<storage::Record>>();
     share->push_back(record);

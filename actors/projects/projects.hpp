@@ -39,6 +39,7 @@ struct ProjectsState {
   struct Entry {
     std::string name;
     std::string repository;  // normalized
+    std::int64_t repository_id = 0;
     bool own_secret = false;
   };
   ProjectWiring wiring;
@@ -59,6 +60,10 @@ struct ProjectsState {
   void create(projects_actor::pointer self, CreateProjectNow message,
               PromiseGuard<ProjectReply> reply);
   void receive_push(projects_actor::pointer self, const Push& push, PromiseGuard<PushReply> reply);
+  // Whether the push is of the project's repository.
+  [[nodiscard]] static bool is_of(const Push& push, const std::set<std::string>& repositories,
+                                  const Entry& entry);
+  static void note_repository(Entry& entry, const pb::Event& event);
   void on_records(projects_actor::pointer self, const RecordBatch& batch);
   void hand_on(projects_actor::pointer self, const ProjectId& id,
                std::shared_ptr<const std::vector<storage::Record>> records);

@@ -216,6 +216,14 @@ struct CommandRunner::Run {
     return commands::Done{};
   }
 
+  Result<commands::Done> operator()(const commands::FollowRepository& command) const {
+    return tell_project(command.project, FollowRepository{command.repository_id, command.url});
+  }
+
+  Result<commands::Done> operator()(const commands::RecordRepositoryDeletion& command) const {
+    return tell_project(command.project, RecordRepositoryDeletion{command.repository_id});
+  }
+
   // ---- what makes a deployment ----
 
   Result<DeploymentId> operator()(const commands::Deploy& command) const {

@@ -208,6 +208,22 @@ struct RecordGitHubReport {
   std::string refused;                 // why it was not told; empty: it was
 };
 
+// GitHub has the project's repository under that id and URL. conflict: it is another repository.
+struct FollowRepository {
+  using Answer = Done;
+  static constexpr std::string_view name = "follow_repository";
+  std::string project;
+  std::int64_t repository_id = 0;
+  std::string url;
+};
+// GitHub has it no more. What runs of it goes on.
+struct RecordRepositoryDeletion {
+  using Answer = Done;
+  static constexpr std::string_view name = "record_repository_deletion";
+  std::string project;
+  std::int64_t repository_id = 0;
+};
+
 // ---- domains of users' own ----
 // Each answers with the domain's name as the log has it: lower case, A-labels. invalid_argument: it
 // can't be a domain of a user's own, and why.
@@ -239,11 +255,12 @@ struct RetryDomain {
   std::string domain;
 };
 
-using Command = std::variant<ConnectGitHubApp, DisconnectGitHubApp, RecordGitHubReport, TakePush,
-                             CreateProject, DeleteProject, ChangeSettings, SetEnv, UnsetEnv,
-                             SetBuildSecrets, UnsetBuildSecrets, SetNotifySecret, Deploy, Rollback,
-                             Redeploy, Promote, Restart, Cancel, StopApp, StartApp, Scale,
-                             AddDomain, RemoveDomain, CheckDomain, RetryDomain>;
+using Command =
+    std::variant<ConnectGitHubApp, DisconnectGitHubApp, RecordGitHubReport, FollowRepository,
+                 RecordRepositoryDeletion, TakePush, CreateProject, DeleteProject, ChangeSettings,
+                 SetEnv, UnsetEnv, SetBuildSecrets, UnsetBuildSecrets, SetNotifySecret, Deploy,
+                 Rollback, Redeploy, Promote, Restart, Cancel, StopApp, StartApp, Scale, AddDomain,
+                 RemoveDomain, CheckDomain, RetryDomain>;
 using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::string,
                             std::vector<actors::PushReceipt>>;
 

@@ -64,6 +64,8 @@ void Invariants::take(const storage::Record& record) {
   if (const auto id = deployment_of(record.stream); !id.empty()) take_of_deployment(id, record);
   rest_.take(record);
   notifications_.take(record);
+  heads_.take(record);
+  if (const auto why = heads_.again(record); !why.empty()) violated("each-push-once", why);
   if (const auto name = domain_of(record.stream); !name.empty()) take_of_domain(name, record);
   newest_ = record;
 }
@@ -80,7 +82,8 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
     deployment.project = push->project_name();
     deployment.environment = push->environment();
     deployment.by_push = event.has_push_received() && push->trigger() == pb::TRIGGER_WEBHOOK;
-    deployment.delivery = push->delivery_id();
+    deployment.delivery =
+        push->inferred_at_s() == 0 ? push->delivery_id() : github_.delivery_of(push->after());
   }
   auto& state = states_[id];
   if (state.id.empty()) state.id = id;
@@ -405,15 +408,18 @@ std::string Invariants::unrest(const storage::EventLog& log) const {
   Rest rest = rest_;
   Notifications notifications = notifications_;
   Certificates certificates = certificates_;
+  Heads heads = heads_;
   const auto read = log.read_all(last_.next(), [&](const storage::Record& record) {
     rest.take(record);
     notifications.take(record);
     certificates.take(record);
+    heads.take(record);
     return true;
   });
   if (!read) return to_string(read.error());
   auto why = rest.unrest(world_, routes_);
   if (why.empty()) why = notifications.unsettled();
+  if (why.empty()) why = heads.missed(github_);
   return why.empty() ? certificates.unrest(world_, routes_, domain_) : why;
 }
 

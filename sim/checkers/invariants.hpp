@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "sim/checkers/certificates.hpp"
+#include "sim/checkers/heads.hpp"
 #include "sim/checkers/notifications.hpp"
 #include "sim/checkers/rest.hpp"
 #include "sim/world/github.hpp"
@@ -131,6 +132,7 @@ class Invariants final : public Witness {
   std::map<DeploymentId, DeploymentState> states_;  // by the fold: what may follow is asked of them
   Rest rest_;
   Notifications notifications_;
+  Heads heads_;
   Certificates certificates_;
   std::map<std::string, DomainState> domains_;  // by the fold, like states_
   std::map<VmId, Vm> vms_;

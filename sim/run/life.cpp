@@ -324,7 +324,8 @@ void Life::send_push(Push push,
                      const std::function<void(const Result<actors::PushReply>&)>& answered) {
   if (push.repository_urls.empty()) push.repository_urls = {"file:///srv/web.git"};
   if (push.default_branch.empty()) push.default_branch = "main";
-  push.by = Principal::webhook("github");
+  push.by =
+      push.inferred_at_s == 0 ? Principal::webhook("github") : Principal::system("head-watch");
   ask<actors::PushReply>(parts_.projects, actors::ReceivePushNow{std::move(push)},
                          [this, answered](const Result<actors::PushReply>& reply) {
                            if (reply) push_replies.push_back(*reply);

@@ -16,6 +16,7 @@ constexpr TimestampUs k_s = 1'000'000;
 // again takes some ten minutes until it is given up.
 constexpr TimestampUs k_rest_limit = 3600 * k_s;
 constexpr TimestampUs k_look_period = 5 * k_s;
+constexpr TimestampUs k_heads_period = 60 * k_s;
 constexpr std::size_t k_events_told = 30;
 
 // Null when the log is to lie on a disk.
@@ -133,8 +134,11 @@ void Universe::deliver(const Delivery& delivery) {
   };
   if (chance(rates.webhook_lost)) return tell("the delivery " + delivery.id + " is lost");
   const auto lateness = [&]() -> TimestampUs {
-    return chance(rates.webhook_late) ? k_s * (1 + static_cast<TimestampUs>(choices_.below(30)))
-                                      : 20 * k_ms;
+    if (!chance(rates.webhook_late)) return 20 * k_ms;
+    const auto seconds = 1 + static_cast<TimestampUs>(choices_.below(30));
+    // Some come when the comparison of heads has given them up.
+    constexpr TimestampUs k_soon_max = 27;
+    return k_s * (seconds > k_soon_max ? 10 * seconds : seconds);
   };
   world_.agenda.after(lateness(), [this, delivery] { arrive(delivery); });
   if (chance(rates.webhook_twice)) {
@@ -149,6 +153,23 @@ void Universe::arrive(const Delivery& delivery) {
     return invariants_.violated("every-delivery-is-understood", to_string(push.error()));
   }
   life_->send_push(*std::move(push));
+}
+
+void Universe::look_at_heads() {
+  world_.agenda.after(k_heads_period, [this] { look_at_heads(); });
+  const auto now = world_.agenda.now();
+  if (!server_listens() || weather_.back_at("git") > now) return;
+  for (int project = 0; project < github_.projects(); ++project) {
+    const auto view = life_->catalog().project_named(github_.project_name(project));
+    const auto head = github_.head(project, github_.main_branch(project));
+    if (!view || !head) continue;
+    const SeenHead seen{"refs/heads/" + github_.main_branch(project), *head, now / k_s};
+    const auto missed =
+        seen_heads_.look(view->state.id, life_->catalog().known_head(view->state.id), seen);
+    if (!missed) continue;
+    tell(fmt::format("nobody told that {} was pushed to {}", *head, view->state.name));
+    life_->send_push(inferred_push(view->state, seen, *missed));
+  }
 }
 
 // ---- the server ----
@@ -202,6 +223,7 @@ void Universe::start_server() {
     invariants_.on_restart(**log);
   }
   errors_seen_ = 0;
+  seen_heads_ = SeenHeads{};
   ++lives_;
   tell(fmt::format("the server starts, life {}", lives_));
   life_ = make_life(std::move(*log));
@@ -339,6 +361,7 @@ void Universe::begin() {
   if (scenario_.rates.buggify) install_buggify(this);
   start_server();
   world_.agenda.after(100 * k_ms, [this] { create_projects(); });
+  world_.agenda.after(k_heads_period, [this] { look_at_heads(); });
   for (const auto& step : scenario_.steps) {
     world_.agenda.after(step.at, [this, &step] {
       if (!healing_) carry_out(step);

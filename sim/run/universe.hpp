@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/buggify.hpp"
+#include "events/missed_push.hpp"
 #include "sim/disk/log_disk.hpp"
 #include "sim/run/life.hpp"
 #include "sim/run/run.hpp"
@@ -53,6 +54,7 @@ class Universe final : public Buggify {
   void on_vm_started(const actors::VmJob& job);
   void deliver(const Delivery& delivery);
   void arrive(const Delivery& delivery);
+  void look_at_heads();  // as server/head_watch.hpp does
 
   // ---- steps: universe_steps.cpp ----
   void carry_out(const Step& planned);
@@ -86,6 +88,7 @@ class Universe final : public Buggify {
   Invariants invariants_;
   std::shared_ptr<storage::MemoryStore> store_;  // of a log in memory
   std::unique_ptr<LogDisk> disk_;
+  SeenHeads seen_heads_;  // by the life that runs
   std::unique_ptr<Life> life_;
   std::unique_ptr<Life> deposed_;  // taken over; ends when it finds out
   bool crash_now_ = false;

@@ -66,11 +66,13 @@ Delivery GitHub::tell(int project, const std::string& ref, const std::string& be
 Delivery GitHub::push(int project, const std::string& branch, AppKind app, bool forced,
                       TimestampUs now) {
   const auto sha = fmt::format("{:016x}{:024x}", era_, commits_.size() + 0xabc000000);
-  commits_[sha] = Commit{app};
+  commits_[sha] = Commit{app, ""};
   auto& head = at(project).heads[branch];
   const auto before = head.empty() ? std::string(k_no_commit) : head;
   head = sha;
-  return tell(project, "refs/heads/" + branch, before, sha, forced, now);
+  auto told = tell(project, "refs/heads/" + branch, before, sha, forced, now);
+  commits_[sha].delivery = told.id;
+  return told;
 }
 
 std::optional<Delivery> GitHub::delete_branch(int project, const std::string& branch,
@@ -95,6 +97,11 @@ std::optional<std::string> GitHub::head(int project, const std::string& branch) 
 AppKind GitHub::app_of(const std::string& sha) const {
   const auto found = commits_.find(sha);
   return found == commits_.end() ? AppKind::good : found->second.app;
+}
+
+std::string GitHub::delivery_of(const std::string& sha) const {
+  const auto found = commits_.find(sha);
+  return found == commits_.end() ? "" : found->second.delivery;
 }
 
 Result<Push> GitHub::received(const Delivery& delivery) const {

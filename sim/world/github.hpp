@@ -22,6 +22,7 @@ struct Delivery {
 
 struct Commit {
   AppKind app = AppKind::good;
+  std::string delivery;  // that told of it
 };
 
 // A repository and the project that is deployed from it.
@@ -58,6 +59,8 @@ class GitHub {
   [[nodiscard]] std::optional<Delivery> newest_delivery(int project) const;
   [[nodiscard]] std::optional<std::string> head(int project, const std::string& branch) const;
   [[nodiscard]] AppKind app_of(const std::string& sha) const;
+  // The delivery that told of the commit, whether or not it arrived; empty: none did.
+  [[nodiscard]] std::string delivery_of(const std::string& sha) const;
 
   // What the server makes of a delivery; unauthorized and invalid_argument as its webhook answers.
   [[nodiscard]] Result<Push> received(const Delivery& delivery) const;

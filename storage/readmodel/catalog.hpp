@@ -15,6 +15,7 @@
 #include "events/deployment.hpp"
 #include "events/domain_ledger.hpp"
 #include "events/github_app.hpp"
+#include "events/missed_push.hpp"
 #include "events/project.hpp"
 #include "storage/log/event_log.hpp"
 
@@ -94,6 +95,8 @@ class Catalog {
   [[nodiscard]] std::optional<DeploymentId> serving_production(const ProjectId& id) const;
   [[nodiscard]] std::optional<DeploymentId> newest_of_production(const ProjectId& id) const;
   [[nodiscard]] std::optional<DeploymentId> redeployed_by_default(const ProjectId& id) const;
+  // What is known of the head of its production's branch.
+  [[nodiscard]] KnownHead known_head(const ProjectId& id) const;
   // Every domain of a user's own that ever was claimed, by name.
   [[nodiscard]] std::vector<DomainState> domains() const;
   [[nodiscard]] std::optional<DomainState> domain(const std::string& name) const;

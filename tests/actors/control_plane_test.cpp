@@ -331,6 +331,21 @@ TEST_F(Facade, a_github_app_is_sealed_and_nothing_of_it_reaches_the_log) {
   EXPECT_TRUE(plane->github_webhook_secret().empty());
 }
 
+TEST_F(Facade, a_repository_is_followed_and_its_deletion_is_none_of_its_project) {
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "", std::nullopt}));
+  ASSERT_TRUE(as_user(commands::FollowRepository{"web", 7, "https://github.com/acme/shop.git"}));
+  const auto state = [&] { return plane->catalog().project_named("web")->state; };
+  EXPECT_EQ(state().repository_url, "https://github.com/acme/shop.git");
+  EXPECT_EQ(as_user(commands::FollowRepository{"web", 8, "https://github.com/acme/shop.git"})
+                .error()
+                .code,
+            ErrorCode::conflict);
+  ASSERT_TRUE(as_user(commands::RecordRepositoryDeletion{"web", 7}));
+  ASSERT_TRUE(as_user(commands::RecordRepositoryDeletion{"web", 7}));
+  EXPECT_TRUE(state().repository_deleted);
+  EXPECT_EQ(state().repository_id, 7);
+}
+
 TEST_F(Facade, what_github_was_told_is_recorded_beside_the_project) {
   ASSERT_TRUE(as_user(
       commands::RecordGitHubReport{ProjectId("p1"), DeploymentId("d1"), "queued", 1000, ""}));

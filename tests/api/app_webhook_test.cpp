@@ -76,5 +76,68 @@ TEST_F(AppWebhook, what_it_tells_beside_pushes_is_noted_or_ignored_with_the_reas
   EXPECT_THAT(answer.body, HasSubstr("'installation.id'"));
 }
 
+json repository(std::int64_t id, const std::string& name) {
+  return {
+      {"id", id}, {"name", name}, {"full_name", "acme/" + name}, {"owner", {{"login", "acme"}}}};
+}
+json renamed(std::int64_t id, const std::string& from, const std::string& to) {
+  return {{"action", "renamed"},
+          {"changes", {{"repository", {{"name", {{"from", from}}}}}}},
+          {"repository", repository(id, to)}};
+}
+
+TEST_F(AppWebhook, a_renamed_repository_is_followed_by_its_projects) {
+  connect("shop", "https://github.com/acme/shop.git");
+  connect("shop-staging", "https://github.com/Acme/Shop");
+  connect("other", "https://github.com/acme/other.git");
+  const auto answer = deliver(renamed(7, "shop", "store").dump(), "app-secret", "repository");
+  EXPECT_EQ(answer.status, 202) << answer.body;
+  EXPECT_THAT(json::parse(answer.body)["projects"], UnorderedElementsAre("shop", "shop-staging"));
+  for (const char* name : {"shop", "shop-staging"}) {
+    const auto state = control_.catalog().project_named(name)->state;
+    EXPECT_EQ(state.repository_url, "https://github.com/acme/store.git");
+    EXPECT_EQ(state.repository_id, 7);
+  }
+  EXPECT_EQ(control_.catalog().project_named("other")->state.repository_url,
+            "https://github.com/acme/other.git");
+  // Its id is known now, and its old name another's.
+  deliver(renamed(8, "store", "evil").dump(), "app-secret", "repository");
+  EXPECT_EQ(control_.catalog().project_named("shop")->state.repository_url,
+            "https://github.com/acme/store.git");
+}
+
+// Such a secret lets its owner deploy what the project is connected to, and nothing else.
+TEST_F(AppWebhook, no_other_secret_leads_a_project_to_another_repository) {
+  connect("shop", "https://github.com/acme/shop.git", "own-secret");
+  for (const char* secret : {"own-secret", testing::k_secret}) {
+    EXPECT_EQ(deliver(renamed(7, "shop", "evil").dump(), secret, "repository").status, 202);
+    const json deletion = {{"action", "deleted"}, {"repository", repository(7, "shop")}};
+    EXPECT_EQ(deliver(deletion.dump(), secret, "repository").status, 202);
+  }
+  const auto state = control_.catalog().project_named("shop")->state;
+  EXPECT_EQ(state.repository_url, "https://github.com/acme/shop.git");
+  EXPECT_FALSE(state.repository_deleted);
+}
+
+TEST_F(AppWebhook, a_deleted_repository_is_shown_and_tears_nothing_down) {
+  connect("shop", "https://github.com/acme/shop.git");
+  const json deletion = {{"action", "deleted"}, {"repository", repository(7, "shop")}};
+  EXPECT_EQ(deliver(deletion.dump(), "app-secret", "repository").status, 202);
+  EXPECT_TRUE(control_.catalog().project_named("shop")->state.repository_deleted);
+  EXPECT_EQ(get("/v1/projects/shop")["repository_deleted"], true);
+  EXPECT_THAT(control_.asked<commands::DeleteProject>(), IsEmpty());
+}
+
+TEST_F(AppWebhook, a_push_tells_its_repository_s_id) {
+  connect("shop", "https://github.com/acme/shop.git");
+  control_.receipts = std::vector<PushReceipt>{deployed()};
+  auto payload = push_payload();
+  payload["repository"]["id"] = 77;
+  EXPECT_EQ(deliver(payload.dump(), "app-secret").status, 202);
+  EXPECT_EQ(control_.asked<commands::TakePush>().at(0).push.repository_id, 77);
+  payload["repository"]["id"] = "x";
+  EXPECT_EQ(deliver(payload.dump(), "app-secret").status, 400);
+}
+
 }  // namespace
 }  // namespace atlasflow::api

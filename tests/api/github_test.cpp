@@ -172,6 +172,29 @@ TEST_F(GitHubRoutes, the_status_says_what_stands_in_the_way) {
             HasSubstr("not told of repositories that"), HasSubstr("may not write deployments")));
 }
 
+TEST_F(GitHubRoutes, the_status_tells_of_a_silent_webhook_and_of_a_deleted_repository) {
+  ASSERT_EQ(put(credentials()).status, 201);
+  control_.add_project("web");
+  pb::Event connected;
+  connected.mutable_repository_connected()->set_url(github_.base_url() + "/octo/web.git");
+  control_.append(project_stream(ProjectId("web")), {connected});
+  control_.add_deployment("d1", "web");
+  EXPECT_EQ(get("/v1/github")["projects"][0]["problem"], "");
+  pb::Event found;
+  auto& push = *found.mutable_push_received();
+  push = control_.catalog().deployment(DeploymentId("d1"))->state.push;
+  push.set_after(std::string(40, 'b'));
+  push.set_inferred_at_s(1'700'000'000);
+  control_.append_to("d2", found);
+  EXPECT_THAT(get("/v1/github")["projects"][0].value("problem", ""),
+              AllOf(HasSubstr("no webhook told of the newest push to project 'web', bbbbbbb"),
+                    HasSubstr("under \"Advanced\"")));
+  ASSERT_TRUE(
+      control_.execute(Principal::webhook("github"), commands::RecordRepositoryDeletion{"web", 7}));
+  EXPECT_THAT(get("/v1/github")["projects"][0].value("problem", ""),
+              HasSubstr("was deleted on GitHub"));
+}
+
 TEST_F(GitHubRoutes, each_repository_is_asked_for_once_until_github_is_in_trouble) {
   ASSERT_EQ(put(credentials()).status, 201);
   for (const char* repository : {"api", "web", "web", "zoo"}) {

@@ -296,6 +296,12 @@ struct RecordingControlPlane::Effect {
     plane.append(github_reports_stream(command.project), {event});
     return commands::Done{};
   }
+  Result<commands::Done> operator()(const commands::FollowRepository& command) const {
+    return decided(command.project, FollowRepository{command.repository_id, command.url});
+  }
+  Result<commands::Done> operator()(const commands::RecordRepositoryDeletion& command) const {
+    return decided(command.project, RecordRepositoryDeletion{command.repository_id});
+  }
   Result<DeploymentId> operator()(const commands::Deploy& command) const {
     if (plane.deployed) plane.add_deployment(plane.deployed->str(), command.project);
     return plane.deployed;
@@ -345,6 +351,14 @@ struct RecordingControlPlane::Effect {
     return answered(command.domain);
   }
 
+  [[nodiscard]] Result<commands::Done> decided(const std::string& project,
+                                               const ProjectCommand& command) const {
+    const auto view = plane.catalog_.project_named(project);
+    if (!view) return fail(ErrorCode::not_found, "There is no such project.");
+    ATLAS_TRY(const auto events, decide(view->state, command));
+    if (events.empty()) return commands::Done{};
+    return recorded(project, events);
+  }
   [[nodiscard]] Result<commands::Done> recorded(const std::string& project,
                                                 const std::vector<pb::Event>& events) const {
     plane.append(project_stream(ProjectId(project)), events);

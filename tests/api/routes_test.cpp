@@ -30,6 +30,9 @@ TEST_F(Routes, the_status_tells_versions_addresses_parts_and_what_is_under_way) 
   control_.add_deployment("abcdefg2", "shop");
   control_.add_deployment("abcdefg3", "shop");
   control_.fail_deployment("abcdefg3");
+  config_.other_parts = [] {
+    return std::vector<actors::ControlPlane::PartStatus>{{"github", "degraded", "look"}};
+  };
   const auto status = get("/v1/status");
   EXPECT_EQ(status["version"], "0.1.0");
   EXPECT_EQ(status["build_id"], "build-1");
@@ -39,7 +42,9 @@ TEST_F(Routes, the_status_tells_versions_addresses_parts_and_what_is_under_way) 
   EXPECT_EQ(status["ca_certificate"], "/state/ca.pem");
   EXPECT_GE(status["uptime_seconds"], 0);
   EXPECT_EQ(status["log_position"], control_.log().last_position().value());
-  EXPECT_EQ(status["parts"], json::parse(R"([{"name":"edge","state":"ok","detail":"4 routes"}])"));
+  EXPECT_EQ(status["parts"],
+            json::parse(R"([{"name":"edge","state":"ok","detail":"4 routes"},)"
+                        R"({"name":"github","state":"degraded","detail":"look"}])"));
   EXPECT_EQ(status["projects"], 1);
   ASSERT_EQ(status["active"].size(), 1U);
   EXPECT_EQ(status["active"][0]["id"], "abcdefg2");

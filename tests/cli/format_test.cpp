@@ -85,6 +85,13 @@ TEST(Format, the_seven_events_read_as_sentences_of_what_happened) {
                                           {"no_cache", true},
                                           {"pusher", "user"}}),
             "0123456 on main without the layer cache by user");
+  EXPECT_EQ(event_detail("PushReceived", {{"after", "0123456789abcdef"},
+                                          {"ref", "refs/heads/main"},
+                                          {"inferred_at_s", "1700000000"}}),
+            "0123456 on main, found by comparison");
+  EXPECT_EQ(event_detail("RepositoryMoved", {{"from", "https://github.com/acme/web.git"},
+                                             {"url", "https://github.com/acme/shop.git"}}),
+            "https://github.com/acme/web.git is https://github.com/acme/shop.git now");
   EXPECT_EQ(event_detail("RedeployRequested",
                          {{"of", "abcdefg2"}, {"by", "user"}, {"push", {{"no_cache", true}}}}),
             "redeploy of abcdefg2 without the layer cache by user");

@@ -181,5 +181,53 @@ TEST(Settings, a_name_or_value_that_is_not_understood_is_named) {
   EXPECT_FALSE(validate(settings));
 }
 
+void follow(ProjectState& state, std::int64_t id, const std::string& url,
+            const std::vector<std::string>& wanted) {
+  const auto events = decide(state, FollowRepository{id, url});
+  ASSERT_TRUE(events) << to_string(events.error());
+  std::vector<std::string> kinds;
+  for (const auto& event : *events) {
+    kinds.push_back(event.has_repository_moved() ? "moved" : "identified");
+    evolve(state, event);
+  }
+  EXPECT_EQ(kinds, wanted);
+}
+
+TEST(Project, its_repository_is_known_by_its_id_and_followed_under_every_name) {
+  auto state = made();
+  follow(state, 7, "https://github.com/acme/web.git", {"identified"});
+  EXPECT_EQ(state.repository_url, "https://github.com/Acme/Web.git");
+  follow(state, 7, "https://github.com/acme/web", {});
+  follow(state, 7, "https://github.com/other/shop.git", {"moved"});
+  EXPECT_EQ(state.repository_url, "https://github.com/other/shop.git");
+  EXPECT_EQ(state.repository_id, 7);
+  follow(state, 7, "https://github.com/other/shop.git", {});
+  auto unknown = made();
+  follow(unknown, 8, "https://github.com/other/shop.git", {"moved"});
+  EXPECT_EQ(unknown.repository_id, 8) << "its first sight is under another name";
+}
+
+TEST(Project, another_repository_that_took_the_name_is_not_followed) {
+  auto state = made();
+  follow(state, 7, "https://github.com/acme/web", {"identified"});
+  const auto another = decide(state, FollowRepository{8, "https://github.com/acme/web"});
+  ASSERT_FALSE(another);
+  EXPECT_EQ(another.error().code, ErrorCode::conflict);
+  EXPECT_FALSE(decide(state, FollowRepository{7, "https://user:pw@github.com/acme/web"}));
+  EXPECT_TRUE(decide(state, RecordRepositoryDeletion{8})->empty());
+}
+
+TEST(Project, a_repository_that_was_deleted_may_come_back) {
+  auto state = made();
+  const auto deleted = decide(state, RecordRepositoryDeletion{7});
+  ASSERT_TRUE(deleted);
+  for (const auto& event : *deleted) evolve(state, event);
+  EXPECT_TRUE(state.repository_deleted);
+  EXPECT_TRUE(state.exists()) << "nothing is torn down";
+  EXPECT_TRUE(decide(state, RecordRepositoryDeletion{7})->empty());
+  follow(state, 7, "https://github.com/acme/web", {"identified"});
+  EXPECT_FALSE(state.repository_deleted);
+}
+
 }  // namespace
 }  // namespace atlasflow

@@ -61,6 +61,7 @@ TEST(Push, the_event_says_all_of_it_and_the_projects_settings) {
                   .after = "after",
                   .forced = true,
                   .pushed_at_s = 12,
+                  .inferred_at_s = 13,
                   .delivery_id = "delivery",
                   .pusher = "ada",
                   .no_cache = true};
@@ -78,6 +79,7 @@ TEST(Push, the_event_says_all_of_it_and_the_projects_settings) {
   wanted.set_settings_version(7);
   *wanted.mutable_settings() = default_settings();
   wanted.set_pushed_at_s(12);
+  wanted.set_inferred_at_s(13);
   wanted.set_forced(true);
   wanted.set_no_cache(true);
   const auto made = push_received(push, project(), "production");

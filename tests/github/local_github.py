@@ -63,6 +63,7 @@ class World:
         self.deliveries = []
         self.deployments = []  # [{"id", "repository", "sha", "environment", "payload", "statuses"}]
         self.page_max = 100
+        self.heads = {}  # "<owner>/<name> <branch>": commit; before what its Git repository has
 
     def now(self):
         return int(time.time()) + self.clock_offset_s
@@ -134,7 +135,7 @@ def repository_json(world, repository):
     full_name = f"{repository['owner']}/{repository['name']}"
     return {"id": repository["id"], "name": repository["name"], "full_name": full_name,
             "private": repository["private"], "clone_url": f"{world.base}/{full_name}.git",
-            "default_branch": "main"}
+            "default_branch": repository.get("default_branch", "main")}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -472,16 +473,49 @@ def hook_attempt(_, world, _token, _data, _query, number):
     raise Refused(404, "Not Found")
 
 
-def branch(_, world, token, _data, _query, owner, name, ref):
-    repository = world.repository(f"{owner}/{name}")
+def readable(world, token, repository):
     if repository is None or repository["id"] not in token["repositories"]:
         raise Refused(404, "Not Found")
-    folder = os.path.join(world.config["git_root"], owner, name + ".git")
-    run = subprocess.run(["git", "-c", "safe.directory=*", "-C", folder, "rev-parse", "--verify",
-                          "refs/heads/" + urllib.parse.unquote(ref)], capture_output=True, check=False)
-    if run.returncode != 0:
-        raise Refused(404, "Branch not found")
-    return 200, {"name": ref, "commit": {"sha": run.stdout.decode().strip()}, "protected": False}
+    if token["permissions"].get("contents") not in ("read", "write"):
+        raise Refused(403, "Resource not accessible by integration")
+    return repository
+
+
+def get_repository(_, world, token, _data, _query, owner, name):
+    if moved := world.moved.get(f"{owner}/{name}".lower()):
+        return 301, Redirect(301, f"{world.base}{API}/repositories/{moved}")
+    return 200, repository_json(world, readable(world, token, world.repository(f"{owner}/{name}")))
+
+
+def get_repository_of_id(_, world, token, _data, _query, number):
+    return 200, repository_json(world, readable(world, token, world.repository_of_id(int(number))))
+
+
+def git_ref(_, world, token, _data, _query, owner, name, ref):
+    if moved := world.moved.get(f"{owner}/{name}".lower()):
+        return 301, Redirect(301, f"{world.base}{API}/repositories/{moved}/git/ref/heads/{ref}")
+    return ref_of(world, readable(world, token, world.repository(f"{owner}/{name}")), ref)
+
+
+def git_ref_of_id(_, world, token, _data, _query, number, ref):
+    return ref_of(world, readable(world, token, world.repository_of_id(int(number))), ref)
+
+
+def ref_of(world, repository, ref):
+    branch = urllib.parse.unquote(ref)
+    full_name = f"{repository['owner']}/{repository['name']}"
+    sha = world.heads.get(f"{full_name} {branch}")
+    folder = os.path.join(world.config["git_root"], full_name + ".git")
+    if sha is None and os.path.exists(folder):
+        run = subprocess.run(["git", "-c", "safe.directory=*", "-C", folder, "rev-parse", "--verify",
+                              "refs/heads/" + branch], capture_output=True, check=False)
+        sha = run.stdout.decode().strip() if run.returncode == 0 else ""
+    if sha is None:
+        raise Refused(409, "Git Repository is empty.")
+    if not sha:
+        raise Refused(404, "Not Found")
+    return 200, {"ref": f"refs/heads/{branch}", "node_id": "x", "url": "x",
+                 "object": {"type": "commit", "sha": sha, "url": "x"}}
 
 
 # A GET is redirected with 301, anything else with 307.
@@ -590,7 +624,10 @@ ROUTES = [
     ("GET", r"/app/hook/config", "app", hook_config),
     ("GET", r"/app/hook/deliveries", "app", hook_deliveries),
     ("POST", r"/app/hook/deliveries/(\d+)/attempts", "app", hook_attempt),
-    ("GET", rf"/repos/{NAME}/{NAME}/branches/([^/]+)", "installation", branch),
+    ("GET", rf"/repos/{NAME}/{NAME}", "installation", get_repository),
+    ("GET", r"/repositories/(\d+)", "installation", get_repository_of_id),
+    ("GET", rf"/repos/{NAME}/{NAME}/git/ref/heads/(.+)", "installation", git_ref),
+    ("GET", r"/repositories/(\d+)/git/ref/heads/(.+)", "installation", git_ref_of_id),
     ("GET", rf"/repos/{NAME}/{NAME}/deployments", "installation", list_deployments),
     ("POST", rf"/repos/{NAME}/{NAME}/deployments", "installation", new_deployment),
     ("POST", rf"/repos/{NAME}/{NAME}/deployments/(\d+)/statuses", "installation", new_status),
@@ -614,6 +651,14 @@ def control(world, order):
                 world.suspended.add(value)
             elif name == "unsuspend":
                 world.suspended.discard(value)
+            elif name == "heads":
+                world.heads.update(value)
+            elif name == "default_branch":
+                world.repository(value["repository"])["default_branch"] = value["branch"]
+            elif name == "delete":
+                world.repositories.remove(world.repository(value))
+            elif name == "identify":  # another repository under the same name
+                world.repository(value["repository"])["id"] = value["id"]
             elif name == "uninstall":
                 world.repository(value)["installation"] = None
             elif name == "install":

@@ -162,5 +162,44 @@ TEST(Invariants, an_event_that_may_not_follow_is_seen) {
   EXPECT_EQ(watched.broken(), "each-event-may-follow");
 }
 
+TEST(Heads, a_head_that_nothing_was_deployed_of_is_seen_and_one_that_came_twice) {
+  Logged logged;
+  Heads heads;
+  GitHub github(made_up_projects(1), 1);
+  const auto push = [&](const std::string& commit, pb::Trigger trigger) {
+    return logged([&](auto& e) {
+      auto& received = *e.mutable_push_received();
+      received.set_project_id("pabc2345");
+      received.set_project_name("app-0");
+      received.set_environment("production");
+      received.set_after(commit);
+      received.set_trigger(trigger);
+    });
+  };
+  const auto pushed = [&] {
+    static_cast<void>(github.push(0, "main", AppKind::good, false, 1'000'000));
+    return *github.head(0, "main");
+  };
+  heads.take(logged(project_stream(ProjectId{"pabc2345"}),
+                    [](auto& e) { e.mutable_project_created()->set_name("app-0"); }));
+  auto head = pushed();
+  EXPECT_EQ(heads.missed(github), "") << "nobody knows what its owner wants of the branch";
+  heads.take(push(head, pb::TRIGGER_WEBHOOK));
+  EXPECT_EQ(heads.missed(github), "");
+  head = pushed();
+  EXPECT_EQ(heads.missed(github),
+            "commit " + head + " was pushed to app-0, and nothing was deployed of it");
+  auto by_hand = heads;
+  by_hand.take(push(head, pb::TRIGGER_COMMAND));
+  EXPECT_EQ(by_hand.missed(github), "");
+  EXPECT_EQ(heads.again(push(head, pb::TRIGGER_WEBHOOK)), "");
+  EXPECT_EQ(heads.again(push(head, pb::TRIGGER_COMMAND)), "");
+  EXPECT_EQ(heads.again(push(head, pb::TRIGGER_WEBHOOK)),
+            "commit " + head + " of app-0 was deployed twice for one push");
+  heads.take(
+      logged(project_stream(ProjectId{"pabc2345"}), [](auto& e) { e.mutable_project_deleted(); }));
+  EXPECT_EQ(heads.missed(github), "");
+}
+
 }  // namespace
 }  // namespace atlasflow::sim
