@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,10 @@ struct ApiConfig {
   std::uint16_t http_port = 80;
   std::uint16_t https_port = 443;
   std::filesystem::path ca_certificate;  // of the edge's own authority; empty: none
+  // The edge's figures in Prometheus' text format; unset: there are none.
+  std::function<std::string()> edge_metrics;
+  // Where the requests to a project are logged; unset: nowhere.
+  std::function<std::filesystem::path(const std::string& project)> access_log;
 };
 
 class Api {

@@ -226,6 +226,8 @@ void take_all(Section& root, ServerConfig& config) {
   edge.take("hsts_max_age_s", config.edge.hsts_max_age_s, 0, k_hsts_max_s);
   edge.check("hsts_max_age_s", config.edge.hsts_max_age_s == 0 || config.edge.redirect_http,
              "needs redirect_http: browsers that keep to https never see plain HTTP again");
+  edge.take("access_log", config.edge.access_log);
+  edge.take("access_log_mib", config.edge.access_log_mib, 1, 1 << 20);
   take_edge_limits(edge, config.edge.limits);
   take_edge_timeouts(edge, config.edge.timeouts);
   edge.finish();
@@ -360,6 +362,10 @@ redirect_http = true
 # For how many seconds browsers are told to ask the domain's hosts over https only, unless an app
 # says it itself; 0: not at all. They do not forget it before: begin with 300, and go up to a year.
 hsts_max_age_s = 0
+# A line for each request, in a file for each project, which atlasflow logs NAME --http shows; kept
+# of each, in MiB. Addresses of visitors are in it, and paths without their queries.
+access_log = true
+access_log_mib = 16
 # Connections of visitors and to the apps together; 0: as many as the limit on open files allows.
 # Near it those that idle longest are closed.
 connections_max = 0

@@ -64,6 +64,7 @@ struct RouteEntry {
   std::string deployment;
   std::string unavailable_reason;
   std::vector<Target*> targets;
+  std::uint16_t project_number = 0;  // edge/observe's
 };
 
 // Immutable once published; freed by the publisher when every worker has passed on.
