@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -28,6 +29,10 @@ struct ApiConfig {
   std::filesystem::path ca_certificate;  // of the edge's own authority; empty: none
   // As whom GitHub is asked; it outlives the API. Null: nobody is.
   github::ConnectedApp* connected_app = nullptr;
+  // The edge's figures in Prometheus' text format; unset: there are none.
+  std::function<std::string()> edge_metrics;
+  // Where the requests to a project are logged; unset: nowhere.
+  std::function<std::filesystem::path(const std::string& project)> access_log;
 };
 
 class Api {

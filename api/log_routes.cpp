@@ -19,7 +19,7 @@ using storage::InstanceLog;
 constexpr auto k_poll = 200ms;
 constexpr std::uint64_t k_tail_lines_max = 100'000;
 
-enum class LogKind : std::uint8_t { run, build, release };
+enum class LogKind : std::uint8_t { run, build, release, http };
 
 std::string_view name_of(LogKind kind) {
   switch (kind) {
@@ -29,6 +29,8 @@ std::string_view name_of(LogKind kind) {
       return "build";
     case LogKind::release:
       return "release";
+    case LogKind::http:
+      return "http";
   }
   return "run";
 }
@@ -50,11 +52,12 @@ TimestampUs wall_clock() {
 Result<LogQuery> parsed_log_query(const Request& request) {
   LogQuery query;
   if (const auto* kind = request.query_value("kind"); kind != nullptr) {
-    if (*kind != "run" && *kind != "build" && *kind != "release") {
-      return fail(ErrorCode::invalid_argument, "'kind' must be run, build or release.");
+    if (*kind != "run" && *kind != "build" && *kind != "release" && *kind != "http") {
+      return fail(ErrorCode::invalid_argument, "'kind' must be run, build, release or http.");
     }
     query.kind = *kind == "build"     ? LogKind::build
                  : *kind == "release" ? LogKind::release
+                 : *kind == "http"    ? LogKind::http
                                       : LogKind::run;
   }
   if (const auto* slot = request.query_value("instance"); slot != nullptr) {
@@ -78,6 +81,10 @@ Result<LogQuery> parsed_log_query(const Request& request) {
     query.tail = *lines;
   }
   if (const auto* since = request.query_value("since"); since != nullptr) {
+    if (query.kind == LogKind::http) {
+      return fail(ErrorCode::invalid_argument,
+                  "'since' is not of the http log; its lines have their times.");
+    }
     ATLAS_TRY(const auto time, parsed_since(*since, wall_clock()));
     query.since = time;
   }
@@ -101,6 +108,7 @@ bool is_log_finished(const DeploymentState& state, LogKind kind) {
     case LogKind::release:
       return !state.image.empty() && !state.release_owed;
     case LogKind::run:
+    case LogKind::http:
       break;
   }
   return false;
@@ -281,6 +289,12 @@ Error no_log(const DeploymentState& state, LogKind kind) {
 Response logs_of(const Context& context, const DeploymentId& id, const Request& request) {
   const auto query = parsed_log_query(request);
   if (!query) return error_response(query.error());
+  if (query->kind == LogKind::http) {
+    return error_response(
+        {ErrorCode::invalid_argument,
+         "The http log is a project's, over all its deployments; name the project.",
+         {}});
+  }
   const auto view = context.control.catalog().deployment(id);
   if (!view) {
     return error_response(
@@ -300,9 +314,49 @@ Response logs_of(const Context& context, const DeploymentId& id, const Request& 
   return response;
 }
 
+// Copies an access log to a client, and what is appended to it. False when the client left or the
+// file cannot be read.
+bool copy_access_log(const std::filesystem::path& path, const LogQuery& query, Stream& stream) {
+  storage::LogCursor cursor;
+  if (query.tail) {
+    const auto end = storage::tail(path, *query.tail);
+    if (!end || !stream.write(end->bytes)) return false;
+    cursor = end->next;
+  }
+  for (;;) {
+    const auto chunk = storage::read_from(path, cursor);
+    if (!chunk) return false;
+    cursor = chunk->next;
+    if (!chunk->bytes.empty()) {
+      if (!stream.write(chunk->bytes)) return false;
+      continue;
+    }
+    if (!query.follow) return true;
+    if (!stream.wait(k_poll)) return false;
+  }
+}
+
+Response access_log_of(const Context& context, const std::string& project, const LogQuery& query) {
+  const auto path = context.access_log ? context.access_log(project) : std::filesystem::path{};
+  std::error_code ignored;
+  if (path.empty() || (!query.follow && !std::filesystem::exists(path, ignored))) {
+    return error_response({ErrorCode::not_found,
+                           "There is no request to project '" + project +
+                               "' on record; is edge.access_log off in the server's configuration?",
+                           {}});
+  }
+  Response response;
+  response.content_type = "application/x-ndjson";
+  response.stream = [path, query](Stream& stream) { return copy_access_log(path, query, stream); };
+  return response;
+}
+
 Response project_logs(const Context& context, const Request& request) {
+  const auto query = parsed_log_query(request);
+  if (!query) return error_response(query.error());
   return response_of(
       project_named(context, request.parameters.at("name")), [&](const storage::ProjectView& view) {
+        if (query->kind == LogKind::http) return access_log_of(context, view.state.name, *query);
         if (view.live) return logs_of(context, *view.live, request);
         const auto newest = context.control.catalog().newest_of_production(view.state.id);
         if (newest) return logs_of(context, *newest, request);

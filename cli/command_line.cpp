@@ -229,23 +229,28 @@ void add_reading_verbs(CLI::App& app, Command& chosen) {
 
   auto logs = std::make_shared<LogsCommand>();
   auto* verb = add_verb(app, chosen, logs, "logs",
-                        "Print the log of the app, the build or the release command");
+                        "Print the log of the app, the build, the release command or the requests");
   verb->add_option("NAME", logs->subject, "A project (its live deployment) or a deployment's id")
       ->required();
   auto* build = verb->add_flag("--build", logs->build, "The build's log in place of the app's");
   auto* release =
       verb->add_flag("--release", logs->release, "The release command's in place of the app's");
+  auto* http = verb->add_flag("--http", logs->http,
+                              "The requests to the project in place of the app's: JSON lines");
   auto* instance = verb->add_option("--instance", logs->instance,
                                     "Which of the app's instances, from 0 (default: the first)")
                        ->check(CLI::Range(0, k_replicas_max - 1));
-  build->excludes(release)->excludes(instance);
-  release->excludes(instance);
+  build->excludes(release)->excludes(instance)->excludes(http);
+  release->excludes(instance)->excludes(http);
+  http->excludes(instance);
   verb->add_flag("-f,--follow", logs->follow, "Go on as lines come");
   auto* lines = verb->add_option("-n,--lines", logs->lines,
                                  "The last N lines, 0 for all; with --since all unless given");
   lines->check(CLI::Range(0, 1'000'000))->capture_default_str();
-  verb->add_option("--since", logs->since,
-                   "Only what was written from then on: 90s, 10m, 2h, 1d, or 2026-07-01T12:00:00Z");
+  auto* since = verb->add_option(
+      "--since", logs->since,
+      "Only what was written from then on: 90s, 10m, 2h, 1d, or 2026-07-01T12:00:00Z");
+  http->excludes(since);  // its lines have their times
   add_json(verb, logs);
   verb->callback([&chosen, logs, lines] {
     if (!logs->since.empty() && lines->count() == 0) logs->lines = 0;

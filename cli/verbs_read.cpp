@@ -96,7 +96,10 @@ class LineSplitter {
 };
 
 std::string query_of(const LogsCommand& command) {
-  const char* kind = command.build ? "build" : command.release ? "release" : "run";
+  const char* kind = command.build     ? "build"
+                     : command.release ? "release"
+                     : command.http    ? "http"
+                                       : "run";
   return std::string("/logs?kind=") + kind +
          (command.instance ? "&instance=" + std::to_string(*command.instance) : "") +
          (command.lines == 0 ? "" : "&tail=" + std::to_string(command.lines)) +

@@ -169,6 +169,7 @@ bool Http1Codec::tunnel_up(UpstreamConnection& upstream) {
       return true;
     }
     in.consume(result.bytes);
+    stream_.count_tunnelled(result.bytes, 0);
     progress |= result.bytes > 0;
   }
   if (connection_.ended() && in.empty() && !tunnel_up_closed_) {
@@ -197,6 +198,7 @@ bool Http1Codec::tunnel_down(UpstreamConnection& upstream) {
       return true;
     }
     upstream.in.consume(result.bytes);
+    stream_.count_tunnelled(0, result.bytes);
     progress |= result.bytes > 0;
   }
   if (upstream.ended && upstream.in.empty() && flushed && !connection_.write_closed()) {

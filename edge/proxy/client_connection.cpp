@@ -56,7 +56,8 @@ ClientConnection::ClientConnection(WorkerContext& context, FileDescriptor socket
 }
 
 void ClientConnection::open() {
-  if (socket_.protocol() == "h2") {
+  http2_ = socket_.protocol() == "h2";
+  if (http2_) {
     codec_ = std::make_unique<Http2Codec>(context_, *this);
   } else {
     codec_ = std::make_unique<Http1Codec>(context_, *this);

@@ -279,5 +279,34 @@ TEST_F(LogStream, is_cut_by_a_stop) {
   EXPECT_FALSE(client.receive());
 }
 
+TEST_F(LogStream, of_requests_is_the_projects_and_goes_on_as_they_come) {
+  EXPECT_EQ(ask("GET", "/v1/projects/shop/logs?kind=http").status, 404) << "none is kept here";
+  stop();
+  config_.access_log = [this](const std::string& project) {
+    return folder_.path() / (project + ".http.log");
+  };
+  EXPECT_THAT(ask("GET", "/v1/projects/shop/logs?kind=http").body, HasSubstr("no request"));
+  write_log("shop.http.log", "{\"path\":\"/1\"}\n{\"path\":\"/2\"}\n");
+  write_log("other.http.log", "{\"path\":\"/secret\"}\n");
+  const auto whole = ask("GET", "/v1/projects/shop/logs?kind=http");
+  EXPECT_EQ(whole.body, "{\"path\":\"/1\"}\n{\"path\":\"/2\"}\n");
+  EXPECT_EQ(whole.field("Content-Type"), "application/x-ndjson");
+  EXPECT_EQ(ask("GET", "/v1/projects/shop/logs?kind=http&tail=1").body, "{\"path\":\"/2\"}\n");
+  EXPECT_EQ(ask("GET", "/v1/projects/other/logs?kind=http").status, 404) << "no such project";
+  EXPECT_EQ(ask("GET", "/v1/projects/..%2Fother/logs?kind=http").status, 404);
+  for (const char* query : {"since=10m", "instance=0", "tail=x"}) {
+    EXPECT_EQ(ask("GET", std::string("/v1/projects/shop/logs?kind=http&") + query).status, 400)
+        << query;
+  }
+  const auto of_deployment = ask("GET", "/v1/deployments/abcdefg2/logs?kind=http");
+  EXPECT_EQ(of_deployment.status, 400);
+  EXPECT_THAT(of_deployment.body, HasSubstr("name the project"));
+
+  auto client = connect();
+  ASSERT_TRUE(client.send(request_text("GET", "/v1/projects/shop/logs?kind=http&follow=1&tail=0")));
+  write_log("shop.http.log", "{\"path\":\"/3\"}\n");
+  ASSERT_TRUE(client.receive_body_until("/3\"}\n"));
+}
+
 }  // namespace
 }  // namespace atlasflow::api
