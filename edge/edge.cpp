@@ -149,8 +149,7 @@ Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inherit
   shared_.config.limits = limits_in_force(config.limits, count);
   if (!config.access_log_dir.empty()) {
     auto log = AccessLog::start(
-        {config.access_log_dir, static_cast<std::uint64_t>(config.access_log_bytes)},
-        shared_.projects, count);
+        {config.access_log_dir, static_cast<std::uint64_t>(config.access_log_bytes)}, count);
     if (log) {
       shared_.access_log = std::move(*log);
     } else {

@@ -17,32 +17,33 @@
 
 namespace atlasflow::edge {
 
+inline constexpr std::size_t k_access_texts = 11;
+
 // One request, as it is remembered when it is over. Its texts follow it in the ring.
 struct AccessRecord {
-  static constexpr std::uint32_t k_never = UINT32_MAX;
+  static constexpr std::uint64_t k_never = UINT64_MAX;
 
-  std::uint32_t bytes = 0;  // with its texts, rounded up
-  std::uint16_t project = 0;
+  std::uint32_t bytes = 0;    // with its texts, rounded up
   std::uint16_t status = 0;   // 0: the client left before there was one
-  std::int64_t began_ms = 0;  // since 1970
-  // Microseconds since then, by the turns of the worker's loop.
-  std::uint32_t sent_us = k_never;        // the first byte went to the application
-  std::uint32_t first_byte_us = k_never;  // its first byte came
-  std::uint32_t duration_us = 0;
+  std::uint8_t protocol = 1;  // 0: HTTP/1.0, 1: HTTP/1.1, 2: HTTP/2, 3: a websocket
+  std::uint8_t phase = 0;     // access_log.hpp's list
+  bool https = false;
   std::uint32_t attempts = 0;  // connections that were used or tried
+  std::int64_t ended_ms = 0;   // since 1970
+  // Microseconds since its beginning, by the turns of the worker's loop.
+  std::uint64_t sent_us = k_never;        // the first byte went to the application
+  std::uint64_t first_byte_us = k_never;  // its first byte came
+  std::uint64_t duration_us = 0;
   std::uint64_t request_bytes = 0;
   std::uint64_t response_bytes = 0;
-  std::uint8_t protocol = 1;  // 0: HTTP/1.0, 1: HTTP/1.1, 2: HTTP/2, 3: a websocket
-  bool https = false;
-  std::uint8_t phase = 0;  // access_log.cpp's list
   // The texts' lengths, in their order.
-  std::array<std::uint16_t, 8> lengths{};
+  std::array<std::uint16_t, k_access_texts> lengths{};
 };
 static_assert(std::is_trivially_copyable_v<AccessRecord>);
 
 class AccessRing {
  public:
-  using Texts = std::array<std::string_view, 8>;
+  using Texts = std::array<std::string_view, k_access_texts>;
 
   // `bytes`: a power of two.
   explicit AccessRing(std::size_t bytes)

@@ -36,6 +36,10 @@ std::string label_text(std::string_view value) {
   return text;
 }
 
+std::string label(std::string_view name, std::string_view value) {
+  return std::string(name) + "=\"" + label_text(value) + "\"";
+}
+
 class Writer {
  public:
   explicit Writer(const EdgeFigures& figures) : figures_(figures) {}
@@ -67,6 +71,24 @@ class Writer {
     sample("", std::to_string(value));
   }
 
+  void histogram(std::string_view name, std::string_view help,
+                 const std::function<const Histogram&(const WorkerMetrics&)>& pick) {
+    family(name, "histogram", help);
+    std::uint64_t below = 0;
+    for (std::size_t i = 0; i <= k_duration_bounds_us.size(); ++i) {
+      below += sum(
+          [&](const WorkerMetrics& worker) -> const Counter& { return pick(worker).buckets[i]; });
+      const std::string bound =
+          i < k_duration_bounds_us.size() ? seconds_text(k_duration_bounds_us[i]) : "+Inf";
+      sample(label("le", bound), std::to_string(below), "_bucket");
+    }
+    sample("", seconds_text(sum([&](const WorkerMetrics& worker) -> const Counter& {
+             return pick(worker).us_sum;
+           })),
+           "_sum");
+    sample("", std::to_string(below), "_count");
+  }
+
   [[nodiscard]] std::string take() { return std::move(text_); }
 
  private:
@@ -74,10 +96,6 @@ class Writer {
   std::string name_;
   std::string text_;
 };
-
-std::string label(std::string_view name, std::string_view value) {
-  return std::string(name) + "=\"" + label_text(value) + "\"";
-}
 
 // Read apart, the end may be counted before the beginning.
 std::uint64_t difference(std::uint64_t begun, std::uint64_t ended) {
@@ -107,22 +125,19 @@ void write_requests(Writer& out, const EdgeFigures& figures) {
             }),
                        ended));
 
-  out.family("request_duration_seconds", "histogram",
-             "From a request's head to the end of its answer.");
-  std::uint64_t below = 0;
-  for (std::size_t i = 0; i <= k_duration_bounds_us.size(); ++i) {
-    below +=
-        out.sum([&](const WorkerMetrics& worker) -> const Counter& { return worker.durations[i]; });
-    const std::string bound =
-        i < k_duration_bounds_us.size() ? seconds_text(k_duration_bounds_us[i]) : "+Inf";
-    out.sample(label("le", bound), std::to_string(below), "_bucket");
-  }
-  out.sample("", seconds_text(out.sum([](const WorkerMetrics& worker) -> const Counter& {
-               return worker.duration_us_sum;
-             })),
-             "_sum");
-  out.sample("", std::to_string(below), "_count");
+  out.histogram("request_duration_seconds", "From a request's head to the end of its answer.",
+                [](const WorkerMetrics& worker) -> const Histogram& { return worker.durations; });
+  out.histogram("first_byte_seconds",
+                "From a request's head to the first byte of its application's answer.",
+                [](const WorkerMetrics& worker) -> const Histogram& { return worker.first_bytes; });
 
+  out.family("protocol_requests_total", "counter", "Requests that are over, by protocol.");
+  for (std::size_t i = 0; i < k_protocols.size(); ++i) {
+    out.sample(label("protocol", k_protocols[i]),
+               std::to_string(out.sum([&](const WorkerMetrics& worker) -> const Counter& {
+                 return worker.protocols[i];
+               })));
+  }
   out.family("errors_total", "counter",
              "Requests that the edge answered itself with X-Atlas-Error, or that ended early.");
   for (std::size_t i = 0; i < k_error_codes.size(); ++i) {
@@ -170,6 +185,10 @@ void write_connections(Writer& out) {
   shed("accept_paused",
        [](const WorkerMetrics& worker) -> const Counter& { return worker.accept_pauses; });
 
+  out.counter(
+      "tls_handshakes_failed_total", "Connections that ended in their handshake.",
+      [](const WorkerMetrics& worker) -> const Counter& { return worker.handshakes_failed; });
+
   const std::uint64_t gone = out.sum(
       [](const WorkerMetrics& worker) -> const Counter& { return worker.upstreams_closed; });
   const std::uint64_t opened = out.sum(
@@ -203,18 +222,21 @@ std::vector<std::string> ProjectNumbers::names() const {
   return names_;
 }
 
-void WorkerMetrics::count_request(std::uint16_t project, int status, std::uint64_t duration_us,
-                                  std::string_view error) {
-  requests[project][class_of(status)].add();
+void Histogram::add(std::uint64_t us) {
   std::size_t bucket = 0;
-  while (bucket < k_duration_bounds_us.size() && duration_us > k_duration_bounds_us[bucket]) {
-    ++bucket;
-  }
-  durations[bucket].add();
-  duration_us_sum.add(duration_us);
+  while (bucket < k_duration_bounds_us.size() && us > k_duration_bounds_us[bucket]) ++bucket;
+  buckets[bucket].add();
+  us_sum.add(us);
+}
+
+void WorkerMetrics::count_request(std::uint16_t project, int status, std::uint8_t protocol,
+                                  std::uint64_t duration_us, std::string_view error) {
+  requests[project][class_of(status)].add();
+  protocols[protocol].add();
+  if (protocol != k_websocket) durations.add(duration_us);
   if (error.empty()) return;
-  const auto at = std::find(k_error_codes.begin(), k_error_codes.end(), error);
-  if (at != k_error_codes.end()) errors[static_cast<std::size_t>(at - k_error_codes.begin())].add();
+  const auto known = std::find(k_error_codes.begin(), k_error_codes.end() - 1, error);
+  errors[static_cast<std::size_t>(known - k_error_codes.begin())].add();
 }
 
 std::string prometheus_text(const EdgeFigures& figures) {
@@ -223,9 +245,7 @@ std::string prometheus_text(const EdgeFigures& figures) {
   write_connections(out);
   out.family("access_log_lines_dropped_total", "counter",
              "Lines that the access log lacks: they came too fast, or could not be written.");
-  out.sample("", std::to_string(out.sum([](const WorkerMetrics& worker) -> const Counter& {
-               return worker.access_lines_dropped;
-             }) + figures.access_lines_lost));
+  out.sample("", std::to_string(figures.access_lines_lost));
   out.gauge("route_table_generation", "The route table in force.", figures.generation);
   out.gauge("routed_hosts", "Hosts that it routes.", figures.hosts);
   return out.take();

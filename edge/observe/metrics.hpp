@@ -28,7 +28,8 @@ class Counter {
 };
 
 // Projects as the counters know them, so that labels are bounded: whoever is met after so many has
-// no number of its own. A number means one project for as long as the process lives. Any thread.
+// no number of its own. A number means one project for as long as the process lives. Hosts have
+// none: what clients ask for makes no label. Any thread.
 class ProjectNumbers {
  public:
   static constexpr std::size_t k_max = 1024;
@@ -51,25 +52,43 @@ inline constexpr std::array<std::uint64_t, 13> k_duration_bounds_us = {
     1'000,   2'500,   5'000,     10'000,    25'000,    50'000,    100'000,
     250'000, 500'000, 1'000'000, 2'500'000, 5'000'000, 10'000'000};
 
-// What the edge answers by itself with X-Atlas-Error, or how an exchange ended early.
-inline constexpr std::array<std::string_view, 17> k_error_codes = {
-    "bad_request",      "unknown_host",  "no_instance",          "overloaded",      "misdirected",
-    "request_timeout",  "plain_http",    "bad_response",         "upstream_closed", "upstream_cut",
-    "upstream_timeout", "upstream_idle", "upstream_unreachable", "drained",         "client_left",
-    "client_timeout",   "tunnel_idle"};
+// What the edge answers by itself with X-Atlas-Error, or how an exchange ended early. The last
+// stands for all that is not here.
+inline constexpr std::array<std::string_view, 22> k_error_codes = {
+    "bad_request",      "unknown_host",   "no_instance",          "overloaded",      "misdirected",
+    "request_timeout",  "plain_http",     "bad_response",         "upstream_closed", "upstream_cut",
+    "upstream_timeout", "upstream_idle",  "upstream_unreachable", "drained",         "client_left",
+    "client_timeout",   "protocol_error", "refused_stream",       "tunnel_idle",     "edge_stopped",
+    "watchdog",         "other"};
+
+inline constexpr std::string_view k_client_left = "client_left";
+
+// By AccessRecord::protocol.
+inline constexpr std::array<std::string_view, 4> k_protocols = {"HTTP/1.0", "HTTP/1.1", "HTTP/2",
+                                                                "websocket"};
+inline constexpr std::uint8_t k_websocket = 3;
+
+struct Histogram {
+  void add(std::uint64_t us);
+
+  std::array<Counter, k_duration_bounds_us.size() + 1> buckets;  // the last: beyond all bounds
+  Counter us_sum;
+};
 
 struct WorkerMetrics {
   // "none": the client had left before it had an answer. "other": a status beyond 599.
   static constexpr std::array<std::string_view, 7> k_classes = {"none", "1xx", "2xx",  "3xx",
                                                                 "4xx",  "5xx", "other"};
 
-  void count_request(std::uint16_t project, int status, std::uint64_t duration_us,
-                     std::string_view error);
+  // A websocket's life is no duration of an answer.
+  void count_request(std::uint16_t project, int status, std::uint8_t protocol,
+                     std::uint64_t duration_us, std::string_view error);
 
   Counter requests_begun;
   std::array<std::array<Counter, k_classes.size()>, ProjectNumbers::k_max> requests;
-  std::array<Counter, k_duration_bounds_us.size() + 1> durations;  // the last: beyond all bounds
-  Counter duration_us_sum;
+  std::array<Counter, k_protocols.size()> protocols;
+  Histogram durations;
+  Histogram first_bytes;   // of applications, since the request's head
   Counter request_bytes;   // of bodies
   Counter response_bytes;  // of applications' bodies
   std::array<Counter, k_error_codes.size()> errors;
@@ -81,11 +100,11 @@ struct WorkerMetrics {
   Counter clients_shed;     // closed for another one
   Counter accept_pauses;    // no room at all
 
+  Counter handshakes_failed;
+
   Counter upstreams_opened;
   Counter upstreams_closed;
   Counter upstream_connect_failures;
-
-  Counter access_lines_dropped;  // the ring was full
 };
 
 struct EdgeFigures {
@@ -93,7 +112,7 @@ struct EdgeFigures {
   std::vector<std::string> projects;  // by number
   std::uint64_t generation = 0;
   std::size_t hosts = 0;
-  std::uint64_t access_lines_lost = 0;  // they could not be written
+  std::uint64_t access_lines_lost = 0;
 };
 
 [[nodiscard]] std::string prometheus_text(const EdgeFigures& figures);

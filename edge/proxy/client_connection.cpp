@@ -123,7 +123,9 @@ void ClientConnection::cut_overdue() {
              {"host", codec_ ? codec_->host() : "-"},
              {"phase", static_cast<int>(phase_)},
              {"reason", "it kept the worker for over a second"}});
+  context_.end_reason = "watchdog";
   close();
+  context_.end_reason = k_client_left;
 }
 
 bool ClientConnection::flush() {
@@ -184,6 +186,7 @@ bool ClientConnection::step_handshake() {
     case IoStatus::would_block:
       return false;
     default:
+      context_.metrics.handshakes_failed.add();
       close();
       return true;
   }

@@ -133,6 +133,9 @@ void Stream::end_body(const std::vector<http::Field>& trailers) {
 
 void Stream::refuse(const http::HttpError& error) {
   rest_refused_ = true;
+  if (project_ == ProjectNumbers::k_none && head_ != nullptr) {
+    if (const RouteEntry* route = context_.snapshot->find(head_->host)) belongs_to(*route);
+  }
   fail(bad_request(error));
 }
 
@@ -146,7 +149,6 @@ const RouteEntry* Stream::ready_or_answer(const RouteEntry* route) {
                 "\" here. Check the spelling, or deploy a project with this host name."});
     return nullptr;
   }
-  project_ = route->project_number;
   if (route->targets.empty()) {
     const std::string why = route->unavailable_reason.empty() ? "no instance of it is ready"
                                                               : route->unavailable_reason;
@@ -194,7 +196,7 @@ const RouteEntry* Stream::route_or_answer() {
     return nullptr;
   }
   const RouteEntry* route = context_.snapshot->find(head.host);
-  if (route != nullptr) project_ = route->project_number;
+  if (route != nullptr) belongs_to(*route);
   if (route != nullptr && head.path == "*") {
     answer({204, "", "", ""});
     return nullptr;
@@ -252,7 +254,7 @@ void Stream::cut_for_drain() {
     answer({504, "drained", "The instance was replaced",
             "The instance that served this request was replaced before it had answered."});
   } else {
-    if (!whole_) error_ = "drained";
+    blame("drained");
     if (state_ == State::exchange) {
       codec_.cut(*this);
     } else {

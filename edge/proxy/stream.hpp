@@ -78,6 +78,10 @@ class Stream {
 
   // ---- what is counted beside ----
 
+  // It is about to end before its time: why, unless that is known. With static lifetime.
+  void blame(std::string_view reason) {
+    if (error_.empty()) error_ = reason;
+  }
   void count_tunnelled(std::size_t up, std::size_t down) {
     body_bytes_ += up;
     response_bytes_ += down;
@@ -120,7 +124,9 @@ class Stream {
 
   // stream_account.cpp: what is counted and logged of it.
   void begin_account();
+  void belongs_to(const RouteEntry& route);
   void account();
+  void log_access(std::uint64_t duration_us, std::uint8_t protocol) const;
   [[nodiscard]] AccessPhase phase() const;
 
   // stream_deadline.cpp
@@ -184,9 +190,10 @@ class Stream {
 
   // For the account; the times are the worker's turns'.
   std::uint16_t project_ = ProjectNumbers::k_none;
-  int status_ = 0;          // of the answer; 0: none has begun
-  std::string_view error_;  // why it is not the application's whole answer; with static lifetime
-  bool whole_ = false;      // the answer has been handed to the codec
+  std::string project_name_;  // for the access log, if there is one
+  int status_ = 0;            // of the answer; 0: none has begun
+  std::string_view error_;    // why it is not the application's whole answer; with static lifetime
+  bool whole_ = false;        // the answer has been handed to the codec
   std::uint32_t attempts_ = 0;
   std::string instance_;
   std::int64_t began_us_ = 0;

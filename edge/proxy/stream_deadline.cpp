@@ -94,11 +94,11 @@ void Stream::expire() {
             "The application did not answer in time. Its logs may say why."});
       break;
     case Wait::response_body:
-      error_ = "upstream_idle";
+      blame("upstream_idle");
       codec_.cut(*this);
       break;
     default:
-      error_ = state_ == State::tunnel ? "tunnel_idle" : "client_timeout";
+      blame(state_ == State::tunnel ? "tunnel_idle" : "client_timeout");
       codec_.drop(*this);
       break;
   }

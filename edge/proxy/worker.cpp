@@ -127,6 +127,7 @@ void Worker::turn() {
 }
 
 void Worker::close_all() {
+  context_.end_reason = "edge_stopped";
   while (!context_.clients.empty()) {
     ClientConnection& client = context_.clients.back();
     if (client.serves()) {

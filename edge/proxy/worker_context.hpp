@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -118,6 +119,8 @@ struct WorkerContext {
   std::int64_t now_ms = 0;
   std::size_t rotation = 0;  // of targets with equal load
   bool retiring = false;     // every answer ends its connection
+  // Why a request ends that has no answer, and nothing else to blame. With static lifetime.
+  std::string_view end_reason = k_client_left;
   int reads_left = 0;
 
   UpstreamPool upstreams;

@@ -1,75 +1,20 @@
 // What operators see of the edge: its figures and its access log.
 #include <algorithm>
-#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
-#include "edge/observe/access_log.hpp"
 #include "edge/observe/metrics.hpp"
-#include "tests/edge/edge_fixture.hpp"
-#include "tests/edge/http2_client.hpp"
+#include "tests/edge/observe_fixture.hpp"
 
 namespace atlasflow::edge {
 namespace {
-
-using Request = UpstreamSession::Request;
-
-std::string text_of(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-class Observe : public EdgeTest {
- protected:
-  void serve(const std::function<void(EdgeConfig&)>& change = {}) {
-    start([&](EdgeConfig& config) {
-      config.access_log_dir = directory_ + "/access";
-      if (change) change(config);
-    });
-    upstream_ = std::make_unique<RecordingUpstream>([](UpstreamSession& session) {
-      Request request;
-      while (session.read_request(request)) {
-        if (request.path == "/cut") {
-          session.write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
-          std::this_thread::sleep_for(100ms);  // a reset takes with it what has not been read
-          session.reset();
-          return;
-        }
-        if (request.path == "/silent") continue;
-        session.write("HTTP/1.1 " + std::string(request.path == "/no" ? "404 No" : "200 OK") +
-                      "\r\nContent-Length: 5\r\n\r\nhello");
-      }
-    });
-    route("shop.apps.test", {at(*upstream_, "vm-7")});
-    route("empty.apps.test", {});
-    publish();
-  }
-
-  ClientResponse get(const std::string& host, const std::string& path = "/",
-                     const std::string& fields = "") {
-    Client client;
-    if (!client.connect(edge_->http_port())) return {};
-    return client.get(host, path, fields);
-  }
-  // Waits for the figure: a request is counted when it is over, which its client may see before.
-  [[nodiscard]] bool says(const std::string& line) {
-    return eventually([&] { return edge_->metrics().find(line + "\n") != std::string::npos; });
-  }
-  [[nodiscard]] std::string log_of(const std::string& project) const {
-    return text_of(directory_ + "/access/" + project + ".http.log");
-  }
-  [[nodiscard]] bool logs(const std::string& project, const std::string& text) {
-    return eventually([&] { return log_of(project).find(text) != std::string::npos; });
-  }
-
-  std::unique_ptr<RecordingUpstream> upstream_;
-};
 
 TEST_F(Observe, requests_are_counted_by_project_and_class_of_status) {
   serve();
@@ -133,26 +78,165 @@ TEST_F(Observe, connections_refused_and_applications_not_reached_are_counted) {
   EXPECT_EQ(text.find("atlasflow_edge_upstream_connect_failures_total 0"), std::string::npos);
 }
 
-TEST_F(Observe, every_request_is_a_line_of_json_without_its_query) {
+TEST_F(Observe, every_request_is_a_line_of_json) {
   serve();
-  EXPECT_EQ(get("shop.apps.test", "/a?token=secret", "User-Agent: t\"x\\\xC3\x01\r\n").status, 400)
-      << "a control character";
-  const ClientResponse response =
-      get("shop.apps.test", "/a?token=secret", "User-Agent: t\"x\\\xC3\r\n");
-  EXPECT_EQ(response.status, 200);
-  ASSERT_TRUE(logs("shop", "\"path\":\"/a\""));
-  const std::string line = log_of("shop");
-  EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << line;
-  EXPECT_EQ(line.find("secret"), std::string::npos) << line;
-  for (const char* part :
-       {"{\"time\":\"20", "\"client\":\"127.0.0.1\"", "\"scheme\":\"http\"",
-        "\"protocol\":\"HTTP/1.1\"", "\"host\":\"shop.apps.test\"", "\"method\":\"GET\"",
-        "\"status\":200",
-        "\"duration_ms\":", "\"sent_ms\":", "\"first_byte_ms\":", "\"request_bytes\":0",
-        "\"response_bytes\":5", "\"instance\":\"vm-7\"", "\"agent\":\"t\\\"x\\\\\\u00c3\"}"}) {
-    EXPECT_NE(line.find(part), std::string::npos) << part << " in " << line;
+  EXPECT_EQ(get("shop.apps.test", "/a", "User-Agent: t\"x\\\xC3\r\n").status, 200);
+  const auto lines = lines_of("shop", 1);
+  ASSERT_EQ(lines.size(), 1U);
+  const nlohmann::json& line = lines[0];
+  for (const auto& [name, value] :
+       std::vector<std::pair<const char*, nlohmann::json>>{{"client", "127.0.0.1"},
+                                                           {"scheme", "http"},
+                                                           {"protocol", "HTTP/1.1"},
+                                                           {"host", "shop.apps.test"},
+                                                           {"method", "GET"},
+                                                           {"path", "/a"},
+                                                           {"status", 200},
+                                                           {"request_bytes", 0},
+                                                           {"response_bytes", 5},
+                                                           {"instance", "vm-7"},
+                                                           {"agent", "t\"x\\\u00C3"}}) {
+    EXPECT_EQ(line.value(name, nlohmann::json()), value) << name;
   }
-  EXPECT_EQ(line.find("\"error\""), std::string::npos) << line;
+  EXPECT_EQ(line.at("time").get<std::string>().size(),
+            std::string("2026-07-01T12:00:00.123Z").size());
+  EXPECT_LE(line.at("sent_ms").get<double>(), line.at("first_byte_ms").get<double>());
+  EXPECT_LE(line.at("first_byte_ms").get<double>(), line.at("duration_ms").get<double>());
+  for (const char* name : {"error", "phase", "attempts", "client_request_id", "trace_id"}) {
+    EXPECT_FALSE(line.contains(name)) << name;
+  }
+}
+
+TEST_F(Observe, no_secret_of_a_request_is_written_down) {
+  serve();
+  EXPECT_EQ(get("shop.apps.test", "/a?token=hush1",
+                "Authorization: Bearer hush2\r\nCookie: session=hush3\r\nReferer: "
+                "https://x.test/?hush4\r\nX-Api-Key: hush5\r\nProxy-Authorization: hush6\r\n")
+                .status,
+            200);
+  EXPECT_EQ(get("nobody.apps.test", "/a?token=hush7").status, 404);
+  EXPECT_EQ(get("shop.apps.test", "/a?hush8", "Cookie: \x01hush9\r\n").status, 400);
+  (void)lines_of("shop", 1);
+  (void)lines_of("_none", 2);
+  EXPECT_TRUE(says("atlasflow_edge_requests_in_flight 0"));
+  for (const auto& file : std::filesystem::directory_iterator(directory_ + "/access")) {
+    EXPECT_EQ(text_of(file.path()).find("hush"), std::string::npos) << text_of(file.path());
+  }
+  EXPECT_EQ(edge_->metrics().find("hush"), std::string::npos);
+}
+
+// A request that could not be read has neither host nor method, but a client and an id.
+TEST_F(Observe, what_is_malformed_is_counted_and_logged_too) {
+  serve();
+  const ClientResponse response = get("shop.apps.test", "/", "User-Agent: a\x01\x62\r\n");
+  EXPECT_EQ(response.status, 400);
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->http_port()));
+  client.send("\x16\x03\x01 no http\r\n\r\n");
+  EXPECT_EQ(client.receive().status, 400);
+  const auto unread = lines_of("_none", 2);
+  ASSERT_EQ(unread.size(), 2U);
+  EXPECT_EQ(unread[0].at("request_id"), response.field("x-request-id"));
+  EXPECT_EQ(unread[0].at("error"), "bad_request");
+  EXPECT_EQ(unread[0].at("phase"), "request");
+  EXPECT_EQ(unread[0].at("status"), 400);
+  EXPECT_EQ(unread[0].at("client"), "127.0.0.1");
+
+  // One whose head could is its project's.
+  EXPECT_EQ(get("shop.apps.test", "/c", "Connection: cookie\r\n").status, 400);
+  Client chunked;
+  ASSERT_TRUE(chunked.connect(edge_->http_port()));
+  chunked.send(
+      "POST /b HTTP/1.1\r\nHost: shop.apps.test\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
+  EXPECT_EQ(chunked.receive().status, 400);
+  const auto own = lines_of("shop", 2);
+  ASSERT_EQ(own.size(), 2U);
+  EXPECT_EQ(own[0].at("path"), "/c");
+  EXPECT_EQ(own[1].at("error"), "bad_request");
+  EXPECT_TRUE(says("atlasflow_edge_errors_total{code=\"bad_request\"} 4"));
+  EXPECT_TRUE(says("atlasflow_edge_requests_total{project=\"_none\",status=\"4xx\"} 2"));
+  EXPECT_TRUE(says("atlasflow_edge_requests_total{project=\"shop\",status=\"4xx\"} 2"));
+}
+
+TEST_F(Observe, the_edges_id_goes_to_the_application_to_the_client_and_into_the_log) {
+  serve();
+  const std::string long_id(65, 'a');
+  const ClientResponse response = get("shop.apps.test", "/", "X-Request-Id: theirs.1-a_B\r\n");
+  EXPECT_EQ(response.field("x-request-id"), last().fields["x-request-id"]);
+  for (const std::string& id : {std::string("a b"), std::string("\"},{"), long_id}) {
+    EXPECT_EQ(get("shop.apps.test", "/", "X-Request-Id: " + id + "\r\n").status, 200);
+  }
+  const ClientResponse own = get("shop.apps.test", "/own-id");
+  EXPECT_EQ(own.field("x-request-id"), "the-apps") << "what the application says stays";
+  const auto lines = lines_of("shop", 5);
+  ASSERT_EQ(lines.size(), 5U);
+  EXPECT_EQ(lines[0].at("client_request_id"), "theirs.1-a_B");
+  EXPECT_NE(lines[0].at("request_id"), "theirs.1-a_B");
+  for (std::size_t i = 1; i < 5; ++i) EXPECT_FALSE(lines[i].contains("client_request_id")) << i;
+  EXPECT_EQ(lines[4].at("request_id"), last().fields["x-request-id"]);
+}
+
+TEST_F(Observe, traces_pass_through_and_the_log_has_their_ids) {
+  serve();
+  const std::string trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+  const std::vector<std::pair<std::string, bool>> k_parents = {
+      {"00-" + trace + "-00f067aa0ba902b7-01", true},
+      {"cc-" + trace + "-00f067aa0ba902b7-01-later", true},
+      {"00-" + trace + "-00f067aa0ba902b7-01-later", false},
+      {"00-" + trace + "-0000000000000000-01", false},
+      {"00-00000000000000000000000000000000-00f067aa0ba902b7-01", false},
+      {"ff-" + trace + "-00f067aa0ba902b7-01", false},
+      {"00-4BF92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false},
+      {"00-x", false},
+  };
+  for (const auto& [parent, valid] : k_parents) {
+    EXPECT_EQ(
+        get("shop.apps.test", "/", "Traceparent: " + parent + "\r\nTracestate: a=b,c=d\r\n").status,
+        200);
+    EXPECT_EQ(last().fields["traceparent"], parent);
+    EXPECT_EQ(last().fields["tracestate"], "a=b,c=d");
+  }
+  const auto lines = lines_of("shop", k_parents.size());
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    EXPECT_EQ(lines[i].value("trace_id", ""), k_parents[i].second ? trace : "") << i;
+  }
+}
+
+TEST_F(Observe, a_websocket_is_one_line_when_it_ends) {
+  serve();
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->http_port()));
+  ASSERT_TRUE(
+      client.send("GET /ws HTTP/1.1\r\nHost: shop.apps.test\r\nConnection: Upgrade\r\n"
+                  "Upgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\nping"));
+  std::string all;
+  while (all.find("<ping>") == std::string::npos) {
+    const std::string more = client.read_some();
+    ASSERT_FALSE(more.empty()) << all;
+    all += more;
+  }
+  EXPECT_NE(all.find("X-Request-Id: " + last().fields["x-request-id"]), std::string::npos) << all;
+  EXPECT_TRUE(log_of("shop").empty()) << "it is not over";
+  client.close();
+  const auto lines = lines_of("shop", 1);
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_EQ(lines[0].at("protocol"), "websocket");
+  EXPECT_EQ(lines[0].at("status"), 101);
+  EXPECT_EQ(lines[0].at("request_bytes"), 4);
+  EXPECT_EQ(lines[0].at("response_bytes"), 6);
+  EXPECT_TRUE(says("atlasflow_edge_protocol_requests_total{protocol=\"websocket\"} 1"));
+  EXPECT_TRUE(says("atlasflow_edge_request_duration_seconds_count 0"));
+}
+
+TEST_F(Observe, a_request_that_the_edges_end_cuts_does_not_blame_its_client) {
+  serve();
+  Client client;
+  ASSERT_TRUE(client.connect(edge_->http_port()));
+  ASSERT_TRUE(client.send("GET /silent HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
+  EXPECT_TRUE(eventually([&] { return last().path == "/silent"; }));
+  edge_.reset();
+  EXPECT_NE(log_of("shop").find("\"error\":\"edge_stopped\",\"phase\":\"wait\""), std::string::npos)
+      << log_of("shop");
 }
 
 TEST_F(Observe, the_line_of_an_error_page_has_its_request_id_and_its_code) {
@@ -163,16 +247,6 @@ TEST_F(Observe, the_line_of_an_error_page_has_its_request_id_and_its_code) {
   EXPECT_TRUE(logs("shop", "\"error\":\"no_instance\",\"phase\":\"request\""));
   EXPECT_FALSE(get("shop.apps.test", "/cut").complete);
   EXPECT_TRUE(logs("shop", "\"error\":\"upstream_cut\",\"phase\":\"response\""));
-}
-
-TEST_F(Observe, http2_is_seen_as_such) {
-  serve();
-  Http2Client client;
-  ASSERT_TRUE(client.connect(*edge_, "shop.apps.test"));
-  client.get(1, "/h2");
-  EXPECT_EQ(client.response(1).status, 200);
-  EXPECT_TRUE(logs("shop", "\"scheme\":\"https\",\"protocol\":\"HTTP/2\""));
-  EXPECT_TRUE(says("atlasflow_edge_connections_open{scheme=\"https\"} 1"));
 }
 
 TEST_F(Observe, a_log_that_cannot_be_written_costs_nobody_an_answer) {
@@ -188,88 +262,60 @@ TEST_F(Observe, lines_that_find_no_file_are_counted) {
   EXPECT_TRUE(says("atlasflow_edge_access_log_lines_dropped_total 1"));
 }
 
-TEST_F(Observe, a_log_keeps_its_newest_lines_and_its_offsets) {
-  serve([](EdgeConfig& config) { config.access_log_bytes = 16 << 10; });
+// Whatever is put in the file's place, with a reader that never reads or without one.
+TEST_F(Observe, a_pipe_in_the_logs_place_holds_up_nobody) {
+  serve();
+  const std::string pipe = directory_ + "/access/shop.http.log";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(get("shop.apps.test").status, 200);
+  EXPECT_TRUE(says("atlasflow_edge_access_log_lines_dropped_total 1"));
+  const FileDescriptor reader(::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_TRUE(reader.valid());
+  EXPECT_EQ(get("shop.apps.test").status, 200);
+  EXPECT_TRUE(says("atlasflow_edge_access_log_lines_dropped_total 2"));
+  EXPECT_EQ(get("nobody.apps.test").status, 404);
+  (void)lines_of("_none", 1);
+}
+
+TEST_F(Observe, hosts_that_nobody_has_make_no_label_however_many_they_are) {
+  serve();
+  EXPECT_EQ(get("nobody.apps.test").status, 404);
+  EXPECT_TRUE(says("atlasflow_edge_requests_in_flight 0"));
+  const auto series = [&] {
+    const std::string text = edge_->metrics();
+    return std::count(text.begin(), text.end(), '\n');
+  };
+  const auto before = series();
+  constexpr int k_hosts = 100'000;
+  constexpr int k_at_once = 50;
   Client client;
   ASSERT_TRUE(client.connect(edge_->http_port()));
-  const std::string agent(900, 'a');
-  for (int i = 0; i < 60; ++i) {
-    ASSERT_EQ(client.get("shop.apps.test", "/" + std::to_string(i), "User-Agent: " + agent + "\r\n")
-                  .status,
-              200);
-  }
-  ASSERT_TRUE(logs("shop", "\"path\":\"/59\""));
-  EXPECT_EQ(client.get("shop.apps.test", "/last").status, 200);
-  ASSERT_TRUE(logs("shop", "\"path\":\"/last\""));
-  const std::string text = log_of("shop");
-  EXPECT_GT(text.size(), std::size_t{60} * 900) << "what is freed leaves the offsets as they were";
-  EXPECT_EQ(text.find("\"path\":\"/0\""), std::string::npos) << "the oldest have gone";
-}
-
-TEST(AccessRing, gives_back_what_was_put_in_order_and_drops_when_full) {
-  AccessRing ring(4096);
-  const std::string long_text(300, 'x');
-  std::uint64_t put = 0;
-  std::uint64_t taken = 0;
-  std::uint64_t dropped = 0;
-  for (int round = 0; round < 1000; ++round) {
-    // Of every length, so that the end of the ring is met in every way.
-    for (int i = 0; i < 1 + round % 17; ++i) {
-      AccessRecord record;
-      record.request_bytes = put;
-      const std::string_view text =
-          std::string_view(long_text).substr(0, static_cast<std::size_t>((round * 7 + i) % 300));
-      if (ring.put(record, {text, "b", {}, {}, {}, {}, {}, "end"})) {
-        ++put;
-      } else {
-        ++dropped;
-      }
+  for (int i = 0; i < k_hosts; i += k_at_once) {
+    std::string requests;
+    for (int j = i; j < i + k_at_once; ++j) {
+      requests += "HEAD / HTTP/1.1\r\nHost: h" + std::to_string(j) + ".test\r\n\r\n";
     }
-    ring.drain([&](const AccessRecord& record, const AccessRing::Texts& texts) {
-      ASSERT_EQ(record.request_bytes, taken);
-      ASSERT_EQ(texts[1], "b");
-      ASSERT_EQ(texts[7], "end");
-      ASSERT_EQ(texts[0].find_first_not_of('x'), std::string_view::npos);
-      ++taken;
-    });
-    ASSERT_EQ(taken, put);
+    ASSERT_TRUE(client.send(requests));
+    for (int j = 0; j < k_at_once; ++j) ASSERT_EQ(client.receive(true).status, 404);
   }
-  EXPECT_GT(put, 1000U);
-  EXPECT_GT(dropped, 0U);
+  EXPECT_TRUE(says("atlasflow_edge_requests_total{project=\"_none\",status=\"4xx\"} " +
+                   std::to_string(k_hosts + 1)));
+  EXPECT_EQ(series(), before);
 }
 
-TEST(AccessRing, is_read_by_another_thread_while_it_is_written) {
-  AccessRing ring(16 << 10);
-  constexpr std::uint64_t k_records = 200'000;
-  std::atomic<bool> done{false};
-  std::uint64_t next = 0;
-  std::thread reader([&] {
-    for (bool last = false; !last;) {
-      last = done.load();
-      ring.drain([&](const AccessRecord& record, const AccessRing::Texts& texts) {
-        // Some are dropped, none comes twice, torn or out of order.
-        ASSERT_GE(record.request_bytes, next);
-        ASSERT_EQ(texts[0], std::to_string(record.request_bytes));
-        next = record.request_bytes + 1;
-      });
-    }
-  });
-  for (std::uint64_t i = 0; i < k_records; ++i) {
-    AccessRecord record;
-    record.request_bytes = i;
-    const std::string text = std::to_string(i);
-    (void)ring.put(record, {text, {}, {}, {}, {}, {}, {}, {}});
+// The figures know so many projects; each has its own log all the same.
+TEST_F(Observe, a_project_beyond_the_labels_bound_has_its_log) {
+  serve();
+  for (int i = 0; i < 1100; ++i) {
+    const std::string name = "p" + std::to_string(i);
+    table_.routes.push_back({name + ".apps.test", name, "d-1", {at(*upstream_)}, {}});
   }
-  done.store(true);
-  reader.join();
-  EXPECT_GT(next, 0U);
-}
-
-TEST(AccessLog, no_name_leads_out_of_the_folder) {
-  EXPECT_EQ(access_log_path("/f", "shop"), "/f/shop.http.log");
-  for (const char* name : {"", ".", "..", "../x", "a/b", ".hidden", "a b", "a\n"}) {
-    EXPECT_TRUE(access_log_path("/f", name).empty()) << name;
-  }
+  publish();
+  EXPECT_EQ(get("p1099.apps.test", "/mine").status, 200);
+  const auto lines = lines_of("p1099", 1);
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_EQ(lines[0].at("path"), "/mine");
+  EXPECT_TRUE(says("atlasflow_edge_requests_total{project=\"_other\",status=\"2xx\"} 1"));
 }
 
 TEST(ProjectNumbers, are_bounded_and_never_change) {
@@ -285,10 +331,11 @@ TEST(ProjectNumbers, are_bounded_and_never_change) {
 
 TEST(Metrics, buckets_are_cumulative_and_labels_cannot_break_out) {
   auto worker = std::make_unique<WorkerMetrics>();
-  worker->count_request(2, 200, 900, "");
-  worker->count_request(2, 200, 1'000, "");
-  worker->count_request(2, 999, 60'000'000, "");
-  worker->count_request(2, 504, 2'000'000, "upstream_timeout");
+  worker->count_request(2, 200, 1, 900, "");
+  worker->count_request(2, 200, 2, 1'000, "");
+  worker->count_request(2, 999, 1, 60'000'000, "");
+  worker->count_request(2, 504, 1, 2'000'000, "upstream_timeout");
+  worker->count_request(2, 101, k_websocket, 900'000'000, "never heard of");
   const std::string text =
       prometheus_text({{worker.get()}, {"_none", "_other", "a\"b\\\n"}, 7, 3, 5});
   for (const char* line : {
@@ -301,6 +348,10 @@ TEST(Metrics, buckets_are_cumulative_and_labels_cannot_break_out) {
            "atlasflow_edge_request_duration_seconds_bucket{le=\"+Inf\"} 4\n",
            "atlasflow_edge_request_duration_seconds_sum 62.0019\n",
            "atlasflow_edge_errors_total{code=\"upstream_timeout\"} 1\n",
+           "atlasflow_edge_errors_total{code=\"other\"} 1\n",
+           "atlasflow_edge_protocol_requests_total{protocol=\"HTTP/1.1\"} 3\n",
+           "atlasflow_edge_protocol_requests_total{protocol=\"websocket\"} 1\n",
+           "atlasflow_edge_first_byte_seconds_count 0\n",
            "atlasflow_edge_access_log_lines_dropped_total 5\n",
        }) {
     EXPECT_NE(text.find(line), std::string::npos) << line << " in\n" << text;
