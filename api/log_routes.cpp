@@ -4,6 +4,7 @@
 #include <deque>
 #include <filesystem>
 
+#include "api/access_log_reader.hpp"
 #include "api/context.hpp"
 #include "api/since.hpp"
 #include "api/url.hpp"
@@ -81,10 +82,6 @@ Result<LogQuery> parsed_log_query(const Request& request) {
     query.tail = *lines;
   }
   if (const auto* since = request.query_value("since"); since != nullptr) {
-    if (query.kind == LogKind::http) {
-      return fail(ErrorCode::invalid_argument,
-                  "'since' is not of the http log; its lines have their times.");
-    }
     ATLAS_TRY(const auto time, parsed_since(*since, wall_clock()));
     query.since = time;
   }
@@ -314,28 +311,6 @@ Response logs_of(const Context& context, const DeploymentId& id, const Request& 
   return response;
 }
 
-// Copies an access log to a client, and what is appended to it. False when the client left or the
-// file cannot be read.
-bool copy_access_log(const std::filesystem::path& path, const LogQuery& query, Stream& stream) {
-  storage::LogCursor cursor;
-  if (query.tail) {
-    const auto end = storage::tail(path, *query.tail);
-    if (!end || !stream.write(end->bytes)) return false;
-    cursor = end->next;
-  }
-  for (;;) {
-    const auto chunk = storage::read_from(path, cursor);
-    if (!chunk) return false;
-    cursor = chunk->next;
-    if (!chunk->bytes.empty()) {
-      if (!stream.write(chunk->bytes)) return false;
-      continue;
-    }
-    if (!query.follow) return true;
-    if (!stream.wait(k_poll)) return false;
-  }
-}
-
 Response access_log_of(const Context& context, const std::string& project, const LogQuery& query) {
   const auto path = context.access_log ? context.access_log(project) : std::filesystem::path{};
   std::error_code ignored;
@@ -347,7 +322,11 @@ Response access_log_of(const Context& context, const std::string& project, const
   }
   Response response;
   response.content_type = "application/x-ndjson";
-  response.stream = [path, query](Stream& stream) { return copy_access_log(path, query, stream); };
+  AccessLogQuery wanted{path, query.tail, query.since, query.follow, {}};
+  wanted.is_over = [&catalog = context.control.catalog(), project] {
+    return !catalog.project_named(project);
+  };
+  response.stream = [wanted](Stream& stream) { return AccessLogReader(wanted).copy_to(stream); };
   return response;
 }
 

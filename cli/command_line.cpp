@@ -235,22 +235,18 @@ void add_reading_verbs(CLI::App& app, Command& chosen) {
   auto* build = verb->add_flag("--build", logs->build, "The build's log in place of the app's");
   auto* release =
       verb->add_flag("--release", logs->release, "The release command's in place of the app's");
-  auto* http = verb->add_flag("--http", logs->http,
-                              "The requests to the project in place of the app's: JSON lines");
-  auto* instance = verb->add_option("--instance", logs->instance,
-                                    "Which of the app's instances, from 0 (default: the first)")
-                       ->check(CLI::Range(0, k_replicas_max - 1));
+  auto* http = verb->add_flag("--http", logs->http, "The project's requests in place of it");
+  auto* instance =
+      verb->add_option("--instance", logs->instance, "Which of the app's instances (default: 0)");
+  instance->check(CLI::Range(0, k_replicas_max - 1))->excludes(http);
   build->excludes(release)->excludes(instance)->excludes(http);
   release->excludes(instance)->excludes(http);
-  http->excludes(instance);
   verb->add_flag("-f,--follow", logs->follow, "Go on as lines come");
   auto* lines = verb->add_option("-n,--lines", logs->lines,
                                  "The last N lines, 0 for all; with --since all unless given");
   lines->check(CLI::Range(0, 1'000'000))->capture_default_str();
-  auto* since = verb->add_option(
-      "--since", logs->since,
-      "Only what was written from then on: 90s, 10m, 2h, 1d, or 2026-07-01T12:00:00Z");
-  http->excludes(since);  // its lines have their times
+  verb->add_option("--since", logs->since,
+                   "Only what was written from then on: 90s, 10m, 2h, 1d, or 2026-07-01T12:00:00Z");
   add_json(verb, logs);
   verb->callback([&chosen, logs, lines] {
     if (!logs->since.empty() && lines->count() == 0) logs->lines = 0;

@@ -333,9 +333,11 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   api.https_port = server.edge->https_port();
   api.ca_certificate = server.edge->ca_certificate();
   api.connected_app = server.connected_app.get();
-  api.access_log = [folder = state.access_logs()](const std::string& project) {
-    return edge::access_log_path(folder, project);
-  };
+  if (config.edge.access_log) {
+    api.access_log = [folder = state.access_logs()](const std::string& project) {
+      return edge::access_log_path(folder, project);
+    };
+  }
   api.edge_metrics = [&edge = *server.edge] { return edge.metrics(); };
   if (!take(server.api, api::start_api(api, *server.control), error)) {
     return tl::unexpected(error);
