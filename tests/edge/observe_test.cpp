@@ -50,6 +50,7 @@ TEST_F(Observe, a_request_under_way_and_one_that_its_client_left_are_seen) {
   ASSERT_TRUE(client.connect(edge_->http_port()));
   ASSERT_TRUE(client.send("GET /silent HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
   EXPECT_TRUE(says("atlasflow_edge_requests_in_flight 1"));
+  EXPECT_TRUE(eventually([&] { return last().path == "/silent"; }));
   const linger reset{1, 0};
   ASSERT_EQ(::setsockopt(client.fd(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
   client.close();

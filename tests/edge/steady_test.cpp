@@ -1,5 +1,6 @@
 // Of the heap the workers want nothing for a request like the one before it, with figures and
 // access log on.
+#include <algorithm>
 #include <cstdint>
 
 #include "tests/edge/heap_count.hpp"
@@ -29,13 +30,20 @@ TEST_F(Steady, a_request_takes_nothing_from_the_heap) {
   Client client;
   ASSERT_TRUE(client.connect(edge_->http_port()));
   ask(client, 50);
-  constexpr int k_requests = 500;
-  count_worker_allocations(true);
-  ask(client, k_requests);
-  count_worker_allocations(false);
-  // Now and then a turn has something else to do, as to look after deadlines.
-  EXPECT_LT(worker_allocations(), static_cast<std::uint64_t>(k_requests) / 20);
-  (void)lines_of("shop", 50 + k_requests);
+  // Now and then a worker has something else to do, as to give back what an idle connection holds:
+  // of some rounds one is without.
+  constexpr int k_rounds = 20;
+  constexpr int k_requests = 50;
+  std::uint64_t fewest = UINT64_MAX;
+  for (int round = 0; round < k_rounds && fewest != 0; ++round) {
+    const std::uint64_t before = worker_allocations();
+    count_worker_allocations(true);
+    ask(client, k_requests);
+    count_worker_allocations(false);
+    fewest = std::min(fewest, worker_allocations() - before);
+  }
+  EXPECT_EQ(fewest, 0U) << "in " << k_requests << " requests";
+  EXPECT_TRUE(says("atlasflow_edge_access_log_lines_dropped_total 0"));
 }
 
 }  // namespace
