@@ -1,6 +1,5 @@
 #include "api/access_log_reader.hpp"
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -34,15 +33,23 @@ bool AccessLogReader::copy_to(Stream& stream) {
   }
 }
 
+// The last whole lines. The file may end within one, which is the follower's.
 bool AccessLogReader::begin(Stream& stream) {
   if (!query_.tail) return true;
-  auto end = storage::tail(query_.file, *query_.tail);
+  const auto end = storage::tail(query_.file, *query_.tail + 1);
   if (!end) return tell(end.error());
   cursor_ = end->next;
-  // As many lines as were asked for begin where a line does; fewer may be what a bound has left.
-  const auto lines = std::count(end->bytes.begin(), end->bytes.end(), '\n');
-  torn_ = cursor_.offset > end->bytes.size() && static_cast<std::size_t>(lines) < *query_.tail;
-  return take(end->bytes, stream);
+  const std::string_view bytes = end->bytes;
+  const auto whole = bytes.rfind('\n') + 1;
+  std::size_t start = whole;
+  std::size_t lines = 0;
+  for (; start > 0 && lines < *query_.tail; ++lines) {
+    start = start < 2 ? 0 : bytes.rfind('\n', start - 2) + 1;
+  }
+  // Fewer than were looked for may be what a bound has left: then the first has no beginning.
+  const std::size_t all = lines + (whole < bytes.size() ? 1 : 0);
+  torn_ = start == 0 && all <= *query_.tail && cursor_.offset > bytes.size();
+  return take(bytes.substr(start), stream);
 }
 
 bool AccessLogReader::drain(Stream& stream) {
