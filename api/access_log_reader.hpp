@@ -1,5 +1,5 @@
-// The lines of a project's access log (edge/observe writes it), whole ones only, and those that come
-// while somebody follows. A value; one thread.
+// The lines of a project's access log (edge/observe writes it), whole ones only, and those that
+// come while somebody follows. A value; one thread.
 #pragma once
 
 #include <cstddef>

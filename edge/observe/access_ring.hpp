@@ -47,7 +47,7 @@ class AccessRing {
 
   // `bytes`: a power of two.
   explicit AccessRing(std::size_t bytes)
-      : storage_(new char[bytes]), bytes_(bytes), mask_(bytes - 1) {
+      : storage_(std::make_unique_for_overwrite<char[]>(bytes)), bytes_(bytes), mask_(bytes - 1) {
     ATLAS_ASSERT((bytes & mask_) == 0, "a ring's size is a power of two");
   }
 

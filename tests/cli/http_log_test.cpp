@@ -45,8 +45,9 @@ class HttpLog : public api::testing::ApiTest {
 
 TEST_F(HttpLog, requests_are_lines_for_people_or_the_objects_as_they_are) {
   const std::string line =
-      R"({"time":"2026-07-01T12:00:00.123Z","request_id":"i","client":"192.0.2.7","scheme":"https",)"
-      R"("protocol":"HTTP/2","host":"shop.test","method":"GET","path":"/a\u009b\u001b[2J",)"
+      R"({"time":"2026-07-01T12:00:00.123Z","request_id":"i","client":"192.0.2.7",)"
+      R"("scheme":"https","protocol":"HTTP/2","host":"shop.test","method":"GET",)"
+      R"("path":"/a\u009b\u001b[2J",)"
       R"("status":0,"duration_ms":1500.250,"response_bytes":2048,"error":"client_left",)"
       R"("phase":"wait"})";
   write_log("shop.http.log", line + "\nno object\n");
