@@ -25,8 +25,11 @@ class ServedApi final : public Api {
   ServedApi(const ApiConfig& config, actors::ControlPlane& control)
       : config_(config),
         started_(std::chrono::steady_clock::now()),
-        context_{
-            control, {config.domain, config.https_port}, config.log_dir, config.webhook_secret},
+        context_{control,
+                 {config.domain, config.https_port},
+                 config.log_dir,
+                 config.webhook_secret,
+                 config.access_log},
         github_(control, config.connected_app, context_.address) {
     add_health_route(private_router_);
     add_health_route(public_router_);
@@ -36,6 +39,7 @@ class ServedApi final : public Api {
     add_github_pages(private_router_, github_);
     add_github_pages(public_router_, github_);
     private_router_.add({"GET", "/v1/status", 0, [this](const Request&) { return show_status(); }});
+    private_router_.add({"GET", "/metrics", 0, [this](const Request&) { return show_metrics(); }});
     add_project_routes(private_router_, context_);
     add_deployment_routes(private_router_, context_);
     add_life_routes(private_router_, context_);
@@ -65,6 +69,13 @@ class ServedApi final : public Api {
                   json["status"] = "ok";
                   return json_response(json);
                 }});
+  }
+
+  Response show_metrics() const {
+    Response response;
+    response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+    if (config_.edge_metrics) response.body = config_.edge_metrics();
+    return response;
   }
 
   Response show_status() const {

@@ -32,6 +32,10 @@ struct ApiConfig {
   github::ConnectedApp* connected_app = nullptr;
   // What the status shows beside the control plane's parts. Any thread; unset: nothing.
   std::function<std::vector<actors::ControlPlane::PartStatus>()> other_parts;
+  // The edge's figures in Prometheus' text format; unset: there are none.
+  std::function<std::string()> edge_metrics;
+  // Where the requests to a project are logged; unset: nowhere.
+  std::function<std::filesystem::path(const std::string& project)> access_log;
 };
 
 class Api {

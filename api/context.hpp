@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -18,7 +19,8 @@ struct Context {
   actors::ControlPlane& control;
   PublicAddress address;
   std::filesystem::path log_folder;
-  std::string server_webhook_secret;  // empty: none
+  std::string server_webhook_secret;                                            // empty: none
+  std::function<std::filesystem::path(const std::string& project)> access_log;  // unset: nowhere
 };
 
 // Who asks: whoever may open the API's socket is a user of it, and there is no other way to ask.

@@ -4,6 +4,7 @@
 #include <deque>
 #include <filesystem>
 
+#include "api/access_log_reader.hpp"
 #include "api/context.hpp"
 #include "api/since.hpp"
 #include "api/url.hpp"
@@ -19,7 +20,7 @@ using storage::InstanceLog;
 constexpr auto k_poll = 200ms;
 constexpr std::uint64_t k_tail_lines_max = 100'000;
 
-enum class LogKind : std::uint8_t { run, build, release };
+enum class LogKind : std::uint8_t { run, build, release, http };
 
 std::string_view name_of(LogKind kind) {
   switch (kind) {
@@ -29,6 +30,8 @@ std::string_view name_of(LogKind kind) {
       return "build";
     case LogKind::release:
       return "release";
+    case LogKind::http:
+      return "http";
   }
   return "run";
 }
@@ -50,11 +53,12 @@ TimestampUs wall_clock() {
 Result<LogQuery> parsed_log_query(const Request& request) {
   LogQuery query;
   if (const auto* kind = request.query_value("kind"); kind != nullptr) {
-    if (*kind != "run" && *kind != "build" && *kind != "release") {
-      return fail(ErrorCode::invalid_argument, "'kind' must be run, build or release.");
+    if (*kind != "run" && *kind != "build" && *kind != "release" && *kind != "http") {
+      return fail(ErrorCode::invalid_argument, "'kind' must be run, build, release or http.");
     }
     query.kind = *kind == "build"     ? LogKind::build
                  : *kind == "release" ? LogKind::release
+                 : *kind == "http"    ? LogKind::http
                                       : LogKind::run;
   }
   if (const auto* slot = request.query_value("instance"); slot != nullptr) {
@@ -101,6 +105,7 @@ bool is_log_finished(const DeploymentState& state, LogKind kind) {
     case LogKind::release:
       return !state.image.empty() && !state.release_owed;
     case LogKind::run:
+    case LogKind::http:
       break;
   }
   return false;
@@ -281,6 +286,12 @@ Error no_log(const DeploymentState& state, LogKind kind) {
 Response logs_of(const Context& context, const DeploymentId& id, const Request& request) {
   const auto query = parsed_log_query(request);
   if (!query) return error_response(query.error());
+  if (query->kind == LogKind::http) {
+    return error_response(
+        {ErrorCode::invalid_argument,
+         "The http log is a project's, over all its deployments; name the project.",
+         {}});
+  }
   const auto view = context.control.catalog().deployment(id);
   if (!view) {
     return error_response(
@@ -300,9 +311,31 @@ Response logs_of(const Context& context, const DeploymentId& id, const Request& 
   return response;
 }
 
+Response access_log_of(const Context& context, const std::string& project, const LogQuery& query) {
+  const auto path = context.access_log ? context.access_log(project) : std::filesystem::path{};
+  std::error_code ignored;
+  if (path.empty() || (!query.follow && !std::filesystem::exists(path, ignored))) {
+    return error_response({ErrorCode::not_found,
+                           "There is no request to project '" + project +
+                               "' on record; is edge.access_log off in the server's configuration?",
+                           {}});
+  }
+  Response response;
+  response.content_type = "application/x-ndjson";
+  AccessLogQuery wanted{path, query.tail, query.since, query.follow, {}};
+  wanted.is_over = [&catalog = context.control.catalog(), project] {
+    return !catalog.project_named(project);
+  };
+  response.stream = [wanted](Stream& stream) { return AccessLogReader(wanted).copy_to(stream); };
+  return response;
+}
+
 Response project_logs(const Context& context, const Request& request) {
+  const auto query = parsed_log_query(request);
+  if (!query) return error_response(query.error());
   return response_of(
       project_named(context, request.parameters.at("name")), [&](const storage::ProjectView& view) {
+        if (query->kind == LogKind::http) return access_log_of(context, view.state.name, *query);
         if (view.live) return logs_of(context, *view.live, request);
         const auto newest = context.control.catalog().newest_of_production(view.state.id);
         if (newest) return logs_of(context, *newest, request);

@@ -1,7 +1,9 @@
 // What bench/edge.sh puts beside nginx and HAProxy: our edge with one worker and many routes, and
 // the clients that make life hard for it.
 //
-//   edge_bench serve FOLDER BACKEND_PORT ROUTES   runs the edge; prints its two ports, then waits
+//   edge_bench serve FOLDER BACKEND_PORT ROUTES [unlogged]
+//                                                 runs the edge, with its access log unless that is
+//                                                 said; prints its two ports, then waits
 //   edge_bench probe PORT SECONDS ADDRESS [new]   times a request every few milliseconds, on kept
 //                                                 connections or on a new one each; prints p50, p99
 //                                                 and maximum in milliseconds, and the failures
@@ -49,13 +51,14 @@ int fail(const std::string& why) {
   return 1;
 }
 
-int serve(const std::string& folder, std::uint16_t backend, int routes) {
+int serve(const std::string& folder, std::uint16_t backend, int routes, bool logged) {
   spdlog::set_default_logger(spdlog::stderr_logger_mt("edge"));  // standard output is the ports'
   atlasflow::edge::EdgeConfig config;
   config.domain = k_domain;
   config.ca_dir = folder;
   config.redirect_http = false;
   config.workers = 1;
+  if (logged) config.access_log_dir = folder + "/access";
   // wrk comes from one address, with as many connections as the others are given.
   config.limits.connections_per_address = 1 << 20;
   auto edge = atlasflow::edge::start_edge(config);
@@ -204,9 +207,10 @@ int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
   const auto number = [&](std::size_t at) { return std::atoi(words[at].c_str()); };
   raise_limit_on_files();
-  if (words.size() == 4 && words[0] == "serve") {
+  const bool unlogged = words.size() == 5 && words[4] == "unlogged";
+  if ((words.size() == 4 || unlogged) && words[0] == "serve") {
     ::pthread_sigmask(SIG_BLOCK, &stops, nullptr);
-    return serve(words[1], static_cast<std::uint16_t>(number(2)), number(3));
+    return serve(words[1], static_cast<std::uint16_t>(number(2)), number(3), !unlogged);
   }
   if (words.size() < 4) return fail("see the head of bench/edge_bench.cpp for what to say");
   const auto port = static_cast<std::uint16_t>(number(1));

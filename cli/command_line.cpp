@@ -205,17 +205,18 @@ void add_reading_verbs(CLI::App& app, Command& chosen) {
 
   auto logs = std::make_shared<LogsCommand>();
   auto* verb = add_verb(app, chosen, logs, "logs",
-                        "Print the log of the app, the build or the release command");
+                        "Print the log of the app, the build, the release command or the requests");
   verb->add_option("NAME", logs->subject, "A project (its live deployment) or a deployment's id")
       ->required();
   auto* build = verb->add_flag("--build", logs->build, "The build's log in place of the app's");
   auto* release =
       verb->add_flag("--release", logs->release, "The release command's in place of the app's");
-  auto* instance = verb->add_option("--instance", logs->instance,
-                                    "Which of the app's instances, from 0 (default: the first)")
-                       ->check(CLI::Range(0, k_replicas_max - 1));
-  build->excludes(release)->excludes(instance);
-  release->excludes(instance);
+  auto* http = verb->add_flag("--http", logs->http, "The project's requests in place of it");
+  auto* instance =
+      verb->add_option("--instance", logs->instance, "Which of the app's instances (default: 0)");
+  instance->check(CLI::Range(0, k_replicas_max - 1))->excludes(http);
+  build->excludes(release)->excludes(instance)->excludes(http);
+  release->excludes(instance)->excludes(http);
   verb->add_flag("-f,--follow", logs->follow, "Go on as lines come");
   auto* lines = verb->add_option("-n,--lines", logs->lines,
                                  "The last N lines, 0 for all; with --since all unless given");

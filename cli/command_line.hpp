@@ -165,6 +165,7 @@ struct LogsCommand {
   std::string subject;  // a project or a deployment
   bool build = false;
   bool release = false;
+  bool http = false;
   std::optional<std::int64_t> instance;  // unset: the first
   bool follow = false;
   std::int64_t lines = 100;  // 0: all

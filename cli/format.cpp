@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/rfc3339.hpp"
 #include "events/principal.hpp"
 
 namespace atlasflow::cli {
@@ -320,6 +321,23 @@ std::string progress_bar(std::uint64_t done, std::uint64_t total) {
   const auto drawn = static_cast<std::size_t>(of(k_columns));
   return fmt::format("[{}{}] {:3} %", std::string(drawn, '='), std::string(k_columns - drawn, ' '),
                      of(100));
+}
+
+std::string request_line(const nlohmann::json& request) {
+  const auto ended = parse_rfc3339_us(text_of(request, "time"));
+  const auto status = number_of(request, "status");
+  std::string line = (ended ? clock_time(*ended) : text_of(request, "time")) + "  " +
+                     (status == 0 ? "---" : std::to_string(status)) + "  " +
+                     text_of(request, "method") + " " + text_of(request, "host") +
+                     text_of(request, "path") + "  ";
+  const auto took = request.find("duration_ms");
+  const double ms = took != request.end() && took->is_number() ? took->get<double>() : 0;
+  line += duration(static_cast<std::int64_t>(ms * 1000)) + ", " +
+          byte_size(number_of(request, "response_bytes")) + "  to " + text_of(request, "client");
+  if (const auto error = text_of(request, "error"); !error.empty()) {
+    line += "  " + error + " (" + text_of(request, "phase") + ")";
+  }
+  return printable(line);
 }
 
 std::string text_of(const nlohmann::json& object, const char* key) {

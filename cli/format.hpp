@@ -49,6 +49,10 @@ namespace atlasflow::cli {
 // "[=====     ]  50 %", 40 columns wide, of steps that are done.
 [[nodiscard]] std::string progress_bar(std::uint64_t done, std::uint64_t total);
 
+// "06:53:35.123  200  GET shop.example.com/cart  12 ms, 4.2 KiB  to 192.0.2.7", of a line of the
+// access log; with why it ended early and in what, if it did: "  client_left (response)".
+[[nodiscard]] std::string request_line(const nlohmann::json& request);
+
 // A field of the API's JSON, whichever way it came: null and absent are empty, Protobuf's int64 are
 // text.
 [[nodiscard]] std::string text_of(const nlohmann::json& object, const char* key);

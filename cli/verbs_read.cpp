@@ -78,7 +78,10 @@ std::string event_line(const json& event, StreamNames& names) {
 }
 
 std::string query_of(const LogsCommand& command) {
-  const char* kind = command.build ? "build" : command.release ? "release" : "run";
+  const char* kind = command.build     ? "build"
+                     : command.release ? "release"
+                     : command.http    ? "http"
+                                       : "run";
   return std::string("/logs?kind=") + kind +
          (command.instance ? "&instance=" + std::to_string(*command.instance) : "") +
          (command.lines == 0 ? "" : "&tail=" + std::to_string(command.lines)) +
@@ -86,10 +89,12 @@ std::string query_of(const LogsCommand& command) {
          "&follow=" + (command.follow ? "1" : "0");
 }
 
-// Prints a log as it comes, or each line as an object of its own without terminal escapes.
+// Prints a log as it comes, or each line as an object of its own without terminal escapes. Requests
+// come as objects, and are printed as such or for people.
 class LogPrinter {
  public:
-  LogPrinter(bool as_json, std::ostream& out) : json_(as_json), out_(out) {}
+  LogPrinter(const LogsCommand& command, std::ostream& out)
+      : json_(command.json), requests_(command.http), out_(out) {}
 
   // A reading, of which nothing is printed yet.
   void begin() { has_printed_ = false; }
@@ -98,28 +103,36 @@ class LogPrinter {
   void print(std::string_view bytes) {
     has_printed_ = true;
     latest_ = wall_clock();
-    if (!json_) {
+    if (!json_ && !requests_) {
       out_ << bytes << std::flush;
       return;
     }
-    lines_.feed(bytes, [this](std::string_view line) { print_object(line); });
+    lines_.feed(bytes, [this](std::string_view line) { print_line(line); });
     out_ << std::flush;
   }
   // What was cut in the middle of a line.
   void finish_line() {
-    if (const auto rest = lines_.take_rest(); !rest.empty()) print_object(rest);
+    if (const auto rest = lines_.take_rest(); !rest.empty()) print_line(rest);
     out_ << std::flush;
   }
   // When something came the last time; before that, when it began.
   [[nodiscard]] TimestampUs latest() const { return latest_; }
 
  private:
-  void print_object(std::string_view line) {
+  void print_line(std::string_view line) {
+    if (requests_) {
+      if (line.empty()) return;  // keeps a quiet connection open
+      const auto request = json::parse(line, nullptr, false);
+      if (!request.is_object()) return;
+      out_ << (json_ ? std::string(line) : request_line(request)) << "\n";
+      return;
+    }
     out_ << json{{"line", plain_line(line)}}.dump(-1, ' ', false, json::error_handler_t::replace)
          << "\n";
   }
 
   const bool json_;
+  const bool requests_;
   std::ostream& out_;
   LineSplitter lines_;
   bool has_printed_ = false;
@@ -292,7 +305,7 @@ int run(const StatusCommand& command, ApiClient& api, const Terminal& terminal) 
 }
 
 int run(const LogsCommand& command, ApiClient& api, const Terminal& terminal) {
-  LogPrinter printer(command.json, terminal.out);
+  LogPrinter printer(command, terminal.out);
   if (command.follow) {
     // So that a server which is not there is told apart from one that goes away.
     if (const auto status = api.get("/v1/status"); !status) {
@@ -316,8 +329,10 @@ int run(const LogsCommand& command, ApiClient& api, const Terminal& terminal) {
                  << std::flush;
     std::this_thread::sleep_for(*pause);
     if (const auto back = wait_for_server(api); !back) return report(terminal, back.error());
-    // What was written in that second may come twice; nothing is left out.
-    wanted.since = rfc3339(printer.latest());
+    // What was written in that second may come twice; nothing is left out. Requests are written a
+    // little after their time.
+    constexpr TimestampUs k_second = 1'000'000;
+    wanted.since = rfc3339(printer.latest() - (command.http ? k_second : 0));
     wanted.lines = 0;
   }
 }

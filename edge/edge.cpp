@@ -74,6 +74,7 @@ class EdgeServer final : public LocalEdge {
   std::uint16_t http_port() const override { return http_port_; }
   std::uint16_t https_port() const override { return shared_.https_port; }
   std::filesystem::path ca_certificate() const override { return ca_->certificate_path(); }
+  std::string metrics() const override;
   std::string describe() const override;
 
   void end_drains() override;
@@ -146,6 +147,17 @@ Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inherit
   const std::size_t count = config.workers > 0 ? static_cast<std::size_t>(config.workers)
                                                : std::max(1U, std::thread::hardware_concurrency());
   shared_.config.limits = limits_in_force(config.limits, count);
+  if (!config.access_log_dir.empty()) {
+    auto log = AccessLog::start(
+        {config.access_log_dir, static_cast<std::uint64_t>(config.access_log_bytes)}, count);
+    if (log) {
+      shared_.access_log = std::move(*log);
+    } else {
+      // Who visits is served all the same.
+      log_event(LogLevel::error, "edge", "access_log",
+                {{"result", "off"}, {"reason", to_string(log.error())}});
+    }
+  }
   std::random_device device;
   shared_.address_seed = (static_cast<std::uint64_t>(device()) << 32U) | device();
   std::vector<TurnClock*> clocks;
@@ -240,9 +252,13 @@ Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const Hosts& hosts) {
         return fail(ErrorCode::invalid_argument,
                     "'" + route.host + "' is no host name in lower case without a port");
       }
-      RouteEntry entry{route.host,        route.project,
-                       route.deployment,  route.unavailable_reason,
-                       route.redirect_to, {}};
+      RouteEntry entry{route.host,
+                       route.project,
+                       route.deployment,
+                       route.unavailable_reason,
+                       route.redirect_to,
+                       {},
+                       0};
       if (!route.redirect_to.empty() &&
           (!http::normalise_host(route.redirect_to, host) || host != route.redirect_to)) {
         return fail(ErrorCode::invalid_argument, "'" + route.redirect_to +
@@ -255,6 +271,7 @@ Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const Hosts& hosts) {
         if (!target) return tl::unexpected(target.error());
         entry.targets.push_back(*target);
       }
+      entry.project_number = shared_.projects.number_of(route.project);
       if (!snapshot->routes.emplace(route.host, std::move(entry)).second) {
         return fail(ErrorCode::invalid_argument, "the host '" + route.host + "' has two routes");
       }
@@ -449,6 +466,16 @@ std::size_t EdgeServer::retire_workers() {
   std::size_t missing = 0;
   const std::size_t clients = sum_of(answers, missing);
   return clients + missing;  // a worker that does not answer may have clients
+}
+
+std::string EdgeServer::metrics() const {
+  EdgeFigures figures;
+  for (const auto& worker : workers_) figures.workers.push_back(&worker->metrics());
+  figures.projects = shared_.projects.names();
+  figures.generation = generation();
+  figures.hosts = table().routes.size();
+  if (shared_.access_log) figures.access_lines_lost = shared_.access_log->lost();
+  return prometheus_text(figures);
 }
 
 std::string EdgeServer::describe() const {

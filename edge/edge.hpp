@@ -72,6 +72,9 @@ struct EdgeConfig {
   // For how long browsers are told to ask hosts of the domain over https only (RFC 6797), where an
   // application does not say so itself; 0: not. Domains from elsewhere are their owners' to bind.
   std::int64_t hsts_max_age_s = 0;
+  // Where a line of JSON is written for each request, in a file for each project; empty: none is.
+  std::filesystem::path access_log_dir;
+  std::int64_t access_log_bytes = std::int64_t{16} << 20U;  // kept of each project's
   EdgeTimeouts timeouts;
   EdgeLimits limits;
   int workers = 0;  // 0: one per core
@@ -121,6 +124,9 @@ class Edge {
   [[nodiscard]] virtual std::uint16_t http_port() const = 0;
   [[nodiscard]] virtual std::uint16_t https_port() const = 0;
   [[nodiscard]] virtual std::filesystem::path ca_certificate() const = 0;  // PEM, for curl --cacert
+
+  // For Prometheus, in its text format (version 0.0.4).
+  [[nodiscard]] virtual std::string metrics() const = 0;
 
   // For people: which process, which ports, how many hosts.
   [[nodiscard]] virtual std::string describe() const = 0;

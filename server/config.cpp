@@ -273,6 +273,8 @@ void take_all(Section& root, ServerConfig& config) {
   edge.take("hsts_max_age_s", config.edge.hsts_max_age_s, 0, k_hsts_max_s);
   edge.check("hsts_max_age_s", config.edge.hsts_max_age_s == 0 || config.edge.redirect_http,
              "needs redirect_http: browsers that keep to https never see plain HTTP again");
+  edge.take("access_log", config.edge.access_log);
+  edge.take("access_log_mib", config.edge.access_log_mib, 1, 1 << 20);
   take_edge_limits(edge, config.edge.limits);
   take_edge_timeouts(edge, config.edge.timeouts);
   edge.finish();

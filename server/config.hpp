@@ -35,6 +35,8 @@ struct ServerConfig {
     Listen https{"127.0.0.1", 8443};
     bool redirect_http = true;
     std::int64_t hsts_max_age_s = 0;
+    bool access_log = true;
+    std::int64_t access_log_mib = 16;  // kept of each project's
     edge::EdgeLimits limits;
     edge::EdgeTimeouts timeouts;
   } edge;

@@ -21,6 +21,10 @@ redirect_http = true
 # For how many seconds browsers are told to ask the domain's hosts over https only, unless an app
 # says it itself; 0: not at all. They do not forget it before: begin with 300, and go up to a year.
 hsts_max_age_s = 0
+# A line for each request, in a file for each project, which atlasflow logs NAME --http shows; kept
+# of each, in MiB. Addresses of visitors are in it, and paths without their queries.
+access_log = true
+access_log_mib = 16
 # Connections of visitors and to the apps together; 0: as many as the limit on open files allows.
 # Near it those that idle longest are closed.
 connections_max = 0

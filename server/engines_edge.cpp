@@ -7,7 +7,7 @@ namespace atlasflow::server {
 Result<void> LocalEdgeEngine::route_domain_to(const std::string& address, std::uint16_t port) {
   edge::Route own;
   own.host = domain_;
-  own.project = "atlasflow";
+  own.project = "_atlasflow";  // no project's name begins so: nobody else's are its figures
   if (port == 0) {
     own.unavailable_reason = "Atlasflow is starting";
   } else {

@@ -15,6 +15,7 @@
 #include "base/version.hpp"
 #include "builder/registry/registry.hpp"
 #include "edge/control/remote_edge.hpp"
+#include "edge/observe/access_log.hpp"
 #include "server/config.hpp"
 #include "server/delivery_watch.hpp"
 #include "server/engines.hpp"
@@ -191,6 +192,8 @@ Result<void> find_edge(Server::Parts& server, const ServerConfig& config, const 
   edge.ca_dir = state.ca();
   edge.redirect_http = config.edge.redirect_http;
   edge.hsts_max_age_s = config.edge.hsts_max_age_s;
+  if (config.edge.access_log) edge.access_log_dir = state.access_logs();
+  edge.access_log_bytes = config.edge.access_log_mib << 20U;
   edge.limits = config.edge.limits;
   edge.timeouts = config.edge.timeouts;
   edge::AttachConfig attach;
@@ -248,6 +251,21 @@ Result<void> make_domain_engine(Server::Parts& server, const ServerConfig& confi
   return {};
 }
 
+// What was visited of a project ends with it: another one may come to have its name.
+void drop_access_logs_of_gone_projects(const fs::path& folder, const storage::EventLog& log,
+                                       const storage::Catalog& catalog) {
+  const auto names = names_if_any(folder);
+  if (!catalog.wait_for(log.last_position(), std::chrono::milliseconds(0))) return;
+  constexpr std::string_view k_end = ".http.log";
+  for (const auto& name : names) {
+    if (!name.ends_with(k_end)) continue;
+    const auto project = name.substr(0, name.size() - k_end.size());
+    if (project.starts_with('_') || catalog.project_named(project)) continue;
+    std::error_code ignored;
+    fs::remove(folder / name, ignored);
+  }
+}
+
 std::unique_ptr<storage::LogKeeper> keep_logs(const Server::Parts& server,
                                               const ServerConfig& config, const StateDir& state) {
   storage::LogFolderConfig logs;
@@ -263,7 +281,11 @@ std::unique_ptr<storage::LogKeeper> keep_logs(const Server::Parts& server,
     for (const auto& vm_id : hypervisor.list()) names.insert(vm_id.str());
     return names;
   };
-  logs.at_each_look = [&hypervisor = *server.hypervisor] { hypervisor.bound_files(); };
+  logs.at_each_look = [&hypervisor = *server.hypervisor, &log = *server.log,
+                       &catalog = server.control->catalog(), folder = state.access_logs()] {
+    hypervisor.bound_files();
+    drop_access_logs_of_gone_projects(folder, log, catalog);
+  };
   return std::make_unique<storage::LogKeeper>(std::move(logs));
 }
 
@@ -319,6 +341,12 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   api.ca_certificate = server.edge->ca_certificate();
   api.connected_app = server.connected_app.get();
   api.other_parts = [&health = server.github_health] { return health.parts(); };
+  if (config.edge.access_log) {
+    api.access_log = [folder = state.access_logs()](const std::string& project) {
+      return edge::access_log_path(folder, project);
+    };
+  }
+  api.edge_metrics = [&edge = *server.edge] { return edge.metrics(); };
   if (!take(server.api, api::start_api(api, *server.control), error)) {
     return tl::unexpected(error);
   }

@@ -32,6 +32,8 @@ class StateDir {
   [[nodiscard]] std::filesystem::path containers() const { return root_ / "containers"; }
   [[nodiscard]] std::filesystem::path work() const { return root_ / "work"; }  // checkouts
   [[nodiscard]] std::filesystem::path logs() const { return root_ / "logs"; }
+  // Of requests, one file a project; the edge writes them.
+  [[nodiscard]] std::filesystem::path access_logs() const { return root_ / "edge" / "access"; }
   [[nodiscard]] std::filesystem::path vms() const { return root_ / "vm"; }
   [[nodiscard]] std::filesystem::path certificates() const { return root_ / "certificates"; }
   [[nodiscard]] std::filesystem::path ca() const { return root_ / "ca"; }

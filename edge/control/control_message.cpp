@@ -75,6 +75,8 @@ wire::Config to_wire(const EdgeConfig& config) {
   message.set_ca_dir(config.ca_dir.string());
   message.set_redirect_http(config.redirect_http);
   message.set_hsts_max_age_s(config.hsts_max_age_s);
+  message.set_access_log_dir(config.access_log_dir.string());
+  message.set_access_log_bytes(config.access_log_bytes);
   message.set_workers(config.workers);
   message.set_connections_max(config.limits.connections_max);
   message.set_connections_per_address(config.limits.connections_per_address);
@@ -135,6 +137,8 @@ EdgeConfig from_wire(const wire::Config& message) {
   config.ca_dir = message.ca_dir();
   config.redirect_http = message.redirect_http();
   config.hsts_max_age_s = message.hsts_max_age_s();
+  config.access_log_dir = message.access_log_dir();
+  config.access_log_bytes = message.access_log_bytes();
   config.workers = message.workers();
   config.limits = {message.connections_max(),       message.connections_per_address(),
                    message.requests_per_instance(), message.handshakes_per_address(),

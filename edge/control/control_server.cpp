@@ -155,6 +155,9 @@ wire::Reply ControlServer::carry_out(const wire::Request& request) {
     case wire::Request::kStatus:
       *reply.mutable_status() = status(request.status().with_table());
       return reply;
+    case wire::Request::kMetrics:
+      reply.mutable_metrics()->set_text(edge_.metrics());
+      return reply;
     case wire::Request::kStop:
     case wire::Request::kRetire:
       reply.mutable_done();

@@ -52,6 +52,7 @@ class RemoteEdge final : public Edge {
   std::uint16_t http_port() const override;
   std::uint16_t https_port() const override;
   std::filesystem::path ca_certificate() const override;
+  std::string metrics() const override;
   std::string describe() const override;
 
  private:
@@ -358,6 +359,28 @@ std::uint16_t RemoteEdge::https_port() const {
 std::filesystem::path RemoteEdge::ca_certificate() const {
   const std::lock_guard lock(mutex_);
   return ca_certificate_;
+}
+
+// The process' own, and what is known of it from outside: a scrape works while it is away.
+std::string RemoteEdge::metrics() const {
+  wire::Request request;
+  request.mutable_metrics();
+  const auto reply = ask(request, std::min(k_look_max, config_.call_timeout));
+  std::uint64_t restarts = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    restarts = restarts_;
+  }
+  std::string text =
+      "# HELP atlasflow_edge_up Whether the edge's process answers.\n"
+      "# TYPE atlasflow_edge_up gauge\n";
+  text += std::string("atlasflow_edge_up ") + (reply ? "1" : "0") + "\n";
+  text +=
+      "# HELP atlasflow_edge_restarts_total How often it died under this server.\n"
+      "# TYPE atlasflow_edge_restarts_total counter\n";
+  text += "atlasflow_edge_restarts_total " + std::to_string(restarts) + "\n";
+  if (reply) text += reply->metrics().text();
+  return text;
 }
 
 std::string RemoteEdge::describe() const {

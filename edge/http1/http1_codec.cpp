@@ -169,6 +169,7 @@ bool Http1Codec::tunnel_up(UpstreamConnection& upstream) {
       return true;
     }
     in.consume(result.bytes);
+    stream_.count_tunnelled(result.bytes, 0);
     progress |= result.bytes > 0;
   }
   if (connection_.ended() && in.empty() && !tunnel_up_closed_) {
@@ -197,6 +198,7 @@ bool Http1Codec::tunnel_down(UpstreamConnection& upstream) {
       return true;
     }
     upstream.in.consume(result.bytes);
+    stream_.count_tunnelled(0, result.bytes);
     progress |= result.bytes > 0;
   }
   if (upstream.ended && upstream.in.empty() && flushed && !connection_.write_closed()) {
@@ -227,8 +229,10 @@ std::string_view Http1Codec::host() const {
 
 bool Http1Codec::may_write(const Stream&) const { return connection_.out().size() < k_high_water; }
 
-void Http1Codec::write_interim(Stream&, const http::ResponseHead& head) {
-  write_response_head(head, http::Framing::none, {}, connection_.out());
+void Http1Codec::write_interim(Stream& stream, const http::ResponseHead& head) {
+  ResponseOptions options;
+  if (head.status == 101) options.request_id = stream.request_id();  // the last that it says
+  write_response_head(head, http::Framing::none, options, connection_.out());
 }
 
 void Http1Codec::write_head(Stream& stream, const http::ResponseHead& head) {
@@ -242,7 +246,8 @@ void Http1Codec::write_head(Stream& stream, const http::ResponseHead& head) {
                  (connection_.ended() && connection_.in().empty()) || request.upgrade_websocket ||
                  framing_ == http::Framing::until_close;
   if (framing_ == http::Framing::until_close) connection_.end_means_whole();
-  write_response_head(head, framing_, {stream.to_head(), close_after_, http10, stream.hsts()},
+  write_response_head(head, framing_,
+                      {stream.to_head(), close_after_, http10, stream.hsts(), stream.request_id()},
                       connection_.out());
 }
 

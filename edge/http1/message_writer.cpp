@@ -82,6 +82,9 @@ void write_response_head(const http::ResponseHead& head, http::Framing framing,
       http::find_field(head.fields, "Strict-Transport-Security") == nullptr) {
     write_field("Strict-Transport-Security", options.hsts, out);
   }
+  if (!options.request_id.empty() && http::find_field(head.fields, "X-Request-Id") == nullptr) {
+    write_field("X-Request-Id", options.request_id, out);
+  }
   const bool may_have_body = head.status >= 200 && head.status != 204;
   if (framing == http::Framing::chunked) {
     out.append("Transfer-Encoding: chunked\r\n");

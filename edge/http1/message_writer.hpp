@@ -25,7 +25,9 @@ struct ResponseOptions {
   bool to_head = false;        // the request was a HEAD
   bool close = false;          // this response is the connection's last
   bool client_http10 = false;  // the client speaks HTTP/1.0
-  std::string_view hsts{};     // said where the application does not; empty: nothing
+  // Said where the application does not; empty: nothing.
+  std::string_view hsts{};
+  std::string_view request_id{};
 };
 
 // `framing` is the client's side: `chunked` for a body of unknown length, `until_close` for one to

@@ -18,6 +18,7 @@ constexpr std::size_t k_high_water = 2 * k_slab_bytes;
 constexpr std::size_t k_requests_per_read = 16;
 // What is read after the last frame before the connection is closed over it.
 constexpr std::size_t k_linger_bytes = std::size_t{1024} * 1024;
+constexpr std::string_view k_protocol_error = "protocol_error";
 
 }  // namespace
 
@@ -120,6 +121,7 @@ void Http2Codec::end_connection_if_done() {
     return;
   }
   if (wants_write || (!failed_ && nghttp2_session_want_read(session_.get()) != 0)) return;
+  failed_ = true;  // nghttp2 has ended the session for something that the client did
   abandon();
   connection_.begin_closing(k_linger_bytes);
 }
@@ -176,7 +178,8 @@ void Http2Codec::say_goodbye() {
 }
 
 void Http2Codec::abandon() {
-  for (const auto& stream : streams_) stream->finish();
+  const std::string_view reason = failed_ ? k_protocol_error : context_.end_reason;
+  for (const auto& stream : streams_) end_stream(*stream, reason);
 }
 
 void Http2Codec::release_memory() { spare_.clear(); }
@@ -214,6 +217,10 @@ void Http2Codec::write_head(Stream& stream, const http::ResponseHead& head) {
   if (const std::string_view hsts = stream.hsts();
       !hsts.empty() && http::find_field(head.fields, "Strict-Transport-Security") == nullptr) {
     add_response_field("strict-transport-security", hsts);
+  }
+  if (http::find_field(head.fields, "X-Request-Id") == nullptr) {
+    // It never comes again, so the client's table need not remember it.
+    add_response_field("x-request-id", stream.request_id(), NGHTTP2_NV_FLAG_NO_INDEX);
   }
   // The length that a GET would have had is passed on to a HEAD.
   const bool announced = head.framing == http::Framing::none && head.status != 204 &&
@@ -318,8 +325,9 @@ void Http2Codec::begin_fields(int status) {
   add_response_field(":status", std::to_string(status));
 }
 
-void Http2Codec::add_response_field(std::string_view name, std::string_view value) {
-  field_slices_.push_back({field_text_.size(), name.size(), value.size()});
+void Http2Codec::add_response_field(std::string_view name, std::string_view value,
+                                    std::uint8_t flags) {
+  field_slices_.push_back({field_text_.size(), name.size(), value.size(), flags});
   for (const char c : name) {
     field_text_ += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
   }
@@ -332,7 +340,7 @@ const std::vector<nghttp2_nv>& Http2Codec::finish_fields() {
   for (const Slice& slice : field_slices_) {
     std::uint8_t* name = text + slice.at;
     fields_.push_back(
-        {name, name + slice.name_size, slice.name_size, slice.value_size, NGHTTP2_NV_FLAG_NONE});
+        {name, name + slice.name_size, slice.name_size, slice.value_size, slice.flags});
   }
   return fields_;
 }

@@ -69,9 +69,11 @@ class Http2Codec final : public Codec {
   void data(std::int32_t id, std::string_view bytes);
   void request_ends(Http2Stream& stream);
   void close_stream(std::int32_t id);
+  void end_stream(Http2Stream& stream, std::string_view reason);
+  void count_unread();
   [[nodiscard]] ssize_t frame_body(Http2Stream& stream, std::size_t room, std::uint32_t& flags);
   [[nodiscard]] bool send_data(Http2Stream& stream, const std::uint8_t* header, std::size_t bytes);
-  void count_reset(std::uint32_t code);
+  void count_reset(std::uint32_t code, Http2Stream* stream);
   void frame_sent(const nghttp2_frame& frame);
 
   void submit_head(Http2Stream& stream, bool body);
@@ -87,9 +89,11 @@ class Http2Codec final : public Codec {
     std::size_t at;
     std::size_t name_size;
     std::size_t value_size;  // the value follows the name
+    std::uint8_t flags;
   };
   void begin_fields(int status);
-  void add_response_field(std::string_view name, std::string_view value);
+  void add_response_field(std::string_view name, std::string_view value,
+                          std::uint8_t flags = NGHTTP2_NV_FLAG_NONE);
   [[nodiscard]] const std::vector<nghttp2_nv>& finish_fields();
 
   WorkerContext& context_;

@@ -103,6 +103,13 @@ struct Http2Codec::Callbacks {
     return 0;
   }
 
+  static int on_invalid_frame(nghttp2_session*, const nghttp2_frame* frame, int, void* user) {
+    const bool request =
+        frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+    if (request && codec(user).find(frame->hd.stream_id) == nullptr) codec(user).count_unread();
+    return 0;
+  }
+
   static int on_send_data(nghttp2_session*, nghttp2_frame*, const std::uint8_t* header,
                           std::size_t bytes, nghttp2_data_source* source, void* user) {
     auto& stream = *static_cast<Http2Stream*>(source->ptr);
@@ -122,6 +129,7 @@ struct Http2Codec::Callbacks {
     nghttp2_session_callbacks_set_on_header_callback(made, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(made, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, on_data);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made, on_invalid_frame);
     nghttp2_session_callbacks_set_unpack_extension_callback(made, on_extension);
     nghttp2_session_callbacks_set_on_stream_close_callback(made, on_stream_close);
     nghttp2_session_callbacks_set_send_data_callback(made, on_send_data);
@@ -231,6 +239,7 @@ void Http2Codec::headers_end(std::int32_t id, bool trailers, bool end_of_stream)
     (void)nghttp2_session_change_extpri_stream_priority(session_.get(), id, &shared, 0);
   }
   connection_.begin_request();
+  stream->begun = true;
   stream->request_ended = end_of_stream;
   const auto error = stream->request.finish(!end_of_stream);
   stream->begin(&stream->request.head());
@@ -267,7 +276,12 @@ void Http2Codec::close_stream(std::int32_t id) {
   if (headers_of_ == id) headers_of_ = 0;  // a block that was rejected has no other end
   Http2Stream* stream = find(id);
   if (stream == nullptr) return;
-  stream->finish();
+  if (!stream->begun) {
+    // nghttp2 has found its head malformed, and reset it.
+    stream->begin(nullptr);
+    stream->blame("bad_request");
+  }
+  end_stream(*stream, context_.end_reason);
   if (stream->unacknowledged != 0) {
     (void)nghttp2_session_consume_connection(session_.get(), stream->unacknowledged);
   }
@@ -282,6 +296,20 @@ void Http2Codec::close_stream(std::int32_t id) {
   }
   streams_.pop_back();
   if (spare_.size() < k_spare_streams_max) spare_.push_back(std::move(closed));
+}
+
+// Of an answer that was whole the client may have had only a part.
+void Http2Codec::end_stream(Http2Stream& stream, std::string_view reason) {
+  if (stream.state() != Stream::State::none && !stream.answer_sent) stream.blame(reason);
+  stream.finish();
+}
+
+// nghttp2 has refused a request before it was a stream: it is one more than the client may have.
+void Http2Codec::count_unread() {
+  Http2Stream stream(context_, connection_, *this);
+  stream.begin(nullptr);
+  stream.blame("refused_stream");
+  stream.finish();
 }
 
 // How much of the answer goes into the next frame; it is put there by send_data().
@@ -323,20 +351,26 @@ bool Http2Codec::send_data(Http2Stream& stream, const std::uint8_t* header, std:
 
 // A client can have its streams reset by us as well as reset them: by a body longer than its
 // length, for one. The codes of the edge's own resets are not its doing.
-void Http2Codec::count_reset(std::uint32_t code) {
+void Http2Codec::count_reset(std::uint32_t code, Http2Stream* stream) {
   const bool own =
       code == NGHTTP2_NO_ERROR || code == NGHTTP2_INTERNAL_ERROR || code == NGHTTP2_CANCEL;
-  if (!own && !failed_ && !flood_.takes_frame(context_.now_ms)) flooded();
+  if (own) return;
+  if (stream != nullptr && stream->begun) stream->blame("bad_request");
+  if (!failed_ && !flood_.takes_frame(context_.now_ms)) flooded();
 }
 
 void Http2Codec::frame_sent(const nghttp2_frame& frame) {
   if (frame.hd.type == NGHTTP2_GOAWAY) goaway_due_ = false;
-  if (frame.hd.type == NGHTTP2_RST_STREAM) count_reset(frame.rst_stream.error_code);
+  if (frame.hd.type == NGHTTP2_RST_STREAM) {
+    count_reset(frame.rst_stream.error_code, find(frame.hd.stream_id));
+  }
   // A whole answer to a request that is not: the rest of that is not wanted (RFC 9113 section 8.1).
   const bool answer = frame.hd.type == NGHTTP2_HEADERS || frame.hd.type == NGHTTP2_DATA;
   if (!answer || (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
   Http2Stream* stream = find(frame.hd.stream_id);
-  if (stream != nullptr && !stream->request_ended) reset(*stream, NGHTTP2_NO_ERROR);
+  if (stream == nullptr) return;
+  stream->answer_sent = true;
+  if (!stream->request_ended) reset(*stream, NGHTTP2_NO_ERROR);
 }
 
 }  // namespace atlasflow::edge

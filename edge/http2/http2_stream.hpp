@@ -23,6 +23,7 @@ class Http2Stream final : public Stream {
   std::int32_t id = 0;
   std::size_t slot = 0;  // in the codec's list
   RequestBuilder request;
+  bool begun = false;              // its head was read
   bool request_ended = false;      // END_STREAM has come
   bool has_priority = false;       // the client says how its answer is to be sent
   std::size_t unacknowledged = 0;  // body bytes for which the client's windows are not opened yet
@@ -30,6 +31,7 @@ class Http2Stream final : public Stream {
   Buffer out;                 // of the answer's body, not framed yet
   bool out_ended = false;     // nothing more goes into `out`
   bool out_deferred = false;  // nghttp2 has found `out` empty, and wants to be told
+  bool answer_sent = false;   // all of it is framed
   std::vector<std::pair<std::string, std::string>> trailers;
 
   bool in_ready = false;    // its upstream may have something to do
@@ -38,7 +40,7 @@ class Http2Stream final : public Stream {
 
   void reset() {
     request.reset();
-    request_ended = has_priority = out_ended = out_deferred = false;
+    begun = request_ended = has_priority = out_ended = out_deferred = answer_sent = false;
     unacknowledged = 0;
     out.clear();
     trailers.clear();

@@ -92,12 +92,14 @@ Admission::Accepted Admission::accept_one(Listener& listener) {
     shared.connections.leave(key);
     return Accepted::none;
   }
+  context_.metrics.clients_accepted[listener.https ? 1 : 0].add();
   context_.clients.add(std::move(client)).pump();
   return Accepted::one;
 }
 
 void Admission::refuse_address(const Listener& listener, const FileDescriptor& socket,
                                const SocketAddress& peer) {
+  context_.metrics.clients_refused.add();
   if (context_.log.allows(context_.now_ms)) {
     log_event(LogLevel::warn, "edge", "accept",
               {{"result", "refused"},
@@ -137,6 +139,7 @@ bool Admission::shed_client() {
                  {"client", client->address()},
                  {"reason", "near the limit of connections"}});
     }
+    context_.metrics.clients_shed.add();
     client->close_orderly();
     return true;
   }
@@ -169,10 +172,12 @@ void Admission::forget(ClientConnection& client) {
   leave_quiet(client);
   for (auto& list : handshakes_) list.remove(client);
   context_.shared.connections.leave(client.address_key());
+  context_.metrics.clients_closed[client.https() ? 1 : 0].add();
 }
 
 // The listeners would be reported for ever. The next sweep tries again.
 void Admission::pause() {
+  context_.metrics.accept_pauses.add();
   for (const auto& listener : listeners_) context_.poller.forget(listener->socket.get());
   accepting_ = false;
 }

@@ -56,7 +56,8 @@ ClientConnection::ClientConnection(WorkerContext& context, FileDescriptor socket
 }
 
 void ClientConnection::open() {
-  if (socket_.protocol() == "h2") {
+  http2_ = socket_.protocol() == "h2";
+  if (http2_) {
     codec_ = std::make_unique<Http2Codec>(context_, *this);
   } else {
     codec_ = std::make_unique<Http1Codec>(context_, *this);
@@ -122,7 +123,9 @@ void ClientConnection::cut_overdue() {
              {"host", codec_ ? codec_->host() : "-"},
              {"phase", static_cast<int>(phase_)},
              {"reason", "it kept the worker for over a second"}});
+  context_.end_reason = "watchdog";
   close();
+  context_.end_reason = k_client_left;
 }
 
 bool ClientConnection::flush() {
@@ -183,6 +186,7 @@ bool ClientConnection::step_handshake() {
     case IoStatus::would_block:
       return false;
     default:
+      context_.metrics.handshakes_failed.add();
       close();
       return true;
   }

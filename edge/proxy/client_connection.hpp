@@ -75,6 +75,7 @@ class ClientConnection : public Endpoint {
   [[nodiscard]] const AddressKey& address_key() const { return peer_.key; }
   [[nodiscard]] bool over_rate() const { return peer_.over_rate; }
   [[nodiscard]] bool https() const { return https_; }
+  [[nodiscard]] bool http2() const { return http2_; }
   [[nodiscard]] std::uint16_t local_port() const { return local_port_; }
   [[nodiscard]] const std::string& server_name() const { return server_name_; }
   [[nodiscard]] bool ended() const {
@@ -115,6 +116,7 @@ class ClientConnection : public Endpoint {
   Buffer out_;
   std::unique_ptr<Codec> codec_;  // nullptr until the transport is up
   std::uint64_t requests_ = 0;
+  bool http2_ = false;
   bool ended_ = false;
   bool broken_ = false;
   bool wrote_ = false;         // the client has taken bytes since the deadline was looked at

@@ -49,6 +49,7 @@ void Stream::begin(const http::RequestHead* head) {
   to_head_ = head != nullptr && head->method == "HEAD";
   began_ms_ = waiting_since_ms_ = context_.now_ms;
   make_request_id();
+  begin_account();
   context_.streams.add(*this);
 }
 
@@ -72,6 +73,7 @@ void Stream::reset(const http::RequestHead* head) {
 
 void Stream::finish() {
   if (state_ == State::none) return;
+  account();
   drop_upstream();
   leave_target();
   context_.held.release(*this);
@@ -91,11 +93,12 @@ void Stream::flush() {
 }
 
 void Stream::serve() {
-  if (answered_by_edge()) return;
+  const RouteEntry* route = route_or_answer();
+  if (route == nullptr) return;
   const ClientIdentity identity{connection_.address(), connection_.https(),
                                 connection_.local_port(), request_id_};
   write_request_head(*head_, identity, request_);
-  attempt();
+  attempt_at(*route);
 }
 
 bool Stream::body_room() const { return request_.size() - request_sent_ < k_high_water; }
@@ -130,14 +133,16 @@ void Stream::end_body(const std::vector<http::Field>& trailers) {
 
 void Stream::refuse(const http::HttpError& error) {
   rest_refused_ = true;
+  if (project_ == ProjectNumbers::k_none && head_ != nullptr) {
+    if (const RouteEntry* route = context_.snapshot->find(head_->host)) belongs_to(*route);
+  }
   fail(bad_request(error));
 }
 
-// The route of the request's host if it has somewhere to go; otherwise the answer has been given.
-const RouteEntry* Stream::find_ready_route() {
-  const std::string_view host = head_->host;
-  const RouteEntry* route = context_.snapshot->find(host);
+// The route if it has somewhere to go; otherwise the answer has been given, and this is nullptr.
+const RouteEntry* Stream::ready_or_answer(const RouteEntry* route) {
   if (route == nullptr) {
+    const std::string_view host = head_->host;
     const std::string name = host.empty() ? "(no host given)" : std::string(host);
     answer({404, "unknown_host", "No deployment answers for " + name,
             "No deployment answers for the host \"" + name +
@@ -178,8 +183,8 @@ void Stream::redirect(bool secure, std::string_view host, const char* title) {
   answer({safe ? 301 : 308, "", title, "See " + location, 0, location});
 }
 
-bool Stream::answered_by_edge() {
-  if (answered_challenge()) return true;
+const RouteEntry* Stream::route_or_answer() {
+  if (answered_challenge()) return nullptr;
   const http::RequestHead& head = *head_;
   const CertificateMap& certificates = *context_.certificates;
   const Certificate* certificate = certificates.find(head.host);
@@ -188,26 +193,27 @@ bool Stream::answered_by_edge() {
     answer({421, "misdirected", "This connection is not for that host",
             "The TLS connection was opened for " + server_name + "; open another one for " +
                 std::string(head.host) + "."});
-    return true;
+    return nullptr;
   }
   const RouteEntry* route = context_.snapshot->find(head.host);
+  if (route != nullptr) belongs_to(*route);
   if (route != nullptr && head.path == "*") {
     answer({204, "", "", ""});
-    return true;
+    return nullptr;
   }
   if (route != nullptr && !route->redirect_to.empty()) {
     // In one step, also from plain HTTP.
     const bool secure = connection_.https() || certificates.find(route->redirect_to) != nullptr;
     redirect(secure, route->redirect_to, "This site has another name");
-    return true;
+    return nullptr;
   }
   // A host without a certificate of ours could only be redirected into a failed handshake.
   if (route != nullptr && !connection_.https() && context_.shared.config.redirect_http &&
       certificate != nullptr) {
     redirect(true, head.host, "This site speaks https");
-    return true;
+    return nullptr;
   }
-  return find_ready_route() == nullptr;
+  return ready_or_answer(route);
 }
 
 // More of its requests wait than one application may have waiting: it is busy, or hangs.
@@ -227,6 +233,9 @@ void Stream::answer(const EdgeAnswer& answer) {
   drop_upstream();
   leave_target();
   context_.held.release(*this);
+  status_ = answer.status;
+  error_ = answer.code;
+  whole_ = true;
   codec_.write_answer(*this, answer);
 }
 
@@ -235,6 +244,7 @@ void Stream::fail(const EdgeAnswer& reason) {
   if (!head_sent_) {
     answer(reason);
   } else {
+    error_ = reason.code;
     codec_.cut(*this);
   }
 }
@@ -243,10 +253,13 @@ void Stream::cut_for_drain() {
   if (state_ == State::exchange && !head_sent_) {
     answer({504, "drained", "The instance was replaced",
             "The instance that served this request was replaced before it had answered."});
-  } else if (state_ == State::exchange) {
-    codec_.cut(*this);
   } else {
-    codec_.drop(*this);
+    blame("drained");
+    if (state_ == State::exchange) {
+      codec_.cut(*this);
+    } else {
+      codec_.drop(*this);
+    }
   }
   connection_.pump();
 }
@@ -268,6 +281,7 @@ void Stream::drop_upstream() {
 void Stream::make_request_id() {
   const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::system_clock::now().time_since_epoch());
+  began_wall_ms_ = now.count();
   const std::uint64_t high =
       (static_cast<std::uint64_t>(now.count()) << 16U) | 0x7000U | (context_.random() & 0x0FFFU);
   const std::uint64_t low = (context_.random() & 0x3FFFFFFFFFFFFFFFULL) | 0x8000000000000000ULL;

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "edge/observe/access_log.hpp"
+#include "edge/observe/metrics.hpp"
 #include "edge/proxy/buffer.hpp"
 #include "edge/proxy/codec.hpp"
 #include "edge/proxy/deadline.hpp"
@@ -74,6 +76,17 @@ class Stream {
   // Its instance is about to be stopped.
   void cut_for_drain();
 
+  // ---- what is counted beside ----
+
+  // It is about to end before its time: why, unless that is known. With static lifetime.
+  void blame(std::string_view reason) {
+    if (error_.empty()) error_ = reason;
+  }
+  void count_tunnelled(std::size_t up, std::size_t down) {
+    body_bytes_ += up;
+    response_bytes_ += down;
+  }
+
   // ---- what it is ----
 
   [[nodiscard]] State state() const { return state_; }
@@ -100,14 +113,21 @@ class Stream {
   // stream.cpp: the request, and what the edge answers itself.
   void reset(const http::RequestHead* head);
   void make_request_id();
-  [[nodiscard]] bool answered_by_edge();
   [[nodiscard]] bool answered_challenge();
   void redirect(bool secure, std::string_view host, const char* title);
-  [[nodiscard]] const RouteEntry* find_ready_route();
+  [[nodiscard]] const RouteEntry* route_or_answer();
+  [[nodiscard]] const RouteEntry* ready_or_answer(const RouteEntry* route);
   void answer_full();
   void fail(const EdgeAnswer& reason);
   void leave_target();
   void drop_upstream();
+
+  // stream_account.cpp: what is counted and logged of it.
+  void begin_account();
+  void belongs_to(const RouteEntry& route);
+  void account();
+  void log_access(std::uint64_t duration_us, std::uint8_t protocol) const;
+  [[nodiscard]] AccessPhase phase() const;
 
   // stream_deadline.cpp
   [[nodiscard]] Wait current_wait() const;
@@ -115,6 +135,7 @@ class Stream {
   [[nodiscard]] std::int64_t body_time_left_ms() const;
 
   // stream_upstream.cpp: the exchange.
+  void attempt_at(const RouteEntry& route);
   [[nodiscard]] Target* pick(const RouteEntry& route) const;
   [[nodiscard]] bool is_full(const Target& target) const;
   void attempt_failed();
@@ -166,6 +187,20 @@ class Stream {
   bool request_moved_ = false;       // the upstream took some of it since the deadline was set
   std::uint64_t body_bytes_ = 0;     // of the request, that have come
   std::int64_t body_waited_ms_ = 0;  // spent waiting for them
+
+  // For the account; the times are the worker's turns'.
+  std::uint16_t project_ = ProjectNumbers::k_none;
+  std::string project_name_;  // for the access log, if there is one
+  int status_ = 0;            // of the answer; 0: none has begun
+  std::string_view error_;    // why it is not the application's whole answer; with static lifetime
+  bool whole_ = false;        // the answer has been handed to the codec
+  std::uint32_t attempts_ = 0;
+  std::string instance_;
+  std::int64_t began_us_ = 0;
+  std::int64_t began_wall_ms_ = 0;  // since 1970
+  std::int64_t sent_us_ = 0;        // 0: nothing was
+  std::int64_t first_byte_us_ = 0;  // 0: none has come
+  std::uint64_t response_bytes_ = 0;
 };
 
 }  // namespace atlasflow::edge

@@ -94,9 +94,11 @@ void Stream::expire() {
             "The application did not answer in time. Its logs may say why."});
       break;
     case Wait::response_body:
+      blame("upstream_idle");
       codec_.cut(*this);
       break;
     default:
+      blame(state_ == State::tunnel ? "tunnel_idle" : "client_timeout");
       codec_.drop(*this);
       break;
   }

@@ -57,15 +57,20 @@ bool Stream::is_full(const Target& target) const {
 
 // By the snapshot of now, which may not be that of the attempt before.
 void Stream::attempt() {
-  const RouteEntry* route = find_ready_route();
-  if (route == nullptr) return;
+  const RouteEntry* route = ready_or_answer(context_.snapshot->find(head_->host));
+  if (route != nullptr) attempt_at(*route);
+}
+
+void Stream::attempt_at(const RouteEntry& route) {
   ++context_.rotation;
-  Target& target = *pick(*route);
+  Target& target = *pick(route);
   if (is_full(target)) {
     answer_full();
     return;
   }
   target_ = &target;
+  ++attempts_;
+  if (context_.shared.access_log != nullptr) instance_ = target.upstream.vm_id;
   UpstreamPool& pool = context_.upstreams;
   pool.cell(target).in_flight.fetch_add(1);
   UpstreamConnection* upstream = fresh_only_ ? nullptr : pool.take_idle(target);
@@ -85,6 +90,7 @@ void Stream::attempt() {
 
 // No connection, so nothing was sent: any method may be tried again for a while.
 void Stream::attempt_failed() {
+  context_.metrics.upstream_connect_failures.add();
   context_.upstreams.cell(*target_).avoid_until_ms = context_.now_ms + k_avoid_ms;
   leave_target();
   if (context_.now_ms - began_ms_ >= context_.shared.config.timeouts.connect_retry.count()) {
@@ -139,6 +145,7 @@ bool Stream::send_request(UpstreamConnection& upstream) {
       return true;
     }
     if (result.status != IoStatus::ok) break;
+    if (!upstream.wrote) sent_us_ = context_.now_us;
     upstream.wrote = request_moved_ = progress = true;
     if (replayable_) {
       request_sent_ += result.bytes;
@@ -170,6 +177,7 @@ bool Stream::read_response(UpstreamConnection& upstream) {
       upstream.ended_cleanly = result.status == IoStatus::closed;
     } else if (!response_started_) {
       response_started_ = true;
+      first_byte_us_ = context_.now_us;
       if (!request_complete_) commit_to_upstream();
     }
   }
@@ -188,6 +196,7 @@ bool Stream::take_response(UpstreamConnection& upstream) {
     const http::ParseStep step = upstream.parser.next(upstream.in.view());
     if (step.event == http::ParseEvent::body) {
       if (head_held_) pass_head_on(upstream.parser.head());
+      response_bytes_ += step.body.size();
       codec_.write_body(*this, step.body);
     }
     upstream.in.consume(step.consumed);
@@ -225,6 +234,7 @@ void Stream::take_response_head(const http::ResponseHead& head) {
     commit_to_upstream();
     codec_.write_interim(*this, head);
     head_sent_ = true;
+    status_ = head.status;
     state_ = State::tunnel;
     return;
   }
@@ -249,6 +259,7 @@ void Stream::take_response_head(const http::ResponseHead& head) {
 
 void Stream::pass_head_on(const http::ResponseHead& head) {
   commit_to_upstream();
+  status_ = head.status;
   codec_.write_head(*this, head);
   head_held_ = false;
   head_sent_ = true;
@@ -273,6 +284,7 @@ void Stream::finish_response() {
     context_.upstreams.close(upstream);  // freed with the turn: its trailers are still there
   }
   leave_target();
+  whole_ = true;
   codec_.write_end(*this, upstream.parser.trailers());
 }
 
@@ -298,6 +310,7 @@ void Stream::upstream_ended(bool clean) {
   }
   if (upstream.reused && may_send_again()) {
     fresh_only_ = true;
+    context_.metrics.retries.add();
     drop_upstream();
     leave_target();
     attempt();
@@ -311,6 +324,7 @@ void Stream::upstream_ended(bool clean) {
 
 void Stream::ask_another() {
   fresh_only_ = retried_fresh_ = true;
+  context_.metrics.retries.add();
   context_.upstreams.cell(*target_).avoid_until_ms = context_.now_ms + k_avoid_ms;
   drop_upstream();
   leave_target();

@@ -55,6 +55,7 @@ UpstreamConnection* UpstreamPool::connect(Target& target) {
       std::move(socket), target, context_.slabs, context_.message_limits));
   made.connecting = result != 0;
   cell(target).connections.fetch_add(1);
+  context_.metrics.upstreams_opened.add();
   made.socket.set_fresh(!made.connecting);
   if (!context_.poller.watch(made.socket.fd(), made, Poller::k_edge_events)) {
     close(made);
@@ -89,6 +90,7 @@ void UpstreamPool::give_back(UpstreamConnection& upstream) {
 void UpstreamPool::close(UpstreamConnection& upstream) {
   if (upstream.closed) return;
   upstream.closed = true;
+  context_.metrics.upstreams_closed.add();
   Target::Cell& own = cell(upstream.target);
   if (idle_.remove(upstream)) std::erase(own.idle, &upstream);
   upstream.socket.close();

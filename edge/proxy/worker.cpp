@@ -81,7 +81,8 @@ void Worker::post(std::function<void(Worker&)> command) {
 void Worker::update_clock() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
-  context_.now_ms = static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
+  context_.now_us = static_cast<std::int64_t>(now.tv_sec) * 1'000'000 + now.tv_nsec / 1'000;
+  context_.now_ms = context_.now_us / 1'000;
 }
 
 int Worker::poll_timeout_ms() const {
@@ -126,6 +127,7 @@ void Worker::turn() {
 }
 
 void Worker::close_all() {
+  context_.end_reason = "edge_stopped";
   while (!context_.clients.empty()) {
     ClientConnection& client = context_.clients.back();
     if (client.serves()) {

@@ -33,6 +33,8 @@ class Worker {
   // The snapshot that this worker has switched to; it holds no pointer into an older one.
   [[nodiscard]] std::uint64_t adopted() const { return adopted_.load(std::memory_order_acquire); }
 
+  // Any thread.
+  [[nodiscard]] const WorkerMetrics& metrics() const { return context_.metrics; }
   [[nodiscard]] TurnClock& clock() { return context_.clock; }
 
   // Commands.

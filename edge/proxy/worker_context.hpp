@@ -6,12 +6,16 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <random>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/assert.hpp"
 #include "edge/edge.hpp"
+#include "edge/observe/access_log.hpp"
+#include "edge/observe/metrics.hpp"
 #include "edge/proxy/admission.hpp"
 #include "edge/proxy/client_connection.hpp"
 #include "edge/proxy/hold_queue.hpp"
@@ -32,6 +36,8 @@ struct Shared {
   std::function<void()> on_drained;  // a draining target has lost a request
   ConnectionCounts connections;      // of the clients' addresses
   std::uint64_t address_seed = 0;
+  ProjectNumbers projects;
+  std::unique_ptr<AccessLog> access_log;  // nullptr: none is kept
 };
 
 // Lines that whoever sends bad input could have the log filled with: so many a second, and then how
@@ -101,6 +107,7 @@ struct WorkerContext {
 
   SlabPool slabs;
   LogBudget log;
+  WorkerMetrics metrics;
   TurnClock clock;
   Poller poller;
   std::mt19937_64 random;
@@ -108,9 +115,12 @@ struct WorkerContext {
 
   const RouteSnapshot* snapshot = nullptr;
   const CertificateMap* certificates = nullptr;
+  std::int64_t now_us = 0;  // of the turn
   std::int64_t now_ms = 0;
   std::size_t rotation = 0;  // of targets with equal load
   bool retiring = false;     // every answer ends its connection
+  // Why a request ends that has no answer, and nothing else to blame. With static lifetime.
+  std::string_view end_reason = k_client_left;
   int reads_left = 0;
 
   UpstreamPool upstreams;

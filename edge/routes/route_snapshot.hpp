@@ -65,6 +65,7 @@ struct RouteEntry {
   std::string unavailable_reason;
   std::string redirect_to;
   std::vector<Target*> targets;
+  std::uint16_t project_number = 0;  // edge/observe's
 };
 
 // Token to key authorization, of one host.

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "storage/instance_logs/log_keeper.hpp"
 #include "storage/instance_logs/log_times.hpp"
 #include "tests/api/api_fixture.hpp"
 
@@ -277,6 +278,73 @@ TEST_F(LogStream, is_cut_by_a_stop) {
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   stop();
   EXPECT_FALSE(client.receive());
+}
+
+TEST_F(LogStream, of_requests_is_the_projects_and_goes_on_as_they_come) {
+  EXPECT_EQ(ask("GET", "/v1/projects/shop/logs?kind=http").status, 404) << "none is kept here";
+  stop();
+  config_.access_log = [this](const std::string& project) {
+    return folder_.path() / (project + ".http.log");
+  };
+  EXPECT_THAT(ask("GET", "/v1/projects/shop/logs?kind=http").body, HasSubstr("no request"));
+  write_log("shop.http.log", "{\"path\":\"/1\"}\n{\"path\":\"/2\"}\n");
+  write_log("other.http.log", "{\"path\":\"/secret\"}\n");
+  const auto whole = ask("GET", "/v1/projects/shop/logs?kind=http");
+  EXPECT_EQ(whole.body, "{\"path\":\"/1\"}\n{\"path\":\"/2\"}\n");
+  EXPECT_EQ(whole.field("Content-Type"), "application/x-ndjson");
+  EXPECT_EQ(ask("GET", "/v1/projects/shop/logs?kind=http&tail=1").body, "{\"path\":\"/2\"}\n");
+  EXPECT_EQ(ask("GET", "/v1/projects/other/logs?kind=http").status, 404) << "no such project";
+  EXPECT_EQ(ask("GET", "/v1/projects/..%2Fother/logs?kind=http").status, 404);
+  for (const char* query : {"since=yesterday", "instance=0", "tail=x"}) {
+    EXPECT_EQ(ask("GET", std::string("/v1/projects/shop/logs?kind=http&") + query).status, 400)
+        << query;
+  }
+  const auto of_deployment = ask("GET", "/v1/deployments/abcdefg2/logs?kind=http");
+  EXPECT_EQ(of_deployment.status, 400);
+  EXPECT_THAT(of_deployment.body, HasSubstr("name the project"));
+
+  auto client = connect();
+  ASSERT_TRUE(client.send(request_text("GET", "/v1/projects/shop/logs?kind=http&follow=1&tail=1")));
+  ASSERT_TRUE(client.receive_body_until("/2\"}\n"));
+  write_log("shop.http.log", "{\"path\":\"/3\"}\n");
+  ASSERT_TRUE(client.receive_body_until("/3\"}\n"));
+}
+
+TEST_F(LogStream, of_requests_since_a_time_has_whole_lines_from_there_on) {
+  config_.access_log = [this](const std::string& project) {
+    return folder_.path() / (project + ".http.log");
+  };
+  const auto line = [](const std::string& time, const std::string& path) {
+    return R"({"time":")" + time + R"(Z","path":")" + path + "\"}\n";
+  };
+  const std::string first = line("2026-07-01T12:00:00.000", "/1");
+  const std::string second = line("2026-07-01T12:00:00.500", "/2");
+  const std::string third = line("2026-07-01T12:00:01.000", "/3");
+  write_log("shop.http.log", first + third + second + "{\"time\":\"2026-07-01T12:00:02");
+  const std::string target = "/v1/projects/shop/logs?kind=http";
+  EXPECT_EQ(ask("GET", target).body, first + third + second) << "a line without its end is none";
+  EXPECT_EQ(ask("GET", target + "&since=2026-07-01T12:00:00.500Z").body, third + second)
+      << "two workers' lines may change places";
+  EXPECT_EQ(ask("GET", target + "&since=2026-07-01T12:00:00.500Z&tail=1").body, second);
+  EXPECT_EQ(ask("GET", target + "&tail=2").body, third + second);
+  EXPECT_EQ(ask("GET", target + "&tail=3").body, first + third + second);
+  EXPECT_EQ(ask("GET", target + "&tail=0").body, "");
+  EXPECT_EQ(ask("GET", target + "&since=2026-07-01T14:00:01.5%2B02:00").body, "");
+}
+
+// Its bound has taken the head, down to the middle of a line.
+TEST_F(LogStream, of_requests_begins_with_a_whole_line) {
+  config_.access_log = [this](const std::string& project) {
+    return folder_.path() / (project + ".http.log");
+  };
+  const std::string long_line = "{\"path\":\"" + std::string(3000, 'x') + "\"}\n";
+  write_log("shop.http.log", long_line + long_line + "{\"path\":\"/3\"}\n");
+  const auto file = folder_.path() / "shop.http.log";
+  ASSERT_TRUE(storage::trim_log(file, 1900).has_value());
+  const std::string target = "/v1/projects/shop/logs?kind=http";
+  EXPECT_EQ(ask("GET", target).body, "{\"path\":\"/3\"}\n");
+  EXPECT_EQ(ask("GET", target + "&tail=5").body, "{\"path\":\"/3\"}\n");
+  EXPECT_EQ(ask("GET", target + "&tail=1").body, "{\"path\":\"/3\"}\n");
 }
 
 }  // namespace

@@ -50,6 +50,17 @@ TEST_F(Routes, the_status_tells_versions_addresses_parts_and_what_is_under_way) 
   EXPECT_EQ(status["active"][0]["id"], "abcdefg2");
 }
 
+TEST_F(Routes, the_edges_figures_are_for_prometheus) {
+  config_.edge_metrics = [] { return std::string("atlasflow_edge_up 1\n"); };
+  const auto answer = ask("GET", "/metrics");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.field("Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_EQ(answer.body, "atlasflow_edge_up 1\n");
+  auto public_side = connect_webhook().ask(testing::request_text("GET", "/metrics"));
+  ASSERT_TRUE(public_side.has_value());
+  EXPECT_EQ(public_side->status, 404) << "only who may open the socket sees them";
+}
+
 TEST_F(Routes, a_project_is_created_and_shown_as_soon_as_the_answer_is_there) {
   const auto answer = ask("POST", "/v1/projects",
                           R"({"name":"shop","repository":"https://example.test/a/b",

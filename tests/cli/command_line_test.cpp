@@ -83,6 +83,20 @@ TEST(CommandLine, logs_since_a_time_are_all_lines_unless_their_number_is_given) 
   EXPECT_TRUE(command<LogsCommand>({"logs", "web", "--build", "--json"}).json);
 }
 
+TEST(CommandLine, logs_of_requests_stand_alone) {
+  const auto logs = command<LogsCommand>({"logs", "web", "--http", "-f", "--since", "10m"});
+  EXPECT_TRUE(logs.http);
+  EXPECT_TRUE(logs.follow);
+  for (const auto& more : std::vector<std::vector<const char*>>{
+           {"--build"}, {"--release"}, {"--instance", "0"}}) {
+    std::vector<const char*> words = {"logs", "web", "--http"};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto refused = parse(words);
+    ASSERT_FALSE(refused) << more.front();
+    EXPECT_EQ(refused.error().code, 2) << more.front();
+  }
+}
+
 TEST(CommandLine, logs_understands_the_short_flags) {
   const auto logs = command<LogsCommand>({"logs", "web", "--build", "-f", "-n", "5"});
   EXPECT_EQ(logs.subject, "web");

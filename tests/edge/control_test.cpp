@@ -45,6 +45,8 @@ TEST(Control, a_configuration_comes_out_as_it_went_in_and_each_part_counts_in_it
   config.ca_dir = "/somewhere/ca";
   config.redirect_http = false;
   config.hsts_max_age_s = 5;
+  config.access_log_dir = "/somewhere/access";
+  config.access_log_bytes = 6;
   config.workers = 3;
   config.timeouts.tls_handshake = 1ms;
   config.timeouts.upstream_idle = 2ms;
@@ -62,6 +64,8 @@ TEST(Control, a_configuration_comes_out_as_it_went_in_and_each_part_counts_in_it
   EXPECT_TRUE(differs([](EdgeConfig& c) { c.http_port = 82; }));
   EXPECT_TRUE(differs([](EdgeConfig& c) { c.domain = "other.test"; }));
   EXPECT_TRUE(differs([](EdgeConfig& c) { c.redirect_http = true; }));
+  EXPECT_TRUE(differs([](EdgeConfig& c) { c.access_log_dir.clear(); }));
+  EXPECT_TRUE(differs([](EdgeConfig& c) { c.access_log_bytes = 7; }));
   EXPECT_TRUE(differs([](EdgeConfig& c) { c.hsts_max_age_s = 6; }));
   EXPECT_TRUE(differs([](EdgeConfig& c) { c.timeouts.upstream_idle = 3ms; }));
   EXPECT_TRUE(differs([](EdgeConfig& c) { c.limits.fields_max = 9; }));

@@ -1,6 +1,7 @@
 // The edge as a process of its own: it outlives its clients, and they outlive it.
 #include "edge/control/remote_edge.hpp"
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <filesystem>
@@ -92,6 +93,42 @@ TEST_F(RemoteEdge, what_is_published_is_served_on_without_its_client) {
   EXPECT_EQ(edge_->own_route()->unavailable_reason, "starting");
   EXPECT_EQ(edge_->http_port(), http);
   EXPECT_EQ(kept.get("shop.apps.test").body, "served");
+}
+
+TEST_F(RemoteEdge, its_figures_come_over_the_wire_and_a_scrape_works_without_it) {
+  RecordingUpstream upstream(answer_with("served"));
+  attach();
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  EXPECT_EQ(get("shop.apps.test").body, "served");
+  EXPECT_TRUE(eventually([&] {
+    const std::string text = edge_->metrics();
+    return text.find("atlasflow_edge_up 1\n") != std::string::npos &&
+           text.find("atlasflow_edge_requests_total{project=\"shop\",status=\"2xx\"} 1\n") !=
+               std::string::npos;
+  }));
+  ASSERT_EQ(::kill(pid(), SIGSTOP), 0);
+  const std::string text = edge_->metrics();
+  ASSERT_EQ(::kill(pid(), SIGCONT), 0);
+  EXPECT_NE(text.find("atlasflow_edge_up 0\n"), std::string::npos) << text;
+}
+
+TEST_F(RemoteEdge, what_is_logged_goes_on_in_the_same_file_when_another_takes_over) {
+  RecordingUpstream upstream(answer_with("served"));
+  AttachConfig seen = config();
+  seen.edge.access_log_dir = directory_ + "/edge/access";
+  attach(seen);
+  route("shop.apps.test", {at(upstream)});
+  publish();
+  EXPECT_EQ(get("shop.apps.test").body, "served");
+  seen.build_id = "build-2";
+  attach(seen);
+  EXPECT_EQ(get("shop.apps.test").body, "served");
+  EXPECT_TRUE(eventually([&] {
+    std::ifstream log(directory_ + "/edge/access/shop.http.log");
+    const std::string text{std::istreambuf_iterator<char>(log), {}};
+    return std::count(text.begin(), text.end(), '\n') == 2;
+  }));
 }
 
 TEST_F(RemoteEdge, an_older_generation_is_refused_over_the_wire) {

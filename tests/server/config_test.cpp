@@ -97,6 +97,12 @@ TEST(Config, the_edges_limits_and_timeouts_are_taken) {
   ASSERT_TRUE(config) << to_string(config.error());
   EXPECT_EQ(config->edge.timeouts.response_head, std::chrono::seconds(300));
   EXPECT_EQ(config->edge.limits.url_bytes_max, 60'000);
+  EXPECT_EQ(example->edge.access_log_mib, defaults.edge.access_log_mib);
+  EXPECT_TRUE(example->edge.access_log);
+  const auto unseen = parse_config("[edge]\naccess_log = false\naccess_log_mib = 3\n", k_file);
+  ASSERT_TRUE(unseen) << to_string(unseen.error());
+  EXPECT_FALSE(unseen->edge.access_log);
+  EXPECT_EQ(unseen->edge.access_log_mib, 3);
   EXPECT_EQ(config->edge.hsts_max_age_s, 0) << "only who asks for it gets it";
   const auto hsts = parse_config("[edge]\nhsts_max_age_s = 300\n", k_file);
   ASSERT_TRUE(hsts) << to_string(hsts.error());
@@ -104,6 +110,8 @@ TEST(Config, the_edges_limits_and_timeouts_are_taken) {
   for (const auto& [text, why] : std::initializer_list<std::pair<const char*, const char*>>{
            {"[edge]\nresponse_timeout_s = 0\n", "from 1 to 86400"},
            {"[edge]\nresponse_timeout_s = '60s'\n", "a whole number"},
+           {"[edge]\naccess_log = 1\n", "must be true or false"},
+           {"[edge]\naccess_log_mib = 0\n", "from 1 to 1048576"},
            {"[edge]\nhsts_max_age_s = -1\n", "from 0 to 63072000"},
            {"[edge]\nhsts_max_age_s = 300\nredirect_http = false\n", "needs redirect_http"},
            {"[edge]\nurl_bytes_max = 40000\n", "must be below head_bytes_max"},
