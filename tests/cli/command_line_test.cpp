@@ -87,8 +87,8 @@ TEST(CommandLine, logs_of_requests_stand_alone) {
   const auto logs = command<LogsCommand>({"logs", "web", "--http", "-f", "--since", "10m"});
   EXPECT_TRUE(logs.http);
   EXPECT_TRUE(logs.follow);
-  for (const auto& more : std::vector<std::vector<const char*>>{
-           {"--build"}, {"--release"}, {"--instance", "0"}}) {
+  for (const auto& more :
+       std::vector<std::vector<const char*>>{{"--build"}, {"--release"}, {"--instance", "0"}}) {
     std::vector<const char*> words = {"logs", "web", "--http"};
     words.insert(words.end(), more.begin(), more.end());
     const auto refused = parse(words);
