@@ -66,6 +66,7 @@ class RelayedEdge final : public edge::Edge {
   }
   std::filesystem::path ca_certificate() const override { return to_.ca_certificate(); }
   std::string describe() const override { return to_.describe(); }
+  std::string metrics() const override { return to_.metrics(); }
 
  private:
   edge::Edge& to_;
