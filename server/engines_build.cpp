@@ -115,7 +115,7 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
 
 namespace {
 
-// Such as "production": a name rather than a secret, and hiding it would hide the build's own words.
+// Such as "production": a name rather than a secret, and hiding it would hide words of the build.
 bool is_plain_word(std::string_view value) {
   constexpr std::size_t k_letters_max = 12;
   return value.size() <= k_letters_max &&

@@ -1,179 +1,18 @@
 // The façade over real threads: what the API calls.
 #include "actors/runtime/control_plane.hpp"
 
-#include <atomic>
-#include <deque>
-#include <map>
-#include <mutex>
 #include <set>
 #include <thread>
 
 #include <gmock/gmock.h>
 
 #include "events/settings.hpp"
-#include "storage/log/forwarding_event_log.hpp"
-#include "storage/log/memory_event_log.hpp"
+#include "tests/actors/facade_fixture.hpp"
 
 namespace atlasflow::actors {
 namespace {
 
-struct SteadyClock final : Clock {
-  TimestampUs now() const override {
-    return std::chrono::duration_cast<std::chrono::microseconds>(
-               std::chrono::system_clock::now().time_since_epoch())
-        .count();
-  }
-};
-
-// A world in which everything works at once.
-struct Easy final : BuildEngine, VmEngine, EdgeEngine {
-  std::atomic<int> vms{0};
-  std::atomic<std::uint64_t> published{0};
-  std::mutex mutex;
-  std::deque<bool> built_without_cache;  // of each build, in order
-  SealedEntries build_secrets;           // of the newest build
-  SealedEntries hidden;                  // likewise
-  std::vector<std::string> env_names;    // of the newest VM
-  Result<ResolvedRef> resolve(const std::string& url, const std::string&) override {
-    if (url == "/srv/missing") return fail(ErrorCode::not_found, "no such repository");
-    return ResolvedRef{"refs/heads/main", std::string(40, 'c')};
-  }
-  Result<pb::Cloned> clone(const SourceJob&, std::stop_token) override { return pb::Cloned{}; }
-  Result<pb::Built> build(const SourceJob& job, std::stop_token) override {
-    const std::lock_guard guard(mutex);
-    built_without_cache.push_back(job.no_cache);
-    build_secrets = job.secrets;
-    hidden = job.env;
-    pb::Built built;
-    built.set_image_id("sha256:1");
-    return built;
-  }
-  Result<pb::ImagePushed> push(const std::string&, const std::string&, std::stop_token) override {
-    pb::ImagePushed pushed;
-    pushed.set_reference("registry/web@sha256:1");
-    return pushed;
-  }
-  std::vector<SourceRemains> inventory() override { return {}; }
-  void reap(const SourceRemains&) override {}
-  void forget(const DeploymentId&) override {}
-  Result<std::vector<std::string>> collect_images(const KeepSource&, std::stop_token) override {
-    return std::vector<std::string>{};
-  }
-  Result<std::vector<std::string>> collect_disks(const KeepSource&, std::stop_token) override {
-    return std::vector<std::string>{};
-  }
-  Result<StartedVm> start(const VmJob& job, std::stop_token) override {
-    ++vms;
-    const std::lock_guard guard(mutex);
-    env_names.clear();
-    for (const auto& [name, entry] : job.env) env_names.push_back(name);
-    return StartedVm{{"127.0.0.1", 4000}};
-  }
-  VmObservation observe(const VmId&) override { return {true, {}, {}}; }
-  ProbeObservation probe(const VmId&, const std::string&, const std::string&) override {
-    return {200, ""};
-  }
-  Result<std::int32_t> stop(const VmId&) override {
-    --vms;
-    return 0;
-  }
-  std::vector<VmId> list() override { return {}; }
-  bool ping() override { return true; }
-  std::int64_t memory_mib() const override { return 1 << 20; }
-  Result<void> publish(std::uint64_t generation, const std::vector<RouteClaim>&) override {
-    published = generation;
-    return {};
-  }
-  std::uint64_t drain(const VmId&, std::chrono::microseconds) override { return 0; }
-  std::uint64_t generation() const override { return published; }
-  std::string describe() const override { return "easy"; }
-};
-
-// Keeps values in memory; sealing itself is tested in tests/storage.
-struct PlainSecrets final : storage::SecretStore {
-  std::map<std::string, std::string> values;
-  Result<storage::SealedRef> seal(std::string_view context, std::string_view value) override {
-    const auto ref = std::string(context) + "#" + std::to_string(values.size());
-    values[ref] = std::string(value);
-    return storage::SealedRef{ref, "digest"};
-  }
-  Result<std::string> open(std::string_view, const std::string& ref) override {
-    const auto found = values.find(ref);
-    if (found == values.end()) return fail(ErrorCode::not_found, "no such secret");
-    return found->second;
-  }
-  Result<std::vector<std::string>> refs() override {
-    std::vector<std::string> refs;
-    for (const auto& [ref, value] : values) refs.push_back(ref);
-    return refs;
-  }
-  Result<void> remove(const std::vector<std::string>& refs) override {
-    for (const auto& ref : refs) values.erase(ref);
-    return {};
-  }
-};
-
-// Notes which threads read it.
-class WatchedLog final : public storage::ForwardingEventLog {
- public:
-  WatchedLog() : ForwardingEventLog(storage::open_memory_event_log()) {}
-
-  Result<void> read_all(Position first,
-                        const std::function<bool(const storage::Record&)>& visit) const override {
-    note();
-    return log().read_all(first, visit);
-  }
-  Result<void> read_stream(
-      const StreamId& stream, StreamVersion first,
-      const std::function<bool(const storage::Record&)>& visit) const override {
-    note();
-    return log().read_stream(stream, first, visit);
-  }
-  Result<StreamVersion> version_of(const StreamId& stream) const override {
-    note();
-    return log().version_of(stream);
-  }
-  [[nodiscard]] std::map<std::thread::id, int> readers() const {
-    const std::lock_guard guard(mutex_);
-    return readers_;
-  }
-
- private:
-  void note() const {
-    const std::lock_guard guard(mutex_);
-    ++readers_[std::this_thread::get_id()];
-  }
-  mutable std::mutex mutex_;
-  mutable std::map<std::thread::id, int> readers_;
-};
-
-class Facade : public testing::Test {
- protected:
-  Facade() {
-    auto started = start_control_plane({}, *log, secrets,
-                                       {&clock, &world, {{HostId{"local"}, &world}}, &world});
-    EXPECT_TRUE(started);
-    plane = std::move(*started);
-  }
-  template <typename Command>
-  auto as_user(Command command) {
-    return plane->execute(Principal::user(), std::move(command));
-  }
-  bool wait_for_live(const DeploymentId& id) {
-    for (int i = 0; i < 1000; ++i) {
-      const auto view = plane->catalog().deployment(id);
-      if (view && view->state.status == DeploymentStatus::live) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    return false;
-  }
-
-  SteadyClock clock;
-  Easy world;
-  PlainSecrets secrets;
-  std::unique_ptr<WatchedLog> log = std::make_unique<WatchedLog>();
-  std::unique_ptr<ControlPlane> plane;
-};
+using actors_test::Facade;
 
 // A scheduled actor that waits for a disk holds up those that share its thread.
 TEST_F(Facade, the_log_is_read_by_a_thread_that_does_nothing_else) {
@@ -298,71 +137,6 @@ TEST_F(Facade, build_secrets_together_have_a_limit_that_is_told_to_who_sets_them
   EXPECT_EQ(refused.error().code, ErrorCode::too_large);
   EXPECT_FALSE(plane->catalog().project_named("web")->state.build_secrets.contains("SMALL"));
   EXPECT_TRUE(as_user(commands::SetBuildSecrets{"web", {{"A", "small now"}, {"C", large}}}));
-}
-
-TEST_F(Facade, a_github_app_is_sealed_and_nothing_of_it_reaches_the_log) {
-  EXPECT_TRUE(plane->github_webhook_secret().empty());
-  EXPECT_EQ(as_user(commands::DisconnectGitHubApp{}).error().code, ErrorCode::conflict);
-  ASSERT_TRUE(
-      as_user(commands::ConnectGitHubApp{12345, "atlasflow-test", "https://github.com", "SHA256:x",
-                                         Secret("key-sentinel"), Secret("hook-sentinel")}));
-  const auto app = plane->catalog().github_app().state;
-  EXPECT_EQ(app.app_id, 12345);
-  EXPECT_EQ(app.slug, "atlasflow-test");
-  EXPECT_EQ(app.base_url, "https://github.com");
-  EXPECT_EQ(secrets.values.at(app.private_key_ref), "key-sentinel");
-  EXPECT_TRUE(plane->github_webhook_secret().is("hook-sentinel"));
-  ASSERT_TRUE(plane->log().read_all(Position{1}, [](const storage::Record& record) {
-    EXPECT_THAT(record.event.SerializeAsString(), testing::Not(testing::HasSubstr("sentinel")));
-    return true;
-  }));
-
-  // Another control plane over the same log has it too.
-  plane.reset();
-  auto again =
-      start_control_plane({}, *log, secrets, {&clock, &world, {{HostId{"local"}, &world}}, &world});
-  ASSERT_TRUE(again);
-  plane = std::move(*again);
-  EXPECT_EQ(plane->catalog().github_app().state, app);
-  EXPECT_TRUE(plane->github_webhook_secret().is("hook-sentinel"));
-
-  ASSERT_TRUE(as_user(commands::DisconnectGitHubApp{}));
-  EXPECT_FALSE(plane->catalog().github_app().state.is_connected());
-  EXPECT_TRUE(plane->github_webhook_secret().empty());
-}
-
-TEST_F(Facade, a_repository_is_followed_and_its_deletion_is_none_of_its_project) {
-  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "", std::nullopt}));
-  ASSERT_TRUE(as_user(commands::FollowRepository{"web", 7, "https://github.com/acme/shop.git"}));
-  const auto state = [&] { return plane->catalog().project_named("web")->state; };
-  EXPECT_EQ(state().repository_url, "https://github.com/acme/shop.git");
-  EXPECT_EQ(as_user(commands::FollowRepository{"web", 8, "https://github.com/acme/shop.git"})
-                .error()
-                .code,
-            ErrorCode::conflict);
-  ASSERT_TRUE(as_user(commands::RecordRepositoryDeletion{"web", 7}));
-  ASSERT_TRUE(as_user(commands::RecordRepositoryDeletion{"web", 7}));
-  EXPECT_TRUE(state().repository_deleted);
-  EXPECT_EQ(state().repository_id, 7);
-}
-
-TEST_F(Facade, what_github_was_told_is_recorded_beside_the_project) {
-  ASSERT_TRUE(as_user(
-      commands::RecordGitHubReport{ProjectId("p1"), DeploymentId("d1"), "queued", 1000, ""}));
-  ASSERT_TRUE(as_user(
-      commands::RecordGitHubReport{ProjectId("p1"), DeploymentId("d1"), "success", 0, "no"}));
-  std::vector<pb::Event> events;
-  ASSERT_TRUE(plane->log().read_stream(github_reports_stream(ProjectId("p1")), StreamVersion{1},
-                                       [&](const storage::Record& record) {
-                                         events.push_back(record.event);
-                                         return true;
-                                       }));
-  ASSERT_EQ(events.size(), 2U);
-  EXPECT_EQ(events[0].github_told().deployment(), "d1");
-  EXPECT_EQ(events[0].github_told().status(), "queued");
-  EXPECT_EQ(events[0].github_told().github_deployment(), 1000);
-  EXPECT_EQ(events[1].github_not_told().status(), "success");
-  EXPECT_EQ(events[1].github_not_told().reason(), "no");
 }
 
 TEST_F(Facade, variables_together_have_a_limit_that_is_told_to_who_sets_them) {

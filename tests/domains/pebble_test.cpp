@@ -89,15 +89,17 @@ class PebbleTest : public testing::Test {
   AcmeConfig config_;
 };
 
+// Each order has names of its own: at 0 % pebble still takes one authorization in a hundred again.
 TEST_F(PebbleTest, half_of_the_nonces_refused_and_no_authorization_reused) {
   start({.nonces_refused = 50, .authorizations_reused = 0});
   for (int i = 0; i < 3; ++i) {
-    const auto issued = order("e-v" + std::to_string(i), {"web.example", "www.web.example"});
+    const auto name = "v" + std::to_string(i) + ".example";
+    const auto issued = order("e-v" + std::to_string(i), {name, "www." + name});
     ASSERT_TRUE(issued.has_value()) << issued.error().reason();
     EXPECT_TRUE(verifies(issued->fingerprint()));
-    EXPECT_THAT(issued->names(), testing::UnorderedElementsAre("web.example", "www.web.example"));
+    EXPECT_THAT(issued->names(), testing::UnorderedElementsAre(name, "www." + name));
   }
-  EXPECT_GE(board_.puts(), 6U);
+  EXPECT_EQ(board_.puts(), 6U);
   EXPECT_EQ(board_.size(), 0U);
 }
 
