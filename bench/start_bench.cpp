@@ -1,8 +1,12 @@
-// A start of the control plane over a log of 100,000 events, beside one bare reading of that log:
-// how long until the first command is answered, and how often each record is read until then.
+// A start of the control plane over a log of 100,000 events (or `start_bench DEPLOYMENTS`, of 16
+// events each), beside one bare reading of that log: how long until the first command is answered,
+// and how often each record is read until then. And the same from a snapshot.
+#include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -13,6 +17,7 @@
 #include <sys/resource.h>
 
 #include "actors/runtime/control_plane.hpp"
+#include "actors/runtime/start_folds.hpp"
 #include "base/assert.hpp"
 #include "bench/log_parts.hpp"
 #include "bench/quiet_plane.hpp"
@@ -29,7 +34,8 @@ using bench::WallClock;
 namespace fs = std::filesystem;
 
 constexpr int k_projects = 100;
-constexpr int k_deployments = 64;  // of each project; the last one of each is live
+constexpr int k_deployments = 6'400;  // over all projects; the last one of each is live
+constexpr const char* k_build = "bench";
 constexpr int k_repetitions = 5;
 
 // Counts what is read of the log behind it.
@@ -74,15 +80,21 @@ struct Measured {
   double reads = 0;    // of each record, on average
 };
 
-Measured start_once(const fs::path& folder) {
+std::string code() { return actors::snapshot_code(k_build, actors::ControlPlaneConfig{}.domain); }
+
+// snapshots: empty: it folds the whole log.
+Measured start_once(const fs::path& folder, const fs::path& snapshots) {
   CountingLog log(open_log(folder));
+  actors::ControlPlaneConfig config;
+  config.build_id = k_build;
+  config.snapshots = snapshots;
   QuietWorld world;
   WallClock clock;
   NoSecrets secrets;
   const auto records = static_cast<double>(log.last_position().value());
   const auto cpu_before = cpu_seconds();
   const auto begin = std::chrono::steady_clock::now();
-  auto plane = actors::start_control_plane({}, log, secrets,
+  auto plane = actors::start_control_plane(config, log, secrets,
                                            {&clock, &world, {{HostId("local"), &world}}, &world});
   ATLAS_ASSERT(plane.has_value(), plane ? "" : to_string(plane.error()));
   Push nobodys;
@@ -115,30 +127,61 @@ double reading_s(const fs::path& folder) {
   return seconds_since(begin);
 }
 
-}  // namespace
-
-int main() {
-  spdlog::set_level(spdlog::level::off);
-  const bench::WorkFolder folder("start-bench");
-  {
-    const auto log = open_log(folder.path());
-    bench::fill(*log, k_projects, k_deployments);
-    std::printf("%llu events, %d projects, %d live deployments\n",
-                static_cast<unsigned long long>(log->last_position().value()), k_projects,
-                k_projects);
-  }
+Measured best_start(const char* name, const fs::path& log, const fs::path& snapshots) {
   Measured best{1e9, 1e9, 0};
-  double reading = 1e9;
   for (int i = 0; i < k_repetitions; ++i) {
-    reading = std::min(reading, reading_s(folder.path()));
-    const auto start = start_once(folder.path());
-    std::printf("start: first answer after %.3f s, %.3f s of CPU, each record read %.2f times\n",
+    const auto start = start_once(log, snapshots);
+    std::printf("%s: first answer after %.3f s, %.3f s of CPU, each record read %.2f times\n", name,
                 start.ready_s, start.cpu_s, start.reads);
     best.ready_s = std::min(best.ready_s, start.ready_s);
     best.cpu_s = std::min(best.cpu_s, start.cpu_s);
     best.reads = std::max(best.reads, start.reads);
   }
+  return best;
+}
+
+// Takes one, and says how long that took and how large it is.
+void make_snapshot(const fs::path& folder, const fs::path& snapshots) {
+  const auto log = open_log(folder);
+  const auto begin = std::chrono::steady_clock::now();
+  const storage::SnapshotStore store(snapshots, code());
+  const auto taken = actors::take_snapshot(*log, actors::ControlPlaneConfig{}.domain, store, {});
+  ATLAS_ASSERT(taken.has_value(), taken ? "" : to_string(taken.error()));
+  std::uintmax_t bytes = 0;
+  for (const auto& file : fs::directory_iterator(snapshots)) bytes += file.file_size();
+  std::printf("a snapshot: taken in %.3f s, %.1f MiB\n", seconds_since(begin),
+              static_cast<double>(bytes) / (1 << 20));
+}
+
+int deployments_of(int argc, char** argv) {
+  int deployments = argc == 2 ? 0 : k_deployments;
+  if (argc == 2) std::from_chars(argv[1], argv[1] + std::strlen(argv[1]), deployments);
+  ATLAS_ASSERT(argc <= 2 && deployments >= k_projects, "usage: start_bench [DEPLOYMENTS]");
+  return deployments / k_projects;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  spdlog::set_level(spdlog::level::off);
+  const bench::WorkFolder folder("start-bench");
+  const auto snapshots = folder.path() / "snapshots";
+  const auto events = folder.path() / "events";
+  {
+    const auto log = open_log(events);
+    bench::fill(*log, k_projects, deployments_of(argc, argv));
+    std::printf("%llu events, %d projects, %d live deployments\n",
+                static_cast<unsigned long long>(log->last_position().value()), k_projects,
+                k_projects);
+  }
+  double reading = 1e9;
+  for (int i = 0; i < k_repetitions; ++i) reading = std::min(reading, reading_s(events));
+  const auto best = best_start("start over the log", events, {});
+  make_snapshot(events, snapshots);
+  const auto from_snapshot = best_start("start from a snapshot", events, snapshots);
   std::printf("one reading into the read model: %.3f s\n", reading);
   std::printf("BAR reads_of_a_record %.2f <= 1.1\n", best.reads);
   std::printf("BAR first_answer_to_one_reading %.2f <= 2\n", best.ready_s / reading);
+  std::printf("BAR first_answer_from_a_snapshot %.2f <= 0.5\n",
+              from_snapshot.ready_s / best.ready_s);
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "events/domain.hpp"
+#include "events/fields.hpp"
 
 namespace atlasflow {
 
@@ -32,6 +33,8 @@ class DomainLedger {
   [[nodiscard]] std::set<std::string> orphaned() const;
 
  private:
+  ATLAS_OWN_FIELDS(DomainLedger, domains, deleted, ordered_at)
+
   std::map<std::string, DomainState> domains_;
   std::set<ProjectId> deleted_;
   std::deque<TimestampUs> ordered_at_;  // the newest k_orders_kept

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "events/deployment.hpp"
+#include "events/fields.hpp"
 #include "events/github_app.hpp"
 
 namespace atlasflow {
@@ -65,6 +66,9 @@ class GitHubReportsOwed {
               std::int64_t github_deployment, bool refused);
   // Of one that has ended and of which nothing is owed.
   void forget_if_over(const DeploymentId& id);
+
+  ATLAS_OWN_FIELDS(Told, state, newest, github_deployment, refused)
+  ATLAS_OWN_FIELDS(GitHubReportsOwed, domain, app, deployments, owed)
 
   std::string domain_;
   GitHubAppState app_;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "events/deployment.hpp"
+#include "events/fields.hpp"
 #include "events/project.hpp"
 
 namespace atlasflow {
@@ -88,6 +89,9 @@ class NotificationsOwed {
   void apply_to_deployment(const DeploymentId& id, const pb::Event& event, TimestampUs recorded_at);
   void settle(const ProjectId& id, const std::string& deployment, const std::string& result);
   void forget(const ProjectId& id);
+
+  ATLAS_OWN_FIELDS(Unfinished, state, had)
+  ATLAS_OWN_FIELDS(NotificationsOwed, domain, projects, deployments, owed)
 
   std::string domain_;
   std::map<ProjectId, ProjectState> projects_;  // that are not deleted

@@ -36,7 +36,12 @@ class Reporter {
         connected_(connected),
         address_(std::move(address)),
         pause_(pause),
-        owed_(address_.domain) {}
+        owed_(address_.domain) {
+    if (auto begun = control_.take_github_reports()) {
+      owed_ = std::move(begun->owed);
+      position_ = begun->position;
+    }
+  }
 
   // Once an interval: everything that can be told now.
   void tick(const std::stop_token& stop) {

@@ -33,7 +33,7 @@ void set_up_process(const std::string& log_level) {
 const std::string& own_build_id() {
   static const std::string id = [] {
     const auto bytes = read_file("/proc/self/exe", k_executable_bytes_max).value_or("");
-    return bytes.empty() ? "unknown" : sha256_hex(bytes).substr(0, 12);
+    return bytes.empty() ? k_unknown_build : sha256_hex(bytes).substr(0, 12);
   }();
   return id;
 }

@@ -12,6 +12,8 @@ void set_up_process(const std::string& log_level);
 
 // The digest of the executable: says which binary wrote an event, whatever it was built from.
 [[nodiscard]] const std::string& own_build_id();
+// What that is when the executable can't be read.
+inline constexpr const char* k_unknown_build = "unknown";
 
 // How to run the server under a service manager, as a line of its summary; nothing where it has one
 // (systemd gives its services INVOCATION_ID).

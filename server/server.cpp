@@ -308,6 +308,8 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   control.domains.rules.certificates_per_week =
       static_cast<std::int32_t>(config.domains.certificates_per_week);
   control.domains.addresses = config.domains.public_addresses;
+  // One that does not know itself takes none and believes none.
+  if (own_build_id() != k_unknown_build) control.snapshots = state.snapshots();
   control.part_died = std::move(part_died);
   for (const auto& restart : recorded_restarts(state.root())) {
     control.earlier_restarts.push_back({restart.at_us, restart.reason});

@@ -26,6 +26,7 @@ class StateDir {
 
   [[nodiscard]] const std::filesystem::path& root() const { return root_; }
   [[nodiscard]] std::filesystem::path events() const { return root_ / "events"; }
+  [[nodiscard]] std::filesystem::path snapshots() const { return root_ / "snapshots"; }
   [[nodiscard]] std::filesystem::path secrets() const { return root_ / "secrets"; }
   [[nodiscard]] std::filesystem::path secret_key() const { return root_ / "secret.key"; }
   [[nodiscard]] std::filesystem::path registry() const { return root_ / "registry"; }

@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "events/fields.hpp"
 #include "events/project_history.hpp"
 #include "storage/log/event_log.hpp"
 
@@ -22,6 +23,8 @@ class ProjectHistories {
   [[nodiscard]] std::map<ProjectId, ProjectHistory> take() && { return std::move(histories_); }
 
  private:
+  ATLAS_OWN_FIELDS(ProjectHistories, histories, owners)
+
   std::map<ProjectId, ProjectHistory> histories_;
   std::map<DeploymentId, ProjectId> owners_;
 };

@@ -2,6 +2,7 @@
 #include "actors/runtime/control_plane.hpp"
 
 #include <cstdlib>
+#include <mutex>
 
 #include <caf/all.hpp>
 #include <spdlog/spdlog.h>
@@ -9,6 +10,7 @@
 #include "actors/runtime/command_runner.hpp"
 #include "actors/runtime/part_status.hpp"
 #include "actors/runtime/parts.hpp"
+#include "actors/runtime/snapshotter.hpp"
 #include "base/log.hpp"
 #include "storage/secrets/github_app.hpp"
 
@@ -56,6 +58,10 @@ class LocalControlPlane final : public ControlPlane {
     const auto name = engines_.domains->name_of(typed);
     return name ? name->name : typed;
   }
+  std::optional<ReportsBegun> take_github_reports() override {
+    const std::lock_guard guard(reports_mutex_);
+    return std::exchange(reports_, std::nullopt);
+  }
   DomainOutlook outlook_of(const DomainState& state) const override {
     return actors::outlook_of(state, engines_.domains, config_.domain, config_.domains,
                               engines_.clock->now());
@@ -70,6 +76,7 @@ class LocalControlPlane final : public ControlPlane {
   Result<void> append_to_node(std::vector<pb::Event> events);
   PartsConfig parts_config();
   Result<void> reap_orphans();
+  [[nodiscard]] std::optional<storage::SnapshotStore> snapshot_store() const;
   void stop();
 
   ControlPlaneConfig config_;
@@ -80,6 +87,9 @@ class LocalControlPlane final : public ControlPlane {
   Epoch epoch_;
   bool started_ = false;
   PartFaults faults_;
+  std::mutex reports_mutex_;
+  std::optional<ReportsBegun> reports_;
+  std::unique_ptr<Snapshotter> snapshotter_;  // null: none are taken
   caf::actor_system_config actor_config_;
   caf::actor_system system_;
   Parts parts_;
@@ -132,8 +142,17 @@ Result<void> LocalControlPlane::reap_orphans() {
   return append_to_node(std::move(events));
 }
 
+std::optional<storage::SnapshotStore> LocalControlPlane::snapshot_store() const {
+  // Without a build nobody could tell by what they were made.
+  if (config_.snapshots.empty() || config_.build_id.empty()) return std::nullopt;
+  return storage::SnapshotStore(config_.snapshots, snapshot_code(config_.build_id, config_.domain));
+}
+
 Result<void> LocalControlPlane::start() {
-  ATLAS_TRY(const auto folds, fold_log(log_, config_.domain, catalog_));
+  auto snapshots = snapshot_store();
+  ATLAS_TRY(const auto folds,
+            fold_log(log_, config_.domain, catalog_, snapshots ? &*snapshots : nullptr));
+  reports_ = ReportsBegun{std::move(*folds.reports), folds.position};
   ATLAS_TRY(const auto epoch, log_.begin_epoch());
   epoch_ = epoch;
   parts_ = spawn_parts(system_, parts_config());
@@ -144,6 +163,9 @@ Result<void> LocalControlPlane::start() {
   if (auto done = append_to_node(std::move(events)); !done) return done;
   if (auto done = reap_orphans(); !done) return done;
   resume(parts_, config_.domain, catalog_, folds);
+  if (snapshots) {
+    snapshotter_ = std::make_unique<Snapshotter>(log_, *std::move(snapshots), config_.domain);
+  }
   log_event("root", "started",
             {{"epoch", epoch_.value()}, {"position", log_.last_position().value()}});
   return {};
@@ -152,6 +174,7 @@ Result<void> LocalControlPlane::start() {
 void LocalControlPlane::stop() {
   if (!started_) return;
   started_ = false;
+  snapshotter_.reset();
   std::vector<pb::Event> events(1);
   events[0].mutable_node_stopped()->set_epoch(epoch_.value());
   static_cast<void>(append_to_node(std::move(events)));

@@ -3,6 +3,7 @@
 // may come from any thread that is not an actor's. The actors behind it: actors/README.md.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "base/assert.hpp"
 #include "base/error.hpp"
 #include "base/secret.hpp"
+#include "events/github_reports.hpp"
 #include "events/principal.hpp"
 #include "storage/log/event_log.hpp"
 #include "storage/readmodel/catalog.hpp"
@@ -29,6 +31,9 @@ struct ControlPlaneConfig {
   int builders = 1;
   std::size_t rollbacks = 5;  // earlier images that are kept, and so can be rolled back to
   DomainSettings domains;
+  // Where snapshots of the folds are kept and looked for (storage/snapshots/); empty: nowhere, and
+  // every start folds the whole log. They are told apart by build_id.
+  std::filesystem::path snapshots;
   std::string crash_after;  // tests: kill -9 this process when an event of this name is durable
   std::string throw_after;  // tests: the read model throws when it is told of such an event
   // A part died of an exception that can't be started again by itself: whoever owns the process is
@@ -70,6 +75,14 @@ class ControlPlane {
     std::string detail;
   };
   [[nodiscard]] virtual std::vector<PartStatus> parts() = 0;
+
+  // What GitHub was still to be told when the control plane started, and the newest record that is
+  // in it; once. Nothing: it was not folded, or is taken, and the log says it.
+  struct ReportsBegun {
+    GitHubReportsOwed owed;
+    Position position;
+  };
+  [[nodiscard]] virtual std::optional<ReportsBegun> take_github_reports() { return std::nullopt; }
 
   // A domain's name as the log has it, of how a person typed it; the text itself where it is none.
   [[nodiscard]] virtual std::string domain_named(const std::string& typed) const = 0;

@@ -115,21 +115,6 @@ std::vector<caf::actor> Parts::in_stop_order() const {
           caf::actor_cast<caf::actor>(log_reader),  caf::actor_cast<caf::actor>(log_writer)};
 }
 
-Result<StartFolds> fold_log(const storage::EventLog& log, const std::string& domain,
-                            storage::Catalog& catalog) {
-  StartFolds folds;
-  folds.owed = std::make_shared<NotificationsOwed>(domain);
-  ATLAS_TRYV(log.read_all(Position{1}, [&](const storage::Record& record) {
-    catalog.apply(record);
-    folds.histories->apply(record);
-    folds.owed->apply(record.stream, record.event, record.recorded_at);
-    folds.domains->apply(record.stream, record.event, record.recorded_at);
-    folds.position = record.position;
-    return true;
-  }));
-  return folds;
-}
-
 Parts spawn_parts(caf::actor_system& system, const PartsConfig& config) {
   Parts parts;
   auto* clock = config.engines.clock;

@@ -4,11 +4,11 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <string>
 
 #include "actors/projects/projects.hpp"
 #include "actors/runtime/root.hpp"
+#include "actors/runtime/start_folds.hpp"
 
 namespace atlasflow::actors {
 
@@ -30,18 +30,6 @@ struct PartsConfig {
   std::function<void(const Error&)> part_died;
   PartFaults* faults = nullptr;  // where to note what died and was started again
 };
-
-// What the parts begin with, folded out of the log in one reading.
-struct StartFolds {
-  std::shared_ptr<ProjectHistories> histories = std::make_shared<ProjectHistories>();
-  std::shared_ptr<NotificationsOwed> owed;
-  std::shared_ptr<DomainLedger> domains = std::make_shared<DomainLedger>();
-  Position position;  // the newest record that is in them
-};
-// Reads the log, and hands each record to every fold: these and the read model. Before any part is
-// there.
-[[nodiscard]] Result<StartFolds> fold_log(const storage::EventLog& log, const std::string& domain,
-                                          storage::Catalog& catalog);
 
 struct Parts {
   log_reader_actor log_reader;

@@ -9,7 +9,7 @@
 namespace atlasflow::sim {
 
 // The first field that differs; empty when none does. Every member is compared: one that is added
-// to the state and not named in here does not compile.
+// to the state and not named in events/fold_fields.hpp does not compile.
 [[nodiscard]] std::string difference(const DeploymentState& left, const DeploymentState& right);
 
 }  // namespace atlasflow::sim

@@ -70,6 +70,10 @@ void keep_timer_thread() {
 
 }  // namespace
 
+UnnoticedReading::UnnoticedReading() : seed_(rocksdb::Random::GetTLSInstance()->seed_) {}
+
+UnnoticedReading::~UnnoticedReading() { rocksdb::Random::GetTLSInstance()->seed_ = seed_; }
+
 std::shared_ptr<LossyDisk> formatted_disk(const std::filesystem::path& folder) {
   static std::mutex mutex;
   static std::map<std::filesystem::path, std::unique_ptr<const LossyDisk>> made;

@@ -2,6 +2,7 @@
 // so one is made per process and copied. Free functions for the simulator's thread.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 
@@ -24,6 +25,20 @@ struct LossyLog {
 
 // Small enough that a run of some hundred events meets flushes and compactions.
 inline constexpr std::size_t k_simulated_write_buffer_bytes = std::size_t{64} << 10U;
+
+// RocksDB draws from one source in this thread whenever it reads a file, and for the heights of its
+// skip lists, on which it depends when a file is written. What is read while one of these lives
+// leaves no trace in that source: reading more or less changes nothing of a run.
+class UnnoticedReading {
+ public:
+  UnnoticedReading();
+  ~UnnoticedReading();
+  UnnoticedReading(const UnnoticedReading&) = delete;
+  UnnoticedReading& operator=(const UnnoticedReading&) = delete;
+
+ private:
+  std::uint32_t seed_;
+};
 
 // Starts a process on the disk and opens the log, with production's settings but for their size.
 // Its background jobs have run. After each append: env->run_background().

@@ -6,6 +6,8 @@
 
 #include "base/assert.hpp"
 #include "events/settings.hpp"
+#include "sim/checkers/fold_difference.hpp"
+#include "sim/disk/lossy_log.hpp"
 #include "storage/log/forwarding_event_log.hpp"
 
 namespace atlasflow::sim {
@@ -72,7 +74,7 @@ void Life::start() {
   clock_ = std::make_unique<VirtualClock>(world_);
   run_job_ = [this] { scheduler_->try_run_once(); };
   const auto epoch = log_->begin_epoch();
-  auto folds = actors::fold_log(*log_, config_.domain, catalog_);
+  auto folds = fold();
   if (!epoch || !folds) fatal.push_back(epoch ? folds.error() : epoch.error());
   if (folds) folds_ = *std::move(folds);
   epoch_ = epoch.value_or(Epoch{});
@@ -108,6 +110,23 @@ void Life::start() {
   } else {
     take_up();
   }
+}
+
+// From the log alone, and where it is not too long for that from a snapshot as well: both must be
+// the same. A run of a year has thousands of lives, which are not compared.
+Result<actors::StartFolds> Life::fold() {
+  constexpr std::uint64_t k_compared_max = 5'000;
+  const auto* snapshots = config_.snapshots;
+  if (snapshots == nullptr || log_->last_position().value() > k_compared_max) {
+    return actors::fold_log(*log_, config_.domain, catalog_, snapshots);
+  }
+  storage::Catalog whole;
+  ATLAS_TRY(const auto whole_folds, actors::fold_log(*log_, config_.domain, whole));
+  const UnnoticedReading unnoticed;
+  ATLAS_TRY(auto folds, actors::fold_log(*log_, config_.domain, catalog_, snapshots));
+  snapshot_difference = fold_difference(catalog_.fold(), whole.fold());
+  if (snapshot_difference.empty()) snapshot_difference = fold_difference(folds, whole_folds);
+  return folds;
 }
 
 void Life::take_up() {

@@ -35,6 +35,8 @@ struct LifeConfig {
   int builders = 1;
   std::size_t rollbacks = 5;
   std::string domain = k_made_up_domain;
+  // What its start goes on from; null: it folds the whole log.
+  const storage::SnapshotStore* snapshots = nullptr;
   // As the server does: records the start, and ends what the log does not explain.
   bool as_server = true;
   // What the log has acknowledged; records in log order.
@@ -113,6 +115,8 @@ class Life {
   std::vector<Error> fatal;                  // what would have ended the process
   std::vector<Error> part_deaths;            // what would have made the process start anew
   actors::PartFaults faults;                 // what died and was started again
+  // Where what it began with is not the fold of its log, though that was read from a snapshot on.
+  std::string snapshot_difference;
   std::vector<std::string> injected_deaths;  // by kill_next
 
  private:
@@ -120,6 +124,7 @@ class Life {
   struct VirtualClock;
 
   void start();
+  [[nodiscard]] Result<actors::StartFolds> fold();
   void announce();
   void append_to_node(std::vector<pb::Event> events, std::function<void()> then);
   void take_up();

@@ -22,6 +22,8 @@ struct RunOptions {
   std::optional<std::uint64_t> crash_again_at;  // and once more, at a later one
   // Another heap, other actor ids: nothing of the run may differ.
   bool noise = false;
+  // Lives begin from snapshots, where this kind of run has them; they change nothing of it.
+  bool snapshots = true;
   // What the run goes on from, in place of an empty log; its projects and hosts are the run's, and
   // the log lies in memory whatever the scenario says. It is copied: any number of runs may share
   // it.

@@ -59,7 +59,8 @@ Universe::Universe(const Scenario& scenario, Fibers& fibers, const RunOptions& o
       github_(hosted_by(scenario, options), scenario.senders, era_),
       invariants_(world_, github_, domain_of(options)),
       store_(make_store(scenario, options)),
-      disk_(store_ ? make_memory_disk(store_) : make_rocksdb_disk()) {
+      disk_(store_ ? make_memory_disk(store_) : make_rocksdb_disk()),
+      snapshots_(scenario.seed) {
   weather_.rates = scenario.rates;
   invariants_.look_into([this] { return life_ ? &life_->log() : nullptr; });
   set_up_world();
@@ -199,7 +200,22 @@ std::unique_ptr<Life> Universe::make_life(std::unique_ptr<storage::EventLog> log
       noise_.push_back(std::make_unique<char[]>(17 + 37 * (i + lives_)));
     }
   }
-  return std::make_unique<Life>(std::move(config));
+  if (has_snapshots(*config.log)) config.snapshots = &snapshots_.begin_process();
+  auto life = std::make_unique<Life>(std::move(config));
+  if (!life->snapshot_difference.empty()) {
+    invariants_.violated("snapshot-is-the-fold", life->snapshot_difference +
+                                                     " is otherwise in what a server begins with "
+                                                     "than in its log");
+  }
+  return life;
+}
+
+// A server takes them always. Here a short log is folded whole in most runs, which is faster.
+bool Universe::has_snapshots(const storage::EventLog& log) const {
+  constexpr std::uint64_t k_runs = 3;
+  constexpr std::uint64_t k_long_log = 2'000;
+  return options_.snapshots &&
+         (scenario_.seed % k_runs == 0 || log.last_position().value() > k_long_log);
 }
 
 bool Universe::server_listens() const { return life_ && life_->started() && !crash_now_; }
@@ -389,6 +405,7 @@ bool Universe::step() {
   if (life_) {
     const bool going_on = life_->step();
     disk_->run_background();
+    if (has_snapshots(life_->log())) snapshots_.write_if_due(life_->log(), own_domain());
     look_at_server();
     return going_on || !life_;
   }

@@ -10,6 +10,7 @@
 #include "base/buggify.hpp"
 #include "events/missed_push.hpp"
 #include "sim/disk/log_disk.hpp"
+#include "sim/disk/snapshot_disk.hpp"
 #include "sim/run/life.hpp"
 #include "sim/run/run.hpp"
 
@@ -47,6 +48,7 @@ class Universe final : public Buggify {
   void create_projects();
   void at_a_moment();  // of RunOptions::crash_at
   [[nodiscard]] std::unique_ptr<Life> make_life(std::unique_ptr<storage::EventLog> log);
+  [[nodiscard]] bool has_snapshots(const storage::EventLog& log) const;
   void step_deposed();  // the server that was taken over goes on until it finds out
 
   // ---- the world ----
@@ -89,6 +91,7 @@ class Universe final : public Buggify {
   std::shared_ptr<storage::MemoryStore> store_;  // of a log in memory
   std::unique_ptr<LogDisk> disk_;
   SeenHeads seen_heads_;  // by the life that runs
+  SnapshotDisk snapshots_;
   std::unique_ptr<Life> life_;
   std::unique_ptr<Life> deposed_;  // taken over; ends when it finds out
   bool crash_now_ = false;

@@ -84,6 +84,14 @@ void Catalog::apply(const Record& record) {
   applied_.notify_all();
 }
 
+void Catalog::restore(CatalogFold fold) {
+  {
+    const std::unique_lock lock(mutex_);
+    static_cast<CatalogFold&>(*this) = std::move(fold);
+  }
+  applied_.notify_all();
+}
+
 void Catalog::apply_to_deployment(const DeploymentId& id, const Record& record) {
   auto& view = deployments_[id];
   if (view.first_position == Position{}) {

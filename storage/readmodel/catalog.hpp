@@ -14,6 +14,7 @@
 
 #include "events/deployment.hpp"
 #include "events/domain_ledger.hpp"
+#include "events/fields.hpp"
 #include "events/github_app.hpp"
 #include "events/missed_push.hpp"
 #include "events/project.hpp"
@@ -69,10 +70,37 @@ struct GitHubAppView {
   std::vector<std::string> sealed_refs;
 };
 
-class Catalog {
+ATLAS_FIELDS(Milestone, name, at, position)
+ATLAS_FIELDS(DeploymentView, state, created_at, updated_at, first_position, number, milestones)
+ATLAS_FIELDS(ProjectView, state, created_at, updated_at, deployments, live, env_set_at)
+ATLAS_FIELDS(SealedChange, version, variable, ref)
+ATLAS_FIELDS(GitHubAppView, state, connected_at, sealed_refs)
+
+// What the catalog has folded so far, as one value.
+class CatalogFold {
+ private:
+  friend class Catalog;
+  ATLAS_OWN_FIELDS(CatalogFold, position, projects, deployments, active, sealed, quarantined,
+                   github_app, domains)
+
+  Position position_;
+  std::map<ProjectId, ProjectView> projects_;
+  std::map<DeploymentId, DeploymentView> deployments_;
+  std::set<DeploymentId> active_;  // of those, the ones that are not terminal
+  std::map<ProjectId, std::vector<SealedChange>> sealed_;
+  std::map<std::string, std::string> quarantined_;
+  GitHubAppView github_app_;
+  DomainLedger domains_;
+};
+
+class Catalog : private CatalogFold {
  public:
   // Records must come in position order without a gap.
   void apply(const Record& record);
+  // Goes on from there, whatever it had before.
+  void restore(CatalogFold fold);
+  // For whoever knows that nothing is applied meanwhile.
+  [[nodiscard]] const CatalogFold& fold() const { return *this; }
 
   [[nodiscard]] Position position() const;
   // Waits until the record at position has been applied; false after the timeout.
@@ -121,14 +149,6 @@ class Catalog {
 
   mutable std::shared_mutex mutex_;
   mutable std::condition_variable_any applied_;
-  Position position_;
-  std::map<ProjectId, ProjectView> projects_;
-  std::map<DeploymentId, DeploymentView> deployments_;
-  std::set<DeploymentId> active_;  // of those, the ones that are not terminal
-  std::map<ProjectId, std::vector<SealedChange>> sealed_;
-  std::map<std::string, std::string> quarantined_;
-  GitHubAppView github_app_;
-  DomainLedger domains_;
 };
 
 // The event's name as users see it: "PushReceived", "VMStarted".

@@ -50,6 +50,10 @@ TEST(Canary, a_field_that_the_fold_forgets_is_missed) {
   EXPECT_THAT(verdict_of(CANARY_FORGOTTEN_FIELD), is_caught_by("comes-to-rest"));
 }
 
+TEST(Canary, a_field_that_a_snapshot_leaves_out_is_missed) {
+  EXPECT_THAT(verdict_of(CANARY_FORGETFUL_SNAPSHOT), is_caught_by("snapshot-is-the-fold"));
+}
+
 TEST(Canary, an_order_that_depends_on_addresses_is_seen) {
   EXPECT_THAT(verdict_of(CANARY_UNORDERED_ITERATION), is_caught_by("deterministic"));
 }

@@ -141,7 +141,7 @@ TEST(Difference, names_the_first_field_that_differs) {
   left.instances[1].phase = right.instances[1].phase = phase::Placed{HostId{"local"}};
   EXPECT_EQ(difference(left, right), "");
   right.instances[1].phase = phase::Placed{HostId{"other"}};
-  EXPECT_EQ(difference(left, right), "instances[1].phase");
+  EXPECT_EQ(difference(left, right), "instances[1].phase.host");
   right.instances[1].phase = left.instances[1].phase;
   right.instances[1].losses = 1;
   EXPECT_EQ(difference(left, right), "instances[1].losses");
