@@ -48,9 +48,11 @@ ATLAS_FIELDS(DeploymentState, id, version, status, push, rollback_to, redeployed
              cancel_reason, superseded_by, retired_by, retire_reason)
 
 ATLAS_FIELDS(EnvEntry, digest, sealed_ref)
-ATLAS_FIELDS(ProjectState, id, version, name, repository_url, branch, webhook_secret_ref,
-             notify_secret_ref, settings, env, deleted, deleted_by)
-ATLAS_FIELDS(PushOrder, head, before_head, head_pushed_at_s, replaced, deleted, deleted_by)
+ATLAS_FIELDS(ProjectState, id, version, name, repository_url, repository_id, repository_deleted,
+             branch, webhook_secret_ref, notify_secret_ref, settings, env, build_secrets, deleted,
+             deleted_by)
+ATLAS_FIELDS(PushOrder, head, before_head, head_pushed_at_s, inferred, replaced, deleted,
+             deleted_by)
 ATLAS_FIELDS(EnvironmentHistory, deployments, order, made_at, past, pushes, protect_next, spared)
 ATLAS_FIELDS(ProjectHistory, project, environments, environment_of, quarantined, env_changes)
 

@@ -72,8 +72,9 @@ struct GitHubAppView {
 
 ATLAS_FIELDS(Milestone, name, at, position)
 ATLAS_FIELDS(DeploymentView, state, created_at, updated_at, first_position, number, milestones)
-ATLAS_FIELDS(ProjectView, state, created_at, updated_at, deployments, live, env_set_at)
-ATLAS_FIELDS(SealedChange, version, variable, ref)
+ATLAS_FIELDS(ProjectView, state, created_at, updated_at, deployments, live, env_set_at,
+             build_secret_set_at)
+ATLAS_FIELDS(SealedChange, version, use, name, ref)
 ATLAS_FIELDS(GitHubAppView, state, connected_at, sealed_refs)
 
 // What the catalog has folded so far, as one value.
