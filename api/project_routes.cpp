@@ -105,30 +105,36 @@ Response change_settings(const Context& context, const Request& request) {
   return show_project(context, project);
 }
 
-// No error quotes a value: it is a secret.
-Result<commands::Texts> parsed_variables(const std::string& body) {
+// The values by their names, of the body's member of that name. No error quotes a value: it is a
+// secret.
+Result<commands::Texts> parsed_values(const std::string& body, const char* member,
+                                      Result<void> (*validate_name)(const std::string&),
+                                      Result<void> (*validate_value)(const std::string&,
+                                                                     const std::string&)) {
   ATLAS_TRY(const auto json, parsed_object(body, "The body"));
-  ATLAS_TRY(const auto members, Members(json).object("variables"));
+  ATLAS_TRY(const auto members, Members(json).object(member));
   if (members == nullptr || members->empty()) {
-    return fail(ErrorCode::invalid_argument,
-                "'variables' is missing or empty: send {\"variables\":{\"NAME\":\"value\"}}.");
+    return fail(ErrorCode::invalid_argument, std::string("'") + member +
+                                                 "' is missing or empty: send {\"" + member +
+                                                 "\":{\"NAME\":\"value\"}}.");
   }
-  commands::Texts variables;
+  commands::Texts values;
   for (const auto& [name, value] : members->items()) {
-    ATLAS_TRYV(validate_env_name(name));
+    ATLAS_TRYV(validate_name(name));
     if (!value.is_string()) {
       return fail(ErrorCode::invalid_argument, "The value of " + name + " must be a string.");
     }
     auto text = value.get<std::string>();
-    ATLAS_TRYV(validate_env_value(name, text));
-    variables.emplace_back(name, std::move(text));
+    ATLAS_TRYV(validate_value(name, text));
+    values.emplace_back(name, std::move(text));
   }
-  return variables;
+  return values;
 }
 
 Response set_env(const Context& context, const Request& request) {
   const auto& project = request.parameters.at("name");
-  const auto variables = parsed_variables(request.body);
+  const auto variables =
+      parsed_values(request.body, "variables", validate_env_name, validate_env_value);
   if (!variables) return error_response(variables.error());
   const auto set =
       context.control.execute(asker_of(request), commands::SetEnv{project, *variables});
@@ -166,30 +172,10 @@ Response show_build_secrets(const Context& context, const std::string& name) {
   });
 }
 
-// No error quotes a value.
-Result<commands::Texts> parsed_build_secrets(const std::string& body) {
-  ATLAS_TRY(const auto json, parsed_object(body, "The body"));
-  ATLAS_TRY(const auto members, Members(json).object("secrets"));
-  if (members == nullptr || members->empty()) {
-    return fail(ErrorCode::invalid_argument,
-                "'secrets' is missing or empty: send {\"secrets\":{\"NAME\":\"value\"}}.");
-  }
-  commands::Texts secrets;
-  for (const auto& [name, value] : members->items()) {
-    ATLAS_TRYV(validate_build_secret_name(name));
-    if (!value.is_string()) {
-      return fail(ErrorCode::invalid_argument, "The value of " + name + " must be a string.");
-    }
-    auto text = value.get<std::string>();
-    ATLAS_TRYV(validate_build_secret_value(name, text));
-    secrets.emplace_back(name, std::move(text));
-  }
-  return secrets;
-}
-
 Response set_build_secrets(const Context& context, const Request& request) {
   const auto& project = request.parameters.at("name");
-  const auto secrets = parsed_build_secrets(request.body);
+  const auto secrets = parsed_values(request.body, "secrets", validate_build_secret_name,
+                                     validate_build_secret_value);
   if (!secrets) return error_response(secrets.error());
   const auto set =
       context.control.execute(asker_of(request), commands::SetBuildSecrets{project, *secrets});

@@ -20,4 +20,9 @@ CLI::App* add_verb(CLI::App& parent, Command& chosen, const std::shared_ptr<T>& 
   return verb;
 }
 
+template <typename T>
+void add_json(CLI::App* verb, const std::shared_ptr<T>& command) {
+  verb->add_flag("--json", command->json, "Print the server's JSON answer");
+}
+
 }  // namespace atlasflow::cli

@@ -23,11 +23,6 @@ constexpr const char* k_footer =
     "(--state-dir, else $ATLASFLOW_STATE_DIR, else /var/lib/atlasflow).\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage or input, or not possible now.";
 
-template <typename T>
-void add_json(CLI::App* verb, const std::shared_ptr<T>& command) {
-  verb->add_flag("--json", command->json, "Print the server's JSON answer");
-}
-
 void add_project_verbs(CLI::App& app, Command& chosen) {
   auto* project = app.add_subcommand(
       "project", "Create, list, show, set and delete projects, sign what they notify");

@@ -17,7 +17,7 @@ CLI::App* add_domain_verb(CLI::App& domains, Command& chosen, const std::shared_
   if constexpr (requires { command->domain; }) {
     verb->add_option("DOMAIN", command->domain, "Like www.example.com")->required();
   }
-  verb->add_flag("--json", command->json, "Print the server's JSON answer");
+  add_json(verb, command);
   return verb;
 }
 

@@ -5,12 +5,6 @@
 #include "cli/add_verb.hpp"
 
 namespace atlasflow::cli {
-namespace {
-
-constexpr const char* k_json_help = "Print the server's JSON answer";
-
-}  // namespace
-
 void add_env_verbs(CLI::App& app, Command& chosen) {
   auto* env = app.add_subcommand("env", "Set, list and unset a project's environment variables");
   env->require_subcommand(1);
@@ -28,7 +22,7 @@ void add_env_verbs(CLI::App& app, Command& chosen) {
   auto list = std::make_shared<EnvListCommand>();
   verb = add_verb(*env, chosen, list, "list", "List names and digests; values are never shown");
   verb->add_option("NAME", list->project, "The project")->required();
-  verb->add_flag("--json", list->json, k_json_help);
+  add_json(verb, list);
 
   auto unset = std::make_shared<EnvUnsetCommand>();
   verb = add_verb(*env, chosen, unset, "unset", "Remove variables");
@@ -53,7 +47,7 @@ void add_build_secret_verbs(CLI::App& app, Command& chosen) {
   auto list = std::make_shared<BuildSecretListCommand>();
   verb = add_verb(*secrets, chosen, list, "list", "List names and digests; values are never shown");
   verb->add_option("NAME", list->project, "The project")->required();
-  verb->add_flag("--json", list->json, k_json_help);
+  add_json(verb, list);
 
   auto unset = std::make_shared<BuildSecretUnsetCommand>();
   verb = add_verb(*secrets, chosen, unset, "unset", "Remove build secrets");

@@ -17,6 +17,41 @@ tl::unexpected<Error> gone(const ProjectState& state) {
                                                   : "there is no such project");
 }
 
+// For each name an event of this part of pb::Event: make is its mutable_ member.
+template <typename Set>
+Result<Events> set_all(const ProjectState& state,
+                       const std::vector<std::pair<std::string, EnvEntry>>& entries,
+                       Result<void> (*validate_name)(const std::string&),
+                       Set* (pb::Event::*make)()) {
+  if (!state.exists()) return gone(state);
+  Events events;
+  for (const auto& [name, entry] : entries) {
+    if (auto ok = validate_name(name); !ok) return tl::unexpected(ok.error());
+    auto* set = (events.emplace_back().*make)();
+    set->set_name(name);
+    set->set_digest(entry.digest);
+    set->set_sealed_ref(entry.sealed_ref);
+  }
+  return events;
+}
+
+// what: what the names are names of, for a sentence.
+template <typename Unset>
+Result<Events> unset_all(const ProjectState& state, const std::vector<std::string>& names,
+                         const std::map<std::string, EnvEntry>& known, const std::string& what,
+                         Unset* (pb::Event::*make)()) {
+  if (!state.exists()) return gone(state);
+  Events events;
+  for (const auto& name : names) {
+    if (!known.contains(name)) {
+      return fail(ErrorCode::not_found,
+                  "project '" + state.name + "' has no " + what + " '" + name + "'");
+    }
+    (events.emplace_back().*make)()->set_name(name);
+  }
+  return events;
+}
+
 struct Decider {
   const ProjectState& state;
 
@@ -49,55 +84,19 @@ struct Decider {
   }
 
   Result<Events> operator()(const SetEnv& command) const {
-    if (!state.exists()) return gone(state);
-    Events events;
-    for (const auto& [name, entry] : command.entries) {
-      if (auto ok = validate_env_name(name); !ok) return tl::unexpected(ok.error());
-      auto* set = events.emplace_back().mutable_env_set();
-      set->set_name(name);
-      set->set_digest(entry.digest);
-      set->set_sealed_ref(entry.sealed_ref);
-    }
-    return events;
+    return set_all(state, command.entries, validate_env_name, &pb::Event::mutable_env_set);
   }
-
   Result<Events> operator()(const UnsetEnv& command) const {
-    if (!state.exists()) return gone(state);
-    Events events;
-    for (const auto& name : command.names) {
-      if (!state.env.contains(name)) {
-        return fail(ErrorCode::not_found,
-                    "project '" + state.name + "' has no variable '" + name + "'");
-      }
-      events.emplace_back().mutable_env_unset()->set_name(name);
-    }
-    return events;
+    return unset_all(state, command.names, state.env, "variable", &pb::Event::mutable_env_unset);
   }
 
   Result<Events> operator()(const SetBuildSecrets& command) const {
-    if (!state.exists()) return gone(state);
-    Events events;
-    for (const auto& [name, entry] : command.entries) {
-      if (auto ok = validate_build_secret_name(name); !ok) return tl::unexpected(ok.error());
-      auto* set = events.emplace_back().mutable_build_secret_set();
-      set->set_name(name);
-      set->set_digest(entry.digest);
-      set->set_sealed_ref(entry.sealed_ref);
-    }
-    return events;
+    return set_all(state, command.entries, validate_build_secret_name,
+                   &pb::Event::mutable_build_secret_set);
   }
-
   Result<Events> operator()(const UnsetBuildSecrets& command) const {
-    if (!state.exists()) return gone(state);
-    Events events;
-    for (const auto& name : command.names) {
-      if (!state.build_secrets.contains(name)) {
-        return fail(ErrorCode::not_found,
-                    "project '" + state.name + "' has no build secret '" + name + "'");
-      }
-      events.emplace_back().mutable_build_secret_unset()->set_name(name);
-    }
-    return events;
+    return unset_all(state, command.names, state.build_secrets, "build secret",
+                     &pb::Event::mutable_build_secret_unset);
   }
 
   Result<Events> operator()(const IgnorePush& command) const {

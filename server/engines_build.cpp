@@ -140,7 +140,7 @@ Result<void> LocalBuildEngine::open_values(const actors::SourceJob& job,
   }
   for (const auto& [name, entry] : job.env) {
     // One that does not open is in nobody's hands; the start of the app says so.
-    auto value = secrets_.open(job.project_id + "/" + name, entry.sealed_ref);
+    auto value = secrets_.open(actors::env_context(job.project_id, name), entry.sealed_ref);
     if (value && !is_plain_word(*value)) request.hidden.emplace_back(*std::move(value));
   }
   return {};

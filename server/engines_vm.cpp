@@ -1,6 +1,7 @@
 #include <chrono>
 #include <shared_mutex>
 
+#include "actors/projects/sealed_env.hpp"
 #include "base/deadline.hpp"
 #include "server/engines.hpp"
 #include "vmm/hypervisor/probe.hpp"
@@ -50,7 +51,7 @@ Result<actors::StartedVm> LocalVmEngine::start(const actors::VmJob& job, std::st
       std::chrono::microseconds(job.settings.stop_grace_us()));
   spec.command = job.command;
   for (const auto& [name, entry] : job.env) {
-    auto value = secrets_.open(job.project_id + "/" + name, entry.sealed_ref);
+    auto value = secrets_.open(actors::env_context(job.project_id, name), entry.sealed_ref);
     if (!value) {
       auto error = value.error();
       error.message = "the value of " + name + " can't be opened: " + error.message +

@@ -24,7 +24,8 @@ namespace atlasflow::actors {
     const ProjectState& project, const std::vector<std::pair<std::string, std::string>>& entries,
     storage::SecretStore& secrets);
 
-// The context that a build secret is sealed in; a variable's is "<project id>/<name>".
+// The contexts that they are sealed in, so that none can be taken for another.
+[[nodiscard]] std::string env_context(const std::string& project_id, const std::string& name);
 [[nodiscard]] std::string build_secret_context(const std::string& project_id,
                                                const std::string& name);
 

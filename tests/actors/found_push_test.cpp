@@ -2,34 +2,13 @@
 // real actors.
 #include <gmock/gmock.h>
 
-#include "sim/run/life.hpp"
+#include "tests/actors/settled.hpp"
 
 namespace atlasflow::actors {
 namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-DeploymentStatus status_of(sim::Life& life, const DeploymentId& id) {
-  const auto view = life.catalog().deployment(id);
-  return view ? view->state.status : DeploymentStatus::absent;
-}
-
-std::vector<DeploymentId> deployments_of(sim::Life& life) {
-  std::vector<DeploymentId> ids;
-  for (const auto& project : life.catalog().projects()) {
-    for (const auto& id : project.deployments) ids.push_back(id);
-  }
-  return ids;
-}
-
-bool all_settled(sim::Life& life) {
-  const auto ids = deployments_of(life);
-  return !ids.empty() && std::all_of(ids.begin(), ids.end(), [&](const auto& id) {
-    const auto status = status_of(life, id);
-    return status == DeploymentStatus::live || is_terminal(status);
-  });
-}
 
 // What the comparison of a branch's head tells, and the delivery that was late after all.
 Push told(char before, char after, const std::string& delivery) {

@@ -3,6 +3,7 @@
 
 #include "sim/run/life.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
+#include "tests/actors/settled.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -25,27 +26,6 @@ std::vector<std::string> event_names(const storage::EventLog& log, const Deploym
         return true;
       }));
   return names;
-}
-
-DeploymentStatus status_of(sim::Life& life, const DeploymentId& id) {
-  const auto view = life.catalog().deployment(id);
-  return view ? view->state.status : DeploymentStatus::absent;
-}
-
-std::vector<DeploymentId> deployments_of(sim::Life& life) {
-  std::vector<DeploymentId> ids;
-  for (const auto& project : life.catalog().projects()) {
-    for (const auto& id : project.deployments) ids.push_back(id);
-  }
-  return ids;
-}
-
-bool all_settled(sim::Life& life) {
-  const auto ids = deployments_of(life);
-  return !ids.empty() && std::all_of(ids.begin(), ids.end(), [&](const auto& id) {
-    const auto status = status_of(life, id);
-    return status == DeploymentStatus::live || is_terminal(status);
-  });
 }
 
 TEST(Pipeline, a_push_becomes_live_through_the_seven_events) {

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "cli/verbs.hpp"
-#include "tests/api/api_fixture.hpp"
+#include "tests/cli/verb_test.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -16,26 +16,9 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::StartsWith;
 
-struct Ran {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-class BuildSecretVerbs : public api::testing::ApiTest {
+class BuildSecretVerbs : public VerbTest {
  protected:
   BuildSecretVerbs() { control_.add_project("shop"); }
-
-  template <typename Command>
-  Ran run(const Command& command, const std::string& input = {}) {
-    start();
-    std::istringstream in(input);
-    std::ostringstream out;
-    std::ostringstream err;
-    ApiClient api(config_.socket);
-    const int code = cli::run(command, api, Terminal{in, out, err});
-    return {code, out.str(), err.str()};
-  }
 };
 
 TEST_F(BuildSecretVerbs, a_build_secret_is_read_from_a_file_or_standard_input_and_never_shown) {

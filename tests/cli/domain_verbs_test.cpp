@@ -5,35 +5,18 @@
 #include <gtest/gtest.h>
 
 #include "cli/verbs.hpp"
-#include "tests/api/api_fixture.hpp"
+#include "tests/cli/verb_test.hpp"
 
 namespace atlasflow::cli {
 namespace {
 
 using testing::HasSubstr;
 
-struct Ran {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-class DomainVerbs : public api::testing::ApiTest {
+class DomainVerbs : public VerbTest {
  protected:
   DomainVerbs() {
     control_.add_project("shop");
     control_.add_domain("www.shop.test", "shop");
-  }
-
-  template <typename Command>
-  Ran run(const Command& command, const std::string& input = {}) {
-    start();
-    std::istringstream in(input);
-    std::ostringstream out;
-    std::ostringstream err;
-    ApiClient api(config_.socket);
-    const int code = cli::run(command, api, Terminal{in, out, err});
-    return {code, out.str(), err.str()};
   }
 };
 

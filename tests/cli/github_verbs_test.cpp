@@ -10,8 +10,8 @@
 
 #include "base/http_client.hpp"
 #include "cli/verbs.hpp"
-#include "tests/api/api_fixture.hpp"
 #include "tests/api/plane_app.hpp"
+#include "tests/cli/verb_test.hpp"
 #include "tests/github/local_github.hpp"
 
 namespace atlasflow::cli {
@@ -23,13 +23,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
-struct Ran {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-class GitHubVerbs : public api::testing::ApiTest {
+class GitHubVerbs : public VerbTest {
  protected:
   GitHubVerbs() {
     config_.connected_app = &connected_;
@@ -49,17 +43,6 @@ class GitHubVerbs : public api::testing::ApiTest {
     command.base_url = github_.base_url();
     return command;
   }
-  template <typename Command>
-  Ran run(const Command& command, const std::string& input = {}) {
-    start();
-    std::istringstream in(input);
-    std::ostringstream out;
-    std::ostringstream err;
-    ApiClient api(config_.socket);
-    const int code = cli::run(command, api, Terminal{in, out, err});
-    return {code, out.str(), err.str()};
-  }
-
   LocalGitHub github_;
   api::testing::PlaneApp connected_{control_};
 };

@@ -9,7 +9,7 @@
 
 #include "base/rfc3339.hpp"
 #include "cli/verbs.hpp"
-#include "tests/api/api_fixture.hpp"
+#include "tests/cli/verb_test.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -18,28 +18,13 @@ using nlohmann::json;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-struct Ran {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-class HttpLog : public api::testing::ApiTest {
+class HttpLog : public VerbTest {
  protected:
   HttpLog() {
     control_.add_project("shop");
     config_.access_log = [this](const std::string& project) {
       return folder_.path() / (project + ".http.log");
     };
-  }
-  Ran run(const LogsCommand& command) {
-    start();
-    std::istringstream in;
-    std::ostringstream out;
-    std::ostringstream err;
-    ApiClient api(config_.socket);
-    const int code = cli::run(command, api, Terminal{in, out, err});
-    return {code, out.str(), err.str()};
   }
 };
 

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "cli/verbs.hpp"
-#include "tests/api/api_fixture.hpp"
+#include "tests/cli/verb_test.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -19,28 +19,11 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::StartsWith;
 
-struct Ran {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-class LifeVerbs : public api::testing::ApiTest {
+class LifeVerbs : public VerbTest {
  protected:
   LifeVerbs() {
     control_.add_project("shop");
     control_.add_deployment("abcdefg2", "shop");
-  }
-
-  template <typename Command>
-  Ran run(const Command& command, const std::string& input = {}) {
-    start();
-    std::istringstream in(input);
-    std::ostringstream out;
-    std::ostringstream err;
-    ApiClient api(config_.socket);
-    const int code = cli::run(command, api, Terminal{in, out, err});
-    return {code, out.str(), err.str()};
   }
 
   // Makes the control plane append events when the verb comes.

@@ -68,7 +68,8 @@ TEST(PushOrder, the_senders_time_tells_where_the_chain_has_a_gap) {
 TEST(PushOrder, the_push_that_made_the_branch_is_older_than_any_of_its_second) {
   const auto order = after({push('x', 'y', 50)});
   EXPECT_THAT(reason_if_late(order, push('0', 'a', 50)), HasSubstr("made the branch"));
-  EXPECT_EQ(reason_if_late(order, push('0', 'a', 51)), "") << "deleted, untold, and made anew";
+  EXPECT_EQ(reason_if_late(order, push('0', 'a', 51)), "")
+      << "deleted, never told of, and made anew";
 }
 
 TEST(PushOrder, the_late_push_that_made_a_deleted_branch_does_not_bring_it_back) {
