@@ -144,7 +144,10 @@ bool append_fields(CurlList& list, const HttpRequest& request) {
     if (!given) complete = append(list, std::string(own) + ":") && complete;
   }
   for (const auto& [name, value] : request.fields) {
-    complete = append(list, value.empty() ? name + ";" : name + ": " + value) && complete;
+    std::string field = name;
+    field += value.empty() ? ";" : ": ";
+    field += value;
+    complete = append(list, field) && complete;
   }
   return complete;
 }

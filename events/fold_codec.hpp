@@ -105,9 +105,7 @@ class FoldWriter {
       put_varint(value);
     } else if constexpr (std::is_same_v<T, std::string>) {
       put_text(value);
-    } else if constexpr (TextId<T>) {
-      put_text(value.str());
-    } else if constexpr (Worded<T>) {
+    } else if constexpr (TextId<T> || Worded<T>) {
       put_text(value.str());
     } else if constexpr (NumberedId<T>) {
       put_varint(value.value());

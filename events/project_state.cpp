@@ -17,6 +17,13 @@ tl::unexpected<Error> gone(const ProjectState& state) {
                                                   : "there is no such project");
 }
 
+// what: what the name is a name of, for a sentence.
+tl::unexpected<Error> unknown(const ProjectState& state, const std::string& what,
+                              const std::string& name) {
+  return fail(ErrorCode::not_found,
+              "project '" + state.name + "' has no " + what + " '" + name + "'");
+}
+
 // For each name an event of this part of pb::Event: make is its mutable_ member.
 template <typename Set>
 Result<Events> set_all(const ProjectState& state,
@@ -35,7 +42,7 @@ Result<Events> set_all(const ProjectState& state,
   return events;
 }
 
-// what: what the names are names of, for a sentence.
+// what: as unknown().
 template <typename Unset>
 Result<Events> unset_all(const ProjectState& state, const std::vector<std::string>& names,
                          const std::map<std::string, EnvEntry>& known, const std::string& what,
@@ -44,8 +51,7 @@ Result<Events> unset_all(const ProjectState& state, const std::vector<std::strin
   Events events;
   for (const auto& name : names) {
     if (!known.contains(name)) {
-      return fail(ErrorCode::not_found,
-                  "project '" + state.name + "' has no " + what + " '" + name + "'");
+      return unknown(state, what, name);
     }
     (events.emplace_back().*make)()->set_name(name);
   }

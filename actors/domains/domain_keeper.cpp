@@ -150,7 +150,7 @@ void DomainKeeperState::remove_orphans(domain_keeper_actor::pointer self) {
 
 void DomainKeeperState::decide_and_write(domain_keeper_actor::pointer self,
                                          const std::string& domain, DomainCommand command,
-                                         const Principal& by, Basis basis, OnDecided then) {
+                                         const Principal& by, Basis basis, const OnDecided& then) {
   writer.in_turn([=, this, command = std::move(command), basis = std::move(basis)] {
     const auto* known = ledger.find(domain);
     DomainState state;

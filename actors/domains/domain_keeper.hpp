@@ -112,7 +112,8 @@ struct DomainKeeperState {
   // Decides and appends, in its turn; `then` hears where it was recorded, 0 for nowhere.
   using OnDecided = std::function<void(const Result<Position>&)>;
   void decide_and_write(domain_keeper_actor::pointer self, const std::string& domain,
-                        DomainCommand command, const Principal& by, Basis basis, OnDecided then);
+                        DomainCommand command, const Principal& by, Basis basis,
+                        const OnDecided& then);
   // What the world reports is recorded in time; on a full disk it is tried again. Nobody's turn
   // waits for that.
   void report(domain_keeper_actor::pointer self, const std::string& domain, DomainCommand command);

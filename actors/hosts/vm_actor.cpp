@@ -237,10 +237,7 @@ vm_actor::behavior_type vm(vm_actor::stateful_pointer<VmActorState> self, VmEngi
             self->state.schedule_tick(self);
           },
           [self](const ProbeVm& message, const outcome_sink& sink) {
-            auto& probing = self->state.probing.emplace();
-            probing.request = message;
-            probing.sink = sink;
-            probing.began = self->state.clock->now();
+            self->state.probing = VmActorState::Probing{message, sink, self->state.clock->now()};
             self->state.tick(self);
           },
           [self](const StopVm& message, const outcome_sink& sink) {

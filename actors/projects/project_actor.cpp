@@ -314,12 +314,12 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
                 std::make_shared<PromiseGuard<IntakeReply>>(PromiseGuard<IntakeReply>(promise)));
             return promise;
           },
-          [self](DecideProject& message) -> caf::result<ProjectReply> {
+          [self](const DecideProject& message) -> caf::result<ProjectReply> {
             auto promise = self->make_response_promise<ProjectReply>();
             auto reply =
                 std::make_shared<PromiseGuard<ProjectReply>>(PromiseGuard<ProjectReply>(promise));
             self->state.command(
-                self, std::move(message.command), message.by, "",
+                self, message.command, message.by, "",
                 [self, reply](const Result<ProjectActorState::Recorded>& done) {
                   if (!done) return reply->fail(done.error());
                   reply->deliver(ProjectReply{self->state.history.project.id, done->position});
