@@ -71,7 +71,9 @@ void ClientConnection::pump() {
   context_.clock.step();
   context_.clock.heed();  // what was meant for the step before
   context_.run_again.remove(*this);
-  context_.reads_left = k_reads_per_pump;
+  context_.woken.remove(*this);
+  // Each upstream that woke it may be read once.
+  context_.reads_left = k_reads_per_pump + std::exchange(wakes_, 0);
   bool any_progress = false;
   for (int round = 0; round < k_rounds_per_pump && context_.reads_left > 0; ++round) {
     bool progress = flush();
@@ -110,7 +112,8 @@ void ClientConnection::retire() {
 void ClientConnection::wake(Stream& stream) {
   if (closed_) return;
   codec_->wake(stream);
-  pump();
+  ++wakes_;
+  if (!context_.woken.contains(*this)) context_.woken.push_back(*this);
 }
 
 // The watch has found that this connection alone has kept the worker for a second.
@@ -236,6 +239,7 @@ void ClientConnection::close() {
   closed_ = true;
   if (codec_) codec_->abandon();
   context_.run_again.remove(*this);
+  context_.woken.remove(*this);
   context_.admission.forget(*this);
   socket_.close();
   in_.clear();

@@ -35,7 +35,7 @@ class ClientConnection : public Endpoint {
   // Its deadline has passed.
   void expire();
   void on_events(std::uint32_t events) { socket_.on_events(events); }
-  // Something has happened to the stream's upstream.
+  // Something has happened to the stream's upstream: the connection has its part of this turn yet.
   void wake(Stream& stream);
   // Another process takes over.
   void retire();
@@ -86,6 +86,7 @@ class ClientConnection : public Endpoint {
 
   std::size_t index = 0;  // in the worker's list
   ListHook<ClientConnection> in_run_again;
+  ListHook<ClientConnection> in_woken;
   ListHook<ClientConnection> in_handshakes;
   ListHook<ClientConnection> in_quiet;
 
@@ -123,6 +124,7 @@ class ClientConnection : public Endpoint {
   bool write_closed_ = false;  // we have sent our last byte
   bool closed_ = false;
   bool end_means_whole_ = false;
+  int wakes_ = 0;  // since its last part of a turn
   std::size_t linger_left_ = 0;
   Deadline deadline_;
 };

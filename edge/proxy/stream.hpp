@@ -149,6 +149,8 @@ class Stream {
   void finish_response();
   void upstream_ended(bool clean);
   [[nodiscard]] bool may_send_again() const;
+  [[nodiscard]] bool is_repeatable() const;
+  void send_again();
   [[nodiscard]] bool may_ask_another() const;
   void ask_another();
   [[nodiscard]] bool has_alternative() const;

@@ -73,7 +73,7 @@ void Stream::attempt_at(const RouteEntry& route) {
   if (context_.shared.access_log != nullptr) instance_ = target.upstream.vm_id;
   UpstreamPool& pool = context_.upstreams;
   pool.cell(target).in_flight.fetch_add(1);
-  UpstreamConnection* upstream = fresh_only_ ? nullptr : pool.take_idle(target);
+  UpstreamConnection* upstream = fresh_only_ ? nullptr : pool.take_idle(target, !is_repeatable());
   if (upstream == nullptr && context_.admission.make_room_for_upstream()) {
     upstream = pool.connect(target);
   }
@@ -208,7 +208,7 @@ bool Stream::take_response(UpstreamConnection& upstream) {
         break;
       case http::ParseEvent::head:
         take_response_head(upstream.parser.head());
-        if (state_ != State::exchange) return true;
+        if (state_ != State::exchange || upstream_ != &upstream) return true;
         break;
       case http::ParseEvent::complete:
         if (upstream.parser.head().status >= 200) {
@@ -249,6 +249,10 @@ void Stream::take_response_head(const http::ResponseHead& head) {
       codec_.write_interim(*this, head);
     }
     return;
+  }
+  if (head.status == 408 && upstream_->reused && may_send_again()) {
+    // Said to the idle connection as the request was under way to it (RFC 9110 section 15.5.9).
+    return send_again();
   }
   // An answer of known length is passed on with its first bytes: if the instance dies between head
   // and body, which servers that write them apart make likely, another one can still be asked.
@@ -308,18 +312,20 @@ void Stream::upstream_ended(bool clean) {
     attempt_failed();
     return;
   }
-  if (upstream.reused && may_send_again()) {
-    fresh_only_ = true;
-    context_.metrics.retries.add();
-    drop_upstream();
-    leave_target();
-    attempt();
-    return;
-  }
+  if (upstream.reused && may_send_again()) return send_again();
   if (!upstream.reused && may_ask_another()) return ask_another();
   fail({502, "upstream_closed", "The application did not answer",
         "The application closed the connection without an answer. It may have crashed; its logs "
         "may say why."});
+}
+
+void Stream::send_again() {
+  fresh_only_ = true;
+  response_started_ = false;
+  context_.metrics.retries.add();
+  drop_upstream();
+  leave_target();
+  attempt();
 }
 
 void Stream::ask_another() {
@@ -333,9 +339,9 @@ void Stream::ask_another() {
 
 // A pooled connection has closed without a byte of a response. One that did so before the first
 // byte went out has processed nothing.
-bool Stream::may_send_again() const {
-  return !upstream_->wrote || (replayable_ && is_idempotent(head_->method));
-}
+bool Stream::may_send_again() const { return !upstream_->wrote || is_repeatable(); }
+
+bool Stream::is_repeatable() const { return replayable_ && is_idempotent(head_->method); }
 
 // The instance was up to it and the client has heard nothing of it; only if it has been replaced
 // meanwhile, or is one of several, is another worth asking. (A microVM's network accepts for an app

@@ -13,7 +13,8 @@
 namespace atlasflow::edge {
 namespace {
 
-constexpr std::size_t k_idle_per_target_max = 128;
+// Of one worker: fewer than an app answers at once would be closed and opened again all the time.
+constexpr std::size_t k_idle_per_target_max = 512;
 
 }  // namespace
 
@@ -21,15 +22,14 @@ Target::Cell& UpstreamPool::cell(const Target& target) const {
   return target.cells[context_.index];
 }
 
-UpstreamConnection* UpstreamPool::take_idle(Target& target) {
+UpstreamConnection* UpstreamPool::take_idle(Target& target, bool look) {
   auto& idle = cell(target).idle;
   while (!idle.empty()) {
     UpstreamConnection& upstream = *idle.back();
-    // A look whether the upstream has just left, or has said something that nobody asked for: the
-    // next request would take it for its answer. Epoll may not have told yet.
     char byte = 0;
-    const bool usable = upstream.idle_until_ms > context_.now_ms && !upstream.socket.hung_up() &&
-                        ::recv(upstream.socket.fd(), &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
+    const bool usable =
+        upstream.idle_until_ms > context_.now_ms && !upstream.socket.hung_up() &&
+        (!look || (::recv(upstream.socket.fd(), &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN));
     if (!usable) {
       close(upstream);
       continue;

@@ -50,8 +50,10 @@ class UpstreamPool {
   // This worker's counts of a target.
   [[nodiscard]] Target::Cell& cell(const Target& target) const;
 
-  // An idle connection that is fit for a request, or nullptr.
-  [[nodiscard]] UpstreamConnection* take_idle(Target& target);
+  // An idle connection that is fit for a request, or nullptr. As far as epoll has told; look: by
+  // the socket, too, which costs a call. Its upstream may just have left, or have said something
+  // that nobody asked for, which the next request would take for its answer.
+  [[nodiscard]] UpstreamConnection* take_idle(Target& target, bool look);
   // A new one, perhaps still under way. nullptr: it failed at once.
   [[nodiscard]] UpstreamConnection* connect(Target& target);
   // Its exchange is over: it is kept if it can be.

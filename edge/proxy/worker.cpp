@@ -114,16 +114,34 @@ void Worker::turn() {
   context_.clock.step();
   update_clock();
   adopt_snapshot();
-  for (int i = 0; i < count; ++i) {
-    const epoll_event& event = events[static_cast<std::size_t>(i)];
-    dispatch(*static_cast<Endpoint*>(event.data.ptr), event.events);
-  }
+  dispatch_all({events.data(), static_cast<std::size_t>(std::max(count, 0))});
   run_again();
   context_.admission.serve_handshakes();
   serve_held();
+  serve_woken();
   if (context_.now_ms >= next_sweep_ms_) sweep();
   context_.clients.free_removed();
   context_.upstreams.free_closed();
+}
+
+// Upstreams first: what one of them said, or that it left, is known before a request is given to it,
+// and those that have answered are free for the requests of this turn.
+void Worker::dispatch_all(std::span<const epoll_event> events) {
+  const auto is_upstream = [](const Endpoint& of) { return of.kind == Endpoint::Kind::upstream; };
+  for (const epoll_event& event : events) {
+    auto& endpoint = *static_cast<Endpoint*>(event.data.ptr);
+    if (is_upstream(endpoint)) dispatch(endpoint, event.events);
+  }
+  serve_woken();
+  for (const epoll_event& event : events) {
+    auto& endpoint = *static_cast<Endpoint*>(event.data.ptr);
+    if (!is_upstream(endpoint)) dispatch(endpoint, event.events);
+  }
+}
+
+void Worker::serve_woken() {
+  // Nobody is woken by one who has its part.
+  while (ClientConnection* client = context_.woken.pop_front()) client->pump();
 }
 
 void Worker::close_all() {

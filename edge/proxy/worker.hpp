@@ -7,8 +7,11 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
+
+#include <sys/epoll.h>
 
 #include "edge/proxy/worker_context.hpp"
 
@@ -50,6 +53,8 @@ class Worker {
   void adopt_snapshot();
   void run_commands();
   void dispatch(Endpoint& endpoint, std::uint32_t events);
+  void dispatch_all(std::span<const epoll_event> events);
+  void serve_woken();
   void run_again();
   void serve_held();
   void sweep();

@@ -128,6 +128,9 @@ struct WorkerContext {
   ActiveStreams streams;
   Admission admission;
   OwningList<ClientConnection> clients;
+  // Something came for a stream of theirs. They have one part of the turn for all that came: what
+  // several upstreams answer goes to an HTTP/2 client in one piece.
+  IntrusiveList<ClientConnection, &ClientConnection::in_woken> woken;
   // Had their part of a turn, and have more to do.
   IntrusiveList<ClientConnection, &ClientConnection::in_run_again> run_again;
 };
