@@ -66,7 +66,7 @@ ATLAS_FIELDS(NotificationsOwed::Receiver, project, url)
 ATLAS_FIELDS(GitHubAppState, app_id, slug, base_url, key_fingerprint, private_key_ref,
              webhook_secret_ref)
 ATLAS_FIELDS(GitHubReport, project_id, project, deployment, status, repository_url, commit,
-             environment, hostname, reason, at)
+             environment, hostname, reason, at, commit_state, pull_request)
 
 ATLAS_FIELDS(CertificateFacts, fingerprint, serial, issuer, not_before, not_after, names)
 ATLAS_FIELDS(DomainOrder, effect, names, directory, renews, ordered_at, deadline)
