@@ -38,6 +38,22 @@ void add_sentence(std::string& text, const std::string& sentence) {
   text += (text.empty() ? "" : "; ") + sentence;
 }
 
+struct Writing {
+  const char* permission;
+  const char* allows;
+  const char* title;  // as the App's settings have it
+  const char* without;
+};
+
+std::string lack_of_writing(const github::AppIdentity& identity, const Writing& writing) {
+  const auto granted = identity.permissions.find(writing.permission);
+  if (granted != identity.permissions.end() && granted->second == "write") return "";
+  return std::string("the App may not ") + writing.allows + ", so " + writing.without +
+         ": grant it \"" + writing.title +
+         ": read and write\" in its settings under \"Permissions\", and accept that on its "
+         "installations' pages";
+}
+
 // All that the App lacks; empty: nothing.
 std::string lack_of(const github::AppIdentity& identity) {
   std::string lack;
@@ -56,13 +72,19 @@ std::string lack_of(const github::AppIdentity& identity) {
                  "the App is not told of repositories that are renamed or deleted: tick "
                  "\"Repository\" in its settings under \"Permissions & events\"");
   }
-  const auto deployments = identity.permissions.find("deployments");
-  if (deployments == identity.permissions.end() || deployments->second != "write") {
+  if (!hears_of(identity, "pull_request")) {
     add_sentence(lack,
-                 "the App may not write deployments, so commits on GitHub don't show where they "
-                 "run: grant it \"Deployments: read and write\" in its settings under "
-                 "\"Permissions\", and accept that on its installations' pages");
+                 "the App is not told of pull requests, so they have no previews: tick \"Pull "
+                 "request\" in its settings under \"Permissions & events\"");
   }
+  add_sentence(lack, lack_of_writing(identity, {"deployments", "write deployments", "Deployments",
+                                                "commits on GitHub don't show where they run"}));
+  add_sentence(lack,
+               lack_of_writing(identity, {"statuses", "write commit statuses", "Commit statuses",
+                                          "commits on GitHub have no status of their deployment"}));
+  add_sentence(
+      lack, lack_of_writing(identity, {"pull_requests", "comment on pull requests", "Pull requests",
+                                       "none of them tells where its preview is"}));
   return lack;
 }
 

@@ -90,6 +90,8 @@ Json json_of(const pb::Settings& settings) {
           {"auto_rollback_us", settings.auto_rollback_us()},
           {"restart_unhealthy_after_us", settings.restart_unhealthy_after_us()},
           {"previews", settings.previews()},
+          {"pull_requests", settings.pull_requests()},
+          {"pull_requests_from_forks", settings.pull_requests_from_forks()},
           {"preview_limit", settings.preview_limit()},
           {"preview_ttl_us", settings.preview_ttl_us()},
           {"supersede_after_us", settings.supersede_after_us()},
@@ -134,6 +136,40 @@ Json waits_json_of(const DeploymentState& state) {
   return waits;
 }
 
+Json pull_request_json_of(const DeploymentState& state) {
+  if (!state.push.has_pull_request()) return nullptr;
+  const auto& of = state.push.pull_request();
+  Json json;
+  json["number"] = of.number();
+  json["repository"] = text_or_null(of.repository());
+  json["branch"] = of.branch();
+  json["from_fork"] = of.from_fork();
+  json["approved_by"] = text_or_null(of.approved_by());
+  return json;
+}
+
+// Forks' commits that nothing has been deployed of.
+Json waiting_json_of(const storage::ProjectView& view, const storage::Catalog& catalog) {
+  Json waiting = Json::array();
+  for (const auto& [number, held] : view.state.held) {
+    const auto environment = pull_request_environment(number);
+    const auto& sha = held.head();
+    const bool is_deployed =
+        std::any_of(view.deployments.rbegin(), view.deployments.rend(), [&](const auto& id) {
+          const auto found = catalog.deployment(id);
+          return found && found->state.push.environment() == environment &&
+                 found->state.push.after() == sha;
+        });
+    if (is_deployed) continue;
+    waiting.push_back({{"number", number},
+                       {"sha", sha},
+                       {"repository", held.pull_request().repository()},
+                       {"branch", held.pull_request().branch()},
+                       {"pusher", held.pusher()}});
+  }
+  return waiting;
+}
+
 // The message of the oneof that is set, or nullptr for an event that this build does not know.
 const google::protobuf::Message* inner_message(const pb::Event& event) {
   const auto* kind = pb::Event::descriptor()->FindOneofByName("kind");
@@ -176,6 +212,7 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
   json["environment"] = state.push.environment();
   json["sha"] = state.push.after();
   json["ref"] = state.push.ref();
+  json["pull_request"] = pull_request_json_of(state);
   json["subject"] = state.subject;
   json["author"] = state.author;
   json["trigger"] = trigger_name(state.push.trigger());
@@ -255,6 +292,7 @@ Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
   for (const auto& [name, entry] : state.build_secrets) json["build_secret_names"].push_back(name);
   json["settings"] = json_of(state.settings);
   json["has_notify_secret"] = !state.notify_secret_ref.empty();
+  json["waiting_for_approval"] = waiting_json_of(view, catalog);
   return json;
 }
 

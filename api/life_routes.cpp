@@ -2,7 +2,9 @@
 // start and scale what is live.
 
 #include "api/context.hpp"
+#include "api/url.hpp"
 #include "base/log.hpp"
+#include "events/environment.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -83,6 +85,30 @@ Response promote(const Context& context, const Request& request) {
       context.control.execute(
           asker_of(request),
           commands::Promote{DeploymentId(request.parameters.at("id")), again->command_id}));
+}
+
+// The commit is the one that the body names, so that nobody approves what he has not seen.
+Response approve(const Context& context, const Request& request) {
+  const auto json = parsed_object(request.body, "The body");
+  if (!json) return error_response(json.error());
+  const Members members(*json);
+  auto command_id = command_id_of(members);
+  if (!command_id) return error_response(command_id.error());
+  auto sha = members.string("sha");
+  if (!sha) return error_response(sha.error());
+  const auto number = parsed_number(request.parameters.at("number"), k_pull_request_max);
+  if (!number || *number == 0) {
+    return error_response(
+        {ErrorCode::invalid_argument,
+         "'" + request.parameters.at("number").substr(0, 40) + "' is no pull request's number.",
+         {}});
+  }
+  return show_made(
+      context, "approve",
+      context.control.execute(asker_of(request),
+                              commands::ApprovePullRequest{
+                                  request.parameters.at("name"), static_cast<std::int64_t>(*number),
+                                  *std::move(sha), *std::move(command_id)}));
 }
 
 // ---- commands that change one ----
@@ -169,6 +195,7 @@ void add_life_routes(Router& router, const Context& context) {
   add("POST", "/v1/projects/:name/rollback", roll_back);
   add("POST", "/v1/projects/:name/redeploy", redeploy);
   add("POST", "/v1/projects/:name/restart", restart);
+  add("POST", "/v1/projects/:name/pull-requests/:number/approve", approve);
   add("POST", "/v1/projects/:name/stop", stop);
   add("POST", "/v1/projects/:name/start", start);
   add("PUT", "/v1/projects/:name/scale", scale);

@@ -1,9 +1,11 @@
 #include "api/push_payload.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "api/url.hpp"
 #include "base/rfc3339.hpp"
+#include "events/environment.hpp"
 #include "events/settings.hpp"
 #include "http/message.hpp"
 
@@ -48,7 +50,6 @@ Result<void> read_pushed_at(const Members& repository, Push& push) {
     push.pushed_at_s = seconds->value_or(0);
     if (push.pushed_at_s >= 0) return {};
   } else if (const auto text = repository.string("pushed_at"); text) {
-    constexpr std::int64_t k_second_us = 1'000'000;
     if (const auto at = parse_rfc3339_us(text->value_or("")); at && *at >= 0) {
       push.pushed_at_s = *at / k_second_us;
       return {};
@@ -85,6 +86,71 @@ Result<void> read_pusher(const Members& payload, Push& push) {
     if (auto read = read_text(Members(*json, object), name, text); !read) return read;
     if (push.pusher.empty()) push.pusher = std::move(text);
   }
+  return {};
+}
+
+// ---- pull requests ----
+
+Result<Members> required_object(const Members& members, const char* name) {
+  ATLAS_TRY(const auto json, members.object(name));
+  if (json == nullptr) {
+    return fail(ErrorCode::invalid_argument, "'" + members.path_of(name) + "' is missing.");
+  }
+  return Members(*json, members.path_of(name));
+}
+
+// The id of the repository where one side's branch is; 0: that was deleted.
+Result<std::int64_t> repository_of(const Members& side, std::string& full_name) {
+  ATLAS_TRY(const auto json, side.object("repo"));
+  if (json == nullptr) return 0;
+  const Members repository(*json, side.path_of("repo"));
+  ATLAS_TRY(const auto id, repository.integer("id"));
+  ATLAS_TRYV(read_text(repository, "full_name", full_name));
+  return id.value_or(0);
+}
+
+// Its branch is a fork's unless it says that both sides are the same repository.
+Result<void> read_sides(const Members& pull_request, Push& push) {
+  auto& head = push.pull_request->head;
+  ATLAS_TRY(const auto from, required_object(pull_request, "head"));
+  ATLAS_TRY(const auto to, required_object(pull_request, "base"));
+  ATLAS_TRYV(read_commit(from, "sha", push.after));
+  ATLAS_TRYV(read_text(from, "ref", *head.mutable_branch()));
+  std::string base_name;
+  ATLAS_TRY(const auto from_id, repository_of(from, *head.mutable_repository()));
+  ATLAS_TRY(const auto to_id, repository_of(to, base_name));
+  head.set_from_fork(from_id == 0 || from_id != to_id);
+  return {};
+}
+
+Result<void> read_state(const Members& pull_request, PullRequestNews& news) {
+  ATLAS_TRY(const auto number, pull_request.integer("number"));
+  if (number.value_or(0) < 1 || *number > k_pull_request_max) {
+    return fail(ErrorCode::invalid_argument, "'pull_request.number' is no pull request's number.");
+  }
+  news.head.set_number(*number);
+  ATLAS_TRY(const auto state, pull_request.required_string("state"));
+  if (state != "open" && state != "closed") {
+    return fail(ErrorCode::invalid_argument, "'pull_request.state' must be open or closed.");
+  }
+  news.is_open = state == "open";
+  ATLAS_TRY(const auto merged, pull_request.boolean("merged"));
+  news.merged = merged.value_or(false);
+  ATLAS_TRY(const auto updated_at, pull_request.required_string("updated_at"));
+  const auto at = parse_rfc3339_us(updated_at);
+  if (!at || *at <= 0) {
+    return fail(ErrorCode::invalid_argument,
+                "'pull_request.updated_at' must be a time such as 2026-11-24T06:00:00Z.");
+  }
+  news.head.set_updated_at_s(*at / k_second_us);
+  return {};
+}
+
+// What the head was before, when the delivery is about this head.
+Result<void> read_before(const Members& members, Push& push) {
+  ATLAS_TRY(const auto after, members.string("after"));
+  ATLAS_TRY(const auto before, members.string("before"));
+  if (before && after == push.after && is_commit_sha(*before)) push.before = *before;
   return {};
 }
 
@@ -125,6 +191,29 @@ Result<Push> parsed_push(const ParsedJson& payload) {
   ATLAS_TRYV(read_repository(*repository, push));
   ATLAS_TRYV(read_pusher(members, push));
   return push;
+}
+
+Result<std::optional<Push>> parsed_pull_request(const ParsedJson& payload) {
+  const Members members(payload);
+  ATLAS_TRY(const auto action, members.required_string("action"));
+  constexpr std::array<std::string_view, 4> k_actions = {"opened", "reopened", "synchronize",
+                                                         "closed"};
+  if (std::ranges::find(k_actions, action) == k_actions.end()) return std::optional<Push>();
+  ATLAS_TRY(const auto pull_request, required_object(members, "pull_request"));
+  Push push;
+  push.pull_request = PullRequestNews{.is_first = action == "opened"};
+  ATLAS_TRYV(read_state(pull_request, *push.pull_request));
+  ATLAS_TRYV(read_sides(pull_request, push));
+  ATLAS_TRYV(read_before(members, push));
+  push.ref = "refs/pull/" + std::to_string(push.pull_request->head.number()) + "/head";
+  ATLAS_TRY(const auto repository, members.object("repository"));
+  if (repository == nullptr) {
+    return fail(ErrorCode::invalid_argument, "'repository' is missing.");
+  }
+  ATLAS_TRYV(read_repository(*repository, push));
+  push.pushed_at_s = 0;  // of the repository, which the pull request has nothing to do with
+  ATLAS_TRYV(read_pusher(members, push));
+  return std::optional(std::move(push));
 }
 
 }  // namespace atlasflow::api

@@ -1,8 +1,9 @@
 // What GitHub's webhook bodies say, checked member by member: whoever signs may still send
-// nonsense. Pure, any thread. Source: docs.github.com, "Webhook events and payloads", push and
-// ping.
+// nonsense. Pure, any thread. Source: docs.github.com, "Webhook events and payloads", push,
+// pull_request and ping.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,5 +18,9 @@ namespace atlasflow::api {
 
 // Without delivery_id and signed_for. invalid_argument names the member that is wrong.
 [[nodiscard]] Result<Push> parsed_push(const ParsedJson& payload);
+
+// The same of a pull request's delivery: how it stands, whatever the action was. Nothing: its
+// previews have nothing to do with the action.
+[[nodiscard]] Result<std::optional<Push>> parsed_pull_request(const ParsedJson& payload);
 
 }  // namespace atlasflow::api

@@ -138,16 +138,14 @@ Response answer_push(const std::vector<actors::PushReceipt>& receipts) {
   return json_response(json, only_duplicates ? 200 : 202);
 }
 
-Response take_push(const Context& context, const ParsedJson& payload, const Signer& signer,
+Response take_push(const Context& context, Push push, const Signer& signer,
                    const std::string& delivery) {
-  auto push = parsed_push(payload);
-  if (!push) return error_response(push.error());
-  push->delivery_id = delivery;
+  push.delivery_id = delivery;
   auto projects = signed_for(context, signer);
   if (!projects) return answer_push({});
-  push->signed_for = *std::move(projects);
+  push.signed_for = *std::move(projects);
   const auto receipts =
-      context.control.execute(Principal::webhook("github"), commands::TakePush{*std::move(push)});
+      context.control.execute(Principal::webhook("github"), commands::TakePush{std::move(push)});
   if (!receipts) {
     log_event(LogLevel::error, "api", "push_not_recorded",
               {{"delivery", delivery}, {"cause", to_string(receipts.error())}});
@@ -161,6 +159,25 @@ Response take_push(const Context& context, const ParsedJson& payload, const Sign
                {"deployment", receipt.deployment.str()}});
   }
   return answer_push(*receipts);
+}
+
+Response take_branch(const Context& context, const ParsedJson& payload, const Signer& signer,
+                     const std::string& delivery) {
+  auto push = parsed_push(payload);
+  if (!push) return error_response(push.error());
+  return take_push(context, *std::move(push), signer, delivery);
+}
+
+Response take_pull_request(const Context& context, const ParsedJson& payload, const Signer& signer,
+                           const std::string& delivery) {
+  auto push = parsed_pull_request(payload);
+  if (!push) return error_response(push.error());
+  if (!*push) {
+    Json json;
+    json["ignored"] = "nothing follows here from that action of a pull request";
+    return json_response(json, 202);
+  }
+  return take_push(context, **std::move(push), signer, delivery);
 }
 
 Response pong(const ParsedJson& payload) {
@@ -278,7 +295,8 @@ Response take_delivery(const Context& context, const Request& request) {
   if (!payload) return error_response(payload.error());
 
   if (*event == "ping") return pong(*payload);
-  if (*event == "push") return take_push(context, *payload, *signer, *delivery);
+  if (*event == "push") return take_branch(context, *payload, *signer, *delivery);
+  if (*event == "pull_request") return take_pull_request(context, *payload, *signer, *delivery);
   return take_other(context, *signer, *event, *payload);
 }
 

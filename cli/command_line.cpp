@@ -12,6 +12,7 @@
 #include "cli/domain_options.hpp"
 #include "cli/env_options.hpp"
 #include "events/deployment.hpp"
+#include "events/environment.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow::cli {
@@ -158,6 +159,17 @@ void add_again_verbs(CLI::App& app, Command& chosen) {
                   "Take a deployment's image into production, without a build");
   verb->add_option("DEPLOYMENT", promote->deployment, "Mostly a preview's")->required();
   add_wait(verb, promote);
+
+  auto approve = std::make_shared<ApproveCommand>();
+  verb = add_verb(app, chosen, approve, "approve",
+                  "Deploy the commit of a fork's pull request that waits, without any variables");
+  verb->add_option("NAME", approve->project, "The project")->required();
+  verb->add_option("NUMBER", approve->number, "The pull request's")
+      ->required()
+      ->check(CLI::Range(std::int64_t{1}, k_pull_request_max));
+  verb->add_option("--sha", approve->sha,
+                   "The commit that you looked at: refused when another one waits by now");
+  add_wait(verb, approve);
 
   auto restart = std::make_shared<RestartCommand>();
   verb = add_verb(app, chosen, restart, "restart",

@@ -127,6 +127,13 @@ struct PromoteCommand {
   bool wait = false;
   bool json = false;
 };
+struct ApproveCommand {
+  std::string project;
+  std::int64_t number = 0;
+  std::string sha;  // empty: the commit that waits
+  bool wait = false;
+  bool json = false;
+};
 struct RestartCommand {
   std::string project;
   bool wait = false;
@@ -200,18 +207,20 @@ struct SimulateCommand {
   bool probes = false;
 };
 
-using Command = std::variant<
-    ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
-    ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand, ProjectNotifySecretCommand,
-    GitHubConnectCommand, GitHubStatusCommand, GitHubDisconnectCommand, EnvSetCommand,
-    EnvListCommand, EnvUnsetCommand, BuildSecretSetCommand, BuildSecretListCommand,
-    BuildSecretUnsetCommand, DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand,
-    RestartCommand, CancelCommand, StopCommand, StartCommand, ScaleCommand, DeploymentsCommand,
-    StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand, SimulateCommand, LogTailCommand,
-    LogShowCommand, LogStatsCommand, TimelineCommand, StateCommand, DiffCommand, WhyCommand,
-    ReplayCommand, BisectCommand, WhatIfCommand, DetectCommand, BackupCommand, RestoreCommand,
-    LogExportCommand, LogImportCommand, LogRebuildCommand, DomainAddCommand, DomainListCommand,
-    DomainCheckCommand, DomainCertCommand, DomainRetryCommand, DomainRemoveCommand>;
+using Command =
+    std::variant<ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
+                 ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand,
+                 ProjectNotifySecretCommand, GitHubConnectCommand, GitHubStatusCommand,
+                 GitHubDisconnectCommand, EnvSetCommand, EnvListCommand, EnvUnsetCommand,
+                 BuildSecretSetCommand, BuildSecretListCommand, BuildSecretUnsetCommand,
+                 DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand, ApproveCommand,
+                 RestartCommand, CancelCommand, StopCommand, StartCommand, ScaleCommand,
+                 DeploymentsCommand, StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand,
+                 SimulateCommand, LogTailCommand, LogShowCommand, LogStatsCommand, TimelineCommand,
+                 StateCommand, DiffCommand, WhyCommand, ReplayCommand, BisectCommand, WhatIfCommand,
+                 DetectCommand, BackupCommand, RestoreCommand, LogExportCommand, LogImportCommand,
+                 LogRebuildCommand, DomainAddCommand, DomainListCommand, DomainCheckCommand,
+                 DomainCertCommand, DomainRetryCommand, DomainRemoveCommand>;
 
 struct CommandLine {
   Connection connection;

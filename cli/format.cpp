@@ -78,6 +78,17 @@ std::string branch_of(const std::string& ref) {
   return ref.starts_with(k_heads) ? ref.substr(k_heads.size()) : ref;
 }
 
+// The branch that was pushed to, or the pull request.
+std::string source_of(const nlohmann::json& data) {
+  const auto of = data.value("pull_request", nlohmann::json());
+  if (!of.is_object()) return branch_of(text_of(data, "ref"));
+  auto line = "pull request " + text_of(of, "number");
+  if (!of.value("from_fork", false)) return line;
+  line += " of the fork " + text_of(of, "repository");
+  const auto by = text_of(of, "approved_by");
+  return by.empty() ? line : line + ", approved by " + by;
+}
+
 // "instance 2": the first one has no name of its own where there is only one.
 std::string instance_name(const nlohmann::json& data) {
   return "instance " + std::to_string(number_of(data, "slot"));
@@ -219,8 +230,7 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
 std::string event_detail(const std::string& type, const nlohmann::json& data) {
   std::string detail;
   if (type == "PushReceived") {
-    detail = short_sha(text_of(data, "after")) + " on " + branch_of(text_of(data, "ref")) +
-             without_cache(data);
+    detail = short_sha(text_of(data, "after")) + " on " + source_of(data) + without_cache(data);
     if (number_of(data, "inferred_at_s") != 0) detail += ", found by comparison";
     if (const auto pusher = text_of(data, "pusher"); !pusher.empty()) detail += " by " + pusher;
   } else if (type == "Cloned") {
@@ -254,7 +264,10 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
   } else if (type == "RetryScheduled" || type == "TimerFired") {
     detail = step_name(text_of(data, "step")) + ", attempt " + text_of(data, "attempt");
   } else if (type == "PushIgnored") {
-    detail = branch_of(text_of(data, "ref")) + ": " + text_of(data, "reason");
+    detail = source_of(data) + ": " + text_of(data, "reason");
+  } else if (type == "PullRequestHeld" || type == "PullRequestClosed") {
+    detail = source_of(data) + " at " + short_sha(text_of(data, "head"));
+    if (data.value("merged", false)) detail += ", merged";
   } else if (type == "RepositoryConnected") {
     detail = text_of(data, "url");
   } else if (type == "RepositoryMoved") {
@@ -284,6 +297,10 @@ std::string made_by(const nlohmann::json& deployment) {
   const auto by = text_of(deployment, "requested_by");
   std::string line = kind;
   if (!source.empty()) line += (kind == "rollback" ? " to " : " of ") + source;
+  const auto of = deployment.value("pull_request", nlohmann::json());
+  if (of.is_object() && of.value("from_fork", false)) {
+    line += " of a fork, approved by " + text_of(of, "approved_by");
+  }
   // That a user asked for it is the rule; what happens by itself comes with its reason.
   if (by.empty() || by == Principal::user().str()) return printable(line);
   line += source.empty() ? " by " + by : " (" + by + ")";

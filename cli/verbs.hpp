@@ -50,6 +50,7 @@ int run(const DeployCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const RollbackCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const RedeployCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const PromoteCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const ApproveCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const RestartCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const CancelCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const StopCommand& command, ApiClient& api, const Terminal& terminal);

@@ -4,6 +4,7 @@
 #include "cli/format.hpp"
 #include "cli/verbs.hpp"
 #include "cli/watch.hpp"
+#include "events/settings.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -177,6 +178,22 @@ int run(const RedeployCommand& command, ApiClient& api, const Terminal& terminal
 int run(const PromoteCommand& command, ApiClient& api, const Terminal& terminal) {
   return run_again(deployment_path(command.deployment, "/promote"), "",
                    {command.wait, command.json}, api, terminal);
+}
+
+int run(const ApproveCommand& command, ApiClient& api, const Terminal& terminal) {
+  json body = json::object();
+  if (!command.sha.empty()) {
+    if (!is_commit_sha(command.sha)) {
+      return report(terminal, {ErrorCode::invalid_argument,
+                               "'" + command.sha.substr(0, 80) +
+                                   "' is no commit: give all 40 hex digits of --sha",
+                               {}});
+    }
+    body["sha"] = command.sha;
+  }
+  const auto path = "/pull-requests/" + std::to_string(command.number) + "/approve";
+  return run_again(project_path(command.project, path.c_str()), "", {command.wait, command.json},
+                   api, terminal, std::move(body));
 }
 
 int run(const RestartCommand& command, ApiClient& api, const Terminal& terminal) {

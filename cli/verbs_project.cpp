@@ -55,6 +55,11 @@ void add_source_rows(const json& settings, std::vector<std::vector<std::string>>
     add("Previews",
         "of at most " + std::to_string(number_of(settings, "preview_limit")) + " other branches");
   }
+  if (settings.value("pull_requests", false)) {
+    add("Pull requests", settings.value("pull_requests_from_forks", false)
+                             ? "each has a preview; from forks once it is approved"
+                             : "each has a preview; none from forks");
+  }
   add("Notifies", text_of(settings, "notify_url"));
 }
 
@@ -95,6 +100,13 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
       names += (names.empty() ? "" : ", ") + name.get<std::string>();
     }
     rows.push_back({title, names.empty() ? "none" : printable(names)});
+  }
+  for (const auto& waiting : project.value("waiting_for_approval", json::array())) {
+    const auto sha = text_of(waiting, "sha");
+    rows.push_back({"Waits", "pull request " + text_of(waiting, "number") + " of the fork " +
+                                 printable(text_of(waiting, "repository")) + " at " + sha +
+                                 ": atlasflow approve " + text_of(project, "name") + " " +
+                                 text_of(waiting, "number") + " --sha " + sha});
   }
   const auto settings = project.value("settings", json::object());
   const auto limit = [&](const char* name) {

@@ -3,6 +3,7 @@
 // before an event, not by what leads to it.
 #include "events/deployment_events.hpp"
 #include "events/deployment_rules.hpp"
+#include "events/environment.hpp"
 
 namespace atlasflow {
 namespace {
@@ -66,13 +67,25 @@ struct Precondition {
 
   // ---- how it begins ----
 
+  // Nothing of a pull request is anywhere but in its own preview, and nothing of a fork is there
+  // that nobody approved.
+  static Found has_its_place(const pb::PushReceived& push) {
+    const auto& of = push.pull_request();
+    return first_of(
+        {when(pull_request_of(push.environment()) != of.number(),
+              "it is a preview of another pull request"),
+         when(of.from_fork() && of.approved_by().empty(), "nobody approved the fork's commit")});
+  }
   Found operator()(const pb::PushReceived& event) const {
-    return first_of({begins(), when(event.project_id().empty(), "it belongs to no project")});
+    return first_of({begins(), when(event.project_id().empty(), "it belongs to no project"),
+                     has_its_place(event)});
   }
   Found operator()(const pb::RollbackRequested& event) const {
     return first_of({begins(), when(event.built().reference().empty(), "there is no image")});
   }
-  Found operator()(const pb::RedeployRequested&) const { return begins(); }
+  Found operator()(const pb::RedeployRequested& event) const {
+    return first_of({begins(), has_its_place(event.push())});
+  }
 
   // ---- source to image ----
 

@@ -12,6 +12,7 @@
 #include "events/notifications.hpp"
 #include "events/project.hpp"
 #include "events/project_history.hpp"
+#include "events/pull_request.hpp"
 #include "events/push_order.hpp"
 
 namespace atlasflow {
@@ -49,12 +50,15 @@ ATLAS_FIELDS(DeploymentState, id, version, status, push, rollback_to, redeployed
 
 ATLAS_FIELDS(EnvEntry, digest, sealed_ref)
 ATLAS_FIELDS(ProjectState, id, version, name, repository_url, repository_id, repository_deleted,
-             branch, webhook_secret_ref, notify_secret_ref, settings, env, build_secrets, deleted,
-             deleted_by)
+             branch, webhook_secret_ref, notify_secret_ref, settings, env, build_secrets, held,
+             deleted, deleted_by)
 ATLAS_FIELDS(PushOrder, head, before_head, head_pushed_at_s, inferred, replaced, deleted,
              deleted_by)
+ATLAS_FIELDS(PullRequestState, head, updated_at_s, approved, approved_by, replaced, closed,
+             closed_by)
 ATLAS_FIELDS(EnvironmentHistory, deployments, order, made_at, past, pushes, protect_next, spared)
-ATLAS_FIELDS(ProjectHistory, project, environments, environment_of, quarantined, env_changes)
+ATLAS_FIELDS(ProjectHistory, project, environments, environment_of, quarantined, env_changes,
+             pull_requests)
 
 ATLAS_FIELDS(Notification, project_id, project, deployment, result, environment, commit, subject,
              hostname, reason, step, requested_by, at, url, secret_ref)
@@ -62,7 +66,7 @@ ATLAS_FIELDS(NotificationsOwed::Receiver, project, url)
 ATLAS_FIELDS(GitHubAppState, app_id, slug, base_url, key_fingerprint, private_key_ref,
              webhook_secret_ref)
 ATLAS_FIELDS(GitHubReport, project_id, project, deployment, status, repository_url, commit,
-             environment, hostname, reason, at)
+             environment, hostname, reason, at, commit_state, pull_request)
 
 ATLAS_FIELDS(CertificateFacts, fingerprint, serial, issuer, not_before, not_after, names)
 ATLAS_FIELDS(DomainOrder, effect, names, directory, renews, ordered_at, deadline)

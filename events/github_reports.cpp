@@ -44,6 +44,24 @@ std::string reason_for(const DeploymentState& state) {
   }
 }
 
+// What the commit's status is by it. A commit that had been live keeps its success, and of one that
+// nothing was built of it says that nobody waits for it.
+std::string commit_state_of(const DeploymentState& state, ReportStatus status) {
+  switch (status) {
+    case ReportStatus::queued:
+    case ReportStatus::in_progress:
+      return "pending";
+    case ReportStatus::success:
+      return "success";
+    case ReportStatus::failure:
+      return state.failure && state.failure->fault == pb::FAULT_SYSTEM ? "error" : "failure";
+    case ReportStatus::inactive:
+      if (state.routed) return "";
+      return state.status == DeploymentStatus::skipped ? "success" : "error";
+  }
+  return "";
+}
+
 // "github.com", "git.example.com:8443"; empty of a local path.
 std::string authority_of(const std::string& url) {
   const auto repository = normalized_repository(url);
@@ -126,10 +144,17 @@ void GitHubReportsOwed::apply(const StreamId& stream, const pb::Event& event,
     if (!app_.is_connected()) {
       owed_.clear();
       deployments_.clear();
+      pull_requests_.clear();
     }
+  } else if (event.has_pull_request_closed()) {
+    const auto known = pull_requests_.find(project_of(stream));
+    if (known == pull_requests_.end()) return;
+    const auto found = known->second.find(event.pull_request_closed().pull_request().number());
+    if (found != known->second.end()) found->second.closed = true;
   } else if (const auto project = reported_project_of(stream); !project.empty()) {
     if (event.has_github_told()) {
       const auto& told = event.github_told();
+      learn_comment(project, told);
       settle(project, told.deployment(), told.status(), told.github_deployment(), false);
     } else if (event.has_github_not_told()) {
       const auto& refused = event.github_not_told();
@@ -144,6 +169,12 @@ void GitHubReportsOwed::apply_to_deployment(const DeploymentId& id, const pb::Ev
   if (const auto* push = push_of(event);
       push != nullptr && app_.is_connected() && is_on(app_.base_url, push->repository_url())) {
     deployments_[id].state.id = id;
+    if (push->has_pull_request()) {
+      auto& commented =
+          pull_requests_[ProjectId{push->project_id()}][push->pull_request().number()];
+      commented.newest = id;
+      commented.closed = false;
+    }
   }
   const auto found = deployments_.find(id);
   if (found == deployments_.end()) return;
@@ -156,9 +187,35 @@ void GitHubReportsOwed::apply_to_deployment(const DeploymentId& id, const pb::Ev
     owed_[ProjectId{state.push.project_id()}].push_back(
         {ProjectId{state.push.project_id()}, state.push.project_name(), id, *status,
          state.push.repository_url(), state.push.after(), state.push.environment(),
-         hostnames_of(state, domain_).front(), reason_for(state), recorded_at});
+         hostnames_of(state, domain_).front(), reason_for(state), recorded_at,
+         commit_state_of(state, *status), shown_in(state)});
   }
   forget_if_over(id);
+}
+
+// An older deployment's end is no news of the pull request while a newer one is on its way.
+std::int64_t GitHubReportsOwed::shown_in(const DeploymentState& state) const {
+  const auto number = state.push.pull_request().number();
+  const auto known = pull_requests_.find(ProjectId{state.push.project_id()});
+  if (number == 0 || known == pull_requests_.end()) return 0;
+  const auto found = known->second.find(number);
+  if (found == known->second.end()) return 0;
+  return found->second.newest == state.id || found->second.closed ? number : 0;
+}
+
+void GitHubReportsOwed::learn_comment(const ProjectId& project, const pb::GitHubTold& told) {
+  const auto known = deployments_.find(DeploymentId{told.deployment()});
+  if (told.comment() == 0 || known == deployments_.end()) return;
+  const auto number = known->second.state.push.pull_request().number();
+  if (number != 0) pull_requests_[project][number].comment = told.comment();
+}
+
+std::int64_t GitHubReportsOwed::comment_of(const ProjectId& project,
+                                           std::int64_t pull_request) const {
+  const auto known = pull_requests_.find(project);
+  if (known == pull_requests_.end()) return 0;
+  const auto found = known->second.find(pull_request);
+  return found == known->second.end() ? 0 : found->second.comment;
 }
 
 void GitHubReportsOwed::settle(const ProjectId& project, const std::string& deployment,

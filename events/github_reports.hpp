@@ -36,6 +36,9 @@ struct GitHubReport {
   // an app's words is left out.
   std::string reason;
   TimestampUs at = 0;
+  // "pending", "success", "failure" or "error", for the commit; empty: it stays what it is.
+  std::string commit_state;
+  std::int64_t pull_request = 0;  // whose comment shows this; 0: none does
 };
 
 // The log's records must come in position order. What was told, and what GitHub will not hear, is
@@ -53,6 +56,8 @@ class GitHubReportsOwed {
   [[nodiscard]] const ByProject& owed() const { return owed_; }
   // What GitHub calls the deployment; 0: it has none so far.
   [[nodiscard]] std::int64_t github_deployment_of(const DeploymentId& id) const;
+  // GitHub's id of the comment of a project's pull request; 0: none is known.
+  [[nodiscard]] std::int64_t comment_of(const ProjectId& project, std::int64_t pull_request) const;
 
  private:
   struct Told {
@@ -61,18 +66,28 @@ class GitHubReportsOwed {
     std::int64_t github_deployment = 0;
     bool refused = false;  // GitHub will hear no more of it
   };
+  // One comment tells of a pull request as a whole.
+  struct Commented {
+    DeploymentId newest;
+    bool closed = false;  // then what is left of it tells of its end
+    std::int64_t comment = 0;
+  };
+  [[nodiscard]] std::int64_t shown_in(const DeploymentState& state) const;
   void apply_to_deployment(const DeploymentId& id, const pb::Event& event, TimestampUs recorded_at);
   void settle(const ProjectId& project, const std::string& deployment, const std::string& status,
               std::int64_t github_deployment, bool refused);
+  void learn_comment(const ProjectId& project, const pb::GitHubTold& told);
   // Of one that has ended and of which nothing is owed.
   void forget_if_over(const DeploymentId& id);
 
   ATLAS_OWN_FIELDS(Told, state, newest, github_deployment, refused)
-  ATLAS_OWN_FIELDS(GitHubReportsOwed, domain, app, deployments, owed)
+  ATLAS_OWN_FIELDS(Commented, newest, closed, comment)
+  ATLAS_OWN_FIELDS(GitHubReportsOwed, domain, app, deployments, pull_requests, owed)
 
   std::string domain_;
   GitHubAppState app_;
   std::map<DeploymentId, Told> deployments_;
+  std::map<ProjectId, std::map<std::int64_t, Commented>> pull_requests_;
   ByProject owed_;
 };
 

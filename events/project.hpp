@@ -34,6 +34,9 @@ struct ProjectState {
   pb::Settings settings;
   std::map<std::string, EnvEntry> env;
   std::map<std::string, EnvEntry> build_secrets;  // for builds, and never for the app
+  // By number: the newest commit of a fork's pull request that needed an approval, until the pull
+  // request is closed; a deployment may have been made of it since.
+  std::map<std::int64_t, pb::PullRequestHeld> held;
   bool deleted = false;
   Principal deleted_by;
 
@@ -68,6 +71,12 @@ struct IgnorePush {
 struct RecordBranchDeletion {
   pb::BranchDeleted deletion;
 };
+struct RecordPullRequestClosed {
+  pb::PullRequestClosed closed;
+};
+struct HoldPullRequest {
+  pb::PullRequestHeld held;
+};
 // Where GitHub has the project's repository by now. One of another id is another repository, which
 // took its name: conflict.
 struct FollowRepository {
@@ -86,8 +95,9 @@ struct DeleteProject {
 
 using ProjectCommand =
     std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv, SetBuildSecrets,
-                 UnsetBuildSecrets, IgnorePush, RecordBranchDeletion, FollowRepository,
-                 RecordRepositoryDeletion, SetNotifySecret, DeleteProject>;
+                 UnsetBuildSecrets, IgnorePush, RecordBranchDeletion, RecordPullRequestClosed,
+                 HoldPullRequest, FollowRepository, RecordRepositoryDeletion, SetNotifySecret,
+                 DeleteProject>;
 
 [[nodiscard]] Result<std::vector<pb::Event>> decide(const ProjectState& state,
                                                     const ProjectCommand& command);

@@ -65,6 +65,16 @@ void evolve(ProjectHistory& history, const pb::Event& event) {
     const auto branch = deletion.ref().substr(std::min(k_heads.size(), deletion.ref().size()));
     take(history.environments[preview_environment(branch)].pushes, deletion);
   }
+  if (event.has_push_ignored() && event.push_ignored().has_pull_request()) {
+    const auto& ignored = event.push_ignored();
+    take(history.pull_requests[ignored.pull_request().number()], ignored);
+  } else if (event.has_pull_request_held()) {
+    const auto& held = event.pull_request_held();
+    take(history.pull_requests[held.pull_request().number()], held);
+  } else if (event.has_pull_request_closed()) {
+    const auto& closed = event.pull_request_closed();
+    take(history.pull_requests[closed.pull_request().number()], closed);
+  }
 }
 
 void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& event,
@@ -77,7 +87,9 @@ void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& ev
     environment.deployments[id].id = id;
     environment.order.push_back(id);
     environment.made_at[id] = recorded_at;
-    if (event.has_push_received() && push->trigger() == pb::TRIGGER_WEBHOOK) {
+    if (event.has_push_received() && push->has_pull_request()) {
+      take(history.pull_requests[push->pull_request().number()], *push);
+    } else if (event.has_push_received() && push->trigger() == pb::TRIGGER_WEBHOOK) {
       take(environment.pushes, *push);
     }
   }
@@ -245,6 +257,7 @@ Result<RequestRedeploy> redeployment_of(const DeploymentState& from, const Proje
   *request.mutable_built() = built_before(from);
   if (kind == pb::REDEPLOYMENT_PROMOTE) {
     push->set_environment(k_production);
+    push->clear_pull_request();
     push->set_settings_version(project.version.value());
   }
   return command;

@@ -11,6 +11,7 @@
 
 #include "events/deployment.hpp"
 #include "events/project.hpp"
+#include "events/pull_request.hpp"
 #include "events/push_order.hpp"
 
 namespace atlasflow {
@@ -35,6 +36,8 @@ struct ProjectHistory {
   std::set<DeploymentId> quarantined;  // they have no actor, so nobody waits for them
   // Versions of the project's stream at which a variable was set or unset, ascending.
   std::vector<StreamVersion> env_changes;
+  // By number; of those that are no more than known of, too.
+  std::map<std::int64_t, PullRequestState> pull_requests;
 
   [[nodiscard]] const DeploymentState* find(const DeploymentId& id) const;
 };

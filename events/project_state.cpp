@@ -66,6 +66,12 @@ struct Decider {
       return fail(ErrorCode::already_exists, "project '" + command.name + "' exists already");
     }
     if (auto ok = validate_project_name(command.name); !ok) return tl::unexpected(ok.error());
+    if (is_pull_request_label(command.name)) {
+      return fail(ErrorCode::invalid_argument,
+                  "'" + command.name +
+                      "' is no project name: 'pr-' with a number behind it begins the hostnames of "
+                      "pull requests; choose another one");
+    }
     if (auto ok = validate_repository_url(command.repository_url); !ok) {
       return tl::unexpected(ok.error());
     }
@@ -116,6 +122,20 @@ struct Decider {
     if (!state.exists()) return gone(state);
     Events events(1);
     *events[0].mutable_branch_deleted() = command.deletion;
+    return events;
+  }
+
+  Result<Events> operator()(const RecordPullRequestClosed& command) const {
+    if (!state.exists()) return gone(state);
+    Events events(1);
+    *events[0].mutable_pull_request_closed() = command.closed;
+    return events;
+  }
+
+  Result<Events> operator()(const HoldPullRequest& command) const {
+    if (!state.exists()) return gone(state);
+    Events events(1);
+    *events[0].mutable_pull_request_held() = command.held;
     return events;
   }
 
@@ -229,6 +249,12 @@ void evolve(ProjectState& state, const pb::Event& event) {
       break;
     case pb::Event::kNotifySecretSet:
       state.notify_secret_ref = event.notify_secret_set().sealed_ref();
+      break;
+    case pb::Event::kPullRequestHeld:
+      state.held[event.pull_request_held().pull_request().number()] = event.pull_request_held();
+      break;
+    case pb::Event::kPullRequestClosed:
+      state.held.erase(event.pull_request_closed().pull_request().number());
       break;
     case pb::Event::kProjectDeleted:
       state.deleted = true;

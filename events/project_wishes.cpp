@@ -150,6 +150,12 @@ struct Order {
                 "a deleted branch has deployments that must end");
     if (environment.pushes.deleted)
       return end_all(environment.pushes.deleted_by, "the branch was deleted");
+    const auto pull_request = history.pull_requests.find(pull_request_of(name));
+    if (pull_request != history.pull_requests.end() && pull_request->second.closed) {
+      ATLAS_PROBE(!environment.deployments.empty(),
+                  "a closed pull request has deployments that must end");
+      return end_all(pull_request->second.closed_by, "the pull request was closed");
+    }
     const auto* served = serving(environment);
     for (const auto& [id, state] : environment.deployments) {
       if (is_serving(state.status) && &state != served) {
@@ -186,7 +192,7 @@ std::string reason_against_preview(const ProjectHistory& history, const std::str
   ATLAS_PROBE(previews >= limit, "a preview was refused, there being too many");
   if (previews < limit) return "";
   return "there are " + std::to_string(previews) +
-         " previews already; delete a branch, or raise preview_limit";
+         " previews already; delete a branch, close a pull request, or raise preview_limit";
 }
 
 }  // namespace atlasflow

@@ -42,6 +42,7 @@ pb::PushReceived push_received(const Push& push, const ProjectState& project,
   event.set_inferred_at_s(push.inferred_at_s);
   event.set_settings_version(project.version.value());
   *event.mutable_settings() = project.settings;
+  if (push.pull_request) *event.mutable_pull_request() = push.pull_request->head;
   return event;
 }
 
@@ -51,6 +52,27 @@ pb::PushIgnored push_ignored(const Push& push, const std::string& reason) {
   event.set_after(push.after);
   event.set_delivery_id(push.delivery_id);
   event.set_reason(reason);
+  if (push.pull_request) *event.mutable_pull_request() = push.pull_request->head;
+  return event;
+}
+
+pb::PullRequestClosed pull_request_closed(const Push& push) {
+  pb::PullRequestClosed event;
+  *event.mutable_pull_request() = push.pull_request->head;
+  event.set_head(push.after);
+  event.set_merged(push.pull_request->merged);
+  event.set_delivery_id(push.delivery_id);
+  event.set_by(push.by.str());
+  return event;
+}
+
+pb::PullRequestHeld pull_request_held(const Push& push) {
+  pb::PullRequestHeld event;
+  *event.mutable_pull_request() = push.pull_request->head;
+  event.set_head(push.after);
+  event.set_before(push.before);
+  event.set_delivery_id(push.delivery_id);
+  event.set_pusher(push.pusher);
   return event;
 }
 

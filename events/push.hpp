@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,14 @@
 #include "events/project.hpp"
 
 namespace atlasflow {
+
+// What a delivery tells of a pull request: how it stood then.
+struct PullRequestNews {
+  pb::PullRequestHead head = {};
+  bool is_open = true;
+  bool merged = false;
+  bool is_first = false;  // it tells that the pull request was opened, so nothing came before
+};
 
 struct Push {
   pb::Trigger trigger = pb::TRIGGER_WEBHOOK;
@@ -28,6 +37,9 @@ struct Push {
   std::string pusher = {};
   bool no_cache = false;  // its build takes no layer of an earlier one
   Principal by = {};      // who tells of it
+  // Set: no branch was pushed to. `ref` is refs/pull/<number>/head, which the repository has of
+  // forks, too; `after` the commit at its head.
+  std::optional<PullRequestNews> pull_request = std::nullopt;
   // Names of the projects that the delivery's signature speaks for. Empty: those without a webhook
   // secret of their own. Every other project connected to the repository is left alone.
   std::vector<std::string> signed_for = {};
@@ -49,5 +61,7 @@ struct PushTarget {
                                              const std::string& environment);
 [[nodiscard]] pb::PushIgnored push_ignored(const Push& push, const std::string& reason);
 [[nodiscard]] pb::BranchDeleted branch_deleted(const Push& push);
+[[nodiscard]] pb::PullRequestClosed pull_request_closed(const Push& push);
+[[nodiscard]] pb::PullRequestHeld pull_request_held(const Push& push);
 
 }  // namespace atlasflow

@@ -101,6 +101,12 @@ struct Chooser {
     if (live != nullptr && live->id == of->id) {
       return fail(ErrorCode::conflict, "deployment " + of->id.str() + " is in production");
     }
+    if (of->push.pull_request().from_fork()) {
+      return fail(ErrorCode::conflict,
+                  "deployment " + of->id.str() +
+                      " is of a fork's pull request, and production has the project's variables; "
+                      "merge it, and what is merged is deployed");
+    }
     if (!keeps_image_of(*of)) {
       ATLAS_PROBE(true, "a promotion was refused, its image being gone");
       return fail(ErrorCode::conflict, "deployment " + of->id.str() +

@@ -126,6 +126,8 @@ const std::vector<Setting>& table() {
       {"restart_unhealthy_after", k_anywhere,
        Duration{&S::restart_unhealthy_after_us, &S::set_restart_unhealthy_after_us, 0, k_day_us}},
       {"previews", k_project_only, Flag{&S::set_previews}},
+      {"pull_requests", k_project_only, Flag{&S::set_pull_requests}},
+      {"pull_requests_from_forks", k_project_only, Flag{&S::set_pull_requests_from_forks}},
       {"preview_limit", k_project_only, Number{&S::preview_limit, &S::set_preview_limit, 1, 100}},
       {"preview_ttl", k_project_only,
        Duration{&S::preview_ttl_us, &S::set_preview_ttl_us, 0, 365 * k_day_us}},

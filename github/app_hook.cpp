@@ -132,7 +132,9 @@ Result<MissedPushes::Asked> MissedPushes::ask(AppClient& app, const std::stop_to
   const auto now_s = app.github_now_s();
   ATLAS_TRY(auto deliveries, hook_deliveries(app, now_s - k_kept_s, k_hook_deliveries_max, stop));
   // Nothing follows from the others that could be missed.
-  std::erase_if(deliveries, [](const auto& delivery) { return delivery.event != "push"; });
+  std::erase_if(deliveries, [](const auto& delivery) {
+    return delivery.event != "push" && delivery.event != "pull_request";
+  });
   std::set<std::string> listed;
   for (const auto& delivery : deliveries) listed.insert(delivery.guid);
   std::erase_if(asked_, [&](const auto& each) { return !listed.contains(each.first); });

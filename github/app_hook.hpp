@@ -56,9 +56,9 @@ inline constexpr std::int64_t k_hook_pause_s = std::int64_t{2} * 60;  // before 
 [[nodiscard]] Result<void> ask_again(AppClient& app, std::int64_t delivery,
                                      const std::stop_token& stop);
 
-// All of that for the pushes of the last three days, from time to time. Remembers what it asked
-// for, so one that GitHub refuses or never delivers comes ever more rarely and holds up no other.
-// One thread at a time.
+// All of that for the pushes and pull requests of the last three days, from time to time. Remembers
+// what it asked for, so one that GitHub refuses or never delivers comes ever more rarely and holds
+// up no other. One thread at a time.
 class MissedPushes {
  public:
   struct Asked {

@@ -1,6 +1,7 @@
 #include "github/deployments.hpp"
 
 #include "base/json_depth.hpp"
+#include "github/refusal.hpp"
 
 namespace atlasflow::github {
 namespace {
@@ -9,30 +10,9 @@ using Json = nlohmann::json;
 
 constexpr const char* k_our_id = "atlasflow_deployment";
 
-// An answer that is no success, and no trouble of GitHub's own.
 tl::unexpected<Error> refused(const std::string& what, const RepositoryName& repository,
                               const ApiResponse& response) {
-  if (response.status == 403) {
-    return fail(ErrorCode::user_error,
-                "the GitHub App may not write deployments of " + repository.str() +
-                    ": grant it \"Deployments: read and write\" in its settings under "
-                    "\"Permissions\", and accept that on the installation's page",
-                response.message);
-  }
-  if (response.status >= 400) {
-    return fail(ErrorCode::user_error,
-                "GitHub refuses " + what + " of " + repository.str() + " with status " +
-                    std::to_string(response.status),
-                response.message);
-  }
-  return fail(ErrorCode::unavailable, "GitHub answered " + what + " of " + repository.str() +
-                                          " with status " + std::to_string(response.status));
-}
-
-std::int64_t id_in(const Json& json) {
-  const auto found = json.is_object() ? json.find("id") : json.end();
-  const bool has = json.is_object() && found != json.end() && found->is_number_integer();
-  return has ? found->get<std::int64_t>() : 0;
+  return refusal({"write deployments of", "Deployments"}, what, repository, response);
 }
 
 // The payload comes back as an object, or as the text that it was once stored as.

@@ -56,9 +56,12 @@ std::string manifest_json(const ManifestOrder& order) {
   json["hook_attributes"] = {{"url", order.origin + order.webhook}, {"active", true}};
   json["redirect_url"] = order.origin + order.redirect_to;
   json["public"] = false;
-  json["default_permissions"] = {
-      {"contents", "read"}, {"deployments", "write"}, {"metadata", "read"}};
-  json["default_events"] = {"push", "repository"};
+  json["default_permissions"] = {{"contents", "read"},
+                                 {"deployments", "write"},
+                                 {"metadata", "read"},
+                                 {"pull_requests", "write"},
+                                 {"statuses", "write"}};
+  json["default_events"] = {"pull_request", "push", "repository"};
   return json.dump();
 }
 
@@ -75,8 +78,8 @@ std::string manifest_page(const Address& address, std::string_view organization,
          "<p>The button opens " +
          html_escaped(address.web) +
          " with a GitHub App filled in that is yours alone. It may read the contents of those "
-         "repositories that you install it on, tells this server of their pushes, and shows at "
-         "their commits where they run.</p>\n"
+         "repositories that you install it on, tells this server of their pushes and pull requests, "
+         "and shows at both where they run.</p>\n"
          "<form action=\"" +
          html_escaped(target) +
          "\" method=\"post\"><input type=\"hidden\" name=\"manifest\" value=\"" +

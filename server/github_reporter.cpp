@@ -9,7 +9,9 @@
 #include "base/log.hpp"
 #include "events/environment.hpp"
 #include "events/github_reports.hpp"
+#include "github/commit_status.hpp"
 #include "github/deployments.hpp"
+#include "github/pull_request_comment.hpp"
 
 namespace atlasflow::server {
 namespace {
@@ -122,10 +124,8 @@ class Reporter {
     outcome.project = report.project_id;
     outcome.deployment = report.deployment;
     outcome.status = name_of(report.status);
-    const auto told = deployment_on_github(app, report, stop);
-    if (told) {
-      outcome.github_deployment = *told;
-    } else {
+    const auto told = tell_all(app, report, outcome, stop);
+    if (!told) {
       if (told.error().code == ErrorCode::cancelled) return std::nullopt;
       const bool is_final = told.error().code == ErrorCode::user_error ||
                             told.error().code == ErrorCode::not_found ||
@@ -142,13 +142,81 @@ class Reporter {
     return outcome;
   }
 
-  // Its id on GitHub, whose status is the report's by then.
-  Result<std::int64_t> deployment_on_github(github::AppClient& app, const GitHubReport& report,
-                                            const std::stop_token& stop) {
+  // The deployment on GitHub, the commit's status and the pull request's comment, in this order.
+  // Each of them may be told again, and the latter two may be refused without harm to the first.
+  Result<void> tell_all(github::AppClient& app, const GitHubReport& report,
+                        commands::RecordGitHubReport& outcome, const std::stop_token& stop) {
     const auto repository = github::repository_on(app.address(), report.repository_url);
     if (!repository) {
       return fail(ErrorCode::not_found, "the repository is not on the App's GitHub");
     }
+    ATLAS_TRY(outcome.github_deployment, deployment_on_github(app, *repository, report, stop));
+    ATLAS_TRYV(left_out_if_refused(tell_commit(app, *repository, report, stop), outcome));
+    const auto comment = tell_pull_request(app, *repository, report, stop);
+    if (comment) outcome.comment = *comment;
+    return left_out_if_refused(comment.map([](std::int64_t) {}), outcome);
+  }
+
+  static Result<void> left_out_if_refused(const Result<void>& told,
+                                          commands::RecordGitHubReport& outcome) {
+    const bool refused = !told && (told.error().code == ErrorCode::user_error ||
+                                   told.error().code == ErrorCode::not_found);
+    if (!refused) return told;
+    log_event(LogLevel::warn, "server", "github_not_told_all",
+              {{"deployment", outcome.deployment.str()}, {"error", to_string(told.error())}});
+    outcome.left_out.push_back(to_string(told.error()));
+    return {};
+  }
+
+  Result<void> tell_commit(github::AppClient& app, const github::RepositoryName& repository,
+                           const GitHubReport& report, const std::stop_token& stop) {
+    if (report.commit_state.empty()) return {};
+    github::CommitStatus status;
+    status.sha = report.commit;
+    status.state = report.commit_state;
+    status.context = "atlasflow/" + report.project;
+    status.target_url = address_.url_of_host(report.hostname);
+    status.description = headline_of(report);
+    return github::set_commit_status(app, repository, status, stop);
+  }
+
+  // GitHub's id of the comment; 0: there is none to write.
+  Result<std::int64_t> tell_pull_request(github::AppClient& app,
+                                         const github::RepositoryName& repository,
+                                         const GitHubReport& report, const std::stop_token& stop) {
+    if (report.pull_request == 0) return 0;
+    const auto url = address_.url_of_host(report.hostname);
+    const bool is_live = report.status == ReportStatus::success;
+    github::PullRequestComment comment;
+    comment.pull_request = report.pull_request;
+    comment.mark = report.project_id.str() + "/" + std::to_string(report.pull_request);
+    comment.text = "**" + report.project + "**: " + github::plain_markdown(headline_of(report)) +
+                   "\n\n| | |\n|---|---|\n| Preview | " + (is_live ? url : "none now") +
+                   " |\n| Commit | " + report.commit + " |\n| Deployment | `" +
+                   report.deployment.str() + "` |\n";
+    return github::put_comment(app, repository, comment,
+                               owed_.comment_of(report.project_id, report.pull_request), stop);
+  }
+
+  static std::string headline_of(const GitHubReport& report) {
+    if (!report.reason.empty()) return report.reason;
+    switch (report.status) {
+      case ReportStatus::queued:
+        return "it waits for its turn";
+      case ReportStatus::in_progress:
+        return "it is cloned, built and started";
+      case ReportStatus::success:
+        return "it is live";
+      default:
+        return "it is not live";
+    }
+  }
+
+  // Its id on GitHub, whose status is the report's by then.
+  Result<std::int64_t> deployment_on_github(github::AppClient& app,
+                                            const github::RepositoryName& repository,
+                                            const GitHubReport& report,
+                                            const std::stop_token& stop) {
     auto id = owed_.github_deployment_of(report.deployment);
     if (id == 0) {
       github::NewDeployment order;
@@ -158,7 +226,7 @@ class Reporter {
       order.environment = report.project + "/" + report.environment;
       order.is_transient = is_preview(report.environment);
       order.is_production = !order.is_transient;
-      ATLAS_TRY(id, github::make_deployment(app, *repository, order, stop));
+      ATLAS_TRY(id, github::make_deployment(app, repository, order, stop));
     }
     github::NewStatus status;
     status.deployment = id;
@@ -167,7 +235,7 @@ class Reporter {
     if (report.status == ReportStatus::success) {
       status.environment_url = address_.url_of_host(report.hostname);
     }
-    ATLAS_TRYV(github::add_status(app, *repository, status, stop));
+    ATLAS_TRYV(github::add_status(app, repository, status, stop));
     return id;
   }
 

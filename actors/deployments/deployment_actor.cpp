@@ -10,6 +10,9 @@
 #include "storage/readmodel/catalog.hpp"
 
 namespace atlasflow::actors {
+
+// Behind a project's name, which has no dot.
+constexpr const char* k_forks_store = ".forks";
 namespace {
 
 constexpr TimestampUs k_deadline_patience_us = 15 * k_second_us;
@@ -142,6 +145,8 @@ void DeploymentActorState::read_env(deployment_actor::pointer self, std::functio
   const ProjectId id{fold.push.project_id()};
   const StreamVersion made_with{fold.push.settings_version()};
   if (is_terminal(fold.status) || id.empty() || made_with == StreamVersion{}) return then();
+  // Anybody can write what a fork's commit does with a value.
+  if (fold.push.pull_request().from_fork()) return then();
   auto project = std::make_shared<ProjectState>();
   writer.read(
       self, wiring.log_reader, {project_stream(id), StreamVersion{1}, made_with},
@@ -196,6 +201,8 @@ SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& ef
   task.job.effect = effect;
   task.job.deployment = fold.id;
   task.job.project = fold.push.project_name();
+  // What a fork's steps leave in layers and caches is never taken by another's build.
+  if (fold.push.pull_request().from_fork()) task.job.project += k_forks_store;
   task.job.project_id = fold.push.project_id();
   task.job.repository_url = fold.push.repository_url();
   task.job.ref = fold.push.ref();

@@ -36,19 +36,11 @@ void ProjectActorState::intake_now(project_actor::pointer self, const Push& push
     answer->fail(Error{ErrorCode::not_found, "there is no such project", ""});
     return;
   }
+  if (push.pull_request) return intake_pull_request(self, push, answer);
   const auto target = target_of(history.project, push);
-  const auto key = dedupe_key(push.trigger, push.delivery_id);
   if (target.ends_preview) {
-    command(self, RecordBranchDeletion{branch_deleted(push)}, push.by, key,
-            [this, answer](const Result<Recorded>& done) {
-              if (!done) return answer->fail(done.error());
-              answer->deliver({{PushReceipt::Verdict::ignored,
-                                history.project.name,
-                                {},
-                                "the branch was deleted; its preview ends"},
-                               done->position});
-            });
-    return;
+    return record(self, push, RecordBranchDeletion{branch_deleted(push)},
+                  "the branch was deleted; its preview ends", answer);
   }
   if (target.environment.empty()) return ignore(self, push, target.reason, answer);
   auto received = push_received(push, history.project, target.environment);
@@ -62,9 +54,55 @@ void ProjectActorState::intake_now(project_actor::pointer self, const Push& push
     if (!reason.empty()) return ignore(self, push, reason, answer);
   }
   begin(self, {.command = ReceivePush{std::move(received), push.by},
-               .dedupe_key = key,
+               .dedupe_key = dedupe_key(push.trigger, push.delivery_id),
                .correlation_id = push.delivery_id,
                .answer = answer});
+}
+
+void ProjectActorState::intake_pull_request(project_actor::pointer self, const Push& push,
+                                            const IntakeAnswer& answer) {
+  using Kind = PullRequestVerdict::Kind;
+  const auto verdict = judge(history, push);
+  switch (verdict.kind) {
+    case Kind::unwanted:
+      // Nothing follows from it later either, so it is no event.
+      answer->deliver(
+          {{PushReceipt::Verdict::ignored, history.project.name, {}, verdict.reason}, newest});
+      return;
+    case Kind::ignored:
+      return ignore(self, push, verdict.reason, answer);
+    case Kind::closes:
+      return record(self, push, RecordPullRequestClosed{pull_request_closed(push)},
+                    "the pull request was closed; its preview ends", answer);
+    case Kind::held:
+      return record(self, push, HoldPullRequest{pull_request_held(push)},
+                    "the pull request comes from a fork: atlasflow approve " +
+                        history.project.name + " " +
+                        std::to_string(push.pull_request->head.number()) + " deploys this commit",
+                    answer);
+    case Kind::deploys:
+      break;
+  }
+  auto received = push_received(push, history.project,
+                                pull_request_environment(push.pull_request->head.number()));
+  received.mutable_pull_request()->set_approved_by(verdict.approved_by);
+  begin(self, {.command = ReceivePush{std::move(received), push.by},
+               .dedupe_key = dedupe_key(push.trigger, push.delivery_id),
+               .correlation_id = push.delivery_id,
+               .answer = answer});
+}
+
+void ProjectActorState::approve(project_actor::pointer self, const ApproveNow& message,
+                                const IntakeAnswer& answer) {
+  writer.in_turn([this, self, message, answer] {
+    auto received = approved(history, message.approval, message.by);
+    if (!received) return answer->fail(received.error());
+    const auto& id = message.approval.command_id;
+    begin(self, {.command = ReceivePush{*std::move(received), message.by},
+                 .dedupe_key = dedupe_key(pb::TRIGGER_COMMAND, id),
+                 .correlation_id = id,
+                 .answer = answer});
+  });
 }
 
 void ProjectActorState::ignore(project_actor::pointer self, const Push& push,
@@ -74,8 +112,13 @@ void ProjectActorState::ignore(project_actor::pointer self, const Push& push,
     answer->deliver({{PushReceipt::Verdict::ignored, history.project.name, {}, reason}, newest});
     return;
   }
-  command(self, IgnorePush{push_ignored(push, reason)}, push.by,
-          dedupe_key(push.trigger, push.delivery_id),
+  record(self, push, IgnorePush{push_ignored(push, reason)}, reason, answer);
+}
+
+void ProjectActorState::record(project_actor::pointer self, const Push& push,
+                               const ProjectCommand& what, const std::string& reason,
+                               const IntakeAnswer& answer) {
+  command(self, what, push.by, dedupe_key(push.trigger, push.delivery_id),
           [this, answer, reason](const Result<Recorded>& done) {
             if (!done) return answer->fail(done.error());
             IntakeReply reply;
@@ -310,6 +353,13 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
           [self](const ReuseNow& message) -> caf::result<IntakeReply> {
             auto promise = self->make_response_promise<IntakeReply>();
             self->state.reuse(
+                self, message,
+                std::make_shared<PromiseGuard<IntakeReply>>(PromiseGuard<IntakeReply>(promise)));
+            return promise;
+          },
+          [self](const ApproveNow& message) -> caf::result<IntakeReply> {
+            auto promise = self->make_response_promise<IntakeReply>();
+            self->state.approve(
                 self, message,
                 std::make_shared<PromiseGuard<IntakeReply>>(PromiseGuard<IntakeReply>(promise)));
             return promise;

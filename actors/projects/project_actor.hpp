@@ -16,6 +16,8 @@ using project_actor = caf::typed_actor<
     caf::replies_to<Intake>::with<IntakeReply>,
     // Makes a deployment of an earlier one.
     caf::replies_to<ReuseNow>::with<IntakeReply>,
+    // Makes the deployment of a fork's commit that waits for it.
+    caf::replies_to<ApproveNow>::with<IntakeReply>,
     // Decides and records a command of the project's own stream.
     caf::replies_to<DecideProject>::with<ProjectReply>,
     // What has been recorded of its deployments, and of quarantined ones.
@@ -64,6 +66,12 @@ struct ProjectActorState {
 
   void intake(project_actor::pointer self, const Push& push, const IntakeAnswer& answer);
   void intake_now(project_actor::pointer self, const Push& push, const IntakeAnswer& answer);
+  void intake_pull_request(project_actor::pointer self, const Push& push,
+                           const IntakeAnswer& answer);
+  // Records what makes no deployment, and answers why.
+  void record(project_actor::pointer self, const Push& push, const ProjectCommand& command,
+              const std::string& reason, const IntakeAnswer& answer);
+  void approve(project_actor::pointer self, const ApproveNow& message, const IntakeAnswer& answer);
   void reuse(project_actor::pointer self, const ReuseNow& message, const IntakeAnswer& answer);
   void reuse_now(project_actor::pointer self, const ReuseNow& message, const IntakeAnswer& answer);
   void ignore(project_actor::pointer self, const Push& push, const std::string& reason,

@@ -6,6 +6,7 @@
 #include "base/digest.hpp"
 #include "base/log.hpp"
 #include "base/probe.hpp"
+#include "events/environment.hpp"
 
 namespace atlasflow::actors {
 
@@ -117,6 +118,13 @@ bool ProjectsState::is_of(const Push& push, const std::set<std::string>& reposit
   return repositories.contains(entry.repository);
 }
 
+// A log of an older build may have a project that is named like another one's pull request.
+bool ProjectsState::takes_a_hostname(const PullRequestNews& news,
+                                     const std::string& project) const {
+  const auto environment = pull_request_environment(news.head.number());
+  return by_name.contains(preview_label(environment, project));
+}
+
 void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
                                  PromiseGuard<PushReply> reply) {
   std::set<std::string> repositories;
@@ -131,6 +139,7 @@ void ProjectsState::receive_push(projects_actor::pointer self, const Push& push,
         std::find(push.signed_for.begin(), push.signed_for.end(), project) != push.signed_for.end();
     const bool spoken_for = push.signed_for.empty() ? !entry.own_secret : named;
     if (!spoken_for || !is_of(push, repositories, entry)) continue;
+    if (push.pull_request && takes_a_hostname(*push.pull_request, project)) continue;
     if (const auto receiver = actor_of(id)) {
       receivers.push_back(*receiver);
     } else {
@@ -326,6 +335,11 @@ projects_actor::behavior_type projects(projects_actor::stateful_pointer<Projects
             return promise;
           },
           [self](ReuseNow& message) -> caf::result<IntakeReply> {
+            const auto receiver = self->state.named(message.project);
+            if (!receiver) return to_caf(receiver.error());
+            return self->delegate(*receiver, std::move(message));
+          },
+          [self](ApproveNow& message) -> caf::result<IntakeReply> {
             const auto receiver = self->state.named(message.project);
             if (!receiver) return to_caf(receiver.error());
             return self->delegate(*receiver, std::move(message));

@@ -26,6 +26,8 @@ using projects_actor = caf::typed_actor<
     caf::replies_to<DeployNow>::with<PushReply>,
     // A deployment of an earlier one.
     caf::replies_to<ReuseNow>::with<IntakeReply>,
+    // The deployment of a fork's commit that waits for it.
+    caf::replies_to<ApproveNow>::with<IntakeReply>,
     // What has been recorded.
     caf::reacts_to<RecordBatch>,
     // To itself.
@@ -63,6 +65,8 @@ struct ProjectsState {
   // Whether the push is of the project's repository.
   [[nodiscard]] static bool is_of(const Push& push, const std::set<std::string>& repositories,
                                   const Entry& entry);
+  [[nodiscard]] bool takes_a_hostname(const PullRequestNews& news,
+                                      const std::string& project) const;
   static void note_repository(Entry& entry, const pb::Event& event);
   void on_records(projects_actor::pointer self, const RecordBatch& batch);
   void hand_on(projects_actor::pointer self, const ProjectId& id,

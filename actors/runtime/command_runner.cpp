@@ -206,6 +206,8 @@ struct CommandRunner::Run {
       told.set_deployment(command.deployment.str());
       told.set_status(command.status);
       told.set_github_deployment(command.github_deployment);
+      told.set_comment(command.comment);
+      for (const auto& sentence : command.left_out) told.add_left_out(sentence);
     } else {
       auto& refused = *event.mutable_github_not_told();
       refused.set_deployment(command.deployment.str());
@@ -284,6 +286,14 @@ struct CommandRunner::Run {
     ATLAS_TRY(const auto view, runner.known_deployment(command.deployment));
     return reuse(view.state.push.project_name(), ReuseKind::promote, command.deployment,
                  command.command_id);
+  }
+  Result<DeploymentId> operator()(const commands::ApprovePullRequest& command) const {
+    ATLAS_TRY(
+        const auto reply,
+        runner.answered<IntakeReply>(
+            runner.parts_.projects,
+            ApproveNow{command.project, {command.number, command.sha, command.command_id}, by}));
+    return reply.receipt.deployment;
   }
   Result<DeploymentId> operator()(const commands::Restart& command) const {
     return reuse(command.project, ReuseKind::restart, std::nullopt, command.command_id);

@@ -140,6 +140,15 @@ struct Promote {
   DeploymentId deployment;
   std::string command_id;
 };
+// The commit of a fork's pull request that waits for it; conflict when that is another than `sha`.
+struct ApprovePullRequest {
+  using Answer = DeploymentId;
+  static constexpr std::string_view name = "approve_pull_request";
+  std::string project;
+  std::int64_t number = 0;
+  std::optional<std::string> sha;
+  std::string command_id;
+};
 // What is live on new VMs, without a failed request.
 struct Restart {
   using Answer = DeploymentId;
@@ -204,8 +213,10 @@ struct RecordGitHubReport {
   ProjectId project;
   DeploymentId deployment;
   std::string status;
-  std::int64_t github_deployment = 0;  // GitHub's id
-  std::string refused;                 // why it was not told; empty: it was
+  std::int64_t github_deployment = 0;      // GitHub's id
+  std::string refused;                     // why it was not told; empty: it was
+  std::int64_t comment = 0;                // GitHub's id of the pull request's comment; 0: none
+  std::vector<std::string> left_out = {};  // what else GitHub would not hear, as sentences
 };
 
 // GitHub has the project's repository under that id and URL. conflict: it is another repository.
@@ -259,8 +270,8 @@ using Command =
     std::variant<ConnectGitHubApp, DisconnectGitHubApp, RecordGitHubReport, FollowRepository,
                  RecordRepositoryDeletion, TakePush, CreateProject, DeleteProject, ChangeSettings,
                  SetEnv, UnsetEnv, SetBuildSecrets, UnsetBuildSecrets, SetNotifySecret, Deploy,
-                 Rollback, Redeploy, Promote, Restart, Cancel, StopApp, StartApp, Scale, AddDomain,
-                 RemoveDomain, CheckDomain, RetryDomain>;
+                 Rollback, Redeploy, Promote, ApprovePullRequest, Restart, Cancel, StopApp,
+                 StartApp, Scale, AddDomain, RemoveDomain, CheckDomain, RetryDomain>;
 using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::string,
                             std::vector<actors::PushReceipt>>;
 

@@ -124,6 +124,12 @@ struct ReuseNow {
   Reuse reuse;
   Principal by;
 };
+// A fork's commit that waits for an approval has it.
+struct ApproveNow {
+  std::string project;
+  Approval approval;
+  Principal by;
+};
 struct PushReply {
   std::vector<PushReceipt> receipts;
   Position position;
@@ -402,6 +408,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ProjectReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReceivePushNow)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::DeployNow)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ReuseNow)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::ApproveNow)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::PushReply)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::Intake)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(atlasflow::actors::IntakeReply)

@@ -42,7 +42,8 @@ std::string Heads::missed(const GitHub& github) const {
 std::string Heads::again(const storage::Record& record) {
   if (!record.event.has_push_received()) return "";
   const auto& push = record.event.push_received();
-  if (push.trigger() != pb::TRIGGER_WEBHOOK) return "";
+  // Of pull requests see sim/checkers/pull_requests.hpp.
+  if (push.trigger() != pb::TRIGGER_WEBHOOK || push.has_pull_request()) return "";
   const auto key = push.project_id() + "/" + push.environment() + "/" + push.after();
   if (pushes_.insert(key).second) return "";
   return fmt::format("commit {} of {} was deployed twice for one push", push.after(),

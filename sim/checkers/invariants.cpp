@@ -66,6 +66,9 @@ void Invariants::take(const storage::Record& record) {
   notifications_.take(record);
   heads_.take(record);
   if (const auto why = heads_.again(record); !why.empty()) violated("each-push-once", why);
+  if (const auto why = pull_requests_.take(record); !why.empty()) {
+    violated("pull-requests-in-order", why);
+  }
   if (const auto name = domain_of(record.stream); !name.empty()) take_of_domain(name, record);
   newest_ = record;
 }
@@ -244,6 +247,10 @@ void Invariants::on_values(Act act, const std::string& deployment,
   // its values have gone.
   const auto known = deployments_.find(DeploymentId{deployment});
   if (known == deployments_.end() || known->second.ended) return;
+  if (!values.empty() && pull_requests_.is_of_fork(deployment)) {
+    violated("forks-get-no-secrets",
+             "deployment " + deployment + " is of a fork, and is given " + values.front().first);
+  }
   if (act == Act::build && !states_[DeploymentId{deployment}].image_id.empty()) return;
   for (const auto& [name, entry] : values) {
     if (!world_.unsealed.contains(entry.sealed_ref)) continue;
@@ -409,17 +416,20 @@ std::string Invariants::unrest(const storage::EventLog& log) const {
   Notifications notifications = notifications_;
   Certificates certificates = certificates_;
   Heads heads = heads_;
+  PullRequests pull_requests = pull_requests_;
   const auto read = log.read_all(last_.next(), [&](const storage::Record& record) {
     rest.take(record);
     notifications.take(record);
     certificates.take(record);
     heads.take(record);
+    static_cast<void>(pull_requests.take(record));
     return true;
   });
   if (!read) return to_string(read.error());
   auto why = rest.unrest(world_, routes_);
   if (why.empty()) why = notifications.unsettled();
   if (why.empty()) why = heads.missed(github_);
+  if (why.empty()) why = pull_requests.unrest(routes_);
   return why.empty() ? certificates.unrest(world_, routes_, domain_) : why;
 }
 

@@ -16,6 +16,7 @@
 #include "sim/checkers/certificates.hpp"
 #include "sim/checkers/heads.hpp"
 #include "sim/checkers/notifications.hpp"
+#include "sim/checkers/pull_requests.hpp"
 #include "sim/checkers/rest.hpp"
 #include "sim/world/github.hpp"
 #include "sim/world/outside.hpp"
@@ -58,6 +59,13 @@ class Invariants final : public Witness {
   // Something ended the project's app, or made it unhealthy, that is not the control plane's doing:
   // from here on it need not be served without a gap.
   void disturb(const std::string& project) { disturbed_.insert(project); }
+
+  // A user approves a fork's commit.
+  void approve(const std::string& sha) { pull_requests_.approve(sha); }
+  // The closing of a pull request was taken by the project.
+  void on_closing(const std::string& project, const pb::PullRequestHead& head) {
+    pull_requests_.on_closing(project, head);
+  }
 
   // ---- before the first life ----
 
@@ -133,6 +141,7 @@ class Invariants final : public Witness {
   Rest rest_;
   Notifications notifications_;
   Heads heads_;
+  PullRequests pull_requests_;
   Certificates certificates_;
   std::map<std::string, DomainState> domains_;  // by the fold, like states_
   std::map<VmId, Vm> vms_;

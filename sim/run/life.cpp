@@ -400,6 +400,14 @@ void Life::reuse(const std::string& project, ReuseKind kind, const std::string& 
                            });
 }
 
+void Life::approve(const std::string& project, Approval approval) {
+  ask<actors::IntakeReply>(parts_.projects,
+                           actors::ApproveNow{project, std::move(approval), Principal::user()},
+                           [this](const Result<actors::IntakeReply>& reply) {
+                             if (reply) push_replies.push_back({{reply->receipt}, reply->position});
+                           });
+}
+
 void Life::command(const DeploymentId& deployment, DeploymentCommand command_for) {
   ask<actors::DeploymentReply>(parts_.deployments,
                                actors::CommandDeployment{deployment, std::move(command_for)},

@@ -98,6 +98,8 @@ class Life {
   // push_replies or errors.
   void reuse(const std::string& project, ReuseKind kind, const std::string& command_id,
              std::optional<DeploymentId> of = std::nullopt);
+  // Of a fork's commit that waits; the answer arrives in push_replies or errors.
+  void approve(const std::string& project, Approval approval);
   // The answer, a refusal, arrives in errors.
   void command(const DeploymentId& deployment, DeploymentCommand command);
   // Has the janitor look at once, whatever else is going on.
@@ -112,9 +114,9 @@ class Life {
 
   std::vector<actors::PushReply> push_replies;
   std::vector<Error> errors;
-  std::vector<Error> fatal;                  // what would have ended the process
-  std::vector<Error> part_deaths;            // what would have made the process start anew
-  actors::PartFaults faults;                 // what died and was started again
+  std::vector<Error> fatal;        // what would have ended the process
+  std::vector<Error> part_deaths;  // what would have made the process start anew
+  actors::PartFaults faults;       // what died and was started again
   // Where what it began with is not the fold of its log, though that was read from a snapshot on.
   std::string snapshot_difference;
   std::vector<std::string> injected_deaths;  // by kill_next

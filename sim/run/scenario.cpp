@@ -129,6 +129,42 @@ void draw_domain_steps(std::uint64_t seed, Scenario& scenario) {
                    [](const Step& left, const Step& right) { return left.at < right.at; });
 }
 
+// The same for pull requests: openings, pushes, closings and approvals close together, and kills
+// between them.
+void draw_pull_request_steps(std::uint64_t seed, Scenario& scenario) {
+  Random random(seed ^ 0x9E0117E5ULL);
+  if (!random.chance(1, 3)) return;
+  constexpr std::array k_kinds = {StepKind::pull_request, StepKind::pull_request,
+                                  StepKind::pull_request, StepKind::close_pull_request,
+                                  StepKind::approve,      StepKind::approve,
+                                  StepKind::set_env,      StepKind::redeliver,
+                                  StepKind::kill_server};
+  constexpr std::uint64_t k_numbers = 3;
+  const auto count = 6 + random.below(20);
+  const auto room = static_cast<std::uint64_t>(std::max<TimestampUs>(scenario.duration, 4 * k_s));
+  TimestampUs at = 3 * k_s;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    Step step;
+    step.kind = k_kinds.at(i < 2 ? i : random.below(k_kinds.size()));
+    const auto uses = use_of(step.kind);
+    const auto project = random.below(static_cast<std::uint64_t>(scenario.projects));
+    const auto value = random.below(k_numbers);
+    const auto span = k_spans.at(random.below(k_spans.size()));
+    const auto app = drawn_app(random);
+    // Often soon after the one before: within GitHub's second.
+    at = random.chance(1, 2) ? at + static_cast<TimestampUs>(random.below(2 * k_s))
+                             : 3 * k_s + static_cast<TimestampUs>(random.below(room));
+    step.at = at;
+    if (uses.project) step.project = static_cast<int>(project);
+    if (uses.value) step.value = static_cast<int>(value);
+    if (uses.span) step.span = span;
+    if (uses.app) step.app = app;
+    scenario.steps.push_back(step);
+  }
+  std::stable_sort(scenario.steps.begin(), scenario.steps.end(),
+                   [](const Step& left, const Step& right) { return left.at < right.at; });
+}
+
 void draw_steps(Random& random, Scenario& scenario, std::uint64_t count,
                 const std::vector<Weight>& weights) {
   constexpr TimestampUs k_first = 2 * k_s;
@@ -180,6 +216,7 @@ Scenario drawn_scenario(std::uint64_t seed, TimestampUs duration) {
                              static_cast<std::uint64_t>(drawn_duration);
   draw_steps(random, scenario, count, weights);
   draw_domain_steps(seed, scenario);
+  draw_pull_request_steps(seed, scenario);
   return scenario;
 }
 

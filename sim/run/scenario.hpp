@@ -22,12 +22,15 @@ enum class StepKind : std::uint8_t {
   preview_push,   // on branch "feature-<value>"
   delete_branch,  // the same branch
   redeliver,      // the project's newest delivery comes once more
+  pull_request,   // number `value` + 1 is opened or opened again; an open one is pushed to
+  close_pull_request,
   // users
   deploy,
   cancel,  // of the project's newest deployment
   rollback,
   redeploy,
   promote,
+  approve,  // what waits of pull request `value` + 1: each second one is a fork's
   restart,
   stop_app,
   start_app,

@@ -21,11 +21,14 @@ constexpr std::array k_kinds = {
     Kind{StepKind::preview_push, "preview_push", {.project = true, .value = true, .app = true}},
     Kind{StepKind::delete_branch, "delete_branch", {.project = true, .value = true}},
     Kind{StepKind::redeliver, "redeliver", {.project = true}},
+    Kind{StepKind::pull_request, "pull_request", {.project = true, .value = true, .app = true}},
+    Kind{StepKind::close_pull_request, "close_pull_request", {.project = true, .value = true}},
     Kind{StepKind::deploy, "deploy", {.project = true}},
     Kind{StepKind::cancel, "cancel", {.project = true}},
     Kind{StepKind::rollback, "rollback", {.project = true}},
     Kind{StepKind::redeploy, "redeploy", {.project = true}},
     Kind{StepKind::promote, "promote", {.project = true}},
+    Kind{StepKind::approve, "approve", {.project = true, .value = true}},
     Kind{StepKind::restart, "restart", {.project = true}},
     Kind{StepKind::stop_app, "stop_app", {.project = true}},
     Kind{StepKind::start_app, "start_app", {.project = true}},
@@ -150,6 +153,13 @@ std::string sentence_of(const Step& step, std::string app) {
       return fmt::format("a push to branch feature-{} of {}{}", step.value, app, commit);
     case StepKind::delete_branch:
       return fmt::format("branch feature-{} of {} is deleted", step.value, app);
+    case StepKind::pull_request:
+      return fmt::format("pull request {} of {} is opened or pushed to{}", step.value + 1, app,
+                         commit);
+    case StepKind::close_pull_request:
+      return fmt::format("pull request {} of {} is closed", step.value + 1, app);
+    case StepKind::approve:
+      return fmt::format("pull request {} of {} is approved", step.value + 1, app);
     case StepKind::redeliver:
       return "the newest delivery of " + app + " is sent again";
     case StepKind::cancel:

@@ -153,7 +153,15 @@ void Universe::arrive(const Delivery& delivery) {
   if (!push) {
     return invariants_.violated("every-delivery-is-understood", to_string(push.error()));
   }
-  life_->send_push(*std::move(push));
+  if (!push->pull_request || push->pull_request->is_open) {
+    return life_->send_push(*std::move(push));
+  }
+  // GitHub repeats no closing that was answered.
+  const auto head = push->pull_request->head;
+  life_->send_push(*std::move(push), [this, head](const Result<actors::PushReply>& reply) {
+    if (!reply) return;
+    for (const auto& receipt : reply->receipts) invariants_.on_closing(receipt.project, head);
+  });
 }
 
 void Universe::look_at_heads() {
@@ -339,6 +347,8 @@ void Universe::create_projects() {
     if (!server_listens()) continue;
     auto settings = default_settings();
     settings.set_previews(true);
+    settings.set_pull_requests(true);
+    settings.set_pull_requests_from_forks(true);
     settings.set_memory_mib(256);
     settings.set_health_deadline_us(30 * k_s);
     settings.set_drain_deadline_us(5 * k_s);

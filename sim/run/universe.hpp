@@ -67,6 +67,7 @@ class Universe final : public Buggify {
   void deploy(int project);
   void command_deployment(const Step& step);
   void reuse(const Step& step);
+  void approve(const Step& step);
   void change_project(const Step& step);
   bool carry_out_for_a_domain(const Step& step);
   void take_over();

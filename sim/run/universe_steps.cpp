@@ -67,6 +67,14 @@ bool Universe::carry_out_on_github(const Step& step) {
     case StepKind::delete_branch:
       if (auto told = github_.delete_branch(step.project, branch, now)) deliver(*told);
       return true;
+    case StepKind::pull_request:
+      deliver(github_.change_pull_request(step.project, step.value + 1, step.app, now));
+      return true;
+    case StepKind::close_pull_request:
+      if (auto told = github_.close_pull_request(step.project, step.value + 1, now)) {
+        deliver(*told);
+      }
+      return true;
     case StepKind::forged_webhook:
       if (auto told = github_.newest_delivery(step.project)) forge(*std::move(told));
       return true;
@@ -168,6 +176,18 @@ void Universe::change_project(const Step& step) {
   }
 }
 
+// Of the commit that the user looked at, which may be another by the time it is decided.
+void Universe::approve(const Step& step) {
+  const auto name = github_.project_name(step.project);
+  const auto view = life_->catalog().project_named(name);
+  if (!view) return;
+  const auto waiting = view->state.held.find(step.value + 1);
+  if (waiting == view->state.held.end()) return;
+  const auto& sha = waiting->second.head();
+  invariants_.approve(sha);
+  life_->approve(name, {step.value + 1, sha, command_id()});
+}
+
 bool Universe::carry_out_for_a_user(const Step& step) {
   switch (step.kind) {
     case StepKind::deploy:
@@ -184,6 +204,9 @@ bool Universe::carry_out_for_a_user(const Step& step) {
     case StepKind::restart:
     case StepKind::promote:
       if (server_listens()) reuse(step);
+      return true;
+    case StepKind::approve:
+      if (server_listens()) approve(step);
       return true;
     case StepKind::set_env:
     case StepKind::change_settings:

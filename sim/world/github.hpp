@@ -15,9 +15,10 @@
 namespace atlasflow::sim {
 
 struct Delivery {
-  std::string id;         // X-GitHub-Delivery
-  std::string body;       // application/json
-  std::string signature;  // X-Hub-Signature-256
+  std::string id;              // X-GitHub-Delivery
+  std::string event = "push";  // X-GitHub-Event
+  std::string body;            // application/json
+  std::string signature;       // X-Hub-Signature-256
 };
 
 struct Commit {
@@ -56,6 +57,13 @@ class GitHub {
   Delivery push(int project, const std::string& branch, AppKind app, bool forced, TimestampUs now);
   // Nothing when there is no such branch.
   std::optional<Delivery> delete_branch(int project, const std::string& branch, TimestampUs now);
+  // Opens it, or opens it again with the head that it had; a commit on it when it is open. Each
+  // second one comes from a fork.
+  Delivery change_pull_request(int project, std::int64_t number, AppKind app, TimestampUs now);
+  // Nothing when it is not open.
+  std::optional<Delivery> close_pull_request(int project, std::int64_t number, TimestampUs now);
+  [[nodiscard]] static bool is_fork(std::int64_t pull_request) { return pull_request % 2 == 0; }
+  [[nodiscard]] static std::string_view fork_name() { return "mallory/fork"; }
   [[nodiscard]] std::optional<Delivery> newest_delivery(int project) const;
   [[nodiscard]] std::optional<std::string> head(int project, const std::string& branch) const;
   [[nodiscard]] AppKind app_of(const std::string& sha) const;
@@ -74,9 +82,14 @@ class GitHub {
   [[nodiscard]] static std::string_view secret_mark() { return "s3cr3t-"; }
 
  private:
+  struct PullRequest {
+    std::string head;
+    bool open = false;
+  };
   struct Repository {
     Hosted origin;
     std::map<std::string, std::string> heads;  // by branch
+    std::map<std::int64_t, PullRequest> pull_requests;
     std::optional<Delivery> newest;
   };
   [[nodiscard]] Repository& at(int project) {
@@ -86,6 +99,11 @@ class GitHub {
     return repositories_.at(static_cast<std::size_t>(project));
   }
   [[nodiscard]] std::string secret_of(int installation) const;
+  std::string make_commit(AppKind app);
+  // Signs it and gives it the next name.
+  Delivery signed_delivery(int project, const char* event, const std::string& body);
+  Delivery tell_of_pull_request(int project, std::int64_t number, const char* action,
+                                const std::string& before, TimestampUs now);
   Delivery tell(int project, const std::string& ref, const std::string& before,
                 const std::string& after, bool forced, TimestampUs now);
 

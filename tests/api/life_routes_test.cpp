@@ -76,6 +76,56 @@ TEST_F(LifeRoutes, redeploy_restart_and_promote_show_what_they_made) {
   for (const auto& call : control_.calls()) EXPECT_EQ(call.by, Principal::user());
 }
 
+TEST_F(LifeRoutes, an_approval_names_the_commit_and_shows_whose_pull_request_is_deployed) {
+  const auto sha = std::string(40, 'a');
+  const auto made = accepted("POST", "/v1/projects/shop/pull-requests/7/approve",
+                             R"({"command_id":"c1","sha":")" + sha + R"("})");
+  EXPECT_EQ(made["environment"], "pull/7");
+  EXPECT_EQ(made["url"], "https://pr-7-shop.atlasflow.localhost:8443");
+  EXPECT_EQ(made["pull_request"]["number"], 7);
+  EXPECT_EQ(made["pull_request"]["from_fork"], true);
+  EXPECT_EQ(made["pull_request"]["approved_by"], "user");
+  accepted("POST", "/v1/projects/shop/pull-requests/8/approve", R"({"command_id":"c2"})");
+  const auto asked = control_.asked<commands::ApprovePullRequest>();
+  ASSERT_EQ(asked.size(), 2U);
+  EXPECT_EQ(asked[0].project, "shop");
+  EXPECT_EQ(asked[0].number, 7);
+  EXPECT_EQ(asked[0].sha, sha);
+  EXPECT_EQ(asked[0].command_id, "c1");
+  EXPECT_EQ(asked[1].sha, std::nullopt);
+  for (const char* number : {"0", "-1", "x", "4294967296"}) {
+    const auto path = std::string("/v1/projects/shop/pull-requests/") + number + "/approve";
+    expect_error(ask("POST", path, R"({"command_id":"c"})"), 400, "invalid_argument",
+                 "is no pull request's number");
+  }
+  control_.made = fail(ErrorCode::conflict, "pull request 7 has moved on");
+  expect_error(ask("POST", "/v1/projects/shop/pull-requests/7/approve", R"({"command_id":"c3"})"),
+               409, "conflict", "has moved on");
+}
+
+TEST_F(LifeRoutes, a_project_lists_the_commits_of_forks_that_wait) {
+  const auto hold = [&](std::int64_t number, const std::string& sha) {
+    pb::Event event;
+    auto& held = *event.mutable_pull_request_held();
+    held.mutable_pull_request()->set_number(number);
+    held.mutable_pull_request()->set_repository("mallory/shop");
+    held.set_head(sha);
+    held.set_pusher("mallory");
+    control_.append(project_stream(ProjectId("shop")), {event});
+  };
+  hold(7, std::string(40, '2'));
+  hold(8, std::string(40, 'b'));
+  const auto waiting = get("/v1/projects/shop")["waiting_for_approval"];
+  ASSERT_EQ(waiting.size(), 2U);
+  EXPECT_EQ(waiting[1]["number"], 8);
+  EXPECT_EQ(waiting[1]["sha"], std::string(40, 'b'));
+  EXPECT_EQ(waiting[1]["repository"], "mallory/shop");
+  control_.add_pull_request("aaaaaaa9", "shop", 7);
+  const auto commit = get("/v1/deployments/aaaaaaa9")["sha"];
+  hold(7, commit);
+  EXPECT_EQ(get("/v1/projects/shop")["waiting_for_approval"].size(), 1U) << "it is deployed";
+}
+
 TEST_F(LifeRoutes, only_what_builds_can_be_asked_to_build_without_the_cache) {
   const char* body = R"({"command_id":"c","no_cache":true})";
   accepted("POST", "/v1/projects/shop/redeploy", body);

@@ -108,6 +108,22 @@ void RecordingControlPlane::add_preview(const std::string& id, const std::string
   append(deployment_stream(DeploymentId(id)), {event});
 }
 
+void RecordingControlPlane::add_pull_request(const std::string& id, const std::string& project,
+                                             std::int64_t number) {
+  pb::Event event;
+  auto& push = *event.mutable_push_received();
+  push = push_to(project);
+  push.set_environment(pull_request_environment(number));
+  push.set_ref("refs/pull/" + std::to_string(number) + "/head");
+  auto& of = *push.mutable_pull_request();
+  of.set_number(number);
+  of.set_repository("mallory/shop");
+  of.set_branch("topic");
+  of.set_from_fork(true);
+  of.set_approved_by("user");
+  append(deployment_stream(DeploymentId(id)), {event});
+}
+
 void RecordingControlPlane::add_rollback(const std::string& id, const std::string& project,
                                          const std::string& to, const std::string& by) {
   pb::Event event;
@@ -288,6 +304,9 @@ struct RecordingControlPlane::Effect {
       event.mutable_github_told()->set_deployment(command.deployment.str());
       event.mutable_github_told()->set_status(command.status);
       event.mutable_github_told()->set_github_deployment(command.github_deployment);
+      event.mutable_github_told()->set_comment(command.comment);
+      for (const auto& sentence : command.left_out)
+        event.mutable_github_told()->add_left_out(sentence);
     } else {
       event.mutable_github_not_told()->set_deployment(command.deployment.str());
       event.mutable_github_not_told()->set_status(command.status);
@@ -317,6 +336,10 @@ struct RecordingControlPlane::Effect {
   }
   Result<DeploymentId> operator()(const commands::Promote& command) const {
     return made("shop", command.deployment.str(), pb::REDEPLOYMENT_PROMOTE);
+  }
+  Result<DeploymentId> operator()(const commands::ApprovePullRequest& command) const {
+    if (plane.made) plane.add_pull_request(plane.made->str(), command.project, command.number);
+    return plane.made;
   }
   Result<DeploymentId> operator()(const commands::Restart& command) const {
     return made(command.project, k_chosen, pb::REDEPLOYMENT_RESTART);

@@ -29,6 +29,8 @@ class RecordingControlPlane : public actors::ControlPlane {
   void append_to_domain(const std::string& domain, const std::vector<pb::Event>& events);
   void add_deployment(const std::string& id, const std::string& project);
   void add_preview(const std::string& id, const std::string& project, const std::string& branch);
+  // Of a fork.
+  void add_pull_request(const std::string& id, const std::string& project, std::int64_t number);
   void append_to(const std::string& deployment, const pb::Event& event);
   // ...up to the start of the VM, whose id is returned: "<deployment>-v<version>".
   std::string start_vm(const std::string& deployment);
@@ -72,6 +74,10 @@ class RecordingControlPlane : public actors::ControlPlane {
       if (const auto* command = std::get_if<Command>(&call.command)) found.push_back(*command);
     }
     return found;
+  }
+  void forget_calls() {
+    const std::lock_guard lock(mutex_);
+    calls_.clear();
   }
 
   // ---- ControlPlane ----

@@ -89,6 +89,13 @@ TEST(Format, the_seven_events_read_as_sentences_of_what_happened) {
                                           {"ref", "refs/heads/main"},
                                           {"inferred_at_s", "1700000000"}}),
             "0123456 on main, found by comparison");
+  const nlohmann::json fork = {{"number", "7"}, {"from_fork", true}, {"repository", "mallory/web"}};
+  EXPECT_EQ(event_detail("PullRequestHeld", {{"pull_request", fork}, {"head", "0123456789abcdef"}}),
+            "pull request 7 of the fork mallory/web at 0123456");
+  EXPECT_EQ(event_detail("PullRequestClosed", {{"pull_request", {{"number", "7"}}},
+                                               {"head", "0123456789abcdef"},
+                                               {"merged", true}}),
+            "pull request 7 at 0123456, merged");
   EXPECT_EQ(event_detail("RepositoryMoved", {{"from", "https://github.com/acme/web.git"},
                                              {"url", "https://github.com/acme/shop.git"}}),
             "https://github.com/acme/web.git is https://github.com/acme/shop.git now");

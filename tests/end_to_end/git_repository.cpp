@@ -78,4 +78,13 @@ std::string GitRepository::commit_all(const std::string& subject) {
   return text.data();
 }
 
+void GitRepository::set_ref(const std::string& name, const std::string& sha) const {
+  const auto repository = open(folder_);
+  git_oid commit_id;
+  check(git_oid_fromstr(&commit_id, sha.c_str()));
+  git_reference* reference = nullptr;
+  check(git_reference_create(&reference, repository.get(), name.c_str(), &commit_id, 1, nullptr));
+  git_reference_free(reference);
+}
+
 }  // namespace atlasflow::end_to_end

@@ -14,6 +14,8 @@ class GitRepository {
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
   // The commit of everything in the folder; its SHA.
   std::string commit_all(const std::string& subject);
+  // Of any ref, "refs/pull/7/head".
+  void set_ref(const std::string& name, const std::string& sha) const;
 
  private:
   std::filesystem::path folder_;

@@ -257,12 +257,17 @@ HttpAnswer ServerFixture::push(const std::string& before, const std::string& aft
                                     {"clone_url", url},
                                     {"git_url", url},
                                     {"ssh_url", url}}}};
+  return deliver("push", after, payload);
+}
+
+HttpAnswer ServerFixture::deliver(const std::string& event, const std::string& guid,
+                                  const nlohmann::json& payload) {
   const auto body = payload.dump();
   return request(k_domain, "/webhooks/github", &body,
                  {{"Content-Type", "application/json"},
                   {"User-Agent", "GitHub-Hookshot/044aadd"},
-                  {"X-GitHub-Event", "push"},
-                  {"X-GitHub-Delivery", after},
+                  {"X-GitHub-Event", event},
+                  {"X-GitHub-Delivery", guid},
                   {"X-Hub-Signature-256", signature(k_webhook_secret, body)}});
 }
 

@@ -68,6 +68,9 @@ class ServerFixture : public testing::Test {
   // url: where the repository is cloned from; the fixture's own when it is empty.
   [[nodiscard]] HttpAnswer push(const std::string& before, const std::string& after,
                                 const std::string& url = "");
+  // Any other delivery; guid: its name.
+  [[nodiscard]] HttpAnswer deliver(const std::string& event, const std::string& guid,
+                                   const nlohmann::json& payload);
   // The deployment that the answer names.
   [[nodiscard]] static std::string deployment_in(const HttpAnswer& answer);
 

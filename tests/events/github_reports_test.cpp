@@ -40,6 +40,34 @@ class Reports : public testing::Test {
     *received->mutable_settings() = default_settings();
     to(deployment, event);
   }
+  void push_to_pull_request(const std::string& deployment) {
+    pb::Event event;
+    auto* received = event.mutable_push_received();
+    received->set_project_id(project_.str());
+    received->set_project_name("web");
+    received->set_environment("pull/7");
+    received->set_repository_url(url_);
+    received->set_after(std::string(40, 'a'));
+    received->mutable_pull_request()->set_number(7);
+    *received->mutable_settings() = default_settings();
+    to(deployment, event);
+  }
+  void close_pull_request() {
+    pb::Event event;
+    event.mutable_pull_request_closed()->mutable_pull_request()->set_number(7);
+    owed_.apply(project_stream(project_), event, ++now_);
+  }
+  // "d1 queued: pending in 7"
+  [[nodiscard]] std::vector<std::string> shown() const {
+    std::vector<std::string> texts;
+    for (const auto& [project, queue] : owed_.owed()) {
+      for (const auto& each : queue) {
+        texts.push_back(each.deployment.str() + " " + std::string(name_of(each.status)) + ": " +
+                        each.commit_state + " in " + std::to_string(each.pull_request));
+      }
+    }
+    return texts;
+  }
   void clone(const std::string& deployment) {
     pb::Event event;
     event.mutable_clone_started();
@@ -107,6 +135,64 @@ TEST_F(Reports, a_deployment_is_told_of_step_by_step_with_where_it_runs) {
   EXPECT_EQ(report.hostname, "web.example.com");
   EXPECT_EQ(report.repository_url, "https://github.com/octo/web.git");
   EXPECT_EQ(report.reason, "");
+}
+
+TEST_F(Reports, a_commits_status_stays_what_it_was_when_a_newer_one_takes_over) {
+  connect();
+  push("d1");
+  go_live("d1");
+  pb::Event retired;
+  retired.mutable_deployment_retired()->set_reason("a newer deployment took over");
+  to("d1", retired);
+  EXPECT_THAT(shown(), ElementsAre("d1 queued: pending in 0", "d1 in_progress: pending in 0",
+                                   "d1 success: success in 0", "d1 inactive:  in 0"));
+}
+
+TEST_F(Reports, nobody_waits_for_the_status_of_a_commit_that_is_not_deployed) {
+  connect();
+  push("d1");
+  pb::Event cancelled;
+  cancelled.mutable_deployment_cancelled()->set_by("user");
+  to("d1", cancelled);
+  push("d2");
+  pb::Event skipped;
+  skipped.mutable_deployment_skipped()->set_reason("the commit's message says [skip ci]");
+  to("d2", skipped);
+  push("d3");
+  fail("d3", pb::FAULT_SYSTEM);
+  EXPECT_THAT(shown(), ElementsAre("d1 queued: pending in 0", "d1 inactive: error in 0",
+                                   "d2 queued: pending in 0", "d2 inactive: success in 0",
+                                   "d3 queued: pending in 0", "d3 failure: error in 0"));
+}
+
+TEST_F(Reports, a_pull_requests_comment_shows_its_newest_deployment_and_its_end) {
+  connect();
+  push_to_pull_request("d1");
+  go_live("d1");
+  push_to_pull_request("d2");
+  fail("d2");
+  pb::Event retired;
+  retired.mutable_deployment_retired()->set_reason("the pull request was closed");
+  close_pull_request();
+  to("d1", retired);
+  EXPECT_THAT(shown(), ElementsAre("d1 queued: pending in 7", "d1 in_progress: pending in 7",
+                                   "d1 success: success in 7", "d2 queued: pending in 7",
+                                   "d2 failure: failure in 7", "d1 inactive:  in 7"));
+  EXPECT_EQ(owed_.owed().at(project_).front().hostname, "pr-7-web.example.com");
+}
+
+TEST_F(Reports, a_comment_is_known_once_it_was_told_of) {
+  connect();
+  push_to_pull_request("d1");
+  EXPECT_EQ(owed_.comment_of(project_, 7), 0);
+  pb::Event event;
+  event.mutable_github_told()->set_deployment("d1");
+  event.mutable_github_told()->set_status("queued");
+  event.mutable_github_told()->set_comment(5001);
+  owed_.apply(github_reports_stream(project_), event, ++now_);
+  EXPECT_EQ(owed_.comment_of(project_, 7), 5001);
+  disconnect();
+  EXPECT_EQ(owed_.comment_of(project_, 7), 0);
 }
 
 // What the event quotes of the build is for those who may read its log.

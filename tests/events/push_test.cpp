@@ -26,6 +26,14 @@ PushTarget target(const ProjectState& state, const std::string& ref, bool delete
   return target_of(state, {.default_branch = "main", .ref = ref, .deleted = deleted});
 }
 
+pb::PullRequestHead pull_request() {
+  pb::PullRequestHead head;
+  head.set_number(7);
+  head.set_updated_at_s(14);
+  head.set_branch("topic");
+  return head;
+}
+
 TEST(Push, only_those_to_the_projects_branch_are_deployed_and_the_reason_is_said) {
   EXPECT_EQ(target(project(), "refs/heads/main").environment, "production");
   EXPECT_THAT(target(project(), "refs/heads/topic").reason, HasSubstr("'topic' is not deployed"));
@@ -64,8 +72,10 @@ TEST(Push, the_event_says_all_of_it_and_the_projects_settings) {
                   .inferred_at_s = 13,
                   .delivery_id = "delivery",
                   .pusher = "ada",
-                  .no_cache = true};
+                  .no_cache = true,
+                  .pull_request = PullRequestNews{.head = pull_request()}};
   pb::PushReceived wanted;
+  *wanted.mutable_pull_request() = pull_request();
   wanted.set_project_id("p1");
   wanted.set_project_name("web");
   wanted.set_environment("production");
@@ -101,6 +111,23 @@ TEST(Push, what_makes_no_deployment_is_recorded_with_its_delivery) {
             R"(ref: "refs/heads/x" after: "a" delivery_id: "d" reason: "late")");
   EXPECT_EQ(branch_deleted(push).ShortDebugString(),
             R"(ref: "refs/heads/x" before: "b" delivery_id: "d" by: "webhook:github")");
+}
+
+TEST(Push, what_becomes_of_a_pull_request_without_a_deployment_says_of_which) {
+  const Push push{.ref = "refs/pull/7/head",
+                  .before = "b",
+                  .after = "a",
+                  .delivery_id = "d",
+                  .pusher = "ada",
+                  .by = Principal::webhook("github"),
+                  .pull_request = PullRequestNews{.head = pull_request(), .merged = true}};
+  const std::string of = R"(pull_request { number: 7 updated_at_s: 14 branch: "topic" })";
+  EXPECT_EQ(pull_request_closed(push).ShortDebugString(),
+            of + R"( head: "a" merged: true delivery_id: "d" by: "webhook:github")");
+  EXPECT_EQ(pull_request_held(push).ShortDebugString(),
+            of + R"( head: "a" before: "b" delivery_id: "d" pusher: "ada")");
+  EXPECT_EQ(push_ignored(push, "late").ShortDebugString(),
+            R"(ref: "refs/pull/7/head" after: "a" delivery_id: "d" reason: "late" )" + of);
 }
 
 }  // namespace

@@ -206,7 +206,8 @@ TEST(Settings, each_field_of_the_record_has_a_name_that_changes_it) {
       {"preview_ttl", "3s"},      {"supersede_after", "3s"},
       {"notify_url", "http://x"}, {"restart_unhealthy_after", "3s"},
       {"stop_grace", "3s"},       {"install_command", "x"},
-      {"build_command", "x"},     {"start_command", "x"}};
+      {"build_command", "x"},     {"start_command", "x"},
+      {"pull_requests", "true"},  {"pull_requests_from_forks", "true"}};
   EXPECT_EQ(std::size(values), known_settings().size());
   // port_given is changed with the port.
   EXPECT_EQ(static_cast<int>(std::size(values)) + 1, pb::Settings::descriptor()->field_count());

@@ -268,7 +268,7 @@ TEST_F(App, one_that_was_revoked_or_suspended_is_told) {
 
 TEST_F(App, a_permission_that_was_not_granted_is_told) {
   auto app = client();
-  const auto token = app.token_for(web_, {{"statuses", "write"}}, {});
+  const auto token = app.token_for(web_, {{"issues", "write"}}, {});
   ASSERT_FALSE(token);
   EXPECT_EQ(token.error().code, ErrorCode::user_error);
   EXPECT_THAT(token.error().message, HasSubstr("lacks a permission"));

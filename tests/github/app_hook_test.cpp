@@ -154,6 +154,15 @@ TEST_F(Hook, a_list_of_what_can_not_be_read_that_leads_to_itself_is_left) {
   EXPECT_EQ(github_.asked().size(), 20U);
 }
 
+// Else what was closed while the server was away would be served on.
+TEST_F(Hook, a_missed_pull_request_is_asked_for_as_well) {
+  auto closing = delivery(4, LocalGitHub::time_before_now(600), 0);
+  closing["event"] = "pull_request";
+  github_.control({{"deliveries", {closing}}});
+  MissedPushes pushes;
+  EXPECT_EQ(pushes.ask(app_, {})->taken, 1U);
+}
+
 TEST_F(Hook, missed_pushes_are_asked_for_and_nothing_else) {
   const auto at = [](std::int64_t ago_s) { return LocalGitHub::time_before_now(ago_s); };
   auto ping = delivery(5, at(300), 0);

@@ -162,6 +162,18 @@ Json LocalGitHub::deployments() const {
   return exchange(request)["deployments"];
 }
 
+Json LocalGitHub::commit_statuses() const {
+  HttpRequest request;
+  request.url = base_url() + "/_journal";
+  return exchange(request)["commit_statuses"];
+}
+
+Json LocalGitHub::comments() const {
+  HttpRequest request;
+  request.url = base_url() + "/_journal";
+  return exchange(request)["comments"];
+}
+
 std::vector<std::string> LocalGitHub::tokens() const {
   HttpRequest request;
   request.url = base_url() + "/_journal";

@@ -56,6 +56,10 @@ class LocalGitHub {
   // {"id","repository","sha","environment","production","transient","payload","statuses"} each, as
   // they were asked for.
   [[nodiscard]] nlohmann::json deployments() const;
+  // {"repository","sha","state","context","target_url","description"} each, oldest first.
+  [[nodiscard]] nlohmann::json commit_statuses() const;
+  // {"id","repository","issue","body","app","edits"} each, as they are by now.
+  [[nodiscard]] nlohmann::json comments() const;
   // Every token that was minted.
   [[nodiscard]] std::vector<std::string> tokens() const;
   // What was wrong with the requests in GitHub's eyes; a test ends with none.

@@ -62,6 +62,8 @@ class World:
         self.moved = {}  # former full name: repository id
         self.deliveries = []
         self.deployments = []  # [{"id", "repository", "sha", "environment", "payload", "statuses"}]
+        self.commit_statuses = []  # [{"repository", "sha", "state", "context", ...}]
+        self.comments = []  # [{"id", "repository", "issue", "body", "app"}]
         self.page_max = 100
         self.heads = {}  # "<owner>/<name> <branch>": commit; before what its Git repository has
 
@@ -126,8 +128,11 @@ def app_json(world):
         "description": None, "external_url": "https://example.com",
         "html_url": f"{world.base}/apps/{world.config['slug']}",
         "created_at": iso(0), "updated_at": iso(0),
-        "permissions": world.config.get("permissions", {"contents": "read", "deployments": "write", "metadata": "read"}),
-        "events": world.config.get("events", ["push", "repository"]), "installations_count": 1,
+        "permissions": world.config.get("permissions", {
+            "contents": "read", "deployments": "write", "metadata": "read", "pull_requests": "write",
+            "statuses": "write"}),
+        "events": world.config.get("events", ["pull_request", "push", "repository"]),
+        "installations_count": 1,
     }
 
 
@@ -197,7 +202,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, control(world, json.loads(body)))
         if url.path == "/_journal":
             return self.answer(200, {"requests": world.journal, "violations": world.violations,
-                                     "minted": world.minted, "deployments": world.deployments})
+                                     "minted": world.minted, "deployments": world.deployments,
+                                     "commit_statuses": world.commit_statuses,
+                                     "comments": world.comments})
         if "@" in self.path or "ghs_" in self.path or "token" in url.query:
             self.violation("a credential in the URL")
         with world.lock:
@@ -519,20 +526,20 @@ def ref_of(world, repository, ref):
 
 
 # A GET is redirected with 301, anything else with 307.
-def deployable(handler, world, token, owner, name, rest):
+def deployable(handler, world, token, owner, name, rest, permission="deployments"):
     if moved := world.moved.get(f"{owner}/{name}".lower()):
         status = 301 if handler.command == "GET" else 307
         query = urllib.parse.urlsplit(handler.path).query
         target = f"{world.base}{API}/repositories/{moved}/{rest}" + (f"?{query}" if query else "")
         return None, (status, Redirect(status, target))
-    return allowed(world, token, world.repository(f"{owner}/{name}")), None
+    return allowed(world, token, world.repository(f"{owner}/{name}"), permission), None
 
 
-def allowed(world, token, repository):
+def allowed(world, token, repository, permission="deployments"):
     if repository is None or repository["id"] not in token["repositories"]:
         raise Refused(404, "Not Found")
-    if token["permissions"].get("deployments") != "write" or \
-            app_json(world)["permissions"].get("deployments") != "write":
+    if token["permissions"].get(permission) != "write" or \
+            app_json(world)["permissions"].get(permission) != "write":
         raise Refused(403, "Resource not accessible by integration")
     return repository
 
@@ -614,6 +621,89 @@ def add_status(handler, world, repository, data, number):
     raise Refused(404, "Not Found")
 
 
+# ---- commit statuses, and comments on pull requests ----
+
+
+def new_commit_status(handler, world, token, data, _query, owner, name, sha):
+    repository, moved = deployable(handler, world, token, owner, name, f"statuses/{sha}", "statuses")
+    return moved or set_commit_status(handler, world, repository, data, sha)
+
+
+def new_commit_status_of_id(handler, world, token, data, _query, repository, sha):
+    repository = allowed(world, token, world.repository_of_id(int(repository)), "statuses")
+    return set_commit_status(handler, world, repository, data, sha)
+
+
+def set_commit_status(handler, world, repository, data, sha):
+    if unknown := set(data) - {"state", "target_url", "description", "context"}:
+        handler.violation(f"a commit's status has no {sorted(unknown)}")
+    if data.get("state") not in ("error", "failure", "pending", "success"):
+        raise Refused(422, "Validation Failed")
+    if len(data.get("description") or "") > 140:
+        raise Refused(422, "description is too long (maximum is 140 characters)")
+    if not re.match(r"https?://", data.get("target_url") or "https://"):
+        raise Refused(422, "target_url must use http(s) scheme")
+    world.commit_statuses.append({"repository": repository["id"], "sha": sha, **data})
+    return 201, {"id": len(world.commit_statuses), "state": data["state"], "context": data["context"]}
+
+
+def comment_json(world, comment):
+    app = {"id": comment["app"], "slug": world.config["slug"]} if comment["app"] else None
+    return {"id": comment["id"], "body": comment["body"], "performed_via_github_app": app,
+            "user": {"login": world.config["slug"] + "[bot]", "type": "Bot"}}
+
+
+def list_comments(handler, world, token, _data, query, owner, name, number):
+    repository, moved = deployable(handler, world, token, owner, name, f"issues/{number}/comments",
+                                   "pull_requests")
+    if moved:
+        return moved
+    found = [each for each in world.comments if each["repository"] == repository["id"] and
+             each["issue"] == int(number)]
+    page = int(query.get("page", ["1"])[0])
+    count = min(int(query.get("per_page", ["30"])[0]), world.page_max)
+    if page * count < len(found):
+        handler.link = (f'<{world.base}{API}/repos/{owner}/{name}/issues/{number}/comments'
+                        f'?per_page={count}&page={page + 1}>; rel="next"')
+    return 200, [comment_json(world, each) for each in found[(page - 1) * count:page * count]]
+
+
+def new_comment(handler, world, token, data, _query, owner, name, number):
+    repository, moved = deployable(handler, world, token, owner, name, f"issues/{number}/comments",
+                                   "pull_requests")
+    if moved:
+        return moved
+    check_comment(handler, data)
+    comment = {"id": 5000 + len(world.comments), "repository": repository["id"],
+               "issue": int(number), "body": data["body"], "app": world.config["app_id"]}
+    world.comments.append(comment)
+    return 201, comment_json(world, comment)
+
+
+def edit_comment(handler, world, token, data, _query, owner, name, number):
+    repository, moved = deployable(handler, world, token, owner, name, f"issues/comments/{number}",
+                                   "pull_requests")
+    if moved:
+        return moved
+    check_comment(handler, data)
+    for each in world.comments:
+        if each["id"] == int(number) and each["repository"] == repository["id"]:
+            if each["app"] != world.config["app_id"]:
+                handler.violation("somebody else's comment is changed")
+                raise Refused(403, "Resource not accessible by integration")
+            each["body"] = data["body"]
+            each["edits"] = each.get("edits", 0) + 1
+            return 200, comment_json(world, each)
+    raise Refused(404, "Not Found")
+
+
+def check_comment(handler, data):
+    if set(data) != {"body"}:
+        handler.violation(f"a comment has a body and nothing else: {sorted(data)}")
+    if not data.get("body") or len(data["body"]) > 65536:
+        raise Refused(422, "Validation Failed")
+
+
 NAME = r"([A-Za-z0-9._-]+)"
 ROUTES = [
     ("GET", r"/app", "app", get_app),
@@ -631,6 +721,12 @@ ROUTES = [
     ("GET", rf"/repos/{NAME}/{NAME}/deployments", "installation", list_deployments),
     ("POST", rf"/repos/{NAME}/{NAME}/deployments", "installation", new_deployment),
     ("POST", rf"/repos/{NAME}/{NAME}/deployments/(\d+)/statuses", "installation", new_status),
+    ("POST", rf"/repos/{NAME}/{NAME}/statuses/([0-9a-f]{{40}})", "installation", new_commit_status),
+    ("POST", r"/repositories/(\d+)/statuses/([0-9a-f]{40})", "installation",
+     new_commit_status_of_id),
+    ("GET", rf"/repos/{NAME}/{NAME}/issues/(\d+)/comments", "installation", list_comments),
+    ("POST", rf"/repos/{NAME}/{NAME}/issues/(\d+)/comments", "installation", new_comment),
+    ("PATCH", rf"/repos/{NAME}/{NAME}/issues/comments/(\d+)", "installation", edit_comment),
     ("GET", r"/repositories/(\d+)/deployments", "installation", list_deployments_of_id),
     ("POST", r"/repositories/(\d+)/deployments", "installation", new_deployment_of_id),
     ("POST", r"/repositories/(\d+)/deployments/(\d+)/statuses", "installation", new_status_of_id),
@@ -674,6 +770,10 @@ def control(world, order):
                 world.moved[value["from"].lower()] = repository["id"]
             elif name in ("permissions", "events", "hook_url"):
                 world.config[name] = value
+            elif name == "comment":  # somebody writes one: {"issue", "body", "app", "repository"}
+                world.comments.append({"id": 5000 + len(world.comments), **value})
+            elif name == "delete_comments":
+                world.comments.clear()
             else:
                 return {"error": f"no control '{name}'"}
     return {"tokens": len(world.tokens)}

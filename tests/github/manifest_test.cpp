@@ -92,9 +92,12 @@ TEST_F(ManifestFlow, an_answer_without_a_key_says_so) {
 
 TEST(Manifest, asks_for_no_more_than_is_used) {
   const auto json = nlohmann::json::parse(manifest_json(k_order));
-  EXPECT_EQ(json["default_permissions"],
-            (nlohmann::json{{"contents", "read"}, {"deployments", "write"}, {"metadata", "read"}}));
-  EXPECT_EQ(json["default_events"], (nlohmann::json{"push", "repository"}));
+  EXPECT_EQ(json["default_permissions"], (nlohmann::json{{"contents", "read"},
+                                                         {"deployments", "write"},
+                                                         {"metadata", "read"},
+                                                         {"pull_requests", "write"},
+                                                         {"statuses", "write"}}));
+  EXPECT_EQ(json["default_events"], (nlohmann::json{"pull_request", "push", "repository"}));
   EXPECT_EQ(json["public"], false);
   EXPECT_EQ(json["hook_attributes"]["url"], "https://example.com:8443/webhooks/github");
   EXPECT_EQ(json["redirect_url"], "https://example.com:8443/github/created");

@@ -76,6 +76,32 @@ class Reporting : public testing::Test {
     received.set_after(std::string(40, 'a'));
     control_.append_to(id, event);
   }
+  void push_to_pull_request(const std::string& id, const std::string& commit) {
+    pb::Event event;
+    auto& received = *event.mutable_push_received();
+    received.set_project_id("web");
+    received.set_project_name("web");
+    received.set_environment("pull/7");
+    received.set_ref("refs/pull/7/head");
+    received.set_repository_url(github_.base_url() + "/octo/web.git");
+    received.set_after(commit);
+    received.mutable_pull_request()->set_number(7);
+    control_.append_to(id, event);
+  }
+  [[nodiscard]] std::vector<std::string> commit_states() const {
+    std::vector<std::string> found;
+    for (const auto& each : github_.commit_statuses()) found.push_back(each["state"]);
+    return found;
+  }
+  // What was recorded that GitHub would not hear.
+  [[nodiscard]] std::vector<std::string> left_out() const {
+    std::vector<std::string> found;
+    static_cast<void>(control_.log().read_all(Position{1}, [&](const storage::Record& record) {
+      for (const auto& sentence : record.event.github_told().left_out()) found.push_back(sentence);
+      return true;
+    }));
+    return found;
+  }
   void clone(const std::string& id) {
     pb::Event event;
     event.mutable_clone_started();
@@ -153,6 +179,79 @@ TEST_F(Reporting, a_preview_is_transient) {
   ASSERT_TRUE(eventually([&] { return states("d1").size() == 1; }));
   EXPECT_EQ(github_.deployments()[0]["transient"], true);
   EXPECT_EQ(github_.deployments()[0]["production"], false);
+}
+
+TEST_F(Reporting, a_commit_has_a_status_of_its_deployment) {
+  start();
+  push("d1");
+  clone("d1");
+  control_.make_live("d1");
+  ASSERT_TRUE(eventually([&] { return commit_states().size() == 3; }));
+  EXPECT_THAT(commit_states(), ElementsAre("pending", "pending", "success"));
+  const auto newest = github_.commit_statuses()[2];
+  EXPECT_EQ(newest["context"], "atlasflow/web");
+  EXPECT_EQ(newest["target_url"], "https://web.example.com:8443");
+  EXPECT_THAT(github_.comments(), IsEmpty()) << "it is of no pull request";
+}
+
+TEST_F(Reporting, a_pull_request_has_one_comment_that_tells_of_its_newest_commit) {
+  start();
+  push_to_pull_request("d1", std::string(40, 'a'));
+  control_.make_live("d1");
+  ASSERT_TRUE(eventually([&] { return states("d1").size() == 3; }));
+  EXPECT_EQ(github_.deployments()[0]["environment"], "web/pull/7");
+  EXPECT_EQ(github_.deployments()[0]["transient"], true);
+  ASSERT_TRUE(eventually([&] { return github_.comments().size() == 1; }));
+  EXPECT_TRUE(eventually([&] {
+    return github_.comments()[0]["body"].get<std::string>().find(
+               "https://pr-7-web.example.com:8443") != std::string::npos;
+  }));
+  push_to_pull_request("d2", std::string(40, 'b'));
+  ASSERT_TRUE(eventually([&] {
+    return github_.comments()[0]["body"].get<std::string>().find(std::string(40, 'b')) !=
+           std::string::npos;
+  }));
+  // That the older one ends is no news.
+  pb::Event event;
+  event.mutable_deployment_retired()->set_reason("a newer deployment took over");
+  control_.append_to("d1", event);
+  ASSERT_TRUE(eventually([&] { return states("d1").size() == 4; }));
+  EXPECT_THAT(github_.comments()[0]["body"].get<std::string>(), HasSubstr(std::string(40, 'b')));
+  EXPECT_EQ(github_.comments().size(), 1U);
+}
+
+TEST_F(Reporting, one_that_dies_after_the_comment_finds_it_again) {
+  push_to_pull_request("d1", std::string(40, 'a'));
+  control_.report_outcome = fail(ErrorCode::unavailable, "it died");
+  start(std::chrono::hours(1));
+  ASSERT_TRUE(eventually([&] { return github_.comments().size() == 1; }));
+  reporter_.reset();
+  control_.report_outcome = {};
+  fail_for("d1", "x");
+  start();
+  ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 2; }));
+  EXPECT_EQ(github_.comments().size(), 1U);
+  EXPECT_THAT(github_.comments()[0]["body"].get<std::string>(), HasSubstr("the build failed"));
+  EXPECT_THAT(commit_states().back(), "failure");
+}
+
+TEST_F(Reporting, what_the_app_may_not_write_is_left_out_and_recorded_with_what_to_do) {
+  github_.control({{"permissions", {{"deployments", "write"}}}});
+  push_to_pull_request("d1", std::string(40, 'a'));
+  start();
+  ASSERT_TRUE(eventually([&] { return left_out().size() == 2; }));
+  EXPECT_THAT(states("d1"), ElementsAre("queued"));
+  for (const auto& sentence : left_out()) EXPECT_THAT(sentence, HasSubstr("lacks a permission"));
+  EXPECT_THAT(github_.comments(), IsEmpty());
+}
+
+TEST_F(Reporting, trouble_at_github_makes_no_second_comment) {
+  github_.fail_next("/repos/octo/web/issues/7/comments", 502, json::object(), json::object(), 3);
+  push_to_pull_request("d1", std::string(40, 'a'));
+  start();
+  ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 1; }));
+  EXPECT_EQ(github_.comments().size(), 1U);
+  EXPECT_EQ(github_.deployments().size(), 1U);
 }
 
 // As if it had died after GitHub's answer and before the record, at each of them.
