@@ -80,7 +80,7 @@ struct Measured {
   double reads = 0;    // of each record, on average
 };
 
-std::string code() { return actors::snapshot_code(k_build, actors::ControlPlaneConfig{}.domain); }
+storage::FoldMaker maker() { return {k_build, actors::ControlPlaneConfig{}.domain}; }
 
 // snapshots: empty: it folds the whole log.
 Measured start_once(const fs::path& folder, const fs::path& snapshots) {
@@ -144,8 +144,8 @@ Measured best_start(const char* name, const fs::path& log, const fs::path& snaps
 void make_snapshot(const fs::path& folder, const fs::path& snapshots) {
   const auto log = open_log(folder);
   const auto begin = std::chrono::steady_clock::now();
-  const storage::SnapshotStore store(snapshots, code());
-  const auto taken = actors::take_snapshot(*log, actors::ControlPlaneConfig{}.domain, store, {});
+  const storage::SnapshotStore store(snapshots, maker());
+  const auto taken = actors::take_snapshot(*log, store, {});
   ATLAS_ASSERT(taken.has_value(), taken ? "" : to_string(taken.error()));
   std::uintmax_t bytes = 0;
   for (const auto& file : fs::directory_iterator(snapshots)) bytes += file.file_size();

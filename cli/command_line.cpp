@@ -285,6 +285,14 @@ void add_log_verbs(CLI::App& app, Command& chosen) {
   auto stats = std::make_shared<LogStatsCommand>();
   add_log_and_json(add_verb(*log, chosen, stats, "stats", "Count events by type, and streams"),
                    stats);
+
+  auto shadow = std::make_shared<LogShadowCommand>();
+  verb = add_verb(*log, chosen, shadow, "shadow",
+                  "Compare what this build makes of the log with what the builds before it made; "
+                  "starts nothing, also while the server runs");
+  verb->add_option("--snapshots", shadow->snapshots,
+                   "What they wrote down (default: snapshots/ beside the log)");
+  add_log_and_json(verb, shadow);
   add_log_copy_verbs(*log, chosen);
 }
 
@@ -446,6 +454,9 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   verb->add_flag("--print-config", server->print_config, "Print a commented example and exit");
   verb->add_flag("--accept-loss", server->accept_loss,
                  "Start although the event log has lost acknowledged events, or its anchor");
+  verb->add_flag("--accept-new-fold", server->accept_new_fold,
+                 "Start although this build makes another state of the event log than the one "
+                 "before it (docs/upgrades.md)");
   add_verb(app, chosen, std::make_shared<HaltCommand>(), "halt",
            "End what outlives the server: the edge and the microVMs");
   auto edge = std::make_shared<EdgeCommand>();

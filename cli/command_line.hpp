@@ -25,7 +25,8 @@ struct Connection {
 struct ServerCommand {
   std::string config_file;  // empty: the defaults
   bool print_config = false;
-  bool accept_loss = false;  // start although acknowledged events are missing
+  bool accept_loss = false;      // start although acknowledged events are missing
+  bool accept_new_fold = false;  // start although this build makes another state of the log
 };
 struct EdgeCommand {
   int launch_fd = -1;  // the socket by which the server says how to run
@@ -207,20 +208,19 @@ struct SimulateCommand {
   bool probes = false;
 };
 
-using Command =
-    std::variant<ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
-                 ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand,
-                 ProjectNotifySecretCommand, GitHubConnectCommand, GitHubStatusCommand,
-                 GitHubDisconnectCommand, EnvSetCommand, EnvListCommand, EnvUnsetCommand,
-                 BuildSecretSetCommand, BuildSecretListCommand, BuildSecretUnsetCommand,
-                 DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand, ApproveCommand,
-                 RestartCommand, CancelCommand, StopCommand, StartCommand, ScaleCommand,
-                 DeploymentsCommand, StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand,
-                 SimulateCommand, LogTailCommand, LogShowCommand, LogStatsCommand, TimelineCommand,
-                 StateCommand, DiffCommand, WhyCommand, ReplayCommand, BisectCommand, WhatIfCommand,
-                 DetectCommand, BackupCommand, RestoreCommand, LogExportCommand, LogImportCommand,
-                 LogRebuildCommand, DomainAddCommand, DomainListCommand, DomainCheckCommand,
-                 DomainCertCommand, DomainRetryCommand, DomainRemoveCommand>;
+using Command = std::variant<
+    ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
+    ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand, ProjectNotifySecretCommand,
+    GitHubConnectCommand, GitHubStatusCommand, GitHubDisconnectCommand, EnvSetCommand,
+    EnvListCommand, EnvUnsetCommand, BuildSecretSetCommand, BuildSecretListCommand,
+    BuildSecretUnsetCommand, DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand,
+    ApproveCommand, RestartCommand, CancelCommand, StopCommand, StartCommand, ScaleCommand,
+    DeploymentsCommand, StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand,
+    SimulateCommand, LogTailCommand, LogShowCommand, LogStatsCommand, LogShadowCommand,
+    TimelineCommand, StateCommand, DiffCommand, WhyCommand, ReplayCommand, BisectCommand,
+    WhatIfCommand, DetectCommand, BackupCommand, RestoreCommand, LogExportCommand, LogImportCommand,
+    LogRebuildCommand, DomainAddCommand, DomainListCommand, DomainCheckCommand, DomainCertCommand,
+    DomainRetryCommand, DomainRemoveCommand>;
 
 struct CommandLine {
   Connection connection;

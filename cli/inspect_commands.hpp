@@ -21,6 +21,11 @@ struct LogShowCommand {
   std::string log;
   std::int64_t position = 0;
 };
+struct LogShadowCommand {
+  std::string log;
+  std::string snapshots;  // empty: those beside the log
+  bool json = false;
+};
 struct LogStatsCommand {
   std::string log;
   bool json = false;

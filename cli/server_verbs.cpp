@@ -69,6 +69,7 @@ int run(const ServerCommand& command, const Connection& connection, const Termin
   if (!config) return report(terminal, config.error());
   if (const auto named = named_state_dir(connection)) config->state_dir = *named;
   config->accept_loss = command.accept_loss;
+  config->accept_new_fold = command.accept_new_fold;
 
   const server::StopSignal stop;
   server::set_up_process(config->log_level);

@@ -10,6 +10,7 @@ namespace atlasflow::cli {
 int run(const LogTailCommand& command, const Connection& connection, const Terminal& terminal);
 int run(const LogShowCommand& command, const Connection& connection, const Terminal& terminal);
 int run(const LogStatsCommand& command, const Connection& connection, const Terminal& terminal);
+int run(const LogShadowCommand& command, const Connection& connection, const Terminal& terminal);
 int run(const TimelineCommand& command, const Connection& connection, const Terminal& terminal);
 int run(const StateCommand& command, const Connection& connection, const Terminal& terminal);
 int run(const DiffCommand& command, const Connection& connection, const Terminal& terminal);

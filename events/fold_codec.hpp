@@ -26,13 +26,14 @@
 
 namespace atlasflow {
 
-// What is written down of a struct: everything.
+// What is written down of a struct: everything, under its own names.
 template <typename T>
 struct FoldFields {
   template <typename Value>
   static auto of(Value& value) {
     return fields_of(value);
   }
+  static constexpr std::string_view names(const T* type) { return field_names(type); }
 };
 
 namespace fold_shape {
@@ -229,18 +230,7 @@ class FoldReader {
   [[nodiscard]] bool is_whole() const { return good_ && rest_.empty(); }
   [[nodiscard]] std::string_view rest() const { return rest_; }
 
- private:
-  void fail() {
-    good_ = false;
-    rest_ = {};
-  }
-
-  template <typename T, typename Wide>
-  void set(T& value, Wide wide) {
-    if (!std::in_range<T>(wide)) return fail();
-    value = static_cast<T>(wide);
-  }
-
+  // For whoever knows the bytes by their shape alone (events/fold_shape.hpp).
   std::uint64_t take_varint() {
     std::uint64_t value = 0;
     for (unsigned shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
@@ -252,7 +242,7 @@ class FoldReader {
     fail();
     return 0;
   }
-
+  // Good for as long as what is read from.
   std::string_view take_bytes(std::uint64_t size) {
     if (size > rest_.size()) {
       fail();
@@ -263,13 +253,23 @@ class FoldReader {
     return bytes;
   }
   std::string_view take_text() { return take_bytes(take_varint()); }
-
-  // Whatever is in a list has a byte at least.
+  // Of a list, whose members have a byte each at least.
   std::uint64_t take_count() {
     const auto count = take_varint();
     if (count <= rest_.size()) return count;
     fail();
     return 0;
+  }
+  void fail() {
+    good_ = false;
+    rest_ = {};
+  }
+
+ private:
+  template <typename T, typename Wide>
+  void set(T& value, Wide wide) {
+    if (!std::in_range<T>(wide)) return fail();
+    value = static_cast<T>(wide);
   }
 
   template <typename Variant, std::size_t... Index>

@@ -1,6 +1,7 @@
 // The members of every struct that a fold's state is made of (events/fields.hpp). One that is added
 // to a state and not to its list here does not compile, so no snapshot leaves it out, and no
-// comparison. Classes whose members are private have their lists inside.
+// comparison. Classes whose members are private have their lists inside. Effects are no state, but
+// which of them are owed is written down and compared like one.
 #pragma once
 
 #include "events/deployment.hpp"
@@ -47,6 +48,22 @@ ATLAS_FIELDS(DeploymentState, id, version, status, push, rollback_to, redeployed
              replicas, newest_vm_id, hostnames, generation, routed, routed_at, restarts,
              crashed_early, stopped_by, intent, base_sha, attempts, retry, failure, cancelled_by,
              cancel_reason, superseded_by, retired_by, retire_reason)
+
+ATLAS_FIELDS(CloneEffect, effect, deadline)
+ATLAS_FIELDS(BuildEffect, effect, deadline)
+ATLAS_FIELDS(PushImageEffect, effect, deadline)
+ATLAS_FIELDS(RunReleaseEffect, effect, deadline)
+ATLAS_FIELDS(PlaceVmEffect, effect)
+ATLAS_FIELDS(StartVmEffect, effect, host, slot, deadline)
+ATLAS_FIELDS(ProbeEffect, vm_id, host, deadline)
+ATLAS_FIELDS(KeepVmEffect, vm_id, host, was_healthy, healthy)
+ATLAS_FIELDS(ClaimedUpstream, vm_id, address, port)
+ATLAS_FIELDS(ClaimRouteEffect, effect, generation, upstreams, unavailable_reason)
+ATLAS_FIELDS(DrainEffect, vm_id, deadline)
+ATLAS_FIELDS(StopVmEffect, effect, vm_id, host)
+ATLAS_FIELDS(TimerEffect, step, attempt, slot, due)
+ATLAS_FIELDS(DeadlineEffect, effect, due)
+ATLAS_FIELDS(AbortEffect, effect)
 
 ATLAS_FIELDS(EnvEntry, digest, sealed_ref)
 ATLAS_FIELDS(ProjectState, id, version, name, repository_url, repository_id, repository_deleted,

@@ -27,7 +27,8 @@ enum class AcceleratorChoice : std::uint8_t { automatic, kvm, tcg };
 
 struct ServerConfig {
   std::filesystem::path state_dir = k_default_state_dir;
-  bool accept_loss = false;  // of the command line only: of acknowledged events
+  bool accept_loss = false;      // of the command line only: of acknowledged events
+  bool accept_new_fold = false;  // likewise: of a build that folds the log otherwise
   std::string domain = "atlasflow.localhost";
 
   struct {

@@ -86,7 +86,8 @@ Result<void> restart_process(const std::filesystem::path& state, const Error& wh
   std::vector<char*> arguments;
   for (std::size_t at = 0; at < words.size(); at += std::strlen(words.data() + at) + 1) {
     // What a person accepted once is not accepted for every start to come.
-    if (std::string_view(words.data() + at) != "--accept-loss") {
+    const std::string_view word(words.data() + at);
+    if (word != "--accept-loss" && word != "--accept-new-fold") {
       arguments.push_back(words.data() + at);
     }
   }

@@ -27,6 +27,7 @@
 #include "server/process_setup.hpp"
 #include "server/restart.hpp"
 #include "server/state_dir.hpp"
+#include "server/upgrade.hpp"
 #include "storage/instance_logs/log_keeper.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
 #include "storage/readmodel/retention.hpp"
@@ -136,6 +137,11 @@ Result<void> start_world(Server::Parts& server, const ServerConfig& config, cons
   log.reserve_bytes = static_cast<std::uint64_t>(config.keep.reserve_mib) << 20U;
   if (!take(server.log, storage::open_event_log(log), error)) {
     return tl::unexpected(error);
+  }
+  // One that does not know itself takes none and believes none.
+  if (own_build_id() != k_unknown_build) {
+    const storage::SnapshotStore snapshots(state.snapshots(), {own_build_id(), config.domain});
+    ATLAS_TRYV(prove_fold(*server.log, snapshots, config.accept_new_fold));
   }
   if (!take(server.secrets, storage::open_secret_store(state.secrets(), state.secret_key()),
             error)) {

@@ -145,7 +145,7 @@ Result<void> LocalControlPlane::reap_orphans() {
 std::optional<storage::SnapshotStore> LocalControlPlane::snapshot_store() const {
   // Without a build nobody could tell by what they were made.
   if (config_.snapshots.empty() || config_.build_id.empty()) return std::nullopt;
-  return storage::SnapshotStore(config_.snapshots, snapshot_code(config_.build_id, config_.domain));
+  return storage::SnapshotStore(config_.snapshots, {config_.build_id, config_.domain});
 }
 
 Result<void> LocalControlPlane::start() {
@@ -164,7 +164,7 @@ Result<void> LocalControlPlane::start() {
   if (auto done = reap_orphans(); !done) return done;
   resume(parts_, config_.domain, catalog_, folds);
   if (snapshots) {
-    snapshotter_ = std::make_unique<Snapshotter>(log_, *std::move(snapshots), config_.domain);
+    snapshotter_ = std::make_unique<Snapshotter>(log_, *std::move(snapshots));
   }
   log_event("root", "started",
             {{"epoch", epoch_.value()}, {"position", log_.last_position().value()}});
@@ -185,6 +185,7 @@ void LocalControlPlane::stop() {
     self->wait_for(part);
   }
   parts_ = Parts{};
+  if (const auto snapshots = snapshot_store()) take_snapshot_at_stop(log_, *snapshots);
 }
 
 std::vector<std::pair<std::string, std::string>> LocalControlPlane::webhook_secrets() {

@@ -43,11 +43,18 @@ std::uint64_t records_until_next(const SnapshotRules& rules, Position newest) {
   return std::max(rules.records_min, newest.value() / rules.log_parts);
 }
 
+void take_snapshot_at_stop(const storage::EventLog& log, const storage::SnapshotStore& store) {
+  if (log.last_position().value() > k_records_at_stop_max) return;
+  const auto taken = take_snapshot(log, store, {});
+  if (!taken) {
+    log_event(LogLevel::warn, "snapshots", "not_taken", {{"error", to_string(taken.error())}});
+  }
+}
+
 Snapshotter::Snapshotter(const storage::EventLog& log, storage::SnapshotStore store,
-                         std::string domain, SnapshotRules rules)
+                         SnapshotRules rules)
     : log_(log),
       store_(std::move(store)),
-      domain_(std::move(domain)),
       rules_(rules),
       thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
@@ -76,7 +83,7 @@ bool Snapshotter::take_if_due(const std::stop_token& stop) {
     return false;
   }
   const auto begin = std::chrono::steady_clock::now();
-  const auto taken = take_snapshot(log_, domain_, store_, [&] { return stop.stop_requested(); });
+  const auto taken = take_snapshot(log_, store_, [&] { return stop.stop_requested(); });
   if (!taken) {
     if (taken.error().code == ErrorCode::cancelled) return true;
     // Of a full disk others speak; what can't be read of the log is a person's to look at.

@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <string>
 #include <thread>
 
 #include "storage/log/event_log.hpp"
@@ -15,8 +14,9 @@
 namespace atlasflow::actors {
 
 struct SnapshotRules {
-  // A start folds so many records in less than a tenth of a second.
-  std::uint64_t records_min = 20'000;
+  // Folding a log of so many takes some milliseconds; a start needs no snapshot of a short one, but
+  // the build after this one has digests to compare with (storage/snapshots/digest_store.hpp).
+  std::uint64_t records_min = 2'000;
   // Of a long log one part in so many, so that the work for snapshots stays in proportion.
   std::uint64_t log_parts = 32;
   std::chrono::milliseconds look_period = std::chrono::seconds(10);
@@ -26,11 +26,15 @@ struct SnapshotRules {
 // How many records must follow the newest snapshot, or the log's begin, before the next is taken.
 [[nodiscard]] std::uint64_t records_until_next(const SnapshotRules& rules, Position newest);
 
+// One as the control plane stops, of a log that is so short that nobody waits for it: what follows
+// may be another build, and has digests of the very end then.
+void take_snapshot_at_stop(const storage::EventLog& log, const storage::SnapshotStore& store);
+inline constexpr std::uint64_t k_records_at_stop_max = 50'000;
+
 class Snapshotter {
  public:
   // The log must outlive it.
-  Snapshotter(const storage::EventLog& log, storage::SnapshotStore store, std::string domain,
-              SnapshotRules rules = {});
+  Snapshotter(const storage::EventLog& log, storage::SnapshotStore store, SnapshotRules rules = {});
   ~Snapshotter();  // ends what it is doing within milliseconds, but for the writing of a file
 
  private:
@@ -40,7 +44,6 @@ class Snapshotter {
 
   const storage::EventLog& log_;
   const storage::SnapshotStore store_;
-  const std::string domain_;
   const SnapshotRules rules_;
   Position newest_;
   std::jthread thread_;

@@ -17,6 +17,9 @@ struct FoldFields<EnvironmentHistory> {
     auto& [deployments, order, made_at, past, pushes, protect_next, spared] = value;
     return std::tie(deployments, order, past, pushes, protect_next, spared);
   }
+  static constexpr std::string_view names(const EnvironmentHistory* /*type*/) {
+    return "deployments, order, past, pushes, protect_next, spared";
+  }
 };
 #endif
 
@@ -61,11 +64,21 @@ Result<void> fold_to(Position end, const storage::EventLog& log, StartFolds& fol
   return {};
 }
 
-std::string encoded(const StartFolds& folds, const storage::Catalog& catalog) {
-  FoldWriter writer;
-  writer.put(catalog.fold());
-  writer.put(folds);
-  return std::move(writer).take();
+EffectsOwed effects_of(const storage::Catalog& catalog) {
+  EffectsOwed owed;
+  for (const auto& deployment : catalog.active_deployments()) {
+    for (auto& effect : outstanding(deployment.state)) {
+      owed[deployment.state.id].insert_or_assign(key_of(effect), std::move(effect));
+    }
+  }
+  return owed;
+}
+
+template <typename T>
+Shape part_named(const char* name) {
+  auto shape = shape_of<T>();
+  shape.name = name;
+  return shape;
 }
 
 // False: these are no such bytes, and both may hold anything then.
@@ -73,6 +86,8 @@ bool decode(const storage::Snapshot& snapshot, StartFolds& folds, storage::Catal
   FoldReader reader(snapshot.state);
   reader.take(fold);
   reader.take(folds);
+  EffectsOwed owed;  // follows from the rest
+  reader.take(owed);
   return reader.is_whole() && folds.position == snapshot.position && folds.chain == snapshot.chain;
 }
 
@@ -114,19 +129,43 @@ Result<StartFolds> fold_log(const storage::EventLog& log, const std::string& dom
   return folds;
 }
 
-Result<Position> take_snapshot(const storage::EventLog& log, const std::string& domain,
-                               const storage::SnapshotStore& snapshots,
-                               const std::function<bool()>& stop) {
-  storage::Catalog catalog;
-  auto folds = empty_folds(domain);
-  ATLAS_TRYV(fold_to(log.last_position(), log, folds, catalog, stop));
-  if (folds.position == Position{}) return Position{};
-  ATLAS_TRYV(snapshots.write({folds.position, folds.chain, encoded(folds, catalog)}));
-  return folds.position;
+ScratchFolds::ScratchFolds(const storage::EventLog& log, const std::string& domain)
+    : log_(log), folds_(empty_folds(domain)) {}
+
+Result<void> ScratchFolds::fold_to(Position end, const std::function<bool()>& stop) {
+  return actors::fold_to(end, log_, folds_, catalog_, stop);
 }
 
-std::string snapshot_code(const std::string& build_id, const std::string& domain) {
-  return build_id + " " + domain;
+storage::Snapshot ScratchFolds::written_down() const {
+  FoldWriter writer;
+  writer.put(catalog_.fold());
+  writer.put(folds_);
+  writer.put(effects_of(catalog_));
+  return {folds_.position, folds_.chain, std::move(writer).take(), shape_of_folds(), {}};
+}
+
+const Shape& shape_of_folds() {
+  static const Shape k_shape = [] {
+    Shape all;
+    all.children = {part_named<storage::CatalogFold>("catalog"), part_named<StartFolds>("folds"),
+                    part_named<EffectsOwed>("effects")};
+    return all;
+  }();
+  return k_shape;
+}
+
+Result<Position> take_snapshot(const storage::EventLog& log,
+                               const storage::SnapshotStore& snapshots,
+                               const std::function<bool()>& stop) {
+  ScratchFolds folds(log, snapshots.maker().domain);
+  ATLAS_TRYV(folds.fold_to(log.last_position(), stop));
+  if (folds.position() == Position{}) return Position{};
+  const auto snapshot = folds.written_down();
+  ATLAS_TRYV(snapshots.write(snapshot));
+  ATLAS_TRY(auto digests, storage::digests_of(snapshot.shape, snapshot.state));
+  ATLAS_TRYV(snapshots.digests().write(
+      {snapshots.maker(), snapshot.position, snapshot.chain, std::move(digests)}));
+  return snapshot.position;
 }
 
 }  // namespace atlasflow::actors

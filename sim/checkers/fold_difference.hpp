@@ -12,7 +12,7 @@
 #include <utility>
 #include <variant>
 
-#include "events/fold_codec.hpp"
+#include "events/fold_shape.hpp"
 
 namespace atlasflow::sim {
 
@@ -35,12 +35,6 @@ std::string text_of(const T& key) {
   }
 }
 
-// "a, b, c" taken apart.
-inline std::string name_of_field(std::string_view names, std::size_t number) {
-  for (; number > 0; --number) names.remove_prefix(names.find(", ") + 2);
-  return std::string(names.substr(0, names.find(", ")));
-}
-
 template <typename T, std::size_t... Index>
 DifferencePath of_fields(const T& left, const T& right, std::index_sequence<Index...> /*all*/) {
   const auto lefts = fields_of(left);
@@ -50,7 +44,8 @@ DifferencePath of_fields(const T& left, const T& right, std::index_sequence<Inde
     if (found) return;
     found = difference_at(one, other);
     if (found) {
-      *found = "." + name_of_field(field_names(static_cast<const T*>(nullptr)), number) + *found;
+      const auto names = fold_shape::names_in(field_names(static_cast<const T*>(nullptr)));
+      *found = "." + names.at(number) + *found;
     }
   };
   (look(Index, std::get<Index>(lefts), std::get<Index>(rights)), ...);

@@ -60,7 +60,7 @@ Universe::Universe(const Scenario& scenario, Fibers& fibers, const RunOptions& o
       invariants_(world_, github_, domain_of(options)),
       store_(make_store(scenario, options)),
       disk_(store_ ? make_memory_disk(store_) : make_rocksdb_disk()),
-      snapshots_(scenario.seed) {
+      snapshots_(scenario.seed, domain_of(options)) {
   weather_.rates = scenario.rates;
   invariants_.look_into([this] { return life_ ? &life_->log() : nullptr; });
   set_up_world();
@@ -208,7 +208,12 @@ std::unique_ptr<Life> Universe::make_life(std::unique_ptr<storage::EventLog> log
       noise_.push_back(std::make_unique<char[]>(17 + 37 * (i + lives_)));
     }
   }
-  if (has_snapshots(*config.log)) config.snapshots = &snapshots_.begin_process();
+  if (has_snapshots(*config.log)) {
+    config.snapshots = &snapshots_.begin_process();
+    if (const auto differs = snapshots_.take_over(*config.log); !differs.empty()) {
+      invariants_.violated("every-build-folds-the-same", differs);
+    }
+  }
   auto life = std::make_unique<Life>(std::move(config));
   if (!life->snapshot_difference.empty()) {
     invariants_.violated("snapshot-is-the-fold", life->snapshot_difference +
@@ -415,7 +420,7 @@ bool Universe::step() {
   if (life_) {
     const bool going_on = life_->step();
     disk_->run_background();
-    if (has_snapshots(life_->log())) snapshots_.write_if_due(life_->log(), own_domain());
+    if (has_snapshots(life_->log())) snapshots_.write_if_due(life_->log());
     look_at_server();
     return going_on || !life_;
   }

@@ -4,6 +4,7 @@
 // other. Values, one thread each.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -16,18 +17,25 @@ class Fingerprint {
   // Each entry is one text and two numbers.
   void add(std::string_view text, std::uint64_t first, std::uint64_t second) {
     Hash hash;
-    hash.take(text.size());
-    while (text.size() > sizeof(std::uint64_t)) {
-      hash.take(word_of(text.substr(0, sizeof(std::uint64_t))));
-      text.remove_prefix(sizeof(std::uint64_t));
-    }
-    hash.take(word_of(text));
+    hash.take(text);
     hash.take(first);
     hash.take(second);
     ++entries_;
     low_ += finished(hash.low);
     high_ += finished(hash.high);
   }
+
+  // 64 bits of a text behind others, of which the seed is what this said.
+  [[nodiscard]] static std::uint64_t hash(std::string_view text, std::uint64_t seed) {
+    Hash hash;
+    hash.take(text);
+    hash.take(seed);
+    return finished(hash.low);
+  }
+
+  // How many entries, and the two halves. They stand in files, so what add() makes of an entry must
+  // stay as it is.
+  [[nodiscard]] std::array<std::uint64_t, 3> words() const { return {entries_, low_, high_}; }
 
   friend bool operator==(const Fingerprint&, const Fingerprint&) = default;
 
@@ -40,6 +48,14 @@ class Fingerprint {
     void take(std::uint64_t word) {
       low = std::rotl(low ^ word * 0x87C37B91114253D5ULL, 31) * 0x4CF5AD432745937FULL;
       high = std::rotl(high ^ word * 0xFF51AFD7ED558CCDULL, 29) * 0x9FB21C651E98DF25ULL;
+    }
+    void take(std::string_view text) {
+      take(text.size());
+      while (text.size() > sizeof(std::uint64_t)) {
+        take(word_of(text.substr(0, sizeof(std::uint64_t))));
+        text.remove_prefix(sizeof(std::uint64_t));
+      }
+      take(word_of(text));
     }
   };
 

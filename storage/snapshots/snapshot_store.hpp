@@ -3,27 +3,25 @@
 // this log or this build, is dropped, and the log is folded from its first event. The folder may be
 // removed at any time. A store belongs to one process; any thread may call it.
 //
-// A file `<position, 20 digits>.snapshot` is
+// A file `<position, 20 digits>.snapshot` (storage/snapshots/checked_file.hpp) is
 //
-//   "afsnap1\n" · code · position · chain hash of the record there (32 bytes) · size · state
-//   · SHA-256 of all before (32 bytes)
+//   "afsnap2\n" · build · domain · position · chain hash of the record there (32 bytes) · shape
+//   · size · state · SHA-256 of all before (32 bytes)
 //
-// where code is a text, position and size are varints, as in events/fold_codec.hpp. It is written
-// under another name, synced and renamed, and so is whole or not there.
+// where texts and numbers are as in events/fold_codec.hpp, and the shape says what the state's
+// bytes mean (events/fold_shape.hpp), so that a later build can still look into it.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
+#include "events/fold_shape.hpp"
 #include "storage/log/event_log.hpp"
-
-namespace rocksdb {
-class Env;
-}  // namespace rocksdb
+#include "storage/snapshots/checked_file.hpp"
+#include "storage/snapshots/digest_store.hpp"
 
 namespace atlasflow::storage {
 
@@ -31,15 +29,17 @@ struct Snapshot {
   Position position;  // of the newest record that is in the state
   ChainHash chain{};  // of that record: it stands for all before it
   std::string state;
+  Shape shape;        // of the state
+  FoldMaker made_by;  // of one that was read
 };
 
 class SnapshotStore {
  public:
-  // code: says who may read the state; whatever differs in how it was folded differs here. Two
-  // files are kept, so that a damaged one leaves another.
-  SnapshotStore(std::filesystem::path folder, std::string code);
+  // Only the same maker may take up a state. Two files are kept, so that a damaged one leaves
+  // another.
+  SnapshotStore(std::filesystem::path folder, FoldMaker maker);
   // On another file system.
-  SnapshotStore(std::filesystem::path folder, std::string code, std::shared_ptr<rocksdb::Env> env);
+  SnapshotStore(std::filesystem::path folder, FoldMaker maker, std::shared_ptr<rocksdb::Env> env);
 
   // Durable when it returns, and older ones are gone then. disk_full: it would leave too little
   // room for those who need it.
@@ -47,22 +47,25 @@ class SnapshotStore {
 
   // Newest first; a folder that is not there has none.
   [[nodiscard]] std::vector<Position> positions() const;
-  // The one at that position when it is whole, of this code and of this log. The error says what it
-  // is instead.
+  // The one at that position when it is whole, of this maker and of this log. The error says what
+  // it is instead.
   [[nodiscard]] Result<Snapshot> read(Position position, const EventLog& log) const;
+  // Of this log, and whoever's: not to be taken up, but to be looked into by its shape.
+  [[nodiscard]] Result<Snapshot> read_of_anyone(Position position, const EventLog& log) const;
+  // Quick, and not checked. corrupt: it does not even begin like one.
+  [[nodiscard]] Result<FoldMaker> maker_of(Position position) const;
   // Removes it, as far as that can be done.
   void drop(Position position, const std::string& why) const;
 
- private:
-  [[nodiscard]] std::string path_of(Position position) const;
-  [[nodiscard]] Result<void> expect_room(std::uint64_t bytes) const;
-  [[nodiscard]] Result<void> write_file(const std::string& path, const Snapshot& snapshot) const;
-  [[nodiscard]] Result<std::string> read_file(const std::string& path) const;
-  void remove_older() const;
-  void remove_half_made() const;
+  [[nodiscard]] const FoldMaker& maker() const { return maker_; }
+  // What becomes of the states' digests, in the same folder.
+  [[nodiscard]] DigestStore digests() const { return {files_.folder, env_}; }
 
-  std::filesystem::path folder_;
-  std::string code_;
+ private:
+  void remove_older() const;
+
+  CheckedFiles files_;
+  FoldMaker maker_;
   std::shared_ptr<rocksdb::Env> env_;
 };
 

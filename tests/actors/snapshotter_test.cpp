@@ -72,10 +72,10 @@ class SnapshotsOfAPlane : public testing::Test {
     config_.snapshots = directory_.path() / "snapshots";
   }
   [[nodiscard]] storage::SnapshotStore store() const {
-    return {config_.snapshots, snapshot_code(config_.build_id, config_.domain)};
+    return {config_.snapshots, {config_.build_id, config_.domain}};
   }
   void take() {
-    const auto taken = take_snapshot(log_, config_.domain, store(), {});
+    const auto taken = take_snapshot(log_, store(), {});
     ASSERT_TRUE(taken) << to_string(taken.error());
   }
   // From which position a start reads. What it then holds is the fold of the whole log.
@@ -145,7 +145,7 @@ bool comes_true(Holds holds) {
 
 TEST_F(SnapshotsOfAPlane, one_is_taken_when_the_log_has_grown_enough_and_not_before) {
   const SnapshotRules rules{50, 4, 2ms, 2ms};
-  const Snapshotter snapshotter(log_, store(), config_.domain, rules);
+  const Snapshotter snapshotter(log_, store(), rules);
   ASSERT_TRUE(comes_true([&] { return !store().positions().empty(); }));
   EXPECT_THAT(store().positions(), ElementsAre(Position(100)));
   grow(log_, 49);
@@ -159,7 +159,7 @@ TEST_F(SnapshotsOfAPlane, where_none_can_be_written_the_next_is_tried_later_and_
   config_.snapshots = "/proc/no-such-folder";
   const auto begin = std::chrono::steady_clock::now();
   {
-    const Snapshotter snapshotter(log_, store(), config_.domain, {50, 4, 1ms, 1min});
+    const Snapshotter snapshotter(log_, store(), {50, 4, 1ms, 1min});
     std::this_thread::sleep_for(50ms);
   }
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s);

@@ -22,7 +22,7 @@ class Snapshots : public testing::Test {
 
   [[nodiscard]] Snapshot snapshot_at(std::uint64_t position, std::string state = "state") const {
     const auto record = log_->read_at(Position(position));
-    return {Position(position), (*record)->chain, std::move(state)};
+    return {Position(position), (*record)->chain, std::move(state), {}, {}};
   }
   void write(std::uint64_t position) const {
     const auto written = store_.write(snapshot_at(position));
@@ -40,7 +40,7 @@ class Snapshots : public testing::Test {
 
   TemporaryDirectory directory_;
   std::unique_ptr<EventLog> log_ = open_memory_event_log();
-  SnapshotStore store_{folder(), "build-1 example.test"};
+  SnapshotStore store_{folder(), {"build-1", "example.test"}};
 };
 
 std::string bytes_in(const fs::path& file) {
@@ -102,7 +102,7 @@ TEST_F(Snapshots, one_under_the_name_of_another_is_refused) {
 
 TEST_F(Snapshots, another_build_or_another_domain_reads_none) {
   write(2);
-  const SnapshotStore other(folder(), "build-2 example.test");
+  const SnapshotStore other(folder(), {"build-2", "example.test"});
   const auto read = other.read(Position(2), *log_);
   ASSERT_FALSE(read);
   EXPECT_THAT(read.error().message, HasSubstr("another build"));
