@@ -2,7 +2,9 @@
 #include "storage/snapshots/digest_store.hpp"
 
 #include <fstream>
+#include <iomanip>
 #include <iterator>
+#include <sstream>
 
 #include <gmock/gmock.h>
 
@@ -31,9 +33,9 @@ class Digests : public testing::Test {
     EXPECT_TRUE(written) << to_string(written.error());
   }
   [[nodiscard]] fs::path file_of(std::uint64_t position) const {
-    auto digits = std::to_string(position);
-    digits.insert(0, 20 - digits.size(), '0');
-    return directory_.path() / (digits + ".digests");
+    std::ostringstream name;
+    name << std::setfill('0') << std::setw(20) << position << ".digests";
+    return directory_.path() / name.str();
   }
   [[nodiscard]] std::string refusal(std::uint64_t position) const {
     const auto read = store_.read(Position(position), *log_);
