@@ -460,8 +460,19 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   add_verb(app, chosen, std::make_shared<HaltCommand>(), "halt",
            "End what outlives the server: the edge and the microVMs");
   auto edge = std::make_shared<EdgeCommand>();
-  verb = add_verb(app, chosen, edge, "edge", "Run the data plane; the server starts it");
-  verb->add_option("--launch-fd", edge->launch_fd, "The server's end of the start");
+  verb = add_verb(app, chosen, edge, "edge",
+                  "Run the data plane; the server starts it, or, with --routes, you");
+  auto* launch = verb->add_option("--launch-fd", edge->launch_fd, "The server's end of the start");
+  verb->add_option("--routes", edge->routes,
+                   "Serve this file of JSON without a server; SIGHUP reads it again")
+      ->excludes(launch);
+  verb->add_option("--http", edge->http, "Where to listen for http")->capture_default_str();
+  verb->add_option("--https", edge->https, "Where to listen for https")->capture_default_str();
+  verb->add_option("--certs", edge->certificates, "A folder with HOST.pem and HOST.key");
+  verb->add_option("--domain", edge->domain, "The domain of the local certificate authority")
+      ->capture_default_str();
+  verb->add_option("--workers", edge->workers, "Threads (default: one for each processor)")
+      ->check(CLI::Range(0, 256));
   add_project_verbs(app, chosen);
   add_github_verbs(app, chosen);
   add_env_verbs(app, chosen);

@@ -30,6 +30,13 @@ struct ServerCommand {
 };
 struct EdgeCommand {
   int launch_fd = -1;  // the socket by which the server says how to run
+  // Without a server:
+  std::string routes;
+  std::string http = "127.0.0.1:8080";
+  std::string https = "127.0.0.1:8443";
+  std::string certificates;
+  std::string domain = "atlasflow.localhost";
+  int workers = 0;
 };
 struct HaltCommand {};
 struct ProjectCreateCommand {

@@ -1,6 +1,8 @@
 // The verbs that are processes (server, edge) or read the log itself (log verify).
 #include "cli/server_verbs.hpp"
 
+#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -14,6 +16,8 @@
 #include "cli/client.hpp"
 #include "cli/format.hpp"
 #include "edge/control/edge_process.hpp"
+#include "edge/control/lone_edge.hpp"
+#include "edge/control/route_file.hpp"
 #include "server/config.hpp"
 #include "server/process_setup.hpp"
 #include "server/restart.hpp"
@@ -57,6 +61,51 @@ class PartDeath {
   std::_Exit(stopped ? k_exit_ok : k_exit_died);
 }
 
+// SIGHUP's handler reaches nothing but this.
+std::atomic<bool> g_reload{false};
+
+constexpr std::chrono::milliseconds k_reload_poll{200};
+constexpr std::chrono::seconds k_retire_max{30};
+
+Result<edge::LoneConfig> lone_config(const EdgeCommand& command, const Connection& connection) {
+  edge::LoneConfig config;
+  ATLAS_TRY(const auto http, edge::parse_host_and_port(command.http, true));
+  ATLAS_TRY(const auto https, edge::parse_host_and_port(command.https, true));
+  config.edge.http_address = http.address;
+  config.edge.http_port = http.port;
+  config.edge.https_address = https.address;
+  config.edge.https_port = https.port;
+  config.edge.domain = command.domain;
+  config.edge.workers = command.workers;
+  config.edge.ca_dir = named_state_dir(connection).value_or(server::k_default_state_dir) / "ca";
+  config.routes = command.routes;
+  config.certificates = command.certificates;
+  return config;
+}
+
+int run_alone(const EdgeCommand& command, const Connection& connection, const Terminal& terminal) {
+  const server::StopSignal stop;
+  server::set_up_process("info");
+  auto config = lone_config(command, connection);
+  if (!config) return report(terminal, config.error());
+  const auto lone = edge::LoneEdge::start(std::move(*config));
+  if (!lone) return report(terminal, lone.error());
+  std::signal(SIGHUP, [](int) { g_reload = true; });
+  terminal.out << "The edge listens: " << (*lone)->edge().describe() << "\n" << std::flush;
+  while (!stop.wait_for(k_reload_poll)) {
+    if (!g_reload.exchange(false)) continue;
+    const auto reloaded = (*lone)->reload();
+    if (reloaded) {
+      terminal.out << "Read again: " << (*lone)->edge().describe() << "\n" << std::flush;
+    } else {
+      (void)report(terminal, reloaded.error());
+    }
+  }
+  std::signal(SIGHUP, SIG_IGN);
+  (*lone)->retire(k_retire_max);
+  return k_exit_ok;
+}
+
 }  // namespace
 
 int run(const ServerCommand& command, const Connection& connection, const Terminal& terminal) {
@@ -92,6 +141,7 @@ int run(const ServerCommand& command, const Connection& connection, const Termin
 }
 
 int run(const EdgeCommand& command, const Connection& connection, const Terminal& terminal) {
+  if (!command.routes.empty()) return run_alone(command, connection, terminal);
   const server::StopSignal stop;
   server::set_up_process("info");
   ::prctl(PR_SET_NAME, "atlasflow-edge");

@@ -23,6 +23,22 @@ std::string one_line(const json& deployment, TimestampUs now) {
          age(now, number_of(deployment, "updated_at_us")) + ")";
 }
 
+// What visitors may ask of it and are told, where that is not the usual.
+void add_visitor_row(const json& settings, std::vector<std::vector<std::string>>& rows) {
+  std::string text;
+  const auto add = [&](const std::string& part) { text += (text.empty() ? "" : "; ") + part; };
+  if (const auto rate = number_of(settings, "request_rate"); rate != 0) {
+    add(std::to_string(rate) + " requests a second of each address");
+  }
+  if (const auto requests = number_of(settings, "max_concurrent_requests"); requests != 0) {
+    add(std::to_string(requests) + " at once at each VM");
+  }
+  if (const auto message = text_of(settings, "unavailable_message"); !message.empty()) {
+    add("when unavailable: " + message);
+  }
+  if (!text.empty()) rows.push_back({"Visitors", printable(text)});
+}
+
 // Of the settings that say what is built and run, those that are not the usual.
 void add_source_rows(const json& settings, std::vector<std::vector<std::string>>& rows) {
   const auto add = [&](const char* title, const std::string& text) {
@@ -119,6 +135,7 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
                                 limit("clone_deadline_us") + ", build " +
                                 limit("build_deadline_us") + ", drain " +
                                 limit("drain_deadline_us") + ", stop " + limit("stop_grace_us")});
+  add_visitor_row(settings, rows);
   add_source_rows(settings, rows);
   const auto created = number_of(project, "created_at_us");
   rows.push_back({"Created", local_time(created) + " (" + age(now, created) + ")"});

@@ -252,13 +252,14 @@ Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const Hosts& hosts) {
         return fail(ErrorCode::invalid_argument,
                     "'" + route.host + "' is no host name in lower case without a port");
       }
-      RouteEntry entry{route.host,
-                       route.project,
-                       route.deployment,
-                       route.unavailable_reason,
-                       route.redirect_to,
-                       {},
-                       0};
+      RouteEntry entry{.host = route.host,
+                       .project = route.project,
+                       .deployment = route.deployment,
+                       .unavailable_reason = route.unavailable_reason,
+                       .redirect_to = route.redirect_to,
+                       .limits = route.limits,
+                       .unavailable_message = route.unavailable_message,
+                       .rate_key = std::hash<std::string>{}(route.project)};
       if (!route.redirect_to.empty() &&
           (!http::normalise_host(route.redirect_to, host) || host != route.redirect_to)) {
         return fail(ErrorCode::invalid_argument, "'" + route.redirect_to +

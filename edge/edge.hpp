@@ -36,6 +36,9 @@ struct EdgeTimeouts {
   std::chrono::milliseconds upstream_idle{4'000};  // below the 5 s at which Node closes
   // Without a byte for a client that has ended its sending side: it may still listen, or have left.
   std::chrono::milliseconds half_closed{10'000};
+  // For the answer of an HTTP/2 client to the news that its connection is about to end: what it has
+  // sent until then is served.
+  std::chrono::milliseconds farewell{5'000};
 };
 
 // What one client, or one application, may hold of what all of them share. 0 for

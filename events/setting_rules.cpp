@@ -103,6 +103,14 @@ std::string command_line_rule(const std::string& command) {
   return is_blank ? "is blank; an empty text takes it away" : "";
 }
 
+std::string message_rule(const std::string& message) {
+  const bool is_right =
+      message.size() <= 500 && std::none_of(message.begin(), message.end(), is_control);
+  return is_right ? ""
+                  : "must be one line of at most 500 bytes without control characters, such as "
+                    "'Back at 14:00'; it is shown as plain text";
+}
+
 std::string url_rule(const std::string& url) {
   if (url.empty()) return "";
   std::string rule =

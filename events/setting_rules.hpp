@@ -19,6 +19,8 @@ namespace atlasflow {
 [[nodiscard]] std::string command_rule(const std::string& command);
 // Of one that becomes an instruction of a Dockerfile: one line as well; empty is right.
 [[nodiscard]] std::string command_line_rule(const std::string& command);
+// What visitors read; empty is right.
+[[nodiscard]] std::string message_rule(const std::string& message);
 // Without credentials, which would be shown to everybody who may see the settings; empty is right.
 [[nodiscard]] std::string url_rule(const std::string& url);
 // As builder/source/watch_paths.hpp understands it.

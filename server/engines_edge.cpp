@@ -27,6 +27,8 @@ Result<void> LocalEdgeEngine::publish(std::uint64_t generation,
     route.project = claim.project;
     route.deployment = claim.deployment;
     route.unavailable_reason = claim.unavailable_reason;
+    route.limits = {claim.terms.request_rate, claim.terms.max_concurrent_requests};
+    route.unavailable_message = claim.terms.unavailable_message;
     for (const auto& upstream : claim.upstreams) {
       route.upstreams.push_back({upstream.vm_id.str(), upstream.location.address,
                                  static_cast<std::uint16_t>(upstream.location.port)});

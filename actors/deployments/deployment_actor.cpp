@@ -304,6 +304,7 @@ struct EffectDispatcher {
     claim.generation = effect.generation;
     claim.hostnames = state.fold.hostnames;
     claim.unavailable_reason = effect.unavailable_reason;
+    claim.terms = terms_of(state.fold.push.settings());
     for (const auto& upstream : effect.upstreams) {
       claim.upstreams.push_back({upstream.vm_id, {upstream.address, upstream.port}});
     }

@@ -57,7 +57,7 @@ std::vector<RouteClaim> EdgeActorState::table() const {
   routes.reserve(winners.size());
   for (const auto& [host, claim] : winners) {
     routes.push_back({host, claim->claim.project, claim->claim.deployment.str(),
-                      claim->claim.upstreams, claim->claim.unavailable_reason});
+                      claim->claim.upstreams, claim->claim.unavailable_reason, claim->claim.terms});
   }
   return routes;
 }

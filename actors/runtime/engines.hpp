@@ -160,12 +160,24 @@ struct RouteUpstream {
   VmId vm_id;
   VmLocation location;
 };
+// What the project's settings say of its visitors; 0 and empty: nothing.
+struct RouteTerms {
+  std::int32_t request_rate = 0;
+  std::int32_t max_concurrent_requests = 0;
+  std::string unavailable_message;
+  friend bool operator==(const RouteTerms&, const RouteTerms&) = default;
+};
+[[nodiscard]] inline RouteTerms terms_of(const pb::Settings& settings) {
+  return {settings.request_rate(), settings.max_concurrent_requests(),
+          settings.unavailable_message()};
+}
 struct RouteClaim {
   std::string host;
   std::string project;
   std::string deployment;
   std::vector<RouteUpstream> upstreams;  // empty: 503 with the reason
   std::string unavailable_reason;
+  RouteTerms terms = {};
 };
 
 // The edge: takes whole tables.

@@ -257,6 +257,7 @@ struct ClaimRoute {
   std::vector<std::string> hostnames;
   std::vector<RouteUpstream> upstreams;  // empty: answer 503 with the reason
   std::string unavailable_reason;
+  RouteTerms terms;
 };
 // To itself: stop waiting for those that have not come.
 struct ClaimsOverdue {};

@@ -17,7 +17,8 @@ constexpr std::array k_timeouts = {
     &EdgeTimeouts::client_write_idle, &EdgeTimeouts::connect,
     &EdgeTimeouts::connect_retry,     &EdgeTimeouts::response_head,
     &EdgeTimeouts::response_idle,     &EdgeTimeouts::tunnel_idle,
-    &EdgeTimeouts::upstream_idle,     &EdgeTimeouts::half_closed};
+    &EdgeTimeouts::upstream_idle,     &EdgeTimeouts::half_closed,
+    &EdgeTimeouts::farewell};
 static_assert(sizeof(EdgeTimeouts) == k_timeouts.size() * sizeof(milliseconds),
               "a timeout that is not in the list would be lost on the way to the edge's process");
 
@@ -32,6 +33,9 @@ wire::Route to_wire(const Route& route) {
   message.set_deployment(route.deployment);
   message.set_unavailable_reason(route.unavailable_reason);
   message.set_redirect_to(route.redirect_to);
+  message.set_request_rate(route.limits.request_rate);
+  message.set_concurrent_requests_max(route.limits.concurrent_requests_max);
+  message.set_unavailable_message(route.unavailable_message);
   for (const Upstream& upstream : route.upstreams) {
     auto* to = message.add_upstreams();
     to->set_vm_id(upstream.vm_id);
@@ -104,6 +108,8 @@ Route from_wire(const wire::Route& message) {
   Route route{message.host(), message.project(), message.deployment(), {}, {}};
   route.unavailable_reason = message.unavailable_reason();
   route.redirect_to = message.redirect_to();
+  route.limits = {message.request_rate(), message.concurrent_requests_max()};
+  route.unavailable_message = message.unavailable_message();
   for (const auto& upstream : message.upstreams()) {
     route.upstreams.push_back(
         {upstream.vm_id(), upstream.address(), static_cast<std::uint16_t>(upstream.port())});

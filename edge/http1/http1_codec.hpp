@@ -20,13 +20,19 @@ class Http1Codec final : public Codec {
   void update_deadlines(bool progress) override;
   Wait wait() const override;
   void refuse(const EdgeAnswer& answer) override;
-  void retire() override {}  // the next answer says so
+  bool begin_farewell() override { return false; }  // the next answer says so
+  void end_farewell() override {}
+  std::int64_t farewell_ends_ms() const override { return INT64_MAX; }
   void say_goodbye() override {}
   void abandon() override { stream_.finish(); }
   void release_memory() override;
   std::string_view host() const override;
 
   bool may_write(const Stream& stream) const override;
+  std::string_view refuses_upgrade(const Stream&, const http::ResponseHead&) const override {
+    return {};  // the client sees for itself
+  }
+  void end_tunnel(Stream&) override {}  // step_tunnel() sees to it
   void write_interim(Stream& stream, const http::ResponseHead& head) override;
   void write_head(Stream& stream, const http::ResponseHead& head) override;
   void write_body(Stream& stream, std::string_view bytes) override;

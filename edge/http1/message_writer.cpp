@@ -49,12 +49,15 @@ void write_request_head(const http::RequestHead& head, const ClientIdentity& cli
   write_field("Host", head.authority, out);
   for (const http::Field& field : head.fields) {
     if (is_hop_field(field.name) || is_identity_field(field.name) ||
+        http::equal_ignoring_case(field.name, "Expect") ||
         is_nominated(head.connection_options, field.name)) {
       continue;
     }
     write_field(field.name, field.value, out);
   }
   if (head.upgrade_websocket) out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");
+  // What an HTTP/1.0 client or one without a body expects means nothing (RFC 9110 section 10.1.1).
+  if (head.expect_continue) write_field("Expect", "100-continue", out);
   if (head.framing == http::Framing::chunked) {
     out.append("Transfer-Encoding: chunked\r\n");
   } else if (head.framing == http::Framing::length) {

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <string>
 
+#include "edge/http2/websocket_key.hpp"
 #include "edge/proxy/field_rules.hpp"
 
 namespace atlasflow::edge {
@@ -59,6 +60,8 @@ bool Http2Codec::receive() {
     return true;
   }
   in.consume(static_cast<std::size_t>(taken));
+  // Only now, as what came with the answer is being served too.
+  if (std::exchange(farewell_answered_, false) && farewell_ == Farewell::asked) end_farewell();
   context_.reads_left -= static_cast<int>(begun_ / k_requests_per_read);
   return true;
 }
@@ -67,14 +70,21 @@ bool Http2Codec::step_streams() {
   bool progress = false;
   for (std::size_t i = 0; i < ready_.size();) {
     Http2Stream& stream = *ready_[i];
-    const bool moved = stream.state() == Stream::State::exchange && stream.step_upstream();
+    bool moved = false;
+    if (stream.state() == Stream::State::exchange) {
+      moved = stream.step_upstream();
+    } else if (stream.state() == Stream::State::tunnel) {
+      moved = stream.step_tunnel();
+    }
     if (connection_.closed()) return true;
     acknowledge(stream);
     touch(stream);
     stream.progress |= moved;
     progress |= moved;
     // One that could not read for want of the turn's reads has its part in the next.
-    const bool again = stream.state() == Stream::State::exchange && context_.reads_left <= 0;
+    const bool serves =
+        stream.state() == Stream::State::exchange || stream.state() == Stream::State::tunnel;
+    const bool again = serves && context_.reads_left <= 0;
     if (moved || again) {
       ++i;
       continue;
@@ -89,7 +99,10 @@ bool Http2Codec::step_streams() {
 // Opens the client's windows by what the stream has handed on.
 void Http2Codec::acknowledge(Http2Stream& stream) {
   if (stream.unacknowledged == 0) return;
-  if (stream.state() == Stream::State::exchange && !stream.body_room()) return;
+  const bool waits = stream.state() == Stream::State::exchange && !stream.early.empty();
+  const bool serves =
+      stream.state() == Stream::State::exchange || stream.state() == Stream::State::tunnel;
+  if (waits || (serves && !stream.body_room())) return;
   (void)nghttp2_session_consume(session_.get(), stream.id, std::exchange(stream.unacknowledged, 0));
 }
 
@@ -121,7 +134,7 @@ void Http2Codec::end_connection_if_done() {
     return;
   }
   if (wants_write || (!failed_ && nghttp2_session_want_read(session_.get()) != 0)) return;
-  failed_ = true;  // nghttp2 has ended the session for something that the client did
+  failed_ = true;  // the farewell is over, or the client did something that ended the session
   abandon();
   connection_.begin_closing(k_linger_bytes);
 }
@@ -132,6 +145,10 @@ void Http2Codec::wake(Stream& stream) { make_ready(of(stream)); }
 void Http2Codec::client_ended() {
   for (const auto& stream : streams_) {
     if (!stream->request_ended && stream->state() == Stream::State::exchange) stream->finish();
+    if (stream->state() == Stream::State::tunnel) {
+      stream->end_tunnel_up();
+      make_ready(*stream);
+    }
     stream->renew_deadline();
     touch(*stream);
   }
@@ -151,12 +168,14 @@ Wait Http2Codec::wait() const {
     if (stream->state() != Stream::State::none) return Wait::none;
   }
   if (headers_of_ != 0) return Wait::head;
-  return streams_.empty() && connection_.out().empty() ? Wait::idle : Wait::client_write;
+  if (!streams_.empty() || !connection_.out().empty()) return Wait::client_write;
+  return farewell_ == Farewell::none ? Wait::idle : Wait::farewell;
 }
 
 bool Http2Codec::answers() const {
-  return std::any_of(streams_.begin(), streams_.end(),
-                     [](const auto& stream) { return stream->state() == Stream::State::exchange; });
+  return std::any_of(streams_.begin(), streams_.end(), [](const auto& stream) {
+    return stream->state() == Stream::State::exchange || stream->state() == Stream::State::tunnel;
+  });
 }
 
 void Http2Codec::refuse(const EdgeAnswer&) {
@@ -164,12 +183,25 @@ void Http2Codec::refuse(const EdgeAnswer&) {
   (void)nghttp2_session_terminate_session(session_.get(), NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
-void Http2Codec::retire() {
-  if (session_ == nullptr || std::exchange(retiring_, true)) return;
+// frame_sent() asks for the client's answer: a PING overtakes a GOAWAY that waits beside it.
+bool Http2Codec::begin_farewell() {
+  if (session_ == nullptr || failed_ || farewell_ != Farewell::none) return false;
+  farewell_ = Farewell::asked;
+  farewell_ends_ms_ = context_.now_ms + context_.shared.config.timeouts.farewell.count();
+  if (nghttp2_submit_shutdown_notice(session_.get()) != 0) end_farewell();
+  return true;
+}
+
+void Http2Codec::end_farewell() {
+  if (session_ == nullptr || failed_ || farewell_ == Farewell::ended) return;
+  farewell_ = Farewell::ended;
+  farewell_ends_ms_ = INT64_MAX;
   goaway_due_ = nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE,
                                       nghttp2_session_get_last_proc_stream_id(session_.get()),
                                       NGHTTP2_NO_ERROR, nullptr, 0) == 0;
 }
+
+std::int64_t Http2Codec::farewell_ends_ms() const { return farewell_ends_ms_; }
 
 void Http2Codec::say_goodbye() {
   if (session_ == nullptr || failed_) return;
@@ -195,7 +227,50 @@ bool Http2Codec::may_write(const Stream& stream) const {
   return static_cast<const Http2Stream&>(stream).out.size() < k_high_water;
 }
 
+// A success means to an HTTP/2 client that the tunnel is there (RFC 8441 section 5), and nobody but
+// the edge sees whether the application has understood what it was asked (RFC 6455 section 4.1).
+std::string_view Http2Codec::refuses_upgrade(const Stream& stream,
+                                             const http::ResponseHead& head) const {
+  if (head.status >= 200 && head.status < 300) {
+    return "It answered a websocket's request as if that were an ordinary one.";
+  }
+  if (head.status != 101) return {};
+  const auto& own = static_cast<const Http2Stream&>(stream);
+  const http::Field* accept = http::find_field(head.fields, "Sec-WebSocket-Accept");
+  const bool right =
+      accept != nullptr && accept->value == websocket_accept(own.request.websocket_key());
+  return right ? std::string_view{} : "It took a websocket without the right Sec-WebSocket-Accept.";
+}
+
+void Http2Codec::open_tunnel(Http2Stream& stream, const http::ResponseHead& head) {
+  begin_fields(200);
+  for (const http::Field& field : head.fields) {
+    if (!is_hop_field(field.name) && !is_nominated(head.connection_options, field.name) &&
+        !http::equal_ignoring_case(field.name, "Sec-WebSocket-Accept")) {
+      add_response_field(field.name, field.value);
+    }
+  }
+  if (http::find_field(head.fields, "X-Request-Id") == nullptr) {
+    add_response_field("x-request-id", stream.request_id(), NGHTTP2_NV_FLAG_NO_INDEX);
+  }
+  submit_head(stream, true);
+  if (!stream.early.empty()) stream.take_body(stream.early.view());
+  stream.early.clear();
+  if (stream.request_ended) stream.end_tunnel_up();
+  flood_.earn();
+}
+
+void Http2Codec::end_tunnel(Stream& stream) {
+  Http2Stream& own = of(stream);
+  own.out_ended = true;
+  resume(own);
+}
+
 void Http2Codec::write_interim(Stream& stream, const http::ResponseHead& head) {
+  if (head.status == 101) {
+    open_tunnel(of(stream), head);
+    return;
+  }
   begin_fields(head.status);
   for (const http::Field& field : head.fields) {
     if (!is_hop_field(field.name) && !is_nominated(head.connection_options, field.name)) {

@@ -29,17 +29,22 @@ class Http2Codec final : public Codec {
   void update_deadlines(bool progress) override;
   Wait wait() const override;
   void refuse(const EdgeAnswer& answer) override;
-  void retire() override;
+  bool begin_farewell() override;
+  void end_farewell() override;
+  std::int64_t farewell_ends_ms() const override;
   void say_goodbye() override;
   void abandon() override;
   void release_memory() override;
   std::string_view host() const override;
 
   bool may_write(const Stream& stream) const override;
+  std::string_view refuses_upgrade(const Stream& stream,
+                                   const http::ResponseHead& head) const override;
   void write_interim(Stream& stream, const http::ResponseHead& head) override;
   void write_head(Stream& stream, const http::ResponseHead& head) override;
   void write_body(Stream& stream, std::string_view bytes) override;
   void write_end(Stream& stream, const std::vector<http::Field>& trailers) override;
+  void end_tunnel(Stream& stream) override;
   void write_answer(Stream& stream, const EdgeAnswer& answer) override;
   void cut(Stream& stream) override;
   void drop(Stream& stream) override;
@@ -53,6 +58,7 @@ class Http2Codec final : public Codec {
 
   [[nodiscard]] bool receive();
   [[nodiscard]] bool step_streams();
+  void open_tunnel(Http2Stream& stream, const http::ResponseHead& head);
   [[nodiscard]] bool send();
   // Whether a request is still being answered.
   [[nodiscard]] bool answers() const;
@@ -75,6 +81,7 @@ class Http2Codec final : public Codec {
   [[nodiscard]] bool send_data(Http2Stream& stream, const std::uint8_t* header, std::size_t bytes);
   void count_reset(std::uint32_t code, Http2Stream* stream);
   void frame_sent(const nghttp2_frame& frame);
+  void goaway_sent(const nghttp2_goaway& goaway);
 
   void submit_head(Http2Stream& stream, bool body);
   void wait_for_client(Http2Stream& stream);
@@ -106,7 +113,13 @@ class Http2Codec final : public Codec {
   std::size_t begun_ = 0;        // streams, by what is being read
   std::int32_t headers_of_ = 0;  // the stream whose block of fields is incomplete
   bool failed_ = false;          // the client broke the protocol, or was told to leave
-  bool retiring_ = false;
+  // A connection ends in two steps (RFC 9113 section 6.8), so that no request is lost that was on
+  // its way: a GOAWAY that names none, and when the client must have read it, the one that names
+  // the last.
+  enum class Farewell : std::uint8_t { none, asked, ended };
+  Farewell farewell_ = Farewell::none;
+  std::int64_t farewell_ends_ms_ = INT64_MAX;
+  bool farewell_answered_ = false;
   bool goaway_due_ = false;  // the client has not been told yet which request was the last
   FloodGuard flood_;
   std::string field_text_;

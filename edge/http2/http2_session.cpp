@@ -6,6 +6,7 @@
 
 #include "base/log.hpp"
 #include "edge/http2/http2_codec.hpp"
+#include "edge/http2/websocket_key.hpp"
 
 namespace atlasflow::edge {
 namespace {
@@ -29,6 +30,11 @@ constexpr unsigned k_last_extension_type = 255;
 
 // A padded frame's payload may be all padding up to this.
 constexpr std::size_t k_padded_bytes_max = 256;
+
+// What a GOAWAY says that names no last request yet, and the PING whose answer comes after all that
+// the client had sent before it read that.
+constexpr std::int32_t k_no_last_stream = 0x7FFFFFFF;
+constexpr std::array<std::uint8_t, 8> k_farewell_ping{'f', 'a', 'r', 'e', 'w', 'e', 'l', 'l'};
 
 std::string_view text_of(const std::uint8_t* bytes, std::size_t size) {
   return {reinterpret_cast<const char*>(bytes), size};
@@ -83,6 +89,10 @@ struct Http2Codec::Callbacks {
       if (Http2Stream* stream = codec(user).find(frame->hd.stream_id); stream != nullptr) {
         codec(user).request_ends(*stream);
       }
+    } else if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 &&
+               std::equal(k_farewell_ping.begin(), k_farewell_ping.end(),
+                          std::begin(frame->ping.opaque_data))) {
+      codec(user).farewell_answered_ = true;
     }
     return 0;
   }
@@ -153,6 +163,7 @@ Http2Codec::Session Http2Codec::make_session(Http2Codec& codec) {
       nghttp2_settings_entry{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, k_streams_max},
       nghttp2_settings_entry{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, k_stream_window},
       nghttp2_settings_entry{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, head_bytes_max},
+      nghttp2_settings_entry{NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
       nghttp2_settings_entry{NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1}};
   if (nghttp2_submit_settings(made, NGHTTP2_FLAG_NONE, settings.data(), settings.size()) != 0 ||
       nghttp2_session_set_local_window_size(made, NGHTTP2_FLAG_NONE, 0, k_connection_window) != 0) {
@@ -241,12 +252,17 @@ void Http2Codec::headers_end(std::int32_t id, bool trailers, bool end_of_stream)
   connection_.begin_request();
   stream->begun = true;
   stream->request_ended = end_of_stream;
+  if (stream->request.asks_for_websocket()) {
+    stream->websocket = true;
+    stream->request.give_websocket_key(make_websocket_key(context_.random));
+  }
   const auto error = stream->request.finish(!end_of_stream);
   stream->begin(&stream->request.head());
   if (error) {
     stream->refuse(*error);
   } else {
-    if (end_of_stream) stream->end_body({});
+    // What follows is the tunnel's, and no body.
+    if (end_of_stream || stream->websocket) stream->end_body({});
     stream->serve();
   }
   make_ready(*stream);
@@ -254,12 +270,18 @@ void Http2Codec::headers_end(std::int32_t id, bool trailers, bool end_of_stream)
 
 void Http2Codec::data(std::int32_t id, std::string_view bytes) {
   Http2Stream* stream = find(id);
-  if (stream == nullptr || stream->state() != Stream::State::exchange) {
+  const bool tunnel = stream != nullptr && stream->state() == Stream::State::tunnel;
+  if (stream == nullptr || (!tunnel && stream->state() != Stream::State::exchange)) {
     // It has its answer already.
     (void)nghttp2_session_consume(session_.get(), id, bytes.size());
     return;
   }
-  stream->take_body(bytes);
+  if (stream->websocket && !tunnel) {
+    // Behind the head of an upgrade an application may take for a request what is none.
+    stream->early.append(bytes);
+  } else {
+    stream->take_body(bytes);
+  }
   stream->unacknowledged += bytes.size();
   stream->progress = true;
   make_ready(*stream);
@@ -267,8 +289,10 @@ void Http2Codec::data(std::int32_t id, std::string_view bytes) {
 
 void Http2Codec::request_ends(Http2Stream& stream) {
   stream.request_ended = true;
-  if (stream.state() != Stream::State::exchange) return;
-  stream.end_body(stream.request.trailers());
+  if (stream.state() == Stream::State::tunnel) stream.end_tunnel_up();
+  if (stream.state() == Stream::State::exchange && !stream.websocket) {
+    stream.end_body(stream.request.trailers());
+  }
   make_ready(stream);
 }
 
@@ -300,7 +324,8 @@ void Http2Codec::close_stream(std::int32_t id) {
 
 // Of an answer that was whole the client may have had only a part.
 void Http2Codec::end_stream(Http2Stream& stream, std::string_view reason) {
-  if (stream.state() != Stream::State::none && !stream.answer_sent) stream.blame(reason);
+  const bool cut = stream.state() != Stream::State::none && !stream.answer_sent;
+  if (cut && stream.state() != Stream::State::tunnel) stream.blame(reason);
   stream.finish();
 }
 
@@ -359,8 +384,16 @@ void Http2Codec::count_reset(std::uint32_t code, Http2Stream* stream) {
   if (!failed_ && !flood_.takes_frame(context_.now_ms)) flooded();
 }
 
+void Http2Codec::goaway_sent(const nghttp2_goaway& goaway) {
+  if (goaway.last_stream_id != k_no_last_stream) {
+    goaway_due_ = false;
+  } else if (farewell_ == Farewell::asked) {
+    (void)nghttp2_submit_ping(session_.get(), NGHTTP2_FLAG_NONE, k_farewell_ping.data());
+  }
+}
+
 void Http2Codec::frame_sent(const nghttp2_frame& frame) {
-  if (frame.hd.type == NGHTTP2_GOAWAY) goaway_due_ = false;
+  if (frame.hd.type == NGHTTP2_GOAWAY) goaway_sent(frame.goaway);
   if (frame.hd.type == NGHTTP2_RST_STREAM) {
     count_reset(frame.rst_stream.error_code, find(frame.hd.stream_id));
   }
@@ -370,7 +403,8 @@ void Http2Codec::frame_sent(const nghttp2_frame& frame) {
   Http2Stream* stream = find(frame.hd.stream_id);
   if (stream == nullptr) return;
   stream->answer_sent = true;
-  if (!stream->request_ended) reset(*stream, NGHTTP2_NO_ERROR);
+  const bool wanted = stream->request_ended || stream->state() == Stream::State::tunnel;
+  if (!wanted) reset(*stream, NGHTTP2_NO_ERROR);
 }
 
 }  // namespace atlasflow::edge

@@ -18,7 +18,10 @@ namespace atlasflow::edge {
 class Http2Stream final : public Stream {
  public:
   Http2Stream(WorkerContext& context, ClientConnection& connection, Codec& codec)
-      : Stream(context, connection, codec), request(context.message_limits), out(context.slabs) {}
+      : Stream(context, connection, codec),
+        request(context.message_limits),
+        early(context.slabs),
+        out(context.slabs) {}
 
   std::int32_t id = 0;
   std::size_t slot = 0;  // in the codec's list
@@ -27,6 +30,8 @@ class Http2Stream final : public Stream {
   bool request_ended = false;      // END_STREAM has come
   bool has_priority = false;       // the client says how its answer is to be sent
   std::size_t unacknowledged = 0;  // body bytes for which the client's windows are not opened yet
+  bool websocket = false;          // an extended CONNECT (RFC 8441)
+  Buffer early;                    // what came for the tunnel before the application took it
 
   Buffer out;                 // of the answer's body, not framed yet
   bool out_ended = false;     // nothing more goes into `out`
@@ -41,7 +46,9 @@ class Http2Stream final : public Stream {
   void reset() {
     request.reset();
     begun = request_ended = has_priority = out_ended = out_deferred = answer_sent = false;
+    websocket = false;
     unacknowledged = 0;
+    early.clear();
     out.clear();
     trailers.clear();
     in_ready = in_touched = progress = false;

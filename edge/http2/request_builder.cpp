@@ -36,6 +36,10 @@ void RequestBuilder::add_field(std::string_view name, std::string_view value) {
   } else if (name == "host") {
     several_hosts_ = several_hosts_ || !host_field_.empty();
     host_field_ = value;
+  } else if (name == ":protocol") {
+    protocol_ = value;
+  } else if (name == "sec-websocket-key" && asks_for_websocket()) {
+    // It has none over HTTP/2 (RFC 8441 section 5); the edge has its own.
   } else if (name == "cookie") {
     // A client may send each pair by itself (section 8.2.3).
     if (!cookie_.empty()) cookie_ += "; ";
@@ -46,11 +50,20 @@ void RequestBuilder::add_field(std::string_view name, std::string_view value) {
   }
 }
 
-std::optional<http::HttpError> RequestBuilder::finish(bool has_body) {
+std::optional<http::HttpError> RequestBuilder::check() const {
   if (too_large_) return http::HttpError{431, "The request's fields are too large."};
   if (breaks_line_) return http::HttpError{400, "A field has a line break in it."};
-  if (method_ == "CONNECT") {
+  if (method_ == "CONNECT" && protocol_.empty()) {
     return http::HttpError{405, "CONNECT and TRACE are not allowed here."};
+  }
+  if (!protocol_.empty() && method_ != "CONNECT") {
+    return http::HttpError{400, "A protocol is named, but the method is not CONNECT."};
+  }
+  if (!protocol_.empty() && !asks_for_websocket()) {
+    return http::HttpError{501, "CONNECT is for websockets only."};
+  }
+  if (!protocol_.empty() && has_length_) {
+    return http::HttpError{400, "A websocket has no Content-Length."};
   }
   if (scheme_ != "https" && scheme_ != "http") {
     return http::HttpError{400, "The scheme is not https."};
@@ -65,10 +78,22 @@ std::optional<http::HttpError> RequestBuilder::finish(bool has_body) {
       (!authority_.empty() && !host_field_.empty() && authority_ != host_field_)) {
     return http::HttpError{400, "Host is not the authority that the request is for."};
   }
-  raw_.append(method_).append(" ").append(path_).append(" HTTP/1.1\r\nHost: ");
+  return std::nullopt;
+}
+
+std::optional<http::HttpError> RequestBuilder::finish(bool has_body) {
+  if (const auto error = check()) return error;
+  const bool websocket = asks_for_websocket();
+  raw_.append(websocket ? "GET" : method_).append(" ").append(path_);
+  raw_.append(" HTTP/1.1\r\nHost: ");
   raw_.append(authority_.empty() ? host_field_ : authority_).append("\r\n").append(fields_);
   if (!cookie_.empty()) raw_.append("cookie: ").append(cookie_).append("\r\n");
-  if (has_body && !has_length_) raw_.append("transfer-encoding: chunked\r\n");
+  if (websocket) {
+    raw_.append("connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ");
+    raw_.append(websocket_key_).append("\r\n");
+  } else if (has_body && !has_length_) {
+    raw_.append("transfer-encoding: chunked\r\n");
+  }
   raw_.append("\r\n");
   return http::parse_request_head(raw_, limits_, head_, host_text_);
 }
@@ -88,8 +113,8 @@ std::vector<http::Field> RequestBuilder::trailers() const {
 }
 
 void RequestBuilder::reset() {
-  for (std::string* text : {&method_, &scheme_, &path_, &authority_, &host_field_, &cookie_,
-                            &fields_, &raw_, &host_text_, &trailer_text_}) {
+  for (std::string* text : {&method_, &scheme_, &path_, &protocol_, &websocket_key_, &authority_,
+                            &host_field_, &cookie_, &fields_, &raw_, &host_text_, &trailer_text_}) {
     text->clear();
   }
   has_length_ = several_hosts_ = breaks_line_ = too_large_ = false;

@@ -92,4 +92,35 @@ class AddressRates {
   std::vector<std::int64_t> next_us_ = std::vector<std::int64_t>(2 * k_cells);
 };
 
+// The same of requests to single projects, each with a rate of its own; all workers share one, as a
+// client's connections may be any worker's. Two of them that count in one cell at once may let a
+// request through that is one too many.
+class RequestRates {
+ public:
+  // Takes one of the address's share of that project. Otherwise how long until there is one again.
+  [[nodiscard]] std::int64_t take(AddressKey key, std::uint64_t project, std::int32_t per_second,
+                                  std::int64_t now_us) {
+    const std::int64_t interval_us = std::max<std::int64_t>(1'000'000 / per_second, 1);
+    std::uint64_t hash = key.hash ^ (project * 0x9e3779b97f4a7c15ULL);
+    hash = (hash ^ (hash >> 33U)) * 0xff51afd7ed558ccdULL;
+    hash ^= hash >> 33U;
+    std::atomic<std::int64_t>& first = next_us_[hash % k_cells];
+    std::atomic<std::int64_t>& second = next_us_[k_cells + (hash >> 32U) % k_cells];
+    const std::int64_t at_first = first.load(std::memory_order_relaxed);
+    const std::int64_t at_second = second.load(std::memory_order_relaxed);
+    const std::int64_t next = std::max(std::min(at_first, at_second), now_us);
+    const std::int64_t wait_us = next + interval_us - now_us - k_burst_us;
+    if (wait_us > 0) return wait_us;
+    first.store(std::max(at_first, next + interval_us), std::memory_order_relaxed);
+    second.store(std::max(at_second, next + interval_us), std::memory_order_relaxed);
+    return 0;
+  }
+
+ private:
+  static constexpr std::size_t k_cells = 16'384;
+  static constexpr std::int64_t k_burst_us = 4'000'000;
+  std::vector<std::atomic<std::int64_t>> next_us_ =
+      std::vector<std::atomic<std::int64_t>>(2 * k_cells);
+};
+
 }  // namespace atlasflow::edge

@@ -153,6 +153,9 @@ void Admission::note_wait(ClientConnection& client) {
       // One that was just accepted may be about to speak: it is not the first to go.
       quiet_[client.requests() == 0 ? 1 : 0].push_back(client);
       break;
+    case Wait::farewell:
+      quiet_[0].push_back(client);
+      break;
     case Wait::handshake:
     case Wait::head:
     case Wait::linger:

@@ -63,7 +63,7 @@ void ClientConnection::open() {
     codec_ = std::make_unique<Http1Codec>(context_, *this);
   }
   phase_ = Phase::open;
-  if (context_.retiring) codec_->retire();
+  if (context_.retiring) (void)codec_->begin_farewell();
 }
 
 void ClientConnection::pump() {
@@ -105,8 +105,7 @@ void ClientConnection::pump() {
 }
 
 void ClientConnection::retire() {
-  if (codec_) codec_->retire();
-  pump();
+  if (codec_ && codec_->begin_farewell()) pump();
 }
 
 void ClientConnection::wake(Stream& stream) {
@@ -256,7 +255,8 @@ void ClientConnection::close_orderly() {
   if (closed_) return;
   ATLAS_ASSERT(!serves(), "a connection that serves a request is not closed for another's sake");
   const Wait wait = current_wait();
-  const bool idle = phase_ == Phase::open && (wait == Wait::idle || wait == Wait::head);
+  const bool idle =
+      phase_ == Phase::open && (wait == Wait::idle || wait == Wait::farewell || wait == Wait::head);
   if (idle && socket_.tls() != nullptr) {
     codec_->say_goodbye();
     (void)flush();
@@ -266,8 +266,13 @@ void ClientConnection::close_orderly() {
   close();
 }
 
-void ClientConnection::release_idle_memory() {
-  if (codec_ && deadline_.wait() == Wait::idle) codec_->release_memory();
+void ClientConnection::tend() {
+  if (!codec_) return;
+  if (deadline_.wait() == Wait::idle) codec_->release_memory();
+  if (phase_ == Phase::open && codec_->farewell_ends_ms() <= context_.now_ms) {
+    codec_->end_farewell();
+    pump();
+  }
 }
 
 Wait ClientConnection::current_wait() const {
@@ -306,14 +311,19 @@ void ClientConnection::update_deadlines(bool progress) {
   if (wait == Wait::client_write) progress = wrote;
   if (!deadline_.begins(wait, progress)) return;
   context_.admission.note_wait(*this);
-  if (wait == Wait::none) {
-    deadline_.set_never();
+  if (wait == Wait::none || wait == Wait::farewell) {
+    deadline_.set_never();  // tend() ends the latter
   } else {
     deadline_.set(context_.now_ms + limit_ms(wait));
   }
 }
 
 void ClientConnection::expire() {
+  // A request may be on its way, so an HTTP/2 client is asked before.
+  if (deadline_.wait() == Wait::idle && codec_->begin_farewell()) {
+    pump();
+    return;
+  }
   if (deadline_.wait() != Wait::head) {
     close_orderly();
     return;

@@ -48,7 +48,9 @@ class ClientConnection : public Endpoint {
   [[nodiscard]] bool closed() const { return closed_; }
   [[nodiscard]] const Deadline& deadline() const { return deadline_; }
   [[nodiscard]] std::uint64_t requests() const { return requests_; }
-  void release_idle_memory();
+  // Called now and then: gives back what it does not need while it idles, and ends a farewell that
+  // the client does not answer.
+  void tend();
 
   // ---- for its codec and streams ----
 

@@ -42,8 +42,13 @@ class Codec {
   [[nodiscard]] virtual Wait wait() const = 0;
   // Answers what is no request, and ends the connection.
   virtual void refuse(const EdgeAnswer& answer) = 0;
-  // Another process takes over: new requests should go to that.
-  virtual void retire() = 0;
+  // Another process takes over, or it has idled for long: new requests should go elsewhere. False:
+  // it can't be told so, or was told before.
+  [[nodiscard]] virtual bool begin_farewell() = 0;
+  // The client does not answer to that: from now on nothing new is taken.
+  virtual void end_farewell() = 0;
+  // When that is due, in the worker's time; INT64_MAX: it is not.
+  [[nodiscard]] virtual std::int64_t farewell_ends_ms() const = 0;
   // It idles, and is about to be closed.
   virtual void say_goodbye() = 0;
   // The connection is gone: each stream leaves its upstream.
@@ -56,12 +61,17 @@ class Codec {
   // ---- a stream's side ----
 
   [[nodiscard]] virtual bool may_write(const Stream& stream) const = 0;
-  // A 1xx, 101 included.
+  // Why the head, which answers a websocket's request, cannot be passed on; empty: it can.
+  [[nodiscard]] virtual std::string_view refuses_upgrade(const Stream& stream,
+                                                         const http::ResponseHead& head) const = 0;
+  // A 1xx. With 101 the stream becomes a tunnel.
   virtual void write_interim(Stream& stream, const http::ResponseHead& head) = 0;
   virtual void write_head(Stream& stream, const http::ResponseHead& head) = 0;
   virtual void write_body(Stream& stream, std::string_view bytes) = 0;
   // The answer is whole, and the stream over.
   virtual void write_end(Stream& stream, const std::vector<http::Field>& trailers) = 0;
+  // The application has sent the last byte of its side of a tunnel; the client may go on.
+  virtual void end_tunnel(Stream& stream) = 0;
   // The edge's own answer, in the upstream's place. The stream is over, or reads the rest of its
   // request.
   virtual void write_answer(Stream& stream, const EdgeAnswer& answer) = 0;

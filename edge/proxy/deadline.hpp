@@ -13,6 +13,7 @@ enum class Wait : std::uint8_t {
   idle,
   head,
   linger,
+  farewell,  // for an HTTP/2 client's word that it knows of the end
   // A stream.
   request_body,
   held,  // for the next connect attempt

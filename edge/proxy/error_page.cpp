@@ -7,7 +7,7 @@
 namespace atlasflow::edge {
 namespace {
 
-enum class Form : std::uint8_t { text, html, json };
+enum class Form : std::uint8_t { text, html, json, problem };
 
 // The weight of a media range in thousandths (RFC 9110 section 12.4.2).
 int quality_of(std::string_view parameters) {
@@ -40,6 +40,8 @@ Form preferred_form(std::string_view accept) {
       form = Form::html;
     } else if (http::equal_ignoring_case(type, "application/json")) {
       form = Form::json;
+    } else if (http::equal_ignoring_case(type, "application/problem+json")) {
+      form = Form::problem;
     } else if (!http::equal_ignoring_case(type, "text/plain")) {
       continue;
     }
@@ -91,37 +93,123 @@ void append_json(std::string_view text, std::string& out) {
   out += '"';
 }
 
+// What a visitor is told, who knows neither HTTP nor what a deployment is. The rest of the page is
+// for the site's owner.
+struct VisitorWords {
+  std::string_view headline;
+  std::string_view advice;
+};
+
+constexpr std::string_view k_try_again =
+    "It is not your fault. Try again in a moment; if it goes on, tell the owner of the site the "
+    "request's number below.";
+
+VisitorWords visitor_words(const EdgeAnswer& answer) {
+  if (answer.code == "unknown_host") {
+    return {"There is no site at this address",
+            "Check the address for a spelling mistake. The site may also have moved or ended."};
+  }
+  if (answer.code == "no_instance") {
+    return {"This site is not available right now", "Come back in a few minutes."};
+  }
+  if (answer.code == "overloaded") {
+    return {"This site is busy right now", "Try again in a moment."};
+  }
+  switch (answer.status) {
+    case 408:
+      return {"Your request took too long", "Check your connection, and try again."};
+    case 421:
+      return {"This page could not be loaded here", "Load it again."};
+    case 429:
+      return {"That was a lot at once", "Wait a moment, and try again."};
+    case 502:
+    case 504:
+      return {"This site did not answer properly", k_try_again};
+    default:
+      break;
+  }
+  if (answer.status < 500) {
+    return {"This request could not be understood",
+            "Check the address. If you followed a link, tell the owner of the site about it."};
+  }
+  return {"Something went wrong", k_try_again};
+}
+
+// Nothing is loaded from anywhere: the page has to work when the site does not.
+constexpr std::string_view k_html_head =
+    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+    "content=\"width=device-width,initial-scale=1\"><meta name=\"robots\" content=\"noindex\">"
+    "<style>:root{color-scheme:light dark}body{font:16px/1.6 system-ui,sans-serif;max-width:36em;"
+    "margin:15vh auto;padding:0 1.5em}h1{font-size:1.6em;line-height:1.3}section{margin-top:3em;"
+    "font-size:.85em;opacity:.75;overflow-wrap:anywhere}code{font-family:ui-monospace,monospace}"
+    "</style><title>";
+
+void render_html(const EdgeAnswer& answer, std::string_view request_id, std::string& out) {
+  const VisitorWords words = visitor_words(answer);
+  out += k_html_head;
+  append_html(words.headline, out);
+  out += "</title></head>\n<body><h1>";
+  append_html(words.headline, out);
+  out += "</h1>\n<p>";
+  append_html(answer.notice.empty() ? words.advice : answer.notice, out);
+  out += "</p>\n<section><p>" + std::to_string(answer.status) + " ";
+  append_html(answer.title, out);
+  if (answer.message != answer.title) {
+    out += "<br>";
+    append_html(answer.message, out);
+  }
+  out += "</p>\n<p>Request <code>";
+  append_html(request_id, out);
+  out += "</code></p></section></body></html>\n";
+}
+
+void append_member(std::string_view name, std::string_view value, std::string& out) {
+  out += ",\"";
+  out += name;
+  out += "\":";
+  append_json(value, out);
+}
+
+void render_json(const EdgeAnswer& answer, std::string_view request_id, std::string& out) {
+  out += "{\"error\":{\"status\":" + std::to_string(answer.status);
+  append_member("code", answer.code, out);
+  append_member("message", answer.message, out);
+  if (!answer.notice.empty()) append_member("notice", answer.notice, out);
+  append_member("request_id", request_id, out);
+  out += "}}\n";
+}
+
+// RFC 9457, with the code, the owner's notice and the id as members of our own (section 3.2).
+void render_problem(const EdgeAnswer& answer, std::string_view request_id, std::string& out) {
+  out += "{\"type\":\"about:blank\",\"status\":" + std::to_string(answer.status);
+  append_member("title", answer.title, out);
+  append_member("detail", answer.message, out);
+  append_member("code", answer.code, out);
+  if (!answer.notice.empty()) append_member("notice", answer.notice, out);
+  append_member("request_id", request_id, out);
+  out += "}\n";
+}
+
+void render_text(const EdgeAnswer& answer, std::string_view request_id, std::string& out) {
+  out += std::to_string(answer.status) + " " + answer.title + "\n\n" + answer.message + "\n\n";
+  if (!answer.notice.empty()) out += answer.notice + "\n\n";
+  out.append("request id: ").append(request_id).append("\n");
+}
+
 std::string render_body(const EdgeAnswer& answer, std::string_view request_id, Form form) {
   std::string body;
   switch (form) {
     case Form::text:
-      body = std::to_string(answer.status) + " " + answer.title + "\n\n" + answer.message +
-             "\n\nrequest id: " + std::string(request_id) + "\n";
+      render_text(answer, request_id, body);
       break;
     case Form::json:
-      body = "{\"error\":{\"status\":" + std::to_string(answer.status) + ",\"code\":";
-      append_json(answer.code, body);
-      body += ",\"message\":";
-      append_json(answer.message, body);
-      body += ",\"request_id\":";
-      append_json(request_id, body);
-      body += "}}\n";
+      render_json(answer, request_id, body);
+      break;
+    case Form::problem:
+      render_problem(answer, request_id, body);
       break;
     case Form::html:
-      body =
-          "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta "
-          "name=\"viewport\" content=\"width=device-width\"><title>";
-      append_html(answer.title, body);
-      body +=
-          "</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:15vh "
-          "auto;padding:0 1em;color:#222}small{color:#666}</style></head>\n<body><h1>" +
-          std::to_string(answer.status) + " ";
-      append_html(answer.title, body);
-      body += "</h1>\n<p>";
-      append_html(answer.message, body);
-      body += "</p>\n<p><small>Atlasflow edge, request ";
-      append_html(request_id, body);
-      body += "</small></p></body></html>\n";
+      render_html(answer, request_id, body);
       break;
   }
   return body;
@@ -133,6 +221,8 @@ std::string_view content_type(Form form) {
       return "text/html; charset=utf-8";
     case Form::json:
       return "application/json";
+    case Form::problem:
+      return "application/problem+json";
     case Form::text:
       break;
   }
@@ -151,6 +241,11 @@ OwnResponse render_answer(const EdgeAnswer& answer, const AnswerContext& context
     response.body =
         answer.text.empty() ? render_body(answer, context.request_id, form) : answer.text;
     fields.emplace_back("Content-Type", content_type(form));
+    if (form == Form::html) {
+      // What the page names comes from the client: nothing of it may run.
+      fields.emplace_back("Content-Security-Policy",
+                          "default-src 'none'; style-src 'unsafe-inline'");
+    }
     fields.emplace_back("Content-Length", std::to_string(response.body.size()));
   }
   if (!context.hsts.empty()) fields.emplace_back("Strict-Transport-Security", context.hsts);

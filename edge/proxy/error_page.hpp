@@ -1,5 +1,6 @@
-// The answers that the edge gives in its own name: as HTML, JSON or text, whichever the client
-// prefers, marked so that nobody takes them for the application's. Pure; any thread.
+// The answers that the edge gives in its own name, marked so that nobody takes them for the
+// application's: as HTML for people, as JSON or as problem details (RFC 9457) for programs, else as
+// text, whichever the client prefers. Pure; any thread.
 #pragma once
 
 #include <ctime>
@@ -20,6 +21,7 @@ struct EdgeAnswer {
   int retry_after_s = 0;    // 0: no Retry-After
   std::string location{};   // for redirects
   std::string text{};       // the whole body, as it is, instead of a page
+  std::string notice{};     // what the project says to its visitors
 };
 
 struct AnswerContext {

@@ -17,6 +17,8 @@ namespace {
 
 // More of a body is not asked for while so much of it waits.
 constexpr std::size_t k_high_water = 2 * k_slab_bytes;
+// When a site that cannot serve now may do so again.
+constexpr int k_come_back_s = 5;
 constexpr std::size_t k_replay_bytes_max = std::size_t{64} * 1024;
 
 // Both digits of each byte.
@@ -65,6 +67,7 @@ void Stream::reset(const http::RequestHead* head) {
   response_started_ = false;
   interim_responses_ = interim_bytes_ = 0;
   head_held_ = head_sent_ = tunnel_half_closed_ = false;
+  tunnel_up_ended_ = tunnel_up_closed_ = tunnel_down_closed_ = false;
   deadline_.renew();
   request_moved_ = false;
   body_bytes_ = 0;
@@ -94,11 +97,26 @@ void Stream::flush() {
 
 void Stream::serve() {
   const RouteEntry* route = route_or_answer();
-  if (route == nullptr) return;
+  if (route == nullptr || !within_rate(*route)) return;
   const ClientIdentity identity{connection_.address(), connection_.https(),
                                 connection_.local_port(), request_id_};
   write_request_head(*head_, identity, request_);
   attempt_at(*route);
+}
+
+// Of all its hosts together, so that a client gains nothing by asking several of them.
+bool Stream::within_rate(const RouteEntry& route) {
+  const std::int32_t rate = route.limits.request_rate;
+  if (rate == 0) return true;
+  const std::int64_t wait_us = context_.shared.request_rates.take(
+      connection_.address_key(), route.rate_key, rate, context_.now_us);
+  if (wait_us == 0) return true;
+  constexpr std::int64_t k_us_per_s = 1'000'000;
+  answer({429, "too_many_requests", "Too many requests",
+          "Your address has sent more than " + std::to_string(rate) +
+              " requests per second, which is what the site allows one to.",
+          static_cast<int>((wait_us + k_us_per_s - 1) / k_us_per_s)});
+  return false;
 }
 
 bool Stream::body_room() const { return request_.size() - request_sent_ < k_high_water; }
@@ -152,8 +170,12 @@ const RouteEntry* Stream::ready_or_answer(const RouteEntry* route) {
   if (route->targets.empty()) {
     const std::string why = route->unavailable_reason.empty() ? "no instance of it is ready"
                                                               : route->unavailable_reason;
-    answer({503, "no_instance", route->host + " is not available now",
-            route->host + " is not available now: " + why, 5});
+    answer({.status = 503,
+            .code = "no_instance",
+            .title = route->host + " is not available now",
+            .message = route->host + " is not available now: " + why,
+            .retry_after_s = k_come_back_s,
+            .notice = route->unavailable_message});
     return nullptr;
   }
   return route;
@@ -226,7 +248,7 @@ void Stream::answer_full() {
   answer({503, "overloaded", host + " is busy",
           host + " has more unanswered requests than its instances may have. Try again in "
                  "a moment; its logs may say why it does not answer.",
-          5});
+          k_come_back_s});
 }
 
 void Stream::answer(const EdgeAnswer& answer) {

@@ -57,6 +57,10 @@ class Stream {
   void answer(const EdgeAnswer& answer);
   // Sends what it has and reads what it may of the upstream. True when anything moved.
   [[nodiscard]] bool step_upstream();
+  // The same of a tunnel, for a codec that feeds it by take_body().
+  [[nodiscard]] bool step_tunnel();
+  // The client has sent its last byte into it.
+  void end_tunnel_up() { tunnel_up_ended_ = true; }
   void update_deadline(bool progress);
   void renew_deadline() { deadline_.renew(); }
   // The answer has been given: what still comes of the request is dropped.
@@ -117,6 +121,7 @@ class Stream {
   void redirect(bool secure, std::string_view host, const char* title);
   [[nodiscard]] const RouteEntry* route_or_answer();
   [[nodiscard]] const RouteEntry* ready_or_answer(const RouteEntry* route);
+  [[nodiscard]] bool within_rate(const RouteEntry& route);
   void answer_full();
   void fail(const EdgeAnswer& reason);
   void leave_target();
@@ -138,11 +143,15 @@ class Stream {
   void attempt_at(const RouteEntry& route);
   [[nodiscard]] Target* pick(const RouteEntry& route) const;
   [[nodiscard]] bool is_full(const Target& target) const;
+  [[nodiscard]] bool enter(Target& target, std::int32_t requests_max);
+  [[nodiscard]] bool enter_any(const RouteEntry& route);
+  void wait_for_turn();
   void attempt_failed();
   [[nodiscard]] bool send_request(UpstreamConnection& upstream);
   [[nodiscard]] bool read_response(UpstreamConnection& upstream);
   [[nodiscard]] bool take_response(UpstreamConnection& upstream);
   void take_response_head(const http::ResponseHead& head);
+  [[nodiscard]] bool read_tunnel(UpstreamConnection& upstream);
   void pass_head_on(const http::ResponseHead& head);
   void commit_to_upstream();
   void refuse_response(std::string_view reason);
@@ -183,6 +192,9 @@ class Stream {
   bool head_held_ = false;  // the final head waits for the first byte of its body
   bool head_sent_ = false;  // the codec has the final head
   bool tunnel_half_closed_ = false;
+  bool tunnel_up_ended_ = false;     // by the client
+  bool tunnel_up_closed_ = false;    // and the upstream has been told
+  bool tunnel_down_closed_ = false;  // the client has been told of the upstream's end
 
   Deadline deadline_;
   std::int64_t waiting_since_ms_ = 0;

@@ -17,6 +17,8 @@ namespace atlasflow::edge {
 namespace {
 
 constexpr std::int64_t k_avoid_ms = 1000;
+// Which of the hold queue's pauses a request makes that waits for its turn: 50 ms.
+constexpr std::size_t k_turn_step = 1;
 // Of one exchange, passed on or not. Real applications send one or two.
 constexpr std::size_t k_interim_responses_max = 32;
 constexpr std::size_t k_interim_bytes_max = std::size_t{64} * 1024;
@@ -55,6 +57,45 @@ bool Stream::is_full(const Target& target) const {
          target.in_flight() >= context_.shared.config.limits.requests_per_instance;
 }
 
+// Counts the request in flight there, unless the instance has as many as its project allows one.
+// Counted first and looked at then, so that no two workers both take the last place.
+bool Stream::enter(Target& target, std::int32_t requests_max) {
+  target_ = &target;
+  context_.upstreams.cell(target).in_flight.fetch_add(1);
+  if (requests_max == 0 || target.in_flight() <= requests_max) return true;
+  leave_target();
+  return false;
+}
+
+// The one with the fewest of them, or any that has room.
+bool Stream::enter_any(const RouteEntry& route) {
+  const std::int32_t requests_max = route.limits.concurrent_requests_max;
+  Target& first = *pick(route);
+  if (is_full(first)) {
+    answer_full();
+    return false;
+  }
+  if (enter(first, requests_max)) return true;
+  for (Target* target : route.targets) {
+    if (target != &first && enter(*target, requests_max)) return true;
+  }
+  wait_for_turn();
+  return false;
+}
+
+// All instances have as many requests as the project allows them. Browsers ask for a page's parts
+// at once: a moment's wait is better than half a page.
+void Stream::wait_for_turn() {
+  const bool waited =
+      context_.now_ms - began_ms_ >= context_.shared.config.timeouts.connect_retry.count();
+  if (waited ||
+      static_cast<std::int64_t>(context_.held.held_for(head_->host)) >= context_.requests_max) {
+    answer_full();
+    return;
+  }
+  context_.held.hold(*this, k_turn_step, context_.now_ms);
+}
+
 // By the snapshot of now, which may not be that of the attempt before.
 void Stream::attempt() {
   const RouteEntry* route = ready_or_answer(context_.snapshot->find(head_->host));
@@ -63,16 +104,11 @@ void Stream::attempt() {
 
 void Stream::attempt_at(const RouteEntry& route) {
   ++context_.rotation;
-  Target& target = *pick(route);
-  if (is_full(target)) {
-    answer_full();
-    return;
-  }
-  target_ = &target;
+  if (!enter_any(route)) return;
+  Target& target = *target_;
   ++attempts_;
   if (context_.shared.access_log != nullptr) instance_ = target.upstream.vm_id;
   UpstreamPool& pool = context_.upstreams;
-  pool.cell(target).in_flight.fetch_add(1);
   UpstreamConnection* upstream = fresh_only_ ? nullptr : pool.take_idle(target, !is_repeatable());
   if (upstream == nullptr && context_.admission.make_room_for_upstream()) {
     upstream = pool.connect(target);
@@ -226,6 +262,12 @@ bool Stream::take_response(UpstreamConnection& upstream) {
 }
 
 void Stream::take_response_head(const http::ResponseHead& head) {
+  if (head_->upgrade_websocket) {
+    if (const std::string_view why = codec_.refuses_upgrade(*this, head); !why.empty()) {
+      refuse_response(why);
+      return;
+    }
+  }
   if (head.status == 101) {
     if (!head_->upgrade_websocket || !head.upgrade_websocket) {
       refuse_response("It switched protocols without having been asked to.");
@@ -259,6 +301,57 @@ void Stream::take_response_head(const http::ResponseHead& head) {
   head_held_ =
       replayable_ && head.framing == http::Framing::length && head.content_length > 0 && !to_head_;
   if (!head_held_) pass_head_on(head);
+}
+
+// Both ways, each side's end passed on behind all that came before it.
+bool Stream::step_tunnel() {
+  UpstreamConnection& upstream = *upstream_;
+  bool progress = send_request(upstream);
+  if (upstream.write_failed) {
+    codec_.drop(*this);
+    return true;
+  }
+  if (tunnel_up_ended_ && !tunnel_up_closed_ && request_.size() == request_sent_) {
+    upstream.socket.shutdown_write();
+    tunnel_up_closed_ = progress = true;
+    half_close_tunnel();
+  }
+  return read_tunnel(upstream) || progress;
+}
+
+bool Stream::read_tunnel(UpstreamConnection& upstream) {
+  bool progress = false;
+  while (codec_.may_write(*this)) {
+    if (!upstream.in.empty()) {
+      response_bytes_ += upstream.in.size();
+      codec_.write_body(*this, upstream.in.view());
+      upstream.in.clear();
+      progress = true;
+      continue;
+    }
+    if (upstream.ended) {
+      if (std::exchange(tunnel_down_closed_, true)) return progress;
+      half_close_tunnel();
+      if (upstream.ended_cleanly) {
+        codec_.end_tunnel(*this);
+      } else {
+        codec_.drop(*this);
+      }
+      return true;
+    }
+    if (!upstream.socket.readable() || !context_.may_read()) return progress;
+    char* space = upstream.in.reserve(k_slab_bytes);
+    const IoResult result = upstream.socket.read(space, upstream.in.room());
+    upstream.in.commit(result.bytes);
+    if (upstream.in.empty()) upstream.in.clear();
+    if (result.status == IoStatus::would_block) return progress;
+    progress = true;
+    if (result.status != IoStatus::ok) {
+      upstream.ended = true;
+      upstream.ended_cleanly = result.status == IoStatus::closed;
+    }
+  }
+  return progress;
 }
 
 void Stream::pass_head_on(const http::ResponseHead& head) {

@@ -267,7 +267,7 @@ void Worker::expire_clients(std::size_t& left) {
     if (i >= context_.clients.size()) continue;
     ClientConnection& client = context_.clients[i];
     if (!client.deadline().passed(context_.now_ms)) {
-      client.release_idle_memory();
+      client.tend();
       continue;
     }
     if (left == 0) {

@@ -36,6 +36,7 @@ struct Shared {
   std::function<void()> on_drained;  // a draining target has lost a request
   ConnectionCounts connections;      // of the clients' addresses
   std::uint64_t address_seed = 0;
+  RequestRates request_rates;
   ProjectNumbers projects;
   std::unique_ptr<AccessLog> access_log;  // nullptr: none is kept
 };

@@ -64,7 +64,10 @@ struct RouteEntry {
   std::string deployment;
   std::string unavailable_reason;
   std::string redirect_to;
-  std::vector<Target*> targets;
+  RouteLimits limits;
+  std::string unavailable_message;
+  std::uint64_t rate_key = 0;  // the project's, in the table of rates
+  std::vector<Target*> targets = {};
   std::uint16_t project_number = 0;  // edge/observe's
 };
 

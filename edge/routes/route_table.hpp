@@ -14,6 +14,17 @@ struct Upstream {
   friend bool operator==(const Upstream&, const Upstream&) = default;
 };
 
+// What one visitor, and all of them, may ask of a project at most. 0: no limit.
+struct RouteLimits {
+  // Per second, of one client address (an IPv6 /64), with bursts of four seconds' worth; beyond it
+  // 429 with Retry-After.
+  std::int32_t request_rate = 0;
+  // Unanswered at one upstream, websockets included; more wait for their turn, and then get 503
+  // with Retry-After.
+  std::int32_t concurrent_requests_max = 0;
+  friend bool operator==(const RouteLimits&, const RouteLimits&) = default;
+};
+
 struct Route {
   std::string host;     // lower case, no port, no trailing dot
   std::string project;  // for logs and error pages
@@ -23,6 +34,9 @@ struct Route {
   // Another host that answers for this one: every request is sent there, to the same target, by
   // 308 (301 for GET and HEAD). Empty: none.
   std::string redirect_to = {};
+  RouteLimits limits = {};
+  // What the project says to visitors while it has no upstream.
+  std::string unavailable_message = {};
   friend bool operator==(const Route&, const Route&) = default;
 };
 

@@ -53,7 +53,8 @@ void add_claims(std::map<std::string, Claim>& claims, const DeploymentState& sta
       auto& claim = claims[host];
       if (claim.generation >= owed->generation) continue;
       claim.generation = owed->generation;
-      claim.route = {host, state.push.project_name(), state.id.str(), {}, owed->unavailable_reason};
+      claim.route = {host, state.push.project_name(), state.id.str(),
+                     {},   owed->unavailable_reason,  actors::terms_of(state.push.settings())};
       for (const auto& upstream : owed->upstreams) {
         claim.route.upstreams.push_back({upstream.vm_id, {upstream.address, upstream.port}});
       }

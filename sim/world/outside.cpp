@@ -28,6 +28,8 @@ World::Table over_the_wire(std::uint64_t generation, const std::vector<actors::R
   table.generation = generation;
   for (const auto& claim : claims) {
     edge::Route route{claim.host, claim.project, claim.deployment, {}, claim.unavailable_reason};
+    route.limits = {claim.terms.request_rate, claim.terms.max_concurrent_requests};
+    route.unavailable_message = claim.terms.unavailable_message;
     for (const auto& upstream : claim.upstreams) {
       route.upstreams.push_back({upstream.vm_id.str(), upstream.location.address,
                                  static_cast<std::uint16_t>(upstream.location.port)});
@@ -40,8 +42,13 @@ World::Table over_the_wire(std::uint64_t generation, const std::vector<actors::R
   if (!received.ParseFromString(bytes)) throw std::runtime_error("a route table does not parse");
   World::Table arrived{received.generation(), {}};
   for (const auto& route : edge::from_wire(received).routes) {
-    actors::RouteClaim claim{
-        route.host, route.project, route.deployment, {}, route.unavailable_reason};
+    actors::RouteClaim claim{route.host,
+                             route.project,
+                             route.deployment,
+                             {},
+                             route.unavailable_reason,
+                             {route.limits.request_rate, route.limits.concurrent_requests_max,
+                              route.unavailable_message}};
     for (const auto& upstream : route.upstreams) {
       claim.upstreams.push_back({VmId{upstream.vm_id}, {upstream.address, upstream.port}});
     }

@@ -360,6 +360,19 @@ TEST_P(Lives, a_restart_of_the_control_plane_never_publishes_a_table_without_the
   }
 }
 
+TEST_P(Lives, what_a_project_says_of_its_visitors_reaches_the_edge) {
+  live([](pb::Settings& settings) {
+    settings.set_request_rate(50);
+    settings.set_max_concurrent_requests(8);
+    settings.set_unavailable_message("Back at 14:00");
+  });
+  const auto& table = world.tables.back().second;
+  const auto own = std::find_if(table.begin(), table.end(),
+                                [](const RouteClaim& claim) { return claim.host == k_host; });
+  ASSERT_NE(own, table.end());
+  EXPECT_EQ(own->terms, (RouteTerms{50, 8, "Back at 14:00"}));
+}
+
 TEST_P(Lives, restart_replaces_the_vms_and_the_host_is_never_without_one) {
   live();
   const auto before = world.upstream_of(k_host);

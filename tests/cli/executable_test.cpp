@@ -205,6 +205,15 @@ TEST_F(Executable, an_edge_that_no_server_starts_says_who_does) {
   EXPECT_THAT(ran.err, HasSubstr("'atlasflow server' starts the edge"));
 }
 
+TEST_F(Executable, an_edge_alone_says_what_is_wrong_with_what_it_was_given) {
+  const auto missing = run("edge --routes /nowhere/routes.json" + state_dir());
+  EXPECT_EQ(missing.code, 2);
+  EXPECT_THAT(missing.err, HasSubstr("can't read the routes in /nowhere/routes.json"));
+  const auto nowhere = run("edge --routes /nowhere/routes.json --http nonsense" + state_dir());
+  EXPECT_EQ(nowhere.code, 2);
+  EXPECT_THAT(nowhere.err, HasSubstr("'nonsense' is no address and port"));
+}
+
 // What a terminal gets of the verb, on either stream.
 std::string drawn_by_log_verify(const std::string& state_dir, int& code) {
   int terminal = -1;

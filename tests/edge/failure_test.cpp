@@ -28,28 +28,6 @@ class Failure : public EdgeTest {
   }
 };
 
-TEST_F(Failure, an_unknown_host_gets_a_page_that_names_it) {
-  start();
-  route("shop.apps.test", {});
-  publish();
-  const ClientResponse text = get("shoop.apps.test:8080");
-  EXPECT_EQ(text.status, 404);
-  EXPECT_EQ(text.field("x-atlas-error"), "unknown_host");
-  EXPECT_EQ(text.field("cache-control"), "no-store");
-  EXPECT_EQ(text.field("x-request-id").size(), 36U);
-  EXPECT_EQ(text.field("content-type"), "text/plain; charset=utf-8");
-  EXPECT_NE(text.body.find("shoop.apps.test"), std::string::npos);
-  EXPECT_NE(text.body.find("No deployment answers"), std::string::npos);
-
-  const ClientResponse html =
-      get("a.test", "Accept: application/json;q=0.8, text/html, */*;q=0.1\r\n");
-  EXPECT_EQ(html.field("content-type"), "text/html; charset=utf-8");
-  EXPECT_NE(html.body.find("<h1>404"), std::string::npos);
-  const ClientResponse json = get("a.test", "Accept: text/html;q=0.5, application/json\r\n");
-  EXPECT_EQ(json.field("content-type"), "application/json");
-  EXPECT_NE(json.body.find("\"code\":\"unknown_host\""), std::string::npos);
-}
-
 TEST_F(Failure, the_edges_own_answers_keep_the_connection) {
   start();
   publish();

@@ -47,24 +47,29 @@ bool Http2Client::connect(const Edge& edge, const std::string& host, std::uint32
   return reach(edge) && begin(edge, host, window, send_preface);
 }
 
-bool Http2Client::begin(const Edge& edge, const std::string& host, std::uint32_t window,
+bool Http2Client::begin(const std::string& ca_file, const std::string& host, std::uint32_t window,
                         bool send_preface) {
   host_ = host;
   client_.offer_protocol("h2");
-  if (!client_.start_tls(host, edge.ca_certificate())) return false;
+  if (!client_.start_tls(host, ca_file)) return false;
   if (!send_preface) return true;
   return client_.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") &&
          send_frame(NGHTTP2_SETTINGS, 0, 0, std::string("\0\x04", 2) + number(window));
 }
 
+std::string Http2Client::frame(std::uint8_t type, std::uint8_t flags, std::uint32_t stream,
+                               std::string_view payload) {
+  std::string bytes = number(static_cast<std::uint32_t>(payload.size())).substr(1);
+  bytes += static_cast<char>(type);
+  bytes += static_cast<char>(flags);
+  bytes += number(stream);
+  bytes += payload;
+  return bytes;
+}
+
 bool Http2Client::send_frame(std::uint8_t type, std::uint8_t flags, std::uint32_t stream,
                              std::string_view payload) {
-  std::string frame = number(static_cast<std::uint32_t>(payload.size())).substr(1);
-  frame += static_cast<char>(type);
-  frame += static_cast<char>(flags);
-  frame += number(stream);
-  frame += payload;
-  return client_.send(frame);
+  return client_.send(frame(type, flags, stream, payload));
 }
 
 bool Http2Client::send_fields(std::uint32_t stream, const Fields& fields, bool end) {
@@ -138,15 +143,23 @@ void Http2Client::take(const Http2Frame& frame) {
       break;
     case NGHTTP2_GOAWAY:
       goaway_ = number_at(frame.payload, 4);
+      last_streams_.push_back(number_at(frame.payload, 0));
       break;
     case NGHTTP2_WINDOW_UPDATE:
       opened_[frame.stream] += number_at(frame.payload, 0);
       break;
     case NGHTTP2_PING:
-      ++pings_;
+      if ((frame.flags & NGHTTP2_FLAG_ACK) != 0) break;
+      pings_.push_back(frame.payload);
+      if (answer_pings_) {
+        (void)send_frame(NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, frame.payload);
+      }
       break;
     case NGHTTP2_SETTINGS:
       if ((frame.flags & NGHTTP2_FLAG_ACK) == 0) {
+        for (std::size_t at = 0; at + 6 <= frame.payload.size(); at += 6) {
+          settings_[number_at(frame.payload, at) >> 16U] = number_at(frame.payload, at + 2);
+        }
         (void)send_frame(NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, {});
       }
       break;

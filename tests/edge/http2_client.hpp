@@ -49,7 +49,16 @@ class Http2Client {
   // connect() in two steps: the TCP connection, and the rest.
   [[nodiscard]] bool reach(const Edge& edge) { return client_.connect(edge.https_port()); }
   [[nodiscard]] bool begin(const Edge& edge, const std::string& host, std::uint32_t window = 65535,
-                           bool send_preface = true);
+                           bool send_preface = true) {
+    return begin(edge.ca_certificate().string(), host, window, send_preface);
+  }
+  [[nodiscard]] bool begin(const std::string& ca_file, const std::string& host,
+                           std::uint32_t window = 65535, bool send_preface = true);
+  // For threads beside which the edge's face changes.
+  [[nodiscard]] bool connect(std::uint16_t port, const std::string& ca_file,
+                             const std::string& host) {
+    return client_.connect(port) && begin(ca_file, host);
+  }
 
   bool send_frame(std::uint8_t type, std::uint8_t flags, std::uint32_t stream,
                   std::string_view payload);
@@ -69,12 +78,19 @@ class Http2Client {
   [[nodiscard]] std::map<std::uint32_t, Http2Response>& responses() { return responses_; }
   [[nodiscard]] std::optional<std::uint32_t> goaway() const { return goaway_; }
   [[nodiscard]] std::uint64_t window_opened(std::uint32_t stream) { return opened_[stream]; }
-  [[nodiscard]] int pings() const { return pings_; }
+  // The last streams that the GOAWAYs named, one after the other.
+  [[nodiscard]] const std::vector<std::uint32_t>& last_streams() const { return last_streams_; }
+  // What the server has set, by identifier.
+  [[nodiscard]] const std::map<std::uint32_t, std::uint32_t>& settings() const { return settings_; }
+  void answer_no_pings() { answer_pings_ = false; }
+  [[nodiscard]] const std::vector<std::string>& pings() const { return pings_; }
   void keep_windows_shut() { open_windows_ = false; }
   [[nodiscard]] Client& connection() { return client_; }
 
   [[nodiscard]] static std::string block(const Fields& fields);
   [[nodiscard]] static std::string number(std::uint32_t value);
+  [[nodiscard]] static std::string frame(std::uint8_t type, std::uint8_t flags,
+                                         std::uint32_t stream, std::string_view payload);
 
  private:
   [[nodiscard]] bool read_frame();
@@ -88,7 +104,10 @@ class Http2Client {
   std::map<std::uint32_t, Http2Response> responses_;
   std::map<std::uint32_t, std::uint64_t> opened_;
   std::optional<std::uint32_t> goaway_;
-  int pings_ = 0;
+  std::vector<std::uint32_t> last_streams_;
+  std::map<std::uint32_t, std::uint32_t> settings_;
+  std::vector<std::string> pings_;  // that ask for an answer
+  bool answer_pings_ = true;
   bool open_windows_ = true;
 };
 
