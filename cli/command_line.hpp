@@ -211,7 +211,8 @@ using Command = std::variant<
     LogShowCommand, LogStatsCommand, TimelineCommand, StateCommand, DiffCommand, WhyCommand,
     ReplayCommand, BisectCommand, WhatIfCommand, DetectCommand, BackupCommand, RestoreCommand,
     LogExportCommand, LogImportCommand, LogRebuildCommand, DomainAddCommand, DomainListCommand,
-    DomainCheckCommand, DomainCertCommand, DomainRetryCommand, DomainRemoveCommand>;
+    DomainCheckCommand, DomainCertCommand, DomainRetryCommand, DomainRemoveCommand,
+    DomainCertUploadCommand, DomainCertRemoveCommand, DomainRedirectCommand>;
 
 struct CommandLine {
   Connection connection;

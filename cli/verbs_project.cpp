@@ -56,6 +56,7 @@ void add_source_rows(const json& settings, std::vector<std::vector<std::string>>
         "of at most " + std::to_string(number_of(settings, "preview_limit")) + " other branches");
   }
   add("Notifies", text_of(settings, "notify_url"));
+  add("Redirects to", text_of(settings, "primary_domain"));
 }
 
 // What must answer, and where it is looked for.

@@ -21,6 +21,8 @@ namespace atlasflow {
 [[nodiscard]] std::string command_line_rule(const std::string& command);
 // Without credentials, which would be shown to everybody who may see the settings; empty is right.
 [[nodiscard]] std::string url_rule(const std::string& url);
+// As the log has a domain: lower case, A-labels. Empty: none.
+[[nodiscard]] std::string domain_rule(const std::string& domain);
 // As builder/source/watch_paths.hpp understands it.
 [[nodiscard]] std::string glob_rule(const std::string& glob);
 

@@ -27,6 +27,7 @@ Result<void> LocalEdgeEngine::publish(std::uint64_t generation,
     route.project = claim.project;
     route.deployment = claim.deployment;
     route.unavailable_reason = claim.unavailable_reason;
+    route.redirect_to = claim.redirect_to;
     for (const auto& upstream : claim.upstreams) {
       route.upstreams.push_back({upstream.vm_id.str(), upstream.location.address,
                                  static_cast<std::uint16_t>(upstream.location.port)});

@@ -166,6 +166,7 @@ struct RouteClaim {
   std::string deployment;
   std::vector<RouteUpstream> upstreams;  // empty: 503 with the reason
   std::string unavailable_reason;
+  std::string redirect_to = {};  // another host of the table, where visitors are sent; empty: none
 };
 
 // The edge: takes whole tables.

@@ -94,6 +94,8 @@ class Life {
   // Of a user's own domain.
   void command_domain(const std::string& domain, DomainCommand command);
   void check_domain(const std::string& domain);
+  // Brings a certificate for it.
+  void upload_certificate(const std::string& domain);
   // A deployment of an earlier one, or of what the project chooses; the answer arrives in
   // push_replies or errors.
   void reuse(const std::string& project, ReuseKind kind, const std::string& command_id,
@@ -112,9 +114,9 @@ class Life {
 
   std::vector<actors::PushReply> push_replies;
   std::vector<Error> errors;
-  std::vector<Error> fatal;                  // what would have ended the process
-  std::vector<Error> part_deaths;            // what would have made the process start anew
-  actors::PartFaults faults;                 // what died and was started again
+  std::vector<Error> fatal;        // what would have ended the process
+  std::vector<Error> part_deaths;  // what would have made the process start anew
+  actors::PartFaults faults;       // what died and was started again
   // Where what it began with is not the fold of its log, though that was read from a snapshot on.
   std::string snapshot_difference;
   std::vector<std::string> injected_deaths;  // by kill_next
