@@ -106,6 +106,7 @@ class ServedApi final : public Api {
                                      {"project", project_of_stream(StreamId(stream))},
                                      {"reason", reason}});
     }
+    json["certificates"] = expiring_certificates(context_);
     json["projects"] = catalog.project_count();
     json["active"] = Json::array();
     for (const auto& view : catalog.active_deployments()) {

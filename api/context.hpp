@@ -59,5 +59,7 @@ void add_github_routes(Router& router, GitHubSetup& setup);
 // Those of the manifest's way, for a browser.
 void add_github_pages(Router& router, GitHubSetup& setup);
 void add_domain_routes(Router& router, const Context& context);
+// Certificates of domains that are nearer to their end than they should be, for the status.
+[[nodiscard]] Json expiring_certificates(const Context& context);
 
 }  // namespace atlasflow::api

@@ -8,6 +8,8 @@ namespace atlasflow::api {
 namespace {
 
 constexpr std::uint64_t k_body_bytes_max = 4 << 10;
+// A chain of 16 certificates and a key of RSA 4096, with the line breaks escaped.
+constexpr std::uint64_t k_upload_bytes_max = 128 << 10;
 constexpr std::size_t k_history_max = 50;
 
 Json json_of(const std::vector<WantedRecord>& records) {
@@ -21,7 +23,8 @@ Json json_of(const std::vector<WantedRecord>& records) {
 Json json_of(const CertificateFacts& facts) {
   return {{"fingerprint", facts.fingerprint}, {"serial", facts.serial},
           {"issuer", facts.issuer},           {"not_before_us", facts.not_before},
-          {"not_after_us", facts.not_after},  {"names", facts.names}};
+          {"not_after_us", facts.not_after},  {"names", facts.names},
+          {"source", name_of(facts.source)}};
 }
 
 Json json_of(const pb::DnsObservation& observed) {
@@ -38,6 +41,16 @@ Json json_of(const pb::DnsObservation& observed) {
                        {"records", std::move(records)}});
   }
   return servers;
+}
+
+// Null while its certificate is as far from its end as it should be.
+Json expiry_json(const DomainState& state, const actors::DomainOutlook& outlook) {
+  if (outlook.expiry == pb::EXPIRY_STAGE_UNSPECIFIED) return {};
+  return {{"domain", state.name},
+          {"project", state.project_name},
+          {"stage", name_of(outlook.expiry)},
+          {"not_after_us", state.shown_certificate()->not_after},
+          {"reason", outlook.expiry_reason}};
 }
 
 Json json_of(const Context& context, const DomainState& state) {
@@ -61,6 +74,7 @@ Json json_of(const Context& context, const DomainState& state) {
   json["observed"] = json_of(state.observed);
   const auto* certificate = state.certificate();
   json["certificate"] = certificate == nullptr ? Json() : json_of(*certificate);
+  json["orders_certificates"] = outlook.orders_certificates;
   json["next_order_at_us"] = outlook.order_due_at ? Json(*outlook.order_due_at) : Json();
   json["order"] = state.order ? Json{{"ordered_at_us", state.order->ordered_at},
                                      {"deadline_us", state.order->deadline},
@@ -72,6 +86,8 @@ Json json_of(const Context& context, const DomainState& state) {
                                          {"retry_at_us", state.failure->retry_at},
                                          {"attempts", state.attempts}}
                                   : Json();
+  json["redirect_to"] = state.redirect_to.empty() ? Json() : Json(state.redirect_to);
+  json["expiry"] = expiry_json(state, outlook);
   json["take_over"] = Json();
   if (outlook.take_over) {
     json["take_over"] = {{"project", state.take_over->project_name},
@@ -118,10 +134,13 @@ Response add_domain(const Context& context, const Request& request) {
   if (!domain) return error_response(domain.error());
   const auto take_over = members.boolean("take_over");
   if (!take_over) return error_response(take_over.error());
+  const auto redirect_to = members.string("redirect_to");
+  if (!redirect_to) return error_response(redirect_to.error());
   const auto added = context.control.execute(
       asker_of(request), commands::AddDomain{.project = request.parameters.at("name"),
                                              .domain = *domain,
-                                             .take_over = take_over->value_or(false)});
+                                             .take_over = take_over->value_or(false),
+                                             .redirect_to = redirect_to->value_or("")});
   if (!added) return error_response(added.error());
   log_event("api", "domain_added", {{"domain", *added}});
   wait_for_commands(context);
@@ -138,10 +157,44 @@ Response command_domain(const Context& context, const Request& request) {
   return show_domain(context, *done);
 }
 
+// An empty one, or null, ends the redirect.
+Response redirect_domain(const Context& context, const Request& request) {
+  const auto json = parsed_object(request.body, "The body");
+  if (!json) return error_response(json.error());
+  const auto to = Members(*json).string("redirect_to");
+  if (!to) return error_response(to.error());
+  const auto done = context.control.execute(
+      asker_of(request),
+      commands::RedirectDomain{request.parameters.at("domain"), to->value_or("")});
+  if (!done) return error_response(done.error());
+  log_event("api", "domain_redirect_set", {{"domain", *done}});
+  wait_for_commands(context);
+  return show_domain(context, *done);
+}
+
+// Neither an error nor a log line nor the answer repeats a byte of the key.
+Response upload_certificate(const Context& context, const Request& request) {
+  const auto json = parsed_object(request.body, "The body");
+  if (!json) return error_response(json.error());
+  const Members members(*json);
+  const auto chain = members.required_string("certificate");
+  if (!chain) return error_response(chain.error());
+  const auto key = members.required_string("private_key");
+  if (!key) return error_response(key.error());
+  const auto done = context.control.execute(
+      asker_of(request),
+      commands::UploadCertificate{request.parameters.at("domain"), *chain, *key});
+  if (!done) return error_response(done.error());
+  wait_for_commands(context);
+  return show_domain(context, *done);
+}
+
 bool is_of_certificates(const pb::Event& event) {
   return event.has_certificate_ordered() || event.has_certificate_issued() ||
          event.has_certificate_failed() || event.has_certificate_installed() ||
-         event.has_certificate_lost() || event.has_certificate_retry_requested();
+         event.has_certificate_lost() || event.has_certificate_retry_requested() ||
+         event.has_certificate_uploaded() || event.has_certificate_released() ||
+         event.has_certificate_expiring();
 }
 
 // The newest last, as lines of the log are.
@@ -162,6 +215,16 @@ Response show_history(const Context& context, const Request& request) {
 
 }  // namespace
 
+Json expiring_certificates(const Context& context) {
+  Json expiring = Json::array();
+  for (const auto& state : context.control.catalog().domains()) {
+    if (!state.claimed) continue;
+    auto json = expiry_json(state, context.control.outlook_of(state));
+    if (!json.is_null()) expiring.push_back(std::move(json));
+  }
+  return expiring;
+}
+
 void add_domain_routes(Router& router, const Context& context) {
   const auto add = [&](const char* method, const char* pattern, std::uint64_t body_bytes_max,
                        auto handler) {
@@ -174,6 +237,9 @@ void add_domain_routes(Router& router, const Context& context) {
     return show_domain(c, c.control.domain_named(request.parameters.at("domain")));
   });
   add("GET", "/v1/domains/:domain/certificates", 0, show_history);
+  add("PUT", "/v1/domains/:domain/certificate", k_upload_bytes_max, upload_certificate);
+  add("DELETE", "/v1/domains/:domain/certificate", 0, command_domain<commands::ReleaseCertificate>);
+  add("PUT", "/v1/domains/:domain/redirect", k_body_bytes_max, redirect_domain);
   add("DELETE", "/v1/domains/:domain", 0, command_domain<commands::RemoveDomain>);
   add("POST", "/v1/domains/:domain/check", k_body_bytes_max, command_domain<commands::CheckDomain>);
   add("POST", "/v1/domains/:domain/retry", k_body_bytes_max, command_domain<commands::RetryDomain>);

@@ -98,7 +98,8 @@ Json json_of(const pb::Settings& settings) {
           {"preview_limit", settings.preview_limit()},
           {"preview_ttl_us", settings.preview_ttl_us()},
           {"supersede_after_us", settings.supersede_after_us()},
-          {"notify_url", settings.notify_url()}};
+          {"notify_url", settings.notify_url()},
+          {"primary_domain", settings.primary_domain()}};
 }
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }

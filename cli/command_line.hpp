@@ -227,7 +227,8 @@ using Command = std::variant<
     TimelineCommand, StateCommand, DiffCommand, WhyCommand, ReplayCommand, BisectCommand,
     WhatIfCommand, DetectCommand, BackupCommand, RestoreCommand, LogExportCommand, LogImportCommand,
     LogRebuildCommand, DomainAddCommand, DomainListCommand, DomainCheckCommand, DomainCertCommand,
-    DomainRetryCommand, DomainRemoveCommand>;
+    DomainRetryCommand, DomainRemoveCommand, DomainCertUploadCommand, DomainCertRemoveCommand,
+    DomainRedirectCommand>;
 
 struct CommandLine {
   Connection connection;

@@ -9,6 +9,7 @@ struct DomainAddCommand {
   std::string project;
   std::string domain;
   bool take_over = false;
+  std::string redirect_to;  // empty: it serves the project
   bool json = false;
 };
 struct DomainListCommand {
@@ -21,6 +22,22 @@ struct DomainCheckCommand {
 };
 struct DomainCertCommand {
   std::string domain;
+  bool json = false;
+};
+struct DomainCertUploadCommand {
+  std::string domain;
+  std::string cert_file;
+  std::string key_file;
+  bool json = false;
+};
+struct DomainCertRemoveCommand {
+  std::string domain;
+  bool json = false;
+};
+struct DomainRedirectCommand {
+  std::string domain;
+  std::string to;
+  bool off = false;
   bool json = false;
 };
 struct DomainRetryCommand {

@@ -7,7 +7,7 @@
 
 namespace atlasflow::cli {
 
-// domains add, list, check, cert, retry and remove.
+// domains add, list, check, cert with upload and remove, redirect, retry and remove.
 void add_domain_verbs(CLI::App& app, Command& chosen);
 
 }  // namespace atlasflow::cli

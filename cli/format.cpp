@@ -275,6 +275,14 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
   } else if (type == "EnvSet" || type == "EnvUnset" || type == "BuildSecretSet" ||
              type == "BuildSecretUnset" || type == "ProjectCreated") {
     detail = text_of(data, "name");
+  } else if (type == "CertificateUploaded") {
+    const auto certificate = data.value("certificate", nlohmann::json::object());
+    detail = text_of(certificate, "fingerprint") + " by " + text_of(certificate, "issuer");
+  } else if (type == "CertificateExpiring") {
+    detail = text_of(data, "fingerprint") + ": " + text_of(data, "reason");
+  } else if (type == "DomainRedirectSet") {
+    const auto to = text_of(data, "to");
+    detail = to.empty() ? "to nowhere" : "to " + to;
   } else if (detail = life_detail(type, data); !detail.empty()) {
     return printable(detail);
   } else if (const auto reason = text_of(data, "reason"); !reason.empty()) {

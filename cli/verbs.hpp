@@ -46,6 +46,9 @@ int run(const DomainCheckCommand& command, ApiClient& api, const Terminal& termi
 int run(const DomainCertCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const DomainRetryCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const DomainRemoveCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const DomainCertUploadCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const DomainCertRemoveCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const DomainRedirectCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const DeployCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const RollbackCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const RedeployCommand& command, ApiClient& api, const Terminal& terminal);

@@ -55,7 +55,11 @@ std::string certificate_line(const json& domain, TimestampUs now) {
   if (!certificate.is_object()) return "none yet";
   const auto end = number_of(certificate, "not_after_us");
   const auto left = end - now;
-  return "by " + printable(text_of(certificate, "issuer")) + ", until " + local_time(end) +
+  const auto source = text_of(certificate, "source");
+  const std::string whose = source == "uploaded"   ? "your own, "
+                            : source == "released" ? "your own until one is ordered, "
+                                                   : "";
+  return whose + "by " + printable(text_of(certificate, "issuer")) + ", until " + local_time(end) +
          (left > 0 ? " (" + duration(left) + " left)" : " (expired)");
 }
 
@@ -68,6 +72,13 @@ std::string failure_line(const json& domain, TimestampUs now) {
          (pause > 0 ? "in " + duration(pause) : "now") + ")";
 }
 
+// "in 6 days: the project brought it, …".
+std::string expiry_note(const json& expiry, TimestampUs now) {
+  const auto left = number_of(expiry, "not_after_us") - now;
+  return (left > 0 ? "in " + duration(left) : "since " + duration(-left)) + ": " +
+         printable(text_of(expiry, "reason"));
+}
+
 void print_state(const json& domain, const Terminal& terminal) {
   const auto now = wall_clock();
   Rows rows = {{"Domain", titled(domain)},
@@ -75,7 +86,13 @@ void print_state(const json& domain, const Terminal& terminal) {
                {"Status", text_of(domain, "status")}};
   const auto reason = printable(text_of(domain, "reason"));
   if (!reason.empty()) rows.push_back({"Reason", reason});
+  if (const auto to = text_of(domain, "redirect_to"); !to.empty()) {
+    rows.push_back({"Redirects to", to});
+  }
   rows.push_back({"Certificate", certificate_line(domain, now)});
+  if (const auto expiry = domain.value("expiry", json()); expiry.is_object()) {
+    rows.push_back({"Expires", expiry_note(expiry, now)});
+  }
   if (const auto failure = failure_line(domain, now); !failure.empty()) {
     rows.push_back({"Last error", failure});
   }
@@ -118,6 +135,7 @@ void print_take_over(const json& domain, const Terminal& terminal) {
 int run(const DomainAddCommand& command, ApiClient& api, const Terminal& terminal) {
   json body = {{"domain", command.domain}};
   if (command.take_over) body["take_over"] = true;
+  if (!command.redirect_to.empty()) body["redirect_to"] = command.redirect_to;
   const auto added = api.post("/v1/projects/" + encoded(command.project) + "/domains", body);
   if (!added) return report(terminal, added.error());
   if (command.json) return print_json(*added, terminal);
@@ -130,6 +148,10 @@ int run(const DomainAddCommand& command, ApiClient& api, const Terminal& termina
   print_records(*added, terminal);
   terminal.out << "It is looked at by itself; 'atlasflow domains check "
                << text_of(*added, "domain") << "' looks now\n";
+  if (!added->value("orders_certificates", true)) {
+    terminal.out << "This server orders no certificates; 'atlasflow domains cert upload "
+                 << text_of(*added, "domain") << "' brings one\n";
+  }
   return k_exit_ok;
 }
 
@@ -205,6 +227,54 @@ int run(const DomainCertCommand& command, ApiClient& api, const Terminal& termin
     terminal.out << local_time(number_of(event, "at_us")) << "  " << type
                  << (detail.empty() ? "" : ": ") << detail << "\n";
   }
+  return k_exit_ok;
+}
+
+int run(const DomainCertUploadCommand& command, ApiClient& api, const Terminal& terminal) {
+  if (command.cert_file == "-" && command.key_file == "-") {
+    return report(terminal,
+                  {ErrorCode::invalid_argument,
+                   "--cert and --key can't both be stdin; name a file for one of them", ""});
+  }
+  const auto chain = read_input(command.cert_file, terminal.in);
+  if (!chain) return report(terminal, chain.error());
+  const auto key = read_input(command.key_file, terminal.in);
+  if (!key) return report(terminal, key.error());
+  const auto domain = api.put(path_of(command.domain) + "/certificate",
+                              {{"certificate", *chain}, {"private_key", *key}});
+  if (!domain) return report(terminal, domain.error());
+  if (command.json) return print_json(*domain, terminal);
+  const auto status = text_of(*domain, "status");
+  terminal.out
+      << "Took the certificate for " << titled(*domain) << ": "
+      << certificate_line(*domain, wall_clock()) << ".\n"
+      << (status == "pending_dns"
+              ? "It is shown as soon as the domain's records lead here; 'atlasflow domains "
+                "check " +
+                    text_of(*domain, "domain") + "' says what to set.\n"
+              : "")
+      << "Nobody renews it: bring its successor in time. 'atlasflow domains cert remove "
+      << text_of(*domain, "domain") << "' goes back to one that is ordered\n";
+  return k_exit_ok;
+}
+
+int run(const DomainCertRemoveCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto domain = api.remove(path_of(command.domain) + "/certificate");
+  if (!domain) return report(terminal, domain.error());
+  if (command.json) return print_json(*domain, terminal);
+  terminal.out << "A certificate for " << titled(*domain)
+               << " is ordered; yours is shown until that is there\n";
+  return k_exit_ok;
+}
+
+int run(const DomainRedirectCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto domain = api.put(path_of(command.domain) + "/redirect", {{"redirect_to", command.to}});
+  if (!domain) return report(terminal, domain.error());
+  if (command.json) return print_json(*domain, terminal);
+  const auto to = text_of(*domain, "redirect_to");
+  terminal.out << titled(*domain)
+               << (to.empty() ? " serves its project itself\n"
+                              : " sends its visitors to " + to + ", once both have certificates\n");
   return k_exit_ok;
 }
 

@@ -77,6 +77,7 @@ void add_source_rows(const json& settings, std::vector<std::vector<std::string>>
                              : "each has a preview; none from forks");
   }
   add("Notifies", text_of(settings, "notify_url"));
+  add("Redirects to", text_of(settings, "primary_domain"));
 }
 
 // What must answer, and where it is looked for.

@@ -180,6 +180,19 @@ void print_quarantine(const json& status, const Terminal& terminal) {
   }
 }
 
+void print_expiring(const json& status, const Terminal& terminal) {
+  const auto expiring = status.value("certificates", json::array());
+  if (!expiring.empty()) terminal.out << "\n";
+  const auto now = wall_clock();
+  for (const auto& each : expiring) {
+    const auto left = number_of(each, "not_after_us") - now;
+    terminal.out << "certificate of " << text_of(each, "domain") << " (project "
+                 << text_of(each, "project") << ") "
+                 << (left > 0 ? "ends in " + duration(left) : "ended " + duration(-left) + " ago")
+                 << ": " << printable(text_of(each, "reason")) << "\n";
+  }
+}
+
 // Why an app is not simply live.
 std::string app_note(const json& deployment) {
   if (const auto by = text_of(deployment, "stopped_by"); !by.empty()) return "stopped by " + by;
@@ -300,6 +313,7 @@ int run(const StatusCommand& command, ApiClient& api, const Terminal& terminal) 
   }
   terminal.out << "\n" << table(rows);
   print_quarantine(*status, terminal);
+  print_expiring(*status, terminal);
   print_active(status->value("active", json::array()), terminal);
   return k_exit_ok;
 }

@@ -475,6 +475,8 @@ std::string EdgeServer::metrics() const {
   figures.projects = shared_.projects.names();
   figures.generation = generation();
   figures.hosts = table().routes.size();
+  figures.certificates_end_at_s = given_.ends_at_s();
+  figures.now_s = std::time(nullptr);
   if (shared_.access_log) figures.access_lines_lost = shared_.access_log->lost();
   return prometheus_text(figures);
 }

@@ -34,6 +34,7 @@ enum class DomainStatus : std::uint8_t {
 [[nodiscard]] std::string_view name_of(DomainStatus status);
 [[nodiscard]] std::string_view name_of(pb::CertificateProblem problem);
 [[nodiscard]] std::string_view name_of(pb::DomainVerdict verdict);
+[[nodiscard]] std::string_view name_of(pb::ExpiryStage stage);
 
 // What the server's owner has settled, beside the published limits of certificate authorities.
 struct DomainRules {
@@ -55,6 +56,13 @@ inline constexpr TimestampUs k_looks_apart_us = 10 * k_second_us;
 // From CertificateOrdered to its end.
 inline constexpr TimestampUs k_order_deadline_us = 10 * k_minute_us;
 
+enum class CertificateSource : std::uint8_t {
+  ordered,   // from a CA, and renewed there
+  uploaded,  // the project brought it: nobody renews it, and nothing is ordered beside it
+  released,  // the project brought it and gave it up: shown until an ordered one takes its place
+};
+[[nodiscard]] std::string_view name_of(CertificateSource source);
+
 struct CertificateFacts {
   std::string fingerprint;
   std::string serial;
@@ -62,11 +70,16 @@ struct CertificateFacts {
   TimestampUs not_before = 0;
   TimestampUs not_after = 0;
   std::vector<std::string> names;
+  CertificateSource source = CertificateSource::ordered;
 
   // When its renewal begins: with a third of its life left, or half of it when it lives ten days
   // or less; a little earlier for some names than for others, so that a thousand that were made
   // together are not renewed together.
   [[nodiscard]] TimestampUs renew_at() const;
+  // When it is so near to its end that people are told: of one that is renewed by itself that is
+  // after its renewal failed for a while, at least a third of the time that was left for it.
+  [[nodiscard]] TimestampUs begin_of(pb::ExpiryStage stage) const;
+  [[nodiscard]] pb::ExpiryStage expiry_stage(TimestampUs now) const;
 };
 struct DomainOrder {
   EffectId effect;
@@ -93,6 +106,11 @@ struct TakeOverClaim {
   [[nodiscard]] bool is_open(TimestampUs now) const {
     return now - since < k_claim_without_dns_max_us;
   }
+};
+// How far it was told that a certificate ends.
+struct ExpiryWarning {
+  std::string fingerprint;
+  pb::ExpiryStage stage = pb::EXPIRY_STAGE_UNSPECIFIED;
 };
 // A CA's wish to be left alone over a name. Another CA may be asked meanwhile.
 struct AuthorityPause {
@@ -122,6 +140,7 @@ struct DomainState {
   std::optional<TakeOverClaim> take_over;
   // Whose it was when its records were last there: its owner's DNS may still lead here.
   ProjectId proved_project;
+  std::string redirect_to;  // another domain of its project; empty: it serves the project
 
   std::optional<DomainOrder> order;           // under way
   std::optional<CertificateFacts> issued;     // not yet shown by the edge
@@ -134,6 +153,7 @@ struct DomainState {
   std::deque<TimestampUs> issued_at;
   AuthorityPause authority_pause;      // the newest that a CA named, whoever claims the name
   TimestampUs retry_requested_at = 0;  // by a person, the last time
+  std::optional<ExpiryWarning> warned;
 
   static constexpr std::size_t k_history_max = 16;
 
@@ -142,9 +162,23 @@ struct DomainState {
   [[nodiscard]] TimestampUs authority_retry_at(const std::string& directory) const {
     return authority_pause.directory == directory ? authority_pause.until : 0;
   }
-  // What the edge is to show: the newest.
-  [[nodiscard]] const CertificateFacts* certificate() const {
+  // The newest, which may wait for the domain's records: one can be brought before they are set.
+  [[nodiscard]] const CertificateFacts* newest_certificate() const {
     return issued ? &*issued : installed ? &*installed : nullptr;
+  }
+  // What the edge is to show: none for a project that has not proved yet that the domain is its
+  // own, whatever certificate it brought.
+  [[nodiscard]] const CertificateFacts* certificate() const {
+    return proved_project == project ? newest_certificate() : nullptr;
+  }
+  // What it shows, or will first.
+  [[nodiscard]] const CertificateFacts* shown_certificate() const {
+    return installed ? &*installed : newest_certificate();
+  }
+  // The project takes care of the certificate itself.
+  [[nodiscard]] bool uses_uploaded() const {
+    const auto* newest = newest_certificate();
+    return newest != nullptr && newest->source == CertificateSource::uploaded;
   }
 };
 
@@ -161,6 +195,11 @@ void evolve(DomainState& state, const pb::Event& event, TimestampUs recorded_at)
 [[nodiscard]] std::optional<TimestampUs> look_due_at(const DomainState& state,
                                                      TimestampUs looked_at);
 
+// When people are told next that the certificate ends; nothing: they have been told all.
+[[nodiscard]] std::optional<TimestampUs> warning_due_at(const DomainState& state);
+// Why the certificate that is shown was not followed by another one, and what is to be done.
+[[nodiscard]] std::string expiry_reason(const DomainState& state, const DomainRules& rules);
+
 // ---- commands ----
 
 struct AddDomain {
@@ -171,7 +210,26 @@ struct AddDomain {
   bool take_over = false;       // ask for it, when it is another project's
   std::string parent_claimant;  // the project that has a domain above this one, when another has
   Principal by;
+  std::string redirect_to = {};       // where its visitors are sent; empty: it serves the project
+  std::string redirect_refused = {};  // why not there, as the ledger knows; empty: it may
 };
+// Visitors are sent to another domain of the project, or served again.
+struct SetRedirect {
+  std::string to;       // empty: they are served
+  std::string refused;  // why not there, as the ledger knows; empty: it may
+  Principal by;
+};
+// One that the project brought, checked and stored.
+struct TakeUploaded {
+  pb::CertificateIssued certificate;
+  Principal by;
+};
+// Back to one that is ordered.
+struct ReleaseUploaded {
+  Principal by;
+};
+// The time has come to tell that the certificate ends.
+struct WarnOfExpiry {};
 struct RemoveDomain {
   Principal by;
   std::string reason;
@@ -203,8 +261,9 @@ struct TakeLost {
   std::string fingerprint;
   std::string reason;
 };
-using DomainCommand = std::variant<AddDomain, RemoveDomain, RetryCertificate, TakeLook, TakeIssued,
-                                   TakeFailed, TakeInstalled, TakeLost>;
+using DomainCommand =
+    std::variant<AddDomain, RemoveDomain, RetryCertificate, TakeLook, TakeIssued, TakeFailed,
+                 TakeInstalled, TakeLost, SetRedirect, TakeUploaded, ReleaseUploaded, WarnOfExpiry>;
 
 // The events that follow, none when there is nothing to record; or why it is refused. What the
 // world reports late, of an order or a certificate that is no more, is nothing to record.

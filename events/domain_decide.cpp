@@ -58,6 +58,13 @@ struct Decider {
       ATLAS_PROBE(was_anothers, "a domain that another project had is claimed");
       added->set_proof_required(was_anothers || !command.parent_claimant.empty());
       added->set_by(command.by.str());
+      if (command.redirect_to.empty()) return events;
+      DomainState next = state;
+      evolve(next, events.front(), now);
+      ATLAS_TRY(const auto redirect,
+                (Decider{next, rules, now}(
+                    SetRedirect{command.redirect_to, command.redirect_refused, command.by})));
+      events.insert(events.end(), redirect.begin(), redirect.end());
       return events;
     }
     if (state.project == command.project) {
@@ -70,6 +77,11 @@ struct Decider {
       return fail(ErrorCode::conflict, "'" + state.name + "' is a domain of project '" +
                                            state.project_name +
                                            "'; who owns its DNS can move it with --take-over");
+    }
+    if (!command.redirect_to.empty()) {
+      return fail(ErrorCode::conflict,
+                  "'" + state.name + "' is a domain of project '" + state.project_name +
+                      "'; take it over without a redirect, which is set once it is yours");
     }
     if (state.take_over && state.take_over->project == command.project &&
         state.take_over->is_open(now)) {
@@ -102,6 +114,63 @@ struct Decider {
     if (auto why = why_nothing_to_retry(); !why.empty()) return fail(ErrorCode::conflict, why);
     Events events(1);
     events[0].mutable_certificate_retry_requested()->set_by(command.by.str());
+    return events;
+  }
+
+  Result<Events> operator()(const SetRedirect& command) const {
+    if (!state.claimed) return nobodys();
+    if (state.redirect_to == command.to) return Events{};
+    if (!command.refused.empty()) return fail(ErrorCode::conflict, command.refused);
+    Events events(1);
+    events[0].mutable_domain_redirect_set()->set_to(command.to);
+    events[0].mutable_domain_redirect_set()->set_by(command.by.str());
+    return events;
+  }
+
+  Result<Events> operator()(const TakeUploaded& command) const {
+    if (!state.claimed) return nobodys();
+    const auto* newest = state.newest_certificate();
+    if (state.uses_uploaded() && newest->fingerprint == command.certificate.fingerprint()) {
+      return Events{};
+    }
+    ATLAS_PROBE(state.order.has_value(), "a certificate is brought while one is ordered");
+    Events events(1);
+    *events[0].mutable_certificate_uploaded()->mutable_certificate() = command.certificate;
+    events[0].mutable_certificate_uploaded()->set_by(command.by.str());
+    return events;
+  }
+
+  Result<Events> operator()(const ReleaseUploaded& command) const {
+    if (!state.claimed) return nobodys();
+    if (!state.uses_uploaded()) {
+      return fail(ErrorCode::conflict,
+                  "the certificate of '" + state.name +
+                      "' is none that was uploaded; there is nothing to go back from");
+    }
+    if (rules.directory.empty()) {
+      return fail(ErrorCode::conflict,
+                  "this server orders no certificates, so none would take its place; set "
+                  "domains.acme_directory in its configuration, or upload another one");
+    }
+    Events events(1);
+    events[0].mutable_certificate_released()->set_fingerprint(
+        state.newest_certificate()->fingerprint);
+    events[0].mutable_certificate_released()->set_by(command.by.str());
+    return events;
+  }
+
+  Result<Events> operator()(const WarnOfExpiry& /*command*/) const {
+    const auto due = warning_due_at(state);
+    if (!due || now < *due) return Events{};
+    const auto& shown = *state.shown_certificate();
+    Events events(1);
+    auto* expiring = events[0].mutable_certificate_expiring();
+    expiring->set_fingerprint(shown.fingerprint);
+    expiring->set_not_after_us(shown.not_after);
+    // The newest stage that has begun: what a server that was down has missed is not told late.
+    expiring->set_stage(shown.expiry_stage(now));
+    expiring->set_project_id(state.project.str());
+    expiring->set_reason(expiry_reason(state, rules));
     return events;
   }
 
@@ -142,6 +211,11 @@ struct Decider {
   [[nodiscard]] std::string why_nothing_to_retry() const {
     if (rules.directory.empty()) {
       return "this server orders no certificates; set domains.acme_directory in its configuration";
+    }
+    if (state.uses_uploaded()) {
+      return "the certificate of '" + state.name +
+             "' was uploaded, and none is ordered beside it; atlasflow domains cert remove " +
+             state.name + " goes back to one that is ordered";
     }
     if (state.issued) return "the certificate of '" + state.name + "' is on its way to the edge";
     if (!state.ready) {
@@ -266,7 +340,10 @@ struct LookTurn {
     ordered->set_deadline_us(now + k_order_deadline_us);
     ordered->add_names(next.name);
     ordered->set_directory(rules.directory);
-    if (next.installed) ordered->set_renews(next.installed->fingerprint);
+    // Another authority's is none that this one replaces.
+    if (next.installed && next.installed->source == CertificateSource::ordered) {
+      ordered->set_renews(next.installed->fingerprint);
+    }
     add(std::move(event));
   }
 
@@ -328,12 +405,27 @@ std::string violation(const DomainState& state, const pb::Event& event) {
       return state.take_over ? "" : "a domain is taken over that nobody asked for";
     case pb::Event::kCertificateOrdered:
       if (state.order) return "two orders at a time for one domain";
+      if (state.uses_uploaded()) return "an order beside a certificate that the project brought";
       if (state.issued) return "an order while a certificate is on its way to the edge";
       return state.ready ? "" : "an order for a domain that does not lead here";
     case pb::Event::kCertificateIssued:
       return state.order ? "" : "a certificate that was not ordered";
     case pb::Event::kCertificateInstalled:
       return state.issued ? "" : "a certificate is installed that was not issued";
+    case pb::Event::kCertificateReleased:
+      return state.uses_uploaded() ? "" : "a certificate is released that nobody brought";
+    case pb::Event::kCertificateExpiring: {
+      const auto& expiring = event.certificate_expiring();
+      const auto* shown = state.shown_certificate();
+      if (shown == nullptr || shown->fingerprint != expiring.fingerprint()) {
+        return "it is told that a certificate ends which is not shown";
+      }
+      const bool again = state.warned && state.warned->fingerprint == expiring.fingerprint() &&
+                         state.warned->stage >= expiring.stage();
+      return again ? "it is told twice that a certificate ends" : "";
+    }
+    case pb::Event::kDomainRedirectSet:
+      return event.domain_redirect_set().to() == state.name ? "a domain is sent to itself" : "";
     default:
       return "";
   }

@@ -7,11 +7,30 @@ namespace {
 
 constexpr TimestampUs k_window_us = 3 * k_hour_us;
 
+// It leads here, and visitors find a certificate.
+bool answers(const DomainState* state) {
+  return state != nullptr && state->claimed && state->ready && state->certificate() != nullptr;
+}
+
+const pb::Settings* settings_of(const pb::Event& event) {
+  if (event.has_project_created()) return &event.project_created().settings();
+  return event.has_settings_changed() ? &event.settings_changed().settings() : nullptr;
+}
+
 }  // namespace
 
 void DomainLedger::apply(const StreamId& stream, const pb::Event& event, TimestampUs recorded_at) {
   if (event.has_project_deleted()) {
     deleted_.insert(project_of(stream));
+    primary_domains_.erase(project_of(stream));
+    return;
+  }
+  if (const auto* settings = settings_of(event)) {
+    if (settings->primary_domain().empty()) {
+      primary_domains_.erase(project_of(stream));
+    } else {
+      primary_domains_[project_of(stream)] = settings->primary_domain();
+    }
     return;
   }
   const auto name = domain_of(stream);
@@ -49,6 +68,46 @@ TimestampUs DomainLedger::order_allowed_at(const DomainRules& rules) const {
 bool DomainLedger::may_take_over(const DomainState& state, TimestampUs now) const {
   return state.take_over && state.take_over->is_open(now) &&
          !deleted_.contains(state.take_over->project);
+}
+
+std::string DomainLedger::why_no_redirect(const std::string& name, const ProjectId& project,
+                                          const std::string& to) const {
+  if (to.empty()) return {};
+  if (to == name) return "'" + name + "' can't redirect to itself; name another domain";
+  const auto* target = find(to);
+  if (target == nullptr || !target->claimed || target->project != project) {
+    return "'" + to +
+           "' is no domain of the same project; claim it first with atlasflow domains add";
+  }
+  if (!target->redirect_to.empty()) {
+    return "'" + to + "' redirects to '" + target->redirect_to +
+           "' itself; redirect there, or end that redirect first";
+  }
+  for (const auto& [other, state] : domains_) {
+    if (state.claimed && state.project == project && state.redirect_to == name) {
+      return "'" + other + "' redirects to '" + name +
+             "', which so has to answer itself; end that "
+             "redirect first";
+    }
+  }
+  return {};
+}
+
+const DomainState* DomainLedger::redirect_of(const DomainState& state) const {
+  if (!state.claimed || state.redirect_to.empty()) return nullptr;
+  const auto* target = find(state.redirect_to);
+  const bool can =
+      answers(target) && target->project == state.project && target->redirect_to.empty();
+  return can ? target : nullptr;
+}
+
+const DomainState* DomainLedger::primary_domain(const ProjectId& project) const {
+  const auto named = primary_domains_.find(project);
+  if (named == primary_domains_.end()) return nullptr;
+  const auto* primary = find(named->second);
+  if (!answers(primary) || primary->project != project) return nullptr;
+  const auto* on = redirect_of(*primary);
+  return on == nullptr ? primary : on;
 }
 
 std::set<std::string> DomainLedger::orphaned() const {

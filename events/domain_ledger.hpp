@@ -1,5 +1,5 @@
 // All domains: a fold of the whole log. What one domain's decision needs of the others: who has a
-// domain above it, and how many orders went out of late. Pure.
+// domain above it, where visitors are sent, and how many orders went out of late. Pure.
 #pragma once
 
 #include <deque>
@@ -14,8 +14,8 @@ namespace atlasflow {
 
 class DomainLedger {
  public:
-  // In position order. Records of other streams may come and change nothing, but for the end of a
-  // project.
+  // In position order. Records of other streams may come and change nothing, but for the settings
+  // and the end of a project.
   void apply(const StreamId& stream, const pb::Event& event, TimestampUs recorded_at);
 
   // Every name that was ever claimed.
@@ -29,15 +29,28 @@ class DomainLedger {
   [[nodiscard]] TimestampUs order_allowed_at(const DomainRules& rules) const;
   // Whether the domain may go to who asks for it: for seven days, and while its project is there.
   [[nodiscard]] bool may_take_over(const DomainState& state, TimestampUs now) const;
+  // Why the visitors of a project's domain can't be sent to that other name; empty: they can.
+  [[nodiscard]] std::string why_no_redirect(const std::string& name, const ProjectId& project,
+                                            const std::string& to) const;
+  // Where they are sent now: nowhere while the other domain can't answer them, or sends its own
+  // visitors on.
+  [[nodiscard]] const DomainState* redirect_of(const DomainState& state) const;
+  // Where a project's default hostname sends its visitors; null: nowhere.
+  [[nodiscard]] const DomainState* primary_domain(const ProjectId& project) const;
+  // That have one.
+  [[nodiscard]] const std::map<ProjectId, std::string>& primary_domains() const {
+    return primary_domains_;
+  }
   // Claims of projects that were deleted.
   [[nodiscard]] std::set<std::string> orphaned() const;
 
  private:
-  ATLAS_OWN_FIELDS(DomainLedger, domains, deleted, ordered_at)
+  ATLAS_OWN_FIELDS(DomainLedger, domains, deleted, primary_domains, ordered_at)
 
   std::map<std::string, DomainState> domains_;
   std::set<ProjectId> deleted_;
-  std::deque<TimestampUs> ordered_at_;  // the newest k_orders_kept
+  std::map<ProjectId, std::string> primary_domains_;  // as the projects' settings have them
+  std::deque<TimestampUs> ordered_at_;                // the newest k_orders_kept
   static constexpr std::size_t k_orders_kept = 1'024;
 };
 

@@ -16,10 +16,23 @@ std::uint64_t spread(const std::string& text) {
   return hash;
 }
 
-CertificateFacts facts_of(const pb::CertificateIssued& issued) {
-  return {issued.fingerprint(),  issued.serial(),
-          issued.issuer(),       issued.not_before_us(),
-          issued.not_after_us(), {issued.names().begin(), issued.names().end()}};
+TimestampUs life_of(const CertificateFacts& facts) {
+  return std::max<TimestampUs>(facts.not_after - facts.not_before, 0);
+}
+
+// How much of its life a renewal has.
+TimestampUs left_for_renewal(TimestampUs life) {
+  return life <= k_short_life_us ? life / 2 : life / 3;
+}
+
+CertificateFacts facts_of(const pb::CertificateIssued& issued, CertificateSource source) {
+  return {issued.fingerprint(),
+          issued.serial(),
+          issued.issuer(),
+          issued.not_before_us(),
+          issued.not_after_us(),
+          {issued.names().begin(), issued.names().end()},
+          source};
 }
 
 void note(std::deque<TimestampUs>& times, TimestampUs at) {
@@ -46,6 +59,16 @@ void note_authority_pause(DomainState& state, TimestampUs until) {
   const auto& directory = state.order->directory;
   until = std::max(until, state.authority_retry_at(directory));
   state.authority_pause = {directory, until};
+}
+
+// An ordered one is to take the place of what the project brought. What nobody was shown yet goes.
+void release_uploaded(DomainState& state) {
+  if (state.certificate() == nullptr) state.issued.reset();
+  for (auto* facts : {&state.issued, &state.installed}) {
+    if (*facts && (*facts)->source == CertificateSource::uploaded) {
+      (*facts)->source = CertificateSource::released;
+    }
+  }
 }
 
 void apply_added(DomainState& state, const pb::DomainAdded& added, TimestampUs at) {
@@ -77,7 +100,10 @@ void apply_removed(DomainState& state, const pb::DomainRemoved& removed) {
   state = std::move(next);
 }
 
+// The certificate that its project brought was that project's to look after.
 void apply_taken_over(DomainState& state, const pb::DomainTakenOver& taken, TimestampUs at) {
+  release_uploaded(state);
+  state.redirect_to.clear();
   state.project = ProjectId{taken.project_id()};
   state.project_name = taken.project_name();
   if (state.take_over) state.token = state.take_over->token;
@@ -111,7 +137,7 @@ bool apply_certificate(DomainState& state, const pb::Event& event, TimestampUs a
     }
     case pb::Event::kCertificateIssued:
       state.order.reset();
-      state.issued = facts_of(event.certificate_issued());
+      state.issued = facts_of(event.certificate_issued(), CertificateSource::ordered);
       state.attempts = 0;
       state.failure.reset();
       note(state.issued_at, at);
@@ -138,6 +164,21 @@ bool apply_certificate(DomainState& state, const pb::Event& event, TimestampUs a
       const auto& lost = event.certificate_lost().fingerprint();
       if (state.issued && state.issued->fingerprint == lost) state.issued.reset();
       if (state.installed && state.installed->fingerprint == lost) state.installed.reset();
+      return true;
+    }
+    case pb::Event::kCertificateUploaded:
+      state.order.reset();
+      state.issued =
+          facts_of(event.certificate_uploaded().certificate(), CertificateSource::uploaded);
+      state.attempts = 0;
+      state.failure.reset();
+      return true;
+    case pb::Event::kCertificateReleased:
+      release_uploaded(state);
+      return true;
+    case pb::Event::kCertificateExpiring: {
+      const auto& expiring = event.certificate_expiring();
+      state.warned = ExpiryWarning{expiring.fingerprint(), expiring.stage()};
       return true;
     }
     case pb::Event::kCertificateRetryRequested:
@@ -207,18 +248,72 @@ std::string_view name_of(pb::DomainVerdict verdict) {
   }
 }
 
+std::string_view name_of(pb::ExpiryStage stage) {
+  switch (stage) {
+    case pb::EXPIRY_STAGE_NOTICE:
+      return "notice";
+    case pb::EXPIRY_STAGE_WARNING:
+      return "warning";
+    case pb::EXPIRY_STAGE_URGENT:
+      return "urgent";
+    case pb::EXPIRY_STAGE_EXPIRED:
+      return "expired";
+    default:
+      return "none";
+  }
+}
+
+std::string_view name_of(CertificateSource source) {
+  switch (source) {
+    case CertificateSource::ordered:
+      return "ordered";
+    case CertificateSource::uploaded:
+      return "uploaded";
+    case CertificateSource::released:
+      break;
+  }
+  return "released";
+}
+
 TimestampUs CertificateFacts::renew_at() const {
-  const auto life = std::max<TimestampUs>(not_after - not_before, 0);
-  const auto left = life <= k_short_life_us ? life / 2 : life / 3;
+  const auto life = life_of(*this);
+  const auto left = left_for_renewal(life);
   const auto earlier = static_cast<std::uint64_t>(life / 20) + 1;
   return not_after - left - static_cast<TimestampUs>(spread(fingerprint) % earlier);
+}
+
+// Let's Encrypt told of 20, 7 and 1 day, with the 30 days that a renewal has there; the same shares
+// of that time for certificates of other lives. What nobody renews is told of from 30 days on.
+TimestampUs CertificateFacts::begin_of(pb::ExpiryStage stage) const {
+  const auto left = left_for_renewal(life_of(*this));
+  const bool is_renewed = source == CertificateSource::ordered;
+  const auto window = is_renewed ? left : std::min(left, 30 * k_day_us);
+  switch (stage) {
+    case pb::EXPIRY_STAGE_NOTICE:
+      return not_after - (is_renewed ? window / 3 * 2 : window);
+    case pb::EXPIRY_STAGE_WARNING:
+      return not_after - window / 30 * 7;
+    case pb::EXPIRY_STAGE_URGENT:
+      return not_after - window / 30;
+    default:
+      return not_after;
+  }
+}
+
+pb::ExpiryStage CertificateFacts::expiry_stage(TimestampUs now) const {
+  for (const auto stage : {pb::EXPIRY_STAGE_EXPIRED, pb::EXPIRY_STAGE_URGENT,
+                           pb::EXPIRY_STAGE_WARNING, pb::EXPIRY_STAGE_NOTICE}) {
+    if (now >= begin_of(stage)) return stage;
+  }
+  return pb::EXPIRY_STAGE_UNSPECIFIED;
 }
 
 DomainStatus DomainState::status() const {
   if (version == StreamVersion{}) return DomainStatus::absent;
   if (!claimed) return DomainStatus::removed;
-  const bool has_certificate = installed.has_value() || issued.has_value();
-  if (!ready) return has_certificate ? DomainStatus::degraded : DomainStatus::pending_dns;
+  if (!ready) {
+    return certificate() != nullptr ? DomainStatus::degraded : DomainStatus::pending_dns;
+  }
   if (installed) return DomainStatus::active;
   return issued || order ? DomainStatus::issuing : DomainStatus::verified;
 }
@@ -249,6 +344,9 @@ void evolve(DomainState& state, const pb::Event& event, TimestampUs recorded_at)
     }
     case pb::Event::kDomainTakenOver:
       return apply_taken_over(state, event.domain_taken_over(), recorded_at);
+    case pb::Event::kDomainRedirectSet:
+      state.redirect_to = event.domain_redirect_set().to();
+      return;
     default:  // Later types are no part of this state.
       return;
   }
@@ -256,8 +354,9 @@ void evolve(DomainState& state, const pb::Event& event, TimestampUs recorded_at)
 
 std::optional<TimestampUs> order_due_at(const DomainState& state, const DomainRules& rules) {
   if (!state.claimed || !state.ready || state.order || state.issued) return std::nullopt;
-  if (rules.directory.empty()) return std::nullopt;
-  TimestampUs due = state.installed ? state.installed->renew_at() : 0;
+  if (rules.directory.empty() || state.uses_uploaded()) return std::nullopt;
+  const bool is_renewal = state.installed && state.installed->source == CertificateSource::ordered;
+  TimestampUs due = is_renewal ? state.installed->renew_at() : 0;
   due = std::max(due, state.authority_retry_at(rules.directory));
   if (state.failure) due = std::max(due, state.failure->retry_at);
   const auto after = [&due](const std::deque<TimestampUs>& times, std::int32_t limit,
@@ -289,6 +388,38 @@ std::optional<TimestampUs> look_due_at(const DomainState& state, TimestampUs loo
   if (waited < 11 * k_minute_us) return looked + k_minute_us;
   if (waited < 71 * k_minute_us) return looked + 5 * k_minute_us;
   return looked + k_hour_us;
+}
+
+std::optional<TimestampUs> warning_due_at(const DomainState& state) {
+  const auto* shown = state.shown_certificate();
+  if (!state.claimed || shown == nullptr) return std::nullopt;
+  const bool told = state.warned && state.warned->fingerprint == shown->fingerprint;
+  const int stage = told ? state.warned->stage : pb::EXPIRY_STAGE_UNSPECIFIED;
+  if (stage >= pb::EXPIRY_STAGE_EXPIRED) return std::nullopt;
+  return shown->begin_of(static_cast<pb::ExpiryStage>(stage + 1));
+}
+
+std::string expiry_reason(const DomainState& state, const DomainRules& rules) {
+  const auto* shown = state.shown_certificate();
+  if (shown != nullptr && state.newest_certificate() != shown) {
+    return "another one is there, and the edge does not show it yet; the server's log says why";
+  }
+  if (state.uses_uploaded()) {
+    return "the project brought it, so nobody renews it; 'atlasflow domains cert upload " +
+           state.name + "' brings its successor, 'atlasflow domains cert remove " + state.name +
+           "' has one ordered";
+  }
+  if (rules.directory.empty()) {
+    return "this server orders no certificates; set domains.acme_directory in its configuration, "
+           "or bring one with 'atlasflow domains cert upload " +
+           state.name + "'";
+  }
+  if (!state.ready) {
+    return "it is not renewed, as the domain's records do not lead here" +
+           (state.reason.empty() ? std::string() : ": " + state.reason);
+  }
+  if (state.failure) return state.failure->reason;
+  return state.order ? "its successor is being ordered" : "its successor is about to be ordered";
 }
 
 }  // namespace atlasflow

@@ -77,23 +77,25 @@ ATLAS_FIELDS(EnvironmentHistory, deployments, order, made_at, past, pushes, prot
 ATLAS_FIELDS(ProjectHistory, project, environments, environment_of, quarantined, env_changes,
              pull_requests)
 
+ATLAS_FIELDS(ExpiryNews, domain, stage, fingerprint, not_after)
 ATLAS_FIELDS(Notification, project_id, project, deployment, result, environment, commit, subject,
-             hostname, reason, step, requested_by, at, url, secret_ref)
+             hostname, reason, step, requested_by, at, url, secret_ref, expiry)
 ATLAS_FIELDS(NotificationsOwed::Receiver, project, url)
 ATLAS_FIELDS(GitHubAppState, app_id, slug, base_url, key_fingerprint, private_key_ref,
              webhook_secret_ref)
 ATLAS_FIELDS(GitHubReport, project_id, project, deployment, status, repository_url, commit,
              environment, hostname, reason, at, commit_state, pull_request)
 
-ATLAS_FIELDS(CertificateFacts, fingerprint, serial, issuer, not_before, not_after, names)
+ATLAS_FIELDS(CertificateFacts, fingerprint, serial, issuer, not_before, not_after, names, source)
 ATLAS_FIELDS(DomainOrder, effect, names, directory, renews, ordered_at, deadline)
 ATLAS_FIELDS(OrderFailure, problem, reason, at, retry_at)
 ATLAS_FIELDS(TakeOverClaim, project, project_name, token, since)
 ATLAS_FIELDS(AuthorityPause, directory, until)
+ATLAS_FIELDS(ExpiryWarning, fingerprint, stage)
 ATLAS_FIELDS(DomainState, name, version, claimed, project, project_name, display_name, token,
              proof_required, added_at, removed_reason, ready, unready_since, was_checked,
-             checked_at, observed, verdict, reason, take_over, proved_project, order, issued,
-             installed, attempts, failure, failed_validations, issued_at, authority_pause,
-             retry_requested_at)
+             checked_at, observed, verdict, reason, take_over, proved_project, redirect_to, order,
+             issued, installed, attempts, failure, failed_validations, issued_at, authority_pause,
+             retry_requested_at, warned)
 
 }  // namespace atlasflow

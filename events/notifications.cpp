@@ -1,6 +1,7 @@
 #include "events/notifications.hpp"
 
 #include "base/probe.hpp"
+#include "events/domain.hpp"
 #include "events/project_history.hpp"
 
 namespace atlasflow {
@@ -68,9 +69,15 @@ std::optional<DeploymentResult> result_of(const pb::Event& event, DeploymentStat
   return crashed ? std::optional(DeploymentResult::crashed) : std::nullopt;
 }
 
-std::string Notification::delivery() const {
-  return deployment.str() + "-" + std::string(name_of(result));
+std::string Notification::about() const { return expiry ? expiry->domain : deployment.str(); }
+
+std::string Notification::outcome() const {
+  constexpr std::size_t k_digits = 16;
+  if (!expiry) return std::string(name_of(result));
+  return std::string(name_of(expiry->stage)) + "-" + expiry->fingerprint.substr(0, k_digits);
 }
+
+std::string Notification::delivery() const { return about() + "-" + outcome(); }
 
 void NotificationsOwed::apply(const StreamId& stream, const pb::Event& event,
                               TimestampUs recorded_at) {
@@ -81,11 +88,14 @@ void NotificationsOwed::apply(const StreamId& stream, const pb::Event& event,
   } else if (const auto notified = notified_project_of(stream); !notified.empty()) {
     if (event.has_notification_sent()) {
       const auto& sent = event.notification_sent();
-      settle(notified, sent.deployment(), sent.result());
+      settle(notified, sent.domain().empty() ? sent.deployment() : sent.domain(), sent.result());
     } else if (event.has_notification_failed()) {
       const auto& failed = event.notification_failed();
-      settle(notified, failed.deployment(), failed.result());
+      settle(notified, failed.domain().empty() ? failed.deployment() : failed.domain(),
+             failed.result());
     }
+  } else if (event.has_certificate_expiring()) {
+    apply_to_certificate(domain_of(stream), event.certificate_expiring(), recorded_at);
   }
 }
 
@@ -135,12 +145,29 @@ void NotificationsOwed::apply_to_deployment(const DeploymentId& id, const pb::Ev
   if (is_terminal(state.status)) deployments_.erase(found);
 }
 
-void NotificationsOwed::settle(const ProjectId& id, const std::string& deployment,
-                               const std::string& result) {
+void NotificationsOwed::apply_to_certificate(const std::string& domain,
+                                             const pb::CertificateExpiring& expiring,
+                                             TimestampUs recorded_at) {
+  const auto project = projects_.find(ProjectId{expiring.project_id()});
+  if (project == projects_.end() || project->second.settings.notify_url().empty()) return;
+  Notification owed;
+  owed.project_id = project->first;
+  owed.project = project->second.name;
+  owed.hostname = domain;
+  owed.reason = expiring.reason();
+  owed.at = recorded_at;
+  owed.url = project->second.settings.notify_url();
+  owed.expiry =
+      ExpiryNews{domain, expiring.stage(), expiring.fingerprint(), expiring.not_after_us()};
+  owed_[{owed.project_id, owed.url}].push_back(std::move(owed));
+}
+
+void NotificationsOwed::settle(const ProjectId& id, const std::string& about,
+                               const std::string& outcome) {
   for (auto& [receiver, queue] : owed_) {
     if (receiver.project != id) continue;
     std::erase_if(queue, [&](const Notification& owed) {
-      return owed.deployment.str() == deployment && name_of(owed.result) == result;
+      return owed.about() == about && owed.outcome() == outcome;
     });
   }
   std::erase_if(owed_, [](const auto& entry) { return entry.second.empty(); });

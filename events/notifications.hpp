@@ -1,5 +1,6 @@
 // What the notify_url of each project is still to be told: a fold of the whole log. One
-// notification per deployment and result. Pure.
+// notification per deployment and result, and one per stage of a certificate that nears its end.
+// Pure.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +37,14 @@ enum class DeploymentResult : std::uint8_t {
                                                         DeploymentStatus before,
                                                         DeploymentStatus after);
 
+// A domain's certificate is nearer to its end than it should be.
+struct ExpiryNews {
+  std::string domain;
+  pb::ExpiryStage stage = pb::EXPIRY_STAGE_UNSPECIFIED;
+  std::string fingerprint;
+  TimestampUs not_after = 0;
+};
+
 // One result, with what was true when it was recorded.
 struct Notification {
   ProjectId project_id;
@@ -52,8 +61,14 @@ struct Notification {
   TimestampUs at = 0;
   std::string url;         // who is to be told
   std::string secret_ref;  // what signs it when it is sent; empty: nothing
+  // Set: it is about that, and no deployment's. `hostname` is the domain.
+  std::optional<ExpiryNews> expiry;
 
-  // "<deployment>-<result>": the same for every attempt.
+  // What the log calls it: the deployment and its result, or the domain and which stage of which
+  // certificate.
+  [[nodiscard]] std::string about() const;
+  [[nodiscard]] std::string outcome() const;
+  // "<about>-<outcome>": the same for every attempt.
   [[nodiscard]] std::string delivery() const;
 };
 
@@ -87,7 +102,9 @@ class NotificationsOwed {
   };
   void apply_to_project(const ProjectId& id, const pb::Event& event);
   void apply_to_deployment(const DeploymentId& id, const pb::Event& event, TimestampUs recorded_at);
-  void settle(const ProjectId& id, const std::string& deployment, const std::string& result);
+  void apply_to_certificate(const std::string& domain, const pb::CertificateExpiring& expiring,
+                            TimestampUs recorded_at);
+  void settle(const ProjectId& id, const std::string& about, const std::string& outcome);
   void forget(const ProjectId& id);
 
   ATLAS_OWN_FIELDS(Unfinished, state, had)

@@ -130,6 +130,19 @@ std::string url_rule(const std::string& url) {
   return is_port(authority.substr(colon + 1)) ? "" : rule;
 }
 
+std::string domain_rule(const std::string& domain) {
+  constexpr std::size_t k_name_max = 253;  // RFC 1035 section 2.3.4, as text
+  if (domain.empty()) return "";
+  const bool fits =
+      domain.size() <= k_name_max && domain.find('.') != std::string::npos &&
+      !domain.starts_with('.') && !domain.ends_with('.') &&
+      domain.find("..") == std::string::npos &&
+      domain.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-.") == std::string::npos;
+  return fits ? ""
+              : "must be one of the project's own domains as 'atlasflow domains list' shows it, in "
+                "lower case and with xn-- for an international one, such as www.example.com";
+}
+
 std::string glob_rule(const std::string& glob) {
   if (glob.size() > 256) return "is longer than 256 bytes";
   if (glob.starts_with('!')) return "starts with '!', but paths can't be taken out again";

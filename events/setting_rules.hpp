@@ -23,6 +23,8 @@ namespace atlasflow {
 [[nodiscard]] std::string message_rule(const std::string& message);
 // Without credentials, which would be shown to everybody who may see the settings; empty is right.
 [[nodiscard]] std::string url_rule(const std::string& url);
+// As the log has a domain: lower case, A-labels. Empty: none.
+[[nodiscard]] std::string domain_rule(const std::string& domain);
 // As builder/source/watch_paths.hpp understands it.
 [[nodiscard]] std::string glob_rule(const std::string& glob);
 

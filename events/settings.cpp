@@ -138,7 +138,9 @@ const std::vector<Setting>& table() {
        Duration{&S::preview_ttl_us, &S::set_preview_ttl_us, 0, 365 * k_day_us}},
       {"supersede_after", k_project_only,
        Duration{&S::supersede_after_us, &S::set_supersede_after_us, 0, k_day_us}},
-      {"notify_url", k_project_only, Text{&S::notify_url, &S::mutable_notify_url, url_rule}}};
+      {"notify_url", k_project_only, Text{&S::notify_url, &S::mutable_notify_url, url_rule}},
+      {"primary_domain", k_project_only,
+       Text{&S::primary_domain, &S::mutable_primary_domain, domain_rule}}};
   return settings;
 }
 

@@ -4,7 +4,10 @@
 #include <chrono>
 #include <utility>
 
+#include <openssl/crypto.h>
+
 #include "base/log.hpp"
+#include "domains/certificates/upload.hpp"
 #include "domains/domain_name.hpp"
 #include "edge/tls/shown_certificate.hpp"
 
@@ -94,6 +97,25 @@ actors::IssueResult LocalDomainEngine::order(const actors::CertificateJob& job,
                         .renews = job.renews,
                         .remaining = job.remaining},
                        stop);
+}
+
+Result<pb::CertificateIssued> LocalDomainEngine::keep_upload(
+    const std::string& domain, const actors::CertificateUpload& upload) {
+  const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  ATLAS_TRY(auto checked, domains::check_upload({.chain_pem = upload.chain,
+                                                 .key_pem = upload.key,
+                                                 .host = domain,
+                                                 .now_us = now.count(),
+                                                 .roots_file = config_.roots_file}));
+  auto kept = store_->put_uploaded(checked);
+  OPENSSL_cleanse(checked.key_pem.data(), checked.key_pem.size());
+  ATLAS_TRYV(std::move(kept));
+  log_event("domains", "certificate_uploaded",
+            {{"domain", domain},
+             {"fingerprint", checked.facts.fingerprint()},
+             {"issuer", checked.facts.issuer()}});
+  return std::move(checked.facts);
 }
 
 // ---- what the edge shows ------------------------------------------------------------------------
@@ -219,8 +241,9 @@ std::vector<std::string> LocalDomainEngine::caa_identities() const {
 }
 
 std::string LocalDomainEngine::describe() const {
-  return std::to_string(edge_.certificates().size()) + " shown, ordered from " +
-         config_.acme.directory;
+  return std::to_string(edge_.certificates().size()) + " shown, " +
+         (config_.acme.directory.empty() ? "none ordered"
+                                         : "ordered from " + config_.acme.directory);
 }
 
 }  // namespace atlasflow::server

@@ -42,6 +42,8 @@ class LocalDomainEngine final : public actors::DomainEngine {
     domains::AcmeConfig acme;
     std::vector<std::string> resolvers;  // empty: the system's
     std::string https_address;           // where the edge listens
+    std::string roots_file = {};         // of authorities of uploaded certificates; empty: the
+                                         // system's
   };
   LocalDomainEngine(Config config, std::unique_ptr<domains::CertificateStore> store,
                     edge::Edge& edge);
@@ -50,6 +52,8 @@ class LocalDomainEngine final : public actors::DomainEngine {
   Result<pb::DnsObservation> look_up(const std::string& domain, const std::string& ownership_name,
                                      std::stop_token stop) override;
   actors::IssueResult order(const actors::CertificateJob& job, std::stop_token stop) override;
+  Result<pb::CertificateIssued> keep_upload(const std::string& domain,
+                                            const actors::CertificateUpload& upload) override;
   Result<actors::PublishedCertificates> publish(
       const std::vector<actors::CertificateChoice>& table) override;
   Result<void> keep_only(const std::set<std::string>& fingerprints,

@@ -29,6 +29,7 @@ Result<void> LocalEdgeEngine::publish(std::uint64_t generation,
     route.unavailable_reason = claim.unavailable_reason;
     route.limits = {claim.terms.request_rate, claim.terms.max_concurrent_requests};
     route.unavailable_message = claim.terms.unavailable_message;
+    route.redirect_to = claim.redirect_to;
     for (const auto& upstream : claim.upstreams) {
       route.upstreams.push_back({upstream.vm_id.str(), upstream.location.address,
                                  static_cast<std::uint16_t>(upstream.location.port)});

@@ -28,11 +28,37 @@ Error no_answer(const Error& error, std::chrono::milliseconds timeout) {
   }
 }
 
+const char* event_of(const Notification& notification) {
+  return notification.expiry ? "certificate" : "deployment";
+}
+
+std::string finished(nlohmann::ordered_json json, const Notification& notification) {
+  json["at_us"] = notification.at;
+  json["delivery"] = notification.delivery();
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+std::string expiry_body(const Notification& notification, const api::PublicAddress& address) {
+  const auto& expiry = *notification.expiry;
+  nlohmann::ordered_json json;
+  json["event"] = event_of(notification);
+  json["result"] = expiry.stage == pb::EXPIRY_STAGE_EXPIRED ? "expired" : "expiring";
+  json["stage"] = name_of(expiry.stage);
+  json["project"] = notification.project;
+  json["domain"] = expiry.domain;
+  json["url"] = address.url_of_host(notification.hostname);
+  json["fingerprint"] = expiry.fingerprint;
+  json["not_after_us"] = expiry.not_after;
+  json["reason"] = notification.reason;
+  return finished(std::move(json), notification);
+}
+
 }  // namespace
 
 std::string notification_body(const Notification& notification, const api::PublicAddress& address) {
+  if (notification.expiry) return expiry_body(notification, address);
   nlohmann::ordered_json json;
-  json["event"] = "deployment";
+  json["event"] = event_of(notification);
   json["result"] = name_of(notification.result);
   json["project"] = notification.project;
   json["deployment"] = notification.deployment.str();
@@ -43,9 +69,7 @@ std::string notification_body(const Notification& notification, const api::Publi
   if (!notification.reason.empty()) json["reason"] = notification.reason;
   if (!notification.step.empty()) json["step"] = notification.step;
   if (!notification.requested_by.empty()) json["requested_by"] = notification.requested_by;
-  json["at_us"] = notification.at;
-  json["delivery"] = notification.delivery();
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return finished(std::move(json), notification);
 }
 
 std::string notification_signature(std::string_view secret, std::string_view body) {
@@ -59,7 +83,7 @@ Result<std::int32_t> HttpNotifyEngine::post(const Notification& notification,
   HttpRequest request{.method = "POST",
                       .url = notification.url,
                       .fields = {{"Content-Type", "application/json"},
-                                 {"X-Atlasflow-Event", "deployment"},
+                                 {"X-Atlasflow-Event", event_of(notification)},
                                  {"X-Atlasflow-Delivery", notification.delivery()}},
                       .body = body,
                       .timeout = timeout_,

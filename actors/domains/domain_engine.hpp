@@ -3,7 +3,7 @@
 // real one (over domains/ and edge/), the simulator its own. Every call but name_of() may block and
 // comes from a worker thread; thread-safe.
 //
-// No secret passes through it: a certificate is named by its fingerprint, and its key never leaves
+// No secret comes out of it: a certificate is named by its fingerprint, and its key never leaves
 // the store of who implements this but for the edge.
 #pragma once
 
@@ -38,6 +38,12 @@ struct CertificateJob {
 
 // A failure of an order. `certificate_failed.retry_at_us` is set only when the CA named a time.
 using IssueResult = tl::expected<pb::CertificateIssued, pb::CertificateFailed>;
+
+// What a user brings, as PEM.
+struct CertificateUpload {
+  std::string chain;
+  std::string key;  // secret
+};
 
 struct CertificateChoice {
   std::string domain;
@@ -74,6 +80,12 @@ class DomainEngine {
   // and asks again has ordered once. A stop leaves the order as it is, to be gone on with: the
   // answer is CERTIFICATE_PROBLEM_ABANDONED then, and nobody records it.
   [[nodiscard]] virtual IssueResult order(const CertificateJob& job, std::stop_token stop) = 0;
+
+  // Checks a certificate that a user brings for this domain, and keeps it with its key, sealed; on
+  // disk for good when this returns. It stays long enough to be recorded, whatever keep_only() is
+  // told meanwhile. invalid_argument: a sentence with what was found and what is expected.
+  [[nodiscard]] virtual Result<pb::CertificateIssued> keep_upload(
+      const std::string& domain, const CertificateUpload& upload) = 0;
 
   // Makes this the whole table of certificates that the edge shows beside its own, and returns when
   // every worker uses it. What is in it already is not touched. unavailable: try again. A

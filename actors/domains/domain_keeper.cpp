@@ -13,7 +13,6 @@ namespace {
 constexpr std::size_t k_looks_max = 8;
 constexpr std::ptrdiff_t k_orders_max = 4;
 constexpr auto k_look_limit = std::chrono::seconds(60);
-constexpr auto k_publish_limit = std::chrono::seconds(60);
 // The engine keeps an order's deadline itself; this is for one that does not come back.
 constexpr TimestampUs k_order_patience_us = k_minute_us;
 constexpr int k_lost_orders_max = 5;
@@ -35,7 +34,14 @@ pb::CertificateFailed failed_as(pb::CertificateProblem problem, const std::strin
 DomainHosts hosts_of(const DomainLedger& ledger, const std::string& domain) {
   DomainHosts hosts;
   for (const auto& [name, state] : ledger.domains()) {
-    if (state.certificate() != nullptr) hosts.targets[name] = target_of(state, domain);
+    if (state.certificate() == nullptr) continue;
+    hosts.targets[name] = target_of(state, domain);
+    const auto* to = ledger.redirect_of(state);
+    if (to != nullptr) hosts.redirects[name] = to->name;
+  }
+  for (const auto& [project, name] : ledger.primary_domains()) {
+    const auto* primary = ledger.primary_domain(project);
+    if (primary != nullptr) hosts.redirects[target_of(*primary, domain)] = primary->name;
   }
   return hosts;
 }
@@ -90,7 +96,8 @@ void DomainKeeperState::fold(const storage::Record& record) {
     const auto known = state == nullptr ? StreamVersion{} : state->version;
     if (record.stream_version <= known) return;
     ATLAS_ASSERT_EQ(record.stream_version, known.next());
-  } else if (!record.event.has_project_deleted()) {
+  } else if (!record.event.has_project_deleted() && !record.event.has_project_created() &&
+             !record.event.has_settings_changed()) {
     return;
   }
   ledger.apply(record.stream, record.event, record.recorded_at);
@@ -103,8 +110,25 @@ void DomainKeeperState::fold(const storage::Record& record) {
       orphans_wanted = true;
       edge_is_stale = true;
       break;
+    // Where visitors are sent hangs on all of these.
+    case pb::Event::kProjectCreated:
+    case pb::Event::kSettingsChanged:
+    case pb::Event::kDomainRedirectSet:
+    case pb::Event::kDomainRecovered:
+    case pb::Event::kDomainDegraded:
+      hosts_are_stale = true;
+      break;
+    case pb::Event::kDomainVerified:
+      hosts_are_stale = true;
+      // One that was brought before its records were set has waited for them.
+      if (ledger.find(domain_of(record.stream))->certificate() != nullptr) edge_is_stale = true;
+      break;
     case pb::Event::kCertificateIssued:
+    case pb::Event::kCertificateUploaded:
       edge_is_stale = true;
+      break;
+    case pb::Event::kCertificateReleased:
+      clean_wanted = true;
       break;
     case pb::Event::kCertificateLost:
     case pb::Event::kDomainRemoved:
@@ -137,6 +161,7 @@ void DomainKeeperState::on_records(domain_keeper_actor::pointer self, const Reco
     publish(self);
     run_due(self);
   }
+  tell_hosts(self);
   remove_orphans(self);
 }
 
@@ -209,7 +234,14 @@ void DomainKeeperState::report_next(domain_keeper_actor::pointer self) {
   const auto& command = next.mapped();
   decide_and_write(self, domain, command, Principal::system("domains"), {},
                    [this, self, domain, command](const Result<Position>& recorded) {
-                     if (recorded) return self->send(self, ReportNext{});
+                     if (recorded) {
+                       // The clock was set back: it is not the time to tell of it, after all.
+                       if (*recorded == Position{}) {
+                         compare(self, domain);
+                         run_due(self);
+                       }
+                       return self->send(self, ReportNext{});
+                     }
                      log_event(LogLevel::warn, "domains", "not_recorded",
                                {{"domain", domain}, {"error", to_string(recorded.error())}});
                      const auto code = recorded.error().code;
@@ -236,6 +268,11 @@ void DomainKeeperState::command(domain_keeper_actor::pointer self, const Command
   if (auto* add = std::get_if<AddDomain>(&command)) {
     const auto* above = ledger.foreign_parent(message.name, add->project);
     if (above != nullptr) add->parent_claimant = above->project_name;
+    add->redirect_refused = ledger.why_no_redirect(message.name, add->project, add->redirect_to);
+  } else if (auto* redirect = std::get_if<SetRedirect>(&command)) {
+    const auto* state = ledger.find(message.name);
+    const auto project = state == nullptr ? ProjectId{} : state->project;
+    redirect->refused = ledger.why_no_redirect(message.name, project, redirect->to);
   }
   decide_and_write(self, message.name, std::move(command), message.by, message.basis,
                    [promise](const Result<Position>& recorded) {
@@ -278,6 +315,9 @@ bool DomainKeeperState::has_order_room() const {
 void DomainKeeperState::plan(const std::string& domain, const DomainState& state, Watch& watch) {
   if (watch.look_due) looks.erase({*watch.look_due, domain});
   if (watch.order_due) orders.erase({*watch.order_due, domain});
+  if (watch.warning_due) warnings.erase({*watch.warning_due, domain});
+  watch.warning_due = warning_due_at(state);
+  if (watch.warning_due) warnings.emplace(*watch.warning_due, domain);
   watch.look_due.reset();
   watch.order_due.reset();
   if (watch.look != 0) return;  // Its end plans anew.
@@ -337,6 +377,12 @@ void DomainKeeperState::run_order(domain_keeper_actor::pointer self, const Domai
 void DomainKeeperState::run_due(domain_keeper_actor::pointer self) {
   if (!begun) return;
   const auto now = config.clock->now();
+  while (!warnings.empty() && warnings.begin()->first <= now) {
+    const auto domain = warnings.extract(warnings.begin()).value().second;
+    watches[domain].warning_due.reset();
+    report(self, domain, WarnOfExpiry{});  // whose record plans the next one
+  }
+  if (!warnings.empty()) wake_at(self, warnings.begin()->first);
   const auto looking = [this] {
     return static_cast<std::size_t>(std::count_if(jobs.begin(), jobs.end(), [](const auto& item) {
       return std::holds_alternative<LookUpWork>(item.second.work);
@@ -372,31 +418,6 @@ void DomainKeeperState::look(domain_keeper_actor::pointer self, const std::strin
   watch.ordering_look = to_order;
   watch.look = begin_job(self, LookUpWork{domain}, k_look_limit);
   plan(domain, *ledger.find(domain), watch);
-}
-
-void DomainKeeperState::publish(domain_keeper_actor::pointer self) {
-  if (!begun || publishing != 0) return;
-  if (!edge_is_stale) return clean(self);
-  const auto now = config.clock->now();
-  if (now < publish_again_at) return wake_at(self, publish_again_at);
-  edge_is_stale = false;
-  // Where a host leads comes first: a handshake that is answered is to have an answer behind it.
-  self->send(config.edge, hosts_of(ledger, config.domain));
-  publishing = begin_job(self, PublishWork{certificates_of(ledger)}, k_publish_limit);
-}
-
-// Keys that nothing names go, once nothing is between the store and the log.
-void DomainKeeperState::clean(domain_keeper_actor::pointer self) {
-  if (!clean_wanted || cleaning != 0 || reporting || !writer.at_rest()) return;
-  clean_wanted = false;
-  CleanWork work;
-  for (const auto& [domain, state] : ledger.domains()) {
-    for (const auto* facts : {&state.issued, &state.installed}) {
-      if (*facts) work.fingerprints.insert((*facts)->fingerprint);
-    }
-    if (state.order) work.unfinished.insert(state.order->effect);
-  }
-  cleaning = begin_job(self, std::move(work), k_publish_limit);
 }
 
 domain_keeper_actor::behavior_type domain_keeper(

@@ -46,7 +46,8 @@ struct DomainKeeperConfig {
   SpawnMode spawn;
 };
 
-// Each domain with a certificate, and the hostname of its project's production.
+// Each domain with a certificate, and the hostname of its project's production; and which hostnames
+// send their visitors on.
 [[nodiscard]] DomainHosts hosts_of(const DomainLedger& ledger, const std::string& domain);
 // What the edge is to show.
 [[nodiscard]] std::vector<CertificateChoice> certificates_of(const DomainLedger& ledger);
@@ -66,6 +67,7 @@ struct DomainKeeperState {
     Principal asked_by;
     std::optional<TimestampUs> look_due;  // as it stands in the agenda
     std::optional<TimestampUs> order_due;
+    std::optional<TimestampUs> warning_due;
   };
   struct Job {
     Child<domain_worker_actor> worker;
@@ -89,7 +91,10 @@ struct DomainKeeperState {
   Ticket next_ticket = 1;
   Agenda looks;
   Agenda orders;
-  bool edge_is_stale = true;  // what it shows may not be what the log says
+  Agenda warnings;
+  bool edge_is_stale = true;     // what it shows may not be what the log says
+  bool hosts_are_stale = false;  // nor where it leads, whatever it shows
+  DomainHosts told_hosts;
   Ticket publishing = 0;
   Ticket cleaning = 0;
   bool clean_wanted = true;
@@ -129,6 +134,7 @@ struct DomainKeeperState {
   void run_due(domain_keeper_actor::pointer self);
   void look(domain_keeper_actor::pointer self, const std::string& domain, bool to_order);
   void publish(domain_keeper_actor::pointer self);
+  void tell_hosts(domain_keeper_actor::pointer self);
   void clean(domain_keeper_actor::pointer self);
   void wake_at(domain_keeper_actor::pointer self, TimestampUs due);
 

@@ -33,7 +33,14 @@ DomainOutlook outlook_of(const DomainState& state, const DomainEngine* engine,
   if (state.take_over && state.take_over->is_open(now)) {
     outlook.take_over = WantedRecord{ownership_name(state.name), "TXT", expected.take_over_proof};
   }
+  outlook.orders_certificates = !settings.rules.directory.empty();
   outlook.order_due_at = order_due_at(state, settings.rules);
+  if (const auto* shown = state.shown_certificate(); shown != nullptr) {
+    outlook.expiry = shown->expiry_stage(now);
+  }
+  if (outlook.expiry != pb::EXPIRY_STAGE_UNSPECIFIED) {
+    outlook.expiry_reason = atlasflow::expiry_reason(state, settings.rules);
+  }
   return outlook;
 }
 

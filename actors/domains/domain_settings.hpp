@@ -28,7 +28,11 @@ struct DomainOutlook {
   WantedRecords wanted;
   bool proof_required = false;              // the TXT record is needed, too
   std::optional<WantedRecord> take_over;    // of another project that asks for the domain
+  bool orders_certificates = false;         // the server knows an authority
   std::optional<TimestampUs> order_due_at;  // of its next certificate; nothing: none is due
+  // Of the certificate that is shown, when it is nearer to its end than it should be, and why.
+  pb::ExpiryStage expiry = pb::EXPIRY_STAGE_UNSPECIFIED;
+  std::string expiry_reason;
 };
 [[nodiscard]] DomainOutlook outlook_of(const DomainState& state, const DomainEngine* engine,
                                        const std::string& domain, const DomainSettings& settings,

@@ -9,6 +9,8 @@
 namespace atlasflow::actors {
 namespace {
 
+constexpr auto k_publish_limit = std::chrono::seconds(60);
+
 domain_worker_actor::behavior_type domain_worker(domain_worker_actor::pointer self,
                                                  const domain_keeper_actor& keeper,
                                                  DomainEngine* engine) {
@@ -184,6 +186,44 @@ void DomainKeeperState::lose(domain_keeper_actor::pointer self, Ticket ticket,
   for (const auto& [domain, state] : ledger.domains()) {
     if (state.order) compare(self, domain);
   }
+}
+
+void DomainKeeperState::publish(domain_keeper_actor::pointer self) {
+  if (!begun) return;
+  tell_hosts(self);
+  if (publishing != 0) return;
+  if (!edge_is_stale) return clean(self);
+  const auto now = config.clock->now();
+  if (now < publish_again_at) return wake_at(self, publish_again_at);
+  edge_is_stale = false;
+  // Where a host leads comes first: a handshake that is answered is to have an answer behind it.
+  told_hosts = hosts_of(ledger, config.domain);
+  self->send(config.edge, told_hosts);
+  publishing = begin_job(self, PublishWork{certificates_of(ledger)}, k_publish_limit);
+}
+
+void DomainKeeperState::tell_hosts(domain_keeper_actor::pointer self) {
+  // A table that is about to be published is told with it.
+  if (edge_is_stale && publishing == 0) return;
+  if (!std::exchange(hosts_are_stale, false)) return;
+  auto hosts = hosts_of(ledger, config.domain);
+  if (hosts == told_hosts) return;
+  told_hosts = std::move(hosts);
+  self->send(config.edge, told_hosts);
+}
+
+// Keys that nothing names go, once nothing is between the store and the log.
+void DomainKeeperState::clean(domain_keeper_actor::pointer self) {
+  if (!clean_wanted || cleaning != 0 || reporting || !writer.at_rest()) return;
+  clean_wanted = false;
+  CleanWork work;
+  for (const auto& [domain, state] : ledger.domains()) {
+    for (const auto* facts : {&state.issued, &state.installed}) {
+      if (*facts) work.fingerprints.insert((*facts)->fingerprint);
+    }
+    if (state.order) work.unfinished.insert(state.order->effect);
+  }
+  cleaning = begin_job(self, std::move(work), k_publish_limit);
 }
 
 }  // namespace atlasflow::actors

@@ -49,15 +49,20 @@ std::vector<RouteClaim> EdgeActorState::table() const {
       if (winner == nullptr || newer(claim, *winner)) winner = &claim;
     }
   }
-  for (const auto& [host, target] : domain_hosts) {
+  for (const auto& [host, target] : domain_hosts.targets) {
     const auto winner = winners.find(target);
     if (winner != winners.end()) winners.try_emplace(host, winner->second);
   }
   std::vector<RouteClaim> routes;
   routes.reserve(winners.size());
   for (const auto& [host, claim] : winners) {
+    const auto redirect = domain_hosts.redirects.find(host);
+    // A host without a route would send its visitors to a page that says that there is nothing.
+    const bool leads_on =
+        redirect != domain_hosts.redirects.end() && winners.contains(redirect->second);
     routes.push_back({host, claim->claim.project, claim->claim.deployment.str(),
-                      claim->claim.upstreams, claim->claim.unavailable_reason, claim->claim.terms});
+                      claim->claim.upstreams, claim->claim.unavailable_reason, claim->claim.terms,
+                      leads_on ? redirect->second : std::string()});
   }
   return routes;
 }
@@ -159,14 +164,14 @@ edge_actor::behavior_type edge_supervisor(edge_actor::stateful_pointer<EdgeActor
             self->state.publish_soon(self);
           },
           [self](ExpectClaims& message) {
-            self->state.domain_hosts = std::move(message.domains.targets);
+            self->state.domain_hosts = std::move(message.domains);
             self->state.expected.insert(message.ids.begin(), message.ids.end());
             if (self->state.expected.empty()) return self->state.publish_soon(self);
             self->delayed_send(self, k_claims_patience, ClaimsOverdue{});
           },
           [self](DomainHosts& message) {
-            if (message.targets == self->state.domain_hosts) return;
-            self->state.domain_hosts = std::move(message.targets);
+            if (message == self->state.domain_hosts) return;
+            self->state.domain_hosts = std::move(message);
             self->state.publish_soon(self);
           },
           [self](const ClaimsOverdue&) {

@@ -49,10 +49,10 @@ struct EdgeActorState {
   EdgeActorConfig config;
   std::uint64_t generation = 0;
   std::map<DeploymentId, Claim> claims;
-  std::map<std::string, std::string> domain_hosts;  // by hostname, the one that it leads to
-  std::vector<Draining> draining;                   // that wait for the next table
-  std::map<caf::actor_addr, Draining> drainers;     // by who waits one out
-  std::set<DeploymentId> expected;  // their claims are to come before the first table
+  DomainHosts domain_hosts;
+  std::vector<Draining> draining;                // that wait for the next table
+  std::map<caf::actor_addr, Draining> drainers;  // by who waits one out
+  std::set<DeploymentId> expected;               // their claims are to come before the first table
   bool publishing = false;
   const char* name = "edge";
 

@@ -128,7 +128,19 @@ struct CommandRunner::Run {
     for (const auto& [name, value] : command.settings) {
       ATLAS_TRYV(set_by_name(change.settings, name, value));
     }
+    ATLAS_TRYV(check_primary_domain(view.state, change.settings.primary_domain()));
     return tell_project(command.project, std::move(change));
+  }
+
+  // One that the project does not have would silently do nothing.
+  [[nodiscard]] Result<void> check_primary_domain(const ProjectState& project,
+                                                  const std::string& domain) const {
+    if (domain.empty() || domain == project.settings.primary_domain()) return {};
+    const auto known = runner.catalog_.domain(domain);
+    if (known && known->claimed && known->project == project.id) return {};
+    return fail(ErrorCode::invalid_argument,
+                "primary_domain: '" + domain + "' is no domain of project '" + project.name +
+                    "'; claim it first with atlasflow domains add " + project.name + " " + domain);
   }
 
   Result<commands::Done> operator()(const commands::SetEnv& command) const {
@@ -357,12 +369,6 @@ struct CommandRunner::Run {
   Result<std::string> operator()(const commands::AddDomain& command) const {
     ATLAS_TRY(const auto view, runner.known_project(command.project));
     ATLAS_TRY(const auto name, runner.domain_name(command.domain));
-    if (runner.domains_.rules.directory.empty()) {
-      return fail(
-          ErrorCode::conflict,
-          "domains of one's own are off, as this server knows no certificate authority; set "
-          "domains.acme_directory in its configuration (docs/domains.md)");
-    }
     const auto own = "." + runner.domain_;
     if (name.name == runner.domain_ || name.name.ends_with(own)) {
       return fail(ErrorCode::invalid_argument,
@@ -376,6 +382,10 @@ struct CommandRunner::Run {
                   .take_over = command.take_over,
                   .parent_claimant = {},
                   .by = by};
+    if (!command.redirect_to.empty()) {
+      ATLAS_TRY(const auto to, runner.domain_name(command.redirect_to));
+      add.redirect_to = to.name;
+    }
     // No secret: who can set the record has proved what it is for. The same for a claim that is
     // repeated, so that a record that was set stays right.
     constexpr std::size_t k_token_digits = 32;
@@ -393,6 +403,34 @@ struct CommandRunner::Run {
 
   Result<std::string> operator()(const commands::RetryDomain& command) const {
     return tell_domain(command.domain, RetryCertificate{by});
+  }
+
+  Result<std::string> operator()(const commands::RedirectDomain& command) const {
+    SetRedirect redirect{.to = {}, .refused = {}, .by = by};
+    if (!command.to.empty()) {
+      ATLAS_TRY(const auto to, runner.domain_name(command.to));
+      redirect.to = to.name;
+    }
+    return tell_domain(command.domain, std::move(redirect));
+  }
+
+  // Sealed before it is recorded: an event never names what is not on disk.
+  Result<std::string> operator()(const commands::UploadCertificate& command) const {
+    ATLAS_TRY(const auto name, runner.domain_name(command.domain));
+    const auto known = runner.catalog_.domain(name.name);
+    if (!known || !known->claimed) {
+      return fail(ErrorCode::not_found, "'" + name.name +
+                                            "' is no domain of any project; atlasflow domains add "
+                                            "claims it, then its certificate can be uploaded");
+    }
+    ATLAS_TRYV(runner.log_.has_room());
+    ATLAS_TRY(auto kept, runner.engines_.domains->keep_upload(
+                             name.name, {.chain = command.chain, .key = command.key}));
+    return tell_domain(command.domain, TakeUploaded{std::move(kept), by});
+  }
+
+  Result<std::string> operator()(const commands::ReleaseCertificate& command) const {
+    return tell_domain(command.domain, ReleaseUploaded{by});
   }
 
   Result<std::string> operator()(const commands::CheckDomain& command) const {

@@ -239,13 +239,14 @@ struct RecordRepositoryDeletion {
 // Each answers with the domain's name as the log has it: lower case, A-labels. invalid_argument: it
 // can't be a domain of a user's own, and why.
 
-// Claims the domain for a project. conflict: it is another project's, or custom domains are off.
+// Claims the domain for a project. conflict: it is another project's.
 struct AddDomain {
   using Answer = std::string;
   static constexpr std::string_view name = "add_domain";
   std::string project;
   std::string domain;
-  bool take_over = false;  // ask for it when it is another project's: its TXT record decides
+  bool take_over = false;        // ask for it when it is another project's: its TXT record decides
+  std::string redirect_to = {};  // another domain of the project; empty: it serves the project
 };
 struct RemoveDomain {
   using Answer = std::string;
@@ -265,13 +266,36 @@ struct RetryDomain {
   static constexpr std::string_view name = "retry_domain";
   std::string domain;
 };
+// Sends its visitors to another domain of its project, or serves them again.
+struct RedirectDomain {
+  using Answer = std::string;
+  static constexpr std::string_view name = "redirect_domain";
+  std::string domain;
+  std::string to;  // empty: they are served
+};
+// Has it served with a certificate that the project brings, in place of one that is ordered.
+// invalid_argument: what is wrong with it.
+struct UploadCertificate {
+  using Answer = std::string;
+  static constexpr std::string_view name = "upload_certificate";
+  std::string domain;
+  std::string chain;  // PEM, the leaf first
+  std::string key;    // PEM, secret
+};
+// Back to one that is ordered. conflict: it has no other.
+struct ReleaseCertificate {
+  using Answer = std::string;
+  static constexpr std::string_view name = "release_certificate";
+  std::string domain;
+};
 
 using Command =
     std::variant<ConnectGitHubApp, DisconnectGitHubApp, RecordGitHubReport, FollowRepository,
                  RecordRepositoryDeletion, TakePush, CreateProject, DeleteProject, ChangeSettings,
                  SetEnv, UnsetEnv, SetBuildSecrets, UnsetBuildSecrets, SetNotifySecret, Deploy,
                  Rollback, Redeploy, Promote, ApprovePullRequest, Restart, Cancel, StopApp,
-                 StartApp, Scale, AddDomain, RemoveDomain, CheckDomain, RetryDomain>;
+                 StartApp, Scale, AddDomain, RemoveDomain, CheckDomain, RetryDomain, RedirectDomain,
+                 UploadCertificate, ReleaseCertificate>;
 using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::string,
                             std::vector<actors::PushReceipt>>;
 

@@ -178,6 +178,7 @@ struct RouteClaim {
   std::vector<RouteUpstream> upstreams;  // empty: 503 with the reason
   std::string unavailable_reason;
   RouteTerms terms = {};
+  std::string redirect_to = {};  // another host of the table, where visitors are sent; empty: none
 };
 
 // The edge: takes whole tables.

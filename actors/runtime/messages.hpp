@@ -274,6 +274,9 @@ struct Publish {};
 // them, at each change.
 struct DomainHosts {
   std::map<std::string, std::string> targets;
+  // Of all hostnames, those whose visitors are sent to another one.
+  std::map<std::string, std::string> redirects;
+  friend bool operator==(const DomainHosts&, const DomainHosts&) = default;
 };
 // After a start: these deployments are about to claim; a table without them must not be published,
 // nor one without the domains.

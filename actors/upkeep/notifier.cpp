@@ -36,11 +36,20 @@ std::string answer_text(const Posted& posted) {
          (posted.status / 100 == 3 ? "; redirects are not followed" : "");
 }
 
+template <typename Told>
+void set_about(const Notification& notification, Told& told) {
+  if (notification.expiry) {
+    told.set_domain(notification.about());
+  } else {
+    told.set_deployment(notification.about());
+  }
+  told.set_result(notification.outcome());
+}
+
 pb::Event sent_event(const Notification& notification, int attempts) {
   pb::Event event;
   auto* sent = event.mutable_notification_sent();
-  sent->set_deployment(notification.deployment.str());
-  sent->set_result(std::string(name_of(notification.result)));
+  set_about(notification, *sent);
   sent->set_attempts(attempts);
   return event;
 }
@@ -48,8 +57,7 @@ pb::Event sent_event(const Notification& notification, int attempts) {
 pb::Event failed_event(const Notification& notification, int attempts, const std::string& reason) {
   pb::Event event;
   auto* failed = event.mutable_notification_failed();
-  failed->set_deployment(notification.deployment.str());
-  failed->set_result(std::string(name_of(notification.result)));
+  set_about(notification, *failed);
   failed->set_attempts(attempts);
   failed->set_reason(reason);
   return event;
@@ -211,8 +219,8 @@ void NotifierState::judge(notifier_actor::pointer self, const Posted& message) {
   if (verdict == PostVerdict::taken) {
     log_event("notifier", "sent",
               {{"project", notification.project},
-               {"deployment", notification.deployment.str()},
-               {"result", name_of(notification.result)},
+               {"about", notification.about()},
+               {"result", notification.outcome()},
                {"attempts", delivery->attempts}});
     delivery->outcome = sent_event(notification, delivery->attempts);
     delivery->phase = Phase::recording;
@@ -224,8 +232,8 @@ void NotifierState::judge(notifier_actor::pointer self, const Posted& message) {
     const auto pause = pause_after(delivery->attempts);
     log_event("notifier", "not_sent",
               {{"project", notification.project},
-               {"deployment", notification.deployment.str()},
-               {"result", name_of(notification.result)},
+               {"about", notification.about()},
+               {"result", notification.outcome()},
                {"attempts", delivery->attempts},
                {"again_in_s", pause.count()},
                {"reason", reason}});
@@ -236,8 +244,8 @@ void NotifierState::judge(notifier_actor::pointer self, const Posted& message) {
   }
   log_event(LogLevel::warn, "notifier", "given_up",
             {{"project", notification.project},
-             {"deployment", notification.deployment.str()},
-             {"result", name_of(notification.result)},
+             {"about", notification.about()},
+             {"result", notification.outcome()},
              {"attempts", delivery->attempts},
              {"reason", reason}});
   ATLAS_PROBE(delivery->attempts >= k_attempts_max || too_old,
@@ -255,8 +263,7 @@ void NotifierState::record(notifier_actor::pointer self, std::uint64_t ticket) {
   Append append;
   append.request.stream = notifications_stream(notification.project_id);
   append.request.events = {delivery->outcome};
-  append.request.dedupe_key = "notification/" + notification.deployment.str() + "/" +
-                              std::string(name_of(notification.result));
+  append.request.dedupe_key = "notification/" + notification.about() + "/" + notification.outcome();
   append.request.correlation_id = notification.delivery();
   append.request.actor = Principal::system("notifier");
   append.patient = false;

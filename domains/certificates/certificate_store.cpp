@@ -166,16 +166,26 @@ Result<void> CertificateStore::set_order_url(const EffectId& effect, const std::
 
 // ---- certificates -------------------------------------------------------------------------------
 
-Result<void> CertificateStore::put(const EffectId& effect, const StoredCertificate& certificate) {
+Result<void> CertificateStore::write_certificate(const StoredCertificate& certificate) {
   const auto& fingerprint = certificate.facts.fingerprint();
+  const WipedText bundle(certificate.key_pem + certificate.chain_pem);
+  ATLAS_TRY(const auto sealed, sealed_->seal(certificate_context(fingerprint), bundle.text));
+  return write_record(certificate_file(fingerprint), {{"sealed", sealed.ref}});
+}
+
+Result<void> CertificateStore::put(const EffectId& effect, const StoredCertificate& certificate) {
   {
     const std::lock_guard lock(mutex_);
-    const WipedText bundle(certificate.key_pem + certificate.chain_pem);
-    ATLAS_TRY(const auto sealed, sealed_->seal(certificate_context(fingerprint), bundle.text));
-    ATLAS_TRYV(write_record(certificate_file(fingerprint), {{"sealed", sealed.ref}}));
+    ATLAS_TRYV(write_certificate(certificate));
   }
   // From here on the order is over, whatever becomes of the CA.
-  return change_order(effect, "fingerprint", fingerprint);
+  return change_order(effect, "fingerprint", certificate.facts.fingerprint());
+}
+
+Result<void> CertificateStore::put_uploaded(const StoredCertificate& certificate) {
+  const std::lock_guard lock(mutex_);
+  uploaded_at_[certificate.facts.fingerprint()] = std::chrono::steady_clock::now();
+  return write_certificate(certificate);
 }
 
 Result<StoredCertificate> CertificateStore::certificate(const std::string& fingerprint) {
@@ -223,6 +233,9 @@ Result<void> CertificateStore::keep_only(const std::set<std::string>& fingerprin
   std::set<std::string> named;
   // What came of an order that is kept stays as well: nobody may know of it yet.
   std::set<std::string> certificates = fingerprints;
+  const auto kept_since = std::chrono::steady_clock::now() - k_uploads_kept;
+  std::erase_if(uploaded_at_, [&](const auto& each) { return each.second < kept_since; });
+  for (const auto& [fingerprint, at] : uploaded_at_) certificates.insert(fingerprint);
   // A record goes before the value that it names: no record names what is gone.
   const auto sweep = [&](const char* kind, const char* ref, const auto& stays) -> Result<void> {
     ATLAS_TRY(const auto stems, stems_in(folder_ / kind));

@@ -9,7 +9,9 @@
 //   sealed/                                         the values that these files name
 #pragma once
 
+#include <chrono>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -45,6 +47,8 @@ struct StoredOrder {
 
 class CertificateStore {
  public:
+  static constexpr std::chrono::minutes k_uploads_kept{10};
+
   // Makes the folder. The key file is the one of storage/secrets, with its errors.
   [[nodiscard]] static Result<std::unique_ptr<CertificateStore>> open(
       const std::filesystem::path& folder, const std::filesystem::path& key_file);
@@ -69,12 +73,15 @@ class CertificateStore {
 
   // What came of the order: the chain and the order's key. Durable.
   [[nodiscard]] Result<void> put(const EffectId& effect, const StoredCertificate& certificate);
+  // One that a user brings, and no order names. Durable.
+  [[nodiscard]] Result<void> put_uploaded(const StoredCertificate& certificate);
   // not_found: there is none. corrupt: what is there is not what was written, and never will be.
   // Any other error: it can't be read now.
   [[nodiscard]] Result<StoredCertificate> certificate(const std::string& fingerprint);
 
   // Removes every other certificate and order, and the sealed values that nothing names. Accounts
-  // stay.
+  // stay, and so does what was uploaded within the last k_uploads_kept: who made the lists may not
+  // have heard of it.
   [[nodiscard]] Result<void> keep_only(const std::set<std::string>& fingerprints,
                                        const std::set<EffectId>& effects);
 
@@ -88,10 +95,12 @@ class CertificateStore {
   [[nodiscard]] std::filesystem::path certificate_file(const std::string& fingerprint) const;
   [[nodiscard]] Result<void> change_order(const EffectId& effect, const char* name,
                                           const std::string& value);
+  [[nodiscard]] Result<void> write_certificate(const StoredCertificate& certificate);
   [[nodiscard]] Result<KeyPtr> open_key(const std::string& context, const std::string& ref);
 
   const std::filesystem::path folder_;
   const std::unique_ptr<storage::SecretStore> sealed_;
+  std::map<std::string, std::chrono::steady_clock::time_point> uploaded_at_;  // by fingerprint
   std::mutex mutex_;  // a value is sealed and named under it, so that keep_only finds no other
 };
 

@@ -107,7 +107,7 @@ Result<void> check_leaf(const ChainQuestion& question, X509* leaf,
                  " bits: take a key on P-256, or one of RSA with 2048 bits or more");
   }
   if (X509_check_ca(leaf) == 1 && !issued_by_itself(leaf)) {
-    return wrong("The first certificate, " + name_of(X509_get_subject_name(leaf)) +
+    return wrong("The first certificate, " + subject_of(leaf) +
                  ", is an authority's; the server's comes first");
   }
   if (facts.not_before_us() >= facts.not_after_us()) {
@@ -143,14 +143,13 @@ Result<void> check_links(const std::vector<X509Ptr>& chain, std::int64_t now_us)
     ERR_clear_error();
     if (!linked) {
       return wrong("The chain is not in order: certificate " + std::to_string(i + 2) + ", " +
-                   name_of(X509_get_subject_name(above)) + ", did not issue certificate " +
-                   std::to_string(i + 1) + ", whose issuer is " +
-                   name_of(X509_get_issuer_name(below)) +
+                   subject_of(above) + ", did not issue certificate " + std::to_string(i + 1) +
+                   ", whose issuer is " + issuer_of(below) +
                    "; each certificate is followed by its issuer");
     }
     if (now_us >= moment_of(X509_get0_notAfter(above))) {
-      return wrong("The issuer's certificate, " + name_of(X509_get_subject_name(above)) +
-                   ", has expired on " + day_of(moment_of(X509_get0_notAfter(above))));
+      return wrong("The issuer's certificate, " + subject_of(above) + ", has expired on " +
+                   day_of(moment_of(X509_get0_notAfter(above))));
     }
   }
   return {};
@@ -162,12 +161,15 @@ pb::CertificateIssued facts_of(X509* leaf) {
   pb::CertificateIssued facts;
   facts.set_fingerprint(certificate_fingerprint(leaf));
   facts.set_serial(to_hex(serial_of(leaf)));
-  facts.set_issuer(name_of(X509_get_issuer_name(leaf)));
+  facts.set_issuer(issuer_of(leaf));
   facts.set_not_before_us(moment_of(X509_get0_notBefore(leaf)));
   facts.set_not_after_us(moment_of(X509_get0_notAfter(leaf)));
   for (auto& name : names_in(leaf)) facts.add_names(std::move(name));
   return facts;
 }
+
+std::string subject_of(X509* certificate) { return name_of(X509_get_subject_name(certificate)); }
+std::string issuer_of(X509* certificate) { return name_of(X509_get_issuer_name(certificate)); }
 
 bool covers(std::string_view certificate_name, std::string_view host) {
   if (certificate_name == host) return true;

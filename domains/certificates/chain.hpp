@@ -17,6 +17,10 @@ namespace atlasflow::domains {
 // The leaf's facts, as the log has them. Times that can't be read are 0.
 [[nodiscard]] pb::CertificateIssued facts_of(X509* leaf);
 
+// What people know them by: the common name, or the organisation.
+[[nodiscard]] std::string subject_of(X509* certificate);
+[[nodiscard]] std::string issuer_of(X509* certificate);
+
 // Whether a certificate's name covers the host: itself, or "*." and all but the first label
 // (RFC 6125 section 6.4.3). Both in lower case.
 [[nodiscard]] bool covers(std::string_view certificate_name, std::string_view host);

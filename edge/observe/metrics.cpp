@@ -203,6 +203,28 @@ void write_connections(Writer& out) {
               });
 }
 
+// A host is no label: there may be thousands.
+void write_certificates(Writer& out, const EdgeFigures& figures) {
+  constexpr std::int64_t k_day_s = 86'400;
+  constexpr std::array<std::pair<const char*, std::int64_t>, 4> k_times = {
+      {{"0d", 0}, {"1d", k_day_s}, {"7d", 7 * k_day_s}, {"30d", 30 * k_day_s}}};
+  const auto& ends = figures.certificates_end_at_s;
+  out.gauge("host_certificates", "Certificates that hosts of users' own are shown with.",
+            ends.size());
+  out.family("host_certificates_expiring", "gauge",
+             "Those of them that end within that time; 0d: that have ended.");
+  for (const auto& [name, time] : k_times) {
+    const auto count = std::count_if(ends.begin(), ends.end(), [&, within = time](auto end) {
+      return end <= figures.now_s + within;
+    });
+    out.sample(label("within", name), std::to_string(count));
+  }
+  if (ends.empty()) return;
+  out.family("host_certificates_first_expiry_timestamp_seconds", "gauge",
+             "When the first of them ends.");
+  out.sample("", std::to_string(*std::min_element(ends.begin(), ends.end())));
+}
+
 }  // namespace
 
 ProjectNumbers::ProjectNumbers() : names_{"_none", "_other"} {}
@@ -248,6 +270,7 @@ std::string prometheus_text(const EdgeFigures& figures) {
   out.sample("", std::to_string(figures.access_lines_lost));
   out.gauge("route_table_generation", "The route table in force.", figures.generation);
   out.gauge("routed_hosts", "Hosts that it routes.", figures.hosts);
+  write_certificates(out, figures);
   return out.take();
 }
 

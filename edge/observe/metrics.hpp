@@ -129,6 +129,9 @@ struct EdgeFigures {
   std::vector<std::string> projects;  // by number
   std::uint64_t generation = 0;
   std::size_t hosts = 0;
+  std::vector<std::int64_t>
+      certificates_end_at_s;  // of those that hosts were given, in s since 1970
+  std::int64_t now_s = 0;
   std::uint64_t access_lines_lost = 0;
 };
 

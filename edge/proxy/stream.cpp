@@ -195,14 +195,13 @@ bool Stream::answered_challenge() {
 }
 
 // To the same target of that host, at the port that the edge has for it.
-void Stream::redirect(bool secure, std::string_view host, const char* title) {
+void Stream::redirect(bool secure, std::string_view host, const char* title, int status) {
   const http::RequestHead& head = *head_;
   std::string location = (secure ? "https://" : "http://") + std::string(host);
   const std::uint16_t port = secure ? context_.shared.https_port : connection_.local_port();
   if (port != (secure ? 443 : 80)) location += ":" + std::to_string(port);
   location += head.path;
-  const bool safe = head.method == "GET" || head.method == "HEAD";
-  answer({safe ? 301 : 308, "", title, "See " + location, 0, location});
+  answer({status, "", title, "See " + location, 0, location});
 }
 
 const RouteEntry* Stream::route_or_answer() {
@@ -226,13 +225,14 @@ const RouteEntry* Stream::route_or_answer() {
   if (route != nullptr && !route->redirect_to.empty()) {
     // In one step, also from plain HTTP.
     const bool secure = connection_.https() || certificates.find(route->redirect_to) != nullptr;
-    redirect(secure, route->redirect_to, "This site has another name");
+    redirect(secure, route->redirect_to, "This site has another name", 308);
     return nullptr;
   }
   // A host without a certificate of ours could only be redirected into a failed handshake.
   if (route != nullptr && !connection_.https() && context_.shared.config.redirect_http &&
       certificate != nullptr) {
-    redirect(true, head.host, "This site speaks https");
+    const bool safe = head.method == "GET" || head.method == "HEAD";
+    redirect(true, head.host, "This site speaks https", safe ? 301 : 308);
     return nullptr;
   }
   return ready_or_answer(route);

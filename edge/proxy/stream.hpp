@@ -118,7 +118,7 @@ class Stream {
   void reset(const http::RequestHead* head);
   void make_request_id();
   [[nodiscard]] bool answered_challenge();
-  void redirect(bool secure, std::string_view host, const char* title);
+  void redirect(bool secure, std::string_view host, const char* title, int status);
   [[nodiscard]] const RouteEntry* route_or_answer();
   [[nodiscard]] const RouteEntry* ready_or_answer(const RouteEntry* route);
   [[nodiscard]] bool within_rate(const RouteEntry& route);

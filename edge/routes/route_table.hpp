@@ -32,7 +32,7 @@ struct Route {
   std::vector<Upstream> upstreams;  // empty: 503 with the reason below
   std::string unavailable_reason;
   // Another host that answers for this one: every request is sent there, to the same target, by
-  // 308 (301 for GET and HEAD). Empty: none.
+  // 308. Empty: none.
   std::string redirect_to = {};
   RouteLimits limits = {};
   // What the project says to visitors while it has no upstream.

@@ -1,6 +1,9 @@
 #include "edge/tls/given_hosts.hpp"
 
+#include <ctime>
 #include <utility>
+
+#include <openssl/asn1.h>
 
 #include "edge/edge.hpp"
 
@@ -64,6 +67,18 @@ std::map<std::string, std::string> GivenHosts::in_force() const {
     fingerprints.emplace(host, certificate.fingerprint);
   }
   return fingerprints;
+}
+
+std::vector<std::int64_t> GivenHosts::ends_at_s() const {
+  const auto parsed = this->parsed();
+  std::vector<std::int64_t> ends;
+  ends.reserve(parsed->size());
+  for (const auto& [host, certificate] : *parsed) {
+    std::tm parts{};
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate->leaf.get()), &parts) != 1) continue;
+    ends.push_back(static_cast<std::int64_t>(::timegm(&parts)));
+  }
+  return ends;
 }
 
 std::vector<HostCertificate> GivenHosts::certificates_behind(const std::string& after,

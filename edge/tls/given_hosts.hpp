@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -28,6 +29,8 @@ class GivenHosts {
   [[nodiscard]] std::shared_ptr<const HostMap<ChallengeAnswers>> answers() const;
 
   [[nodiscard]] std::map<std::string, std::string> in_force() const;  // host to fingerprint
+  // When each host's certificate ends, in s since 1970.
+  [[nodiscard]] std::vector<std::int64_t> ends_at_s() const;
   [[nodiscard]] std::vector<HostCertificate> certificates_behind(const std::string& after,
                                                                  std::size_t bytes_max) const;
   [[nodiscard]] std::vector<Challenge> challenges() const;

@@ -1,6 +1,6 @@
 #include "sim/checkers/certificates.hpp"
 
-#include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -24,11 +24,30 @@ void Certificates::take(const storage::Record& record) {
     domain.project = event.domain_taken_over().project_name();
     domain.project_id = event.domain_taken_over().project_id();
     domain.proof_required = false;
+    domain.uploaded = false;
+    proved_[name] = domain.project_id;
+  } else if (event.has_domain_verified() || event.has_domain_recovered()) {
+    proved_[name] = domain.project_id;
+  } else if (event.has_certificate_uploaded()) {
+    domain.given_up = std::exchange(domain.order, std::nullopt);
+    domain.newest = event.certificate_uploaded().certificate().fingerprint();
+    domain.not_after = event.certificate_uploaded().certificate().not_after_us();
+    domain.was_refused = false;
+    domain.uploaded = true;
+    owners_of_certificates_[domain.newest] = name;
+  } else if (event.has_certificate_released()) {
+    domain.uploaded = false;
+    // What nobody was shown yet is nobody's any more.
+    if (proved_[name] != domain.project_id) domain.newest.clear();
+  } else if (event.has_certificate_expiring()) {
+    domain.warned[event.certificate_expiring().fingerprint()] =
+        event.certificate_expiring().stage();
   } else if (event.has_certificate_ordered()) {
     domain.order = EffectId{name + "-v" + std::to_string(record.stream_version.value())};
   } else if (event.has_certificate_issued()) {
     domain.order.reset();
     domain.newest = event.certificate_issued().fingerprint();
+    domain.uploaded = false;
     domain.not_after = event.certificate_issued().not_after_us();
     domain.was_refused = false;
     owners_of_certificates_[domain.newest] = name;
@@ -40,9 +59,18 @@ void Certificates::take(const storage::Record& record) {
     domain.installed = event.certificate_installed().fingerprint();
   } else if (event.has_certificate_lost()) {
     const auto& lost = event.certificate_lost().fingerprint();
-    if (domain.newest == lost) domain.newest.clear();
+    if (domain.newest == lost) {
+      // What is shown takes its place.
+      domain.newest = domain.installed == lost ? std::string() : domain.installed;
+      domain.uploaded = domain.newest.starts_with("uploaded") && domain.uploaded;
+    }
     if (domain.installed == lost) domain.installed.clear();
   }
+}
+
+bool Certificates::is_proved(const std::string& name, const Domain& domain) const {
+  const auto proved = proved_.find(name);
+  return proved != proved_.end() && proved->second == domain.project_id;
 }
 
 std::string Certificates::wrong_order(const World& world, const std::string& domain,
@@ -59,8 +87,8 @@ std::string Certificates::wrong_order(const World& world, const std::string& dom
   }
   const auto known = domains_.find(domain);
   if (known == domains_.end() || known->second.order != effect) {
-    // A removal may come while the call is on its way.
-    if (known == domains_.end()) return {};
+    // A removal, or a certificate that is brought, may come while the call is on its way.
+    if (known == domains_.end() || known->second.given_up == effect) return {};
     return fmt::format("order {} reaches the CA, and no intent in the log says so", effect.str());
   }
   return {};
@@ -75,15 +103,22 @@ std::string Certificates::wrong_table(const World& world,
       return fmt::format("{} is shown for {}, for which it was not issued", fingerprint, domain);
     }
     shown[domain] = fingerprint;
+    const auto known = domains_.find(domain);
+    if (known == domains_.end() || !known->second.uploaded || known->second.newest != fingerprint) {
+      continue;
+    }
+    if (!is_proved(domain, known->second)) {
+      return fmt::format("{} is shown for {}, which nobody proved to be its project's", fingerprint,
+                         domain);
+    }
   }
   for (const auto& [domain, fingerprint] : world.domains.shown) {
     const auto known = domains_.find(domain);
     if (shown.contains(domain) || known == domains_.end()) continue;
     if (known->second.newest.empty() && known->second.installed.empty()) continue;
-    const bool is_stored = std::any_of(
-        world.domains.stored.begin(), world.domains.stored.end(),
-        [&](const auto& stored) { return stored.second.fingerprint() == known->second.newest; });
-    if (is_stored) return fmt::format("{} is shown no more, and has a certificate", domain);
+    if (!is_proved(domain, known->second)) continue;
+    if (world.domains.holds(known->second.newest))
+      return fmt::format("{} is shown no more, and has a certificate", domain);
   }
   return {};
 }
@@ -105,7 +140,14 @@ std::string Certificates::unrest(const World& world,
     if (shown->second != known.newest || known.installed != known.newest) {
       return fmt::format("the newest certificate of {} is not shown", name);
     }
-    if (known.not_after <= now) return fmt::format("the certificate of {} has expired", name);
+    const bool has_expired = known.not_after <= now;
+    const auto told = known.warned.find(known.newest);
+    if (has_expired && !known.uploaded) {
+      return fmt::format("the certificate of {} has expired", name);
+    }
+    if (has_expired && (told == known.warned.end() || told->second != pb::EXPIRY_STAGE_EXPIRED)) {
+      return fmt::format("nobody was told that the certificate of {} has expired", name);
+    }
     if (routes.contains(host) != routes.contains(name)) {
       return fmt::format("{} does not lead where {} does", name, host);
     }

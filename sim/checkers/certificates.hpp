@@ -36,13 +36,20 @@ class Certificates {
     std::optional<EffectId> order;  // under way, by the log
     std::string newest;             // fingerprint of what was issued last and not lost
     std::string installed;
-    TimestampUs not_after = 0;  // of the newest
+    bool uploaded = false;              // the newest is one that the project brought
+    std::optional<EffectId> given_up;   // an order, for it
+    std::map<std::string, int> warned;  // by fingerprint, the stage that was told last
+    TimestampUs not_after = 0;          // of the newest
     bool proof_required = false;
     bool was_refused = false;  // by the CA, since the last certificate
     TimestampUs retry_at = 0;
   };
+  [[nodiscard]] bool is_proved(const std::string& name, const Domain& domain) const;
+
   std::map<std::string, Domain> domains_;                      // that are claimed
   std::map<std::string, std::string> owners_of_certificates_;  // domain by fingerprint
+  std::map<std::string, std::string>
+      proved_;  // by domain, the project whose records were there last
 };
 
 }  // namespace atlasflow::sim

@@ -291,6 +291,7 @@ void Invariants::on_table(const World::Table& table) {
                                               " in the name of deployment " + claim.deployment);
       }
     }
+    check_redirect(claim, table);
     const auto before = routes_.find(claim.host);
     if (before == routes_.end() || before->second == claim.deployment) continue;
     if (domains_.contains(claim.host)) continue;  // it leads where its project's own host does
@@ -305,6 +306,19 @@ void Invariants::on_table(const World::Table& table) {
   routes_ = std::move(routes);
   in_use_ = std::move(in_use);
   check_served(table);
+}
+
+// Who is sent to another host finds it, and is not sent on: so nobody is sent around in a circle.
+void Invariants::check_redirect(const actors::RouteClaim& claim, const World::Table& table) {
+  if (claim.redirect_to.empty()) return;
+  const auto target =
+      std::find_if(table.second.begin(), table.second.end(),
+                   [&](const auto& route) { return route.host == claim.redirect_to; });
+  if (target == table.second.end() || !target->redirect_to.empty()) {
+    violated("redirects-end", claim.host + " sends its visitors to " + claim.redirect_to +
+                                  (target == table.second.end() ? ", which leads nowhere"
+                                                                : ", which sends them on"));
+  }
 }
 
 // Whatever happens to the control plane and between versions, an app that is well is served.

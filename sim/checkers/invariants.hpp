@@ -123,6 +123,7 @@ class Invariants final : public Witness {
   void catch_up();
   [[nodiscard]] bool is_served(const std::string& project, const World::Table& table) const;
   void check_served(const World::Table& table);
+  void check_redirect(const actors::RouteClaim& claim, const World::Table& table);
   void check_routes(const Deployment& deployment, const DeploymentId& id, const pb::Routed& routed);
 
   const World& world_;

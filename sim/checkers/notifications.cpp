@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "events/domain.hpp"
 #include "events/ids.hpp"
 #include "events/project_history.hpp"
 
@@ -14,6 +15,13 @@ void Notifications::take(const storage::Record& record) {
     take_of_deployment(id.str(), record.event);
   } else if (const auto notified = notified_project_of(record.stream); !notified.empty()) {
     take_news(notified.str(), record.event);
+  } else if (record.event.has_certificate_expiring()) {
+    const auto& expiring = record.event.certificate_expiring();
+    const auto url = urls_.find(expiring.project_id());
+    if (url == urls_.end() || url->second.empty()) return;
+    owed_[expiring.project_id()].insert(domain_of(record.stream) + "-" +
+                                        std::string(name_of(expiring.stage())) + "-" +
+                                        expiring.fingerprint().substr(0, 16));
   }
 }
 
@@ -71,7 +79,8 @@ void Notifications::take_of_deployment(const std::string& id, const pb::Event& e
 
 void Notifications::take_news(const std::string& project, const pb::Event& event) {
   const auto settled = [&](const auto& news) {
-    owed_[project].erase(news.deployment() + "-" + news.result());
+    // One of them is empty.
+    owed_[project].erase(news.deployment() + news.domain() + "-" + news.result());
   };
   if (event.has_notification_sent()) settled(event.notification_sent());
   if (event.has_notification_failed()) settled(event.notification_failed());

@@ -32,7 +32,7 @@ class Notifications {
 
   std::map<std::string, std::string> urls_;  // of the projects that have one, by id
   std::map<std::string, Deployment> deployments_;
-  std::map<std::string, std::set<std::string>> owed_;  // "<deployment>-<result>", by project
+  std::map<std::string, std::set<std::string>> owed_;  // deliveries, by project
 };
 
 }  // namespace atlasflow::sim

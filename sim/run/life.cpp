@@ -375,6 +375,11 @@ void Life::command_domain(const std::string& domain, DomainCommand command_for) 
       [](const Result<actors::DomainReply>&) {});
 }
 
+void Life::upload_certificate(const std::string& domain) {
+  const auto kept = engines_->engines().domains->keep_upload(domain, {});
+  if (kept) command_domain(domain, TakeUploaded{*kept, Principal::user()});
+}
+
 void Life::check_domain(const std::string& domain) {
   ask<actors::DomainReply>(parts_.root, actors::CheckDomainNow{domain, Principal::user()},
                            [](const Result<actors::DomainReply>&) {});

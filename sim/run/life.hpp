@@ -94,6 +94,8 @@ class Life {
   // Of a user's own domain.
   void command_domain(const std::string& domain, DomainCommand command);
   void check_domain(const std::string& domain);
+  // Brings a certificate for it.
+  void upload_certificate(const std::string& domain);
   // A deployment of an earlier one, or of what the project chooses; the answer arrives in
   // push_replies or errors.
   void reuse(const std::string& project, ReuseKind kind, const std::string& command_id,

@@ -96,6 +96,25 @@ Rates drawn_rates(Random& random) {
   return rates;
 }
 
+constexpr int k_domains = 3;
+
+// What projects do with their domains beside claiming them; by numbers of their own again.
+void draw_certificate_steps(std::uint64_t seed, Scenario& scenario) {
+  Random random(seed ^ 0xCE27F1CA7EULL);
+  if (!random.chance(1, 2)) return;
+  constexpr std::array k_kinds = {StepKind::upload_certificate, StepKind::upload_certificate,
+                                  StepKind::release_certificate, StepKind::redirect_domain};
+  const auto count = 1 + random.below(5);
+  const auto room = static_cast<std::uint64_t>(std::max<TimestampUs>(scenario.duration, 4 * k_s));
+  for (std::uint64_t i = 0; i < count; ++i) {
+    Step step;
+    step.kind = k_kinds.at(random.below(k_kinds.size()));
+    step.at = 4 * k_s + static_cast<TimestampUs>(random.below(room));
+    step.value = static_cast<int>(random.below(k_domains));
+    scenario.steps.push_back(step);
+  }
+}
+
 // Domains come in a third of the runs, by numbers of their own: the rest of a run is what it would
 // be without them.
 void draw_domain_steps(std::uint64_t seed, Scenario& scenario) {
@@ -107,7 +126,6 @@ void draw_domain_steps(std::uint64_t seed, Scenario& scenario) {
       StepKind::check_domain, StepKind::retry_domain,     StepKind::domain_right,
       StepKind::domain_gone,  StepKind::dns_away,         StepKind::ca_away,
       StepKind::key_lost,     StepKind::actor_dies,       StepKind::kill_server};
-  constexpr int k_domains = 3;
   const auto count = 4 + random.below(12);
   const auto room = static_cast<std::uint64_t>(std::max<TimestampUs>(scenario.duration, 4 * k_s));
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -125,6 +143,7 @@ void draw_domain_steps(std::uint64_t seed, Scenario& scenario) {
     if (step.kind == StepKind::actor_dies) step.value = k_dying_actors - 1;
     scenario.steps.push_back(step);
   }
+  draw_certificate_steps(seed, scenario);
   std::stable_sort(scenario.steps.begin(), scenario.steps.end(),
                    [](const Step& left, const Step& right) { return left.at < right.at; });
 }

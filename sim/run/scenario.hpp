@@ -44,6 +44,9 @@ enum class StepKind : std::uint8_t {
   remove_domain,
   check_domain,
   retry_domain,
+  upload_certificate,   // of domain `value`
+  release_certificate,  // back to one that is ordered
+  redirect_domain,      // domain `value` to the next one
   // machines
   kill_server,  // kill -9; it is started again after `span`
   power_cut,    // the same, and what its disk had not synced may be lost

@@ -59,6 +59,9 @@ constexpr std::array k_kinds = {
     Kind{StepKind::remove_domain, "remove_domain", {.value = true}},
     Kind{StepKind::check_domain, "check_domain", {.value = true}},
     Kind{StepKind::retry_domain, "retry_domain", {.value = true}},
+    Kind{StepKind::upload_certificate, "upload_certificate", {.value = true}},
+    Kind{StepKind::release_certificate, "release_certificate", {.value = true}},
+    Kind{StepKind::redirect_domain, "redirect_domain", {.value = true}},
     Kind{StepKind::domain_right, "domain_right", {.project = true, .value = true}},
     Kind{StepKind::domain_gone, "domain_gone", {.value = true}},
     Kind{StepKind::dns_away, "dns_away", {.span = true}},
@@ -184,6 +187,9 @@ std::string sentence_of(const Step& step, std::string app) {
     case StepKind::remove_domain:
     case StepKind::check_domain:
     case StepKind::retry_domain:
+    case StepKind::upload_certificate:
+    case StepKind::release_certificate:
+    case StepKind::redirect_domain:
     case StepKind::domain_gone:
     case StepKind::key_lost:
       return fmt::format("{} {}", name_of(step.kind), step.value);

@@ -247,6 +247,18 @@ bool Universe::carry_out_for_a_domain(const Step& step) {
     case StepKind::retry_domain:
       if (server_listens()) life_->command_domain(name, RetryCertificate{Principal::user()});
       return true;
+    case StepKind::upload_certificate:
+      if (server_listens()) life_->upload_certificate(name);
+      return true;
+    case StepKind::release_certificate:
+      if (server_listens()) life_->command_domain(name, ReleaseUploaded{Principal::user()});
+      return true;
+    case StepKind::redirect_domain:
+      if (!server_listens()) return true;
+      life_->command_domain(name, SetRedirect{.to = fmt::format("www{}.shop.test", step.value + 1),
+                                              .refused = {},
+                                              .by = Principal::user()});
+      return true;
     case StepKind::check_domain:
       if (server_listens()) life_->check_domain(name);
       return true;
@@ -267,6 +279,7 @@ bool Universe::carry_out_for_a_domain(const Step& step) {
       std::erase_if(known.stored, [&](const auto& stored) {
         return stored.second.names_size() > 0 && stored.second.names(0) == name;
       });
+      std::erase_if(known.uploaded, [&](const auto& each) { return each.second.domain == name; });
       return true;
     default:
       return false;

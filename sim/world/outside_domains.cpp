@@ -11,6 +11,8 @@ namespace {
 constexpr TimestampUs k_ms = 1'000;
 constexpr TimestampUs k_s = 1'000'000;
 constexpr std::size_t k_resolvers = 2;
+// Shorter than the real store's, so that a run has some of it removed.
+constexpr TimestampUs k_uploads_kept_us = 60 * k_s;
 
 actors::IssueResult failed(pb::CertificateProblem problem, const std::string& reason,
                            TimestampUs retry_at = 0) {
@@ -124,6 +126,22 @@ actors::IssueResult OutsideDomains::order(const actors::CertificateJob& job, std
   return failed(pb::CERTIFICATE_PROBLEM_UNAVAILABLE, to_string(called.error()));
 }
 
+// As the server's caller has it stored, at once: nobody's command waits for the simulated network.
+Result<pb::CertificateIssued> OutsideDomains::keep_upload(
+    const std::string& domain, const actors::CertificateUpload& /*upload*/) {
+  auto& world = outside_.parts_.world;
+  pb::CertificateIssued issued;
+  const auto serial = std::to_string(++world.domains.serial);
+  issued.set_fingerprint("uploaded-" + serial);
+  issued.set_serial(serial);
+  issued.set_issuer("The user's own");
+  issued.set_not_before_us(world.agenda.now());
+  issued.set_not_after_us(world.agenda.now() + k_certificate_life_us);
+  issued.add_names(domain);
+  world.domains.uploaded[issued.fingerprint()] = {domain, world.agenda.now()};
+  return issued;
+}
+
 Result<actors::PublishedCertificates> OutsideDomains::publish(
     const std::vector<actors::CertificateChoice>& table) {
   using Published = Result<actors::PublishedCertificates>;
@@ -136,10 +154,7 @@ Result<actors::PublishedCertificates> OutsideDomains::publish(
     auto& known = outside_.parts_.world.domains;
     actors::PublishedCertificates published;
     for (const auto& choice : table) {
-      const bool is_there = std::any_of(
-          known.stored.begin(), known.stored.end(),
-          [&](const auto& stored) { return stored.second.fingerprint() == choice.fingerprint; });
-      if (is_there) {
+      if (known.holds(choice.fingerprint)) {
         published.shown.push_back(choice);
       } else {
         published.lost.emplace_back(choice, "its file is gone");
@@ -158,6 +173,10 @@ Result<void> OutsideDomains::keep_only(const std::set<std::string>& fingerprints
     std::erase_if(outside_.parts_.world.domains.stored, [&](const auto& stored) {
       return !fingerprints.contains(stored.second.fingerprint()) &&
              !unfinished.contains(stored.first);
+    });
+    const auto recent = outside_.parts_.world.agenda.now() - k_uploads_kept_us;
+    std::erase_if(outside_.parts_.world.domains.uploaded, [&](const auto& uploaded) {
+      return !fingerprints.contains(uploaded.first) && uploaded.second.at < recent;
     });
     return {};
   });

@@ -21,6 +21,8 @@ class OutsideDomains final : public actors::DomainEngine {
   Result<pb::DnsObservation> look_up(const std::string& domain, const std::string& ownership_name,
                                      std::stop_token stop) override;
   actors::IssueResult order(const actors::CertificateJob& job, std::stop_token stop) override;
+  Result<pb::CertificateIssued> keep_upload(const std::string& domain,
+                                            const actors::CertificateUpload& upload) override;
   Result<actors::PublishedCertificates> publish(
       const std::vector<actors::CertificateChoice>& table) override;
   Result<void> keep_only(const std::set<std::string>& fingerprints,

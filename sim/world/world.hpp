@@ -3,6 +3,7 @@
 // time and faults between them and the actors. One thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -40,13 +41,25 @@ struct World {
 
   // What name servers, a certificate authority, the store of keys and the edge know of users' own
   // domains, by name.
+  struct Uploaded {
+    std::string domain;
+    TimestampUs at = 0;
+  };
   struct Domains {
     std::map<std::string, std::string> targets;   // of CNAME records; absent: no record
     std::map<std::string, std::string> proofs;    // of TXT records
     std::map<std::string, EffectId> open_orders;  // at the CA, neither done nor given up
     std::map<EffectId, pb::CertificateIssued> stored;
+    std::map<std::string, Uploaded> uploaded;  // by fingerprint
     std::map<std::string, std::string> shown;  // fingerprints, by the edge
     std::uint64_t serial = 0;
+
+    [[nodiscard]] bool holds(const std::string& fingerprint) const {
+      return uploaded.contains(fingerprint) ||
+             std::any_of(stored.begin(), stored.end(), [&](const auto& order) {
+               return order.second.fingerprint() == fingerprint;
+             });
+    }
   };
 
   Agenda agenda;

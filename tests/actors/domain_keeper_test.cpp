@@ -100,6 +100,9 @@ class TestEngine final : public DomainEngine {
     ++cleans;
     return {};
   }
+  Result<pb::CertificateIssued> keep_upload(const std::string&, const CertificateUpload&) override {
+    return fail(ErrorCode::internal, "no test's keeper asks for that");
+  }
   std::vector<std::string> caa_identities() const override { return {}; }
   std::string describe() const override { return "a test's"; }
 
@@ -422,6 +425,58 @@ TEST(DomainOutlook, shows_who_asks_for_a_domain_while_that_is_judged) {
   ASSERT_TRUE(shown);
   EXPECT_EQ(shown->value, ownership_proof(ProjectId("id-blog"), "token"));
   EXPECT_FALSE(outlook_of(state, nullptr, k_own, {}, end).take_over);
+}
+
+TEST_F(DomainKeeper, gives_an_order_up_for_a_certificate_that_is_brought_and_shows_that_one) {
+  TakeUploaded brought;
+  brought.certificate.set_fingerprint("fp-brought");
+  brought.certificate.set_not_before_us(k_start);
+  brought.certificate.set_not_after_us(k_start + 90 * k_day_us);
+  record(domain_stream(k_shop), {added()});
+  // While the authority works on the order.
+  engine.on_order = [&] {
+    caf::anon_send(keeper, CommandDomain{k_shop, brought, Principal::user(), {}});
+    throw std::runtime_error("injected");
+  };
+  start();
+  pass(seconds(120));
+  EXPECT_EQ(engine.orders.size(), 1U);
+  EXPECT_EQ(count_of("CertificateOrdered"), 1U);
+  EXPECT_EQ(count_of("CertificateFailed"), 0U);
+  EXPECT_EQ(state().status(), DomainStatus::active);
+  EXPECT_EQ(state().installed->fingerprint, "fp-brought");
+  EXPECT_THAT(engine.kept, ElementsAre("fp-brought"));
+  command(ReleaseUploaded{Principal::user()});
+  engine.on_order = nullptr;
+  pass(seconds(60));
+  EXPECT_EQ(engine.orders.size(), 2U);
+  EXPECT_EQ(state().installed->source, CertificateSource::ordered);
+}
+
+TEST_F(DomainKeeper, tells_each_stage_of_an_end_once_whoever_keeps_the_domain) {
+  auto events = issued("fp-1");
+  pb::Event uploaded;
+  auto& certificate = *uploaded.mutable_certificate_uploaded()->mutable_certificate();
+  certificate.set_fingerprint("fp-2");
+  certificate.set_not_before_us(k_start - k_day_us);
+  certificate.set_not_after_us(k_start + 60 * k_second_us);
+  events.push_back(uploaded);
+  record(domain_stream(k_shop), events);
+  log.full = true;
+  start();
+  pass(seconds(5));
+  EXPECT_EQ(count_of("CertificateExpiring"), 0U);
+  log.full = false;
+  pass(seconds(5));
+  EXPECT_EQ(count_of("CertificateExpiring"), 1U) << "what a full disk refused comes later";
+  EXPECT_EQ(state().warned->stage, pb::EXPIRY_STAGE_URGENT);
+  caf::anon_send_exit(keeper, caf::exit_reason::kill);
+  run();
+  start();
+  EXPECT_EQ(count_of("CertificateExpiring"), 1U);
+  pass(seconds(120));
+  EXPECT_EQ(count_of("CertificateExpiring"), 2U);
+  EXPECT_EQ(state().warned->stage, pb::EXPIRY_STAGE_EXPIRED);
 }
 
 }  // namespace

@@ -43,5 +43,58 @@ TEST_F(DomainRoutes, what_there_is_nothing_to_try_again_of_is_a_409_with_the_rea
   EXPECT_THAT(answer.body, HasSubstr("is good"));
 }
 
+TEST_F(DomainRoutes, a_certificate_is_brought_in_the_body_and_never_shown_again) {
+  const auto answer = ask("PUT", "/v1/domains/WWW.Shop.Test/certificate",
+                          R"({"certificate":"chain","private_key":"hush hush"})");
+  EXPECT_EQ(answer.status, 200) << answer.body;
+  const auto domain = get("/v1/domains/www.shop.test");
+  EXPECT_EQ(domain.at("certificate").at("fingerprint"), "fp-of-chain-with-9");
+  EXPECT_EQ(domain.at("certificate").at("source"), "uploaded");
+  for (const auto& shown : {answer.body, domain.dump(), get("/v1/status").dump()}) {
+    EXPECT_EQ(shown.find("hush"), shown.npos);
+  }
+  // It ended long ago, and says so wherever its owner looks.
+  EXPECT_EQ(domain.at("expiry").at("stage"), "expired");
+  EXPECT_THAT(domain.at("expiry").at("reason").get<std::string>(), HasSubstr("nobody renews it"));
+  const auto listed = get("/v1/status").at("certificates");
+  ASSERT_EQ(listed.size(), 1U);
+  EXPECT_EQ(listed[0].at("domain"), "www.shop.test");
+  EXPECT_EQ(listed[0].at("project"), "shop");
+  EXPECT_EQ(ask("DELETE", "/v1/domains/www.shop.test/certificate").status, 200);
+}
+
+TEST_F(DomainRoutes, what_is_wrong_with_a_certificate_is_a_400_without_a_byte_of_the_key) {
+  const std::vector<std::string> bodies = {"nonsense hush",
+                                           "[]",
+                                           R"({"certificate":"chain"})",
+                                           R"({"certificate":"chain","private_key":7})",
+                                           R"({"certificate":"","private_key":"hush"})",
+                                           R"({"private_key":"hush"})"};
+  for (const auto& body : bodies) {
+    const auto answer = ask("PUT", "/v1/domains/www.shop.test/certificate", body);
+    EXPECT_EQ(answer.status, 400) << body;
+    EXPECT_EQ(answer.body.find("hush"), answer.body.npos) << answer.body;
+  }
+  const auto long_body =
+      R"({"certificate":")" + std::string(200 << 10, 'x') + R"(","private_key":"hush"})";
+  EXPECT_EQ(ask("PUT", "/v1/domains/www.shop.test/certificate", long_body).status, 413);
+  control_.domain_error =
+      Error{ErrorCode::invalid_argument, "The certificate has expired on 2020-01-01", ""};
+  const auto answer = ask("PUT", "/v1/domains/www.shop.test/certificate",
+                          R"({"certificate":"chain","private_key":"hush"})");
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_THAT(answer.body, HasSubstr("has expired on"));
+}
+
+TEST_F(DomainRoutes, a_redirect_is_set_and_ended) {
+  EXPECT_EQ(
+      ask("PUT", "/v1/domains/www.shop.test/redirect", R"({"redirect_to":"shop.test"})").status,
+      200);
+  EXPECT_EQ(get("/v1/domains/www.shop.test").at("redirect_to"), "shop.test");
+  EXPECT_EQ(ask("PUT", "/v1/domains/www.shop.test/redirect", R"({"redirect_to":""})").status, 200);
+  EXPECT_TRUE(get("/v1/domains/www.shop.test").at("redirect_to").is_null());
+  EXPECT_EQ(ask("PUT", "/v1/domains/www.shop.test/redirect", R"({"redirect_to":7})").status, 400);
+}
+
 }  // namespace
 }  // namespace atlasflow::api

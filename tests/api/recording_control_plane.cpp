@@ -373,6 +373,32 @@ struct RecordingControlPlane::Effect {
   Result<std::string> operator()(const commands::RetryDomain& command) const {
     return answered(command.domain);
   }
+  Result<std::string> operator()(const commands::RedirectDomain& command) const {
+    pb::Event event;
+    event.mutable_domain_redirect_set()->set_to(command.to);
+    return recorded(command.domain, event);
+  }
+  // The key is wherever the engine puts it, the real one being tested by itself.
+  Result<std::string> operator()(const commands::UploadCertificate& command) const {
+    pb::Event event;
+    auto& certificate = *event.mutable_certificate_uploaded()->mutable_certificate();
+    certificate.set_fingerprint("fp-of-" + command.chain + "-with-" +
+                                std::to_string(command.key.size()));
+    certificate.set_issuer("Shop CA");
+    certificate.set_not_before_us(-2);  // before the time that outlook_of() takes for now
+    certificate.set_not_after_us(-1);
+    return recorded(command.domain, event);
+  }
+  Result<std::string> operator()(const commands::ReleaseCertificate& command) const {
+    pb::Event event;
+    event.mutable_certificate_released()->set_by("user");
+    return recorded(command.domain, event);
+  }
+  [[nodiscard]] Result<std::string> recorded(const std::string& domain,
+                                             const pb::Event& event) const {
+    if (!plane.domain_error) plane.append_to_domain(plane.domain_named(domain), {event});
+    return answered(domain);
+  }
 
   [[nodiscard]] Result<commands::Done> decided(const std::string& project,
                                                const ProjectCommand& command) const {

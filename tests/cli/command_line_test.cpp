@@ -35,6 +35,31 @@ TEST(CommandLine, project_create_takes_its_options_in_any_order) {
   EXPECT_EQ(create.branch, "main");
 }
 
+TEST(CommandLine, a_domains_certificate_is_shown_brought_and_given_up_by_one_word) {
+  EXPECT_EQ(command<DomainCertCommand>({"domains", "cert", "www.shop.test"}).domain,
+            "www.shop.test");
+  const auto upload = command<DomainCertUploadCommand>(
+      {"domains", "cert", "upload", "www.shop.test", "--cert", "chain.pem", "--key", "key.pem"});
+  EXPECT_EQ(upload.domain, "www.shop.test");
+  EXPECT_EQ(upload.cert_file, "chain.pem");
+  EXPECT_EQ(upload.key_file, "key.pem");
+  EXPECT_EQ(command<DomainCertRemoveCommand>({"domains", "cert", "remove", "www.shop.test"}).domain,
+            "www.shop.test");
+  EXPECT_TRUE(
+      command<DomainRedirectCommand>({"domains", "redirect", "www.shop.test", "--off"}).off);
+  const std::vector<std::vector<const char*>> wrong = {
+      {"domains", "cert"},
+      {"domains", "cert", "upload", "www.shop.test", "--cert", "chain.pem"},
+      {"domains", "cert", "upload", "--cert", "chain.pem", "--key", "key.pem"},
+      {"domains", "redirect", "www.shop.test"},
+      {"domains", "redirect", "www.shop.test", "shop.test", "--off"}};
+  for (const auto& arguments : wrong) {
+    const auto line = parse(arguments);
+    ASSERT_FALSE(line) << arguments.back();
+    EXPECT_EQ(line.error().code, 2);
+  }
+}
+
 TEST(CommandLine, env_set_keeps_assignments_as_they_are) {
   const auto set = command<EnvSetCommand>({"env", "set", "web", "A=1", "B=--x y", "C="});
   EXPECT_EQ(set.project, "web");

@@ -1,4 +1,6 @@
 // The verbs of users' own domains over the real API, whose control plane records what it is asked.
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -46,6 +48,48 @@ TEST_F(DomainVerbs, a_name_is_shown_and_given_up_however_it_is_typed) {
   const auto removed = run(DomainRemoveCommand{.domain = "WWW.Shop.Test"}, "WWW.Shop.Test\n");
   EXPECT_EQ(removed.code, 0) << removed.err;
   EXPECT_THAT(removed.out, HasSubstr("Removed www.shop.test"));
+}
+
+TEST_F(DomainVerbs, a_certificate_is_brought_from_files_and_its_key_is_shown_nowhere) {
+  const auto folder = std::filesystem::temp_directory_path() / "atlasflow-upload-verb";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "chain.pem") << "chain";
+  std::ofstream(folder / "key.pem") << "hush hush";
+  const auto ran = run(DomainCertUploadCommand{.domain = "WWW.Shop.Test",
+                                               .cert_file = folder / "chain.pem",
+                                               .key_file = folder / "key.pem"});
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("Took the certificate for www.shop.test: your own, by Shop CA"));
+  EXPECT_THAT(ran.out, HasSubstr("Nobody renews it"));
+  EXPECT_THAT(ran.out, HasSubstr("as soon as the domain's records lead here"));
+  EXPECT_EQ((ran.out + ran.err).find("hush"), std::string::npos);
+  const auto shown = run(DomainCertCommand{.domain = "www.shop.test"});
+  EXPECT_THAT(shown.out, HasSubstr("nobody renews it"));
+  EXPECT_THAT(shown.out, HasSubstr("fp-of-chain-with-9"));
+  const auto status = run(StatusCommand{});
+  EXPECT_THAT(status.out, HasSubstr("certificate of www.shop.test (project shop) ended"));
+  const auto back = run(DomainCertRemoveCommand{.domain = "www.shop.test"});
+  EXPECT_THAT(back.out, HasSubstr("yours is shown until that is there"));
+  std::filesystem::remove_all(folder);
+}
+
+TEST_F(DomainVerbs, files_that_are_missing_and_two_of_stdin_are_a_wrong_usage) {
+  const auto missing = run(DomainCertUploadCommand{
+      .domain = "www.shop.test", .cert_file = "/nowhere/chain.pem", .key_file = "-"});
+  EXPECT_EQ(missing.code, 2);
+  EXPECT_THAT(missing.err, HasSubstr("can't read /nowhere/chain.pem"));
+  const auto both =
+      run(DomainCertUploadCommand{.domain = "www.shop.test", .cert_file = "-", .key_file = "-"});
+  EXPECT_EQ(both.code, 2);
+  EXPECT_THAT(both.err, HasSubstr("can't both be stdin"));
+}
+
+TEST_F(DomainVerbs, a_redirect_says_where_visitors_go) {
+  const auto sent = run(DomainRedirectCommand{.domain = "www.shop.test", .to = "shop.test"});
+  EXPECT_EQ(sent.code, 0) << sent.err;
+  EXPECT_THAT(sent.out, HasSubstr("sends its visitors to shop.test"));
+  const auto off = run(DomainRedirectCommand{.domain = "www.shop.test", .off = true});
+  EXPECT_THAT(off.out, HasSubstr("serves its project itself"));
 }
 
 }  // namespace

@@ -68,7 +68,10 @@ X509Ptr TestAuthority::sign(EVP_PKEY* public_key, const LeafWish& wish) const {
   std::string names;
   for (const auto& name : wish.names) names += (names.empty() ? "DNS:" : ",DNS:") + name;
   add_extension(leaf.get(), intermediate_.get(), NID_basic_constraints, "critical,CA:FALSE");
-  add_extension(leaf.get(), intermediate_.get(), NID_ext_key_usage, "serverAuth");
+  add_extension(leaf.get(), intermediate_.get(), NID_ext_key_usage, wish.purpose);
+  if (wish.must_staple) {
+    add_extension(leaf.get(), intermediate_.get(), NID_tlsfeature, "status_request");
+  }
   add_extension(leaf.get(), intermediate_.get(), NID_authority_key_identifier, "keyid:always");
   if (!names.empty()) {
     add_extension(leaf.get(), intermediate_.get(), NID_subject_alt_name, "critical," + names);

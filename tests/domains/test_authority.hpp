@@ -13,6 +13,8 @@ struct LeafWish {
   std::vector<std::string> names;
   long begins_in_s = -3600;
   long ends_in_s = 90L * 24 * 3600;
+  std::string purpose = "serverAuth";
+  bool must_staple = false;  // RFC 7633
 };
 
 class TestAuthority {

@@ -275,7 +275,7 @@ TEST_F(HostCertificates, a_host_that_has_another_name_sends_everybody_there) {
   show({issuer_.issue("web.example"), issuer_.issue("www.web.example")});
   const auto there = "https://web.example:" + std::to_string(edge_->https_port()) + "/a?b=c";
   const auto redirected = plain.get("www.web.example", "/a?b=c");
-  EXPECT_EQ(redirected.status, 301);
+  EXPECT_EQ(redirected.status, 308);
   EXPECT_EQ(redirected.field("location"), there);
   Client secure;
   ASSERT_TRUE(secure.connect(edge_->https_port()));

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/domains/pebble.hpp"
+#include "tests/domains/test_authority.hpp"
 #include "tests/end_to_end/server_fixture.hpp"
 
 namespace atlasflow::end_to_end {
@@ -191,6 +192,93 @@ TEST_F(Domains, a_server_killed_in_any_state_of_a_domain_orders_once_and_serves_
   }
   EXPECT_EQ(atlasflow({"log", "verify"}).code, 0);
   start_server();
+}
+
+TEST_F(Domains, a_certificate_of_ones_own_serves_and_redirects_keep_path_and_query) {
+  set_up({});
+  write_app("hello shop\n");
+  repository().commit_all("Say hello");
+  start_server();
+  create_project("web");
+  ASSERT_EQ(atlasflow({"deploy", "web", "--wait"}).code, 0);
+  ASSERT_EQ(atlasflow({"domains", "add", "web", "shop.test"}).code, 0);
+  const auto refused = atlasflow({"domains", "add", "web", k_shop, "--redirect-to", "other.test"});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("claim it first"));
+  ASSERT_EQ(atlasflow({"domains", "add", "web", k_shop, "--redirect-to", "shop.test"}).code, 0);
+  ASSERT_TRUE(becomes("active")) << domain().dump(2);
+  ASSERT_TRUE(eventually(30s, [&] { return domain("shop.test").at("status") == "active"; }));
+
+  const domains_test::TestAuthority authority("Shop");
+  const auto brought =
+      domains_test::issue(authority, {.names = {"shop.test"}, .ends_in_s = 86'400});
+  write_file(folder() / "chain.pem", brought.chain_pem + authority.root_pem());
+  write_file(folder() / "key.pem", brought.key_pem);
+  const auto upload = [&](const std::string& name) {
+    return atlasflow({"domains", "cert", "upload", name, "--cert", folder() / "chain.pem", "--key",
+                      folder() / "key.pem"});
+  };
+  const auto wrong = upload(k_shop);
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("is for shop.test and does not cover www.shop.test"));
+  const auto taken = upload("shop.test");
+  ASSERT_EQ(taken.code, 0) << taken.err;
+  const auto since = std::chrono::steady_clock::now();
+  // As a visitor who trusts nobody but this authority.
+  const auto serves_by = [&](const domains_test::TestAuthority& trusted) {
+    const auto file = folder() / "trusted.pem";
+    write_file(file, trusted.root_pem());
+    const auto port = std::to_string(https_port());
+    return send_http({.url = "https://shop.test:" + port + "/",
+                      .connect_to = "127.0.0.1:" + port,
+                      .ca_file = file})
+        .has_value();
+  };
+  ASSERT_TRUE(eventually(5s, [&] { return serves_by(authority); }));
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now() - since);
+  RecordProperty("ms_from_upload_to_serving", static_cast<int>(took.count()));
+  EXPECT_TRUE(
+      eventually(10s, [&] { return history("shop.test").back() == "CertificateInstalled"; }));
+  // Who brings one of a day hears of it, as nobody renews it.
+  EXPECT_TRUE(eventually(10s, [&] {
+    return atlasflow({"status"}).out.find("certificate of shop.test (project web) ends in") !=
+           std::string::npos;
+  }));
+
+  root_ = folder() / "roots.pem";
+  write_file(root_, pebble_->root() + authority.root_pem());
+  EXPECT_EQ(visit("shop.test").body, "hello shop\n");
+  const auto where = [&](const std::string& host) {
+    const auto port = std::to_string(https_port());
+    const auto answer = send_http({.url = "https://" + host + ":" + port + "/a?b=c",
+                                   .connect_to = "127.0.0.1:" + port,
+                                   .ca_file = host.ends_with(k_domain) ? ca_certificate() : root_});
+    if (!answer) return to_string(answer.error());
+    return std::to_string(answer->status) + " " + std::string(answer->field("location"));
+  };
+  const auto there = "308 https://shop.test:" + std::to_string(https_port()) + "/a?b=c";
+  EXPECT_TRUE(eventually(10s, [&] { return where(k_shop) == there; })) << where(k_shop);
+  EXPECT_EQ(atlasflow({"project", "set", "web", "primary_domain=nobody.test"}).code, 2);
+  ASSERT_EQ(atlasflow({"project", "set", "web", "primary_domain=shop.test"}).code, 0);
+  EXPECT_TRUE(eventually(10s, [&] { return where("web." + k_domain) == there; }))
+      << where("web." + k_domain);
+
+  // A server that dies right behind the record has the certificate, and serves it.
+  stop_server();
+  start_server({{"ATLASFLOW_TEST_CRASH_AFTER", "CertificateUploaded"}});
+  const domains_test::TestAuthority successor("Successor");
+  const auto second = domains_test::issue(successor, {.names = {"shop.test"}});
+  write_file(folder() / "chain.pem", second.chain_pem + successor.root_pem());
+  write_file(folder() / "key.pem", second.key_pem);
+  static_cast<void>(upload("shop.test"));
+  ASSERT_EQ(signal_that_ended_server(), SIGKILL);
+  start_server();
+  EXPECT_TRUE(eventually(30s, [&] { return serves_by(successor); }));
+  EXPECT_EQ(atlasflow({"domains", "cert", "remove", "shop.test"}).code, 0);
+  EXPECT_TRUE(eventually(30s, [&] {
+    return domain("shop.test").at("certificate").at("source") == "ordered";
+  })) << domain("shop.test").dump(2);
 }
 
 TEST_F(Domains, an_authority_that_is_away_is_told_and_asked_again) {

@@ -275,5 +275,38 @@ TEST(NotificationsStream, leads_back_to_its_project_and_is_no_stream_of_another_
   EXPECT_TRUE(notified_project_of(project_stream(ProjectId{"pabc2345"})).empty());
 }
 
+TEST_F(Owed, each_stage_of_a_certificate_that_ends_is_owed_once_to_the_domains_project) {
+  pb::Event event;
+  auto& expiring = *event.mutable_certificate_expiring();
+  expiring.set_project_id(project_.str());
+  expiring.set_fingerprint(std::string(64, 'c'));
+  expiring.set_stage(pb::EXPIRY_STAGE_NOTICE);
+  expiring.set_not_after_us(k_at + 7);
+  expiring.set_reason("nobody renews it");
+  const auto tell = [&] { owed_.apply(domain_stream("www.shop.test"), event, ++now_); };
+  tell();
+  EXPECT_THAT(owed_.owed(), IsEmpty()) << "there is no notify_url";
+  set_url(k_url);
+  tell();
+  expiring.set_stage(pb::EXPIRY_STAGE_EXPIRED);
+  tell();
+  const auto& queue = owed_.owed().at({project_, k_url});
+  ASSERT_EQ(queue.size(), 2U);
+  EXPECT_EQ(queue[0].delivery(), "www.shop.test-notice-cccccccccccccccc");
+  EXPECT_EQ(queue[0].project, "web");
+  EXPECT_EQ(queue[0].reason, "nobody renews it");
+  EXPECT_EQ(queue[1].delivery(), "www.shop.test-expired-cccccccccccccccc");
+  pb::Event sent;
+  sent.mutable_notification_sent()->set_domain("www.shop.test");
+  sent.mutable_notification_sent()->set_result("notice-cccccccccccccccc");
+  owed_.apply(notifications_stream(project_), sent, ++now_);
+  ASSERT_EQ(owed_.owed().at({project_, k_url}).size(), 1U);
+  pb::Event failed;
+  failed.mutable_notification_failed()->set_domain("www.shop.test");
+  failed.mutable_notification_failed()->set_result("expired-cccccccccccccccc");
+  owed_.apply(notifications_stream(project_), failed, ++now_);
+  EXPECT_THAT(owed_.owed(), IsEmpty());
+}
+
 }  // namespace
 }  // namespace atlasflow

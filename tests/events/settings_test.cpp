@@ -37,7 +37,7 @@ TEST(Settings, have_the_defaults_that_the_documentation_names) {
   EXPECT_FALSE(settings.previews());
   EXPECT_THAT(settings.root_folder() + settings.dockerfile() + settings.build_target() +
                   settings.release_command() + settings.notify_url() + settings.install_command() +
-                  settings.build_command() + settings.start_command(),
+                  settings.build_command() + settings.start_command() + settings.primary_domain(),
               IsEmpty());
   EXPECT_EQ(settings.watch_paths_size() + settings.build_args_size(), 0);
 }
@@ -99,7 +99,10 @@ TEST(Settings, take_what_is_in_their_limits) {
       {"notify_url", "https://example.com/hook?x=1"},
       {"notify_url", "http://127.0.0.1:8080"},
       {"notify_url", "http://[::1]:8080/x"},
-      {"notify_url", ""}};
+      {"notify_url", ""},
+      {"primary_domain", "www.example.com"},
+      {"primary_domain", "xn--bcher-kva.example"},
+      {"primary_domain", ""}};
   for (const auto& [name, value] : right) EXPECT_EQ(said_of(name, value), "") << name << value;
 }
 
@@ -163,6 +166,10 @@ TEST(Settings, name_the_setting_and_what_it_must_be_when_they_refuse) {
       {"watch_paths", std::string(257, 'a'), "is longer than 256 bytes"},
       {"release_command", std::string(4097, 'a'), "must not be longer than 4 KiB"},
       {"notify_url", "ftp://example.com", "must be an http:// or https:// URL"},
+      {"primary_domain", "https://www.example.com", "one of the project's own domains"},
+      {"primary_domain", "WWW.example.com", "in lower case"},
+      {"primary_domain", "www..example.com", "one of the project's own domains"},
+      {"primary_domain", "localhost", "one of the project's own domains"},
       {"notify_url", "https://", "with a host"},
       {"notify_url", "https:///x", "with a host"},
       {"notify_url", "https://me:pw@example.com", "without user name and password"},
@@ -235,7 +242,8 @@ TEST(Settings, each_field_of_the_record_has_a_name_that_changes_it) {
                                                         {"max_concurrent_requests", "3"},
                                                         {"unavailable_message", "x"},
                                                         {"pull_requests", "true"},
-                                                        {"pull_requests_from_forks", "true"}};
+                                                        {"pull_requests_from_forks", "true"},
+                                                        {"primary_domain", "x.y"}};
   EXPECT_EQ(std::size(values), known_settings().size());
   // port_given is changed with the port.
   EXPECT_EQ(static_cast<int>(std::size(values)) + 1, pb::Settings::descriptor()->field_count());

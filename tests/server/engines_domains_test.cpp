@@ -151,6 +151,46 @@ TEST_F(DomainEngine, the_table_is_what_the_edge_shows_and_no_host_is_asked_twice
   EXPECT_THAT(in_force(), IsEmpty());
 }
 
+TEST_F(DomainEngine, a_certificate_that_is_brought_serves_at_once_and_a_wrong_one_changes_nothing) {
+  const auto old = stored("one.example");
+  ASSERT_THAT(publish({old}).shown, ElementsAre(old));
+  const auto brought = domains_test::issue(authority_, {.names = {"one.example"}});
+  const auto chain = brought.chain_pem + authority_.root_pem();
+  const auto wrong = engine_->keep_upload("two.example", {.chain = chain, .key = brought.key_pem});
+  ASSERT_FALSE(wrong.has_value());
+  EXPECT_EQ(wrong.error().code, ErrorCode::invalid_argument);
+  EXPECT_THAT(wrong.error().message, HasSubstr("does not cover two.example"));
+  const auto since = std::chrono::steady_clock::now();
+  const auto kept = engine_->keep_upload("one.example", {.chain = chain, .key = brought.key_pem});
+  ASSERT_TRUE(kept.has_value()) << to_string(kept.error());
+  const CertificateChoice choice{"one.example", kept->fingerprint()};
+  // A sweep whose list is of before.
+  ASSERT_TRUE(engine_->keep_only({old.fingerprint}, {}).has_value());
+  EXPECT_THAT(publish({choice}).shown, ElementsAre(choice));
+  const auto took = std::chrono::steady_clock::now() - since;
+  RecordProperty(
+      "ms_from_upload_to_serving",
+      static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(took).count()));
+  EXPECT_EQ(edge::shown_fingerprint("127.0.0.1", edge_->https_port(), "one.example", 5s).value(),
+            kept->fingerprint());
+  EXPECT_THAT(edge_->metrics(), HasSubstr("atlasflow_edge_host_certificates 1\n"));
+  EXPECT_THAT(edge_->metrics(),
+              HasSubstr("atlasflow_edge_host_certificates_expiring{within=\"30d\"} 0\n"));
+  const auto short_lived =
+      domains_test::issue(authority_, {.names = {"one.example"}, .ends_in_s = 3L * 24 * 3600});
+  const auto next = engine_->keep_upload(
+      "one.example",
+      {.chain = short_lived.chain_pem + authority_.root_pem(), .key = short_lived.key_pem});
+  ASSERT_TRUE(next.has_value()) << to_string(next.error());
+  publish({{"one.example", next->fingerprint()}});
+  const auto text = edge_->metrics();
+  for (const char* line : {"{within=\"1d\"} 0\n", "{within=\"7d\"} 1\n", "{within=\"30d\"} 1\n"}) {
+    EXPECT_THAT(text, HasSubstr("atlasflow_edge_host_certificates_expiring" + std::string(line)));
+  }
+  EXPECT_THAT(text, HasSubstr("first_expiry_timestamp_seconds " +
+                              std::to_string(next->not_after_us() / 1'000'000)));
+}
+
 TEST_F(DomainEngine, a_wrong_certificate_is_lost_and_takes_no_other_with_it) {
   const auto old = stored("old.example");
   ASSERT_THAT(publish({old}).shown, ElementsAre(old));

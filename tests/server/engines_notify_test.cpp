@@ -100,6 +100,33 @@ TEST_F(Notifying, the_body_says_what_became_of_which_deployment) {
   EXPECT_EQ(json::parse(got[0].body), want);
 }
 
+TEST_F(Notifying, a_certificate_that_ends_is_an_event_of_its_own) {
+  RecordingUpstream receiver(answers({status("204 No Content")}));
+  auto made = notification();
+  made.deployment = DeploymentId{};
+  made.hostname = "www.shop.test";
+  made.reason = "nobody renews it";
+  made.expiry =
+      ExpiryNews{"www.shop.test", pb::EXPIRY_STAGE_WARNING, std::string(64, 'a'), 1'700'000'100};
+  EXPECT_EQ(post(receiver, made), 204);
+  const auto got = requests();
+  ASSERT_EQ(got.size(), 1U);
+  EXPECT_EQ(got[0].fields.at("x-atlasflow-event"), "certificate");
+  EXPECT_EQ(got[0].fields.at("x-atlasflow-delivery"), "www.shop.test-warning-aaaaaaaaaaaaaaaa");
+  const json want = {{"event", "certificate"},
+                     {"result", "expiring"},
+                     {"stage", "warning"},
+                     {"project", "web"},
+                     {"domain", "www.shop.test"},
+                     {"url", "https://www.shop.test:8443"},
+                     {"fingerprint", std::string(64, 'a')},
+                     {"not_after_us", 1'700'000'100},
+                     {"reason", "nobody renews it"},
+                     {"at_us", 1'700'000'000'000'000},
+                     {"delivery", "www.shop.test-warning-aaaaaaaaaaaaaaaa"}};
+  EXPECT_EQ(json::parse(got[0].body), want);
+}
+
 TEST_F(Notifying, the_signature_verifies_over_the_raw_body_with_the_projects_secret) {
   RecordingUpstream receiver(answers({status("200 OK")}));
   auto made = notification();
