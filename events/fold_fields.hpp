@@ -42,10 +42,10 @@ ATLAS_FIELDS(Failure, step, fault, reason)
 ATLAS_FIELDS(Intent, kind, effect, deadline)
 ATLAS_FIELDS(DeploymentState, id, version, status, push, rollback_to, redeployed_of, redeployment,
              requested_by, subject, author, notices, cloned, skip_reason, build, image_id, stack,
-             toolchain, base_images, image, release_owed, release_vm, newest_release_vm, instances,
-             replicas, newest_vm_id, hostnames, generation, routed, routed_at, restarts,
-             crashed_early, stopped_by, intent, base_sha, attempts, retry, failure, cancelled_by,
-             cancel_reason, superseded_by, retired_by, retire_reason)
+             toolchain, base_images, earlier, reused_from, image, release_owed, release_vm,
+             newest_release_vm, instances, replicas, newest_vm_id, hostnames, generation, routed,
+             routed_at, restarts, crashed_early, stopped_by, intent, base_sha, attempts, retry,
+             failure, cancelled_by, cancel_reason, superseded_by, retired_by, retire_reason)
 
 ATLAS_FIELDS(EnvEntry, digest, sealed_ref)
 ATLAS_FIELDS(ProjectState, id, version, name, repository_url, repository_id, repository_deleted,
@@ -54,7 +54,8 @@ ATLAS_FIELDS(ProjectState, id, version, name, repository_url, repository_id, rep
 ATLAS_FIELDS(PushOrder, head, before_head, head_pushed_at_s, inferred, replaced, deleted,
              deleted_by)
 ATLAS_FIELDS(EnvironmentHistory, deployments, order, made_at, past, pushes, protect_next, spared)
-ATLAS_FIELDS(ProjectHistory, project, environments, environment_of, quarantined, env_changes)
+ATLAS_FIELDS(ProjectHistory, project, environments, environment_of, quarantined, env_changes,
+             builds)
 
 ATLAS_FIELDS(Notification, project_id, project, deployment, result, environment, commit, subject,
              hostname, reason, step, requested_by, at, url, secret_ref)

@@ -35,6 +35,7 @@ struct ProjectHistory {
   std::set<DeploymentId> quarantined;  // they have no actor, so nobody waits for them
   // Versions of the project's stream at which a variable was set or unset, ascending.
   std::vector<StreamVersion> env_changes;
+  std::vector<pb::EarlierBuild> builds;  // what a next one may take; see events/earlier_builds.hpp
 
   [[nodiscard]] const DeploymentState* find(const DeploymentId& id) const;
 };
