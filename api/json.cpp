@@ -236,6 +236,7 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
   for (const auto& image : state.base_images) {
     json["base_images"].push_back({{"name", image.name()}, {"digest", image.digest()}});
   }
+  json["reused_from"] = text_or_null(state.reused_from);
   json["created_at_us"] = view.created_at;
   json["updated_at_us"] = view.updated_at;
   json["milestones"] = Json::array();

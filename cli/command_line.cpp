@@ -116,7 +116,7 @@ void add_wait(CLI::App* verb, const std::shared_ptr<T>& command) {
   add_json(verb, command);
 }
 
-constexpr const char* k_no_cache_help = "Build without the layers of earlier builds";
+constexpr const char* k_no_cache_help = "Build in any case, without the layers of earlier builds";
 
 void add_deployment_verbs(CLI::App& app, Command& chosen) {
   auto deploy = std::make_shared<DeployCommand>();

@@ -238,6 +238,9 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
              byte_size(number_of(data, "size_bytes"));
   } else if (type == "Built") {
     detail = text_of(data, "stack") + " in " + duration(number_of(data, "duration_us"));
+    if (const auto from = text_of(data, "reused_from"); !from.empty()) {
+      detail += ", with the image of " + from + ": " + text_of(data, "reuse_reason");
+    }
     const auto bases = data.value("base_images", nlohmann::json::array());
     for (std::size_t i = 0; i < bases.size(); ++i) {
       detail += (i == 0 ? ", from " : " and ") + text_of(bases[i], "name") + " (" +

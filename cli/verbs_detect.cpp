@@ -4,6 +4,7 @@
 #include "builder/source/repository_config.hpp"
 #include "builder/source/source_file.hpp"
 #include "builder/stack/detect.hpp"
+#include "builder/stack/dockerfile.hpp"
 #include "cli/format.hpp"
 #include "cli/server_verbs.hpp"
 #include "events/settings.hpp"
@@ -13,6 +14,23 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+
+// What a build reads in the Dockerfile before anything runs. Which secrets the project has is not
+// known here, so none is missed.
+Result<void> take_plan(builder::Stack& stack, const pb::Settings& settings) {
+  builder::DockerfileRequest request{.name = stack.dockerfile_name,
+                                     .build_args = {},
+                                     .target = settings.build_target(),
+                                     .start = stack.start,
+                                     .knows_secrets = false};
+  for (const auto& arg : settings.build_args()) {
+    request.build_args.emplace_back(arg.name(), arg.value());
+  }
+  ATLAS_TRY(const auto plan, builder::plan_dockerfile(stack.dockerfile, request));
+  for (const auto& image : plan.images) stack.base_images.push_back(image.value);
+  stack.notices.insert(stack.notices.end(), plan.notices.begin(), plan.notices.end());
+  return {};
+}
 
 Result<builder::Stack> detect(const std::string& name) {
   const fs::path folder(name);
@@ -42,7 +60,9 @@ Result<builder::Stack> detect(const std::string& name) {
   choice.build_command = settings.build_command();
   choice.start_command = settings.start_command();
   for (const auto& arg : settings.build_args()) choice.build_args.push_back(arg.name());
-  return builder::detect_stack(*root, builder::StackBases{}, choice);
+  ATLAS_TRY(auto stack, builder::detect_stack(*root, builder::StackBases{}, choice));
+  if (stack.name == "dockerfile") ATLAS_TRYV(take_plan(stack, settings));
+  return stack;
 }
 
 json json_of(const builder::Stack& stack) {
@@ -70,6 +90,9 @@ std::string text_of(const builder::Stack& stack) {
   for (const auto& version : stack.versions) {
     rows.push_back({"Version", version.tool + (version.version.empty() ? "" : " ") +
                                    version.version + " (" + version.why + ")"});
+  }
+  if (stack.name == "dockerfile") {
+    for (const auto& image : stack.base_images) rows.push_back({"From", image});
   }
   if (!stack.install.empty()) rows.push_back({"Install", stack.install});
   if (!stack.build.empty()) rows.push_back({"Build", stack.build});

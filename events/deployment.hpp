@@ -98,6 +98,8 @@ struct DeploymentState {
   std::string stack;
   std::string toolchain;                   // what built it, with versions
   std::vector<pb::BaseImage> base_images;  // what it was built from, by digest
+  std::vector<pb::EarlierBuild> earlier;   // what its build may take, until it has its image
+  std::string reused_from;                 // the deployment that built its image, when it did not
   ImageRef image;
   bool release_owed = false;  // once there is an image
   VmId release_vm;            // of a release command, until it has been stopped
@@ -162,9 +164,10 @@ struct RequestRedeploy {
   Principal by;
 };
 // The project's turn has come to this deployment. base_sha: the commit that is live, for watched
-// paths.
+// paths. earlier: what its build may take, the newest first.
 struct Start {
   std::string base_sha;
+  std::vector<pb::EarlierBuild> earlier = {};
 };
 // Of one that waits for its turn.
 struct Supersede {

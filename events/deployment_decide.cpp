@@ -54,7 +54,11 @@ struct Decider : rules::Reports {
     if (state.status != DeploymentStatus::queued) return refuse("can't start");
     Events events{rules::pipeline_step(state, moment)};
     if (events[0].has_clone_started()) {
-      events[0].mutable_clone_started()->set_base_sha(command.base_sha);
+      auto& started = *events[0].mutable_clone_started();
+      started.set_base_sha(command.base_sha);
+      if (!state.push.no_cache()) {
+        *started.mutable_earlier() = {command.earlier.begin(), command.earlier.end()};
+      }
     }
     return events;
   }

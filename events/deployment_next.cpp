@@ -32,6 +32,7 @@ pb::Event rules::pipeline_step(const DeploymentState& state, const Moment& momen
     started->set_attempt(attempts_of(state, pb::STEP_CLONE) + 1);
     started->set_deadline_us(moment.now + settings.clone_deadline_us());
     started->set_base_sha(state.base_sha);
+    *started->mutable_earlier() = {state.earlier.begin(), state.earlier.end()};
   }
   return event;
 }

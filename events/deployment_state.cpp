@@ -184,6 +184,7 @@ struct Evolution {
   void operator()(const pb::CloneStarted& event) const {
     begin(IntentKind::clone, event.deadline_us());
     state.base_sha = event.base_sha();
+    state.earlier.assign(event.earlier().begin(), event.earlier().end());
     state.attempts[pb::STEP_CLONE] = event.attempt();
   }
   void operator()(const pb::Cloned& event) const {
@@ -213,6 +214,9 @@ struct Evolution {
     state.stack = event.stack();
     state.toolchain = event.toolchain();
     state.base_images.assign(event.base_images().begin(), event.base_images().end());
+    ATLAS_PROBE(!event.reused_from().empty(), "a build took the image of an earlier one");
+    state.reused_from = event.reused_from();
+    state.earlier.clear();
     state.notices.insert(state.notices.end(), event.notices().begin(), event.notices().end());
   }
   void operator()(const pb::BuildFailed& event) const {

@@ -3,6 +3,7 @@
 // before an event, not by what leads to it.
 #include "events/deployment_events.hpp"
 #include "events/deployment_rules.hpp"
+#include "events/earlier_builds.hpp"
 #include "events/environment.hpp"
 
 namespace atlasflow {
@@ -91,7 +92,9 @@ struct Precondition {
 
   Found operator()(const pb::CloneStarted& event) const {
     return first_of({may_begin_step(pb::STEP_CLONE, event.attempt()),
-                     when(state.cloned, "the source is there already")});
+                     when(state.cloned, "the source is there already"),
+                     when(state.push.no_cache() && event.earlier_size() > 0,
+                          "it is to be built whatever was built before")});
   }
   Found operator()(const pb::Cloned&) const { return answers(IntentKind::clone); }
   Found operator()(const pb::CloneFailed&) const { return answers(IntentKind::clone); }
@@ -102,7 +105,12 @@ struct Precondition {
                      when(!state.image_id.empty(), "the image is there already")});
   }
   Found operator()(const pb::Built& event) const {
-    return first_of({answers(IntentKind::build), when(event.image_id().empty(), "no image")});
+    const auto* offered = same_build(state.earlier, event.inputs());
+    const bool is_offered = offered != nullptr && offered->deployment() == event.reused_from() &&
+                            offered->image_id() == event.image_id();
+    return first_of({answers(IntentKind::build), when(event.image_id().empty(), "no image"),
+                     when(!event.reused_from().empty() && !is_offered,
+                          "it took an image that it was not offered")});
   }
   Found operator()(const pb::BuildFailed&) const { return answers(IntentKind::build); }
   Found operator()(const pb::BuildTimedOut&) const { return answers(IntentKind::build); }

@@ -44,10 +44,10 @@ ATLAS_FIELDS(Failure, step, fault, reason)
 ATLAS_FIELDS(Intent, kind, effect, deadline)
 ATLAS_FIELDS(DeploymentState, id, version, status, push, rollback_to, redeployed_of, redeployment,
              requested_by, subject, author, notices, cloned, skip_reason, build, image_id, stack,
-             toolchain, base_images, image, release_owed, release_vm, newest_release_vm, instances,
-             replicas, newest_vm_id, hostnames, generation, routed, routed_at, restarts,
-             crashed_early, stopped_by, intent, base_sha, attempts, retry, failure, cancelled_by,
-             cancel_reason, superseded_by, retired_by, retire_reason)
+             toolchain, base_images, earlier, reused_from, image, release_owed, release_vm,
+             newest_release_vm, instances, replicas, newest_vm_id, hostnames, generation, routed,
+             routed_at, restarts, crashed_early, stopped_by, intent, base_sha, attempts, retry,
+             failure, cancelled_by, cancel_reason, superseded_by, retired_by, retire_reason)
 
 ATLAS_FIELDS(CloneEffect, effect, deadline)
 ATLAS_FIELDS(BuildEffect, effect, deadline)
@@ -75,7 +75,7 @@ ATLAS_FIELDS(PullRequestState, head, updated_at_s, approved, approved_by, replac
              closed_by)
 ATLAS_FIELDS(EnvironmentHistory, deployments, order, made_at, past, pushes, protect_next, spared)
 ATLAS_FIELDS(ProjectHistory, project, environments, environment_of, quarantined, env_changes,
-             pull_requests)
+             pull_requests, builds)
 
 ATLAS_FIELDS(ExpiryNews, domain, stage, fingerprint, not_after)
 ATLAS_FIELDS(Notification, project_id, project, deployment, result, environment, commit, subject,

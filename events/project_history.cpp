@@ -6,6 +6,7 @@
 #include <google/protobuf/util/message_differencer.h>
 
 #include "base/probe.hpp"
+#include "events/earlier_builds.hpp"
 #include "events/environment.hpp"
 #include "events/serving.hpp"
 
@@ -100,6 +101,8 @@ void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& ev
   if (found == environment.deployments.end()) return;
   const bool waited = found->second.status == DeploymentStatus::queued;
   evolve(found->second, event);
+  if (event.has_build_started() && found->second.push.no_cache()) history.builds.clear();
+  if (event.has_built()) note_build(history.builds, id, event.built());
   if (event.has_cancel_requested() && !event.cancel_requested().superseded_by().empty()) {
     environment.protect_next = true;
   }

@@ -38,6 +38,7 @@ struct ProjectHistory {
   std::vector<StreamVersion> env_changes;
   // By number; of those that are no more than known of, too.
   std::map<std::int64_t, PullRequestState> pull_requests;
+  std::vector<pb::EarlierBuild> builds;  // what a next one may take; see events/earlier_builds.hpp
 
   [[nodiscard]] const DeploymentState* find(const DeploymentId& id) const;
 };

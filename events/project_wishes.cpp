@@ -100,13 +100,17 @@ struct Order {
     return pushed && served != nullptr ? served->push.after() : "";
   }
 
+  [[nodiscard]] Start start_of(const DeploymentState& queued, const DeploymentState* served) const {
+    return {base_for(queued, served), history.builds};
+  }
+
   void take_turns(const DeploymentState* served) const {
     if (const auto told = starting.find(name); told != starting.end()) {
       const auto found = environment.deployments.find(told->second);
       if (found != environment.deployments.end() &&
           found->second.status == DeploymentStatus::queued && has_actor(told->second)) {
         // Said again, in case its actor died before it could: a second Start is refused.
-        return tell(told->second, Start{base_for(found->second, served)});
+        return tell(told->second, start_of(found->second, served));
       }
     }
     const DeploymentState* newest = nullptr;
@@ -123,7 +127,7 @@ struct Order {
     }
     const auto* running = under_way();
     if (running == nullptr) {
-      tell(newest->id, Start{base_for(*newest, served)});
+      tell(newest->id, start_of(*newest, served));
     } else if (may_override(*newest, *running)) {
       tell(running->id, Override{newest->id});
     }

@@ -230,10 +230,11 @@ struct EffectJson {
 Json json_of(const DeploymentState& state) {
   const auto& [id, version, status, push, rollback_to, redeployed_of, redeployment, requested_by,
                subject, author, notices, cloned, skip_reason, build, image_id, stack, toolchain,
-               base_images, image, release_owed, release_vm, newest_release_vm, instances, replicas,
-               newest_vm_id, hostnames, generation, routed, routed_at, restarts, crashed_early,
-               stopped_by, intent, base_sha, attempts, retry, failure, cancelled_by, cancel_reason,
-               superseded_by, retired_by, retire_reason] = state;
+               base_images, earlier, reused_from, image, release_owed, release_vm,
+               newest_release_vm, instances, replicas, newest_vm_id, hostnames, generation, routed,
+               routed_at, restarts, crashed_early, stopped_by, intent, base_sha, attempts, retry,
+               failure, cancelled_by, cancel_reason, superseded_by, retired_by, retire_reason] =
+      state;
   auto slots = Json::object();
   for (const auto& [slot, instance] : instances) {
     slots[std::to_string(slot)] = json_of_instance(instance);
@@ -244,6 +245,8 @@ Json json_of(const DeploymentState& state) {
   }
   auto bases = Json::array();
   for (const auto& base : base_images) bases.push_back(json_of_message(base));
+  auto builds = Json::array();
+  for (const auto& build_before : earlier) builds.push_back(json_of_message(build_before));
   Json json = {{"id", id.str()},
                {"version", version.value()},
                {"status", atlasflow::name_of(status)},
@@ -262,6 +265,8 @@ Json json_of(const DeploymentState& state) {
                {"stack", stack},
                {"toolchain", toolchain},
                {"base_images", std::move(bases)},
+               {"earlier", std::move(builds)},
+               {"reused_from", reused_from},
                {"image", image.str()},
                {"release_owed", release_owed},
                {"release_vm", release_vm.str()},

@@ -162,6 +162,8 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
   request.build_command = job.settings.build_command();
   request.start_command = job.settings.start_command();
   request.no_cache = job.no_cache;
+  request.source = builder::source_of(request.folder, job.sha);
+  request.earlier = job.earlier;
   for (const auto& arg : job.settings.build_args()) {
     request.build_args.emplace_back(arg.name(), arg.value());
   }
@@ -185,6 +187,9 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
     secret->set_name(used.name);
     secret->set_digest(used.digest);
   }
+  built.set_inputs(image.inputs);
+  built.set_reused_from(image.reused_from);
+  built.set_reuse_reason(image.reuse_reason);
   built.set_duration_us(std::chrono::duration_cast<std::chrono::microseconds>(
                             std::chrono::steady_clock::now() - started)
                             .count());

@@ -212,6 +212,7 @@ SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& ef
   task.job.settings = fold.push.settings();
   task.job.no_cache = fold.push.no_cache();
   if (step == SourceStep::build) {
+    task.job.earlier = fold.earlier;
     task.job.secrets.assign(build_secrets.begin(), build_secrets.end());
     task.job.env.assign(env.begin(), env.end());
   }

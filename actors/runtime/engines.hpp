@@ -49,8 +49,9 @@ struct SourceJob {
   bool is_pushed = false;  // a push asks for it, and nobody by hand: its message may say to skip it
   pb::Settings settings;   // the project's for a clone, then the deployment's
   bool no_cache = false;   // of a build: it takes no layer of an earlier one
-  SealedEntries secrets;   // of a build: what its steps may mount
-  SealedEntries env;       // of a build: what its log must not show; the app's alone
+  std::vector<pb::EarlierBuild> earlier;  // of a build: whose images it may take
+  SealedEntries secrets;                  // of a build: what its steps may mount
+  SealedEntries env;                      // of a build: what its log must not show; the app's alone
   std::chrono::microseconds remaining{};  // until the step's deadline
 };
 

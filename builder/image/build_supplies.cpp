@@ -1,6 +1,7 @@
 // What a build is made of beside the checkout: the stack, and what Dockerfiles use.
 #include <system_error>
 
+#include "base/digest.hpp"
 #include "base/file.hpp"
 #include "builder/image/buildah_builder.hpp"
 #include "builder/stack/build_secret_id.hpp"
@@ -12,6 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t k_certificate_bytes_max = 4U << 20U;
+constexpr std::size_t k_program_bytes_max = 64U << 20U;
+constexpr std::string_view k_inputs_format = "1";  // another one, and nothing of before is reused
 
 }  // namespace
 
@@ -62,6 +65,7 @@ Result<BuildSupplies> BuildahBuilder::put_supplies(const BuildRequest& request, 
                       config_.ca_certificate.string(),
                   to_string(certificate.error()));
     }
+    supplies.digest += "ca " + sha256_hex(*certificate) + "\n";
     add_secret(k_ca_secret, Secret(*std::move(certificate)));
   }
   std::error_code error;
@@ -75,11 +79,47 @@ Result<BuildSupplies> BuildahBuilder::put_supplies(const BuildRequest& request, 
                       "; builder.static_server names it",
                   error.message());
     }
+    ATLAS_TRY(const auto program, read_file(folder / k_static_server_program, k_program_bytes_max));
+    supplies.digest += "static server " + sha256_hex(program) + "\n";
     arguments.insert(arguments.end(),
                      {"--build-context", std::string(k_static_server_context) + "=/mnt/scratch/" +
                                              k_static_server_context});
   }
   return supplies;
+}
+
+// The plan's text has most of it: what is detected and set becomes a Dockerfile, with the digests
+// of the secrets that its steps mount. The network is none of it: neither does the layer cache
+// know what a step downloads.
+std::string BuildahBuilder::inputs_of(const BuildRequest& request, const PreparedStack& prepared,
+                                      const std::vector<UsedBase>& bases,
+                                      const BuildSupplies& supplies,
+                                      const std::string& context) const {
+  // A base that is not in the store of base images is not known by its digest.
+  const bool is_known = !request.source.empty() && !prepared.plan.adds_remote_files &&
+                        bases.size() == prepared.plan.images.size();
+  if (!is_known) return {};
+  std::string all;
+  const auto add = [&all](std::string_view name, std::string_view value) {
+    // The length first, so that no value can look like the beginning of the next.
+    all.append(name).append(" ").append(std::to_string(value.size())).append(" ").append(value);
+    all += '\n';
+  };
+  add("format", k_inputs_format);
+  add("toolchain", toolchain_.versions);
+  add("isolation", rung_.label);
+  add("source", request.source);
+  add("context", context);
+  add("dockerfile", prepared.plan.text);
+  add("target", prepared.plan.target);
+  add("ignore", prepared.stack.ignore);
+  for (const auto& [name, value] : request.build_args) {
+    add("argument", name);
+    add("value", value);
+  }
+  for (const auto& base : bases) add("base", base.name + "@" + base.digest);
+  add("supplies", supplies.digest);
+  return sha256_hex(all);
 }
 
 }  // namespace atlasflow::builder

@@ -13,7 +13,7 @@ constexpr std::chrono::milliseconds k_store_deadline{120'000};
 
 Result<Buildah> Buildah::make(const BuildahOptions& options) {
   ATLAS_TRY(auto sandbox, Sandbox::make({options.toolchain.root, options.rung.user_namespace,
-                                         options.reachable_networks}));
+                                         options.reachable_networks, options.toolchain.seccomp}));
   return Buildah(options, std::move(sandbox));
 }
 
@@ -68,9 +68,11 @@ std::vector<std::string> Buildah::isolation_arguments() const {
   // "host" is the sandbox's network: it has only what the sandbox was given. buildah's own networks
   // would leave a bridge and firewall tables behind. The limits are those of the cgroup that all of
   // it runs in.
-  return {
-      "--isolation",    options_.rung.isolation,  "--runtime", "/usr/bin/crun", "--network", "host",
-      "--runtime-flag", "cgroup-manager=disabled"};
+  return {"--isolation",    options_.rung.isolation,
+          "--runtime",      "/usr/bin/crun",
+          "--network",      "host",
+          "--runtime-flag", "cgroup-manager=disabled",
+          "--security-opt", std::string("seccomp=") + k_seccomp_file};
 }
 
 Result<void> Buildah::own(const fs::path& folder) const { return sandbox_->own(folder); }

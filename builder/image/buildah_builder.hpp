@@ -45,6 +45,7 @@ struct BuildSupplies {
   std::vector<SecretFile> secrets = {};     // what steps mount
   std::vector<UsedSecret> used = {};        // of those, the project's
   std::string dockerfile = {};              // the user's, for messages that name its line; or empty
+  std::string digest = {};  // of what comes from this machine and not the repository
 };
 
 // What is built, and what that starts from, which is here.
@@ -121,6 +122,11 @@ class BuildahBuilder final : public ImageBuilder {
                     Clock::time_point until, const std::stop_token& stop) const;
   // What of them is in the store of base images, by digest; a build starts from it now.
   [[nodiscard]] std::vector<UsedBase> note_used_bases(const std::vector<Stated>& names) const;
+  // SHA-256 of everything that the image depends on; empty: it is not all known.
+  [[nodiscard]] std::string inputs_of(const BuildRequest& request, const PreparedStack& prepared,
+                                      const std::vector<UsedBase>& bases,
+                                      const BuildSupplies& supplies,
+                                      const std::string& context) const;
   // `request` with the root folder's path and the stage's exact name in it.
   Result<std::string> run_build(const BuildRequest& request, const ImageStore& store,
                                 const BuildSupplies& supplies, const std::filesystem::path& scratch,

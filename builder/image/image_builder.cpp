@@ -20,6 +20,7 @@
 #include "builder/stack/build_secret_id.hpp"
 #include "builder/stack/detect.hpp"
 #include "builder/stack/dockerfile.hpp"
+#include "events/earlier_builds.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -98,6 +99,14 @@ Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) 
                                             .start = stack.start,
                                             .project = request.project,
                                             .secrets = secret_ids(request.secrets)});
+}
+
+// Whole, as a build that was not killed has left it.
+bool has_image(const ImageStore& store, const std::string& image_id) {
+  const auto images = store.images();
+  return std::any_of(images.begin(), images.end(), [&](const auto& image) {
+    return image.is_whole && image.id == image_hex(image_id);
+  });
 }
 
 }  // namespace
@@ -281,13 +290,30 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   const auto mask = mask_of(request);
   // What buildah says of a step is compared with it, and is hidden by then.
   if (stack.name == "dockerfile") supplies.dockerfile = masked_lines(mask, plan.text);
-  ATLAS_TRY(auto image_id, run_build(exact, store, supplies, scratch, log, until, stop));
-  auto notices = std::move(stack.notices);
-  notices.insert(notices.end(), plan.notices.begin(), plan.notices.end());
-  for (auto& notice : notices) notice = mask.masked(notice);
-  return BuiltImage{std::move(image_id),   stack.name,
-                    stack.reason,          std::move(notices),
-                    std::move(used_bases), std::move(supplies.used)};
+  BuiltImage built;
+  built.inputs = inputs_of(request, prepared, used_bases, supplies,
+                           context->lexically_relative(request.folder).string());
+  if (const auto* same = request.no_cache ? nullptr : same_build(request.earlier, built.inputs);
+      same != nullptr && has_image(store, same->image_id())) {
+    built.image_id = same->image_id();
+    built.reused_from = same->deployment();
+    built.reuse_reason =
+        "the files, the settings of the build, its base images and its secrets "
+        "are those of deployment " +
+        same->deployment();
+    log.note("Nothing is built: " + built.reuse_reason + ", and its image is here. --no-cache " +
+             "builds it anew");
+  } else {
+    ATLAS_TRY(built.image_id, run_build(exact, store, supplies, scratch, log, until, stop));
+  }
+  built.stack = stack.name;
+  built.stack_reason = stack.reason;
+  built.notices = std::move(stack.notices);
+  built.notices.insert(built.notices.end(), plan.notices.begin(), plan.notices.end());
+  for (auto& notice : built.notices) notice = mask.masked(notice);
+  built.base_images = std::move(used_bases);
+  built.secrets = std::move(supplies.used);
+  return built;
 }
 
 Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_token stop) {

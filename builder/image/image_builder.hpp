@@ -18,6 +18,7 @@
 
 #include "base/error.hpp"
 #include "base/secret.hpp"
+#include "events/event.pb.h"
 
 namespace atlasflow::builder {
 
@@ -61,7 +62,9 @@ struct BuildRequest {
   std::string install_command = {};  // see StackChoice
   std::string build_command = {};    //
   std::string start_command = {};    //
-  bool no_cache = false;  // takes no layer of an earlier build; cache mounts keep what they have
+  bool no_cache = false;    // takes no layer of an earlier build; cache mounts keep what they have
+  std::string source = {};  // names the files of the checkout (Checkout::source); empty: not known
+  std::vector<pb::EarlierBuild> earlier = {};  // whose images may be taken, the newest first
   std::vector<BuildSecret> secrets = {};
   std::vector<Secret> hidden = {};  // what the log does not show either: the app's variables
 };
@@ -85,6 +88,10 @@ struct BuiltImage {
   std::vector<std::string> notices;  // sentences for the user
   std::vector<UsedBase> base_images = {};
   std::vector<UsedSecret> secrets = {};  // what its steps were given
+  // See Built in events/event.proto.
+  std::string inputs = {};
+  std::string reused_from = {};
+  std::string reuse_reason = {};
 };
 
 struct PushedImage {
@@ -113,7 +120,8 @@ class ImageBuilder {
   // What builds images, with versions: "buildah 1.39.3+ds1-1+b7, crun 1.21-1".
   [[nodiscard]] virtual std::string toolchain() const = 0;
 
-  // Detects the stack and builds. user_error: no such root folder, Dockerfile or stage, no known
+  // Detects the stack and builds, or takes what an earlier build has made of the very same and the
+  // project's store still has. user_error: no such root folder, Dockerfile or stage, no known
   // stack (the message lists what was looked for), a Dockerfile that does not parse, a step that
   // failed (its output is in the log, its exit code by step_exit_code). timed_out, cancelled:
   // everything of the build is gone when it returns.

@@ -208,6 +208,7 @@ int configure(const RootPlan& plan) {
   if (error == 0) error = write_text("mnt/policy.json", k_policy);
   if (error == 0) error = write_text("mnt/storage.conf", k_storage);
   if (error == 0) error = write_text("mnt/containers.conf", plan.containers_conf.c_str());
+  if (error == 0) error = write_text("mnt/seccomp.json", plan.seccomp.c_str());
   if (error == 0) error = write_text("mnt/resolv.conf", k_slirp_nameserver);
   if (error == 0) error = write_text("mnt/hosts", k_hosts);
   if (error != 0) return error;

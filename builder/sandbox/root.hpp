@@ -28,6 +28,7 @@ struct RootPlan {
   std::string hooks;         // "mnt/hooks/<name>", made empty
   std::vector<SecretInRoot> secrets;
   std::string containers_conf;
+  std::string seccomp;
   bool host_network = false;  // the machine's resolver and certificates are needed
   int user_namespace = -1;
   unsigned root_id = 0;  // the sandbox's root, as the host counts

@@ -194,6 +194,7 @@ class LinuxSandbox final : public Sandbox {
           {std::string(k_secrets_folder).substr(1) + "/" + secret.name, secret.content});
     }
     plan.containers_conf = containers_conf();
+    plan.seccomp = config_.seccomp;
     plan.host_network = network == SandboxNetwork::host;
     plan.user_namespace = user_namespace_ ? user_namespace_->get() : -1;
     plan.root_id = root_id();

@@ -35,7 +35,10 @@ struct SandboxConfig {
   std::filesystem::path toolchain;
   bool user_namespace = true;  // without it, root in the sandbox is root on the host
   std::vector<std::string> reachable_networks;  // private ones that may be reached: "10.1.0.0/16"
+  std::string seccomp = {};                     // -> k_seccomp_file
 };
+// Which system calls a step may do.
+inline constexpr const char* k_seccomp_file = "/mnt/seccomp.json";
 
 // A file in memory, of the one sandbox: <k_secrets_folder>/<name>, which its root alone can read.
 // No path of this machine leads to it, and it is gone with the sandbox's last process.

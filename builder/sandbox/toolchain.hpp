@@ -14,6 +14,7 @@ inline constexpr const char* k_toolchain_root = "/usr/lib/atlasflow/toolchain";
 struct Toolchain {
   std::filesystem::path root;
   std::string versions;  // "buildah 1.39.3+ds1-1+b7, crun 1.21-1": of Debian's packages
+  std::string seccomp;   // the profile of steps: the toolchain's own, as strict as Docker's
 };
 
 // unavailable says that script/bootstrap makes it.

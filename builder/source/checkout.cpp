@@ -10,6 +10,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/digest.hpp"
 #include "base/file.hpp"
 #include "base/process_identity.hpp"
 #include "builder/source/fetch.hpp"
@@ -78,22 +79,25 @@ Result<void> check(const CheckoutRequest& request) {
 
 // A marker counts only in the boot that wrote it: the files are not synced one by one, and after a
 // power cut a marker could have reached the disk before them.
-std::optional<Checkout> finished(const CheckoutRequest& request) {
+nlohmann::json read_marker(const fs::path& folder, const std::string& sha) {
   std::error_code ignored;
-  if (!fs::is_directory(fs::symlink_status(request.folder, ignored))) return std::nullopt;
-  const auto text = read_file(beside(request.folder, ".done"), k_marker_bytes_max);
-  const auto json = nlohmann::json::parse(text.value_or(""), nullptr, false);
-  if (!json.is_object()) return std::nullopt;
+  if (!fs::is_directory(fs::symlink_status(folder, ignored))) return {};
+  const auto text = read_file(beside(folder, ".done"), k_marker_bytes_max);
+  auto json = nlohmann::json::parse(text.value_or(""), nullptr, false);
+  const bool counts = json.is_object() && json.value("boot", nlohmann::json()) == host_boot_id() &&
+                      json.value("sha", nlohmann::json()) == sha;
+  return counts ? json : nlohmann::json();
+}
+
+std::optional<Checkout> finished(const CheckoutRequest& request) {
+  const auto json = read_marker(request.folder, request.sha);
   try {
-    if (json.at("boot") != host_boot_id() || json.at("sha") != request.sha ||
-        json.at("base") != request.base_sha) {
-      return std::nullopt;
-    }
+    if (json.is_null() || json.at("base") != request.base_sha) return std::nullopt;
     std::optional<std::vector<std::string>> changed;
     if (const auto& paths = json.at("changed"); !paths.is_null()) changed = paths;
-    return Checkout{request.sha,       json.at("subject"),    json.at("message"),
-                    json.at("author"), json.at("size_bytes"), json.at("notices"),
-                    std::move(changed)};
+    return Checkout{request.sha,        json.at("subject"),    json.at("message"),
+                    json.at("author"),  json.at("size_bytes"), json.at("notices"),
+                    std::move(changed), json.at("source")};
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;  // Written by another version: check out again.
   }
@@ -106,6 +110,7 @@ Result<void> write_marker(const CheckoutRequest& request, const Checkout& checko
                          {"author", checkout.author},
                          {"size_bytes", checkout.size_bytes},
                          {"notices", checkout.notices},
+                         {"source", checkout.source},
                          {"boot", host_boot_id()},
                          {"base", request.base_sha},
                          {"changed", nullptr}};
@@ -218,6 +223,12 @@ Result<Checkout> write_files(git_repository* repository, git_commit* commit, con
                 stop));
   checkout->size_bytes += others.size_bytes;
   checkout->notices = others.notices;
+  // A submodule's commit is part of the tree; whether it could be had is not.
+  std::string left_out;
+  for (const auto& notice : others.notices) left_out += notice + "\n";
+  std::array<char, GIT_OID_HEXSZ + 1> tree_name{};
+  git_oid_tostr(tree_name.data(), tree_name.size(), git_tree_id(tree));
+  checkout->source = std::string(tree_name.data()) + " " + sha256_hex(left_out);
   auto pointers = written.lfs_pointers;
   pointers.insert(pointers.end(), others.lfs_pointers.begin(), others.lfs_pointers.end());
   if (const auto count = written.lfs_pointer_count + others.lfs_pointer_count; count > 0) {
@@ -277,6 +288,13 @@ Result<Checkout> check_out(const CheckoutRequest& request, const std::stop_token
   }
   ATLAS_TRYV(write_marker(request, *checkout));
   return checkout;
+}
+
+std::string source_of(const fs::path& folder, const std::string& sha) {
+  const auto marker = read_marker(folder, sha);
+  if (marker.is_null()) return {};
+  const auto found = marker.find("source");
+  return found != marker.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
 }  // namespace atlasflow::builder

@@ -34,6 +34,9 @@ struct Checkout {
   // That differ from base_sha, by the trees of both commits. nullopt: no base was given, the remote
   // has it no more, or more than 100 000 paths differ.
   std::optional<std::vector<std::string>> changed_paths;
+  // The same for the same files: git's name of the commit's tree, and a digest of what was left
+  // out.
+  std::string source;
 };
 
 // Idempotent: a folder from an earlier, unfinished call is cleared; one that is complete and at sha
@@ -41,5 +44,8 @@ struct Checkout {
 // unavailable: the remote does not answer; cancelled: stop was requested.
 [[nodiscard]] Result<Checkout> check_out(const CheckoutRequest& request,
                                          const std::stop_token& stop);
+
+// `source` of the finished checkout of that commit in the folder; empty when there is none.
+[[nodiscard]] std::string source_of(const std::filesystem::path& folder, const std::string& sha);
 
 }  // namespace atlasflow::builder

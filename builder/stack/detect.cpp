@@ -8,6 +8,7 @@
 
 #include "builder/stack/dockerfile_lines.hpp"
 #include "builder/stack/ecosystems.hpp"
+#include "builder/stack/ignore_file.hpp"
 #include "builder/stack/provider.hpp"
 #include "builder/stack/render.hpp"
 
@@ -136,6 +137,12 @@ class Detection {
     if (choice_.dockerfile.empty()) names = own_names();
     for (const auto& name : names) {
       ATLAS_TRY(auto text, tree.read(name, k_dockerfile_bytes_max));
+      if (!text && is_dead_link(tree, name)) {
+        return fail(
+            ErrorCode::user_error,
+            name + " in " + (is_elsewhere ? "the repository" : where_) +
+                " is a link that leads out of it, or to nothing: put the file itself there");
+      }
       if (!text) continue;
       Stack stack;
       stack.name = "dockerfile";
@@ -168,6 +175,14 @@ class Detection {
                                            (is_elsewhere ? "" : hint_of_repository(names)));
   }
 
+  // There, and neither a file nor a folder.
+  static bool is_dead_link(const SourceTree& tree, const std::string& name) {
+    const auto slash = name.rfind('/');
+    const auto names = tree.list(slash == std::string::npos ? "" : name.substr(0, slash));
+    return std::binary_search(names.begin(), names.end(), name.substr(slash + 1)) &&
+           tree.list(name).empty();
+  }
+
   static std::vector<std::string> own_names() {
     return {"Dockerfile", "Containerfile", "dockerfile"};
   }
@@ -194,8 +209,11 @@ class Detection {
   static Result<std::optional<std::string>> own_ignore_file(const SourceTree& tree,
                                                             const std::vector<std::string>& names) {
     for (const auto& name : names) {
-      auto text = tree.read(name, k_ignore_bytes_max);
-      if (!text || *text) return text;
+      ATLAS_TRY(const auto text, tree.read(name, k_ignore_bytes_max));
+      if (!text) continue;
+      return plain_ignore_file(*text, name).map([](std::string plain) {
+        return std::optional(std::move(plain));
+      });
     }
     return std::optional<std::string>{};
   }
@@ -244,6 +262,11 @@ class Detection {
     stack.versions = std::move(plan.versions);
     stack.start = std::move(plan.start);
     stack.notices = std::move(plan.notices);
+    if (has_release_process(tree_)) {
+      stack.notices.emplace_back(
+          "the release process of Procfile is not run by itself: the setting release_command is "
+          "run before each version gets traffic");
+    }
     for (const auto& name : names_) {
       const bool is_meant = is_like_dockerfile(name) && lower_case(name) == "dockerfile";
       if (!is_meant || !tree_.has_file(name)) continue;

@@ -25,6 +25,7 @@ struct Stage {
   std::vector<Stated> images;         // full names
   std::vector<Instruction> triggers;  // ONBUILD, for the stages that start from it
   int health_check_line = 0;          // of the HEALTHCHECK that counts; 0: none
+  bool adds_remote_files = false;     // without a checksum
   std::size_t first = 0;              // of the plan's instructions: FROM
   std::size_t end = 0;                // behind the last
   // What is wrong with it only when it is built: its platform, or an image that may not be used.
@@ -55,7 +56,7 @@ class Planner {
   }
 
  private:
-  Result<void> take_global(const Instruction& instruction) {
+  Result<void> take_global(Instruction& instruction) {
     if (instruction.name == "ARG") return scope_.declare(instruction);
     return wrong_line(instruction.line,
                       instruction.name + " comes before the first FROM, where only ARG may be");
@@ -164,6 +165,7 @@ class Planner {
     if (name == "ARG" || name == "ENV" || name == "WORKDIR") {
       return scope_.take(instruction, stages_.back().scope);
     }
+    ATLAS_TRYV(scope_.put_in(instruction, stages_.back().scope));
     if (name == "COPY" || name == "ADD") return take_copy(instruction);
     if (name == "RUN") return take_mounts(instruction);
     if (name == "ONBUILD") return take_trigger(instruction);
@@ -196,9 +198,16 @@ class Planner {
     auto words = is_json_list(instruction.arguments) ? read_json_list(instruction.arguments)
                                                      : split_words(instruction.arguments, escape_);
     if (!words.empty()) words.pop_back();
+    const bool has_checksum =
+        std::any_of(instruction.flags.begin(), instruction.flags.end(),
+                    [](const InstructionFlag& flag) { return flag.name() == "--checksum"; });
     for (const auto& word : words) {
       ATLAS_TRY(auto source, scope_.expand(word, instruction.line, stages_.back().scope));
-      if (!is_git_source(source.text)) continue;
+      if (!is_git_source(source.text)) {
+        const bool is_remote = !source.missing.empty() || is_remote_source(source.text);
+        stages_.back().adds_remote_files |= is_remote && !has_checksum;
+        continue;
+      }
       return wrong_line(instruction.line,
                         "ADD of a Git repository (" + source.text.substr(0, 100) +
                             ") is not supported; git clone in a RUN step, or make it a submodule");
@@ -222,6 +231,7 @@ class Planner {
           if (value.missing.empty()) option.value = value.text;  // Else of the base image.
         }
       }
+      name_as_buildah_does(options);
       if (auto done = take_target(instruction.line, flag.value(), options); !done) return done;
       const bool is_given = take_secret(instruction.line, flag.value(), options);
       if (mount_option(options, "type").empty()) options.insert(options.begin(), {"type", "bind"});
@@ -239,7 +249,7 @@ class Planner {
     const auto found = request_.secrets.find(mount->name);
     const auto named = "RUN --mount=" + std::string(flag) + ": ";
     if (found == request_.secrets.end()) {
-      if (mount->is_required && !stages_.back().error) {
+      if (mount->is_required && request_.knows_secrets && !stages_.back().error) {
         stages_.back().error =
             wrong_line(line, named + "the step needs the build secret '" + mount->name +
                                  "', which the project does not have; set it with 'atlasflow "
@@ -354,7 +364,8 @@ class Planner {
     for (auto& flag : instruction.flags) {
       const auto why = left_out_because(instruction, flag);
       if (why && !why->empty()) {
-        auto& told = flag.name() == "--mount" ? notices_ : notes_;
+        const bool is_unsure = !request_.knows_secrets && flag.name() == "--mount";
+        auto& told = flag.name() == "--mount" && !is_unsure ? notices_ : notes_;
         told.push_back(request_.name + ", line " + std::to_string(instruction.line) + ": " + *why);
       }
       if (!why) kept.push_back(std::move(flag));
@@ -390,6 +401,7 @@ class Planner {
       plan.stages.push_back(stage.name);
       if (!needed.contains(stage.number)) continue;
       if (stage.error) return tl::unexpected(*stage.error);
+      plan.adds_remote_files |= stage.adds_remote_files;
       for (const auto& image : stage.images) {
         if (known.insert(image.value).second) plan.images.push_back(image);
       }

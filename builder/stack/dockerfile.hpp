@@ -23,6 +23,7 @@ struct DockerfileRequest {
   std::vector<std::string> start = {};  // in place of ENTRYPOINT and CMD; empty: theirs
   std::string project = {};             // for messages
   SecretIds secrets = {};  // what steps may mount; a mount of another one is left out, as by Docker
+  bool knows_secrets = true;  // else none is missed, and nothing is said of those left out
 };
 
 // What an instruction states, and where.
@@ -40,6 +41,7 @@ struct DockerfilePlan {
   std::string text;                  // what buildah is to read; its lines have the same numbers
   std::vector<std::string> notes;    // for the build log: what was left out, and where
   std::vector<std::string> notices;  // for the user: what the Dockerfile asks for and is not done
+  bool adds_remote_files = false;    // ADD of a URL without a checksum: each build asks for it anew
 };
 
 // Images are those of the stages that the target needs: FROM (but not an earlier stage or

@@ -168,6 +168,9 @@ Result<Instruction> read_instruction(std::string_view line, int start) {
   Instruction instruction;
   instruction.line = start;
   instruction.name = upper(line.substr(0, end));
+  if (instruction.name.starts_with("<<<<<<<")) {
+    return wrong_line(start, "a merge was left half done (<<<<<<<); resolve it and push again");
+  }
   if (std::find(k_names.begin(), k_names.end(), instruction.name) == k_names.end()) {
     return wrong_line(start, "there is no instruction '" +
                                  std::string(line.substr(0, std::min(end, k_shown_bytes_max))) +
@@ -367,7 +370,20 @@ tl::unexpected<Error> wrong_line(int line, const std::string& why) {
   return fail(ErrorCode::user_error, "line " + std::to_string(line) + ": " + why);
 }
 
-Result<DockerfileLines> read_instructions(std::string_view text) { return Reader(text).read(); }
+Result<DockerfileLines> read_instructions(std::string_view text) {
+  const auto refuse = [](const char* why) { return fail(ErrorCode::user_error, why); };
+  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) {
+    return refuse("it is UTF-16, as some editors of Windows write it; save it as UTF-8");
+  }
+  if (text.starts_with("version https://git-lfs.github.com/")) {
+    return refuse("it is in Git LFS and came as a pointer, without content; keep it in git itself");
+  }
+  if (text.find('\0') != std::string_view::npos) return refuse("it has a NUL byte: it is no text");
+  if (text.find('\n') == std::string_view::npos && text.find('\r') != std::string_view::npos) {
+    return refuse("its lines end with CR alone; save it with LF line ends");
+  }
+  return Reader(text).read();
+}
 
 Result<Instruction> read_trigger(const Instruction& outer) {
   auto inner = read_instruction(outer.arguments, outer.line);

@@ -190,8 +190,12 @@ bool is_git_source(std::string_view source) {
     return true;
   }
   const auto path = source.substr(0, source.find_first_of("#?"));
+  return is_remote_source(source) && path.ends_with(".git");
+}
+
+bool is_remote_source(std::string_view source) {
   const auto scheme = lower_case(source.substr(0, 8));
-  return (scheme.starts_with("http://") || scheme == "https://") && path.ends_with(".git");
+  return scheme.starts_with("http://") || scheme == "https://";
 }
 
 std::vector<MountOption> mount_options(std::string_view value) {
@@ -225,6 +229,21 @@ std::string mount_option(const std::vector<MountOption>& options, std::string_vi
   const auto found = std::find_if(options.begin(), options.end(),
                                   [key](const auto& option) { return option.key == key; });
   return found == options.end() ? std::string{} : found->value;
+}
+
+void name_as_buildah_does(std::vector<MountOption>& options) {
+  const bool is_tmpfs = type_of(options) == "tmpfs";
+  for (auto& option : options) {
+    const bool is_read_only = option.key == "ro" || option.key == "readonly";
+    const auto value = lower_case(option.value);
+    if ((is_read_only || option.key == "rw" || option.key == "readwrite") &&
+        (value == "true" || value == "false")) {
+      option = {is_read_only == (value == "true") ? "ro" : "rw", ""};
+    }
+    if (!is_tmpfs) continue;
+    if (option.key == "size") option.key = "tmpfs-size";
+    if (option.key == "mode") option.key = "tmpfs-mode";
+  }
 }
 
 InstructionFlag mount_flag(const std::vector<MountOption>& options) {

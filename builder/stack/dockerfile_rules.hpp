@@ -21,6 +21,8 @@ namespace atlasflow::builder {
 [[nodiscard]] bool is_octal_mode(std::string_view mode);
 // What Docker takes for a Git repository among the sources of ADD.
 [[nodiscard]] bool is_git_source(std::string_view source);
+// ADD fetches it.
+[[nodiscard]] bool is_remote_source(std::string_view source);
 
 // key=value pairs of RUN --mount, keys in lower case.
 struct MountOption {
@@ -32,6 +34,8 @@ struct MountOption {
 [[nodiscard]] std::string mount_option(const std::vector<MountOption>& options,
                                        std::string_view key);
 // The flag that says these, quoted as buildah reads it.
+// Docker's size of a tmpfs is tmpfs-size there, and "ro" takes no "=true".
+void name_as_buildah_does(std::vector<MountOption>& options);
 [[nodiscard]] InstructionFlag mount_flag(const std::vector<MountOption>& options);
 
 // user_error with the line: a flag that Docker does not know for this instruction, one without its

@@ -1,7 +1,10 @@
 #include "builder/stack/dockerfile_scope.hpp"
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
+
+#include <nlohmann/json.hpp>
 
 namespace atlasflow::builder {
 namespace {
@@ -74,6 +77,94 @@ Result<ExpandedWord> DockerfileScope::expand(std::string_view word, int line,
                 }));
 }
 
+namespace {
+
+// buildah would leave the backslashes in it, so that "\\$host" would not become "$host".
+Result<void> put_in_document(Instruction& instruction, HereDocument& document,
+                             const VariableLookup& lookup) {
+  if (!document.expands || document.content.find('\\') == std::string::npos) return {};
+  const auto expanded = expand_document(document.content, lookup);
+  if (!expanded) return wrong_line(instruction.line, expanded.error().message);
+  const auto named = "the here-document <<" + document.name;
+  if (!expanded->missing.empty()) {
+    return wrong_line(instruction.line,
+                      named + " has backslashes and $" + expanded->missing.front() +
+                          ", whose value is not known before the build: set it by ARG or ENV in "
+                          "this stage, or write \\$" +
+                          expanded->missing.front() + " when it is no variable");
+  }
+  if (("\n" + expanded->text).find("\n" + document.name + "\n") != std::string::npos) {
+    return wrong_line(instruction.line, named + " would end within a variable's value");
+  }
+  // The quotes say that it is as it is.
+  const auto mark = std::string("<<") + (document.strips ? "-" : "");
+  const auto at = instruction.arguments.find(mark + document.name);
+  if (at == std::string::npos) return {};
+  instruction.arguments.insert(at + mark.size() + document.name.size(), "'");
+  instruction.arguments.insert(at + mark.size(), "'");
+  document.content = expanded->text;
+  document.expands = false;
+  return {};
+}
+
+}  // namespace
+
+Result<void> DockerfileScope::put_in(Instruction& instruction, const StageScope& stage) const {
+  constexpr std::string_view k_expanded[] = {"ADD",        "COPY", "ENV",    "EXPOSE", "LABEL",
+                                             "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"};
+  if (std::find(std::begin(k_expanded), std::end(k_expanded), instruction.name) ==
+      std::end(k_expanded)) {
+    return {};
+  }
+  const VariableLookup lookup = [&stage](const std::string& name) {
+    const auto* value = value_in(stage.env, name);
+    return value != nullptr ? value : value_in(stage.args, name);
+  };
+  const auto plain = [&](const std::string& text) -> Result<std::string> {
+    auto put = plain_variables(text, lookup, escape_);
+    if (!put) return wrong_line(instruction.line, put.error().message);
+    return put;
+  };
+  for (auto& document : instruction.documents) {
+    ATLAS_TRYV(put_in_document(instruction, document, lookup));
+  }
+  for (auto& flag : instruction.flags) {
+    ATLAS_TRY(auto text, plain(flag.raw));
+    if (text != flag.raw) flag.text = flag.raw = std::move(text);
+  }
+  if (!is_json_list(instruction.arguments)) {
+    ATLAS_TRY(instruction.arguments, plain(instruction.arguments));
+    return {};
+  }
+  auto words = read_json_list(instruction.arguments);
+  bool is_other = false;
+  for (auto& word : words) {
+    ATLAS_TRY(auto text, plain(word));
+    is_other = is_other || text != word;
+    word = std::move(text);
+  }
+  if (is_other) {
+    instruction.arguments =
+        nlohmann::json(words).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  }
+  return {};
+}
+
+// Its own values, once it is declared: ARG A=x B=${A#y} takes the new A, and ARG A=${A#y} the old.
+std::string DockerfileScope::plain_arg(const Instruction& arg, const VariableValues& values) const {
+  const VariableLookup nothing = [](const std::string&) { return nullptr; };
+  std::string text;
+  for (const auto& word : split_words(arg.arguments, escape_)) {
+    const auto name = word.substr(0, word.find('='));
+    const auto as_it_is = plain_variables(word, nothing, escape_);
+    const auto* value = value_in(values, name);
+    const bool is_plain = as_it_is && *as_it_is == word;
+    text += text.empty() ? "" : " ";
+    text += is_plain || value == nullptr ? word : name + "=" + quoted_value(*value);
+  }
+  return text;
+}
+
 // ---- what sets values ----
 
 Result<void> DockerfileScope::charge(std::size_t bytes, int line) {
@@ -89,9 +180,9 @@ Result<void> DockerfileScope::set(VariableValues& values, const std::string& nam
   return {};
 }
 
-Result<void> DockerfileScope::declare(const Instruction& arg) { return declare(arg, nullptr); }
+Result<void> DockerfileScope::declare(Instruction& arg) { return declare(arg, nullptr); }
 
-Result<void> DockerfileScope::declare(const Instruction& arg, StageScope* stage) {
+Result<void> DockerfileScope::declare(Instruction& arg, StageScope* stage) {
   VariableValues& values = stage == nullptr ? globals_ : stage->args;
   for (const auto& word : split_words(arg.arguments, escape_)) {
     const auto equals = word.find('=');
@@ -114,6 +205,7 @@ Result<void> DockerfileScope::declare(const Instruction& arg, StageScope* stage)
       }
     }
   }
+  arg.arguments = plain_arg(arg, values);
   return {};
 }
 
@@ -162,10 +254,13 @@ Result<void> DockerfileScope::take_work_folder(const Instruction& instruction, S
   return {};
 }
 
-Result<void> DockerfileScope::take(const Instruction& instruction, StageScope& stage) {
+Result<void> DockerfileScope::take(Instruction& instruction, StageScope& stage) {
   if (instruction.name == "ARG") return declare(instruction, &stage);
-  if (instruction.name == "ENV") return take_env(instruction, stage);
-  return take_work_folder(instruction, stage);
+  // By the values from before: in ENV A=1 B=$A, B is the old A.
+  const Instruction written = instruction;
+  ATLAS_TRYV(put_in(instruction, stage));
+  if (written.name == "ENV") return take_env(written, stage);
+  return take_work_folder(written, stage);
 }
 
 Result<StageScope> DockerfileScope::inherit(const StageScope& parent, int line) {

@@ -37,9 +37,12 @@ class DockerfileScope {
                                             const StageScope& stage) const;
 
   // An ARG before the first FROM.
-  [[nodiscard]] Result<void> declare(const Instruction& arg);
+  [[nodiscard]] Result<void> declare(Instruction& arg);
   // An ARG, ENV or WORKDIR of the stage.
-  [[nodiscard]] Result<void> take(const Instruction& instruction, StageScope& stage);
+  [[nodiscard]] Result<void> take(Instruction& instruction, StageScope& stage);
+  // What of the instruction's variables buildah would read in another way than Docker becomes their
+  // values; these two do the same of theirs.
+  [[nodiscard]] Result<void> put_in(Instruction& instruction, const StageScope& stage) const;
   // Of a stage that starts from another one.
   [[nodiscard]] Result<StageScope> inherit(const StageScope& parent, int line);
 
@@ -47,7 +50,8 @@ class DockerfileScope {
   Result<ExpandedWord> expand(std::string_view word, int line, const VariableLookup& lookup) const;
   Result<void> charge(std::size_t bytes, int line);
   Result<void> set(VariableValues& values, const std::string& name, std::string value, int line);
-  Result<void> declare(const Instruction& arg, StageScope* stage);
+  Result<void> declare(Instruction& arg, StageScope* stage);
+  std::string plain_arg(const Instruction& arg, const VariableValues& values) const;
   Result<void> take_env(const Instruction& instruction, StageScope& stage);
   Result<void> take_work_folder(const Instruction& instruction, StageScope& stage);
 

@@ -9,7 +9,8 @@ namespace {
 
 constexpr int k_depth_max = 32;                       // of ${A:-${B:-…}}
 constexpr std::size_t k_word_bytes_max = 64U << 10U;  // ENV A=$A$A doubles with every line
-constexpr std::size_t k_pattern_bytes_max = 512;      // of the pattern, and of what it looks at
+constexpr std::size_t k_document_bytes_max = 1U << 20U;
+constexpr std::size_t k_pattern_bytes_max = 512;  // of the pattern, and of what it looks at
 
 bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
 bool is_name_char(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
@@ -89,11 +90,33 @@ std::string replaced(std::string_view value, std::string_view pattern, std::stri
 class Expander {
  public:
   Expander(std::string_view text, const VariableLookup& variables, char escape)
-      : rest_(text), variables_(variables), escape_(escape) {}
+      : text_(text), rest_(text), variables_(variables), escape_(escape) {}
+
+  // Of a here-document, in which quotes are characters like others.
+  Result<ExpandedWord> run_document() {
+    quotes_count_ = false;
+    bytes_max_ = k_document_bytes_max;
+    return run();
+  }
 
   Result<ExpandedWord> run() {
     ATLAS_TRY(auto text, until({}));
     return ExpandedWord{std::move(text), std::move(missing_)};
+  }
+
+  // The form with which the text begins, "${NAME…}".
+  struct Form {
+    std::string value;
+    std::size_t size = 0;   // of it, in the text
+    bool is_plain = true;   // buildah reads all of it as Docker does
+    std::size_t other = 0;  // where the other word of ${NAME-word} begins; 0: there is none
+    bool is_unset = false;  // NAME, of that form
+    std::vector<std::string> missing;
+  };
+  Result<Form> take_form() {
+    ATLAS_TRY(auto value, variable());
+    return Form{std::move(value), text_.size() - rest_.size(), is_plain_, other_,
+                is_unset_,        std::move(missing_)};
   }
 
  private:
@@ -107,9 +130,9 @@ class Expander {
   Result<std::string> until(std::string_view stops, bool keeps_escapes = false) {
     std::string out;
     while (!rest_.empty() && stops.find(rest_.front()) == std::string_view::npos) {
-      if (out.size() > k_word_bytes_max) return too_long();
+      if (out.size() > bytes_max_) return too_long();
       const char c = rest_.front();
-      if (c == '\'' || c == '"' || c == '$') {
+      if (c == '$' || (quotes_count_ && (c == '\'' || c == '"'))) {
         auto part = c == '$' ? variable() : quoted();
         if (!part) return part;
         out += *part;
@@ -195,6 +218,7 @@ class Expander {
       if (rest_.empty()) return wrong_form(of);
       rule = take();
     }
+    is_plain_ = is_plain_ && empty_counts_as_unset && (rule == '-' || rule == '+');
     if (rule == '-' || rule == '+' || rule == '?')
       return with_default(of, rule, empty_counts_as_unset);
     if (empty_counts_as_unset || (rule != '#' && rule != '%' && rule != '/')) return wrong_form(of);
@@ -218,6 +242,10 @@ class Expander {
   Result<std::string> with_default(const std::string& of, char rule, bool empty_counts_as_unset) {
     // What is missing in the other word is missing only when that word is used.
     auto missing_before = missing_;
+    if (depth_ == 1) {
+      other_ = text_.size() - rest_.size();
+      is_unset_ = variables_(of) == nullptr;
+    }
     auto other = until("}");
     if (!other) return other;
     const auto* value = variables_(of);
@@ -237,12 +265,30 @@ class Expander {
     return fail(ErrorCode::user_error, "${" + name + "…} is not a form that Docker knows");
   }
 
+  std::string_view text_;
   std::string_view rest_;
   const VariableLookup& variables_;
   char escape_;
   int depth_ = 0;
   std::vector<std::string> missing_;
+  bool quotes_count_ = true;
+  std::size_t bytes_max_ = k_word_bytes_max;
+  bool is_plain_ = true;
+  std::size_t other_ = 0;
+  bool is_unset_ = false;
 };
+
+// So that a reader of words finds `value` as it is. A '\\' escapes for buildah whatever the file
+// says.
+std::string escaped(std::string_view value, bool is_quoted) {
+  const std::string_view special = is_quoted ? "\"$\\" : "\"'$\\ \t}";
+  std::string out;
+  for (const char c : value) {
+    if (special.find(c) != std::string_view::npos) out += '\\';
+    out += c;
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -250,6 +296,59 @@ Result<ExpandedWord> expand_word(std::string_view word, const VariableLookup& va
                                  char escape) {
   return Expander(word, variables, escape).run();
 }
+
+Result<std::string> plain_variables(std::string_view text, const VariableLookup& variables,
+                                    char escape) {
+  std::string out;
+  char quote = 0;
+  for (std::size_t i = 0; i < text.size();) {
+    const char c = text[i];
+    if (c == escape && quote != '\'' && i + 1 < text.size()) {
+      out.append(text.substr(i, 2));
+      i += 2;
+      continue;
+    }
+    if (quote == '\'' || !text.substr(i).starts_with("${")) {
+      if (quote == 0 && (c == '"' || c == '\'')) {
+        quote = c;
+      } else if (c == quote) {
+        quote = 0;
+      }
+      out += c;
+      ++i;
+      continue;
+    }
+    ATLAS_TRY(const auto form, Expander(text.substr(i), variables, escape).take_form());
+    const auto as_it_is = text.substr(i, form.size);
+    i += form.size;
+    if (form.is_plain) {
+      out += as_it_is;
+    } else if (form.other != 0 && (form.is_unset || !form.missing.empty())) {
+      // The base image may have the variable, and would not set it to nothing.
+      auto head = std::string(as_it_is.substr(0, form.other));
+      if (head[head.size() - 2] != ':') head.insert(head.size() - 1, ":");
+      ATLAS_TRY(const auto other,
+                plain_variables(as_it_is.substr(form.other, form.size - form.other - 1), variables,
+                                escape));
+      out += head + other + "}";
+    } else if (form.missing.empty()) {
+      out += escaped(form.value, quote == '"');
+    } else {
+      return fail(ErrorCode::user_error,
+                  std::string(as_it_is.substr(0, 60)) + " needs the value of " +
+                      form.missing.front() +
+                      ", which is not known before the build: set it by ARG or ENV in this "
+                      "Dockerfile, or do this in a RUN step");
+    }
+  }
+  return out;
+}
+
+Result<ExpandedWord> expand_document(std::string_view text, const VariableLookup& variables) {
+  return Expander(text, variables, '\\').run_document();
+}
+
+std::string quoted_value(std::string_view value) { return '"' + escaped(value, true) + '"'; }
 
 std::vector<std::string> split_words(std::string_view text, char escape) {
   std::vector<std::string> words;

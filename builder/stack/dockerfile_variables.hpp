@@ -26,6 +26,17 @@ struct ExpandedWord {
 [[nodiscard]] Result<ExpandedWord> expand_word(std::string_view word,
                                                const VariableLookup& variables, char escape);
 
+// The same text, with those forms put in that buildah does not know or has other rules for: all but
+// $NAME, ${NAME}, ${NAME:-w} and ${NAME:+w}. user_error as above, and for a pattern on a variable
+// that has no value here.
+[[nodiscard]] Result<std::string> plain_variables(std::string_view text,
+                                                  const VariableLookup& variables, char escape);
+// A here-document of COPY or ADD, whose quotes stay and whose backslashes go, as in a word.
+[[nodiscard]] Result<ExpandedWord> expand_document(std::string_view text,
+                                                   const VariableLookup& variables);
+// In quotes, in which nothing is put in.
+[[nodiscard]] std::string quoted_value(std::string_view value);
+
 // The words of an instruction's arguments with their quotes and variables as they are.
 [[nodiscard]] std::vector<std::string> split_words(std::string_view text, char escape);
 

@@ -44,8 +44,16 @@ Result<std::optional<StartCommand>> procfile_start(const SourceTree& tree) {
       return StartCommand{process.command, "the " + process.name + " process of Procfile"};
     }
   }
-  return StartCommand{processes.front().command,
-                      "the " + processes.front().name + " process of Procfile"};
+  for (const auto& process : processes) {
+    // It runs once and ends; see has_release_process().
+    if (process.name == "release") continue;
+    return StartCommand{process.command, "the " + process.name + " process of Procfile"};
+  }
+  return std::optional<StartCommand>{};
+}
+
+bool has_release_process(const SourceTree& tree) {
+  return !first_match(text_or_nothing(tree, "Procfile"), R"(^(release)\s*:\s*\S)").empty();
 }
 
 }  // namespace atlasflow::builder

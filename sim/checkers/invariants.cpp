@@ -122,8 +122,34 @@ void Invariants::take_of_deployment(const DeploymentId& id, const storage::Recor
     default:
       break;
   }
+  check_build(id, event);
   take_of_vm(id.str(), record);
   take_ends(deployment, event);
+}
+
+// An image that was taken in place of a build is the one that the same would have made, and every
+// image is there until it is in the registry.
+void Invariants::check_build(const DeploymentId& id, const pb::Event& event) {
+  if (event.has_image_push_failed() &&
+      event.image_push_failed().reason().find("not in the local store") != std::string::npos) {
+    violated("images-are-kept",
+             "the image of deployment " + id.str() + " was removed before it was pushed");
+  }
+  if (!event.has_built()) return;
+  const auto& built = event.built();
+  if (built.reused_from().empty()) {
+    built_[id] = built;
+    return;
+  }
+  const DeploymentId from{built.reused_from()};
+  const auto before = built_.find(from);
+  const bool is_same = before != built_.end() && before->second.inputs() == built.inputs() &&
+                       before->second.image_id() == built.image_id() &&
+                       states_[from].push.project_id() == states_[id].push.project_id();
+  if (!is_same || states_[id].push.no_cache()) {
+    violated("reuse-of-the-same", "deployment " + id.str() + " took the image of deployment " +
+                                      from.str() + ", which did not build the same");
+  }
 }
 
 void Invariants::take_of_domain(const std::string& name, const storage::Record& record) {

@@ -119,6 +119,7 @@ class Invariants final : public Witness {
   void take_of_domain(const std::string& name, const storage::Record& record);
   void take_of_vm(const std::string& deployment, const storage::Record& record);
   void take_ends(Deployment& deployment, const pb::Event& event);
+  void check_build(const DeploymentId& id, const pb::Event& event);
   void check_order(const Deployment& deployment, const DeploymentId& id);
   void catch_up();
   [[nodiscard]] bool is_served(const std::string& project, const World::Table& table) const;
@@ -139,6 +140,7 @@ class Invariants final : public Witness {
   std::map<std::string, pb::Event::KindCase> intents_;  // by effect id
   std::map<DeploymentId, Deployment> deployments_;
   std::map<DeploymentId, DeploymentState> states_;  // by the fold: what may follow is asked of them
+  std::map<DeploymentId, pb::Built> built_;         // what each has built itself
   Rest rest_;
   Notifications notifications_;
   Heads heads_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.hpp"
+#include "events/earlier_builds.hpp"
 
 namespace atlasflow::sim {
 namespace {
@@ -84,9 +85,17 @@ Result<pb::Built> WorldEngines::build(const actors::SourceJob& job, std::stop_to
     if (auto error = world_.build_error(job)) return tl::unexpected(*error);
   }
   pb::Built built;
+  built.set_stack("dockerfile");
+  built.set_inputs("inputs of " + job.sha);
+  const auto* before = same_build(job.earlier, built.inputs());
+  if (before != nullptr && world_.images.contains(before->image_id())) {
+    built.set_image_id(before->image_id());
+    built.set_reused_from(before->deployment());
+    built.set_reuse_reason("nothing has changed");
+    return built;
+  }
   built.set_image_id("sha256:" + job.sha);
   world_.images[built.image_id()].insert(job.deployment);
-  built.set_stack("dockerfile");
   return built;
 }
 

@@ -81,6 +81,9 @@ Retention retention_of(const ProjectView& project, const std::vector<DeploymentV
     if (unfinished) kept.unfinished.insert(state.id);
     if (!state.image.empty()) kept.image_references.insert(state.image);
     if (!state.image_id.empty()) kept.image_ids.insert(state.image_id);
+    if (!unfinished) continue;
+    // Its build may take one of these at any moment.
+    for (const auto& build : state.earlier) kept.image_ids.insert(build.image_id());
   }
   return kept;
 }

@@ -1,6 +1,7 @@
 // What the janitor removes and, more so, what it never does: in every order that the seeds choose.
 #include <gmock/gmock.h>
 
+#include "storage/readmodel/retention.hpp"
 #include "tests/actors/janitor_life.hpp"
 
 namespace atlasflow::actors {
@@ -123,6 +124,35 @@ TEST(Janitor, removes_what_a_failed_deployment_made) {
   EXPECT_THAT(world.images, IsEmpty());
   EXPECT_THAT(world.registry, IsEmpty());
   EXPECT_THAT(world.disks, IsEmpty());
+}
+
+// What a build may take is left while it may, though nothing else reaches it any more.
+TEST(Janitor, leaves_the_image_that_a_build_under_way_is_offered) {
+  sim::World world;
+  sim::Life life(storage::make_memory_store(), world, 3, 0);
+  life.create_project("web");
+  deploy_each_of(life, "12");
+  sim::WorldEngines collector(world);
+  bool looked = false;
+  // As late as can be: just before the build looks for it.
+  world.build_error = [&](const SourceJob& job) -> std::optional<Error> {
+    const auto view = life.catalog().deployment(job.deployment);
+    looked = view && view->state.cloned;
+    const auto removed = collector.collect_images(
+        [&]() -> Result<Keep> {
+          const auto kept = storage::retention_of(life.catalog(), 0);
+          return Keep{kept.image_references, kept.image_ids, kept.unfinished, kept.projects};
+        },
+        {});
+    EXPECT_TRUE(removed);
+    return std::nullopt;
+  };
+  life.send_push("guid-again", '1');
+  ASSERT_TRUE(life.run_until([&] { return settled(life, 3); }));
+  EXPECT_TRUE(looked);
+  const auto newest = life.catalog().project_named("web")->deployments.back();
+  const auto first = life.catalog().project_named("web")->deployments.front();
+  EXPECT_EQ(life.catalog().deployment(newest)->state.reused_from, first.str());
 }
 
 TEST(Janitor, removes_all_of_a_deleted_project) {

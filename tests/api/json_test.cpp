@@ -38,7 +38,7 @@ TEST(DeploymentJson, has_every_member_of_the_contract) {
       ::testing::ElementsAre(
           "id", "number", "project", "environment", "sha", "ref", "subject", "author", "trigger",
           "inferred", "kind", "source", "requested_by", "no_cache", "status", "url", "preview_url",
-          "hostnames", "image", "stack", "toolchain", "base_images", "created_at_us",
+          "hostnames", "image", "stack", "toolchain", "base_images", "reused_from", "created_at_us",
           "updated_at_us", "milestones", "failure", "superseded_by", "cancelled_by",
           "cancel_reason", "stopped_by", "skip_reason", "retire_reason", "notices", "restarts",
           "crashed_early", "replicas", "instances", "vm", "waiting_for"));

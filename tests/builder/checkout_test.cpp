@@ -175,6 +175,26 @@ TEST_F(CheckoutTest, a_finished_checkout_is_kept_and_told_again) {
   EXPECT_EQ(again->size_bytes, 1U);
 }
 
+TEST_F(CheckoutTest, the_same_files_have_the_same_name_whatever_commit_they_are_in) {
+  Origin origin(scratch_.path() / "origin.git");
+  const auto source_after = [&](const std::string& content) {
+    const auto sha = origin.commit("refs/heads/main", {{"file", content}});
+    const auto checkout = check_out(request(origin.path(), sha), {});
+    EXPECT_TRUE(checkout);
+    EXPECT_EQ(source_of(folder(), sha), checkout->source);
+    EXPECT_EQ(source_of(folder(), std::string(40, 'a')), "") << "of another commit";
+    return checkout->source;
+  };
+  const auto first = source_after("1");
+  EXPECT_NE(first, "");
+  EXPECT_NE(source_after("2"), first);
+  EXPECT_EQ(source_after("1"), first);
+  const auto newest = origin.commit("refs/heads/main", {{"file", "3"}});
+  ASSERT_TRUE(check_out(request(origin.path(), newest), {}));
+  fs::remove(folder().parent_path() / "checkout.done");
+  EXPECT_EQ(source_of(folder(), newest), "") << "what is not finished has none";
+}
+
 TEST_F(CheckoutTest, a_checkout_without_its_marker_is_done_anew) {
   Origin origin(scratch_.path() / "origin.git");
   const std::string sha = origin.commit("refs/heads/main", {{"file", "x"}});

@@ -5,6 +5,7 @@ namespace atlasflow::builder {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -350,6 +351,34 @@ TEST(Workspace, a_list_in_one_line_and_folders_that_are_left_out) {
                              {"apps/old/package.json", app},
                              {"apps/web/package.json", app}});
   EXPECT_EQ(start_line(npm), "cd apps/web && exec npm start");
+}
+
+TEST(Workspace, patterns_may_be_at_the_root_deep_or_in_the_middle_of_a_path) {
+  const std::string app = R"({"scripts": {"start": "node ."}})";
+  const std::string library = R"({"main": "index.js"})";
+  const std::pair<const char*, const char*> cases[] = {
+      {"*", "api"},         {"packages/**", "packages/deep/er"}, {"libs/*/plugin", "libs/a/plugin"},
+      {"app-*", "app-web"}, {"./packages/*/", "packages/web"},   {"**", "any/where"},
+  };
+  for (const auto& [pattern, folder] : cases) {
+    const auto stack =
+        detected({{"package.json", std::string(R"({"workspaces": [")") + pattern + R"("]})"},
+                  {"package-lock.json", "{}"},
+                  {std::string(folder) + "/package.json", app},
+                  {"node_modules/x/package.json", app},
+                  {".hidden/package.json", app},
+                  {"packages/lib/package.json", library}});
+    EXPECT_EQ(start_line(stack), std::string("cd ") + folder + " && exec npm start") << pattern;
+  }
+}
+
+TEST(Workspace, of_pnpm_is_installed_by_pnpm_without_a_lock_file_too) {
+  const auto stack = detected({{"package.json", "{}"},
+                               {"pnpm-workspace.yaml", "packages:\n  - apps/*\n"},
+                               {"apps/web/package.json", R"({"scripts": {"start": "node ."}})"}});
+  EXPECT_EQ(start_line(stack), "cd apps/web && exec pnpm start");
+  EXPECT_THAT(stack.notices,
+              Contains(HasSubstr("commit the pnpm-lock.yaml that pnpm install writes")));
 }
 
 TEST(Node, a_development_server_is_known_behind_another_script_and_variables) {

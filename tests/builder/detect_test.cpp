@@ -206,6 +206,26 @@ TEST(Detect, a_procfile_wins_over_what_the_provider_would_start) {
               HasSubstr("Procfile, line 2 names no process"));
 }
 
+TEST(Detect, what_a_procfile_releases_is_no_app) {
+  const std::string node = R"({"scripts": {"start": "node a"}})";
+  const auto only = stack_of({{"package.json", node}, {"Procfile", "release: ./migrate\r\n"}});
+  EXPECT_THAT(only.start, ElementsAre("npm", "start"));
+  EXPECT_THAT(only.notices, Contains(HasSubstr("the setting release_command")));
+  const auto both =
+      stack_of({{"package.json", node}, {"Procfile", "release: ./migrate\nclock: node c\n"}});
+  EXPECT_EQ(both.start.back(), "node c");
+}
+
+TEST(StaticSite, a_staticfile_says_folder_and_fallback_and_what_else_it_says_is_told) {
+  const auto stack = stack_of({{"Staticfile",
+                                "# of Cloud Foundry\nroot: \"my site\"\npushstate: enabled\n"
+                                "force_https: true\n"},
+                               {"my site/index.html", ""}});
+  EXPECT_THAT(stack.dockerfile, HasSubstr("COPY [\"my site/\",\"/srv\"]\n"));
+  EXPECT_THAT(stack.start, Contains("--fallback"));
+  EXPECT_THAT(stack.notices, ElementsAre(HasSubstr("Staticfile: force_https is not used")));
+}
+
 TEST(Detect, files_of_windows_editors_are_read_as_their_tools_read_them) {
   // What PowerShell makes of "pip freeze > requirements.txt".
   const auto utf16 = [](const std::string& ascii, bool is_little_endian) {
@@ -334,6 +354,18 @@ TEST(Detect, nothing_but_regular_files_inside_of_the_folder_counts) {
   write(scratch.path() / "secret", "FROM secret\n");
   std::filesystem::create_symlink("../secret", scratch.path() / "checkout" / "Dockerfile");
   EXPECT_FALSE(detect_stack(scratch.path() / "checkout", k_bases));
+  // Not even where something else could be built: the page would be shown without a word.
+  write(scratch.path() / "checkout" / "index.html", "");
+  for (const char* target : {"../secret", "/etc/passwd", "gone"}) {
+    const auto link = scratch.path() / "checkout" / "Dockerfile";
+    std::filesystem::remove(link);
+    std::filesystem::create_symlink(target, link);
+    const auto stack = detect_stack(scratch.path() / "checkout", k_bases);
+    ASSERT_FALSE(stack) << target;
+    EXPECT_THAT(stack.error().message,
+                HasSubstr("Dockerfile in the root folder is a link that leads out of it, or to "
+                          "nothing"));
+  }
   ASSERT_EQ(::mkfifo((scratch.path() / "Dockerfile").c_str(), 0644), 0);
   EXPECT_FALSE(detect_stack(scratch.path(), k_bases)) << "and a pipe does not block";
 }

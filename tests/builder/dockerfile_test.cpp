@@ -4,6 +4,8 @@
 
 #include <gmock/gmock.h>
 
+#include "builder/stack/ignore_file.hpp"
+
 namespace atlasflow::builder {
 namespace {
 
@@ -244,6 +246,16 @@ TEST(Dockerfile, what_cannot_be_built_is_refused_with_its_line) {
       {"FROM a\nHEALTHCHECK curl x\n", "line 2: HEALTHCHECK is followed by CMD"},
       {"FROM a\nONBUILD FROM b\n", "line 2: ONBUILD FROM is not allowed"},
       {"FROM a\nONBUILD RUN <<EOF\nx\nEOF\n", "line 2: ONBUILD with a here-document"},
+      {"\xFF\xFE"
+       "F",
+       "Dockerfile: it is UTF-16"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:1\n",
+       "it is in Git LFS and came as"},
+      {std::string("FROM a\n\0RUN b\n", 14), "Dockerfile: it has a NUL byte"},
+      {"FROM a\rRUN b\r", "Dockerfile: its lines end with CR alone"},
+      {"FROM a\n<<<<<<< HEAD\nRUN x\n", "line 2: a merge was left half done"},
+      {"FROM a\nCOPY ${B#x} y\n", "line 2: ${B#x} needs the value of B, which is not known"},
+      {"FROM a\nARG V\nENV X=${V:?set V}\n", "line 3: V: set V"},
       {"# escape=x\nFROM a\n", "line 1: escape must be \\ or `"},
       {"FROM a\nRUN echo \\\\\nRUN x\n", "line 2: an instruction may not end with an escaped"},
   };
@@ -294,6 +306,59 @@ TEST(Dockerfile, buildah_reads_one_line_an_instruction_with_the_numbers_of_the_f
       ElementsAre("Dockerfile, line 12: --link, a hint for the layer cache, was taken out"));
 }
 
+// buildah knows some of Docker's forms, and of some it makes something else without a word: its
+// "*" ends at a slash, and ${X:?why} gives "why".
+TEST(Dockerfile, buildah_is_given_the_value_of_what_it_would_read_otherwise) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"ENV A=${V#v} B=\"${V%-*}\"", "ENV A=1.2-rc B=\"v1.2\""},
+      {"ENV A=${PATHS##*/} B=${PATHS%%/*}", "ENV A=c B=a"},
+      {"ENV A=${V/./_} B=${V:?no} C=${V+set}${NO-d}", "ENV A=v1_2-rc B=v1.2-rc C=set${NO:-d}"},
+      {"ENV A='${V#v}' B=\\${V#v} C=${V} D=$V E=${NO:-${V}} F=${NO:+x}",
+       "ENV A='${V#v}' B=\\${V#v} C=${V} D=$V E=${NO:-${V}} F=${NO:+x}"},
+      {"ENV A=${NO:-${V#v}} B=\"${NO+${V}$V}\"", "ENV A=${NO:-1.2-rc} B=\"${NO:+${V}$V}\""},
+      {"ENV A=${V-${NO#x}}", "ENV A=v1.2-rc"},
+      {"ENV Q=${QUOTED#x} R=\"${QUOTED#x}\"", "ENV Q=a\\ \\\"b\\$\\' R=\"a \\\"b\\$'\""},
+      {"COPY --chown=${U-1}:1 ${V#v}/x /${V%-rc}/", "COPY --chown=joe:1 1.2-rc/x /v1.2/"},
+      {"COPY [\"${V#v} x\", \"/y\"]", "COPY [\"1.2-rc x\",\"/y\"]"},
+      {"COPY [\"$V x\", \"/y\"]", "COPY [\"$V x\", \"/y\"]"},
+      {"WORKDIR /${V%%.*}", "WORKDIR /v1"},
+      {"USER ${U?}", "USER joe"},
+      {"LABEL v=\"${V#v}\"", "LABEL v=\"1.2-rc\""},
+      {"ARG W=${V#v} X=${W%-rc}", "ARG W=\"1.2-rc\" X=\"1.2\""},
+      {"ARG V=${V#v}", "ARG V=\"1.2-rc\""},
+      {"RUN echo ${V#v}", "RUN echo ${V#v}"},
+      {"CMD echo ${V#v}", "CMD echo ${V#v}"},
+  };
+  for (const auto& [written, told] : cases) {
+    const auto plan = plan_of("FROM a\nARG V=v1.2-rc U=joe PATHS=a/b/c\nARG QUOTED='xa \"b$'\\'\n" +
+                              written + "\n");
+    ASSERT_TRUE(plan) << written << plan.error().message;
+    EXPECT_THAT(plan->text, ::testing::EndsWith("\n" + told + "\n")) << written;
+  }
+  const auto global = plan_of("ARG V=v1\nARG W=${V#v}\nFROM a:$W\n");
+  ASSERT_TRUE(global) << global.error().message;
+  EXPECT_THAT(global->text, HasSubstr("ARG W=\"1\"\nFROM docker.io/library/a:1\n"));
+}
+
+// Reported of configurations of nginx: "\\$host" became "\\$host" and not "$host".
+TEST(Dockerfile, a_here_document_that_is_copied_loses_its_backslashes_as_in_docker) {
+  const auto text = [](const std::string& rest) {
+    const auto plan = plan_of("FROM a\nARG A=put-in\n" + rest);
+    return plan ? plan->text.substr(plan->text.find("A=put-in\n") + 9) : plan.error().message;
+  };
+  EXPECT_EQ(text("COPY <<EOF /f\n\\$host \"$A\" '\\\\' ${A#put-}\nEOF\n"),
+            "COPY <<'EOF' /f\n$host \"put-in\" '\\' in\nEOF\n");
+  EXPECT_EQ(text("ADD <<-X <<Y /d/\n\t\\$a\nX\n$A\nY\n"), "ADD <<-'X' <<Y /d/\n\t$a\nX\n$A\nY\n");
+  // What has none is buildah's to put in, and what is quoted, or a script, stays as it is.
+  for (const char* same : {"COPY <<EOF /f\n$A $SET_BY_THE_BASE\nEOF\n",
+                           "COPY <<'EOF' /f\n\\$host\nEOF\n", "RUN <<EOF\necho \\$A\nEOF\n"}) {
+    EXPECT_EQ(text(same), same);
+  }
+  EXPECT_THAT(text("COPY <<EOF /f\n\\$host $uri\nEOF\n"),
+              HasSubstr("line 3: the here-document <<EOF has backslashes and $uri, whose value is "
+                        "not known"));
+}
+
 TEST(Dockerfile, buildah_is_given_names_that_can_only_mean_one_thing) {
   const auto plan = plan_of(
       "ARG V=1\nFROM --platform=$BUILDPLATFORM a:$V AS B\nFROM scratch\nARG T=x\n"
@@ -337,6 +402,11 @@ TEST(Dockerfile, the_target_of_a_mount_starts_from_the_working_folder) {
       {"FROM a\nARG D=/w\nWORKDIR $D\nRUN --mount=type=cache,target=.npm x\n",
        "type=cache,target=/w/.npm x"},
       {"FROM scratch\nRUN --mount=type=tmpfs,dst=tmp x\n", "type=tmpfs,target=/tmp x"},
+      {"FROM scratch\nRUN --mount=type=tmpfs,dst=/t,size=9 x\n",
+       "type=tmpfs,target=/t,tmpfs-size=9 x"},
+      {"FROM scratch\nRUN --mount=target=/t,readonly=true x\n", "type=bind,target=/t,ro x"},
+      {"FROM scratch\nRUN --mount=target=/t,ro=false x\n", "type=bind,target=/t,rw x"},
+      {"FROM scratch\nRUN --mount=type=cache,target=/t,rw=False x\n", "type=cache,target=/t,ro x"},
       {"FROM a AS p\nWORKDIR /p\nFROM p\nRUN --mount=target=c x\n", "type=bind,target=/p/c x"},
       {"FROM a\nWORKDIR $HOME\nWORKDIR /b\nRUN --mount=target=c x\n", "type=bind,target=/b/c x"},
   };
@@ -451,6 +521,45 @@ TEST(Dockerfile, a_stage_that_it_lacks_is_a_user_error_that_lists_those_it_has) 
   EXPECT_EQ(absent.error().code, ErrorCode::user_error);
   EXPECT_EQ(absent.error().message,
             "Dockerfile: build_target is 'prod', and there is no such stage; there are build, 1");
+}
+
+TEST(IgnoreFile, is_read_by_dockers_rules) {
+  const auto plain = [](std::string_view text) {
+    const auto read = plain_ignore_file(text, ".dockerignore");
+    EXPECT_TRUE(read) << text;
+    return read.value_or("?");
+  };
+  EXPECT_EQ(plain("\xEF\xBB\xBF*.md\r\n# a comment\r\n!/README.md \r\n"), "*.md\n!README.md\n");
+  EXPECT_EQ(plain("  a/ \n! ./b//c/\n/\n.\n\n\t\n/d/../e\n../../f\n"), "a\n!b/c\ne\nf\n");
+  EXPECT_EQ(plain(" #x\n!#y\n#z"), "\\#x\n!#y\n");
+  EXPECT_EQ(plain("**/[a-z]*/\\[x]\n**\n*/x y"), "**/[a-z]*/\\[x]\n**\n*/x y\n");
+}
+
+TEST(IgnoreFile, that_docker_refuses_is_refused_with_its_line) {
+  for (const char* wrong : {"!", "a[", "[]", "[^]", "x\\", "[a\\]"}) {
+    const auto read = plain_ignore_file(std::string("ok\n") + wrong + "\n", "web.dockerignore");
+    ASSERT_FALSE(read) << wrong;
+    EXPECT_EQ(read.error().code, ErrorCode::user_error);
+    EXPECT_THAT(read.error().message, HasSubstr("web.dockerignore, line 2: '"));
+  }
+}
+
+// Docker asks for such a file in every build, so what was made of it once may not be taken again.
+TEST(Dockerfile, a_remote_file_without_a_checksum_is_told) {
+  const auto adds = [](const std::string& text, const std::string& target = "") {
+    const auto plan = plan_of(text, {}, target);
+    EXPECT_TRUE(plan) << text;
+    return plan && plan->adds_remote_files;
+  };
+  const std::string url = "https://example.com/tool.tar.gz";
+  EXPECT_TRUE(adds("FROM a:1\nADD " + url + " /x\n"));
+  EXPECT_TRUE(adds("FROM a:1\nADD [\"" + url + "\", \"/x\"]\n"));
+  EXPECT_TRUE(adds("FROM a:1\nARG HOST=https://example.com\nADD $HOST/x /x\n"));
+  EXPECT_TRUE(adds("FROM a:1\nADD $SET_BY_THE_BASE /x\n"));
+  EXPECT_TRUE(adds("FROM a:1 AS b\nONBUILD ADD " + url + " /x\nFROM b\n"));
+  EXPECT_FALSE(adds("FROM a:1\nADD --checksum=sha256:" + std::string(64, 'a') + " " + url +
+                    " /x\nADD tool.tar /x\nRUN fetch " + url + "\n"));
+  EXPECT_FALSE(adds("FROM a:1 AS b\nADD " + url + " /x\nFROM a:1\n")) << "not needed";
 }
 
 }  // namespace

@@ -56,6 +56,81 @@ TEST_F(ImageBuilderTest, a_second_build_of_the_same_source_uses_the_cached_layer
   EXPECT_THAT(log("b-2"), HasSubstr("Using cache"));
 }
 
+// What an earlier build has made of the very same is taken: nothing runs, and it is quick.
+TEST_F(ImageBuilderTest, what_would_come_out_the_same_is_not_built_again) {
+  put_busybox("app");
+  write(folder("app") / "Dockerfile", busybox_dockerfile("ARG A\nRUN echo \"ran $A\"\n"));
+  write(folder("app") / "other.Dockerfile", busybox_dockerfile("RUN echo other\n"));
+  int builds = 0;
+  std::vector<pb::EarlierBuild> earlier;
+  const auto built = [&](const auto& change) {
+    auto asked = request("b-" + std::to_string(++builds), "app", {{"A", "1"}});
+    asked.source = "tree-1";
+    asked.earlier = earlier;
+    change(asked);
+    const auto image = builder_->build(asked, {});
+    EXPECT_TRUE(image) << to_string(image.error()) << log(asked.build_id);
+    return *image;
+  };
+  const auto first = built([](auto&) {});
+  EXPECT_EQ(first.inputs.size(), 64U);
+  EXPECT_EQ(first.reused_from, "");
+  auto& offer = earlier.emplace_back();
+  offer.set_deployment("dfirst22");
+  offer.set_inputs(first.inputs);
+  offer.set_image_id(first.image_id);
+
+  const auto started = std::chrono::steady_clock::now();
+  const auto again = built([](auto&) {});
+  const auto took = std::chrono::steady_clock::now() - started;
+  RecordProperty("reuse_ms", std::to_string(took / milliseconds(1)));
+  EXPECT_LT(took, seconds(2)) << "100 ms on a machine of its own";
+  EXPECT_EQ(again.reused_from, "dfirst22");
+  EXPECT_EQ(again.image_id, first.image_id);
+  EXPECT_THAT(again.reuse_reason, HasSubstr("are those of deployment dfirst22"));
+  EXPECT_THAT(log("b-2"), HasSubstr("Nothing is built: "));
+  EXPECT_THAT(log("b-2"), Not(HasSubstr("STEP ")));
+  EXPECT_EQ(again.stack_reason, first.stack_reason);
+
+  using Change = void (*)(BuildRequest&);
+  for (const Change change : std::initializer_list<Change>{
+           [](BuildRequest& asked) { asked.source = "tree-2"; },
+           [](BuildRequest& asked) { asked.source = ""; },
+           [](BuildRequest& asked) {
+             asked.build_args = {{"A", "2"}};
+           },
+           [](BuildRequest& asked) {
+             asked.build_args = {{"A1", ""}};
+           },
+           [](BuildRequest& asked) { asked.dockerfile = "other.Dockerfile"; },
+           [](BuildRequest& asked) { asked.start_command = "true"; },
+           [](BuildRequest& asked) { asked.no_cache = true; }}) {
+    EXPECT_EQ(built(change).reused_from, "") << builds;
+  }
+  // Its image has gone.
+  run_buildah(store(), {"rmi", "--force", first.image_id.substr(7)});
+  EXPECT_EQ(built([](auto&) {}).reused_from, "");
+}
+
+// A tag that moved counts as soon as the image that builds start from is another one.
+TEST_F(ImageBuilderTest, another_image_under_the_name_of_the_base_is_another_build) {
+  const std::string base = "localhost/atlasflow-base/moving:1";
+  put_base(base, busybox_dockerfile("ENV V=1\n"));
+  write(folder("app") / "Dockerfile", "FROM " + base + "\nRUN echo v=$V\n");
+  const auto inputs = [&](const std::string& id) {
+    auto asked = request(id, "app");
+    asked.source = "tree-1";
+    const auto image = builder_->build(asked, {});
+    EXPECT_TRUE(image) << log(id);
+    return image->inputs;
+  };
+  const auto first = inputs("b-1");
+  EXPECT_EQ(inputs("b-2"), first);
+  put_base(base, busybox_dockerfile("ENV V=2\n"));
+  EXPECT_NE(inputs("b-3"), first);
+  EXPECT_THAT(log("b-3"), HasSubstr("v=2"));
+}
+
 TEST_F(ImageBuilderTest, a_build_without_the_cache_runs_every_step_again) {
   put_busybox("app");
   write(folder("app") / "Dockerfile",

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/io_uring.h>
+#include <linux/keyctl.h>
 #include <linux/perf_event.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -117,6 +118,9 @@ void try_the_kernel() {
   tell("keep the machine from restarting", ::reboot(RB_DISABLE_CAD));
   tell("rename the machine", ::sethostname("mine", 4));
   tell("account for processes", ::syscall(SYS_acct, nullptr));
+  tell("find its keyring", ::syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_USER_KEYRING, 1));
+  tell("keep a key", ::syscall(SYS_add_key, "user", "k", "v", 1, KEY_SPEC_USER_KEYRING));
+  tell("ask for a key", ::syscall(SYS_request_key, "user", "k", nullptr, KEY_SPEC_USER_KEYRING));
 }
 
 void try_sockets_and_files() {

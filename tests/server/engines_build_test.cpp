@@ -26,6 +26,9 @@ class RecordingImages final : public builder::ImageBuilder {
     for (const auto& secret : request.secrets) {
       image.secrets.push_back({secret.name, secret.digest});
     }
+    image.inputs = "digest";
+    image.reused_from = reused_from;
+    image.reuse_reason = reused_from.empty() ? "" : "the same";
     return image;
   }
   Result<builder::PushedImage> push(const std::string&, const std::string&, const std::string&,
@@ -41,6 +44,7 @@ class RecordingImages final : public builder::ImageBuilder {
   }
 
   [[nodiscard]] const builder::BuildRequest& built() const { return built_; }
+  std::string reused_from;
 
  private:
   builder::BuildRequest built_;
@@ -172,6 +176,20 @@ TEST_F(SourceEngine, a_build_is_told_where_the_source_is_and_what_to_make_of_it)
 }
 
 // A variable that does not open is the start's to tell of; without a secret there is no build.
+TEST_F(SourceEngine, a_build_is_offered_earlier_images_and_tells_which_it_took) {
+  auto asked = job(origin_.commit(main_, {{"Dockerfile", "FROM scratch\n"}}));
+  ASSERT_TRUE(engine_.clone(asked, {}));
+  asked.earlier.emplace_back().set_deployment("dfirst22");
+  images_.reused_from = "dfirst22";
+  const auto built = engine_.build(asked, {});
+  ASSERT_TRUE(built) << to_string(built.error());
+  EXPECT_EQ(images_.built().earlier.size(), 1U);
+  EXPECT_NE(images_.built().source, "");
+  EXPECT_EQ(built->inputs(), "digest");
+  EXPECT_EQ(built->reused_from(), "dfirst22");
+  EXPECT_EQ(built->reuse_reason(), "the same");
+}
+
 TEST_F(SourceEngine, a_build_has_its_secrets_opened_and_knows_what_its_log_must_not_show) {
   auto asked = job(std::string(40, 'a'));
   asked.project_id = "p1";

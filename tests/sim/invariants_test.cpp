@@ -65,6 +65,54 @@ TEST(Invariants, a_gap_in_the_log_is_seen) {
   EXPECT_EQ(watched.broken(), "dense-positions");
 }
 
+// A deployment that is built twice: the second one says that it took the first one's image.
+std::string broken_by_reuse(const std::string& inputs, const std::string& image) {
+  Watched watched;
+  const auto log = storage::open_memory_event_log();
+  storage::Appended appended;
+  std::map<std::string, std::uint64_t> versions;
+  const auto record = [&](const std::string& id, auto fill) {
+    storage::Record made;
+    made.stream = deployment_stream(DeploymentId{id});
+    made.stream_version = StreamVersion{++versions[id]};
+    made.position = Position{appended.records.size() + 1};
+    fill(made.event);
+    appended.records.push_back(made);
+  };
+  const auto begin = [&](const std::string& id) {
+    record(id, [](auto& e) { e.mutable_push_received()->set_project_id("p"); });
+    record(id, [](auto& e) {
+      e.mutable_clone_started()->set_attempt(1);
+      auto& offer = *e.mutable_clone_started()->add_earlier();
+      offer.set_deployment("dfirst22");
+      offer.set_inputs("same");
+      offer.set_image_id("sha256:1");
+    });
+    record(id, [](auto& e) { e.mutable_cloned(); });
+    record(id, [](auto& e) { e.mutable_build_started()->set_attempt(1); });
+  };
+  begin("dfirst22");
+  record("dfirst22", [&](auto& e) {
+    e.mutable_built()->set_image_id(image);
+    e.mutable_built()->set_inputs(inputs);
+  });
+  begin("dnext222");
+  record("dnext222", [](auto& e) {
+    e.mutable_built()->set_image_id("sha256:1");
+    e.mutable_built()->set_inputs("same");
+    e.mutable_built()->set_reused_from("dfirst22");
+  });
+  appended.first_position = Position{1};
+  watched.invariants.on_acknowledged({appended}, *log);
+  return watched.broken();
+}
+
+TEST(Invariants, an_image_that_is_taken_for_another_one_is_seen) {
+  EXPECT_EQ(broken_by_reuse("same", "sha256:1"), "");
+  EXPECT_EQ(broken_by_reuse("other", "sha256:1"), "reuse-of-the-same");
+  EXPECT_EQ(broken_by_reuse("same", "sha256:2"), "reuse-of-the-same");
+}
+
 // A log of one deployment, record by record, as its checkers take it.
 struct Logged {
   template <typename Fill>

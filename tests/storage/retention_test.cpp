@@ -381,6 +381,19 @@ TEST_F(Reach, is_by_the_order_of_ends_and_not_of_beginnings) {
   EXPECT_THAT(names(retention_of(catalog_, 1).deployments), ElementsAre("deploy1", "deploy3"));
 }
 
+// It may take one of them at any moment, until it has its own.
+TEST_F(Reach, of_images_that_a_build_is_offered_ends_with_the_build) {
+  create_project();
+  const auto id = push("production");
+  Start start;
+  start.earlier.emplace_back().set_image_id("id-of-one-that-failed");
+  command(id, start);
+  outcome(id, [](auto& e) { e.mutable_cloned(); });
+  EXPECT_TRUE(retention_of(catalog_, 0).image_ids.contains("id-of-one-that-failed"));
+  outcome(id, [](auto& e) { e.mutable_built()->set_image_id("own"); });
+  EXPECT_THAT(retention_of(catalog_, 0).image_ids, ElementsAre("own"));
+}
+
 // Its deployment may be tried again until it has an image; then nobody asks for the value, whatever
 // can be rolled back to.
 TEST_F(Reach, of_a_build_secret_is_the_build) {

@@ -79,8 +79,8 @@ class NodeBuild {
                                                 : ", dependencies from " + manager_.lock_file;
       if (manager_.lock_file.empty()) {
         plan.notices.push_back(
-            "there is no lock file, so every build may install other versions; commit the "
-            "package-lock.json that npm install writes");
+            "there is no lock file, so every build may install other versions; commit the " +
+            manager_.written_lock_file() + " that " + manager_.name() + " install writes");
       }
     }
     if (const auto build = build_command(); !build.empty() && choice_.build_command.empty()) {

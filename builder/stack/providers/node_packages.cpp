@@ -95,6 +95,14 @@ std::string PackageInstaller::name() const {
   return "npm";
 }
 
+std::string PackageInstaller::written_lock_file() const {
+  for (const auto& lock : k_lock_files) {
+    const bool is_older = std::string_view(lock.name) == "bun.lockb" || lock.tool != tool;
+    if (!is_older && std::string_view(lock.name) != "npm-shrinkwrap.json") return lock.name;
+  }
+  return tool == PackageTool::yarn_berry ? "yarn.lock" : "package-lock.json";
+}
+
 bool PackageInstaller::is_brought() const { return tool != PackageTool::npm; }
 
 std::string PackageInstaller::bring_command(bool has_corepack) const {
@@ -174,6 +182,10 @@ Result<PackageInstaller> find_package_installer(const SourceTree& tree,
     return *manager;
   }
   PackageInstaller manager;
+  if (locks.empty() && tree.has_file("pnpm-workspace.yaml")) {
+    // The others do not know its packages.
+    return PackageInstaller{PackageTool::pnpm, "latest", {}, "pnpm-workspace.yaml", {}};
+  }
   if (locks.empty()) {
     manager.why = "no lock file";
     return manager;

@@ -20,6 +20,8 @@ struct PackageInstaller {
   std::vector<std::string> notices;
 
   [[nodiscard]] std::string name() const;  // "pnpm"
+  // "pnpm-lock.yaml": what an installation writes where there is none.
+  [[nodiscard]] std::string written_lock_file() const;
   // It is not npm, which every base has.
   [[nodiscard]] bool is_brought() const;
   // What brings it into a base that has corepack, or npm alone.

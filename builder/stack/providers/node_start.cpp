@@ -9,6 +9,7 @@ namespace atlasflow::builder {
 namespace {
 
 constexpr std::size_t k_packages_max = 200;  // of workspaces that are looked at
+constexpr std::size_t k_folders_max = 5000;  // that are listed for one of their patterns
 
 struct Framework {
   const char* package;
@@ -175,20 +176,65 @@ std::vector<std::string> pnpm_packages(const std::string& text) {
   return patterns;
 }
 
-// "apps/*" and "apps/**" are the folders in apps; what else has a star is not looked for.
-std::vector<std::string> folders_of(const SourceTree& tree, std::string pattern) {
-  while (pattern.starts_with("./")) pattern.erase(0, 2);
-  while (pattern.ends_with('/')) pattern.pop_back();
+// Of one name: '*' stands for any characters of it.
+bool fits(std::string_view pattern, std::string_view name) {
   const auto star = pattern.find('*');
-  if (star == std::string::npos) return {pattern};
-  if (star < 2 || pattern[star - 1] != '/' || pattern.find('/', star) != std::string::npos) {
-    return {};
+  if (star == std::string_view::npos) return pattern == name;
+  if (!name.starts_with(pattern.substr(0, star))) return false;
+  for (std::size_t i = star; i <= name.size(); ++i) {
+    if (fits(pattern.substr(star + 1), name.substr(i))) return true;
   }
-  const std::string parent = pattern.substr(0, star - 1);
-  std::vector<std::string> folders;
-  for (const auto& name : tree.list(parent)) folders.push_back(parent + "/" + name);
-  return folders;
+  return false;
 }
+
+// The folders that a workspace's pattern means: "apps/*", "*", "packages/**", "libs/*/plugins".
+class FolderSearch {
+ public:
+  explicit FolderSearch(const SourceTree& tree) : tree_(tree) {}
+
+  std::vector<std::string> run(std::string pattern) {
+    while (pattern.starts_with("./")) pattern.erase(0, 2);
+    while (pattern.ends_with('/')) pattern.pop_back();
+    if (pattern.find('*') == std::string::npos) return {pattern};
+    walk("", pattern);
+    std::sort(found_.begin(), found_.end());
+    found_.erase(std::unique(found_.begin(), found_.end()), found_.end());
+    return std::move(found_);
+  }
+
+ private:
+  void walk(const std::string& folder, std::string_view pattern) {
+    if (pattern.empty()) {
+      const bool is_package =
+          tree_.has_file(folder + "/package.json") || tree_.has_file(folder + "/project.json");
+      if (!folder.empty() && is_package) found_.push_back(folder);
+      return;
+    }
+    const auto slash = pattern.find('/');
+    const auto first = pattern.substr(0, slash);
+    const auto rest = slash == std::string_view::npos ? "" : pattern.substr(slash + 1);
+    const auto below = [&](const std::string& name) {
+      return folder.empty() ? name : folder + "/" + name;
+    };
+    if (first.find('*') == std::string_view::npos) return walk(below(std::string(first)), rest);
+    const bool is_deep = first == "**";
+    if (is_deep) walk(folder, rest);
+    if (++looked_at_ > k_folders_max) return;
+    for (const auto& name : tree_.list(folder)) {
+      if (name.front() == '.' || name == "node_modules") continue;
+      if (is_deep) {
+        // What has no names in it is a file.
+        if (looked_at_ <= k_folders_max) walk(below(name), pattern);
+      } else if (fits(first, name)) {
+        walk(below(name), rest);
+      }
+    }
+  }
+
+  const SourceTree& tree_;
+  std::size_t looked_at_ = 0;
+  std::vector<std::string> found_;
+};
 
 // An app of Nx without scripts of its own: "nx build NAME" writes dist/apps/NAME.
 std::optional<WorkspaceApp> nx_app(const SourceTree& tree, const std::string& folder) {
@@ -259,10 +305,11 @@ Result<std::vector<WorkspaceApp>> find_workspace_apps(const SourceTree& tree,
   std::vector<std::string> left_out;
   for (const auto& pattern : patterns) {
     if (!pattern.starts_with('!')) continue;
-    for (auto& folder : folders_of(tree, pattern.substr(1))) left_out.push_back(std::move(folder));
+    for (auto& folder : FolderSearch(tree).run(pattern.substr(1)))
+      left_out.push_back(std::move(folder));
   }
   for (const auto& pattern : patterns) {
-    for (const auto& folder : folders_of(tree, pattern)) {
+    for (const auto& folder : FolderSearch(tree).run(pattern)) {
       const bool is_left_out =
           std::find(left_out.begin(), left_out.end(), folder) != left_out.end();
       if (++seen > k_packages_max || !is_plain_word(folder) || is_left_out) continue;

@@ -23,6 +23,34 @@ std::string tidy(std::string folder) {
   return folder.empty() ? "." : folder;
 }
 
+// Of "key: value", in quotes or not; empty when it does not say.
+std::string staticfile_value(const std::string& text, std::string_view key) {
+  for (const auto& line : lines_of(text)) {
+    if (!line.starts_with(key) || !line.substr(key.size()).starts_with(':')) continue;
+    auto value = trimmed(std::string_view(line).substr(key.size() + 1));
+    const bool is_quoted = value.size() > 1 && (value.front() == '"' || value.front() == '\'') &&
+                           value.back() == value.front();
+    return is_quoted ? value.substr(1, value.size() - 2) : value;
+  }
+  return {};
+}
+
+// Cloud Foundry's word for a page that is there for every path. What else it knows (a list of the
+// folder's files, passwords, rules of its server) is not done, and said.
+std::string staticfile_fallback(const std::string& text, std::vector<std::string>& notices) {
+  for (const auto& line : lines_of(text)) {
+    const auto key = trimmed(line.substr(0, line.find(':')));
+    const bool is_known = line.empty() || line.front() == '#' || line.front() == '-' ||
+                          key == "root" || key == "pushstate";
+    if (!is_known) {
+      notices.push_back("Staticfile: " + key.substr(0, 60) +
+                        " is not used; it takes root and pushstate");
+    }
+  }
+  const auto pushstate = staticfile_value(text, "pushstate");
+  return pushstate == "enabled" || pushstate == "true" ? "index.html" : "";
+}
+
 // The setting static.folder, "root: FOLDER" in a Staticfile (Cloud Foundry's and Railpack's), or
 // the root, public or dist, whichever has an index.html first.
 Result<std::optional<SiteFolder>> find_site_folder(const ProviderInput& input) {
@@ -38,9 +66,8 @@ Result<std::optional<SiteFolder>> find_site_folder(const ProviderInput& input) {
     return SiteFolder{folder, "the setting static.folder is " + folder};
   }
   ATLAS_TRY(const auto staticfile, read_text(input.tree, "Staticfile"));
-  for (const auto& line : lines_of(staticfile.value_or(""))) {
-    if (!line.starts_with("root:")) continue;
-    const auto folder = tidy(trimmed(std::string_view(line).substr(5)));
+  if (const auto root = staticfile_value(staticfile.value_or(""), "root"); !root.empty()) {
+    const auto folder = tidy(root);
     ATLAS_TRYV(must_be(folder, "Staticfile"));
     return SiteFolder{folder, "Staticfile, whose root is " + folder};
   }
@@ -68,8 +95,10 @@ Result<Offer> plan_static(const ProviderInput& input, const std::string& /*seen*
                   "Procfile", "Staticfile",   "Dockerfile*",     "docker-compose*"};
   if (site->folder != ".") plan.needed_folders.push_back(site->folder);
   plan.needed_folders.emplace_back(".well-known");
+  const auto own = staticfile_fallback(text_or_nothing(input.tree, "Staticfile"), plan.notices);
+  const auto& chosen = input.choice.static_fallback;
   finish_site(plan, {{site->folder == "." ? "." : site->folder + "/"}, k_root, "", false},
-              input.choice.static_fallback);
+              chosen.empty() ? own : chosen);
   return Offer(std::move(plan));
 }
 
