@@ -36,12 +36,12 @@ TEST(DeploymentJson, has_every_member_of_the_contract) {
   EXPECT_THAT(
       keys_of(json),
       ::testing::ElementsAre(
-          "id", "number", "project", "environment", "sha", "ref", "subject", "author", "trigger",
-          "inferred", "kind", "source", "requested_by", "no_cache", "status", "url", "preview_url",
-          "hostnames", "image", "stack", "toolchain", "base_images", "reused_from", "created_at_us",
-          "updated_at_us", "milestones", "failure", "superseded_by", "cancelled_by",
-          "cancel_reason", "stopped_by", "skip_reason", "retire_reason", "notices", "restarts",
-          "crashed_early", "replicas", "instances", "vm", "waiting_for"));
+          "id", "number", "project", "environment", "sha", "ref", "pull_request", "subject",
+          "author", "trigger", "inferred", "kind", "source", "requested_by", "no_cache", "status",
+          "url", "preview_url", "hostnames", "image", "stack", "toolchain", "base_images",
+          "reused_from", "created_at_us", "updated_at_us", "milestones", "failure", "superseded_by",
+          "cancelled_by", "cancel_reason", "stopped_by", "skip_reason", "retire_reason", "notices",
+          "restarts", "crashed_early", "replicas", "instances", "vm", "waiting_for"));
   EXPECT_EQ(json["project"], "shop");
   EXPECT_EQ(json["sha"], std::string(40, '1'));
   EXPECT_EQ(json["trigger"], "webhook");
@@ -196,11 +196,11 @@ TEST(ProjectJson, has_every_member_of_the_contract) {
   EXPECT_EQ(project()["newest_deployment"], nullptr);
   control.add_deployment("abcdefg2", "shop");
   const auto json = project();
-  EXPECT_THAT(keys_of(json),
-              ::testing::ElementsAre("id", "name", "repository", "repository_deleted", "branch",
-                                     "url", "live_deployment", "newest_deployment", "status",
-                                     "created_at_us", "updated_at_us", "env_names",
-                                     "build_secret_names", "settings", "has_notify_secret"));
+  EXPECT_THAT(keys_of(json), ::testing::ElementsAre(
+                                 "id", "name", "repository", "repository_deleted", "branch", "url",
+                                 "live_deployment", "newest_deployment", "status", "created_at_us",
+                                 "updated_at_us", "env_names", "build_secret_names", "settings",
+                                 "has_notify_secret", "waiting_for_approval"));
   EXPECT_EQ(json["newest_deployment"]["id"], "abcdefg2");
   EXPECT_EQ(json["live_deployment"], nullptr);
   EXPECT_EQ(json["status"], json["newest_deployment"]["status"]);
