@@ -17,8 +17,8 @@ constexpr std::uint64_t k_compared_max = 5'000;
 constexpr std::uint64_t k_records_min = 10;
 constexpr std::uint64_t k_records_drawn = 150;
 constexpr std::uint64_t k_log_parts = 8;
-// More changes than a snapshot and its digests take: making the folder, each file and its parts, its
-// sync, its name, the folder's sync, an older one's end.
+// More changes than a snapshot and its digests take: making the folder, each file and its parts,
+// its sync, its name, the folder's sync, an older one's end.
 constexpr std::uint64_t k_changes_max = 24;
 
 }  // namespace

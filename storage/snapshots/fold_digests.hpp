@@ -6,7 +6,7 @@
 // A field's name is its way from the state's root, with {} or [] for every member of a set, map or
 // list, and what kind of value it is: "catalog.deployments[].state.status enumeration". Members
 // that hold nothing (0, "", false) are not in its digest: a state from before the field was there
-// and one in which it was never set are the same.
+// and one in which it was never set are the same. Of an enumeration the name counts.
 #pragma once
 
 #include <cstdint>

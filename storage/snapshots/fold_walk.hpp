@@ -69,7 +69,9 @@ class FoldWalk {
   using Node = FoldOutline::Node;
 
   void number(const Node& node, std::uint64_t value) {
-    if (value != 0) sink_.number(node.field, *node.shape, value);
+    // The value of an enumeration that is 0 here may have another number in another build.
+    const bool named = node.shape->kind == ShapeKind::enumeration;
+    if (value != 0 || named) sink_.number(node.field, *node.shape, value);
   }
   void text(const Node& node, std::string_view value) {
     if (!value.empty()) sink_.text(node.field, *node.shape, value);
