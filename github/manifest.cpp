@@ -78,8 +78,8 @@ std::string manifest_page(const Address& address, std::string_view organization,
          "<p>The button opens " +
          html_escaped(address.web) +
          " with a GitHub App filled in that is yours alone. It may read the contents of those "
-         "repositories that you install it on, tells this server of their pushes and pull requests, "
-         "and shows at both where they run.</p>\n"
+         "repositories that you install it on, tells this server of their pushes and of their pull "
+         "requests, and shows at both where they run.</p>\n"
          "<form action=\"" +
          html_escaped(target) +
          "\" method=\"post\"><input type=\"hidden\" name=\"manifest\" value=\"" +
