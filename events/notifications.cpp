@@ -74,7 +74,9 @@ std::string Notification::about() const { return expiry ? expiry->domain : deplo
 std::string Notification::outcome() const {
   constexpr std::size_t k_digits = 16;
   if (!expiry) return std::string(name_of(result));
-  return std::string(name_of(expiry->stage)) + "-" + expiry->fingerprint.substr(0, k_digits);
+  // With its time: who brings a certificate back is told of its end again.
+  return std::string(name_of(expiry->stage)) + "-" + expiry->fingerprint.substr(0, k_digits) + "-" +
+         std::to_string(at);
 }
 
 std::string Notification::delivery() const { return about() + "-" + outcome(); }

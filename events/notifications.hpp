@@ -65,7 +65,7 @@ struct Notification {
   std::optional<ExpiryNews> expiry;
 
   // What the log calls it: the deployment and its result, or the domain and which stage of which
-  // certificate.
+  // certificate was told when.
   [[nodiscard]] std::string about() const;
   [[nodiscard]] std::string outcome() const;
   // "<about>-<outcome>": the same for every attempt.

@@ -29,7 +29,7 @@ void Certificates::take(const storage::Record& record) {
   } else if (event.has_domain_verified() || event.has_domain_recovered()) {
     proved_[name] = domain.project_id;
   } else if (event.has_certificate_uploaded()) {
-    domain.given_up = std::exchange(domain.order, std::nullopt);
+    if (domain.order) domain.given_up = std::exchange(domain.order, std::nullopt);
     domain.newest = event.certificate_uploaded().certificate().fingerprint();
     domain.not_after = event.certificate_uploaded().certificate().not_after_us();
     domain.was_refused = false;
@@ -117,6 +117,8 @@ std::string Certificates::wrong_table(const World& world,
     if (shown.contains(domain) || known == domains_.end()) continue;
     if (known->second.newest.empty() && known->second.installed.empty()) continue;
     if (!is_proved(domain, known->second)) continue;
+    // It was brought to a claim that is newer than the table.
+    if (known->second.uploaded && known->second.installed.empty()) continue;
     if (world.domains.holds(known->second.newest))
       return fmt::format("{} is shown no more, and has a certificate", domain);
   }

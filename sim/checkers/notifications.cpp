@@ -19,9 +19,9 @@ void Notifications::take(const storage::Record& record) {
     const auto& expiring = record.event.certificate_expiring();
     const auto url = urls_.find(expiring.project_id());
     if (url == urls_.end() || url->second.empty()) return;
-    owed_[expiring.project_id()].insert(domain_of(record.stream) + "-" +
-                                        std::string(name_of(expiring.stage())) + "-" +
-                                        expiring.fingerprint().substr(0, 16));
+    owed_[expiring.project_id()].insert(
+        domain_of(record.stream) + "-" + std::string(name_of(expiring.stage())) + "-" +
+        expiring.fingerprint().substr(0, 16) + "-" + std::to_string(record.recorded_at));
   }
 }
 

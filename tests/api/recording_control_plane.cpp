@@ -376,7 +376,7 @@ struct RecordingControlPlane::Effect {
   Result<std::string> operator()(const commands::RedirectDomain& command) const {
     pb::Event event;
     event.mutable_domain_redirect_set()->set_to(command.to);
-    return recorded(command.domain, event);
+    return domain_recorded(command.domain, event);
   }
   // The key is wherever the engine puts it, the real one being tested by itself.
   Result<std::string> operator()(const commands::UploadCertificate& command) const {
@@ -387,15 +387,15 @@ struct RecordingControlPlane::Effect {
     certificate.set_issuer("Shop CA");
     certificate.set_not_before_us(-2);  // before the time that outlook_of() takes for now
     certificate.set_not_after_us(-1);
-    return recorded(command.domain, event);
+    return domain_recorded(command.domain, event);
   }
   Result<std::string> operator()(const commands::ReleaseCertificate& command) const {
     pb::Event event;
     event.mutable_certificate_released()->set_by("user");
-    return recorded(command.domain, event);
+    return domain_recorded(command.domain, event);
   }
-  [[nodiscard]] Result<std::string> recorded(const std::string& domain,
-                                             const pb::Event& event) const {
+  [[nodiscard]] Result<std::string> domain_recorded(const std::string& domain,
+                                                    const pb::Event& event) const {
     if (!plane.domain_error) plane.append_to_domain(plane.domain_named(domain), {event});
     return answered(domain);
   }

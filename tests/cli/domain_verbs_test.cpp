@@ -88,7 +88,7 @@ TEST_F(DomainVerbs, a_redirect_says_where_visitors_go) {
   const auto sent = run(DomainRedirectCommand{.domain = "www.shop.test", .to = "shop.test"});
   EXPECT_EQ(sent.code, 0) << sent.err;
   EXPECT_THAT(sent.out, HasSubstr("sends its visitors to shop.test"));
-  const auto off = run(DomainRedirectCommand{.domain = "www.shop.test", .off = true});
+  const auto off = run(DomainRedirectCommand{.domain = "www.shop.test", .to = "", .off = true});
   EXPECT_THAT(off.out, HasSubstr("serves its project itself"));
 }
 

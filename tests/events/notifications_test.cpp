@@ -292,20 +292,25 @@ TEST_F(Owed, each_stage_of_a_certificate_that_ends_is_owed_once_to_the_domains_p
   tell();
   const auto& queue = owed_.owed().at({project_, k_url});
   ASSERT_EQ(queue.size(), 2U);
-  EXPECT_EQ(queue[0].delivery(), "www.shop.test-notice-cccccccccccccccc");
+  const auto first = "notice-cccccccccccccccc-" + std::to_string(queue[0].at);
+  EXPECT_EQ(queue[0].delivery(), "www.shop.test-" + first);
   EXPECT_EQ(queue[0].project, "web");
   EXPECT_EQ(queue[0].reason, "nobody renews it");
-  EXPECT_EQ(queue[1].delivery(), "www.shop.test-expired-cccccccccccccccc");
+  const auto second = "expired-cccccccccccccccc-" + std::to_string(queue[1].at);
+  EXPECT_EQ(queue[1].delivery(), "www.shop.test-" + second);
   pb::Event sent;
   sent.mutable_notification_sent()->set_domain("www.shop.test");
-  sent.mutable_notification_sent()->set_result("notice-cccccccccccccccc");
+  sent.mutable_notification_sent()->set_result(first);
   owed_.apply(notifications_stream(project_), sent, ++now_);
   ASSERT_EQ(owed_.owed().at({project_, k_url}).size(), 1U);
   pb::Event failed;
   failed.mutable_notification_failed()->set_domain("www.shop.test");
-  failed.mutable_notification_failed()->set_result("expired-cccccccccccccccc");
+  failed.mutable_notification_failed()->set_result(second);
   owed_.apply(notifications_stream(project_), failed, ++now_);
   EXPECT_THAT(owed_.owed(), IsEmpty());
+  // A certificate that is brought back is told of anew: the log takes each delivery once only.
+  tell();
+  EXPECT_NE(owed_.owed().at({project_, k_url}).front().outcome(), second);
 }
 
 }  // namespace

@@ -112,7 +112,8 @@ TEST_F(Notifying, a_certificate_that_ends_is_an_event_of_its_own) {
   const auto got = requests();
   ASSERT_EQ(got.size(), 1U);
   EXPECT_EQ(got[0].fields.at("x-atlasflow-event"), "certificate");
-  EXPECT_EQ(got[0].fields.at("x-atlasflow-delivery"), "www.shop.test-warning-aaaaaaaaaaaaaaaa");
+  EXPECT_EQ(got[0].fields.at("x-atlasflow-delivery"),
+            "www.shop.test-warning-aaaaaaaaaaaaaaaa-1700000000000000");
   const json want = {{"event", "certificate"},
                      {"result", "expiring"},
                      {"stage", "warning"},
@@ -123,7 +124,7 @@ TEST_F(Notifying, a_certificate_that_ends_is_an_event_of_its_own) {
                      {"not_after_us", 1'700'000'100},
                      {"reason", "nobody renews it"},
                      {"at_us", 1'700'000'000'000'000},
-                     {"delivery", "www.shop.test-warning-aaaaaaaaaaaaaaaa"}};
+                     {"delivery", "www.shop.test-warning-aaaaaaaaaaaaaaaa-1700000000000000"}};
   EXPECT_EQ(json::parse(got[0].body), want);
 }
 
