@@ -14,8 +14,8 @@ struct StartCommand {
   std::string why;      // "the web process of Procfile"
 };
 
-// web, else worker, else the first that is not release; nullopt: there is no Procfile, or none in it. user_error: a
-// line that is none of a process, a comment or empty.
+// web, else worker, else the first that is not release; nullopt: there is no Procfile, or none in
+// it. user_error: a line that is none of a process, a comment or empty.
 [[nodiscard]] Result<std::optional<StartCommand>> procfile_start(const SourceTree& tree);
 // It names what is to run before a version gets traffic.
 [[nodiscard]] bool has_release_process(const SourceTree& tree);

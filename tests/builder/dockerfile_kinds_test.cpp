@@ -159,8 +159,10 @@ TEST_F(DockerfileKindsTest, what_is_not_there_is_told_with_the_line) {
 TEST_F(DockerfileKindsTest, what_one_instruction_sets_another_one_changes) {
   const auto said = built(
       "FROM box AS first\nSHELL [\"/bin/busybox\", \"sh\", \"-exc\"]\nENV A=1 PATH=/x:$PATH\n"
-      "WORKDIR /w\nWORKDIR sub\nUSER joe\nVOLUME [\"/v\"]\nCMD [\"old\"]\nLABEL a=1 \\\n  b=\"two words\"\n"
-      "FROM first\nRUN echo \"shell $A $(pwd) $(id -u)\"\nUSER 0\nRUN mkdir -p /v && echo kept > /v/f\n"
+      "WORKDIR /w\nWORKDIR sub\nUSER joe\nVOLUME [\"/v\"]\nCMD [\"old\"]\n"
+      "LABEL a=1 \\\n  b=\"two words\"\n"
+      "FROM first\nRUN echo \"shell $A $(pwd) $(id -u)\"\nUSER 0\n"
+      "RUN mkdir -p /v && echo kept > /v/f\n"
       "RUN cat /v/f\nENV A=$A$A B=$A\nRUN echo \"a=$A b=$B path=$PATH\"\nUSER 4242:4242\n"
       "RUN id -u; id -g\nEXPOSE 80/TCP 8000-8002 53/udp\nSTOPSIGNAL SIGINT\nHEALTHCHECK NONE\n");
   EXPECT_THAT(said, HasSubstr("+ echo 'shell 1 /w/sub 1234'"));
@@ -188,8 +190,8 @@ TEST_F(DockerfileKindsTest, mounts_take_the_options_that_docker_documents) {
       "RUN --mount=type=cache,from=made,source=/out,target=/seeded cat /seeded/f\n"
       "RUN --mount=type=tmpfs,target=/t,size=1048576 df -k /t | tail -1 | awk '{print \"kib=\" "
       "$2}'\n"
-      "RUN --network=none --mount=type=bind,from=made,source=/out,target=/o,readonly=true cat /o/f; "
-      "ip -o link | wc -l | sed 's/^/links=/'\n");
+      "RUN --network=none --mount=type=bind,from=made,source=/out,target=/o,readonly=true "
+      "cat /o/f; ip -o link | wc -l | sed 's/^/links=/'\n");
   EXPECT_THAT(said, HasSubstr("cache=1234 1234 750\n"));
   EXPECT_THAT(said, HasSubstr("1\n"));
   EXPECT_THAT(said, HasSubstr("read only\n"));

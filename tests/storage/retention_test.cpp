@@ -93,12 +93,12 @@ TEST_F(Kept, is_nothing_that_never_served_in_production) {
 }
 
 TEST_F(Kept, is_all_that_has_not_ended_whatever_its_environment_or_step) {
-  add("a", DeploymentStatus::building, "", false);
+  add("a", DeploymentStatus::building, "", false).state.earlier.emplace_back().set_image_id("o");
   add("b", DeploymentStatus::live, "b").state.push.set_environment("preview/topic");
   add("c", DeploymentStatus::retiring, "c");
   add("d", DeploymentStatus::queued, "", false);
   EXPECT_THAT(names(kept(0).unfinished), ElementsAre("a", "b", "c", "d"));
-  EXPECT_THAT(kept(0).image_ids, UnorderedElementsAre("id-b", "id-c"));
+  EXPECT_THAT(kept(0).image_ids, UnorderedElementsAre("id-b", "id-c", "o"));
 }
 
 TEST_F(Kept, of_a_deleted_project_is_only_what_has_not_ended) {
@@ -379,19 +379,6 @@ TEST_F(Reach, is_by_the_order_of_ends_and_not_of_beginnings) {
   ASSERT_EQ(rollback_targets(history_, 1).front()->id.str(), "deploy1");
   expect_targets_kept();
   EXPECT_THAT(names(retention_of(catalog_, 1).deployments), ElementsAre("deploy1", "deploy3"));
-}
-
-// It may take one of them at any moment, until it has its own.
-TEST_F(Reach, of_images_that_a_build_is_offered_ends_with_the_build) {
-  create_project();
-  const auto id = push("production");
-  Start start;
-  start.earlier.emplace_back().set_image_id("id-of-one-that-failed");
-  command(id, start);
-  outcome(id, [](auto& e) { e.mutable_cloned(); });
-  EXPECT_TRUE(retention_of(catalog_, 0).image_ids.contains("id-of-one-that-failed"));
-  outcome(id, [](auto& e) { e.mutable_built()->set_image_id("own"); });
-  EXPECT_THAT(retention_of(catalog_, 0).image_ids, ElementsAre("own"));
 }
 
 // Its deployment may be tried again until it has an image; then nobody asks for the value, whatever
