@@ -1,7 +1,7 @@
 // shadow_*: another build of what folds a log, made with cmake/Canary.cmake, over the state folder
 // FOLDER with its events/ and snapshots/. `write` leaves what it makes of the log there, as a
-// server does; `compare` compares with what is there, prints the difference and the fields that one side
-// knows, and exits with 1 when there is one.
+// server does; `compare` compares with what is there, prints the difference and the fields that one
+// side knows, and exits with 1 when there is one.
 #include <filesystem>
 #include <iostream>
 #include <string_view>
