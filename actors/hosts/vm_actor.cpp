@@ -237,7 +237,11 @@ vm_actor::behavior_type vm(vm_actor::stateful_pointer<VmActorState> self, VmEngi
             self->state.schedule_tick(self);
           },
           [self](const ProbeVm& message, const outcome_sink& sink) {
-            self->state.probing = VmActorState::Probing{message, sink, self->state.clock->now()};
+            VmActorState::Probing probing;
+            probing.request = message;
+            probing.sink = sink;
+            probing.began = self->state.clock->now();
+            self->state.probing = std::move(probing);
             self->state.tick(self);
           },
           [self](const StopVm& message, const outcome_sink& sink) {
