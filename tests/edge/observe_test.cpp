@@ -337,8 +337,12 @@ TEST(Metrics, buckets_are_cumulative_and_labels_cannot_break_out) {
   worker->count_request(2, 999, 1, 60'000'000, "");
   worker->count_request(2, 504, 1, 2'000'000, "upstream_timeout");
   worker->count_request(2, 101, k_websocket, 900'000'000, "never heard of");
-  const std::string text =
-      prometheus_text({{worker.get()}, {"_none", "_other", "a\"b\\\n"}, 7, 3, 5});
+  const std::string text = prometheus_text({.workers = {worker.get()},
+                                            .projects = {"_none", "_other", "a\"b\\\n"},
+                                            .generation = 7,
+                                            .hosts = 3,
+                                            .certificates_end_at_s = {},
+                                            .access_lines_lost = 5});
   for (const char* line : {
            "atlasflow_edge_requests_total{project=\"a\\\"b\\\\\\n\",status=\"2xx\"} 2\n",
            "atlasflow_edge_requests_total{project=\"a\\\"b\\\\\\n\",status=\"other\"} 1\n",
