@@ -245,9 +245,11 @@ int run(const DomainCertUploadCommand& command, ApiClient& api, const Terminal& 
   if (!domain) return report(terminal, domain.error());
   if (command.json) return print_json(*domain, terminal);
   const auto status = text_of(*domain, "status");
+  // Of a domain that may yet be another's nothing is shown.
+  const bool shown = domain->contains("certificate") && !domain->at("certificate").is_null();
   terminal.out
-      << "Took the certificate for " << titled(*domain) << ": "
-      << certificate_line(*domain, wall_clock()) << ".\n"
+      << "Took the certificate for " << titled(*domain)
+      << (shown ? ": " + certificate_line(*domain, wall_clock()) : std::string()) << ".\n"
       << (status == "pending_dns"
               ? "It is shown as soon as the domain's records lead here; 'atlasflow domains "
                 "check " +

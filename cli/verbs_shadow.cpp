@@ -100,7 +100,10 @@ void print(const actors::ShadowReport& report, std::int64_t took_us, const Termi
 
 int run(const LogShadowCommand& command, const Connection& connection, const Terminal& terminal) {
   const auto view = open_log(command.log, connection);
-  if (!view) return report(terminal, view.error());
+  if (!view) {
+    const int code = report(terminal, view.error());
+    return view.error().code == ErrorCode::not_found ? k_exit_usage : code;
+  }
   const auto folder = snapshots_of(command, connection);
   const storage::SnapshotStore snapshots(folder, {server::own_build_id(), ""});
   actors::ShadowReplay shadow(view->log(), snapshots, actors::ShadowReplay::Of::every_build);

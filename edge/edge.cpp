@@ -27,8 +27,7 @@ using std::chrono::milliseconds;
 using TargetKey = std::tuple<std::string, std::string, std::uint16_t>;
 
 constexpr milliseconds k_adopt_max{10'000};
-// A drain is told when a request ends; should that be missed, it looks by itself.
-constexpr milliseconds k_drain_poll{20};
+constexpr milliseconds k_drain_poll{20};  // a drain is told of each end; should one be missed
 // A worker answers within a turn. One that does not is the watch's to end: nobody waits for it.
 constexpr milliseconds k_command_max{1'000};
 

@@ -124,8 +124,8 @@ void Worker::turn() {
   context_.upstreams.free_closed();
 }
 
-// Upstreams first: what one of them said, or that it left, is known before a request is given to it,
-// and those that have answered are free for the requests of this turn.
+// Upstreams first: what one of them said, or that it left, is known before a request is given to
+// it, and those that have answered are free for the requests of this turn.
 void Worker::dispatch_all(std::span<const epoll_event> events) {
   const auto is_upstream = [](const Endpoint& of) { return of.kind == Endpoint::Kind::upstream; };
   for (const epoll_event& event : events) {

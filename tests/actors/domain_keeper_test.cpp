@@ -446,8 +446,8 @@ TEST_F(DomainKeeper, gives_an_order_up_for_a_certificate_that_is_brought_and_sho
   EXPECT_EQ(state().status(), DomainStatus::active);
   EXPECT_EQ(state().installed->fingerprint, "fp-brought");
   EXPECT_THAT(engine.kept, ElementsAre("fp-brought"));
-  command(ReleaseUploaded{Principal::user()});
   engine.on_order = nullptr;
+  command(ReleaseUploaded{Principal::user()});
   pass(seconds(60));
   EXPECT_EQ(engine.orders.size(), 2U);
   EXPECT_EQ(state().installed->source, CertificateSource::ordered);

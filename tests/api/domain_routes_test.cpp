@@ -44,6 +44,9 @@ TEST_F(DomainRoutes, what_there_is_nothing_to_try_again_of_is_a_409_with_the_rea
 }
 
 TEST_F(DomainRoutes, a_certificate_is_brought_in_the_body_and_never_shown_again) {
+  pb::Event verified;
+  verified.mutable_domain_verified();
+  control_.append_to_domain("www.shop.test", {verified});
   const auto answer = ask("PUT", "/v1/domains/WWW.Shop.Test/certificate",
                           R"({"certificate":"chain","private_key":"hush hush"})");
   EXPECT_EQ(answer.status, 200) << answer.body;
