@@ -48,6 +48,22 @@ Result<void> expect_room(rocksdb::Env& env, const std::string& folder, std::uint
   return fail(ErrorCode::disk_full, "there is too little room on the disk for a snapshot");
 }
 
+Result<void> sync_names(rocksdb::Env& env, const std::string& folder) {
+  std::unique_ptr<rocksdb::Directory> names;
+  auto status = env.NewDirectory(folder, &names);
+  if (status.ok()) status = names->Fsync();
+  return to_result(status, "can't sync the folder " + folder);
+}
+
+// Its own name is synced, too: else a power cut could take the folder along, and all that is in it.
+// Each time, as a process that made it may have ended before it came to that.
+Result<void> make_folder(rocksdb::Env& env, const std::string& folder) {
+  ATLAS_TRYV(to_result(env.CreateDirIfMissing(folder), "can't make the folder " + folder));
+  const auto slash = folder.find_last_of('/');
+  if (slash == std::string::npos) return sync_names(env, ".");
+  return sync_names(env, slash == 0 ? "/" : folder.substr(0, slash));
+}
+
 // Of a process that ended in the middle of it.
 void remove_half_made(rocksdb::Env& env, const std::string& folder) {
   for (const auto& name : names_in(env, folder)) {
@@ -115,8 +131,7 @@ std::vector<Position> positions_of(rocksdb::Env& env, const CheckedFiles& files)
 
 Result<void> write_checked(rocksdb::Env& env, const CheckedFiles& files, Position position,
                            std::string_view header, std::string_view body) {
-  ATLAS_TRYV(
-      to_result(env.CreateDirIfMissing(files.folder), "can't make the folder " + files.folder));
+  ATLAS_TRYV(make_folder(env, files.folder));
   remove_half_made(env, files.folder);
   ATLAS_TRYV(expect_room(env, files.folder, header.size() + body.size()));
   const auto path = files.path_of(position);
@@ -129,10 +144,7 @@ Result<void> write_checked(rocksdb::Env& env, const CheckedFiles& files, Positio
     static_cast<void>(env.DeleteFile(temporary));
     return written;
   }
-  std::unique_ptr<rocksdb::Directory> names;
-  auto status = env.NewDirectory(files.folder, &names);
-  if (status.ok()) status = names->Fsync();
-  return to_result(status, "can't sync the folder " + files.folder);
+  return sync_names(env, files.folder);
 }
 
 Result<std::string> read_checked(rocksdb::Env& env, const CheckedFiles& files, Position position) {

@@ -1,6 +1,6 @@
 // Dockerfiles that Docker takes and that other builders get wrong, built: each stands for a public
 // report. What is said before a build runs is in dockerfile_test.cpp.
-#include "tests/builder/image_builder_fixture.hpp"
+#include "tests/builder/dockerfile_fixture.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -8,44 +8,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-class DockerfileBuildTest : public ImageBuilderTest {
- protected:
-  // Builds it behind a stage `box` with busybox and the users that a name needs.
-  std::string built(const std::string& dockerfile,
-                    const std::vector<std::pair<std::string, std::string>>& files = {}) {
-    const auto id = "b-" + std::to_string(++builds_);
-    put(dockerfile, files);
-    const auto image = build(id, "app");
-    EXPECT_TRUE(image) << to_string(image.error()) << log(id);
-    last_image_ = image ? image->image_id : "";
-    return log(id);
-  }
-
-  std::string refused(const std::string& dockerfile) {
-    const auto id = "b-" + std::to_string(++builds_);
-    put(dockerfile, {});
-    const auto image = build(id, "app");
-    EXPECT_FALSE(image) << log(id);
-    return image ? "" : image.error().message;
-  }
-
-  std::string last_image_;
-
- private:
-  void put(const std::string& dockerfile,
-           const std::vector<std::pair<std::string, std::string>>& files) {
-    if (builds_ == 1) put_busybox("app");
-    for (const auto& [name, text] : files) write(folder("app") / name, text);
-    write(folder("app") / "Dockerfile",
-          "FROM scratch AS box\nCOPY busybox /bin/busybox\n"
-          "RUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n"
-          "RUN mkdir -p /etc /tmp && echo 'joe:x:1234:1234::/:/bin/sh' > /etc/passwd && "
-          "echo 'joe:x:1234:' > /etc/group\n" +
-              dockerfile);
-  }
-
-  int builds_ = 0;
-};
+class DockerfileBuildTest : public BoxBuildTest {};
 
 TEST_F(DockerfileBuildTest, here_documents_are_scripts_and_files) {
   const auto said = built(
@@ -133,9 +96,9 @@ TEST_F(DockerfileBuildTest, what_a_step_has_mounted_counts_in_its_cache_key) {
         "FROM box AS made\nCOPY sub /c/sub\nFROM box\nRUN --mount=" + std::string(mount) +
         " find /m -name f -exec cat {} + > /page\n";
     built(dockerfile, {{"sub/f", "first"}});
-    const auto first = last_image_;
+    const auto first = last_.image_id;
     built(dockerfile, {{"sub/f", "second"}});
-    EXPECT_NE(last_image_, first) << mount;
+    EXPECT_NE(last_.image_id, first) << mount;
   }
 }
 

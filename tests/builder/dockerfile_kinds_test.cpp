@@ -2,7 +2,7 @@
 // gives it. Beside dockerfile_build_test.cpp, whose cases are of single public reports.
 #include <unistd.h>
 
-#include "tests/builder/image_builder_fixture.hpp"
+#include "tests/builder/dockerfile_fixture.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -10,26 +10,8 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-using Files = std::vector<std::pair<std::string, std::string>>;
-
-class DockerfileKindsTest : public ImageBuilderTest {
+class DockerfileKindsTest : public BoxBuildTest {
  protected:
-  // Builds it behind a stage `box` with busybox and the user joe; what its log says.
-  std::string built(const std::string& dockerfile, const Files& files = {}) {
-    const auto id = "b-" + std::to_string(++builds_);
-    put(dockerfile, files);
-    const auto image = build(id, "app");
-    EXPECT_TRUE(image) << to_string(image.error()) << log(id);
-    last_ = image ? *image : BuiltImage{};
-    return log(id);
-  }
-  std::string refused(const std::string& dockerfile, const Files& files = {}) {
-    const auto id = "b-" + std::to_string(++builds_);
-    put(dockerfile, files);
-    const auto image = build(id, "app");
-    EXPECT_FALSE(image) << dockerfile << log(id);
-    return image ? "" : image.error().message;
-  }
   // What COPY . takes of the files, by the ignore file.
   std::string taken(const std::string& ignore, const std::vector<std::string>& names) {
     std::filesystem::remove_all(folder("app"));
@@ -44,22 +26,6 @@ class DockerfileKindsTest : public ImageBuilderTest {
     const auto at = said.find("\ntaken=") + 7;
     return said.substr(at, said.find('\n', at) - at);
   }
-
-  BuiltImage last_;
-
- private:
-  void put(const std::string& dockerfile, const Files& files) {
-    if (!std::filesystem::exists(folder("app") / "busybox")) put_busybox("app");
-    for (const auto& [name, text] : files) write(folder("app") / name, text);
-    write(folder("app") / "Dockerfile",
-          "FROM scratch AS box\nCOPY busybox /bin/busybox\n"
-          "RUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n"
-          "RUN mkdir -p /etc /tmp && echo 'joe:x:1234:1234::/:/bin/sh' > /etc/passwd && "
-          "echo 'joe:x:1234:' > /etc/group\n" +
-              dockerfile);
-  }
-
-  int builds_ = 0;
 };
 
 // By the rules of Docker's own reader of ignore files: a byte order mark, line ends of Windows,

@@ -1,32 +1,21 @@
 // Statuses of commits, written to the GitHub on loopback.
 #include "github/commit_status.hpp"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include "tests/github/local_github.hpp"
+#include "tests/github/app_fixture.hpp"
 
 namespace atlasflow::github {
 namespace {
 
 using testing::HasSubstr;
-using testing::IsEmpty;
 using Json = nlohmann::json;
 
-const RepositoryName k_web{"octo", "web"};
-
-class CommitStatuses : public testing::Test {
+class CommitStatuses : public AppTest {
  protected:
-  ~CommitStatuses() override { EXPECT_THAT(github_.violations(), IsEmpty()); }
   [[nodiscard]] Result<void> set(const std::string& state, const std::string& description = "x") {
     return set_commit_status(
-        *app_, k_web,
+        *app_, web_,
         {std::string(40, 'a'), state, "atlasflow/web", "https://web.example.com", description}, {});
   }
-
-  LocalGitHub github_;
-  std::shared_ptr<AppClient> app_ =
-      *make_app_client(LocalGitHub::k_app_id, Secret(github_.private_key()), github_.base_url());
 };
 
 TEST_F(CommitStatuses, are_set_under_one_context_with_a_link) {

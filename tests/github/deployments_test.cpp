@@ -1,42 +1,30 @@
 // Deployments and their statuses, written to the GitHub on loopback.
 #include "github/deployments.hpp"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include "tests/github/local_github.hpp"
+#include "tests/github/app_fixture.hpp"
 
 namespace atlasflow::github {
 namespace {
 
 using testing::HasSubstr;
-using testing::IsEmpty;
 using Json = nlohmann::json;
 
-const RepositoryName k_web{"octo", "web"};
-
-class Deployments : public testing::Test {
+class Deployments : public AppTest {
  protected:
-  ~Deployments() override { EXPECT_THAT(github_.violations(), IsEmpty()); }
-
   static NewDeployment order(const std::string& id) {
     return {id, std::string(40, 'a'), "web/production", true, false};
   }
   [[nodiscard]] Result<void> add(std::int64_t deployment, const std::string& state,
                                  const std::string& description = {}) {
-    return add_status(*app_, k_web, {deployment, state, "", description}, {});
+    return add_status(*app_, web_, {deployment, state, "", description}, {});
   }
-
-  LocalGitHub github_;
-  std::shared_ptr<AppClient> app_ =
-      *make_app_client(LocalGitHub::k_app_id, Secret(github_.private_key()), github_.base_url());
 };
 
 TEST_F(Deployments, are_made_with_their_statuses) {
-  const auto id = make_deployment(*app_, k_web, order("abc"), {});
+  const auto id = make_deployment(*app_, web_, order("abc"), {});
   ASSERT_TRUE(id) << to_string(id.error());
   ASSERT_TRUE(add(*id, "queued"));
-  ASSERT_TRUE(add_status(*app_, k_web, {*id, "success", "https://web.example.com", ""}, {}));
+  ASSERT_TRUE(add_status(*app_, web_, {*id, "success", "https://web.example.com", ""}, {}));
   const auto made = github_.deployments();
   ASSERT_EQ(made.size(), 1U);
   EXPECT_EQ(made[0]["environment"], "web/production");
@@ -49,9 +37,9 @@ TEST_F(Deployments, are_made_with_their_statuses) {
 }
 
 TEST_F(Deployments, one_whose_answer_was_lost_is_found_and_not_made_again) {
-  const auto first = make_deployment(*app_, k_web, order("abc"), {});
-  const auto other = make_deployment(*app_, k_web, order("abd"), {});
-  const auto again = make_deployment(*app_, k_web, order("abc"), {});
+  const auto first = make_deployment(*app_, web_, order("abc"), {});
+  const auto other = make_deployment(*app_, web_, order("abd"), {});
+  const auto again = make_deployment(*app_, web_, order("abc"), {});
   ASSERT_TRUE(first && other && again);
   EXPECT_EQ(*again, *first);
   EXPECT_NE(*other, *first);
@@ -65,14 +53,14 @@ TEST_F(Deployments, a_payload_that_nests_too_deeply_is_not_ours) {
                        std::string(depth, ']') + "}";
   github_.fail_next("/repos/octo/web/deployments", 200, Json::object(),
                     Json::array({{{"id", 5}, {"payload", payload}}}));
-  const auto made = make_deployment(*app_, k_web, order("abc"), {});
+  const auto made = make_deployment(*app_, web_, order("abc"), {});
   ASSERT_TRUE(made) << to_string(made.error());
   EXPECT_NE(*made, 5);
   EXPECT_EQ(github_.deployments().size(), 1U);
 }
 
 TEST_F(Deployments, a_token_that_github_takes_no_more_is_minted_anew_once) {
-  const auto id = make_deployment(*app_, k_web, order("abc"), {});
+  const auto id = make_deployment(*app_, web_, order("abc"), {});
   github_.control({{"revoke_tokens", true}});
   EXPECT_TRUE(add(*id, "queued"));
   github_.fail_next("/repos/octo/web/deployments/.*", 401, Json::object(), Json::object(), 2);
@@ -81,7 +69,7 @@ TEST_F(Deployments, a_token_that_github_takes_no_more_is_minted_anew_once) {
 
 TEST_F(Deployments, of_a_renamed_repository_are_made_where_it_is_now) {
   github_.control({{"rename", {{"from", "octo/web"}, {"to", "octo/shop"}}}});
-  const auto id = make_deployment(*app_, k_web, order("abc"), {});
+  const auto id = make_deployment(*app_, web_, order("abc"), {});
   ASSERT_TRUE(id) << to_string(id.error());
   EXPECT_TRUE(add(*id, "queued"));
   EXPECT_EQ(github_.deployments()[0]["statuses"].size(), 1U);
@@ -89,20 +77,20 @@ TEST_F(Deployments, of_a_renamed_repository_are_made_where_it_is_now) {
 
 TEST_F(Deployments, what_github_refuses_says_why_and_is_no_trouble_of_github) {
   github_.control({{"permissions", {{"contents", "read"}, {"metadata", "read"}}}});
-  auto id = make_deployment(*app_, k_web, order("abc"), {});
+  auto id = make_deployment(*app_, web_, order("abc"), {});
   EXPECT_EQ(id.error().code, ErrorCode::user_error);
   EXPECT_THAT(id.error().message, HasSubstr("lacks a permission"));
   github_.control({{"permissions", {{"deployments", "write"}}}});
-  EXPECT_TRUE(make_deployment(*app_, k_web, order("abc"), {}));
+  EXPECT_TRUE(make_deployment(*app_, web_, order("abc"), {}));
   // It was taken away while a token was good.
   github_.control({{"permissions", {{"contents", "read"}}}});
-  id = make_deployment(*app_, k_web, order("abd"), {});
+  id = make_deployment(*app_, web_, order("abd"), {});
   EXPECT_EQ(id.error().code, ErrorCode::user_error);
   EXPECT_THAT(id.error().message, HasSubstr("may not write deployments of octo/web"));
   github_.control({{"permissions", {{"deployments", "write"}}}});
   github_.fail_next("/repos/octo/web/deployments", 422, Json::object(),
                     {{"message", "No ref found for: aaa"}}, 2);
-  id = make_deployment(*app_, k_web, order("abd"), {});
+  id = make_deployment(*app_, web_, order("abd"), {});
   EXPECT_EQ(id.error().code, ErrorCode::user_error);
   EXPECT_EQ(make_deployment(*app_, {"octo", "none"}, order("abc"), {}).error().code,
             ErrorCode::not_found);
@@ -110,7 +98,7 @@ TEST_F(Deployments, what_github_refuses_says_why_and_is_no_trouble_of_github) {
 
 // A report that used up a limit keeps no clone from its token.
 TEST_F(Deployments, their_limit_is_not_the_app_s_own) {
-  const auto id = make_deployment(*app_, k_web, order("abc"), {});
+  const auto id = make_deployment(*app_, web_, order("abc"), {});
   github_.fail_next("/repos/octo/web/deployments/.*", 403, {{"Retry-After", "60"}});
   EXPECT_THAT(add(*id, "queued").error().message, HasSubstr("limit of requests"));
   const auto before = github_.asked().size();
@@ -120,7 +108,7 @@ TEST_F(Deployments, their_limit_is_not_the_app_s_own) {
 }
 
 TEST_F(Deployments, a_description_is_cut_to_what_github_takes) {
-  const auto id = make_deployment(*app_, k_web, order("abc"), {});
+  const auto id = make_deployment(*app_, web_, order("abc"), {});
   std::string umlauts;
   for (int i = 0; i < 200; ++i) umlauts += "ä";
   EXPECT_TRUE(add(*id, "failure", umlauts));

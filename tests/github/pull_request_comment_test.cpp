@@ -1,26 +1,19 @@
 // The one comment on a pull request, written to the GitHub on loopback.
 #include "github/pull_request_comment.hpp"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include "tests/github/local_github.hpp"
+#include "tests/github/app_fixture.hpp"
 
 namespace atlasflow::github {
 namespace {
 
 using testing::HasSubstr;
-using testing::IsEmpty;
 using Json = nlohmann::json;
 
-const RepositoryName k_web{"octo", "web"};
-
-class Comments : public testing::Test {
+class Comments : public AppTest {
  protected:
-  ~Comments() override { EXPECT_THAT(github_.violations(), IsEmpty()); }
   [[nodiscard]] Result<std::int64_t> put(const std::string& text, std::int64_t known = 0,
                                          std::int64_t number = 7) {
-    return put_comment(*app_, k_web, {number, "p1/" + std::to_string(number), text}, known, {});
+    return put_comment(*app_, web_, {number, "p1/" + std::to_string(number), text}, known, {});
   }
   // Somebody's, with the mark of ours.
   void write_by(std::int64_t app, int times = 1) {
@@ -32,10 +25,6 @@ class Comments : public testing::Test {
                          {"body", "<!-- atlasflow preview p1/7 --> mine"}}}});
     }
   }
-
-  LocalGitHub github_;
-  std::shared_ptr<AppClient> app_ =
-      *make_app_client(LocalGitHub::k_app_id, Secret(github_.private_key()), github_.base_url());
 };
 
 TEST_F(Comments, there_is_one_that_is_edited_in_place) {

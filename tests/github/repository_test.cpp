@@ -1,35 +1,24 @@
 // What GitHub says of a repository and of its branches, from the GitHub on loopback.
 #include "github/repository.hpp"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include "tests/github/local_github.hpp"
+#include "tests/github/app_fixture.hpp"
 
 namespace atlasflow::github {
 namespace {
 
 using testing::HasSubstr;
-using testing::IsEmpty;
 using Json = nlohmann::json;
 
-const RepositoryName k_web{"octo", "web"};
 const std::string k_commit(40, 'c');
 
-class Repositories : public testing::Test {
+class Repositories : public AppTest {
  protected:
-  ~Repositories() override { EXPECT_THAT(github_.violations(), IsEmpty()); }
-
   [[nodiscard]] std::string head(const std::string& branch) const {
-    const auto found = head_of(*app_, k_web, branch, {});
+    const auto found = head_of(*app_, web_, branch, {});
     EXPECT_TRUE(found) << to_string(found.error());
     if (!found) return "an error";
     return found->empty() ? "none" : *found;
   }
-
-  LocalGitHub github_;
-  std::shared_ptr<AppClient> app_ =
-      *make_app_client(LocalGitHub::k_app_id, Secret(github_.private_key()), github_.base_url());
 };
 
 TEST_F(Repositories, a_branch_has_a_head_or_is_not_there) {
@@ -51,7 +40,7 @@ TEST_F(Repositories, a_former_name_leads_to_the_repository_and_to_its_branches) 
   github_.control({{"heads", {{"octo/shop main", k_commit}}},
                    {"default_branch", {{"repository", "octo/web"}, {"branch", "trunk"}}}});
   github_.control({{"rename", {{"from", "octo/web"}, {"to", "octo/shop"}}}});
-  const auto repository = repository_of(*app_, k_web, {});
+  const auto repository = repository_of(*app_, web_, {});
   ASSERT_TRUE(repository) << to_string(repository.error());
   EXPECT_EQ(repository->id, 7);
   EXPECT_EQ(repository->name.str(), "octo/shop");
@@ -62,7 +51,7 @@ TEST_F(Repositories, a_former_name_leads_to_the_repository_and_to_its_branches) 
 TEST_F(Repositories, what_has_not_changed_is_asked_for_under_its_etag) {
   github_.control({{"heads", {{"octo/web main", k_commit}}}});
   for (const bool is_known : {false, true}) {
-    ASSERT_TRUE(repository_of(*app_, k_web, {}));
+    ASSERT_TRUE(repository_of(*app_, web_, {}));
     EXPECT_EQ(head("main"), k_commit);
     const auto asked = github_.asked();
     EXPECT_EQ(asked[asked.size() - 1].conditional, is_known);
@@ -102,7 +91,7 @@ TEST_F(Repositories, what_can_not_be_read_says_whose_trouble_it_is) {
   };
   for (const auto& each : k_cases) {
     github_.fail_next("/repos/octo/web", each.status, Json::object(), each.body);
-    const auto repository = repository_of(*app_, k_web, {});
+    const auto repository = repository_of(*app_, web_, {});
     ASSERT_FALSE(repository) << each.reason;
     EXPECT_EQ(repository.error().code, each.code) << to_string(repository.error());
     EXPECT_THAT(to_string(repository.error()), HasSubstr(each.reason));
@@ -110,7 +99,7 @@ TEST_F(Repositories, what_can_not_be_read_says_whose_trouble_it_is) {
   for (const Json& object : {Json(), Json{{"sha", "HEAD"}}, Json{{"sha", 1}}, Json::array()}) {
     github_.fail_next("/repos/octo/web/git/ref/heads/main", 200, Json::object(),
                       {{"object", object}});
-    const auto found = head_of(*app_, k_web, "main", {});
+    const auto found = head_of(*app_, web_, "main", {});
     ASSERT_FALSE(found);
     EXPECT_EQ(found.error().code, ErrorCode::unavailable);
   }

@@ -5,6 +5,7 @@
 #include "edge/proxy/field_rules.hpp"
 #include "http/body.hpp"
 #include "tests/edge/fuzz/forwarded.hpp"
+#include "tests/edge/fuzz/pieces.hpp"
 #include "tests/edge/fuzz/targets.hpp"
 
 namespace atlasflow::edge::fuzz {

@@ -12,11 +12,6 @@ namespace atlasflow::edge::fuzz {
 // client's identity the edge's word, and not one byte behind it.
 void check_forwarded(const http::RequestHead& head);
 
-// How long the pieces are into which an input is cut: 1 to 64 bytes.
-[[nodiscard]] inline std::size_t piece_of(char first) {
-  return 1 + (static_cast<unsigned char>(first) & 63U);
-}
-
 // For transcripts that are compared.
 void append_fields(const std::vector<http::Field>& fields, std::string& out);
 

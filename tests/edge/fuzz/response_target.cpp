@@ -2,6 +2,7 @@
 #include "edge/http1/message_writer.hpp"
 #include "http/parser.hpp"
 #include "tests/edge/fuzz/forwarded.hpp"
+#include "tests/edge/fuzz/pieces.hpp"
 #include "tests/edge/fuzz/targets.hpp"
 
 namespace atlasflow::edge::fuzz {
@@ -37,39 +38,27 @@ void check_passed_on(const http::ResponseHead& head, bool to_head) {
 std::string read_response(std::string_view text, std::size_t piece, bool to_head) {
   http::ResponseParser parser;
   parser.reset(to_head);
-  std::string input;
   std::string understood;
-  while (!text.empty()) {
-    input.append(text.substr(0, piece));
-    text.remove_prefix(std::min(piece, text.size()));
-    for (bool more = true; more;) {
-      const http::ParseStep step = parser.next(input);
-      ATLAS_ASSERT(step.consumed <= input.size(), "no more is consumed than there is");
-      understood.append(step.body);
-      input.erase(0, step.consumed);
-      const http::ResponseHead& head = parser.head();
-      switch (step.event) {
-        case http::ParseEvent::need_more:
-          more = false;
-          break;
-        case http::ParseEvent::head:
-          understood.append(std::to_string(head.status)).append(head.reason).append("\n");
-          append_fields(head.fields, understood);
-          check_passed_on(head, to_head);
-          break;
-        case http::ParseEvent::body:
-          break;
-        case http::ParseEvent::complete:
-          understood += "\ncomplete\n";
-          append_fields(parser.trailers(), understood);
-          if (head.status >= 200 || head.status == 101) return understood;
-          parser.reset(to_head);
-          break;
-        case http::ParseEvent::error:
-          return understood + "no answer";
-      }
+  const auto go_on = [&](http::ParseEvent event) {
+    const http::ResponseHead& head = parser.head();
+    switch (event) {
+      case http::ParseEvent::head:
+        understood.append(std::to_string(head.status)).append(head.reason).append("\n");
+        append_fields(head.fields, understood);
+        check_passed_on(head, to_head);
+        return true;
+      case http::ParseEvent::complete:
+        understood += "\ncomplete\n";
+        append_fields(parser.trailers(), understood);
+        if (head.status >= 200 || head.status == 101) return false;
+        parser.reset(to_head);
+        return true;
+      default:
+        understood += "no answer";
+        return false;
     }
-  }
+  };
+  if (!parse_in_pieces(parser, text, piece, understood, go_on)) return understood;
   const bool whole = parser.finish().event == http::ParseEvent::complete;
   // A head that is hopeless may be found so before it is whole, or be cut.
   return understood + (whole ? "ended" : "no answer");
