@@ -108,6 +108,8 @@ std::string BuildahBuilder::inputs_of(const BuildRequest& request, const Prepare
   add("format", k_inputs_format);
   add("toolchain", toolchain_.versions);
   add("isolation", rung_.label);
+  // Steps that lack it may have gone on without what they would have fetched.
+  add("network", config_.network && network_works_ ? "internet" : "none");
   add("source", request.source);
   add("context", context);
   add("dockerfile", prepared.plan.text);

@@ -47,13 +47,13 @@ bool matches_with_stars(const Sequence& pattern, const Sequence& text, IsStar is
   return at == pattern.size();
 }
 
+}  // namespace
+
 bool name_matches(std::string_view pattern, std::string_view name) {
   return matches_with_stars(
       pattern, name, [](char c) { return c == '*'; },
       [](char wanted, char c) { return wanted == '?' || wanted == c; });
 }
-
-}  // namespace
 
 bool matches(std::string_view glob, std::string_view path) {
   return matches_with_stars(

@@ -14,6 +14,9 @@ namespace atlasflow::builder {
 // a .gitignore, a pattern without a '/' does not match in folders below.
 [[nodiscard]] bool matches(std::string_view glob, std::string_view path);
 
+// The same of one name, which has no '/'. The time is at most the product of both lengths.
+[[nodiscard]] bool name_matches(std::string_view glob, std::string_view name);
+
 // The first of the changed paths that a glob matches.
 [[nodiscard]] std::optional<std::string> first_watched(const std::vector<std::string>& changed,
                                                        const std::vector<std::string>& globs);

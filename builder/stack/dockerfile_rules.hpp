@@ -33,9 +33,9 @@ struct MountOption {
 // "" when it has none.
 [[nodiscard]] std::string mount_option(const std::vector<MountOption>& options,
                                        std::string_view key);
-// The flag that says these, quoted as buildah reads it.
 // Docker's size of a tmpfs is tmpfs-size there, and "ro" takes no "=true".
 void name_as_buildah_does(std::vector<MountOption>& options);
+// The flag that says these, quoted as buildah reads it.
 [[nodiscard]] InstructionFlag mount_flag(const std::vector<MountOption>& options);
 
 // user_error with the line: a flag that Docker does not know for this instruction, one without its

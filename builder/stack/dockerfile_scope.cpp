@@ -79,6 +79,15 @@ Result<ExpandedWord> DockerfileScope::expand(std::string_view word, int line,
 
 namespace {
 
+// Where it stands in the text with a space or an end behind it: <<EOF is no part of <<EOF2.
+std::size_t place_of_word(std::string_view text, std::string_view word) {
+  for (auto at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) {
+    const auto behind = text.substr(at + word.size());
+    if (behind.empty() || behind.front() == ' ' || behind.front() == '\t') return at;
+  }
+  return std::string_view::npos;
+}
+
 // buildah would leave the backslashes in it, so that "\\$host" would not become "$host".
 Result<void> put_in_document(Instruction& instruction, HereDocument& document,
                              const VariableLookup& lookup) {
@@ -98,7 +107,7 @@ Result<void> put_in_document(Instruction& instruction, HereDocument& document,
   }
   // The quotes say that it is as it is.
   const auto mark = std::string("<<") + (document.strips ? "-" : "");
-  const auto at = instruction.arguments.find(mark + document.name);
+  const auto at = place_of_word(instruction.arguments, mark + document.name);
   if (at == std::string::npos) return {};
   instruction.arguments.insert(at + mark.size() + document.name.size(), "'");
   instruction.arguments.insert(at + mark.size(), "'");
@@ -109,7 +118,7 @@ Result<void> put_in_document(Instruction& instruction, HereDocument& document,
 
 }  // namespace
 
-Result<void> DockerfileScope::put_in(Instruction& instruction, const StageScope& stage) const {
+Result<void> DockerfileScope::put_in(Instruction& instruction, const StageScope& stage) {
   constexpr std::string_view k_expanded[] = {"ADD",        "COPY", "ENV",    "EXPOSE", "LABEL",
                                              "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"};
   if (std::find(std::begin(k_expanded), std::end(k_expanded), instruction.name) ==
@@ -123,10 +132,17 @@ Result<void> DockerfileScope::put_in(Instruction& instruction, const StageScope&
   const auto plain = [&](const std::string& text) -> Result<std::string> {
     auto put = plain_variables(text, lookup, escape_);
     if (!put) return wrong_line(instruction.line, put.error().message);
+    if (put->size() > text.size()) {
+      ATLAS_TRYV(charge(put->size() - text.size(), instruction.line));
+    }
     return put;
   };
   for (auto& document : instruction.documents) {
+    const auto before = document.content.size();
     ATLAS_TRYV(put_in_document(instruction, document, lookup));
+    if (document.content.size() > before) {
+      ATLAS_TRYV(charge(document.content.size() - before, instruction.line));
+    }
   }
   for (auto& flag : instruction.flags) {
     ATLAS_TRY(auto text, plain(flag.raw));
@@ -151,7 +167,8 @@ Result<void> DockerfileScope::put_in(Instruction& instruction, const StageScope&
 }
 
 // Its own values, once it is declared: ARG A=x B=${A#y} takes the new A, and ARG A=${A#y} the old.
-std::string DockerfileScope::plain_arg(const Instruction& arg, const VariableValues& values) const {
+Result<std::string> DockerfileScope::plain_arg(const Instruction& arg,
+                                               const VariableValues& values) const {
   const VariableLookup nothing = [](const std::string&) { return nullptr; };
   std::string text;
   for (const auto& word : split_words(arg.arguments, escape_)) {
@@ -159,6 +176,10 @@ std::string DockerfileScope::plain_arg(const Instruction& arg, const VariableVal
     const auto as_it_is = plain_variables(word, nothing, escape_);
     const auto* value = value_in(values, name);
     const bool is_plain = as_it_is && *as_it_is == word;
+    if (!is_plain && value != nullptr && has_line_break(*value)) {
+      return wrong_line(arg.line, "the value of " + name +
+                                      " has a line break, which would begin another instruction");
+    }
     text += text.empty() ? "" : " ";
     text += is_plain || value == nullptr ? word : name + "=" + quoted_value(*value);
   }
@@ -170,7 +191,9 @@ std::string DockerfileScope::plain_arg(const Instruction& arg, const VariableVal
 Result<void> DockerfileScope::charge(std::size_t bytes, int line) {
   bytes_ += bytes;
   if (bytes_ <= k_values_bytes_max) return {};
-  return wrong_line(line, "the values of its variables are larger than 16 MiB together");
+  return wrong_line(
+      line,
+      "the values of its variables, and what they are put into, are larger than 16 MiB together");
 }
 
 Result<void> DockerfileScope::set(VariableValues& values, const std::string& name,
@@ -205,7 +228,7 @@ Result<void> DockerfileScope::declare(Instruction& arg, StageScope* stage) {
       }
     }
   }
-  arg.arguments = plain_arg(arg, values);
+  ATLAS_TRY(arg.arguments, plain_arg(arg, values));
   return {};
 }
 

@@ -42,7 +42,7 @@ class DockerfileScope {
   [[nodiscard]] Result<void> take(Instruction& instruction, StageScope& stage);
   // What of the instruction's variables buildah would read in another way than Docker becomes their
   // values; these two do the same of theirs.
-  [[nodiscard]] Result<void> put_in(Instruction& instruction, const StageScope& stage) const;
+  [[nodiscard]] Result<void> put_in(Instruction& instruction, const StageScope& stage);
   // Of a stage that starts from another one.
   [[nodiscard]] Result<StageScope> inherit(const StageScope& parent, int line);
 
@@ -51,7 +51,8 @@ class DockerfileScope {
   Result<void> charge(std::size_t bytes, int line);
   Result<void> set(VariableValues& values, const std::string& name, std::string value, int line);
   Result<void> declare(Instruction& arg, StageScope* stage);
-  std::string plain_arg(const Instruction& arg, const VariableValues& values) const;
+  [[nodiscard]] Result<std::string> plain_arg(const Instruction& arg,
+                                              const VariableValues& values) const;
   Result<void> take_env(const Instruction& instruction, StageScope& stage);
   Result<void> take_work_folder(const Instruction& instruction, StageScope& stage);
 

@@ -308,6 +308,9 @@ Result<std::string> plain_variables(std::string_view text, const VariableLookup&
       i += 2;
       continue;
     }
+    if (out.size() > k_document_bytes_max) {
+      return fail(ErrorCode::user_error, "it is larger than 1 MiB with its variables put in");
+    }
     if (quote == '\'' || !text.substr(i).starts_with("${")) {
       if (quote == 0 && (c == '"' || c == '\'')) {
         quote = c;
@@ -331,6 +334,10 @@ Result<std::string> plain_variables(std::string_view text, const VariableLookup&
                 plain_variables(as_it_is.substr(form.other, form.size - form.other - 1), variables,
                                 escape));
       out += head + other + "}";
+    } else if (form.missing.empty() && has_line_break(form.value)) {
+      return fail(ErrorCode::user_error,
+                  std::string(as_it_is.substr(0, 60)) +
+                      " has a line break in its value, which would begin another instruction");
     } else if (form.missing.empty()) {
       out += escaped(form.value, quote == '"');
     } else {
@@ -346,6 +353,10 @@ Result<std::string> plain_variables(std::string_view text, const VariableLookup&
 
 Result<ExpandedWord> expand_document(std::string_view text, const VariableLookup& variables) {
   return Expander(text, variables, '\\').run_document();
+}
+
+bool has_line_break(std::string_view value) {
+  return value.find_first_of("\r\n") != std::string_view::npos;
 }
 
 std::string quoted_value(std::string_view value) { return '"' + escaped(value, true) + '"'; }

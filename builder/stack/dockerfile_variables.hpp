@@ -36,6 +36,8 @@ struct ExpandedWord {
                                                    const VariableLookup& variables);
 // In quotes, in which nothing is put in.
 [[nodiscard]] std::string quoted_value(std::string_view value);
+// It can't stand in an instruction.
+[[nodiscard]] bool has_line_break(std::string_view value);
 
 // The words of an instruction's arguments with their quotes and variables as they are.
 [[nodiscard]] std::vector<std::string> split_words(std::string_view text, char escape);

@@ -16,13 +16,12 @@ std::string_view trimmed(std::string_view text) {
 }
 
 // Without "." and "..", doubled slashes and slashes at the ends: a path from the context's root.
+// Empty: it means nothing in it, as what begins above the root does.
 std::string plain_path(std::string_view pattern) {
   auto path = std::filesystem::path(pattern).lexically_normal().generic_string();
   while (path.starts_with('/')) path.erase(0, 1);
   while (path.ends_with('/')) path.pop_back();
-  // Above the root there is nothing.
-  while (path.starts_with("../")) path.erase(0, 3);
-  return path == ".." ? std::string() : path;
+  return path == ".." || path.starts_with("../") ? std::string() : path;
 }
 
 // A class needs its end and something in it, and a backslash what it escapes.

@@ -200,6 +200,27 @@ TEST(Hostile, a_site_of_a_workspace_needs_no_script_of_one_name) {
   EXPECT_THAT(stack.dockerfile, HasSubstr("cd a && npm run heroku-postbuild\n"));
 }
 
+// Each of these kept the thread that builds for ever, or ended the server by its stack.
+TEST(Hostile, patterns_of_workspaces_end) {
+  const auto said = [](const std::string& pattern, const Files& more = {}) {
+    Files files = more;
+    files["package.json"] = R"({"workspaces": [")" + pattern + R"("]})";
+    return refused(files);
+  };
+  const Files deep = {{std::string(200, 'a') + "/package.json", "{}"}};
+  EXPECT_THAT(said("*a*a*a*a*a*a*a*a*a*a*a*a*b", deep),
+              HasSubstr("nothing says how it is started"));
+  std::string folders;
+  for (int i = 0; i < 40'000; ++i) folders += "a/";
+  EXPECT_THAT(said(folders + "*"), HasSubstr("is too long"));
+  folders.clear();
+  for (int i = 0; i < 40'000; ++i) folders += "**/";
+  EXPECT_THAT(said(folders + "*"), HasSubstr("is too long"));
+  std::string many;
+  for (int i = 0; i < 5000; ++i) many += "a*\", \"";
+  EXPECT_THAT(said(many), HasSubstr("1000 are the limit"));
+}
+
 TEST(Hostile, toml_without_end_is_refused_and_takes_no_stack) {
   std::string key = "a";
   for (int i = 0; i < k_brackets; ++i) key += ".a";

@@ -224,6 +224,10 @@ TEST(StaticSite, a_staticfile_says_folder_and_fallback_and_what_else_it_says_is_
   EXPECT_THAT(stack.dockerfile, HasSubstr("COPY [\"my site/\",\"/srv\"]\n"));
   EXPECT_THAT(stack.start, Contains("--fallback"));
   EXPECT_THAT(stack.notices, ElementsAre(HasSubstr("Staticfile: force_https is not used")));
+  std::string many;
+  for (int i = 0; i < 5000; ++i) many += "k" + std::to_string(i) + ": x\n";
+  EXPECT_THAT(stack_of({{"Staticfile", many}, {"index.html", ""}}).notices,
+              ElementsAre(HasSubstr("Staticfile: k0, k1, k2, k3, k4 and 4995 more are not used")));
 }
 
 TEST(Detect, files_of_windows_editors_are_read_as_their_tools_read_them) {

@@ -274,12 +274,39 @@ TEST(Dockerfile, what_grows_without_end_is_refused) {
   EXPECT_THAT(plan_of(many).error().message, HasSubstr("larger than 16 MiB"));
   EXPECT_THAT(plan_of("FROM a\nRUN x" + std::string(900'000, ' ') + "y\n").error().message,
               HasSubstr("line 2: there are more than 32 KiB without a word"));
+  std::string uses;  // ${A-} is put in, for buildah would not
+  for (int i = 0; i < 400; ++i) uses += "${A-}";
+  const std::string wide = "FROM a\nENV A=" + std::string(60'000, 'x') + "\n";
+  EXPECT_THAT(plan_of(wide + "LABEL x=" + uses + "\n").error().message,
+              HasSubstr("line 3: it is larger than 1 MiB with its variables put in"));
+  std::string labels = wide;
+  for (int i = 0; i < 400; ++i) labels += "LABEL x=${A-}\n";
+  EXPECT_THAT(plan_of(labels).error().message, HasSubstr("larger than 16 MiB"));
+  std::string documents = wide;
+  for (int i = 0; i < 40; ++i) {
+    documents += "COPY <<X /x\n\\$" + std::string("$A$A$A$A$A$A$A$A$A$A") + "\nX\n";
+  }
+  EXPECT_THAT(plan_of(documents).error().message, HasSubstr("larger than 16 MiB"));
   std::string stages;
   for (int i = 0; i < 1100; ++i) stages += "FROM a\n";
   EXPECT_THAT(plan_of(stages).error().message, HasSubstr("more than 1000 stages"));
   std::string nested;
   for (int i = 0; i < 5000; ++i) nested += "${A:-";
   EXPECT_FALSE(plan_of("FROM " + nested + "\n"));
+}
+
+// Of a setting, say: buildah would read the second line as one of the Dockerfile.
+TEST(Dockerfile, a_value_with_a_line_break_is_put_in_nowhere) {
+  const auto said = [](const std::string& text) {
+    Args args;
+    args.emplace_back("A", "1\nADD https://example.com/x /x");
+    const auto plan = plan_of(text, args);
+    return plan ? "taken: " + plan->text : plan.error().message;
+  };
+  EXPECT_THAT(said("FROM a\nARG A\nLABEL v=${A%z}\n"),
+              HasSubstr("line 3: ${A%z} has a line break in its value"));
+  EXPECT_THAT(said("FROM a\nARG A=${A%z} B=${A%z}\n"), HasSubstr("has a line break"));
+  EXPECT_THAT(said("FROM a\nARG A\nRUN echo \"$A\"\n"), HasSubstr("taken: "));
 }
 
 // ---- names of images and stages -----------------------------------------------------------------

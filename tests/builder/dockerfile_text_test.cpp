@@ -79,6 +79,7 @@ TEST(Dockerfile, a_here_document_that_is_copied_loses_its_backslashes_as_in_dock
   EXPECT_EQ(text("COPY <<EOF /f\n\\$host \"$A\" '\\\\' ${A#put-}\nEOF\n"),
             "COPY <<'EOF' /f\n$host \"put-in\" '\\' in\nEOF\n");
   EXPECT_EQ(text("ADD <<-X <<Y /d/\n\t\\$a\nX\n$A\nY\n"), "ADD <<-'X' <<Y /d/\n\t$a\nX\n$A\nY\n");
+  EXPECT_EQ(text("COPY <<E2 <<E /d/\n$A\nE2\n\\$a\nE\n"), "COPY <<E2 <<'E' /d/\n$A\nE2\n$a\nE\n");
   // What has none is buildah's to put in, and what is quoted, or a script, stays as it is.
   for (const char* same : {"COPY <<EOF /f\n$A $SET_BY_THE_BASE\nEOF\n",
                            "COPY <<'EOF' /f\n\\$host\nEOF\n", "RUN <<EOF\necho \\$A\nEOF\n"}) {
@@ -206,7 +207,7 @@ TEST(IgnoreFile, is_read_by_dockers_rules) {
     return read.value_or("?");
   };
   EXPECT_EQ(plain("\xEF\xBB\xBF*.md\r\n# a comment\r\n!/README.md \r\n"), "*.md\n!README.md\n");
-  EXPECT_EQ(plain("  a/ \n! ./b//c/\n/\n.\n\n\t\n/d/../e\n../../f\n"), "a\n!b/c\ne\nf\n");
+  EXPECT_EQ(plain("  a/ \n! ./b//c/\n/\n.\n\n\t\n/d/../e\n../../f\n/../g\n"), "a\n!b/c\ne\ng\n");
   EXPECT_EQ(plain(" #x\n!#y\n#z"), "\\#x\n!#y\n");
   EXPECT_EQ(plain("**/[a-z]*/\\[x]\n**\n*/x y"), "**/[a-z]*/\\[x]\n**\n*/x y\n");
 }

@@ -2,14 +2,21 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <set>
+#include <utility>
 
+#include "builder/source/watch_paths.hpp"
 #include "builder/stack/source_text.hpp"
 
 namespace atlasflow::builder {
 namespace {
 
 constexpr std::size_t k_packages_max = 200;  // of workspaces that are looked at
-constexpr std::size_t k_folders_max = 5000;  // that are listed for one of their patterns
+constexpr std::size_t k_folders_max = 5000;  // that are listed for their patterns
+constexpr std::size_t k_patterns_max = 1000;
+constexpr std::size_t k_pattern_bytes_max = 512;
+constexpr std::ptrdiff_t k_pattern_slashes_max = 32;
 
 struct Framework {
   const char* package;
@@ -176,30 +183,26 @@ std::vector<std::string> pnpm_packages(const std::string& text) {
   return patterns;
 }
 
-// Of one name: '*' stands for any characters of it.
-bool fits(std::string_view pattern, std::string_view name) {
-  const auto star = pattern.find('*');
-  if (star == std::string_view::npos) return pattern == name;
-  if (!name.starts_with(pattern.substr(0, star))) return false;
-  for (std::size_t i = star; i <= name.size(); ++i) {
-    if (fits(pattern.substr(star + 1), name.substr(i))) return true;
-  }
-  return false;
-}
-
-// The folders that a workspace's pattern means: "apps/*", "*", "packages/**", "libs/*/plugins".
+// The folders that a workspace's patterns mean: "apps/*", "*", "packages/**", "libs/*/plugins".
+// What is listed for all of them together is bounded.
 class FolderSearch {
  public:
   explicit FolderSearch(const SourceTree& tree) : tree_(tree) {}
 
-  std::vector<std::string> run(std::string pattern) {
+  Result<std::vector<std::string>> run(std::string pattern) {
+    if (pattern.size() > k_pattern_bytes_max ||
+        std::count(pattern.begin(), pattern.end(), '/') > k_pattern_slashes_max) {
+      return fail(ErrorCode::user_error, "the pattern '" + pattern.substr(0, 60) +
+                                             "…' of the workspaces is too long: 512 bytes and 32 "
+                                             "slashes are the limits");
+    }
     while (pattern.starts_with("./")) pattern.erase(0, 2);
     while (pattern.ends_with('/')) pattern.pop_back();
-    if (pattern.find('*') == std::string::npos) return {pattern};
+    if (pattern.find('*') == std::string::npos) return std::vector{pattern};
     walk("", pattern);
     std::sort(found_.begin(), found_.end());
     found_.erase(std::unique(found_.begin(), found_.end()), found_.end());
-    return std::move(found_);
+    return std::exchange(found_, {});
   }
 
  private:
@@ -225,7 +228,7 @@ class FolderSearch {
       if (is_deep) {
         // What has no names in it is a file.
         if (looked_at_ <= k_folders_max) walk(below(name), pattern);
-      } else if (fits(first, name)) {
+      } else if (name_matches(first, name)) {
         walk(below(name), rest);
       }
     }
@@ -302,17 +305,23 @@ Result<std::vector<WorkspaceApp>> find_workspace_apps(const SourceTree& tree,
   std::vector<WorkspaceApp> sites;
   std::size_t seen = 0;
   const auto patterns = workspace_patterns(tree, root);
-  std::vector<std::string> left_out;
+  if (patterns.size() > k_patterns_max) {
+    return fail(ErrorCode::user_error,
+                "the workspaces have " + std::to_string(patterns.size()) +
+                    " patterns; 1000 are the limit: use '*' for the folders of one place");
+  }
+  FolderSearch search(tree);
+  std::set<std::string> left_out;
   for (const auto& pattern : patterns) {
     if (!pattern.starts_with('!')) continue;
-    for (auto& folder : FolderSearch(tree).run(pattern.substr(1)))
-      left_out.push_back(std::move(folder));
+    ATLAS_TRY(const auto folders, search.run(pattern.substr(1)));
+    left_out.insert(folders.begin(), folders.end());
   }
   for (const auto& pattern : patterns) {
-    for (const auto& folder : FolderSearch(tree).run(pattern)) {
-      const bool is_left_out =
-          std::find(left_out.begin(), left_out.end(), folder) != left_out.end();
-      if (++seen > k_packages_max || !is_plain_word(folder) || is_left_out) continue;
+    if (pattern.starts_with('!')) continue;
+    ATLAS_TRY(const auto folders, search.run(pattern));
+    for (const auto& folder : folders) {
+      if (++seen > k_packages_max || !is_plain_word(folder) || left_out.contains(folder)) continue;
       const std::string name = folder + "/package.json";
       ATLAS_TRY(const auto text, read_text(tree, name));
       if (!text) {

@@ -38,14 +38,20 @@ std::string staticfile_value(const std::string& text, std::string_view key) {
 // Cloud Foundry's word for a page that is there for every path. What else it knows (a list of the
 // folder's files, passwords, rules of its server) is not done, and said.
 std::string staticfile_fallback(const std::string& text, std::vector<std::string>& notices) {
+  constexpr std::size_t k_told_max = 5;
+  std::string told;
+  std::size_t unused = 0;
   for (const auto& line : lines_of(text)) {
     const auto key = trimmed(line.substr(0, line.find(':')));
     const bool is_known = line.empty() || line.front() == '#' || line.front() == '-' ||
                           key == "root" || key == "pushstate";
-    if (!is_known) {
-      notices.push_back("Staticfile: " + key.substr(0, 60) +
-                        " is not used; it takes root and pushstate");
-    }
+    if (is_known || ++unused > k_told_max) continue;
+    told += (told.empty() ? "" : ", ") + key.substr(0, 60);
+  }
+  if (unused > k_told_max) told += " and " + std::to_string(unused - k_told_max) + " more";
+  if (unused != 0) {
+    notices.push_back("Staticfile: " + told + (unused == 1 ? " is" : " are") +
+                      " not used; it takes root and pushstate");
   }
   const auto pushstate = staticfile_value(text, "pushstate");
   return pushstate == "enabled" || pushstate == "true" ? "index.html" : "";
