@@ -17,17 +17,18 @@ Result<std::unique_ptr<LoneEdge>> LoneEdge::start(LoneConfig config) {
   return std::unique_ptr<LoneEdge>(new LoneEdge(std::move(config), std::move(edge)));
 }
 
+// Both files are read before anything changes. A certificate that is none is told by the edge when
+// the routes are in force already: what it shows then are the certificates of before.
 Result<void> LoneEdge::reload() {
   RouteTable table;
   table.generation = edge_->generation() + 1;
   ATLAS_TRY(table.routes, load_routes(config_.routes));
-  ATLAS_TRYV(reload_certificates());
-  return edge_->publish(table);
-}
-
-Result<void> LoneEdge::reload_certificates() {
+  std::vector<HostCertificate> shown;
+  if (!config_.certificates.empty()) {
+    ATLAS_TRY(shown, load_certificates(config_.certificates));
+  }
+  ATLAS_TRYV(edge_->publish(table));
   if (config_.certificates.empty()) return {};
-  ATLAS_TRY(const auto shown, load_certificates(config_.certificates));
   auto gone = edge_->certificates();
   for (const HostCertificate& certificate : shown) gone.erase(certificate.host);
   std::vector<std::string> removed;

@@ -33,7 +33,6 @@ class LoneEdge {
  private:
   LoneEdge(LoneConfig config, std::unique_ptr<LocalEdge> edge)
       : config_(std::move(config)), edge_(std::move(edge)) {}
-  [[nodiscard]] Result<void> reload_certificates();
 
   LoneConfig config_;
   std::unique_ptr<LocalEdge> edge_;

@@ -144,8 +144,9 @@ Result<std::vector<Route>> load_routes(const std::filesystem::path& file) {
 Result<std::vector<HostCertificate>> load_certificates(const std::filesystem::path& folder) {
   std::error_code code;
   std::set<std::filesystem::path> chains;  // in an order that is the same each time
-  for (const auto& entry : std::filesystem::directory_iterator(folder, code)) {
-    if (entry.path().extension() == ".pem") chains.insert(entry.path());
+  for (std::filesystem::directory_iterator entry(folder, code), end; !code && entry != end;
+       entry.increment(code)) {
+    if (entry->path().extension() == ".pem") chains.insert(entry->path());
   }
   if (code) {
     return fail(ErrorCode::invalid_argument, "can't read the folder " + folder.string(),

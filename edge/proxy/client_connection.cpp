@@ -266,13 +266,13 @@ void ClientConnection::close_orderly() {
   close();
 }
 
-void ClientConnection::tend() {
-  if (!codec_) return;
+bool ClientConnection::tend() {
+  if (!codec_) return false;
   if (deadline_.wait() == Wait::idle) codec_->release_memory();
-  if (phase_ == Phase::open && codec_->farewell_ends_ms() <= context_.now_ms) {
-    codec_->end_farewell();
-    pump();
-  }
+  if (phase_ != Phase::open || codec_->farewell_ends_ms() > context_.now_ms) return false;
+  codec_->end_farewell();
+  pump();
+  return true;
 }
 
 Wait ClientConnection::current_wait() const {

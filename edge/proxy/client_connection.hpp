@@ -49,8 +49,8 @@ class ClientConnection : public Endpoint {
   [[nodiscard]] const Deadline& deadline() const { return deadline_; }
   [[nodiscard]] std::uint64_t requests() const { return requests_; }
   // Called now and then: gives back what it does not need while it idles, and ends a farewell that
-  // the client does not answer.
-  void tend();
+  // the client does not answer. True: that took a part of the turn.
+  [[nodiscard]] bool tend();
 
   // ---- for its codec and streams ----
 

@@ -116,12 +116,22 @@ VisitorWords visitor_words(const EdgeAnswer& answer) {
     return {"This site is busy right now", "Try again in a moment."};
   }
   switch (answer.status) {
+    case 301:
+    case 308:
+      return {"This page is at another address", "Follow the address below."};
     case 408:
       return {"Your request took too long", "Check your connection, and try again."};
+    case 413:
+    case 414:
+    case 431:
+      return {"That was more than this site takes", "Send less at once."};
     case 421:
       return {"This page could not be loaded here", "Load it again."};
     case 429:
       return {"That was a lot at once", "Wait a moment, and try again."};
+    case 501:
+    case 505:
+      return {"This site does not understand that kind of request", "Use a browser of today."};
     case 502:
     case 504:
       return {"This site did not answer properly", k_try_again};

@@ -208,9 +208,9 @@ const RouteEntry* Stream::route_or_answer() {
   if (answered_challenge()) return nullptr;
   const http::RequestHead& head = *head_;
   const CertificateMap& certificates = *context_.certificates;
-  const Certificate* certificate = certificates.find(head.host);
   const std::string& server_name = connection_.server_name();
-  if (connection_.https() && certificates.find(server_name) != certificate) {
+  if (connection_.https() && head.host != server_name &&
+      certificates.find(server_name) != certificates.find(head.host)) {
     answer({421, "misdirected", "This connection is not for that host",
             "The TLS connection was opened for " + server_name + "; open another one for " +
                 std::string(head.host) + "."});
@@ -230,7 +230,7 @@ const RouteEntry* Stream::route_or_answer() {
   }
   // A host without a certificate of ours could only be redirected into a failed handshake.
   if (route != nullptr && !connection_.https() && context_.shared.config.redirect_http &&
-      certificate != nullptr) {
+      certificates.find(head.host) != nullptr) {
     const bool safe = head.method == "GET" || head.method == "HEAD";
     redirect(true, head.host, "This site speaks https", safe ? 301 : 308);
     return nullptr;

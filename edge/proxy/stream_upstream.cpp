@@ -109,7 +109,9 @@ void Stream::attempt_at(const RouteEntry& route) {
   ++attempts_;
   if (context_.shared.access_log != nullptr) instance_ = target.upstream.vm_id;
   UpstreamPool& pool = context_.upstreams;
-  UpstreamConnection* upstream = fresh_only_ ? nullptr : pool.take_idle(target, !is_repeatable());
+  // A body may grow beyond what is kept to be sent again.
+  const bool look = !is_repeatable() || head_->framing != http::Framing::none;
+  UpstreamConnection* upstream = fresh_only_ ? nullptr : pool.take_idle(target, look);
   if (upstream == nullptr && context_.admission.make_room_for_upstream()) {
     upstream = pool.connect(target);
   }
@@ -292,7 +294,7 @@ void Stream::take_response_head(const http::ResponseHead& head) {
     }
     return;
   }
-  if (head.status == 408 && upstream_->reused && may_send_again()) {
+  if (head.status == 408 && !head.keep_alive && upstream_->reused && may_send_again()) {
     // Said to the idle connection as the request was under way to it (RFC 9110 section 15.5.9).
     return send_again();
   }

@@ -35,7 +35,9 @@ class TurnClock {
 
   // The step that runs has had its second: it ends now, and says so by heed().
   [[nodiscard]] bool overdue() const { return overdue_.load(std::memory_order_relaxed); }
-  void heed() { overdue_.store(false); }
+  void heed() {
+    if (overdue()) overdue_.store(false);
+  }
 
  private:
   friend class TurnWatch;

@@ -26,10 +26,12 @@ UpstreamConnection* UpstreamPool::take_idle(Target& target, bool look) {
   auto& idle = cell(target).idle;
   while (!idle.empty()) {
     UpstreamConnection& upstream = *idle.back();
+    // What was given back in this turn may have more to say that epoll has had no time to tell.
+    const bool is_fresh = upstream.idle_since_us == context_.now_us;
     char byte = 0;
-    const bool usable =
-        upstream.idle_until_ms > context_.now_ms && !upstream.socket.hung_up() &&
-        (!look || (::recv(upstream.socket.fd(), &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN));
+    const bool usable = upstream.idle_until_ms > context_.now_ms && !upstream.socket.hung_up() &&
+                        ((!look && !is_fresh) ||
+                         (::recv(upstream.socket.fd(), &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN));
     if (!usable) {
       close(upstream);
       continue;
@@ -76,6 +78,7 @@ void UpstreamPool::give_back(UpstreamConnection& upstream) {
   const bool keep = lifetime_ms > 0 && own.idle.size() < k_idle_per_target_max &&
                     !upstream.target.retired.load() && !upstream.socket.hung_up() &&
                     !upstream.socket.readable();
+  upstream.idle_since_us = context_.now_us;
   upstream.idle_until_ms = context_.now_ms + lifetime_ms;
   upstream.reused = true;
   if (keep) {

@@ -38,6 +38,7 @@ struct UpstreamConnection : Endpoint {
   bool ended = false;  // end of stream seen
   bool ended_cleanly = false;
   bool closed = false;
+  std::int64_t idle_since_us = 0;  // by the worker's clock, which stands still for a turn
   std::int64_t idle_until_ms = 0;
   std::size_t index = 0;                  // in the pool's list
   ListHook<UpstreamConnection> in_pools;  // all targets'; the longest idle first

@@ -266,16 +266,16 @@ void Worker::expire_clients(std::size_t& left) {
   for (std::size_t i = context_.clients.size(); i-- > 0;) {
     if (i >= context_.clients.size()) continue;
     ClientConnection& client = context_.clients[i];
-    if (!client.deadline().passed(context_.now_ms)) {
-      client.tend();
-      continue;
-    }
     if (left == 0) {
       next_sweep_ms_ = context_.now_ms;
       return;
     }
-    --left;
-    client.expire();
+    if (client.deadline().passed(context_.now_ms)) {
+      --left;
+      client.expire();
+    } else if (client.tend()) {
+      --left;
+    }
   }
 }
 

@@ -40,6 +40,16 @@ TEST_F(ErrorPage, an_unknown_host_gets_a_page_that_names_it) {
   EXPECT_NE(json.body.find("\"code\":\"unknown_host\""), std::string::npos);
 }
 
+TEST_F(ErrorPage, a_redirect_says_to_a_person_where_to_go) {
+  start([](EdgeConfig& config) { config.redirect_http = true; });
+  route("shop.apps.test", {});
+  publish();
+  const ClientResponse moved = get("shop.apps.test", "Accept: text/html\r\n");
+  EXPECT_EQ(moved.status, 301);
+  EXPECT_NE(moved.body.find("<h1>This page is at another address</h1>"), std::string::npos);
+  EXPECT_NE(moved.body.find("https://shop.apps.test"), std::string::npos);
+}
+
 TEST_F(ErrorPage, programs_may_ask_for_problem_details) {
   start();
   route("shop.apps.test", {}, "its \"deployment\" is starting");

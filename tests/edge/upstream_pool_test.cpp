@@ -61,6 +61,46 @@ TEST_F(Pool, a_408_to_a_fresh_connection_or_to_a_post_is_passed_on) {
   EXPECT_EQ(upstream.connections(), 1) << "it may have been served: it is sent once";
 }
 
+// The app's own answer, on a connection that goes on: the request was looked at.
+TEST_F(Pool, a_408_that_keeps_its_connection_is_passed_on) {
+  std::atomic<int> requests{0};
+  RecordingUpstream upstream([&](UpstreamSession& session) {
+    Request request;
+    while (session.read_request(request)) {
+      session.write(++requests == 1 ? "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+                                    : "HTTP/1.1 408 Slow\r\nContent-Length: 4\r\n\r\nslow");
+    }
+  });
+  serve(upstream);
+  EXPECT_EQ(client_.get("shop.apps.test").body, "ok");
+  EXPECT_EQ(client_.get("shop.apps.test").body, "slow");
+  EXPECT_EQ(requests.load(), 2);
+}
+
+// It can't be sent again once more of it has gone out than is kept, so its connection is looked at.
+TEST_F(Pool, a_large_put_is_not_given_to_a_connection_that_has_been_left) {
+  std::atomic<bool> leave{false};
+  std::atomic<bool> left{false};
+  RecordingUpstream upstream([&](UpstreamSession& session) {
+    Request request;
+    while (session.read_request(request)) {
+      session.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+      if (request.path != "/stall") continue;
+      while (!leave.load()) std::this_thread::sleep_for(1ms);
+      session.reset();
+      left = true;
+      return;
+    }
+  });
+  serve(upstream);
+  EXPECT_EQ(client_.get("shop.apps.test", "/stall").body, "ok");
+  leave = true;
+  ASSERT_TRUE(eventually([&] { return left.load(); }));
+  client_.send("PUT /x HTTP/1.1\r\nHost: shop.apps.test\r\nContent-Length: 200000\r\n\r\n" +
+               std::string(200'000, 'x'));
+  EXPECT_EQ(client_.receive().body, "ok");
+}
+
 TEST_F(Pool, as_many_connections_are_kept_as_answer_at_once) {
   constexpr int k_clients = 200;
   std::atomic<int> waiting{0};

@@ -1,5 +1,6 @@
 // The inputs that are kept, and some thousand variations of them, run by every target: what once
 // broke a rule stays found. script/fuzz looks for more.
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
