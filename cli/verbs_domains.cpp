@@ -264,8 +264,10 @@ int run(const DomainCertRemoveCommand& command, ApiClient& api, const Terminal& 
   const auto domain = api.remove(path_of(command.domain) + "/certificate");
   if (!domain) return report(terminal, domain.error());
   if (command.json) return print_json(*domain, terminal);
+  const bool shown = domain->contains("certificate") && !domain->at("certificate").is_null();
   terminal.out << "A certificate for " << titled(*domain)
-               << " is ordered; yours is shown until that is there\n";
+               << (shown ? " is ordered; yours is shown until that is there\n"
+                         : " is ordered as soon as its records lead here; yours is gone\n");
   return k_exit_ok;
 }
 

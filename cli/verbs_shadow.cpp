@@ -27,6 +27,7 @@ fs::path snapshots_of(const LogShadowCommand& command, const Connection& connect
   fs::path folder = command.log;
   if (folder.empty()) folder = named_state_dir(connection).value_or(server::k_default_state_dir);
   std::error_code error;
+  if (!folder.has_filename()) folder = folder.parent_path();  // of a '/' at its end
   if (!fs::exists(folder / "events", error)) folder = fs::absolute(folder, error).parent_path();
   return folder / "snapshots";
 }
@@ -133,7 +134,8 @@ int run(const LogShadowCommand& command, const Connection& connection, const Ter
                            std::chrono::steady_clock::now() - begin)
                            .count();
   if (command.json) {
-    terminal.out << json_of(*compared, took_us).dump(2) << "\n";
+    terminal.out << json_of(*compared, took_us).dump(2, ' ', false, Json::error_handler_t::replace)
+                 << "\n";
   } else {
     print(*compared, took_us, terminal);
   }

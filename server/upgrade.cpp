@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -62,6 +63,20 @@ Result<void> record_acceptance(storage::EventLog& log, const actors::FoldDiffere
   return fail(ErrorCode::conflict, "another control plane writes to this log");
 }
 
+// Whether this very difference was accepted for this build by a start that got no further.
+Result<bool> was_accepted(const storage::EventLog& log, const actors::FoldDifference& difference,
+                          const std::string& build) {
+  std::optional<pb::NewFoldAccepted> newest;
+  ATLAS_TRYV(log.read_stream(node_stream(), StreamVersion(1), [&](const storage::Record& record) {
+    if (record.event.has_new_fold_accepted()) newest = record.event.new_fold_accepted();
+    return true;
+  }));
+  return newest && newest->build_id() == build &&
+         newest->earlier_build() == difference.earlier_build &&
+         newest->position() == difference.position.value() &&
+         newest->field() == difference.fields.front();
+}
+
 std::string joined(const std::set<std::string>& texts) {
   std::string all;
   for (const auto& text : texts) all += (all.empty() ? "" : ",") + text;
@@ -73,7 +88,7 @@ void tell_of(const actors::ShadowReport& report, std::int64_t took_ms) {
     log_event(LogLevel::warn, "upgrade", "passed_over",
               {{"position", passed.position.value()}, {"reason", passed.reason}});
   }
-  if (report.compared.empty()) {
+  if (report.compared.empty() || report.fields == 0) {
     log_event(LogLevel::warn, "upgrade", "not_proven",
               {{"reason", "what the build before this one wrote down can't be compared with"}});
     return;
@@ -104,7 +119,11 @@ Result<void> prove_fold(storage::EventLog& log, const storage::SnapshotStore& sn
     log_event("upgrade", "comparing", {{"position", folded.value()}, {"of", last.value()}});
   }));
   tell_of(report, ms_since(begin));
+  bool accepted = false;
   if (report.difference) {
+    ATLAS_TRY(accepted, was_accepted(log, *report.difference, snapshots.maker().build));
+  }
+  if (report.difference && !accepted) {
     if (!accept) {
       return fail(ErrorCode::conflict,
                   sentence_of(*report.difference) +

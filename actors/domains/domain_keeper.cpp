@@ -173,6 +173,20 @@ void DomainKeeperState::remove_orphans(domain_keeper_actor::pointer self) {
   }
 }
 
+// What a command can only be judged by with the other domains, as they are when its turn has come.
+void DomainKeeperState::add_what_others_have(const std::string& domain,
+                                             DomainCommand& command) const {
+  if (auto* add = std::get_if<AddDomain>(&command)) {
+    const auto* above = ledger.foreign_parent(domain, add->project);
+    if (above != nullptr) add->parent_claimant = above->project_name;
+    add->redirect_refused = ledger.why_no_redirect(domain, add->project, add->redirect_to);
+  } else if (auto* redirect = std::get_if<SetRedirect>(&command)) {
+    const auto* state = ledger.find(domain);
+    const auto project = state == nullptr ? ProjectId{} : state->project;
+    redirect->refused = ledger.why_no_redirect(domain, project, redirect->to);
+  }
+}
+
 void DomainKeeperState::decide_and_write(domain_keeper_actor::pointer self,
                                          const std::string& domain, DomainCommand command,
                                          const Principal& by, Basis basis, const OnDecided& then) {
@@ -181,7 +195,9 @@ void DomainKeeperState::decide_and_write(domain_keeper_actor::pointer self,
     DomainState state;
     if (known != nullptr) state = *known;
     state.name = domain;
-    auto events = decide(state, command, config.settings.rules, config.clock->now());
+    DomainCommand judged = command;
+    add_what_others_have(domain, judged);
+    auto events = decide(state, judged, config.settings.rules, config.clock->now());
     if (!events) return then(tl::unexpected(events.error()));
     if (events->empty()) return then(Position{});
     Append append;
@@ -264,18 +280,14 @@ void DomainKeeperState::command(domain_keeper_actor::pointer self, const Command
     early.emplace_back([=, this] { command(self, message, std::move(*promise)); });
     return;
   }
-  DomainCommand command = message.command;
-  if (auto* add = std::get_if<AddDomain>(&command)) {
-    const auto* above = ledger.foreign_parent(message.name, add->project);
-    if (above != nullptr) add->parent_claimant = above->project_name;
-    add->redirect_refused = ledger.why_no_redirect(message.name, add->project, add->redirect_to);
-  } else if (auto* redirect = std::get_if<SetRedirect>(&command)) {
-    const auto* state = ledger.find(message.name);
-    const auto project = state == nullptr ? ProjectId{} : state->project;
-    redirect->refused = ledger.why_no_redirect(message.name, project, redirect->to);
-  }
-  decide_and_write(self, message.name, std::move(command), message.by, message.basis,
-                   [promise](const Result<Position>& recorded) {
+  const bool is_upload = std::holds_alternative<TakeUploaded>(message.command);
+  decide_and_write(self, message.name, message.command, message.by, message.basis,
+                   [=, this](const Result<Position>& recorded) {
+                     // Its key lies sealed already.
+                     if (is_upload && (!recorded || *recorded == Position{})) {
+                       clean_wanted = true;
+                       publish(self);
+                     }
                      if (!recorded) return promise->fail(recorded.error());
                      promise->deliver(DomainReply{*recorded});
                    });

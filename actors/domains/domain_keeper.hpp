@@ -114,6 +114,7 @@ struct DomainKeeperState {
   void check(domain_keeper_actor::pointer self, const CheckDomainNow& message,
              PromiseGuard<DomainReply> reply);
 
+  void add_what_others_have(const std::string& domain, DomainCommand& command) const;
   // Decides and appends, in its turn; `then` hears where it was recorded, 0 for nowhere.
   using OnDecided = std::function<void(const Result<Position>&)>;
   void decide_and_write(domain_keeper_actor::pointer self, const std::string& domain,

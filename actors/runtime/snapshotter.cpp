@@ -44,7 +44,7 @@ std::uint64_t records_until_next(const SnapshotRules& rules, Position newest) {
 }
 
 void take_snapshot_at_stop(const storage::EventLog& log, const storage::SnapshotStore& store) {
-  if (log.last_position().value() > k_records_at_stop_max) return;
+  if (log.last_position().value() > k_records_at_stop_max || !memory_suffices()) return;
   const auto taken = take_snapshot(log, store, {});
   if (!taken) {
     log_event(LogLevel::warn, "snapshots", "not_taken", {{"error", to_string(taken.error())}});

@@ -78,6 +78,9 @@ Result<std::unique_ptr<CertificateStore>> CertificateStore::open(const fs::path&
     return tl::unexpected(errno_error("cannot protect the folder " + folder.string()));
   }
   ATLAS_TRY(auto sealed, storage::open_secret_store(folder / "sealed", key_file));
+  // Else a power cut could take along what an event says is here; a brought key is nowhere else.
+  ATLAS_TRYV(sync_folder(folder));
+  ATLAS_TRYV(sync_folder(folder.has_parent_path() ? folder.parent_path() : fs::path(".")));
   return std::unique_ptr<CertificateStore>(new CertificateStore(folder, std::move(sealed)));
 }
 

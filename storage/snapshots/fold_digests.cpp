@@ -6,6 +6,7 @@
 #include "base/digest.hpp"
 #include "storage/log/fingerprint.hpp"
 #include "storage/snapshots/fold_walk.hpp"
+#include "storage/utf8.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -88,7 +89,7 @@ bool is_hidden(std::string_view path) {
 std::string shown(std::string_view text) {
   constexpr std::size_t k_shown_max = 80;
   std::string out;
-  for (const char c : text.substr(0, k_shown_max)) {
+  for (const char c : to_valid_utf8(text.substr(0, k_shown_max))) {
     out.push_back(static_cast<unsigned char>(c) < ' ' || c == '\x7F' ? '?' : c);
   }
   return text.size() > k_shown_max ? out + "…" : out;

@@ -104,6 +104,20 @@ TEST_F(Upgrade, whose_difference_was_accepted_is_recorded_and_not_asked_about_ag
   EXPECT_EQ(log_->last_position(), end) << "accepted once, recorded once";
 }
 
+// A disk that is too full for the new digests, or a kill before they are there: the server has to
+// come up again without anybody who could repeat the flag.
+TEST_F(Upgrade, whose_acceptance_is_in_the_log_is_not_asked_about_though_nothing_was_written_down) {
+  change_what_is_written_down();
+  const auto before = directory_.path() / "before";
+  std::filesystem::copy(directory_.path() / "snapshots", before);
+  ASSERT_TRUE(prove_fold(*log_, newer(), true));
+  const auto end = log_->last_position();
+  std::filesystem::remove_all(directory_.path() / "snapshots");
+  std::filesystem::rename(before, directory_.path() / "snapshots");
+  EXPECT_TRUE(prove_fold(*log_, newer(), false));
+  EXPECT_EQ(log_->last_position(), end) << "recorded once";
+}
+
 TEST_F(Upgrade, with_nothing_that_could_be_compared_starts) {
   std::filesystem::remove_all(directory_.path() / "snapshots");
   EXPECT_TRUE(prove_fold(*log_, newer(), false));
