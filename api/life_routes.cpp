@@ -94,7 +94,7 @@ Response approve(const Context& context, const Request& request) {
   const Members members(*json);
   auto command_id = command_id_of(members);
   if (!command_id) return error_response(command_id.error());
-  auto sha = members.string("sha");
+  auto sha = members.required_string("sha");
   if (!sha) return error_response(sha.error());
   const auto number = parsed_number(request.parameters.at("number"), k_pull_request_max);
   if (!number || *number == 0) {

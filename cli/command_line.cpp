@@ -132,7 +132,8 @@ void add_again_verbs(CLI::App& app, Command& chosen) {
       ->required()
       ->check(CLI::Range(std::int64_t{1}, k_pull_request_max));
   verb->add_option("--sha", approve->sha,
-                   "The commit that you looked at: refused when another one waits by now");
+                   "The commit that you looked at: refused when another one waits by now")
+      ->required();
   add_wait(verb, approve);
 
   auto restart = std::make_shared<RestartCommand>();

@@ -138,7 +138,7 @@ struct PromoteCommand {
 struct ApproveCommand {
   std::string project;
   std::int64_t number = 0;
-  std::string sha;  // empty: the commit that waits
+  std::string sha;
   bool wait = false;
   bool json = false;
 };

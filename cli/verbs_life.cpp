@@ -181,16 +181,13 @@ int run(const PromoteCommand& command, ApiClient& api, const Terminal& terminal)
 }
 
 int run(const ApproveCommand& command, ApiClient& api, const Terminal& terminal) {
-  json body = json::object();
-  if (!command.sha.empty()) {
-    if (!is_commit_sha(command.sha)) {
-      return report(terminal, {ErrorCode::invalid_argument,
-                               "'" + command.sha.substr(0, 80) +
-                                   "' is no commit: give all 40 hex digits of --sha",
-                               {}});
-    }
-    body["sha"] = command.sha;
+  if (!is_commit_sha(command.sha)) {
+    return report(terminal, {ErrorCode::invalid_argument,
+                             "'" + command.sha.substr(0, 80) +
+                                 "' is no commit: give all 40 hex digits of --sha",
+                             {}});
   }
+  json body = {{"sha", command.sha}};
   const auto path = "/pull-requests/" + std::to_string(command.number) + "/approve";
   return run_again(project_path(command.project, path.c_str()), "", {command.wait, command.json},
                    api, terminal, std::move(body));

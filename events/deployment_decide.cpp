@@ -56,7 +56,8 @@ struct Decider : rules::Reports {
     if (events[0].has_clone_started()) {
       auto& started = *events[0].mutable_clone_started();
       started.set_base_sha(command.base_sha);
-      if (!state.push.no_cache()) {
+      // A fork builds in a store of its own.
+      if (!state.push.no_cache() && !state.push.pull_request().from_fork()) {
         *started.mutable_earlier() = {command.earlier.begin(), command.earlier.end()};
       }
     }

@@ -75,7 +75,7 @@ ATLAS_FIELDS(PullRequestState, head, updated_at_s, approved, approved_by, replac
              closed_by)
 ATLAS_FIELDS(EnvironmentHistory, deployments, order, made_at, past, pushes, protect_next, spared)
 ATLAS_FIELDS(ProjectHistory, project, environments, environment_of, quarantined, env_changes,
-             pull_requests, builds)
+             pull_requests, builds, building)
 
 ATLAS_FIELDS(ExpiryNews, domain, stage, fingerprint, not_after)
 ATLAS_FIELDS(Notification, project_id, project, deployment, result, environment, commit, subject,

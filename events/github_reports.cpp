@@ -140,7 +140,14 @@ void GitHubReportsOwed::apply(const StreamId& stream, const pb::Event& event,
   if (const auto id = deployment_of(stream); !id.empty()) {
     apply_to_deployment(id, event, recorded_at);
   } else if (stream == github_stream()) {
+    const auto before = app_.app_id;
     evolve(app_, event);
+    if (app_.app_id != before) {
+      // An App may not edit another's comments.
+      for (auto& [project, numbers] : pull_requests_) {
+        for (auto& [number, commented] : numbers) commented.comment = 0;
+      }
+    }
     if (!app_.is_connected()) {
       owed_.clear();
       deployments_.clear();

@@ -28,6 +28,22 @@ void end(EnvironmentHistory& environment, const DeploymentId& id) {
   environment.made_at.erase(id);
 }
 
+// Forks' images lie in a store of their own, and are offered to nobody.
+void note_builds(ProjectHistory& history, const DeploymentState& deployment,
+                 const pb::Event& event) {
+  if (deployment.push.pull_request().from_fork()) return;
+  if (event.has_build_started()) {
+    if (deployment.push.no_cache()) {
+      history.builds.clear();
+      history.building.clear();  // what began before it ends as if it had ended before it
+    }
+    history.building.insert(deployment.id);
+  } else if (event.has_built() && history.building.erase(deployment.id) != 0) {
+    note_build(history.builds, deployment.id, event.built());
+  }
+  if (is_terminal(deployment.status)) history.building.erase(deployment.id);
+}
+
 }  // namespace
 
 const pb::PushReceived* push_of(const pb::Event& event) {
@@ -101,8 +117,7 @@ void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& ev
   if (found == environment.deployments.end()) return;
   const bool waited = found->second.status == DeploymentStatus::queued;
   evolve(found->second, event);
-  if (event.has_build_started() && found->second.push.no_cache()) history.builds.clear();
-  if (event.has_built()) note_build(history.builds, id, event.built());
+  note_builds(history, found->second, event);
   if (event.has_cancel_requested() && !event.cancel_requested().superseded_by().empty()) {
     environment.protect_next = true;
   }

@@ -39,6 +39,7 @@ struct ProjectHistory {
   // By number; of those that are no more than known of, too.
   std::map<std::int64_t, PullRequestState> pull_requests;
   std::vector<pb::EarlierBuild> builds;  // what a next one may take; see events/earlier_builds.hpp
+  std::set<DeploymentId> building;       // what may come to stand there, once it is built
 
   [[nodiscard]] const DeploymentState* find(const DeploymentId& id) const;
 };

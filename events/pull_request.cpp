@@ -31,7 +31,9 @@ void take_head(PullRequestState& state, const std::string& before, const std::st
   state.closed = false;
 }
 
+// Before take_head(): what was replaced matters within one second only.
 void take_time(PullRequestState& state, const pb::PullRequestHead& head) {
+  if (head.updated_at_s() > state.updated_at_s) state.replaced.clear();
   state.updated_at_s = std::max(state.updated_at_s, head.updated_at_s());
 }
 
@@ -85,8 +87,8 @@ PullRequestVerdict judge_open(const ProjectHistory& history, const PullRequestSt
 }  // namespace
 
 void take(PullRequestState& state, const pb::PushReceived& push) {
-  take_head(state, push.before(), push.after());
   take_time(state, push.pull_request());
+  take_head(state, push.before(), push.after());
   if (push.pull_request().approved_by().empty()) return;
   state.approved = push.after();
   state.approved_by = push.pull_request().approved_by();
@@ -97,8 +99,8 @@ void take(PullRequestState& state, const pb::PushIgnored& ignored) {
 }
 
 void take(PullRequestState& state, const pb::PullRequestHeld& held) {
-  take_head(state, held.before(), held.head());
   take_time(state, held.pull_request());
+  take_head(state, held.before(), held.head());
 }
 
 void take(PullRequestState& state, const pb::PullRequestClosed& closed) {
@@ -133,6 +135,13 @@ Result<pb::PushReceived> approved(const ProjectHistory& history, const Approval&
   const auto found = project.held.find(approval.number);
   const auto pull_request = history.pull_requests.find(approval.number);
   const auto name = name_of(approval.number);
+  // Asked again, as when the answer was lost: the log knows it by its id.
+  const auto made = history.environments.find(pull_request_environment(approval.number));
+  if (made != history.environments.end()) {
+    for (const auto& [id, deployment] : made->second.deployments) {
+      if (deployment.push.delivery_id() == approval.command_id) return deployment.push;
+    }
+  }
   if (found == project.held.end() || pull_request == history.pull_requests.end()) {
     return fail(ErrorCode::not_found, "no commit of " + name + " of project '" + project.name +
                                           "' waits for an approval; atlasflow project show " +
@@ -143,7 +152,7 @@ Result<pb::PushReceived> approved(const ProjectHistory& history, const Approval&
     return fail(ErrorCode::conflict,
                 "commit " + shortened(held.head()) + " of " + name + " is deployed already");
   }
-  if (approval.sha && *approval.sha != held.head()) {
+  if (approval.sha != held.head()) {
     ATLAS_PROBE(true, "a fork was pushed to while somebody approved the commit before");
     return fail(ErrorCode::conflict, name + " has moved on: commit " + held.head() +
                                          " waits by now; look at it, and approve that one");

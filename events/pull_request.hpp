@@ -52,7 +52,7 @@ struct PullRequestVerdict {
 
 struct Approval {
   std::int64_t number = 0;
-  std::optional<std::string> sha = std::nullopt;  // conflict when another commit waits by now
+  std::string sha = {};  // what was looked at; conflict when another commit waits by now
   std::string command_id = {};
 };
 

@@ -11,10 +11,10 @@
 
 namespace atlasflow::actors {
 
-// Behind a project's name, which has no dot.
-constexpr const char* k_forks_store = ".forks";
 namespace {
 
+// Behind a project's name, which has no dot; then the pull request's number.
+constexpr const char* k_forks_store = ".forks.";
 constexpr TimestampUs k_deadline_patience_us = 15 * k_second_us;
 
 }  // namespace
@@ -201,8 +201,11 @@ SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& ef
   task.job.effect = effect;
   task.job.deployment = fold.id;
   task.job.project = fold.push.project_name();
-  // What a fork's steps leave in layers and caches is never taken by another's build.
-  if (fold.push.pull_request().from_fork()) task.job.project += k_forks_store;
+  // What a fork's steps leave in layers and caches is never taken by another's build, nor by that
+  // of another fork.
+  if (const auto& of = fold.push.pull_request(); of.from_fork()) {
+    task.job.project += k_forks_store + std::to_string(of.number());
+  }
   task.job.project_id = fold.push.project_id();
   task.job.repository_url = fold.push.repository_url();
   task.job.ref = fold.push.ref();

@@ -78,7 +78,8 @@ void ProjectActorState::intake_pull_request(project_actor::pointer self, const P
       return record(self, push, HoldPullRequest{pull_request_held(push)},
                     "the pull request comes from a fork: atlasflow approve " +
                         history.project.name + " " +
-                        std::to_string(push.pull_request->head.number()) + " deploys this commit",
+                        std::to_string(push.pull_request->head.number()) + " --sha " + push.after +
+                        " deploys this commit",
                     answer);
     case Kind::deploys:
       break;

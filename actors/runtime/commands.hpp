@@ -146,7 +146,7 @@ struct ApprovePullRequest {
   static constexpr std::string_view name = "approve_pull_request";
   std::string project;
   std::int64_t number = 0;
-  std::optional<std::string> sha;
+  std::string sha;
   std::string command_id;
 };
 // What is live on new VMs, without a failed request.

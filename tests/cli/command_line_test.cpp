@@ -147,7 +147,7 @@ TEST(CommandLine, rollback_and_redeploy_leave_the_choice_of_the_deployment) {
 
 TEST(CommandLine, the_verbs_of_a_deployments_life_take_wait_and_json) {
   EXPECT_TRUE(command<PromoteCommand>({"promote", "d7k2m9qa", "--json"}).json);
-  EXPECT_EQ(command<ApproveCommand>({"approve", "web", "7", "--wait"}).number, 7);
+  EXPECT_EQ(command<ApproveCommand>({"approve", "web", "7", "--sha", "x", "--wait"}).number, 7);
   EXPECT_TRUE(command<RestartCommand>({"restart", "web", "--wait"}).wait);
   EXPECT_EQ(command<CancelCommand>({"cancel", "web"}).subject, "web");
   EXPECT_TRUE(command<StopCommand>({"stop", "web", "--wait"}).wait);

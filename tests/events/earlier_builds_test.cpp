@@ -66,10 +66,16 @@ TEST(EarlierBuilds, are_bounded_and_what_is_used_again_stays_longest) {
 // What follows of it for deployments, by a project's history.
 class OfferedBuilds : public testing::Test {
  protected:
-  void begin(const std::string& name, bool no_cache = false) {
+  void begin(const std::string& name, bool no_cache = false,
+             const std::string& environment = "production", bool from_fork = false) {
     ReceivePush receive;
     receive.push.set_project_id("pabc2345");
-    receive.push.set_environment("production");
+    receive.push.set_environment(environment);
+    if (from_fork) {
+      auto& of = *receive.push.mutable_pull_request();
+      of.set_from_fork(true);
+      of.set_approved_by("user");
+    }
     receive.push.set_after(std::string(40, 'a'));
     receive.push.set_no_cache(no_cache);
     command(name, receive);
@@ -150,6 +156,38 @@ TEST_F(OfferedBuilds, of_before_a_build_without_the_cache_are_none_whatever_beco
   end("anew");  // without an image
   begin("next");
   EXPECT_THAT(offered_to("next"), IsEmpty());
+}
+
+// It began by what that build was to leave behind, and may end long after it.
+TEST_F(OfferedBuilds, do_not_come_back_by_one_that_began_before_a_build_without_the_cache) {
+  begin("slow", false, "preview/x");
+  clone("slow");
+  begin("anew", true);
+  clone("anew");
+  build("anew", built("same", "sha256:new"));
+  build("slow", built("same", "sha256:old"));
+  end("anew");
+  begin("next");
+  ASSERT_THAT(offered_to("next"), ElementsAre("anew"));
+  EXPECT_EQ(history.find(DeploymentId{"next"})->earlier.front().image_id(), "sha256:new");
+  EXPECT_THAT(history.building, IsEmpty());
+}
+
+// Its images lie in a store of their own.
+TEST_F(OfferedBuilds, of_a_fork_are_none_for_others_and_others_none_for_it) {
+  begin("first");
+  clone("first");
+  build("first", built("same", "sha256:1"));
+  end("first");
+  for (const bool no_cache : {false, true}) {
+    const auto fork = no_cache ? "anew" : "fork";
+    begin(fork, no_cache, std::string("pull/") + fork, true);
+    EXPECT_THAT(offered_to(fork), IsEmpty());
+    clone(fork);
+    build(fork, built("same", "sha256:fork"));
+  }
+  begin("next");
+  EXPECT_THAT(offered_to("next"), ElementsAre("first"));
 }
 
 TEST_F(OfferedBuilds, do_not_come_back_by_one_that_took_an_image_meanwhile) {

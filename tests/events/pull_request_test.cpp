@@ -129,8 +129,13 @@ class PullRequest : public testing::Test {
       for (const auto& [id, command_for] : wanted.tell) command(id, command_for);
     }
   }
-  Result<pb::PushReceived> approve(std::optional<std::string> commit = std::nullopt) {
-    auto received = approved(history, {7, std::move(commit), "c1"}, Principal::user());
+  // Of the commit that waits, unless another is named.
+  Result<pb::PushReceived> approve(const std::string& commit = "") {
+    const auto held = history.project.held.find(7);
+    const auto waiting = held == history.project.held.end() ? sha(1) : held->second.head();
+    auto received =
+        approved(history, {7, commit.empty() ? waiting : commit, "c" + std::to_string(++approvals)},
+                 Principal::user());
     if (received) deploy(*received);
     return received;
   }
@@ -140,6 +145,7 @@ class PullRequest : public testing::Test {
   std::string reason;
   std::vector<std::string> commits;  // of the deployments, as they were made
   int made = 0;
+  int approvals = 0;
   std::uint64_t position = 0;
 };
 
@@ -277,6 +283,28 @@ TEST_F(PullRequest, an_approval_is_of_the_commit_that_was_looked_at) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::conflict);
   EXPECT_THAT(refused.error().message, HasSubstr(sha(2)));
+}
+
+// Its first answer was lost, say.
+TEST_F(PullRequest, an_approval_that_is_said_again_is_the_same_one) {
+  tell(of_fork(opened(1, 100)));
+  ASSERT_TRUE(approve());
+  const auto again = approved(history, {7, sha(1), "c1"}, Principal::user());
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->delivery_id(), "c1");
+  EXPECT_EQ(again->after(), sha(1));
+  EXPECT_FALSE(approved(history, {7, sha(1), "c2"}, Principal::user()));
+}
+
+// Heads that gave way hours ago say nothing of the order within a second of now.
+TEST_F(PullRequest, a_force_push_back_to_an_old_head_within_a_second_is_no_late_one) {
+  tell(opened(1, 100));
+  tell(pushed(1, 2, 110));
+  tell(pushed(2, 3, 120));
+  EXPECT_EQ(tell(pushed(3, 1, 120)), Kind::deploys);
+  EXPECT_EQ(commits.back(), sha(1));
+  EXPECT_EQ(tell(pushed(2, 3, 120)), Kind::ignored) << "that came twice";
+  EXPECT_LE(known().replaced.size(), 3U);
 }
 
 TEST_F(PullRequest, an_approval_of_nothing_is_refused_with_what_to_do) {
