@@ -9,8 +9,9 @@ target_compile_options(atlasflow_options INTERFACE
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(atlasflow_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
 endif()
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_BUILD_TYPE STREQUAL "Release")
-  # With optimization GCC 12 takes strings and variants of the standard library for overruns and
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND
+   (CMAKE_BUILD_TYPE STREQUAL "Release" OR ATLASFLOW_SANITIZE))
+  # With optimization, and with what sanitizers put in between, GCC 12 takes strings and variants of the standard library for overruns and
   # uninitialized reads (its bugs 105329 and 80635): told, and no reason to leave a user without a
   # build.
   target_compile_options(atlasflow_options INTERFACE
