@@ -1,7 +1,7 @@
 // One domain of a user's own, or the server's: its state as a fold of its stream, what may be
-// commanded, and what is to be done for it when. Pure functions over values; the time comes with the command or the
-// record. What name servers said is judged in domain_verdict.hpp, all domains together are
-// domain_ledger.hpp.
+// commanded, and what is to be done for it when. Pure functions over values; the time comes with
+// the command or the record. What name servers said is judged in domain_verdict.hpp, all domains
+// together are domain_ledger.hpp.
 #pragma once
 
 #include <cstdint>
@@ -212,8 +212,8 @@ void evolve(DomainState& state, const pb::Event& event, TimestampUs recorded_at)
                                                      TimestampUs looked_at);
 
 // When the CA is to be asked how long the certificate is to be kept; nothing: of this one it is not
-// asked. began: when this process did. asked: the last time in it, and told_to_wait what it was told
-// to wait then; 0: it has not asked of this certificate.
+// asked. began: when this process did. asked: the last time in it, and told_to_wait how long it was
+// told to wait then; 0: it has not asked of this certificate.
 [[nodiscard]] std::optional<TimestampUs> advice_due_at(const DomainState& state, TimestampUs began,
                                                        TimestampUs asked, TimestampUs told_to_wait);
 

@@ -1,5 +1,5 @@
-// Users' own domains, and the server's, over domains/ and edge/: name servers, the certificate authority, the sealed
-// store and what the edge shows. Owned by the composition root; thread-safe.
+// Users' own domains, and the server's, over domains/ and edge/: name servers, the certificate
+// authority, the sealed store and what the edge shows. Owned by the composition root; thread-safe.
 #pragma once
 
 #include <atomic>

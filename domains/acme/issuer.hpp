@@ -30,7 +30,8 @@ class ChallengeBoard {
 
 struct OrderRequest {
   EffectId effect;  // names the order for ever
-  // Lower case, A-labels. With a wildcard among them, all are proved by DNS-01: HTTP-01 proves none.
+  // Lower case, A-labels. With a wildcard among them, all are proved by DNS-01, as HTTP-01 proves
+  // none.
   std::vector<std::string> names;
   std::string directory;  // the CA's; empty: the configuration's
   std::string renews;     // fingerprint; empty: none

@@ -27,7 +27,8 @@ enum class DnsType : std::uint16_t {
 struct DnsRecord {
   std::string name;  // lower case, no trailing dot
   DnsType type = DnsType::a;
-  // A, AAAA: as text. CNAME, NS: a name, as above; SOA: that of the zone's primary server. TXT: its strings joined. CAA: 0 issue "…".
+  // A, AAAA: as text. CNAME, NS: a name, as above; SOA: that of the zone's primary server. TXT: its
+  // strings joined. CAA: 0 issue "…".
   std::string value;
   friend bool operator==(const DnsRecord&, const DnsRecord&) = default;
 };

@@ -199,7 +199,8 @@ Result<std::string> zone_of(const ZoneUpdate& update, const std::string& name,
     if (is_zone) return climb[i];
   }
   if (stop.stop_requested()) return fail(ErrorCode::cancelled, "the update was stopped");
-  const auto none = std::ranges::none_of(answers, [](const auto& each) { return each.has_value(); });
+  const auto none =
+      std::ranges::none_of(answers, [](const auto& each) { return each.has_value(); });
   if (none && failed) {
     return fail(failed->code, "the name server " + update.server + " can't be asked for its zones",
                 to_string(*failed));

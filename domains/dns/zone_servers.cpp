@@ -86,7 +86,8 @@ Result<std::string> end_of_aliases(const std::string& name,
     std::vector<DnsQuestion> questions;
     for (const auto& resolver : resolvers) questions.push_back({resolver, end, DnsType::cname});
     const auto answers = ask(questions, patience, stop);
-    const auto answered = std::ranges::find_if(answers, [](const auto& each) { return each.has_value(); });
+    const auto answered =
+        std::ranges::find_if(answers, [](const auto& each) { return each.has_value(); });
     if (answered == answers.end()) {
       return fail(ErrorCode::unavailable,
                   "no name server says whether " + end + " is a CNAME to another name",
