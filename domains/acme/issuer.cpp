@@ -41,6 +41,7 @@ class PostedAnswers {
                                  const std::string& answer) {
     note(host, token, answer);
     if (dns_ == nullptr) return board_.put(host, token, answer);
+    waited_for_.push_back(posted_.back().record);
     return dns_->put(posted_.back().record, stop_);
   }
   // Also one that an earlier run of the order has left.
@@ -48,9 +49,7 @@ class PostedAnswers {
     posted_.push_back({host, token, dns_ == nullptr ? TxtProof{} : txt_proof(host, answer)});
   }
   [[nodiscard]] Result<void> wait_until_seen(milliseconds at_most) const {
-    std::vector<TxtProof> records;
-    for (const auto& each : posted_) records.push_back(each.record);
-    return dns_->wait_until_seen(records, at_most, stop_);
+    return dns_->wait_until_seen(waited_for_, at_most, stop_);
   }
   void take_back() {
     for (const auto& each : posted_) {
@@ -73,6 +72,7 @@ class PostedAnswers {
   TxtBoard* const dns_;
   const std::stop_token& stop_;
   std::vector<Posted> posted_;
+  std::vector<TxtProof> waited_for_;  // those of this run
 };
 
 AcmeError failure(pb::CertificateProblem kind, std::string reason) {
