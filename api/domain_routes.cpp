@@ -21,10 +21,17 @@ Json json_of(const std::vector<WantedRecord>& records) {
 }
 
 Json json_of(const CertificateFacts& facts) {
-  return {{"fingerprint", facts.fingerprint}, {"serial", facts.serial},
-          {"issuer", facts.issuer},           {"not_before_us", facts.not_before},
-          {"not_after_us", facts.not_after},  {"names", facts.names},
-          {"source", name_of(facts.source)}};
+  return {{"fingerprint", facts.fingerprint},
+          {"serial", facts.serial},
+          {"issuer", facts.issuer},
+          {"not_before_us", facts.not_before},
+          {"not_after_us", facts.not_after},
+          {"names", facts.names},
+          {"source", name_of(facts.source)},
+          {"renewal", facts.advice ? Json{{"start_us", facts.advice->start},
+                                          {"end_us", facts.advice->end},
+                                          {"explanation_url", facts.advice->explanation_url}}
+                                   : Json()}};
 }
 
 Json json_of(const pb::DnsObservation& observed) {
@@ -59,6 +66,7 @@ Json json_of(const Context& context, const DomainState& state) {
   json["domain"] = state.name;
   json["display_name"] = state.display_name;
   json["project"] = state.project_name;
+  json["is_servers"] = state.is_servers;
   json["status"] = name_of(state.status());
   json["reason"] = state.claimed ? state.reason : state.removed_reason;
   json["added_at_us"] = state.added_at;
@@ -194,7 +202,7 @@ bool is_of_certificates(const pb::Event& event) {
          event.has_certificate_failed() || event.has_certificate_installed() ||
          event.has_certificate_lost() || event.has_certificate_retry_requested() ||
          event.has_certificate_uploaded() || event.has_certificate_released() ||
-         event.has_certificate_expiring();
+         event.has_certificate_expiring() || event.has_renewal_advised();
 }
 
 // The newest last, as lines of the log are.

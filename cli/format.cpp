@@ -283,6 +283,10 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
     detail = text_of(certificate, "fingerprint") + " by " + text_of(certificate, "issuer");
   } else if (type == "CertificateExpiring") {
     detail = text_of(data, "fingerprint") + ": " + text_of(data, "reason");
+  } else if (type == "RenewalAdvised") {
+    const auto why = text_of(data, "explanation_url");
+    detail = "between " + local_time(number_of(data, "start_us")) + " and " +
+             local_time(number_of(data, "end_us")) + (why.empty() ? "" : ": " + why);
   } else if (type == "DomainRedirectSet") {
     const auto to = text_of(data, "to");
     detail = to.empty() ? "to nowhere" : "to " + to;

@@ -26,6 +26,11 @@ std::string titled(const json& domain) {
   return shown.empty() || shown == name ? name : shown + " (" + name + ")";
 }
 
+// Whose it is: the project's name, or the server's own.
+std::string owner_of(const json& domain) {
+  return domain.value("is_servers", false) ? "(this server)" : text_of(domain, "project");
+}
+
 void add_records(const json& records, Rows& rows) {
   for (const auto& record : records) {
     const auto value = text_of(record, "value");
@@ -72,6 +77,25 @@ std::string failure_line(const json& domain, TimestampUs now) {
          (pause > 0 ? "in " + duration(pause) : "now") + ")";
 }
 
+// What it covers, where that is more than the domain.
+void add_names(const json& certificate, Rows& rows) {
+  const auto names = certificate.value("names", json::array());
+  if (names.size() < 2) return;
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name.get<std::string>();
+  rows.push_back({"Names", printable(text)});
+}
+
+// When its authority wants it renewed, where that says so.
+void add_renewal(const json& certificate, Rows& rows) {
+  const auto renewal = certificate.value("renewal", json());
+  if (!renewal.is_object()) return;
+  const auto why = text_of(renewal, "explanation_url");
+  rows.push_back({"Renewal", "advised between " + local_time(number_of(renewal, "start_us")) +
+                                 " and " + local_time(number_of(renewal, "end_us")) +
+                                 (why.empty() ? "" : ": " + printable(why))});
+}
+
 // "in 6 days: the project brought it, …".
 std::string expiry_note(const json& expiry, TimestampUs now) {
   const auto left = number_of(expiry, "not_after_us") - now;
@@ -82,7 +106,7 @@ std::string expiry_note(const json& expiry, TimestampUs now) {
 void print_state(const json& domain, const Terminal& terminal) {
   const auto now = wall_clock();
   Rows rows = {{"Domain", titled(domain)},
-               {"Project", text_of(domain, "project")},
+               {"Project", owner_of(domain)},
                {"Status", text_of(domain, "status")}};
   const auto reason = printable(text_of(domain, "reason"));
   if (!reason.empty()) rows.push_back({"Reason", reason});
@@ -170,7 +194,7 @@ int run(const DomainListCommand& command, ApiClient& api, const Terminal& termin
   for (const auto& domain : domains) {
     const auto failure = domain.value("failure", json());
     const auto why = failure.is_object() ? text_of(failure, "reason") : text_of(domain, "reason");
-    rows.push_back({titled(domain), text_of(domain, "project"), text_of(domain, "status"),
+    rows.push_back({titled(domain), owner_of(domain), text_of(domain, "status"),
                     certificate_line(domain, now), printable(why)});
   }
   terminal.out << table(rows);
@@ -183,7 +207,7 @@ int run(const DomainCheckCommand& command, ApiClient& api, const Terminal& termi
   if (command.json) return print_json(*domain, terminal);
   print_state(*domain, terminal);
   print_observed(*domain, terminal);
-  if (text_of(*domain, "verdict") != "ready") {
+  if (text_of(*domain, "verdict") != "ready" && !domain->value("is_servers", false)) {
     terminal.out << "\nTo be set:\n";
     print_records(*domain, terminal);
   }
@@ -208,6 +232,8 @@ int run(const DomainCertCommand& command, ApiClient& api, const Terminal& termin
     rows.push_back({"Fingerprint", text_of(certificate, "fingerprint")});
     rows.push_back({"Serial", text_of(certificate, "serial")});
     rows.push_back({"Not before", local_time(number_of(certificate, "not_before_us"))});
+    add_names(certificate, rows);
+    add_renewal(certificate, rows);
   }
   if (domain->value("order", json()).is_object()) {
     rows.push_back({"Next", "being ordered"});

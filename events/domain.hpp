@@ -1,7 +1,7 @@
-// One domain of a user's own: its state as a fold of its stream, what may be commanded, and what
-// is to be done for it when. Pure functions over values; the time comes with the command or the
-// record. What name servers said is judged in domain_verdict.hpp, all domains together are
-// domain_ledger.hpp.
+// One domain of a user's own, or the server's: its state as a fold of its stream, what may be
+// commanded, and what is to be done for it when. Pure functions over values; the time comes with
+// the command or the record. What name servers said is judged in domain_verdict.hpp, all domains
+// together are domain_ledger.hpp.
 #pragma once
 
 #include <cstdint>
@@ -63,6 +63,13 @@ enum class CertificateSource : std::uint8_t {
 };
 [[nodiscard]] std::string_view name_of(CertificateSource source);
 
+// When the CA wants a certificate renewed (RFC 9773 section 4.2).
+struct RenewalAdvice {
+  TimestampUs start = 0;
+  TimestampUs end = 0;  // later than the start
+  std::string explanation_url;
+};
+
 struct CertificateFacts {
   std::string fingerprint;
   std::string serial;
@@ -71,16 +78,23 @@ struct CertificateFacts {
   TimestampUs not_after = 0;
   std::vector<std::string> names;
   CertificateSource source = CertificateSource::ordered;
+  std::optional<RenewalAdvice> advice = {};
 
-  // When its renewal begins: with a third of its life left, or half of it when it lives ten days
-  // or less; a little earlier for some names than for others, so that a thousand that were made
-  // together are not renewed together.
+  // When its renewal begins. As the CA advises: at a point of its window that the fingerprint
+  // draws, but with a twentieth of the life left at the latest. Without advice with a third of its
+  // life left, or half of it when it lives ten days or less; a little earlier for some names than
+  // for others, so that a thousand that were made together are not renewed together.
   [[nodiscard]] TimestampUs renew_at() const;
   // When it is so near to its end that people are told: of one that is renewed by itself that is
   // after its renewal failed for a while, at least a third of the time that was left for it.
   [[nodiscard]] TimestampUs begin_of(pb::ExpiryStage stage) const;
   [[nodiscard]] pb::ExpiryStage expiry_stage(TimestampUs now) const;
 };
+// RFC 9773 section 4.3.2: between two questions for one certificate's advice, whatever the CA says.
+inline constexpr TimestampUs k_advice_apart_min_us = k_minute_us;
+inline constexpr TimestampUs k_advice_apart_max_us = k_day_us;
+// The same after a failure, and where the CA names no time.
+inline constexpr TimestampUs k_advice_apart_us = 6 * k_hour_us;
 struct DomainOrder {
   EffectId effect;
   std::vector<std::string> names;
@@ -154,6 +168,8 @@ struct DomainState {
   AuthorityPause authority_pause;      // the newest that a CA named, whoever claims the name
   TimestampUs retry_requested_at = 0;  // by a person, the last time
   std::optional<ExpiryWarning> warned;
+  bool is_servers = false;   // the server's own, no project's: a certificate for it and "*." below
+  bool was_servers = false;  // before; its records may still lead here
 
   static constexpr std::size_t k_history_max = 16;
 
@@ -194,6 +210,12 @@ void evolve(DomainState& state, const pb::Event& event, TimestampUs recorded_at)
 // time anybody did, whether it was recorded or not; 0: never in this process.
 [[nodiscard]] std::optional<TimestampUs> look_due_at(const DomainState& state,
                                                      TimestampUs looked_at);
+
+// When the CA is to be asked how long the certificate is to be kept; nothing: of this one it is not
+// asked. began: when this process did. asked: the last time in it, and told_to_wait how long it was
+// told to wait then; 0: it has not asked of this certificate.
+[[nodiscard]] std::optional<TimestampUs> advice_due_at(const DomainState& state, TimestampUs began,
+                                                       TimestampUs asked, TimestampUs told_to_wait);
 
 // When people are told next that the certificate ends; nothing: they have been told all.
 [[nodiscard]] std::optional<TimestampUs> warning_due_at(const DomainState& state);
@@ -237,6 +259,15 @@ struct RemoveDomain {
 struct RetryCertificate {
   Principal by;
 };
+// The server's configuration wants a public certificate for its own domain, or no more.
+struct ClaimForServer {};
+struct ReleaseByServer {
+  std::string reason;
+};
+// The CA has been asked when this certificate is to be renewed.
+struct TakeAdvice {
+  pb::RenewalAdvised advised;
+};
 // The name servers have been asked.
 struct TakeLook {
   pb::DnsObservation observed;
@@ -263,7 +294,8 @@ struct TakeLost {
 };
 using DomainCommand =
     std::variant<AddDomain, RemoveDomain, RetryCertificate, TakeLook, TakeIssued, TakeFailed,
-                 TakeInstalled, TakeLost, SetRedirect, TakeUploaded, ReleaseUploaded, WarnOfExpiry>;
+                 TakeInstalled, TakeLost, SetRedirect, TakeUploaded, ReleaseUploaded, WarnOfExpiry,
+                 ClaimForServer, ReleaseByServer, TakeAdvice>;
 
 // The events that follow, none when there is nothing to record; or why it is refused. What the
 // world reports late, of an order or a certificate that is no more, is nothing to record.

@@ -44,7 +44,18 @@ struct Decider {
         "'" + state.name + "' is no domain of any project; atlasflow domains add claims it");
   }
 
+  // What only a project's domain can be told.
+  [[nodiscard]] Result<void> check_projects() const {
+    if (!state.claimed) return nobodys();
+    if (!state.is_servers) return {};
+    return fail(ErrorCode::conflict, "'" + state.name +
+                                         "' is this server's own domain; its certificate is set "
+                                         "up by domains.dns01_hook or domains.dns01_server in the "
+                                         "server's configuration");
+  }
+
   Result<Events> operator()(const AddDomain& command) const {
+    if (state.claimed) ATLAS_TRYV(check_projects());
     Events events(1);
     if (!state.claimed) {
       auto* added = events[0].mutable_domain_added();
@@ -53,8 +64,8 @@ struct Decider {
       added->set_display_name(command.display_name);
       added->set_token(command.token);
       // Its records may still lead here from the time when it was another's.
-      const bool was_anothers =
-          !state.proved_project.empty() && state.proved_project != command.project;
+      const bool was_anothers = state.was_servers || (!state.proved_project.empty() &&
+                                                      state.proved_project != command.project);
       ATLAS_PROBE(was_anothers, "a domain that another project had is claimed");
       added->set_proof_required(was_anothers || !command.parent_claimant.empty());
       added->set_by(command.by.str());
@@ -96,7 +107,7 @@ struct Decider {
   }
 
   Result<Events> operator()(const RemoveDomain& command) const {
-    if (!state.claimed) return nobodys();
+    ATLAS_TRYV(check_projects());
     return Events{removed(command.by.str(), command.reason)};
   }
 
@@ -118,7 +129,7 @@ struct Decider {
   }
 
   Result<Events> operator()(const SetRedirect& command) const {
-    if (!state.claimed) return nobodys();
+    ATLAS_TRYV(check_projects());
     if (state.redirect_to == command.to) return Events{};
     if (!command.refused.empty()) return fail(ErrorCode::conflict, command.refused);
     Events events(1);
@@ -128,7 +139,7 @@ struct Decider {
   }
 
   Result<Events> operator()(const TakeUploaded& command) const {
-    if (!state.claimed) return nobodys();
+    ATLAS_TRYV(check_projects());
     const auto* newest = state.newest_certificate();
     if (state.uses_uploaded() && newest->fingerprint == command.certificate.fingerprint()) {
       return Events{};
@@ -141,7 +152,7 @@ struct Decider {
   }
 
   Result<Events> operator()(const ReleaseUploaded& command) const {
-    if (!state.claimed) return nobodys();
+    ATLAS_TRYV(check_projects());
     if (!state.uses_uploaded()) {
       return fail(ErrorCode::conflict,
                   "the certificate of '" + state.name +
@@ -175,6 +186,41 @@ struct Decider {
   }
 
   Result<Events> operator()(const TakeLook& look) const;
+
+  Result<Events> operator()(const ClaimForServer& /*command*/) const {
+    if (state.is_servers) return Events{};
+    if (state.claimed) {
+      return fail(ErrorCode::conflict,
+                  "'" + state.name + "' is this server's own domain, and project '" +
+                      state.project_name + "' has it; atlasflow domains remove " + state.name +
+                      " frees it for the server's certificate");
+    }
+    Events events(1);
+    events[0].mutable_server_domain_added();
+    return events;
+  }
+
+  Result<Events> operator()(const ReleaseByServer& command) const {
+    if (!state.is_servers) return Events{};
+    return Events{removed(Principal::system("domains").str(), command.reason)};
+  }
+
+  Result<Events> operator()(const TakeAdvice& command) const {
+    const auto& advised = command.advised;
+    const auto& installed = state.installed;
+    if (!installed || installed->fingerprint != advised.fingerprint()) return Events{};
+    // RFC 9773 section 4.2: such a window is none.
+    if (advised.end_us() <= advised.start_us()) return Events{};
+    const auto& known = installed->advice;
+    if (known && known->start == advised.start_us() && known->end == advised.end_us() &&
+        known->explanation_url == advised.explanation_url()) {
+      return Events{};
+    }
+    ATLAS_PROBE(known.has_value(), "a certificate authority moved the window of a renewal");
+    Events events(1);
+    *events[0].mutable_renewal_advised() = advised;
+    return events;
+  }
 
   Result<Events> operator()(const TakeIssued& command) const {
     if (!is_current(command.effect)) return Events{};
@@ -339,6 +385,7 @@ struct LookTurn {
     ordered->set_attempt(next.attempts + 1);
     ordered->set_deadline_us(now + k_order_deadline_us);
     ordered->add_names(next.name);
+    if (next.is_servers) ordered->add_names("*." + next.name);
     ordered->set_directory(rules.directory);
     // Another authority's is none that this one replaces.
     if (next.installed && next.installed->source == CertificateSource::ordered) {
@@ -393,7 +440,9 @@ Result<Events> decide(const DomainState& state, const DomainCommand& command,
 }
 
 std::string violation(const DomainState& state, const pb::Event& event) {
-  if (event.has_domain_added()) return state.claimed ? "a domain is claimed twice" : "";
+  if (event.has_domain_added() || event.has_server_domain_added()) {
+    return state.claimed ? "a domain is claimed twice" : "";
+  }
   if (!state.claimed) return "something happens to a domain that is nobody's";
   switch (event.kind_case()) {
     case pb::Event::kDomainVerified:
@@ -423,6 +472,12 @@ std::string violation(const DomainState& state, const pb::Event& event) {
       const bool again = state.warned && state.warned->fingerprint == expiring.fingerprint() &&
                          state.warned->stage >= expiring.stage();
       return again ? "it is told twice that a certificate ends" : "";
+    }
+    case pb::Event::kRenewalAdvised: {
+      const auto& advised = event.renewal_advised();
+      if (advised.end_us() <= advised.start_us()) return "a window for renewal ends as it begins";
+      const bool is_it = state.installed && state.installed->fingerprint == advised.fingerprint();
+      return is_it ? "" : "advice on a certificate that is not shown";
     }
     case pb::Event::kDomainRedirectSet:
       return event.domain_redirect_set().to() == state.name ? "a domain is sent to itself" : "";

@@ -32,7 +32,8 @@ CertificateFacts facts_of(const pb::CertificateIssued& issued, CertificateSource
           issued.not_before_us(),
           issued.not_after_us(),
           {issued.names().begin(), issued.names().end()},
-          source};
+          source,
+          {}};
 }
 
 void note(std::deque<TimestampUs>& times, TimestampUs at) {
@@ -51,6 +52,7 @@ void keep_history(DomainState& next, DomainState& state) {
   next.failed_validations = std::move(state.failed_validations);
   next.issued_at = std::move(state.issued_at);
   next.authority_pause = std::move(state.authority_pause);
+  next.was_servers = state.was_servers || state.is_servers;
 }
 
 // Of the CA of the order under way: only who was asked names a time.
@@ -84,6 +86,21 @@ void apply_added(DomainState& state, const pb::DomainAdded& added, TimestampUs a
   next.added_at = at;
   next.unready_since = at;
   keep_history(next, state);
+  state = std::move(next);
+}
+
+// It is nobody's to prove here: what another had proved before ends with that.
+void apply_server_added(DomainState& state, TimestampUs at) {
+  DomainState next;
+  next.name = state.name;
+  next.version = state.version;
+  next.claimed = true;
+  next.is_servers = true;
+  next.display_name = state.name;
+  next.ready = true;
+  next.added_at = at;
+  keep_history(next, state);
+  next.proved_project = {};
   state = std::move(next);
 }
 
@@ -176,6 +193,14 @@ bool apply_certificate(DomainState& state, const pb::Event& event, TimestampUs a
     case pb::Event::kCertificateReleased:
       release_uploaded(state);
       return true;
+    case pb::Event::kRenewalAdvised: {
+      const auto& advised = event.renewal_advised();
+      if (state.installed && state.installed->fingerprint == advised.fingerprint()) {
+        state.installed->advice =
+            RenewalAdvice{advised.start_us(), advised.end_us(), advised.explanation_url()};
+      }
+      return true;
+    }
     case pb::Event::kCertificateExpiring: {
       const auto& expiring = event.certificate_expiring();
       state.warned = ExpiryWarning{expiring.fingerprint(), expiring.stage()};
@@ -277,6 +302,11 @@ std::string_view name_of(CertificateSource source) {
 
 TimestampUs CertificateFacts::renew_at() const {
   const auto life = life_of(*this);
+  if (advice) {
+    const auto window = std::max<TimestampUs>(advice->end - advice->start, 1);
+    const auto drawn = spread(fingerprint) % static_cast<std::uint64_t>(window);
+    return std::min(advice->start + static_cast<TimestampUs>(drawn), not_after - life / 20);
+  }
   const auto left = left_for_renewal(life);
   const auto earlier = static_cast<std::uint64_t>(life / 20) + 1;
   return not_after - left - static_cast<TimestampUs>(spread(fingerprint) % earlier);
@@ -285,7 +315,9 @@ TimestampUs CertificateFacts::renew_at() const {
 // Let's Encrypt told of 20, 7 and 1 day, with the 30 days that a renewal has there; the same shares
 // of that time for certificates of other lives. What nobody renews is told of from 30 days on.
 TimestampUs CertificateFacts::begin_of(pb::ExpiryStage stage) const {
-  const auto left = left_for_renewal(life_of(*this));
+  auto left = left_for_renewal(life_of(*this));
+  // A CA that wants it kept for longer leaves its renewal less time, and nobody is told for that.
+  if (advice) left = std::min(left, not_after - renew_at());
   const bool is_renewed = source == CertificateSource::ordered;
   const auto window = is_renewed ? left : std::min(left, 30 * k_day_us);
   switch (stage) {
@@ -333,6 +365,7 @@ void evolve(DomainState& state, const pb::Event& event, TimestampUs recorded_at)
       state.ready = true;
       state.unready_since = 0;
       state.proved_project = state.project;
+      state.was_servers = false;
       return;
     case pb::Event::kDomainDegraded:
       return lose_readiness(state, recorded_at);
@@ -344,6 +377,8 @@ void evolve(DomainState& state, const pb::Event& event, TimestampUs recorded_at)
     }
     case pb::Event::kDomainTakenOver:
       return apply_taken_over(state, event.domain_taken_over(), recorded_at);
+    case pb::Event::kServerDomainAdded:
+      return apply_server_added(state, recorded_at);
     case pb::Event::kDomainRedirectSet:
       state.redirect_to = event.domain_redirect_set().to();
       return;
@@ -388,6 +423,22 @@ std::optional<TimestampUs> look_due_at(const DomainState& state, TimestampUs loo
   if (waited < 11 * k_minute_us) return looked + k_minute_us;
   if (waited < 71 * k_minute_us) return looked + 5 * k_minute_us;
   return looked + k_hour_us;
+}
+
+// A process asks each first within ten minutes of its start, or of the installation, one after the
+// other; one that is ended again and again asks as seldom as it is started.
+std::optional<TimestampUs> advice_due_at(const DomainState& state, TimestampUs began,
+                                         TimestampUs asked, TimestampUs told_to_wait) {
+  if (!state.claimed || !state.ready || !state.installed || state.order || state.issued) {
+    return std::nullopt;
+  }
+  if (state.installed->source != CertificateSource::ordered) return std::nullopt;
+  if (asked != 0) {
+    return asked + std::clamp(told_to_wait, k_advice_apart_min_us, k_advice_apart_max_us);
+  }
+  const auto apart = static_cast<std::uint64_t>(10 * k_minute_us);
+  return std::max(began, state.installed->not_before) +
+         static_cast<TimestampUs>(spread(state.installed->fingerprint) % apart);
 }
 
 std::optional<TimestampUs> warning_due_at(const DomainState& state) {

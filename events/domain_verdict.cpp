@@ -1,6 +1,7 @@
 #include "events/domain_verdict.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <tuple>
 
@@ -131,37 +132,51 @@ std::string routing_reason(const DomainExpectation& expected, const Answered& an
 }
 
 // The CA's name in a CAA value like `0 issue "ca.example; account=1"` (RFC 8659 section 4.2);
-// nothing when it is of another kind.
-const std::string* issue_tag(const std::string& value, std::string& ca) {
-  const auto tag = value.find(" issue ");
-  if (tag == std::string::npos) return nullptr;
+// false when it is of another kind.
+bool is_tagged(const std::string& value, const std::string& kind, std::string& ca) {
+  const auto tag = value.find(" " + kind + " ");
+  if (tag == std::string::npos) return false;
   const auto open = value.find('"', tag);
   const auto close = value.find_first_of(";\"", open == std::string::npos ? tag : open + 1);
-  if (open == std::string::npos || close == std::string::npos) return nullptr;
+  if (open == std::string::npos || close == std::string::npos) return false;
   ca = value.substr(open + 1, close - open - 1);
   while (!ca.empty() && ca.back() == ' ') ca.pop_back();
   while (!ca.empty() && ca.front() == ' ') ca.erase(0, 1);
-  return &value;
+  return true;
+}
+
+// By the records of one kind, "issue" or "issuewild". Nothing: there are none of it.
+std::optional<std::string> caa_reason_of(const DomainExpectation& expected,
+                                         const pb::DnsAnswers& answers, const std::string& kind) {
+  std::vector<std::string> allowed;
+  bool any = false;
+  bool ours = false;
+  for (const auto& value : values_of(answers, "CAA")) {
+    std::string ca;
+    if (!is_tagged(value, kind, ca)) continue;
+    any = true;
+    const auto& ids = expected.caa_identities;
+    ours = ours || std::find(ids.begin(), ids.end(), ca) != ids.end();
+    if (!ca.empty()) allowed.push_back(ca);
+  }
+  if (!any) return std::nullopt;
+  if (ours) return "";
+  return "the CAA records of " + expected.name + " let " +
+         (allowed.empty() ? std::string("nobody") : "only " + joined(allowed, ", ")) + " issue " +
+         (kind == "issuewild" ? "wildcard certificates" : "certificates") + "; add CAA 0 " + kind +
+         " \"" + expected.caa_identities.front() + "\"";
 }
 
 std::string caa_reason(const DomainExpectation& expected, const Answered& answered) {
   if (expected.caa_identities.empty()) return {};
   for (const auto* answers : answered.recursive) {
-    std::vector<std::string> allowed;
-    bool any = false;
-    bool ours = false;
-    for (const auto& value : values_of(*answers, "CAA")) {
-      std::string ca;
-      if (issue_tag(value, ca) == nullptr) continue;
-      any = true;
-      const auto& ids = expected.caa_identities;
-      ours = ours || std::find(ids.begin(), ids.end(), ca) != ids.end();
-      if (!ca.empty()) allowed.push_back(ca);
+    if (const auto why = caa_reason_of(expected, *answers, "issue"); why && !why->empty()) {
+      return *why;
     }
-    if (!any || ours) continue;
-    return "the CAA records of " + expected.name + " let " +
-           (allowed.empty() ? std::string("nobody") : "only " + joined(allowed, ", ")) +
-           " issue certificates; add CAA 0 issue \"" + expected.caa_identities.front() + "\"";
+    if (!expected.is_servers) continue;
+    if (const auto why = caa_reason_of(expected, *answers, "issuewild"); why && !why->empty()) {
+      return *why;
+    }
   }
   return {};
 }
@@ -206,6 +221,10 @@ Judgement judge(const DomainExpectation& expected, const pb::DnsObservation& obs
   judgement.take_over_proved =
       !expected.take_over_proof.empty() && proves(answered, proof_name, expected.take_over_proof);
   judgement.caa_reason = caa_reason(expected, answered);
+  if (expected.is_servers) {
+    judgement.verdict = pb::DOMAIN_VERDICT_READY;
+    return judgement;
+  }
   judgement.verdict = pb::DOMAIN_VERDICT_PENDING;
   judgement.reason = routing_reason(expected, answered);
   if (!judgement.reason.empty()) return judgement;

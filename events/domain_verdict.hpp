@@ -25,6 +25,8 @@ struct DomainExpectation {
   bool proof_required = false;
   std::string take_over_proof;              // of another project that asks for it; empty: none does
   std::vector<std::string> caa_identities;  // of the CA; empty: not known, and not judged
+  // The server's own: wherever it leads, only CAA is judged, for "*." below it as well.
+  bool is_servers = false;
 };
 
 struct Judgement {

@@ -86,7 +86,9 @@ ATLAS_FIELDS(GitHubAppState, app_id, slug, base_url, key_fingerprint, private_ke
 ATLAS_FIELDS(GitHubReport, project_id, project, deployment, status, repository_url, commit,
              environment, hostname, reason, at, commit_state, pull_request)
 
-ATLAS_FIELDS(CertificateFacts, fingerprint, serial, issuer, not_before, not_after, names, source)
+ATLAS_FIELDS(RenewalAdvice, start, end, explanation_url)
+ATLAS_FIELDS(CertificateFacts, fingerprint, serial, issuer, not_before, not_after, names, source,
+             advice)
 ATLAS_FIELDS(DomainOrder, effect, names, directory, renews, ordered_at, deadline)
 ATLAS_FIELDS(OrderFailure, problem, reason, at, retry_at)
 ATLAS_FIELDS(TakeOverClaim, project, project_name, token, since)
@@ -96,6 +98,6 @@ ATLAS_FIELDS(DomainState, name, version, claimed, project, project_name, display
              proof_required, added_at, removed_reason, ready, unready_since, was_checked,
              checked_at, observed, verdict, reason, take_over, proved_project, redirect_to, order,
              issued, installed, attempts, failure, failed_validations, issued_at, authority_pause,
-             retry_requested_at, warned)
+             retry_requested_at, warned, is_servers, was_servers)
 
 }  // namespace atlasflow

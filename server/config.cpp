@@ -13,6 +13,7 @@
 #include "builder/stack/languages.hpp"
 #include "domains/dns/dns_client.hpp"
 #include "domains/dns/lookup.hpp"
+#include "domains/domain_name.hpp"
 
 namespace atlasflow::server {
 namespace {
@@ -224,6 +225,37 @@ bool is_public_address(const std::string& text) {
 
 bool is_resolver(const std::string& text) { return domains::parse_dns_server(text).has_value(); }
 
+// The server's own domain is one that an authority can look up.
+std::string why_not_public(const std::string& domain) {
+  if (domain == "localhost" || domain.ends_with(".localhost")) {
+    return "'" + domain + "' is a name of this machine only";
+  }
+  const auto name = domains::parse_domain_name(domain);
+  return name ? std::string() : name.error().message;
+}
+
+void take_dns01(Section& section, ServerConfig& config) {
+  auto& domains = config.domains;
+  section.take("dns01_hook", domains.dns01_hook);
+  section.take("dns01_server", domains.dns01_server);
+  section.check("dns01_server", domains.dns01_server.empty() || is_resolver(domains.dns01_server),
+                "must be a name server's address, like 192.0.2.53 or 192.0.2.53:5353");
+  section.take("dns01_tsig_key_file", domains.dns01_tsig_key_file);
+  const bool is_whole = domains.dns01_server.empty() == domains.dns01_tsig_key_file.empty();
+  section.check("dns01_server", is_whole, "needs domains.dns01_tsig_key_file, too");
+  section.check("dns01_tsig_key_file", is_whole, "needs domains.dns01_server, too");
+  section.check("dns01_hook", domains.dns01_hook.empty() || domains.dns01_server.empty(),
+                "can't be set beside domains.dns01_server: choose one of both");
+  if (!domains.orders_own()) return;
+  for (const char* key : {"dns01_hook", "dns01_server"}) {
+    section.check(key, !domains.acme_directory.empty(),
+                  "needs domains.acme_directory: the authority that it is proved to");
+    section.check(key, why_not_public(config.domain).empty(),
+                  "proves to an authority whose `domain` is, and " + why_not_public(config.domain) +
+                      "; set `domain` to a name of yours whose wildcard record leads here");
+  }
+}
+
 void take_domains(Section& section, ServerConfig& config) {
   auto& domains = config.domains;
   section.take("acme_directory", domains.acme_directory);
@@ -257,6 +289,7 @@ void take_domains(Section& section, ServerConfig& config) {
                 "must be at most " + std::to_string(domains::k_resolvers_max) +
                     " name servers: no more are asked");
   section.take("certificates_per_week", domains.certificates_per_week, 0, 16);
+  take_dns01(section, config);
 }
 
 void take_all(Section& root, ServerConfig& config) {

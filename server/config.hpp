@@ -80,6 +80,11 @@ struct ServerConfig {
     std::vector<std::string> public_addresses;  // ours, as A and AAAA records have them
     std::vector<std::string> resolvers;         // "192.0.2.53:53"; empty: the system's
     std::int64_t certificates_per_week = 4;     // of one domain; 0: no limit
+    // Who proves by DNS that `domain` is ours, at most one of both; none: it gets no certificate.
+    std::filesystem::path dns01_hook;           // a program
+    std::string dns01_server;                   // "192.0.2.53:53", a primary name server
+    std::filesystem::path dns01_tsig_key_file;  // its secret
+    [[nodiscard]] bool orders_own() const { return !dns01_hook.empty() || !dns01_server.empty(); }
   } domains;
   struct {
     std::int64_t rollbacks = 5;  // versions of a project beside the live one

@@ -128,6 +128,14 @@ public_addresses = []
 # Name servers that are asked, at most four, recursive ones, at best of two operators; the system's
 # unless set.
 resolvers = []
+# A certificate of that authority for `domain` itself and every name below it: how is proved to it
+# by DNS whose they are, by one of both. docs/domains.md tells of them.
+# Either by a program of yours, which sets and removes a TXT record:
+# dns01_hook = "/usr/local/bin/set-txt-record"
+# or by updates (RFC 2136) at the zone's primary name server, with the file of its TSIG key. Mode
+# 0600.
+# dns01_server = "192.0.2.53"
+# dns01_tsig_key_file = "/etc/atlasflow/tsig.key"
 # Certificates of one domain in seven days, as authorities have limits (at most 16); 0: no limit.
 certificates_per_week = 4
 

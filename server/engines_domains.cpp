@@ -20,6 +20,11 @@ constexpr auto k_handshakes_in_all = std::chrono::seconds(30);
 // Of one message to the edge, so that none is longer than it takes.
 constexpr std::size_t k_given_at_once = 100;
 
+// A host that is shown what was given for this one: a wildcard is seen at any name below it.
+std::string visited_host(const std::string& host) {
+  return host.starts_with("*.") ? "certificate-check" + host.substr(1) : host;
+}
+
 }  // namespace
 
 Result<void> EdgeChallenges::put(const std::string& host, const std::string& token,
@@ -46,12 +51,13 @@ void EdgeChallenges::remove(const std::string& host, const std::string& token) {
 
 LocalDomainEngine::LocalDomainEngine(Config config,
                                      std::unique_ptr<domains::CertificateStore> store,
-                                     edge::Edge& edge)
+                                     edge::Edge& edge, std::unique_ptr<domains::TxtBoard> dns)
     : config_(std::move(config)),
       store_(std::move(store)),
       edge_(edge),
       challenges_(edge),
-      issuer_(config_.acme, *store_, challenges_) {}
+      dns_(std::move(dns)),
+      issuer_(config_.acme, *store_, challenges_, dns_.get()) {}
 
 Result<actors::DomainName> LocalDomainEngine::name_of(const std::string& typed) const {
   ATLAS_TRY(auto name, domains::parse_domain_name(typed));
@@ -98,6 +104,14 @@ actors::IssueResult LocalDomainEngine::order(const actors::CertificateJob& job,
                         .remaining = job.remaining},
                        stop);
 }
+
+actors::RenewalNews LocalDomainEngine::renewal_news(const std::string& fingerprint,
+                                                    std::stop_token stop) {
+  auto news = issuer_.renewal_news(fingerprint, stop);
+  return {std::move(news.advised), news.ask_again_in, std::move(news.trouble)};
+}
+
+bool LocalDomainEngine::gives_renewal_advice() const { return issuer_.gives_renewal_advice(); }
 
 Result<pb::CertificateIssued> LocalDomainEngine::keep_upload(
     const std::string& domain, const actors::CertificateUpload& upload) {
@@ -164,7 +178,7 @@ void LocalDomainEngine::prove(Publishing& publishing) {
         continue;
       }
       const auto shown = edge::shown_fingerprint(config_.https_address, edge_.https_port(),
-                                                 choice.domain, k_handshake_timeout);
+                                                 visited_host(choice.domain), k_handshake_timeout);
       if (!shown || *shown != choice.fingerprint) {
         failed(choice.domain, shown ? "it shows another one" : to_string(shown.error()));
         continue;

@@ -1,5 +1,5 @@
-// Users' own domains over domains/ and edge/: name servers, the certificate authority, the sealed
-// store and what the edge shows. Owned by the composition root; thread-safe.
+// Users' own domains, and the server's, over domains/ and edge/: name servers, the certificate
+// authority, the sealed store and what the edge shows. Owned by the composition root; thread-safe.
 #pragma once
 
 #include <atomic>
@@ -45,13 +45,16 @@ class LocalDomainEngine final : public actors::DomainEngine {
     std::string roots_file = {};         // of authorities of uploaded certificates; empty: the
                                          // system's
   };
+  // dns: where wildcards are proved; null: none is ordered.
   LocalDomainEngine(Config config, std::unique_ptr<domains::CertificateStore> store,
-                    edge::Edge& edge);
+                    edge::Edge& edge, std::unique_ptr<domains::TxtBoard> dns = nullptr);
 
   [[nodiscard]] Result<actors::DomainName> name_of(const std::string& typed) const override;
   Result<pb::DnsObservation> look_up(const std::string& domain, const std::string& ownership_name,
                                      std::stop_token stop) override;
   actors::IssueResult order(const actors::CertificateJob& job, std::stop_token stop) override;
+  actors::RenewalNews renewal_news(const std::string& fingerprint, std::stop_token stop) override;
+  [[nodiscard]] bool gives_renewal_advice() const override;
   Result<pb::CertificateIssued> keep_upload(const std::string& domain,
                                             const actors::CertificateUpload& upload) override;
   Result<actors::PublishedCertificates> publish(
@@ -80,6 +83,7 @@ class LocalDomainEngine final : public actors::DomainEngine {
   std::unique_ptr<domains::CertificateStore> store_;
   edge::Edge& edge_;
   EdgeChallenges challenges_;
+  const std::unique_ptr<domains::TxtBoard> dns_;
   domains::Issuer issuer_;
   std::atomic<std::uint64_t> publishes_begun_{0};
   std::mutex publish_mutex_;

@@ -239,6 +239,29 @@ void make_engines(Server::Parts& server, const ServerConfig& config, const State
       api::PublicAddress{config.domain, server.edge->https_port()}, *server.secrets);
 }
 
+// Null: nothing is proved by DNS.
+Result<std::unique_ptr<domains::TxtBoard>> make_txt_board(const ServerConfig& config) {
+  const auto& own = config.domains;
+  std::unique_ptr<domains::TxtProvider> provider;
+  if (!own.dns01_hook.empty()) {
+    if (::access(own.dns01_hook.c_str(), X_OK) != 0) {
+      return fail(ErrorCode::invalid_argument,
+                  "domains.dns01_hook: " + own.dns01_hook.string() +
+                      " can't be executed; name a program, with mode 0700 or the like");
+    }
+    provider = std::make_unique<domains::HookProvider>(own.dns01_hook);
+  } else if (!own.dns01_server.empty()) {
+    domains::ZoneUpdate update;
+    ATLAS_TRY(update.server, domains::parse_dns_server(own.dns01_server));
+    ATLAS_TRY(const auto text, read_secret(own.dns01_tsig_key_file, "the TSIG key"));
+    ATLAS_TRY(update.key, domains::parse_tsig_key(text));
+    provider = std::make_unique<domains::UpdateProvider>(std::move(update));
+  }
+  if (provider == nullptr) return std::unique_ptr<domains::TxtBoard>();
+  return std::make_unique<domains::DnsProof>(domains::DnsProofConfig{.resolvers = own.resolvers},
+                                             std::move(provider));
+}
+
 Result<void> make_domain_engine(Server::Parts& server, const ServerConfig& config,
                                 const StateDir& state) {
   ATLAS_TRY(auto store, domains::CertificateStore::open(state.certificates(), state.secret_key()));
@@ -252,8 +275,9 @@ Result<void> make_domain_engine(Server::Parts& server, const ServerConfig& confi
                                                        "the external account's MAC key"));
   domains.resolvers = config.domains.resolvers;
   domains.https_address = config.edge.https.address;
-  server.domain_engine =
-      std::make_unique<LocalDomainEngine>(std::move(domains), std::move(store), *server.edge);
+  ATLAS_TRY(auto dns, make_txt_board(config));
+  server.domain_engine = std::make_unique<LocalDomainEngine>(std::move(domains), std::move(store),
+                                                             *server.edge, std::move(dns));
   return {};
 }
 
@@ -314,6 +338,7 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   control.domains.rules.certificates_per_week =
       static_cast<std::int32_t>(config.domains.certificates_per_week);
   control.domains.addresses = config.domains.public_addresses;
+  control.domains.orders_own = config.domains.orders_own();
   // One that does not know itself takes none and believes none.
   if (own_build_id() != k_unknown_build) control.snapshots = state.snapshots();
   control.part_died = std::move(part_died);

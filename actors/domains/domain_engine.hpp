@@ -1,4 +1,4 @@
-// The world outside of custom domains, as the domain keeper calls it: name servers, certificate
+// The world outside of domains, as the domain keeper calls it: name servers, certificate
 // authority, the sealed store of keys, and the edge's certificates. The composition root gives a
 // real one (over domains/ and edge/), the simulator its own. Every call but name_of() may block and
 // comes from a worker thread; thread-safe.
@@ -8,6 +8,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -30,9 +31,10 @@ struct CertificateJob {
   // Names the order for ever: the store keeps the order's URL and the key under it, before the CA
   // hears of them.
   EffectId effect;
-  std::vector<std::string> names;  // the first is the domain
-  std::string directory;           // the CA's ACME directory, as the intent in the log has it
-  std::string renews;              // fingerprint; empty: the domain has none yet
+  // The first is the domain. With "*." and the domain among them, all are proved by DNS-01.
+  std::vector<std::string> names;
+  std::string directory;  // the CA's ACME directory, as the intent in the log has it
+  std::string renews;     // fingerprint; empty: the domain has none yet
   std::chrono::microseconds remaining{};  // until the intent's deadline
 };
 
@@ -45,8 +47,17 @@ struct CertificateUpload {
   std::string key;  // secret
 };
 
+// What the CA says of a certificate's renewal (ARI, RFC 9773). A failure is no more than that: the
+// certificate is renewed by its age then.
+struct RenewalNews {
+  std::optional<pb::RenewalAdvised> advised;  // nothing: it gave no advice
+  // Until it is asked again: the CA's Retry-After, or what is usual.
+  std::chrono::microseconds ask_again_in{};
+  std::string trouble;  // why there is none, as a sentence; empty: the CA just gives none
+};
+
 struct CertificateChoice {
-  std::string domain;
+  std::string domain;  // or "*." and one
   std::string fingerprint;
   friend bool operator==(const CertificateChoice&, const CertificateChoice&) = default;
 };
@@ -80,6 +91,13 @@ class DomainEngine {
   // and asks again has ordered once. A stop leaves the order as it is, to be gone on with: the
   // answer is CERTIFICATE_PROBLEM_ABANDONED then, and nobody records it.
   [[nodiscard]] virtual IssueResult order(const CertificateJob& job, std::stop_token stop) = 0;
+
+  // Asks the CA when it wants this certificate renewed. Ends within 60 s.
+  [[nodiscard]] virtual RenewalNews renewal_news(const std::string& fingerprint,
+                                                 std::stop_token stop) = 0;
+  // Whether the CA gives such advice at all, as far as it is known; true while it is not. Asks
+  // nobody.
+  [[nodiscard]] virtual bool gives_renewal_advice() const = 0;
 
   // Checks a certificate that a user brings for this domain, and keeps it with its key, sealed; on
   // disk for good when this returns. It stays long enough to be recorded, whatever keep_only() is

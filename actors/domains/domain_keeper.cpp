@@ -10,31 +10,18 @@
 namespace atlasflow::actors {
 namespace {
 
-constexpr std::size_t k_looks_max = 8;
-constexpr std::ptrdiff_t k_orders_max = 4;
-constexpr auto k_look_limit = std::chrono::seconds(60);
-// The engine keeps an order's deadline itself; this is for one that does not come back.
-constexpr TimestampUs k_order_patience_us = k_minute_us;
-constexpr int k_lost_orders_max = 5;
 constexpr auto k_report_again = std::chrono::seconds(1);
 // Nobody else writes these streams, but what was refused on a full disk may be in the log after
 // all, and is heard of later (log_writer.cpp).
 const WritePolicy k_domain_stream{WritePolicy::WhenOutrun::tell, WritePolicy::WhenUnknown::replay,
                                   caf::infinite};
 
-pb::CertificateFailed failed_as(pb::CertificateProblem problem, const std::string& reason) {
-  pb::CertificateFailed failed;
-  failed.set_problem(problem);
-  failed.set_reason(reason);
-  return failed;
-}
-
 }  // namespace
 
 DomainHosts hosts_of(const DomainLedger& ledger, const std::string& domain) {
   DomainHosts hosts;
   for (const auto& [name, state] : ledger.domains()) {
-    if (state.certificate() == nullptr) continue;
+    if (state.certificate() == nullptr || state.is_servers) continue;
     hosts.targets[name] = target_of(state, domain);
     const auto* to = ledger.redirect_of(state);
     if (to != nullptr) hosts.redirects[name] = to->name;
@@ -50,7 +37,9 @@ std::vector<CertificateChoice> certificates_of(const DomainLedger& ledger) {
   std::vector<CertificateChoice> table;
   for (const auto& [name, state] : ledger.domains()) {
     const auto* certificate = state.certificate();
-    if (certificate != nullptr) table.push_back({name, certificate->fingerprint});
+    if (certificate == nullptr) continue;
+    table.push_back({name, certificate->fingerprint});
+    if (state.is_servers) table.push_back({"*." + name, certificate->fingerprint});
   }
   return table;
 }
@@ -81,8 +70,10 @@ void DomainKeeperState::read_on(domain_keeper_actor::pointer self) {
 
 void DomainKeeperState::start_work(domain_keeper_actor::pointer self) {
   begun = true;
+  began_at = config.clock->now();
   for (const auto& [domain, state] : ledger.domains()) compare(self, domain);
   remove_orphans(self);
+  settle_own(self);
   publish(self);
   run_due(self);
   for (const auto& work : std::exchange(early, {})) work();
@@ -130,8 +121,10 @@ void DomainKeeperState::fold(const storage::Record& record) {
     case pb::Event::kCertificateReleased:
       clean_wanted = true;
       break;
-    case pb::Event::kCertificateLost:
     case pb::Event::kDomainRemoved:
+      own_wanted = true;
+      [[fallthrough]];
+    case pb::Event::kCertificateLost:
       edge_is_stale = true;
       clean_wanted = true;
       break;
@@ -163,6 +156,7 @@ void DomainKeeperState::on_records(domain_keeper_actor::pointer self, const Reco
   }
   tell_hosts(self);
   remove_orphans(self);
+  settle_own(self);
 }
 
 void DomainKeeperState::remove_orphans(domain_keeper_actor::pointer self) {
@@ -171,6 +165,18 @@ void DomainKeeperState::remove_orphans(domain_keeper_actor::pointer self) {
     ATLAS_PROBE(true, "a project was deleted that had a domain");
     report(self, domain, RemoveDomain{Principal::system("domains"), "its project was deleted"});
   }
+}
+
+void DomainKeeperState::settle_own(domain_keeper_actor::pointer self) {
+  if (!std::exchange(own_wanted, false)) return;
+  const bool wanted = config.settings.orders_own;
+  for (const auto& [domain, state] : ledger.domains()) {
+    if (!state.is_servers || (wanted && domain == config.domain)) continue;
+    report(self, domain,
+           ReleaseByServer{wanted ? "the server has the domain " + config.domain + " now"
+                                  : "the server's configuration wants no certificate for it"});
+  }
+  if (wanted) report(self, config.domain, ClaimForServer{});
 }
 
 // What a command can only be judged by with the other domains, as they are when its turn has come.
@@ -215,6 +221,7 @@ void DomainKeeperState::decide_and_write(domain_keeper_actor::pointer self,
         then(appended->records.back().position);
         compare(self, domain);
         remove_orphans(self);
+        settle_own(self);
         publish(self);
         return run_due(self);
       }
@@ -313,123 +320,6 @@ void DomainKeeperState::check(domain_keeper_actor::pointer self, const CheckDoma
   watch.askers.push_back(std::move(reply));
   watch.asked_by = message.by;
   if (watch.look == 0) look(self, message.name, false);
-}
-
-// ---- what is due ----
-
-bool DomainKeeperState::has_order_room() const {
-  const auto busy = std::count_if(watches.begin(), watches.end(), [](const auto& item) {
-    return item.second.order != 0 || item.second.ordering_look;
-  });
-  return busy < k_orders_max;
-}
-
-void DomainKeeperState::plan(const std::string& domain, const DomainState& state, Watch& watch) {
-  if (watch.look_due) looks.erase({*watch.look_due, domain});
-  if (watch.order_due) orders.erase({*watch.order_due, domain});
-  if (watch.warning_due) warnings.erase({*watch.warning_due, domain});
-  watch.warning_due = warning_due_at(state);
-  if (watch.warning_due) warnings.emplace(*watch.warning_due, domain);
-  watch.look_due.reset();
-  watch.order_due.reset();
-  if (watch.look != 0) return;  // Its end plans anew.
-  watch.look_due = look_due_at(state, watch.looked_at);
-  if (const auto due = order_due_at(state, config.settings.rules)) {
-    const auto rested = watch.looked_at == 0 ? 0 : watch.looked_at + k_looks_apart_us;
-    watch.order_due = std::max(*due, rested);
-  }
-  if (watch.look_due) looks.emplace(*watch.look_due, domain);
-  if (watch.order_due) orders.emplace(*watch.order_due, domain);
-}
-
-void DomainKeeperState::compare(domain_keeper_actor::pointer self, const std::string& domain) {
-  if (!begun) return;
-  const auto* state = ledger.find(domain);
-  ATLAS_ASSERT(state != nullptr, "a domain is compared that has no event");
-  auto& watch = watches[domain];
-  plan(domain, *state, watch);
-  run_order(self, *state, watch);
-  if (!state->claimed && watch.look == 0 && watch.order == 0) watches.erase(domain);
-}
-
-void DomainKeeperState::run_order(domain_keeper_actor::pointer self, const DomainState& state,
-                                  Watch& watch) {
-  if (!state.order) {
-    if (watch.order != 0) {
-      // Its outcome is recorded, or it is nobody's any more: then the call ends early.
-      jobs.erase(std::exchange(watch.order, 0));
-    }
-    watch.lost_orders = 0;
-    watch.order_again_at = 0;
-    return;
-  }
-  if (watch.order != 0 || cleaning != 0) return;
-  const auto now = config.clock->now();
-  if (now < watch.order_again_at) return wake_at(self, watch.order_again_at);
-  if (watch.lost_orders >= k_lost_orders_max) {
-    const auto effect = state.order->effect;
-    return report(self, state.name,
-                  TakeFailed{effect, failed_as(pb::CERTIFICATE_PROBLEM_LOCAL,
-                                               "what orders certificates died again and again; the "
-                                               "server's log says of what")});
-  }
-  // One that was begun before a start of the server is asked for in any case: it may be there.
-  const auto left = std::max(state.order->deadline - now, k_order_patience_us);
-  ATLAS_PROBE(state.order->deadline < now, "an order was taken up after its deadline");
-  CertificateJob job;
-  job.effect = state.order->effect;
-  job.names = state.order->names;
-  job.directory = state.order->directory;
-  job.renews = state.order->renews;
-  job.remaining = std::chrono::microseconds(left);
-  watch.order = begin_job(self, OrderWork{std::move(job)},
-                          std::chrono::microseconds(left + k_order_patience_us));
-}
-
-void DomainKeeperState::run_due(domain_keeper_actor::pointer self) {
-  if (!begun) return;
-  const auto now = config.clock->now();
-  while (!warnings.empty() && warnings.begin()->first <= now) {
-    const auto domain = warnings.extract(warnings.begin()).value().second;
-    watches[domain].warning_due.reset();
-    report(self, domain, WarnOfExpiry{});  // whose record plans the next one
-  }
-  if (!warnings.empty()) wake_at(self, warnings.begin()->first);
-  const auto looking = [this] {
-    return static_cast<std::size_t>(std::count_if(jobs.begin(), jobs.end(), [](const auto& item) {
-      return std::holds_alternative<LookUpWork>(item.second.work);
-    }));
-  };
-  const auto allowed_at = ledger.order_allowed_at(config.settings.rules);
-  while (!orders.empty() && orders.begin()->first <= now && allowed_at <= now && has_order_room()) {
-    const auto domain = orders.begin()->second;
-    look(self, domain, true);
-  }
-  while (!looks.empty() && looks.begin()->first <= now && looking() < k_looks_max) {
-    const auto domain = looks.begin()->second;
-    look(self, domain, false);
-  }
-  if (!looks.empty() && looks.begin()->first > now) wake_at(self, looks.begin()->first);
-  if (!orders.empty()) {
-    const auto due = std::max(orders.begin()->first, allowed_at);
-    if (due > now) wake_at(self, due);  // else the end of an order comes back here
-  }
-}
-
-void DomainKeeperState::wake_at(domain_keeper_actor::pointer self, TimestampUs due) {
-  if (armed_for != 0 && armed_for <= due) return;
-  armed_for = due;
-  const auto left = std::max<TimestampUs>(due - config.clock->now(), 1'000);
-  self->delayed_send(self, std::chrono::microseconds(left), DomainsDue{++armed});
-}
-
-void DomainKeeperState::look(domain_keeper_actor::pointer self, const std::string& domain,
-                             bool to_order) {
-  auto& watch = watches[domain];
-  watch.looked_at = config.clock->now();
-  watch.ordering_look = to_order;
-  watch.look = begin_job(self, LookUpWork{domain}, k_look_limit);
-  plan(domain, *ledger.find(domain), watch);
 }
 
 domain_keeper_actor::behavior_type domain_keeper(

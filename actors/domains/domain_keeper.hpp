@@ -1,4 +1,5 @@
-// The keeper of users' own domains, the only writer of their streams: takes commands for them, asks
+// The keeper of users' own domains, and of the certificate for the server's own, the only writer of
+// their streams: takes commands for them, asks
 // their name servers when that is due, has certificates ordered, renewed and shown by the edge, and
 // tells the edge's supervisor which hostnames lead where. What is owed is a fold of the log
 // (events/domain_ledger.hpp): a restart goes on where it stands, with an order that was begun under
@@ -68,6 +69,12 @@ struct DomainKeeperState {
     std::optional<TimestampUs> look_due;  // as it stands in the agenda
     std::optional<TimestampUs> order_due;
     std::optional<TimestampUs> warning_due;
+    std::optional<TimestampUs> advice_due;
+    Ticket advice = 0;  // the CA is being asked for it
+    // The last time, for which certificate, and how long it is to be left alone since.
+    TimestampUs advice_asked_at = 0;
+    std::string advice_asked_for;
+    TimestampUs advice_again_in = 0;
   };
   struct Job {
     Child<domain_worker_actor> worker;
@@ -92,6 +99,9 @@ struct DomainKeeperState {
   Agenda looks;
   Agenda orders;
   Agenda warnings;
+  Agenda advices;
+  TimestampUs began_at = 0;
+  bool own_wanted = true;        // the server's own domain may have to be claimed, or given up
   bool edge_is_stale = true;     // what it shows may not be what the log says
   bool hosts_are_stale = false;  // nor where it leads, whatever it shows
   DomainHosts told_hosts;
@@ -124,6 +134,8 @@ struct DomainKeeperState {
   // waits for that.
   void report(domain_keeper_actor::pointer self, const std::string& domain, DomainCommand command);
   void report_next(domain_keeper_actor::pointer self);
+  // The server's own domain is claimed, or given up, as its configuration wants it.
+  void settle_own(domain_keeper_actor::pointer self);
   // Projects that were deleted leave their domains.
   void remove_orphans(domain_keeper_actor::pointer self);
 
@@ -133,6 +145,7 @@ struct DomainKeeperState {
   void run_order(domain_keeper_actor::pointer self, const DomainState& state, Watch& watch);
   // Begins what is due as far as there is room for it, and waits for the rest.
   void run_due(domain_keeper_actor::pointer self);
+  void ask_for_advice(domain_keeper_actor::pointer self);
   void look(domain_keeper_actor::pointer self, const std::string& domain, bool to_order);
   void publish(domain_keeper_actor::pointer self);
   void tell_hosts(domain_keeper_actor::pointer self);
@@ -146,6 +159,7 @@ struct DomainKeeperState {
               const Result<LookedUp>& found);
   void ordered(domain_keeper_actor::pointer self, const CertificateJob& job,
                const IssueResult& result);
+  void advised(domain_keeper_actor::pointer self, const AdviceWork& work, const RenewalNews& news);
   void published(domain_keeper_actor::pointer self, const Result<PublishedCertificates>& result);
   // Its worker died or hangs.
   void lose(domain_keeper_actor::pointer self, Ticket ticket, const std::string& why);

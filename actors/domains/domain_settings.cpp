@@ -1,6 +1,39 @@
 #include "actors/domains/domain_settings.hpp"
 
+#include "base/rfc3339.hpp"
+
 namespace atlasflow::actors {
+
+std::string domain_of_host(const std::string& host) {
+  return host.starts_with("*.") ? host.substr(2) : host;
+}
+
+std::optional<OwnCertificate> own_certificate_of(const DomainState* state,
+                                                 const std::string& domain,
+                                                 const DomainSettings& settings, TimestampUs now) {
+  if (!settings.orders_own) return std::nullopt;
+  constexpr std::size_t k_date_chars = 10;
+  const auto names = "*." + domain + " and " + domain;
+  if (state == nullptr || !state->is_servers) {
+    if (state == nullptr || !state->claimed)
+      return OwnCertificate{false, names + ": not begun yet"};
+    return OwnCertificate{false, "project '" + state->project_name + "' has the domain " + domain +
+                                     ", which is this server's own; atlasflow domains remove " +
+                                     domain + " frees it for the server's certificate"};
+  }
+  const auto* shown = state->shown_certificate();
+  if (shown == nullptr) {
+    return OwnCertificate{
+        false, names + ": " +
+                   (state->failure ? state->failure->reason : std::string("being ordered")) +
+                   "; until one is there, the server's own authority vouches for them"};
+  }
+  const auto stage = shown->expiry_stage(now);
+  auto text = names + ": by " + shown->issuer + " until " +
+              rfc3339(shown->not_after).substr(0, k_date_chars);
+  if (state->failure) text += "; the last order failed: " + state->failure->reason;
+  return OwnCertificate{stage == pb::EXPIRY_STAGE_UNSPECIFIED, std::move(text)};
+}
 
 std::string target_of(const DomainState& state, const std::string& domain) {
   return state.project_name + "." + domain;
@@ -13,6 +46,7 @@ DomainExpectation expectation_of(const DomainState& state, const std::string& do
   expected.target = target_of(state, domain);
   expected.addresses = addresses;
   expected.proof = ownership_proof(state.project, state.token);
+  expected.is_servers = state.is_servers;
   expected.proof_required = state.proof_required && state.proved_project != state.project;
   if (state.take_over) {
     expected.take_over_proof = ownership_proof(state.take_over->project, state.take_over->token);
@@ -28,7 +62,7 @@ DomainOutlook outlook_of(const DomainState& state, const DomainEngine* engine,
   const auto name =
       engine == nullptr ? fail(ErrorCode::unavailable, "no engine") : engine->name_of(state.name);
   DomainOutlook outlook;
-  outlook.wanted = wanted_records(expected, name && name->is_apex);
+  if (!state.is_servers) outlook.wanted = wanted_records(expected, name && name->is_apex);
   outlook.proof_required = expected.proof_required;
   if (state.take_over && state.take_over->is_open(now)) {
     outlook.take_over = WantedRecord{ownership_name(state.name), "TXT", expected.take_over_proof};

@@ -13,8 +13,23 @@ namespace atlasflow::actors {
 
 struct DomainSettings {
   DomainRules rules;
+  bool orders_own = false;  // a certificate for the server's own domain and all names below it
   std::vector<std::string> addresses;  // of this server, as A and AAAA records have them
 };
+
+// Of which domain a host of the edge's table is: the host, or what is behind its "*.".
+[[nodiscard]] std::string domain_of_host(const std::string& host);
+
+// How the certificate of the server's own domain stands, in a sentence; empty: none is wanted.
+// state: of that domain, null where it has no event.
+struct OwnCertificate {
+  bool ok = false;
+  std::string text;
+};
+[[nodiscard]] std::optional<OwnCertificate> own_certificate_of(const DomainState* state,
+                                                               const std::string& domain,
+                                                               const DomainSettings& settings,
+                                                               TimestampUs now);
 
 // The hostname of its project's production, where it leads. `domain` is the server's own.
 [[nodiscard]] std::string target_of(const DomainState& state, const std::string& domain);

@@ -27,6 +27,9 @@ domain_worker_actor::behavior_type domain_worker(domain_worker_actor::pointer se
       decltype(DomainWorkDone::result) operator()(const OrderWork& work) const {
         return engine.order(work.job, stop);
       }
+      decltype(DomainWorkDone::result) operator()(const AdviceWork& work) const {
+        return engine.renewal_news(work.fingerprint, stop);
+      }
       decltype(DomainWorkDone::result) operator()(const PublishWork& work) const {
         return engine.publish(work.table);
       }
@@ -68,6 +71,9 @@ void DomainKeeperState::done(domain_keeper_actor::pointer self, const DomainWork
   jobs.erase(found);
   if (const auto* look_up = std::get_if<LookUpWork>(&work)) {
     return looked(self, look_up->domain, std::get<Result<LookedUp>>(message.result));
+  }
+  if (const auto* advice = std::get_if<AdviceWork>(&work)) {
+    return advised(self, *advice, std::get<RenewalNews>(message.result));
   }
   if (std::holds_alternative<PublishWork>(work)) {
     publishing = 0;
@@ -131,6 +137,20 @@ void DomainKeeperState::ordered(domain_keeper_actor::pointer self, const Certifi
   report(self, domain, TakeFailed{job.effect, result.error()});
 }
 
+void DomainKeeperState::advised(domain_keeper_actor::pointer self, const AdviceWork& work,
+                                const RenewalNews& news) {
+  auto& watch = watches[work.domain];
+  watch.advice = 0;
+  watch.advice_again_in = news.ask_again_in.count();
+  if (!news.trouble.empty()) {
+    log_event(LogLevel::warn, "domains", "renewal_not_advised",
+              {{"domain", work.domain}, {"reason", news.trouble}});
+  }
+  if (news.advised) report(self, work.domain, TakeAdvice{*news.advised});
+  compare(self, work.domain);
+  run_due(self);
+}
+
 void DomainKeeperState::published(domain_keeper_actor::pointer self,
                                   const Result<PublishedCertificates>& result) {
   if (!result) {
@@ -147,13 +167,14 @@ void DomainKeeperState::published(domain_keeper_actor::pointer self,
   for (const auto& [choice, reason] : result->lost) {
     log_event(LogLevel::error, "domains", "certificate_lost",
               {{"domain", choice.domain}, {"reason", reason}});
-    report(self, choice.domain, TakeLost{choice.fingerprint, reason});
+    report(self, domain_of_host(choice.domain), TakeLost{choice.fingerprint, reason});
   }
   for (const auto& choice : result->shown) {
     // Most were shown long ago.
-    const auto* state = ledger.find(choice.domain);
+    const auto domain = domain_of_host(choice.domain);
+    const auto* state = ledger.find(domain);
     if (!state->issued || state->issued->fingerprint != choice.fingerprint) continue;
-    report(self, choice.domain, TakeInstalled{choice.fingerprint});
+    report(self, domain, TakeInstalled{choice.fingerprint});
   }
   publish(self);  // what changed meanwhile
 }
@@ -167,6 +188,10 @@ void DomainKeeperState::lose(domain_keeper_actor::pointer self, Ticket ticket,
   const auto& work = lost.mapped().work;
   if (const auto* look_up = std::get_if<LookUpWork>(&work)) {
     return looked(self, look_up->domain, fail(ErrorCode::unavailable, "the look-up was lost", why));
+  }
+  if (const auto* advice = std::get_if<AdviceWork>(&work)) {
+    return advised(self, *advice,
+                   {{}, std::chrono::microseconds(k_advice_apart_us), "the question was lost"});
   }
   if (std::holds_alternative<PublishWork>(work)) {
     publishing = 0;

@@ -215,6 +215,9 @@ Secret LocalControlPlane::github_webhook_secret() {
 
 std::vector<ControlPlane::PartStatus> LocalControlPlane::parts() {
   auto parts = part_statuses(log_, epoch_, engines_, catalog_);
+  auto own =
+      own_certificate_status(catalog_, config_.domain, config_.domains, engines_.clock->now());
+  if (own) parts.push_back(std::move(*own));
   for (auto& told : restarts_told(config_.earlier_restarts, faults_, engines_.clock->now())) {
     parts.push_back(std::move(told));
   }

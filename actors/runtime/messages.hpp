@@ -315,6 +315,10 @@ struct LookUpWork {
 struct OrderWork {
   CertificateJob job;
 };
+struct AdviceWork {
+  std::string domain;
+  std::string fingerprint;
+};
 struct PublishWork {
   std::vector<CertificateChoice> table;
 };
@@ -322,7 +326,7 @@ struct CleanWork {
   std::set<std::string> fingerprints;
   std::set<EffectId> unfinished;
 };
-using DomainWork = std::variant<LookUpWork, OrderWork, PublishWork, CleanWork>;
+using DomainWork = std::variant<LookUpWork, OrderWork, PublishWork, CleanWork, AdviceWork>;
 struct DoDomainWork {
   std::uint64_t ticket = 0;
   DomainWork work;
@@ -334,7 +338,9 @@ struct LookedUp {
 };
 struct DomainWorkDone {
   std::uint64_t ticket = 0;
-  std::variant<Result<LookedUp>, IssueResult, Result<PublishedCertificates>, Result<void>> result;
+  std::variant<Result<LookedUp>, IssueResult, Result<PublishedCertificates>, Result<void>,
+               RenewalNews>
+      result;
 };
 // To itself: the work should be done by now.
 struct DomainWorkOverdue {

@@ -31,6 +31,16 @@ std::vector<ControlPlane::PartStatus> part_statuses(const storage::EventLog& log
   return parts;
 }
 
+std::optional<ControlPlane::PartStatus> own_certificate_status(const storage::Catalog& catalog,
+                                                               const std::string& domain,
+                                                               const DomainSettings& settings,
+                                                               TimestampUs now) {
+  const auto state = catalog.domain(domain);
+  const auto own = own_certificate_of(state ? &*state : nullptr, domain, settings, now);
+  if (!own) return std::nullopt;
+  return ControlPlane::PartStatus{"certificate", own->ok ? "ok" : "waiting", own->text};
+}
+
 std::vector<ControlPlane::PartStatus> restarts_told(
     const std::vector<std::pair<TimestampUs, std::string>>& earlier, const PartFaults& faults,
     TimestampUs now) {

@@ -2,6 +2,8 @@
 // functions; any thread.
 #pragma once
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "actors/runtime/control_plane.hpp"
@@ -13,6 +15,11 @@ namespace atlasflow::actors {
                                                                   Epoch epoch,
                                                                   const Engines& engines,
                                                                   const storage::Catalog& catalog);
+
+// Of the server's own domain; nothing where no certificate is wanted for it.
+[[nodiscard]] std::optional<ControlPlane::PartStatus> own_certificate_status(
+    const storage::Catalog& catalog, const std::string& domain, const DomainSettings& settings,
+    TimestampUs now);
 
 // What died and was started again within a day, one entry each. earlier: when the processes before
 // started anew, and why.

@@ -82,7 +82,8 @@ void RootState::begin_notifying(caf::event_based_actor* self, BeginNotifying mes
 }
 
 void RootState::begin_domains(caf::event_based_actor* self, BeginDomains message) {
-  if (config.domains.engine == nullptr || message.ledger->domains().empty()) return;
+  const bool wanted = config.domains.settings.orders_own || !message.ledger->domains().empty();
+  if (config.domains.engine == nullptr || !wanted) return;
   domains = std::move(message);
   keeping_domains = true;
   start(self, OwnPart::domains);

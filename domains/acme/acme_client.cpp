@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/base64.hpp"
+#include "base/rfc3339.hpp"
 #include "domains/acme/jose.hpp"
 #include "domains/json_object.hpp"
 
@@ -22,6 +23,7 @@ constexpr std::size_t k_url_bytes_max = 2'048;
 constexpr std::uint64_t k_answer_bytes_max = 256U << 10U;
 constexpr std::size_t k_authorizations_max = 100;
 constexpr std::size_t k_orders_looked_at = 20;
+constexpr std::size_t k_explanation_bytes_max = 512;
 
 std::vector<std::string> texts_of(const json& object, const char* name, std::size_t at_most) {
   std::vector<std::string> texts;
@@ -56,6 +58,12 @@ bool is_nonce(std::string_view text) {
            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                   c == '-' || c == '_';
          });
+}
+
+// Boulder's word for a certificate that is none of its own is "malformed".
+bool is_about_what_it_replaces(const AcmeError& error) {
+  return error.type == "alreadyReplaced" || error.type == "malformed" || error.status == 409 ||
+         error.status == 404;
 }
 
 bool has_names(const AcmeOrder& order, std::vector<std::string> names) {
@@ -279,9 +287,9 @@ AcmeResult<AcmeOrder> AcmeClient::new_order(const std::vector<std::string>& name
   if (!replaces.empty() && knows_renewal_information()) order["replaces"] = replaces;
   const std::string doing = "an order for " + names.front();
   auto response = post(new_order_, order.dump(), doing);
-  // RFC 9773 section 5: what it names may have been renewed before, or be another account's.
-  if (!response && order.contains("replaces") &&
-      (response.error().type == "alreadyReplaced" || response.error().status == 409)) {
+  // RFC 9773 section 5: what it names may have been renewed before, or be another account's or
+  // another CA's. A renewal without that says the same but costs of the CA's limits.
+  if (!response && order.contains("replaces") && is_about_what_it_replaces(response.error())) {
     order.erase("replaces");
     response = post(new_order_, order.dump(), doing);
   }
@@ -316,7 +324,8 @@ AcmeResult<std::optional<AcmeOrder>> AcmeClient::unfinished_order(
   return std::nullopt;
 }
 
-AcmeResult<AcmeAuthorization> AcmeClient::authorization(const std::string& url) {
+AcmeResult<AcmeAuthorization> AcmeClient::authorization(const std::string& url,
+                                                        std::string_view challenge_type) {
   const std::string doing = "an authorization";
   ATLAS_TRY(const auto response, post(url, "", doing));
   ATLAS_TRY(const auto object, read(response, doing));
@@ -330,13 +339,16 @@ AcmeResult<AcmeAuthorization> AcmeClient::authorization(const std::string& url) 
     return tl::unexpected(not_understood(doing, "it is no authorization"));
   }
   authorization.status = *status;
+  const auto wildcard = object.find("wildcard");
+  authorization.wildcard =
+      wildcard != object.end() && wildcard->is_boolean() && wildcard->get<bool>();
   authorization.ask_again_at_us = retry_after_us(response.field("Retry-After"), now_us());
   const auto challenges = object.find("challenges");
   if (challenges == object.end() || !challenges->is_array()) return authorization;
   for (const json& each : *challenges) {
     if (!each.is_object()) continue;
     if (authorization.error.empty()) authorization.error = error_of(each);
-    if (text_of(each, "type") != "http-01") continue;
+    if (text_of(each, "type") != challenge_type) continue;
     authorization.challenge = text_of(each, "url");
     authorization.token = text_of(each, "token");
     authorization.challenge_status = status_of(each).value_or(AcmeStatus::pending);
@@ -356,6 +368,42 @@ AcmeResult<AcmeOrder> AcmeClient::finalize(const AcmeOrder& order, std::string_v
   const std::string doing = "the certificate for " + name;
   ATLAS_TRY(const auto response, post(order.finalize, request.dump(), doing));
   return read_order(response, order.url, doing);
+}
+
+// ---- renewals -----------------------------------------------------------------------------------
+
+AcmeResult<AcmeRenewal> AcmeClient::renewal(const std::string& id) {
+  const std::string doing = "the time of a renewal";
+  HttpRequest request;
+  request.url = renewal_information_ + "/" + id;
+  if (!may_ask(request.url))
+    return tl::unexpected(not_understood(doing, "it names no https address"));
+  request.ca_file = config_.ca_bundle;
+  request.body_bytes_max = k_answer_bytes_max;
+  request.timeout = config_.request_timeout;
+  request.stop = stop_;
+  request.redirects_max = 3;
+  ATLAS_TRY(const auto response, send(request, doing));
+  if (response.status != 200) return tl::unexpected(problem_of(response, doing, now_us()));
+  ATLAS_TRY(const auto object, read(response, doing));
+  const auto window = object.find("suggestedWindow");
+  const bool has_window = window != object.end() && window->is_object();
+  const auto start = has_window ? parse_rfc3339_us(text_of(*window, "start")) : std::nullopt;
+  const auto end = has_window ? parse_rfc3339_us(text_of(*window, "end")) : std::nullopt;
+  if (!start || !end || *end <= *start) {
+    return tl::unexpected(
+        not_understood(doing, "its window has no start, or no end that is later than that"));
+  }
+  AcmeRenewal renewal;
+  renewal.advised.set_start_us(*start);
+  renewal.advised.set_end_us(*end);
+  // People are shown it; what is none of the usual URLs is not.
+  const auto explanation = text_of(object, "explanationURL");
+  const bool is_url =
+      explanation.starts_with("https://") && explanation.size() <= k_explanation_bytes_max;
+  if (is_url && may_ask(explanation)) renewal.advised.set_explanation_url(explanation);
+  renewal.ask_again_at_us = retry_after_us(response.field("Retry-After"), now_us());
+  return renewal;
 }
 
 AcmeResult<std::string> AcmeClient::download(const AcmeOrder& order) {

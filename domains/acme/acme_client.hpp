@@ -51,15 +51,25 @@ struct AcmeOrder {
   std::optional<std::int64_t> ask_again_at_us;
 };
 
+// The types of challenges that this server answers (section 8).
+inline constexpr std::string_view k_http_challenge = "http-01";
+inline constexpr std::string_view k_dns_challenge = "dns-01";
+
 struct AcmeAuthorization {
   std::string name;
   AcmeStatus status = AcmeStatus::pending;
-  // The HTTP-01 challenge; an empty URL: the CA offers none.
+  bool wildcard = false;  // it is for "*." below the name
+  // The challenge that was asked about; an empty URL: the CA offers none of that type.
   std::string challenge;
   AcmeStatus challenge_status = AcmeStatus::pending;
   std::string token;
   std::string error;  // of the challenge, a problem document as JSON
   std::optional<std::int64_t> ask_again_at_us;
+};
+
+struct AcmeRenewal {
+  pb::RenewalAdvised advised;
+  std::optional<std::int64_t> ask_again_at_us;  // Retry-After
 };
 
 class AcmeClient {
@@ -81,7 +91,8 @@ class AcmeClient {
   // these names that can be gone on with. Nothing: there is none, or it does not tell.
   [[nodiscard]] AcmeResult<std::optional<AcmeOrder>> unfinished_order(
       const std::vector<std::string>& names);
-  [[nodiscard]] AcmeResult<AcmeAuthorization> authorization(const std::string& url);
+  [[nodiscard]] AcmeResult<AcmeAuthorization> authorization(const std::string& url,
+                                                            std::string_view challenge_type);
   // The token is in its place: the CA may look (section 7.5.1).
   [[nodiscard]] AcmeResult<void> accept(const std::string& challenge);
   // name: the one that a failure is told for.
@@ -92,6 +103,9 @@ class AcmeClient {
   // Names of the CA in CAA records (section 9.7.6); after open().
   [[nodiscard]] const std::vector<std::string>& caa_identities() const { return caa_identities_; }
   [[nodiscard]] bool knows_renewal_information() const { return !renewal_information_.empty(); }
+  // RFC 9773 section 4.2: what the CA says of the certificate with that identifier (section 4.1);
+  // its fingerprint is left to the caller. Nothing is signed.
+  [[nodiscard]] AcmeResult<AcmeRenewal> renewal(const std::string& id);
 
  private:
   enum class Speaker : std::uint8_t { account, key };

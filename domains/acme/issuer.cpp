@@ -24,35 +24,55 @@ constexpr std::chrono::minutes k_identities_pause{10};
 // machine's clock is not the CA's.
 constexpr microseconds k_clock_behind{3'600'000'000};
 
-// Tokens are taken back when the order ends, whatever its end is. An order that was only stopped
+// Answers are taken back when the order ends, whatever its end is. An order that was only stopped
 // leaves them: the CA may look while nobody is there to put them back.
-class PostedTokens {
+class PostedAnswers {
  public:
-  PostedTokens(ChallengeBoard& board, const std::stop_token& stop) : board_(board), stop_(stop) {}
-  ~PostedTokens() {
+  // dns: answers are TXT records; null: they are tokens on the board.
+  PostedAnswers(ChallengeBoard& board, TxtBoard* dns, const std::stop_token& stop)
+      : board_(board), dns_(dns), stop_(stop) {}
+  ~PostedAnswers() {
     if (!stop_.stop_requested()) take_back();
   }
-  PostedTokens(const PostedTokens&) = delete;
-  PostedTokens& operator=(const PostedTokens&) = delete;
+  PostedAnswers(const PostedAnswers&) = delete;
+  PostedAnswers& operator=(const PostedAnswers&) = delete;
 
   [[nodiscard]] Result<void> put(const std::string& host, const std::string& token,
                                  const std::string& answer) {
-    posted_.emplace_back(host, token);
-    return board_.put(host, token, answer);
+    note(host, token, answer);
+    if (dns_ == nullptr) return board_.put(host, token, answer);
+    waited_for_.push_back(posted_.back().record);
+    return dns_->put(posted_.back().record, stop_);
   }
-  // Also one that a stopped order has left.
-  void proved(const std::string& host, const std::string& token) {
-    posted_.emplace_back(host, token);
+  // Also one that an earlier run of the order has left.
+  void note(const std::string& host, const std::string& token, const std::string& answer) {
+    posted_.push_back({host, token, dns_ == nullptr ? TxtProof{} : txt_proof(host, answer)});
+  }
+  [[nodiscard]] Result<void> wait_until_seen(milliseconds at_most) const {
+    return dns_->wait_until_seen(waited_for_, at_most, stop_);
   }
   void take_back() {
-    for (const auto& [host, token] : posted_) board_.remove(host, token);
+    for (const auto& each : posted_) {
+      if (dns_ == nullptr) {
+        board_.remove(each.host, each.token);
+      } else {
+        dns_->remove(each.record);
+      }
+    }
     posted_.clear();
   }
 
  private:
+  struct Posted {
+    std::string host;
+    std::string token;
+    TxtProof record;
+  };
   ChallengeBoard& board_;
+  TxtBoard* const dns_;
   const std::stop_token& stop_;
-  std::vector<std::pair<std::string, std::string>> posted_;
+  std::vector<Posted> posted_;
+  std::vector<TxtProof> waited_for_;  // those of this run
 };
 
 AcmeError failure(pb::CertificateProblem kind, std::string reason) {
@@ -60,6 +80,21 @@ AcmeError failure(pb::CertificateProblem kind, std::string reason) {
   error.kind = kind;
   error.reason = std::move(reason);
   return error;
+}
+
+// A name server's failure is waited for like the CA's own.
+AcmeError dns_failure(const Error& error) {
+  auto made = local_failure(error);
+  const bool is_theirs = error.code == ErrorCode::unavailable || error.code == ErrorCode::timed_out;
+  if (is_theirs) made.kind = pb::CERTIFICATE_PROBLEM_UNAVAILABLE;
+  return made;
+}
+
+bool is_wildcard(const std::string& name) { return name.starts_with("*."); }
+
+// Which of the order's names an authorization is about.
+std::string name_of(const AcmeAuthorization& authorization) {
+  return (authorization.wildcard ? "*." : "") + authorization.name;
 }
 
 bool is_passing(const AcmeError& error) {
@@ -70,15 +105,17 @@ bool is_passing(const AcmeError& error) {
 // One order from its beginning or wherever it was left, to its chain.
 class Progress {
  public:
+  // dns: null where the names are proved by HTTP-01.
   Progress(const OrderRequest& request, CertificateStore& store, ChallengeBoard& board,
-           AcmeClient& client, EVP_PKEY* account_key, const std::stop_token& stop)
+           TxtBoard* dns, AcmeClient& client, EVP_PKEY* account_key, const std::stop_token& stop)
       : request_(request),
         store_(store),
         client_(client),
         account_key_(account_key),
         stop_(stop),
         until_(Clock::now() + request.remaining),
-        posted_(board, stop) {}
+        by_dns_(dns != nullptr),
+        posted_(board, dns, stop) {}
 
   AcmeResult<pb::CertificateIssued> run(StoredOrder stored) {
     ATLAS_TRY(order_, begin(stored));
@@ -90,7 +127,17 @@ class Progress {
  private:
   AcmeResult<AcmeOrder> begin(const StoredOrder& stored);
   AcmeResult<void> authorize();
-  AcmeResult<void> prove(const std::string& url, AcmeAuthorization authorization);
+  struct Asked {
+    std::string url;
+    AcmeAuthorization authorization;
+  };
+  AcmeResult<AcmeAuthorization> authorization(const std::string& url) {
+    return client_.authorization(url, by_dns_ ? k_dns_challenge : k_http_challenge);
+  }
+  AcmeResult<void> put(const AcmeAuthorization& authorization);
+  AcmeResult<void> wait_for_dns();
+  AcmeResult<void> accept(const std::string& url, AcmeAuthorization authorization);
+  void note(const AcmeAuthorization& authorization);
   AcmeResult<void> wait_for_authorization(const std::string& url);
   AcmeResult<void> finalize(EVP_PKEY* key);
   AcmeResult<pb::CertificateIssued> fetch(EVP_PKEY* key);
@@ -106,7 +153,9 @@ class Progress {
   EVP_PKEY* account_key_;
   const std::stop_token& stop_;
   const Clock::time_point until_;
-  PostedTokens posted_;
+  const bool by_dns_;
+  PostedAnswers posted_;
+  bool resumed_ = false;  // an earlier run of the same order may have left answers
   AcmeOrder order_;
   milliseconds poll_ = k_poll_first;
 };
@@ -164,6 +213,7 @@ std::string Progress::replaced_id() {
 // account's list tells of it, with the CAs that have one; the others give the same order again, as
 // long as it is pending (Boulder), or let the other one expire.
 AcmeResult<AcmeOrder> Progress::begin(const StoredOrder& stored) {
+  resumed_ = stored.announced || !stored.url.empty();
   if (!stored.url.empty()) {
     return ask_patiently([&] { return client_.order(stored.url); });
   }
@@ -184,29 +234,48 @@ AcmeResult<AcmeOrder> Progress::begin(const StoredOrder& stored) {
   return std::move(*order);
 }
 
-AcmeResult<void> Progress::prove(const std::string& url, AcmeAuthorization authorization) {
+AcmeResult<void> Progress::put(const AcmeAuthorization& authorization) {
   if (authorization.challenge.empty() || authorization.token.empty()) {
-    return tl::unexpected(failure(pb::CERTIFICATE_PROBLEM_REFUSED,
-                                  "The certificate authority offers no HTTP-01 challenge for " +
-                                      authorization.name +
-                                      ", the only one that this server answers"));
+    return tl::unexpected(
+        failure(pb::CERTIFICATE_PROBLEM_REFUSED, "The certificate authority offers no " +
+                                                     std::string(by_dns_ ? "DNS-01" : "HTTP-01") +
+                                                     " challenge for " + name_of(authorization) +
+                                                     ", the only one that this server answers"));
   }
-  if (std::ranges::find(request_.names, authorization.name) == request_.names.end()) {
+  if (std::ranges::find(request_.names, name_of(authorization)) == request_.names.end()) {
     return tl::unexpected(not_understood("an order for " + request_.names.front(),
                                          "it is to be proved for another name"));
   }
   const auto put = posted_.put(authorization.name, authorization.token,
                                key_authorization(authorization.token, account_key_));
-  if (!put) return tl::unexpected(local_failure(put.error()));
+  if (!put) return tl::unexpected(by_dns_ ? dns_failure(put.error()) : local_failure(put.error()));
+  return {};
+}
+
+void Progress::note(const AcmeAuthorization& authorization) {
+  if (authorization.token.empty() || (by_dns_ && !resumed_)) return;
+  posted_.note(authorization.name, authorization.token,
+               key_authorization(authorization.token, account_key_));
+}
+
+// So that the CA is not told to look before there is anything to be seen: it counts that.
+AcmeResult<void> Progress::wait_for_dns() {
+  // What is left is for the CA itself.
+  const auto left = std::chrono::duration_cast<milliseconds>(until_ - Clock::now()) / 2;
+  const auto seen = posted_.wait_until_seen(std::clamp(left, milliseconds::zero(), k_dns_wait_max));
+  if (!seen) return tl::unexpected(dns_failure(seen.error()));
+  return {};
+}
+
+// One that is processing was accepted before a crash, or with an answer that was lost: it may not
+// be accepted twice.
+AcmeResult<void> Progress::accept(const std::string& url, AcmeAuthorization now) {
   poll_ = k_poll_first;
-  // One that is processing was accepted before a crash, or with an answer that was lost: it may not
-  // be accepted twice.
-  while (authorization.status == AcmeStatus::pending &&
-         authorization.challenge_status == AcmeStatus::pending) {
-    const auto accepted = client_.accept(authorization.challenge);
+  while (now.status == AcmeStatus::pending && now.challenge_status == AcmeStatus::pending) {
+    const auto accepted = client_.accept(now.challenge);
     if (accepted) break;
     ATLAS_TRYV(outwait(accepted.error()));
-    ATLAS_TRY(authorization, ask_patiently([&] { return client_.authorization(url); }));
+    ATLAS_TRY(now, ask_patiently([&] { return authorization(url); }));
   }
   return {};
 }
@@ -214,13 +283,13 @@ AcmeResult<void> Progress::prove(const std::string& url, AcmeAuthorization autho
 AcmeResult<void> Progress::wait_for_authorization(const std::string& url) {
   poll_ = k_poll_first;
   while (true) {
-    ATLAS_TRY(const auto now, ask_patiently([&] { return client_.authorization(url); }));
+    ATLAS_TRY(const auto now, ask_patiently([&] { return authorization(url); }));
     if (now.status == AcmeStatus::valid) return {};
     if (now.status != AcmeStatus::pending) {
-      auto error = problem_in(now.error, "the proof for " + now.name);
+      auto error = problem_in(now.error, "the proof for " + name_of(now));
       if (error.type.empty()) {
         error = failure(pb::CERTIFICATE_PROBLEM_VALIDATION,
-                        "The certificate authority ended the authorization of " + now.name +
+                        "The certificate authority ended the authorization of " + name_of(now) +
                             "; another order follows");
       }
       if (error.kind == pb::CERTIFICATE_PROBLEM_REFUSED) {
@@ -232,21 +301,30 @@ AcmeResult<void> Progress::wait_for_authorization(const std::string& url) {
   }
 }
 
+// All answers are put before the CA looks for any: a wildcard and its parent have their records at
+// one name, where both are to be seen.
 AcmeResult<void> Progress::authorize() {
-  if (order_.status != AcmeStatus::pending && order_.status != AcmeStatus::invalid) return {};
+  const bool over = order_.status != AcmeStatus::pending && order_.status != AcmeStatus::invalid;
+  // Records of an earlier run may be left in a zone; tokens went with the process that showed them.
+  if (over && !(by_dns_ && resumed_)) return {};
   std::vector<std::string> asked;
+  std::vector<Asked> undecided;
   for (const auto& url : order_.authorizations) {
-    ATLAS_TRY(auto authorization, ask_patiently([&] { return client_.authorization(url); }));
-    if (authorization.status == AcmeStatus::valid) {
-      posted_.proved(authorization.name, authorization.token);
+    ATLAS_TRY(auto found, ask_patiently([&] { return authorization(url); }));
+    if (over || found.status == AcmeStatus::valid) {
+      note(found);
       continue;
     }
     // Of an order that has failed only the reason is wanted.
-    const bool undecided = authorization.status == AcmeStatus::pending;
-    if (undecided && order_.status == AcmeStatus::invalid) continue;
+    const bool is_undecided = found.status == AcmeStatus::pending;
+    if (!is_undecided || order_.status == AcmeStatus::invalid) note(found);
+    if (is_undecided && order_.status == AcmeStatus::invalid) continue;
     asked.push_back(url);
-    if (undecided) ATLAS_TRYV(prove(url, std::move(authorization)));
+    if (is_undecided) undecided.push_back({url, std::move(found)});
   }
+  for (const auto& each : undecided) ATLAS_TRYV(put(each.authorization));
+  if (by_dns_ && !undecided.empty()) ATLAS_TRYV(wait_for_dns());
+  for (auto& each : undecided) ATLAS_TRYV(accept(each.url, std::move(each.authorization)));
   for (const auto& url : asked) ATLAS_TRYV(wait_for_authorization(url));
   posted_.take_back();
   return {};
@@ -332,11 +410,13 @@ IssueResult Issuer::order(const OrderRequest& request, const std::stop_token& st
     if (!issued) return failed(local_failure(issued.error()));
     return issued->facts;
   }
-  for (const auto& name : request.names) {
-    if (!name.starts_with("*.")) continue;
+  const auto wildcard = std::ranges::find_if(request.names, is_wildcard);
+  const bool by_dns = wildcard != request.names.end();
+  if (by_dns && dns_ == nullptr) {
     return failed(failure(pb::CERTIFICATE_PROBLEM_REFUSED,
-                          name + " can't be ordered: a wildcard is proved by DNS, and this server "
-                                 "proves names by HTTP; order the names one by one"));
+                          *wildcard + " can't be ordered: a wildcard is proved by DNS; set "
+                                      "domains.dns01_hook or domains.dns01_server in the server's "
+                                      "configuration"));
   }
   AcmeConfig config = config_;
   if (!request.directory.empty()) config.directory = request.directory;
@@ -357,7 +437,8 @@ IssueResult Issuer::order(const OrderRequest& request, const std::stop_token& st
   }
 
   const auto run = [&] {
-    Progress progress(request, store_, board_, client, account->key.get(), stop);
+    Progress progress(request, store_, board_, by_dns ? dns_ : nullptr, client, account->key.get(),
+                      stop);
     return progress.run(std::move(*stored));
   };
   auto issued = run();
@@ -393,6 +474,7 @@ void Issuer::ask_caa_identities(const std::stop_token& stop) {
 void Issuer::keep_identities(const AcmeClient& client) {
   const std::lock_guard lock(identities_mutex_);
   caa_identities_ = client.caa_identities();
+  knows_renewal_information_ = client.knows_renewal_information();
   ask_identities_at_.reset();
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "domains/acme/acme_client.hpp"
+#include "domains/acme/dns_proof.hpp"
 #include "domains/certificates/certificate_store.hpp"
 #include "events/ids.hpp"
 
@@ -28,10 +29,12 @@ class ChallengeBoard {
 };
 
 struct OrderRequest {
-  EffectId effect;                 // names the order for ever
-  std::vector<std::string> names;  // lower case, A-labels; HTTP-01 proves no wildcard
-  std::string directory;           // the CA's; empty: the configuration's
-  std::string renews;              // fingerprint; empty: none
+  EffectId effect;  // names the order for ever
+  // Lower case, A-labels. With a wildcard among them, all are proved by DNS-01, as HTTP-01 proves
+  // none.
+  std::vector<std::string> names;
+  std::string directory;  // the CA's; empty: the configuration's
+  std::string renews;     // fingerprint; empty: none
   std::chrono::microseconds remaining{};
 };
 
@@ -39,10 +42,21 @@ inline constexpr std::chrono::milliseconds k_identities_timeout{3'000};
 
 using IssueResult = tl::expected<pb::CertificateIssued, pb::CertificateFailed>;
 
+// How long name servers may take to show a record, within an order's own deadline.
+inline constexpr std::chrono::milliseconds k_dns_wait_max{300'000};
+
+// What the CA says of a certificate's renewal; actors::RenewalNews has the words.
+struct RenewalNews {
+  std::optional<pb::RenewalAdvised> advised;
+  std::chrono::microseconds ask_again_in{};
+  std::string trouble;
+};
+
 class Issuer {
  public:
-  Issuer(AcmeConfig config, CertificateStore& store, ChallengeBoard& board)
-      : config_(std::move(config)), store_(store), board_(board) {}
+  // dns: where wildcards are proved; null: nowhere, and none is ordered.
+  Issuer(AcmeConfig config, CertificateStore& store, ChallengeBoard& board, TxtBoard* dns = nullptr)
+      : config_(std::move(config)), store_(store), board_(board), dns_(dns) {}
 
   // Returns when chain and key are stored for good, or when it failed for good under this effect:
   // whoever wants to try again does so under another one. A CA that is away or has no time fails an
@@ -52,6 +66,11 @@ class Issuer {
 
   // As the CA's directory told last; empty: it has told none. Does not block.
   [[nodiscard]] std::vector<std::string> caa_identities() const;
+  // Asks the CA when it wants the certificate renewed (RFC 9773), within a minute.
+  [[nodiscard]] RenewalNews renewal_news(const std::string& fingerprint,
+                                         const std::stop_token& stop);
+  // As its directory told last; true while it has told none. Does not block.
+  [[nodiscard]] bool gives_renewal_advice() const;
   // Asks for them where nothing is known: for at most k_identities_timeout, and after a failure not
   // again for some minutes.
   void ask_caa_identities(const std::stop_token& stop);
@@ -63,7 +82,9 @@ class Issuer {
   const AcmeConfig config_;
   CertificateStore& store_;
   ChallengeBoard& board_;
+  TxtBoard* const dns_;
   mutable std::mutex identities_mutex_;
+  std::optional<bool> knows_renewal_information_;
   std::vector<std::string> caa_identities_;
   // Nothing: they are known. Orders and look-ups read it, so nobody asks under the mutex.
   std::optional<std::chrono::steady_clock::time_point> ask_identities_at_{

@@ -1,74 +1,20 @@
 #include "domains/dns/dns_message.hpp"
 
 #include <array>
-#include <memory>
 #include <optional>
 
-#include <ares.h>
 #include <arpa/inet.h>
+
+#include "domains/dns/dns_wire.hpp"
 
 namespace atlasflow::domains {
 namespace {
 
-constexpr std::size_t k_head_bytes = 12;
 constexpr std::size_t k_answers_max = 256;
-constexpr std::uint16_t k_class_internet = 1;
-
-struct AresFree {
-  void operator()(char* text) const { ares_free_string(text); }
-};
-
-std::string lower(std::string_view text) {
-  std::string made(text);
-  for (char& c : made) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  while (made.ends_with('.')) made.pop_back();
-  return made;
-}
-
-// Reads on; nothing once there is too little left.
-class Reader {
- public:
-  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
-
-  std::optional<std::uint16_t> number16() {
-    const auto bytes = take(2);
-    if (!bytes) return std::nullopt;
-    return static_cast<std::uint16_t>((static_cast<unsigned char>((*bytes)[0]) << 8U) |
-                                      static_cast<unsigned char>((*bytes)[1]));
-  }
-  std::optional<std::string_view> take(std::size_t size) {
-    if (bytes_.size() - at_ < size) return std::nullopt;
-    const auto part = bytes_.substr(at_, size);
-    at_ += size;
-    return part;
-  }
-  // With the pointers of RFC 1035 section 4.1.4, whose loops c-ares finds.
-  std::optional<std::string> name() {
-    const auto* begin = reinterpret_cast<const unsigned char*>(bytes_.data());
-    char* text = nullptr;
-    long size = 0;
-    if (at_ >= bytes_.size() ||
-        ares_expand_name(begin + at_, begin, static_cast<int>(bytes_.size()), &text, &size) !=
-            ARES_SUCCESS) {
-      return std::nullopt;
-    }
-    const std::unique_ptr<char, AresFree> owned(text);
-    at_ += static_cast<std::size_t>(size);
-    return lower(text);
-  }
-  [[nodiscard]] std::size_t at() const { return at_; }
-  void go_to(std::size_t place) { at_ = place; }
-
- private:
-  std::string_view bytes_;
-  std::size_t at_ = 0;
-};
 
 std::optional<DnsType> known_type(std::uint16_t number) {
-  for (const DnsType type :
-       {DnsType::a, DnsType::ns, DnsType::cname, DnsType::txt, DnsType::aaaa, DnsType::caa}) {
+  for (const DnsType type : {DnsType::a, DnsType::ns, DnsType::cname, DnsType::soa, DnsType::txt,
+                             DnsType::aaaa, DnsType::caa}) {
     if (static_cast<std::uint16_t>(type) == number) return type;
   }
   return std::nullopt;
@@ -98,11 +44,11 @@ std::optional<std::string> caa_text(std::string_view data) {
   const auto flags = static_cast<unsigned char>(data[0]);
   const auto tag_size = static_cast<std::size_t>(static_cast<unsigned char>(data[1]));
   if (tag_size == 0 || data.size() < 2 + tag_size) return std::nullopt;
-  return std::to_string(flags) + " " + lower(presentable(data.substr(2, tag_size))) + " \"" +
-         presentable(data.substr(2 + tag_size)) + "\"";
+  return std::to_string(flags) + " " + lower_dns_name(presentable(data.substr(2, tag_size))) +
+         " \"" + presentable(data.substr(2 + tag_size)) + "\"";
 }
 
-std::optional<std::string> value_of(DnsType type, Reader& reader, std::string_view data) {
+std::optional<std::string> value_of(DnsType type, WireReader& reader, std::string_view data) {
   switch (type) {
     case DnsType::a:
       return address_text(data, AF_INET);
@@ -114,6 +60,7 @@ std::optional<std::string> value_of(DnsType type, Reader& reader, std::string_vi
       return caa_text(data);
     case DnsType::cname:
     case DnsType::ns:
+    case DnsType::soa:
       return reader.name();
   }
   return std::nullopt;
@@ -133,6 +80,8 @@ std::string_view name_of(DnsType type) {
       return "NS";
     case DnsType::cname:
       return "CNAME";
+    case DnsType::soa:
+      return "SOA";
     case DnsType::txt:
       return "TXT";
     case DnsType::aaaa:
@@ -160,9 +109,9 @@ std::string presentable(std::string_view bytes) {
 }
 
 Result<DnsMessage> read_dns_message(std::string_view bytes) {
-  Reader reader(bytes);
+  WireReader reader(bytes);
   DnsMessage message;
-  const auto head = reader.take(k_head_bytes);
+  const auto head = reader.take(k_dns_head_bytes);
   if (!head) return broken();
   const auto byte = [&](std::size_t at) { return static_cast<unsigned char>((*head)[at]); };
   message.authoritative = (byte(2) & 4U) != 0;
@@ -182,7 +131,7 @@ Result<DnsMessage> read_dns_message(std::string_view bytes) {
     const auto data = size ? reader.take(*size) : std::nullopt;
     if (!name || !number || !of_class || !lifetime || !data) return broken();
     const auto type = known_type(*number);
-    if (!type || *of_class != k_class_internet) continue;
+    if (!type || *of_class != k_dns_class_internet) continue;
     const std::size_t end = reader.at();
     reader.go_to(begin);
     auto value = value_of(*type, reader, *data);

@@ -12,14 +12,23 @@
 namespace atlasflow::domains {
 
 // IANA's numbers.
-enum class DnsType : std::uint16_t { a = 1, ns = 2, cname = 5, txt = 16, aaaa = 28, caa = 257 };
+enum class DnsType : std::uint16_t {
+  a = 1,
+  ns = 2,
+  cname = 5,
+  soa = 6,
+  txt = 16,
+  aaaa = 28,
+  caa = 257
+};
 
 [[nodiscard]] std::string_view name_of(DnsType type);
 
 struct DnsRecord {
   std::string name;  // lower case, no trailing dot
   DnsType type = DnsType::a;
-  // A, AAAA: as text. CNAME, NS: a name, as above. TXT: its strings joined. CAA: 0 issue "…".
+  // A, AAAA: as text. CNAME, NS: a name, as above; SOA: that of the zone's primary server. TXT: its
+  // strings joined. CAA: 0 issue "…".
   std::string value;
   friend bool operator==(const DnsRecord&, const DnsRecord&) = default;
 };

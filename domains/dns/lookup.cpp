@@ -7,33 +7,13 @@
 
 #include <arpa/inet.h>
 
+#include "domains/dns/zone_servers.hpp"
+
 namespace atlasflow::domains {
 namespace {
 
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
-
-// Each is two questions to each resolver. A name may have 127 labels, and one of a site has not.
-constexpr std::size_t k_climb_max = 10;
-
-// "a.b.example" gives itself, "b.example" and "example".
-std::vector<std::string> name_and_parents(const std::string& name) {
-  std::vector<std::string> names{name};
-  for (auto dot = name.find('.'); dot != name.npos && names.size() < k_climb_max;
-       dot = name.find('.', dot + 1)) {
-    names.push_back(name.substr(dot + 1));
-  }
-  return names;
-}
-
-std::vector<DnsRecord> records_at(const DnsMessage& message, const std::string& name,
-                                  DnsType type) {
-  std::vector<DnsRecord> found;
-  for (const auto& each : message.answers) {
-    if (each.name == name && each.type == type) found.push_back(each);
-  }
-  return found;
-}
 
 // What one resolver says, put together over several rounds.
 struct View {
@@ -107,7 +87,6 @@ class Look {
   void first_round();
   bool follow_chains();
   void ask_zone();
-  [[nodiscard]] std::vector<std::string> zone_server_addresses() const;
   static void add_to(pb::DnsObservation& observed, const View& view, bool authoritative);
 
   const LookupConfig& config_;
@@ -199,33 +178,13 @@ bool Look::follow_chains() {
   return true;
 }
 
-// IPv4 only, of the first servers: they need not all be asked, and none of them is required.
-std::vector<std::string> Look::zone_server_addresses() const {
-  std::vector<DnsQuestion> questions;
-  for (const auto& name : name_servers_) {
-    if (questions.size() >= k_zone_servers_max) break;
-    questions.push_back({views_.front().server, name, DnsType::a});
-  }
-  std::vector<std::string> addresses;
-  const auto answers = ask_now(questions);
-  for (std::size_t i = 0; i < answers.size(); ++i) {
-    if (!answers[i]) continue;
-    for (const auto& each : records_at(*answers[i], questions[i].name, DnsType::a)) {
-      const bool usable = config_.private_zone_servers || is_public_address(each.value);
-      if (usable && addresses.size() < k_zone_servers_max &&
-          std::ranges::find(addresses, each.value) == addresses.end()) {
-        addresses.push_back(each.value);
-        break;  // one of each server
-      }
-    }
-  }
-  return addresses;
-}
-
 void Look::ask_zone() {
   if (name_servers_.empty()) return;
   std::vector<DnsQuestion> questions;
-  for (const auto& address : zone_server_addresses()) {
+  const auto addresses =
+      zone_server_addresses(name_servers_, config_.private_zone_servers, views_.front().server,
+                            [&](const auto& each) { return ask_now(each); });
+  for (const auto& address : addresses) {
     questions.push_back({address + ":" + std::to_string(config_.zone_server_port), ownership_name_,
                          DnsType::txt, false});
   }

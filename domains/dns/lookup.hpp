@@ -26,7 +26,6 @@ struct LookupConfig {
 };
 
 inline constexpr std::size_t k_resolvers_max = 4;
-inline constexpr std::size_t k_zone_servers_max = 3;
 inline constexpr std::size_t k_cname_links_max = 8;
 inline constexpr std::size_t k_records_max = 32;        // of one server
 inline constexpr std::size_t k_record_bytes_max = 255;  // of a value

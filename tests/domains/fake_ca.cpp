@@ -150,6 +150,10 @@ std::string FakeCa::answer(const std::string& request) {
     directory["meta"]["externalAccountRequired"] = external_account_required;
     return http_answer(200, directory.dump());
   }
+  if (part == "/renewal") {
+    const auto id = second == path.npos ? std::string() : path.substr(second + 1);
+    return renewal ? renewal(id) : http_answer(404, "");
+  }
   if (part == "/nonce") return respond(200, "");
 
   const auto jws = json::parse(request.substr(request.find("\r\n\r\n") + 4));
@@ -201,7 +205,10 @@ std::string FakeCa::own_answer(const std::string& part, std::size_t number, std:
   if (number >= orders_.size()) return problem(404, "malformed", "no such order");
   if (part == "/order") return order_answer(number);
   if (part == "/authz") return authorization_answer(number, member);
-  if (part == "/challenge") {
+  if (part == "/challenge" || part == "/dns-challenge") {
+    if (orders_[number].statuses.at(member) == "pending") {
+      orders_[number].by_dns.at(member) = part == "/dns-challenge";
+    }
     look_at_challenge(number, member);
     return respond(200, "{}");
   }
@@ -239,6 +246,7 @@ std::string FakeCa::new_order(const json& payload) {
     order.names.push_back(each["value"].get<std::string>());
     order.statuses.emplace_back("pending");
     order.polls.push_back(0);
+    order.by_dns.push_back(false);
   }
   orders_.push_back(std::move(order));
   const auto number = orders_.size() - 1;
@@ -286,10 +294,20 @@ std::string FakeCa::authorization_answer(std::size_t number, std::size_t member)
       {"token", token},
       {"url", base() + "/challenge/" + std::to_string(number) + "/" + std::to_string(member)}};
   if (!order.problem.empty()) challenge["error"] = json::parse(order.problem);
+  const auto& name = order.names.at(member);
+  const bool wildcard = name.starts_with("*.");
   json object{{"status", status == "accepted" ? "pending" : status},
-              {"identifier", {{"type", "dns"}, {"value", order.names.at(member)}}}};
-  object["challenges"] = {{{"type", "dns-01"}, {"status", "pending"}, {"token", "x"}, {"url", ""}},
-                          challenge};
+              {"identifier", {{"type", "dns"}, {"value", wildcard ? name.substr(2) : name}}}};
+  auto dns = challenge;
+  dns["type"] = "dns-01";
+  dns["token"] = "dns-" + token;
+  dns["url"] = base() + "/dns-challenge/" + std::to_string(number) + "/" + std::to_string(member);
+  object["challenges"] = json::array({dns});
+  if (wildcard) {
+    object["wildcard"] = true;
+  } else {
+    object["challenges"].push_back(challenge);
+  }
   return respond(200, object.dump());
 }
 
@@ -302,10 +320,7 @@ void FakeCa::look_at_challenge(std::size_t number, std::size_t member) {
     return;
   }
   const auto token = "token-" + std::to_string(number) + "-" + std::to_string(member);
-  const auto found = board_.answer(order.names[member], token);
-  const bool right = found && std::ranges::any_of(thumbprints_, [&](const auto& thumbprint) {
-                       return *found == token + "." + thumbprint;
-                     });
+  const bool right = is_proved(order, token, member);
   status = right ? "valid" : "invalid";
   if (!right) {
     order.status = "invalid";
@@ -315,6 +330,22 @@ void FakeCa::look_at_challenge(std::size_t number, std::size_t member) {
                                  [](const auto& each) { return each == "valid"; })) {
     order.status = "ready";
   }
+}
+
+bool FakeCa::is_proved(const Order& order, const std::string& token, std::size_t member) const {
+  const auto& name = order.names[member];
+  std::vector<std::string> found;
+  if (!order.by_dns[member]) {
+    if (const auto answer = board_.answer(name, token)) found.push_back(*answer);
+  } else if (texts) {
+    found = texts("_acme-challenge." + (name.starts_with("*.") ? name.substr(2) : name));
+  }
+  return std::ranges::any_of(thumbprints_, [&](const auto& thumbprint) {
+    const auto wanted = order.by_dns[member]
+                            ? base64url(bytes_of(Sha256().of("dns-" + token + "." + thumbprint)))
+                            : token + "." + thumbprint;
+    return std::ranges::find(found, wanted) != found.end();
+  });
 }
 
 std::string FakeCa::finalize(std::size_t number, const json& payload) {

@@ -56,6 +56,10 @@ class FakeCa {
   bool wrong_key = false;          // the certificate is for another one
   std::set<std::string> replaced;  // what a second order must not replace
   LeafWish leaf;                   // its times
+  // TXT records at a name, as it sees them; it looks when a DNS-01 challenge is accepted.
+  std::function<std::vector<std::string>(const std::string& name)> texts;
+  // A whole answer to a question for the renewal of the certificate with that id.
+  std::function<std::string(const std::string& id)> renewal;
 
   // ---- what it saw ----
 
@@ -72,6 +76,7 @@ class FakeCa {
     std::vector<std::string> names;
     std::vector<std::string> statuses;  // of the authorizations
     std::vector<int> polls;
+    std::vector<bool> by_dns;  // which challenge was accepted
     std::string status = "pending";
     std::string problem;  // of a challenge
     std::string chain;
@@ -89,6 +94,8 @@ class FakeCa {
   [[nodiscard]] std::string order_answer(std::size_t number);
   [[nodiscard]] std::string authorization_answer(std::size_t number, std::size_t member);
   void look_at_challenge(std::size_t number, std::size_t member);
+  [[nodiscard]] bool is_proved(const Order& order, const std::string& token,
+                               std::size_t member) const;
   [[nodiscard]] std::string finalize(std::size_t number, const nlohmann::json& payload);
   [[nodiscard]] std::string respond(int status, const std::string& body,
                                     const std::string& fields = {});

@@ -67,6 +67,8 @@ std::string wire_data(const domains::DnsRecord& record) {
     case DnsType::cname:
     case DnsType::ns:
       return wire_name(value);
+    case DnsType::soa:  // with a mailbox, and five numbers
+      return wire_name(value) + wire_name("hostmaster." + value) + std::string(20, '\1');
     case DnsType::txt: {
       std::string data;
       for (std::size_t i = 0; i < value.size(); i += 255) {
@@ -160,6 +162,15 @@ void NameServer::serve_tcp(int client) {
 
 std::string NameServer::reply_to(const std::string& query, bool tcp) {
   if (query.size() < 12) return {};
+  constexpr int k_opcode_update = 5;
+  if (((static_cast<unsigned char>(query[2]) >> 3) & 15) == k_opcode_update) {
+    TakeUpdate take;
+    {
+      const std::lock_guard lock(mutex_);
+      take = take_update_;
+    }
+    return take ? take(query, tcp) : std::string();
+  }
   std::size_t at = 12;
   Question question;
   question.name = read_name(query, at);

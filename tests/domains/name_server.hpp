@@ -35,6 +35,14 @@ class NameServer {
   };
   using Say = std::function<NameServerReply(const Question&)>;
 
+  // What is answered to an update (RFC 2136), its bytes and whole; empty: nothing.
+  using TakeUpdate = std::function<std::string(const std::string& request, bool tcp)>;
+  // Before the first one comes.
+  void take_updates(TakeUpdate take) {
+    const std::lock_guard lock(mutex_);
+    take_update_ = std::move(take);
+  }
+
   // port 0: any.
   explicit NameServer(Say say, const std::string& address = "127.0.0.1", std::uint16_t port = 0);
   ~NameServer();
@@ -51,6 +59,7 @@ class NameServer {
   [[nodiscard]] std::string reply_to(const std::string& query, bool tcp);
 
   Say say_;
+  TakeUpdate take_update_;
   std::string address_;
   std::uint16_t port_ = 0;
   FileDescriptor udp_;

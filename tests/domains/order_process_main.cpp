@@ -1,5 +1,6 @@
 // One order in a process of its own, for tests that kill it:
-// order_process FOLDER DIRECTORY EFFECT NAME [CA_BUNDLE]. It posts its tokens as files in
+// order_process FOLDER DIRECTORY EFFECT NAME [CA_BUNDLE [HOOK RESOLVER]]. With a hook the order is
+// for the name and all below it, proved by DNS. Else it posts its tokens as files in
 // FOLDER/board, as an edge would outlive it, and prints the certificate's fingerprint.
 #include <chrono>
 #include <filesystem>
@@ -30,7 +31,7 @@ class FileBoard final : public atlasflow::domains::ChallengeBoard {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5 && argc != 6) return 2;
+  if (argc != 5 && argc != 6 && argc != 8) return 2;
   using namespace atlasflow;
   const std::filesystem::path folder = argv[1];
   auto store = domains::CertificateStore::open(folder / "domains", folder / "secret.key");
@@ -42,10 +43,20 @@ int main(int argc, char** argv) {
   domains::AcmeConfig config;
   config.directory = argv[2];
   config.terms_agreed = true;
-  if (argc == 6) config.ca_bundle = argv[5];
-  domains::Issuer issuer(config, **store, board);
+  if (argc >= 6) config.ca_bundle = argv[5];
+  std::vector<std::string> names = {argv[4]};
+  std::unique_ptr<domains::DnsProof> dns;
+  if (argc == 8) {
+    names.push_back("*." + names.front());
+    domains::DnsProofConfig proof;
+    proof.resolvers = {argv[7]};
+    proof.poll = std::chrono::milliseconds(50);
+    dns = std::make_unique<domains::DnsProof>(
+        proof, std::make_unique<domains::HookProvider>(std::string(argv[6])));
+  }
+  domains::Issuer issuer(config, **store, board, dns.get());
   const auto issued =
-      issuer.order({EffectId(argv[3]), {argv[4]}, "", "", std::chrono::seconds(30)}, {});
+      issuer.order({EffectId(argv[3]), names, "", "", std::chrono::seconds(30)}, {});
   if (!issued) {
     std::cerr << issued.error().reason() << "\n";
     return 1;

@@ -40,6 +40,10 @@ class Pebble {
   [[nodiscard]] std::string root() const;
   // "127.0.0.1:port" of the name server.
   [[nodiscard]] std::string name_server() const { return "127.0.0.1:" + std::to_string(dns_port_); }
+  // Where its management interface listens, as above.
+  [[nodiscard]] std::string name_server_management() const {
+    return "127.0.0.1:" + std::to_string(dns_management_port_);
+  }
   // The name server's management interface: POST /set-txt and the like, with names that end in ".".
   void tell_name_server(const std::string& path, const std::string& json) const;
   // As if it had been set up anew: it forgets accounts, orders and its root.

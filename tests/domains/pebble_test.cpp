@@ -216,6 +216,78 @@ TEST_F(PebbleTest, an_order_that_is_killed_again_and_again_comes_to_its_end) {
   }
 }
 
+// A program as people write them: it tells the name server of pebble's tests.
+std::string hook_at(const std::filesystem::path& path, const Pebble& pebble) {
+  const auto url = "http://" + pebble.name_server_management();
+  std::ofstream(path)
+      << "#!/bin/sh\nset -eu\ncase $1 in\n"
+      << "present) curl -sf -d \"{\\\"host\\\":\\\"$2.\\\",\\\"value\\\":\\\"$3\\\"}\" " << url
+      << "/set-txt;;\n"
+      << "cleanup) curl -sf -d \"{\\\"host\\\":\\\"$2.\\\"}\" " << url << "/clear-txt;;\nesac\n";
+  std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  return path;
+}
+
+std::size_t texts_at(const Pebble& pebble, const std::string& name) {
+  const auto answers = ask({{pebble.name_server(), name, DnsType::txt}}, {}, {});
+  return answers[0] ? answers[0]->answers.size() : 99;
+}
+
+TEST_F(PebbleTest, a_wildcard_and_its_parent_are_proved_by_dns_with_a_program) {
+  start({.nonces_refused = 20, .authorizations_reused = 0});
+  DnsProof dns({.resolvers = {pebble_->name_server()}, .poll = 100ms},
+               std::make_unique<HookProvider>(hook_at(folder_ / "hook", *pebble_)));
+  const auto issued =
+      Issuer(config_, *store_, board_, &dns)
+          .order({EffectId("e-v1"), {"apps.example", "*.apps.example"}, "", "", 60s}, {});
+  ASSERT_TRUE(issued.has_value()) << issued.error().reason();
+  EXPECT_TRUE(verifies(issued->fingerprint()));
+  EXPECT_THAT(issued->names(), testing::UnorderedElementsAre("apps.example", "*.apps.example"));
+  EXPECT_EQ(board_.puts(), 0U);
+  EXPECT_EQ(texts_at(*pebble_, "_acme-challenge.apps.example"), 0U) << "and nothing is left";
+}
+
+// The zone of "_acme-challenge" is another one, which is all that the program may change.
+TEST_F(PebbleTest, a_challenge_that_is_delegated_by_a_cname_is_proved_where_that_leads) {
+  start({.authorizations_reused = 0});
+  pebble_->tell_name_server(
+      "/set-cname", R"({"host":"_acme-challenge.apps.example.","target":"apps.proof.example."})");
+  DnsProof dns({.resolvers = {pebble_->name_server()}, .poll = 100ms},
+               std::make_unique<HookProvider>(hook_at(folder_ / "hook", *pebble_)));
+  const auto issued =
+      Issuer(config_, *store_, board_, &dns)
+          .order({EffectId("e-v1"), {"apps.example", "*.apps.example"}, "", "", 60s}, {});
+  ASSERT_TRUE(issued.has_value()) << issued.error().reason();
+  EXPECT_TRUE(verifies(issued->fingerprint()));
+}
+
+TEST_F(PebbleTest, an_order_proved_by_dns_that_is_killed_again_and_again_comes_to_its_end) {
+  start({.nonces_refused = 20, .authorizations_reused = 0});
+  const auto hook = hook_at(folder_ / "hook", *pebble_);
+  std::mt19937 random(7);
+  for (int i = 0; i < 3; ++i) {
+    const auto name = "killed" + std::to_string(i) + ".example";
+    std::optional<Exit> exit;
+    for (int life = 0; life <= 4; ++life) {
+      auto order =
+          spawn_process({.argv = {ATLASFLOW_ORDER_PROCESS, folder_, config_.directory, name + "-v1",
+                                  name, config_.ca_bundle, hook, pebble_->name_server()},
+                         .environment = {}});
+      ASSERT_TRUE(order.has_value());
+      const std::chrono::milliseconds at_most(life == 4 ? 60'000 : random() % 900);
+      exit = order->wait(at_most);
+      if (exit) break;
+      order->kill();
+    }
+    ASSERT_TRUE(exit.has_value());
+    EXPECT_EQ(exit->code, 0);
+    const auto stored = store_->order(EffectId(name + "-v1"));
+    ASSERT_TRUE(stored.has_value());
+    EXPECT_TRUE(verifies(stored->fingerprint));
+    EXPECT_EQ(texts_at(*pebble_, "_acme-challenge." + name), 0U);
+  }
+}
+
 TEST_F(PebbleTest, a_ca_that_this_machine_does_not_trust_is_not_believed) {
   start();
   config_.ca_bundle.clear();

@@ -122,6 +122,23 @@ TEST(Config, the_edges_limits_and_timeouts_are_taken) {
   }
 }
 
+TEST(Config, of_the_servers_own_certificate_is_taken) {
+  const std::string head =
+      "domain = 'apps.example.net'\n[domains]\nacme_directory = 'https://ca.example/dir'\n"
+      "acme_terms_agreed = true\n";
+  const std::filesystem::path file = "/etc/atlasflow/atlasflow.toml";
+  EXPECT_FALSE(parse_config(head, file)->domains.orders_own());
+  const auto hook = parse_config(head + "dns01_hook = 'hooks/txt'\n", file);
+  ASSERT_TRUE(hook) << to_string(hook.error());
+  EXPECT_TRUE(hook->domains.orders_own());
+  EXPECT_EQ(hook->domains.dns01_hook, "/etc/atlasflow/hooks/txt");
+  const auto update = parse_config(
+      head + "dns01_server = '[2001:db8::53]:53'\ndns01_tsig_key_file = 'tsig.key'\n", file);
+  ASSERT_TRUE(update) << to_string(update.error());
+  EXPECT_TRUE(update->domains.orders_own());
+  EXPECT_EQ(update->domains.dns01_tsig_key_file, "/etc/atlasflow/tsig.key");
+}
+
 TEST(Config, of_domains_is_taken) {
   const auto config = parse_config(
       "[domains]\nacme_external_key_id = 'kid-1'\nacme_external_mac_key_file = 'mac-key'\n"
@@ -178,6 +195,21 @@ INSTANTIATE_TEST_SUITE_P(
         WrongCase{"[domains]\nresolvers = ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4', "
                   "'192.0.2.5']\n",
                   "2", "at most 4 name servers"},
+        WrongCase{"[domains]\ndns01_hook = '/bin/hook'\n", "2", "needs domains.acme_directory"},
+        WrongCase{"[domains]\nacme_directory = 'https://ca.example/dir'\nacme_terms_agreed = true\n"
+                  "dns01_hook = '/bin/hook'\n",
+                  "4", "'atlasflow.localhost' is a name of this machine only"},
+        WrongCase{"domain = 'co.uk'\n[domains]\nacme_directory = 'https://ca.example/dir'\n"
+                  "acme_terms_agreed = true\ndns01_hook = '/bin/hook'\n",
+                  "5", "is a public suffix"},
+        WrongCase{"[domains]\ndns01_server = '192.0.2.53'\n", "2",
+                  "needs domains.dns01_tsig_key_file"},
+        WrongCase{"[domains]\ndns01_tsig_key_file = 'key'\n", "2", "needs domains.dns01_server"},
+        WrongCase{"[domains]\ndns01_server = 'ns.example'\ndns01_tsig_key_file = 'key'\n", "2",
+                  "must be a name server's address"},
+        WrongCase{"domain = 'apps.example'\n[domains]\ndns01_server = '192.0.2.53'\n"
+                  "dns01_tsig_key_file = 'key'\ndns01_hook = '/bin/hook'\n",
+                  "5", "choose one of both"},
         WrongCase{"[domains]\nacme_external_key_id = 'kid-1'\n", "2",
                   "needs domains.acme_external_mac_key_file"},
         WrongCase{"[domains]\nacme_external_mac_key_file = 'key'\n", "2",

@@ -151,6 +151,36 @@ TEST_F(DomainEngine, the_table_is_what_the_edge_shows_and_no_host_is_asked_twice
   EXPECT_THAT(in_force(), IsEmpty());
 }
 
+// For the server's own domain its local authority has certificates as well.
+TEST_F(DomainEngine, a_wildcard_for_the_servers_own_domain_takes_the_place_of_the_local_ones) {
+  const std::string own = "apps.test";
+  const auto local =
+      edge::shown_fingerprint("127.0.0.1", edge_->https_port(), "web." + own, 5s).value();
+  const auto put = [&] {
+    const auto issued = domains_test::issue(authority_, {.names = {own, "*." + own}});
+    const auto facts =
+        domains::facts_of(parse_certificates(issued.chain_pem).value().front().get());
+    const EffectId effect("domain/" + facts.fingerprint());
+    EXPECT_TRUE(store_->order(effect).has_value());
+    EXPECT_TRUE(store_->put(effect, {issued.chain_pem, issued.key_pem, facts}).has_value());
+    return facts.fingerprint();
+  };
+  for (const auto& fingerprint : {put(), put()}) {
+    const CertificateChoice apex{own, fingerprint};
+    const CertificateChoice below{"*." + own, fingerprint};
+    EXPECT_THAT(publish({apex, below}).shown, UnorderedElementsAre(apex, below));
+    for (const auto& host : {own, "web." + own, "pr-7-web." + own}) {
+      EXPECT_EQ(edge::shown_fingerprint("127.0.0.1", edge_->https_port(), host, 5s).value(),
+                fingerprint)
+          << host;
+    }
+  }
+  publish({});
+  EXPECT_EQ(edge::shown_fingerprint("127.0.0.1", edge_->https_port(), "web." + own, 5s).value(),
+            local)
+      << "and gives it back";
+}
+
 TEST_F(DomainEngine, a_certificate_that_is_brought_serves_at_once_and_a_wrong_one_changes_nothing) {
   const auto old = stored("one.example");
   ASSERT_THAT(publish({old}).shown, ElementsAre(old));

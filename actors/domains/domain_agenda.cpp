@@ -1,0 +1,172 @@
+// What the keeper does when: looks, orders, warnings and questions to the CA, as they come due.
+#include <algorithm>
+
+#include "actors/domains/domain_keeper.hpp"
+#include "base/assert.hpp"
+#include "base/probe.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+constexpr std::size_t k_looks_max = 8;
+constexpr std::ptrdiff_t k_orders_max = 4;
+constexpr auto k_look_limit = std::chrono::seconds(60);
+constexpr std::ptrdiff_t k_advices_max = 4;
+constexpr auto k_advice_limit = std::chrono::seconds(90);
+// The engine keeps an order's deadline itself; this is for one that does not come back.
+constexpr TimestampUs k_order_patience_us = k_minute_us;
+constexpr int k_lost_orders_max = 5;
+
+pb::CertificateFailed failed_as(pb::CertificateProblem problem, const std::string& reason) {
+  pb::CertificateFailed failed;
+  failed.set_problem(problem);
+  failed.set_reason(reason);
+  return failed;
+}
+
+}  // namespace
+
+bool DomainKeeperState::has_order_room() const {
+  const auto busy = std::count_if(watches.begin(), watches.end(), [](const auto& item) {
+    return item.second.order != 0 || item.second.ordering_look;
+  });
+  return busy < k_orders_max;
+}
+
+void DomainKeeperState::plan(const std::string& domain, const DomainState& state, Watch& watch) {
+  if (watch.look_due) looks.erase({*watch.look_due, domain});
+  if (watch.order_due) orders.erase({*watch.order_due, domain});
+  if (watch.warning_due) warnings.erase({*watch.warning_due, domain});
+  watch.warning_due = warning_due_at(state);
+  if (watch.warning_due) warnings.emplace(*watch.warning_due, domain);
+  if (watch.advice_due) advices.erase({*watch.advice_due, domain});
+  watch.advice_due.reset();
+  if (watch.advice == 0 && config.engine->gives_renewal_advice()) {
+    const bool same = state.installed && state.installed->fingerprint == watch.advice_asked_for;
+    watch.advice_due =
+        advice_due_at(state, began_at, same ? watch.advice_asked_at : 0, watch.advice_again_in);
+  }
+  if (watch.advice_due) advices.emplace(*watch.advice_due, domain);
+  watch.look_due.reset();
+  watch.order_due.reset();
+  if (watch.look != 0) return;  // Its end plans anew.
+  watch.look_due = look_due_at(state, watch.looked_at);
+  if (const auto due = order_due_at(state, config.settings.rules)) {
+    const auto rested = watch.looked_at == 0 ? 0 : watch.looked_at + k_looks_apart_us;
+    watch.order_due = std::max(*due, rested);
+  }
+  if (watch.look_due) looks.emplace(*watch.look_due, domain);
+  if (watch.order_due) orders.emplace(*watch.order_due, domain);
+}
+
+void DomainKeeperState::compare(domain_keeper_actor::pointer self, const std::string& domain) {
+  if (!begun) return;
+  const auto* state = ledger.find(domain);
+  ATLAS_ASSERT(state != nullptr, "a domain is compared that has no event");
+  auto& watch = watches[domain];
+  plan(domain, *state, watch);
+  run_order(self, *state, watch);
+  const bool is_idle = watch.look == 0 && watch.order == 0 && watch.advice == 0;
+  if (!state->claimed && is_idle) watches.erase(domain);
+}
+
+void DomainKeeperState::run_order(domain_keeper_actor::pointer self, const DomainState& state,
+                                  Watch& watch) {
+  if (!state.order) {
+    if (watch.order != 0) {
+      // Its outcome is recorded, or it is nobody's any more: then the call ends early.
+      jobs.erase(std::exchange(watch.order, 0));
+    }
+    watch.lost_orders = 0;
+    watch.order_again_at = 0;
+    return;
+  }
+  if (watch.order != 0 || cleaning != 0) return;
+  const auto now = config.clock->now();
+  if (now < watch.order_again_at) return wake_at(self, watch.order_again_at);
+  if (watch.lost_orders >= k_lost_orders_max) {
+    const auto effect = state.order->effect;
+    return report(self, state.name,
+                  TakeFailed{effect, failed_as(pb::CERTIFICATE_PROBLEM_LOCAL,
+                                               "what orders certificates died again and again; the "
+                                               "server's log says of what")});
+  }
+  // One that was begun before a start of the server is asked for in any case: it may be there.
+  const auto left = std::max(state.order->deadline - now, k_order_patience_us);
+  ATLAS_PROBE(state.order->deadline < now, "an order was taken up after its deadline");
+  CertificateJob job;
+  job.effect = state.order->effect;
+  job.names = state.order->names;
+  job.directory = state.order->directory;
+  job.renews = state.order->renews;
+  job.remaining = std::chrono::microseconds(left);
+  watch.order = begin_job(self, OrderWork{std::move(job)},
+                          std::chrono::microseconds(left + k_order_patience_us));
+}
+
+void DomainKeeperState::run_due(domain_keeper_actor::pointer self) {
+  if (!begun) return;
+  const auto now = config.clock->now();
+  while (!warnings.empty() && warnings.begin()->first <= now) {
+    const auto domain = warnings.extract(warnings.begin()).value().second;
+    watches[domain].warning_due.reset();
+    report(self, domain, WarnOfExpiry{});  // whose record plans the next one
+  }
+  if (!warnings.empty()) wake_at(self, warnings.begin()->first);
+  ask_for_advice(self);
+  const auto looking = [this] {
+    return static_cast<std::size_t>(std::count_if(jobs.begin(), jobs.end(), [](const auto& item) {
+      return std::holds_alternative<LookUpWork>(item.second.work);
+    }));
+  };
+  const auto allowed_at = ledger.order_allowed_at(config.settings.rules);
+  while (!orders.empty() && orders.begin()->first <= now && allowed_at <= now && has_order_room()) {
+    const auto domain = orders.begin()->second;
+    look(self, domain, true);
+  }
+  while (!looks.empty() && looks.begin()->first <= now && looking() < k_looks_max) {
+    const auto domain = looks.begin()->second;
+    look(self, domain, false);
+  }
+  if (!looks.empty() && looks.begin()->first > now) wake_at(self, looks.begin()->first);
+  if (!orders.empty()) {
+    const auto due = std::max(orders.begin()->first, allowed_at);
+    if (due > now) wake_at(self, due);  // else the end of an order comes back here
+  }
+}
+
+void DomainKeeperState::ask_for_advice(domain_keeper_actor::pointer self) {
+  const auto now = config.clock->now();
+  const auto asking = std::count_if(jobs.begin(), jobs.end(), [](const auto& item) {
+    return std::holds_alternative<AdviceWork>(item.second.work);
+  });
+  auto room = k_advices_max - asking;
+  while (!advices.empty() && advices.begin()->first <= now && room-- > 0) {
+    const auto domain = advices.extract(advices.begin()).value().second;
+    auto& watch = watches[domain];
+    watch.advice_due.reset();
+    watch.advice_asked_at = now;
+    watch.advice_asked_for = ledger.find(domain)->installed->fingerprint;
+    watch.advice = begin_job(self, AdviceWork{domain, watch.advice_asked_for}, k_advice_limit);
+  }
+  // When there is no room, the end of a question comes back here.
+  if (!advices.empty() && advices.begin()->first > now) wake_at(self, advices.begin()->first);
+}
+
+void DomainKeeperState::wake_at(domain_keeper_actor::pointer self, TimestampUs due) {
+  if (armed_for != 0 && armed_for <= due) return;
+  armed_for = due;
+  const auto left = std::max<TimestampUs>(due - config.clock->now(), 1'000);
+  self->delayed_send(self, std::chrono::microseconds(left), DomainsDue{++armed});
+}
+
+void DomainKeeperState::look(domain_keeper_actor::pointer self, const std::string& domain,
+                             bool to_order) {
+  auto& watch = watches[domain];
+  watch.looked_at = config.clock->now();
+  watch.ordering_look = to_order;
+  watch.look = begin_job(self, LookUpWork{domain}, k_look_limit);
+  plan(domain, *ledger.find(domain), watch);
+}
+
+}  // namespace atlasflow::actors

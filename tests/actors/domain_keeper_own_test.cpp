@@ -1,0 +1,109 @@
+// The keeper and the certificate of the server's own domain; and renewals as authorities want them.
+#include "tests/actors/domain_keeper_fixture.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+// ---- the server's own domain ----
+
+TEST_F(DomainKeeper, claims_the_servers_own_domain_and_shows_one_certificate_for_two_hosts) {
+  orders_own = true;
+  start();
+  EXPECT_EQ(death, "");
+  const auto own = state(k_own);
+  EXPECT_TRUE(own.is_servers);
+  EXPECT_EQ(own.status(), DomainStatus::active);
+  ASSERT_EQ(engine.orders.size(), 1U);
+  ASSERT_EQ(engine.table.size(), 2U);
+  EXPECT_EQ(engine.table[0].domain, k_own);
+  EXPECT_EQ(engine.table[1].domain, std::string("*.") + k_own);
+  EXPECT_EQ(engine.table[0].fingerprint, engine.table[1].fingerprint);
+  DomainLedger ledger;
+  EXPECT_TRUE(log.read_all(Position{1}, [&](const storage::Record& record) {
+    ledger.apply(record.stream, record.event, record.recorded_at);
+    return true;
+  }));
+  EXPECT_TRUE(hosts_of(ledger, k_own).targets.empty()) << "it leads to no project";
+}
+
+TEST_F(DomainKeeper, a_certificate_of_the_servers_own_domain_that_is_lost_is_ordered_anew_once) {
+  orders_own = true;
+  start();
+  engine.all_lost = true;
+  record(domain_stream(k_shop), issued("fp-shop"));
+  engine.all_lost = false;
+  EXPECT_EQ(count_of("CertificateLost"), 2U) << "of each domain, whatever its hosts are";
+  pass(seconds(30));
+  EXPECT_EQ(death, "");
+  EXPECT_EQ(state(k_own).status(), DomainStatus::active);
+}
+
+TEST_F(DomainKeeper, gives_the_servers_own_domain_up_when_it_is_wanted_no_more) {
+  pb::Event own;
+  own.mutable_server_domain_added();
+  record(domain_stream(k_own), {own});
+  record(domain_stream("old.test"), {own});
+  orders_own = true;
+  start();
+  EXPECT_EQ(state("old.test").status(), DomainStatus::removed);
+  EXPECT_TRUE(state(k_own).is_servers);
+  caf::anon_send_exit(keeper, caf::exit_reason::kill);
+  run();
+  orders_own = false;
+  start();
+  EXPECT_EQ(state(k_own).status(), DomainStatus::removed);
+  EXPECT_TRUE(engine.table.empty());
+}
+
+TEST_F(DomainKeeper, takes_the_servers_own_domain_when_the_project_that_had_it_gives_it_up) {
+  record(domain_stream(k_own), {added()});
+  orders_own = true;
+  start();
+  EXPECT_FALSE(state(k_own).is_servers);
+  caf::anon_send(
+      keeper,
+      CommandDomain{k_own, RemoveDomain{Principal::user(), "asked for"}, Principal::user(), {}});
+  run();
+  EXPECT_TRUE(state(k_own).is_servers);
+  EXPECT_EQ(death, "");
+}
+
+// ---- when the authority wants a renewal ----
+
+TEST_F(DomainKeeper, asks_for_advice_as_often_as_it_is_told_and_renews_by_it) {
+  engine.advises = true;
+  record(domain_stream(k_shop), {added()});
+  engine.news.ask_again_in = seconds(600);
+  start();
+  EXPECT_TRUE(state().installed);
+  pass(seconds(601));
+  EXPECT_EQ(engine.asked_for.size(), 1U) << "the first time within ten minutes";
+  pass(seconds(1'200));
+  EXPECT_EQ(engine.asked_for.size(), 3U);
+  EXPECT_EQ(count_of("RenewalAdvised"), 0U) << "it gave none";
+  engine.news.advised.emplace();
+  engine.news.advised->set_start_us(clock.now_us - k_day_us);
+  engine.news.advised->set_end_us(clock.now_us);
+  pass(seconds(1'300));
+  EXPECT_EQ(death, "");
+  EXPECT_GE(count_of("RenewalAdvised"), 1U);
+  EXPECT_GE(engine.orders.size(), 2U) << "a window that has passed is renewed in at once";
+  EXPECT_LE(engine.orders.size(), 4U) << "and within the week's limit, however often it is said";
+}
+
+TEST_F(DomainKeeper, an_advice_that_stays_is_one_event) {
+  engine.advises = true;
+  record(domain_stream(k_shop), {added()});
+  engine.news.ask_again_in = seconds(60);
+  engine.news.advised.emplace();
+  engine.news.advised->set_start_us(k_start + 60 * k_day_us);
+  engine.news.advised->set_end_us(k_start + 61 * k_day_us);
+  start();
+  pass(seconds(1'800));
+  EXPECT_GT(engine.asked_for.size(), 10U);
+  EXPECT_EQ(count_of("RenewalAdvised"), 1U);
+  EXPECT_EQ(engine.orders.size(), 1U);
+}
+
+}  // namespace
+}  // namespace atlasflow::actors
