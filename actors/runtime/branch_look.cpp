@@ -3,7 +3,6 @@
 #include <optional>
 #include <string_view>
 
-#include "base/probe.hpp"
 #include "events/environment.hpp"
 
 namespace atlasflow::actors {
@@ -70,7 +69,6 @@ Result<std::string> look_at_branch(const ProjectState& project, const storage::C
   push.after = head->sha;
   push.before = known.commit;
   if (known.commit != push.after && !known.commanded.contains(push.after)) return std::string();
-  ATLAS_PROBE(true, "a branch was looked at, and its head was known");
   return "commit " + push.after.substr(0, 7) + " is known: nothing was pushed since";
 }
 
