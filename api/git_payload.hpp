@@ -3,11 +3,13 @@
 // nonsense. Pure, any thread.
 //
 // Sources: docs.gitlab.com, "Webhook events" (push and tag events); docs.gitea.com, "Webhooks", and
-// forgejo.org's and gogs.io's of the same format; support.atlassian.com, "Event payloads" (Bitbucket
-// Cloud, repo:push); confluence.atlassian.com, "Event payload" (Bitbucket Data Center,
+// forgejo.org's and gogs.io's of the same format; support.atlassian.com, "Event payloads" (of
+// Bitbucket Cloud, repo:push); confluence.atlassian.com, "Event payload" (of Bitbucket Data Center,
 // repo:refs_changed).
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
