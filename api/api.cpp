@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "api/context.hpp"
+#include "api/git_webhook.hpp"
 #include "api/github_setup.hpp"
 #include "api/http_server.hpp"
 #include "api/listener.hpp"
@@ -35,6 +36,8 @@ class ServedApi final : public Api {
     add_health_route(public_router_);
     add_webhook_route(private_router_, context_);
     add_webhook_route(public_router_, context_);
+    add_git_webhook_route(private_router_, context_);
+    add_git_webhook_route(public_router_, context_);
     add_github_routes(private_router_, github_);
     add_github_pages(private_router_, github_);
     add_github_pages(public_router_, github_);

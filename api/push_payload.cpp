@@ -13,7 +13,6 @@ namespace atlasflow::api {
 namespace {
 
 constexpr std::size_t k_text_bytes_max = 4096;  // of a ref, a URL or a name
-constexpr std::string_view k_no_commit = "0000000000000000000000000000000000000000";
 
 Result<void> check_text(const std::string& path, const std::string& text) {
   if (text.size() > k_text_bytes_max) {
@@ -25,22 +24,6 @@ Result<void> check_text(const std::string& path, const std::string& text) {
   if (has_control) {
     return fail(ErrorCode::invalid_argument, "'" + path + "' has a control character.");
   }
-  return {};
-}
-
-Result<void> read_text(const Members& members, const char* name, std::string& into) {
-  ATLAS_TRY(auto text, members.string(name));
-  into = text.value_or("");
-  return check_text(members.path_of(name), into);
-}
-
-Result<void> read_commit(const Members& members, const char* name, std::string& into) {
-  ATLAS_TRY(auto text, members.required_string(name));
-  if (!is_commit_sha(text)) {
-    return fail(ErrorCode::invalid_argument,
-                "'" + members.path_of(name) + "' must be 40 hex digits in lower case.");
-  }
-  into = std::move(text);
   return {};
 }
 
@@ -90,14 +73,6 @@ Result<void> read_pusher(const Members& payload, Push& push) {
 }
 
 // ---- pull requests ----
-
-Result<Members> required_object(const Members& members, const char* name) {
-  ATLAS_TRY(const auto json, members.object(name));
-  if (json == nullptr) {
-    return fail(ErrorCode::invalid_argument, "'" + members.path_of(name) + "' is missing.");
-  }
-  return Members(*json, members.path_of(name));
-}
 
 // The id of the repository where one side's branch is; 0: that was deleted.
 Result<std::int64_t> repository_of(const Members& side, std::string& full_name) {
@@ -155,6 +130,30 @@ Result<void> read_before(const Members& members, Push& push) {
 }
 
 }  // namespace
+
+Result<void> read_text(const Members& members, const char* name, std::string& into) {
+  ATLAS_TRY(auto text, members.string(name));
+  into = text.value_or("");
+  return check_text(members.path_of(name), into);
+}
+
+Result<void> read_commit(const Members& members, const char* name, std::string& into) {
+  ATLAS_TRY(auto text, members.required_string(name));
+  if (!is_commit_sha(text)) {
+    return fail(ErrorCode::invalid_argument,
+                "'" + members.path_of(name) + "' must be 40 hex digits in lower case.");
+  }
+  into = std::move(text);
+  return {};
+}
+
+Result<Members> required_object(const Members& members, const char* name) {
+  ATLAS_TRY(const auto json, members.object(name));
+  if (json == nullptr) {
+    return fail(ErrorCode::invalid_argument, "'" + members.path_of(name) + "' is missing.");
+  }
+  return Members(*json, members.path_of(name));
+}
 
 Result<std::string> payload_text(std::string_view content_type, std::string_view body) {
   auto media_type = content_type.substr(0, content_type.find(';'));

@@ -1,5 +1,6 @@
 // GitHub's signature of a delivery: "X-Hub-Signature-256: sha256=<hex>", the HMAC-SHA-256 of the
-// raw body. Pure, any thread. Source: docs.github.com, "Validating webhook deliveries".
+// raw body; other hosts make the same under other names. Pure, any thread. Source: docs.github.com,
+// "Validating webhook deliveries".
 #pragma once
 
 #include <array>

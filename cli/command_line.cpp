@@ -46,7 +46,7 @@ void add_project_verbs(CLI::App& app, Command& chosen) {
   add_json(add_verb(*project, chosen, list, "list", "List the projects"), list);
 
   auto show = std::make_shared<ProjectShowCommand>();
-  verb = add_verb(*project, chosen, show, "show", "Show a project and its webhook's URL");
+  verb = add_verb(*project, chosen, show, "show", "Show a project and its webhook's URLs");
   verb->add_option("NAME", show->name, "The project")->required();
   add_json(verb, show);
 

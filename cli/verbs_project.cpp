@@ -9,12 +9,17 @@ namespace {
 
 using nlohmann::json;
 
-// What GitHub is to be told; needs the server's domain and port.
-Result<std::string> webhook_url(ApiClient& api) {
+// What Git hosts are to be told; needs the server's domain and port.
+struct WebhookUrls {
+  std::string github;
+  std::string git;  // of GitLab, Gitea, Forgejo, Gogs, Bitbucket, and of whoever can sign
+};
+Result<WebhookUrls> webhook_urls(const std::string& project, ApiClient& api) {
   ATLAS_TRY(const auto status, api.get("/v1/status"));
   const auto port = number_of(status, "https_port");
-  return "https://" + text_of(status, "domain") + (port == 443 ? "" : ":" + std::to_string(port)) +
-         "/webhooks/github";
+  const auto base = "https://" + text_of(status, "domain") +
+                    (port == 443 ? "" : ":" + std::to_string(port)) + "/webhooks/";
+  return WebhookUrls{base + "github", base + "git/" + project};
 }
 
 std::string one_line(const json& deployment, TimestampUs now) {
@@ -90,8 +95,8 @@ std::string health_line(const json& settings, const std::string& deadline) {
 }
 
 int print_project(const json& project, ApiClient& api, const Terminal& terminal) {
-  const auto webhook = webhook_url(api);
-  if (!webhook) return report(terminal, webhook.error());
+  const auto webhooks = webhook_urls(text_of(project, "name"), api);
+  if (!webhooks) return report(terminal, webhooks.error());
   const auto now = wall_clock();
   const auto branch = text_of(project, "branch");
   std::vector<std::vector<std::string>> rows = {
@@ -100,7 +105,8 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
       {"Repository", printable(text_of(project, "repository")) +
                          (project.value("repository_deleted", false) ? ", deleted on GitHub" : "")},
       {"Branch", branch.empty() ? "(the repository's default)" : printable(branch)},
-      {"Webhook", *webhook},
+      {"Webhook", webhooks->github + " (of GitHub)"},
+      {"", webhooks->git + " (of other hosts)"},
       {"Status", text_of(project, "status")},
   };
   const auto live = project.value("live_deployment", json());
@@ -160,13 +166,14 @@ int run(const ProjectCreateCommand& command, ApiClient& api, const Terminal& ter
     terminal.out << project->dump(2) << "\n";
     return k_exit_ok;
   }
-  const auto webhook = webhook_url(api);
-  if (!webhook) return report(terminal, webhook.error());
+  const auto webhooks = webhook_urls(text_of(*project, "name"), api);
+  if (!webhooks) return report(terminal, webhooks.error());
   terminal.out << "Created " << text_of(*project, "name") << ", at " << text_of(*project, "url")
                << "\n"
                << "Deploy it now:    atlasflow deploy " << text_of(*project, "name") << " --wait\n"
-               << "Deploy on push:   in GitHub, add a webhook with the URL " << *webhook
-               << ",\n                  content type application/json, and "
+               << "Deploy on push:   in GitHub, add a webhook with the URL " << webhooks->github
+               << "\n                  (in GitLab, Gitea, Forgejo, Gogs or Bitbucket "
+               << webhooks->git << "),\n                  content type application/json, and "
                << (command.webhook_secret_file.empty() ? "the server's webhook secret"
                                                        : "the secret you gave")
                << "\n";

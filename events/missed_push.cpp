@@ -1,11 +1,9 @@
 #include "events/missed_push.hpp"
 
-#include "events/environment.hpp"
-
 namespace atlasflow {
 
-bool take_older(KnownHead& known, const pb::PushReceived& push) {
-  if (push.environment() != k_production) return false;
+bool take_older(KnownHead& known, const pb::PushReceived& push, std::string_view environment) {
+  if (push.environment() != environment) return false;
   if (push.trigger() != pb::TRIGGER_WEBHOOK) {
     known.commanded.insert(push.after());
     return false;

@@ -8,12 +8,14 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 
+#include "events/environment.hpp"
 #include "events/push.hpp"
 
 namespace atlasflow {
 
-// What is known of the branch that is production.
+// What is known of the branch of one environment, which is production unless it is said.
 struct KnownHead {
   std::string ref;
   std::string commit;               // of its newest push; empty: none is known
@@ -23,7 +25,8 @@ struct KnownHead {
 };
 // Takes what a project's deployments were made of, the newest first; true: an older one tells no
 // more.
-[[nodiscard]] bool take_older(KnownHead& known, const pb::PushReceived& push);
+[[nodiscard]] bool take_older(KnownHead& known, const pb::PushReceived& push,
+                              std::string_view environment = k_production);
 
 // The head as the branch's host tells it. at_s: by the host's clock, once the answer was there.
 struct SeenHead {

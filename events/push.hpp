@@ -33,10 +33,14 @@ struct Push {
   bool forced = false;
   std::int64_t pushed_at_s = 0;  // when the sender says it was pushed, in s since 1970; 0: unknown
   std::int64_t inferred_at_s = 0;  // since when it is known to be the branch's head; 0: it was told
-  std::string delivery_id = {};    // X-GitHub-Delivery, or the id of the command
+  // X-GitHub-Delivery or what another host has for it, or the id of the command.
+  std::string delivery_id = {};
   std::string pusher = {};
   bool no_cache = false;  // its build takes no layer of an earlier one
-  Principal by = {};      // who tells of it
+  // Its sender tells where the branch stands and not what it replaced: of a commit that is the
+  // newest known one nothing follows, under whatever delivery_id it comes.
+  bool only_news = false;
+  Principal by = {};  // who tells of it
   // Set: no branch was pushed to. `ref` is refs/pull/<number>/head, which the repository has of
   // forks, too; `after` the commit at its head.
   std::optional<PullRequestNews> pull_request = std::nullopt;

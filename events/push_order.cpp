@@ -86,6 +86,11 @@ std::string reason_if_late(const PushOrder& order, const pb::PushReceived& push)
   return "late: commit " + shortened(push.after()) + " was replaced by a later push";
 }
 
+std::string reason_if_known(const PushOrder& order, const pb::PushReceived& push) {
+  if (order.deleted || order.head != push.after()) return "";
+  return "commit " + shortened(push.after()) + " is known: nothing was pushed since";
+}
+
 void take(PushOrder& order, const pb::PushReceived& push) {
   note_replaced(order, push.before());
   if (order.head != push.after()) note_replaced(order, order.head);

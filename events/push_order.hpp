@@ -25,6 +25,9 @@ struct PushOrder {
 // Why this push is older than what is known, or known itself, as a sentence; empty when it is news.
 [[nodiscard]] std::string reason_if_late(const PushOrder& order, const pb::PushReceived& push);
 
+// The same of a push that tells only where the branch stands (Push::only_news).
+[[nodiscard]] std::string reason_if_known(const PushOrder& order, const pb::PushReceived& push);
+
 void take(PushOrder& order, const pb::PushReceived& push);
 void take(PushOrder& order, const pb::BranchDeleted& deletion);
 

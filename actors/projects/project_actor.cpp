@@ -24,6 +24,12 @@ std::string ProjectActorState::dedupe_key(pb::Trigger trigger, const std::string
   return source + history.project.id.str() + "/" + id;
 }
 
+// The ids of one host say nothing of another's.
+std::string ProjectActorState::dedupe_key(const Push& push) const {
+  if (push.by != Principal::webhook("git")) return dedupe_key(push.trigger, push.delivery_id);
+  return "git/" + history.project.id.str() + "/" + push.delivery_id;
+}
+
 // One after the other: whether a push is late depends on those that are being recorded.
 void ProjectActorState::intake(project_actor::pointer self, const Push& push,
                                const IntakeAnswer& answer) {
@@ -46,7 +52,9 @@ void ProjectActorState::intake_now(project_actor::pointer self, const Push& push
   auto received = push_received(push, history.project, target.environment);
   if (push.trigger == pb::TRIGGER_WEBHOOK) {
     const auto& pushes = history.environments[target.environment].pushes;
-    auto reason = reason_if_late(pushes, received);
+    std::string reason;
+    if (push.only_news) reason = reason_if_known(pushes, received);
+    if (reason.empty()) reason = reason_if_late(pushes, received);
     if (reason.empty() && is_preview(target.environment)) {
       reason = reason_against_preview(history, target.environment);
     }
@@ -54,7 +62,7 @@ void ProjectActorState::intake_now(project_actor::pointer self, const Push& push
     if (!reason.empty()) return ignore(self, push, reason, answer);
   }
   begin(self, {.command = ReceivePush{std::move(received), push.by},
-               .dedupe_key = dedupe_key(push.trigger, push.delivery_id),
+               .dedupe_key = dedupe_key(push),
                .correlation_id = push.delivery_id,
                .answer = answer});
 }
@@ -88,7 +96,7 @@ void ProjectActorState::intake_pull_request(project_actor::pointer self, const P
                                 pull_request_environment(push.pull_request->head.number()));
   received.mutable_pull_request()->set_approved_by(verdict.approved_by);
   begin(self, {.command = ReceivePush{std::move(received), push.by},
-               .dedupe_key = dedupe_key(push.trigger, push.delivery_id),
+               .dedupe_key = dedupe_key(push),
                .correlation_id = push.delivery_id,
                .answer = answer});
 }
@@ -119,7 +127,7 @@ void ProjectActorState::ignore(project_actor::pointer self, const Push& push,
 void ProjectActorState::record(project_actor::pointer self, const Push& push,
                                const ProjectCommand& what, const std::string& reason,
                                const IntakeAnswer& answer) {
-  command(self, what, push.by, dedupe_key(push.trigger, push.delivery_id),
+  command(self, what, push.by, dedupe_key(push),
           [this, answer, reason](const Result<Recorded>& done) {
             if (!done) return answer->fail(done.error());
             IntakeReply reply;

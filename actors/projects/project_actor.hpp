@@ -90,6 +90,7 @@ struct ProjectActorState {
   void learn(const storage::Record& record);
   void reconcile(project_actor::pointer self);
   [[nodiscard]] std::string dedupe_key(pb::Trigger trigger, const std::string& id) const;
+  [[nodiscard]] std::string dedupe_key(const Push& push) const;
 };
 
 [[nodiscard]] project_actor::behavior_type project(

@@ -22,7 +22,7 @@ using projects_actor = caf::typed_actor<
     caf::replies_to<CommandProject>::with<ProjectReply>,
     // A push, for every project of its repository that its signature speaks for.
     caf::replies_to<ReceivePushNow>::with<PushReply>,
-    // A deployment by command.
+    // A push for the project of that name.
     caf::replies_to<DeployNow>::with<PushReply>,
     // A deployment of an earlier one.
     caf::replies_to<ReuseNow>::with<IntakeReply>,

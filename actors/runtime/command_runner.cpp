@@ -71,6 +71,33 @@ struct CommandRunner::Run {
     return std::move(reply.receipts);
   }
 
+  Result<std::vector<PushReceipt>> operator()(commands::TakeProjectPush command) const {
+    auto& push = command.push;
+    push.by = by;
+    ATLAS_TRY(const auto view, runner.known_project(command.project));
+    if (push.ref.empty() && !view.state.branch.empty()) {
+      push.ref = "refs/heads/" + view.state.branch;
+    }
+    std::optional<BranchLooks::Turn> turn;  // until it is recorded
+    if (needs_look(view.state, push)) {
+      const bool is_asked_for_head = push.after.empty();
+      ATLAS_TRY(auto taken, runner.looks_.take(command.project));
+      turn.emplace(std::move(taken));
+      ATLAS_TRY(const auto reason,
+                look_at_branch(view.state, runner.catalog_, *runner.engines_.build, push));
+      if (!reason.empty()) {
+        return std::vector{PushReceipt{PushReceipt::Verdict::ignored, command.project, {}, reason}};
+      }
+      // Each look is news of its own, and what it says again has been found to be known.
+      if (is_asked_for_head) {
+        push.delivery_id += "@" + std::to_string(runner.log_.last_position().value());
+      }
+    }
+    ATLAS_TRY(auto reply, runner.answered<PushReply>(runner.parts_.projects,
+                                                     DeployNow{command.project, std::move(push)}));
+    return std::move(reply.receipts);
+  }
+
   // ---- projects ----
 
   [[nodiscard]] Result<commands::Done> tell_project(const std::string& project,

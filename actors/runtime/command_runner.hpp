@@ -7,6 +7,7 @@
 
 #include <caf/all.hpp>
 
+#include "actors/runtime/branch_look.hpp"
 #include "actors/runtime/commands.hpp"
 #include "actors/runtime/parts.hpp"
 #include "events/reuse.hpp"
@@ -70,6 +71,7 @@ class CommandRunner {
   std::mutex env_mutex_;
   std::mutex app_mutex_;
   std::mutex report_mutex_;
+  BranchLooks looks_;
 };
 
 }  // namespace atlasflow::actors

@@ -43,6 +43,16 @@ struct TakePush {
   Push push;
 };
 
+// A push for that project alone, whatever its sender calls the repository. Without a commit the
+// branch's head as the remote tells it now; without a ref the project's branch. What is known
+// already is ignored. unavailable: the branch is being looked at for somebody else.
+struct TakeProjectPush {
+  using Answer = std::vector<actors::PushReceipt>;  // one
+  static constexpr std::string_view name = "take_project_push";
+  std::string project;
+  Push push;
+};
+
 // ---- projects ----
 
 struct CreateProject {
@@ -291,11 +301,11 @@ struct ReleaseCertificate {
 
 using Command =
     std::variant<ConnectGitHubApp, DisconnectGitHubApp, RecordGitHubReport, FollowRepository,
-                 RecordRepositoryDeletion, TakePush, CreateProject, DeleteProject, ChangeSettings,
-                 SetEnv, UnsetEnv, SetBuildSecrets, UnsetBuildSecrets, SetNotifySecret, Deploy,
-                 Rollback, Redeploy, Promote, ApprovePullRequest, Restart, Cancel, StopApp,
-                 StartApp, Scale, AddDomain, RemoveDomain, CheckDomain, RetryDomain, RedirectDomain,
-                 UploadCertificate, ReleaseCertificate>;
+                 RecordRepositoryDeletion, TakePush, TakeProjectPush, CreateProject, DeleteProject,
+                 ChangeSettings, SetEnv, UnsetEnv, SetBuildSecrets, UnsetBuildSecrets,
+                 SetNotifySecret, Deploy, Rollback, Redeploy, Promote, ApprovePullRequest, Restart,
+                 Cancel, StopApp, StartApp, Scale, AddDomain, RemoveDomain, CheckDomain,
+                 RetryDomain, RedirectDomain, UploadCertificate, ReleaseCertificate>;
 using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::string,
                             std::vector<actors::PushReceipt>>;
 

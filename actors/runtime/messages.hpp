@@ -113,7 +113,7 @@ struct ProjectReply {
 struct ReceivePushNow {
   Push push;
 };
-// The same by a command, for one project.
+// The same for one project: by a command, or by a webhook of the project's own.
 struct DeployNow {
   std::string project;
   Push push;

@@ -174,14 +174,14 @@ std::optional<DeploymentId> Catalog::redeployed_by_default(const ProjectId& id) 
   return chosen(id, atlasflow::redeployed_by_default);
 }
 
-KnownHead Catalog::known_head(const ProjectId& id) const {
+KnownHead Catalog::known_head(const ProjectId& id, std::string_view environment) const {
   KnownHead known;
   const std::shared_lock lock(mutex_);
   const auto project = projects_.find(id);
   if (project == projects_.end()) return known;
   const auto& ids = project->second.deployments;
   for (auto it = ids.rbegin(); it != ids.rend(); ++it) {
-    if (take_older(known, deployments_.at(*it).state.push)) break;
+    if (take_older(known, deployments_.at(*it).state.push, environment)) break;
   }
   return known;
 }

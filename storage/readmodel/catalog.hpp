@@ -124,8 +124,9 @@ class Catalog : private CatalogFold {
   [[nodiscard]] std::optional<DeploymentId> serving_production(const ProjectId& id) const;
   [[nodiscard]] std::optional<DeploymentId> newest_of_production(const ProjectId& id) const;
   [[nodiscard]] std::optional<DeploymentId> redeployed_by_default(const ProjectId& id) const;
-  // What is known of the head of its production's branch.
-  [[nodiscard]] KnownHead known_head(const ProjectId& id) const;
+  // What is known of the head of its production's branch, or of a preview's.
+  [[nodiscard]] KnownHead known_head(const ProjectId& id,
+                                     std::string_view environment = k_production) const;
   // Every domain of a user's own that ever was claimed, by name.
   [[nodiscard]] std::vector<DomainState> domains() const;
   [[nodiscard]] std::optional<DomainState> domain(const std::string& name) const;

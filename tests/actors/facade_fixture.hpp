@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -34,9 +35,18 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
   SealedEntries build_secrets;           // of the newest build
   SealedEntries hidden;                  // likewise
   std::vector<std::string> env_names;    // of the newest VM
-  Result<ResolvedRef> resolve(const std::string& url, const std::string&) override {
+  std::map<std::string, char> heads;     // by branch; of every other one 'c'
+  std::function<void()> on_resolve;      // before it answers, what it has seen
+  Result<ResolvedRef> resolve(const std::string& url, const std::string& branch) override {
     if (url == "/srv/missing") return fail(ErrorCode::not_found, "no such repository");
-    return ResolvedRef{"refs/heads/main", std::string(40, 'c')};
+    char head = 'c';
+    {
+      const std::lock_guard guard(mutex);
+      const auto found = heads.find(branch.empty() ? "main" : branch);
+      if (found != heads.end()) head = found->second;
+    }
+    if (on_resolve) on_resolve();
+    return ResolvedRef{"refs/heads/" + (branch.empty() ? "main" : branch), std::string(40, head)};
   }
   Result<pb::Cloned> clone(const SourceJob&, std::stop_token) override { return pb::Cloned{}; }
   Result<pb::Built> build(const SourceJob& job, std::stop_token) override {

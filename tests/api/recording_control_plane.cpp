@@ -213,6 +213,9 @@ struct RecordingControlPlane::Effect {
   Result<std::vector<actors::PushReceipt>> operator()(const commands::TakePush&) const {
     return plane.receipts;
   }
+  Result<std::vector<actors::PushReceipt>> operator()(const commands::TakeProjectPush&) const {
+    return plane.receipts;
+  }
   Result<ProjectId> operator()(const commands::CreateProject& command) const {
     if (plane.catalog_.project_named(command.project)) {
       return fail(ErrorCode::already_exists, "There is a project of that name.");

@@ -170,6 +170,16 @@ TEST(KnownHead, is_the_newest_push_to_production) {
   EXPECT_FALSE(made.head().inferred);
 }
 
+TEST(KnownHead, of_a_preview_is_that_branchs_own) {
+  Made made;
+  made.add('a', pb::TRIGGER_WEBHOOK, "preview/topic").add('b', pb::TRIGGER_WEBHOOK);
+  KnownHead known;
+  for (auto it = made.pushes.rbegin(); it != made.pushes.rend(); ++it) {
+    if (take_older(known, *it, "preview/topic")) break;
+  }
+  EXPECT_EQ(known.commit, commit('a'));
+}
+
 TEST(KnownHead, names_what_was_commanded_since) {
   Made made;
   made.add('a', pb::TRIGGER_COMMAND).add('b', pb::TRIGGER_WEBHOOK);

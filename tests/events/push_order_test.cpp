@@ -32,6 +32,20 @@ TEST(PushOrder, a_push_that_a_later_one_replaced_is_late_whenever_it_comes) {
   EXPECT_THAT(reason_if_late(order, push('a', 'b')), HasSubstr("replaced by a later push"));
 }
 
+TEST(PushOrder, of_a_push_that_tells_only_where_the_branch_stands_the_newest_commit_is_no_news) {
+  const auto order = after({push('0', 'a'), push('a', 'b')});
+  pb::PushReceived told;
+  told.set_after(std::string(40, 'b'));
+  EXPECT_THAT(reason_if_known(order, told), HasSubstr("bbbbbbb is known"));
+  told.set_after(std::string(40, 'a'));
+  EXPECT_EQ(reason_if_known(order, told), "") << "the branch was set back";
+  EXPECT_EQ(reason_if_known(PushOrder{}, told), "");
+  auto deleted = order;
+  take(deleted, pb::BranchDeleted{});
+  told.set_after(std::string(40, 'b'));
+  EXPECT_EQ(reason_if_known(deleted, told), "") << "the branch was made anew";
+}
+
 TEST(PushOrder, every_order_of_a_chain_ends_at_its_last_commit) {
   std::vector<pb::PushReceived> chain{push('0', 'a', 10), push('a', 'b', 20), push('b', 'c', 30),
                                       push('c', 'd', 40)};

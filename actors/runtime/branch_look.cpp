@@ -1,0 +1,75 @@
+#include "actors/runtime/branch_look.hpp"
+
+#include <optional>
+#include <string_view>
+
+#include "events/environment.hpp"
+
+namespace atlasflow::actors {
+namespace {
+
+constexpr std::string_view k_heads = "refs/heads/";
+
+std::string branch_in(const std::string& ref) {
+  return ref.starts_with(k_heads) ? ref.substr(k_heads.size()) : ref;
+}
+
+}  // namespace
+
+BranchLooks::Turn::~Turn() {
+  if (looks_ == nullptr) return;
+  {
+    const std::lock_guard lock(looks_->mutex_);
+    looks_->taken_.erase(project_);
+  }
+  looks_->given_back_.notify_all();
+}
+
+Result<BranchLooks::Turn> BranchLooks::take(const std::string& project) {
+  std::unique_lock lock(mutex_);
+  if (!given_back_.wait_for(lock, patience_, [&] { return !taken_.contains(project); })) {
+    return fail(ErrorCode::unavailable, "the repository of project '" + project +
+                                            "' is being asked for its branch and does not answer; "
+                                            "send it again in a moment");
+  }
+  taken_.insert(project);
+  return Turn(*this, project);
+}
+
+bool needs_look(const ProjectState& project, const Push& push) {
+  if (push.after.empty()) return true;
+  // Of a tag it does not matter which branch is deployed.
+  const bool may_be_branch = push.ref.empty() || push.ref.starts_with(k_heads);
+  return project.branch.empty() && push.default_branch.empty() && may_be_branch;
+}
+
+Result<std::string> look_at_branch(const ProjectState& project, const storage::Catalog& catalog,
+                                   BuildEngine& engine, Push& push) {
+  // Before the look: what comes meanwhile is newer than what is known now.
+  auto known = catalog.known_head(project.id);
+  std::optional<ResolvedRef> head;
+  auto deployed = project.branch.empty() ? push.default_branch : project.branch;
+  if (deployed.empty()) {
+    ATLAS_TRY(head, engine.resolve(project.repository_url, ""));
+    deployed = branch_in(head->ref);
+    push.default_branch = deployed;
+  }
+  if (push.ref.empty()) push.ref = std::string(k_heads) + deployed;
+  if (!push.after.empty()) return std::string();
+  const auto branch = branch_in(push.ref);
+  if (branch != deployed) {
+    const auto target = target_of(project, push);
+    if (target.environment.empty()) return target.reason;
+    known = catalog.known_head(project.id, target.environment);
+    head.reset();
+  }
+  if (!head) {
+    ATLAS_TRY(head, engine.resolve(project.repository_url, branch));
+  }
+  push.after = head->sha;
+  push.before = known.commit;
+  if (known.commit != push.after && !known.commanded.contains(push.after)) return std::string();
+  return "commit " + push.after.substr(0, 7) + " is known: nothing was pushed since";
+}
+
+}  // namespace atlasflow::actors
