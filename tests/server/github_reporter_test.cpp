@@ -102,6 +102,21 @@ class Reporting : public testing::Test {
     }));
     return found;
   }
+  [[nodiscard]] std::size_t comment_attempts() const {
+    return github_.count_of("GET", "/issues/7/comments?per_page=100");
+  }
+  // "d1 queued", in the order of the log.
+  [[nodiscard]] std::vector<std::string> told() const {
+    std::vector<std::string> found;
+    static_cast<void>(control_.log().read_all(Position{1}, [&](const storage::Record& record) {
+      const auto& told = record.event.github_told();
+      if (record.event.has_github_told()) {
+        found.push_back(told.deployment() + " " + told.status());
+      }
+      return true;
+    }));
+    return found;
+  }
   void clone(const std::string& id) {
     pb::Event event;
     event.mutable_clone_started();
@@ -252,6 +267,73 @@ TEST_F(Reporting, trouble_at_github_makes_no_second_comment) {
   ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 1; }));
   EXPECT_EQ(github_.comments().size(), 1U);
   EXPECT_EQ(github_.deployments().size(), 1U);
+}
+
+// Production's reports go on, and what GitHub has taken is not told again with each attempt.
+TEST_F(Reporting,
+       a_comment_that_fails_for_long_repeats_no_status_and_holds_up_no_other_environment) {
+  github_.fail_next("/repos/octo/web/issues/7/comments", 502, json::object(), json::object(), 8);
+  push_to_pull_request("d1", std::string(40, 'a'));
+  push("d2");
+  clone("d2");
+  control_.make_live("d2");
+  start(std::chrono::milliseconds(1));
+  ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 4; }));
+  reporter_.reset();
+  EXPECT_EQ(github_.comments().size(), 1U);
+  EXPECT_THAT(states("d1"), ElementsAre("queued"));
+  EXPECT_THAT(states("d2"), ElementsAre("queued", "in_progress", "success"));
+  EXPECT_EQ(commit_states().size(), 4U);
+  EXPECT_THAT(told(), ElementsAre("d2 queued", "d2 in_progress", "d2 success", "d1 queued"))
+      << "production did not wait for the comment";
+  EXPECT_THAT(left_out(), IsEmpty());
+}
+
+TEST_F(Reporting,
+       a_comment_that_could_not_be_told_for_three_days_is_left_out_and_the_rest_is_told) {
+  control_.set_now(1'700'000'000'000'000);
+  github_.fail_next("/repos/octo/web/issues/7/comments", 502, json::object(), json::object(), 99);
+  push_to_pull_request("d1", std::string(40, 'a'));
+  start();
+  ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 1; }));
+  EXPECT_EQ(left_out().size(), 1U);
+  EXPECT_THAT(states("d1"), ElementsAre("queued"));
+  fail_for("d1", "x");
+  ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 2; }));
+  EXPECT_THAT(states("d1"), ElementsAre("queued", "failure"));
+  EXPECT_EQ(records_of(pb::Event::kGithubNotTold), 0U) << "that would be the end of all of it";
+}
+
+// What was told of it, and what came later, in the order in which it happened.
+TEST_F(Reporting, one_that_dies_while_a_comment_waits_tells_no_older_status_last) {
+  github_.fail_next("/repos/octo/web/issues/7/comments", 502, json::object(), json::object(), 9);
+  push_to_pull_request("d1", std::string(40, 'a'));
+  control_.make_live("d1");
+  push_to_pull_request("d2", std::string(40, 'b'));
+  pb::Event retired;
+  retired.mutable_deployment_retired()->set_reason("a newer deployment took over");
+  control_.append_to("d1", retired);
+  start(std::chrono::milliseconds(1));
+  ASSERT_TRUE(eventually([&] { return comment_attempts() >= 3; }));
+  reporter_.reset();
+  EXPECT_THAT(github_.comments(), IsEmpty());
+  start(std::chrono::milliseconds(1));
+  ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 5; }));
+  EXPECT_THAT(states("d1").back(), "inactive");
+}
+
+TEST_F(Reporting, each_kind_of_environment_has_a_commit_status_of_its_own) {
+  start();
+  push("d1");
+  ASSERT_TRUE(eventually([&] { return commit_states().size() == 1; }));
+  push("d2", "octo/web", "preview/feature");
+  ASSERT_TRUE(eventually([&] { return commit_states().size() == 2; }));
+  push_to_pull_request("d3", std::string(40, 'a'));
+  ASSERT_TRUE(eventually([&] { return commit_states().size() == 3; }));
+  std::vector<std::string> contexts;
+  for (const auto& each : github_.commit_statuses()) contexts.push_back(each["context"]);
+  EXPECT_THAT(contexts,
+              ElementsAre("atlasflow/web", "atlasflow/web/preview", "atlasflow/web/pull"));
 }
 
 // As if it had died after GitHub's answer and before the record, at each of them.
