@@ -291,7 +291,7 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   // What buildah says of a step is compared with it, and is hidden by then.
   if (stack.name == "dockerfile") supplies.dockerfile = masked_lines(mask, plan.text);
   BuiltImage built;
-  built.inputs = inputs_of(request, prepared, used_bases, supplies,
+  built.inputs = inputs_of(workshop(), request, prepared, used_bases, supplies,
                            context->lexically_relative(request.folder).string());
   if (const auto* same = request.no_cache ? nullptr : same_build(request.earlier, built.inputs);
       same != nullptr && has_image(store, same->image_id())) {

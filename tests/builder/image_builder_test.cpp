@@ -63,6 +63,8 @@ TEST_F(ImageBuilderTest, what_would_come_out_the_same_is_not_built_again) {
   write(folder("app") / "other.Dockerfile", busybox_dockerfile("RUN echo other\n"));
   int builds = 0;
   std::vector<pb::EarlierBuild> earlier;
+  put_busybox("app/sub");
+  write(folder("app/sub") / "Dockerfile", read(folder("app") / "Dockerfile"));
   const auto built = [&](const auto& change) {
     auto asked = request("b-" + std::to_string(++builds), "app", {{"A", "1"}});
     asked.source = "tree-1";
@@ -103,10 +105,17 @@ TEST_F(ImageBuilderTest, what_would_come_out_the_same_is_not_built_again) {
              asked.build_args = {{"A1", ""}};
            },
            [](BuildRequest& asked) { asked.dockerfile = "other.Dockerfile"; },
+           [](BuildRequest& asked) { asked.root_folder = "sub"; },
+           [](BuildRequest& asked) { asked.build_target = "0"; },
            [](BuildRequest& asked) { asked.start_command = "true"; },
            [](BuildRequest& asked) { asked.no_cache = true; }}) {
     EXPECT_EQ(built(change).reused_from, "") << builds;
   }
+  // Of the same files by their name: that the ignore file counts, too.
+  write(folder("app") / ".dockerignore", "*.md\n");
+  EXPECT_EQ(built([](auto&) {}).reused_from, "");
+  std::filesystem::remove(folder("app") / ".dockerignore");
+  EXPECT_EQ(built([](auto&) {}).reused_from, "dfirst22");
   // Its image has gone.
   run_buildah(store(), {"rmi", "--force", first.image_id.substr(7)});
   EXPECT_EQ(built([](auto&) {}).reused_from, "");
