@@ -249,7 +249,7 @@ class Reporter {
     status.state = report.commit_state;
     status.context = context_of(report);
     status.target_url = address_.url_of_host(report.hostname);
-    status.description = headline_of(report);
+    status.description = headline_of(report.status, report.reason);
     return github::set_commit_status(app, repository, status, stop);
   }
 
@@ -257,22 +257,36 @@ class Reporter {
   Result<std::int64_t> tell_pull_request(github::AppClient& app, const GitHubReport& report,
                                          const std::stop_token& stop) {
     ATLAS_TRY(const auto repository, repository_of(app, report));
-    const auto url = address_.url_of_host(report.hostname);
-    const bool is_live = report.status == ReportStatus::success;
     github::PullRequestComment comment;
     comment.pull_request = report.pull_request;
     comment.mark = report.project_id.str() + "/" + std::to_string(report.pull_request);
-    comment.text = "**" + report.project + "**: " + github::plain_markdown(headline_of(report)) +
-                   "\n\n| | |\n|---|---|\n| Preview | " + (is_live ? url : "none now") +
-                   " |\n| Commit | " + report.commit + " |\n| Deployment | `" +
-                   report.deployment.str() + "` |\n";
+    comment.text = comment_text(report);
     return github::put_comment(app, repository, comment,
                                owed_.comment_of(report.project_id, report.pull_request), stop);
   }
 
-  static std::string headline_of(const GitHubReport& report) {
-    if (!report.reason.empty()) return report.reason;
-    switch (report.status) {
+  // What serves is told beside what became of the newest commit, which may be another one.
+  std::string comment_text(const GitHubReport& report) const {
+    const auto& shown = report.preview;
+    const bool is_older = !shown.serving.empty() && shown.serving != shown.newest;
+    const auto url = address_.url_of_host(report.hostname);
+    const auto row = [](const std::string& name, const std::string& value) {
+      return "| " + name + " | " + value + " |\n";
+    };
+    const auto text = headline_of(shown.status, shown.reason) +
+                      (is_older ? "; an earlier commit is served meanwhile" : "");
+    return "**" + report.project + "**: " + github::plain_markdown(text) +
+           "\n\n| | |\n|---|---|\n" + row("Preview", shown.serving.empty() ? "none now" : url) +
+           (is_older
+                ? row("Serves", shown.serving_commit + ", deployment `" + shown.serving.str() + "`")
+                : "") +
+           row(is_older ? "Newest commit" : "Commit", shown.commit) +
+           row(is_older ? "Its deployment" : "Deployment", "`" + shown.newest.str() + "`");
+  }
+
+  static std::string headline_of(ReportStatus status, const std::string& reason) {
+    if (!reason.empty()) return reason;
+    switch (status) {
       case ReportStatus::queued:
         return "it waits for its turn";
       case ReportStatus::in_progress:

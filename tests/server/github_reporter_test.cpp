@@ -235,6 +235,36 @@ TEST_F(Reporting, a_pull_request_has_one_comment_that_tells_of_its_newest_commit
   EXPECT_EQ(github_.comments().size(), 1U);
 }
 
+TEST_F(Reporting, a_pull_requests_comment_tells_what_serves_while_a_newer_commit_does_not) {
+  const auto comment = [&] {
+    const auto all = github_.comments();
+    return all.empty() ? std::string() : all[0]["body"].get<std::string>();
+  };
+  const auto shows = [&](const std::string& text) {
+    return eventually([&] { return comment().find(text) != std::string::npos; });
+  };
+  start();
+  push_to_pull_request("d1", std::string(40, 'a'));
+  control_.make_live("d1");
+  ASSERT_TRUE(shows("it is live"));
+  EXPECT_THAT(comment(), Not(HasSubstr("Serves")));
+  push_to_pull_request("d2", std::string(40, 'b'));
+  ASSERT_TRUE(shows("it waits for its turn; an earlier commit is served meanwhile"));
+  fail_for("d2", "x");
+  ASSERT_TRUE(shows("the build failed"));
+  EXPECT_THAT(comment(), HasSubstr("| Preview | https://pr-7-web.example.com:8443 |"));
+  EXPECT_THAT(comment(), HasSubstr("| Serves | " + std::string(40, 'a') + ", deployment `d1` |"));
+  EXPECT_THAT(comment(), HasSubstr("| Newest commit | " + std::string(40, 'b') + " |"));
+  EXPECT_THAT(comment(), HasSubstr("| Its deployment | `d2` |"));
+  // That what had served ends is news as long as nothing newer serves.
+  pb::Event event;
+  event.mutable_deployment_retired()->set_reason("its time is over");
+  control_.append_to("d1", event);
+  ASSERT_TRUE(shows("| Preview | none now |"));
+  EXPECT_THAT(comment(), HasSubstr("the build failed"));
+  EXPECT_THAT(comment(), HasSubstr("| Commit | " + std::string(40, 'b') + " |"));
+}
+
 TEST_F(Reporting, one_that_dies_after_the_comment_finds_it_again) {
   push_to_pull_request("d1", std::string(40, 'a'));
   control_.report_outcome = fail(ErrorCode::unavailable, "it died");
