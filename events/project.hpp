@@ -35,8 +35,8 @@ struct ProjectState {
   std::map<std::string, EnvEntry> env;
   std::map<std::string, EnvEntry> build_secrets;  // for builds, and never for the app
   // By number: the newest commit of a fork's pull request that needs an approval, until the pull
-  // request is closed or note_deployed() tells of its deployment. Bounded: whose news are the oldest
-  // has to be opened or pushed to again.
+  // request is closed or note_deployed() tells of its deployment. Bounded: the one whose news are
+  // oldest gives way, and has to be opened or pushed to again.
   std::map<std::int64_t, pb::PullRequestHeld> awaiting_approval;
   bool deleted = false;
   Principal deleted_by;

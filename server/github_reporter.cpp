@@ -115,8 +115,8 @@ class Reporter {
 
   // Whether one of the project's was told, or given up, and recorded. Their statuses are told in
   // order, so what GitHub does not take holds up those behind it. A comment holds up those of its
-  // preview alone: were a later one recorded before it, one that starts anew would tell the statuses
-  // of the earlier one again, and they would be the newest.
+  // preview alone: were a later one recorded before it, a reporter that starts anew would tell the
+  // statuses of the earlier one again, and they would be the newest.
   bool tell_next(github::AppClient& app, const Queue& queue, Telling& telling,
                  const std::stop_token& stop) {
     std::erase_if(telling.reports, [&queue](const auto& known) {

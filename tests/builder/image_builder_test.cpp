@@ -56,6 +56,19 @@ TEST_F(ImageBuilderTest, a_second_build_of_the_same_source_uses_the_cached_layer
   EXPECT_THAT(log("b-2"), HasSubstr("Using cache"));
 }
 
+TEST_F(ImageBuilderTest, a_store_of_its_own_takes_no_layer_of_the_projects_and_is_named_to_nobody) {
+  put_busybox("app");
+  write(folder("app") / "Dockerfile", busybox_dockerfile("RUN echo ran\n"));
+  ASSERT_TRUE(build("b-1", "app"));
+  auto asked = request("b-2", "app");
+  asked.store = "app.forks.7";
+  const auto image = builder_->build(asked, {});
+  ASSERT_TRUE(image) << to_string(image.error()) << log("b-2");
+  EXPECT_THAT(log("b-2"), Not(HasSubstr("Using cache")));
+  EXPECT_THAT(log("b-2"), HasSubstr("Building app ("));
+  EXPECT_EQ(store("app.forks.7").images().size(), store("app").images().size());
+}
+
 // What an earlier build has made of the very same is taken: nothing runs, and it is quick.
 TEST_F(ImageBuilderTest, what_would_come_out_the_same_is_not_built_again) {
   put_busybox("app");

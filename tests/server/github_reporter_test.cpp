@@ -334,8 +334,8 @@ TEST_F(Reporting,
   EXPECT_EQ(records_of(pb::Event::kGithubNotTold), 0U) << "that would be the end of all of it";
 }
 
-// What was told of it, and what came later, in the order in which it happened.
-TEST_F(Reporting, one_that_dies_while_a_comment_waits_tells_no_older_status_last) {
+// So whoever starts anew repeats what is the newest by then, and nothing that is older.
+TEST_F(Reporting, what_is_told_of_a_preview_is_recorded_in_order_while_a_comment_waits) {
   github_.fail_next("/repos/octo/web/issues/7/comments", 502, json::object(), json::object(), 9);
   push_to_pull_request("d1", std::string(40, 'a'));
   control_.make_live("d1");
@@ -347,9 +347,12 @@ TEST_F(Reporting, one_that_dies_while_a_comment_waits_tells_no_older_status_last
   ASSERT_TRUE(eventually([&] { return comment_attempts() >= 3; }));
   reporter_.reset();
   EXPECT_THAT(github_.comments(), IsEmpty());
+  EXPECT_THAT(told(), ElementsAre("d1 queued", "d1 in_progress", "d1 success"));
   start(std::chrono::milliseconds(1));
   ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 5; }));
-  EXPECT_THAT(states("d1").back(), "inactive");
+  EXPECT_THAT(told(),
+              ElementsAre("d1 queued", "d1 in_progress", "d1 success", "d2 queued", "d1 inactive"));
+  EXPECT_THAT(states("d2"), ElementsAre("queued", "queued")) << "once in each life of the reporter";
 }
 
 TEST_F(Reporting, each_kind_of_environment_has_a_commit_status_of_its_own) {
