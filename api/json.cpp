@@ -1,13 +1,11 @@
 #include "api/json.hpp"
 
-#include <algorithm>
 #include <limits>
 
 #include <google/protobuf/util/json_util.h>
 
 #include "base/assert.hpp"
 #include "base/json_depth.hpp"
-#include "events/environment.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -152,21 +150,11 @@ Json pull_request_json_of(const DeploymentState& state) {
   return json;
 }
 
-// Forks' commits that nothing has been deployed of.
-Json waiting_json_of(const storage::ProjectView& view, const storage::Catalog& catalog) {
+Json waiting_json_of(const ProjectState& state) {
   Json waiting = Json::array();
-  for (const auto& [number, held] : view.state.held) {
-    const auto environment = pull_request_environment(number);
-    const auto& sha = held.head();
-    const bool is_deployed =
-        std::any_of(view.deployments.rbegin(), view.deployments.rend(), [&](const auto& id) {
-          const auto found = catalog.deployment(id);
-          return found && found->state.push.environment() == environment &&
-                 found->state.push.after() == sha;
-        });
-    if (is_deployed) continue;
+  for (const auto& [number, held] : state.awaiting_approval) {
     waiting.push_back({{"number", number},
-                       {"sha", sha},
+                       {"sha", held.head()},
                        {"repository", held.pull_request().repository()},
                        {"branch", held.pull_request().branch()},
                        {"pusher", held.pusher()}});
@@ -297,7 +285,7 @@ Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
   for (const auto& [name, entry] : state.build_secrets) json["build_secret_names"].push_back(name);
   json["settings"] = json_of(state.settings);
   json["has_notify_secret"] = !state.notify_secret_ref.empty();
-  json["waiting_for_approval"] = waiting_json_of(view, catalog);
+  json["waiting_for_approval"] = waiting_json_of(state);
   return json;
 }
 

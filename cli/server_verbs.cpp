@@ -108,18 +108,24 @@ int run_alone(const EdgeCommand& command, const Connection& connection, const Te
 
 }  // namespace
 
+Result<server::ServerConfig> config_of(const ServerCommand& command, const Connection& connection) {
+  server::ServerConfig config;
+  if (!command.config_file.empty()) {
+    ATLAS_TRY(config, server::load_config(command.config_file));
+  }
+  if (const auto named = named_state_dir(connection)) config.state_dir = *named;
+  config.accept_loss = command.accept_loss;
+  config.accept_new_fold = command.accept_new_fold;
+  return config;
+}
+
 int run(const ServerCommand& command, const Connection& connection, const Terminal& terminal) {
   if (command.print_config) {
     terminal.out << server::example_config() << std::flush;
     return k_exit_ok;
   }
-  auto config = command.config_file.empty() ? Result<server::ServerConfig>(server::ServerConfig{})
-                                            : server::load_config(command.config_file);
+  const auto config = config_of(command, connection);
   if (!config) return report(terminal, config.error());
-  if (const auto named = named_state_dir(connection)) config->state_dir = *named;
-  config->accept_loss = command.accept_loss;
-  config->accept_new_fold = command.accept_new_fold;
-
   const server::StopSignal stop;
   server::set_up_process(config->log_level);
   const auto state = server::StateDir::open(config->state_dir);

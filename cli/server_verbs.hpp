@@ -4,8 +4,13 @@
 
 #include "cli/command_line.hpp"
 #include "cli/verbs.hpp"
+#include "server/config.hpp"
 
 namespace atlasflow::cli {
+
+// What a server runs with: the file's settings, and over them what the command line says.
+[[nodiscard]] Result<server::ServerConfig> config_of(const ServerCommand& command,
+                                                     const Connection& connection);
 
 // 0 after a clean stop; 2 when the configuration is wrong; 1 when a part can't be started. The edge
 // and the microVMs run on when the server stops, and the next server over the same folder takes

@@ -11,9 +11,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND
    (CMAKE_BUILD_TYPE STREQUAL "Release" OR ATLASFLOW_SANITIZE))
-  # With optimization, and with what sanitizers put in between, GCC 12 takes strings and variants of the standard library for overruns and
-  # uninitialized reads (its bugs 105329 and 80635): told, and no reason to leave a user without a
-  # build.
+  # With optimization, and with the checks of sanitizers in between, GCC 12 takes strings and
+  # variants of the standard library for overruns and uninitialized reads (its bugs 105329 and
+  # 80635): told, and no reason to leave a user without a build.
   target_compile_options(atlasflow_options INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-Wno-error=maybe-uninitialized -Wno-error=array-bounds
       -Wno-error=stringop-overflow -Wno-error=stringop-overread -Wno-error=restrict>)

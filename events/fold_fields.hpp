@@ -67,8 +67,8 @@ ATLAS_FIELDS(AbortEffect, effect)
 
 ATLAS_FIELDS(EnvEntry, digest, sealed_ref)
 ATLAS_FIELDS(ProjectState, id, version, name, repository_url, repository_id, repository_deleted,
-             branch, webhook_secret_ref, notify_secret_ref, settings, env, build_secrets, held,
-             deleted, deleted_by)
+             branch, webhook_secret_ref, notify_secret_ref, settings, env, build_secrets,
+             awaiting_approval, deleted, deleted_by)
 ATLAS_FIELDS(PushOrder, head, before_head, head_pushed_at_s, inferred, replaced, deleted,
              deleted_by)
 ATLAS_FIELDS(PullRequestState, head, updated_at_s, approved, approved_by, replaced, closed,
@@ -83,8 +83,9 @@ ATLAS_FIELDS(Notification, project_id, project, deployment, result, environment,
 ATLAS_FIELDS(NotificationsOwed::Receiver, project, url)
 ATLAS_FIELDS(GitHubAppState, app_id, slug, base_url, key_fingerprint, private_key_ref,
              webhook_secret_ref)
+ATLAS_FIELDS(PreviewReport, newest, commit, status, reason, serving, serving_commit)
 ATLAS_FIELDS(GitHubReport, project_id, project, deployment, status, repository_url, commit,
-             environment, hostname, reason, at, commit_state, pull_request)
+             environment, hostname, reason, at, commit_state, pull_request, preview)
 
 ATLAS_FIELDS(RenewalAdvice, start, end, explanation_url)
 ATLAS_FIELDS(CertificateFacts, fingerprint, serial, issuer, not_before, not_after, names, source,

@@ -1,9 +1,12 @@
 #include "events/github_reports.hpp"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "events/project.hpp"
 #include "events/project_history.hpp"
+#include "events/serving.hpp"
 
 namespace atlasflow {
 namespace {
@@ -140,24 +143,9 @@ void GitHubReportsOwed::apply(const StreamId& stream, const pb::Event& event,
   if (const auto id = deployment_of(stream); !id.empty()) {
     apply_to_deployment(id, event, recorded_at);
   } else if (stream == github_stream()) {
-    const auto before = app_.app_id;
-    evolve(app_, event);
-    if (app_.app_id != before) {
-      // An App may not edit another's comments.
-      for (auto& [project, numbers] : pull_requests_) {
-        for (auto& [number, commented] : numbers) commented.comment = 0;
-      }
-    }
-    if (!app_.is_connected()) {
-      owed_.clear();
-      deployments_.clear();
-      pull_requests_.clear();
-    }
-  } else if (event.has_pull_request_closed()) {
-    const auto known = pull_requests_.find(project_of(stream));
-    if (known == pull_requests_.end()) return;
-    const auto found = known->second.find(event.pull_request_closed().pull_request().number());
-    if (found != known->second.end()) found->second.closed = true;
+    apply_to_app(event);
+  } else if (const auto of = project_of(stream); !of.empty()) {
+    apply_to_project(of, event);
   } else if (const auto project = reported_project_of(stream); !project.empty()) {
     if (event.has_github_told()) {
       const auto& told = event.github_told();
@@ -170,69 +158,172 @@ void GitHubReportsOwed::apply(const StreamId& stream, const pb::Event& event,
   }
 }
 
-void GitHubReportsOwed::apply_to_deployment(const DeploymentId& id, const pb::Event& event,
-                                            TimestampUs recorded_at) {
-  // Of one that began before, GitHub has no deployment and gets none at its end.
-  if (const auto* push = push_of(event);
-      push != nullptr && app_.is_connected() && is_on(app_.base_url, push->repository_url())) {
-    deployments_[id].state.id = id;
-    if (push->has_pull_request()) {
-      auto& commented =
-          pull_requests_[ProjectId{push->project_id()}][push->pull_request().number()];
-      commented.newest = id;
-      commented.closed = false;
+void GitHubReportsOwed::apply_to_app(const pb::Event& event) {
+  const auto before = app_.app_id;
+  evolve(app_, event);
+  if (app_.app_id != before) {
+    // An App may not edit another's comments.
+    for (auto& [project, comments] : comments_) {
+      for (auto& [number, comment] : comments) comment.id = 0;
     }
   }
-  const auto found = deployments_.find(id);
-  if (found == deployments_.end()) return;
-  auto& told = found->second;
-  evolve(told.state, event);
-  const auto status = report_status_of(told.state.status);
-  if (status && status != told.newest && !told.refused) {
-    told.newest = status;
-    const auto& state = told.state;
-    owed_[ProjectId{state.push.project_id()}].push_back(
-        {ProjectId{state.push.project_id()}, state.push.project_name(), id, *status,
-         state.push.repository_url(), state.push.after(), state.push.environment(),
-         hostnames_of(state, domain_).front(), reason_for(state), recorded_at,
-         commit_state_of(state, *status), shown_in(state)});
+  if (app_.is_connected()) return;
+  owed_.clear();
+  comments_.clear();
+  std::erase_if(followed_,
+                [](const auto& each) { return !each.second.state.push.has_pull_request(); });
+  for (auto& [id, followed] : followed_) {
+    followed.is_silent = true;
+    followed.github_deployment = 0;
+  }
+}
+
+void GitHubReportsOwed::apply_to_project(const ProjectId& project, const pb::Event& event) {
+  if (event.has_pull_request_closed()) {
+    const auto number = event.pull_request_closed().pull_request().number();
+    if (auto* comment = comment_for(project, number)) comment->closed = true;
+    forget_comment_if_over(project, number);
+  } else if (event.has_project_deleted()) {
+    const auto known = comments_.find(project);
+    if (known == comments_.end()) return;
+    // Nobody tells of their closing any more.
+    std::vector<std::int64_t> numbers;
+    for (auto& [number, comment] : known->second) {
+      comment.closed = true;
+      numbers.push_back(number);
+    }
+    for (const auto number : numbers) forget_comment_if_over(project, number);
+  }
+}
+
+// Of one that began before, GitHub has no deployment and gets none at its end.
+void GitHubReportsOwed::follow(const DeploymentId& id, const pb::Event& event,
+                               const pb::PushReceived& push) {
+  const bool is_told = app_.is_connected() && is_on(app_.base_url, push.repository_url());
+  if (!is_told && !push.has_pull_request()) return;
+  auto& followed = followed_[id];
+  followed.state.id = id;
+  followed.is_silent = !is_told;
+  if (!is_told || !push.has_pull_request()) return;
+  auto& comments = comments_[ProjectId{push.project_id()}];
+  const auto [comment, is_new] = comments.try_emplace(push.pull_request().number());
+  comment->second.shown.newest = id;
+  comment->second.shown.commit = push.after();
+  // A redeployment opens none again; whether one is closed of which nothing is known, nobody says.
+  comment->second.closed = !event.has_push_received() && (is_new || comment->second.closed);
+}
+
+GitHubReportsOwed::Comment* GitHubReportsOwed::comment_for(const ProjectId& project,
+                                                           std::int64_t pull_request) {
+  const auto known = comments_.find(project);
+  if (known == comments_.end()) return nullptr;
+  const auto found = known->second.find(pull_request);
+  return found == known->second.end() ? nullptr : &found->second;
+}
+
+const DeploymentState* GitHubReportsOwed::answering(const pb::PushReceived& of) const {
+  const DeploymentState* newest = nullptr;
+  for (const auto& [id, followed] : followed_) {
+    const auto& state = followed.state;
+    const bool answers =
+        state.status == DeploymentStatus::live || state.status == DeploymentStatus::restarting;
+    if (!answers || state.push.project_id() != of.project_id() ||
+        state.push.environment() != of.environment()) {
+      continue;
+    }
+    if (newest == nullptr || claims_before(state, *newest)) newest = &state;
+  }
+  return newest;
+}
+
+void GitHubReportsOwed::apply_to_deployment(const DeploymentId& id, const pb::Event& event,
+                                            TimestampUs recorded_at) {
+  if (const auto* push = push_of(event)) follow(id, event, *push);
+  const auto found = followed_.find(id);
+  if (found == followed_.end()) return;
+  auto& followed = found->second;
+  evolve(followed.state, event);
+  const auto& push = followed.state.push;
+  bool serving_changed = false;
+  if (push.has_pull_request()) {
+    if (auto* comment = comment_for(ProjectId{push.project_id()}, push.pull_request().number())) {
+      const auto* serving = answering(push);
+      auto& shown = comment->shown;
+      const auto before = std::exchange(shown.serving, serving ? serving->id : DeploymentId{});
+      shown.serving_commit = serving ? serving->push.after() : "";
+      serving_changed = before != shown.serving;
+    }
+  }
+  const auto status = report_status_of(followed.state.status);
+  if (status && status != followed.newest && !followed.is_silent) {
+    followed.newest = status;
+    owe(followed, *status, recorded_at, serving_changed);
   }
   forget_if_over(id);
 }
 
-// An older deployment's end is no news of the pull request while a newer one is on its way.
-std::int64_t GitHubReportsOwed::shown_in(const DeploymentState& state) const {
+// An older deployment's end is no news of the pull request, unless it is what had served.
+void GitHubReportsOwed::owe(const Followed& followed, ReportStatus status, TimestampUs recorded_at,
+                            bool serving_changed) {
+  const auto& state = followed.state;
+  GitHubReport report;
+  report.project_id = ProjectId{state.push.project_id()};
+  report.project = state.push.project_name();
+  report.deployment = state.id;
+  report.status = status;
+  report.repository_url = state.push.repository_url();
+  report.commit = state.push.after();
+  report.environment = state.push.environment();
+  report.hostname = hostnames_of(state, domain_).front();
+  report.reason = reason_for(state);
+  report.at = recorded_at;
+  report.commit_state = commit_state_of(state, status);
   const auto number = state.push.pull_request().number();
-  const auto known = pull_requests_.find(ProjectId{state.push.project_id()});
-  if (number == 0 || known == pull_requests_.end()) return 0;
-  const auto found = known->second.find(number);
-  if (found == known->second.end()) return 0;
-  return found->second.newest == state.id || found->second.closed ? number : 0;
+  auto* comment = number == 0 ? nullptr : comment_for(report.project_id, number);
+  if (comment != nullptr) {
+    auto& shown = comment->shown;
+    const bool is_newest = shown.newest == state.id;
+    if (is_newest) {
+      shown.status = status;
+      shown.reason = report.reason;
+    }
+    if (is_newest || comment->closed || serving_changed) {
+      report.pull_request = number;
+      report.preview = shown;
+    }
+    if (comment->closed) {
+      report.preview.newest = state.id;
+      report.preview.commit = report.commit;
+      report.preview.status = status;
+      report.preview.reason = report.reason;
+    }
+  }
+  owed_[report.project_id].push_back(std::move(report));
 }
 
 void GitHubReportsOwed::learn_comment(const ProjectId& project, const pb::GitHubTold& told) {
-  const auto known = deployments_.find(DeploymentId{told.deployment()});
-  if (told.comment() == 0 || known == deployments_.end()) return;
+  const auto known = followed_.find(DeploymentId{told.deployment()});
+  if (told.comment() == 0 || known == followed_.end()) return;
   const auto number = known->second.state.push.pull_request().number();
-  if (number != 0) pull_requests_[project][number].comment = told.comment();
+  if (auto* comment = comment_for(project, number)) comment->id = told.comment();
 }
 
 std::int64_t GitHubReportsOwed::comment_of(const ProjectId& project,
                                            std::int64_t pull_request) const {
-  const auto known = pull_requests_.find(project);
-  if (known == pull_requests_.end()) return 0;
+  const auto known = comments_.find(project);
+  if (known == comments_.end()) return 0;
   const auto found = known->second.find(pull_request);
-  return found == known->second.end() ? 0 : found->second.comment;
+  return found == known->second.end() ? 0 : found->second.id;
 }
 
 void GitHubReportsOwed::settle(const ProjectId& project, const std::string& deployment,
                                const std::string& status, std::int64_t github_deployment,
                                bool refused) {
   const DeploymentId id(deployment);
-  const auto known = deployments_.find(id);
-  if (known != deployments_.end()) {
+  const auto known = followed_.find(id);
+  if (known != followed_.end()) {
     if (github_deployment != 0) known->second.github_deployment = github_deployment;
-    if (refused) known->second.refused = true;
+    if (refused) known->second.is_silent = true;
   }
   const auto found = owed_.find(project);
   if (found == owed_.end()) return;
@@ -252,18 +343,38 @@ void GitHubReportsOwed::settle(const ProjectId& project, const std::string& depl
 }
 
 void GitHubReportsOwed::forget_if_over(const DeploymentId& id) {
-  const auto found = deployments_.find(id);
-  if (found == deployments_.end() || !is_terminal(found->second.state.status)) return;
-  const auto queue = owed_.find(ProjectId{found->second.state.push.project_id()});
+  const auto found = followed_.find(id);
+  if (found == followed_.end() || !is_terminal(found->second.state.status)) return;
+  const auto& push = found->second.state.push;
+  const ProjectId project{push.project_id()};
+  const auto number = push.pull_request().number();
+  const auto queue = owed_.find(project);
   const bool is_owed =
       queue != owed_.end() && std::any_of(queue->second.begin(), queue->second.end(),
                                           [&](const auto& each) { return each.deployment == id; });
-  if (!is_owed) deployments_.erase(found);
+  if (is_owed) return;
+  followed_.erase(found);
+  if (number != 0) forget_comment_if_over(project, number);
+}
+
+void GitHubReportsOwed::forget_comment_if_over(const ProjectId& project,
+                                               std::int64_t pull_request) {
+  const auto* comment = comment_for(project, pull_request);
+  if (comment == nullptr || !comment->closed) return;
+  const bool is_followed = std::any_of(followed_.begin(), followed_.end(), [&](const auto& each) {
+    const auto& push = each.second.state.push;
+    return !each.second.is_silent && push.project_id() == project.str() &&
+           push.pull_request().number() == pull_request;
+  });
+  if (is_followed) return;
+  auto& comments = comments_.at(project);
+  comments.erase(pull_request);
+  if (comments.empty()) comments_.erase(project);
 }
 
 std::int64_t GitHubReportsOwed::github_deployment_of(const DeploymentId& id) const {
-  const auto found = deployments_.find(id);
-  return found == deployments_.end() ? 0 : found->second.github_deployment;
+  const auto found = followed_.find(id);
+  return found == followed_.end() ? 0 : found->second.github_deployment;
 }
 
 }  // namespace atlasflow

@@ -22,6 +22,17 @@ enum class ReportStatus : std::uint8_t { queued, in_progress, success, failure, 
 // Nothing: GitHub is told nothing new by it.
 [[nodiscard]] std::optional<ReportStatus> report_status_of(DeploymentStatus status);
 
+// What the one comment on a pull request tells of its preview.
+struct PreviewReport {
+  DeploymentId newest;
+  std::string commit;  // of that, as the next two
+  ReportStatus status = ReportStatus::queued;
+  std::string reason;
+  // What answers at the preview's address, which may be an earlier one; empty: nothing does.
+  DeploymentId serving;
+  std::string serving_commit;
+};
+
 // One change, with what was true when it was recorded.
 struct GitHubReport {
   ProjectId project_id;
@@ -39,6 +50,7 @@ struct GitHubReport {
   // "pending", "success", "failure" or "error", for the commit; empty: it stays what it is.
   std::string commit_state;
   std::int64_t pull_request = 0;  // whose comment shows this; 0: none does
+  PreviewReport preview;          // what that shows
 };
 
 // The log's records must come in position order. What was told, and what GitHub will not hear, is
@@ -60,34 +72,44 @@ class GitHubReportsOwed {
   [[nodiscard]] std::int64_t comment_of(const ProjectId& project, std::int64_t pull_request) const;
 
  private:
-  struct Told {
+  struct Followed {
     DeploymentState state;
     std::optional<ReportStatus> newest;  // that was owed
     std::int64_t github_deployment = 0;
-    bool refused = false;  // GitHub will hear no more of it
+    // GitHub hears nothing of it: it began without an App, and is here as a preview that may serve;
+    // or GitHub will hear no more of it.
+    bool is_silent = false;
   };
-  // One comment tells of a pull request as a whole.
-  struct Commented {
-    DeploymentId newest;
+  // Of a pull request, until it is closed and nothing of it is followed any more.
+  struct Comment {
+    PreviewReport shown;
     bool closed = false;  // then what is left of it tells of its end
-    std::int64_t comment = 0;
+    std::int64_t id = 0;  // GitHub's; 0: none is known
   };
-  [[nodiscard]] std::int64_t shown_in(const DeploymentState& state) const;
+  void follow(const DeploymentId& id, const pb::Event& event, const pb::PushReceived& push);
+  [[nodiscard]] Comment* comment_for(const ProjectId& project, std::int64_t pull_request);
+  // Live, or so again in a moment; or null.
+  [[nodiscard]] const DeploymentState* answering(const pb::PushReceived& of) const;
   void apply_to_deployment(const DeploymentId& id, const pb::Event& event, TimestampUs recorded_at);
+  void owe(const Followed& followed, ReportStatus status, TimestampUs recorded_at,
+           bool serving_changed);
+  void apply_to_app(const pb::Event& event);
+  void apply_to_project(const ProjectId& project, const pb::Event& event);
   void settle(const ProjectId& project, const std::string& deployment, const std::string& status,
               std::int64_t github_deployment, bool refused);
   void learn_comment(const ProjectId& project, const pb::GitHubTold& told);
   // Of one that has ended and of which nothing is owed.
   void forget_if_over(const DeploymentId& id);
+  void forget_comment_if_over(const ProjectId& project, std::int64_t pull_request);
 
-  ATLAS_OWN_FIELDS(Told, state, newest, github_deployment, refused)
-  ATLAS_OWN_FIELDS(Commented, newest, closed, comment)
-  ATLAS_OWN_FIELDS(GitHubReportsOwed, domain, app, deployments, pull_requests, owed)
+  ATLAS_OWN_FIELDS(Followed, state, newest, github_deployment, is_silent)
+  ATLAS_OWN_FIELDS(Comment, shown, closed, id)
+  ATLAS_OWN_FIELDS(GitHubReportsOwed, domain, app, followed, comments, owed)
 
   std::string domain_;
   GitHubAppState app_;
-  std::map<DeploymentId, Told> deployments_;
-  std::map<ProjectId, std::map<std::int64_t, Commented>> pull_requests_;
+  std::map<DeploymentId, Followed> followed_;
+  std::map<ProjectId, std::map<std::int64_t, Comment>> comments_;
   ByProject owed_;
 };
 

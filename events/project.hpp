@@ -34,9 +34,10 @@ struct ProjectState {
   pb::Settings settings;
   std::map<std::string, EnvEntry> env;
   std::map<std::string, EnvEntry> build_secrets;  // for builds, and never for the app
-  // By number: the newest commit of a fork's pull request that needed an approval, until the pull
-  // request is closed; a deployment may have been made of it since.
-  std::map<std::int64_t, pb::PullRequestHeld> held;
+  // By number: the newest commit of a fork's pull request that needs an approval, until the pull
+  // request is closed or note_deployed() tells of its deployment. Bounded: the one whose news are
+  // oldest gives way, and has to be opened or pushed to again.
+  std::map<std::int64_t, pb::PullRequestHeld> awaiting_approval;
   bool deleted = false;
   Principal deleted_by;
 
@@ -102,6 +103,12 @@ using ProjectCommand =
 [[nodiscard]] Result<std::vector<pb::Event>> decide(const ProjectState& state,
                                                     const ProjectCommand& command);
 void evolve(ProjectState& state, const pb::Event& event);
+
+inline constexpr std::size_t k_awaiting_approval_max = 100;
+
+// A deployment of a pull request began: what had to wait until then waits no more, whichever commit
+// it is. That is in the deployment's stream, so whoever folds the project's alone does not know.
+void note_deployed(ProjectState& state, const pb::PushReceived& push);
 
 // "github.com/owner/name" of the ways to write one repository: scheme, user, port 443, ".git" and a
 // trailing slash are dropped, hosts and GitHub paths compared in lower case; local paths stay.

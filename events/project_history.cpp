@@ -106,6 +106,7 @@ void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& ev
     environment.made_at[id] = recorded_at;
     if (event.has_push_received() && push->has_pull_request()) {
       take(history.pull_requests[push->pull_request().number()], *push);
+      note_deployed(history.project, *push);
     } else if (event.has_push_received() && push->trigger() == pb::TRIGGER_WEBHOOK) {
       take(environment.pushes, *push);
     }

@@ -193,6 +193,22 @@ std::string lower(std::string text) {
   return text;
 }
 
+void hold(ProjectState& state, const pb::PullRequestHeld& held) {
+  auto& waiting = state.awaiting_approval;
+  waiting[held.pull_request().number()] = held;
+  if (waiting.size() <= k_awaiting_approval_max) return;
+  // Whoever opens pull requests without end pushes out those of before, and not what comes.
+  auto oldest = waiting.end();
+  for (auto each = waiting.begin(); each != waiting.end(); ++each) {
+    if (each->first == held.pull_request().number()) continue;
+    if (oldest == waiting.end() ||
+        each->second.pull_request().updated_at_s() < oldest->second.pull_request().updated_at_s()) {
+      oldest = each;
+    }
+  }
+  waiting.erase(oldest);
+}
+
 bool strip_suffix(std::string& text, std::string_view suffix) {
   if (!text.ends_with(suffix)) return false;
   text.resize(text.size() - suffix.size());
@@ -251,10 +267,10 @@ void evolve(ProjectState& state, const pb::Event& event) {
       state.notify_secret_ref = event.notify_secret_set().sealed_ref();
       break;
     case pb::Event::kPullRequestHeld:
-      state.held[event.pull_request_held().pull_request().number()] = event.pull_request_held();
+      hold(state, event.pull_request_held());
       break;
     case pb::Event::kPullRequestClosed:
-      state.held.erase(event.pull_request_closed().pull_request().number());
+      state.awaiting_approval.erase(event.pull_request_closed().pull_request().number());
       break;
     case pb::Event::kProjectDeleted:
       state.deleted = true;
@@ -264,6 +280,15 @@ void evolve(ProjectState& state, const pb::Event& event) {
       break;
     default:  // PushIgnored is a record for readers; later types are no part of this state.
       break;
+  }
+}
+
+void note_deployed(ProjectState& state, const pb::PushReceived& push) {
+  const auto found = state.awaiting_approval.find(push.pull_request().number());
+  if (found == state.awaiting_approval.end()) return;
+  const auto& held = found->second.pull_request();
+  if (held.updated_at_s() <= push.pull_request().updated_at_s()) {
+    state.awaiting_approval.erase(found);
   }
 }
 

@@ -132,7 +132,7 @@ Result<pb::PushReceived> approved(const ProjectHistory& history, const Approval&
                                   const Principal& by) {
   const auto& project = history.project;
   if (!project.exists()) return fail(ErrorCode::not_found, "there is no such project");
-  const auto found = project.held.find(approval.number);
+  const auto found = project.awaiting_approval.find(approval.number);
   const auto pull_request = history.pull_requests.find(approval.number);
   const auto name = name_of(approval.number);
   // Asked again, as when the answer was lost: the log knows it by its id.
@@ -142,16 +142,18 @@ Result<pb::PushReceived> approved(const ProjectHistory& history, const Approval&
       if (deployment.push.delivery_id() == approval.command_id) return deployment.push;
     }
   }
-  if (found == project.held.end() || pull_request == history.pull_requests.end()) {
-    return fail(ErrorCode::not_found, "no commit of " + name + " of project '" + project.name +
-                                          "' waits for an approval; atlasflow project show " +
-                                          project.name + " lists those that do");
+  if (found == project.awaiting_approval.end()) {
+    if (pull_request != history.pull_requests.end() && !pull_request->second.closed &&
+        pull_request->second.approved == approval.sha) {
+      return fail(ErrorCode::conflict,
+                  "commit " + shortened(approval.sha) + " of " + name + " is deployed already");
+    }
+    return fail(ErrorCode::not_found,
+                "no commit of " + name + " of project '" + project.name +
+                    "' waits for an approval; atlasflow project show " + project.name +
+                    " lists those that do, and one that is pushed to or opened again waits anew");
   }
   const auto& held = found->second;
-  if (pull_request->second.head != held.head() || pull_request->second.approved == held.head()) {
-    return fail(ErrorCode::conflict,
-                "commit " + shortened(held.head()) + " of " + name + " is deployed already");
-  }
   if (approval.sha != held.head()) {
     ATLAS_PROBE(true, "a fork was pushed to while somebody approved the commit before");
     return fail(ErrorCode::conflict, name + " has moved on: commit " + held.head() +

@@ -301,14 +301,15 @@ Json json_of(const DeploymentState& state) {
 
 Json json_of(const ProjectState& state) {
   const auto& [id, version, name, repository_url, repository_id, repository_deleted, branch,
-               webhook_secret_ref, notify_secret_ref, settings, env, build_secrets, held, deleted,
-               deleted_by] = state;
+               webhook_secret_ref, notify_secret_ref, settings, env, build_secrets,
+               awaiting_approval, deleted, deleted_by] = state;
   auto variables = Json::object();
   for (const auto& [variable, entry] : env) variables[variable] = {{"digest", entry.digest}};
   auto secrets = Json::object();
   for (const auto& [secret, entry] : build_secrets) secrets[secret] = {{"digest", entry.digest}};
   auto waiting = Json::object();
-  for (const auto& [number, commit] : held) waiting[std::to_string(number)] = commit.head();
+  for (const auto& [number, commit] : awaiting_approval)
+    waiting[std::to_string(number)] = commit.head();
   return {{"id", id.str()},
           {"version", version.value()},
           {"name", name},

@@ -152,6 +152,8 @@ Result<pb::Built> LocalBuildEngine::build(const actors::SourceJob& job, std::sto
   request.build_id = job.effect.str();
   request.folder = config_.work / job.deployment.str();
   request.project = job.project;
+  request.store = job.store;
+  request.is_of_fork = job.from_fork;
   request.project_id = job.project_id;
   request.root_folder = job.settings.root_folder();
   request.dockerfile = job.settings.dockerfile();

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <iterator>
 #include <map>
 #include <mutex>
-#include <optional>
+#include <set>
+#include <tuple>
 
 #include "base/log.hpp"
 #include "events/environment.hpp"
@@ -47,16 +49,37 @@ class Reporter {
 
   // Once an interval: everything that can be told now.
   void tick(const std::stop_token& stop) {
-    while (!stop.stop_requested() && read_on(stop) && tell_one_of_each(stop)) {
+    while (!stop.stop_requested() && read_on(stop) && tell_some_of_each(stop)) {
     }
   }
 
  private:
-  struct Waiting {
+  struct Backoff {
     int failures = 0;  // in a row
     Clock::time_point until;
-    // What GitHub has been asked already and the log does not take yet.
-    std::optional<commands::RecordGitHubReport> unrecorded;
+
+    [[nodiscard]] bool is_over() const { return Clock::now() >= until; }
+    void grow(std::chrono::milliseconds pause) {
+      until =
+          Clock::now() + std::min<std::chrono::milliseconds>(pause * (1 << failures), k_pause_max);
+      failures = std::min(failures + 1, k_doublings_max);
+    }
+  };
+  // How far a report has come that the log does not have as told yet.
+  struct Progress {
+    commands::RecordGitHubReport outcome;
+    bool is_deployment_told = false;
+    bool is_commit_told = false;
+    bool is_comment_told = false;
+    Backoff comment;
+  };
+  // One that was live twice has two reports of one status.
+  using ReportKey = std::tuple<DeploymentId, ReportStatus, TimestampUs>;
+  using Queue = GitHubReportsOwed::ByProject::mapped_type;
+  // Of a project.
+  struct Telling {
+    Backoff backoff;
+    std::map<ReportKey, Progress> reports;
   };
 
   // False: the log can't be read just now.
@@ -76,39 +99,65 @@ class Reporter {
   }
 
   // Whether anything was recorded, so that more may follow.
-  bool tell_one_of_each(const std::stop_token& stop) {
+  bool tell_some_of_each(const std::stop_token& stop) {
     if (owed_.owed().empty()) return false;
     const auto app = connected_.get().value_or(nullptr);
     if (app == nullptr) return false;
     bool recorded = false;
     for (const auto& [project, queue] : owed_.owed()) {
-      auto& waiting = waiting_[project];
       if (stop.stop_requested()) break;
-      if (Clock::now() < waiting.until) continue;
-      if (tell(*app, queue.front(), waiting, stop)) {
-        recorded = true;
-        waiting = {};
-      } else {
-        waiting.until = Clock::now() + std::min<std::chrono::milliseconds>(
-                                           pause_ * (1 << waiting.failures), k_pause_max);
-        waiting.failures = std::min(waiting.failures + 1, k_doublings_max);
-      }
+      if (tell_next(*app, queue, telling_[project], stop)) recorded = true;
     }
-    std::erase_if(waiting_,
+    std::erase_if(telling_,
                   [this](const auto& each) { return !owed_.owed().contains(each.first); });
     return recorded;
   }
 
-  // Whether it was told, or given up, and recorded.
-  bool tell(github::AppClient& app, const GitHubReport& report, Waiting& waiting,
-            const std::stop_token& stop) {
-    const auto& known = waiting.unrecorded;
-    if (!known || known->deployment != report.deployment ||
-        known->status != name_of(report.status)) {
-      waiting.unrecorded = outcome_of(app, report, stop);
+  // Whether one of the project's was told, or given up, and recorded. Their statuses are told in
+  // order, so what GitHub does not take holds up those behind it. A comment holds up those of its
+  // preview alone: were a later one recorded before it, a reporter that starts anew would tell the
+  // statuses of the earlier one again, and they would be the newest.
+  bool tell_next(github::AppClient& app, const Queue& queue, Telling& telling,
+                 const std::stop_token& stop) {
+    std::erase_if(telling.reports, [&queue](const auto& known) {
+      return std::none_of(queue.begin(), queue.end(),
+                          [&](const auto& each) { return key_of(each) == known.first; });
+    });
+    if (!telling.backoff.is_over()) return false;
+    std::set<std::string> held_up;  // environments
+    for (auto report = queue.begin(); report != queue.end(); ++report) {
+      if (stop.stop_requested()) return false;
+      if (held_up.contains(report->environment)) continue;
+      auto& progress = telling.reports[key_of(*report)];
+      if (!tell_statuses(app, *report, progress, stop)) {
+        telling.backoff.grow(pause_);
+        return false;
+      }
+      // One comment tells of a pull request as a whole, so the newest report of it is enough.
+      const bool is_superseded = std::any_of(
+          std::next(report), queue.end(),
+          [&report](const auto& later) { return later.pull_request == report->pull_request; });
+      if (!is_superseded && !tell_comment(app, *report, progress, stop)) {
+        held_up.insert(report->environment);
+        continue;
+      }
+      const bool recorded = record(*report, progress);
+      if (recorded) {
+        telling.backoff = {};
+      } else {
+        telling.backoff.grow(pause_);
+      }
+      return recorded;
     }
-    if (!waiting.unrecorded) return false;
-    const auto done = control_.execute(Principal::system("github-reporter"), *waiting.unrecorded);
+    return false;
+  }
+
+  static ReportKey key_of(const GitHubReport& report) {
+    return {report.deployment, report.status, report.at};
+  }
+
+  bool record(const GitHubReport& report, const Progress& progress) {
+    const auto done = control_.execute(Principal::system("github-reporter"), progress.outcome);
     if (!done) {
       log_event(LogLevel::warn, "server", "github_report_not_recorded",
                 {{"deployment", report.deployment.str()}, {"error", to_string(done.error())}});
@@ -116,91 +165,128 @@ class Reporter {
     return done.has_value();
   }
 
-  // Tells it; nothing: it is to be told later.
-  std::optional<commands::RecordGitHubReport> outcome_of(github::AppClient& app,
-                                                         const GitHubReport& report,
-                                                         const std::stop_token& stop) {
-    commands::RecordGitHubReport outcome;
+  // The deployment on GitHub and the commit's status, in this order; the latter may be refused
+  // without harm to the first. What was told is not told again, whatever comes of the rest. False:
+  // they are to be told later.
+  bool tell_statuses(github::AppClient& app, const GitHubReport& report, Progress& progress,
+                     const std::stop_token& stop) {
+    auto& outcome = progress.outcome;
     outcome.project = report.project_id;
     outcome.deployment = report.deployment;
     outcome.status = name_of(report.status);
-    const auto told = tell_all(app, report, outcome, stop);
-    if (!told) {
-      if (told.error().code == ErrorCode::cancelled) return std::nullopt;
-      const bool is_final = told.error().code == ErrorCode::user_error ||
-                            told.error().code == ErrorCode::not_found ||
-                            now_us() - report.at > k_age_max_us;
-      log_event(LogLevel::warn, "server", "github_not_told",
-                {{"project", report.project},
-                 {"deployment", report.deployment.str()},
-                 {"status", name_of(report.status)},
-                 {"final", is_final},
-                 {"error", to_string(told.error())}});
-      if (!is_final) return std::nullopt;
-      outcome.refused = to_string(told.error());
+    if (!progress.is_deployment_told) {
+      const auto told = tell_deployment(app, report, outcome, stop);
+      if (!told && !is_final(told.error(), report)) return false;
+      progress.is_deployment_told = true;
+      if (!told) outcome.refused = to_string(told.error());
     }
-    return outcome;
+    if (!outcome.refused.empty()) return true;
+    if (!progress.is_commit_told) {
+      const auto told = tell_commit(app, report, stop);
+      if (!told && !is_final(told.error(), report)) return false;
+      progress.is_commit_told = true;
+      if (!told) outcome.left_out.push_back(to_string(told.error()));
+    }
+    return true;
   }
 
-  // The deployment on GitHub, the commit's status and the pull request's comment, in this order.
-  // Each of them may be told again, and the latter two may be refused without harm to the first.
-  Result<void> tell_all(github::AppClient& app, const GitHubReport& report,
-                        commands::RecordGitHubReport& outcome, const std::stop_token& stop) {
+  // False: it is to be told later.
+  bool tell_comment(github::AppClient& app, const GitHubReport& report, Progress& progress,
+                    const std::stop_token& stop) {
+    const bool is_due = report.pull_request != 0 && progress.outcome.refused.empty();
+    if (!is_due || progress.is_comment_told) return true;
+    if (!progress.comment.is_over()) return false;
+    const auto told = tell_pull_request(app, report, stop);
+    if (!told && !is_final(told.error(), report)) {
+      progress.comment.grow(pause_);
+      return false;
+    }
+    progress.is_comment_told = true;
+    if (told) {
+      progress.outcome.comment = *told;
+    } else {
+      progress.outcome.left_out.push_back(to_string(told.error()));
+    }
+    return true;
+  }
+
+  // Whether GitHub is not asked for that any more: it will not have it, or not for days.
+  static bool is_final(const Error& error, const GitHubReport& report) {
+    if (error.code == ErrorCode::cancelled) return false;
+    const bool is_refusal =
+        error.code == ErrorCode::user_error || error.code == ErrorCode::not_found;
+    const bool is_over = is_refusal || now_us() - report.at > k_age_max_us;
+    log_event(LogLevel::warn, "server", "github_not_told",
+              {{"project", report.project},
+               {"deployment", report.deployment.str()},
+               {"status", name_of(report.status)},
+               {"final", is_over},
+               {"error", to_string(error)}});
+    return is_over;
+  }
+
+  static Result<github::RepositoryName> repository_of(github::AppClient& app,
+                                                      const GitHubReport& report) {
     const auto repository = github::repository_on(app.address(), report.repository_url);
-    if (!repository) {
-      return fail(ErrorCode::not_found, "the repository is not on the App's GitHub");
-    }
-    ATLAS_TRY(outcome.github_deployment, deployment_on_github(app, *repository, report, stop));
-    ATLAS_TRYV(left_out_if_refused(tell_commit(app, *repository, report, stop), outcome));
-    const auto comment = tell_pull_request(app, *repository, report, stop);
-    if (comment) outcome.comment = *comment;
-    return left_out_if_refused(comment.map([](std::int64_t) {}), outcome);
+    if (repository) return *repository;
+    return fail(ErrorCode::not_found, "the repository is not on the App's GitHub");
   }
 
-  static Result<void> left_out_if_refused(const Result<void>& told,
-                                          commands::RecordGitHubReport& outcome) {
-    const bool refused = !told && (told.error().code == ErrorCode::user_error ||
-                                   told.error().code == ErrorCode::not_found);
-    if (!refused) return told;
-    log_event(LogLevel::warn, "server", "github_not_told_all",
-              {{"deployment", outcome.deployment.str()}, {"error", to_string(told.error())}});
-    outcome.left_out.push_back(to_string(told.error()));
-    return {};
+  // Several may be deployed of one commit, and the newest status of a context is all that GitHub
+  // shows: production has one, previews of branches and those of pull requests have theirs.
+  static std::string context_of(const GitHubReport& report) {
+    const auto context = "atlasflow/" + report.project;
+    if (!is_preview(report.environment)) return context;
+    return context + "/" + report.environment.substr(0, report.environment.find('/'));
   }
 
-  Result<void> tell_commit(github::AppClient& app, const github::RepositoryName& repository,
-                           const GitHubReport& report, const std::stop_token& stop) {
+  Result<void> tell_commit(github::AppClient& app, const GitHubReport& report,
+                           const std::stop_token& stop) {
     if (report.commit_state.empty()) return {};
+    ATLAS_TRY(const auto repository, repository_of(app, report));
     github::CommitStatus status;
     status.sha = report.commit;
     status.state = report.commit_state;
-    status.context = "atlasflow/" + report.project;
+    status.context = context_of(report);
     status.target_url = address_.url_of_host(report.hostname);
-    status.description = headline_of(report);
+    status.description = headline_of(report.status, report.reason);
     return github::set_commit_status(app, repository, status, stop);
   }
 
-  // GitHub's id of the comment; 0: there is none to write.
-  Result<std::int64_t> tell_pull_request(github::AppClient& app,
-                                         const github::RepositoryName& repository,
-                                         const GitHubReport& report, const std::stop_token& stop) {
-    if (report.pull_request == 0) return 0;
-    const auto url = address_.url_of_host(report.hostname);
-    const bool is_live = report.status == ReportStatus::success;
+  // GitHub's id of the comment.
+  Result<std::int64_t> tell_pull_request(github::AppClient& app, const GitHubReport& report,
+                                         const std::stop_token& stop) {
+    ATLAS_TRY(const auto repository, repository_of(app, report));
     github::PullRequestComment comment;
     comment.pull_request = report.pull_request;
     comment.mark = report.project_id.str() + "/" + std::to_string(report.pull_request);
-    comment.text = "**" + report.project + "**: " + github::plain_markdown(headline_of(report)) +
-                   "\n\n| | |\n|---|---|\n| Preview | " + (is_live ? url : "none now") +
-                   " |\n| Commit | " + report.commit + " |\n| Deployment | `" +
-                   report.deployment.str() + "` |\n";
+    comment.text = comment_text(report);
     return github::put_comment(app, repository, comment,
                                owed_.comment_of(report.project_id, report.pull_request), stop);
   }
 
-  static std::string headline_of(const GitHubReport& report) {
-    if (!report.reason.empty()) return report.reason;
-    switch (report.status) {
+  // What serves is told beside what became of the newest commit, which may be another one.
+  std::string comment_text(const GitHubReport& report) const {
+    const auto& shown = report.preview;
+    const bool is_older = !shown.serving.empty() && shown.serving != shown.newest;
+    const auto url = address_.url_of_host(report.hostname);
+    const auto row = [](const std::string& name, const std::string& value) {
+      return "| " + name + " | " + value + " |\n";
+    };
+    const auto text = headline_of(shown.status, shown.reason) +
+                      (is_older ? "; an earlier commit is served meanwhile" : "");
+    return "**" + report.project + "**: " + github::plain_markdown(text) +
+           "\n\n| | |\n|---|---|\n" + row("Preview", shown.serving.empty() ? "none now" : url) +
+           (is_older
+                ? row("Serves", shown.serving_commit + ", deployment `" + shown.serving.str() + "`")
+                : "") +
+           row(is_older ? "Newest commit" : "Commit", shown.commit) +
+           row(is_older ? "Its deployment" : "Deployment", "`" + shown.newest.str() + "`");
+  }
+
+  static std::string headline_of(ReportStatus status, const std::string& reason) {
+    if (!reason.empty()) return reason;
+    switch (status) {
       case ReportStatus::queued:
         return "it waits for its turn";
       case ReportStatus::in_progress:
@@ -212,12 +298,12 @@ class Reporter {
     }
   }
 
-  // Its id on GitHub, whose status is the report's by then.
-  Result<std::int64_t> deployment_on_github(github::AppClient& app,
-                                            const github::RepositoryName& repository,
-                                            const GitHubReport& report,
-                                            const std::stop_token& stop) {
-    auto id = owed_.github_deployment_of(report.deployment);
+  // Makes it on GitHub if need be, whose id is in the outcome from then on, and adds the status.
+  Result<void> tell_deployment(github::AppClient& app, const GitHubReport& report,
+                               commands::RecordGitHubReport& outcome, const std::stop_token& stop) {
+    ATLAS_TRY(const auto repository, repository_of(app, report));
+    auto& id = outcome.github_deployment;
+    if (id == 0) id = owed_.github_deployment_of(report.deployment);
     if (id == 0) {
       github::NewDeployment order;
       order.id = report.deployment.str();
@@ -235,8 +321,7 @@ class Reporter {
     if (report.status == ReportStatus::success) {
       status.environment_url = address_.url_of_host(report.hostname);
     }
-    ATLAS_TRYV(github::add_status(app, repository, status, stop));
-    return id;
+    return github::add_status(app, repository, status, stop);
   }
 
   actors::ControlPlane& control_;
@@ -246,7 +331,7 @@ class Reporter {
   Position position_;       // of the newest record that is folded
   std::string unreadable_;  // why the log could not be read last time; empty: it could
   GitHubReportsOwed owed_;
-  std::map<ProjectId, Waiting> waiting_;
+  std::map<ProjectId, Telling> telling_;
 };
 
 }  // namespace

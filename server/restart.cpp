@@ -35,6 +35,13 @@ std::int64_t now_us() {
       .count();
 }
 
+// What a person accepted once is not accepted for every start to come. A flag may be written with
+// its value, "--accept-loss=true".
+bool is_accepted_once(std::string_view word) {
+  const auto flag = word.substr(0, word.find('='));
+  return flag == "--accept-loss" || flag == "--accept-new-fold";
+}
+
 void record(const std::filesystem::path& state, std::vector<Restart> restarts) {
   if (restarts.size() > k_kept) restarts.erase(restarts.begin(), restarts.end() - k_kept);
   json document = json::array();
@@ -85,11 +92,7 @@ Result<void> restart_process(const std::filesystem::path& state, const Error& wh
   if (stop.wait_for(pause)) return {};
   std::vector<char*> arguments;
   for (std::size_t at = 0; at < words.size(); at += std::strlen(words.data() + at) + 1) {
-    // What a person accepted once is not accepted for every start to come.
-    const std::string_view word(words.data() + at);
-    if (word != "--accept-loss" && word != "--accept-new-fold") {
-      arguments.push_back(words.data() + at);
-    }
+    if (!is_accepted_once(words.data() + at)) arguments.push_back(words.data() + at);
   }
   arguments.push_back(nullptr);
   spdlog::shutdown();

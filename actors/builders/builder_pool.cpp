@@ -86,7 +86,7 @@ DeploymentCommand run_step(BuildEngine& engine, const SourceTask& task,
       ok = keep(engine.build(task.job, stop), succeeded.outcome.mutable_built());
       break;
     case SourceStep::push_image:
-      ok = keep(engine.push(task.image_id, task.job.project, stop),
+      ok = keep(engine.push(task.image_id, task.job.store, stop),
                 succeeded.outcome.mutable_image_pushed());
       break;
     case SourceStep::forget_checkout:

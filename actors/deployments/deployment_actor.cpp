@@ -201,10 +201,12 @@ SourceTask DeploymentActorState::source_task(SourceStep step, const EffectId& ef
   task.job.effect = effect;
   task.job.deployment = fold.id;
   task.job.project = fold.push.project_name();
+  task.job.store = task.job.project;
   // What a fork's steps leave in layers and caches is never taken by another's build, nor by that
   // of another fork.
   if (const auto& of = fold.push.pull_request(); of.from_fork()) {
-    task.job.project += k_forks_store + std::to_string(of.number());
+    task.job.from_fork = true;
+    task.job.store += k_forks_store + std::to_string(of.number());
   }
   task.job.project_id = fold.push.project_id();
   task.job.repository_url = fold.push.repository_url();

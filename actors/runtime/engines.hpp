@@ -42,6 +42,10 @@ struct SourceJob {
   DeploymentId deployment;  // names the work folder: clone and build share it
   std::string project;
   std::string project_id;  // whose images and caches these are: a name may be given again
+  // What these are kept under, here and in the registry: the project's name, or a name of its own
+  // for what is built of a fork.
+  std::string store;
+  bool from_fork = false;  // it is given no secret
   std::string repository_url;
   std::string ref;
   std::string sha;

@@ -91,10 +91,9 @@ Result<BuildSupplies> BuildahBuilder::put_supplies(const BuildRequest& request, 
 // The plan's text has most of it: what is detected and set becomes a Dockerfile, with the digests
 // of the secrets that its steps mount. The network is none of it: neither does the layer cache
 // know what a step downloads.
-std::string BuildahBuilder::inputs_of(const BuildRequest& request, const PreparedStack& prepared,
-                                      const std::vector<UsedBase>& bases,
-                                      const BuildSupplies& supplies,
-                                      const std::string& context) const {
+std::string inputs_of(const Workshop& workshop, const BuildRequest& request,
+                      const PreparedStack& prepared, const std::vector<UsedBase>& bases,
+                      const BuildSupplies& supplies, const std::string& context) {
   // A base that is not in the store of base images is not known by its digest.
   const bool is_known = !request.source.empty() && !prepared.plan.adds_remote_files &&
                         bases.size() == prepared.plan.images.size();
@@ -106,10 +105,10 @@ std::string BuildahBuilder::inputs_of(const BuildRequest& request, const Prepare
     all += '\n';
   };
   add("format", k_inputs_format);
-  add("toolchain", toolchain_.versions);
-  add("isolation", rung_.label);
+  add("toolchain", workshop.toolchain);
+  add("isolation", workshop.isolation);
   // Steps that lack it may have gone on without what they would have fetched.
-  add("network", config_.network && network_works_ ? "internet" : "none");
+  add("network", workshop.has_network ? "internet" : "none");
   add("source", request.source);
   add("context", context);
   add("dockerfile", prepared.plan.text);

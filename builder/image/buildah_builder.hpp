@@ -54,6 +54,20 @@ struct PreparedStack {
   DockerfilePlan plan;
 };
 
+// What an image depends on of the machine that builds it.
+struct Workshop {
+  std::string toolchain;
+  std::string isolation;
+  bool has_network = false;  // RUN steps reach the internet
+};
+
+// SHA-256 of everything that the image depends on; empty: it is not all known. bases: as they are
+// in the store now. context: the folder in the checkout that is built.
+[[nodiscard]] std::string inputs_of(const Workshop& workshop, const BuildRequest& request,
+                                    const PreparedStack& prepared,
+                                    const std::vector<UsedBase>& bases,
+                                    const BuildSupplies& supplies, const std::string& context);
+
 class BuildahBuilder final : public ImageBuilder {
  public:
   BuildahBuilder(ImageBuilderConfig config, Rung rung, Toolchain toolchain, Buildah buildah,
@@ -122,11 +136,9 @@ class BuildahBuilder final : public ImageBuilder {
                     Clock::time_point until, const std::stop_token& stop) const;
   // What of them is in the store of base images, by digest; a build starts from it now.
   [[nodiscard]] std::vector<UsedBase> note_used_bases(const std::vector<Stated>& names) const;
-  // SHA-256 of everything that the image depends on; empty: it is not all known.
-  [[nodiscard]] std::string inputs_of(const BuildRequest& request, const PreparedStack& prepared,
-                                      const std::vector<UsedBase>& bases,
-                                      const BuildSupplies& supplies,
-                                      const std::string& context) const;
+  [[nodiscard]] Workshop workshop() const {
+    return {toolchain_.versions, rung_.label, config_.network && network_works_};
+  }
   // `request` with the root folder's path and the stage's exact name in it.
   Result<std::string> run_build(const BuildRequest& request, const ImageStore& store,
                                 const BuildSupplies& supplies, const std::filesystem::path& scratch,

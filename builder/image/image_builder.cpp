@@ -98,7 +98,12 @@ Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) 
                                             .target = request.build_target,
                                             .start = stack.start,
                                             .project = request.project,
+                                            .is_of_fork = request.is_of_fork,
                                             .secrets = secret_ids(request.secrets)});
+}
+
+const std::string& store_name(const BuildRequest& request) {
+  return request.store.empty() ? request.project : request.store;
 }
 
 // Whole, as a build that was not killed has left it.
@@ -148,7 +153,7 @@ Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const
                     "--file", "/mnt/scratch/Dockerfile", "--ignorefile", "/mnt/scratch/ignore",
                     "--iidfile", "/mnt/scratch/image", "--hooks-dir",
                     "/mnt/hooks/" + request.build_id, "--tag",
-                    "localhost/atlasflow/" + request.project + ":" + request.build_id};
+                    "localhost/atlasflow/" + store_name(request) + ":" + request.build_id};
   for (std::string& word : buildah_.isolation_arguments())
     call.arguments.push_back(std::move(word));
   for (const auto& [name, value] : request.build_args) {
@@ -211,7 +216,7 @@ Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const
 }
 
 Result<ImageStore> BuildahBuilder::own_store(const BuildRequest& request) {
-  const ImageStore store = store_of(request.project);
+  const ImageStore store = store_of(store_name(request));
   // A name may be given again after a project was deleted; what the one before built is not the new
   // one's to read.
   const std::lock_guard guard(mutex_);
@@ -291,7 +296,7 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   // What buildah says of a step is compared with it, and is hidden by then.
   if (stack.name == "dockerfile") supplies.dockerfile = masked_lines(mask, plan.text);
   BuiltImage built;
-  built.inputs = inputs_of(request, prepared, used_bases, supplies,
+  built.inputs = inputs_of(workshop(), request, prepared, used_bases, supplies,
                            context->lexically_relative(request.folder).string());
   if (const auto* same = request.no_cache ? nullptr : same_build(request.earlier, built.inputs);
       same != nullptr && has_image(store, same->image_id())) {
@@ -320,9 +325,9 @@ Result<BuiltImage> BuildahBuilder::build(const BuildRequest& request, std::stop_
   if (!is_build_id(request.build_id)) {
     return fail(ErrorCode::invalid_argument, "a build id has 1 to 48 characters of a-z, 0-9 and -");
   }
-  if (!is_project_name(request.project)) {
+  if (!is_project_name(store_name(request))) {
     return fail(ErrorCode::invalid_argument,
-                "'" + request.project + "' cannot be part of an image's name");
+                "'" + store_name(request) + "' cannot be part of an image's name");
   }
   std::stop_source own_stop;
   {

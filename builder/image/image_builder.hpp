@@ -49,8 +49,8 @@ struct BuildSecret {
 struct BuildRequest {
   std::string build_id;          // [a-z0-9-]{1,48}
   std::filesystem::path folder;  // the checkout
-  std::string project;           // names the image, and the store that it is built in
-  std::string project_id;  // whose that store is: a project of the same name may have been deleted
+  std::string project;           // its name
+  std::string project_id;        // whose the store is: a name may be given again
   std::vector<std::pair<std::string, std::string>>
       build_args;  // no secrets: they stay in the image
   std::chrono::milliseconds deadline{};
@@ -66,6 +66,8 @@ struct BuildRequest {
   std::string source = {};  // names the files of the checkout (Checkout::source); empty: not known
   std::vector<pb::EarlierBuild> earlier = {};  // whose images may be taken, the newest first
   std::vector<BuildSecret> secrets = {};
+  std::string store = {};   // names the image, and what it is built in; empty: as the project
+  bool is_of_fork = false;  // then it was given no secrets, which is why one is missing
   std::vector<Secret> hidden = {};  // what the log does not show either: the app's variables
 };
 
@@ -128,7 +130,7 @@ class ImageBuilder {
   [[nodiscard]] virtual Result<BuiltImage> build(const BuildRequest& request,
                                                  std::stop_token stop) = 0;
 
-  // Pushes by digest what the project has built. repository: "<project name>". Idempotent.
+  // Pushes by digest what was built. repository: the name of the store. Idempotent.
   [[nodiscard]] virtual Result<PushedImage> push(const std::string& image_id,
                                                  const std::string& registry,
                                                  const std::string& repository,

@@ -241,6 +241,17 @@ class Planner {
     return check_flags(instruction);  // A value may have become empty.
   }
 
+  std::string missing_secret(const std::string& name) const {
+    const auto needs = "the step needs the build secret '" + name + "', ";
+    if (request_.is_of_fork) {
+      return needs + "and what is built of a fork gets no secret of project '" + request_.project +
+             "': take required away, so that the step goes on without it, or push the commit to a "
+             "branch of the project's own repository";
+    }
+    return needs + "which the project does not have; set it with 'atlasflow build-secret set " +
+           request_.project + " " + name + " < FILE'";
+  }
+
   // One that the project has becomes the mount of its exact id: then it is true. What is wrong is
   // so only when the stage is built.
   bool take_secret(int line, std::string_view flag, std::vector<MountOption>& options) {
@@ -250,12 +261,7 @@ class Planner {
     const auto named = "RUN --mount=" + std::string(flag) + ": ";
     if (found == request_.secrets.end()) {
       if (mount->is_required && request_.knows_secrets && !stages_.back().error) {
-        stages_.back().error =
-            wrong_line(line, named + "the step needs the build secret '" + mount->name +
-                                 "', which the project does not have; set it with 'atlasflow "
-                                 "build-secret set " +
-                                 request_.project + " " + mount->name + " < FILE'")
-                .value();
+        stages_.back().error = wrong_line(line, named + missing_secret(mount->name)).value();
       }
       return false;
     }
@@ -362,7 +368,7 @@ class Planner {
   void leave_out(Instruction& instruction) {
     std::vector<InstructionFlag> kept;
     for (auto& flag : instruction.flags) {
-      const auto why = left_out_because(instruction, flag);
+      const auto why = left_out_because(instruction, flag, request_.is_of_fork);
       if (why && !why->empty()) {
         const bool is_unsure = !request_.knows_secrets && flag.name() == "--mount";
         auto& told = flag.name() == "--mount" && !is_unsure ? notices_ : notes_;

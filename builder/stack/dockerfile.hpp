@@ -22,6 +22,7 @@ struct DockerfileRequest {
   bool may_use_any_base = false;  // not check_base_image(): the operator chose the bases
   std::vector<std::string> start = {};  // in place of ENTRYPOINT and CMD; empty: theirs
   std::string project = {};             // for messages
+  bool is_of_fork = false;              // likewise: such a build is given no secret
   SecretIds secrets = {};  // what steps may mount; a mount of another one is left out, as by Docker
   bool knows_secrets = true;  // else none is missed, and nothing is said of those left out
 };

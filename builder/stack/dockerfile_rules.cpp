@@ -301,7 +301,7 @@ Result<void> check_arguments(const Instruction& instruction, char escape) {
 }
 
 std::optional<std::string> left_out_because(const Instruction& instruction,
-                                            const InstructionFlag& flag) {
+                                            const InstructionFlag& flag, bool is_of_fork) {
   const auto name = flag.name();
   if (name == "--link") {
     return is_on(flag) ? "--link, a hint for the layer cache, was taken out" : "";
@@ -312,6 +312,10 @@ std::optional<std::string> left_out_because(const Instruction& instruction,
   const auto type = type_of(options);
   if (type == "ssh") return "there is no SSH agent; the step runs without it";
   if (type != "secret" || flag.is_given) return std::nullopt;
+  if (is_of_fork) {
+    return "what is built of a fork gets no build secret; the step runs without '" +
+           secret_mount(options)->name + "'";
+  }
   return "there is no build secret '" + secret_mount(options)->name + "'; the step runs without it";
 }
 

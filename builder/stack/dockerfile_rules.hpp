@@ -58,6 +58,7 @@ struct SecretMount {
 // nullopt: buildah gets the flag. Else it is left out, and the log says why; "" when it asks for
 // nothing but what is done anyway.
 [[nodiscard]] std::optional<std::string> left_out_because(const Instruction& instruction,
-                                                          const InstructionFlag& flag);
+                                                          const InstructionFlag& flag,
+                                                          bool is_of_fork);
 
 }  // namespace atlasflow::builder

@@ -181,8 +181,8 @@ void Universe::approve(const Step& step) {
   const auto name = github_.project_name(step.project);
   const auto view = life_->catalog().project_named(name);
   if (!view) return;
-  const auto waiting = view->state.held.find(step.value + 1);
-  if (waiting == view->state.held.end()) return;
+  const auto waiting = view->state.awaiting_approval.find(step.value + 1);
+  if (waiting == view->state.awaiting_approval.end()) return;
   const auto& sha = waiting->second.head();
   invariants_.approve(sha);
   life_->approve(name, {step.value + 1, sha, command_id()});

@@ -116,6 +116,8 @@ void Catalog::apply_to_deployment(const DeploymentId& id, const Record& record) 
   if (push_of(record.event) != nullptr) {
     project.deployments.push_back(id);
     view.number = project.deployments.size();
+    const auto& push = record.event.push_received();
+    if (push.has_pull_request()) note_deployed(project.state, push);
   } else if (record.event.has_routed() && view.state.push.environment() == k_production) {
     const auto* live = project.live ? &deployments_.at(*project.live) : nullptr;
     ATLAS_PROBE(live != nullptr && claims_before(live->state, view.state),

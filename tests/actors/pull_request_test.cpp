@@ -110,10 +110,13 @@ TEST_P(PullRequests, of_a_fork_waits_over_a_kill_and_gets_no_value_of_the_projec
   begin_anew();
   EXPECT_THAT(deployments_of(*life), IsEmpty());
   std::vector<std::string> stores;
+  std::vector<std::string> projects;
   world.build_error = [&](const SourceJob& job) -> std::optional<Error> {
     EXPECT_THAT(job.secrets, IsEmpty());
     EXPECT_THAT(job.env, IsEmpty());
-    stores.push_back(job.project);
+    stores.push_back(job.store);
+    projects.push_back(job.project);
+    EXPECT_TRUE(job.from_fork);
     return std::nullopt;
   };
   world.on_start = [](const VmJob& job) { EXPECT_THAT(job.env, IsEmpty()); };
@@ -121,6 +124,7 @@ TEST_P(PullRequests, of_a_fork_waits_over_a_kill_and_gets_no_value_of_the_projec
   ASSERT_TRUE(settles());
   EXPECT_FALSE(world.upstream_of(k_host).empty());
   EXPECT_THAT(stores, ElementsAre("web.forks.7"));
+  EXPECT_THAT(projects, ElementsAre("web")) << "as it is called to people";
   // The approval is said twice, as when its answer was lost, and by somebody else.
   const auto replies = life->push_replies.size();
   life->approve("web", {7, std::string(40, 'a'), "command-1"});

@@ -123,9 +123,12 @@ TEST_F(LifeRoutes, a_project_lists_the_commits_of_forks_that_wait) {
   EXPECT_EQ(waiting[1]["sha"], std::string(40, 'b'));
   EXPECT_EQ(waiting[1]["repository"], "mallory/shop");
   control_.add_pull_request("aaaaaaa9", "shop", 7);
-  const auto commit = get("/v1/deployments/aaaaaaa9")["sha"];
-  hold(7, commit);
-  EXPECT_EQ(get("/v1/projects/shop")["waiting_for_approval"].size(), 1U) << "it is deployed";
+  const auto left = get("/v1/projects/shop")["waiting_for_approval"];
+  ASSERT_EQ(left.size(), 1U) << "it is deployed";
+  EXPECT_EQ(left[0]["number"], 8);
+  hold(7, get("/v1/deployments/aaaaaaa9")["sha"]);
+  EXPECT_EQ(get("/v1/projects/shop")["waiting_for_approval"].size(), 2U)
+      << "it was pushed back to that commit, which needs an approval again";
 }
 
 TEST_F(LifeRoutes, only_what_builds_can_be_asked_to_build_without_the_cache) {

@@ -52,6 +52,27 @@ TEST(DockerfileSecrets, an_id_that_no_step_was_given_is_no_way_to_a_secret) {
   }
 }
 
+// The project may well have it; what a stranger's Dockerfile would read is nobody's to set.
+TEST(DockerfileSecrets, a_fork_is_told_that_it_gets_none_and_no_name_of_a_store) {
+  DockerfileRequest fork;
+  fork.may_use_any_base = true;
+  fork.project = "web";
+  fork.is_of_fork = true;
+  const auto absent = plan_dockerfile("FROM a\nRUN --mount=type=secret,id=NPM,required x\n", fork);
+  ASSERT_FALSE(absent);
+  EXPECT_EQ(absent.error().code, ErrorCode::user_error);
+  EXPECT_EQ(absent.error().message,
+            "Dockerfile, line 2: RUN --mount=type=secret,id=NPM,required: the step needs the build "
+            "secret 'NPM', and what is built of a fork gets no secret of project 'web': take "
+            "required away, so that the step goes on without it, or push the commit to a branch of "
+            "the project's own repository");
+  const auto without = plan_dockerfile("FROM a\nRUN --mount=type=secret,id=NPM x\n", fork);
+  ASSERT_TRUE(without);
+  EXPECT_THAT(without->notices,
+              ElementsAre("Dockerfile, line 2: what is built of a fork gets no build secret; the "
+                          "step runs without 'NPM'"));
+}
+
 TEST(DockerfileSecrets, what_is_wrong_with_a_secret_is_told_with_its_line_and_the_way_out) {
   const auto absent = plan_with_secrets("FROM a\n\nRUN --mount=type=secret,id=PYPI,required x\n");
   ASSERT_FALSE(absent);

@@ -56,6 +56,19 @@ TEST_F(ImageBuilderTest, a_second_build_of_the_same_source_uses_the_cached_layer
   EXPECT_THAT(log("b-2"), HasSubstr("Using cache"));
 }
 
+TEST_F(ImageBuilderTest, a_store_of_its_own_takes_no_layer_of_the_projects_and_is_named_to_nobody) {
+  put_busybox("app");
+  write(folder("app") / "Dockerfile", busybox_dockerfile("RUN echo ran\n"));
+  ASSERT_TRUE(build("b-1", "app"));
+  auto asked = request("b-2", "app");
+  asked.store = "app.forks.7";
+  const auto image = builder_->build(asked, {});
+  ASSERT_TRUE(image) << to_string(image.error()) << log("b-2");
+  EXPECT_THAT(log("b-2"), Not(HasSubstr("Using cache")));
+  EXPECT_THAT(log("b-2"), HasSubstr("Building app ("));
+  EXPECT_EQ(store("app.forks.7").images().size(), store("app").images().size());
+}
+
 // What an earlier build has made of the very same is taken: nothing runs, and it is quick.
 TEST_F(ImageBuilderTest, what_would_come_out_the_same_is_not_built_again) {
   put_busybox("app");
@@ -63,6 +76,8 @@ TEST_F(ImageBuilderTest, what_would_come_out_the_same_is_not_built_again) {
   write(folder("app") / "other.Dockerfile", busybox_dockerfile("RUN echo other\n"));
   int builds = 0;
   std::vector<pb::EarlierBuild> earlier;
+  put_busybox("app/sub");
+  write(folder("app/sub") / "Dockerfile", read(folder("app") / "Dockerfile"));
   const auto built = [&](const auto& change) {
     auto asked = request("b-" + std::to_string(++builds), "app", {{"A", "1"}});
     asked.source = "tree-1";
@@ -103,10 +118,17 @@ TEST_F(ImageBuilderTest, what_would_come_out_the_same_is_not_built_again) {
              asked.build_args = {{"A1", ""}};
            },
            [](BuildRequest& asked) { asked.dockerfile = "other.Dockerfile"; },
+           [](BuildRequest& asked) { asked.root_folder = "sub"; },
+           [](BuildRequest& asked) { asked.build_target = "0"; },
            [](BuildRequest& asked) { asked.start_command = "true"; },
            [](BuildRequest& asked) { asked.no_cache = true; }}) {
     EXPECT_EQ(built(change).reused_from, "") << builds;
   }
+  // Of the same files by their name: that the ignore file counts, too.
+  write(folder("app") / ".dockerignore", "*.md\n");
+  EXPECT_EQ(built([](auto&) {}).reused_from, "");
+  std::filesystem::remove(folder("app") / ".dockerignore");
+  EXPECT_EQ(built([](auto&) {}).reused_from, "dfirst22");
   // Its image has gone.
   run_buildah(store(), {"rmi", "--force", first.image_id.substr(7)});
   EXPECT_EQ(built([](auto&) {}).reused_from, "");

@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include "events/fold_codec.hpp"
+#include "events/fold_fields.hpp"
 #include "events/settings.hpp"
 
 namespace atlasflow {
@@ -40,14 +42,15 @@ class Reports : public testing::Test {
     *received->mutable_settings() = default_settings();
     to(deployment, event);
   }
-  void push_to_pull_request(const std::string& deployment) {
+  void push_to_pull_request(const std::string& deployment,
+                            const std::string& commit = std::string(40, 'a')) {
     pb::Event event;
     auto* received = event.mutable_push_received();
     received->set_project_id(project_.str());
     received->set_project_name("web");
     received->set_environment("pull/7");
     received->set_repository_url(url_);
-    received->set_after(std::string(40, 'a'));
+    received->set_after(commit);
     received->mutable_pull_request()->set_number(7);
     *received->mutable_settings() = default_settings();
     to(deployment, event);
@@ -90,6 +93,30 @@ class Reports : public testing::Test {
     event.mutable_deployment_failed()->set_fault(fault);
     event.mutable_deployment_failed()->set_reason("step 'RUN x' failed: a word of the build's");
     to(deployment, event);
+  }
+  // Another's route is older.
+  void claim(const std::string& deployment, std::uint64_t generation) {
+    pb::Event event;
+    event.mutable_route_change_requested()->set_generation(generation);
+    to(deployment, event);
+  }
+  void retire(const std::string& deployment) {
+    pb::Event event;
+    event.mutable_deployment_retired()->set_reason("x");
+    to(deployment, event);
+  }
+  void told_with_comment(const std::string& deployment, const std::string& status) {
+    pb::Event event;
+    event.mutable_github_told()->set_deployment(deployment);
+    event.mutable_github_told()->set_status(status);
+    event.mutable_github_told()->set_comment(5001);
+    owed_.apply(github_reports_stream(project_), event, ++now_);
+  }
+  // All that is kept of it.
+  [[nodiscard]] std::string bytes() const {
+    FoldWriter writer;
+    writer.put(owed_);
+    return std::move(writer).take();
   }
   void told(const std::string& deployment, const std::string& status, std::int64_t id = 1000) {
     pb::Event event;
@@ -179,6 +206,132 @@ TEST_F(Reports, a_pull_requests_comment_shows_its_newest_deployment_and_its_end)
                                    "d1 success: success in 7", "d2 queued: pending in 7",
                                    "d2 failure: failure in 7", "d1 inactive:  in 7"));
   EXPECT_EQ(owed_.owed().at(project_).front().hostname, "pr-7-web.example.com");
+}
+
+TEST_F(Reports, a_comment_shows_what_serves_until_the_newest_does) {
+  connect();
+  push_to_pull_request("d1");
+  const auto shown_last = [&] { return owed_.owed().at(project_).back().preview; };
+  EXPECT_EQ(shown_last().serving.str(), "");
+  go_live("d1");
+  EXPECT_EQ(shown_last().serving.str(), "d1");
+  push_to_pull_request("d2", std::string(40, 'b'));
+  clone("d2");
+  EXPECT_EQ(shown_last().newest.str(), "d2");
+  EXPECT_EQ(shown_last().commit, std::string(40, 'b'));
+  EXPECT_EQ(shown_last().status, ReportStatus::in_progress);
+  EXPECT_EQ(shown_last().serving.str(), "d1");
+  EXPECT_EQ(shown_last().serving_commit, std::string(40, 'a'));
+  claim("d2", 9);
+  go_live("d2");
+  EXPECT_EQ(shown_last().serving.str(), "d2");
+  EXPECT_EQ(shown_last().serving_commit, std::string(40, 'b'));
+  retire("d1");
+  EXPECT_EQ(owed_.owed().at(project_).back().pull_request, 0) << "no news of the pull request";
+}
+
+TEST_F(Reports, the_end_of_what_served_is_news_while_nothing_newer_serves) {
+  connect();
+  push_to_pull_request("d1");
+  go_live("d1");
+  push_to_pull_request("d2", std::string(40, 'b'));
+  fail("d2");
+  retire("d1");
+  const auto& report = owed_.owed().at(project_).back();
+  EXPECT_EQ(report.deployment.str(), "d1");
+  EXPECT_EQ(report.pull_request, 7);
+  EXPECT_EQ(report.preview.serving.str(), "");
+  EXPECT_EQ(report.preview.newest.str(), "d2") << "that is the commit that the comment is about";
+  EXPECT_EQ(report.preview.status, ReportStatus::failure);
+  EXPECT_EQ(report.preview.reason, "the build failed; the fault is the repository's or the app's");
+}
+
+// By a webhook, before there was an App: GitHub is told nothing of it, but what serves is true.
+TEST_F(Reports, a_preview_of_before_the_app_is_what_serves) {
+  push_to_pull_request("d1");
+  go_live("d1");
+  connect();
+  push_to_pull_request("d2", std::string(40, 'b'));
+  EXPECT_EQ(owed_.owed().at(project_).back().preview.serving.str(), "d1");
+  disconnect();
+  connect();
+  push_to_pull_request("d3", std::string(40, 'b'));
+  EXPECT_EQ(owed_.owed().at(project_).back().preview.serving.str(), "d1");
+  retire("d1");
+  EXPECT_THAT(all(), ElementsAre("d3 queued")) << "d1's end is nothing that GitHub waits for";
+}
+
+TEST_F(Reports, nothing_is_kept_of_a_pull_request_that_is_closed_and_told_of) {
+  connect();
+  const auto before = bytes();
+  push_to_pull_request("d1");
+  told_with_comment("d1", "queued");
+  go_live("d1");
+  told_with_comment("d1", "in_progress");
+  told_with_comment("d1", "success");
+  close_pull_request();
+  EXPECT_EQ(owed_.comment_of(project_, 7), 5001) << "its end is to be told";
+  retire("d1");
+  EXPECT_EQ(owed_.comment_of(project_, 7), 5001);
+  told_with_comment("d1", "inactive");
+  EXPECT_EQ(owed_.comment_of(project_, 7), 0);
+  EXPECT_EQ(bytes(), before);
+  // Closed when all of it had ended and was told.
+  push_to_pull_request("d2");
+  fail("d2");
+  told_with_comment("d2", "queued");
+  told_with_comment("d2", "failure");
+  EXPECT_EQ(owed_.comment_of(project_, 7), 5001) << "a next push edits it";
+  close_pull_request();
+  EXPECT_EQ(bytes(), before);
+}
+
+TEST_F(Reports, a_deleted_project_keeps_no_comment_either) {
+  connect();
+  const auto before = bytes();
+  push_to_pull_request("d1");
+  told_with_comment("d1", "queued");
+  pb::Event deleted;
+  deleted.mutable_project_deleted()->set_by("user");
+  owed_.apply(project_stream(project_), deleted, ++now_);
+  EXPECT_EQ(owed_.comment_of(project_, 7), 5001);
+  pb::Event cancelled;
+  cancelled.mutable_deployment_cancelled()->set_by("user");
+  to("d1", cancelled);
+  told_with_comment("d1", "inactive");
+  EXPECT_EQ(bytes(), before);
+}
+
+// Somebody deploys a closed one's commit again: nobody closes it a second time.
+TEST_F(Reports, a_redeployment_of_a_closed_pull_request_is_forgotten_at_its_end) {
+  connect();
+  const auto before = bytes();
+  pb::Event event;
+  auto& push = *event.mutable_redeploy_requested()->mutable_push();
+  push.set_project_id(project_.str());
+  push.set_environment("pull/7");
+  push.set_repository_url(url_);
+  push.mutable_pull_request()->set_number(7);
+  to("d1", event);
+  EXPECT_EQ(owed_.owed().at(project_).back().pull_request, 7);
+  fail("d1");
+  told_with_comment("d1", "queued");
+  told_with_comment("d1", "failure");
+  EXPECT_EQ(bytes(), before);
+}
+
+// The statuses of a deployment that an older build told of are owed to nobody again.
+TEST_F(Reports, a_log_of_before_the_comments_owes_nothing_twice) {
+  connect();
+  push_to_pull_request("d1");
+  told("d1", "queued");
+  go_live("d1");
+  told("d1", "in_progress");
+  told("d1", "success");
+  EXPECT_THAT(all(), IsEmpty());
+  close_pull_request();
+  retire("d1");
+  EXPECT_THAT(all(), ElementsAre("d1 inactive"));
 }
 
 TEST_F(Reports, a_comment_is_known_once_it_was_told_of) {

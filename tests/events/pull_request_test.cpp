@@ -131,8 +131,9 @@ class PullRequest : public testing::Test {
   }
   // Of the commit that waits, unless another is named.
   Result<pb::PushReceived> approve(const std::string& commit = "") {
-    const auto held = history.project.held.find(7);
-    const auto waiting = held == history.project.held.end() ? sha(1) : held->second.head();
+    const auto& all = history.project.awaiting_approval;
+    const auto held = all.find(7);
+    const auto waiting = held == all.end() ? sha(1) : held->second.head();
     auto received =
         approved(history, {7, commit.empty() ? waiting : commit, "c" + std::to_string(++approvals)},
                  Principal::user());
@@ -313,9 +314,45 @@ TEST_F(PullRequest, an_approval_of_nothing_is_refused_with_what_to_do) {
   EXPECT_EQ(approve().error().code, ErrorCode::not_found) << "it is of the repository's own";
   tell(of_fork(pushed(1, 2, 110)));
   ASSERT_TRUE(approve());
-  EXPECT_THAT(approve().error().message, HasSubstr("is deployed already"));
+  EXPECT_THAT(approve(sha(2)).error().message, HasSubstr("is deployed already"));
   tell(closed(2, 120));
-  EXPECT_EQ(approve().error().code, ErrorCode::not_found);
+  EXPECT_EQ(approve(sha(2)).error().code, ErrorCode::not_found);
+}
+
+TEST_F(PullRequest, waits_no_more_once_any_commit_of_it_is_deployed) {
+  const auto& waiting = history.project.awaiting_approval;
+  tell(of_fork(opened(1, 100)));
+  EXPECT_EQ(waiting.at(7).head(), sha(1));
+  ASSERT_TRUE(approve());
+  EXPECT_THAT(waiting, IsEmpty());
+  tell(of_fork(pushed(1, 2, 110)));
+  EXPECT_EQ(waiting.at(7).head(), sha(2));
+  EXPECT_EQ(tell(of_fork(pushed(2, 1, 120))), Kind::deploys) << "that one is approved";
+  EXPECT_THAT(waiting, IsEmpty()) << "the fork took the other one back";
+  tell(of_fork(pushed(1, 2, 130)));
+  ASSERT_TRUE(approve());
+  EXPECT_EQ(tell(of_fork(pushed(2, 1, 140))), Kind::held) << "the newest approval counts";
+  EXPECT_EQ(waiting.at(7).head(), sha(1)) << "though it was deployed once";
+}
+
+TEST_F(PullRequest, no_more_than_a_hundred_wait_and_the_oldest_gives_way) {
+  const auto& waiting = history.project.awaiting_approval;
+  const auto told = [](std::int64_t number, std::int64_t at_s) {
+    auto one = of_fork(opened(1, at_s));
+    one.number = number;
+    return one;
+  };
+  for (std::int64_t i = 1; i <= 100; ++i) tell(told(i, 1'000 - i));
+  EXPECT_EQ(waiting.size(), 100U);
+  tell(told(101, 5));
+  EXPECT_EQ(waiting.size(), k_awaiting_approval_max);
+  EXPECT_TRUE(waiting.contains(101)) << "what comes is news";
+  EXPECT_FALSE(waiting.contains(100)) << "that had changed longest ago";
+  auto again = told(100, 2'000);
+  again.head = 2;
+  EXPECT_EQ(tell(again), Kind::held);
+  EXPECT_TRUE(waiting.contains(100));
+  EXPECT_EQ(waiting.size(), k_awaiting_approval_max);
 }
 
 TEST_F(PullRequest, of_a_fork_is_nothing_at_all_unless_the_project_wants_it) {

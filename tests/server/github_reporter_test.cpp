@@ -102,6 +102,21 @@ class Reporting : public testing::Test {
     }));
     return found;
   }
+  [[nodiscard]] std::size_t comment_attempts() const {
+    return github_.count_of("GET", "/issues/7/comments?per_page=100");
+  }
+  // "d1 queued", in the order of the log.
+  [[nodiscard]] std::vector<std::string> told() const {
+    std::vector<std::string> found;
+    static_cast<void>(control_.log().read_all(Position{1}, [&](const storage::Record& record) {
+      const auto& told = record.event.github_told();
+      if (record.event.has_github_told()) {
+        found.push_back(told.deployment() + " " + told.status());
+      }
+      return true;
+    }));
+    return found;
+  }
   void clone(const std::string& id) {
     pb::Event event;
     event.mutable_clone_started();
@@ -220,6 +235,36 @@ TEST_F(Reporting, a_pull_request_has_one_comment_that_tells_of_its_newest_commit
   EXPECT_EQ(github_.comments().size(), 1U);
 }
 
+TEST_F(Reporting, a_pull_requests_comment_tells_what_serves_while_a_newer_commit_does_not) {
+  const auto comment = [&] {
+    const auto all = github_.comments();
+    return all.empty() ? std::string() : all[0]["body"].get<std::string>();
+  };
+  const auto shows = [&](const std::string& text) {
+    return eventually([&] { return comment().find(text) != std::string::npos; });
+  };
+  start();
+  push_to_pull_request("d1", std::string(40, 'a'));
+  control_.make_live("d1");
+  ASSERT_TRUE(shows("it is live"));
+  EXPECT_THAT(comment(), Not(HasSubstr("Serves")));
+  push_to_pull_request("d2", std::string(40, 'b'));
+  ASSERT_TRUE(shows("it waits for its turn; an earlier commit is served meanwhile"));
+  fail_for("d2", "x");
+  ASSERT_TRUE(shows("the build failed"));
+  EXPECT_THAT(comment(), HasSubstr("| Preview | https://pr-7-web.example.com:8443 |"));
+  EXPECT_THAT(comment(), HasSubstr("| Serves | " + std::string(40, 'a') + ", deployment `d1` |"));
+  EXPECT_THAT(comment(), HasSubstr("| Newest commit | " + std::string(40, 'b') + " |"));
+  EXPECT_THAT(comment(), HasSubstr("| Its deployment | `d2` |"));
+  // That what had served ends is news as long as nothing newer serves.
+  pb::Event event;
+  event.mutable_deployment_retired()->set_reason("its time is over");
+  control_.append_to("d1", event);
+  ASSERT_TRUE(shows("| Preview | none now |"));
+  EXPECT_THAT(comment(), HasSubstr("the build failed"));
+  EXPECT_THAT(comment(), HasSubstr("| Commit | " + std::string(40, 'b') + " |"));
+}
+
 TEST_F(Reporting, one_that_dies_after_the_comment_finds_it_again) {
   push_to_pull_request("d1", std::string(40, 'a'));
   control_.report_outcome = fail(ErrorCode::unavailable, "it died");
@@ -252,6 +297,76 @@ TEST_F(Reporting, trouble_at_github_makes_no_second_comment) {
   ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 1; }));
   EXPECT_EQ(github_.comments().size(), 1U);
   EXPECT_EQ(github_.deployments().size(), 1U);
+}
+
+// Production's reports go on, and what GitHub has taken is not told again with each attempt.
+TEST_F(Reporting,
+       a_comment_that_fails_for_long_repeats_no_status_and_holds_up_no_other_environment) {
+  github_.fail_next("/repos/octo/web/issues/7/comments", 502, json::object(), json::object(), 8);
+  push_to_pull_request("d1", std::string(40, 'a'));
+  push("d2");
+  clone("d2");
+  control_.make_live("d2");
+  start(std::chrono::milliseconds(1));
+  ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 4; }));
+  reporter_.reset();
+  EXPECT_EQ(github_.comments().size(), 1U);
+  EXPECT_THAT(states("d1"), ElementsAre("queued"));
+  EXPECT_THAT(states("d2"), ElementsAre("queued", "in_progress", "success"));
+  EXPECT_EQ(commit_states().size(), 4U);
+  EXPECT_THAT(told(), ElementsAre("d2 queued", "d2 in_progress", "d2 success", "d1 queued"))
+      << "production did not wait for the comment";
+  EXPECT_THAT(left_out(), IsEmpty());
+}
+
+TEST_F(Reporting,
+       a_comment_that_could_not_be_told_for_three_days_is_left_out_and_the_rest_is_told) {
+  control_.set_now(1'700'000'000'000'000);
+  github_.fail_next("/repos/octo/web/issues/7/comments", 502, json::object(), json::object(), 99);
+  push_to_pull_request("d1", std::string(40, 'a'));
+  start();
+  ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 1; }));
+  EXPECT_EQ(left_out().size(), 1U);
+  EXPECT_THAT(states("d1"), ElementsAre("queued"));
+  fail_for("d1", "x");
+  ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 2; }));
+  EXPECT_THAT(states("d1"), ElementsAre("queued", "failure"));
+  EXPECT_EQ(records_of(pb::Event::kGithubNotTold), 0U) << "that would be the end of all of it";
+}
+
+// So whoever starts anew repeats what is the newest by then, and nothing that is older.
+TEST_F(Reporting, what_is_told_of_a_preview_is_recorded_in_order_while_a_comment_waits) {
+  github_.fail_next("/repos/octo/web/issues/7/comments", 502, json::object(), json::object(), 9);
+  push_to_pull_request("d1", std::string(40, 'a'));
+  control_.make_live("d1");
+  push_to_pull_request("d2", std::string(40, 'b'));
+  pb::Event retired;
+  retired.mutable_deployment_retired()->set_reason("a newer deployment took over");
+  control_.append_to("d1", retired);
+  start(std::chrono::milliseconds(1));
+  ASSERT_TRUE(eventually([&] { return comment_attempts() >= 3; }));
+  reporter_.reset();
+  EXPECT_THAT(github_.comments(), IsEmpty());
+  EXPECT_THAT(told(), ElementsAre("d1 queued", "d1 in_progress", "d1 success"));
+  start(std::chrono::milliseconds(1));
+  ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 5; }));
+  EXPECT_THAT(told(),
+              ElementsAre("d1 queued", "d1 in_progress", "d1 success", "d2 queued", "d1 inactive"));
+  EXPECT_THAT(states("d2"), ElementsAre("queued", "queued")) << "once in each life of the reporter";
+}
+
+TEST_F(Reporting, each_kind_of_environment_has_a_commit_status_of_its_own) {
+  start();
+  push("d1");
+  ASSERT_TRUE(eventually([&] { return commit_states().size() == 1; }));
+  push("d2", "octo/web", "preview/feature");
+  ASSERT_TRUE(eventually([&] { return commit_states().size() == 2; }));
+  push_to_pull_request("d3", std::string(40, 'a'));
+  ASSERT_TRUE(eventually([&] { return commit_states().size() == 3; }));
+  std::vector<std::string> contexts;
+  for (const auto& each : github_.commit_statuses()) contexts.push_back(each["context"]);
+  EXPECT_THAT(contexts,
+              ElementsAre("atlasflow/web", "atlasflow/web/preview", "atlasflow/web/pull"));
 }
 
 // As if it had died after GitHub's answer and before the record, at each of them.

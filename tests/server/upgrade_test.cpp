@@ -3,12 +3,17 @@
 #include "server/upgrade.hpp"
 
 #include <filesystem>
+#include <functional>
 
 #include <gmock/gmock.h>
 
 #include "actors/runtime/shadow_replay.hpp"
+#include "base/file.hpp"
 #include "events/settings.hpp"
+#include "server/process_setup.hpp"
+#include "server/server.hpp"
 #include "storage/log/memory_event_log.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
 #include "tests/storage/log_fixture.hpp"
 
 namespace atlasflow::server {
@@ -16,12 +21,16 @@ namespace {
 
 using testing::HasSubstr;
 using testing::Not;
+namespace fs = std::filesystem;
 
 constexpr const char* k_domain = "example.test";
 
 class Upgrade : public testing::Test {
  protected:
-  Upgrade() {
+  Upgrade() : Upgrade([](const fs::path&) { return storage::open_memory_event_log(); }) {}
+  explicit Upgrade(
+      const std::function<std::unique_ptr<storage::EventLog>(const fs::path& folder)>& open)
+      : log_(open(directory_.path())) {
     EXPECT_TRUE(log_->begin_epoch());
     storage::AppendRequest request;
     request.stream = project_stream(ProjectId("pabc2345"));
@@ -55,7 +64,42 @@ class Upgrade : public testing::Test {
   }
 
   storage::TemporaryDirectory directory_;
-  std::unique_ptr<storage::EventLog> log_ = storage::open_memory_event_log();
+  std::unique_ptr<storage::EventLog> log_;
+};
+
+// A whole state folder, and a server that is started over it as far as its secrets, which do not
+// open: what it did before that is on record, and nothing of the machine was touched.
+class UpgradedServer : public Upgrade {
+ protected:
+  UpgradedServer()
+      : Upgrade([](const fs::path& folder) {
+          return storage::open_event_log({folder / "events", "older"}).value_or(nullptr);
+        }) {
+    EXPECT_TRUE(replace_file(directory_.path() / "secret.key", "short", 0600));
+    change_what_is_written_down();
+    log_.reset();
+  }
+  // The error's sentence.
+  [[nodiscard]] std::string start(bool accept_new_fold) const {
+    ServerConfig config;
+    config.domain = k_domain;
+    config.accept_new_fold = accept_new_fold;
+    config.keep.reserve_mib = 1;
+    const auto state = StateDir::open(directory_.path());
+    if (!state) return to_string(state.error());
+    const auto server = Server::start(config, *state);
+    return server ? "it started" : to_string(server.error());
+  }
+  [[nodiscard]] bool is_acceptance_recorded() const {
+    bool found = false;
+    const auto log = storage::open_event_log_for_reading(directory_.path() / "events");
+    if (!log) return false;
+    EXPECT_TRUE((*log)->read_all(Position{1}, [&](const storage::Record& record) {
+      if (record.event.has_new_fold_accepted()) found = true;
+      return true;
+    }));
+    return found;
+  }
 };
 
 TEST_F(Upgrade, that_makes_the_same_of_the_log_is_proven_once) {
@@ -116,6 +160,17 @@ TEST_F(Upgrade, whose_acceptance_is_in_the_log_is_not_asked_about_though_nothing
   std::filesystem::rename(before, directory_.path() / "snapshots");
   EXPECT_TRUE(prove_fold(*log_, newer(), false));
   EXPECT_EQ(log_->last_position(), end) << "recorded once";
+}
+
+TEST_F(UpgradedServer, is_refused_without_the_flag_and_goes_on_with_it) {
+  ASSERT_NE(own_build_id(), k_unknown_build);
+  EXPECT_THAT(start(false), HasSubstr("--accept-new-fold"));
+  EXPECT_FALSE(is_acceptance_recorded());
+  const auto beyond = start(true);
+  EXPECT_THAT(beyond, Not(HasSubstr("--accept-new-fold")));
+  EXPECT_THAT(beyond, HasSubstr("secret.key"));
+  EXPECT_TRUE(is_acceptance_recorded());
+  EXPECT_THAT(start(false), HasSubstr("secret.key")) << "it is asked for once";
 }
 
 TEST_F(Upgrade, with_nothing_that_could_be_compared_starts) {
