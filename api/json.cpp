@@ -158,12 +158,7 @@ Json waiting_json_of(const storage::ProjectView& view, const storage::Catalog& c
   for (const auto& [number, held] : view.state.held) {
     const auto environment = pull_request_environment(number);
     const auto& sha = held.head();
-    const bool is_deployed =
-        std::any_of(view.deployments.rbegin(), view.deployments.rend(), [&](const auto& id) {
-          const auto found = catalog.deployment(id);
-          return found && found->state.push.environment() == environment &&
-                 found->state.push.after() == sha;
-        });
+    const bool is_deployed = catalog.is_deployed_of_fork(view.state.id, environment, sha);
     if (is_deployed) continue;
     waiting.push_back({{"number", number},
                        {"sha", sha},
@@ -274,7 +269,7 @@ Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
              const PublicAddress& address) {
   const auto& state = view.state;
   const auto deployment = [&](const DeploymentId& id) {
-    const auto found = catalog.deployment(id);
+    const auto found = catalog.recent(id);  // as what is live and the newest always are
     return found ? json_of(*found, address) : Json();
   };
   Json json;

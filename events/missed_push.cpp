@@ -4,17 +4,17 @@
 
 namespace atlasflow {
 
-bool take_older(KnownHead& known, const pb::PushReceived& push) {
-  if (push.environment() != k_production) return false;
+void take_newer(KnownHead& known, const pb::PushReceived& push) {
+  if (push.environment() != k_production) return;
   if (push.trigger() != pb::TRIGGER_WEBHOOK) {
     known.commanded.insert(push.after());
-    return false;
+    return;
   }
   known.ref = push.ref();
   known.commit = push.after();
   known.inferred = push.inferred_at_s() != 0;
   known.at_s = known.inferred ? push.inferred_at_s() : push.pushed_at_s();
-  return true;
+  known.commanded.clear();
 }
 
 std::optional<MissedPush> SeenHeads::look(const ProjectId& project, const KnownHead& known,

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 
+#include "events/fields.hpp"
 #include "events/push.hpp"
 
 namespace atlasflow {
@@ -21,9 +22,10 @@ struct KnownHead {
   bool inferred = false;            // nobody told of it
   std::set<std::string> commanded;  // commits that somebody had deployed since
 };
-// Takes what a project's deployments were made of, the newest first; true: an older one tells no
-// more.
-[[nodiscard]] bool take_older(KnownHead& known, const pb::PushReceived& push);
+ATLAS_FIELDS(KnownHead, ref, commit, at_s, inferred, commanded)
+
+// Takes what a project's deployments were made of, as they are made.
+void take_newer(KnownHead& known, const pb::PushReceived& push);
 
 // The head as the branch's host tells it. at_s: by the host's clock, once the answer was there.
 struct SeenHead {

@@ -152,9 +152,7 @@ struct Made {
   }
   [[nodiscard]] KnownHead head() const {
     KnownHead known;
-    for (auto it = pushes.rbegin(); it != pushes.rend(); ++it) {
-      if (take_older(known, *it)) break;
-    }
+    for (const auto& push : pushes) take_newer(known, push);
     return known;
   }
 };
