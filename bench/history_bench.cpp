@@ -95,7 +95,8 @@ double mib_of(const fs::path& folder) {
 }
 
 struct Asked {
-  double open_ms = 0;  // until the first answer
+  double log_ms = 0;   // until the log was open
+  double open_ms = 0;  // and from then until the first answer
   double median_ms = 0;
   double p99_ms = 0;
   double mib = 0;
@@ -105,16 +106,20 @@ Asked asked(const fs::path& events, const fs::path& snapshots, int questions) {
   const auto begin = SteadyClock::now();
   const auto view =
       inspect::LogView::open(events, {snapshots, [] { return std::string(k_build); }}).value();
+  Asked result;
+  result.log_ms = ms_since(begin);
   std::mt19937_64 random(1);
+  // Anywhere, and in turns at the end, where a deployment of each project is live.
+  bool at_end = true;
   const auto ask = [&] {
-    const Position at(1 + random() % view.end().value());
+    at_end = !at_end;
+    const Position at(at_end ? view.end().value() : 1 + random() % view.end().value());
     const auto asked_at = SteadyClock::now();
     ATLAS_ASSERT(inspect::routes_at(view, at).has_value(), "no answer");
     return ms_since(asked_at);
   };
   static_cast<void>(ask());
-  Asked result;
-  result.open_ms = ms_since(begin);
+  result.open_ms = ms_since(begin) - result.log_ms;
   std::vector<double> times;
   for (int i = 0; i < questions; ++i) times.push_back(ask());
   std::ranges::sort(times);
@@ -182,9 +187,11 @@ int main(int argc, char** argv) {
   const auto quick = bench::apart<Asked>([&] { return asked(events, small, 300); });
   std::printf("routes at a position, from the begin: median %.0f ms, %.0f MiB\n", slow.median_ms,
               slow.mib);
-  std::printf("the same by a snapshot: open %.0f ms, median %.2f ms, p99 %.2f ms, %.0f MiB\n",
-              quick.open_ms, quick.median_ms, quick.p99_ms, quick.mib);
-  std::printf("BAR state_open_ms %.0f <= 150\n", quick.open_ms);
+  std::printf(
+      "the same by a snapshot: median %.2f ms, p99 %.2f ms, %.0f MiB; before it the log's "
+      "opening %.0f ms, the snapshot's %.0f ms\n",
+      quick.median_ms, quick.p99_ms, quick.mib, quick.log_ms, quick.open_ms);
+  std::printf("BAR state_open_ms %.0f <= 150\n", quick.log_ms + quick.open_ms);
   std::printf("BAR state_p99_ms %.2f <= 20\n", quick.p99_ms);
   std::printf("BAR snapshot_of_whole %.3f <= 0.1\n", mib_of(small) / mib_of(whole));
 }
