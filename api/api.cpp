@@ -150,6 +150,13 @@ Result<storage::ProjectView> project_named(const Context& context, const std::st
   return *std::move(view);
 }
 
+Result<storage::DeploymentView> deployment_named(const Context& context, const DeploymentId& id) {
+  auto view = context.control.catalog().deployment(id);
+  if (view || view.error().code != ErrorCode::not_found) return view;
+  return fail(ErrorCode::not_found, "There is no deployment '" + id.str() +
+                                        "'; atlasflow deployments NAME shows a project's.");
+}
+
 void wait_for_commands(const Context& context) {
   const auto position = context.control.log().last_position();
   if (!context.control.catalog().wait_for(position, k_catalog_patience)) {

@@ -29,6 +29,8 @@ struct Context {
 // The project of that name, or the not_found that every route answers with.
 [[nodiscard]] Result<storage::ProjectView> project_named(const Context& context,
                                                          const std::string& name);
+[[nodiscard]] Result<storage::DeploymentView> deployment_named(const Context& context,
+                                                               const DeploymentId& id);
 
 // {"command_id":"…"}: what makes a repeated command one deployment. invalid_argument: missing, or
 // longer than 128 bytes.

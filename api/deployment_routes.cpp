@@ -56,17 +56,18 @@ Response list_deployments(const Context& context, const Request& request) {
     }
     limit = *number;
   }
-  return response_of(project_named(context, request.parameters.at("name")),
-                     [&](const storage::ProjectView& view) {
-                       Json deployments = Json::array();
-                       for (const auto& deployment :
-                            context.control.catalog().deployments_of(view.state.id, limit)) {
-                         deployments.push_back(json_of(deployment, context.address));
-                       }
-                       Json json;
-                       json["deployments"] = std::move(deployments);
-                       return json_response(json);
-                     });
+  return response_of(
+      project_named(context, request.parameters.at("name")), [&](const storage::ProjectView& view) {
+        const auto views = context.control.catalog().deployments_of(view.state.id, limit);
+        if (!views) return error_response(views.error());
+        Json deployments = Json::array();
+        for (const auto& deployment : *views) {
+          deployments.push_back(json_of(deployment, context.address));
+        }
+        Json json;
+        json["deployments"] = std::move(deployments);
+        return json_response(json);
+      });
 }
 
 }  // namespace
@@ -80,14 +81,9 @@ Result<std::string> command_id_of(const Members& body) {
 }
 
 Response show_deployment(const Context& context, const DeploymentId& id, int status) {
-  const auto view = context.control.catalog().deployment(id);
-  if (!view) {
-    return error_response(
-        {ErrorCode::not_found,
-         "There is no deployment '" + id.str() + "'; atlasflow deployments NAME shows a project's.",
-         {}});
-  }
-  return json_response(json_of(*view, context.address), status);
+  return response_of(deployment_named(context, id), [&](const storage::DeploymentView& view) {
+    return json_response(json_of(view, context.address), status);
+  });
 }
 
 void add_deployment_routes(Router& router, const Context& context) {

@@ -262,7 +262,7 @@ Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
              const PublicAddress& address) {
   const auto& state = view.state;
   const auto deployment = [&](const DeploymentId& id) {
-    const auto found = catalog.deployment(id);
+    const auto found = catalog.recent(id);  // as what is live and the newest always are
     return found ? json_of(*found, address) : Json();
   };
   Json json;

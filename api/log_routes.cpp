@@ -292,13 +292,8 @@ Response logs_of(const Context& context, const DeploymentId& id, const Request& 
          "The http log is a project's, over all its deployments; name the project.",
          {}});
   }
-  const auto view = context.control.catalog().deployment(id);
-  if (!view) {
-    return error_response(
-        {ErrorCode::not_found,
-         "There is no deployment '" + id.str() + "'; atlasflow deployments NAME shows a project's.",
-         {}});
-  }
+  const auto view = deployment_named(context, id);
+  if (!view) return error_response(view.error());
   const bool may_come = query->follow && !is_log_finished(view->state, query->kind);
   if (!may_come && !has_log(context, view->state, *query)) {
     return error_response(no_log(view->state, query->kind));

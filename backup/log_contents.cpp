@@ -100,10 +100,11 @@ class ImageSearch {
   const ObjectStore& objects_;
 };
 
+// The catalog has everything in memory, so nothing of it can fail to be read.
 LogNeeds needs_of(const storage::Catalog& catalog, std::size_t rollbacks) {
   LogNeeds needs;
-  needs.sealed = storage::sealed_values_of(catalog, rollbacks).needed;
-  needs.images = storage::retention_of(catalog, rollbacks).image_references;
+  needs.sealed = storage::sealed_values_of(catalog, rollbacks).value().needed;
+  needs.images = storage::retention_of(catalog, rollbacks).value().image_references;
   needs.sealed.erase("");
   needs.images.erase(ImageRef{});
   return needs;
@@ -116,7 +117,8 @@ LogContents contents_of(const storage::Catalog& catalog) {
   RunningDigest digest;
   for (const auto& project : catalog.every_project()) {
     add_json(digest, inspect::json_of(project.state));
-    for (const auto& deployment : catalog.deployments_of(project.state.id, k_all)) {
+    const auto deployments = catalog.deployments_of(project.state.id, k_all).value();
+    for (const auto& deployment : deployments) {
       add_json(digest, inspect::json_of(deployment.state));
     }
   }

@@ -15,12 +15,12 @@
 #include <caf/all.hpp>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "actors/runtime/log_writer.hpp"
 #include "base/assert.hpp"
+#include "bench/apart.hpp"
 #include "bench/log_parts.hpp"
+#include "bench/made_log.hpp"
 #include "bench/quiet_plane.hpp"
 #include "bench/work_folder.hpp"
 #include "storage/log/log_indexes.hpp"
@@ -53,37 +53,8 @@ double cpu_seconds() {
   return of(usage.ru_utime) + of(usage.ru_stime);
 }
 
-double peak_mib() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
-}
-
-// What the process that runs it answers; this one has no thread and must stay so.
-template <typename Numbers>
-Numbers apart(const std::function<Numbers()>& measure) {
-  std::array<int, 2> pipe{};
-  ATLAS_ASSERT(::pipe(pipe.data()) == 0, "no pipe");
-  std::fflush(stdout);
-  const pid_t child = ::fork();
-  ATLAS_ASSERT(child >= 0, "no process");
-  if (child == 0) {
-    const Numbers numbers = measure();
-    ATLAS_ASSERT(::write(pipe[1], &numbers, sizeof numbers) == sizeof numbers, "no answer");
-    ::_exit(0);
-  }
-  ::close(pipe[1]);
-  Numbers numbers{};
-  const bool whole = ::read(pipe[0], &numbers, sizeof numbers) == sizeof numbers;
-  ::close(pipe[0]);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  ATLAS_ASSERT(whole && WIFEXITED(status) && WEXITSTATUS(status) == 0, "a measurement failed");
-  return numbers;
-}
-
 std::uint64_t make_log(const fs::path& folder, std::uint64_t events) {
-  return apart<std::uint64_t>([&] {
+  return bench::apart<std::uint64_t>([&] {
     const auto log = bench::open_log(folder);
     bench::fill(*log, k_projects,
                 std::max(1, static_cast<int>(events / k_events_of_a_deployment / k_projects)));
@@ -104,7 +75,7 @@ Verified verify_once(const fs::path& folder) {
   const auto cpu = cpu_seconds();
   const auto verified = storage::verify_folder(folder);
   ATLAS_ASSERT(verified.has_value(), verified ? "" : to_string(verified.error()));
-  return {seconds_since(begin), cpu_seconds() - cpu, peak_mib()};
+  return {seconds_since(begin), cpu_seconds() - cpu, bench::peak_mib()};
 }
 
 struct Read {
@@ -145,6 +116,7 @@ Read read_once(const fs::path& folder) {
   });
   ATLAS_ASSERT(kinds > 0, "nothing was read");
   storage::Catalog catalog;
+  catalog.read_finished_from(*log);
   read.folded_s = cpu_of_reading([&](const storage::Record& record) { catalog.apply(record); });
   std::size_t seen = 0;
   read.active_ms = 1e3 * median_seconds([&] { seen += catalog.active_deployments().size(); });
@@ -184,7 +156,7 @@ Started start_once(const fs::path& folder, int repetition) {
       receipts->size() == 1 && receipts->front().verdict == actors::PushReceipt::Verdict::deployed,
       "the push was not taken");
   started.pushed_s = seconds_since(begin);
-  started.peak_mib = peak_mib();
+  started.peak_mib = bench::peak_mib();
   std::fflush(stdout);
   return started;
 }
@@ -348,13 +320,13 @@ void print_reads(const fs::path& folder, double events) {
   Read read;
   Started started;
   for (int i = 0; i < k_repetitions; ++i) {
-    const auto one = apart<Verified>([&] { return verify_once(folder); });
+    const auto one = bench::apart<Verified>([&] { return verify_once(folder); });
     verified = {std::min(verified.wall_s, one.wall_s), std::min(verified.cpu_s, one.cpu_s),
                 std::max(verified.peak_mib, one.peak_mib)};
-    const auto reading = apart<Read>([&] { return read_once(folder); });
+    const auto reading = bench::apart<Read>([&] { return read_once(folder); });
     read = {std::min(read.decoded_s, reading.decoded_s), std::min(read.folded_s, reading.folded_s),
             reading.active_ms, reading.secrets_us, reading.projects_us};
-    const auto start = apart<Started>([&] { return start_once(folder, i); });
+    const auto start = bench::apart<Started>([&] { return start_once(folder, i); });
     started = {std::min(started.serving_s, start.serving_s),
                std::min(started.pushed_s, start.pushed_s),
                std::max(started.peak_mib, start.peak_mib)};
@@ -408,6 +380,6 @@ int main(int argc, char** argv) {
               static_cast<unsigned long long>(made), k_projects, seconds_since(begin));
   std::printf("%-58s %10s %-12s %s\n", "what", "measured", "", "goal");
   print_reads(log, static_cast<double>(made));
-  print_writes(apart<Rates>([&] { return writing_rates(folder.path()); }));
+  print_writes(bench::apart<Rates>([&] { return writing_rates(folder.path()); }));
   return 0;
 }

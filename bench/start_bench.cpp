@@ -20,6 +20,7 @@
 #include "actors/runtime/start_folds.hpp"
 #include "base/assert.hpp"
 #include "bench/log_parts.hpp"
+#include "bench/made_log.hpp"
 #include "bench/quiet_plane.hpp"
 #include "bench/work_folder.hpp"
 #include "storage/log/forwarding_event_log.hpp"
@@ -117,6 +118,7 @@ double reading_s(const fs::path& folder) {
   const auto log = open_log(folder);
   const auto begin = std::chrono::steady_clock::now();
   storage::Catalog catalog;
+  catalog.read_finished_from(*log);
   ATLAS_ASSERT(log->read_all(Position{1},
                              [&](const storage::Record& record) {
                                catalog.apply(record);

@@ -2,6 +2,7 @@
 // Main's thread.
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "base/error.hpp"
@@ -13,6 +14,11 @@ namespace atlasflow::cli {
 // The log that --log names (a state folder, or its events/), else that of the state folder.
 [[nodiscard]] Result<inspect::LogView> open_log(const std::string& named,
                                                 const Connection& connection);
+// Where the log itself lies by that.
+[[nodiscard]] std::filesystem::path log_folder(const std::string& named,
+                                               const Connection& connection);
+// Where a server keeps the snapshots of that log.
+[[nodiscard]] std::filesystem::path snapshots_beside(const std::filesystem::path& log_folder);
 // A moment as it was written; empty: the end.
 [[nodiscard]] Result<Position> resolved(const inspect::LogView& view, const std::string& when);
 

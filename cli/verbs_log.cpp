@@ -12,6 +12,7 @@
 #include "cli/when.hpp"
 #include "inspect/state.hpp"
 #include "server/config.hpp"
+#include "server/process_setup.hpp"
 #include "storage/readmodel/catalog.hpp"
 
 namespace atlasflow::cli {
@@ -38,12 +39,24 @@ std::string record_line(const storage::Record& record) {
 
 }  // namespace
 
-Result<inspect::LogView> open_log(const std::string& named, const Connection& connection) {
+fs::path log_folder(const std::string& named, const Connection& connection) {
   fs::path folder = named;
   if (named.empty()) folder = named_state_dir(connection).value_or(server::k_default_state_dir);
   std::error_code error;
   if (fs::exists(folder / "events", error)) folder /= "events";
-  return inspect::LogView::open(folder);
+  return folder;
+}
+
+fs::path snapshots_beside(const fs::path& log_folder) {
+  auto folder = log_folder;
+  if (!folder.has_filename()) folder = folder.parent_path();  // of a '/' at its end
+  std::error_code error;
+  return fs::absolute(folder, error).parent_path() / "snapshots";
+}
+
+Result<inspect::LogView> open_log(const std::string& named, const Connection& connection) {
+  const auto folder = log_folder(named, connection);
+  return inspect::LogView::open(folder, {snapshots_beside(folder), server::own_build_id});
 }
 
 Result<Position> resolved(const inspect::LogView& view, const std::string& when) {
@@ -77,12 +90,17 @@ int run(const LogTailCommand& command, const Connection& connection, const Termi
     first = std::max(first, view->end().value() - lines + 1);
   }
   std::deque<storage::Record> kept;
-  const auto walked = view->log().read_all(Position(first), [&](const storage::Record& record) {
-    if (!matches(command, record)) return true;
+  const auto take = [&](const storage::Record& record) {
+    if (record.position < Position(first) || !matches(command, record)) return true;
     kept.push_back(record);
     if (lines > 0 && kept.size() > lines) kept.pop_front();
     return true;
-  });
+  };
+  const auto walked =
+      command.deployment.empty()
+          ? view->log().read_all(Position(first), take)
+          : view->log().read_stream(deployment_stream(DeploymentId(command.deployment)),
+                                    StreamVersion(1), take);
   if (!walked) return report(terminal, walked.error());
   for (const auto& record : kept) {
     terminal.out << (command.json ? inspect::json_of(record).dump() + "\n" : record_line(record));

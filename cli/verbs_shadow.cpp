@@ -12,7 +12,6 @@
 #include "cli/verbs.hpp"
 #include "cli/verbs_inspect.hpp"
 #include "inspect/json.hpp"
-#include "server/config.hpp"
 #include "server/process_setup.hpp"
 
 namespace atlasflow::cli {
@@ -24,12 +23,7 @@ namespace fs = std::filesystem;
 // Beside the log, in its state folder, unless they are named.
 fs::path snapshots_of(const LogShadowCommand& command, const Connection& connection) {
   if (!command.snapshots.empty()) return command.snapshots;
-  fs::path folder = command.log;
-  if (folder.empty()) folder = named_state_dir(connection).value_or(server::k_default_state_dir);
-  std::error_code error;
-  if (!folder.has_filename()) folder = folder.parent_path();  // of a '/' at its end
-  if (!fs::exists(folder / "events", error)) folder = fs::absolute(folder, error).parent_path();
-  return folder / "snapshots";
+  return snapshots_beside(log_folder(command.log, connection));
 }
 
 Json json_of(const actors::ShadowReport& report, std::int64_t took_us) {

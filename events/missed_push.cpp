@@ -2,17 +2,18 @@
 
 namespace atlasflow {
 
-bool take_older(KnownHead& known, const pb::PushReceived& push, std::string_view environment) {
-  if (push.environment() != environment) return false;
+void take_newer(KnownHeads& heads, const pb::PushReceived& push) {
+  if (push.has_pull_request()) return;
+  auto& known = heads[push.environment()];
   if (push.trigger() != pb::TRIGGER_WEBHOOK) {
     known.commanded.insert(push.after());
-    return false;
+    return;
   }
   known.ref = push.ref();
   known.commit = push.after();
   known.inferred = push.inferred_at_s() != 0;
   known.at_s = known.inferred ? push.inferred_at_s() : push.pushed_at_s();
-  return true;
+  known.commanded.clear();
 }
 
 std::optional<MissedPush> SeenHeads::look(const ProjectId& project, const KnownHead& known,

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "events/environment.hpp"
+#include "events/fields.hpp"
 #include "events/push.hpp"
 
 namespace atlasflow {
@@ -23,10 +24,12 @@ struct KnownHead {
   bool inferred = false;            // nobody told of it
   std::set<std::string> commanded;  // commits that somebody had deployed since
 };
-// Takes what a project's deployments were made of, the newest first; true: an older one tells no
-// more.
-[[nodiscard]] bool take_older(KnownHead& known, const pb::PushReceived& push,
-                              std::string_view environment = k_production);
+ATLAS_FIELDS(KnownHead, ref, commit, at_s, inferred, commanded)
+
+// By environment, without those of pull requests, which are no branches of the repository.
+using KnownHeads = std::map<std::string, KnownHead, std::less<>>;
+// Takes what a project's deployments were made of, as they are made.
+void take_newer(KnownHeads& heads, const pb::PushReceived& push);
 
 // The head as the branch's host tells it. at_s: by the host's clock, once the answer was there.
 struct SeenHead {

@@ -7,10 +7,18 @@
 
 namespace atlasflow::inspect {
 
-Result<LogView> LogView::open(const std::filesystem::path& folder) {
+Result<LogView> LogView::open(const std::filesystem::path& folder, SnapshotFolder snapshots) {
   auto log = storage::open_event_log_for_reading(folder);
   if (!log) return tl::unexpected(log.error());
-  return LogView(std::move(*log));
+  return LogView(std::move(*log), std::move(snapshots));
+}
+
+Result<const Lifetimes*> LogView::lifetimes() const {
+  if (!looked_for_lifetimes_) {
+    ATLAS_TRY(lifetimes_, Lifetimes::of(*log_, snapshots_));
+    looked_for_lifetimes_ = true;
+  }
+  return lifetimes_ ? &*lifetimes_ : nullptr;
 }
 
 Result<Position> LogView::resolve(const When& when) const {

@@ -5,11 +5,14 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "base/error.hpp"
+#include "inspect/lifetimes.hpp"
 #include "storage/log/event_log.hpp"
 
 namespace atlasflow::inspect {
@@ -26,8 +29,10 @@ using When = std::variant<AtEnd, Position, TimestampUs, DeploymentVersion>;
 class LogView {
  public:
   // folder: of the log itself, "<state folder>/events".
-  [[nodiscard]] static Result<LogView> open(const std::filesystem::path& folder);
-  explicit LogView(std::unique_ptr<storage::EventLog> log) : log_(std::move(log)) {}
+  [[nodiscard]] static Result<LogView> open(const std::filesystem::path& folder,
+                                            SnapshotFolder snapshots = {});
+  explicit LogView(std::unique_ptr<storage::EventLog> log, SnapshotFolder snapshots = {})
+      : log_(std::move(log)), snapshots_(std::move(snapshots)) {}
 
   [[nodiscard]] const storage::EventLog& log() const { return *log_; }
   [[nodiscard]] Position end() const { return log_->last_position(); }
@@ -40,6 +45,8 @@ class LogView {
   // A stream's records up to a position, in order.
   [[nodiscard]] Result<std::vector<storage::Record>> stream(const StreamId& stream,
                                                             Position until) const;
+  // Read when it is first asked for. Null: there is no snapshot to begin with.
+  [[nodiscard]] Result<const Lifetimes*> lifetimes() const;
   // Every record up to a position, until visit answers false.
   [[nodiscard]] Result<void> walk(Position until,
                                   const std::function<bool(const storage::Record&)>& visit) const;
@@ -48,6 +55,9 @@ class LogView {
   [[nodiscard]] Result<Position> position_at(TimestampUs at) const;
 
   std::unique_ptr<storage::EventLog> log_;
+  SnapshotFolder snapshots_;
+  mutable bool looked_for_lifetimes_ = false;
+  mutable std::optional<Lifetimes> lifetimes_;
 };
 
 }  // namespace atlasflow::inspect

@@ -9,10 +9,25 @@
 namespace atlasflow::inspect {
 namespace {
 
-// Every deployment's state at a position.
+DeploymentState folded(const DeploymentId& id, const std::vector<storage::Record>& records) {
+  DeploymentState state;
+  state.id = id;
+  for (const auto& record : records) evolve(state, record.event);
+  return state;
+}
+
+// The state at a position of every deployment that had not ended, and of none or all that had.
 Result<std::map<DeploymentId, DeploymentState>> deployments_at(const LogView& view,
                                                                Position position) {
   std::map<DeploymentId, DeploymentState> states;
+  ATLAS_TRY(const auto* lifetimes, view.lifetimes());
+  if (lifetimes != nullptr) {
+    for (const auto& id : lifetimes->unfinished_at(position)) {
+      ATLAS_TRY(const auto records, view.stream(deployment_stream(id), position));
+      states[id] = folded(id, records);
+    }
+    return states;
+  }
   const auto walked = view.walk(position, [&](const storage::Record& record) {
     if (const auto id = deployment_of(record.stream); !id.empty()) {
       auto& state = states[id];
@@ -23,13 +38,6 @@ Result<std::map<DeploymentId, DeploymentState>> deployments_at(const LogView& vi
   });
   if (!walked) return tl::unexpected(walked.error());
   return states;
-}
-
-DeploymentState folded(const DeploymentId& id, const std::vector<storage::Record>& records) {
-  DeploymentState state;
-  state.id = id;
-  for (const auto& record : records) evolve(state, record.event);
-  return state;
 }
 
 Json json_of_deployment(const DeploymentState& state) {
@@ -49,6 +57,21 @@ Json json_of_route(const Route& route) {
 // The newest project of the name by then; names can be given anew once a project is deleted.
 Result<ProjectId> project_named(const LogView& view, const std::string& name, Position until) {
   ProjectId found;
+  ATLAS_TRY(const auto* lifetimes, view.lifetimes());
+  if (lifetimes != nullptr) {
+    Position newest;
+    for (const auto& id : lifetimes->projects_named(name)) {
+      ATLAS_TRYV(view.log().read_stream(
+          project_stream(id), StreamVersion(1), [&](const storage::Record& created) {
+            if (created.position <= until && created.position > newest) {
+              newest = created.position;
+              found = id;
+            }
+            return false;
+          }));
+    }
+    return found;
+  }
   const auto walked = view.walk(until, [&](const storage::Record& record) {
     if (record.event.has_project_created() && record.event.project_created().name() == name) {
       found = project_of(record.stream);

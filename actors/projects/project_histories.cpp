@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/probe.hpp"
+#include "events/deployment_events.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -49,8 +50,13 @@ void ProjectHistories::apply(const storage::Record& record) {
   }
   auto owner = project_of(record.stream);
   if (const auto id = deployment_of(record.stream); !id.empty()) {
-    if (const auto* push = push_of(record.event)) owners_[id] = ProjectId{push->project_id()};
-    owner = owners_[id];
+    if (const auto* push = push_of(record.event)) {
+      owner_of_unfinished_[id] = ProjectId{push->project_id()};
+    }
+    const auto known = owner_of_unfinished_.find(id);
+    if (known == owner_of_unfinished_.end()) return;  // nothing follows an end
+    owner = known->second;
+    if (ends_deployment(record.event)) owner_of_unfinished_.erase(known);
   }
   if (owner.empty()) return;
   auto& history = histories_[owner];

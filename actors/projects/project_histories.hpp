@@ -23,10 +23,10 @@ class ProjectHistories {
   [[nodiscard]] std::map<ProjectId, ProjectHistory> take() && { return std::move(histories_); }
 
  private:
-  ATLAS_OWN_FIELDS(ProjectHistories, histories, owners)
+  ATLAS_OWN_FIELDS(ProjectHistories, histories, owner_of_unfinished)
 
   std::map<ProjectId, ProjectHistory> histories_;
-  std::map<DeploymentId, ProjectId> owners_;
+  std::map<DeploymentId, ProjectId> owner_of_unfinished_;
 };
 
 }  // namespace atlasflow::actors

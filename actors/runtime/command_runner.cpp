@@ -28,7 +28,7 @@ Result<storage::ProjectView> CommandRunner::known_project(const std::string& nam
 
 Result<storage::DeploymentView> CommandRunner::known_deployment(const DeploymentId& id) const {
   auto view = catalog_.deployment(id);
-  if (view) return *std::move(view);
+  if (view || view.error().code != ErrorCode::not_found) return view;
   return fail(ErrorCode::not_found, "there is no deployment '" + id.str().substr(0, 60) +
                                         "'; atlasflow deployments NAME shows a project's");
 }

@@ -171,7 +171,10 @@ Result<ShadowReport> ShadowReplay::run(const Progress& progress) {
 
 Result<void> ShadowReplay::settle() {
   for (const auto& recorded : own_) ATLAS_TRYV(digests_.write(recorded));
+  const auto there = digests_.positions();
   for (const auto& passed : passed_over_) {
+    // What was passed over may have been a snapshot without any.
+    if (std::ranges::find(there, passed.position) == there.end()) continue;
     const auto maker = digests_.maker_of(passed.position);
     if (maker && maker->build == snapshots_.maker().build) continue;  // they stand there anew
     digests_.drop(passed.position, passed.reason);

@@ -120,6 +120,7 @@ bool begin_with_snapshot(const storage::EventLog& log, const std::string& domain
 Result<StartFolds> fold_log(const storage::EventLog& log, const std::string& domain,
                             storage::Catalog& catalog, const storage::SnapshotStore* snapshots) {
   auto folds = empty_folds(domain);
+  catalog.read_finished_from(log);
   if (snapshots != nullptr) {
     begin_with_snapshot(log, domain, *snapshots, folds, catalog);
     log_event("root", "folding",
@@ -130,7 +131,9 @@ Result<StartFolds> fold_log(const storage::EventLog& log, const std::string& dom
 }
 
 ScratchFolds::ScratchFolds(const storage::EventLog& log, const std::string& domain)
-    : log_(log), folds_(empty_folds(domain)) {}
+    : log_(log), folds_(empty_folds(domain)) {
+  catalog_.read_finished_from(log);
+}
 
 Result<void> ScratchFolds::fold_to(Position end, const std::function<bool()>& stop) {
   return actors::fold_to(end, log_, folds_, catalog_, stop);

@@ -33,7 +33,7 @@ Result<void> catch_up(const JanitorConfig& config) {
 // model shows that. A deployment that is not in there yet cannot have made anything.
 Result<Keep> keep_now(const JanitorConfig& config) {
   ATLAS_TRYV(catch_up(config));
-  auto kept = storage::retention_of(*config.catalog, config.rollbacks);
+  ATLAS_TRY(auto kept, storage::retention_of(*config.catalog, config.rollbacks));
   return Keep{std::move(kept.image_references), std::move(kept.image_ids),
               std::move(kept.unfinished), std::move(kept.projects)};
 }
@@ -45,7 +45,7 @@ Result<std::vector<std::string>> collect_values(const JanitorConfig& config) {
   ATLAS_TRYV(catch_up(config));
   auto refs = config.secrets->refs();
   if (!refs) return refs;
-  const auto values = storage::sealed_values_of(*config.catalog, config.rollbacks);
+  ATLAS_TRY(const auto values, storage::sealed_values_of(*config.catalog, config.rollbacks));
   const auto& before = config.sealed_before;
   std::erase_if(*refs, [&](const std::string& ref) {
     const bool known = values.named.contains(ref) || std::ranges::binary_search(before, ref);

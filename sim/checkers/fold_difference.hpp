@@ -1,5 +1,5 @@
 // Two states of one fold, field by field: where they first differ, as a path
-// ("deployments[ab12cd34].state.image"). Every member is compared, by the lists that do not compile
+// ("recent[ab12cd34].state.image"). Every member is compared, by the lists that do not compile
 // when one is missing (events/fields.hpp). Pure.
 #pragma once
 

@@ -105,7 +105,9 @@ void make_world(World& world, const History& history) {
   for (const auto& host : history.hosts) world.hosts[host] = {};
   std::map<std::string, Claim> claims;
   for (const auto& project : history.catalog->every_project()) {
-    for (const auto& view : history.catalog->deployments_of(project.state.id, k_all)) {
+    // All of it is in memory: that catalog was not told to read anything from the log.
+    const auto deployments = history.catalog->deployments_of(project.state.id, k_all).value();
+    for (const auto& view : deployments) {
       const auto& state = view.state;
       add_images(world, state);
       if (is_terminal(state.status)) continue;

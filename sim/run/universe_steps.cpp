@@ -23,8 +23,9 @@ std::string Universe::command_id() {
 
 std::optional<DeploymentId> Universe::newest_deployment(int project) const {
   const auto view = life_->catalog().project_named(github_.project_name(project));
-  if (!view || view->deployments.empty()) return std::nullopt;
-  return view->deployments.back();
+  if (!view) return std::nullopt;
+  const auto newest = life_->catalog().deployments_of(view->state.id, 1);  // is in memory
+  return newest && !newest->empty() ? std::optional(newest->front().state.id) : std::nullopt;
 }
 
 std::optional<DeploymentId> Universe::serving_deployment(int project) const {

@@ -180,6 +180,10 @@ std::vector<std::string> LogFolder::enforce_total(TimestampUs now) {
   for (const auto& log : all) total += log.disk_bytes;
   if (total <= config_.total_bytes) return {};
   const auto kept = config_.kept ? config_.kept() : std::set<DeploymentId>{};
+  if (!kept) {
+    log_event(LogLevel::warn, "log_keeper", "not_removed", {{"error", to_string(kept.error())}});
+    return {};
+  }
   const auto running = config_.running ? config_.running() : std::set<std::string>{};
 
   std::sort(all.begin(), all.end(), [](const Log& a, const Log& b) {
@@ -192,7 +196,7 @@ std::vector<std::string> LogFolder::enforce_total(TimestampUs now) {
     const auto deployment = deployment_of_log(log.name);
     const bool newest = newer_logs[deployment]++ < k_newest_logs_kept;
     if (log.written_at > now - k_young_us || running.contains(id_of(log.name))) continue;
-    if (!kept.contains(deployment)) {
+    if (!kept->contains(deployment)) {
       unneeded.push_back(&log);
     } else if (!newest) {
       older.push_back(&log);

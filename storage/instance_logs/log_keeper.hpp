@@ -33,8 +33,9 @@ struct LogFolderConfig {
   std::filesystem::path folder;
   std::uint64_t run_log_bytes = 64ULL << 20U;  // kept of each run log
   std::uint64_t total_bytes = 2048ULL << 20U;  // of all logs, as far as what must stay allows
-  // Whose logs stay whatever the total is. Asked only when there is too much.
-  std::function<std::set<DeploymentId>()> kept;
+  // Whose logs stay whatever the total is. Asked only when there is too much; after an error none
+  // is removed.
+  std::function<Result<std::set<DeploymentId>>()> kept;
   // The VMs that there are now: whatever else, their logs are being written.
   std::function<std::set<std::string>()> running;
   // Called at every look: other bounds that must be looked after as often.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "base/buggify.hpp"
@@ -10,26 +11,13 @@
 #include "events/environment.hpp"
 #include "events/project_history.hpp"
 #include "events/serving.hpp"
+#include "storage/log/fingerprint.hpp"
 
 namespace atlasflow::storage {
 namespace {
 
-bool is_milestone(const pb::Event& event) {
-  switch (event.kind_case()) {
-    case pb::Event::kPushReceived:
-    case pb::Event::kRollbackRequested:
-    case pb::Event::kRedeployRequested:
-    case pb::Event::kReleaseSucceeded:
-    case pb::Event::kCloned:
-    case pb::Event::kBuilt:
-    case pb::Event::kImagePushed:
-    case pb::Event::kVmStarted:
-    case pb::Event::kHealthy:
-    case pb::Event::kRouted:
-      return true;
-    default:
-      return ends_deployment(event);
-  }
+tl::unexpected<Error> no_deployment(const DeploymentId& id) {
+  return fail(ErrorCode::not_found, "there is no deployment '" + id.str().substr(0, 60) + "'");
 }
 
 // What the event changes of that, without a version; nothing of most events.
@@ -59,10 +47,19 @@ std::optional<SealedChange> sealed_change(const pb::Event& event) {
 
 }  // namespace
 
-std::string event_name(const pb::Event& event) {
-  const auto* field =
-      pb::Event::descriptor()->FindFieldByNumber(static_cast<int>(event.kind_case()));
-  return field == nullptr ? "Unknown" : field->message_type()->name();
+std::uint64_t hash_of(const ImageRef& image) {
+  return std::max<std::uint64_t>(Fingerprint::hash(image.str(), 0), 1);
+}
+
+bool could_serve_again(const DeploymentState& state) {
+  return state.routed && !is_preview(state.push.environment()) && !state.image.empty();
+}
+
+void Catalog::read_finished_from(const EventLog& log, std::size_t newest_in_memory) {
+  const std::unique_lock lock(mutex_);
+  ATLAS_ASSERT_EQ(position_, Position{});
+  log_ = &log;
+  newest_in_memory_ = newest_in_memory;
 }
 
 void Catalog::apply(const Record& record) {
@@ -93,39 +90,69 @@ void Catalog::restore(CatalogFold fold) {
 }
 
 void Catalog::apply_to_deployment(const DeploymentId& id, const Record& record) {
-  auto& view = deployments_[id];
-  if (view.first_position == Position{}) {
-    view.state.id = id;
-    view.created_at = record.recorded_at;
-    view.first_position = record.position;
+  auto found = recent_.find(id);
+  if (found == recent_.end()) {
+    // It ended and has left memory: nothing follows.
+    if (record.stream_version != StreamVersion{1}) return;
+    found = recent_.try_emplace(id).first;
   }
-  evolve(view.state, record.event);
-  ATLAS_ASSERT_EQ(view.state.version, record.stream_version);
-  if (is_terminal(view.state.status)) {
+  auto& view = found->second;
+  if (is_terminal(view.state.status)) return;
+  take(view, record);
+  const bool ended = is_terminal(view.state.status);
+  if (ended) {
     active_.erase(id);
   } else {
     active_.insert(id);
   }
-  view.updated_at = record.recorded_at;
-  if (is_milestone(record.event)) {
-    view.milestones.push_back({event_name(record.event), record.recorded_at, record.position});
-  }
   const ProjectId project_id{view.state.push.project_id()};
   auto& project = projects_[project_id];
   project.state.id = project_id;
-  if (push_of(record.event) != nullptr) {
-    project.deployments.push_back(id);
-    view.number = project.deployments.size();
-    const auto& push = record.event.push_received();
-    if (push.has_pull_request()) note_deployed(project.state, push);
+  auto& list = lists_[project_id];
+  if (const auto* push = push_of(record.event)) {
+    enter(list, view, *push);
+    if (push->has_pull_request() && record.event.has_push_received()) {
+      note_deployed(project.state, *push);
+    }
   } else if (record.event.has_routed() && view.state.push.environment() == k_production) {
-    const auto* live = project.live ? &deployments_.at(*project.live) : nullptr;
+    const auto* live = project.live ? &recent_.at(*project.live) : nullptr;
     ATLAS_PROBE(live != nullptr && claims_before(live->state, view.state),
                 "an older deployment's route was recorded after a newer one's");
     if (live == nullptr || !claims_before(live->state, view.state)) project.live = id;
-  } else if (is_terminal(view.state.status) && project.live == id) {
+  } else if (ended && project.live == id) {
     project.live.reset();
   }
+  if (ended && view.number > 0) {
+    auto& entry = list.entries[view.number - 1];
+    entry.ended = record.position;
+    entry.failed = view.state.status == DeploymentStatus::failed;
+    if (could_serve_again(view.state)) entry.served_image = hash_of(view.state.image);
+    let_go(list, view.number);
+  }
+}
+
+// Of what began with that push. Those that it pushes out of the newest leave memory.
+void Catalog::enter(DeploymentList& list, DeploymentView& view, const pb::PushReceived& push) {
+  if (view.number != 0) return;  // it was begun already
+  list.entries.push_back({view.state.id, view.first_position, {}, false, 0});
+  view.number = list.entries.size();
+  take_newer(list.heads, push);
+  if (!is_preview(push.environment())) {
+    const auto before = std::exchange(list.newest_of_production, view.state.id);
+    if (const auto old = recent_.find(before); old != recent_.end()) {
+      let_go(list, old->second.number);
+    }
+  }
+  if (view.number > newest_in_memory_) let_go(list, view.number - newest_in_memory_);
+}
+
+void Catalog::let_go(DeploymentList& list, std::uint64_t number) {
+  const auto& entry = list.entries[number - 1];
+  const bool stays = log_ == nullptr || entry.ended == Position{} ||
+                     number + newest_in_memory_ > list.entries.size() ||
+                     entry.id == list.newest_of_production;
+  ATLAS_PROBE(!stays, "a deployment that had ended left the read model's memory");
+  if (!stays) recent_.erase(entry.id);
 }
 
 void Catalog::apply_to_node(const Record& record) {
@@ -149,43 +176,57 @@ GitHubAppView Catalog::github_app() const {
   return github_app_;
 }
 
-std::optional<DeploymentId> Catalog::chosen(
-    const ProjectId& id,
-    const DeploymentState* (*choose)(const std::vector<const DeploymentState*>&)) const {
-  const std::shared_lock lock(mutex_);
-  const auto project = projects_.find(id);
-  if (project == projects_.end()) return std::nullopt;
-  DeploymentStates states;
-  states.reserve(project->second.deployments.size());
-  for (const auto& deployment : project->second.deployments) {
-    states.push_back(&deployments_.at(deployment).state);
+std::vector<const DeploymentView*> Catalog::unfinished_of(const ProjectId& id) const {
+  std::vector<const DeploymentView*> views;
+  for (const auto& active : active_) {
+    const auto& view = recent_.at(active);
+    if (view.state.push.project_id() == id.str()) views.push_back(&view);
   }
-  const auto* found = choose(states);
-  return found == nullptr ? std::nullopt : std::optional(found->id);
+  std::ranges::sort(views, {}, &DeploymentView::number);
+  return views;
 }
 
 std::optional<DeploymentId> Catalog::serving_production(const ProjectId& id) const {
-  return chosen(id, atlasflow::serving_production);
+  const std::shared_lock lock(mutex_);
+  DeploymentStates states;  // what has ended serves nobody
+  for (const auto* view : unfinished_of(id)) states.push_back(&view->state);
+  const auto* found = atlasflow::serving_production(states);
+  return found == nullptr ? std::nullopt : std::optional(found->id);
 }
 
 std::optional<DeploymentId> Catalog::newest_of_production(const ProjectId& id) const {
-  return chosen(id, atlasflow::newest_of_production);
+  const std::shared_lock lock(mutex_);
+  const auto list = lists_.find(id);
+  if (list == lists_.end() || list->second.newest_of_production.empty()) return std::nullopt;
+  return list->second.newest_of_production;
 }
 
 std::optional<DeploymentId> Catalog::redeployed_by_default(const ProjectId& id) const {
-  return chosen(id, atlasflow::redeployed_by_default);
+  const std::shared_lock lock(mutex_);
+  DeploymentStates states;
+  for (const auto* view : unfinished_of(id)) states.push_back(&view->state);
+  if (const auto list = lists_.find(id); list != lists_.end()) {
+    const auto newest = recent_.find(list->second.newest_of_production);
+    if (newest != recent_.end()) states.push_back(&newest->second.state);
+  }
+  const auto* found = atlasflow::redeployed_by_default(states);
+  return found == nullptr ? std::nullopt : std::optional(found->id);
 }
 
 KnownHead Catalog::known_head(const ProjectId& id, std::string_view environment) const {
-  KnownHead known;
   const std::shared_lock lock(mutex_);
-  const auto project = projects_.find(id);
-  if (project == projects_.end()) return known;
-  const auto& ids = project->second.deployments;
-  for (auto it = ids.rbegin(); it != ids.rend(); ++it) {
-    if (take_older(known, deployments_.at(*it).state.push, environment)) break;
-  }
-  return known;
+  const auto list = lists_.find(id);
+  if (list == lists_.end()) return {};
+  const auto head = list->second.heads.find(environment);
+  return head == list->second.heads.end() ? KnownHead{} : head->second;
+}
+
+std::vector<DeploymentEntry> Catalog::entries_of(const ProjectId& id) const {
+  const std::shared_lock lock(mutex_);
+  const auto list = lists_.find(id);
+  if (list == lists_.end()) return {};
+  return {list->second.entries.begin(), list->second.entries.end()};
+}
 }
 
 std::vector<DomainState> Catalog::domains() const {
@@ -295,21 +336,59 @@ std::optional<ProjectView> Catalog::project(const ProjectId& id) const {
   return found->second;
 }
 
-std::optional<DeploymentView> Catalog::deployment(const DeploymentId& id) const {
+std::optional<DeploymentView> Catalog::recent(const DeploymentId& id) const {
   const std::shared_lock lock(mutex_);
-  const auto found = deployments_.find(id);
-  if (found == deployments_.end()) return std::nullopt;
-  return found->second;
+  const auto found = recent_.find(id);
+  return found == recent_.end() ? std::nullopt : std::optional(found->second);
 }
 
-std::vector<DeploymentView> Catalog::deployments_of(const ProjectId& id, std::size_t limit) const {
-  std::vector<DeploymentView> views;
+Result<DeploymentView> Catalog::deployment(const DeploymentId& id) const {
+  if (auto view = recent(id)) return *std::move(view);
+  if (log_ == nullptr || id.empty()) return no_deployment(id);
+  ATLAS_TRY(auto view, finished_in(*log_, id));
   const std::shared_lock lock(mutex_);
-  const auto found = projects_.find(id);
-  if (found == projects_.end()) return views;
-  const auto& ids = found->second.deployments;
-  for (auto it = ids.rbegin(); it != ids.rend() && views.size() < limit; ++it) {
-    views.push_back(deployments_.at(*it));
+  // It may have come in the meantime.
+  if (const auto found = recent_.find(id); found != recent_.end()) return found->second;
+  if (!view) return no_deployment(id);
+  const auto list = lists_.find(ProjectId{view->state.push.project_id()});
+  if (list == lists_.end()) return no_deployment(id);
+  const auto& entries = list->second.entries;
+  const auto entry =
+      std::ranges::lower_bound(entries, view->first_position, {}, &DeploymentEntry::made);
+  // The log may be ahead.
+  if (entry == entries.end() || entry->id != id || entry->ended == Position{}) {
+    return no_deployment(id);
+  }
+  view->number = static_cast<std::uint64_t>(entry - entries.begin()) + 1;
+  return *std::move(view);
+}
+
+Result<std::vector<DeploymentView>> Catalog::deployments_of(const ProjectId& id,
+                                                            std::size_t limit) const {
+  std::vector<DeploymentView> views;
+  std::vector<std::size_t> finished;  // of those, what is to be read from the log
+  {
+    const std::shared_lock lock(mutex_);
+    const auto list = lists_.find(id);
+    if (list == lists_.end()) return views;
+    const auto& entries = list->second.entries;
+    views.resize(std::min(limit, entries.size()));
+    for (std::size_t i = 0; i < views.size(); ++i) {
+      const auto& entry = entries[entries.size() - 1 - i];
+      if (const auto found = recent_.find(entry.id); found != recent_.end()) {
+        views[i] = found->second;
+      } else {
+        views[i].state.id = entry.id;
+        views[i].number = entries.size() - i;
+        finished.push_back(i);
+      }
+    }
+  }
+  for (const auto i : finished) {
+    ATLAS_TRY(auto view, finished_in(*log_, views[i].state.id));
+    if (!view) return fail(ErrorCode::corrupt, "the log ends earlier than it did");
+    view->number = views[i].number;
+    views[i] = *std::move(view);
   }
   return views;
 }
@@ -324,7 +403,7 @@ std::vector<DeploymentView> Catalog::active_deployments() const {
   std::vector<DeploymentView> views;
   const std::shared_lock lock(mutex_);
   views.reserve(active_.size());
-  for (const auto& id : active_) views.push_back(deployments_.at(id));
+  for (const auto& id : active_) views.push_back(recent_.at(id));
   return views;
 }
 

@@ -1,20 +1,12 @@
 #include "storage/readmodel/retention.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 
-#include "events/environment.hpp"
 #include "events/project_history.hpp"
 
 namespace atlasflow::storage {
 namespace {
-
-constexpr std::size_t k_all = std::numeric_limits<std::size_t>::max();
-
-bool could_serve_again(const DeploymentState& state) {
-  return state.routed && !is_preview(state.push.environment()) && !state.image.empty();
-}
 
 // When it ended; nothing of one that has not.
 Position end_of(const DeploymentView& view) {
@@ -88,10 +80,50 @@ Retention retention_of(const ProjectView& project, const std::vector<DeploymentV
   return kept;
 }
 
-Retention retention_of(const Catalog& catalog, std::size_t rollbacks) {
+namespace {
+
+// Of a project's deployments, newest first: all that have not ended, and of those that have at
+// least what retention_of() keeps. Whoever keeps nothing of the others need not read them.
+Result<std::vector<DeploymentView>> worth_a_look(const Catalog& catalog, const ProjectId& project,
+                                                 std::size_t rollbacks) {
+  auto entries = catalog.entries_of(project);
+  std::vector<DeploymentView> views;
+  std::set<std::uint64_t> images;
+  std::vector<const DeploymentEntry*> ended;
+  for (const auto& entry : entries) {
+    if (entry.ended != Position{}) {
+      if (entry.served_image != 0) ended.push_back(&entry);
+      continue;
+    }
+    ATLAS_TRY(auto view, catalog.deployment(entry.id));
+    views.push_back(std::move(view));
+  }
+  // What is within reach are rollbacks + 1 images at most, of what has not ended or ended last. One
+  // more shows where it ends: without it what lies beyond would seem to be within.
+  std::ranges::sort(ended, std::greater<>{}, &DeploymentEntry::ended);
+  for (const auto* entry : ended) {
+    if (images.size() > rollbacks + 1) break;
+    images.insert(entry->served_image);
+  }
+  for (const auto& view : views) {
+    if (could_serve_again(view.state)) images.insert(hash_of(view.state.image));
+  }
+  for (const auto* entry : ended) {
+    if (!images.contains(entry->served_image)) continue;
+    ATLAS_TRY(auto view, catalog.deployment(entry->id));
+    views.push_back(std::move(view));
+  }
+  std::ranges::sort(views, std::greater<>{}, &DeploymentView::number);
+  return views;
+}
+
+}  // namespace
+
+Result<Retention> retention_of(const Catalog& catalog, std::size_t rollbacks) {
   Retention all;
   for (const auto& project : catalog.every_project()) {
-    auto kept = retention_of(project, catalog.deployments_of(project.state.id, k_all), rollbacks);
+    ATLAS_TRY(const auto views, worth_a_look(catalog, project.state.id, rollbacks));
+    auto kept = retention_of(project, views, rollbacks);
     all.deployments.merge(kept.deployments);
     all.unfinished.merge(kept.unfinished);
     all.image_references.merge(kept.image_references);
@@ -101,7 +133,7 @@ Retention retention_of(const Catalog& catalog, std::size_t rollbacks) {
   return all;
 }
 
-SealedValues sealed_values_of(const Catalog& catalog, std::size_t rollbacks) {
+Result<SealedValues> sealed_values_of(const Catalog& catalog, std::size_t rollbacks) {
   SealedValues values;
   const auto app = catalog.github_app();
   values.named.insert(app.sealed_refs.begin(), app.sealed_refs.end());
@@ -112,7 +144,7 @@ SealedValues sealed_values_of(const Catalog& catalog, std::size_t rollbacks) {
     const auto changes = catalog.sealed_changes_of(known.state.id);
     for (const auto& change : changes) values.named.insert(change.ref);
     const auto project = catalog.project(known.state.id)->state;
-    const auto deployments = catalog.deployments_of(project.id, k_all);
+    ATLAS_TRY(const auto deployments, worth_a_look(catalog, project.id, rollbacks));
     // A deployment keeps the variables that it was made with, and hands them on when it is
     // restarted or rolled back to.
     std::set<StreamVersion> versions;
@@ -139,23 +171,28 @@ SealedValues sealed_values_of(const Catalog& catalog, std::size_t rollbacks) {
   return values;
 }
 
-bool is_retained(const Catalog& catalog, const DeploymentId& id, std::size_t rollbacks) {
+Result<bool> is_retained(const Catalog& catalog, const DeploymentId& id, std::size_t rollbacks) {
   const auto view = catalog.deployment(id);
-  if (!view) return false;
+  if (!view && view.error().code == ErrorCode::not_found) return false;
+  if (!view) return tl::unexpected(view.error());
   const auto project = catalog.project(ProjectId{view->state.push.project_id()});
   if (!project) return false;
-  const auto all = catalog.deployments_of(project->state.id, k_all);
-  return retention_of(*project, all, rollbacks).deployments.contains(id);
+  ATLAS_TRY(const auto views, worth_a_look(catalog, project->state.id, rollbacks));
+  return retention_of(*project, views, rollbacks).deployments.contains(id);
 }
 
-std::set<DeploymentId> deployments_with_kept_logs(const Catalog& catalog, std::size_t rollbacks) {
+Result<std::set<DeploymentId>> deployments_with_kept_logs(const Catalog& catalog,
+                                                          std::size_t rollbacks) {
   std::set<DeploymentId> kept;
   for (const auto& project : catalog.every_project()) {
-    const auto all = catalog.deployments_of(project.state.id, k_all);
-    kept.merge(retention_of(project, all, rollbacks).deployments);
+    ATLAS_TRY(const auto views, worth_a_look(catalog, project.state.id, rollbacks));
+    kept.merge(retention_of(project, views, rollbacks).deployments);
     if (!project.state.exists()) continue;
-    for (std::size_t i = 0; i < std::min(all.size(), k_failed_logs_kept); ++i) {
-      if (all[i].state.status == DeploymentStatus::failed) kept.insert(all[i].state.id);
+    const auto entries = catalog.entries_of(project.state.id);
+    const auto newest = std::min(entries.size(), k_failed_logs_kept);
+    for (auto entry = entries.end() - static_cast<std::ptrdiff_t>(newest); entry != entries.end();
+         ++entry) {
+      if (entry->failed) kept.insert(entry->id);
     }
   }
   return kept;

@@ -1,6 +1,7 @@
 // What the log still reaches: which deployments may run or be rolled back to, and so which images
-// and logs must stay. Pure functions over the read model; any thread. The read model may be behind
-// the log: who deletes by this asks only once it has caught up (actors/upkeep/janitor.hpp).
+// and logs must stay. Functions over the read model; any thread. An error: what it reads from the
+// log can't be read, and nothing may be taken for needless. The read model may be behind the log:
+// who deletes by this asks only once it has caught up (actors/upkeep/janitor.hpp).
 #pragma once
 
 #include <cstddef>
@@ -27,12 +28,13 @@ struct Retention {
 // those that were Routed in production with one of the newest `rollbacks` images beside the live
 // one (without a live one, of the newest rollbacks + 1, so that an image does not come back into
 // reach after it went): at least what rollback_targets() offers (events/project_history.hpp). A
-// project that was deleted keeps only what is unfinished. newest_first: all of its deployments.
+// project that was deleted keeps only what is unfinished. newest_first: of its deployments at least
+// all that have not ended or are kept.
 [[nodiscard]] Retention retention_of(const ProjectView& project,
                                      const std::vector<DeploymentView>& newest_first,
                                      std::size_t rollbacks);
 // Of all projects.
-[[nodiscard]] Retention retention_of(const Catalog& catalog, std::size_t rollbacks);
+[[nodiscard]] Result<Retention> retention_of(const Catalog& catalog, std::size_t rollbacks);
 
 // What the log says of the values in storage/secrets, by their refs. (An empty one is none.)
 struct SealedValues {
@@ -42,17 +44,17 @@ struct SealedValues {
   std::set<std::string> needed;
   std::set<std::string> named;  // by any event
 };
-[[nodiscard]] SealedValues sealed_values_of(const Catalog& catalog, std::size_t rollbacks);
+[[nodiscard]] Result<SealedValues> sealed_values_of(const Catalog& catalog, std::size_t rollbacks);
 
 // Whether its image and its logs are kept: it can be rolled back to, or still runs.
-[[nodiscard]] bool is_retained(const Catalog& catalog, const DeploymentId& id,
-                               std::size_t rollbacks);
+[[nodiscard]] Result<bool> is_retained(const Catalog& catalog, const DeploymentId& id,
+                                       std::size_t rollbacks);
 
 // How many of a project's newest deployments keep their logs although they failed.
 inline constexpr std::size_t k_failed_logs_kept = 20;
 
 // Whose logs stay whatever the quota says: the retained ones' and those of the newest failures.
-[[nodiscard]] std::set<DeploymentId> deployments_with_kept_logs(const Catalog& catalog,
-                                                                std::size_t rollbacks);
+[[nodiscard]] Result<std::set<DeploymentId>> deployments_with_kept_logs(const Catalog& catalog,
+                                                                        std::size_t rollbacks);
 
 }  // namespace atlasflow::storage

@@ -4,7 +4,7 @@
 // Pure; values, any thread.
 //
 // A field's name is its way from the state's root, with {} or [] for every member of a set, map or
-// list, and what kind of value it is: "catalog.deployments[].state.status enumeration". Members
+// list, and what kind of value it is: "catalog.recent[].state.status enumeration". Members
 // that hold nothing (0, "", false) are not in its digest: a state from before the field was there
 // and one in which it was never set are the same. Of an enumeration the name counts.
 #pragma once
@@ -44,7 +44,7 @@ struct DigestComparison {
 };
 [[nodiscard]] DigestComparison compare(const FoldDigests& before, const FoldDigests& now);
 
-// One value that is not what it was: where ("catalog.deployments[ab12].state.status") and both
+// One value that is not what it was: where ("catalog.recent[ab12].state.status") and both
 // values as a user may see them. A text under a name of what may be, name or open a secret is not
 // shown; "-": nothing is there.
 struct ValueDifference {

@@ -8,6 +8,7 @@
 
 #include "events/settings.hpp"
 #include "tests/actors/facade_fixture.hpp"
+#include "tests/storage/deployment_ids.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -278,9 +279,9 @@ TEST_F(Facade, many_callers_at_once_are_all_answered) {
     }
   }
   EXPECT_EQ(deployed, 160);
-  const auto view = plane->catalog().project_named("web");
-  ASSERT_EQ(view->deployments.size(), 160U);
-  EXPECT_TRUE(wait_for_live(view->deployments.back()));
+  const auto ids = deployment_ids(plane->catalog(), "web");
+  ASSERT_EQ(ids.size(), 160U);
+  EXPECT_TRUE(wait_for_live(ids.back()));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "sim/run/life.hpp"
+#include "tests/storage/deployment_ids.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -27,8 +28,7 @@ class Hosts : public testing::Test {
     life->send_push(std::move(push));
     std::vector<DeploymentId> deployments;
     EXPECT_TRUE(life->run_until([&] {
-      const auto project = life->catalog().project_named(name);
-      if (project) deployments = project->deployments;
+      deployments = deployment_ids(life->catalog(), name);
       return !deployments.empty();
     }));
     return deployments.empty() ? DeploymentId{} : deployments.back();

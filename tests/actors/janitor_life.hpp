@@ -5,13 +5,14 @@
 
 #include "actors/upkeep/janitor.hpp"
 #include "sim/run/life.hpp"
+#include "tests/storage/deployment_ids.hpp"
 
 namespace atlasflow::actors {
 
 inline bool settled(sim::Life& life, std::size_t deployments) {
   std::size_t count = 0;
   for (const auto& project : life.catalog().every_project()) {
-    for (const auto& id : project.deployments) {
+    for (const auto& id : deployment_ids(life.catalog(), project.state.id)) {
       const auto status = life.catalog().deployment(id)->state.status;
       if (status != DeploymentStatus::live && !is_terminal(status)) return false;
       ++count;
@@ -23,7 +24,9 @@ inline bool settled(sim::Life& life, std::size_t deployments) {
 // One deployment after the other, each live before the next comes.
 inline void deploy_each_of(sim::Life& life, const std::string& digits) {
   std::size_t count = 0;
-  for (const auto& project : life.catalog().every_project()) count += project.deployments.size();
+  for (const auto& project : life.catalog().every_project()) {
+    count += deployment_ids(life.catalog(), project.state.id).size();
+  }
   for (const char digit : digits) {
     life.send_push(std::string("guid-") + digit, digit);
     ++count;

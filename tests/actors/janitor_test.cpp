@@ -3,6 +3,7 @@
 
 #include "storage/readmodel/retention.hpp"
 #include "tests/actors/janitor_life.hpp"
+#include "tests/storage/deployment_ids.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -26,8 +27,9 @@ std::vector<ImageRef> keys(const std::map<ImageRef, std::string>& map) {
 // The first deployment has retired for the second one.
 bool switched(sim::Life& life) {
   const auto project = life.catalog().project_named("web");
-  return project && settled(life, 2) && project->live == project->deployments.back() &&
-         is_terminal(life.catalog().deployment(project->deployments.front())->state.status);
+  const auto ids = deployment_ids(life.catalog(), "web");
+  return project && settled(life, 2) && project->live == ids.back() &&
+         is_terminal(life.catalog().deployment(ids.front())->state.status);
 }
 
 TEST(Janitor, keeps_the_live_image_and_five_to_roll_back_to_and_removes_those_before) {
@@ -51,7 +53,7 @@ TEST(Janitor, leaves_all_that_can_be_rolled_back_to_and_what_it_took_is_refused)
   life.create_project("web");
   deploy_each_of(life, "12345678");
   let_an_hour_pass(life);
-  const auto ids = life.catalog().project_named("web")->deployments;
+  const auto ids = deployment_ids(life.catalog(), "web");
   life.reuse("web", ReuseKind::rollback, "command-1", ids.at(1));
   ASSERT_TRUE(life.run_until([&] { return life.errors.size() == 1; }));
   EXPECT_THAT(life.errors.at(0).message, testing::HasSubstr("can't be rolled back to"));
@@ -72,7 +74,7 @@ TEST(Janitor, that_keeps_no_earlier_image_lets_nothing_roll_back_by_itself) {
   for (auto& [id, vm] : world.vms) vm.running = false;
   let_an_hour_pass(life);
   EXPECT_THAT(keys(world.registry), UnorderedElementsAre(reference('2')));
-  EXPECT_EQ(life.catalog().project_named("web")->deployments.size(), 2U);
+  EXPECT_EQ(deployment_ids(life.catalog(), "web").size(), 2U);
 }
 
 TEST(Janitor, looks_at_every_host) {
@@ -140,7 +142,7 @@ TEST(Janitor, leaves_the_image_that_a_build_under_way_is_offered) {
     looked = view.has_value();
     const auto removed = collector.collect_images(
         [&]() -> Result<Keep> {
-          const auto kept = storage::retention_of(life.catalog(), 0);
+          const auto kept = storage::retention_of(life.catalog(), 0).value();
           return Keep{kept.image_references, kept.image_ids, kept.unfinished, kept.projects};
         },
         {});
@@ -150,8 +152,8 @@ TEST(Janitor, leaves_the_image_that_a_build_under_way_is_offered) {
   life.send_push("guid-again", '1');
   ASSERT_TRUE(life.run_until([&] { return settled(life, 3); }));
   EXPECT_TRUE(looked);
-  const auto newest = life.catalog().project_named("web")->deployments.back();
-  const auto first = life.catalog().project_named("web")->deployments.front();
+  const auto newest = deployment_ids(life.catalog(), "web").back();
+  const auto first = deployment_ids(life.catalog(), "web").front();
   EXPECT_EQ(life.catalog().deployment(newest)->state.reused_from, first.str());
 }
 
@@ -226,7 +228,7 @@ TEST(Janitor, cannot_help_a_full_disk_and_what_serves_goes_on_while_builds_fail_
   };
   life.send_push("guid-2", '2');
   ASSERT_TRUE(life.run_until([&] { return settled(life, 2); }, std::chrono::hours(2)));
-  const auto newest = life.catalog().project_named("web")->deployments.back();
+  const auto newest = deployment_ids(life.catalog(), "web").back();
   const auto state = life.catalog().deployment(newest)->state;
   EXPECT_EQ(state.status, DeploymentStatus::failed);
   ASSERT_TRUE(state.failure);
@@ -257,8 +259,9 @@ TEST(Janitor, that_looks_at_any_moment_takes_nothing_that_a_deployment_needs) {
     ASSERT_TRUE(life.run_until([&] { return switched(life); })) << "seed " << seed;
     ASSERT_EQ(world.running_vms(), 1) << "seed " << seed;
     ASSERT_FALSE(world.upstream_of("web.example.test").empty()) << "seed " << seed;
-    for (const auto& view :
-         life.catalog().deployments_of(life.catalog().project_named("web")->state.id, 10)) {
+    const auto views =
+        life.catalog().deployments_of(life.catalog().project_named("web")->state.id, 10);
+    for (const auto& view : *views) {
       ASSERT_NE(view.state.status, DeploymentStatus::failed)
           << "seed " << seed << ": " << view.state.failure->reason;
     }
@@ -280,10 +283,10 @@ TEST(Janitor, takes_no_image_from_a_rollback_that_was_granted_at_the_same_moment
     sim::Life life(storage::make_memory_store(), world, seed, 1);
     life.create_project("web");
     deploy_each_of(life, "12");
-    const auto first = life.catalog().project_named("web")->deployments.front();
+    const auto first = deployment_ids(life.catalog(), "web").front();
     life.send_push("guid-3", '3');
     const auto third_is = [&](DeploymentStatus status) {
-      const auto ids = life.catalog().project_named("web")->deployments;
+      const auto ids = deployment_ids(life.catalog(), "web");
       return ids.size() == 3 && life.catalog().deployment(ids.back())->state.status == status;
     };
     // Its Routed takes the first image out of reach.
@@ -305,7 +308,7 @@ TEST(Janitor, takes_no_image_from_a_rollback_that_was_granted_at_the_same_moment
     for (const auto& error : life.errors) {
       ASSERT_THAT(error.message, testing::HasSubstr("can't be rolled back to")) << "seed " << seed;
     }
-    const auto ids = life.catalog().project_named("web")->deployments;
+    const auto ids = deployment_ids(life.catalog(), "web");
     for (const auto& id : ids) {
       const auto state = life.catalog().deployment(id)->state;
       ASSERT_NE(state.status, DeploymentStatus::failed)

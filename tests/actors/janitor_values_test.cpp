@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/actors/janitor_life.hpp"
+#include "tests/storage/deployment_ids.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -89,7 +90,7 @@ TEST_P(Values, stay_for_what_serves_with_them_and_for_what_can_be_rolled_back_to
   EXPECT_THAT(world.sealed, IsEmpty());
   // What lost its values cannot be asked for.
   life->reuse("web", ReuseKind::rollback, "command-2",
-              life->catalog().project_named("web")->deployments.front());
+              deployment_ids(life->catalog(), "web").front());
   ASSERT_TRUE(life->run_until([&] { return life->errors.size() == 1; }));
   EXPECT_THAT(life->errors.at(0).message, testing::HasSubstr("can't be rolled back to"));
 }
@@ -120,7 +121,7 @@ TEST_P(Values, that_went_are_not_needed_again_when_the_image_of_their_deployment
   deploy_each_of(*life, "23");
   let_an_hour_pass(*life);
   EXPECT_THAT(world.sealed, IsEmpty());
-  const auto first = life->catalog().project_named("web")->deployments.front();
+  const auto first = deployment_ids(life->catalog(), "web").front();
   life->reuse("web", ReuseKind::redeploy, "command-1", first);
   ASSERT_TRUE(life->run_until([&] { return settled(*life, 4); }));
   const auto images = life->catalog().deployment(first)->state.image;
@@ -198,9 +199,9 @@ TEST(SealedValues, of_whatever_starts_are_there_whenever_the_janitor_looks) {
       life.collect_now();
       life.run_steps(1 + static_cast<int>(seed % 9));
     }
-    const auto count = life.catalog().project_named("web")->deployments.size();
+    const auto count = deployment_ids(life.catalog(), "web").size();
     life.run_until([&] { return settled(life, count); });
-    const auto ids = life.catalog().project_named("web")->deployments;
+    const auto ids = deployment_ids(life.catalog(), "web");
     for (const auto& id : ids) {
       const auto state = life.catalog().deployment(id)->state;
       ASSERT_NE(state.status, DeploymentStatus::failed)

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "events/settings.hpp"
+#include "tests/storage/deployment_ids.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -44,7 +45,9 @@ class Lives : public testing::TestWithParam<std::uint64_t> {
   [[nodiscard]] std::vector<storage::DeploymentView> all() const {
     std::vector<storage::DeploymentView> views;
     for (const auto& project : life->catalog().projects()) {
-      for (const auto& id : project.deployments) views.push_back(*life->catalog().deployment(id));
+      for (const auto& id : deployment_ids(life->catalog(), project.state.id)) {
+        views.push_back(*life->catalog().deployment(id));
+      }
     }
     return views;
   }

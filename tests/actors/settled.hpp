@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "sim/run/life.hpp"
+#include "tests/storage/deployment_ids.hpp"
 
 namespace atlasflow::actors {
 
@@ -16,7 +18,9 @@ inline DeploymentStatus status_of(sim::Life& life, const DeploymentId& id) {
 inline std::vector<DeploymentId> deployments_of(sim::Life& life) {
   std::vector<DeploymentId> ids;
   for (const auto& project : life.catalog().projects()) {
-    for (const auto& id : project.deployments) ids.push_back(id);
+    for (auto& id : deployment_ids(life.catalog(), project.state.id)) {
+      ids.push_back(std::move(id));
+    }
   }
   return ids;
 }

@@ -16,6 +16,7 @@ constexpr const char* k_chosen = "bbbbbbb2";  // where a command names no deploy
 RecordingControlPlane::RecordingControlPlane()
     : receipts(std::vector<actors::PushReceipt>{}), log_(storage::open_memory_event_log()) {
   ATLAS_ASSERT(log_->begin_epoch().has_value(), "a log in memory takes an epoch");
+  catalog_.read_finished_from(*log_);
 }
 
 void RecordingControlPlane::append(const StreamId& stream, const std::vector<pb::Event>& events) {

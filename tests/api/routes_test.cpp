@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "api/json.hpp"
 #include "tests/api/api_fixture.hpp"
 
 namespace atlasflow::api {
@@ -291,6 +292,34 @@ TEST_F(Routes, deployments_are_listed_newest_first_within_the_limit) {
   EXPECT_EQ(deployments[0]["number"], 3);
   EXPECT_EQ(deployments[1]["id"], "aaaaaaa3");
   EXPECT_EQ(get("/v1/projects/shop/deployments")["deployments"].size(), 3U);
+}
+
+// What has ended and is old is read from the log.
+TEST_F(Routes, finished_deployments_are_shown_as_if_all_were_in_memory) {
+  control_.add_project("shop");
+  for (char i = 'a'; i <= 't'; ++i) {
+    const auto id = std::string("finish2") + i;
+    control_.add_deployment(id, "shop");
+    control_.fail_deployment(id);
+  }
+  ASSERT_FALSE(control_.catalog().recent(DeploymentId("finish2a")));
+  storage::Catalog whole;
+  ASSERT_TRUE(control_.log().read_all(Position{1}, [&](const storage::Record& record) {
+    whole.apply(record);
+    return true;
+  }));
+  const auto listed = get("/v1/projects/shop/deployments?limit=1000")["deployments"];
+  const auto views =
+      whole.deployments_of(whole.project_named("shop")->state.id, listed.size() + 1).value();
+  ASSERT_EQ(listed.size(), 20U);
+  ASSERT_EQ(views.size(), 20U);
+  const PublicAddress address{config_.domain, config_.https_port};
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const auto expected = json::parse(json_of(views[i], address).dump());
+    EXPECT_EQ(listed[i], expected);
+    EXPECT_EQ(get("/v1/deployments/" + views[i].state.id.str()), expected);
+  }
+  EXPECT_EQ(listed[19]["number"], 1);
 }
 
 TEST_F(Routes, a_second_api_on_the_same_socket_says_that_one_runs) {

@@ -31,7 +31,7 @@ class LogShadow : public testing::Test {
   void change_what_is_written_down() const {
     auto recorded = earlier().digests().read(log_->last_position(), *log_);
     ASSERT_TRUE(recorded);
-    ++recorded->digests.at("catalog.deployments[].state.restarts integer").entries;
+    ++recorded->digests.at("catalog.recent[].state.restarts integer").entries;
     ASSERT_TRUE(earlier().digests().write(*recorded));
   }
   int run_it(LogShadowCommand command = {}) {
@@ -67,12 +67,12 @@ TEST_F(LogShadow, of_a_difference_ends_with_1_and_names_it) {
   EXPECT_EQ(run_it(), k_exit_failed);
   EXPECT_THAT(out_.str(), HasSubstr("not all equal"));
   EXPECT_THAT(out_.str(), HasSubstr("build earlier did: at position 47 "
-                                    "catalog.deployments[].state.restarts differs"));
+                                    "catalog.recent[].state.restarts differs"));
   EXPECT_EQ(run_it({"", "", true}), k_exit_failed);
   const auto json = nlohmann::json::parse(out_.str());
   EXPECT_EQ(json["equal"], false);
   EXPECT_EQ(json["difference"]["position"], 47);
-  EXPECT_EQ(json["difference"]["fields"][0], "catalog.deployments[].state.restarts integer");
+  EXPECT_EQ(json["difference"]["fields"][0], "catalog.recent[].state.restarts integer");
 }
 
 TEST_F(LogShadow, with_nothing_to_compare_with_is_wrong_input) {

@@ -7,7 +7,13 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "actors/runtime/start_folds.hpp"
 #include "cli/verbs_inspect.hpp"
+#include "inspect/lifetimes.hpp"
+#include "server/process_setup.hpp"
+#include "storage/log/memory_event_log.hpp"
+#include "storage/log/rocksdb_event_log.hpp"
+#include "storage/snapshots/snapshot_store.hpp"
 #include "tests/builder/scratch.hpp"
 
 namespace atlasflow::cli {
@@ -96,6 +102,43 @@ TEST_F(RecordedLog, state_is_that_of_the_moment) {
   command.subject = "routes";
   command.at = "31";
   EXPECT_EQ(json_of(command)["state"]["web.atlasflow.localhost"]["deployment"], k_second);
+}
+
+// With a snapshot of the server's that is to be believed, and one of another build's, at any of the
+// positions, the answers are those without.
+TEST_F(RecordedLog, states_and_causes_are_the_same_by_snapshots_of_a_server) {
+  const auto answers = [&] {
+    std::string all;
+    for (int at = 1; at <= 46; at += 3) {
+      for (const char* subject : {"routes", "queue", "web", "web.atlasflow.localhost", k_second}) {
+        StateCommand state;
+        state.subject = subject;
+        state.at = std::to_string(at);
+        all += std::to_string(run_on_log(state)) + out_.str() + err_.str();
+        WhyCommand why;
+        why.subject = subject;
+        why.at = state.at;
+        all += std::to_string(run_on_log(why)) + out_.str() + err_.str();
+      }
+    }
+    return all;
+  };
+  const auto without = answers();
+  EXPECT_THAT(without, HasSubstr("is served by 1 microVM"));
+  const auto snapshots = scratch_.path() / "snapshots";
+  for (const std::uint64_t at : {20U, 33U, 46U}) {
+    for (const auto& build : {server::own_build_id(), std::string("another")}) {
+      fs::remove_all(snapshots);
+      const auto log = storage::open_event_log_for_reading(folder_).value();
+      const auto head = storage::open_memory_event_log(
+          storage::memory_store_of(*log, Position(at)).value(), "test");
+      const storage::SnapshotStore store(snapshots, {build, "atlasflow.localhost"});
+      ASSERT_EQ(actors::take_snapshot(*head, store, {}).value(), Position(at));
+      const auto lives = inspect::Lifetimes::of(*log, {snapshots, server::own_build_id}).value();
+      EXPECT_EQ(lives.has_value(), build == server::own_build_id());
+      EXPECT_EQ(answers(), without) << at << " by " << build;
+    }
+  }
 }
 
 TEST_F(RecordedLog, diff_names_fields_and_events) {

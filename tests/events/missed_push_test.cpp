@@ -150,12 +150,10 @@ struct Made {
     if (trigger == pb::TRIGGER_WEBHOOK && inferred_at_s == 0) push.set_pushed_at_s(70);
     return *this;
   }
-  [[nodiscard]] KnownHead head() const {
-    KnownHead known;
-    for (auto it = pushes.rbegin(); it != pushes.rend(); ++it) {
-      if (take_older(known, *it)) break;
-    }
-    return known;
+  [[nodiscard]] KnownHead head(const std::string& environment = "production") const {
+    KnownHeads heads;
+    for (const auto& push : pushes) take_newer(heads, push);
+    return heads[environment];
   }
 };
 
@@ -173,11 +171,14 @@ TEST(KnownHead, is_the_newest_push_to_production) {
 TEST(KnownHead, of_a_preview_is_that_branchs_own) {
   Made made;
   made.add('a', pb::TRIGGER_WEBHOOK, "preview/topic").add('b', pb::TRIGGER_WEBHOOK);
-  KnownHead known;
-  for (auto it = made.pushes.rbegin(); it != made.pushes.rend(); ++it) {
-    if (take_older(known, *it, "preview/topic")) break;
-  }
-  EXPECT_EQ(known.commit, commit('a'));
+  EXPECT_EQ(made.head("preview/topic").commit, commit('a'));
+}
+
+TEST(KnownHead, is_none_of_a_pull_request) {
+  Made made;
+  made.add('a', pb::TRIGGER_WEBHOOK, "pull/7");
+  made.pushes.back().mutable_pull_request()->set_number(7);
+  EXPECT_EQ(made.head("pull/7").commit, "");
 }
 
 TEST(KnownHead, names_what_was_commanded_since) {

@@ -13,6 +13,7 @@
 #include "sim/run/run.hpp"
 #include "sim/world/fibers.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
+#include "tests/storage/deployment_ids.hpp"
 #include "tests/storage/log_fixture.hpp"
 
 namespace atlasflow::sim {
@@ -62,16 +63,16 @@ class RealLog : public testing::Test {
   }
   // So many deployments there were, and of these so many serve and the others have ended.
   static bool settled(const Life& life, std::size_t deployments, std::size_t serving) {
-    const auto view = life.catalog().project_named("web");
     const auto all = life.catalog().active_deployments();
-    if (view->deployments.size() != deployments || all.size() != serving) return false;
+    if (deployment_ids(life.catalog(), "web").size() != deployments || all.size() != serving)
+      return false;
     return std::all_of(all.begin(), all.end(), [](const auto& each) {
       return each.state.status == DeploymentStatus::live;
     });
   }
   static void push(Life& life, const std::string& delivery, char sha, const std::string& ref,
                    std::size_t serving) {
-    const auto before = life.catalog().project_named("web")->deployments.size();
+    const auto before = deployment_ids(life.catalog(), "web").size();
     life.send_push(delivery, sha, ref);
     EXPECT_TRUE(life.run_until([&] { return settled(life, before + 1, serving); }));
   }
@@ -226,7 +227,7 @@ TEST_F(RealLog, the_steps_are_about_its_projects) {
   const auto report = run(what_if(), fibers_, options);
   EXPECT_THAT(report.story, testing::Contains(testing::HasSubstr("a push to web")));
   EXPECT_THAT(report.story, testing::Contains(testing::HasSubstr(" 5.000 s  a push")));
-  const auto before = options.history->catalog->project_named("web")->deployments.size();
+  const auto before = deployment_ids(*options.history->catalog, "web").size();
   EXPECT_EQ(report.deployments, before + 2) << "the push and the rollback";
 }
 

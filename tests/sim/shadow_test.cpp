@@ -239,8 +239,8 @@ TEST_F(OtherBuilds, one_whose_fold_forgets_a_field_is_found_out_by_its_name_and_
   ASSERT_EQ(run_on_log(SHADOW_NONE, "write", "older").code, 0);
   const auto answer = run_on_log(CANARY_CHANGED_FOLD, "compare", "newer");
   EXPECT_EQ(answer.code, 1);
-  EXPECT_THAT(answer.lines, Contains("differs catalog.deployments[].state.generation natural"));
-  EXPECT_THAT(answer.lines, Contains("path catalog.deployments[a2omrvgu].state.generation"));
+  EXPECT_THAT(answer.lines, Contains("differs catalog.recent[].state.generation natural"));
+  EXPECT_THAT(answer.lines, Contains("path catalog.recent[a2omrvgu].state.generation"));
   EXPECT_THAT(answer.lines, Contains("is -"));
   EXPECT_THAT(answer.lines, Contains(testing::StartsWith("was ")));
   // And what the world is owed by it.

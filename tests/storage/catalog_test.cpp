@@ -68,7 +68,7 @@ TEST_F(ReadModel, a_deployment_is_active_until_it_has_ended) {
   cancel("d1");
   cancel("d3");
   EXPECT_THAT(active(), ElementsAre());
-  EXPECT_EQ(catalog_.deployments_of(ProjectId("p1"), 9).size(), 3U);
+  EXPECT_EQ(catalog_.deployments_of(ProjectId("p1"), 9)->size(), 3U);
 }
 
 TEST_F(ReadModel, the_secrets_of_webhooks_are_those_of_projects_that_exist_by_name) {

@@ -32,8 +32,7 @@ class Kept : public testing::Test {
     view.state.image = image.empty() ? ImageRef{} : ImageRef{"registry/shop@" + image};
     view.state.image_id = image.empty() ? "" : "id-" + image;
     view.state.routed = routed;
-    newest_first_.insert(newest_first_.begin(), view);
-    return newest_first_.front();
+    return *newest_first_.insert(newest_first_.begin(), view);
   }
   void live(const std::string& id) { project_.live = DeploymentId(id); }
   [[nodiscard]] Retention kept(std::size_t rollbacks) const {
@@ -155,10 +154,10 @@ TEST_F(CatalogKeeps, what_a_deleted_project_still_runs) {
   push("bbbbbbbb");
   fail("bbbbbbbb");
   delete_project();
-  EXPECT_THAT(names(retention_of(catalog_, 5).deployments), ElementsAre("aaaaaaaa"));
-  EXPECT_TRUE(is_retained(catalog_, DeploymentId("aaaaaaaa"), 5));
-  EXPECT_FALSE(is_retained(catalog_, DeploymentId("bbbbbbbb"), 5));
-  EXPECT_FALSE(is_retained(catalog_, DeploymentId("unknown0"), 5));
+  EXPECT_THAT(names(retention_of(catalog_, 5)->deployments), ElementsAre("aaaaaaaa"));
+  EXPECT_TRUE(is_retained(catalog_, DeploymentId("aaaaaaaa"), 5).value());
+  EXPECT_FALSE(is_retained(catalog_, DeploymentId("bbbbbbbb"), 5).value());
+  EXPECT_FALSE(is_retained(catalog_, DeploymentId("unknown0"), 5).value());
 }
 
 TEST_F(CatalogKeeps, the_logs_of_the_newest_failures_of_a_project_that_exists) {
@@ -168,12 +167,12 @@ TEST_F(CatalogKeeps, the_logs_of_the_newest_failures_of_a_project_that_exists) {
     push(id);
     fail(id);
   }
-  const auto kept = deployments_with_kept_logs(catalog_, 5);
+  const auto kept = deployments_with_kept_logs(catalog_, 5).value();
   EXPECT_EQ(kept.size(), 20U);
   EXPECT_FALSE(kept.contains(DeploymentId("failed14")));
   EXPECT_TRUE(kept.contains(DeploymentId("failed15")));
   delete_project();
-  EXPECT_THAT(deployments_with_kept_logs(catalog_, 5), IsEmpty());
+  EXPECT_THAT(deployments_with_kept_logs(catalog_, 5).value(), IsEmpty());
 }
 
 // ---- against what can be rolled back to ----
@@ -324,7 +323,7 @@ class Reach : public testing::Test {
     }
   }
   void expect_values_kept(std::size_t rollbacks) {
-    const auto values = sealed_values_of(catalog_, rollbacks);
+    const auto values = sealed_values_of(catalog_, rollbacks).value();
     if (rollbacks == k_rollbacks_max) expect_never_needed_again(values);
     const auto expect_kept = [&](const DeploymentState& state) {
       for (const auto& ref : values_of(state)) {
@@ -332,7 +331,8 @@ class Reach : public testing::Test {
       }
     };
     for (const auto* target : rollback_targets(history_, rollbacks)) expect_kept(*target);
-    for (const auto& view : catalog_.deployments_of(history_.project.id, 1'000'000)) {
+    const auto all = catalog_.deployments_of(history_.project.id, 1'000'000);
+    for (const auto& view : *all) {
       if (!is_terminal(view.state.status) || is_within_reach(history_, view.state.id, rollbacks)) {
         expect_kept(view.state);
       }
@@ -344,7 +344,7 @@ class Reach : public testing::Test {
     std::size_t only_rollbacks = 0;
     for (std::size_t rollbacks = 0; rollbacks <= k_rollbacks_max; ++rollbacks) {
       expect_values_kept(rollbacks);
-      const auto kept = retention_of(catalog_, rollbacks);
+      const auto kept = retention_of(catalog_, rollbacks).value();
       for (const auto* target : rollback_targets(history_, rollbacks)) {
         EXPECT_TRUE(kept.deployments.contains(target->id)) << target->id.str();
         EXPECT_TRUE(kept.image_references.contains(target->image)) << target->image.str();
@@ -378,7 +378,7 @@ TEST_F(Reach, is_by_the_order_of_ends_and_not_of_beginnings) {
   end_drain(DeploymentId("deploy1"));
   ASSERT_EQ(rollback_targets(history_, 1).front()->id.str(), "deploy1");
   expect_targets_kept();
-  EXPECT_THAT(names(retention_of(catalog_, 1).deployments), ElementsAre("deploy1", "deploy3"));
+  EXPECT_THAT(names(retention_of(catalog_, 1)->deployments), ElementsAre("deploy1", "deploy3"));
 }
 
 // Its deployment may be tried again until it has an image; then nobody asks for the value, whatever
@@ -392,7 +392,7 @@ TEST_F(Reach, of_a_build_secret_is_the_build) {
     record_of_project(event);
   };
   const auto is_needed = [&](const std::string& ref) {
-    const auto values = sealed_values_of(catalog_, k_rollbacks_max);
+    const auto values = sealed_values_of(catalog_, k_rollbacks_max).value();
     EXPECT_TRUE(values.named.contains(ref));
     return values.needed.contains(ref);
   };
@@ -479,7 +479,7 @@ TEST(SealedValuesOfAnApp, stay_while_it_is_connected_and_go_with_it) {
     record(event);
   };
   const auto needed = [&] {
-    auto refs = sealed_values_of(catalog, 5).needed;
+    auto refs = sealed_values_of(catalog, 5)->needed;
     refs.erase("");
     return refs;
   };
@@ -492,7 +492,7 @@ TEST(SealedValuesOfAnApp, stay_while_it_is_connected_and_go_with_it) {
   disconnected.mutable_github_app_disconnected();
   record(disconnected);
   EXPECT_THAT(needed(), IsEmpty());
-  EXPECT_THAT(sealed_values_of(catalog, 5).named,
+  EXPECT_THAT(sealed_values_of(catalog, 5)->named,
               UnorderedElementsAre("key-1", "secret-1", "key-2", "secret-2"));
 }
 
