@@ -227,7 +227,6 @@ std::vector<DeploymentEntry> Catalog::entries_of(const ProjectId& id) const {
   if (list == lists_.end()) return {};
   return {list->second.entries.begin(), list->second.entries.end()};
 }
-}
 
 std::vector<DomainState> Catalog::domains() const {
   const std::shared_lock lock(mutex_);
