@@ -55,6 +55,11 @@ std::string health_path_rule(const std::string& path) {
          "app that listens nowhere";
 }
 
+std::string app_protocol_rule(const std::string& protocol) {
+  if (protocol.empty() || protocol == k_http1 || protocol == k_h2c) return "";
+  return "must be http1, or h2c for an app that speaks HTTP/2 without TLS, as gRPC servers do";
+}
+
 std::string path_rule(const std::string& path) {
   const bool right = path.empty() || (path.size() <= 512 && is_relative_path(path));
   return right ? "" : "must be a path inside of the repository, such as apps/web, without '..'";

@@ -7,6 +7,7 @@
 namespace atlasflow {
 
 [[nodiscard]] std::string health_path_rule(const std::string& path);
+[[nodiscard]] std::string app_protocol_rule(const std::string& protocol);
 // Of a folder or file in the repository; empty is right.
 [[nodiscard]] std::string path_rule(const std::string& path);
 // Of the Dockerfile: below the root folder, or with '/' before it below the repository's root.

@@ -97,6 +97,8 @@ const std::vector<Setting>& table() {
        Number{&S::max_concurrent_requests, &S::set_max_concurrent_requests, 0, 100'000}},
       {"unavailable_message", k_anywhere,
        Text{&S::unavailable_message, &S::mutable_unavailable_message, message_rule}},
+      {"app_protocol", k_anywhere,
+       Text{&S::app_protocol, &S::mutable_app_protocol, app_protocol_rule}},
       {"health_deadline", k_anywhere,
        Duration{&S::health_deadline_us, &S::set_health_deadline_us, k_second_us, k_day_us}},
       {"clone_deadline", k_project_only,

@@ -85,6 +85,10 @@ struct RepositoryConfig {
 // The health path of an app that listens nowhere: it is healthy while it runs.
 inline constexpr const char* k_no_health_path = "none";
 
+// What an app speaks on its port: app_protocol's values.
+inline constexpr const char* k_http1 = "http1";
+inline constexpr const char* k_h2c = "h2c";
+
 // ---- environment variables ----
 
 inline constexpr std::size_t k_env_name_bytes_max = 1024;

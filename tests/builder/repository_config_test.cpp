@@ -102,7 +102,7 @@ TEST(RepositoryFile, with_an_unknown_key_is_told_the_line_and_the_key_that_was_m
       error_of("\n[edge]\nhttp = \"x\"\n"),
       "atlasflow.toml, line 2: 'edge' is not known; there are health_path, port, memory_mib, "
       "vcpus, disk_mib, replicas, request_rate, max_concurrent_requests, unavailable_message, "
-      "health_deadline, build_deadline, drain_deadline, stop_grace, "
+      "app_protocol, health_deadline, build_deadline, drain_deadline, stop_grace, "
       "root_folder, dockerfile, static.folder, static.fallback, build_target, build_args, "
       "install_command, build_command, start_command, watch_paths, release_command, "
       "release_deadline, auto_rollback, "
