@@ -211,7 +211,8 @@ class Stream {
   std::array<char, k_traceparent_bytes> own_traceparent_{};
   std::uint32_t cut_code_ = k_cut_code;
 
-  // What the upstream gets, as HTTP/1 says it. The bytes before `request_sent_` are kept while they may be sent again.
+  // What the upstream gets, as HTTP/1 says it. The bytes before `request_sent_` are kept while they
+  // may be sent again.
   Buffer request_;
   std::size_t request_sent_ = 0;
   std::size_t request_head_bytes_ = 0;

@@ -1,5 +1,5 @@
-"""gRPC through the edge, both ends by grpcio: a server on a unix socket, and a client that calls it by
-https. Exits with 0 when every call ended as it must, and says what did not.
+"""gRPC through the edge, both ends by grpcio: a server on a unix socket, and a client that calls it
+by https. Exits with 0 when every call ended as it must, and says what did not.
 
 usage: grpc_exchange.py SOCKET EDGE_PORT CA_FILE HOST
 """
