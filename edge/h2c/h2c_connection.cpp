@@ -136,7 +136,7 @@ bool H2cConnection::takes_more() const {
   if (ready_ && nghttp2_session_check_request_allowed(session_.get()) == 0) return false;
   const std::size_t allowed = ready_ ? nghttp2_session_get_remote_settings(
                                            session_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
-                                     : k_streams_max;
+                                     : target_.cells[context_.index].h2c_streams_max;
   return exchanges_.size() < std::min(allowed, k_streams_max);
 }
 

@@ -177,6 +177,10 @@ H2cExchange* H2cConnection::find(std::int32_t id) const {
 }
 
 void H2cConnection::settings_came() {
+  // The next connection is given no more requests than that before it has said so itself.
+  target_.cells[context_.index].h2c_streams_max = std::max(
+      1U,
+      nghttp2_session_get_remote_settings(session_.get(), NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
   if (std::exchange(ready_, true)) return;
   for (const auto& exchange : exchanges_) wake(*exchange);
 }

@@ -30,7 +30,8 @@ class Target {
     std::int64_t avoid_until_ms =
         0;  // after a connect that failed, others are preferred until then
     std::vector<UpstreamConnection*> idle;
-    std::vector<H2cConnection*> h2c;  // all of them, when it speaks that
+    std::vector<H2cConnection*> h2c;      // all of them, when it speaks that
+    std::uint32_t h2c_streams_max = 100;  // of each, as the last one said
   };
 
   Target(Upstream named, AppProtocol spoken, SocketAddress resolved, std::size_t workers)
