@@ -76,6 +76,7 @@ Json json_of(const pb::Settings& settings) {
           {"request_rate", settings.request_rate()},
           {"max_concurrent_requests", settings.max_concurrent_requests()},
           {"unavailable_message", settings.unavailable_message()},
+          {"app_protocol", settings.app_protocol().empty() ? k_http1 : settings.app_protocol()},
           {"root_folder", settings.root_folder()},
           {"dockerfile", settings.dockerfile()},
           {"build_target", settings.build_target()},

@@ -38,6 +38,7 @@ void add_visitor_row(const json& settings, std::vector<std::vector<std::string>>
   if (const auto requests = number_of(settings, "max_concurrent_requests"); requests != 0) {
     add(std::to_string(requests) + " at once at each VM");
   }
+  if (text_of(settings, "app_protocol") == k_h2c) add("HTTP/2 to the app (h2c)");
   if (const auto message = text_of(settings, "unavailable_message"); !message.empty()) {
     add("when unavailable: " + message);
   }

@@ -24,7 +24,7 @@ namespace atlasflow::edge {
 namespace {
 
 using std::chrono::milliseconds;
-using TargetKey = std::tuple<std::string, std::string, std::uint16_t>;
+using TargetKey = std::tuple<std::string, std::string, std::uint16_t, AppProtocol>;
 
 constexpr milliseconds k_adopt_max{10'000};
 constexpr milliseconds k_drain_poll{20};  // a drain is told of each end; should one be missed
@@ -86,7 +86,7 @@ class EdgeServer final : public LocalEdge {
   Result<void> listen(const EdgeConfig& config, EdgeInheritance& inheritance, std::size_t count);
   Result<void> install(const RouteTable& table, const std::optional<Route>& own);
   Result<std::unique_ptr<RouteSnapshot>> compile(const Hosts& hosts);
-  Result<Target*> target_for(const Upstream& upstream);
+  Result<Target*> target_for(const Upstream& upstream, AppProtocol protocol);
   bool wait_until_adopted(std::uint64_t serial);
   std::size_t retire_workers();
   void mark_retired();
@@ -225,15 +225,15 @@ Result<void> EdgeServer::listen(const EdgeConfig& config, EdgeInheritance& inher
   return {};
 }
 
-Result<Target*> EdgeServer::target_for(const Upstream& upstream) {
-  const TargetKey key{upstream.vm_id, upstream.address, upstream.port};
+Result<Target*> EdgeServer::target_for(const Upstream& upstream, AppProtocol protocol) {
+  const TargetKey key{upstream.vm_id, upstream.address, upstream.port, protocol};
   if (const auto it = targets_.find(key); it != targets_.end()) return it->second.get();
   auto address = parse_socket_address(upstream.address, upstream.port);
   if (!address) return tl::unexpected(address.error());
   if (address->family() != AF_UNIX && upstream.port == 0) {
     return fail(ErrorCode::invalid_argument, "the upstream " + upstream.address + " has no port");
   }
-  auto target = std::make_shared<Target>(upstream, *address, workers_.size());
+  auto target = std::make_shared<Target>(upstream, protocol, *address, workers_.size());
   target->retired.store(true);  // until a published table names it
   return targets_.emplace(key, std::move(target)).first->second.get();
 }
@@ -267,7 +267,7 @@ Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const Hosts& hosts) {
                                                      route.host + " to");
       }
       for (const Upstream& upstream : route.upstreams) {
-        auto target = target_for(upstream);
+        auto target = target_for(upstream, route.protocol);
         if (!target) return tl::unexpected(target.error());
         entry.targets.push_back(*target);
       }
@@ -390,7 +390,7 @@ std::uint64_t EdgeServer::drain(const std::string& vm_id, milliseconds deadline)
   std::vector<std::shared_ptr<Target>> targets;
   {
     const std::lock_guard lock(targets_mutex_);
-    for (auto it = targets_.lower_bound({vm_id, "", 0});
+    for (auto it = targets_.lower_bound({vm_id, "", 0, AppProtocol::http1});
          it != targets_.end() && std::get<0>(it->first) == vm_id; ++it) {
       it->second->draining.store(true);
       targets.push_back(it->second);

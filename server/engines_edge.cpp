@@ -30,6 +30,7 @@ Result<void> LocalEdgeEngine::publish(std::uint64_t generation,
     route.limits = {claim.terms.request_rate, claim.terms.max_concurrent_requests};
     route.unavailable_message = claim.terms.unavailable_message;
     route.redirect_to = claim.redirect_to;
+    route.protocol = claim.terms.h2c ? edge::AppProtocol::h2c : edge::AppProtocol::http1;
     for (const auto& upstream : claim.upstreams) {
       route.upstreams.push_back({upstream.vm_id.str(), upstream.location.address,
                                  static_cast<std::uint16_t>(upstream.location.port)});

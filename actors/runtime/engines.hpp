@@ -19,6 +19,7 @@
 #include "events/ids.hpp"
 #include "events/notifications.hpp"
 #include "events/project.hpp"
+#include "events/settings.hpp"
 
 namespace atlasflow::actors {
 
@@ -165,16 +166,17 @@ struct RouteUpstream {
   VmId vm_id;
   VmLocation location;
 };
-// What the project's settings say of its visitors; 0 and empty: nothing.
+// What the project's settings say of its visitors and of how they are served; 0 and empty: nothing.
 struct RouteTerms {
   std::int32_t request_rate = 0;
   std::int32_t max_concurrent_requests = 0;
   std::string unavailable_message;
+  bool h2c = false;  // the app speaks HTTP/2 without TLS, and not HTTP/1.1
   friend bool operator==(const RouteTerms&, const RouteTerms&) = default;
 };
 [[nodiscard]] inline RouteTerms terms_of(const pb::Settings& settings) {
   return {settings.request_rate(), settings.max_concurrent_requests(),
-          settings.unavailable_message()};
+          settings.unavailable_message(), settings.app_protocol() == k_h2c};
 }
 struct RouteClaim {
   std::string host;

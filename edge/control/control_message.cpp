@@ -36,6 +36,7 @@ wire::Route to_wire(const Route& route) {
   message.set_request_rate(route.limits.request_rate);
   message.set_concurrent_requests_max(route.limits.concurrent_requests_max);
   message.set_unavailable_message(route.unavailable_message);
+  message.set_h2c(route.protocol == AppProtocol::h2c);
   for (const Upstream& upstream : route.upstreams) {
     auto* to = message.add_upstreams();
     to->set_vm_id(upstream.vm_id);
@@ -110,6 +111,7 @@ Route from_wire(const wire::Route& message) {
   route.redirect_to = message.redirect_to();
   route.limits = {message.request_rate(), message.concurrent_requests_max()};
   route.unavailable_message = message.unavailable_message();
+  route.protocol = message.h2c() ? AppProtocol::h2c : AppProtocol::http1;
   for (const auto& upstream : message.upstreams()) {
     route.upstreams.push_back(
         {upstream.vm_id(), upstream.address(), static_cast<std::uint16_t>(upstream.port())});

@@ -56,6 +56,12 @@ Result<std::vector<Upstream>> targets_of(const Json& value) {
   return upstreams;
 }
 
+Result<AppProtocol> protocol_of(const Json& value) {
+  if (value == "http1") return AppProtocol::http1;
+  if (value == "h2c") return AppProtocol::h2c;
+  return fail(ErrorCode::invalid_argument, "app_protocol must be \"http1\" or \"h2c\"");
+}
+
 Result<void> take_member(const std::string& name, const Json& value, Route& route) {
   if (name == "host") {
     ATLAS_TRY(route.host, text_of(value, name));
@@ -69,11 +75,13 @@ Result<void> take_member(const std::string& name, const Json& value, Route& rout
     ATLAS_TRY(route.limits.request_rate, limit_of(value, name));
   } else if (name == "max_concurrent_requests") {
     ATLAS_TRY(route.limits.concurrent_requests_max, limit_of(value, name));
+  } else if (name == "app_protocol") {
+    ATLAS_TRY(route.protocol, protocol_of(value));
   } else {
     return fail(ErrorCode::invalid_argument,
                 "'" + name.substr(0, 80) +
                     "' is not known; there are host, targets, redirect_to, unavailable_message, "
-                    "request_rate and max_concurrent_requests");
+                    "request_rate, max_concurrent_requests and app_protocol");
   }
   return {};
 }

@@ -274,6 +274,7 @@ void Http1Codec::write_answer(Stream& stream, const EdgeAnswer& answer) {
   context.request_id = stream.request_id();
   context.now = std::time(nullptr);
   context.hsts = stream.hsts();
+  context.grpc = stream.grpc();
   ResponseOptions options;
   options.close = true;
   bool discard = false;

@@ -50,6 +50,7 @@ void write_request_head(const http::RequestHead& head, const ClientIdentity& cli
   for (const http::Field& field : head.fields) {
     if (is_hop_field(field.name) || is_identity_field(field.name) ||
         http::equal_ignoring_case(field.name, "Expect") ||
+        is_trace_field(field.name, client.trace) ||
         is_nominated(head.connection_options, field.name)) {
       continue;
     }
@@ -71,6 +72,7 @@ void write_request_head(const http::RequestHead& head, const ClientIdentity& cli
   write_number_field("X-Forwarded-Port", client.port, out);
   write_field("X-Real-IP", client.address, out);
   write_field("X-Request-Id", client.request_id, out);
+  write_field("traceparent", client.trace.parent, out);
   out.append("\r\n");
 }
 

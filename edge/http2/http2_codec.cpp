@@ -247,11 +247,11 @@ void Http2Codec::open_tunnel(Http2Stream& stream, const http::ResponseHead& head
   for (const http::Field& field : head.fields) {
     if (!is_hop_field(field.name) && !is_nominated(head.connection_options, field.name) &&
         !http::equal_ignoring_case(field.name, "Sec-WebSocket-Accept")) {
-      add_response_field(field.name, field.value);
+      fields_.add(field.name, field.value);
     }
   }
   if (http::find_field(head.fields, "X-Request-Id") == nullptr) {
-    add_response_field("x-request-id", stream.request_id(), NGHTTP2_NV_FLAG_NO_INDEX);
+    fields_.add("x-request-id", stream.request_id(), NGHTTP2_NV_FLAG_NO_INDEX);
   }
   submit_head(stream, true);
   if (!stream.early.empty()) stream.take_body(stream.early.view());
@@ -274,10 +274,10 @@ void Http2Codec::write_interim(Stream& stream, const http::ResponseHead& head) {
   begin_fields(head.status);
   for (const http::Field& field : head.fields) {
     if (!is_hop_field(field.name) && !is_nominated(head.connection_options, field.name)) {
-      add_response_field(field.name, field.value);
+      fields_.add(field.name, field.value);
     }
   }
-  const auto& fields = finish_fields();
+  const auto& fields = fields_.finish();
   (void)nghttp2_submit_headers(session_.get(), NGHTTP2_FLAG_NONE, of(stream).id, nullptr,
                                fields.data(), fields.size(), nullptr);
 }
@@ -286,22 +286,22 @@ void Http2Codec::write_head(Stream& stream, const http::ResponseHead& head) {
   begin_fields(head.status);
   for (const http::Field& field : head.fields) {
     if (!is_hop_field(field.name) && !is_nominated(head.connection_options, field.name)) {
-      add_response_field(field.name, field.value);
+      fields_.add(field.name, field.value);
     }
   }
   if (const std::string_view hsts = stream.hsts();
       !hsts.empty() && http::find_field(head.fields, "Strict-Transport-Security") == nullptr) {
-    add_response_field("strict-transport-security", hsts);
+    fields_.add("strict-transport-security", hsts);
   }
   if (http::find_field(head.fields, "X-Request-Id") == nullptr) {
     // It never comes again, so the client's table need not remember it.
-    add_response_field("x-request-id", stream.request_id(), NGHTTP2_NV_FLAG_NO_INDEX);
+    fields_.add("x-request-id", stream.request_id(), NGHTTP2_NV_FLAG_NO_INDEX);
   }
   // The length that a GET would have had is passed on to a HEAD.
   const bool announced = head.framing == http::Framing::none && head.status != 204 &&
                          http::find_field(head.fields, "Content-Length") != nullptr;
   if (announced || head.framing == http::Framing::length) {
-    add_response_field("content-length", std::to_string(head.content_length));
+    fields_.add("content-length", std::to_string(head.content_length));
   }
   submit_head(of(stream), head.framing != http::Framing::none);
 }
@@ -329,12 +329,13 @@ void Http2Codec::write_answer(Stream& stream, const EdgeAnswer& answer) {
   context.request_id = own.request_id();
   context.now = std::time(nullptr);
   context.hsts = own.hsts();
+  context.grpc = own.grpc();
   if (const http::Field* accept = http::find_field(own.head()->fields, "Accept")) {
     context.accept = accept->value;
   }
   const OwnResponse response = render_answer(answer, context);
   begin_fields(response.status);
-  for (const auto& [name, value] : response.fields) add_response_field(name, value);
+  for (const auto& [name, value] : response.fields) fields_.add(name, value);
   if (!own.to_head()) own.out.append(response.body);
   own.out_ended = true;
   submit_head(own, !own.out.empty());
@@ -344,7 +345,7 @@ void Http2Codec::write_answer(Stream& stream, const EdgeAnswer& answer) {
 }
 
 void Http2Codec::submit_head(Http2Stream& stream, bool body) {
-  const auto& fields = finish_fields();
+  const auto& fields = fields_.finish();
   nghttp2_data_provider provider{};
   provider.source.ptr = &stream;
   provider.read_callback = [](nghttp2_session*, std::int32_t, std::uint8_t*, std::size_t room,
@@ -371,7 +372,7 @@ void Http2Codec::resume(Http2Stream& stream) {
 }
 
 void Http2Codec::cut(Stream& stream) {
-  reset(of(stream), NGHTTP2_INTERNAL_ERROR);
+  reset(of(stream), stream.cut_code());
   stream.finish();
 }
 
@@ -395,29 +396,8 @@ void Http2Codec::touch(Http2Stream& stream) {
 }
 
 void Http2Codec::begin_fields(int status) {
-  field_text_.clear();
-  field_slices_.clear();
-  add_response_field(":status", std::to_string(status));
-}
-
-void Http2Codec::add_response_field(std::string_view name, std::string_view value,
-                                    std::uint8_t flags) {
-  field_slices_.push_back({field_text_.size(), name.size(), value.size(), flags});
-  for (const char c : name) {
-    field_text_ += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  }
-  field_text_.append(value);
-}
-
-const std::vector<nghttp2_nv>& Http2Codec::finish_fields() {
   fields_.clear();
-  auto* text = reinterpret_cast<std::uint8_t*>(field_text_.data());
-  for (const Slice& slice : field_slices_) {
-    std::uint8_t* name = text + slice.at;
-    fields_.push_back(
-        {name, name + slice.name_size, slice.name_size, slice.value_size, slice.flags});
-  }
-  return fields_;
+  fields_.add(":status", std::to_string(status));
 }
 
 }  // namespace atlasflow::edge

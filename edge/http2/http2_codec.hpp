@@ -11,6 +11,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "edge/http2/field_list.hpp"
 #include "edge/http2/flood_guard.hpp"
 #include "edge/http2/http2_stream.hpp"
 #include "edge/proxy/client_connection.hpp"
@@ -91,17 +92,7 @@ class Http2Codec final : public Codec {
   void touch(Http2Stream& stream);
   [[nodiscard]] static Http2Stream& of(Stream& stream) { return static_cast<Http2Stream&>(stream); }
 
-  // The fields of the head that is being written. nghttp2 copies them.
-  struct Slice {
-    std::size_t at;
-    std::size_t name_size;
-    std::size_t value_size;  // the value follows the name
-    std::uint8_t flags;
-  };
   void begin_fields(int status);
-  void add_response_field(std::string_view name, std::string_view value,
-                          std::uint8_t flags = NGHTTP2_NV_FLAG_NONE);
-  [[nodiscard]] const std::vector<nghttp2_nv>& finish_fields();
 
   WorkerContext& context_;
   ClientConnection& connection_;
@@ -122,9 +113,7 @@ class Http2Codec final : public Codec {
   bool farewell_answered_ = false;
   bool goaway_due_ = false;  // the client has not been told yet which request was the last
   FloodGuard flood_;
-  std::string field_text_;
-  std::vector<Slice> field_slices_;
-  std::vector<nghttp2_nv> fields_;
+  FieldList fields_;  // of the head that is being written
 };
 
 }  // namespace atlasflow::edge

@@ -349,10 +349,9 @@ ssize_t Http2Codec::frame_body(Http2Stream& stream, std::size_t room, std::uint3
     flags |= NGHTTP2_DATA_FLAG_EOF;
     if (!stream.trailers.empty()) {
       flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-      field_text_.clear();
-      field_slices_.clear();
-      for (const auto& [name, value] : stream.trailers) add_response_field(name, value);
-      const auto& fields = finish_fields();
+      fields_.clear();
+      for (const auto& [name, value] : stream.trailers) fields_.add(name, value);
+      const auto& fields = fields_.finish();
       (void)nghttp2_submit_trailer(session_.get(), stream.id, fields.data(), fields.size());
     }
   }
@@ -377,8 +376,8 @@ bool Http2Codec::send_data(Http2Stream& stream, const std::uint8_t* header, std:
 // A client can have its streams reset by us as well as reset them: by a body longer than its
 // length, for one. The codes of the edge's own resets are not its doing.
 void Http2Codec::count_reset(std::uint32_t code, Http2Stream* stream) {
-  const bool own =
-      code == NGHTTP2_NO_ERROR || code == NGHTTP2_INTERNAL_ERROR || code == NGHTTP2_CANCEL;
+  const bool own = code == NGHTTP2_NO_ERROR || code == NGHTTP2_INTERNAL_ERROR ||
+                   code == NGHTTP2_CANCEL || (stream != nullptr && stream->cut_code() == code);
   if (own) return;
   if (stream != nullptr && stream->begun) stream->blame("bad_request");
   if (!failed_ && !flood_.takes_frame(context_.now_ms)) flooded();

@@ -54,29 +54,15 @@ inline constexpr std::array<std::uint64_t, 13> k_duration_bounds_us = {
 
 // What the edge answers by itself with X-Atlas-Error, or how an exchange ended early. The last
 // stands for all that is not here.
-inline constexpr std::array<std::string_view, 23> k_error_codes = {"bad_request",
-                                                                   "unknown_host",
-                                                                   "no_instance",
-                                                                   "overloaded",
-                                                                   "misdirected",
-                                                                   "request_timeout",
-                                                                   "plain_http",
-                                                                   "bad_response",
-                                                                   "upstream_closed",
-                                                                   "upstream_cut",
-                                                                   "upstream_timeout",
-                                                                   "upstream_idle",
-                                                                   "upstream_unreachable",
-                                                                   "drained",
-                                                                   "client_left",
-                                                                   "client_timeout",
-                                                                   "protocol_error",
-                                                                   "refused_stream",
-                                                                   "tunnel_idle",
-                                                                   "edge_stopped",
-                                                                   "watchdog",
-                                                                   "too_many_requests",
-                                                                   "other"};
+inline constexpr std::array<std::string_view, 24> k_error_codes = {
+    "bad_request",          "unknown_host",     "no_instance",
+    "overloaded",           "misdirected",      "request_timeout",
+    "plain_http",           "bad_response",     "upstream_closed",
+    "upstream_cut",         "upstream_timeout", "upstream_idle",
+    "upstream_unreachable", "drained",          "client_left",
+    "client_timeout",       "protocol_error",   "refused_stream",
+    "tunnel_idle",          "edge_stopped",     "watchdog",
+    "too_many_requests",    "no_websocket",     "other"};
 
 inline constexpr std::string_view k_client_left = "client_left";
 

@@ -12,7 +12,7 @@
 namespace atlasflow::edge {
 
 struct Endpoint {
-  enum class Kind : std::uint8_t { wake, listener, client, upstream };
+  enum class Kind : std::uint8_t { wake, listener, client, upstream, h2c };
   explicit Endpoint(Kind of) : kind(of) {}
   Kind kind;
 };

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "edge/proxy/grpc.hpp"
 #include "http/message.hpp"
 
 namespace atlasflow::edge {
@@ -239,9 +240,31 @@ std::string_view content_type(Form form) {
   return "text/plain; charset=utf-8";
 }
 
+// Trailers-Only (gRPC over HTTP/2, Responses): all of it stands in the one block of fields.
+OwnResponse render_grpc(const EdgeAnswer& answer, const AnswerContext& context) {
+  OwnResponse response;
+  response.status = 200;
+  const int status = answer.grpc_status != 0 ? answer.grpc_status : grpc_status_of(answer.status);
+  auto& fields = response.fields;
+  fields.emplace_back("Date", http::date_text(context.now));
+  fields.emplace_back("Content-Type", "application/grpc");
+  fields.emplace_back("grpc-status", std::to_string(status));
+  fields.emplace_back("grpc-message",
+                      grpc_message(answer.message.empty() ? answer.title : answer.message));
+  if (!context.hsts.empty()) fields.emplace_back("Strict-Transport-Security", context.hsts);
+  fields.emplace_back("X-Request-Id", context.request_id);
+  fields.emplace_back("X-Atlas-Error", answer.code);
+  if (answer.retry_after_s > 0) {
+    fields.emplace_back("Retry-After", std::to_string(answer.retry_after_s));
+  }
+  fields.emplace_back("Content-Length", "0");
+  return response;
+}
+
 }  // namespace
 
 OwnResponse render_answer(const EdgeAnswer& answer, const AnswerContext& context) {
+  if (context.grpc && answer.status >= 300) return render_grpc(answer, context);
   OwnResponse response;
   response.status = answer.status;
   auto& fields = response.fields;

@@ -22,6 +22,7 @@ struct EdgeAnswer {
   std::string location{};   // for redirects
   std::string text{};       // the whole body, as it is, instead of a page
   std::string notice{};     // what the project says to its visitors
+  int grpc_status = 0;      // what it is to a gRPC client; 0: what the status stands for
 };
 
 struct AnswerContext {
@@ -29,6 +30,7 @@ struct AnswerContext {
   std::string_view request_id;
   std::time_t now = 0;
   std::string_view hsts{};  // empty: nothing is said
+  bool grpc = false;        // the client takes errors as HTTP 200 with a grpc-status
 };
 
 // As any version of HTTP can carry it: without what is about the connection.

@@ -1,15 +1,16 @@
 // A stream's life: the request as it comes in, and what the edge answers itself.
 #include "edge/proxy/stream.hpp"
 
-#include <array>
 #include <chrono>
-#include <cstring>
 #include <utility>
 
 #include "base/assert.hpp"
 #include "base/log.hpp"
+#include "edge/h2c/h2c_connection.hpp"
 #include "edge/http1/message_writer.hpp"
 #include "edge/proxy/client_connection.hpp"
+#include "edge/proxy/grpc.hpp"
+#include "edge/proxy/hex.hpp"
 #include "edge/proxy/worker_context.hpp"
 
 namespace atlasflow::edge {
@@ -20,24 +21,6 @@ constexpr std::size_t k_high_water = 2 * k_slab_bytes;
 // When a site that cannot serve now may do so again.
 constexpr int k_come_back_s = 5;
 constexpr std::size_t k_replay_bytes_max = std::size_t{64} * 1024;
-
-// Both digits of each byte.
-constexpr std::array<char, 512> k_hex = [] {
-  constexpr std::string_view k_digits = "0123456789abcdef";
-  std::array<char, 512> table{};
-  for (std::size_t byte = 0; byte < 256; ++byte) {
-    table[2 * byte] = k_digits[byte / 16];
-    table[2 * byte + 1] = k_digits[byte % 16];
-  }
-  return table;
-}();
-
-// The lowest `bytes` of the number, the highest of them first.
-void write_hex(std::uint64_t number, std::size_t bytes, char* out) {
-  for (std::size_t i = bytes; i-- > 0; number >>= 8U) {
-    std::memcpy(out + 2 * i, &k_hex[2 * (number & 0xFFU)], 2);
-  }
-}
 
 }  // namespace
 
@@ -51,6 +34,8 @@ void Stream::begin(const http::RequestHead* head) {
   to_head_ = head != nullptr && head->method == "HEAD";
   began_ms_ = waiting_since_ms_ = context_.now_ms;
   make_request_id();
+  find_trace();
+  find_grpc();
   begin_account();
   context_.streams.add(*this);
 }
@@ -59,7 +44,7 @@ void Stream::begin(const http::RequestHead* head) {
 void Stream::reset(const http::RequestHead* head) {
   head_ = head;
   request_.clear();
-  request_sent_ = 0;
+  request_sent_ = request_head_bytes_ = 0;
   replayable_ = true;
   request_complete_ = rest_refused_ = false;
   fresh_only_ = retried_fresh_ = false;
@@ -68,6 +53,7 @@ void Stream::reset(const http::RequestHead* head) {
   interim_responses_ = interim_bytes_ = 0;
   head_held_ = head_sent_ = tunnel_half_closed_ = false;
   tunnel_up_ended_ = tunnel_up_closed_ = tunnel_down_closed_ = false;
+  cut_code_ = k_cut_code;
   deadline_.renew();
   request_moved_ = false;
   body_bytes_ = 0;
@@ -98,10 +84,14 @@ void Stream::flush() {
 void Stream::serve() {
   const RouteEntry* route = route_or_answer();
   if (route == nullptr || !within_rate(*route)) return;
-  const ClientIdentity identity{connection_.address(), connection_.https(),
-                                connection_.local_port(), request_id_};
-  write_request_head(*head_, identity, request_);
+  write_request_head(*head_, identity(), request_);
+  request_head_bytes_ = request_.size();
   attempt_at(*route);
+}
+
+ClientIdentity Stream::identity() const {
+  return {connection_.address(), connection_.https(), connection_.local_port(), request_id_,
+          trace_};
 }
 
 // Of all its hosts together, so that a client gains nothing by asking several of them.
@@ -297,6 +287,8 @@ void Stream::leave_target() {
 void Stream::drop_upstream() {
   UpstreamConnection* upstream = std::exchange(upstream_, nullptr);
   if (upstream != nullptr) context_.upstreams.close(*upstream);
+  H2cExchange* exchange = std::exchange(exchange_, nullptr);
+  if (exchange != nullptr) exchange->connection.release(*exchange);
 }
 
 // UUID version 7: sorts by time, so logs can be searched by it.
@@ -315,6 +307,28 @@ void Stream::make_request_id() {
   write_hex(high, 2, text + 14);
   write_hex(low >> 48U, 2, text + 19);
   write_hex(low, 6, text + 24);
+}
+
+void Stream::find_trace() {
+  trace_ = {};
+  if (head_ == nullptr) return;
+  trace_.parent = traceparent_of(head_->fields);
+  if (!trace_.parent.empty()) return;
+  write_traceparent({context_.random(), context_.random(), context_.random()}, own_traceparent_);
+  trace_ = {{own_traceparent_.data(), own_traceparent_.size()}, true};
+}
+
+// Its requests have a body, whatever they ask.
+void Stream::find_grpc() {
+  grpc_ = false;
+  client_waits_ms_ = INT64_MAX;
+  if (head_ == nullptr || head_->method != "POST") return;
+  const http::Field* type = http::find_field(head_->fields, "Content-Type");
+  grpc_ = type != nullptr && is_grpc(type->value);
+  if (!grpc_) return;
+  if (const http::Field* timeout = http::find_field(head_->fields, "grpc-timeout")) {
+    client_waits_ms_ = grpc_timeout_ms(timeout->value).value_or(INT64_MAX);
+  }
 }
 
 }  // namespace atlasflow::edge

@@ -7,6 +7,7 @@
 // What it calls of its codec may end it: who goes on afterwards looks at state() first.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -19,6 +20,7 @@
 #include "edge/proxy/codec.hpp"
 #include "edge/proxy/deadline.hpp"
 #include "edge/proxy/intrusive_list.hpp"
+#include "edge/proxy/trace_context.hpp"
 #include "edge/proxy/upstream_pool.hpp"
 #include "edge/routes/route_snapshot.hpp"
 #include "http/message.hpp"
@@ -26,6 +28,8 @@
 namespace atlasflow::edge {
 
 class ClientConnection;
+struct ClientIdentity;
+struct H2cExchange;
 
 class Stream {
  public:
@@ -36,6 +40,9 @@ class Stream {
     tunnel,    // websocket
     flushing,  // answered; the client has yet to take all of the answer
   };
+
+  // INTERNAL_ERROR: the answer was cut, whyever.
+  static constexpr std::uint32_t k_cut_code = 2;
 
   Stream(WorkerContext& context, ClientConnection& connection, Codec& codec);
   Stream(const Stream&) = delete;
@@ -70,6 +77,14 @@ class Stream {
   void flush();
   // It is over, with its answer or without: the upstream is left.
   void finish();
+
+  // ---- what its HTTP/2 connection to the application tells it, and takes of it ----
+
+  void take_exchange(H2cExchange& exchange) { exchange_ = &exchange; }
+  // The request's head has gone another way: what is left is the body, as HTTP/1 frames it.
+  void head_taken() { request_taken(request_head_bytes_); }
+  [[nodiscard]] std::string_view unsent() const { return request_.view().substr(request_sent_); }
+  void request_taken(std::size_t bytes);
 
   // ---- what the worker tells it ----
 
@@ -106,6 +121,10 @@ class Stream {
   [[nodiscard]] const Target* target() const { return target_; }
   [[nodiscard]] UpstreamConnection* upstream() const { return upstream_; }
   [[nodiscard]] const Deadline& deadline() const { return deadline_; }
+  // By gRPC (proxy/grpc.hpp), so answers in the edge's own name are said as that wants them.
+  [[nodiscard]] bool grpc() const { return grpc_; }
+  // With what an answer that is cut is reset (RFC 9113 section 7).
+  [[nodiscard]] std::uint32_t cut_code() const { return cut_code_; }
 
   // The hold queue's.
   ListHook<Stream> in_held;
@@ -117,6 +136,9 @@ class Stream {
   // stream.cpp: the request, and what the edge answers itself.
   void reset(const http::RequestHead* head);
   void make_request_id();
+  void find_trace();
+  void find_grpc();
+  [[nodiscard]] ClientIdentity identity() const;
   [[nodiscard]] bool answered_challenge();
   void redirect(bool secure, std::string_view host, const char* title, int status);
   [[nodiscard]] const RouteEntry* route_or_answer();
@@ -138,6 +160,7 @@ class Stream {
   [[nodiscard]] Wait current_wait() const;
   [[nodiscard]] std::int64_t limit_ms(Wait wait) const;
   [[nodiscard]] std::int64_t body_time_left_ms() const;
+  [[nodiscard]] std::int64_t client_time_left_ms() const;
 
   // stream_upstream.cpp: the exchange.
   void attempt_at(const RouteEntry& route);
@@ -164,6 +187,17 @@ class Stream {
   void ask_another();
   [[nodiscard]] bool has_alternative() const;
 
+  // stream_h2c.cpp: the exchange with an application that speaks HTTP/2.
+  void attempt_h2c(Target& target);
+  void attempt_refused();
+  [[nodiscard]] bool step_h2c();
+  [[nodiscard]] bool take_h2c_response(H2cExchange& exchange);
+  void take_h2c_head(H2cExchange& exchange);
+  void finish_h2c(H2cExchange& exchange);
+  void h2c_ended(H2cExchange& exchange);
+  void h2c_reset(std::uint32_t code);
+  void h2c_lost(H2cExchange& exchange);
+
   WorkerContext& context_;
   ClientConnection& connection_;
   Codec& codec_;
@@ -171,17 +205,25 @@ class Stream {
   const http::RequestHead* head_ = nullptr;
   std::string request_id_;
   bool to_head_ = false;
+  bool grpc_ = false;
+  std::int64_t client_waits_ms_ = INT64_MAX;  // by grpc-timeout; its time of the whole exchange
+  TraceContext trace_;
+  std::array<char, k_traceparent_bytes> own_traceparent_{};
+  std::uint32_t cut_code_ = k_cut_code;
 
-  // What the upstream gets. The bytes before `request_sent_` are kept while they may be sent again.
+  // What the upstream gets, as HTTP/1 says it. The bytes before `request_sent_` are kept while they
+  // may be sent again.
   Buffer request_;
   std::size_t request_sent_ = 0;
+  std::size_t request_head_bytes_ = 0;
   bool replayable_ = true;
   bool request_complete_ = false;
   bool rest_refused_ = false;
 
   UpstreamConnection* upstream_ = nullptr;
-  Target* target_ = nullptr;  // counted in flight there
-  bool fresh_only_ = false;   // a pooled connection has failed this request
+  H2cExchange* exchange_ = nullptr;  // in its place, with one that speaks HTTP/2
+  Target* target_ = nullptr;         // counted in flight there
+  bool fresh_only_ = false;          // a pooled connection has failed this request
   bool retried_fresh_ = false;
   int connect_failures_ = 0;
   std::int64_t began_ms_ = 0;

@@ -23,27 +23,6 @@ std::uint8_t protocol_of(const ClientConnection& connection, const http::Request
   return head != nullptr && head->minor_version == 0 ? 0 : 1;
 }
 
-bool is_hex(std::string_view text) {
-  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-
-// The trace's id in a traceparent field (W3C Trace Context, section 3.2); empty: it is none.
-std::string_view trace_in(std::string_view parent) {
-  constexpr std::size_t k_bytes = 55;  // 00-<32 digits>-<16 digits>-<2 digits>
-  if (parent.size() < k_bytes || parent[2] != '-' || parent[35] != '-' || parent[52] != '-') {
-    return {};
-  }
-  // A later version may say more, behind one more hyphen.
-  if (parent.size() > k_bytes && (parent.starts_with("00") || parent[k_bytes] != '-')) return {};
-  const std::string_view trace = parent.substr(3, 32);
-  const std::string_view span = parent.substr(36, 16);
-  const bool valid = is_hex(parent.substr(0, 2)) && !parent.starts_with("ff") && is_hex(trace) &&
-                     is_hex(span) && is_hex(parent.substr(53, 2)) &&
-                     trace.find_first_not_of('0') != std::string_view::npos &&
-                     span.find_first_not_of('0') != std::string_view::npos;
-  return valid ? trace : std::string_view{};
-}
-
 std::string_view foreign_id(std::string_view value) {
   static constexpr std::string_view k_allowed =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -59,8 +38,6 @@ void add_fields(const http::RequestHead& head, AccessTexts& texts) {
       texts.agent = field.value;
     } else if (http::equal_ignoring_case(field.name, "X-Request-Id")) {
       texts.client_request_id = foreign_id(field.value);
-    } else if (http::equal_ignoring_case(field.name, "Traceparent")) {
-      texts.trace_id = trace_in(field.value);
     }
   }
 }
@@ -130,6 +107,7 @@ void Stream::log_access(std::uint64_t duration_us, std::uint8_t protocol) const 
     texts.host = head_->host;
     texts.method = head_->method;
     texts.path = head_->path.substr(0, head_->path.find('?'));
+    texts.trace_id = trace_id_of(trace_.parent);
     add_fields(*head_, texts);
   }
   context_.shared.access_log->put(context_.index, record, texts);

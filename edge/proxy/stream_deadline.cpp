@@ -3,6 +3,7 @@
 #include <chrono>
 #include <utility>
 
+#include "edge/h2c/h2c_connection.hpp"
 #include "edge/proxy/client_connection.hpp"
 #include "edge/proxy/stream.hpp"
 #include "edge/proxy/worker_context.hpp"
@@ -19,8 +20,10 @@ Wait Stream::current_wait() const {
   if (state_ == State::tunnel) return Wait::tunnel;
   if (state_ == State::flushing) return Wait::client_write;
   if (!codec_.may_write(*this)) return Wait::client_write;
-  if (upstream_ == nullptr) return Wait::held;
-  if (upstream_->connecting) return Wait::connect;
+  if (upstream_ == nullptr && exchange_ == nullptr) return Wait::held;
+  const bool connecting =
+      exchange_ == nullptr ? upstream_->connecting : !exchange_->connection.ready();
+  if (connecting) return Wait::connect;
   if (head_sent_) return Wait::response_body;
   const bool upstream_has_all = request_.size() == request_sent_;
   return !request_complete_ && upstream_has_all ? Wait::request_body : Wait::response_head;
@@ -34,6 +37,13 @@ std::int64_t Stream::body_time_left_ms() const {
       static_cast<std::int64_t>(body_bytes_ * 1000 / static_cast<std::uint64_t>(rate));
   const auto free = context_.shared.config.timeouts.request_body_idle.count();
   return std::max<std::int64_t>(free + earned - body_waited_ms_, 0);
+}
+
+// What a gRPC client has said that it waits for the whole of it can only be shorter than what the
+// edge waits.
+std::int64_t Stream::client_time_left_ms() const {
+  if (client_waits_ms_ == INT64_MAX) return INT64_MAX;
+  return std::max<std::int64_t>(began_ms_ + client_waits_ms_ - context_.now_ms, 0);
 }
 
 std::int64_t Stream::limit_ms(Wait wait) const {
@@ -68,10 +78,19 @@ void Stream::update_deadline(bool progress) {
   // What an application says before its answer (1xx, a head byte by byte) makes it no less late.
   const bool moved = std::exchange(request_moved_, false);
   if (wait == Wait::response_head) progress = moved;
-  if (deadline_.begins(wait, progress)) deadline_.set(context_.now_ms + limit_ms(wait));
+  if (deadline_.begins(wait, progress)) {
+    deadline_.set(context_.now_ms + std::min(limit_ms(wait), client_time_left_ms()));
+  }
 }
 
 void Stream::expire() {
+  if (state_ == State::exchange && client_time_left_ms() == 0) {
+    cut_code_ = NGHTTP2_CANCEL;
+    fail({504, "upstream_timeout", "The application took too long",
+          "The application did not answer in the time that the client's grpc-timeout leaves it."});
+    connection_.pump();
+    return;
+  }
   switch (deadline_.wait()) {
     case Wait::request_body:
       if (state_ != State::exchange) {
@@ -90,6 +109,7 @@ void Stream::expire() {
       attempt_failed();
       break;
     case Wait::response_head:
+      if (exchange_ != nullptr) exchange_->connection.doubt(sent_us_ / 1000);
       fail({504, "upstream_timeout", "The application took too long",
             "The application did not answer in time. Its logs may say why."});
       break;

@@ -108,6 +108,7 @@ void Stream::attempt_at(const RouteEntry& route) {
   Target& target = *target_;
   ++attempts_;
   if (context_.shared.access_log != nullptr) instance_ = target.upstream.vm_id;
+  if (target.protocol == AppProtocol::h2c) return attempt_h2c(target);
   UpstreamPool& pool = context_.upstreams;
   // A body may grow beyond what is kept to be sent again.
   const bool look = !is_repeatable() || head_->framing != http::Framing::none;
@@ -151,6 +152,7 @@ void Stream::attempt_failed() {
 }
 
 bool Stream::step_upstream() {
+  if (exchange_ != nullptr) return step_h2c();
   UpstreamConnection* upstream = upstream_;
   if (upstream == nullptr) return false;
   bool progress = false;

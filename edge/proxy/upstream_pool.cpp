@@ -105,6 +105,7 @@ void UpstreamPool::close(UpstreamConnection& upstream) {
 void UpstreamPool::close_idle(Target& target) {
   auto& idle = cell(target).idle;
   while (!idle.empty()) close(*idle.back());
+  h2c_.close_idle(target);
 }
 
 void UpstreamPool::close_idle_of_retired_targets() {
@@ -112,6 +113,7 @@ void UpstreamPool::close_idle_of_retired_targets() {
     UpstreamConnection& upstream = connections_[i];
     if (upstream.stream == nullptr && upstream.target.retired.load()) close(upstream);
   }
+  h2c_.close_idle_of_retired_targets();
 }
 
 void UpstreamPool::close_outdated() {
@@ -119,14 +121,16 @@ void UpstreamPool::close_outdated() {
     UpstreamConnection& upstream = connections_[i];
     if (upstream.stream == nullptr && upstream.idle_until_ms <= context_.now_ms) close(upstream);
   }
+  h2c_.close_outdated();
 }
 
 void UpstreamPool::close_all() {
   while (!connections_.empty()) close(connections_.back());
+  h2c_.close_all();
 }
 
 bool UpstreamPool::evict_idle() {
-  if (idle_.empty()) return false;
+  if (idle_.empty()) return h2c_.evict_idle();
   close(*idle_.front());
   return true;
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "edge/h2c/h2c_pool.hpp"
 #include "edge/proxy/buffer.hpp"
 #include "edge/proxy/endpoint.hpp"
 #include "edge/proxy/intrusive_list.hpp"
@@ -46,7 +47,7 @@ struct UpstreamConnection : Endpoint {
 
 class UpstreamPool {
  public:
-  explicit UpstreamPool(WorkerContext& context) : context_(context) {}
+  explicit UpstreamPool(WorkerContext& context) : context_(context), h2c_(context) {}
 
   // This worker's counts of a target.
   [[nodiscard]] Target::Cell& cell(const Target& target) const;
@@ -68,11 +69,19 @@ class UpstreamPool {
   // The one that idles longest makes room. False when none idles.
   [[nodiscard]] bool evict_idle();
 
-  [[nodiscard]] std::size_t size() const { return connections_.size(); }
-  void free_closed() { connections_.free_removed(); }
+  [[nodiscard]] std::size_t size() const { return connections_.size() + h2c_.size(); }
+  void free_closed() {
+    connections_.free_removed();
+    h2c_.free_closed();
+  }
+
+  // Those that carry many requests at a time. What is closed above is so among them as well.
+  [[nodiscard]] H2cPool& h2c() { return h2c_; }
+  [[nodiscard]] const H2cPool& h2c() const { return h2c_; }
 
  private:
   WorkerContext& context_;
+  H2cPool h2c_;
   OwningList<UpstreamConnection> connections_;
   IntrusiveList<UpstreamConnection, &UpstreamConnection::in_pools> idle_;
 };

@@ -86,7 +86,10 @@ void Worker::update_clock() {
 }
 
 int Worker::poll_timeout_ms() const {
-  if (!context_.run_again.empty() || context_.admission.handshakes_wait()) return 0;
+  if (!context_.run_again.empty() || !context_.woken.empty() ||
+      context_.admission.handshakes_wait() || context_.upstreams.h2c().is_due()) {
+    return 0;
+  }
   std::int64_t until = context_.held.next_due_ms();
   if (!context_.clients.empty() || context_.upstreams.size() != 0 || context_.admission.paused()) {
     until = std::min(until, next_sweep_ms_);
@@ -119,6 +122,8 @@ void Worker::turn() {
   context_.admission.serve_handshakes();
   serve_held();
   serve_woken();
+  // What they have for applications that speak HTTP/2 leaves together; that makes room for more.
+  if (context_.upstreams.h2c().serve()) serve_woken();
   if (context_.now_ms >= next_sweep_ms_) sweep();
   context_.clients.free_removed();
   context_.upstreams.free_closed();
@@ -127,7 +132,9 @@ void Worker::turn() {
 // Upstreams first: what one of them said, or that it left, is known before a request is given to
 // it, and those that have answered are free for the requests of this turn.
 void Worker::dispatch_all(std::span<const epoll_event> events) {
-  const auto is_upstream = [](const Endpoint& of) { return of.kind == Endpoint::Kind::upstream; };
+  const auto is_upstream = [](const Endpoint& of) {
+    return of.kind == Endpoint::Kind::upstream || of.kind == Endpoint::Kind::h2c;
+  };
   for (const epoll_event& event : events) {
     auto& endpoint = *static_cast<Endpoint*>(event.data.ptr);
     if (is_upstream(endpoint)) dispatch(endpoint, event.events);
@@ -206,6 +213,13 @@ void Worker::dispatch(Endpoint& endpoint, std::uint32_t events) {
       if (client.closed()) return;
       client.on_events(events);
       client.pump();
+      return;
+    }
+    case Endpoint::Kind::h2c: {
+      auto& connection = static_cast<H2cConnection&>(endpoint);
+      if (connection.closed()) return;
+      connection.on_events(events);
+      connection.pump();
       return;
     }
     case Endpoint::Kind::upstream: {

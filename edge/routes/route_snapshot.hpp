@@ -16,6 +16,7 @@
 
 namespace atlasflow::edge {
 
+class H2cConnection;
 struct UpstreamConnection;
 
 // One upstream. Each cell belongs to one worker: only that worker writes it, anybody may read the
@@ -29,10 +30,13 @@ class Target {
     std::int64_t avoid_until_ms =
         0;  // after a connect that failed, others are preferred until then
     std::vector<UpstreamConnection*> idle;
+    std::vector<H2cConnection*> h2c;      // all of them, when it speaks that
+    std::uint32_t h2c_streams_max = 100;  // of each, as the last one said
   };
 
-  Target(Upstream named, SocketAddress resolved, std::size_t workers)
+  Target(Upstream named, AppProtocol spoken, SocketAddress resolved, std::size_t workers)
       : upstream(std::move(named)),
+        protocol(spoken),
         address(resolved),
         cells(std::make_unique<Cell[]>(workers)),
         workers_(workers) {}
@@ -49,6 +53,7 @@ class Target {
   }
 
   const Upstream upstream;
+  const AppProtocol protocol;
   const SocketAddress address;
   std::atomic<bool> retired{false};   // not in the table: pool no connection
   std::atomic<bool> draining{false};  // somebody waits for in_flight() to reach zero

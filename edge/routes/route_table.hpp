@@ -14,6 +14,12 @@ struct Upstream {
   friend bool operator==(const Upstream&, const Upstream&) = default;
 };
 
+// What an application speaks on its port.
+enum class AppProtocol : std::uint8_t {
+  http1,  // HTTP/1.1
+  h2c,    // HTTP/2 without TLS, by prior knowledge (RFC 9113 section 3.3)
+};
+
 // What one visitor, and all of them, may ask of a project at most. 0: no limit.
 struct RouteLimits {
   // Per second, of one client address (an IPv6 /64), with bursts of four seconds' worth; beyond it
@@ -37,6 +43,7 @@ struct Route {
   RouteLimits limits = {};
   // What the project says to visitors while it has no upstream.
   std::string unavailable_message = {};
+  AppProtocol protocol = AppProtocol::http1;  // of all of its upstreams
   friend bool operator==(const Route&, const Route&) = default;
 };
 

@@ -30,6 +30,7 @@ World::Table over_the_wire(std::uint64_t generation, const std::vector<actors::R
     edge::Route route{claim.host, claim.project, claim.deployment, {}, claim.unavailable_reason};
     route.limits = {claim.terms.request_rate, claim.terms.max_concurrent_requests};
     route.unavailable_message = claim.terms.unavailable_message;
+    route.protocol = claim.terms.h2c ? edge::AppProtocol::h2c : edge::AppProtocol::http1;
     for (const auto& upstream : claim.upstreams) {
       route.upstreams.push_back({upstream.vm_id.str(), upstream.location.address,
                                  static_cast<std::uint16_t>(upstream.location.port)});
@@ -48,7 +49,7 @@ World::Table over_the_wire(std::uint64_t generation, const std::vector<actors::R
                              {},
                              route.unavailable_reason,
                              {route.limits.request_rate, route.limits.concurrent_requests_max,
-                              route.unavailable_message}};
+                              route.unavailable_message, route.protocol == edge::AppProtocol::h2c}};
     for (const auto& upstream : route.upstreams) {
       claim.upstreams.push_back({VmId{upstream.vm_id}, {upstream.address, upstream.port}});
     }

@@ -92,7 +92,8 @@ TEST(RouteFile, takes_every_member_and_says_which_it_does_not_know) {
   const auto routes = parse_routes(
       R"({"routes": [
         {"host": "a.test", "targets": ["10.0.0.7:3000", "[::1]:80", "unix:/run/a.sock"],
-         "request_rate": 50, "max_concurrent_requests": 8, "unavailable_message": "later"},
+         "request_rate": 50, "max_concurrent_requests": 8, "unavailable_message": "later",
+         "app_protocol": "h2c"},
         {"host": "www.a.test", "redirect_to": "a.test"}]})");
   ASSERT_TRUE(routes.has_value()) << to_string(routes.error());
   ASSERT_EQ(routes->size(), 2U);
@@ -103,6 +104,8 @@ TEST(RouteFile, takes_every_member_and_says_which_it_does_not_know) {
   EXPECT_EQ(route.upstreams[2], (Upstream{"unix:/run/a.sock", "unix:/run/a.sock", 0}));
   EXPECT_EQ(route.limits, (RouteLimits{50, 8}));
   EXPECT_EQ(route.unavailable_message, "later");
+  EXPECT_EQ(route.protocol, AppProtocol::h2c);
+  EXPECT_EQ(routes->back().protocol, AppProtocol::http1);
   EXPECT_EQ(routes->back().redirect_to, "a.test");
   struct Case {
     const char* json;
@@ -120,6 +123,8 @@ TEST(RouteFile, takes_every_member_and_says_which_it_does_not_know) {
            {R"({"routes": [{"host": "a", "targets": ["x"]}]})", "'x' is no target"},
            {R"({"routes": [{"host": "a", "targets": ["x:0"]}]})", "'x:0' is no target"},
            {R"({"routes": [{"host": "a", "targets": ["x:70000"]}]})", "is no target"},
+           {R"({"routes": [{"host": "a", "app_protocol": "h2"}]})", "\"http1\" or \"h2c\""},
+           {R"({"routes": [{"host": "a", "app_protocol": 2}]})", "\"http1\" or \"h2c\""},
            {R"({"routes": [{"host": "a", "request_rate": -1}]})", "from 0 to 1000000"},
            {R"({"routes": [{"host": "a", "request_rate": 1.5}]})", "from 0 to 1000000"}}) {
     const auto refused = parse_routes(json);

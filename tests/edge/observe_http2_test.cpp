@@ -36,7 +36,7 @@ TEST_F(ObserveHttp2, each_stream_is_a_line_and_has_an_id) {
     const Http2Response& response = client_.response(id);
     EXPECT_EQ(response.status, 200);
     EXPECT_EQ(response.fields.at("x-request-id"), last().fields["x-request-id"]);
-    EXPECT_EQ(last().fields["traceparent"], "00-x");
+    EXPECT_EQ(last().fields["traceparent"].size(), 55U);
     ids.push_back(response.fields.at("x-request-id"));
   }
   const auto lines = lines_of("shop", ids.size());
