@@ -121,7 +121,10 @@ std::optional<Tsig> find_tsig(std::string_view message) {
       return std::nullopt;
     }
     if (i < before) continue;
-    if (*type != k_type_tsig || *of_class != k_class_any || reader.at() != message.size()) break;
+    // RFC 8945 section 4.2; the signature does not cover that the time to live is 0.
+    const bool is_tsig = *type == k_type_tsig && *of_class == k_class_any &&
+                         *lifetime == std::string_view("\0\0\0\0", 4);
+    if (!is_tsig || reader.at() != message.size()) break;
     tsig.name = *name;
     reader.go_to(data_at);
     auto read = read_tsig_data(reader, std::move(tsig));
