@@ -17,7 +17,7 @@ class GitHubReporter {
  public:
   // control and connected must outlive it. Looks at the log each interval. After a failure a
   // project's reports wait for 5 s, then twice as long each time, up to 5 minutes; those of other
-  // projects go on.
+  // projects go on. A comment that fails waits alone.
   GitHubReporter(actors::ControlPlane& control, github::ConnectedApp& connected,
                  api::PublicAddress address,
                  std::chrono::milliseconds interval = std::chrono::seconds(1),
