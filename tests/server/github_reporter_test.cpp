@@ -348,12 +348,14 @@ TEST_F(Reporting, what_is_told_of_a_preview_is_recorded_in_order_while_a_comment
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   reporter_.reset();
   EXPECT_THAT(github_.comments(), IsEmpty());
-  EXPECT_THAT(told(), ElementsAre("d1 queued", "d1 in_progress", "d1 success"));
+  EXPECT_THAT(told(), ElementsAre("d1 queued", "d1 in_progress", "d1 success", "d2 queued"))
+      << "the end of what served is the comment's newest";
   start(std::chrono::milliseconds(1));
   ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubTold) == 5; }));
   EXPECT_THAT(told(),
               ElementsAre("d1 queued", "d1 in_progress", "d1 success", "d2 queued", "d1 inactive"));
-  EXPECT_THAT(states("d2"), ElementsAre("queued", "queued")) << "once in each life of the reporter";
+  EXPECT_THAT(states("d1"), ElementsAre("queued", "in_progress", "success", "inactive", "inactive"))
+      << "once in each life of the reporter";
 }
 
 TEST_F(Reporting, each_kind_of_environment_has_a_commit_status_of_its_own) {
