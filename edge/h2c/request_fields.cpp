@@ -17,7 +17,7 @@ void add_request_fields(const http::RequestHead& head, const ClientIdentity& cli
   for (const http::Field& field : head.fields) {
     if (is_hop_field(field.name) || is_identity_field(field.name) ||
         http::equal_ignoring_case(field.name, "Expect") ||
-        is_trace_field(field.name, client.trace) ||
+        is_vain_trace_field(field.name, client.trace_parent) ||
         is_nominated(head.connection_options, field.name)) {
       continue;
     }
@@ -39,7 +39,6 @@ void add_request_fields(const http::RequestHead& head, const ClientIdentity& cli
   out.add("x-real-ip", client.address);
   // It never comes again, so the application's table need not remember it.
   out.add("x-request-id", client.request_id, NGHTTP2_NV_FLAG_NO_INDEX);
-  out.add("traceparent", client.trace.parent, NGHTTP2_NV_FLAG_NO_INDEX);
 }
 
 }  // namespace atlasflow::edge

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "edge/proxy/field_rules.hpp"
+#include "edge/proxy/trace_context.hpp"
 
 namespace atlasflow::edge {
 namespace {
@@ -50,7 +51,7 @@ void write_request_head(const http::RequestHead& head, const ClientIdentity& cli
   for (const http::Field& field : head.fields) {
     if (is_hop_field(field.name) || is_identity_field(field.name) ||
         http::equal_ignoring_case(field.name, "Expect") ||
-        is_trace_field(field.name, client.trace) ||
+        is_vain_trace_field(field.name, client.trace_parent) ||
         is_nominated(head.connection_options, field.name)) {
       continue;
     }
@@ -72,7 +73,6 @@ void write_request_head(const http::RequestHead& head, const ClientIdentity& cli
   write_number_field("X-Forwarded-Port", client.port, out);
   write_field("X-Real-IP", client.address, out);
   write_field("X-Request-Id", client.request_id, out);
-  write_field("traceparent", client.trace.parent, out);
   out.append("\r\n");
 }
 

@@ -8,7 +8,6 @@
 
 #include "edge/proxy/buffer.hpp"
 #include "edge/proxy/error_page.hpp"
-#include "edge/proxy/trace_context.hpp"
 #include "http/message.hpp"
 
 namespace atlasflow::edge {
@@ -18,7 +17,7 @@ struct ClientIdentity {
   bool https = false;
   std::uint16_t port = 0;  // of the listener
   std::string_view request_id;
-  TraceContext trace{};
+  std::string_view trace_parent = {};  // the valid one that it brought; empty: none
 };
 
 void write_request_head(const http::RequestHead& head, const ClientIdentity& client, Buffer& out);

@@ -11,6 +11,7 @@
 #include "edge/proxy/client_connection.hpp"
 #include "edge/proxy/grpc.hpp"
 #include "edge/proxy/hex.hpp"
+#include "edge/proxy/trace_context.hpp"
 #include "edge/proxy/worker_context.hpp"
 
 namespace atlasflow::edge {
@@ -34,7 +35,6 @@ void Stream::begin(const http::RequestHead* head) {
   to_head_ = head != nullptr && head->method == "HEAD";
   began_ms_ = waiting_since_ms_ = context_.now_ms;
   make_request_id();
-  find_trace();
   find_grpc();
   begin_account();
   context_.streams.add(*this);
@@ -91,7 +91,7 @@ void Stream::serve() {
 
 ClientIdentity Stream::identity() const {
   return {connection_.address(), connection_.https(), connection_.local_port(), request_id_,
-          trace_};
+          traceparent_of(head_->fields)};
 }
 
 // Of all its hosts together, so that a client gains nothing by asking several of them.
@@ -307,15 +307,6 @@ void Stream::make_request_id() {
   write_hex(high, 2, text + 14);
   write_hex(low >> 48U, 2, text + 19);
   write_hex(low, 6, text + 24);
-}
-
-void Stream::find_trace() {
-  trace_ = {};
-  if (head_ == nullptr) return;
-  trace_.parent = traceparent_of(head_->fields);
-  if (!trace_.parent.empty()) return;
-  write_traceparent({context_.random(), context_.random(), context_.random()}, own_traceparent_);
-  trace_ = {{own_traceparent_.data(), own_traceparent_.size()}, true};
 }
 
 // Its requests have a body, whatever they ask.

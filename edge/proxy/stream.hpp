@@ -7,7 +7,6 @@
 // What it calls of its codec may end it: who goes on afterwards looks at state() first.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -20,7 +19,6 @@
 #include "edge/proxy/codec.hpp"
 #include "edge/proxy/deadline.hpp"
 #include "edge/proxy/intrusive_list.hpp"
-#include "edge/proxy/trace_context.hpp"
 #include "edge/proxy/upstream_pool.hpp"
 #include "edge/routes/route_snapshot.hpp"
 #include "http/message.hpp"
@@ -136,7 +134,6 @@ class Stream {
   // stream.cpp: the request, and what the edge answers itself.
   void reset(const http::RequestHead* head);
   void make_request_id();
-  void find_trace();
   void find_grpc();
   [[nodiscard]] ClientIdentity identity() const;
   [[nodiscard]] bool answered_challenge();
@@ -207,8 +204,6 @@ class Stream {
   bool to_head_ = false;
   bool grpc_ = false;
   std::int64_t client_waits_ms_ = INT64_MAX;  // by grpc-timeout; its time of the whole exchange
-  TraceContext trace_;
-  std::array<char, k_traceparent_bytes> own_traceparent_{};
   std::uint32_t cut_code_ = k_cut_code;
 
   // What the upstream gets, as HTTP/1 says it. The bytes before `request_sent_` are kept while they

@@ -3,6 +3,7 @@
 
 #include "edge/proxy/client_connection.hpp"
 #include "edge/proxy/stream.hpp"
+#include "edge/proxy/trace_context.hpp"
 #include "edge/proxy/worker_context.hpp"
 
 namespace atlasflow::edge {
@@ -107,7 +108,7 @@ void Stream::log_access(std::uint64_t duration_us, std::uint8_t protocol) const 
     texts.host = head_->host;
     texts.method = head_->method;
     texts.path = head_->path.substr(0, head_->path.find('?'));
-    texts.trace_id = trace_id_of(trace_.parent);
+    texts.trace_id = trace_id_of(traceparent_of(head_->fields));
     add_fields(*head_, texts);
   }
   context_.shared.access_log->put(context_.index, record, texts);

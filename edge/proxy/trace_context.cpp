@@ -1,9 +1,5 @@
 #include "edge/proxy/trace_context.hpp"
 
-#include <cstring>
-
-#include "edge/proxy/hex.hpp"
-
 namespace atlasflow::edge {
 namespace {
 
@@ -41,16 +37,6 @@ std::string_view traceparent_of(const std::vector<http::Field>& fields) {
     found = field.value;
   }
   return found;
-}
-
-void write_traceparent(const std::array<std::uint64_t, 3>& random,
-                       std::array<char, k_traceparent_bytes>& out) {
-  std::memcpy(out.data(), "00-", 3);
-  write_hex(random[0], 8, out.data() + 3);
-  write_hex(random[1] | 1U, 8, out.data() + 19);  // neither id may be zero
-  out[35] = '-';
-  write_hex(random[2] | 1U, 8, out.data() + 36);
-  std::memcpy(out.data() + 52, "-01", 3);
 }
 
 }  // namespace atlasflow::edge

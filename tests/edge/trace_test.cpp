@@ -10,7 +10,7 @@ constexpr const char* k_valid = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b71692
 
 class Trace : public EdgeTest {};
 
-TEST_F(Trace, a_valid_parent_is_passed_on_and_any_other_replaced) {
+TEST_F(Trace, a_valid_parent_is_passed_on_and_no_other) {
   start();
   std::mutex mutex;
   UpstreamSession::Request seen;
@@ -28,7 +28,6 @@ TEST_F(Trace, a_valid_parent_is_passed_on_and_any_other_replaced) {
   ASSERT_TRUE(client.connect(edge_->http_port()));
   const std::string valid = k_valid;
   const std::string line = "traceparent: " + valid + "\r\n";
-  std::string before;
   struct Case {
     std::string fields;
     bool passed;
@@ -47,16 +46,10 @@ TEST_F(Trace, a_valid_parent_is_passed_on_and_any_other_replaced) {
            {"traceparent: cc" + valid.substr(2) + "-more\r\n", true}}) {
     ASSERT_EQ(client.get("shop.apps.test", "/", fields + "tracestate: a=b\r\n").status, 200);
     const std::lock_guard lock(mutex);
-    const std::string parent = seen.fields["traceparent"];
-    EXPECT_EQ(trace_id_of(parent).size(), 32U) << fields << parent;
-    EXPECT_EQ(fields.find(parent) != std::string::npos, passed) << fields << parent;
+    EXPECT_EQ(seen.fields.count("traceparent"), passed ? 1U : 0U) << fields;
     EXPECT_EQ(seen.fields.count("tracestate"), passed ? 1U : 0U) << fields;
-    EXPECT_EQ(seen.raw_head.find("raceparent"), seen.raw_head.rfind("raceparent"));
-    if (!passed) {
-      EXPECT_NE(parent, before);
-      EXPECT_TRUE(parent.ends_with("-01"));
-    }
-    before = parent;
+    if (!passed) continue;
+    EXPECT_NE(fields.find(seen.fields["traceparent"]), std::string::npos) << fields;
   }
 }
 
