@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
@@ -145,6 +146,8 @@ void RecordingUpstream::accept_loop() {
     FileDescriptor socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (stopping_.load()) return;
     if (!socket.valid()) continue;
+    const int on = 1;  // of a unix socket it is refused, which has no such delay
+    (void)::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     ++connections_;
     const std::lock_guard lock(mutex_);
     auto session = std::make_shared<UpstreamSession>(std::move(socket));
@@ -191,6 +194,9 @@ bool Client::connect(std::uint16_t port, const std::string& from) {
   const auto address = parse_socket_address("127.0.0.1", port).value();
   socket_ = FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   set_socket_timeout(socket_.get(), k_patience);
+  // As clients do that speak HTTP/2: small frames would wait for the ACK of those before them.
+  const int on = 1;
+  (void)::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (!from.empty()) {
     const auto own = parse_socket_address(from, 0).value();
     if (::bind(socket_.get(), own.get(), own.bytes) != 0) return false;
