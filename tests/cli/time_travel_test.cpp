@@ -109,16 +109,20 @@ TEST_F(RecordedLog, state_is_that_of_the_moment) {
 TEST_F(RecordedLog, states_and_causes_are_the_same_by_snapshots_of_a_server) {
   const auto answers = [&] {
     std::string all;
+    const auto ask = [&](const auto& command) {
+      all += std::to_string(run_on_log(command));
+      all += out_.str() + err_.str();
+    };
     for (int at = 1; at <= 46; at += 3) {
       for (const char* subject : {"routes", "queue", "web", "web.atlasflow.localhost", k_second}) {
         StateCommand state;
         state.subject = subject;
         state.at = std::to_string(at);
-        all += std::to_string(run_on_log(state)) + out_.str() + err_.str();
+        ask(state);
         WhyCommand why;
         why.subject = subject;
         why.at = state.at;
-        all += std::to_string(run_on_log(why)) + out_.str() + err_.str();
+        ask(why);
       }
     }
     return all;
