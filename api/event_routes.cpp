@@ -41,8 +41,11 @@ class ProjectFilter {
     }
     if (const auto known = is_ours_.find(deployment); known != is_ours_.end()) return known->second;
     const auto view = catalog_.deployment(deployment);
+    if (!view && view.error().code != ErrorCode::not_found) unreadable = view.error();
     return view && (is_ours_[deployment] = view->state.push.project_id() == project_->str());
   }
+
+  std::optional<Error> unreadable;  // why it can't be known of some event whose it is
 
  private:
   const storage::Catalog& catalog_;
@@ -79,11 +82,14 @@ class EventCursor {
 
  private:
   Result<void> read_batch(std::string& lines) {
-    return control_.log().read_all(next_, [&](const storage::Record& record) {
+    ATLAS_TRYV(control_.log().read_all(next_, [&](const storage::Record& record) {
       if (filter_.matches(record)) lines += event_line(record);
+      if (filter_.unreadable) return false;
       next_ = record.position.next();
       return lines.size() < k_batch_bytes;
-    });
+    }));
+    if (filter_.unreadable) return tl::unexpected(*filter_.unreadable);
+    return {};
   }
 
   const actors::ControlPlane& control_;

@@ -305,7 +305,10 @@ TimestampUs CertificateFacts::renew_at() const {
   if (advice) {
     const auto window = std::max<TimestampUs>(advice->end - advice->start, 1);
     const auto drawn = spread(fingerprint) % static_cast<std::uint64_t>(window);
-    return std::min(advice->start + static_cast<TimestampUs>(drawn), not_after - life / 20);
+    const auto wanted = advice->start + static_cast<TimestampUs>(drawn);
+    // Not at once of a new one, or an authority whose clock is wrong would be asked for ever more.
+    const auto soonest = not_before + std::min<TimestampUs>(life / 20, k_day_us);
+    return std::max(soonest, std::min(wanted, not_after - life / 20));
   }
   const auto left = left_for_renewal(life);
   const auto earlier = static_cast<std::uint64_t>(life / 20) + 1;

@@ -170,8 +170,10 @@ void GitHubReportsOwed::apply_to_app(const pb::Event& event) {
   if (app_.is_connected()) return;
   owed_.clear();
   comments_.clear();
-  std::erase_if(followed_,
-                [](const auto& each) { return !each.second.state.push.has_pull_request(); });
+  std::erase_if(followed_, [](const auto& each) {
+    const auto& state = each.second.state;
+    return !state.push.has_pull_request() || is_terminal(state.status);
+  });
   for (auto& [id, followed] : followed_) {
     followed.is_silent = true;
     followed.github_deployment = 0;
@@ -291,7 +293,8 @@ void GitHubReportsOwed::owe(const Followed& followed, ReportStatus status, Times
       report.pull_request = number;
       report.preview = shown;
     }
-    if (comment->closed) {
+    // An earlier one's end says nothing of the pull request while the newest is followed.
+    if (comment->closed && !followed_.contains(shown.newest)) {
       report.preview.newest = state.id;
       report.preview.commit = report.commit;
       report.preview.status = status;

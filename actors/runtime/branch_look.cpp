@@ -9,6 +9,8 @@ namespace atlasflow::actors {
 namespace {
 
 constexpr std::string_view k_heads = "refs/heads/";
+// Who looks or waits for a turn, of the 64 connections that webhooks share.
+constexpr std::size_t k_asking_max = 16;
 
 std::string branch_in(const std::string& ref) {
   return ref.starts_with(k_heads) ? ref.substr(k_heads.size()) : ref;
@@ -27,7 +29,16 @@ BranchLooks::Turn::~Turn() {
 
 Result<BranchLooks::Turn> BranchLooks::take(const std::string& project) {
   std::unique_lock lock(mutex_);
-  if (!given_back_.wait_for(lock, patience_, [&] { return !taken_.contains(project); })) {
+  if (taken_.size() + waiting_ >= k_asking_max) {
+    return fail(ErrorCode::unavailable,
+                "too many repositories are being asked for their branches; send it again in a "
+                "moment");
+  }
+  ++waiting_;
+  const bool is_free =
+      given_back_.wait_for(lock, patience_, [&] { return !taken_.contains(project); });
+  --waiting_;
+  if (!is_free) {
     return fail(ErrorCode::unavailable, "the repository of project '" + project +
                                             "' is being asked for its branch and does not answer; "
                                             "send it again in a moment");

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <mutex>
 #include <set>
 #include <string>
@@ -37,8 +38,9 @@ class BranchLooks {
     std::string project_;
   };
 
-  // unavailable: somebody else has it for longer than the patience. A host's webhook waits for some
-  // 10 s, and a remote that hangs may not hold more than a few of the webhooks' connections.
+  // unavailable: somebody else has it for longer than the patience, or too many are asking. A
+  // host's webhook waits for some 10 s, and remotes that hang may not hold more than a few of the
+  // webhooks' connections.
   [[nodiscard]] Result<Turn> take(const std::string& project);
 
  private:
@@ -46,6 +48,7 @@ class BranchLooks {
   std::mutex mutex_;
   std::condition_variable given_back_;
   std::set<std::string> taken_;
+  std::size_t waiting_ = 0;
 };
 
 // Whether its commit must be asked of the remote, or which branch is the default one.

@@ -88,6 +88,28 @@ TxtProof txt_proof(const std::string& host, std::string_view key_authorization) 
 
 // ---- the hook -----------------------------------------------------------------------------------
 
+namespace {
+
+// Its output goes nowhere, so what it leaves running in the background keeps nobody waiting.
+Result<RunOutcome> run_hook(const SpawnRequest& request, milliseconds deadline,
+                            const std::stop_token& stop) {
+  constexpr milliseconds k_look = milliseconds(100);  // whether it is wanted no more
+  if (stop.stop_requested()) return RunOutcome{RunOutcome::End::cancelled, 0};
+  ATLAS_TRY(auto process, spawn_process(request));
+  const auto until = std::chrono::steady_clock::now() + deadline;
+  while (true) {
+    const auto left = std::chrono::ceil<milliseconds>(until - std::chrono::steady_clock::now());
+    const auto exit = process.wait(std::clamp(left, milliseconds(0), k_look));
+    if (exit) return RunOutcome{RunOutcome::End::exited, exit->code};
+    const bool is_stopped = stop.stop_requested();
+    if (!is_stopped && left > milliseconds(0)) continue;
+    process.kill();
+    return RunOutcome{is_stopped ? RunOutcome::End::cancelled : RunOutcome::End::timed_out, 0};
+  }
+}
+
+}  // namespace
+
 Result<void> HookProvider::run(const char* what, const TxtProof& proof, milliseconds deadline,
                                const std::stop_token& stop) const {
   SpawnRequest request;
@@ -95,7 +117,7 @@ Result<void> HookProvider::run(const char* what, const TxtProof& proof, millisec
   request.program = program_;
   request.environment = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
   const auto call = program_ + " " + what + " " + proof.name + " " + proof.value;
-  auto ran = run_process(std::move(request), deadline, stop, [](std::string_view) {});
+  const auto ran = run_hook(request, deadline, stop);
   if (!ran) {
     return fail(ErrorCode::internal,
                 "the DNS hook " + program_ +

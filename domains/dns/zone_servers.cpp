@@ -96,6 +96,16 @@ Result<std::string> end_of_aliases(const std::string& name,
     const auto next = records_at(**answered, end, DnsType::cname);
     if (next.empty()) return end;
     end = next.front().value;
+    // A program gets it as a word, and whoever has that zone may say what it likes.
+    const bool is_plain =
+        !end.empty() && end.front() != '-' && std::ranges::all_of(end, [](char c) {
+          return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                 c == '-' || c == '_' || c == '.';
+        });
+    if (!is_plain) {
+      return fail(ErrorCode::conflict,
+                  name + " is a CNAME to what is no host's name; let it lead to one");
+    }
   }
   return fail(ErrorCode::conflict, name + " leads over more than " +
                                        std::to_string(k_cname_links_max) +

@@ -19,6 +19,9 @@ namespace {
 constexpr std::size_t k_high_water = 2 * k_slab_bytes;
 // Then others have a turn.
 constexpr int k_reads_per_pump = 8;
+// A request that leaves after so long, and nothing at all came meanwhile, speaks against its
+// connection: deadlines of gRPC calls are short, and so many of them add up.
+constexpr std::int64_t k_silence_ms = 2'000;
 
 }  // namespace
 
@@ -113,7 +116,10 @@ void H2cConnection::send() {
   // Its last stream after a GOAWAY has ended, or one of the sides has broken the protocol.
   const bool over = nghttp2_session_want_read(session_.get()) == 0 &&
                     nghttp2_session_want_write(session_.get()) == 0;
-  if (!closed_ && (over || (draining_ && idle()))) lose(H2cExchange::End::lost);
+  // What has left is cancelled by the connection's end as well as by a frame that is not read.
+  const bool left = std::all_of(exchanges_.begin(), exchanges_.end(),
+                                [](const auto& each) { return each->stream == nullptr; });
+  if (!closed_ && (over || (draining_ && left))) lose(H2cExchange::End::lost);
 }
 
 void H2cConnection::write() {
@@ -189,6 +195,7 @@ bool H2cConnection::submit(H2cExchange& exchange, const http::RequestHead& head,
     return false;
   }
   exchange.id = id;
+  if (asked_ms_ <= heard_ms_) asked_ms_ = context_.now_ms;
   due();
   return true;
 }
@@ -222,13 +229,17 @@ void H2cConnection::release(H2cExchange& exchange) {
   if (exchange.id == 0 || exchange.closed) {
     remove(exchange);
   } else {
+    if (exchange.head == nullptr && asked_ms_ > heard_ms_ &&
+        context_.now_ms - asked_ms_ >= k_silence_ms) {
+      draining_ = true;  // it was waited for in vain, and nothing at all has come
+    }
     (void)nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, exchange.id, NGHTTP2_CANCEL);
   }
   due();
 }
 
 void H2cConnection::doubt(std::int64_t since_ms) {
-  if (heard_ms_ < since_ms) draining_ = true;
+  if (heard_ms_ <= since_ms) draining_ = true;
 }
 
 void H2cConnection::remove(H2cExchange& exchange) {

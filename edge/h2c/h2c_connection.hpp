@@ -122,6 +122,7 @@ class H2cConnection : public Endpoint {
   bool draining_ = false;  // the application has said GOAWAY, or is doubted
   bool closed_ = false;
   std::int64_t heard_ms_ = 0;
+  std::int64_t asked_ms_ = 0;  // the first request since something was heard
   std::int64_t idle_until_ms_ = 0;
 };
 

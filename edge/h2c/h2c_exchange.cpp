@@ -46,7 +46,7 @@ const http::ResponseHead& H2cFields::finish_head(bool to_head, bool end) {
     std::from_chars(digits.data(), digits.data() + digits.size(), head_.content_length);
   }
   const bool no_body = end || to_head || status_ < 200 || status_ == 204 || status_ == 304;
-  if (no_body || (length != nullptr && head_.content_length == 0)) {
+  if (no_body) {
     head_.framing = http::Framing::none;
   } else {
     head_.framing = length != nullptr ? http::Framing::length : http::Framing::chunked;

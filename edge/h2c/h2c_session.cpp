@@ -17,10 +17,11 @@ namespace atlasflow::edge {
 namespace {
 
 // What may have come of an answer that its client has not taken; and of all of a connection, so
-// that clients that do not read cannot use up what the others need.
+// that clients that do not read cannot use up what the others need: nghttp2 gives the window back
+// only when half of it was consumed, so that half is as much as all streams together may hold.
 constexpr std::uint32_t k_stream_window = 64U * 1024;
 constexpr auto k_connection_window =
-    static_cast<std::int32_t>(k_stream_window * H2cConnection::k_streams_max);
+    static_cast<std::int32_t>(2 * k_stream_window * H2cConnection::k_streams_max);
 // PING and SETTINGS that were answered while the application reads none of it.
 constexpr std::size_t k_acknowledgements_max = 100;
 // Above all that the parser of clients' heads may be set to let through.
@@ -194,7 +195,8 @@ void H2cConnection::add_field(H2cExchange& exchange, std::string_view name,
 
 void H2cConnection::fields_end(H2cExchange& exchange, bool end_of_stream) {
   std::unique_ptr<H2cFields> block = std::move(exchange.block);
-  if (block == nullptr || exchange.stream == nullptr || exchange.closed) return;
+  if (exchange.stream == nullptr || exchange.closed) return;
+  if (block == nullptr) block = std::make_unique<H2cFields>();  // trailers without a field
   if (exchange.head != nullptr) {
     exchange.trailers = std::move(block);
     (void)exchange.trailers->finish_trailers();

@@ -105,6 +105,7 @@ void Stream::expire() {
                 : "The body of the request stopped arriving."});
       break;
     case Wait::connect:
+      if (exchange_ != nullptr) exchange_->connection.doubt(context_.now_ms);
       drop_upstream();
       attempt_failed();
       break;

@@ -201,5 +201,20 @@ TEST(BranchLooks, are_one_at_a_time_of_a_project_and_nobody_waits_for_ever) {
   EXPECT_TRUE(looks.take("web"));
 }
 
+TEST(BranchLooks, of_remotes_that_hang_leave_connections_to_other_webhooks) {
+  BranchLooks looks(std::chrono::milliseconds(30));
+  std::vector<BranchLooks::Turn> hanging;
+  for (int i = 0; i < 16; ++i) {
+    auto turn = looks.take("web" + std::to_string(i));
+    ASSERT_TRUE(turn);
+    hanging.push_back(*std::move(turn));
+  }
+  const auto next = looks.take("another");
+  ASSERT_FALSE(next);
+  EXPECT_EQ(next.error().code, ErrorCode::unavailable);
+  hanging.pop_back();
+  EXPECT_TRUE(looks.take("another"));
+}
+
 }  // namespace
 }  // namespace atlasflow::actors

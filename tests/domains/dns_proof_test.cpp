@@ -85,6 +85,13 @@ TEST_F(Hook, that_does_not_end_is_ended) {
   EXPECT_LT(std::chrono::steady_clock::now() - since, 10s);
 }
 
+TEST_F(Hook, is_done_when_it_exits_whatever_it_leaves_running) {
+  HookProvider hook(program("sleep 20 &"), 5s);
+  const auto since = std::chrono::steady_clock::now();
+  EXPECT_TRUE(hook.present({k_name, "value"}, {}).has_value());
+  EXPECT_LT(std::chrono::steady_clock::now() - since, 4s);
+}
+
 TEST_F(Hook, that_is_no_program_is_told) {
   const auto failed = HookProvider((folder_ / "none").string()).present({k_name, "value"}, {});
   ASSERT_FALSE(failed.has_value());

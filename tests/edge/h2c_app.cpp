@@ -73,7 +73,7 @@ struct H2cAppConnection::Callbacks {
     return 0;
   }
   static ssize_t read(nghttp2_session* session, std::int32_t id, std::uint8_t* to, std::size_t room,
-                      std::uint32_t* flags, nghttp2_data_source* source, void*) {
+                      std::uint32_t* flags, nghttp2_data_source* source, void* user) {
     Body& body = *static_cast<Body*>(source->ptr);
     const std::size_t size = std::min(room, body.bytes.size() - body.sent);
     if (size == 0 && body.endless) return NGHTTP2_ERR_DEFERRED;
@@ -81,7 +81,7 @@ struct H2cAppConnection::Callbacks {
     body.sent += size;
     if (body.sent < body.bytes.size() || body.endless) return static_cast<ssize_t>(size);
     *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (!body.trailers.empty()) {
+    if (!body.trailers.empty() || of(user).script_.always_trailers) {
       *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
       const auto fields = as_nghttp2(body.trailers);
       nghttp2_submit_trailer(session, id, fields.data(), fields.size());

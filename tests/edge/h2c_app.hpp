@@ -37,7 +37,8 @@ class H2cAppConnection {
     std::function<void(H2cAppConnection&, H2cRequest&)> on_end = {};
     std::function<void(H2cRequest&)> on_close = {};
     std::uint32_t streams_max = 100;
-    bool takes_bodies = true;  // opens the windows for what comes
+    bool takes_bodies = true;      // opens the windows for what comes
+    bool always_trailers = false;  // an answer ends with a trailer section, an empty one too
   };
   H2cAppConnection(UpstreamSession& socket, const Script& script);
   ~H2cAppConnection() { nghttp2_session_del(session_); }

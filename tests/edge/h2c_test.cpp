@@ -106,6 +106,27 @@ TEST_F(H2c, an_answer_of_trailers_only_stays_one) {
   EXPECT_TRUE(response.ended);
 }
 
+// An answer is whole with the frame that ends it, though no field is in that; and one without a
+// body may have trailers.
+TEST_F(H2c, an_answer_ends_with_its_trailers_though_none_is_there) {
+  serve({.on_end =
+             [](H2cAppConnection& app, H2cRequest& request) {
+               if (request.field(":path") == "/") {
+                 app.answer(request.id, {{":status", "200"}, {"content-length", "2"}}, "ok");
+               } else {
+                 app.answer(request.id, {{":status", "200"}, {"content-length", "0"}}, "", k_done);
+               }
+             },
+         .always_trailers = true});
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  client.get(1, "/");
+  EXPECT_EQ(client.response(1).body, "ok");
+  EXPECT_TRUE(client.response(1).ended);
+  client.get(3, "/empty");
+  EXPECT_EQ(client.response(3).fields["trailer grpc-status"], "0");
+}
+
 TEST_F(H2c, clients_of_http1_reach_it_too) {
   serve({.on_end = [](H2cAppConnection& app, H2cRequest& request) {
     if (request.field(":path") == "/early") app.interim(request.id, {{":status", "103"}});
@@ -273,7 +294,8 @@ TEST_F(H2c, one_client_that_does_not_read_holds_up_no_other) {
   Http2Client stalled;
   ASSERT_TRUE(stalled.connect(*edge_, k_host));
   stalled.keep_windows_shut();
-  for (std::uint32_t id = 1; id < 40; id += 2) stalled.get(id, "/large");
+  // More of them than could together keep the half of the connection's window.
+  for (std::uint32_t id = 1; id < 140; id += 2) stalled.get(id, "/large");
   Http2Client other;
   ASSERT_TRUE(other.connect(*edge_, k_host));
   for (std::uint32_t id = 1; id < 40; id += 2) {
