@@ -109,16 +109,21 @@ AcmeResult<json> AcmeClient::read(const HttpResponse& response, const std::strin
   return document;
 }
 
-AcmeResult<void> AcmeClient::open() {
-  const std::string doing = "its directory";
+// What is told to everybody: nothing of it is signed.
+AcmeResult<HttpResponse> AcmeClient::get(const std::string& url, const std::string& doing) {
   HttpRequest request;
-  request.url = config_.directory;
+  request.url = url;
   request.ca_file = config_.ca_bundle;
   request.body_bytes_max = k_answer_bytes_max;
   request.timeout = config_.request_timeout;
   request.stop = stop_;
   request.redirects_max = 3;
-  ATLAS_TRY(const auto response, send(request, doing));
+  return send(request, doing);
+}
+
+AcmeResult<void> AcmeClient::open() {
+  const std::string doing = "its directory";
+  ATLAS_TRY(const auto response, get(config_.directory, doing));
   if (response.status != 200) return tl::unexpected(problem_of(response, doing, now_us()));
   ATLAS_TRY(const auto directory, read(response, doing));
   new_nonce_ = text_of(directory, "newNonce");
@@ -374,16 +379,9 @@ AcmeResult<AcmeOrder> AcmeClient::finalize(const AcmeOrder& order, std::string_v
 
 AcmeResult<AcmeRenewal> AcmeClient::renewal(const std::string& id) {
   const std::string doing = "the time of a renewal";
-  HttpRequest request;
-  request.url = renewal_information_ + "/" + id;
-  if (!may_ask(request.url))
-    return tl::unexpected(not_understood(doing, "it names no https address"));
-  request.ca_file = config_.ca_bundle;
-  request.body_bytes_max = k_answer_bytes_max;
-  request.timeout = config_.request_timeout;
-  request.stop = stop_;
-  request.redirects_max = 3;
-  ATLAS_TRY(const auto response, send(request, doing));
+  const auto url = renewal_information_ + "/" + id;
+  if (!may_ask(url)) return tl::unexpected(not_understood(doing, "it names no https address"));
+  ATLAS_TRY(const auto response, get(url, doing));
   if (response.status != 200) return tl::unexpected(problem_of(response, doing, now_us()));
   ATLAS_TRY(const auto object, read(response, doing));
   const auto window = object.find("suggestedWindow");

@@ -113,6 +113,7 @@ class AcmeClient {
   [[nodiscard]] AcmeResult<std::string> nonce();
   void keep_nonce(const HttpResponse& response);
   [[nodiscard]] AcmeResult<HttpResponse> send(const HttpRequest& request, const std::string& doing);
+  [[nodiscard]] AcmeResult<HttpResponse> get(const std::string& url, const std::string& doing);
   // payload: JSON; empty: a POST-as-GET (section 6.3). Any success is handed on.
   [[nodiscard]] AcmeResult<HttpResponse> post(const std::string& url, const std::string& payload,
                                               const std::string& doing,

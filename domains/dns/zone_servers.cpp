@@ -99,8 +99,8 @@ Result<std::string> end_of_aliases(const std::string& name,
     // A program gets it as a word, and whoever has that zone may say what it likes.
     const bool is_plain =
         !end.empty() && end.front() != '-' && std::ranges::all_of(end, [](char c) {
-          return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                 c == '-' || c == '_' || c == '.';
+          return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+                 c == '.';
         });
     if (!is_plain) {
       return fail(ErrorCode::conflict,

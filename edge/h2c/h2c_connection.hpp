@@ -4,9 +4,10 @@
 // worker's H2cPool; the worker's thread only.
 //
 // Back-pressure is per stream both ways. Of an answer no more comes than the window that the
-// stream's own client has made room for; of all answers of a connection together as much may come
-// as of its streams, so that one whose client does not read holds up no other. Of a request body as
-// much is framed as the application's windows allow, in turns, and the stream keeps the rest.
+// stream's own client has made room for; of all answers of a connection together twice as much may
+// come as of its streams, so that those whose clients do not read hold up no other. Of a request
+// body as much is framed as the application's windows allow, in turns, and the stream keeps the
+// rest.
 //
 // Nothing is said before the application's SETTINGS have come: until then nobody knows how many
 // streams it takes, nor whether it speaks HTTP/2 at all, and every request may still go elsewhere.

@@ -1,12 +1,8 @@
 #include "edge/h2c/h2c_pool.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <memory>
 #include <utility>
-
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 
 #include "edge/proxy/worker_context.hpp"
 
@@ -45,16 +41,9 @@ H2cConnection* H2cPool::take(Target& target, bool& full) {
 }
 
 H2cConnection* H2cPool::connect(Target& target) {
-  FileDescriptor socket(
-      ::socket(target.address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  auto [socket, connecting] = dial(target.address);
   if (!socket.valid()) return nullptr;
-  if (target.address.family() != AF_UNIX) {
-    const int on = 1;
-    (void)::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  }
-  const int result = ::connect(socket.get(), target.address.get(), target.address.bytes);
-  if (result != 0 && errno != EINPROGRESS) return nullptr;
-  auto made = std::make_unique<H2cConnection>(context_, std::move(socket), target, result != 0);
+  auto made = std::make_unique<H2cConnection>(context_, std::move(socket), target, connecting);
   if (!made->begin() || !context_.poller.watch(made->socket().fd(), *made, Poller::k_edge_events)) {
     return nullptr;
   }

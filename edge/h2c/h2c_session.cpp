@@ -8,6 +8,7 @@
 
 #include "base/assert.hpp"
 #include "edge/h2c/h2c_connection.hpp"
+#include "edge/http2/nghttp2_pointers.hpp"
 #include "edge/proxy/client_connection.hpp"
 #include "edge/proxy/field_rules.hpp"
 #include "edge/proxy/stream.hpp"
@@ -34,21 +35,13 @@ constexpr std::string_view k_malformed = "It broke the rules of HTTP/2 (RFC 9113
 constexpr std::string_view k_endless =
     "It sent interim (1xx) responses without end before its answer.";
 
-std::string_view text_of(const std::uint8_t* bytes, std::size_t size) {
-  return {reinterpret_cast<const char*>(bytes), size};
-}
-
-using OptionPtr = std::unique_ptr<nghttp2_option, decltype(&nghttp2_option_del)>;
-using CallbacksPtr =
-    std::unique_ptr<nghttp2_session_callbacks, decltype(&nghttp2_session_callbacks_del)>;
-
 OptionPtr make_options() {
-  nghttp2_option* made = nullptr;
-  if (nghttp2_option_new(&made) != 0) return {nullptr, nghttp2_option_del};
-  nghttp2_option_set_no_auto_window_update(made, 1);
-  nghttp2_option_set_max_outbound_ack(made, k_acknowledgements_max);
-  nghttp2_option_set_max_send_header_block_length(made, k_head_bytes_sent_max);
-  return {made, nghttp2_option_del};
+  OptionPtr made = new_options();
+  if (made == nullptr) return made;
+  nghttp2_option_set_no_auto_window_update(made.get(), 1);
+  nghttp2_option_set_max_outbound_ack(made.get(), k_acknowledgements_max);
+  nghttp2_option_set_max_send_header_block_length(made.get(), k_head_bytes_sent_max);
+  return made;
 }
 
 }  // namespace
@@ -138,17 +131,17 @@ struct H2cConnection::Callbacks {
   }
 
   static CallbacksPtr make() {
-    nghttp2_session_callbacks* made = nullptr;
-    if (nghttp2_session_callbacks_new(&made) != 0) return {nullptr, nghttp2_session_callbacks_del};
-    nghttp2_session_callbacks_set_on_header_callback(made, on_header);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(made, on_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(made, on_stream_close);
-    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made, on_invalid_frame);
-    nghttp2_session_callbacks_set_on_frame_send_callback(made, on_frame_sent);
-    nghttp2_session_callbacks_set_on_frame_not_send_callback(made, on_frame_not_sent);
-    nghttp2_session_callbacks_set_error_callback2(made, on_error);
-    return {made, nghttp2_session_callbacks_del};
+    CallbacksPtr made = new_callbacks();
+    if (made == nullptr) return made;
+    nghttp2_session_callbacks_set_on_header_callback(made.get(), on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(made.get(), on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made.get(), on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(made.get(), on_stream_close);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made.get(), on_invalid_frame);
+    nghttp2_session_callbacks_set_on_frame_send_callback(made.get(), on_frame_sent);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(made.get(), on_frame_not_sent);
+    nghttp2_session_callbacks_set_error_callback2(made.get(), on_error);
+    return made;
   }
 };
 

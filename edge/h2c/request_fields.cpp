@@ -2,9 +2,6 @@
 
 #include <string>
 
-#include "edge/proxy/field_rules.hpp"
-#include "edge/proxy/trace_context.hpp"
-
 namespace atlasflow::edge {
 
 void add_request_fields(const http::RequestHead& head, const ClientIdentity& client,
@@ -15,12 +12,7 @@ void add_request_fields(const http::RequestHead& head, const ClientIdentity& cli
   out.add(":authority", head.authority);
   out.add(":path", head.path);
   for (const http::Field& field : head.fields) {
-    if (is_hop_field(field.name) || is_identity_field(field.name) ||
-        http::equal_ignoring_case(field.name, "Expect") ||
-        is_vain_trace_field(field.name, client.trace_parent) ||
-        is_nominated(head.connection_options, field.name)) {
-      continue;
-    }
+    if (!is_passed_on(field, head, client)) continue;
     out.add(field.name, field.value);
   }
   // The only word of TE that HTTP/2 has (section 8.2.2). A gRPC server refuses a request without.

@@ -42,6 +42,14 @@ void write_persistence(const ResponseOptions& options, Buffer& out) {
 
 }  // namespace
 
+bool is_passed_on(const http::Field& field, const http::RequestHead& head,
+                  const ClientIdentity& client) {
+  return !is_hop_field(field.name) && !is_identity_field(field.name) &&
+         !http::equal_ignoring_case(field.name, "Expect") &&
+         !is_vain_trace_field(field.name, client.trace_parent) &&
+         !is_nominated(head.connection_options, field.name);
+}
+
 void write_request_head(const http::RequestHead& head, const ClientIdentity& client, Buffer& out) {
   out.append(head.method);
   out.append(" ");
@@ -49,12 +57,7 @@ void write_request_head(const http::RequestHead& head, const ClientIdentity& cli
   out.append(" HTTP/1.1\r\n");
   write_field("Host", head.authority, out);
   for (const http::Field& field : head.fields) {
-    if (is_hop_field(field.name) || is_identity_field(field.name) ||
-        http::equal_ignoring_case(field.name, "Expect") ||
-        is_vain_trace_field(field.name, client.trace_parent) ||
-        is_nominated(head.connection_options, field.name)) {
-      continue;
-    }
+    if (!is_passed_on(field, head, client)) continue;
     write_field(field.name, field.value, out);
   }
   if (head.upgrade_websocket) out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");

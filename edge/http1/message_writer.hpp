@@ -20,6 +20,11 @@ struct ClientIdentity {
   std::string_view trace_parent = {};  // the valid one that it brought; empty: none
 };
 
+// Whether the application gets this field of the request as it came, whatever version of HTTP it
+// speaks.
+[[nodiscard]] bool is_passed_on(const http::Field& field, const http::RequestHead& head,
+                                const ClientIdentity& client);
+
 void write_request_head(const http::RequestHead& head, const ClientIdentity& client, Buffer& out);
 
 struct ResponseOptions {

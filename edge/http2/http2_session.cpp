@@ -6,6 +6,7 @@
 
 #include "base/log.hpp"
 #include "edge/http2/http2_codec.hpp"
+#include "edge/http2/nghttp2_pointers.hpp"
 #include "edge/http2/websocket_key.hpp"
 
 namespace atlasflow::edge {
@@ -36,26 +37,18 @@ constexpr std::size_t k_padded_bytes_max = 256;
 constexpr std::int32_t k_no_last_stream = 0x7FFFFFFF;
 constexpr std::array<std::uint8_t, 8> k_farewell_ping{'f', 'a', 'r', 'e', 'w', 'e', 'l', 'l'};
 
-std::string_view text_of(const std::uint8_t* bytes, std::size_t size) {
-  return {reinterpret_cast<const char*>(bytes), size};
-}
-
-using OptionPtr = std::unique_ptr<nghttp2_option, decltype(&nghttp2_option_del)>;
-using CallbacksPtr =
-    std::unique_ptr<nghttp2_session_callbacks, decltype(&nghttp2_session_callbacks_del)>;
-
 OptionPtr make_options() {
-  nghttp2_option* made = nullptr;
-  if (nghttp2_option_new(&made) != 0) return {nullptr, nghttp2_option_del};
-  nghttp2_option_set_no_auto_window_update(made, 1);
-  nghttp2_option_set_no_closed_streams(made, 1);
-  nghttp2_option_set_max_outbound_ack(made, k_acknowledgements_max);
-  nghttp2_option_set_max_send_header_block_length(made, k_head_bytes_sent_max);
+  OptionPtr made = new_options();
+  if (made == nullptr) return made;
+  nghttp2_option_set_no_auto_window_update(made.get(), 1);
+  nghttp2_option_set_no_closed_streams(made.get(), 1);
+  nghttp2_option_set_max_outbound_ack(made.get(), k_acknowledgements_max);
+  nghttp2_option_set_max_send_header_block_length(made.get(), k_head_bytes_sent_max);
   // Of others nghttp2 tells nothing, and they could not be counted.
   for (unsigned type = k_first_extension_type; type <= k_last_extension_type; ++type) {
-    nghttp2_option_set_user_recv_extension_type(made, static_cast<std::uint8_t>(type));
+    nghttp2_option_set_user_recv_extension_type(made.get(), static_cast<std::uint8_t>(type));
   }
-  return {made, nghttp2_option_del};
+  return made;
 }
 
 }  // namespace
@@ -132,19 +125,19 @@ struct Http2Codec::Callbacks {
   }
 
   static CallbacksPtr make() {
-    nghttp2_session_callbacks* made = nullptr;
-    if (nghttp2_session_callbacks_new(&made) != 0) return {nullptr, nghttp2_session_callbacks_del};
-    nghttp2_session_callbacks_set_on_begin_frame_callback(made, on_begin_frame);
-    nghttp2_session_callbacks_set_on_begin_headers_callback(made, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(made, on_header);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(made, on_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made, on_data);
-    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made, on_invalid_frame);
-    nghttp2_session_callbacks_set_unpack_extension_callback(made, on_extension);
-    nghttp2_session_callbacks_set_on_stream_close_callback(made, on_stream_close);
-    nghttp2_session_callbacks_set_send_data_callback(made, on_send_data);
-    nghttp2_session_callbacks_set_on_frame_send_callback(made, on_frame_sent);
-    return {made, nghttp2_session_callbacks_del};
+    CallbacksPtr made = new_callbacks();
+    if (made == nullptr) return made;
+    nghttp2_session_callbacks_set_on_begin_frame_callback(made.get(), on_begin_frame);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(made.get(), on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(made.get(), on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(made.get(), on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(made.get(), on_data);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(made.get(), on_invalid_frame);
+    nghttp2_session_callbacks_set_unpack_extension_callback(made.get(), on_extension);
+    nghttp2_session_callbacks_set_on_stream_close_callback(made.get(), on_stream_close);
+    nghttp2_session_callbacks_set_send_data_callback(made.get(), on_send_data);
+    nghttp2_session_callbacks_set_on_frame_send_callback(made.get(), on_frame_sent);
+    return made;
   }
 };
 

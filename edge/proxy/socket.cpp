@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -99,6 +100,18 @@ Result<FileDescriptor> listen_tcp(const std::string& address, std::uint16_t port
     return fail(ErrorCode::unavailable, "cannot listen on " + where, errno_text(errno));
   }
   return socket;
+}
+
+Dialled dial(const SocketAddress& address) {
+  FileDescriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return {};
+  if (address.family() != AF_UNIX) {
+    const int on = 1;
+    (void)::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  const int result = ::connect(socket.get(), address.get(), address.bytes);
+  if (result != 0 && errno != EINPROGRESS) return {};
+  return {std::move(socket), result != 0};
 }
 
 std::uint16_t local_port(const FileDescriptor& socket) {

@@ -33,6 +33,14 @@ struct SocketAddress {
 [[nodiscard]] Result<FileDescriptor> listen_tcp(const std::string& address, std::uint16_t port,
                                                 bool exclusive);
 
+// A non-blocking connection to there, which may still be under way; small writes do not wait for
+// each other. Not valid: it failed at once.
+struct Dialled {
+  FileDescriptor socket;
+  bool connecting = false;
+};
+[[nodiscard]] Dialled dial(const SocketAddress& address);
+
 [[nodiscard]] std::uint16_t local_port(const FileDescriptor& socket);
 
 }  // namespace atlasflow::edge

@@ -1,7 +1,9 @@
 // A stream's life: the request as it comes in, and what the edge answers itself.
 #include "edge/proxy/stream.hpp"
 
+#include <array>
 #include <chrono>
+#include <cstring>
 #include <utility>
 
 #include "base/assert.hpp"
@@ -10,7 +12,6 @@
 #include "edge/http1/message_writer.hpp"
 #include "edge/proxy/client_connection.hpp"
 #include "edge/proxy/grpc.hpp"
-#include "edge/proxy/hex.hpp"
 #include "edge/proxy/trace_context.hpp"
 #include "edge/proxy/worker_context.hpp"
 
@@ -22,6 +23,24 @@ constexpr std::size_t k_high_water = 2 * k_slab_bytes;
 // When a site that cannot serve now may do so again.
 constexpr int k_come_back_s = 5;
 constexpr std::size_t k_replay_bytes_max = std::size_t{64} * 1024;
+
+// Both digits of each byte.
+constexpr std::array<char, 512> k_hex = [] {
+  constexpr std::string_view k_digits = "0123456789abcdef";
+  std::array<char, 512> table{};
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    table[2 * byte] = k_digits[byte / 16];
+    table[2 * byte + 1] = k_digits[byte % 16];
+  }
+  return table;
+}();
+
+// The lowest `bytes` of the number, the highest of them first.
+void write_hex(std::uint64_t number, std::size_t bytes, char* out) {
+  for (std::size_t i = bytes; i-- > 0; number >>= 8U) {
+    std::memcpy(out + 2 * i, &k_hex[2 * (number & 0xFFU)], 2);
+  }
+}
 
 }  // namespace
 

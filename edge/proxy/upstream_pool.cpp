@@ -44,18 +44,11 @@ UpstreamConnection* UpstreamPool::take_idle(Target& target, bool look) {
 }
 
 UpstreamConnection* UpstreamPool::connect(Target& target) {
-  FileDescriptor socket(
-      ::socket(target.address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  auto [socket, connecting] = dial(target.address);
   if (!socket.valid()) return nullptr;
-  if (target.address.family() != AF_UNIX) {
-    const int on = 1;
-    (void)::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  }
-  const int result = ::connect(socket.get(), target.address.get(), target.address.bytes);
-  if (result != 0 && errno != EINPROGRESS) return nullptr;
   UpstreamConnection& made = connections_.add(std::make_unique<UpstreamConnection>(
       std::move(socket), target, context_.slabs, context_.message_limits));
-  made.connecting = result != 0;
+  made.connecting = connecting;
   cell(target).connections.fetch_add(1);
   context_.metrics.upstreams_opened.add();
   made.socket.set_fresh(!made.connecting);

@@ -1,6 +1,7 @@
 // Applications that speak HTTP/2 without TLS: what reaches them, what comes back, and what happens
 // when they refuse, break off or leave.
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -373,6 +374,48 @@ TEST_F(H2c, a_connection_that_is_lost_loses_only_what_the_application_may_have_s
   client.post(5, k_grpc);
   client.send_data(5, "x", true);
   EXPECT_EQ(client.response(5).fields["grpc-status"], "14");
+}
+
+// As of an application that does not listen yet, behind something that accepts for it.
+TEST_F(H2c, a_connection_on_which_no_settings_come_is_left_for_another) {
+  start([](EdgeConfig& config) {
+    config.workers = 1;
+    config.timeouts.connect = 200ms;
+  });
+  const auto made = std::make_shared<std::atomic<int>>(0);
+  app_ = std::make_unique<RecordingUpstream>(
+      [made, speak = speak_h2c({.on_end = echo})](UpstreamSession& session) {
+        if ((*made)++ > 0) return speak(session);
+        while (!session.read_some().empty()) {
+        }
+      });
+  lead_to(*app_, "vm-1");
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  client.get(1);
+  EXPECT_EQ(client.response(1).status, 200);
+  EXPECT_EQ(made->load(), 2);
+}
+
+// A path that was lost without a word, as calls with deadlines of their own meet it.
+TEST_F(H2c, a_connection_that_says_nothing_while_a_call_runs_out_gets_no_more_of_them) {
+  start([](EdgeConfig& config) { config.workers = 1; });
+  const auto made = std::make_shared<std::atomic<int>>(0);
+  app_ = std::make_unique<RecordingUpstream>(
+      [made, speak = speak_h2c({.on_end = echo}),
+       hush = speak_h2c({.on_end = [](H2cAppConnection&, H2cRequest&) {}})](
+          UpstreamSession& session) { return (*made)++ == 0 ? hush(session) : speak(session); });
+  lead_to(*app_, "vm-1");
+  Http2Client client;
+  ASSERT_TRUE(client.connect(*edge_, k_host));
+  auto fields = k_grpc;
+  fields.emplace_back("grpc-timeout", "2100m");
+  client.post(1, fields);
+  client.send_data(1, "", true);
+  EXPECT_EQ(client.response(1).fields["grpc-status"], "4");
+  client.get(3);
+  EXPECT_EQ(client.response(3).status, 200);
+  EXPECT_EQ(made->load(), 2);
 }
 
 TEST_F(H2c, a_switch_under_load_fails_no_call) {

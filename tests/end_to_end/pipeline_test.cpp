@@ -71,6 +71,23 @@ TEST_F(Pipeline, a_signed_push_becomes_a_page_behind_tls_in_seven_events) {
   EXPECT_EQ(atlasflow_json({"deployments", "web"}).at("deployments").size(), 1U);
 }
 
+TEST_F(Pipeline, a_push_that_is_told_by_hand_goes_live_and_its_repetition_is_none) {
+  write_app("hello by hand\n");
+  const auto sha = repository().commit_all("Say hello");
+  start_server();
+  create_project("web");
+  const auto id = deployment_in(tell_by_hand("web", {{"ref", "refs/heads/main"}, {"sha", sha}}));
+  EXPECT_TRUE(eventually(240s, [&] { return deployment("web", id).value("status", "") == "live"; }))
+      << deployment("web", id).dump(2);
+  EXPECT_EQ(get("web." + k_domain).body, "hello by hand\n");
+  // "Look", and there is nothing new.
+  const auto looked = tell_by_hand("web", nlohmann::json::object());
+  EXPECT_EQ(looked.status, 202);
+  EXPECT_THAT(looked.body, AllOf(HasSubstr("ignored"), HasSubstr("is known")));
+  EXPECT_EQ(tell_by_hand("nobody", nlohmann::json::object()).status, 401);
+  EXPECT_EQ(atlasflow_json({"deployments", "web"}).at("deployments").size(), 1U);
+}
+
 TEST_F(Pipeline, a_second_push_takes_over_without_a_failed_request) {
   write_app("hello one\n");
   const auto first_sha = repository().commit_all("Say hello");

@@ -271,6 +271,12 @@ HttpAnswer ServerFixture::deliver(const std::string& event, const std::string& g
                   {"X-Hub-Signature-256", signature(k_webhook_secret, body)}});
 }
 
+HttpAnswer ServerFixture::tell_by_hand(const std::string& project, const nlohmann::json& payload) {
+  const auto body = payload.dump();
+  return request(k_domain, "/webhooks/git/" + project, &body,
+                 {{"X-Atlasflow-Signature", signature(k_webhook_secret, body)}});
+}
+
 std::string ServerFixture::deployment_in(const HttpAnswer& answer) {
   EXPECT_EQ(answer.status, 202) << answer.body << answer.error;
   const auto json = nlohmann::json::parse(answer.body, nullptr, false);

@@ -71,6 +71,8 @@ class ServerFixture : public testing::Test {
   // Any other delivery; guid: its name.
   [[nodiscard]] HttpAnswer deliver(const std::string& event, const std::string& guid,
                                    const nlohmann::json& payload);
+  // What whoever has no such host says to https://<domain>/webhooks/git/PROJECT, signed.
+  [[nodiscard]] HttpAnswer tell_by_hand(const std::string& project, const nlohmann::json& payload);
   // The deployment that the answer names.
   [[nodiscard]] static std::string deployment_in(const HttpAnswer& answer);
 

@@ -55,6 +55,15 @@ class Reports : public testing::Test {
     *received->mutable_settings() = default_settings();
     to(deployment, event);
   }
+  void redeploy_pull_request(const std::string& deployment) {
+    pb::Event event;
+    auto& push = *event.mutable_redeploy_requested()->mutable_push();
+    push.set_project_id(project_.str());
+    push.set_environment("pull/7");
+    push.set_repository_url(url_);
+    push.mutable_pull_request()->set_number(7);
+    to(deployment, event);
+  }
   void close_pull_request() {
     pb::Event event;
     event.mutable_pull_request_closed()->mutable_pull_request()->set_number(7);
@@ -261,6 +270,34 @@ TEST_F(Reports, a_preview_of_before_the_app_is_what_serves) {
   EXPECT_THAT(all(), ElementsAre("d3 queued")) << "d1's end is nothing that GitHub waits for";
 }
 
+// Deployed again since the App is there, and never pushed to: whether it is open nobody has said.
+TEST_F(Reports, an_earlier_end_takes_no_comment_over_while_the_newest_is_followed) {
+  connect();
+  redeploy_pull_request("d1");
+  go_live("d1");
+  redeploy_pull_request("d2");
+  claim("d2", 9);
+  go_live("d2");
+  retire("d1");
+  const auto& shown = owed_.owed().at(project_).back().preview;
+  EXPECT_EQ(shown.newest.str(), "d2");
+  EXPECT_EQ(shown.serving.str(), "d2");
+  EXPECT_EQ(shown.status, ReportStatus::success);
+}
+
+TEST_F(Reports, without_the_app_nothing_is_kept_of_a_preview_that_has_ended) {
+  connect();
+  disconnect();
+  const auto before = bytes();
+  connect();
+  push_to_pull_request("d1");
+  go_live("d1");
+  retire("d1");
+  EXPECT_THAT(all(), testing::Not(IsEmpty())) << "it is owed, and so kept";
+  disconnect();
+  EXPECT_EQ(bytes(), before);
+}
+
 TEST_F(Reports, nothing_is_kept_of_a_pull_request_that_is_closed_and_told_of) {
   connect();
   const auto before = bytes();
@@ -306,13 +343,7 @@ TEST_F(Reports, a_deleted_project_keeps_no_comment_either) {
 TEST_F(Reports, a_redeployment_of_a_closed_pull_request_is_forgotten_at_its_end) {
   connect();
   const auto before = bytes();
-  pb::Event event;
-  auto& push = *event.mutable_redeploy_requested()->mutable_push();
-  push.set_project_id(project_.str());
-  push.set_environment("pull/7");
-  push.set_repository_url(url_);
-  push.mutable_pull_request()->set_number(7);
-  to("d1", event);
+  redeploy_pull_request("d1");
   EXPECT_EQ(owed_.owed().at(project_).back().pull_request, 7);
   fail("d1");
   told_with_comment("d1", "queued");
