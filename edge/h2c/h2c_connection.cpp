@@ -19,8 +19,8 @@ namespace {
 constexpr std::size_t k_high_water = 2 * k_slab_bytes;
 // Then others have a turn.
 constexpr int k_reads_per_pump = 8;
-// A request that leaves after so long, and nothing at all came meanwhile, speaks against its
-// connection: deadlines of gRPC calls are short, and so many of them add up.
+// Requests that have waited for so long together, and left with nothing at all having come
+// meanwhile, speak against their connection: deadlines of gRPC calls are short, so they add up.
 constexpr std::int64_t k_silence_ms = 2'000;
 
 }  // namespace
@@ -85,6 +85,7 @@ void H2cConnection::receive() {
     }
     in_.commit(result.bytes);
     heard_ms_ = context_.now_ms;
+    vain_ms_ = 0;
     const std::string_view bytes = in_.view();
     const ssize_t taken = nghttp2_session_mem_recv(
         session_.get(), reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
@@ -195,7 +196,7 @@ bool H2cConnection::submit(H2cExchange& exchange, const http::RequestHead& head,
     return false;
   }
   exchange.id = id;
-  if (asked_ms_ <= heard_ms_) asked_ms_ = context_.now_ms;
+  exchange.asked_ms = context_.now_ms;
   due();
   return true;
 }
@@ -229,13 +230,17 @@ void H2cConnection::release(H2cExchange& exchange) {
   if (exchange.id == 0 || exchange.closed) {
     remove(exchange);
   } else {
-    if (exchange.head == nullptr && asked_ms_ > heard_ms_ &&
-        context_.now_ms - asked_ms_ >= k_silence_ms) {
-      draining_ = true;  // it was waited for in vain, and nothing at all has come
-    }
+    if (exchange.head == nullptr) note_vain_wait(exchange);
     (void)nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, exchange.id, NGHTTP2_CANCEL);
   }
   due();
+}
+
+// Of the time that was not counted for another one yet.
+void H2cConnection::note_vain_wait(const H2cExchange& exchange) {
+  vain_ms_ += context_.now_ms - std::max({exchange.asked_ms, heard_ms_, vain_until_ms_});
+  vain_until_ms_ = context_.now_ms;
+  if (vain_ms_ >= k_silence_ms) draining_ = true;
 }
 
 void H2cConnection::doubt(std::int64_t since_ms) {

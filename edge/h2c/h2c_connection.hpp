@@ -96,6 +96,7 @@ class H2cConnection : public Endpoint {
   void wake(H2cExchange& exchange);
   void remove(H2cExchange& exchange);
   void note_idle();
+  void note_vain_wait(const H2cExchange& exchange);
   void due();
 
   // What nghttp2 tells.
@@ -123,7 +124,8 @@ class H2cConnection : public Endpoint {
   bool draining_ = false;  // the application has said GOAWAY, or is doubted
   bool closed_ = false;
   std::int64_t heard_ms_ = 0;
-  std::int64_t asked_ms_ = 0;  // the first request since something was heard
+  std::int64_t vain_ms_ = 0;        // that requests have waited since something was heard
+  std::int64_t vain_until_ms_ = 0;  // as far as it is counted
   std::int64_t idle_until_ms_ = 0;
 };
 

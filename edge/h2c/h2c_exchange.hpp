@@ -66,12 +66,13 @@ struct H2cExchange {
       : connection(on), stream(&of), in(slabs) {}
 
   H2cConnection& connection;
-  Stream* stream;         // nullptr: it has been left
-  std::int32_t id = 0;    // 0: not submitted yet
-  std::size_t index = 0;  // in the connection's list
-  bool to_head = false;   // the request is a HEAD
-  bool reused = false;    // the connection has carried others before
-  bool woken = false;     // the stream has been told that there is something to look at
+  Stream* stream;             // nullptr: it has been left
+  std::int32_t id = 0;        // 0: not submitted yet
+  std::int64_t asked_ms = 0;  // when it was
+  std::size_t index = 0;      // in the connection's list
+  bool to_head = false;       // the request is a HEAD
+  bool reused = false;        // the connection has carried others before
+  bool woken = false;         // the stream has been told that there is something to look at
 
   bool sent = false;           // the request's head is framed: the application may know of it
   bool body_begun = false;     // and so may be some of its body
