@@ -51,7 +51,8 @@ TEST_F(Acceptance, answers_clients_that_have_ended_their_sending_side) {
 }
 
 TEST_F(Acceptance, passes_every_method_on_and_repeats_none_that_it_does_not_know) {
-  start();
+  // What an upstream has received is known when its connection ends.
+  start([](EdgeConfig& config) { config.timeouts.upstream_idle = 50ms; });
   upstream_ = std::make_unique<RecordingUpstream>(answer_with("ok"));
   route("shop.apps.test", {at(*upstream_)});
   publish();
