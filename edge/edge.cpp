@@ -67,6 +67,9 @@ class EdgeServer final : public LocalEdge {
   }
   Result<void> set_challenges(const std::vector<Challenge>& challenges) override;
   std::vector<Challenge> challenges() const override { return given_.challenges(); }
+  Result<TicketSecret> tickets() const override {
+    return ticket_secret_of_now(shared_.ticket_secret);
+  }
   RouteTable table() const override;
   std::optional<Route> own_route() const override;
   std::uint64_t drain(const std::string& vm_id, milliseconds deadline) override;
@@ -78,7 +81,7 @@ class EdgeServer final : public LocalEdge {
 
   void end_drains() override;
   ListenerNumbers listeners() const override;
-  void retire(milliseconds deadline) override;
+  void retire(milliseconds idle, milliseconds busy) override;
 
  private:
   using Hosts = std::vector<const Route*>;  // the table's and the own one
@@ -88,7 +91,7 @@ class EdgeServer final : public LocalEdge {
   Result<std::unique_ptr<RouteSnapshot>> compile(const Hosts& hosts);
   Result<Target*> target_for(const Upstream& upstream, AppProtocol protocol);
   bool wait_until_adopted(std::uint64_t serial);
-  std::size_t retire_workers();
+  std::size_t retire_workers(bool close_idle);
   void mark_retired();
   void reclaim();
 
@@ -126,18 +129,13 @@ Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inherit
     return fail(ErrorCode::invalid_argument,
                 "'" + config.domain + "' is no domain in lower case, such as example.org");
   }
-  auto ca = LocalCa::open_or_create(config.ca_dir, domain);
-  if (!ca) return tl::unexpected(ca.error());
-  ca_ = std::move(*ca);
-  auto keys = make_ticket_keys();
-  if (!keys) return tl::unexpected(keys.error());
-  shared_.ticket_keys = *keys;
+  ATLAS_TRY(ca_, LocalCa::open_or_create(config.ca_dir, domain));
+  ATLAS_TRY(shared_.ticket_secret, ticket_secret_of_now(inheritance.tickets));
   const auto notify = [this] {
     const std::lock_guard lock(progress_mutex_);
     progress_.notify_all();
   };
-  shared_.on_adopted = notify;
-  shared_.on_drained = notify;
+  shared_.on_adopted = shared_.on_drained = notify;
 
   if (config.hsts_max_age_s > 0) {
     shared_.hsts = "max-age=" + std::to_string(config.hsts_max_age_s);
@@ -167,10 +165,8 @@ Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inherit
   watch_ = std::make_unique<TurnWatch>(std::move(clocks));
   ATLAS_TRYV(given_.change_certificates(inheritance.certificates, {}));
   ATLAS_TRYV(given_.set_challenges(inheritance.challenges));
-  if (auto installed = install(inheritance.table, inheritance.own_route); !installed) {
-    return installed;
-  }
-  if (auto listening = listen(config, inheritance, count); !listening) return listening;
+  ATLAS_TRYV(install(inheritance.table, inheritance.own_route));
+  ATLAS_TRYV(listen(config, inheritance, count));
   const EdgeLimits& limits = shared_.config.limits;
   log_event("edge", "started",
             {{"http_port", http_port_},
@@ -179,6 +175,7 @@ Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inherit
              {"domain", domain},
              {"generation", generation()},
              {"connections_max", limits.connections_max},
+             {"memory_max", limits.memory_max},
              {"connections_per_address", limits.connections_per_address},
              {"requests_per_instance", limits.requests_per_instance}});
   return {};
@@ -441,27 +438,30 @@ LocalEdge::ListenerNumbers EdgeServer::listeners() const {
   return listeners_;
 }
 
-void EdgeServer::retire(milliseconds deadline) {
-  const auto until = std::chrono::steady_clock::now() + deadline;
+void EdgeServer::retire(milliseconds idle, milliseconds busy) {
+  const auto began = std::chrono::steady_clock::now();
   {
     const std::lock_guard lock(in_force_mutex_);
     listeners_ = {};
   }
-  std::size_t clients = retire_workers();
+  std::size_t clients = retire_workers(false);
   log_event("edge", "retiring", {{"clients", clients}});
-  while (clients != 0 && !drains_end_.load() && std::chrono::steady_clock::now() < until) {
+  auto passed = std::chrono::steady_clock::duration::zero();
+  while (clients != 0 && !drains_end_.load() && passed < std::max(idle, busy)) {
     std::this_thread::sleep_for(k_drain_poll);
-    clients = retire_workers();
+    passed = std::chrono::steady_clock::now() - began;
+    clients = retire_workers(passed >= idle);
   }
   log_event("edge", "retired", {{"clients_cut", clients}});
 }
 
-std::size_t EdgeServer::retire_workers() {
+std::size_t EdgeServer::retire_workers(bool close_idle) {
   std::vector<std::future<std::size_t>> answers;
   for (const auto& worker : workers_) {
     auto promise = std::make_shared<std::promise<std::size_t>>();
     answers.push_back(promise->get_future());
-    worker->post([promise](Worker& own) { promise->set_value(own.retire()); });
+    worker->post(
+        [promise, close_idle](Worker& own) { promise->set_value(own.retire(close_idle)); });
   }
   std::size_t missing = 0;
   const std::size_t clients = sum_of(answers, missing);

@@ -17,6 +17,7 @@
 #include "edge/proxy/socket.hpp"
 #include "edge/routes/route_table.hpp"
 #include "edge/tls/host_certificate.hpp"
+#include "edge/tls/ticket_keys.hpp"
 
 namespace atlasflow::edge {
 
@@ -62,6 +63,9 @@ struct EdgeLimits {
   std::int32_t url_bytes_max = 16 * 1024;
   std::int32_t head_bytes_max = 32 * 1024;
   std::int32_t fields_max = 200;
+  // Bytes that connections and what is under way on them may hold; beyond it those that idle are
+  // closed, and when there is none new requests get 503. 0: a quarter of the machine's memory.
+  std::int64_t memory_max = 0;
 };
 
 struct EdgeConfig {
@@ -153,10 +157,12 @@ class LocalEdge : public Edge {
   [[nodiscard]] virtual std::vector<HostCertificate> certificates_behind(
       const std::string& after, std::size_t bytes_max) const = 0;
   [[nodiscard]] virtual std::vector<Challenge> challenges() const = 0;
+  [[nodiscard]] virtual Result<TicketSecret> tickets() const = 0;
 
-  // Accepts nothing more, and ends each connection with its next answer. Returns when the last has
-  // gone, the deadline has passed or end_drains() was called.
-  virtual void retire(std::chrono::milliseconds deadline) = 0;
+  // Accepts nothing more, and ends each connection with its next answer. After `idle` those that
+  // serve nothing are closed; others (a websocket, a long answer) have until `busy`. Returns when
+  // the last has gone, that has passed or end_drains() was called.
+  virtual void retire(std::chrono::milliseconds idle, std::chrono::milliseconds busy) = 0;
 };
 
 // What an edge takes over from the one before. The first request already meets this table.
@@ -165,6 +171,7 @@ struct EdgeInheritance {
   std::optional<Route> own_route;
   std::vector<HostCertificate> certificates;
   std::vector<Challenge> challenges;
+  std::optional<TicketSecret> tickets;         // sessions with the process before are resumed
   std::vector<FileDescriptor> http_listeners;  // both or none
   std::vector<FileDescriptor> https_listeners;
 };

@@ -202,6 +202,11 @@ void take_edge_limits(Section& edge, edge::EdgeLimits& limits) {
   const bool fits = limits.url_bytes_max < limits.head_bytes_max;
   edge.check("url_bytes_max", fits, "must be below head_bytes_max, which counts it");
   edge.check("head_bytes_max", fits, "must be above url_bytes_max, which it counts");
+  constexpr std::int64_t k_mib = 1 << 20;
+  std::int64_t memory_mib = limits.memory_max / k_mib;
+  edge.take("memory_mib", memory_mib, 0, 1 << 30);
+  edge.check("memory_mib", memory_mib == 0 || memory_mib >= 16, "must be 0 or at least 16");
+  limits.memory_max = memory_mib * k_mib;
 }
 
 void take_edge_timeouts(Section& edge, edge::EdgeTimeouts& timeouts) {

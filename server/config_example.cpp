@@ -28,6 +28,9 @@ access_log_mib = 16
 # Connections of visitors and to the apps together; 0: as many as the limit on open files allows.
 # Near it those that idle longest are closed.
 connections_max = 0
+# Memory in MiB for connections and what is under way on them; 0: a quarter of the machine's. Near
+# it those that idle longest are closed, and when none idles new requests get a 503.
+memory_mib = 0
 # Of one IPv4 address or IPv6 /64, and never more than half of all.
 connections_per_address = 1024
 # Unanswered requests and websockets at one instance, and never more than a quarter of all

@@ -1,5 +1,6 @@
 #include "edge/control/control_message.hpp"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -62,6 +63,13 @@ wire::HostCertificate to_wire(const HostCertificate& certificate) {
   return message;
 }
 
+wire::TicketSecret to_wire(const TicketSecret& secret) {
+  wire::TicketSecret message;
+  message.set_secret(secret.bytes.data(), secret.bytes.size());
+  message.set_period(secret.period);
+  return message;
+}
+
 wire::Challenge to_wire(const Challenge& challenge) {
   wire::Challenge message;
   message.set_host(challenge.host);
@@ -91,6 +99,7 @@ wire::Config to_wire(const EdgeConfig& config) {
   message.set_url_bytes_max(config.limits.url_bytes_max);
   message.set_head_bytes_max(config.limits.head_bytes_max);
   message.set_fields_max(config.limits.fields_max);
+  message.set_memory_max(config.limits.memory_max);
   for (const auto member : k_timeouts) {
     message.add_timeouts_ms(static_cast<std::int64_t>((config.timeouts.*member).count()));
   }
@@ -131,6 +140,14 @@ HostCertificate from_wire(const wire::HostCertificate& message) {
   return {message.host(), message.fingerprint(), message.chain_pem(), message.key_pem()};
 }
 
+std::optional<TicketSecret> from_wire(const wire::TicketSecret& message) {
+  TicketSecret secret;
+  if (message.secret().size() != secret.bytes.size()) return std::nullopt;
+  std::copy(message.secret().begin(), message.secret().end(), secret.bytes.begin());
+  secret.period = message.period();
+  return secret;
+}
+
 Challenge from_wire(const wire::Challenge& message) {
   return {message.host(), message.token(), message.key_authorization()};
 }
@@ -148,10 +165,15 @@ EdgeConfig from_wire(const wire::Config& message) {
   config.access_log_dir = message.access_log_dir();
   config.access_log_bytes = message.access_log_bytes();
   config.workers = message.workers();
-  config.limits = {message.connections_max(),       message.connections_per_address(),
-                   message.requests_per_instance(), message.handshakes_per_address(),
-                   message.request_body_rate_min(), message.url_bytes_max(),
-                   message.head_bytes_max(),        message.fields_max()};
+  config.limits = {message.connections_max(),
+                   message.connections_per_address(),
+                   message.requests_per_instance(),
+                   message.handshakes_per_address(),
+                   message.request_body_rate_min(),
+                   message.url_bytes_max(),
+                   message.head_bytes_max(),
+                   message.fields_max(),
+                   message.memory_max()};
   for (int i = 0; i < message.timeouts_ms_size(); ++i) {
     const auto at = static_cast<std::size_t>(i);
     if (at < k_timeouts.size()) {

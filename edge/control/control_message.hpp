@@ -2,6 +2,7 @@
 // beginning to its reply. Free functions; any thread.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "edge/control/control.pb.h"
@@ -14,6 +15,7 @@ namespace atlasflow::edge {
 [[nodiscard]] wire::RouteTable to_wire(const RouteTable& table);
 [[nodiscard]] wire::HostCertificate to_wire(const HostCertificate& certificate);
 [[nodiscard]] wire::Challenge to_wire(const Challenge& challenge);
+[[nodiscard]] wire::TicketSecret to_wire(const TicketSecret& secret);
 [[nodiscard]] wire::Config to_wire(const EdgeConfig& config);
 [[nodiscard]] wire::Failure to_wire(const Error& error);
 
@@ -21,6 +23,8 @@ namespace atlasflow::edge {
 [[nodiscard]] RouteTable from_wire(const wire::RouteTable& table);
 [[nodiscard]] HostCertificate from_wire(const wire::HostCertificate& certificate);
 [[nodiscard]] Challenge from_wire(const wire::Challenge& challenge);
+// Nothing: it is not as long as one is.
+[[nodiscard]] std::optional<TicketSecret> from_wire(const wire::TicketSecret& secret);
 [[nodiscard]] EdgeConfig from_wire(const wire::Config& config);
 [[nodiscard]] Error from_wire(const wire::Failure& failure);
 

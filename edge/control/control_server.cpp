@@ -1,5 +1,6 @@
 #include "edge/control/control_server.hpp"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 
@@ -124,7 +125,8 @@ void ControlServer::serve(const FileDescriptor& socket) {
   if (request.has_stop()) answers_.on_stop();
   if (request.has_retire()) {
     answers_.on_retire();
-    edge_.retire(milliseconds(request.retire().deadline_ms()));
+    const milliseconds idle(request.retire().deadline_ms());
+    edge_.retire(idle, std::max(idle, milliseconds(request.retire().busy_deadline_ms())));
     answers_.on_stop();
   }
 }
@@ -209,6 +211,7 @@ wire::Given ControlServer::given(const std::string& after) const {
   }
   if (after.empty()) {
     for (const auto& each : edge_.challenges()) *page.add_challenges() = to_wire(each);
+    if (const auto tickets = edge_.tickets()) *page.mutable_tickets() = to_wire(*tickets);
   }
   return page;
 }

@@ -59,17 +59,26 @@ std::optional<ProcessIdentity> recorded_process(const EdgeFolder& folder) {
   return still_there(record.pid(), record.start_ticks(), record.boot_id());
 }
 
+std::vector<ProcessIdentity> recorded_processes(const EdgeFolder& folder) {
+  wire::Record record;
+  if (!read_json(folder.record(), record)) return {};
+  std::vector<ProcessIdentity> processes;
+  const auto add = [&](std::int64_t pid, std::uint64_t start_ticks) {
+    const auto process = still_there(pid, start_ticks, record.boot_id());
+    if (process) processes.push_back(*process);
+  };
+  add(record.retiring_pid(), record.retiring_start_ticks());
+  for (const auto& each : record.retiring()) add(each.pid(), each.start_ticks());
+  add(record.pid(), record.start_ticks());
+  return processes;
+}
+
 Result<pid_t> end_edge(const std::filesystem::path& state) {
   const EdgeFolder folder{state};
-  wire::Record record;
-  if (!read_json(folder.record(), record)) return 0;
   pid_t ended_pid = 0;
-  for (const auto& process :
-       {still_there(record.retiring_pid(), record.retiring_start_ticks(), record.boot_id()),
-        still_there(record.pid(), record.start_ticks(), record.boot_id())}) {
-    if (!process) continue;
-    ATLAS_TRYV(end_process(*process, k_stop_grace));
-    ended_pid = process->pid;
+  for (const ProcessIdentity& process : recorded_processes(folder)) {
+    ATLAS_TRYV(end_process(process, k_stop_grace));
+    ended_pid = process.pid;
   }
   if (ended_pid != 0) ::unlink(folder.socket().c_str());
   return ended_pid;

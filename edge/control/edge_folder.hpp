@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <google/protobuf/message.h>
 #include <sys/types.h>
@@ -44,7 +45,10 @@ struct EdgeFolder {
 // Who is on record and runs.
 [[nodiscard]] std::optional<ProcessIdentity> recorded_process(const EdgeFolder& folder);
 
-// Ends the edge that is on record, and one that still retires, for a machine that is to be quiet;
+// That one last, and before it those that still retire.
+[[nodiscard]] std::vector<ProcessIdentity> recorded_processes(const EdgeFolder& folder);
+
+// Ends the edge that is on record, and those that still retire, for a machine that is to be quiet;
 // the pid, 0 when none ran.
 [[nodiscard]] Result<pid_t> end_edge(const std::filesystem::path& state);
 

@@ -30,7 +30,10 @@ constexpr int k_launch_fd = 3;
 constexpr std::uint16_t k_log_mode = 0640;
 // Longer than it takes nearly every visitor to send a next request; the others have to connect
 // again, as they have to now and then anyhow.
-constexpr milliseconds k_retire_max{30'000};
+constexpr milliseconds k_retire_idle_max{30'000};
+// For websockets and long answers, which end when their application or client does. As long as
+// Envoy gives them (--parent-shutdown-time-s).
+constexpr milliseconds k_retire_busy_max{900'000};
 
 std::string errno_text(int code) { return std::generic_category().message(code); }
 
@@ -137,6 +140,7 @@ Result<void> EdgeProcess::start_fresh() {
     if (launch_.has_own_route()) inheritance.own_route = from_wire(launch_.own_route());
     inheritance.certificates = given_.certificates();
     inheritance.challenges = given_.challenges();
+    inheritance.tickets = given_.tickets();
     return inheritance;
   };
   auto edge = start_edge(config, routes());
@@ -153,7 +157,8 @@ Result<void> EdgeProcess::start_fresh() {
 Result<void> EdgeProcess::retire_before(const EdgeFolder& folder) const {
   ATLAS_TRY(const auto before, connect_control(folder.socket()));
   wire::Request retire;
-  retire.mutable_retire()->set_deadline_ms(k_retire_max.count());
+  retire.mutable_retire()->set_deadline_ms(k_retire_idle_max.count());
+  retire.mutable_retire()->set_busy_deadline_ms(k_retire_busy_max.count());
   ATLAS_TRYV(call(before, retire, after(k_hand_over_max)));
   return {};
 }
@@ -183,6 +188,7 @@ Result<EdgeInheritance> EdgeProcess::take_over(const EdgeFolder& folder) const {
   ATLAS_TRY(const auto given, fetch_given(folder.socket(), deadline));
   inheritance.certificates = given.certificates();
   inheritance.challenges = given.challenges();
+  inheritance.tickets = given.tickets();
   return inheritance;
 }
 
@@ -209,9 +215,10 @@ Result<void> EdgeProcess::write_record(const EdgeFolder& folder) const {
   const auto own = identify_process(::getpid());
   if (!own) return fail(ErrorCode::internal, "can't read /proc; is it mounted?");
   wire::Record record;
-  if (const auto before = recorded_process(folder); before && launch_.take_over()) {
-    record.set_retiring_pid(before->pid);
-    record.set_retiring_start_ticks(before->start_ticks);
+  for (const ProcessIdentity& before : recorded_processes(folder)) {
+    auto* retiring = record.add_retiring();
+    retiring->set_pid(before.pid);
+    retiring->set_start_ticks(before.start_ticks);
   }
   record.set_pid(own->pid);
   record.set_start_ticks(own->start_ticks);

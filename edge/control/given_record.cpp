@@ -12,6 +12,7 @@ bool GivenRecord::take(const wire::Given& page) {
   for (const auto& each : page.certificates()) {
     certificates_.insert_or_assign(each.host(), from_wire(each));
   }
+  if (page.has_tickets()) tickets_ = from_wire(page.tickets());
   return page.certificates_size() != 0;
 }
 
@@ -33,6 +34,7 @@ std::map<std::string, std::string> GivenRecord::fingerprints() const {
 std::vector<wire::Given> GivenRecord::pages() const {
   std::vector<wire::Given> pages(1);
   for (const Challenge& each : challenges_) *pages.front().add_challenges() = to_wire(each);
+  if (tickets_) *pages.front().mutable_tickets() = to_wire(*tickets_);
   std::string after;
   while (true) {
     const auto page = page_of(certificates_, after, k_given_page_bytes);

@@ -1,16 +1,18 @@
-// What single hosts were given, certificates and challenges, on its way between processes: in pages
-// that a message has room for. The record is what the control plane keeps for the process that
+// What single hosts were given, certificates and challenges, and what session tickets are sealed
+// with, on its way between processes: in pages that a message has room for. The record is what the control plane keeps for the process that
 // comes next; whoever owns it guards it. The functions may be called from any thread.
 #pragma once
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "edge/control/control.pb.h"
 #include "edge/control/control_channel.hpp"
 #include "edge/tls/host_certificate.hpp"
+#include "edge/tls/ticket_keys.hpp"
 
 namespace atlasflow::edge {
 
@@ -22,6 +24,7 @@ class GivenRecord {
   // Adds what is in the page. False: it was the last.
   bool take(const wire::Given& page);
   void take(const wire::ChangeCertificates& change);
+  void set_tickets(const TicketSecret& tickets) { tickets_ = tickets; }
   void set_challenges(std::vector<Challenge> challenges) { challenges_ = std::move(challenges); }
 
   [[nodiscard]] std::map<std::string, std::string> fingerprints() const;  // by host
@@ -29,10 +32,13 @@ class GivenRecord {
   [[nodiscard]] std::vector<wire::Given> pages() const;
   [[nodiscard]] std::vector<HostCertificate> certificates() const;
   [[nodiscard]] const std::vector<Challenge>& challenges() const { return challenges_; }
+  // None: of a build that has none, or nobody was asked yet.
+  [[nodiscard]] const std::optional<TicketSecret>& tickets() const { return tickets_; }
 
  private:
   std::map<std::string, HostCertificate> certificates_;
   std::vector<Challenge> challenges_;
+  std::optional<TicketSecret> tickets_;
 };
 
 // What the process behind the socket was given, by as many calls as it takes. One of a build that

@@ -27,7 +27,7 @@ class LoneEdge {
   // then.
   [[nodiscard]] Result<void> reload();
   // Accepts nothing more and lets clients finish, for so long.
-  void retire(std::chrono::milliseconds deadline) { edge_->retire(deadline); }
+  void retire(std::chrono::milliseconds deadline) { edge_->retire(deadline, deadline); }
   [[nodiscard]] const Edge& edge() const { return *edge_; }
 
  private:

@@ -224,7 +224,11 @@ Result<void> RemoteEdge::start(bool take_over) {
     *launch.mutable_table() = to_wire(table_);
     if (own_route_) *launch.mutable_own_route() = to_wire(*own_route_);
     // Who takes over asks the process before, which has the newest.
-    if (!take_over) given = given_.pages();
+    if (!take_over) {
+      ATLAS_TRY(const auto tickets, ticket_secret_of_now(given_.tickets()));
+      given_.set_tickets(tickets);
+      given = given_.pages();
+    }
   }
   launch.set_given_follows(!given.empty());
   bound_log();

@@ -37,6 +37,8 @@ class Admission {
   // ---- room ----
 
   [[nodiscard]] bool make_room_for_upstream();
+  // For a new request. False: as much as may be is held by those that are served.
+  [[nodiscard]] bool make_room_in_memory();
   // Who is to be closed first is chosen by what they wait for: called when a wait begins.
   void note_wait(ClientConnection& client);
   // It is being served.
@@ -57,7 +59,8 @@ class Admission {
   void refuse_address(const Listener& listener, const FileDescriptor& socket,
                       const SocketAddress& peer);
   [[nodiscard]] bool make_room_for_client();
-  [[nodiscard]] bool shed_client();
+  [[nodiscard]] bool shed_client(const char* why);
+  [[nodiscard]] std::size_t memory_in_use() const;
   void pause();
 
   WorkerContext& context_;
@@ -71,6 +74,7 @@ class Admission {
   // as a request.
   std::array<IntrusiveList<ClientConnection, &ClientConnection::in_quiet>, 2> quiet_;
   const std::size_t connections_max_;
+  const std::size_t memory_max_;
 };
 
 }  // namespace atlasflow::edge

@@ -18,6 +18,20 @@ inline constexpr std::size_t k_slab_bytes = std::size_t{16} * 1024;
 
 class SlabPool {
  public:
+  // Bytes that buffers hold, larger pieces than slabs included.
+  [[nodiscard]] std::size_t lent() const { return lent_; }
+  [[nodiscard]] std::unique_ptr<char[]> take_piece(std::size_t bytes) {
+    lent_ += bytes;
+    if (bytes == k_slab_bytes) return take();
+    return std::unique_ptr<char[]>(new char[bytes]);
+  }
+  void give_piece(std::unique_ptr<char[]> piece, std::size_t bytes) {
+    ATLAS_ASSERT(bytes <= lent_, "more is given back than was lent");
+    lent_ -= bytes;
+    if (bytes == k_slab_bytes) give(std::move(piece));
+  }
+
+ private:
   [[nodiscard]] std::unique_ptr<char[]> take() {
     if (free_.empty()) return std::unique_ptr<char[]>(new char[k_slab_bytes]);
     auto slab = std::move(free_.back());
@@ -28,9 +42,9 @@ class SlabPool {
     if (free_.size() < k_kept_max) free_.push_back(std::move(slab));
   }
 
- private:
   static constexpr std::size_t k_kept_max = 256;
   std::vector<std::unique_ptr<char[]>> free_;
+  std::size_t lent_ = 0;
 };
 
 // A queue of bytes: written at the end, read at the front. Grows past one slab only when it must.
@@ -48,13 +62,8 @@ class Buffer {
   // Room for at least `bytes` more; commit() says how many of them were written.
   [[nodiscard]] char* reserve(std::size_t bytes) {
     if (!storage_) {
-      if (bytes <= k_slab_bytes) {
-        storage_ = pool_->take();
-        capacity_ = k_slab_bytes;
-      } else {
-        storage_.reset(new char[bytes]);
-        capacity_ = bytes;
-      }
+      capacity_ = std::max(bytes, k_slab_bytes);
+      storage_ = pool_->take_piece(capacity_);
       begin_ = end_ = 0;
     } else if (capacity_ - end_ < bytes) {
       make_room(bytes);
@@ -80,7 +89,7 @@ class Buffer {
   }
 
   void clear() {
-    if (storage_ && capacity_ == k_slab_bytes) pool_->give(std::move(storage_));
+    if (storage_) pool_->give_piece(std::move(storage_), capacity_);
     storage_.reset();
     begin_ = end_ = capacity_ = 0;
   }
@@ -94,9 +103,9 @@ class Buffer {
       std::memmove(storage_.get(), storage_.get() + begin_, used);
     } else {
       const std::size_t grown = std::max(capacity_ * 2, used + bytes);
-      std::unique_ptr<char[]> larger(new char[grown]);
+      std::unique_ptr<char[]> larger = pool_->take_piece(grown);
       std::memcpy(larger.get(), storage_.get() + begin_, used);
-      if (capacity_ == k_slab_bytes) pool_->give(std::move(storage_));
+      pool_->give_piece(std::move(storage_), capacity_);
       storage_ = std::move(larger);
       capacity_ = grown;
     }

@@ -102,7 +102,7 @@ void Stream::flush() {
 
 void Stream::serve() {
   const RouteEntry* route = route_or_answer();
-  if (route == nullptr || !within_rate(*route)) return;
+  if (route == nullptr || !within_rate(*route) || !within_memory()) return;
   write_request_head(*head_, identity(), request_);
   request_head_bytes_ = request_.size();
   attempt_at(*route);
@@ -245,6 +245,20 @@ const RouteEntry* Stream::route_or_answer() {
     return nullptr;
   }
   return ready_or_answer(route);
+}
+
+// What is being served is more than this machine has room for.
+bool Stream::within_memory() {
+  if (context_.admission.make_room_in_memory()) return true;
+  if (context_.log.allows(context_.now_ms)) {
+    log_event(LogLevel::warn, "edge", "overloaded",
+              {{"host", head_->host},
+               {"reason", "what is served holds as much memory as it may (edge.memory_mib)"}});
+  }
+  answer({503, "overloaded", "This server is busy",
+          "So much is being served here that there is no memory for more. Try again in a moment.",
+          k_come_back_s});
+  return false;
 }
 
 // More of its requests wait than one application may have waiting: it is busy, or hangs.

@@ -140,6 +140,7 @@ class Stream {
   void redirect(bool secure, std::string_view host, const char* title, int status);
   [[nodiscard]] const RouteEntry* route_or_answer();
   [[nodiscard]] const RouteEntry* ready_or_answer(const RouteEntry* route);
+  [[nodiscard]] bool within_memory();
   [[nodiscard]] bool within_rate(const RouteEntry& route);
   void answer_full();
   void fail(const EdgeAnswer& reason);

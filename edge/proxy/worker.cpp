@@ -32,7 +32,7 @@ constexpr std::int64_t k_sweep_ms = 200;
 }  // namespace
 
 Result<void> Worker::start(std::vector<FileDescriptor> http, std::vector<FileDescriptor> https) {
-  auto tls = make_tls_context(&context_.certificates, context_.shared.ticket_keys);
+  auto tls = make_tls_context(&context_.certificates, context_.ticket_keys);
   if (!tls) return tl::unexpected(tls.error());
   context_.tls = std::move(*tls);
   wake_fd_ = FileDescriptor(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
@@ -305,12 +305,15 @@ std::uint64_t Worker::cut(const Target& target) {
   return count;
 }
 
-std::size_t Worker::retire() {
+std::size_t Worker::retire(bool close_idle) {
   if (!std::exchange(context_.retiring, true)) {
     context_.admission.close_listeners();
     for (std::size_t i = context_.clients.size(); i-- > 0;) {
       if (i < context_.clients.size()) context_.clients[i].retire();
     }
+  }
+  for (std::size_t i = context_.clients.size(); close_idle && i-- > 0;) {
+    if (!context_.clients[i].serves()) context_.clients[i].close_orderly();
   }
   return context_.clients.size();
 }

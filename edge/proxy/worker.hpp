@@ -44,8 +44,9 @@ class Worker {
   // Ends what is in flight there; returns how much that was.
   [[nodiscard]] std::uint64_t cut(const Target& target);
   void close_idle(Target& target);
-  // Accepts nothing more; returns how many clients there still are.
-  [[nodiscard]] std::size_t retire();
+  // Accepts nothing more, and closes those that serve nothing if told to; returns how many clients
+  // there still are.
+  [[nodiscard]] std::size_t retire(bool close_idle);
 
  private:
   void run();

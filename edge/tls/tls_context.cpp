@@ -1,9 +1,15 @@
 #include "edge/tls/tls_context.hpp"
 
+#include <algorithm>
 #include <array>
+#include <ctime>
+#include <string>
 #include <string_view>
 
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
 #include <openssl/rand.h>
 
 #include "http/guard.hpp"
@@ -47,28 +53,45 @@ int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_bytes,
   return SSL_TLSEXT_ERR_ALERT_FATAL;  // no_application_protocol
 }
 
-}  // namespace
-
-Result<TicketKeys> make_ticket_keys() {
-  TicketKeys keys{};
-  if (RAND_bytes(keys.data(), static_cast<int>(keys.size())) != 1) {
-    return fail(ErrorCode::internal, "the machine has no randomness for TLS ticket keys");
+// SSL_CTX_set_tlsext_ticket_key_evp_cb(3): 1 to go on, 2 to give a new ticket as well, 0 for a full
+// handshake, negative to end it.
+int ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher,
+               EVP_MAC_CTX* mac, int seals) {
+  auto& keys = *static_cast<TicketKeys*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+  const std::int64_t now_s = std::time(nullptr);
+  const TicketKey& current = keys.current(now_s);
+  const TicketKey* key = seals != 0 ? &current : keys.find(name, now_s);
+  if (key == nullptr) return 0;
+  const EVP_CIPHER* kind = EVP_aes_256_cbc();
+  if (seals != 0) {
+    std::copy(key->name.begin(), key->name.end(), name);
+    if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(kind)) != 1) return -1;
   }
-  return keys;
+  std::string digest = "SHA256";
+  std::array<OSSL_PARAM, 2> digest_of_mac = {
+      OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0),
+      OSSL_PARAM_construct_end()};
+  if (EVP_CipherInit_ex(cipher, kind, nullptr, key->cipher.data(), iv, seals) != 1 ||
+      EVP_MAC_init(mac, key->mac.data(), key->mac.size(), digest_of_mac.data()) != 1) {
+    return -1;
+  }
+  return key == &current ? 1 : 2;
 }
 
+}  // namespace
+
 Result<SslContextPtr> make_tls_context(const CertificateMap* const* current,
-                                       const TicketKeys& ticket_keys) {
+                                       TicketKeys& ticket_keys) {
   SslContextPtr context(SSL_CTX_new(TLS_server_method()));
   SSL_CTX* ctx = context.get();
-  TicketKeys keys = ticket_keys;
   if (ctx == nullptr || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1 ||
       SSL_CTX_set1_groups_list(ctx, "X25519:P-256") != 1 ||
       SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1 ||
       SSL_CTX_set_session_id_context(
           ctx, reinterpret_cast<const unsigned char*>(k_session_context.data()),
           static_cast<unsigned>(k_session_context.size())) != 1 ||
-      SSL_CTX_set_tlsext_ticket_keys(ctx, keys.data(), static_cast<int>(keys.size())) != 1) {
+      SSL_CTX_set_app_data(ctx, &ticket_keys) != 1 ||
+      SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key) != 1) {
     ERR_clear_error();
     return fail(ErrorCode::internal, "cannot set TLS up; is OpenSSL 3 complete on this machine?");
   }
@@ -80,6 +103,7 @@ Result<SslContextPtr> make_tls_context(const CertificateMap* const* current,
   SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);  // see TransportSocket::read_tls
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(ctx, 1);
+  SSL_CTX_set_timeout(ctx, k_ticket_lifetime_s);
   SSL_CTX_set_read_ahead(ctx, 1);
   SSL_CTX_set_tlsext_servername_callback(ctx, choose_certificate);
   SSL_CTX_set_tlsext_servername_arg(ctx, const_cast<CertificateMap**>(current));

@@ -247,5 +247,87 @@ TEST(AddressTable, a_rate_allows_a_burst_and_then_its_pace) {
   for (int i = 0; i < 10'000; ++i) EXPECT_TRUE(unlimited.take(one, 1'000));
 }
 
+// A long answer for each that asks, as fast as it is taken: more than the kernel keeps of it.
+class Memory : public Admission {
+ protected:
+  static constexpr std::size_t k_piece = std::size_t{64} << 10U;
+  static constexpr std::size_t k_pieces = 96;
+  static constexpr std::size_t k_body = k_piece * k_pieces;
+
+  void serve(std::int64_t memory_max) {
+    start([=](EdgeConfig& config) {
+      config.workers = 1;
+      config.limits.memory_max = memory_max;
+    });
+    upstream_ = std::make_unique<RecordingUpstream>([](UpstreamSession& session) {
+      Request request;
+      while (session.read_request(request)) {
+        const bool big = request.path == "/big";
+        session.write("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(big ? k_body : 2) +
+                      "\r\n\r\n");
+        const std::string piece(big ? k_piece : 2, 'x');
+        for (std::size_t i = 0; i < (big ? k_pieces : 1); ++i) session.write(piece);
+      }
+    });
+    route("shop.apps.test", {at(*upstream_)});
+    publish();
+  }
+
+  std::unique_ptr<RecordingUpstream> upstream_;
+};
+
+TEST_F(Memory, near_its_limit_new_requests_are_refused_and_those_that_are_served_are_not) {
+  serve(2 << 20);
+  std::vector<Client> slow(200);
+  std::size_t asked = 0;
+  ClientResponse refused;
+  for (Client& client : slow) {
+    ++asked;
+    ASSERT_TRUE(client.connect(edge_->http_port()));
+    ASSERT_TRUE(client.send("GET /big HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
+    Client other;
+    if (!other.connect(edge_->http_port()) ||
+        !other.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n")) {
+      continue;
+    }
+    pollfd answered{other.fd(), POLLIN, 0};
+    if (::poll(&answered, 1, 300) != 1) break;  // it waits at the door: accepting is paused
+    refused = other.receive();
+    if (refused.status == 503) break;
+    ASSERT_EQ(refused.status, 200);
+  }
+  ASSERT_LT(asked, slow.size()) << "the rest of 200 such answers is more than 2 MiB";
+  ASSERT_GT(asked, 5U);
+  std::size_t whole = 0;
+  for (std::size_t i = 0; i < asked; ++i) {
+    const ClientResponse answer = slow[i].receive();
+    if (answer.status == 503) {
+      EXPECT_EQ(answer.field("x-atlas-error"), "overloaded");
+      EXPECT_NE(answer.field("retry-after"), "");
+      continue;
+    }
+    EXPECT_EQ(answer.status, 200) << i;
+    EXPECT_TRUE(answer.complete) << i;
+    whole += answer.body.size() == k_body ? 1 : 0;
+  }
+  EXPECT_GE(whole + 1, asked) << "only the newest may have been refused";
+  slow.clear();
+  EXPECT_TRUE(eventually([&] {
+    Client client;
+    return client.connect(edge_->http_port()) && client.get("shop.apps.test").status == 200;
+  }));
+}
+
+TEST_F(Memory, idle_connections_make_room_for_new_ones) {
+  serve(1 << 20);
+  std::vector<Client> idle(100);
+  for (Client& client : idle) {
+    ASSERT_TRUE(client.connect(edge_->http_port()));
+    ASSERT_EQ(client.get("shop.apps.test").status, 200);
+  }
+  EXPECT_TRUE(eventually([&] { return closed_of(idle) >= 50; }))
+      << "a mebibyte is for some forty of them";
+}
+
 }  // namespace
 }  // namespace atlasflow::edge

@@ -53,7 +53,8 @@ class Farewell : public EdgeTest {
   // Returns when every worker has begun to.
   [[nodiscard]] std::future<void> retire() {
     auto& local = dynamic_cast<LocalEdge&>(*edge_);
-    auto retired = std::async(std::launch::async, [&local] { local.retire(k_patience); });
+    auto retired =
+        std::async(std::launch::async, [&local] { local.retire(k_patience, k_patience); });
     EXPECT_TRUE(eventually([&] {
       Client late;
       return !late.connect(edge_->http_port());

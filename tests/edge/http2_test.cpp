@@ -435,7 +435,7 @@ TEST_F(Http2, an_edge_that_retires_says_so_and_serves_what_is_there) {
   ASSERT_TRUE(client.connect(*edge_, k_host));
   client.get(1);
   ASSERT_TRUE(eventually([&] { return upstream_->connections() == 1; }));
-  std::thread retire([&] { dynamic_cast<LocalEdge&>(*edge_).retire(20s); });
+  std::thread retire([&] { dynamic_cast<LocalEdge&>(*edge_).retire(20s, 20s); });
   ASSERT_TRUE(client.read_until([&] { return client.goaway().has_value(); }));
   go_ = true;
   EXPECT_EQ(client.response(1).body, "hello");

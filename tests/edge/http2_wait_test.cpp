@@ -68,7 +68,8 @@ class Http2Wait : public EdgeTest {
   }
   [[nodiscard]] std::future<void> retire(std::chrono::seconds deadline) {
     auto& local = dynamic_cast<LocalEdge&>(*edge_);
-    auto retired = std::async(std::launch::async, [&local, deadline] { local.retire(deadline); });
+    auto retired =
+        std::async(std::launch::async, [&local, deadline] { local.retire(deadline, deadline); });
     EXPECT_TRUE(eventually([&] {
       Client late;
       return !late.connect(edge_->http_port());

@@ -13,58 +13,14 @@
 #include <unistd.h>
 
 #include "edge/control/edge_process.hpp"
-#include "tests/edge/edge_fixture.hpp"
+#include "tests/edge/remote_edge_fixture.hpp"
 
 namespace atlasflow::edge {
 namespace {
 
 using std::chrono::steady_clock;
 using Request = UpstreamSession::Request;
-
-class RemoteEdge : public EdgeTest {
- protected:
-  ~RemoteEdge() override {
-    edge_.reset();
-    const auto ended = end_edge(directory_);
-    EXPECT_TRUE(ended.has_value()) << to_string(ended.error());
-    // A sanitizer in the other process has nowhere else to speak.
-    std::ifstream log(EdgeFolder{directory_}.log());
-    const std::string text{std::istreambuf_iterator<char>(log), {}};
-    EXPECT_EQ(text.find("Sanitizer"), std::string::npos) << text;
-  }
-
-  AttachConfig config() const {
-    AttachConfig config;
-    config.edge.domain = "apps.test";
-    config.edge.ca_dir = directory_ + "/ca";
-    config.edge.redirect_http = false;
-    config.edge.workers = 2;
-    config.state = directory_;
-    config.build_id = "build-1";
-    config.program = ATLASFLOW_EDGE_PROCESS;
-    config.arguments = {"edge_process", "--state-dir", directory_};
-    return config;
-  }
-
-  void attach(const AttachConfig& config) {
-    edge_.reset();  // as if the control plane had died: it says no goodbye
-    auto attached = attach_edge(config);
-    ASSERT_TRUE(attached.has_value()) << to_string(attached.error());
-    edge_ = std::move(*attached);
-  }
-  void attach() { attach(config()); }
-
-  [[nodiscard]] pid_t pid() const {
-    const auto process = recorded_process({directory_});
-    return process ? process->pid : 0;
-  }
-
-  ClientResponse get(const std::string& host) {
-    Client client;
-    if (!client.connect(edge_->http_port())) return {};
-    return client.get(host);
-  }
-};
+using RemoteEdge = RemoteEdgeTest;
 
 TEST_F(RemoteEdge, what_is_published_is_served_on_without_its_client) {
   RecordingUpstream upstream(answer_with("served"));
@@ -268,98 +224,6 @@ TEST_F(RemoteEdge, a_publish_waits_for_a_process_that_is_being_started) {
     ++table_.generation;
     return edge_->publish(table_).has_value();
   }));
-}
-
-TEST_F(RemoteEdge, a_new_build_takes_over_without_a_failed_request) {
-  RecordingUpstream upstream(answer_with("served"));
-  attach();
-  route("shop.apps.test", {at(upstream)});
-  table_.generation = 20;
-  publish();
-  const auto http = edge_->http_port();
-  std::atomic<bool> stop{false};
-  std::atomic<int> served{0};
-  std::vector<std::thread> visitors;
-  for (int i = 0; i < 4; ++i) {
-    visitors.emplace_back([&, i] {
-      Client client;
-      bool open = false;
-      while (!stop.load()) {
-        if (!open) open = client.connect(http);
-        const auto response = client.get("shop.apps.test");
-        if (response.body == "served" && response.complete) {
-          ++served;
-        } else {
-          ADD_FAILURE() << "visitor " << i << ": " << response.status << " " << response.body;
-        }
-        // One that is told to come anew does so; half of them do anyhow.
-        if (i % 2 == 0 || response.field("connection") == "close" || response.status == 0) {
-          client.close();
-          open = false;
-        }
-      }
-    });
-  }
-  EXPECT_TRUE(eventually([&] { return served.load() > 100; }));
-  for (const char* build : {"build-2", "build-3"}) {
-    const auto before = pid();
-    auto newer = config();
-    newer.build_id = build;
-    attach(newer);
-    EXPECT_NE(pid(), before);
-    EXPECT_EQ(edge_->http_port(), http);
-    EXPECT_EQ(edge_->generation(), 21U);
-    const int seen = served.load();
-    EXPECT_TRUE(eventually([&] { return served.load() > seen + 200; }));
-  }
-  stop = true;
-  for (auto& visitor : visitors) visitor.join();
-}
-
-TEST_F(RemoteEdge, the_process_before_ends_once_it_is_replaced) {
-  attach();
-  const auto before = identify_process(pid());
-  ASSERT_TRUE(before.has_value());
-  auto newer = config();
-  newer.build_id = "build-2";
-  attach(newer);
-  const FileDescriptor process = open_process(*before);
-  EXPECT_TRUE(!process.valid() || wait_for_end(process, before->pid, k_patience));
-}
-
-TEST_F(RemoteEdge, an_end_takes_the_one_that_still_retires_with_it) {
-  attach();
-  Client kept;  // keeps the old one from ending by itself
-  ASSERT_TRUE(kept.connect(edge_->http_port()));
-  EXPECT_EQ(kept.get("nobody.test").status, 404);
-  const auto before = identify_process(pid());
-  ASSERT_TRUE(before.has_value());
-  auto newer = config();
-  newer.build_id = "build-2";
-  attach(newer);
-  const auto after = pid();
-  EXPECT_EQ(identify_process(before->pid), before);
-  edge_.reset();
-  EXPECT_EQ(end_edge(directory_).value(), after);
-  EXPECT_FALSE(open_process(*before).valid());
-  EXPECT_TRUE(kept.ended());
-}
-
-TEST_F(RemoteEdge, another_configuration_keeps_the_routes) {
-  RecordingUpstream upstream(answer_with("served"));
-  attach();
-  route("shop.apps.test", {at(upstream)});
-  publish();
-  const auto before = pid();
-  auto other = config();
-  // Another port cannot be handed over.
-  FileDescriptor taken = listen_tcp("127.0.0.1", 0, false).value();
-  other.edge.http_port = local_port(taken);
-  taken.reset();
-  attach(other);
-  EXPECT_NE(pid(), before);
-  EXPECT_EQ(edge_->http_port(), other.edge.http_port);
-  EXPECT_EQ(get("shop.apps.test").body, "served");
 }
 
 TEST_F(RemoteEdge, a_start_that_fails_says_why) {

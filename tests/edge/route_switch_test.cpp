@@ -236,7 +236,7 @@ TEST_F(RouteSwitch, a_retiring_edge_answers_and_lets_go) {
   ASSERT_TRUE(kept.connect(edge_->http_port()));
   EXPECT_EQ(kept.get("shop.apps.test").field("connection"), "");
   auto& local = dynamic_cast<LocalEdge&>(*edge_);
-  auto retired = std::async(std::launch::async, [&] { local.retire(60s); });
+  auto retired = std::async(std::launch::async, [&] { local.retire(60s, 60s); });
   ASSERT_TRUE(eventually([&] {
     Client late;
     return !late.connect(edge_->http_port());
@@ -248,6 +248,43 @@ TEST_F(RouteSwitch, a_retiring_edge_answers_and_lets_go) {
   EXPECT_TRUE(kept.ended());
   retired.get();
   EXPECT_TRUE(local.listeners().http.empty()) << "there is nothing left to hand over";
+}
+
+TEST_F(RouteSwitch, a_retiring_edge_waits_longer_for_a_websocket_than_for_an_idle_client) {
+  start();
+  RecordingUpstream echo([](UpstreamSession& session) {
+    Request request;
+    if (!session.read_request(request)) return;
+    session.write(request.path == "/ws"
+                      ? "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+                        "Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
+                      : "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    std::string bytes;
+    while (!(bytes = session.read_some()).empty()) session.write("<" + bytes + ">");
+  });
+  route("shop.apps.test", {at(echo)});
+  publish();
+  Client idle;
+  ASSERT_TRUE(idle.connect(edge_->http_port()));
+  ASSERT_EQ(idle.get("shop.apps.test").status, 200);
+  Client tunnel;
+  ASSERT_TRUE(tunnel.connect(edge_->http_port()));
+  ASSERT_TRUE(tunnel.send(
+      "GET /ws HTTP/1.1\r\nHost: shop.apps.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+      "Sec-WebSocket-Key: k\r\n\r\n"));
+  ASSERT_TRUE(tunnel.read_some().starts_with("HTTP/1.1 101"));
+
+  auto& local = dynamic_cast<LocalEdge&>(*edge_);
+  const auto began = std::chrono::steady_clock::now();
+  auto retired = std::async(std::launch::async, [&] { local.retire(100ms, 60s); });
+  EXPECT_TRUE(idle.ended()) << "between two requests, and its time is over";
+  EXPECT_GE(std::chrono::steady_clock::now() - began, 100ms);
+  ASSERT_TRUE(tunnel.send("ping"));
+  EXPECT_EQ(tunnel.read_some(), "<ping>");
+  EXPECT_EQ(retired.wait_for(0ms), std::future_status::timeout);
+  tunnel.close();
+  retired.get();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 30s) << "it does not wait for nobody";
 }
 
 TEST_F(RouteSwitch, a_stop_does_not_wait_for_a_drain) {

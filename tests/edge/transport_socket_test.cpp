@@ -26,7 +26,8 @@ class TlsSocket : public testing::Test {
     EXPECT_TRUE(certificate);
     certificates_.domain = "apps.test";
     certificates_.wildcard = *certificate;
-    auto context = make_tls_context(&current_, *make_ticket_keys());
+    keys_ = std::make_unique<TicketKeys>(*ticket_secret_of_now({}));
+    auto context = make_tls_context(&current_, *keys_);
     EXPECT_TRUE(context);
     server_context_ = std::move(*context);
     client_context_.reset(SSL_CTX_new(TLS_client_method()));
@@ -63,6 +64,7 @@ class TlsSocket : public testing::Test {
   std::string folder_;
   CertificateMap certificates_;
   const CertificateMap* current_ = &certificates_;
+  std::unique_ptr<TicketKeys> keys_;
   SslContextPtr server_context_;
   SslContextPtr client_context_;
   FileDescriptor client_socket_;
