@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The log's read side and its writer against their goals: `log --events 10000000` for ten million (1M).
+# The log against its goals: `log --events 10000000` for ten million (1M).
 # targets: log_bench
-# arguments: --events N
+# arguments: --events N, --keep FOLDER
 set -euo pipefail
 # Not under /tmp, which may be memory: a sync has to reach a disk to mean anything.
 cd "$BENCH_BUILD"

@@ -1,6 +1,8 @@
 // The event log at a size: a start over it, verify(), readings, what `status` and a webhook ask of
-// the read model, and the log writer's actor beside threads that write to a bare RocksDB. Each is
-// measured in a process of its own, so that its memory is its own.
+// the read model, what was the case at any of its positions, and the log writer's actor beside
+// threads that write to a bare RocksDB. Each is measured in a process of its own, so that its
+// memory is its own. Of each there is the time by the clock, which others that use the machine
+// lengthen, and the time of the processor.
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -8,25 +10,24 @@
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include <caf/all.hpp>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
-#include "actors/runtime/log_writer.hpp"
+#include "actors/runtime/start_folds.hpp"
 #include "base/assert.hpp"
 #include "bench/apart.hpp"
 #include "bench/log_parts.hpp"
 #include "bench/made_log.hpp"
 #include "bench/quiet_plane.hpp"
 #include "bench/work_folder.hpp"
-#include "storage/log/log_indexes.hpp"
-#include "storage/log/log_keys.hpp"
+#include "bench/writing_rates.hpp"
+#include "inspect/state.hpp"
 #include "storage/log/rocksdb_event_log.hpp"
-#include "storage/log/rocksdb_options.hpp"
 #include "storage/readmodel/catalog.hpp"
 
 namespace {
@@ -39,6 +40,10 @@ namespace fs = std::filesystem;
 constexpr int k_projects = 100;
 constexpr std::uint64_t k_events_of_a_deployment = 16;
 constexpr int k_repetitions = 3;  // the best one counts: others use the machine too
+constexpr const char* k_build = "bench";
+// A server takes a snapshot when the log has grown by such a part (actors/runtime/snapshotter.hpp):
+// so much is behind the newest one at worst.
+constexpr std::uint64_t k_log_parts = 32;
 
 double seconds_since(SteadyClock::time_point begin) {
   return Seconds(SteadyClock::now() - begin).count();
@@ -126,23 +131,45 @@ Read read_once(const fs::path& folder) {
   return read;
 }
 
+double make_snapshot(const fs::path& folder, const fs::path& snapshots) {
+  return bench::apart<double>([&] {
+    const auto log = storage::open_event_log_for_reading(folder).value();
+    const auto end = log->last_position().value();
+    const auto cpu = cpu_seconds();
+    actors::ScratchFolds folds(*log, actors::ControlPlaneConfig{}.domain);
+    ATLAS_ASSERT(folds.fold_to(Position{end - end / k_log_parts}, {}).has_value(), "no fold");
+    const storage::SnapshotStore store(snapshots, {k_build, actors::ControlPlaneConfig{}.domain});
+    ATLAS_ASSERT(store.write(folds.written_down()).has_value(), "no snapshot");
+    return cpu_seconds() - cpu;
+  });
+}
+
 struct Started {
+  double opened_s = 1e9;   // until the log was open
   double serving_s = 1e9;  // from the opening of the log to a started control plane
+  double cpu_s = 1e9;      // until then
   double pushed_s = 1e9;   // and from then until a push is recorded
   double peak_mib = 0;
 };
 
-Started start_once(const fs::path& folder, int repetition) {
+// snapshots: empty: it folds the whole log.
+Started start_once(const fs::path& folder, const fs::path& snapshots, int repetition) {
   bench::QuietWorld world;
   bench::WallClock clock;
   bench::NoSecrets secrets;
   Started started;
+  actors::ControlPlaneConfig config;
+  config.build_id = k_build;
+  config.snapshots = snapshots;
+  const auto cpu = cpu_seconds();
   auto begin = SteadyClock::now();
   const auto log = bench::open_log(folder);
+  started.opened_s = seconds_since(begin);
   const auto plane = actors::start_control_plane(
-      {}, *log, secrets, {&clock, &world, {{HostId("local"), &world}}, &world});
+      config, *log, secrets, {&clock, &world, {{HostId("local"), &world}}, &world});
   ATLAS_ASSERT(plane.has_value(), plane ? "" : to_string(plane.error()));
   started.serving_s = seconds_since(begin);
+  started.cpu_s = cpu_seconds() - cpu;
   begin = SteadyClock::now();
   Push push;
   push.repository_urls = {"/srv/app-0.git"};
@@ -161,149 +188,57 @@ Started start_once(const fs::path& folder, int repetition) {
   return started;
 }
 
-// ---- the writer ----
+// ---- any moment ----
 
-struct Writers {
-  int threads;
-  std::size_t events;  // of each append
-  double goal;
+struct Looked {
+  double log_ms = 1e9;   // until the log is open
+  double open_ms = 1e9;  // until the first answer
+  double open_cpu_ms = 1e9;
+  double p99_ms = 1e9;
+  double p99_cpu_ms = 1e9;
+  double peak_mib = 0;
 };
-constexpr std::array<Writers, 4> k_writers = {
-    {{64, 1, 0.95}, {64, 4, 0.9}, {1, 64, 0.8}, {1, 1, 0.77}}};
-constexpr auto k_writing = std::chrono::milliseconds(700);
 
-// Events per second of threads that each write again and again until the time is over.
-double rate_of(const Writers& writers, const std::function<std::function<void()>(int)>& writer_of) {
-  std::vector<std::function<void()>> writes;
-  for (int i = 0; i < writers.threads; ++i) writes.push_back(writer_of(i));
-  std::atomic<std::uint64_t> done{0};
+// The routes, a deployment and a project in turns, anywhere and at the end by turns.
+Looked look_once(const fs::path& folder, const fs::path& snapshots) {
+  Looked looked;
+  const auto cpu = cpu_seconds();
   const auto begin = SteadyClock::now();
-  std::vector<std::jthread> threads;
-  threads.reserve(writes.size());
-  for (auto& write : writes) {
-    threads.emplace_back([&] {
-      while (SteadyClock::now() - begin < k_writing) {
-        write();
-        done += writers.events;
-      }
-    });
+  const auto view =
+      inspect::LogView::open(folder, {snapshots, [] { return std::string(k_build); }}).value();
+  looked.log_ms = 1e3 * seconds_since(begin);
+  std::mt19937_64 random(1);
+  const auto end = view.end().value();
+  const auto ask = [&](std::uint64_t question) {
+    const Position at(question % 2 == 0 ? end : end / 10 + random() % (end - end / 10));
+    const auto name = question % 3 == 0   ? std::string("routes")
+                      : question % 3 == 1 ? "d" + std::to_string(1'000'000 + random() % 1'000)
+                                          : "app-" + std::to_string(random() % k_projects);
+    const auto subject = inspect::subject_of(view, name, at);
+    ATLAS_ASSERT(subject.has_value(), subject ? "" : subject.error().message);
+    const auto state = inspect::state_at(view, *subject, at);
+    ATLAS_ASSERT(state.has_value(), state ? "" : state.error().message);
+  };
+  ask(0);
+  looked.open_ms = 1e3 * seconds_since(begin);
+  looked.open_cpu_ms = 1e3 * (cpu_seconds() - cpu);
+  std::vector<double> walls;
+  std::vector<double> cpus;
+  for (std::uint64_t question = 1; question <= 600; ++question) {
+    const auto cpu_before = cpu_seconds();
+    const auto asked = SteadyClock::now();
+    ask(question);
+    walls.push_back(1e3 * seconds_since(asked));
+    cpus.push_back(1e3 * (cpu_seconds() - cpu_before));
   }
-  threads.clear();
-  return static_cast<double>(done.load()) / seconds_since(begin);
-}
-
-class ThroughTheActor {
- public:
-  explicit ThroughTheActor(const fs::path& folder)
-      : log_(bench::open_log(folder)), system_(config_) {
-    ATLAS_ASSERT(log_->begin_epoch().has_value(), "no epoch");
-    writer_ = system_.spawn<caf::detached>(
-        actors::log_writer,
-        actors::LogWriterConfig{log_.get(), &clock_,
-                                [](const Error&) { ATLAS_ASSERT(false, "the log failed"); }, ""});
-  }
-  ~ThroughTheActor() {
-    caf::anon_send_exit(writer_, caf::exit_reason::user_shutdown);
-    writer_ = nullptr;
-  }
-  ThroughTheActor(const ThroughTheActor&) = delete;
-  ThroughTheActor& operator=(const ThroughTheActor&) = delete;
-
-  double rate(const Writers& writers) {
-    ++round_;
-    return rate_of(writers, [&](int i) {
-      actors::Append append;
-      append.request.stream =
-          StreamId("deployment/w" + std::to_string(round_) + "-" + std::to_string(i));
-      append.request.events.assign(writers.events, event_);
-      append.request.correlation_id = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
-      append.request.actor = Principal::system("deployment");
-      const auto self = std::make_shared<caf::scoped_actor>(system_);
-      return [this, self, append, version = std::uint64_t{0}]() mutable {
-        append.request.expected_version = StreamVersion(version);
-        version += append.request.events.size();
-        (*self)
-            ->request(writer_, caf::infinite, append)
-            .receive(
-                [](const actors::AppendReply& reply) {
-                  ATLAS_ASSERT(std::holds_alternative<storage::Appended>(reply.outcome),
-                               "an append was refused");
-                },
-                [](const caf::error&) { ATLAS_ASSERT(false, "an append failed"); });
-      };
-    });
-  }
-
-  [[nodiscard]] std::size_t bytes_of_newest() const {
-    const auto* indexes = dynamic_cast<const storage::LogIndexes*>(log_.get());
-    return indexes->stored_at(log_->last_position()).value().size();
-  }
-
- private:
-  std::unique_ptr<storage::EventLog> log_;
-  bench::WallClock clock_;
-  const pb::Event event_ = bench::sample_event();
-  caf::actor_system_config config_;
-  caf::actor_system system_;
-  actors::log_actor writer_;
-  int round_ = 0;
-};
-
-// The writes that the log's appends end in, each thread's own and synced by itself: RocksDB's own
-// group commit.
-class RawThreads {
- public:
-  RawThreads(const fs::path& folder, std::size_t value_bytes)
-      : database_(folder), value_(value_bytes, 'v') {}
-
-  double rate(const Writers& writers) {
-    return rate_of(writers, [&](int i) {
-      const StreamId stream("deployment/w" + std::to_string(i));
-      return [this, stream, events = writers.events] {
-        rocksdb::WriteBatch batch(0, 0, storage::k_protection_bytes_per_key, 0);
-        for (std::size_t e = 0; e < events; ++e) {
-          const auto key = storage::u64_bytes(++position_);
-          database_.put(batch, storage::Family::events, key, value_);
-          database_.put(batch, storage::Family::streams,
-                        storage::stream_key(stream, StreamVersion(position_)), key);
-        }
-        database_.put(batch, storage::Family::heads, stream.str(), std::string(16, 'h'));
-        database_.write(batch);
-      };
-    });
-  }
-
- private:
-  bench::RawDatabase database_;
-  const std::string value_;
-  std::atomic<std::uint64_t> position_{0};
-};
-
-struct Rates {
-  std::array<double, k_writers.size()> actor{};
-  std::array<double, k_writers.size()> raw{};
-};
-
-// In turns, so that whatever else the disk does meets both; the median of the rounds.
-Rates writing_rates(const fs::path& folder) {
-  constexpr std::size_t k_rounds = 5;
-  ThroughTheActor actor(folder / "log");
-  (void)actor.rate({1, 1, 0});
-  RawThreads raw(folder / "raw", actor.bytes_of_newest());
-  Rates rates;
-  for (std::size_t i = 0; i < k_writers.size(); ++i) {
-    std::array<double, k_rounds> of_actor{};
-    std::array<double, k_rounds> of_raw{};
-    for (std::size_t round = 0; round < k_rounds; ++round) {
-      of_actor[round] = actor.rate(k_writers[i]);
-      of_raw[round] = raw.rate(k_writers[i]);
-    }
-    std::sort(of_actor.begin(), of_actor.end());
-    std::sort(of_raw.begin(), of_raw.end());
-    rates.actor[i] = of_actor[k_rounds / 2];
-    rates.raw[i] = of_raw[k_rounds / 2];
-  }
-  return rates;
+  const auto p99 = [](std::vector<double>& times) {
+    std::ranges::sort(times);
+    return times[times.size() * 99 / 100];
+  };
+  looked.p99_ms = p99(walls);
+  looked.p99_cpu_ms = p99(cpus);
+  looked.peak_mib = bench::peak_mib();
+  return looked;
 }
 
 // ---- the table ----
@@ -314,11 +249,16 @@ void row(const char* what, const std::string& name, double value, const char* un
   std::printf("BAR log.%s %.6g %s %.6g\n", name.c_str(), value, comparison, goal);
 }
 
+void print_start(const char* what, const Started& started) {
+  std::printf("%s: log open %.3f s, serving %.3f s, %.3f s of CPU, then a push %.3f s; %.0f MiB\n",
+              what, started.opened_s, started.serving_s, started.cpu_s, started.pushed_s,
+              started.peak_mib);
+}
+
 // Goals of the size that is nearest: a million, or ten.
 void print_reads(const fs::path& folder, double events) {
   Verified verified;
   Read read;
-  Started started;
   for (int i = 0; i < k_repetitions; ++i) {
     const auto one = bench::apart<Verified>([&] { return verify_once(folder); });
     verified = {std::min(verified.wall_s, one.wall_s), std::min(verified.cpu_s, one.cpu_s),
@@ -326,17 +266,7 @@ void print_reads(const fs::path& folder, double events) {
     const auto reading = bench::apart<Read>([&] { return read_once(folder); });
     read = {std::min(read.decoded_s, reading.decoded_s), std::min(read.folded_s, reading.folded_s),
             reading.active_ms, reading.secrets_us, reading.projects_us};
-    const auto start = bench::apart<Started>([&] { return start_once(folder, i); });
-    started = {std::min(started.serving_s, start.serving_s),
-               std::min(started.pushed_s, start.pushed_s),
-               std::max(started.peak_mib, start.peak_mib)};
   }
-  const bool is_large = events > 3e6;
-  row("start: until it serves", "start_serving_s", started.serving_s, "s",
-      "<=", is_large ? 2 : 0.5);
-  row("start: then until a first push is recorded", "first_push_s", started.pushed_s, "s",
-      "<=", 0.5);
-  row("start: peak memory", "start_peak_mib", started.peak_mib, "MiB", "<=", 300);
   row("verify", "verify_events_per_cpu_s", events / verified.cpu_s, "events/CPU s", ">=", 1e6);
   std::printf("  (%.2f s by the clock)\n", verified.wall_s);
   row("verify: peak memory", "verify_peak_mib", verified.peak_mib, "MiB", "<=", 200);
@@ -350,9 +280,44 @@ void print_reads(const fs::path& folder, double events) {
   std::printf("  (%.0f us by copies of the projects)\n", read.projects_us);
 }
 
-void print_writes(const Rates& rates) {
-  for (std::size_t i = 0; i < k_writers.size(); ++i) {
-    const auto& writers = k_writers[i];
+void print_looks(const fs::path& folder, const fs::path& snapshots) {
+  Looked looked;
+  for (int i = 0; i < k_repetitions; ++i) {
+    const auto one = bench::apart<Looked>([&] { return look_once(folder, snapshots); });
+    looked = {
+        std::min(looked.log_ms, one.log_ms),           std::min(looked.open_ms, one.open_ms),
+        std::min(looked.open_cpu_ms, one.open_cpu_ms), std::min(looked.p99_ms, one.p99_ms),
+        std::min(looked.p99_cpu_ms, one.p99_cpu_ms),   std::max(looked.peak_mib, one.peak_mib)};
+  }
+  row("any moment: until the first answer", "look_open_ms", looked.open_ms, "ms", "<=", 150);
+  std::printf("  (%.0f ms of it until the log is open; %.0f ms of CPU)\n", looked.log_ms,
+              looked.open_cpu_ms);
+  row("any moment: then, p99", "look_p99_ms", looked.p99_ms, "ms", "<=", 20);
+  std::printf("  (%.1f ms of CPU; %.0f MiB)\n", looked.p99_cpu_ms, looked.peak_mib);
+}
+
+void print_starts(const fs::path& folder, const fs::path& snapshots, bool is_large) {
+  Started started;
+  for (int i = 0; i < k_repetitions; ++i) {
+    const auto start = bench::apart<Started>([&] { return start_once(folder, snapshots, i); });
+    print_start("  (a start from a snapshot", start);
+    started = {std::min(started.opened_s, start.opened_s),
+               std::min(started.serving_s, start.serving_s), std::min(started.cpu_s, start.cpu_s),
+               std::min(started.pushed_s, start.pushed_s),
+               std::max(started.peak_mib, start.peak_mib)};
+  }
+  row("start: until it serves", "start_serving_s", started.serving_s, "s",
+      "<=", is_large ? 2 : 0.5);
+  row("start: then until a first push is recorded", "first_push_s", started.pushed_s, "s",
+      "<=", 0.5);
+  row("start: peak memory", "start_peak_mib", started.peak_mib, "MiB", "<=", 300);
+  const auto whole = bench::apart<Started>([&] { return start_once(folder, {}, k_repetitions); });
+  print_start("  (without a snapshot", whole);
+}
+
+void print_writes(const bench::WritingRates& rates) {
+  for (std::size_t i = 0; i < bench::k_writers.size(); ++i) {
+    const auto& writers = bench::k_writers[i];
     const auto shape = std::to_string(writers.threads) + "x" + std::to_string(writers.events);
     row(("log writer " + shape + " : raw synced threads").c_str(), "writer_" + shape + "_vs_raw",
         rates.actor[i] / rates.raw[i], "", ">=", writers.goal);
@@ -360,26 +325,53 @@ void print_writes(const Rates& rates) {
   }
 }
 
+int usage() {
+  std::fprintf(stderr,
+               "usage: log_bench [--events N] [--keep FOLDER]\n"
+               "N from 100000 to 999999999; FOLDER keeps the log for the next time, which must be "
+               "of the same N\n");
+  return 2;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::uint64_t events = 1'000'000;
-  const std::string count = argc == 3 ? argv[2] : "";
-  const auto end = count.data() + count.size();
-  if (argc != 1 && (argc != 3 || std::string(argv[1]) != "--events" || count.size() > 9 ||
-                    std::from_chars(count.data(), end, events).ptr != end || events < 100'000)) {
-    std::fprintf(stderr, "usage: log_bench [--events N], N from 100000 to 999999999\n");
-    return 2;
+  std::optional<fs::path> kept;
+  for (int i = 1; i < argc; i += 2) {
+    const std::string name = argv[i];
+    const std::string value = i + 1 < argc ? argv[i + 1] : "";
+    const auto* end = value.data() + value.size();
+    if (name == "--keep" && !value.empty()) {
+      kept = value;
+    } else if (name != "--events" || value.size() > 9 || value.empty() ||
+               std::from_chars(value.data(), end, events).ptr != end || events < 100'000) {
+      return usage();
+    }
   }
   spdlog::set_level(spdlog::level::off);
-  const bench::WorkFolder folder("log-bench");
-  const auto log = folder.path() / "events";
-  const auto begin = SteadyClock::now();
-  const auto made = make_log(log, events);
-  std::printf("a log of %llu events, %d projects; made in %.0f s\n\n",
-              static_cast<unsigned long long>(made), k_projects, seconds_since(begin));
+  const bench::WorkFolder scratch("log-bench");
+  const auto folder = kept.value_or(scratch.path());
+  const auto log = folder / "events";
+  const auto snapshots = folder / "snapshots";
+  if (!fs::exists(log)) {
+    const auto begin = SteadyClock::now();
+    const auto made = make_log(log, events);
+    std::printf("%llu events were made in %.0f s\n", static_cast<unsigned long long>(made),
+                seconds_since(begin));
+  }
+  if (!fs::exists(snapshots)) {
+    std::printf("a snapshot was made in %.1f s of CPU\n", make_snapshot(log, snapshots));
+  }
+  const auto end = bench::apart<std::uint64_t>(
+      [&] { return storage::open_event_log_for_reading(log).value()->last_position().value(); });
+  std::printf("a log of %llu events, %d projects\n\n", static_cast<unsigned long long>(end),
+              k_projects);
   std::printf("%-58s %10s %-12s %s\n", "what", "measured", "", "goal");
-  print_reads(log, static_cast<double>(made));
-  print_writes(bench::apart<Rates>([&] { return writing_rates(folder.path()); }));
+  print_looks(log, snapshots);
+  print_starts(log, snapshots, events > 3'000'000);
+  print_reads(log, static_cast<double>(end));
+  print_writes(
+      bench::apart<bench::WritingRates>([&] { return bench::writing_rates(scratch.path()); }));
   return 0;
 }

@@ -190,12 +190,12 @@ Result<Found> first_event(const inspect::LogView& view, const inspect::Predicate
 }
 
 template <typename State>
-Result<Found> first_state(const inspect::LogView& view, const StreamId& stream, State state,
-                          const inspect::Predicate& predicate) {
+Result<Found> first_state(const inspect::LogView& view, const inspect::Subject& subject,
+                          State state, const inspect::Predicate& predicate) {
   Found found;
-  ATLAS_TRY(const auto records, view.stream(stream, view.end()));
+  ATLAS_TRY(const auto records, inspect::records_of(view, subject, view.end()));
   for (const auto& record : records) {
-    evolve(state, record.event);
+    inspect::fold(state, record);
     ++found.looked_at;
     if (!predicate.holds(inspect::json_of(state))) continue;
     found.record = record;
@@ -211,12 +211,12 @@ Result<Found> first_of(const inspect::LogView& view, const std::string& of,
   if (subject.kind == inspect::SubjectKind::deployment) {
     DeploymentState state;
     state.id = deployment_of(subject.stream);
-    return first_state(view, subject.stream, std::move(state), predicate);
+    return first_state(view, subject, std::move(state), predicate);
   }
   if (subject.kind == inspect::SubjectKind::project) {
     ProjectState state;
     state.id = project_of(subject.stream);
-    return first_state(view, subject.stream, std::move(state), predicate);
+    return first_state(view, subject, std::move(state), predicate);
   }
   return fail(ErrorCode::invalid_argument,
               "--of takes a deployment or a project; without it the events are looked at");

@@ -81,6 +81,7 @@ decltype(auto) visit_deployment_event(const pb::Event& event, const Visitor& vis
 
 // One of the five after which no event follows.
 [[nodiscard]] bool ends_deployment(const pb::Event& event);
+[[nodiscard]] bool ends_deployment(pb::Event::KindCase kind);
 
 // Why the event may not follow in the state's stream, as a sentence; empty when it may. Of events
 // that are to be appended: a log that an older build wrote may have what is a violation by now.

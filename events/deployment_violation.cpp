@@ -344,8 +344,10 @@ struct Precondition {
 
 }  // namespace
 
-bool ends_deployment(const pb::Event& event) {
-  switch (event.kind_case()) {
+bool ends_deployment(const pb::Event& event) { return ends_deployment(event.kind_case()); }
+
+bool ends_deployment(pb::Event::KindCase kind) {
+  switch (kind) {
     case pb::Event::kDeploymentFailed:
     case pb::Event::kDeploymentSuperseded:
     case pb::Event::kDeploymentCancelled:

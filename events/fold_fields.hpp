@@ -74,8 +74,8 @@ ATLAS_FIELDS(PushOrder, head, before_head, head_pushed_at_s, inferred, replaced,
 ATLAS_FIELDS(PullRequestState, head, updated_at_s, approved, approved_by, replaced, closed,
              closed_by)
 ATLAS_FIELDS(EnvironmentHistory, deployments, order, made_at, past, pushes, protect_next, spared)
-ATLAS_FIELDS(ProjectHistory, project, environments, environment_of, quarantined, env_changes,
-             pull_requests, builds, building)
+ATLAS_FIELDS(ProjectHistory, project, environments, environment_by_id, newest_made, quarantined,
+             env_changes, pull_requests, builds, building)
 
 ATLAS_FIELDS(ExpiryNews, domain, stage, fingerprint, not_after)
 ATLAS_FIELDS(Notification, project_id, project, deployment, result, environment, commit, subject,

@@ -1,31 +1,39 @@
 #include "events/missed_push.hpp"
 
+#include <algorithm>
+
 namespace atlasflow {
 
 void take_newer(KnownHeads& heads, const pb::PushReceived& push) {
   if (push.has_pull_request()) return;
   auto& known = heads[push.environment()];
   if (push.trigger() != pb::TRIGGER_WEBHOOK) {
-    known.commanded.insert(push.after());
+    std::erase(known.newest_commanded, push.after());
+    known.newest_commanded.push_back(push.after());
+    if (known.newest_commanded.size() > k_commanded_max) known.newest_commanded.pop_front();
     return;
   }
   known.ref = push.ref();
   known.commit = push.after();
   known.inferred = push.inferred_at_s() != 0;
   known.at_s = known.inferred ? push.inferred_at_s() : push.pushed_at_s();
-  known.commanded.clear();
+  known.newest_commanded.clear();
+}
+
+bool is_known(const KnownHead& head, const std::string& commit) {
+  return commit == head.commit ||
+         std::ranges::find(head.newest_commanded, commit) != head.newest_commanded.end();
 }
 
 std::optional<MissedPush> SeenHeads::look(const ProjectId& project, const KnownHead& known,
                                           const SeenHead& seen) {
-  const bool is_known = seen.commit == known.commit || known.commanded.contains(seen.commit);
   bool is_beginning = false;
   if (known.ref != seen.ref) {
     auto& first = beginnings_.try_emplace(project, seen).first->second;
     if (first.ref != seen.ref) first = seen;
     is_beginning = first.commit == seen.commit;
   }
-  if (is_known || is_beginning) {
+  if (is_known(known, seen.commit) || is_beginning) {
     doubts_.erase(project);
     return std::nullopt;
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -19,12 +20,17 @@ namespace atlasflow {
 // What is known of the branch of one environment, which is production unless it is said.
 struct KnownHead {
   std::string ref;
-  std::string commit;               // of its newest push; empty: none is known
-  std::int64_t at_s = 0;            // when that was pushed, or found; 0: unknown
-  bool inferred = false;            // nobody told of it
-  std::set<std::string> commanded;  // commits that somebody had deployed since
+  std::string commit;     // of its newest push; empty: none is known
+  std::int64_t at_s = 0;  // when that was pushed, or found; 0: unknown
+  bool inferred = false;  // nobody told of it
+  // The newest commits that somebody had deployed since, oldest first; bounded.
+  std::deque<std::string> newest_commanded;
 };
-ATLAS_FIELDS(KnownHead, ref, commit, at_s, inferred, commanded)
+ATLAS_FIELDS(KnownHead, ref, commit, at_s, inferred, newest_commanded)
+
+inline constexpr std::size_t k_commanded_max = 100;
+// Whether it is the newest push's, or was deployed since.
+[[nodiscard]] bool is_known(const KnownHead& head, const std::string& commit);
 
 // By environment, without those of pull requests, which are no branches of the repository.
 using KnownHeads = std::map<std::string, KnownHead, std::less<>>;

@@ -15,13 +15,18 @@ namespace {
 
 constexpr std::size_t k_past_max = 100;
 
-void end(EnvironmentHistory& environment, const DeploymentId& id) {
+void end(ProjectHistory& history, EnvironmentHistory& environment, const DeploymentId& id) {
   const auto found = environment.deployments.find(id);
   if (found->second.routed) {
     environment.past.push_back(std::move(found->second));
     ATLAS_PROBE(environment.past.size() > k_past_max,
                 "a past deployment was forgotten, there being too many");
-    if (environment.past.size() > k_past_max) environment.past.pop_front();
+    if (environment.past.size() > k_past_max) {
+      history.environment_by_id.erase(environment.past.front().id);
+      environment.past.pop_front();
+    }
+  } else {
+    history.environment_by_id.erase(id);
   }
   environment.deployments.erase(found);
   std::erase(environment.order, id);
@@ -59,9 +64,14 @@ const pb::PushReceived* push_of(const pb::Event& event) {
   }
 }
 
+bool begins_deployment(pb::Event::KindCase kind) {
+  return kind == pb::Event::kPushReceived || kind == pb::Event::kRollbackRequested ||
+         kind == pb::Event::kRedeployRequested;
+}
+
 const DeploymentState* ProjectHistory::find(const DeploymentId& id) const {
-  const auto name = environment_of.find(id);
-  if (name == environment_of.end()) return nullptr;
+  const auto name = environment_by_id.find(id);
+  if (name == environment_by_id.end()) return nullptr;
   const auto& environment = environments.at(name->second);
   const auto found = environment.deployments.find(id);
   if (found != environment.deployments.end()) return &found->second;
@@ -99,7 +109,7 @@ void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& ev
   if (const auto* push = push_of(event)) {
     const auto& name =
         push->environment().empty() ? std::string(k_production) : push->environment();
-    history.environment_of[id] = name;
+    history.environment_by_id[id] = name;
     auto& environment = history.environments[name];
     environment.deployments[id].id = id;
     environment.order.push_back(id);
@@ -111,8 +121,8 @@ void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& ev
       take(environment.pushes, *push);
     }
   }
-  const auto name = history.environment_of.find(id);
-  if (name == history.environment_of.end()) return;
+  const auto name = history.environment_by_id.find(id);
+  if (name == history.environment_by_id.end()) return;
   auto& environment = history.environments[name->second];
   const auto found = environment.deployments.find(id);
   if (found == environment.deployments.end()) return;
@@ -129,7 +139,7 @@ void evolve(ProjectHistory& history, const DeploymentId& id, const pb::Event& ev
     environment.spared = environment.protect_next ? id : DeploymentId{};
     environment.protect_next = false;
   }
-  if (is_terminal(found->second.status)) end(environment, id);
+  if (is_terminal(found->second.status)) end(history, environment, id);
 }
 
 const DeploymentState* serving(const EnvironmentHistory& environment) {

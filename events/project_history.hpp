@@ -32,7 +32,11 @@ struct EnvironmentHistory {
 struct ProjectHistory {
   ProjectState project;
   std::map<std::string, EnvironmentHistory> environments;
-  std::map<DeploymentId, std::string> environment_of;
+  // Of those that find() finds: what ended and was never live, or long ago, is without number.
+  std::map<DeploymentId, std::string> environment_by_id;
+  // Of the record that began the newest deployment. They come in the log's order, so what is told
+  // of a second time is known by it, though that deployment is forgotten.
+  Position newest_made;
   std::set<DeploymentId> quarantined;  // they have no actor, so nobody waits for them
   // Versions of the project's stream at which a variable was set or unset, ascending.
   std::vector<StreamVersion> env_changes;
@@ -46,6 +50,8 @@ struct ProjectHistory {
 
 // What is deployed, of an event that begins a deployment; null of any other.
 [[nodiscard]] const pb::PushReceived* push_of(const pb::Event& event);
+// Whether it is such an event.
+[[nodiscard]] bool begins_deployment(pb::Event::KindCase kind);
 
 // Folds an event of the project's stream, or of the deployment's.
 void evolve(ProjectHistory& history, const pb::Event& event);

@@ -1,11 +1,15 @@
 #include "inspect/lifetimes.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/probe.hpp"
 #include "events/deployment_events.hpp"
 #include "events/fold_codec.hpp"
 #include "events/project_history.hpp"
+#include "storage/log/log_indexes.hpp"
+#include "storage/log/record_codec.hpp"
+#include "storage/log/record_view.hpp"
 #include "storage/snapshots/snapshot_store.hpp"
 
 namespace atlasflow::inspect {
@@ -20,16 +24,66 @@ bool decode(const storage::Snapshot& snapshot, storage::CatalogFold& fold) {
   return reader.is_good();
 }
 
+bool is_of_interest(pb::Event::KindCase kind) {
+  return kind == pb::Event::kProjectCreated || begins_deployment(kind) || ends_deployment(kind);
+}
+
+// Those of the log's records from there on that take() takes, most being others.
+Result<void> read_of_interest(const storage::EventLog& log, Position first,
+                              const std::function<void(const storage::Record&)>& visit) {
+  const auto* stored_log = dynamic_cast<const storage::LogIndexes*>(&log);
+  if (stored_log == nullptr) {
+    return log.read_all(first, [&](const storage::Record& record) {
+      if (is_of_interest(record.event.kind_case())) visit(record);
+      return true;
+    });
+  }
+  std::optional<Error> unreadable;
+  storage::RecordCodec codec;
+  storage::Record record;
+  ATLAS_TRYV(stored_log->scan_stored(first, [&](Position position, std::string_view stored) {
+    const auto type = storage::type_said_by(stored);
+    if (type && !is_of_interest(static_cast<pb::Event::KindCase>(*type))) return true;
+    const auto decoded = codec.decode_into(stored, record);
+    if (!decoded) {
+      unreadable = storage::at_position(position, decoded.error());
+    } else if (record.position != position) {
+      unreadable = storage::damaged(position, "its key and its record disagree");
+    } else if (is_of_interest(record.event.kind_case())) {
+      visit(record);
+    }
+    return !unreadable;
+  }));
+  if (unreadable) return tl::unexpected(*unreadable);
+  return {};
+}
+
 }  // namespace
 
 Lifetimes::Lifetimes(const storage::Catalog& catalog) {
   for (const auto& project : catalog.every_project()) {
     projects_[project.state.name].push_back(project.state.id);
+    auto& lives = lives_[project.state.id];
     for (auto& entry : catalog.entries_of(project.state.id)) {
-      if (entry.ended == Position{}) unfinished_[entry.id] = lives_.size();
-      lives_.push_back({std::move(entry.id), entry.made, entry.ended});
+      if (entry.ended == Position{}) unfinished_[entry.id] = {&lives, lives.all.size()};
+      lives.all.push_back({std::move(entry.id), entry.made, entry.ended});
+    }
+    lives.last_ends.resize((lives.all.size() + k_part - 1) / k_part);
+    for (std::size_t part = 0; part < lives.last_ends.size(); ++part) note_ends(lives, part);
+  }
+}
+
+void Lifetimes::note_ends(Lives& lives, std::size_t part) {
+  const auto end = std::min(lives.all.size(), (part + 1) * k_part);
+  Position last;
+  for (auto at = part * k_part; at < end; ++at) {
+    last = std::max(last, lives.all[at].ended);
+    if (lives.all[at].ended == Position{}) {
+      last = {};
+      break;
     }
   }
+  lives.last_ends[part] = last;
 }
 
 void Lifetimes::take(const storage::Record& record) {
@@ -38,13 +92,18 @@ void Lifetimes::take(const storage::Record& record) {
   }
   const auto id = deployment_of(record.stream);
   if (id.empty()) return;
-  if (push_of(record.event) != nullptr) {
-    unfinished_[id] = lives_.size();
-    lives_.push_back({id, record.position, {}});
+  if (const auto* push = push_of(record.event)) {
+    auto& lives = lives_[ProjectId{push->project_id()}];
+    unfinished_[id] = {&lives, lives.all.size()};
+    lives.all.push_back({id, record.position, {}});
+    lives.last_ends.resize((lives.all.size() + k_part - 1) / k_part);
+    lives.last_ends.back() = {};
   } else if (ends_deployment(record.event)) {
     const auto found = unfinished_.find(id);
     if (found == unfinished_.end()) return;
-    lives_[found->second].ended = record.position;
+    auto& [lives, at] = found->second;
+    lives->all[at].ended = record.position;
+    note_ends(*lives, at / k_part);
     unfinished_.erase(found);
   }
 }
@@ -67,10 +126,8 @@ Result<std::optional<Lifetimes>> Lifetimes::of(const storage::EventLog& log,
     catalog.restore(std::move(fold));
     if (catalog.position() != position) continue;
     Lifetimes lives(catalog);
-    ATLAS_TRYV(log.read_all(position.next(), [&](const storage::Record& record) {
-      lives.take(record);
-      return true;
-    }));
+    ATLAS_TRYV(read_of_interest(log, position.next(),
+                                [&](const storage::Record& record) { lives.take(record); }));
     ATLAS_PROBE(true, "a look at an earlier moment began with a snapshot");
     return lives;
   }
@@ -79,11 +136,32 @@ Result<std::optional<Lifetimes>> Lifetimes::of(const storage::EventLog& log,
 
 std::vector<DeploymentId> Lifetimes::unfinished_at(Position position) const {
   std::vector<DeploymentId> ids;
-  for (const auto& life : lives_) {
-    const bool has_ended = life.ended != Position{} && life.ended <= position;
-    if (life.begun <= position && !has_ended) ids.push_back(life.id);
+  for (const auto& [project, lives] : lives_) {
+    for (std::size_t part = 0; part < lives.last_ends.size(); ++part) {
+      if (lives.all[part * k_part].begun > position) break;
+      const auto last_end = lives.last_ends[part];
+      if (last_end != Position{} && last_end <= position) continue;
+      const auto end = std::min(lives.all.size(), (part + 1) * k_part);
+      for (auto at = part * k_part; at < end && lives.all[at].begun <= position; ++at) {
+        const auto& life = lives.all[at];
+        if (life.ended == Position{} || life.ended > position) ids.push_back(life.id);
+      }
+    }
   }
   return ids;
+}
+
+std::vector<Position> Lifetimes::begun_between(const ProjectId& project, Position after,
+                                               Position until) const {
+  std::vector<Position> positions;
+  const auto found = lives_.find(project);
+  if (found == lives_.end()) return positions;
+  const auto& all = found->second.all;
+  for (auto life = std::ranges::upper_bound(all, after, {}, &Life::begun);
+       life != all.end() && life->begun <= until; ++life) {
+    positions.push_back(life->begun);
+  }
+  return positions;
 }
 
 std::vector<ProjectId> Lifetimes::projects_named(const std::string& name) const {

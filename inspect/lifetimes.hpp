@@ -25,6 +25,10 @@ struct SnapshotFolder {
 
 class Lifetimes {
  public:
+  Lifetimes(Lifetimes&&) = default;
+  Lifetimes& operator=(Lifetimes&&) = default;
+  Lifetimes(const Lifetimes&) = delete;
+  Lifetimes& operator=(const Lifetimes&) = delete;
   // Of the newest snapshot that is whole, of this log and of that build, and of all that the log
   // has behind it. Nothing: there is none, and whoever asks folds the log.
   [[nodiscard]] static Result<std::optional<Lifetimes>> of(const storage::EventLog& log,
@@ -32,6 +36,9 @@ class Lifetimes {
 
   // Those that had begun at the position and had not ended.
   [[nodiscard]] std::vector<DeploymentId> unfinished_at(Position position) const;
+  // When those deployments of a project began that did after one position and up to another.
+  [[nodiscard]] std::vector<Position> begun_between(const ProjectId& project, Position after,
+                                                    Position until) const;
   // Every project that ever had the name.
   [[nodiscard]] std::vector<ProjectId> projects_named(const std::string& name) const;
 
@@ -41,11 +48,23 @@ class Lifetimes {
     Position begun;
     Position ended;  // 0: it has not
   };
+  // A project's, as they began. Of each k_part of them it is known when the last one ended, so that
+  // of long ago nothing is looked through.
+  static constexpr std::size_t k_part = 64;
+  struct Lives {
+    std::vector<Life> all;
+    std::vector<Position> last_ends;  // 0: some has not
+  };
+  struct Place {
+    Lives* lives;
+    std::size_t at;
+  };
   explicit Lifetimes(const storage::Catalog& catalog);
   void take(const storage::Record& record);
+  static void note_ends(Lives& lives, std::size_t part);
 
-  std::vector<Life> lives_;
-  std::map<DeploymentId, std::size_t> unfinished_;  // where they stand
+  std::map<ProjectId, Lives> lives_;
+  std::map<DeploymentId, Place> unfinished_;
   std::map<std::string, std::vector<ProjectId>> projects_;
 };
 

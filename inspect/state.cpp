@@ -12,7 +12,7 @@ namespace {
 DeploymentState folded(const DeploymentId& id, const std::vector<storage::Record>& records) {
   DeploymentState state;
   state.id = id;
-  for (const auto& record : records) evolve(state, record.event);
+  for (const auto& record : records) fold(state, record);
   return state;
 }
 
@@ -23,8 +23,14 @@ Result<std::map<DeploymentId, DeploymentState>> deployments_at(const LogView& vi
   ATLAS_TRY(const auto* lifetimes, view.lifetimes());
   if (lifetimes != nullptr) {
     for (const auto& id : lifetimes->unfinished_at(position)) {
-      ATLAS_TRY(const auto records, view.stream(deployment_stream(id), position));
-      states[id] = folded(id, records);
+      auto& state = states[id];
+      state.id = id;
+      ATLAS_TRYV(view.log().read_stream(deployment_stream(id), StreamVersion(1),
+                                        [&](const storage::Record& record) {
+                                          if (record.position > position) return false;
+                                          evolve(state, record.event);
+                                          return true;
+                                        }));
     }
     return states;
   }
@@ -106,7 +112,7 @@ std::vector<AttributedChange> attributed(const std::vector<storage::Record>& rec
   std::map<std::string, storage::Record> touched;
   for (const auto& record : records) {
     if (record.position > to) break;
-    evolve(state, record.event);
+    fold(state, record);
     auto now = fields_of(json_of(state));
     if (record.position > from) {
       for (const auto& change : changes_between(last, now)) touched[change.path] = record;
@@ -124,16 +130,67 @@ std::vector<AttributedChange> attributed(const std::vector<storage::Record>& rec
   return changes;
 }
 
+// A project's own records and, once a commit of a fork had to wait, what began its deployments of
+// pull requests.
+Result<std::vector<storage::Record>> records_of_project(const LogView& view, const ProjectId& id,
+                                                        Position until) {
+  ATLAS_TRY(auto records, view.stream(project_stream(id), until));
+  const auto held = std::ranges::find_if(
+      records, [](const auto& record) { return record.event.has_pull_request_held(); });
+  if (held == records.end()) return records;
+  const auto begin = held->position;
+  const auto take = [&](const storage::Record& record) {
+    const auto& push = record.event.push_received();
+    if (record.event.has_push_received() && push.has_pull_request() &&
+        push.project_id() == id.str()) {
+      records.push_back(record);
+    }
+  };
+  ATLAS_TRY(const auto* lifetimes, view.lifetimes());
+  if (lifetimes != nullptr) {
+    for (const auto position : lifetimes->begun_between(id, begin, until)) {
+      ATLAS_TRY(const auto record, view.record(position));
+      take(record);
+    }
+  } else {
+    ATLAS_TRYV(view.log().read_all(begin, [&](const storage::Record& record) {
+      if (record.position <= until) take(record);
+      return record.position < until;
+    }));
+  }
+  std::ranges::sort(records, {}, &storage::Record::position);
+  return records;
+}
+
 }  // namespace
+
+void fold(DeploymentState& state, const storage::Record& record) { evolve(state, record.event); }
+
+void fold(ProjectState& state, const storage::Record& record) {
+  if (project_of(record.stream) == state.id) {
+    evolve(state, record.event);
+  } else {
+    note_deployed(state, record.event.push_received());
+  }
+}
+
+Result<std::vector<storage::Record>> records_of(const LogView& view, const Subject& subject,
+                                                Position until) {
+  if (subject.kind != SubjectKind::project) return view.stream(subject.stream, until);
+  return records_of_project(view, project_of(subject.stream), until);
+}
 
 Result<Subject> subject_of(const LogView& view, const std::string& name, Position until) {
   if (name == "routes") return Subject{SubjectKind::routes, name, {}};
   if (name == "queue") return Subject{SubjectKind::queue, name, {}};
   if (name.find('.') != std::string::npos) return Subject{SubjectKind::host, name, {}};
   const auto stream = deployment_stream(DeploymentId(name));
-  auto records = view.stream(stream, until);
-  if (!records) return tl::unexpected(records.error());
-  if (!records->empty()) return Subject{SubjectKind::deployment, name, stream};
+  bool is_there = false;
+  ATLAS_TRYV(view.log().read_stream(stream, StreamVersion(1), [&](const storage::Record& record) {
+    is_there = record.position <= until;
+    return false;
+  }));
+  if (is_there) return Subject{SubjectKind::deployment, name, stream};
   const auto project = project_named(view, name, until);
   if (!project) return tl::unexpected(project.error());
   if (!project->empty()) return Subject{SubjectKind::project, name, project_stream(*project)};
@@ -176,11 +233,10 @@ Result<Json> state_at(const LogView& view, const Subject& subject, Position posi
       return json_of_deployment(folded(deployment_of(subject.stream), *records));
     }
     case SubjectKind::project: {
-      auto records = view.stream(subject.stream, position);
-      if (!records) return tl::unexpected(records.error());
       ProjectState state;
       state.id = project_of(subject.stream);
-      for (const auto& record : *records) evolve(state, record.event);
+      ATLAS_TRY(const auto records, records_of(view, subject, position));
+      for (const auto& record : records) fold(state, record);
       return json_of(state);
     }
     case SubjectKind::queue:
@@ -208,16 +264,15 @@ Result<std::vector<AttributedChange>> diff(const LogView& view, const Subject& s
     return changes;
   }
   if (subject.kind == SubjectKind::deployment || subject.kind == SubjectKind::project) {
-    auto records = view.stream(subject.stream, to);
-    if (!records) return tl::unexpected(records.error());
+    ATLAS_TRY(const auto records, records_of(view, subject, to));
     if (subject.kind == SubjectKind::deployment) {
       DeploymentState state;
       state.id = deployment_of(subject.stream);
-      return attributed(*records, std::move(state), from, to);
+      return attributed(records, std::move(state), from, to);
     }
     ProjectState state;
     state.id = project_of(subject.stream);
-    return attributed(*records, std::move(state), from, to);
+    return attributed(records, std::move(state), from, to);
   }
   const auto before = state_at(view, subject, from);
   if (!before) return tl::unexpected(before.error());

@@ -24,6 +24,16 @@ struct Subject {
 [[nodiscard]] Result<Subject> subject_of(const LogView& view, const std::string& name,
                                          Position until);
 
+// Of a deployment or a project: the records up to a position that its state is folded of. Beside a
+// project's own these are those that began its deployments of pull requests, once a commit of a
+// fork had to wait for its approval: it waits no more then.
+[[nodiscard]] Result<std::vector<storage::Record>> records_of(const LogView& view,
+                                                              const Subject& subject,
+                                                              Position until);
+// One of them, in their order. The state must have its id.
+void fold(DeploymentState& state, const storage::Record& record);
+void fold(ProjectState& state, const storage::Record& record);
+
 // The subject's state at the position, every field; of a deployment also its "outstanding" effects.
 [[nodiscard]] Result<Json> state_at(const LogView& view, const Subject& subject, Position position);
 

@@ -57,7 +57,7 @@ void DomainKeeperState::begin(domain_keeper_actor::pointer self, const BeginDoma
 
 void DomainKeeperState::read_on(domain_keeper_actor::pointer self) {
   read_log(
-      self, config.log_reader, ReadLog{position.next(), nullptr},
+      self, config.log_reader, ReadLog{position.next()},
       [this](const storage::Record& record) {
         fold(record);
         position = record.position;

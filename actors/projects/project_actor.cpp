@@ -313,7 +313,7 @@ void ProjectActorState::reconcile(project_actor::pointer self) {
   });
   for (auto& [id, command_for] : wanted.tell) {
     if (std::holds_alternative<Start>(command_for)) {
-      starting[history.environment_of.at(id)] = id;
+      starting[history.environment_by_id.at(id)] = id;
     }
     self->send(wiring.deployments, DeliverTo{id, std::move(command_for), newest});
   }

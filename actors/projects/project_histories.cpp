@@ -1,5 +1,7 @@
 #include "actors/projects/project_histories.hpp"
 
+#include <memory>
+#include <set>
 #include <utility>
 
 #include "base/probe.hpp"
@@ -20,7 +22,7 @@ bool apply(ProjectHistory& history, const storage::Record& record) {
   if (record.stream == node_stream()) {
     // A new control plane tries the quarantined ones again.
     if (record.event.has_node_started()) history.quarantined.clear();
-    if (auto id = quarantined_by(record.event); history.environment_of.contains(id)) {
+    if (auto id = quarantined_by(record.event); history.environment_by_id.contains(id)) {
       history.quarantined.insert(std::move(id));
     }
     return false;
@@ -31,9 +33,12 @@ bool apply(ProjectHistory& history, const storage::Record& record) {
     evolve(history, record.event);
     return true;
   }
-  const bool known = history.environment_of.contains(id);
-  const bool begins = push_of(record.event) != nullptr;
-  if (known == begins) return false;
+  if (push_of(record.event) != nullptr) {
+    if (record.position <= history.newest_made) return false;
+    history.newest_made = record.position;
+  } else if (!history.environment_by_id.contains(id)) {
+    return false;
+  }
   if (const auto* state = history.find(id);
       state != nullptr && record.stream_version <= state->version) {
     ATLAS_PROBE(true, "a project was told what it had read from the log already");
@@ -41,6 +46,21 @@ bool apply(ProjectHistory& history, const storage::Record& record) {
   }
   evolve(history, id, record.event, record.recorded_at);
   return true;
+}
+
+std::function<bool(const storage::Record&)> records_of(const ProjectId& project) {
+  return [project,
+          unfinished = std::make_shared<std::set<DeploymentId>>()](const storage::Record& record) {
+    if (record.stream == node_stream()) return true;
+    const auto id = deployment_of(record.stream);
+    if (id.empty()) return project_of(record.stream) == project;
+    if (const auto* push = push_of(record.event); push != nullptr) {
+      if (push->project_id() == project.str()) unfinished->insert(id);
+    }
+    if (!unfinished->contains(id)) return false;
+    if (ends_deployment(record.event)) unfinished->erase(id);
+    return true;
+  };
 }
 
 void ProjectHistories::apply(const storage::Record& record) {

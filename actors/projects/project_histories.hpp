@@ -2,6 +2,7 @@
 // they come from reading it or as they are written. One thread at a time.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <utility>
 
@@ -14,6 +15,10 @@ namespace atlasflow::actors {
 // Folds a record of the project, of one of its deployments or of the node; one that is folded
 // already is passed over. True when the project's or a deployment's state has changed.
 bool apply(ProjectHistory& history, const storage::Record& record);
+
+// Of a log's records, told in their order from the first, those that a project's history is made
+// of: the node's, its own and its deployments'. Copies share what they have been told.
+[[nodiscard]] std::function<bool(const storage::Record&)> records_of(const ProjectId& project);
 
 // The histories of all projects whose records it is given, which must come in the log's order.
 class ProjectHistories {

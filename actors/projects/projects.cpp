@@ -6,6 +6,7 @@
 #include "base/digest.hpp"
 #include "base/log.hpp"
 #include "base/probe.hpp"
+#include "events/deployment_events.hpp"
 #include "events/environment.hpp"
 
 namespace atlasflow::actors {
@@ -19,10 +20,8 @@ void ProjectsState::begin(projects_actor::pointer self, const BeginProjects& mes
   }
   for (auto& [id, history] : std::move(*message.histories).take()) {
     bool unfinished = false;
-    for (const auto& [deployment_id, environment] : history.environment_of) {
-      owners[deployment_id] = id;
-    }
     for (const auto& [environment_name, environment] : history.environments) {
+      for (const auto& made : environment.deployments) owners[made.first] = id;
       unfinished = unfinished || !environment.deployments.empty();
     }
     ATLAS_PROBE(!history.project.exists() && unfinished,
@@ -207,6 +206,7 @@ void ProjectsState::on_records(projects_actor::pointer self, const RecordBatch& 
       const auto found = owners.find(id);
       if (found == owners.end()) continue;
       owner = found->second;
+      if (ends_deployment(record.event)) owners.erase(found);
     }
     if (!projects.contains(owner)) continue;
     if (record.event.has_project_deleted()) by_name.erase(projects.at(owner).name);
@@ -257,7 +257,7 @@ void ProjectsState::go_on(projects_actor::pointer self, const ProjectId& id) {
       .then(
           [this, self, id](const Settled&) {
             missed.erase(id);
-            replay(self, id, std::make_shared<ProjectHistories>(), Position{1});
+            replay(self, id, std::make_shared<ProjectHistories>(), records_of(id), Position{1});
           },
           [this, self, id](const caf::error& error) {
             self->quit(to_caf(Error{ErrorCode::internal,
@@ -267,16 +267,17 @@ void ProjectsState::go_on(projects_actor::pointer self, const ProjectId& id) {
 }
 
 void ProjectsState::replay(projects_actor::pointer self, const ProjectId& id,
-                           const std::shared_ptr<ProjectHistories>& histories, Position from) {
+                           const std::shared_ptr<ProjectHistories>& histories, const IsWanted& only,
+                           Position from) {
   read_log(
-      self, wiring.log_reader, ReadLog{from, streams_of(id)},
+      self, wiring.log_reader, ReadLog{from, only},
       [histories](const storage::Record& record) { histories->apply(record); },
-      [this, self, id, histories](Position next) {
+      [this, self, id, histories, only](Position next) {
         if (const auto newest = missed.find(id); newest != missed.end()) {
           const bool unread = newest->second >= next;
           missed.erase(newest);
           ATLAS_PROBE(unread, "a project's records came while its next actor was made of the log");
-          if (unread) return replay(self, id, histories, next);
+          if (unread) return replay(self, id, histories, only, next);
         }
         auto read = std::move(*histories).take();
         if (!read.contains(id))
@@ -285,15 +286,6 @@ void ProjectsState::replay(projects_actor::pointer self, const ProjectId& id,
         log_event(LogLevel::warn, "projects", "restarted", {{"project", projects.at(id).name}});
         spawn_project(self, id, std::move(read.at(id)));
       });
-}
-
-std::shared_ptr<const std::set<StreamId>> ProjectsState::streams_of(const ProjectId& id) const {
-  auto streams = std::make_shared<std::set<StreamId>>();
-  streams->insert({node_stream(), project_stream(id)});
-  for (const auto& [deployment, owner] : owners) {
-    if (owner == id) streams->insert(deployment_stream(deployment));
-  }
-  return streams;
 }
 
 projects_actor::behavior_type projects(projects_actor::stateful_pointer<ProjectsState> self,

@@ -50,7 +50,7 @@ struct ProjectsState {
   std::map<ProjectId, Entry> projects;
   Supervisor<ProjectId, project_actor> children{k_project_restarts};
   std::map<std::string, ProjectId> by_name;  // of projects that exist
-  std::map<DeploymentId, ProjectId> owners;
+  std::map<DeploymentId, ProjectId> owners;  // of those that have not ended
   std::set<std::string> creating;
   // The newest record of a project that came while it had no actor.
   std::map<ProjectId, Position> missed;
@@ -76,8 +76,8 @@ struct ProjectsState {
   void go_on(projects_actor::pointer self, const ProjectId& id);
   // Reads on from there; again when records came meanwhile that it may not have read.
   void replay(projects_actor::pointer self, const ProjectId& id,
-              const std::shared_ptr<ProjectHistories>& histories, Position from);
-  [[nodiscard]] std::shared_ptr<const std::set<StreamId>> streams_of(const ProjectId& id) const;
+              const std::shared_ptr<ProjectHistories>& histories, const IsWanted& only,
+              Position from);
   // The actor of the project with that name.
   [[nodiscard]] Result<project_actor> named(const std::string& project) const;
   [[nodiscard]] Result<project_actor> actor_of(const ProjectId& id) const;

@@ -79,7 +79,7 @@ Result<std::string> look_at_branch(const ProjectState& project, const storage::C
   }
   push.after = head->sha;
   push.before = known.commit;
-  if (known.commit != push.after && !known.commanded.contains(push.after)) return std::string();
+  if (!is_known(known, push.after)) return std::string();
   return "commit " + push.after.substr(0, 7) + " is known: nothing was pushed since";
 }
 

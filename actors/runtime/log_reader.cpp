@@ -36,7 +36,7 @@ Result<LogPage> page_of(const storage::EventLog& log, const ReadLog& part) {
     page.at_end = records->size() < k_page_records_max && looks++ < k_page_looks_max;
     if (!page.at_end) return false;
     page.next = record.position.next();
-    if (part.only == nullptr || part.only->contains(record.stream)) records->push_back(record);
+    if (!part.only || part.only(record)) records->push_back(record);
     return true;
   }));
   page.records = std::move(records);

@@ -5,7 +5,6 @@
 
 #include <functional>
 #include <memory>
-#include <set>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -24,10 +23,12 @@ struct ReadStream {
   StreamVersion first = StreamVersion{1};
   StreamVersion last = StreamVersion{};
 };
-// Of the log, from `first` on; the records of these streams only. Null: of all.
+// Called by the reader, for each record in its order.
+using IsWanted = std::function<bool(const storage::Record&)>;
+// Of the log, from `first` on; those records only. Empty: all.
 struct ReadLog {
   Position first = Position{1};
-  std::shared_ptr<const std::set<StreamId>> only;
+  IsWanted only = {};
 };
 // In the log's order, at most k_page_records_max.
 struct LogPage {

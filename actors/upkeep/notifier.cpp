@@ -103,7 +103,7 @@ void NotifierState::begin(notifier_actor::pointer self, const BeginNotifying& me
 
 void NotifierState::read_on(notifier_actor::pointer self) {
   read_log(
-      self, config.log_reader, ReadLog{position.next(), nullptr},
+      self, config.log_reader, ReadLog{position.next()},
       [this](const storage::Record& record) { fold(record); },
       [this, self](Position /*next*/) {
         ATLAS_PROBE(position < heard, "the notifier heard of records that it had not read yet");

@@ -228,6 +228,17 @@ RecordView view_of(const Record& record) {
           record.writer_epoch, record.event_id,     record.dedupe_key};
 }
 
+std::optional<std::uint32_t> type_said_by(std::string_view stored) {
+  if (stored.size() <= std::tuple_size_v<ChainHash>) return std::nullopt;
+  Envelope envelope;
+  if (!envelope.read(stored.substr(0, stored.size() - std::tuple_size_v<ChainHash>))) {
+    return std::nullopt;
+  }
+  const auto type = envelope.numbers[pb::StoredRecord::kTypeFieldNumber];
+  if (type > UINT32_MAX) return std::nullopt;
+  return static_cast<std::uint32_t>(type);
+}
+
 std::optional<RecordView> view_of_plain(std::string_view stored) {
   if (stored.size() <= std::tuple_size_v<ChainHash>) return std::nullopt;
   Envelope envelope;

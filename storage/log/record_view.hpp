@@ -28,6 +28,10 @@ struct RecordView {
 // Whatever is answered is what RecordCodec::decode() would answer.
 [[nodiscard]] std::optional<RecordView> view_of_plain(std::string_view stored);
 
+// Of which type a record of the plain form says that its event is, whether it is one or not: enough
+// for who looks for some types and decodes those. Nothing: it is of another form.
+[[nodiscard]] std::optional<std::uint32_t> type_said_by(std::string_view stored);
+
 // The event's kind, of bytes that are certain to parse as a pb::Event with this one set. Nothing:
 // they may parse, or not.
 [[nodiscard]] std::optional<std::uint32_t> kind_of_plain_event(std::string_view payload);

@@ -30,7 +30,7 @@ constexpr std::uint64_t k_room_needed_bytes = 2ULL << 20U;
 // Beside what is in the write-ahead logs, which an open writes into tables: the files that RocksDB
 // makes at each open.
 constexpr std::uint64_t k_room_to_open_bytes = 4ULL << 20U;
-// RocksDB takes the room of a whole write-ahead log in advance, some 70 MiB. On a disk with less
+// RocksDB takes the room of a whole write-ahead log in advance, some 8 MiB. On a disk with less
 // than a few of these that would leave nothing for the tables.
 constexpr std::uint64_t k_room_to_allocate_bytes = 512ULL << 20U;
 

@@ -53,6 +53,12 @@ class ProcessLog final : public rocksdb::Logger {
   }
 };
 
+// Whoever opens the log, to write or to look, reads the write-ahead logs into memory first. Beyond
+// this they are made tables, so that what is read then does not grow with the log.
+constexpr std::uint64_t k_wal_bytes_max = 8ULL << 20U;
+// Of all families together. What is looked at again and again, what lives, fits.
+constexpr std::size_t k_block_cache_bytes = 32ULL << 20U;
+
 rocksdb::BlockBasedTableOptions table_options(const DatabaseTuning& tuning,
                                               std::size_t block_size_bytes, bool filter) {
   rocksdb::BlockBasedTableOptions table;
@@ -93,7 +99,7 @@ rocksdb::DBOptions database_options(rocksdb::Env* env, const DatabaseTuning& tun
   options.paranoid_checks = true;
   // Read-only secondaries need every table file kept open.
   options.max_open_files = -1;
-  options.max_total_wal_size = 256ULL << 20U;
+  options.max_total_wal_size = k_wal_bytes_max;
   // One writer gains nothing from these, atomic_flush forbids the first, the others relax what a
   // reader may see or what is on disk after a write.
   options.enable_pipelined_write = false;
@@ -114,9 +120,12 @@ rocksdb::DBOptions database_options(rocksdb::Env* env, const DatabaseTuning& tun
   return options;
 }
 
-std::vector<rocksdb::ColumnFamilyDescriptor> family_descriptors(const DatabaseTuning& tuning) {
-  constexpr std::size_t k_scan_block_bytes = 64ULL
-                                             << 10U;  // read in order, so larger compresses better
+std::vector<rocksdb::ColumnFamilyDescriptor> family_descriptors(const DatabaseTuning& wanted) {
+  auto tuning = wanted;
+  if (!tuning.block_cache) tuning.block_cache = rocksdb::NewLRUCache(k_block_cache_bytes);
+  // Read in order, where larger compresses better, and one by one, where each costs a whole block:
+  // a deployment's records lie far apart.
+  constexpr std::size_t k_scan_block_bytes = 16ULL << 10U;
   constexpr std::size_t k_point_block_bytes = 4ULL << 10U;
   // Events are found by position or scanned, never missed, so a filter would only cost memory.
   const auto events = family_options(tuning, table_options(tuning, k_scan_block_bytes, false));

@@ -33,7 +33,7 @@ inline constexpr std::size_t k_family_count = 7;
 // caller's. What is durable, checked or refused must not depend on it.
 struct DatabaseTuning {
   std::size_t write_buffer_bytes = 0;           // of each family's memtable; 0: RocksDB's 64 MiB
-  std::shared_ptr<rocksdb::Cache> block_cache;  // of all families; null: each kind of table its own
+  std::shared_ptr<rocksdb::Cache> block_cache;  // of all families; null: one of its own
   std::shared_ptr<rocksdb::Logger> text_log;    // null: the process's log, from warnings on
   bool one_thread = false;                      // table files are opened in turn; no statistics
 };

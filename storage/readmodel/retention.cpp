@@ -84,15 +84,17 @@ namespace {
 
 // Of a project's deployments, newest first: all that have not ended, and of those that have at
 // least what retention_of() keeps. Whoever keeps nothing of the others need not read them.
-Result<std::vector<DeploymentView>> worth_a_look(const Catalog& catalog, const ProjectId& project,
+Result<std::vector<DeploymentView>> worth_a_look(const Catalog& catalog,
+                                                 const ProjectState& project,
                                                  std::size_t rollbacks) {
-  auto entries = catalog.entries_of(project);
+  const auto entries = catalog.entries_of(project.id);
   std::vector<DeploymentView> views;
   std::set<std::uint64_t> images;
   std::vector<const DeploymentEntry*> ended;
   for (const auto& entry : entries) {
     if (entry.ended != Position{}) {
-      if (entry.served_image != 0) ended.push_back(&entry);
+      // Of a project that was deleted nothing is rolled back to.
+      if (entry.served_image != 0 && project.exists()) ended.push_back(&entry);
       continue;
     }
     ATLAS_TRY(auto view, catalog.deployment(entry.id));
@@ -122,7 +124,7 @@ Result<std::vector<DeploymentView>> worth_a_look(const Catalog& catalog, const P
 Result<Retention> retention_of(const Catalog& catalog, std::size_t rollbacks) {
   Retention all;
   for (const auto& project : catalog.every_project()) {
-    ATLAS_TRY(const auto views, worth_a_look(catalog, project.state.id, rollbacks));
+    ATLAS_TRY(const auto views, worth_a_look(catalog, project.state, rollbacks));
     auto kept = retention_of(project, views, rollbacks);
     all.deployments.merge(kept.deployments);
     all.unfinished.merge(kept.unfinished);
@@ -144,7 +146,7 @@ Result<SealedValues> sealed_values_of(const Catalog& catalog, std::size_t rollba
     const auto changes = catalog.sealed_changes_of(known.state.id);
     for (const auto& change : changes) values.named.insert(change.ref);
     const auto project = catalog.project(known.state.id)->state;
-    ATLAS_TRY(const auto deployments, worth_a_look(catalog, project.id, rollbacks));
+    ATLAS_TRY(const auto deployments, worth_a_look(catalog, project, rollbacks));
     // A deployment keeps the variables that it was made with, and hands them on when it is
     // restarted or rolled back to.
     std::set<StreamVersion> versions;
@@ -177,7 +179,7 @@ Result<bool> is_retained(const Catalog& catalog, const DeploymentId& id, std::si
   if (!view) return tl::unexpected(view.error());
   const auto project = catalog.project(ProjectId{view->state.push.project_id()});
   if (!project) return false;
-  ATLAS_TRY(const auto views, worth_a_look(catalog, project->state.id, rollbacks));
+  ATLAS_TRY(const auto views, worth_a_look(catalog, project->state, rollbacks));
   return retention_of(*project, views, rollbacks).deployments.contains(id);
 }
 
@@ -185,7 +187,7 @@ Result<std::set<DeploymentId>> deployments_with_kept_logs(const Catalog& catalog
                                                           std::size_t rollbacks) {
   std::set<DeploymentId> kept;
   for (const auto& project : catalog.every_project()) {
-    ATLAS_TRY(const auto views, worth_a_look(catalog, project.state.id, rollbacks));
+    ATLAS_TRY(const auto views, worth_a_look(catalog, project.state, rollbacks));
     kept.merge(retention_of(project, views, rollbacks).deployments);
     if (!project.state.exists()) continue;
     const auto entries = catalog.entries_of(project.state.id);

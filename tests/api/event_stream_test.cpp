@@ -125,5 +125,29 @@ TEST_F(EventStream, that_is_followed_shows_what_comes_later) {
   EXPECT_FALSE(client.receive()) << "a cut stream must not look whole";
 }
 
+// Whose an event is, is looked up for what ended long ago. What can't be looked up is not left out:
+// a stream that ends as if it were whole would hide the events of that deployment.
+TEST_F(EventStream, of_one_project_is_cut_where_it_cannot_be_known_whose_an_event_is) {
+  control_.add_project("shop");
+  control_.add_deployment("aaaaaaa2", "shop");
+  const auto middle = control_.log().last_position().next();
+  control_.fail_deployment("aaaaaaa2");
+  for (const char digit : {'2', '3', '4', '5', '6', '7'}) {
+    for (const char* begin : {"bbbbbbb", "ccccccc"}) {
+      control_.add_deployment(std::string(begin) + digit, "shop");
+      control_.fail_deployment(std::string(begin) + digit);
+    }
+  }
+  ASSERT_FALSE(control_.catalog().recent(DeploymentId("aaaaaaa2"))) << "it is in memory";
+  const auto target = "/v1/events?project=shop&from=" + std::to_string(middle.value());
+  EXPECT_EQ(streams_at(target).front(), "deployment/aaaaaaa2@2");
+  control_.index_is_damaged = true;
+  EXPECT_FALSE(connect().ask(request_text("GET", target))) << "a cut stream must not look whole";
+  EXPECT_EQ(streams_at("/v1/events?from=" + std::to_string(middle.value())).size(), 25U)
+      << "of all projects it need not be known";
+  control_.index_is_damaged = false;
+  EXPECT_EQ(streams_at(target).size(), 25U);
+}
+
 }  // namespace
 }  // namespace atlasflow::api

@@ -3,6 +3,7 @@
 #include "base/assert.hpp"
 #include "events/environment.hpp"
 #include "events/settings.hpp"
+#include "storage/log/forwarding_event_log.hpp"
 #include "storage/log/memory_event_log.hpp"
 
 namespace atlasflow::api::testing {
@@ -11,10 +12,27 @@ namespace {
 constexpr const char* k_sha = "1111111111111111111111111111111111111111";
 constexpr const char* k_chosen = "bbbbbbb2";  // where a command names no deployment
 
+class FragileLog final : public storage::ForwardingEventLog {
+ public:
+  explicit FragileLog(const std::atomic<bool>& index_is_damaged)
+      : ForwardingEventLog(storage::open_memory_event_log()), index_is_damaged_(index_is_damaged) {}
+
+  Result<void> read_stream(
+      const StreamId& stream, StreamVersion first,
+      const std::function<bool(const storage::Record&)>& visit) const override {
+    if (index_is_damaged_) return fail(ErrorCode::corrupt, "an index is damaged");
+    return ForwardingEventLog::read_stream(stream, first, visit);
+  }
+
+ private:
+  const std::atomic<bool>& index_is_damaged_;
+};
+
 }  // namespace
 
 RecordingControlPlane::RecordingControlPlane()
-    : receipts(std::vector<actors::PushReceipt>{}), log_(storage::open_memory_event_log()) {
+    : receipts(std::vector<actors::PushReceipt>{}),
+      log_(std::make_unique<FragileLog>(index_is_damaged)) {
   ATLAS_ASSERT(log_->begin_epoch().has_value(), "a log in memory takes an epoch");
   catalog_.read_finished_from(*log_);
 }

@@ -2,6 +2,7 @@
 // are recorded and answered as the test says. Any thread, as the interface wants.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -58,6 +59,8 @@ class RecordingControlPlane : public actors::ControlPlane {
   Result<commands::Done> app_outcome;     // of connecting and disconnecting an App...
   bool app_is_recorded = true;            // ...which may be recorded all the same
   std::optional<Error> domain_error;      // of the commands for domains; unset: they work
+  // The log's index of streams can't be read; its records can.
+  std::atomic<bool> index_is_damaged = false;
 
   // ---- what they look at ----
   struct Call {

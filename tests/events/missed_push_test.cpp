@@ -106,7 +106,7 @@ TEST(SeenHeads, another_branch_that_production_follows_now_is_a_beginning) {
 TEST(SeenHeads, what_somebody_deployed_by_hand_is_known) {
   SeenHeads heads;
   auto by_hand = known('a');
-  by_hand.commanded = {commit('b')};
+  by_hand.newest_commanded = {commit('b')};
   EXPECT_FALSE(heads.look(k_web, by_hand, seen('b', 100)));
   EXPECT_FALSE(heads.look(k_web, by_hand, seen('b', 1'000)));
   EXPECT_FALSE(heads.look(k_web, by_hand, seen('c', 2'000)));
@@ -186,7 +186,28 @@ TEST(KnownHead, names_what_was_commanded_since) {
   made.add('a', pb::TRIGGER_COMMAND).add('b', pb::TRIGGER_WEBHOOK);
   made.add('c', pb::TRIGGER_COMMAND).add('d', pb::TRIGGER_COMMAND);
   EXPECT_EQ(made.head().commit, commit('b'));
-  EXPECT_THAT(made.head().commanded, ElementsAre(commit('c'), commit('d')));
+  EXPECT_THAT(made.head().newest_commanded, ElementsAre(commit('c'), commit('d')));
+}
+
+// Without webhooks none of them is ever cleared away by a push.
+TEST(KnownHead, names_the_newest_of_what_was_commanded_and_no_more) {
+  KnownHeads heads;
+  pb::PushReceived push;
+  push.set_trigger(pb::TRIGGER_COMMAND);
+  push.set_environment("production");
+  const auto number = [](std::size_t i) { return std::to_string(1'000'000 + i); };
+  for (std::size_t i = 0; i <= k_commanded_max; ++i) {
+    push.set_after(number(i));
+    take_newer(heads, push);
+    push.set_after(number(1));  // again and again: it stays the newest
+    take_newer(heads, push);
+  }
+  const auto& head = heads["production"];
+  EXPECT_EQ(head.newest_commanded.size(), k_commanded_max);
+  EXPECT_FALSE(is_known(head, number(0)));
+  EXPECT_TRUE(is_known(head, number(1)));
+  EXPECT_TRUE(is_known(head, number(2)));
+  EXPECT_TRUE(is_known(head, number(k_commanded_max)));
 }
 
 TEST(KnownHead, of_one_that_was_found_the_time_is_when) {

@@ -43,7 +43,7 @@ class ReuseTest : public testing::Test {
     const auto& environment = made.push.environment();
     history.environments[environment].deployments[made.id] = made;
     history.environments[environment].order.push_back(made.id);
-    history.environment_of[made.id] = environment;
+    history.environment_by_id[made.id] = environment;
   }
 
   Result<DeploymentCommand> reuse(ReuseKind kind, const DeploymentState* of = nullptr) {

@@ -173,6 +173,19 @@ TEST_F(FromSnapshots, every_state_is_that_of_a_fold_from_the_begin_whatever_thei
   }
 }
 
+// As a log in a database is: of what is behind the snapshot only some records are decoded.
+TEST_F(FromSnapshots, a_log_that_opens_its_stored_bytes_answers_the_same) {
+  const auto store = drawn_log(9, 250);
+  const auto whole = view_of(store, false);
+  const Position at(whole.end().value() / 3);
+  take_snapshot(*storage::open_memory_event_log(storage::fork_memory_store(*store, at), ""),
+                folder(), k_build);
+  const LogView view(storage::open_memory_event_log(store, "test"),
+                     {folder(), [] { return std::string(k_build); }});
+  ASSERT_NE(view.lifetimes().value(), nullptr);
+  expect_the_same(view, whole);
+}
+
 TEST_F(FromSnapshots, the_log_is_not_read_from_its_begin) {
   const auto store = drawn_log(5, 400);
   auto view = view_of(store);
@@ -184,6 +197,70 @@ TEST_F(FromSnapshots, the_log_is_not_read_from_its_begin) {
     static_cast<void>(answer(view, "routes", asked));
   }
   EXPECT_EQ(counted_->records, 10U) << "what is behind the snapshot, once";
+}
+
+// That it was deployed is in the deployment's stream, and in the project's is nothing of it.
+TEST_F(FromSnapshots, a_forks_commit_waits_until_its_pull_request_is_deployed) {
+  const auto store = drawn_log(8, 60);
+  const auto log = storage::open_memory_event_log(store, "test");
+  ASSERT_TRUE(log->begin_epoch());
+  const auto append = [&](const StreamId& stream, const pb::Event& event) {
+    storage::AppendRequest request;
+    request.stream = stream;
+    request.expected_version = log->version_of(stream).value();
+    request.events = {event};
+    EXPECT_TRUE(log->append({request}, 1'000 * k_second_us));
+    return log->last_position();
+  };
+  pb::Event created;
+  created.mutable_project_created()->set_name("docs");
+  append(project_stream(ProjectId("pdocs")), created);
+  const auto hold = [&](std::int64_t number, char head, std::int64_t updated_at_s) {
+    pb::Event event;
+    auto& held = *event.mutable_pull_request_held();
+    held.set_head(std::string(40, head));
+    held.mutable_pull_request()->set_number(number);
+    held.mutable_pull_request()->set_updated_at_s(updated_at_s);
+    return append(project_stream(ProjectId("pdocs")), event);
+  };
+  const auto deploy = [&](const char* project, std::int64_t number, std::int64_t updated_at_s) {
+    pb::Event event;
+    auto& push = *event.mutable_push_received();
+    push.set_project_id(project);
+    push.set_environment("pull/" + std::to_string(number));
+    push.mutable_pull_request()->set_number(number);
+    push.mutable_pull_request()->set_updated_at_s(updated_at_s);
+    return append(
+        deployment_stream(DeploymentId("e" + std::to_string(log->last_position().value()))), event);
+  };
+  hold(7, 'a', 100);
+  const auto two_wait = hold(8, 'b', 100);
+  deploy("pother", 7, 100);
+  const auto of_another = log->last_position();
+  const auto deployed = deploy("pdocs", 7, 100);
+  const auto moved_on = hold(7, 'c', 200);
+  const auto late = deploy("pdocs", 7, 150);
+  take_snapshot(*storage::open_memory_event_log(storage::fork_memory_store(*store, of_another), ""),
+                folder(), k_build);
+  const Json both = {{"7", std::string(40, 'a')}, {"8", std::string(40, 'b')}};
+  const Json newer = {{"7", std::string(40, 'c')}, {"8", std::string(40, 'b')}};
+  for (const bool with_snapshots : {false, true}) {
+    const auto view = view_of(store, with_snapshots);
+    const auto held_at = [&](Position at) {
+      const auto subject = subject_of(view, "docs", at).value();
+      return Json(state_at(view, subject, at)->at("held"));
+    };
+    EXPECT_EQ(held_at(two_wait), both);
+    EXPECT_EQ(held_at(of_another), both);
+    EXPECT_EQ(held_at(deployed), Json({{"8", std::string(40, 'b')}}));
+    EXPECT_EQ(held_at(moved_on), newer);
+    EXPECT_EQ(held_at(late), newer) << "an older commit of it was deployed";
+    const auto subject = subject_of(view, "docs", view.end()).value();
+    const auto changes = diff(view, subject, of_another, deployed).value();
+    ASSERT_EQ(changes.size(), 1U);
+    EXPECT_EQ(changes[0].change.path, "held.7");
+    EXPECT_EQ(changes[0].by->position, deployed) << "what began the deployment changed it";
+  }
 }
 
 TEST_F(FromSnapshots, of_another_build_another_log_or_damaged_ones_nothing_is_believed) {

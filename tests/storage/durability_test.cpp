@@ -201,5 +201,33 @@ TEST(KilledProcess, loses_nothing_that_it_acknowledged_and_tears_no_batch) {
   }
 }
 
+// Whoever opens it, to write or only to look, reads the write-ahead logs first.
+TEST(OpenAgain, what_an_open_has_to_read_again_does_not_grow_with_the_log) {
+  const TemporaryDirectory directory;
+  const fs::path folder = directory.path() / "log";
+  constexpr std::uint64_t k_appends = 60;
+  constexpr std::size_t k_bytes = 512 << 10U;  // of each: 30 MiB in all
+  {
+    const auto log = open_event_log({folder, "build-a", false});
+    ASSERT_TRUE(log) << to_string(log.error());
+    ASSERT_TRUE((*log)->begin_epoch());
+    for (std::uint64_t i = 0; i < k_appends; ++i) {
+      auto one = request("deployment/a", i);
+      one.events = {cloned(std::string(k_bytes, 'x'))};
+      append_one(**log, one);
+    }
+  }
+  std::uintmax_t bytes = 0;
+  for (const auto& file : fs::directory_iterator(folder / "db")) {
+    if (file.path().extension() == ".log") bytes += file.file_size();
+  }
+  EXPECT_GT(bytes, 0U);
+  EXPECT_LT(bytes, 25U << 20U) << "one that is full, and what is just being made tables of";
+  const auto log = open_event_log_for_reading(folder);
+  ASSERT_TRUE(log) << to_string(log.error());
+  EXPECT_EQ((*log)->last_position(), Position{k_appends});
+  EXPECT_TRUE(verify(**log));
+}
+
 }  // namespace
 }  // namespace atlasflow::storage

@@ -32,10 +32,12 @@ class FragileLog final : public ForwardingEventLog {
  public:
   using ForwardingEventLog::ForwardingEventLog;
   bool is_damaged = false;
+  mutable int streams_read = 0;
 
   Result<void> read_stream(const StreamId& stream, StreamVersion first,
                            const std::function<bool(const Record&)>& visit) const override {
     if (is_damaged) return fail(ErrorCode::corrupt, "a block is damaged");
+    ++streams_read;
     return log().read_stream(stream, first, visit);
   }
 };
@@ -221,6 +223,27 @@ TEST_F(Finished, one_that_the_read_model_does_not_show_yet_is_not_there) {
   EXPECT_EQ(behind.position(), end);
   EXPECT_EQ(behind.deployment(id).error().code, ErrorCode::not_found);
   EXPECT_EQ(small_.deployment(DeploymentId("unknown0")).error().code, ErrorCode::not_found);
+}
+
+// The janitor asks again and again, for ever.
+TEST_F(Finished, of_a_deleted_project_nothing_that_ended_is_read_to_learn_what_is_kept) {
+  for (int i = 0; i < 20; ++i) {
+    const auto id = push("p1");
+    go_live(id, "image" + std::to_string(i));
+    retire(id);
+  }
+  const auto running = push("p1");
+  const auto reads = [&] {
+    log_.streams_read = 0;
+    EXPECT_THAT(retention_of(small_, 5)->unfinished, testing::ElementsAre(running));
+    EXPECT_TRUE(sealed_values_of(small_, 5));
+    EXPECT_TRUE(deployments_with_kept_logs(small_, 5));
+    return log_.streams_read;
+  };
+  ASSERT_GT(reads(), 0);
+  append(project_stream(ProjectId("p1")),
+         [](pb::Event& event) { event.mutable_project_deleted()->set_by("user"); });
+  EXPECT_EQ(reads(), 0);
 }
 
 // Nothing may be deleted for want of an answer.

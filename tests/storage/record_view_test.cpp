@@ -42,8 +42,13 @@ std::vector<std::string> corpus() {
 // Empty when the two agree as far as they must.
 std::string disagreement(const std::string& stored) {
   const auto quick = view_of_plain(stored);
-  if (!quick) return "";
   const auto record = RecordCodec::decode(stored);
+  const auto type = type_said_by(stored);
+  if (record && type && *type != static_cast<std::uint32_t>(record->event.kind_case())) {
+    return "it says another type than its event has";
+  }
+  if (!quick) return "";
+  if (!type) return "it is taken, and its type is not known";
   if (!record) return "it is taken, and does not decode: " + to_string(record.error());
   const auto whole = view_of(*record);
   const bool same = quick->position == whole.position && quick->stream == whole.stream &&
