@@ -44,6 +44,7 @@ class ServedApi final : public Api {
     private_router_.add({"GET", "/v1/status", 0, [this](const Request&) { return show_status(); }});
     private_router_.add({"GET", "/metrics", 0, [this](const Request&) { return show_metrics(); }});
     add_project_routes(private_router_, context_);
+    add_repository_routes(private_router_, context_);
     add_deployment_routes(private_router_, context_);
     add_life_routes(private_router_, context_);
     add_log_routes(private_router_, context_);

@@ -52,6 +52,7 @@ template <typename T, typename Make>
 
 // The routes by subject. The context must outlive the router.
 void add_project_routes(Router& router, const Context& context);
+void add_repository_routes(Router& router, const Context& context);
 void add_deployment_routes(Router& router, const Context& context);
 void add_life_routes(Router& router, const Context& context);
 void add_log_routes(Router& router, const Context& context);

@@ -105,13 +105,19 @@ Response answer_ignored(const std::string& reason) {
 Response take_pushes(const Context& context, const std::string& project, GitDelivery delivery,
                      const std::string& id) {
   std::vector<actors::PushReceipt> receipts;
+  std::string default_branch;  // as the first look at the repository found it
   for (std::size_t i = 0; i < delivery.pushes.size(); ++i) {
     auto& push = delivery.pushes[i];
     push.delivery_id = i == 0 ? id : id + "/" + std::to_string(i);
+    // All branches of a delivery are of one moment: one look is enough for them.
+    if (push.default_branch.empty()) push.default_branch = default_branch;
     auto taken = context.control.execute(Principal::webhook("git"),
                                          commands::TakeProjectPush{project, std::move(push)});
     // What was recorded of it before is a duplicate when it is sent again.
     if (!taken) return not_recorded(id, taken.error());
+    for (const auto& receipt : *taken) {
+      if (!receipt.default_branch.empty()) default_branch = receipt.default_branch;
+    }
     receipts.insert(receipts.end(), taken->begin(), taken->end());
   }
   note_receipts(id, receipts);

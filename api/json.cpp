@@ -259,6 +259,10 @@ Json json_of(const storage::DeploymentView& view, const PublicAddress& address) 
   return json;
 }
 
+Json deploy_key_json_of(const ProjectState& state) {
+  return {{"public_key", state.deploy_key}, {"fingerprint", state.deploy_key_fingerprint}};
+}
+
 Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
              const PublicAddress& address) {
   const auto& state = view.state;
@@ -286,6 +290,11 @@ Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
   for (const auto& [name, entry] : state.build_secrets) json["build_secret_names"].push_back(name);
   json["settings"] = json_of(state.settings);
   json["has_notify_secret"] = !state.notify_secret_ref.empty();
+  json["has_webhook_secret"] = !state.webhook_secret_ref.empty();
+  json["deploy_key"] = state.deploy_key_ref.empty() ? Json() : deploy_key_json_of(state);
+  json["host_keys"] = Json::object();
+  for (const auto& [host, fingerprint] : state.host_keys) json["host_keys"][host] = fingerprint;
+  json["has_login"] = !state.login_ref.empty();
   json["waiting_for_approval"] = waiting_json_of(state);
   return json;
 }

@@ -31,6 +31,8 @@ struct PublicAddress {
 [[nodiscard]] Json json_of(const storage::DeploymentView& view, const PublicAddress& address);
 [[nodiscard]] Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
                            const PublicAddress& address);
+// {"public_key","fingerprint"}
+[[nodiscard]] Json deploy_key_json_of(const ProjectState& state);
 // {"variables":[{"name","digest","set_at_us"}]}
 [[nodiscard]] Json env_json_of(const storage::ProjectView& view);
 // {"secrets":[{"name","digest","set_at_us"}]}

@@ -14,7 +14,8 @@ namespace atlasflow::bench {
 
 // A machine on which all that should run does, and nothing changes.
 struct QuietWorld final : actors::BuildEngine, actors::VmEngine, actors::EdgeEngine {
-  Result<actors::ResolvedRef> resolve(const std::string&, const std::string&) override {
+  Result<actors::ResolvedRef> resolve(const ProjectState&, const std::string&,
+                                      std::chrono::milliseconds) override {
     return fail(ErrorCode::unavailable, "this is a benchmark");
   }
   Result<pb::Cloned> clone(const actors::SourceJob&, std::stop_token) override {

@@ -12,6 +12,7 @@
 #include "cli/domain_options.hpp"
 #include "cli/env_options.hpp"
 #include "cli/github_options.hpp"
+#include "cli/repository_options.hpp"
 #include "events/deployment.hpp"
 #include "events/environment.hpp"
 #include "events/settings.hpp"
@@ -34,7 +35,8 @@ void add_project_verbs(CLI::App& app, Command& chosen) {
   auto* verb =
       add_verb(*project, chosen, create, "create", "Connect a repository to a new project");
   verb->add_option("NAME", create->name, "Becomes the hostname's first label")->required();
-  verb->add_option("--repo", create->repository, "https:// or file:// URL, or an absolute path")
+  verb->add_option("--repo", create->repository,
+                   "https:// or file:// URL, git@host:path or an absolute path")
       ->required();
   verb->add_option("--branch", create->branch,
                    "Deployed on push (default: the repository's default branch)");
@@ -72,6 +74,8 @@ void add_project_verbs(CLI::App& app, Command& chosen) {
   verb->add_option("--file", notify->file, "File with the secret, - for standard input")
       ->required();
   add_json(verb, notify);
+
+  add_repository_verbs(*project, chosen);
 }
 
 template <typename T>

@@ -67,6 +67,30 @@ struct ProjectNotifySecretCommand {
   std::string file;  // "-": standard input
   bool json = false;
 };
+struct ProjectDeployKeyCommand {
+  std::string name;
+  bool rotate = false;
+  bool remove = false;
+  bool json = false;
+};
+struct ProjectHostKeyCommand {
+  std::string name;
+  std::string accept;  // a fingerprint; empty: they are shown
+  bool json = false;
+};
+struct ProjectLoginCommand {
+  std::string name;
+  std::string username;
+  std::string password_file;  // "-": standard input
+  bool remove = false;
+  bool json = false;
+};
+struct ProjectWebhookSecretCommand {
+  std::string name;
+  std::string file;  // "-": standard input
+  bool server = false;
+  bool json = false;
+};
 struct GitHubConnectCommand {
   std::int64_t app_id = 0;          // 0: by a manifest
   std::string private_key_file;     // "-": standard input
@@ -218,8 +242,9 @@ struct SimulateCommand {
 using Command = std::variant<
     ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
     ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand, ProjectNotifySecretCommand,
-    GitHubConnectCommand, GitHubStatusCommand, GitHubDisconnectCommand, EnvSetCommand,
-    EnvListCommand, EnvUnsetCommand, BuildSecretSetCommand, BuildSecretListCommand,
+    ProjectDeployKeyCommand, ProjectHostKeyCommand, ProjectLoginCommand,
+    ProjectWebhookSecretCommand, GitHubConnectCommand, GitHubStatusCommand, GitHubDisconnectCommand,
+    EnvSetCommand, EnvListCommand, EnvUnsetCommand, BuildSecretSetCommand, BuildSecretListCommand,
     BuildSecretUnsetCommand, DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand,
     ApproveCommand, RestartCommand, CancelCommand, StopCommand, StartCommand, ScaleCommand,
     DeploymentsCommand, StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand,

@@ -275,6 +275,13 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
     detail = text_of(data, "url");
   } else if (type == "RepositoryMoved") {
     detail = text_of(data, "from") + " is " + text_of(data, "url") + " now";
+  } else if (type == "DeployKeySet") {
+    detail = text_of(data, "fingerprint");
+  } else if (type == "HostKeyPinned") {
+    detail = text_of(data, "host") + " is " + text_of(data, "fingerprint") +
+             (data.value("accepted", false) ? ", accepted" : "");
+  } else if (type == "RepositoryLoginSet" || type == "WebhookSecretSet") {
+    detail = "";
   } else if (type == "EnvSet" || type == "EnvUnset" || type == "BuildSecretSet" ||
              type == "BuildSecretUnset" || type == "ProjectCreated") {
     detail = text_of(data, "name");

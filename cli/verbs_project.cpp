@@ -3,6 +3,7 @@
 #include "cli/format.hpp"
 #include "cli/verbs.hpp"
 #include "events/settings.hpp"
+#include "events/ssh_address.hpp"
 
 namespace atlasflow::cli {
 namespace {
@@ -86,6 +87,18 @@ void add_source_rows(const json& settings, std::vector<std::vector<std::string>>
   add("Redirects to", text_of(settings, "primary_domain"));
 }
 
+// What the repository is opened with, where that is anything.
+void add_access_rows(const json& project, std::vector<std::vector<std::string>>& rows) {
+  if (const auto key = project.value("deploy_key", json()); key.is_object()) {
+    rows.push_back({"Deploy key", printable(text_of(key, "fingerprint"))});
+  }
+  const auto keys = project.value("host_keys", json::object());
+  for (const auto& [host, fingerprint] : keys.items()) {
+    rows.push_back({"Host key", printable(host + " " + fingerprint.get<std::string>())});
+  }
+  if (project.value("has_login", false)) rows.push_back({"Login", "user and token are set"});
+}
+
 // What must answer, and where it is looked for.
 std::string health_line(const json& settings, const std::string& deadline) {
   const auto path = text_of(settings, "health_path");
@@ -110,6 +123,7 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
       {"", webhooks->git + " (of other hosts)"},
       {"Status", text_of(project, "status")},
   };
+  add_access_rows(project, rows);
   const auto live = project.value("live_deployment", json());
   const auto newest = project.value("newest_deployment", json());
   const auto described = [&](const json& deployment) {
@@ -171,6 +185,11 @@ int run(const ProjectCreateCommand& command, ApiClient& api, const Terminal& ter
   if (!webhooks) return report(terminal, webhooks.error());
   terminal.out << "Created " << text_of(*project, "name") << ", at " << text_of(*project, "url")
                << "\n"
+               << (is_ssh_url(command.repository)
+                       ? "Let it in first:  atlasflow project deploy-key " +
+                             text_of(*project, "name") +
+                             "\n                  prints the key to add to the repository\n"
+                       : "")
                << "Deploy it now:    atlasflow deploy " << text_of(*project, "name") << " --wait\n"
                << "Deploy on push:   in GitHub, add a webhook with the URL " << webhooks->github
                << "\n                  (in GitLab, Gitea, Forgejo, Gogs or Bitbucket "

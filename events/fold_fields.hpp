@@ -67,7 +67,8 @@ ATLAS_FIELDS(AbortEffect, effect)
 
 ATLAS_FIELDS(EnvEntry, digest, sealed_ref)
 ATLAS_FIELDS(ProjectState, id, version, name, repository_url, repository_id, repository_deleted,
-             branch, webhook_secret_ref, notify_secret_ref, settings, env, build_secrets,
+             branch, webhook_secret_ref, notify_secret_ref, deploy_key_ref, deploy_key,
+             deploy_key_fingerprint, host_keys, login_ref, settings, env, build_secrets,
              awaiting_approval, deleted, deleted_by)
 ATLAS_FIELDS(PushOrder, head, before_head, head_pushed_at_s, inferred, replaced, deleted,
              deleted_by)
@@ -85,7 +86,7 @@ ATLAS_FIELDS(GitHubAppState, app_id, slug, base_url, key_fingerprint, private_ke
              webhook_secret_ref)
 ATLAS_FIELDS(PreviewReport, newest, commit, status, reason, serving, serving_commit)
 ATLAS_FIELDS(GitHubReport, project_id, project, deployment, status, repository_url, commit,
-             environment, hostname, reason, at, commit_state, pull_request, preview)
+             environment, hostname, reason, at, commit_state, pull_request, preview, comment_only)
 
 ATLAS_FIELDS(RenewalAdvice, start, end, explanation_url)
 ATLAS_FIELDS(CertificateFacts, fingerprint, serial, issuer, not_before, not_after, names, source,

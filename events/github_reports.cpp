@@ -149,11 +149,12 @@ void GitHubReportsOwed::apply(const StreamId& stream, const pb::Event& event,
   } else if (const auto project = reported_project_of(stream); !project.empty()) {
     if (event.has_github_told()) {
       const auto& told = event.github_told();
-      learn_comment(project, told);
-      settle(project, told.deployment(), told.status(), told.github_deployment(), false);
+      learn_comment(project, told.deployment(), told.comment());
+      settle(project, told.deployment(), told.status(), told.github_deployment());
     } else if (event.has_github_not_told()) {
       const auto& refused = event.github_not_told();
-      settle(project, refused.deployment(), refused.status(), 0, true);
+      learn_comment(project, refused.deployment(), refused.comment());
+      settle_refused(project, refused);
     }
   }
 }
@@ -301,14 +302,17 @@ void GitHubReportsOwed::owe(const Followed& followed, ReportStatus status, Times
       report.preview.reason = report.reason;
     }
   }
+  report.comment_only = followed.is_refused;
+  if (report.comment_only && report.pull_request == 0) return;
   owed_[report.project_id].push_back(std::move(report));
 }
 
-void GitHubReportsOwed::learn_comment(const ProjectId& project, const pb::GitHubTold& told) {
-  const auto known = followed_.find(DeploymentId{told.deployment()});
-  if (told.comment() == 0 || known == followed_.end()) return;
+void GitHubReportsOwed::learn_comment(const ProjectId& project, const std::string& deployment,
+                                      std::int64_t id) {
+  const auto known = followed_.find(DeploymentId{deployment});
+  if (id == 0 || known == followed_.end()) return;
   const auto number = known->second.state.push.pull_request().number();
-  if (auto* comment = comment_for(project, number)) comment->id = told.comment();
+  if (auto* comment = comment_for(project, number)) comment->id = id;
 }
 
 std::int64_t GitHubReportsOwed::comment_of(const ProjectId& project,
@@ -320,29 +324,50 @@ std::int64_t GitHubReportsOwed::comment_of(const ProjectId& project,
 }
 
 void GitHubReportsOwed::settle(const ProjectId& project, const std::string& deployment,
-                               const std::string& status, std::int64_t github_deployment,
-                               bool refused) {
+                               const std::string& status, std::int64_t github_deployment) {
   const DeploymentId id(deployment);
   const auto known = followed_.find(id);
-  if (known != followed_.end()) {
-    if (github_deployment != 0) known->second.github_deployment = github_deployment;
-    if (refused) known->second.is_silent = true;
+  if (known != followed_.end() && github_deployment != 0) {
+    known->second.github_deployment = github_deployment;
   }
+  take_back(project, id, status);
+  forget_if_over(id);
+}
+
+// What GitHub does not take of a deployment now it does not take later; the comment on its pull
+// request tells of it on, or it would show for ever what was true before.
+void GitHubReportsOwed::settle_refused(const ProjectId& project, const pb::GitHubNotTold& refused) {
+  const DeploymentId id(refused.deployment());
+  const auto known = followed_.find(id);
+  const bool goes_on = refused.comment_goes_on() && known != followed_.end() &&
+                       known->second.state.push.has_pull_request();
+  if (known != followed_.end())
+    (goes_on ? known->second.is_refused : known->second.is_silent) = true;
+  if (goes_on) take_back(project, id, refused.status());
+  if (const auto found = owed_.find(project); found != owed_.end()) {
+    auto& queue = found->second;
+    std::erase_if(queue, [&](const auto& each) {
+      return each.deployment == id && (!goes_on || each.pull_request == 0);
+    });
+    for (auto& each : queue) {
+      if (each.deployment == id) each.comment_only = true;
+    }
+    if (queue.empty()) owed_.erase(found);
+  }
+  forget_if_over(id);
+}
+
+// One of them: it may have been live twice.
+void GitHubReportsOwed::take_back(const ProjectId& project, const DeploymentId& id,
+                                  const std::string& status) {
   const auto found = owed_.find(project);
   if (found == owed_.end()) return;
   auto& queue = found->second;
-  if (refused) {
-    // What GitHub does not take of it now it does not take later.
-    std::erase_if(queue, [&](const auto& each) { return each.deployment == id; });
-  } else {
-    // One of them: it may have been live twice.
-    const auto first = std::find_if(queue.begin(), queue.end(), [&](const auto& each) {
-      return each.deployment == id && name_of(each.status) == status;
-    });
-    if (first != queue.end()) queue.erase(first);
-  }
+  const auto first = std::find_if(queue.begin(), queue.end(), [&](const auto& each) {
+    return each.deployment == id && name_of(each.status) == status;
+  });
+  if (first != queue.end()) queue.erase(first);
   if (queue.empty()) owed_.erase(found);
-  forget_if_over(id);
 }
 
 void GitHubReportsOwed::forget_if_over(const DeploymentId& id) {

@@ -51,6 +51,7 @@ struct GitHubReport {
   std::string commit_state;
   std::int64_t pull_request = 0;  // whose comment shows this; 0: none does
   PreviewReport preview;          // what that shows
+  bool comment_only = false;      // GitHub has refused the deployment, and shows this all the same
 };
 
 // The log's records must come in position order. What was told, and what GitHub will not hear, is
@@ -79,6 +80,7 @@ class GitHubReportsOwed {
     // GitHub hears nothing of it: it began without an App, and is here as a preview that may serve;
     // or GitHub will hear no more of it.
     bool is_silent = false;
+    bool is_refused = false;  // GitHub has it as no deployment; its pull request's comment goes on
   };
   // Of a pull request, until it is closed and nothing of it is followed any more.
   struct Comment {
@@ -96,13 +98,15 @@ class GitHubReportsOwed {
   void apply_to_app(const pb::Event& event);
   void apply_to_project(const ProjectId& project, const pb::Event& event);
   void settle(const ProjectId& project, const std::string& deployment, const std::string& status,
-              std::int64_t github_deployment, bool refused);
-  void learn_comment(const ProjectId& project, const pb::GitHubTold& told);
+              std::int64_t github_deployment);
+  void settle_refused(const ProjectId& project, const pb::GitHubNotTold& refused);
+  void take_back(const ProjectId& project, const DeploymentId& id, const std::string& status);
+  void learn_comment(const ProjectId& project, const std::string& deployment, std::int64_t comment);
   // Of one that has ended and of which nothing is owed.
   void forget_if_over(const DeploymentId& id);
   void forget_comment_if_over(const ProjectId& project, std::int64_t pull_request);
 
-  ATLAS_OWN_FIELDS(Followed, state, newest, github_deployment, is_silent)
+  ATLAS_OWN_FIELDS(Followed, state, newest, github_deployment, is_silent, is_refused)
   ATLAS_OWN_FIELDS(Comment, shown, closed, id)
   ATLAS_OWN_FIELDS(GitHubReportsOwed, domain, app, followed, comments, owed)
 

@@ -31,6 +31,11 @@ struct ProjectState {
   std::string branch;               // empty: the repository's default branch
   std::string webhook_secret_ref;
   std::string notify_secret_ref;
+  std::string deploy_key_ref;                    // of an SSH remote; empty: there is none
+  std::string deploy_key;                        // its public half, as OpenSSH writes it
+  std::string deploy_key_fingerprint;            // "SHA256:…"
+  std::map<std::string, std::string> host_keys;  // fingerprints by host (host_name_of())
+  std::string login_ref;                         // of an https:// remote; empty: there is none
   pb::Settings settings;
   std::map<std::string, EnvEntry> env;
   std::map<std::string, EnvEntry> build_secrets;  // for builds, and never for the app
@@ -90,6 +95,25 @@ struct RecordRepositoryDeletion {
 struct SetNotifySecret {
   std::string sealed_ref;
 };
+struct SetDeployKey {
+  std::string public_key;
+  std::string fingerprint;
+  std::string sealed_ref;
+};
+struct RemoveDeployKey {};
+// What an SSH host proved to be. Errors as judge_host_key, but of one that somebody accepted.
+struct PinHostKey {
+  std::string host;
+  std::string fingerprint;
+  bool accepted = false;  // by somebody, whatever was pinned before
+};
+struct SetRepositoryLogin {
+  std::string sealed_ref;
+};
+struct RemoveRepositoryLogin {};
+struct SetWebhookSecret {
+  std::string sealed_ref;  // empty: the server's secret
+};
 struct DeleteProject {
   Principal by;
 };
@@ -98,7 +122,8 @@ using ProjectCommand =
     std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv, SetBuildSecrets,
                  UnsetBuildSecrets, IgnorePush, RecordBranchDeletion, RecordPullRequestClosed,
                  HoldPullRequest, FollowRepository, RecordRepositoryDeletion, SetNotifySecret,
-                 DeleteProject>;
+                 SetDeployKey, RemoveDeployKey, PinHostKey, SetRepositoryLogin,
+                 RemoveRepositoryLogin, SetWebhookSecret, DeleteProject>;
 
 [[nodiscard]] Result<std::vector<pb::Event>> decide(const ProjectState& state,
                                                     const ProjectCommand& command);
@@ -114,7 +139,13 @@ void note_deployed(ProjectState& state, const pb::PushReceived& push);
 // trailing slash are dropped, hosts and GitHub paths compared in lower case; local paths stay.
 [[nodiscard]] std::string normalized_repository(const std::string& url);
 
-// https://, http://, file:// or an absolute path, without credentials.
+// https://, http://, file://, an absolute path, ssh:// or user@host:path, without credentials.
 [[nodiscard]] Result<void> validate_repository_url(const std::string& url);
+
+// Whether a host that shows that key is let in: it is the one that is pinned, or there is none, and
+// it is among those that the host publishes where we know of any. user_error, with a sentence that
+// names both keys and what accepts the new one.
+[[nodiscard]] Result<void> judge_host_key(const ProjectState& state, const std::string& host,
+                                          const std::string& fingerprint);
 
 }  // namespace atlasflow

@@ -5,6 +5,7 @@
 #include "events/environment.hpp"
 #include "events/project.hpp"
 #include "events/settings.hpp"
+#include "events/ssh_address.hpp"
 
 namespace atlasflow {
 namespace {
@@ -178,6 +179,81 @@ struct Decider {
     return events;
   }
 
+  Result<Events> operator()(const SetDeployKey& command) const {
+    if (!state.exists()) return gone(state);
+    if (!is_ssh_url(state.repository_url)) {
+      return fail(ErrorCode::conflict,
+                  "project '" + state.name + "' is cloned from " + state.repository_url +
+                      ", which takes no SSH key: create a project with a repository of the form "
+                      "git@host:path, or give this one a login");
+    }
+    Events events(1);
+    auto* set = events[0].mutable_deploy_key_set();
+    set->set_public_key(command.public_key);
+    set->set_fingerprint(command.fingerprint);
+    set->set_sealed_ref(command.sealed_ref);
+    return events;
+  }
+
+  Result<Events> operator()(const RemoveDeployKey&) const {
+    if (!state.exists()) return gone(state);
+    if (state.deploy_key_ref.empty()) {
+      return fail(ErrorCode::not_found, "project '" + state.name + "' has no deploy key");
+    }
+    Events events(1);
+    events[0].mutable_deploy_key_removed();
+    return events;
+  }
+
+  Result<Events> operator()(const PinHostKey& command) const {
+    if (!state.exists()) return gone(state);
+    ATLAS_TRYV(validate_fingerprint(command.fingerprint));
+    Events events;
+    const auto pinned = state.host_keys.find(command.host);
+    if (pinned != state.host_keys.end() && pinned->second == command.fingerprint) return events;
+    if (!command.accepted) ATLAS_TRYV(judge_host_key(state, command.host, command.fingerprint));
+    auto* pin = events.emplace_back().mutable_host_key_pinned();
+    pin->set_host(command.host);
+    pin->set_fingerprint(command.fingerprint);
+    pin->set_accepted(command.accepted);
+    return events;
+  }
+
+  Result<Events> operator()(const SetRepositoryLogin& command) const {
+    if (!state.exists()) return gone(state);
+    if (!state.repository_url.starts_with("https://") &&
+        !state.repository_url.starts_with("http://")) {
+      return fail(ErrorCode::conflict,
+                  "project '" + state.name + "' is cloned from " + state.repository_url +
+                      ", which takes no password" +
+                      (is_ssh_url(state.repository_url)
+                           ? ": atlasflow project deploy-key " + state.name + " makes it a key"
+                           : ""));
+    }
+    Events events(1);
+    events[0].mutable_repository_login_set()->set_sealed_ref(command.sealed_ref);
+    return events;
+  }
+
+  Result<Events> operator()(const RemoveRepositoryLogin&) const {
+    if (!state.exists()) return gone(state);
+    if (state.login_ref.empty()) {
+      return fail(ErrorCode::not_found, "project '" + state.name + "' has no login");
+    }
+    Events events(1);
+    events[0].mutable_repository_login_removed();
+    return events;
+  }
+
+  Result<Events> operator()(const SetWebhookSecret& command) const {
+    if (!state.exists()) return gone(state);
+    Events events;
+    // Back to the server's, where it is already.
+    if (command.sealed_ref.empty() && state.webhook_secret_ref.empty()) return events;
+    events.emplace_back().mutable_webhook_secret_set()->set_sealed_ref(command.sealed_ref);
+    return events;
+  }
+
   Result<Events> operator()(const DeleteProject& command) const {
     if (!state.exists()) return gone(state);
     Events events(1);
@@ -185,13 +261,6 @@ struct Decider {
     return events;
   }
 };
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return text;
-}
 
 void hold(ProjectState& state, const pb::PullRequestHeld& held) {
   auto& waiting = state.awaiting_approval;
@@ -207,12 +276,6 @@ void hold(ProjectState& state, const pb::PullRequestHeld& held) {
     }
   }
   waiting.erase(oldest);
-}
-
-bool strip_suffix(std::string& text, std::string_view suffix) {
-  if (!text.ends_with(suffix)) return false;
-  text.resize(text.size() - suffix.size());
-  return true;
 }
 
 }  // namespace
@@ -266,6 +329,28 @@ void evolve(ProjectState& state, const pb::Event& event) {
     case pb::Event::kNotifySecretSet:
       state.notify_secret_ref = event.notify_secret_set().sealed_ref();
       break;
+    case pb::Event::kDeployKeySet:
+      state.deploy_key = event.deploy_key_set().public_key();
+      state.deploy_key_fingerprint = event.deploy_key_set().fingerprint();
+      state.deploy_key_ref = event.deploy_key_set().sealed_ref();
+      break;
+    case pb::Event::kDeployKeyRemoved:
+      state.deploy_key.clear();
+      state.deploy_key_fingerprint.clear();
+      state.deploy_key_ref.clear();
+      break;
+    case pb::Event::kHostKeyPinned:
+      state.host_keys[event.host_key_pinned().host()] = event.host_key_pinned().fingerprint();
+      break;
+    case pb::Event::kRepositoryLoginSet:
+      state.login_ref = event.repository_login_set().sealed_ref();
+      break;
+    case pb::Event::kRepositoryLoginRemoved:
+      state.login_ref.clear();
+      break;
+    case pb::Event::kWebhookSecretSet:
+      state.webhook_secret_ref = event.webhook_secret_set().sealed_ref();
+      break;
     case pb::Event::kPullRequestHeld:
       hold(state, event.pull_request_held());
       break;
@@ -290,57 +375,6 @@ void note_deployed(ProjectState& state, const pb::PushReceived& push) {
   if (held.updated_at_s() <= push.pull_request().updated_at_s()) {
     state.awaiting_approval.erase(found);
   }
-}
-
-std::string normalized_repository(const std::string& url) {
-  std::string text = url;
-  if (text.starts_with("file://")) text.erase(0, 7);
-  if (text.starts_with("/")) {
-    while (text.size() > 1 && text.back() == '/') text.pop_back();
-    return text;
-  }
-  if (const auto scheme = text.find("://"); scheme != std::string::npos) {
-    text.erase(0, scheme + 3);
-  } else if (const auto colon = text.find(':'); colon != std::string::npos) {
-    text[colon] = '/';  // git@github.com:owner/name.git
-  }
-  const auto host_end = text.find('/');
-  if (const auto at = text.find('@'); at != std::string::npos && at < host_end)
-    text.erase(0, at + 1);
-  while (!text.empty() && text.back() == '/') text.pop_back();
-  strip_suffix(text, ".git");
-  const auto slash = text.find('/');
-  std::string host = lower(text.substr(0, slash));
-  std::string path = slash == std::string::npos ? "" : text.substr(slash);
-  if (!strip_suffix(host, ":443")) strip_suffix(host, ":80");
-  if (host == "github.com") path = lower(path);
-  return host + path;
-}
-
-Result<void> validate_repository_url(const std::string& url) {
-  const auto bad = [&url](const std::string& why) {
-    return fail(ErrorCode::invalid_argument,
-                "'" + url.substr(0, 200) + "' can't be cloned: " + why);
-  };
-  if (url.empty() || url.size() > 2048 ||
-      std::any_of(url.begin(), url.end(), [](char c) { return c <= ' ' || c == 0x7f; })) {
-    return fail(ErrorCode::invalid_argument,
-                "a repository URL takes 1 to 2048 characters without spaces");
-  }
-  if (url.starts_with("/") || url.starts_with("file:///")) return {};
-  const auto scheme = url.find("://");
-  if (!url.starts_with("https://") && !url.starts_with("http://")) {
-    return bad("it must start with https://, http://, file:/// or be an absolute path");
-  }
-  const auto host_end = url.find('/', scheme + 3);
-  const auto authority = url.substr(scheme + 3, host_end - scheme - 3);
-  if (authority.find('@') != std::string::npos) {
-    // The URL itself is not repeated: it holds a secret.
-    return fail(ErrorCode::invalid_argument,
-                "a repository URL must hold no credentials; the log keeps it for ever");
-  }
-  if (authority.empty()) return bad("it names no host");
-  return {};
 }
 
 }  // namespace atlasflow

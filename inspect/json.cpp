@@ -301,7 +301,8 @@ Json json_of(const DeploymentState& state) {
 
 Json json_of(const ProjectState& state) {
   const auto& [id, version, name, repository_url, repository_id, repository_deleted, branch,
-               webhook_secret_ref, notify_secret_ref, settings, env, build_secrets,
+               webhook_secret_ref, notify_secret_ref, deploy_key_ref, deploy_key,
+               deploy_key_fingerprint, host_keys, login_ref, settings, env, build_secrets,
                awaiting_approval, deleted, deleted_by] = state;
   auto variables = Json::object();
   for (const auto& [variable, entry] : env) variables[variable] = {{"digest", entry.digest}};
@@ -319,6 +320,11 @@ Json json_of(const ProjectState& state) {
           {"branch", branch},
           {"has_webhook_secret", !webhook_secret_ref.empty()},
           {"has_notify_secret", !notify_secret_ref.empty()},
+          {"has_deploy_key", !deploy_key_ref.empty()},
+          {"deploy_key", deploy_key},
+          {"deploy_key_fingerprint", deploy_key_fingerprint},
+          {"host_keys", host_keys},
+          {"has_login", !login_ref.empty()},
           {"settings", json_of_message(settings)},
           {"env", std::move(variables)},
           {"build_secrets", std::move(secrets)},

@@ -18,6 +18,7 @@
 #include "builder/source/credential.hpp"
 #include "edge/edge.hpp"
 #include "github/connected_app.hpp"
+#include "server/repository_access.hpp"
 #include "storage/secrets/secrets.hpp"
 #include "vmm/hypervisor/hypervisor.hpp"
 
@@ -44,13 +45,14 @@ class LocalBuildEngine final : public actors::BuildEngine {
     std::int64_t min_free_mib = 0;              // on the disk of `work`
     std::uint64_t cache_bytes_max = 0;          // of all layers in the builder's store
     github::ConnectedApp* app = nullptr;        // clones what needs a login; null: nobody does
+    RepositoryAccess* access = nullptr;         // projects' own keys and logins; null: none
   };
   LocalBuildEngine(Config config, builder::ImageBuilder& images, storage::SecretStore& secrets,
                    RegistryGate& gate)
       : config_(std::move(config)), images_(images), secrets_(secrets), gate_(gate) {}
 
-  Result<actors::ResolvedRef> resolve(const std::string& repository_url,
-                                      const std::string& branch) override;
+  Result<actors::ResolvedRef> resolve(const ProjectState& project, const std::string& branch,
+                                      std::chrono::milliseconds at_most) override;
   Result<pb::Cloned> clone(const actors::SourceJob& job, std::stop_token stop) override;
   Result<pb::Built> build(const actors::SourceJob& job, std::stop_token stop) override;
   Result<pb::ImagePushed> push(const std::string& image_id, const std::string& repository,
@@ -63,7 +65,11 @@ class LocalBuildEngine final : public actors::BuildEngine {
   [[nodiscard]] std::string describe() const override;
 
  private:
-  [[nodiscard]] builder::CredentialSource credential_for(const std::string& url,
+  // A project's own login comes before the App.
+  [[nodiscard]] builder::CredentialSource credential_for(const ProjectId& project,
+                                                         const std::string& url,
+                                                         std::stop_token stop) const;
+  [[nodiscard]] builder::HostKeyCheck host_key_check_for(const ProjectId& project,
                                                          std::stop_token stop) const;
   // Opens what its steps may mount, and what its log must not show.
   [[nodiscard]] Result<void> open_values(const actors::SourceJob& job,

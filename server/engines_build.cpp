@@ -13,6 +13,7 @@
 #include "builder/source/remote_head.hpp"
 #include "builder/source/repository_config.hpp"
 #include "builder/source/watch_paths.hpp"
+#include "events/ssh_address.hpp"
 #include "github/skip_marker.hpp"
 #include "server/engines.hpp"
 #include "server/github_app.hpp"
@@ -60,17 +61,35 @@ TimestampUs SystemClock::now() const {
       .count();
 }
 
-Result<actors::ResolvedRef> LocalBuildEngine::resolve(const std::string& repository_url,
-                                                      const std::string& branch) {
-  ATLAS_TRY(auto head,
-            builder::remote_head(repository_url, branch, credential_for(repository_url, {})));
-  return actors::ResolvedRef{std::move(head.ref), std::move(head.sha)};
+Result<actors::ResolvedRef> LocalBuildEngine::resolve(const ProjectState& project,
+                                                      const std::string& branch,
+                                                      std::chrono::milliseconds at_most) {
+  const auto& url = project.repository_url;
+  Deadline deadline({}, at_most);
+  auto head =
+      builder::remote_head(url, branch, credential_for(project.id, url, deadline.token()),
+                           host_key_check_for(project.id, deadline.token()), deadline.token());
+  if (head) return actors::ResolvedRef{std::move(head->ref), std::move(head->sha)};
+  if (!deadline.passed()) return tl::unexpected(head.error());
+  return fail(ErrorCode::unavailable,
+              url + " did not say within " + std::to_string(at_most.count() / 1000) +
+                  " s where its branches stand; try again in a moment",
+              head.error().cause);
 }
 
-builder::CredentialSource LocalBuildEngine::credential_for(const std::string& url,
+builder::CredentialSource LocalBuildEngine::credential_for(const ProjectId& project,
+                                                           const std::string& url,
                                                            std::stop_token stop) const {
-  if (config_.app == nullptr) return {};
-  return clone_credential(*config_.app, url, std::move(stop));
+  builder::CredentialSource app;
+  if (config_.app != nullptr && !is_ssh_url(url)) app = clone_credential(*config_.app, url, stop);
+  if (config_.access == nullptr) return app;
+  return config_.access->credential_of(project, url, std::move(app), std::move(stop));
+}
+
+builder::HostKeyCheck LocalBuildEngine::host_key_check_for(const ProjectId& project,
+                                                           std::stop_token stop) const {
+  if (config_.access == nullptr) return {};
+  return config_.access->host_key_check_of(project, std::move(stop));
 }
 
 Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::stop_token stop) {
@@ -82,7 +101,9 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
   request.base_sha = job.base_sha;
   request.folder = config_.work / job.deployment.str();
   Deadline deadline(stop, job.remaining);
-  request.credential = credential_for(job.repository_url, deadline.token());
+  const ProjectId project(job.project_id);
+  request.credential = credential_for(project, job.repository_url, deadline.token());
+  request.host_key = host_key_check_for(project, deadline.token());
   auto checkout = builder::check_out(request, deadline.token());
   if (!checkout) {
     if (deadline.passed()) {

@@ -174,7 +174,8 @@ class Reporter {
     outcome.project = report.project_id;
     outcome.deployment = report.deployment;
     outcome.status = name_of(report.status);
-    if (!progress.is_deployment_told) {
+    if (report.comment_only) outcome.refused = "GitHub has refused the deployment before";
+    if (!progress.is_deployment_told && !report.comment_only) {
       const auto told = tell_deployment(app, report, outcome, stop);
       if (!told && !is_final(told.error(), report)) return false;
       progress.is_deployment_told = true;
@@ -190,11 +191,11 @@ class Reporter {
     return true;
   }
 
-  // False: it is to be told later.
+  // Of a deployment that GitHub refused, too: the comment is of the pull request, and would go on
+  // to show what was true before. False: it is to be told later.
   bool tell_comment(github::AppClient& app, const GitHubReport& report, Progress& progress,
                     const std::stop_token& stop) {
-    const bool is_due = report.pull_request != 0 && progress.outcome.refused.empty();
-    if (!is_due || progress.is_comment_told) return true;
+    if (report.pull_request == 0 || progress.is_comment_told) return true;
     if (!progress.comment.is_over()) return false;
     const auto told = tell_pull_request(app, report, stop);
     if (!told && !is_final(told.error(), report)) {

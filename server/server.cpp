@@ -25,6 +25,7 @@
 #include "server/github_reporter.hpp"
 #include "server/head_watch.hpp"
 #include "server/process_setup.hpp"
+#include "server/repository_access.hpp"
 #include "server/restart.hpp"
 #include "server/state_dir.hpp"
 #include "server/upgrade.hpp"
@@ -47,6 +48,7 @@ struct Server::Parts {
   std::unique_ptr<edge::Edge> edge;
   SystemClock clock;
   RegistryGate registry_gate;
+  std::unique_ptr<RepositoryAccess> repository_access;
   std::unique_ptr<LocalBuildEngine> build_engine;
   std::unique_ptr<LocalVmEngine> vm_engine;
   std::unique_ptr<LocalEdgeEngine> edge_engine;
@@ -54,6 +56,7 @@ struct Server::Parts {
   std::unique_ptr<LocalDomainEngine> domain_engine;
   GitHubHealth github_health;
   std::unique_ptr<actors::ControlPlane> control;
+  std::unique_ptr<RepositoryAccess::Attachment> attached;
   std::unique_ptr<storage::LogKeeper> logs;
   std::unique_ptr<api::Api> api;
   std::unique_ptr<DeliveryWatch> delivery_watch;
@@ -225,6 +228,8 @@ void make_engines(Server::Parts& server, const ServerConfig& config, const State
   build.own_registry = server.registry.get();
   build.min_free_mib = config.builder.min_free_mib;
   build.app = server.connected_app.get();
+  server.repository_access = std::make_unique<RepositoryAccess>(*server.secrets);
+  build.access = server.repository_access.get();
   build.cache_bytes_max = static_cast<std::uint64_t>(config.keep.build_cache_mib) << 20U;
   server.build_engine = std::make_unique<LocalBuildEngine>(std::move(build), *server.images,
                                                            *server.secrets, server.registry_gate);
@@ -359,6 +364,7 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
             actors::start_control_plane(control, *server.log, *server.secrets, engines), error)) {
     return tl::unexpected(error);
   }
+  server.attached = server.repository_access->attach(*server.control);
   server.logs = keep_logs(server, config, state);
   api::ApiConfig api;
   api.socket = state.socket();

@@ -187,6 +187,8 @@ void ProjectsState::note_repository(Entry& entry, const pb::Event& event) {
   } else if (event.has_repository_moved()) {
     entry.repository_id = event.repository_moved().repository_id();
     entry.repository = normalized_repository(event.repository_moved().url());
+  } else if (event.has_webhook_secret_set()) {
+    entry.own_secret = !event.webhook_secret_set().sealed_ref().empty();
   }
 }
 

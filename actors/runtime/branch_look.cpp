@@ -61,7 +61,7 @@ Result<std::string> look_at_branch(const ProjectState& project, const storage::C
   std::optional<ResolvedRef> head;
   auto deployed = project.branch.empty() ? push.default_branch : project.branch;
   if (deployed.empty()) {
-    ATLAS_TRY(head, engine.resolve(project.repository_url, ""));
+    ATLAS_TRY(head, engine.resolve(project, "", k_webhook_look_max));
     deployed = branch_in(head->ref);
     push.default_branch = deployed;
   }
@@ -75,7 +75,7 @@ Result<std::string> look_at_branch(const ProjectState& project, const storage::C
     head.reset();
   }
   if (!head) {
-    ATLAS_TRY(head, engine.resolve(project.repository_url, branch));
+    ATLAS_TRY(head, engine.resolve(project, branch, k_webhook_look_max));
   }
   push.after = head->sha;
   push.before = known.commit;

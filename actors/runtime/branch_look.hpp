@@ -51,6 +51,11 @@ class BranchLooks {
   std::size_t waiting_ = 0;
 };
 
+// How long a remote may take to say where a branch stands: whoever sent a webhook waits for some
+// 10 s, and a person for longer.
+inline constexpr std::chrono::milliseconds k_webhook_look_max = std::chrono::seconds(8);
+inline constexpr std::chrono::milliseconds k_person_look_max = std::chrono::seconds(30);
+
 // Whether its commit must be asked of the remote, or which branch is the default one.
 [[nodiscard]] bool needs_look(const ProjectState& project, const Push& push);
 

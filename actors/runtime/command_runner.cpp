@@ -1,3 +1,4 @@
+// Long because: one visitor must take every command, and most are a few lines.
 #include "actors/runtime/command_runner.hpp"
 
 #include "actors/projects/sealed_env.hpp"
@@ -5,7 +6,9 @@
 #include "base/log.hpp"
 #include "events/github_app.hpp"
 #include "events/settings.hpp"
+#include "events/ssh_address.hpp"
 #include "storage/secrets/github_app.hpp"
+#include "storage/secrets/repository_access.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -79,14 +82,17 @@ struct CommandRunner::Run {
       push.ref = "refs/heads/" + view.state.branch;
     }
     std::optional<BranchLooks::Turn> turn;  // until it is recorded
+    std::string default_branch;
     if (needs_look(view.state, push)) {
       const bool is_asked_for_head = push.after.empty();
       ATLAS_TRY(auto taken, runner.looks_.take(command.project));
       turn.emplace(std::move(taken));
       ATLAS_TRY(const auto reason,
                 look_at_branch(view.state, runner.catalog_, *runner.engines_.build, push));
+      default_branch = push.default_branch;
       if (!reason.empty()) {
-        return std::vector{PushReceipt{PushReceipt::Verdict::ignored, command.project, {}, reason}};
+        return std::vector{PushReceipt{
+            PushReceipt::Verdict::ignored, command.project, {}, reason, default_branch}};
       }
       // Each look is news of its own, and what it says again has been found to be known.
       if (is_asked_for_head) {
@@ -95,6 +101,7 @@ struct CommandRunner::Run {
     }
     ATLAS_TRY(auto reply, runner.answered<PushReply>(runner.parts_.projects,
                                                      DeployNow{command.project, std::move(push)}));
+    for (auto& receipt : reply.receipts) receipt.default_branch = default_branch;
     return std::move(reply.receipts);
   }
 
@@ -207,6 +214,64 @@ struct CommandRunner::Run {
     return tell_project(command.project, SetNotifySecret{sealed.ref});
   }
 
+  Result<commands::Done> operator()(const commands::SetWebhookSecret& command) const {
+    ATLAS_TRY(const auto view, runner.known_project(command.project));
+    if (!command.secret) return tell_project(command.project, SetWebhookSecret{});
+    if (command.secret->empty()) {
+      return fail(ErrorCode::invalid_argument, "the webhook secret is empty");
+    }
+    ATLAS_TRYV(runner.log_.has_room());
+    ATLAS_TRY(const auto sealed,
+              runner.secrets_.seal("webhook/" + view.state.name, command.secret->reveal()));
+    return tell_project(command.project, SetWebhookSecret{sealed.ref});
+  }
+
+  // ---- what its repository is opened with ----
+
+  Result<commands::Done> operator()(const commands::MakeDeployKey& command) const {
+    // Until it is recorded, so that of two at once the second finds the first one's key.
+    const std::lock_guard guard(runner.env_mutex_);
+    ATLAS_TRY(const auto view, runner.known_project(command.project));
+    if (!command.replace && !view.state.deploy_key_ref.empty()) return commands::Done{};
+    // Nothing is sealed of what the project does not take, nor what nobody could record.
+    ATLAS_TRYV(decide(view.state, SetDeployKey{}));
+    ATLAS_TRYV(runner.log_.has_room());
+    ATLAS_TRY(auto key, storage::make_deploy_key(runner.secrets_, view.state));
+    return tell_project(command.project, std::move(key));
+  }
+
+  Result<commands::Done> operator()(const commands::RemoveDeployKey& command) const {
+    return tell_project(command.project, RemoveDeployKey{});
+  }
+
+  Result<commands::Done> operator()(const commands::PinHostKey& command) const {
+    PinHostKey pin{command.host, command.fingerprint, command.accepted};
+    if (pin.host.empty()) {
+      ATLAS_TRY(const auto view, runner.known_project(command.project));
+      const auto address = parsed_ssh_url(view.state.repository_url);
+      if (!address) {
+        return fail(ErrorCode::conflict, "project '" + view.state.name + "' is cloned from " +
+                                             view.state.repository_url +
+                                             ", which is no SSH host and shows no key");
+      }
+      pin.host = host_name_of(*address);
+    }
+    return tell_project(command.project, std::move(pin));
+  }
+
+  Result<commands::Done> operator()(const commands::SetRepositoryLogin& command) const {
+    ATLAS_TRY(const auto view, runner.known_project(command.project));
+    ATLAS_TRYV(decide(view.state, SetRepositoryLogin{}));
+    ATLAS_TRYV(runner.log_.has_room());
+    ATLAS_TRY(auto login, storage::seal_login(runner.secrets_, view.state,
+                                              {command.username, command.password}));
+    return tell_project(command.project, std::move(login));
+  }
+
+  Result<commands::Done> operator()(const commands::RemoveRepositoryLogin& command) const {
+    return tell_project(command.project, RemoveRepositoryLogin{});
+  }
+
   // ---- the GitHub App ----
 
   Result<commands::Done> operator()(const commands::ConnectGitHubApp& command) const {
@@ -251,7 +316,11 @@ struct CommandRunner::Run {
       auto& refused = *event.mutable_github_not_told();
       refused.set_deployment(command.deployment.str());
       refused.set_status(command.status);
-      refused.set_reason(command.refused);
+      auto reason = command.refused;
+      for (const auto& sentence : command.left_out) reason += "; " + sentence;
+      refused.set_reason(reason);
+      refused.set_comment_goes_on(true);
+      refused.set_comment(command.comment);
     }
     ATLAS_TRYV(runner.record(github_reports_stream(command.project), by, std::move(event)));
     return commands::Done{};
@@ -279,7 +348,7 @@ struct CommandRunner::Run {
       push.ref = view.state.branch.empty() ? "" : "refs/heads/" + view.state.branch;
     } else {
       ATLAS_TRY(auto head,
-                runner.engines_.build->resolve(view.state.repository_url, view.state.branch));
+                runner.engines_.build->resolve(view.state, view.state.branch, k_person_look_max));
       push.after = head.sha;
       push.ref = head.ref;
     }

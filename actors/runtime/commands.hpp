@@ -23,8 +23,9 @@ struct PushReceipt {
   enum class Verdict : std::uint8_t { deployed, duplicate, ignored };
   Verdict verdict = Verdict::ignored;
   std::string project;
-  DeploymentId deployment;  // of deployed and duplicate
-  std::string reason;       // of ignored
+  DeploymentId deployment;          // of deployed and duplicate
+  std::string reason;               // of ignored
+  std::string default_branch = {};  // of its repository, when that was asked for it
 };
 
 }  // namespace atlasflow::actors
@@ -109,6 +110,52 @@ struct SetNotifySecret {
   static constexpr std::string_view name = "set_notify_secret";
   std::string project;
   std::string secret;
+};
+
+// What signs the project's webhooks from now on; unset: the server's secret. The one before counts
+// no more.
+struct SetWebhookSecret {
+  using Answer = Done;
+  static constexpr std::string_view name = "set_webhook_secret";
+  std::string project;
+  std::optional<Secret> secret;
+};
+
+// ---- what its repository is opened with ----
+
+// Makes the project's deploy key where it has none. conflict: its remote is none of SSH's.
+struct MakeDeployKey {
+  using Answer = Done;
+  static constexpr std::string_view name = "make_deploy_key";
+  std::string project;
+  bool replace = false;  // another one in any case
+};
+struct RemoveDeployKey {
+  using Answer = Done;
+  static constexpr std::string_view name = "remove_deploy_key";
+  std::string project;
+};
+// What an SSH host proved to be. user_error: it is not what it was before, and nobody accepted it.
+struct PinHostKey {
+  using Answer = Done;
+  static constexpr std::string_view name = "pin_host_key";
+  std::string project;
+  std::string host;  // as known_hosts names it; empty: that of the project's remote
+  std::string fingerprint;
+  bool accepted = false;
+};
+// Of an https:// remote.
+struct SetRepositoryLogin {
+  using Answer = Done;
+  static constexpr std::string_view name = "set_repository_login";
+  std::string project;
+  std::string username;
+  Secret password;  // or a token
+};
+struct RemoveRepositoryLogin {
+  using Answer = Done;
+  static constexpr std::string_view name = "remove_repository_login";
+  std::string project;
 };
 
 // ---- what makes a deployment, and answers with its id ----
@@ -303,9 +350,11 @@ using Command =
     std::variant<ConnectGitHubApp, DisconnectGitHubApp, RecordGitHubReport, FollowRepository,
                  RecordRepositoryDeletion, TakePush, TakeProjectPush, CreateProject, DeleteProject,
                  ChangeSettings, SetEnv, UnsetEnv, SetBuildSecrets, UnsetBuildSecrets,
-                 SetNotifySecret, Deploy, Rollback, Redeploy, Promote, ApprovePullRequest, Restart,
-                 Cancel, StopApp, StartApp, Scale, AddDomain, RemoveDomain, CheckDomain,
-                 RetryDomain, RedirectDomain, UploadCertificate, ReleaseCertificate>;
+                 SetNotifySecret, SetWebhookSecret, MakeDeployKey, RemoveDeployKey, PinHostKey,
+                 SetRepositoryLogin, RemoveRepositoryLogin, Deploy, Rollback, Redeploy, Promote,
+                 ApprovePullRequest, Restart, Cancel, StopApp, StartApp, Scale, AddDomain,
+                 RemoveDomain, CheckDomain, RetryDomain, RedirectDomain, UploadCertificate,
+                 ReleaseCertificate>;
 using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::string,
                             std::vector<actors::PushReceipt>>;
 

@@ -85,9 +85,11 @@ using KeepSource = std::function<Result<Keep>()>;
 class BuildEngine {
  public:
   virtual ~BuildEngine() = default;
-  // An empty branch: the remote's default one.
-  [[nodiscard]] virtual Result<ResolvedRef> resolve(const std::string& repository_url,
-                                                    const std::string& branch) = 0;
+  // Of the project's repository; an empty branch: the remote's default one. at_most: then it is
+  // unavailable, whatever the remote does.
+  [[nodiscard]] virtual Result<ResolvedRef> resolve(const ProjectState& project,
+                                                    const std::string& branch,
+                                                    std::chrono::milliseconds at_most) = 0;
   [[nodiscard]] virtual Result<pb::Cloned> clone(const SourceJob& job, std::stop_token stop) = 0;
   // exit_code: of the failed step, when there is one.
   [[nodiscard]] virtual Result<pb::Built> build(const SourceJob& job, std::stop_token stop) = 0;

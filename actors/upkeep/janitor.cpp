@@ -88,7 +88,9 @@ collector_actor::behavior_type collector(collector_actor::pointer self,
 bool leaves_something(const pb::Event& event) {
   return ends_deployment(event) || event.has_project_deleted() || event.has_env_set() ||
          event.has_env_unset() || event.has_build_secret_set() || event.has_build_secret_unset() ||
-         event.has_notify_secret_set();
+         event.has_notify_secret_set() || event.has_webhook_secret_set() ||
+         event.has_deploy_key_set() || event.has_deploy_key_removed() ||
+         event.has_repository_login_set() || event.has_repository_login_removed();
 }
 
 bool is_failure_of_the_machine(const pb::Event& event) {

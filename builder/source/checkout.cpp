@@ -20,6 +20,7 @@
 #include "builder/source/tree_changes.hpp"
 #include "builder/source/tree_measure.hpp"
 #include "builder/source/tree_writer.hpp"
+#include "events/ssh_address.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -52,13 +53,19 @@ Result<void> check(const CheckoutRequest& request) {
   if (!request.base_sha.empty() && !is_sha(request.base_sha)) {
     return fail(ErrorCode::invalid_argument, "the base is named by 40 lower-case hex digits");
   }
-  if (!is_local(request.url) && !request.url.starts_with("https://") &&
-      !request.url.starts_with("http://")) {
-    return fail(
-        ErrorCode::invalid_argument,
-        "a repository's URL starts with https://, http:// or file:///, or it is an absolute path");
+  const bool is_ssh = is_ssh_url(request.url);
+  if (is_ssh) {
+    if (const auto address = parsed_ssh_url(request.url); !address) {
+      return fail(ErrorCode::invalid_argument,
+                  "the repository's SSH URL can't be cloned: " + address.error().message);
+    }
+  } else if (!is_local(request.url) && !request.url.starts_with("https://") &&
+             !request.url.starts_with("http://")) {
+    return fail(ErrorCode::invalid_argument,
+                "a repository's URL starts with https://, http://, ssh:// or file:///, or it is "
+                "git@host:path or an absolute path");
   }
-  if (authority_of(request.url).find('@') != std::string_view::npos) {
+  if (!is_ssh && authority_of(request.url).find('@') != std::string_view::npos) {
     // Without the URL: it holds what must not be written anywhere.
     return fail(ErrorCode::invalid_argument,
                 "the repository's URL holds a user name or password; take it out and connect the "
@@ -216,11 +223,12 @@ Result<Checkout> write_files(git_repository* repository, git_commit* commit, con
   ATLAS_TRY(auto written, write_tree(repository, tree, part, request.limit_bytes, stop));
   auto checkout = describe(commit, request, written);
   if (!checkout) return checkout;
-  ATLAS_TRY(const auto others,
-            fetch_submodules(
-                {request.url, part, beside(request.folder, ".submodule"), written.submodules,
-                 request.limit_bytes - written.size_bytes, k_tree_entries_max - written.entries},
-                stop));
+  ATLAS_TRY(
+      const auto others,
+      fetch_submodules({request.url, part, beside(request.folder, ".submodule"), written.submodules,
+                        request.limit_bytes - written.size_bytes,
+                        k_tree_entries_max - written.entries, request.credential, request.host_key},
+                       stop));
   checkout->size_bytes += others.size_bytes;
   checkout->notices = others.notices;
   // A submodule's commit is part of the tree; whether it could be had is not.
@@ -259,7 +267,7 @@ Result<Checkout> check_out(const CheckoutRequest& request, const std::stop_token
   ATLAS_TRY(auto repository, git::make_repository(objects.path()));
   ATLAS_TRY(auto commit, fetch_commit(repository.get(),
                                       {request.url, request.sha, request.ref, request.credential,
-                                       request.limit_bytes},
+                                       request.host_key, request.limit_bytes},
                                       stop));
 
   git_tree* raw_tree = nullptr;

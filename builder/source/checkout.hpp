@@ -15,12 +15,13 @@
 namespace atlasflow::builder {
 
 struct CheckoutRequest {
-  std::string url;               // https://, http://, file:// or a plain path; no credentials in it
+  std::string url;               // https://, http://, SSH, file:// or a path; no credentials in it
   std::string sha;               // 40 hex digits
   std::string ref;               // "refs/heads/main": fetched first, so that sha is likely in it
   std::string base_sha;          // the commit to tell changed_paths from; empty: none
   std::filesystem::path folder;  // ends up holding exactly the tree of sha, without .git
   CredentialSource credential;   // asked only when the remote wants one
+  HostKeyCheck host_key = {};    // of an SSH remote
   std::uint64_t limit_bytes = 2ULL << 30;  // of received data and of the tree
 };
 

@@ -1,10 +1,11 @@
-// What a remote repository is opened with, and libgit2's question for it. Internal to builder/ but
-// for the two types; blocking, one CredentialCallback for one connection's thread.
+// What a remote repository is opened with, and libgit2's questions for it. Internal to builder/ but
+// for the types before the class; blocking, one CredentialCallback for one connection's thread.
 #pragma once
 
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <git2.h>
 
@@ -15,7 +16,8 @@ namespace atlasflow::builder {
 
 struct Credential {
   std::string username;
-  Secret password;  // or a token
+  Secret password;          // or a token
+  Secret private_key = {};  // of an SSH remote, in its place: PEM as OpenSSH writes it
 };
 
 // Asked when a remote wants a login; nothing: there is none for it. refused: what it returned
@@ -24,16 +26,24 @@ struct Credential {
 using CredentialSource =
     std::function<Result<std::optional<Credential>>(const Credential* refused)>;
 
+// What an SSH host shows before anybody logs in. host: host_name_of(); fingerprint: "SHA256:…". Its
+// error becomes that of the fetch.
+using HostKeyCheck =
+    std::function<Result<void>(const std::string& host, const std::string& fingerprint)>;
+
 // Answers libgit2, and remembers what came of it: once with what the source has, and after
 // ask_again() once with what it has instead.
 class CredentialCallback {
  public:
-  // Both must outlive it. url: as the remote was made with.
-  CredentialCallback(const CredentialSource& source, const std::string& url)
-      : source_(source), url_(url) {}
+  // All must outlive it. url: as the remote was made with. Without a check no SSH host is let in.
+  CredentialCallback(const CredentialSource& source, const HostKeyCheck& host_key,
+                     const std::string& url)
+      : source_(source), host_key_(host_key), url_(url) {}
 
   // For git_remote_callbacks::credentials.
   int answer(git_credential** out, unsigned int allowed);
+  // For git_remote_callbacks::certificate_check of an SSH remote.
+  int check_host(const git_cert* certificate);
 
   [[nodiscard]] bool was_given() const { return given_ || earlier_; }
   // The remote asked again for what it had been given.
@@ -42,11 +52,19 @@ class CredentialCallback {
   [[nodiscard]] bool would_leak() const { return would_leak_; }
   [[nodiscard]] const std::optional<Error>& error() const { return error_; }
 
+  // What stands in the way of a login, when something does. said: by libgit2.
+  [[nodiscard]] std::optional<Error> refusal(int code, const std::string& said) const;
+
   // Whether another try may help: something was given, and nothing was asked for anew so far.
   [[nodiscard]] bool ask_again();
 
  private:
+  int give_key(git_credential** out);
+  // Sets given_; 0, or what libgit2 is to be told.
+  int ask();
+
   const CredentialSource& source_;
+  const HostKeyCheck& host_key_;
   const std::string& url_;
   std::optional<Credential> given_;    // in this connection
   std::optional<Credential> earlier_;  // that was refused in the one before

@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "base/probe.hpp"
+#include "builder/source/remote_call.hpp"
 #include "builder/source/repository_url.hpp"
+#include "events/ssh_address.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -18,6 +20,7 @@ struct FetchState {
   const FetchOrder* order = nullptr;
   const std::stop_token* stop = nullptr;
   CredentialCallback* credential = nullptr;
+  RemoteCall* call = nullptr;
   bool too_large = false;
   std::uint64_t received_bytes = 0;
   unsigned int received_objects = 0;
@@ -26,6 +29,7 @@ struct FetchState {
 
 int on_transfer(const git_indexer_progress* progress, void* payload) {
   auto& state = *static_cast<FetchState*>(payload);
+  state.call->begin_objects();
   state.received_bytes = progress->received_bytes;
   state.received_objects = progress->received_objects;
   state.objects = progress->total_objects;
@@ -43,6 +47,10 @@ int on_credential(git_credential** out, const char* /*url*/, const char* /*user*
   return static_cast<FetchState*>(payload)->credential->answer(out, allowed);
 }
 
+int on_host_key(git_cert* certificate, int /*valid*/, const char* /*host*/, void* payload) {
+  return static_cast<FetchState*>(payload)->credential->check_host(certificate);
+}
+
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
@@ -56,11 +64,6 @@ std::string progress_of(const FetchState& state) {
   return "received " + mebibytes(state.received_bytes) + ", " +
          std::to_string(state.received_objects) + " of " + std::to_string(state.objects) +
          " objects of the history";
-}
-
-bool is_denied(int code, const std::string& said) {
-  return code == GIT_EAUTH || contains(said, "status code: 401") ||
-         contains(said, "status code: 403");
 }
 
 tl::unexpected<Error> fetch_failed(int code, const FetchState& state) {
@@ -77,21 +80,8 @@ tl::unexpected<Error> fetch_failed(int code, const FetchState& state) {
                     " objects with its history; take large files out of it",
                 progress_of(state));
   }
-  if (const auto& error = state.credential->error()) return tl::unexpected(*error);
-  if (state.credential->would_leak()) {
-    return fail(ErrorCode::user_error,
-                url + " wants a password, which is not sent over http://; use https://");
-  }
-  if (state.credential->was_refused() || is_denied(code, said)) {
-    return fail(
-        ErrorCode::user_error,
-        state.credential->was_given()
-            ? "access to " + url + " was denied; renew the credential that the project uses for it"
-            : "access to " + url +
-                  " was denied; if it is private, install a GitHub App on it: atlasflow github "
-                  "connect",
-        said);
-  }
+  if (state.call->sent_too_many_refs()) return tl::unexpected(too_many_refs(url));
+  if (auto refusal = state.credential->refusal(code, said)) return tl::unexpected(*refusal);
   // libgit2 takes a path that is no repository for a URL that it does not know.
   if (contains(said, "status code: 404") ||
       (is_local(url) && (code == GIT_ENOTFOUND || contains(said, "unsupported URL protocol")))) {
@@ -101,13 +91,15 @@ tl::unexpected<Error> fetch_failed(int code, const FetchState& state) {
     return fail(ErrorCode::user_error, "the TLS certificate of " + url + " is not valid", said);
   }
   if (area == GIT_ERROR_NET || area == GIT_ERROR_HTTP || area == GIT_ERROR_SSL ||
-      area == GIT_ERROR_OS) {
+      area == GIT_ERROR_OS || area == GIT_ERROR_SSH) {
     return fail(ErrorCode::unavailable, url + " does not answer; it is tried again", said);
   }
   return fail(ErrorCode::unavailable, "fetching from " + url + " failed", said);
 }
 
 Result<void> fetch_once(git_repository* repository, const std::string& refspec, FetchState& state) {
+  RemoteCall call(state.order->url, *state.stop);
+  state.call = &call;
   git_remote* raw = nullptr;
   git_remote_create_options creation{};
   git_remote_create_options_init(&creation, GIT_REMOTE_CREATE_OPTIONS_VERSION);
@@ -124,6 +116,7 @@ Result<void> fetch_once(git_repository* repository, const std::string& refspec, 
   options.callbacks.transfer_progress = on_transfer;
   options.callbacks.sideband_progress = on_sideband;
   options.callbacks.credentials = on_credential;
+  if (is_ssh_url(state.order->url)) options.callbacks.certificate_check = on_host_key;
   options.callbacks.payload = &state;
   options.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE;
   options.update_fetchhead = 0;
@@ -186,7 +179,7 @@ Result<git::Commit> fetch_commit(git_repository* repository, const FetchOrder& o
     return fail(ErrorCode::invalid_argument, "a commit is named by 40 lower-case hex digits");
   }
   for (const auto& refspec : refspecs_for(order)) {
-    CredentialCallback credential(order.credential, order.url);
+    CredentialCallback credential(order.credential, order.host_key, order.url);
     FetchState state{.order = &order, .stop = &stop, .credential = &credential};
     auto fetched = fetch(repository, refspec.text, state);
     if (git::Commit commit = find_commit(repository, id)) return commit;

@@ -17,6 +17,7 @@ struct FetchOrder {
   std::string sha;
   std::string ref;                // fetched first; empty: the commit is asked for by name at once
   CredentialSource credential;    // asked only when the remote wants one
+  HostKeyCheck host_key;          // of an SSH remote
   std::uint64_t limit_bytes = 0;  // of received data
 };
 

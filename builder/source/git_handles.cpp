@@ -2,6 +2,8 @@
 
 #include <mutex>
 
+#include "builder/source/remote_call.hpp"
+
 namespace atlasflow::builder::git {
 
 void start_library() {
@@ -9,6 +11,7 @@ void start_library() {
   std::call_once(once, [] {
     git_libgit2_init();
     git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+    use_own_sockets();
     for (const int level :
          {static_cast<int>(GIT_CONFIG_LEVEL_SYSTEM), static_cast<int>(GIT_CONFIG_LEVEL_XDG),
           static_cast<int>(GIT_CONFIG_LEVEL_GLOBAL),

@@ -5,6 +5,8 @@
 #include <git2.h>
 
 #include "builder/source/git_handles.hpp"
+#include "builder/source/remote_call.hpp"
+#include "events/ssh_address.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -20,24 +22,25 @@ int on_credential(git_credential** out, const char* /*url*/, const char* /*user*
   return static_cast<CredentialCallback*>(payload)->answer(out, allowed);
 }
 
+int on_host_key(git_cert* certificate, int /*valid*/, const char* /*host*/, void* payload) {
+  return static_cast<CredentialCallback*>(payload)->check_host(certificate);
+}
+
 // Error of a connection that did not come about.
-Error connect_error(const std::string& url, int code, const CredentialCallback& credential) {
+Error connect_error(const std::string& url, int code, const CredentialCallback& credential,
+                    const RemoteCall& call) {
   const auto said = git::last_message();
-  if (credential.error()) return *credential.error();
+  if (call.stop().stop_requested()) {
+    return {ErrorCode::cancelled, "the look at " + url + " was given up", said};
+  }
+  if (call.sent_too_many_refs()) return too_many_refs(url);
+  if (auto refusal = credential.refusal(code, said)) return *std::move(refusal);
   if (code == GIT_ENOTFOUND || said.find("404") != std::string::npos) {
     return {ErrorCode::not_found,
             "no repository at " + url + "; check the URL that the project was created with", said};
   }
-  if (code == GIT_EAUTH || said.find("401") != std::string::npos ||
-      said.find("403") != std::string::npos) {
-    return {
-        ErrorCode::user_error,
-        "access to " + url +
-            (credential.was_given()
-                 ? " was denied; renew the credential that the project uses for it"
-                 : " was denied; if it is private, install a GitHub App on it: atlasflow github "
-                   "connect"),
-        said};
+  if (code == GIT_ECERTIFICATE) {
+    return {ErrorCode::user_error, "the TLS certificate of " + url + " is not valid", said};
   }
   return {ErrorCode::unavailable, url + " does not answer; try again in a moment", said};
 }
@@ -51,9 +54,10 @@ std::string default_branch(git_remote* remote) {
 }
 
 // Connects by what the source has, and once more by what it has instead when that is refused.
-int connect(git_remote* remote, CredentialCallback& credential) {
+int connect(git_remote* remote, CredentialCallback& credential, bool is_ssh) {
   git_remote_callbacks callbacks = GIT_REMOTE_CALLBACKS_INIT;
   callbacks.credentials = on_credential;
+  if (is_ssh) callbacks.certificate_check = on_host_key;
   callbacks.payload = &credential;
   const auto once = [&] {
     git_error_clear();
@@ -66,18 +70,21 @@ int connect(git_remote* remote, CredentialCallback& credential) {
 }  // namespace
 
 Result<RemoteHead> remote_head(const std::string& url, const std::string& branch,
-                               const CredentialSource& source) {
+                               const CredentialSource& source, const HostKeyCheck& host_key,
+                               const std::stop_token& stop) {
   git::start_library();
-  CredentialCallback credential(source, url);
+  CredentialCallback credential(source, host_key, url);
+  RemoteCall call(url, stop);  // outlives the remote's connection
   const auto failed = [&](int code) {
-    return tl::unexpected(connect_error(url, code, credential));
+    return tl::unexpected(connect_error(url, code, credential, call));
   };
   git_remote* raw = nullptr;
   if (const int code = git_remote_create_detached(&raw, url.c_str()); code != 0) {
     return failed(code);
   }
   const git::Remote remote(raw);
-  if (const int code = connect(remote.get(), credential); code != 0) return failed(code);
+  if (const int code = connect(remote.get(), credential, is_ssh_url(url)); code != 0)
+    return failed(code);
   const auto ref = branch.empty() ? default_branch(remote.get()) : "refs/heads/" + branch;
   const git_remote_head** heads = nullptr;
   std::size_t count = 0;

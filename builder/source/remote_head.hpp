@@ -2,6 +2,7 @@
 // thread.
 #pragma once
 
+#include <stop_token>
 #include <string>
 
 #include "base/error.hpp"
@@ -15,9 +16,12 @@ struct RemoteHead {
 };
 
 // The head of the branch; an empty branch: of the remote's default one. not_found: no such
-// repository or branch, or an empty repository; unavailable: the remote does not answer.
-// credential: asked when the remote wants a login.
+// repository or branch, or an empty repository; unavailable: the remote does not answer; too_large:
+// it names branches without end; cancelled: stop was requested, which ends it at once. credential:
+// asked when the remote wants a login; host_key: of an SSH remote.
 [[nodiscard]] Result<RemoteHead> remote_head(const std::string& url, const std::string& branch,
-                                             const CredentialSource& credential = {});
+                                             const CredentialSource& credential = {},
+                                             const HostKeyCheck& host_key = {},
+                                             const std::stop_token& stop = {});
 
 }  // namespace atlasflow::builder

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "events/ssh_address.hpp"
+
 namespace atlasflow::builder {
 namespace {
 
@@ -50,6 +52,28 @@ std::optional<std::string> https_of_ssh(std::string_view url) {
   return "https://" + std::string(host) + "/" + std::string(url.substr(end + 1));
 }
 
+// A path on the same host, under the same user and port; the key is the parent's.
+std::optional<std::string> ssh_submodule(std::string_view parent, std::string_view written) {
+  const auto own = parsed_ssh_url(parent);
+  if (!own) return std::nullopt;
+  if (written.starts_with("./") || written.starts_with("../")) {
+    // The path is the end of both ways to write it.
+    const auto before = parent.substr(0, parent.size() - own->path.size());
+    const bool is_absolute = own->path.starts_with('/');
+    const auto path = joined(is_absolute ? own->path : "/" + own->path, written);
+    if (!path || path->size() < 2) return std::nullopt;
+    return std::string(before) + path->substr(is_absolute ? 0 : 1);
+  }
+  if (is_ssh_url(written)) {
+    const auto other = parsed_ssh_url(written);
+    const bool is_same =
+        other && other->host == own->host && other->port == own->port && other->user == own->user;
+    return is_same ? std::optional(std::string(written)) : std::nullopt;
+  }
+  const bool is_beside = written.starts_with("https://") && authority_of(written) == own->host;
+  return is_beside ? std::optional(std::string(written)) : std::nullopt;
+}
+
 bool is_plain(std::string_view url) {
   return !url.empty() && url.size() <= 2048 && std::all_of(url.begin(), url.end(), [](char c) {
     return static_cast<unsigned char>(c) > 0x20 && c != 0x7f;
@@ -76,6 +100,7 @@ bool is_loopback(std::string_view authority) {
 
 std::optional<std::string> submodule_url(std::string_view parent, std::string_view written) {
   if (!is_plain(written)) return std::nullopt;
+  if (is_ssh_url(parent)) return ssh_submodule(parent, written);
   std::string url(written);
   if (written.starts_with("./") || written.starts_with("../")) {
     auto found = joined(parent, written);

@@ -18,8 +18,8 @@ namespace atlasflow::builder {
 // Where a submodule is to be fetched from, which the commit says and the pusher chose: `written` is
 // a URL, or a path that starts with ./ or ../ and is relative to `parent`. nullopt when that is no
 // place that deploying `parent` reaches anyway: another host or port, another protocol (an SSH URL
-// of the same host is taken as the https URL of it), or, on this machine, another folder than the
-// one in which `parent` lies.
+// of the same host is taken as the https URL of it; beside an SSH parent an https URL of its host
+// stays one), or, on this machine, another folder than the one in which `parent` lies.
 [[nodiscard]] std::optional<std::string> submodule_url(std::string_view parent,
                                                        std::string_view written);
 

@@ -10,6 +10,7 @@
 #include "builder/source/repository_url.hpp"
 #include "builder/source/source_file.hpp"
 #include "builder/source/tree_measure.hpp"
+#include "events/ssh_address.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -141,6 +142,10 @@ class Fetcher {
     order.url = url;
     order.sha = sha;
     order.limit_bytes = left_bytes_;
+    if (is_ssh_url(url)) {
+      order.credential = request_.credential;
+      order.host_key = request_.host_key;
+    }
     ATLAS_TRY(auto commit, fetch_commit(objects, order, stop_));
     git_tree* raw = nullptr;
     if (git_commit_tree(&raw, commit.get()) != 0) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "builder/source/credential.hpp"
 #include "builder/source/tree_writer.hpp"
 
 namespace atlasflow::builder {
@@ -26,6 +27,8 @@ struct SubmoduleRequest {
   std::vector<SubmodulePlace> places;  // empty folders in `tree`
   std::uint64_t limit_bytes = 0;       // for the files, and for what is received, of all
   std::uint64_t limit_entries = 0;
+  CredentialSource credential = {};  // for those on the SSH host of the parent
+  HostKeyCheck host_key = {};        // likewise
 };
 
 struct SubmoduleResult {
@@ -35,9 +38,11 @@ struct SubmoduleResult {
   std::uint64_t lfs_pointer_count = 0;
 };
 
-// Fetches what submodule_url() lets it, without a credential, submodules of submodules included (at
-// most 32 in all, three deep). Another repository that cannot be had is a notice; unavailable when
-// one that could be had does not answer, too_large, cancelled.
+// Fetches what submodule_url() lets it, submodules of submodules included (at most 32 in all, three
+// deep). Without a credential, but for an SSH remote: the deploy key is the project's alone, and
+// opens what its owner gave it, where a login or a token may open more than whoever pushes may
+// read. Another repository that cannot be had is a notice; unavailable when one that could be had
+// does not answer, too_large, cancelled.
 [[nodiscard]] Result<SubmoduleResult> fetch_submodules(const SubmoduleRequest& request,
                                                        const std::stop_token& stop);
 

@@ -175,8 +175,9 @@ Result<void> Outside::reach(const Way& way, const std::stop_token& stop) {
   }
 }
 
-Result<actors::ResolvedRef> Outside::resolve(const std::string& url, const std::string& branch) {
-  return world_.resolve(url, branch);
+Result<actors::ResolvedRef> Outside::resolve(const ProjectState& project, const std::string& branch,
+                                             std::chrono::milliseconds at_most) {
+  return world_.resolve(project, branch, at_most);
 }
 
 Result<pb::Cloned> Outside::clone(const actors::SourceJob& job, std::stop_token stop) {

@@ -56,7 +56,8 @@ actors::Engines WorldEngines::engines() {
   return engines;
 }
 
-Result<actors::ResolvedRef> WorldEngines::resolve(const std::string&, const std::string& branch) {
+Result<actors::ResolvedRef> WorldEngines::resolve(const ProjectState&, const std::string& branch,
+                                                  std::chrono::milliseconds) {
   return actors::ResolvedRef{"refs/heads/" + branch, std::string(40, 'a')};
 }
 

@@ -150,7 +150,8 @@ class WorldEngines final : public EngineSet,
   void kill() override { dead_ = true; }
   [[nodiscard]] bool dead() const { return dead_; }
 
-  Result<actors::ResolvedRef> resolve(const std::string& url, const std::string& branch) override;
+  Result<actors::ResolvedRef> resolve(const ProjectState& project, const std::string& branch,
+                                      std::chrono::milliseconds at_most) override;
   Result<pb::Cloned> clone(const actors::SourceJob& job, std::stop_token stop) override;
   Result<pb::Built> build(const actors::SourceJob& job, std::stop_token stop) override;
   Result<pb::ImagePushed> push(const std::string& image_id, const std::string& repository,

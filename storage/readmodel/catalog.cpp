@@ -29,6 +29,12 @@ std::optional<SealedChange> sealed_change(const pb::Event& event) {
           {}, Use::signature, "", event.repository_connected().webhook_secret_ref()};
     case pb::Event::kNotifySecretSet:
       return SealedChange{{}, Use::signature, "", event.notify_secret_set().sealed_ref()};
+    case pb::Event::kWebhookSecretSet:
+      return SealedChange{{}, Use::signature, "", event.webhook_secret_set().sealed_ref()};
+    case pb::Event::kDeployKeySet:
+      return SealedChange{{}, Use::signature, "", event.deploy_key_set().sealed_ref()};
+    case pb::Event::kRepositoryLoginSet:
+      return SealedChange{{}, Use::signature, "", event.repository_login_set().sealed_ref()};
     case pb::Event::kEnvSet:
       return SealedChange{{}, Use::variable, event.env_set().name(), event.env_set().sealed_ref()};
     case pb::Event::kEnvUnset:

@@ -43,8 +43,9 @@ struct WebhookSecretRef {
 
 // A change of what a project refers to in storage/secrets.
 struct SealedChange {
-  enum class Use : std::uint8_t { signature, variable, build_secret };  // signature: of webhooks …
-  StreamVersion version;                                                // of the project's stream
+  // signature: of webhooks and notifications, and what a remote is opened with
+  enum class Use : std::uint8_t { signature, variable, build_secret };
+  StreamVersion version;  // of the project's stream
   Use use = Use::signature;
   std::string name;  // of the variable or the build secret
   std::string ref;   // empty: it was unset

@@ -159,6 +159,8 @@ Result<SealedValues> sealed_values_of(const Catalog& catalog, std::size_t rollba
     if (project.exists()) {
       values.needed.insert(project.webhook_secret_ref);
       values.needed.insert(project.notify_secret_ref);
+      values.needed.insert(project.deploy_key_ref);
+      values.needed.insert(project.login_ref);
       for (const auto& [variable, entry] : project.env) values.needed.insert(entry.sealed_ref);
       for (const auto& [name, entry] : project.build_secrets) {
         values.needed.insert(entry.sealed_ref);

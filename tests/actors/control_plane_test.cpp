@@ -284,5 +284,97 @@ TEST_F(Facade, many_callers_at_once_are_all_answered) {
   EXPECT_TRUE(wait_for_live(ids.back()));
 }
 
+TEST_F(Facade, a_webhook_secret_is_replaced_at_once_and_given_up_for_the_servers) {
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/web.git", "", "first"}));
+  ASSERT_TRUE(as_user(commands::SetWebhookSecret{"web", Secret("second-sentinel")}));
+  EXPECT_THAT(plane->webhook_secrets(),
+              testing::ElementsAre(testing::Pair("web", "second-sentinel")));
+  EXPECT_EQ(as_user(commands::SetWebhookSecret{"web", Secret("")}).error().code,
+            ErrorCode::invalid_argument);
+  EXPECT_EQ(as_user(commands::SetWebhookSecret{"none", Secret("x")}).error().code,
+            ErrorCode::not_found);
+  // A push that the server's secret signs is for projects without one of their own.
+  const auto push_by_the_server = [&] {
+    Push push{.repository_urls = {"/srv/web.git"},
+              .default_branch = "main",
+              .ref = "refs/heads/main",
+              .after = std::string(40, 'b'),
+              .delivery_id = std::to_string(plane->log().last_position().value())};
+    const auto receipts = as_user(commands::TakePush{std::move(push)});
+    return receipts ? receipts->size() : 0U;
+  };
+  EXPECT_EQ(push_by_the_server(), 0U);
+  ASSERT_TRUE(as_user(commands::SetWebhookSecret{"web", std::nullopt}));
+  EXPECT_TRUE(plane->webhook_secrets().empty());
+  EXPECT_EQ(push_by_the_server(), 1U);
+  ASSERT_TRUE(as_user(commands::SetWebhookSecret{"web", Secret("third")}));
+  EXPECT_EQ(push_by_the_server(), 0U);
+  ASSERT_TRUE(plane->log().read_all(Position{1}, [](const storage::Record& record) {
+    EXPECT_THAT(record.event.SerializeAsString(), testing::Not(testing::HasSubstr("sentinel")));
+    return true;
+  }));
+}
+
+TEST_F(Facade, a_deploy_key_is_made_once_and_anew_only_when_that_is_asked_for) {
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "git@git.test:web", "", std::nullopt}));
+  ASSERT_TRUE(as_user(commands::CreateProject{"site", "https://git.test/s", "", std::nullopt}));
+  const auto state = [&] { return plane->catalog().project_named("web")->state; };
+  EXPECT_EQ(as_user(commands::RemoveDeployKey{"web"}).error().code, ErrorCode::not_found);
+  ASSERT_TRUE(as_user(commands::MakeDeployKey{"web"}));
+  const auto first = state();
+  EXPECT_THAT(first.deploy_key, testing::HasSubstr(" atlasflow-web"));
+  ASSERT_TRUE(as_user(commands::MakeDeployKey{"web"}));
+  EXPECT_EQ(state().deploy_key, first.deploy_key);
+  ASSERT_TRUE(as_user(commands::MakeDeployKey{"web", true}));
+  EXPECT_NE(state().deploy_key, first.deploy_key);
+  EXPECT_NE(state().deploy_key_ref, first.deploy_key_ref);
+  ASSERT_TRUE(plane->log().read_all(Position{1}, [](const storage::Record& record) {
+    EXPECT_THAT(record.event.SerializeAsString(), testing::Not(testing::HasSubstr("PRIVATE KEY")));
+    return true;
+  }));
+  ASSERT_TRUE(as_user(commands::RemoveDeployKey{"web"}));
+  EXPECT_TRUE(state().deploy_key_ref.empty());
+  const auto sealed = secrets.values.size();
+  EXPECT_EQ(as_user(commands::MakeDeployKey{"site"}).error().code, ErrorCode::conflict);
+  EXPECT_EQ(secrets.values.size(), sealed) << "nothing is sealed of what is refused";
+}
+
+TEST_F(Facade, a_host_key_is_accepted_for_the_host_of_the_projects_remote) {
+  const auto one = "SHA256:" + std::string(43, '1');
+  const auto other = "SHA256:" + std::string(43, '2');
+  ASSERT_TRUE(
+      as_user(commands::CreateProject{"web", "ssh://git@git.test:2222/web", "", std::nullopt}));
+  ASSERT_TRUE(as_user(commands::PinHostKey{"web", "[git.test]:2222", one, false}));
+  EXPECT_EQ(as_user(commands::PinHostKey{"web", "[git.test]:2222", other, false}).error().code,
+            ErrorCode::user_error);
+  ASSERT_TRUE(as_user(commands::PinHostKey{"web", "", other, true}));
+  EXPECT_THAT(plane->catalog().project_named("web")->state.host_keys,
+              testing::ElementsAre(testing::Pair("[git.test]:2222", other)));
+  ASSERT_TRUE(as_user(commands::CreateProject{"site", "https://git.test/s", "", std::nullopt}));
+  EXPECT_EQ(as_user(commands::PinHostKey{"site", "", other, true}).error().code,
+            ErrorCode::conflict);
+}
+
+TEST_F(Facade, a_login_is_sealed_with_its_user) {
+  ASSERT_TRUE(as_user(commands::CreateProject{"web", "https://git.test/w", "", std::nullopt}));
+  ASSERT_TRUE(
+      as_user(commands::SetRepositoryLogin{"web", "user-sentinel", Secret("token-sentinel")}));
+  const auto state = plane->catalog().project_named("web")->state;
+  EXPECT_EQ(secrets.values.at(state.login_ref), "user-sentinel\ntoken-sentinel");
+  ASSERT_TRUE(plane->log().read_all(Position{1}, [](const storage::Record& record) {
+    EXPECT_THAT(record.event.SerializeAsString(), testing::Not(testing::HasSubstr("sentinel")));
+    return true;
+  }));
+  for (const auto& [username, password] :
+       {std::pair("", "x"), std::pair("a:b", "x"), std::pair("a\nb", "x"), std::pair("a", ""),
+        std::pair("a", "x\ny")}) {
+    EXPECT_EQ(as_user(commands::SetRepositoryLogin{"web", username, Secret(password)}).error().code,
+              ErrorCode::invalid_argument)
+        << username;
+  }
+  ASSERT_TRUE(as_user(commands::RemoveRepositoryLogin{"web"}));
+  EXPECT_TRUE(plane->catalog().project_named("web")->state.login_ref.empty());
+}
+
 }  // namespace
 }  // namespace atlasflow::actors

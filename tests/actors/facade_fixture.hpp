@@ -37,8 +37,12 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
   std::vector<std::string> env_names;    // of the newest VM
   std::map<std::string, char> heads;     // by branch; of every other one 'c'
   std::function<void()> on_resolve;      // before it answers, what it has seen
-  Result<ResolvedRef> resolve(const std::string& url, const std::string& branch) override {
-    if (url == "/srv/missing") return fail(ErrorCode::not_found, "no such repository");
+  std::atomic<int> resolved{0};
+  Result<ResolvedRef> resolve(const ProjectState& project, const std::string& branch,
+                              std::chrono::milliseconds) override {
+    ++resolved;
+    if (project.repository_url == "/srv/missing")
+      return fail(ErrorCode::not_found, "no such repository");
     char head = 'c';
     {
       const std::lock_guard guard(mutex);

@@ -216,5 +216,20 @@ TEST(BranchLooks, of_remotes_that_hang_leave_connections_to_other_webhooks) {
   EXPECT_TRUE(looks.take("another"));
 }
 
+TEST_F(ProjectPush, a_look_tells_the_default_branch_and_none_follows_where_it_is_known) {
+  create("");
+  const auto first = take({.ref = "refs/heads/main", .after = commit('b'), .delivery_id = "1"});
+  EXPECT_EQ(first.verdict, Verdict::deployed);
+  EXPECT_EQ(first.default_branch, "main");
+  EXPECT_EQ(world.resolved, 1);
+  const auto second = take({.default_branch = first.default_branch,
+                            .ref = "refs/heads/other",
+                            .after = commit('c'),
+                            .delivery_id = "2"});
+  EXPECT_EQ(second.verdict, Verdict::ignored);
+  EXPECT_EQ(second.default_branch, "");
+  EXPECT_EQ(world.resolved, 1);
+}
+
 }  // namespace
 }  // namespace atlasflow::actors

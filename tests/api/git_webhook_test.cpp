@@ -424,5 +424,31 @@ TEST_F(GitWebhook, a_body_beyond_the_limit_is_refused_unread) {
   EXPECT_EQ(got->status, 405);
 }
 
+// A project without a branch of its own: the repository is asked once for a delivery's branches.
+TEST_F(GitWebhook, the_default_branch_that_was_found_for_one_branch_is_not_asked_for_again) {
+  const auto all = samples();
+  auto sample = *std::find_if(all.begin(), all.end(), [](const auto& each) {
+    return std::string(each.name) == "bitbucket";
+  });
+  auto changes = json::array();
+  for (const char* branch : {"one", "two", "three"}) {
+    auto change = cloud_change(k_earlier, k_after);
+    change["new"]["name"] = branch;
+    change["old"]["name"] = branch;
+    changes.push_back(change);
+  }
+  sample.body["push"]["changes"] = changes;
+  PushReceipt found = deployed();
+  found.default_branch = "trunk";
+  control_.receipts = std::vector<PushReceipt>{found};
+  const auto answer = send(sample);
+  ASSERT_EQ(answer.status, 202) << answer.body;
+  EXPECT_THAT(answer.body, Not(HasSubstr("trunk")));
+  ASSERT_EQ(pushes().size(), 3U);
+  EXPECT_EQ(pushes()[0].default_branch, "");
+  EXPECT_EQ(pushes()[1].default_branch, "trunk");
+  EXPECT_EQ(pushes()[2].default_branch, "trunk");
+}
+
 }  // namespace
 }  // namespace atlasflow::api

@@ -200,7 +200,8 @@ TEST(ProjectJson, has_every_member_of_the_contract) {
                                  "id", "name", "repository", "repository_deleted", "branch", "url",
                                  "live_deployment", "newest_deployment", "status", "created_at_us",
                                  "updated_at_us", "env_names", "build_secret_names", "settings",
-                                 "has_notify_secret", "waiting_for_approval"));
+                                 "has_notify_secret", "has_webhook_secret", "deploy_key",
+                                 "host_keys", "has_login", "waiting_for_approval"));
   EXPECT_EQ(json["newest_deployment"]["id"], "abcdefg2");
   EXPECT_EQ(json["live_deployment"], nullptr);
   EXPECT_EQ(json["status"], json["newest_deployment"]["status"]);

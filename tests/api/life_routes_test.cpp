@@ -264,5 +264,79 @@ TEST_F(LifeRoutes, bodies_that_say_nothing_sensible_are_400s_with_a_sentence) {
   EXPECT_THAT(control_.calls(), IsEmpty());
 }
 
+// ---- what a repository is opened with ----
+
+TEST_F(LifeRoutes, a_deploy_key_is_made_shown_replaced_and_removed) {
+  control_.add_project("ssh", {}, "git@git.test:web");
+  expect_error(ask("GET", "/v1/projects/ssh/deploy-key"), 404, "not_found",
+               "atlasflow project deploy-key ssh makes one");
+  const auto made = ask("POST", "/v1/projects/ssh/deploy-key", "{}");
+  EXPECT_EQ(made.status, 200) << made.body;
+  EXPECT_THAT(json::parse(made.body)["public_key"].get<std::string>(), HasSubstr("atlasflow-ssh"));
+  EXPECT_EQ(ask("POST", "/v1/projects/ssh/deploy-key", R"({"replace":false})").body, made.body);
+  EXPECT_EQ(ask("GET", "/v1/projects/ssh/deploy-key").body, made.body);
+  EXPECT_EQ(get("/v1/projects/ssh")["deploy_key"], json::parse(made.body));
+  const auto other = ask("POST", "/v1/projects/ssh/deploy-key", R"({"replace":true})");
+  EXPECT_NE(other.body, made.body);
+  EXPECT_EQ(ask("POST", "/v1/projects/ssh/deploy-key", R"({"replace":1})").status, 400);
+  EXPECT_EQ(ask("POST", "/v1/projects/none/deploy-key", "{}").status, 404);
+  EXPECT_EQ(ask("POST", "/v1/projects/shop/deploy-key", "{}").status, 409);
+  EXPECT_EQ(json::parse(ask("DELETE", "/v1/projects/ssh/deploy-key").body)["deploy_key"], nullptr);
+  EXPECT_EQ(ask("DELETE", "/v1/projects/ssh/deploy-key").status, 404);
+}
+
+TEST_F(LifeRoutes, a_host_key_is_accepted_by_its_fingerprint) {
+  control_.add_project("ssh", {}, "git@git.test:web");
+  const auto fingerprint = "SHA256:" + std::string(43, 'a');
+  const auto answer =
+      ask("PUT", "/v1/projects/ssh/host-key", json({{"fingerprint", fingerprint}}).dump());
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  EXPECT_EQ(json::parse(answer.body)["host_keys"]["git.test"], fingerprint);
+  const auto asked = control_.asked<commands::PinHostKey>();
+  ASSERT_EQ(asked.size(), 1U);
+  EXPECT_TRUE(asked[0].accepted);
+  EXPECT_EQ(asked[0].host, "");
+  expect_error(ask("PUT", "/v1/projects/ssh/host-key", R"({"fingerprint":"x"})"), 400,
+               "invalid_argument", "ssh-keygen -l");
+  EXPECT_EQ(ask("PUT", "/v1/projects/ssh/host-key", "{}").status, 400);
+}
+
+TEST_F(LifeRoutes, a_login_is_passed_on_and_never_shown) {
+  const auto answer =
+      ask("PUT", "/v1/projects/shop/login", R"({"username":"hush-user","password":"hush-token"})");
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  EXPECT_EQ(json::parse(answer.body)["has_login"], true);
+  EXPECT_THAT(answer.body, Not(HasSubstr("hush")));
+  const auto asked = control_.asked<commands::SetRepositoryLogin>();
+  ASSERT_EQ(asked.size(), 1U);
+  EXPECT_EQ(asked[0].username, "hush-user");
+  EXPECT_TRUE(asked[0].password.is("hush-token"));
+  for (const char* body : {R"({"username":"hush"})", R"({"password":"hush"})",
+                           R"({"username":"u","password":["hush"]})", "[]"}) {
+    const auto wrong = ask("PUT", "/v1/projects/shop/login", body);
+    EXPECT_EQ(wrong.status, 400) << body;
+    EXPECT_THAT(wrong.body, Not(HasSubstr("hush")));
+  }
+  EXPECT_EQ(json::parse(ask("DELETE", "/v1/projects/shop/login").body)["has_login"], false);
+  EXPECT_EQ(ask("DELETE", "/v1/projects/shop/login").status, 404);
+}
+
+TEST_F(LifeRoutes, a_webhook_secret_is_changed_and_never_shown) {
+  const auto answer = ask("PUT", "/v1/projects/shop/webhook-secret", R"({"secret":"hush hush"})");
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  EXPECT_EQ(json::parse(answer.body)["has_webhook_secret"], true);
+  EXPECT_THAT(answer.body, Not(HasSubstr("hush")));
+  const auto asked = control_.asked<commands::SetWebhookSecret>();
+  ASSERT_EQ(asked.size(), 1U);
+  EXPECT_TRUE(asked[0].secret && asked[0].secret->is("hush hush"));
+  expect_error(ask("PUT", "/v1/projects/shop/webhook-secret", R"({"secret":""})"), 400,
+               "invalid_argument", "would sign nothing");
+  EXPECT_EQ(ask("PUT", "/v1/projects/shop/webhook-secret", "{}").status, 400);
+  // This server has none that could sign in its place.
+  expect_error(ask("DELETE", "/v1/projects/shop/webhook-secret"), 409, "conflict",
+               "api.webhook_secret_file");
+  EXPECT_EQ(get("/v1/projects/shop")["has_webhook_secret"], true);
+}
+
 }  // namespace
 }  // namespace atlasflow::api

@@ -53,13 +53,14 @@ void RecordingControlPlane::append(const StreamId& stream, const std::vector<pb:
   }
 }
 
-void RecordingControlPlane::add_project(const std::string& name,
-                                        const std::string& webhook_secret) {
+void RecordingControlPlane::add_project(const std::string& name, const std::string& webhook_secret,
+                                        const std::string& repository_url) {
   pb::Event created;
   created.mutable_project_created()->set_name(name);
   *created.mutable_project_created()->mutable_settings() = default_settings();
   pb::Event connected;
-  connected.mutable_repository_connected()->set_url("https://example.test/acme/" + name);
+  connected.mutable_repository_connected()->set_url(
+      repository_url.empty() ? "https://example.test/acme/" + name : repository_url);
   connected.mutable_repository_connected()->set_branch("main");
   if (!webhook_secret.empty()) {
     connected.mutable_repository_connected()->set_webhook_secret_ref("sealed-" + name);
@@ -294,6 +295,29 @@ struct RecordingControlPlane::Effect {
     event.mutable_notify_secret_set()->set_sealed_ref("ref");
     return recorded(command.project, {event});
   }
+  Result<commands::Done> operator()(const commands::SetWebhookSecret& command) const {
+    return decided(command.project, SetWebhookSecret{command.secret ? "ref" : ""});
+  }
+  Result<commands::Done> operator()(const commands::MakeDeployKey& command) const {
+    const auto view = plane.catalog_.project_named(command.project);
+    if (view && !view->state.deploy_key_ref.empty() && !command.replace) return commands::Done{};
+    const auto number = std::to_string(plane.log_->last_position().value());
+    return decided(command.project,
+                   SetDeployKey{"ssh-ed25519 AAAA" + number + " atlasflow-" + command.project,
+                                "SHA256:" + std::string(43, 'a'), "ref"});
+  }
+  Result<commands::Done> operator()(const commands::RemoveDeployKey& command) const {
+    return decided(command.project, RemoveDeployKey{});
+  }
+  Result<commands::Done> operator()(const commands::PinHostKey& command) const {
+    return decided(command.project, PinHostKey{"git.test", command.fingerprint, command.accepted});
+  }
+  Result<commands::Done> operator()(const commands::SetRepositoryLogin& command) const {
+    return decided(command.project, SetRepositoryLogin{"ref"});
+  }
+  Result<commands::Done> operator()(const commands::RemoveRepositoryLogin& command) const {
+    return decided(command.project, RemoveRepositoryLogin{});
+  }
   Result<commands::Done> operator()(const commands::ConnectGitHubApp& command) const {
     if (!plane.app_is_recorded) return plane.app_outcome;
     pb::Event event;
@@ -333,6 +357,8 @@ struct RecordingControlPlane::Effect {
       event.mutable_github_not_told()->set_deployment(command.deployment.str());
       event.mutable_github_not_told()->set_status(command.status);
       event.mutable_github_not_told()->set_reason(command.refused);
+      event.mutable_github_not_told()->set_comment_goes_on(true);
+      event.mutable_github_not_told()->set_comment(command.comment);
     }
     plane.append(github_reports_stream(command.project), {event});
     return commands::Done{};

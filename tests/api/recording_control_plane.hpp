@@ -24,7 +24,9 @@ class RecordingControlPlane : public actors::ControlPlane {
   // When the next events are recorded, each a second after the one before; in 2023 by default.
   void set_now(TimestampUs now) { now_ = now; }
   // A project with a repository; its id is its name.
-  void add_project(const std::string& name, const std::string& webhook_secret = {});
+  // repository_url: empty for one of https://.
+  void add_project(const std::string& name, const std::string& webhook_secret = {},
+                   const std::string& repository_url = {});
   // A domain of the project, whose records are missing.
   void add_domain(const std::string& domain, const std::string& project);
   void append_to_domain(const std::string& domain, const std::vector<pb::Event>& events);

@@ -150,8 +150,8 @@ TEST_F(CheckoutTest, a_request_that_cannot_be_meant_is_refused) {
   const std::string sha(40, 'a');
   const std::pair<std::string, std::string> cases[] = {{"https://me:secret@example.com/x.git", sha},
                                                        {"https://token@example.com/x.git", sha},
-                                                       {"git@example.com:x.git", sha},
-                                                       {"ssh://example.com/x.git", sha},
+                                                       {"git:pw@example.com:x.git", sha},
+                                                       {"ssh://me:pw@example.com/x.git", sha},
                                                        {"relative/path", sha},
                                                        {"file://host/path", sha},
                                                        {"/tmp/x", "main"},

@@ -244,5 +244,33 @@ TEST(CommandLine, help_and_version_are_no_failure) {
   }
 }
 
+TEST(CommandLine, what_opens_a_repository_is_named_by_files_and_never_by_an_argument) {
+  const auto key = command<ProjectDeployKeyCommand>({"project", "deploy-key", "web", "--rotate"});
+  EXPECT_TRUE(key.rotate);
+  const auto login = command<ProjectLoginCommand>(
+      {"project", "login", "web", "--username", "me", "--password-file", "-"});
+  EXPECT_EQ(login.username, "me");
+  EXPECT_EQ(login.password_file, "-");
+  const auto host =
+      command<ProjectHostKeyCommand>({"project", "host-key", "web", "--accept", "SHA256:x"});
+  EXPECT_EQ(host.accept, "SHA256:x");
+  EXPECT_EQ(
+      command<ProjectWebhookSecretCommand>({"project", "webhook-secret", "web", "--file", "f"})
+          .file,
+      "f");
+  for (const std::vector<std::string> wrong :
+       {std::vector<std::string>{"project", "deploy-key", "web", "--rotate", "--remove"},
+        {"project", "login", "web", "--username", "me"},
+        {"project", "login", "web", "--password-file", "f", "--username", "me", "--remove"},
+        {"project", "login", "web", "--password", "secret"},
+        {"project", "webhook-secret", "web", "--file", "f", "--server"}}) {
+    std::vector<const char*> arguments;
+    for (const auto& each : wrong) arguments.push_back(each.c_str());
+    const auto parsed = parse(arguments);
+    ASSERT_FALSE(parsed) << wrong.back();
+    EXPECT_EQ(parsed.error().code, 2) << wrong.back();
+  }
+}
+
 }  // namespace
 }  // namespace atlasflow::cli

@@ -7,6 +7,7 @@
 #include "events/fold_fields.hpp"
 #include "events/settings.hpp"
 
+// Long because: each test is a few events of one fold, and they share what makes them.
 namespace atlasflow {
 namespace {
 
@@ -494,6 +495,52 @@ TEST_F(Reports, what_was_told_twice_settles_one) {
   told("d1", "queued");
   told("d9", "success");
   EXPECT_THAT(all(), ElementsAre("d1 in_progress"));
+}
+
+// Or the comment would show for ever what was true before GitHub refused the newer one.
+TEST_F(Reports, of_a_pull_request_the_comment_is_told_of_a_deployment_that_github_refused) {
+  connect();
+  push_to_pull_request("d1", std::string(40, 'a'));
+  push_to_pull_request("d2", std::string(40, 'b'));
+  clone("d2");
+  ASSERT_THAT(all(), ElementsAre("d1 queued", "d2 queued", "d2 in_progress"));
+  pb::Event refused;
+  refused.mutable_github_not_told()->set_deployment("d2");
+  refused.mutable_github_not_told()->set_status("queued");
+  refused.mutable_github_not_told()->set_comment_goes_on(true);
+  refused.mutable_github_not_told()->set_comment(99);
+  owed_.apply(github_reports_stream(project_), refused, ++now_);
+  EXPECT_EQ(owed_.comment_of(project_, 7), 99);
+  ASSERT_THAT(all(), ElementsAre("d1 queued", "d2 in_progress"));
+  EXPECT_FALSE(owed_.owed().at(project_)[0].comment_only);
+  EXPECT_TRUE(owed_.owed().at(project_)[1].comment_only);
+  fail("d2");
+  ASSERT_THAT(all(), ElementsAre("d1 queued", "d2 in_progress", "d2 failure"));
+  EXPECT_TRUE(owed_.owed().at(project_)[2].comment_only);
+  refused.mutable_github_not_told()->set_status("in_progress");
+  owed_.apply(github_reports_stream(project_), refused, ++now_);
+  EXPECT_THAT(all(), ElementsAre("d1 queued", "d2 failure"));
+  refused.mutable_github_not_told()->set_status("failure");
+  owed_.apply(github_reports_stream(project_), refused, ++now_);
+  EXPECT_THAT(all(), ElementsAre("d1 queued"));
+}
+
+// As an older build recorded it, and as it is where there is no pull request.
+TEST_F(Reports, of_any_other_deployment_that_github_refused_nothing_follows) {
+  connect();
+  push_to_pull_request("d1", std::string(40, 'a'));
+  clone("d1");
+  not_told("d1", "queued");
+  EXPECT_THAT(all(), IsEmpty());
+  push("d2");
+  clone("d2");
+  pb::Event refused;
+  refused.mutable_github_not_told()->set_deployment("d2");
+  refused.mutable_github_not_told()->set_status("queued");
+  refused.mutable_github_not_told()->set_comment_goes_on(true);
+  owed_.apply(github_reports_stream(project_), refused, ++now_);
+  fail("d2");
+  EXPECT_THAT(all(), IsEmpty());
 }
 
 }  // namespace

@@ -36,11 +36,12 @@ TEST(Project, a_repository_url_with_credentials_is_refused_and_not_repeated) {
 
 TEST(Project, repository_urls_that_can_be_cloned_are_taken) {
   for (const std::string url :
-       {"https://github.com/a/b.git", "http://host:8080/x", "/srv/git/a", "file:///srv/git/a"}) {
+       {"https://github.com/a/b.git", "http://host:8080/x", "/srv/git/a", "file:///srv/git/a",
+        "git@github.com:a/b", "ssh://git@host:2222/a/b.git"}) {
     EXPECT_TRUE(validate_repository_url(url)) << url;
   }
-  for (const std::string url : {"", "ftp://x/y", "relative/path", "https://", "git@github.com:a/b",
-                                "https://host/with space"}) {
+  for (const std::string url : {"", "ftp://x/y", "relative/path", "https://",
+                                "git:secret@github.com:a/b", "https://host/with space"}) {
     EXPECT_FALSE(validate_repository_url(url)) << url;
   }
 }
@@ -49,8 +50,8 @@ TEST(Project, the_ways_to_write_one_repository_are_one) {
   const auto wanted = normalized_repository("https://github.com/Acme/Web.git");
   for (const std::string url :
        {"https://github.com/acme/web", "git@github.com:Acme/Web.git",
-        "ssh://git@github.com/acme/web.git", "git://github.com/Acme/Web.git",
-        "https://GitHub.com:443/acme/web/"}) {
+        "ssh://git@github.com/acme/web.git", "ssh://git@github.com:22/acme/web.git",
+        "git://github.com/Acme/Web.git", "https://GitHub.com:443/acme/web/"}) {
     EXPECT_EQ(normalized_repository(url), wanted) << url;
   }
   EXPECT_NE(normalized_repository("https://gitlab.com/acme/web"), wanted);

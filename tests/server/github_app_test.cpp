@@ -102,7 +102,9 @@ class PrivateClone : public testing::Test {
 TEST_F(PrivateClone, a_private_repository_is_cloned_as_the_app) {
   const auto sha = github_.make_repository("octo/web");
   connect();
-  const auto head = engine_.resolve(github_.base_url() + "/octo/web.git", "");
+  ProjectState project;
+  project.repository_url = github_.base_url() + "/octo/web.git";
+  const auto head = engine_.resolve(project, "", std::chrono::seconds(20));
   ASSERT_TRUE(head) << to_string(head.error());
   EXPECT_EQ(head->sha, sha);
   const auto cloned = engine_.clone(job("octo/web", sha), {});

@@ -15,6 +15,7 @@
 #include "tests/api/plane_app.hpp"
 #include "tests/github/local_github.hpp"
 
+// Long because: they share one reporter, its GitHub and what both are asked.
 namespace atlasflow::server {
 namespace {
 
@@ -481,6 +482,30 @@ TEST_F(Reporting, without_an_app_github_is_asked_for_nothing) {
   start();
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   EXPECT_THAT(github_.asked(), IsEmpty());
+}
+
+// The comment had shown the commit before for ever.
+TEST_F(Reporting, a_refused_deployment_of_a_pull_request_is_told_in_its_comment_all_the_same) {
+  start();
+  push_to_pull_request("d1", std::string(40, 'a'));
+  control_.make_live("d1");
+  ASSERT_TRUE(eventually([&] { return states("d1").size() == 3; }));
+  ASSERT_TRUE(eventually([&] { return github_.comments().size() == 1; }));
+  const auto shows = [&](const std::string& text) {
+    return eventually([&] {
+      return github_.comments()[0]["body"].get<std::string>().find(text) != std::string::npos;
+    });
+  };
+  github_.fail_next("/repos/octo/web/deployments", 422, json::object(),
+                    json{{"message", "No ref found"}}, 1);
+  push_to_pull_request("d2", std::string(40, 'b'));
+  ASSERT_TRUE(shows(std::string(40, 'b')));
+  ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubNotTold) == 1; }));
+  fail_for("d2", "x");
+  ASSERT_TRUE(shows("the build failed"));
+  ASSERT_TRUE(eventually([&] { return records_of(pb::Event::kGithubNotTold) == 2; }));
+  EXPECT_EQ(github_.comments().size(), 1U);
+  EXPECT_THAT(states("d2"), IsEmpty()) << "it is not asked for what it refused";
 }
 
 }  // namespace
