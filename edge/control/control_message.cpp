@@ -67,6 +67,7 @@ wire::Challenge to_wire(const Challenge& challenge) {
   message.set_host(challenge.host);
   message.set_token(challenge.token);
   message.set_key_authorization(challenge.key_authorization);
+  message.set_in_tls(challenge.in_tls);
   return message;
 }
 
@@ -132,7 +133,7 @@ HostCertificate from_wire(const wire::HostCertificate& message) {
 }
 
 Challenge from_wire(const wire::Challenge& message) {
-  return {message.host(), message.token(), message.key_authorization()};
+  return {message.host(), message.token(), message.key_authorization(), message.in_tls()};
 }
 
 EdgeConfig from_wire(const wire::Config& message) {
