@@ -28,6 +28,7 @@ Json json_of(const CertificateFacts& facts) {
           {"not_after_us", facts.not_after},
           {"names", facts.names},
           {"source", name_of(facts.source)},
+          {"directory", facts.directory},
           {"renewal", facts.advice ? Json{{"start_us", facts.advice->start},
                                           {"end_us", facts.advice->end},
                                           {"explanation_url", facts.advice->explanation_url}}
@@ -84,9 +85,11 @@ Json json_of(const Context& context, const DomainState& state) {
   json["certificate"] = certificate == nullptr ? Json() : json_of(*certificate);
   json["orders_certificates"] = outlook.orders_certificates;
   json["next_order_at_us"] = outlook.order_due_at ? Json(*outlook.order_due_at) : Json();
+  json["next_order_from"] = outlook.order_due_at ? Json(outlook.order_directory) : Json();
   json["order"] = state.order ? Json{{"ordered_at_us", state.order->ordered_at},
                                      {"deadline_us", state.order->deadline},
-                                     {"directory", state.order->directory}}
+                                     {"directory", state.order->directory},
+                                     {"fallback_reason", state.order->fallback_reason}}
                               : Json();
   json["failure"] = state.failure ? Json{{"problem", name_of(state.failure->problem)},
                                          {"reason", state.failure->reason},

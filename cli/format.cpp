@@ -285,6 +285,8 @@ std::string event_detail(const std::string& type, const nlohmann::json& data) {
   } else if (type == "EnvSet" || type == "EnvUnset" || type == "BuildSecretSet" ||
              type == "BuildSecretUnset" || type == "ProjectCreated") {
     detail = text_of(data, "name");
+  } else if (type == "CertificateOrdered" && !text_of(data, "fallback_reason").empty()) {
+    detail = "from " + text_of(data, "directory") + ", as " + text_of(data, "fallback_reason");
   } else if (type == "CertificateUploaded") {
     const auto certificate = data.value("certificate", nlohmann::json::object());
     detail = text_of(certificate, "fingerprint") + " by " + text_of(certificate, "issuer");

@@ -96,6 +96,23 @@ void add_renewal(const json& certificate, Rows& rows) {
                                  (why.empty() ? "" : ": " + printable(why))});
 }
 
+// With the authority that is asked, and why it is not the first one.
+void add_next_order(const json& domain, Rows& rows, TimestampUs now) {
+  if (const auto order = domain.value("order", json()); order.is_object()) {
+    const auto why = printable(text_of(order, "fallback_reason"));
+    rows.push_back({"Next", "being ordered from " + printable(text_of(order, "directory")) +
+                                (why.empty() ? "" : ", as " + why)});
+    return;
+  }
+  const auto due = domain.value("next_order_at_us", json());
+  if (!due.is_number_integer()) return;
+  const auto at = due.get<TimestampUs>();
+  const auto from = printable(text_of(domain, "next_order_from"));
+  rows.push_back(
+      {"Next order", (at <= now ? "now" : local_time(at) + " (in " + duration(at - now) + ")") +
+                         (from.empty() ? "" : ", from " + from)});
+}
+
 // "in 6 days: the project brought it, …".
 std::string expiry_note(const json& expiry, TimestampUs now) {
   const auto left = number_of(expiry, "not_after_us") - now;
@@ -232,16 +249,12 @@ int run(const DomainCertCommand& command, ApiClient& api, const Terminal& termin
     rows.push_back({"Fingerprint", text_of(certificate, "fingerprint")});
     rows.push_back({"Serial", text_of(certificate, "serial")});
     rows.push_back({"Not before", local_time(number_of(certificate, "not_before_us"))});
+    const auto from = printable(text_of(certificate, "directory"));
+    if (!from.empty()) rows.push_back({"Ordered from", from});
     add_names(certificate, rows);
     add_renewal(certificate, rows);
   }
-  if (domain->value("order", json()).is_object()) {
-    rows.push_back({"Next", "being ordered"});
-  } else if (const auto due = domain->value("next_order_at_us", json()); !due.is_null()) {
-    const auto at = due.get<TimestampUs>();
-    rows.push_back(
-        {"Next order", at <= now ? "now" : local_time(at) + " (in " + duration(at - now) + ")"});
-  }
+  add_next_order(*domain, rows, now);
   if (!rows.empty()) terminal.out << table(rows);
   const auto& events = history->at("events");
   if (!events.empty()) terminal.out << "\n";

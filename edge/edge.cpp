@@ -278,7 +278,7 @@ Result<std::unique_ptr<RouteSnapshot>> EdgeServer::compile(const Hosts& hosts) {
   names.reserve(hosts.size());
   for (const Route* route : hosts) names.emplace_back(route->host);
   ATLAS_TRY(snapshot->certificates,
-            certificates_for(names, *ca_, shared_.config.domain, given_.parsed(),
+            certificates_for(names, *ca_, shared_.config.domain, given_.parsed(), given_.proofs(),
                              current_ ? current_->certificates.get() : nullptr));
   snapshot->challenges = given_.answers();
   return snapshot;

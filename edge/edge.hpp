@@ -115,8 +115,9 @@ class Edge {
   // Host to fingerprint: SHA-256 of the leaf's DER form.
   [[nodiscard]] virtual std::map<std::string, std::string> certificates() const = 0;
 
-  // All challenges that a public CA is to find answered, over plain HTTP only, before any redirect
-  // and whether the host has a route or not. Any other path of these hosts is routed as ever.
+  // All challenges that a public CA is to find answered, whether the host has a route or not: over
+  // plain HTTP only and before any redirect, or by handshakes that offer acme-tls/1 and nothing
+  // else. Any other path and handshake of these hosts is served as ever.
   [[nodiscard]] virtual Result<void> set_challenges(const std::vector<Challenge>& challenges) = 0;
 
   // What is in force.

@@ -39,10 +39,12 @@ enum class DomainStatus : std::uint8_t {
 // What the server's owner has settled, beside the published limits of certificate authorities.
 struct DomainRules {
   std::string directory;  // of the ACME server that orders go to; empty: none are made
+  // Of a second one, asked in place of the first while that keeps failing; empty: there is none.
+  std::string fallback_directory = {};
   // Let's Encrypt allows 5 each: one below, so that a person's try elsewhere is not the last.
   std::int32_t failed_validations_per_hour = 4;
   std::int32_t certificates_per_week = 4;  // of one domain; 0: as many as it needs
-  // Of all domains together: Let's Encrypt allows an account 300 in 3 h.
+  // Of all domains together, at each authority: Let's Encrypt allows an account 300 in 3 h.
   std::int32_t orders_per_three_hours = 250;
 };
 
@@ -79,6 +81,7 @@ struct CertificateFacts {
   std::vector<std::string> names;
   CertificateSource source = CertificateSource::ordered;
   std::optional<RenewalAdvice> advice = {};
+  std::string directory = {};  // of the CA that it was ordered from; empty: of none
 
   // When its renewal begins. As the CA advises: at a point of its window that the fingerprint
   // draws, but with a twentieth of the life left at the latest. Without advice with a third of its
@@ -102,6 +105,9 @@ struct DomainOrder {
   std::string renews;
   TimestampUs ordered_at = 0;
   TimestampUs deadline = 0;
+  std::string fallback_reason = {};  // why not from the first authority; empty: from that
+
+  [[nodiscard]] bool is_fallback() const { return !fallback_reason.empty(); }
 };
 struct OrderFailure {
   pb::CertificateProblem problem = pb::CERTIFICATE_PROBLEM_UNSPECIFIED;
@@ -130,6 +136,21 @@ struct ExpiryWarning {
 struct AuthorityPause {
   std::string directory;
   TimestampUs until = 0;
+};
+
+// The first authority's own failures, one after the other.
+struct AuthorityFailures {
+  std::string directory;
+  std::int32_t count = 0;
+  std::string reason;          // of the newest
+  TimestampUs not_before = 0;  // after a limit that it named no end of
+};
+// What is counted by name at the second one, as for the first.
+struct SecondAuthority {
+  AuthorityPause pause;
+  std::deque<TimestampUs> failed_validations;
+  std::deque<TimestampUs> issued_at;
+  bool was_last = false;  // the newest order that failed was there
 };
 
 struct DomainState {
@@ -161,8 +182,8 @@ struct DomainState {
   std::optional<CertificateFacts> installed;  // what the edge shows
   std::int32_t attempts = 0;                  // since the last one that was issued
   std::optional<OrderFailure> failure;        // of the newest order; unset after a success
-  // What the CA's limits count, by name: they hold whoever claims it. Oldest first, and no more
-  // than the newest k_history_max.
+  // What the first CA's limits count, by name: they hold whoever claims it. Oldest first, and no
+  // more than the newest k_history_max.
   std::deque<TimestampUs> failed_validations;
   std::deque<TimestampUs> issued_at;
   AuthorityPause authority_pause;      // the newest that a CA named, whoever claims the name
@@ -170,13 +191,20 @@ struct DomainState {
   std::optional<ExpiryWarning> warned;
   bool is_servers = false;   // the server's own, no project's: a certificate for it and "*." below
   bool was_servers = false;  // before; its records may still lead here
+  AuthorityFailures first_failures;
+  SecondAuthority second;
+  // The challenge by which a CA could not connect to it the last time that it could not; empty: it
+  // always could. A renewal is proved by another one at once.
+  std::string unreached_by;
 
   static constexpr std::size_t k_history_max = 16;
 
   [[nodiscard]] DomainStatus status() const;
   // Before that the CA of this directory is not asked; 0: it named no time.
   [[nodiscard]] TimestampUs authority_retry_at(const std::string& directory) const {
-    return authority_pause.directory == directory ? authority_pause.until : 0;
+    TimestampUs at = authority_pause.directory == directory ? authority_pause.until : 0;
+    if (second.pause.directory == directory && second.pause.until > at) at = second.pause.until;
+    return at;
   }
   // The newest, which may wait for the domain's records: one can be brought before they are set.
   [[nodiscard]] const CertificateFacts* newest_certificate() const {
@@ -202,10 +230,12 @@ void evolve(DomainState& state, const pb::Event& event, TimestampUs recorded_at)
 
 // ---- what is due ----
 
-// When a certificate is wanted next; nothing while one is under way or its records are missing.
-// That includes the pause after a failure and what the limits of `rules` leave.
+// When a certificate is wanted next, whomever it is ordered from (domain_authority.hpp); nothing
+// while one is under way or its records are missing. That includes the pause after a failure and
+// what the limits of `rules` leave. now: matters where there is a second authority only.
 [[nodiscard]] std::optional<TimestampUs> order_due_at(const DomainState& state,
-                                                      const DomainRules& rules);
+                                                      const DomainRules& rules,
+                                                      TimestampUs now = 0);
 // When its name servers are to be asked next; nothing: never, it is nobody's. looked_at: the last
 // time anybody did, whether it was recorded or not; 0: never in this process.
 [[nodiscard]] std::optional<TimestampUs> look_due_at(const DomainState& state,
@@ -272,8 +302,10 @@ struct TakeAdvice {
 struct TakeLook {
   pb::DnsObservation observed;
   Judgement judgement;
-  bool asked = false;     // by a person: it is recorded whatever it found
-  bool may_order = true;  // the account's limit over all domains leaves room for an order
+  bool asked = false;               // by a person: it is recorded whatever it found
+  bool may_order = true;            // the account's limit over all domains leaves room for an order
+  bool may_order_elsewhere = true;  // the same at the second authority
+  std::string fallback_caa_reason = {};  // why that one must not issue; empty: it may
 };
 struct TakeIssued {
   EffectId effect;

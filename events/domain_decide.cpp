@@ -1,37 +1,13 @@
 #include <algorithm>
-#include <array>
 
 #include "base/assert.hpp"
 #include "base/probe.hpp"
-#include "events/domain.hpp"
+#include "events/domain_authority.hpp"
 
 namespace atlasflow {
 namespace {
 
 using Events = std::vector<pb::Event>;
-
-// After so many attempts without a certificate.
-TimestampUs pause_after(std::int32_t attempts) {
-  constexpr std::array<TimestampUs, 13> k_minutes = {1,  2,  2,  5,   10,  10, 10,
-                                                     20, 30, 60, 120, 240, 360};
-  const auto n = static_cast<std::size_t>(std::max(attempts - 1, 0));
-  return k_minutes[std::min(n, k_minutes.size() - 1)] * k_minute_us;
-}
-
-// Nothing of these changes by itself within minutes.
-bool is_slow_to_change(pb::CertificateProblem problem) {
-  return problem == pb::CERTIFICATE_PROBLEM_CAA || problem == pb::CERTIFICATE_PROBLEM_REFUSED ||
-         problem == pb::CERTIFICATE_PROBLEM_ACCOUNT ||
-         problem == pb::CERTIFICATE_PROBLEM_RATE_LIMITED;
-}
-
-// "3 days", "5 h" or "12 min", rounded up.
-std::string length_of(TimestampUs time) {
-  const auto in = [time](TimestampUs unit) { return std::to_string((time - 1) / unit + 1); };
-  if (time > 2 * k_day_us) return in(k_day_us) + " days";
-  if (time > 2 * k_hour_us) return in(k_hour_us) + " h";
-  return in(k_minute_us) + " min";
-}
 
 struct Decider {
   const DomainState& state;
@@ -116,7 +92,12 @@ struct Decider {
     if (state.order) {
       return fail(ErrorCode::conflict, "a certificate for '" + state.name + "' is being ordered");
     }
-    if (const auto at = state.authority_retry_at(rules.directory); at > now) {
+    DomainState next = state;
+    if (next.failure) next.failure->retry_at = 0;
+    const auto due = next_order(next, rules, now);
+    const bool may_be_now = due && due->at <= now;  // at the other authority
+    const auto at = state.authority_retry_at(rules.directory);
+    if (at > now && !may_be_now) {
       return fail(ErrorCode::conflict,
                   "the certificate authority asked to be left alone for " + length_of(at - now) +
                       " more" + (state.failure ? " (" + state.failure->reason + ")" : "") +
@@ -272,7 +253,7 @@ struct Decider {
     }
     DomainState next = state;
     if (next.failure) next.failure->retry_at = 0;
-    const auto wait = order_due_at(next, rules).value_or(now) - now;
+    const auto wait = order_due_at(next, rules, now).value_or(now) - now;
     if (wait <= 0) return {};
     if (!state.failure && state.installed && state.installed->renew_at() > now) {
       return "the certificate of '" + state.name + "' is good, and is renewed by itself in " +
@@ -297,6 +278,11 @@ struct Decider {
     if (is_slow_to_change(failed.problem())) pause = std::max(pause, k_hour_us);
     recorded->set_authority_retry_at_us(failed.retry_at_us());
     recorded->set_retry_at_us(std::max(failed.retry_at_us(), now + pause));
+    // Another authority may be asked before the time that this one named.
+    DomainState next = state;
+    evolve(next, event, now);
+    const auto due = next_order(next, rules, now);
+    if (due && due->at < recorded->retry_at_us()) recorded->set_retry_at_us(std::max(due->at, now));
     return event;
   }
 
@@ -362,7 +348,7 @@ struct LookTurn {
   }
 
   [[nodiscard]] bool is_order_due() const {
-    const auto due = order_due_at(next, rules);
+    const auto due = order_due_at(next, rules, now);
     return due && *due <= now;
   }
 
@@ -375,22 +361,27 @@ struct LookTurn {
   }
 
   void order() {
-    if (!is_order_due()) return;
-    if (!look.judgement.caa_reason.empty()) {
-      return fail_order(pb::CERTIFICATE_PROBLEM_CAA, look.judgement.caa_reason);
-    }
-    if (!look.may_order) return;
+    auto due = next_order(next, rules, now);
+    if (!due || due->at > now) return;
+    // Who forbids the second authority has not to wait for it.
+    const auto first = next_order_at_first(next, rules);
+    if (due->is_fallback && !look.fallback_caa_reason.empty() && first->at <= now) due = first;
+    const auto& forbidden = due->is_fallback ? look.fallback_caa_reason : look.judgement.caa_reason;
+    if (!forbidden.empty()) return fail_order(pb::CERTIFICATE_PROBLEM_CAA, forbidden);
+    if (!(due->is_fallback ? look.may_order_elsewhere : look.may_order)) return;
     pb::Event event;
     auto* ordered = event.mutable_certificate_ordered();
     ordered->set_attempt(next.attempts + 1);
     ordered->set_deadline_us(now + k_order_deadline_us);
     ordered->add_names(next.name);
     if (next.is_servers) ordered->add_names("*." + next.name);
-    ordered->set_directory(rules.directory);
+    ordered->set_directory(due->directory);
+    if (due->is_fallback) ordered->set_fallback_reason(fallback_reason(next, rules, now));
     // Another authority's is none that this one replaces.
-    if (next.installed && next.installed->source == CertificateSource::ordered) {
-      ordered->set_renews(next.installed->fingerprint);
-    }
+    const bool is_its_own = next.installed &&
+                            next.installed->source == CertificateSource::ordered &&
+                            next.installed->directory == due->directory;
+    if (is_its_own) ordered->set_renews(next.installed->fingerprint);
     add(std::move(event));
   }
 

@@ -39,8 +39,10 @@ void DomainLedger::apply(const StreamId& stream, const pb::Event& event, Timesta
   state.name = name;
   evolve(state, event, recorded_at);
   if (!event.has_certificate_ordered()) return;
-  ordered_at_.push_back(recorded_at);
-  if (ordered_at_.size() > k_orders_kept) ordered_at_.pop_front();
+  auto& ordered_at =
+      event.certificate_ordered().fallback_reason().empty() ? ordered_at_ : ordered_at_second_;
+  ordered_at.push_back(recorded_at);
+  if (ordered_at.size() > k_orders_kept) ordered_at.pop_front();
 }
 
 const DomainState* DomainLedger::find(const std::string& name) const {
@@ -58,11 +60,12 @@ const DomainState* DomainLedger::foreign_parent(const std::string& name,
   return nullptr;
 }
 
-TimestampUs DomainLedger::order_allowed_at(const DomainRules& rules) const {
+TimestampUs DomainLedger::order_allowed_at(const DomainRules& rules, bool at_second) const {
+  const auto& ordered_at = at_second ? ordered_at_second_ : ordered_at_;
   const auto limit = static_cast<std::size_t>(
       std::clamp<std::int32_t>(rules.orders_per_three_hours, 1, k_orders_kept));
-  if (ordered_at_.size() < limit) return 0;
-  return ordered_at_[ordered_at_.size() - limit] + k_window_us;
+  if (ordered_at.size() < limit) return 0;
+  return ordered_at[ordered_at.size() - limit] + k_window_us;
 }
 
 bool DomainLedger::may_take_over(const DomainState& state, TimestampUs now) const {

@@ -25,8 +25,10 @@ class DomainLedger {
   // The nearest domain above the name that a project other than this one has claimed and proved.
   [[nodiscard]] const DomainState* foreign_parent(const std::string& name,
                                                   const ProjectId& project) const;
-  // Whether one more order stays within rules.orders_per_three_hours; else when it does.
-  [[nodiscard]] TimestampUs order_allowed_at(const DomainRules& rules) const;
+  // Whether one more order stays within rules.orders_per_three_hours; else when it does. Each of
+  // both authorities counts its own.
+  [[nodiscard]] TimestampUs order_allowed_at(const DomainRules& rules,
+                                             bool at_second = false) const;
   // Whether the domain may go to who asks for it: for seven days, and while its project is there.
   [[nodiscard]] bool may_take_over(const DomainState& state, TimestampUs now) const;
   // Why the visitors of a project's domain can't be sent to that other name; empty: they can.
@@ -45,12 +47,13 @@ class DomainLedger {
   [[nodiscard]] std::set<std::string> orphaned() const;
 
  private:
-  ATLAS_OWN_FIELDS(DomainLedger, domains, deleted, primary_domains, ordered_at)
+  ATLAS_OWN_FIELDS(DomainLedger, domains, deleted, primary_domains, ordered_at, ordered_at_second)
 
   std::map<std::string, DomainState> domains_;
   std::set<ProjectId> deleted_;
   std::map<ProjectId, std::string> primary_domains_;  // as the projects' settings have them
   std::deque<TimestampUs> ordered_at_;                // the newest k_orders_kept
+  std::deque<TimestampUs> ordered_at_second_;         // the same, at the second authority
   static constexpr std::size_t k_orders_kept = 1'024;
 };
 

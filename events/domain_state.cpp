@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "events/domain.hpp"
+#include "events/domain_authority.hpp"
 
 namespace atlasflow {
 namespace {
@@ -25,7 +25,8 @@ TimestampUs left_for_renewal(TimestampUs life) {
   return life <= k_short_life_us ? life / 2 : life / 3;
 }
 
-CertificateFacts facts_of(const pb::CertificateIssued& issued, CertificateSource source) {
+CertificateFacts facts_of(const pb::CertificateIssued& issued, CertificateSource source,
+                          std::string directory = {}) {
   return {issued.fingerprint(),
           issued.serial(),
           issued.issuer(),
@@ -33,7 +34,8 @@ CertificateFacts facts_of(const pb::CertificateIssued& issued, CertificateSource
           issued.not_after_us(),
           {issued.names().begin(), issued.names().end()},
           source,
-          {}};
+          {},
+          std::move(directory)};
 }
 
 void note(std::deque<TimestampUs>& times, TimestampUs at) {
@@ -52,6 +54,7 @@ void keep_history(DomainState& next, DomainState& state) {
   next.failed_validations = std::move(state.failed_validations);
   next.issued_at = std::move(state.issued_at);
   next.authority_pause = std::move(state.authority_pause);
+  next.second = std::move(state.second);
   next.was_servers = state.was_servers || state.is_servers;
 }
 
@@ -60,7 +63,23 @@ void note_authority_pause(DomainState& state, TimestampUs until) {
   if (!state.order || until == 0) return;
   const auto& directory = state.order->directory;
   until = std::max(until, state.authority_retry_at(directory));
-  state.authority_pause = {directory, until};
+  (state.order->is_fallback() ? state.second.pause : state.authority_pause) = {directory, until};
+}
+
+// How often the first authority failed one after the other, until it says anything else.
+void note_authority_failure(DomainState& state, const pb::CertificateFailed& failed,
+                            TimestampUs at) {
+  if (!state.order) return;
+  state.second.was_last = state.order->is_fallback();
+  if (state.order->is_fallback()) return;
+  auto& failures = state.first_failures;
+  if (is_authoritys_own(failed)) {
+    const auto count = failures.directory == state.order->directory ? failures.count : 0;
+    const bool limited = failed.problem() == pb::CERTIFICATE_PROBLEM_RATE_LIMITED;
+    failures = {state.order->directory, count + 1, failed.reason(), limited ? at + k_hour_us : 0};
+  } else if (failed.problem() != pb::CERTIFICATE_PROBLEM_LOCAL && !failed.by_own_dns()) {
+    failures = {};
+  }
 }
 
 // An ordered one is to take the place of what the project brought. What nobody was shown yet goes.
@@ -149,24 +168,34 @@ bool apply_certificate(DomainState& state, const pb::Event& event, TimestampUs a
                                 ordered.directory(),
                                 ordered.renews(),
                                 at,
-                                ordered.deadline_us()};
+                                ordered.deadline_us(),
+                                ordered.fallback_reason()};
       return true;
     }
-    case pb::Event::kCertificateIssued:
+    case pb::Event::kCertificateIssued: {
+      const bool at_second = state.order && state.order->is_fallback();
+      state.issued = facts_of(event.certificate_issued(), CertificateSource::ordered,
+                              state.order ? state.order->directory : std::string());
       state.order.reset();
-      state.issued = facts_of(event.certificate_issued(), CertificateSource::ordered);
       state.attempts = 0;
       state.failure.reset();
-      note(state.issued_at, at);
+      // Its renewal begins with the first authority again.
+      state.first_failures = {};
+      state.second.was_last = false;
+      note(at_second ? state.second.issued_at : state.issued_at, at);
       return true;
+    }
     case pb::Event::kCertificateFailed: {
       const auto& failed = event.certificate_failed();
       if (!state.order) ++state.attempts;  // It was not even ordered.
+      const bool at_second = state.order && state.order->is_fallback();
       note_authority_pause(state, failed.authority_retry_at_us());
+      note_authority_failure(state, failed, at);
+      if (!failed.unreached_by().empty()) state.unreached_by = failed.unreached_by();
       state.order.reset();
       state.failure = OrderFailure{failed.problem(), failed.reason(), at, failed.retry_at_us()};
       if (failed.problem() == pb::CERTIFICATE_PROBLEM_VALIDATION) {
-        note(state.failed_validations, at);
+        note(at_second ? state.second.failed_validations : state.failed_validations, at);
       }
       return true;
     }
@@ -208,6 +237,7 @@ bool apply_certificate(DomainState& state, const pb::Event& event, TimestampUs a
     }
     case pb::Event::kCertificateRetryRequested:
       if (state.failure) state.failure->retry_at = 0;
+      state.first_failures.not_before = 0;
       state.retry_requested_at = at;
       return true;
     default:
@@ -388,25 +418,6 @@ void evolve(DomainState& state, const pb::Event& event, TimestampUs recorded_at)
     default:  // Later types are no part of this state.
       return;
   }
-}
-
-std::optional<TimestampUs> order_due_at(const DomainState& state, const DomainRules& rules) {
-  if (!state.claimed || !state.ready || state.order || state.issued) return std::nullopt;
-  if (rules.directory.empty() || state.uses_uploaded()) return std::nullopt;
-  const bool is_renewal = state.installed && state.installed->source == CertificateSource::ordered;
-  TimestampUs due = is_renewal ? state.installed->renew_at() : 0;
-  due = std::max(due, state.authority_retry_at(rules.directory));
-  if (state.failure) due = std::max(due, state.failure->retry_at);
-  const auto after = [&due](const std::deque<TimestampUs>& times, std::int32_t limit,
-                            TimestampUs window) {
-    const auto n = static_cast<std::size_t>(std::max(limit, 1));
-    if (times.size() >= n) due = std::max(due, times[times.size() - n] + window);
-  };
-  after(state.failed_validations, rules.failed_validations_per_hour, k_hour_us);
-  if (rules.certificates_per_week > 0) {
-    after(state.issued_at, rules.certificates_per_week, 7 * k_day_us);
-  }
-  return due;
 }
 
 // 10 s for a minute, then 1 min for ten, 5 min for an hour, and hourly: records are mostly set

@@ -90,16 +90,19 @@ ATLAS_FIELDS(GitHubReport, project_id, project, deployment, status, repository_u
 
 ATLAS_FIELDS(RenewalAdvice, start, end, explanation_url)
 ATLAS_FIELDS(CertificateFacts, fingerprint, serial, issuer, not_before, not_after, names, source,
-             advice)
-ATLAS_FIELDS(DomainOrder, effect, names, directory, renews, ordered_at, deadline)
+             advice, directory)
+ATLAS_FIELDS(DomainOrder, effect, names, directory, renews, ordered_at, deadline, fallback_reason)
 ATLAS_FIELDS(OrderFailure, problem, reason, at, retry_at)
 ATLAS_FIELDS(TakeOverClaim, project, project_name, token, since)
 ATLAS_FIELDS(AuthorityPause, directory, until)
+ATLAS_FIELDS(AuthorityFailures, directory, count, reason, not_before)
+ATLAS_FIELDS(SecondAuthority, pause, failed_validations, issued_at, was_last)
 ATLAS_FIELDS(ExpiryWarning, fingerprint, stage)
 ATLAS_FIELDS(DomainState, name, version, claimed, project, project_name, display_name, token,
              proof_required, added_at, removed_reason, ready, unready_since, was_checked,
              checked_at, observed, verdict, reason, take_over, proved_project, redirect_to, order,
              issued, installed, attempts, failure, failed_validations, issued_at, authority_pause,
-             retry_requested_at, warned, is_servers, was_servers)
+             retry_requested_at, warned, is_servers, was_servers, first_failures, second,
+             unreached_by)
 
 }  // namespace atlasflow

@@ -11,6 +11,7 @@
 
 #include "base/file.hpp"
 #include "builder/stack/languages.hpp"
+#include "domains/acme/acme_client.hpp"
 #include "domains/dns/dns_client.hpp"
 #include "domains/dns/lookup.hpp"
 #include "domains/domain_name.hpp"
@@ -228,6 +229,10 @@ bool is_public_address(const std::string& text) {
   return !address.empty() && address != "0.0.0.0" && address != "::";
 }
 
+bool is_challenge_choice(const std::string& text) {
+  return domains::challenge_choice(text).has_value();
+}
+
 bool is_resolver(const std::string& text) { return domains::parse_dns_server(text).has_value(); }
 
 // The server's own domain is one that an authority can look up.
@@ -261,6 +266,50 @@ void take_dns01(Section& section, ServerConfig& config) {
   }
 }
 
+// Empty: none is given.
+bool is_contact(const std::string& text) {
+  const auto at = text.find('@');
+  return text.empty() || (at != std::string::npos && at > 0 && at + 1 < text.size() &&
+                          text.find_first_of(" :,<>") == std::string::npos);
+}
+
+void take_acme_fallback(Section& section, ServerConfig& config) {
+  auto& second = config.domains.acme_fallback;
+  section.take("acme_fallback_directory", second.directory);
+  section.check("acme_fallback_directory",
+                second.directory.empty() || second.directory.starts_with("https://"),
+                "must be an https URL, like https://acme.zerossl.com/v2/DV90");
+  section.check("acme_fallback_directory",
+                second.directory.empty() || !config.domains.acme_directory.empty(),
+                "needs domains.acme_directory: the authority that it stands in for");
+  section.check("acme_fallback_directory",
+                second.directory.empty() || second.directory != config.domains.acme_directory,
+                "must be another authority than domains.acme_directory");
+  section.take("acme_fallback_terms_agreed", second.terms_agreed);
+  section.check("acme_fallback_directory", second.directory.empty() || second.terms_agreed,
+                "needs domains.acme_fallback_terms_agreed = true: read the terms of that "
+                "certificate authority first");
+  section.take("acme_fallback_contact", second.contact);
+  section.check("acme_fallback_contact", is_contact(second.contact),
+                "must be an e-mail address, like ops@example.com");
+  section.take("acme_fallback_external_key_id", second.external_key_id);
+  section.take("acme_fallback_external_mac_key_file", second.external_mac_key_file);
+  const bool is_whole = second.external_key_id.empty() == second.external_mac_key_file.empty();
+  section.check("acme_fallback_external_key_id", is_whole,
+                "needs domains.acme_fallback_external_mac_key_file, too");
+  section.check("acme_fallback_external_mac_key_file", is_whole,
+                "needs domains.acme_fallback_external_key_id, too");
+  section.take("acme_fallback_ca_certificate", second.ca_certificate);
+  section.take("acme_fallback_profile", second.profile);
+  const bool has_more = !second.contact.empty() || second.terms_agreed ||
+                        !second.external_key_id.empty() || !second.ca_certificate.empty();
+  for (const char* key : {"acme_fallback_contact", "acme_fallback_terms_agreed",
+                          "acme_fallback_external_key_id", "acme_fallback_ca_certificate"}) {
+    section.check(key, !has_more || !second.directory.empty(),
+                  "needs domains.acme_fallback_directory, too");
+  }
+}
+
 void take_domains(Section& section, ServerConfig& config) {
   auto& domains = config.domains;
   section.take("acme_directory", domains.acme_directory);
@@ -268,11 +317,7 @@ void take_domains(Section& section, ServerConfig& config) {
                 domains.acme_directory.empty() || domains.acme_directory.starts_with("https://"),
                 "must be an https URL, like https://acme-v02.api.letsencrypt.org/directory");
   section.take("acme_contact", domains.acme_contact);
-  const auto at = domains.acme_contact.find('@');
-  section.check("acme_contact",
-                domains.acme_contact.empty() ||
-                    (at != std::string::npos && at > 0 && at + 1 < domains.acme_contact.size() &&
-                     domains.acme_contact.find_first_of(" :,<>") == std::string::npos),
+  section.check("acme_contact", is_contact(domains.acme_contact),
                 "must be an e-mail address, like ops@example.com");
   section.take("acme_terms_agreed", domains.acme_terms_agreed);
   section.check("acme_directory", domains.acme_directory.empty() || domains.acme_terms_agreed,
@@ -285,6 +330,12 @@ void take_domains(Section& section, ServerConfig& config) {
   section.check("acme_external_key_id", is_whole, "needs domains.acme_external_mac_key_file, too");
   section.check("acme_external_mac_key_file", is_whole, "needs domains.acme_external_key_id, too");
   section.take("acme_ca_certificate", domains.acme_ca_certificate);
+  section.take("acme_challenge", domains.acme_challenge);
+  section.check("acme_challenge", is_challenge_choice(domains.acme_challenge),
+                "must be auto, http-01 or tls-alpn-01");
+  section.take("acme_profile", domains.acme_profile);
+  section.take("acme_preferred_chain", domains.acme_preferred_chain);
+  take_acme_fallback(section, config);
   section.take_list("public_addresses", domains.public_addresses, is_public_address,
                     "must be a list of this server's IP addresses, as [\"192.0.2.7\"]");
   for (auto& address : domains.public_addresses) address = canonical_address(address);

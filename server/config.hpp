@@ -77,6 +77,19 @@ struct ServerConfig {
     std::string acme_external_key_id;  // of an account that the authority gave; empty: none
     std::filesystem::path acme_external_mac_key_file;  // its secret
     std::filesystem::path acme_ca_certificate;  // whom its https is signed by; empty: the usual
+    std::string acme_challenge = "auto";        // how names are proved: also http-01, tls-alpn-01
+    std::string acme_profile;                   // of its certificates; empty: its usual one
+    std::string acme_preferred_chain;           // which issuer its chains are to end at; empty: any
+    // A second authority, asked while the first keeps failing; without a directory there is none.
+    struct {
+      std::string directory;
+      std::string contact;
+      bool terms_agreed = false;
+      std::string external_key_id;
+      std::filesystem::path external_mac_key_file;
+      std::filesystem::path ca_certificate;
+      std::string profile;
+    } acme_fallback;
     std::vector<std::string> public_addresses;  // ours, as A and AAAA records have them
     std::vector<std::string> resolvers;         // "192.0.2.53:53"; empty: the system's
     std::int64_t certificates_per_week = 4;     // of one domain; 0: no limit

@@ -126,6 +126,22 @@ memory_mib = 0
 # acme_external_mac_key_file = "/etc/atlasflow/acme-mac-key"
 # Who signs the directory's own https, in PEM, where that is none of the usual authorities.
 # acme_ca_certificate = "/etc/ssl/certs/own-ca.pem"
+# How names are proved to it: auto is by port 80 (HTTP-01), and by port 443 where it could not
+# connect to the former or offers nothing else; or http-01 or tls-alpn-01 alone.
+acme_challenge = "auto"
+# Which of the authority's profiles its certificates are of, as "shortlived"; its usual one unless
+# set. And which of several chains it is to be, by the name of who issued its last certificate.
+# acme_profile = "shortlived"
+# acme_preferred_chain = "ISRG Root X1"
+# A second authority, asked for a name in place of the first while that keeps failing in ways that
+# are its own: it is not reached, or its limit lasts. The same settings, of its own account.
+# acme_fallback_directory = "https://acme.zerossl.com/v2/DV90"
+# acme_fallback_terms_agreed = true
+# acme_fallback_contact = "ops@example.com"
+# acme_fallback_external_key_id = "kid-2"
+# acme_fallback_external_mac_key_file = "/etc/atlasflow/acme-fallback-mac-key"
+# acme_fallback_ca_certificate = "/etc/ssl/certs/own-ca.pem"
+# acme_fallback_profile = "classic"
 # What the A and AAAA records of such domains must say: where the edge is reached from outside.
 public_addresses = []
 # Name servers that are asked, at most four, recursive ones, at best of two operators; the system's

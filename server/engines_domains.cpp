@@ -27,12 +27,12 @@ std::string visited_host(const std::string& host) {
 
 }  // namespace
 
-Result<void> EdgeChallenges::put(const std::string& host, const std::string& token,
-                                 const std::string& key_authorization) {
+Result<void> EdgeChallenges::put(edge::Challenge challenge) {
   const std::lock_guard lock(mutex_);
-  std::erase_if(challenges_,
-                [&](const auto& each) { return each.host == host && each.token == token; });
-  challenges_.push_back({host, token, key_authorization});
+  std::erase_if(challenges_, [&](const auto& each) {
+    return each.host == challenge.host && each.token == challenge.token;
+  });
+  challenges_.push_back(std::move(challenge));
   auto set = edge_.set_challenges(challenges_);
   if (!set) challenges_.pop_back();
   return set;
@@ -57,7 +57,9 @@ LocalDomainEngine::LocalDomainEngine(Config config,
       edge_(edge),
       challenges_(edge),
       dns_(std::move(dns)),
-      issuer_(config_.acme, *store_, challenges_, dns_.get()) {}
+      issuer_(
+          config_.acme, *store_, challenges_, dns_.get(),
+          config_.fallback ? std::vector{*config_.fallback} : std::vector<domains::AcmeConfig>()) {}
 
 Result<actors::DomainName> LocalDomainEngine::name_of(const std::string& typed) const {
   ATLAS_TRY(auto name, domains::parse_domain_name(typed));
@@ -101,17 +103,21 @@ actors::IssueResult LocalDomainEngine::order(const actors::CertificateJob& job,
                         .names = job.names,
                         .directory = job.directory,
                         .renews = job.renews,
-                        .remaining = job.remaining},
+                        .remaining = job.remaining,
+                        .unreached_by = job.unreached_by},
                        stop);
 }
 
 actors::RenewalNews LocalDomainEngine::renewal_news(const std::string& fingerprint,
+                                                    const std::string& directory,
                                                     std::stop_token stop) {
-  auto news = issuer_.renewal_news(fingerprint, stop);
+  auto news = issuer_.renewal_news(fingerprint, directory, stop);
   return {std::move(news.advised), news.ask_again_in, std::move(news.trouble)};
 }
 
-bool LocalDomainEngine::gives_renewal_advice() const { return issuer_.gives_renewal_advice(); }
+bool LocalDomainEngine::gives_renewal_advice(const std::string& directory) const {
+  return issuer_.gives_renewal_advice(directory);
+}
 
 Result<pb::CertificateIssued> LocalDomainEngine::keep_upload(
     const std::string& domain, const actors::CertificateUpload& upload) {
@@ -249,15 +255,17 @@ Result<void> LocalDomainEngine::keep_only(const std::set<std::string>& fingerpri
   return store_->keep_only(fingerprints, effects);
 }
 
-std::vector<std::string> LocalDomainEngine::caa_identities() const {
-  if (config_.acme.directory.empty()) return {};
-  return issuer_.caa_identities();
+std::vector<std::string> LocalDomainEngine::caa_identities(const std::string& directory) const {
+  if (config_.acme.directory.empty() || directory.empty()) return {};
+  return issuer_.caa_identities(directory);
 }
 
 std::string LocalDomainEngine::describe() const {
   return std::to_string(edge_.certificates().size()) + " shown, " +
-         (config_.acme.directory.empty() ? "none ordered"
-                                         : "ordered from " + config_.acme.directory);
+         (config_.acme.directory.empty()
+              ? "none ordered"
+              : "ordered from " + config_.acme.directory +
+                    (config_.fallback ? ", or " + config_.fallback->directory : std::string()));
 }
 
 }  // namespace atlasflow::server

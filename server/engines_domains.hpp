@@ -27,10 +27,18 @@ class EdgeChallenges final : public domains::ChallengeBoard {
   explicit EdgeChallenges(edge::Edge& edge) : edge_(edge) {}
 
   Result<void> put(const std::string& host, const std::string& token,
-                   const std::string& key_authorization) override;
+                   const std::string& key_authorization) override {
+    return put(edge::Challenge{host, token, key_authorization});
+  }
+  Result<void> put_in_tls(const std::string& host, const std::string& token,
+                          const std::string& key_authorization) override {
+    return put(edge::Challenge{host, token, key_authorization, true});
+  }
   void remove(const std::string& host, const std::string& token) override;
 
  private:
+  [[nodiscard]] Result<void> put(edge::Challenge challenge);
+
   edge::Edge& edge_;
   std::mutex mutex_;
   std::vector<edge::Challenge> challenges_;
@@ -40,10 +48,11 @@ class LocalDomainEngine final : public actors::DomainEngine {
  public:
   struct Config {
     domains::AcmeConfig acme;
-    std::vector<std::string> resolvers;  // empty: the system's
-    std::string https_address;           // where the edge listens
-    std::string roots_file = {};         // of authorities of uploaded certificates; empty: the
-                                         // system's
+    std::optional<domains::AcmeConfig> fallback = {};  // the second authority
+    std::vector<std::string> resolvers;                // empty: the system's
+    std::string https_address;                         // where the edge listens
+    std::string roots_file = {};  // of authorities of uploaded certificates; empty: the
+                                  // system's
   };
   // dns: where wildcards are proved; null: none is ordered.
   LocalDomainEngine(Config config, std::unique_ptr<domains::CertificateStore> store,
@@ -53,15 +62,17 @@ class LocalDomainEngine final : public actors::DomainEngine {
   Result<pb::DnsObservation> look_up(const std::string& domain, const std::string& ownership_name,
                                      std::stop_token stop) override;
   actors::IssueResult order(const actors::CertificateJob& job, std::stop_token stop) override;
-  actors::RenewalNews renewal_news(const std::string& fingerprint, std::stop_token stop) override;
-  [[nodiscard]] bool gives_renewal_advice() const override;
+  actors::RenewalNews renewal_news(const std::string& fingerprint, const std::string& directory,
+                                   std::stop_token stop) override;
+  [[nodiscard]] bool gives_renewal_advice(const std::string& directory) const override;
   Result<pb::CertificateIssued> keep_upload(const std::string& domain,
                                             const actors::CertificateUpload& upload) override;
   Result<actors::PublishedCertificates> publish(
       const std::vector<actors::CertificateChoice>& table) override;
   Result<void> keep_only(const std::set<std::string>& fingerprints,
                          const std::set<EffectId>& unfinished) override;
-  [[nodiscard]] std::vector<std::string> caa_identities() const override;
+  [[nodiscard]] std::vector<std::string> caa_identities(
+      const std::string& directory) const override;
   [[nodiscard]] std::string describe() const override;
 
  private:

@@ -276,8 +276,25 @@ Result<void> make_domain_engine(Server::Parts& server, const ServerConfig& confi
   domains.acme.contact = config.domains.acme_contact;
   domains.acme.terms_agreed = config.domains.acme_terms_agreed;
   domains.acme.external_key_id = config.domains.acme_external_key_id;
+  domains.acme.challenge =
+      atlasflow::domains::challenge_choice(config.domains.acme_challenge).value();
   ATLAS_TRY(domains.acme.external_mac_key, read_secret(config.domains.acme_external_mac_key_file,
                                                        "the external account's MAC key"));
+  domains.acme.profile = config.domains.acme_profile;
+  domains.acme.preferred_chain = config.domains.acme_preferred_chain;
+  if (const auto& second = config.domains.acme_fallback; !second.directory.empty()) {
+    auto& fallback = domains.fallback.emplace();
+    fallback.directory = second.directory;
+    fallback.ca_bundle = second.ca_certificate;
+    fallback.contact = second.contact;
+    fallback.terms_agreed = second.terms_agreed;
+    fallback.external_key_id = second.external_key_id;
+    fallback.challenge = domains.acme.challenge;
+    fallback.profile = second.profile;
+    ATLAS_TRY(fallback.external_mac_key,
+              read_secret(second.external_mac_key_file,
+                          "the MAC key of the second authority's external account"));
+  }
   domains.resolvers = config.domains.resolvers;
   domains.https_address = config.edge.https.address;
   ATLAS_TRY(auto dns, make_txt_board(config));
@@ -340,6 +357,7 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   control.builders = config.builder.count;
   control.rollbacks = static_cast<std::size_t>(config.keep.rollbacks);
   control.domains.rules.directory = config.domains.acme_directory;
+  control.domains.rules.fallback_directory = config.domains.acme_fallback.directory;
   control.domains.rules.certificates_per_week =
       static_cast<std::int32_t>(config.domains.certificates_per_week);
   control.domains.addresses = config.domains.public_addresses;

@@ -4,6 +4,7 @@
 #include "actors/domains/domain_keeper.hpp"
 #include "base/assert.hpp"
 #include "base/probe.hpp"
+#include "events/domain_authority.hpp"
 
 namespace atlasflow::actors {
 namespace {
@@ -15,6 +16,9 @@ constexpr std::ptrdiff_t k_advices_max = 4;
 constexpr auto k_advice_limit = std::chrono::seconds(90);
 // The engine keeps an order's deadline itself; this is for one that does not come back.
 constexpr TimestampUs k_order_patience_us = k_minute_us;
+// One that is proved by DNS begins with that anew in each process: a program sets two records, and
+// name servers take their time to show them.
+constexpr TimestampUs k_dns_order_patience_us = k_order_deadline_us;
 constexpr int k_lost_orders_max = 5;
 
 pb::CertificateFailed failed_as(pb::CertificateProblem problem, const std::string& reason) {
@@ -22,6 +26,12 @@ pb::CertificateFailed failed_as(pb::CertificateProblem problem, const std::strin
   failed.set_problem(problem);
   failed.set_reason(reason);
   return failed;
+}
+
+TimestampUs patience_with(const DomainOrder& order) {
+  const bool by_dns = std::any_of(order.names.begin(), order.names.end(),
+                                  [](const auto& name) { return name.starts_with("*."); });
+  return by_dns ? k_dns_order_patience_us : k_order_patience_us;
 }
 
 }  // namespace
@@ -35,13 +45,15 @@ bool DomainKeeperState::has_order_room() const {
 
 void DomainKeeperState::plan(const std::string& domain, const DomainState& state, Watch& watch) {
   if (watch.look_due) looks.erase({*watch.look_due, domain});
-  if (watch.order_due) orders.erase({*watch.order_due, domain});
+  if (watch.order_due) orders[watch.order_at].erase({*watch.order_due, domain});
   if (watch.warning_due) warnings.erase({*watch.warning_due, domain});
   watch.warning_due = warning_due_at(state);
   if (watch.warning_due) warnings.emplace(*watch.warning_due, domain);
   if (watch.advice_due) advices.erase({*watch.advice_due, domain});
   watch.advice_due.reset();
-  if (watch.advice == 0 && config.engine->gives_renewal_advice()) {
+  const bool is_advised =
+      state.installed && config.engine->gives_renewal_advice(state.installed->directory);
+  if (watch.advice == 0 && is_advised) {
     const bool same = state.installed && state.installed->fingerprint == watch.advice_asked_for;
     watch.advice_due =
         advice_due_at(state, began_at, same ? watch.advice_asked_at : 0, watch.advice_again_in);
@@ -51,12 +63,13 @@ void DomainKeeperState::plan(const std::string& domain, const DomainState& state
   watch.order_due.reset();
   if (watch.look != 0) return;  // Its end plans anew.
   watch.look_due = look_due_at(state, watch.looked_at);
-  if (const auto due = order_due_at(state, config.settings.rules)) {
+  if (const auto due = next_order(state, config.settings.rules, config.clock->now())) {
     const auto rested = watch.looked_at == 0 ? 0 : watch.looked_at + k_looks_apart_us;
-    watch.order_due = std::max(*due, rested);
+    watch.order_due = std::max(due->at, rested);
+    watch.order_at = due->is_fallback ? 1 : 0;
   }
   if (watch.look_due) looks.emplace(*watch.look_due, domain);
-  if (watch.order_due) orders.emplace(*watch.order_due, domain);
+  if (watch.order_due) orders[watch.order_at].emplace(*watch.order_due, domain);
 }
 
 void DomainKeeperState::compare(domain_keeper_actor::pointer self, const std::string& domain) {
@@ -92,13 +105,14 @@ void DomainKeeperState::run_order(domain_keeper_actor::pointer self, const Domai
                                                "server's log says of what")});
   }
   // One that was begun before a start of the server is asked for in any case: it may be there.
-  const auto left = std::max(state.order->deadline - now, k_order_patience_us);
+  const auto left = std::max(state.order->deadline - now, patience_with(*state.order));
   ATLAS_PROBE(state.order->deadline < now, "an order was taken up after its deadline");
   CertificateJob job;
   job.effect = state.order->effect;
   job.names = state.order->names;
   job.directory = state.order->directory;
   job.renews = state.order->renews;
+  job.unreached_by = state.unreached_by;
   job.remaining = std::chrono::microseconds(left);
   watch.order = begin_job(self, OrderWork{std::move(job)},
                           std::chrono::microseconds(left + k_order_patience_us));
@@ -119,20 +133,23 @@ void DomainKeeperState::run_due(domain_keeper_actor::pointer self) {
       return std::holds_alternative<LookUpWork>(item.second.work);
     }));
   };
-  const auto allowed_at = ledger.order_allowed_at(config.settings.rules);
-  while (!orders.empty() && orders.begin()->first <= now && allowed_at <= now && has_order_room()) {
-    const auto domain = orders.begin()->second;
-    look(self, domain, true);
+  // Each authority has a limit of its own, and one that is reached keeps nobody from the other.
+  for (const std::size_t at : {0U, 1U}) {
+    const auto allowed_at = ledger.order_allowed_at(config.settings.rules, at == 1);
+    auto& due = orders[at];
+    while (!due.empty() && due.begin()->first <= now && allowed_at <= now && has_order_room()) {
+      const auto domain = due.begin()->second;
+      look(self, domain, true);
+    }
+    if (due.empty()) continue;
+    const auto wake = std::max(due.begin()->first, allowed_at);
+    if (wake > now) wake_at(self, wake);  // else the end of an order comes back here
   }
   while (!looks.empty() && looks.begin()->first <= now && looking() < k_looks_max) {
     const auto domain = looks.begin()->second;
     look(self, domain, false);
   }
   if (!looks.empty() && looks.begin()->first > now) wake_at(self, looks.begin()->first);
-  if (!orders.empty()) {
-    const auto due = std::max(orders.begin()->first, allowed_at);
-    if (due > now) wake_at(self, due);  // else the end of an order comes back here
-  }
 }
 
 void DomainKeeperState::ask_for_advice(domain_keeper_actor::pointer self) {
@@ -146,8 +163,10 @@ void DomainKeeperState::ask_for_advice(domain_keeper_actor::pointer self) {
     auto& watch = watches[domain];
     watch.advice_due.reset();
     watch.advice_asked_at = now;
-    watch.advice_asked_for = ledger.find(domain)->installed->fingerprint;
-    watch.advice = begin_job(self, AdviceWork{domain, watch.advice_asked_for}, k_advice_limit);
+    const auto& installed = *ledger.find(domain)->installed;
+    watch.advice_asked_for = installed.fingerprint;
+    watch.advice = begin_job(self, AdviceWork{domain, installed.fingerprint, installed.directory},
+                             k_advice_limit);
   }
   // When there is no room, the end of a question comes back here.
   if (!advices.empty() && advices.begin()->first > now) wake_at(self, advices.begin()->first);
@@ -165,7 +184,9 @@ void DomainKeeperState::look(domain_keeper_actor::pointer self, const std::strin
   auto& watch = watches[domain];
   watch.looked_at = config.clock->now();
   watch.ordering_look = to_order;
-  watch.look = begin_job(self, LookUpWork{domain}, k_look_limit);
+  const auto& rules = config.settings.rules;
+  watch.look = begin_job(self, LookUpWork{domain, {rules.directory, rules.fallback_directory}},
+                         k_look_limit);
   plan(domain, *ledger.find(domain), watch);
 }
 

@@ -36,6 +36,8 @@ struct CertificateJob {
   std::string directory;  // the CA's ACME directory, as the intent in the log has it
   std::string renews;     // fingerprint; empty: the domain has none yet
   std::chrono::microseconds remaining{};  // until the intent's deadline
+  // By which challenge a CA could not connect to the domain the last time; empty: none is known.
+  std::string unreached_by = {};
 };
 
 // A failure of an order. `certificate_failed.retry_at_us` is set only when the CA named a time.
@@ -92,12 +94,14 @@ class DomainEngine {
   // answer is CERTIFICATE_PROBLEM_ABANDONED then, and nobody records it.
   [[nodiscard]] virtual IssueResult order(const CertificateJob& job, std::stop_token stop) = 0;
 
-  // Asks the CA when it wants this certificate renewed. Ends within 60 s.
+  // Asks the CA, by its ACME directory, when it wants this certificate of its own renewed. Ends
+  // within 60 s.
   [[nodiscard]] virtual RenewalNews renewal_news(const std::string& fingerprint,
+                                                 const std::string& directory,
                                                  std::stop_token stop) = 0;
-  // Whether the CA gives such advice at all, as far as it is known; true while it is not. Asks
+  // Whether that CA gives such advice at all, as far as it is known; true while it is not. Asks
   // nobody.
-  [[nodiscard]] virtual bool gives_renewal_advice() const = 0;
+  [[nodiscard]] virtual bool gives_renewal_advice(const std::string& directory) const = 0;
 
   // Checks a certificate that a user brings for this domain, and keeps it with its key, sealed; on
   // disk for good when this returns. It stays long enough to be recorded, whatever keep_only() is
@@ -116,9 +120,10 @@ class DomainEngine {
   [[nodiscard]] virtual Result<void> keep_only(const std::set<std::string>& fingerprints,
                                                const std::set<EffectId>& unfinished) = 0;
 
-  // Names of the CA in CAA records (its directory's caaIdentities), as far as they are known. Asks
+  // Names of that CA in CAA records (its directory's caaIdentities), as far as they are known. Asks
   // nobody: a look-up does, at most now and then.
-  [[nodiscard]] virtual std::vector<std::string> caa_identities() const = 0;
+  [[nodiscard]] virtual std::vector<std::string> caa_identities(
+      const std::string& directory) const = 0;
 
   [[nodiscard]] virtual std::string describe() const = 0;
 };

@@ -6,6 +6,7 @@
 // the same name. Each call of the engine is a worker of its own, which blocks.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <set>
@@ -68,6 +69,7 @@ struct DomainKeeperState {
     Principal asked_by;
     std::optional<TimestampUs> look_due;  // as it stands in the agenda
     std::optional<TimestampUs> order_due;
+    std::size_t order_at = 0;  // which of the agendas of orders
     std::optional<TimestampUs> warning_due;
     std::optional<TimestampUs> advice_due;
     Ticket advice = 0;  // the CA is being asked for it
@@ -97,7 +99,7 @@ struct DomainKeeperState {
   std::map<Ticket, Job> jobs;
   Ticket next_ticket = 1;
   Agenda looks;
-  Agenda orders;
+  std::array<Agenda, 2> orders;  // at the first authority, and at the second
   Agenda warnings;
   Agenda advices;
   TimestampUs began_at = 0;

@@ -1,6 +1,7 @@
 #include "actors/domains/domain_settings.hpp"
 
 #include "base/rfc3339.hpp"
+#include "events/domain_authority.hpp"
 
 namespace atlasflow::actors {
 
@@ -68,7 +69,10 @@ DomainOutlook outlook_of(const DomainState& state, const DomainEngine* engine,
     outlook.take_over = WantedRecord{ownership_name(state.name), "TXT", expected.take_over_proof};
   }
   outlook.orders_certificates = !settings.rules.directory.empty();
-  outlook.order_due_at = order_due_at(state, settings.rules);
+  if (const auto due = next_order(state, settings.rules, now)) {
+    outlook.order_due_at = due->at;
+    outlook.order_directory = due->directory;
+  }
   if (const auto* shown = state.shown_certificate(); shown != nullptr) {
     outlook.expiry = shown->expiry_stage(now);
   }

@@ -45,6 +45,7 @@ struct DomainOutlook {
   std::optional<WantedRecord> take_over;    // of another project that asks for the domain
   bool orders_certificates = false;         // the server knows an authority
   std::optional<TimestampUs> order_due_at;  // of its next certificate; nothing: none is due
+  std::string order_directory;              // of the authority that it will be ordered from
   // Of the certificate that is shown, when it is nearer to its end than it should be, and why.
   pb::ExpiryStage expiry = pb::EXPIRY_STAGE_UNSPECIFIED;
   std::string expiry_reason;

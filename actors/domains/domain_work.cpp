@@ -22,13 +22,17 @@ domain_worker_actor::behavior_type domain_worker(domain_worker_actor::pointer se
       decltype(DomainWorkDone::result) operator()(const LookUpWork& work) const {
         auto observed = engine.look_up(work.domain, ownership_name(work.domain), stop);
         if (!observed) return Result<LookedUp>(tl::unexpected(std::move(observed.error())));
-        return Result<LookedUp>(LookedUp{std::move(*observed), engine.caa_identities()});
+        LookedUp looked{std::move(*observed), {}};
+        for (const auto& directory : work.directories) {
+          looked.caa_identities.push_back(engine.caa_identities(directory));
+        }
+        return Result<LookedUp>(std::move(looked));
       }
       decltype(DomainWorkDone::result) operator()(const OrderWork& work) const {
         return engine.order(work.job, stop);
       }
       decltype(DomainWorkDone::result) operator()(const AdviceWork& work) const {
-        return engine.renewal_news(work.fingerprint, stop);
+        return engine.renewal_news(work.fingerprint, work.directory, stop);
       }
       decltype(DomainWorkDone::result) operator()(const PublishWork& work) const {
         return engine.publish(work.table);
@@ -104,12 +108,18 @@ void DomainKeeperState::looked(domain_keeper_actor::pointer self, const std::str
     answers->set_error(to_string(found.error()));
   }
   auto expected = expectation_of(*state, config.domain, config.settings.addresses);
-  if (found) expected.caa_identities = found->caa_identities;
+  if (found) expected.caa_identities = found->caa_identities[0];
   if (!ledger.may_take_over(*state, config.clock->now())) expected.take_over_proof.clear();
   look.judgement = judge(expected, look.observed);
+  if (found) {
+    expected.caa_identities = found->caa_identities[1];
+    look.fallback_caa_reason = judge(expected, look.observed).caa_reason;
+  }
   look.asked = !watch.askers.empty();
   const bool room = std::exchange(watch.ordering_look, false) || has_order_room();
-  look.may_order = room && ledger.order_allowed_at(config.settings.rules) <= config.clock->now();
+  const auto now = config.clock->now();
+  look.may_order = room && ledger.order_allowed_at(config.settings.rules) <= now;
+  look.may_order_elsewhere = room && ledger.order_allowed_at(config.settings.rules, true) <= now;
   auto askers =
       std::make_shared<std::vector<PromiseGuard<DomainReply>>>(std::exchange(watch.askers, {}));
   const auto by = look.asked ? watch.asked_by : Principal::system("domains");

@@ -311,6 +311,7 @@ struct DomainReply {
 // One call of the engine, by a worker that does this and ends.
 struct LookUpWork {
   std::string domain;
+  std::vector<std::string> directories;  // of the authorities that are asked for certificates
 };
 struct OrderWork {
   CertificateJob job;
@@ -318,6 +319,7 @@ struct OrderWork {
 struct AdviceWork {
   std::string domain;
   std::string fingerprint;
+  std::string directory;
 };
 struct PublishWork {
   std::vector<CertificateChoice> table;
@@ -334,7 +336,7 @@ struct DoDomainWork {
 };
 struct LookedUp {
   pb::DnsObservation observed;
-  std::vector<std::string> caa_identities;
+  std::vector<std::vector<std::string>> caa_identities;  // of each directory
 };
 struct DomainWorkDone {
   std::uint64_t ticket = 0;

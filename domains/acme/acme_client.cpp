@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include <strings.h>
+
 #include "base/base64.hpp"
-#include "base/rfc3339.hpp"
 #include "domains/acme/jose.hpp"
 #include "domains/json_object.hpp"
 
@@ -23,7 +24,8 @@ constexpr std::size_t k_url_bytes_max = 2'048;
 constexpr std::uint64_t k_answer_bytes_max = 256U << 10U;
 constexpr std::size_t k_authorizations_max = 100;
 constexpr std::size_t k_orders_looked_at = 20;
-constexpr std::size_t k_explanation_bytes_max = 512;
+constexpr std::size_t k_profiles_max = 16;
+constexpr std::size_t k_alternates_max = 4;
 
 std::vector<std::string> texts_of(const json& object, const char* name, std::size_t at_most) {
   std::vector<std::string> texts;
@@ -33,6 +35,32 @@ std::vector<std::string> texts_of(const json& object, const char* name, std::siz
     if (each.is_string() && texts.size() < at_most) texts.push_back(each.get<std::string>());
   }
   return texts;
+}
+
+std::vector<std::string> members_of(const json& object, const char* name) {
+  std::vector<std::string> members;
+  const auto found = object.find(name);
+  if (found == object.end() || !found->is_object()) return members;
+  for (const auto& [member, value] : found->items()) {
+    if (members.size() < k_profiles_max) members.push_back(member);
+  }
+  return members;
+}
+
+// RFC 8288 section 3: <URL>;rel="alternate", several in one field or in several.
+void add_alternates(std::string_view field, std::vector<std::string>& urls) {
+  while (!field.empty() && urls.size() < k_alternates_max) {
+    const auto begin = field.find('<');
+    const auto end = field.find('>', std::min(begin, field.size()));
+    if (end == field.npos) return;
+    const auto next = std::min(field.find('<', end), field.size());
+    const auto parameters = field.substr(end, next - end);
+    if (parameters.find("rel=\"alternate\"") != parameters.npos ||
+        parameters.find("rel=alternate") != parameters.npos) {
+      urls.emplace_back(field.substr(begin + 1, end - begin - 1));
+    }
+    field.remove_prefix(next);
+  }
 }
 
 std::optional<AcmeStatus> status_of(const json& object) {
@@ -49,6 +77,14 @@ std::optional<AcmeStatus> status_of(const json& object) {
 std::string error_of(const json& object) {
   const auto found = object.find("error");
   return found != object.end() && found->is_object() ? found->dump() : std::string();
+}
+
+// A stranger's word for people to read.
+std::string printable_name(const std::string& name) {
+  constexpr std::size_t k_bytes_max = 64;
+  std::string text;
+  for (const char c : name.substr(0, k_bytes_max)) text += c > 0x20 && c < 0x7F ? c : '?';
+  return text;
 }
 
 // RFC 8555 section 6.5.1: what is none is to be ignored.
@@ -74,6 +110,13 @@ bool has_names(const AcmeOrder& order, std::vector<std::string> names) {
 }
 
 }  // namespace
+
+std::optional<ChallengeChoice> challenge_choice(std::string_view text) {
+  if (text == "auto") return ChallengeChoice::automatic;
+  if (text == k_http_challenge) return ChallengeChoice::http;
+  if (text == k_tls_challenge) return ChallengeChoice::tls_alpn;
+  return std::nullopt;
+}
 
 std::int64_t now_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
@@ -137,6 +180,7 @@ AcmeResult<void> AcmeClient::open() {
   if (const auto meta = directory.find("meta"); meta != directory.end() && meta->is_object()) {
     caa_identities_ = texts_of(*meta, "caaIdentities", k_authorizations_max);
     terms_ = text_of(*meta, "termsOfService");
+    profiles_ = members_of(*meta, "profiles");
     const auto required = meta->find("externalAccountRequired");
     external_account_required_ =
         required != meta->end() && required->is_boolean() && required->get<bool>();
@@ -280,8 +324,24 @@ AcmeResult<AcmeOrder> AcmeClient::read_order(const HttpResponse& response, std::
   return order;
 }
 
+// As its directory says it: an order with another one is refused with a word that tells nobody.
+AcmeResult<void> AcmeClient::check_profile() const {
+  const bool known = std::ranges::find(profiles_, config_.profile) != profiles_.end();
+  if (config_.profile.empty() || known) return {};
+  std::string list;
+  for (const auto& each : profiles_) list += (list.empty() ? "" : ", ") + printable_name(each);
+  AcmeError error;
+  error.kind = pb::CERTIFICATE_PROBLEM_ACCOUNT;
+  error.reason = "The certificate authority has no profile '" + config_.profile + "': " +
+                 (list.empty() ? "it has none at all; remove it from"
+                               : "it has " + list + "; name one of these in") +
+                 " the server's configuration";
+  return tl::unexpected(std::move(error));
+}
+
 AcmeResult<AcmeOrder> AcmeClient::new_order(const std::vector<std::string>& names,
                                             const std::string& replaces) {
+  ATLAS_TRYV(check_profile());
   ordered_json order;
   for (const auto& name : names) {
     ordered_json identifier;
@@ -289,6 +349,7 @@ AcmeResult<AcmeOrder> AcmeClient::new_order(const std::vector<std::string>& name
     identifier["value"] = name;
     order["identifiers"].push_back(std::move(identifier));
   }
+  if (!config_.profile.empty()) order["profile"] = config_.profile;
   if (!replaces.empty() && knows_renewal_information()) order["replaces"] = replaces;
   const std::string doing = "an order for " + names.front();
   auto response = post(new_order_, order.dump(), doing);
@@ -329,8 +390,8 @@ AcmeResult<std::optional<AcmeOrder>> AcmeClient::unfinished_order(
   return std::nullopt;
 }
 
-AcmeResult<AcmeAuthorization> AcmeClient::authorization(const std::string& url,
-                                                        std::string_view challenge_type) {
+AcmeResult<AcmeAuthorization> AcmeClient::authorization(
+    const std::string& url, const std::vector<std::string_view>& challenge_types) {
   const std::string doing = "an authorization";
   ATLAS_TRY(const auto response, post(url, "", doing));
   ATLAS_TRY(const auto object, read(response, doing));
@@ -350,13 +411,22 @@ AcmeResult<AcmeAuthorization> AcmeClient::authorization(const std::string& url,
   authorization.ask_again_at_us = retry_after_us(response.field("Retry-After"), now_us());
   const auto challenges = object.find("challenges");
   if (challenges == object.end() || !challenges->is_array()) return authorization;
+  std::ptrdiff_t best = -1;  // how well the one that is taken suits
+  const auto types = static_cast<std::ptrdiff_t>(challenge_types.size());
   for (const json& each : *challenges) {
     if (!each.is_object()) continue;
     if (authorization.error.empty()) authorization.error = error_of(each);
-    if (text_of(each, "type") != challenge_type) continue;
+    const auto wanted = std::ranges::find(challenge_types, text_of(each, "type"));
+    if (wanted == challenge_types.end()) continue;
+    const auto own_status = status_of(each).value_or(AcmeStatus::pending);
+    const auto suits =
+        (challenge_types.end() - wanted) + (own_status == AcmeStatus::pending ? 0 : types);
+    if (suits <= best) continue;
+    best = suits;
     authorization.challenge = text_of(each, "url");
+    authorization.challenge_type = *wanted;
     authorization.token = text_of(each, "token");
-    authorization.challenge_status = status_of(each).value_or(AcmeStatus::pending);
+    authorization.challenge_status = own_status;
   }
   return authorization;
 }
@@ -375,39 +445,15 @@ AcmeResult<AcmeOrder> AcmeClient::finalize(const AcmeOrder& order, std::string_v
   return read_order(response, order.url, doing);
 }
 
-// ---- renewals -----------------------------------------------------------------------------------
-
-AcmeResult<AcmeRenewal> AcmeClient::renewal(const std::string& id) {
-  const std::string doing = "the time of a renewal";
-  const auto url = renewal_information_ + "/" + id;
-  if (!may_ask(url)) return tl::unexpected(not_understood(doing, "it names no https address"));
-  ATLAS_TRY(const auto response, get(url, doing));
-  if (response.status != 200) return tl::unexpected(problem_of(response, doing, now_us()));
-  ATLAS_TRY(const auto object, read(response, doing));
-  const auto window = object.find("suggestedWindow");
-  const bool has_window = window != object.end() && window->is_object();
-  const auto start = has_window ? parse_rfc3339_us(text_of(*window, "start")) : std::nullopt;
-  const auto end = has_window ? parse_rfc3339_us(text_of(*window, "end")) : std::nullopt;
-  if (!start || !end || *end <= *start) {
-    return tl::unexpected(
-        not_understood(doing, "its window has no start, or no end that is later than that"));
+AcmeResult<AcmeChain> AcmeClient::download(const std::string& url) {
+  ATLAS_TRY(auto response, post(url, "", "the certificate's chain"));
+  AcmeChain chain;
+  for (const auto& field : response.fields) {
+    if (::strcasecmp(field.name.c_str(), "Link") == 0)
+      add_alternates(field.value, chain.alternates);
   }
-  AcmeRenewal renewal;
-  renewal.advised.set_start_us(*start);
-  renewal.advised.set_end_us(*end);
-  // People are shown it; what is none of the usual URLs is not.
-  const auto explanation = text_of(object, "explanationURL");
-  const bool is_url =
-      explanation.starts_with("https://") && explanation.size() <= k_explanation_bytes_max;
-  if (is_url && may_ask(explanation)) renewal.advised.set_explanation_url(explanation);
-  renewal.ask_again_at_us = retry_after_us(response.field("Retry-After"), now_us());
-  return renewal;
-}
-
-AcmeResult<std::string> AcmeClient::download(const AcmeOrder& order) {
-  const std::string doing = "the certificate's chain";
-  ATLAS_TRY(auto response, post(order.certificate, "", doing));
-  return std::move(response.body);
+  chain.pem = std::move(response.body);
+  return chain;
 }
 
 }  // namespace atlasflow::domains

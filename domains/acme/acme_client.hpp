@@ -20,6 +20,12 @@
 
 namespace atlasflow::domains {
 
+// How a name without a wildcard is proved. Automatic: by HTTP-01, and by TLS-ALPN-01 where the CA
+// offers no other or could not connect by the former.
+enum class ChallengeChoice : std::uint8_t { automatic, http, tls_alpn };
+// "auto", "http-01", "tls-alpn-01"; nothing: none of these.
+[[nodiscard]] std::optional<ChallengeChoice> challenge_choice(std::string_view text);
+
 struct AcmeConfig {
   std::string directory;              // its URL, https
   std::filesystem::path ca_bundle;    // whom its TLS is trusted by (PEM); empty: the system's
@@ -28,6 +34,11 @@ struct AcmeConfig {
   std::string external_key_id = {};   // of an account that the CA gave; empty: none (section 7.3.4)
   std::string external_mac_key = {};  // base64url; secret
   std::chrono::milliseconds request_timeout{30'000};
+  ChallengeChoice challenge = ChallengeChoice::automatic;
+  std::string profile = {};          // of its certificates; empty: its usual one
+  std::string preferred_chain = {};  // the name that the chain's last issuer is to have; empty: any
+  // While the CA names no time (RFC 8555 section 7.5.1): so long first, then doubled.
+  std::chrono::milliseconds poll_first{500};
 };
 
 // RFC 8555 section 7.1.6.
@@ -54,17 +65,24 @@ struct AcmeOrder {
 // The types of challenges that this server answers (section 8).
 inline constexpr std::string_view k_http_challenge = "http-01";
 inline constexpr std::string_view k_dns_challenge = "dns-01";
+inline constexpr std::string_view k_tls_challenge = "tls-alpn-01";  // RFC 8737
 
 struct AcmeAuthorization {
   std::string name;
   AcmeStatus status = AcmeStatus::pending;
   bool wildcard = false;  // it is for "*." below the name
-  // The challenge that was asked about; an empty URL: the CA offers none of that type.
+  // One of those that were asked about; an empty URL: the CA offers none of these types.
   std::string challenge;
+  std::string_view challenge_type;
   AcmeStatus challenge_status = AcmeStatus::pending;
   std::string token;
   std::string error;  // of the challenge, a problem document as JSON
   std::optional<std::int64_t> ask_again_at_us;
+};
+
+struct AcmeChain {
+  std::string pem;
+  std::vector<std::string> alternates;  // URLs of other chains of the same certificate
 };
 
 struct AcmeRenewal {
@@ -91,14 +109,17 @@ class AcmeClient {
   // these names that can be gone on with. Nothing: there is none, or it does not tell.
   [[nodiscard]] AcmeResult<std::optional<AcmeOrder>> unfinished_order(
       const std::vector<std::string>& names);
-  [[nodiscard]] AcmeResult<AcmeAuthorization> authorization(const std::string& url,
-                                                            std::string_view challenge_type);
+  // With the first of these types of challenges that it has, but for one that was accepted before:
+  // only that may lead to its end.
+  [[nodiscard]] AcmeResult<AcmeAuthorization> authorization(
+      const std::string& url, const std::vector<std::string_view>& challenge_types);
   // The token is in its place: the CA may look (section 7.5.1).
   [[nodiscard]] AcmeResult<void> accept(const std::string& challenge);
   // name: the one that a failure is told for.
   [[nodiscard]] AcmeResult<AcmeOrder> finalize(const AcmeOrder& order, std::string_view csr_der,
                                                const std::string& name);
-  [[nodiscard]] AcmeResult<std::string> download(const AcmeOrder& order);
+  // Of an order's certificate, or one of its alternates (section 7.4.2).
+  [[nodiscard]] AcmeResult<AcmeChain> download(const std::string& url);
 
   // Names of the CA in CAA records (section 9.7.6); after open().
   [[nodiscard]] const std::vector<std::string>& caa_identities() const { return caa_identities_; }
@@ -123,6 +144,7 @@ class AcmeClient {
   [[nodiscard]] AcmeResult<AcmeOrder> read_order(const HttpResponse& response, std::string url,
                                                  const std::string& doing) const;
   [[nodiscard]] AcmeResult<std::string> account_payload() const;
+  [[nodiscard]] AcmeResult<void> check_profile() const;
   // A URL that the CA gave and that may be asked: https, as the directory is. It is stored and
   // signed as JSON, so it has to be text: printable ASCII, as a URL is (RFC 3986).
   [[nodiscard]] bool may_ask(const std::string& url) const;
@@ -141,6 +163,7 @@ class AcmeClient {
   std::vector<std::string> caa_identities_;
   bool external_account_required_ = false;
   std::string terms_;  // where they are; empty: there are none
+  std::vector<std::string> profiles_;
 };
 
 [[nodiscard]] std::int64_t now_us();

@@ -199,7 +199,7 @@ Result<void> DnsProof::wait_until_seen(const std::vector<TxtProof>& proofs, mill
     ATLAS_TRY(const auto asked, resolvers());
     for (const auto& address : servers_of_zone_with(name, asked, config_.patience, stop)) {
       watched.questions.push_back(
-          {address + ":" + std::to_string(config_.zone_server_port), name, DnsType::txt, false});
+          {server_at(address, config_.zone_server_port), name, DnsType::txt, false});
     }
     if (!watched.questions.empty()) continue;
     for (const auto& resolver : asked) watched.questions.push_back({resolver, name, DnsType::txt});

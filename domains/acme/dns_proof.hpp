@@ -11,17 +11,12 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "domains/certificates/certificate_store.hpp"
 #include "domains/dns/dns_client.hpp"
 #include "domains/dns/update.hpp"
 
 namespace atlasflow::domains {
 
-// "_acme-challenge.<host>", and what its TXT record is to say.
-struct TxtProof {
-  std::string name;
-  std::string value;
-  friend bool operator==(const TxtProof&, const TxtProof&) = default;
-};
 // key_authorization: RFC 8555 section 8.1.
 [[nodiscard]] TxtProof txt_proof(const std::string& host, std::string_view key_authorization);
 

@@ -47,6 +47,8 @@ constexpr std::array k_kinds = {
          "something else answered; is there a proxy in front, or a record that leads elsewhere?"},
     Kind{"invalidContact", pb::CERTIFICATE_PROBLEM_ACCOUNT,
          "it does not take the contact: set an e-mail address in the server's configuration"},
+    Kind{"invalidProfile", pb::CERTIFICATE_PROBLEM_ACCOUNT,
+         "it has no such profile: name another one, or none, in the server's configuration"},
     Kind{"orderNotReady", pb::CERTIFICATE_PROBLEM_UNAVAILABLE, "the order is not ready yet"},
     Kind{"rateLimited", pb::CERTIFICATE_PROBLEM_RATE_LIMITED,
          "its limit is reached, and it is asked again when it says"},
@@ -143,6 +145,8 @@ pb::CertificateFailed to_event(const AcmeError& error) {
   failed.set_problem(error.kind);
   failed.set_reason(error.reason);
   failed.set_retry_at_us(error.retry_at_us.value_or(0));
+  failed.set_by_own_dns(error.by_own_dns);
+  failed.set_unreached_by(error.unreached_by);
   return failed;
 }
 

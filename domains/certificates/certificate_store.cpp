@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <sstream>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -58,6 +59,19 @@ std::string certificate_context(const std::string& fingerprint) {
 }
 
 std::string digest_name(std::string_view text) { return sha256_hex(text).substr(0, 32); }
+
+// "NAME VALUE" a line: neither has a blank.
+std::vector<TxtProof> records_in(const std::string& lines) {
+  std::vector<TxtProof> records;
+  std::istringstream text(lines);
+  for (TxtProof each; text >> each.name >> each.value;) records.push_back(each);
+  return records;
+}
+
+std::int64_t number_of(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
+}
 
 // Names of a folder's records without their suffix.
 Result<std::vector<std::string>> stems_in(const fs::path& folder) {
@@ -140,14 +154,15 @@ Result<StoredOrder> CertificateStore::order(const EffectId& effect) {
   if (record) {
     ATLAS_TRY(auto key, open_key(order_context(file), text_of(*record, "key")));
     return StoredOrder{std::move(key), text_of(*record, "announced") == "yes",
-                       text_of(*record, "url"), text_of(*record, "fingerprint")};
+                       text_of(*record, "url"), text_of(*record, "fingerprint"),
+                       records_in(text_of(*record, "records"))};
   }
   if (record.error().code != ErrorCode::not_found) return tl::unexpected(record.error());
   ATLAS_TRY(auto key, make_p256_key());
   const WipedText pem(to_pem(key.get()));
   ATLAS_TRY(const auto sealed, sealed_->seal(order_context(file), pem.text));
   ATLAS_TRYV(write_record(file, {{"key", sealed.ref}}));
-  return StoredOrder{std::move(key), false, "", ""};
+  return StoredOrder{std::move(key), false, "", "", {}};
 }
 
 Result<void> CertificateStore::change_order(const EffectId& effect, const char* name,
@@ -161,6 +176,13 @@ Result<void> CertificateStore::change_order(const EffectId& effect, const char* 
 
 Result<void> CertificateStore::announce_order(const EffectId& effect) {
   return change_order(effect, "announced", "yes");
+}
+
+Result<void> CertificateStore::set_order_records(const EffectId& effect,
+                                                 const std::vector<TxtProof>& records) {
+  std::string lines;
+  for (const auto& each : records) lines += each.name + " " + each.value + "\n";
+  return change_order(effect, "records", lines);
 }
 
 Result<void> CertificateStore::set_order_url(const EffectId& effect, const std::string& url) {
@@ -226,6 +248,38 @@ Result<StoredCertificate> CertificateStore::certificate(const std::string& finge
     return fail(ErrorCode::corrupt, "the certificate " + fingerprint + " is not what was stored");
   }
   return found;
+}
+
+std::optional<StoredAdvice> CertificateStore::advice(const std::string& fingerprint) {
+  if (!is_fingerprint(fingerprint)) return std::nullopt;
+  const std::lock_guard lock(mutex_);
+  const auto record = read_record(certificate_file(fingerprint));
+  if (!record) return std::nullopt;
+  StoredAdvice stored;
+  stored.ask_again_at_us = number_of(*record, "ask_again_at_us");
+  if (stored.ask_again_at_us == 0) return std::nullopt;
+  if (const auto start = number_of(*record, "renew_start_us"); start != 0) {
+    auto& advised = stored.advised.emplace();
+    advised.set_fingerprint(fingerprint);
+    advised.set_start_us(start);
+    advised.set_end_us(number_of(*record, "renew_end_us"));
+    advised.set_explanation_url(text_of(*record, "renew_explanation_url"));
+  }
+  return stored;
+}
+
+Result<void> CertificateStore::set_advice(const std::string& fingerprint,
+                                          const StoredAdvice& advice) {
+  const std::lock_guard lock(mutex_);
+  const auto file = certificate_file(fingerprint);
+  ATLAS_TRY(auto record, read_record(file));
+  record["ask_again_at_us"] = advice.ask_again_at_us;
+  if (advice.advised) {
+    record["renew_start_us"] = advice.advised->start_us();
+    record["renew_end_us"] = advice.advised->end_us();
+    record["renew_explanation_url"] = advice.advised->explanation_url();
+  }
+  return write_record(file, record);
 }
 
 Result<void> CertificateStore::keep_only(const std::set<std::string>& fingerprints,

@@ -5,11 +5,13 @@
 //   accounts/<digest of the directory's URL>.json   the account's URL and its sealed key
 //   orders/<digest of the effect>.json              the order's URL and the sealed key of the
 //                                                   certificate; then which one came of it
-//   certificates/<fingerprint>.json                 the sealed chain and key
+//   certificates/<fingerprint>.json                 the sealed chain and key, and what the CA said
+//                                                   of its renewal
 //   sealed/                                         the values that these files name
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -38,11 +40,24 @@ struct StoredAccount {
   std::string url;  // empty: the CA was not asked yet
 };
 
+// A TXT record that proves a name: "_acme-challenge.<host>", and what it is to say.
+struct TxtProof {
+  std::string name;
+  std::string value;
+  friend bool operator==(const TxtProof&, const TxtProof&) = default;
+};
+
 struct StoredOrder {
-  KeyPtr key;               // of the certificate
-  bool announced = false;   // the CA may have heard of it, whether it has a URL or not
-  std::string url;          // empty: none is known
-  std::string fingerprint;  // empty: nothing was issued yet
+  KeyPtr key;                          // of the certificate
+  bool announced = false;              // the CA may have heard of it, whether it has a URL or not
+  std::string url;                     // empty: none is known
+  std::string fingerprint;             // empty: nothing was issued yet
+  std::vector<TxtProof> records = {};  // that may be in a zone for it
+};
+
+struct StoredAdvice {
+  std::optional<pb::RenewalAdvised> advised;  // nothing: it gave none
+  std::int64_t ask_again_at_us = 0;
 };
 
 class CertificateStore {
@@ -68,6 +83,9 @@ class CertificateStore {
   [[nodiscard]] Result<StoredOrder> order(const EffectId& effect);
   [[nodiscard]] Result<void> announce_order(const EffectId& effect);
   [[nodiscard]] Result<void> set_order_url(const EffectId& effect, const std::string& url);
+  // Before the first of them is in its zone.
+  [[nodiscard]] Result<void> set_order_records(const EffectId& effect,
+                                               const std::vector<TxtProof>& records);
 
   // ---- certificates ----
 
@@ -78,6 +96,12 @@ class CertificateStore {
   // not_found: there is none. corrupt: what is there is not what was written, and never will be.
   // Any other error: it can't be read now.
   [[nodiscard]] Result<StoredCertificate> certificate(const std::string& fingerprint);
+
+  // What the CA said last of its renewal, and until when it is left alone; nothing: it was not
+  // asked.
+  [[nodiscard]] std::optional<StoredAdvice> advice(const std::string& fingerprint);
+  // not_found: the certificate is gone.
+  [[nodiscard]] Result<void> set_advice(const std::string& fingerprint, const StoredAdvice& advice);
 
   // Removes every other certificate and order, and the sealed values that nothing names. Accounts
   // stay, and so does what was uploaded within the last k_uploads_kept: who made the lists may not

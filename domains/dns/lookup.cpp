@@ -185,8 +185,8 @@ void Look::ask_zone() {
       zone_server_addresses(name_servers_, config_.private_zone_servers, views_.front().server,
                             [&](const auto& each) { return ask_now(each); });
   for (const auto& address : addresses) {
-    questions.push_back({address + ":" + std::to_string(config_.zone_server_port), ownership_name_,
-                         DnsType::txt, false});
+    questions.push_back(
+        {server_at(address, config_.zone_server_port), ownership_name_, DnsType::txt, false});
   }
   if (questions.empty()) return;
   const auto answers = ask_now(questions);

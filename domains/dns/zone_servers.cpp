@@ -2,6 +2,11 @@
 
 #include <algorithm>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/file_descriptor.hpp"
 #include "domains/dns/lookup.hpp"
 
 namespace atlasflow::domains {
@@ -9,8 +14,37 @@ namespace {
 
 // Each is two questions to each resolver. A name may have 127 labels, and one of a site has not.
 constexpr std::size_t k_climb_max = 10;
+constexpr std::uint16_t k_dns_port = 53;
+
+// Whether this machine would send to the address at all: one without IPv6 has no route to any of
+// that kind. A datagram socket is connected, which sends nothing.
+bool has_route_to(const std::string& address) {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+  auto* four = reinterpret_cast<sockaddr_in*>(&storage);
+  auto* six = reinterpret_cast<sockaddr_in6*>(&storage);
+  if (::inet_pton(AF_INET, address.c_str(), &four->sin_addr) == 1) {
+    four->sin_family = AF_INET;
+    four->sin_port = htons(k_dns_port);
+    size = sizeof *four;
+  } else if (::inet_pton(AF_INET6, address.c_str(), &six->sin6_addr) == 1) {
+    six->sin6_family = AF_INET6;
+    six->sin6_port = htons(k_dns_port);
+    size = sizeof *six;
+  } else {
+    return false;
+  }
+  const FileDescriptor socket(::socket(storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  return socket.valid() &&
+         ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&storage), size) == 0;
+}
 
 }  // namespace
+
+std::string server_at(const std::string& address, std::uint16_t port) {
+  const bool is_six = address.find(':') != address.npos;
+  return (is_six ? "[" + address + "]" : address) + ":" + std::to_string(port);
+}
 
 std::vector<std::string> name_and_parents(const std::string& name) {
   std::vector<std::string> names{name};
@@ -34,21 +68,24 @@ std::vector<std::string> zone_server_addresses(const std::vector<std::string>& n
                                                bool private_too, const std::string& resolver,
                                                const AskServers& ask) {
   std::vector<DnsQuestion> questions;
-  for (const auto& name : names) {
-    if (questions.size() >= k_zone_servers_max) break;
-    questions.push_back({resolver, name, DnsType::a});
+  for (std::size_t i = 0; i < names.size() && i < k_zone_servers_max; ++i) {
+    questions.push_back({resolver, names[i], DnsType::a});
+    questions.push_back({resolver, names[i], DnsType::aaaa});
   }
   std::vector<std::string> addresses;
   const auto answers = ask(questions);
+  bool has_one = false;  // the server whose addresses these are
   for (std::size_t i = 0; i < answers.size(); ++i) {
+    const auto type = questions[i].type;
+    if (type == DnsType::a) has_one = false;
     if (!answers[i]) continue;
-    for (const auto& each : records_at(*answers[i], questions[i].name, DnsType::a)) {
-      const bool usable = private_too || is_public_address(each.value);
-      if (usable && addresses.size() < k_zone_servers_max &&
-          std::ranges::find(addresses, each.value) == addresses.end()) {
-        addresses.push_back(each.value);
-        break;  // one of each server
-      }
+    for (const auto& each : records_at(*answers[i], questions[i].name, type)) {
+      const bool usable = !has_one && (private_too || is_public_address(each.value)) &&
+                          std::ranges::find(addresses, each.value) == addresses.end() &&
+                          has_route_to(each.value);
+      if (!usable) continue;
+      addresses.push_back(each.value);
+      has_one = true;
     }
   }
   return addresses;

@@ -20,13 +20,17 @@ inline constexpr std::size_t k_zone_servers_max = 3;
 [[nodiscard]] std::vector<DnsRecord> records_at(const DnsMessage& message, const std::string& name,
                                                 DnsType type);
 
-// One address of each of the first servers of a zone, IPv4 only: they need not all be asked, and
-// none of them is required. private_too: also those that are none of the internet's.
+// One address of each of the first servers of a zone, of IPv4 where it has one that this machine
+// has a route to, else of IPv6: they need not all be asked, and none of them is required.
+// private_too: also those that are none of the internet's.
 using AskServers = std::function<std::vector<DnsAnswer>(const std::vector<DnsQuestion>&)>;
 [[nodiscard]] std::vector<std::string> zone_server_addresses(const std::vector<std::string>& names,
                                                              bool private_too,
                                                              const std::string& resolver,
                                                              const AskServers& ask);
+
+// "192.0.2.53:53", "[2001:db8::53]:53".
+[[nodiscard]] std::string server_at(const std::string& address, std::uint16_t port);
 
 // The addresses, without a port, of servers of the closest zone that has the name. Empty: no
 // resolver tells of any.

@@ -75,6 +75,7 @@ wire::Challenge to_wire(const Challenge& challenge) {
   message.set_host(challenge.host);
   message.set_token(challenge.token);
   message.set_key_authorization(challenge.key_authorization);
+  message.set_in_tls(challenge.in_tls);
   return message;
 }
 
@@ -149,7 +150,7 @@ std::optional<TicketSecret> from_wire(const wire::TicketSecret& message) {
 }
 
 Challenge from_wire(const wire::Challenge& message) {
-  return {message.host(), message.token(), message.key_authorization()};
+  return {message.host(), message.token(), message.key_authorization(), message.in_tls()};
 }
 
 EdgeConfig from_wire(const wire::Config& message) {

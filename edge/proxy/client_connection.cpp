@@ -10,6 +10,7 @@
 #include "edge/http1/http1_codec.hpp"
 #include "edge/http2/http2_codec.hpp"
 #include "edge/proxy/worker_context.hpp"
+#include "edge/tls/alpn_proof.hpp"
 #include "http/guard.hpp"
 
 namespace atlasflow::edge {
@@ -180,6 +181,12 @@ bool ClientConnection::step_handshake() {
   }
   switch (socket_.handshake()) {
     case IoStatus::ok: {
+      // The handshake was all of it (RFC 8737 section 3).
+      if (socket_.protocol() == k_acme_protocol) {
+        socket_.shutdown_write();
+        close();
+        return true;
+      }
       const char* name = SSL_get_servername(socket_.tls(), TLSEXT_NAMETYPE_host_name);
       if (name == nullptr || !http::normalise_host(name, server_name_)) server_name_.clear();
       open();

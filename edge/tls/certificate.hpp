@@ -44,9 +44,10 @@ using Certificates = HostMap<std::shared_ptr<const Certificate>>;
 // Immutable once published.
 struct CertificateMap {
   std::string domain;
-  std::shared_ptr<const Certificates> given;    // by set_certificates; "*.parent" is a key too
-  std::shared_ptr<const Certificate> wildcard;  // *.domain and domain, by the local CA
-  Certificates exact;                           // by the local CA: what the wildcard does not cover
+  std::shared_ptr<const Certificates> given;        // by set_certificates; "*.parent" is a key too
+  std::shared_ptr<const Certificates> proofs = {};  // for who offers acme-tls/1 only (RFC 8737)
+  std::shared_ptr<const Certificate> wildcard;      // *.domain and domain, by the local CA
+  Certificates exact;  // by the local CA: what the wildcard does not cover
 
   // For a normalised host: the one that was given for it, else the one for its parent's wildcard
   // (one label, RFC 6125 section 6.4.3), else the local CA's exact one, else its wildcard for
@@ -56,6 +57,13 @@ struct CertificateMap {
     if (const Certificate* found = find_given(host)) return found;
     if (const auto it = exact.find(host); it != exact.end()) return it->second.get();
     return is_under(host, domain) ? wildcard.get() : nullptr;
+  }
+
+  // A handshake that a CA makes to prove who serves the host; nullptr: nobody has asked for that.
+  [[nodiscard]] const Certificate* find_proof(std::string_view host) const {
+    if (proofs == nullptr) return nullptr;
+    const auto it = proofs->find(host);
+    return it == proofs->end() ? nullptr : it->second.get();
   }
 
   [[nodiscard]] const Certificate* find_given(std::string_view host) const {

@@ -6,6 +6,7 @@
 #include <openssl/asn1.h>
 
 #include "edge/edge.hpp"
+#include "edge/tls/alpn_proof.hpp"
 
 namespace atlasflow::edge {
 
@@ -40,11 +41,22 @@ Result<void> GivenHosts::set_challenges(const std::vector<Challenge>& challenges
                 "one edge answers at most " + std::to_string(k_challenges_max) + " challenges");
   }
   HostMap<ChallengeAnswers> answers;
+  std::map<std::string, const Challenge*> in_tls;
   for (const Challenge& each : challenges) {
     ATLAS_TRYV(check_challenge(each));
-    answers[each.host].insert_or_assign(each.token, each.key_authorization);
+    if (each.in_tls) {
+      in_tls[each.host] = &each;
+    } else {
+      answers[each.host].insert_or_assign(each.token, each.key_authorization);
+    }
+  }
+  Certificates proofs;
+  for (const auto& [host, challenge] : in_tls) {
+    ATLAS_TRY(auto proof, make_alpn_proof(host, challenge->key_authorization));
+    proofs.emplace(host, std::move(proof));
   }
   const std::lock_guard lock(mutex_);
+  proofs_ = std::make_shared<const Certificates>(std::move(proofs));
   challenges_ = challenges;
   answers_ = std::make_shared<const HostMap<ChallengeAnswers>>(std::move(answers));
   return {};
@@ -58,6 +70,11 @@ std::shared_ptr<const Certificates> GivenHosts::parsed() const {
 std::shared_ptr<const HostMap<ChallengeAnswers>> GivenHosts::answers() const {
   const std::lock_guard lock(mutex_);
   return answers_;
+}
+
+std::shared_ptr<const Certificates> GivenHosts::proofs() const {
+  const std::lock_guard lock(mutex_);
+  return proofs_;
 }
 
 std::map<std::string, std::string> GivenHosts::in_force() const {

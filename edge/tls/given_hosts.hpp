@@ -27,6 +27,7 @@ class GivenHosts {
 
   [[nodiscard]] std::shared_ptr<const Certificates> parsed() const;
   [[nodiscard]] std::shared_ptr<const HostMap<ChallengeAnswers>> answers() const;
+  [[nodiscard]] std::shared_ptr<const Certificates> proofs() const;  // of TLS-ALPN-01
 
   [[nodiscard]] std::map<std::string, std::string> in_force() const;  // host to fingerprint
   // When each host's certificate ends, in s since 1970.
@@ -43,6 +44,7 @@ class GivenHosts {
   std::shared_ptr<const Certificates> parsed_ = std::make_shared<const Certificates>();
   std::shared_ptr<const HostMap<ChallengeAnswers>> answers_ =
       std::make_shared<const HostMap<ChallengeAnswers>>();
+  std::shared_ptr<const Certificates> proofs_ = std::make_shared<const Certificates>();
 };
 
 // In the order of hosts, those behind `after`: as many as fit into so many bytes, at least one.

@@ -21,10 +21,13 @@ struct HostCertificate {
 };
 
 // An HTTP-01 challenge (RFC 8555 section 8.3): GET http://<host>/.well-known/acme-challenge/<token>
+// has the key authorization as its body. Or one of TLS-ALPN-01 (RFC 8737), of which a host has one
+// at a time: the last.
 struct Challenge {
   std::string host;
-  std::string token;              // base64url
-  std::string key_authorization;  // the answer's body
+  std::string token;  // base64url
+  std::string key_authorization;
+  bool in_tls = false;
   friend bool operator==(const Challenge&, const Challenge&) = default;
 };
 

@@ -210,7 +210,8 @@ Result<std::shared_ptr<const Certificate>> LocalCa::issue(
 // The wildcard covers the usual hosts; only deeper names under the domain need one of their own.
 Result<std::shared_ptr<const CertificateMap>> certificates_for(
     const std::vector<std::string_view>& hosts, const LocalCa& ca, const std::string& domain,
-    std::shared_ptr<const Certificates> given, const CertificateMap* before) {
+    std::shared_ptr<const Certificates> given, std::shared_ptr<const Certificates> proofs,
+    const CertificateMap* before) {
   const auto now = std::chrono::system_clock::now();
   const auto fresh = [&](const std::shared_ptr<const Certificate>& certificate) {
     return certificate != nullptr && certificate->renew_at > now;
@@ -218,6 +219,7 @@ Result<std::shared_ptr<const CertificateMap>> certificates_for(
   auto map = std::make_shared<CertificateMap>();
   map->domain = domain;
   map->given = std::move(given);
+  map->proofs = std::move(proofs);
   if (before != nullptr && fresh(before->wildcard)) {
     map->wildcard = before->wildcard;
   } else {

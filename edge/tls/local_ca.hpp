@@ -37,6 +37,7 @@ class LocalCa {
 // before has of the local CA's is taken over until it is due.
 [[nodiscard]] Result<std::shared_ptr<const CertificateMap>> certificates_for(
     const std::vector<std::string_view>& hosts, const LocalCa& ca, const std::string& domain,
-    std::shared_ptr<const Certificates> given, const CertificateMap* before);
+    std::shared_ptr<const Certificates> given, std::shared_ptr<const Certificates> proofs,
+    const CertificateMap* before);
 
 }  // namespace atlasflow::edge

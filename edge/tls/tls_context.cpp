@@ -12,12 +12,36 @@
 #include <openssl/params.h>
 #include <openssl/rand.h>
 
+#include "edge/tls/alpn_proof.hpp"
 #include "http/guard.hpp"
 
 namespace atlasflow::edge {
 namespace {
 
 constexpr std::string_view k_session_context = "atlasflow-edge";
+
+// Of each connection that only a CA's proof is for.
+int proof_index() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+bool is_for_proof(const SSL* ssl) { return SSL_get_ex_data(ssl, proof_index()) != nullptr; }
+
+// Before everything else: which certificate is shown hangs on a protocol that OpenSSL looks at
+// later. Nothing that a proof began is ever gone on with.
+int look_at_hello(SSL* ssl, int* /*alert*/, void* /*argument*/) {
+  const unsigned char* list = nullptr;
+  std::size_t bytes = 0;
+  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &list,
+                                &bytes) == 1 &&
+      offers_acme_alone({reinterpret_cast<const char*>(list), bytes})) {
+    SSL_set_ex_data(ssl, proof_index(), ssl);
+    SSL_set_options(ssl, SSL_OP_NO_TICKET);
+    SSL_set_num_tickets(ssl, 0);
+  }
+  return SSL_CLIENT_HELLO_SUCCESS;
+}
 
 // Called once per handshake, with or without a name in it. No name, or a foreign one: no
 // certificate, so that nobody learns whose machine this is.
@@ -27,7 +51,11 @@ int choose_certificate(SSL* ssl, int* alert, void* argument) {
   std::string host;
   if (name == nullptr || !http::normalise_host(name, host)) return SSL_TLSEXT_ERR_ALERT_FATAL;
   const CertificateMap* certificates = *static_cast<const CertificateMap* const*>(argument);
-  const Certificate* certificate = certificates != nullptr ? certificates->find(host) : nullptr;
+  const bool for_proof = is_for_proof(ssl);
+  const Certificate* certificate = certificates == nullptr ? nullptr
+                                   : for_proof             ? certificates->find_proof(host)
+                                                           : certificates->find(host);
+  if (for_proof) *alert = SSL_AD_NO_APPLICATION_PROTOCOL;
   if (certificate == nullptr) return SSL_TLSEXT_ERR_ALERT_FATAL;
   if (SSL_use_cert_and_key(ssl, certificate->leaf.get(), certificate->key.get(),
                            certificate->chain.get(), 1) != 1) {
@@ -37,9 +65,15 @@ int choose_certificate(SSL* ssl, int* alert, void* argument) {
   return SSL_TLSEXT_ERR_OK;
 }
 
-// By our order, HTTP/2 first (RFC 7301 section 3.2).
-int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_bytes,
+// By our order, HTTP/2 first (RFC 7301 section 3.2). Who has come for a proof has offered nothing
+// else, and its name has one.
+int choose_protocol(SSL* ssl, const unsigned char** out, unsigned char* out_bytes,
                     const unsigned char* offered, unsigned offered_bytes, void*) {
+  if (is_for_proof(ssl)) {
+    *out = offered + 1;
+    *out_bytes = offered[0];
+    return SSL_TLSEXT_ERR_OK;
+  }
   static constexpr std::array<std::string_view, 2> k_spoken = {"h2", "http/1.1"};
   for (const std::string_view spoken : k_spoken) {
     for (unsigned i = 0; i < offered_bytes; i += offered[i] + 1U) {
@@ -105,6 +139,7 @@ Result<SslContextPtr> make_tls_context(const CertificateMap* const* current,
   SSL_CTX_set_num_tickets(ctx, 1);
   SSL_CTX_set_timeout(ctx, k_ticket_lifetime_s);
   SSL_CTX_set_read_ahead(ctx, 1);
+  SSL_CTX_set_client_hello_cb(ctx, look_at_hello, nullptr);
   SSL_CTX_set_tlsext_servername_callback(ctx, choose_certificate);
   SSL_CTX_set_tlsext_servername_arg(ctx, const_cast<CertificateMap**>(current));
   SSL_CTX_set_alpn_select_cb(ctx, choose_protocol, nullptr);

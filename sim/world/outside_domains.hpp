@@ -29,11 +29,17 @@ class OutsideDomains final : public actors::DomainEngine {
                          const std::set<EffectId>& unfinished) override;
   // The simulated authority renews by age only: it knows no RFC 9773, as many do not.
   actors::RenewalNews renewal_news(const std::string& /*fingerprint*/,
+                                   const std::string& /*directory*/,
                                    std::stop_token /*stop*/) override {
     return {};
   }
-  [[nodiscard]] bool gives_renewal_advice() const override { return false; }
-  [[nodiscard]] std::vector<std::string> caa_identities() const override { return {}; }
+  [[nodiscard]] bool gives_renewal_advice(const std::string& /*directory*/) const override {
+    return false;
+  }
+  [[nodiscard]] std::vector<std::string> caa_identities(
+      const std::string& /*directory*/) const override {
+    return {};
+  }
   [[nodiscard]] std::string describe() const override { return "simulated"; }
 
  private:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -22,6 +23,8 @@ using std::chrono::seconds;
 inline constexpr TimestampUs k_start = 1'800'000'000'000'000;
 inline const std::string k_shop = "www.shop.test";
 inline const std::string k_own = "apps.test";
+inline const std::string k_first = "https://ca.test/dir";
+inline const std::string k_second = "https://second.test/dir";
 
 struct TestClock final : Clock {
   TimestampUs now() const override { return now_us; }
@@ -66,6 +69,12 @@ class TestEngine final : public DomainEngine {
     alias.set_name(domain);
     alias.set_type("CNAME");
     alias.set_value((leads_here ? "web." : "www.elsewhere.") + k_own);
+    if (!caa.empty()) {
+      auto& allowed = *answers.add_records();
+      allowed.set_name(domain);
+      allowed.set_type("CAA");
+      allowed.set_value(caa);
+    }
     if (proof.empty()) return observed;
     auto& text = *answers.add_records();
     text.set_name(ownership_name);
@@ -75,7 +84,15 @@ class TestEngine final : public DomainEngine {
   }
   IssueResult order(const CertificateJob& job, std::stop_token) override {
     orders.push_back(job.effect.str());
+    if (!job.names.empty()) remaining[job.names.back()] = job.remaining;
+    ordered_at.push_back(job.directory);
     if (on_order) on_order();
+    if (const auto fails = failing.find(job.directory); fails != failing.end()) {
+      pb::CertificateFailed failed;
+      failed.set_problem(pb::CERTIFICATE_PROBLEM_UNAVAILABLE);
+      failed.set_reason(fails->second);
+      return tl::unexpected(std::move(failed));
+    }
     pb::CertificateIssued issued;
     issued.set_fingerprint("fp-" + job.effect.str());
     issued.set_not_before_us(k_start);
@@ -106,28 +123,37 @@ class TestEngine final : public DomainEngine {
   Result<pb::CertificateIssued> keep_upload(const std::string&, const CertificateUpload&) override {
     return fail(ErrorCode::internal, "no test's keeper asks for that");
   }
-  RenewalNews renewal_news(const std::string& fingerprint, std::stop_token) override {
+  RenewalNews renewal_news(const std::string& fingerprint, const std::string& directory,
+                           std::stop_token) override {
     asked_for.push_back(fingerprint);
+    asked_at.push_back(directory);
     RenewalNews told = news;
     if (told.advised) told.advised->set_fingerprint(fingerprint);
     return told;
   }
-  bool gives_renewal_advice() const override { return advises; }
-  std::vector<std::string> caa_identities() const override { return {}; }
+  bool gives_renewal_advice(const std::string&) const override { return advises; }
+  std::vector<std::string> caa_identities(const std::string& directory) const override {
+    return {directory};
+  }
   std::string describe() const override { return "a test's"; }
 
   bool leads_here = true;
   bool advises = false;
   RenewalNews news;
   std::vector<std::string> asked_for;
+  std::vector<std::string> asked_at;     // by their directories
   std::vector<CertificateChoice> table;  // the newest
   int looks = 0;
+  std::string caa;    // a record that each domain has; empty: none
   std::string proof;  // what the TXT record of each domain says
   std::function<void()> on_order;
   std::function<void()> on_clean;
   bool all_lost = false;
   bool unclean = false;
   std::vector<std::string> orders;
+  std::vector<std::string> ordered_at;                         // the same, by their directories
+  std::map<std::string, std::string> failing;                  // authorities, with the reason
+  std::map<std::string, std::chrono::microseconds> remaining;  // by the last of the names
   int publishes = 0;
   int cleans = 0;
   std::set<std::string> kept;
@@ -167,7 +193,8 @@ class DomainKeeper : public testing::Test {
     keeper_config.log_reader = reader;
     keeper_config.log_writer = writer;
     keeper_config.domain = k_own;
-    keeper_config.settings.rules.directory = "https://ca.test/dir";
+    keeper_config.settings.rules.directory = k_first;
+    keeper_config.settings.rules.fallback_directory = fallback;
     keeper_config.settings.orders_own = orders_own;
     keeper_config.spawn.detach_blocking = false;
     keeper = system->spawn(domain_keeper, keeper_config);
@@ -254,6 +281,7 @@ class DomainKeeper : public testing::Test {
   }
 
   bool orders_own = false;
+  std::string fallback;  // the second authority's directory
   FullLog log;
   TestClock clock;
   TestEngine engine;

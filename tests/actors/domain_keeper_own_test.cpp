@@ -63,6 +63,25 @@ TEST_F(DomainKeeper, gives_the_servers_own_domain_up_when_it_is_wanted_no_more) 
   EXPECT_TRUE(engine.table.empty());
 }
 
+// A program that sets records runs for two minutes, and a zone's servers take theirs after it.
+TEST_F(DomainKeeper, an_order_proved_by_dns_that_is_taken_up_late_has_the_time_that_dns_takes) {
+  const auto left = [&](const std::vector<std::string>& names) {
+    auto events = issued("fp");
+    events.pop_back();
+    auto& ordered = *events.back().mutable_certificate_ordered();
+    for (const auto& name : names) ordered.add_names(name);
+    ordered.set_deadline_us(k_start + k_minute_us);
+    record(domain_stream(names.front()), events);
+  };
+  left({"other.test", "*.other.test"});
+  left({k_shop});
+  clock.now_us += k_day_us;
+  start();
+  ASSERT_EQ(engine.remaining.size(), 2U);
+  EXPECT_EQ(engine.remaining.at("*.other.test"), std::chrono::minutes(10));
+  EXPECT_EQ(engine.remaining.at(k_shop), std::chrono::minutes(1));
+}
+
 TEST_F(DomainKeeper, takes_the_servers_own_domain_when_the_project_that_had_it_gives_it_up) {
   record(domain_stream(k_own), {added()});
   orders_own = true;
@@ -74,6 +93,65 @@ TEST_F(DomainKeeper, takes_the_servers_own_domain_when_the_project_that_had_it_g
   run();
   EXPECT_TRUE(state(k_own).is_servers);
   EXPECT_EQ(death, "");
+}
+
+// ---- a second authority ----
+
+TEST_F(DomainKeeper, orders_from_the_second_authority_while_the_first_fails_also_after_a_restart) {
+  fallback = k_second;
+  engine.failing[k_first] = "the CA is away";
+  record(domain_stream(k_shop), {added()});
+  start();
+  pass(seconds(30));
+  EXPECT_THAT(engine.ordered_at, testing::ElementsAre(k_first));
+  caf::anon_send_exit(keeper, caf::exit_reason::kill);
+  run();
+  start();
+  pass(seconds(600));
+  EXPECT_EQ(death, "");
+  EXPECT_THAT(engine.ordered_at, testing::ElementsAre(k_first, k_first, k_first, k_second));
+  EXPECT_EQ(state().status(), DomainStatus::active);
+  EXPECT_EQ(state().installed->directory, k_second);
+  EXPECT_EQ(count_of("CertificateOrdered"), 4U);
+}
+
+// The order at the second is under way: it goes on there, whatever the first says by now.
+TEST_F(DomainKeeper, goes_on_with_an_order_at_the_second_authority_that_an_earlier_life_began) {
+  fallback = k_second;
+  auto events = issued("fp");
+  events.pop_back();
+  auto& ordered = *events.back().mutable_certificate_ordered();
+  ordered.add_names(k_shop);
+  ordered.set_directory(k_second);
+  ordered.set_fallback_reason("the last 3 orders failed");
+  ordered.set_deadline_us(k_start + k_minute_us);
+  record(domain_stream(k_shop), events);
+  start();
+  EXPECT_THAT(engine.ordered_at, testing::ElementsAre(k_second));
+  EXPECT_EQ(state().installed->directory, k_second);
+  EXPECT_EQ(count_of("CertificateOrdered"), 1U);
+}
+
+TEST_F(DomainKeeper, asks_for_advice_where_the_certificate_is_from) {
+  fallback = k_second;
+  engine.advises = true;
+  engine.failing[k_first] = "the CA is away";
+  record(domain_stream(k_shop), {added()});
+  start();
+  pass(seconds(1'300));
+  ASSERT_EQ(engine.asked_at.size(), 1U);
+  EXPECT_EQ(engine.asked_at.front(), k_second);
+}
+
+TEST_F(DomainKeeper, a_caa_record_that_forbids_the_second_authority_leaves_it_to_the_first) {
+  fallback = k_second;
+  engine.failing[k_first] = "the CA is away";
+  engine.caa = "0 issue \"" + k_first + "\"";
+  record(domain_stream(k_shop), {added()});
+  start();
+  pass(seconds(1'300));
+  EXPECT_GT(engine.ordered_at.size(), 4U);
+  EXPECT_THAT(engine.ordered_at, testing::Each(k_first));
 }
 
 // ---- when the authority wants a renewal ----

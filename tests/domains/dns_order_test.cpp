@@ -161,6 +161,45 @@ TEST_F(DnsOrders, records_are_cleaned_up_by_the_life_that_finds_the_order_proved
   EXPECT_THAT(zone_.records[k_name], IsEmpty());
 }
 
+// As it is when a whole network comes up again: this server is there before the authority is.
+TEST_F(DnsOrders, one_that_is_made_waits_for_an_authority_that_is_away_at_the_next_lifes_start) {
+  std::stop_source stop;
+  zone_.on_wait = [&] { stop.request_stop(); };
+  zone_.wait_fails = Error{ErrorCode::cancelled, "stopped", ""};
+  ASSERT_FALSE(order("e-v1", stop.get_token()).has_value());
+  zone_.on_wait = nullptr;
+  zone_.wait_fails.reset();
+  int left = 3;
+  ca_.instead = [&](const std::string& part, int) {
+    return part == "/dir" && left-- > 0 ? domains_test::http_answer(503, "") : std::string();
+  };
+  const auto issued = order();
+  ASSERT_TRUE(issued.has_value()) << issued.error().reason();
+  EXPECT_EQ(ca_.orders(), 1);
+  EXPECT_THAT(zone_.records[k_name], IsEmpty());
+}
+
+TEST_F(DnsOrders, one_that_is_given_up_with_its_authority_away_leaves_no_record_either) {
+  std::stop_source stop;
+  zone_.on_wait = [&] { stop.request_stop(); };
+  zone_.wait_fails = Error{ErrorCode::cancelled, "stopped", ""};
+  ASSERT_FALSE(order("e-v1", stop.get_token()).has_value());
+  EXPECT_EQ(zone_.records[k_name].size(), 2U);
+  ca_.instead = [&](const std::string&, int) { return domains_test::http_answer(503, ""); };
+  const auto since = std::chrono::steady_clock::now();
+  const auto failed = order("e-v1", {}, 1'200ms);
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_EQ(failed.error().problem(), pb::CERTIFICATE_PROBLEM_UNAVAILABLE);
+  EXPECT_GE(std::chrono::steady_clock::now() - since, 400ms) << "it was waited for";
+  EXPECT_THAT(zone_.records[k_name], IsEmpty());
+}
+
+TEST_F(DnsOrders, one_that_is_not_made_yet_does_not_wait_for_its_authority) {
+  ca_.instead = [&](const std::string&, int) { return domains_test::http_answer(503, ""); };
+  ASSERT_FALSE(order().has_value());
+  EXPECT_EQ(ca_.asked("/dir"), 1);
+}
+
 TEST_F(DnsOrders, one_whose_time_is_over_fails_without_a_record) {
   const auto failed = order("e-v1", {}, 500ms);
   ASSERT_FALSE(failed.has_value());

@@ -102,8 +102,9 @@ TEST_F(Hook, that_is_no_program_is_told) {
 class World {
  public:
   std::map<std::string, std::string> aliases;
-  std::vector<std::string> texts;     // as the zone's server has them, at any name
-  std::vector<std::string> resolved;  // as the resolver has them
+  std::vector<std::string> texts;          // as the zone's server has them, at any name
+  std::vector<std::string> resolved;       // as the resolver has them
+  std::string zone_address = "127.0.0.7";  // of IPv4; empty: it has none
   bool zone_is_known = true;
   bool lame = false;
   bool silent = false;
@@ -119,7 +120,9 @@ class World {
     } else if (type == DnsType::ns && zone_is_known && question.name == "apps.example") {
       reply.answers = {{question.name, type, "ns.apps.example"}};
     } else if (type == DnsType::a && question.name == "ns.apps.example") {
-      reply.answers = {{question.name, type, "127.0.0.7"}};
+      if (!zone_address.empty()) reply.answers = {{question.name, type, zone_address}};
+    } else if (type == DnsType::aaaa && question.name == "ns.apps.example") {
+      reply.answers = {{question.name, type, "::1"}};
     } else if (type == DnsType::txt) {
       for (const auto& each : resolved) reply.answers.push_back({question.name, type, each});
     }
@@ -204,6 +207,20 @@ TEST_F(Proof, is_waited_for_until_the_zones_own_server_shows_both) {
   EXPECT_TRUE(seen.has_value()) << to_string(seen.error());
   EXPECT_GE(std::chrono::steady_clock::now() - since, 200ms);
   propagation.join();
+}
+
+TEST_F(Proof, is_seen_at_a_server_that_has_ipv6_only) {
+  const NameServer zone(
+      [&](const NameServer::Question& question) {
+        return NameServerReply{.answers = {{question.name, DnsType::txt, "one"}},
+                               .authoritative = true};
+      },
+      "::1", world_.zone.port());
+  world_.zone_address = {};
+  const auto seen = proof().wait_until_seen({{k_name, "one"}}, 5s, {});
+  EXPECT_TRUE(seen.has_value()) << to_string(seen.error());
+  EXPECT_EQ(zone.questions().size(), 1U);
+  EXPECT_EQ(world_.asked_zone, 0);
 }
 
 TEST_F(Proof, that_is_never_seen_is_told_with_what_was_found_and_expected) {

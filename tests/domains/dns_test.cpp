@@ -232,6 +232,53 @@ TEST_F(Lookup, the_zones_own_servers_are_asked_for_the_proof) {
   EXPECT_THAT(observed.answers(2).records(), IsEmpty());
 }
 
+TEST_F(Lookup, a_zones_own_server_that_has_ipv6_only_is_asked_as_well) {
+  const NameServer zone_server(
+      [&](const NameServer::Question& question) {
+        return NameServerReply{.answers = {{question.name, DnsType::txt, "fresh"}},
+                               .authoritative = true};
+      },
+      "::1");
+  zone_port_ = zone_server.port();
+  const NameServer four(
+      [&](const NameServer::Question& question) {
+        return NameServerReply{.answers = {{question.name, DnsType::txt, "fresh too"}},
+                               .authoritative = true};
+      },
+      "127.0.0.12", zone_port_);
+  zone_.records.push_back({"web.example", DnsType::ns, "ns1.example"});
+  zone_.records.push_back({"web.example", DnsType::ns, "ns2.example"});
+  zone_.records.push_back({"ns1.example", DnsType::aaaa, "::1"});
+  zone_.records.push_back({"ns2.example", DnsType::a, "127.0.0.12"});
+  zone_.records.push_back({"ns2.example", DnsType::aaaa, "::1"});  // which is not asked beside it
+  const NameServer resolver(zone_);
+  const auto observed = look({resolver.server()});
+  ASSERT_EQ(observed.answers_size(), 3);
+  EXPECT_EQ(observed.answers(1).server(), "[::1]:" + std::to_string(zone_port_));
+  EXPECT_EQ(observed.answers(1).error(), "");
+  EXPECT_THAT(lines(observed.answers(1)), ElementsAre("_atlasflow.web.example TXT fresh"));
+  EXPECT_EQ(observed.answers(2).server(), four.server());
+  EXPECT_EQ(zone_server.questions().size(), 1U);
+}
+
+// As on a machine with one kind only: the broadcast address is no host's, and nothing is sent there.
+TEST_F(Lookup, an_address_that_this_machine_has_no_route_to_gives_way_to_the_other_kind) {
+  const NameServer zone_server(
+      [&](const NameServer::Question& question) {
+        return NameServerReply{.answers = {{question.name, DnsType::txt, "fresh"}},
+                               .authoritative = true};
+      },
+      "::1");
+  zone_port_ = zone_server.port();
+  zone_.records.push_back({"web.example", DnsType::ns, "ns1.example"});
+  zone_.records.push_back({"ns1.example", DnsType::a, "255.255.255.255"});  // no host's
+  zone_.records.push_back({"ns1.example", DnsType::aaaa, "::1"});
+  const NameServer resolver(zone_);
+  const auto observed = look({resolver.server()});
+  ASSERT_EQ(observed.answers_size(), 2);
+  EXPECT_EQ(observed.answers(1).server(), zone_server.server());
+}
+
 TEST_F(Lookup, servers_that_only_this_machine_reaches_are_not_asked) {
   int asked = 0;
   const NameServer inside(

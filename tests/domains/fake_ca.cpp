@@ -106,6 +106,10 @@ std::vector<std::string> FakeCa::replaces() const {
   const std::lock_guard lock(mutex_);
   return replaces_;
 }
+std::vector<std::string> FakeCa::ordered_profiles() const {
+  const std::lock_guard lock(mutex_);
+  return ordered_profiles_;
+}
 json FakeCa::account_request() const {
   const std::lock_guard lock(mutex_);
   return account_request_;
@@ -148,6 +152,7 @@ std::string FakeCa::answer(const std::string& request) {
     if (has_terms) directory["meta"]["termsOfService"] = base() + "/terms";
     directory["meta"]["caaIdentities"] = {"ca.example"};
     directory["meta"]["externalAccountRequired"] = external_account_required;
+    for (const auto& each : profiles) directory["meta"]["profiles"][each] = base() + "/about";
     return http_answer(200, directory.dump());
   }
   if (part == "/renewal") {
@@ -205,9 +210,11 @@ std::string FakeCa::own_answer(const std::string& part, std::size_t number, std:
   if (number >= orders_.size()) return problem(404, "malformed", "no such order");
   if (part == "/order") return order_answer(number);
   if (part == "/authz") return authorization_answer(number, member);
-  if (part == "/challenge" || part == "/dns-challenge") {
+  if (part == "/challenge" || part == "/dns-challenge" || part == "/tls-challenge") {
     if (orders_[number].statuses.at(member) == "pending") {
-      orders_[number].by_dns.at(member) = part == "/dns-challenge";
+      orders_[number].accepted.at(member) = part == "/dns-challenge"   ? "dns-01"
+                                            : part == "/tls-challenge" ? "tls-alpn-01"
+                                                                       : "http-01";
     }
     look_at_challenge(number, member);
     return respond(200, "{}");
@@ -241,12 +248,15 @@ std::string FakeCa::new_order(const json& payload) {
     replaces_.push_back(id);
     if (replaced.contains(id)) return problem(409, "alreadyReplaced", "it has been renewed");
   }
+  if (payload.contains("profile")) {
+    ordered_profiles_.push_back(payload["profile"].get<std::string>());
+  }
   Order order;
   for (const auto& each : payload["identifiers"]) {
     order.names.push_back(each["value"].get<std::string>());
     order.statuses.emplace_back("pending");
     order.polls.push_back(0);
-    order.by_dns.push_back(false);
+    order.accepted.emplace_back();
   }
   orders_.push_back(std::move(order));
   const auto number = orders_.size() - 1;
@@ -302,11 +312,20 @@ std::string FakeCa::authorization_answer(std::size_t number, std::size_t member)
   dns["type"] = "dns-01";
   dns["token"] = "dns-" + token;
   dns["url"] = base() + "/dns-challenge/" + std::to_string(number) + "/" + std::to_string(member);
+  auto tls = challenge;
+  tls["type"] = "tls-alpn-01";
+  tls["url"] = base() + "/tls-challenge/" + std::to_string(number) + "/" + std::to_string(member);
   object["challenges"] = json::array({dns});
-  if (wildcard) {
-    object["wildcard"] = true;
-  } else {
-    object["challenges"].push_back(challenge);
+  if (wildcard) object["wildcard"] = true;
+  if (!wildcard && in_tls) object["challenges"].push_back(tls);
+  if (!wildcard && over_http) object["challenges"].push_back(challenge);
+  // The others are as they were when one of them was accepted (RFC 8555 section 7.1.6).
+  for (auto& each : object["challenges"]) {
+    const auto& accepted = order.accepted.at(member);
+    if (!accepted.empty() && each["type"] != accepted) {
+      each["status"] = "pending";
+      each.erase("error");
+    }
   }
   return respond(200, object.dump());
 }
@@ -320,9 +339,14 @@ void FakeCa::look_at_challenge(std::size_t number, std::size_t member) {
     return;
   }
   const auto token = "token-" + std::to_string(number) + "-" + std::to_string(member);
-  const bool right = is_proved(order, token, member);
+  const bool reached = !unreachable.contains(order.accepted[member]);
+  const bool right = reached && is_proved(order, token, member);
   status = right ? "valid" : "invalid";
-  if (!right) {
+  if (!reached) {
+    order.status = "invalid";
+    order.problem = R"({"type":"urn:ietf:params:acme:error:connection",)"
+                    R"("detail":"Connection refused"})";
+  } else if (!right) {
     order.status = "invalid";
     order.problem = R"({"type":"urn:ietf:params:acme:error:unauthorized",)"
                     R"("detail":"The key authorization file from the server did not match"})";
@@ -335,15 +359,15 @@ void FakeCa::look_at_challenge(std::size_t number, std::size_t member) {
 bool FakeCa::is_proved(const Order& order, const std::string& token, std::size_t member) const {
   const auto& name = order.names[member];
   std::vector<std::string> found;
-  if (!order.by_dns[member]) {
+  const bool by_dns = order.accepted[member] == "dns-01";
+  if (!by_dns) {
     if (const auto answer = board_.answer(name, token)) found.push_back(*answer);
   } else if (texts) {
     found = texts("_acme-challenge." + (name.starts_with("*.") ? name.substr(2) : name));
   }
   return std::ranges::any_of(thumbprints_, [&](const auto& thumbprint) {
-    const auto wanted = order.by_dns[member]
-                            ? base64url(bytes_of(Sha256().of("dns-" + token + "." + thumbprint)))
-                            : token + "." + thumbprint;
+    const auto wanted = by_dns ? base64url(bytes_of(Sha256().of("dns-" + token + "." + thumbprint)))
+                               : token + "." + thumbprint;
     return std::ranges::find(found, wanted) != found.end();
   });
 }

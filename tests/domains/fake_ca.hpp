@@ -3,6 +3,7 @@
 // hesitates and talks nonsense.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -25,11 +26,18 @@ class TestBoard final : public domains::ChallengeBoard {
  public:
   Result<void> put(const std::string& host, const std::string& token,
                    const std::string& key_authorization) override;
+  Result<void> put_in_tls(const std::string& host, const std::string& token,
+                          const std::string& key_authorization) override {
+    ++puts_in_tls;
+    return put(host, token, key_authorization);
+  }
   void remove(const std::string& host, const std::string& token) override;
   [[nodiscard]] std::optional<std::string> answer(const std::string& host,
                                                   const std::string& token) const;
   [[nodiscard]] std::size_t size() const;
   [[nodiscard]] std::size_t puts() const;
+
+  std::atomic<int> puts_in_tls{0};
 
  private:
   mutable std::mutex mutex_;
@@ -47,9 +55,13 @@ class FakeCa {
 
   // The answer to the n-th request (from 1) of this path's first part, "/order"; empty: its own.
   std::function<std::string(const std::string& part, int number)> instead;
-  int processing_polls = 0;  // of an order, before it is valid
-  int pending_polls = 0;     // of an authorization
-  std::string retry_after;   // with states that are no end
+  int processing_polls = 0;           // of an order, before it is valid
+  int pending_polls = 0;              // of an authorization
+  std::string retry_after;            // with states that are no end
+  bool over_http = true;              // whether it offers HTTP-01
+  bool in_tls = false;                // and TLS-ALPN-01
+  std::set<std::string> unreachable;  // by these challenges it can't connect
+  std::set<std::string> profiles;     // that its directory names
   bool lists_orders = true;
   bool external_account_required = false;
   bool has_terms = false;
@@ -68,6 +80,7 @@ class FakeCa {
   [[nodiscard]] int certificates() const;
   [[nodiscard]] int asked(const std::string& part) const;
   [[nodiscard]] std::vector<std::string> replaces() const;
+  [[nodiscard]] std::vector<std::string> ordered_profiles() const;
   [[nodiscard]] nlohmann::json account_request() const;
   void forget_accounts();
 
@@ -76,7 +89,7 @@ class FakeCa {
     std::vector<std::string> names;
     std::vector<std::string> statuses;  // of the authorizations
     std::vector<int> polls;
-    std::vector<bool> by_dns;  // which challenge was accepted
+    std::vector<std::string> accepted;  // which type of challenge
     std::string status = "pending";
     std::string problem;  // of a challenge
     std::string chain;
@@ -107,6 +120,7 @@ class FakeCa {
   std::vector<Order> orders_;
   std::map<std::string, int> asked_;
   std::vector<std::string> replaces_;
+  std::vector<std::string> ordered_profiles_;
   std::set<std::string> nonces_;
   std::vector<std::string> thumbprints_;  // of the accounts
   std::vector<nlohmann::json> keys_;

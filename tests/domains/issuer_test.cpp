@@ -239,26 +239,6 @@ TEST_F(Orders, a_certificate_for_another_key_is_not_taken) {
   EXPECT_TRUE(nothing_stored());
 }
 
-TEST_F(Orders, a_proof_that_fails_is_told_with_the_cas_reason) {
-  class ForgetfulBoard final : public ChallengeBoard {
-    Result<void> put(const std::string&, const std::string&, const std::string&) override {
-      return {};
-    }
-    void remove(const std::string&, const std::string&) override {}
-  } forgetful;
-  Issuer issuer(config(), *store_, forgetful);
-  const auto failed = issuer.order({EffectId("e-v1"), {"web.example"}, "", "", 20s}, {});
-  ASSERT_FALSE(failed.has_value());
-  EXPECT_EQ(failed.error().problem(), pb::CERTIFICATE_PROBLEM_VALIDATION);
-  EXPECT_THAT(failed.error().reason(), HasSubstr("the proof for web.example: unauthorized: The key "
-                                                 "authorization file"));
-  // Asked again under the same effect, it says the same, and orders nothing.
-  const auto again = issuer.order({EffectId("e-v1"), {"web.example"}, "", "", 20s}, {});
-  ASSERT_FALSE(again.has_value());
-  EXPECT_EQ(again.error().problem(), pb::CERTIFICATE_PROBLEM_VALIDATION);
-  EXPECT_EQ(ca_.orders(), 1);
-}
-
 // At every request between the order and the chain.
 TEST_F(Orders, an_order_that_died_anywhere_is_gone_on_with) {
   const struct {

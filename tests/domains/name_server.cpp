@@ -19,11 +19,26 @@ std::string number16(unsigned value) {
   return {static_cast<char>(value >> 8U), static_cast<char>(value & 255U)};
 }
 
-sockaddr_in address_of(const std::string& text, std::uint16_t port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(port);
-  ::inet_pton(AF_INET, text.c_str(), &address.sin_addr);
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+  [[nodiscard]] sockaddr* any() { return reinterpret_cast<sockaddr*>(&storage); }
+};
+
+Address address_of(const std::string& text, std::uint16_t port) {
+  Address address;
+  auto* six = reinterpret_cast<sockaddr_in6*>(&address.storage);
+  auto* four = reinterpret_cast<sockaddr_in*>(&address.storage);
+  if (::inet_pton(AF_INET6, text.c_str(), &six->sin6_addr) == 1) {
+    six->sin6_family = AF_INET6;
+    six->sin6_port = htons(port);
+    address.size = sizeof *six;
+  } else {
+    four->sin_family = AF_INET;
+    four->sin_port = htons(port);
+    ::inet_pton(AF_INET, text.c_str(), &four->sin_addr);
+    address.size = sizeof *four;
+  }
   return address;
 }
 
@@ -91,16 +106,20 @@ NameServer::NameServer(Say say, const std::string& address, std::uint16_t port)
     : say_(std::move(say)), address_(address), stop_(::eventfd(0, EFD_CLOEXEC)) {
   // A port that is free for UDP may be taken for TCP: another one then.
   for (int tries = 0; tries < 20 && port_ == 0; ++tries) {
-    udp_ = FileDescriptor(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     auto bound = address_of(address, port);
-    socklen_t size = sizeof bound;
-    auto* any = reinterpret_cast<sockaddr*>(&bound);
-    if (::bind(udp_.get(), any, size) != 0 || ::getsockname(udp_.get(), any, &size) != 0) continue;
-    tcp_ = FileDescriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int family = bound.storage.ss_family;
+    udp_ = FileDescriptor(::socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    socklen_t size = bound.size;
+    if (::bind(udp_.get(), bound.any(), size) != 0 ||
+        ::getsockname(udp_.get(), bound.any(), &size) != 0) {
+      continue;
+    }
+    tcp_ = FileDescriptor(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
     const int one = 1;
     ::setsockopt(tcp_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (::bind(tcp_.get(), any, size) != 0 || ::listen(tcp_.get(), 16) != 0) continue;
-    port_ = ntohs(bound.sin_port);
+    if (::bind(tcp_.get(), bound.any(), size) != 0 || ::listen(tcp_.get(), 16) != 0) continue;
+    // At the same place in both kinds of addresses.
+    port_ = ntohs(reinterpret_cast<sockaddr_in*>(&bound.storage)->sin_port);
   }
   if (port_ == 0) throw std::runtime_error("no port for a name server");
   thread_ = std::thread([this] { run(); });
@@ -123,17 +142,15 @@ void NameServer::run() {
     ::poll(all, 3, -1);
     if (all[2].revents != 0) return;
     if (all[0].revents != 0) {
-      sockaddr_in from{};
-      socklen_t size = sizeof from;
+      Address from;
+      socklen_t size = sizeof from.storage;
       std::string query(4096, '\0');
-      const auto got = ::recvfrom(udp_.get(), query.data(), query.size(), 0,
-                                  reinterpret_cast<sockaddr*>(&from), &size);
+      const auto got = ::recvfrom(udp_.get(), query.data(), query.size(), 0, from.any(), &size);
       if (got <= 0) continue;
       query.resize(static_cast<std::size_t>(got));
       const auto reply = reply_to(query, false);
       if (!reply.empty()) {
-        ::sendto(udp_.get(), reply.data(), reply.size(), 0, reinterpret_cast<sockaddr*>(&from),
-                 size);
+        ::sendto(udp_.get(), reply.data(), reply.size(), 0, from.any(), size);
       }
     }
     if (all[1].revents != 0) {

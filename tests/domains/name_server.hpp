@@ -43,13 +43,16 @@ class NameServer {
     take_update_ = std::move(take);
   }
 
-  // port 0: any.
+  // IPv4 or IPv6. port 0: any.
   explicit NameServer(Say say, const std::string& address = "127.0.0.1", std::uint16_t port = 0);
   ~NameServer();
   NameServer(const NameServer&) = delete;
   NameServer& operator=(const NameServer&) = delete;
 
-  [[nodiscard]] std::string server() const { return address_ + ":" + std::to_string(port_); }
+  [[nodiscard]] std::string server() const {
+    const bool is_six = address_.find(':') != address_.npos;
+    return (is_six ? "[" + address_ + "]" : address_) + ":" + std::to_string(port_);
+  }
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] std::vector<Question> questions() const;
 

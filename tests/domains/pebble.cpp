@@ -94,7 +94,7 @@ void Pebble::choose_ports() {
   own["certificate"] = ca_bundle();
   own["privateKey"] = folder_ / "pebble.key";
   own["httpPort"] = wish_.http_port;
-  own["tlsPort"] = 1;
+  own["tlsPort"] = wish_.tls_port;
   own["ocspResponderURL"] = "";
   own["externalAccountBindingRequired"] = !wish_.external_key_id.empty();
   own["externalAccountMACKeys"] = nlohmann::json::object();
@@ -134,7 +134,8 @@ void Pebble::start() {
   pebble_ = spawn(
       {"pebble", "-config", folder_ / "config.json", "-dnsserver", name_server(),
        std::string("-strict=") + (wish_.strict ? "true" : "false")},
-      {"PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=" + std::to_string(wish_.nonces_refused),
+      {"PEBBLE_VA_NOSLEEP=1", "PEBBLE_ALTERNATE_ROOTS=" + std::to_string(wish_.alternate_roots),
+       "PEBBLE_WFE_NONCEREJECT=" + std::to_string(wish_.nonces_refused),
        "PEBBLE_AUTHZREUSE=" + std::to_string(wish_.authorizations_reused)},
       folder_ / "pebble.log");
   const auto until = std::chrono::steady_clock::now() + k_start_max;
@@ -164,9 +165,10 @@ std::string Pebble::directory() const {
   return "https://localhost:" + std::to_string(acme_port_) + "/dir";
 }
 
-std::string Pebble::root() const {
+std::string Pebble::root(int number) const {
   HttpRequest request;
-  request.url = "https://localhost:" + std::to_string(management_port_) + "/roots/0";
+  request.url =
+      "https://localhost:" + std::to_string(management_port_) + "/roots/" + std::to_string(number);
   request.ca_file = ca_bundle();
   const auto response = send_http(request);
   return response && response->status == 200 ? response->body : std::string();

@@ -14,11 +14,13 @@ namespace atlasflow::domains_test {
 
 struct PebbleWish {
   std::uint16_t http_port =
-      0;                   // where it looks for HTTP-01 challenges; every name leads to 127.0.0.1
-  int nonces_refused = 0;  // of a hundred good ones
+      0;  // where it looks for HTTP-01 challenges; every name leads to 127.0.0.1
+  std::uint16_t tls_port = 1;     // the same of TLS-ALPN-01
+  int nonces_refused = 0;         // of a hundred good ones
   int authorizations_reused = 0;  // of a hundred orders
   int certificate_seconds = 90 * 24 * 3600;
   bool strict = true;
+  int alternate_roots = 0;
   std::string external_key_id = {};       // an external account is required then
   std::string external_mac_key = {};      // base64url
   std::vector<std::string> blocked = {};  // domains that its policy refuses
@@ -37,7 +39,7 @@ class Pebble {
   // Whom its TLS is trusted by.
   [[nodiscard]] std::filesystem::path ca_bundle() const { return folder_ / "pebble.pem"; }
   // The root of what it issues, PEM; another one with each start.
-  [[nodiscard]] std::string root() const;
+  [[nodiscard]] std::string root(int number = 0) const;
   // "127.0.0.1:port" of the name server.
   [[nodiscard]] std::string name_server() const { return "127.0.0.1:" + std::to_string(dns_port_); }
   // Where its management interface listens, as above.

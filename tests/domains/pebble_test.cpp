@@ -12,9 +12,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <openssl/x509_vfy.h>
+#include <unistd.h>
 
 #include "base/process.hpp"
 #include "domains/acme/issuer.hpp"
+#include "domains/certificates/chain.hpp"
 #include "tests/base/http_peer.hpp"
 #include "tests/domains/fake_ca.hpp"
 
@@ -201,7 +203,8 @@ TEST_F(PebbleTest, an_order_that_is_killed_again_and_again_comes_to_its_end) {
     for (int life = 0; life <= 4; ++life) {
       auto order = spawn_process({.argv = {ATLASFLOW_ORDER_PROCESS, folder_, config_.directory,
                                            name + "-v1", name, config_.ca_bundle},
-                                  .environment = {}});
+                                  .environment = {},
+                                  .error = STDERR_FILENO});
       ASSERT_TRUE(order.has_value());
       const std::chrono::milliseconds at_most(life == 4 ? 60'000 : random() % 600);
       exit = order->wait(at_most);
@@ -216,14 +219,19 @@ TEST_F(PebbleTest, an_order_that_is_killed_again_and_again_comes_to_its_end) {
   }
 }
 
-// A program as people write them: it tells the name server of pebble's tests.
+// A program as people write them: it tells the name server of pebble's tests. That adds a value
+// again that it has, as no zone does, until its answers are longer than pebble reads; so the
+// program knows what it has added.
 std::string hook_at(const std::filesystem::path& path, const Pebble& pebble) {
   const auto url = "http://" + pebble.name_server_management();
+  const auto list = path.string() + ".list";
   std::ofstream(path)
       << "#!/bin/sh\nset -eu\ncase $1 in\n"
-      << "present) curl -sf -d \"{\\\"host\\\":\\\"$2.\\\",\\\"value\\\":\\\"$3\\\"}\" " << url
-      << "/set-txt;;\n"
-      << "cleanup) curl -sf -d \"{\\\"host\\\":\\\"$2.\\\"}\" " << url << "/clear-txt;;\nesac\n";
+      << "present) grep -qsxF \"$2 $3\" " << list
+      << " && exit 0; curl -sf -d \"{\\\"host\\\":\\\"$2.\\\",\\\"value\\\":\\\"$3\\\"}\" " << url
+      << "/set-txt; echo \"$2 $3\" >>" << list << ";;\n"
+      << "cleanup) curl -sf -d \"{\\\"host\\\":\\\"$2.\\\"}\" " << url << "/clear-txt; rm -f "
+      << list << ";;\nesac\n";
   std::filesystem::permissions(path, std::filesystem::perms::owner_all);
   return path;
 }
@@ -272,7 +280,8 @@ TEST_F(PebbleTest, an_order_proved_by_dns_that_is_killed_again_and_again_comes_t
       auto order =
           spawn_process({.argv = {ATLASFLOW_ORDER_PROCESS, folder_, config_.directory, name + "-v1",
                                   name, config_.ca_bundle, hook, pebble_->name_server()},
-                         .environment = {}});
+                         .environment = {},
+                         .error = STDERR_FILENO});
       ASSERT_TRUE(order.has_value());
       const std::chrono::milliseconds at_most(life == 4 ? 60'000 : random() % 900);
       exit = order->wait(at_most);
@@ -286,6 +295,27 @@ TEST_F(PebbleTest, an_order_proved_by_dns_that_is_killed_again_and_again_comes_t
     EXPECT_TRUE(verifies(stored->fingerprint));
     EXPECT_EQ(texts_at(*pebble_, "_acme-challenge." + name), 0U);
   }
+}
+
+TEST_F(PebbleTest, of_several_chains_the_one_that_is_preferred_is_stored) {
+  start({.authorizations_reused = 100, .alternate_roots = 2});
+  const auto end_of = [&](const std::string& fingerprint) {
+    const auto stored = store_->certificate(fingerprint).value();
+    return issuer_of(parse_certificates(stored.chain_pem).value().back().get());
+  };
+  std::set<std::string> ends;
+  for (int i = 0; i < 3; ++i) {
+    const auto root = parse_certificates(pebble_->root(i)).value();
+    config_.preferred_chain = subject_of(root.front().get());
+    const auto issued = order("e-v" + std::to_string(i), {"web.example"});
+    ASSERT_TRUE(issued.has_value()) << issued.error().reason();
+    EXPECT_EQ(end_of(issued->fingerprint()), config_.preferred_chain);
+    ends.insert(config_.preferred_chain);
+  }
+  EXPECT_EQ(ends.size(), 3U);
+  config_.preferred_chain = "Nobody's Root";
+  const auto issued = order("e-v9", {"web.example"});
+  ASSERT_TRUE(issued.has_value()) << "the usual one is better than none";
 }
 
 TEST_F(PebbleTest, a_ca_that_this_machine_does_not_trust_is_not_believed) {

@@ -61,7 +61,7 @@ TEST_F(Renewals, are_asked_for_by_the_certificates_id_and_their_window_is_read) 
   say(window("2027-01-02T04:00:00Z", "2027-01-03T04:00:00Z") +
           R"(,"explanationURL":"https://ca.example/why"})",
       "Retry-After: 21600\r\n");
-  const auto news = issuer_->renewal_news(fingerprint_, {});
+  const auto news = issuer_->renewal_news(fingerprint_, "", {});
   ASSERT_TRUE(news.advised.has_value()) << news.trouble;
   const auto chain = parse_certificates(store_->certificate(fingerprint_)->chain_pem).value();
   EXPECT_EQ(asked_for_, renewal_id_of(chain.front().get()));
@@ -79,7 +79,7 @@ TEST_F(Renewals, a_window_that_is_none_is_no_advice) {
                            window("tomorrow", "2027-01-02T04:00:00Z") + "}", std::string("{}"),
                            std::string(R"({"suggestedWindow":7})"), std::string("no json")}) {
     say(body);
-    const auto news = issuer_->renewal_news(fingerprint_, {});
+    const auto news = issuer_->renewal_news(fingerprint_, "", {});
     EXPECT_FALSE(news.advised.has_value()) << body;
     EXPECT_THAT(news.trouble, HasSubstr("makes no sense")) << body;
     EXPECT_EQ(news.ask_again_in, std::chrono::microseconds(k_advice_apart_us));
@@ -88,9 +88,10 @@ TEST_F(Renewals, a_window_that_is_none_is_no_advice) {
 
 TEST_F(Renewals, an_explanation_that_is_no_https_url_is_not_shown) {
   for (const auto* url : {"javascript:alert(1)", "http://ca.example/", "https://ca.example/\\n"}) {
+    ASSERT_TRUE(store_->set_advice(fingerprint_, {{}, 1}).has_value());  // whose time is over
     say(window("2027-01-02T04:00:00Z", "2027-01-03T04:00:00Z") + R"(,"explanationURL":")" + url +
         "\"}");
-    const auto news = issuer_->renewal_news(fingerprint_, {});
+    const auto news = issuer_->renewal_news(fingerprint_, "", {});
     ASSERT_TRUE(news.advised.has_value()) << news.trouble;
     EXPECT_EQ(news.advised->explanation_url(), "") << url;
   }
@@ -99,11 +100,60 @@ TEST_F(Renewals, an_explanation_that_is_no_https_url_is_not_shown) {
 TEST_F(Renewals, a_refusal_is_told_and_its_retry_after_obeyed) {
   say(R"({"type":"urn:ietf:params:acme:error:rateLimited","detail":"too often"})",
       "Retry-After: 900\r\n", 429);
-  const auto news = issuer_->renewal_news(fingerprint_, {});
+  const auto news = issuer_->renewal_news(fingerprint_, "", {});
   EXPECT_FALSE(news.advised.has_value());
   EXPECT_THAT(news.trouble, HasSubstr("too often"));
   EXPECT_GT(news.ask_again_in, 890s);
   EXPECT_LE(news.ask_again_in, 900s);
+}
+
+TEST_F(Renewals, are_not_asked_for_by_the_next_life_before_the_time_that_was_named) {
+  say(window("2027-01-02T04:00:00Z", "2027-01-03T04:00:00Z") +
+          R"(,"explanationURL":"https://ca.example/why"})",
+      "Retry-After: 7200\r\n");
+  ASSERT_TRUE(issuer_->renewal_news(fingerprint_, "", {}).advised.has_value());
+  EXPECT_EQ(ca_.asked("/renewal"), 1);
+  store_ = CertificateStore::open(folder_ / "domains", folder_ / "secret.key").value();
+  Issuer next(config_, *store_, board_);
+  const auto asked_dir = ca_.asked("/dir");
+  const auto news = next.renewal_news(fingerprint_, "", {});
+  EXPECT_EQ(ca_.asked("/renewal"), 1);
+  EXPECT_EQ(ca_.asked("/dir"), asked_dir);
+  ASSERT_TRUE(news.advised.has_value()) << "who asked may have died before it was recorded";
+  EXPECT_EQ(news.advised->fingerprint(), fingerprint_);
+  EXPECT_EQ(news.advised->end_us(), parse_rfc3339_us("2027-01-03T04:00:00Z"));
+  EXPECT_EQ(news.advised->explanation_url(), "https://ca.example/why");
+  EXPECT_GT(news.ask_again_in, 7'100s);
+  EXPECT_LE(news.ask_again_in, 7'200s);
+  EXPECT_TRUE(store_->certificate(fingerprint_).has_value());
+}
+
+TEST_F(Renewals, a_refusals_time_is_kept_to_by_the_next_life_and_the_advice_before_it_stands) {
+  say(window("2027-01-02T04:00:00Z", "2027-01-03T04:00:00Z") + "}");
+  ASSERT_TRUE(issuer_->renewal_news(fingerprint_, "", {}).advised.has_value());
+  ASSERT_TRUE(store_->set_advice(fingerprint_, {{}, 1}).has_value());
+  say(R"({"type":"urn:ietf:params:acme:error:rateLimited","detail":"too often"})",
+      "Retry-After: 900\r\n", 429);
+  EXPECT_THAT(issuer_->renewal_news(fingerprint_, "", {}).trouble, HasSubstr("too often"));
+  const auto asked = ca_.asked("/renewal");
+  const auto news = Issuer(config_, *store_, board_).renewal_news(fingerprint_, "", {});
+  EXPECT_EQ(ca_.asked("/renewal"), asked);
+  EXPECT_TRUE(news.advised.has_value());
+  EXPECT_LE(news.ask_again_in, 900s);
+}
+
+TEST_F(Renewals, a_time_that_a_wrong_clock_kept_is_not_believed) {
+  say(window("2027-01-02T04:00:00Z", "2027-01-03T04:00:00Z") + "}");
+  ASSERT_TRUE(store_->set_advice(fingerprint_, {{}, now_us() + 400 * k_day_us}).has_value());
+  EXPECT_TRUE(issuer_->renewal_news(fingerprint_, "", {}).advised.has_value());
+  EXPECT_EQ(ca_.asked("/renewal"), 1);
+}
+
+TEST_F(Renewals, a_failure_without_a_time_is_asked_about_by_the_next_life) {
+  say("no json");
+  EXPECT_NE(issuer_->renewal_news(fingerprint_, "", {}).trouble, "");
+  EXPECT_NE(Issuer(config_, *store_, board_).renewal_news(fingerprint_, "", {}).trouble, "");
+  EXPECT_EQ(ca_.asked("/renewal"), 2);
 }
 
 TEST_F(Renewals, are_advised_until_a_directory_says_that_they_are_not) {
@@ -115,7 +165,7 @@ TEST_F(Renewals, are_advised_until_a_directory_says_that_they_are_not) {
     return http_answer(200, R"({"newNonce":")" + base + R"(/nonce","newAccount":")" + base +
                                 R"(/account","newOrder":")" + base + R"(/new-order"})");
   };
-  const auto news = fresh.renewal_news(fingerprint_, {});
+  const auto news = fresh.renewal_news(fingerprint_, "", {});
   EXPECT_FALSE(news.advised.has_value());
   EXPECT_EQ(news.trouble, "");
   EXPECT_FALSE(fresh.gives_renewal_advice());
@@ -123,7 +173,7 @@ TEST_F(Renewals, are_advised_until_a_directory_says_that_they_are_not) {
 }
 
 TEST_F(Renewals, of_a_certificate_that_is_gone_are_not_asked_for) {
-  EXPECT_THAT(issuer_->renewal_news(std::string(64, 'a'), {}).trouble,
+  EXPECT_THAT(issuer_->renewal_news(std::string(64, 'a'), "", {}).trouble,
               HasSubstr("not in the store"));
   EXPECT_EQ(ca_.asked("/dir"), asked_dir_);
 }

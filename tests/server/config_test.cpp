@@ -139,6 +139,31 @@ TEST(Config, of_the_servers_own_certificate_is_taken) {
   EXPECT_EQ(update->domains.dns01_tsig_key_file, "/etc/atlasflow/tsig.key");
 }
 
+TEST(Config, of_a_second_authority_is_taken) {
+  const auto config = parse_config(
+      "[domains]\nacme_directory = 'https://ca.example/dir'\nacme_terms_agreed = true\n"
+      "acme_challenge = 'tls-alpn-01'\nacme_profile = 'shortlived'\n"
+      "acme_preferred_chain = 'Example Root X1'\n"
+      "acme_fallback_directory = 'https://second.example/dir'\n"
+      "acme_fallback_terms_agreed = true\nacme_fallback_contact = 'ops@example.com'\n"
+      "acme_fallback_external_key_id = 'kid-2'\n"
+      "acme_fallback_external_mac_key_file = 'mac-key-2'\n"
+      "acme_fallback_ca_certificate = 'second.pem'\n",
+      "/etc/atlasflow/atlasflow.toml");
+  ASSERT_TRUE(config) << to_string(config.error());
+  EXPECT_EQ(config->domains.acme_challenge, "tls-alpn-01");
+  EXPECT_EQ(config->domains.acme_profile, "shortlived");
+  EXPECT_EQ(config->domains.acme_preferred_chain, "Example Root X1");
+  EXPECT_EQ(parse_config("", "/etc/atlasflow.toml")->domains.acme_challenge, "auto");
+  const auto& second = config->domains.acme_fallback;
+  EXPECT_EQ(second.directory, "https://second.example/dir");
+  EXPECT_EQ(second.contact, "ops@example.com");
+  EXPECT_TRUE(second.terms_agreed);
+  EXPECT_EQ(second.external_key_id, "kid-2");
+  EXPECT_EQ(second.external_mac_key_file, "/etc/atlasflow/mac-key-2");
+  EXPECT_EQ(second.ca_certificate, "/etc/atlasflow/second.pem");
+}
+
 TEST(Config, of_domains_is_taken) {
   const auto config = parse_config(
       "[domains]\nacme_external_key_id = 'kid-1'\nacme_external_mac_key_file = 'mac-key'\n"
@@ -210,6 +235,22 @@ INSTANTIATE_TEST_SUITE_P(
         WrongCase{"domain = 'apps.example'\n[domains]\ndns01_server = '192.0.2.53'\n"
                   "dns01_tsig_key_file = 'key'\ndns01_hook = '/bin/hook'\n",
                   "5", "choose one of both"},
+        WrongCase{"[domains]\nacme_fallback_directory = 'https://second.example/dir'\n"
+                  "acme_fallback_terms_agreed = true\n",
+                  "2", "needs domains.acme_directory"},
+        WrongCase{"[domains]\nacme_directory = 'https://ca.example/dir'\nacme_terms_agreed = true\n"
+                  "acme_fallback_directory = 'https://ca.example/dir'\n",
+                  "4", "must be another authority"},
+        WrongCase{"[domains]\nacme_directory = 'https://ca.example/dir'\nacme_terms_agreed = true\n"
+                  "acme_fallback_directory = 'https://second.example/dir'\n",
+                  "4", "needs domains.acme_fallback_terms_agreed = true"},
+        WrongCase{"[domains]\nacme_fallback_contact = 'ops@example.com'\n", "2",
+                  "needs domains.acme_fallback_directory"},
+        WrongCase{"[domains]\nacme_fallback_contact = 'nobody'\n", "2", "an e-mail address"},
+        WrongCase{"[domains]\nacme_fallback_external_key_id = 'kid-2'\n", "2",
+                  "needs domains.acme_fallback_external_mac_key_file"},
+        WrongCase{"[domains]\nacme_challenge = 'dns-01'\n", "2",
+                  "must be auto, http-01 or tls-alpn-01"},
         WrongCase{"[domains]\nacme_external_key_id = 'kid-1'\n", "2",
                   "needs domains.acme_external_mac_key_file"},
         WrongCase{"[domains]\nacme_external_mac_key_file = 'key'\n", "2",

@@ -376,13 +376,13 @@ TEST_F(DomainEngineWithCa, a_look_up_asks_for_the_authoritys_names_once_whether_
   for (int look = 0; look < 3; ++look) {
     ASSERT_TRUE(engine_->look_up("web.example", "_atlasflow.web.example", {}).has_value());
   }
-  EXPECT_THAT(engine_->caa_identities(), IsEmpty());
+  EXPECT_THAT(engine_->caa_identities(ca_.directory()), IsEmpty());
   EXPECT_EQ(ca_.asked("/dir"), 1);
   ca_.instead = nullptr;
   make_engine();
-  EXPECT_THAT(engine_->caa_identities(), IsEmpty());
+  EXPECT_THAT(engine_->caa_identities(ca_.directory()), IsEmpty());
   ASSERT_TRUE(engine_->look_up("web.example", "_atlasflow.web.example", {}).has_value());
-  EXPECT_THAT(engine_->caa_identities(), ElementsAre("ca.example"));
+  EXPECT_THAT(engine_->caa_identities(ca_.directory()), ElementsAre("ca.example"));
 }
 
 }  // namespace
