@@ -45,6 +45,7 @@ struct ProjectCreateCommand {
   std::string branch;
   std::string webhook_secret_file;  // "-": standard input
   bool json = false;
+  bool git_push = false;  // the server keeps the repository, and is pushed to
 };
 struct ProjectListCommand {
   bool json = false;
@@ -65,6 +66,11 @@ struct ProjectDeleteCommand {
 struct ProjectNotifySecretCommand {
   std::string name;
   std::string file;  // "-": standard input
+  bool json = false;
+};
+struct ProjectPushTokenCommand {
+  std::string name;
+  bool revoke = false;
   bool json = false;
 };
 struct GitHubConnectCommand {
@@ -218,8 +224,8 @@ struct SimulateCommand {
 using Command = std::variant<
     ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
     ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand, ProjectNotifySecretCommand,
-    GitHubConnectCommand, GitHubStatusCommand, GitHubDisconnectCommand, EnvSetCommand,
-    EnvListCommand, EnvUnsetCommand, BuildSecretSetCommand, BuildSecretListCommand,
+    ProjectPushTokenCommand, GitHubConnectCommand, GitHubStatusCommand, GitHubDisconnectCommand,
+    EnvSetCommand, EnvListCommand, EnvUnsetCommand, BuildSecretSetCommand, BuildSecretListCommand,
     BuildSecretUnsetCommand, DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand,
     ApproveCommand, RestartCommand, CancelCommand, StopCommand, StartCommand, ScaleCommand,
     DeploymentsCommand, StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand,

@@ -31,6 +31,7 @@ int run(const ProjectShowCommand& command, ApiClient& api, const Terminal& termi
 int run(const ProjectSetCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const ProjectDeleteCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const ProjectNotifySecretCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const ProjectPushTokenCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const GitHubConnectCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const GitHubStatusCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const GitHubDisconnectCommand& command, ApiClient& api, const Terminal& terminal);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -31,6 +32,7 @@ struct ProjectState {
   std::string branch;               // empty: the repository's default branch
   std::string webhook_secret_ref;
   std::string notify_secret_ref;
+  std::string push_token_digest;  // of who may push to the own repository; empty: nobody
   pb::Settings settings;
   std::map<std::string, EnvEntry> env;
   std::map<std::string, EnvEntry> build_secrets;  // for builds, and never for the app
@@ -46,7 +48,7 @@ struct ProjectState {
 
 struct CreateProject {
   std::string name;
-  std::string repository_url;
+  std::string repository_url;  // k_own_repository: the server keeps one, which is pushed to
   std::string branch;
   std::string webhook_secret_ref;
   pb::Settings settings;
@@ -90,6 +92,10 @@ struct RecordRepositoryDeletion {
 struct SetNotifySecret {
   std::string sealed_ref;
 };
+struct SetPushToken {
+  std::string digest;
+};
+struct RevokePushToken {};
 struct DeleteProject {
   Principal by;
 };
@@ -98,7 +104,7 @@ using ProjectCommand =
     std::variant<CreateProject, ChangeSettings, SetEnv, UnsetEnv, SetBuildSecrets,
                  UnsetBuildSecrets, IgnorePush, RecordBranchDeletion, RecordPullRequestClosed,
                  HoldPullRequest, FollowRepository, RecordRepositoryDeletion, SetNotifySecret,
-                 DeleteProject>;
+                 SetPushToken, RevokePushToken, DeleteProject>;
 
 [[nodiscard]] Result<std::vector<pb::Event>> decide(const ProjectState& state,
                                                     const ProjectCommand& command);
@@ -109,6 +115,14 @@ inline constexpr std::size_t k_awaiting_approval_max = 100;
 // A deployment of a pull request began: what had to wait until then waits no more, whichever commit
 // it is. That is in the deployment's stream, so whoever folds the project's alone does not know.
 void note_deployed(ProjectState& state, const pb::PushReceived& push);
+
+// The repository that the server itself keeps for a project, and that is pushed to: its URL is this
+// and the project's id, wherever the state folder lies.
+inline constexpr std::string_view k_own_repository = "atlasflow:";
+[[nodiscard]] std::string own_repository_url(const ProjectId& project);
+[[nodiscard]] bool is_own_repository(std::string_view url);
+// Whose it is; empty for any other URL.
+[[nodiscard]] ProjectId owner_of_repository(std::string_view url);
 
 // "github.com/owner/name" of the ways to write one repository: scheme, user, port 443, ".git" and a
 // trailing slash are dropped, hosts and GitHub paths compared in lower case; local paths stay.

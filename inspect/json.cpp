@@ -301,8 +301,8 @@ Json json_of(const DeploymentState& state) {
 
 Json json_of(const ProjectState& state) {
   const auto& [id, version, name, repository_url, repository_id, repository_deleted, branch,
-               webhook_secret_ref, notify_secret_ref, settings, env, build_secrets,
-               awaiting_approval, deleted, deleted_by] = state;
+               webhook_secret_ref, notify_secret_ref, push_token_digest, settings, env,
+               build_secrets, awaiting_approval, deleted, deleted_by] = state;
   auto variables = Json::object();
   for (const auto& [variable, entry] : env) variables[variable] = {{"digest", entry.digest}};
   auto secrets = Json::object();
@@ -319,6 +319,7 @@ Json json_of(const ProjectState& state) {
           {"branch", branch},
           {"has_webhook_secret", !webhook_secret_ref.empty()},
           {"has_notify_secret", !notify_secret_ref.empty()},
+          {"has_push_token", !push_token_digest.empty()},
           {"settings", json_of_message(settings)},
           {"env", std::move(variables)},
           {"build_secrets", std::move(secrets)},

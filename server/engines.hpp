@@ -44,6 +44,7 @@ class LocalBuildEngine final : public actors::BuildEngine {
     std::int64_t min_free_mib = 0;              // on the disk of `work`
     std::uint64_t cache_bytes_max = 0;          // of all layers in the builder's store
     github::ConnectedApp* app = nullptr;        // clones what needs a login; null: nobody does
+    std::filesystem::path repositories = {};    // that are pushed to here
   };
   LocalBuildEngine(Config config, builder::ImageBuilder& images, storage::SecretStore& secrets,
                    RegistryGate& gate)
@@ -63,6 +64,8 @@ class LocalBuildEngine final : public actors::BuildEngine {
   [[nodiscard]] std::string describe() const override;
 
  private:
+  // Of one that is pushed to here where it lies, of any other one itself.
+  [[nodiscard]] std::string place_of(const std::string& url) const;
   [[nodiscard]] builder::CredentialSource credential_for(const std::string& url,
                                                          std::stop_token stop) const;
   // Opens what its steps may mount, and what its log must not show.

@@ -14,6 +14,7 @@
 #include "builder/source/repository_config.hpp"
 #include "builder/source/watch_paths.hpp"
 #include "github/skip_marker.hpp"
+#include "receive/repositories.hpp"
 #include "server/engines.hpp"
 #include "server/github_app.hpp"
 
@@ -52,6 +53,16 @@ std::optional<std::int64_t> mib_free_on(const fs::path& folder) {
 
 constexpr auto k_wait_for_registry = std::chrono::seconds(10);
 
+// An error's text stands in the log for ever, where no path of this machine belongs.
+Error without_place(Error error, const std::string& place) {
+  for (auto* text : {&error.message, &error.cause}) {
+    for (auto at = text->find(place); at != std::string::npos; at = text->find(place, at)) {
+      text->replace(at, place.size(), "the project's repository");
+    }
+  }
+  return error;
+}
+
 }  // namespace
 
 TimestampUs SystemClock::now() const {
@@ -60,11 +71,22 @@ TimestampUs SystemClock::now() const {
       .count();
 }
 
+std::string LocalBuildEngine::place_of(const std::string& url) const {
+  const auto owner = owner_of_repository(url);
+  return owner.empty() ? url : receive::repository_path(config_.repositories, owner.str()).string();
+}
+
 Result<actors::ResolvedRef> LocalBuildEngine::resolve(const std::string& repository_url,
                                                       const std::string& branch) {
-  ATLAS_TRY(auto head,
-            builder::remote_head(repository_url, branch, credential_for(repository_url, {})));
-  return actors::ResolvedRef{std::move(head.ref), std::move(head.sha)};
+  const auto place = place_of(repository_url);
+  auto head = builder::remote_head(place, branch, credential_for(repository_url, {}));
+  if (head) return actors::ResolvedRef{std::move(head->ref), std::move(head->sha)};
+  if (!is_own_repository(repository_url)) return tl::unexpected(head.error());
+  if (head.error().code == ErrorCode::not_found) {
+    return fail(ErrorCode::not_found,
+                "nothing was pushed to branch '" + branch + "' of the project yet; push it first");
+  }
+  return tl::unexpected(without_place(head.error(), place));
 }
 
 builder::CredentialSource LocalBuildEngine::credential_for(const std::string& url,
@@ -76,7 +98,7 @@ builder::CredentialSource LocalBuildEngine::credential_for(const std::string& ur
 Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::stop_token stop) {
   ATLAS_TRYV(check_disk());
   builder::CheckoutRequest request;
-  request.url = job.repository_url;
+  request.url = place_of(job.repository_url);
   request.sha = job.sha;
   request.ref = job.ref;
   request.base_sha = job.base_sha;
@@ -92,7 +114,8 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
                       "repository smaller",
                   checkout.error().cause);
     }
-    return tl::unexpected(checkout.error());
+    if (!is_own_repository(job.repository_url)) return tl::unexpected(checkout.error());
+    return tl::unexpected(without_place(checkout.error(), request.url));
   }
   pb::Cloned cloned;
   cloned.set_sha(checkout->sha);
