@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "api/context.hpp"
+#include "api/git_push.hpp"
 #include "api/git_webhook.hpp"
 #include "api/github_setup.hpp"
 #include "api/http_server.hpp"
@@ -30,7 +31,10 @@ class ServedApi final : public Api {
                  {config.domain, config.https_port},
                  config.log_dir,
                  config.webhook_secret,
-                 config.access_log},
+                 config.access_log,
+                 [this] {
+                   if (git_push_ != nullptr) git_push_->look_after_soon();
+                 }},
         github_(control, config.connected_app, context_.address) {
     add_health_route(private_router_);
     add_health_route(public_router_);
@@ -38,6 +42,11 @@ class ServedApi final : public Api {
     add_webhook_route(public_router_, context_);
     add_git_webhook_route(private_router_, context_);
     add_git_webhook_route(public_router_, context_);
+    if (config.repositories != nullptr) {
+      git_push_ = std::make_unique<GitPush>(context_, *config.repositories);
+      git_push_->add_routes(private_router_);
+      git_push_->add_routes(public_router_);
+    }
     add_github_routes(private_router_, github_);
     add_github_pages(private_router_, github_);
     add_github_pages(public_router_, github_);
@@ -50,6 +59,11 @@ class ServedApi final : public Api {
     add_log_routes(private_router_, context_);
     add_event_routes(private_router_, context_);
     add_domain_routes(private_router_, context_);
+  }
+
+  ~ServedApi() override {
+    // The servers wait for the pushes that they are in.
+    if (git_push_ != nullptr) git_push_->stop();
   }
 
   Result<void> start() {
@@ -133,8 +147,9 @@ class ServedApi final : public Api {
   const std::chrono::steady_clock::time_point started_;
   const Context context_;
   GitHubSetup github_;
-  Router private_router_;  // of the unix socket
-  Router public_router_;   // of the TCP listener
+  std::unique_ptr<GitPush> git_push_;  // null: nobody pushes here
+  Router private_router_;              // of the unix socket
+  Router public_router_;               // of the TCP listener
   // The servers go first: their threads use all of the above.
   std::unique_ptr<HttpServer> private_server_;
   std::unique_ptr<HttpServer> public_server_;

@@ -14,6 +14,10 @@
 #include "base/error.hpp"
 #include "github/connected_app.hpp"
 
+namespace atlasflow::receive {
+class Repositories;
+}
+
 namespace atlasflow::api {
 
 struct ApiConfig {
@@ -36,6 +40,8 @@ struct ApiConfig {
   std::function<std::string()> edge_metrics;
   // Where the requests to a project are logged; unset: nowhere.
   std::function<std::filesystem::path(const std::string& project)> access_log;
+  // That are pushed to here; they outlive the API. Null: nobody pushes here.
+  receive::Repositories* repositories = nullptr;
 };
 
 class Api {

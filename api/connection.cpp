@@ -132,6 +132,7 @@ Connection::After Connection::serve_one() {
   match_ = {};
   refusal_.reset();
   server_.body_bytes_in_memory -= std::exchange(body_bytes_counted_, 0);
+  body_bytes_ = 0;
 
   const auto& limits = server_.limits;
   auto deadline = Clock::now() + limits.keep_alive_timeout;
@@ -146,7 +147,9 @@ Connection::After Connection::serve_one() {
       case http::ParseEvent::head:
         begin_request();
         if (refusal_ && has_body_) return send_response(*refusal_, After::close);
-        body_deadline = Clock::now() + limits.body_timeout;
+        body_deadline = Clock::now() + (match_.route != nullptr && match_.route->body_timeout > 0ms
+                                            ? match_.route->body_timeout
+                                            : limits.body_timeout);
         break;
       case http::ParseEvent::body:
         if (!take_body(step.body)) return send_response(*refusal_, After::close);
@@ -194,7 +197,7 @@ void Connection::begin_request() {
   }
   match_ = std::move(std::get<RouteMatch>(matched));
   request_.parameters = match_.parameters;
-  if (!has_body_) return;
+  if (!open_sink() || !has_body_) return;
   if (head.framing == http::Framing::length && head.content_length > match_.route->body_bytes_max) {
     refusal_ = error_response(413, ErrorCode::too_large,
                               "The body is larger than the " +
@@ -202,20 +205,41 @@ void Connection::begin_request() {
                                   " bytes that this path takes.");
     return;
   }
-  request_.body.reserve(std::min(head.content_length, k_reserve_bytes_max));
+  if (!request_.sink) request_.body.reserve(std::min(head.content_length, k_reserve_bytes_max));
   // A client that already sends does not wait for the word.
   if (head.expect_continue && unread_.empty() && !send_all("HTTP/1.1 100 Continue\r\n\r\n", 0ms)) {
     wants_keep_alive_ = false;  // the next read finds the connection closed
   }
 }
 
+bool Connection::open_sink() {
+  if (!match_.route->open_sink) return true;
+  Route::Opened opened;
+  try {
+    opened = match_.route->open_sink(request_);
+  } catch (const std::exception& error) {
+    opened = failed(error);
+  }
+  if (auto* response = std::get_if<Response>(&opened)) {
+    refusal_ = std::move(*response);
+    return false;
+  }
+  request_.sink = std::move(std::get<std::shared_ptr<BodySink>>(opened));
+  return true;
+}
+
 bool Connection::take_body(std::string_view bytes) {
   const auto max = match_.route->body_bytes_max;
-  if (bytes.size() > max - std::min<std::uint64_t>(max, request_.body.size())) {
+  if (bytes.size() > max - std::min(max, body_bytes_)) {
     refusal_ = error_response(
         413, ErrorCode::too_large,
         "The body is larger than the " + std::to_string(max) + " bytes that this path takes.");
     return false;
+  }
+  body_bytes_ += bytes.size();
+  if (request_.sink) {
+    request_.sink->take(bytes);
+    return true;
   }
   body_bytes_counted_ += bytes.size();
   const auto in_memory = server_.body_bytes_in_memory += bytes.size();
@@ -243,6 +267,7 @@ Connection::After Connection::refuse_slow() {
 
 Connection::After Connection::answer() {
   const auto response = refusal_ ? *std::move(refusal_) : handle();
+  request_.sink.reset();  // it may hold much, and the next request may be long in coming
   // The server may have begun to stop while the handler ran.
   const auto after = wants_keep_alive_ && !server_.stopping() ? After::keep : After::close;
   const auto kept = send_response(response, after);
@@ -254,12 +279,16 @@ Response Connection::handle() {
   try {
     return match_.route->handler(request_);
   } catch (const std::exception& error) {
-    log_event(
-        LogLevel::error, "api", "handler_failed",
-        {{"method", request_.method}, {"route", match_.route->pattern}, {"cause", error.what()}});
-    return error_response(
-        Error{ErrorCode::internal, "Atlasflow failed on this request; its log says why.", {}});
+    return failed(error);
   }
+}
+
+Response Connection::failed(const std::exception& error) const {
+  log_event(
+      LogLevel::error, "api", "handler_failed",
+      {{"method", request_.method}, {"route", match_.route->pattern}, {"cause", error.what()}});
+  return error_response(
+      Error{ErrorCode::internal, "Atlasflow failed on this request; its log says why.", {}});
 }
 
 Connection::After Connection::send_response(const Response& response, After after) {

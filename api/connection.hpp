@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,11 +37,14 @@ class Connection {
   // Takes the head over from the parser and finds the route; what cannot be served becomes
   // refusal_.
   void begin_request();
+  // False: the route does not take the body.
+  [[nodiscard]] bool open_sink();
   [[nodiscard]] bool take_body(std::string_view bytes);
   [[nodiscard]] After refuse_malformed();
   [[nodiscard]] After refuse_slow();
   [[nodiscard]] After answer();
   [[nodiscard]] Response handle();
+  [[nodiscard]] Response failed(const std::exception& error) const;
 
   [[nodiscard]] After send_response(const Response& response, After after);
   // False when the client is gone, takes nothing, or the server has been stopping for the grace.
@@ -61,6 +65,7 @@ class Connection {
   bool wants_keep_alive_ = false;
   bool may_chunk_ = false;  // HTTP/1.1
   bool has_body_ = false;
+  std::uint64_t body_bytes_ = 0;          // that have come
   std::uint64_t body_bytes_counted_ = 0;  // in server_.body_bytes_in_memory
 };
 

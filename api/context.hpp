@@ -21,6 +21,7 @@ struct Context {
   std::filesystem::path log_folder;
   std::string server_webhook_secret;                                            // empty: none
   std::function<std::filesystem::path(const std::string& project)> access_log;  // unset: nowhere
+  std::function<void()> project_deleted = {};  // told after it; unset: nobody wants to know
 };
 
 // Who asks: whoever may open the API's socket is a user of it, and there is no other way to ask.

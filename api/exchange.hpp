@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,13 @@
 
 namespace atlasflow::api {
 
+// Where the body of a request goes that is too large for memory, piece by piece as it comes.
+class BodySink {
+ public:
+  virtual ~BodySink() = default;
+  virtual void take(std::string_view bytes) = 0;
+};
+
 struct Request {
   std::string method;
   std::string path;                                        // as sent, without the query
@@ -22,6 +30,7 @@ struct Request {
   std::vector<std::pair<std::string, std::string>> query;  // decoded, in the order sent
   std::vector<std::pair<std::string, std::string>> fields;
   std::string body;
+  std::shared_ptr<BodySink> sink;  // of a route that opens one: it has the body
 
   // The first of that name, or nullptr. Field names compare without case.
   [[nodiscard]] const std::string* field(std::string_view name) const;

@@ -193,6 +193,10 @@ std::string PublicAddress::url_of(const std::string& project) const {
   return url_of_host(project + "." + domain);
 }
 
+std::string PublicAddress::git_push_url_of(const std::string& project) const {
+  return url_of_host(domain) + "/git/" + project;
+}
+
 Json json_of(const storage::DeploymentView& view, const PublicAddress& address) {
   const auto& state = view.state;
   // Its environment's, and its own.
@@ -275,6 +279,9 @@ Json json_of(const storage::ProjectView& view, const storage::Catalog& catalog,
   json["name"] = state.name;
   json["repository"] = state.repository_url;
   json["repository_deleted"] = state.repository_deleted;
+  json["git_push_url"] =
+      is_own_repository(state.repository_url) ? Json(address.git_push_url_of(state.name)) : Json();
+  json["has_push_token"] = !state.push_token_digest.empty();
   json["branch"] = state.branch;
   json["url"] = address.url_of(state.name);
   json["live_deployment"] = view.live ? deployment(*view.live) : Json();

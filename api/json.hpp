@@ -26,6 +26,8 @@ struct PublicAddress {
 
   [[nodiscard]] std::string url_of_host(const std::string& host) const;
   [[nodiscard]] std::string url_of(const std::string& project) const;
+  // Where the project is pushed to, if the server keeps its repository.
+  [[nodiscard]] std::string git_push_url_of(const std::string& project) const;
 };
 
 [[nodiscard]] Json json_of(const storage::DeploymentView& view, const PublicAddress& address);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "api/context.hpp"
+#include "api/push_login.hpp"
 #include "base/log.hpp"
 #include "events/build_secret.hpp"
 #include "events/settings.hpp"
@@ -35,11 +36,28 @@ Response show_env(const Context& context, const std::string& name) {
   });
 }
 
+// Where it is cloned from, or that it is pushed to here.
+Result<std::string> parsed_repository(const Members& members) {
+  ATLAS_TRY(const auto is_pushed_here, members.boolean("git_push"));
+  ATLAS_TRY(auto url, members.string("repository"));
+  if (!is_pushed_here.value_or(false)) {
+    if (!url) return members.required_string("repository");
+    if (!is_own_repository(*url)) return *std::move(url);
+    return fail(ErrorCode::invalid_argument,
+                "'repository' is one that Atlasflow keeps itself; send \"git_push\":true in its "
+                "place.");
+  }
+  if (!url) return std::string(k_own_repository);
+  return fail(ErrorCode::invalid_argument,
+              "Send either 'repository' or 'git_push': what is pushed here is cloned from nowhere "
+              "else.");
+}
+
 Result<commands::CreateProject> parsed_new_project(const std::string& body) {
   ATLAS_TRY(const auto json, parsed_object(body, "The body"));
   const Members members(json);
   ATLAS_TRY(auto name, members.required_string("name"));
-  ATLAS_TRY(auto repository, members.required_string("repository"));
+  ATLAS_TRY(auto repository, parsed_repository(members));
   ATLAS_TRY(auto branch, members.string("branch"));
   ATLAS_TRY(auto secret, members.string("webhook_secret"));
   if (secret && secret->empty()) {
@@ -69,6 +87,7 @@ Response delete_project(const Context& context, const Request& request) {
   if (!deleted) return error_response(deleted.error());
   log_event("api", "project_deleted", {{"project", name}});
   wait_for_commands(context);
+  if (context.project_deleted) context.project_deleted();
   Json json;
   json["deleted"] = name;
   return json_response(json);
@@ -221,6 +240,34 @@ Response set_notify_secret(const Context& context, const Request& request) {
   return show_project(context, project);
 }
 
+// The only answer that has it.
+Response make_push_token(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  const auto token = new_push_token();
+  const auto set = context.control.execute(
+      asker_of(request), commands::SetPushToken{project, push_token_digest(token)});
+  if (!set) return error_response(set.error());
+  log_event("api", "push_token_set", {{"project", project}});
+  wait_for_commands(context);
+  Json json;
+  json["project"] = project;
+  json["url"] = context.address.git_push_url_of(project);
+  json["token"] = token;
+  return json_response(json, 201);
+}
+
+Response revoke_push_token(const Context& context, const Request& request) {
+  const auto& project = request.parameters.at("name");
+  const auto revoked =
+      context.control.execute(asker_of(request), commands::RevokePushToken{project});
+  if (!revoked) return error_response(revoked.error());
+  log_event("api", "push_token_revoked", {{"project", project}});
+  wait_for_commands(context);
+  Json json;
+  json["revoked"] = project;
+  return json_response(json);
+}
+
 }  // namespace
 
 void add_project_routes(Router& router, const Context& context) {
@@ -237,6 +284,8 @@ void add_project_routes(Router& router, const Context& context) {
   add("DELETE", "/v1/projects/:name", 0, delete_project);
   add("PUT", "/v1/projects/:name/settings", k_project_bytes_max, change_settings);
   add("PUT", "/v1/projects/:name/notify-secret", k_project_bytes_max, set_notify_secret);
+  add("POST", "/v1/projects/:name/push-token", k_project_bytes_max, make_push_token);
+  add("DELETE", "/v1/projects/:name/push-token", 0, revoke_push_token);
   add("GET", "/v1/projects/:name/env", 0, [](const Context& c, const Request& request) {
     return show_env(c, request.parameters.at("name"));
   });

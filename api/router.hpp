@@ -1,8 +1,11 @@
 // Paths to handlers. Filled before the server starts and only read after, so any thread may match.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -17,6 +20,10 @@ struct Route {
   std::string pattern;               // "/v1/projects/:name/env"
   std::uint64_t body_bytes_max = 0;  // more is refused with 413 before it is read
   Handler handler;
+  // Before any byte of the body is read: where it goes, or why it is not taken. Unset: into memory.
+  using Opened = std::variant<std::shared_ptr<BodySink>, Response>;
+  std::function<Opened(const Request&)> open_sink = {};
+  std::chrono::milliseconds body_timeout{0};  // for a whole body; 0: the server's
 };
 
 struct RouteMatch {

@@ -28,6 +28,7 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t k_segment_bytes_max = 256ULL << 20U;
 // A server removes things every ten minutes at most, so a second look finds all.
 constexpr int k_rounds_max = 4;
+constexpr int k_looks_max = 8;  // for objects of repositories that are being pushed to
 
 std::string hex_of(const storage::ChainHash& chain) { return to_hex(bytes_of(chain)); }
 
@@ -200,7 +201,26 @@ class Backup {
       known_.insert_or_assign(path, *saved);
       made_.files.push_back(std::move(*saved));
     }
-    std::ranges::reverse(made_.files);
+    ATLAS_TRYV(save_late_objects());
+    std::ranges::sort(made_.files, {}, &SavedFile::path);
+    return {};
+  }
+
+  // A branch that was saved may point to what came, or was packed anew, after the list was made.
+  Result<void> save_late_objects() {
+    std::set<std::string> listed;
+    for (const auto& file : made_.files) listed.insert(file.path);
+    for (int look = 0; look < k_looks_max; ++look) {
+      ATLAS_TRY(const auto paths, files_to_save(config_.state, config_.keys));
+      bool is_new = false;
+      for (const auto& path : paths) {
+        if (!is_git_object(path) || !listed.insert(path).second) continue;
+        is_new = true;
+        ATLAS_TRY(auto saved, save_file(path));
+        if (saved) made_.files.push_back(std::move(*saved));
+      }
+      if (!is_new) break;
+    }
     return {};
   }
 

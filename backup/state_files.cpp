@@ -18,12 +18,27 @@ constexpr std::array<std::string_view, 3> k_unfinished = {".tmp", ".new", ".part
 constexpr std::string_view k_uploads = "_uploads";  // of the registry: pushes that go on just now
 
 // Files, or folders with all that is in them.
-constexpr std::array<std::string_view, 4> k_folders = {k_secrets_folder, k_certificates_folder,
-                                                       "logs", k_registry_folder};
+constexpr std::array<std::string_view, 5> k_folders = {k_secrets_folder, k_certificates_folder,
+                                                       k_git_folder, "logs", k_registry_folder};
 constexpr std::array<std::string_view, 1> k_files = {"ca/ca.pem"};
 constexpr std::array<std::string_view, 2> k_keys = {k_secret_key, "ca/ca.key"};
 
-bool is_left_out(std::string_view name) {
+// A branch may have any other name, and is a file of that name.
+bool is_left_out_of_git(std::string_view path) {
+  const auto name = path.substr(path.rfind('/') + 1);
+  const bool is_object = path.find("/repository.git/objects/") != std::string_view::npos;
+  const bool is_half_made = name.starts_with("tmp_") || name.starts_with("incoming-");
+  return name.ends_with(".lock") || (is_object && is_half_made) ||
+         path.find("/repository.new") != std::string_view::npos;
+}
+
+bool is_in(std::string_view folder, std::string_view path) {
+  return path.starts_with(folder) && path.size() > folder.size() + 1 && path[folder.size()] == '/';
+}
+
+bool is_left_out(std::string_view path) {
+  if (is_in(k_git_folder, path)) return is_left_out_of_git(path);
+  const auto name = path.substr(path.rfind('/') + 1);
   return name == k_uploads || std::ranges::any_of(k_unfinished, [&](std::string_view ending) {
            return name.ends_with(ending);
          });
@@ -43,8 +58,8 @@ Result<void> add_folder(const fs::path& state, const std::string& folder,
     return tl::unexpected(names.error());
   }
   for (const auto& name : *names) {
-    if (is_left_out(name)) continue;
     const auto path = folder + "/" + name;
+    if (is_left_out(path)) continue;
     if (storage::to_valid_utf8(name) != name) {
       return fail(ErrorCode::invalid_argument,
                   "the state folder holds a file whose name is no text, in " +
@@ -79,15 +94,19 @@ bool belongs_to_backup(std::string_view path) {
   if (std::ranges::find(k_files, path) != k_files.end()) return true;
   if (std::ranges::find(k_keys, path) != k_keys.end()) return true;
   if (path.find('\0') != std::string_view::npos) return false;
-  const bool inside = std::ranges::any_of(k_folders, [&](std::string_view folder) {
-    return path.starts_with(folder) && path.size() > folder.size() + 1 &&
-           path[folder.size()] == '/';
-  });
+  const bool inside =
+      std::ranges::any_of(k_folders, [&](std::string_view folder) { return is_in(folder, path); });
   if (!inside) return false;
-  const fs::path parts(path);
-  return std::ranges::none_of(parts, [](const fs::path& part) {
-    return part.empty() || part == "." || part == ".." || is_left_out(part.string());
+  fs::path until_here;
+  return std::ranges::none_of(fs::path(path), [&](const fs::path& part) {
+    until_here /= part;
+    return part.empty() || part == "." || part == ".." || is_left_out(until_here.string());
   });
+}
+
+bool is_git_object(std::string_view path) {
+  return is_in(k_git_folder, path) &&
+         path.find("/repository.git/objects/") != std::string_view::npos;
 }
 
 std::string_view digest_by_name(std::string_view path) {

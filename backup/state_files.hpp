@@ -15,6 +15,8 @@ inline constexpr std::string_view k_secret_key = "secret.key";
 inline constexpr std::string_view k_secrets_folder = "secrets";
 // Of custom domains: certificates, accounts and orders, and the sealed values that they name.
 inline constexpr std::string_view k_certificates_folder = "certificates";
+// The repositories that are pushed to, each with its project's id.
+inline constexpr std::string_view k_git_folder = "git";
 // Of the registry's own layout, CNCF Distribution's "v2".
 inline constexpr std::string_view k_registry_folder = "registry/blobs/docker/registry/v2";
 
@@ -26,6 +28,9 @@ inline constexpr std::string_view k_registry_folder = "registry/blobs/docker/reg
 
 // Whether files_to_save() could have named it: what a manifest from elsewhere may restore.
 [[nodiscard]] bool belongs_to_backup(std::string_view path);
+
+// Whether the file holds objects of a repository, which its branches point to.
+[[nodiscard]] bool is_git_object(std::string_view path);
 
 // The SHA-256 that the registry's layout says the file has, in hex; empty where it says nothing.
 [[nodiscard]] std::string_view digest_by_name(std::string_view path);

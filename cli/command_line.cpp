@@ -28,18 +28,21 @@ constexpr const char* k_footer =
 
 void add_project_verbs(CLI::App& app, Command& chosen) {
   auto* project = app.add_subcommand(
-      "project", "Create, list, show, set and delete projects, sign what they notify");
+      "project",
+      "Create, list, show, set and delete projects, sign what they notify, say who pushes");
   project->require_subcommand(1);
 
   auto create = std::make_shared<ProjectCreateCommand>();
   auto* verb =
       add_verb(*project, chosen, create, "create", "Connect a repository to a new project");
   verb->add_option("NAME", create->name, "Becomes the hostname's first label")->required();
-  verb->add_option("--repo", create->repository,
-                   "https:// or file:// URL, git@host:path or an absolute path")
-      ->required();
+  auto* from = verb->add_option_group("from", "Where its commits come from")->require_option(1);
+  from->add_option("--repo", create->repository,
+                   "https:// or file:// URL, git@host:path or an absolute path");
+  from->add_flag("--git-push", create->git_push,
+                 "None: the server keeps the repository, and 'git push' to it deploys");
   verb->add_option("--branch", create->branch,
-                   "Deployed on push (default: the repository's default branch)");
+                   "Deployed on push (default: the repository's default branch, or main)");
   verb->add_option("--webhook-secret-file", create->webhook_secret_file,
                    "File with the webhook's secret, - for standard input (default: the server's)");
   add_json(verb, create);
@@ -76,6 +79,12 @@ void add_project_verbs(CLI::App& app, Command& chosen) {
   add_json(verb, notify);
 
   add_repository_verbs(*project, chosen);
+  auto token = std::make_shared<ProjectPushTokenCommand>();
+  verb = add_verb(*project, chosen, token, "push-token",
+                  "Make the token that 'git push' logs in with, in the place of the one before");
+  verb->add_option("NAME", token->name, "The project, made with --git-push")->required();
+  verb->add_flag("--revoke", token->revoke, "Take it away: nobody may push");
+  add_json(verb, token);
 }
 
 template <typename T>

@@ -45,6 +45,7 @@ struct ProjectCreateCommand {
   std::string branch;
   std::string webhook_secret_file;  // "-": standard input
   bool json = false;
+  bool git_push = false;  // the server keeps the repository, and is pushed to
 };
 struct ProjectListCommand {
   bool json = false;
@@ -89,6 +90,10 @@ struct ProjectWebhookSecretCommand {
   std::string name;
   std::string file;  // "-": standard input
   bool server = false;
+};
+struct ProjectPushTokenCommand {
+  std::string name;
+  bool revoke = false;
   bool json = false;
 };
 struct GitHubConnectCommand {
@@ -243,17 +248,17 @@ using Command = std::variant<
     ServerCommand, EdgeCommand, HaltCommand, ProjectCreateCommand, ProjectListCommand,
     ProjectShowCommand, ProjectSetCommand, ProjectDeleteCommand, ProjectNotifySecretCommand,
     ProjectDeployKeyCommand, ProjectHostKeyCommand, ProjectLoginCommand,
-    ProjectWebhookSecretCommand, GitHubConnectCommand, GitHubStatusCommand, GitHubDisconnectCommand,
-    EnvSetCommand, EnvListCommand, EnvUnsetCommand, BuildSecretSetCommand, BuildSecretListCommand,
-    BuildSecretUnsetCommand, DeployCommand, RollbackCommand, RedeployCommand, PromoteCommand,
-    ApproveCommand, RestartCommand, CancelCommand, StopCommand, StartCommand, ScaleCommand,
-    DeploymentsCommand, StatusCommand, LogsCommand, EventsCommand, LogVerifyCommand,
-    SimulateCommand, LogTailCommand, LogShowCommand, LogStatsCommand, LogShadowCommand,
-    TimelineCommand, StateCommand, DiffCommand, WhyCommand, ReplayCommand, BisectCommand,
-    WhatIfCommand, DetectCommand, BackupCommand, RestoreCommand, LogExportCommand, LogImportCommand,
-    LogRebuildCommand, DomainAddCommand, DomainListCommand, DomainCheckCommand, DomainCertCommand,
-    DomainRetryCommand, DomainRemoveCommand, DomainCertUploadCommand, DomainCertRemoveCommand,
-    DomainRedirectCommand>;
+    ProjectWebhookSecretCommand, ProjectPushTokenCommand, GitHubConnectCommand, GitHubStatusCommand,
+    GitHubDisconnectCommand, EnvSetCommand, EnvListCommand, EnvUnsetCommand, BuildSecretSetCommand,
+    BuildSecretListCommand, BuildSecretUnsetCommand, DeployCommand, RollbackCommand,
+    RedeployCommand, PromoteCommand, ApproveCommand, RestartCommand, CancelCommand, StopCommand,
+    StartCommand, ScaleCommand, DeploymentsCommand, StatusCommand, LogsCommand, EventsCommand,
+    LogVerifyCommand, SimulateCommand, LogTailCommand, LogShowCommand, LogStatsCommand,
+    LogShadowCommand, TimelineCommand, StateCommand, DiffCommand, WhyCommand, ReplayCommand,
+    BisectCommand, WhatIfCommand, DetectCommand, BackupCommand, RestoreCommand, LogExportCommand,
+    LogImportCommand, LogRebuildCommand, DomainAddCommand, DomainListCommand, DomainCheckCommand,
+    DomainCertCommand, DomainRetryCommand, DomainRemoveCommand, DomainCertUploadCommand,
+    DomainCertRemoveCommand, DomainRedirectCommand>;
 
 struct CommandLine {
   Connection connection;

@@ -35,6 +35,7 @@ int run(const ProjectDeployKeyCommand& command, ApiClient& api, const Terminal& 
 int run(const ProjectHostKeyCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const ProjectLoginCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const ProjectWebhookSecretCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const ProjectPushTokenCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const GitHubConnectCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const GitHubStatusCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const GitHubDisconnectCommand& command, ApiClient& api, const Terminal& terminal);

@@ -119,10 +119,17 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
       {"Repository", printable(text_of(project, "repository")) +
                          (project.value("repository_deleted", false) ? ", deleted on GitHub" : "")},
       {"Branch", branch.empty() ? "(the repository's default)" : printable(branch)},
-      {"Webhook", webhooks->github + " (of GitHub)"},
-      {"", webhooks->git + " (of other hosts)"},
-      {"Status", text_of(project, "status")},
   };
+  if (const auto push = text_of(project, "git_push_url"); push.empty()) {
+    rows.push_back({"Webhook", webhooks->github + " (of GitHub)"});
+    rows.push_back({"", webhooks->git + " (of other hosts)"});
+  } else {
+    rows.push_back({"Push to", push + (project.value("has_push_token", false)
+                                           ? ""
+                                           : " (no token yet: atlasflow project push-token " +
+                                                 text_of(project, "name") + ")")});
+  }
+  rows.push_back({"Status", text_of(project, "status")});
   add_access_rows(project, rows);
   const auto live = project.value("live_deployment", json());
   const auto newest = project.value("newest_deployment", json());
@@ -168,7 +175,12 @@ int print_project(const json& project, ApiClient& api, const Terminal& terminal)
 }  // namespace
 
 int run(const ProjectCreateCommand& command, ApiClient& api, const Terminal& terminal) {
-  json body = {{"name", command.name}, {"repository", command.repository}};
+  json body = {{"name", command.name}};
+  if (command.git_push) {
+    body["git_push"] = true;
+  } else {
+    body["repository"] = command.repository;
+  }
   if (!command.branch.empty()) body["branch"] = command.branch;
   if (!command.webhook_secret_file.empty()) {
     const auto secret = read_secret(command.webhook_secret_file, "webhook", terminal.in);
@@ -179,6 +191,16 @@ int run(const ProjectCreateCommand& command, ApiClient& api, const Terminal& ter
   if (!project) return report(terminal, project.error());
   if (command.json) {
     terminal.out << project->dump(2) << "\n";
+    return k_exit_ok;
+  }
+  if (command.git_push) {
+    const auto name = text_of(*project, "name");
+    terminal.out << "Created " << name << ", at " << text_of(*project, "url") << "\n"
+                 << "Deploy it by a push:  git remote add atlasflow "
+                 << text_of(*project, "git_push_url") << "\n"
+                 << "                      git push atlasflow " << text_of(*project, "branch")
+                 << "\n"
+                 << "Log in with a token:  atlasflow project push-token " << name << "\n";
     return k_exit_ok;
   }
   const auto webhooks = webhook_urls(text_of(*project, "name"), api);
@@ -265,6 +287,25 @@ int run(const ProjectNotifySecretCommand& command, ApiClient& api, const Termina
     return k_exit_ok;
   }
   terminal.out << "Set; it signs what " << command.name << " tells its notify_url\n";
+  return k_exit_ok;
+}
+
+int run(const ProjectPushTokenCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto path = "/v1/projects/" + encoded(command.name) + "/push-token";
+  const auto answer = command.revoke ? api.remove(path) : api.post(path, json::object());
+  if (!answer) return report(terminal, answer.error());
+  if (command.json) {
+    terminal.out << answer->dump(2) << "\n";
+    return k_exit_ok;
+  }
+  if (command.revoke) {
+    terminal.out << "Revoked; nobody can push to " << command.name << " until there is another\n";
+    return k_exit_ok;
+  }
+  // The token alone stands on standard output, for whoever hands it on to a secret store.
+  terminal.err << "The token to push to " << text_of(*answer, "url")
+               << " with, as the password of any user name; it is not shown again:\n";
+  terminal.out << text_of(*answer, "token") << "\n";
   return k_exit_ok;
 }
 

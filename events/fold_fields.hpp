@@ -68,8 +68,8 @@ ATLAS_FIELDS(AbortEffect, effect)
 ATLAS_FIELDS(EnvEntry, digest, sealed_ref)
 ATLAS_FIELDS(ProjectState, id, version, name, repository_url, repository_id, repository_deleted,
              branch, webhook_secret_ref, notify_secret_ref, deploy_key_ref, deploy_key,
-             deploy_key_fingerprint, host_keys, login_ref, settings, env, build_secrets,
-             awaiting_approval, deleted, deleted_by)
+             deploy_key_fingerprint, host_keys, login_ref, push_token_digest, settings, env,
+             build_secrets, awaiting_approval, deleted, deleted_by)
 ATLAS_FIELDS(PushOrder, head, before_head, head_pushed_at_s, inferred, replaced, deleted,
              deleted_by)
 ATLAS_FIELDS(PullRequestState, head, updated_at_s, approved, approved_by, replaced, closed,

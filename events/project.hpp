@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -36,6 +37,7 @@ struct ProjectState {
   std::string deploy_key_fingerprint;            // "SHA256:…"
   std::map<std::string, std::string> host_keys;  // fingerprints by host (host_name_of())
   std::string login_ref;                         // of an https:// remote; empty: there is none
+  std::string push_token_digest;  // of who may push to the own repository; empty: nobody
   pb::Settings settings;
   std::map<std::string, EnvEntry> env;
   std::map<std::string, EnvEntry> build_secrets;  // for builds, and never for the app
@@ -51,7 +53,7 @@ struct ProjectState {
 
 struct CreateProject {
   std::string name;
-  std::string repository_url;
+  std::string repository_url;  // k_own_repository: the server keeps one, which is pushed to
   std::string branch;
   std::string webhook_secret_ref;
   pb::Settings settings;
@@ -114,6 +116,10 @@ struct RemoveRepositoryLogin {};
 struct SetWebhookSecret {
   std::string sealed_ref;  // empty: the server's secret
 };
+struct SetPushToken {
+  std::string digest;
+};
+struct RevokePushToken {};
 struct DeleteProject {
   Principal by;
 };
@@ -123,7 +129,8 @@ using ProjectCommand =
                  UnsetBuildSecrets, IgnorePush, RecordBranchDeletion, RecordPullRequestClosed,
                  HoldPullRequest, FollowRepository, RecordRepositoryDeletion, SetNotifySecret,
                  SetDeployKey, RemoveDeployKey, PinHostKey, SetRepositoryLogin,
-                 RemoveRepositoryLogin, SetWebhookSecret, DeleteProject>;
+                 RemoveRepositoryLogin, SetWebhookSecret, SetPushToken, RevokePushToken,
+                 DeleteProject>;
 
 [[nodiscard]] Result<std::vector<pb::Event>> decide(const ProjectState& state,
                                                     const ProjectCommand& command);
@@ -134,6 +141,14 @@ inline constexpr std::size_t k_awaiting_approval_max = 100;
 // A deployment of a pull request began: what had to wait until then waits no more, whichever commit
 // it is. That is in the deployment's stream, so whoever folds the project's alone does not know.
 void note_deployed(ProjectState& state, const pb::PushReceived& push);
+
+// The repository that the server itself keeps for a project, and that is pushed to: its URL is this
+// and the project's id, wherever the state folder lies.
+inline constexpr std::string_view k_own_repository = "atlasflow:";
+[[nodiscard]] std::string own_repository_url(const ProjectId& project);
+[[nodiscard]] bool is_own_repository(std::string_view url);
+// Whose it is; empty for any other URL.
+[[nodiscard]] ProjectId owner_of_repository(std::string_view url);
 
 // "github.com/owner/name" of the ways to write one repository: scheme, user, port 443, ".git" and a
 // trailing slash are dropped, hosts and GitHub paths compared in lower case; local paths stay.

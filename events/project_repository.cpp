@@ -22,7 +22,19 @@ bool strip_suffix(std::string& text, std::string_view suffix) {
 
 }  // namespace
 
+std::string own_repository_url(const ProjectId& project) {
+  return std::string(k_own_repository) + project.str();
+}
+
+bool is_own_repository(std::string_view url) { return url.starts_with(k_own_repository); }
+
+ProjectId owner_of_repository(std::string_view url) {
+  if (!is_own_repository(url)) return {};
+  return ProjectId{std::string(url.substr(k_own_repository.size()))};
+}
+
 std::string normalized_repository(const std::string& url) {
+  if (is_own_repository(url)) return url;
   std::string text = url;
   const bool is_ssh = is_ssh_url(url);
   if (text.starts_with("file://")) text.erase(0, 7);
@@ -60,6 +72,9 @@ Result<void> validate_repository_url(const std::string& url) {
                 "a repository URL takes 1 to 2048 characters without spaces");
   }
   if (url.starts_with("/") || url.starts_with("file:///")) return {};
+  if (is_own_repository(url)) {
+    return bad("the server keeps such repositories itself; create the project with --git-push");
+  }
   if (is_ssh_url(url)) {
     const auto address = parsed_ssh_url(url);
     if (address) return {};

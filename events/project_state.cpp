@@ -59,6 +59,26 @@ Result<Events> unset_all(const ProjectState& state, const std::vector<std::strin
   return events;
 }
 
+// A branch as git names it, of the characters that nobody has to quote.
+Result<void> validate_own_branch(const std::string& branch) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-' || c == '/';
+  };
+  constexpr std::size_t k_bytes_max = 200;
+  const bool is_name =
+      branch.size() <= k_bytes_max && std::all_of(branch.begin(), branch.end(), is_plain) &&
+      branch.find("..") == std::string::npos && branch.find("//") == std::string::npos &&
+      branch.find("/.") == std::string::npos && branch.find(".lock") == std::string::npos &&
+      !branch.starts_with('-') && !branch.starts_with('/') && !branch.starts_with('.') &&
+      !branch.ends_with('/') && !branch.ends_with('.');
+  if (is_name) return {};
+  return fail(ErrorCode::invalid_argument,
+              "'" + branch.substr(0, k_bytes_max) +
+                  "' is no branch that can be pushed to here: use letters, digits, '-', '_', '.' "
+                  "and '/', such as main or release/2");
+}
+
 struct Decider {
   const ProjectState& state;
 
@@ -73,7 +93,11 @@ struct Decider {
                       "' is no project name: 'pr-' with a number behind it begins the hostnames of "
                       "pull requests; choose another one");
     }
-    if (auto ok = validate_repository_url(command.repository_url); !ok) {
+    const bool is_own = command.repository_url == k_own_repository;
+    auto url = is_own ? own_repository_url(state.id) : command.repository_url;
+    // Nobody else can tell which branch is meant before the first push.
+    auto branch = is_own && command.branch.empty() ? std::string("main") : command.branch;
+    if (auto ok = is_own ? validate_own_branch(branch) : validate_repository_url(url); !ok) {
       return tl::unexpected(ok.error());
     }
     if (auto ok = validate(command.settings); !ok) return tl::unexpected(ok.error());
@@ -82,8 +106,8 @@ struct Decider {
     created->set_name(command.name);
     *created->mutable_settings() = command.settings;
     auto* connected = events[1].mutable_repository_connected();
-    connected->set_url(command.repository_url);
-    connected->set_branch(command.branch);
+    connected->set_url(std::move(url));
+    connected->set_branch(std::move(branch));
     connected->set_webhook_secret_ref(command.webhook_secret_ref);
     return events;
   }
@@ -254,6 +278,28 @@ struct Decider {
     return events;
   }
 
+  Result<Events> operator()(const SetPushToken& command) const {
+    if (!state.exists()) return gone(state);
+    if (!is_own_repository(state.repository_url)) {
+      return fail(ErrorCode::conflict,
+                  "project '" + state.name + "' is cloned from " + state.repository_url +
+                      ": only one that was made with --git-push is pushed to here");
+    }
+    Events events(1);
+    events[0].mutable_push_token_set()->set_digest(command.digest);
+    return events;
+  }
+
+  Result<Events> operator()(const RevokePushToken&) const {
+    if (!state.exists()) return gone(state);
+    if (state.push_token_digest.empty()) {
+      return fail(ErrorCode::conflict, "project '" + state.name + "' has no push token");
+    }
+    Events events(1);
+    events[0].mutable_push_token_revoked();
+    return events;
+  }
+
   Result<Events> operator()(const DeleteProject& command) const {
     if (!state.exists()) return gone(state);
     Events events(1);
@@ -350,6 +396,12 @@ void evolve(ProjectState& state, const pb::Event& event) {
       break;
     case pb::Event::kWebhookSecretSet:
       state.webhook_secret_ref = event.webhook_secret_set().sealed_ref();
+      break;
+    case pb::Event::kPushTokenSet:
+      state.push_token_digest = event.push_token_set().digest();
+      break;
+    case pb::Event::kPushTokenRevoked:
+      state.push_token_digest.clear();
       break;
     case pb::Event::kPullRequestHeld:
       hold(state, event.pull_request_held());

@@ -302,8 +302,8 @@ Json json_of(const DeploymentState& state) {
 Json json_of(const ProjectState& state) {
   const auto& [id, version, name, repository_url, repository_id, repository_deleted, branch,
                webhook_secret_ref, notify_secret_ref, deploy_key_ref, deploy_key,
-               deploy_key_fingerprint, host_keys, login_ref, settings, env, build_secrets,
-               awaiting_approval, deleted, deleted_by] = state;
+               deploy_key_fingerprint, host_keys, login_ref, push_token_digest, settings, env,
+               build_secrets, awaiting_approval, deleted, deleted_by] = state;
   auto variables = Json::object();
   for (const auto& [variable, entry] : env) variables[variable] = {{"digest", entry.digest}};
   auto secrets = Json::object();
@@ -325,6 +325,7 @@ Json json_of(const ProjectState& state) {
           {"deploy_key_fingerprint", deploy_key_fingerprint},
           {"host_keys", host_keys},
           {"has_login", !login_ref.empty()},
+          {"has_push_token", !push_token_digest.empty()},
           {"settings", json_of_message(settings)},
           {"env", std::move(variables)},
           {"build_secrets", std::move(secrets)},

@@ -46,6 +46,7 @@ class LocalBuildEngine final : public actors::BuildEngine {
     std::uint64_t cache_bytes_max = 0;          // of all layers in the builder's store
     github::ConnectedApp* app = nullptr;        // clones what needs a login; null: nobody does
     RepositoryAccess* access = nullptr;         // projects' own keys and logins; null: none
+    std::filesystem::path repositories = {};    // that are pushed to here
   };
   LocalBuildEngine(Config config, builder::ImageBuilder& images, storage::SecretStore& secrets,
                    RegistryGate& gate)
@@ -65,6 +66,8 @@ class LocalBuildEngine final : public actors::BuildEngine {
   [[nodiscard]] std::string describe() const override;
 
  private:
+  // Of one that is pushed to here where it lies, of any other one itself.
+  [[nodiscard]] std::string place_of(const std::string& url) const;
   // A project's own login comes before the App.
   [[nodiscard]] builder::CredentialSource credential_for(const ProjectId& project,
                                                          const std::string& url,

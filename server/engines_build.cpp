@@ -15,6 +15,7 @@
 #include "builder/source/watch_paths.hpp"
 #include "events/ssh_address.hpp"
 #include "github/skip_marker.hpp"
+#include "receive/repositories.hpp"
 #include "server/engines.hpp"
 #include "server/github_app.hpp"
 
@@ -53,6 +54,16 @@ std::optional<std::int64_t> mib_free_on(const fs::path& folder) {
 
 constexpr auto k_wait_for_registry = std::chrono::seconds(10);
 
+// An error's text stands in the log for ever, where no path of this machine belongs.
+Error without_place(Error error, const std::string& place) {
+  for (auto* text : {&error.message, &error.cause}) {
+    for (auto at = text->find(place); at != std::string::npos; at = text->find(place, at)) {
+      text->replace(at, place.size(), "the project's repository");
+    }
+  }
+  return error;
+}
+
 }  // namespace
 
 TimestampUs SystemClock::now() const {
@@ -61,15 +72,28 @@ TimestampUs SystemClock::now() const {
       .count();
 }
 
+std::string LocalBuildEngine::place_of(const std::string& url) const {
+  const auto owner = owner_of_repository(url);
+  return owner.empty() ? url : receive::repository_path(config_.repositories, owner.str()).string();
+}
+
 Result<actors::ResolvedRef> LocalBuildEngine::resolve(const ProjectState& project,
                                                       const std::string& branch,
                                                       std::chrono::milliseconds at_most) {
   const auto& url = project.repository_url;
+  const auto place = place_of(url);
   Deadline deadline({}, at_most);
   auto head =
-      builder::remote_head(url, branch, credential_for(project.id, url, deadline.token()),
+      builder::remote_head(place, branch, credential_for(project.id, url, deadline.token()),
                            host_key_check_for(project.id, deadline.token()), deadline.token());
   if (head) return actors::ResolvedRef{std::move(head->ref), std::move(head->sha)};
+  if (is_own_repository(url)) {
+    if (head.error().code != ErrorCode::not_found) {
+      return tl::unexpected(without_place(head.error(), place));
+    }
+    return fail(ErrorCode::not_found,
+                "nothing was pushed to branch '" + branch + "' of the project yet; push it first");
+  }
   if (!deadline.passed()) return tl::unexpected(head.error());
   return fail(ErrorCode::unavailable,
               url + " did not say within " + std::to_string(at_most.count() / 1000) +
@@ -95,7 +119,7 @@ builder::HostKeyCheck LocalBuildEngine::host_key_check_for(const ProjectId& proj
 Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::stop_token stop) {
   ATLAS_TRYV(check_disk());
   builder::CheckoutRequest request;
-  request.url = job.repository_url;
+  request.url = place_of(job.repository_url);
   request.sha = job.sha;
   request.ref = job.ref;
   request.base_sha = job.base_sha;
@@ -113,7 +137,8 @@ Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::st
                       "repository smaller",
                   checkout.error().cause);
     }
-    return tl::unexpected(checkout.error());
+    if (!is_own_repository(job.repository_url)) return tl::unexpected(checkout.error());
+    return tl::unexpected(without_place(checkout.error(), request.url));
   }
   pb::Cloned cloned;
   cloned.set_sha(checkout->sha);

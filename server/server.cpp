@@ -16,6 +16,7 @@
 #include "builder/registry/registry.hpp"
 #include "edge/control/remote_edge.hpp"
 #include "edge/observe/access_log.hpp"
+#include "receive/repositories.hpp"
 #include "server/config.hpp"
 #include "server/delivery_watch.hpp"
 #include "server/engines.hpp"
@@ -43,6 +44,7 @@ struct Server::Parts {
   std::unique_ptr<storage::SecretStore> secrets;
   std::unique_ptr<RecordedApp> connected_app;
   std::unique_ptr<builder::Registry> registry;  // null when it is elsewhere
+  std::unique_ptr<receive::Repositories> repositories;
   std::unique_ptr<builder::ImageBuilder> images;
   std::unique_ptr<vmm::Hypervisor> hypervisor;
   std::unique_ptr<edge::Edge> edge;
@@ -157,6 +159,8 @@ Result<void> start_world(Server::Parts& server, const ServerConfig& config, cons
             error)) {
     return tl::unexpected(error);
   }
+  server.repositories = std::make_unique<receive::Repositories>(
+      state.repositories(), static_cast<std::uint64_t>(config.builder.min_free_mib) << 20U);
   builder::ImageBuilderConfig images;
   images.state_dir = state.containers();
   images.log_dir = state.logs();
@@ -230,6 +234,7 @@ void make_engines(Server::Parts& server, const ServerConfig& config, const State
   build.app = server.connected_app.get();
   server.repository_access = std::make_unique<RepositoryAccess>(*server.secrets);
   build.access = server.repository_access.get();
+  build.repositories = state.repositories();
   build.cache_bytes_max = static_cast<std::uint64_t>(config.keep.build_cache_mib) << 20U;
   server.build_engine = std::make_unique<LocalBuildEngine>(std::move(build), *server.images,
                                                            *server.secrets, server.registry_gate);
@@ -397,6 +402,7 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   api.https_port = server.edge->https_port();
   api.ca_certificate = server.edge->ca_certificate();
   api.connected_app = server.connected_app.get();
+  api.repositories = server.repositories.get();
   api.other_parts = [&health = server.github_health] { return health.parts(); };
   if (config.edge.access_log) {
     api.access_log = [folder = state.access_logs()](const std::string& project) {

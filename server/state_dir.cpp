@@ -152,7 +152,8 @@ Result<StateDir> StateDir::open(const fs::path& named) {
     return fail(ErrorCode::unavailable, "can't close " + root.string() + " to other users",
                 std::strerror(errno));
   }
-  for (const auto& folder : {state.events(), state.secrets(), state.logs(), state.work()}) {
+  for (const auto& folder :
+       {state.events(), state.secrets(), state.logs(), state.work(), state.repositories()}) {
     ATLAS_TRYV(make_folder(folder, k_private_mode));
   }
   return state;

@@ -33,6 +33,7 @@ class StateDir {
   [[nodiscard]] std::filesystem::path containers() const { return root_ / "containers"; }
   [[nodiscard]] std::filesystem::path work() const { return root_ / "work"; }  // checkouts
   [[nodiscard]] std::filesystem::path logs() const { return root_ / "logs"; }
+  [[nodiscard]] std::filesystem::path repositories() const { return root_ / "git"; }  // pushed to
   // Of requests, one file a project; the edge writes them.
   [[nodiscard]] std::filesystem::path access_logs() const { return root_ / "edge" / "access"; }
   [[nodiscard]] std::filesystem::path vms() const { return root_ / "vm"; }

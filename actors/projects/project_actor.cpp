@@ -26,8 +26,11 @@ std::string ProjectActorState::dedupe_key(pb::Trigger trigger, const std::string
 
 // The ids of one host say nothing of another's.
 std::string ProjectActorState::dedupe_key(const Push& push) const {
-  if (push.by != Principal::webhook("git")) return dedupe_key(push.trigger, push.delivery_id);
-  return "git/" + history.project.id.str() + "/" + push.delivery_id;
+  for (const char* host : {"git", "push"}) {
+    if (push.by != Principal::webhook(host)) continue;
+    return std::string(host) + "/" + history.project.id.str() + "/" + push.delivery_id;
+  }
+  return dedupe_key(push.trigger, push.delivery_id);
 }
 
 // One after the other: whether a push is late depends on those that are being recorded.

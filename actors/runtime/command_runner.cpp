@@ -272,6 +272,14 @@ struct CommandRunner::Run {
     return tell_project(command.project, RemoveRepositoryLogin{});
   }
 
+  Result<commands::Done> operator()(const commands::SetPushToken& command) const {
+    return tell_project(command.project, SetPushToken{command.digest});
+  }
+
+  Result<commands::Done> operator()(const commands::RevokePushToken& command) const {
+    return tell_project(command.project, RevokePushToken{});
+  }
+
   // ---- the GitHub App ----
 
   Result<commands::Done> operator()(const commands::ConnectGitHubApp& command) const {

@@ -60,8 +60,8 @@ struct CreateProject {
   using Answer = ProjectId;
   static constexpr std::string_view name = "create_project";
   std::string project;
-  std::string repository_url;
-  std::string branch;                         // empty: the repository's default branch
+  std::string repository_url;  // k_own_repository: the server keeps one, which is pushed to
+  std::string branch;          // empty: the repository's default branch; of the server's own, main
   std::optional<std::string> webhook_secret;  // unset: the server's
 };
 // Retires what is live and cancels what is under way, then forgets the name.
@@ -155,6 +155,20 @@ struct SetRepositoryLogin {
 struct RemoveRepositoryLogin {
   using Answer = Done;
   static constexpr std::string_view name = "remove_repository_login";
+  std::string project;
+};
+// The SHA-256 of what proves who may push to the server's own repository of the project, in the
+// place of the one before. conflict: it has none.
+struct SetPushToken {
+  using Answer = Done;
+  static constexpr std::string_view name = "set_push_token";
+  std::string project;
+  std::string digest;  // 64 hex digits
+};
+// conflict: there is no token.
+struct RevokePushToken {
+  using Answer = Done;
+  static constexpr std::string_view name = "revoke_push_token";
   std::string project;
 };
 
@@ -351,10 +365,10 @@ using Command =
                  RecordRepositoryDeletion, TakePush, TakeProjectPush, CreateProject, DeleteProject,
                  ChangeSettings, SetEnv, UnsetEnv, SetBuildSecrets, UnsetBuildSecrets,
                  SetNotifySecret, SetWebhookSecret, MakeDeployKey, RemoveDeployKey, PinHostKey,
-                 SetRepositoryLogin, RemoveRepositoryLogin, Deploy, Rollback, Redeploy, Promote,
-                 ApprovePullRequest, Restart, Cancel, StopApp, StartApp, Scale, AddDomain,
-                 RemoveDomain, CheckDomain, RetryDomain, RedirectDomain, UploadCertificate,
-                 ReleaseCertificate>;
+                 SetRepositoryLogin, RemoveRepositoryLogin, SetPushToken, RevokePushToken, Deploy,
+                 Rollback, Redeploy, Promote, ApprovePullRequest, Restart, Cancel, StopApp,
+                 StartApp, Scale, AddDomain, RemoveDomain, CheckDomain, RetryDomain, RedirectDomain,
+                 UploadCertificate, ReleaseCertificate>;
 using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::string,
                             std::vector<actors::PushReceipt>>;
 

@@ -196,12 +196,13 @@ TEST(ProjectJson, has_every_member_of_the_contract) {
   EXPECT_EQ(project()["newest_deployment"], nullptr);
   control.add_deployment("abcdefg2", "shop");
   const auto json = project();
-  EXPECT_THAT(keys_of(json), ::testing::ElementsAre(
-                                 "id", "name", "repository", "repository_deleted", "branch", "url",
-                                 "live_deployment", "newest_deployment", "status", "created_at_us",
-                                 "updated_at_us", "env_names", "build_secret_names", "settings",
-                                 "has_notify_secret", "has_webhook_secret", "deploy_key",
-                                 "host_keys", "has_login", "waiting_for_approval"));
+  EXPECT_THAT(
+      keys_of(json),
+      ::testing::ElementsAre(
+          "id", "name", "repository", "repository_deleted", "git_push_url", "has_push_token",
+          "branch", "url", "live_deployment", "newest_deployment", "status", "created_at_us",
+          "updated_at_us", "env_names", "build_secret_names", "settings", "has_notify_secret",
+          "has_webhook_secret", "deploy_key", "host_keys", "has_login", "waiting_for_approval"));
   EXPECT_EQ(json["newest_deployment"]["id"], "abcdefg2");
   EXPECT_EQ(json["live_deployment"], nullptr);
   EXPECT_EQ(json["status"], json["newest_deployment"]["status"]);

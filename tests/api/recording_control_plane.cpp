@@ -166,6 +166,16 @@ void RecordingControlPlane::add_redeployment(const std::string& id, const std::s
   append(deployment_stream(DeploymentId(id)), {event});
 }
 
+void RecordingControlPlane::add_own_project(const std::string& name) {
+  CreateProject create;
+  create.name = name;
+  create.repository_url = k_own_repository;
+  create.settings = default_settings();
+  ProjectState fresh;
+  fresh.id = ProjectId(name);
+  append(project_stream(fresh.id), decide(fresh, create).value());
+}
+
 void RecordingControlPlane::append_to(const std::string& deployment, const pb::Event& event) {
   append(deployment_stream(DeploymentId(deployment)), {event});
 }
@@ -234,13 +244,18 @@ struct RecordingControlPlane::Effect {
     return plane.receipts;
   }
   Result<std::vector<actors::PushReceipt>> operator()(const commands::TakeProjectPush&) const {
+    const std::lock_guard lock(plane.mutex_);
     return plane.receipts;
   }
   Result<ProjectId> operator()(const commands::CreateProject& command) const {
     if (plane.catalog_.project_named(command.project)) {
       return fail(ErrorCode::already_exists, "There is a project of that name.");
     }
-    plane.add_project(command.project, command.webhook_secret.value_or(""));
+    if (command.repository_url == k_own_repository) {
+      plane.add_own_project(command.project);
+    } else {
+      plane.add_project(command.project, command.webhook_secret.value_or(""));
+    }
     return ProjectId(command.project);
   }
   Result<commands::Done> operator()(const commands::DeleteProject& command) const {
@@ -317,6 +332,16 @@ struct RecordingControlPlane::Effect {
   }
   Result<commands::Done> operator()(const commands::RemoveRepositoryLogin& command) const {
     return decided(command.project, RemoveRepositoryLogin{});
+  }
+  Result<commands::Done> operator()(const commands::SetPushToken& command) const {
+    pb::Event event;
+    event.mutable_push_token_set()->set_digest(command.digest);
+    return recorded(command.project, {event});
+  }
+  Result<commands::Done> operator()(const commands::RevokePushToken& command) const {
+    pb::Event event;
+    event.mutable_push_token_revoked();
+    return recorded(command.project, {event});
   }
   Result<commands::Done> operator()(const commands::ConnectGitHubApp& command) const {
     if (!plane.app_is_recorded) return plane.app_outcome;

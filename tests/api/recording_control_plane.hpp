@@ -27,6 +27,8 @@ class RecordingControlPlane : public actors::ControlPlane {
   // repository_url: empty for one of https://.
   void add_project(const std::string& name, const std::string& webhook_secret = {},
                    const std::string& repository_url = {});
+  // One whose repository the server keeps; its branch is main.
+  void add_own_project(const std::string& name);
   // A domain of the project, whose records are missing.
   void add_domain(const std::string& domain, const std::string& project);
   void append_to_domain(const std::string& domain, const std::vector<pb::Event>& events);
@@ -52,6 +54,11 @@ class RecordingControlPlane : public actors::ControlPlane {
 
   // What the commands answer with.
   Result<std::vector<actors::PushReceipt>> receipts;
+  // The same while commands may come.
+  void set_receipts(Result<std::vector<actors::PushReceipt>> next) {
+    const std::lock_guard lock(mutex_);
+    receipts = std::move(next);
+  }
   Result<DeploymentId> deployed = DeploymentId("aaaaaaa2");
   Result<commands::Done> env_outcome;
   Result<DeploymentId> made = DeploymentId("aaaaaaa2");  // by rollback, redeploy, promote, restart

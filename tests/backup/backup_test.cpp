@@ -82,6 +82,39 @@ TEST_F(Making, holds_everything_that_cannot_be_made_again_and_nothing_that_is_ha
   EXPECT_LT(report.bytes_added, static_cast<std::uint64_t>(k_hole_bytes));
 }
 
+TEST_F(Making, holds_repositories_whatever_their_branches_are_called) {
+  const auto in = [](std::string_view name) {
+    std::string path = "git/ab2c/repository.git/";
+    return path.append(name);
+  };
+  for (const char* kept : {"HEAD", "config", "refs/heads/main", "refs/heads/x.tmp",
+                           "refs/heads/tmp_y", "refs/heads/z.new", "objects/pack/pack-1.pack"}) {
+    write(state_ / in(kept), kept);
+  }
+  write(state_ / "git/ab2c/pending.json", "{}");
+  for (const char* left : {"refs/heads/main.lock", "objects/pack/tmp_pack_1",
+                           "objects/tmp_objdir-incoming-1/pack/pack-2.pack"}) {
+    write(state_ / in(left), left);
+  }
+  write(state_ / "git/ab2c/repository.new/HEAD", "half");
+  std::vector<std::string> saved;
+  for (const auto& file : files_to_save(state_, false).value()) {
+    if (file.starts_with("git/")) saved.push_back(file.substr(9));
+    EXPECT_TRUE(belongs_to_backup(file)) << file;
+  }
+  EXPECT_THAT(saved, testing::UnorderedElementsAre(
+                         "pending.json", "repository.git/HEAD", "repository.git/config",
+                         "repository.git/refs/heads/main", "repository.git/refs/heads/x.tmp",
+                         "repository.git/refs/heads/tmp_y", "repository.git/refs/heads/z.new",
+                         "repository.git/objects/pack/pack-1.pack"));
+  EXPECT_FALSE(belongs_to_backup(in("../../../secret.key")));
+  EXPECT_FALSE(belongs_to_backup(in("objects/tmp_objdir-1/a")));
+  must_back_up();
+  const auto restored_once = restore(restore_config());
+  ASSERT_TRUE(restored_once) << to_string(restored_once.error());
+  EXPECT_EQ(read(restored() / in("refs/heads/z.new")), "refs/heads/z.new");
+}
+
 TEST_F(Making, only_the_owner_can_read_it) {
   must_back_up();
   for (const auto& entry : fs::recursive_directory_iterator(backups())) {

@@ -164,6 +164,14 @@ TEST(CommandLine, a_notify_secret_is_named_by_a_file) {
   EXPECT_EQ(notify.file, "-");
 }
 
+TEST(CommandLine, a_project_is_cloned_from_somewhere_or_pushed_to_here) {
+  const auto create = command<ProjectCreateCommand>({"project", "create", "web", "--git-push"});
+  EXPECT_TRUE(create.git_push);
+  EXPECT_EQ(create.repository, "");
+  EXPECT_TRUE(
+      command<ProjectPushTokenCommand>({"project", "push-token", "web", "--revoke"}).revoke);
+}
+
 TEST(CommandLine, a_github_app_is_named_by_its_id_and_two_files) {
   const auto connect = command<GitHubConnectCommand>(
       {"github", "connect", "--app-id", "12345", "--private-key-file", "key.pem",

@@ -58,6 +58,65 @@ TEST(Project, the_ways_to_write_one_repository_are_one) {
   EXPECT_EQ(normalized_repository("file:///srv/a.git/"), normalized_repository("/srv/a.git"));
 }
 
+ProjectState made_to_be_pushed_to(const std::string& branch = "") {
+  ProjectState state;
+  state.id = ProjectId("ab2c3d4e");
+  CreateProject create{"web", std::string(k_own_repository), branch, "", default_settings()};
+  const auto events = decide(state, create);
+  EXPECT_TRUE(events);
+  for (const auto& event : events.value_or(std::vector<pb::Event>{})) evolve(state, event);
+  return state;
+}
+
+TEST(Project, a_repository_of_the_servers_own_is_named_by_its_project_and_no_path) {
+  const auto state = made_to_be_pushed_to();
+  EXPECT_EQ(state.repository_url, "atlasflow:ab2c3d4e");
+  EXPECT_EQ(state.branch, "main");
+  EXPECT_EQ(owner_of_repository(state.repository_url), state.id);
+  EXPECT_EQ(normalized_repository(state.repository_url), state.repository_url);
+  EXPECT_EQ(made_to_be_pushed_to("release/2").branch, "release/2");
+  EXPECT_FALSE(is_own_repository("https://github.com/a/b"));
+  EXPECT_TRUE(owner_of_repository("https://github.com/a/b").empty());
+}
+
+TEST(Project, nobody_names_another_projects_repository_as_its_own) {
+  ProjectState state;
+  const auto decided =
+      decide(state, CreateProject{"web", "atlasflow:other", "", "", default_settings()});
+  ASSERT_FALSE(decided);
+  EXPECT_EQ(decided.error().code, ErrorCode::invalid_argument);
+}
+
+TEST(Project, a_branch_that_is_pushed_to_here_is_one_that_git_takes) {
+  for (const std::string branch :
+       {"-x", "a b", "a..b", "a//b", "/a", "a/", "a.lock", ".a", "a/.b", "a.", "a\nb", "ä"}) {
+    ProjectState state;
+    state.id = ProjectId("ab2c3d4e");
+    EXPECT_FALSE(decide(
+        state, CreateProject{"web", std::string(k_own_repository), branch, "", default_settings()}))
+        << branch;
+  }
+}
+
+TEST(Project, a_push_token_is_replaced_and_revoked_and_only_where_it_opens_something) {
+  auto state = made_to_be_pushed_to();
+  EXPECT_EQ(decide(state, RevokePushToken{}).error().code, ErrorCode::conflict);
+  for (const char* digest : {"one", "two"}) {
+    const auto events = decide(state, SetPushToken{digest});
+    ASSERT_TRUE(events);
+    for (const auto& event : *events) evolve(state, event);
+    EXPECT_EQ(state.push_token_digest, digest);
+  }
+  const auto revoked = decide(state, RevokePushToken{});
+  ASSERT_TRUE(revoked);
+  for (const auto& event : *revoked) evolve(state, event);
+  EXPECT_EQ(state.push_token_digest, "");
+  const auto refused = decide(made(), SetPushToken{"one"});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::conflict);
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("--git-push"));
+}
+
 TEST(Project, variables_come_and_go_and_reserved_names_are_refused) {
   auto state = made();
   const auto set = decide(state, SetEnv{{{"KEY", {"d1", "r1"}}, {"OTHER", {"d2", "r2"}}}});

@@ -23,6 +23,7 @@ constexpr std::array k_folders = {
     FolderRule{"http", "http base"},
     FolderRule{"events", "events base"},
     FolderRule{"github", "github base"},
+    FolderRule{"receive", "receive base"},
     FolderRule{"storage", "storage events base"},
     FolderRule{"edge", "edge http events base"},
     FolderRule{"vmm", "vmm http events base"},
@@ -31,14 +32,16 @@ constexpr std::array k_folders = {
     FolderRule{"inspect", "inspect storage events base"},
     FolderRule{"backup", "backup inspect storage events base"},
     FolderRule{"actors", "actors storage events base"},
-    FolderRule{"api", "api actors edge github http storage events base"},
-    FolderRule{"sim", "sim api actors edge http storage events base"},
-    FolderRule{"server",
-               "server backup api actors domains builder vmm edge github http storage events base"},
+    FolderRule{"api", "api actors edge github receive http storage events base"},
+    FolderRule{"sim", "sim api actors edge receive http storage events base"},
+    FolderRule{
+        "server",
+        "server backup api actors domains builder vmm edge github receive http storage events "
+        "base"},
     FolderRule{
         "cli",
-        "cli server sim backup inspect api actors domains builder vmm edge github http storage "
-        "events base"},
+        "cli server sim backup inspect api actors domains builder vmm edge github receive http "
+        "storage events base"},
 };
 
 // Libraries that only some folders may know. The prefix is of the name between < and >.

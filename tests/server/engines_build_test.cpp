@@ -2,6 +2,7 @@
 
 #include "actors/projects/sealed_env.hpp"
 #include "events/settings.hpp"
+#include "receive/repositories.hpp"
 #include "server/engines.hpp"
 #include "tests/builder/origin.hpp"
 #include "tests/builder/scratch.hpp"
@@ -12,6 +13,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::Pair;
 
 // Keeps what it was asked to build.
@@ -75,6 +77,78 @@ class SourceEngine : public testing::Test {
   LocalBuildEngine engine_{
       {scratch_.path() / "work", "127.0.0.1:1", [] { return true; }}, images_, *secrets_, gate_};
 };
+
+// One whose repositories are in the folder.
+class PushedSource : public SourceEngine {
+ protected:
+  PushedSource() {
+    std::filesystem::create_directories(repository_.parent_path());
+    pushed_.emplace(repository_);
+  }
+
+  actors::SourceJob pushed_job(const std::string& sha) {
+    auto out = job(sha);
+    out.repository_url = "atlasflow:ab2c3d4e";
+    return out;
+  }
+
+  const std::filesystem::path root_ = scratch_.path() / "git";
+  const std::filesystem::path repository_ = receive::repository_path(root_, "ab2c3d4e");
+  std::optional<builder::Origin> pushed_;
+  LocalBuildEngine own_{{.work = scratch_.path() / "work",
+                         .registry = "127.0.0.1:1",
+                         .registry_healthy = [] { return true; },
+                         .repositories = root_},
+                        images_,
+                        *secrets_,
+                        gate_};
+};
+
+TEST_F(PushedSource, what_was_pushed_here_is_cloned_from_where_it_lies) {
+  const auto sha = pushed_->commit(main_, {{"Dockerfile", "FROM scratch\n"}});
+  const auto head = own_.resolve("atlasflow:ab2c3d4e", "main");
+  ASSERT_TRUE(head) << to_string(head.error());
+  EXPECT_EQ(head->sha, sha);
+  const auto cloned = own_.clone(pushed_job(sha), {});
+  ASSERT_TRUE(cloned) << to_string(cloned.error());
+  EXPECT_EQ(cloned->sha(), sha);
+  // So is one of another branch than the deployed one.
+  const auto next = pushed_->commit("refs/heads/side", {{"x", "y"}});
+  EXPECT_TRUE(own_.clone(pushed_job(next), {}));
+}
+
+TEST_F(PushedSource, no_error_names_a_path_of_this_machine) {
+  pushed_->commit(main_, {{"x", "y"}});
+  const auto missing = own_.clone(pushed_job(std::string(40, '1')), {});
+  ASSERT_FALSE(missing);
+  EXPECT_THAT(to_string(missing.error()), Not(HasSubstr(scratch_.path().string())));
+  EXPECT_THAT(missing.error().message, HasSubstr("the project's repository"));
+  const auto branch = own_.resolve("atlasflow:ab2c3d4e", "none");
+  ASSERT_FALSE(branch);
+  EXPECT_THAT(branch.error().message, HasSubstr("nothing was pushed to branch 'none'"));
+  const auto nothing = own_.resolve("atlasflow:zzzzzzzz", "main");
+  ASSERT_FALSE(nothing);
+  EXPECT_THAT(to_string(nothing.error()), Not(HasSubstr(scratch_.path().string())));
+}
+
+TEST_F(PushedSource, a_submodule_reaches_no_other_projects_repository) {
+  const auto other_path = receive::repository_path(root_, "other234");
+  std::filesystem::create_directories(other_path.parent_path());
+  builder::Origin other(other_path);
+  const auto secret = other.commit(main_, {{"secret", "hush"}});
+  for (const std::string url : {"../../other234/repository.git", "../other234/repository.git",
+                                "file://" + other_path.string()}) {
+    const auto sha = pushed_->commit(
+        main_, {{"Dockerfile", "FROM scratch\n"},
+                {".gitmodules", "[submodule \"x\"]\n\tpath = x\n\turl = " + url + "\n"},
+                {"x", secret, GIT_FILEMODE_COMMIT}});
+    const auto cloned = own_.clone(pushed_job(sha), {});
+    ASSERT_TRUE(cloned) << to_string(cloned.error());
+    EXPECT_THAT(cloned->notices(), ElementsAre(HasSubstr("submodule")));
+    EXPECT_FALSE(
+        std::filesystem::exists(scratch_.path() / "work" / ("d" + sha.substr(0, 8)) / "x/secret"));
+  }
+}
 
 TEST_F(SourceEngine, a_clone_tells_the_projects_settings_with_the_repositorys_over_them) {
   const auto sha =

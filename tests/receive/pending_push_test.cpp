@@ -1,0 +1,46 @@
+#include "receive/pending_push.hpp"
+
+#include <gmock/gmock.h>
+
+#include "base/file.hpp"
+#include "tests/receive/scratch.hpp"
+
+namespace atlasflow::receive {
+namespace {
+
+TEST(PendingPush, it_is_read_as_it_was_written_until_it_is_removed) {
+  const Scratch scratch;
+  const auto file = scratch.path() / "pending.json";
+  EXPECT_FALSE(read_pending(file).value().has_value());
+  const PendingPush push{"id-1", "ada", 1'700'000'000, {{"refs/heads/main", std::string(40, 'a')}}};
+  ASSERT_TRUE(write_pending(file, push));
+  const auto read = read_pending(file).value();
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->id, push.id);
+  EXPECT_EQ(read->pusher, push.pusher);
+  EXPECT_EQ(read->at_s, push.at_s);
+  EXPECT_EQ(read->before, push.before);
+  ASSERT_TRUE(remove_pending(file));
+  EXPECT_FALSE(read_pending(file).value().has_value());
+}
+
+TEST(PendingPush, what_is_damaged_is_named) {
+  const Scratch scratch;
+  const auto file = scratch.path() / "pending.json";
+  for (const char* text : {"", "{", "[]", R"({"id":1})"}) {
+    ASSERT_TRUE(replace_file(file, text, 0600));
+    const auto read = read_pending(file);
+    ASSERT_FALSE(read.has_value()) << text;
+    EXPECT_EQ(read.error().code, ErrorCode::corrupt);
+  }
+}
+
+TEST(PendingPush, without_a_folder_for_it_nothing_is_taken) {
+  const Scratch scratch;
+  const auto written = write_pending(scratch.path() / "none" / "pending.json", {});
+  ASSERT_FALSE(written.has_value());
+  EXPECT_EQ(written.error().code, ErrorCode::disk_full);
+}
+
+}  // namespace
+}  // namespace atlasflow::receive
