@@ -173,6 +173,7 @@ Result<void> start_world(Server::Parts& server, const ServerConfig& config, cons
   images.static_server = config.builder.static_server.empty()
                              ? own_program("atlasflow-static-server")
                              : config.builder.static_server;
+  images.copy_parents = own_program("atlasflow-copy-parents");
   images.disk_limit_mib = config.builder.disk_limit_mib;
   images.min_free_mib = config.builder.min_free_mib / 2;  // builds begin with all of it
   images.bases = config.builder.bases;

@@ -141,6 +141,26 @@ std::size_t line_of(std::string_view step, std::string_view dockerfile) {
   return found;
 }
 
+// What the program that does COPY --parents has said, when the step is one of its own. The folder
+// that it makes is named in the COPY that stands for the instruction.
+std::optional<Error> copy_parents_failure(const BuildEnd& end, std::string_view step) {
+  constexpr std::string_view k_program = "/.atlasflow/tool/atlasflow-copy-parents --out=";
+  constexpr std::string_view k_said = "\nCOPY --parents: ";
+  const auto start = step.find(k_program);
+  const auto said = end.output.rfind(k_said);
+  if (start == std::string_view::npos || said == std::string_view::npos) return std::nullopt;
+  auto folder = step.substr(start + k_program.size());
+  folder = folder.substr(0, folder.find(' '));
+  auto why = end.output.substr(said + k_said.size());
+  why = why.substr(0, why.find('\n'));
+  const auto number = line_of("COPY --from=" + std::string(folder.substr(folder.rfind('/') + 1)) +
+                                  " " + std::string(folder) + "/ /",
+                              end.dockerfile);
+  const auto place =
+      number == 0 ? std::string() : "Dockerfile, line " + std::to_string(number) + ": ";
+  return Error{ErrorCode::user_error, place + "COPY --parents failed: " + clipped(why), {}};
+}
+
 // The builder's machine, not the user's files, is at fault.
 constexpr std::array<std::string_view, 6> k_machine_faults = {
     "no space left on device", "cannot allocate memory", "too many open files",
@@ -182,6 +202,7 @@ Error build_failure(const BuildEnd& end) {
     return {ErrorCode::internal, named + " could not be isolated by crun; the log has its words",
             cause};
   }
+  if (auto parents = copy_parents_failure(end, failure.step)) return std::move(*parents);
   if (!step.empty() && failure.reason.starts_with("while running runtime")) {
     if (const auto code = number_after(line, "exit status ")) {
       return {ErrorCode::user_error,

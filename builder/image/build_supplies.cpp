@@ -5,6 +5,7 @@
 #include "base/file.hpp"
 #include "builder/image/buildah_builder.hpp"
 #include "builder/stack/build_secret_id.hpp"
+#include "builder/stack/dockerfile_parents.hpp"
 #include "builder/stack/render.hpp"
 
 namespace atlasflow::builder {
@@ -37,7 +38,7 @@ Result<Stack> BuildahBuilder::find_stack(const BuildRequest& request, const fs::
 }
 
 Result<BuildSupplies> BuildahBuilder::put_supplies(const BuildRequest& request, const Stack& stack,
-                                                   const std::string& dockerfile,
+                                                   const DockerfilePlan& plan,
                                                    const fs::path& scratch) const {
   BuildSupplies supplies;
   auto& arguments = supplies.arguments;
@@ -51,7 +52,7 @@ Result<BuildSupplies> BuildahBuilder::put_supplies(const BuildRequest& request, 
   for (const auto& secret : request.secrets) {
     // No step can name one that its text does not hold: the id has the value's digest in it.
     const auto id = secret_id(secret.name, secret.digest);
-    if (dockerfile.find("id=" + id + ",") == std::string::npos) continue;
+    if (plan.text.find("id=" + id + ",") == std::string::npos) continue;
     add_secret(id, secret.value);
     supplies.used.push_back({secret.name, secret.digest});
   }
@@ -68,22 +69,29 @@ Result<BuildSupplies> BuildahBuilder::put_supplies(const BuildRequest& request, 
     supplies.digest += "ca " + sha256_hex(*certificate) + "\n";
     add_secret(k_ca_secret, Secret(*std::move(certificate)));
   }
-  std::error_code error;
-  if (stack.needs_static_server) {
-    const fs::path folder = scratch / k_static_server_context;
-    fs::create_directory(folder, error);
-    fs::copy_file(config_.static_server, folder / k_static_server_program, error);
+  // A program of ours, in a build context of its own.
+  const auto add_program = [&](const fs::path& program, const std::string& context,
+                               const char* name, const std::string& what) -> Result<void> {
+    std::error_code error;
+    fs::create_directory(scratch / context, error);
+    fs::copy_file(program, scratch / context / name, error);
     if (error) {
-      return fail(ErrorCode::unavailable,
-                  "the static server is not readable at " + config_.static_server.string() +
-                      "; builder.static_server names it",
+      return fail(ErrorCode::unavailable, what + " is not readable at " + program.string(),
                   error.message());
     }
-    ATLAS_TRY(const auto program, read_file(folder / k_static_server_program, k_program_bytes_max));
-    supplies.digest += "static server " + sha256_hex(program) + "\n";
-    arguments.insert(arguments.end(),
-                     {"--build-context", std::string(k_static_server_context) + "=/mnt/scratch/" +
-                                             k_static_server_context});
+    ATLAS_TRY(const auto bytes, read_file(scratch / context / name, k_program_bytes_max));
+    supplies.digest += context + " " + sha256_hex(bytes) + "\n";
+    arguments.insert(arguments.end(), {"--build-context", context + "=/mnt/scratch/" + context});
+    return {};
+  };
+  if (stack.needs_static_server) {
+    ATLAS_TRYV(add_program(config_.static_server, k_static_server_context, k_static_server_program,
+                           "the static server, which builder.static_server names,"));
+  }
+  if (plan.copies_parents) {
+    ATLAS_TRYV(add_program(config_.copy_parents, k_copy_parents_context, k_copy_parents_program,
+                           "the program that does COPY --parents"));
+    ATLAS_TRYV(write_text(scratch / k_copy_parents_context / k_copy_parents_ignore, stack.ignore));
   }
   return supplies;
 }

@@ -123,10 +123,10 @@ class BuildahBuilder final : public ImageBuilder {
                                       Clock::time_point until, const std::stop_token& stop) const;
   Result<Stack> find_stack(const BuildRequest& request, const std::filesystem::path& root,
                            const StackBases& bases) const;
-  // What the Dockerfile uses beside the checkout: secrets that it mounts, and of a generated one
-  // the programs that it copies, in the scratch folder.
+  // What the Dockerfile uses beside the checkout: secrets that it mounts, and programs of ours, in
+  // the scratch folder.
   Result<BuildSupplies> put_supplies(const BuildRequest& request, const Stack& stack,
-                                     const std::string& dockerfile,
+                                     const DockerfilePlan& plan,
                                      const std::filesystem::path& scratch) const;
   // What the plan starts from and the store of base images has not.
   Result<void> pull_absent(const Stack& stack, const DockerfilePlan& plan,
@@ -202,5 +202,15 @@ class BuildahBuilder final : public ImageBuilder {
   std::condition_variable ended_;
   std::map<std::string, std::stop_source> active_;  // guarded by mutex_
 };
+
+// The toolchain, and that nobody else uses the folder.
+struct Workplace {
+  Toolchain toolchain;
+  FileDescriptor lock;
+};
+[[nodiscard]] Result<Workplace> open_workplace(const ImageBuilderConfig& config);
+// On that rung of the ladder, in order but for what probe() finds out.
+[[nodiscard]] Result<std::unique_ptr<BuildahBuilder>> make_untried_builder(
+    const ImageBuilderConfig& config, const Workplace& place, const Rung& rung);
 
 }  // namespace atlasflow::builder

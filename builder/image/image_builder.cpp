@@ -16,6 +16,7 @@
 #include "builder/image/build_log.hpp"
 #include "builder/image/build_watch.hpp"
 #include "builder/image/buildah_builder.hpp"
+#include "builder/image/ignored_files.hpp"
 #include "builder/source/source_file.hpp"
 #include "builder/stack/build_secret_id.hpp"
 #include "builder/stack/detect.hpp"
@@ -291,10 +292,16 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   for (const auto& base : used_bases) log.note("From " + base.name + "@" + base.digest);
   ATLAS_TRY(auto store, own_store(request));
   if (request.no_cache) ATLAS_TRYV(store.outdate_layers());
-  ATLAS_TRY(auto supplies, put_supplies(request, stack, plan.text, scratch));
+  ATLAS_TRY(auto supplies, put_supplies(request, stack, plan, scratch));
+  if (!stack.ignore.empty() && plan.text.find("--mount=type=bind") != std::string::npos) {
+    ATLAS_TRYV(hide_ignored_files(*context, stack.ignore, scratch / k_context_layer,
+                                  rung_.user_namespace ? k_build_uid_base : 0));
+  }
   const auto mask = mask_of(request);
   // What buildah says of a step is compared with it, and is hidden by then.
-  if (stack.name == "dockerfile") supplies.dockerfile = masked_lines(mask, plan.text);
+  if (stack.name == "dockerfile") {
+    supplies.dockerfile = masked_lines(mask, plan.numbered.empty() ? plan.text : plan.numbered);
+  }
   BuiltImage built;
   built.inputs = inputs_of(workshop(), request, prepared, used_bases, supplies,
                            context->lexically_relative(request.folder).string());
@@ -378,7 +385,7 @@ Result<FileDescriptor> lock_folder(const fs::path& folder) {
 
 }  // namespace
 
-Result<std::unique_ptr<ImageBuilder>> make_buildah_builder(const ImageBuilderConfig& config) {
+Result<Workplace> open_workplace(const ImageBuilderConfig& config) {
   if (!config.state_dir.is_absolute() || !config.log_dir.is_absolute()) {
     return fail(ErrorCode::invalid_argument, "the folders of builds must be absolute paths");
   }
@@ -392,26 +399,36 @@ Result<std::unique_ptr<ImageBuilder>> make_buildah_builder(const ImageBuilderCon
                 "cannot make the folder of builds " + config.state_dir.string(), error.message());
   }
   ATLAS_TRY(auto lock, lock_folder(config.state_dir));
+  return Workplace{std::move(toolchain), std::move(lock)};
+}
+
+Result<std::unique_ptr<BuildahBuilder>> make_untried_builder(const ImageBuilderConfig& config,
+                                                             const Workplace& place,
+                                                             const Rung& rung) {
+  ATLAS_TRY(auto buildah, Buildah::make({place.toolchain, rung, config.reachable_networks}));
+  FileDescriptor lock(::fcntl(place.lock.get(), F_DUPFD_CLOEXEC, 0));
+  auto builder = std::make_unique<BuildahBuilder>(config, rung, place.toolchain, std::move(buildah),
+                                                  std::move(lock));
+  builder->clear_unnamed();
+  ATLAS_TRYV(builder->prepare());
+  return builder;
+}
+
+Result<std::unique_ptr<ImageBuilder>> make_buildah_builder(const ImageBuilderConfig& config) {
+  ATLAS_TRY(const auto place, open_workplace(config));
   std::vector<Rung> rungs = {{"oci+userns", "oci", true, "userns"}, {"oci", "oci", false, "root"}};
   if (config.allow_chroot_isolation) rungs.push_back({"chroot", "chroot", true, "userns"});
   std::string failures;
   for (const Rung& rung : rungs) {
-    auto buildah = Buildah::make({toolchain, rung, config.reachable_networks});
-    if (!buildah) {
-      failures += rung.label + ": " + to_string(buildah.error()) + "; ";
-      continue;
-    }
-    FileDescriptor rung_lock(::fcntl(lock.get(), F_DUPFD_CLOEXEC, 0));
-    auto builder = std::make_unique<BuildahBuilder>(config, rung, toolchain, std::move(*buildah),
-                                                    std::move(rung_lock));
-    builder->clear_unnamed();
-    if (auto works = builder->prepare().and_then([&] { return builder->probe(); }); !works) {
+    auto builder = make_untried_builder(config, place, rung);
+    const auto works = builder.and_then([](const auto& made) { return made->probe(); });
+    if (!works) {
       failures += rung.label + ": " + to_string(works.error()) + "; ";
       continue;
     }
     log_event("builder", "ready",
-              {{"isolation", builder->isolation()}, {"toolchain", builder->toolchain()}});
-    return builder;
+              {{"isolation", (*builder)->isolation()}, {"toolchain", (*builder)->toolchain()}});
+    return std::move(*builder);
   }
   return fail(ErrorCode::unavailable, "this machine cannot build images in isolation", failures);
 }

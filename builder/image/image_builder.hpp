@@ -36,6 +36,7 @@ struct ImageBuilderConfig {
   // What generated Dockerfiles start from, by language, instead of what builder/stack chooses.
   std::map<std::string, std::string> bases = {};
   std::filesystem::path static_server = {};   // the program that static sites run
+  std::filesystem::path copy_parents = {};    // the program that does COPY --parents
   std::filesystem::path ca_certificate = {};  // PEM, for RUN steps; empty: none
 };
 

@@ -48,6 +48,9 @@ struct SecretFile {
 };
 inline constexpr const char* k_secrets_folder = "/mnt/secrets";
 
+// In the scratch folder: laid over the context, where the kernel can. What is in it is seen.
+inline constexpr const char* k_context_layer = "context-upper";
+
 struct SandboxMounts {
   std::filesystem::path storage;       // -> /mnt/storage
   std::filesystem::path bases;         // -> /mnt/bases, read only; empty: none

@@ -1,11 +1,12 @@
 #include "builder/stack/dockerfile.hpp"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
+#include "builder/stack/dockerfile_add.hpp"
 #include "builder/stack/dockerfile_lines.hpp"
+#include "builder/stack/dockerfile_parents.hpp"
 #include "builder/stack/dockerfile_rules.hpp"
 #include "builder/stack/dockerfile_scope.hpp"
 #include "builder/stack/dockerfile_text.hpp"
@@ -17,17 +18,20 @@ namespace {
 constexpr std::size_t k_stages_max = 1000;
 
 struct Stage {
-  std::string name;  // as written; its number when it has none
+  std::string name;   // as written; its number when it has none
+  std::string label;  // what buildah is to call it
+  std::string base;   // what it starts from, the same
   std::size_t number = 0;
   int line = 0;
   StageScope scope;
-  std::set<std::size_t> needs;        // stages before it
-  std::vector<Stated> images;         // full names
-  std::vector<Instruction> triggers;  // ONBUILD, for the stages that start from it
-  int health_check_line = 0;          // of the HEALTHCHECK that counts; 0: none
-  bool adds_remote_files = false;     // without a checksum
-  std::size_t first = 0;              // of the plan's instructions: FROM
-  std::size_t end = 0;                // behind the last
+  std::set<std::size_t> needs;                 // stages before it
+  std::vector<Stated> images;                  // full names
+  std::vector<Instruction> triggers;           // ONBUILD, for the stages that start from it
+  int health_check_line = 0;                   // of the HEALTHCHECK that counts; 0: none
+  bool adds_remote_files = false;              // without a checksum
+  std::map<std::size_t, ParentsCopy> parents;  // by the place among the plan's instructions
+  std::size_t first = 0;                       // of the plan's instructions: FROM
+  std::size_t end = 0;                         // behind the last
   // What is wrong with it only when it is built: its platform, or an image that may not be used.
   std::optional<Error> error;
 };
@@ -38,11 +42,13 @@ class Planner {
       : request_(request),
         escape_(lines.escape),
         scope_(request.build_args, request.target, lines.escape),
-        instructions_(std::move(lines.instructions)) {}
+        instructions_(std::move(lines.instructions)),
+        has_parents_(std::any_of(instructions_.begin(), instructions_.end(), has_parents)) {}
 
   Result<DockerfilePlan> run() {
     for (std::size_t i = 0; i < instructions_.size(); ++i) {
       auto& instruction = instructions_[i];
+      at_ = i;
       auto right = check_flags(instruction);
       if (right) right = check_arguments(instruction, escape_);
       if (!right) return tl::unexpected(right.error());
@@ -83,14 +89,12 @@ class Planner {
     Stage stage;
     stage.number = stages_.size();
     stage.name = words.size() == 3 ? words[2] : std::to_string(stage.number);
+    // Stages come between, where COPY --parents needs them, and would change the numbers.
+    stage.label = words.size() == 1 && has_parents_ ? "atlasflow-stage-" + stage.name : stage.name;
     stage.line = from.line;
     stage.first = index;
     if (words.size() == 3) {
-      if (!is_stage_name(lower_case(stage.name))) {
-        return wrong_line(from.line, "'" + stage.name +
-                                         "' cannot be the name of a stage: it starts with a "
-                                         "letter and has letters, digits, - _ and .");
-      }
+      ATLAS_TRYV(check_stage_name(from.line, stage.name, has_parents_));
       if (const auto* other = stage_named(stage.name)) {
         return wrong_line(from.line, "there is a stage '" + stage.name + "' already, in line " +
                                          std::to_string(other->line));
@@ -106,7 +110,7 @@ class Planner {
                                        variable);
     }
     if (auto right = take_platform(from, stage); !right) return right;
-    return start_from(from, std::move(stage), base.text, words.size() == 3);
+    return start_from(from, std::move(stage), base.text);
   }
 
   Result<void> take_platform(Instruction& from, Stage& stage) {
@@ -122,7 +126,7 @@ class Planner {
     return {};
   }
 
-  Result<void> start_from(Instruction& from, Stage stage, const std::string& base, bool is_named) {
+  Result<void> start_from(Instruction& from, Stage stage, const std::string& base) {
     const Stage* parent = stage_named(base);
     const bool is_stage = parent != nullptr && !whole_number(base);
     std::vector<Instruction> triggers;
@@ -131,7 +135,7 @@ class Planner {
       stage.needs.insert(parent->number);
       stage.health_check_line = parent->health_check_line;
       triggers = parent->triggers;
-      name = parent->name;
+      name = parent->label;
       ATLAS_TRY(auto inherited, scope_.inherit(parent->scope, from.line));
       stage.scope = std::move(inherited);
     } else if (base != "scratch") {
@@ -139,7 +143,8 @@ class Planner {
     } else {
       stage.scope.work_folder = "/";
     }
-    from.arguments = name + (is_named ? " AS " + stage.name : "");
+    from.arguments = name + (whole_number(stage.label) ? "" : " AS " + stage.label);
+    stage.base = name;
     stages_.push_back(std::move(stage));
     for (auto& trigger : triggers) {
       trigger.line = from.line;
@@ -177,9 +182,10 @@ class Planner {
   }
 
   Result<void> take_copy(Instruction& instruction) {
+    std::string source;
     for (auto& flag : instruction.flags) {
       if (flag.name() == "--from") {
-        ATLAS_TRY(auto source, source_of(flag.value(), instruction.line, "COPY --from"));
+        ATLAS_TRY(source, source_of(flag.value(), instruction.line, "COPY --from"));
         flag.text = flag.raw = "--from=" + source;
       } else if (flag.name() == "--chmod") {
         ATLAS_TRY(auto mode, scope_.expand(flag.value(), instruction.line, stages_.back().scope));
@@ -190,28 +196,17 @@ class Planner {
         }
       }
     }
-    return instruction.name == "ADD" ? check_added(instruction) : Result<void>{};
-  }
-
-  // Without git, which the toolchain has not, buildah would add whatever folder it is in.
-  Result<void> check_added(const Instruction& instruction) {
-    auto words = is_json_list(instruction.arguments) ? read_json_list(instruction.arguments)
-                                                     : split_words(instruction.arguments, escape_);
-    if (!words.empty()) words.pop_back();
-    const bool has_checksum =
-        std::any_of(instruction.flags.begin(), instruction.flags.end(),
-                    [](const InstructionFlag& flag) { return flag.name() == "--checksum"; });
-    for (const auto& word : words) {
-      ATLAS_TRY(auto source, scope_.expand(word, instruction.line, stages_.back().scope));
-      if (!is_git_source(source.text)) {
-        const bool is_remote = !source.missing.empty() || is_remote_source(source.text);
-        stages_.back().adds_remote_files |= is_remote && !has_checksum;
-        continue;
-      }
-      return wrong_line(instruction.line,
-                        "ADD of a Git repository (" + source.text.substr(0, 100) +
-                            ") is not supported; git clone in a RUN step, or make it a submodule");
+    if (instruction.name == "ADD") {
+      ATLAS_TRY(const bool is_remote,
+                adds_remote_files(instruction, scope_, stages_.back().scope, escape_));
+      stages_.back().adds_remote_files |= is_remote;
+      return {};
     }
+    ATLAS_TRYV(check_copied(instruction, scope_, stages_.back().scope, escape_));
+    if (!has_parents(instruction)) return {};
+    ATLAS_TRY(auto parents,
+              read_parents(instruction, scope_, stages_.back().scope, escape_, std::move(source)));
+    stages_.back().parents[at_] = std::move(parents);
     return {};
   }
 
@@ -241,17 +236,6 @@ class Planner {
     return check_flags(instruction);  // A value may have become empty.
   }
 
-  std::string missing_secret(const std::string& name) const {
-    const auto needs = "the step needs the build secret '" + name + "', ";
-    if (request_.is_of_fork) {
-      return needs + "and what is built of a fork gets no secret of project '" + request_.project +
-             "': take required away, so that the step goes on without it, or push the commit to a "
-             "branch of the project's own repository";
-    }
-    return needs + "which the project does not have; set it with 'atlasflow build-secret set " +
-           request_.project + " " + name + " < FILE'";
-  }
-
   // One that the project has becomes the mount of its exact id: then it is true. What is wrong is
   // so only when the stage is built.
   bool take_secret(int line, std::string_view flag, std::vector<MountOption>& options) {
@@ -261,7 +245,10 @@ class Planner {
     const auto named = "RUN --mount=" + std::string(flag) + ": ";
     if (found == request_.secrets.end()) {
       if (mount->is_required && request_.knows_secrets && !stages_.back().error) {
-        stages_.back().error = wrong_line(line, named + missing_secret(mount->name)).value();
+        stages_.back().error =
+            wrong_line(line,
+                       named + missing_secret(mount->name, request_.project, request_.is_of_fork))
+                .value();
       }
       return false;
     }
@@ -319,12 +306,12 @@ class Planner {
                                     std::to_string(stage.number));
       }
       stage.needs.insert(static_cast<std::size_t>(*number));
-      return stages_[static_cast<std::size_t>(*number)].name;
+      return stages_[static_cast<std::size_t>(*number)].label;
     }
     if (const auto* other = stage_named(name.text)) {
       if (other == &stage) return wrong_line(line, what + " names the stage that it is in");
       stage.needs.insert(other->number);
-      return other->name;
+      return other->label;
     }
     if (const auto later = line_of_stage(name.text)) {
       return wrong_line(line, what + "=" + name.text + ": that stage comes later, in line " +
@@ -346,6 +333,11 @@ class Planner {
     ATLAS_TRY(auto trigger, read_trigger(instruction));
     if (auto right = check_flags(trigger); !right) return right;
     if (auto right = check_arguments(trigger, escape_); !right) return right;
+    if (has_parents(trigger)) {
+      return wrong_line(instruction.line,
+                        "ONBUILD COPY --parents is not supported: buildah would read it in the "
+                        "stage that starts from this one; write the COPY there");
+    }
     stages_.back().triggers.push_back(trigger);
     for (auto& flag : trigger.flags) {
       if (trigger.name != "RUN" || flag.name() != "--mount") continue;
@@ -385,7 +377,7 @@ class Planner {
     for (const auto& stage : stages_) {
       if (lower_case(stage.name) == lower_case(request_.target) ||
           std::to_string(stage.number) == request_.target) {
-        plan.target = stage.name;
+        plan.target = stage.label;
         return stage.number;
       }
       list += (list.empty() ? "" : ", ") + stage.name;
@@ -417,45 +409,64 @@ class Planner {
           request_.name + ", line " + std::to_string(line) +
           ": HEALTHCHECK is not run; an app is healthy when health_path answers 2xx");
     }
-    ATLAS_TRY(auto text, write_instructions(needed_instructions(needed, target), escape_));
-    plan.text = std::move(text);
+    ATLAS_TRY(auto instructions, needed_instructions(needed, target));
+    ATLAS_TRY(plan.text, write_instructions(instructions, escape_));
+    if (!replaced_.empty()) {
+      ATLAS_TRY(plan.numbered, write_instructions(numbered_, escape_));
+      plan.copies_parents = true;
+    }
     plan.notes = std::move(notes_);
     plan.notices = std::move(notices_);
     return plan;
   }
 
-  // Behind what the stage says of it, so that it is what counts. An entry point would take the
-  // command for its arguments.
-  void add_start(std::vector<Instruction>& instructions) const {
-    const int line = instructions.back().last_line;
-    const auto command = nlohmann::json(request_.start)
-                             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    instructions.push_back({line, line, "ENTRYPOINT", {}, "[]", {}});
-    instructions.push_back({line, line, "CMD", {}, command, {}});
-  }
-
   // A stage that is not needed is left as an empty one, so that the others keep their numbers.
-  std::vector<Instruction> needed_instructions(const std::set<std::size_t>& needed,
-                                               std::size_t target) {
+  Result<std::vector<Instruction>> needed_instructions(const std::set<std::size_t>& needed,
+                                                       std::size_t target) {
     std::vector<Instruction> out;
     for (std::size_t i = 0; i < stages_.front().first; ++i) out.push_back(instructions_[i]);
+    numbered_ = out;
     std::string left_out;
     for (const auto& stage : stages_) {
       if (!needed.contains(stage.number)) {
         auto from = instructions_[stage.first];
-        const bool is_named = !whole_number(stage.name);
-        from.arguments = is_named ? "scratch AS " + stage.name : "scratch";
+        from.arguments = whole_number(stage.label) ? "scratch" : "scratch AS " + stage.label;
         out.push_back(std::move(from));
         left_out += (left_out.empty() ? "" : ", ") + stage.name;
         continue;
       }
-      for (std::size_t i = stage.first; i < stage.end; ++i) {
-        leave_out(instructions_[i]);
-        out.push_back(instructions_[i]);
-      }
-      if (stage.number == target && !request_.start.empty()) add_start(out);
+      ATLAS_TRY(auto text, text_of(stage));
+      out.insert(out.end(), text.begin(), text.end());
+      if (stage.number == target && !request_.start.empty()) add_start(out, request_.start);
     }
     if (!left_out.empty()) notes_.push_back("stages that the image does not need: " + left_out);
+    return out;
+  }
+
+  Result<std::vector<Instruction>> text_of(const Stage& stage) {
+    StageText text{stage.base, stage.label, {}, {}};
+    for (std::size_t i = stage.first; i < stage.end; ++i) {
+      auto& instruction = instructions_[i];
+      const auto parents = stage.parents.find(i);
+      if (parents != stage.parents.end()) {
+        text.parents[text.instructions.size()] = parents->second;
+        notes_.push_back(request_.name + ", line " + std::to_string(instruction.line) +
+                         ": COPY --parents is done by a stage of its own, since buildah " +
+                         "does not know it");
+      }
+      leave_out(instruction);
+      text.instructions.push_back(instruction);
+    }
+    auto out = std::move(text.instructions);
+    if (!stage.parents.empty()) {
+      text.instructions = out;
+      ATLAS_TRY(out,
+                without_parents(text, request_.build_args, escape_, parents_count_, replaced_));
+    }
+    for (std::size_t i = stage.first; i < stage.end; ++i) {
+      const auto other = replaced_.find(instructions_[i].line);
+      numbered_.push_back(other == replaced_.end() ? instructions_[i] : other->second);
+    }
     return out;
   }
 
@@ -463,7 +474,12 @@ class Planner {
   char escape_;
   DockerfileScope scope_;
   std::vector<Instruction> instructions_;
+  bool has_parents_;    // some COPY has --parents
+  std::size_t at_ = 0;  // the place of the instruction that is read now
   std::vector<Stage> stages_;
+  std::size_t parents_count_ = 0;
+  std::map<int, Instruction> replaced_;  // what stands for a COPY --parents, by its line
+  std::vector<Instruction> numbered_;    // each at the line that it has in the file
   std::vector<std::string> notes_;
   std::vector<std::string> notices_;
 };

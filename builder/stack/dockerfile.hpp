@@ -39,9 +39,11 @@ struct DockerfilePlan {
   std::vector<std::string> stages;   // as written; one without a name has its number
   std::string target;                // buildah's --target; empty: the last stage
   std::vector<Stated> images;        // full names to have before the build, each once
-  std::string text;                  // what buildah is to read; its lines have the same numbers
+  std::string text;                  // what buildah is to read
+  std::string numbered;              // its lines as they are numbered in the file; empty: as `text`
   std::vector<std::string> notes;    // for the build log: what was left out, and where
   std::vector<std::string> notices;  // for the user: what the Dockerfile asks for and is not done
+  bool copies_parents = false;       // it needs the program of builder/copy_parents
   bool adds_remote_files = false;    // ADD of a URL without a checksum: each build asks for it anew
 };
 

@@ -146,11 +146,6 @@ Result<void> check_health_check(const Instruction& instruction, char escape) {
 }
 
 Result<void> check_supported(const Instruction& instruction, const InstructionFlag& flag) {
-  if (flag.name() == "--parents" && is_on(flag)) {
-    return wrong_line(instruction.line,
-                      "COPY --parents is not supported; name the folder in the destination "
-                      "(COPY a/b /dest/a/b)");
-  }
   if (flag.name() == "--unpack") {
     return wrong_line(instruction.line,
                       "ADD --unpack is not supported; unpack in a RUN step instead");
@@ -162,14 +157,28 @@ Result<void> check_supported(const Instruction& instruction, const InstructionFl
   return instruction.name == "RUN" ? check_run_flag(instruction.line, flag) : Result<void>{};
 }
 
-}  // namespace
-
 bool is_stage_name(std::string_view name) {
   return !name.empty() && name.front() >= 'a' && name.front() <= 'z' && name != "scratch" &&
          name != "context" && std::all_of(name.begin(), name.end(), [](char c) {
            return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
                   c == '.';
          });
+}
+
+}  // namespace
+
+Result<void> check_stage_name(int line, const std::string& name, bool has_parents) {
+  if (!is_stage_name(lower_case(name))) {
+    return wrong_line(line, "'" + name +
+                                "' cannot be the name of a stage: it starts with a letter and has "
+                                "letters, digits, - _ and .");
+  }
+  if (has_parents && lower_case(name).starts_with("atlasflow-")) {
+    return wrong_line(line, "'" + name +
+                                "': a Dockerfile with COPY --parents is given stages of such "
+                                "names; call it otherwise");
+  }
+  return {};
 }
 
 bool is_this_platform(std::string_view platform) {
@@ -184,10 +193,15 @@ bool is_octal_mode(std::string_view mode) {
 }
 
 bool is_git_source(std::string_view source) {
-  constexpr std::string_view k_schemes[] = {"git://", "git@", "ssh://", "github.com/"};
-  if (std::any_of(std::begin(k_schemes), std::end(k_schemes),
-                  [&](std::string_view scheme) { return source.starts_with(scheme); })) {
-    return true;
+  // github.com/x/y is a folder of the context: so Go's vendored sources are called.
+  if (source.starts_with("git://") || source.starts_with("ssh://")) return true;
+  // user@host:path, as scp has it.
+  const auto at =
+      source.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
+  if (at != std::string_view::npos && at > 0 && source[at] == '@') {
+    const auto colon = source.find_first_not_of(
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-", at + 1);
+    if (colon != std::string_view::npos && colon > at + 1 && source[colon] == ':') return true;
   }
   const auto path = source.substr(0, source.find_first_of("#?"));
   return is_remote_source(source) && path.ends_with(".git");
@@ -317,6 +331,17 @@ std::optional<std::string> left_out_because(const Instruction& instruction,
            secret_mount(options)->name + "'";
   }
   return "there is no build secret '" + secret_mount(options)->name + "'; the step runs without it";
+}
+
+std::string missing_secret(const std::string& name, const std::string& project, bool is_of_fork) {
+  const auto needs = "the step needs the build secret '" + name + "', ";
+  if (is_of_fork) {
+    return needs + "and what is built of a fork gets no secret of project '" + project +
+           "': take required away, so that the step goes on without it, or push the commit to a "
+           "branch of the project's own repository";
+  }
+  return needs + "which the project does not have; set it with 'atlasflow build-secret set " +
+         project + " " + name + " < FILE'";
 }
 
 std::optional<SecretMount> secret_mount(const std::vector<MountOption>& options) {

@@ -12,8 +12,8 @@
 
 namespace atlasflow::builder {
 
-// Of a name in lower case; "scratch" and "context" mean something else.
-[[nodiscard]] bool is_stage_name(std::string_view name);
+// "scratch" and "context" mean something else; where stages of ours come between, their names do.
+[[nodiscard]] Result<void> check_stage_name(int line, const std::string& name, bool has_parents);
 // Whether --platform asks for what this machine builds and runs.
 [[nodiscard]] bool is_this_platform(std::string_view platform);
 
@@ -52,6 +52,9 @@ struct SecretMount {
   bool is_required = false;
   bool is_variable = false;  // env=NAME: the step wants it as a variable
 };
+// Why a step that requires it cannot run.
+[[nodiscard]] std::string missing_secret(const std::string& name, const std::string& project,
+                                         bool is_of_fork);
 // nullopt: it is a mount of another type.
 [[nodiscard]] std::optional<SecretMount> secret_mount(const std::vector<MountOption>& options);
 

@@ -4,6 +4,8 @@
 #include <optional>
 #include <string_view>
 
+#include <nlohmann/json.hpp>
+
 namespace atlasflow::builder {
 namespace {
 
@@ -35,6 +37,14 @@ std::string write_instruction(const Instruction& instruction) {
   if (instruction.arguments.empty()) return text;
   // "--" ended the flags; what is behind it may look like one.
   return text + (instruction.arguments.starts_with("--") ? " -- " : " ") + instruction.arguments;
+}
+
+void add_start(std::vector<Instruction>& instructions, const std::vector<std::string>& start) {
+  const int line = instructions.back().last_line;
+  const auto command =
+      nlohmann::json(start).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  instructions.push_back({line, line, "ENTRYPOINT", {}, "[]", {}});
+  instructions.push_back({line, line, "CMD", {}, command, {}});
 }
 
 Result<std::string> write_instructions(const std::vector<Instruction>& instructions, char escape) {

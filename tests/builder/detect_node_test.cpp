@@ -70,6 +70,72 @@ TEST(Node, a_build_script_runs_with_what_only_the_build_needs_which_is_taken_out
   EXPECT_THAT(stack.reason, HasSubstr("built by npm run build"));
 }
 
+// Of a start script's own program, whatever kind of dependency it is said to be.
+TEST(Node, what_starts_the_app_is_in_the_image_even_as_a_dev_dependency) {
+  struct Case {
+    const char* scripts;
+    const char* dev;
+    const char* used;  // empty: nothing of them is kept
+  };
+  const Case cases[] = {
+      {R"("start": "ts-node src/index.ts")", "ts-node", "ts-node"},
+      {R"("start": "nodemon --exec 'tsx' a.ts")", "tsx", "tsx"},
+      {R"("start": "NODE_ENV=production cross-env A=b node a.js")", "cross-env", "cross-env"},
+      {R"("start": "node -r ts-node/register a.ts")", "ts-node", "ts-node"},
+      {R"("start": "node --import=tsx a.ts")", "tsx", "tsx"},
+      {R"("start": "node -r @swc/register a.js")", "@swc/register", "@swc/register"},
+      {R"("start": "npm run serve", "serve": "tsx a.ts")", "tsx", "tsx"},
+      {R"("prestart": "tsc", "start": "node a.js")", "typescript", "typescript"},
+      {R"("build": "nest build", "start": "nest start")", "@nestjs/cli", "@nestjs/cli"},
+      {R"("build": "tsc", "start": "node a.js", "dev": "tsx a.ts")", "tsx", ""},
+      {R"("start": "node a.js")", "typescript", ""},
+  };
+  for (const auto& each : cases) {
+    const auto package = std::string(R"({"scripts": {)") + each.scripts +
+                         R"(}, "dependencies": {"x": "1"}, "devDependencies": {")" + each.dev +
+                         R"(": "1"}})";
+    for (const char* lock : {"package-lock.json", "yarn.lock"}) {
+      const auto stack = stack_of({{"package.json", package}, {lock, "{}"}, {"a.js", ""}});
+      const bool is_kept = stack.dockerfile.find("NODE_ENV=development") != std::string::npos &&
+                           stack.dockerfile.find("npm prune") == std::string::npos &&
+                           stack.dockerfile.find("--prefer-offline") == std::string::npos;
+      EXPECT_EQ(is_kept, *each.used != '\0') << each.scripts << "\n" << stack.dockerfile;
+      if (*each.used != '\0') {
+        EXPECT_THAT(stack.notices, Contains(HasSubstr("the start script uses " +
+                                                      std::string(each.used) + ", which is a dev")))
+            << each.scripts;
+      }
+    }
+  }
+  const auto both = stack_of({{"package.json", R"({"scripts": {"start": "tsx a.ts"},
+      "dependencies": {"tsx": "1"}, "devDependencies": {"tsx": "1"}})"},
+                              {"package-lock.json", "{}"}});
+  EXPECT_THAT(both.dockerfile, HasSubstr("RUN npm ci --omit=dev"));
+}
+
+TEST(Node, a_port_that_the_start_script_names_is_told) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"next start -p 8080", "8080"},
+      {"PORT=4000 node a.js", "4000"},
+      {"cross-env PORT=\\\"5000\\\" node .", "5000"},
+      {"vite preview --port=4173", "4173"},
+      {"serve --port 80", "80"},
+      {"next start -p 3000", ""},
+      {"next start -p $PORT", ""},
+      {"node a.js -p", ""},
+      {"mkdir -p 7 && node a.js", ""}};
+  for (const auto& [script, port] : cases) {
+    const auto stack =
+        stack_of({{"package.json", R"({"scripts": {"start": ")" + std::string(script) + R"("}})"}});
+    const auto told = HasSubstr("set port = " + std::string(port) + ",");
+    if (*port != '\0') {
+      EXPECT_THAT(stack.notices, Contains(told)) << script;
+    } else {
+      EXPECT_THAT(stack.notices, Not(Contains(HasSubstr("set port")))) << script;
+    }
+  }
+}
+
 TEST(Node, the_sources_are_there_when_the_install_needs_them) {
   const char* const packages[] = {
       R"({"scripts": {"start": "x", "postinstall": "node gen.js"}})",

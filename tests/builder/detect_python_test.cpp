@@ -13,6 +13,39 @@ constexpr const char* k_flask = "import flask\napp = flask.Flask(__name__)\n";
 constexpr const char* k_fastapi = "from fastapi import FastAPI\n\napi: FastAPI = FastAPI()\n";
 constexpr const char* k_poetry = "[tool.poetry]\nname = \"x\"\n[tool.poetry.dependencies]\n";
 
+// uv reads no project that only Poetry describes, so its lock file there is an old one.
+TEST(Python, of_two_lock_files_the_one_of_who_describes_the_project_is_used) {
+  struct Case {
+    std::string project;
+    std::vector<std::string> locks;
+    const char* used;
+    const char* other;
+  };
+  const Case cases[] = {
+      {k_poetry, {"poetry.lock", "uv.lock"}, "poetry.lock", "uv.lock"},
+      {std::string("[project]\nname = \"x\"\n") + k_poetry,
+       {"poetry.lock", "uv.lock"},
+       "uv.lock",
+       "poetry.lock"},
+      {"[project]\nname = \"x\"\n", {"poetry.lock", "uv.lock"}, "uv.lock", "poetry.lock"},
+      {"[project]\nname = \"x\"\n", {"uv.lock"}, "uv.lock", ""},
+      {k_poetry, {"uv.lock"}, "uv.lock", ""},
+      {k_poetry, {"poetry.lock", "pdm.lock"}, "poetry.lock", "pdm.lock"},
+  };
+  for (const auto& each : cases) {
+    Files files = {{"app.py", k_flask}, {"pyproject.toml", each.project}};
+    for (const auto& lock : each.locks) files[lock] = "";
+    const auto stack = detected(files);
+    EXPECT_THAT(stack.reason, HasSubstr("dependencies from " + std::string(each.used)));
+    const auto told = HasSubstr(std::string(each.used) + " is used, " + each.other + " is not");
+    if (*each.other != '\0') {
+      EXPECT_THAT(stack.notices, Contains(told)) << each.project;
+    } else {
+      EXPECT_THAT(stack.notices, Not(Contains(HasSubstr("several package managers"))));
+    }
+  }
+}
+
 TEST(Python, is_started_by_what_its_framework_is_served_with) {
   struct Case {
     Files files;

@@ -129,8 +129,8 @@ TEST_F(DockerfileBuildTest, an_image_that_cannot_be_had_is_told_with_its_line) {
 }
 
 TEST_F(DockerfileBuildTest, what_cannot_be_built_is_refused_before_anything_runs) {
-  EXPECT_THAT(refused("FROM box\nRUN echo ran\nCOPY --parents a/b /x/\n"),
-              HasSubstr("Dockerfile, line 7: COPY --parents is not supported"));
+  EXPECT_THAT(refused("FROM box\nRUN echo ran\nADD https://example.com/x.git /x/\n"),
+              HasSubstr("Dockerfile, line 7: ADD of a Git repository"));
   EXPECT_THAT(log("b-1"), Not(HasSubstr("ran")));
 }
 

@@ -166,6 +166,38 @@ TEST_F(DockerfileKindsTest, mounts_take_the_options_that_docker_documents) {
   EXPECT_THAT(said, HasSubstr("links=1\n"));
 }
 
+// Docker never sends what is ignored, so no step can take it along.
+TEST_F(DockerfileKindsTest, what_is_ignored_is_in_no_mount_of_the_context_either) {
+  std::filesystem::remove_all(folder("app"));
+  put_busybox("app");
+  std::filesystem::create_symlink("sub", folder("app") / "link");
+  const Files files = {
+      {".env", "KEY=1"},
+      {"note", "n"},
+      {"sub/keep", "k"},
+      {"sub/drop.log", "d"},
+      {"gone/a", ""},
+      {"gone/deep/kept/x", "x"},
+      {"gone/deep/y", ""},
+      {"mods/m/i", ""},
+      {"only/a.log", ""},
+      {".dockerignore",
+       ".env\n.dockerignore\nDockerfile\n**/*.log\ngone\n!gone/deep/kept\nmods\n"}};
+  const std::string show =
+      "find . -mindepth 1 ! -type d | grep -v busybox | sort | tr '\\n' ' '; ls -d only gone/deep "
+      "mods 2>/dev/null | tr '\\n' ' '";
+  const std::string dockerfile =
+      "FROM box\nCOPY . /all\nWORKDIR /all\nRUN echo \"copied=$(" + show +
+      ")\"\nRUN --mount=type=bind,target=/all echo \"mounted=$(" + show +
+      ")\"; stat -c 'sub=%u %a' sub\nRUN --mount=type=bind,source=sub,target=/s ls /s\n";
+  const auto said = built(dockerfile, files);
+  const std::string seen = "./gone/deep/kept/x ./link ./note ./sub/keep gone/deep only ";
+  EXPECT_THAT(said, HasSubstr("copied=" + seen + "\n"));
+  EXPECT_THAT(said, HasSubstr("mounted=" + seen + "\n"));
+  EXPECT_THAT(said, HasSubstr("sub=0 755\n"));
+  EXPECT_EQ(read(folder("app") / ".env"), "KEY=1") << "the checkout is as it was";
+}
+
 // Triggers of a base image, which no look at the Dockerfile shows.
 TEST_F(DockerfileKindsTest, triggers_of_a_base_image_run_in_the_order_in_which_they_were_written) {
   put_base("localhost/atlasflow-base/template:1",

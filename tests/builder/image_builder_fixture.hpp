@@ -16,11 +16,11 @@
 
 #include "base/cgroup.hpp"
 #include "base/file_descriptor.hpp"
+#include "base/process.hpp"
 #include "builder/image/buildah.hpp"
 #include "builder/image/buildah_builder.hpp"
 #include "builder/image/image_builder.hpp"
 #include "builder/image/image_store.hpp"
-#include "base/process.hpp"
 #include "tests/builder/scratch.hpp"
 
 namespace atlasflow::builder {
@@ -56,7 +56,19 @@ class ImageBuilderTest : public ::testing::Test {
  protected:
   void SetUp() override { start({}); }
 
+  // On the first rung, untried: the probe of the ladder is a build more.
   void start(ImageBuilderConfig config) {
+    builder_.reset();
+    config.state_dir = scratch_.path() / "state";
+    config.log_dir = scratch_.path() / "logs";
+    const auto place = open_workplace(config);
+    ASSERT_TRUE(place) << to_string(place.error());
+    auto made = make_untried_builder(config, *place, first_rung());
+    ASSERT_TRUE(made) << to_string(made.error());
+    builder_ = std::move(*made);
+  }
+  // As a server does.
+  void start_tried(ImageBuilderConfig config) {
     builder_.reset();
     config.state_dir = scratch_.path() / "state";
     config.log_dir = scratch_.path() / "logs";
@@ -64,6 +76,7 @@ class ImageBuilderTest : public ::testing::Test {
     ASSERT_TRUE(made) << to_string(made.error());
     builder_ = std::move(*made);
   }
+  static Rung first_rung() { return {"oci+userns", "oci", true, "userns"}; }
 
   std::filesystem::path folder(const std::string& name) { return scratch_.path() / "src" / name; }
 
@@ -137,7 +150,7 @@ class ImageBuilderTest : public ::testing::Test {
   static Buildah buildah() {
     auto toolchain = find_toolchain(k_toolchain_root);
     EXPECT_TRUE(toolchain) << to_string(toolchain.error());
-    auto made = Buildah::make({*toolchain, {"oci+userns", "oci", true, "userns"}, {}});
+    auto made = Buildah::make({*toolchain, first_rung(), {}});
     EXPECT_TRUE(made) << to_string(made.error());
     return std::move(*made);
   }

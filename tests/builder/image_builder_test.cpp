@@ -344,7 +344,8 @@ TEST_F(ImageBuilderTest, what_a_killed_server_left_is_found_and_reaped) {
   for (int i = 0; i < 100 && !processes_with(mark).empty(); ++i)
     std::this_thread::sleep_for(milliseconds(100));
   EXPECT_THAT(processes_with(mark), IsEmpty());  // The kernel ends them with their server.
-  start({});
+  start_tried({});
+  EXPECT_THAT(builder_->isolation(), testing::StartsWith("oci"));
   EXPECT_THAT(builder_->leftovers(), testing::ElementsAre("b-1"));
   builder_->reap("b-1");
   expect_nothing_left("b-1");

@@ -21,9 +21,11 @@ constexpr const char* k_victim_image = "localhost/atlasflow/victim:aaaaaaaa-v4";
 
 class Isolation : public ImageBuilderTest {
  protected:
-  void SetUp() override {
-    ImageBuilderTest::SetUp();
-    put_base("docker.io/library/tool:1", busybox_dockerfile("CMD [\"sh\"]\n"));
+  // What attackers start from. Each test makes what it needs: every image is a build.
+  void put_tool() { put_base("docker.io/library/tool:1", busybox_dockerfile("CMD [\"sh\"]\n")); }
+  // Another project's image, and what attackers start from.
+  void put_victim() {
+    put_tool();
     put_busybox("victim");
     write(folder("victim") / "sentinel", k_sentinel);
     write(folder("victim") / "Dockerfile", busybox_dockerfile("COPY sentinel /sentinel\n"));
@@ -128,6 +130,7 @@ std::vector<Way> ways_to_name(const std::string& image) {
 // One build each takes long, so one name goes through every place, and every name through the
 // places that were open.
 TEST_F(Isolation, no_way_to_name_an_image_reads_another_projects) {
+  put_victim();
   for (const Way& way : ways_to_name(k_victim_image)) {
     EXPECT_THAT(attack(way.dockerfile, way.args), Not(HasSubstr(k_sentinel))) << way.name << "\n"
                                                                               << way.dockerfile;
@@ -135,6 +138,7 @@ TEST_F(Isolation, no_way_to_name_an_image_reads_another_projects) {
 }
 
 TEST_F(Isolation, no_name_of_an_image_reads_another_projects) {
+  put_victim();
   const std::string names[] = {id_,
                                id_.substr(0, 12),
                                id_.substr(0, 6),
@@ -158,6 +162,7 @@ TEST_F(Isolation, no_name_of_an_image_reads_another_projects) {
 // The same ways do lead to an image that the build may have: the table tests no misspelt
 // Dockerfile.
 TEST_F(Isolation, the_same_ways_lead_to_a_base_image) {
+  put_tool();
   put_base("docker.io/library/given:1", busybox_dockerfile("RUN echo seen-it > /sentinel\n"));
   int seen = 0;
   for (const Way& way : ways_to_name("given:1")) {
@@ -167,6 +172,7 @@ TEST_F(Isolation, the_same_ways_lead_to_a_base_image) {
 }
 
 TEST_F(Isolation, no_cache_id_and_no_link_leads_out_of_the_build) {
+  put_victim();
   put_busybox("thief");
   std::filesystem::create_symlink("/mnt/storage", folder("thief") / "st");
   std::filesystem::create_symlink("/mnt/bases", folder("thief") / "ba");
@@ -204,6 +210,7 @@ TEST_F(Isolation, no_cache_id_and_no_link_leads_out_of_the_build) {
 }
 
 TEST_F(Isolation, a_cache_mount_of_one_project_is_not_anothers) {
+  put_victim();
   write(folder("victim") / "Dockerfile",
         std::string("FROM tool:1\nRUN --mount=type=cache,id=deps,target=/m echo ") + k_sentinel +
             " > /m/x\n");
@@ -215,6 +222,7 @@ TEST_F(Isolation, a_cache_mount_of_one_project_is_not_anothers) {
 }
 
 TEST_F(Isolation, a_project_that_takes_a_deleted_ones_name_takes_nothing_of_it) {
+  put_victim();
   auto asked = request("cccccccc-v4", "thief");
   asked.project = "victim";
   asked.project_id = "another id";
@@ -225,6 +233,7 @@ TEST_F(Isolation, a_project_that_takes_a_deleted_ones_name_takes_nothing_of_it) 
 }
 
 TEST_F(Isolation, a_step_gets_no_user_namespace_no_device_no_mount_and_no_view_of_the_host) {
+  put_tool();
   const auto said = attack(
       "FROM tool:1\n"
       "RUN unshare -Ur id && echo got-users; mknod /n b 8 0 && echo got-device; "
@@ -271,6 +280,7 @@ TEST_F(Isolation, an_image_of_a_registry_on_this_machine_asks_nobody) {
 }
 
 TEST_F(Isolation, the_registry_answers_no_step) {
+  put_tool();
   auto registry = start_registry({scratch_.path() / "registry", 0});
   ASSERT_TRUE(registry) << to_string(registry.error());
   const auto address = (*registry)->address();
@@ -286,6 +296,7 @@ TEST_F(Isolation, the_registry_answers_no_step) {
 }
 
 TEST_F(Isolation, what_docker_keeps_beside_the_image_format_is_kept) {
+  put_tool();
   const auto said = attack("FROM tool:1 AS t\nSHELL [\"/bin/sh\", \"-ec\"]\nRUN false; true\n");
   EXPECT_THAT(said, HasSubstr("failed with exit code 1"));
   const auto triggered = attack("FROM tool:1 AS t\nONBUILD RUN echo by-a-trigger\nFROM t\n");

@@ -55,6 +55,21 @@ class NodeBuild {
     return {};
   }
 
+  // The start script's own programs stay, whoever is meant to have them.
+  void keep_what_starts(Plan& plan, const PackageJson& started) {
+    const auto used = started_dev_dependency(started);
+    keeps_dev_ = !used.empty();
+    if (keeps_dev_) {
+      plan.notices.push_back("the start script uses " + used +
+                             ", which is a dev dependency, so all of those are in the image; move "
+                             "it to the dependencies for a smaller one");
+    }
+    if (const auto port = started_port(started); !port.empty()) {
+      plan.notices.push_back("the start script names port " + port + ": set port = " + port +
+                             ", or let it listen on $PORT");
+    }
+  }
+
   // What npm reads besides its manifest is in the tree: scripts, workspaces, folders. A command of
   // the project's own may read any of it.
   [[nodiscard]] bool needs_sources_to_install() const {
@@ -63,7 +78,8 @@ class NodeBuild {
   }
   // The dependencies that are needed to run come in one step, and nothing else is done.
   [[nodiscard]] bool is_plain() const {
-    return build_command().empty() && !needs_sources_to_install() && !npmrc_is_secret_;
+    return build_command().empty() && !needs_sources_to_install() && !npmrc_is_secret_ &&
+           !keeps_dev_;
   }
   [[nodiscard]] bool has_to_install() const {
     return is_plain() ? !package_.dependencies.empty() : installs_;
@@ -139,8 +155,8 @@ class NodeBuild {
           (is_one ? "NODE_ENV=production " : "export NODE_ENV=production && ") + build, {}, true});
     }
     const auto prune = manager_.prune_command();
-    if (prunes && has_to_install() && choice_.install_command.empty() && !prune.empty() &&
-        !package_.dev_dependencies.empty() &&
+    if (prunes && !keeps_dev_ && has_to_install() && choice_.install_command.empty() &&
+        !prune.empty() && !package_.dev_dependencies.empty() &&
         (!has_workspaces_ || manager_.tool == PackageTool::npm)) {
       stage.steps.push_back(with_npmrc(prune));
     }
@@ -256,6 +272,7 @@ class NodeBuild {
   bool npmrc_is_secret_ = false;
   bool has_workspaces_ = false;
   bool installs_ = false;
+  bool keeps_dev_ = false;  // dev dependencies, where the app runs
 };
 
 // "node server.js --flag" starts a file that must be in the context.
@@ -280,6 +297,7 @@ Result<Plan> plan_app(const ProviderInput& input, const PackageJson& package,
   plan.reason = "package.json with " + start.why + " in " + place_of(input.choice);
   if (app != nullptr) plan.reason += ", of which " + app->folder + " is started";
   ATLAS_TRYV(build.prepare(plan, app));
+  if (start.command.empty()) build.keep_what_starts(plan, app == nullptr ? package : app->package);
   build.describe(plan);
   if (build.is_plain()) {
     plan.stages.push_back(build.plain_stage());

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "builder/source/watch_paths.hpp"
@@ -97,6 +98,39 @@ std::string command_of(const PackageJson& package, const std::string& script) {
     command = without_variables(*next);
   }
   return command;
+}
+
+// Programs that are not called as their packages are.
+constexpr std::pair<std::string_view, std::string_view> k_programs[] = {
+    {"nest", "@nestjs/cli"},   {"dotenv", "dotenv-cli"},      {"babel-node", "@babel/node"},
+    {"tsc", "typescript"},     {"swc-node", "@swc-node/cli"}, {"ng", "@angular/cli"},
+    {"ts-node-esm", "ts-node"}};
+
+// All that `npm start` runs, in words without quotes: what comes before it, and other scripts.
+std::vector<std::string> start_words(const PackageJson& package) {
+  constexpr std::size_t k_scripts_max = 16;
+  std::vector<std::string> names = {"prestart", "start", "poststart"};
+  std::vector<std::string> words;
+  for (std::size_t i = 0; i < names.size() && i < k_scripts_max; ++i) {
+    const auto* script = package.script(names[i]);
+    if (script == nullptr) continue;
+    std::string previous;
+    std::string word;
+    for (const char c : *script + " ") {
+      if (c == '"' || c == '\'') continue;
+      if (c != ' ' && c != '\t' && c != ';' && c != '&' && c != '|') {
+        word += c;
+        continue;
+      }
+      if (word.empty()) continue;
+      const bool is_called = previous == "run" || previous == "yarn" || previous == "pnpm";
+      const bool is_new = std::find(names.begin(), names.end(), word) == names.end();
+      if (is_called && is_new && package.script(word) != nullptr) names.push_back(word);
+      words.push_back(word);
+      previous = std::exchange(word, {});
+    }
+  }
+  return words;
 }
 
 // What package.json calls main is a file, or one with .js behind it, or a folder's index.js.
@@ -258,6 +292,43 @@ std::optional<WorkspaceApp> nx_app(const SourceTree& tree, const std::string& fo
 }
 
 }  // namespace
+
+std::string started_dev_dependency(const PackageJson& package) {
+  const auto is_only_dev = [&package](const std::string& name) {
+    return package.dev_dependencies.contains(name) && !package.dependencies.contains(name);
+  };
+  for (const auto& word : start_words(package)) {
+    // "--import=tsx", "-r=ts-node/register".
+    const auto equals = word.starts_with('-') ? word.find('=') : std::string::npos;
+    const auto used = equals == std::string::npos ? word : word.substr(equals + 1);
+    const auto scope = used.starts_with('@') ? used.find('/') : std::string::npos;
+    const auto name = used.substr(0, used.find('/', scope == std::string::npos ? 0 : scope + 1));
+    if (is_only_dev(name)) return name;
+    for (const auto& [program, owner] : k_programs) {
+      if (used == program && is_only_dev(std::string(owner))) return std::string(owner);
+    }
+  }
+  return {};
+}
+
+std::string started_port(const PackageJson& package) {
+  const auto is_port = [](const std::string& text) {
+    // mkdir -p 7 is none.
+    return text.size() >= 2 && text.size() <= 5 && text != "3000" && text.front() != '0' &&
+           text.find_first_not_of("0123456789") == std::string::npos;
+  };
+  const auto words = start_words(package);
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const auto equals = words[i].find('=');
+    const auto name = words[i].substr(0, equals);
+    const bool is_option = name == "-p" || name == "--port";
+    if (equals != std::string::npos && (name == "PORT" || is_option)) {
+      if (const auto value = words[i].substr(equals + 1); is_port(value)) return value;
+    }
+    if (is_option && i + 1 < words.size() && is_port(words[i + 1])) return words[i + 1];
+  }
+  return {};
+}
 
 const char* build_script_of(const PackageJson& package) {
   for (const char* name : {"heroku-postbuild", "build"}) {

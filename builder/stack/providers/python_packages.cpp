@@ -173,11 +173,20 @@ class Finder {
   }
 
   bool by_lock() {
-    if (input_.has("uv.lock")) {
+    const bool is_poetrys = object_at(project_, {"tool", "poetry"}).is_object();
+    // uv reads no project that only Poetry describes: its lock file was left behind.
+    const bool is_uvs =
+        !is_poetrys || !input_.has("poetry.lock") || object_at(project_, {"project"}).is_object();
+    const std::string used = is_uvs && input_.has("uv.lock") ? "uv.lock" : "poetry.lock";
+    for (const char* other : {"uv.lock", "poetry.lock", "pdm.lock"}) {
+      if (!input_.has(used) || !input_.has(other) || other == used) continue;
+      packages_.notices.push_back("there are lock files of several package managers; " + used +
+                                  " is used, " + other + " is not");
+    }
+    if (used == "uv.lock") {
       take("uv", "uv.lock", "uv sync --frozen --no-dev --no-install-project");
       return true;
     }
-    const bool is_poetrys = object_at(project_, {"tool", "poetry"}).is_object();
     if (input_.has("poetry.lock") || is_poetrys) {
       take("poetry", input_.has("poetry.lock") ? "poetry.lock" : "pyproject.toml",
            "poetry install --only main --no-root --no-interaction");
