@@ -1,3 +1,4 @@
+// Long because: one visitor must answer every command, and most are a few lines.
 #include "tests/api/recording_control_plane.hpp"
 
 #include "base/assert.hpp"
