@@ -90,6 +90,7 @@ struct ProjectWebhookSecretCommand {
   std::string name;
   std::string file;  // "-": standard input
   bool server = false;
+  bool json = false;
 };
 struct ProjectPushTokenCommand {
   std::string name;
