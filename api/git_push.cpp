@@ -71,9 +71,9 @@ std::string recorded_user(const std::string& user) {
 }
 
 // What the child reads of the request's fields; anything else is left out.
-std::vector<std::string> cgi_of(const Request& request, const std::string& root) {
-  std::vector<std::string> environment = {"GIT_PROJECT_ROOT=" + root, "REMOTE_USER=git",
-                                          "GATEWAY_INTERFACE=CGI/1.1", "SERVER_PROTOCOL=HTTP/1.1"};
+std::vector<std::string> cgi_of(const Request& request) {
+  std::vector<std::string> environment = {"REMOTE_USER=git", "GATEWAY_INTERFACE=CGI/1.1",
+                                          "SERVER_PROTOCOL=HTTP/1.1"};
   if (const auto* version = request.field("Git-Protocol");
       version != nullptr && (*version == "version=1" || *version == "version=2")) {
     environment.push_back("GIT_PROTOCOL=" + *version);
@@ -231,10 +231,11 @@ Response GitPush::tell_refs(const Request& request) {
   if (!turn) return plain(turn.error());
   const auto path = repositories_.open(id, project.branch);
   if (!path) return plain(path.error());
-  auto environment = cgi_of(request, receive::seen_path(*path));
-  for (const char* each :
-       {"REQUEST_METHOD=GET", "PATH_INFO=/info/refs", "QUERY_STRING=service=git-receive-pack"}) {
-    environment.emplace_back(each);
+  auto environment = cgi_of(request);
+  for (const auto& each : {"GIT_PROJECT_ROOT=" + receive::seen_path(*path),
+                           std::string("REQUEST_METHOD=GET"), std::string("PATH_INFO=/info/refs"),
+                           std::string("QUERY_STRING=service=git-receive-pack")}) {
+    environment.push_back(each);
   }
   auto output = receive::git_output(*path, {{"git-http-backend"}, std::move(environment)},
                                     repositories_.bounds(), stop_.get_token(), k_refs_bytes_max);
@@ -268,7 +269,7 @@ Route::Opened GitPush::open_upload(const Request& request) {
   auto spool = receive::Spool::make(repositories_.root(), repositories_.free_bytes_min());
   if (!spool) return plain(spool.error());
   return std::make_shared<Upload>(*std::move(spool), *std::move(slot),
-                                  std::move(std::get<Pusher>(who)), cgi_of(request, ""));
+                                  std::move(std::get<Pusher>(who)), cgi_of(request));
 }
 
 Response GitPush::take_push(const Request& request) {
@@ -331,7 +332,8 @@ Result<PushOutcome> GitPush::receive_in_turn(Upload& upload, Stream& stream, boo
       path, std::move(call), repositories_.bounds(), stop,
       [&](std::string_view bytes) { relay.take(bytes); }, said);
   is_answered = relay.has_sideband();
-  const bool is_well = ran && ran->end == RunOutcome::End::exited && ran->exit_code == 0;
+  const bool is_well = ran && ran->end == RunOutcome::End::exited && ran->exit_code == 0 &&
+                       relay.has_head() && relay.status() == 200;
   // However it ended: what it changed is what counts.
   auto outcome = intake_.settle(project, stop);
   if (!outcome) {

@@ -9,6 +9,13 @@ namespace {
 
 using Events = std::vector<pb::Event>;
 
+// What a person may end by asking for another try: what nobody but us has named a time for.
+DomainState when_retried(DomainState state) {
+  if (state.failure) state.failure->retry_at = 0;
+  state.first_failures.not_before = 0;
+  return state;
+}
+
 struct Decider {
   const DomainState& state;
   const DomainRules& rules;
@@ -92,8 +99,7 @@ struct Decider {
     if (state.order) {
       return fail(ErrorCode::conflict, "a certificate for '" + state.name + "' is being ordered");
     }
-    DomainState next = state;
-    if (next.failure) next.failure->retry_at = 0;
+    const DomainState next = when_retried(state);
     const auto due = next_order(next, rules, now);
     const bool may_be_now = due && due->at <= now;  // at the other authority
     const auto at = state.authority_retry_at(rules.directory);
@@ -251,8 +257,7 @@ struct Decider {
              "' do not lead here yet; atlasflow domains check " + state.name +
              " says what is wrong";
     }
-    DomainState next = state;
-    if (next.failure) next.failure->retry_at = 0;
+    const DomainState next = when_retried(state);
     const auto wait = order_due_at(next, rules, now).value_or(now) - now;
     if (wait <= 0) return {};
     if (!state.failure && state.installed && state.installed->renew_at() > now) {

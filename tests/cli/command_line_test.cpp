@@ -266,7 +266,7 @@ TEST(CommandLine, what_opens_a_repository_is_named_by_files_and_never_by_an_argu
       command<ProjectWebhookSecretCommand>({"project", "webhook-secret", "web", "--file", "f"})
           .file,
       "f");
-  for (const std::vector<std::string> wrong :
+  for (const std::vector<std::string>& wrong :
        {std::vector<std::string>{"project", "deploy-key", "web", "--rotate", "--remove"},
         {"project", "login", "web", "--username", "me"},
         {"project", "login", "web", "--password-file", "f", "--username", "me", "--remove"},

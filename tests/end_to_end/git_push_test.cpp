@@ -31,11 +31,13 @@ class GitPush : public ServerFixture {
     const auto said = folder() / "git-push.txt";
     auto git = Process::start(
         {"/usr/bin/git", "-C", repository().folder().string(), "-c", "safe.directory=*", "-c",
-         "http.sslCAInfo=" + ca_certificate().string(), "-c",
          "http.curloptResolve=" + k_domain + ":" + port + ":127.0.0.1", "push",
          "https://ada:" + token_ + "@" + k_domain + ":" + port + "/git/web", "main"},
-        {{"GIT_CONFIG_NOSYSTEM", "1"}, {"HOME", "/nonexistent"}, {"GIT_TERMINAL_PROMPT", "0"}}, {},
-        said, said);
+        {{"GIT_CONFIG_NOSYSTEM", "1"},
+         {"HOME", "/nonexistent"},
+         {"GIT_TERMINAL_PROMPT", "0"},
+         {"GIT_SSL_CAINFO", ca_certificate().string()}},  // before http.sslCAInfo
+        {}, said, said);
     const auto exit = git.wait(300s);
     return {exit ? exit->code : -1, read_file(said)};
   }

@@ -92,6 +92,13 @@ class PushedSource : public SourceEngine {
     return out;
   }
 
+  Result<actors::ResolvedRef> resolve(const std::string& url, const std::string& branch) {
+    ProjectState project;
+    project.id = ProjectId{"ab2c3d4e"};
+    project.repository_url = url;
+    return own_.resolve(project, branch, std::chrono::seconds(30));
+  }
+
   const std::filesystem::path root_ = scratch_.path() / "git";
   const std::filesystem::path repository_ = receive::repository_path(root_, "ab2c3d4e");
   std::optional<builder::Origin> pushed_;
@@ -106,7 +113,7 @@ class PushedSource : public SourceEngine {
 
 TEST_F(PushedSource, what_was_pushed_here_is_cloned_from_where_it_lies) {
   const auto sha = pushed_->commit(main_, {{"Dockerfile", "FROM scratch\n"}});
-  const auto head = own_.resolve("atlasflow:ab2c3d4e", "main");
+  const auto head = resolve("atlasflow:ab2c3d4e", "main");
   ASSERT_TRUE(head) << to_string(head.error());
   EXPECT_EQ(head->sha, sha);
   const auto cloned = own_.clone(pushed_job(sha), {});
@@ -123,10 +130,10 @@ TEST_F(PushedSource, no_error_names_a_path_of_this_machine) {
   ASSERT_FALSE(missing);
   EXPECT_THAT(to_string(missing.error()), Not(HasSubstr(scratch_.path().string())));
   EXPECT_THAT(missing.error().message, HasSubstr("the project's repository"));
-  const auto branch = own_.resolve("atlasflow:ab2c3d4e", "none");
+  const auto branch = resolve("atlasflow:ab2c3d4e", "none");
   ASSERT_FALSE(branch);
   EXPECT_THAT(branch.error().message, HasSubstr("nothing was pushed to branch 'none'"));
-  const auto nothing = own_.resolve("atlasflow:zzzzzzzz", "main");
+  const auto nothing = resolve("atlasflow:zzzzzzzz", "main");
   ASSERT_FALSE(nothing);
   EXPECT_THAT(to_string(nothing.error()), Not(HasSubstr(scratch_.path().string())));
 }
@@ -136,8 +143,9 @@ TEST_F(PushedSource, a_submodule_reaches_no_other_projects_repository) {
   std::filesystem::create_directories(other_path.parent_path());
   builder::Origin other(other_path);
   const auto secret = other.commit(main_, {{"secret", "hush"}});
-  for (const std::string url : {"../../other234/repository.git", "../other234/repository.git",
-                                "file://" + other_path.string()}) {
+  for (const auto& url :
+       {std::string("../../other234/repository.git"), std::string("../other234/repository.git"),
+        "file://" + other_path.string()}) {
     const auto sha = pushed_->commit(
         main_, {{"Dockerfile", "FROM scratch\n"},
                 {".gitmodules", "[submodule \"x\"]\n\tpath = x\n\turl = " + url + "\n"},
