@@ -141,7 +141,8 @@ std::optional<Error> CredentialCallback::refusal(int code, const std::string& sa
 }
 
 bool CredentialCallback::ask_again() {
-  if (!given_ || asked_again_ || error_) return false;
+  // A token may have run out; a key that was refused is refused again.
+  if (!given_ || asked_again_ || error_ || is_ssh_url(url_)) return false;
   asked_again_ = true;
   earlier_ = std::exchange(given_, std::nullopt);
   refused_ = false;

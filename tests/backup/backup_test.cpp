@@ -98,7 +98,9 @@ TEST_F(Making, holds_repositories_whatever_their_branches_are_called) {
   }
   write(state_ / "git/ab2c/repository.new/HEAD", "half");
   std::vector<std::string> saved;
-  for (const auto& file : files_to_save(state_, false).value()) {
+  const auto files = files_to_save(state_, false);
+  ASSERT_TRUE(files) << to_string(files.error());
+  for (const auto& file : *files) {
     if (file.starts_with("git/")) saved.push_back(file.substr(9));
     EXPECT_TRUE(belongs_to_backup(file)) << file;
   }

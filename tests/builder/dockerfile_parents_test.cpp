@@ -29,11 +29,11 @@ std::string text_of(const std::string& text, const std::string& target = "") {
 
 TEST(DockerfileParents, the_stage_is_cut_so_that_the_program_sees_what_is_there) {
   const auto plan = plan_of(
-      "FROM a:1\nARG V=x/y\nWORKDIR /app\nCOPY --parents --chown=joe:1 --chmod=0755 --exclude=*.md "
+      "FROM app:1\nARG V=x/y\nWORKDIR /app\nCOPY --parents --chown=joe:1 --chmod=0755 --exclude=*.md "
       "$V ./z/./w /to/\nRUN true\n");
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_EQ(plan->text,
-            "FROM docker.io/library/a:1 AS atlasflow-before-1\nARG V=x/y\nWORKDIR /app\n"
+            "FROM docker.io/library/app:1 AS atlasflow-before-1\nARG V=x/y\nWORKDIR /app\n"
             "FROM scratch AS atlasflow-parents-1\n"
             "RUN --network=none --mount=type=bind,from=atlasflow-copy-parents,"
             "target=/.atlasflow/tool --mount=type=bind,target=/.atlasflow/from "
@@ -45,7 +45,7 @@ TEST(DockerfileParents, the_stage_is_cut_so_that_the_program_sees_what_is_there)
             "FROM atlasflow-before-1 AS atlasflow-stage-0\nARG V=\"x/y\"\n"
             "COPY --from=atlasflow-parents-1 /.atlasflow/atlasflow-parents-1/ /\nRUN true\n");
   EXPECT_EQ(plan->numbered,
-            "FROM docker.io/library/a:1 AS atlasflow-stage-0\nARG V=x/y\nWORKDIR /app\n"
+            "FROM docker.io/library/app:1 AS atlasflow-stage-0\nARG V=x/y\nWORKDIR /app\n"
             "COPY --from=atlasflow-parents-1 /.atlasflow/atlasflow-parents-1/ /\nRUN true\n");
   EXPECT_TRUE(plan->copies_parents);
   EXPECT_THAT(plan->notes, ElementsAre(HasSubstr("Dockerfile, line 4: COPY --parents is done by")));
@@ -53,10 +53,10 @@ TEST(DockerfileParents, the_stage_is_cut_so_that_the_program_sees_what_is_there)
 
 TEST(DockerfileParents, a_file_without_it_is_told_as_ever) {
   for (const std::string flag : {"", "--parents=false "}) {
-    const auto plan = plan_of("FROM a:1\nCOPY " + flag + "x y\nFROM a:1\nCOPY --from=0 x y\n");
+    const auto plan = plan_of("FROM app:1\nCOPY " + flag + "x y\nFROM app:1\nCOPY --from=0 x y\n");
     ASSERT_TRUE(plan);
     EXPECT_EQ(plan->text,
-              "FROM docker.io/library/a:1\nCOPY x y\nFROM docker.io/library/a:1\n"
+              "FROM docker.io/library/app:1\nCOPY x y\nFROM docker.io/library/app:1\n"
               "COPY --from=0 x y\n");
     EXPECT_THAT(plan->numbered, IsEmpty());
     EXPECT_FALSE(plan->copies_parents);
@@ -72,11 +72,11 @@ TEST(DockerfileParents, an_empty_image_needs_no_look_at_it) {
 
 TEST(DockerfileParents, stages_are_named_since_their_numbers_change) {
   const std::string file =
-      "FROM a:1\nRUN make\nFROM b:1\nCOPY --parents x /\nFROM c:1 AS last\n"
+      "FROM app:1\nRUN make\nFROM b:1\nCOPY --parents x /\nFROM c:1 AS last\n"
       "COPY --from=0 --parents /m/./n /\nRUN --mount=from=1,target=/o true\n";
   const auto plan = plan_of(file);
   ASSERT_TRUE(plan);
-  EXPECT_THAT(plan->text, HasSubstr("FROM docker.io/library/a:1 AS atlasflow-stage-0\n"));
+  EXPECT_THAT(plan->text, HasSubstr("FROM docker.io/library/app:1 AS atlasflow-stage-0\n"));
   EXPECT_THAT(plan->text,
               HasSubstr("--mount=type=bind,from=atlasflow-stage-0,target=/.atlasflow/"));
   EXPECT_THAT(plan->text, HasSubstr("RUN --mount=type=bind,from=atlasflow-stage-1,target=/o true"));
@@ -93,7 +93,7 @@ TEST(DockerfileParents, stages_are_named_since_their_numbers_change) {
 // What a part that begins anew would not know, or would do once more.
 TEST(DockerfileParents, what_belongs_to_the_stage_stays_with_its_last_part) {
   const auto text = text_of(
-      "FROM a:1 AS s\nARG GIVEN\nARG NONE\nARG OWN=$BASES\nONBUILD RUN x\nCMD [\"c\"]\n"
+      "FROM app:1 AS s\nARG GIVEN\nARG NONE\nARG OWN=$BASES\nONBUILD RUN x\nCMD [\"c\"]\n"
       "COPY --parents a /\nCOPY --parents b /\nENTRYPOINT [\"e\"]\n");
   EXPECT_THAT(text, HasSubstr("FROM atlasflow-before-2 AS s\nARG GIVEN\nARG NONE\nARG OWN=$BASES\n"
                               "COPY --from=atlasflow-parents-2 /.atlasflow/atlasflow-parents-2/ /\n"
@@ -102,29 +102,30 @@ TEST(DockerfileParents, what_belongs_to_the_stage_stays_with_its_last_part) {
 }
 
 TEST(DockerfileParents, a_working_folder_that_only_the_base_knows_is_found_within_it) {
-  const auto text = text_of("FROM a:1\nUSER joe\nCOPY --parents x ./y/\n");
+  const auto text = text_of("FROM app:1\nUSER joe\nCOPY --parents x ./y/\n");
   EXPECT_THAT(text, HasSubstr("FROM atlasflow-before-1 AS atlasflow-parents-1\nUSER 0:0\n"));
   EXPECT_THAT(text, HasSubstr("\"--to=./y/\",\"--before=/\""));
-  EXPECT_THAT(text_of("FROM a:1\nWORKDIR /w\nWORKDIR v\nCOPY --parents x .\n"),
+  EXPECT_THAT(text_of("FROM app:1\nWORKDIR /w\nWORKDIR v\nCOPY --parents x .\n"),
               HasSubstr("\"--to=/w/v\""));
 }
 
 TEST(DockerfileParents, what_cannot_be_exact_is_refused_with_its_line) {
   const std::pair<std::string, std::string> cases[] = {
-      {"FROM a\nCOPY --parents $BASES/x /\n", "line 2: COPY --parents needs the value of $BASES"},
-      {"FROM a\nCOPY --parents x $BASES/\n", "line 2: COPY --parents needs the value of $BASES"},
-      {"FROM a\nCOPY --parents --chown=$U x /\n", "line 2: COPY --parents needs the value of $U"},
-      {"FROM a\nCOPY --parents . /x\n", "line 2: COPY --parents of '.' copies nothing"},
-      {"FROM a\nCOPY --parents [\"a/./\", \"/x\"]\n", "COPY --parents of 'a/./' copies nothing"},
-      {"FROM a\nCOPY --parents [a /x\n", "line 2: COPY --parents of '[a': '[a' is no pattern"},
-      {"FROM a\nCOPY --parents !a /x\n", "line 2: COPY --parents of '!a'"},
-      {"FROM a\nCOPY --parents <<E /x\nE\n", "line 2: COPY --parents of a here-document"},
-      {"FROM a\nCOPY --parents \xFF /x\n", "line 2: COPY --parents takes only names in UTF-8"},
-      {"FROM a\nCOPY --parents=maybe a /x\n", "line 2: --parents is true or false"},
-      {"FROM a\nONBUILD COPY --parents a /x\n", "line 2: ONBUILD COPY --parents is not supported"},
-      {"FROM a\nADD --parents a /x\n", "line 2: ADD has no flag --parents"},
-      {"FROM a AS atlasflow-before-1\nCOPY --parents a /x\n", "line 1: 'atlasflow-before-1'"},
-      {"FROM a\nCMD x\nSHELL [\"/s\", \"-c\"]\nCOPY --parents a /x\nENTRYPOINT [\"e\"]\n",
+      {"FROM app\nCOPY --parents $BASES/x /\n", "line 2: COPY --parents needs the value of $BASES"},
+      {"FROM app\nCOPY --parents x $BASES/\n", "line 2: COPY --parents needs the value of $BASES"},
+      {"FROM app\nCOPY --parents --chown=$U x /\n", "line 2: COPY --parents needs the value of $U"},
+      {"FROM app\nCOPY --parents . /x\n", "line 2: COPY --parents of '.' copies nothing"},
+      {"FROM app\nCOPY --parents [\"a/./\", \"/x\"]\n", "COPY --parents of 'a/./' copies nothing"},
+      {"FROM app\nCOPY --parents [a /x\n", "line 2: COPY --parents of '[a': '[a' is no pattern"},
+      {"FROM app\nCOPY --parents !a /x\n", "line 2: COPY --parents of '!a'"},
+      {"FROM app\nCOPY --parents <<E /x\nE\n", "line 2: COPY --parents of a here-document"},
+      {"FROM app\nCOPY --parents \xFF /x\n", "line 2: COPY --parents takes only names in UTF-8"},
+      {"FROM app\nCOPY --parents=maybe a /x\n", "line 2: --parents is true or false"},
+      {"FROM app\nONBUILD COPY --parents a /x\n",
+       "line 2: ONBUILD COPY --parents is not supported"},
+      {"FROM app\nADD --parents a /x\n", "line 2: ADD has no flag --parents"},
+      {"FROM app AS atlasflow-before-1\nCOPY --parents a /x\n", "line 1: 'atlasflow-before-1'"},
+      {"FROM app\nCMD x\nSHELL [\"/s\", \"-c\"]\nCOPY --parents a /x\nENTRYPOINT [\"e\"]\n",
        "line 5: ENTRYPOINT behind a COPY --parents"},
   };
   for (const auto& [text, said] : cases) {
@@ -136,7 +137,7 @@ TEST(DockerfileParents, what_cannot_be_exact_is_refused_with_its_line) {
 }
 
 TEST(DockerfileParents, what_the_program_says_is_told_of_the_users_line) {
-  const auto plan = plan_of("FROM a:1\n\n\nCOPY --parents x /\n");
+  const auto plan = plan_of("FROM app:1\n\n\nCOPY --parents x /\n");
   ASSERT_TRUE(plan);
   const std::string output =
       "[2/3] STEP 2/2: RUN …\n\nCOPY --parents: there is no 'x' in it\n"

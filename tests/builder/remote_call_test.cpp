@@ -44,7 +44,12 @@ constexpr const char* k_refs_follow =
     "Connection: close\r\n\r\n";
 
 void trickle(int connection, const std::stop_token& stop) {
-  std::string text = k_refs_follow + pkt("# service=git-upload-pack\n");
+  // As whom it is spoken to: a handshake's record of 16 KiB, or an answer of HTTP.
+  char first = 0;
+  constexpr char k_handshake = 0x16;
+  const bool is_tls = ::recv(connection, &first, 1, MSG_PEEK) == 1 && first == k_handshake;
+  std::string text = is_tls ? std::string("\x16\x03\x03\x40\x00", 5)
+                            : k_refs_follow + pkt("# service=git-upload-pack\n");
   text += std::string(10'000, 'x');
   for (const char c : text) {
     if (stop.stop_requested() || !send_all(connection, {&c, 1})) return;

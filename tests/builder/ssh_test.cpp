@@ -73,6 +73,7 @@ TEST_F(Ssh, a_commit_is_cloned_with_the_key_of_the_project) {
   const auto newest = check_out(request("/repo.git", second), {});
   ASSERT_TRUE(newest) << to_string(newest.error());
   EXPECT_EQ(newest->sha, second);
+  write(root() / "repo.git" / "HEAD", "ref: refs/heads/main\n");
   const auto head = remote_head(server_.url("/repo.git"), "", with(key_), trust());
   ASSERT_TRUE(head) << to_string(head.error());
   EXPECT_EQ(head->sha, second);

@@ -174,7 +174,7 @@ TEST_F(AlpnProofs, are_nothing_to_clients_that_offer_what_they_always_do) {
 TEST_F(AlpnProofs, are_not_for_who_offers_other_protocols_too) {
   set({{"shop.apps.test", "tok-1", k_answer, true}});
   Client client;
-  client.offer_protocol("acme-tls/1" + std::string(1, '\x08') + "http/1.1");
+  client.offer_protocol("acme-tls/1,http/1.1");
   ASSERT_TRUE(client.connect(edge_->https_port()));
   ASSERT_TRUE(client.start_tls("shop.apps.test", edge_->ca_certificate())) << client.tls_error();
   EXPECT_EQ(client.get("shop.apps.test").body, "served");

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -222,7 +223,11 @@ bool Client::start_tls(const std::string& server_name, const std::string& ca_fil
     if (!ca_file.empty()) SSL_set1_host(ssl_.get(), server_name.c_str());
   }
   if (!protocol_.empty()) {
-    const std::string offer = static_cast<char>(protocol_.size()) + protocol_;
+    std::string offer;
+    std::istringstream names(protocol_);
+    for (std::string name; std::getline(names, name, ',');) {
+      offer += static_cast<char>(name.size()) + name;
+    }
     SSL_set_alpn_protos(ssl_.get(), reinterpret_cast<const unsigned char*>(offer.data()),
                         static_cast<unsigned>(offer.size()));
   }
