@@ -46,12 +46,12 @@ function(atlasflow_test name)
   if(label_count GREATER 1)
     message(FATAL_ERROR "${name}: one label only; gtest_discover_tests would drop the others")
   endif()
-  # One whole server with its VMs at a time, and one build: what they measure or bound would not
-  # hold beside their like. They are long, so they begin first and the others run beside them.
+  # A whole server with its VMs wants the machine for itself.
   if(arg_LABELS STREQUAL "end_to_end")
-    set(serial RESOURCE_LOCK server COST 1000)
+    set(serial RUN_SERIAL TRUE)
   elseif(arg_LABELS STREQUAL "build")
-    set(serial RESOURCE_LOCK build COST 500)
+    # These look for what a build leaves in the cgroup that all builds of the machine share.
+    set(serial RESOURCE_LOCK build)
   endif()
   add_executable(${name}_test ${arg_SOURCES})
   target_link_libraries(${name}_test PRIVATE atlasflow_options ${arg_LINK} GTest::gmock
