@@ -258,7 +258,7 @@ TEST_F(RouteSwitch, a_retiring_edge_waits_longer_for_a_websocket_than_for_an_idl
     session.write(request.path == "/ws"
                       ? "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
                         "Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"
-                      : "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                      : "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
     std::string bytes;
     while (!(bytes = session.read_some()).empty()) session.write("<" + bytes + ">");
   });
