@@ -72,7 +72,7 @@ TEST(DockerfileParents, an_empty_image_needs_no_look_at_it) {
 
 TEST(DockerfileParents, stages_are_named_since_their_numbers_change) {
   const std::string file =
-      "FROM app:1\nRUN make\nFROM b:1\nCOPY --parents x /\nFROM c:1 AS last\n"
+      "FROM app:1\nRUN make\nFROM two:1\nCOPY --parents x /\nFROM three:1 AS last\n"
       "COPY --from=0 --parents /m/./n /\nRUN --mount=from=1,target=/o true\n";
   const auto plan = plan_of(file);
   ASSERT_TRUE(plan);
