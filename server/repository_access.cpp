@@ -64,7 +64,7 @@ std::unique_ptr<RepositoryAccess::Attachment> RepositoryAccess::attach(
   return std::make_unique<Attachment>(*this);
 }
 
-void RepositoryAccess::detach() {
+void RepositoryAccess::let_go() {
   std::unique_lock lock(mutex_);
   is_over_ = true;
   changed_.notify_all();

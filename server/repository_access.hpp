@@ -27,7 +27,7 @@ class RepositoryAccess {
   class Attachment {
    public:
     explicit Attachment(RepositoryAccess& access) : access_(access) {}
-    ~Attachment() { access_.detach(); }
+    ~Attachment() { access_.let_go(); }
     Attachment(const Attachment&) = delete;
     Attachment& operator=(const Attachment&) = delete;
 
@@ -53,7 +53,7 @@ class RepositoryAccess {
   // The control plane, for as long as this lives.
   class Use;
 
-  void detach();
+  void let_go();
   [[nodiscard]] Result<Use> use(const std::stop_token& stop);
   [[nodiscard]] Result<ProjectState> state_of(const ProjectId& project,
                                               const std::stop_token& stop);

@@ -201,7 +201,7 @@ int on_close(git_stream* raw) {
 
 void on_free(git_stream* raw) {
   on_close(raw);
-  delete &stream_of(raw);
+  const std::unique_ptr<Stream> owned(&stream_of(raw));
 }
 
 int make_stream(git_stream** out, const char* host, const char* port) {

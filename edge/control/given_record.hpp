@@ -1,6 +1,7 @@
 // What single hosts were given, certificates and challenges, and what session tickets are sealed
-// with, on its way between processes: in pages that a message has room for. The record is what the control plane keeps for the process that
-// comes next; whoever owns it guards it. The functions may be called from any thread.
+// with, on its way between processes: in pages that a message has room for. The record is what the
+// control plane keeps for the process that comes next; whoever owns it guards it. The functions may
+// be called from any thread.
 #pragma once
 
 #include <filesystem>

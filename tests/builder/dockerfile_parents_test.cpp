@@ -29,8 +29,8 @@ std::string text_of(const std::string& text, const std::string& target = "") {
 
 TEST(DockerfileParents, the_stage_is_cut_so_that_the_program_sees_what_is_there) {
   const auto plan = plan_of(
-      "FROM app:1\nARG V=x/y\nWORKDIR /app\nCOPY --parents --chown=joe:1 --chmod=0755 --exclude=*.md "
-      "$V ./z/./w /to/\nRUN true\n");
+      "FROM app:1\nARG V=x/y\nWORKDIR /app\nCOPY --parents --chown=joe:1 --chmod=0755 "
+      "--exclude=*.md $V ./z/./w /to/\nRUN true\n");
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_EQ(plan->text,
             "FROM docker.io/library/app:1 AS atlasflow-before-1\nARG V=x/y\nWORKDIR /app\n"

@@ -261,7 +261,8 @@ TEST_F(Lookup, a_zones_own_server_that_has_ipv6_only_is_asked_as_well) {
   EXPECT_EQ(zone_server.questions().size(), 1U);
 }
 
-// As on a machine with one kind only: the broadcast address is no host's, and nothing is sent there.
+// As on a machine with one kind only: the broadcast address is no host's, and nothing is sent
+// there.
 TEST_F(Lookup, an_address_that_this_machine_has_no_route_to_gives_way_to_the_other_kind) {
   const NameServer zone_server(
       [&](const NameServer::Question& question) {

@@ -1,5 +1,5 @@
-// What session tickets are sealed with: the same for all workers and for the next process, anew each
-// period, and the old ones out of reach.
+// What session tickets are sealed with: the same for all workers and for the next process, anew
+// each period, and the old ones out of reach.
 #include "edge/tls/ticket_keys.hpp"
 
 #include <gtest/gtest.h>
