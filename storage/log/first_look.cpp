@@ -51,7 +51,7 @@ bool has_all_families(const std::shared_ptr<rocksdb::Env>& env,
   return !status.ok() || names.size() >= k_family_count;  // what failed is told by the open
 }
 
-// RocksDB takes a manifest that begins anew in its middle for a fault of its own and aborts, so that
+// RocksDB takes a manifest that begins anew in its middle for a fault of its own and aborts, so it
 // is looked for here. Its first record, which names the order of keys, stands in no other place.
 // What is unreadable is told by the open.
 Result<void> check_manifest(rocksdb::Env& env, const std::filesystem::path& database) {
