@@ -10,10 +10,8 @@
 #include <openssl/x509v3.h>
 
 #include "base/digest.hpp"
-#include "edge/control/edge_folder.hpp"
 #include "edge/control/lone_edge.hpp"
-#include "edge/control/remote_edge.hpp"
-#include "tests/edge/edge_fixture.hpp"
+#include "tests/edge/remote_edge_fixture.hpp"
 
 namespace atlasflow::edge {
 namespace {
@@ -200,40 +198,17 @@ TEST_F(AlpnProofs, leave_no_session_behind) {
   }
 }
 
-class RemoteAlpnProofs : public EdgeTest {
- protected:
-  ~RemoteAlpnProofs() override {
-    edge_.reset();
-    EXPECT_TRUE(end_edge(directory_).has_value());
-  }
-  void attach(const std::string& build) {
-    AttachConfig config;
-    config.edge.domain = "apps.test";
-    config.edge.ca_dir = directory_ + "/ca";
-    config.edge.workers = 2;
-    config.edge.limits.handshakes_per_address = 0;
-    config.state = directory_;
-    config.build_id = build;
-    config.program = ATLASFLOW_EDGE_PROCESS;
-    config.arguments = {"edge_process", "--state-dir", directory_};
-    edge_.reset();
-    auto attached = attach_edge(config);
-    ASSERT_TRUE(attached.has_value()) << to_string(attached.error());
-    edge_ = std::move(*attached);
-  }
-};
+using RemoteAlpnProofs = RemoteEdgeTest;
 
 TEST_F(RemoteAlpnProofs, outlive_the_control_plane_the_process_and_its_replacement) {
-  attach("build-1");
+  attach();
   ASSERT_TRUE(edge_->set_challenges({{"new.example", "tok-1", k_answer, true}}).has_value());
   EXPECT_EQ(ask(*edge_, "new.example"), wanted(k_answer));
-  attach("build-1");
+  attach();
   EXPECT_EQ(ask(*edge_, "new.example"), wanted(k_answer)) << "by another control plane's edge";
-  const auto process = recorded_process({directory_});
-  ASSERT_TRUE(process);
-  ASSERT_EQ(::kill(process->pid, SIGKILL), 0);
+  ASSERT_EQ(::kill(pid(), SIGKILL), 0);
   EXPECT_TRUE(eventually([&] { return ask(*edge_, "new.example") == wanted(k_answer); }));
-  attach("build-2");
+  attach(config("build-2"));
   EXPECT_EQ(ask(*edge_, "new.example"), wanted(k_answer)) << "in the process that took over";
   ASSERT_TRUE(edge_->set_challenges({}).has_value());
   EXPECT_EQ(ask(*edge_, "new.example"), "tlsv1 alert no application protocol");

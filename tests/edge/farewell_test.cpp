@@ -7,9 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "edge/control/edge_process.hpp"
-#include "edge/control/remote_edge.hpp"
 #include "tests/edge/http2_client.hpp"
+#include "tests/edge/remote_edge_fixture.hpp"
 
 namespace atlasflow::edge {
 namespace {
@@ -165,37 +164,14 @@ TEST_F(Farewell, an_idle_client_that_is_gone_is_not_kept) {
 
 // ---- a process takes the place of another ----
 
-class Replacement : public EdgeTest {
+class Replacement : public RemoteEdgeTest {
  protected:
-  ~Replacement() override {
-    edge_.reset();
-    EXPECT_TRUE(end_edge(directory_).has_value());
-  }
-  void attach(const char* build) {
-    AttachConfig config;
-    config.edge.domain = "apps.test";
-    config.edge.ca_dir = directory_ + "/ca";
-    config.edge.workers = 2;
-    config.state = directory_;
-    config.build_id = build;
-    config.program = ATLASFLOW_EDGE_PROCESS;
-    config.arguments = {"edge_process", "--state-dir", directory_};
-    edge_.reset();
-    auto attached = attach_edge(config);
-    ASSERT_TRUE(attached.has_value()) << to_string(attached.error());
-    edge_ = std::move(*attached);
-  }
-  [[nodiscard]] pid_t pid() const {
-    const auto process = recorded_process({directory_});
-    return process ? process->pid : 0;
-  }
-
   Application application_;
   RecordingUpstream upstream_{application_.handler()};
 };
 
 TEST_F(Replacement, requests_that_are_in_flight_or_on_their_way_are_served) {
-  attach("build-1");
+  attach();
   route(k_host, {at(upstream_)});
   publish();
   const auto before = pid();
@@ -205,7 +181,7 @@ TEST_F(Replacement, requests_that_are_in_flight_or_on_their_way_are_served) {
   client.post(3);  // half of it
   client.send_data(3, "half ", false);
   ASSERT_TRUE(eventually([&] { return application_.slow.load() == 1; }));
-  attach("build-2");
+  attach(config("build-2"));
   EXPECT_NE(pid(), before);
   client.send_data(3, "and half", true);
   client.post(5);
@@ -221,7 +197,7 @@ TEST_F(Replacement, requests_that_are_in_flight_or_on_their_way_are_served) {
 
 // Visitors that always have four requests on their way, and come anew when they are told to.
 TEST_F(Replacement, no_request_of_busy_clients_is_lost_or_served_twice) {
-  attach("build-1");
+  attach();
   route(k_host, {at(upstream_)});
   publish();
   std::atomic<bool> stop{false};
@@ -249,7 +225,7 @@ TEST_F(Replacement, no_request_of_busy_clients_is_lost_or_served_twice) {
   EXPECT_TRUE(eventually([&] { return served.load() > 50; }));
   for (const char* build : {"build-2", "build-3"}) {
     const int seen = served.load();
-    attach(build);
+    attach(config(build));
     EXPECT_TRUE(eventually([&] { return served.load() > seen + 200; }));
   }
   stop = true;

@@ -8,12 +8,10 @@
 #include <openssl/x509v3.h>
 
 #include "base/file.hpp"
-#include "edge/control/edge_folder.hpp"
 #include "edge/control/given_record.hpp"
-#include "edge/control/remote_edge.hpp"
 #include "edge/tls/given_hosts.hpp"
 #include "edge/tls/shown_certificate.hpp"
-#include "tests/edge/edge_fixture.hpp"
+#include "tests/edge/remote_edge_fixture.hpp"
 
 namespace atlasflow::edge {
 namespace {
@@ -313,29 +311,12 @@ TEST_F(HostCertificates, hosts_have_a_limit_and_what_is_removed_makes_room) {
                                                 {"three.example", three.fingerprint}}));
 }
 
-class RemoteHostCertificates : public EdgeTest {
+class RemoteHostCertificates : public RemoteEdgeTest {
  protected:
-  ~RemoteHostCertificates() override {
-    edge_.reset();
-    EXPECT_TRUE(end_edge(directory_).has_value());
-  }
   AttachConfig config(const std::string& build = "build-1") const {
-    AttachConfig config;
-    config.edge.domain = "apps.test";
-    config.edge.ca_dir = directory_ + "/ca";
-    config.edge.workers = 2;
-    config.edge.limits.handshakes_per_address = 0;
-    config.state = directory_;
-    config.build_id = build;
-    config.program = ATLASFLOW_EDGE_PROCESS;
-    config.arguments = {"edge_process", "--state-dir", directory_};
+    AttachConfig config = RemoteEdgeTest::config(build);
+    config.edge.redirect_http = true;
     return config;
-  }
-  void attach(const AttachConfig& config) {
-    edge_.reset();
-    auto attached = attach_edge(config);
-    ASSERT_TRUE(attached.has_value()) << to_string(attached.error());
-    edge_ = std::move(*attached);
   }
   void show(const std::vector<HostCertificate>& certificates,
             const std::vector<std::string>& removed = {}) {
@@ -349,10 +330,6 @@ class RemoteHostCertificates : public EdgeTest {
     Client client;
     if (!client.connect(edge_->http_port())) return "no connection";
     return client.get("new.example", "/.well-known/acme-challenge/tok").body;
-  }
-  [[nodiscard]] pid_t pid() const {
-    const auto process = recorded_process({directory_});
-    return process ? process->pid : 0;
   }
 
   TestIssuer issuer_{directory_};

@@ -24,14 +24,15 @@ class RemoteEdgeTest : public EdgeTest {
     EXPECT_EQ(text.find("Sanitizer"), std::string::npos) << text;
   }
 
-  AttachConfig config() const {
+  AttachConfig config(const std::string& build = "build-1") const {
     AttachConfig config;
     config.edge.domain = "apps.test";
     config.edge.ca_dir = directory_ + "/ca";
     config.edge.redirect_http = false;
     config.edge.workers = 2;
+    config.edge.limits.handshakes_per_address = 0;  // all of them are one address's
     config.state = directory_;
-    config.build_id = "build-1";
+    config.build_id = build;
     config.program = ATLASFLOW_EDGE_PROCESS;
     config.arguments = {"edge_process", "--state-dir", directory_};
     return config;

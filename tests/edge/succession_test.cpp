@@ -49,9 +49,7 @@ TEST_F(Succession, a_new_build_takes_over_without_a_failed_request) {
   EXPECT_TRUE(eventually([&] { return served.load() > 100; }));
   for (const char* build : {"build-2", "build-3"}) {
     const auto before = pid();
-    auto newer = config();
-    newer.build_id = build;
-    attach(newer);
+    attach(config(build));
     EXPECT_NE(pid(), before);
     EXPECT_EQ(edge_->http_port(), http);
     EXPECT_EQ(edge_->generation(), 21U);
@@ -98,8 +96,7 @@ TEST_F(Succession, sessions_are_resumed_with_the_process_that_comes_next) {
     ASSERT_TRUE(eventually([&] { return get("shop.apps.test").body == "served"; }));
     session = visit(version, session.get());
 
-    auto newer = config();
-    newer.build_id = "build-" + std::to_string(version);
+    const auto newer = config("build-" + std::to_string(version));
     attach(newer);
     ASSERT_NE(pid(), before);
     session = visit(version, session.get());
@@ -117,9 +114,7 @@ TEST_F(Succession, the_process_before_ends_once_it_is_replaced) {
   attach();
   const auto before = identify_process(pid());
   ASSERT_TRUE(before.has_value());
-  auto newer = config();
-  newer.build_id = "build-2";
-  attach(newer);
+  attach(config("build-2"));
   const FileDescriptor process = open_process(*before);
   EXPECT_TRUE(!process.valid() || wait_for_end(process, before->pid, k_patience));
 }
@@ -131,9 +126,7 @@ TEST_F(Succession, an_end_takes_the_one_that_still_retires_with_it) {
   EXPECT_EQ(kept.get("nobody.test").status, 404);
   const auto before = identify_process(pid());
   ASSERT_TRUE(before.has_value());
-  auto newer = config();
-  newer.build_id = "build-2";
-  attach(newer);
+  attach(config("build-2"));
   const auto after = pid();
   EXPECT_EQ(identify_process(before->pid), before);
   edge_.reset();
@@ -158,9 +151,7 @@ TEST_F(Succession, a_websocket_lives_on_through_two_replacements_and_an_end_find
   std::array<Client, 3> tunnels;
   std::array<pid_t, 3> processes{};
   for (std::size_t i = 0; i < tunnels.size(); ++i) {
-    auto newer = config();
-    newer.build_id = "build-" + std::to_string(i + 1);
-    attach(newer);
+    attach(config("build-" + std::to_string(i + 1)));
     processes[i] = pid();
     ASSERT_TRUE(tunnels[i].connect(edge_->http_port()));
     ASSERT_TRUE(

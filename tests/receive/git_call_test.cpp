@@ -5,7 +5,7 @@
 
 #include "base/file.hpp"
 #include "receive/repositories.hpp"
-#include "tests/receive/scratch.hpp"
+#include "tests/builder/scratch.hpp"
 
 namespace atlasflow::receive {
 namespace {
@@ -24,7 +24,7 @@ class GitCallTest : public testing::Test {
     return output.value_or("");
   }
 
-  Scratch scratch_;
+  builder::Scratch scratch_;
   Repositories repositories_{scratch_.path(), 0};
   std::filesystem::path path_ = repositories_.open("web1", "main").value();
 };

@@ -3,13 +3,13 @@
 #include <gmock/gmock.h>
 
 #include "base/file.hpp"
-#include "tests/receive/scratch.hpp"
+#include "tests/builder/scratch.hpp"
 
 namespace atlasflow::receive {
 namespace {
 
 TEST(PendingPush, it_is_read_as_it_was_written_until_it_is_removed) {
-  const Scratch scratch;
+  const builder::Scratch scratch;
   const auto file = scratch.path() / "pending.json";
   EXPECT_FALSE(read_pending(file).value().has_value());
   const PendingPush push{"id-1", "ada", 1'700'000'000, {{"refs/heads/main", std::string(40, 'a')}}};
@@ -25,7 +25,7 @@ TEST(PendingPush, it_is_read_as_it_was_written_until_it_is_removed) {
 }
 
 TEST(PendingPush, what_is_damaged_is_named) {
-  const Scratch scratch;
+  const builder::Scratch scratch;
   const auto file = scratch.path() / "pending.json";
   for (const char* text : {"", "{", "[]", R"({"id":1})"}) {
     ASSERT_TRUE(replace_file(file, text, 0600));
@@ -36,7 +36,7 @@ TEST(PendingPush, what_is_damaged_is_named) {
 }
 
 TEST(PendingPush, without_a_folder_for_it_nothing_is_taken) {
-  const Scratch scratch;
+  const builder::Scratch scratch;
   const auto written = write_pending(scratch.path() / "none" / "pending.json", {});
   ASSERT_FALSE(written.has_value());
   EXPECT_EQ(written.error().code, ErrorCode::disk_full);

@@ -6,7 +6,7 @@
 
 #include "base/file.hpp"
 #include "receive/refs.hpp"
-#include "tests/receive/scratch.hpp"
+#include "tests/builder/scratch.hpp"
 
 namespace atlasflow::receive {
 namespace {
@@ -29,7 +29,7 @@ class RepositoriesTest : public testing::Test {
     ASSERT_TRUE(replace_file(path, text, 0644));
   }
 
-  Scratch scratch_;
+  builder::Scratch scratch_;
   Repositories repositories_{scratch_.path(), 0};
 };
 

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "base/file.hpp"
-#include "tests/receive/scratch.hpp"
+#include "tests/builder/scratch.hpp"
 
 namespace atlasflow::receive {
 namespace {
@@ -14,7 +14,7 @@ using testing::IsEmpty;
 constexpr std::uint64_t k_more_than_any_disk = 1ULL << 60;
 
 TEST(Spool, it_keeps_what_it_is_given_and_leaves_no_file) {
-  const Scratch scratch;
+  const builder::Scratch scratch;
   auto spool = Spool::make(scratch.path(), 0);
   ASSERT_TRUE(spool.has_value());
   spool->take("one ");
@@ -28,7 +28,7 @@ TEST(Spool, it_keeps_what_it_is_given_and_leaves_no_file) {
 }
 
 TEST(Spool, a_disk_that_is_nearly_full_takes_none) {
-  const Scratch scratch;
+  const builder::Scratch scratch;
   const auto spool = Spool::make(scratch.path(), k_more_than_any_disk);
   ASSERT_FALSE(spool.has_value());
   EXPECT_EQ(spool.error().code, ErrorCode::disk_full);

@@ -16,6 +16,7 @@
 #include "tests/builder/scratch.hpp"
 #include "tests/builder/silent_peer.hpp"
 #include "tests/builder/ssh_server.hpp"
+#include "tests/server/no_images.hpp"
 
 namespace atlasflow::server {
 namespace {
@@ -27,24 +28,7 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::Pair;
 
-// Nothing is built here.
-class NoImages final : public builder::ImageBuilder {
- public:
-  std::string isolation() const override { return "none"; }
-  std::string toolchain() const override { return "none"; }
-  Result<builder::BuiltImage> build(const builder::BuildRequest&, std::stop_token) override {
-    return fail(ErrorCode::internal, "nothing is built here");
-  }
-  Result<builder::PushedImage> push(const std::string&, const std::string&, const std::string&,
-                                    std::stop_token) override {
-    return fail(ErrorCode::internal, "nothing is pushed here");
-  }
-  void reap(const std::string&) override {}
-  std::vector<std::string> leftovers() override { return {}; }
-  Result<std::vector<std::string>> collect(const std::function<Result<builder::StoreKeep>()>&,
-                                           std::uint64_t, std::stop_token) override {
-    return std::vector<std::string>{};
-  }
+}
 };
 
 class OwnRepository : public actors_test::Facade {
