@@ -67,9 +67,7 @@ class EdgeServer final : public LocalEdge {
   }
   Result<void> set_challenges(const std::vector<Challenge>& challenges) override;
   std::vector<Challenge> challenges() const override { return given_.challenges(); }
-  Result<TicketSecret> tickets() const override {
-    return ticket_secret_of_now(shared_.ticket_secret);
-  }
+  TicketSecret tickets() const override { return shared_.tickets.get(); }
   RouteTable table() const override;
   std::optional<Route> own_route() const override;
   std::uint64_t drain(const std::string& vm_id, milliseconds deadline) override;
@@ -130,7 +128,8 @@ Result<void> EdgeServer::start(const EdgeConfig& config, EdgeInheritance inherit
                 "'" + config.domain + "' is no domain in lower case, such as example.org");
   }
   ATLAS_TRY(ca_, LocalCa::open_or_create(config.ca_dir, domain));
-  ATLAS_TRY(shared_.ticket_secret, ticket_secret_of_now(inheritance.tickets));
+  ATLAS_TRY(const auto tickets, ticket_secret_of_now(inheritance.tickets));
+  shared_.tickets.set(tickets);
   const auto notify = [this] {
     const std::lock_guard lock(progress_mutex_);
     progress_.notify_all();

@@ -158,7 +158,7 @@ class LocalEdge : public Edge {
   [[nodiscard]] virtual std::vector<HostCertificate> certificates_behind(
       const std::string& after, std::size_t bytes_max) const = 0;
   [[nodiscard]] virtual std::vector<Challenge> challenges() const = 0;
-  [[nodiscard]] virtual Result<TicketSecret> tickets() const = 0;
+  [[nodiscard]] virtual TicketSecret tickets() const = 0;
 
   // Accepts nothing more, and ends each connection with its next answer. After `idle` those that
   // serve nothing are closed; others (a websocket, a long answer) have until `busy`. Returns when

@@ -301,12 +301,10 @@ void take_acme_fallback(Section& section, ServerConfig& config) {
                 "needs domains.acme_fallback_external_key_id, too");
   section.take("acme_fallback_ca_certificate", second.ca_certificate);
   section.take("acme_fallback_profile", second.profile);
-  const bool has_more = !second.contact.empty() || second.terms_agreed ||
-                        !second.external_key_id.empty() || !second.ca_certificate.empty();
   for (const char* key : {"acme_fallback_contact", "acme_fallback_terms_agreed",
-                          "acme_fallback_external_key_id", "acme_fallback_ca_certificate"}) {
-    section.check(key, !has_more || !second.directory.empty(),
-                  "needs domains.acme_fallback_directory, too");
+                          "acme_fallback_external_key_id", "acme_fallback_external_mac_key_file",
+                          "acme_fallback_ca_certificate", "acme_fallback_profile"}) {
+    section.check(key, !second.directory.empty(), "needs domains.acme_fallback_directory, too");
   }
 }
 

@@ -125,6 +125,11 @@ builder::CredentialSource RepositoryAccess::credential_of(const ProjectId& proje
                                      "set it again with atlasflow project login " + state.name,
                                      login.error()));
     }
+    // What the host has refused once it would count as another try.
+    if (refused != nullptr && refused->username == login->username &&
+        refused->password.is(login->password.reveal())) {
+      return std::optional<builder::Credential>();
+    }
     return builder::Credential{std::move(login->username), std::move(login->password)};
   };
 }

@@ -26,6 +26,10 @@ class GivenRecord {
   bool take(const wire::Given& page);
   void take(const wire::ChangeCertificates& change);
   void set_tickets(const TicketSecret& tickets) { tickets_ = tickets; }
+  // From time to time, so that it is of now.
+  void advance_tickets(std::int64_t now_s) {
+    if (tickets_) advance(*tickets_, now_s);
+  }
   void set_challenges(std::vector<Challenge> challenges) { challenges_ = std::move(challenges); }
 
   [[nodiscard]] std::map<std::string, std::string> fingerprints() const;  // by host

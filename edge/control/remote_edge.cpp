@@ -459,6 +459,7 @@ void RemoteEdge::check_health() {
   const auto status = ask(request, std::min(k_look_max, config_.call_timeout));
   const auto now = status ? Health::answers : Health::silent;
   const std::lock_guard lock(mutex_);
+  given_.advance_tickets(std::time(nullptr));
   if (now == health_) return;
   health_ = now;
   if (now == Health::silent) {

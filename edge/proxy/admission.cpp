@@ -135,7 +135,8 @@ std::size_t Admission::memory_in_use() const {
 
 bool Admission::make_room_in_memory() {
   for (int i = 0; memory_in_use() >= memory_max_; ++i) {
-    if (i == k_shed_per_step || !shed_client("near the limit of memory")) return false;
+    if (i == k_shed_per_step) return false;
+    if (!context_.upstreams.evict_idle() && !shed_client("near the limit of memory")) return false;
   }
   return true;
 }

@@ -28,6 +28,7 @@ constexpr std::size_t k_again_per_turn = 32;
 constexpr std::size_t k_held_per_turn = 32;
 constexpr std::size_t k_expired_per_turn = 256;
 constexpr std::int64_t k_sweep_ms = 200;
+constexpr int k_idle_ms = 60'000;  // then the keys of tickets may have had their time
 
 }  // namespace
 
@@ -94,7 +95,7 @@ int Worker::poll_timeout_ms() const {
   if (!context_.clients.empty() || context_.upstreams.size() != 0 || context_.admission.paused()) {
     until = std::min(until, next_sweep_ms_);
   }
-  if (until == INT64_MAX) return -1;
+  if (until == INT64_MAX) return k_idle_ms;
   return static_cast<int>(std::clamp<std::int64_t>(until - context_.now_ms, 0, k_sweep_ms));
 }
 
@@ -255,6 +256,8 @@ void Worker::sweep() {
     log_event(LogLevel::warn, "edge", "log",
               {{"result", "shortened"}, {"worker", context_.index}, {"lines_left_out", lines}});
   }
+  const std::int64_t now_s = std::time(nullptr);
+  if (context_.ticket_keys.advance(now_s)) context_.shared.tickets.advance(now_s);
   std::size_t left = k_expired_per_turn;
   expire_streams(left);
   expire_clients(left);
@@ -313,7 +316,11 @@ std::size_t Worker::retire(bool close_idle) {
     }
   }
   for (std::size_t i = context_.clients.size(); close_idle && i-- > 0;) {
-    if (!context_.clients[i].serves()) context_.clients[i].close_orderly();
+    // What is on its way to the client has deadlines of its own.
+    const Wait wait = context_.clients[i].deadline().wait();
+    if (!context_.clients[i].serves() && wait != Wait::client_write && wait != Wait::linger) {
+      context_.clients[i].close_orderly();
+    }
   }
   return context_.clients.size();
 }

@@ -51,7 +51,7 @@ WorkerContext::WorkerContext(Shared& of_all, std::size_t worker, std::size_t wor
       requests_max(std::max<std::int64_t>(
           1, of_all.config.limits.requests_per_instance / static_cast<std::int64_t>(workers))),
       message_limits(message_limits_of(of_all.config.limits)),
-      ticket_keys(of_all.ticket_secret),
+      ticket_keys(of_all.tickets.get()),
       upstreams(*this),
       admission(*this, of_all.config.limits, workers) {}
 

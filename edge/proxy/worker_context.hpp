@@ -30,7 +30,7 @@ struct Shared {
   EdgeConfig config;
   std::uint16_t https_port = 0;
   std::string hsts;  // the value of Strict-Transport-Security; empty: none is said
-  TicketSecret ticket_secret;
+  KeptTicketSecret tickets;
   std::atomic<const RouteSnapshot*> snapshot{nullptr};
   std::function<void()> on_adopted;  // a worker uses a new snapshot
   std::function<void()> on_drained;  // a draining target has lost a request

@@ -48,6 +48,45 @@ std::int64_t period_of(std::int64_t now_s) { return now_s / k_ticket_period_s; }
 
 }  // namespace
 
+bool advance(TicketSecret& secret, std::int64_t now_s) {
+  const std::int64_t steps = period_of(now_s) - 1 - secret.period;
+  if (steps <= 0) return false;
+  for (std::int64_t step = std::min(steps, k_steps_max); step > 0; --step) secret = next(secret);
+  return true;
+}
+
+Result<TicketSecret> ticket_secret_of_now(const std::optional<TicketSecret>& before) {
+  const std::int64_t now_s = std::time(nullptr);
+  TicketSecret secret;
+  if (before) {
+    secret = *before;
+    advance(secret, now_s);
+    return secret;
+  }
+  secret.period = period_of(now_s) - 1;
+  if (RAND_bytes(secret.bytes.data(), static_cast<int>(secret.bytes.size())) != 1) {
+    return fail(ErrorCode::internal, "the machine has no randomness for TLS ticket keys");
+  }
+  return secret;
+}
+
+KeptTicketSecret::~KeptTicketSecret() { OPENSSL_cleanse(&secret_, sizeof secret_); }
+
+void KeptTicketSecret::set(const TicketSecret& secret) {
+  const std::lock_guard lock(mutex_);
+  secret_ = secret;
+}
+
+void KeptTicketSecret::advance(std::int64_t now_s) {
+  const std::lock_guard lock(mutex_);
+  edge::advance(secret_, now_s);
+}
+
+TicketSecret KeptTicketSecret::get() const {
+  const std::lock_guard lock(mutex_);
+  return secret_;
+}
+
 TicketKeys::TicketKeys(const TicketSecret& secret)
     : before_(secret), keys_before_(keys_of(secret)), keys_(keys_of(next(secret))) {}
 
@@ -57,12 +96,11 @@ TicketKeys::~TicketKeys() {
   OPENSSL_cleanse(&keys_, sizeof keys_);
 }
 
-void TicketKeys::advance(std::int64_t now_s) {
-  const std::int64_t steps = period_of(now_s) - 1 - before_.period;
-  if (steps <= 0) return;
-  for (std::int64_t step = std::min(steps, k_steps_max); step > 0; --step) before_ = next(before_);
+bool TicketKeys::advance(std::int64_t now_s) {
+  if (!edge::advance(before_, now_s)) return false;
   keys_before_ = keys_of(before_);
   keys_ = keys_of(next(before_));
+  return true;
 }
 
 const TicketKey& TicketKeys::current(std::int64_t now_s) {
@@ -76,22 +114,6 @@ const TicketKey* TicketKeys::find(const unsigned char* name, std::int64_t now_s)
     if (std::memcmp(name, key->name.data(), key->name.size()) == 0) return key;
   }
   return nullptr;
-}
-
-const TicketSecret& TicketKeys::secret(std::int64_t now_s) {
-  advance(now_s);
-  return before_;
-}
-
-Result<TicketSecret> ticket_secret_of_now(const std::optional<TicketSecret>& before) {
-  const std::int64_t now_s = std::time(nullptr);
-  if (before) return TicketKeys(*before).secret(now_s);
-  TicketSecret secret;
-  secret.period = period_of(now_s) - 1;
-  if (RAND_bytes(secret.bytes.data(), static_cast<int>(secret.bytes.size())) != 1) {
-    return fail(ErrorCode::internal, "the machine has no randomness for TLS ticket keys");
-  }
-  return secret;
 }
 
 }  // namespace atlasflow::edge

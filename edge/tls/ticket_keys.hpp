@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 
 #include "base/error.hpp"
@@ -22,14 +23,39 @@ struct TicketSecret {
   std::int64_t period = 0;  // since the epoch
 };
 
+// On to the period before that of now, so that the keys of this one and of the last are made of it;
+// what was before is gone then. False: it was there. `now_s` may go backwards, the secret never
+// does; an hour that is wrong costs resumptions and nothing else.
+bool advance(TicketSecret& secret, std::int64_t now_s);
+
+// By the machine's clock; a random one where there was none before. internal: the machine has no
+// randomness.
+[[nodiscard]] Result<TicketSecret> ticket_secret_of_now(const std::optional<TicketSecret>& before);
+
+// What a process hands on. Any thread.
+class KeptTicketSecret {
+ public:
+  KeptTicketSecret() = default;
+  ~KeptTicketSecret();
+  KeptTicketSecret(const KeptTicketSecret&) = delete;
+  KeptTicketSecret& operator=(const KeptTicketSecret&) = delete;
+
+  void set(const TicketSecret& secret);
+  void advance(std::int64_t now_s);
+  [[nodiscard]] TicketSecret get() const;
+
+ private:
+  mutable std::mutex mutex_;
+  TicketSecret secret_;
+};
+
 struct TicketKey {
   std::array<unsigned char, 16> name{};  // as a ticket begins, in the clear
   std::array<unsigned char, 32> cipher{};
   std::array<unsigned char, 32> mac{};
 };
 
-// Those of the period and of the one before. One for each worker: used on its thread only. `now_s`
-// may go backwards, the keys never do; an hour that is wrong costs resumptions and nothing else.
+// Those of the period and of the one before. One for each worker: used on its thread only.
 class TicketKeys {
  public:
   explicit TicketKeys(const TicketSecret& secret);
@@ -42,19 +68,14 @@ class TicketKeys {
   [[nodiscard]] const TicketKey& current(std::int64_t now_s);
   // The one with that name (16 bytes), or nullptr. A ticket by another than current() is renewed.
   [[nodiscard]] const TicketKey* find(const unsigned char* name, std::int64_t now_s);
-  // That of the period before: who starts from it knows both periods' keys.
-  [[nodiscard]] const TicketSecret& secret(std::int64_t now_s);
+  // To be called now and then also when nobody asks, or old keys stay in memory. False: nothing
+  // has changed.
+  bool advance(std::int64_t now_s);
 
  private:
-  void advance(std::int64_t now_s);
-
   TicketSecret before_;
   TicketKey keys_before_;
   TicketKey keys_;
 };
-
-// By the machine's clock; a random one where there was none before. internal: the machine has no
-// randomness.
-[[nodiscard]] Result<TicketSecret> ticket_secret_of_now(const std::optional<TicketSecret>& before);
 
 }  // namespace atlasflow::edge

@@ -109,7 +109,9 @@ int ticket_key(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX*
       EVP_MAC_init(mac, key->mac.data(), key->mac.size(), digest_of_mac.data()) != 1) {
     return -1;
   }
-  return key == &current ? 1 : 2;
+  if (seals != 0) return 1;
+  // With TLS 1.3 a client uses a ticket once (RFC 8446 appendix C.4).
+  return key == &current && SSL_version(ssl) != TLS1_3_VERSION ? 1 : 2;
 }
 
 }  // namespace

@@ -57,8 +57,8 @@ TEST_F(Facade, a_repository_is_followed_and_its_deletion_is_none_of_its_project)
 TEST_F(Facade, what_github_was_told_is_recorded_beside_the_project) {
   ASSERT_TRUE(as_user(
       commands::RecordGitHubReport{ProjectId("p1"), DeploymentId("d1"), "queued", 1000, ""}));
-  ASSERT_TRUE(as_user(
-      commands::RecordGitHubReport{ProjectId("p1"), DeploymentId("d1"), "success", 0, "no"}));
+  ASSERT_TRUE(as_user(commands::RecordGitHubReport{
+      ProjectId("p1"), DeploymentId("d1"), "success", 0, "no", 7, {"nor that"}}));
   std::vector<pb::Event> events;
   ASSERT_TRUE(plane->log().read_stream(github_reports_stream(ProjectId("p1")), StreamVersion{1},
                                        [&](const storage::Record& record) {
@@ -70,7 +70,9 @@ TEST_F(Facade, what_github_was_told_is_recorded_beside_the_project) {
   EXPECT_EQ(events[0].github_told().status(), "queued");
   EXPECT_EQ(events[0].github_told().github_deployment(), 1000);
   EXPECT_EQ(events[1].github_not_told().status(), "success");
-  EXPECT_EQ(events[1].github_not_told().reason(), "no");
+  EXPECT_EQ(events[1].github_not_told().reason(), "no; nor that");
+  EXPECT_TRUE(events[1].github_not_told().comment_goes_on());
+  EXPECT_EQ(events[1].github_not_told().comment(), 7);
 }
 
 }  // namespace

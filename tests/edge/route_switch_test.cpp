@@ -287,6 +287,29 @@ TEST_F(RouteSwitch, a_retiring_edge_waits_longer_for_a_websocket_than_for_an_idl
   EXPECT_LT(std::chrono::steady_clock::now() - began, 30s) << "it does not wait for nobody";
 }
 
+TEST_F(RouteSwitch, a_retiring_edge_sends_an_answer_to_its_end_when_the_time_of_idle_clients_is_over) {
+  start();
+  constexpr std::size_t k_body = std::size_t{8} << 20U;  // more than the kernel keeps
+  RecordingUpstream big(answer_with(std::string(k_body, 'x')));
+  route("shop.apps.test", {at(big)});
+  publish();
+  Client slow;
+  ASSERT_TRUE(slow.connect(edge_->http_port()));
+  ASSERT_TRUE(slow.send("GET / HTTP/1.1\r\nHost: shop.apps.test\r\n\r\n"));
+  ASSERT_FALSE(slow.read_some().empty());
+  auto& local = dynamic_cast<LocalEdge&>(*edge_);
+  auto retired = std::async(std::launch::async, [&] { local.retire(50ms, 60s); });
+  std::size_t read = 0;
+  for (std::string bytes; !(bytes = slow.read_some()).empty();) {
+    read += bytes.size();
+    // Near the end slowly: the application's last byte has come, and the client has not read it.
+    if (read > k_body - (std::size_t{3} << 20U)) std::this_thread::sleep_for(1ms);
+  }
+  EXPECT_GT(read, k_body - (std::size_t{64} << 10U)) << "what the first read took is not counted";
+  slow.close();
+  retired.get();
+}
+
 TEST_F(RouteSwitch, a_stop_does_not_wait_for_a_drain) {
   start();
   RecordingUpstream silent([](UpstreamSession& session) {

@@ -60,6 +60,13 @@ TEST_F(Succession, a_new_build_takes_over_without_a_failed_request) {
   for (auto& visitor : visitors) visitor.join();
 }
 
+std::string ticket_of(const SSL_SESSION* session) {
+  const unsigned char* ticket = nullptr;
+  std::size_t bytes = 0;
+  SSL_SESSION_get0_ticket(session, &ticket, &bytes);
+  return {reinterpret_cast<const char*>(ticket), bytes};
+}
+
 TEST_F(Succession, sessions_are_resumed_with_the_process_that_comes_next) {
   RecordingUpstream upstream(answer_with("served"));
   attach();
@@ -83,6 +90,9 @@ TEST_F(Succession, sessions_are_resumed_with_the_process_that_comes_next) {
     std::array<char, 512> answer{};
     EXPECT_GT(SSL_read(ssl.get(), answer.data(), answer.size()), 0);  // and the ticket before it
     EXPECT_EQ(SSL_session_reused(ssl.get()), before != nullptr ? 1 : 0);
+    if (before != nullptr && version == TLS1_3_VERSION) {
+      EXPECT_NE(ticket_of(SSL_get_session(ssl.get())), ticket_of(before)) << "one is used once";
+    }
     SSL_shutdown(ssl.get());
     return std::unique_ptr<SSL_SESSION, decltype(&SSL_SESSION_free)>(SSL_get1_session(ssl.get()),
                                                                      SSL_SESSION_free);

@@ -2,6 +2,8 @@
 // each period, and the old ones out of reach.
 #include "edge/tls/ticket_keys.hpp"
 
+#include <ctime>
+
 #include <gtest/gtest.h>
 
 namespace atlasflow::edge {
@@ -28,7 +30,10 @@ TEST(TicketKeys, are_the_same_for_all_who_start_from_the_same_secret) {
     (void)early.current(k_now_s + period * k_ticket_period_s);
   }
   EXPECT_TRUE(same(early.current(much_later), late.current(much_later)));
-  TicketKeys successor(early.secret(much_later));
+  TicketSecret handed_on = some_secret();
+  EXPECT_TRUE(advance(handed_on, much_later));
+  EXPECT_FALSE(advance(handed_on, much_later));
+  TicketKeys successor(handed_on);
   EXPECT_TRUE(same(successor.current(much_later), late.current(much_later)));
 }
 
@@ -53,8 +58,18 @@ TEST(TicketKeys, a_successor_opens_what_its_predecessor_sealed_a_period_ago) {
   TicketKeys keys(some_secret());
   const TicketKey first = keys.current(k_now_s);
   const std::int64_t later = k_now_s + k_ticket_period_s;
-  TicketKeys successor(keys.secret(later));
+  TicketSecret handed_on = some_secret();
+  EXPECT_TRUE(advance(handed_on, later));
+  TicketKeys successor(handed_on);
   EXPECT_NE(successor.find(first.name.data(), later), nullptr);
+}
+
+TEST(TicketKeys, of_a_process_that_hands_them_on_are_kept_no_longer_than_two_periods) {
+  KeptTicketSecret kept;
+  kept.set(some_secret());
+  kept.advance(k_now_s + 5 * k_ticket_period_s);
+  EXPECT_NE(kept.get().bytes, some_secret().bytes);
+  EXPECT_EQ(kept.get().period, k_now_s / k_ticket_period_s + 4);
 }
 
 TEST(TicketKeys, do_not_go_back_with_the_clock) {
@@ -75,6 +90,8 @@ TEST(TicketKeys, the_first_secret_is_random_and_of_now) {
   const auto other = ticket_secret_of_now({});
   ASSERT_TRUE(one && other);
   EXPECT_NE(one->bytes, other->bytes);
+  EXPECT_NEAR(static_cast<double>(one->period),
+              static_cast<double>(std::time(nullptr) / k_ticket_period_s - 1), 1);
   const auto kept = ticket_secret_of_now(*one);
   ASSERT_TRUE(kept);
   EXPECT_TRUE(kept->bytes == one->bytes || kept->period > one->period);

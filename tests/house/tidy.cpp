@@ -33,7 +33,7 @@ constexpr std::array k_folders = {
     FolderRule{"backup", "backup inspect storage events base"},
     FolderRule{"actors", "actors storage events base"},
     FolderRule{"api", "api actors edge github receive http storage events base"},
-    FolderRule{"sim", "sim api actors edge receive http storage events base"},
+    FolderRule{"sim", "sim api actors edge http storage events base"},
     FolderRule{
         "server",
         "server backup api actors domains builder vmm edge github receive http storage events "

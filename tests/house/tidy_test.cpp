@@ -169,8 +169,8 @@ TEST(Readme, one_that_names_a_file_that_is_gone_is_found) {
 const fs::path k_root = ATLASFLOW_SOURCE_DIR;
 
 const std::vector<std::string> k_code_folders = {
-    "base",    "http", "events", "github", "receive", "storage", "inspect", "builder",
-    "domains", "vmm",  "edge",   "actors", "api",     "sim",     "server",  "cli"};
+    "base",    "http",    "events", "github", "receive", "storage", "inspect", "backup", "builder",
+    "domains", "vmm",     "edge",   "actors", "api",     "sim",     "server",  "cli"};
 const std::vector<std::string> k_other_folders = {"tests", "bench", "examples", "docs", "script"};
 
 std::string read(const fs::path& path) {

@@ -148,7 +148,7 @@ TEST(Config, of_a_second_authority_is_taken) {
       "acme_fallback_terms_agreed = true\nacme_fallback_contact = 'ops@example.com'\n"
       "acme_fallback_external_key_id = 'kid-2'\n"
       "acme_fallback_external_mac_key_file = 'mac-key-2'\n"
-      "acme_fallback_ca_certificate = 'second.pem'\n",
+      "acme_fallback_ca_certificate = 'second.pem'\nacme_fallback_profile = 'classic'\n",
       "/etc/atlasflow/atlasflow.toml");
   ASSERT_TRUE(config) << to_string(config.error());
   EXPECT_EQ(config->domains.acme_challenge, "tls-alpn-01");
@@ -162,6 +162,7 @@ TEST(Config, of_a_second_authority_is_taken) {
   EXPECT_EQ(second.external_key_id, "kid-2");
   EXPECT_EQ(second.external_mac_key_file, "/etc/atlasflow/mac-key-2");
   EXPECT_EQ(second.ca_certificate, "/etc/atlasflow/second.pem");
+  EXPECT_EQ(second.profile, "classic");
 }
 
 TEST(Config, of_domains_is_taken) {
@@ -246,6 +247,9 @@ INSTANTIATE_TEST_SUITE_P(
                   "4", "needs domains.acme_fallback_terms_agreed = true"},
         WrongCase{"[domains]\nacme_fallback_contact = 'ops@example.com'\n", "2",
                   "needs domains.acme_fallback_directory"},
+        WrongCase{"[domains]\nacme_fallback_profile = 'classic'\n", "2",
+                  "needs domains.acme_fallback_directory"},
+        WrongCase{"[edge]\nmemory_mib = 8\n", "2", "must be 0 or at least 16"},
         WrongCase{"[domains]\nacme_fallback_contact = 'nobody'\n", "2", "an e-mail address"},
         WrongCase{"[domains]\nacme_fallback_external_key_id = 'kid-2'\n", "2",
                   "needs domains.acme_fallback_external_mac_key_file"},
