@@ -193,8 +193,8 @@ struct DomainState {
   bool was_servers = false;  // before; its records may still lead here
   AuthorityFailures first_failures;
   SecondAuthority second;
-  // The challenge by which a CA could not connect to it the last time that it could not; empty: it
-  // always could. A renewal is proved by another one at once.
+  // The challenge by which a CA could not connect to it, or not prove it in TLS, the last time that
+  // it could not; empty: it always could. A renewal is proved by another one at once.
   std::string unreached_by;
 
   static constexpr std::size_t k_history_max = 16;

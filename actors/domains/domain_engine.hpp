@@ -36,7 +36,7 @@ struct CertificateJob {
   std::string directory;  // the CA's ACME directory, as the intent in the log has it
   std::string renews;     // fingerprint; empty: the domain has none yet
   std::chrono::microseconds remaining{};  // until the intent's deadline
-  // By which challenge a CA could not connect to the domain the last time; empty: none is known.
+  // By which challenge a CA could not prove the domain the last time; empty: none is known.
   std::string unreached_by = {};
 };
 

@@ -271,7 +271,11 @@ AcmeResult<void> OrderProgress::wait_for_authorization(const std::string& url) {
                         "The certificate authority ended the authorization of " + name_of(now) +
                             "; another order follows");
       }
-      if (error.type == "connection" && !by_dns_) tell_of_connection(error, now.challenge_type);
+      // What stands in front of port 443 may end TLS itself: it is reached, and proves nothing.
+      const bool in_tls = now.challenge_type == k_tls_challenge;
+      if (!by_dns_ && (error.type == "connection" || in_tls)) {
+        tell_of_connection(error, now.challenge_type);
+      }
       if (error.kind == pb::CERTIFICATE_PROBLEM_REFUSED) {
         error.kind = pb::CERTIFICATE_PROBLEM_VALIDATION;
       }
@@ -367,14 +371,23 @@ std::string OrderProgress::preferred(AcmeChain chain) {
 AcmeResult<pb::CertificateIssued> OrderProgress::fetch(EVP_PKEY* key) {
   poll_ = config_.poll_first;
   ATLAS_TRY(auto chain, ask_patiently([&] { return client_.download(order_.certificate); }));
-  const auto pem = preferred(std::move(chain));
+  const std::string usual = chain.pem;
   ChainQuestion question;
-  question.chain_pem = pem;
+  question.chain_pem = preferred(std::move(chain));
   question.key = key;
   question.hosts = request_.names;
   question.now_us = now_us();
   question.clock_behind_us = k_clock_behind.count();
   auto checked = check_chain(question);
+  if (!checked && question.chain_pem != usual) {
+    log_event(LogLevel::warn, "domains", "chain_refused",
+              {{"name", request_.names.front()},
+               {"wanted", config_.preferred_chain},
+               {"reason", to_string(checked.error())},
+               {"result", "the authority's usual one is taken"}});
+    question.chain_pem = usual;
+    checked = check_chain(question);
+  }
   if (!checked) {
     return tl::unexpected(not_understood("the certificate's chain", checked.error().message));
   }

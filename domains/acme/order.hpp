@@ -39,7 +39,7 @@ struct OrderRequest {
   std::string directory;  // the CA's; empty: the configuration's
   std::string renews;     // fingerprint; empty: none
   std::chrono::microseconds remaining{};
-  // By which challenge a CA could not connect here the last time; empty: none such is known.
+  // By which challenge nothing could be proved here the last time; empty: none such is known.
   std::string unreached_by = {};
 };
 

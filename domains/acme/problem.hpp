@@ -22,7 +22,7 @@ struct AcmeError {
   std::string type = {};                    // "rateLimited"; empty when no problem document came
   std::optional<std::int64_t> retry_at_us;  // when the CA named a time
   bool by_own_dns = false;                  // name servers of ours, and not the CA
-  std::string unreached_by = {};            // by which challenge the CA could not connect
+  std::string unreached_by = {};            // by which challenge nothing could be proved
   int status = 0;  // of the answer; 0: there was none; 200: one that makes no sense
 };
 

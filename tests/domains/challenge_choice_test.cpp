@@ -19,6 +19,17 @@ using domains_test::TestBoard;
 using testing::HasSubstr;
 using testing::Not;
 
+// Nobody is shown what is put up here.
+class ForgetfulBoard final : public ChallengeBoard {
+  Result<void> put(const std::string&, const std::string&, const std::string&) override {
+    return {};
+  }
+  Result<void> put_in_tls(const std::string&, const std::string&, const std::string&) override {
+    return {};
+  }
+  void remove(const std::string&, const std::string&) override {}
+};
+
 class Proofs : public testing::Test {
  protected:
   Proofs() {
@@ -88,6 +99,22 @@ TEST_F(Proofs, go_back_to_http_when_port_443_is_not_reached_either) {
   EXPECT_EQ(board_.puts_in_tls, 1);
 }
 
+// As behind a proxy that ends TLS itself: it answers, and shows its own certificate.
+TEST_F(Proofs, go_back_to_http_when_what_answers_on_port_443_proves_nothing) {
+  ForgetfulBoard forgetful;
+  const auto failed = Issuer(config(), *store_, forgetful)
+                          .order({.effect = EffectId("e-v1"),
+                                  .names = {"web.example"},
+                                  .remaining = 20s,
+                                  .unreached_by = "http-01"},
+                                 {});
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_EQ(failed.error().unreached_by(), "tls-alpn-01");
+  EXPECT_THAT(failed.error().reason(), HasSubstr("over port 80 (HTTP-01)"));
+  ASSERT_TRUE(order(failed.error().unreached_by(), "e-v2").has_value());
+  EXPECT_EQ(board_.puts_in_tls, 0);
+}
+
 TEST_F(Proofs, are_in_tls_where_the_authority_offers_nothing_else) {
   ca_.over_http = false;
   ASSERT_TRUE(order().has_value());
@@ -144,15 +171,7 @@ TEST_F(Proofs, that_were_accepted_before_a_restart_are_the_ones_that_are_gone_on
 }
 
 TEST_F(Proofs, a_proof_that_fails_is_told_with_the_cas_reason) {
-  class ForgetfulBoard final : public ChallengeBoard {
-    Result<void> put(const std::string&, const std::string&, const std::string&) override {
-      return {};
-    }
-    Result<void> put_in_tls(const std::string&, const std::string&, const std::string&) override {
-      return {};
-    }
-    void remove(const std::string&, const std::string&) override {}
-  } forgetful;
+  ForgetfulBoard forgetful;
   Issuer issuer(config(), *store_, forgetful);
   const auto failed = issuer.order({EffectId("e-v1"), {"web.example"}, "", "", 20s}, {});
   ASSERT_FALSE(failed.has_value());

@@ -135,8 +135,17 @@ TEST_F(Authorities, that_an_order_was_begun_at_are_where_it_is_gone_on_with) {
   config.directory = first.directory();
   make_engine(config, at(*second));
   std::stop_source stop;
+  const auto begun = [&] {
+    const auto stored = store_->order(EffectId("domain/web.example-v9"));
+    return stored && stored->url.starts_with("https://") ? stored->url : std::string();
+  };
+  std::string url;
   std::thread stopping([&] {
-    std::this_thread::sleep_for(60ms);
+    const auto until = std::chrono::steady_clock::now() + 20s;
+    while (begun().empty() && std::chrono::steady_clock::now() < until) {
+      std::this_thread::sleep_for(1ms);
+    }
+    url = begun();
     stop.request_stop();
   });
   actors::CertificateJob job{.effect = EffectId("domain/web.example-v9"),
@@ -146,10 +155,12 @@ TEST_F(Authorities, that_an_order_was_begun_at_are_where_it_is_gone_on_with) {
                              .remaining = 60s};
   const auto stopped = engine_->order(job, stop.get_token());
   stopping.join();
+  ASSERT_NE(url, "") << "no order was begun";
   make_engine(config, at(*second));
   const auto issued = engine_->order(job, {});
   ASSERT_TRUE(issued.has_value()) << issued.error().reason();
   EXPECT_TRUE(!stopped || stopped->fingerprint() == issued->fingerprint());
+  EXPECT_EQ(begun(), url) << "it is the same one";
   EXPECT_EQ(first.orders(), 0) << "and nobody else has heard of it";
   EXPECT_EQ(first.asked("/dir"), 0);
 }
