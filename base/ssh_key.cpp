@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -10,19 +9,18 @@
 
 #include "base/base64.hpp"
 #include "base/digest.hpp"
+#include "base/x509.hpp"
 
 namespace atlasflow {
 namespace {
-
-using Pkey = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
-using PkeyContext = std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)>;
 
 constexpr std::size_t k_key_bytes = 32;
 constexpr std::string_view k_type = "ssh-ed25519";
 constexpr std::size_t k_padded_to = 8;  // the block size of the cipher "none"
 constexpr std::size_t k_line_characters = 70;
 
-// A text that is wiped with whatever it held before it grew: room for all of it is made at once.
+// A text that is wiped. Room for all that is put together here is made at once, so that it never
+// grows and leaves a copy behind.
 struct Wiped {
   Wiped() { text.reserve(4096); }
   ~Wiped() { OPENSSL_cleanse(text.data(), text.size()); }
@@ -64,16 +62,11 @@ struct Halves {
 };
 
 bool generate(Halves& halves) {
-  const PkeyContext context(EVP_PKEY_CTX_new_id(EVP_PKEY_ED25519, nullptr), &EVP_PKEY_CTX_free);
-  EVP_PKEY* raw = nullptr;
-  if (context == nullptr || EVP_PKEY_keygen_init(context.get()) != 1 ||
-      EVP_PKEY_keygen(context.get(), &raw) != 1) {
-    return false;
-  }
-  const Pkey key(raw, &EVP_PKEY_free);
+  const KeyPtr key(EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519"));
   std::size_t seed_bytes = halves.seed.size();
   std::size_t open_bytes = halves.open.size();
-  return EVP_PKEY_get_raw_private_key(key.get(), halves.seed.data(), &seed_bytes) == 1 &&
+  return key != nullptr &&
+         EVP_PKEY_get_raw_private_key(key.get(), halves.seed.data(), &seed_bytes) == 1 &&
          EVP_PKEY_get_raw_public_key(key.get(), halves.open.data(), &open_bytes) == 1 &&
          seed_bytes == k_key_bytes && open_bytes == k_key_bytes;
 }
@@ -113,7 +106,7 @@ Result<SshKey> make_ssh_key(std::string_view comment) {
   put(whole.text, secret.text);
 
   Wiped encoded;
-  encoded.text = base64(whole.text);
+  encoded.text = base64(whole.text);  // made in one piece
   Wiped pem;
   pem.text += "-----BEGIN OPENSSH PRIVATE KEY-----\n";
   for (std::size_t at = 0; at < encoded.text.size(); at += k_line_characters) {

@@ -174,7 +174,7 @@ class Reporter {
     outcome.project = report.project_id;
     outcome.deployment = report.deployment;
     outcome.status = name_of(report.status);
-    if (report.comment_only) outcome.refused = "GitHub has refused the deployment before";
+    if (report.comment_only) outcome.refused = "GitHub has no such deployment";
     if (!progress.is_deployment_told && !report.comment_only) {
       const auto told = tell_deployment(app, report, outcome, stop);
       if (!told && !is_final(told.error(), report)) return false;

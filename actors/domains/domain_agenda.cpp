@@ -133,7 +133,8 @@ void DomainKeeperState::run_due(domain_keeper_actor::pointer self) {
       return std::holds_alternative<LookUpWork>(item.second.work);
     }));
   };
-  // Each authority has a limit of its own, and one that is reached keeps nobody from the other.
+  // Each authority has a limit of its own, and one that is reached keeps no name from the other
+  // that is due there.
   for (const std::size_t at : {0U, 1U}) {
     const auto allowed_at = ledger.order_allowed_at(config.settings.rules, at == 1);
     auto& due = orders[at];

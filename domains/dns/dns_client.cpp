@@ -231,7 +231,12 @@ Result<std::string> parse_dns_server(const std::string& text) {
                     "' is no name server's address; write 192.0.2.53, 192.0.2.53:53 or "
                     "[2001:db8::53]:53");
   }
-  return (six ? "[" + address + "]" : address) + ":" + std::to_string(number);
+  return server_at(address, static_cast<std::uint16_t>(number));
+}
+
+std::string server_at(const std::string& address, std::uint16_t port) {
+  const bool is_six = address.find(':') != address.npos;
+  return (is_six ? "[" + address + "]" : address) + ":" + std::to_string(port);
 }
 
 std::vector<std::string> system_dns_servers() {
@@ -248,9 +253,7 @@ std::vector<std::string> system_dns_servers() {
                                                 : static_cast<const void*>(&each->addr.addr6);
     if (::inet_ntop(each->family, bytes, text.data(), text.size()) == nullptr) continue;
     const int port = each->udp_port != 0 ? each->udp_port : k_dns_port;
-    const std::string address = text.data();
-    servers.push_back((each->family == AF_INET ? address : "[" + address + "]") + ":" +
-                      std::to_string(port));
+    servers.push_back(server_at(text.data(), static_cast<std::uint16_t>(port)));
   }
   ares_free_data(list);
   return servers;

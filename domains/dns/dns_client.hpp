@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -18,6 +19,9 @@ struct DnsQuestion {
   DnsType type = DnsType::a;
   bool recursive = true;  // false: asked of a server of the zone, which answers for itself only
 };
+
+// As DnsQuestion has it, of an address without brackets.
+[[nodiscard]] std::string server_at(const std::string& address, std::uint16_t port);
 
 // A message with NOERROR or NXDOMAIN is an answer. Everything else is an error that says of which
 // server: unavailable (SERVFAIL, REFUSED and the like, or it is not reached), timed_out, corrupt.

@@ -263,7 +263,11 @@ bool is_public_address(const std::string& address) {
                                                     {{224}, 4},
                                                     {{240}, 4},
                                                     {{255}, 8}}};
-  static constexpr std::array<Range, 5> k_six = {{{{0}, 96},    // unspecified, loopback, mapped
+  static constexpr std::array<Range, 7> k_six = {{{{0}, 96},  // unspecified, loopback, mapped
+                                                  // An IPv4 address in another's clothes (RFC 6052,
+                                                  // RFC 3056), private ones too.
+                                                  {{0x00, 0x64, 0xFF, 0x9B}, 96},
+                                                  {{0x20, 0x02}, 16},
                                                   {{0xFC}, 7},  // unique local
                                                   {{0xFE, 0x80}, 10},
                                                   {{0xFE, 0xC0}, 10},

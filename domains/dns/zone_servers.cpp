@@ -41,11 +41,6 @@ bool has_route_to(const std::string& address) {
 
 }  // namespace
 
-std::string server_at(const std::string& address, std::uint16_t port) {
-  const bool is_six = address.find(':') != address.npos;
-  return (is_six ? "[" + address + "]" : address) + ":" + std::to_string(port);
-}
-
 std::vector<std::string> name_and_parents(const std::string& name) {
   std::vector<std::string> names{name};
   for (auto dot = name.find('.'); dot != name.npos && names.size() < k_climb_max;

@@ -29,9 +29,6 @@ using AskServers = std::function<std::vector<DnsAnswer>(const std::vector<DnsQue
                                                              const std::string& resolver,
                                                              const AskServers& ask);
 
-// "192.0.2.53:53", "[2001:db8::53]:53".
-[[nodiscard]] std::string server_at(const std::string& address, std::uint16_t port);
-
 // The addresses, without a port, of servers of the closest zone that has the name. Empty: no
 // resolver tells of any.
 [[nodiscard]] std::vector<std::string> servers_of_zone_with(

@@ -3,17 +3,16 @@
 
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/process.hpp"
+#include "tests/builder/scratch.hpp"
 
 namespace atlasflow {
 namespace {
 
-using testing::HasSubstr;
 using testing::StartsWith;
 
 std::string output_of(std::vector<std::string> argv) {
@@ -27,20 +26,21 @@ std::string output_of(std::vector<std::string> argv) {
   return output;
 }
 
+// Each length of the comment leaves another padding.
 TEST(SshKey, openssh_reads_what_was_made) {
-  const auto folder =
-      std::filesystem::temp_directory_path() / ("atlasflow-ssh-key-" + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
-  const auto key = make_ssh_key("atlasflow-web");
-  ASSERT_TRUE(key) << to_string(key.error());
-  const auto file = folder / "key";
-  std::ofstream(file) << key->private_key.reveal();
-  std::filesystem::permissions(file, std::filesystem::perms(0600));
-  // With the comment, which is in the private half.
-  EXPECT_EQ(output_of({"ssh-keygen", "-y", "-f", file.string()}), key->public_key + "\n");
-  EXPECT_EQ(output_of({"ssh-keygen", "-l", "-f", file.string()}),
-            "256 " + key->fingerprint + " atlasflow-web (ED25519)\n");
-  std::filesystem::remove_all(folder);
+  const builder::Scratch scratch;
+  for (std::size_t letters = 1; letters <= 8; ++letters) {
+    const std::string comment(letters, 'c');
+    const auto key = make_ssh_key(comment);
+    ASSERT_TRUE(key) << to_string(key.error());
+    const auto file = scratch.path() / comment;
+    builder::write(file, key->private_key.reveal());
+    std::filesystem::permissions(file, std::filesystem::perms(0600));
+    // With the comment, which is in the private half.
+    EXPECT_EQ(output_of({"ssh-keygen", "-y", "-f", file.string()}), key->public_key + "\n");
+    EXPECT_EQ(output_of({"ssh-keygen", "-l", "-f", file.string()}),
+              "256 " + key->fingerprint + " " + comment + " (ED25519)\n");
+  }
 }
 
 TEST(SshKey, no_two_are_the_same) {

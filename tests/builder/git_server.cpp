@@ -96,7 +96,10 @@ bool GitServer::lets_in(const std::string& authorization) {
     authorization_ = next_authorization_;
     requests_until_then_ = -1;
   }
-  if (authorization_ && authorization != *authorization_) return false;
+  if (authorization_ && authorization != *authorization_) {
+    if (!authorization.empty()) ++wrong_logins_;
+    return false;
+  }
   if (requests_until_then_ > 0) --requests_until_then_;
   return true;
 }

@@ -1,6 +1,7 @@
 // Serves a folder of repositories over smart HTTP on loopback, by git's own http-backend.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <mutex>
@@ -22,6 +23,8 @@ class GitServer {
   [[nodiscard]] std::uint16_t port() const { return port_; }
   // After so many requests that were let in another Authorization is wanted: a token has ended.
   void change_after(int requests, std::string authorization);
+  // How often somebody came with one that is not wanted.
+  [[nodiscard]] int wrong_logins() const { return wrong_logins_.load(); }
 
  private:
   void serve(const std::stop_token& stop);
@@ -33,6 +36,7 @@ class GitServer {
   std::optional<std::string> authorization_;
   std::string next_authorization_;
   int requests_until_then_ = -1;  // -1: it stays
+  std::atomic<int> wrong_logins_{0};
   FileDescriptor listener_;
   std::uint16_t port_ = 0;
   std::jthread thread_;

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/file_descriptor.hpp"
-#include "domains/dns/dns_message.hpp"
+#include "domains/dns/dns_client.hpp"
 
 namespace atlasflow::domains_test {
 
@@ -49,10 +49,7 @@ class NameServer {
   NameServer(const NameServer&) = delete;
   NameServer& operator=(const NameServer&) = delete;
 
-  [[nodiscard]] std::string server() const {
-    const bool is_six = address_.find(':') != address_.npos;
-    return (is_six ? "[" + address_ + "]" : address_) + ":" + std::to_string(port_);
-  }
+  [[nodiscard]] std::string server() const { return domains::server_at(address_, port_); }
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] std::vector<Question> questions() const;
 

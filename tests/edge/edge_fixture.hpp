@@ -107,8 +107,7 @@ class Client {
   // Verifies the chain and the name against the CA file unless it is empty.
   [[nodiscard]] bool start_tls(const std::string& server_name, const std::string& ca_file,
                                int version_max = 0);
-  // By ALPN, with the next start_tls().
-  // One, or several with commas in between.
+  // By ALPN, with the next start_tls(): one, or several with commas in between.
   void offer_protocol(std::string name) { protocol_ = std::move(name); }
   [[nodiscard]] std::string tls_error() const { return tls_error_; }
   [[nodiscard]] SSL* tls() const { return ssl_.get(); }

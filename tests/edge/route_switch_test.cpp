@@ -287,7 +287,8 @@ TEST_F(RouteSwitch, a_retiring_edge_waits_longer_for_a_websocket_than_for_an_idl
   EXPECT_LT(std::chrono::steady_clock::now() - began, 30s) << "it does not wait for nobody";
 }
 
-TEST_F(RouteSwitch, a_retiring_edge_sends_an_answer_to_its_end_when_the_time_of_idle_clients_is_over) {
+TEST_F(RouteSwitch,
+       a_retiring_edge_sends_an_answer_to_its_end_when_the_time_of_idle_clients_is_over) {
   start();
   constexpr std::size_t k_body = std::size_t{8} << 20U;  // more than the kernel keeps
   RecordingUpstream big(answer_with(std::string(k_body, 'x')));

@@ -218,6 +218,7 @@ TEST_F(ByLogin, a_private_https_repository_is_cloned_with_the_login_of_the_proje
   const auto wrong = look();
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().code, ErrorCode::user_error);
+  EXPECT_EQ(server.wrong_logins(), 1) << "a host may shut out who guesses";
   ASSERT_TRUE(as_user(commands::SetRepositoryLogin{"web", "me", Secret("s3cret")}));
   const auto head = look();
   ASSERT_TRUE(head) << to_string(head.error());
