@@ -38,6 +38,7 @@ using SteadyClock = std::chrono::steady_clock;
 namespace fs = std::filesystem;
 
 constexpr int k_projects = 100;
+constexpr std::uint64_t k_events_of_a_project = 2;
 constexpr std::uint64_t k_events_of_a_deployment = 16;
 constexpr int k_repetitions = 3;  // the best one counts: others use the machine too
 constexpr const char* k_build = "bench";
@@ -209,10 +210,14 @@ Looked look_once(const fs::path& folder, const fs::path& snapshots) {
   looked.log_ms = 1e3 * seconds_since(begin);
   std::mt19937_64 random(1);
   const auto end = view.end().value();
+  const auto earliest = end / 10;
+  // There at any moment that is asked for.
+  const auto deployments = std::min<std::uint64_t>(
+      1'000, (earliest - k_projects * k_events_of_a_project) / k_events_of_a_deployment);
   const auto ask = [&](std::uint64_t question) {
-    const Position at(question % 2 == 0 ? end : end / 10 + random() % (end - end / 10));
+    const Position at(question % 2 == 0 ? end : earliest + random() % (end - earliest));
     const auto name = question % 3 == 0   ? std::string("routes")
-                      : question % 3 == 1 ? "d" + std::to_string(1'000'000 + random() % 1'000)
+                      : question % 3 == 1 ? "d" + std::to_string(1'000'000 + random() % deployments)
                                           : "app-" + std::to_string(random() % k_projects);
     const auto subject = inspect::subject_of(view, name, at);
     ATLAS_ASSERT(subject.has_value(), subject ? "" : subject.error().message);

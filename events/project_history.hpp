@@ -34,8 +34,9 @@ struct ProjectHistory {
   std::map<std::string, EnvironmentHistory> environments;
   // Of those that find() finds: what ended and was never live, or long ago, is without number.
   std::map<DeploymentId, std::string> environment_by_id;
-  // Of the record that began the newest deployment. They come in the log's order, so what is told
-  // of a second time is known by it, though that deployment is forgotten.
+  // Of the record that began the newest deployment. They are folded in the log's order, so what is
+  // told of a second time is known by it, though that deployment is forgotten. The answers to a
+  // project's own appends may be ahead of what the log tells: its actor sees to the order.
   Position newest_made;
   std::set<DeploymentId> quarantined;  // they have no actor, so nobody waits for them
   // Versions of the project's stream at which a variable was set or unset, ascending.

@@ -18,6 +18,11 @@ tl::unexpected<Error> gone(const ProjectState& state) {
                                                   : "there is no such project");
 }
 
+bool takes_login(const ProjectState& state) {
+  return state.repository_url.starts_with("https://") ||
+         state.repository_url.starts_with("http://");
+}
+
 // what: what the name is a name of, for a sentence.
 tl::unexpected<Error> unknown(const ProjectState& state, const std::string& what,
                               const std::string& name) {
@@ -209,7 +214,8 @@ struct Decider {
       return fail(ErrorCode::conflict,
                   "project '" + state.name + "' is cloned from " + state.repository_url +
                       ", which takes no SSH key: create a project with a repository of the form "
-                      "git@host:path, or give this one a login");
+                      "git@host:path" +
+                      (takes_login(state) ? ", or give this one a login" : ""));
     }
     Events events(1);
     auto* set = events[0].mutable_deploy_key_set();
@@ -245,8 +251,7 @@ struct Decider {
 
   Result<Events> operator()(const SetRepositoryLogin& command) const {
     if (!state.exists()) return gone(state);
-    if (!state.repository_url.starts_with("https://") &&
-        !state.repository_url.starts_with("http://")) {
+    if (!takes_login(state)) {
       return fail(ErrorCode::conflict,
                   "project '" + state.name + "' is cloned from " + state.repository_url +
                       ", which takes no password" +

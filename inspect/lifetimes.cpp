@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <google/protobuf/descriptor.h>
+
 #include "base/probe.hpp"
 #include "events/deployment_events.hpp"
 #include "events/fold_codec.hpp"
@@ -24,6 +26,18 @@ bool decode(const storage::Snapshot& snapshot, storage::CatalogFold& fold) {
   return reader.is_good();
 }
 
+// The event types of this build, by number.
+std::vector<bool> known_types() {
+  const auto* kinds = pb::Event::descriptor();
+  std::vector<bool> known;
+  for (int i = 0; i < kinds->field_count(); ++i) {
+    const auto number = static_cast<std::size_t>(kinds->field(i)->number());
+    if (number >= known.size()) known.resize(number + 1);
+    known[number] = true;
+  }
+  return known;
+}
+
 bool is_of_interest(pb::Event::KindCase kind) {
   return kind == pb::Event::kProjectCreated || begins_deployment(kind) || ends_deployment(kind);
 }
@@ -38,12 +52,18 @@ Result<void> read_of_interest(const storage::EventLog& log, Position first,
       return true;
     });
   }
+  const auto known = known_types();
   std::optional<Error> unreadable;
   storage::RecordCodec codec;
   storage::Record record;
   ATLAS_TRYV(stored_log->scan_stored(first, [&](Position position, std::string_view stored) {
     const auto type = storage::type_said_by(stored);
-    if (type && !is_of_interest(static_cast<pb::Event::KindCase>(*type))) return true;
+    // What this build does not know is a fact that it would have to understand: decoding refuses
+    // it.
+    if (type && *type < known.size() && known[*type] &&
+        !is_of_interest(static_cast<pb::Event::KindCase>(*type))) {
+      return true;
+    }
     const auto decoded = codec.decode_into(stored, record);
     if (!decoded) {
       unreadable = storage::at_position(position, decoded.error());

@@ -1,6 +1,7 @@
 #include "actors/projects/project_actor.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -297,6 +298,20 @@ void ProjectActorState::learn(const storage::Record& record) {
   if (apply(history, record)) newest = record.position;
 }
 
+void ProjectActorState::hear(const storage::Record& record) {
+  if (push_of(record.event) != nullptr && record.position > told) {
+    // It was refused on a full disk and is in the log all the same, before what the answer to a
+    // later append has told already. Whoever goes on reads both in the log, in their order.
+    if (record.position <= history.newest_made &&
+        !history.environment_by_id.contains(deployment_of(record.stream))) {
+      ATLAS_PROBE(true, "a project was told of a deployment that lies before its newest one");
+      throw std::runtime_error("a deployment is in the log that was said not to be");
+    }
+    told = record.position;
+  }
+  learn(record);
+}
+
 void ProjectActorState::reconcile(project_actor::pointer self) {
   const auto now = wiring.clock->now();
   std::erase_if(starting, [this](const auto& item) {
@@ -351,6 +366,7 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
   end_of_exceptions(self);
   self->state.wiring = std::move(wiring);
   self->state.history = std::move(history);
+  self->state.told = self->state.history.newest_made;
   self->state.writer =
       StreamWriter(self->state.wiring.log_writer,
                    [self](const storage::Record& record) { self->state.learn(record); });
@@ -391,7 +407,7 @@ project_actor::behavior_type project(project_actor::stateful_pointer<ProjectActo
           [self](const RecordBatch& batch) {
             for (const auto& record : *batch.records) {
               // Its own stream's records came with the answers to its appends.
-              if (project_of(record.stream).empty()) self->state.learn(record);
+              if (project_of(record.stream).empty()) self->state.hear(record);
             }
             for (const auto& decide_again : std::exchange(self->state.undecided, {})) {
               decide_again();

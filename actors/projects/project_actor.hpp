@@ -60,6 +60,9 @@ struct ProjectActorState {
   // The newest of the project's and its deployments' events that this actor has folded: what it
   // wishes next comes from it.
   Position newest;
+  // The newest record that began a deployment of which the log has told, or that was read of it at
+  // the start. What the answers to its own appends told may be newer.
+  Position told;
   StreamWriter writer;
   std::vector<std::function<void()>> undecided;  // what waits for records that are on their way
   const char* name = "project";
@@ -88,6 +91,8 @@ struct ProjectActorState {
   // Every deployment that goes on, as far as this actor knows.
   [[nodiscard]] Basis basis() const;
   void learn(const storage::Record& record);
+  // Of what the log tells, in its order. Throws where a deployment was passed over.
+  void hear(const storage::Record& record);
   void reconcile(project_actor::pointer self);
   [[nodiscard]] std::string dedupe_key(pb::Trigger trigger, const std::string& id) const;
   [[nodiscard]] std::string dedupe_key(const Push& push) const;

@@ -11,6 +11,8 @@ namespace {
 constexpr std::string_view k_heads = "refs/heads/";
 // Who looks or waits for a turn, of the 64 connections that webhooks share.
 constexpr std::size_t k_asking_max = 16;
+// With less left of a look the remote is not asked once more.
+constexpr std::chrono::milliseconds k_look_min = std::chrono::seconds(1);
 
 std::string branch_in(const std::string& ref) {
   return ref.starts_with(k_heads) ? ref.substr(k_heads.size()) : ref;
@@ -55,13 +57,15 @@ bool needs_look(const ProjectState& project, const Push& push) {
 }
 
 Result<std::string> look_at_branch(const ProjectState& project, const storage::Catalog& catalog,
-                                   BuildEngine& engine, Push& push) {
+                                   BuildEngine& engine, Push& push,
+                                   std::chrono::milliseconds at_most) {
+  const auto end = std::chrono::steady_clock::now() + at_most;
   // Before the look: what comes meanwhile is newer than what is known now.
   auto known = catalog.known_head(project.id);
   std::optional<ResolvedRef> head;
   auto deployed = project.branch.empty() ? push.default_branch : project.branch;
   if (deployed.empty()) {
-    ATLAS_TRY(head, engine.resolve(project, "", k_webhook_look_max));
+    ATLAS_TRY(head, engine.resolve(project, "", at_most));
     deployed = branch_in(head->ref);
     push.default_branch = deployed;
   }
@@ -75,7 +79,14 @@ Result<std::string> look_at_branch(const ProjectState& project, const storage::C
     head.reset();
   }
   if (!head) {
-    ATLAS_TRY(head, engine.resolve(project, branch, k_webhook_look_max));
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        end - std::chrono::steady_clock::now());
+    if (left < k_look_min) {
+      return fail(ErrorCode::unavailable,
+                  project.repository_url +
+                      " did not say in time where its branches stand; try again in a moment");
+    }
+    ATLAS_TRY(head, engine.resolve(project, branch, left));
   }
   push.after = head->sha;
   push.before = known.commit;

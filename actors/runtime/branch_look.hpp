@@ -60,10 +60,12 @@ inline constexpr std::chrono::milliseconds k_person_look_max = std::chrono::seco
 [[nodiscard]] bool needs_look(const ProjectState& project, const Push& push);
 
 // Sets what the push did not say: the default branch, ref and commit and, in `before`, the commit
-// that was known before the look, so that a push that is recorded meanwhile is noticed. Answers why
-// nothing follows, as a sentence; empty: it is to be recorded.
-[[nodiscard]] Result<std::string> look_at_branch(const ProjectState& project,
-                                                 const storage::Catalog& catalog,
-                                                 BuildEngine& engine, Push& push);
+// that was known before the look, so that a push that is recorded meanwhile is noticed. Where both
+// the default branch and another one are asked for, that takes `at_most` all the same. Answers why
+// nothing follows, as a sentence; empty: it is to be recorded. unavailable: the remote did not say
+// it in time.
+[[nodiscard]] Result<std::string> look_at_branch(
+    const ProjectState& project, const storage::Catalog& catalog, BuildEngine& engine, Push& push,
+    std::chrono::milliseconds at_most = k_webhook_look_max);
 
 }  // namespace atlasflow::actors

@@ -127,11 +127,13 @@ void LogWriterState::commit(log_actor::pointer self) {
   }
   if (!std::exchange(noting, true)) self->delayed_send(self, k_note_delay, NoteEnd{});
   auto records = std::make_shared<std::vector<storage::Record>>();
+  bool is_fenced = false;
   for (const auto& outcome : *outcomes) {
     if (const auto* appended = std::get_if<storage::Appended>(&outcome)) {
       records->insert(records->end(), appended->records.begin(), appended->records.end());
     }
     if (std::holds_alternative<storage::Fenced>(outcome)) {
+      is_fenced = true;
       config.fatal(Error{ErrorCode::conflict, "a newer control plane has taken over this log", ""});
     }
   }
@@ -140,10 +142,12 @@ void LogWriterState::commit(log_actor::pointer self) {
       if (storage::event_name(record.event) == config.crash_after) std::raise(SIGKILL);
     }
   }
-  const auto batch_begins = records->empty() ? told.next() : records->front().position;
-  if (batch_begins != told.next()) {
+  if (records->empty()) {
+    // Of what a newer control plane wrote this one tells nobody.
+    if (!is_fenced) tell_unheard(self);
+  } else if (records->front().position != told.next()) {
     tell_unheard(self);
-  } else if (!records->empty()) {
+  } else {
     told = records->back().position;
     for (const auto& sink : sinks) self->send(sink, RecordBatch{records});
   }

@@ -51,28 +51,6 @@ bool has_all_families(const std::shared_ptr<rocksdb::Env>& env,
   return !status.ok() || names.size() >= k_family_count;  // what failed is told by the open
 }
 
-// RocksDB takes a manifest that begins anew in its middle for a fault of its own and aborts, so it
-// is looked for here. Its first record, which names the order of keys, stands in no other place.
-// What is unreadable is told by the open.
-Result<void> check_manifest(rocksdb::Env& env, const std::filesystem::path& database) {
-  constexpr std::size_t k_head_bytes = 7;  // checksum, length and type, as in a write-ahead log
-  std::string name;
-  std::string bytes;
-  if (!rocksdb::ReadFileToString(&env, (database / "CURRENT").string(), &name).ok()) return {};
-  name.erase(std::min(name.find('\n'), name.size()));
-  const auto path = database / name;
-  if (!rocksdb::ReadFileToString(&env, path.string(), &bytes).ok()) return {};
-  if (bytes.size() < k_head_bytes) return {};
-  const auto length = static_cast<unsigned char>(bytes[4]) |
-                      static_cast<std::size_t>(static_cast<unsigned char>(bytes[5])) << 8U;
-  const auto first = bytes.substr(0, k_head_bytes + length);
-  if (length == 0 || bytes.find(first, first.size()) == std::string::npos) return {};
-  ATLAS_PROBE(true, "a manifest began anew in its middle");
-  return fail(ErrorCode::corrupt, "the event log's " + path.string() +
-                                      " holds its own beginning twice. Nothing was changed. "
-                                      "Restore the folder from a backup");
-}
-
 }  // namespace
 
 Result<std::optional<Anchor>> anchor_to_hold(rocksdb::Env& env, const EventLogConfig& config) {
@@ -98,6 +76,26 @@ Result<std::string> missing_since(const Anchor& anchor, const EventLog& log) {
            " than its anchor had seen";
   }
   return std::string{};
+}
+
+// Its first record, which names the order of keys, stands in no other place.
+Result<void> check_manifest(rocksdb::Env& env, const std::filesystem::path& database) {
+  constexpr std::size_t k_head_bytes = 7;  // checksum, length and type, as in a write-ahead log
+  std::string name;
+  std::string bytes;
+  if (!rocksdb::ReadFileToString(&env, (database / "CURRENT").string(), &name).ok()) return {};
+  name.erase(std::min(name.find('\n'), name.size()));
+  const auto path = database / name;
+  if (!rocksdb::ReadFileToString(&env, path.string(), &bytes).ok()) return {};
+  if (bytes.size() < k_head_bytes) return {};
+  const auto length = static_cast<unsigned char>(bytes[4]) |
+                      static_cast<std::size_t>(static_cast<unsigned char>(bytes[5])) << 8U;
+  const auto first = bytes.substr(0, k_head_bytes + length);
+  if (length == 0 || bytes.find(first, first.size()) == std::string::npos) return {};
+  ATLAS_PROBE(true, "a manifest began anew in its middle");
+  return fail(ErrorCode::corrupt, "the event log's " + path.string() +
+                                      " holds its own beginning twice. Nothing was changed. "
+                                      "Restore the folder from a backup");
 }
 
 Result<void> look_before_opening(const std::shared_ptr<rocksdb::Env>& env,
@@ -139,7 +137,6 @@ Result<CheckedLog> open_checked_event_log(const std::filesystem::path& folder) {
   auto& env = *rocksdb::Env::Default();
   ATLAS_TRYV(check_folder_format(env, folder));
   ATLAS_TRY(const auto anchor, read_anchor(env, folder));
-  ATLAS_TRYV(check_manifest(env, folder / "db"));
   ATLAS_TRYV(check_wals(env, folder / "db"));
   ATLAS_TRY(auto log, open_event_log_for_reading(folder));
   if (!anchor && log->last_position().value() > 0) {

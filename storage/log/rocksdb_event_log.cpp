@@ -30,8 +30,9 @@ constexpr std::uint64_t k_room_needed_bytes = 2ULL << 20U;
 // Beside what is in the write-ahead logs, which an open writes into tables: the files that RocksDB
 // makes at each open.
 constexpr std::uint64_t k_room_to_open_bytes = 4ULL << 20U;
-// RocksDB takes the room of a whole write-ahead log in advance, some 8 MiB. On a disk with less
-// than a few of these that would leave nothing for the tables.
+// RocksDB takes the room of a whole file in advance: some 8 MiB for a write-ahead log, some 70 for
+// each table that it merges. On a disk with less than a few of these that would leave nothing for
+// what is written.
 constexpr std::uint64_t k_room_to_allocate_bytes = 512ULL << 20U;
 
 std::filesystem::path database_path(const std::filesystem::path& folder) { return folder / "db"; }
@@ -418,7 +419,9 @@ Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config,
 }
 
 Result<std::unique_ptr<EventLog>> open_event_log_for_reading(const std::filesystem::path& folder) {
-  ATLAS_TRYV(check_folder_format(*rocksdb::Env::Default(), folder));
+  auto& env = *rocksdb::Env::Default();
+  ATLAS_TRYV(check_folder_format(env, folder));
+  ATLAS_TRYV(check_manifest(env, database_path(folder)));
   auto log = open_secondary(folder);
   // The writer may have deleted a file between our reading its list and opening it. Once more will
   // do; a second failure is a real one.

@@ -26,7 +26,8 @@ struct EventLogConfig {
 [[nodiscard]] Result<std::unique_ptr<EventLog>> open_event_log(const EventLogConfig& config);
 
 // A read-only view of a log that another process may be writing (OpenAsSecondary). Sees what was
-// there at the call.
+// there at the call. Its manifest is looked at before RocksDB looks at it. corrupt: damaged, or of
+// a newer format.
 [[nodiscard]] Result<std::unique_ptr<EventLog>> open_event_log_for_reading(
     const std::filesystem::path& folder);
 
@@ -45,8 +46,8 @@ struct CheckedLog {
   std::unique_ptr<EventLog> log;
   Epoch epoch;  // the newest that its anchor knows
 };
-// Its anchor and its write-ahead logs are looked at before RocksDB looks at them. corrupt:
-// acknowledged events are missing, or it cannot be told whether they are. Changes nothing.
+// Its anchor, its manifest and its write-ahead logs are looked at before RocksDB looks at them.
+// corrupt: acknowledged events are missing, or it cannot be told whether they are. Changes nothing.
 [[nodiscard]] Result<CheckedLog> open_checked_event_log(const std::filesystem::path& folder);
 // That, and verify().
 [[nodiscard]] Result<Verification> verify_folder(const std::filesystem::path& folder,

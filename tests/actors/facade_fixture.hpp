@@ -38,9 +38,11 @@ struct Easy final : BuildEngine, VmEngine, EdgeEngine {
   std::map<std::string, char> heads;     // by branch; of every other one 'c'
   std::function<void()> on_resolve;      // before it answers, what it has seen
   std::atomic<int> resolved{0};
+  std::atomic<std::chrono::milliseconds> resolved_within{};  // the newest one's limit
   Result<ResolvedRef> resolve(const ProjectState& project, const std::string& branch,
-                              std::chrono::milliseconds) override {
+                              std::chrono::milliseconds at_most) override {
     ++resolved;
+    resolved_within = at_most;
     if (project.repository_url == "/srv/missing")
       return fail(ErrorCode::not_found, "no such repository");
     char head = 'c';

@@ -22,12 +22,15 @@ class CountingLog final : public storage::ForwardingEventLog {
   bool broken = false;
   bool full = false;
   bool whole_though_full = false;  // the batch that is refused is in the log all the same
+  bool found_by_next = false;      // or is there once the next append has opened the log again
   Result<std::vector<storage::AppendOutcome>> append(
       const std::vector<storage::AppendRequest>& requests, TimestampUs now) override {
     ++commits;
     if (broken) return fail(ErrorCode::unavailable, "the disk failed");
     if (full && whole_though_full) static_cast<void>(log().append(requests, now));
+    if (full && found_by_next) torn_ = requests;
     if (full) return fail(ErrorCode::disk_full, "the disk is full");
+    if (!torn_.empty()) static_cast<void>(log().append(std::exchange(torn_, {}), now));
     return log().append(requests, now);
   }
   Result<void> note_end(TimestampUs) override {
@@ -38,6 +41,9 @@ class CountingLog final : public storage::ForwardingEventLog {
     if (!full) return {};
     return fail(ErrorCode::disk_full, "the disk is full");
   }
+
+ private:
+  std::vector<storage::AppendRequest> torn_;
 };
 
 class LogWriter : public testing::Test {
@@ -231,6 +237,25 @@ TEST_F(LogWriter, tells_of_a_batch_that_was_refused_on_a_full_disk_and_is_in_the
   append("other", 0);
   run();
   EXPECT_EQ(records, (std::vector<std::uint64_t>{1, 2, 3}));
+}
+
+// As a push does whose sender was told of a full disk.
+TEST_F(LogWriter, tells_of_such_a_batch_when_its_append_comes_again_and_writes_nothing) {
+  append("node", 0);
+  run();
+  log.full = true;
+  log.found_by_next = true;
+  append("asked by a person", 0, {}, false);
+  run();
+  log.full = false;
+  scheduler->trigger_timeout();
+  run();
+  EXPECT_EQ(records, (std::vector<std::uint64_t>{1}));
+  append("asked by a person", 0, {}, false);
+  run();
+  EXPECT_EQ(records, (std::vector<std::uint64_t>{1, 2}));
+  ASSERT_EQ(replies.size(), 2U);
+  EXPECT_TRUE(std::holds_alternative<storage::WrongVersion>(replies[1]));
 }
 
 TEST_F(LogWriter, a_writer_that_is_killed_answers_what_was_waiting) {

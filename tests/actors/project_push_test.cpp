@@ -176,6 +176,26 @@ TEST_F(ProjectPush, a_look_at_a_branch_with_previews_makes_one_of_each_head) {
   EXPECT_EQ(commit_of(look("refs/heads/topic")), commit('d'));
 }
 
+TEST_F(ProjectPush, a_look_at_two_branches_takes_no_longer_than_one) {
+  create("");
+  ASSERT_TRUE(as_user(commands::ChangeSettings{"web", {{"previews", "true"}}}));
+  const auto project = plane->catalog().project_named("web")->state;
+  constexpr std::chrono::milliseconds k_slow{20};
+  world.on_resolve = [&] { std::this_thread::sleep_for(k_slow); };
+  const auto look_within = [&](std::chrono::milliseconds at_most) {
+    Push push{.ref = "refs/heads/topic"};
+    world.resolved = 0;
+    return look_at_branch(project, plane->catalog(), world, push, at_most);
+  };
+  EXPECT_TRUE(look_within(std::chrono::seconds(60)));
+  EXPECT_EQ(world.resolved, 2) << "the default branch, and the one that was pushed";
+  EXPECT_LE(world.resolved_within.load(), std::chrono::seconds(60) - k_slow);
+  const auto late = look_within(std::chrono::seconds(1));
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::unavailable);
+  EXPECT_EQ(world.resolved, 1);
+}
+
 TEST_F(ProjectPush, a_remote_that_does_not_answer_is_said_and_nothing_is_recorded) {
   ASSERT_TRUE(as_user(commands::CreateProject{"web", "/srv/missing", "main", std::nullopt}));
   const auto position = plane->log().last_position();

@@ -189,6 +189,18 @@ TEST(RepositoryAccess, a_deploy_key_comes_and_goes_and_is_for_ssh_alone) {
   EXPECT_EQ(refused.error().code, ErrorCode::conflict);
 }
 
+TEST(RepositoryAccess, what_takes_no_key_is_sent_to_a_login_where_it_takes_one) {
+  for (const auto& url : {std::string("https://git.example.com/web"), std::string("/srv/web"),
+                          own_repository_url(ProjectId("p1"))}) {
+    const auto state = made(url);
+    const auto refused = decide(state, SetDeployKey{"k", "f", "r"});
+    ASSERT_FALSE(refused) << url;
+    EXPECT_EQ(refused.error().message.find("login") != std::string::npos,
+              decide(state, SetRepositoryLogin{"r"}).has_value())
+        << url << ": " << refused.error().message;
+  }
+}
+
 TEST(RepositoryAccess, a_login_comes_and_goes_and_is_for_http_alone) {
   auto state = made("https://git.example.com/web");
   EXPECT_FALSE(decide(state, RemoveRepositoryLogin{}));

@@ -15,7 +15,9 @@
 #include "inspect/causes.hpp"
 #include "inspect/state.hpp"
 #include "storage/log/forwarding_event_log.hpp"
+#include "storage/log/log_indexes.hpp"
 #include "storage/log/memory_event_log.hpp"
+#include "storage/log/record.pb.h"
 #include "storage/snapshots/snapshot_store.hpp"
 #include "tests/storage/log_fixture.hpp"
 
@@ -39,8 +41,64 @@ class CountingLog final : public storage::ForwardingEventLog {
   }
 };
 
-// Projects that come and go under one name, and deployments in any state, drawn.
-std::shared_ptr<storage::MemoryStore> drawn_log(std::uint32_t seed, int steps) {
+// A log whose last record is of another type, of which this build knows nothing.
+class NewerLog final : public storage::ForwardingEventLog, public storage::LogIndexes {
+ public:
+  NewerLog(const std::shared_ptr<storage::MemoryStore>& store, std::uint32_t type)
+      : ForwardingEventLog(storage::open_memory_event_log(store, "test")), type_(type) {}
+
+  Result<storage::StreamHead> head_of(const StreamId& stream) const override {
+    return indexes().head_of(stream);
+  }
+  Result<std::optional<storage::Duplicate>> find_dedupe_key(const std::string& key) const override {
+    return indexes().find_dedupe_key(key);
+  }
+  Result<std::optional<Position>> find_version(const StreamId& stream,
+                                               StreamVersion version) const override {
+    return indexes().find_version(stream, version);
+  }
+  Result<std::string> stored_at(Position position) const override {
+    return indexes().stored_at(position);
+  }
+  Result<void> scan_stored(
+      Position first, const std::function<bool(Position, std::string_view)>& visit) const override {
+    return indexes().scan_stored(first, [&](Position position, std::string_view stored) {
+      return visit(position, position == last_position() ? of_another_type(stored) : stored);
+    });
+  }
+  Result<void> scan_versions(const std::function<bool(const VersionEntry&)>& visit) const override {
+    return indexes().scan_versions(visit);
+  }
+  Result<void> scan_heads(const std::function<bool(const HeadEntry&)>& visit) const override {
+    return indexes().scan_heads(visit);
+  }
+  Result<void> scan_dedupe_keys(
+      const std::function<bool(const DedupeEntry&)>& visit) const override {
+    return indexes().scan_dedupe_keys(visit);
+  }
+
+ private:
+  [[nodiscard]] const LogIndexes& indexes() const { return dynamic_cast<const LogIndexes&>(log()); }
+  [[nodiscard]] std::string_view of_another_type(std::string_view stored) const {
+    constexpr auto k_chain_bytes = std::tuple_size_v<storage::ChainHash>;
+    pb::StoredRecord envelope;
+    EXPECT_TRUE(
+        envelope.ParseFromArray(stored.data(), static_cast<int>(stored.size() - k_chain_bytes)));
+    envelope.set_type(type_);
+    envelope.clear_payload();  // as this build would parse it
+    changed_ =
+        envelope.SerializeAsString() + std::string(stored.substr(stored.size() - k_chain_bytes));
+    return changed_;
+  }
+
+  std::uint32_t type_;
+  mutable std::string changed_;
+};
+
+// Projects that come and go under one name, and deployments in any state, drawn. Of one project
+// there are more deployments, of which the first goes on for long.
+std::shared_ptr<storage::MemoryStore> drawn_log(std::uint32_t seed, int steps,
+                                                bool of_one_project = false) {
   auto store = storage::make_memory_store();
   const auto log = storage::open_memory_event_log(store, "test");
   EXPECT_TRUE(log->begin_epoch());
@@ -60,7 +118,7 @@ std::shared_ptr<storage::MemoryStore> drawn_log(std::uint32_t seed, int steps) {
   for (int step = 0; step < steps; ++step) {
     pb::Event event;
     const ProjectId project("p" + std::to_string(projects));
-    if (projects == 0 || below(12) == 0) {
+    if (projects == 0 || (!of_one_project && below(12) == 0)) {
       if (projects > 0) {
         event.mutable_project_deleted()->set_by("user");
         append(project_stream(project), event);
@@ -77,7 +135,8 @@ std::shared_ptr<storage::MemoryStore> drawn_log(std::uint32_t seed, int steps) {
       *push.mutable_settings() = default_settings();
       append(deployment_stream(open.back()), event);
     } else {
-      const auto at = below(open.size());
+      const std::size_t spared = of_one_project && deployments <= 150 ? 1 : 0;
+      const auto at = spared + below(open.size() - spared);
       switch (below(5)) {
         case 0:
           event.mutable_clone_started();
@@ -142,8 +201,8 @@ class FromSnapshots : public testing::Test {
     const auto state = state_at(view, *subject, at);
     return state ? state->dump() : state.error().message;
   }
-  static void expect_the_same(const LogView& view, const LogView& whole) {
-    for (Position at{1}; at <= whole.end(); at = at.next()) {
+  static void expect_the_same(const LogView& view, const LogView& whole, std::uint64_t step = 1) {
+    for (Position at{1}; at <= whole.end(); at = Position(at.value() + step)) {
       for (const char* about : {"routes", "queue", "web", "blog", "nobody", "web.example.test"}) {
         ASSERT_EQ(answer(view, about, at), answer(whole, about, at))
             << about << " at " << at.value();
@@ -170,6 +229,44 @@ TEST_F(FromSnapshots, every_state_is_that_of_a_fold_from_the_begin_whatever_thei
       expect_the_same(view, whole);
       if (HasFatalFailure()) FAIL() << "snapshot at " << at.value() << ", seed " << seed;
     }
+  }
+}
+
+// More than what is looked through at once.
+TEST_F(FromSnapshots, of_a_project_of_hundreds_of_deployments_every_state_is_the_same) {
+  const auto store = drawn_log(11, 1'000, true);
+  const auto whole = view_of(store, false);
+  std::size_t begun = 0;
+  ASSERT_TRUE(whole.walk(whole.end(), [&](const storage::Record& record) {
+    begun += record.event.has_push_received() ? 1 : 0;
+    return true;
+  }));
+  ASSERT_GE(begun, 200U);
+  for (const std::uint64_t part : {4, 2, 1}) {
+    std::filesystem::remove_all(folder());
+    const Position at(whole.end().value() / part);
+    take_snapshot(*storage::open_memory_event_log(storage::fork_memory_store(*store, at), ""),
+                  folder(), k_build);
+    expect_the_same(view_of(store), whole, 37);
+    if (HasFatalFailure()) FAIL() << "snapshot at " << at.value();
+  }
+}
+
+// As a fold of the whole log would be.
+TEST_F(FromSnapshots, an_event_of_a_type_that_this_build_does_not_know_is_not_passed_over) {
+  const auto store = drawn_log(10, 100);
+  const Position half(storage::open_memory_event_log(store, "test")->last_position().value() / 2);
+  take_snapshot(*storage::open_memory_event_log(storage::fork_memory_store(*store, half), ""),
+                folder(), k_build);
+  for (const std::uint32_t type : {9'999U, UINT32_MAX}) {
+    const LogView view(std::make_unique<NewerLog>(store, type),
+                       {folder(), [] { return std::string(k_build); }});
+    const auto lives = view.lifetimes();
+    ASSERT_FALSE(lives) << type;
+    EXPECT_EQ(lives.error().code, ErrorCode::corrupt);
+    EXPECT_THAT(lives.error().message,
+                testing::HasSubstr("a newer version of Atlasflow (build test, event type " +
+                                   std::to_string(type)));
   }
 }
 

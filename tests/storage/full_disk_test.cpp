@@ -183,7 +183,8 @@ TEST_F(FullDisk, in_the_middle_of_a_batch_loses_nothing_and_the_log_goes_on) {
   expect_nothing_lost(**log);
 }
 
-// Tables are written in the background, when a memtable is full; the disk is smaller than two.
+// Tables are written in the background, whenever the write-ahead logs have come to 8 MiB; there is
+// room for some ten times that.
 TEST_F(FullDisk, of_tables_and_write_ahead_logs_loses_nothing) {
   unmount();
   mount_disk(150);

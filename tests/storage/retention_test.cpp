@@ -460,41 +460,5 @@ TEST_F(Reach, of_rollbacks_is_kept_after_every_event_of_any_history) {
   EXPECT_GT(removed_.size(), 20U);
 }
 
-TEST(SealedValuesOfAnApp, stay_while_it_is_connected_and_go_with_it) {
-  Catalog catalog;
-  std::uint64_t count = 0;
-  const auto record = [&](const pb::Event& event) {
-    Record written;
-    written.position = Position{++count};
-    written.stream = github_stream();
-    written.stream_version = StreamVersion{count};
-    written.event = event;
-    catalog.apply(written);
-  };
-  const auto connect = [&](const std::string& key, const std::string& secret) {
-    pb::Event event;
-    event.mutable_github_app_connected()->set_app_id(1);
-    event.mutable_github_app_connected()->set_private_key_ref(key);
-    event.mutable_github_app_connected()->set_webhook_secret_ref(secret);
-    record(event);
-  };
-  const auto needed = [&] {
-    auto refs = sealed_values_of(catalog, 5)->needed;
-    refs.erase("");
-    return refs;
-  };
-  EXPECT_THAT(needed(), IsEmpty());
-  connect("key-1", "secret-1");
-  EXPECT_THAT(needed(), UnorderedElementsAre("key-1", "secret-1"));
-  connect("key-2", "secret-2");
-  EXPECT_THAT(needed(), UnorderedElementsAre("key-2", "secret-2"));
-  pb::Event disconnected;
-  disconnected.mutable_github_app_disconnected();
-  record(disconnected);
-  EXPECT_THAT(needed(), IsEmpty());
-  EXPECT_THAT(sealed_values_of(catalog, 5)->named,
-              UnorderedElementsAre("key-1", "secret-1", "key-2", "secret-2"));
-}
-
 }  // namespace
 }  // namespace atlasflow::storage

@@ -8,7 +8,6 @@
 #include <gtest/gtest.h>
 #include <rocksdb/db.h>
 
-#include "base/file.hpp"
 #include "storage/log/log_keys.hpp"
 #include "storage/log/record.pb.h"
 #include "storage/log/rocksdb_event_log.hpp"
@@ -171,14 +170,6 @@ TEST_F(RocksdbLog, an_epoch_is_not_given_out_twice_when_the_tail_that_held_it_is
   ASSERT_EQ(fs::file_size(wal), size);
   fs::resize_file(wal, size - 3);
   EXPECT_EQ(try_open().value()->begin_epoch().value(), Epoch(3));
-}
-
-TEST_F(RocksdbLog, a_manifest_that_begins_anew_in_its_middle_is_refused) {
-  write_events(3);
-  const auto current = *read_file(folder() / "db/CURRENT", 100);
-  const auto manifest = folder() / "db" / current.substr(0, current.find('\n'));
-  std::ofstream(manifest, std::ios::app) << *read_file(manifest, 1U << 20U);
-  EXPECT_THAT(refused().message, HasSubstr("holds its own beginning twice"));
 }
 
 TEST_F(RocksdbLog, a_lost_database_is_refused_as_a_loss_of_everything) {

@@ -1,5 +1,5 @@
 // What RocksDB forgives in a write-ahead log, and what we do not: a record whose length or type was
-// damaged looks like a write that was cut short, or like the end.
+// damaged looks like a write that was cut short, or like the end. And what it would not survive.
 #include "storage/log/wal_check.hpp"
 
 #include <algorithm>
@@ -160,6 +160,29 @@ TEST_F(WalCheckTest, the_anchor_or_the_database_that_is_gone_is_no_first_start) 
   const auto verified = verify_folder(folder_);
   ASSERT_TRUE(verified) << to_string(verified.error());
   EXPECT_EQ(verified->last_position, Position(6));
+}
+
+// RocksDB would abort, for whoever opens it.
+TEST_F(WalCheckTest, a_manifest_that_begins_anew_in_its_middle_is_refused) {
+  const auto current = read(folder_ / "db" / "CURRENT");
+  const auto manifest = folder_ / "db" / current.substr(0, current.find('\n'));
+  const auto whole = read(manifest);
+  std::ofstream(manifest, std::ios::binary | std::ios::app) << whole;
+  const auto expect_refused = [](const char* which, const auto& opened) {
+    ASSERT_FALSE(opened) << which;
+    EXPECT_EQ(opened.error().code, ErrorCode::corrupt) << which;
+    EXPECT_NE(opened.error().message.find("holds its own beginning twice"), std::string::npos)
+        << which << ": " << opened.error().message;
+  };
+  expect_refused("for writing", open_event_log({folder_, "build-b", false}));
+  expect_refused("though a loss is accepted", open_event_log({folder_, "build-b", true}));
+  expect_refused("for reading", open_event_log_for_reading(folder_));
+  expect_refused("checked", open_checked_event_log(folder_));
+  expect_refused("to be verified", verify_folder(folder_));
+  std::ofstream(manifest, std::ios::binary | std::ios::trunc) << whole;
+  const auto opened = open_event_log_for_reading(folder_);
+  ASSERT_TRUE(opened) << to_string(opened.error());
+  EXPECT_EQ((*opened)->last_position(), Position(6));
 }
 
 TEST_F(WalCheckTest, a_log_without_its_anchor_is_taken_as_it_is_when_the_loss_is_accepted) {
