@@ -117,12 +117,14 @@ bool Pattern::takes(const Part& part, char32_t letter) {
 
 // All places that the parts so far can have led to, one part after the other: linear in the path
 // for each of them, whatever the pattern.
-bool Pattern::matches(std::string_view path) const {
-  const auto letters = letters_of(path);
+bool Pattern::matches(std::string_view path) const { return matches(letters_of(path)); }
+
+bool Pattern::matches(const std::u32string& letters) const {
   std::vector<bool> here(letters.size() + 1);
+  std::vector<bool> next(letters.size() + 1);
   here[0] = true;
   for (const auto& part : parts_) {
-    std::vector<bool> next(letters.size() + 1);
+    next.assign(letters.size() + 1, false);
     if (part.kind == Kind::letter || part.kind == Kind::any_letter || part.kind == Kind::letters) {
       for (std::size_t i = 0; i < letters.size(); ++i) {
         if (here[i] && takes(part, letters[i])) next[i + 1] = true;
@@ -142,7 +144,9 @@ bool Pattern::matches(std::string_view path) const {
         }
       }
     }
-    here = std::move(next);
+    // A long pattern against a short path is given up where nothing can match any more.
+    if (std::find(next.begin(), next.end(), true) == next.end()) return false;
+    here.swap(next);
   }
   return here.back();
 }
@@ -168,12 +172,13 @@ Result<void> PatternList::add(std::string_view line) {
 
 bool PatternList::matches(std::string_view path, const Matches& above, Matches& own) const {
   bool is_matched = false;
+  const auto letters = letters_of(path);
   own.assign(lines_.size(), false);
   for (std::size_t i = 0; i < lines_.size(); ++i) {
     bool is_match = !above.empty() && above[i];
     if (!is_match) {
       if (lines_[i].takes_back != is_matched) continue;
-      is_match = lines_[i].pattern.matches(path);
+      is_match = lines_[i].pattern.matches(letters);
     }
     own[i] = is_match;
     if (is_match) is_matched = !lines_[i].takes_back;

@@ -19,6 +19,8 @@ class Pattern {
   [[nodiscard]] static Result<Pattern> read_glob(std::string_view text);
 
   [[nodiscard]] bool matches(std::string_view path) const;
+  // A path whose letters were told from its bytes before, for many patterns.
+  [[nodiscard]] bool matches(const std::u32string& letters) const;
   // Whether the folder, or something in it, may match: told by the folders before the first
   // wildcard.
   [[nodiscard]] bool may_match_below(std::string_view folder) const;

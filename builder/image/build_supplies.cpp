@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t k_certificate_bytes_max = 4U << 20U;
 constexpr std::size_t k_program_bytes_max = 64U << 20U;
-constexpr std::string_view k_inputs_format = "1";  // another one, and nothing of before is reused
+constexpr std::string_view k_inputs_format = "2";  // another one, and nothing of before is reused
 
 }  // namespace
 

@@ -45,7 +45,8 @@ struct BuildSupplies {
   std::vector<SecretFile> secrets = {};     // what steps mount
   std::vector<UsedSecret> used = {};        // of those, the project's
   std::string dockerfile = {};              // the user's, for messages that name its line; or empty
-  std::string digest = {};  // of what comes from this machine and not the repository
+  std::string digest = {};   // of what comes from this machine and not the repository
+  bool hides_files = false;  // of the checkout, by the layer over it
 };
 
 // What is built, and what that starts from, which is here.
