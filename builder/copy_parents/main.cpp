@@ -2,7 +2,6 @@
 // "COPY --parents: ", and ends with 1 then.
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 
@@ -48,9 +47,6 @@ int main(int argc, char** argv) {
       request.owner = value;
     } else if (take(argument, "--chmod=", value)) {
       request.mode = static_cast<unsigned>(std::stoul(value, nullptr, 8)) & 07777U;
-    } else if (take(argument, "--ignore-file=", value)) {
-      std::ifstream lines(value);
-      for (std::string line; std::getline(lines, line);) request.ignored.push_back(line);
     } else if (argument == "--root-owned") {
       request.is_root_owned = true;
     } else {

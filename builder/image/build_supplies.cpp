@@ -91,7 +91,6 @@ Result<BuildSupplies> BuildahBuilder::put_supplies(const BuildRequest& request, 
   if (plan.copies_parents) {
     ATLAS_TRYV(add_program(config_.copy_parents, k_copy_parents_context, k_copy_parents_program,
                            "the program that does COPY --parents"));
-    ATLAS_TRYV(write_text(scratch / k_copy_parents_context / k_copy_parents_ignore, stack.ignore));
   }
   return supplies;
 }

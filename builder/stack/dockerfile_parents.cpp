@@ -176,10 +176,7 @@ class Cutter {
           flag("--mount=type=bind,from=" + before + ",target=" + folder + "/before"));
       words.push_back("--before=" + folder + "/before");
     }
-    if (copy.from.empty()) {
-      words.emplace_back("--root-owned");
-      words.push_back("--ignore-file=" + folder + "/tool/" + k_copy_parents_ignore);
-    }
+    if (copy.from.empty()) words.emplace_back("--root-owned");
     if (!copy.owner.empty()) words.push_back("--chown=" + copy.owner);
     if (!copy.mode.empty()) words.push_back("--chmod=" + copy.mode);
     for (const auto& exclude : copy.excludes) words.push_back("--exclude=" + exclude);

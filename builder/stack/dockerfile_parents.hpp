@@ -14,10 +14,9 @@
 
 namespace atlasflow::builder {
 
-// The build context that holds the program, and the ignore file beside it.
+// The build context that holds the program.
 inline constexpr const char* k_copy_parents_context = "atlasflow-copy-parents";
 inline constexpr const char* k_copy_parents_program = "atlasflow-copy-parents";
-inline constexpr const char* k_copy_parents_ignore = "ignore";
 
 [[nodiscard]] bool has_parents(const Instruction& instruction);
 

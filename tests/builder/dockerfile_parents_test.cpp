@@ -40,7 +40,7 @@ TEST(DockerfileParents, the_stage_is_cut_so_that_the_program_sees_what_is_there)
             "--mount=type=bind,from=atlasflow-before-1,target=/.atlasflow/before "
             "[\"/.atlasflow/tool/atlasflow-copy-parents\",\"--out=/.atlasflow/atlasflow-parents-1\""
             ",\"--from=/.atlasflow/from\",\"--to=/to\",\"--before=/.atlasflow/before\","
-            "\"--root-owned\",\"--ignore-file=/.atlasflow/tool/ignore\",\"--chown=joe:1\","
+            "\"--root-owned\",\"--chown=joe:1\","
             "\"--chmod=0755\",\"--exclude=*.md\",\"--\",\"x/y\",\"./z/./w\"]\n"
             "FROM atlasflow-before-1 AS atlasflow-stage-0\nARG V=\"x/y\"\n"
             "COPY --from=atlasflow-parents-1 /.atlasflow/atlasflow-parents-1/ /\nRUN true\n");
@@ -81,8 +81,7 @@ TEST(DockerfileParents, stages_are_named_since_their_numbers_change) {
               HasSubstr("--mount=type=bind,from=atlasflow-stage-0,target=/.atlasflow/"));
   EXPECT_THAT(plan->text, HasSubstr("RUN --mount=type=bind,from=atlasflow-stage-1,target=/o true"));
   EXPECT_THAT(plan->text, HasSubstr("FROM atlasflow-before-2 AS last\n"));
-  EXPECT_THAT(plan->text, Not(HasSubstr("--root-owned\",\"--ignore-file=/.atlasflow/tool/ignore\","
-                                        "\"--\",\"/m/./n\"")))
+  EXPECT_THAT(plan->text, Not(HasSubstr("--root-owned\",\"--\",\"/m/./n\"")))
       << "files of a stage keep their owners";
   EXPECT_THAT(plan->stages, ElementsAre("0", "1", "last"));
   EXPECT_EQ(plan_of(file, "1")->target, "atlasflow-stage-1");
