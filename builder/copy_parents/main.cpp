@@ -1,5 +1,6 @@
 // The program that a build step runs for COPY --parents. It says what is wrong in one line, behind
-// "COPY --parents: ", and ends with 1 then.
+// "COPY --parents: ", and ends with 1 then, or with 2 when the instruction can do nothing for it: a
+// full disk.
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -19,9 +20,12 @@ bool take(std::string_view argument, std::string_view name, std::string& value) 
   return true;
 }
 
-int refuse(const std::string& why) {
+constexpr int k_refused = 1;
+constexpr int k_failed = 2;
+
+int refuse(const std::string& why, int code = k_refused) {
   std::fprintf(stderr, "\nCOPY --parents: %s\n", why.c_str());
-  return 1;
+  return code;
 }
 
 }  // namespace
@@ -65,8 +69,9 @@ int main(int argc, char** argv) {
   }
   const auto copied = atlasflow::copy_parents::copy_with_parents(request);
   if (!copied) {
-    return refuse(copied.error().message +
-                  (copied.error().cause.empty() ? "" : " (" + copied.error().cause + ")"));
+    const auto& why = copied.error();
+    return refuse(why.message + (why.cause.empty() ? "" : " (" + why.cause + ")"),
+                  why.code == atlasflow::ErrorCode::user_error ? k_refused : k_failed);
   }
   return 0;
 }

@@ -99,6 +99,26 @@ TEST_F(DockerfileParentsTest, a_base_image_has_its_triggers_and_its_working_fold
   EXPECT_THAT(said, HasSubstr("/there fftriggered A=1"));
 }
 
+TEST_F(DockerfileParentsTest, what_the_machine_refuses_is_told_apart_by_the_programs_exit_code) {
+  write(folder("app") / "f", "");
+  const auto code = [this](const std::string& out, const std::string& source) {
+    SpawnRequest request;
+    request.argv = {ATLASFLOW_COPY_PARENTS,
+                    "--from=" + folder("app").string(),
+                    "--out=" + out,
+                    "--to=/",
+                    "--",
+                    source};
+    const auto ran = run_process(std::move(request), k_deadline, {}, [](std::string_view) {});
+    EXPECT_TRUE(ran) << to_string(ran.error());
+    return ran ? ran->exit_code : -1;
+  };
+  const auto made = (scratch_.path() / "made").string();
+  EXPECT_EQ(code(made, "f"), 0);
+  EXPECT_EQ(code(made + "-too", "gone"), 1);
+  EXPECT_EQ(code("/proc/none", "f"), 2);
+}
+
 TEST_F(DockerfileParentsTest, what_is_not_there_is_told_with_the_line) {
   EXPECT_THAT(refused("FROM box\n# more\nCOPY --parents a/gone /d/\nRUN true\n"),
               HasSubstr("Dockerfile, line 7: COPY --parents failed: there is no 'a/gone'"));
