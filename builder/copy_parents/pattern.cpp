@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 namespace atlasflow::copy_parents {
 namespace {
+
+constexpr char32_t k_no_letter = 0x110000;  // and all above: a byte that is none
 
 // Go's regular expressions read letters of UTF-8; a byte that is none stands for itself.
 std::u32string letters_of(std::string_view text) {
@@ -20,7 +23,7 @@ std::u32string letters_of(std::string_view text) {
       is_whole = (next & 0xC0U) == 0x80U;
       letter = (letter << 6U) | (next & 0x3FU);
     }
-    letters += is_whole ? letter : 0x110000U + first;
+    letters += is_whole ? letter : k_no_letter + first;
     i += is_whole ? size : 1;
   }
   return letters;
@@ -58,9 +61,10 @@ Result<Pattern> Pattern::read_glob(std::string_view text) { return read(text, fa
 
 Result<Pattern> Pattern::read(std::string_view text, bool knows_folders) {
   const auto wrong = [&] {
-    return fail(ErrorCode::user_error, "'" + std::string(text) +
-                                           "' is no pattern: [ needs its ], and \\ a character "
-                                           "behind it");
+    return fail(ErrorCode::user_error,
+                "'" + std::string(text) +
+                    "' is no pattern: [ needs its ] behind letters or ranges "
+                    "like a-z, and \\ a character behind it");
   };
   Pattern pattern;
   const auto letters = letters_of(text);
@@ -79,18 +83,24 @@ Result<Pattern> Pattern::read(std::string_view text, bool knows_folders) {
         part.is_negated = true;
         ++i;
       }
-      const auto take = [&]() -> char32_t {
-        if (letters[i] == '\\' && i + 1 < letters.size()) ++i;
+      // Of a class: its end is still to come.
+      const auto take = [&]() -> std::optional<char32_t> {
+        if (i >= letters.size() || letters[i] == '-' || letters[i] == ']') return std::nullopt;
+        if (letters[i] == '\\') ++i;
+        if (i + 1 >= letters.size() || letters[i] >= k_no_letter) return std::nullopt;
         return letters[i++];
       };
-      for (bool is_first = true; i < letters.size() && (is_first || letters[i] != ']');
-           is_first = false) {
-        const char32_t low = take();
-        const bool is_range = i + 1 < letters.size() && letters[i] == '-' && letters[i + 1] != ']';
-        if (is_range) ++i;
-        part.ranges.emplace_back(low, is_range ? take() : low);
+      while (part.ranges.empty() || letters[i] != ']') {
+        const auto low = take();
+        if (!low) return wrong();
+        auto high = low;
+        if (letters[i] == '-') {
+          ++i;
+          high = take();
+        }
+        if (!high) return wrong();
+        part.ranges.emplace_back(*low, *high);
       }
-      if (i >= letters.size() || part.ranges.empty()) return wrong();
       pattern.parts_.push_back(std::move(part));
     } else {
       if (c == '\\' && ++i == letters.size()) return wrong();

@@ -13,7 +13,8 @@ namespace atlasflow::copy_parents {
 // One pattern over whole paths: * and ? stay within a folder, ** does not.
 class Pattern {
  public:
-  // user_error: a class without its end, or a backslash with nothing behind it.
+  // user_error: what Go's filepath.Match calls a bad pattern, as a class without its end, with
+  // nothing in it or with a "-" or "]" that nothing escapes, or a backslash with nothing behind it.
   [[nodiscard]] static Result<Pattern> read(std::string_view text);
   // Of Go's path.Match, in which ** is no more than *.
   [[nodiscard]] static Result<Pattern> read_glob(std::string_view text);

@@ -12,6 +12,7 @@
 
 #include "builder/copy_parents/copy.hpp"
 #include "builder/copy_parents/pattern.hpp"
+#include "builder/stack/ignore_file.hpp"
 #include "tests/builder/scratch.hpp"
 
 namespace atlasflow::copy_parents {
@@ -51,7 +52,8 @@ TEST(CopyPattern, is_what_it_is_to_docker) {
       {"[a-c]x", "bx", true},
       {"[^a-c]x", "bx", false},
       {"[^a-c]x", "dx", true},
-      {"[]]", "]", true},
+      {"[\\]]", "]", true},
+      {"[a\\-]", "-", true},
       {"\\*", "*", true},
       {"\\*", "a", false},
       {"a.b", "aXb", false},
@@ -67,7 +69,12 @@ TEST(CopyPattern, is_what_it_is_to_docker) {
     ASSERT_TRUE(pattern) << each.pattern;
     EXPECT_EQ(pattern->matches(each.path), each.matches) << each.pattern << " " << each.path;
   }
-  for (const char* wrong : {"[", "[a", "a\\", "[^"}) EXPECT_FALSE(Pattern::read(wrong)) << wrong;
+  // Each is filepath.ErrBadPattern of Go's.
+  for (const char* wrong : {"[", "[a", "a\\", "[^", "[]", "[]]", "[^]", "[-a]", "[a-]", "[a-]]",
+                            "[a\\", "[\xFF]", "[a-b-c]", "*[a"}) {
+    EXPECT_FALSE(Pattern::read(wrong)) << wrong;
+    EXPECT_FALSE(builder::plain_ignore_file(wrong, "f")) << wrong;
+  }
   EXPECT_FALSE(Pattern::read_glob("a/**/z")->matches("a/b/c/z"));
   EXPECT_TRUE(Pattern::read_glob("a/**/z")->matches("a/b/z"));
 }
