@@ -106,7 +106,6 @@ class Copier {
   Result<void> run() {
     if (::mkdir(request_.out.c_str(), S_IRWXU) != 0) return failed("make", request_.out.string());
     for (const auto& line : request_.excludes) ATLAS_TRYV(excludes_.add(line));
-    for (const auto& line : request_.ignored) ATLAS_TRYV(ignored_.add(line));
     if (request_.owner) {
       ATLAS_TRY(owner_, owner_of(request_.before, *request_.owner));
     }
@@ -133,7 +132,6 @@ class Copier {
   struct Above {
     PatternList::Matches included;
     PatternList::Matches excluded;
-    PatternList::Matches ignored;
   };
 
   // ---- sources ----
@@ -143,7 +141,6 @@ class Copier {
     ATLAS_TRYV(included.add(source.pattern));
     ATLAS_TRY(pattern_, Pattern::read(source.pattern));
     included_ = &included;
-    const auto before = copied_;
     ATLAS_TRY(const auto folders, folders_of(source.folder));
     for (const auto& folder : folders) {
       links_.clear();
@@ -155,10 +152,8 @@ class Copier {
         return fail(ErrorCode::user_error,
                     "'" + folder + "', which stands before the pivot ./, is no folder");
       }
-      // The names are told from there, and the ignore file's from the root.
-      base_ = real;
       ATLAS_TRYV(make_way(destination));
-      ATLAS_TRYV(copy(path, "", destination, above_of(real)));
+      ATLAS_TRYV(copy(path, "", destination, {}));
     }
     if (!source.is_required) return {};
     // A link that leads nowhere is there.
@@ -170,7 +165,7 @@ class Copier {
     const auto wanted = joined(above, slash == std::string::npos ? name : name.substr(slash + 1));
     std::error_code error;
     const bool is_there = fs::exists(fs::symlink_status(request_.from / wanted, error));
-    return is_there && (copied_ > before || !is_ignored(wanted)) ? Result<void>{} : absent(name);
+    return is_there ? Result<void>{} : absent(name);
   }
 
   static tl::unexpected<Error> absent(const std::string& name) {
@@ -203,37 +198,15 @@ class Copier {
     for (const auto& name : names) {
       const auto path = joined(below, name);
       const auto whole = joined(root, path);
-      if (request_.ignored.empty() || !is_ignored(whole)) {
-        if (glob.matches(path)) {
-          found.push_back(whole);
-          continue;
-        }
+      if (glob.matches(path)) {
+        found.push_back(whole);
+        continue;
       }
       std::error_code error;
       const auto status = fs::symlink_status(request_.from / whole, error);
       if (fs::is_directory(status)) ATLAS_TRYV(find_folders(root, path, glob, found));
     }
     return {};
-  }
-
-  // What the ignore file says of the folders above.
-  Above above_of(const std::string& path) const {
-    Above above;
-    for (std::size_t at = 0; at < path.size();) {
-      const auto end = std::min(path.find('/', at), path.size());
-      PatternList::Matches own;
-      static_cast<void>(ignored_.matches(path.substr(0, end), above.ignored, own));
-      above.ignored = std::move(own);
-      at = end + 1;
-    }
-    return above;
-  }
-
-  bool is_ignored(const std::string& path) const {
-    const auto slash = path.rfind('/');
-    const auto above = above_of(slash == std::string::npos ? "" : path.substr(0, slash));
-    PatternList::Matches own;
-    return ignored_.matches(path, above.ignored, own);
   }
 
   // ---- files and folders ----
@@ -248,7 +221,6 @@ class Copier {
       const bool is_included = included_->matches(name, above.included, own.included);
       const bool is_excluded = excludes_.matches(name, above.excluded, own.excluded);
       is_taken = is_included && !is_excluded;
-      is_taken = !ignored_.matches(joined(base_, name), above.ignored, own.ignored) && is_taken;
       if (is_taken) ATLAS_TRYV(make_folders_above());
     }
     if (S_ISDIR(found.st_mode)) return copy_folder(source, name, target, found, is_taken, own);
@@ -264,7 +236,6 @@ class Copier {
     }
     if (is_taken) {
       ATLAS_TRYV(make_folder(source, target, found, !is_top));
-      if (!is_top) ++copied_;
     }
     folders_.push_back({source, target, is_taken});
     ATLAS_TRY(const auto names, names_in(source));
@@ -365,7 +336,6 @@ class Copier {
                   "/" + target + " is a folder in the image already: no file can take its place");
     }
     if (is_in_out && ::unlink(path.c_str()) != 0) return failed("replace", path);
-    ++copied_;
     if (S_ISLNK(found.st_mode)) {
       std::error_code error;
       const auto leads = fs::read_symlink(source, error);
@@ -417,14 +387,11 @@ class Copier {
   const CopyRequest& request_;
   Owner owner_;
   PatternList excludes_;
-  PatternList ignored_;
   const PatternList* included_ = nullptr;  // of the source that is copied now
   Pattern pattern_;                        // the same
-  std::string base_;                       // what its names are told from
   std::vector<Folder> folders_;            // on the way to what is copied now
   std::map<std::pair<dev_t, ino_t>, std::string> links_;
   std::vector<std::pair<std::string, timespec>> times_;
-  std::size_t copied_ = 0;
   bool is_root_kept_ = false;
 };
 

@@ -1,6 +1,7 @@
 // What COPY --parents does, by the rules of Docker's own builder (BuildKit's file operations and
 // fsutil's copy): a program of its own, which a build step runs. It writes what is to be laid over
-// the image, with the folders that the image has already as they are there. One thread.
+// the image, with the folders that the image has already as they are there. What the ignore file names is not
+// there for it: the sandbox hides it (builder/image/ignored_files.hpp). One thread.
 #pragma once
 
 #include <filesystem>
@@ -19,7 +20,6 @@ struct CopyRequest {
   std::string destination;           // a folder of the image, from its root
   std::vector<std::string> sources;  // in each, "/./" is where the kept folders begin
   std::vector<std::string> excludes = {};
-  std::vector<std::string> ignored = {};  // the lines of an ignore file
   std::optional<std::string> owner = {};  // "user[:group]", by name or number
   std::optional<unsigned> mode = {};      // of all that is made, in place of the source's
   bool is_root_owned = false;             // whatever owner the files have

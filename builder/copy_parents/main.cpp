@@ -1,8 +1,8 @@
 // The program that a build step runs for COPY --parents. It says what is wrong in one line, behind
-// "COPY --parents: ", and ends with 1 then.
+// "COPY --parents: ", and ends with 1 then, or with 2 when the instruction can do nothing for it: a
+// full disk.
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 
@@ -20,9 +20,12 @@ bool take(std::string_view argument, std::string_view name, std::string& value) 
   return true;
 }
 
-int refuse(const std::string& why) {
+constexpr int k_refused = 1;
+constexpr int k_failed = 2;
+
+int refuse(const std::string& why, int code = k_refused) {
   std::fprintf(stderr, "\nCOPY --parents: %s\n", why.c_str());
-  return 1;
+  return code;
 }
 
 }  // namespace
@@ -48,9 +51,6 @@ int main(int argc, char** argv) {
       request.owner = value;
     } else if (take(argument, "--chmod=", value)) {
       request.mode = static_cast<unsigned>(std::stoul(value, nullptr, 8)) & 07777U;
-    } else if (take(argument, "--ignore-file=", value)) {
-      std::ifstream lines(value);
-      for (std::string line; std::getline(lines, line);) request.ignored.push_back(line);
     } else if (argument == "--root-owned") {
       request.is_root_owned = true;
     } else {
@@ -69,8 +69,9 @@ int main(int argc, char** argv) {
   }
   const auto copied = atlasflow::copy_parents::copy_with_parents(request);
   if (!copied) {
-    return refuse(copied.error().message +
-                  (copied.error().cause.empty() ? "" : " (" + copied.error().cause + ")"));
+    const auto& why = copied.error();
+    return refuse(why.message + (why.cause.empty() ? "" : " (" + why.cause + ")"),
+                  why.code == atlasflow::ErrorCode::user_error ? k_refused : k_failed);
   }
   return 0;
 }

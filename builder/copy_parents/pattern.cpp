@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 namespace atlasflow::copy_parents {
 namespace {
+
+constexpr char32_t k_no_letter = 0x110000;  // and all above: a byte that is none
 
 // Go's regular expressions read letters of UTF-8; a byte that is none stands for itself.
 std::u32string letters_of(std::string_view text) {
@@ -20,7 +23,7 @@ std::u32string letters_of(std::string_view text) {
       is_whole = (next & 0xC0U) == 0x80U;
       letter = (letter << 6U) | (next & 0x3FU);
     }
-    letters += is_whole ? letter : 0x110000U + first;
+    letters += is_whole ? letter : k_no_letter + first;
     i += is_whole ? size : 1;
   }
   return letters;
@@ -58,9 +61,10 @@ Result<Pattern> Pattern::read_glob(std::string_view text) { return read(text, fa
 
 Result<Pattern> Pattern::read(std::string_view text, bool knows_folders) {
   const auto wrong = [&] {
-    return fail(ErrorCode::user_error, "'" + std::string(text) +
-                                           "' is no pattern: [ needs its ], and \\ a character "
-                                           "behind it");
+    return fail(ErrorCode::user_error,
+                "'" + std::string(text) +
+                    "' is no pattern: [ needs its ] behind letters or ranges "
+                    "like a-z, and \\ a character behind it");
   };
   Pattern pattern;
   const auto letters = letters_of(text);
@@ -79,18 +83,24 @@ Result<Pattern> Pattern::read(std::string_view text, bool knows_folders) {
         part.is_negated = true;
         ++i;
       }
-      const auto take = [&]() -> char32_t {
-        if (letters[i] == '\\' && i + 1 < letters.size()) ++i;
+      // Of a class: its end is still to come.
+      const auto take = [&]() -> std::optional<char32_t> {
+        if (i >= letters.size() || letters[i] == '-' || letters[i] == ']') return std::nullopt;
+        if (letters[i] == '\\') ++i;
+        if (i + 1 >= letters.size() || letters[i] >= k_no_letter) return std::nullopt;
         return letters[i++];
       };
-      for (bool is_first = true; i < letters.size() && (is_first || letters[i] != ']');
-           is_first = false) {
-        const char32_t low = take();
-        const bool is_range = i + 1 < letters.size() && letters[i] == '-' && letters[i + 1] != ']';
-        if (is_range) ++i;
-        part.ranges.emplace_back(low, is_range ? take() : low);
+      while (part.ranges.empty() || letters[i] != ']') {
+        const auto low = take();
+        if (!low) return wrong();
+        auto high = low;
+        if (letters[i] == '-') {
+          ++i;
+          high = take();
+        }
+        if (!high) return wrong();
+        part.ranges.emplace_back(*low, *high);
       }
-      if (i >= letters.size() || part.ranges.empty()) return wrong();
       pattern.parts_.push_back(std::move(part));
     } else {
       if (c == '\\' && ++i == letters.size()) return wrong();
@@ -117,12 +127,14 @@ bool Pattern::takes(const Part& part, char32_t letter) {
 
 // All places that the parts so far can have led to, one part after the other: linear in the path
 // for each of them, whatever the pattern.
-bool Pattern::matches(std::string_view path) const {
-  const auto letters = letters_of(path);
+bool Pattern::matches(std::string_view path) const { return matches(letters_of(path)); }
+
+bool Pattern::matches(const std::u32string& letters) const {
   std::vector<bool> here(letters.size() + 1);
+  std::vector<bool> next(letters.size() + 1);
   here[0] = true;
   for (const auto& part : parts_) {
-    std::vector<bool> next(letters.size() + 1);
+    next.assign(letters.size() + 1, false);
     if (part.kind == Kind::letter || part.kind == Kind::any_letter || part.kind == Kind::letters) {
       for (std::size_t i = 0; i < letters.size(); ++i) {
         if (here[i] && takes(part, letters[i])) next[i + 1] = true;
@@ -142,7 +154,9 @@ bool Pattern::matches(std::string_view path) const {
         }
       }
     }
-    here = std::move(next);
+    // A long pattern against a short path is given up where nothing can match any more.
+    if (std::find(next.begin(), next.end(), true) == next.end()) return false;
+    here.swap(next);
   }
   return here.back();
 }
@@ -168,12 +182,13 @@ Result<void> PatternList::add(std::string_view line) {
 
 bool PatternList::matches(std::string_view path, const Matches& above, Matches& own) const {
   bool is_matched = false;
+  const auto letters = letters_of(path);
   own.assign(lines_.size(), false);
   for (std::size_t i = 0; i < lines_.size(); ++i) {
     bool is_match = !above.empty() && above[i];
     if (!is_match) {
       if (lines_[i].takes_back != is_matched) continue;
-      is_match = lines_[i].pattern.matches(path);
+      is_match = lines_[i].pattern.matches(letters);
     }
     own[i] = is_match;
     if (is_match) is_matched = !lines_[i].takes_back;

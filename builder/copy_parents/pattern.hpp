@@ -13,12 +13,15 @@ namespace atlasflow::copy_parents {
 // One pattern over whole paths: * and ? stay within a folder, ** does not.
 class Pattern {
  public:
-  // user_error: a class without its end, or a backslash with nothing behind it.
+  // user_error: what Go's filepath.Match calls a bad pattern, as a class without its end, with
+  // nothing in it or with a "-" or "]" that nothing escapes, or a backslash with nothing behind it.
   [[nodiscard]] static Result<Pattern> read(std::string_view text);
   // Of Go's path.Match, in which ** is no more than *.
   [[nodiscard]] static Result<Pattern> read_glob(std::string_view text);
 
   [[nodiscard]] bool matches(std::string_view path) const;
+  // A path whose letters were told from its bytes before, for many patterns.
+  [[nodiscard]] bool matches(const std::u32string& letters) const;
   // Whether the folder, or something in it, may match: told by the folders before the first
   // wildcard.
   [[nodiscard]] bool may_match_below(std::string_view folder) const;

@@ -142,8 +142,9 @@ std::size_t line_of(std::string_view step, std::string_view dockerfile) {
 }
 
 // What the program that does COPY --parents has said, when the step is one of its own. The folder
-// that it makes is named in the COPY that stands for the instruction.
-std::optional<Error> copy_parents_failure(const BuildEnd& end, std::string_view step) {
+// that it makes is named in the COPY that stands for the instruction. line: buildah's verdict.
+std::optional<Error> copy_parents_failure(const BuildEnd& end, std::string_view step,
+                                          std::string_view line) {
   constexpr std::string_view k_program = "/.atlasflow/tool/atlasflow-copy-parents --out=";
   constexpr std::string_view k_said = "\nCOPY --parents: ";
   const auto start = step.find(k_program);
@@ -158,7 +159,11 @@ std::optional<Error> copy_parents_failure(const BuildEnd& end, std::string_view 
                               end.dockerfile);
   const auto place =
       number == 0 ? std::string() : "Dockerfile, line " + std::to_string(number) + ": ";
-  return Error{ErrorCode::user_error, place + "COPY --parents failed: " + clipped(why), {}};
+  // See main.cpp of builder/copy_parents: 2 is the machine's.
+  const bool is_machines = number_after(line, "exit status ") == 2;
+  return Error{is_machines ? ErrorCode::unavailable : ErrorCode::user_error,
+               place + "COPY --parents failed: " + clipped(why),
+               {}};
 }
 
 // The builder's machine, not the user's files, is at fault.
@@ -202,7 +207,7 @@ Error build_failure(const BuildEnd& end) {
     return {ErrorCode::internal, named + " could not be isolated by crun; the log has its words",
             cause};
   }
-  if (auto parents = copy_parents_failure(end, failure.step)) return std::move(*parents);
+  if (auto parents = copy_parents_failure(end, failure.step, line)) return std::move(*parents);
   if (!step.empty() && failure.reason.starts_with("while running runtime")) {
     if (const auto code = number_after(line, "exit status ")) {
       return {ErrorCode::user_error,

@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t k_certificate_bytes_max = 4U << 20U;
 constexpr std::size_t k_program_bytes_max = 64U << 20U;
-constexpr std::string_view k_inputs_format = "1";  // another one, and nothing of before is reused
+constexpr std::string_view k_inputs_format = "2";  // another one, and nothing of before is reused
 
 }  // namespace
 
@@ -91,7 +91,6 @@ Result<BuildSupplies> BuildahBuilder::put_supplies(const BuildRequest& request, 
   if (plan.copies_parents) {
     ATLAS_TRYV(add_program(config_.copy_parents, k_copy_parents_context, k_copy_parents_program,
                            "the program that does COPY --parents"));
-    ATLAS_TRYV(write_text(scratch / k_copy_parents_context / k_copy_parents_ignore, stack.ignore));
   }
   return supplies;
 }

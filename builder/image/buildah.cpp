@@ -40,6 +40,7 @@ Result<RunOutcome> Buildah::run(const Call& call,
   }
   mounts.scratch = call.scratch;
   mounts.context = call.context;
+  mounts.hides_files = call.hides_files;
   mounts.hooks_name = call.hooks_name;
   if (call.secrets != nullptr) mounts.secrets = *call.secrets;
   argv.insert(argv.end(), call.arguments.begin(), call.arguments.end());

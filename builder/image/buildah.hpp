@@ -43,6 +43,7 @@ class Buildah {
     const ImageStore* bases = nullptr;     // and only read this one; nullptr: none
     std::filesystem::path scratch;         // exists; -> /mnt/scratch
     std::filesystem::path context;         // -> /mnt/context
+    bool hides_files = false;              // SandboxMounts
     std::string hooks_name;
     const std::vector<SecretFile>* secrets = nullptr;  // -> k_secrets_folder; nullptr: none
     bool keeps_cache_mounts = false;

@@ -39,13 +39,22 @@ inline constexpr const char* k_policy_file = "/mnt/policy.json";
 // Builds give way to what serves visitors: a quarter of the usual share when processors are busy.
 inline constexpr CgroupParent k_build_cgroups{"atlasflow-build", 25};
 
+// What the names of the cgroups of its builds begin with: two servers with different folders may
+// share a parent, and each must find its own builds only.
+[[nodiscard]] inline std::string build_cgroup_tag(const std::filesystem::path& state_dir) {
+  std::array<char, 20> text{};
+  std::snprintf(text.data(), text.size(), "%016zx-", std::hash<std::string>{}(state_dir.string()));
+  return text.data();
+}
+
 // What a build has beside the checkout.
 struct BuildSupplies {
   std::vector<std::string> arguments = {};  // of buildah, that tell of the files below
   std::vector<SecretFile> secrets = {};     // what steps mount
   std::vector<UsedSecret> used = {};        // of those, the project's
   std::string dockerfile = {};              // the user's, for messages that name its line; or empty
-  std::string digest = {};  // of what comes from this machine and not the repository
+  std::string digest = {};   // of what comes from this machine and not the repository
+  bool hides_files = false;  // of the checkout, by the layer over it
 };
 
 // What is built, and what that starts from, which is here.
@@ -79,11 +88,7 @@ class BuildahBuilder final : public ImageBuilder {
         buildah_(std::move(buildah)),
         lock_(std::move(lock)),
         cgroups_(own_cgroups()) {
-    // Two servers with different folders may share a cgroup; each must find its own builds only.
-    const std::size_t hash = std::hash<std::string>{}(config_.state_dir.string());
-    std::array<char, 20> text{};
-    std::snprintf(text.data(), text.size(), "%016zx-", hash);
-    cgroup_tag_ = text.data();
+    cgroup_tag_ = build_cgroup_tag(config_.state_dir);
   }
 
   std::string isolation() const override {

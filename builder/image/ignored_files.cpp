@@ -16,21 +16,27 @@ namespace {
 
 namespace fs = std::filesystem;
 using copy_parents::PatternList;
+using Clock = std::chrono::steady_clock;
 
 class Hider {
  public:
-  Hider(fs::path context, fs::path layer, unsigned owner)
-      : context_(std::move(context)), layer_(std::move(layer)), owner_(owner) {}
+  Hider(fs::path context, fs::path layer, unsigned owner, Clock::time_point until,
+        std::stop_token stop)
+      : context_(std::move(context)),
+        layer_(std::move(layer)),
+        owner_(owner),
+        until_(until),
+        stop_(std::move(stop)) {}
 
   Result<void> add(const std::string& line) {
     if (line.starts_with('!')) takes_back_ = true;
     return patterns_.add(line);
   }
 
-  Result<void> run() {
+  Result<bool> run() {
     ATLAS_TRYV(make_folder(layer_, context_));
     ATLAS_TRYV(hide_in({}, {}, false));
-    return {};
+    return hides_;
   }
 
  private:
@@ -42,6 +48,7 @@ class Hider {
     std::error_code error;
     for (fs::directory_iterator it(context_ / folder, error), end; !error && it != end;
          it.increment(error)) {
+      ATLAS_TRYV(go_on());
       const auto name = folder / it->path().filename();
       PatternList::Matches own;
       const bool is_ignored = patterns_.matches(name.generic_string(), above, own);
@@ -73,8 +80,17 @@ class Hider {
       above /= part;
       ATLAS_TRYV(make_folder(layer_ / above, context_ / above));
     }
-    if (::mknod((layer_ / name).c_str(), S_IFCHR, ::makedev(0, 0)) == 0) return {};
-    return failed("hide", name);
+    if (::mknod((layer_ / name).c_str(), S_IFCHR, ::makedev(0, 0)) != 0) {
+      return failed("hide", name);
+    }
+    hides_ = true;
+    return {};
+  }
+
+  Result<void> go_on() const {
+    if (stop_.stop_requested()) return fail(ErrorCode::cancelled, "the build was stopped");
+    if (Clock::now() < until_) return {};
+    return fail(ErrorCode::timed_out, "the build took longer than it may");
   }
 
   Result<void> make_folder(const fs::path& path, const fs::path& like) const {
@@ -99,13 +115,17 @@ class Hider {
   unsigned owner_;
   PatternList patterns_;
   bool takes_back_ = false;
+  bool hides_ = false;
+  Clock::time_point until_;
+  std::stop_token stop_;
 };
 
 }  // namespace
 
-Result<void> hide_ignored_files(const fs::path& context, const std::string& ignore,
-                                const fs::path& layer, unsigned owner) {
-  Hider hider(context, layer, owner);
+Result<bool> hide_ignored_files(const fs::path& context, const std::string& ignore,
+                                const fs::path& layer, unsigned owner, Clock::time_point until,
+                                const std::stop_token& stop) {
+  Hider hider(context, layer, owner, until, stop);
   std::istringstream lines(ignore);
   for (std::string line; std::getline(lines, line);) ATLAS_TRYV(hider.add(line));
   return hider.run();

@@ -185,6 +185,7 @@ Result<std::string> BuildahBuilder::run_build(const BuildRequest& request, const
   call.keeps_cache_mounts = true;
   call.scratch = scratch;
   call.context = request.folder;
+  call.hides_files = supplies.hides_files;
   call.hooks_name = request.build_id;
   call.secrets = &supplies.secrets;
   call.network =
@@ -293,10 +294,6 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
   ATLAS_TRY(auto store, own_store(request));
   if (request.no_cache) ATLAS_TRYV(store.outdate_layers());
   ATLAS_TRY(auto supplies, put_supplies(request, stack, plan, scratch));
-  if (!stack.ignore.empty() && plan.text.find("--mount=type=bind") != std::string::npos) {
-    ATLAS_TRYV(hide_ignored_files(*context, stack.ignore, scratch / k_context_layer,
-                                  rung_.user_namespace ? k_build_uid_base : 0));
-  }
   const auto mask = mask_of(request);
   // What buildah says of a step is compared with it, and is hidden by then.
   if (stack.name == "dockerfile") {
@@ -316,6 +313,12 @@ Result<BuiltImage> BuildahBuilder::build_in(const BuildRequest& request, BuildLo
     log.note("Nothing is built: " + built.reuse_reason + ", and its image is here. --no-cache " +
              "builds it anew");
   } else {
+    // Whatever the Dockerfile says: triggers of a base image mount the context as well.
+    if (!stack.ignore.empty()) {
+      ATLAS_TRY(supplies.hides_files,
+                hide_ignored_files(*context, stack.ignore, scratch / k_context_layer,
+                                   rung_.user_namespace ? k_build_uid_base : 0, until, stop));
+    }
     ATLAS_TRY(built.image_id, run_build(exact, store, supplies, scratch, log, until, stop));
   }
   built.stack = stack.name;

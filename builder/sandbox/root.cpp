@@ -81,16 +81,20 @@ int bind_mapped(const char* from, const char* to, int user_namespace) {
 // buildah opens a single file that a step mounts for writing, also when it is mounted read-only
 // (RUN --mount=type=bind,source=package.json). What is written goes to a layer of the scratch
 // folder's and never to the checkout. Where the kernel has no overlay over such a mount (before
-// 5.19) the context stays read-only, and such a step fails.
-int layer_over_context(const RootPlan& plan) {
+// 5.19) the context stays read-only, and such a step fails; but nothing is run that would see what
+// the layer was to hide.
+int layer_over_context(const RootPlan& plan, const char** step) {
   constexpr const char* k_upper = "mnt/scratch/context-upper";
   constexpr const char* k_work = "mnt/scratch/context-work";
   if (const int error = make_folder(k_upper, plan.root_id); error != 0) return error;
   if (const int error = make_folder(k_work, plan.root_id); error != 0) return error;
-  static_cast<void>(::mount(
-      "overlay", "mnt/context", "overlay", MS_NOSUID | MS_NODEV,
-      "lowerdir=mnt/context,upperdir=mnt/scratch/context-upper,workdir=mnt/scratch/context-work"));
-  return 0;
+  constexpr const char* k_layers =
+      "lowerdir=mnt/context,upperdir=mnt/scratch/context-upper,workdir=mnt/scratch/context-work";
+  constexpr unsigned long k_flags = MS_NOSUID | MS_NODEV;
+  if (::mount("overlay", "mnt/context", "overlay", k_flags, k_layers) == 0) return 0;
+  if (!plan.hides_files) return 0;
+  *step = "hide ignored files";
+  return errno;
 }
 
 int write_text(const char* path, const char* text) {
@@ -200,7 +204,7 @@ int bind_folders(const RootPlan& plan, const char** step) {
       error != 0) {
     return error;
   }
-  return layer_over_context(plan);
+  return layer_over_context(plan, step);
 }
 
 int configure(const RootPlan& plan) {

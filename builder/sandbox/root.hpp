@@ -25,6 +25,7 @@ struct RootPlan {
   std::string cache_mounts;  // -> where buildah keeps RUN --mount=type=cache, below /mnt/scratch
   std::string scratch;       // -> /mnt/scratch and /var/tmp
   std::string context;       // -> /mnt/context; writes to it go to the scratch folder
+  bool hides_files = false;  // the scratch folder has what hides some of the context
   std::string hooks;         // "mnt/hooks/<name>", made empty
   std::vector<SecretInRoot> secrets;
   std::string containers_conf;

@@ -188,6 +188,7 @@ class LinuxSandbox final : public Sandbox {
     plan.cache_mounts = mounts.cache_mounts.string();
     plan.scratch = mounts.scratch.string();
     plan.context = mounts.context.string();
+    plan.hides_files = mounts.hides_files;
     if (!mounts.hooks_name.empty()) plan.hooks = "mnt/hooks/" + mounts.hooks_name;
     for (const auto& secret : mounts.secrets) {
       plan.secrets.push_back(

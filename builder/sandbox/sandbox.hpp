@@ -48,7 +48,8 @@ struct SecretFile {
 };
 inline constexpr const char* k_secrets_folder = "/mnt/secrets";
 
-// In the scratch folder: laid over the context, where the kernel can. What is in it is seen.
+// In the scratch folder: laid over the context, where the kernel can. What is in it is seen, and
+// what it has a whiteout for is not.
 inline constexpr const char* k_context_layer = "context-upper";
 
 struct SandboxMounts {
@@ -58,6 +59,7 @@ struct SandboxMounts {
   std::filesystem::path cache_mounts;  // keeps RUN --mount=type=cache; empty: not kept
   std::filesystem::path scratch;       // -> /mnt/scratch; read and write
   std::filesystem::path context;       // -> /mnt/context, read only; empty: none
+  bool hides_files = false;            // by k_context_layer: without that nothing is run
   std::string hooks_name;              // the empty folder /mnt/hooks/<name> is made
   std::vector<SecretFile> secrets;
 };

@@ -5,7 +5,6 @@
 #include <git2.h>
 
 #include "builder/source/git_handles.hpp"
-#include "builder/source/remote_call.hpp"
 #include "events/ssh_address.hpp"
 
 namespace atlasflow::builder {
@@ -71,10 +70,10 @@ int connect(git_remote* remote, CredentialCallback& credential, bool is_ssh) {
 
 Result<RemoteHead> remote_head(const std::string& url, const std::string& branch,
                                const CredentialSource& source, const HostKeyCheck& host_key,
-                               const std::stop_token& stop) {
+                               const std::stop_token& stop, std::uint64_t refs_bytes_max) {
   git::start_library();
   CredentialCallback credential(source, host_key, url);
-  RemoteCall call(url, stop);  // outlives the remote's connection
+  RemoteCall call(url, stop, refs_bytes_max);  // outlives the remote's connection
   const auto failed = [&](int code) {
     return tl::unexpected(connect_error(url, code, credential, call));
   };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -135,7 +136,7 @@ class Cutter {
       base_ = before;
       part_ = {{line, line, "FROM", {}, {}, {}}};
       has_own_command_ = false;
-      add_args(line, copy.args);
+      ATLAS_TRYV(add_args(line, copy.args));
     }
     Instruction laid{line, instruction.last_line, "COPY", {}, {}, {}};
     laid.flags.push_back(flag("--from=" + made));
@@ -148,6 +149,8 @@ class Cutter {
 
   void end_part(const std::string& label) {
     part_.front().arguments = base_ + " AS " + label;
+    // When it fails it is told by this name.
+    if (base_ == stage_.base) replaced_[part_.front().line] = part_.front();
     out_.insert(out_.end(), part_.begin(), part_.end());
     part_.clear();
   }
@@ -176,10 +179,7 @@ class Cutter {
           flag("--mount=type=bind,from=" + before + ",target=" + folder + "/before"));
       words.push_back("--before=" + folder + "/before");
     }
-    if (copy.from.empty()) {
-      words.emplace_back("--root-owned");
-      words.push_back("--ignore-file=" + folder + "/tool/" + k_copy_parents_ignore);
-    }
+    if (copy.from.empty()) words.emplace_back("--root-owned");
     if (!copy.owner.empty()) words.push_back("--chown=" + copy.owner);
     if (!copy.mode.empty()) words.push_back("--chmod=" + copy.mode);
     for (const auto& exclude : copy.excludes) words.push_back("--exclude=" + exclude);
@@ -191,22 +191,41 @@ class Cutter {
   }
 
   // What the part before has declared, as it was worth there.
-  void add_args(int line, const VariableValues& values) {
+  Result<void> add_args(int line, const VariableValues& values) {
+    std::vector<Instruction> own;
+    std::set<std::string, std::less<>> known;
     for (const auto& arg : args_) {
       Instruction again{line, line, "ARG", {}, {}, {}};
       for (const auto& word : split_words(arg.arguments, escape_)) {
         const auto name = word.substr(0, word.find('='));
+        known.insert(name);
         const auto value = values.find(name);
-        const bool is_given =
-            std::any_of(build_args_.begin(), build_args_.end(),
-                        [&name](const auto& given) { return given.first == name; });
-        again.arguments += again.arguments.empty() ? "" : " ";
-        again.arguments += is_given                ? name
-                           : value == values.end() ? word
-                                                   : name + "=" + quoted_value(value->second);
+        std::string written = word;
+        if (is_given(name)) {
+          written = name;
+        } else if (value != values.end()) {
+          ATLAS_TRY(written, arg_with_value(arg.line, name, value->second));
+        }
+        again.arguments += (again.arguments.empty() ? "" : " ") + written;
       }
-      part_.push_back(std::move(again));
+      own.push_back(std::move(again));
     }
+    // Those of the stage that it starts from, and of that one's triggers, stand in no line of it.
+    for (const auto& [name, value] : values) {
+      if (known.contains(name)) continue;
+      Instruction inherited{line, line, "ARG", {}, name, {}};
+      if (!is_given(name)) {
+        ATLAS_TRY(inherited.arguments, arg_with_value(line, name, value));
+      }
+      part_.push_back(std::move(inherited));
+    }
+    part_.insert(part_.end(), own.begin(), own.end());
+    return {};
+  }
+
+  bool is_given(const std::string& name) const {
+    return std::any_of(build_args_.begin(), build_args_.end(),
+                       [&name](const auto& given) { return given.first == name; });
   }
 
   const StageText& stage_;
@@ -229,21 +248,21 @@ class Cutter {
 
 bool has_parents(const Instruction& instruction) {
   return instruction.name == "COPY" &&
-         std::any_of(instruction.flags.begin(), instruction.flags.end(),
-                     [](const InstructionFlag& each) {
-                       return each.name() == "--parents" &&
-                              (!each.has_value() || lower_case(each.value()) == "true");
-                     });
+         std::any_of(
+             instruction.flags.begin(), instruction.flags.end(),
+             [](const InstructionFlag& each) { return each.name() == "--parents" && is_on(each); });
 }
 
-Result<ParentsCopy> read_parents(const Instruction& instruction, const DockerfileScope& scope,
+Result<ParentsCopy> read_parents(const Instruction& instruction, DockerfileScope& scope,
                                  const StageScope& stage, char escape, std::string from) {
   if (!instruction.documents.empty()) {
     return refused(instruction, "of a here-document, which has no parents: write a COPY for each");
   }
   ParentsCopy copy;
   copy.from = std::move(from);
-  copy.args = stage.args;
+  // The part behind it starts from the one before as a stage does from another.
+  ATLAS_TRY(auto inherited, scope.inherit(stage, instruction.line));
+  copy.args = std::move(inherited.args);
   for (const auto& each : instruction.flags) {
     if (each.name() == "--exclude") {
       ATLAS_TRY(auto pattern, worth(instruction, scope, stage, each.value()));

@@ -14,10 +14,9 @@
 
 namespace atlasflow::builder {
 
-// The build context that holds the program, and the ignore file beside it.
+// The build context that holds the program.
 inline constexpr const char* k_copy_parents_context = "atlasflow-copy-parents";
 inline constexpr const char* k_copy_parents_program = "atlasflow-copy-parents";
-inline constexpr const char* k_copy_parents_ignore = "ignore";
 
 [[nodiscard]] bool has_parents(const Instruction& instruction);
 
@@ -36,9 +35,8 @@ struct ParentsCopy {
 
 // `from`: what --from means. user_error: what is known only when it is built, or has no parents.
 [[nodiscard]] Result<ParentsCopy> read_parents(const Instruction& instruction,
-                                               const DockerfileScope& scope,
-                                               const StageScope& stage, char escape,
-                                               std::string from);
+                                               DockerfileScope& scope, const StageScope& stage,
+                                               char escape, std::string from);
 
 struct StageText {
   std::string base;                            // what FROM names
@@ -49,7 +47,7 @@ struct StageText {
 
 // The stage for buildah, cut in two at each COPY --parents: the program has to see what is there
 // already. `count`: of such instructions so far, which the added stages are named by.
-// `replaced`: what stands for the instruction, by its line.
+// `replaced`: what stands for the instruction, and for the stage's FROM, by its line.
 [[nodiscard]] Result<std::vector<Instruction>> without_parents(
     const StageText& stage, const std::vector<std::pair<std::string, std::string>>& build_args,
     char escape, std::size_t& count, std::map<int, Instruction>& replaced);

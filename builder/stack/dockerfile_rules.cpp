@@ -61,10 +61,6 @@ const KnownFlag* known(const Instruction& instruction, std::string_view name) {
   return found == std::end(k_flags) ? nullptr : found;
 }
 
-bool is_on(const InstructionFlag& flag) {
-  return !flag.has_value() || lower_case(flag.value()) == "true";
-}
-
 std::string type_of(const std::vector<MountOption>& options) {
   const auto type = mount_option(options, "type");
   return type.empty() ? "bind" : type;
@@ -179,6 +175,10 @@ Result<void> check_stage_name(int line, const std::string& name, bool has_parent
                                 "names; call it otherwise");
   }
   return {};
+}
+
+bool is_on(const InstructionFlag& flag) {
+  return !flag.has_value() || lower_case(flag.value()) == "true";
 }
 
 bool is_this_platform(std::string_view platform) {

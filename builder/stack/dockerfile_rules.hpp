@@ -14,6 +14,8 @@ namespace atlasflow::builder {
 
 // "scratch" and "context" mean something else; where stages of ours come between, their names do.
 [[nodiscard]] Result<void> check_stage_name(int line, const std::string& name, bool has_parents);
+// Of a flag that is true or false: "--link", "--link=true".
+[[nodiscard]] bool is_on(const InstructionFlag& flag);
 // Whether --platform asks for what this machine builds and runs.
 [[nodiscard]] bool is_this_platform(std::string_view platform);
 

@@ -43,6 +43,12 @@ std::string path_from(const std::string& folder, const std::string& path) {
   return joined;
 }
 
+Result<std::string> arg_with_value(int line, const std::string& name, const std::string& value) {
+  if (!has_line_break(value)) return name + "=" + quoted_value(value);
+  return wrong_line(
+      line, "the value of " + name + " has a line break, which would begin another instruction");
+}
+
 DockerfileScope::DockerfileScope(const std::vector<std::pair<std::string, std::string>>& build_args,
                                  const std::string& target, char escape)
     : escape_(escape) {
@@ -176,12 +182,11 @@ Result<std::string> DockerfileScope::plain_arg(const Instruction& arg,
     const auto as_it_is = plain_variables(word, nothing, escape_);
     const auto* value = value_in(values, name);
     const bool is_plain = as_it_is && *as_it_is == word;
-    if (!is_plain && value != nullptr && has_line_break(*value)) {
-      return wrong_line(arg.line, "the value of " + name +
-                                      " has a line break, which would begin another instruction");
+    std::string written = word;
+    if (!is_plain && value != nullptr) {
+      ATLAS_TRY(written, arg_with_value(arg.line, name, *value));
     }
-    text += text.empty() ? "" : " ";
-    text += is_plain || value == nullptr ? word : name + "=" + quoted_value(*value);
+    text += (text.empty() ? "" : " ") + written;
   }
   return text;
 }

@@ -62,6 +62,10 @@ class DockerfileScope {
   std::size_t bytes_ = 0;  // of all values of all stages
 };
 
+// NAME="value", as ARG takes it; with its line, when the value would begin another instruction.
+[[nodiscard]] Result<std::string> arg_with_value(int line, const std::string& name,
+                                                 const std::string& value);
+
 // Where `path` leads from the folder, without a slash at its end.
 [[nodiscard]] std::string path_from(const std::string& folder, const std::string& path);
 

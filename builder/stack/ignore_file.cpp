@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "builder/copy_parents/pattern.hpp"
+
 namespace atlasflow::builder {
 namespace {
 
@@ -24,20 +26,6 @@ std::string plain_path(std::string_view pattern) {
   return path == ".." || path.starts_with("../") ? std::string() : path;
 }
 
-// A class needs its end and something in it, and a backslash what it escapes.
-bool is_pattern(std::string_view text) {
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && ++i == text.size()) return false;
-    if (text[i] != '[') continue;
-    const std::size_t first = i + (text.substr(i + 1).starts_with('^') ? 2 : 1);
-    for (i = first; i < text.size() && text[i] != ']'; ++i) {
-      if (text[i] == '\\') ++i;
-    }
-    if (i >= text.size() || i == first) return false;
-  }
-  return true;
-}
-
 }  // namespace
 
 Result<std::string> plain_ignore_file(std::string_view text, const std::string& name) {
@@ -52,11 +40,12 @@ Result<std::string> plain_ignore_file(std::string_view text, const std::string& 
     if (pattern.empty()) continue;
     const bool takes_in = pattern.front() == '!';
     if (takes_in) pattern = trimmed(pattern.substr(1));
-    if (pattern.empty() || !is_pattern(pattern)) {
+    if (pattern.empty() || !copy_parents::Pattern::read(pattern)) {
       return fail(ErrorCode::user_error, name + ", line " + std::to_string(number) + ": '" +
                                              std::string(trimmed(line).substr(0, 100)) +
                                              "' is no pattern: behind ! comes a path, [ needs its "
-                                             "], and \\ a character behind it");
+                                             "] behind letters or ranges like a-z, and \\ a "
+                                             "character behind it");
     }
     const auto path = plain_path(pattern);
     if (path.empty() || path == ".") continue;  // The context itself is always there.

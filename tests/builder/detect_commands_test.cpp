@@ -6,6 +6,7 @@ namespace atlasflow::builder {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
@@ -55,6 +56,29 @@ std::size_t times(const std::string& text, const std::string& word) {
   std::size_t count = 0;
   for (auto at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++count;
   return count;
+}
+
+// Whoever calls it: what it uses of the dev dependencies stays, and a port that it names is told.
+TEST(DetectCommands, the_start_script_is_looked_at_behind_a_command_that_runs_it) {
+  const std::string package =
+      R"({"scripts": {"start": "tsx a.ts -p 8080"}, "dependencies": {"x": "1"},
+          "devDependencies": {"tsx": "1"}})";
+  const Files files = {{"package.json", package}, {"package-lock.json", "{}"}, {"a.ts", ""}};
+  const auto expect_told = [](const Stack& stack) {
+    EXPECT_THAT(stack.dockerfile, Not(HasSubstr("npm prune")));
+    EXPECT_THAT(stack.dockerfile, HasSubstr("npm ci --include=dev"));
+    EXPECT_THAT(stack.notices, Contains(HasSubstr("what starts the app uses tsx")));
+    EXPECT_THAT(stack.notices, Contains(HasSubstr("the setting port has to be 8080 as well")));
+  };
+  for (const char* command :
+       {"npm start", "npm run --silent start", "exec yarn start", "npx tsx a.ts --port 8080"}) {
+    auto with_procfile = files;
+    with_procfile["Procfile"] = std::string("web: ") + command + "\n";
+    expect_told(detected(with_procfile));
+    expect_told(detected(files, {}, with_start(command)));
+  }
+  EXPECT_THAT(detected(files, {}, with_start("node b.js")).notices,
+              Not(Contains(HasSubstr("tsx"))));
 }
 
 TEST(DetectCommands, every_stack_is_started_by_the_setting) {

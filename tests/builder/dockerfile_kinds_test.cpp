@@ -196,6 +196,16 @@ TEST_F(DockerfileKindsTest, what_is_ignored_is_in_no_mount_of_the_context_either
   EXPECT_THAT(said, HasSubstr("mounted=" + seen + "\n"));
   EXPECT_THAT(said, HasSubstr("sub=0 755\n"));
   EXPECT_EQ(read(folder("app") / ".env"), "KEY=1") << "the checkout is as it was";
+  // However the mount is written, each in a file of its own; the last is not in the file at all.
+  const std::string look = "echo \"hidden=$(cd /ctx && " + show + ")\"";
+  put_base("localhost/atlasflow-base/mounts:1",
+           busybox_dockerfile("ONBUILD RUN --mount=type=bind,target=/ctx " + look + "\n"));
+  for (const std::string& form :
+       {"FROM box\nRUN --mount=target=/ctx,type=bind " + look + "\n",
+        "FROM box AS template\nONBUILD RUN --mount=target=/ctx " + look + "\nFROM template\n",
+        std::string("FROM localhost/atlasflow-base/mounts:1\n")}) {
+    EXPECT_THAT(built(form, files), HasSubstr("hidden=" + seen + "\n")) << form;
+  }
 }
 
 // Triggers of a base image, which no look at the Dockerfile shows.

@@ -44,6 +44,21 @@ TEST_F(DockerfileParentsTest, the_context_is_copied_with_its_folders_and_without
                               "/home/joe/d/weird 1234:1234 700\n/home/joe/f 0:0 644\nof joe\n"));
 }
 
+// The ignore file is obeyed by what the program sees of the context.
+TEST_F(DockerfileParentsTest, of_an_ignored_folder_only_what_is_taken_back_is_there) {
+  const BoxBuildTest::Files files = {{"p/one/package.json", "{}"},
+                                     {"p/one/src/x.ts", ""},
+                                     {"p/two/y", ""},
+                                     {"q/package.json", "{}"},
+                                     {".dockerignore", "**\n!busybox\n!p/one\np/one/src\n"}};
+  EXPECT_THAT(built("FROM box\nCOPY --parents p */package.json */*/./*.ts /out/\n"
+                    "RUN echo \"made=$(find /out | sort | tr '\\n' ' ')\"\n",
+                    files),
+              HasSubstr("made=/out /out/p /out/p/one /out/p/one/package.json \n"));
+  EXPECT_THAT(refused("FROM box\nCOPY --parents q/package.json /out/\nRUN true\n", files),
+              HasSubstr("there is no 'q/package.json'"));
+}
+
 TEST_F(DockerfileParentsTest, a_stage_is_copied_with_the_owners_of_its_folders) {
   const auto said = built(
       "FROM box AS src\nRUN mkdir -p /src/app/dist/js /src/app/mods/m && touch "
@@ -82,6 +97,26 @@ TEST_F(DockerfileParentsTest, a_base_image_has_its_triggers_and_its_working_fold
       "'\\n' ' '\n",
       {{"a/f", "f"}});
   EXPECT_THAT(said, HasSubstr("/there fftriggered A=1"));
+}
+
+TEST_F(DockerfileParentsTest, what_the_machine_refuses_is_told_apart_by_the_programs_exit_code) {
+  write(folder("app") / "f", "");
+  const auto code = [this](const std::string& out, const std::string& source) {
+    SpawnRequest request;
+    request.argv = {ATLASFLOW_COPY_PARENTS,
+                    "--from=" + folder("app").string(),
+                    "--out=" + out,
+                    "--to=/",
+                    "--",
+                    source};
+    const auto ran = run_process(std::move(request), k_deadline, {}, [](std::string_view) {});
+    EXPECT_TRUE(ran) << to_string(ran.error());
+    return ran ? ran->exit_code : -1;
+  };
+  const auto made = (scratch_.path() / "made").string();
+  EXPECT_EQ(code(made, "f"), 0);
+  EXPECT_EQ(code(made + "-too", "gone"), 1);
+  EXPECT_EQ(code("/proc/none", "f"), 2);
 }
 
 TEST_F(DockerfileParentsTest, what_is_not_there_is_told_with_the_line) {

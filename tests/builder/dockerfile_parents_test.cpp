@@ -40,12 +40,12 @@ TEST(DockerfileParents, the_stage_is_cut_so_that_the_program_sees_what_is_there)
             "--mount=type=bind,from=atlasflow-before-1,target=/.atlasflow/before "
             "[\"/.atlasflow/tool/atlasflow-copy-parents\",\"--out=/.atlasflow/atlasflow-parents-1\""
             ",\"--from=/.atlasflow/from\",\"--to=/to\",\"--before=/.atlasflow/before\","
-            "\"--root-owned\",\"--ignore-file=/.atlasflow/tool/ignore\",\"--chown=joe:1\","
+            "\"--root-owned\",\"--chown=joe:1\","
             "\"--chmod=0755\",\"--exclude=*.md\",\"--\",\"x/y\",\"./z/./w\"]\n"
             "FROM atlasflow-before-1 AS atlasflow-stage-0\nARG V=\"x/y\"\n"
             "COPY --from=atlasflow-parents-1 /.atlasflow/atlasflow-parents-1/ /\nRUN true\n");
   EXPECT_EQ(plan->numbered,
-            "FROM docker.io/library/app:1 AS atlasflow-stage-0\nARG V=x/y\nWORKDIR /app\n"
+            "FROM docker.io/library/app:1 AS atlasflow-before-1\nARG V=x/y\nWORKDIR /app\n"
             "COPY --from=atlasflow-parents-1 /.atlasflow/atlasflow-parents-1/ /\nRUN true\n");
   EXPECT_TRUE(plan->copies_parents);
   EXPECT_THAT(plan->notes, ElementsAre(HasSubstr("Dockerfile, line 4: COPY --parents is done by")));
@@ -81,8 +81,7 @@ TEST(DockerfileParents, stages_are_named_since_their_numbers_change) {
               HasSubstr("--mount=type=bind,from=atlasflow-stage-0,target=/.atlasflow/"));
   EXPECT_THAT(plan->text, HasSubstr("RUN --mount=type=bind,from=atlasflow-stage-1,target=/o true"));
   EXPECT_THAT(plan->text, HasSubstr("FROM atlasflow-before-2 AS last\n"));
-  EXPECT_THAT(plan->text, Not(HasSubstr("--root-owned\",\"--ignore-file=/.atlasflow/tool/ignore\","
-                                        "\"--\",\"/m/./n\"")))
+  EXPECT_THAT(plan->text, Not(HasSubstr("--root-owned\",\"--\",\"/m/./n\"")))
       << "files of a stage keep their owners";
   EXPECT_THAT(plan->stages, ElementsAre("0", "1", "last"));
   EXPECT_EQ(plan_of(file, "1")->target, "atlasflow-stage-1");
@@ -139,14 +138,55 @@ TEST(DockerfileParents, what_cannot_be_exact_is_refused_with_its_line) {
 TEST(DockerfileParents, what_the_program_says_is_told_of_the_users_line) {
   const auto plan = plan_of("FROM app:1\n\n\nCOPY --parents x /\n");
   ASSERT_TRUE(plan);
-  const std::string output =
-      "[2/3] STEP 2/2: RUN …\n\nCOPY --parents: there is no 'x' in it\n"
-      "Error: building at STEP \"RUN --network=none /.atlasflow/tool/atlasflow-copy-parents "
-      "--out=/.atlasflow/atlasflow-parents-1 --from=/.atlasflow/from --to=/ -- x\": while running "
-      "runtime: exit status 1\n";
-  const auto error = build_failure({output, 1, false, 0, plan->numbered});
+  const auto failure = [&plan](const std::string& said, int code) {
+    const auto output =
+        "[2/3] STEP 2/2: RUN …\n\nCOPY --parents: " + said +
+        "\nError: building at STEP \"RUN --network=none /.atlasflow/tool/atlasflow-copy-parents "
+        "--out=/.atlasflow/atlasflow-parents-1 --from=/.atlasflow/from --to=/ -- x\": while "
+        "running runtime: exit status " +
+        std::to_string(code) + "\n";
+    return build_failure({output, 1, false, 0, plan->numbered});
+  };
+  const auto error = failure("there is no 'x' in it", 1);
   EXPECT_EQ(error.code, ErrorCode::user_error);
   EXPECT_EQ(error.message, "Dockerfile, line 4: COPY --parents failed: there is no 'x' in it");
+  // A full disk may have room later.
+  EXPECT_EQ(failure("cannot write /x (No space left on device)", 2).code, ErrorCode::unavailable);
+}
+
+TEST(DockerfileParents, a_base_that_fails_is_told_by_the_line_of_its_from) {
+  const auto plan = plan_of("# first\nFROM app:1\nCOPY --parents x /\nCOPY --parents y /\n");
+  ASSERT_TRUE(plan);
+  const auto error = build_failure(
+      {"Error: building at STEP \"FROM docker.io/library/app:1 AS atlasflow-before-1\": no such "
+       "layer\n",
+       1, false, 0, plan->numbered});
+  EXPECT_THAT(error.message, HasSubstr("Dockerfile, line 2: "));
+}
+
+TEST(DockerfileParents, what_the_stage_below_declared_is_known_behind_the_cut) {
+  EXPECT_THAT(text_of("FROM app:1 AS p\nARG BELOW=b\nONBUILD ARG WHO=me\nONBUILD ARG GIVEN\n"
+                      "FROM p\nARG OWN=o\nCOPY --parents a /\n"),
+              HasSubstr("FROM atlasflow-before-1 AS atlasflow-stage-1\nARG BELOW=\"b\"\n"
+                        "ARG GIVEN\nARG WHO=\"me\"\nARG OWN=\"o\"\nCOPY "));
+}
+
+TEST(DockerfileParents, values_that_each_cut_writes_again_have_a_limit_together) {
+  std::string file = "FROM app:1\nARG A=" + std::string(60'000, 'x') + "\n";
+  for (int i = 0; i < 300; ++i) file += "COPY --parents a /\n";
+  const auto plan = plan_of(file);
+  ASSERT_FALSE(plan);
+  EXPECT_THAT(plan.error().message, HasSubstr("larger than 16 MiB together"));
+}
+
+TEST(DockerfileParents, a_value_with_a_line_break_begins_no_instruction) {
+  DockerfileRequest request;
+  request.build_args = {{"G", "a\nRUN x"}};
+  const auto plan = plan_dockerfile("FROM app:1\nARG G\nARG X=$G\nCOPY --parents a /\n", request);
+  ASSERT_FALSE(plan);
+  EXPECT_EQ(plan.error().code, ErrorCode::user_error);
+  EXPECT_THAT(plan.error().message, HasSubstr("line 3: the value of X has a line break"));
+  EXPECT_TRUE(plan_dockerfile("FROM app:1\nARG G\nCOPY --parents a /\n", request));
 }
 
 }  // namespace

@@ -1,9 +1,7 @@
 // A builder of its own over a temporary folder, and small sources for it. As root.
 #pragma once
 
-#include <array>
 #include <chrono>
-#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -133,11 +131,9 @@ class ImageBuilderTest : public ::testing::Test {
     EXPECT_THAT(builder_->leftovers(), ::testing::IsEmpty());
     EXPECT_FALSE(std::filesystem::exists(scratch_.path() / "state" / "scratch" / id));
     // Others' builds, of a server's test that runs beside this one, are none of its business.
-    std::array<char, 20> tag{};
-    std::snprintf(tag.data(), tag.size(), "%016zx-",
-                  std::hash<std::string>{}((scratch_.path() / "state").string()));
+    const auto tag = build_cgroup_tag(scratch_.path() / "state");
     for (const std::string& name : Cgroup::names(own_cgroups(), k_build_cgroups))
-      EXPECT_THAT(name, ::testing::Not(::testing::StartsWith(tag.data())));
+      EXPECT_THAT(name, ::testing::Not(::testing::StartsWith(tag)));
     EXPECT_THAT(read("/proc/self/mountinfo"),
                 ::testing::Not(::testing::HasSubstr(scratch_.path().string())));
     // A Dockerfile that is refused before anything runs makes no store.

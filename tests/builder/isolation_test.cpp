@@ -309,5 +309,27 @@ TEST_F(Isolation, nobody_else_may_look_into_the_state_of_builds) {
   EXPECT_EQ(status.st_mode & 0777U, 0700U);
 }
 
+// No overlay: a file is where its work folder should be.
+TEST_F(Isolation, nothing_is_run_that_would_see_what_cannot_be_hidden) {
+  const auto tool = buildah();
+  const auto store = bases();
+  write(folder("app") / ".env", "KEY=1");
+  Buildah::Call call;
+  call.arguments = {"version"};
+  call.store = &store;
+  call.scratch = scratch_.path() / "tool";
+  call.context = folder("app");
+  ASSERT_TRUE(tool.own(call.scratch));
+  write(call.scratch / "context-work", "");
+  call.hides_files = true;
+  const auto refused = tool.run(call, [](std::string_view) {});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("(hide ignored files)"));
+  call.hides_files = false;
+  const auto ran = tool.run(call, [](std::string_view) {});
+  ASSERT_TRUE(ran) << to_string(ran.error());
+  EXPECT_EQ(ran->exit_code, 0);
+}
+
 }  // namespace
 }  // namespace atlasflow::builder

@@ -154,8 +154,10 @@ TEST(RemoteCall, an_ssh_host_that_talks_without_end_is_given_up) {
   });
   Deadline deadline({}, 20s);
   const auto head = remote_head("ssh://git@127.0.0.1:" + std::to_string(peer.port()) + "/repo.git",
-                                "main", {}, {}, deadline.token());
+                                "main", {}, {}, deadline.token(), 1U << 20U);
   ASSERT_FALSE(head);
+  EXPECT_EQ(head.error().code, ErrorCode::too_large) << to_string(head.error());
+  EXPECT_FALSE(deadline.passed());
 }
 
 // What one call was stopped of is no other's.

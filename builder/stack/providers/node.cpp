@@ -55,18 +55,20 @@ class NodeBuild {
     return {};
   }
 
-  // The start script's own programs stay, whoever is meant to have them.
-  void keep_what_starts(Plan& plan, const PackageJson& started) {
-    const auto used = started_dev_dependency(started);
+  // The programs that start it stay, whoever is meant to have them.
+  void keep_what_starts(Plan& plan, const PackageJson& started, const NodeStart& start) {
+    const std::string command = start.command.empty() ? "" : start.command.back();
+    const std::string what = command.empty() ? "the start script" : "what starts the app";
+    const auto used = started_dev_dependency(started, command);
     keeps_dev_ = !used.empty();
     if (keeps_dev_) {
-      plan.notices.push_back("the start script uses " + used +
+      plan.notices.push_back(what + " uses " + used +
                              ", which is a dev dependency, so all of those are in the image; move "
                              "it to the dependencies for a smaller one");
     }
-    if (const auto port = started_port(started); !port.empty()) {
-      plan.notices.push_back("the start script names port " + port + ": set port = " + port +
-                             ", or let it listen on $PORT");
+    if (const auto port = started_port(started, command); !port.empty()) {
+      plan.notices.push_back(what + " names port " + port + ": the setting port has to be " + port +
+                             " as well, unless it is made to listen on $PORT");
     }
   }
 
@@ -297,7 +299,9 @@ Result<Plan> plan_app(const ProviderInput& input, const PackageJson& package,
   plan.reason = "package.json with " + start.why + " in " + place_of(input.choice);
   if (app != nullptr) plan.reason += ", of which " + app->folder + " is started";
   ATLAS_TRYV(build.prepare(plan, app));
-  if (start.command.empty()) build.keep_what_starts(plan, app == nullptr ? package : app->package);
+  if (start.command.empty() || input.start) {
+    build.keep_what_starts(plan, app == nullptr ? package : app->package, start);
+  }
   build.describe(plan);
   if (build.is_plain()) {
     plan.stages.push_back(build.plain_stage());

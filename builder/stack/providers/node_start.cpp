@@ -106,31 +106,62 @@ constexpr std::pair<std::string_view, std::string_view> k_programs[] = {
     {"tsc", "typescript"},     {"swc-node", "@swc-node/cli"}, {"ng", "@angular/cli"},
     {"ts-node-esm", "ts-node"}};
 
-// All that `npm start` runs, in words without quotes: what comes before it, and other scripts.
-std::vector<std::string> start_words(const PackageJson& package) {
-  constexpr std::size_t k_scripts_max = 16;
-  std::vector<std::string> names = {"prestart", "start", "poststart"};
+// Without quotes.
+std::vector<std::string> words_of(const std::string& command) {
   std::vector<std::string> words;
-  for (std::size_t i = 0; i < names.size() && i < k_scripts_max; ++i) {
-    const auto* script = package.script(names[i]);
-    if (script == nullptr) continue;
-    std::string previous;
-    std::string word;
-    for (const char c : *script + " ") {
-      if (c == '"' || c == '\'') continue;
-      if (c != ' ' && c != '\t' && c != ';' && c != '&' && c != '|') {
-        word += c;
-        continue;
-      }
-      if (word.empty()) continue;
-      const bool is_called = previous == "run" || previous == "yarn" || previous == "pnpm";
-      const bool is_new = std::find(names.begin(), names.end(), word) == names.end();
-      if (is_called && is_new && package.script(word) != nullptr) names.push_back(word);
-      words.push_back(word);
-      previous = std::exchange(word, {});
+  std::string word;
+  for (const char c : command + " ") {
+    if (c == '"' || c == '\'') continue;
+    if (c != ' ' && c != '\t' && c != ';' && c != '&' && c != '|') {
+      word += c;
+    } else if (!word.empty()) {
+      words.push_back(std::exchange(word, {}));
     }
   }
   return words;
+}
+
+// All that the command runs, in words: of itself, and of the scripts that it calls, with what comes
+// before and behind a start script. Without a command: `npm start`.
+std::vector<std::string> start_words(const PackageJson& package, const std::string& command) {
+  constexpr std::size_t k_scripts_max = 16;
+  std::vector<std::string> names;
+  std::vector<std::string> words;
+  const auto call = [&names](const std::string& name) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  };
+  const auto take = [&](const std::string& text) {
+    std::string previous;
+    for (auto& word : words_of(text)) {
+      const bool is_called = previous == "run" || previous == "yarn" || previous == "pnpm" ||
+                             previous == "bun" || (previous == "npm" && word == "start");
+      if (is_called && package.script(word) != nullptr) {
+        if (word == "start") call("prestart");
+        call(word);
+        if (word == "start") call("poststart");
+      }
+      // npm run --silent start
+      if (!word.starts_with('-')) previous = word;
+      words.push_back(std::move(word));
+    }
+  };
+  if (command.empty()) {
+    names = {"prestart", "start", "poststart"};
+  } else {
+    take(command);
+  }
+  for (std::size_t i = 0; i < names.size() && i < k_scripts_max; ++i) {
+    if (const auto* script = package.script(names[i])) take(*script);
+  }
+  return words;
+}
+
+// The package of "./node_modules/.bin/tsx", "node_modules/tsx/dist/cli.js".
+std::string_view without_modules_folder(std::string_view word) {
+  for (const std::string_view folder : {"./", "node_modules/", ".bin/"}) {
+    if (word.starts_with(folder)) word.remove_prefix(folder.size());
+  }
+  return word;
 }
 
 // What package.json calls main is a file, or one with .js behind it, or a folder's index.js.
@@ -293,14 +324,16 @@ std::optional<WorkspaceApp> nx_app(const SourceTree& tree, const std::string& fo
 
 }  // namespace
 
-std::string started_dev_dependency(const PackageJson& package) {
+std::string started_dev_dependency(const PackageJson& package, const std::string& command) {
   const auto is_only_dev = [&package](const std::string& name) {
     return package.dev_dependencies.contains(name) && !package.dependencies.contains(name);
   };
-  for (const auto& word : start_words(package)) {
+  for (const auto& word : start_words(package, command)) {
     // "--import=tsx", "-r=ts-node/register".
     const auto equals = word.starts_with('-') ? word.find('=') : std::string::npos;
-    const auto used = equals == std::string::npos ? word : word.substr(equals + 1);
+    const std::string used(without_modules_folder(equals == std::string::npos
+                                                      ? std::string_view(word)
+                                                      : std::string_view(word).substr(equals + 1)));
     const auto scope = used.starts_with('@') ? used.find('/') : std::string::npos;
     const auto name = used.substr(0, used.find('/', scope == std::string::npos ? 0 : scope + 1));
     if (is_only_dev(name)) return name;
@@ -311,13 +344,13 @@ std::string started_dev_dependency(const PackageJson& package) {
   return {};
 }
 
-std::string started_port(const PackageJson& package) {
+std::string started_port(const PackageJson& package, const std::string& command) {
   const auto is_port = [](const std::string& text) {
     // mkdir -p 7 is none.
     return text.size() >= 2 && text.size() <= 5 && text != "3000" && text.front() != '0' &&
            text.find_first_not_of("0123456789") == std::string::npos;
   };
-  const auto words = start_words(package);
+  const auto words = start_words(package, command);
   for (std::size_t i = 0; i < words.size(); ++i) {
     const auto equals = words[i].find('=');
     const auto name = words[i].substr(0, equals);

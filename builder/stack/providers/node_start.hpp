@@ -23,11 +23,13 @@ struct NodeStart {
 [[nodiscard]] std::optional<NodeStart> find_node_start(const SourceTree& tree,
                                                        const PackageJson& package);
 
-// A dev dependency whose program or module the start script uses: "ts-node src/index.ts" needs it
-// where the app runs. Empty: none.
-[[nodiscard]] std::string started_dev_dependency(const PackageJson& package);
-// A port in the start script other than $PORT's: "next start -p 8080". Empty: none.
-[[nodiscard]] std::string started_port(const PackageJson& package);
+// A dev dependency whose program or module is used by `command`, or by a script that it runs:
+// "ts-node src/index.ts" needs it where the app runs. An empty command: the start script. Empty:
+// none.
+[[nodiscard]] std::string started_dev_dependency(const PackageJson& package,
+                                                 const std::string& command);
+// A port in the same other than $PORT's: "next start -p 8080". Empty: none.
+[[nodiscard]] std::string started_port(const PackageJson& package, const std::string& command);
 
 // The script that builds: heroku-postbuild wins over build, as Heroku has it. nullptr: none.
 [[nodiscard]] const char* build_script_of(const PackageJson& package);
