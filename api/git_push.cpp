@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 
 #include "api/push_progress.hpp"
+#include "base/backoff.hpp"
 #include "base/log.hpp"
 #include "receive/answer_relay.hpp"
 #include "receive/spool.hpp"
@@ -18,8 +20,8 @@ constexpr int k_followers_max = 16;  // likewise, of those whose push is recorde
 constexpr auto k_upload_timeout = 30min;
 constexpr auto k_turn_patience = 45s;  // below the minute that the edge waits for an answer
 constexpr auto k_follow_max = 15min;
-constexpr auto k_between_signs = 10s;  // of life, to who follows a silent deployment
-constexpr auto k_try_again = 5s;       // what was left undone
+constexpr auto k_between_signs = 10s;            // of life, to who waits in silence
+constexpr std::chrono::seconds k_pause_max{60};  // before what was left undone is tried again
 constexpr std::uint64_t k_refs_bytes_max = 16ULL << 20;
 constexpr std::uint64_t k_request_bytes_more = 8ULL << 20;  // the refs that a push names
 constexpr std::size_t k_probe_bytes = 4;                    // git asks so whether it may push much
@@ -85,14 +87,6 @@ std::vector<std::string> cgi_of(const Request& request) {
   return environment;
 }
 
-std::string random_id() { return push_token_digest(new_push_token()).substr(0, 32); }
-
-std::int64_t now_s() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
 }  // namespace
 
 // A place among those that may be taken at once.
@@ -150,6 +144,7 @@ void GitPush::look_after_soon() {
 }
 
 void GitPush::look_after(const std::stop_token& stop) {
+  std::size_t failures = 0;
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
     wanted_.wait(lock, stop, [this] { return is_wanted_; });
@@ -158,8 +153,10 @@ void GitPush::look_after(const std::stop_token& stop) {
     lock.unlock();
     const bool is_done = intake_.look_after(stop);
     lock.lock();
+    failures = is_done ? 0 : failures + 1;
     if (is_done) continue;
-    wanted_.wait_for(lock, stop, k_try_again, [] { return false; });
+    wanted_.wait_for(lock, stop, doubled_pause(failures, k_pause_max),
+                     [this] { return is_wanted_; });
     is_wanted_ = true;
   }
 }
@@ -181,14 +178,6 @@ void GitPush::add_routes(Router& router) {
 }
 
 std::variant<GitPush::Pusher, Response> GitPush::log_in(const Request& request) {
-  const auto address = address_of(request);
-  const auto now = FailedLogins::Clock::now();
-  if (const auto wait = failed_logins_.wait_of(address, now); wait > 0s) {
-    auto response = plain(429, "Too many wrong tokens came from your address; wait " +
-                                   std::to_string(wait.count()) + " s and push again.");
-    response.fields.emplace_back("Retry-After", std::to_string(wait.count()));
-    return response;
-  }
   const auto login = basic_login(request);
   // Git asks once without, to hear that it must log in.
   if (!login && request.field("Authorization") == nullptr) return unauthorized();
@@ -197,7 +186,15 @@ std::variant<GitPush::Pusher, Response> GitPush::log_in(const Request& request) 
   const auto token = login ? login->password : std::string();
   // The same for a wrong token and for a project that is not there.
   if (is_push_token(view ? &view->state : nullptr, token)) {
-    return Pusher{view->state, recorded_user(login->user)};
+    return Pusher{view->state.id, name, recorded_user(login->user)};
+  }
+  const auto address = address_of(request);
+  const auto now = FailedLogins::Clock::now();
+  if (const auto wait = failed_logins_.wait_of(address, now); wait > 0s) {
+    auto response = plain(429, "Too many wrong tokens came from your address; wait " +
+                                   std::to_string(wait.count()) + " s and push again.");
+    response.fields.emplace_back("Retry-After", std::to_string(wait.count()));
+    return response;
   }
   failed_logins_.note(address, now);
   log_event(LogLevel::warn, "api", "push_refused",
@@ -215,7 +212,7 @@ Result<void> GitPush::expect_room() const {
 Response GitPush::tell_refs(const Request& request) {
   auto who = log_in(request);
   if (auto* refused = std::get_if<Response>(&who)) return std::move(*refused);
-  const auto& project = std::get<Pusher>(who).project;
+  const auto& id = std::get<Pusher>(who).project;
   const auto* service = request.query_value("service");
   if (service == nullptr || *service != k_service) {
     return plain(403, "Atlasflow takes pushes and gives nothing out: clone from where you push.");
@@ -226,10 +223,11 @@ Response GitPush::tell_refs(const Request& request) {
         {ErrorCode::unavailable, "Too many pushes are under way; push again in a moment.", {}});
   }
   if (const auto room = expect_room(); !room) return plain(room.error());
-  const auto& id = project.id.str();
-  const auto turn = repositories_.take(id, k_turn_patience);
+  const auto turn = repositories_.take(id.str(), k_turn_patience);
   if (!turn) return plain(turn.error());
-  const auto path = repositories_.open(id, project.branch);
+  const auto project = intake_.project(id);
+  if (!project) return plain(project.error());
+  const auto path = repositories_.open(id.str(), project->branch, stop_.get_token());
   if (!path) return plain(path.error());
   auto environment = cgi_of(request);
   for (const auto& each : {"GIT_PROJECT_ROOT=" + receive::seen_path(*path),
@@ -241,7 +239,7 @@ Response GitPush::tell_refs(const Request& request) {
                                     repositories_.bounds(), stop_.get_token(), k_refs_bytes_max);
   if (!output) {
     log_event(LogLevel::error, "api", "refs_unreadable",
-              {{"project", project.name}, {"error", to_string(output.error())}});
+              {{"project", project->name}, {"error", to_string(output.error())}});
     return plain(output.error());
   }
   Response response;
@@ -287,38 +285,36 @@ bool GitPush::receive(Upload& upload, Stream& stream) {
   upload.slot.reset();
   if (!outcome) {
     log_event(LogLevel::warn, "api", "push_failed",
-              {{"project", upload.pusher.project.name}, {"error", to_string(outcome.error())}});
+              {{"project", upload.pusher.name}, {"error", to_string(outcome.error())}});
     const auto& sentence = outcome.error().message;
     if (!is_answered) return stream.write(receive::refused_answer(sentence));
     return stream.write(receive::remote_line("Atlasflow: " + sentence)) &&
            stream.write(receive::k_flush);
   }
   if (!is_answered) return true;
-  for (const auto& line : outcome->lines) {
-    if (!stream.write(receive::remote_line("Atlasflow: " + line))) return false;
-  }
   follow(*outcome, stream);
   return stream.write(receive::k_flush);
 }
 
 // is_answered: git has answered by the sideband, and the end of its answer is owed.
 Result<PushOutcome> GitPush::receive_in_turn(Upload& upload, Stream& stream, bool& is_answered) {
-  if (upload.spool.error()) return tl::unexpected(*upload.spool.error());
-  if (upload.spool.size() <= k_probe_bytes) return PushOutcome{};
-  const auto& project = upload.pusher.project;
-  const auto& id = project.id.str();
+  // Gone when git has it: it may be large, and what follows may take long.
+  std::optional<receive::Spool> spool(std::move(upload.spool));
+  if (spool->error()) return tl::unexpected(*spool->error());
+  if (spool->size() <= k_probe_bytes) return PushOutcome{};
+  const auto& id = upload.pusher.project;
   const auto stop = stop_.get_token();
-  ATLAS_TRY(const auto turn, repositories_.take(id, k_turn_patience));
-  ATLAS_TRY(const auto path, repositories_.open(id, project.branch));
-  ATLAS_TRYV(intake_.settle(project, stop));
+  ATLAS_TRY(const auto turn, repositories_.take(id.str(), k_turn_patience));
+  // Not as it was at the login: what was sent since may have taken long.
+  ATLAS_TRY(const auto project, intake_.project(id));
+  ATLAS_TRY(const auto path, repositories_.open(id.str(), project.branch, stop));
+  ATLAS_TRYV(intake_.settle(id, stop));
   ATLAS_TRYV(context_.control.log().has_room());
   // Git keeps what it is sent, and an index of it.
   ATLAS_TRYV(receive::expect_room(repositories_.root(),
-                                  repositories_.free_bytes_min() + 2 * upload.spool.size()));
-  ATLAS_TRY(auto before, receive::read_refs(path, repositories_.bounds(), stop));
-  ATLAS_TRYV(receive::write_pending(repositories_.pending_file(id),
-                                    {random_id(), upload.pusher.user, now_s(), std::move(before)}));
-  ATLAS_TRY(const auto input, upload.spool.rewound());
+                                  repositories_.free_bytes_min() + 2 * spool->size()));
+  ATLAS_TRYV(intake_.begin(project, upload.pusher.user, stop));
+  ATLAS_TRY(const auto input, spool->rewound());
   receive::GitCall call{{"git-http-backend"}, upload.environment, input};
   for (const auto& each :
        {"GIT_PROJECT_ROOT=" + receive::seen_path(path), std::string("REQUEST_METHOD=POST"),
@@ -331,13 +327,15 @@ Result<PushOutcome> GitPush::receive_in_turn(Upload& upload, Stream& stream, boo
   const auto ran = receive::run_git(
       path, std::move(call), repositories_.bounds(), stop,
       [&](std::string_view bytes) { relay.take(bytes); }, said);
+  spool.reset();
   is_answered = relay.has_sideband();
   const bool is_well = ran && ran->end == RunOutcome::End::exited && ran->exit_code == 0 &&
                        relay.has_head() && relay.status() == 200;
   // However it ended: what it changed is what counts.
-  auto outcome = intake_.settle(project, stop);
+  auto outcome = intake_.settle(id, stop);
   if (!outcome) {
     look_after_soon();
+    if (outcome.error().code == ErrorCode::not_found) return tl::unexpected(outcome.error());
     log_event(LogLevel::error, "api", "push_not_recorded",
               {{"project", project.name}, {"error", to_string(outcome.error())}});
     return fail(ErrorCode::unavailable,
@@ -357,7 +355,20 @@ Result<PushOutcome> GitPush::receive_in_turn(Upload& upload, Stream& stream, boo
     }
   }
   if (!is_answered) relay.finish();
+  for (const auto& line : outcome->lines) {
+    if (!is_answered || !stream.write(receive::remote_line("Atlasflow: " + line))) break;
+  }
+  tidy(id, is_answered, stream);
   return outcome;
+}
+
+// signs: the pusher takes signs of life, without which the edge takes the connection for dead.
+void GitPush::tidy(const ProjectId& id, bool signs, Stream& stream) {
+  const auto tidied =
+      std::async(std::launch::async, [&] { repositories_.tidy(id.str(), stop_.get_token()); });
+  while (tidied.wait_for(k_between_signs) != std::future_status::ready) {
+    signs = signs && stream.write(receive::still_here());
+  }
 }
 
 void GitPush::follow(const PushOutcome& outcome, Stream& stream) {

@@ -38,7 +38,8 @@ class GitPush {
   class Upload;
   class Slot;
   struct Pusher {
-    ProjectState project;
+    ProjectId project;
+    std::string name;  // of the project
     std::string user;
   };
 
@@ -52,6 +53,7 @@ class GitPush {
   [[nodiscard]] bool receive(Upload& upload, Stream& stream);
   [[nodiscard]] Result<PushOutcome> receive_in_turn(Upload& upload, Stream& stream,
                                                     bool& is_answered);
+  void tidy(const ProjectId& id, bool signs, Stream& stream);
   void follow(const PushOutcome& outcome, Stream& stream);
   void look_after(const std::stop_token& stop);
 

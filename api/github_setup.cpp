@@ -1,12 +1,9 @@
 #include "api/github_setup.hpp"
 
 #include <algorithm>
-#include <array>
 #include <tuple>
 
-#include <openssl/rand.h>
-
-#include "base/assert.hpp"
+#include "api/random.hpp"
 #include "base/deadline.hpp"
 #include "base/digest.hpp"
 #include "base/log.hpp"
@@ -22,12 +19,7 @@ constexpr std::int64_t k_deliveries_kept_s = std::int64_t{3} * 24 * 3600;
 constexpr std::size_t k_webhook_secret_bytes_max = 1024;
 
 // 256 bits that nobody can guess.
-std::string random_state() {
-  std::array<unsigned char, 32> bytes{};
-  ATLAS_ASSERT(RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) == 1,
-               "the system gives no random numbers");
-  return to_hex({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-}
+std::string random_state() { return to_hex(random_bytes(32)); }
 
 bool hears_of(const github::AppIdentity& identity, const char* event) {
   return std::find(identity.events.begin(), identity.events.end(), event) != identity.events.end();

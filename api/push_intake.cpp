@@ -1,7 +1,10 @@
 #include "api/push_intake.hpp"
 
 #include <algorithm>
+#include <chrono>
 
+#include "api/random.hpp"
+#include "base/digest.hpp"
 #include "base/log.hpp"
 #include "events/push.hpp"
 
@@ -14,6 +17,7 @@ constexpr std::string_view k_heads = "refs/heads/";
 constexpr std::string_view k_tags = "refs/tags/";
 constexpr std::size_t k_recorded_max = 100;  // refs of one push that something follows from
 constexpr std::size_t k_lines_max = 40;
+constexpr std::size_t k_id_bytes = 16;
 constexpr auto k_turn_patience = 1s;  // of who comes again soon
 
 std::string short_name(const std::string& ref) {
@@ -21,6 +25,12 @@ std::string short_name(const std::string& ref) {
     if (ref.starts_with(prefix)) return ref.substr(prefix.size());
   }
   return ref;
+}
+
+std::int64_t now_s() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 std::string short_sha(const std::string& sha) { return sha.substr(0, 7); }
@@ -33,7 +43,7 @@ Push push_of(const ProjectState& project, const receive::PendingPush& pending,
   push.ref = change.ref;
   push.before = change.before;
   push.after = change.after;
-  push.deleted = change.after == receive::k_zeros;
+  push.deleted = change.after == receive::k_no_commit;
   push.forced = change.forced;
   push.pushed_at_s = pending.at_s;
   push.delivery_id = pending.id + "/" + change.ref;
@@ -42,7 +52,7 @@ Push push_of(const ProjectState& project, const receive::PendingPush& pending,
 }
 
 std::string sentence_of(const actors::PushReceipt& receipt, const receive::RefChange& change) {
-  const auto what = change.after == receive::k_zeros
+  const auto what = change.after == receive::k_no_commit
                         ? short_name(change.ref)
                         : short_name(change.ref) + " at " + short_sha(change.after);
   if (receipt.verdict == actors::PushReceipt::Verdict::ignored) return what + ": " + receipt.reason;
@@ -78,9 +88,57 @@ Result<void> PushIntake::record(const ProjectState& project, const receive::Pend
   return {};
 }
 
-Result<PushOutcome> PushIntake::settle(const ProjectState& project,
-                                       const std::stop_token& stop) const {
-  const auto file = repositories_.pending_file(project.id.str());
+Result<ProjectState> PushIntake::project(const ProjectId& id) const {
+  if (auto view = context_.control.catalog().project(id); view && view->state.exists()) {
+    return std::move(view->state);
+  }
+  return fail(ErrorCode::not_found, "the project was deleted; nothing follows from a push to it");
+}
+
+Result<void> PushIntake::begin(const ProjectState& project, const std::string& pusher,
+                               const std::stop_token& stop) const {
+  receive::PendingPush pending{to_hex(random_bytes(k_id_bytes)), pusher, now_s(), {}, {}};
+  ATLAS_TRY(auto seen, look_at(project, pending.only, stop));
+  pending.before = std::move(seen.refs);
+  return receive::write_pending(repositories_.pending_file(project.id.str()), pending);
+}
+
+// only: not empty any more where there are too many to look at all of them.
+Result<receive::RefsSeen> PushIntake::look_at(const ProjectState& project, std::string& only,
+                                              const std::stop_token& stop) const {
+  const auto path = receive::repository_path(repositories_.root(), project.id.str());
+  const auto& bounds = repositories_.bounds();
+  auto seen = receive::read_refs(path, only, bounds, stop);
+  if (seen || seen.error().code != ErrorCode::too_large || !only.empty()) return seen;
+  only = std::string(k_heads) + project.branch;
+  return receive::read_refs(path, only, bounds, stop);
+}
+
+// By what the push began with, and what the repository has become.
+Result<std::vector<receive::RefChange>> PushIntake::changes_of(const ProjectState& project,
+                                                               receive::PendingPush pending,
+                                                               PushOutcome& outcome,
+                                                               const std::stop_token& stop) const {
+  const bool has_all_before = pending.only.empty();
+  ATLAS_TRY(const auto after, look_at(project, pending.only, stop));
+  if (has_all_before && !pending.only.empty()) {
+    std::erase_if(pending.before, [&](const auto& ref) { return ref.first != pending.only; });
+  }
+  if (!pending.only.empty()) {
+    outcome.lines.push_back(
+        "the repository has too many branches and tags to look at all of them: of this push only '" +
+        short_name(pending.only) + "' was looked at; remove some of them");
+  }
+  if (after.has_nameless) {
+    outcome.lines.emplace_back(
+        "branches and tags whose names are no UTF-8 are kept, and nothing follows from them");
+  }
+  return receive::changes_between(pending.before, after.refs);
+}
+
+Result<PushOutcome> PushIntake::settle(const ProjectId& id, const std::stop_token& stop) const {
+  ATLAS_TRY(const auto project, this->project(id));
+  const auto file = repositories_.pending_file(id.str());
   PushOutcome outcome;
   const auto read = receive::read_pending(file);
   if (!read && read.error().code == ErrorCode::corrupt) {
@@ -92,10 +150,8 @@ Result<PushOutcome> PushIntake::settle(const ProjectState& project,
   if (!read) return tl::unexpected(read.error());
   if (!*read) return outcome;
   const auto& pending = **read;
-  const auto& bounds = repositories_.bounds();
-  const auto path = receive::repository_path(repositories_.root(), project.id.str());
-  ATLAS_TRY(const auto after, receive::read_refs(path, bounds, stop));
-  auto changes = receive::changes_between(pending.before, after);
+  const auto path = receive::repository_path(repositories_.root(), id.str());
+  ATLAS_TRY(auto changes, changes_of(project, pending, outcome, stop));
   // Production's comes first: it is what the pusher waits for.
   std::ranges::stable_partition(changes, [&](const receive::RefChange& change) {
     return change.ref == std::string(k_heads) + project.branch;
@@ -109,7 +165,7 @@ Result<PushOutcome> PushIntake::settle(const ProjectState& project,
       break;
     }
     if (is_branch) {
-      ATLAS_TRY(change.forced, receive::was_forced(path, change, bounds, stop));
+      ATLAS_TRY(change.forced, receive::was_forced(path, change, repositories_.bounds(), stop));
     }
     ATLAS_TRYV(record(project, pending, change, outcome));
   }
@@ -133,7 +189,7 @@ bool PushIntake::look_after(const std::string& id, const std::stop_token& stop) 
                {"result", removed ? std::string("ok") : to_string(removed.error())}});
     return removed.has_value();
   }
-  const auto settled = settle(view->state, stop);
+  const auto settled = settle(view->state.id, stop);
   if (!settled) {
     log_event(LogLevel::warn, "api", "push_not_recorded",
               {{"project", view->state.name}, {"error", to_string(settled.error())}});

@@ -25,10 +25,14 @@ class PushIntake {
   PushIntake(const Context& context, receive::Repositories& repositories)
       : context_(context), repositories_(repositories) {}
 
-  // Records what the pending push of the project moved; nothing when there is none. An error: it is
-  // pending still.
-  [[nodiscard]] Result<PushOutcome> settle(const ProjectState& project,
-                                           const std::stop_token& stop) const;
+  // The project as it stands; not_found: it was deleted.
+  [[nodiscard]] Result<ProjectState> project(const ProjectId& id) const;
+  // Writes down how the repository stands, before a push changes anything.
+  [[nodiscard]] Result<void> begin(const ProjectState& project, const std::string& pusher,
+                                   const std::stop_token& stop) const;
+  // Records what the pending push of the project moved; nothing when there is none. not_found: the
+  // project was deleted. An error: it is pending still.
+  [[nodiscard]] Result<PushOutcome> settle(const ProjectId& id, const std::stop_token& stop) const;
 
   // Of all projects: settles what is pending and removes the repositories of those that are gone.
   // False: something is left to do.
@@ -38,6 +42,11 @@ class PushIntake {
   [[nodiscard]] Result<void> record(const ProjectState& project,
                                     const receive::PendingPush& pending,
                                     const receive::RefChange& change, PushOutcome& outcome) const;
+  [[nodiscard]] Result<receive::RefsSeen> look_at(const ProjectState& project, std::string& only,
+                                                  const std::stop_token& stop) const;
+  [[nodiscard]] Result<std::vector<receive::RefChange>> changes_of(
+      const ProjectState& project, receive::PendingPush pending, PushOutcome& outcome,
+      const std::stop_token& stop) const;
   [[nodiscard]] bool look_after(const std::string& id, const std::stop_token& stop) const;
 
   const Context& context_;

@@ -1,14 +1,13 @@
 #include "api/push_login.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include <openssl/crypto.h>
-#include <openssl/rand.h>
 
-#include "base/assert.hpp"
+#include "api/random.hpp"
 #include "base/base64.hpp"
 #include "base/digest.hpp"
+#include "http/message.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -18,21 +17,10 @@ constexpr std::string_view k_prefix = "afp_";  // tells people and scanners of s
 constexpr std::size_t k_login_bytes_max = 1'024;
 constexpr std::size_t k_addresses_max = 4'096;
 
-bool is_basic(std::string_view scheme) {
-  constexpr std::string_view k_basic = "basic";
-  return std::ranges::equal(scheme, k_basic, [](char left, char right) {
-    return (left >= 'A' && left <= 'Z' ? static_cast<char>(left - 'A' + 'a') : left) == right;
-  });
-}
-
 }  // namespace
 
 std::string new_push_token() {
-  std::array<unsigned char, k_token_bytes> bytes{};
-  ATLAS_ASSERT(RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) == 1,
-               "the system gives no random numbers");
-  return std::string(k_prefix) +
-         base64url({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  return std::string(k_prefix) + base64url(random_bytes(k_token_bytes));
 }
 
 std::string push_token_digest(std::string_view token) { return sha256_hex(token); }
@@ -42,7 +30,7 @@ std::optional<BasicLogin> basic_login(const Request& request) {
   const std::string_view field = *request.field("Authorization");
   const auto space = field.find(' ');
   if (field.size() > k_login_bytes_max || space == std::string_view::npos ||
-      !is_basic(field.substr(0, space))) {
+      !http::equal_ignoring_case(field.substr(0, space), "Basic")) {
     return std::nullopt;
   }
   auto text = field.substr(space + 1);

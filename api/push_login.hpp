@@ -28,12 +28,13 @@ struct BasicLogin {
 // Whether the token is that project's. `project` null: there is none, which takes as long to say.
 [[nodiscard]] bool is_push_token(const ProjectState* project, std::string_view token);
 
-// Counts failed logins by the address that they came from. A correct token from an address that has
-// failed too often is refused as well, or guesses would not be slowed down.
+// Counts failed logins by the address that they came from: too many of them are answered at once,
+// and write no line into the log. A correct token is taken from there all the same, since 256 random
+// bits can't be guessed, and behind a proxy everybody has one address.
 class FailedLogins {
  public:
   using Clock = std::chrono::steady_clock;
-  // How long it has to wait; 0: it may try.
+  // How long its wrong tokens count no more; 0: they do.
   [[nodiscard]] std::chrono::seconds wait_of(const std::string& address, Clock::time_point now);
   void note(const std::string& address, Clock::time_point now);
 

@@ -9,6 +9,7 @@
 
 #include "api/json.hpp"
 #include "events/push.hpp"
+#include "receive/refs.hpp"
 
 namespace atlasflow::api {
 
@@ -16,7 +17,7 @@ namespace atlasflow::api {
 [[nodiscard]] Result<std::string> payload_text(std::string_view content_type,
                                                std::string_view body);
 
-inline constexpr std::string_view k_no_commit = "0000000000000000000000000000000000000000";
+using receive::k_no_commit;
 
 // At most 4096 bytes without control characters; empty when the member is absent.
 [[nodiscard]] Result<void> read_text(const Members& members, const char* name, std::string& into);

@@ -191,7 +191,9 @@ class Backup {
   Result<void> save_files() {
     made_.files.clear();
     damaged_.clear();
-    ATLAS_TRY(auto paths, files_to_save(config_.state, config_.keys));
+    ATLAS_TRY(auto files, files_to_save(config_.state, config_.keys));
+    auto& paths = files.paths;
+    nameless_ = std::move(files.nameless);
     // Backwards: the times beside a log before the log, which is then at least as long as they say,
     // and the registry's names before its blobs, which were there first.
     std::ranges::reverse(paths);
@@ -211,10 +213,10 @@ class Backup {
     std::set<std::string> listed;
     for (const auto& file : made_.files) listed.insert(file.path);
     for (int look = 0; look < k_looks_max; ++look) {
-      ATLAS_TRY(const auto paths, files_to_save(config_.state, config_.keys));
+      ATLAS_TRY(const auto paths, git_objects_to_save(config_.state));
       bool is_new = false;
       for (const auto& path : paths) {
-        if (!is_git_object(path) || !listed.insert(path).second) continue;
+        if (!listed.insert(path).second) continue;
         is_new = true;
         ATLAS_TRY(auto saved, save_file(path));
         if (saved) made_.files.push_back(std::move(*saved));
@@ -229,7 +231,8 @@ class Backup {
     const auto full = config_.state / path;
     const FileDescriptor fd(::open(full.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd) {
-      if (errno == ENOENT) return std::optional<SavedFile>{};
+      // ENOTDIR: a branch has the name of the folder that it was in.
+      if (errno == ENOENT || errno == ENOTDIR) return std::optional<SavedFile>{};
       return tl::unexpected(
           errno_error("cannot read " + full.string() + "; run it as the server's user"));
     }
@@ -237,6 +240,7 @@ class Backup {
     if (::fstat(fd.get(), &status) != 0) {
       return tl::unexpected(errno_error("cannot look at " + full.string()));
     }
+    if (!S_ISREG(status.st_mode)) return std::optional<SavedFile>{};
     SavedFile file;
     file.path = path;
     file.mode = status.st_mode & 0777U;
@@ -298,6 +302,7 @@ class Backup {
     report.removed = folder_.remove_old(config_.keep);
     report.missing = std::move(missing);
     report.damaged = std::move(damaged_);
+    report.nameless = std::move(nameless_);
     report.damaged_manifests = std::move(damaged_manifests_);
     return report;
   }
@@ -316,6 +321,7 @@ class Backup {
   Epoch newest_epoch_;
   std::map<std::string, SavedFile> known_;
   std::vector<std::string> damaged_;
+  std::vector<std::string> nameless_;
   std::vector<std::string> damaged_manifests_;
 };
 

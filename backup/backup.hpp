@@ -43,6 +43,8 @@ struct BackupReport {
   // are not what their name says. The backup is made all the same.
   std::vector<std::string> missing;
   std::vector<std::string> damaged;
+  // Files of branches and tags that were pushed under a name that is no UTF-8: they are left out.
+  std::vector<std::string> nameless;
   // Of the backup folder: manifests that are newer than the backup this one goes on from, and whose
   // bytes are not what their name says.
   std::vector<std::string> damaged_manifests;

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/file.hpp"
-#include "storage/utf8.hpp"
+#include "base/utf8.hpp"
 
 namespace atlasflow::backup {
 namespace {
@@ -23,71 +23,105 @@ constexpr std::array<std::string_view, 5> k_folders = {k_secrets_folder, k_certi
 constexpr std::array<std::string_view, 1> k_files = {"ca/ca.pem"};
 constexpr std::array<std::string_view, 2> k_keys = {k_secret_key, "ca/ca.key"};
 
-// A branch may have any other name, and is a file of that name.
-bool is_left_out_of_git(std::string_view path) {
-  const auto name = path.substr(path.rfind('/') + 1);
-  const bool is_object = path.find("/repository.git/objects/") != std::string_view::npos;
-  const bool is_half_made = name.starts_with("tmp_") || name.starts_with("incoming-");
-  return name.ends_with(".lock") || (is_object && is_half_made) ||
-         path.find("/repository.new") != std::string_view::npos;
-}
-
 bool is_in(std::string_view folder, std::string_view path) {
   return path.starts_with(folder) && path.size() > folder.size() + 1 && path[folder.size()] == '/';
 }
 
+std::string_view name_of(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+bool is_unfinished(std::string_view name) {
+  return std::ranges::any_of(k_unfinished,
+                             [&](std::string_view ending) { return name.ends_with(ending); });
+}
+
+// Of git/<id>/<inside>; empty: it is no path of that kind.
+std::string_view inside_of_project(std::string_view path) {
+  if (!is_in(k_git_folder, path)) return {};
+  path.remove_prefix(k_git_folder.size() + 1);
+  const auto slash = path.find('/');
+  return slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
+}
+
+bool is_git_object(std::string_view path) {
+  return inside_of_project(path).starts_with("repository.git/objects/");
+}
+
+// A branch may have any other name, and is a file of that name: so what is beside the repository,
+// and what is in it, is told by where it lies.
+bool is_left_out_of_git(std::string_view path) {
+  const auto name = name_of(path);
+  if (name.ends_with(".lock")) return true;
+  if (is_git_object(path)) {
+    return name.starts_with("tmp_") || name.starts_with(".tmp-") || name.starts_with("incoming-");
+  }
+  const auto inside = inside_of_project(path);
+  return is_unfinished(inside.substr(0, inside.find('/')));
+}
+
 bool is_left_out(std::string_view path) {
   if (is_in(k_git_folder, path)) return is_left_out_of_git(path);
-  const auto name = path.substr(path.rfind('/') + 1);
-  return name == k_uploads || std::ranges::any_of(k_unfinished, [&](std::string_view ending) {
-           return name.ends_with(ending);
-         });
+  const auto name = name_of(path);
+  return name == k_uploads || is_unfinished(name);
 }
 
-bool is_regular(const fs::path& path) {
+struct stat status_of(const fs::path& path) {
   struct stat status {};
-  return ::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+  if (::lstat(path.c_str(), &status) != 0) status.st_mode = 0;
+  return status;
 }
 
-Result<void> add_folder(const fs::path& state, const std::string& folder,
-                        std::vector<std::string>& files) {
+bool is_regular(const fs::path& path) { return S_ISREG(status_of(path).st_mode); }
+
+Result<void> add_folder(const fs::path& state, const std::string& folder, StateFiles& files) {
   const auto names = names_in(state / folder);
   if (!names) {
-    // It was never there, or has gone meanwhile.
+    // It was never there, or has gone meanwhile, perhaps for a file in its place.
     if (names.error().code == ErrorCode::not_found) return {};
+    if (!S_ISDIR(status_of(state / folder).st_mode)) return {};
     return tl::unexpected(names.error());
   }
   for (const auto& name : *names) {
     const auto path = folder + "/" + name;
     if (is_left_out(path)) continue;
-    if (storage::to_valid_utf8(name) != name) {
+    if (!is_utf8(name)) {
+      // A branch's name is whoever pushes it's to choose.
+      if (is_in(k_git_folder, path)) {
+        files.nameless.push_back(to_valid_utf8(path));
+        continue;
+      }
       return fail(ErrorCode::invalid_argument,
                   "the state folder holds a file whose name is no text, in " +
                       (state / folder).string() + ": remove or rename it");
     }
-    struct stat status {};
-    if (::lstat((state / path).c_str(), &status) != 0) continue;
-    if (S_ISDIR(status.st_mode)) ATLAS_TRYV(add_folder(state, path, files));
-    if (S_ISREG(status.st_mode)) files.push_back(path);
+    const auto mode = status_of(state / path).st_mode;
+    if (S_ISDIR(mode)) ATLAS_TRYV(add_folder(state, path, files));
+    if (S_ISREG(mode)) files.paths.push_back(path);
   }
   return {};
 }
 
 }  // namespace
 
-Result<std::vector<std::string>> files_to_save(const fs::path& state, bool keys) {
-  std::vector<std::string> files;
+Result<StateFiles> files_to_save(const fs::path& state, bool keys) {
+  StateFiles files;
   for (const auto folder : k_folders) {
     ATLAS_TRYV(add_folder(state, std::string(folder), files));
   }
   for (const auto file : k_files) {
-    if (is_regular(state / file)) files.emplace_back(file);
+    if (is_regular(state / file)) files.paths.emplace_back(file);
   }
   for (const auto key : k_keys) {
-    if (keys && is_regular(state / key)) files.emplace_back(key);
+    if (keys && is_regular(state / key)) files.paths.emplace_back(key);
   }
-  std::ranges::sort(files);
+  std::ranges::sort(files.paths);
   return files;
+}
+
+Result<std::vector<std::string>> git_objects_to_save(const fs::path& state) {
+  StateFiles files;
+  ATLAS_TRYV(add_folder(state, std::string(k_git_folder), files));
+  std::erase_if(files.paths, [](const auto& path) { return !is_git_object(path); });
+  return std::move(files.paths);
 }
 
 bool belongs_to_backup(std::string_view path) {
@@ -102,11 +136,6 @@ bool belongs_to_backup(std::string_view path) {
     until_here /= part;
     return part.empty() || part == "." || part == ".." || is_left_out(until_here.string());
   });
-}
-
-bool is_git_object(std::string_view path) {
-  return is_in(k_git_folder, path) &&
-         path.find("/repository.git/objects/") != std::string_view::npos;
 }
 
 std::string_view digest_by_name(std::string_view path) {

@@ -4,6 +4,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include "base/utf8.hpp"
+
 namespace atlasflow {
 namespace {
 
@@ -14,25 +16,6 @@ unsigned byte_at(std::string_view text, std::size_t at) {
 bool is_plain(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
          std::string_view("._:/@+,=~%-").find(c) != std::string_view::npos;
-}
-
-// The bytes of the character that begins there, or 0 where none does (RFC 3629 section 4: no
-// overlong form, no surrogate, nothing beyond U+10FFFF).
-std::size_t character_at(std::string_view text, std::size_t at) {
-  const unsigned first = byte_at(text, at);
-  const std::size_t size = first < 0x80                     ? 1
-                           : first >= 0xC2 && first <= 0xDF ? 2
-                           : (first & 0xF0U) == 0xE0        ? 3
-                           : first >= 0xF0 && first <= 0xF4 ? 4
-                                                            : 0;
-  if (size == 0 || at + size > text.size()) return 0;
-  for (std::size_t i = 1; i < size; ++i) {
-    if ((byte_at(text, at + i) & 0xC0U) != 0x80) return 0;
-  }
-  const unsigned second = size > 1 ? byte_at(text, at + 1) : 0;
-  const bool is_overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
-  const bool is_none = (first == 0xED && second > 0x9F) || (first == 0xF4 && second > 0x8F);
-  return is_overlong || is_none ? 0 : size;
 }
 
 void append_byte(std::string& into, unsigned byte) {
@@ -84,7 +67,7 @@ std::string log_value(std::string_view text) {
   }
   std::string value = "\"";
   for (std::size_t at = 0; at < text.size();) {
-    const auto size = character_at(text, at);
+    const auto size = utf8_character(text.substr(at));
     if (size == 0) {
       append_byte(value, byte_at(text, at));
     } else {

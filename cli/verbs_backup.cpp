@@ -83,6 +83,7 @@ Json json_of(const backup::BackupReport& report) {
           {"removed", report.removed},
           {"missing", report.missing},
           {"damaged", report.damaged},
+          {"nameless", report.nameless},
           {"damaged_manifests", report.damaged_manifests}};
 }
 
@@ -172,6 +173,10 @@ int run(const BackupCommand& command, const Connection& connection, const Termin
   for (const auto& file : done->damaged) {
     terminal.err << "atlasflow: damaged in the state folder, and so in the backup: "
                  << printable(file) << "\n";
+  }
+  for (const auto& file : done->nameless) {
+    terminal.err << "atlasflow: not in the backup, because its name is no UTF-8: "
+                 << printable(file) << "; push the branch or tag under another name\n";
   }
   for (const auto& file : done->damaged_manifests) {
     terminal.err << "atlasflow: damaged in the backup folder: " << printable(file)

@@ -58,8 +58,9 @@ int enter_namespaces(const Preparation& p, const char** step) {
   constexpr unsigned long k_plain = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   if (::mount(nullptr, k_seen, nullptr, MS_REMOUNT | MS_BIND | k_plain, nullptr) != 0) return errno;
   *step = "hide the machine's files";
-  // What everybody may write to, and what tells of other processes.
-  for (const char* folder : {"/tmp", "/var/tmp", "/dev/shm", "/proc", "/run"}) {
+  // What everybody may write to, what tells of other processes, and where people have their files.
+  for (const char* folder : {"/tmp", "/var/tmp", "/dev/shm", "/proc", "/run", "/home", "/root",
+                             "/srv", "/opt", "/var/www", "/media"}) {
     struct stat status {};
     if (::stat(folder, &status) != 0 || !S_ISDIR(status.st_mode)) continue;
     unsigned long flags = k_plain;
@@ -117,7 +118,7 @@ std::vector<std::string> configuration(const GitBounds& bounds) {
       {"receive.unpackLimit", "1"},
       {"receive.denyDeleteCurrent", "refuse"},
       {"receive.advertisePushOptions", "false"},
-      {"receive.autogc", "true"},
+      {"receive.autogc", "false"},  // Repositories::tidy(), once the push is recorded
       {"gc.auto", "1000"},
       {"gc.autoPackLimit", "20"},
       {"gc.autoDetach", "false"},

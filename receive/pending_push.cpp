@@ -12,8 +12,11 @@ constexpr std::uint64_t k_bytes_max = 16U << 20U;  // more than read_refs() answ
 }  // namespace
 
 Result<void> write_pending(const std::filesystem::path& file, const PendingPush& push) {
-  const nlohmann::json json = {
-      {"id", push.id}, {"pusher", push.pusher}, {"at_s", push.at_s}, {"before", push.before}};
+  const nlohmann::json json = {{"id", push.id},
+                               {"pusher", push.pusher},
+                               {"at_s", push.at_s},
+                               {"before", push.before},
+                               {"only", push.only}};
   const auto text = json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   if (replace_file(file, text, 0600)) return {};
   return fail(ErrorCode::disk_full,
@@ -28,7 +31,8 @@ Result<std::optional<PendingPush>> read_pending(const std::filesystem::path& fil
   }
   try {
     const auto json = nlohmann::json::parse(*text);
-    return PendingPush{json.at("id"), json.at("pusher"), json.at("at_s"), json.at("before")};
+    return PendingPush{json.at("id"), json.at("pusher"), json.at("at_s"), json.at("before"),
+                       json.value("only", std::string())};
   } catch (const nlohmann::json::exception& error) {
     return fail(ErrorCode::corrupt, file.string() + " does not say what a push began with",
                 error.what());

@@ -18,7 +18,9 @@ struct PendingPush {
   std::string id;         // of the push; no other one has it
   std::string pusher;     // as whom it logged in
   std::int64_t at_s = 0;  // in s since 1970
+  // Where all branches and tags stood; `only` is not empty: where that one did.
   Refs before;
+  std::string only;
 };
 
 // Durable when it returns; disk_full: there is no room for it.

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <sstream>
+#include <utility>
+
+#include "base/utf8.hpp"
 
 namespace atlasflow::receive {
 namespace {
@@ -17,24 +20,33 @@ bool is_sha(std::string_view text) {
 
 }  // namespace
 
-Result<Refs> read_refs(const std::filesystem::path& repository, const GitBounds& bounds,
-                       const std::stop_token& stop) {
+Result<RefsSeen> read_refs(const std::filesystem::path& repository, const std::string& only,
+                           const GitBounds& bounds, const std::stop_token& stop) {
+  GitCall call{.argv = {"git", "for-each-ref", "--format=%(objectname) %(refname)"},
+               .environment = {"GIT_DIR=."}};
+  if (only.empty()) {
+    for (const char* all : {"refs/heads", "refs/tags"}) call.argv.emplace_back(all);
+  } else {
+    // Git takes it for a folder too; where there is a ref of that name, there is none below it.
+    for (const auto& one : {std::string("--count=1"), only}) call.argv.push_back(one);
+  }
   ATLAS_TRY(const auto output,
-            git_output(repository,
-                       {.argv = {"git", "for-each-ref", "--format=%(objectname) %(refname)",
-                                 "refs/heads", "refs/tags"},
-                        .environment = {"GIT_DIR=."}},
-                       bounds, stop, k_output_bytes_max));
-  Refs refs;
+            git_output(repository, std::move(call), bounds, stop, k_output_bytes_max));
+  RefsSeen seen;
   std::istringstream lines(output);
   for (std::string line; std::getline(lines, line);) {
     if (line.size() <= k_sha_digits + 1 ||
         !is_sha(std::string_view(line).substr(0, k_sha_digits))) {
       return fail(ErrorCode::internal, "git tells of a ref in words that are not understood", line);
     }
-    refs[line.substr(k_sha_digits + 1)] = line.substr(0, k_sha_digits);
+    auto ref = line.substr(k_sha_digits + 1);
+    if (!is_utf8(ref)) {
+      seen.has_nameless = true;
+    } else if (only.empty() || ref == only) {
+      seen.refs[std::move(ref)] = line.substr(0, k_sha_digits);
+    }
   }
-  return refs;
+  return seen;
 }
 
 std::vector<RefChange> changes_between(const Refs& before, const Refs& after) {
@@ -42,13 +54,13 @@ std::vector<RefChange> changes_between(const Refs& before, const Refs& after) {
   for (const auto& [ref, sha] : before) {
     const auto now = after.find(ref);
     if (now == after.end()) {
-      changes.push_back({ref, sha, k_zeros});
+      changes.push_back({ref, sha, std::string(k_no_commit)});
     } else if (now->second != sha) {
       changes.push_back({ref, sha, now->second});
     }
   }
   for (const auto& [ref, sha] : after) {
-    if (!before.contains(ref)) changes.push_back({ref, k_zeros, sha});
+    if (!before.contains(ref)) changes.push_back({ref, std::string(k_no_commit), sha});
   }
   std::ranges::sort(changes, {}, &RefChange::ref);
   return changes;
@@ -56,7 +68,7 @@ std::vector<RefChange> changes_between(const Refs& before, const Refs& after) {
 
 Result<bool> was_forced(const std::filesystem::path& repository, const RefChange& change,
                         const GitBounds& bounds, const std::stop_token& stop) {
-  if (change.before == k_zeros || change.after == k_zeros) return false;
+  if (change.before == k_no_commit || change.after == k_no_commit) return false;
   std::string said;
   ATLAS_TRY(const auto outcome,
             run_git(
@@ -64,8 +76,10 @@ Result<bool> was_forced(const std::filesystem::path& repository, const RefChange
                 {.argv = {"git", "merge-base", "--is-ancestor", change.before, change.after},
                  .environment = {"GIT_DIR=."}},
                 bounds, stop, [](std::string_view) {}, said));
-  if (outcome.end == RunOutcome::End::exited && outcome.exit_code <= 1) {
-    return outcome.exit_code == 1;
+  constexpr int k_no_such_commit = 128;  // git can't read one of the two
+  if (outcome.end == RunOutcome::End::exited &&
+      (outcome.exit_code <= 1 || outcome.exit_code == k_no_such_commit)) {
+    return outcome.exit_code != 0;
   }
   return fail(ErrorCode::internal, "git can't tell whether a branch was rewound", said);
 }

@@ -6,6 +6,7 @@
 #include "base/assert.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
+#include "receive/spool.hpp"
 
 namespace atlasflow::receive {
 namespace {
@@ -15,6 +16,8 @@ namespace fs = std::filesystem;
 constexpr const char* k_repository = "repository.git";
 constexpr const char* k_config =
     "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
+
+constexpr auto k_tidy_max = std::chrono::minutes(5);  // the next push to the project waits for it
 
 constexpr std::array k_own_folders = {"objects/info", "objects/pack", "refs/heads",
                                       "refs/tags",    "info",         "hooks"};
@@ -32,8 +35,8 @@ bool is_left_over(const fs::path& repository, const fs::path& path) {
   if (name.ends_with(".lock")) return true;
   if (path.parent_path() == repository) return name == "gc.pid";
   const auto inside = path.lexically_relative(repository / "objects").string();
-  return !inside.starts_with("..") &&
-         (name.starts_with("tmp_") || name.starts_with("incoming-") || name.ends_with(".keep"));
+  return !inside.starts_with("..") && (name.starts_with("tmp_") || name.starts_with(".tmp-") ||
+                                       name.starts_with("incoming-") || name.ends_with(".keep"));
 }
 
 struct Look {
@@ -57,6 +60,18 @@ Look look_at(const fs::path& repository) {
   return look;
 }
 
+// At best: what it leaves undone is in nobody's way, and the next one does it.
+void collect(const std::string& id, const fs::path& repository, std::vector<std::string> argv,
+             const GitBounds& bounds, const std::stop_token& stop) {
+  std::string said;
+  const auto ran = run_git(
+      repository, {.argv = std::move(argv), .environment = {"GIT_DIR=."}}, bounds, stop,
+      [](std::string_view) {}, said);
+  if (ran && ran->end == RunOutcome::End::exited && ran->exit_code == 0) return;
+  log_event(LogLevel::warn, "receive", "repository_not_tidied",
+            {{"project", id}, {"error", ran ? said : to_string(ran.error())}});
+}
+
 }  // namespace
 
 fs::path repository_path(const fs::path& root, const std::string& id) {
@@ -77,6 +92,10 @@ Repositories::Repositories(fs::path root, std::uint64_t free_bytes_min, GitBound
         log_event(LogLevel::warn, "receive", "folder_missing",
                   {{"project", id}, {"error", to_string(made.error())}});
       }
+    }
+    if (const auto owned = own_repository(place); !owned) {
+      log_event(LogLevel::warn, "receive", "repository_not_owned",
+                {{"project", id}, {"error", to_string(owned.error())}});
     }
   }
 }
@@ -118,7 +137,8 @@ Result<void> Repositories::make(const std::string& id, const std::string& branch
   return publish_file(part, place);
 }
 
-Result<fs::path> Repositories::open(const std::string& id, const std::string& branch) {
+Result<fs::path> Repositories::open(const std::string& id, const std::string& branch,
+                                    const std::stop_token& stop) {
   const auto place = repository_path(root_, id);
   std::error_code error;
   if (!fs::exists(place, error)) {
@@ -137,13 +157,44 @@ Result<fs::path> Repositories::open(const std::string& id, const std::string& br
     log_event("receive", "leftover_removed", {{"project", id}, {"name", path.filename().string()}});
   }
   if (look.bytes <= bounds_.repository_bytes_max) return place;
+  ATLAS_TRY(const auto bytes, shrink(id, place, look.bytes, stop));
+  if (bytes <= bounds_.repository_bytes_max) return place;
   return fail(ErrorCode::too_large,
-              "the project's repository has " + std::to_string(look.bytes >> 20U) + " MiB, and " +
+              "the project's repository has " + std::to_string(bytes >> 20U) +
+                  " MiB that its branches and tags need, and " +
                   std::to_string(bounds_.repository_bytes_max >> 20U) +
-                  " are the limit; take large files out of its history, or make a new project");
+                  " are the limit: it takes no more; make a new project with --git-push and push "
+                  "a history without the large files to it");
+}
+
+// A size at which it did not help is remembered: it takes long, and nothing is pushed meanwhile.
+Result<std::uint64_t> Repositories::shrink(const std::string& id, const fs::path& place,
+                                           std::uint64_t bytes, const std::stop_token& stop) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto known = needed_.find(id);
+    if (known != needed_.end() && known->second == bytes) return bytes;
+  }
+  // What it has is packed anew beside it.
+  ATLAS_TRYV(expect_room(root_, free_bytes_min_ + bytes));
+  collect(id, place, {"git", "gc", "--quiet", "--prune=now"}, bounds_, stop);
+  const auto left = look_at(place).bytes;
+  const std::lock_guard lock(mutex_);
+  needed_[id] = left;
+  return left;
+}
+
+void Repositories::tidy(const std::string& id, const std::stop_token& stop) const {
+  auto bounds = bounds_;
+  bounds.deadline = std::min<std::chrono::milliseconds>(bounds.deadline, k_tidy_max);
+  collect(id, repository_path(root_, id), {"git", "gc", "--quiet", "--auto"}, bounds, stop);
 }
 
 Result<void> Repositories::remove(const std::string& id) {
+  {
+    const std::lock_guard lock(mutex_);
+    needed_.erase(id);
+  }
   std::error_code error;
   fs::remove_all(repository_path(root_, id).parent_path(), error);
   if (!error) return {};

@@ -5,9 +5,12 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <mutex>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,9 +49,13 @@ class Repositories {
 
   // ---- for whoever has the turn ----
   // Makes it, empty and with that branch as its own, when it is not there; clears what a call that
-  // was ended left in it. too_large: it takes no more.
-  [[nodiscard]] Result<std::filesystem::path> open(const std::string& id,
-                                                   const std::string& branch);
+  // was ended left in it. Where it is too large, what no branch or tag reaches goes first, which may
+  // take as long as a call of git may. too_large: it takes no more even so.
+  [[nodiscard]] Result<std::filesystem::path> open(const std::string& id, const std::string& branch,
+                                                   const std::stop_token& stop = {});
+  // Has git pack what has come in many pieces, and drop what no branch or tag has reached for long:
+  // where it finds that worth it, and for 5 minutes at most.
+  void tidy(const std::string& id, const std::stop_token& stop) const;
   [[nodiscard]] std::filesystem::path pending_file(const std::string& id) const;
   [[nodiscard]] Result<void> remove(const std::string& id);
 
@@ -60,6 +67,10 @@ class Repositories {
 
  private:
   [[nodiscard]] Result<void> make(const std::string& id, const std::string& branch) const;
+  // Its size when all is gone that no branch or tag reaches.
+  [[nodiscard]] Result<std::uint64_t> shrink(const std::string& id,
+                                             const std::filesystem::path& place,
+                                             std::uint64_t bytes, const std::stop_token& stop);
 
   const std::filesystem::path root_;
   const std::uint64_t free_bytes_min_;
@@ -67,6 +78,8 @@ class Repositories {
   std::mutex mutex_;  // guards what follows
   std::condition_variable given_back_;
   std::set<std::string> taken_;
+  // What was left of repositories that are too large, when all had gone that could.
+  std::map<std::string, std::uint64_t> needed_;
 };
 
 }  // namespace atlasflow::receive

@@ -8,10 +8,10 @@
 #include <google/protobuf/descriptor.h>
 
 #include "base/assert.hpp"
+#include "base/utf8.hpp"
 #include "storage/log/record.pb.h"
 #include "storage/log/record_codec.hpp"
 #include "storage/log/wire.hpp"
-#include "storage/utf8.hpp"
 
 namespace atlasflow::storage {
 namespace {
@@ -127,7 +127,7 @@ bool is_ascii(std::string_view text) {
   return (word & k_high_bits) == 0;
 }
 
-bool is_utf8(std::string_view text) { return is_ascii(text) || to_valid_utf8(text) == text; }
+bool is_text(std::string_view text) { return is_ascii(text) || is_utf8(text); }
 
 bool fits(std::string_view bytes, const Shape& shape, int depth_left) {
   WireReader in(bytes);
@@ -153,7 +153,7 @@ bool fits(std::string_view bytes, const Shape& shape, int depth_left) {
         fine = type == WireType::length && in.bytes(inner);
         break;
       case Content::text:
-        fine = type == WireType::length && in.bytes(inner) && is_utf8(inner);
+        fine = type == WireType::length && in.bytes(inner) && is_text(inner);
         break;
       case Content::message:
         fine = type == WireType::length && in.bytes(inner) && depth_left > 0 &&

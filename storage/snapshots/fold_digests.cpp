@@ -4,9 +4,9 @@
 #include <array>
 
 #include "base/digest.hpp"
+#include "base/utf8.hpp"
 #include "storage/log/fingerprint.hpp"
 #include "storage/snapshots/fold_walk.hpp"
-#include "storage/utf8.hpp"
 
 namespace atlasflow::storage {
 namespace {

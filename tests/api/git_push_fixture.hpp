@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -110,6 +111,32 @@ class GitPushTest : public ApiTest {
   [[nodiscard]] std::string head(const std::string& ref = "refs/heads/main") const {
     const auto ran = git_in(bare(), {"rev-parse", "--verify", "-q", ref});
     return ran.output.substr(0, 40);
+  }
+  void deploy_previews() {
+    pb::Event event;
+    auto& settings = *event.mutable_settings_changed()->mutable_settings();
+    settings = control_.catalog().project_named("shop")->state.settings;
+    settings.set_previews(true);
+    control_.append(project_stream(ProjectId("shop")), {event});
+  }
+  // Files without a name that hold what was sent.
+  [[nodiscard]] int spools() const {
+    int count = 0;
+    for (const auto& each : std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code gone;
+      const auto file = std::filesystem::read_symlink(each.path(), gone).string();
+      const auto root = repositories_->root().string();
+      if (file.starts_with(root) && file.ends_with(" (deleted)")) ++count;
+    }
+    return count;
+  }
+  // More than are read at once, all at that commit.
+  void add_60000_tags(const std::string& sha) const {
+    ASSERT_EQ(git_in(bare(), {"pack-refs", "--all"}).code, 0);
+    std::ofstream packed(bare() / "packed-refs", std::ios::app);
+    for (int i = 100'000; i < 160'000; ++i) {
+      packed << sha << " refs/tags/" << std::string(40, 'v') << i << "\n";
+    }
   }
   [[nodiscard]] std::vector<Push> recorded() const {
     std::vector<Push> pushes;

@@ -1,6 +1,8 @@
 // What a push comes to, and who may push.
 #include "api/git_push.hpp"
 
+#include <future>
+
 #include <gmock/gmock.h>
 
 #include "tests/api/git_push_fixture.hpp"
@@ -145,11 +147,7 @@ TEST_F(GitPushing, what_is_no_deployed_branch_is_kept_and_the_pusher_hears_why_n
 }
 
 TEST_F(GitPushing, a_branch_with_a_preview_is_taken_and_its_deletion_too) {
-  pb::Event event;
-  auto& settings = *event.mutable_settings_changed()->mutable_settings();
-  settings = control_.catalog().project_named("shop")->state.settings;
-  settings.set_previews(true);
-  control_.append(project_stream(ProjectId("shop")), {event});
+  deploy_previews();
   const auto sha = commit("one");
   ASSERT_EQ(push({"main:refs/heads/side"}, url()).code, 0);
   ASSERT_EQ(push({"--delete", "side"}, url()).code, 0);
@@ -191,7 +189,7 @@ TEST_F(GitPushing, only_the_projects_own_token_opens_it_and_nobody_learns_more) 
   EXPECT_THAT(recorded(), IsEmpty());
 }
 
-TEST_F(GitPushing, an_address_that_fails_too_often_has_to_wait) {
+TEST_F(GitPushing, an_address_that_fails_too_often_has_to_wait_unless_its_token_is_right) {
   const auto try_with = [this](const std::string& token, const std::string& address) {
     return connect_webhook()
         .ask(request_text(
@@ -204,8 +202,55 @@ TEST_F(GitPushing, an_address_that_fails_too_often_has_to_wait) {
     EXPECT_EQ(try_with("wrong", "192.0.2.1"), 401);
   }
   EXPECT_EQ(try_with("wrong", "192.0.2.1"), 429);
-  EXPECT_EQ(try_with(k_token, "192.0.2.1"), 429);
-  EXPECT_EQ(try_with(k_token, "192.0.2.2"), 200);
+  EXPECT_EQ(try_with("wrong", "192.0.2.2"), 401);
+  EXPECT_EQ(try_with(k_token, "192.0.2.1"), 200);
+}
+
+TEST_F(GitPushing, a_deployment_that_is_followed_holds_nothing_of_what_was_sent) {
+  control_.receipts = std::vector<PushReceipt>{
+      {PushReceipt::Verdict::deployed, "shop", DeploymentId("aaaaaaa2"), ""}};
+  control_.then["take_project_push"] = [this] { control_.add_deployment("aaaaaaa2", "shop"); };
+  commit("one");
+  const auto to = url();
+  auto pushed = std::async(std::launch::async, [&] { return push({"main"}, to); });
+  ASSERT_TRUE(eventually([&] { return !recorded().empty(); }));
+  EXPECT_TRUE(eventually([&] { return !fs::exists(repositories_->pending_file("shop")); }));
+  EXPECT_EQ(spools(), 0);
+  EXPECT_EQ(pushed.wait_for(0s), std::future_status::timeout);
+  control_.make_live("aaaaaaa2");
+  EXPECT_EQ(pushed.get().code, 0);
+}
+
+TEST_F(GitPushing, a_branch_whose_name_is_no_text_is_kept_and_nothing_follows) {
+  deploy_previews();
+  commit("one");
+  ASSERT_EQ(push({"main"}, url()).code, 0);
+  control_.forget_calls();
+  const std::string odd = "refs/heads/caf\xE9";
+  const auto ran = push({"main:" + odd}, url());
+  ASSERT_EQ(ran.code, 0) << ran.output;
+  EXPECT_THAT(ran.output, HasSubstr("remote: Atlasflow: branches and tags whose names are no UTF-8 "
+                                    "are kept, and nothing follows from them"));
+  EXPECT_NE(head(odd), "");
+  EXPECT_THAT(recorded(), IsEmpty());
+  // Nor is it taken for one that goes with the next push.
+  EXPECT_THAT(push({"main:refs/heads/side"}, url()).output, Not(HasSubstr("was deleted")));
+}
+
+TEST_F(GitPushing, where_there_are_too_many_branches_and_tags_the_projects_own_is_looked_at) {
+  commit("one");
+  ASSERT_EQ(push({"main"}, url()).code, 0);
+  control_.forget_calls();
+  deploy_previews();
+  const auto two = commit("two");
+  add_60000_tags(head());
+  const auto ran = push({"main", "main:refs/heads/side"}, url());
+  ASSERT_EQ(ran.code, 0) << ran.output;
+  EXPECT_THAT(ran.output, HasSubstr("of this push only 'main' was looked at"));
+  ASSERT_THAT(recorded(), SizeIs(1));
+  EXPECT_EQ(recorded()[0].ref, "refs/heads/main");
+  EXPECT_EQ(recorded()[0].after, two);
+  EXPECT_FALSE(fs::exists(repositories_->pending_file("shop")));
 }
 
 TEST_F(GitPushing, a_token_is_shown_once_replaced_and_revoked) {
@@ -222,6 +267,10 @@ TEST_F(GitPushing, a_token_is_shown_once_replaced_and_revoked) {
   EXPECT_EQ(ask("DELETE", "/v1/projects/shop/push-token").status, 200);
   EXPECT_NE(push({"--force", "main"}, url("shop", "ada:" + token)).code, 0);
   EXPECT_EQ(get("/v1/projects/shop").at("has_push_token"), false);
+  // There is none to take away, and none for what is cloned from elsewhere.
+  EXPECT_EQ(ask("DELETE", "/v1/projects/shop/push-token").status, 409);
+  EXPECT_EQ(ask("POST", "/v1/projects/cloned/push-token", "{}").status, 409);
+  EXPECT_EQ(ask("POST", "/v1/projects/none/push-token", "{}").status, 404);
 }
 
 TEST_F(GitPushing, a_project_that_is_pushed_to_here_is_made_by_the_api) {

@@ -72,8 +72,9 @@ TEST_F(GitPushTrouble, a_start_records_what_the_process_before_was_ended_over) {
   control_.forget_calls();
   // Git has moved the branch, and the process ended before it was in the log.
   const auto two = commit("two");
-  ASSERT_TRUE(receive::write_pending(repositories_->pending_file("shop"),
-                                     {"id-1", "ada", 1'700'000'000, {{"refs/heads/main", one}}}));
+  ASSERT_TRUE(
+      receive::write_pending(repositories_->pending_file("shop"),
+                             {"id-1", "ada", 1'700'000'000, {{"refs/heads/main", one}}, {}}));
   ASSERT_EQ(git_in(bare(), {"fetch", "-q", work().string(), "+main:main"}).code, 0);
   start();
   EXPECT_TRUE(eventually([&] { return !recorded().empty(); }));
@@ -83,6 +84,46 @@ TEST_F(GitPushTrouble, a_start_records_what_the_process_before_was_ended_over) {
   EXPECT_EQ(recorded()[0].delivery_id, "id-1/refs/heads/main");
   EXPECT_EQ(recorded()[0].pushed_at_s, 1'700'000'000);
   EXPECT_TRUE(eventually([&] { return !fs::exists(repositories_->pending_file("shop")); }));
+}
+
+TEST_F(GitPushTrouble, too_many_refs_since_a_push_began_leave_its_branch_to_record) {
+  const auto one = commit("one");
+  ASSERT_EQ(push({"main"}, url()).code, 0);
+  stop();
+  deploy_previews();
+  control_.forget_calls();
+  const auto two = commit("two");
+  ASSERT_TRUE(receive::write_pending(
+      repositories_->pending_file("shop"),
+      {"id-1", "ada", 1, {{"refs/heads/main", one}, {"refs/heads/side", one}}, {}}));
+  ASSERT_EQ(git_in(bare(), {"fetch", "-q", work().string(), "+main:main"}).code, 0);
+  add_60000_tags(one);
+  start();
+  EXPECT_TRUE(eventually([&] { return !fs::exists(repositories_->pending_file("shop")); }));
+  ASSERT_THAT(recorded(), SizeIs(1));
+  EXPECT_EQ(recorded()[0].ref, "refs/heads/main");
+  EXPECT_EQ(recorded()[0].after, two);
+}
+
+TEST_F(GitPushTrouble, a_project_that_was_deleted_during_the_upload_gets_nothing) {
+  const auto sha = commit("one");
+  ASSERT_EQ(push({"main", "main:refs/heads/old"}, url()).code, 0);
+  control_.forget_calls();
+  auto client = connect_webhook();
+  {
+    const auto turn = repositories_->take("shop", 1s);
+    ASSERT_TRUE(turn.has_value());
+    ASSERT_TRUE(client.send(request_text("POST", "/git/shop/git-receive-pack",
+                                         {"Content-Type: application/x-git-receive-pack-request",
+                                          "Authorization: Basic " + base64("ada:" + k_token)},
+                                         deletion_of("refs/heads/old", sha))));
+    ASSERT_TRUE(eventually([&] { return spools() == 1; }));  // it has logged in
+    ASSERT_EQ(ask("DELETE", "/v1/projects/shop").status, 200);
+  }
+  EXPECT_THAT(client.receive().value_or(testing::Answer{}).body,
+              HasSubstr("the project was deleted"));
+  EXPECT_TRUE(eventually([&] { return !fs::exists(bare().parent_path()); }));
+  EXPECT_THAT(recorded(), IsEmpty());
 }
 
 TEST_F(GitPushTrouble, a_deleted_projects_repository_goes_with_it) {
@@ -156,6 +197,9 @@ TEST_F(GitPushTrouble, a_pusher_who_leaves_does_not_stop_what_was_pushed) {
   ASSERT_EQ(push({"main", "main:refs/heads/old"}, url()).code, 0);
   control_.forget_calls();
   {
+    // Git can't begin before the pusher has left.
+    const auto turn = repositories_->take("shop", 1s);
+    ASSERT_TRUE(turn.has_value());
     auto client = connect_webhook();
     client.reset_on_close();
     ASSERT_TRUE(client.send(request_text("POST", "/git/shop/git-receive-pack",
@@ -163,7 +207,8 @@ TEST_F(GitPushTrouble, a_pusher_who_leaves_does_not_stop_what_was_pushed) {
                                           "Authorization: Basic " + base64("ada:" + k_token)},
                                          deletion_of("refs/heads/old", sha))));
     // The head tells that all of it has come.
-    EXPECT_TRUE(client.receive_body_until("000").has_value());
+    EXPECT_TRUE(client.receive(true).has_value());
+    EXPECT_EQ(head("refs/heads/old"), sha);
   }
   EXPECT_TRUE(eventually([&] { return head("refs/heads/old").empty(); }));
   EXPECT_TRUE(eventually([&] { return !fs::exists(repositories_->pending_file("shop")); }));

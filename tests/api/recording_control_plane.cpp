@@ -335,14 +335,10 @@ struct RecordingControlPlane::Effect {
     return decided(command.project, RemoveRepositoryLogin{});
   }
   Result<commands::Done> operator()(const commands::SetPushToken& command) const {
-    pb::Event event;
-    event.mutable_push_token_set()->set_digest(command.digest);
-    return recorded(command.project, {event});
+    return decided(command.project, SetPushToken{command.digest});
   }
   Result<commands::Done> operator()(const commands::RevokePushToken& command) const {
-    pb::Event event;
-    event.mutable_push_token_revoked();
-    return recorded(command.project, {event});
+    return decided(command.project, RevokePushToken{});
   }
   Result<commands::Done> operator()(const commands::ConnectGitHubApp& command) const {
     if (!plane.app_is_recorded) return plane.app_outcome;

@@ -88,33 +88,62 @@ TEST_F(Making, holds_repositories_whatever_their_branches_are_called) {
     return path.append(name);
   };
   for (const char* kept : {"HEAD", "config", "refs/heads/main", "refs/heads/x.tmp",
-                           "refs/heads/tmp_y", "refs/heads/z.new", "objects/pack/pack-1.pack"}) {
+                           "refs/heads/tmp_y", "refs/heads/z.new", "refs/heads/x/repository.new-ui",
+                           "refs/heads/a/repository.git/objects/tmp_x", "refs/heads/.tmp-1",
+                           "objects/pack/pack-1.pack"}) {
     write(state_ / in(kept), kept);
   }
   write(state_ / "git/ab2c/pending.json", "{}");
-  for (const char* left : {"refs/heads/main.lock", "objects/pack/tmp_pack_1",
-                           "objects/tmp_objdir-incoming-1/pack/pack-2.pack"}) {
+  for (const char* left :
+       {"refs/heads/main.lock", "objects/pack/tmp_pack_1",
+        "objects/tmp_objdir-incoming-1/pack/pack-2.pack", "objects/pack/.tmp-12-pack-1f.pack"}) {
     write(state_ / in(left), left);
   }
+  write(state_ / "git/ab2c/pending.json.1-2.tmp", "half");
   write(state_ / "git/ab2c/repository.new/HEAD", "half");
   std::vector<std::string> saved;
   const auto files = files_to_save(state_, false);
   ASSERT_TRUE(files) << to_string(files.error());
-  for (const auto& file : *files) {
+  for (const auto& file : files->paths) {
     if (file.starts_with("git/")) saved.push_back(file.substr(9));
     EXPECT_TRUE(belongs_to_backup(file)) << file;
   }
-  EXPECT_THAT(saved, testing::UnorderedElementsAre(
-                         "pending.json", "repository.git/HEAD", "repository.git/config",
-                         "repository.git/refs/heads/main", "repository.git/refs/heads/x.tmp",
-                         "repository.git/refs/heads/tmp_y", "repository.git/refs/heads/z.new",
-                         "repository.git/objects/pack/pack-1.pack"));
+  EXPECT_THAT(saved,
+              testing::UnorderedElementsAre(
+                  "pending.json", "repository.git/HEAD", "repository.git/config",
+                  "repository.git/refs/heads/main", "repository.git/refs/heads/x.tmp",
+                  "repository.git/refs/heads/tmp_y", "repository.git/refs/heads/z.new",
+                  "repository.git/refs/heads/x/repository.new-ui",
+                  "repository.git/refs/heads/a/repository.git/objects/tmp_x",
+                  "repository.git/refs/heads/.tmp-1", "repository.git/objects/pack/pack-1.pack"));
+  EXPECT_THAT(git_objects_to_save(state_).value(), ElementsAre(in("objects/pack/pack-1.pack")));
   EXPECT_FALSE(belongs_to_backup(in("../../../secret.key")));
   EXPECT_FALSE(belongs_to_backup(in("objects/tmp_objdir-1/a")));
   must_back_up();
   const auto restored_once = restore(restore_config());
   ASSERT_TRUE(restored_once) << to_string(restored_once.error());
   EXPECT_EQ(read(restored() / in("refs/heads/z.new")), "refs/heads/z.new");
+}
+
+TEST_F(Making, a_branch_whose_name_is_no_text_is_left_out_and_named) {
+  const fs::path heads = "git/ab2c/repository.git/refs/heads";
+  write(state_ / heads / "main", "a commit");
+  write(state_ / heads / "caf\xE9", "a commit");
+  write(state_ / heads / "f\xFCr" / "x", "a commit");
+  const auto report = must_back_up();
+  EXPECT_THAT(report.nameless, testing::UnorderedElementsAre((heads / "caf\xEF\xBF\xBD").string(),
+                                                             (heads / "f\xEF\xBF\xBDr").string()));
+  must_restore(restore_config());
+  EXPECT_THAT(contents_below(restored() / heads), ElementsAre(testing::Key("main")));
+  // Anywhere else it is nobody's choice.
+  write(state_ / "logs" / "caf\xE9", "a log");
+  expect_refused(backup_config(), ErrorCode::invalid_argument, "whose name is no text");
+}
+
+TEST_F(Making, a_file_in_the_place_of_a_folder_is_no_failure) {
+  // As where a branch was removed and one with the name of its folder came.
+  write(state_ / "git", "no folder");
+  must_back_up();
 }
 
 TEST_F(Making, only_the_owner_can_read_it) {

@@ -170,6 +170,15 @@ TEST(CommandLine, a_project_is_cloned_from_somewhere_or_pushed_to_here) {
   EXPECT_EQ(create.repository, "");
   EXPECT_TRUE(
       command<ProjectPushTokenCommand>({"project", "push-token", "web", "--revoke"}).revoke);
+  EXPECT_FALSE(command<ProjectPushTokenCommand>({"project", "push-token", "web"}).revoke);
+  for (const std::vector<const char*>& which :
+       {std::vector<const char*>{}, {"--git-push", "--repo", "https://github.com/a/b"}}) {
+    std::vector<const char*> words = {"project", "create", "web"};
+    words.insert(words.end(), which.begin(), which.end());
+    const auto refused = parse(words);
+    ASSERT_FALSE(refused) << which.size();
+    EXPECT_EQ(refused.error().code, 2) << which.size();
+  }
 }
 
 TEST(CommandLine, a_github_app_is_named_by_its_id_and_two_files) {

@@ -12,7 +12,8 @@ TEST(PendingPush, it_is_read_as_it_was_written_until_it_is_removed) {
   const builder::Scratch scratch;
   const auto file = scratch.path() / "pending.json";
   EXPECT_FALSE(read_pending(file).value().has_value());
-  const PendingPush push{"id-1", "ada", 1'700'000'000, {{"refs/heads/main", std::string(40, 'a')}}};
+  const PendingPush push{
+      "id-1", "ada", 1'700'000'000, {{"refs/heads/main", std::string(40, 'a')}}, "refs/heads/main"};
   ASSERT_TRUE(write_pending(file, push));
   const auto read = read_pending(file).value();
   ASSERT_TRUE(read.has_value());
@@ -20,8 +21,18 @@ TEST(PendingPush, it_is_read_as_it_was_written_until_it_is_removed) {
   EXPECT_EQ(read->pusher, push.pusher);
   EXPECT_EQ(read->at_s, push.at_s);
   EXPECT_EQ(read->before, push.before);
+  EXPECT_EQ(read->only, push.only);
   ASSERT_TRUE(remove_pending(file));
   EXPECT_FALSE(read_pending(file).value().has_value());
+}
+
+TEST(PendingPush, one_of_an_older_build_is_of_all_branches) {
+  const builder::Scratch scratch;
+  const auto file = scratch.path() / "pending.json";
+  ASSERT_TRUE(replace_file(file, R"({"id":"i","pusher":"ada","at_s":1,"before":{}})", 0600));
+  const auto read = read_pending(file);
+  ASSERT_TRUE(read.has_value()) << to_string(read.error());
+  EXPECT_EQ(read->value().only, "");
 }
 
 TEST(PendingPush, what_is_damaged_is_named) {

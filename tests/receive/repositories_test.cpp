@@ -1,5 +1,7 @@
 #include "receive/repositories.hpp"
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 namespace fs = std::filesystem;
@@ -36,9 +39,9 @@ class RepositoriesTest : public testing::Test {
 TEST_F(RepositoriesTest, a_new_one_is_empty_and_git_can_read_it) {
   const auto path = open("web1");
   EXPECT_EQ(path, repository_path(scratch_.path(), "web1"));
-  const auto refs = read_refs(path, repositories_.bounds(), {});
+  const auto refs = read_refs(path, "", repositories_.bounds(), {});
   ASSERT_TRUE(refs.has_value()) << to_string(refs.error());
-  EXPECT_THAT(*refs, IsEmpty());
+  EXPECT_THAT(refs->refs, IsEmpty());
   EXPECT_THAT(repositories_.ids(), ElementsAre("web1"));
   if (::geteuid() == 0) {
     struct stat status {};
@@ -54,9 +57,9 @@ TEST_F(RepositoriesTest, what_an_ended_git_left_goes_and_branches_of_such_names_
   const auto path = open("web1");
   std::string sha(40, '1');
   sha += '\n';
-  for (const char* name :
-       {"refs/heads/main.lock", "packed-refs.lock", "gc.pid",
-        "objects/tmp_objdir-incoming-x/pack/tmp_pack_y", "objects/pack/a.keep"}) {
+  for (const char* name : {"refs/heads/main.lock", "packed-refs.lock", "gc.pid",
+                           "objects/tmp_objdir-incoming-x/pack/tmp_pack_y", "objects/pack/a.keep",
+                           "objects/pack/.tmp-12-pack-1f.pack"}) {
     write(path / name, "");
   }
   for (const char* name :
@@ -64,8 +67,9 @@ TEST_F(RepositoriesTest, what_an_ended_git_left_goes_and_branches_of_such_names_
     write(path / name, sha);
   }
   open("web1");
-  for (const char* name : {"refs/heads/main.lock", "packed-refs.lock", "gc.pid",
-                           "objects/tmp_objdir-incoming-x", "objects/pack/a.keep"}) {
+  for (const char* name :
+       {"refs/heads/main.lock", "packed-refs.lock", "gc.pid", "objects/tmp_objdir-incoming-x",
+        "objects/pack/a.keep", "objects/pack/.tmp-12-pack-1f.pack"}) {
     EXPECT_FALSE(fs::exists(path / name)) << name;
   }
   EXPECT_THAT(names_if_any(path / "refs/heads"),
@@ -80,10 +84,9 @@ TEST_F(RepositoriesTest, one_out_of_a_backup_has_its_folders_again_and_is_gits) 
     ASSERT_EQ(::chown(path.c_str(), 0, 0), 0);
     ASSERT_EQ(::chown((path / "HEAD").c_str(), 0, 0), 0);
   }
-  Repositories next(scratch_.path(), 0);
-  const auto again = next.open("web1", "main");
-  ASSERT_TRUE(again.has_value());
-  const auto refs = read_refs(*again, next.bounds(), {});
+  // Before anybody opens it: what is pending in it is settled first.
+  const Repositories next(scratch_.path(), 0);
+  const auto refs = read_refs(path, "", next.bounds(), {});
   EXPECT_TRUE(refs.has_value()) << to_string(refs.error());
   struct stat status {};
   ASSERT_EQ(::stat((path / "HEAD").c_str(), &status), 0);
@@ -100,6 +103,45 @@ TEST_F(RepositoriesTest, one_that_is_too_large_takes_no_more) {
   const auto again = small.open("web1", "main");
   ASSERT_FALSE(again.has_value());
   EXPECT_EQ(again.error().code, ErrorCode::too_large);
+}
+
+TEST_F(RepositoriesTest, one_that_is_too_large_by_what_nothing_reaches_is_made_smaller) {
+  const auto path = open("web1");
+  const auto run = [&](const std::string& script) {
+    return git_output(path, {.argv = {"sh", "-c", script}, .environment = {"GIT_DIR=."}}, {}, {},
+                      4096);
+  };
+  ASSERT_TRUE(run("head -c 600000 /dev/urandom | git hash-object -w --stdin"));
+  GitBounds bounds;
+  bounds.repository_bytes_max = 400'000;
+  Repositories small(scratch_.path(), 0, bounds);
+  const auto again = small.open("web1", "main");
+  ASSERT_TRUE(again.has_value()) << to_string(again.error());
+  // What a tag reaches stays, and is too much.
+  ASSERT_TRUE(run("git tag big $(head -c 600000 /dev/urandom | git hash-object -w --stdin)"));
+  for (int i = 0; i < 2; ++i) {
+    const auto refused = small.open("web1", "main");
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code, ErrorCode::too_large);
+    EXPECT_THAT(refused.error().message, HasSubstr("make a new project"));
+  }
+}
+
+TEST_F(RepositoriesTest, many_small_packs_become_one) {
+  const auto path = open("web1");
+  const std::string script =
+      "for i in $(seq 30); do "
+      "sha=$(echo $i | git hash-object -w --stdin); git tag v$i $sha; "
+      "echo $sha | git pack-objects -q objects/pack/pack; git prune-packed; done";
+  ASSERT_TRUE(git_output(path, {.argv = {"sh", "-c", script}, .environment = {"GIT_DIR=."}}, {}, {},
+                         65536));
+  const auto packs = [&] {
+    const auto names = names_if_any(path / "objects/pack");
+    return std::ranges::count_if(names, [](const auto& name) { return name.ends_with(".pack"); });
+  };
+  ASSERT_EQ(packs(), 30);
+  repositories_.tidy("web1", {});
+  EXPECT_EQ(packs(), 1);
 }
 
 TEST_F(RepositoriesTest, one_at_a_time_has_a_repository) {
