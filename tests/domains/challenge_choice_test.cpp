@@ -105,6 +105,8 @@ TEST_F(Proofs, go_back_to_http_when_what_answers_on_port_443_proves_nothing) {
   const auto failed = Issuer(config(), *store_, forgetful)
                           .order({.effect = EffectId("e-v1"),
                                   .names = {"web.example"},
+                                  .directory = {},
+                                  .renews = {},
                                   .remaining = 20s,
                                   .unreached_by = "http-01"},
                                  {});

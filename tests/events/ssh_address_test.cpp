@@ -191,7 +191,7 @@ TEST(RepositoryAccess, a_deploy_key_comes_and_goes_and_is_for_ssh_alone) {
 
 TEST(RepositoryAccess, what_takes_no_key_is_sent_to_a_login_where_it_takes_one) {
   for (const auto& url : {std::string("https://git.example.com/web"), std::string("/srv/web"),
-                          own_repository_url(ProjectId("p1"))}) {
+                          std::string(k_own_repository)}) {
     const auto state = made(url);
     const auto refused = decide(state, SetDeployKey{"k", "f", "r"});
     ASSERT_FALSE(refused) << url;
