@@ -193,6 +193,20 @@ TEST(CommandLine, a_github_app_is_named_by_its_id_and_two_files) {
   EXPECT_TRUE(command<GitHubDisconnectCommand>({"github", "disconnect", "-y"}).yes);
 }
 
+TEST(CommandLine, the_authority_is_exported_to_a_file_or_the_terminal_and_trusted_or_not) {
+  EXPECT_EQ(command<CaExportCommand>({"ca", "export"}).file, "");
+  EXPECT_EQ(command<CaExportCommand>({"ca", "export", "ca.pem"}).file, "ca.pem");
+  EXPECT_FALSE(command<CaTrustCommand>({"ca", "trust"}).remove);
+  EXPECT_TRUE(command<CaTrustCommand>({"ca", "trust", "--remove"}).remove);
+  EXPECT_TRUE(command<CaTrustCommand>({"ca", "trust", "--replace"}).replace);
+  for (const auto& arguments : std::vector<std::vector<const char*>>{
+           {"ca"}, {"ca", "export", "a", "b"}, {"ca", "trust", "--remove", "--replace"}}) {
+    const auto line = parse(arguments);
+    ASSERT_FALSE(line) << arguments.back();
+    EXPECT_EQ(line.error().code, 2);
+  }
+}
+
 TEST(CommandLine, the_help_lists_every_verb) {
   const auto help = parse({"--help"}).error().out;
   for (const char* verb : {"rollback", "redeploy", "promote", "restart", "cancel", "stop", "start",
