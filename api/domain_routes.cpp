@@ -85,6 +85,7 @@ Json json_of(const Context& context, const DomainState& state) {
   json["certificate"] = certificate == nullptr ? Json() : json_of(*certificate);
   json["orders_certificates"] = outlook.orders_certificates;
   json["next_order_at_us"] = outlook.order_due_at ? Json(*outlook.order_due_at) : Json();
+  json["order_held"] = outlook.order_held.empty() ? Json() : Json(outlook.order_held);
   json["next_order_from"] = outlook.order_due_at ? Json(outlook.order_directory) : Json();
   json["order"] = state.order ? Json{{"ordered_at_us", state.order->ordered_at},
                                      {"deadline_us", state.order->deadline},

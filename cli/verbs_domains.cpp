@@ -111,6 +111,9 @@ void add_next_order(const json& domain, Rows& rows, TimestampUs now) {
   rows.push_back(
       {"Next order", (at <= now ? "now" : local_time(at) + " (in " + duration(at - now) + ")") +
                          (from.empty() ? "" : ", from " + from)});
+  if (const auto why = printable(text_of(domain, "order_held")); !why.empty()) {
+    rows.push_back({"Held", why});
+  }
 }
 
 // "in 6 days: the project brought it, …".
@@ -210,7 +213,10 @@ int run(const DomainListCommand& command, ApiClient& api, const Terminal& termin
   Rows rows = {{"DOMAIN", "PROJECT", "STATUS", "CERTIFICATE", "REASON"}};
   for (const auto& domain : domains) {
     const auto failure = domain.value("failure", json());
-    const auto why = failure.is_object() ? text_of(failure, "reason") : text_of(domain, "reason");
+    const auto held = text_of(domain, "order_held");
+    const auto why = !held.empty()         ? held
+                     : failure.is_object() ? text_of(failure, "reason")
+                                           : text_of(domain, "reason");
     rows.push_back({titled(domain), owner_of(domain), text_of(domain, "status"),
                     certificate_line(domain, now), printable(why)});
   }

@@ -63,7 +63,8 @@ LocalDomainEngine::LocalDomainEngine(Config config,
 
 Result<actors::DomainName> LocalDomainEngine::name_of(const std::string& typed) const {
   ATLAS_TRY(auto name, domains::parse_domain_name(typed));
-  return actors::DomainName{std::move(name.name), std::move(name.display_name), name.is_apex};
+  return actors::DomainName{std::move(name.name), std::move(name.display_name), name.is_apex,
+                            std::move(name.registered)};
 }
 
 // The resolvers anew each time: /etc/resolv.conf changes while a server runs. The CAA records that

@@ -25,6 +25,9 @@ struct DomainName {
   std::string display_name;  // U-labels; the same for most
   // A public suffix and one label: its owner usually has A records, as a CNAME can't stand there.
   bool is_apex = false;
+  // The public suffix and one label, as "example.co.uk": who registered that has all names below
+  // it, and certificate authorities count by it. Empty: the name itself.
+  std::string registered = {};
 };
 
 struct CertificateJob {

@@ -57,7 +57,7 @@ class FullLog final : public storage::ForwardingEventLog {
 class TestEngine final : public DomainEngine {
  public:
   Result<DomainName> name_of(const std::string& typed) const override {
-    return DomainName{typed, typed, false};
+    return DomainName{typed, typed, false, registered};
   }
   Result<pb::DnsObservation> look_up(const std::string& domain, const std::string& ownership_name,
                                      std::stop_token) override {
@@ -137,6 +137,7 @@ class TestEngine final : public DomainEngine {
   }
   std::string describe() const override { return "a test's"; }
 
+  std::string registered;  // what every name is below; empty: each is registered itself
   bool leads_here = true;
   bool advises = false;
   RenewalNews news;
@@ -195,6 +196,7 @@ class DomainKeeper : public testing::Test {
     keeper_config.domain = k_own;
     keeper_config.settings.rules.directory = k_first;
     keeper_config.settings.rules.fallback_directory = fallback;
+    keeper_config.settings.rules.new_certificates_per_week = new_certificates_per_week;
     keeper_config.settings.orders_own = orders_own;
     keeper_config.spawn.detach_blocking = false;
     keeper = system->spawn(domain_keeper, keeper_config);
@@ -282,6 +284,7 @@ class DomainKeeper : public testing::Test {
 
   bool orders_own = false;
   std::string fallback;  // the second authority's directory
+  std::int32_t new_certificates_per_week = 45;
   FullLog log;
   TestClock clock;
   TestEngine engine;

@@ -30,6 +30,17 @@ TEST_F(DomainRoutes, a_domain_is_found_however_its_name_is_typed) {
   EXPECT_EQ(get("/v1/domains/www.shop.test").at("status"), "removed");
 }
 
+TEST_F(DomainRoutes, an_order_that_waits_for_its_registered_domain_says_why_and_until_when) {
+  pb::Event verified;
+  verified.mutable_domain_verified();
+  control_.append_to_domain("www.shop.test", {verified});
+  EXPECT_TRUE(get("/v1/domains/www.shop.test").at("order_held").is_null());
+  control_.held_order = HeldOrder{4'711, "three are all in seven days"};
+  const auto domain = get("/v1/domains/www.shop.test");
+  EXPECT_EQ(domain.at("order_held"), "three are all in seven days");
+  EXPECT_EQ(domain.at("next_order_at_us"), 4'711);
+}
+
 TEST_F(DomainRoutes, one_that_nobody_claimed_is_not_found) {
   const auto answer = ask("GET", "/v1/domains/nobody.test");
   EXPECT_EQ(answer.status, 404);

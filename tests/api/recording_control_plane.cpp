@@ -97,7 +97,8 @@ std::string RecordingControlPlane::domain_named(const std::string& typed) const 
 actors::DomainOutlook RecordingControlPlane::outlook_of(const DomainState& state) const {
   return actors::outlook_of(
       state, nullptr, "apps.test",
-      {.rules = {.directory = "https://ca.test/dir"}, .addresses = {"192.0.2.7"}}, /*now=*/0);
+      {.rules = {.directory = "https://ca.test/dir"}, .addresses = {"192.0.2.7"}}, /*now=*/0,
+      held_order);
 }
 
 pb::PushReceived RecordingControlPlane::push_to(const std::string& project) {
