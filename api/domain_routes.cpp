@@ -201,6 +201,20 @@ Response upload_certificate(const Context& context, const Request& request) {
   return show_domain(context, *done);
 }
 
+Response change_account_key(const Context& context, const Request& request) {
+  const auto json = parsed_object(request.body, "The body");
+  if (!json) return error_response(json.error());
+  const auto at_fallback = Members(*json).boolean("fallback");
+  if (!at_fallback) return error_response(at_fallback.error());
+  const auto changed = context.control.execute(
+      asker_of(request), commands::ChangeAccountKey{at_fallback->value_or(false)});
+  return response_of(changed, [](const std::string& thumbprint) {
+    Json answer;
+    answer["thumbprint"] = thumbprint;
+    return json_response(answer);
+  });
+}
+
 bool is_of_certificates(const pb::Event& event) {
   return event.has_certificate_ordered() || event.has_certificate_issued() ||
          event.has_certificate_failed() || event.has_certificate_installed() ||
@@ -249,6 +263,7 @@ void add_domain_routes(Router& router, const Context& context) {
     return show_domain(c, c.control.domain_named(request.parameters.at("domain")));
   });
   add("GET", "/v1/domains/:domain/certificates", 0, show_history);
+  add("POST", "/v1/acme-account/key", k_body_bytes_max, change_account_key);
   add("PUT", "/v1/domains/:domain/certificate", k_upload_bytes_max, upload_certificate);
   add("DELETE", "/v1/domains/:domain/certificate", 0, command_domain<commands::ReleaseCertificate>);
   add("PUT", "/v1/domains/:domain/redirect", k_body_bytes_max, redirect_domain);

@@ -260,7 +260,8 @@ using Command = std::variant<
     BisectCommand, WhatIfCommand, DetectCommand, BackupCommand, RestoreCommand, LogExportCommand,
     LogImportCommand, LogRebuildCommand, DomainAddCommand, DomainListCommand, DomainCheckCommand,
     DomainCertCommand, DomainRetryCommand, DomainRemoveCommand, DomainCertUploadCommand,
-    DomainCertRemoveCommand, DomainRedirectCommand, CaExportCommand, CaTrustCommand>;
+    DomainCertRemoveCommand, DomainRedirectCommand, CaExportCommand, CaTrustCommand,
+    DomainAccountRolloverCommand>;
 
 struct CommandLine {
   Connection connection;

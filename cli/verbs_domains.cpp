@@ -339,6 +339,17 @@ int run(const DomainRetryCommand& command, ApiClient& api, const Terminal& termi
   return k_exit_ok;
 }
 
+int run(const DomainAccountRolloverCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto answer = api.post("/v1/acme-account/key", {{"fallback", command.fallback}});
+  if (!answer) return report(terminal, answer.error());
+  if (command.json) return print_json(*answer, terminal);
+  terminal.out << "The account at the " << (command.fallback ? "second " : "")
+               << "certificate authority has another key, of thumbprint "
+               << printable(text_of(*answer, "thumbprint"))
+               << ". Take a backup: earlier ones have the key before, which counts no more\n";
+  return k_exit_ok;
+}
+
 int run(const DomainRemoveCommand& command, ApiClient& api, const Terminal& terminal) {
   if (!command.yes) {
     const auto domain = api.get(path_of(command.domain));

@@ -120,6 +120,17 @@ bool LocalDomainEngine::gives_renewal_advice(const std::string& directory) const
   return issuer_.gives_renewal_advice(directory);
 }
 
+Result<std::string> LocalDomainEngine::change_account_key(const std::string& directory,
+                                                          std::stop_token stop) {
+  auto changed = issuer_.change_account_key(directory, stop);
+  if (changed) return std::move(*changed);
+  const auto& error = changed.error();
+  const auto code = error.kind == pb::CERTIFICATE_PROBLEM_UNAVAILABLE ? ErrorCode::unavailable
+                    : error.kind == pb::CERTIFICATE_PROBLEM_LOCAL     ? ErrorCode::internal
+                                                                      : ErrorCode::conflict;
+  return fail(code, error.reason);
+}
+
 Result<pb::CertificateIssued> LocalDomainEngine::keep_upload(
     const std::string& domain, const actors::CertificateUpload& upload) {
   const auto now = std::chrono::duration_cast<std::chrono::microseconds>(

@@ -106,6 +106,11 @@ class DomainEngine {
   // nobody.
   [[nodiscard]] virtual bool gives_renewal_advice(const std::string& directory) const = 0;
 
+  // Gives the server's account at that CA another key; the answer is its thumbprint (RFC 7638), no
+  // secret. Ends within a minute. conflict: it can't be changed now, or there, and why.
+  [[nodiscard]] virtual Result<std::string> change_account_key(const std::string& directory,
+                                                               std::stop_token stop) = 0;
+
   // Checks a certificate that a user brings for this domain, and keeps it with its key, sealed; on
   // disk for good when this returns. It stays long enough to be recorded, whatever keep_only() is
   // told meanwhile. invalid_argument: a sentence with what was found and what is expected.

@@ -21,6 +21,11 @@ class OutsideDomains final : public actors::DomainEngine {
   Result<pb::DnsObservation> look_up(const std::string& domain, const std::string& ownership_name,
                                      std::stop_token stop) override;
   actors::IssueResult order(const actors::CertificateJob& job, std::stop_token stop) override;
+  // Its accounts are none of a run's.
+  Result<std::string> change_account_key(const std::string& /*directory*/,
+                                         std::stop_token /*stop*/) override {
+    return fail(ErrorCode::conflict, "the simulated authority changes no account's key");
+  }
   Result<pb::CertificateIssued> keep_upload(const std::string& domain,
                                             const actors::CertificateUpload& upload) override;
   Result<actors::PublishedCertificates> publish(

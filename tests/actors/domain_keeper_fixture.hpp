@@ -120,6 +120,9 @@ class TestEngine final : public DomainEngine {
     ++cleans;
     return {};
   }
+  Result<std::string> change_account_key(const std::string&, std::stop_token) override {
+    return fail(ErrorCode::internal, "no test's keeper asks for that");
+  }
   Result<pb::CertificateIssued> keep_upload(const std::string&, const CertificateUpload&) override {
     return fail(ErrorCode::internal, "no test's keeper asks for that");
   }

@@ -100,6 +100,20 @@ TEST_F(DomainRoutes, what_is_wrong_with_a_certificate_is_a_400_without_a_byte_of
   EXPECT_THAT(answer.body, HasSubstr("has expired on"));
 }
 
+TEST_F(DomainRoutes, the_account_gets_another_key_at_the_authority_that_is_meant) {
+  const auto first = ask("POST", "/v1/acme-account/key", "{}");
+  EXPECT_EQ(first.status, 200);
+  EXPECT_THAT(first.body, HasSubstr("first-thumbprint"));
+  const auto second = ask("POST", "/v1/acme-account/key", R"({"fallback":true})");
+  EXPECT_THAT(second.body, HasSubstr("second-thumbprint"));
+  EXPECT_EQ(ask("POST", "/v1/acme-account/key", R"({"fallback":"yes"})").status, 400);
+  EXPECT_EQ(ask("POST", "/v1/acme-account/key", "nonsense").status, 400);
+  control_.domain_error = Error{ErrorCode::conflict, "there is no account yet", ""};
+  const auto refused = ask("POST", "/v1/acme-account/key", "{}");
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_THAT(refused.body, HasSubstr("no account yet"));
+}
+
 TEST_F(DomainRoutes, a_redirect_is_set_and_ended) {
   EXPECT_EQ(
       ask("PUT", "/v1/domains/www.shop.test/redirect", R"({"redirect_to":"shop.test"})").status,

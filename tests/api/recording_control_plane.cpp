@@ -441,6 +441,10 @@ struct RecordingControlPlane::Effect {
   Result<std::string> operator()(const commands::CheckDomain& command) const {
     return answered(command.domain);
   }
+  Result<std::string> operator()(const commands::ChangeAccountKey& command) const {
+    if (plane.domain_error) return tl::unexpected(*plane.domain_error);
+    return std::string(command.at_fallback ? "second" : "first") + "-thumbprint";
+  }
   Result<std::string> operator()(const commands::RetryDomain& command) const {
     return answered(command.domain);
   }

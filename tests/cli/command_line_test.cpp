@@ -47,8 +47,13 @@ TEST(CommandLine, a_domains_certificate_is_shown_brought_and_given_up_by_one_wor
             "www.shop.test");
   EXPECT_TRUE(
       command<DomainRedirectCommand>({"domains", "redirect", "www.shop.test", "--off"}).off);
+  EXPECT_FALSE(command<DomainAccountRolloverCommand>({"domains", "account", "rollover"}).fallback);
+  EXPECT_TRUE(
+      command<DomainAccountRolloverCommand>({"domains", "account", "rollover", "--fallback"})
+          .fallback);
   const std::vector<std::vector<const char*>> wrong = {
       {"domains", "cert"},
+      {"domains", "account"},
       {"domains", "cert", "upload", "www.shop.test", "--cert", "chain.pem"},
       {"domains", "cert", "upload", "--cert", "chain.pem", "--key", "key.pem"},
       {"domains", "redirect", "www.shop.test"},

@@ -101,6 +101,19 @@ TEST_F(DomainVerbs, files_that_are_missing_and_two_of_stdin_are_a_wrong_usage) {
   EXPECT_THAT(both.err, HasSubstr("can't both be stdin"));
 }
 
+TEST_F(DomainVerbs, an_account_gets_another_key_or_it_is_said_why_not) {
+  const auto first = run(DomainAccountRolloverCommand{});
+  EXPECT_EQ(first.code, 0) << first.err;
+  EXPECT_THAT(first.out, HasSubstr("of thumbprint first-thumbprint"));
+  EXPECT_THAT(first.out, HasSubstr("Take a backup"));
+  EXPECT_THAT(run(DomainAccountRolloverCommand{.fallback = true}).out,
+              HasSubstr("second certificate authority has another key, of thumbprint second-"));
+  control_.domain_error = Error{ErrorCode::conflict, "there is no account yet", ""};
+  const auto refused = run(DomainAccountRolloverCommand{});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("no account yet"));
+}
+
 TEST_F(DomainVerbs, a_redirect_says_where_visitors_go) {
   const auto sent = run(DomainRedirectCommand{.domain = "www.shop.test", .to = "shop.test"});
   EXPECT_EQ(sent.code, 0) << sent.err;
