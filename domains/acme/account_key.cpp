@@ -56,9 +56,8 @@ AcmeResult<void> AcmeClient::change_key(EVP_PKEY* next) {
   ordered_json change;
   change["account"] = account_;
   change["oldKey"] = jwk_of(key_);
-  ATLAS_TRYV(post(key_change_, sign_es256(next, header, change.dump()),
-                  "another key for its "
-                  "account"));
+  ATLAS_TRYV(
+      post(key_change_, sign_es256(next, header, change.dump()), "another key for its account"));
   key_ = next;
   return {};
 }

@@ -13,6 +13,12 @@ namespace atlasflow::sim {
 // How long a certificate of the simulated authority lives: renewals come within a run.
 inline constexpr TimestampUs k_certificate_life_us = 60'000'000LL * 10;
 
+// The certificate authorities' directories.
+inline constexpr const char* k_first_authority = "https://ca.example.test/directory";
+inline constexpr const char* k_second_authority = "https://second.example.test/directory";
+// How long the first one asks to be left alone while it has a limit: longer than a run.
+inline constexpr TimestampUs k_authority_limit_us = 24 * 3600 * 1'000'000LL;
+
 class OutsideDomains final : public actors::DomainEngine {
  public:
   explicit OutsideDomains(Outside& outside) : outside_(outside) {}
