@@ -9,7 +9,9 @@
 #include "api/http_server.hpp"
 #include "api/listener.hpp"
 #include "api/webhook.hpp"
+#include "base/file.hpp"
 #include "base/log.hpp"
+#include "base/x509.hpp"
 
 namespace atlasflow::api {
 namespace {
@@ -21,6 +23,7 @@ using namespace std::chrono_literals;
 constexpr auto k_catalog_patience = 5s;
 // Each may hold a body of 25 MiB; what the edge forwards is few and short.
 constexpr std::size_t k_webhook_connections_max = 64;
+constexpr std::uint64_t k_authority_bytes_max = 1U << 20U;
 
 class ServedApi final : public Api {
  public:
@@ -51,6 +54,8 @@ class ServedApi final : public Api {
     add_github_pages(private_router_, github_);
     add_github_pages(public_router_, github_);
     private_router_.add({"GET", "/v1/status", 0, [this](const Request&) { return show_status(); }});
+    private_router_.add({"GET", "/v1/certificate-authority", 0,
+                         [this](const Request&) { return show_authority(); }});
     private_router_.add({"GET", "/metrics", 0, [this](const Request&) { return show_metrics(); }});
     add_project_routes(private_router_, context_);
     add_repository_routes(private_router_, context_);
@@ -94,6 +99,29 @@ class ServedApi final : public Api {
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     if (config_.edge_metrics) response.body = config_.edge_metrics();
     return response;
+  }
+
+  // Its certificate alone, whatever else the file may hold.
+  Response show_authority() const {
+    if (config_.ca_certificate.empty()) {
+      return error_response(
+          {ErrorCode::not_found, "This server has no certificate authority of its own.", {}});
+    }
+    const auto text = read_file(config_.ca_certificate, k_authority_bytes_max);
+    const auto found = text ? parse_certificates(*text)
+                            : Result<std::vector<X509Ptr>>(tl::unexpected(text.error()));
+    if (!found) {
+      return error_response({ErrorCode::internal,
+                             "The certificate of the server's own authority, " +
+                                 config_.ca_certificate.string() +
+                                 ", can't be read; restore it from a backup.",
+                             to_string(found.error())});
+    }
+    Json json;
+    json["certificate"] = to_pem(found->front().get());
+    json["fingerprint"] = certificate_fingerprint(found->front().get());
+    json["domain"] = config_.domain;
+    return json_response(json);
   }
 
   Response show_status() const {

@@ -85,6 +85,7 @@ Json json_of(const Context& context, const DomainState& state) {
   json["certificate"] = certificate == nullptr ? Json() : json_of(*certificate);
   json["orders_certificates"] = outlook.orders_certificates;
   json["next_order_at_us"] = outlook.order_due_at ? Json(*outlook.order_due_at) : Json();
+  json["order_held"] = outlook.order_held.empty() ? Json() : Json(outlook.order_held);
   json["next_order_from"] = outlook.order_due_at ? Json(outlook.order_directory) : Json();
   json["order"] = state.order ? Json{{"ordered_at_us", state.order->ordered_at},
                                      {"deadline_us", state.order->deadline},
@@ -200,6 +201,20 @@ Response upload_certificate(const Context& context, const Request& request) {
   return show_domain(context, *done);
 }
 
+Response change_account_key(const Context& context, const Request& request) {
+  const auto json = parsed_object(request.body, "The body");
+  if (!json) return error_response(json.error());
+  const auto at_fallback = Members(*json).boolean("fallback");
+  if (!at_fallback) return error_response(at_fallback.error());
+  const auto changed = context.control.execute(
+      asker_of(request), commands::ChangeAccountKey{at_fallback->value_or(false)});
+  return response_of(changed, [](const std::string& thumbprint) {
+    Json answer;
+    answer["thumbprint"] = thumbprint;
+    return json_response(answer);
+  });
+}
+
 bool is_of_certificates(const pb::Event& event) {
   return event.has_certificate_ordered() || event.has_certificate_issued() ||
          event.has_certificate_failed() || event.has_certificate_installed() ||
@@ -248,6 +263,7 @@ void add_domain_routes(Router& router, const Context& context) {
     return show_domain(c, c.control.domain_named(request.parameters.at("domain")));
   });
   add("GET", "/v1/domains/:domain/certificates", 0, show_history);
+  add("POST", "/v1/acme-account/key", k_body_bytes_max, change_account_key);
   add("PUT", "/v1/domains/:domain/certificate", k_upload_bytes_max, upload_certificate);
   add("DELETE", "/v1/domains/:domain/certificate", 0, command_domain<commands::ReleaseCertificate>);
   add("PUT", "/v1/domains/:domain/redirect", k_body_bytes_max, redirect_domain);

@@ -9,6 +9,7 @@
 #include "base/version.hpp"
 #include "cli/add_verb.hpp"
 #include "cli/backup_options.hpp"
+#include "cli/ca_options.hpp"
 #include "cli/domain_options.hpp"
 #include "cli/env_options.hpp"
 #include "cli/github_options.hpp"
@@ -456,6 +457,7 @@ tl::expected<CommandLine, EarlyExit> parse_command_line(int argc, const char* co
   add_env_verbs(app, chosen);
   add_build_secret_verbs(app, chosen);
   add_domain_verbs(app, chosen);
+  add_ca_verbs(app, chosen);
   add_deployment_verbs(app, chosen);
   add_again_verbs(app, chosen);
   add_control_verbs(app, chosen);

@@ -11,6 +11,7 @@
 #include <tl/expected.hpp>
 
 #include "cli/backup_commands.hpp"
+#include "cli/ca_commands.hpp"
 #include "cli/domain_commands.hpp"
 #include "cli/inspect_commands.hpp"
 
@@ -259,7 +260,8 @@ using Command = std::variant<
     BisectCommand, WhatIfCommand, DetectCommand, BackupCommand, RestoreCommand, LogExportCommand,
     LogImportCommand, LogRebuildCommand, DomainAddCommand, DomainListCommand, DomainCheckCommand,
     DomainCertCommand, DomainRetryCommand, DomainRemoveCommand, DomainCertUploadCommand,
-    DomainCertRemoveCommand, DomainRedirectCommand>;
+    DomainCertRemoveCommand, DomainRedirectCommand, CaExportCommand, CaTrustCommand,
+    DomainAccountRolloverCommand>;
 
 struct CommandLine {
   Connection connection;

@@ -44,6 +44,10 @@ struct DomainRetryCommand {
   std::string domain;
   bool json = false;
 };
+struct DomainAccountRolloverCommand {
+  bool fallback = false;  // of the account at the second authority
+  bool json = false;
+};
 struct DomainRemoveCommand {
   std::string domain;
   bool yes = false;

@@ -64,6 +64,16 @@ void add_redirect_verb(CLI::App& domains, Command& chosen) {
   });
 }
 
+void add_account_verbs(CLI::App& domains, Command& chosen) {
+  auto* account = domains.add_subcommand(
+      "account", "The server's account at the certificate authority that it orders from");
+  account->require_subcommand(1);
+  auto rollover = std::make_shared<DomainAccountRolloverCommand>();
+  add_domain_verb(*account, chosen, rollover, "rollover",
+                  "Give it another key; the one before counts no more")
+      ->add_flag("--fallback", rollover->fallback, "Of the account at the second authority");
+}
+
 }  // namespace
 
 void add_domain_verbs(CLI::App& app, Command& chosen) {
@@ -89,6 +99,8 @@ void add_domain_verbs(CLI::App& app, Command& chosen) {
   add_redirect_verb(*domains, chosen);
   add_domain_verb(*domains, chosen, std::make_shared<DomainRetryCommand>(), "retry",
                   "Order its certificate now, in place of after the pause of a failure");
+
+  add_account_verbs(*domains, chosen);
 
   auto remove = std::make_shared<DomainRemoveCommand>();
   add_domain_verb(*domains, chosen, remove, "remove", "Give a domain up; it is served no more")

@@ -7,7 +7,8 @@
 
 namespace atlasflow::cli {
 
-// domains add, list, check, cert with upload and remove, redirect, retry and remove.
+// domains add, list, check, cert with upload and remove, redirect, retry, account rollover and
+// remove.
 void add_domain_verbs(CLI::App& app, Command& chosen);
 
 }  // namespace atlasflow::cli

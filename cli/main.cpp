@@ -9,6 +9,7 @@
 #include "cli/server_verbs.hpp"
 #include "cli/verbs.hpp"
 #include "cli/verbs_backup.hpp"
+#include "cli/verbs_ca.hpp"
 #include "cli/verbs_inspect.hpp"
 
 namespace atlasflow::cli {
@@ -24,6 +25,7 @@ int execute(const CommandLine& line) {
                       std::is_same_v<T, SimulateCommand> || std::is_same_v<T, DetectCommand> ||
                       std::is_same_v<T, BackupCommand> || std::is_same_v<T, RestoreCommand> ||
                       std::is_same_v<T, LogImportCommand> || std::is_same_v<T, LogRebuildCommand> ||
+                      std::is_same_v<T, CaExportCommand> || std::is_same_v<T, CaTrustCommand> ||
                       requires { command.log; }) {
           return run(command, line.connection, terminal);
         } else {

@@ -54,6 +54,7 @@ int run(const DomainRemoveCommand& command, ApiClient& api, const Terminal& term
 int run(const DomainCertUploadCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const DomainCertRemoveCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const DomainRedirectCommand& command, ApiClient& api, const Terminal& terminal);
+int run(const DomainAccountRolloverCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const DeployCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const RollbackCommand& command, ApiClient& api, const Terminal& terminal);
 int run(const RedeployCommand& command, ApiClient& api, const Terminal& terminal);

@@ -111,6 +111,9 @@ void add_next_order(const json& domain, Rows& rows, TimestampUs now) {
   rows.push_back(
       {"Next order", (at <= now ? "now" : local_time(at) + " (in " + duration(at - now) + ")") +
                          (from.empty() ? "" : ", from " + from)});
+  if (const auto why = printable(text_of(domain, "order_held")); !why.empty()) {
+    rows.push_back({"Held", why});
+  }
 }
 
 // "in 6 days: the project brought it, …".
@@ -210,7 +213,10 @@ int run(const DomainListCommand& command, ApiClient& api, const Terminal& termin
   Rows rows = {{"DOMAIN", "PROJECT", "STATUS", "CERTIFICATE", "REASON"}};
   for (const auto& domain : domains) {
     const auto failure = domain.value("failure", json());
-    const auto why = failure.is_object() ? text_of(failure, "reason") : text_of(domain, "reason");
+    const auto held = text_of(domain, "order_held");
+    const auto why = !held.empty()         ? held
+                     : failure.is_object() ? text_of(failure, "reason")
+                                           : text_of(domain, "reason");
     rows.push_back({titled(domain), owner_of(domain), text_of(domain, "status"),
                     certificate_line(domain, now), printable(why)});
   }
@@ -330,6 +336,17 @@ int run(const DomainRetryCommand& command, ApiClient& api, const Terminal& termi
                << " are asked within seconds, and its certificate is ordered if they say that it "
                   "leads here and no limit over all domains is reached; 'atlasflow domains cert "
                << name << "' shows what comes of it\n";
+  return k_exit_ok;
+}
+
+int run(const DomainAccountRolloverCommand& command, ApiClient& api, const Terminal& terminal) {
+  const auto answer = api.post("/v1/acme-account/key", {{"fallback", command.fallback}});
+  if (!answer) return report(terminal, answer.error());
+  if (command.json) return print_json(*answer, terminal);
+  terminal.out << "The account at the " << (command.fallback ? "second " : "")
+               << "certificate authority has another key, of thumbprint "
+               << printable(text_of(*answer, "thumbprint"))
+               << ". Take a backup: earlier ones have the key before, which counts no more\n";
   return k_exit_ok;
 }
 

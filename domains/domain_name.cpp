@@ -152,6 +152,7 @@ Result<DomainName> parse_domain_name(std::string_view typed) {
                    "below it that is yours");
   }
   const char* registrable = psl_registrable_domain(list, result.name.c_str());
+  result.registered = registrable == nullptr ? result.name : registrable;
   result.is_apex = registrable != nullptr && result.name == registrable;
   return result;
 }

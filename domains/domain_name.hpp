@@ -14,6 +14,7 @@ struct DomainName {
   std::string display_name;  // U-labels; the same for most
   // One label below a public suffix: no CNAME can stand there (RFC 1034 section 3.6.2).
   bool is_apex = false;
+  std::string registered = {};  // the public suffix and one label, as "example.co.uk"
 };
 
 // invalid_argument: it is an address, a public suffix by Mozilla's list, a wildcard, too long, or

@@ -44,6 +44,9 @@ struct DomainRules {
   // Let's Encrypt allows 5 each: one below, so that a person's try elsewhere is not the last.
   std::int32_t failed_validations_per_hour = 4;
   std::int32_t certificates_per_week = 4;  // of one domain; 0: as many as it needs
+  // Of all names of one registered domain, at each authority, without renewals: Let's Encrypt
+  // allows 50. 0: as many as they need.
+  std::int32_t new_certificates_per_week = 45;
   // Of all domains together, at each authority: Let's Encrypt allows an account 300 in 3 h.
   std::int32_t orders_per_three_hours = 250;
 };
@@ -150,6 +153,7 @@ struct SecondAuthority {
   AuthorityPause pause;
   std::deque<TimestampUs> failed_validations;
   std::deque<TimestampUs> issued_at;
+  std::deque<TimestampUs> new_at;
   bool was_last = false;  // the newest order that failed was there
 };
 
@@ -186,6 +190,7 @@ struct DomainState {
   // more than the newest k_history_max.
   std::deque<TimestampUs> failed_validations;
   std::deque<TimestampUs> issued_at;
+  std::deque<TimestampUs> new_at;      // of these, the ones that renewed none
   AuthorityPause authority_pause;      // the newest that a CA named, whoever claims the name
   TimestampUs retry_requested_at = 0;  // by a person, the last time
   std::optional<ExpiryWarning> warned;
@@ -288,6 +293,7 @@ struct RemoveDomain {
 };
 struct RetryCertificate {
   Principal by;
+  std::string held = {};  // why it would be ordered later all the same, as the ledger knows
 };
 // The server's configuration wants a public certificate for its own domain, or no more.
 struct ClaimForServer {};

@@ -71,13 +71,11 @@ std::optional<OrderDue> next_order_at_second(const DomainState& state, const Dom
   return OrderDue{at, rules.fallback_directory, true};
 }
 
-std::string host_of(const std::string& directory) {
-  const auto begin = directory.find("//");
-  if (begin == directory.npos) return directory;
-  return directory.substr(begin + 2, directory.find('/', begin + 2) - begin - 2);
-}
-
 }  // namespace
+
+bool renews_own(const DomainState& state, const std::string& directory) {
+  return is_renewal(state) && state.installed->directory == directory;
+}
 
 std::optional<OrderDue> next_order_at_first(const DomainState& state, const DomainRules& rules) {
   if (!orders_any(state, rules)) return std::nullopt;
@@ -106,6 +104,12 @@ std::optional<TimestampUs> order_due_at(const DomainState& state, const DomainRu
                                         TimestampUs now) {
   const auto due = next_order(state, rules, now);
   return due ? std::optional(due->at) : std::nullopt;
+}
+
+std::string host_of(const std::string& directory) {
+  const auto begin = directory.find("//");
+  if (begin == directory.npos) return directory;
+  return directory.substr(begin + 2, directory.find('/', begin + 2) - begin - 2);
 }
 
 std::string fallback_reason(const DomainState& state, const DomainRules& rules, TimestampUs now) {

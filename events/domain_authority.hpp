@@ -26,9 +26,15 @@ struct OrderDue {
 // The same of the first authority alone.
 [[nodiscard]] std::optional<OrderDue> next_order_at_first(const DomainState& state,
                                                           const DomainRules& rules);
+// Its next certificate replaces one of the same authority's: limits on new ones do not count it.
+[[nodiscard]] bool renews_own(const DomainState& state, const std::string& directory);
+
 // Why the second authority is asked and not the first, a sentence without its full stop.
 [[nodiscard]] std::string fallback_reason(const DomainState& state, const DomainRules& rules,
                                           TimestampUs now);
+
+// "acme.example" of "https://acme.example/directory".
+[[nodiscard]] std::string host_of(const std::string& directory);
 
 // It is not reached, answers with an error of its own, or has a limit.
 [[nodiscard]] bool is_authoritys_own(const pb::CertificateFailed& failed);

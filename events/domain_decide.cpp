@@ -110,6 +110,7 @@ struct Decider {
                       "; it is tried again then");
     }
     if (auto why = why_nothing_to_retry(); !why.empty()) return fail(ErrorCode::conflict, why);
+    if (!command.held.empty()) return fail(ErrorCode::conflict, command.held);
     Events events(1);
     events[0].mutable_certificate_retry_requested()->set_by(command.by.str());
     return events;
@@ -383,10 +384,7 @@ struct LookTurn {
     ordered->set_directory(due->directory);
     if (due->is_fallback) ordered->set_fallback_reason(fallback_reason(next, rules, now));
     // Another authority's is none that this one replaces.
-    const bool is_its_own = next.installed &&
-                            next.installed->source == CertificateSource::ordered &&
-                            next.installed->directory == due->directory;
-    if (is_its_own) ordered->set_renews(next.installed->fingerprint);
+    if (renews_own(next, due->directory)) ordered->set_renews(next.installed->fingerprint);
     add(std::move(event));
   }
 

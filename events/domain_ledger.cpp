@@ -1,11 +1,16 @@
 #include "events/domain_ledger.hpp"
 
 #include <algorithm>
+#include <vector>
+
+#include "base/probe.hpp"
+#include "events/domain_authority.hpp"
 
 namespace atlasflow {
 namespace {
 
 constexpr TimestampUs k_window_us = 3 * k_hour_us;
+constexpr TimestampUs k_new_window_us = 7 * k_day_us;
 
 // It leads here, and visitors find a certificate.
 bool answers(const DomainState* state) {
@@ -66,6 +71,44 @@ TimestampUs DomainLedger::order_allowed_at(const DomainRules& rules, bool at_sec
       std::clamp<std::int32_t>(rules.orders_per_three_hours, 1, k_orders_kept));
   if (ordered_at.size() < limit) return 0;
   return ordered_at[ordered_at.size() - limit] + k_window_us;
+}
+
+TimestampUs DomainLedger::new_order_allowed_at(const DomainState& state, const DomainRules& rules,
+                                               const std::string& registered, bool at_second,
+                                               TimestampUs now) const {
+  if (rules.new_certificates_per_week <= 0) return 0;
+  if (renews_own(state, at_second ? rules.fallback_directory : rules.directory)) return 0;
+  const auto below = "." + registered;
+  std::vector<TimestampUs> times;
+  for (const auto& [name, other] : domains_) {
+    if (name != registered && !name.ends_with(below)) continue;
+    const auto& issued = at_second ? other.second.new_at : other.new_at;
+    times.insert(times.end(), issued.begin(), issued.end());
+    const auto& order = other.order;
+    if (order && order->renews.empty() && order->is_fallback() == at_second) times.push_back(now);
+  }
+  const auto limit = static_cast<std::size_t>(rules.new_certificates_per_week);
+  if (times.size() < limit) return 0;
+  // When the oldest of the newest `limit` counts no more there is room for another one.
+  std::sort(times.begin(), times.end());
+  return times[times.size() - limit] + k_new_window_us;
+}
+
+std::optional<HeldOrder> DomainLedger::held_order(const DomainState& state,
+                                                  const DomainRules& rules,
+                                                  const std::string& registered,
+                                                  TimestampUs now) const {
+  const auto due = next_order(state, rules, now);
+  if (!due) return std::nullopt;
+  const auto until = new_order_allowed_at(state, rules, registered, due->is_fallback, now);
+  if (until <= std::max(due->at, now)) return std::nullopt;
+  ATLAS_PROBE(true, "a new certificate waited for the limit of its registered domain");
+  return HeldOrder{until, std::to_string(rules.new_certificates_per_week) +
+                              " new certificates for names of '" + registered + "' are all that " +
+                              host_of(due->directory) +
+                              " is asked for in seven days (new_certificates_per_week); the one "
+                              "for '" +
+                              state.name + "' is ordered in " + length_of(until - now)};
 }
 
 bool DomainLedger::may_take_over(const DomainState& state, TimestampUs now) const {

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -11,6 +12,12 @@
 #include "events/fields.hpp"
 
 namespace atlasflow {
+
+// An order that waits for the limit on new certificates of one registered domain.
+struct HeldOrder {
+  TimestampUs until = 0;
+  std::string reason;  // a sentence without its full stop
+};
 
 class DomainLedger {
  public:
@@ -29,6 +36,18 @@ class DomainLedger {
   // both authorities counts its own.
   [[nodiscard]] TimestampUs order_allowed_at(const DomainRules& rules,
                                              bool at_second = false) const;
+  // When one more order for the domain stays within rules.new_certificates_per_week; 0: at once, as
+  // for each renewal. What authorities count by is `registered`, the public suffix of the name and
+  // one label more, by whoever knows these suffixes: all names there share the limit, each of both
+  // authorities counting its own. An order under way counts as its certificate will.
+  [[nodiscard]] TimestampUs new_order_allowed_at(const DomainState& state, const DomainRules& rules,
+                                                 const std::string& registered, bool at_second,
+                                                 TimestampUs now) const;
+  // Nothing: no order is due for it, or none that has to wait for that.
+  [[nodiscard]] std::optional<HeldOrder> held_order(const DomainState& state,
+                                                    const DomainRules& rules,
+                                                    const std::string& registered,
+                                                    TimestampUs now) const;
   // Whether the domain may go to who asks for it: for seven days, and while its project is there.
   [[nodiscard]] bool may_take_over(const DomainState& state, TimestampUs now) const;
   // Why the visitors of a project's domain can't be sent to that other name; empty: they can.

@@ -53,6 +53,7 @@ void keep_history(DomainState& next, DomainState& state) {
   next.proved_project = state.proved_project;
   next.failed_validations = std::move(state.failed_validations);
   next.issued_at = std::move(state.issued_at);
+  next.new_at = std::move(state.new_at);
   next.authority_pause = std::move(state.authority_pause);
   next.second = std::move(state.second);
   next.was_servers = state.was_servers || state.is_servers;
@@ -174,6 +175,7 @@ bool apply_certificate(DomainState& state, const pb::Event& event, TimestampUs a
     }
     case pb::Event::kCertificateIssued: {
       const bool at_second = state.order && state.order->is_fallback();
+      const bool is_new = !state.order || state.order->renews.empty();
       state.issued = facts_of(event.certificate_issued(), CertificateSource::ordered,
                               state.order ? state.order->directory : std::string());
       state.order.reset();
@@ -183,6 +185,7 @@ bool apply_certificate(DomainState& state, const pb::Event& event, TimestampUs a
       state.first_failures = {};
       state.second.was_last = false;
       note(at_second ? state.second.issued_at : state.issued_at, at);
+      if (is_new) note(at_second ? state.second.new_at : state.new_at, at);
       return true;
     }
     case pb::Event::kCertificateFailed: {

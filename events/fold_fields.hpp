@@ -96,13 +96,13 @@ ATLAS_FIELDS(OrderFailure, problem, reason, at, retry_at)
 ATLAS_FIELDS(TakeOverClaim, project, project_name, token, since)
 ATLAS_FIELDS(AuthorityPause, directory, until)
 ATLAS_FIELDS(AuthorityFailures, directory, count, reason, not_before)
-ATLAS_FIELDS(SecondAuthority, pause, failed_validations, issued_at, was_last)
+ATLAS_FIELDS(SecondAuthority, pause, failed_validations, issued_at, new_at, was_last)
 ATLAS_FIELDS(ExpiryWarning, fingerprint, stage)
 ATLAS_FIELDS(DomainState, name, version, claimed, project, project_name, display_name, token,
              proof_required, added_at, removed_reason, ready, unready_since, was_checked,
              checked_at, observed, verdict, reason, take_over, proved_project, redirect_to, order,
-             issued, installed, attempts, failure, failed_validations, issued_at, authority_pause,
-             retry_requested_at, warned, is_servers, was_servers, first_failures, second,
-             unreached_by)
+             issued, installed, attempts, failure, failed_validations, issued_at, new_at,
+             authority_pause, retry_requested_at, warned, is_servers, was_servers, first_failures,
+             second, unreached_by)
 
 }  // namespace atlasflow

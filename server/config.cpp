@@ -343,6 +343,7 @@ void take_domains(Section& section, ServerConfig& config) {
                 "must be at most " + std::to_string(domains::k_resolvers_max) +
                     " name servers: no more are asked");
   section.take("certificates_per_week", domains.certificates_per_week, 0, 16);
+  section.take("new_certificates_per_week", domains.new_certificates_per_week, 0, 1'000'000);
   take_dns01(section, config);
 }
 

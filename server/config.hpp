@@ -93,6 +93,8 @@ struct ServerConfig {
     std::vector<std::string> public_addresses;  // ours, as A and AAAA records have them
     std::vector<std::string> resolvers;         // "192.0.2.53:53"; empty: the system's
     std::int64_t certificates_per_week = 4;     // of one domain; 0: no limit
+    // New ones, of all names of one registered domain; 0: no limit.
+    std::int64_t new_certificates_per_week = 45;
     // Who proves by DNS that `domain` is ours, at most one of both; none: it gets no certificate.
     std::filesystem::path dns01_hook;           // a program
     std::string dns01_server;                   // "192.0.2.53:53", a primary name server

@@ -157,6 +157,9 @@ resolvers = []
 # dns01_tsig_key_file = "/etc/atlasflow/tsig.key"
 # Certificates of one domain in seven days, as authorities have limits (at most 16); 0: no limit.
 certificates_per_week = 4
+# New certificates, which renew none, of all names of one registered domain, as example.com and all
+# below it, in seven days: authorities count these together. 0: no limit.
+new_certificates_per_week = 45
 
 [keep]
 # Versions of each project that can be rolled back to without a build, beside the live one: their

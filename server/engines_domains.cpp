@@ -63,7 +63,8 @@ LocalDomainEngine::LocalDomainEngine(Config config,
 
 Result<actors::DomainName> LocalDomainEngine::name_of(const std::string& typed) const {
   ATLAS_TRY(auto name, domains::parse_domain_name(typed));
-  return actors::DomainName{std::move(name.name), std::move(name.display_name), name.is_apex};
+  return actors::DomainName{std::move(name.name), std::move(name.display_name), name.is_apex,
+                            std::move(name.registered)};
 }
 
 // The resolvers anew each time: /etc/resolv.conf changes while a server runs. The CAA records that
@@ -117,6 +118,17 @@ actors::RenewalNews LocalDomainEngine::renewal_news(const std::string& fingerpri
 
 bool LocalDomainEngine::gives_renewal_advice(const std::string& directory) const {
   return issuer_.gives_renewal_advice(directory);
+}
+
+Result<std::string> LocalDomainEngine::change_account_key(const std::string& directory,
+                                                          std::stop_token stop) {
+  auto changed = issuer_.change_account_key(directory, stop);
+  if (changed) return std::move(*changed);
+  const auto& error = changed.error();
+  const auto code = error.kind == pb::CERTIFICATE_PROBLEM_UNAVAILABLE ? ErrorCode::unavailable
+                    : error.kind == pb::CERTIFICATE_PROBLEM_LOCAL     ? ErrorCode::internal
+                                                                      : ErrorCode::conflict;
+  return fail(code, error.reason);
 }
 
 Result<pb::CertificateIssued> LocalDomainEngine::keep_upload(

@@ -65,6 +65,8 @@ class LocalDomainEngine final : public actors::DomainEngine {
   actors::RenewalNews renewal_news(const std::string& fingerprint, const std::string& directory,
                                    std::stop_token stop) override;
   [[nodiscard]] bool gives_renewal_advice(const std::string& directory) const override;
+  Result<std::string> change_account_key(const std::string& directory,
+                                         std::stop_token stop) override;
   Result<pb::CertificateIssued> keep_upload(const std::string& domain,
                                             const actors::CertificateUpload& upload) override;
   Result<actors::PublishedCertificates> publish(

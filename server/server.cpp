@@ -366,6 +366,8 @@ Result<void> start_control(Server::Parts& server, const ServerConfig& config, co
   control.domains.rules.fallback_directory = config.domains.acme_fallback.directory;
   control.domains.rules.certificates_per_week =
       static_cast<std::int32_t>(config.domains.certificates_per_week);
+  control.domains.rules.new_certificates_per_week =
+      static_cast<std::int32_t>(config.domains.new_certificates_per_week);
   control.domains.addresses = config.domains.public_addresses;
   control.domains.orders_own = config.domains.orders_own();
   // One that does not know itself takes none and believes none.

@@ -1,8 +1,10 @@
 // What the keeper does when: looks, orders, warnings and questions to the CA, as they come due.
 #include <algorithm>
+#include <utility>
 
 #include "actors/domains/domain_keeper.hpp"
 #include "base/assert.hpp"
+#include "base/log.hpp"
 #include "base/probe.hpp"
 #include "events/domain_authority.hpp"
 
@@ -80,6 +82,7 @@ void DomainKeeperState::compare(domain_keeper_actor::pointer self, const std::st
   plan(domain, *state, watch);
   run_order(self, *state, watch);
   const bool is_idle = watch.look == 0 && watch.order == 0 && watch.advice == 0;
+  if (!state->claimed) held.erase(domain);
   if (!state->claimed && is_idle) watches.erase(domain);
 }
 
@@ -128,6 +131,7 @@ void DomainKeeperState::run_due(domain_keeper_actor::pointer self) {
   }
   if (!warnings.empty()) wake_at(self, warnings.begin()->first);
   ask_for_advice(self);
+  release_held();
   const auto looking = [this] {
     return static_cast<std::size_t>(std::count_if(jobs.begin(), jobs.end(), [](const auto& item) {
       return std::holds_alternative<LookUpWork>(item.second.work);
@@ -138,8 +142,10 @@ void DomainKeeperState::run_due(domain_keeper_actor::pointer self) {
   for (const std::size_t at : {0U, 1U}) {
     const auto allowed_at = ledger.order_allowed_at(config.settings.rules, at == 1);
     auto& due = orders[at];
-    while (!due.empty() && due.begin()->first <= now && allowed_at <= now && has_order_room()) {
+    while (!due.empty() && due.begin()->first <= now && allowed_at <= now) {
       const auto domain = due.begin()->second;
+      if (hold(domain)) continue;
+      if (!has_order_room()) break;
       look(self, domain, true);
     }
     if (due.empty()) continue;
@@ -151,6 +157,38 @@ void DomainKeeperState::run_due(domain_keeper_actor::pointer self) {
     look(self, domain, false);
   }
   if (!looks.empty() && looks.begin()->first > now) wake_at(self, looks.begin()->first);
+}
+
+bool DomainKeeperState::hold(const std::string& domain) {
+  const auto& state = *ledger.find(domain);
+  const auto waits = ledger.held_order(
+      state, config.settings.rules, registered_domain(config.engine, domain), config.clock->now());
+  if (!waits) {
+    held.erase(domain);
+    return false;
+  }
+  auto& watch = watches[domain];
+  orders[watch.order_at].erase({*watch.order_due, domain});
+  watch.order_due = waits->until;
+  orders[watch.order_at].emplace(waits->until, domain);
+  if (held.insert(domain).second) {
+    log_event("domains", "order_held", {{"domain", domain}, {"reason", waits->reason}});
+  }
+  return true;
+}
+
+// They are due again when they were without the limit, and held anew as far as it says so.
+void DomainKeeperState::release_held() {
+  if (!std::exchange(held_are_stale, false)) return;
+  for (const auto& domain : held) plan(domain, *ledger.find(domain), watches[domain]);
+}
+
+// Its turn has come, and all orders before it are in the ledger.
+bool DomainKeeperState::may_order_new(const DomainState& state, bool at_second) const {
+  const auto now = config.clock->now();
+  return ledger.new_order_allowed_at(state, config.settings.rules,
+                                     registered_domain(config.engine, state.name), at_second,
+                                     now) <= now;
 }
 
 void DomainKeeperState::ask_for_advice(domain_keeper_actor::pointer self) {

@@ -25,6 +25,9 @@ struct DomainName {
   std::string display_name;  // U-labels; the same for most
   // A public suffix and one label: its owner usually has A records, as a CNAME can't stand there.
   bool is_apex = false;
+  // The public suffix and one label, as "example.co.uk": who registered that has all names below
+  // it, and certificate authorities count by it. Empty: the name itself.
+  std::string registered = {};
 };
 
 struct CertificateJob {
@@ -102,6 +105,11 @@ class DomainEngine {
   // Whether that CA gives such advice at all, as far as it is known; true while it is not. Asks
   // nobody.
   [[nodiscard]] virtual bool gives_renewal_advice(const std::string& directory) const = 0;
+
+  // Gives the server's account at that CA another key; the answer is its thumbprint (RFC 7638), no
+  // secret. Ends within a minute. conflict: it can't be changed now, or there, and why.
+  [[nodiscard]] virtual Result<std::string> change_account_key(const std::string& directory,
+                                                               std::stop_token stop) = 0;
 
   // Checks a certificate that a user brings for this domain, and keeps it with its key, sealed; on
   // disk for good when this returns. It stays long enough to be recorded, whatever keep_only() is

@@ -114,8 +114,10 @@ void DomainKeeperState::fold(const storage::Record& record) {
       // One that was brought before its records were set has waited for them.
       if (ledger.find(domain_of(record.stream))->certificate() != nullptr) edge_is_stale = true;
       break;
-    case pb::Event::kCertificateIssued:
     case pb::Event::kCertificateUploaded:
+      held_are_stale = true;  // An order under way is given up for it.
+      [[fallthrough]];
+    case pb::Event::kCertificateIssued:
       edge_is_stale = true;
       break;
     case pb::Event::kCertificateReleased:
@@ -123,13 +125,16 @@ void DomainKeeperState::fold(const storage::Record& record) {
       break;
     case pb::Event::kDomainRemoved:
       own_wanted = true;
+      held_are_stale = true;
       [[fallthrough]];
     case pb::Event::kCertificateLost:
       edge_is_stale = true;
       clean_wanted = true;
       break;
-    case pb::Event::kCertificateInstalled:
     case pb::Event::kCertificateFailed:
+      held_are_stale = true;
+      [[fallthrough]];
+    case pb::Event::kCertificateInstalled:
       clean_wanted = true;
       break;
     default:
@@ -190,6 +195,18 @@ void DomainKeeperState::add_what_others_have(const std::string& domain,
     const auto* state = ledger.find(domain);
     const auto project = state == nullptr ? ProjectId{} : state->project;
     redirect->refused = ledger.why_no_redirect(domain, project, redirect->to);
+  } else if (auto* retry = std::get_if<RetryCertificate>(&command)) {
+    const auto* state = ledger.find(domain);
+    if (state == nullptr) return;
+    const auto waits =
+        ledger.held_order(*state, config.settings.rules, registered_domain(config.engine, domain),
+                          config.clock->now());
+    if (waits) retry->held = waits->reason;
+  } else if (auto* look = std::get_if<TakeLook>(&command)) {
+    const auto* state = ledger.find(domain);
+    if (state == nullptr) return;
+    look->may_order = look->may_order && may_order_new(*state, false);
+    look->may_order_elsewhere = look->may_order_elsewhere && may_order_new(*state, true);
   }
 }
 

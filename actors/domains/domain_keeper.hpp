@@ -100,6 +100,10 @@ struct DomainKeeperState {
   Ticket next_ticket = 1;
   Agenda looks;
   std::array<Agenda, 2> orders;  // at the first authority, and at the second
+  // Domains whose orders wait for the limit on new certificates of their registered domain, and
+  // whether one of those that it counted has become none.
+  std::set<std::string> held;
+  bool held_are_stale = false;
   Agenda warnings;
   Agenda advices;
   TimestampUs began_at = 0;
@@ -147,6 +151,10 @@ struct DomainKeeperState {
   void run_order(domain_keeper_actor::pointer self, const DomainState& state, Watch& watch);
   // Begins what is due as far as there is room for it, and waits for the rest.
   void run_due(domain_keeper_actor::pointer self);
+  // Puts the order off that would be one too many for its registered domain; false: it is none.
+  bool hold(const std::string& domain);
+  void release_held();
+  [[nodiscard]] bool may_order_new(const DomainState& state, bool at_second) const;
   void ask_for_advice(domain_keeper_actor::pointer self);
   void look(domain_keeper_actor::pointer self, const std::string& domain, bool to_order);
   void publish(domain_keeper_actor::pointer self);

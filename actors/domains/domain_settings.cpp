@@ -9,6 +9,12 @@ std::string domain_of_host(const std::string& host) {
   return host.starts_with("*.") ? host.substr(2) : host;
 }
 
+std::string registered_domain(const DomainEngine* engine, const std::string& name) {
+  if (engine == nullptr) return name;
+  const auto known = engine->name_of(name);
+  return known && !known->registered.empty() ? known->registered : name;
+}
+
 std::optional<OwnCertificate> own_certificate_of(const DomainState* state,
                                                  const std::string& domain,
                                                  const DomainSettings& settings, TimestampUs now) {
@@ -56,8 +62,8 @@ DomainExpectation expectation_of(const DomainState& state, const std::string& do
 }
 
 DomainOutlook outlook_of(const DomainState& state, const DomainEngine* engine,
-                         const std::string& domain, const DomainSettings& settings,
-                         TimestampUs now) {
+                         const std::string& domain, const DomainSettings& settings, TimestampUs now,
+                         const std::optional<HeldOrder>& held) {
   if (!state.claimed) return {};
   const auto expected = expectation_of(state, domain, settings.addresses);
   const auto name =
@@ -72,6 +78,10 @@ DomainOutlook outlook_of(const DomainState& state, const DomainEngine* engine,
   if (const auto due = next_order(state, settings.rules, now)) {
     outlook.order_due_at = due->at;
     outlook.order_directory = due->directory;
+    if (held) {
+      outlook.order_due_at = held->until;
+      outlook.order_held = held->reason;
+    }
   }
   if (const auto* shown = state.shown_certificate(); shown != nullptr) {
     outlook.expiry = shown->expiry_stage(now);

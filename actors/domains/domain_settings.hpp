@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "actors/domains/domain_engine.hpp"
-#include "events/domain.hpp"
+#include "events/domain_ledger.hpp"
 
 namespace atlasflow::actors {
 
@@ -19,6 +19,10 @@ struct DomainSettings {
 
 // Of which domain a host of the edge's table is: the host, or what is behind its "*.".
 [[nodiscard]] std::string domain_of_host(const std::string& host);
+
+// What authorities count the new certificates of a name in the log by; engine: may be null, and
+// nothing is known of public suffixes then.
+[[nodiscard]] std::string registered_domain(const DomainEngine* engine, const std::string& name);
 
 // How the certificate of the server's own domain stands, in a sentence; empty: none is wanted.
 // state: of that domain, null where it has no event.
@@ -46,12 +50,13 @@ struct DomainOutlook {
   bool orders_certificates = false;         // the server knows an authority
   std::optional<TimestampUs> order_due_at;  // of its next certificate; nothing: none is due
   std::string order_directory;              // of the authority that it will be ordered from
+  std::string order_held;                   // why not earlier; empty: no limit over names says so
   // Of the certificate that is shown, when it is nearer to its end than it should be, and why.
   pb::ExpiryStage expiry = pb::EXPIRY_STAGE_UNSPECIFIED;
   std::string expiry_reason;
 };
 [[nodiscard]] DomainOutlook outlook_of(const DomainState& state, const DomainEngine* engine,
                                        const std::string& domain, const DomainSettings& settings,
-                                       TimestampUs now);
+                                       TimestampUs now, const std::optional<HeldOrder>& held = {});
 
 }  // namespace atlasflow::actors

@@ -537,6 +537,21 @@ struct CommandRunner::Run {
     return tell_domain(command.domain, ReleaseUploaded{by});
   }
 
+  // Nothing is recorded: which key an account has is between its store and the authority.
+  Result<std::string> operator()(const commands::ChangeAccountKey& command) const {
+    const auto& rules = runner.domains_.rules;
+    const auto& directory = command.at_fallback ? rules.fallback_directory : rules.directory;
+    if (runner.engines_.domains == nullptr || directory.empty()) {
+      return fail(ErrorCode::conflict,
+                  command.at_fallback
+                      ? "this server has no second certificate authority; "
+                        "domains.acme_fallback_directory in its configuration names one"
+                      : "this server orders no certificates, so it has no account; "
+                        "domains.acme_directory in its configuration names an authority");
+    }
+    return runner.engines_.domains->change_account_key(directory, {});
+  }
+
   Result<std::string> operator()(const commands::CheckDomain& command) const {
     ATLAS_TRY(const auto name, runner.domain_name(command.domain));
     ATLAS_TRYV(runner.answered<DomainReply>(runner.parts_.root, CheckDomainNow{name.name, by}));

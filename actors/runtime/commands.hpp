@@ -360,6 +360,14 @@ struct ReleaseCertificate {
   std::string domain;
 };
 
+// Gives the server's account at a certificate authority another key; the answer is the new one's
+// thumbprint. conflict: why it can't now.
+struct ChangeAccountKey {
+  using Answer = std::string;
+  static constexpr std::string_view name = "change_account_key";
+  bool at_fallback = false;  // the second authority's
+};
+
 using Command =
     std::variant<ConnectGitHubApp, DisconnectGitHubApp, RecordGitHubReport, FollowRepository,
                  RecordRepositoryDeletion, TakePush, TakeProjectPush, CreateProject, DeleteProject,
@@ -368,7 +376,7 @@ using Command =
                  SetRepositoryLogin, RemoveRepositoryLogin, SetPushToken, RevokePushToken, Deploy,
                  Rollback, Redeploy, Promote, ApprovePullRequest, Restart, Cancel, StopApp,
                  StartApp, Scale, AddDomain, RemoveDomain, CheckDomain, RetryDomain, RedirectDomain,
-                 UploadCertificate, ReleaseCertificate>;
+                 UploadCertificate, ReleaseCertificate, ChangeAccountKey>;
 using Answer = std::variant<Done, ProjectId, DeploymentId, bool, std::string,
                             std::vector<actors::PushReceipt>>;
 

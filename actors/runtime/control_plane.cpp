@@ -63,8 +63,10 @@ class LocalControlPlane final : public ControlPlane {
     return std::exchange(reports_, std::nullopt);
   }
   DomainOutlook outlook_of(const DomainState& state) const override {
-    return actors::outlook_of(state, engines_.domains, config_.domain, config_.domains,
-                              engines_.clock->now());
+    const auto now = engines_.clock->now();
+    const auto held = catalog_.held_order(state, config_.domains.rules,
+                                          registered_domain(engines_.domains, state.name), now);
+    return actors::outlook_of(state, engines_.domains, config_.domain, config_.domains, now, held);
   }
 
  protected:

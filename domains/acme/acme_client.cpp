@@ -172,6 +172,7 @@ AcmeResult<void> AcmeClient::open() {
   new_nonce_ = text_of(directory, "newNonce");
   new_account_ = text_of(directory, "newAccount");
   new_order_ = text_of(directory, "newOrder");
+  key_change_ = text_of(directory, "keyChange");
   renewal_information_ = text_of(directory, "renewalInfo");
   if (!may_ask(new_nonce_) || !may_ask(new_account_) || !may_ask(new_order_)) {
     return tl::unexpected(not_understood(
@@ -249,7 +250,7 @@ AcmeResult<HttpResponse> AcmeClient::post(const std::string& url, const std::str
 
 // ---- the account --------------------------------------------------------------------------------
 
-AcmeResult<std::string> AcmeClient::account_payload() const {
+AcmeResult<std::string> AcmeClient::account_payload(bool only_existing) const {
   const auto account_error = [](const char* reason) {
     AcmeError error;
     error.kind = pb::CERTIFICATE_PROBLEM_ACCOUNT;
@@ -263,6 +264,7 @@ AcmeResult<std::string> AcmeClient::account_payload() const {
   }
   ordered_json account;
   account["termsOfServiceAgreed"] = config_.terms_agreed;
+  if (only_existing) account["onlyReturnExisting"] = true;
   if (!config_.contact.empty()) {
     const bool is_url = config_.contact.find(':') != std::string::npos;
     account["contact"] = {is_url ? config_.contact : "mailto:" + config_.contact};
@@ -288,8 +290,12 @@ AcmeResult<std::string> AcmeClient::account_payload() const {
 }
 
 AcmeResult<void> AcmeClient::find_or_make_account() {
-  ATLAS_TRY(const auto payload, account_payload());
+  ATLAS_TRY(const auto payload, account_payload(false));
   ATLAS_TRY(const auto response, post(new_account_, payload, "an account", Speaker::key));
+  return take_account(response);
+}
+
+AcmeResult<void> AcmeClient::take_account(const HttpResponse& response) {
   const auto location = std::string(response.field("Location"));
   if (!may_ask(location)) {
     return tl::unexpected(not_understood("an account", "it does not say where the account is"));

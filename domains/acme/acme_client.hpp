@@ -101,6 +101,13 @@ class AcmeClient {
   [[nodiscard]] AcmeResult<void> find_or_make_account();
   [[nodiscard]] const std::string& account() const { return account_; }
 
+  // Finds the key's account and makes none (section 7.3.1); false: it has none there.
+  [[nodiscard]] AcmeResult<bool> find_account();
+  // Has the account spoken for by another key, which outlives the client (section 7.3.5). After a
+  // failure only the CA knows which of both it is.
+  [[nodiscard]] AcmeResult<void> change_key(EVP_PKEY* next);
+  [[nodiscard]] bool changes_keys() const { return !key_change_.empty(); }
+
   // replaces: RFC 9773 section 5; empty, or the CA knows no such thing: left out.
   [[nodiscard]] AcmeResult<AcmeOrder> new_order(const std::vector<std::string>& names,
                                                 const std::string& replaces);
@@ -143,7 +150,8 @@ class AcmeClient {
                                                 const std::string& doing) const;
   [[nodiscard]] AcmeResult<AcmeOrder> read_order(const HttpResponse& response, std::string url,
                                                  const std::string& doing) const;
-  [[nodiscard]] AcmeResult<std::string> account_payload() const;
+  [[nodiscard]] AcmeResult<std::string> account_payload(bool only_existing) const;
+  [[nodiscard]] AcmeResult<void> take_account(const HttpResponse& response);
   [[nodiscard]] AcmeResult<void> check_profile() const;
   // A URL that the CA gave and that may be asked: https, as the directory is. It is stored and
   // signed as JSON, so it has to be text: printable ASCII, as a URL is (RFC 3986).
@@ -159,6 +167,7 @@ class AcmeClient {
   std::string new_nonce_;
   std::string new_account_;
   std::string new_order_;
+  std::string key_change_;  // empty: it changes none
   std::string renewal_information_;
   std::vector<std::string> caa_identities_;
   bool external_account_required_ = false;

@@ -57,8 +57,14 @@ IssueResult Issuer::order(const OrderRequest& request, const std::stop_token& st
                           "There is no time left for the order; another one follows"));
   }
 
-  const auto account = store_.account(config.directory, config.external_key_id);
+  const std::shared_lock in_use(account_mutex_);
+  auto account = store_.account(config.directory, config.external_key_id);
   if (!account) return failed(local_failure(account.error()));
+  if (account->next_key) {
+    const bool is_made = stored->announced || !stored->url.empty();
+    const auto settled = settle_before(request, is_made, config, *account, stop);
+    if (!settled) return failed(settled.error());
+  }
   AcmeClient client(config, account->key.get(), account->url, stop);
   OrderProgress progress(request, config, store_, board_, by_dns ? dns_ : nullptr, client,
                          account->key.get(), stop);

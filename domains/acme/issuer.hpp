@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -47,6 +48,12 @@ class Issuer {
 
   // ---- of one authority; directory: its URL, empty: the first one's ----
 
+  // Gives this server's account there another key (RFC 8555 section 7.3.5); the answer is the new
+  // one's thumbprint (RFC 7638). An order that is under way is waited for, some seconds. Whatever
+  // happens meanwhile, the account is not lost: after a failure, or in another life, the next order
+  // finds out which key it is.
+  [[nodiscard]] AcmeResult<std::string> change_account_key(const std::string& directory,
+                                                           const std::stop_token& stop);
   // As its directory told last; empty: it has told none. Does not block.
   [[nodiscard]] std::vector<std::string> caa_identities(const std::string& directory = {}) const;
   // Asks it when it wants the certificate renewed (RFC 9773), within a minute. Before the time
@@ -76,12 +83,24 @@ class Issuer {
   void ask_for_renewal(const std::string& fingerprint, const std::string& directory,
                        const std::stop_token& stop, RenewalNews& news);
   [[nodiscard]] AcmeResult<void> enter_account(AcmeClient& client, const AcmeConfig& config);
+  [[nodiscard]] static AcmeResult<bool> is_key_of(EVP_PKEY* key, const std::string& account,
+                                                  const AcmeConfig& config,
+                                                  const std::stop_token& stop);
+  // Asks the CA which of an account's two keys it knows, and leaves that one.
+  [[nodiscard]] AcmeResult<void> settle_key_change(const AcmeConfig& config, StoredAccount& account,
+                                                   const std::stop_token& stop);
+  // The same before an order. One that the CA may have made waits for the CA as long as that.
+  [[nodiscard]] AcmeResult<void> settle_before(const OrderRequest& request, bool is_made,
+                                               const AcmeConfig& config, StoredAccount& account,
+                                               const std::stop_token& stop);
 
   const AcmeConfig config_;
   const std::vector<AcmeConfig> others_;
   CertificateStore& store_;
   ChallengeBoard& board_;
   TxtBoard* const dns_;
+  // Whoever orders shares it; who changes an account's key has it alone.
+  std::shared_timed_mutex account_mutex_;
   mutable std::mutex known_mutex_;
   std::map<std::string, Known> known_;  // by directory
 };

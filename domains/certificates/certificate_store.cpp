@@ -119,15 +119,23 @@ Result<KeyPtr> CertificateStore::open_key(const std::string& context, const std:
 
 // ---- accounts -----------------------------------------------------------------------------------
 
+Result<StoredAccount> CertificateStore::open_account(const fs::path& file, const json& record) {
+  StoredAccount account;
+  ATLAS_TRY(account.key, open_key(account_context(file), text_of(record, "key")));
+  account.url = text_of(record, "url");
+  const auto next = text_of(record, "next_key");
+  if (!next.empty()) {
+    ATLAS_TRY(account.next_key, open_key(account_context(file), next));
+  }
+  return account;
+}
+
 Result<StoredAccount> CertificateStore::account(const std::string& directory,
                                                 const std::string& terms) {
   const std::lock_guard lock(mutex_);
   const auto file = account_file(directory, terms);
   const auto record = read_record(file);
-  if (record) {
-    ATLAS_TRY(auto key, open_key(account_context(file), text_of(*record, "key")));
-    return StoredAccount{std::move(key), text_of(*record, "url")};
-  }
+  if (record) return open_account(file, *record);
   if (record.error().code != ErrorCode::not_found) return tl::unexpected(record.error());
   ATLAS_TRY(auto key, make_p256_key());
   const WipedText pem(to_pem(key.get()));
@@ -143,6 +151,38 @@ Result<void> CertificateStore::set_account_url(const std::string& directory,
   ATLAS_TRY(auto record, read_record(file));
   record["url"] = url;
   return write_record(file, record);
+}
+
+Result<StoredAccount> CertificateStore::begin_key_change(const std::string& directory,
+                                                         const std::string& terms) {
+  const std::lock_guard lock(mutex_);
+  const auto file = account_file(directory, terms);
+  ATLAS_TRY(auto record, read_record(file));
+  if (text_of(record, "next_key").empty()) {
+    ATLAS_TRY(const auto key, make_p256_key());
+    const WipedText pem(to_pem(key.get()));
+    ATLAS_TRY(const auto sealed, sealed_->seal(account_context(file), pem.text));
+    record["next_key"] = sealed.ref;
+    ATLAS_TRYV(write_record(file, record));
+  }
+  return open_account(file, record);
+}
+
+Result<void> CertificateStore::end_key_change(const std::string& directory,
+                                              const std::string& terms, bool take_next) {
+  const std::lock_guard lock(mutex_);
+  const auto file = account_file(directory, terms);
+  ATLAS_TRY(auto record, read_record(file));
+  auto other = text_of(record, "next_key");
+  if (other.empty()) return {};
+  if (take_next) {
+    const auto next = std::exchange(other, text_of(record, "key"));
+    record["key"] = next;
+  }
+  record.erase("next_key");
+  ATLAS_TRYV(write_record(file, record));
+  // Nothing names it any more.
+  return sealed_->remove({other});
 }
 
 // ---- orders -------------------------------------------------------------------------------------
@@ -308,6 +348,7 @@ Result<void> CertificateStore::keep_only(const std::set<std::string>& fingerprin
       // What can't be read may name any value: then none goes.
       if (!record) return tl::unexpected(record.error());
       named.insert(text_of(*record, ref));
+      named.insert(text_of(*record, "next_key"));
       certificates.insert(text_of(*record, "fingerprint"));
     }
     return sync_folder(folder_ / kind);

@@ -2,7 +2,8 @@
 // sealed with the same key file as environment values, everything else as JSON. Each file is whole
 // after a crash. Owned by the composition root; any thread.
 //
-//   accounts/<digest of the directory's URL>.json   the account's URL and its sealed key
+//   accounts/<digest of the directory's URL>.json   the account's URL, its sealed key, and the one
+//                                                   that is about to take that one's place
 //   orders/<digest of the effect>.json              the order's URL and the sealed key of the
 //                                                   certificate; then which one came of it
 //   certificates/<fingerprint>.json                 the sealed chain and key, and what the CA said
@@ -21,6 +22,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "base/error.hpp"
 #include "base/x509.hpp"
 #include "events/event.pb.h"
@@ -38,6 +41,8 @@ struct StoredCertificate {
 struct StoredAccount {
   KeyPtr key;
   std::string url;  // empty: the CA was not asked yet
+  // That may take the key's place at the CA, which may have heard of it; null: none is to.
+  KeyPtr next_key = {};
 };
 
 // A TXT record that proves a name: "_acme-challenge.<host>", and what it is to say.
@@ -76,6 +81,15 @@ class CertificateStore {
                                               const std::string& terms);
   [[nodiscard]] Result<void> set_account_url(const std::string& directory, const std::string& terms,
                                              const std::string& url);
+
+  // Makes the account's next key, where it has none; on disk before this returns, so that whatever
+  // the CA hears of it, it is not lost. The account must be there.
+  [[nodiscard]] Result<StoredAccount> begin_key_change(const std::string& directory,
+                                                       const std::string& terms);
+  // The next key is the account's from now on, or is dropped; the other one is removed. Nothing
+  // happens where there is no next key.
+  [[nodiscard]] Result<void> end_key_change(const std::string& directory, const std::string& terms,
+                                            bool take_next);
 
   // ---- orders ----
 
@@ -121,6 +135,8 @@ class CertificateStore {
                                           const std::string& value);
   [[nodiscard]] Result<void> write_certificate(const StoredCertificate& certificate);
   [[nodiscard]] Result<KeyPtr> open_key(const std::string& context, const std::string& ref);
+  [[nodiscard]] Result<StoredAccount> open_account(const std::filesystem::path& file,
+                                                   const nlohmann::json& record);
 
   const std::filesystem::path folder_;
   const std::unique_ptr<storage::SecretStore> sealed_;

@@ -1,15 +1,65 @@
 #include "sim/checkers/certificates.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
 
 namespace atlasflow::sim {
+namespace {
 
-void Certificates::take(const storage::Record& record) {
+// Published by Let's Encrypt, of failed validations of one name within an hour.
+constexpr std::ptrdiff_t k_failed_validations_max = 5;
+constexpr TimestampUs k_hour_us = 3600 * 1'000'000LL;
+// What two readings of a clock may differ by that was set between them.
+constexpr TimestampUs k_clock_steps_us = 120 * 1'000'000LL;
+
+}  // namespace
+
+std::string Certificates::take(const storage::Record& record) {
   constexpr std::string_view k_prefix = "domain/";
-  if (!record.stream.str().starts_with(k_prefix)) return;
+  if (!record.stream.str().starts_with(k_prefix)) return {};
   const auto name = record.stream.str().substr(k_prefix.size());
+  auto why = take_counted(name, record);
+  take_certificate(name, record);
+  return why;
+}
+
+// Before the record is taken otherwise: whose order it ends is known.
+std::string Certificates::take_counted(const std::string& name, const storage::Record& record) {
+  const auto& event = record.event;
+  const auto at = record.recorded_at;
+  if (event.has_certificate_ordered()) {
+    const auto& directory = event.certificate_ordered().directory();
+    auto& counted = counted_[{name, directory}];
+    const auto late = at + k_clock_steps_us;
+    if (late < counted.asked_to_wait_until) {
+      return fmt::format("{} is ordered from {}, which asked to be left alone for {} s more", name,
+                         directory, (counted.asked_to_wait_until - at) / 1'000'000);
+    }
+    const auto failed = std::ranges::count_if(counted.failed_validations,
+                                              [&](auto when) { return when + k_hour_us > late; });
+    if (failed >= k_failed_validations_max) {
+      return fmt::format("{} is ordered from {} after {} failed validations within the hour", name,
+                         directory, failed);
+    }
+    return {};
+  }
+  const auto known = domains_.find(name);
+  if (known == domains_.end() || !known->second.order) return {};
+  auto& counted = counted_[{name, known->second.directory}];
+  if (event.has_certificate_failed()) {
+    const auto& failure = event.certificate_failed();
+    counted.asked_to_wait_until =
+        std::max(counted.asked_to_wait_until, failure.authority_retry_at_us());
+    if (failure.problem() == pb::CERTIFICATE_PROBLEM_VALIDATION) {
+      counted.failed_validations.push_back(at);
+    }
+  }
+  return {};
+}
+
+void Certificates::take_certificate(const std::string& name, const storage::Record& record) {
   const auto& event = record.event;
   if (event.has_domain_removed()) {
     domains_.erase(name);
@@ -44,6 +94,7 @@ void Certificates::take(const storage::Record& record) {
         event.certificate_expiring().stage();
   } else if (event.has_certificate_ordered()) {
     domain.order = EffectId{name + "-v" + std::to_string(record.stream_version.value())};
+    domain.directory = event.certificate_ordered().directory();
   } else if (event.has_certificate_issued()) {
     domain.order.reset();
     domain.newest = event.certificate_issued().fingerprint();
@@ -74,7 +125,7 @@ bool Certificates::is_proved(const std::string& name, const Domain& domain) cons
 }
 
 std::string Certificates::wrong_order(const World& world, const std::string& domain,
-                                      const EffectId& effect) const {
+                                      const EffectId& effect, const std::string& directory) const {
   const auto open = world.domains.open_orders.find(domain);
   if (open != world.domains.open_orders.end() && open->second != effect) {
     // One whose domain was given up ends by itself at the CA.
@@ -90,6 +141,10 @@ std::string Certificates::wrong_order(const World& world, const std::string& dom
     // A removal, or a certificate that is brought, may come while the call is on its way.
     if (known == domains_.end() || known->second.given_up == effect) return {};
     return fmt::format("order {} reaches the CA, and no intent in the log says so", effect.str());
+  }
+  if (known->second.directory != directory) {
+    return fmt::format("order {} reaches {}, and its intent in the log names {}", effect.str(),
+                       directory, known->second.directory);
   }
   return {};
 }

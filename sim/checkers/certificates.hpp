@@ -15,12 +15,13 @@ namespace atlasflow::sim {
 
 class Certificates {
  public:
-  // The records of the log in their order.
-  void take(const storage::Record& record);
+  // The records of the log in their order. Which limit of an authority one breaks, as a sentence;
+  // empty: none.
+  std::string take(const storage::Record& record);
 
   // What is wrong with it, as a sentence; empty: nothing.
   [[nodiscard]] std::string wrong_order(const World& world, const std::string& domain,
-                                        const EffectId& effect) const;
+                                        const EffectId& effect, const std::string& directory) const;
   [[nodiscard]] std::string wrong_table(const World& world,
                                         const std::vector<actors::CertificateChoice>& table) const;
 
@@ -34,6 +35,7 @@ class Certificates {
     std::string project;
     std::string project_id;
     std::optional<EffectId> order;  // under way, by the log
+    std::string directory;          // that it is from
     std::string newest;             // fingerprint of what was issued last and not lost
     std::string installed;
     bool uploaded = false;              // the newest is one that the project brought
@@ -44,10 +46,18 @@ class Certificates {
     bool was_refused = false;  // by the CA, since the last certificate
     TimestampUs retry_at = 0;
   };
+  // What one authority has counted of a name, whoever had that since.
+  struct Counted {
+    std::vector<TimestampUs> failed_validations;
+    TimestampUs asked_to_wait_until = 0;
+  };
+  void take_certificate(const std::string& name, const storage::Record& record);
+  std::string take_counted(const std::string& name, const storage::Record& record);
   [[nodiscard]] bool is_proved(const std::string& name, const Domain& domain) const;
 
-  std::map<std::string, Domain> domains_;                      // that are claimed
-  std::map<std::string, std::string> owners_of_certificates_;  // domain by fingerprint
+  std::map<std::pair<std::string, std::string>, Counted> counted_;  // by name and directory
+  std::map<std::string, Domain> domains_;                           // that are claimed
+  std::map<std::string, std::string> owners_of_certificates_;       // domain by fingerprint
   std::map<std::string, std::string>
       proved_;  // by domain, the project whose records were there last
 };

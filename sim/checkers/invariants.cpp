@@ -161,7 +161,8 @@ void Invariants::take_of_domain(const std::string& name, const storage::Record& 
                          name, sentence));
   }
   evolve(state, record.event, record.recorded_at);
-  certificates_.take(record);
+  const auto why = certificates_.take(record);
+  if (!why.empty()) violated("limits-are-kept", why);
 }
 
 void Invariants::take_of_vm(const std::string& deployment, const storage::Record& record) {
@@ -366,9 +367,10 @@ void Invariants::check_served(const World::Table& table) {
   }
 }
 
-void Invariants::on_order(const std::string& domain, const EffectId& effect) {
+void Invariants::on_order(const std::string& domain, const EffectId& effect,
+                          const std::string& directory) {
   catch_up();
-  const auto why = certificates_.wrong_order(world_, domain, effect);
+  const auto why = certificates_.wrong_order(world_, domain, effect, directory);
   if (!why.empty()) violated("one-order-at-a-time", why);
 }
 

@@ -52,7 +52,8 @@ class Invariants final : public Witness {
                  const actors::SealedEntries& values) override;
   void on_stop(const VmId& vm_id) override;
   void on_table(const World::Table& table) override;
-  void on_order(const std::string& domain, const EffectId& effect) override;
+  void on_order(const std::string& domain, const EffectId& effect,
+                const std::string& directory) override;
   void on_certificates(const std::vector<actors::CertificateChoice>& table) override;
   void on_bytes(std::string_view bytes) override;
 

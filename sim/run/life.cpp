@@ -8,6 +8,7 @@
 #include "events/settings.hpp"
 #include "sim/checkers/fold_difference.hpp"
 #include "sim/disk/lossy_log.hpp"
+#include "sim/world/outside_domains.hpp"
 #include "storage/log/forwarding_event_log.hpp"
 
 namespace atlasflow::sim {
@@ -94,7 +95,8 @@ void Life::start() {
   parts.domain = config_.domain;
   parts.builders = config_.builders;
   parts.rollbacks = config_.rollbacks;
-  parts.domains.rules.directory = "https://ca.example.test/directory";
+  parts.domains.rules.directory = k_first_authority;
+  if (config_.authorities > 1) parts.domains.rules.fallback_directory = k_second_authority;
   parts.domains.rules.certificates_per_week = 0;  // they live for minutes
   parts.spawn.detach_blocking = false;
   parts.fatal = [this](const Error& error) {

@@ -34,6 +34,7 @@ struct LifeConfig {
   std::function<std::unique_ptr<EngineSet>(Waits&)> engines;
   int builders = 1;
   std::size_t rollbacks = 5;
+  int authorities = 1;  // that certificates are ordered from
   std::string domain = k_made_up_domain;
   // What its start goes on from; null: it folds the whole log.
   const storage::SnapshotStore* snapshots = nullptr;

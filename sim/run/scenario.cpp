@@ -115,6 +115,24 @@ void draw_certificate_steps(std::uint64_t seed, Scenario& scenario) {
   }
 }
 
+// In some of the runs with domains there is a second authority, and the first one has a limit, or is
+// away for so long that the other is asked. By numbers of their own once more.
+void draw_authorities(std::uint64_t seed, Scenario& scenario) {
+  Random random(seed ^ 0x5EC02DCAULL);
+  // In a longer run the end of a limit comes within it.
+  if (!random.chance(1, 2) || scenario.duration > 3600 * k_s) return;
+  scenario.authorities = 2;
+  const auto room = static_cast<std::uint64_t>(std::max<TimestampUs>(scenario.duration, 4 * k_s));
+  const auto count = 1 + random.below(3);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    Step step;
+    step.kind = random.chance(2, 3) ? StepKind::ca_limits : StepKind::ca_away;
+    step.at = 2 * k_s + static_cast<TimestampUs>(random.below(room));
+    step.span = scenario.duration;
+    scenario.steps.push_back(step);
+  }
+}
+
 // Domains come in a third of the runs, by numbers of their own: the rest of a run is what it would
 // be without them.
 void draw_domain_steps(std::uint64_t seed, Scenario& scenario) {
@@ -144,6 +162,7 @@ void draw_domain_steps(std::uint64_t seed, Scenario& scenario) {
     scenario.steps.push_back(step);
   }
   draw_certificate_steps(seed, scenario);
+  draw_authorities(seed, scenario);
   std::stable_sort(scenario.steps.begin(), scenario.steps.end(),
                    [](const Step& left, const Step& right) { return left.at < right.at; });
 }

@@ -66,7 +66,8 @@ enum class StepKind : std::uint8_t {
   domain_right,  // domain `value` leads to the project
   domain_gone,   // its records are removed
   dns_away,      // name servers answer nobody for `span`
-  ca_away,       // nor does the certificate authority
+  ca_away,       // nor does the certificate authority, of two the first
+  ca_limits,     // that one has a limit for `span`: it asks to be left alone for a day
   key_lost,      // what is stored of domain `value` is gone
   // what should not happen
   forged_webhook,  // a delivery whose bytes were changed on the way
@@ -142,7 +143,8 @@ struct Scenario {
   int hosts = 1;
   int host_memory_mib = 4096;
   int rollbacks = 2;
-  int senders = 1;  // GitHub installations, each with a secret of its own
+  int senders = 1;      // GitHub installations, each with a secret of its own
+  int authorities = 1;  // that certificates are ordered from: the first, or a second in its place
   LogKind log = LogKind::memory;
   TimestampUs duration = 60'000'000;  // then everything heals, and must come to rest
   Rates rates;

@@ -66,6 +66,7 @@ constexpr std::array k_kinds = {
     Kind{StepKind::domain_gone, "domain_gone", {.value = true}},
     Kind{StepKind::dns_away, "dns_away", {.span = true}},
     Kind{StepKind::ca_away, "ca_away", {.span = true}},
+    Kind{StepKind::ca_limits, "ca_limits", {.span = true}},
     Kind{StepKind::key_lost, "key_lost", {.value = true}},
 };
 constexpr std::array k_apps = {
@@ -209,6 +210,7 @@ std::string sentence_of(const Step& step, std::string app) {
       return fmt::format("host {} reboots", step.value);
     case StepKind::dns_away:
     case StepKind::ca_away:
+    case StepKind::ca_limits:
     case StepKind::edge_away:
     case StepKind::registry_away:
     case StepKind::git_away:

@@ -245,6 +245,7 @@ void take_all(Section& root, Reading& reading, Scenario& scenario) {
   root.take("host_memory_mib", scenario.host_memory_mib, 64, 1 << 24U);
   root.take("rollbacks", scenario.rollbacks, 0, 1000);
   root.take("senders", scenario.senders, 1, k_machines_max);
+  root.take("authorities", scenario.authorities, 1, 2);
   take_log(root, scenario.log);
   root.take("duration_us", scenario.duration, 1, k_scenario_max);
   take_rates(root, reading, scenario.rates);
@@ -346,6 +347,7 @@ std::string text_of(const Scenario& scenario) {
   out << "host_memory_mib = " << scenario.host_memory_mib << '\n';
   out << "rollbacks = " << scenario.rollbacks << '\n';
   out << "senders = " << scenario.senders << '\n';
+  if (scenario.authorities != 1) out << "authorities = " << scenario.authorities << '\n';
   out << "log = " << (scenario.log == LogKind::rocksdb ? "\"rocksdb\"" : "\"memory\"") << '\n';
   out << "duration_us = " << grouped(scenario.duration) << '\n';
   if (scenario.choices) write_choices(out, *scenario.choices);

@@ -112,6 +112,7 @@ class Shrinker {
     any |= set(&Scenario::hosts, 1);
     any |= set(&Scenario::builders, 1);
     any |= set(&Scenario::senders, 1);
+    any |= set(&Scenario::authorities, 1);
     any |= set(&Scenario::host_memory_mib, Scenario{}.host_memory_mib);
     any |= take_fewer_projects();
     any |= calm_steps();

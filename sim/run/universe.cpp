@@ -192,6 +192,7 @@ std::unique_ptr<Life> Universe::make_life(std::unique_ptr<storage::EventLog> log
   config.builders = scenario_.builders;
   config.domain = domain_of(options_);
   config.rollbacks = static_cast<std::size_t>(scenario_.rollbacks);
+  config.authorities = scenario_.authorities;
   config.engines = [this](Waits& waits) {
     return std::make_unique<Outside>(Outside::Parts{world_, weather_, github_, choices_, waits,
                                                     invariants_, [this] { at_a_moment(); },
@@ -204,9 +205,8 @@ std::unique_ptr<Life> Universe::make_life(std::unique_ptr<storage::EventLog> log
   };
   if (options_.noise) {
     config.idle_actors = 1 + static_cast<int>(lives_ % 5);
-    for (std::size_t i = 0; i < 50; ++i) {
-      noise_.push_back(std::make_unique<char[]>(17 + 37 * (i + lives_)));
-    }
+    for (std::size_t i = lives_; i < lives_ + 50; ++i)
+      noise_.push_back(std::make_unique<char[]>(17 + 37 * i));
   }
   if (has_snapshots(*config.log)) {
     config.snapshots = &snapshots_.begin_process();

@@ -276,6 +276,9 @@ bool Universe::carry_out_for_a_domain(const Step& step) {
     case StepKind::ca_away:
       weather_.away_until["ca"] = until;
       return true;
+    case StepKind::ca_limits:
+      weather_.away_until["patience of the ca"] = until;
+      return true;
     case StepKind::key_lost:
       std::erase_if(known.stored, [&](const auto& stored) {
         return stored.second.names_size() > 0 && stored.second.names(0) == name;

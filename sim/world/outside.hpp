@@ -28,8 +28,9 @@ class Witness {
                          const actors::SealedEntries& values) = 0;
   virtual void on_stop(const VmId& vm_id) = 0;
   virtual void on_table(const World::Table& table) = 0;
-  // An order reaches the certificate authority for the first time.
-  virtual void on_order(const std::string& domain, const EffectId& effect) = 0;
+  // An order reaches a certificate authority, by its directory, for the first time.
+  virtual void on_order(const std::string& domain, const EffectId& effect,
+                        const std::string& directory) = 0;
   // The edge shows these from now on.
   virtual void on_certificates(const std::vector<actors::CertificateChoice>& table) = 0;
   // Bytes that left the control plane.

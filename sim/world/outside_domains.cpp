@@ -80,8 +80,14 @@ actors::IssueResult OutsideDomains::issue(const actors::CertificateJob& job) {
   const auto& domain = job.names.front();
   const auto open = known.open_orders.find(domain);
   if (open == known.open_orders.end() || open->second != job.effect) {
-    outside_.parts_.witness.on_order(domain, job.effect);
+    outside_.parts_.witness.on_order(domain, job.effect, job.directory);
     known.open_orders[domain] = job.effect;
+  }
+  const bool at_second = job.directory == k_second_authority;
+  if (!at_second && world.agenda.now() < outside_.parts_.weather.back_at("patience of the ca")) {
+    known.open_orders.erase(domain);
+    return failed(pb::CERTIFICATE_PROBLEM_RATE_LIMITED, "injected: the CA has a limit",
+                  world.agenda.now() + k_authority_limit_us);
   }
   if (misfortune()) {
     known.open_orders.erase(domain);
@@ -100,7 +106,7 @@ actors::IssueResult OutsideDomains::issue(const actors::CertificateJob& job) {
   const auto serial = std::to_string(++known.serial);
   issued.set_fingerprint("fingerprint-" + serial);
   issued.set_serial(serial);
-  issued.set_issuer("Simulated CA");
+  issued.set_issuer(at_second ? "Second simulated CA" : "Simulated CA");
   issued.set_not_before_us(world.agenda.now());
   issued.set_not_after_us(world.agenda.now() + k_certificate_life_us);
   for (const auto& name : job.names) issued.add_names(name);
@@ -110,8 +116,9 @@ actors::IssueResult OutsideDomains::issue(const actors::CertificateJob& job) {
 
 actors::IssueResult OutsideDomains::order(const actors::CertificateJob& job, std::stop_token stop) {
   actors::IssueResult result;
+  const auto* where = job.directory == k_second_authority ? "second ca" : "ca";
   const auto called =
-      outside_.call({"ca", job.remaining.count(), 500 * k_ms}, stop, [&]() -> Result<void> {
+      outside_.call({where, job.remaining.count(), 500 * k_ms}, stop, [&]() -> Result<void> {
         result = issue(job);
         return {};
       });

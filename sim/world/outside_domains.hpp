@@ -13,6 +13,12 @@ namespace atlasflow::sim {
 // How long a certificate of the simulated authority lives: renewals come within a run.
 inline constexpr TimestampUs k_certificate_life_us = 60'000'000LL * 10;
 
+// The certificate authorities' directories.
+inline constexpr const char* k_first_authority = "https://ca.example.test/directory";
+inline constexpr const char* k_second_authority = "https://second.example.test/directory";
+// How long the first one asks to be left alone while it has a limit: longer than a run.
+inline constexpr TimestampUs k_authority_limit_us = 24 * 3600 * 1'000'000LL;
+
 class OutsideDomains final : public actors::DomainEngine {
  public:
   explicit OutsideDomains(Outside& outside) : outside_(outside) {}
@@ -21,6 +27,11 @@ class OutsideDomains final : public actors::DomainEngine {
   Result<pb::DnsObservation> look_up(const std::string& domain, const std::string& ownership_name,
                                      std::stop_token stop) override;
   actors::IssueResult order(const actors::CertificateJob& job, std::stop_token stop) override;
+  // Its accounts are none of a run's.
+  Result<std::string> change_account_key(const std::string& /*directory*/,
+                                         std::stop_token /*stop*/) override {
+    return fail(ErrorCode::conflict, "the simulated authority changes no account's key");
+  }
   Result<pb::CertificateIssued> keep_upload(const std::string& domain,
                                             const actors::CertificateUpload& upload) override;
   Result<actors::PublishedCertificates> publish(

@@ -247,6 +247,12 @@ std::optional<DomainState> Catalog::domain(const std::string& name) const {
   return state == nullptr ? std::nullopt : std::optional(*state);
 }
 
+std::optional<HeldOrder> Catalog::held_order(const DomainState& state, const DomainRules& rules,
+                                             const std::string& registered, TimestampUs now) const {
+  const std::shared_lock lock(mutex_);
+  return domains_.held_order(state, rules, registered, now);
+}
+
 std::map<std::string, std::string> Catalog::quarantined() const {
   const std::shared_lock lock(mutex_);
   return quarantined_;

@@ -152,6 +152,11 @@ class Catalog : private CatalogFold {
   // Every domain of a user's own that ever was claimed, by name.
   [[nodiscard]] std::vector<DomainState> domains() const;
   [[nodiscard]] std::optional<DomainState> domain(const std::string& name) const;
+  // As DomainLedger::held_order().
+  [[nodiscard]] std::optional<HeldOrder> held_order(const DomainState& state,
+                                                    const DomainRules& rules,
+                                                    const std::string& registered,
+                                                    TimestampUs now) const;
   // Streams that a violated invariant has stopped since the last start, with the reason.
   [[nodiscard]] std::map<std::string, std::string> quarantined() const;
   // Every project that ever was, deleted ones too.

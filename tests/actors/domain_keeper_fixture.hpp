@@ -57,7 +57,7 @@ class FullLog final : public storage::ForwardingEventLog {
 class TestEngine final : public DomainEngine {
  public:
   Result<DomainName> name_of(const std::string& typed) const override {
-    return DomainName{typed, typed, false};
+    return DomainName{typed, typed, false, registered};
   }
   Result<pb::DnsObservation> look_up(const std::string& domain, const std::string& ownership_name,
                                      std::stop_token) override {
@@ -120,6 +120,9 @@ class TestEngine final : public DomainEngine {
     ++cleans;
     return {};
   }
+  Result<std::string> change_account_key(const std::string&, std::stop_token) override {
+    return fail(ErrorCode::internal, "no test's keeper asks for that");
+  }
   Result<pb::CertificateIssued> keep_upload(const std::string&, const CertificateUpload&) override {
     return fail(ErrorCode::internal, "no test's keeper asks for that");
   }
@@ -137,6 +140,7 @@ class TestEngine final : public DomainEngine {
   }
   std::string describe() const override { return "a test's"; }
 
+  std::string registered;  // what every name is below; empty: each is registered itself
   bool leads_here = true;
   bool advises = false;
   RenewalNews news;
@@ -195,6 +199,7 @@ class DomainKeeper : public testing::Test {
     keeper_config.domain = k_own;
     keeper_config.settings.rules.directory = k_first;
     keeper_config.settings.rules.fallback_directory = fallback;
+    keeper_config.settings.rules.new_certificates_per_week = new_certificates_per_week;
     keeper_config.settings.orders_own = orders_own;
     keeper_config.spawn.detach_blocking = false;
     keeper = system->spawn(domain_keeper, keeper_config);
@@ -282,6 +287,7 @@ class DomainKeeper : public testing::Test {
 
   bool orders_own = false;
   std::string fallback;  // the second authority's directory
+  std::int32_t new_certificates_per_week = 45;
   FullLog log;
   TestClock clock;
   TestEngine engine;

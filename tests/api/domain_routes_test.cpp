@@ -30,6 +30,17 @@ TEST_F(DomainRoutes, a_domain_is_found_however_its_name_is_typed) {
   EXPECT_EQ(get("/v1/domains/www.shop.test").at("status"), "removed");
 }
 
+TEST_F(DomainRoutes, an_order_that_waits_for_its_registered_domain_says_why_and_until_when) {
+  pb::Event verified;
+  verified.mutable_domain_verified();
+  control_.append_to_domain("www.shop.test", {verified});
+  EXPECT_TRUE(get("/v1/domains/www.shop.test").at("order_held").is_null());
+  control_.held_order = HeldOrder{4'711, "three are all in seven days"};
+  const auto domain = get("/v1/domains/www.shop.test");
+  EXPECT_EQ(domain.at("order_held"), "three are all in seven days");
+  EXPECT_EQ(domain.at("next_order_at_us"), 4'711);
+}
+
 TEST_F(DomainRoutes, one_that_nobody_claimed_is_not_found) {
   const auto answer = ask("GET", "/v1/domains/nobody.test");
   EXPECT_EQ(answer.status, 404);
@@ -87,6 +98,20 @@ TEST_F(DomainRoutes, what_is_wrong_with_a_certificate_is_a_400_without_a_byte_of
                           R"({"certificate":"chain","private_key":"hush"})");
   EXPECT_EQ(answer.status, 400);
   EXPECT_THAT(answer.body, HasSubstr("has expired on"));
+}
+
+TEST_F(DomainRoutes, the_account_gets_another_key_at_the_authority_that_is_meant) {
+  const auto first = ask("POST", "/v1/acme-account/key", "{}");
+  EXPECT_EQ(first.status, 200);
+  EXPECT_THAT(first.body, HasSubstr("first-thumbprint"));
+  const auto second = ask("POST", "/v1/acme-account/key", R"({"fallback":true})");
+  EXPECT_THAT(second.body, HasSubstr("second-thumbprint"));
+  EXPECT_EQ(ask("POST", "/v1/acme-account/key", R"({"fallback":"yes"})").status, 400);
+  EXPECT_EQ(ask("POST", "/v1/acme-account/key", "nonsense").status, 400);
+  control_.domain_error = Error{ErrorCode::conflict, "there is no account yet", ""};
+  const auto refused = ask("POST", "/v1/acme-account/key", "{}");
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_THAT(refused.body, HasSubstr("no account yet"));
 }
 
 TEST_F(DomainRoutes, a_redirect_is_set_and_ended) {

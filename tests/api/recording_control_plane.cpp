@@ -97,7 +97,8 @@ std::string RecordingControlPlane::domain_named(const std::string& typed) const 
 actors::DomainOutlook RecordingControlPlane::outlook_of(const DomainState& state) const {
   return actors::outlook_of(
       state, nullptr, "apps.test",
-      {.rules = {.directory = "https://ca.test/dir"}, .addresses = {"192.0.2.7"}}, /*now=*/0);
+      {.rules = {.directory = "https://ca.test/dir"}, .addresses = {"192.0.2.7"}}, /*now=*/0,
+      held_order);
 }
 
 pb::PushReceived RecordingControlPlane::push_to(const std::string& project) {
@@ -439,6 +440,10 @@ struct RecordingControlPlane::Effect {
   }
   Result<std::string> operator()(const commands::CheckDomain& command) const {
     return answered(command.domain);
+  }
+  Result<std::string> operator()(const commands::ChangeAccountKey& command) const {
+    if (plane.domain_error) return tl::unexpected(*plane.domain_error);
+    return std::string(command.at_fallback ? "second" : "first") + "-thumbprint";
   }
   Result<std::string> operator()(const commands::RetryDomain& command) const {
     return answered(command.domain);

@@ -67,6 +67,7 @@ class RecordingControlPlane : public actors::ControlPlane {
   Result<commands::Done> report_outcome;  // an error: it is not recorded either
   Result<commands::Done> app_outcome;     // of connecting and disconnecting an App...
   bool app_is_recorded = true;            // ...which may be recorded all the same
+  std::optional<HeldOrder> held_order;    // of every domain of which one is due
   std::optional<Error> domain_error;      // of the commands for domains; unset: they work
   // The log's index of streams can't be read; its records can.
   std::atomic<bool> index_is_damaged = false;

@@ -47,8 +47,13 @@ TEST(CommandLine, a_domains_certificate_is_shown_brought_and_given_up_by_one_wor
             "www.shop.test");
   EXPECT_TRUE(
       command<DomainRedirectCommand>({"domains", "redirect", "www.shop.test", "--off"}).off);
+  EXPECT_FALSE(command<DomainAccountRolloverCommand>({"domains", "account", "rollover"}).fallback);
+  EXPECT_TRUE(
+      command<DomainAccountRolloverCommand>({"domains", "account", "rollover", "--fallback"})
+          .fallback);
   const std::vector<std::vector<const char*>> wrong = {
       {"domains", "cert"},
+      {"domains", "account"},
       {"domains", "cert", "upload", "www.shop.test", "--cert", "chain.pem"},
       {"domains", "cert", "upload", "--cert", "chain.pem", "--key", "key.pem"},
       {"domains", "redirect", "www.shop.test"},
@@ -191,6 +196,20 @@ TEST(CommandLine, a_github_app_is_named_by_its_id_and_two_files) {
   EXPECT_EQ(connect.base_url, "https://git.example.com");
   EXPECT_EQ(command<GitHubConnectCommand>({"github", "connect"}).app_id, 0);
   EXPECT_TRUE(command<GitHubDisconnectCommand>({"github", "disconnect", "-y"}).yes);
+}
+
+TEST(CommandLine, the_authority_is_exported_to_a_file_or_the_terminal_and_trusted_or_not) {
+  EXPECT_EQ(command<CaExportCommand>({"ca", "export"}).file, "");
+  EXPECT_EQ(command<CaExportCommand>({"ca", "export", "ca.pem"}).file, "ca.pem");
+  EXPECT_FALSE(command<CaTrustCommand>({"ca", "trust"}).remove);
+  EXPECT_TRUE(command<CaTrustCommand>({"ca", "trust", "--remove"}).remove);
+  EXPECT_TRUE(command<CaTrustCommand>({"ca", "trust", "--replace"}).replace);
+  for (const auto& arguments : std::vector<std::vector<const char*>>{
+           {"ca"}, {"ca", "export", "a", "b"}, {"ca", "trust", "--remove", "--replace"}}) {
+    const auto line = parse(arguments);
+    ASSERT_FALSE(line) << arguments.back();
+    EXPECT_EQ(line.error().code, 2);
+  }
 }
 
 TEST(CommandLine, the_help_lists_every_verb) {

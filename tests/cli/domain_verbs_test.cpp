@@ -30,6 +30,17 @@ TEST_F(DomainVerbs, a_retry_says_what_it_leads_to_and_where_that_is_seen) {
   EXPECT_THAT(ran.out, HasSubstr("'atlasflow domains cert www.shop.test'"));
 }
 
+TEST_F(DomainVerbs, an_order_that_waits_for_its_registered_domain_is_told_of_where_it_is_shown) {
+  pb::Event verified;
+  verified.mutable_domain_verified();
+  control_.append_to_domain("www.shop.test", {verified});
+  control_.held_order = HeldOrder{4'711, "three are all in seven days"};
+  const auto shown = run(DomainCertCommand{.domain = "www.shop.test"});
+  EXPECT_EQ(shown.code, 0) << shown.err;
+  EXPECT_THAT(shown.out, HasSubstr("three are all in seven days"));
+  EXPECT_THAT(run(DomainListCommand{}).out, HasSubstr("three are all in seven days"));
+}
+
 TEST_F(DomainVerbs, a_retry_that_is_refused_says_why_and_fails) {
   control_.domain_error = Error{ErrorCode::conflict, "its certificate is good", ""};
   const auto ran = run(DomainRetryCommand{.domain = "www.shop.test"});
@@ -88,6 +99,19 @@ TEST_F(DomainVerbs, files_that_are_missing_and_two_of_stdin_are_a_wrong_usage) {
       run(DomainCertUploadCommand{.domain = "www.shop.test", .cert_file = "-", .key_file = "-"});
   EXPECT_EQ(both.code, 2);
   EXPECT_THAT(both.err, HasSubstr("can't both be stdin"));
+}
+
+TEST_F(DomainVerbs, an_account_gets_another_key_or_it_is_said_why_not) {
+  const auto first = run(DomainAccountRolloverCommand{});
+  EXPECT_EQ(first.code, 0) << first.err;
+  EXPECT_THAT(first.out, HasSubstr("of thumbprint first-thumbprint"));
+  EXPECT_THAT(first.out, HasSubstr("Take a backup"));
+  EXPECT_THAT(run(DomainAccountRolloverCommand{.fallback = true}).out,
+              HasSubstr("second certificate authority has another key, of thumbprint second-"));
+  control_.domain_error = Error{ErrorCode::conflict, "there is no account yet", ""};
+  const auto refused = run(DomainAccountRolloverCommand{});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("no account yet"));
 }
 
 TEST_F(DomainVerbs, a_redirect_says_where_visitors_go) {

@@ -32,6 +32,13 @@ TEST(DomainName, an_international_name_is_the_same_both_ways) {
   EXPECT_EQ(name->name, "xn--fa-hia.example");
 }
 
+TEST(DomainName, what_was_registered_is_the_public_suffix_and_one_label) {
+  EXPECT_EQ(parse_domain_name("example.com")->registered, "example.com");
+  EXPECT_EQ(parse_domain_name("a.b.example.co.uk")->registered, "example.co.uk");
+  EXPECT_EQ(parse_domain_name("docs.someone.github.io")->registered, "someone.github.io");
+  EXPECT_EQ(parse_domain_name("WWW.Shop.Test")->registered, "shop.test");
+}
+
 TEST(DomainName, an_apex_is_one_label_below_a_public_suffix) {
   EXPECT_TRUE(parse_domain_name("example.com")->is_apex);
   EXPECT_TRUE(parse_domain_name("example.co.uk")->is_apex);

@@ -34,6 +34,12 @@ KeyPtr public_key(const json& jwk) {
   return KeyPtr(key);
 }
 
+std::string thumbprint_in(const json& jwk) {
+  nlohmann::ordered_json ordered;
+  for (const char* member : {"crv", "kty", "x", "y"}) ordered[member] = jwk[member];
+  return base64url(bytes_of(Sha256().of(ordered.dump())));
+}
+
 std::string decoded(const json& jws, const char* member) {
   return from_base64url(jws[member].get<std::string>()).value();
 }
@@ -92,6 +98,10 @@ int FakeCa::accounts() const {
   const std::lock_guard lock(mutex_);
   return static_cast<int>(thumbprints_.size());
 }
+int FakeCa::key_changes() const {
+  const std::lock_guard lock(mutex_);
+  return key_changes_;
+}
 int FakeCa::certificates() const {
   const std::lock_guard lock(mutex_);
   return static_cast<int>(
@@ -149,6 +159,7 @@ std::string FakeCa::answer(const std::string& request) {
                    {"newAccount", base() + "/account"},
                    {"newOrder", base() + "/new-order"},
                    {"renewalInfo", base() + "/renewal"}};
+    if (changes_keys) directory["keyChange"] = base() + "/key-change";
     if (has_terms) directory["meta"]["termsOfService"] = base() + "/terms";
     directory["meta"]["caaIdentities"] = {"ca.example"};
     directory["meta"]["externalAccountRequired"] = external_account_required;
@@ -192,7 +203,7 @@ std::string FakeCa::answer(const std::string& request) {
 }
 
 std::string FakeCa::own_answer(const std::string& part, std::size_t number, std::size_t member,
-                               const json& payload, const json&) {
+                               const json& payload, const json& header) {
   if (part == "/account") {
     json account{{"status", "valid"}};
     if (lists_orders) account["orders"] = base() + "/orders/0";
@@ -207,6 +218,7 @@ std::string FakeCa::own_answer(const std::string& part, std::size_t number, std:
     return respond(200, list.dump());
   }
   if (part == "/new-order") return new_order(payload);
+  if (part == "/key-change") return change_key(payload, header);
   if (number >= orders_.size()) return problem(404, "malformed", "no such order");
   if (part == "/order") return order_answer(number);
   if (part == "/authz") return authorization_answer(number, member);
@@ -229,17 +241,53 @@ std::string FakeCa::account_answer(const json& payload, const json& header) {
   if (external_account_required && !payload.contains("externalAccountBinding")) {
     return problem(403, "externalAccountRequired", "who are you?");
   }
-  nlohmann::ordered_json ordered;
-  for (const char* member : {"crv", "kty", "x", "y"}) ordered[member] = header["jwk"][member];
-  const auto thumbprint = base64url(bytes_of(Sha256().of(ordered.dump())));
+  const auto thumbprint = thumbprint_in(header["jwk"]);
   auto at = std::ranges::find(thumbprints_, thumbprint) - thumbprints_.begin();
   const bool known = at < static_cast<std::ptrdiff_t>(thumbprints_.size());
+  if (!known && payload.value("onlyReturnExisting", false)) {
+    return problem(400, "accountDoesNotExist", "no account has that key");
+  }
   if (!known) {
     thumbprints_.push_back(thumbprint);
     keys_.push_back(header["jwk"]);
   }
   return respond(known ? 200 : 201, R"({"status":"valid"})",
                  "Location: " + base() + "/account/" + std::to_string(at) + "\r\n");
+}
+
+// RFC 8555 section 7.3.5.
+std::string FakeCa::change_key(const json& inner, const json& outer) {
+  const auto inner_header = json::parse(decoded(inner, "protected"));
+  const auto change = json::parse(decoded(inner, "payload"));
+  const auto kid = outer["kid"].get<std::string>();
+  const auto at = std::stoul(kid.substr(kid.rfind('/') + 1));
+  const auto& jwk = inner_header["jwk"];
+  if (inner_header.contains("nonce") || inner_header["url"] != outer["url"]) {
+    return problem(400, "malformed", "the inner header is for something else");
+  }
+  if (!es256_verifies(public_key(jwk).get(), inner["protected"].get<std::string>(),
+                      inner["payload"].get<std::string>(), decoded(inner, "signature"))) {
+    return problem(400, "malformed", "the new key has not signed it");
+  }
+  if (change["account"] != kid || change["oldKey"] != keys_[at]) {
+    return problem(400, "malformed", "it names another account, or another key of it");
+  }
+  const auto thumbprint = thumbprint_in(jwk);
+  if (keys_are_taken) {
+    thumbprints_.push_back(thumbprint);
+    keys_.push_back(jwk);
+  }
+  const auto taken = std::ranges::find(thumbprints_, thumbprint) - thumbprints_.begin();
+  if (taken < static_cast<std::ptrdiff_t>(thumbprints_.size())) {
+    const json document{{"type", "urn:ietf:params:acme:error:conflict"},
+                        {"detail", "that key is another account's"}};
+    return respond(409, document.dump(),
+                   "Location: " + base() + "/account/" + std::to_string(taken) + "\r\n");
+  }
+  thumbprints_[at] = thumbprint;
+  keys_[at] = jwk;
+  ++key_changes_;
+  return loses_key_change_answer ? respond(502, "") : respond(200, R"({"status":"valid"})");
 }
 
 std::string FakeCa::new_order(const json& payload) {

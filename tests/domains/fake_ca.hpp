@@ -65,9 +65,12 @@ class FakeCa {
   bool lists_orders = true;
   bool external_account_required = false;
   bool has_terms = false;
-  bool wrong_key = false;          // the certificate is for another one
-  std::set<std::string> replaced;  // what a second order must not replace
-  LeafWish leaf;                   // its times
+  bool changes_keys = true;              // of accounts
+  bool keys_are_taken = false;           // each that an account wants is another account's by then
+  bool loses_key_change_answer = false;  // it has changed it
+  bool wrong_key = false;                // the certificate is for another one
+  std::set<std::string> replaced;        // what a second order must not replace
+  LeafWish leaf;                         // its times
   // TXT records at a name, as it sees them; it looks when a DNS-01 challenge is accepted.
   std::function<std::vector<std::string>(const std::string& name)> texts;
   // A whole answer to a question for the renewal of the certificate with that id.
@@ -77,6 +80,7 @@ class FakeCa {
 
   [[nodiscard]] int orders() const;
   [[nodiscard]] int accounts() const;
+  [[nodiscard]] int key_changes() const;
   [[nodiscard]] int certificates() const;
   [[nodiscard]] int asked(const std::string& part) const;
   [[nodiscard]] std::vector<std::string> replaces() const;
@@ -103,6 +107,7 @@ class FakeCa {
                                        const nlohmann::json& header);
   [[nodiscard]] std::string account_answer(const nlohmann::json& payload,
                                            const nlohmann::json& header);
+  [[nodiscard]] std::string change_key(const nlohmann::json& inner, const nlohmann::json& outer);
   [[nodiscard]] std::string new_order(const nlohmann::json& payload);
   [[nodiscard]] std::string order_answer(std::size_t number);
   [[nodiscard]] std::string authorization_answer(std::size_t number, std::size_t member);
@@ -126,6 +131,7 @@ class FakeCa {
   std::vector<nlohmann::json> keys_;
   nlohmann::json account_request_;
   int nonce_count_ = 0;
+  int key_changes_ = 0;
   std::unique_ptr<base_test::HttpPeer> peer_;  // last: it calls the rest
 };
 

@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -67,6 +69,10 @@ class KilledOrders : public testing::Test {
 
   // The fingerprint that it printed; empty when it was killed.
   std::string live(const std::string& effect, const std::string& name, Death death) {
+    return live({effect, name}, death);
+  }
+  // What it printed; more: what it is told beside the folder and the CA.
+  std::string live(const std::vector<std::string>& more, Death death) {
     death_ = death;
     requests_ = 0;
     std::string printed;
@@ -74,16 +80,17 @@ class KilledOrders : public testing::Test {
     EXPECT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
     const FileDescriptor ours(pipe[0]);
     FileDescriptor theirs(pipe[1]);
-    auto child =
-        spawn_process({.argv = {ATLASFLOW_ORDER_PROCESS, folder_, ca_.directory(), effect, name},
-                       .environment = {},
-                       .output = theirs.get(),
-                       .error = STDERR_FILENO,
-                       // Known before the process asks for anything.
-                       .before_exec = [this](pid_t pid) -> Result<void> {
-                         pid_ = pid;
-                         return {};
-                       }});
+    std::vector<std::string> argv = {ATLASFLOW_ORDER_PROCESS, folder_, ca_.directory()};
+    argv.insert(argv.end(), more.begin(), more.end());
+    auto child = spawn_process({.argv = argv,
+                                .environment = {},
+                                .output = theirs.get(),
+                                .error = STDERR_FILENO,
+                                // Known before the process asks for anything.
+                                .before_exec = [this](pid_t pid) -> Result<void> {
+                                  pid_ = pid;
+                                  return {};
+                                }});
     EXPECT_TRUE(child.has_value());
     theirs.reset();
     std::array<char, 256> bytes{};
@@ -131,6 +138,30 @@ TEST_F(KilledOrders, are_gone_on_with_by_the_next_life) {
     }
   }
   EXPECT_GT(deaths, 20) << "a test of deaths needs some";
+}
+
+class KilledKeyChanges : public KilledOrders {};
+
+TEST_F(KilledKeyChanges, leave_the_account_the_one_key_that_the_authority_knows) {
+  ASSERT_EQ(live("first.example-v1", "first.example", {}).size(), 64U);
+  int deaths = 0;
+  int number = 0;
+  for (int request = 1; request <= 7; ++request) {
+    for (const auto later : {0us, 200us, 800us, 3'000us}) {
+      const auto name = "k" + std::to_string(++number) + ".example";
+      SCOPED_TRACE(name + ": request " + std::to_string(request) + ", " +
+                   std::to_string(later.count()) + " us later");
+      if (live(std::vector<std::string>{}, {request, later}).empty()) ++deaths;
+      EXPECT_EQ(live(name + "-v1", name, {}).size(), 64U);
+      EXPECT_EQ(ca_.accounts(), 1);
+    }
+  }
+  EXPECT_GT(deaths, 8) << "a test of deaths needs some";
+  const int changes = ca_.key_changes();
+  EXPECT_GT(changes, 0);
+  const auto last = live(std::vector<std::string>{}, {});
+  EXPECT_EQ(last.size(), 43U) << "a thumbprint, " << last;
+  EXPECT_EQ(ca_.key_changes(), changes + 1);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // One order in a process of its own, for tests that kill it:
+// order_process FOLDER DIRECTORY: has the account there get another key, and prints its thumbprint.
 // order_process FOLDER DIRECTORY EFFECT NAME [CA_BUNDLE [HOOK RESOLVER]]. With a hook the order is
 // for the name and all below it, proved by DNS. Else it posts its tokens as files in
 // FOLDER/board, as an edge would outlive it, and prints the certificate's fingerprint.
@@ -35,7 +36,7 @@ class FileBoard final : public atlasflow::domains::ChallengeBoard {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5 && argc != 6 && argc != 8) return 2;
+  if (argc != 3 && argc != 5 && argc != 6 && argc != 8) return 2;
   using namespace atlasflow;
   const std::filesystem::path folder = argv[1];
   auto store = domains::CertificateStore::open(folder / "domains", folder / "secret.key");
@@ -48,6 +49,16 @@ int main(int argc, char** argv) {
   config.directory = argv[2];
   config.terms_agreed = true;
   config.poll_first = std::chrono::milliseconds(20);  // a test's CA has its answer by then
+  if (argc == 3) {
+    const auto changed =
+        domains::Issuer(config, **store, board).change_account_key(config.directory, {});
+    if (!changed) {
+      std::cerr << changed.error().reason << "\n";
+      return 1;
+    }
+    std::cout << *changed;
+    return 0;
+  }
   if (argc >= 6) config.ca_bundle = argv[5];
   std::vector<std::string> names = {argv[4]};
   std::unique_ptr<domains::DnsProof> dns;

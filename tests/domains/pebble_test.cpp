@@ -16,6 +16,7 @@
 
 #include "base/process.hpp"
 #include "domains/acme/issuer.hpp"
+#include "domains/acme/jose.hpp"
 #include "domains/certificates/chain.hpp"
 #include "tests/base/http_peer.hpp"
 #include "tests/domains/fake_ca.hpp"
@@ -129,6 +130,32 @@ TEST_F(PebbleTest, a_name_that_its_policy_refuses_is_told) {
   const auto failed = order("e-v1", {"bank.example"});
   ASSERT_FALSE(failed.has_value());
   EXPECT_EQ(failed.error().problem(), pb::CERTIFICATE_PROBLEM_REFUSED) << failed.error().reason();
+}
+
+TEST_F(PebbleTest, an_account_gets_another_key_and_goes_on_with_that_one_alone) {
+  start();
+  ASSERT_TRUE(order("e-v1", {"web.example"}).has_value());
+  Issuer issuer(config_, *store_, board_);
+  const auto before = store_->account(config_.directory, "").value();
+  const auto changed = issuer.change_account_key(config_.directory, {});
+  ASSERT_TRUE(changed.has_value()) << changed.error().reason;
+  const auto after = store_->account(config_.directory, "").value();
+  EXPECT_EQ(thumbprint_of(after.key.get()), *changed);
+  EXPECT_EQ(after.url, before.url);
+  EXPECT_EQ(after.next_key, nullptr);
+  const auto is_known = [&](EVP_PKEY* key) {
+    AcmeClient client(config_, key, "", {});
+    EXPECT_TRUE(client.open().has_value());
+    const auto found = client.find_account();
+    EXPECT_TRUE(found.has_value());
+    return found.value_or(false) && client.account() == before.url;
+  };
+  EXPECT_TRUE(is_known(after.key.get()));
+  EXPECT_FALSE(is_known(before.key.get()));
+  const auto issued = order("e-v2", {"shop.example"});
+  ASSERT_TRUE(issued.has_value()) << issued.error().reason();
+  ASSERT_TRUE(issuer.change_account_key(config_.directory, {}).has_value()) << "and once more";
+  EXPECT_TRUE(order("e-v3", {"blog.example"}).has_value());
 }
 
 TEST_F(PebbleTest, an_external_account_is_bound) {

@@ -192,6 +192,19 @@ TEST_F(Domains, a_server_killed_in_any_state_of_a_domain_orders_once_and_serves_
   }
   EXPECT_EQ(atlasflow({"log", "verify"}).code, 0);
   start_server();
+  // The account of all of them gets another key, with which the next is ordered.
+  const auto rolled = atlasflow({"domains", "account", "rollover"});
+  EXPECT_EQ(rolled.code, 0) << rolled.err;
+  EXPECT_EQ(atlasflow({"domains", "add", "web", "after.shop.test"}).code, 0);
+  EXPECT_TRUE(eventually(60s, [&] { return domain("after.shop.test").at("status") == "active"; }))
+      << domain("after.shop.test").dump(2);
+  const auto second = atlasflow({"domains", "account", "rollover", "--fallback"});
+  EXPECT_EQ(second.code, 2);
+  EXPECT_THAT(second.err, HasSubstr("no second certificate authority"));
+  // The server's own authority, as another machine would trust it.
+  const auto exported = atlasflow({"ca", "export"});
+  EXPECT_EQ(exported.code, 0) << exported.err;
+  EXPECT_EQ(exported.out, read_file(ca_certificate()));
 }
 
 TEST_F(Domains, a_certificate_of_ones_own_serves_and_redirects_keep_path_and_query) {

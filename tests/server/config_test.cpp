@@ -139,6 +139,16 @@ TEST(Config, of_the_servers_own_certificate_is_taken) {
   EXPECT_EQ(update->domains.dns01_tsig_key_file, "/etc/atlasflow/tsig.key");
 }
 
+TEST(Config, of_limits_on_certificates_is_taken) {
+  EXPECT_EQ(parse_config("", k_file)->domains.new_certificates_per_week, 45);
+  const auto config = parse_config(
+      "[domains]\ncertificates_per_week = 0\nnew_certificates_per_week = 280\n", k_file);
+  ASSERT_TRUE(config) << to_string(config.error());
+  EXPECT_EQ(config->domains.certificates_per_week, 0);
+  EXPECT_EQ(config->domains.new_certificates_per_week, 280);
+  EXPECT_FALSE(parse_config("[domains]\nnew_certificates_per_week = -1\n", k_file));
+}
+
 TEST(Config, of_a_second_authority_is_taken) {
   const auto config = parse_config(
       "[domains]\nacme_directory = 'https://ca.example/dir'\nacme_terms_agreed = true\n"

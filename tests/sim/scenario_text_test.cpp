@@ -30,6 +30,7 @@ TEST(ScenarioText, every_field_comes_back_from_its_file) {
   scenario.host_memory_mib = 777;
   scenario.rollbacks = 0;
   scenario.senders = 2;
+  scenario.authorities = 2;
   scenario.log = LogKind::rocksdb;
   scenario.duration = 12'345'678;
   scenario.rates = {1, 2, 3, 4, 5, 6, 7, 8, 9, true};
@@ -109,8 +110,8 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"twice", "hosts = 1\nhosts = 2", "f.toml, line 2 is not TOML: "},
         Wrong{"unknown_key", "\n\nproject = 2",
               "f.toml, line 3: project is not known; what may stand here is format, name, why, "
-              "seed, projects, builders, hosts, host_memory_mib, rollbacks, senders, log, "
-              "duration_us, rates, step, choices"},
+              "seed, projects, builders, hosts, host_memory_mib, rollbacks, senders, "
+              "authorities, log, duration_us, rates, step, choices"},
         Wrong{"other_format", "format = \"atlasflow-scenario-9\"",
               "f.toml, line 1: format must be \"atlasflow-scenario-1\""},
         Wrong{"type", "name = 5", "f.toml, line 1: name must be text in quotes"},
