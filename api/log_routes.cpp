@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <filesystem>
+#include <functional>
 
 #include "api/access_log_reader.hpp"
 #include "api/context.hpp"
@@ -111,17 +112,17 @@ bool is_log_finished(const DeploymentState& state, LogKind kind) {
   return false;
 }
 
-// The VMs that were asked for in the instance's slot, in order, as the stream says from a version
-// on: the state forgets a VM once it is gone, but why an app crashed stands in that one's log.
-std::vector<std::string> vms_in_slot(const storage::EventLog& log, const DeploymentState& state,
-                                     std::int32_t slot, StreamVersion from) {
-  std::vector<std::string> vm_ids;
+// The effects that events of the deployment from a version on ask for, in order, as far as `is_one`
+// says so: the state forgets an effect once it is over, but why it went wrong stands in its log.
+std::vector<std::string> asked_for(const storage::EventLog& log, const DeploymentState& state,
+                                   StreamVersion from,
+                                   const std::function<bool(const pb::Event&)>& is_one) {
+  std::vector<std::string> ids;
   const auto read =
       log.read_stream(deployment_stream(state.id), from, [&](const storage::Record& record) {
         if (record.stream_version > state.version) return false;
-        if (record.event.has_vm_start_requested() &&
-            record.event.vm_start_requested().slot() == slot) {
-          vm_ids.push_back(effect_id(state.id, record.stream_version).str());
+        if (is_one(record.event)) {
+          ids.push_back(effect_id(state.id, record.stream_version).str());
         }
         return record.stream_version < state.version;
       });
@@ -129,15 +130,35 @@ std::vector<std::string> vms_in_slot(const storage::EventLog& log, const Deploym
     log_event(LogLevel::error, "api", "log_lookup_failed",
               {{"deployment", state.id.str()}, {"cause", to_string(read.error())}});
   }
-  return vm_ids;
+  return ids;
+}
+
+// The VMs that were asked for in the instance's slot.
+std::vector<std::string> vms_in_slot(const storage::EventLog& log, const DeploymentState& state,
+                                     std::int32_t slot, StreamVersion from) {
+  return asked_for(log, state, from, [slot](const pb::Event& event) {
+    return event.has_vm_start_requested() && event.vm_start_requested().slot() == slot;
+  });
+}
+
+// The newest clone that was asked for since that version, and the newest build behind it.
+std::vector<std::string> clone_and_build(const storage::EventLog& log, const DeploymentState& state,
+                                         StreamVersion from) {
+  const auto clones =
+      asked_for(log, state, from, [](const pb::Event& event) { return event.has_clone_started(); });
+  std::vector<std::string> ids;
+  if (!clones.empty()) ids.push_back(clones.back());
+  if (!state.build.empty()) ids.push_back(state.build.str());
+  return ids;
 }
 
 // What the files are named after that such a log is in, in order, of those since that version of
-// the deployment. Of builds and release commands it is the newest attempt's.
+// the deployment. Of clones, builds and release commands it is the newest attempt's.
 std::vector<std::string> log_ids_of(const storage::EventLog& log, const DeploymentState& state,
                                     const LogQuery& query, StreamVersion from) {
   if (query.kind == LogKind::run) return vms_in_slot(log, state, query.slot, from);
-  const auto& id = query.kind == LogKind::build ? state.build.str() : state.newest_release_vm.str();
+  if (query.kind == LogKind::build) return clone_and_build(log, state, from);
+  const auto& id = state.newest_release_vm.str();
   if (id.empty()) return {};
   return {id};
 }

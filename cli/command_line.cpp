@@ -194,7 +194,8 @@ void add_reading_verbs(CLI::App& app, Command& chosen) {
                         "Print the log of the app, the build, the release command or the requests");
   verb->add_option("NAME", logs->subject, "A project (its live deployment) or a deployment's id")
       ->required();
-  auto* build = verb->add_flag("--build", logs->build, "The build's log in place of the app's");
+  auto* build = verb->add_flag("--build", logs->build,
+                               "The log of its clone and build in place of the app's");
   auto* release =
       verb->add_flag("--release", logs->release, "The release command's in place of the app's");
   auto* http = verb->add_flag("--http", logs->http, "The project's requests in place of it");

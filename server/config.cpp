@@ -428,6 +428,7 @@ void take_all(Section& root, ServerConfig& config) {
   keep.take("run_log_mib", config.keep.run_log_mib, 1, 1 << 20);
   keep.take("logs_mib", config.keep.logs_mib, 1, 1 << 30);
   keep.take("build_cache_mib", config.keep.build_cache_mib, 0, 1 << 30);
+  keep.take("clones_mib", config.keep.clones_mib, 0, 1 << 30);
   keep.take("reserve_mib", config.keep.reserve_mib, 0, 1 << 20);
   keep.finish();
 

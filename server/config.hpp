@@ -106,6 +106,7 @@ struct ServerConfig {
     std::int64_t run_log_mib = 64;
     std::int64_t logs_mib = 2048;
     std::int64_t build_cache_mib = 10240;
+    std::int64_t clones_mib = 5120;
     std::int64_t reserve_mib = 64;  // of the disk, for the event log on a full one
   } keep;
   std::string log_level = "info";

@@ -172,6 +172,9 @@ logs_mib = 2048
 # Of the builder's layers and the base images that it pulled, in MiB: beyond that go base images
 # that nothing is built upon, those used longest ago first, and then its cache, oldest first.
 build_cache_mib = 10240
+# Of what was fetched of all projects' repositories, in MiB, so that the next clone of each fetches
+# only what is new: beyond that those used longest ago go. 0: each clone fetches everything.
+clones_mib = 5120
 # Of the state folder's disk, in MiB: held back by a file beside the event log, which is given back
 # when the disk is full, so that the log can go on; 0: none.
 reserve_mib = 64

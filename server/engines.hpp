@@ -15,6 +15,7 @@
 #include "actors/runtime/engines.hpp"
 #include "builder/image/image_builder.hpp"
 #include "builder/registry/registry.hpp"
+#include "builder/source/checkout.hpp"
 #include "builder/source/credential.hpp"
 #include "edge/edge.hpp"
 #include "github/connected_app.hpp"
@@ -47,6 +48,9 @@ class LocalBuildEngine final : public actors::BuildEngine {
     github::ConnectedApp* app = nullptr;        // clones what needs a login; null: nobody does
     RepositoryAccess* access = nullptr;         // projects' own keys and logins; null: none
     std::filesystem::path repositories = {};    // that are pushed to here
+    std::filesystem::path logs = {};            // clones' logs; empty: none are written
+    std::filesystem::path mirrors = {};         // what was fetched, a folder a project; empty: none
+    std::uint64_t mirrors_bytes_max = 0;        // of all of those; 0: none are kept
   };
   LocalBuildEngine(Config config, builder::ImageBuilder& images, storage::SecretStore& secrets,
                    RegistryGate& gate)
@@ -77,8 +81,13 @@ class LocalBuildEngine final : public actors::BuildEngine {
   // Opens what its steps may mount, and what its log must not show.
   [[nodiscard]] Result<void> open_values(const actors::SourceJob& job,
                                          builder::BuildRequest& request) const;
+  [[nodiscard]] Result<builder::Checkout> check_out(const actors::SourceJob& job,
+                                                    const std::filesystem::path& folder,
+                                                    const std::stop_token& stop) const;
   // unavailable: less than min_free_mib is free.
   [[nodiscard]] Result<void> check_disk() const;
+  [[nodiscard]] Result<std::vector<std::string>> collect_clones(const actors::KeepSource& keep,
+                                                                const std::stop_token& stop) const;
   [[nodiscard]] Result<std::vector<std::string>> collect_registry(const actors::KeepSource& keep,
                                                                   const std::stop_token& stop);
 

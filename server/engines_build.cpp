@@ -9,7 +9,8 @@
 #include "base/deadline.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
-#include "builder/source/checkout.hpp"
+#include "builder/source/clone_log.hpp"
+#include "builder/source/mirror.hpp"
 #include "builder/source/remote_head.hpp"
 #include "builder/source/repository_config.hpp"
 #include "builder/source/watch_paths.hpp"
@@ -116,37 +117,71 @@ builder::HostKeyCheck LocalBuildEngine::host_key_check_for(const ProjectId& proj
   return config_.access->host_key_check_of(project, std::move(stop));
 }
 
-Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::stop_token stop) {
-  ATLAS_TRYV(check_disk());
+namespace {
+
+// For the log of a clone, which shows no path of this machine, and nothing that somebody may have
+// written before an "@".
+std::string name_of_source(const actors::SourceJob& job) {
+  constexpr std::size_t k_sha_digits = 12;
+  const auto& url = job.repository_url;
+  const bool is_shown =
+      !is_own_repository(url) && (is_ssh_url(url) || url.find('@') == std::string::npos);
+  return job.sha.substr(0, k_sha_digits) + (job.ref.empty() ? "" : " of " + job.ref) + " from " +
+         (is_shown ? url : "the project's repository");
+}
+
+}  // namespace
+
+Result<builder::Checkout> LocalBuildEngine::check_out(const actors::SourceJob& job,
+                                                      const fs::path& folder,
+                                                      const std::stop_token& stop) const {
   builder::CheckoutRequest request;
   request.url = place_of(job.repository_url);
   request.sha = job.sha;
   request.ref = job.ref;
   request.base_sha = job.base_sha;
-  request.folder = config_.work / job.deployment.str();
+  request.folder = folder;
   Deadline deadline(stop, job.remaining);
   const ProjectId project(job.project_id);
   request.credential = credential_for(project, job.repository_url, deadline.token());
   request.host_key = host_key_check_for(project, deadline.token());
-  auto checkout = builder::check_out(request, deadline.token());
-  if (!checkout) {
-    if (deadline.passed()) {
-      return fail(ErrorCode::timed_out,
-                  job.repository_url +
-                      " did not send the commit in time; try again, or make the "
-                      "repository smaller",
-                  checkout.error().cause);
-    }
-    if (!is_own_repository(job.repository_url)) return tl::unexpected(checkout.error());
-    return tl::unexpected(without_place(checkout.error(), request.url));
+  if (!config_.mirrors.empty() && config_.mirrors_bytes_max > 0 && !job.project.empty()) {
+    request.mirror = config_.mirrors / job.project;
+    request.mirror_owner = job.project_id;
   }
+  builder::CloneLog log(config_.logs, job.effect.str(), name_of_source(job));
+  request.progress = [&log](const auto& progress) { log.tell(progress); };
+  auto checkout = builder::check_out(request, deadline.token());
+  if (checkout) {
+    log.done(*checkout);
+    return checkout;
+  }
+  auto error = std::move(checkout.error());
+  if (deadline.passed()) {
+    error = {ErrorCode::timed_out,
+             job.repository_url +
+                 " did not send the commit in time; try again, or make the "
+                 "repository smaller",
+             error.cause};
+  } else if (is_own_repository(job.repository_url)) {
+    error = without_place(std::move(error), request.url);
+  }
+  log.failed(error);
+  return tl::unexpected(std::move(error));
+}
+
+Result<pb::Cloned> LocalBuildEngine::clone(const actors::SourceJob& job, std::stop_token stop) {
+  ATLAS_TRYV(check_disk());
+  const auto folder = config_.work / job.deployment.str();
+  const auto checkout = check_out(job, folder, stop);
+  if (!checkout) return tl::unexpected(checkout.error());
   pb::Cloned cloned;
   cloned.set_sha(checkout->sha);
   cloned.set_subject(checkout->subject);
   cloned.set_author(checkout->author);
   cloned.set_size_bytes(static_cast<std::int64_t>(checkout->size_bytes));
   for (const auto& notice : checkout->notices) cloned.add_notices(notice);
-  ATLAS_TRYV(read_settings(job, request.folder, cloned));
+  ATLAS_TRYV(read_settings(job, folder, cloned));
   if (const auto marker = github::skip_marker(checkout->message); marker && job.is_pushed) {
     cloned.set_skip_reason("the commit's message says " + *marker);
     return cloned;
@@ -308,6 +343,18 @@ Result<std::vector<std::string>> LocalBuildEngine::collect_registry(const actors
   return config_.own_registry->collect(images, stop);
 }
 
+// They may be fetched again: with too little room they all go.
+Result<std::vector<std::string>> LocalBuildEngine::collect_clones(
+    const actors::KeepSource& keep, const std::stop_token& stop) const {
+  if (config_.mirrors.empty()) return std::vector<std::string>();
+  const auto projects = [&keep]() -> Result<std::set<std::string>> {
+    ATLAS_TRY(auto kept, keep());
+    return std::move(kept.projects);
+  };
+  return builder::collect_mirrors(config_.mirrors, projects,
+                                  check_disk() ? config_.mirrors_bytes_max : 0, stop);
+}
+
 Result<std::vector<std::string>> LocalBuildEngine::collect_images(const actors::KeepSource& keep,
                                                                   std::stop_token stop) {
   // With too little room the build cache goes whole: it costs time, and its lack no builds at all.
@@ -320,11 +367,18 @@ Result<std::vector<std::string>> LocalBuildEngine::collect_images(const actors::
         return store;
       },
       cache_bytes_max, stop);
-  if (config_.own_registry == nullptr || stop.stop_requested()) return removed;
-  // Builds may run for long; the registry need not wait for them.
-  auto deleted = collect_registry(keep, stop);
-  if (!removed || !deleted) return removed ? deleted : removed;
-  removed->insert(removed->end(), deleted->begin(), deleted->end());
+  if (stop.stop_requested()) return removed;
+  // Builds may run for long; neither the clones nor the registry need wait for them.
+  const auto add = [&removed](Result<std::vector<std::string>> more) {
+    if (!removed) return;
+    if (!more) {
+      removed = std::move(more);
+      return;
+    }
+    removed->insert(removed->end(), more->begin(), more->end());
+  };
+  add(collect_clones(keep, stop));
+  if (config_.own_registry != nullptr && !stop.stop_requested()) add(collect_registry(keep, stop));
   return removed;
 }
 

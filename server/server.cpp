@@ -236,6 +236,9 @@ void make_engines(Server::Parts& server, const ServerConfig& config, const State
   server.repository_access = std::make_unique<RepositoryAccess>(*server.secrets);
   build.access = server.repository_access.get();
   build.repositories = state.repositories();
+  build.logs = state.logs();
+  build.mirrors = state.mirrors();
+  build.mirrors_bytes_max = static_cast<std::uint64_t>(config.keep.clones_mib) << 20U;
   build.cache_bytes_max = static_cast<std::uint64_t>(config.keep.build_cache_mib) << 20U;
   server.build_engine = std::make_unique<LocalBuildEngine>(std::move(build), *server.images,
                                                            *server.secrets, server.registry_gate);

@@ -34,6 +34,8 @@ class StateDir {
   [[nodiscard]] std::filesystem::path work() const { return root_ / "work"; }  // checkouts
   [[nodiscard]] std::filesystem::path logs() const { return root_ / "logs"; }
   [[nodiscard]] std::filesystem::path repositories() const { return root_ / "git"; }  // pushed to
+  // What was fetched of projects' repositories, a folder a project.
+  [[nodiscard]] std::filesystem::path mirrors() const { return root_ / "mirrors"; }
   // Of requests, one file a project; the edge writes them.
   [[nodiscard]] std::filesystem::path access_logs() const { return root_ / "edge" / "access"; }
   [[nodiscard]] std::filesystem::path vms() const { return root_ / "vm"; }

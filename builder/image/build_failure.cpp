@@ -7,6 +7,7 @@
 #include <string>
 
 #include "builder/image/image_builder.hpp"
+#include "builder/stack/dockerfile.hpp"
 
 namespace atlasflow::builder {
 namespace {
@@ -118,6 +119,17 @@ std::string absent_source(std::string_view reason) {
   return std::string(reason.substr(start + k_before.size(), end - start - k_before.size()));
 }
 
+// Without the names that we gave to the parts of the context that it mounts.
+std::string as_written(std::string_view step) {
+  constexpr std::size_t k_digest_digits = 64;
+  const auto given = "from=" + std::string(k_part_context);
+  std::string text(step);
+  for (auto at = text.find(given); at != std::string::npos; at = text.find(given, at)) {
+    text.erase(at, given.size() + k_digest_digits + 1);  // and the comma
+  }
+  return text;
+}
+
 // The line of the Dockerfile in which the step begins; 0: not told apart from another's. buildah
 // prints a step as it was written, with its lines joined.
 std::size_t line_of(std::string_view step, std::string_view dockerfile) {
@@ -179,7 +191,7 @@ constexpr std::array<std::string_view, 4> k_network_faults = {
 Error build_failure(const BuildEnd& end) {
   const std::string_view line = error_line(end.output);
   const StepFailure failure = step_of(line);
-  const std::string step = clipped(failure.step);
+  const std::string step = clipped(as_written(failure.step));
   const std::string cause = without_internals(clipped(
       line.empty()
           ? end.output.substr(end.output.size() - std::min<std::size_t>(end.output.size(), 300))

@@ -88,6 +88,9 @@ Result<BuildSupplies> BuildahBuilder::put_supplies(const BuildRequest& request, 
     ATLAS_TRYV(add_program(config_.static_server, k_static_server_context, k_static_server_program,
                            "the static server, which builder.static_server names,"));
   }
+  for (const auto& part : plan.parts) {
+    arguments.insert(arguments.end(), {"--build-context", part + "=/mnt/context"});
+  }
   if (plan.copies_parents) {
     ATLAS_TRYV(add_program(config_.copy_parents, k_copy_parents_context, k_copy_parents_program,
                            "the program that does COPY --parents"));

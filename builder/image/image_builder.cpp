@@ -16,6 +16,7 @@
 #include "builder/image/build_log.hpp"
 #include "builder/image/build_watch.hpp"
 #include "builder/image/buildah_builder.hpp"
+#include "builder/image/context_parts.hpp"
 #include "builder/image/ignored_files.hpp"
 #include "builder/source/source_file.hpp"
 #include "builder/stack/build_secret_id.hpp"
@@ -80,7 +81,8 @@ Error masked(const LogMask& mask, Error error) {
 }
 
 // What is to be built, which images that needs, and what the image says of itself.
-Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) {
+Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request,
+                               ContextParts& parts) {
   const bool is_ours = stack.name != "dockerfile";
   if (is_ours && !request.build_target.empty()) {
     return fail(ErrorCode::user_error, "build_target is '" + request.build_target +
@@ -94,13 +96,18 @@ Result<DockerfilePlan> plan_of(const Stack& stack, const BuildRequest& request) 
     for (const auto& name : stack.base_images) plan.images.push_back({full_image_name(name), 0});
     return plan;
   }
+  const auto name_of_part = [&parts](const std::string& source) -> Result<std::string> {
+    ATLAS_TRY(const auto digest, parts.digest_of(source));
+    return digest ? std::string(k_part_context) + *digest : std::string();
+  };
   return plan_dockerfile(stack.dockerfile, {.name = stack.dockerfile_name,
                                             .build_args = request.build_args,
                                             .target = request.build_target,
                                             .start = stack.start,
                                             .project = request.project,
                                             .is_of_fork = request.is_of_fork,
-                                            .secrets = secret_ids(request.secrets)});
+                                            .secrets = secret_ids(request.secrets),
+                                            .name_of_part = name_of_part});
 }
 
 const std::string& store_name(const BuildRequest& request) {
@@ -246,7 +253,9 @@ Result<PreparedStack> BuildahBuilder::prepare_stack(const BuildRequest& request,
   StackBases bases{bases_.image_names(), config_.bases};
   while (true) {
     ATLAS_TRY(auto stack, find_stack(request, root, bases));
-    ATLAS_TRY(auto plan, plan_of(stack, request));
+    ATLAS_TRY(const auto context, find_source_folder(root, stack.folder));
+    ContextParts parts(context.value_or(root), stack.ignore, until, stop);
+    ATLAS_TRY(auto plan, plan_of(stack, request, parts));
     log.heading("Building " + request.project + " (" + stack.reason + ")");
     if (request.no_cache) log.note("No layer of an earlier build is used (--no-cache)");
     if (stack.name != "dockerfile") {

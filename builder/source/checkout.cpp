@@ -12,9 +12,10 @@
 
 #include "base/digest.hpp"
 #include "base/file.hpp"
+#include "base/log.hpp"
 #include "base/process_identity.hpp"
-#include "builder/source/fetch.hpp"
 #include "builder/source/git_handles.hpp"
+#include "builder/source/mirror.hpp"
 #include "builder/source/repository_url.hpp"
 #include "builder/source/submodules.hpp"
 #include "builder/source/tree_changes.hpp"
@@ -104,7 +105,7 @@ std::optional<Checkout> finished(const CheckoutRequest& request) {
     if (const auto& paths = json.at("changed"); !paths.is_null()) changed = paths;
     return Checkout{request.sha,        json.at("subject"),    json.at("message"),
                     json.at("author"),  json.at("size_bytes"), json.at("notices"),
-                    std::move(changed), json.at("source")};
+                    std::move(changed), json.at("source")};  // and nothing was received
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;  // Written by another version: check out again.
   }
@@ -245,6 +246,63 @@ Result<Checkout> write_files(git_repository* repository, git_commit* commit, con
   return checkout;
 }
 
+// The commit, fetched into the repository, as files in `part`.
+Result<Checkout> take_commit(git_repository* repository, const CheckoutRequest& request,
+                             const fs::path& part, FetchReport& report,
+                             const std::stop_token& stop) {
+  ATLAS_TRY(auto commit, fetch_commit(repository,
+                                      {request.url, request.sha, request.ref, request.credential,
+                                       request.host_key, request.limit_bytes, request.progress},
+                                      stop, &report));
+  git_tree* raw_tree = nullptr;
+  if (git_commit_tree(&raw_tree, commit.get()) != 0) {
+    return fail(ErrorCode::user_error,
+                "commit " + request.sha +
+                    " has no readable tree; run git fsck in "
+                    "the repository",
+                git::last_message());
+  }
+  const git::Tree tree(raw_tree);
+  std::error_code error;
+  if (!fs::create_directories(part, error)) {
+    return fail(ErrorCode::internal, "cannot make the checkout's folder", error.message());
+  }
+  fs::permissions(part, fs::perms(0755), error);
+  auto checkout = write_files(repository, commit.get(), tree.get(), request, part, stop);
+  if (!checkout) return checkout;
+  if (!request.base_sha.empty()) {
+    ATLAS_TRY(auto changed, changed_paths(repository, request.base_sha, tree.get(), stop));
+    checkout->changed_paths = std::move(changed);
+  }
+  checkout->received_objects = report.objects;
+  checkout->received_bytes = report.bytes;
+  return checkout;
+}
+
+// Whether an object that is lost or broken on our side may be why. It is asked only where another
+// try costs no more than a clone does anyway.
+bool may_be_of_the_mirror(const Error& error, const FetchReport& report) {
+  const bool has_another_reason = error.code == ErrorCode::cancelled ||
+                                  error.code == ErrorCode::too_large || report.is_of_the_remote;
+  return !has_another_reason;
+}
+
+Result<Checkout> take_by_mirror(const CheckoutRequest& request, const fs::path& part,
+                                const std::stop_token& stop) {
+  ATLAS_TRY(auto mirror, Mirror::open(request.mirror, request.mirror_owner, request.url, stop));
+  FetchReport report;
+  auto checkout = take_commit(mirror.repository(), request, part, report, stop);
+  if (checkout || mirror.is_new() || !may_be_of_the_mirror(checkout.error(), report)) {
+    return checkout;
+  }
+  log_event(LogLevel::warn, "builder", "mirror_renewed",
+            {{"path", request.mirror.string()}, {"reason", to_string(checkout.error())}});
+  ATLAS_TRYV(mirror.renew());
+  std::error_code error;
+  fs::remove_all(part, error);
+  return take_commit(mirror.repository(), request, part, report, stop);
+}
+
 }  // namespace
 
 Result<Checkout> check_out(const CheckoutRequest& request, const std::stop_token& stop) {
@@ -264,32 +322,15 @@ Result<Checkout> check_out(const CheckoutRequest& request, const std::stop_token
   const ScratchFolder part(beside(request.folder, ".part"));
   const ScratchFolder submodule(beside(request.folder, ".submodule"));
 
-  ATLAS_TRY(auto repository, git::make_repository(objects.path()));
-  ATLAS_TRY(auto commit, fetch_commit(repository.get(),
-                                      {request.url, request.sha, request.ref, request.credential,
-                                       request.host_key, request.limit_bytes},
-                                      stop));
-
-  git_tree* raw_tree = nullptr;
-  if (git_commit_tree(&raw_tree, commit.get()) != 0) {
-    return fail(ErrorCode::user_error,
-                "commit " + request.sha +
-                    " has no readable tree; run git fsck in "
-                    "the repository",
-                git::last_message());
+  Result<Checkout> checkout;
+  if (request.mirror.empty()) {
+    ATLAS_TRY(auto repository, git::make_repository(objects.path()));
+    FetchReport report;
+    checkout = take_commit(repository.get(), request, part.path(), report, stop);
+  } else {
+    checkout = take_by_mirror(request, part.path(), stop);
   }
-  const git::Tree tree(raw_tree);
-  if (!fs::create_directories(part.path(), error)) {
-    return fail(ErrorCode::internal, "cannot make the checkout's folder", error.message());
-  }
-  fs::permissions(part.path(), fs::perms(0755), error);
-  auto checkout =
-      write_files(repository.get(), commit.get(), tree.get(), request, part.path(), stop);
   if (!checkout) return checkout;
-  if (!request.base_sha.empty()) {
-    ATLAS_TRY(auto changed, changed_paths(repository.get(), request.base_sha, tree.get(), stop));
-    checkout->changed_paths = std::move(changed);
-  }
   fs::rename(part.path(), request.folder, error);
   if (error) {
     return fail(ErrorCode::internal, "cannot put the checkout in place", error.message());

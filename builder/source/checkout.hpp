@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "builder/source/credential.hpp"
+#include "builder/source/fetch.hpp"
 
 namespace atlasflow::builder {
 
@@ -23,6 +24,11 @@ struct CheckoutRequest {
   CredentialSource credential;   // asked only when the remote wants one
   HostKeyCheck host_key = {};    // of an SSH remote
   std::uint64_t limit_bytes = 2ULL << 30;  // of received data and of the tree
+  // Keeps what was fetched for the next checkout of that owner and URL; one folder an owner
+  // (builder/source/mirror.hpp). Empty: nothing is kept.
+  std::filesystem::path mirror = {};
+  std::string mirror_owner = {};
+  OnFetchProgress progress = {};
 };
 
 struct Checkout {
@@ -38,6 +44,8 @@ struct Checkout {
   // The same for the same files: git's name of the commit's tree, and a digest of what was left
   // out.
   std::string source;
+  std::uint64_t received_objects = 0;  // by this call
+  std::uint64_t received_bytes = 0;
 };
 
 // Idempotent: a folder from an earlier, unfinished call is cleared; one that is complete and at sha

@@ -1,8 +1,10 @@
 #include "builder/source/fetch.hpp"
 
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
+#include "base/digest.hpp"
 #include "base/probe.hpp"
 #include "builder/source/remote_call.hpp"
 #include "builder/source/repository_url.hpp"
@@ -11,9 +13,9 @@
 namespace atlasflow::builder {
 namespace {
 
-constexpr const char* k_ref_there = "refs/atlasflow/ref";
 constexpr const char* k_sha_there = "refs/atlasflow/sha";
 
+constexpr std::size_t k_remote_bytes_max = 200;
 constexpr unsigned int k_objects_max = 10'000'000;  // the largest known repositories have as many
 
 struct FetchState {
@@ -25,6 +27,14 @@ struct FetchState {
   std::uint64_t received_bytes = 0;
   unsigned int received_objects = 0;
   unsigned int objects = 0;
+  bool is_of_the_remote = false;
+  std::string remote_says = {};
+
+  void tell(FetchProgress progress) const {
+    if (!order->progress) return;
+    progress.remote = remote_says;
+    order->progress(progress);
+  }
 };
 
 int on_transfer(const git_indexer_progress* progress, void* payload) {
@@ -35,11 +45,17 @@ int on_transfer(const git_indexer_progress* progress, void* payload) {
   state.objects = progress->total_objects;
   state.too_large =
       state.received_bytes > state.order->limit_bytes || state.objects > k_objects_max;
+  state.tell({progress->received_objects, progress->total_objects, progress->received_bytes,
+              progress->indexed_deltas, progress->total_deltas});
   return state.too_large || state.stop->stop_requested() ? GIT_EUSER : 0;
 }
 
-int on_sideband(const char* /*text*/, int /*size*/, void* payload) {
-  return static_cast<FetchState*>(payload)->stop->stop_requested() ? GIT_EUSER : 0;
+int on_sideband(const char* text, int size, void* payload) {
+  auto& state = *static_cast<FetchState*>(payload);
+  const auto length = size > 0 ? static_cast<std::size_t>(size) : 0;
+  state.remote_says = std::string(text, std::min(length, k_remote_bytes_max));
+  state.tell({state.received_objects, state.objects, state.received_bytes});
+  return state.stop->stop_requested() ? GIT_EUSER : 0;
 }
 
 int on_credential(git_credential** out, const char* /*url*/, const char* /*user*/,
@@ -66,10 +82,14 @@ std::string progress_of(const FetchState& state) {
          " objects of the history";
 }
 
-tl::unexpected<Error> fetch_failed(int code, const FetchState& state) {
+tl::unexpected<Error> fetch_failed(int code, FetchState& state) {
   const std::string& url = state.order->url;
   const std::string said = git::last_message();
   const int area = git_error_last() == nullptr ? 0 : git_error_last()->klass;
+  const bool is_connection = area == GIT_ERROR_NET || area == GIT_ERROR_HTTP ||
+                             area == GIT_ERROR_SSL || area == GIT_ERROR_SSH;
+  // Until shown otherwise below.
+  state.is_of_the_remote = true;
   if (state.stop->stop_requested()) {
     return fail(ErrorCode::cancelled, "the checkout was stopped", progress_of(state));
   }
@@ -85,13 +105,15 @@ tl::unexpected<Error> fetch_failed(int code, const FetchState& state) {
   // libgit2 takes a path that is no repository for a URL that it does not know.
   if (contains(said, "status code: 404") ||
       (is_local(url) && (code == GIT_ENOTFOUND || contains(said, "unsupported URL protocol")))) {
+    // An object that is missing here has the same code.
+    state.is_of_the_remote = !is_local(url);
     return fail(ErrorCode::not_found, "there is no repository at " + url, said);
   }
   if (code == GIT_ECERTIFICATE) {
     return fail(ErrorCode::user_error, "the TLS certificate of " + url + " is not valid", said);
   }
-  if (area == GIT_ERROR_NET || area == GIT_ERROR_HTTP || area == GIT_ERROR_SSL ||
-      area == GIT_ERROR_OS || area == GIT_ERROR_SSH) {
+  state.is_of_the_remote = is_connection;
+  if (is_connection || area == GIT_ERROR_OS) {
     return fail(ErrorCode::unavailable, url + " does not answer; it is tried again", said);
   }
   return fail(ErrorCode::unavailable, "fetching from " + url + " failed", said);
@@ -147,6 +169,20 @@ git::Commit find_commit(git_repository* repository, const git_oid& id) {
   return git::Commit(git_commit_lookup(&raw, repository, &id) == 0 ? raw : nullptr);
 }
 
+// Each branch has one of its own, so that of a store that stays all of them are told to the remote
+// as what need not be sent. Not its name: "a" and "a/b", one after the other, would not go together.
+std::string name_here(const std::string& ref) {
+  constexpr std::size_t k_digits = 32;
+  return "refs/atlasflow/ref/" + sha256_hex(ref).substr(0, k_digits);
+}
+
+bool has_object(git_repository* repository, const git_oid& id) {
+  git_odb* raw = nullptr;
+  if (git_repository_odb(&raw, repository) != 0) return false;
+  const git::ObjectDatabase odb(raw);
+  return git_odb_exists(odb.get(), &id) == 1;
+}
+
 struct Refspec {
   std::string text;
   bool may_be_refused = false;  // a server that does not answer this one may answer the next
@@ -158,7 +194,7 @@ struct Refspec {
 std::vector<Refspec> refspecs_for(const FetchOrder& order) {
   constexpr const char* k_all_there = ":refs/atlasflow/all/*";
   std::vector<Refspec> refspecs;
-  if (!order.ref.empty()) refspecs.push_back({"+" + order.ref + ":" + k_ref_there});
+  if (!order.ref.empty()) refspecs.push_back({"+" + order.ref + ":" + name_here(order.ref)});
   if (is_local(order.url)) {
     refspecs.push_back({std::string("+refs/*") + k_all_there});
     return refspecs;
@@ -173,20 +209,31 @@ std::vector<Refspec> refspecs_for(const FetchOrder& order) {
 }  // namespace
 
 Result<git::Commit> fetch_commit(git_repository* repository, const FetchOrder& order,
-                                 const std::stop_token& stop) {
+                                 const std::stop_token& stop, FetchReport* report) {
   git_oid id;
   if (git_oid_fromstr(&id, order.sha.c_str()) != 0) {
     return fail(ErrorCode::invalid_argument, "a commit is named by 40 lower-case hex digits");
   }
+  FetchReport unread;
+  FetchReport& said = report == nullptr ? unread : *report;
+  said = {};
   for (const auto& refspec : refspecs_for(order)) {
     CredentialCallback credential(order.credential, order.host_key, order.url);
     FetchState state{.order = &order, .stop = &stop, .credential = &credential};
     auto fetched = fetch(repository, refspec.text, state);
-    if (git::Commit commit = find_commit(repository, id)) return commit;
+    said.objects += state.received_objects;
+    said.bytes += state.received_bytes;
+    said.is_of_the_remote = state.is_of_the_remote;
+    if (git::Commit commit = find_commit(repository, id)) {
+      said.is_of_the_remote = false;
+      return commit;
+    }
     const bool goes_on =
         fetched || (refspec.may_be_refused && fetched.error().code == ErrorCode::unavailable);
     if (!goes_on) return tl::unexpected(fetched.error());
   }
+  // One that is there and cannot be read was not asked for.
+  said.is_of_the_remote = !has_object(repository, id);
   return fail(ErrorCode::not_found,
               "commit " + order.sha + " is not in " + order.url + "; was it force-pushed away?",
               git::last_message());

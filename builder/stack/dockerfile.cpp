@@ -6,6 +6,7 @@
 
 #include "builder/stack/dockerfile_add.hpp"
 #include "builder/stack/dockerfile_lines.hpp"
+#include "builder/stack/dockerfile_mounts.hpp"
 #include "builder/stack/dockerfile_parents.hpp"
 #include "builder/stack/dockerfile_rules.hpp"
 #include "builder/stack/dockerfile_scope.hpp"
@@ -227,7 +228,8 @@ class Planner {
         }
       }
       name_as_buildah_does(options);
-      if (auto done = take_target(instruction.line, flag.value(), options); !done) return done;
+      ATLAS_TRYV(write_out_target(instruction.line, flag.value(), options,
+                                  stages_.back().scope.work_folder));
       const bool is_given = take_secret(instruction.line, flag.value(), options);
       if (mount_option(options, "type").empty()) options.insert(options.begin(), {"type", "bind"});
       flag = mount_flag(options);
@@ -271,23 +273,6 @@ class Planner {
     }
     options = std::move(exact);
     return true;
-  }
-
-  // Docker starts from WORKDIR, crun from the root or not at all.
-  Result<void> take_target(int line, std::string_view flag, std::vector<MountOption>& options) {
-    for (auto& option : options) {
-      const bool is_whole = option.value.empty() || option.value.starts_with('/') ||
-                            option.value.find('$') != std::string::npos;
-      if (option.key != "target" || is_whole) continue;
-      const auto& folder = stages_.back().scope.work_folder;
-      if (!folder) {
-        return wrong_line(line, "RUN --mount=" + std::string(flag) +
-                                    ": the target is relative, and the working folder is the base "
-                                    "image's: put WORKDIR before it, or write the whole path");
-      }
-      option.value = path_from(*folder, option.value);
-    }
-    return {};
   }
 
   // The stage or image that COPY --from and RUN --mount=from= mean, as buildah is to be told it.
@@ -415,6 +400,7 @@ class Planner {
       ATLAS_TRY(plan.numbered, write_instructions(numbered_, escape_));
       plan.copies_parents = true;
     }
+    plan.parts = std::move(parts_);
     plan.notes = std::move(notes_);
     plan.notices = std::move(notices_);
     return plan;
@@ -455,6 +441,7 @@ class Planner {
                          "does not know it");
       }
       leave_out(instruction);
+      ATLAS_TRYV(name_mounted_parts(instruction, request_.name_of_part, parts_));
       text.instructions.push_back(instruction);
     }
     auto out = std::move(text.instructions);
@@ -480,6 +467,7 @@ class Planner {
   std::size_t parents_count_ = 0;
   std::map<int, Instruction> replaced_;  // what stands for a COPY --parents, by its line
   std::vector<Instruction> numbered_;    // each at the line that it has in the file
+  std::vector<std::string> parts_;
   std::vector<std::string> notes_;
   std::vector<std::string> notices_;
 };
@@ -491,7 +479,10 @@ Result<DockerfilePlan> plan_dockerfile(std::string_view dockerfile,
   auto plan = read_instructions(dockerfile).and_then([&](DockerfileLines lines) {
     return Planner(request, std::move(lines)).run();
   });
-  if (plan) return plan;
+  const bool is_of_the_file = !plan && plan.error().code != ErrorCode::cancelled &&
+                              plan.error().code != ErrorCode::timed_out &&
+                              plan.error().code != ErrorCode::internal;
+  if (!is_of_the_file) return plan;
   const bool has_line = plan.error().message.starts_with("line ");
   return fail(plan.error().code, request.name + (has_line ? ", " : ": ") + plan.error().message,
               plan.error().cause);

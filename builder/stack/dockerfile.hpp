@@ -3,6 +3,7 @@
 // is refused with its line; nothing is ignored silently. Pure; any thread.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,11 @@
 
 namespace atlasflow::builder {
 
+// The name of a build context that stands for a file or folder of the build's own as it is now: for
+// another content another name. "" where there is no such name.
+using NameOfPart = std::function<Result<std::string>(const std::string& source)>;
+inline constexpr std::string_view k_part_context = "atlasflow-context-";
+
 struct DockerfileRequest {
   std::string name = "Dockerfile";  // for messages
   std::vector<std::pair<std::string, std::string>> build_args;
@@ -24,7 +30,8 @@ struct DockerfileRequest {
   std::string project = {};             // for messages
   bool is_of_fork = false;              // likewise: such a build is given no secret
   SecretIds secrets = {};  // what steps may mount; a mount of another one is left out, as by Docker
-  bool knows_secrets = true;  // else none is missed, and nothing is said of those left out
+  bool knows_secrets = true;     // else none is missed, and nothing is said of those left out
+  NameOfPart name_of_part = {};  // of what steps mount; null: it has none
 };
 
 // What an instruction states, and where.
@@ -43,6 +50,7 @@ struct DockerfilePlan {
   std::string numbered;              // its lines as they are numbered in the file; empty: as `text`
   std::vector<std::string> notes;    // for the build log: what was left out, and where
   std::vector<std::string> notices;  // for the user: what the Dockerfile asks for and is not done
+  std::vector<std::string> parts;    // build contexts that it needs, each the whole context
   bool copies_parents = false;       // it needs the program of builder/copy_parents
   bool adds_remote_files = false;    // ADD of a URL without a checksum: each build asks for it anew
 };

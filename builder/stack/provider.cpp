@@ -22,7 +22,10 @@ std::span<const Provider> providers() {
       {"node", "Node", {"package.json"}, plan_node},
       {"gleam", "Gleam", {"gleam.toml"}, plan_gleam},
       {"cpp", "C++", {"CMakeLists.txt", "meson.build"}, plan_cpp},
-      {"static", "a static site", {"Staticfile", "index.html", "public", "dist"}, plan_static},
+      {"static",
+       "a static site",
+       {"Staticfile", "index.html", "index.htm", "public", "dist"},
+       plan_static},
       {"shell", "a shell script", {"start.sh"}, plan_shell},
   };
   return all;

@@ -120,6 +120,12 @@ bool Site::take_file(const std::string& path, Found& found) const {
   return true;
 }
 
+bool Site::take_index(const std::string& folder, Found& found) const {
+  const auto start = folder.empty() ? folder : folder + "/";
+  found.status = 200;
+  return take_file(start + "index.html", found) || take_file(start + "index.htm", found);
+}
+
 bool Site::is_folder(const std::string& path) const {
   return open_beneath(root_.get(), path, O_DIRECTORY).valid();
 }
@@ -137,15 +143,15 @@ Found Site::find(std::string_view target) const {
     const bool asks_for_folder = path.back() == '/';
     found.status = 200;
     if (is_folder(*name)) {
-      const std::string index = name->empty() ? "index.html" : *name + "/index.html";
-      if (asks_for_folder && take_file(index, found)) return found;
       Found page;
-      if (!asks_for_folder && take_file(index, page)) {
+      if (take_index(*name, page)) {
+        if (asks_for_folder) return page;
         found.status = 301;
         found.location = "/" + encoded(*name) + "/" + std::string(target.substr(question));
         return found;
       }
-    } else if (!asks_for_folder && (take_file(*name, found) || take_file(*name + ".html", found))) {
+    } else if (!asks_for_folder && (take_file(*name, found) || take_file(*name + ".html", found) ||
+                                    take_file(*name + ".htm", found))) {
       return found;
     }
     if (!fallback_.empty() && !names_asset(*name) && take_file(fallback_, found)) return found;

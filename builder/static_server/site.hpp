@@ -40,6 +40,8 @@ class Site {
       : root_(std::move(root)), fallback_(std::move(fallback)) {}
   // Into `found` when `path` is a regular file.
   bool take_file(const std::string& path, Found& found) const;
+  // Its index.html, or else its index.htm.
+  bool take_index(const std::string& folder, Found& found) const;
   [[nodiscard]] bool is_folder(const std::string& path) const;
 
   FileDescriptor root_;

@@ -54,6 +54,33 @@ TEST_F(LogStream, of_the_build_is_its_newest_attempts) {
   EXPECT_EQ(body_of("/v1/deployments/abcdefg2/logs?kind=build"), "STEP 1\n");
 }
 
+TEST_F(LogStream, of_the_build_begins_with_the_newest_clones) {
+  const auto clone = [this] {
+    pb::Event started;
+    started.mutable_clone_started()->set_attempt(1);
+    control_.append_to("abcdefg2", started);
+    const auto view = control_.catalog().deployment(DeploymentId("abcdefg2"));
+    return effect_id(view->state.id, view->state.version).str() + ".build.log";
+  };
+  const std::string target = "/v1/deployments/abcdefg2/logs?kind=build";
+  write_log(clone(), "cloning in vain\n");
+  EXPECT_EQ(body_of(target), "cloning in vain\n");
+  write_log(clone(), "cloning\n");
+  EXPECT_EQ(body_of(target), "cloning\n");
+  auto client = connect();
+  ASSERT_TRUE(client.send(request_text("GET", target + "&follow=1")));
+  ASSERT_TRUE(client.receive_body_until("cloning\n"));
+  write_log(control_.start_build("abcdefg2") + ".build.log", "STEP 1\n");
+  ASSERT_TRUE(client.receive_body_until("STEP 1\n"));
+  pb::Event pushed;
+  pushed.mutable_image_pushed()->set_reference("registry/shop@sha256:00");
+  control_.append_to("abcdefg2", pushed);
+  const auto answer = client.receive();
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->body, "cloning\nSTEP 1\n");
+  EXPECT_EQ(body_of(target + "&tail=1"), "STEP 1\n");
+}
+
 TEST_F(LogStream, of_an_instance_is_its_own_and_outlives_the_vm) {
   const auto first = control_.start_vm("abcdefg2", 0);
   const auto second = control_.start_vm("abcdefg2", 1);

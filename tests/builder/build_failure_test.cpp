@@ -53,6 +53,18 @@ TEST(BuildFailure, what_buildah_says_becomes_whose_fault_it_is) {
   }
 }
 
+TEST(BuildFailure, names_a_step_without_what_we_call_the_parts_that_it_mounts) {
+  const std::string step = "RUN --mount=from=atlasflow-context-" + std::string(64, 'a') +
+                           ",target=/m --mount=from=atlasflow-context-" + std::string(64, 'b') +
+                           ",source=x,target=/x false";
+  const Error error = build_failure(
+      {"Error: building at STEP \"" + step + "\": while running runtime: exit status 1\n", 1, false,
+       512, "FROM a\n" + step + "\n"});
+  EXPECT_EQ(error.message,
+            "Dockerfile, line 2: step 'RUN --mount=target=/m --mount=source=x,target=/x false' "
+            "failed with exit code 1");
+}
+
 TEST(BuildFailure, a_process_that_the_kernel_ended_ran_out_of_memory) {
   const Error error =
       build_failure({"Error: building at STEP \"RUN x\": while running runtime: exit status 137\n",

@@ -5,6 +5,7 @@
 namespace atlasflow::builder {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -101,6 +102,38 @@ TEST_F(DockerfileBuildTest, what_a_step_has_mounted_counts_in_its_cache_key) {
     const auto first = last_.image_id;
     built(dockerfile, {{"sub/f", "second"}});
     EXPECT_NE(last_.image_id, first) << mount;
+  }
+}
+
+// Each checkout has times of its own, which buildah would count.
+TEST_F(DockerfileBuildTest, a_step_runs_again_only_when_what_it_mounts_is_another) {
+  const auto step = [](const std::string& options) {
+    return "RUN --mount=" + options + " find /m -name f -exec cat {} + && echo it ran\n";
+  };
+  for (const std::string options : {"target=/m", "type=bind,source=sub,target=/m",
+                                    "source=sub/f,target=/m/f", "target=/m,source=/sub,rw"}) {
+    const bool is_of_all = options == "target=/m";
+    const auto dockerfile = "FROM box\n" + step(options);
+    built(dockerfile, {{".dockerignore", "*.log\n"}, {"sub/f", "one\n"}, {"other", "one\n"}});
+    const auto first = last_.image_id;
+    for (const auto* name : {"sub/f", "sub", "other", "Dockerfile"}) {
+      std::filesystem::last_write_time(
+          folder("app") / name,
+          std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+    }
+    EXPECT_THAT(built(dockerfile, {{"a.log", options}}),
+                AllOf(HasSubstr("echo it ran\n--> Using cache"), Not(HasSubstr("\nit ran\n"))))
+        << options;
+    EXPECT_EQ(last_.image_id, first) << options;
+    const auto of_another_file = built(dockerfile, {{"other", "two\n"}});
+    EXPECT_EQ(of_another_file.find("\nit ran\n") != std::string::npos, is_of_all) << options;
+    const auto of_its_own = built(dockerfile, {{"sub/f", "two\n"}});
+    EXPECT_THAT(of_its_own, HasSubstr("two\nit ran\n")) << options;
+    EXPECT_NE(last_.image_id, first) << options;
+    // And what it was before is known again.
+    const auto back = built(dockerfile, {{"sub/f", "one\n"}, {"other", "one\n"}});
+    EXPECT_THAT(back, Not(HasSubstr("\nit ran\n"))) << options;
+    EXPECT_EQ(last_.image_id, first) << options;
   }
 }
 

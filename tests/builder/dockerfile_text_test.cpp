@@ -124,6 +124,42 @@ TEST(Dockerfile, a_mount_is_told_to_buildah_in_full) {
   }
 }
 
+// With its type, buildah counts the times of the context's files in the key.
+TEST(Dockerfile, a_mount_of_the_context_is_named_by_what_it_mounts) {
+  DockerfileRequest request{"Dockerfile", {}, "", true};
+  request.name_of_part = [](const std::string& source) -> Result<std::string> {
+    return source == "absent" ? "" : "part-" + source;
+  };
+  const std::pair<std::string, std::string> cases[] = {
+      {"target=/m", "from=part-,target=/m"},
+      {"type=bind,source=a,target=/m,rw", "from=part-a,source=a,target=/m,rw"},
+      {"type=bind,src=$X,target=m", "from=part-ab,source=ab,target=/w/m"},
+      {"source=absent,target=/m", "type=bind,source=absent,target=/m"},
+      {"source=$HOME,target=/m", "type=bind,source=$HOME,target=/m"},
+      {"from=one,target=/m", "type=bind,from=one,target=/m"},
+      {"type=cache,target=/m", "type=cache,target=/m"},
+  };
+  for (const auto& [mount, told] : cases) {
+    const auto plan = plan_dockerfile(
+        "FROM a AS unneeded\nRUN --mount=source=u,target=/u x\n"
+        "FROM a AS one\nFROM a\nWORKDIR /w\nARG X=ab\nRUN --mount=" +
+            mount + " x\nRUN --mount=" + mount + " y\n",
+        request);
+    ASSERT_TRUE(plan) << plan.error().message;
+    EXPECT_THAT(plan->text, HasSubstr("\nRUN --mount=" + told + " x\n"));
+    const bool is_named = told.starts_with("from=");
+    const auto name = told.substr(5, told.find(',') - 5);
+    EXPECT_EQ(plan->parts, is_named ? std::vector<std::string>{name} : std::vector<std::string>{});
+  }
+  request.name_of_part = [](const std::string&) -> Result<std::string> {
+    return fail(ErrorCode::cancelled, "the build was stopped");
+  };
+  const auto stopped = plan_dockerfile("FROM a\nRUN --mount=target=/m x\n", request);
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, ErrorCode::cancelled);
+  EXPECT_EQ(stopped.error().message, "the build was stopped");
+}
+
 // Go's own guide has WORKDIR /src and RUN --mount=target=.
 TEST(Dockerfile, the_target_of_a_mount_starts_from_the_working_folder) {
   const std::pair<std::string, std::string> cases[] = {

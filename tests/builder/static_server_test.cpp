@@ -24,6 +24,7 @@ namespace {
 using builder::Scratch;
 using builder::write;
 using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -216,6 +217,19 @@ TEST_F(StaticServer, shows_nothing_outside_and_nothing_hidden) {
     EXPECT_THAT(answer, Not(HasSubstr("SECRET"))) << target;
     EXPECT_THAT(answer, Not(HasSubstr("root:"))) << target;
   }
+}
+
+TEST_F(StaticServer, pages_may_end_in_htm_where_there_is_none_in_html) {
+  write(root() / "old/index.htm", "old home");
+  write(root() / "old/page.htm", "old page");
+  write(root() / "docs/index.htm", "not this one");
+  start();
+  EXPECT_THAT(ask("/old/"), AllOf(StartsWith("HTTP/1.1 200 "), EndsWith("\r\n\r\nold home")));
+  EXPECT_EQ(value(ask("/old/"), "Content-Type"), "text/html; charset=utf-8");
+  EXPECT_EQ(value(ask("/old?x=1"), "Location"), "/old/?x=1");
+  EXPECT_THAT(ask("/old/page"), EndsWith("\r\n\r\nold page"));
+  EXPECT_THAT(ask("/docs/"), EndsWith("\r\n\r\ndocs"));
+  EXPECT_THAT(ask("/about"), EndsWith("\r\n\r\nabout"));
 }
 
 TEST_F(StaticServer, a_copy_that_is_still_good_is_not_sent_again) {

@@ -37,6 +37,7 @@ TEST(Config, the_printed_example_is_the_defaults_key_by_key) {
   EXPECT_EQ(config->keep.run_log_mib, defaults.keep.run_log_mib);
   EXPECT_EQ(config->keep.logs_mib, defaults.keep.logs_mib);
   EXPECT_EQ(config->keep.build_cache_mib, defaults.keep.build_cache_mib);
+  EXPECT_EQ(config->keep.clones_mib, defaults.keep.clones_mib);
   EXPECT_EQ(config->keep.reserve_mib, defaults.keep.reserve_mib);
   EXPECT_EQ(config->vm.kernel_dir, defaults.vm.kernel_dir);
   EXPECT_EQ(config->vm.memory_mib, defaults.vm.memory_mib);

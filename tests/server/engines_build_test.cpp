@@ -1,3 +1,6 @@
+#include <functional>
+#include <limits>
+
 #include <gmock/gmock.h>
 
 #include "actors/projects/sealed_env.hpp"
@@ -156,6 +159,93 @@ TEST_F(PushedSource, a_submodule_reaches_no_other_projects_repository) {
     EXPECT_FALSE(
         std::filesystem::exists(scratch_.path() / "work" / ("d" + sha.substr(0, 8)) / "x/secret"));
   }
+}
+
+// One that keeps what it fetched, and logs.
+class KeepingEngine : public PushedSource {
+ protected:
+  LocalBuildEngine::Config config() const {
+    return {.work = scratch_.path() / "work",
+            .registry = "127.0.0.1:1",
+            .registry_healthy = [] { return true; },
+            .repositories = root_,
+            .logs = scratch_.path() / "logs",
+            .mirrors = scratch_.path() / "mirrors",
+            .mirrors_bytes_max = 1U << 30U};
+  }
+  std::string log_of(const actors::SourceJob& job) const {
+    return builder::read(scratch_.path() / "logs" / (job.effect.str() + ".build.log"));
+  }
+  static std::function<Result<actors::Keep>()> keeping(const std::string& project) {
+    return [project]() -> Result<actors::Keep> {
+      actors::Keep keep;
+      keep.projects.insert(project);
+      return keep;
+    };
+  }
+};
+
+TEST_F(KeepingEngine, a_clone_is_told_in_its_log_and_the_next_fetches_what_is_new) {
+  LocalBuildEngine engine(config(), images_, *secrets_, gate_);
+  auto first = job(origin_.commit(main_, {{"Dockerfile", "FROM scratch\n"}}));
+  ASSERT_TRUE(engine.clone(first, {}));
+  EXPECT_THAT(log_of(first),
+              HasSubstr("-----> Cloning " + first.sha.substr(0, 12) + " of refs/heads/main from " +
+                        origin_.url() + "\n       done in "));
+  EXPECT_THAT(log_of(first), HasSubstr(" objects, "));
+  auto again = first;
+  again.effect = EffectId("d-v9");
+  again.deployment = DeploymentId("another2");
+  ASSERT_TRUE(engine.clone(again, {}));
+  EXPECT_THAT(log_of(again), HasSubstr(": nothing was new; "));
+}
+
+TEST_F(KeepingEngine, a_clone_that_fails_says_why_in_its_log_and_names_no_path_and_no_password) {
+  LocalBuildEngine engine(config(), images_, *secrets_, gate_);
+  pushed_->commit(main_, {{"x", "y"}});
+  const auto missing = pushed_job(std::string(40, '1'));
+  ASSERT_FALSE(engine.clone(missing, {}));
+  EXPECT_THAT(log_of(missing), HasSubstr(" from the project's repository\n"));
+  EXPECT_THAT(log_of(missing), HasSubstr("       failed after "));
+  EXPECT_THAT(log_of(missing), Not(HasSubstr(scratch_.path().string())));
+  auto careless = job(std::string(40, '2'));
+  careless.effect = EffectId("d-v3");
+  careless.repository_url = "https://me:hush@127.0.0.1/x.git";
+  ASSERT_FALSE(engine.clone(careless, {}));
+  EXPECT_THAT(log_of(careless), HasSubstr("       failed after "));
+  EXPECT_THAT(log_of(careless), Not(HasSubstr("hush")));
+}
+
+TEST_F(KeepingEngine, what_it_keeps_goes_with_the_project_and_on_a_full_disk) {
+  const auto kept = scratch_.path() / "mirrors" / "web";
+  const auto asked = job(origin_.commit(main_, {{"x", "y"}}));
+  LocalBuildEngine engine(config(), images_, *secrets_, gate_);
+  ASSERT_TRUE(engine.clone(asked, {}));
+  auto removed = engine.collect_images(keeping("web"), {});
+  ASSERT_TRUE(removed) << to_string(removed.error());
+  EXPECT_THAT(*removed, IsEmpty());
+  EXPECT_TRUE(std::filesystem::exists(kept));
+  removed = engine.collect_images(keeping("other"), {});
+  ASSERT_TRUE(removed) << to_string(removed.error());
+  EXPECT_THAT(*removed, ElementsAre("the clone of web"));
+  EXPECT_FALSE(std::filesystem::exists(kept));
+
+  engine.forget(asked.deployment);
+  ASSERT_TRUE(engine.clone(asked, {}));
+  ASSERT_TRUE(std::filesystem::exists(kept));
+  auto full = config();
+  full.min_free_mib = std::numeric_limits<std::int64_t>::max();
+  LocalBuildEngine on_full_disk(full, images_, *secrets_, gate_);
+  ASSERT_TRUE(on_full_disk.collect_images(keeping("web"), {}));
+  EXPECT_FALSE(std::filesystem::exists(kept));
+}
+
+TEST_F(KeepingEngine, nothing_is_kept_where_the_configuration_gives_it_no_room) {
+  auto none = config();
+  none.mirrors_bytes_max = 0;
+  LocalBuildEngine engine(none, images_, *secrets_, gate_);
+  ASSERT_TRUE(engine.clone(job(origin_.commit(main_, {{"x", "y"}})), {}));
+  EXPECT_FALSE(std::filesystem::exists(none.mirrors));
 }
 
 TEST_F(SourceEngine, a_clone_tells_the_projects_settings_with_the_repositorys_over_them) {

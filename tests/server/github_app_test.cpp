@@ -27,9 +27,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
-}
-};
-
 // The App that a test says.
 class SetApp final : public github::ConnectedApp {
  public:

@@ -21,5 +21,7 @@ class NoImages final : public builder::ImageBuilder {
   Result<std::vector<std::string>> collect(const std::function<Result<builder::StoreKeep>()>&,
                                            std::uint64_t, std::stop_token) override {
     return std::vector<std::string>{};
+  }
+};
 
-  }  // namespace atlasflow::server
+}  // namespace atlasflow::server

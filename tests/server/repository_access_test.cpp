@@ -28,9 +28,6 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::Pair;
 
-}
-};
-
 class OwnRepository : public actors_test::Facade {
  protected:
   ProjectState state(const std::string& project = "web") {

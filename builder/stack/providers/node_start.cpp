@@ -210,7 +210,7 @@ std::optional<NodeStart> framework_start(const SourceTree& tree, const PackageJs
 std::optional<NodeStart> file_start(const SourceTree& tree, const PackageJson& package) {
   if (tree.has_file("server.js")) return NodeStart{{"node", "server.js"}, "server.js"};
   // Beside a page, main and index.js are the page's.
-  if (tree.has_file("index.html")) return std::nullopt;
+  if (tree.has_file("index.html") || tree.has_file("index.htm")) return std::nullopt;
   if (const auto file = main_file(tree, package)) return NodeStart{{"node", *file}, "main"};
   for (const char* name : {"index.js", "index.mjs", "server.mjs"}) {
     if (tree.has_file(name)) return NodeStart{{"node", name}, name};

@@ -35,9 +35,18 @@ std::string staticfile_value(const std::string& text, std::string_view key) {
   return {};
 }
 
+// The folder's first page, below it; empty: it has none.
+std::string index_in(const ProviderInput& input, const std::string& folder) {
+  for (const char* page : {"index.html", "index.htm"}) {
+    if (input.tree.has_file(folder == "." ? page : folder + "/" + page)) return page;
+  }
+  return {};
+}
+
 // Cloud Foundry's word for a page that is there for every path. What else it knows (a list of the
 // folder's files, passwords, rules of its server) is not done, and said.
-std::string staticfile_fallback(const std::string& text, std::vector<std::string>& notices) {
+std::string staticfile_fallback(const std::string& text, const std::string& index,
+                                std::vector<std::string>& notices) {
   constexpr std::size_t k_told_max = 5;
   std::string told;
   std::size_t unused = 0;
@@ -54,11 +63,13 @@ std::string staticfile_fallback(const std::string& text, std::vector<std::string
                       " not used; it takes root and pushstate");
   }
   const auto pushstate = staticfile_value(text, "pushstate");
-  return pushstate == "enabled" || pushstate == "true" ? "index.html" : "";
+  const bool is_on = pushstate == "enabled" || pushstate == "true";
+  if (!is_on) return {};
+  return index.empty() ? "index.html" : index;
 }
 
 // The setting static.folder, "root: FOLDER" in a Staticfile (Cloud Foundry's and Railpack's), or
-// the root, public or dist, whichever has an index.html first.
+// the root, public or dist, whichever has an index.html or index.htm first.
 Result<std::optional<SiteFolder>> find_site_folder(const ProviderInput& input) {
   const std::string place = place_of(input.choice);
   const auto must_be = [&](const std::string& folder, const std::string& who) -> Result<void> {
@@ -78,12 +89,12 @@ Result<std::optional<SiteFolder>> find_site_folder(const ProviderInput& input) {
     return SiteFolder{folder, "Staticfile, whose root is " + folder};
   }
   for (const char* folder : {".", "public", "dist"}) {
-    const std::string page =
-        std::string(folder) == "." ? "index.html" : std::string(folder) + "/index.html";
-    if (!input.tree.has_file(page)) continue;
-    return SiteFolder{folder, input.has("package.json") && std::string(folder) == "."
-                                  ? "index.html, and package.json without a start script"
-                                  : input.in_place(page)};
+    const auto index = index_in(input, folder);
+    if (index.empty()) continue;
+    const bool is_root = std::string_view(folder) == ".";
+    return SiteFolder{folder, input.has("package.json") && is_root
+                                  ? index + ", and package.json without a start script"
+                                  : input.in_place(is_root ? index : folder + ("/" + index))};
   }
   return std::optional<SiteFolder>{};
 }
@@ -101,7 +112,8 @@ Result<Offer> plan_static(const ProviderInput& input, const std::string& /*seen*
                   "Procfile", "Staticfile",   "Dockerfile*",     "docker-compose*"};
   if (site->folder != ".") plan.needed_folders.push_back(site->folder);
   plan.needed_folders.emplace_back(".well-known");
-  const auto own = staticfile_fallback(text_or_nothing(input.tree, "Staticfile"), plan.notices);
+  const auto own = staticfile_fallback(text_or_nothing(input.tree, "Staticfile"),
+                                       index_in(input, site->folder), plan.notices);
   const auto& chosen = input.choice.static_fallback;
   finish_site(plan, {{site->folder == "." ? "." : site->folder + "/"}, k_root, "", false},
               chosen.empty() ? own : chosen);
