@@ -175,6 +175,13 @@ TEST(Dockerfile, a_mount_of_the_context_is_named_by_what_it_mounts) {
     const auto name = told.substr(5, told.find(',') - 5);
     EXPECT_EQ(plan->parts, is_named ? std::vector<std::string>{name} : std::vector<std::string>{});
   }
+  std::string many = "FROM a\n";
+  for (int i = 0; i < 150; ++i)
+    many += "RUN --mount=target=/m,source=s" + std::to_string(i) + " x\n";
+  const auto plan_of_many = plan_dockerfile(many, request);
+  ASSERT_TRUE(plan_of_many) << plan_of_many.error().message;
+  EXPECT_EQ(plan_of_many->parts.size(), 100U);
+  EXPECT_THAT(plan_of_many->text, HasSubstr("\nRUN --mount=type=bind,target=/m,source=s149 x\n"));
   request.name_of_part = [](const std::string&) -> Result<std::string> {
     return fail(ErrorCode::cancelled, "the build was stopped");
   };
