@@ -170,7 +170,7 @@ git::Commit find_commit(git_repository* repository, const git_oid& id) {
 }
 
 // Each branch has one of its own, so that of a store that stays all of them are told to the remote
-// as what need not be sent. Not its name: "a" and "a/b", one after the other, would not go together.
+// as what need not be sent. Not its own name: "a" and, later, "a/b" would not go together.
 std::string name_here(const std::string& ref) {
   constexpr std::size_t k_digits = 32;
   return "refs/atlasflow/ref/" + sha256_hex(ref).substr(0, k_digits);

@@ -43,9 +43,9 @@ struct FetchReport {
 };
 
 // A store that has something already is sent only what it lacks; a commit that it has is taken once
-// the remote let us in. user_error or not_found: no such repository, no such commit, access denied; too_large: more than
-// limit_bytes, or 10 million objects; unavailable: the remote does not answer; cancelled: stop was
-// requested, and the cause says how far it was.
+// the remote let us in. user_error or not_found: no such repository, no such commit, access denied;
+// too_large: more than limit_bytes, or 10 million objects; unavailable: the remote does not answer;
+// cancelled: stop was requested, and the cause says how far it was.
 [[nodiscard]] Result<git::Commit> fetch_commit(git_repository* repository, const FetchOrder& order,
                                                const std::stop_token& stop,
                                                FetchReport* report = nullptr);

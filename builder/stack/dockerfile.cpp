@@ -6,6 +6,7 @@
 
 #include "builder/stack/dockerfile_add.hpp"
 #include "builder/stack/dockerfile_lines.hpp"
+#include "builder/stack/dockerfile_modes.hpp"
 #include "builder/stack/dockerfile_mounts.hpp"
 #include "builder/stack/dockerfile_parents.hpp"
 #include "builder/stack/dockerfile_rules.hpp"
@@ -188,15 +189,13 @@ class Planner {
       if (flag.name() == "--from") {
         ATLAS_TRY(source, source_of(flag.value(), instruction.line, "COPY --from"));
         flag.text = flag.raw = "--from=" + source;
-      } else if (flag.name() == "--chmod") {
-        ATLAS_TRY(auto mode, scope_.expand(flag.value(), instruction.line, stages_.back().scope));
-        if (mode.missing.empty() && !is_octal_mode(mode.text)) {
-          return wrong_line(instruction.line, "--chmod=" + mode.text +
-                                                  " is not supported: give the mode in octal "
-                                                  "digits, such as 755");
-        }
       }
     }
+    const auto value_of = [&](std::string_view mode) -> Result<std::optional<std::string>> {
+      ATLAS_TRY(auto value, scope_.expand(mode, instruction.line, stages_.back().scope));
+      return value.missing.empty() ? std::optional(value.text) : std::nullopt;
+    };
+    ATLAS_TRYV(write_out_modes(instruction, value_of));
     if (instruction.name == "ADD") {
       ATLAS_TRY(const bool is_remote,
                 adds_remote_files(instruction, scope_, stages_.back().scope, escape_));
@@ -323,6 +322,12 @@ class Planner {
                         "ONBUILD COPY --parents is not supported: buildah would read it in the "
                         "stage that starts from this one; write the COPY there");
     }
+    // What is a variable there has its value in the stages that start from this one.
+    ATLAS_TRYV(
+        write_out_modes(trigger, [](std::string_view mode) -> Result<std::optional<std::string>> {
+          return mode.find('$') == std::string_view::npos ? std::optional(std::string(mode))
+                                                          : std::nullopt;
+        }));
     stages_.back().triggers.push_back(trigger);
     for (auto& flag : trigger.flags) {
       if (trigger.name != "RUN" || flag.name() != "--mount") continue;

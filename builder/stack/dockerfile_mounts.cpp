@@ -8,6 +8,9 @@
 namespace atlasflow::builder {
 namespace {
 
+// Each is an argument of buildah, and has to be read for its name.
+constexpr std::size_t k_parts_max = 100;
+
 bool is_of_context(const std::vector<MountOption>& options) {
   const auto type = mount_option(options, "type");
   return (type.empty() || type == "bind") && mount_option(options, "from").empty();
@@ -35,7 +38,7 @@ Result<void> name_mounted_parts(Instruction& instruction, const NameOfPart& name
                                 std::vector<std::string>& named) {
   if (instruction.name != "RUN" || !name_of_part) return {};
   for (auto& flag : instruction.flags) {
-    if (flag.name() != "--mount") continue;
+    if (flag.name() != "--mount" || named.size() >= k_parts_max) continue;
     auto options = mount_options(flag.value());
     const auto source = mount_option(options, "source");
     // A variable of the base image leads who knows where.

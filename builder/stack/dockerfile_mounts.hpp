@@ -23,7 +23,7 @@ namespace atlasflow::builder {
 // Each mount of the context in the instruction gets `from=` the name of that part, when it has one,
 // and loses its type: with it, buildah would count the files' times in the layer's cache key, which
 // differ in each checkout. Without it the key is the instruction's text, and so the name. Adds the
-// names to `named`, each once.
+// names to `named`, each once, and names nothing more once there are 100.
 [[nodiscard]] Result<void> name_mounted_parts(Instruction& instruction,
                                               const NameOfPart& name_of_part,
                                               std::vector<std::string>& named);

@@ -1,4 +1,5 @@
-// Ruby, PHP, Elixir, Deno, Gleam and the shell: what starts them, and on what.
+// Ruby, PHP, Elixir, Deno, Gleam and the shell: what starts them, and on what. Sites whose pages
+// end in htm.
 #include "tests/builder/detect_fixture.hpp"
 
 namespace atlasflow::builder {
@@ -9,6 +10,24 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
+
+TEST(StaticSite, its_first_page_may_be_index_htm) {
+  const std::pair<Files, const char*> cases[] = {
+      {{{"index.htm", ""}}, "index.htm in the root folder"},
+      {{{"index.htm", ""}, {"index.html", ""}}, "index.html in the root folder"},
+      {{{"dist/index.htm", ""}}, "dist/index.htm in the root folder"},
+      {{{"package.json", "{}"}, {"index.js", ""}, {"index.htm", ""}},
+       "index.htm, and package.json without a start script"},
+      {{{"Staticfile", "root: web\npushstate: enabled\n"}, {"web/index.htm", ""}},
+       "Staticfile, whose root is web, index.htm for every path without a file"},
+  };
+  for (const auto& [files, reason] : cases) {
+    const auto stack = detect_files(files);
+    ASSERT_TRUE(stack) << reason << ": " << to_string(stack.error());
+    EXPECT_EQ(stack->name, "static") << reason;
+    EXPECT_EQ(stack->reason, reason);
+  }
+}
 
 TEST(Ruby, is_rails_rack_or_a_program) {
   struct Case {

@@ -36,6 +36,18 @@ TEST_F(DockerfileBuildTest, flags_of_copy_do_what_docker_says) {
   EXPECT_THAT(said, HasSubstr("70000:70001 1234:1234"));
 }
 
+TEST_F(DockerfileBuildTest, symbolic_modes_of_copy_are_those_that_docker_makes) {
+  const auto script = folder("app") / "script";
+  write(script, "#!/bin/sh\n");
+  std::filesystem::permissions(script, std::filesystem::perms(0755));
+  const auto said = built(
+      "FROM box\nCOPY --chmod=u=rwX,go=rX script f sub /kept/\nCOPY --chmod=a+x f /run\n"
+      "COPY --chmod=u=rw,go=r script /plain\n"
+      "RUN stat -c '%n=%a' /kept/script /kept/f /run /plain | tr '\\n' ' '\n",
+      {{"f", "f"}, {"sub/g", "g"}});
+  EXPECT_THAT(said, HasSubstr("/kept/script=755 /kept/f=644 /run=755 /plain=644 "));
+}
+
 TEST_F(DockerfileBuildTest, a_stage_is_chosen_by_the_platform_and_the_others_are_not_pulled) {
   const auto said = built(
       "FROM box AS base-amd64\nRUN echo is amd64\nFROM absent.example.com/x AS base-arm64\n"

@@ -124,6 +124,30 @@ TEST(Dockerfile, a_mount_is_told_to_buildah_in_full) {
   }
 }
 
+// buildah takes octal modes only. What is in a checkout has 644, 755 or, a folder, 755.
+TEST(Dockerfile, a_symbolic_mode_is_told_in_octal_where_it_makes_one_and_the_same_of_all) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"COPY --chmod=u=rwX,go=rX a /x", "COPY a /x"},
+      {"COPY --chmod=go-w --chown=1:2 a /x", "COPY --chown=1:2 a /x"},
+      {"COPY --chmod=u=rw,go=r a /x", "COPY --chmod=644 a /x"},
+      {"COPY --chmod=a+x a /x", "COPY --chmod=755 a /x"},
+      {"COPY --chmod=ugo+x,go-rwx a /x", "COPY --chmod=700 a /x"},
+      {"COPY --chmod=a= a /x", "COPY --chmod=0 a /x"},
+      {"COPY --chmod=$M a /x", "COPY --chmod=555 a /x"},
+      {"COPY --from=0 --chmod=u=rwx,g=rx,o= a /x", "COPY --from=one --chmod=750 a /x"},
+      {"ADD --chmod=a=r a /x", "ADD --chmod=444 a /x"},
+      {"COPY --chmod=0640 a /x", "COPY --chmod=0640 a /x"},
+      {"ONBUILD COPY --chmod=a=rx a /x", "ONBUILD COPY --chmod=555 a /x"},
+      {"ONBUILD COPY --chmod=$M a /x", "ONBUILD COPY --chmod=$M a /x"},
+  };
+  for (const auto& [written, told] : cases) {
+    const auto plan = plan_of("FROM a AS one\nFROM a\nCOPY --from=one x x\nARG M=a=rx\n" + written +
+                              "\nRUN end\n");
+    ASSERT_TRUE(plan) << written << ": " << plan.error().message;
+    EXPECT_THAT(plan->text, HasSubstr("\n" + told + "\nRUN end\n")) << written;
+  }
+}
+
 // With its type, buildah counts the times of the context's files in the key.
 TEST(Dockerfile, a_mount_of_the_context_is_named_by_what_it_mounts) {
   DockerfileRequest request{"Dockerfile", {}, "", true};
@@ -151,6 +175,13 @@ TEST(Dockerfile, a_mount_of_the_context_is_named_by_what_it_mounts) {
     const auto name = told.substr(5, told.find(',') - 5);
     EXPECT_EQ(plan->parts, is_named ? std::vector<std::string>{name} : std::vector<std::string>{});
   }
+  std::string many = "FROM a\n";
+  for (int i = 0; i < 150; ++i)
+    many += "RUN --mount=target=/m,source=s" + std::to_string(i) + " x\n";
+  const auto plan_of_many = plan_dockerfile(many, request);
+  ASSERT_TRUE(plan_of_many) << plan_of_many.error().message;
+  EXPECT_EQ(plan_of_many->parts.size(), 100U);
+  EXPECT_THAT(plan_of_many->text, HasSubstr("\nRUN --mount=type=bind,target=/m,source=s149 x\n"));
   request.name_of_part = [](const std::string&) -> Result<std::string> {
     return fail(ErrorCode::cancelled, "the build was stopped");
   };
