@@ -2,6 +2,7 @@
 // hears of it, and stays there beside the old one until the CA has said which of both it knows: so a
 // process that is killed at any moment loses no account.
 #include <algorithm>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -126,9 +127,9 @@ AcmeResult<std::string> Issuer::change_account_key(const std::string& directory,
     ATLAS_TRYV(settle_key_change(config, *account, stop));
     if (thumbprint_of(account->key.get()) != before) return changed_to(config, *account);
   }
-  AcmeClient client(config, account->key.get(), account->url, stop);
-  ATLAS_TRYV(client.open());
-  if (!client.changes_keys()) {
+  std::optional<AcmeClient> client(std::in_place, config, account->key.get(), account->url, stop);
+  ATLAS_TRYV(client->open());
+  if (!client->changes_keys()) {
     return tl::unexpected(
         refused("The certificate authority changes no account's key: its "
                 "directory has no keyChange"));
@@ -136,7 +137,8 @@ AcmeResult<std::string> Issuer::change_account_key(const std::string& directory,
   // The client goes on with the key that is in `account`.
   auto begun = store_.begin_key_change(config.directory, config.external_key_id);
   if (!begun) return tl::unexpected(local_failure(begun.error()));
-  const auto changed = client.change_key(begun->next_key.get());
+  const auto changed = client->change_key(begun->next_key.get());
+  client.reset();  // with its connection: what follows has one of its own
   // Whatever it said, it is asked which of both it knows now.
   if (auto settled = settle_key_change(config, *begun, stop); !settled) {
     if (changed) settled.error().reason += ", after it took the account's new key";

@@ -26,7 +26,7 @@ namespace atlasflow::domains {
 [[nodiscard]] bool covers(std::string_view certificate_name, std::string_view host);
 
 struct ChainQuestion {
-  std::string_view chain_pem;  // the leaf first, each followed by its issuer
+  std::string chain_pem;  // the leaf first, each followed by its issuer
   EVP_PKEY* key = nullptr;
   std::vector<std::string> hosts;  // the certificate has to cover all of them
   std::int64_t now_us = 0;

@@ -50,6 +50,20 @@ TEST_F(Chain, a_whole_chain_is_taken_and_its_root_left_out) {
   EXPECT_NEAR(static_cast<double>(checked->facts.not_after_us() - now_us()), 90.0 * 86'400e6, 60e6);
 }
 
+// What is asked is often a text that ends with the line: what the authority sent, moved on.
+TEST_F(Chain, a_question_keeps_the_text_that_it_was_given) {
+  std::string sent = issued_.chain_pem;
+  ChainQuestion question;
+  question.chain_pem = sent;
+  question.key = issued_.key.get();
+  question.hosts = {"web.example"};
+  question.now_us = now_us();
+  sent.assign(sent.size(), 'x');
+  const auto checked = check_chain(question);
+  ASSERT_TRUE(checked.has_value()) << to_string(checked.error());
+  EXPECT_EQ(checked->chain_pem, issued_.chain_pem);
+}
+
 // A browser may know an issuer that this machine does not.
 TEST_F(Chain, where_a_chain_ends_is_the_authoritys) {
   for (const auto& pem : {issued_.leaf_pem, issued_.chain_pem}) {
