@@ -38,7 +38,7 @@ struct VirtualClock final : Clock {
   TimestampUs now_us = k_start;
 };
 
-// All domains lead here, and each certificate is to be renewed when two thirds of its life are over.
+// All domains lead here, and each certificate is to be renewed with a third of its life left.
 class QuickEngine final : public DomainEngine {
  public:
   explicit QuickEngine(const VirtualClock& clock) : clock_(clock) {}
