@@ -184,11 +184,12 @@ void DomainKeeperState::release_held() {
 }
 
 // Its turn has come, and all orders before it are in the ledger.
-bool DomainKeeperState::may_order_new(const DomainState& state, bool at_second) const {
+bool DomainKeeperState::limits_allow(const DomainState& state, bool at_second) const {
   const auto now = config.clock->now();
-  return ledger.new_order_allowed_at(state, config.settings.rules,
-                                     registered_domain(config.engine, state.name), at_second,
-                                     now) <= now;
+  const auto& rules = config.settings.rules;
+  return ledger.order_allowed_at(rules, at_second) <= now &&
+         ledger.new_order_allowed_at(state, rules, registered_domain(config.engine, state.name),
+                                     at_second, now) <= now;
 }
 
 void DomainKeeperState::ask_for_advice(domain_keeper_actor::pointer self) {

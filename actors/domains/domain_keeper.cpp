@@ -205,8 +205,8 @@ void DomainKeeperState::add_what_others_have(const std::string& domain,
   } else if (auto* look = std::get_if<TakeLook>(&command)) {
     const auto* state = ledger.find(domain);
     if (state == nullptr) return;
-    look->may_order = look->may_order && may_order_new(*state, false);
-    look->may_order_elsewhere = look->may_order_elsewhere && may_order_new(*state, true);
+    look->may_order = look->may_order && limits_allow(*state, false);
+    look->may_order_elsewhere = look->may_order_elsewhere && limits_allow(*state, true);
   }
 }
 

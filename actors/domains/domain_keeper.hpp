@@ -154,7 +154,8 @@ struct DomainKeeperState {
   // Puts the order off that would be one too many for its registered domain; false: it is none.
   bool hold(const std::string& domain);
   void release_held();
-  [[nodiscard]] bool may_order_new(const DomainState& state, bool at_second) const;
+  // What all domains share leaves room for an order of this one now.
+  [[nodiscard]] bool limits_allow(const DomainState& state, bool at_second) const;
   void ask_for_advice(domain_keeper_actor::pointer self);
   void look(domain_keeper_actor::pointer self, const std::string& domain, bool to_order);
   void publish(domain_keeper_actor::pointer self);

@@ -117,9 +117,9 @@ void DomainKeeperState::looked(domain_keeper_actor::pointer self, const std::str
   }
   look.asked = !watch.askers.empty();
   const bool room = std::exchange(watch.ordering_look, false) || has_order_room();
-  const auto now = config.clock->now();
-  look.may_order = room && ledger.order_allowed_at(config.settings.rules) <= now;
-  look.may_order_elsewhere = room && ledger.order_allowed_at(config.settings.rules, true) <= now;
+  // What the limits say is asked when its turn has come.
+  look.may_order = room;
+  look.may_order_elsewhere = room;
   auto askers =
       std::make_shared<std::vector<PromiseGuard<DomainReply>>>(std::exchange(watch.askers, {}));
   const auto by = look.asked ? watch.asked_by : Principal::system("domains");

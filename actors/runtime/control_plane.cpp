@@ -12,6 +12,7 @@
 #include "actors/runtime/parts.hpp"
 #include "actors/runtime/snapshotter.hpp"
 #include "base/log.hpp"
+#include "events/domain_authority.hpp"
 #include "storage/secrets/github_app.hpp"
 
 namespace atlasflow::actors {
@@ -64,8 +65,12 @@ class LocalControlPlane final : public ControlPlane {
   }
   DomainOutlook outlook_of(const DomainState& state) const override {
     const auto now = engines_.clock->now();
-    const auto held = catalog_.held_order(state, config_.domains.rules,
-                                          registered_domain(engines_.domains, state.name), now);
+    const auto& rules = config_.domains.rules;
+    std::optional<HeldOrder> held;
+    if (const auto due = next_order(state, rules, now); due && !renews_own(state, due->directory)) {
+      held =
+          catalog_.held_order(state, rules, registered_domain(engines_.domains, state.name), now);
+    }
     return actors::outlook_of(state, engines_.domains, config_.domain, config_.domains, now, held);
   }
 

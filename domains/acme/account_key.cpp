@@ -1,6 +1,6 @@
 // Another key for an account (RFC 8555 section 7.3.5). The next key is sealed on disk before the CA
-// hears of it, and stays there beside the old one until the CA has said which of both it knows: so a
-// process that is killed at any moment loses no account.
+// hears of it, and stays there beside the old one until the CA has said which of both it knows: so
+// a process that is killed at any moment loses no account.
 #include <algorithm>
 #include <optional>
 #include <thread>

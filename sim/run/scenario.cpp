@@ -115,8 +115,8 @@ void draw_certificate_steps(std::uint64_t seed, Scenario& scenario) {
   }
 }
 
-// In some of the runs with domains there is a second authority, and the first one has a limit, or is
-// away for so long that the other is asked. By numbers of their own once more.
+// In half of the runs with domains there is a second authority, and the first one has a limit or is
+// away. By numbers of their own once more.
 void draw_authorities(std::uint64_t seed, Scenario& scenario) {
   Random random(seed ^ 0x5EC02DCAULL);
   // In a longer run the end of a limit comes within it.

@@ -200,6 +200,7 @@ class DomainKeeper : public testing::Test {
     keeper_config.settings.rules.directory = k_first;
     keeper_config.settings.rules.fallback_directory = fallback;
     keeper_config.settings.rules.new_certificates_per_week = new_certificates_per_week;
+    keeper_config.settings.rules.orders_per_three_hours = orders_per_three_hours;
     keeper_config.settings.orders_own = orders_own;
     keeper_config.spawn.detach_blocking = false;
     keeper = system->spawn(domain_keeper, keeper_config);
@@ -288,6 +289,7 @@ class DomainKeeper : public testing::Test {
   bool orders_own = false;
   std::string fallback;  // the second authority's directory
   std::int32_t new_certificates_per_week = 45;
+  std::int32_t orders_per_three_hours = 250;
   FullLog log;
   TestClock clock;
   TestEngine engine;

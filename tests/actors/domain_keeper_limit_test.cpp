@@ -1,4 +1,5 @@
-// The keeper of domains at the limit on new certificates of one registered domain.
+// The keeper of domains at the limits that all of them share: new certificates of one registered
+// domain, and orders of the account.
 #include <stdexcept>
 
 #include "tests/actors/domain_keeper_fixture.hpp"
@@ -120,6 +121,18 @@ TEST_F(KeeperAtLimit, leaves_names_of_others_and_renewals_alone) {
   jump(80 * k_day_us);
   pass(seconds(60));
   EXPECT_GE(engine.orders.size(), 16U) << "all of them were renewed";
+}
+
+TEST_F(KeeperAtLimit, makes_not_one_order_more_than_the_account_may_however_many_are_due_at_once) {
+  engine.registered.clear();
+  orders_per_three_hours = 2;
+  claim(8);
+  start();
+  pass(seconds(30));
+  EXPECT_EQ(engine.orders.size(), 2U);
+  jump(3 * k_hour_us);
+  pass(seconds(30));
+  EXPECT_EQ(engine.orders.size(), 4U);
 }
 
 TEST_F(KeeperAtLimit, tells_who_asks_for_another_try_when_it_is_ordered) {

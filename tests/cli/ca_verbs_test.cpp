@@ -141,6 +141,11 @@ TEST_F(CaVerbs, a_damaged_certificate_is_told_of_with_its_file) {
 }
 
 TEST_F(CaVerbs, the_machine_trusts_it_once_told_and_no_more_once_told_otherwise) {
+  // One that its administrator trusts anyhow.
+  ASSERT_TRUE(edge::LocalCa::open_or_create(folder_.path() / "unrelated", "other.test"));
+  const auto unrelated = content(folder_.path() / "unrelated/ca.pem");
+  ASSERT_TRUE(make_folder(store_.folder));
+  ASSERT_TRUE(replace_file(store_.folder / "other.crt", unrelated, 0644));
   start();
   const auto trusted = run_verb(CaTrustCommand{}, store_);
   ASSERT_EQ(trusted.code, 0) << trusted.err;
@@ -160,8 +165,10 @@ TEST_F(CaVerbs, the_machine_trusts_it_once_told_and_no_more_once_told_otherwise)
   EXPECT_EQ(removed.code, 0) << removed.err;
   EXPECT_THAT(removed.out, HasSubstr("Removed " + installed().string()));
   EXPECT_FALSE(std::filesystem::exists(installed()));
+  EXPECT_EQ(bundle().find(certificate()), std::string::npos);
+  EXPECT_THAT(bundle(), HasSubstr(unrelated));
   for (const auto& entry : std::filesystem::directory_iterator(folder_.path() / "etc")) {
-    EXPECT_FALSE(entry.is_symlink()) << entry.path();
+    EXPECT_TRUE(std::filesystem::exists(entry.path())) << entry.path() << " leads nowhere";
   }
 
   const auto gone = run_verb(CaTrustCommand{.remove = true}, store_);
