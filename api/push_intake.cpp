@@ -126,7 +126,7 @@ Result<std::vector<receive::RefChange>> PushIntake::changes_of(const ProjectStat
   }
   if (!pending.only.empty()) {
     outcome.lines.push_back(
-        "the repository has too many branches and tags to look at all of them: of this push only '" +
+        "the repository has too many branches and tags to look at all: of this push only '" +
         short_name(pending.only) + "' was looked at; remove some of them");
   }
   if (after.has_nameless) {

@@ -29,8 +29,8 @@ struct BasicLogin {
 [[nodiscard]] bool is_push_token(const ProjectState* project, std::string_view token);
 
 // Counts failed logins by the address that they came from: too many of them are answered at once,
-// and write no line into the log. A correct token is taken from there all the same, since 256 random
-// bits can't be guessed, and behind a proxy everybody has one address.
+// and write no line into the log. A correct token is taken from there all the same, since 256
+// random bits can't be guessed, and behind a proxy everybody has one address.
 class FailedLogins {
  public:
   using Clock = std::chrono::steady_clock;

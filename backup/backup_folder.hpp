@@ -42,9 +42,9 @@ class BackupFolder {
 
   // From here on it is a backup.
   [[nodiscard]] Result<void> publish(const Manifest& manifest);
-  // Removes what is older than the newest `keep` backups whose manifests are whole (0: nothing), and
-  // what no backup needs; the numbers of those that went. Removes no object as long as one manifest
-  // is damaged.
+  // Removes what is older than the newest `keep` backups whose manifests are whole (0: nothing),
+  // and what no backup needs; the numbers of those that went. Removes no object as long as one
+  // manifest is damaged.
   [[nodiscard]] std::vector<std::uint64_t> remove_old(std::uint64_t keep);
 
   [[nodiscard]] ObjectStore& objects() { return objects_; }

@@ -1,6 +1,6 @@
-// Files by what they hold: "objects/ab/<SHA-256>", each written once and never changed, so that what
-// two backups have in common is there once. Whoever holds the backup folder's lock uses it, one
-// thread.
+// Files by what they hold: "objects/ab/<SHA-256>", each written once and never changed, so that
+// what two backups have in common is there once. Whoever holds the backup folder's lock uses it,
+// one thread.
 #pragma once
 
 #include <cstdint>

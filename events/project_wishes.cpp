@@ -104,6 +104,16 @@ struct Order {
     return {base_for(queued, served), history.builds};
   }
 
+  [[nodiscard]] bool waits(const DeploymentState& state) const {
+    return state.status == DeploymentStatus::queued && has_actor(state.id);
+  }
+  // It goes on or serves: what is older has missed its own turn.
+  [[nodiscard]] bool has_its_turn(const DeploymentState& state) const {
+    if (is_serving(state.status)) return true;
+    return is_under_way(state.status) && state.status != DeploymentStatus::failing &&
+           state.status != DeploymentStatus::cancelling && has_actor(state.id);
+  }
+
   void take_turns(const DeploymentState* served) const {
     if (const auto told = starting.find(name); told != starting.end()) {
       const auto found = environment.deployments.find(told->second);
@@ -116,15 +126,16 @@ struct Order {
     const DeploymentState* newest = nullptr;
     for (const auto& id : environment.order) {
       const auto& state = environment.deployments.at(id);
-      if (state.status == DeploymentStatus::queued && has_actor(id)) newest = &state;
+      if (waits(state) || has_its_turn(state)) newest = &state;
     }
     if (newest == nullptr) return;
     for (const auto& id : environment.order) {
       const auto& state = environment.deployments.at(id);
-      if (state.status == DeploymentStatus::queued && &state != newest && has_actor(id)) {
-        tell(id, Supersede{newest->id});
-      }
+      if (!waits(state) || &state == newest) continue;
+      ATLAS_PROBE(!waits(*newest), "one was not known when a newer one had its turn");
+      tell(id, Supersede{newest->id});
     }
+    if (!waits(*newest)) return;
     const auto* running = under_way();
     if (running == nullptr) {
       tell(newest->id, start_of(*newest, served));

@@ -1,8 +1,8 @@
 // One run of git over a repository that strangers push to. It sees that repository, the machine's
-// programs and settings, and nothing where people keep files: namespaces and a user of its own, no network,
-// limits on memory, processes, files and time, and no configuration, hook or environment but what
-// stands here. Where this process is not root it runs as this process's user, with the limits
-// alone. Blocking; any thread; one call at a time per repository.
+// programs and settings, and nothing where people keep files: namespaces and a user of its own, no
+// network, limits on memory, processes, files and time, and no configuration, hook or environment
+// but what stands here. Where this process is not root it runs as this process's user, with the
+// limits alone. Blocking; any thread; one call at a time per repository.
 #pragma once
 
 #include <chrono>

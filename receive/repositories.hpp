@@ -49,8 +49,8 @@ class Repositories {
 
   // ---- for whoever has the turn ----
   // Makes it, empty and with that branch as its own, when it is not there; clears what a call that
-  // was ended left in it. Where it is too large, what no branch or tag reaches goes first, which may
-  // take as long as a call of git may. too_large: it takes no more even so.
+  // was ended left in it. Where it is too large, what no branch or tag reaches goes first, which
+  // may take as long as a call of git may. too_large: it takes no more even so.
   [[nodiscard]] Result<std::filesystem::path> open(const std::string& id, const std::string& branch,
                                                    const std::stop_token& stop = {});
   // Has git pack what has come in many pieces, and drop what no branch or tag has reached for long:

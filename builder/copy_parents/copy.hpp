@@ -1,7 +1,7 @@
 // What COPY --parents does, by the rules of Docker's own builder (BuildKit's file operations and
 // fsutil's copy): a program of its own, which a build step runs. It writes what is to be laid over
-// the image, with the folders that the image has already as they are there. What the ignore file names is not
-// there for it: the sandbox hides it (builder/image/ignored_files.hpp). One thread.
+// the image, with the folders that the image has already as they are there. What the ignore file
+// names is not there for it: the sandbox hides it (builder/image/ignored_files.hpp). One thread.
 #pragma once
 
 #include <filesystem>

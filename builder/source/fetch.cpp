@@ -224,9 +224,12 @@ Result<git::Commit> fetch_commit(git_repository* repository, const FetchOrder& o
     said.objects += state.received_objects;
     said.bytes += state.received_bytes;
     said.is_of_the_remote = state.is_of_the_remote;
-    if (git::Commit commit = find_commit(repository, id)) {
-      said.is_of_the_remote = false;
-      return commit;
+    // One that a store has from earlier is no reason to pass over a remote that lets nobody in.
+    if (fetched) {
+      if (git::Commit commit = find_commit(repository, id)) {
+        said.is_of_the_remote = false;
+        return commit;
+      }
     }
     const bool goes_on =
         fetched || (refspec.may_be_refused && fetched.error().code == ErrorCode::unavailable);

@@ -18,8 +18,8 @@ struct RemoteHead {
 
 // The head of the branch; an empty branch: of the remote's default one. not_found: no such
 // repository or branch, or an empty repository; unavailable: the remote does not answer; too_large:
-// it says more than refs_bytes_max before it is through; cancelled: stop was requested, which ends it at once. credential:
-// asked when the remote wants a login; host_key: of an SSH remote.
+// it says more than refs_bytes_max before it is through; cancelled: stop was requested, which ends
+// it at once. credential: asked when the remote wants a login; host_key: of an SSH remote.
 [[nodiscard]] Result<RemoteHead> remote_head(const std::string& url, const std::string& branch,
                                              const CredentialSource& credential = {},
                                              const HostKeyCheck& host_key = {},

@@ -1,4 +1,5 @@
-// The sources of ADD that are not in the context, and of COPY, which takes no such. Internal to builder/stack; pure, any thread.
+// The sources of ADD that are not in the context, and of COPY, which takes no such. Internal to
+// builder/stack; pure, any thread.
 #pragma once
 
 #include "base/error.hpp"

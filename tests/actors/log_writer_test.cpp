@@ -248,8 +248,7 @@ TEST_F(LogWriter, tells_of_such_a_batch_when_its_append_comes_again_and_writes_n
   append("asked by a person", 0, {}, false);
   run();
   log.full = false;
-  scheduler->trigger_timeout();
-  run();
+  while (scheduler->trigger_timeout()) run();
   EXPECT_EQ(records, (std::vector<std::uint64_t>{1}));
   append("asked by a person", 0, {}, false);
   run();

@@ -65,8 +65,11 @@ TEST_P(RefusedPush, that_is_in_the_log_comes_to_its_end) {
   EXPECT_EQ(life.errors.front().code, ErrorCode::disk_full);
   life.send_push("guid-3", 'c');
   ASSERT_TRUE(life.run_until([&] { return life.push_replies.size() == 2; }));
-  EXPECT_TRUE(life.run_until([&] { return deployments_of(life).size() == 3 && all_settled(life); }))
-      << "the refused one waits for ever";
+  const auto is_over = [&] {
+    return deployments_of(life).size() == 3 && all_settled(life) &&
+           life.catalog().active_deployments().size() == 1;
+  };
+  EXPECT_TRUE(life.run_until(is_over)) << "the refused one waits for ever";
   const auto serving = life.catalog().active_deployments();
   ASSERT_EQ(serving.size(), 1U);
   EXPECT_EQ(serving.front().state.push.after(), std::string(40, 'c'));

@@ -59,7 +59,7 @@ TEST_F(DockerfileBuildTest, a_stage_is_chosen_by_the_platform_and_the_others_are
 }
 
 TEST_F(DockerfileBuildTest, the_shell_that_is_asked_for_is_used) {
-  // A shell that takes no names for "*". (Its trace, -x, would come by another pipe than its output.)
+  // A shell that takes no names for "*". Its trace, -x, would come by another pipe than its output.
   EXPECT_THAT(
       built("FROM box\nSHELL [\"/bin/busybox\", \"sh\", \"-efc\"]\nRUN echo no names for: *\n"),
       HasSubstr("\nno names for: *\n"));

@@ -111,9 +111,9 @@ struct Shape {
 
 class Work : public testing::TestWithParam<Shape> {
  protected:
-  // Memory that is given back to the system after each run costs a page fault for every 4 KiB in the
-  // next one. Only the large input's buffers are large enough for that, and on a virtual machine with
-  // busy neighbours a fault costs more than what is measured. So the allocator keeps what it has.
+  // Memory that is given back to the system after each run costs a page fault for every 4 KiB in
+  // the next one. Only the large input's buffers are large enough for that, and on a virtual
+  // machine with busy neighbours a fault costs more than what is measured. So it is kept.
   static void SetUpTestSuite() {
     constexpr int k_keep_all = 32 << 20;  // the most that mallopt() takes
     ::mallopt(M_MMAP_THRESHOLD, k_keep_all);

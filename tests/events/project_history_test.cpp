@@ -137,6 +137,35 @@ TEST_F(ProjectHistoryTest, the_newest_queued_push_starts_and_the_older_are_super
   EXPECT_THAT(told(), ElementsAre("one supersede", "two supersede", "three start"));
 }
 
+// It was in the log and not known: its project's actor died, or the disk was full when it came.
+TEST_F(ProjectHistoryTest, one_that_is_older_than_what_had_its_turn_is_superseded_by_it) {
+  push("one");
+  push("two");
+  command("two", Start{});
+  EXPECT_THAT(told(), ElementsAre("one supersede"));
+  EXPECT_EQ(std::get<Supersede>(last.tell.front().second).by, DeploymentId{"two"});
+  push("three");
+  EXPECT_THAT(told(), ElementsAre("one supersede"));
+  EXPECT_EQ(std::get<Supersede>(last.tell.front().second).by, DeploymentId{"three"});
+}
+
+TEST_F(ProjectHistoryTest, one_that_is_older_than_what_serves_does_not_replace_it) {
+  push("one");
+  push("two");
+  go_live("two");
+  EXPECT_THAT(told(), ElementsAre("one supersede"));
+}
+
+TEST_F(ProjectHistoryTest, one_that_is_older_than_what_failed_has_its_turn) {
+  push("one");
+  push("two");
+  command("two", Start{});
+  Failed ended;
+  ended.effect = history.find(DeploymentId{"two"})->intent->effect;
+  command("two", ended);
+  EXPECT_THAT(told(), ElementsAre("one start"));
+}
+
 TEST_F(ProjectHistoryTest, nothing_else_starts_while_a_started_one_is_not_in_the_log_yet) {
   push("one");
   starting["production"] = DeploymentId{"one"};

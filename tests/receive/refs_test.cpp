@@ -35,7 +35,8 @@ class ReadingRefs : public testing::Test {
   // By a shell in the place of git, with `commit` to make one of that message.
   std::string in_repository(const std::string& script) {
     const std::string commit =
-        "commit() { GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a "
+        "commit() { GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a GIT_COMMITTER_NAME=a "
+        "GIT_COMMITTER_EMAIL=a "
         "git commit-tree $(git hash-object -w -t tree /dev/null) -m \"$@\"; }\n";
     auto output = git_output(
         path_, {.argv = {"sh", "-c", commit + script}, .environment = {"GIT_DIR=."}}, {}, {}, 4096);
