@@ -143,10 +143,10 @@ TEST_F(ProjectHistoryTest, one_that_is_older_than_what_had_its_turn_is_supersede
   push("two");
   command("two", Start{});
   EXPECT_THAT(told(), ElementsAre("one supersede"));
-  EXPECT_EQ(std::get<Supersede>(last.tell.front().second).by, DeploymentId{"two"});
+  EXPECT_EQ(std::get<Supersede>(last.tell.front().command).by, DeploymentId{"two"});
   push("three");
   EXPECT_THAT(told(), ElementsAre("one supersede"));
-  EXPECT_EQ(std::get<Supersede>(last.tell.front().second).by, DeploymentId{"three"});
+  EXPECT_EQ(std::get<Supersede>(last.tell.front().command).by, DeploymentId{"three"});
 }
 
 TEST_F(ProjectHistoryTest, one_that_is_older_than_what_serves_does_not_replace_it) {
