@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <system_error>
@@ -30,6 +31,23 @@ std::string common_name(X509* certificate) {
   const int size = X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName,
                                              text.data(), static_cast<int>(text.size()));
   return size <= 0 ? std::string() : std::string(text.data(), static_cast<std::size_t>(size));
+}
+
+// Whoever answers on the socket may be anybody's: what root has the machine trust must be bounded
+// to the domain that is shown, as edge/tls/local_ca.cpp makes it.
+bool is_only_for(X509* certificate, std::string_view domain) {
+  int critical = 0;
+  const std::unique_ptr<NAME_CONSTRAINTS, decltype(&NAME_CONSTRAINTS_free)> constraints(
+      static_cast<NAME_CONSTRAINTS*>(
+          X509_get_ext_d2i(certificate, NID_name_constraints, &critical, nullptr)),
+      &NAME_CONSTRAINTS_free);
+  if (!constraints || critical != 1) return false;
+  if (sk_GENERAL_SUBTREE_num(constraints->permittedSubtrees) != 1) return false;
+  const GENERAL_NAME* base = sk_GENERAL_SUBTREE_value(constraints->permittedSubtrees, 0)->base;
+  if (base->type != GEN_DNS) return false;
+  const auto* bytes = reinterpret_cast<const char*>(ASN1_STRING_get0_data(base->d.dNSName));
+  const auto size = static_cast<std::size_t>(ASN1_STRING_length(base->d.dNSName));
+  return std::string_view(bytes, size) == domain;
 }
 
 // It becomes part of a file's name.
@@ -74,8 +92,8 @@ Result<void> update(const TrustStore& store, bool fresh) {
   if (ran->end == RunOutcome::End::exited && ran->exit_code == 0) return {};
   return fail(ErrorCode::unavailable,
               store.update.front() +
-                  " failed, so the machine's store is as it was; run it to see "
-                  "why, then this again",
+                  " failed, so what the machine trusts is as it was until it runs again, which an "
+                  "upgrade may do; run it to see why, then this again",
               output);
 }
 
@@ -94,7 +112,8 @@ Result<Authority> parse_authority(std::string_view pem) {
   X509* certificate = found.front().get();
   const auto title = common_name(certificate);
   if (!title.starts_with(k_title) || !is_host_name(title.substr(k_title.size())) ||
-      X509_check_ca(certificate) == 0) {
+      X509_check_ca(certificate) != 1 ||
+      !is_only_for(certificate, std::string_view(title).substr(k_title.size()))) {
     return fail(ErrorCode::invalid_argument,
                 "that is no certificate authority which Atlasflow made; name the server's state "
                 "folder with --state-dir");

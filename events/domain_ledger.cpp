@@ -77,6 +77,7 @@ TimestampUs DomainLedger::new_order_allowed_at(const DomainState& state, const D
                                                const std::string& registered, bool at_second,
                                                TimestampUs now) const {
   if (rules.new_certificates_per_week <= 0) return 0;
+  if (at_second && rules.fallback_directory.empty()) return 0;
   if (renews_own(state, at_second ? rules.fallback_directory : rules.directory)) return 0;
   const auto below = "." + registered;
   std::vector<TimestampUs> times;

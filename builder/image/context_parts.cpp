@@ -74,10 +74,17 @@ Result<std::optional<std::string>> ContextParts::digest_of(const std::string& so
   if (is_ignored && !(is_folder && takes_back_)) return std::nullopt;
   RunningDigest digest;
   digest.add(k_format);
-  ATLAS_TRY(const bool is_told,
-            add(name.empty() ? context_ : context_ / name, name, is_ignored, matches, digest));
+  const auto is_told =
+      add(name.empty() ? context_ : context_ / name, name, is_ignored, matches, digest);
+  if (!is_told) {
+    const auto& error = is_told.error();
+    const bool has_ended = error.code == ErrorCode::cancelled || error.code == ErrorCode::timed_out;
+    if (has_ended) return tl::unexpected(error);
+    // No fault of the Dockerfile's, and nobody's business where the checkout lies.
+    return fail(ErrorCode::internal, "cannot read the checkout", to_string(error));
+  }
   std::optional<std::string> text;
-  if (is_told) text = to_hex(bytes_of(digest.finish()));
+  if (*is_told) text = to_hex(bytes_of(digest.finish()));
   known_[plain] = text;
   return text;
 }

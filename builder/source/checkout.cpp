@@ -215,39 +215,51 @@ Result<void> check_disk(const fs::path& folder, const TreeMeasure& measure) {
   return {};
 }
 
-// The files of the commit, and of its submodules, into `part`.
-Result<Checkout> write_files(git_repository* repository, git_commit* commit, const git_tree* tree,
-                             const CheckoutRequest& request, const fs::path& part,
-                             const std::stop_token& stop) {
+// What was made of the commit's own files, whose submodules are empty folders yet.
+struct OwnFiles {
+  Checkout checkout;
+  WrittenTree written;
+  std::string tree;  // its name
+};
+
+Result<OwnFiles> write_own_files(git_repository* repository, git_commit* commit,
+                                 const git_tree* tree, const CheckoutRequest& request,
+                                 const fs::path& part, const std::stop_token& stop) {
   ATLAS_TRY(const auto measure, measure_tree(repository, tree, request.limit_bytes, stop));
   ATLAS_TRYV(check_disk(part, measure));
   ATLAS_TRY(auto written, write_tree(repository, tree, part, request.limit_bytes, stop));
-  auto checkout = describe(commit, request, written);
-  if (!checkout) return checkout;
+  ATLAS_TRY(auto checkout, describe(commit, request, written));
+  std::array<char, GIT_OID_HEXSZ + 1> name{};
+  git_oid_tostr(name.data(), name.size(), git_tree_id(tree));
+  return OwnFiles{std::move(checkout), std::move(written), name.data()};
+}
+
+// The submodules' files into `part`, and what there is to say of all.
+Result<Checkout> add_submodules(OwnFiles own, const CheckoutRequest& request, const fs::path& part,
+                                const std::stop_token& stop) {
+  auto& [checkout, written, tree] = own;
   ATLAS_TRY(
       const auto others,
       fetch_submodules({request.url, part, beside(request.folder, ".submodule"), written.submodules,
                         request.limit_bytes - written.size_bytes,
                         k_tree_entries_max - written.entries, request.credential, request.host_key},
                        stop));
-  checkout->size_bytes += others.size_bytes;
-  checkout->notices = others.notices;
+  checkout.size_bytes += others.size_bytes;
+  checkout.notices = others.notices;
   // A submodule's commit is part of the tree; whether it could be had is not.
   std::string left_out;
   for (const auto& notice : others.notices) left_out += notice + "\n";
-  std::array<char, GIT_OID_HEXSZ + 1> tree_name{};
-  git_oid_tostr(tree_name.data(), tree_name.size(), git_tree_id(tree));
-  checkout->source = std::string(tree_name.data()) + " " + sha256_hex(left_out);
+  checkout.source = tree + " " + sha256_hex(left_out);
   auto pointers = written.lfs_pointers;
   pointers.insert(pointers.end(), others.lfs_pointers.begin(), others.lfs_pointers.end());
   if (const auto count = written.lfs_pointer_count + others.lfs_pointer_count; count > 0) {
-    checkout->notices.push_back(lfs_notice(count, pointers));
+    checkout.notices.push_back(lfs_notice(count, pointers));
   }
-  return checkout;
+  return std::move(checkout);
 }
 
 // The commit, fetched into the repository, as files in `part`.
-Result<Checkout> take_commit(git_repository* repository, const CheckoutRequest& request,
+Result<OwnFiles> take_commit(git_repository* repository, const CheckoutRequest& request,
                              const fs::path& part, FetchReport& report,
                              const std::stop_token& stop) {
   ATLAS_TRY(auto commit, fetch_commit(repository,
@@ -256,6 +268,7 @@ Result<Checkout> take_commit(git_repository* repository, const CheckoutRequest& 
                                       stop, &report));
   git_tree* raw_tree = nullptr;
   if (git_commit_tree(&raw_tree, commit.get()) != 0) {
+    report.is_fetched = false;
     return fail(ErrorCode::user_error,
                 "commit " + request.sha +
                     " has no readable tree; run git fsck in "
@@ -268,35 +281,36 @@ Result<Checkout> take_commit(git_repository* repository, const CheckoutRequest& 
     return fail(ErrorCode::internal, "cannot make the checkout's folder", error.message());
   }
   fs::permissions(part, fs::perms(0755), error);
-  auto checkout = write_files(repository, commit.get(), tree.get(), request, part, stop);
-  if (!checkout) return checkout;
+  ATLAS_TRY(auto own, write_own_files(repository, commit.get(), tree.get(), request, part, stop));
   if (!request.base_sha.empty()) {
     ATLAS_TRY(auto changed, changed_paths(repository, request.base_sha, tree.get(), stop));
-    checkout->changed_paths = std::move(changed);
+    own.checkout.changed_paths = std::move(changed);
   }
-  checkout->received_objects = report.objects;
-  checkout->received_bytes = report.bytes;
-  return checkout;
+  own.checkout.received_objects = report.objects;
+  own.checkout.received_bytes = report.bytes;
+  return own;
 }
 
-// Whether an object that is lost or broken on our side may be why. It is asked only where another
-// try costs no more than a clone does anyway.
+// Whether an object that is lost or broken on our side may be why. Where the commit is there, what
+// it names may be missing (user_error, as in a repository that lacks it) or not to be read.
 bool may_be_of_the_mirror(const Error& error, const FetchReport& report) {
+  if (report.is_fetched) {
+    return error.code == ErrorCode::internal || error.code == ErrorCode::user_error;
+  }
   const bool has_another_reason = error.code == ErrorCode::cancelled ||
                                   error.code == ErrorCode::too_large || report.is_of_the_remote;
   return !has_another_reason;
 }
 
-Result<Checkout> take_by_mirror(const CheckoutRequest& request, const fs::path& part,
+// Nobody else has the mirror meanwhile, so submodules are not fetched here.
+Result<OwnFiles> take_by_mirror(const CheckoutRequest& request, const fs::path& part,
                                 const std::stop_token& stop) {
   ATLAS_TRY(auto mirror, Mirror::open(request.mirror, request.mirror_owner, request.url, stop));
   FetchReport report;
-  auto checkout = take_commit(mirror.repository(), request, part, report, stop);
-  if (checkout || mirror.is_new() || !may_be_of_the_mirror(checkout.error(), report)) {
-    return checkout;
-  }
+  auto own = take_commit(mirror.repository(), request, part, report, stop);
+  if (own || mirror.is_new() || !may_be_of_the_mirror(own.error(), report)) return own;
   log_event(LogLevel::warn, "builder", "mirror_renewed",
-            {{"path", request.mirror.string()}, {"reason", to_string(checkout.error())}});
+            {{"path", request.mirror.string()}, {"reason", to_string(own.error())}});
   ATLAS_TRYV(mirror.renew());
   std::error_code error;
   fs::remove_all(part, error);
@@ -322,14 +336,16 @@ Result<Checkout> check_out(const CheckoutRequest& request, const std::stop_token
   const ScratchFolder part(beside(request.folder, ".part"));
   const ScratchFolder submodule(beside(request.folder, ".submodule"));
 
-  Result<Checkout> checkout;
+  Result<OwnFiles> own;
   if (request.mirror.empty()) {
     ATLAS_TRY(auto repository, git::make_repository(objects.path()));
     FetchReport report;
-    checkout = take_commit(repository.get(), request, part.path(), report, stop);
+    own = take_commit(repository.get(), request, part.path(), report, stop);
   } else {
-    checkout = take_by_mirror(request, part.path(), stop);
+    own = take_by_mirror(request, part.path(), stop);
   }
+  if (!own) return tl::unexpected(own.error());
+  auto checkout = add_submodules(std::move(*own), request, part.path(), stop);
   if (!checkout) return checkout;
   fs::rename(part.path(), request.folder, error);
   if (error) {

@@ -227,6 +227,7 @@ Result<git::Commit> fetch_commit(git_repository* repository, const FetchOrder& o
     // One that a store has from earlier is no reason to pass over a remote that lets nobody in.
     if (fetched) {
       if (git::Commit commit = find_commit(repository, id)) {
+        said.is_fetched = true;
         said.is_of_the_remote = false;
         return commit;
       }

@@ -38,6 +38,7 @@ struct FetchOrder {
 struct FetchReport {
   std::uint64_t objects = 0;  // received
   std::uint64_t bytes = 0;    // received
+  bool is_fetched = false;    // the commit is there
   // It failed, and by nothing that the object store has or lacks.
   bool is_of_the_remote = false;
 };

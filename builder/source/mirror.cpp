@@ -117,9 +117,17 @@ struct Kept {
 bool remove_idle(const fs::path& folder) {
   const auto lock = try_lock(folder);
   if (!lock || !lock->valid()) return false;
+  // The lock last: whoever makes another one finds nothing that is being removed.
   std::error_code error;
-  fs::remove_all(folder, error);
-  if (!error) return true;
+  for (const auto& name : names_if_any(folder)) {
+    if (name != k_lock && !error) fs::remove_all(folder / name, error);
+  }
+  if (!error) fs::remove(folder / k_lock, error);
+  if (!error) {
+    std::error_code has_a_new_holder;
+    fs::remove(folder, has_a_new_holder);
+    return true;
+  }
   log_event(LogLevel::warn, "builder", "mirror_not_removed",
             {{"path", folder.string()}, {"cause", error.message()}});
   return false;

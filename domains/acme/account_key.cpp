@@ -1,6 +1,6 @@
 // Another key for an account (RFC 8555 section 7.3.5). The next key is sealed on disk before the CA
-// hears of it, and stays there beside the old one until the CA has said which of both it knows: so
-// a process that is killed at any moment loses no account.
+// hears of it, and stays there beside the old one until the CA has taken or refused it: so neither
+// a process that is killed nor an answer that is lost or late loses the account.
 #include <algorithm>
 #include <optional>
 #include <thread>
@@ -40,8 +40,9 @@ std::string changed_to(const AcmeConfig& config, const StoredAccount& account) {
 // ---- what the CA is asked -----------------------------------------------------------------------
 
 AcmeResult<bool> AcmeClient::find_account() {
-  ATLAS_TRY(const auto payload, account_payload(true));
-  const auto response = post(new_account_, payload, "its account", Speaker::key);
+  // Nothing else: what an account is made with may be spent or gone (RFC 8555 section 7.3.1).
+  const ordered_json payload = {{"onlyReturnExisting", true}};
+  const auto response = post(new_account_, payload.dump(), "its account", Speaker::key);
   if (!response && response.error().type == "accountDoesNotExist") return false;
   if (!response) return tl::unexpected(response.error());
   ATLAS_TRYV(take_account(*response));
@@ -76,14 +77,14 @@ AcmeResult<bool> Issuer::is_key_of(EVP_PKEY* key, const std::string& account,
 AcmeResult<void> Issuer::settle_key_change(const AcmeConfig& config, StoredAccount& account,
                                            const std::stop_token& stop) {
   ATLAS_TRY(const bool is_next, is_key_of(account.next_key.get(), account.url, config, stop));
-  // A CA that knows neither was set up anew: the next key stays, until it can be said of one.
-  if (!is_next) {
-    ATLAS_TRY(const bool is_old, is_key_of(account.key.get(), account.url, config, stop));
-    if (!is_old) return {};
-  }
-  const auto ended = store_.end_key_change(config.directory, config.external_key_id, is_next);
+  return is_next ? end_key_change(config, account, true) : AcmeResult<void>();
+}
+
+AcmeResult<void> Issuer::end_key_change(const AcmeConfig& config, StoredAccount& account,
+                                        bool take_next) {
+  const auto ended = store_.end_key_change(config.directory, config.external_key_id, take_next);
   if (!ended) return tl::unexpected(local_failure(ended.error()));
-  if (is_next) account.key = std::move(account.next_key);
+  if (take_next) account.key = std::move(account.next_key);
   account.next_key.reset();
   return {};
 }
@@ -139,21 +140,31 @@ AcmeResult<std::string> Issuer::change_account_key(const std::string& directory,
   if (!begun) return tl::unexpected(local_failure(begun.error()));
   const auto changed = client->change_key(begun->next_key.get());
   client.reset();  // with its connection: what follows has one of its own
-  // Whatever it said, it is asked which of both it knows now.
+  if (changed) {
+    ATLAS_TRYV(end_key_change(config, *begun, true));
+    return changed_to(config, *begun);
+  }
+  auto why = changed.error();
+  // Without its word it is asked which of both it knows now. That it knows the old one is no proof:
+  // it may take the new one a moment later.
   if (auto settled = settle_key_change(config, *begun, stop); !settled) {
-    if (changed) settled.error().reason += ", after it took the account's new key";
     settled.error().reason += "; the next order finds out which of both keys is the account's";
     return tl::unexpected(std::move(settled.error()));
   }
   if (thumbprint_of(begun->key.get()) != before) return changed_to(config, *begun);
-  if (!changed && changed.error().status == 409) {
+  constexpr int k_refusals_begin = 400;
+  constexpr int k_refusals_end = 500;
+  if (why.status < k_refusals_begin || why.status >= k_refusals_end) {
+    why.reason += "; each order asks which of both keys is the account's until that is known";
+    return tl::unexpected(std::move(why));
+  }
+  ATLAS_TRYV(end_key_change(config, *begun, false));
+  if (why.status == 409) {
     return tl::unexpected(
         refused("The certificate authority knows another account by the new key, so this one "
                 "keeps its own; try again, with another new key"));
   }
-  if (!changed) return tl::unexpected(changed.error());
-  return tl::unexpected(
-      not_understood("another key for its account", "it took the new key, and does not know it"));
+  return tl::unexpected(std::move(why));
 }
 
 }  // namespace atlasflow::domains

@@ -250,7 +250,7 @@ AcmeResult<HttpResponse> AcmeClient::post(const std::string& url, const std::str
 
 // ---- the account --------------------------------------------------------------------------------
 
-AcmeResult<std::string> AcmeClient::account_payload(bool only_existing) const {
+AcmeResult<std::string> AcmeClient::account_payload() const {
   const auto account_error = [](const char* reason) {
     AcmeError error;
     error.kind = pb::CERTIFICATE_PROBLEM_ACCOUNT;
@@ -264,7 +264,6 @@ AcmeResult<std::string> AcmeClient::account_payload(bool only_existing) const {
   }
   ordered_json account;
   account["termsOfServiceAgreed"] = config_.terms_agreed;
-  if (only_existing) account["onlyReturnExisting"] = true;
   if (!config_.contact.empty()) {
     const bool is_url = config_.contact.find(':') != std::string::npos;
     account["contact"] = {is_url ? config_.contact : "mailto:" + config_.contact};
@@ -290,7 +289,7 @@ AcmeResult<std::string> AcmeClient::account_payload(bool only_existing) const {
 }
 
 AcmeResult<void> AcmeClient::find_or_make_account() {
-  ATLAS_TRY(const auto payload, account_payload(false));
+  ATLAS_TRY(const auto payload, account_payload());
   ATLAS_TRY(const auto response, post(new_account_, payload, "an account", Speaker::key));
   return take_account(response);
 }

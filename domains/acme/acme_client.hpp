@@ -150,7 +150,7 @@ class AcmeClient {
                                                 const std::string& doing) const;
   [[nodiscard]] AcmeResult<AcmeOrder> read_order(const HttpResponse& response, std::string url,
                                                  const std::string& doing) const;
-  [[nodiscard]] AcmeResult<std::string> account_payload(bool only_existing) const;
+  [[nodiscard]] AcmeResult<std::string> account_payload() const;
   [[nodiscard]] AcmeResult<void> take_account(const HttpResponse& response);
   [[nodiscard]] AcmeResult<void> check_profile() const;
   // A URL that the CA gave and that may be asked: https, as the directory is. It is stored and

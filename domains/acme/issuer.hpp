@@ -86,10 +86,14 @@ class Issuer {
   [[nodiscard]] static AcmeResult<bool> is_key_of(EVP_PKEY* key, const std::string& account,
                                                   const AcmeConfig& config,
                                                   const std::stop_token& stop);
-  // Asks the CA which of an account's two keys it knows, and leaves that one.
+  // Asks the CA whether it knows an account's next key, and leaves that one alone then. Where it
+  // does not, or not yet, both stay, and the old one is gone on with.
   [[nodiscard]] AcmeResult<void> settle_key_change(const AcmeConfig& config, StoredAccount& account,
                                                    const std::stop_token& stop);
-  // The same before an order. One that the CA may have made waits for the CA as long as that.
+  [[nodiscard]] AcmeResult<void> end_key_change(const AcmeConfig& config, StoredAccount& account,
+                                                bool take_next);
+  // settle_key_change() before an order. One that the CA may have made waits for the CA as long as
+  // that.
   [[nodiscard]] AcmeResult<void> settle_before(const OrderRequest& request, bool is_made,
                                                const AcmeConfig& config, StoredAccount& account,
                                                const std::stop_token& stop);

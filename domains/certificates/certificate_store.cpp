@@ -181,8 +181,9 @@ Result<void> CertificateStore::end_key_change(const std::string& directory,
   }
   record.erase("next_key");
   ATLAS_TRYV(write_record(file, record));
-  // Nothing names it any more.
-  return sealed_->remove({other});
+  // Nothing names it any more; keep_only() removes what can't be removed now.
+  static_cast<void>(sealed_->remove({other}));
+  return {};
 }
 
 // ---- orders -------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 #include "builder/source/mirror.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -294,8 +295,13 @@ TEST_F(MirrorTest, a_clone_waits_for_the_one_that_has_it_until_it_is_stopped) {
   EXPECT_EQ(stopped.error().code, ErrorCode::cancelled) << to_string(stopped.error());
 
   Result<Checkout> waited;
-  std::jthread waiter([&, asked = request(origin_.url(), sha)] { waited = check_out(asked, {}); });
-  std::this_thread::sleep_for(100ms);
+  std::atomic<bool> is_done{false};
+  std::jthread waiter([&, asked = request(origin_.url(), sha)] {
+    waited = check_out(asked, {});
+    is_done = true;
+  });
+  std::this_thread::sleep_for(200ms);
+  EXPECT_FALSE(is_done.load()) << "somebody else has it";
   holder = fail(ErrorCode::cancelled, "let go");
   waiter.join();
   EXPECT_TRUE(waited) << to_string(waited.error());

@@ -2,10 +2,14 @@
 // real API and Debian's real update-ca-certificates, in folders of the test's own.
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <sstream>
+#include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/x509v3.h>
 
 #include "base/file.hpp"
 #include "base/x509.hpp"
@@ -226,6 +230,40 @@ TEST_F(CaVerbs, a_machine_without_the_program_is_left_as_it_was_and_one_that_fai
   const auto failed = run_verb(CaTrustCommand{}, store_);
   EXPECT_EQ(failed.code, 1);
   EXPECT_THAT(failed.err, HasSubstr("/bin/false failed"));
+}
+
+// Whoever answers on the socket may want to be trusted for everybody's names.
+TEST_F(CaVerbs, an_authority_that_is_not_bounded_to_its_domain_is_not_taken) {
+  const auto made = [](const char* constraint) {
+    const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(EVP_EC_gen("P-256"),
+                                                                  &EVP_PKEY_free);
+    const std::unique_ptr<X509, decltype(&X509_free)> certificate(X509_new(), &X509_free);
+    X509* self = certificate.get();
+    X509_set_version(self, X509_VERSION_3);
+    X509_gmtime_adj(X509_getm_notBefore(self), 0);
+    X509_gmtime_adj(X509_getm_notAfter(self), 3'600);
+    X509_set_pubkey(self, key.get());
+    const std::string name = "Atlasflow local CA for apps.test";
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(self), "CN", MBSTRING_ASC,
+                               reinterpret_cast<const unsigned char*>(name.data()), -1, -1, 0);
+    X509_set_issuer_name(self, X509_get_subject_name(self));
+    const auto add = [self](int nid, const char* value) {
+      X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, nullptr, nid, value);
+      ASSERT_NE(extension, nullptr) << value;
+      X509_add_ext(self, extension, -1);
+      X509_EXTENSION_free(extension);
+    };
+    add(NID_basic_constraints, "critical,CA:TRUE");
+    if (*constraint != '\0') add(NID_name_constraints, constraint);
+    X509_sign(self, key.get(), EVP_sha256());
+    return to_pem(self);
+  };
+  EXPECT_TRUE(parse_authority(made("critical,permitted;DNS:apps.test")));
+  for (const char* constraint : {"", "permitted;DNS:apps.test", "critical,permitted;DNS:test",
+                                 "critical,permitted;DNS:apps.test,permitted;DNS:bank.example",
+                                 "critical,excluded;DNS:x.y"}) {
+    EXPECT_FALSE(parse_authority(made(constraint))) << constraint;
+  }
 }
 
 TEST_F(CaVerbs, only_what_atlasflow_made_is_taken_for_its_authority) {

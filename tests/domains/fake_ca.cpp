@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <utility>
 
 #include <openssl/core_names.h>
 #include <openssl/param_build.h>
@@ -284,10 +285,23 @@ std::string FakeCa::change_key(const json& inner, const json& outer) {
     return respond(409, document.dump(),
                    "Location: " + base() + "/account/" + std::to_string(taken) + "\r\n");
   }
+  if (is_slow_to_change_keys) {
+    late_key_change_ = [this, at, thumbprint, next = json(jwk)] { set_key(at, thumbprint, next); };
+    return respond(504, "");
+  }
+  set_key(at, thumbprint, jwk);
+  return loses_key_change_answer ? respond(502, "") : respond(200, R"({"status":"valid"})");
+}
+
+void FakeCa::set_key(std::size_t at, const std::string& thumbprint, const json& jwk) {
   thumbprints_[at] = thumbprint;
   keys_[at] = jwk;
   ++key_changes_;
-  return loses_key_change_answer ? respond(502, "") : respond(200, R"({"status":"valid"})");
+}
+
+void FakeCa::end_slow_key_change() {
+  const std::lock_guard lock(mutex_);
+  std::exchange(late_key_change_, nullptr)();
 }
 
 std::string FakeCa::new_order(const json& payload) {

@@ -68,6 +68,7 @@ class FakeCa {
   bool changes_keys = true;              // of accounts
   bool keys_are_taken = false;           // each that an account wants is another account's by then
   bool loses_key_change_answer = false;  // it has changed it
+  bool is_slow_to_change_keys = false;   // it does when end_slow_key_change() says so
   bool wrong_key = false;                // the certificate is for another one
   std::set<std::string> replaced;        // what a second order must not replace
   LeafWish leaf;                         // its times
@@ -87,6 +88,7 @@ class FakeCa {
   [[nodiscard]] std::vector<std::string> ordered_profiles() const;
   [[nodiscard]] nlohmann::json account_request() const;
   void forget_accounts();
+  void end_slow_key_change();
 
  private:
   struct Order {
@@ -108,6 +110,7 @@ class FakeCa {
   [[nodiscard]] std::string account_answer(const nlohmann::json& payload,
                                            const nlohmann::json& header);
   [[nodiscard]] std::string change_key(const nlohmann::json& inner, const nlohmann::json& outer);
+  void set_key(std::size_t at, const std::string& thumbprint, const nlohmann::json& jwk);
   [[nodiscard]] std::string new_order(const nlohmann::json& payload);
   [[nodiscard]] std::string order_answer(std::size_t number);
   [[nodiscard]] std::string authorization_answer(std::size_t number, std::size_t member);
@@ -132,6 +135,7 @@ class FakeCa {
   nlohmann::json account_request_;
   int nonce_count_ = 0;
   int key_changes_ = 0;
+  std::function<void()> late_key_change_;
   std::unique_ptr<base_test::HttpPeer> peer_;  // last: it calls the rest
 };
 
